@@ -1,0 +1,17 @@
+//! A closed-loop HTTP/1.1 load generator: every connection sends its next request when the answer to the last
+//! one has come.
+//!
+//! It shares the machine with the server, so it does as little as it can (requests are patched in place,
+//! answers are not parsed beyond their length), and both sides of a comparison are driven by this same code.
+
+mod call;
+mod connection;
+mod generator;
+mod outcome;
+mod response;
+mod template;
+
+pub(crate) use call::call;
+pub(crate) use generator::{Extent, Plan, run};
+pub(crate) use outcome::Outcome;
+pub(crate) use template::{Ids, Template};

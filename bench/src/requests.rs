@@ -1,0 +1,96 @@
+//! The requests that cases send, as the wire contract has them. A report is 250 bytes and a message 500, so
+//! that figures can be compared with others taken at those sizes.
+
+use crate::load::{Ids, Template};
+use crate::server::KEY;
+
+const REPORT_BYTES: usize = 250;
+const MESSAGE_BYTES: usize = 500;
+/// As wide as what the `<stamp>` marker becomes.
+const STAMP_BYTES: usize = 27;
+
+/// A state report of each agent in turn, stamped when it is sent.
+pub(crate) fn report(ids: &Ids) -> anyhow::Result<Template> {
+    Template::new("POST", "/v1/opscore/agent/<id>/state", Some(KEY), Some(&report_body(ids.width())), Some(ids.clone()))
+}
+
+/// The newest state of each agent in turn.
+pub(crate) fn state(ids: &Ids) -> anyhow::Result<Template> {
+    Template::new("GET", "/v1/opscore/agent/<id>/state", Some(KEY), None, Some(ids.clone()))
+}
+
+/// The same request as [`state`] but for its path.
+pub(crate) fn hello() -> anyhow::Result<Template> {
+    Template::new("GET", "/hello", Some(KEY), None, None)
+}
+
+/// A registration under a name of its own, reached at `endpoint` followed by the request's number.
+pub(crate) fn registration(endpoint: &str) -> anyhow::Result<Template> {
+    let body = format!(
+        concat!(
+            r#"{{"agentName":"bench-agent-<sequence>","version":"1.4.0","contactEndpoint":"{}/agents/<sequence>","#,
+            r#""capabilities":["summarise","translate"],"metadata":{{"team":"bench","region":"local"}}}}"#
+        ),
+        endpoint
+    );
+    Template::new("POST", "/v1/agents/register", Some(KEY), Some(&body), None)
+}
+
+/// Removes each agent in turn.
+pub(crate) fn removal(ids: &Ids) -> anyhow::Result<Template> {
+    Template::new("DELETE", "/v1/agents/<id>", Some(KEY), None, Some(ids.clone()))
+}
+
+/// A message to each agent in turn.
+pub(crate) fn run(ids: &Ids) -> anyhow::Result<Template> {
+    Template::new("POST", "/v1/agents/<id>/run", Some(KEY), Some(&message_body()), Some(ids.clone()))
+}
+
+/// The message that is handed in, and so the body that is delivered.
+pub(crate) fn message_body() -> String {
+    let begin = r#"{"senderId":"bench","messageType":"text_message","payload":{"subject":"daily summary","text":""#;
+    let end = r#""},"sessionContext":{"sessionId":"bench-session"}}"#;
+    padded(begin, end, MESSAGE_BYTES, 0)
+}
+
+fn report_body(id_bytes: usize) -> String {
+    let begin = concat!(
+        r#"{"agentId":"<id>","timestamp":"<stamp>","state":"active","#,
+        r#""details":{"current_task":"processing_data","progress":42,"note":""#
+    );
+    let markers = "<id><stamp>".len();
+    padded(begin, r#""}}"#, REPORT_BYTES + markers, id_bytes + STAMP_BYTES)
+}
+
+/// Puts text between the two so that the whole has `bytes`, when `later` more are counted with it.
+fn padded(begin: &str, end: &str, bytes: usize, later: usize) -> String {
+    let room = bytes.saturating_sub(begin.len() + end.len() + later);
+    let text: String = "reads the figures of the day and writes them down ".chars().cycle().take(room).collect();
+    format!("{begin}{text}{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_have_the_sizes_that_figures_are_compared_at() {
+        let id = "agt_01HZX5W7K2Q9N4T6V8B0C1D3E5".to_owned();
+        let body = report_body(id.len()).replace("<id>", &id).replace("<stamp>", "2026-11-21T00:51:46.123456Z");
+        assert_eq!(body.len(), REPORT_BYTES);
+        let report: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(report["agentId"], id);
+
+        assert_eq!(message_body().len(), MESSAGE_BYTES);
+        let message: serde_json::Value = serde_json::from_str(&message_body()).unwrap();
+        assert_eq!(message["messageType"], "text_message");
+    }
+
+    #[test]
+    fn every_template_can_be_built() {
+        let ids = Ids::new(&["agt_1".to_owned()]).unwrap();
+        for template in [report(&ids), state(&ids), removal(&ids), run(&ids), registration("http://127.0.0.1:9"), hello()] {
+            assert!(template.unwrap().len() > 0);
+        }
+    }
+}

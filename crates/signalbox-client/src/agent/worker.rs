@@ -1,0 +1,156 @@
+//! The working side of an agent: takes messages from the queue, at most so many at once, runs the handler
+//! and reports. The invariant: each task that was begun ends in one settling report, also when its handler
+//! panics or its result is refused.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::{Happening, Observer, TaskCall};
+use crate::client::Client;
+use crate::edge;
+use crate::error::Error;
+use crate::model::StateReport;
+use crate::retry::RetryPolicy;
+
+/// How often a settling report is tried again beyond the client's own repeats: with its waits of up to 10 s,
+/// about five minutes, in which a server can be restarted.
+const REPORT_ROUNDS_MAX: u32 = 40;
+const REPORT_WAITS: RetryPolicy = RetryPolicy {
+    attempts_max: REPORT_ROUNDS_MAX,
+    wait_first: Duration::from_millis(500),
+    wait_max: Duration::from_secs(10),
+    retry_after_max: Duration::from_secs(60),
+};
+
+/// Everything that handling one message needs.
+pub(super) struct Worker<H>(Arc<Parts<H>>);
+
+struct Parts<H> {
+    client: Client,
+    agent_id: String,
+    observer: Observer,
+    handler: H,
+}
+
+impl<H, F, E> Worker<H>
+where
+    H: Fn(TaskCall) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Value, E>> + Send + 'static,
+    E: Display + Send + 'static,
+{
+    pub(super) fn new(client: Client, agent_id: String, observer: Observer, handler: H) -> Self {
+        Self(Arc::new(Parts { client, agent_id, observer, handler }))
+    }
+
+    /// Works until told to stop, then finishes what was taken.
+    pub(super) async fn run(
+        self,
+        mut queue: mpsc::Receiver<TaskCall>,
+        concurrency: usize,
+        mut stopping: watch::Receiver<bool>,
+    ) {
+        let mut working = JoinSet::new();
+        let mut open = true;
+        while open || !working.is_empty() {
+            tokio::select! {
+                call = queue.recv(), if open && working.len() < concurrency => match call {
+                    Some(call) => drop(working.spawn(Arc::clone(&self.0).handle(call))),
+                    None => open = false,
+                },
+                Some(_) = working.join_next() => {}
+                // Closing lets what is in the queue be received to its end.
+                _ = stopping.wait_for(|stop| *stop), if !queue.is_closed() => queue.close(),
+            }
+        }
+    }
+}
+
+impl<H, F, E> Parts<H>
+where
+    H: Fn(TaskCall) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Value, E>> + Send + 'static,
+    E: Display + Send + 'static,
+{
+    async fn handle(self: Arc<Self>, call: TaskCall) {
+        let name = call.name().to_owned();
+        let task = call.opscore_task_id.clone().map(|id| (id, call.traceparent.clone()));
+        if let Some((id, trace)) = &task {
+            self.report(about("active", id, trace.as_deref()), 1).await.unwrap_or(());
+        }
+        let outcome = self.run_handler(call).await;
+        self.observer.tell(Happening::Done { name, failure: outcome.as_ref().err().cloned() });
+        // A message that is no task is not reported: without a task's id, the report would settle whatever
+        // task the agent happens to have.
+        if let Some((id, trace)) = task {
+            self.settle(outcome, &id, trace.as_deref()).await;
+        }
+    }
+
+    /// In a task of its own, so that a panic is a failure of this message and of nothing else.
+    async fn run_handler(self: &Arc<Self>, call: TaskCall) -> Result<Value, String> {
+        let parts = Arc::clone(self);
+        let handler = async move { (parts.handler)(call).await.map_err(|failure| failure.to_string()) };
+        match AbortOnDrop(tokio::spawn(handler)).join().await {
+            Ok(outcome) => outcome,
+            Err(_) => Err("the agent's handler panicked".to_owned()),
+        }
+    }
+
+    async fn settle(&self, outcome: Result<Value, String>, id: &str, trace: Option<&str>) {
+        let failure = match outcome {
+            Ok(result) => {
+                let report = about("completed", id, trace).detail("result", result);
+                match self.report(report, REPORT_ROUNDS_MAX).await {
+                    Ok(()) => return,
+                    Err(error) if error.is_transient() => return,
+                    Err(error) => format!("the task's result was refused: {error}"),
+                }
+            }
+            Err(failure) => failure,
+        };
+        let report = about("error", id, trace).detail("error", failure);
+        self.report(report, REPORT_ROUNDS_MAX).await.unwrap_or(());
+    }
+
+    /// Reports under one timestamp, at most in so many rounds; what is given up is told to the observer.
+    async fn report(&self, report: StateReport, rounds: u32) -> Result<(), Error> {
+        let report = StateReport { timestamp: Some(edge::now()), ..report };
+        let mut round = 1;
+        loop {
+            let Err(error) = self.client.report_state(&self.agent_id, &report).await else { return Ok(()) };
+            if round >= rounds || !error.is_transient() {
+                let unreported =
+                    Happening::Unreported { state: report.state, reason: error.to_string() };
+                self.observer.tell(unreported);
+                return Err(error);
+            }
+            tokio::time::sleep(REPORT_WAITS.jitter(round, edge::fraction())).await;
+            round += 1;
+        }
+    }
+}
+
+/// A handler's task that ends with whoever waits for it.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> AbortOnDrop<T> {
+    async fn join(mut self) -> Result<T, tokio::task::JoinError> {
+        (&mut self.0).await
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn about(state: &str, task_id: &str, traceparent: Option<&str>) -> StateReport {
+    let report = StateReport::new(state).detail("opscore_task_id", task_id);
+    StateReport { traceparent: traceparent.map(str::to_owned), ..report }
+}

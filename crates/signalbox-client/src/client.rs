@@ -1,0 +1,256 @@
+//! [`Client`]: where the server is, who calls, and how one call is built, sent and repeated. The calls
+//! themselves are in one file for each kind of thing they are about.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, header};
+use http_body_util::Full;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use crate::edge;
+use crate::error::Error;
+use crate::model::Page;
+use crate::retry::{Repeat, RetryPolicy};
+use crate::transport::Transport;
+
+/// How long one attempt may take unless told otherwise: above the 15 s that a tool may take.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A client of one server on behalf of one caller. Cheap to clone; clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    base: Arc<Url>,
+    pub(crate) transport: Transport,
+    pub(crate) policy: RetryPolicy,
+    timeout: Duration,
+}
+
+/// Which part of a list is asked for, and by which filters.
+#[derive(Debug, Clone, Default)]
+pub struct ListQuery(Vec<(String, String)>);
+
+/// One call under construction.
+pub(crate) struct Call<'a> {
+    client: &'a Client,
+    method: Method,
+    url: Result<Url, Error>,
+    body: Option<Bytes>,
+    headers: Vec<(&'static str, HeaderValue)>,
+    repeat: Repeat,
+}
+
+impl Client {
+    /// A client of the server at `base` (such as `http://127.0.0.1:8000`, also below a path), with an API
+    /// key where the surface needs one.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] when `base` is no http or https address or the key fits no header.
+    pub fn new(base: &str, key: Option<&str>) -> Result<Self, Error> {
+        let transport = Transport::new(key)?;
+        let base = Arc::new(parse_base(base)?);
+        Ok(Self { base, transport, policy: RetryPolicy::default(), timeout: ATTEMPT_TIMEOUT })
+    }
+
+    /// The same client with another patience.
+    #[must_use]
+    pub fn with_retry(mut self, policy: RetryPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The same client with another deadline for each attempt.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The server's address as given, without a slash at its end.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
+    /// Whether the server is alive.
+    ///
+    /// # Errors
+    /// [`Error`] when it does not answer, or not well. Never repeated.
+    pub async fn health(&self) -> Result<(), Error> {
+        self.get(&["health"]).repeat(Repeat::Never).send().await.map(drop)
+    }
+
+    /// Whether the server can take work; the problem's detail names what is not ready.
+    ///
+    /// # Errors
+    /// [`Error`] when it cannot. Never repeated.
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.get(&["ready"]).repeat(Repeat::Never).send().await.map(drop)
+    }
+
+    pub(crate) fn get(&self, path: &[&str]) -> Call<'_> {
+        self.call(Method::GET, path, Repeat::Harmless)
+    }
+
+    /// A POST under an idempotency key of its own, so that its repeats are one call to the server.
+    pub(crate) fn post(&self, path: &[&str]) -> Call<'_> {
+        let mut call = self.call(Method::POST, path, Repeat::Harmless);
+        if let Ok(key) = HeaderValue::try_from(edge::unique_key()) {
+            call.headers.push(("idempotency-key", key));
+        }
+        call
+    }
+
+    pub(crate) fn delete(&self, path: &[&str]) -> Call<'_> {
+        self.call(Method::DELETE, path, Repeat::Harmful)
+    }
+
+    fn call(&self, method: Method, path: &[&str], repeat: Repeat) -> Call<'_> {
+        Call { client: self, method, url: self.url(path), body: None, headers: Vec::new(), repeat }
+    }
+
+    fn url(&self, path: &[&str]) -> Result<Url, Error> {
+        let mut url = Url::clone(&self.base);
+        // A dot segment would be dropped from the path and the call would reach another resource.
+        if let Some(id) = path.iter().find(|id| matches!(**id, "" | "." | "..")) {
+            return Err(Error::unusable(format!("the id '{id}'"), "it cannot stand in a URL's path"));
+        }
+        url.path_segments_mut()
+            .map_err(|()| Error::unusable(self.base.as_str(), "it cannot have a path"))?
+            .pop_if_empty()
+            .extend(path);
+        Ok(url)
+    }
+}
+
+impl ListQuery {
+    /// Everything, from the beginning, in pages of the server's choice.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// At most so many items in this page.
+    #[must_use]
+    pub fn limit(self, limit: u32) -> Self {
+        self.filter("limit", limit.to_string())
+    }
+
+    /// Go on after an earlier page.
+    #[must_use]
+    pub fn cursor(self, cursor: impl Into<String>) -> Self {
+        self.filter("cursor", cursor)
+    }
+
+    /// Only items that match, such as `("capability", "summarize")`.
+    #[must_use]
+    pub fn filter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.push((name.into(), value.into()));
+        self
+    }
+}
+
+impl Call<'_> {
+    pub(crate) fn json(mut self, body: &impl Serialize) -> Self {
+        match serde_json::to_vec(body) {
+            Ok(bytes) => self.raw("application/json", bytes),
+            Err(error) => {
+                self.url = Err(Error::unusable("the body", error));
+                self
+            }
+        }
+    }
+
+    pub(crate) fn raw(mut self, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        self.body = Some(body.into());
+        self.header(header::CONTENT_TYPE.as_str(), content_type)
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
+        match HeaderValue::try_from(value) {
+            Ok(value) => self.headers.push((name, value)),
+            Err(error) => self.url = Err(Error::unusable(format!("the header {name}"), error)),
+        }
+        self
+    }
+
+    pub(crate) fn query(mut self, name: &str, value: &str) -> Self {
+        if let Ok(url) = &mut self.url {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+        self
+    }
+
+    pub(crate) fn list(self, query: &ListQuery) -> Self {
+        query.0.iter().fold(self, |call, (name, value)| call.query(name, value))
+    }
+
+    pub(crate) fn repeat(mut self, repeat: Repeat) -> Self {
+        self.repeat = repeat;
+        self
+    }
+
+    /// Sends the call, again where that is safe and may help, and reads the answer.
+    pub(crate) async fn send(mut self) -> Result<Bytes, Error> {
+        let url = std::mem::replace(&mut self.url, Err(Error::unusable("", "")))?;
+        let mut attempt = 1;
+        loop {
+            let request = self.request(&url)?;
+            let error = match self.client.transport.fetch(request, self.client.timeout).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            match self.client.policy.wait(&error, attempt, self.repeat, edge::fraction()) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return Err(error),
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Sends the call and reads its JSON answer.
+    pub(crate) async fn fetch<T: DeserializeOwned>(self) -> Result<T, Error> {
+        let url = self.url.as_ref().map(Url::to_string).unwrap_or_default();
+        let answer = self.send().await?;
+        serde_json::from_slice(&answer).map_err(|error| Error::unreadable(&url, error))
+    }
+
+    /// Sends the call and reads a page of a list.
+    pub(crate) async fn page<T: DeserializeOwned>(self) -> Result<Page<T>, Error> {
+        self.fetch().await
+    }
+
+    /// The request as it stands, for a caller that reads the answer as it comes.
+    pub(crate) fn into_request(mut self) -> Result<Request<Full<Bytes>>, Error> {
+        let url = std::mem::replace(&mut self.url, Err(Error::unusable("", "")))?;
+        self.request(&url)
+    }
+
+    fn request(&self, url: &Url) -> Result<Request<Full<Bytes>>, Error> {
+        let mut request = Request::new(Full::new(self.body.clone().unwrap_or_default()));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = url.as_str().parse().map_err(|error| Error::unusable(url.as_str(), error))?;
+        for (name, value) in &self.headers {
+            request.headers_mut().insert(*name, value.clone());
+        }
+        Ok(request)
+    }
+}
+
+fn parse_base(base: &str) -> Result<Url, Error> {
+    let fault = |reason: &str| Error::unusable(format!("the server address '{base}'"), reason);
+    let url = Url::parse(base).map_err(|error| fault(&error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(fault("give one such as http://127.0.0.1:8000"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(fault("credentials do not belong in it; pass the API key instead"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(fault("it ends with a query or fragment; leave that out"));
+    }
+    Ok(url)
+}

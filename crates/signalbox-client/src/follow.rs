@@ -1,0 +1,256 @@
+//! [`EventStream`]: a session's history as it happens. The invariant: whatever breaks, the caller sees every
+//! event once and in order, because the stream is resumed after the last one that it was given.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use crate::client::Client;
+use crate::edge;
+use crate::error::Error;
+use crate::model::Event;
+use crate::sse::{Frame, Parser};
+
+/// How long a stream may be silent before it is taken for dead; servers send a comment well before.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long the head of the answer may take.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Refusals in a row after which the stream gives up.
+const REFUSALS_MAX: u32 = 10;
+
+/// A session's events, followed live. See [`Client::follow_session`].
+#[derive(Debug)]
+pub struct EventStream {
+    client: Client,
+    session_id: String,
+    last: u64,
+    parser: Parser,
+    body: Option<Incoming>,
+    waiting: VecDeque<Event>,
+    /// Tries in a row that brought nothing; what the next wait grows with.
+    fruitless: u32,
+    /// Tries in a row that were refused; what the patience ends by.
+    refused: u32,
+    over: bool,
+}
+
+impl EventStream {
+    pub(crate) fn new(client: Client, session_id: &str, after: u64) -> Self {
+        Self {
+            client,
+            session_id: session_id.to_owned(),
+            last: after,
+            parser: Parser::default(),
+            body: None,
+            waiting: VecDeque::new(),
+            fruitless: 0,
+            refused: 0,
+            over: false,
+        }
+    }
+
+    /// The sequence of the last event that was given out.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The next event; `None` when the session is over and the server has closed the stream. Cancel-safe: a
+    /// call that is dropped loses nothing.
+    ///
+    /// # Errors
+    /// [`Error`] when the server refuses the stream for good or ten times in a row; a further call tries
+    /// again.
+    pub async fn next(&mut self) -> Result<Option<Event>, Error> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                self.last = self.last.max(event.sequence);
+                self.over = event.ends_session() || (self.over && !event.kind.starts_with("session."));
+                return Ok(Some(event));
+            }
+            if self.body.is_none() {
+                if self.over {
+                    return Ok(None);
+                }
+                self.open().await?;
+            }
+            self.read().await?;
+        }
+    }
+
+    async fn open(&mut self) -> Result<(), Error> {
+        while self.body.is_none() {
+            tokio::time::sleep(self.wait()).await;
+            match self.request().await {
+                Ok(body) => {
+                    self.refused = 0;
+                    self.body = Some(body);
+                }
+                Err(error) => self.failed(error)?,
+            }
+        }
+        self.parser = Parser::default();
+        Ok(())
+    }
+
+    async fn request(&self) -> Result<Incoming, Error> {
+        let path = ["v1", "opscore", "sessions", &self.session_id, "events"];
+        let mut call = self.client.get(&path).header("accept", "text/event-stream");
+        if self.last > 0 {
+            call = call.header("last-event-id", &self.last.to_string());
+        }
+        let request = call.into_request()?;
+        let url = request.uri().to_string();
+        let response = timeout(OPEN_TIMEOUT, self.client.transport.open(request))
+            .await
+            .map_err(|_| Error::Timeout { url: url.clone(), after: OPEN_TIMEOUT })??;
+        let kind = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("");
+        if !kind.starts_with("text/event-stream") {
+            return Err(Error::unreadable(&url, format!("'{kind}' is no event stream")));
+        }
+        Ok(response.into_body())
+    }
+
+    /// Reads one chunk. A broken, ended or silent stream is dropped, to be opened again by the next turn.
+    async fn read(&mut self) -> Result<(), Error> {
+        let Some(body) = &mut self.body else { return Ok(()) };
+        let Ok(Some(Ok(frame))) = timeout(SILENCE_MAX, body.frame()).await else {
+            self.body = None;
+            self.fruitless += 1;
+            return Ok(());
+        };
+        self.fruitless = 0;
+        let Ok(bytes) = frame.into_data() else { return Ok(()) };
+        let frames = self.parser.push(&bytes).map_err(|fault| self.unreadable(&fault))?;
+        for frame in frames {
+            let event = read_event(&frame).map_err(|fault| self.unreadable(&fault))?;
+            if event.sequence == 0 || event.sequence > self.newest() {
+                self.waiting.push_back(event);
+            }
+        }
+        Ok(())
+    }
+
+    fn newest(&self) -> u64 {
+        self.waiting.iter().map(|event| event.sequence).max().unwrap_or_default().max(self.last)
+    }
+
+    /// Counts a refusal that may pass; another one, or one too many, ends the patience.
+    fn failed(&mut self, error: Error) -> Result<(), Error> {
+        self.fruitless += 1;
+        self.refused += 1;
+        let patient = self.client.policy.attempts_max > 1 && self.refused < REFUSALS_MAX;
+        if patient && error.is_transient() {
+            return Ok(());
+        }
+        self.refused = 0;
+        Err(error)
+    }
+
+    /// Nothing before the first try; then the client's jitter, and never less than the server asked for.
+    fn wait(&self) -> Duration {
+        if self.fruitless == 0 {
+            return Duration::ZERO;
+        }
+        let jitter = self.client.policy.jitter(self.fruitless, edge::fraction());
+        jitter + self.parser.retry().unwrap_or_default().min(self.client.policy.wait_max)
+    }
+
+    fn unreadable(&self, reason: &impl std::fmt::Display) -> Error {
+        Error::unreadable(&format!("the event stream of {}", self.session_id), reason)
+    }
+}
+
+/// The frame's id and type stand in for what its data leaves out, as in a gap marker.
+fn read_event(frame: &Frame) -> Result<Event, serde_json::Error> {
+    let mut event: Event = serde_json::from_str(&frame.data)?;
+    if event.sequence == 0 {
+        event.sequence = frame.id.parse().unwrap_or_default();
+    }
+    if event.kind.is_empty() {
+        frame.kind.clone_into(&mut event.kind);
+    }
+    Ok(event)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::retry::RetryPolicy;
+    use crate::test_server::{Answer, TestServer};
+
+    fn stream(events: &[(u64, &str)]) -> Answer {
+        let body: String = events
+            .iter()
+            .map(|(sequence, kind)| {
+                format!("id: {sequence}\nevent: {kind}\ndata: {{\"sequence\":{sequence},\"message\":\"m\"}}\n\n")
+            })
+            .collect();
+        Answer::new(200).header("content-type", "text/event-stream").body(body)
+    }
+
+    fn client(server: &TestServer) -> Client {
+        let policy = RetryPolicy { wait_first: Duration::from_millis(1), ..RetryPolicy::default() };
+        Client::new(&server.url(), Some("k")).unwrap().with_retry(policy)
+    }
+
+    async fn collect(mut stream: EventStream) -> Vec<(u64, String)> {
+        let mut seen = Vec::new();
+        while let Some(event) = stream.next().await.unwrap() {
+            seen.push((event.sequence, event.kind));
+        }
+        seen
+    }
+
+    #[tokio::test]
+    async fn a_broken_stream_is_resumed_without_loss_or_repeat() {
+        let server = TestServer::start(vec![
+            stream(&[(1, "session.started"), (2, "task.running")]),
+            Answer::new(503),
+            stream(&[(2, "task.running"), (3, "task.completed")]),
+            Answer::hang_up(),
+            stream(&[(4, "session.completed")]),
+        ])
+        .await;
+        let seen = collect(client(&server).follow_session("ses_1", 0)).await;
+        assert_eq!(seen.iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert_eq!(seen[3].1, "session.completed");
+        let resumed: Vec<_> =
+            server.requests().iter().map(|request| request.header("last-event-id").to_owned()).collect();
+        assert_eq!(resumed, ["", "2", "2", "3", "3"]);
+        assert_eq!(server.requests()[0].target, "/v1/opscore/sessions/ses_1/events");
+    }
+
+    #[tokio::test]
+    async fn a_refused_stream_is_an_error_at_once() {
+        let server = TestServer::start(vec![Answer::new(404).body(r#"{"detail":"Session not found: x"}"#)]).await;
+        let error = client(&server).follow_session("x", 0).next().await.unwrap_err();
+        assert_eq!(error.status(), Some(404));
+        assert_eq!(server.requests().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_no_stream_is_said_to_be_none() {
+        let server = TestServer::start(vec![Answer::new(200).header("content-type", "application/json")]).await;
+        let error = client(&server).follow_session("x", 0).next().await.unwrap_err();
+        assert!(error.to_string().contains("no event stream"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn patience_has_an_end() {
+        let server = TestServer::start((0..20).map(|_| Answer::new(503)).collect()).await;
+        let error = client(&server).follow_session("x", 5).next().await.unwrap_err();
+        assert_eq!(error.status(), Some(503));
+        assert_eq!(server.requests().len(), 10);
+    }
+
+    #[test]
+    fn a_marker_without_a_sequence_of_its_own_takes_the_frame_s() {
+        let frame = Frame { id: "9".into(), kind: "gap".into(), data: "{}".into() };
+        let event = read_event(&frame).unwrap();
+        assert_eq!((event.sequence, event.kind.as_str()), (9, "gap"));
+    }
+}

@@ -1,0 +1,87 @@
+//! Calls about messages: send one, ask where it is, and look after those that could not be delivered.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::client::{Client, ListQuery};
+use crate::error::Error;
+use crate::model::{DeadLetter, Envelope, MessageStatus, Page};
+use crate::retry::Repeat;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Accepted {
+    message_id: String,
+}
+
+impl Client {
+    /// Sends a message or task to an agent and answers the message's id. `Ok` means that it is durable and
+    /// will be delivered or become a dead letter.
+    ///
+    /// # Errors
+    /// [`Error`]; an unknown agent is a problem of status 404.
+    pub async fn send_message(&self, agent_id: &str, message: &Value) -> Result<String, Error> {
+        let call = self.post(&["v1", "agents", agent_id, "run"]).json(message);
+        call.fetch::<Envelope<Accepted>>().await.map(|answer| answer.data.message_id)
+    }
+
+    /// Runs a tool for an agent (a message of type `tool_invocation`) and answers the server's whole answer.
+    /// Never repeated once sent: its 502, 503 and 504 speak of the tool, which may have done its work.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn invoke_tool(&self, agent_id: &str, message: &Value) -> Result<Value, Error> {
+        self.post(&["v1", "agents", agent_id, "run"]).json(message).repeat(Repeat::Harmful).fetch().await
+    }
+
+    /// Where a message is.
+    ///
+    /// # Errors
+    /// [`Error`]; an unknown message is a problem of status 404.
+    pub async fn message(&self, message_id: &str) -> Result<MessageStatus, Error> {
+        let answer: Value = self.get(&["v1", "messages", message_id]).fetch().await?;
+        unwrap_envelope(answer)
+    }
+
+    /// A page of the dead letters, by the filters `agent`, `kind` and `since`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn dead_letters(&self, query: &ListQuery) -> Result<Page<DeadLetter>, Error> {
+        self.get(&["v1", "dead-letters"]).list(query).page().await
+    }
+
+    /// Sends one dead letter on its way again.
+    ///
+    /// # Errors
+    /// [`Error`]; an unknown one is a problem of status 404.
+    pub async fn redrive_dead_letter(&self, id: &str) -> Result<(), Error> {
+        self.post(&["v1", "dead-letters", id, "redrive"]).send().await.map(drop)
+    }
+
+    /// Sends on their way again all dead letters that the filters `agent`, `kind` and `since` match, and
+    /// answers what the server says of it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn redrive_dead_letters(&self, query: &ListQuery) -> Result<Value, Error> {
+        self.post(&["v1", "dead-letters", "redrive"]).list(query).fetch().await
+    }
+
+    /// Drops a dead letter.
+    ///
+    /// # Errors
+    /// [`Error`]; an unknown one is a problem of status 404.
+    pub async fn delete_dead_letter(&self, id: &str) -> Result<(), Error> {
+        self.delete(&["v1", "dead-letters", id]).send().await.map(drop)
+    }
+}
+
+/// Some answers of this surface stand in its envelope and some do not; both are read.
+fn unwrap_envelope<T: serde::de::DeserializeOwned>(mut answer: Value) -> Result<T, Error> {
+    let inner = match answer.get_mut("data") {
+        Some(data) if data.is_object() => data.take(),
+        _ => answer,
+    };
+    serde_json::from_value(inner).map_err(|error| Error::unreadable("the server", error))
+}

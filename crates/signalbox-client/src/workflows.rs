@@ -1,0 +1,86 @@
+//! Calls about workflow definitions: keep, list, remove, start.
+
+use serde_json::{Map, Value};
+
+use crate::client::{Client, ListQuery};
+use crate::error::Error;
+use crate::model::{Page, Triggered};
+
+impl Client {
+    /// Keeps a definition under its id, replacing the one before, and answers what the server kept.
+    ///
+    /// # Errors
+    /// [`Error`]; a definition that does not hold together is a problem of status 422 with every fault.
+    pub async fn apply_workflow(&self, definition: &Value) -> Result<Value, Error> {
+        self.post(&["v1", "opscore", "workflows"]).json(definition).fetch().await
+    }
+
+    /// Keeps a definition that is written in YAML.
+    ///
+    /// # Errors
+    /// [`Error`], as of [`Client::apply_workflow`].
+    pub async fn apply_workflow_yaml(&self, definition: &str) -> Result<Value, Error> {
+        let call = self.post(&["v1", "opscore", "workflows"]);
+        call.raw("application/yaml", definition.to_owned()).fetch().await
+    }
+
+    /// A page of the definitions.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn workflows(&self, query: &ListQuery) -> Result<Page<Value>, Error> {
+        self.get(&["v1", "opscore", "workflows"]).list(query).page().await
+    }
+
+    /// One definition.
+    ///
+    /// # Errors
+    /// [`Error`]; an unknown one is a problem of status 404.
+    pub async fn workflow(&self, id: &str) -> Result<Value, Error> {
+        self.get(&["v1", "opscore", "workflows", id]).fetch().await
+    }
+
+    /// Removes a definition; sessions that run it go on.
+    ///
+    /// # Errors
+    /// [`Error`]; an unknown one is a problem of status 404.
+    pub async fn delete_workflow(&self, id: &str) -> Result<(), Error> {
+        self.delete(&["v1", "opscore", "workflows", id]).send().await.map(drop)
+    }
+
+    /// Starts a kept definition; `agent_id` does the tasks that name neither an agent nor a capability.
+    ///
+    /// # Errors
+    /// [`Error`]; an unknown agent or definition is a problem of status 404.
+    pub async fn trigger(&self, agent_id: &str, workflow_id: &str, input: &Value) -> Result<Triggered, Error> {
+        self.start(agent_id, "workflowDefinitionId", Value::from(workflow_id), input).await
+    }
+
+    /// Starts a definition that comes with the call and is kept under its id.
+    ///
+    /// # Errors
+    /// [`Error`]; an unknown agent is a problem of status 404, a faulty definition one of status 422.
+    pub async fn trigger_inline(
+        &self,
+        agent_id: &str,
+        definition: &Value,
+        input: &Value,
+    ) -> Result<Triggered, Error> {
+        self.start(agent_id, "workflowDefinition", definition.clone(), input).await
+    }
+
+    async fn start(
+        &self,
+        agent_id: &str,
+        what: &str,
+        workflow: Value,
+        input: &Value,
+    ) -> Result<Triggered, Error> {
+        let mut body = Map::new();
+        body.insert(what.to_owned(), workflow);
+        if !input.is_null() {
+            body.insert("initialPayload".to_owned(), input.clone());
+        }
+        self.post(&["v1", "opscore", "agent", agent_id, "workflow"]).json(&body).fetch().await
+    }
+}

@@ -1,0 +1,299 @@
+//! An agent: its registration, what it last said of itself, and whether it can take another task.
+//!
+//! Availability, by newest report (compared without case) and holdings:
+//!
+//! | newest report                                   | below concurrency | at concurrency |
+//! |-------------------------------------------------|-------------------|----------------|
+//! | none yet                                        | available         | not            |
+//! | `idle`, `finished`, `completed`                 | available         | not            |
+//! | `error`, `failed` that settled a task           | available         | not            |
+//! | `error`, `failed` about the agent itself        | not               | not            |
+//! | `active`, `busy` (see below)                    | not               | not            |
+//! | `initializing`, `offline`, any other word       | not               | not            |
+//!
+//! `active` and `busy` are how an agent says that it works on a task. Where it may hold several at once, such
+//! a report about a held task does not close it to others as long as it holds one; its concurrency does.
+//! Draining, or having nowhere to be reached, makes it unavailable whatever it said.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use signalbox_wire::id::{AgentId, SessionId, TaskId};
+use signalbox_wire::time::Timestamp;
+
+use crate::limits::CONCURRENCY_MAX;
+
+/// A registration. Changes rarely; what changes with every report is [`AgentStatus`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Agent {
+    /// Its id, unique in the tenant.
+    pub id: AgentId,
+    /// Its name, unique in the tenant.
+    pub name: String,
+    /// The version it gave of itself.
+    pub version: String,
+    /// Where it takes POSTs; absent when it is reached over its own connection.
+    pub endpoint: Option<String>,
+    /// What it can do, as registered: names or objects with a `name`.
+    pub capabilities: Vec<Value>,
+    /// Whatever its owner keeps with it.
+    pub metadata: Map<String, Value>,
+    /// When it registered first.
+    pub registered_at: Timestamp,
+    /// Grows whenever the registration is taken over: signs of life of an older one do not count.
+    pub generation: u64,
+    /// Tasks it may hold at once.
+    pub concurrency: u32,
+}
+
+impl Agent {
+    /// The names of its capabilities.
+    pub fn capability_names(&self) -> impl Iterator<Item = &str> {
+        self.capabilities.iter().filter_map(capability_name)
+    }
+
+    /// Whether it offers `capability`.
+    #[must_use]
+    pub fn offers(&self, capability: &str) -> bool {
+        self.capability_names().any(|name| name == capability)
+    }
+}
+
+/// The name of a capability given as text or as an object.
+#[must_use]
+pub fn capability_name(capability: &Value) -> Option<&str> {
+    capability.as_str().or_else(|| capability.get("name")?.as_str())
+}
+
+/// How many tasks an agent with this metadata may hold at once: `metadata.concurrency`, else 1.
+///
+/// # Errors
+/// What is wrong with the value, when it is not a whole number from 0 to [`CONCURRENCY_MAX`].
+pub fn concurrency(metadata: &Map<String, Value>) -> Result<u32, String> {
+    let Some(value) = metadata.get("concurrency") else { return Ok(1) };
+    value
+        .as_u64()
+        .and_then(|number| u32::try_from(number).ok())
+        .filter(|number| *number <= CONCURRENCY_MAX)
+        .ok_or_else(|| format!("must be a whole number from 0 to {CONCURRENCY_MAX}"))
+}
+
+/// What an agent last said, what it holds, and whether it may be given more.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// Whose status it is.
+    pub agent: AgentId,
+    /// The registration it belongs to.
+    pub generation: u64,
+    /// The newest report by its own timestamp.
+    pub report: Option<Report>,
+    /// The last sign of life; nothing else moves it.
+    pub last_seen: Timestamp,
+    /// When it was last given a task: routing takes the least recently used first.
+    pub last_used: Timestamp,
+    /// Finishes what it holds and gets nothing new.
+    pub draining: bool,
+    /// The tasks it holds.
+    pub held: Vec<Held>,
+}
+
+/// One report of an agent's state.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// The word it used, as sent.
+    pub state: String,
+    /// What it said besides, as sent.
+    pub details: Option<Box<RawValue>>,
+    /// When it says that this was so.
+    pub timestamp: Timestamp,
+    /// Whether it was about a task it held, not about the agent as a whole.
+    pub about_task: bool,
+}
+
+/// A task in an agent's hands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The session the task belongs to.
+    pub session: SessionId,
+    /// The task.
+    pub task: TaskId,
+    /// The task's name in its definition.
+    pub step: String,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+}
+
+/// What a reported state word means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// Ready for work: `idle`, `finished`, `completed`.
+    Done,
+    /// At work: `active`, `busy`.
+    Working,
+    /// Something went wrong: `error`, `failed`.
+    Failed,
+    /// Not available: `initializing`, `offline` and every unknown word.
+    Away,
+}
+
+impl Meaning {
+    /// The meaning of a state word, compared without case.
+    #[must_use]
+    pub fn of(state: &str) -> Self {
+        let is = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(state));
+        if is(&["idle", "finished", "completed"]) {
+            Self::Done
+        } else if is(&["active", "busy"]) {
+            Self::Working
+        } else if is(&["error", "failed"]) {
+            Self::Failed
+        } else {
+            Self::Away
+        }
+    }
+}
+
+impl AgentStatus {
+    /// The status of an agent that has just registered.
+    #[must_use]
+    pub fn fresh(agent: AgentId, generation: u64, now: Timestamp) -> Self {
+        Self {
+            agent,
+            generation,
+            report: None,
+            last_seen: now,
+            last_used: Timestamp::default(),
+            draining: false,
+            held: Vec::new(),
+        }
+    }
+
+    /// Whether the agent can take another task now; see the table above.
+    #[must_use]
+    pub fn is_available(&self, agent: &Agent) -> bool {
+        let room = self.held.len() < agent.concurrency as usize;
+        let willing = self.report.as_ref().is_none_or(|report| match Meaning::of(&report.state) {
+            Meaning::Done => true,
+            Meaning::Working => report.about_task && !self.held.is_empty(),
+            Meaning::Failed => report.about_task,
+            Meaning::Away => false,
+        });
+        room && willing && !self.draining && agent.endpoint.is_some()
+    }
+
+    /// The task that a report is about: the one it names, else the only one held.
+    #[must_use]
+    pub fn task_named(&self, named: Option<&str>) -> Option<&Held> {
+        match named {
+            Some(name) => self.held.iter().find(|held| held.is_named(name)),
+            None => match self.held.as_slice() {
+                [only] => Some(only),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl Held {
+    /// Whether `name` is this task: its id, its id with this attempt, or its name in the definition.
+    fn is_named(&self, name: &str) -> bool {
+        match self.task.matches(name) {
+            Some(None) => true,
+            Some(Some(attempt)) => attempt == self.attempt,
+            None => self.step == name,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn agent(concurrency: u32) -> Agent {
+        Agent {
+            id: AgentId::parse("a").expect("valid"),
+            name: "a".into(),
+            version: "1".into(),
+            endpoint: Some("http://127.0.0.1:1".into()),
+            capabilities: vec![json!("read"), json!({"name": "write"})],
+            metadata: Map::new(),
+            registered_at: Timestamp::default(),
+            generation: 1,
+            concurrency,
+        }
+    }
+
+    fn status(state: Option<&str>, about_task: bool, held: u32) -> AgentStatus {
+        let mut status = AgentStatus::fresh(AgentId::parse("a").expect("valid"), 1, Timestamp::default());
+        status.report = state.map(|word| Report {
+            state: word.into(),
+            details: None,
+            timestamp: Timestamp::default(),
+            about_task,
+        });
+        status.held = (0..held)
+            .map(|n| Held {
+                session: SessionId::parse("s").expect("valid"),
+                task: TaskId::parse(&format!("tsk_{n}")).expect("valid"),
+                step: format!("step{n}"),
+                attempt: 2,
+            })
+            .collect();
+        status
+    }
+
+    #[test]
+    fn availability_follows_the_table() {
+        let cases = [
+            (None, false, true),
+            (Some("idle"), false, true),
+            (Some("FINISHED"), true, true),
+            (Some("completed"), false, true),
+            (Some("error"), true, true),
+            (Some("failed"), true, true),
+            (Some("error"), false, false),
+            (Some("active"), false, false),
+            (Some("active"), true, false),
+            (Some("busy"), false, false),
+            (Some("initializing"), false, false),
+            (Some("offline"), false, false),
+            (Some("meditating"), false, false),
+        ];
+        for (state, about_task, expected) in cases {
+            assert_eq!(status(state, about_task, 0).is_available(&agent(1)), expected, "{state:?}");
+            assert!(!status(state, about_task, 1).is_available(&agent(1)), "{state:?} at its concurrency");
+        }
+        assert!(status(Some("active"), true, 1).is_available(&agent(2)), "at work on one of two");
+        let mut draining = status(None, false, 0);
+        draining.draining = true;
+        assert!(!draining.is_available(&agent(1)));
+        assert!(!status(None, false, 0).is_available(&agent(0)), "zero is zero");
+        let unreachable = Agent { endpoint: None, ..agent(1) };
+        assert!(!status(None, false, 0).is_available(&unreachable));
+    }
+
+    #[test]
+    fn a_report_names_its_task_or_means_the_only_one() {
+        let two = status(None, false, 2);
+        assert_eq!(two.task_named(None), None);
+        assert_eq!(two.task_named(Some("tsk_1")).map(|held| held.step.as_str()), Some("step1"));
+        assert_eq!(two.task_named(Some("tsk_1-2")).map(|held| held.attempt), Some(2));
+        assert_eq!(two.task_named(Some("tsk_1-1")), None, "an earlier attempt");
+        assert_eq!(two.task_named(Some("step0")).map(|held| held.attempt), Some(2));
+        assert_eq!(two.task_named(Some("another")), None);
+        assert!(status(None, false, 1).task_named(None).is_some());
+    }
+
+    #[test]
+    fn concurrency_is_typed() {
+        let with = |value: Value| concurrency(&Map::from_iter([("concurrency".to_owned(), value)]));
+        assert_eq!(concurrency(&Map::new()), Ok(1));
+        assert_eq!(with(json!(0)), Ok(0));
+        assert_eq!(with(json!(7)), Ok(7));
+        for bad in [json!(-1), json!("3"), json!(1.5), json!(CONCURRENCY_MAX + 1), json!(null)] {
+            assert!(with(bad.clone()).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The circuit breaker of one destination: after repeated failures it is left alone for a while.
+//!
+//! | state     | success  | failure                                | time passes        |
+//! |-----------|----------|----------------------------------------|--------------------|
+//! | closed    | closed   | closed, or open after `threshold`      | closed             |
+//! | open      | → closed | open (a straggler; the wait stands)    | → half-open at its end |
+//! | half-open | → closed | → open, for twice as long up to `max`  | half-open          |
+//!
+//! Half-open lets one attempt through at a time. Breakers live in memory: after a restart each destination
+//! gets a fresh chance.
+
+use std::time::Duration;
+
+use signalbox_wire::time::Timestamp;
+
+/// Failures in a row that open a breaker.
+pub const THRESHOLD: u32 = 5;
+/// The first pause of an open breaker.
+pub const PAUSE_INITIAL: Duration = Duration::from_secs(2);
+/// The longest pause of an open breaker.
+pub const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// Whether a destination may be tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Breaker {
+    failures: u32,
+    pause: Duration,
+    open_until: Option<Timestamp>,
+    probing: bool,
+}
+
+/// What a breaker says to one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// Go ahead.
+    Go,
+    /// Not before this moment.
+    Wait(Timestamp),
+}
+
+impl Breaker {
+    /// Asks for permission to try the destination at `now`; a half-open breaker gives it once.
+    pub fn ask(&mut self, now: Timestamp) -> Permission {
+        match self.open_until {
+            None => Permission::Go,
+            Some(until) if now < until => Permission::Wait(until),
+            Some(_) if self.probing => Permission::Wait(now + PAUSE_INITIAL),
+            Some(_) => {
+                self.probing = true;
+                Permission::Go
+            }
+        }
+    }
+
+    /// An attempt reached the destination.
+    pub fn succeeded(&mut self) {
+        *self = Self::default();
+    }
+
+    /// An attempt failed at `now`.
+    pub fn failed(&mut self, now: Timestamp) {
+        if self.probing {
+            self.probing = false;
+            self.pause = (self.pause * 2).min(PAUSE_MAX);
+            self.open_until = Some(now + self.pause);
+            return;
+        }
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= THRESHOLD && self.open_until.is_none() {
+            self.pause = PAUSE_INITIAL;
+            self.open_until = Some(now + self.pause);
+        }
+    }
+
+    /// An attempt ended without saying anything about the destination: a probe may be sent again.
+    pub fn abandoned(&mut self) {
+        self.probing = false;
+    }
+
+    /// Whether attempts are held back at `now`.
+    #[must_use]
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        self.open_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether nothing is remembered, so that it may be forgotten.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
+    }
+
+    fn open() -> Breaker {
+        let mut breaker = Breaker::default();
+        for _ in 0..THRESHOLD {
+            breaker.failed(at(0));
+        }
+        breaker
+    }
+
+    #[test]
+    fn closed() {
+        let mut breaker = Breaker::default();
+        assert_eq!(breaker.ask(at(0)), Permission::Go);
+        for _ in 1..THRESHOLD {
+            breaker.failed(at(0));
+            assert_eq!(breaker.ask(at(0)), Permission::Go);
+        }
+        breaker.succeeded();
+        assert!(breaker.is_idle());
+    }
+
+    #[test]
+    fn open_waits_ignores_stragglers_and_closes_on_success() {
+        let mut breaker = open();
+        assert_eq!(breaker.ask(at(1)), Permission::Wait(at(2)));
+        breaker.failed(at(1));
+        assert_eq!(breaker.ask(at(1)), Permission::Wait(at(2)));
+        breaker.succeeded();
+        assert_eq!(breaker.ask(at(1)), Permission::Go);
+    }
+
+    #[test]
+    fn half_open_lets_one_through() {
+        let mut breaker = open();
+        assert_eq!(breaker.ask(at(2)), Permission::Go);
+        assert!(matches!(breaker.ask(at(2)), Permission::Wait(_)));
+        breaker.failed(at(3));
+        assert_eq!(breaker.ask(at(4)), Permission::Wait(at(7)), "the pause has doubled");
+        assert_eq!(breaker.ask(at(7)), Permission::Go);
+        breaker.abandoned();
+        assert_eq!(breaker.ask(at(8)), Permission::Go);
+        breaker.succeeded();
+        assert!(breaker.is_idle());
+    }
+}

@@ -1,0 +1,294 @@
+//! A decision as a value: rows to write with the versions they were read at, events for the log, due work.
+//!
+//! The store applies a decision whole or answers that it conflicts with what happened meanwhile; it never
+//! knows what was decided.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use signalbox_wire::id::{AgentId, KeyId, MessageId, SessionId, TaskId, TenantId, ToolName, WorkflowId};
+use signalbox_wire::time::Timestamp;
+
+use crate::agent::{Agent, AgentStatus};
+use crate::definition::Definition;
+use crate::delivery::Message;
+use crate::due::Due;
+use crate::event::NewEvent;
+use crate::session::Session;
+use crate::task::Task;
+
+/// Everything that one event changes, applied whole or not at all.
+#[derive(Debug, Clone, Default)]
+pub struct Decision {
+    /// Rows to write or remove.
+    pub writes: Vec<Write>,
+    /// Rows that the decision rests on and does not write: they must still be at this version.
+    pub expects: Vec<(Key, Option<i64>)>,
+    /// Entries for the log, in order.
+    pub events: Vec<NewEvent>,
+    /// Due work to add, or to move when it is there already.
+    pub due: Vec<Due>,
+    /// Ids of due work that is no longer due.
+    pub done: Vec<String>,
+    /// Meetings of waiting tasks and available agents to try once this is committed.
+    pub hints: Vec<Hint>,
+}
+
+/// Something to look at once a decision is committed. Losing one loses no work: a slow sweep finds the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hint {
+    /// This agent may have become available.
+    Offer(AgentId),
+    /// This task waits; an agent may have become available meanwhile.
+    Place(SessionId, TaskId),
+}
+
+/// One write.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// Write a row.
+    Put {
+        /// The row.
+        row: Row,
+        /// What must be there now.
+        guard: Guard,
+        /// The version it gets.
+        version: i64,
+    },
+    /// Remove a row.
+    Remove {
+        /// Which.
+        key: Key,
+        /// What must be there now.
+        guard: Guard,
+    },
+}
+
+/// What must be there for a write to be right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// Nothing.
+    Absent,
+    /// The row at this version.
+    At(i64),
+    /// Anything: another row of the same decision guards this one.
+    Guarded,
+}
+
+/// A stored row.
+#[derive(Debug, Clone)]
+pub enum Row {
+    /// A registration.
+    Agent(Arc<Agent>),
+    /// A name that is taken.
+    AgentName(AgentName),
+    /// An agent's status.
+    Status(Arc<AgentStatus>),
+    /// An available agent, listed under one routing key.
+    Available(Available),
+    /// A session.
+    Session(Arc<Session>),
+    /// One of its tasks.
+    Task(SessionId, Arc<Task>),
+    /// A revision of a workflow.
+    Definition(Arc<Definition>),
+    /// Which revision of a workflow new sessions start with.
+    Workflow(Workflow),
+    /// A message.
+    Message(Arc<Message>),
+    /// A tool.
+    Tool(Arc<Tool>),
+    /// An API key.
+    ApiKey(Arc<ApiKey>),
+    /// A tenant.
+    Tenant(Tenant),
+    /// The answer to a request that carried an `Idempotency-Key`.
+    Answered(Answered),
+    /// A signature that was seen.
+    Signature(SeenSignature),
+}
+
+/// Names a row within its tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each names the row of the same name")]
+pub enum Key {
+    Agent(AgentId),
+    AgentName(String),
+    Status(AgentId),
+    Available(String, AgentId),
+    Session(SessionId),
+    Task(TaskId),
+    Definition(WorkflowId, u32),
+    Workflow(WorkflowId),
+    Message(MessageId),
+    Tool(ToolName),
+    ApiKey(KeyId),
+    Tenant(TenantId),
+    Answered(String),
+    Signature(String),
+}
+
+/// A name that an agent has taken in its tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentName {
+    /// The name.
+    pub name: String,
+    /// Whose it is.
+    pub agent: AgentId,
+}
+
+/// An available agent under one routing key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Available {
+    /// The key.
+    pub route: String,
+    /// The agent.
+    pub agent: AgentId,
+    /// When it was last given a task.
+    pub last_used: Timestamp,
+}
+
+/// A workflow's current revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workflow {
+    /// The workflow.
+    pub id: WorkflowId,
+    /// Its newest revision.
+    pub revision: u32,
+    /// When it was first kept.
+    pub created_at: Timestamp,
+}
+
+/// A registered tool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tool {
+    /// Its name, unique in the tenant.
+    pub name: ToolName,
+    /// What it does.
+    pub description: String,
+    /// The JSON Schema of its arguments.
+    pub parameters: Map<String, Value>,
+    /// Where it takes them.
+    pub endpoint: String,
+    /// When it was registered.
+    pub created_at: Timestamp,
+}
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Look.
+    Read,
+    /// Be an agent: register, report, send messages and logs; and look.
+    Agent,
+    /// Everything in the tenant.
+    Admin,
+}
+
+/// An API key, without the key itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// Its public name.
+    pub id: KeyId,
+    /// SHA-256 of the key, in hex.
+    pub hash: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// What it may do.
+    pub scope: Scope,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// The first answer to a request that carried an `Idempotency-Key`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// The route and key.
+    pub key: String,
+    /// SHA-256 of the request's body, in hex.
+    pub request: String,
+    /// The status of the answer.
+    pub status: u16,
+    /// The body of the answer.
+    pub body: String,
+    /// From when on it is forgotten.
+    pub expires_at: Timestamp,
+}
+
+/// A webhook signature that was accepted once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenSignature {
+    /// The signature.
+    pub signature: String,
+    /// From when on it is stale anyway.
+    pub expires_at: Timestamp,
+}
+
+impl Row {
+    /// The row's key.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Agent(row) => Key::Agent(row.id.clone()),
+            Self::AgentName(row) => Key::AgentName(row.name.clone()),
+            Self::Status(row) => Key::Status(row.agent.clone()),
+            Self::Available(row) => Key::Available(row.route.clone(), row.agent.clone()),
+            Self::Session(row) => Key::Session(row.id.clone()),
+            Self::Task(_, row) => Key::Task(row.id.clone()),
+            Self::Definition(row) => Key::Definition(row.id.clone(), row.revision),
+            Self::Workflow(row) => Key::Workflow(row.id.clone()),
+            Self::Message(row) => Key::Message(row.id.clone()),
+            Self::Tool(row) => Key::Tool(row.name.clone()),
+            Self::ApiKey(row) => Key::ApiKey(row.id.clone()),
+            Self::Tenant(row) => Key::Tenant(row.id.clone()),
+            Self::Answered(row) => Key::Answered(row.key.clone()),
+            Self::Signature(row) => Key::Signature(row.signature.clone()),
+        }
+    }
+}
+
+impl Decision {
+    /// Writes `row` as a new one.
+    pub fn create(&mut self, row: Row, version: i64) {
+        self.writes.push(Write::Put { row, guard: Guard::Absent, version });
+    }
+
+    /// Writes `row` over the one read at `read`, or as a new one when there was none.
+    pub fn put(&mut self, row: Row, read: Option<i64>, version: i64) {
+        self.writes.push(Write::Put { row, guard: read.map_or(Guard::Absent, Guard::At), version });
+    }
+
+    /// Writes `row`, which another row of this decision guards.
+    pub fn put_guarded(&mut self, row: Row, version: i64) {
+        self.writes.push(Write::Put { row, guard: Guard::Guarded, version });
+    }
+
+    /// Removes the row with this key, read at `read`.
+    pub fn remove(&mut self, key: Key, read: i64) {
+        self.writes.push(Write::Remove { key, guard: Guard::At(read) });
+    }
+
+    /// Removes the row with this key, which another row of this decision guards.
+    pub fn remove_guarded(&mut self, key: Key) {
+        self.writes.push(Write::Remove { key, guard: Guard::Guarded });
+    }
+
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.events.is_empty() && self.due.is_empty() && self.done.is_empty()
+    }
+}

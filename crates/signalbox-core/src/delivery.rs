@@ -1,0 +1,274 @@
+//! Getting one message to one endpoint: attempts, backoff, and the dead letter at their end.
+//!
+//! | status    | delivered   | failed, may be tried again | failed for good | no longer wanted | redrive     |
+//! |-----------|-------------|----------------------------|-----------------|------------------|-------------|
+//! | scheduled | → delivered | scheduled, or → dead after the last attempt | → dead | → cancelled | –      |
+//! | dead      | –           | –                          | –               | –                | → scheduled |
+//! | delivered, cancelled | – | –                         | –               | –                | –           |
+//!
+//! Refused connections, timeouts, 408, 429 and 5xx may be tried again; every other status is final.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
+use signalbox_wire::time::Timestamp;
+
+use crate::Turn;
+
+/// The longest wait that a destination may ask for with `Retry-After`.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// What a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MessageKind {
+    /// Accepted by `/run`.
+    Message,
+    /// A task given to an agent.
+    Task,
+    /// A signed call to a configured address.
+    Webhook,
+}
+
+/// Where a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MessageStatus {
+    /// Will be tried.
+    Scheduled,
+    /// The destination took it.
+    Delivered,
+    /// A dead letter: nothing more is tried until it is redriven.
+    Dead,
+    /// No longer wanted before it was taken.
+    Cancelled,
+}
+
+/// One message on its way to one endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its id, the same at every attempt.
+    pub id: MessageId,
+    /// What it is.
+    pub kind: MessageKind,
+    /// The agent it goes to; its endpoint is looked up at each attempt. A webhook has none.
+    pub agent: Option<AgentId>,
+    /// The attempt of a task that it carries.
+    pub task: Option<TaskAttempt>,
+    /// What is sent, as JSON.
+    pub body: String,
+    /// The `traceparent` that goes with it.
+    pub trace: Option<String>,
+    /// Where it stands.
+    pub status: MessageStatus,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// Attempts that it may take in all.
+    pub attempts_max: u32,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When the next attempt is due, while it is scheduled.
+    pub next_at: Option<Timestamp>,
+    /// When it was delivered, given up or cancelled.
+    pub settled_at: Option<Timestamp>,
+    /// The status of the last answer.
+    pub last_status: Option<u16>,
+    /// Why the last attempt failed.
+    pub last_error: Option<String>,
+}
+
+/// One attempt of one task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskAttempt {
+    /// The session.
+    pub session: SessionId,
+    /// The task.
+    pub task: TaskId,
+    /// The attempt, from 1.
+    pub attempt: u32,
+}
+
+/// What came of one attempt to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The destination answered with this success status.
+    Delivered {
+        /// The status.
+        status: u16,
+    },
+    /// It did not.
+    Failed {
+        /// The status of its answer, when there was one.
+        status: Option<u16>,
+        /// Why, in words.
+        error: String,
+        /// How long it asked to be left alone.
+        retry_after: Option<Duration>,
+        /// Whether another attempt could succeed.
+        may_retry: bool,
+    },
+    /// Nobody wants it delivered any more.
+    Unwanted {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// What an answer with `status` means.
+    #[must_use]
+    pub fn of_status(status: u16, retry_after: Option<Duration>) -> Self {
+        match status {
+            200..=299 => Self::Delivered { status },
+            _ => Self::Failed {
+                status: Some(status),
+                error: format!("the endpoint answered {status}"),
+                retry_after,
+                may_retry: matches!(status, 408 | 429 | 500..=599),
+            },
+        }
+    }
+}
+
+impl Message {
+    /// The message after one attempt; `None` when it is settled already and nothing changes.
+    #[must_use]
+    pub fn after(&self, outcome: &Outcome, turn: &mut Turn<'_>) -> Option<Self> {
+        if self.status != MessageStatus::Scheduled {
+            return None;
+        }
+        let mut next = self.clone();
+        match outcome {
+            Outcome::Delivered { status } => {
+                next.attempts += 1;
+                (next.last_status, next.last_error) = (Some(*status), None);
+                next.settle(MessageStatus::Delivered, turn.now);
+            }
+            Outcome::Failed { status, error, retry_after, may_retry } => {
+                next.attempts += 1;
+                (next.last_status, next.last_error) = (*status, Some(crate::limits::bounded(error)));
+                if *may_retry && next.attempts < next.attempts_max {
+                    let backoff = turn.policy.delivery_backoff.wait(next.attempts, turn);
+                    let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+                    next.next_at = Some(turn.now + backoff.max(asked));
+                } else {
+                    next.settle(MessageStatus::Dead, turn.now);
+                }
+            }
+            Outcome::Unwanted { reason } => {
+                next.last_error = Some(crate::limits::bounded(reason));
+                next.settle(MessageStatus::Cancelled, turn.now);
+            }
+        }
+        Some(next)
+    }
+
+    /// The message with a new set of attempts; `None` unless it is a dead letter.
+    #[must_use]
+    pub fn redriven(&self, turn: &Turn<'_>) -> Option<Self> {
+        (self.status == MessageStatus::Dead).then(|| Self {
+            status: MessageStatus::Scheduled,
+            attempts_max: self.attempts + turn.policy.delivery_attempts,
+            next_at: Some(turn.now),
+            settled_at: None,
+            ..self.clone()
+        })
+    }
+
+    fn settle(&mut self, status: MessageStatus, now: Timestamp) {
+        self.status = status;
+        self.next_at = None;
+        self.settled_at = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Policy;
+
+    fn message(status: MessageStatus) -> Message {
+        Message {
+            id: MessageId::parse("m").expect("valid"),
+            kind: MessageKind::Message,
+            agent: None,
+            task: None,
+            body: "{}".into(),
+            trace: None,
+            status,
+            attempts: 0,
+            attempts_max: 3,
+            created_at: Timestamp::default(),
+            next_at: None,
+            settled_at: None,
+            last_status: None,
+            last_error: None,
+        }
+    }
+
+    fn failed(may_retry: bool) -> Outcome {
+        Outcome::Failed { status: None, error: "refused".into(), retry_after: None, may_retry }
+    }
+
+    #[test]
+    fn every_pair_of_status_and_event() {
+        use MessageStatus::{Cancelled, Dead, Delivered, Scheduled};
+        let policy = Policy::default();
+        let mut turn = Turn::new(Timestamp::from_seconds(9), 1, &policy);
+        let outcomes = [
+            Outcome::Delivered { status: 200 },
+            failed(true),
+            failed(false),
+            Outcome::Unwanted { reason: "late".into() },
+        ];
+        for (outcome, expected) in outcomes.iter().zip([Delivered, Scheduled, Dead, Cancelled]) {
+            let after = message(Scheduled).after(outcome, &mut turn).map(|message| message.status);
+            assert_eq!(after, Some(expected), "{outcome:?}");
+            for settled in [Delivered, Dead, Cancelled] {
+                assert_eq!(message(settled).after(outcome, &mut turn), None, "{settled:?} and {outcome:?}");
+            }
+        }
+        for status in [Scheduled, Delivered, Cancelled] {
+            assert!(message(status).redriven(&turn).is_none());
+        }
+        assert!(message(Dead).redriven(&turn).is_some_and(|message| message.status == Scheduled));
+    }
+
+    #[test]
+    fn attempts_end_in_a_dead_letter_and_a_redrive_gives_new_ones() {
+        let policy = Policy::default();
+        let mut turn = Turn::new(Timestamp::from_seconds(9), 1, &policy);
+        let mut current = message(MessageStatus::Scheduled);
+        let mut attempts = 0;
+        while current.status == MessageStatus::Scheduled {
+            current = current.after(&failed(true), &mut turn).expect("scheduled");
+            attempts += 1;
+        }
+        assert_eq!((current.status, attempts), (MessageStatus::Dead, 3));
+        assert_eq!(current.redriven(&turn).map(|message| message.attempts_max), Some(3 + 8));
+    }
+
+    #[test]
+    fn a_destination_that_asks_for_time_gets_it_within_bounds() {
+        let policy = Policy::default();
+        let mut turn = Turn::new(Timestamp::from_seconds(0), 1, &policy);
+        for (asked, at_least) in [(30, 30), (1_000_000, RETRY_AFTER_MAX.as_secs())] {
+            let outcome = Outcome::of_status(429, Some(Duration::from_secs(asked)));
+            let next = message(MessageStatus::Scheduled).after(&outcome, &mut turn).expect("scheduled");
+            let wait = next.next_at.expect("scheduled").since(turn.now).as_secs();
+            assert_eq!(wait, at_least);
+        }
+    }
+
+    #[test]
+    fn statuses_are_told_apart() {
+        for (status, retried) in [(400, false), (404, false), (408, true), (429, true), (500, true), (503, true), (301, false)] {
+            assert!(
+                matches!(Outcome::of_status(status, None), Outcome::Failed { may_retry, .. } if may_retry == retried),
+                "{status}"
+            );
+        }
+        assert_eq!(Outcome::of_status(204, None), Outcome::Delivered { status: 204 });
+    }
+}

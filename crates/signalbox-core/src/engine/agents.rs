@@ -1,0 +1,257 @@
+//! Agents come, change and go: register, take over, patch, drain, deregister.
+
+use serde_json::{Map, Value, json};
+use signalbox_wire::id::{AgentId, MessageId};
+
+use super::Operation;
+use super::dispatch::NewMessage;
+use super::work::Work;
+use crate::agent::{self, Agent, AgentStatus};
+use crate::delivery::MessageKind;
+use crate::event::{Level, NewEvent};
+use crate::routing::Route;
+use crate::{Decision, Halt, Rejected, Turn, View};
+
+/// An agent registers.
+#[derive(Debug, Clone)]
+pub struct Register {
+    /// The id it wants, where it brings one.
+    pub id: Option<AgentId>,
+    /// Its name, unique in the tenant.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Where it takes POSTs.
+    pub endpoint: Option<String>,
+    /// What it can do.
+    pub capabilities: Vec<Value>,
+    /// What its owner keeps with it; `concurrency` in it is obeyed.
+    pub metadata: Map<String, Value>,
+    /// Takes over a name that is registered already, as a restarted agent does.
+    pub replace: bool,
+}
+
+/// What a registration came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// The agent's id.
+    pub agent: AgentId,
+    /// Whether an earlier registration was taken over.
+    pub is_replaced: bool,
+}
+
+impl Operation for Register {
+    type Answer = Registered;
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Registered), Halt> {
+        let existing = view.agent_named(&self.name)?.map(|row| row.value.agent.clone());
+        let now = turn.now;
+        let fresh = AgentId::new(now, turn.bits());
+        let mut work = Work::new(view, turn);
+        let (id, is_replaced) = match existing {
+            Some(_) if !self.replace => return Err(Rejected::NameTaken(self.name.clone()).into()),
+            Some(existing) if self.id.as_ref().is_some_and(|wanted| *wanted != existing) => {
+                return Err(Rejected::NameTaken(self.name.clone()).into());
+            }
+            Some(existing) => {
+                self.take_over(&mut work, &existing)?;
+                (existing, true)
+            }
+            None => (self.create(&mut work, fresh)?, false),
+        };
+        let agent = work.known_agent(&id)?.agent.clone();
+        let kind = if is_replaced { "agent.replaced" } else { "agent.registered" };
+        work.log(NewEvent::new(kind, Level::Info, now, &summary(&agent)).about(&id));
+        announce(&mut work, "REGISTER", &agent);
+        Ok((work.finish(), Registered { agent: id, is_replaced }))
+    }
+}
+
+impl Register {
+    fn create(&self, work: &mut Work<'_, '_>, fresh: AgentId) -> Result<AgentId, Halt> {
+        let id = self.id.clone().unwrap_or(fresh);
+        if self.id.is_some() && work.agent(&id)?.is_some() {
+            return Err(Rejected::IdTaken(id.to_string()).into());
+        }
+        work.create_agent(Agent {
+            id: id.clone(),
+            name: self.name.clone(),
+            version: self.version.clone(),
+            endpoint: self.endpoint.clone(),
+            capabilities: self.capabilities.clone(),
+            metadata: self.metadata.clone(),
+            registered_at: work.turn.now,
+            generation: 1,
+            concurrency: agent::concurrency(&self.metadata).unwrap_or(1),
+        });
+        Ok(id)
+    }
+
+    fn take_over(&self, work: &mut Work<'_, '_>, id: &AgentId) -> Result<(), Halt> {
+        let current = work.known_agent(id)?;
+        let agent = current.agent_mut();
+        agent.version.clone_from(&self.version);
+        agent.endpoint.clone_from(&self.endpoint);
+        agent.capabilities.clone_from(&self.capabilities);
+        agent.metadata.clone_from(&self.metadata);
+        agent.concurrency = agent::concurrency(&self.metadata).unwrap_or(1);
+        restart(work, id, "its agent registered anew")
+    }
+}
+
+/// A new life of a known agent: what it held goes back, and what the old one said no longer counts.
+pub(super) fn restart(work: &mut Work<'_, '_>, id: &AgentId, reason: &str) -> Result<(), Halt> {
+    let now = work.turn.now;
+    let current = work.known_agent(id)?;
+    current.agent_mut().generation += 1;
+    let generation = current.agent.generation;
+    let last_used = current.status.last_used;
+    let held = std::mem::take(&mut current.status_mut().held);
+    *current.status_mut() = AgentStatus { last_used, ..AgentStatus::fresh(id.clone(), generation, now) };
+    for task in held {
+        work.give_back(&task, reason)?;
+    }
+    Ok(())
+}
+
+/// Some of a registration changes; what is absent stays.
+#[derive(Debug, Clone)]
+pub struct PatchAgent {
+    /// Which agent.
+    pub agent: AgentId,
+    /// Its new version.
+    pub version: Option<String>,
+    /// Its new endpoint; `Some(None)` takes it away.
+    pub endpoint: Option<Option<String>>,
+    /// Its new capabilities.
+    pub capabilities: Option<Vec<Value>>,
+    /// Its new metadata, whole.
+    pub metadata: Option<Map<String, Value>>,
+}
+
+impl Operation for PatchAgent {
+    type Answer = Agent;
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Agent), Halt> {
+        let now = turn.now;
+        let mut work = Work::new(view, turn);
+        let current = work.known_agent(&self.agent)?;
+        let agent = current.agent_mut();
+        if let Some(version) = &self.version {
+            agent.version.clone_from(version);
+        }
+        if let Some(endpoint) = &self.endpoint {
+            agent.endpoint.clone_from(endpoint);
+        }
+        if let Some(capabilities) = &self.capabilities {
+            agent.capabilities.clone_from(capabilities);
+        }
+        if let Some(metadata) = &self.metadata {
+            agent.metadata.clone_from(metadata);
+            agent.concurrency = agent::concurrency(metadata).unwrap_or(1);
+        }
+        let agent = agent.clone();
+        // The status is written too, so that a dispatch decided on the old registration conflicts.
+        current.status_mut();
+        work.log(NewEvent::new("agent.changed", Level::Info, now, &summary(&agent)).about(&self.agent));
+        Ok((work.finish(), agent))
+    }
+}
+
+/// An agent is drained (it finishes what it holds and gets nothing new), or taken back into service.
+#[derive(Debug, Clone)]
+pub struct Drain {
+    /// Which agent.
+    pub agent: AgentId,
+    /// Whether it drains from now on.
+    pub draining: bool,
+}
+
+impl Operation for Drain {
+    type Answer = ();
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+        let now = turn.now;
+        let mut work = Work::new(view, turn);
+        let current = work.known_agent(&self.agent)?;
+        if current.status.draining != self.draining {
+            current.status_mut().draining = self.draining;
+            let kind = if self.draining { "agent.draining" } else { "agent.undrained" };
+            work.log(NewEvent::new(kind, Level::Info, now, &json!({})).about(&self.agent));
+        }
+        Ok((work.finish(), ()))
+    }
+}
+
+/// An agent goes for good.
+#[derive(Debug, Clone)]
+pub struct Deregister {
+    /// Which agent.
+    pub agent: AgentId,
+}
+
+impl Operation for Deregister {
+    type Answer = Agent;
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Agent), Halt> {
+        let mut work = Work::new(view, turn);
+        let agent = remove(&mut work, &self.agent)?;
+        announce(&mut work, "DEREGISTER", &agent);
+        Ok((work.finish(), agent))
+    }
+}
+
+/// Removes an agent; what it held is routed again, what waited for it alone fails.
+pub(super) fn remove(work: &mut Work<'_, '_>, id: &AgentId) -> Result<Agent, Halt> {
+    let now = work.turn.now;
+    let current = work.known_agent(id)?;
+    let agent = current.agent.clone();
+    let held = std::mem::take(&mut current.status_mut().held);
+    current.remove();
+    for task in held {
+        work.give_back(&task, "its agent was deregistered")?;
+    }
+    for waiting in work.view.waiting(&[Route::Agent(id.clone()).key()])?.to_vec() {
+        work.place(&waiting.session, &waiting.task)?;
+    }
+    work.log(NewEvent::new("agent.deregistered", Level::Info, now, &summary(&agent)).about(id));
+    Ok(agent)
+}
+
+fn summary(agent: &Agent) -> Value {
+    json!({
+        "agentName": agent.name,
+        "version": agent.version,
+        "contactEndpoint": agent.endpoint,
+        "capabilities": agent.capability_names().collect::<Vec<_>>(),
+        "generation": agent.generation,
+    })
+}
+
+fn announce(work: &mut Work<'_, '_>, event: &str, agent: &Agent) {
+    if !work.turn.policy.announce {
+        return;
+    }
+    let body = json!({
+        "event_type": event,
+        "agent_details": {
+            "agentId": agent.id,
+            "agentName": agent.name,
+            "version": agent.version,
+            "capabilities": agent.capability_names().collect::<Vec<_>>(),
+            "contactEndpoint": agent.endpoint,
+            "metadata": agent.metadata,
+            "registrationTime": agent.registered_at,
+            "generation": agent.generation,
+        },
+    });
+    let id = MessageId::new(work.turn.now, work.turn.bits());
+    work.send(NewMessage {
+        id,
+        kind: MessageKind::Webhook,
+        agent: Some(agent.id.clone()),
+        task: None,
+        body: body.to_string(),
+        trace: None,
+    });
+}

@@ -1,0 +1,106 @@
+//! Another service tells of its agents: the receiver's side of the registration webhook, and of the
+//! periodic comparison that stands in for a webhook that was lost.
+
+use serde_json::{Map, Value, json};
+use signalbox_wire::id::AgentId;
+use signalbox_wire::time::Timestamp;
+
+use super::Operation;
+use super::agents::{remove, restart};
+use super::work::Work;
+use crate::agent::{self, Agent};
+use crate::event::{Level, NewEvent};
+use crate::{Decision, Halt, Turn, View};
+
+/// An agent of another service, as that service tells of it.
+#[derive(Debug, Clone)]
+pub struct Announce {
+    /// Its id there, which is its id here.
+    pub id: AgentId,
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Where it takes POSTs.
+    pub endpoint: Option<String>,
+    /// What it can do.
+    pub capabilities: Vec<Value>,
+    /// What its owner keeps with it.
+    pub metadata: Map<String, Value>,
+    /// When it registered there.
+    pub registered_at: Option<Timestamp>,
+    /// How often it has registered there, where the service says.
+    pub generation: Option<u64>,
+}
+
+/// What an announcement came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Announced {
+    /// The agent is new here.
+    Created,
+    /// It was known, and has changed or started anew.
+    Updated,
+    /// Nothing new.
+    Unchanged,
+}
+
+impl Operation for Announce {
+    type Answer = Announced;
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Announced), Halt> {
+        let holder = view.agent_named(&self.name)?.map(|row| row.value.agent.clone());
+        let now = turn.now;
+        let mut work = Work::new(view, turn);
+        if let Some(other) = holder.filter(|holder| *holder != self.id) {
+            // The other service gives names out once: whoever had this one here is gone there.
+            remove(&mut work, &other)?;
+        }
+        let announced = match work.agent(&self.id)?.map(|known| known.agent.clone()) {
+            None => {
+                work.create_agent(self.agent(1, now));
+                Announced::Created
+            }
+            Some(known) if self.says_the_same(&known) => Announced::Unchanged,
+            Some(known) => {
+                let generation = self.generation.map_or(known.generation, |generation| generation.saturating_sub(1));
+                *work.known_agent(&self.id)?.agent_mut() = self.agent(generation, known.registered_at);
+                restart(&mut work, &self.id, "its agent registered anew")?;
+                Announced::Updated
+            }
+        };
+        if announced != Announced::Unchanged {
+            let data = json!({"agentName": self.name, "version": self.version, "contactEndpoint": self.endpoint});
+            work.log(NewEvent::new("agent.announced", Level::Info, now, &data).about(&self.id));
+        }
+        Ok((work.finish(), announced))
+    }
+}
+
+impl Announce {
+    fn agent(&self, generation: u64, registered_at: Timestamp) -> Agent {
+        Agent {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            version: self.version.clone(),
+            endpoint: self.endpoint.clone(),
+            capabilities: self.capabilities.clone(),
+            metadata: self.metadata.clone(),
+            registered_at: self.registered_at.unwrap_or(registered_at),
+            generation,
+            concurrency: agent::concurrency(&self.metadata).unwrap_or(1),
+        }
+    }
+
+    /// Whether this tells nothing new. A service that counts registrations says so by its count alone.
+    fn says_the_same(&self, known: &Agent) -> bool {
+        let names = |capabilities: &[Value]| -> Vec<String> {
+            capabilities.iter().filter_map(agent::capability_name).map(str::to_owned).collect()
+        };
+        self.generation.is_none_or(|generation| generation <= known.generation)
+            && self.name == known.name
+            && self.version == known.version
+            && self.endpoint == known.endpoint
+            && self.metadata == known.metadata
+            && names(&self.capabilities) == names(&known.capabilities)
+    }
+}

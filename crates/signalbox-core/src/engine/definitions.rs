@@ -1,0 +1,76 @@
+//! Workflow definitions are kept, each change as a new revision, and removed.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use signalbox_wire::id::WorkflowId;
+
+use super::Operation;
+use super::work::Work;
+use crate::decision::{Key, Row, Workflow};
+use crate::definition::Definition;
+use crate::event::{Level, NewEvent};
+use crate::{Decision, Halt, Rejected, Turn, View};
+
+/// A definition is to be kept. One that says the same as the current revision changes nothing.
+#[derive(Debug, Clone)]
+pub struct ApplyDefinition {
+    /// The definition; its revision is given here.
+    pub definition: Definition,
+}
+
+impl Operation for ApplyDefinition {
+    type Answer = Definition;
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Definition), Halt> {
+        let mut work = Work::new(view, turn);
+        let kept = keep(&mut work, &self.definition)?;
+        Ok((work.finish(), kept))
+    }
+}
+
+/// Keeps `definition` and returns it with its revision.
+pub(super) fn keep(work: &mut Work<'_, '_>, definition: &Definition) -> Result<Definition, Halt> {
+    let current = work.view.workflow(&definition.id)?;
+    if let Some(current) = &current
+        && let Some(kept) = work.view.definition(&definition.id, current.value.revision)?
+        && kept.value.says_the_same(definition)
+    {
+        return Ok(Definition::clone(&kept.value));
+    }
+    let now = work.turn.now;
+    let revision = current.as_ref().map_or(1, |current| current.value.revision + 1);
+    let kept = Definition { revision, created_at: now, ..definition.clone() };
+    let created_at = current.as_ref().map_or(now, |current| current.value.created_at);
+    let read = current.map(|current| current.version);
+    let version = work.turn.version_after(read);
+    work.decision.put(Row::Workflow(Workflow { id: kept.id.clone(), revision, created_at }), read, version);
+    work.decision.put_guarded(Row::Definition(Arc::new(kept.clone())), version);
+    let data = json!({"workflowId": kept.id, "revision": revision, "tasks": kept.tasks.len()});
+    work.log(NewEvent::new("workflow.applied", Level::Info, now, &data));
+    Ok(kept)
+}
+
+/// A definition is removed with all its revisions. Sessions carry their own tasks and go on.
+#[derive(Debug, Clone)]
+pub struct DeleteDefinition {
+    /// Which.
+    pub workflow: WorkflowId,
+}
+
+impl Operation for DeleteDefinition {
+    type Answer = ();
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+        let unknown = || Rejected::UnknownWorkflow(self.workflow.to_string());
+        let current = view.workflow(&self.workflow)?.ok_or_else(unknown)?;
+        let mut decision = Decision::default();
+        decision.remove(Key::Workflow(self.workflow.clone()), current.version);
+        for revision in 1..=current.value.revision {
+            decision.remove_guarded(Key::Definition(self.workflow.clone(), revision));
+        }
+        let data = json!({"workflowId": self.workflow});
+        decision.events.push(NewEvent::new("workflow.deleted", Level::Info, turn.now, &data));
+        Ok((decision, ()))
+    }
+}

@@ -1,0 +1,172 @@
+//! What came of an attempt to deliver, and what an operator does with dead letters.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use signalbox_wire::id::MessageId;
+
+use super::Operation;
+use super::work::Work;
+use crate::agent::Held;
+use crate::decision::{Key, Row};
+use crate::delivery::{Message, MessageKind, MessageStatus, Outcome};
+use crate::due::{Due, Work as DueWork};
+use crate::event::{Level, NewEvent};
+use crate::session::SessionEvent;
+use crate::{Decision, Halt, Rejected, Turn, Versioned, View};
+
+/// An attempt to deliver has ended.
+#[derive(Debug, Clone)]
+pub struct SettleDelivery {
+    /// The message.
+    pub message: MessageId,
+    /// The attempt, from 1: a repeat of an older one changes nothing.
+    pub attempt: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+impl Operation for SettleDelivery {
+    type Answer = ();
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+        let work_id = DueWork::Deliver { message: self.message.clone() }.id();
+        let read = view.message(&self.message)?;
+        let current = read.filter(|read| read.value.attempts + 1 == self.attempt);
+        let Some((read, next)) = current.and_then(|read| Some((read.value.after(&self.outcome, turn)?, read)))
+            .map(|(next, read)| (read, next))
+        else {
+            return Ok((Decision { done: vec![work_id], ..Decision::default() }, ()));
+        };
+        let mut work = Work::new(view, turn);
+        match next.next_at {
+            Some(at) => {
+                let due = DueWork::Deliver { message: self.message.clone() };
+                work.decision.due.push(Due { work: due, at });
+            }
+            None => work.decision.done.push(work_id),
+        }
+        if let Outcome::Failed { error, .. } = &self.outcome {
+            tell_session(&mut work, &next, error)?;
+        }
+        work.log(entry(&next, work.turn.now));
+        let version = work.turn.version_after(Some(read.version));
+        let mut decision = work.finish();
+        decision.put(Row::Message(Arc::new(next)), Some(read.version), version);
+        Ok((decision, ()))
+    }
+}
+
+/// A task whose message could not be handed over hears of it: it waits on, or its attempt has failed.
+fn tell_session(work: &mut Work<'_, '_>, message: &Message, error: &str) -> Result<(), Halt> {
+    let Some(carried) = &message.task else { return Ok(()) };
+    let held = Held {
+        session: carried.session.clone(),
+        task: carried.task.clone(),
+        step: String::new(),
+        attempt: carried.attempt,
+    };
+    let Some(task) = work.held_task(&held)? else { return Ok(()) };
+    match (message.next_at, &task.agent) {
+        (Some(retry_at), Some(agent)) => work.emit(
+            &carried.session,
+            &SessionEvent::DeliveryFailed {
+                task: task.id.clone(),
+                step: task.step.clone(),
+                attempt: task.attempt,
+                agent: agent.clone(),
+                error: crate::limits::bounded(error),
+                retry_at,
+            },
+        ),
+        _ => {
+            let reason = format!("the task could not be handed to its agent: {error}");
+            let backoff = work.turn.policy.task_backoff;
+            work.fail_attempt(&carried.session, &task, &reason, backoff)
+        }
+    }
+}
+
+fn entry(message: &Message, now: signalbox_wire::time::Timestamp) -> NewEvent {
+    let (kind, level) = match message.status {
+        MessageStatus::Delivered => ("message.delivered", Level::Debug),
+        MessageStatus::Scheduled => ("message.retrying", Level::Warning),
+        MessageStatus::Dead => ("message.dead", Level::Error),
+        MessageStatus::Cancelled => ("message.cancelled", Level::Info),
+    };
+    let data = json!({
+        "messageId": message.id,
+        "kind": message.kind,
+        "attempt": message.attempts,
+        "status": message.last_status,
+        "error": message.last_error,
+        "nextAttemptAt": message.next_at,
+        "sessionId": message.task.as_ref().map(|task| &task.session),
+    });
+    let mut entry = NewEvent::new(kind, level, now, &data);
+    entry.agent.clone_from(&message.agent);
+    entry.task = message.task.as_ref().map(|task| task.task.clone());
+    entry
+}
+
+/// A dead letter gets new attempts.
+#[derive(Debug, Clone)]
+pub struct Redrive {
+    /// Which.
+    pub message: MessageId,
+}
+
+impl Operation for Redrive {
+    type Answer = ();
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+        let read = dead_letter(view, &self.message)?;
+        let Some(next) = read.value.redriven(turn) else {
+            return Err(Rejected::UnknownDeadLetter(self.message.to_string()).into());
+        };
+        let mut decision = Decision::default();
+        let work = DueWork::Deliver { message: self.message.clone() };
+        decision.due.push(Due { work, at: turn.now });
+        let mut event =
+            NewEvent::new("message.redriven", Level::Info, turn.now, &json!({"messageId": self.message}));
+        event.agent.clone_from(&next.agent);
+        decision.events.push(event);
+        decision.put(Row::Message(Arc::new(next)), Some(read.version), turn.version_after(Some(read.version)));
+        Ok((decision, ()))
+    }
+}
+
+/// A dead letter is thrown away.
+#[derive(Debug, Clone)]
+pub struct Discard {
+    /// Which.
+    pub message: MessageId,
+}
+
+impl Operation for Discard {
+    type Answer = ();
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+        let read = dead_letter(view, &self.message)?;
+        let mut decision = Decision::default();
+        decision.remove(Key::Message(self.message.clone()), read.version);
+        let mut event =
+            NewEvent::new("message.discarded", Level::Info, turn.now, &json!({"messageId": self.message}));
+        event.agent.clone_from(&read.value.agent);
+        decision.events.push(event);
+        Ok((decision, ()))
+    }
+}
+
+fn dead_letter(view: &View, id: &MessageId) -> Result<Versioned<Message>, Halt> {
+    let read = view.message(id)?.filter(|read| read.value.status == MessageStatus::Dead);
+    read.ok_or_else(|| Rejected::UnknownDeadLetter(id.to_string()).into())
+}
+
+impl Message {
+    /// Whether this is a signed call rather than something for an agent.
+    #[must_use]
+    pub fn is_webhook(&self) -> bool {
+        self.kind == MessageKind::Webhook
+    }
+}

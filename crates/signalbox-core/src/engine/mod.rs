@@ -1,0 +1,54 @@
+//! The engine: one [`Operation`] for each thing that can happen, each a pure function.
+//!
+//! Whoever drives an operation runs this loop, over a database or in a simulation:
+//!
+//! ```text
+//! view = empty, turn = (now, seed)
+//! loop:
+//!     decide(view, turn) ─ Need(n)     → load n into the view, run again with the same turn
+//!                        ─ Rejected(r) → answer r
+//!                        ─ Decision    → commit it ─ conflict → empty the view, load anew, run again
+//!                                                  ─ done     → answer, follow the decision's hints
+//! ```
+
+mod agents;
+mod announce;
+mod definitions;
+mod deliveries;
+mod dispatch;
+mod logs;
+mod messages;
+mod placing;
+mod records;
+mod reports;
+mod sessions;
+mod timers;
+mod triggers;
+mod work;
+
+pub use agents::{Deregister, Drain, PatchAgent, Register, Registered};
+pub use announce::{Announce, Announced};
+pub use definitions::{ApplyDefinition, DeleteDefinition};
+pub use deliveries::{Discard, Redrive, SettleDelivery};
+pub use logs::{AppendLogs, LogEntry};
+pub use messages::Accept;
+pub use placing::{Offer, Place};
+pub use records::{CreateKey, CreateTenant, CreateTool, DeleteTool, RevokeKey, SeeSignature};
+pub use reports::ReportState;
+pub use sessions::{Cancel, Pause, Resume, RetrySession, Signal};
+pub use timers::TimerFired;
+pub use triggers::{Trigger, Triggered, WorkflowSource};
+
+use crate::{Decision, Halt, Turn, View};
+
+/// Something that happens: what it changes follows from the stored state and the turn alone.
+pub trait Operation {
+    /// What whoever asked is told.
+    type Answer;
+
+    /// Decides what changes.
+    ///
+    /// # Errors
+    /// [`Halt::Need`] when it must see more first; [`Halt::Rejected`] when it is refused.
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Self::Answer), Halt>;
+}

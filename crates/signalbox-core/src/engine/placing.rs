@@ -1,0 +1,65 @@
+//! Waiting tasks and available agents meet. Both are only looked up here; a meeting that is missed is found
+//! again by the sweep, and one that is tried twice changes nothing.
+
+use signalbox_wire::id::{AgentId, SessionId, TaskId};
+
+use super::Operation;
+use super::work::Work;
+use crate::routing;
+use crate::{Decision, Halt, Turn, View};
+
+/// Tries again to give a waiting task to an agent. Answers whether it no longer waits.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The session.
+    pub session: SessionId,
+    /// The task.
+    pub task: TaskId,
+}
+
+impl Operation for Place {
+    type Answer = bool;
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, bool), Halt> {
+        let mut work = Work::new(view, turn);
+        let is_waiting = |work: &mut Work<'_, '_>| -> Result<bool, Halt> {
+            Ok(work.task(&self.session, &self.task)?.is_some_and(|task| task.queued_at.is_some()))
+        };
+        if !is_waiting(&mut work)? {
+            return Ok((Decision::default(), true));
+        }
+        work.place(&self.session, &self.task)?;
+        let is_placed = !is_waiting(&mut work)?;
+        Ok((work.finish(), is_placed))
+    }
+}
+
+/// Offers an agent that may have become available to the tasks that wait for it, the longest waiting first.
+/// Answers whether it took one, and might take another.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// The agent.
+    pub agent: AgentId,
+}
+
+impl Operation for Offer {
+    type Answer = bool;
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, bool), Halt> {
+        let mut work = Work::new(view, turn);
+        let Some(keys) = work.agent(&self.agent)?.map(|current| routing::keys_of(&current.agent)) else {
+            return Ok((Decision::default(), false));
+        };
+        if !work.is_available(&self.agent)? {
+            return Ok((Decision::default(), false));
+        }
+        for waiting in work.view.waiting(&keys)?.to_vec() {
+            let before = work.decision.events.len();
+            work.place(&waiting.session, &waiting.task)?;
+            if work.decision.events.len() > before {
+                return Ok((work.finish(), true));
+            }
+        }
+        Ok((work.finish(), false))
+    }
+}

@@ -1,0 +1,131 @@
+//! Tools, keys, tenants and seen signatures: kept as they are, with an entry in the log.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use signalbox_wire::id::{KeyId, ToolName};
+
+use super::Operation;
+use crate::decision::{ApiKey, Key, Row, SeenSignature, Tenant, Tool};
+use crate::event::{Level, NewEvent};
+use crate::{Decision, Halt, Rejected, Turn, View};
+
+/// A tool is registered.
+#[derive(Debug, Clone)]
+pub struct CreateTool {
+    /// The tool.
+    pub tool: Tool,
+}
+
+impl Operation for CreateTool {
+    type Answer = Tool;
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Tool), Halt> {
+        if view.tool(&self.tool.name)?.is_some() {
+            return Err(Rejected::ToolTaken(self.tool.name.clone()).into());
+        }
+        let tool = Tool { created_at: turn.now, ..self.tool.clone() };
+        let mut decision = logged(turn, "tool.registered", &json!({"tool": tool.name}));
+        decision.create(Row::Tool(Arc::new(tool.clone())), turn.version_after(None));
+        Ok((decision, tool))
+    }
+}
+
+/// A tool is removed.
+#[derive(Debug, Clone)]
+pub struct DeleteTool {
+    /// Which.
+    pub name: ToolName,
+}
+
+impl Operation for DeleteTool {
+    type Answer = ();
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+        let read = view.tool(&self.name)?.ok_or_else(|| Rejected::UnknownTool(self.name.to_string()))?;
+        let mut decision = logged(turn, "tool.deleted", &json!({"tool": self.name}));
+        decision.remove(Key::Tool(self.name.clone()), read.version);
+        Ok((decision, ()))
+    }
+}
+
+/// A key is made; the key itself is never stored.
+#[derive(Debug, Clone)]
+pub struct CreateKey {
+    /// The key's record.
+    pub key: ApiKey,
+}
+
+impl Operation for CreateKey {
+    type Answer = ();
+
+    fn decide(&self, _: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+        let data = json!({"keyId": self.key.id, "name": self.key.name, "scope": self.key.scope});
+        let mut decision = logged(turn, "key.created", &data);
+        decision.create(Row::ApiKey(Arc::new(self.key.clone())), turn.version_after(None));
+        Ok((decision, ()))
+    }
+}
+
+/// A key is revoked: it opens nothing from now on.
+#[derive(Debug, Clone)]
+pub struct RevokeKey {
+    /// Which.
+    pub key: KeyId,
+}
+
+impl Operation for RevokeKey {
+    type Answer = ();
+
+    fn decide(&self, _: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+        let mut decision = logged(turn, "key.revoked", &json!({"keyId": self.key}));
+        decision.remove_guarded(Key::ApiKey(self.key.clone()));
+        Ok((decision, ()))
+    }
+}
+
+/// A tenant is made, with its first key.
+#[derive(Debug, Clone)]
+pub struct CreateTenant {
+    /// The tenant.
+    pub tenant: Tenant,
+    /// Its first key, of scope admin.
+    pub key: ApiKey,
+}
+
+impl Operation for CreateTenant {
+    type Answer = ();
+
+    fn decide(&self, _: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+        let mut decision = logged(turn, "tenant.created", &json!({"name": self.tenant.name}));
+        let version = turn.version_after(None);
+        decision.create(Row::Tenant(self.tenant.clone()), version);
+        decision.create(Row::ApiKey(Arc::new(self.key.clone())), version);
+        Ok((decision, ()))
+    }
+}
+
+/// A webhook's signature is used up.
+#[derive(Debug, Clone)]
+pub struct SeeSignature {
+    /// The signature, and until when it is remembered.
+    pub seen: SeenSignature,
+}
+
+impl Operation for SeeSignature {
+    type Answer = ();
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+        if view.signature(&self.seen.signature)?.is_some() {
+            return Err(Rejected::Replayed.into());
+        }
+        let mut decision = Decision::default();
+        decision.create(Row::Signature(self.seen.clone()), turn.version_after(None));
+        Ok((decision, ()))
+    }
+}
+
+fn logged(turn: &Turn<'_>, kind: &str, data: &serde_json::Value) -> Decision {
+    let event = NewEvent::new(kind, Level::Info, turn.now, data);
+    Decision { events: vec![event], ..Decision::default() }
+}

@@ -1,0 +1,281 @@
+//! A decision in the making: the agents and sessions it touches, and what it has changed so far.
+//!
+//! Sessions change by events only, agents in place; [`Work::finish`] compares with what was read and writes
+//! what differs. Whether an agent is listed as available is derived here and nowhere else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use signalbox_wire::id::{AgentId, SessionId, TaskId};
+
+use crate::agent::{Agent, AgentStatus};
+use crate::decision::{AgentName, Available, Hint, Key, Row};
+use crate::event::NewEvent;
+use crate::routing;
+use crate::session::{SessionEvent, SessionState};
+use crate::task::Task;
+use crate::{Decision, Halt, Rejected, Turn, Versioned, View};
+
+/// A decision in the making.
+pub(super) struct Work<'w, 'p> {
+    pub(super) view: &'w View,
+    pub(super) turn: &'w mut Turn<'p>,
+    pub(super) decision: Decision,
+    agents: BTreeMap<AgentId, Option<AgentWork>>,
+    sessions: BTreeMap<SessionId, SessionWork>,
+}
+
+/// An agent that a decision touches.
+pub(super) struct AgentWork {
+    pub(super) agent: Agent,
+    pub(super) status: AgentStatus,
+    read: Option<(Versioned<Agent>, Option<Versioned<AgentStatus>>)>,
+    is_agent_changed: bool,
+    is_status_changed: bool,
+    is_removed: bool,
+}
+
+struct SessionWork {
+    state: SessionState,
+    read: Option<i64>,
+    changed: Vec<bool>,
+    is_changed: bool,
+}
+
+impl AgentWork {
+    /// The registration, to be changed.
+    pub(super) fn agent_mut(&mut self) -> &mut Agent {
+        self.is_agent_changed = true;
+        &mut self.agent
+    }
+
+    /// The status, to be changed.
+    pub(super) fn status_mut(&mut self) -> &mut AgentStatus {
+        self.is_status_changed = true;
+        &mut self.status
+    }
+
+    /// Marks the agent as deregistered.
+    pub(super) fn remove(&mut self) {
+        self.is_removed = true;
+    }
+
+    fn is_available(&self) -> bool {
+        !self.is_removed && self.status.is_available(&self.agent)
+    }
+}
+
+impl<'w, 'p> Work<'w, 'p> {
+    pub(super) fn new(view: &'w View, turn: &'w mut Turn<'p>) -> Self {
+        Self {
+            view,
+            turn,
+            decision: Decision::default(),
+            agents: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+        }
+    }
+
+    /// The agent with this id, as changed so far; `None` when it does not exist or is being removed.
+    pub(super) fn agent(&mut self, id: &AgentId) -> Result<Option<&mut AgentWork>, Halt> {
+        if !self.agents.contains_key(id) {
+            let loaded = self.load_agent(id)?;
+            self.agents.insert(id.clone(), loaded);
+        }
+        Ok(self.agents.get_mut(id).and_then(Option::as_mut).filter(|work| !work.is_removed))
+    }
+
+    /// The agent with this id.
+    pub(super) fn known_agent(&mut self, id: &AgentId) -> Result<&mut AgentWork, Halt> {
+        self.agent(id)?.ok_or_else(|| Rejected::UnknownAgent(id.to_string()).into())
+    }
+
+    /// Adds an agent that does not exist yet.
+    pub(super) fn create_agent(&mut self, agent: Agent) {
+        let status = AgentStatus::fresh(agent.id.clone(), agent.generation, self.turn.now);
+        let work = AgentWork {
+            status,
+            read: None,
+            is_agent_changed: true,
+            is_status_changed: true,
+            is_removed: false,
+            agent: agent.clone(),
+        };
+        self.agents.insert(agent.id, Some(work));
+    }
+
+    /// The agents touched so far that are available for `route`.
+    pub(super) fn touched_available(&self, route: &routing::Route) -> Vec<AgentId> {
+        let works = self.agents.values().flatten();
+        works.filter(|work| work.is_available() && route.admits(&work.agent)).map(|work| work.agent.id.clone()).collect()
+    }
+
+    /// Whether a touched or stored agent is available.
+    pub(super) fn is_available(&mut self, id: &AgentId) -> Result<bool, Halt> {
+        Ok(self.agent(id)?.is_some_and(|work| work.is_available()))
+    }
+
+    /// The session with this id, as changed so far.
+    pub(super) fn session(&mut self, id: &SessionId) -> Result<Option<&SessionState>, Halt> {
+        if !self.sessions.contains_key(id) {
+            let Some(read) = self.view.session(id)? else { return Ok(None) };
+            let work = SessionWork {
+                changed: vec![false; read.value.tasks.len()],
+                state: SessionState::clone(&read.value),
+                read: Some(read.version),
+                is_changed: false,
+            };
+            self.sessions.insert(id.clone(), work);
+        }
+        Ok(self.sessions.get(id).map(|work| &work.state))
+    }
+
+    /// The session with this id.
+    pub(super) fn known_session(&mut self, id: &SessionId) -> Result<&SessionState, Halt> {
+        self.session(id)?.ok_or_else(|| Rejected::UnknownSession(id.to_string()).into())
+    }
+
+    /// A task of a session that is being worked on.
+    pub(super) fn task(&mut self, session: &SessionId, task: &TaskId) -> Result<Option<Task>, Halt> {
+        Ok(self.session(session)?.and_then(|state| state.task(task)).cloned())
+    }
+
+    /// Adds a session that begins with `started`.
+    pub(super) fn create_session(&mut self, id: &SessionId, started: &SessionEvent) {
+        let Some(state) = SessionState::start(id, self.turn.now, started) else { return };
+        self.decision.events.push(started.entry(id, state.session.sequence, self.turn.now));
+        let work =
+            SessionWork { changed: vec![true; state.tasks.len()], state, read: None, is_changed: true };
+        self.sessions.insert(id.clone(), work);
+    }
+
+    /// Lets `event` happen in a session: changes its state and appends to its history.
+    pub(super) fn emit(&mut self, id: &SessionId, event: &SessionEvent) -> Result<(), Halt> {
+        self.known_session(id)?;
+        let Some(work) = self.sessions.get_mut(id) else { return Ok(()) };
+        for (task, is_changed) in work.state.tasks.iter().zip(&mut work.changed) {
+            let loses_its_place = *event == SessionEvent::Paused && task.queued_at.is_some();
+            *is_changed |= event.task() == Some(&task.id) || loses_its_place;
+        }
+        work.state.apply(self.turn.now, event)?;
+        work.is_changed = true;
+        self.decision.events.push(event.entry(id, work.state.session.sequence, self.turn.now));
+        Ok(())
+    }
+
+    /// Appends an entry to the log.
+    pub(super) fn log(&mut self, event: NewEvent) {
+        self.decision.events.push(event);
+    }
+
+    /// The decision, with everything that differs from what was read.
+    pub(super) fn finish(mut self) -> Decision {
+        for work in std::mem::take(&mut self.agents).into_values().flatten() {
+            self.finish_agent(work);
+        }
+        for (id, work) in std::mem::take(&mut self.sessions) {
+            self.finish_session(&id, work);
+        }
+        self.decision
+    }
+
+    fn load_agent(&self, id: &AgentId) -> Result<Option<AgentWork>, Halt> {
+        let Some(agent) = self.view.agent(id)? else { return Ok(None) };
+        let status = self.view.status(id)?;
+        Ok(Some(AgentWork {
+            agent: Agent::clone(&agent.value),
+            status: status.as_ref().map_or_else(
+                || AgentStatus::fresh(id.clone(), agent.value.generation, agent.value.registered_at),
+                |status| AgentStatus::clone(&status.value),
+            ),
+            read: Some((agent, status)),
+            is_agent_changed: false,
+            is_status_changed: false,
+            is_removed: false,
+        }))
+    }
+
+    fn finish_agent(&mut self, work: AgentWork) {
+        if !(work.is_agent_changed || work.is_status_changed || work.is_removed) {
+            return;
+        }
+        self.relist(&work);
+        let (agent_read, status_read) = match &work.read {
+            Some((agent, status)) => (Some(agent), status.as_ref()),
+            None => (None, None),
+        };
+        let id = work.agent.id.clone();
+        if work.is_removed {
+            if let Some(agent) = agent_read {
+                self.decision.remove(Key::Agent(id.clone()), agent.version);
+                self.decision.remove_guarded(Key::AgentName(agent.value.name.clone()));
+            }
+            if let Some(status) = status_read {
+                self.decision.remove(Key::Status(id), status.version);
+            }
+            return;
+        }
+        if work.is_agent_changed {
+            self.rename(&work, agent_read);
+            let version = self.turn.version_after(agent_read.map(|read| read.version));
+            let row = Row::Agent(Arc::new(work.agent));
+            self.decision.put(row, agent_read.map(|read| read.version), version);
+        }
+        if work.is_status_changed {
+            let read = status_read.map(|read| read.version);
+            let version = self.turn.version_after(read);
+            self.decision.put(Row::Status(Arc::new(work.status)), read, version);
+        }
+    }
+
+    /// Keeps the agent's name where it changed or is new. A new name must be free.
+    fn rename(&mut self, work: &AgentWork, read: Option<&Versioned<Agent>>) {
+        if read.is_some_and(|read| read.value.name == work.agent.name) {
+            return;
+        }
+        if let Some(read) = read {
+            self.decision.remove_guarded(Key::AgentName(read.value.name.clone()));
+        }
+        let name = AgentName { name: work.agent.name.clone(), agent: work.agent.id.clone() };
+        self.decision.create(Row::AgentName(name), self.turn.version_after(None));
+    }
+
+    /// Brings the lists of available agents in line with the agent.
+    fn relist(&mut self, work: &AgentWork) {
+        let before = work.read.as_ref().and_then(|(agent, status)| {
+            let status = status.as_ref()?;
+            status.value.is_available(&agent.value).then(|| (routing::keys_of(&agent.value), status.value.last_used))
+        });
+        let after = work.is_available().then(|| (routing::keys_of(&work.agent), work.status.last_used));
+        if before == after {
+            return;
+        }
+        let (old, old_used) = before.clone().unwrap_or_default();
+        let (new, last_used) = after.unwrap_or_default();
+        for route in old.iter().filter(|route| !new.contains(route)) {
+            self.decision.remove_guarded(Key::Available(route.clone(), work.agent.id.clone()));
+        }
+        let version = self.turn.version_after(None);
+        for route in new.iter().filter(|route| old_used != last_used || !old.contains(route)) {
+            let row = Available { route: route.clone(), agent: work.agent.id.clone(), last_used };
+            self.decision.put_guarded(Row::Available(row), version);
+        }
+        if new.iter().any(|route| !old.contains(route)) {
+            self.decision.hints.push(Hint::Offer(work.agent.id.clone()));
+        }
+    }
+
+    fn finish_session(&mut self, id: &SessionId, work: SessionWork) {
+        if !work.is_changed {
+            return;
+        }
+        let version = self.turn.version_after(work.read);
+        for (task, _) in work.state.tasks.into_iter().zip(work.changed).filter(|(_, changed)| *changed) {
+            if task.queued_at.is_some() {
+                self.decision.hints.push(Hint::Place(id.clone(), task.id.clone()));
+            }
+            self.decision.put_guarded(Row::Task(id.clone(), Arc::new(task)), version);
+        }
+        self.decision.put(Row::Session(Arc::new(work.state.session)), work.read, version);
+    }
+}

@@ -1,0 +1,27 @@
+//! What is decided: agents, sessions, tasks, deliveries, leases, routing and retry as pure state machines.
+//!
+//! Everything here is a function of its arguments: time and randomness come in through [`Turn`], stored state
+//! through [`View`], and what should change goes out as a [`Decision`]. Nothing awaits, nothing is sent,
+//! nothing is read from a clock. The one loop that every caller runs is described at [`engine`].
+
+pub mod agent;
+pub mod breaker;
+pub mod decision;
+pub mod definition;
+pub mod delivery;
+pub mod due;
+pub mod engine;
+pub mod event;
+pub mod expression;
+pub mod lease;
+pub mod limits;
+pub mod retry;
+pub mod routing;
+pub mod session;
+pub mod task;
+pub mod turn;
+pub mod view;
+
+pub use decision::{Decision, Row, Write};
+pub use turn::Turn;
+pub use view::{Halt, Need, Rejected, Versioned, View};

@@ -1,0 +1,61 @@
+//! The bounds and defaults that decisions obey, each with a name and a unit.
+//!
+//! A limit is typed: zero is zero, and there is no value that means "unlimited".
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::retry::Backoff;
+
+/// Tasks in one session, at most.
+pub const TASKS_PER_SESSION_MAX: usize = 1_000;
+/// Waiting tasks that one offer of an agent looks at.
+pub const WAITING_LOOKED_AT: usize = 8;
+/// Candidates that are loaded for one routing decision, least recently used first.
+pub const CANDIDATES_LOOKED_AT: usize = 8;
+/// Characters of an error text that are kept.
+pub const ERROR_TEXT_MAX: usize = 2_000;
+/// The most tasks at once that an agent may ask for.
+pub const CONCURRENCY_MAX: u32 = 10_000;
+
+/// Defaults that an operator may change; the engine reads them from its turn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Attempts of a delivery before it becomes a dead letter.
+    pub delivery_attempts: u32,
+    /// Wait between attempts of a delivery.
+    pub delivery_backoff: Backoff,
+    /// Wait between attempts of a task that failed.
+    pub task_backoff: Backoff,
+    /// How often a task is tried again where its definition does not say.
+    pub task_retries: u32,
+    /// From dispatch to the report that settles the task; over it the attempt has failed.
+    pub task_timeout: Duration,
+    /// How long a worker may hold due work before another takes it over.
+    pub lease: Duration,
+    /// Whether registrations are announced by webhook.
+    pub announce: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let backoff =
+            Backoff { initial: Duration::from_secs(1), factor: 2.0, max: Duration::from_secs(60) };
+        Self {
+            delivery_attempts: 8,
+            delivery_backoff: backoff,
+            task_backoff: backoff,
+            task_retries: 3,
+            task_timeout: Duration::from_secs(15 * 60),
+            lease: Duration::from_secs(60),
+            announce: false,
+        }
+    }
+}
+
+/// `text` cut to [`ERROR_TEXT_MAX`] characters.
+#[must_use]
+pub fn bounded(text: &str) -> String {
+    text.chars().take(ERROR_TEXT_MAX).collect()
+}

@@ -1,0 +1,45 @@
+//! One turn of the engine: the moment, the randomness and the policy that a decision is made with.
+//!
+//! The clock is read once at the edge; every row written in a turn shares its stamp. A turn can be run
+//! again from the same seed and gives the same decision.
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use signalbox_wire::time::Timestamp;
+
+use crate::limits::Policy;
+
+/// What a decision may know besides the stored state.
+#[derive(Debug, Clone)]
+pub struct Turn<'a> {
+    /// The moment of the decision.
+    pub now: Timestamp,
+    /// Defaults and bounds set by the operator.
+    pub policy: &'a Policy,
+    random: SmallRng,
+}
+
+impl<'a> Turn<'a> {
+    /// A turn at `now` whose randomness follows from `seed` alone.
+    #[must_use]
+    pub fn new(now: Timestamp, seed: u64, policy: &'a Policy) -> Self {
+        Self { now, policy, random: SmallRng::seed_from_u64(seed) }
+    }
+
+    /// 128 random bits, for an id.
+    pub fn bits(&mut self) -> u128 {
+        self.random.random()
+    }
+
+    /// A number from 0 to 1, 1 excluded, for jitter.
+    pub fn fraction(&mut self) -> f64 {
+        self.random.random()
+    }
+
+    /// A version for a row written now that was last seen at `previous`: it always grows, also over a
+    /// removal and a new start, so that a decision on the old row can never pass for one on the new.
+    #[must_use]
+    pub fn version_after(&self, previous: Option<i64>) -> i64 {
+        self.now.as_micros().max(previous.unwrap_or(0) + 1)
+    }
+}

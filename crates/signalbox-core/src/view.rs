@@ -1,0 +1,243 @@
+//! What a decision has been shown of the stored state, and how it asks for more.
+//!
+//! A decision reads only from its [`View`]. What is not there yet stops it with [`Halt::Need`]; whoever
+//! drives it loads that and runs it again from the start, with the same turn. So a decision reads like
+//! straight code, and still awaits nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId, ToolName, WorkflowId};
+
+use crate::agent::{Agent, AgentStatus};
+use crate::decision::{AgentName, Answered, Key, SeenSignature, Tool, Workflow};
+use crate::definition::Definition;
+use crate::delivery::Message;
+use crate::session::SessionState;
+
+/// A stored value and the version it was read at.
+#[derive(Debug)]
+pub struct Versioned<T> {
+    /// The version.
+    pub version: i64,
+    /// The value.
+    pub value: Arc<T>,
+}
+
+impl<T> Clone for Versioned<T> {
+    fn clone(&self) -> Self {
+        Self { version: self.version, value: Arc::clone(&self.value) }
+    }
+}
+
+/// Something that a decision needs to see before it can be made.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Need {
+    /// The row with this key. A session comes with its tasks.
+    Row(Key),
+    /// The available agents under a routing key, least recently used first.
+    Candidates(String),
+    /// The tasks that wait under any of these routing keys, the longest waiting first.
+    Waiting(Vec<String>),
+}
+
+/// A task that waits for an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingTask {
+    /// Its session.
+    pub session: SessionId,
+    /// Its id.
+    pub task: TaskId,
+}
+
+/// A loaded row.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "each holds the row of the same name")]
+pub enum Loaded {
+    Agent(Versioned<Agent>),
+    AgentName(Versioned<AgentName>),
+    Status(Versioned<AgentStatus>),
+    Session(Versioned<SessionState>),
+    Definition(Versioned<Definition>),
+    Workflow(Versioned<Workflow>),
+    Message(Versioned<Message>),
+    Tool(Versioned<Tool>),
+    Answered(Versioned<Answered>),
+    Signature(Versioned<SeenSignature>),
+}
+
+/// What has been loaded for one decision.
+#[derive(Debug, Default)]
+pub struct View {
+    rows: HashMap<Key, Option<Loaded>>,
+    candidates: HashMap<String, Vec<AgentId>>,
+    waiting: HashMap<Vec<String>, Vec<WaitingTask>>,
+}
+
+/// Why a decision was not made.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Halt {
+    /// It needs to see this first.
+    Need(Need),
+    /// It is refused.
+    Rejected(Rejected),
+}
+
+/// Why an event was refused, by name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// No such agent.
+    #[error("Agent not found: {0}")]
+    UnknownAgent(String),
+    /// The name is another agent's.
+    #[error("An agent named '{0}' is registered already; choose another name, or register with ?replace=true to take it over")]
+    NameTaken(String),
+    /// The id is another agent's.
+    #[error("An agent with id '{0}' is registered already under another name")]
+    IdTaken(String),
+    /// The agent cannot be reached.
+    #[error("Agent {0} has no contact endpoint and no connection; register it with a contactEndpoint")]
+    Unreachable(AgentId),
+    /// No such workflow.
+    #[error("Workflow definition not found: {0}")]
+    UnknownWorkflow(String),
+    /// The workflow still has open sessions.
+    #[error("Workflow {0} has open sessions; cancel them or wait until they end")]
+    WorkflowInUse(WorkflowId),
+    /// No such session.
+    #[error("Session not found: {0}")]
+    UnknownSession(String),
+    /// The session's status does not allow it.
+    #[error("Session {session} is {status}; it cannot be {wanted}")]
+    WrongStatus {
+        /// The session.
+        session: SessionId,
+        /// Its status.
+        status: &'static str,
+        /// What was asked for.
+        wanted: &'static str,
+    },
+    /// No task of the session waits for a signal.
+    #[error("Session {0} waits for no such signal")]
+    NothingWaits(SessionId),
+    /// No such message.
+    #[error("Message not found: {0}")]
+    UnknownMessage(String),
+    /// No such dead letter.
+    #[error("Dead letter not found: {0}")]
+    UnknownDeadLetter(String),
+    /// No such tool.
+    #[error("Tool not found: {0}")]
+    UnknownTool(String),
+    /// The tool's name is taken.
+    #[error("A tool named '{0}' exists already; delete it first or choose another name")]
+    ToolTaken(ToolName),
+    /// The signature was used before.
+    #[error("This signature was used before; sign each call anew")]
+    Replayed,
+    /// The idempotency key came with another body.
+    #[error("This Idempotency-Key was used with another body; use a new key for a new request")]
+    KeyReused,
+    /// The history and the tables disagree: a defect, never a client's fault.
+    #[error("The stored session does not allow this: {0}")]
+    Misfit(String),
+}
+
+impl From<Rejected> for Halt {
+    fn from(rejected: Rejected) -> Self {
+        Self::Rejected(rejected)
+    }
+}
+
+impl From<crate::session::Misfit> for Halt {
+    fn from(misfit: crate::session::Misfit) -> Self {
+        Self::Rejected(Rejected::Misfit(misfit.to_string()))
+    }
+}
+
+macro_rules! readers {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) -> $value:ty, $variant:ident, $key:expr;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// # Errors
+        /// [`Halt::Need`] when it has not been loaded yet.
+        pub fn $name(&self, $($arg: $type),*) -> Result<Option<Versioned<$value>>, Halt> {
+            match self.row($key)? {
+                Some(Loaded::$variant(row)) => Ok(Some(row.clone())),
+                _ => Ok(None),
+            }
+        }
+    )*};
+}
+
+impl View {
+    /// An empty view.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in a row, or that there is none.
+    pub fn show(&mut self, key: Key, row: Option<Loaded>) {
+        self.rows.insert(key, row);
+    }
+
+    /// Takes in the candidates for a route.
+    pub fn show_candidates(&mut self, route: String, agents: Vec<AgentId>) {
+        self.candidates.insert(route, agents);
+    }
+
+    /// Takes in the waiting tasks under some routes.
+    pub fn show_waiting(&mut self, routes: Vec<String>, tasks: Vec<WaitingTask>) {
+        self.waiting.insert(routes, tasks);
+    }
+
+    readers! {
+        /// The registration of an agent.
+        agent(id: &AgentId) -> Agent, Agent, Key::Agent(id.clone());
+        /// Who has this name.
+        agent_named(name: &str) -> AgentName, AgentName, Key::AgentName(name.to_owned());
+        /// The status of an agent.
+        status(id: &AgentId) -> AgentStatus, Status, Key::Status(id.clone());
+        /// A session with its tasks.
+        session(id: &SessionId) -> SessionState, Session, Key::Session(id.clone());
+        /// One revision of a workflow.
+        definition(id: &WorkflowId, revision: u32) -> Definition, Definition, Key::Definition(id.clone(), revision);
+        /// The current revision of a workflow.
+        workflow(id: &WorkflowId) -> Workflow, Workflow, Key::Workflow(id.clone());
+        /// A message.
+        message(id: &MessageId) -> Message, Message, Key::Message(id.clone());
+        /// A tool.
+        tool(name: &ToolName) -> Tool, Tool, Key::Tool(name.clone());
+        /// The answer given before under an idempotency key.
+        answered(key: &str) -> Answered, Answered, Key::Answered(key.to_owned());
+        /// A webhook signature that was seen.
+        signature(signature: &str) -> SeenSignature, Signature, Key::Signature(signature.to_owned());
+    }
+
+    /// The available agents under a routing key, least recently used first.
+    ///
+    /// # Errors
+    /// [`Halt::Need`] when they have not been loaded yet.
+    pub fn candidates(&self, route: &str) -> Result<&[AgentId], Halt> {
+        self.candidates
+            .get(route)
+            .map(Vec::as_slice)
+            .ok_or_else(|| Halt::Need(Need::Candidates(route.to_owned())))
+    }
+
+    /// The tasks that wait under any of these routing keys, the longest waiting first.
+    ///
+    /// # Errors
+    /// [`Halt::Need`] when they have not been loaded yet.
+    pub fn waiting(&self, routes: &[String]) -> Result<&[WaitingTask], Halt> {
+        self.waiting.get(routes).map(Vec::as_slice).ok_or_else(|| Halt::Need(Need::Waiting(routes.to_vec())))
+    }
+
+    fn row(&self, key: Key) -> Result<Option<&Loaded>, Halt> {
+        match self.rows.get(&key) {
+            Some(row) => Ok(row.as_ref()),
+            None => Err(Halt::Need(Need::Row(key))),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The store as its callers see it: one handle, cheap to clone, whatever the database.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use signalbox_core::agent::{Agent, AgentStatus};
+use signalbox_core::decision::{ApiKey, Tenant, Tool, Workflow};
+use signalbox_core::definition::Definition;
+use signalbox_core::delivery::{Message, MessageKind};
+use signalbox_core::due::Work;
+use signalbox_core::event::Level;
+use signalbox_core::lease::Lease;
+use signalbox_core::session::{Session, SessionStatus};
+use signalbox_core::view::WaitingTask;
+use signalbox_core::{Decision, Need, View};
+use signalbox_wire::id::{AgentId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
+use signalbox_wire::time::Timestamp;
+
+use crate::StoreError;
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `sqlite:///path/to/file.db`, or `postgres://user:password@host/database`.
+    pub database: String,
+    /// Who holds the leases that this process takes.
+    pub node: NodeId,
+    /// Commits that may wait for the writer; over it a commit answers [`StoreError::Busy`]. Default 16,384.
+    pub queue_max: usize,
+    /// Decisions in one physical commit, at most. Default 1,024.
+    pub batch_max: usize,
+    /// Bytes of rows held in memory. Default 32 MiB.
+    pub cache_bytes: u64,
+    /// How long a commit or a read may take before it answers [`StoreError::Unavailable`]. Default 10 s.
+    pub patience: Duration,
+}
+
+/// One place in a listing, and how much of it to give.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// Entries, at most.
+    pub limit: usize,
+    /// Where the page before ended, as its [`Listed::next`] said.
+    pub after: Option<String>,
+}
+
+/// One page of a listing.
+#[derive(Debug, Clone)]
+pub struct Listed<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// Which agents to list, in the order of their ids.
+#[derive(Debug, Clone, Default)]
+pub struct AgentFilter {
+    /// Those that offer this capability.
+    pub capability: Option<String>,
+    /// Those whose current state is this word, compared without case.
+    pub state: Option<String>,
+    /// The one with this name.
+    pub name: Option<String>,
+}
+
+/// Which sessions to list, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct SessionFilter {
+    /// Those that run this workflow.
+    pub workflow: Option<WorkflowId>,
+    /// Those with this status.
+    pub status: Option<SessionStatus>,
+}
+
+/// Which dead letters to list, oldest first.
+#[derive(Debug, Clone, Default)]
+pub struct DeadLetterFilter {
+    /// Those for this agent.
+    pub agent: Option<AgentId>,
+    /// Those of this kind.
+    pub kind: Option<MessageKind>,
+    /// Those given up at or after this moment.
+    pub since: Option<Timestamp>,
+}
+
+/// Which entries of the log to list.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Those about this agent.
+    pub agent: Option<AgentId>,
+    /// Those of this session.
+    pub session: Option<SessionId>,
+    /// Those at least this severe.
+    pub level: Option<Level>,
+    /// Those of exactly this kind, such as `agent.reported`.
+    pub kind: Option<String>,
+    /// Those at or after this moment.
+    pub since: Option<Timestamp>,
+    /// Those before this moment.
+    pub until: Option<Timestamp>,
+    /// Those whose data contains this text, compared without case.
+    pub text: Option<String>,
+    /// Those after this sequence number: of the session when one is given, else of the tenant.
+    pub after: Option<u64>,
+    /// Newest first instead of oldest first.
+    pub newest_first: bool,
+}
+
+/// An entry of the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredEvent {
+    /// Its place in the tenant's order, from 1, with no reader able to see a later one first.
+    pub sequence: u64,
+    /// What happened.
+    pub kind: String,
+    /// How much it matters.
+    pub level: Level,
+    /// When.
+    pub at: Timestamp,
+    /// Its session, and its place in that session's strict sequence.
+    pub session: Option<(SessionId, u64)>,
+    /// The agent it is about.
+    pub agent: Option<AgentId>,
+    /// The task it is about.
+    pub task: Option<TaskId>,
+    /// The rest, a JSON object.
+    pub data: String,
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The place of its last event in the tenant's order; 0 when it appended none.
+    pub sequence: u64,
+}
+
+/// Due work that this process may do now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// What it is.
+    pub work: Work,
+    /// When it was due.
+    pub due_at: Timestamp,
+    /// Under which claim.
+    pub lease: Lease,
+}
+
+/// How much due work there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// Pieces of due work, whenever they are due.
+    pub pending: u64,
+    /// When the oldest unclaimed piece that is due already was due.
+    pub oldest_due: Option<Timestamp>,
+    /// The next moment at which something can be claimed.
+    pub next: Option<Timestamp>,
+}
+
+/// What retention may remove.
+#[derive(Debug, Clone, Copy)]
+pub struct Prune {
+    /// Log entries older than this that belong to no open session.
+    pub events_before: Timestamp,
+    /// Sessions that ended before this, with their tasks and history.
+    pub sessions_before: Timestamp,
+    /// Messages settled before this; dead letters stay.
+    pub messages_before: Timestamp,
+    /// Now: kept answers and signatures that expired before it go.
+    pub now: Timestamp,
+    /// Rows to remove in one go, at most.
+    pub limit: usize,
+}
+
+/// Figures of the writer since the process began.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WriterFigures {
+    /// Physical commits.
+    pub commits: u64,
+    /// Decisions in them.
+    pub decisions: u64,
+    /// Decisions that conflicted.
+    pub conflicts: u64,
+    /// Microseconds spent in physical commits, flush included.
+    pub commit_micros: u64,
+    /// Commits that wait to be written now.
+    pub queued: u64,
+}

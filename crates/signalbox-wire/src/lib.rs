@@ -1,0 +1,18 @@
+//! What clients see: ids, JSON bodies by surface, problems, signatures.
+//!
+//! Knows nothing of the engine, the store, HTTP servers or an async runtime.
+
+pub mod agentkit;
+pub mod body;
+pub mod capability;
+pub mod envelope;
+pub mod fault;
+pub mod id;
+pub mod keys;
+pub mod opscore;
+pub mod paging;
+pub mod problem;
+pub mod raw;
+pub mod signature;
+pub mod text;
+pub mod time;

@@ -1,0 +1,21 @@
+//! Bodies of the Ops-Core surface (`/v1/opscore`): notifications, states, workflows, sessions, events, logs.
+
+mod event;
+mod log;
+mod notify;
+mod session;
+mod state;
+mod trigger;
+mod workflow;
+
+pub use event::{EventView, LogLevel};
+pub use log::{LogBody, LogEntry, LogView, LogsAccepted};
+pub use notify::{AgentDetails, DEREGISTER, NotifyBody, REGISTER};
+pub use session::{CancelBody, SessionStatus, SessionView, SignalBody, TaskStatus, TaskView};
+pub use state::{HistoryEntry, StateBody, StateView};
+pub use trigger::{StartBody, TriggerAnswer, TriggerBody};
+pub use workflow::{MAX_RETRIES_DEFAULT, TASKS_MAX, WorkflowBody, WorkflowTask, WorkflowView};
+
+pub use crate::capability::CapabilityBody;
+pub use crate::envelope::Done;
+pub use crate::paging::Page;

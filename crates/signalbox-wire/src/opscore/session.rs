@@ -1,0 +1,227 @@
+//! A session, its tasks, and what can be asked of it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::body::{Body, Faults, Text};
+use crate::id::{AgentId, SessionId, WorkflowId};
+use crate::time::Timestamp;
+
+/// How far a session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionStatus {
+    /// It exists; nothing was dispatched yet.
+    Started,
+    /// A task was dispatched.
+    Running,
+    /// Nothing more is dispatched until it is resumed.
+    Paused,
+    /// Every task settled well.
+    Completed,
+    /// A task failed for good.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// How far a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskStatus {
+    /// Its turn has not come, or an attempt is due.
+    Pending,
+    /// It was given to an agent.
+    Dispatched,
+    /// The agent reported that it works on it.
+    Running,
+    /// Nobody can do it at the moment, or it waits for a signal.
+    Waiting,
+    /// It is done.
+    Completed,
+    /// It ran out of attempts, or cannot be done.
+    Failed,
+    /// It was passed over.
+    Skipped,
+    /// Its session was cancelled.
+    Cancelled,
+}
+
+/// One run of a workflow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionView {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub session_id: SessionId,
+    /// The workflow that it is a run of.
+    #[schema(value_type = String)]
+    pub workflow_id: WorkflowId,
+    /// The version of the workflow that it runs, by its author; null when that names none.
+    #[serde(default)]
+    pub workflow_version: Option<String>,
+    /// The agent of tasks that name neither an agent nor a capability.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub agent_id: Option<AgentId>,
+    /// How far it is.
+    pub status: SessionStatus,
+    /// When it was triggered.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+    /// When it ended; null before.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ended_at: Option<Timestamp>,
+    /// What it was triggered with.
+    #[schema(value_type = Object)]
+    pub input: Map<String, Value>,
+    /// What came of it; null before it completed.
+    #[serde(default)]
+    pub result: Option<Value>,
+    /// Why it failed or was cancelled; null otherwise.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// Its tasks; absent in a list of sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<Vec<TaskView>>,
+}
+
+/// One step of a session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskView {
+    /// Its id in the definition.
+    pub task_id: String,
+    /// Its name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// How far it is.
+    pub status: TaskStatus,
+    /// Who does it; null while nobody does.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub agent_id: Option<AgentId>,
+    /// The attempt that is under way or was the last, from 1; 0 before the first.
+    pub attempt: u32,
+    /// How often it is tried again.
+    pub max_retries: u32,
+    /// Under which name the agent was given it; null before it was.
+    #[serde(default)]
+    pub opscore_task_id: Option<String>,
+    /// What the agent was given; null before its turn came.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub parameters: Option<Map<String, Value>>,
+    /// What came of it; null before it completed.
+    #[serde(default)]
+    pub result: Option<Value>,
+    /// Why its last attempt failed; null when none did.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// What it waits for, in words; null when it does not.
+    #[serde(default)]
+    pub waiting_for: Option<String>,
+    /// When it was last given to an agent.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub dispatched_at: Option<Timestamp>,
+    /// When the agent reported that it works on it.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Timestamp>,
+    /// When it settled.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ended_at: Option<Timestamp>,
+}
+
+/// `POST …/sessions/{id}/cancel`; may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CancelBody {
+    /// Why; kept as the session's error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 4096)]
+    pub reason: Option<String>,
+}
+
+/// `POST …/sessions/{id}/signal`; may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SignalBody {
+    /// The signal's name; `name` is read too.
+    #[serde(default, alias = "name", skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
+    pub signal: Option<String>,
+    /// What it carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Value>,
+}
+
+impl SessionStatus {
+    /// The status as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether nothing more will happen unless it is asked for.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}
+
+impl Body for CancelBody {
+    fn check(value: &Value, faults: &mut Faults) {
+        let Some(mut fields) = faults.object("", value) else { return };
+        fields.optional_string("reason", Text::DESCRIPTION);
+    }
+}
+
+impl Body for SignalBody {
+    fn check(value: &Value, faults: &mut Faults) {
+        let Some(mut fields) = faults.object("", value) else { return };
+        let name = if fields.optional("signal").is_some() { "signal" } else { "name" };
+        fields.optional_string(name, Text::NAME);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::body::tests::faults_of;
+    use crate::body::{parse, parse_or_default};
+
+    #[test]
+    fn both_requests_may_be_empty() {
+        assert_eq!(parse_or_default::<CancelBody>(b"").unwrap(), CancelBody::default());
+        assert_eq!(parse_or_default::<SignalBody>(b"{}").unwrap(), SignalBody::default());
+        assert_eq!(faults_of::<CancelBody>(r#"{"reason":5}"#), ["/reason must be a string, not a number"]);
+    }
+
+    #[test]
+    fn a_signal_has_its_name_under_either_key() {
+        for text in [r#"{"signal":"go","payload":[1]}"#, r#"{"name":"go","payload":[1]}"#] {
+            let body = parse::<SignalBody>(text.as_bytes()).unwrap();
+            assert_eq!((body.signal.as_deref(), body.payload), (Some("go"), Some(serde_json::json!([1]))));
+        }
+    }
+
+    #[test]
+    fn statuses_are_written_as_they_are_named() {
+        for status in [SessionStatus::Started, SessionStatus::Paused, SessionStatus::Cancelled] {
+            assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
+        }
+    }
+}

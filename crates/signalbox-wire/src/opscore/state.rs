@@ -1,0 +1,174 @@
+//! What an agent reports of its state. Reading a [`StateBody`] is the hottest path of the server.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::body::{Body, Faults, Text};
+use crate::id::AgentId;
+use crate::raw::RawObject;
+use crate::time::Timestamp;
+
+/// `POST /v1/opscore/agent/{agentId}/state`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StateBody {
+    /// Who reports; the same as in the path.
+    #[schema(value_type = String)]
+    pub agent_id: AgentId,
+    /// When the agent was in that state.
+    #[schema(value_type = String, format = DateTime)]
+    pub timestamp: Timestamp,
+    /// One word, kept as sent and compared without case.
+    #[schema(min_length = 1, max_length = 64, example = "idle")]
+    pub state: String,
+    /// Anything else about it: `opscore_task_id` names the task it is about, `result` is what came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub details: Option<RawObject>,
+}
+
+/// `GET /v1/opscore/agent/{agentId}/state`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StateView {
+    /// Whose state it is.
+    #[schema(value_type = String)]
+    pub agent_id: AgentId,
+    /// The newest state reported, as it was sent.
+    pub state: String,
+    /// What was reported with it; null when nothing was.
+    #[schema(value_type = Option<Object>)]
+    pub details: Option<RawObject>,
+    /// When the agent was in that state.
+    #[schema(value_type = String, format = DateTime)]
+    pub timestamp: Timestamp,
+}
+
+/// One entry of `GET /v1/opscore/agent/{agentId}/history`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    /// The state as it was sent.
+    pub state: String,
+    /// What was reported with it; null when nothing was.
+    #[schema(value_type = Option<Object>)]
+    pub details: Option<RawObject>,
+    /// When the agent was in that state, by its own clock.
+    #[schema(value_type = String, format = DateTime)]
+    pub timestamp: Timestamp,
+    /// When the report came in, by the server's clock.
+    #[schema(value_type = String, format = DateTime)]
+    pub received_at: Timestamp,
+}
+
+impl StateBody {
+    /// A field of the details, as raw JSON.
+    #[must_use]
+    pub fn details_field(&self, name: &str) -> Option<&RawValue> {
+        self.details.as_ref()?.field(name)
+    }
+
+    /// The task that the report names, and what came of it (`result` of the details), found in one pass.
+    #[must_use]
+    pub fn task_and_result(&self) -> (Option<String>, Option<&RawValue>) {
+        let Some(details) = &self.details else { return (None, None) };
+        let [first, second, third, result] =
+            details.fields(["opscore_task_id", "task_id", "taskId", "result"]);
+        let as_text = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).ok();
+        let task = [first, second, third].into_iter().flatten().find_map(as_text);
+        (task.filter(|id| !id.is_empty()), result)
+    }
+}
+
+impl Body for StateBody {
+    fn check(value: &Value, faults: &mut Faults) {
+        let Some(mut fields) = faults.object("", value) else { return };
+        fields.required_string("agentId", Text::ID);
+        fields.required_string("timestamp", Text::TIMESTAMP);
+        fields.required_string("state", Text::STATE);
+        fields.optional_object("details");
+    }
+
+    fn quick(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice::<Self>(bytes)
+            .ok()
+            .filter(|body| Text::STATE.fits(&body.state) && Text::ID.fits(body.agent_id.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::body::tests::faults_of;
+    use crate::body::{from_value, parse};
+
+    const REPORT: &str = r#"{"agentId":"a","timestamp":"2024-01-01T12:00:00.000000+00:00","state":"Idle","details":{"x": 1.0}}"#;
+
+    #[test]
+    fn a_report_is_read_and_its_details_kept_as_they_were() {
+        let body = parse::<StateBody>(REPORT.as_bytes()).unwrap();
+        assert_eq!(body.state, "Idle");
+        assert_eq!(body.details.as_ref().unwrap().as_str(), r#"{"x": 1.0}"#);
+        assert_eq!(body.details_field("x").unwrap().get(), "1.0");
+        assert_eq!(body.timestamp, Timestamp::from_seconds(1_704_110_400));
+        let without = parse::<StateBody>(
+            br#"{"agentId":"a","timestamp":"2024-01-01T12:00:00","state":"idle","details":null,"details":null}"#,
+        );
+        assert_eq!(without.unwrap().details, None);
+    }
+
+    #[test]
+    fn the_task_is_found_under_each_of_its_names_in_their_order() {
+        let named = |details: Value| {
+            let mut body = parse::<StateBody>(REPORT.as_bytes()).unwrap();
+            body.details = Some(serde_json::from_value(details).unwrap());
+            let (task, result) = body.task_and_result();
+            (task, result.map(|raw| raw.get().to_owned()))
+        };
+        let task = |id: &str| Some(id.to_owned());
+        assert_eq!(named(json!({"taskId": "c", "task_id": "b", "opscore_task_id": "a"})), (task("a"), None));
+        assert_eq!(
+            named(json!({"opscore_task_id": null, "task_id": 5, "taskId": "c", "result": [1]})),
+            (task("c"), Some("[1]".to_owned()))
+        );
+        assert_eq!(named(json!({"task_id": ""})), (None, None));
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let expected = [
+            "/agentId is required",
+            "/timestamp must be an RFC 3339 or ISO 8601 timestamp, such as 2026-01-31T12:00:00Z",
+            "/state must be one word, without spaces or control characters",
+            "/details must be an object, not an array",
+        ];
+        assert_eq!(
+            faults_of::<StateBody>(r#"{"timestamp":"noon","state":"two words","details":[]}"#),
+            expected
+        );
+        assert_eq!(faults_of::<StateBody>("{}").len(), 3);
+        let unreadable = REPORT.replace("1.0", r#""\ud800""#);
+        assert!(matches!(&faults_of::<StateBody>(&unreadable)[..], [one] if one.contains("not JSON")));
+        let long = REPORT.replace("Idle", &"x".repeat(65));
+        assert_eq!(faults_of::<StateBody>(&long), ["/state must have at most 64 characters, not 65"]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_quick_way_takes_only_what_the_long_way_takes(
+            agent in prop_oneof![Just(json!("a")), Just(json!("")), Just(json!("a\u{0}")), Just(json!(5)), Just(Value::Null)],
+            timestamp in prop_oneof![Just("2024-01-01T12:00:00Z"), Just("2024-01-01"), Just(""), Just(" 2024-01-01 12:00 ")],
+            state in "[a-z\u{0} \u{e4}]{0,3}|[a-z]{63,66}",
+            details in prop_oneof![Just(json!({"a": [1, {"b": null}]})), Just(json!([])), Just(Value::Null), Just(json!("x"))],
+        ) {
+            let value = json!({"agentId": agent, "timestamp": timestamp, "state": state, "details": details});
+            let quick = StateBody::quick(value.to_string().as_bytes());
+            prop_assert_eq!(quick, from_value::<StateBody>(value).ok());
+        }
+    }
+}

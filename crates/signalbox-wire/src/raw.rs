@@ -1,0 +1,292 @@
+//! JSON that is kept as text: [`RawObject`] and the check that lets text be kept.
+//!
+//! Skipping over a value is not enough to know that it can be read later: [`check`] visits all of it. What it
+//! accepts, `serde_json` can read into a [`Value`], and can read again when it is wrapped some levels deeper.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// The deepest nesting of objects and arrays that is accepted in a body. `serde_json` reads 127 levels; the
+/// difference is room for what a body is wrapped in when it is stored and answered.
+pub const DEPTH_MAX: usize = 100;
+
+/// Keys beginning so mean something to `serde_json` itself: text in a string would be read as JSON.
+const RESERVED: &str = "$serde_json::private::";
+
+/// Reads all of a JSON text and keeps nothing.
+///
+/// # Errors
+/// When it is not well-formed, holds a number or an escape that cannot be represented, is nested deeper than
+/// [`DEPTH_MAX`], or has a reserved key.
+pub fn check(bytes: &[u8]) -> Result<(), serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    Checked { depth: 0 }.deserialize(&mut deserializer)?;
+    deserializer.end()
+}
+
+/// A JSON object as the text that it came in.
+#[derive(Clone, Serialize)]
+#[serde(transparent)]
+pub struct RawObject(Box<RawValue>);
+
+impl RawObject {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+
+    /// The text as raw JSON.
+    #[must_use]
+    pub fn as_raw(&self) -> &RawValue {
+        &self.0
+    }
+
+    /// The text as raw JSON, without a copy.
+    #[must_use]
+    pub fn into_raw(self) -> Box<RawValue> {
+        self.0
+    }
+
+    /// The values of some fields, in the order asked for; of a field that is there twice, the last.
+    #[must_use]
+    pub fn fields<const N: usize>(&self, names: [&str; N]) -> [Option<&RawValue>; N] {
+        let mut deserializer = serde_json::Deserializer::from_str(self.as_str());
+        deserializer.deserialize_map(Pick { names }).unwrap_or([None; N])
+    }
+
+    /// The value of one field.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&RawValue> {
+        let [found] = self.fields([name]);
+        found
+    }
+
+    /// The object as a value.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        // Cannot fail on a checked text; an empty answer would still be a JSON value.
+        serde_json::from_str(self.as_str()).unwrap_or_default()
+    }
+
+    /// Keeps a text.
+    ///
+    /// # Errors
+    /// When it is not a JSON object that [`check`] accepts.
+    pub fn parse(text: String) -> Result<Self, serde_json::Error> {
+        Self::new(RawValue::from_string(text)?)
+    }
+
+    fn new<E: Error>(raw: Box<RawValue>) -> Result<Self, E> {
+        if !raw.get().starts_with('{') {
+            return Err(E::custom("must be an object"));
+        }
+        check(raw.get().as_bytes()).map_err(E::custom)?;
+        Ok(Self(raw))
+    }
+}
+
+impl<'de> Deserialize<'de> for RawObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(Box::<RawValue>::deserialize(deserializer)?)
+    }
+}
+
+impl fmt::Debug for RawObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl PartialEq for RawObject {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for RawObject {}
+
+struct Pick<'n, const N: usize> {
+    names: [&'n str; N],
+}
+
+impl<'de, const N: usize> Visitor<'de> for Pick<'_, N> {
+    type Value = [Option<&'de RawValue>; N];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = [None; N];
+        while let Some(index) = map.next_key_seed(IndexOf(&self.names))? {
+            let value = map.next_value::<&'de RawValue>()?;
+            if let Some(slot) = index.and_then(|index| found.get_mut(index)) {
+                *slot = Some(value);
+            }
+        }
+        Ok(found)
+    }
+}
+
+struct IndexOf<'n>(&'n [&'n str]);
+
+impl<'de> DeserializeSeed<'de> for IndexOf<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for IndexOf<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().position(|name| *name == key))
+    }
+}
+
+struct Checked {
+    depth: usize,
+}
+
+impl Checked {
+    fn deeper<E: Error>(&self) -> Result<Self, E> {
+        if self.depth >= DEPTH_MAX {
+            return Err(E::custom(format_args!("nested deeper than {DEPTH_MAX} levels")));
+        }
+        Ok(Self { depth: self.depth + 1 })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Checked {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Checked {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let inner = self.deeper()?;
+        while items.next_element_seed(Self { depth: inner.depth })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let inner = self.deeper()?;
+        while map.next_key_seed(Key)?.is_some() {
+            map.next_value_seed(Self { depth: inner.depth })?;
+        }
+        Ok(())
+    }
+}
+
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<(), E> {
+        if key.starts_with(RESERVED) {
+            return Err(E::custom(format_args!("a key must not begin with {RESERVED}")));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn object(text: &str) -> Result<RawObject, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    #[test]
+    fn the_text_is_kept_and_its_fields_found() {
+        let raw = object(r#"{ "a" : [1.0, 2], "b":null, "\u0061": {"a":3} }"#).unwrap();
+        let [b, a, c] = raw.fields(["b", "a", "c"]).map(|found| found.map(RawValue::get));
+        assert_eq!((a, b, c), (Some(r#"{"a":3}"#), Some("null"), None));
+        assert_eq!(serde_json::to_string(&raw).unwrap(), raw.as_str());
+    }
+
+    #[test]
+    fn what_could_not_be_read_later_is_refused_now() {
+        let deep = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        assert!(object(&deep(DEPTH_MAX)).is_ok());
+        for text in [
+            deep(DEPTH_MAX + 1).as_str(),
+            deep(50_000).as_str(),
+            "[]",
+            "null",
+            r#"{"a":"\ud800"}"#,
+            r#"{"a":1e999}"#,
+            r#"{"x":{"$serde_json::private::RawValue":"[[["}}"#,
+            r#"{"x":{"\u0024serde_json::private::RawValue":"1"}}"#,
+        ] {
+            assert!(object(text).is_err(), "{text:.60}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_accepted_can_be_read(text in r#"[{}\[\],:"\\au0-9deE.+ -]{0,24}"#) {
+            prop_assert_eq!(check(text.as_bytes()).is_ok(), serde_json::from_str::<Value>(&text).is_ok());
+        }
+    }
+}

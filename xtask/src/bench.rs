@@ -1,0 +1,11 @@
+//! `cargo xtask bench`: the release binary, then the load generators against it.
+
+use anyhow::Result;
+
+use crate::repo::{self, Repo};
+
+/// Builds the server as users get it and hands `args` to the `bench` crate.
+pub(crate) fn run(repo: &Repo, args: &[String]) -> Result<()> {
+    repo::succeed(repo.cargo().args(["build", "--release", "--package", "signalbox"]))?;
+    repo::succeed(repo.cargo().args(["run", "--release", "--package", "bench", "--"]).args(args))
+}

@@ -1,0 +1,99 @@
+//! Development tasks, called as `cargo xtask test`, `cargo xtask tidy` and `cargo xtask bench`.
+//!
+//! Knows nothing of the code that it checks except names: no workspace crate is among its dependencies.
+
+mod bench;
+mod clock;
+mod postgres;
+mod print;
+mod repo;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use crate::repo::Repo;
+
+const USAGE: &str = "\
+Usage: cargo xtask TASK
+
+  test [--fast] [-- ARGS]  formatting, lints, tidy and all tests, with a throw-away PostgreSQL;
+                           --fast leaves PostgreSQL out, ARGS go to cargo test
+  tidy [--write]           checks that no compiler makes; --write renews the generated files
+  bench [ARGS]             builds the release binary and runs the benchmarks with ARGS";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Some(task) = Task::parse(&args) else {
+        print::notice(USAGE);
+        return ExitCode::from(2);
+    };
+    match task.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print::notice(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What was asked for.
+#[derive(Debug, PartialEq)]
+enum Task {
+    Help,
+    Test(test::Options),
+    Tidy { write: bool },
+    Bench { args: Vec<String> },
+}
+
+impl Task {
+    fn parse(args: &[String]) -> Option<Self> {
+        let (task, rest) = args.split_first()?;
+        match task.as_str() {
+            "help" | "--help" | "-h" => Some(Self::Help),
+            "test" => test::Options::parse(rest).map(Self::Test),
+            "tidy" if rest.is_empty() => Some(Self::Tidy { write: false }),
+            "tidy" if rest == ["--write"] => Some(Self::Tidy { write: true }),
+            "bench" => Some(Self::Bench { args: rest.to_vec() }),
+            _ => None,
+        }
+    }
+
+    fn run(self) -> anyhow::Result<()> {
+        let repo = Repo::find()?;
+        match self {
+            Self::Help => {
+                print::result(USAGE);
+                Ok(())
+            }
+            Self::Test(options) => test::run(&repo, &options),
+            Self::Tidy { write } => tidy::run(&repo, write),
+            Self::Bench { args } => bench::run(&repo, &args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Option<Task> {
+        let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Task::parse(&args)
+    }
+
+    #[test]
+    fn tasks_are_recognised() {
+        assert_eq!(parse("tidy"), Some(Task::Tidy { write: false }));
+        assert_eq!(parse("tidy --write"), Some(Task::Tidy { write: true }));
+        assert_eq!(parse("bench report --seconds 5").map(|_| ()), Some(()));
+        assert_eq!(parse("test").map(|_| ()), Some(()));
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        for line in ["", "tidy --wrote", "test --quick", "lint"] {
+            assert_eq!(parse(line), None, "{line}");
+        }
+    }
+}
