@@ -30,6 +30,9 @@ pub(crate) struct Options {
     /// Where the servers' data goes while a case runs; its disk is the one measured [default: bench/data].
     #[arg(long, value_name = "DIR")]
     data_root: Option<PathBuf>,
+    /// Where results are kept [default: bench/results, and nowhere for a quick run].
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
 }
 
 pub(crate) struct Context {
@@ -40,6 +43,8 @@ pub(crate) struct Context {
     pub(crate) quick: bool,
     pub(crate) client_threads: usize,
     pub(crate) data_root: PathBuf,
+    /// Where results are kept, if they are.
+    pub(crate) results: Option<PathBuf>,
     server: PathBuf,
 }
 
@@ -57,6 +62,7 @@ impl Context {
             quick,
             client_threads: usize::try_from(options.client_threads)?,
             data_root: data_root.canonicalize()?,
+            results: options.results.or_else(|| (!quick).then(|| home().join("results"))),
             server: options.server.map_or_else(beside_this_program, Ok)?,
         })
     }
@@ -74,10 +80,9 @@ impl Context {
 
     /// A folder on the measured disk that goes when the value does.
     pub(crate) fn temporary(&self, prefix: &str) -> anyhow::Result<tempfile::TempDir> {
-        tempfile::Builder::new()
-            .prefix(&format!("{prefix}-"))
-            .tempdir_in(&self.data_root)
-            .with_context(|| format!("no folder can be made in {}; choose another --data-root", self.data_root.display()))
+        tempfile::Builder::new().prefix(&format!("{prefix}-")).tempdir_in(&self.data_root).with_context(
+            || format!("no folder can be made in {}; choose another --data-root", self.data_root.display()),
+        )
     }
 
     /// The agents that a full run uses, or the few of a quick one.

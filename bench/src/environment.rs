@@ -33,7 +33,13 @@ pub(crate) fn facts(data: &Path) -> Vec<Fact> {
 
 fn commit() -> String {
     let home = crate::context::home();
-    let hash = output(Command::new("git").arg("-C").arg(home).args(["rev-parse", "--short", "--quiet", "--verify", "HEAD"]));
+    let hash = output(Command::new("git").arg("-C").arg(home).args([
+        "rev-parse",
+        "--short",
+        "--quiet",
+        "--verify",
+        "HEAD",
+    ]));
     let changes = output(Command::new("git").arg("-C").arg(home).args([
         "status",
         "--porcelain",

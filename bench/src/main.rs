@@ -81,9 +81,12 @@ fn bench(options: Options) -> anyhow::Result<bool> {
 
 async fn signalled() -> anyhow::Error {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
-        return anyhow::anyhow!("signals cannot be watched on this system, so a stopped run could not clean up");
+        return anyhow::anyhow!(
+            "signals cannot be watched on this system, so a stopped run could not clean up"
+        );
     };
     tokio::select! {
         _ = interrupt.recv() => {}

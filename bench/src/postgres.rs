@@ -17,8 +17,14 @@ use crate::process::{Launch, Process, ReadyOn};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// What decides whether a commit is durable, and what it costs.
-const SETTINGS: [&str; 6] =
-    ["fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "shared_buffers", "max_connections"];
+const SETTINGS: [&str; 6] = [
+    "fsync",
+    "synchronous_commit",
+    "full_page_writes",
+    "wal_sync_method",
+    "shared_buffers",
+    "max_connections",
+];
 
 /// A running cluster; its folder goes after its process.
 pub(crate) struct Postgres {
@@ -34,14 +40,21 @@ impl Postgres {
         let folder = context.temporary("postgres")?;
         let user = unprivileged()?;
         if let Some(user) = &user {
-            chown(folder.path(), Some(user.id), Some(user.group)).context("the cluster's folder cannot be handed over")?;
+            chown(folder.path(), Some(user.id), Some(user.group))
+                .context("the cluster's folder cannot be handed over")?;
         }
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700))?;
         let cluster = folder.path().join("cluster");
         let run = |program: &str| as_user(user.as_ref(), &programs.join(program), folder.path());
 
         let mut initialise = run("initdb");
-        initialise.arg("-D").arg(&cluster).args(["-U", "signalbox", "--auth=trust", "--encoding=UTF8", "--no-locale"]);
+        initialise.arg("-D").arg(&cluster).args([
+            "-U",
+            "signalbox",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--no-locale",
+        ]);
         checked(initialise, "initdb", &context.data_root).await?;
         let facts = facts(&run, &cluster).await?;
 
@@ -79,10 +92,13 @@ fn unprivileged() -> anyhow::Result<Option<User>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
-    let users = std::fs::read_to_string("/etc/passwd").context("/etc/passwd tells who PostgreSQL may run as")?;
+    let users =
+        std::fs::read_to_string("/etc/passwd").context("/etc/passwd tells who PostgreSQL may run as")?;
     let named = |name: &str| users.lines().find_map(|line| user(line, name));
     let found = named("postgres").or_else(|| named("nobody"));
-    found.map(Some).context("PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody`")
+    found
+        .map(Some)
+        .context("PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody`")
 }
 
 fn user(line: &str, name: &str) -> Option<User> {
@@ -108,15 +124,16 @@ fn as_user(user: Option<&User>, program: &Path, folder: &Path) -> Command {
 /// The folder that holds both `postgres` and `initdb`.
 fn programs() -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let in_path = std::env::split_paths(&path).filter_map(|folder| folder.join("postgres").canonicalize().ok());
+    let in_path =
+        std::env::split_paths(&path).filter_map(|folder| folder.join("postgres").canonicalize().ok());
     let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut installed: Vec<PathBuf> = installed.map(|entry| entry.path().join("bin/postgres")).collect();
     installed.sort();
     let mut candidates = in_path.chain(installed.into_iter().rev());
     let found = candidates.find(|program| program.is_file() && program.with_file_name("initdb").is_file());
-    found
-        .and_then(|program| program.parent().map(Path::to_owned))
-        .context("no PostgreSQL is in PATH or /usr/lib/postgresql: install it (Debian: `apt-get install postgresql`)")
+    found.and_then(|program| program.parent().map(Path::to_owned)).context(
+        "no PostgreSQL is in PATH or /usr/lib/postgresql: install it (Debian: `apt-get install postgresql`)",
+    )
 }
 
 async fn facts(run: &impl Fn(&str) -> Command, cluster: &Path) -> anyhow::Result<Vec<Fact>> {
@@ -136,10 +153,15 @@ async fn facts(run: &impl Fn(&str) -> Command, cluster: &Path) -> anyhow::Result
 /// Runs a program to its end away from the conducting thread, and gives its trimmed output.
 async fn checked(mut command: Command, name: &str, at: &Path) -> anyhow::Result<String> {
     let output = tokio::task::spawn_blocking(move || command.output()).await?;
-    let output = output.with_context(|| format!("{name} did not start (as root, `setpriv` of util-linux is needed)"))?;
+    let output = output
+        .with_context(|| format!("{name} did not start (as root, `setpriv` of util-linux is needed)"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{name} failed in {}: {}; its user must be able to enter that folder", at.display(), said.trim());
+        bail!(
+            "{name} failed in {}: {}; its user must be able to enter that folder",
+            at.display(),
+            said.trim()
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

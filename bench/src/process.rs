@@ -68,8 +68,13 @@ impl Process {
             ReadyOn::Stderr => child.stderr.take().map(|stream| Box::new(stream) as _),
         };
         // Owned from here on: whatever fails below ends the child.
-        let mut process =
-            Self { name: name.to_owned(), child, stop_signal, ready_line: String::new(), ready_after: within };
+        let mut process = Self {
+            name: name.to_owned(),
+            child,
+            stop_signal,
+            ready_line: String::new(),
+            ready_after: within,
+        };
         let ready = watch(lines.context("the child's output is not a pipe")?, ready_mark);
         match tokio::time::timeout(within, ready).await {
             Ok(Ok((line, at))) => {
@@ -293,6 +298,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         let error = Process::start(shell("echo no disk >&2; exit 3", &log)).await.err().unwrap();
-        assert!(error.to_string().contains("ended before it was ready") && error.to_string().contains("no disk"));
+        assert!(
+            error.to_string().contains("ended before it was ready") && error.to_string().contains("no disk")
+        );
     }
 }

@@ -11,7 +11,13 @@ const STAMP_BYTES: usize = 27;
 
 /// A state report of each agent in turn, stamped when it is sent.
 pub(crate) fn report(ids: &Ids) -> anyhow::Result<Template> {
-    Template::new("POST", "/v1/opscore/agent/<id>/state", Some(KEY), Some(&report_body(ids.width())), Some(ids.clone()))
+    Template::new(
+        "POST",
+        "/v1/opscore/agent/<id>/state",
+        Some(KEY),
+        Some(&report_body(ids.width())),
+        Some(ids.clone()),
+    )
 }
 
 /// The newest state of each agent in turn.
@@ -48,7 +54,8 @@ pub(crate) fn run(ids: &Ids) -> anyhow::Result<Template> {
 
 /// The message that is handed in, and so the body that is delivered.
 pub(crate) fn message_body() -> String {
-    let begin = r#"{"senderId":"bench","messageType":"text_message","payload":{"subject":"daily summary","text":""#;
+    let begin =
+        r#"{"senderId":"bench","messageType":"text_message","payload":{"subject":"daily summary","text":""#;
     let end = r#""},"sessionContext":{"sessionId":"bench-session"}}"#;
     padded(begin, end, MESSAGE_BYTES, 0)
 }
@@ -65,7 +72,8 @@ fn report_body(id_bytes: usize) -> String {
 /// Puts text between the two so that the whole has `bytes`, when `later` more are counted with it.
 fn padded(begin: &str, end: &str, bytes: usize, later: usize) -> String {
     let room = bytes.saturating_sub(begin.len() + end.len() + later);
-    let text: String = "reads the figures of the day and writes them down ".chars().cycle().take(room).collect();
+    let text: String =
+        "reads the figures of the day and writes them down ".chars().cycle().take(room).collect();
     format!("{begin}{text}{end}")
 }
 
@@ -76,7 +84,8 @@ mod tests {
     #[test]
     fn bodies_have_the_sizes_that_figures_are_compared_at() {
         let id = "agt_01HZX5W7K2Q9N4T6V8B0C1D3E5".to_owned();
-        let body = report_body(id.len()).replace("<id>", &id).replace("<stamp>", "2026-11-21T00:51:46.123456Z");
+        let body =
+            report_body(id.len()).replace("<id>", &id).replace("<stamp>", "2026-11-21T00:51:46.123456Z");
         assert_eq!(body.len(), REPORT_BYTES);
         let report: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!(report["agentId"], id);
@@ -89,7 +98,9 @@ mod tests {
     #[test]
     fn every_template_can_be_built() {
         let ids = Ids::new(&["agt_1".to_owned()]).unwrap();
-        for template in [report(&ids), state(&ids), removal(&ids), run(&ids), registration("http://127.0.0.1:9"), hello()] {
+        for template in
+            [report(&ids), state(&ids), removal(&ids), run(&ids), registration("http://127.0.0.1:9"), hello()]
+        {
             assert!(template.unwrap().len() > 0);
         }
     }

@@ -25,7 +25,11 @@ pub(crate) struct Signalbox {
 
 impl Signalbox {
     /// Starts it on `data`, with SQLite there or with the given database.
-    pub(crate) async fn start(context: &Context, data: &Path, database: Option<&str>) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        context: &Context,
+        data: &Path,
+        database: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let mut command = Command::new(context.server()?);
         command.env_clear().env("HOME", data).env("OPSCORE_API_KEY", KEY).current_dir(data);
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data.join("signalbox"));
@@ -56,13 +60,18 @@ impl Signalbox {
 pub(crate) fn listening_on(line: &str) -> anyhow::Result<SocketAddr> {
     line.rsplit_once("listening on http://")
         .and_then(|(_, rest)| rest.split_whitespace().next()?.trim_end_matches('/').parse().ok())
-        .with_context(|| format!("no address is in the ready line {line:?}; expected … listening on http://HOST:PORT"))
+        .with_context(|| {
+            format!("no address is in the ready line {line:?}; expected … listening on http://HOST:PORT")
+        })
 }
 
 /// How the embedded database is kept, as far as it shows from outside.
 pub(crate) fn sqlite_facts(data: &Path) -> Vec<Fact> {
     vec![
-        Fact::new("Signalbox, durability", "SQLite; 2xx after the commit is flushed (server default, `FULL`)"),
+        Fact::new(
+            "Signalbox, durability",
+            "SQLite; 2xx after the commit is flushed (server default, `FULL`)",
+        ),
         Fact::new("Signalbox, journal", journal(&data.join("signalbox"))),
     ]
 }

@@ -100,7 +100,7 @@ impl Drop for Rule {
     }
 }
 
-/// Nothing could run before its programs were installed, so whatever runs now was started by the package.
+/// Without its programs no server could be started before, so the package has started what runs now.
 fn stop_system_clusters() -> Result<()> {
     let Ok(listed) = Command::new("pg_lsclusters").arg("--no-header").output() else { return Ok(()) };
     for line in String::from_utf8_lossy(&listed.stdout).lines() {

@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::clock::Stopwatch;
 use crate::postgres::{self, Cluster};
@@ -81,9 +81,9 @@ fn cluster(options: &Options) -> Result<Option<Cluster>> {
             print::notice(&format!("PostgreSQL is missing, as {WITHOUT_POSTGRES}=1 allows; {NOT_TESTED}"));
             return Ok(None);
         }
-        None => postgres::install().with_context(|| {
-            format!(
-                "no PostgreSQL: {NOT_TESTED}; install the programs of a PostgreSQL server (initdb, pg_ctl, \
+        None => postgres::install().map_err(|error| {
+            anyhow!(
+                "no PostgreSQL: {error:#}; {NOT_TESTED}; install a PostgreSQL server's programs (initdb, pg_ctl, \
                  postgres), or set {WITHOUT_POSTGRES}=1 to pass without these tests"
             )
         })?,

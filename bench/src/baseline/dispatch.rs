@@ -59,12 +59,14 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         failed: AtomicU64::new(0),
     });
     let begin_unix_us = clock::unix_micros();
-    let until = clock::now() + Duration::try_from_secs_f64(options.seconds).context("--seconds is no duration")?;
+    let until =
+        clock::now() + Duration::try_from_secs_f64(options.seconds).context("--seconds is no duration")?;
     let tasks: Vec<_> = (0..in_flight).map(|_| tokio::spawn(Arc::clone(&shared).deliver(until))).collect();
     for task in tasks {
         task.await?.context("a delivery cannot be made; is --to the address of a sink?")?;
     }
-    let (delivered, failed) = (shared.delivered.load(Ordering::Relaxed), shared.failed.load(Ordering::Relaxed));
+    let (delivered, failed) =
+        (shared.delivered.load(Ordering::Relaxed), shared.failed.load(Ordering::Relaxed));
     printer::result(&serde_json::to_string(&Sent { delivered, failed, begin_unix_us })?);
     Ok(())
 }

@@ -65,7 +65,8 @@ impl Baseline {
 }
 
 async fn serve(kind: Kind, listen: SocketAddr) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("{listen} cannot be listened on"))?;
+    let listener =
+        TcpListener::bind(listen).await.with_context(|| format!("{listen} cannot be listened on"))?;
     printer::result(&format!("baseline listening on http://{}", listener.local_addr()?));
     Ok(axum::serve(listener, router(kind)).await?)
 }

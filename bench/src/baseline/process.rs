@@ -6,7 +6,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::ValueEnum as _;
 use rustix::process::Signal;
 
 use super::{Kind, Seen, Sent};
@@ -58,12 +57,14 @@ pub(crate) async fn dispatch(to: SocketAddr, time: Duration, in_flight: usize) -
     command.args(["--seconds", &time.as_secs_f64().to_string()]);
     command.stdin(std::process::Stdio::null());
     let output = tokio::task::spawn_blocking(move || command.output()).await??;
-    serde_json::from_slice(&output.stdout)
-        .with_context(|| format!("baseline dispatch failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    serde_json::from_slice(&output.stdout).with_context(|| {
+        format!("baseline dispatch failed: {}", String::from_utf8_lossy(&output.stderr).trim())
+    })
 }
 
 fn command(kind: Kind) -> anyhow::Result<Command> {
-    let own = std::env::current_exe().context("this program cannot tell where it is, so it cannot start itself")?;
+    let own =
+        std::env::current_exe().context("this program cannot tell where it is, so it cannot start itself")?;
     let mut command = Command::new(own);
     command.args(["baseline", kind.name()]);
     if kind != Kind::Dispatch {
@@ -85,6 +86,8 @@ impl Kind {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::*;
 
     #[test]

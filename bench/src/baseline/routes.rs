@@ -50,6 +50,7 @@ struct Registration {
 
 async fn register(Json(registration): Json<Registration>) -> impl IntoResponse {
     black_box(&registration);
-    const BODY: &str = r#"{"status":"success","message":"Agent registered successfully.","data":{"agentId":"none"}}"#;
+    const BODY: &str =
+        r#"{"status":"success","message":"Agent registered successfully.","data":{"agentId":"none"}}"#;
     (StatusCode::CREATED, [(header::CONTENT_TYPE, "application/json")], BODY)
 }

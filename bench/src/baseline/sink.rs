@@ -48,7 +48,9 @@ pub(crate) fn routes() -> Router {
     Router::new()
         .route("/seen", get(async |State(sink): State<Sink>| Json(sink.log.lock().seen.clone())))
         .route("/reset", post(async |State(sink): State<Sink>| sink.forget()))
-        .fallback(post(async |State(sink): State<Sink>, headers: HeaderMap, _body: Bytes| sink.receive(&headers)))
+        .fallback(post(async |State(sink): State<Sink>, headers: HeaderMap, _body: Bytes| {
+            sink.receive(&headers)
+        }))
         .with_state(sink)
 }
 

@@ -14,7 +14,12 @@ use crate::clock;
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// Sends a request over a connection of its own and gives the body of a 2xx answer.
-pub(crate) async fn call(addr: SocketAddr, method: &str, path: &str, body: Option<&str>) -> anyhow::Result<Vec<u8>> {
+pub(crate) async fn call(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    body: Option<&str>,
+) -> anyhow::Result<Vec<u8>> {
     let what = || format!("{method} http://{addr}{path}");
     let template = Arc::new(Template::new(method, path, Some(crate::server::KEY), body, None)?);
     let exchange = async {

@@ -32,7 +32,9 @@ impl Connection {
             }
             match response::parse(&self.buffer[..filled])? {
                 Some(head) if filled == head.end() => return Ok(head),
-                Some(head) if filled > head.end() => return Err("the server sent more than one answer".to_owned()),
+                Some(head) if filled > head.end() => {
+                    return Err("the server sent more than one answer".to_owned());
+                }
                 Some(head) => self.make_room(head.end())?,
                 None => self.make_room(filled + 1)?,
             }

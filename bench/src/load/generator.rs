@@ -108,8 +108,9 @@ fn connect(plan: &Plan) -> anyhow::Result<Vec<Vec<TcpStream>>> {
     let threads = plan.threads.clamp(1, plan.connections.max(1));
     let mut shares: Vec<Vec<TcpStream>> = (0..threads).map(|_| Vec::new()).collect();
     for number in 0..plan.connections {
-        let stream = TcpStream::connect_timeout(&plan.addr, CONNECT_WITHIN)
-            .with_context(|| format!("connection {number} of {} to {} failed", plan.connections, plan.addr))?;
+        let stream = TcpStream::connect_timeout(&plan.addr, CONNECT_WITHIN).with_context(|| {
+            format!("connection {number} of {} to {} failed", plan.connections, plan.addr)
+        })?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         shares[number % threads].push(stream);
@@ -131,7 +132,12 @@ fn drive_share(
             .into_iter()
             .map(|stream| {
                 let stream = tokio::net::TcpStream::from_std(stream)?;
-                let driver = Driver { tickets: Arc::clone(&tickets), tally: Rc::clone(&tally), pick: plan.pick, window };
+                let driver = Driver {
+                    tickets: Arc::clone(&tickets),
+                    tally: Rc::clone(&tally),
+                    pick: plan.pick,
+                    window,
+                };
                 let request = Request::new(&plan.template);
                 Ok(tokio::task::spawn_local(driver.drive(Connection::new(stream), request)))
             })
@@ -218,10 +224,11 @@ mod tests {
     #[tokio::test]
     async fn a_timed_run_leaves_the_warm_up_out() {
         let addr = serve_here(Kind::Hello).await;
-        let extent = Extent::Timed { warm_up: Duration::from_millis(50), measured: Duration::from_millis(100) };
+        let extent =
+            Extent::Timed { warm_up: Duration::from_millis(50), measured: Duration::from_millis(300) };
         let outcome = run(&plan(addr, "/hello", extent)).await.unwrap();
         assert!(outcome.measured > 0 && outcome.measured < outcome.succeeded);
-        assert_eq!(outcome.time, Duration::from_millis(100));
+        assert_eq!(outcome.time, Duration::from_millis(300));
     }
 
     #[tokio::test]

@@ -116,7 +116,8 @@ impl Outcome {
 
     /// The faults as one line each, with a sample of what was answered.
     pub(crate) fn fault_lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.faults.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
+        let mut lines: Vec<String> =
+            self.faults.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
         if let (false, Some(sample)) = (lines.is_empty(), &self.sample) {
             lines.push(format!("first: {sample}"));
         }

@@ -58,7 +58,8 @@ impl<'a> Iterator for Lines<'a> {
 
 fn status(line: &[u8]) -> Result<u16, String> {
     let text = std::str::from_utf8(line).unwrap_or_default();
-    let code = text.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|code| code.parse().ok());
+    let code =
+        text.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|code| code.parse().ok());
     code.ok_or_else(|| format!("{text:?} is not the status line of an HTTP/1.1 answer"))
 }
 

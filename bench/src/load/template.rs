@@ -23,7 +23,10 @@ impl Ids {
     pub(crate) fn new(ids: &[String]) -> anyhow::Result<Self> {
         let Some(width) = ids.first().map(String::len) else { bail!("a template needs at least one id") };
         let odd = ids.iter().find(|id| id.len() != width);
-        ensure!(odd.is_none(), "ids must share one width to be patched in place: {odd:?} is not {width} bytes");
+        ensure!(
+            odd.is_none(),
+            "ids must share one width to be patched in place: {odd:?} is not {width} bytes"
+        );
         Ok(Self { width, bytes: ids.concat().into_bytes().into() })
     }
 
@@ -33,6 +36,11 @@ impl Ids {
 
     pub(crate) fn width(&self) -> usize {
         self.width
+    }
+
+    /// One id by its place.
+    pub(crate) fn text(&self, place: u64) -> String {
+        String::from_utf8_lossy(self.at(place)).into_owned()
     }
 
     fn at(&self, ticket: u64) -> &[u8] {
@@ -48,11 +56,14 @@ enum Slot {
     Stamp,
 }
 
+/// Where each value goes.
+type Slots = Vec<(usize, Slot)>;
+
 /// A whole request. `<id>` stands for an id of the list, `<sequence>` for the request's number in eight digits,
 /// `<stamp>` for the time of sending in microseconds.
 pub(crate) struct Template {
     bytes: Vec<u8>,
-    slots: Vec<(usize, Slot)>,
+    slots: Slots,
     ids: Option<Ids>,
 }
 
@@ -110,7 +121,7 @@ impl Request {
 }
 
 /// Replaces the markers by room for their values and tells where that room is.
-fn expand(text: &str, ids: Option<&Ids>) -> anyhow::Result<(Vec<u8>, Vec<(usize, Slot)>)> {
+fn expand(text: &str, ids: Option<&Ids>) -> anyhow::Result<(Vec<u8>, Slots)> {
     let (mut bytes, mut slots) = (Vec::new(), Vec::new());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('<') {
@@ -181,7 +192,8 @@ mod tests {
     #[test]
     fn slots_are_filled_in_path_and_body() {
         let body = r#"{"agentId":"<id>","n":"<sequence>","timestamp":"<stamp>"}"#;
-        let template = Template::new("POST", "/agent/<id>/state", Some("k"), Some(body), Some(ids())).unwrap();
+        let template =
+            Template::new("POST", "/agent/<id>/state", Some("k"), Some(body), Some(ids())).unwrap();
         let mut request = Request::new(&Arc::new(template));
         let first = text(&mut request, 7);
         assert!(first.starts_with("POST /agent/agt_b/state HTTP/1.1\r\nhost: 127.0.0.1\r\n"), "{first}");
@@ -202,7 +214,8 @@ mod tests {
         let mut stamp = Stamp::new();
         let mut last = String::new();
         for step in 0..30 {
-            let next = String::from_utf8(stamp.at(stamp.begin + Duration::from_millis(step * 100)).to_vec()).unwrap();
+            let next = String::from_utf8(stamp.at(stamp.begin + Duration::from_millis(step * 100)).to_vec())
+                .unwrap();
             assert_eq!(next.len(), STAMP_WIDTH);
             assert!(next > last, "{next} after {last}");
             last = next;

@@ -17,6 +17,9 @@ use crate::model::Page;
 use crate::retry::{Repeat, RetryPolicy};
 use crate::transport::Transport;
 
+#[cfg(test)]
+mod tests;
+
 /// How long one attempt may take unless told otherwise: above the 15 s that a tool may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 

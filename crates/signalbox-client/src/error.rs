@@ -96,12 +96,16 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later, without a change to it.
+    /// Whether the same call may succeed later, without a change to it. A conflict may when the server says
+    /// when to come again, as it does while the first call under an idempotency key is not answered yet.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Timeout { .. } => true,
-            Self::Problem(problem) => matches!(problem.status, 408 | 429 | 502 | 503 | 504),
+            Self::Problem(problem) => {
+                matches!(problem.status, 408 | 429 | 502 | 503 | 504)
+                    || (problem.status == 409 && problem.retry_after.is_some())
+            }
             Self::Unusable { .. } | Self::Unreadable { .. } | Self::Local { .. } => false,
         }
     }
@@ -188,10 +192,7 @@ mod tests {
         assert_eq!(problem.errors.len(), 2);
         assert_eq!(problem.retry_after, Some(Duration::from_secs(7)));
         assert_eq!(problem.request_id.as_deref(), Some("req_1"));
-        assert_eq!(
-            problem.to_string(),
-            "422 Invalid body: Mend the body.; /a is missing; /b is no text"
-        );
+        assert_eq!(problem.to_string(), "422 Invalid body: Mend the body.; /a is missing; /b is no text");
     }
 
     #[test]
@@ -206,9 +207,15 @@ mod tests {
 
     #[test]
     fn only_what_time_may_cure_is_transient() {
-        for (status, transient) in [(400, false), (404, false), (409, false), (429, true), (500, false), (503, true)] {
-            let problem = Problem { status, ..Problem::default() };
-            assert_eq!(Error::Problem(Box::new(problem)).is_transient(), transient, "{status}");
+        let cures = |status, retry_after| {
+            Error::Problem(Box::new(Problem { status, retry_after, ..Problem::default() })).is_transient()
+        };
+        for (status, expected) in
+            [(400, false), (404, false), (409, false), (429, true), (500, false), (503, true)]
+        {
+            assert_eq!(cures(status, None), expected, "{status}");
         }
+        assert!(cures(409, Some(Duration::from_secs(1))));
+        assert!(!cures(404, Some(Duration::from_secs(1))));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::client::Client;
 use crate::edge;
@@ -34,6 +34,10 @@ pub struct EventStream {
     fruitless: u32,
     /// Tries in a row that were refused; what the patience ends by.
     refused: u32,
+    /// Before this, no further try: kept here so that a caller who gives up waiting now and then does not
+    /// begin the wait anew each time.
+    resume_at: Option<Instant>,
+    heard_at: Instant,
     over: bool,
 }
 
@@ -48,6 +52,8 @@ impl EventStream {
             waiting: VecDeque::new(),
             fruitless: 0,
             refused: 0,
+            resume_at: None,
+            heard_at: Instant::now(),
             over: false,
         }
     }
@@ -58,8 +64,8 @@ impl EventStream {
         self.last
     }
 
-    /// The next event; `None` when the session is over and the server has closed the stream. Cancel-safe: a
-    /// call that is dropped loses nothing.
+    /// The next event; `None` when the session is over and the server has closed the stream. A call that is
+    /// dropped loses no event; one that is dropped while it connects will connect again.
     ///
     /// # Errors
     /// [`Error`] when the server refuses the stream for good or ten times in a row; a further call tries
@@ -83,16 +89,14 @@ impl EventStream {
 
     async fn open(&mut self) -> Result<(), Error> {
         while self.body.is_none() {
-            tokio::time::sleep(self.wait()).await;
+            if let Some(resume_at) = self.resume_at {
+                sleep_until(resume_at).await;
+            }
             match self.request().await {
-                Ok(body) => {
-                    self.refused = 0;
-                    self.body = Some(body);
-                }
+                Ok(body) => self.opened(body),
                 Err(error) => self.failed(error)?,
             }
         }
-        self.parser = Parser::default();
         Ok(())
     }
 
@@ -117,11 +121,12 @@ impl EventStream {
     /// Reads one chunk. A broken, ended or silent stream is dropped, to be opened again by the next turn.
     async fn read(&mut self) -> Result<(), Error> {
         let Some(body) = &mut self.body else { return Ok(()) };
-        let Ok(Some(Ok(frame))) = timeout(SILENCE_MAX, body.frame()).await else {
+        let Ok(Some(Ok(frame))) = timeout_at(self.heard_at + SILENCE_MAX, body.frame()).await else {
             self.body = None;
-            self.fruitless += 1;
+            self.fruitless();
             return Ok(());
         };
+        self.heard_at = Instant::now();
         self.fruitless = 0;
         let Ok(bytes) = frame.into_data() else { return Ok(()) };
         let frames = self.parser.push(&bytes).map_err(|fault| self.unreadable(&fault))?;
@@ -138,9 +143,16 @@ impl EventStream {
         self.waiting.iter().map(|event| event.sequence).max().unwrap_or_default().max(self.last)
     }
 
+    fn opened(&mut self, body: Incoming) {
+        self.body = Some(body);
+        self.parser = Parser::default();
+        self.refused = 0;
+        self.heard_at = Instant::now();
+    }
+
     /// Counts a refusal that may pass; another one, or one too many, ends the patience.
     fn failed(&mut self, error: Error) -> Result<(), Error> {
-        self.fruitless += 1;
+        self.fruitless();
         self.refused += 1;
         let patient = self.client.policy.attempts_max > 1 && self.refused < REFUSALS_MAX;
         if patient && error.is_transient() {
@@ -150,13 +162,12 @@ impl EventStream {
         Err(error)
     }
 
-    /// Nothing before the first try; then the client's jitter, and never less than the server asked for.
-    fn wait(&self) -> Duration {
-        if self.fruitless == 0 {
-            return Duration::ZERO;
-        }
-        let jitter = self.client.policy.jitter(self.fruitless, edge::fraction());
-        jitter + self.parser.retry().unwrap_or_default().min(self.client.policy.wait_max)
+    /// Puts the next try off, by the client's jitter and no less than the server asked for.
+    fn fruitless(&mut self) {
+        self.fruitless += 1;
+        let asked = self.parser.retry().unwrap_or_default().min(self.client.policy.wait_max);
+        let wait = self.client.policy.jitter(self.fruitless, edge::fraction()) + asked;
+        self.resume_at = Some(Instant::now() + wait);
     }
 
     fn unreadable(&self, reason: &impl std::fmt::Display) -> Error {
@@ -186,7 +197,9 @@ mod tests {
         let body: String = events
             .iter()
             .map(|(sequence, kind)| {
-                format!("id: {sequence}\nevent: {kind}\ndata: {{\"sequence\":{sequence},\"message\":\"m\"}}\n\n")
+                format!(
+                    "id: {sequence}\nevent: {kind}\ndata: {{\"sequence\":{sequence},\"message\":\"m\"}}\n\n"
+                )
             })
             .collect();
         Answer::new(200).header("content-type", "text/event-stream").body(body)
@@ -226,7 +239,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_stream_is_an_error_at_once() {
-        let server = TestServer::start(vec![Answer::new(404).body(r#"{"detail":"Session not found: x"}"#)]).await;
+        let server =
+            TestServer::start(vec![Answer::new(404).body(r#"{"detail":"Session not found: x"}"#)]).await;
         let error = client(&server).follow_session("x", 0).next().await.unwrap_err();
         assert_eq!(error.status(), Some(404));
         assert_eq!(server.requests().len(), 1);
@@ -234,7 +248,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_is_no_stream_is_said_to_be_none() {
-        let server = TestServer::start(vec![Answer::new(200).header("content-type", "application/json")]).await;
+        let server =
+            TestServer::start(vec![Answer::new(200).header("content-type", "application/json")]).await;
         let error = client(&server).follow_session("x", 0).next().await.unwrap_err();
         assert!(error.to_string().contains("no event stream"), "{error}");
     }

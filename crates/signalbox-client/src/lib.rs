@@ -3,6 +3,32 @@
 //!
 //! The invariant: a request is sent again only where a repeat cannot do the work twice. Knows nothing of
 //! the server's inside: it shares the wire formats with it and no more.
+//!
+//! ```no_run
+//! use serde_json::{Value, json};
+//! use signalbox_client::{Client, agent::{Agent, TaskCall}};
+//!
+//! # async fn example() -> Result<(), signalbox_client::Error> {
+//! let client = Client::new("http://127.0.0.1:8000", Some("sbk_…"))?;
+//! let agent = Agent::new(client.clone(), "shouter").capability("shout");
+//! let running = agent
+//!     .start(|task: TaskCall| async move {
+//!         let text = task.parameters["text"].as_str().ok_or("there is no text")?;
+//!         Ok::<Value, &str>(json!({ "text": text.to_uppercase() }))
+//!     })
+//!     .await?;
+//!
+//! let tasks = json!([{ "taskId": "shout", "agentCapability": "shout" }]);
+//! let workflow = json!({ "id": "loud", "name": "Loud", "tasks": tasks });
+//! let input = json!({ "text": "hello" });
+//! let session = client.trigger_inline(running.agent_id(), &workflow, &input).await?.session_id;
+//! let mut events = client.follow_session(&session, 0);
+//! while let Some(event) = events.next().await? {
+//!     println!("{} {}", event.kind, event.message);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod agent;
 
@@ -26,8 +52,8 @@ pub use client::{Client, ListQuery};
 pub use error::{Error, Fault, Problem};
 pub use follow::EventStream;
 pub use model::{
-    AgentInfo, AgentState, DeadLetter, Event, LogEntry, MessageStatus, Page, Registration, Session, StateReport,
-    Task, Triggered,
+    AgentInfo, AgentState, DeadLetter, Event, LogEntry, MessageStatus, Page, Registration, Session,
+    StateReport, Task, Triggered,
 };
 pub use retry::RetryPolicy;
 pub use signalbox_wire::time::Timestamp;

@@ -23,7 +23,7 @@ pub struct Registration {
 }
 
 /// A registered agent.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentInfo {
     /// Its id.
@@ -67,7 +67,7 @@ pub struct StateReport {
 }
 
 /// The newest state that is held of an agent.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentState {
     /// Whose.
@@ -104,7 +104,7 @@ pub struct LogEntry {
 }
 
 /// Where a message stands on its way to the agent.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageStatus {
     /// The message.
@@ -124,11 +124,10 @@ pub struct MessageStatus {
 }
 
 /// A delivery that ran out of attempts.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
     /// The message, or whatever else was to be delivered; also the letter's own id.
-    #[serde(alias = "id", alias = "deadLetterId")]
     pub message_id: String,
     /// What kind of delivery it was.
     #[serde(default, deserialize_with = "or_default")]
@@ -148,7 +147,7 @@ pub struct DeadLetter {
 }
 
 /// A session that was started.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Triggered {
     /// The new session.
@@ -158,7 +157,7 @@ pub struct Triggered {
 }
 
 /// One run of a workflow.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Session {
     /// Its id.
@@ -181,7 +180,7 @@ pub struct Session {
 }
 
 /// One step of a session.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Task {
     /// Its id within the definition.
@@ -208,7 +207,7 @@ pub struct Task {
 }
 
 /// One entry of a session's history.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Event {
     /// Its place in the history; what a stream is resumed from.
@@ -235,18 +234,18 @@ pub struct Event {
 }
 
 /// One page of a list.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct Page<T> {
     /// The items, in the server's order.
-    #[serde(alias = "data", alias = "sessions", alias = "workflows", alias = "events", alias = "dead_letters")]
+    #[serde(rename = "data")]
     pub items: Vec<T>,
     /// Where the next page begins; `None` on the last.
-    #[serde(default, alias = "next_token")]
+    #[serde(default)]
     pub next_cursor: Option<String>,
 }
 
 /// The envelope of the AgentKit surface.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Envelope<T> {
     pub(crate) data: T,
 }
@@ -298,7 +297,9 @@ impl LogEntry {
 }
 
 /// `null` where a value belongs means that there is none yet.
-fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
@@ -322,11 +323,11 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_found_under_each_surface_s_name() {
+    fn the_last_page_has_no_cursor() {
         for (body, more) in [
-            (json!({"status": "success", "data": [1, 2], "next_cursor": "c"}), true),
-            (json!({"sessions": [1, 2], "next_cursor": null}), false),
-            (json!({"items": [1, 2]}), false),
+            (json!({"status": "success", "message": "m", "data": [1, 2], "next_cursor": "c"}), true),
+            (json!({"data": [1, 2], "next_cursor": null}), false),
+            (json!({"data": [1, 2]}), false),
         ] {
             let page: Page<u8> = serde_json::from_value(body).unwrap();
             assert_eq!(page.items, [1, 2]);
@@ -336,7 +337,8 @@ mod tests {
 
     #[test]
     fn a_registration_without_an_endpoint_leaves_it_out() {
-        let registration = Registration { agent_name: "a".into(), version: "1".into(), ..Registration::default() };
+        let registration =
+            Registration { agent_name: "a".into(), version: "1".into(), ..Registration::default() };
         let body = serde_json::to_value(registration).unwrap();
         assert_eq!(body, json!({"agentName": "a", "version": "1", "capabilities": [], "metadata": {}}));
     }

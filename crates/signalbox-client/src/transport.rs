@@ -40,13 +40,19 @@ impl Transport {
     }
 
     /// Sends the request and reads the whole answer; an error status becomes [`Error::Problem`].
-    pub(crate) async fn fetch(&self, request: Request<Full<Bytes>>, within: Duration) -> Result<Bytes, Error> {
+    pub(crate) async fn fetch(
+        &self,
+        request: Request<Full<Bytes>>,
+        within: Duration,
+    ) -> Result<Bytes, Error> {
         let url = request.uri().to_string();
         let exchange = async {
             let response = self.open(request).await?;
             read(&url, response.into_body()).await
         };
-        timeout(within, exchange).await.unwrap_or_else(|_| Err(Error::Timeout { url: url.clone(), after: within }))
+        timeout(within, exchange)
+            .await
+            .unwrap_or_else(|_| Err(Error::Timeout { url: url.clone(), after: within }))
     }
 
     /// Sends the request and returns once the head of a good answer is there.

@@ -52,7 +52,12 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`]; an unknown agent or definition is a problem of status 404.
-    pub async fn trigger(&self, agent_id: &str, workflow_id: &str, input: &Value) -> Result<Triggered, Error> {
+    pub async fn trigger(
+        &self,
+        agent_id: &str,
+        workflow_id: &str,
+        input: &Value,
+    ) -> Result<Triggered, Error> {
         self.start(agent_id, "workflowDefinitionId", Value::from(workflow_id), input).await
     }
 

@@ -1,23 +1,14 @@
 //! The store as its callers see it: one handle, cheap to clone, whatever the database.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use signalbox_core::agent::{Agent, AgentStatus};
-use signalbox_core::decision::{ApiKey, Tenant, Tool, Workflow};
-use signalbox_core::definition::Definition;
-use signalbox_core::delivery::{Message, MessageKind};
+use signalbox_core::delivery::MessageKind;
 use signalbox_core::due::Work;
 use signalbox_core::event::Level;
 use signalbox_core::lease::Lease;
-use signalbox_core::session::{Session, SessionStatus};
-use signalbox_core::view::WaitingTask;
-use signalbox_core::{Decision, Need, View};
+use signalbox_core::session::SessionStatus;
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
-
-use crate::StoreError;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -26,14 +17,29 @@ pub struct Options {
     pub database: String,
     /// Who holds the leases that this process takes.
     pub node: NodeId,
-    /// Commits that may wait for the writer; over it a commit answers [`StoreError::Busy`]. Default 16,384.
+    /// Commits that may wait for the writer; over it a commit answers [`Busy`](crate::StoreError::Busy). Default 16,384.
     pub queue_max: usize,
     /// Decisions in one physical commit, at most. Default 1,024.
     pub batch_max: usize,
     /// Bytes of rows held in memory. Default 32 MiB.
     pub cache_bytes: u64,
-    /// How long a commit or a read may take before it answers [`StoreError::Unavailable`]. Default 10 s.
+    /// How long a commit or a read may take before it answers [`Unavailable`](crate::StoreError::Unavailable). Default 10 s.
     pub patience: Duration,
+}
+
+impl Options {
+    /// Options for this database with every bound at its default.
+    #[must_use]
+    pub fn new(database: impl Into<String>, node: NodeId) -> Self {
+        Self {
+            database: database.into(),
+            node,
+            queue_max: 16_384,
+            batch_max: 1_024,
+            cache_bytes: 32 << 20,
+            patience: Duration::from_secs(10),
+        }
+    }
 }
 
 /// One place in a listing, and how much of it to give.
@@ -154,7 +160,7 @@ pub struct Claimed {
 pub struct Backlog {
     /// Pieces of due work, whenever they are due.
     pub pending: u64,
-    /// When the oldest unclaimed piece that is due already was due.
+    /// When the piece that is free and due first is or was due.
     pub oldest_due: Option<Timestamp>,
     /// The next moment at which something can be claimed.
     pub next: Option<Timestamp>,

@@ -3,9 +3,27 @@
 //! A store loads what a decision [needs](signalbox_core::Need) and applies a [`Decision`] whole or answers
 //! [`StoreError::Conflict`]; it never knows what was decided. Every method takes the tenant first, except
 //! those that serve all tenants at once (due work, the key index), which hand the tenant back.
+//!
+//! [`Decision`]: signalbox_core::Decision
 
 mod api;
+mod backend;
+mod cache;
+mod commit;
 mod error;
+mod postgres;
+mod schema;
+mod sqlite;
+mod store;
 
 pub use api::*;
 pub use error::StoreError;
+pub use store::Store;
+
+/// Copies the SQLite store in the file `from` to a new file `to`, also while another process uses it.
+///
+/// # Errors
+/// [`StoreError::Open`] when the copy cannot be made there.
+pub fn backup_file(from: &std::path::Path, to: &std::path::Path) -> Result<(), StoreError> {
+    sqlite::backup::copy(from, to)
+}

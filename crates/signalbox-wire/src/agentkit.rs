@@ -5,13 +5,13 @@
 mod agent;
 mod delivery;
 mod run;
+mod run_body;
 mod tool;
 
 pub use agent::{AgentView, PatchAgentBody, RegisterBody, Registered};
 pub use delivery::{DeadLetterView, DeliveryStatus, MessageView, RedriveAnswer};
-pub use run::{
-    MessageBody, RunAccepted, RunBody, RunMessage, Scheduled, TOOL_INVOCATION, TaskBody, ToolCall,
-};
+pub use run::{RunMessage, TOOL_INVOCATION, ToolCall};
+pub use run_body::{MessageBody, RunAccepted, RunBody, Scheduled, TaskBody};
 pub use tool::{ToolAnswer, ToolBody, ToolReply, ToolStatus, ToolView};
 
 pub use crate::capability::CapabilityBody;

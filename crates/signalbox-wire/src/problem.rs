@@ -21,19 +21,19 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 pub struct Problem {
     /// What kind of problem this is: a slug, written as `/problems/<kind>`.
     #[serde(rename = "type", with = "kind_as_path", default = "kind_as_path::unnamed")]
-    #[schema(value_type = String, example = "/problems/unknown-agent")]
+    #[schema(required, value_type = String, example = "/problems/unknown-agent")]
     pub kind: Cow<'static, str>,
     /// The kind in words; the same for every problem of the kind.
     #[serde(default)]
-    #[schema(example = "Unknown agent")]
+    #[schema(required, example = "Unknown agent")]
     pub title: String,
     /// The HTTP status.
     #[serde(default)]
-    #[schema(example = 404)]
+    #[schema(required, example = 404)]
     pub status: u16,
     /// One sentence: what is wrong, and what to do about it.
     #[serde(default)]
-    #[schema(example = "Agent not found: agt_1")]
+    #[schema(required, example = "Agent not found: agt_1")]
     pub detail: String,
     /// Every fault of a rejected body; absent otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

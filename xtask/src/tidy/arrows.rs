@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::graph::Member;
-use super::{Fault, Project, line_where};
+use super::{Fault, Project, manifests};
 
 /// Every crate of the workspace, and the crates of the workspace that it may use.
 const MAY_USE: [(&str, &[&str]); 9] = [
@@ -23,7 +23,7 @@ pub(super) fn check(project: &Project<'_>) -> Result<Vec<Fault>> {
     let mut faults = Vec::new();
     for broken in compare(&project.graph.members, &MAY_USE) {
         let text = project.repo.read(&broken.member.manifest)?;
-        let line = line_where(&text, |line| names(line, broken.what));
+        let line = manifests::line_of(&text, broken.what);
         faults.push(Fault::new(&broken.member.manifest, line, broken.message));
     }
     Ok(faults)
@@ -54,12 +54,6 @@ fn compare<'a>(members: &'a [Member], table: &[(&str, &[&str])]) -> Vec<Broken<'
         }
     }
     broken
-}
-
-/// Whether a line of a manifest is the one that brings in `dependency`, or that names the package.
-fn names(line: &str, dependency: &str) -> bool {
-    let is_key = line.strip_prefix(dependency).is_some_and(|rest| rest.starts_with(['.', ' ', '=']));
-    is_key || line.starts_with("name =") && line.contains(&format!("\"{dependency}\""))
 }
 
 #[cfg(test)]
@@ -95,12 +89,5 @@ mod tests {
     fn a_new_crate_must_enter_the_table() {
         let faults = found(&[Member::example("extra", &[])]);
         assert_eq!(faults, ["the crate extra is not in the table of xtask/src/tidy/arrows.rs"]);
-    }
-
-    #[test]
-    fn the_line_of_a_dependency_is_told_from_its_longer_namesakes() {
-        assert!(names("signalbox.workspace = true", "signalbox"));
-        assert!(!names("signalbox-wire.workspace = true", "signalbox"));
-        assert!(names("name = \"bench\"", "bench"));
     }
 }

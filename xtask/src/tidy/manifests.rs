@@ -18,6 +18,11 @@ pub(super) fn check(project: &Project<'_>) -> Result<Vec<Fault>> {
     Ok(faults)
 }
 
+/// The line of a manifest that brings in a dependency.
+pub(super) fn line_of(text: &str, dependency: &str) -> usize {
+    line_where(text, |line| key(line) == Some(dependency) || is_section_of(line, dependency))
+}
+
 fn check_workspace(text: &str) -> Result<Vec<Fault>> {
     let manifest = parse(WORKSPACE, text)?;
     let section = line_where(text, |line| line.trim() == SECTION);
@@ -51,7 +56,7 @@ fn check_crate(path: &str, text: &str) -> Result<Vec<Fault>> {
     for table in tables {
         for (name, dependency) in KINDS.iter().filter_map(|kind| table.get(*kind)?.as_table()).flatten() {
             if dependency.is_str() || ["version", "git"].iter().any(|word| dependency.get(word).is_some()) {
-                let line = line_where(text, |line| key(line) == Some(name) || is_section_of(line, name));
+                let line = line_of(text, name);
                 let message =
                     format!("{name} has a version; put it into {SECTION} and use `workspace = true`");
                 faults.push(Fault::new(path, line, message));

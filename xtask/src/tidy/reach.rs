@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Fault, Project};
+use super::{Fault, Project, manifests};
 
 /// Crates, and packages that are not to be found anywhere below them.
 const NEVER: [(&str, &[&str]); 2] = [
@@ -16,8 +16,10 @@ pub(super) fn check(project: &Project<'_>) -> Result<Vec<Fault>> {
     for (name, never) in NEVER {
         for member in project.graph.members.iter().filter(|member| member.name == name) {
             for way in never.iter().filter_map(|target| project.graph.way(member, target)) {
-                let message = format!("{name} must not reach {}", way.join(" → "));
-                faults.push(Fault::new(&member.manifest, 1, message));
+                let text = project.repo.read(&member.manifest)?;
+                let line = way.get(1).map_or(1, |first| manifests::line_of(&text, first));
+                let message = format!("must not reach {}: {}", way[way.len() - 1], way.join(" → "));
+                faults.push(Fault::new(&member.manifest, line, message));
             }
         }
     }

@@ -99,7 +99,8 @@ fn receipt(receipt: Receipt) -> Response<Full<Bytes>> {
         Receipt::Taken => respond(StatusCode::OK, r#"{"status":"accepted"}"#),
         Receipt::Repeated => respond(StatusCode::OK, r#"{"status":"accepted","repeated":true}"#),
         Receipt::Full => {
-            let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "The agent's queue is full; try later.");
+            let mut response =
+                problem(StatusCode::SERVICE_UNAVAILABLE, "The agent's queue is full; try later.");
             response.headers_mut().insert("retry-after", http::HeaderValue::from_static("1"));
             response
         }

@@ -9,6 +9,9 @@ mod inbox;
 mod listener;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;

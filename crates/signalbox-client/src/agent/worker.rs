@@ -124,8 +124,7 @@ where
         loop {
             let Err(error) = self.client.report_state(&self.agent_id, &report).await else { return Ok(()) };
             if round >= rounds || !error.is_transient() {
-                let unreported =
-                    Happening::Unreported { state: report.state, reason: error.to_string() };
+                let unreported = Happening::Unreported { state: report.state, reason: error.to_string() };
                 self.observer.tell(unreported);
                 return Err(error);
             }

@@ -32,11 +32,9 @@ impl Operation for SettleDelivery {
     fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
         let work_id = DueWork::Deliver { message: self.message.clone() }.id();
         let read = view.message(&self.message)?;
-        let current = read.filter(|read| read.value.attempts + 1 == self.attempt);
-        let Some((read, next)) = current.and_then(|read| Some((read.value.after(&self.outcome, turn)?, read)))
-            .map(|(next, read)| (read, next))
-        else {
-            return Ok((Decision { done: vec![work_id], ..Decision::default() }, ()));
+        let current = read.clone().filter(|read| read.value.attempts + 1 == self.attempt);
+        let Some((next, read)) = current.and_then(|read| Some((read.value.after(&self.outcome, turn)?, read))) else {
+            return Ok((too_late(&self.message, work_id, read.as_ref()), ()));
         };
         let mut work = Work::new(view, turn);
         match next.next_at {
@@ -55,6 +53,17 @@ impl Operation for SettleDelivery {
         decision.put(Row::Message(Arc::new(next)), Some(read.version), version);
         Ok((decision, ()))
     }
+}
+
+/// What an outcome that changes nothing leaves to do: a message that is settled is no longer due. One that is
+/// still scheduled is, for its next attempt.
+fn too_late(id: &MessageId, work_id: String, read: Option<&Versioned<Message>>) -> Decision {
+    let mut decision = Decision::default();
+    if read.is_none_or(|read| read.value.status != MessageStatus::Scheduled) {
+        decision.expects.push((Key::Message(id.clone()), read.map(|read| read.version)));
+        decision.done.push(work_id);
+    }
+    decision
 }
 
 /// A task whose message could not be handed over hears of it: it waits on, or its attempt has failed.

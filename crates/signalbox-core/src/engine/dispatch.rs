@@ -148,8 +148,8 @@ impl Work<'_, '_> {
         self.decision.done.push(work.id());
         if let Some(agent) = &task.agent
             && let Some(work) = self.agent(agent)?
-            && work.status.held.iter().any(|held| held.task == task.id)
         {
+            // Written even where the task is not found in it: then it was read too early, and conflicts.
             work.status_mut().held.retain(|held| held.task != task.id);
         }
         Ok(())
@@ -196,7 +196,7 @@ impl Work<'_, '_> {
             if !self.is_available(&agent)? || self.others_wait_for(&agent)? {
                 continue;
             }
-            let Some(work) = self.agent(&agent)? else { continue };
+            let Some(work) = self.agent(&agent)?.filter(|work| route.admits(&work.agent)) else { continue };
             let key = (work.status.last_used, agent);
             if best.as_ref().is_none_or(|best| key < *best) {
                 best = Some(key);

@@ -60,6 +60,14 @@ impl AgentWork {
         self.is_removed = true;
     }
 
+    fn name_before(&self) -> Option<&str> {
+        self.read.as_ref().map(|(agent, _)| agent.value.name.as_str())
+    }
+
+    fn name_after(&self) -> Option<&str> {
+        (!self.is_removed).then_some(self.agent.name.as_str())
+    }
+
     fn is_available(&self) -> bool {
         !self.is_removed && self.status.is_available(&self.agent)
     }
@@ -170,7 +178,9 @@ impl<'w, 'p> Work<'w, 'p> {
 
     /// The decision, with everything that differs from what was read.
     pub(super) fn finish(mut self) -> Decision {
-        for work in std::mem::take(&mut self.agents).into_values().flatten() {
+        let agents: Vec<AgentWork> = std::mem::take(&mut self.agents).into_values().flatten().collect();
+        self.rename(&agents);
+        for work in agents {
             self.finish_agent(work);
         }
         for (id, work) in std::mem::take(&mut self.sessions) {
@@ -208,7 +218,6 @@ impl<'w, 'p> Work<'w, 'p> {
         if work.is_removed {
             if let Some(agent) = agent_read {
                 self.decision.remove(Key::Agent(id.clone()), agent.version);
-                self.decision.remove_guarded(Key::AgentName(agent.value.name.clone()));
             }
             if let Some(status) = status_read {
                 self.decision.remove(Key::Status(id), status.version);
@@ -216,10 +225,12 @@ impl<'w, 'p> Work<'w, 'p> {
             return;
         }
         if work.is_agent_changed {
-            self.rename(&work, agent_read);
             let version = self.turn.version_after(agent_read.map(|read| read.version));
             let row = Row::Agent(Arc::new(work.agent));
             self.decision.put(row, agent_read.map(|read| read.version), version);
+        } else if let Some(agent) = agent_read {
+            // The two rows are read one after the other, and only together say whether the agent is available.
+            self.decision.expects.push((Key::Agent(id), Some(agent.version)));
         }
         if work.is_status_changed {
             let read = status_read.map(|read| read.version);
@@ -228,16 +239,26 @@ impl<'w, 'p> Work<'w, 'p> {
         }
     }
 
-    /// Keeps the agent's name where it changed or is new. A new name must be free.
-    fn rename(&mut self, work: &AgentWork, read: Option<&Versioned<Agent>>) {
-        if read.is_some_and(|read| read.value.name == work.agent.name) {
-            return;
+    /// Brings the names in line with the agents. A name that passes from one to another is written once; any
+    /// other new one must be free.
+    fn rename(&mut self, agents: &[AgentWork]) {
+        let moved: Vec<&AgentWork> = agents.iter().filter(|work| work.name_before() != work.name_after()).collect();
+        for work in &moved {
+            if let Some(name) = work.name_before()
+                && !moved.iter().any(|other| other.name_after() == Some(name))
+            {
+                self.decision.remove_guarded(Key::AgentName(name.to_owned()));
+            }
+            if let Some(name) = work.name_after() {
+                let row = Row::AgentName(AgentName { name: name.to_owned(), agent: work.agent.id.clone() });
+                let version = self.turn.version_after(None);
+                if moved.iter().any(|other| other.name_before() == Some(name)) {
+                    self.decision.put_guarded(row, version);
+                } else {
+                    self.decision.create(row, version);
+                }
+            }
         }
-        if let Some(read) = read {
-            self.decision.remove_guarded(Key::AgentName(read.value.name.clone()));
-        }
-        let name = AgentName { name: work.agent.name.clone(), agent: work.agent.id.clone() };
-        self.decision.create(Row::AgentName(name), self.turn.version_after(None));
     }
 
     /// Brings the lists of available agents in line with the agent.
@@ -267,6 +288,8 @@ impl<'w, 'p> Work<'w, 'p> {
 
     fn finish_session(&mut self, id: &SessionId, work: SessionWork) {
         if !work.is_changed {
+            // What follows from a session must not be kept when the session has moved on meanwhile.
+            self.decision.expects.push((Key::Session(id.clone()), work.read));
             return;
         }
         let version = self.turn.version_after(work.read);

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::LogLevel;
 use crate::body::{Body, Faults, Text};
@@ -15,11 +16,39 @@ const ENTRIES_MAX: usize = 1000;
 const MESSAGE: Text = Text::new(1, 65_536, crate::text::anything);
 
 /// `POST /v1/opscore/agent/{agentId}/logs`: an entry, an array of them, or `{"logs": […]}`.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct LogBody {
     /// The entries, in the order that they came in.
     pub entries: Vec<LogEntry>,
+}
+
+/// The three forms that [`LogBody`] is read from, for the description of the API.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum LogForm {
+    /// One entry.
+    One(LogEntry),
+    /// Up to 1000 of them.
+    Batch(Vec<LogEntry>),
+    /// The same in an object.
+    Logs {
+        /// Up to 1000 entries.
+        logs: Vec<LogEntry>,
+    },
+}
+
+impl PartialSchema for LogBody {
+    fn schema() -> RefOr<Schema> {
+        LogForm::schema()
+    }
+}
+
+impl ToSchema for LogBody {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        LogForm::schemas(schemas);
+    }
 }
 
 /// One entry as an agent writes it.

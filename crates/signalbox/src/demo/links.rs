@@ -159,7 +159,9 @@ fn definition(line: &str) -> Option<String> {
 fn has_scheme(target: &str) -> bool {
     target.split_once(':').is_some_and(|(scheme, _)| {
         let follows = |character: char| character.is_ascii_alphanumeric() || "+-.".contains(character);
-        scheme.len() > 1 && scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.chars().all(follows)
+        scheme.len() > 1
+            && scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.chars().all(follows)
     })
 }
 

@@ -112,8 +112,9 @@ pub(super) fn audit(plan: &Plan) -> Value {
             "parameters": {"files": files},
         })
     });
-    let summaries: Vec<String> =
-        (1..=plan.batches.len()).map(|batch| format!("${{tasks.{}.result.summary}}", read_task(batch))).collect();
+    let summaries: Vec<String> = (1..=plan.batches.len())
+        .map(|batch| format!("${{tasks.{}.result.summary}}", read_task(batch)))
+        .collect();
     let report = json!({
         "taskId": REPORT, "name": "write the report", "agentCapability": "write", "maxRetries": 5,
         "parameters": {"summaries": summaries, "skipped": plan.skipped},

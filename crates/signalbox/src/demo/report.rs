@@ -48,7 +48,7 @@ pub(super) fn named(figures: &Written) -> [(&'static str, u64); 6] {
         ("words", figures.words),
         ("headings", figures.headings),
         ("links", figures.links),
-        ("broken relative links", figures.broken_links),
+        ("broken links", figures.broken_links),
         ("unfinished notes", figures.notes),
     ]
 }
@@ -98,7 +98,9 @@ fn totals(folders: &[Folder], summaries: &[Summary]) -> Written {
 }
 
 fn table(text: &mut String, folders: &[Folder]) {
-    text.push_str("\n## By folder\n\n| folder | files | words | headings | links |\n|---|---:|---:|---:|---:|\n");
+    text.push_str(
+        "\n## By folder\n\n| folder | files | words | headings | links |\n|---|---:|---:|---:|---:|\n",
+    );
     let (shown, rest) = folders.split_at(folders.len().min(FOLDERS_MAX));
     for folder in shown {
         row(text, &format!("`{}`", cell(&folder.path)), folder);
@@ -156,7 +158,9 @@ mod tests {
 
     #[test]
     fn files_are_counted_under_two_levels() {
-        for (file, folder) in [("a.md", "."), ("docs/a.md", "docs"), ("a/b/c/d.rs", "a/b"), ("a/b/c.rs", "a/b")] {
+        for (file, folder) in
+            [("a.md", "."), ("docs/a.md", "docs"), ("a/b/c/d.rs", "a/b"), ("a/b/c.rs", "a/b")]
+        {
             assert_eq!(folder_of(file), folder, "{file}");
         }
     }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use signalbox_client::agent::TaskCall;
+use tokio::time::{Instant, sleep_until};
 
 use super::analysis::{Figures, analyse};
 use super::links::relative_target;
@@ -19,7 +20,7 @@ use super::report;
 use super::walk::{Limits, Skipped, walk};
 
 /// How long reading one batch takes when it is paced to be watched.
-pub(super) const PACE: Duration = Duration::from_millis(250);
+pub(super) const PACE: Duration = Duration::from_millis(300);
 
 /// One of the demo's agents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -105,7 +106,9 @@ async fn read(desk: &Desk, task: ReadTask) -> Reading {
     let mut reading = Reading::default();
     let mut folders = BTreeMap::new();
     let pause = desk.pace / u32::try_from(task.files.len().max(1)).unwrap_or(u32::MAX);
+    let mut due = Instant::now();
     for file in task.files {
+        due += pause;
         match read_file(&desk.folder, &file) {
             Ok(figures) => {
                 add(&mut folders, &mut reading.summary, &file, figures);
@@ -113,7 +116,7 @@ async fn read(desk: &Desk, task: ReadTask) -> Reading {
             }
             Err(_) => reading.unreadable.push(file),
         }
-        tokio::time::sleep(pause).await;
+        sleep_until(due).await;
     }
     reading.summary.folders = folders.into_values().collect();
     reading
@@ -175,7 +178,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("in/docs")).unwrap();
         fs::create_dir_all(root.path().join("out")).unwrap();
-        fs::write(root.path().join("in/README.md"), "# Hello\n\n[docs](docs/a.md) [gone](gone.md)\n").unwrap();
+        fs::write(root.path().join("in/README.md"), "# Hello\n\n[docs](docs/a.md) [gone](gone.md)\n")
+            .unwrap();
         fs::write(root.path().join("in/docs/a.md"), format!("## A\n{}: more\n", MARKERS[1])).unwrap();
         root
     }

@@ -106,8 +106,10 @@ mod tests {
 
     #[test]
     fn a_task_s_result_counts_once_however_often_it_was_tried() {
-        let reading = |files: &[&str]| json!({"files": files, "unreadable": [], "summary":
-            {"folders": [], "broken": {"total": 0, "first": []}, "notes": {"total": 0, "first": []}}});
+        let reading = |files: &[&str]| {
+            json!({"files": files, "unreadable": [], "summary":
+            {"folders": [], "broken": {"total": 0, "first": []}, "notes": {"total": 0, "first": []}}})
+        };
         let session: Session = serde_json::from_value(json!({"tasks": [
             {"taskId": "read-1", "attempt": 1, "result": reading(&["a"])},
             {"taskId": "read-2", "attempt": 2, "result": reading(&["b", "c"])},

@@ -69,7 +69,9 @@ impl Skipped {
             (self.unreadable, "unreadable"),
             (self.folders, "folders of tools"),
         ];
-        parts.extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
+        parts.extend(
+            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")),
+        );
         if self.cut_short {
             parts.push("and everything beyond the demo's limit of files".to_owned());
         }
@@ -79,50 +81,68 @@ impl Skipped {
 
 /// Finds the text files below `root`.
 pub(super) fn walk(root: &Path, limits: &Limits) -> io::Result<Found> {
-    let mut found = Found::default();
-    let mut open = vec![(root.to_owned(), String::new())];
-    let (mut entries, mut path_bytes) = (0, 0);
+    let mut walk = Walk { limits, found: Found::default(), path_bytes: 0, entries: 0 };
+    let mut open = walk.folder(children(root)?, "");
     while let Some((folder, below)) = open.pop() {
-        let children = match children(&folder) {
-            Ok(children) => children,
-            Err(error) if below.is_empty() => return Err(error),
-            Err(_) => {
-                found.skipped.unreadable += 1;
-                continue;
-            }
-        };
-        entries += children.len();
-        let mut folders = Vec::new();
-        for child in children {
-            if found.files.len() >= limits.files_max || path_bytes >= limits.path_bytes_max {
-                found.skipped.cut_short = true;
-                break;
-            }
-            let Some(name) = child.file_name().and_then(|name| name.to_str()) else {
-                found.skipped.unreadable += 1;
-                continue;
-            };
-            let path = if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
-            match kind(&child, name, limits) {
-                Ok(Kind::Folder) => folders.push((child, path)),
-                Ok(Kind::Text) => {
-                    path_bytes += path.len();
-                    found.files.push(path);
-                }
-                Ok(Kind::Skipped(count)) => *count(&mut found.skipped) += 1,
-                Err(_) => found.skipped.unreadable += 1,
-            }
-        }
-        if entries > limits.entries_max {
-            found.skipped.cut_short = true;
-        }
-        if found.skipped.cut_short {
+        if walk.found.skipped.cut_short {
             break;
         }
-        open.extend(folders.into_iter().rev());
+        match children(&folder) {
+            Ok(children) => open.extend(walk.folder(children, &below)),
+            Err(_) => walk.found.skipped.unreadable += 1,
+        }
     }
-    found.files.sort_unstable();
-    Ok(found)
+    walk.found.files.sort_unstable();
+    Ok(walk.found)
+}
+
+struct Walk<'a> {
+    limits: &'a Limits,
+    found: Found,
+    path_bytes: usize,
+    entries: usize,
+}
+
+impl Walk<'_> {
+    /// Takes a folder's files and answers its folders, the first one last.
+    fn folder(&mut self, children: Vec<PathBuf>, below: &str) -> Vec<(PathBuf, String)> {
+        let mut folders = Vec::new();
+        for child in children {
+            if self.is_full() {
+                self.found.skipped.cut_short = true;
+                break;
+            }
+            self.entries += 1;
+            match self.entry(&child, below) {
+                Ok(Some(folder)) => folders.push((child, folder)),
+                Ok(None) => {}
+                Err(_) => self.found.skipped.unreadable += 1,
+            }
+        }
+        folders.reverse();
+        folders
+    }
+
+    /// Takes a file, or answers the path of a folder to go into.
+    fn entry(&mut self, child: &Path, below: &str) -> io::Result<Option<String>> {
+        let name = child.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidFilename)?;
+        let path = if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
+        match kind(child, name, self.limits)? {
+            Kind::Folder => return Ok(Some(path)),
+            Kind::Text => {
+                self.path_bytes += path.len();
+                self.found.files.push(path);
+            }
+            Kind::Skipped(count) => *count(&mut self.found.skipped) += 1,
+        }
+        Ok(None)
+    }
+
+    fn is_full(&self) -> bool {
+        self.found.files.len() >= self.limits.files_max
+            || self.path_bytes >= self.limits.path_bytes_max
+            || self.entries >= self.limits.entries_max
+    }
 }
 
 enum Kind {
@@ -133,7 +153,8 @@ enum Kind {
 
 /// In order of name, so that a walk that is cut short finds the same files each time.
 fn children(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut children = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    let mut children =
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     children.sort_unstable();
     Ok(children)
 }
@@ -185,7 +206,7 @@ mod tests {
         write("docs-2/z.md", b"z");
         write("image.png", b"\x89PNG\0\0");
         write("latin1.txt", b"gr\xfcn");
-        write("large.txt", &vec![b'x'; 100]);
+        write("large.txt", &[b'x'; 100]);
         write("target/debug/made.txt", b"made");
         write("nested/node_modules/p/index.js", b"made");
         write(".git/config", b"made");
@@ -204,8 +225,7 @@ mod tests {
         let found = walk(root.path(), &limits()).unwrap();
         assert_eq!(found.files, ["README.md", "docs-2/z.md", "docs/a/c.txt", "docs/b.md", "empty"]);
         let special = usize::from(cfg!(unix));
-        let expected =
-            Skipped { large: 1, binary: 2, special, unreadable: 0, folders: 3, cut_short: false };
+        let expected = Skipped { large: 1, binary: 2, special, unreadable: 0, folders: 3, cut_short: false };
         assert_eq!(found.skipped, expected);
     }
 

@@ -1,0 +1,160 @@
+//! One file per case. A case starts what it compares, lets the sides take turns, and hands back figures and
+//! verdicts; the disk is measured before and after it.
+
+mod binary_size;
+mod control;
+mod growth;
+mod memory;
+mod reads;
+mod registrations;
+mod reports;
+mod reports_postgres;
+mod reports_sqlite;
+mod run_delivery;
+mod startup;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+
+use crate::context::Context;
+use crate::environment;
+use crate::flush::Flush;
+use crate::report::{self, CaseReport, Measured};
+use crate::{clock, printer};
+
+/// A case by its name on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Case {
+    /// Two bare servers of the same kind: how far this machine's noise alone moves a ratio.
+    Control,
+    /// Durable state reports on SQLite against a JSON handler that keeps nothing.
+    ReportsSqlite,
+    /// Durable state reports on PostgreSQL against a JSON handler that keeps nothing.
+    ReportsPostgres,
+    /// Reads of an agent's state against a line of text.
+    Reads,
+    /// Durable registrations against a JSON handler that keeps nothing.
+    Registrations,
+    /// Messages accepted, made durable and delivered, against a bare client that delivers.
+    RunDelivery,
+    /// The cost of an operation among few and among many agents.
+    Growth,
+    /// Resident memory, idle and after a load of reports.
+    Memory,
+    /// Time from the start of the process to the line that says it listens.
+    Startup,
+    /// The size of the release binary.
+    BinarySize,
+}
+
+impl Case {
+    pub(crate) fn all() -> Vec<Self> {
+        Self::value_variants().to_vec()
+    }
+
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    fn about(self) -> String {
+        let help = self.to_possible_value().and_then(|value| value.get_help().map(ToString::to_string));
+        help.map(|help| help.trim_end_matches('.').to_owned() + ".").unwrap_or_default()
+    }
+
+    async fn measure(self, context: &Context) -> anyhow::Result<Measured> {
+        match self {
+            Self::Control => Box::pin(control::measure(context)).await,
+            Self::ReportsSqlite => Box::pin(reports_sqlite::measure(context)).await,
+            Self::ReportsPostgres => Box::pin(reports_postgres::measure(context)).await,
+            Self::Reads => Box::pin(reads::measure(context)).await,
+            Self::Registrations => Box::pin(registrations::measure(context)).await,
+            Self::RunDelivery => Box::pin(run_delivery::measure(context)).await,
+            Self::Growth => Box::pin(growth::measure(context)).await,
+            Self::Memory => Box::pin(memory::measure(context)).await,
+            Self::Startup => Box::pin(startup::measure(context)).await,
+            Self::BinarySize => binary_size::measure(context),
+        }
+    }
+}
+
+/// Runs the cases one after the other; false when one of them failed or is invalid. A missed goal is a result.
+pub(crate) async fn run(context: &Context) -> anyhow::Result<bool> {
+    let machine = environment::facts(&context.data_root);
+    let mut reports = Vec::new();
+    let mut failed = Vec::new();
+    for case in &context.names {
+        printer::progress(&format!("{}: {}", case.name(), case.about()));
+        match report_on(*case, context, machine.clone()).await {
+            Ok(report) => reports.push(report),
+            Err(error) => {
+                printer::error(&format!("{}: {error:#}", case.name()));
+                failed.push(case.name());
+            }
+        }
+    }
+    let machine: Vec<String> = machine.iter().map(|fact| format!("{}: {}", fact.name, fact.value)).collect();
+    printer::result(&machine.join("\n"));
+    for report in &reports {
+        printer::result(&disk_line(report));
+    }
+    printer::result(&report::summary(&reports));
+    if !failed.is_empty() {
+        printer::error(&format!("without a result: {}", failed.join(", ")));
+    }
+    Ok(failed.is_empty() && reports.iter().all(CaseReport::is_valid))
+}
+
+async fn report_on(
+    case: Case,
+    context: &Context,
+    machine: Vec<environment::Fact>,
+) -> anyhow::Result<CaseReport> {
+    let flush_before = flush(context)?;
+    let measured = case.measure(context).await?;
+    let mut facts = vec![client(context)];
+    facts.extend(measured.facts);
+    let report = CaseReport {
+        case: case.name(),
+        about: case.about(),
+        date: clock::today(),
+        quick: context.quick,
+        flush_before,
+        flush_after: flush(context)?,
+        machine,
+        facts,
+        verdicts: measured.verdicts,
+        figures: measured.figures,
+        notes: measured.notes,
+    };
+    if let Some(folder) = &context.results {
+        report::keep(&report, folder).context("the result is measured but not kept")?;
+    }
+    Ok(report)
+}
+
+fn flush(context: &Context) -> anyhow::Result<Flush> {
+    Flush::measure(&context.data_root, Duration::from_millis(if context.quick { 100 } else { 1_000 }))
+}
+
+fn client(context: &Context) -> environment::Fact {
+    let (threads, rounds) = (context.client_threads, context.rounds);
+    let (warm_up, seconds) = (context.warm_up.as_secs_f64(), context.seconds.as_secs_f64());
+    environment::Fact::new(
+        "client",
+        format!(
+            "closed loop over HTTP/1.1 keep-alive, {threads} threads on the server's cores; {rounds} rounds of \
+             {seconds} s after {warm_up} s of warm-up; the side not measured is stopped"
+        ),
+    )
+}
+
+fn disk_line(report: &CaseReport) -> String {
+    let (before, after) = (&report.flush_before, &report.flush_after);
+    format!(
+        "{}: flush of 4 KiB p50 / p99 {:.0} / {:.0} µs before, {:.0} / {:.0} µs after",
+        report.case, before.p50_us, before.p99_us, after.p50_us, after.p99_us
+    )
+}

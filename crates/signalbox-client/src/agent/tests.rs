@@ -1,0 +1,206 @@
+//! The runtime against a tiny server that takes registrations and reports.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client as HyperClient;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use tokio::sync::{Notify, mpsc};
+
+use super::*;
+use crate::retry::RetryPolicy;
+use crate::test_server::{Answer, Asked, TestServer};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A server that takes everything; each report is also sent to the receiver.
+async fn server(refuse: impl Fn(&Value) -> Option<Answer> + Send + Sync + 'static) -> (TestServer, Reports) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let respond = move |asked: &Asked| {
+        if asked.target.starts_with("/v1/agents/register") {
+            return Answer::new(201).json(&json!({"data": {"agentId": "agt_1"}}));
+        }
+        let report = asked.json();
+        let answer = refuse(&report).unwrap_or_else(|| Answer::new(202));
+        sender.send(report).unwrap();
+        answer
+    };
+    (TestServer::respond(respond).await, Reports(receiver))
+}
+
+struct Reports(mpsc::UnboundedReceiver<Value>);
+
+impl Reports {
+    async fn next(&mut self) -> Value {
+        tokio::time::timeout(DEADLINE, self.0.recv()).await.expect("a report in time").expect("a report")
+    }
+}
+
+fn agent(server: &TestServer) -> Agent {
+    let policy = RetryPolicy { wait_first: Duration::from_millis(1), ..RetryPolicy::default() };
+    let client = Client::new(&server.url(), Some("k")).unwrap().with_retry(policy);
+    Agent::new(client, "reader").version("2").capability("read")
+}
+
+async fn post(endpoint: &str, message_id: &str, body: &Value) -> StatusCode {
+    let client = HyperClient::builder(TokioExecutor::new()).build_http();
+    let request = Request::post(endpoint)
+        .header("x-message-id", message_id)
+        .header("x-attempt", "3")
+        .body(Full::new(Bytes::from(body.to_string())))
+        .unwrap();
+    let response = client.request(request).await.unwrap();
+    let status = response.status();
+    response.into_body().collect().await.unwrap();
+    status
+}
+
+fn task(id: &str, parameters: &Value) -> Value {
+    json!({"senderId": "opscore", "messageType": "workflow_task", "payload": parameters, "task_name": "count",
+        "opscore_session_id": "ses_1", "opscore_task_id": id})
+}
+
+fn failure(message: &str) -> Result<Value, String> {
+    Err(message.to_owned())
+}
+
+#[tokio::test]
+async fn a_task_is_reported_active_and_then_completed_with_its_result() {
+    let (server, mut reports) = server(|_| None).await;
+    let handler = |call: TaskCall| async move {
+        assert_eq!((call.attempt, call.opscore_session_id.as_deref()), (3, Some("ses_1")));
+        Ok::<_, String>(json!({"twice": call.parameters["n"].as_i64().unwrap() * 2}))
+    };
+    let running = agent(&server).start(handler).await.unwrap();
+    assert_eq!(running.agent_id(), "agt_1");
+    let registration = &server.requests()[0];
+    assert_eq!(registration.target, "/v1/agents/register?replace=true");
+    assert_eq!(registration.json()["contactEndpoint"], running.endpoint());
+    assert_eq!(registration.json()["capabilities"], json!(["read"]));
+
+    assert_eq!(post(running.endpoint(), "m1", &task("t1", &json!({"n": 21}))).await, StatusCode::OK);
+    let (active, completed) = (reports.next().await, reports.next().await);
+    assert_eq!(active["state"], "active");
+    assert_eq!(active["details"], json!({"opscore_task_id": "t1"}));
+    assert_eq!(completed["state"], "completed");
+    assert_eq!(completed["details"], json!({"opscore_task_id": "t1", "result": {"twice": 42}}));
+    assert!(active["timestamp"].as_str() <= completed["timestamp"].as_str());
+}
+
+#[tokio::test]
+async fn a_repeated_message_is_handled_once() {
+    let (server, mut reports) = server(|_| None).await;
+    let running = agent(&server).start(|_| async { Ok::<_, String>(Value::Null) }).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(post(running.endpoint(), "m1", &task("t1", &json!({}))).await, StatusCode::OK);
+    }
+    post(running.endpoint(), "m2", &task("t2", &json!({}))).await;
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let report = reports.next().await;
+        seen.push((report["details"]["opscore_task_id"].clone(), report["state"].clone()));
+    }
+    let expected = [("t1", "active"), ("t1", "completed"), ("t2", "active"), ("t2", "completed")];
+    assert_eq!(seen, expected.map(|(task, state)| (json!(task), json!(state))));
+}
+
+#[tokio::test]
+async fn a_failure_and_a_panic_are_reported_as_errors() {
+    let (server, mut reports) = server(|_| None).await;
+    let handler = |call: TaskCall| async move {
+        assert!(call.parameters["panic"] != true, "on purpose");
+        failure("no such file")
+    };
+    let running = agent(&server).start(handler).await.unwrap();
+    for (parameters, reason) in [(json!({}), "no such file"), (json!({"panic": true}), "panicked")] {
+        post(running.endpoint(), reason, &task("t1", &parameters)).await;
+        assert_eq!(reports.next().await["state"], "active");
+        let report = reports.next().await;
+        assert_eq!(report["state"], "error");
+        let told = report["details"]["error"].as_str().unwrap();
+        assert!(told.contains(reason), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_result_that_is_refused_becomes_an_error() {
+    let refuse = |report: &Value| (report["state"] == "completed").then(|| Answer::new(413));
+    let (server, mut reports) = server(refuse).await;
+    let running = agent(&server).start(|_| async { Ok::<_, String>(json!("large")) }).await.unwrap();
+    post(running.endpoint(), "m1", &task("t1", &json!({}))).await;
+    let states = [reports.next().await, reports.next().await, reports.next().await];
+    assert_eq!(
+        states.each_ref().map(|report| report["state"].as_str().unwrap()),
+        ["active", "completed", "error"]
+    );
+    assert!(states[2]["details"]["error"].as_str().unwrap().contains("413"));
+}
+
+#[tokio::test]
+async fn a_message_that_is_no_task_is_handled_and_not_reported() {
+    let (server, _reports) = server(|_| None).await;
+    let handled = Arc::new(Notify::new());
+    let tell = Arc::clone(&handled);
+    let handler = move |call: TaskCall| {
+        assert_eq!(call.message_type, "greeting");
+        tell.notify_one();
+        async { Ok::<_, String>(Value::Null) }
+    };
+    let running = agent(&server).start(handler).await.unwrap();
+    let body = json!({"senderId": "x", "messageType": "greeting", "payload": {}});
+    assert_eq!(post(running.endpoint(), "m1", &body).await, StatusCode::OK);
+    tokio::time::timeout(DEADLINE, handled.notified()).await.unwrap();
+    assert!(running.stop(DEADLINE).await);
+    assert_eq!(server.requests().len(), 1, "the registration alone");
+}
+
+#[tokio::test]
+async fn what_waits_is_bounded_and_finished_before_the_stop() {
+    let (server, mut reports) = server(|_| None).await;
+    let gate = Arc::new(Notify::new());
+    let wait = Arc::clone(&gate);
+    let handler = move |_| {
+        let wait = Arc::clone(&wait);
+        async move {
+            wait.notified().await;
+            wait.notify_one();
+            Ok::<_, String>(Value::Null)
+        }
+    };
+    let running = agent(&server).start(handler).await.unwrap();
+    post(running.endpoint(), "first", &task("t", &json!({}))).await;
+    assert_eq!(reports.next().await["state"], "active");
+    for number in 0..inbox::QUEUE_MAX {
+        let status = post(running.endpoint(), &format!("m{number}"), &task("t", &json!({}))).await;
+        assert_eq!(status, StatusCode::OK, "{number}");
+    }
+    assert_eq!(
+        post(running.endpoint(), "over", &task("t", &json!({}))).await,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+
+    gate.notify_one();
+    assert!(running.stop(DEADLINE).await);
+    let completed = server.requests().iter().filter(|asked| asked.body.contains("completed")).count();
+    assert_eq!(completed, inbox::QUEUE_MAX + 1);
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_refused() {
+    let (server, _reports) = server(|_| None).await;
+    let running = agent(&server).start(|_| async { failure("never called") }).await.unwrap();
+    assert_eq!(post(running.endpoint(), "m1", &json!([])).await, StatusCode::BAD_REQUEST);
+    let large = json!({"payload": "x".repeat(5 << 20)});
+    assert_eq!(post(running.endpoint(), "m2", &large).await, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_registered_is_an_error_of_the_start() {
+    let server = TestServer::start(vec![Answer::new(422).json(&json!({"detail": "no"}))]).await;
+    let error = agent(&server).start(|_| async { failure("never called") }).await.unwrap_err();
+    assert_eq!(error.status(), Some(422));
+}

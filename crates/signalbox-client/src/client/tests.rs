@@ -1,0 +1,138 @@
+//! The client against a tiny server: what is sent, what is repeated, and how failures are told.
+
+use serde_json::json;
+
+use super::*;
+use crate::model::{Registration, StateReport};
+use crate::test_server::{Answer, Asked, TestServer};
+
+fn client(server: &TestServer) -> Client {
+    let policy = RetryPolicy { wait_first: Duration::from_millis(1), ..RetryPolicy::default() };
+    Client::new(&server.url(), Some("sbk_secret")).unwrap().with_retry(policy)
+}
+
+fn registered() -> Answer {
+    Answer::new(201).json(&json!({"status": "success", "message": "m", "data": {"agentId": "agt_1"}}))
+}
+
+fn keys(requests: &[Asked]) -> Vec<&str> {
+    requests.iter().map(|request| request.header("idempotency-key")).collect()
+}
+
+#[tokio::test]
+async fn a_post_is_repeated_under_one_key_and_another_call_has_another() {
+    let busy = Answer::new(503).header("retry-after", "0");
+    let server = TestServer::start(vec![busy, Answer::hang_up(), registered(), registered()]).await;
+    let agent = Registration { agent_name: "a".into(), version: "1".into(), ..Registration::default() };
+    let client = client(&server);
+    assert_eq!(client.register_agent(&agent, true).await.unwrap(), "agt_1");
+    client.register_agent(&agent, false).await.unwrap();
+
+    let requests = server.requests();
+    let keys = keys(&requests);
+    assert_eq!((keys[0], keys[0]), (keys[1], keys[2]));
+    assert_ne!(keys[0], keys[3]);
+    assert_eq!(keys[0].len(), 32);
+    assert_eq!(requests[0].target, "/v1/agents/register?replace=true");
+    assert_eq!(requests[3].target, "/v1/agents/register");
+    assert_eq!(requests[0].header("authorization"), "Bearer sbk_secret");
+    assert_eq!(requests[0].header("content-type"), "application/json");
+}
+
+#[tokio::test]
+async fn what_a_repeat_may_harm_is_sent_once() {
+    let server = TestServer::start(vec![Answer::new(503), Answer::new(503), Answer::new(503)]).await;
+    let client = client(&server);
+    client.deregister_agent("agt_1").await.unwrap_err();
+    client.invoke_tool("agt_1", &json!({})).await.unwrap_err();
+    client.ready().await.unwrap_err();
+    let methods: Vec<_> = server.requests().into_iter().map(|request| request.method).collect();
+    assert_eq!(methods, ["DELETE", "POST", "GET"]);
+}
+
+#[tokio::test]
+async fn a_rejection_carries_all_its_faults_and_is_not_repeated() {
+    let body = json!({"title": "Unprocessable", "status": 422, "detail": "Mend it.",
+        "errors": [{"pointer": "/a", "message": "is missing"}]});
+    let server = TestServer::start(vec![Answer::new(422).json(&body)]).await;
+    let error = client(&server).apply_workflow(&json!({})).await.unwrap_err();
+    let Error::Problem(problem) = error else { panic!("{error}") };
+    assert_eq!((problem.status, problem.errors.len()), (422, 1));
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn repeats_end_and_the_last_error_is_told() {
+    let server = TestServer::start((0..9).map(|_| Answer::new(503)).collect()).await;
+    let error = client(&server).session("ses_1").await.unwrap_err();
+    assert_eq!(error.status(), Some(503));
+    assert_eq!(server.requests().len(), 5);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_said_to_be_unreachable() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let client = Client::new(&format!("http://{free}"), None).unwrap().with_retry(RetryPolicy::never());
+    let error = client.health().await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { unsent: true, .. }), "{error}");
+    assert!(error.to_string().contains("check the address"), "{error}");
+}
+
+#[tokio::test]
+async fn an_answer_that_never_comes_is_a_timeout() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", silent.local_addr().unwrap());
+    let client = Client::new(&base, None).unwrap().with_timeout(Duration::from_millis(50));
+    let error = client.with_retry(RetryPolicy::never()).session("s").await.unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_report_is_sent_as_the_surface_has_it() {
+    let server = TestServer::start(vec![Answer::new(202).json(&json!({}))]).await;
+    let mut report = StateReport::new("completed").detail("opscore_task_id", "t");
+    report.timestamp = Some(signalbox_wire::time::Timestamp::from_seconds(1_704_110_400));
+    client(&server).report_state("agt_1", &report).await.unwrap();
+    let request = &server.requests()[0];
+    assert_eq!(request.target, "/v1/opscore/agent/agt_1/state");
+    let expected = json!({"agentId": "agt_1", "timestamp": "2024-01-01T12:00:00.000000Z",
+        "state": "completed", "details": {"opscore_task_id": "t"}});
+    assert_eq!(request.json(), expected);
+}
+
+#[tokio::test]
+async fn pages_and_filters_reach_the_query() {
+    let page = json!({"data": [{"sessionId": "s", "status": "running"}], "next_cursor": "n"});
+    let server = TestServer::start(vec![Answer::new(200).json(&page)]).await;
+    let query = ListQuery::new().limit(5).cursor("a b").filter("status", "running");
+    let page = client(&server).sessions(&query).await.unwrap();
+    assert_eq!((page.items[0].session_id.as_str(), page.next_cursor.as_deref()), ("s", Some("n")));
+    let target = "/v1/opscore/sessions?limit=5&cursor=a+b&status=running";
+    assert_eq!(server.requests()[0].target, target);
+}
+
+#[test]
+fn paths_keep_the_prefix_and_encode_ids() {
+    let client = Client::new("https://example.org/below/", None).unwrap();
+    assert_eq!(client.base(), "https://example.org/below");
+    let url = client.url(&["v1", "agents", "a/b c?"]).unwrap();
+    assert_eq!(url.as_str(), "https://example.org/below/v1/agents/a%2Fb%20c%3F");
+    for id in ["", ".", ".."] {
+        assert!(client.url(&["v1", "agents", id]).is_err(), "'{id}'");
+    }
+}
+
+#[test]
+fn addresses_that_cannot_work_are_refused_with_the_reason() {
+    for base in ["", "localhost:8000", "ftp://x", "http://u:p@x", "http://x?q", "http://"] {
+        let error = Client::new(base, None).unwrap_err();
+        assert!(error.to_string().contains("server address"), "{base}: {error}");
+    }
+    assert!(Client::new("http://x", Some("a\nb")).is_err());
+}
+
+#[test]
+fn a_printed_client_does_not_show_its_key() {
+    let client = Client::new("http://x", Some("sbk_secret")).unwrap();
+    assert!(!format!("{client:?}").contains("sbk_secret"));
+}

@@ -1,0 +1,378 @@
+//! Agents as programs: they register, take tasks, report, and do all of it badly where the weather says so.
+//!
+//! A program knows only what it was told: its id, the tasks that reached it, the answers to its own calls.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use serde_json::value::RawValue;
+use signalbox_core::Rejected;
+use signalbox_core::delivery::{MessageKind, TaskAttempt};
+use signalbox_core::engine::{Announce, Deregister, Register, ReportState};
+use signalbox_wire::id::{AgentId, MessageId};
+use signalbox_wire::time::Timestamp;
+
+use crate::calls::{Answer, Call};
+use crate::driver::Caller;
+use crate::world::{Event, Letter, World};
+
+/// One agent's program.
+#[derive(Debug)]
+pub(crate) struct Program {
+    index: usize,
+    pub(crate) name: String,
+    pub(crate) capabilities: Vec<&'static str>,
+    pub(crate) concurrency: u32,
+    /// The id it brings, when it brings one; an announced one always does.
+    pub(crate) own_id: Option<AgentId>,
+    /// Counts registrations at the service that announces it; `None` when that service does not count.
+    pub(crate) generation: Option<u64>,
+    pub(crate) is_foreign: bool,
+    /// The id it was given.
+    pub(crate) id: Option<AgentId>,
+    pub(crate) is_up: bool,
+    /// Once dead it stays so.
+    pub(crate) is_mortal: bool,
+    pub(crate) life: u32,
+    skew: i64,
+    stamp: Timestamp,
+    handled: BTreeSet<MessageId>,
+}
+
+/// Something that a program does.
+#[derive(Debug)]
+pub(crate) enum Act {
+    Register,
+    Deregister,
+    /// Say something about the task it was given.
+    Report { task: TaskAttempt, step: String, word: Word },
+    /// Say something that it has no reason to say.
+    Lie,
+    /// Say that it is ready.
+    Idle,
+    Die,
+    Revive,
+}
+
+/// What a report says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Word {
+    Working,
+    Done,
+    Failed,
+}
+
+pub(crate) const CAPABILITIES: [&str; 3] = ["read", "write", "count"];
+
+impl World {
+    /// Brings the programs of this world to life.
+    pub(crate) fn people_agents(&mut self) {
+        for index in 0..self.dice.below(4) + 1 {
+            let is_foreign = self.dice.chance(self.weather.foreign);
+            let own_id = (is_foreign || self.dice.chance(20)).then(|| AgentId::parse(&format!("own-{index}")).expect("valid"));
+            let concurrency = self.dice.weighted(&[(6, 1), (2, 2), (1, 3), (1, 0)]);
+            let capabilities = CAPABILITIES.into_iter().filter(|_| self.dice.chance(60)).collect();
+            let skew = self.dice.between(-3_000_000, 3_000_000);
+            // A service that announces its agents gives names out on its own: some are taken here.
+            let takes_name = is_foreign && index > 0 && self.dice.chance(30);
+            self.programs.push(Program {
+                index,
+                name: format!("agent {}", if takes_name { 0 } else { index }),
+                capabilities,
+                concurrency,
+                own_id,
+                generation: (is_foreign && self.dice.chance(60)).then_some(0),
+                is_foreign,
+                id: None,
+                is_up: true,
+                is_mortal: self.weather.deaths && self.dice.chance(20),
+                life: 0,
+                skew,
+                stamp: Timestamp::default(),
+                handled: BTreeSet::new(),
+            });
+            let at = self.dice.millis(0, 10_000);
+            self.plan_act(index, at, Act::Register);
+            if self.weather.deaths && self.dice.chance(60) {
+                let at = self.dice.millis(5_000, 80_000);
+                self.plan_act(index, at, Act::Die);
+            }
+            if self.weather.lies {
+                for _ in 0..self.dice.below(6) {
+                    let at = self.dice.millis(3_000, 85_000);
+                    self.plan_act(index, at, Act::Lie);
+                }
+            }
+            if self.dice.chance(self.weather.faults) {
+                let at = self.dice.millis(10_000, 80_000);
+                let act = if self.dice.chance(50) { Act::Deregister } else { Act::Register };
+                self.plan_act(index, at, act);
+            }
+        }
+    }
+
+    /// Whether something listens at `endpoint`.
+    pub(crate) fn answers(&self, endpoint: &str) -> bool {
+        self.at_endpoint(endpoint).is_none_or(|index| self.programs[index].is_up)
+    }
+
+    /// A delivery reaches its endpoint.
+    pub(crate) fn arrive(&mut self, letter: &Letter) {
+        let Some(index) = self.at_endpoint(&letter.endpoint) else {
+            self.promises.arrived.insert(letter.message.id.clone());
+            return;
+        };
+        if !self.programs[index].is_up {
+            return;
+        }
+        self.promises.arrived.insert(letter.message.id.clone());
+        let is_new = self.programs[index].handled.insert(letter.message.id.clone());
+        if !is_new && !self.dice.chance(self.weather.faults) {
+            return;
+        }
+        if let (MessageKind::Task, Some(task)) = (letter.message.kind, &letter.message.task) {
+            self.take_on(index, task);
+        }
+    }
+
+    /// A program acts, if it still lives that life.
+    pub(crate) fn act(&mut self, index: usize, life: u32, act: Act) {
+        if self.programs[index].life != life {
+            return;
+        }
+        match act {
+            Act::Register => self.register(index),
+            Act::Deregister => self.deregister(index),
+            Act::Report { task, step, word } => self.report_on(index, &task, &step, word),
+            Act::Lie => self.lie(index),
+            Act::Idle => self.report(index, "idle", None, json!({})),
+            Act::Die => self.die(index),
+            Act::Revive => self.revive(index),
+        }
+    }
+
+    /// A program is told what came of its call.
+    pub(crate) fn program_hears(&mut self, index: usize, life: u32, call: &Call, answer: &Answer) {
+        if let Call::ReportState(report) = call {
+            let mark = report.details.as_ref().and_then(|details| mark_of(details.get()));
+            self.promises.marks.extend(mark);
+        }
+        if self.programs[index].life != life {
+            return;
+        }
+        match (call, answer) {
+            (_, Answer::Registered(registered)) => self.programs[index].id = Some(registered.agent.clone()),
+            (Call::Announce(announce), Answer::Announced) => self.programs[index].id = Some(announce.id.clone()),
+            _ => {}
+        }
+    }
+
+    /// A program's call is refused.
+    pub(crate) fn program_is_refused(&mut self, index: usize, life: u32, call: &Call, rejected: &Rejected) {
+        if self.programs[index].life != life {
+            return;
+        }
+        match (call, rejected) {
+            // Its first call was answered to nobody, or its name is left from an earlier life.
+            (Call::Register(call), Rejected::NameTaken(_)) if !call.replace => self.call_register(index, true),
+            (Call::ReportState(_), Rejected::UnknownAgent(_)) if self.is_calm || self.dice.chance(50) => {
+                let wait = self.dice.millis(0, 1_000);
+                self.plan_act(index, wait, Act::Register);
+            }
+            _ => {}
+        }
+    }
+
+    /// Plans an act in the program's present life.
+    pub(crate) fn plan_act(&mut self, index: usize, wait: Duration, act: Act) {
+        let life = self.programs[index].life;
+        self.after(wait, Event::Program { index, life, act });
+    }
+
+    fn at_endpoint(&self, endpoint: &str) -> Option<usize> {
+        self.programs.iter().position(|program| endpoint == program.endpoint())
+    }
+
+    fn take_on(&mut self, index: usize, task: &TaskAttempt) {
+        let step = self.step_of(task);
+        let timeout = u64::try_from(self.policy.task_timeout.as_millis()).unwrap_or(u64::MAX);
+        let faulty = self.dice.chance(self.weather.faults);
+        let fault = if faulty { self.dice.below(6) } else { usize::MAX };
+        let mut at = self.dice.millis(10, 4_000);
+        if fault == 0 {
+            return; // It forgets the task.
+        }
+        if fault == 1 {
+            at += self.dice.millis(timeout / 2, timeout * 2);
+        }
+        let report = |world: &mut Self, at: Duration, word: Word| {
+            world.plan_act(index, at, Act::Report { task: task.clone(), step: step.clone(), word });
+        };
+        if self.dice.chance(60) {
+            let early = if fault == 2 { at + Duration::from_millis(500) } else { at / 3 };
+            report(self, early, Word::Working);
+        }
+        let word = if matches!(fault, 3 | 4) { Word::Failed } else { Word::Done };
+        report(self, at, word);
+        if fault == 5 {
+            let again = at + self.dice.millis(0, 5_000);
+            report(self, again, word);
+        }
+    }
+
+    fn step_of(&self, task: &TaskAttempt) -> String {
+        let session = self.store.session(&task.session);
+        session.and_then(|session| session.value.task(&task.task).map(|task| task.step.clone())).unwrap_or_default()
+    }
+
+    fn report_on(&mut self, index: usize, task: &TaskAttempt, step: &str, word: Word) {
+        let state = match word {
+            Word::Working => self.dice.weighted(&[(2, "active"), (1, "Busy")]),
+            Word::Done => self.dice.weighted(&[(4, "completed"), (2, "finished"), (1, "IDLE")]),
+            Word::Failed => self.dice.weighted(&[(1, "error"), (1, "failed")]),
+        };
+        let exact = task.task.attempt_name(task.attempt);
+        let named = match self.dice.below(10) {
+            0 | 1 if !self.is_calm && self.programs[index].concurrency == 1 => None,
+            2 if !self.is_calm => Some(step.to_owned()),
+            3 | 4 => Some(task.task.to_string()),
+            _ => Some(exact),
+        };
+        let result = if self.dice.chance(90) { json!({"v": 7, "s": "x"}) } else { json!("plain") };
+        self.report(index, state, named, json!({"result": result}));
+    }
+
+    fn lie(&mut self, index: usize) {
+        if !self.weather.lies {
+            return;
+        }
+        let sessions: Vec<_> = self.store.sessions.values().flatten().cloned().collect();
+        let foreign = self.dice.pick(&sessions).cloned();
+        let attempt = u32::try_from(self.dice.below(4)).unwrap_or(0);
+        let words = ["completed", "idle", "error", "failed", "active", "offline", "meditating", "initializing"];
+        let state = self.dice.pick(&words).copied().unwrap_or("idle");
+        let named = match self.dice.below(5) {
+            0 => foreign.map(|task| task.to_string()),
+            1 => foreign.map(|task| task.attempt_name(attempt)),
+            2 => Some("step 0".to_owned()),
+            3 => Some("no such task".to_owned()),
+            _ => None,
+        };
+        self.report(index, state, named, json!({"note": "not so"}));
+    }
+
+    fn report(&mut self, index: usize, state: &str, task: Option<String>, mut details: Value) {
+        let mark = self.number();
+        let at = Timestamp::from_micros(self.now.as_micros() + self.programs[index].skew);
+        let program = &mut self.programs[index];
+        let Some(agent) = program.id.clone().filter(|_| program.is_up) else { return };
+        program.stamp = at.max(program.stamp + Duration::from_micros(1));
+        let timestamp = program.stamp;
+        details["mark"] = json!(mark);
+        let details = RawValue::from_string(details.to_string()).ok();
+        let call = ReportState { agent, state: state.to_owned(), timestamp, details, task };
+        // Calls overtake each other on their way.
+        let wait = self.dice.millis(0, if self.is_calm { 5 } else { 400 });
+        let caller = Caller::Program { index, life: self.programs[index].life, tries: 0 };
+        if self.dice.chance(self.weather.faults / 4) {
+            let again = wait + self.dice.millis(0, 10_000);
+            self.after(again, Event::Call(call.clone().into(), caller.clone()));
+        }
+        self.after(wait, Event::Call(call.into(), caller));
+    }
+
+    fn register(&mut self, index: usize) {
+        let replace = self.programs[index].id.is_some() || self.dice.chance(30);
+        self.call_register(index, replace);
+    }
+
+    fn call_register(&mut self, index: usize, replace: bool) {
+        let life = self.programs[index].life;
+        let caller = Caller::Program { index, life, tries: 0 };
+        if !self.programs[index].is_foreign {
+            let call = self.programs[index].registration(replace);
+            return self.soon(Event::Call(call.into(), caller));
+        }
+        if let Some(generation) = &mut self.programs[index].generation {
+            *generation += 1;
+        }
+        let call = self.programs[index].announcement();
+        // What announces it keeps trying; a copy may come much later.
+        if self.dice.chance(self.weather.network) {
+            let late = self.dice.millis(100, 20_000);
+            self.after(late, Event::Call(call.clone().into(), Caller::Client { tries: 0 }));
+        }
+        self.soon(Event::Call(call.into(), caller));
+    }
+
+    fn deregister(&mut self, index: usize) {
+        let program = &mut self.programs[index];
+        if let Some(agent) = program.id.take() {
+            let caller = Caller::Program { index, life: program.life, tries: 0 };
+            self.soon(Event::Call(Deregister { agent }.into(), caller));
+        }
+    }
+
+    fn die(&mut self, index: usize) {
+        let program = &mut self.programs[index];
+        if !self.weather.deaths || !program.is_up {
+            return;
+        }
+        program.is_up = false;
+        program.life += 1;
+        self.say(|world| format!("{} dies", world.programs[index].name));
+        if !self.programs[index].is_mortal {
+            let wait = self.dice.millis(500, 40_000);
+            self.plan_act(index, wait, Act::Revive);
+        }
+    }
+
+    /// A program comes back: it registers anew, or goes on as if nothing had been.
+    pub(crate) fn revive(&mut self, index: usize) {
+        let program = &mut self.programs[index];
+        program.is_up = true;
+        let act = if program.id.is_none() || self.dice.chance(60) { Act::Register } else { Act::Idle };
+        self.plan_act(index, Duration::from_millis(1), act);
+    }
+}
+
+impl Program {
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://agent-{}", self.index)
+    }
+
+    fn registration(&self, replace: bool) -> Register {
+        Register {
+            id: self.own_id.clone(),
+            name: self.name.clone(),
+            version: self.life.to_string(),
+            endpoint: Some(self.endpoint()),
+            capabilities: self.capabilities.iter().map(|name| json!(name)).collect(),
+            metadata: self.metadata(),
+            replace,
+        }
+    }
+
+    /// What the service that this program is registered with says of it.
+    pub(crate) fn announcement(&self) -> Announce {
+        Announce {
+            id: self.own_id.clone().expect("an announced agent brings its id"),
+            name: self.name.clone(),
+            version: self.life.to_string(),
+            endpoint: Some(self.endpoint()),
+            capabilities: self.capabilities.iter().map(|name| json!(name)).collect(),
+            metadata: self.metadata(),
+            registered_at: None,
+            generation: self.generation,
+        }
+    }
+
+    fn metadata(&self) -> Map<String, Value> {
+        Map::from_iter([("concurrency".to_owned(), json!(self.concurrency))])
+    }
+}
+
+fn mark_of(details: &str) -> Option<u64> {
+    serde_json::from_str::<Value>(details).ok()?.get("mark")?.as_u64()
+}

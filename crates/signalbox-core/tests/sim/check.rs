@@ -1,0 +1,288 @@
+//! What must hold after every commit, whatever happened: the invariants of the engine.
+//!
+//! Each commit is checked as far as it reaches: the sessions, agents and messages that it touches. What is
+//! broken panics with the reason; the world adds its seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use signalbox_core::Decision;
+use signalbox_core::agent::AgentStatus;
+use signalbox_core::decision::{Key, Write};
+use signalbox_core::delivery::MessageStatus;
+use signalbox_core::due::Work;
+use signalbox_core::routing;
+use signalbox_core::session::{SessionEvent, SessionState, SessionStatus};
+use signalbox_core::task::{Task, TaskStatus};
+use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
+
+use crate::calls::Call;
+use crate::store::Store;
+
+/// What is remembered from one commit to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Checker {
+    /// Each session as its history alone gives it.
+    replicas: BTreeMap<SessionId, SessionState>,
+    /// How much of each history the replica has seen.
+    replayed: BTreeMap<SessionId, usize>,
+    settled: BTreeSet<TaskId>,
+}
+
+#[derive(Default)]
+struct Touched {
+    sessions: BTreeSet<SessionId>,
+    agents: BTreeSet<AgentId>,
+    messages: BTreeSet<MessageId>,
+}
+
+impl Checker {
+    /// Checks what a commit of `decision` reaches; `removed` is the due work that it took away.
+    pub(crate) fn after_commit(&mut self, store: &Store, call: &Call, decision: &Decision, removed: &[Work]) {
+        let touched = touched(decision, removed);
+        for id in &touched.sessions {
+            let fresh = self.replay(store, id);
+            check_report(call, &fresh);
+            self.check_session(store, id, &fresh);
+        }
+        touched.agents.iter().for_each(|id| check_agent(store, id));
+        touched.messages.iter().for_each(|id| check_message(store, id));
+    }
+
+    /// Checks everything there is, replaying every history from its beginning.
+    pub(crate) fn at_the_end(&mut self, store: &Store) {
+        for id in store.sessions.keys() {
+            let history = store.histories[id].iter().map(|(at, event)| (*at, event));
+            let replayed = SessionState::replay(id, history).expect("a history that can be replayed");
+            let stored = store.session(id).expect("a session that was started");
+            assert_eq!(replayed.as_ref(), Some(&*stored.value), "{id} differs from its history");
+            self.check_session(store, id, &[]);
+        }
+        store.agents.keys().for_each(|id| check_agent(store, id));
+        store.messages.keys().for_each(|id| check_message(store, id));
+    }
+
+    /// Brings the replica up to date and answers the events that were new.
+    fn replay(&mut self, store: &Store, id: &SessionId) -> Vec<(SessionEvent, SessionState)> {
+        let Some(history) = store.histories.get(id) else { return Vec::new() };
+        let seen = self.replayed.entry(id.clone()).or_default();
+        let mut fresh = Vec::new();
+        for (at, event) in &history[*seen..] {
+            match self.replicas.get_mut(id) {
+                None => {
+                    let state = SessionState::start(id, *at, event).expect("a history begins with its start");
+                    self.replicas.insert(id.clone(), state);
+                }
+                Some(replica) => {
+                    let before = replica.clone();
+                    replica.apply(*at, event).expect("an event that fits");
+                    fresh.push((event.clone(), before));
+                }
+            }
+        }
+        *seen = history.len();
+        fresh
+    }
+
+    fn check_session(&mut self, store: &Store, id: &SessionId, fresh: &[(SessionEvent, SessionState)]) {
+        let stored = store.session(id).unwrap_or_else(|| panic!("{id} is gone"));
+        let state = &*stored.value;
+        assert_eq!(self.replicas.get(id), Some(state), "{id} differs from its history");
+        assert_eq!(state.session.sequence as usize, store.histories[id].len(), "{id}: length of the history");
+        fresh.iter().for_each(|(event, before)| self.check_event(store, event, before));
+        state.tasks.iter().for_each(|task| check_task(store, state, task));
+        check_status(state);
+        check_wakes_up(store, state);
+    }
+
+    fn check_event(&mut self, store: &Store, event: &SessionEvent, before: &SessionState) {
+        use SessionEvent as E;
+        match event {
+            E::TaskCompleted { task, .. } | E::TaskFailed { task, .. } | E::TaskCancelled { task, .. } => {
+                assert!(self.settled.insert(task.clone()), "{task} is settled twice");
+            }
+            E::TaskReopened { task, .. } => assert!(self.settled.remove(task), "{task} is reopened while open"),
+            E::TaskDispatched { task, agent, .. } => {
+                let task = before.task(task).expect("a task of the session");
+                for earlier in before.tasks.iter().filter(|earlier| earlier.next == Some(task.position)) {
+                    assert_eq!(earlier.status, TaskStatus::Completed, "{} starts before {}", task.id, earlier.id);
+                }
+                let (Some(registered), Some(status)) = (store.agents.get(agent), store.status(agent)) else {
+                    panic!("{} is given to {agent}, which is gone", task.id)
+                };
+                assert!(task.route.admits(registered), "{} is given to {agent} against its route", task.id);
+                assert!(!status.draining, "{} is given to {agent}, which drains", task.id);
+                assert!(registered.endpoint.is_some(), "{} is given to {agent}, which is unreachable", task.id);
+                let room = registered.concurrency as usize;
+                assert!(status.held.len() <= room, "{agent} holds {} of {room}", status.held.len());
+            }
+            E::TaskWaiting { waiting_for, .. } => assert!(!waiting_for.is_empty(), "a wait without a reason"),
+            _ => {}
+        }
+    }
+}
+
+fn touched(decision: &Decision, removed: &[Work]) -> Touched {
+    let mut touched = Touched::default();
+    let keys = decision.writes.iter().map(|write| match write {
+        Write::Put { row, .. } => row.key(),
+        Write::Remove { key, .. } => key.clone(),
+    });
+    for key in keys {
+        match key {
+            Key::Session(id) => drop(touched.sessions.insert(id)),
+            Key::Agent(id) | Key::Status(id) | Key::Available(_, id) => drop(touched.agents.insert(id)),
+            Key::Message(id) => drop(touched.messages.insert(id)),
+            _ => {}
+        }
+    }
+    for work in decision.due.iter().map(|due| &due.work).chain(removed) {
+        match work {
+            Work::Deliver { message } => drop(touched.messages.insert(message.clone())),
+            Work::Retry { session, .. } | Work::Timeout { session, .. } => {
+                touched.sessions.insert(session.clone());
+            }
+        }
+    }
+    for event in &decision.events {
+        touched.sessions.extend(event.session.iter().map(|(session, _)| session.clone()));
+    }
+    touched
+}
+
+/// A report moves only the task that it names, or the only one that its agent holds, in the attempt it names.
+fn check_report(call: &Call, fresh: &[(SessionEvent, SessionState)]) {
+    let Call::ReportState(report) = call else { return };
+    for (event, before) in fresh {
+        use SessionEvent as E;
+        let (E::TaskRunning { task, attempt, .. }
+        | E::TaskCompleted { task, attempt, .. }
+        | E::TaskRetrying { task, attempt, .. }
+        | E::TaskFailed { task, attempt, .. }) = event
+        else {
+            continue;
+        };
+        let held = before.task(task).expect("a task of the session");
+        if !held.status.is_held() {
+            continue; // What follows from the report fails on its own.
+        }
+        assert_eq!(held.agent.as_ref(), Some(&report.agent), "{task} is moved by another agent's report");
+        assert_eq!(held.attempt, *attempt, "{task} is moved in another attempt");
+        if let Some(named) = &report.task {
+            let is_meant = task.matches(named).is_some_and(|named| named.is_none_or(|named| named == *attempt));
+            assert!(is_meant || held.step == *named, "{task} attempt {attempt} is moved by a report on {named}");
+        }
+    }
+}
+
+fn check_task(store: &Store, state: &SessionState, task: &Task) {
+    let session = &state.session;
+    assert!(task.attempt <= task.retries + 1, "{} has had {} attempts of {}", task.id, task.attempt, task.retries + 1);
+    assert!(!task.status.is_settled() || task.ended_at.is_some(), "{} is settled and has no end", task.id);
+    if task.status == TaskStatus::Failed {
+        assert!(task.error.as_ref().is_some_and(|error| !error.is_empty()), "{} failed for no reason", task.id);
+    }
+    let row = store.waiting.get(&task.id);
+    let is_queued = task.queued_at.is_some();
+    assert_eq!(row.is_some(), is_queued, "{} and the queue disagree", task.id);
+    if is_queued {
+        assert_eq!(task.status, TaskStatus::Pending, "{} waits for an agent", task.id);
+        let is_open = matches!(session.status, SessionStatus::Started | SessionStatus::Running);
+        assert!(is_open, "{} waits for an agent in a session that is {}", task.id, session.status.name());
+    }
+    if !task.status.is_held() {
+        return;
+    }
+    let agent = task.agent.as_ref().expect("a held task has an agent");
+    let status = store.status(agent).unwrap_or_else(|| panic!("{} is held by {agent}, which is gone", task.id));
+    assert_eq!(holdings(status, session.id.as_str(), task), 1, "{} is not in the hands of {agent}", task.id);
+    let timeout = Work::Timeout { session: session.id.clone(), task: task.id.clone(), attempt: task.attempt };
+    assert!(store.due.contains_key(&timeout.id()), "{} is held and has no timeout", task.id);
+}
+
+fn holdings(status: &AgentStatus, session: &str, task: &Task) -> usize {
+    let is_this = |held: &&signalbox_core::agent::Held| {
+        held.task == task.id
+            && held.session.as_str() == session
+            && held.attempt == task.attempt
+            && held.step == task.step
+    };
+    let count = status.held.iter().filter(|held| held.task == task.id).count();
+    assert!(count <= 1, "{} is held twice by {}", task.id, status.agent);
+    status.held.iter().filter(is_this).count()
+}
+
+/// A session that is over says why, and leaves nothing open.
+fn check_status(state: &SessionState) {
+    let session = &state.session;
+    let id = &session.id;
+    let begun: Vec<&Task> = state.tasks.iter().filter(|task| task.status != TaskStatus::Pending).collect();
+    let open = begun.iter().filter(|task| !task.status.is_settled()).count();
+    assert!(open <= 1, "{id} has {open} tasks open at once");
+    assert_eq!(session.ended_at.is_some(), session.status.is_over(), "{id} is {}", session.status.name());
+    if !session.status.is_over() {
+        return;
+    }
+    assert_eq!(open, 0, "{id} is over and has an open task");
+    let is_idle = |task: &Task| task.queued_at.is_none() && task.retry_at.is_none();
+    assert!(state.tasks.iter().all(is_idle), "{id} is over and a task of it waits");
+    match session.status {
+        SessionStatus::Failed | SessionStatus::Cancelled => {
+            assert!(session.error.as_ref().is_some_and(|error| !error.is_empty()), "{id} does not say why");
+        }
+        _ => {
+            assert_eq!(session.error, None, "{id} is done and has an error");
+            let all_done = state.tasks.iter().all(|task| task.status == TaskStatus::Completed);
+            assert!(all_done, "{id} is done and a task of it is not");
+        }
+    }
+}
+
+/// No lost wake-up: an open session has a task in flight, one that waits for an agent, or due work.
+fn check_wakes_up(store: &Store, state: &SessionState) {
+    let session = &state.session;
+    if session.status.is_over() || session.status == SessionStatus::Paused {
+        return;
+    }
+    let wakes = |task: &Task| {
+        let retry = Work::Retry { session: session.id.clone(), task: task.id.clone(), attempt: task.attempt };
+        task.status.is_held()
+            || task.queued_at.is_some()
+            || (task.retry_at.is_some() && store.due.contains_key(&retry.id()))
+    };
+    assert!(state.tasks.iter().any(wakes), "nothing will ever wake {} up: {state:#?}", session.id);
+}
+
+fn check_agent(store: &Store, id: &AgentId) {
+    let listed = store.available.get(id).cloned().unwrap_or_default();
+    let Some(agent) = store.agents.get(id) else {
+        assert!(listed.is_empty(), "{id} is gone and still listed under {listed:?}");
+        assert!(store.status(id).is_none(), "{id} is gone and still has a status");
+        return;
+    };
+    let status = store.status(id).unwrap_or_else(|| panic!("{id} has no status"));
+    assert_eq!(store.holder(&agent.name), Some(id), "'{}' is not the name of {id}", agent.name);
+    assert_eq!(status.generation, agent.generation, "{id}: generation");
+    let routes = if status.is_available(agent) { routing::keys_of(agent) } else { Vec::new() };
+    let expected: BTreeMap<_, _> = routes.into_iter().map(|route| (route, status.last_used)).collect();
+    assert_eq!(listed, expected, "{id} is listed wrongly");
+    for held in &status.held {
+        let session = store.session(&held.session);
+        let task = session.as_ref().and_then(|state| state.value.task(&held.task));
+        let agrees = task.is_some_and(|task| {
+            task.status.is_held() && task.attempt == held.attempt && task.agent.as_ref() == Some(id)
+        });
+        assert!(agrees, "{id} holds {} attempt {}, its session says otherwise", held.task, held.attempt);
+    }
+}
+
+fn check_message(store: &Store, id: &MessageId) {
+    let Some(message) = store.messages.get(id) else { return };
+    let due = store.due.contains_key(&Work::Deliver { message: id.clone() }.id());
+    assert!(message.attempts <= message.attempts_max, "{id} was tried {} times", message.attempts);
+    if message.status == MessageStatus::Scheduled {
+        assert!(due, "{id} is scheduled and nothing is due for it");
+        assert!(message.next_at.is_some() && message.settled_at.is_none(), "{id} is scheduled");
+    } else {
+        assert!(message.next_at.is_none() && message.settled_at.is_some(), "{id} is settled");
+    }
+}

@@ -1,0 +1,289 @@
+//! The engine's loop as every plane runs it, cut into steps: between any two of them others may come in
+//! between, or the plane may crash.
+
+use std::time::Duration;
+
+use signalbox_core::decision::Hint;
+use signalbox_core::engine::{Offer, Place};
+use signalbox_core::event::NewEvent;
+use signalbox_core::{Decision, Halt, Rejected, Turn, View};
+use signalbox_wire::time::Timestamp;
+
+use crate::calls::{Answer, Call};
+use crate::store::Conflict;
+use crate::world::{Event, Plane, Seat, World};
+
+/// Conflicts of one operation, at most: over it nobody would believe in chance.
+const CONFLICTS_MAX: u32 = 300;
+/// Reads of one operation between two conflicts, at most.
+const READS_MAX: u32 = 500;
+
+/// An operation under way.
+pub(crate) struct Running {
+    seat: Seat,
+    call: Call,
+    caller: Caller,
+    now: Timestamp,
+    seed: u64,
+    view: View,
+    stage: Stage,
+    conflicts: u32,
+    reads: u32,
+}
+
+enum Stage {
+    Deciding,
+    Decided(Decision, Answer),
+    Committed(Answer),
+}
+
+/// Who asked, and so who is told.
+#[derive(Debug, Clone)]
+pub(crate) enum Caller {
+    /// A program, which asks again when it hears nothing.
+    Program { index: usize, life: u32, tries: u32 },
+    /// A client, which asks again when it hears nothing.
+    Client { tries: u32 },
+    /// An operator, who does not.
+    Operator,
+    /// The plane itself.
+    Plane,
+}
+
+impl World {
+    /// Somebody calls one of the planes.
+    pub(crate) fn call(&mut self, call: Call, caller: Caller) {
+        let plane = self.dice.below(self.planes.len());
+        if self.planes[plane].is_up {
+            self.start(plane, call, caller);
+        } else {
+            self.unheard(call, caller);
+        }
+    }
+
+    /// A plane begins an operation.
+    pub(crate) fn start(&mut self, plane: usize, call: Call, caller: Caller) {
+        let seat = Seat { plane, life: self.planes[plane].life };
+        let now = self.time_at(plane);
+        self.say(|_| format!("{seat:?} begins {call:?}"));
+        let running = Running {
+            seat,
+            call,
+            caller,
+            now,
+            seed: self.dice.bits(),
+            view: View::new(),
+            stage: Stage::Deciding,
+            conflicts: 0,
+            reads: 0,
+        };
+        self.suspend(running);
+    }
+
+    /// What a plane's clock says.
+    pub(crate) fn time_at(&self, plane: usize) -> Timestamp {
+        Timestamp::from_micros(self.now.as_micros() + self.planes[plane].skew)
+    }
+
+    /// A plane that is up.
+    pub(crate) fn seat(&mut self) -> Option<Seat> {
+        let up: Vec<usize> = (0..self.planes.len()).filter(|plane| self.planes[*plane].is_up).collect();
+        let plane = *self.dice.pick(&up)?;
+        Some(Seat { plane, life: self.planes[plane].life })
+    }
+
+    /// Whether that life of a plane goes on.
+    pub(crate) fn lives(&self, seat: Seat) -> bool {
+        let plane = &self.planes[seat.plane];
+        plane.is_up && plane.life == seat.life
+    }
+
+    /// An operation takes its steps until others come in between.
+    pub(crate) fn step(&mut self, id: u64) {
+        let Some(mut running) = self.running.remove(&id) else { return };
+        loop {
+            running = match self.advance(running) {
+                Some(running) => running,
+                None => return,
+            };
+            if self.dice.chance(self.weather.interleave) {
+                return self.suspend(running);
+            }
+        }
+    }
+
+    /// A plane follows a hint, if it still lives.
+    pub(crate) fn follow(&mut self, seat: Seat, hint: Hint) {
+        if self.lives(seat) {
+            let call: Call = match hint {
+                Hint::Offer(agent) => Offer { agent }.into(),
+                Hint::Place(session, task) => Place { session, task }.into(),
+            };
+            self.start(seat.plane, call, Caller::Plane);
+        }
+    }
+
+    /// A plane dies: what it had in memory is gone, what it had committed is not.
+    pub(crate) fn crash(&mut self, plane: usize) {
+        if !self.weather.crashes || !self.planes[plane].is_up {
+            return;
+        }
+        self.figures.crashes += 1;
+        self.say(|_| format!("plane {plane} crashes"));
+        self.planes[plane].is_up = false;
+        let lost: Vec<u64> =
+            self.running.iter().filter(|(_, running)| running.seat.plane == plane).map(|(id, _)| *id).collect();
+        for id in lost {
+            if let Some(running) = self.running.remove(&id) {
+                self.unheard(running.call, running.caller);
+            }
+        }
+        let wait = self.dice.millis(50, 8_000);
+        self.after(wait, Event::Restart(plane));
+    }
+
+    /// A plane is started again.
+    pub(crate) fn restart(&mut self, plane: usize) {
+        let Plane { is_up, life, .. } = &mut self.planes[plane];
+        if !*is_up {
+            *is_up = true;
+            *life += 1;
+            self.soon(Event::Poll { plane, is_chain: false });
+        }
+    }
+
+    fn suspend(&mut self, running: Running) {
+        let wait = if self.dice.chance(self.weather.stall) {
+            self.dice.millis(500, 30_000)
+        } else {
+            self.dice.millis(0, 8)
+        };
+        let id = self.number();
+        self.running.insert(id, running);
+        self.after(wait, Event::Step(id));
+    }
+
+    /// One step: a read, a decision, a commit or an answer. `None` when the operation is over.
+    fn advance(&mut self, mut running: Running) -> Option<Running> {
+        match std::mem::replace(&mut running.stage, Stage::Deciding) {
+            Stage::Deciding => {
+                let mut turn = Turn::new(running.now, running.seed, &self.policy);
+                match running.call.decide(&running.view, &mut turn) {
+                    Ok((decision, answer)) => running.stage = Stage::Decided(decision, answer),
+                    Err(Halt::Need(need)) => {
+                        running.reads += 1;
+                        assert!(running.reads < READS_MAX, "{:?} reads {need:?} without end", running.call);
+                        let is_stale = running.conflicts == 0 && self.dice.chance(self.weather.stale);
+                        self.store.load(&need, &mut running.view, is_stale);
+                    }
+                    Err(Halt::Rejected(rejected)) => {
+                        self.refused(running, &rejected);
+                        return None;
+                    }
+                }
+            }
+            Stage::Decided(decision, answer) => match self.commit(&running, &decision) {
+                Ok(()) => {
+                    if let Answer::Session(told) = &answer {
+                        let stored = self.store.session(&told.session.id);
+                        assert_eq!(stored.as_ref().map(|stored| &*stored.value), Some(told), "what is told differs from what is kept");
+                    }
+                    running.stage = Stage::Committed(answer);
+                }
+                Err(Conflict) => self.begin_again(&mut running),
+            },
+            Stage::Committed(answer) => {
+                self.answered(running, answer);
+                return None;
+            }
+        }
+        Some(running)
+    }
+
+    fn begin_again(&mut self, running: &mut Running) {
+        self.figures.conflicts += 1;
+        running.conflicts += 1;
+        assert!(running.conflicts < CONFLICTS_MAX, "{:?} conflicts without end", running.call);
+        running.reads = 0;
+        running.view = View::new();
+        // The same turn again, or a new one: a driver may do either.
+        if self.dice.chance(70) {
+            running.now = self.time_at(running.seat.plane);
+            running.seed = self.dice.bits();
+        }
+    }
+
+    fn commit(&mut self, running: &Running, decision: &Decision) -> Result<(), Conflict> {
+        if decision.is_empty() {
+            return Ok(());
+        }
+        let lease = self
+            .dice
+            .chance(self.weather.born_leased)
+            .then(|| (running.now, running.now + self.policy.lease));
+        let born: Vec<_> = decision.due.iter().filter(|due| due.at <= running.now && lease.is_some()).collect();
+        let removed = self.store.commit(decision, lease)?;
+        self.figures.commits += 1;
+        self.figures.dispatches += decision.events.iter().filter(|event| event.kind == "task.dispatched").count() as u64;
+        self.digest(self.now.as_micros().unsigned_abs() ^ decision.events.len() as u64);
+        self.say(|_| {
+            let told: Vec<String> = decision.events.iter().map(told).collect();
+            format!("{:?} commits {}: {}", running.seat, running.call.name(), told.join("; "))
+        });
+        self.checker.after_commit(&self.store, &running.call, decision, &removed);
+        for hint in &decision.hints {
+            if !self.dice.chance(self.weather.hints_lost) {
+                self.soon(Event::Hint(running.seat, hint.clone()));
+            }
+        }
+        for due in born {
+            self.do_due(running.seat.plane, due.work.clone());
+        }
+        if !decision.due.is_empty() && !self.dice.chance(self.weather.wakes_lost) {
+            self.soon(Event::Poll { plane: running.seat.plane, is_chain: false });
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, running: Running, answer: Answer) {
+        match (&running.call, &answer, &running.caller) {
+            (Call::Offer(offer), Answer::Yes(true), Caller::Plane) => {
+                let hint = Hint::Offer(offer.agent.clone());
+                self.follow(running.seat, hint);
+            }
+            (_, _, Caller::Program { index, life, .. }) => self.program_hears(*index, *life, &running.call, &answer),
+            (_, _, Caller::Client { .. } | Caller::Operator) => self.person_hears(&running.call, &answer),
+            _ => {}
+        }
+    }
+
+    fn refused(&mut self, running: Running, rejected: &Rejected) {
+        self.say(|_| format!("{:?} refuses {}: {rejected}", running.seat, running.call.name()));
+        let call = &running.call;
+        assert!(!matches!(rejected, Rejected::Misfit(_)), "{call:?}: {rejected}");
+        assert!(!matches!(running.caller, Caller::Plane), "a plane's own {call:?} is refused: {rejected}");
+        let is_known = !matches!(rejected, Rejected::UnknownAgent(_));
+        assert!(is_known || !matches!(call, Call::Register(_) | Call::Announce(_)), "{call:?}: {rejected}");
+        if let Caller::Program { index, life, .. } = running.caller {
+            self.program_is_refused(index, life, call, rejected);
+        }
+    }
+
+    /// Whoever called gets no answer, and may call again.
+    fn unheard(&mut self, call: Call, caller: Caller) {
+        let wait = self.dice.millis(100, 3_000);
+        match caller {
+            Caller::Program { index, life, tries } if tries < 30 => {
+                self.after(wait + Duration::from_millis(200) * tries, Event::Call(call, Caller::Program { index, life, tries: tries + 1 }));
+            }
+            Caller::Client { tries } if tries < 30 => {
+                self.after(wait, Event::Call(call, Caller::Client { tries: tries + 1 }));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn told(event: &NewEvent) -> String {
+    format!("{} {}", event.kind, event.data)
+}

@@ -1,0 +1,159 @@
+//! Due work: planes claim it under leases, send what is to be sent, and report the outcome as the next event.
+//! Between a plane and an endpoint, deliveries are lost, delayed, repeated and refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use signalbox_core::delivery::{Message, MessageKind, MessageStatus, Outcome};
+use signalbox_core::due::Work;
+use signalbox_core::engine::{Place, SettleDelivery, TimerFired};
+use signalbox_wire::id::{AgentId, MessageId};
+
+use crate::driver::Caller;
+use crate::world::{Event, Letter, Seat, World};
+
+/// How long a plane waits for an endpoint's answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a plane looks for due work that nobody told it of.
+const POLL: Duration = Duration::from_secs(5);
+/// How often waiting tasks are swept up.
+const SWEEP: Duration = Duration::from_secs(20);
+
+/// What a plane does with a message that is due.
+enum Plan {
+    Send(Arc<Message>, String),
+    Settle(u32, Outcome),
+}
+
+impl World {
+    /// A plane claims due work and does it.
+    pub(crate) fn poll(&mut self, plane: usize, is_chain: bool) {
+        if is_chain {
+            self.after(POLL, Event::Poll { plane, is_chain });
+        }
+        if !self.planes[plane].is_up {
+            return;
+        }
+        let now = self.time_at(plane);
+        let limit = self.dice.below(4) + 1;
+        let claimed = self.store.claim(now, now + self.policy.lease, limit);
+        if claimed.len() == limit {
+            self.soon(Event::Poll { plane, is_chain: false });
+        }
+        for work in claimed {
+            self.do_due(plane, work);
+        }
+        self.wake_for_next(plane);
+    }
+
+    /// A plane does a piece of due work that it holds.
+    pub(crate) fn do_due(&mut self, plane: usize, work: Work) {
+        match work {
+            Work::Deliver { message } => match self.plan(&message) {
+                Plan::Send(letter, endpoint) => self.send(plane, letter, endpoint),
+                Plan::Settle(attempt, outcome) => {
+                    self.start(plane, SettleDelivery { message, attempt, outcome }.into(), Caller::Plane);
+                }
+            },
+            work => self.start(plane, TimerFired { work }.into(), Caller::Plane),
+        }
+    }
+
+    /// A plane learns what came of an attempt. Now and then it learns so too late, or twice.
+    pub(crate) fn learn(&mut self, seat: Seat, message: MessageId, attempt: u32, outcome: Outcome) {
+        if !self.lives(seat) {
+            return;
+        }
+        let call = SettleDelivery { message, attempt, outcome };
+        if self.dice.chance(self.weather.network / 5) {
+            let wait = self.dice.millis(100, 40_000);
+            let SettleDelivery { message, attempt, outcome } = call.clone();
+            self.after(wait, Event::Outcome { seat, message, attempt, outcome });
+            if self.dice.chance(50) {
+                return;
+            }
+        }
+        self.start(seat.plane, call.into(), Caller::Plane);
+    }
+
+    /// The safety net: a plane tries again to place everything that waits.
+    pub(crate) fn sweep(&mut self) {
+        self.after(SWEEP, Event::Sweep);
+        if !self.weather.sweeps {
+            return;
+        }
+        let Some(seat) = self.seat() else { return };
+        let waiting: Vec<_> = self.store.waiting.iter().map(|(task, (_, _, session))| (session.clone(), task.clone())).collect();
+        for (session, task) in waiting {
+            self.start(seat.plane, Place { session, task }.into(), Caller::Plane);
+        }
+    }
+
+    fn wake_for_next(&mut self, plane: usize) {
+        let next = self.store.due.values().map(|row| row.visible_at).min();
+        if let Some(next) = next {
+            let wait = next.since(self.time_at(plane));
+            if wait < POLL {
+                self.after(wait + Duration::from_millis(1), Event::Poll { plane, is_chain: false });
+            }
+        }
+    }
+
+    fn plan(&self, id: &MessageId) -> Plan {
+        let unwanted = |attempt: u32, reason: &str| {
+            Plan::Settle(attempt, Outcome::Unwanted { reason: reason.to_owned() })
+        };
+        let Some(message) = self.store.messages.get(id) else { return unwanted(1, "there is no such message") };
+        let attempt = message.attempts + 1;
+        if message.status != MessageStatus::Scheduled {
+            return unwanted(attempt, "it is settled already");
+        }
+        if let Some(carried) = &message.task {
+            let session = self.store.session(&carried.session);
+            let task = session.as_ref().and_then(|session| session.value.task(&carried.task));
+            if !task.is_some_and(|task| task.status.is_held() && task.attempt == carried.attempt) {
+                return unwanted(attempt, "the task is no longer in this attempt");
+            }
+        }
+        match (message.kind, self.endpoint(message.agent.as_ref())) {
+            (MessageKind::Webhook, _) => Plan::Send(Arc::clone(message), "webhook".to_owned()),
+            (_, Some(endpoint)) => Plan::Send(Arc::clone(message), endpoint),
+            (_, None) => Plan::Settle(attempt, failed(None, "the agent cannot be reached", false)),
+        }
+    }
+
+    fn endpoint(&self, agent: Option<&AgentId>) -> Option<String> {
+        self.store.agents.get(agent?)?.endpoint.clone()
+    }
+
+    fn send(&mut self, plane: usize, message: Arc<Message>, endpoint: String) {
+        let seat = Seat { plane, life: self.planes[plane].life };
+        let (id, attempt) = (message.id.clone(), message.attempts + 1);
+        let (there, back) = (self.dice.millis(0, 30), self.dice.millis(0, 30));
+        let is_up = self.answers(&endpoint);
+        let trouble = if self.dice.chance(self.weather.network) { self.dice.below(8) } else { usize::MAX };
+        let (arrives, after, outcome) = match trouble {
+            _ if !is_up => (false, back, failed(None, "connection refused", true)),
+            0 => (false, PATIENCE, failed(None, "timed out", true)),
+            1 => (true, PATIENCE, failed(None, "timed out", true)),
+            2 => (false, back, Outcome::of_status(500, None)),
+            3 => (false, back, Outcome::of_status(429, Some(self.dice.millis(500, 8_000)))),
+            4 => (false, back, Outcome::of_status(400, None)),
+            5 => (true, there + self.dice.millis(1_000, 4_500), Outcome::Delivered { status: 200 }),
+            _ => (true, there + back, Outcome::Delivered { status: 202 }),
+        };
+        if arrives {
+            let copies = if trouble == 6 { 2 } else { 1 };
+            for _ in 0..copies {
+                let late = if trouble < 8 { self.dice.millis(0, 3_000) } else { Duration::ZERO };
+                let letter = Letter { message: Arc::clone(&message), endpoint: endpoint.clone() };
+                self.after(there.min(after) + late.min(after.saturating_sub(there)), Event::Arrive(letter));
+            }
+        }
+        self.after(after, Event::Outcome { seat, message: id, attempt, outcome });
+    }
+}
+
+fn failed(status: Option<u16>, error: &str, may_retry: bool) -> Outcome {
+    Outcome::Failed { status, error: error.to_owned(), retry_after: None, may_retry }
+}

@@ -1,0 +1,277 @@
+//! A store in memory with the semantics of a real one: rows by key and version, decisions applied whole or not
+//! at all, a log, due work with leases, the list of available agents and the queue of waiting tasks.
+//!
+//! What it holds is durable: a crash of a process takes nothing from it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use signalbox_core::agent::{Agent, AgentStatus};
+use signalbox_core::decision::{Guard, Key, Row, Write};
+use signalbox_core::delivery::Message;
+use signalbox_core::due::Work;
+use signalbox_core::event::NewEvent;
+use signalbox_core::session::{SessionEvent, SessionState};
+use signalbox_core::task::Task;
+use signalbox_core::view::{Loaded, Versioned, WaitingTask};
+use signalbox_core::{Decision, Need, View};
+use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
+use signalbox_wire::time::Timestamp;
+
+/// What is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    rows: HashMap<Key, (Row, i64)>,
+    /// What each row was before its last change: what a cache that missed a commit may still hold.
+    past: HashMap<Key, Loaded>,
+    /// The tasks of each session, in the order of their positions.
+    pub(crate) sessions: BTreeMap<SessionId, Vec<TaskId>>,
+    /// The routes that each agent is listed under, and when it was last used.
+    pub(crate) available: BTreeMap<AgentId, BTreeMap<String, Timestamp>>,
+    /// Who waits, under which route, since when.
+    pub(crate) waiting: BTreeMap<TaskId, (String, Timestamp, SessionId)>,
+    /// Due work by id.
+    pub(crate) due: BTreeMap<String, DueRow>,
+    /// The history of each session, as the log's bodies give it.
+    pub(crate) histories: BTreeMap<SessionId, Vec<(Timestamp, SessionEvent)>>,
+    /// All messages that there are.
+    pub(crate) messages: BTreeMap<MessageId, Arc<Message>>,
+    /// All registrations that there are.
+    pub(crate) agents: BTreeMap<AgentId, Arc<Agent>>,
+    /// Marks that agents put into their reports and that the log has.
+    pub(crate) marks: HashSet<u64>,
+    /// Candidates and waiting tasks shown at once.
+    looks: (usize, usize),
+}
+
+/// A row of due work.
+#[derive(Debug, Clone)]
+pub(crate) struct DueRow {
+    pub(crate) work: Work,
+    pub(crate) visible_at: Timestamp,
+}
+
+/// The decision does not fit what is there now.
+#[derive(Debug)]
+pub(crate) struct Conflict;
+
+impl Store {
+    /// An empty store that shows this many candidates and waiting tasks at once.
+    pub(crate) fn new(looks: (usize, usize)) -> Self {
+        Self { looks, ..Self::default() }
+    }
+
+    /// Shows `view` what it needs. A `stale` read may show a row as it was before its last change.
+    pub(crate) fn load(&self, need: &Need, view: &mut View, stale: bool) {
+        match need {
+            Need::Row(key) => {
+                let past = self.past.get(key).filter(|_| stale).cloned();
+                view.show(key.clone(), past.or_else(|| self.loaded(key)));
+            }
+            Need::Candidates(route) => {
+                let mut listed: Vec<(Timestamp, &AgentId)> = self
+                    .available
+                    .iter()
+                    .filter_map(|(agent, routes)| Some((*routes.get(route)?, agent)))
+                    .collect();
+                listed.sort();
+                let agents = listed.into_iter().take(self.looks.0).map(|(_, agent)| agent.clone()).collect();
+                view.show_candidates(route.clone(), agents);
+            }
+            Need::Waiting(routes) => view.show_waiting(routes.clone(), self.waiting_under(routes)),
+        }
+    }
+
+    /// Applies a decision whole, or not at all. Answers the due work that it removed.
+    pub(crate) fn commit(&mut self, decision: &Decision, born_leased: Option<(Timestamp, Timestamp)>) -> Result<Vec<Work>, Conflict> {
+        self.allow(decision)?;
+        self.remember(decision);
+        for write in &decision.writes {
+            match write {
+                Write::Put { row, version, .. } => self.put(row, *version),
+                Write::Remove { key, .. } => self.remove(key),
+            }
+        }
+        for due in &decision.due {
+            let lease = born_leased.filter(|(now, _)| due.at <= *now).map(|(_, until)| until);
+            let row = DueRow { work: due.work.clone(), visible_at: lease.unwrap_or(due.at) };
+            self.due.insert(due.work.id(), row);
+        }
+        let removed = decision.done.iter().filter_map(|id| self.due.remove(id)).map(|row| row.work).collect();
+        for event in &decision.events {
+            self.append(event);
+        }
+        Ok(removed)
+    }
+
+    /// Takes the work that has been visible longest, and hides it until `until`.
+    pub(crate) fn claim(&mut self, now: Timestamp, until: Timestamp, limit: usize) -> Vec<Work> {
+        let mut visible: Vec<(Timestamp, String)> = self
+            .due
+            .iter()
+            .filter(|(_, row)| row.visible_at <= now)
+            .map(|(id, row)| (row.visible_at, id.clone()))
+            .collect();
+        visible.sort();
+        let claimed = visible.into_iter().take(limit).filter_map(|(_, id)| {
+            let row = self.due.get_mut(&id)?;
+            row.visible_at = until;
+            Some(row.work.clone())
+        });
+        claimed.collect()
+    }
+
+    /// A session with its tasks.
+    pub(crate) fn session(&self, id: &SessionId) -> Option<Versioned<SessionState>> {
+        let (Row::Session(session), version) = self.rows.get(&Key::Session(id.clone()))? else { return None };
+        let tasks = self.sessions.get(id)?.iter().filter_map(|task| self.task(task)).map(|task| Task::clone(task));
+        let state = SessionState { session: session.as_ref().clone(), tasks: tasks.collect() };
+        Some(Versioned { version: *version, value: Arc::new(state) })
+    }
+
+    /// An agent's status.
+    pub(crate) fn status(&self, id: &AgentId) -> Option<&AgentStatus> {
+        match self.rows.get(&Key::Status(id.clone()))? {
+            (Row::Status(status), _) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// Who has a name.
+    pub(crate) fn holder(&self, name: &str) -> Option<&AgentId> {
+        match self.rows.get(&Key::AgentName(name.to_owned()))? {
+            (Row::AgentName(row), _) => Some(&row.agent),
+            _ => None,
+        }
+    }
+
+    fn task(&self, id: &TaskId) -> Option<&Arc<Task>> {
+        match self.rows.get(&Key::Task(id.clone()))? {
+            (Row::Task(_, task), _) => Some(task),
+            _ => None,
+        }
+    }
+
+    fn waiting_under(&self, routes: &[String]) -> Vec<WaitingTask> {
+        let waits = self.waiting.iter().filter(|(_, (route, ..))| routes.contains(route));
+        let mut found: Vec<(Timestamp, &TaskId, &SessionId)> =
+            waits.map(|(task, (_, since, session))| (*since, task, session)).collect();
+        found.sort();
+        let shown = found.into_iter().take(self.looks.1);
+        shown.map(|(_, task, session)| WaitingTask { session: session.clone(), task: task.clone() }).collect()
+    }
+
+    fn allow(&self, decision: &Decision) -> Result<(), Conflict> {
+        let mut seen = HashSet::new();
+        let version = |key: &Key| self.rows.get(key).map(|(_, version)| *version);
+        for write in &decision.writes {
+            let (key, guard) = match write {
+                Write::Put { row, guard, .. } => (row.key(), guard),
+                Write::Remove { key, guard } => (key.clone(), guard),
+            };
+            assert!(seen.insert(key.clone()), "a decision writes {key:?} twice");
+            let fits = match guard {
+                Guard::Absent => version(&key).is_none(),
+                Guard::At(read) => version(&key) == Some(*read),
+                Guard::Guarded => true,
+            };
+            if !fits {
+                return Err(Conflict);
+            }
+        }
+        let holds = |(key, read): &(Key, Option<i64>)| version(key) == *read;
+        if decision.expects.iter().all(holds) { Ok(()) } else { Err(Conflict) }
+    }
+
+    fn put(&mut self, row: &Row, version: i64) {
+        let key = row.key();
+        if let Some((_, before)) = self.rows.get(&key) {
+            let is_versioned = !matches!(row, Row::Available(_) | Row::AgentName(_) | Row::Definition(_));
+            assert!(version > *before || !is_versioned, "the version of {key:?} does not grow");
+        }
+        match row {
+            Row::Agent(agent) => drop(self.agents.insert(agent.id.clone(), Arc::clone(agent))),
+            Row::Message(message) => drop(self.messages.insert(message.id.clone(), Arc::clone(message))),
+            Row::Available(row) => {
+                self.available.entry(row.agent.clone()).or_default().insert(row.route.clone(), row.last_used);
+            }
+            Row::Task(session, task) => {
+                match (task.waiting_key(), task.queued_at) {
+                    (Some(route), Some(since)) => {
+                        self.waiting.insert(task.id.clone(), (route, since, session.clone()));
+                    }
+                    _ => drop(self.waiting.remove(&task.id)),
+                }
+                let tasks = self.sessions.entry(session.clone()).or_default();
+                if !tasks.contains(&task.id) {
+                    tasks.push(task.id.clone());
+                }
+            }
+            Row::Session(session) => drop(self.sessions.entry(session.id.clone()).or_default()),
+            _ => {}
+        }
+        self.rows.insert(key, (row.clone(), version));
+    }
+
+    fn remove(&mut self, key: &Key) {
+        match key {
+            Key::Agent(id) => drop(self.agents.remove(id)),
+            Key::Message(id) => drop(self.messages.remove(id)),
+            Key::Available(route, agent) => {
+                if let Some(routes) = self.available.get_mut(agent) {
+                    routes.remove(route);
+                }
+            }
+            _ => {}
+        }
+        self.rows.remove(key);
+    }
+
+    /// Keeps what the rows were, for readers that come too late to know better.
+    fn remember(&mut self, decision: &Decision) {
+        for write in &decision.writes {
+            let key = match write {
+                Write::Put { row, .. } => row.key(),
+                Write::Remove { key, .. } => key.clone(),
+            };
+            if let Some(before) = self.loaded(&key) {
+                self.past.insert(key, before);
+            }
+        }
+    }
+
+    fn append(&mut self, event: &NewEvent) {
+        if let Some((session, sequence)) = &event.session {
+            let change: SessionEvent = serde_json::from_str(&event.data).expect("a history that can be read");
+            let history = self.histories.entry(session.clone()).or_default();
+            history.push((event.at, change));
+            assert_eq!(history.len() as u64, *sequence, "{session} has a gap or a repeat in its history");
+        }
+        if event.kind == "agent.reported"
+            && let Some((_, mark)) = event.data.split_once("\"mark\":")
+        {
+            let digits = mark.split(|c: char| !c.is_ascii_digit()).next();
+            self.marks.extend(digits.and_then(|digits| digits.parse::<u64>().ok()));
+        }
+    }
+
+    fn loaded(&self, key: &Key) -> Option<Loaded> {
+        if let Key::Session(id) = key {
+            return self.session(id).map(Loaded::Session);
+        }
+        let (row, version) = self.rows.get(key)?;
+        let version = *version;
+        Some(match row {
+            Row::Agent(value) => Loaded::Agent(Versioned { version, value: Arc::clone(value) }),
+            Row::AgentName(value) => Loaded::AgentName(Versioned { version, value: Arc::new(value.clone()) }),
+            Row::Status(value) => Loaded::Status(Versioned { version, value: Arc::clone(value) }),
+            Row::Definition(value) => Loaded::Definition(Versioned { version, value: Arc::clone(value) }),
+            Row::Workflow(value) => Loaded::Workflow(Versioned { version, value: Arc::new(value.clone()) }),
+            Row::Message(value) => Loaded::Message(Versioned { version, value: Arc::clone(value) }),
+            Row::Tool(value) => Loaded::Tool(Versioned { version, value: Arc::clone(value) }),
+            Row::Answered(value) => Loaded::Answered(Versioned { version, value: Arc::new(value.clone()) }),
+            Row::Signature(value) => Loaded::Signature(Versioned { version, value: Arc::new(value.clone()) }),
+            Row::Available(_) | Row::Session(_) | Row::Task(..) | Row::ApiKey(_) | Row::Tenant(_) => return None,
+        })
+    }
+}

@@ -1,0 +1,71 @@
+//! `POST /v1/agents/register` and `POST /v1/agents`: an agent joins, or takes its name over again.
+
+use axum::extract::{Query, State};
+use http::StatusCode;
+use serde::Deserialize;
+use signalbox_core::engine;
+use signalbox_wire::agentkit::{RegisterBody, Registered, Success};
+use signalbox_wire::problem::Problem;
+
+use super::convert;
+use crate::answer::Answer;
+use crate::app::App;
+use crate::context::{Acts, Context, Input};
+use crate::problem::Refusal;
+
+/// What the query may ask for.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RegisterQuery {
+    /// Take over a name that is registered already, as a restarted agent does.
+    #[serde(default)]
+    replace: bool,
+}
+
+/// Register an agent
+///
+/// Registered means durable. A name is unique in its tenant; `replace=true` takes a taken one over, keeping its id.
+#[utoipa::path(post, path = "/v1/agents/register", tag = "AgentKit", params(RegisterQuery), request_body = RegisterBody,
+    responses(
+        (status = 201, description = "Registered", body = Success<Registered>),
+        (status = 200, description = "An earlier registration was taken over", body = Success<Registered>),
+        (status = 409, description = "The name is taken", body = Problem),
+        (status = 422, description = "The body does not fit", body = Problem)))]
+pub(super) async fn register(
+    State(app): State<App>,
+    context: Context<Acts>,
+    Query(query): Query<RegisterQuery>,
+    input: Input,
+) -> Result<Answer, Refusal> {
+    let body: RegisterBody = input.parse()?;
+    let operation = convert::registration(&app, RegisterBody { agent_id: None, ..body }, query.replace)?;
+    answer(&app, &context, &operation).await
+}
+
+/// Register an agent under an id of its own
+#[utoipa::path(post, path = "/v1/agents", tag = "AgentKit", params(RegisterQuery), request_body = RegisterBody,
+    responses(
+        (status = 201, description = "Registered", body = Success<Registered>),
+        (status = 409, description = "The name or the id is taken", body = Problem)))]
+pub(super) async fn create(
+    State(app): State<App>,
+    context: Context<Acts>,
+    Query(query): Query<RegisterQuery>,
+    input: Input,
+) -> Result<Answer, Refusal> {
+    let body: RegisterBody = input.parse()?;
+    let operation = convert::registration(&app, body, query.replace)?;
+    answer(&app, &context, &operation).await
+}
+
+async fn answer(app: &App, context: &Context<Acts>, operation: &engine::Register) -> Result<Answer, Refusal> {
+    let name = operation.name.clone();
+    app.drive
+        .answer(context.tenant(), context.promise.as_ref(), operation, |registered| {
+            let (status, done) =
+                if registered.is_replaced { (StatusCode::OK, "registered anew") } else { (StatusCode::CREATED, "registered successfully") };
+            let data = Registered { agent_id: registered.agent.clone() };
+            Answer::json(status, &Success::new(format!("Agent '{name}' {done}."), data))
+        })
+        .await
+}

@@ -1,0 +1,52 @@
+//! What every handler and job shares: one [`App`] a server process.
+
+use std::sync::Arc;
+
+use signalbox_bus::Bus;
+use signalbox_core::limits::Policy;
+use signalbox_store::Store;
+use signalbox_wire::id::NodeId;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Authority;
+use crate::config::Config;
+use crate::drive::Drive;
+use crate::egress::Egress;
+use crate::idempotency::InFlight;
+use crate::jobs::Deliveries;
+use crate::metrics::Metrics;
+
+/// A running server's parts; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Parts>);
+
+/// The parts themselves.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) policy: Policy,
+    pub(crate) node: NodeId,
+    pub(crate) store: Store,
+    pub(crate) bus: Bus,
+    pub(crate) drive: Drive,
+    pub(crate) authority: Authority,
+    pub(crate) egress: Egress,
+    pub(crate) deliveries: Deliveries,
+    pub(crate) metrics: Metrics,
+    pub(crate) in_flight: InFlight,
+    /// Cancelled when the server begins to drain: streams end, jobs take nothing new.
+    pub(crate) draining: CancellationToken,
+}
+
+impl App {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

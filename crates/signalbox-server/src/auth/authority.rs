@@ -1,0 +1,141 @@
+//! The [`Authority`]: which key belongs to whom, and what an unsigned call on loopback may do.
+
+use std::time::Duration;
+
+use http::{HeaderMap, header};
+use quick_cache::sync::Cache;
+use signalbox_core::decision::Scope;
+use signalbox_wire::id::TenantId;
+use signalbox_wire::keys::{self, Secret};
+use signalbox_wire::problem::Problem;
+use subtle::ConstantTimeEq;
+
+use crate::app::App;
+use crate::clock;
+use crate::problem::Refusal;
+
+/// How long a looked-up key is believed; a key revoked on another node may open things for so long.
+const BELIEVED_FOR: Duration = Duration::from_secs(5);
+/// Keys remembered at once.
+const REMEMBERED_MAX: usize = 10_000;
+
+/// Who calls, in which tenant, and what that allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) tenant: TenantId,
+    pub(crate) scope: Scope,
+    /// Whether the platform key was used: it alone makes tenants.
+    pub(crate) is_platform: bool,
+}
+
+/// Tells callers apart.
+pub(crate) struct Authority {
+    platform: [u8; 32],
+    admin: Option<[u8; 32]>,
+    /// Whether calls without a key are taken on the surfaces that are open on loopback.
+    is_open: bool,
+    remembered: Cache<[u8; 32], (signalbox_wire::time::Timestamp, Caller)>,
+}
+
+impl Authority {
+    pub(crate) fn new(platform: &Secret, admin: Option<&Secret>, is_open: bool) -> Self {
+        Self {
+            platform: keys::hash(platform.expose()),
+            admin: admin.map(|key| keys::hash(key.expose())),
+            is_open,
+            remembered: Cache::new(REMEMBERED_MAX),
+        }
+    }
+
+    /// Whether the open surfaces take calls without a key.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// The caller of a request with these headers to `path`.
+    pub(crate) async fn caller(&self, app: &App, headers: &HeaderMap, path: &str) -> Result<Caller, Refusal> {
+        let Some(authorization) = headers.get(header::AUTHORIZATION) else {
+            return self.anonymous(path);
+        };
+        let key = authorization.to_str().ok().and_then(bearer).ok_or_else(|| {
+            Problem::unauthorized("The Authorization header is not a bearer key; send 'Authorization: Bearer <key>'.")
+        })?;
+        let hash = keys::hash(key);
+        if self.is_key(&hash, Some(&self.platform)) {
+            return platform_caller(app, headers).await;
+        }
+        if self.is_key(&hash, self.admin.as_ref()) {
+            return Ok(Caller { tenant: TenantId::default_tenant(), scope: Scope::Admin, is_platform: false });
+        }
+        self.looked_up(app, hash).await
+    }
+
+    /// Forgets a key at once, when it is revoked here.
+    pub(crate) fn forget_all(&self) {
+        self.remembered.clear();
+    }
+
+    fn anonymous(&self, path: &str) -> Result<Caller, Refusal> {
+        if self.is_open && !path.starts_with("/v1/opscore") && !path.starts_with("/api/") && !path.starts_with("/v1/keys") {
+            return Ok(Caller { tenant: TenantId::default_tenant(), scope: Scope::Admin, is_platform: false });
+        }
+        Err(Problem::unauthorized("No key was sent; send 'Authorization: Bearer <key>'.").into())
+    }
+
+    fn is_key(&self, hash: &[u8; 32], known: Option<&[u8; 32]>) -> bool {
+        known.is_some_and(|known| bool::from(known.ct_eq(hash)))
+    }
+
+    async fn looked_up(&self, app: &App, hash: [u8; 32]) -> Result<Caller, Refusal> {
+        let now = clock::now();
+        if let Some((until, caller)) = self.remembered.get(&hash)
+            && now < until
+        {
+            return Ok(caller);
+        }
+        match app.store.key_by_hash(&keys::hex(&hash)).await? {
+            Some((tenant, key)) => {
+                let caller = Caller { tenant, scope: key.scope, is_platform: false };
+                self.remembered.insert(hash, (now + BELIEVED_FOR, caller.clone()));
+                Ok(caller)
+            }
+            None => Err(Problem::unauthorized("This key is not known here, or was revoked.").into()),
+        }
+    }
+}
+
+/// The platform key acts in the tenant that `x-tenant-id` names, else in `default`.
+async fn platform_caller(app: &App, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    let tenant = match headers.get("x-tenant-id") {
+        None => TenantId::default_tenant(),
+        Some(named) => {
+            let named = named.to_str().ok().and_then(|text| TenantId::parse(text).ok());
+            let known = match named {
+                Some(id) if id == TenantId::default_tenant() => Some(id),
+                Some(id) => app.store.tenant(&id).await?.map(|tenant| tenant.id),
+                None => None,
+            };
+            known.ok_or_else(|| Problem::not_found("unknown-tenant", "The tenant named in x-tenant-id does not exist."))?
+        }
+    };
+    Ok(Caller { tenant, scope: Scope::Admin, is_platform: true })
+}
+
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, key) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim()).filter(|key| !key.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bearer;
+
+    #[test]
+    fn only_a_bearer_key_is_one() {
+        assert_eq!(bearer("Bearer abc"), Some("abc"));
+        assert_eq!(bearer("bearer  abc "), Some("abc"));
+        for other in ["abc", "Basic abc", "Bearer ", "Bearer"] {
+            assert_eq!(bearer(other), None, "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Reading a request's body: bounded in size and time, JSON or YAML by its content type.
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
+use signalbox_wire::problem::Problem;
+
+use crate::app::App;
+use crate::problem::Refusal;
+
+/// Reads a body whole.
+pub(crate) async fn collect(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+    let limit = app.config.body_bytes_max;
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > limit as u64) {
+        return Err(too_large(limit));
+    }
+    match tokio::time::timeout(app.config.body_timeout, read(body, limit)).await {
+        Ok(read) => read,
+        Err(_) => {
+            let detail = format!("The body did not arrive within {} s; send it faster.", app.config.body_timeout.as_secs());
+            Err(Problem::new(408, "body-timeout", detail).into())
+        }
+    }
+}
+
+async fn read(mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return Err(Problem::bad_request("body-cut", "The body ended early; send it whole.").into());
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        let so_far = first.as_ref().map_or(0, Bytes::len) + rest.len();
+        if so_far + data.len() > limit {
+            return Err(too_large(limit));
+        }
+        match &first {
+            None => first = Some(data),
+            Some(_) => rest.extend_from_slice(&data),
+        }
+    }
+    match first {
+        Some(first) if rest.is_empty() => Ok(first),
+        Some(first) => Ok([first, rest.freeze()].concat().into()),
+        None => Ok(Bytes::new()),
+    }
+}
+
+fn too_large(limit: usize) -> Refusal {
+    Problem::too_large(format!("The body is over {limit} bytes; send less, or ask the operator to raise body_bytes_max.")).into()
+}
+
+/// What a body claims to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// `application/json`, any `…+json`, or nothing said.
+    Json,
+    /// `application/yaml`, `text/yaml` and their `x-` forms.
+    Yaml,
+}
+
+/// The body's format by its content type.
+pub(crate) fn format(headers: &HeaderMap) -> Result<Format, Refusal> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(Format::Json) };
+    let value = value.as_bytes();
+    let media = value.split(|byte| *byte == b';').next().unwrap_or(value).trim_ascii();
+    if media.eq_ignore_ascii_case(b"application/json") {
+        return Ok(Format::Json);
+    }
+    let media = String::from_utf8_lossy(media).to_ascii_lowercase();
+    match media.as_str() {
+        _ if media.ends_with("+json") => Ok(Format::Json),
+        "application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml" => Ok(Format::Yaml),
+        _ => {
+            let detail = format!("The body is '{media}'; send it as application/json.");
+            Err(Problem::unsupported_media(detail).into())
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The one clock and the one source of randomness. Everything else takes both as arguments.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rand::Rng;
+use signalbox_wire::time::Timestamp;
+
+/// The time now, by the system's clock.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system's clock")]
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// A seed for one turn of the engine.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that draws randomness")]
+pub(crate) fn seed() -> u64 {
+    rand::rng().next_u64()
+}
+
+/// 32 random bytes for a secret.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that draws randomness")]
+pub(crate) fn secret_bytes() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    rand::rng().fill_bytes(&mut bytes);
+    bytes
+}
+
+/// Measures how long something takes, unmoved by changes of the system's clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts measuring.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the monotonic clock")]
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time since the start.
+    pub(crate) fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}

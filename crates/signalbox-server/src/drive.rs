@@ -1,0 +1,219 @@
+//! The driver: load what an operation needs, let it decide, commit, follow its hints.
+//!
+//! This is the loop that `signalbox_core::engine` describes, over the real store. A conflict empties the view
+//! and decides again on fresh rows; whatever the operation, this is the only way anything is written.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use signalbox_bus::Bus;
+use signalbox_core::decision::{Answered, Hint, Row};
+use signalbox_core::due::Work;
+use signalbox_core::engine::Operation;
+use signalbox_core::lease::Lease;
+use signalbox_core::limits::Policy;
+use signalbox_core::{Decision, Halt, Rejected, Turn, View};
+use signalbox_store::{Claimed, Store, StoreError};
+use signalbox_wire::id::{NodeId, TenantId};
+use signalbox_wire::time::Timestamp;
+
+use crate::answer::Answer;
+use crate::clock::{self, Stopwatch};
+use crate::idempotency::Promise;
+use crate::jobs::{Deliveries, Mailbox};
+use crate::metrics::Metrics;
+use crate::problem::Refusal;
+
+/// How long conflicts are retried before the caller is told to come back.
+const CONTENTION_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer under an `Idempotency-Key` is kept.
+pub(crate) const ANSWER_KEPT: Duration = Duration::from_secs(24 * 3_600);
+
+/// Runs operations against the store.
+#[derive(Clone)]
+pub(crate) struct Drive(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    bus: Bus,
+    policy: Policy,
+    node: NodeId,
+    deliveries: Deliveries,
+    mailbox: Mailbox,
+    metrics: Metrics,
+}
+
+/// Why an operation came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DriveError {
+    /// It was refused.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// The store could not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<DriveError> for Refusal {
+    fn from(error: DriveError) -> Self {
+        match error {
+            DriveError::Rejected(rejected) => rejected.into(),
+            DriveError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// What came of an operation that was asked for under an idempotency key.
+enum Made<A> {
+    Now(A),
+    Before(Answered),
+}
+
+impl Drive {
+    pub(crate) fn new(
+        store: Store,
+        bus: Bus,
+        policy: Policy,
+        node: NodeId,
+        deliveries: Deliveries,
+        mailbox: Mailbox,
+        metrics: Metrics,
+    ) -> Self {
+        Self(Arc::new(Inner { store, bus, policy, node, deliveries, mailbox, metrics }))
+    }
+
+    /// Runs an operation to its answer.
+    pub(crate) async fn run<O: Operation>(&self, tenant: &TenantId, operation: &O) -> Result<O::Answer, DriveError> {
+        match self.make(tenant, operation, None::<(&Promise, fn(&O::Answer) -> Answer)>).await? {
+            Made::Now(answer) => Ok(answer),
+            Made::Before(_) => Err(DriveError::Rejected(Rejected::Misfit("an answer without a promise".to_owned()))),
+        }
+    }
+
+    /// Runs an operation and tells its answer. Under an `Idempotency-Key` the answer is kept in the same
+    /// commit, so that the same request again gets it again, also after a crash.
+    pub(crate) async fn answer<O: Operation>(
+        &self,
+        tenant: &TenantId,
+        promise: Option<&Promise>,
+        operation: &O,
+        tell: impl Fn(&O::Answer) -> Answer,
+    ) -> Result<Answer, Refusal> {
+        let Some(promise) = promise else {
+            return Ok(tell(&self.run(tenant, operation).await?));
+        };
+        match self.make(tenant, operation, Some((promise, &tell))).await? {
+            Made::Now(answer) => {
+                promise.keep();
+                Ok(tell(&answer))
+            }
+            Made::Before(kept) => Ok(Answer::kept(&kept)),
+        }
+    }
+
+    async fn make<O: Operation>(
+        &self,
+        tenant: &TenantId,
+        operation: &O,
+        promise: Option<(&Promise, impl Fn(&O::Answer) -> Answer)>,
+    ) -> Result<Made<O::Answer>, DriveError> {
+        let inner = &*self.0;
+        let watch = Stopwatch::start();
+        let mut fresh = false;
+        loop {
+            let now = clock::now();
+            let turn = Turn::new(now, clock::seed(), &inner.policy);
+            let mut view = View::new();
+            let (mut decision, answer) = loop {
+                if let Some((promise, _)) = &promise
+                    && let Some(kept) = self.kept_answer(tenant, promise, &mut view, fresh).await?
+                {
+                    return Ok(Made::Before(kept));
+                }
+                match operation.decide(&view, &mut turn.clone()) {
+                    Ok(made) => break made,
+                    Err(Halt::Need(need)) => inner.store.load(tenant, &need, &mut view, fresh).await?,
+                    Err(Halt::Rejected(rejected)) => return Err(rejected.into()),
+                }
+            };
+            if let Some((promise, tell)) = &promise {
+                let row = Row::Answered(promise.answered(&tell(&answer), now + ANSWER_KEPT));
+                decision.create(row, turn.version_after(None));
+            }
+            if decision.is_empty() {
+                return Ok(Made::Now(answer));
+            }
+            match self.commit(tenant, decision, now).await {
+                Ok(()) => return Ok(Made::Now(answer)),
+                Err(StoreError::Conflict) if watch.elapsed() < CONTENTION_PATIENCE => fresh = true,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn kept_answer(
+        &self,
+        tenant: &TenantId,
+        promise: &Promise,
+        view: &mut View,
+        fresh: bool,
+    ) -> Result<Option<Answered>, DriveError> {
+        let kept = loop {
+            match view.answered(&promise.key) {
+                Ok(kept) => break kept,
+                Err(Halt::Need(need)) => self.0.store.load(tenant, &need, view, fresh).await?,
+                Err(Halt::Rejected(rejected)) => return Err(rejected.into()),
+            }
+        };
+        match kept {
+            None => Ok(None),
+            Some(kept) if kept.value.request == promise.request => Ok(Some(Answered::clone(&kept.value))),
+            Some(_) => Err(Rejected::KeyReused.into()),
+        }
+    }
+
+    /// Commits a decision and sets in motion what follows from it.
+    pub(crate) async fn commit(&self, tenant: &TenantId, mut decision: Decision, now: Timestamp) -> Result<(), StoreError> {
+        let inner = &*self.0;
+        let hints = std::mem::take(&mut decision.hints);
+        let deliver = decision.due.iter().filter(|due| due.at <= now && matches!(due.work, Work::Deliver { .. }));
+        let deliver: Vec<Work> = deliver.map(|due| due.work.clone()).collect();
+        let is_all_deliveries = decision.due.iter().filter(|due| due.at <= now).count() == deliver.len();
+        let next_due = decision.due.iter().map(|due| due.at).filter(|at| *at > now).min();
+        let has_due_now = decision.due.iter().any(|due| due.at <= now);
+        // Work that is due at once is born leased to this process where it has room for it: no second
+        // commit is needed to claim it. Without room it stays free for whoever has.
+        let slots = if deliver.is_empty() || !is_all_deliveries { None } else { inner.deliveries.reserve(deliver.len()) };
+        let lease = slots.as_ref().map(|_| Lease::new(inner.node.clone(), now, inner.policy.lease));
+        let has_events = !decision.events.is_empty();
+        let watch = Stopwatch::start();
+        let committed = inner.store.commit(tenant, decision, now, lease.clone()).await;
+        inner.metrics.decided(&committed, watch.elapsed());
+        let committed = committed?;
+        if has_events {
+            inner.bus.publish(&crate::streams::log_subject(tenant), committed.sequence);
+        }
+        if let (Some(slots), Some(lease)) = (slots, lease) {
+            let claimed = deliver.into_iter().map(|work| Claimed {
+                tenant: tenant.clone(),
+                work,
+                due_at: now,
+                lease: lease.clone(),
+            });
+            inner.mailbox.deliver(claimed.collect(), slots);
+        } else if has_due_now {
+            inner.mailbox.wake(now);
+        }
+        if let Some(at) = next_due {
+            inner.mailbox.wake(at);
+        }
+        for hint in hints {
+            self.hint(tenant, hint);
+        }
+        Ok(())
+    }
+
+    fn hint(&self, tenant: &TenantId, hint: Hint) {
+        self.0.mailbox.hint(tenant.clone(), hint);
+    }
+}

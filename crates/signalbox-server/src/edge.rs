@@ -1,0 +1,160 @@
+//! The edge: connections come in, requests go to the router, answers go out with what every answer carries.
+//!
+//! Bounds: connections at once, time for headers, time for a body (see [`crate::body`]). A connection that is
+//! over its time is closed and costs nobody else anything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::{Router, extract::Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use signalbox_wire::problem::Problem;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use crate::app::App;
+use crate::clock::{self, Stopwatch};
+use crate::idempotency;
+use crate::problem::Refusal;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Bytes of a request's headers.
+const HEADER_BYTES_MAX: usize = 64 << 10;
+/// The longest `x-request-id` that is taken over from a client.
+const REQUEST_ID_LENGTH_MAX: usize = 128;
+
+/// Accepts connections until the server drains.
+pub(crate) async fn serve(app: App, listener: TcpListener, router: Router, tracker: TaskTracker) {
+    let room = Arc::new(Semaphore::new(app.config.connections_max));
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            () = app.draining.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (app, router) = (app.clone(), router.clone());
+                tracker.spawn(async move {
+                    app.metrics.connection(1);
+                    connection(&app, stream, router).await;
+                    app.metrics.connection(-1);
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: wait for some to come free.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn connection(app: &App, stream: TcpStream, router: Router) {
+    let _ = stream.set_nodelay(true);
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let router = router.clone();
+        router.oneshot(request.map(Body::new))
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(app.config.header_timeout)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .pipeline_flush(true)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = app.draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+/// What every request goes through: its id, its measure, and its `Idempotency-Key` where it has one.
+pub(crate) async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let watch = Stopwatch::start();
+    let method = method_name(request.method());
+    let id = request_id(request.headers());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = if request.headers().contains_key("idempotency-key") && request.method() == Method::POST {
+        once(&app, request, next).await
+    } else {
+        request.extensions_mut().remove::<crate::idempotency::Promise>();
+        next.run(request).await
+    };
+    response.headers_mut().insert(REQUEST_ID, id);
+    let status = response.status();
+    let route: Arc<str> = route.map_or_else(|| Arc::from("none"), |route| Arc::from(route.as_str()));
+    app.metrics.answered(method, &route, status.as_u16(), watch.elapsed());
+    if status.is_server_error() {
+        let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+        tracing::warn!(method, %route, status = status.as_u16(), request_id = id, "a request failed");
+    }
+    response
+}
+
+/// Answers a request that carries an `Idempotency-Key`; who calls is found out first, since keys are a tenant's.
+async fn once(app: &App, mut request: Request, next: Next) -> Response {
+    let caller = match app.authority.caller(app, request.headers(), request.uri().path()).await {
+        Ok(caller) => caller,
+        // Without a caller there is nobody to keep an answer for; the handler says what is wrong.
+        Err(_) => return next.run(request).await,
+    };
+    let tenant = caller.tenant.clone();
+    request.extensions_mut().insert(caller);
+    let answered = idempotency::answer(app, &tenant, request, |request| next.run(request)).await;
+    answered.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// What is answered where there is no route.
+pub(crate) async fn no_route(request: Request) -> Refusal {
+    let detail = format!("There is nothing at {}; GET /openapi.json lists what there is.", bounded(request.uri().path()));
+    Problem::not_found("unknown-route", detail).into()
+}
+
+/// What is answered where there is a route, but not for this method.
+pub(crate) async fn no_method(request: Request) -> Refusal {
+    let detail = format!("{} is not for {}; GET /openapi.json lists what is.", bounded(request.uri().path()), request.method());
+    Problem::new(405, "method-not-allowed", detail).into()
+}
+
+fn bounded(path: &str) -> String {
+    path.chars().take(200).collect()
+}
+
+/// The client's own id for the request, else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let own = headers.get(REQUEST_ID).filter(|id| {
+        !id.is_empty() && id.len() <= REQUEST_ID_LENGTH_MAX && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    });
+    match own {
+        Some(id) => id.clone(),
+        None => HeaderValue::from_str(&format!("req_{:016x}", clock::seed()))
+            .unwrap_or_else(|_| HeaderValue::from_static("req_")),
+    }
+}
+
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

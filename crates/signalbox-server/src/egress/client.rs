@@ -1,0 +1,211 @@
+//! One pooled HTTP client for everything that is called, with the address policy in its resolver.
+
+use std::error::Error as StdError;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tower::Service;
+use url::Url;
+
+use super::policy::Policy;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an idle connection is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Idle connections kept for one host.
+const IDLE_PER_HOST_MAX: usize = 128;
+
+/// The way out.
+#[derive(Clone)]
+pub(crate) struct Egress {
+    policy: Policy,
+    client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+}
+
+/// Why a call came to nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum EgressError {
+    /// The policy does not allow the address.
+    #[error("the address {0}")]
+    Forbidden(String),
+    /// No connection could be made, or it was cut before the answer.
+    #[error("{0}")]
+    Refused(String),
+    /// No answer came in time.
+    #[error("no answer within {} ms", .0.as_millis())]
+    TimedOut(Duration),
+    /// The answer was cut or is no HTTP.
+    #[error("{0}")]
+    Broken(String),
+    /// The answer is larger than what is read.
+    #[error("the answer is over {0} bytes")]
+    TooLarge(usize),
+}
+
+impl Egress {
+    pub(crate) fn new(policy: Policy) -> Self {
+        let mut http = HttpConnector::new_with_resolver(Resolver { policy });
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let https = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+            .build(https);
+        Self { policy, client }
+    }
+
+    /// Why `url` may not be called, as far as its text tells.
+    pub(crate) fn fault(&self, url: &str) -> Option<String> {
+        match Url::parse(url) {
+            Ok(url) => self.policy.url_fault(&url),
+            Err(error) => Some(format!("is not a URL: {error}")),
+        }
+    }
+
+    /// The address to call for `url`, if it may be called: with its host in canonical form, so that no
+    /// unusual spelling of an address gets past the policy.
+    pub(crate) fn target(&self, url: &str) -> Result<Uri, EgressError> {
+        let url = Url::parse(url).map_err(|error| EgressError::Forbidden(format!("is not a URL: {error}")))?;
+        if let Some(fault) = self.policy.url_fault(&url) {
+            return Err(EgressError::Forbidden(fault));
+        }
+        url.as_str().parse().map_err(|error| EgressError::Forbidden(format!("cannot be called: {error}")))
+    }
+
+    /// Sends a request and reads its answer whole, up to `bytes_max`.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        timeout: Duration,
+        bytes_max: usize,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), EgressError> {
+        let exchange = async {
+            let (status, headers, body) = self.start(request).await?;
+            Ok((status, headers, read(body, bytes_max).await?))
+        };
+        tokio::time::timeout(timeout, exchange).await.map_err(|_| EgressError::TimedOut(timeout))?
+    }
+
+    /// Sends a request for its status alone. A short body is read so that the connection can be used again;
+    /// what comes of a long or broken one does not matter.
+    pub(crate) async fn status_of(
+        &self,
+        request: Request<Full<Bytes>>,
+        timeout: Duration,
+    ) -> Result<(StatusCode, HeaderMap), EgressError> {
+        let exchange = async {
+            let (status, headers, body) = self.start(request).await?;
+            // A destination that drips its body must not hold the delivery longer than a moment.
+            let _ = tokio::time::timeout(Duration::from_secs(1), read(body, 64 << 10)).await;
+            Ok((status, headers))
+        };
+        tokio::time::timeout(timeout, exchange).await.map_err(|_| EgressError::TimedOut(timeout))?
+    }
+
+    async fn start(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, HeaderMap, Incoming), EgressError> {
+        let request = self.checked(request)?;
+        let response = self.client.request(request).await.map_err(|error| classify(&error))?;
+        let (parts, body) = response.into_parts();
+        Ok((parts.status, parts.headers, body))
+    }
+
+    fn checked(&self, mut request: Request<Full<Bytes>>) -> Result<Request<Full<Bytes>>, EgressError> {
+        *request.uri_mut() = self.target(&request.uri().to_string())?;
+        Ok(request)
+    }
+}
+
+async fn read(mut body: Incoming, bytes_max: usize) -> Result<Bytes, EgressError> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| EgressError::Broken("the answer was cut short".to_owned()))?;
+        if let Ok(data) = frame.into_data() {
+            if whole.len() + data.len() > bytes_max {
+                return Err(EgressError::TooLarge(bytes_max));
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(whole.freeze())
+}
+
+fn classify(error: &hyper_util::client::legacy::Error) -> EgressError {
+    let causes = || causes_of(error);
+    if let Some(forbidden) = causes().find_map(|cause| {
+        let error = cause.downcast_ref::<io::Error>()?;
+        error.get_ref()?.downcast_ref::<Forbidden>().map(ToString::to_string)
+    }) {
+        return EgressError::Forbidden(forbidden);
+    }
+    let reason = causes().last().map_or_else(|| error.to_string(), ToString::to_string);
+    if error.is_connect() {
+        EgressError::Refused(format!("no connection: {reason}"))
+    } else if causes().any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)) {
+        EgressError::Broken(format!("the answer is no HTTP: {reason}"))
+    } else {
+        EgressError::Refused(format!("the connection was cut: {reason}"))
+    }
+}
+
+fn causes_of<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    std::iter::successors(error.source(), |cause| (*cause).source())
+}
+
+/// Resolves names and lets only allowed addresses through.
+#[derive(Debug, Clone)]
+struct Resolver {
+    policy: Policy,
+}
+
+/// That a name leads only to addresses that may not be called.
+#[derive(Debug, thiserror::Error)]
+#[error("leads to {0}, which is never called from here")]
+struct Forbidden(&'static str);
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let policy = self.policy;
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let mut fault = None;
+            let allowed: Vec<SocketAddr> = found
+                .into_iter()
+                .filter(|address| match policy.fault(address.ip()) {
+                    None => true,
+                    Some(what) => {
+                        fault = Some(what);
+                        false
+                    }
+                })
+                .collect();
+            match fault {
+                Some(what) if allowed.is_empty() => Err(io::Error::other(Forbidden(what))),
+                _ => Ok(allowed.into_iter()),
+            }
+        })
+    }
+}

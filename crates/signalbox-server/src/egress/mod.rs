@@ -1,0 +1,9 @@
+//! The one way out: every request to an endpoint, a tool or a webhook goes through [`Egress`].
+//!
+//! Where it may go is decided by [`policy`], for an address written in the URL before anything is sent and
+//! for a name after it was resolved, on every connection. Redirects are never followed.
+
+mod client;
+pub(crate) mod policy;
+
+pub(crate) use client::{Egress, EgressError};

@@ -1,0 +1,164 @@
+//! `Idempotency-Key` on any POST: the same key with the same body gets the first answer again.
+//!
+//! An operation's answer is kept in the commit that makes it true (see [`crate::drive`]); every other answer
+//! below 500 is kept after it was made. Two requests at once under one key: the second is told to wait.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use signalbox_core::decision::{Answered, Row};
+use signalbox_core::{Decision, Halt, Rejected, Turn, View};
+use signalbox_wire::fault::Fault;
+use signalbox_wire::id::TenantId;
+use signalbox_wire::keys;
+use signalbox_wire::problem::Problem;
+use signalbox_wire::time::Timestamp;
+
+use crate::answer::Answer;
+use crate::app::App;
+use crate::body;
+use crate::clock;
+use crate::drive::ANSWER_KEPT;
+use crate::problem::Refusal;
+
+/// The longest key, in characters.
+const KEY_LENGTH_MAX: usize = 255;
+/// Answers over this many bytes are not kept.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// That the answer to a request will be kept, and under what.
+#[derive(Debug, Clone)]
+pub(crate) struct Promise {
+    /// The tenant's name for the request: method, path and key.
+    pub(crate) key: String,
+    /// SHA-256 of the body, in hex.
+    pub(crate) request: String,
+    is_kept: Arc<AtomicBool>,
+}
+
+impl Promise {
+    /// Says that the answer has been kept.
+    pub(crate) fn keep(&self) {
+        self.is_kept.store(true, Ordering::Relaxed);
+    }
+
+    /// The row that keeps `answer`.
+    pub(crate) fn answered(&self, answer: &Answer, expires_at: Timestamp) -> Answered {
+        Answered {
+            key: self.key.clone(),
+            request: self.request.clone(),
+            status: answer.status.as_u16(),
+            body: String::from_utf8_lossy(&answer.body).into_owned(),
+            expires_at,
+        }
+    }
+}
+
+/// The keys whose first request is still being answered.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct InFlight(Arc<Mutex<HashSet<(TenantId, String)>>>);
+
+/// Takes a key out again when its request is over, however that ends.
+struct Entered {
+    in_flight: InFlight,
+    key: (TenantId, String),
+}
+
+impl InFlight {
+    fn enter(&self, tenant: &TenantId, key: &str) -> Option<Entered> {
+        let key = (tenant.clone(), key.to_owned());
+        self.0.lock().insert(key.clone()).then(|| Entered { in_flight: self.clone(), key })
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.in_flight.0.lock().remove(&self.key);
+    }
+}
+
+/// Answers a request that carries an `Idempotency-Key`, from what is kept or by `inner`.
+pub(crate) async fn answer<F>(
+    app: &App,
+    tenant: &TenantId,
+    request: Request<Body>,
+    inner: impl FnOnce(Request<Body>) -> F,
+) -> Result<Response, Refusal>
+where
+    F: Future<Output = Response>,
+{
+    let Some(key) = request.headers().get("idempotency-key").filter(|_| request.method() == Method::POST) else {
+        return Ok(inner(request).await);
+    };
+    let key = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY_LENGTH_MAX);
+    let Some(key) = key else {
+        let message = format!("must be 1 to {KEY_LENGTH_MAX} visible ASCII characters");
+        return Err(vec![Fault::new("/headers/Idempotency-Key", message)].into());
+    };
+    let key = format!("{} {}", request.uri(), key);
+    let (mut parts, body) = request.into_parts();
+    let body = body::collect(app, &parts.headers, body).await?;
+    let request = keys::hex(&Sha256::digest(&body));
+    let Some(_entered) = app.in_flight.enter(tenant, &key) else {
+        let detail = "The first request under this Idempotency-Key is still being answered; send it again in a moment.";
+        return Err(Problem::conflict("idempotency-in-progress", detail).retry_after(1).into());
+    };
+    let promise = Promise { key, request, is_kept: Arc::default() };
+    if let Some(kept) = kept(app, tenant, &promise).await? {
+        return Ok(Answer::kept(&kept).into_response());
+    }
+    parts.extensions.insert(promise.clone());
+    let response = inner(Request::from_parts(parts, Body::from(body))).await;
+    keep_if_needed(app, tenant, &promise, response).await
+}
+
+async fn kept(app: &App, tenant: &TenantId, promise: &Promise) -> Result<Option<Answered>, Refusal> {
+    let mut view = View::new();
+    loop {
+        match view.answered(&promise.key) {
+            Ok(Some(kept)) if kept.value.request == promise.request => return Ok(Some(Answered::clone(&kept.value))),
+            Ok(Some(_)) => return Err(Rejected::KeyReused.into()),
+            Ok(None) => return Ok(None),
+            Err(Halt::Need(need)) => app.store.load(tenant, &need, &mut view, false).await?,
+            Err(Halt::Rejected(rejected)) => return Err(rejected.into()),
+        }
+    }
+}
+
+async fn keep_if_needed(app: &App, tenant: &TenantId, promise: &Promise, response: Response) -> Result<Response, Refusal> {
+    let status = response.status();
+    let is_passing = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
+    if promise.is_kept.load(Ordering::Relaxed) || status.is_server_error() || is_passing {
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    let body: Bytes = match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => return Err(Problem::internal().into()),
+    };
+    if body.len() <= ANSWER_BYTES_MAX {
+        let now = clock::now();
+        let turn = Turn::new(now, clock::seed(), &app.policy);
+        let answered = Answered {
+            key: promise.key.clone(),
+            request: promise.request.clone(),
+            status: status.as_u16(),
+            body: String::from_utf8_lossy(&body).into_owned(),
+            expires_at: now + ANSWER_KEPT,
+        };
+        let mut decision = Decision::default();
+        decision.create(Row::Answered(answered), turn.version_after(None));
+        if let Err(error) = app.drive.commit(tenant, decision, now).await {
+            tracing::warn!(%error, "an answer under an Idempotency-Key could not be kept");
+        }
+    }
+    Ok(Response::from_parts(parts, Body::from(body)))
+}

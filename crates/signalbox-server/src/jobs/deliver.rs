@@ -1,0 +1,214 @@
+//! One attempt to deliver one message.
+//!
+//! Run twice, it sends twice with the same `x-message-id`; the second outcome finds the message settled, or
+//! counted on, and changes nothing. A process that dies here leaves a lease that runs out.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, header};
+use http_body_util::Full;
+use signalbox_core::Decision;
+use signalbox_core::breaker::Permission;
+use signalbox_core::delivery::{Message, MessageKind, MessageStatus, Outcome};
+use signalbox_core::due::{Due, Work};
+use signalbox_core::engine::SettleDelivery;
+use signalbox_store::{Claimed, StoreError};
+use signalbox_wire::id::{MessageId, TenantId};
+use signalbox_wire::signature;
+use signalbox_wire::time::Timestamp;
+
+use super::slots::Slots;
+use crate::app::App;
+use crate::clock::{self, Stopwatch};
+use crate::egress::EgressError;
+
+/// How long a delivery that found no turn at its destination waits before it comes again.
+const COME_AGAIN: Duration = Duration::from_secs(1);
+/// What an attempt needs of its lease besides the destination's time to answer.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
+
+/// Attempts a claimed delivery.
+pub(super) async fn run(app: App, claimed: Claimed, _slot: Option<Slots>) {
+    let Work::Deliver { message } = &claimed.work else { return };
+    app.metrics.delivering(1);
+    if let Err(error) = attempt(&app, &claimed, message).await {
+        // The lease runs out and the attempt is made again.
+        tracing::warn!(%error, %message, "what came of a delivery could not be kept");
+    }
+    app.metrics.delivering(-1);
+}
+
+async fn attempt(app: &App, claimed: &Claimed, id: &MessageId) -> Result<(), crate::drive::DriveError> {
+    let tenant = &claimed.tenant;
+    let message = app.store.message(tenant, id).await?.map(|read| read.value);
+    let Some(message) = message.filter(|message| message.status == MessageStatus::Scheduled) else {
+        return finish(app, tenant, &claimed.work).await;
+    };
+    let attempt = message.attempts + 1;
+    let settle = |outcome| SettleDelivery { message: id.clone(), attempt, outcome };
+    let target = match target(app, tenant, &message).await? {
+        Ok(target) => target,
+        Err(outcome) => return app.drive.run(tenant, &settle(outcome)).await,
+    };
+    let destination = app.deliveries.destination(&authority(&target));
+    let Some(_turn) = destination.turn().await else {
+        return postpone(app, tenant, &claimed.work, clock::now() + COME_AGAIN).await;
+    };
+    let now = clock::now();
+    if !claimed.lease.covers(now, app.config.delivery_timeout + LEASE_MARGIN) {
+        return postpone(app, tenant, &claimed.work, now).await;
+    }
+    if let Permission::Wait(until) = destination.ask(now) {
+        return postpone(app, tenant, &claimed.work, until).await;
+    }
+    let watch = Stopwatch::start();
+    let outcome = match request(app, &target, &message, attempt, now) {
+        Some(request) => send(app, request).await,
+        None => failed("the message's address or id cannot be written as HTTP".to_owned(), false),
+    };
+    destination.tell(is_reached(&outcome), clock::now());
+    app.metrics.delivered(kind_name(message.kind), outcome_name(&outcome), watch.elapsed());
+    if let Outcome::Failed { error, .. } = &outcome {
+        tracing::info!(message = %id, attempt, error, "a delivery failed");
+    }
+    app.drive.run(tenant, &settle(outcome)).await
+}
+
+/// Where a message goes now, or why it goes nowhere.
+async fn target(app: &App, tenant: &TenantId, message: &Message) -> Result<Result<String, Outcome>, StoreError> {
+    if message.kind == MessageKind::Webhook {
+        return Ok(app.config.opscore_webhook_url.clone().ok_or_else(|| unwanted("no webhook address is configured any more")));
+    }
+    if let Some(carried) = &message.task {
+        let session = app.store.session(tenant, &carried.session).await?;
+        let task = session.as_ref().and_then(|session| session.value.task(&carried.task));
+        if !task.is_some_and(|task| task.status.is_held() && task.attempt == carried.attempt) {
+            return Ok(Err(unwanted("the task is no longer with this agent in this attempt")));
+        }
+    }
+    let Some(agent) = &message.agent else { return Ok(Err(unwanted("the message names no agent"))) };
+    let Some(registration) = app.store.agent(tenant, agent).await? else {
+        return Ok(Err(failed(format!("agent {agent} is no longer registered"), false)));
+    };
+    if message.kind == MessageKind::Task
+        && let Some(service) = app.config.dispatches_through()
+    {
+        let agent = percent_encoding::utf8_percent_encode(agent.as_str(), percent_encoding::NON_ALPHANUMERIC);
+        return Ok(Ok(format!("{}/v1/agents/{agent}/run", service.trim_end_matches('/'))));
+    }
+    let endpoint = registration.value.endpoint.clone();
+    Ok(endpoint.ok_or_else(|| failed(format!("agent {agent} has no contact endpoint"), true)))
+}
+
+fn request(app: &App, target: &str, message: &Message, attempt: u32, now: Timestamp) -> Option<Request<Full<Bytes>>> {
+    let body = Bytes::from(message.body.clone());
+    let mut request = Request::post(target)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::USER_AGENT, concat!("signalbox/", env!("CARGO_PKG_VERSION")))
+        .header("x-message-id", message.id.as_str())
+        .header("x-attempt", attempt);
+    if let Some(trace) = &message.trace {
+        request = request.header("traceparent", trace);
+    }
+    if message.kind == MessageKind::Webhook {
+        let secret = app.config.opscore_webhook_secret.as_ref()?.expose();
+        let seconds = now.as_seconds();
+        let stamp = seconds.to_string();
+        request = request
+            .header(signature::AGENTKIT_SIGNATURE, signature::sign_agentkit(secret, &stamp, &body))
+            .header(signature::WEBHOOK_SIGNATURE, signature::sign_standard(secret, message.id.as_str(), seconds, &body))
+            .header(signature::WEBHOOK_ID, message.id.as_str())
+            .header(signature::WEBHOOK_TIMESTAMP, &stamp)
+            .header(signature::AGENTKIT_TIMESTAMP, stamp);
+    }
+    if app.config.dispatches_through().is_some()
+        && message.kind == MessageKind::Task
+        && let Some(key) = &app.config.agentkit_api_key
+    {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).ok()?;
+        value.set_sensitive(true);
+        request = request.header(header::AUTHORIZATION, value);
+    }
+    request.body(Full::new(body)).ok()
+}
+
+async fn send(app: &App, request: Request<Full<Bytes>>) -> Outcome {
+    match app.egress.status_of(request, app.config.delivery_timeout).await {
+        Ok((status, headers)) => Outcome::of_status(status.as_u16(), retry_after(&headers)),
+        Err(error @ EgressError::Forbidden(_)) => failed(error.to_string(), false),
+        Err(error) => failed(error.to_string(), true),
+    }
+}
+
+/// `Retry-After` in seconds; its date form is left to the backoff.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// Whether the destination is there: an answer of any kind but overload says so.
+fn is_reached(outcome: &Outcome) -> Option<bool> {
+    match outcome {
+        Outcome::Delivered { .. } => Some(true),
+        Outcome::Failed { may_retry, .. } => Some(!may_retry),
+        Outcome::Unwanted { .. } => None,
+    }
+}
+
+/// Leaves the work for later without counting an attempt.
+async fn postpone(app: &App, tenant: &TenantId, work: &Work, at: Timestamp) -> Result<(), crate::drive::DriveError> {
+    let decision = Decision { due: vec![Due { work: work.clone(), at }], ..Decision::default() };
+    // Committed as of a moment before it is due, so that it is not born leased to this very attempt.
+    Ok(app.drive.commit(tenant, decision, clock::now().min(at - Duration::from_micros(1))).await?)
+}
+
+/// Nothing is left to do.
+async fn finish(app: &App, tenant: &TenantId, work: &Work) -> Result<(), crate::drive::DriveError> {
+    let decision = Decision { done: vec![work.id()], ..Decision::default() };
+    Ok(app.drive.commit(tenant, decision, clock::now()).await?)
+}
+
+fn authority(target: &str) -> String {
+    let rest = target.split_once("://").map_or(target, |(_, rest)| rest);
+    rest.split(['/', '?']).next().unwrap_or(rest).to_ascii_lowercase()
+}
+
+fn failed(error: String, may_retry: bool) -> Outcome {
+    Outcome::Failed { status: None, error, retry_after: None, may_retry }
+}
+
+fn unwanted(reason: &str) -> Outcome {
+    Outcome::Unwanted { reason: reason.to_owned() }
+}
+
+fn kind_name(kind: MessageKind) -> &'static str {
+    match kind {
+        MessageKind::Message => "message",
+        MessageKind::Task => "task",
+        MessageKind::Webhook => "webhook",
+    }
+}
+
+fn outcome_name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Delivered { .. } => "delivered",
+        Outcome::Failed { may_retry: true, .. } => "failed",
+        Outcome::Failed { may_retry: false, .. } => "refused",
+        Outcome::Unwanted { .. } => "unwanted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_is_its_host_and_port() {
+        for (target, expected) in
+            [("http://Host:1/a/b", "host:1"), ("https://host?x", "host"), ("http://[::1]:8/", "[::1]:8")]
+        {
+            assert_eq!(authority(target), expected);
+        }
+    }
+}

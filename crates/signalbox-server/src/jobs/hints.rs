@@ -1,0 +1,81 @@
+//! Tasks that wait and agents that are available meet.
+//!
+//! A hint is acted on once the commit that gave it is durable, so of two that happen at once the later one
+//! sees the earlier. The sweep finds what a crash or a full queue has lost.
+
+use std::time::Duration;
+
+use signalbox_core::decision::Hint;
+use signalbox_core::engine::{Offer, Place};
+use signalbox_core::routing;
+use signalbox_wire::id::{AgentId, TenantId};
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use crate::app::App;
+use crate::drive::DriveError;
+
+/// Meetings tried at once.
+const AT_ONCE: usize = 64;
+/// Time between sweeps.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// Waiting tasks that one sweep looks at.
+const SWEEP_LIMIT: usize = 1_000;
+
+/// Acts on hints until the server drains.
+pub(super) async fn run(app: App, mut hints: mpsc::Receiver<(TenantId, Hint)>, tracker: TaskTracker) {
+    let room = std::sync::Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
+    loop {
+        let next = tokio::select! {
+            () = app.draining.cancelled() => return,
+            next = hints.recv() => next,
+        };
+        let (Some((tenant, hint)), Ok(permit)) = (next, std::sync::Arc::clone(&room).acquire_owned().await) else {
+            return;
+        };
+        let app = app.clone();
+        tracker.spawn(async move {
+            let met = match hint {
+                Hint::Offer(agent) => offer(&app, &tenant, agent).await,
+                Hint::Place(session, task) => app.drive.run(&tenant, &Place { session, task }).await.map(drop),
+            };
+            if let Err(error) = met {
+                tracing::warn!(%error, "a waiting task is left to the next sweep");
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Offers an agent until it takes no more.
+async fn offer(app: &App, tenant: &TenantId, agent: AgentId) -> Result<(), DriveError> {
+    let Some(registration) = app.store.agent(tenant, &agent).await? else { return Ok(()) };
+    let routes = routing::keys_of(&registration.value);
+    let operation = Offer { agent };
+    while app.store.maybe_waiting(tenant, &routes) && app.drive.run(tenant, &operation).await? {}
+    Ok(())
+}
+
+/// Looks at every waiting task now and then, at once after a start.
+pub(super) async fn sweep(app: App) {
+    loop {
+        match app.store.waiting_tasks(SWEEP_LIMIT).await {
+            Ok(waiting) => {
+                for (tenant, task) in waiting {
+                    let place = Place { session: task.session, task: task.task };
+                    if let Err(error) = app.drive.run(&tenant, &place).await {
+                        tracing::warn!(%error, task = %place.task, "a waiting task could not be looked at");
+                    }
+                    if app.draining.is_cancelled() {
+                        return;
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the waiting tasks could not be listed"),
+        }
+        tokio::select! {
+            () = app.draining.cancelled() => return,
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+        }
+    }
+}

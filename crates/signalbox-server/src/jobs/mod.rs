@@ -1,0 +1,15 @@
+//! What happens without being asked for: deliveries, timers, meetings of tasks and agents, comparison with
+//! another service, retention.
+//!
+//! Every job is safe to run twice and safe to lose: what must happen is due work in the store, claimed under
+//! a lease. The [`Mailbox`] is how commits set jobs in motion at once; the polls here are the safety net.
+
+mod deliver;
+mod hints;
+mod prune;
+mod runner;
+mod slots;
+mod sync;
+
+pub(crate) use runner::{Mailbox, Post, mailbox, start};
+pub(crate) use slots::Deliveries;

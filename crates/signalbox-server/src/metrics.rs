@@ -1,0 +1,182 @@
+//! What the server measures of itself, as `GET /metrics` shows it.
+//!
+//! Labels come from small fixed sets (routes as declared, never paths as sent), so that their number is
+//! bounded whatever clients do.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use signalbox_store::{Backlog, Committed, StoreError, WriterFigures};
+use signalbox_wire::time::Timestamp;
+
+/// All metrics of a server; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    connections: Gauge,
+    decisions: Family<OutcomeLabels, Counter>,
+    decision_seconds: Histogram,
+    deliveries: Family<DeliveryLabels, Counter>,
+    delivery_seconds: Histogram,
+    deliveries_in_flight: Gauge,
+    hints_dropped: Counter,
+    due_pending: Gauge,
+    due_age_seconds: Gauge<f64, AtomicU64>,
+    commits: Gauge,
+    commit_decisions: Gauge,
+    commit_conflicts: Gauge,
+    commit_seconds: Gauge<f64, AtomicU64>,
+    commit_queue: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: &'static str,
+    route: Arc<str>,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeliveryLabels {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+/// From a tenth of a millisecond to ten seconds.
+fn seconds() -> Histogram {
+    Histogram::new([0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0])
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut inner = Inner {
+            registry: Registry::with_prefix("signalbox"),
+            requests: Family::default(),
+            request_seconds: Family::new_with_constructor(seconds),
+            connections: Gauge::default(),
+            decisions: Family::default(),
+            decision_seconds: seconds(),
+            deliveries: Family::default(),
+            delivery_seconds: seconds(),
+            deliveries_in_flight: Gauge::default(),
+            hints_dropped: Counter::default(),
+            due_pending: Gauge::default(),
+            due_age_seconds: Gauge::default(),
+            commits: Gauge::default(),
+            commit_decisions: Gauge::default(),
+            commit_conflicts: Gauge::default(),
+            commit_seconds: Gauge::default(),
+            commit_queue: Gauge::default(),
+        };
+        inner.register();
+        Self(Arc::new(inner))
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&self, method: &'static str, route: &Arc<str>, status: u16, took: Duration) {
+        let labels = RequestLabels { method, route: Arc::clone(route), status };
+        self.0.requests.get_or_create(&labels).inc();
+        let labels = RouteLabels { route: Arc::clone(route) };
+        self.0.request_seconds.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// A connection was opened (1) or closed (-1).
+    pub(crate) fn connection(&self, change: i64) {
+        self.0.connections.inc_by(change);
+    }
+
+    /// A decision was committed, or not.
+    pub(crate) fn decided(&self, committed: &Result<Committed, StoreError>, took: Duration) {
+        let outcome = match committed {
+            Ok(_) => "committed",
+            Err(StoreError::Conflict) => "conflict",
+            Err(StoreError::Busy(_)) => "busy",
+            Err(_) => "failed",
+        };
+        self.0.decisions.get_or_create(&OutcomeLabels { outcome }).inc();
+        self.0.decision_seconds.observe(took.as_secs_f64());
+    }
+
+    /// An attempt to deliver ended.
+    pub(crate) fn delivered(&self, kind: &'static str, outcome: &'static str, took: Duration) {
+        self.0.deliveries.get_or_create(&DeliveryLabels { kind, outcome }).inc();
+        self.0.delivery_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A delivery began (1) or ended (-1).
+    pub(crate) fn delivering(&self, change: i64) {
+        self.0.deliveries_in_flight.inc_by(change);
+    }
+
+    /// A hint found no place and is left to the sweep.
+    pub(crate) fn hint_dropped(&self) {
+        self.0.hints_dropped.inc();
+    }
+
+    /// The whole as Prometheus text, with the store's figures of this moment.
+    pub(crate) fn text(&self, now: Timestamp, backlog: Option<&Backlog>, writer: &WriterFigures) -> String {
+        let inner = &self.0;
+        if let Some(backlog) = backlog {
+            inner.due_pending.set(as_gauge(backlog.pending));
+            inner.due_age_seconds.set(backlog.oldest_due.map_or(0.0, |due| now.since(due).as_secs_f64()));
+        }
+        inner.commits.set(as_gauge(writer.commits));
+        inner.commit_decisions.set(as_gauge(writer.decisions));
+        inner.commit_conflicts.set(as_gauge(writer.conflicts));
+        inner.commit_seconds.set(Duration::from_micros(writer.commit_micros).as_secs_f64());
+        inner.commit_queue.set(as_gauge(writer.queued));
+        let mut text = String::new();
+        if encode(&mut text, &inner.registry).is_err() {
+            tracing::error!("the metrics could not be written");
+        }
+        text
+    }
+}
+
+impl Inner {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("requests", "Requests answered", self.requests.clone());
+        registry.register_with_unit("request_duration", "Time to answer", Unit::Seconds, self.request_seconds.clone());
+        registry.register("connections", "Connections open", self.connections.clone());
+        registry.register("decisions", "Decisions by outcome", self.decisions.clone());
+        registry.register_with_unit("decision_commit", "Time to commit a decision, waiting included", Unit::Seconds, self.decision_seconds.clone());
+        registry.register("deliveries", "Delivery attempts by outcome", self.deliveries.clone());
+        registry.register_with_unit("delivery_duration", "Time of a delivery attempt", Unit::Seconds, self.delivery_seconds.clone());
+        registry.register("deliveries_in_flight", "Delivery attempts under way", self.deliveries_in_flight.clone());
+        registry.register("hints_dropped", "Meetings of tasks and agents left to the sweep", self.hints_dropped.clone());
+        registry.register("due_pending", "Pieces of due work", self.due_pending.clone());
+        registry.register_with_unit("due_age", "Age of the oldest due work that nobody has claimed", Unit::Seconds, self.due_age_seconds.clone());
+        registry.register("commits", "Physical commits since the start", self.commits.clone());
+        registry.register("commit_batched_decisions", "Decisions in them: divided by commits, the batch size", self.commit_decisions.clone());
+        registry.register("commit_conflicts", "Decisions that conflicted", self.commit_conflicts.clone());
+        registry.register_with_unit("commit_spent", "Time spent in physical commits", Unit::Seconds, self.commit_seconds.clone());
+        registry.register("commit_queue", "Decisions waiting to be written", self.commit_queue.clone());
+    }
+}
+
+fn as_gauge(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,130 @@
+//! Where every error becomes an answer: one place for each mapping from what went wrong to a status.
+//!
+//! `From<Rejected>` covers what the engine refuses, `From<StoreError>` what the database cannot do. An unknown
+//! thing is 404 only where its absence is proven; a store that cannot answer is 503 with `Retry-After`.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use signalbox_core::Rejected;
+use signalbox_store::StoreError;
+use signalbox_wire::body::BodyError;
+use signalbox_wire::fault::Fault;
+use signalbox_wire::problem::{self, Problem};
+
+/// A [`Problem`] on its way out of a handler.
+#[derive(Debug)]
+pub(crate) struct Refusal(pub(crate) Problem);
+
+/// Seconds after which to try a store again.
+const STORE_RETRY_AFTER_S: u32 = 2;
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        Self(error.into())
+    }
+}
+
+impl From<Vec<Fault>> for Refusal {
+    fn from(faults: Vec<Fault>) -> Self {
+        Self(Problem::invalid(faults))
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let problem = match &error {
+            StoreError::Conflict => Problem::unavailable(
+                "contended",
+                "Too many requests change the same thing at once; try again in a moment.",
+            ),
+            StoreError::Unavailable(reason) => {
+                tracing::error!(%reason, "the store cannot answer");
+                Problem::unavailable("store-unavailable", "The store cannot answer now; nothing was changed, try again later.")
+            }
+            StoreError::Busy(waiting) => {
+                tracing::warn!(waiting, "the store's queue is full");
+                Problem::unavailable("store-busy", "Too much is waiting to be written; nothing was changed, try again later.")
+            }
+            StoreError::Corrupt(reason) | StoreError::Open(reason) => {
+                tracing::error!(%reason, "the store failed");
+                return Self(Problem::internal());
+            }
+        };
+        Self(problem.retry_after(STORE_RETRY_AFTER_S))
+    }
+}
+
+impl From<Rejected> for Refusal {
+    fn from(rejected: Rejected) -> Self {
+        let detail = rejected.to_string();
+        Self(match rejected {
+            Rejected::UnknownAgent(_) => Problem::not_found("unknown-agent", detail),
+            Rejected::UnknownWorkflow(_) => Problem::not_found("unknown-workflow", detail),
+            Rejected::UnknownSession(_) => Problem::not_found("unknown-session", detail),
+            Rejected::UnknownMessage(_) => Problem::not_found("unknown-message", detail),
+            Rejected::UnknownDeadLetter(_) => Problem::not_found("unknown-dead-letter", detail),
+            Rejected::UnknownTool(_) => Problem::not_found("unknown-tool", detail),
+            Rejected::NameTaken(_) => Problem::conflict("name-taken", detail),
+            Rejected::IdTaken(_) => Problem::conflict("id-taken", detail),
+            Rejected::ToolTaken(_) => Problem::conflict("tool-taken", detail),
+            Rejected::WorkflowInUse(_) => Problem::conflict("workflow-in-use", detail),
+            Rejected::WrongStatus { .. } => Problem::conflict("wrong-status", detail),
+            Rejected::NothingWaits(_) => Problem::conflict("nothing-waits", detail),
+            Rejected::Unreachable(_) => Problem::bad_request("unreachable-agent", detail),
+            Rejected::Replayed => Problem::unauthorized(detail),
+            Rejected::KeyReused => Problem::new(422, "idempotency-key-reused", detail),
+            Rejected::Misfit(reason) => {
+                tracing::error!(%reason, "a decision did not fit the stored session");
+                Problem::internal()
+            }
+        })
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self.0).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
+        if let Some(seconds) = self.0.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"signalbox\""));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_store_cannot_do_is_503_with_a_time_and_never_404() {
+        for error in [StoreError::Conflict, StoreError::Unavailable("disk".into()), StoreError::Busy(3)] {
+            let response = Refusal::from(error).into_response();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert!(response.headers().contains_key(header::RETRY_AFTER));
+        }
+        for error in [StoreError::Corrupt("secret".into()), StoreError::Open("secret".into())] {
+            let refusal = Refusal::from(error);
+            assert_eq!(refusal.0.status, 500);
+            assert!(!refusal.0.detail.contains("secret"));
+        }
+    }
+
+    #[test]
+    fn a_401_says_how_to_authenticate() {
+        let response = Refusal(Problem::unauthorized("no key")).into_response();
+        assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
+    }
+}

@@ -1,0 +1,222 @@
+//! A server's life: open what it needs, serve until told to stop, drain, close.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use axum::Router;
+use signalbox_bus::{Bus, BusError};
+use signalbox_store::{Options, Store, StoreError};
+use signalbox_wire::id::NodeId;
+use signalbox_wire::keys::Secret;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::{App, Parts};
+use crate::auth::{Authority, bootstrap};
+use crate::config::{Config, Surface};
+use crate::drive::Drive;
+use crate::egress::{Egress, policy};
+use crate::jobs::{self, Deliveries, Post};
+use crate::lock::{self, Lock};
+use crate::metrics::Metrics;
+use crate::{clock, docs, edge};
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error("the data directory {path} cannot be used: {source}")]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process uses the data directory.
+    #[error("the data directory {0} is in use by another signalbox process; stop that one or choose another --data-dir")]
+    Locked(PathBuf),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Everybody would be let in.
+    #[error(
+        "{0} is reachable from other machines and no key is configured; set SIGNALBOX_PLATFORM_KEY or OPSCORE_API_KEY, listen on 127.0.0.1, or accept the risk with --insecure"
+    )]
+    Unprotected(SocketAddr),
+    /// The configuration contradicts itself.
+    #[error("{0}")]
+    Config(String),
+    /// The store cannot be opened.
+    #[error("the store cannot be opened: {0}")]
+    Store(#[from] StoreError),
+    /// The bus cannot be opened.
+    #[error("the bus cannot be opened: {0}")]
+    Bus(#[from] BusError),
+}
+
+/// A server that is ready to serve.
+pub struct Server {
+    app: App,
+    listener: TcpListener,
+    address: SocketAddr,
+    post: Post,
+    made: Vec<(&'static str, Secret)>,
+    lock: Lock,
+}
+
+impl Server {
+    /// Opens everything: the data directory and its lock, the keys, the store, the listener.
+    ///
+    /// # Errors
+    /// [`StartError`], which says what stands in the way and what to do about it.
+    pub async fn open(config: Config) -> Result<Self, StartError> {
+        check(&config)?;
+        let unusable = |source| StartError::DataDir { path: config.data_dir.clone(), source };
+        std::fs::create_dir_all(&config.data_dir).map_err(unusable)?;
+        let lock = lock::take(&config.data_dir).map_err(unusable)?;
+        let lock = lock.ok_or_else(|| StartError::Locked(config.data_dir.clone()))?;
+        let keys = bootstrap::keys(&config).map_err(unusable)?;
+        let random = (u128::from(clock::seed()) << 64) | u128::from(clock::seed());
+        let node = NodeId::new(clock::now(), random);
+        let store = Store::open(Options {
+            queue_max: config.commit_queue_max,
+            cache_bytes: config.cache_bytes,
+            patience: config.store_timeout,
+            ..Options::new(config.database_url(), node.clone())
+        })
+        .await?;
+        let listener = TcpListener::bind(config.listen).await;
+        let listening = |source| StartError::Listen { address: config.listen, source };
+        let listener = listener.map_err(listening)?;
+        let address = listener.local_addr().map_err(listening)?;
+        let is_open = address.ip().is_loopback() || config.insecure;
+        let authority = Authority::new(&keys.platform, Some(&keys.admin), is_open);
+        let (app, post) = assemble(config, node, store, authority)?;
+        Ok(Self { app, listener, address, post, made: keys.made, lock })
+    }
+
+    /// The address that is listened on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The keys that were made just now, each with what it is: to be shown once.
+    #[must_use]
+    pub fn made_keys(&self) -> &[(&'static str, Secret)] {
+        &self.made
+    }
+
+    /// Serves until `stop` comes, then drains: what is in flight may finish within the configured time.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { app, listener, address, post, lock, .. } = self;
+        if app.config.insecure && !address.ip().is_loopback() {
+            tracing::warn!(%address, "INSECURE: everybody who can connect may do everything on the AgentKit surface");
+        }
+        let tracker = TaskTracker::new();
+        jobs::start(&app, post, &tracker);
+        tracker.spawn(edge::serve(app.clone(), listener, router(&app), tracker.clone()));
+        stop.await;
+        tracing::info!("draining");
+        app.draining.cancel();
+        tracker.close();
+        if tokio::time::timeout(app.config.shutdown_timeout, tracker.wait()).await.is_err() {
+            tracing::warn!("not everything in flight finished in time; deliveries will be tried again");
+        }
+        if let Err(error) = app.store.release().await {
+            tracing::warn!(%error, "leases were not given up; they will run out");
+        }
+        if let Err(error) = app.store.close().await {
+            tracing::warn!(%error, "the store was not closed in order; the next start recovers it");
+        }
+        drop(lock);
+        tracing::info!("stopped");
+    }
+}
+
+/// Copies the embedded database of `data_dir` to `target` while a server may be using it.
+///
+/// # Errors
+/// [`StartError`] when there is no such database or it cannot be copied.
+pub fn backup(data_dir: &Path, target: &Path) -> Result<(), StartError> {
+    let file = data_dir.join("signalbox.db");
+    if !file.is_file() {
+        return Err(StartError::Config(format!(
+            "{} does not exist; name the server's --data-dir (a PostgreSQL database is backed up with pg_dump)",
+            file.display()
+        )));
+    }
+    if target.exists() {
+        return Err(StartError::Config(format!("{} exists already; choose another file", target.display())));
+    }
+    Ok(signalbox_store::backup_file(&file, target)?)
+}
+
+fn check(config: &Config) -> Result<(), StartError> {
+    let has_keys = config.platform_key.is_some() || config.opscore_api_key.is_some();
+    if !config.listen.ip().is_loopback() && !has_keys && !config.insecure {
+        return Err(StartError::Unprotected(config.listen));
+    }
+    if config.opscore_webhook_url.is_some() != config.opscore_webhook_secret.is_some() && config.serves(Surface::Agentkit) && config.opscore_webhook_url.is_some() {
+        return Err(StartError::Config("opscore_webhook_url is set without opscore_webhook_secret; announcements must be signed, set both".to_owned()));
+    }
+    if config.surfaces.is_empty() {
+        return Err(StartError::Config("no surface is to be served; name at least one in --surfaces".to_owned()));
+    }
+    Ok(())
+}
+
+fn assemble(config: Config, node: NodeId, store: Store, authority: Authority) -> Result<(App, Post), StartError> {
+    let policy = config.policy();
+    let metrics = Metrics::new();
+    let bus = Bus::open(&config.bus)?;
+    let deliveries = Deliveries::new(config.deliveries_max, config.deliveries_per_destination_max);
+    let (mailbox, post) = jobs::mailbox(metrics.clone());
+    let drive = Drive::new(
+        store.clone(),
+        bus.clone(),
+        policy.clone(),
+        node.clone(),
+        deliveries.clone(),
+        mailbox,
+        metrics.clone(),
+    );
+    let egress = Egress::new(policy::Policy {
+        forbid_loopback: config.egress_forbid_loopback,
+        forbid_private: config.egress_forbid_private,
+    });
+    let app = App::new(Parts {
+        config,
+        policy,
+        node,
+        store,
+        bus,
+        drive,
+        authority,
+        egress,
+        deliveries,
+        metrics,
+        in_flight: crate::idempotency::InFlight::default(),
+        draining: CancellationToken::new(),
+    });
+    Ok((app, post))
+}
+
+/// All routes of the surfaces that are served.
+fn router(app: &App) -> Router {
+    let (routes, description) = docs::routes(|surface| app.config.serves(surface)).split_for_parts();
+    routes
+        .merge(docs::pages(description, app.config.public_url.as_deref()))
+        .fallback(edge::no_route)
+        .method_not_allowed_fallback(edge::no_method)
+        .layer(axum::middleware::from_fn_with_state(app.clone(), edge::around))
+        .with_state(app.clone())
+}

@@ -1,0 +1,140 @@
+//! A tenant's log as it grows, by the tenant's order, as far as a filter lets it through.
+//!
+//! What has been looked at moves on with the log, not with what was let through: a filter that seldom matches
+//! looks at every entry once.
+
+use signalbox_store::{EventFilter, Page, StoreError, StoredEvent};
+use signalbox_wire::id::TenantId;
+
+use super::{Chunk, PAGE_ENTRIES, Read, Source, View};
+use crate::app::App;
+
+/// The end of a tenant's log.
+pub(crate) struct LogTail<V> {
+    tenant: TenantId,
+    filter: EventFilter,
+    /// Whether the filter lets everything through, so that a missing number is a missing entry.
+    is_whole: bool,
+    /// Everything up to here has been looked at.
+    looked_at: u64,
+    /// The last entry of the filter's session that was seen.
+    in_session: u64,
+    /// A look at what came since then, not finished yet.
+    look: Option<Look>,
+    gap: Option<(u64, u64)>,
+    view: V,
+}
+
+struct Look {
+    until: u64,
+    position: Option<String>,
+}
+
+/// The newest entry of a tenant's log; 0 when there is none.
+pub(crate) async fn newest(app: &App, tenant: &TenantId) -> Result<u64, StoreError> {
+    let filter = EventFilter { newest_first: true, ..EventFilter::default() };
+    Ok(first(app, tenant, &filter).await?.map_or(0, |event| event.sequence))
+}
+
+async fn first(app: &App, tenant: &TenantId, filter: &EventFilter) -> Result<Option<StoredEvent>, StoreError> {
+    let page = Page { limit: 1, after: None };
+    Ok(app.store.events(tenant, filter, &page).await?.items.into_iter().next())
+}
+
+impl<V: View> LogTail<V> {
+    /// What `filter` lets through after entry `looked_at`.
+    pub(crate) fn new(tenant: TenantId, filter: EventFilter, looked_at: u64, view: V) -> Self {
+        let is_whole = is_whole(&filter);
+        Self { tenant, filter, is_whole, looked_at, in_session: 0, look: None, gap: None, view }
+    }
+
+    /// The same after an entry that a reader has seen: what is missing from there on is told.
+    pub(crate) async fn resumed(
+        app: &App,
+        tenant: TenantId,
+        filter: EventFilter,
+        seen: u64,
+        view: V,
+    ) -> Result<Self, StoreError> {
+        let next = EventFilter { after: Some(seen), ..EventFilter::default() };
+        let next = first(app, &tenant, &next).await?.map(|event| event.sequence);
+        let mut tail = Self::new(tenant, filter, seen, view);
+        if let Some(next) = next.filter(|next| *next > seen + 1) {
+            tail.gap = Some((seen + 1, next - 1));
+            tail.looked_at = next - 1;
+        }
+        Ok(tail)
+    }
+
+    /// The look that is under way, or a new one where the log has grown.
+    async fn look(&mut self, app: &App, news: u64) -> Result<Option<Look>, StoreError> {
+        if let Some(look) = self.look.take() {
+            return Ok(Some(look));
+        }
+        let until = if news > self.looked_at { news } else { newest(app, &self.tenant).await? };
+        if until <= self.looked_at {
+            return Ok(None);
+        }
+        // Within a session, places are counted by the session.
+        let after = if self.filter.session.is_some() { self.in_session } else { self.looked_at };
+        self.filter.after = Some(after);
+        Ok(Some(Look { until, position: None }))
+    }
+
+    async fn add(&mut self, app: &App, chunk: &mut Chunk, event: &StoredEvent, before: u64) -> Result<(), StoreError> {
+        if let Some((_, place)) = event.session {
+            self.in_session = self.in_session.max(place);
+        }
+        if event.sequence <= self.looked_at {
+            return Ok(());
+        }
+        if self.is_whole && event.sequence > before + 1 {
+            chunk.gap(before + 1, event.sequence - 1);
+        }
+        let json = self.view.json(app, &self.tenant, event).await?;
+        chunk.event(event.sequence, "log", &json);
+        Ok(())
+    }
+}
+
+impl<V: View> Source for LogTail<V> {
+    async fn read(&mut self, app: &App, news: u64) -> Result<Read, StoreError> {
+        let mut chunk = Chunk::default();
+        if let Some((from, to)) = self.gap.take() {
+            chunk.gap(from, to);
+            return Ok(Read::Chunk(chunk));
+        }
+        let Some(look) = self.look(app, news).await? else { return Ok(Read::Nothing) };
+        let page = Page { limit: PAGE_ENTRIES, after: look.position };
+        let listed = app.store.events(&self.tenant, &self.filter, &page).await?;
+        let mut last = self.looked_at;
+        for event in &listed.items {
+            self.add(app, &mut chunk, event, last).await?;
+            last = last.max(event.sequence);
+        }
+        let is_done = listed.next.is_none();
+        match listed.next {
+            None => self.looked_at = look.until.max(last),
+            Some(next) if self.filter.session.is_some() || listed.items.is_empty() => {
+                self.look = Some(Look { until: look.until, position: Some(next) });
+            }
+            Some(_) => self.looked_at = last,
+        }
+        Ok(match (chunk.is_empty(), is_done) {
+            (false, _) => Read::Chunk(chunk),
+            (true, false) => Read::More,
+            (true, true) => Read::Nothing,
+        })
+    }
+}
+
+fn is_whole(filter: &EventFilter) -> bool {
+    let EventFilter { agent, session, level, kind, since, until, text, after: _, newest_first: _ } = filter;
+    agent.is_none()
+        && session.is_none()
+        && level.is_none()
+        && kind.is_none()
+        && since.is_none()
+        && until.is_none()
+        && text.is_none()
+}

@@ -1,0 +1,63 @@
+//! A session's history as it happens, by its own strict sequence; it ends with the session.
+
+use signalbox_store::{EventFilter, Page, StoreError};
+use signalbox_wire::id::{SessionId, TenantId};
+
+use super::{Chunk, PAGE_ENTRIES, Read, Source, View};
+use crate::app::App;
+
+/// The history of one session.
+pub(crate) struct SessionHistory<V> {
+    tenant: TenantId,
+    session: SessionId,
+    /// The last entry that was sent.
+    last: u64,
+    view: V,
+}
+
+impl<V: View> SessionHistory<V> {
+    /// The history after entry `last`; 0 for all of it.
+    pub(crate) fn new(tenant: TenantId, session: SessionId, last: u64, view: V) -> Self {
+        Self { tenant, session, last, view }
+    }
+
+    async fn read_on(&mut self, app: &App, reached: u64) -> Result<Read, StoreError> {
+        let filter =
+            EventFilter { session: Some(self.session.clone()), after: Some(self.last), ..EventFilter::default() };
+        let page = Page { limit: PAGE_ENTRIES, after: None };
+        let events = app.store.events(&self.tenant, &filter, &page).await?.items;
+        let mut chunk = Chunk::default();
+        for event in &events {
+            let Some((_, place)) = event.session else { continue };
+            self.pass_over(&mut chunk, place.saturating_sub(1));
+            chunk.event(place, &event.kind, &self.view.json(app, &self.tenant, event).await?);
+            self.last = place;
+        }
+        if chunk.is_empty() {
+            self.pass_over(&mut chunk, reached);
+        }
+        Ok(Read::Chunk(chunk))
+    }
+
+    /// Goes on to `place`, saying so where entries are missing before it.
+    fn pass_over(&mut self, chunk: &mut Chunk, place: u64) {
+        if place > self.last {
+            chunk.gap(self.last + 1, place);
+            self.last = place;
+        }
+    }
+}
+
+impl<V: View> Source for SessionHistory<V> {
+    async fn read(&mut self, app: &App, _: u64) -> Result<Read, StoreError> {
+        // The row tells how long the history is, and is mostly at hand: a word about another session costs
+        // no look at the log.
+        let Some(row) = app.store.session(&self.tenant, &self.session).await? else { return Ok(Read::Over) };
+        let session = &row.value.session;
+        match session.sequence {
+            reached if reached > self.last => self.read_on(app, reached).await,
+            reached if reached == self.last && session.status.is_over() => Ok(Read::Over),
+            _ => Ok(Read::Nothing),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! How many durable state reports a second a store takes: the engine's own operation, loaded, decided and
+//! committed from many tasks over many agents.
+//!
+//! `cargo run --release -p signalbox-store --example commits -- [database] [tasks] [seconds] [agents]`
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::Map;
+use serde_json::value::RawValue;
+use signalbox_core::engine::{Operation, Register, ReportState};
+use signalbox_core::limits::Policy;
+use signalbox_core::{Halt, Turn, View};
+use signalbox_store::{Options, Store, StoreError};
+use signalbox_wire::id::{AgentId, NodeId, TenantId};
+use signalbox_wire::time::Timestamp;
+
+/// Seeds of turns: each differs, so that ids do too.
+static SEED: AtomicU64 = AtomicU64::new(1);
+
+#[tokio::main]
+#[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let directory = tempfile::tempdir()?;
+    let mut given = std::env::args().skip(1);
+    let file = directory.path().join("bench.db");
+    let database = given.next().filter(|text| text.contains("://"));
+    let database = database.unwrap_or_else(|| format!("sqlite://{}", file.display()));
+    let mut number = |default: u64| given.next().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let (tasks, seconds, agents) = (number(64), number(5), number(1_000));
+
+    let node = NodeId::new(now(), 1);
+    let store = Store::open(Options::new(database, node)).await?;
+    let ids = register(&store, agents).await?;
+    let before = store.figures();
+    let started = stopwatch();
+    let deadline = started + Duration::from_secs(seconds);
+    let workers = (0..tasks).map(|worker| tokio::spawn(report_until(deadline, store.clone(), Arc::clone(&ids), worker)));
+    let mut counts = Counts::default();
+    for worker in workers.collect::<Vec<_>>() {
+        counts.add(worker.await??);
+    }
+    let took = started.elapsed().as_secs_f64();
+    let after = store.figures();
+    let commits = after.commits - before.commits;
+    println!("{:>9.0} reports/s from {tasks} tasks over {agents} agents", counts.done as f64 / took);
+    println!("{:>9.0} physical commits/s, {:.1} decisions each", commits as f64 / took, counts.done as f64 / commits.max(1) as f64);
+    println!("{:>9.2} of the time in the writer", (after.commit_micros - before.commit_micros) as f64 / took / 1e6);
+    println!("{:>9} conflicts, {} busy", counts.conflicts, counts.busy);
+    counts.micros.sort_unstable();
+    let percentile = |part: f64| counts.micros[((counts.micros.len() - 1) as f64 * part) as usize];
+    println!("{:>9} us p50, {} us p99, {} us max", percentile(0.5), percentile(0.99), percentile(1.0));
+    if let Some(resident) = resident_kib() {
+        println!("{:>9} KiB resident", resident);
+    }
+    store.close().await?;
+    Ok(())
+}
+
+#[derive(Default)]
+struct Counts {
+    done: u64,
+    conflicts: u64,
+    busy: u64,
+    micros: Vec<u32>,
+}
+
+impl Counts {
+    fn add(&mut self, other: Self) {
+        self.done += other.done;
+        self.conflicts += other.conflicts;
+        self.busy += other.busy;
+        self.micros.extend(other.micros);
+    }
+}
+
+async fn register(store: &Store, count: u64) -> Result<Arc<Vec<AgentId>>, StoreError> {
+    let mut ids = Vec::new();
+    for number in 0..count {
+        let operation = Register {
+            id: None,
+            name: format!("agent-{number}"),
+            version: "1".to_owned(),
+            endpoint: Some(format!("http://127.0.0.1:9/{number}")),
+            capabilities: vec!["read".into(), "write".into()],
+            metadata: Map::new(),
+            replace: false,
+        };
+        let mut counts = Counts::default();
+        ids.push(drive(store, &operation, &mut counts).await?.agent);
+    }
+    Ok(Arc::new(ids))
+}
+
+async fn report_until(
+    deadline: Instant,
+    store: Store,
+    ids: Arc<Vec<AgentId>>,
+    worker: u64,
+) -> Result<Counts, StoreError> {
+    let mut counts = Counts::default();
+    let mut state = worker.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let details = r#"{"progress":42,"note":"halfway there, all is well","queue":[1,2,3]}"#;
+    while stopwatch() < deadline {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let operation = ReportState {
+            agent: ids[(state % ids.len() as u64) as usize].clone(),
+            state: "active".to_owned(),
+            timestamp: now(),
+            details: RawValue::from_string(details.to_owned()).ok(),
+            task: None,
+        };
+        let began = stopwatch();
+        drive(&store, &operation, &mut counts).await?;
+        counts.micros.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
+        counts.done += 1;
+    }
+    Ok(counts)
+}
+
+async fn drive<O: Operation>(store: &Store, operation: &O, counts: &mut Counts) -> Result<O::Answer, StoreError> {
+    let tenant = TenantId::default_tenant();
+    let policy = Policy::default();
+    let seed = SEED.fetch_add(1, Ordering::Relaxed);
+    let mut fresh = false;
+    loop {
+        let turn = Turn::new(now(), seed, &policy);
+        let mut view = View::new();
+        let (decision, answer) = loop {
+            match operation.decide(&view, &mut turn.clone()) {
+                Ok(decided) => break decided,
+                Err(Halt::Need(need)) => store.load(&tenant, &need, &mut view, fresh).await?,
+                Err(Halt::Rejected(rejected)) => return Err(StoreError::Corrupt(rejected.to_string())),
+            }
+        };
+        match store.commit(&tenant, decision, turn.now, None).await {
+            Ok(_) => return Ok(answer),
+            Err(StoreError::Conflict) => counts.conflicts += 1,
+            Err(StoreError::Busy(_)) => {
+                counts.busy += 1;
+                tokio::task::yield_now().await;
+            }
+            Err(error) => return Err(error),
+        }
+        fresh = true;
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench is an edge and reads the clock")]
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench is an edge and reads the clock")]
+fn stopwatch() -> Instant {
+    Instant::now()
+}
+
+fn resident_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}

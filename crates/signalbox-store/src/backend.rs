@@ -1,0 +1,161 @@
+//! What a database must do to be a store: [`Backend`], implemented once for each.
+//!
+//! Whatever a backend answers is already tenant-scoped, committed and whole. The cache of rows is shared: a
+//! backend calls [`Commit::settle`] after its physical commit and before it answers.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use signalbox_core::agent::{Agent, AgentStatus};
+use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
+use signalbox_core::definition::Definition;
+use signalbox_core::delivery::Message;
+use signalbox_core::lease::Lease;
+use signalbox_core::session::Session;
+use signalbox_core::view::{Loaded, WaitingTask};
+use signalbox_wire::id::{AgentId, TenantId, WorkflowId};
+use signalbox_wire::time::Timestamp;
+
+use crate::api::{
+    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, EventFilter, Listed, Page, Prune, SessionFilter,
+    StoredEvent, WriterFigures,
+};
+use crate::commit::Commit;
+use crate::error::StoreError;
+
+/// An agent and what it last said, when it said anything.
+pub(crate) type AgentWithStatus = (Arc<Agent>, Option<Arc<AgentStatus>>);
+
+/// A row as read, and the length of its bodies.
+#[derive(Debug, Clone)]
+pub(crate) struct ReadRow {
+    pub(crate) loaded: Loaded,
+    pub(crate) bytes: usize,
+}
+
+/// One database.
+///
+/// Listings: `page.after` is the position that the page before gave as [`Listed::next`], exclusive; a position
+/// that the list never gave is past its end. `next` is `None` exactly when nothing follows, except that a
+/// filtered list of events may give a short or empty page with a `next` after it has looked at
+/// [`EVENTS_LOOKED_AT`] entries.
+#[async_trait::async_trait]
+pub(crate) trait Backend: Send + Sync {
+    /// Which database it is: `sqlite` or `postgres`.
+    fn kind(&self) -> &'static str;
+
+    /// Whether other processes write too, so that a cached row may be old.
+    fn is_shared(&self) -> bool;
+
+    /// Applies a decision whole, or answers [`StoreError::Conflict`] and changes nothing.
+    async fn commit(&self, commit: Commit) -> Result<Committed, StoreError>;
+
+    /// The row with this key from the database; a session with its tasks, all read at one moment.
+    async fn read(&self, tenant: &TenantId, key: &Key) -> Result<Option<ReadRow>, StoreError>;
+
+    /// The available agents under `route`, least recently used first (then by id).
+    async fn candidates(&self, tenant: &TenantId, route: &str, limit: usize) -> Result<Vec<AgentId>, StoreError>;
+
+    /// The tasks that wait under any of `routes`, the longest waiting first (then by id).
+    async fn waiting(
+        &self,
+        tenant: &TenantId,
+        routes: &[String],
+        limit: usize,
+    ) -> Result<Vec<WaitingTask>, StoreError>;
+
+    /// Whether a task may wait under one of `routes`; `false` only when certainly none does.
+    fn maybe_waiting(&self, tenant: &TenantId, routes: &[String]) -> bool;
+
+    /// Waiting tasks of all tenants, at most `per_route` of each route and those the longest waiting. Over
+    /// several calls every route gets its turn.
+    async fn waiting_tasks(
+        &self,
+        limit: usize,
+        per_route: usize,
+    ) -> Result<Vec<(TenantId, WaitingTask)>, StoreError>;
+
+    /// Takes due work that is visible at `now`, the longest visible first, and hides it until `lease.until`.
+    async fn claim(&self, now: Timestamp, lease: Lease, limit: usize) -> Result<Vec<Claimed>, StoreError>;
+
+    /// Ends this node's leases: the work is free again at its own due time.
+    async fn release(&self) -> Result<(), StoreError>;
+
+    /// How much due work there is.
+    async fn backlog(&self) -> Result<Backlog, StoreError>;
+
+    /// Agents by id.
+    async fn agents(
+        &self,
+        tenant: &TenantId,
+        filter: &AgentFilter,
+        page: &Page,
+    ) -> Result<Listed<AgentWithStatus>, StoreError>;
+
+    /// Sessions, newest first: by `created_at`, then id, both descending.
+    async fn sessions(
+        &self,
+        tenant: &TenantId,
+        filter: &SessionFilter,
+        page: &Page,
+    ) -> Result<Listed<Arc<Session>>, StoreError>;
+
+    /// Tools by name.
+    async fn tools(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Tool>>, StoreError>;
+
+    /// The current revision of each workflow, by id.
+    async fn workflows(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Definition>>, StoreError>;
+
+    /// Dead messages by the moment they were given up, then id.
+    async fn dead_letters(
+        &self,
+        tenant: &TenantId,
+        filter: &DeadLetterFilter,
+        page: &Page,
+    ) -> Result<Listed<Arc<Message>>, StoreError>;
+
+    /// API keys by id.
+    async fn keys(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<ApiKey>>, StoreError>;
+
+    /// Tenants by id.
+    async fn tenants(&self, page: &Page) -> Result<Listed<Tenant>, StoreError>;
+
+    /// The tenant with this id.
+    async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, StoreError>;
+
+    /// Entries of the log by sequence: the session's where the filter names one, else the tenant's.
+    async fn events(
+        &self,
+        tenant: &TenantId,
+        filter: &EventFilter,
+        page: &Page,
+    ) -> Result<Listed<StoredEvent>, StoreError>;
+
+    /// The oldest kept place in the tenant's order.
+    async fn first_sequence(&self, tenant: &TenantId) -> Result<Option<u64>, StoreError>;
+
+    /// The API key with this hash, whoever owns it.
+    async fn key_by_hash(&self, hash: &str) -> Result<Option<(TenantId, Arc<ApiKey>)>, StoreError>;
+
+    /// Whether a session of this workflow is not over.
+    async fn open_session_of_workflow(&self, tenant: &TenantId, workflow: &WorkflowId) -> Result<bool, StoreError>;
+
+    /// Removes what retention no longer keeps, at most `prune.limit` rows; answers how many. The newest entry
+    /// of a tenant's log always stays, so that its order never starts again.
+    async fn prune(&self, prune: Prune) -> Result<u64, StoreError>;
+
+    /// Copies the whole store to a new file while it goes on working.
+    async fn backup(&self, path: &Path) -> Result<(), StoreError>;
+
+    /// Whether commits can succeed now.
+    async fn is_writable(&self) -> Result<(), StoreError>;
+
+    /// Figures of the writer.
+    fn figures(&self) -> WriterFigures;
+
+    /// Writes what waits, then lets go of the database.
+    async fn close(&self) -> Result<(), StoreError>;
+}
+
+/// Entries of the log that one page of a filtered list looks at, at most.
+pub(crate) const EVENTS_LOOKED_AT: usize = 50_000;

@@ -1,0 +1,289 @@
+//! The one task that writes: it takes what waits, makes it one transaction, then answers everyone.
+//!
+//! A decision that conflicts answers so and the rest goes on. A fault that lies in one decision is found by
+//! halving the batch; any other fault answers `Unavailable` to all in it. The task outlives every fault and
+//! connects again by itself; while it cannot, whoever asks is told at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_postgres::Error;
+
+use super::target::Target;
+use super::writer::{Found, Writer};
+use super::{batch, fault};
+use crate::StoreError;
+use crate::api::{Committed, WriterFigures};
+use crate::cache::Cache;
+use crate::commit::Commit;
+
+/// The wait between attempts to connect: from this, doubling, to that.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How often a batch is tried that others' transactions have undone.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// One thing to do.
+pub(super) enum Job {
+    /// Apply a decision.
+    Commit(Box<Commit>, oneshot::Sender<Result<Committed, StoreError>>),
+    /// Write what waits, then end.
+    Close,
+}
+
+/// A decision and whoever waits for it.
+struct Asked {
+    commit: Box<Commit>,
+    answer: oneshot::Sender<Result<Committed, StoreError>>,
+}
+
+/// Counts since the process began.
+#[derive(Default)]
+pub(super) struct Figures {
+    commits: AtomicU64,
+    decisions: AtomicU64,
+    conflicts: AtomicU64,
+    commit_micros: AtomicU64,
+}
+
+/// Everything that the task needs.
+pub(super) struct Committer {
+    pub(super) target: Target,
+    pub(super) cache: Arc<Cache>,
+    pub(super) figures: Arc<Figures>,
+    pub(super) batch_max: usize,
+    pub(super) jobs: mpsc::Receiver<Job>,
+}
+
+/// Why a batch came to nothing.
+enum Failure {
+    /// A statement failed and the transaction is undone.
+    Undone(Error),
+    /// The connection is of no more use; whether the transaction took is unknown when the second flight had
+    /// begun.
+    Broken(String),
+}
+
+/// The connection, or since when there is none.
+enum Link {
+    Up(Box<Writer>),
+    Down { next: Instant, wait: Duration, reason: StoreError },
+}
+
+impl Figures {
+    /// The figures now.
+    pub(super) fn read(&self, queued: usize) -> WriterFigures {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        WriterFigures {
+            commits: read(&self.commits),
+            decisions: read(&self.decisions),
+            conflicts: read(&self.conflicts),
+            commit_micros: read(&self.commit_micros),
+            queued: queued as u64,
+        }
+    }
+
+    fn count(&self, decisions: usize, conflicts: usize, took: Duration) {
+        let add = |counter: &AtomicU64, by: u64| counter.fetch_add(by, Ordering::Relaxed);
+        add(&self.commits, 1);
+        add(&self.decisions, decisions as u64);
+        add(&self.conflicts, conflicts as u64);
+        add(&self.commit_micros, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    }
+}
+
+impl Committer {
+    /// Writes until it is told to close, or nobody is left to ask.
+    pub(super) async fn run(mut self, writer: Writer) {
+        let mut link = Link::Up(Box::new(writer));
+        let mut asked = Vec::new();
+        loop {
+            let goes_on = self.take(&mut link, &mut asked).await;
+            if !asked.is_empty() {
+                link = self.serve(link, std::mem::take(&mut asked)).await;
+            }
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    /// Waits for something to do and takes what waits; meanwhile connects again where that is needed. Answers
+    /// `false` when nothing will follow.
+    async fn take(&mut self, link: &mut Link, asked: &mut Vec<Asked>) -> bool {
+        let first = loop {
+            let Link::Down { next, .. } = link else { break self.jobs.recv().await };
+            let next = *next;
+            tokio::select! {
+                job = self.jobs.recv() => break job,
+                () = sleep_until(next) => self.connect(link).await,
+            }
+        };
+        let mut job = first;
+        loop {
+            match job {
+                Some(Job::Commit(commit, answer)) => asked.push(Asked { commit, answer }),
+                Some(Job::Close) => self.jobs.close(),
+                None => return false,
+            }
+            if asked.len() >= self.batch_max {
+                return true;
+            }
+            job = match self.jobs.try_recv() {
+                Ok(job) => Some(job),
+                Err(mpsc::error::TryRecvError::Empty) => return true,
+                Err(mpsc::error::TryRecvError::Disconnected) => None,
+            };
+        }
+    }
+
+    async fn connect(&self, link: &mut Link) {
+        let wait = match link {
+            Link::Up(_) => RECONNECT.0,
+            Link::Down { wait, .. } => (*wait * 2).min(RECONNECT.1),
+        };
+        *link = match Writer::open(&self.target).await {
+            Ok(writer) => {
+                tracing::info!("connected to PostgreSQL again");
+                Link::Up(Box::new(writer))
+            }
+            Err(reason) => {
+                tracing::warn!(%reason, "no connection to PostgreSQL");
+                Link::Down { next: Instant::now() + wait, wait, reason }
+            }
+        };
+    }
+
+    /// Writes a batch and answers everybody in it; gives back the connection for the next one.
+    async fn serve(&self, mut link: Link, mut asked: Vec<Asked>) -> Link {
+        asked.retain(|asked| !asked.answer.is_closed());
+        if let Link::Up(writer) = &link
+            && writer.is_closed()
+        {
+            self.connect(&mut link).await;
+        }
+        let mut batches = vec![asked];
+        while let Some(batch) = batches.pop() {
+            match &mut link {
+                Link::Down { reason, .. } => refuse(batch, reason),
+                Link::Up(writer) => match self.write(writer, batch).await {
+                    Ok(halves) => batches.extend(halves),
+                    Err(reason) => {
+                        let wait = RECONNECT.0;
+                        link = Link::Down { next: Instant::now(), wait, reason };
+                    }
+                },
+            }
+        }
+        link
+    }
+
+    /// Writes one batch. Answers the halves of one that must be tried in parts; an error when the connection
+    /// is of no more use.
+    async fn write(&self, writer: &mut Writer, mut batch: Vec<Asked>) -> Result<Vec<Vec<Asked>>, StoreError> {
+        let mut attempts = 1;
+        loop {
+            match self.attempt(writer, &mut batch).await {
+                Ok(verdicts) => {
+                    for (asked, verdict) in batch.into_iter().zip(verdicts) {
+                        // Whoever asked may have gone; the commit stands.
+                        let _gone = asked.answer.send(verdict);
+                    }
+                    return Ok(Vec::new());
+                }
+                Err(Failure::Undone(error)) if fault::is_of_the_moment(&error) && attempts < ATTEMPTS_MAX => {
+                    attempts += 1;
+                }
+                Err(Failure::Undone(error)) => return Ok(self.undone(batch, &error)),
+                Err(Failure::Broken(reason)) => {
+                    self.cache.clear();
+                    let error = StoreError::Unavailable(reason);
+                    refuse(batch, &error);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn undone(&self, mut batch: Vec<Asked>, error: &Error) -> Vec<Vec<Asked>> {
+        if fault::is_of_the_data(error) && batch.len() > 1 {
+            let second = batch.split_off(batch.len() / 2);
+            return vec![second, batch];
+        }
+        let told = if fault::is_duplicate(error) { StoreError::Conflict } else { fault::of_statement(error) };
+        tracing::warn!(reason = %told, decisions = batch.len(), "a batch was not written");
+        refuse(batch, &told);
+        Vec::new()
+    }
+
+    async fn attempt(
+        &self,
+        writer: &mut Writer,
+        batch: &mut [Asked],
+    ) -> Result<Vec<Result<Committed, StoreError>>, Failure> {
+        let started = Instant::now();
+        let verdicts = {
+            let commits: Vec<&Commit> = batch.iter().map(|asked| &*asked.commit).collect();
+            self.transact(writer, &commits).await?
+        };
+        let conflicts = verdicts.iter().filter(|verdict| verdict.is_none()).count();
+        self.figures.count(verdicts.len(), conflicts, started.elapsed());
+        let told = batch.iter_mut().zip(verdicts).map(|(asked, verdict)| match verdict {
+            Some(place) => {
+                asked.commit.settle(&self.cache);
+                Ok(Committed { sequence: place.unsigned_abs() })
+            }
+            None => Err(StoreError::Conflict),
+        });
+        Ok(told.collect())
+    }
+
+    async fn transact(&self, writer: &mut Writer, commits: &[&Commit]) -> Result<Vec<Option<i64>>, Failure> {
+        let mut found = self.begin(writer, commits).await?;
+        if !found.holds_all {
+            self.bounded(writer.undo()).await?.map_err(|error| lost(&error))?;
+            found = self.begin(writer, commits).await?;
+        }
+        let outcome = batch::decide(commits.iter().copied(), found.versions, &found.last);
+        match self.bounded(writer.finish(&outcome)).await? {
+            Ok(()) => Ok(outcome.verdicts),
+            Err(error) => Err(self.give_up(writer, error).await),
+        }
+    }
+
+    async fn begin<'a>(&self, writer: &mut Writer, commits: &[&'a Commit]) -> Result<Found<'a>, Failure> {
+        match self.bounded(writer.begin(commits)).await? {
+            Ok(found) => Ok(found),
+            Err(error) => Err(self.give_up(writer, error).await),
+        }
+    }
+
+    /// Leaves the connection outside any transaction, or finds that it is of no more use.
+    async fn give_up(&self, writer: &Writer, error: Error) -> Failure {
+        let is_answer = error.as_db_error().is_some() || fault::is_of_the_data(&error);
+        if writer.is_closed() || !is_answer {
+            return lost(&error);
+        }
+        match self.bounded(writer.undo()).await {
+            Ok(Ok(())) => Failure::Undone(error),
+            _ => lost(&error),
+        }
+    }
+
+    async fn bounded<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        let late = |_| Failure::Broken("PostgreSQL did not answer in time".to_owned());
+        timeout(self.target.patience, work).await.map_err(late)
+    }
+}
+
+fn lost(error: &Error) -> Failure {
+    Failure::Broken(format!("the connection to PostgreSQL was lost: {}", fault::text(error)))
+}
+
+fn refuse(batch: Vec<Asked>, error: &StoreError) {
+    for asked in batch {
+        let _gone = asked.answer.send(Err(error.clone()));
+    }
+}

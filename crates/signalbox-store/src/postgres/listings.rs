@@ -1,0 +1,201 @@
+//! Lists and lookups over rows.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use signalbox_core::decision::{ApiKey, Tenant, Tool};
+use signalbox_core::definition::Definition;
+use signalbox_core::delivery::Message;
+use signalbox_core::session::Session;
+use signalbox_wire::id::{TenantId, WorkflowId};
+use tokio_postgres::Row;
+
+use super::pool::Pool;
+use super::query::{Query, Value, get, id, text};
+use crate::StoreError;
+use crate::api::{AgentFilter, DeadLetterFilter, Listed, Page, SessionFilter};
+use crate::backend::AgentWithStatus;
+use crate::schema;
+
+/// Agents by id.
+pub(super) async fn agents(
+    pool: &Pool,
+    tenant: &TenantId,
+    filter: &AgentFilter,
+    page: &Page,
+) -> Result<Listed<AgentWithStatus>, StoreError> {
+    let state = filter.state.as_ref().map(|state| state.to_lowercase());
+    let mut query = Query::new(
+        "SELECT a.id, a.body, s.body FROM agents a \
+         LEFT JOIN agent_statuses s ON s.tenant = a.tenant AND s.agent = a.id",
+        [],
+    );
+    if let Some(capability) = &filter.capability {
+        let join = " JOIN agent_capabilities c ON c.tenant = a.tenant AND c.agent = a.id AND c.capability = ?";
+        query.add(join, [text(capability)]);
+    }
+    query.add(" WHERE a.tenant = ?", [text(tenant.as_str())]);
+    if let Some(name) = &filter.name {
+        query.add(" AND a.name = ?", [text(name)]);
+    }
+    if let Some(state) = &state {
+        query.add(" AND s.state = ?", [text(state)]);
+    }
+    let (rows, next) = by_name(pool, query, "a.id", page).await?;
+    let items = rows.iter().map(|row| {
+        let status = get::<Option<&str>>(row, 2)?.map(schema::decode).transpose()?;
+        Ok((Arc::new(body(row, 1)?), status.map(Arc::new)))
+    });
+    Ok(Listed { items: items.collect::<Result<_, StoreError>>()?, next })
+}
+
+/// Sessions, newest first.
+pub(super) async fn sessions(
+    pool: &Pool,
+    tenant: &TenantId,
+    filter: &SessionFilter,
+    page: &Page,
+) -> Result<Listed<Arc<Session>>, StoreError> {
+    let sql = "SELECT created_at, id, body FROM sessions WHERE tenant = ?";
+    let mut query = Query::new(sql, [text(tenant.as_str())]);
+    if let Some(workflow) = &filter.workflow {
+        query.add(" AND workflow = ?", [text(workflow.as_str())]);
+    }
+    if let Some(status) = filter.status {
+        query.add(" AND status = ?", [text(status.name())]);
+    }
+    in_time(pool, query, page, "created_at", true).await
+}
+
+/// Dead letters, the longest dead first.
+pub(super) async fn dead_letters(
+    pool: &Pool,
+    tenant: &TenantId,
+    filter: &DeadLetterFilter,
+    page: &Page,
+) -> Result<Listed<Arc<Message>>, StoreError> {
+    let sql = "SELECT settled_at, id, body FROM messages WHERE status = 'dead' AND tenant = ?";
+    let mut query = Query::new(sql, [text(tenant.as_str())]);
+    if let Some(agent) = &filter.agent {
+        query.add(" AND agent = ?", [text(agent.as_str())]);
+    }
+    if let Some(kind) = filter.kind {
+        query.add(" AND kind = ?", [text(schema::message_kind(kind))]);
+    }
+    if let Some(since) = filter.since {
+        query.add(" AND settled_at >= ?", [Value::Number(since.as_micros())]);
+    }
+    in_time(pool, query, page, "settled_at", false).await
+}
+
+/// Tools by name.
+pub(super) async fn tools(pool: &Pool, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Tool>>, StoreError> {
+    let query = Query::new("SELECT name, body FROM tools WHERE tenant = ?", [text(tenant.as_str())]);
+    bodies(by_name(pool, query, "name", page).await?)
+}
+
+/// API keys by id.
+pub(super) async fn keys(pool: &Pool, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<ApiKey>>, StoreError> {
+    let query = Query::new("SELECT id, body FROM api_keys WHERE tenant = ?", [text(tenant.as_str())]);
+    bodies(by_name(pool, query, "id", page).await?)
+}
+
+/// The current revision of each workflow, by id.
+pub(super) async fn workflows(
+    pool: &Pool,
+    tenant: &TenantId,
+    page: &Page,
+) -> Result<Listed<Arc<Definition>>, StoreError> {
+    let query = Query::new(
+        "SELECT w.id, d.body FROM workflows w \
+         JOIN definitions d ON d.tenant = w.tenant AND d.id = w.id AND d.revision = w.revision \
+         WHERE w.tenant = ?",
+        [text(tenant.as_str())],
+    );
+    bodies(by_name(pool, query, "w.id", page).await?)
+}
+
+/// All tenants by id.
+pub(super) async fn tenants(pool: &Pool, page: &Page) -> Result<Listed<Tenant>, StoreError> {
+    let query = Query::new("SELECT id, body FROM tenants WHERE true", []);
+    let (rows, next) = by_name(pool, query, "id", page).await?;
+    Ok(Listed { items: rows.iter().map(|row| body(row, 1)).collect::<Result<_, _>>()?, next })
+}
+
+/// The tenant with this id.
+pub(super) async fn tenant(pool: &Pool, id: &TenantId) -> Result<Option<Tenant>, StoreError> {
+    let query = Query::new("SELECT body FROM tenants WHERE id = ? LIMIT 1", [text(id.as_str())]);
+    query.rows(pool).await?.first().map(|row| body(row, 0)).transpose()
+}
+
+/// The API key with this hash, and whose it is.
+pub(super) async fn key_by_hash(pool: &Pool, hash: &str) -> Result<Option<(TenantId, Arc<ApiKey>)>, StoreError> {
+    let query = Query::new("SELECT tenant, body FROM api_keys WHERE hash = ?", [text(hash)]);
+    let rows = query.rows(pool).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    Ok(Some((id(TenantId::parse(get(row, 0)?))?, Arc::new(body(row, 1)?))))
+}
+
+/// Whether a session of this workflow is not over.
+pub(super) async fn open_session(
+    pool: &Pool,
+    tenant: &TenantId,
+    workflow: &WorkflowId,
+) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM sessions WHERE tenant = ? AND workflow = ? AND ended_at IS NULL LIMIT 1";
+    let query = Query::new(sql, [text(tenant.as_str()), text(workflow.as_str())]);
+    Ok(!query.rows(pool).await?.is_empty())
+}
+
+/// A page of rows whose place in the list is their first column, and the place of the last one where more
+/// follow.
+async fn by_name<'a>(
+    pool: &Pool,
+    mut query: Query<'a>,
+    column: &str,
+    page: &'a Page,
+) -> Result<(Vec<Row>, Option<String>), StoreError> {
+    if let Some(after) = &page.after {
+        query.add(&format!(" AND {column} > ?"), [text(after)]);
+    }
+    query.add(&format!(" ORDER BY {column}"), []);
+    let (rows, has_more) = query.page(pool, page.limit).await?;
+    let next = rows.last().filter(|_| has_more).map(|row| get(row, 0)).transpose()?;
+    Ok((rows, next))
+}
+
+fn bodies<T: DeserializeOwned>((rows, next): (Vec<Row>, Option<String>)) -> Result<Listed<Arc<T>>, StoreError> {
+    let items = rows.iter().map(|row| body(row, 1).map(Arc::new)).collect::<Result<_, _>>()?;
+    Ok(Listed { items, next })
+}
+
+/// A page of rows whose place is a moment, then an id: the first two columns; the body is the third.
+async fn in_time<'a, T: DeserializeOwned>(
+    pool: &Pool,
+    mut query: Query<'a>,
+    page: &'a Page,
+    moment: &str,
+    newest_first: bool,
+) -> Result<Listed<Arc<T>>, StoreError> {
+    let (sign, direction) = if newest_first { ("<", "DESC") } else { (">", "ASC") };
+    if let Some(after) = &page.after {
+        let Some((at, id)) = place_of(after) else { return Ok(Listed { items: Vec::new(), next: None }) };
+        query.add(&format!(" AND ({moment}, id) {sign} (?, ?)"), [Value::Number(at), text(id)]);
+    }
+    query.add(&format!(" ORDER BY {moment} {direction}, id {direction}"), []);
+    let (rows, has_more) = query.page(pool, page.limit).await?;
+    let next = rows.last().filter(|_| has_more).map(|row| -> Result<String, StoreError> {
+        Ok(format!("{}/{}", get::<i64>(row, 0)?, get::<&str>(row, 1)?))
+    });
+    let items = rows.iter().map(|row| body(row, 2).map(Arc::new)).collect::<Result<_, _>>()?;
+    Ok(Listed { items, next: next.transpose()? })
+}
+
+fn place_of(position: &str) -> Option<(i64, &str)> {
+    let (at, id) = position.split_once('/')?;
+    Some((at.parse().ok()?, id))
+}
+
+fn body<T: DeserializeOwned>(row: &Row, column: usize) -> Result<T, StoreError> {
+    schema::decode(get(row, column)?)
+}

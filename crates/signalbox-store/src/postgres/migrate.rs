@@ -1,0 +1,66 @@
+//! Brings the tables up to date: numbered steps, each taken once, all in one transaction.
+
+use tokio_postgres::Client;
+
+use super::fault;
+use crate::StoreError;
+
+/// The steps, in order; the first brings an empty database to version 1.
+const STEPS: [&str; 1] = [include_str!("migrations/0001_initial.sql")];
+
+/// The oldest PostgreSQL that has everything used here.
+const SERVER_VERSION_MIN: i64 = 130_000;
+
+/// Any number that no other program is likely to lock: one process migrates at a time.
+const LOCK: i64 = 0x5167_6e61_6c62_6f78;
+
+/// Migrates; refuses a database that a newer program has migrated.
+pub(super) async fn run(client: &mut Client) -> Result<(), StoreError> {
+    check_server(client).await?;
+    migrate(client).await.map_err(|error| match error.code().map(|code| code.code().to_owned()) {
+        Some(code) if code == "42501" => StoreError::Open(format!(
+            "the tables cannot be made: {}; make the user of the database URL the owner of the database",
+            fault::text(&error)
+        )),
+        _ => fault::of_statement(&error),
+    })?
+}
+
+async fn migrate(client: &mut Client) -> Result<Result<(), StoreError>, tokio_postgres::Error> {
+    let transaction = client.transaction().await?;
+    transaction.query("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
+    let table = "CREATE TABLE IF NOT EXISTS signalbox_migrations \
+        (version BIGINT PRIMARY KEY, taken_at TIMESTAMPTZ NOT NULL DEFAULT now())";
+    transaction.batch_execute(table).await?;
+    let row = transaction.query_one("SELECT COALESCE(max(version), 0) FROM signalbox_migrations", &[]).await?;
+    let (current, newest): (i64, i64) = (row.try_get(0)?, STEPS.len() as i64);
+    if current > newest {
+        return Ok(Err(StoreError::Open(format!(
+            "the database is at version {current} and this program knows versions up to {newest}: it was used by a \
+             newer signalbox; start that one, or restore a backup"
+        ))));
+    }
+    for (version, step) in (1..).zip(STEPS).filter(|(version, _)| *version > current) {
+        transaction.batch_execute(step).await?;
+        transaction.query("INSERT INTO signalbox_migrations (version) VALUES ($1)", &[&version]).await?;
+    }
+    transaction.commit().await?;
+    Ok(Ok(()))
+}
+
+async fn check_server(client: &Client) -> Result<(), StoreError> {
+    let sql = "SELECT current_setting('server_version_num')::bigint, current_setting('server_version'), \
+        current_setting('server_encoding')";
+    let row = client.query_one(sql, &[]).await.map_err(|error| fault::of_statement(&error))?;
+    let read = |error| fault::of_statement(&error);
+    let (number, name): (i64, String) = (row.try_get(0).map_err(read)?, row.try_get(1).map_err(read)?);
+    let encoding: String = row.try_get(2).map_err(read)?;
+    if number < SERVER_VERSION_MIN {
+        return Err(StoreError::Open(format!("PostgreSQL {name} is too old; use version 13 or newer")));
+    }
+    if encoding != "UTF8" {
+        let cure = "create the database with ENCODING 'UTF8' TEMPLATE template0";
+        return Err(StoreError::Open(format!("the database's encoding is {encoding}; {cure}")));
+    }
+    Ok(())
+}

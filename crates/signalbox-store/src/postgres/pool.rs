@@ -1,0 +1,114 @@
+//! The connections that read: few, shared, and never waited for longer than the caller's patience.
+
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool as Connections, PoolError, RecyclingMethod, Runtime};
+use tokio::time::timeout;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Config, Row};
+
+use super::fault;
+use super::target::Target;
+use crate::StoreError;
+
+/// Connections that read, at most.
+const CONNECTIONS_MAX: usize = 8;
+
+/// The reading connections.
+#[derive(Clone)]
+pub(super) struct Pool {
+    connections: Connections,
+    patience: Duration,
+}
+
+impl Pool {
+    /// A pool for this database; connections are made when they are needed.
+    pub(super) fn new(target: Target) -> Result<Self, StoreError> {
+        let patience = target.patience;
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let connections = Connections::builder(Manager::from_connect(Config::new(), target, recycling))
+            .max_size(CONNECTIONS_MAX)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(patience))
+            .create_timeout(Some(patience))
+            .build()
+            .map_err(|error| StoreError::Open(format!("no pool of connections: {error}")))?;
+        Ok(Self { connections, patience })
+    }
+
+    /// The rows that a statement answers. It may be run twice, when its connection turns out to be gone.
+    pub(super) async fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
+        match timeout(self.patience, self.attempt(sql, parameters)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(StoreError::Unavailable("PostgreSQL did not answer in time".to_owned())),
+        }
+    }
+
+    /// The first row that a statement answers.
+    pub(super) async fn query_one(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<Row>, StoreError> {
+        Ok(self.query(sql, parameters).await?.into_iter().next())
+    }
+
+    /// A connection of one's own for a while.
+    pub(super) async fn connection(&self) -> Result<Object, StoreError> {
+        self.connections.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => fault::of_connection(&error),
+            PoolError::Timeout(_) => StoreError::Unavailable("no connection to PostgreSQL was free in time".to_owned()),
+            PoolError::Closed => StoreError::Unavailable("the store is closed".to_owned()),
+            other => StoreError::Unavailable(format!("no connection to PostgreSQL: {other}")),
+        })
+    }
+
+    /// Gives out no more connections.
+    pub(super) fn close(&self) {
+        self.connections.close();
+    }
+
+    async fn attempt(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
+        let mut is_again = false;
+        loop {
+            let lent = Lent(Some(self.connection().await?));
+            match lent.query(sql, parameters).await {
+                Ok(rows) => {
+                    lent.give_back();
+                    return Ok(rows);
+                }
+                Err(error) if error.is_closed() && !is_again => is_again = true,
+                Err(error) => {
+                    if error.as_db_error().is_some() {
+                        lent.give_back();
+                    }
+                    return Err(fault::of_statement(&error));
+                }
+            }
+        }
+    }
+}
+
+/// A connection that goes back to the pool only when it is known to be idle: one on which a statement was
+/// given up is closed.
+struct Lent(Option<Object>);
+
+impl Lent {
+    async fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let Some(connection) = &self.0 else { return Ok(Vec::new()) };
+        let statement = connection.prepare_cached(sql).await?;
+        connection.query(&statement, parameters).await
+    }
+
+    fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(Object::take(connection));
+        }
+    }
+}

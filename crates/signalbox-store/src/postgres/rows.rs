@@ -1,0 +1,89 @@
+//! Single rows, and the two lists that decisions ask for.
+
+use std::sync::Arc;
+
+use signalbox_core::Versioned;
+use signalbox_core::decision::Key;
+use signalbox_core::session::SessionState;
+use signalbox_core::view::{Loaded, WaitingTask};
+use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId};
+
+use super::pool::Pool;
+use super::query::{Query, Value, bound, get, id, parameters, text};
+use super::sql;
+use crate::StoreError;
+use crate::backend::ReadRow;
+use crate::schema::{self, TableId};
+
+/// The row with this key; a session with its tasks.
+pub(super) async fn row(pool: &Pool, tenant: &TenantId, key: &Key) -> Result<Option<ReadRow>, StoreError> {
+    if let Key::Session(id) = key {
+        return session(pool, tenant, id).await;
+    }
+    let mut values = vec![text(tenant.as_str())];
+    values.extend(schema::key_cells(key).iter().map(Value::from));
+    let sql = &sql::of(TableId::of(key)).read;
+    let Some(row) = pool.query_one(sql, &parameters(&values)).await? else { return Ok(None) };
+    let body: &str = get(&row, 1)?;
+    let loaded = schema::loaded(key, get(&row, 0)?, body)?;
+    Ok(loaded.map(|loaded| ReadRow { loaded, bytes: body.len() }))
+}
+
+/// One statement, so that session and tasks are those of one moment.
+const SESSION: &str = "SELECT version, body, -1::bigint AS place FROM sessions WHERE tenant = $1 AND id = $2 \
+    UNION ALL SELECT version, body, position FROM tasks WHERE tenant = $1 AND session = $2 ORDER BY place";
+
+async fn session(pool: &Pool, tenant: &TenantId, id: &SessionId) -> Result<Option<ReadRow>, StoreError> {
+    let rows = pool.query(SESSION, &parameters(&[text(tenant.as_str()), text(id.as_str())])).await?;
+    let mut bytes = 0;
+    let mut bodies = rows.iter().map(|row| {
+        let body: &str = get(row, 1)?;
+        bytes += body.len();
+        Ok::<_, StoreError>(body)
+    });
+    let is_there = match rows.first() {
+        Some(row) => get::<i64>(row, 2)? < 0,
+        None => false,
+    };
+    let Some(first) = bodies.next().filter(|_| is_there) else { return Ok(None) };
+    let session = schema::decode(first?)?;
+    let tasks = bodies.map(|body| schema::decode(body?)).collect::<Result<_, _>>()?;
+    let value = Arc::new(SessionState { session, tasks });
+    let version = rows.first().map_or(Ok(0), |row| get(row, 0))?;
+    Ok(Some(ReadRow { loaded: Loaded::Session(Versioned { version, value }), bytes }))
+}
+
+/// The available agents under a route, least recently used first.
+pub(super) async fn candidates(
+    pool: &Pool,
+    tenant: &TenantId,
+    route: &str,
+    limit: usize,
+) -> Result<Vec<AgentId>, StoreError> {
+    let sql = "SELECT agent FROM available WHERE tenant = ? AND route = ? ORDER BY last_used, agent LIMIT ?";
+    let query = Query::new(sql, [text(tenant.as_str()), text(route), Value::Number(bound(limit))]);
+    query.rows(pool).await?.iter().map(|row| id(AgentId::parse(get(row, 0)?))).collect()
+}
+
+const WAITING: &str = "SELECT task.session, task.id FROM unnest($2::text[]) AS asked (route) CROSS JOIN LATERAL \
+    (SELECT session, id, queued_at FROM tasks WHERE tenant = $1 AND wait_route = asked.route \
+     ORDER BY queued_at, id LIMIT $3) AS task ORDER BY task.queued_at, task.id LIMIT $3";
+
+/// The tasks that wait under any of `routes`, the longest waiting first.
+pub(super) async fn waiting(
+    pool: &Pool,
+    tenant: &TenantId,
+    routes: &[String],
+    limit: usize,
+) -> Result<Vec<WaitingTask>, StoreError> {
+    let mut routes: Vec<String> = routes.iter().map(|route| route.replace('\0', "\u{fffd}")).collect();
+    routes.sort_unstable();
+    routes.dedup();
+    let rows = pool.query(WAITING, &[&tenant.as_str(), &routes, &bound(limit)]).await?;
+    rows.iter().map(waiting_task).collect()
+}
+
+/// A waiting task whose session and id are the first columns.
+pub(super) fn waiting_task(row: &tokio_postgres::Row) -> Result<WaitingTask, StoreError> {
+    Ok(WaitingTask { session: id(SessionId::parse(get(row, 0)?))?, task: id(TaskId::parse(get(row, 1)?))? })
+}

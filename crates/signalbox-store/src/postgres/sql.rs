@@ -1,0 +1,129 @@
+//! The statements for rows, made from the one description of the tables. Each serves any number of rows: its
+//! parameters are arrays, one a column.
+
+use std::sync::LazyLock;
+
+use crate::schema::{ColumnKind, Table, TableId};
+
+use super::columns::array_type;
+
+/// The statements of one table.
+pub(super) struct TableSql {
+    /// Version and body of one row; parameters: tenant, key.
+    pub(super) read: String,
+    /// The versions of rows; parameters: arrays of tenant, key. Answers the place in the arrays, from 1, and
+    /// the version; nothing for a row that does not exist.
+    pub(super) versions: String,
+    /// Writes rows; parameters: arrays of tenant, key, index, version, body.
+    pub(super) put: String,
+    /// Removes rows; parameters: arrays of tenant, key.
+    pub(super) remove: String,
+}
+
+/// The last place given in each tenant's order, held until the end of the transaction, in the order of the
+/// tenants so that two transactions never wait for each other. Parameter: an array of tenants.
+pub(super) const LOCK_TENANTS: &str =
+    "SELECT tenant, last FROM tenant_sequences WHERE tenant = ANY($1::text[]) ORDER BY tenant FOR UPDATE";
+
+/// Gives tenants a row to hold, each after what its log has already. Parameter: an array of tenants.
+pub(super) const ADD_TENANTS: &str = "INSERT INTO tenant_sequences (tenant, last) \
+    SELECT tenant, COALESCE((SELECT max(sequence) FROM events WHERE events.tenant = given.tenant), 0) \
+    FROM unnest($1::text[]) AS given (tenant) ON CONFLICT DO NOTHING";
+
+/// Moves the last places. Parameters: arrays of tenant, place.
+pub(super) const MOVE_TENANTS: &str = "UPDATE tenant_sequences SET last = moved.last \
+    FROM unnest($1::text[], $2::bigint[]) AS moved (tenant, last) WHERE tenant_sequences.tenant = moved.tenant";
+
+/// Appends to the log.
+pub(super) const ADD_EVENTS: &str = "INSERT INTO events \
+    (tenant, sequence, at, kind, level, session, session_sequence, agent, task, data) \
+    SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], \
+    $7::bigint[], $8::text[], $9::text[], $10::text[])";
+
+/// Adds due work, or moves it.
+pub(super) const PUT_DUE: &str = "INSERT INTO due (tenant, id, kind, due_at, visible_at, leased_by, body) \
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[]) \
+    ON CONFLICT (tenant, id) DO UPDATE SET \
+    due_at = EXCLUDED.due_at, visible_at = EXCLUDED.visible_at, leased_by = EXCLUDED.leased_by";
+
+/// Removes due work. Parameters: arrays of tenant, id.
+pub(super) const REMOVE_DUE: &str = "DELETE FROM due USING unnest($1::text[], $2::text[]) AS done (tenant, id) \
+    WHERE due.tenant = done.tenant AND due.id = done.id";
+
+/// Lists no capabilities of agents any longer. Parameters: arrays of tenant, agent.
+pub(super) const CLEAR_CAPABILITIES: &str = "DELETE FROM agent_capabilities \
+    USING unnest($1::text[], $2::text[]) AS gone (tenant, agent) \
+    WHERE agent_capabilities.tenant = gone.tenant AND agent_capabilities.agent = gone.agent";
+
+/// Lists capabilities. Parameters: arrays of tenant, agent, capability.
+pub(super) const ADD_CAPABILITIES: &str = "INSERT INTO agent_capabilities (tenant, agent, capability) \
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) ON CONFLICT DO NOTHING";
+
+/// The statements of a table.
+pub(super) fn of(id: TableId) -> &'static TableSql {
+    static ALL: LazyLock<Vec<TableSql>> =
+        LazyLock::new(|| TableId::ALL.iter().map(|id| TableSql::of(id.table())).collect());
+    &ALL[id as usize]
+}
+
+/// What the key columns hold, tenant first.
+pub(super) fn key_kinds(table: &Table) -> impl Iterator<Item = ColumnKind> {
+    std::iter::once(ColumnKind::Text).chain(table.key.iter().map(|column| column.kind))
+}
+
+/// What all columns hold, in the order of the statement that puts rows.
+pub(super) fn put_kinds(table: &Table) -> impl Iterator<Item = ColumnKind> {
+    let rest = table.index.iter().map(|column| column.kind).chain([ColumnKind::Integer, ColumnKind::Text]);
+    key_kinds(table).chain(rest)
+}
+
+impl TableSql {
+    fn of(table: &Table) -> Self {
+        let Table { name, .. } = table;
+        let key: Vec<&str> = std::iter::once("tenant").chain(table.key.iter().map(|column| column.name)).collect();
+        let rest: Vec<&str> =
+            table.index.iter().map(|column| column.name).chain(["version", "body"]).collect();
+        let key_list = key.join(", ");
+        let keys = arrays(key_kinds(table));
+        let by_key: Vec<String> = key.iter().map(|column| format!("{name}.{column} = given.{column}")).collect();
+        let by_key = by_key.join(" AND ");
+        let by_one: Vec<String> =
+            (1..).zip(&key).map(|(number, column)| format!("{column} = ${number}")).collect();
+        let sets: Vec<String> = rest.iter().map(|column| format!("{column} = EXCLUDED.{column}")).collect();
+        Self {
+            read: format!("SELECT version, body FROM {name} WHERE {}", by_one.join(" AND ")),
+            versions: format!(
+                "SELECT given.place, {name}.version \
+                 FROM unnest({keys}) WITH ORDINALITY AS given ({key_list}, place) JOIN {name} ON {by_key}"
+            ),
+            put: format!(
+                "INSERT INTO {name} ({key_list}, {}) SELECT * FROM unnest({}) \
+                 ON CONFLICT ({key_list}) DO UPDATE SET {}",
+                rest.join(", "),
+                arrays(put_kinds(table)),
+                sets.join(", ")
+            ),
+            remove: format!("DELETE FROM {name} USING unnest({keys}) AS given ({key_list}) WHERE {by_key}"),
+        }
+    }
+}
+
+fn arrays(kinds: impl Iterator<Item = ColumnKind>) -> String {
+    let arrays: Vec<String> =
+        (1..).zip(kinds).map(|(number, kind)| format!("${number}::{}", array_type(kind))).collect();
+    arrays.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_follow_the_description() {
+        let sql = of(TableId::Available);
+        assert_eq!(sql.read, "SELECT version, body FROM available WHERE tenant = $1 AND route = $2 AND agent = $3");
+        assert!(sql.put.contains("(tenant, route, agent, last_used, version, body)"), "{}", sql.put);
+        assert!(sql.put.contains("$4::bigint[], $5::bigint[], $6::text[]"), "{}", sql.put);
+        assert!(sql.remove.contains("available.route = given.route"), "{}", sql.remove);
+    }
+}

@@ -1,0 +1,358 @@
+//! Every table of rows, described once for both databases, and how a row becomes one.
+//!
+//! A row is stored as `tenant, <key…>, <index…>, version, body`: `body` is the whole row as JSON, so reading
+//! needs nothing else; the index columns repeat what listings and lookups filter and order by.
+
+use std::borrow::Cow;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use signalbox_core::agent::Agent;
+use signalbox_core::decision::{Key, Row};
+use signalbox_core::delivery::MessageStatus;
+use signalbox_core::view::{Loaded, Versioned};
+use signalbox_wire::time::Timestamp;
+
+use crate::StoreError;
+
+/// One table of rows.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// The columns that name a row within its tenant.
+    pub(crate) key: &'static [Column],
+    /// The columns that repeat parts of the body.
+    pub(crate) index: &'static [Column],
+}
+
+/// One column.
+#[derive(Debug)]
+pub(crate) struct Column {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What it holds.
+    #[expect(dead_code, reason = "the migrations are checked against it")]
+    pub(crate) kind: ColumnKind,
+}
+
+/// What a column holds. Moments are microseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ColumnKind {
+    /// Text that is always there.
+    Text,
+    /// A number that is always there.
+    Integer,
+    /// Text or nothing.
+    MaybeText,
+    /// A number or nothing.
+    MaybeInteger,
+}
+
+/// Which table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum TableId {
+    Agents,
+    AgentNames,
+    AgentStatuses,
+    Available,
+    Sessions,
+    Tasks,
+    Definitions,
+    Workflows,
+    Messages,
+    Tools,
+    ApiKeys,
+    Tenants,
+    Answered,
+    Signatures,
+}
+
+/// The value of one column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cell<'a> {
+    /// Text.
+    Text(Cow<'a, str>),
+    /// A number.
+    Integer(i64),
+    /// Nothing.
+    Null,
+}
+
+/// The values of a few columns, in the table's order.
+#[derive(Debug, Clone)]
+pub(crate) struct Cells<'a> {
+    cells: [Cell<'a>; CELLS_MAX],
+    count: usize,
+}
+
+const CELLS_MAX: usize = 4;
+
+const fn column(name: &'static str, kind: ColumnKind) -> Column {
+    Column { name, kind }
+}
+
+const fn text(name: &'static str) -> Column {
+    column(name, ColumnKind::Text)
+}
+
+const fn integer(name: &'static str) -> Column {
+    column(name, ColumnKind::Integer)
+}
+
+const fn maybe_text(name: &'static str) -> Column {
+    column(name, ColumnKind::MaybeText)
+}
+
+const fn maybe_integer(name: &'static str) -> Column {
+    column(name, ColumnKind::MaybeInteger)
+}
+
+impl TableId {
+    /// All tables, in the order of their numbers.
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Agents,
+        Self::AgentNames,
+        Self::AgentStatuses,
+        Self::Available,
+        Self::Sessions,
+        Self::Tasks,
+        Self::Definitions,
+        Self::Workflows,
+        Self::Messages,
+        Self::Tools,
+        Self::ApiKeys,
+        Self::Tenants,
+        Self::Answered,
+        Self::Signatures,
+    ];
+
+    /// Its description.
+    pub(crate) fn table(self) -> &'static Table {
+        static TABLES: [Table; 14] = [
+            Table { name: "agents", key: &[text("id")], index: &[text("name")] },
+            Table { name: "agent_names", key: &[text("name")], index: &[] },
+            Table { name: "agent_statuses", key: &[text("agent")], index: &[maybe_text("state")] },
+            Table { name: "available", key: &[text("route"), text("agent")], index: &[integer("last_used")] },
+            Table {
+                name: "sessions",
+                key: &[text("id")],
+                index: &[text("workflow"), text("status"), integer("created_at"), maybe_integer("ended_at")],
+            },
+            Table {
+                name: "tasks",
+                key: &[text("id")],
+                index: &[text("session"), integer("position"), maybe_text("wait_route"), maybe_integer("queued_at")],
+            },
+            Table { name: "definitions", key: &[text("id"), integer("revision")], index: &[] },
+            Table { name: "workflows", key: &[text("id")], index: &[integer("revision")] },
+            Table {
+                name: "messages",
+                key: &[text("id")],
+                index: &[maybe_text("agent"), text("kind"), text("status"), maybe_integer("settled_at")],
+            },
+            Table { name: "tools", key: &[text("name")], index: &[] },
+            Table { name: "api_keys", key: &[text("id")], index: &[text("hash")] },
+            Table { name: "tenants", key: &[text("id")], index: &[] },
+            Table { name: "answered", key: &[text("key")], index: &[integer("expires_at")] },
+            Table { name: "signatures", key: &[text("signature")], index: &[integer("expires_at")] },
+        ];
+        &TABLES[self as usize]
+    }
+
+    /// The table of the row with this key.
+    pub(crate) fn of(key: &Key) -> Self {
+        match key {
+            Key::Agent(_) => Self::Agents,
+            Key::AgentName(_) => Self::AgentNames,
+            Key::Status(_) => Self::AgentStatuses,
+            Key::Available(..) => Self::Available,
+            Key::Session(_) => Self::Sessions,
+            Key::Task(_) => Self::Tasks,
+            Key::Definition(..) => Self::Definitions,
+            Key::Workflow(_) => Self::Workflows,
+            Key::Message(_) => Self::Messages,
+            Key::Tool(_) => Self::Tools,
+            Key::ApiKey(_) => Self::ApiKeys,
+            Key::Tenant(_) => Self::Tenants,
+            Key::Answered(_) => Self::Answered,
+            Key::Signature(_) => Self::Signatures,
+        }
+    }
+}
+
+/// The values of the key columns, after the tenant.
+pub(crate) fn key_cells(key: &Key) -> Cells<'_> {
+    match key {
+        Key::Agent(id) | Key::Status(id) => Cells::of([id.as_str().into()]),
+        Key::AgentName(name) | Key::Answered(name) | Key::Signature(name) => Cells::of([name.as_str().into()]),
+        Key::Available(route, agent) => Cells::of([route.as_str().into(), agent.as_str().into()]),
+        Key::Session(id) => Cells::of([id.as_str().into()]),
+        Key::Task(id) => Cells::of([id.as_str().into()]),
+        Key::Definition(id, revision) => Cells::of([id.as_str().into(), i64::from(*revision).into()]),
+        Key::Workflow(id) => Cells::of([id.as_str().into()]),
+        Key::Message(id) => Cells::of([id.as_str().into()]),
+        Key::Tool(name) => Cells::of([name.as_str().into()]),
+        Key::ApiKey(id) => Cells::of([id.as_str().into()]),
+        Key::Tenant(id) => Cells::of([id.as_str().into()]),
+    }
+}
+
+/// The values of the index columns.
+pub(crate) fn index_cells(row: &Row) -> Cells<'_> {
+    match row {
+        Row::Agent(row) => Cells::of([row.name.as_str().into()]),
+        Row::Status(row) => {
+            let state = row.report.as_ref().map(|report| report.state.to_lowercase());
+            Cells::of([state.map_or(Cell::Null, |state| Cell::Text(Cow::Owned(state)))])
+        }
+        Row::Available(row) => Cells::of([row.last_used.into()]),
+        Row::Session(row) => Cells::of([
+            row.workflow.as_str().into(),
+            row.status.name().into(),
+            row.created_at.into(),
+            row.ended_at.into(),
+        ]),
+        Row::Task(session, row) => Cells::of([
+            session.as_str().into(),
+            Cell::Integer(i64::try_from(row.position).unwrap_or(i64::MAX)),
+            row.waiting_key().map_or(Cell::Null, |route| Cell::Text(Cow::Owned(route))),
+            row.queued_at.into(),
+        ]),
+        Row::Workflow(row) => Cells::of([i64::from(row.revision).into()]),
+        Row::Message(row) => Cells::of([
+            row.agent.as_ref().map_or(Cell::Null, |agent| agent.as_str().into()),
+            message_kind(row.kind).into(),
+            message_status(row.status).into(),
+            row.settled_at.into(),
+        ]),
+        Row::ApiKey(row) => Cells::of([row.hash.as_str().into()]),
+        Row::Answered(row) => Cells::of([row.expires_at.into()]),
+        Row::Signature(row) => Cells::of([row.expires_at.into()]),
+        Row::AgentName(_) | Row::Definition(_) | Row::Tool(_) | Row::Tenant(_) => Cells::of([]),
+    }
+}
+
+/// The word that `messages.kind` holds.
+pub(crate) fn message_kind(kind: signalbox_core::delivery::MessageKind) -> &'static str {
+    use signalbox_core::delivery::MessageKind as M;
+    match kind {
+        M::Message => "message",
+        M::Task => "task",
+        M::Webhook => "webhook",
+    }
+}
+
+/// The word that `messages.status` holds.
+pub(crate) fn message_status(status: MessageStatus) -> &'static str {
+    match status {
+        MessageStatus::Scheduled => "scheduled",
+        MessageStatus::Delivered => "delivered",
+        MessageStatus::Dead => "dead",
+        MessageStatus::Cancelled => "cancelled",
+    }
+}
+
+/// The names that `agent_capabilities` lists for an agent, each once.
+pub(crate) fn capabilities(agent: &Agent) -> Vec<&str> {
+    let mut names: Vec<&str> = agent.capability_names().collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// The body of a row.
+pub(crate) fn body(row: &Row) -> Result<String, StoreError> {
+    match row {
+        Row::Agent(row) => encode(row),
+        Row::AgentName(row) => encode(row),
+        Row::Status(row) => encode(row),
+        Row::Available(row) => encode(row),
+        Row::Session(row) => encode(row),
+        Row::Task(_, row) => encode(row),
+        Row::Definition(row) => encode(row),
+        Row::Workflow(row) => encode(row),
+        Row::Message(row) => encode(row),
+        Row::Tool(row) => encode(row),
+        Row::ApiKey(row) => encode(row),
+        Row::Tenant(row) => encode(row),
+        Row::Answered(row) => encode(row),
+        Row::Signature(row) => encode(row),
+    }
+}
+
+/// The value that a body holds.
+pub(crate) fn decode<T: DeserializeOwned>(body: &str) -> Result<T, StoreError> {
+    serde_json::from_str(body).map_err(|error| {
+        StoreError::Corrupt(format!("a stored {} cannot be read: {error}", std::any::type_name::<T>()))
+    })
+}
+
+/// The row with this key as a decision sees it. `None` for rows that no decision reads, and for sessions,
+/// which are read together with their tasks.
+pub(crate) fn loaded(key: &Key, version: i64, body: &str) -> Result<Option<Loaded>, StoreError> {
+    Ok(Some(match key {
+        Key::Agent(_) => Loaded::Agent(versioned(version, body)?),
+        Key::AgentName(_) => Loaded::AgentName(versioned(version, body)?),
+        Key::Status(_) => Loaded::Status(versioned(version, body)?),
+        Key::Definition(..) => Loaded::Definition(versioned(version, body)?),
+        Key::Workflow(_) => Loaded::Workflow(versioned(version, body)?),
+        Key::Message(_) => Loaded::Message(versioned(version, body)?),
+        Key::Tool(_) => Loaded::Tool(versioned(version, body)?),
+        Key::Answered(_) => Loaded::Answered(versioned(version, body)?),
+        Key::Signature(_) => Loaded::Signature(versioned(version, body)?),
+        Key::Available(..) | Key::Session(_) | Key::Task(_) | Key::ApiKey(_) | Key::Tenant(_) => return Ok(None),
+    }))
+}
+
+fn versioned<T: DeserializeOwned>(version: i64, body: &str) -> Result<Versioned<T>, StoreError> {
+    Ok(Versioned { version, value: Arc::new(decode(body)?) })
+}
+
+fn encode(value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Corrupt(format!("a row cannot be written: {error}")))
+}
+
+impl<'a> Cells<'a> {
+    fn of<const N: usize>(given: [Cell<'a>; N]) -> Self {
+        let mut cells = [const { Cell::Null }; CELLS_MAX];
+        for (slot, cell) in cells.iter_mut().zip(given) {
+            *slot = cell;
+        }
+        Self { cells, count: N }
+    }
+}
+
+impl<'a> Deref for Cells<'a> {
+    type Target = [Cell<'a>];
+
+    fn deref(&self) -> &[Cell<'a>] {
+        &self.cells[..self.count]
+    }
+}
+
+impl<'a> From<&'a str> for Cell<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(Cow::Borrowed(text))
+    }
+}
+
+impl From<i64> for Cell<'_> {
+    fn from(number: i64) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<Timestamp> for Cell<'_> {
+    fn from(moment: Timestamp) -> Self {
+        Self::Integer(moment.as_micros())
+    }
+}
+
+impl From<Option<Timestamp>> for Cell<'_> {
+    fn from(moment: Option<Timestamp>) -> Self {
+        moment.map_or(Self::Null, Self::from)
+    }
+}

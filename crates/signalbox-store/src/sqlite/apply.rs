@@ -1,0 +1,206 @@
+//! One decision within a batch: first every guard is checked, then everything is applied.
+//!
+//! Checking first means that a conflict leaves nothing behind, so a batch needs no savepoints. Versions come
+//! from what the batch itself has written, then from the cache, which is current, then from the file.
+
+use std::collections::HashMap;
+
+use quick_cache::DefaultHashBuilder;
+use rusqlite::{OptionalExtension, Statement, params};
+use signalbox_core::decision::{Guard, Key, Row};
+use signalbox_core::event::NewEvent;
+use signalbox_wire::id::TenantId;
+
+use super::statements::{Statements, bind};
+use crate::cache::Cache;
+use crate::commit::{Change, Commit, DueRow, Put};
+use crate::schema::{self, TableId};
+
+/// A batch being written.
+pub(super) struct Batch<'c> {
+    statements: Statements<'c>,
+    /// Versions written in this batch; `None` for removed rows.
+    written: HashMap<(TenantId, Key), Option<i64>, DefaultHashBuilder>,
+    /// The last place given in each tenant's order.
+    sequences: HashMap<TenantId, i64, DefaultHashBuilder>,
+}
+
+/// What became of one decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Applied {
+    /// It is part of the batch; its last event has this place.
+    Yes(u64),
+    /// Something that it rests on has changed.
+    Conflict,
+}
+
+impl<'c> Batch<'c> {
+    pub(super) fn new(statements: Statements<'c>) -> Self {
+        Self { statements, written: HashMap::default(), sequences: HashMap::default() }
+    }
+
+    /// What this batch wrote is committed: the next one begins.
+    pub(super) fn committed(&mut self) {
+        self.written.clear();
+    }
+
+    /// What this batch wrote is undone.
+    pub(super) fn rolled_back(&mut self) {
+        self.written.clear();
+        self.sequences.clear();
+    }
+
+    /// Applies a decision whole or not at all.
+    pub(super) fn apply(&mut self, commit: &Commit, cache: &Cache) -> rusqlite::Result<Applied> {
+        if !self.holds(commit, cache)? {
+            return Ok(Applied::Conflict);
+        }
+        for change in &commit.changes {
+            self.change(&commit.tenant, change)?;
+        }
+        for due in &commit.due {
+            self.add_due(&commit.tenant, due)?;
+        }
+        for id in &commit.done {
+            self.statements.remove_due.execute(params![commit.tenant.as_str(), id])?;
+        }
+        let mut last = 0;
+        for event in &commit.events {
+            last = self.append(&commit.tenant, event)?;
+        }
+        Ok(Applied::Yes(last.unsigned_abs()))
+    }
+
+    fn holds(&mut self, commit: &Commit, cache: &Cache) -> rusqlite::Result<bool> {
+        for change in &commit.changes {
+            let expected = match change.guard {
+                Guard::Absent => None,
+                Guard::At(version) => Some(version),
+                Guard::Guarded => {
+                    continue;
+                }
+            };
+            if self.version(&commit.tenant, &change.key, cache)? != expected {
+                return Ok(false);
+            }
+        }
+        for (key, expected) in &commit.expects {
+            if self.version(&commit.tenant, key, cache)? != *expected {
+                return Ok(false);
+            }
+        }
+        self.hashes_are_free(commit)
+    }
+
+    /// A key's hash is unique among all tenants; a second one conflicts like a row that exists already.
+    fn hashes_are_free(&mut self, commit: &Commit) -> rusqlite::Result<bool> {
+        for change in &commit.changes {
+            let Some(Put { row: Row::ApiKey(key), .. }) = &change.put else { continue };
+            let owner: Option<(String, String)> = self
+                .statements
+                .hash_owner
+                .query_row([&key.hash], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let is_free = owner.is_none_or(|(tenant, id)| tenant == commit.tenant.as_str() && id == key.id.as_str());
+            if !is_free {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn version(&mut self, tenant: &TenantId, key: &Key, cache: &Cache) -> rusqlite::Result<Option<i64>> {
+        if !self.written.is_empty()
+            && let Some(version) = self.written.get(&(tenant.clone(), key.clone()))
+        {
+            return Ok(*version);
+        }
+        if let Some(version) = cache.version(tenant, key) {
+            return Ok(Some(version));
+        }
+        let statement = &mut self.statements.table(TableId::of(key)).version;
+        bind_key(statement, tenant, key)?;
+        let mut rows = statement.raw_query();
+        rows.next()?.map(|row| row.get(0)).transpose()
+    }
+
+    fn change(&mut self, tenant: &TenantId, change: &Change) -> rusqlite::Result<()> {
+        let table = self.statements.table(change.table());
+        match &change.put {
+            Some(put) => {
+                let next = bind_key(&mut table.put, tenant, &change.key)?;
+                let next = bind(&mut table.put, next, &schema::index_cells(&put.row))?;
+                table.put.raw_bind_parameter(next, put.version)?;
+                table.put.raw_bind_parameter(next + 1, put.body.as_str())?;
+                table.put.raw_execute()?;
+            }
+            None => {
+                bind_key(&mut table.remove, tenant, &change.key)?;
+                table.remove.raw_execute()?;
+            }
+        }
+        if let Key::Agent(agent) = &change.key {
+            self.list_capabilities(tenant, agent.as_str(), change.put.as_ref())?;
+        }
+        let version = change.put.as_ref().map(|put| put.version);
+        self.written.insert((tenant.clone(), change.key.clone()), version);
+        Ok(())
+    }
+
+    fn list_capabilities(&mut self, tenant: &TenantId, id: &str, put: Option<&Put>) -> rusqlite::Result<()> {
+        self.statements.clear_capabilities.execute(params![tenant.as_str(), id])?;
+        if let Some(Put { row: Row::Agent(agent), .. }) = put {
+            for capability in schema::capabilities(agent) {
+                self.statements.add_capability.execute(params![tenant.as_str(), id, capability])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_due(&mut self, tenant: &TenantId, due: &DueRow) -> rusqlite::Result<()> {
+        self.statements.add_due.execute(params![
+            tenant.as_str(),
+            due.id,
+            due.kind,
+            due.due_at.as_micros(),
+            due.visible_at.as_micros(),
+            due.leased_by.as_ref().map(|node| node.as_str()),
+            due.body,
+        ])?;
+        Ok(())
+    }
+
+    fn append(&mut self, tenant: &TenantId, event: &NewEvent) -> rusqlite::Result<i64> {
+        let last = match self.sequences.get_mut(tenant) {
+            Some(last) => last,
+            None => {
+                let stored: Option<i64> =
+                    self.statements.last_event.query_row([tenant.as_str()], |row| row.get(0))?;
+                self.sequences.entry(tenant.clone()).or_insert(stored.unwrap_or(0))
+            }
+        };
+        *last += 1;
+        let (session, session_sequence) = match &event.session {
+            Some((session, sequence)) => (Some(session.as_str()), Some(sequence.cast_signed())),
+            None => (None, None),
+        };
+        self.statements.add_event.execute(params![
+            tenant.as_str(),
+            *last,
+            event.at.as_micros(),
+            event.kind,
+            event.level.number(),
+            session,
+            session_sequence,
+            event.agent.as_ref().map(|agent| agent.as_str()),
+            event.task.as_ref().map(|task| task.as_str()),
+            event.data,
+        ])?;
+        Ok(*last)
+    }
+}
+
+fn bind_key(statement: &mut Statement<'_>, tenant: &TenantId, key: &Key) -> rusqlite::Result<usize> {
+    statement.raw_bind_parameter(1, tenant.as_str())?;
+    bind(statement, 2, &schema::key_cells(key))
+}

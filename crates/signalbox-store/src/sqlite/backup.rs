@@ -1,0 +1,42 @@
+//! A copy of the whole file, made while the store goes on working.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use rusqlite::backup::{Backup, StepResult};
+
+use super::connect;
+use crate::error::StoreError;
+
+/// Copies the store at `from` to a new file at `to`, as it is at one moment.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
+    let fails = |error: &dyn std::fmt::Display| {
+        StoreError::Open(format!("the backup to {} was not made: {error}", to.display()))
+    };
+    if to.exists() {
+        return Err(fails(&"the file exists already; name a new one"));
+    }
+    let mut partial = to.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = Path::new(&partial);
+    let made = copy_whole(from, partial).map_err(|error| fails(&error)).and_then(|()| {
+        // Only a whole copy ever carries the name that was asked for.
+        std::fs::rename(partial, to).map_err(|error| fails(&error))
+    });
+    if made.is_err() {
+        let _there_may_be_none = std::fs::remove_file(partial);
+    }
+    made
+}
+
+fn copy_whole(from: &Path, to: &Path) -> rusqlite::Result<()> {
+    let source = connect::reader(from)?;
+    let mut copy = Connection::open(to)?;
+    // One step for all pages: with several, every commit in between would start the copy again.
+    let step = Backup::new(&source, &mut copy)?.step(-1)?;
+    match step {
+        StepResult::Done => {}
+        _ => return Err(rusqlite::Error::InvalidQuery),
+    }
+    copy.close().map_err(|(_, error)| error)
+}

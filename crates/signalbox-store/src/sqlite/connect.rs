@@ -1,0 +1,107 @@
+//! Connections to the file, how they are set, and the migrations that bring its tables up to date.
+//!
+//! Migrations are numbered and only ever added; each is applied once, in a transaction. A file that has seen
+//! one that this program does not know is refused.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use crate::error::StoreError;
+
+/// All migrations, in order.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+/// Pages of the log file after which SQLite copies them into the main file.
+const CHECKPOINT_PAGES: u32 = 4_000;
+/// KiB of pages that the writer holds in memory.
+const WRITER_CACHE_KIB: u32 = 16 * 1024;
+/// KiB of pages that each reader holds in memory.
+const READER_CACHE_KIB: u32 = 4 * 1024;
+/// Bytes that the log file keeps on disk once its pages have been copied.
+const LOG_BYTES_KEPT: u32 = 64 << 20;
+/// How long to wait for a lock that a foreign program, such as a backup tool, holds.
+const FOREIGN_LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Prepared statements that a connection keeps.
+const STATEMENTS_KEPT: usize = 64;
+
+/// Opens the one connection that writes, creating the file where there is none.
+pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.busy_timeout(FOREIGN_LOCK_WAIT)?;
+    connection.execute_batch(&format!(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA foreign_keys = OFF;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA mmap_size = 0;
+         PRAGMA cache_size = -{WRITER_CACHE_KIB};
+         PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
+         PRAGMA journal_size_limit = {LOG_BYTES_KEPT};"
+    ))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    Ok(connection)
+}
+
+/// Opens a connection that only reads.
+pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.busy_timeout(FOREIGN_LOCK_WAIT)?;
+    connection.execute_batch(&format!(
+        "PRAGMA temp_store = MEMORY;
+         PRAGMA mmap_size = 0;
+         PRAGMA cache_size = -{READER_CACHE_KIB};"
+    ))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    Ok(connection)
+}
+
+/// Brings the tables up to date.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let applied = apply_missing(connection).map_err(|error| StoreError::Open(format!("the tables: {error}")))?;
+    if applied > known {
+        return Err(StoreError::Open(format!(
+            "the database was written by a newer version: it has migration {applied}, this program knows {known}; \
+             use that version or a backup made before it"
+        )));
+    }
+    Ok(())
+}
+
+fn apply_missing(connection: &mut Connection) -> rusqlite::Result<i64> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY)")?;
+    let applied: i64 =
+        transaction.query_row("SELECT coalesce(max(number), 0) FROM migrations", [], |row| row.get(0))?;
+    for (number, sql) in (1_i64..).zip(MIGRATIONS).filter(|(number, _)| *number > applied) {
+        transaction.execute_batch(sql)?;
+        transaction.execute("INSERT INTO migrations (number) VALUES (?1)", [number])?;
+    }
+    transaction.commit()?;
+    Ok(applied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_start_from_nothing_repeat_harmlessly_and_refuse_a_newer_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("a.db");
+        let mut connection = writer(&path).expect("opened");
+        migrate(&mut connection).expect("from nothing");
+        migrate(&mut connection).expect("again");
+        let newer = 1_000;
+        connection.execute("INSERT INTO migrations VALUES (?1)", [newer]).expect("inserted");
+        let refused = migrate(&mut connection).expect_err("newer");
+        assert!(refused.to_string().contains("newer version"), "{refused}");
+    }
+}

@@ -1,0 +1,329 @@
+//! Lists and lookups over rows.
+
+use std::sync::Arc;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use serde::de::DeserializeOwned;
+use signalbox_core::decision::{ApiKey, Tenant, Tool};
+use signalbox_core::definition::Definition;
+use signalbox_core::delivery::Message;
+use signalbox_core::session::Session;
+use signalbox_core::view::WaitingTask;
+use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId, WorkflowId};
+
+use super::fault::fault;
+use super::waiting::WaitingRoutes;
+use super::{id, sql_limit};
+use crate::api::{AgentFilter, DeadLetterFilter, Listed, Page, SessionFilter};
+use crate::backend::AgentWithStatus;
+use crate::error::StoreError;
+use crate::schema;
+
+/// A query put together from the parts that a filter asks for.
+struct Query {
+    sql: String,
+    parameters: Vec<Value>,
+}
+
+impl Query {
+    fn new(sql: &str, parameters: impl IntoIterator<Item = Value>) -> Self {
+        Self { sql: sql.to_owned(), parameters: parameters.into_iter().collect() }
+    }
+
+    /// Adds a condition whose `?` stand for `parameters`.
+    fn and(&mut self, condition: &str, parameters: impl IntoIterator<Item = Value>) {
+        self.sql.push_str(" AND ");
+        self.sql.push_str(condition);
+        self.parameters.extend(parameters);
+    }
+
+    /// The rows, as `read` understands them, and whether more follow.
+    fn page<T>(
+        mut self,
+        connection: &Connection,
+        order: &str,
+        limit: usize,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<(Vec<T>, bool), StoreError> {
+        self.sql.push_str(" ORDER BY ");
+        self.sql.push_str(order);
+        self.sql.push_str(" LIMIT ?");
+        self.parameters.push(Value::Integer(sql_limit(limit).saturating_add(1)));
+        let run = || -> rusqlite::Result<Vec<T>> {
+            let mut statement = connection.prepare_cached(&self.sql)?;
+            let rows = statement.query_map(params_from_iter(&self.parameters), |row| read(row))?;
+            rows.collect()
+        };
+        let mut rows = run().map_err(|error| fault(&error))?;
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        Ok((rows, has_more))
+    }
+}
+
+fn text(value: impl Into<String>) -> Value {
+    Value::Text(value.into())
+}
+
+/// A page of rows whose place in the list is their first column and whose body is the second.
+fn by_name<T: DeserializeOwned>(
+    connection: &Connection,
+    mut query: Query,
+    column: &str,
+    page: &Page,
+) -> Result<Listed<T>, StoreError> {
+    if let Some(after) = &page.after {
+        query.and(&format!("{column} > ?"), [text(after)]);
+    }
+    let read = |row: &Row<'_>| -> rusqlite::Result<(String, String)> { Ok((row.get(0)?, row.get(1)?)) };
+    let (rows, has_more) = query.page(connection, column, page.limit, read)?;
+    let next = rows.last().filter(|_| has_more).map(|(name, _)| name.clone());
+    let items = rows.iter().map(|(_, body)| schema::decode(body)).collect::<Result<_, _>>()?;
+    Ok(Listed { items, next })
+}
+
+/// Agents by id.
+pub(super) fn agents(
+    connection: &Connection,
+    tenant: &TenantId,
+    filter: &AgentFilter,
+    page: &Page,
+) -> Result<Listed<AgentWithStatus>, StoreError> {
+    let mut query = Query::new(
+        "SELECT a.id, a.body, s.body FROM agents a
+         LEFT JOIN agent_statuses s ON s.tenant = a.tenant AND s.agent = a.id
+         WHERE a.tenant = ?",
+        [text(tenant.as_str())],
+    );
+    if let Some(after) = &page.after {
+        query.and("a.id > ?", [text(after)]);
+    }
+    if let Some(name) = &filter.name {
+        query.and(
+            "a.id = (SELECT json_extract(n.body, '$.agent') FROM agent_names n WHERE n.tenant = ? AND n.name = ?)",
+            [text(tenant.as_str()), text(name)],
+        );
+    }
+    if let Some(capability) = &filter.capability {
+        query.and(
+            "a.id IN (SELECT c.agent FROM agent_capabilities c WHERE c.tenant = ? AND c.capability = ?)",
+            [text(tenant.as_str()), text(capability)],
+        );
+    }
+    if let Some(state) = &filter.state {
+        query.and("s.state = ?", [text(state.to_lowercase())]);
+    }
+    let read = |row: &Row<'_>| -> rusqlite::Result<(String, String, Option<String>)> {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    };
+    let (rows, has_more) = query.page(connection, "a.id", page.limit, read)?;
+    let next = rows.last().filter(|_| has_more).map(|(id, ..)| id.clone());
+    let items = rows.iter().map(|(_, agent, status)| {
+        let status = status.as_deref().map(schema::decode).transpose()?;
+        Ok((Arc::new(schema::decode(agent)?), status.map(Arc::new)))
+    });
+    Ok(Listed { items: items.collect::<Result<_, StoreError>>()?, next })
+}
+
+/// Sessions, newest first.
+pub(super) fn sessions(
+    connection: &Connection,
+    tenant: &TenantId,
+    filter: &SessionFilter,
+    page: &Page,
+) -> Result<Listed<Arc<Session>>, StoreError> {
+    let mut query = Query::new(
+        "SELECT created_at, id, body FROM sessions WHERE tenant = ?",
+        [text(tenant.as_str())],
+    );
+    if let Some(workflow) = &filter.workflow {
+        query.and("workflow = ?", [text(workflow.as_str())]);
+    }
+    if let Some(status) = filter.status {
+        query.and("status = ?", [text(status.name())]);
+    }
+    in_time(connection, query, page, "created_at", true)
+}
+
+/// Dead letters, the longest dead first.
+pub(super) fn dead_letters(
+    connection: &Connection,
+    tenant: &TenantId,
+    filter: &DeadLetterFilter,
+    page: &Page,
+) -> Result<Listed<Arc<Message>>, StoreError> {
+    let mut query = Query::new(
+        "SELECT settled_at, id, body FROM messages WHERE status = 'dead' AND tenant = ?",
+        [text(tenant.as_str())],
+    );
+    if let Some(agent) = &filter.agent {
+        query.and("agent = ?", [text(agent.as_str())]);
+    }
+    if let Some(kind) = filter.kind {
+        query.and("kind = ?", [text(schema::message_kind(kind))]);
+    }
+    if let Some(since) = filter.since {
+        query.and("settled_at >= ?", [Value::Integer(since.as_micros())]);
+    }
+    in_time(connection, query, page, "settled_at", false)
+}
+
+/// A page of rows whose place is a moment, then an id: the first two columns; the body is the third.
+fn in_time<T: DeserializeOwned>(
+    connection: &Connection,
+    mut query: Query,
+    page: &Page,
+    moment: &str,
+    newest_first: bool,
+) -> Result<Listed<Arc<T>>, StoreError> {
+    let (sign, direction) = if newest_first { ("<", "DESC") } else { (">", "ASC") };
+    if let Some(after) = &page.after {
+        let Some((at, id)) = place_of(after) else { return Ok(Listed { items: Vec::new(), next: None }) };
+        query.and(&format!("({moment}, id) {sign} (?, ?)"), [Value::Integer(at), text(id)]);
+    }
+    let order = format!("{moment} {direction}, id {direction}");
+    let read = |row: &Row<'_>| -> rusqlite::Result<(i64, String, String)> {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    };
+    let (rows, has_more) = query.page(connection, &order, page.limit, read)?;
+    let next = rows.last().filter(|_| has_more).map(|(at, id, _)| format!("{at}/{id}"));
+    let items = rows.iter().map(|(.., body)| schema::decode(body).map(Arc::new)).collect::<Result<_, _>>()?;
+    Ok(Listed { items, next })
+}
+
+fn place_of(position: &str) -> Option<(i64, &str)> {
+    let (at, id) = position.split_once('/')?;
+    Some((at.parse().ok()?, id))
+}
+
+/// Tools by name.
+pub(super) fn tools(
+    connection: &Connection,
+    tenant: &TenantId,
+    page: &Page,
+) -> Result<Listed<Arc<Tool>>, StoreError> {
+    let query = Query::new("SELECT name, body FROM tools WHERE tenant = ?", [text(tenant.as_str())]);
+    by_name(connection, query, "name", page)
+}
+
+/// API keys by id.
+pub(super) fn keys(
+    connection: &Connection,
+    tenant: &TenantId,
+    page: &Page,
+) -> Result<Listed<Arc<ApiKey>>, StoreError> {
+    let query = Query::new("SELECT id, body FROM api_keys WHERE tenant = ?", [text(tenant.as_str())]);
+    by_name(connection, query, "id", page)
+}
+
+/// The current revision of each workflow, by id.
+pub(super) fn workflows(
+    connection: &Connection,
+    tenant: &TenantId,
+    page: &Page,
+) -> Result<Listed<Arc<Definition>>, StoreError> {
+    let query = Query::new(
+        "SELECT w.id, d.body FROM workflows w
+         JOIN definitions d ON d.tenant = w.tenant AND d.id = w.id AND d.revision = w.revision
+         WHERE w.tenant = ?",
+        [text(tenant.as_str())],
+    );
+    by_name(connection, query, "w.id", page)
+}
+
+/// All tenants by id.
+pub(super) fn tenants(connection: &Connection, page: &Page) -> Result<Listed<Tenant>, StoreError> {
+    by_name(connection, Query::new("SELECT id, body FROM tenants WHERE true", []), "id", page)
+}
+
+/// The tenant with this id.
+pub(super) fn tenant(connection: &Connection, id: &TenantId) -> Result<Option<Tenant>, StoreError> {
+    let read = || -> rusqlite::Result<Option<String>> {
+        let mut statement = connection.prepare_cached("SELECT body FROM tenants WHERE id = ?1 LIMIT 1")?;
+        statement.query_row([id.as_str()], |row| row.get(0)).optional()
+    };
+    let body = read().map_err(|error| fault(&error))?;
+    body.map(|body| schema::decode(&body)).transpose()
+}
+
+/// The API key with this hash, and whose it is.
+pub(super) fn key_by_hash(
+    connection: &Connection,
+    hash: &str,
+) -> Result<Option<(TenantId, Arc<ApiKey>)>, StoreError> {
+    let read = || -> rusqlite::Result<Option<(String, String)>> {
+        let mut statement = connection.prepare_cached("SELECT tenant, body FROM api_keys WHERE hash = ?1")?;
+        statement.query_row([hash], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+    };
+    let Some((tenant, body)) = read().map_err(|error| fault(&error))? else { return Ok(None) };
+    Ok(Some((id(TenantId::parse(&tenant))?, Arc::new(schema::decode(&body)?))))
+}
+
+/// Whether a session of this workflow is not over.
+pub(super) fn open_session(
+    connection: &Connection,
+    tenant: &TenantId,
+    workflow: &WorkflowId,
+) -> Result<bool, StoreError> {
+    let read = || -> rusqlite::Result<bool> {
+        let mut statement = connection.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM sessions WHERE tenant = ?1 AND workflow = ?2 AND ended_at IS NULL)",
+        )?;
+        statement.query_row(params![tenant.as_str(), workflow.as_str()], |row| row.get(0))
+    };
+    read().map_err(|error| fault(&error))
+}
+
+/// The available agents under `route`, least recently used first.
+pub(super) fn candidates(
+    connection: &Connection,
+    tenant: &TenantId,
+    route: &str,
+    limit: usize,
+) -> Result<Vec<AgentId>, StoreError> {
+    let read = || -> rusqlite::Result<Vec<String>> {
+        let mut statement = connection.prepare_cached(
+            "SELECT agent FROM available WHERE tenant = ?1 AND route = ?2 ORDER BY last_used, agent LIMIT ?3",
+        )?;
+        let rows = statement.query_map(params![tenant.as_str(), route, sql_limit(limit)], |row| row.get(0))?;
+        rows.collect()
+    };
+    let agents = read().map_err(|error| fault(&error))?;
+    agents.iter().map(|agent| id(AgentId::parse(agent))).collect()
+}
+
+/// The tasks that wait under any of `routes`, the longest waiting first. Routes without any are told to `hint`.
+pub(super) fn waiting(
+    connection: &Connection,
+    tenant: &TenantId,
+    routes: &[String],
+    limit: usize,
+    hint: &WaitingRoutes,
+) -> Result<Vec<WaitingTask>, StoreError> {
+    let mut found: Vec<(i64, String, String)> = Vec::new();
+    for route in routes {
+        let (since, before) = (hint.now(), found.len());
+        let mut read = || -> rusqlite::Result<()> {
+            let mut statement = connection.prepare_cached(
+                "SELECT queued_at, id, session FROM tasks WHERE tenant = ?1 AND wait_route = ?2
+                 ORDER BY queued_at, id LIMIT ?3",
+            )?;
+            let mut rows = statement.query(params![tenant.as_str(), route, sql_limit(limit)])?;
+            while let Some(row) = rows.next()? {
+                found.push((row.get(0)?, row.get(1)?, row.get(2)?));
+            }
+            Ok(())
+        };
+        read().map_err(|error| fault(&error))?;
+        if found.len() == before {
+            hint.found_none(tenant, route, since);
+        }
+    }
+    found.sort_unstable();
+    let longest = found.into_iter().take(limit);
+    let tasks = longest.map(|(_, task, session)| {
+        Ok(WaitingTask { session: id(SessionId::parse(&session))?, task: id(TaskId::parse(&task))? })
+    });
+    tasks.collect()
+}

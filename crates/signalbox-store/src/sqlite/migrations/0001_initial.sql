@@ -1,0 +1,127 @@
+-- Rows: tenant, key, what listings filter and order by, version, and the whole row as JSON.
+-- Small rows live in their primary key; rows whose body may be large keep it beside the key.
+
+CREATE TABLE agents (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+);
+
+CREATE TABLE agent_names (
+    tenant TEXT NOT NULL, name TEXT NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, name)
+) WITHOUT ROWID;
+
+-- What agents offer, repeated from their bodies.
+CREATE TABLE agent_capabilities (
+    tenant TEXT NOT NULL, agent TEXT NOT NULL, capability TEXT NOT NULL,
+    PRIMARY KEY (tenant, agent, capability)
+) WITHOUT ROWID;
+CREATE INDEX agent_capabilities_by_capability ON agent_capabilities (tenant, capability, agent);
+
+CREATE TABLE agent_statuses (
+    tenant TEXT NOT NULL, agent TEXT NOT NULL, state TEXT,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, agent)
+) WITHOUT ROWID;
+
+CREATE TABLE available (
+    tenant TEXT NOT NULL, route TEXT NOT NULL, agent TEXT NOT NULL, last_used INTEGER NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, route, agent)
+) WITHOUT ROWID;
+CREATE INDEX available_by_use ON available (tenant, route, last_used, agent);
+
+CREATE TABLE sessions (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, workflow TEXT NOT NULL, status TEXT NOT NULL,
+    created_at INTEGER NOT NULL, ended_at INTEGER,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+);
+CREATE INDEX sessions_by_age ON sessions (tenant, created_at, id);
+CREATE INDEX sessions_by_workflow ON sessions (tenant, workflow, created_at, id);
+CREATE INDEX sessions_by_status ON sessions (tenant, status, created_at, id);
+CREATE INDEX sessions_by_end ON sessions (ended_at) WHERE ended_at IS NOT NULL;
+
+CREATE TABLE tasks (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, session TEXT NOT NULL, position INTEGER NOT NULL,
+    wait_route TEXT, queued_at INTEGER,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+);
+CREATE INDEX tasks_by_session ON tasks (tenant, session, position);
+CREATE INDEX tasks_waiting ON tasks (tenant, wait_route, queued_at, id) WHERE wait_route IS NOT NULL;
+
+CREATE TABLE definitions (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, revision INTEGER NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id, revision)
+);
+
+CREATE TABLE workflows (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, revision INTEGER NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+) WITHOUT ROWID;
+
+CREATE TABLE messages (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, agent TEXT, kind TEXT NOT NULL, status TEXT NOT NULL,
+    settled_at INTEGER,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+);
+CREATE INDEX messages_dead ON messages (tenant, settled_at, id) WHERE status = 'dead';
+CREATE INDEX messages_settled ON messages (settled_at) WHERE status IN ('delivered', 'cancelled');
+
+CREATE TABLE tools (
+    tenant TEXT NOT NULL, name TEXT NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, name)
+);
+
+CREATE TABLE api_keys (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, hash TEXT NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX api_keys_by_hash ON api_keys (hash);
+
+CREATE TABLE tenants (
+    tenant TEXT NOT NULL, id TEXT NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+) WITHOUT ROWID;
+CREATE INDEX tenants_by_id ON tenants (id);
+
+CREATE TABLE answered (
+    tenant TEXT NOT NULL, key TEXT NOT NULL, expires_at INTEGER NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, key)
+);
+CREATE INDEX answered_by_expiry ON answered (expires_at);
+
+CREATE TABLE signatures (
+    tenant TEXT NOT NULL, signature TEXT NOT NULL, expires_at INTEGER NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, signature)
+) WITHOUT ROWID;
+CREATE INDEX signatures_by_expiry ON signatures (expires_at);
+
+-- What must still happen, of all tenants.
+CREATE TABLE due (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, due_at INTEGER NOT NULL,
+    visible_at INTEGER NOT NULL, leased_by TEXT, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+) WITHOUT ROWID;
+CREATE INDEX due_by_visibility ON due (visible_at);
+
+-- The log: per tenant in strict sequence.
+CREATE TABLE events (
+    tenant TEXT NOT NULL, sequence INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL,
+    level INTEGER NOT NULL, session TEXT, session_sequence INTEGER, agent TEXT, task TEXT,
+    data TEXT NOT NULL,
+    PRIMARY KEY (tenant, sequence)
+) WITHOUT ROWID;
+CREATE INDEX events_by_agent ON events (tenant, agent, sequence) WHERE agent IS NOT NULL;
+CREATE INDEX events_by_session ON events (tenant, session, session_sequence) WHERE session IS NOT NULL;

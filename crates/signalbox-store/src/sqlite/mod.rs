@@ -1,0 +1,357 @@
+//! The embedded store: one file in WAL mode with every commit flushed, one thread that writes in groups, and a
+//! few connections that read.
+//!
+//! The process is the file's only writer (whoever runs it locks the data directory), so leases left in it are
+//! over when it is opened, and the cache is always current.
+
+mod apply;
+pub(crate) mod backup;
+mod connect;
+mod due;
+mod events;
+mod fault;
+mod job;
+mod listings;
+mod prune;
+mod queue;
+mod readers;
+mod statements;
+mod waiting;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
+use signalbox_core::definition::Definition;
+use signalbox_core::delivery::Message;
+use signalbox_core::lease::Lease;
+use signalbox_core::session::Session;
+use signalbox_core::view::WaitingTask;
+use signalbox_wire::id::{AgentId, NodeId, TenantId, WorkflowId};
+use signalbox_wire::time::Timestamp;
+use tokio::sync::oneshot;
+
+use crate::api::{
+    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, EventFilter, Listed, Options, Page, Prune,
+    SessionFilter, StoredEvent, WriterFigures,
+};
+use crate::backend::{AgentWithStatus, Backend, ReadRow};
+use crate::cache::Cache;
+use crate::commit::Commit;
+use crate::error::StoreError;
+
+use job::{Closure, Job};
+use prune::Resume;
+use readers::Readers;
+use waiting::WaitingRoutes;
+use writer::Shared;
+
+/// A store in one file.
+pub(crate) struct Sqlite {
+    shared: Arc<Shared>,
+    readers: Arc<Readers>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    sweep: Arc<Mutex<due::Sweep>>,
+    resume: Arc<Mutex<Resume>>,
+    node: NodeId,
+    patience: Duration,
+}
+
+/// Opens the store in the file at `path`, creating it where there is none.
+pub(crate) async fn open(
+    path: &str,
+    options: &Options,
+    cache: Arc<Cache>,
+) -> Result<Arc<dyn Backend>, StoreError> {
+    if path.is_empty() || path.starts_with(':') {
+        return Err(StoreError::Open("name a file: sqlite:///path/to/file.db".to_owned()));
+    }
+    let (path, options) = (PathBuf::from(path), options.clone());
+    let opened = tokio::task::spawn_blocking(move || Sqlite::open(path, &options, cache)).await;
+    match opened {
+        Ok(sqlite) => Ok(Arc::new(sqlite?)),
+        Err(error) => Err(StoreError::Open(format!("the database could not be opened: {error}"))),
+    }
+}
+
+impl Sqlite {
+    fn open(path: PathBuf, options: &Options, cache: Arc<Cache>) -> Result<Self, StoreError> {
+        let told = |error: rusqlite::Error| {
+            StoreError::Open(format!("{} cannot be opened: {error}; check the path and its rights", path.display()))
+        };
+        let mut connection = connect::writer(&path).map_err(told)?;
+        connect::migrate(&mut connection)?;
+        due::end_all_leases(&connection).map_err(told)?;
+        let readers = Arc::new(Readers::open(&path).map_err(told)?);
+        let waiting = WaitingRoutes::read(&connection).map_err(told)?;
+        let shared = Arc::new(Shared {
+            queue: queue::Queue::new(options.queue_max),
+            cache,
+            waiting,
+            figures: writer::Figures::default(),
+            batch_max: options.batch_max.max(1),
+            path,
+        });
+        let thread = std::thread::Builder::new().name("store-writer".to_owned());
+        let thread = thread.spawn({
+            let shared = Arc::clone(&shared);
+            move || writer::run(&shared, connection)
+        });
+        let thread = thread.map_err(|error| StoreError::Open(format!("the writer cannot start: {error}")))?;
+        Ok(Self {
+            shared,
+            readers,
+            thread: Mutex::new(Some(thread)),
+            sweep: Arc::default(),
+            resume: Arc::default(),
+            node: options.node.clone(),
+            patience: options.patience,
+        })
+    }
+
+    /// Does `work` on the writing connection within a physical commit, then `settle` before the answer.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        settle: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.shared.queue.push(Job::Errand(Box::new(Closure { work, settle, result: None, answer })))?;
+        self.await_answer(answered).await
+    }
+
+    async fn await_answer<T>(&self, answered: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.patience, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(StoreError::Unavailable("the writer has ended".to_owned())),
+            Err(_) => Err(StoreError::Unavailable(format!(
+                "the disk has not taken the commit within {} s",
+                self.patience.as_secs()
+            ))),
+        }
+    }
+
+    /// Runs a query that may take long, away from the async threads.
+    async fn list<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let readers = Arc::clone(&self.readers);
+        match tokio::task::spawn_blocking(move || readers.list(query)).await {
+            Ok(answer) => answer,
+            Err(error) => Err(StoreError::Unavailable(format!("the query was not finished: {error}"))),
+        }
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+    }
+}
+
+#[async_trait::async_trait]
+impl Backend for Sqlite {
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.shared.queue.push(Job::Commit(Box::new(commit), answer))?;
+        self.await_answer(answered).await
+    }
+
+    async fn read(&self, tenant: &TenantId, key: &Key) -> Result<Option<ReadRow>, StoreError> {
+        self.readers.row(tenant, key)
+    }
+
+    async fn candidates(&self, tenant: &TenantId, route: &str, limit: usize) -> Result<Vec<AgentId>, StoreError> {
+        self.readers.point(|connection| listings::candidates(connection, tenant, route, limit))
+    }
+
+    async fn waiting(
+        &self,
+        tenant: &TenantId,
+        routes: &[String],
+        limit: usize,
+    ) -> Result<Vec<WaitingTask>, StoreError> {
+        let hint = &self.shared.waiting;
+        self.readers.point(|connection| listings::waiting(connection, tenant, routes, limit, hint))
+    }
+
+    fn maybe_waiting(&self, tenant: &TenantId, routes: &[String]) -> bool {
+        self.shared.waiting.may_hold(tenant, routes)
+    }
+
+    async fn waiting_tasks(
+        &self,
+        limit: usize,
+        per_route: usize,
+    ) -> Result<Vec<(TenantId, WaitingTask)>, StoreError> {
+        let sweep = Arc::clone(&self.sweep);
+        self.list(move |connection| sweep.lock().next(connection, limit, per_route)).await
+    }
+
+    async fn claim(&self, now: Timestamp, lease: Lease, limit: usize) -> Result<Vec<Claimed>, StoreError> {
+        let claimed =
+            self.write(move |connection| due::claim(connection, now, &lease, limit), |_| {}).await?;
+        claimed.into_iter().map(due::Taken::into_claimed).collect()
+    }
+
+    async fn release(&self) -> Result<(), StoreError> {
+        let node = self.node.clone();
+        self.write(move |connection| due::release(connection, &node), |()| {}).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.list(due::backlog).await
+    }
+
+    async fn agents(
+        &self,
+        tenant: &TenantId,
+        filter: &AgentFilter,
+        page: &Page,
+    ) -> Result<Listed<AgentWithStatus>, StoreError> {
+        let (tenant, filter, page) = (tenant.clone(), filter.clone(), page.clone());
+        self.list(move |connection| listings::agents(connection, &tenant, &filter, &page)).await
+    }
+
+    async fn sessions(
+        &self,
+        tenant: &TenantId,
+        filter: &SessionFilter,
+        page: &Page,
+    ) -> Result<Listed<Arc<Session>>, StoreError> {
+        let (tenant, filter, page) = (tenant.clone(), filter.clone(), page.clone());
+        self.list(move |connection| listings::sessions(connection, &tenant, &filter, &page)).await
+    }
+
+    async fn tools(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Tool>>, StoreError> {
+        let (tenant, page) = (tenant.clone(), page.clone());
+        self.list(move |connection| listings::tools(connection, &tenant, &page)).await
+    }
+
+    async fn workflows(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Definition>>, StoreError> {
+        let (tenant, page) = (tenant.clone(), page.clone());
+        self.list(move |connection| listings::workflows(connection, &tenant, &page)).await
+    }
+
+    async fn dead_letters(
+        &self,
+        tenant: &TenantId,
+        filter: &DeadLetterFilter,
+        page: &Page,
+    ) -> Result<Listed<Arc<Message>>, StoreError> {
+        let (tenant, filter, page) = (tenant.clone(), filter.clone(), page.clone());
+        self.list(move |connection| listings::dead_letters(connection, &tenant, &filter, &page)).await
+    }
+
+    async fn keys(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<ApiKey>>, StoreError> {
+        let (tenant, page) = (tenant.clone(), page.clone());
+        self.list(move |connection| listings::keys(connection, &tenant, &page)).await
+    }
+
+    async fn tenants(&self, page: &Page) -> Result<Listed<Tenant>, StoreError> {
+        let page = page.clone();
+        self.list(move |connection| listings::tenants(connection, &page)).await
+    }
+
+    async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, StoreError> {
+        self.readers.point(|connection| listings::tenant(connection, id))
+    }
+
+    async fn events(
+        &self,
+        tenant: &TenantId,
+        filter: &EventFilter,
+        page: &Page,
+    ) -> Result<Listed<StoredEvent>, StoreError> {
+        let (tenant, filter, page) = (tenant.clone(), filter.clone(), page.clone());
+        self.list(move |connection| events::list(connection, &tenant, &filter, &page)).await
+    }
+
+    async fn first_sequence(&self, tenant: &TenantId) -> Result<Option<u64>, StoreError> {
+        self.readers.point(|connection| events::first_sequence(connection, tenant))
+    }
+
+    async fn key_by_hash(&self, hash: &str) -> Result<Option<(TenantId, Arc<ApiKey>)>, StoreError> {
+        self.readers.point(|connection| listings::key_by_hash(connection, hash))
+    }
+
+    async fn open_session_of_workflow(&self, tenant: &TenantId, workflow: &WorkflowId) -> Result<bool, StoreError> {
+        self.readers.point(|connection| listings::open_session(connection, tenant, workflow))
+    }
+
+    async fn prune(&self, prune: Prune) -> Result<u64, StoreError> {
+        let cache = Arc::clone(&self.shared.cache);
+        let kept = self.write(move |connection| prune::rows(connection, &prune), move |gone| gone.forget(&cache));
+        let rows = kept.await?.count;
+        let left = prune.limit.saturating_sub(usize::try_from(rows).unwrap_or(usize::MAX));
+        if left == 0 {
+            return Ok(rows);
+        }
+        let resume = Arc::clone(&self.resume);
+        let runs = self.list(move |connection| resume.lock().old_events(connection, prune.events_before, left)).await?;
+        let events = self.write(move |connection| prune::events(connection, &runs), |_| {}).await?;
+        Ok(rows + events)
+    }
+
+    async fn backup(&self, path: &Path) -> Result<(), StoreError> {
+        let (from, to) = (self.shared.path.clone(), path.to_owned());
+        match tokio::task::spawn_blocking(move || backup::copy(&from, &to)).await {
+            Ok(copied) => copied,
+            Err(error) => Err(StoreError::Open(format!("the backup was not finished: {error}"))),
+        }
+    }
+
+    async fn is_writable(&self) -> Result<(), StoreError> {
+        // A row that is written as it was takes the same way to the disk as any other commit.
+        let probe = |connection: &Connection| {
+            connection.execute("UPDATE migrations SET number = number WHERE number = 1", []).map(|_| ())
+        };
+        match self.write(probe, |()| {}).await {
+            Err(StoreError::Busy(_)) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn figures(&self) -> WriterFigures {
+        self.shared.figures()
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.shared.queue.close();
+        let Some(thread) = self.thread.lock().take() else { return Ok(()) };
+        self.readers.close();
+        match tokio::task::spawn_blocking(move || thread.join()).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(StoreError::Unavailable("the writer did not end in order".to_owned())),
+        }
+    }
+}
+
+/// The text as an id, which it was when it was stored.
+fn id<T, E: std::fmt::Display>(parsed: Result<T, E>) -> Result<T, StoreError> {
+    parsed.map_err(|error| StoreError::Corrupt(format!("a stored id: {error}")))
+}
+
+/// A stored number as one that is never negative.
+fn unsigned(number: i64) -> Result<u64, StoreError> {
+    u64::try_from(number).map_err(|_| StoreError::Corrupt(format!("a stored sequence is {number}")))
+}
+
+/// A bound as SQL takes it.
+fn sql_limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,71 @@
+//! The bounded queue in front of the writer.
+
+use std::collections::VecDeque;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::error::StoreError;
+
+/// Jobs that wait to be written.
+pub(super) struct Queue<J> {
+    state: Mutex<State<J>>,
+    arrived: Condvar,
+    jobs_max: usize,
+}
+
+struct State<J> {
+    jobs: VecDeque<J>,
+    is_closed: bool,
+}
+
+impl<J> Queue<J> {
+    /// An empty queue that takes `jobs_max` jobs.
+    pub(super) fn new(jobs_max: usize) -> Self {
+        Self {
+            state: Mutex::new(State { jobs: VecDeque::new(), is_closed: false }),
+            arrived: Condvar::new(),
+            jobs_max,
+        }
+    }
+
+    /// Adds a job at the end.
+    pub(super) fn push(&self, job: J) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        if state.is_closed {
+            return Err(StoreError::Unavailable("the store is closed".to_owned()));
+        }
+        if state.jobs.len() >= self.jobs_max {
+            return Err(StoreError::Busy(state.jobs.len()));
+        }
+        state.jobs.push_back(job);
+        drop(state);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Moves what waits, at most `max` jobs, into `into`; waits where there is nothing. Answers `false` once
+    /// the queue is closed and empty.
+    pub(super) fn take(&self, max: usize, into: &mut Vec<J>) -> bool {
+        let mut state = self.state.lock();
+        while state.jobs.is_empty() {
+            if state.is_closed {
+                return false;
+            }
+            self.arrived.wait(&mut state);
+        }
+        let count = state.jobs.len().min(max);
+        into.extend(state.jobs.drain(..count));
+        true
+    }
+
+    /// Takes no more jobs; those that wait are still given out.
+    pub(super) fn close(&self) {
+        self.state.lock().is_closed = true;
+        self.arrived.notify_all();
+    }
+
+    /// How many jobs wait.
+    pub(super) fn len(&self) -> usize {
+        self.state.lock().jobs.len()
+    }
+}

@@ -1,0 +1,448 @@
+//! [`Store`]: the one handle that everybody uses, over whichever database was asked for.
+//!
+//! Rows that decisions read come through the cache. Where several processes share the database a cached row
+//! may be old: then a decision on it conflicts and is made again on fresh rows, and plain reads ask the
+//! database itself.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use signalbox_core::agent::{Agent, AgentStatus};
+use signalbox_core::decision::{ApiKey, Key, Tenant, Tool, Workflow};
+use signalbox_core::definition::Definition;
+use signalbox_core::delivery::Message;
+use signalbox_core::lease::Lease;
+use signalbox_core::limits::{CANDIDATES_LOOKED_AT, WAITING_LOOKED_AT};
+use signalbox_core::session::{Session, SessionState};
+use signalbox_core::view::{Loaded, WaitingTask};
+use signalbox_core::{Decision, Need, Versioned, View};
+use signalbox_wire::id::{AgentId, MessageId, NodeId, SessionId, TenantId, ToolName, WorkflowId};
+use signalbox_wire::time::Timestamp;
+
+use crate::api::{
+    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, EventFilter, Listed, Options, Page, Prune,
+    SessionFilter, StoredEvent, WriterFigures,
+};
+use crate::backend::{AgentWithStatus, Backend, ReadRow};
+use crate::cache::{Cache, Lookup};
+use crate::commit::Commit;
+use crate::error::StoreError;
+use crate::{postgres, sqlite};
+
+/// A store. Clones are the same store.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    backend: Arc<dyn Backend>,
+    cache: Arc<Cache>,
+    node: NodeId,
+}
+
+/// How current a row has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Freshness {
+    /// It may be old: a decision on it will be checked.
+    Checked,
+    /// As committed now.
+    Current,
+    /// As committed now, and not from memory.
+    Reread,
+}
+
+macro_rules! rows {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) -> $value:ty, $variant:ident, $key:expr;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// # Errors
+        /// [`StoreError::Unavailable`] when the database cannot answer.
+        pub async fn $name(
+            &self,
+            tenant: &TenantId,
+            $($arg: $type),*
+        ) -> Result<Option<Versioned<$value>>, StoreError> {
+            Ok(match self.row(tenant, &$key, Freshness::Current).await? {
+                Some(Loaded::$variant(row)) => Some(row),
+                _ => None,
+            })
+        }
+    )*};
+}
+
+impl Store {
+    /// Opens the store that `options` name and brings its tables up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] when there is no such database, or it is newer than this program.
+    pub async fn open(options: Options) -> Result<Self, StoreError> {
+        let cache = Arc::new(Cache::new(options.cache_bytes)?);
+        let node = options.node.clone();
+        let backend = match options.database.split_once("://") {
+            Some(("sqlite", path)) => sqlite::open(path, &options, Arc::clone(&cache)).await?,
+            Some(("postgres" | "postgresql", _)) => postgres::open(&options, Arc::clone(&cache)).await?,
+            _ => {
+                return Err(StoreError::Open(
+                    "the database must be given as sqlite:///path/to/file.db or postgres://user@host/database"
+                        .to_owned(),
+                ));
+            }
+        };
+        Ok(Self { inner: Arc::new(Inner { backend, cache, node }) })
+    }
+
+    /// Loads what a decision needs into its view. With `fresh`, nothing comes from memory.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn load(
+        &self,
+        tenant: &TenantId,
+        need: &Need,
+        view: &mut View,
+        fresh: bool,
+    ) -> Result<(), StoreError> {
+        let backend = &self.inner.backend;
+        match need {
+            Need::Row(key) => {
+                let freshness = if fresh { Freshness::Reread } else { Freshness::Checked };
+                let row = self.row(tenant, key, freshness).await?;
+                view.show(key.clone(), row);
+            }
+            Need::Candidates(route) => {
+                let agents = backend.candidates(tenant, route, CANDIDATES_LOOKED_AT).await?;
+                view.show_candidates(route.clone(), agents);
+            }
+            Need::Waiting(routes) if !backend.maybe_waiting(tenant, routes) => {
+                view.show_waiting(routes.clone(), Vec::new());
+            }
+            Need::Waiting(routes) => {
+                let tasks = backend.waiting(tenant, routes, WAITING_LOOKED_AT).await?;
+                view.show_waiting(routes.clone(), tasks);
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies a decision whole. Work that is due at `now` already is held under `lease` where one is given, so
+    /// that whoever commits it may act on it at once; without one it is free for the next claim.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when something it rests on has changed: nothing of it was applied.
+    /// [`StoreError::Busy`] when too much waits to be written; [`StoreError::Unavailable`] when the database
+    /// cannot take it.
+    pub async fn commit(
+        &self,
+        tenant: &TenantId,
+        decision: Decision,
+        now: Timestamp,
+        lease: Option<Lease>,
+    ) -> Result<Committed, StoreError> {
+        let commit = Commit::prepare(tenant, decision, now, lease.as_ref(), &self.inner.cache)?;
+        self.inner.backend.commit(commit).await
+    }
+
+    /// Takes due work of all tenants that is free or whose lease is over, the longest due first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn claim(
+        &self,
+        now: Timestamp,
+        lease_for: Duration,
+        limit: usize,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let lease = Lease::new(self.inner.node.clone(), now, lease_for);
+        self.inner.backend.claim(now, lease, limit).await
+    }
+
+    /// Ends the leases of this process: what it held is free at its own due time.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn release(&self) -> Result<(), StoreError> {
+        self.inner.backend.release().await
+    }
+
+    /// How much due work there is.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.inner.backend.backlog().await
+    }
+
+    rows! {
+        /// The registration of an agent.
+        agent(id: &AgentId) -> Agent, Agent, Key::Agent(id.clone());
+        /// The status of an agent.
+        status(id: &AgentId) -> AgentStatus, Status, Key::Status(id.clone());
+        /// A session with its tasks.
+        session(id: &SessionId) -> SessionState, Session, Key::Session(id.clone());
+        /// A message.
+        message(id: &MessageId) -> Message, Message, Key::Message(id.clone());
+        /// A tool.
+        tool(name: &ToolName) -> Tool, Tool, Key::Tool(name.clone());
+        /// Which revision of a workflow is the current one.
+        workflow(id: &WorkflowId) -> Workflow, Workflow, Key::Workflow(id.clone());
+    }
+
+    /// One revision of a workflow; the current one where none is named.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn definition(
+        &self,
+        tenant: &TenantId,
+        id: &WorkflowId,
+        revision: Option<u32>,
+    ) -> Result<Option<Versioned<Definition>>, StoreError> {
+        let revision = match revision {
+            Some(revision) => revision,
+            None => match self.workflow(tenant, id).await? {
+                Some(current) => current.value.revision,
+                None => return Ok(None),
+            },
+        };
+        let key = Key::Definition(id.clone(), revision);
+        Ok(match self.row(tenant, &key, Freshness::Current).await? {
+            Some(Loaded::Definition(row)) => Some(row),
+            _ => None,
+        })
+    }
+
+    async fn row(
+        &self,
+        tenant: &TenantId,
+        key: &Key,
+        freshness: Freshness,
+    ) -> Result<Option<Loaded>, StoreError> {
+        let Inner { backend, cache, .. } = self.inner.as_ref();
+        let may_be_old = backend.is_shared();
+        let bypasses = freshness == Freshness::Reread || (may_be_old && freshness == Freshness::Current);
+        if !Cache::holds(key) {
+            return Ok(backend.read(tenant, key).await?.map(|row| row.loaded));
+        }
+        if bypasses {
+            let row = backend.read(tenant, key).await?;
+            if may_be_old {
+                self.remember(tenant, key, row.as_ref());
+            }
+            return Ok(row.map(|row| row.loaded));
+        }
+        match cache.look_up(tenant, key) {
+            Lookup::Held(row) => Ok(Some(row.loaded)),
+            Lookup::Busy => Ok(backend.read(tenant, key).await?.map(|row| row.loaded)),
+            Lookup::Gap(gap) => {
+                let row = backend.read(tenant, key).await?;
+                if let Some(row) = &row {
+                    gap.fill(row.clone());
+                }
+                Ok(row.map(|row| row.loaded))
+            }
+        }
+    }
+
+    /// Takes over what was read from a shared database, in place of what another process has changed.
+    fn remember(&self, tenant: &TenantId, key: &Key, row: Option<&ReadRow>) {
+        match row {
+            Some(row) => self.inner.cache.put(tenant, key.clone(), row.clone()),
+            None => self.inner.cache.forget(tenant, key.clone()),
+        }
+    }
+}
+
+/// Lists and lookups, always as committed now.
+///
+/// A position in [`Page::after`] that the list never gave is past its end.
+impl Store {
+    /// Agents with their status, by id.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn agents(
+        &self,
+        tenant: &TenantId,
+        filter: &AgentFilter,
+        page: &Page,
+    ) -> Result<Listed<AgentWithStatus>, StoreError> {
+        self.inner.backend.agents(tenant, filter, page).await
+    }
+
+    /// Sessions, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn sessions(
+        &self,
+        tenant: &TenantId,
+        filter: &SessionFilter,
+        page: &Page,
+    ) -> Result<Listed<Arc<Session>>, StoreError> {
+        self.inner.backend.sessions(tenant, filter, page).await
+    }
+
+    /// Tools, by name.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn tools(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Tool>>, StoreError> {
+        self.inner.backend.tools(tenant, page).await
+    }
+
+    /// The current revision of each workflow, by id.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn workflows(
+        &self,
+        tenant: &TenantId,
+        page: &Page,
+    ) -> Result<Listed<Arc<Definition>>, StoreError> {
+        self.inner.backend.workflows(tenant, page).await
+    }
+
+    /// Dead letters, the longest dead first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn dead_letters(
+        &self,
+        tenant: &TenantId,
+        filter: &DeadLetterFilter,
+        page: &Page,
+    ) -> Result<Listed<Arc<Message>>, StoreError> {
+        self.inner.backend.dead_letters(tenant, filter, page).await
+    }
+
+    /// API keys, by id.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn keys(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<ApiKey>>, StoreError> {
+        self.inner.backend.keys(tenant, page).await
+    }
+
+    /// All tenants, by id.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn tenants(&self, page: &Page) -> Result<Listed<Tenant>, StoreError> {
+        self.inner.backend.tenants(page).await
+    }
+
+    /// A tenant.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, StoreError> {
+        self.inner.backend.tenant(id).await
+    }
+
+    /// Entries of the log. A filtered page may be short, even empty, and still have a [`Listed::next`]: one
+    /// call looks at a bounded number of entries.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn events(
+        &self,
+        tenant: &TenantId,
+        filter: &EventFilter,
+        page: &Page,
+    ) -> Result<Listed<StoredEvent>, StoreError> {
+        self.inner.backend.events(tenant, filter, page).await
+    }
+
+    /// The oldest place in the tenant's order that is still kept: older ones are a gap.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn first_sequence(&self, tenant: &TenantId) -> Result<Option<u64>, StoreError> {
+        self.inner.backend.first_sequence(tenant).await
+    }
+
+    /// The API key with this hash, and whose it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn key_by_hash(&self, hash: &str) -> Result<Option<(TenantId, Arc<ApiKey>)>, StoreError> {
+        self.inner.backend.key_by_hash(hash).await
+    }
+
+    /// Whether a session of this workflow is not over.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn open_session_of_workflow(
+        &self,
+        tenant: &TenantId,
+        workflow: &WorkflowId,
+    ) -> Result<bool, StoreError> {
+        self.inner.backend.open_session_of_workflow(tenant, workflow).await
+    }
+
+    /// Whether a task may wait under one of these routing keys; `false` only when certainly none does.
+    #[must_use]
+    pub fn maybe_waiting(&self, tenant: &TenantId, routes: &[String]) -> bool {
+        self.inner.backend.maybe_waiting(tenant, routes)
+    }
+
+    /// Waiting tasks of all tenants, a few of each routing key, the longest waiting first. Over several calls
+    /// every routing key gets its turn.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn waiting_tasks(&self, limit: usize) -> Result<Vec<(TenantId, WaitingTask)>, StoreError> {
+        self.inner.backend.waiting_tasks(limit, WAITING_LOOKED_AT).await
+    }
+}
+
+/// Operation.
+impl Store {
+    /// Removes what retention no longer keeps; answers how many rows went. Call again while it answers
+    /// [`Prune::limit`].
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn prune(&self, prune: Prune) -> Result<u64, StoreError> {
+        self.inner.backend.prune(prune).await
+    }
+
+    /// Copies the whole store to a new file while it goes on working.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] when the copy cannot be made there.
+    pub async fn backup(&self, path: &Path) -> Result<(), StoreError> {
+        self.inner.backend.backup(path).await
+    }
+
+    /// Figures of the writer.
+    #[must_use]
+    pub fn figures(&self) -> WriterFigures {
+        self.inner.backend.figures()
+    }
+
+    /// Whether commits can succeed now.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], saying why not.
+    pub async fn is_writable(&self) -> Result<(), StoreError> {
+        self.inner.backend.is_writable().await
+    }
+
+    /// Which database it is: `sqlite` or `postgres`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.inner.backend.kind()
+    }
+
+    /// Writes what waits to be written and lets go of the database; what is asked afterwards is refused.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.inner.backend.close().await
+    }
+}

@@ -1,0 +1,147 @@
+//! `signalbox demo`: a server and three agents, each a process of its own, audit a folder together; one of
+//! them is killed halfway, and the result is checked against a walk of the demo's own.
+//!
+//! `analysis`, `links`, `walk`, `report`, `roles` are the agents' work; `plan`, `story`, `timeline`, `verify`
+//! are pure; `cast` starts processes, `screen` prints, `play` and `audit` put it all together.
+
+mod analysis;
+mod audit;
+mod cast;
+mod links;
+mod plan;
+mod play;
+mod report;
+mod roles;
+mod screen;
+mod story;
+mod style;
+mod timeline;
+mod verify;
+mod walk;
+
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use signalbox_client::Client;
+use signalbox_client::agent::{Agent, Happening, TaskCall};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use self::cast::{READY, Ready};
+use self::roles::{Desk, PACE, Role};
+
+/// What a process that is ended by Ctrl-C answers, by custom.
+const INTERRUPTED: u8 = 130;
+
+/// What the demo is to do.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The folder whose text and Markdown files are audited
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    /// Print plain lines in ASCII, also on a terminal
+    #[arg(long)]
+    plain: bool,
+    /// Keep the server's data too, beside the report and the logs
+    #[arg(long)]
+    keep: bool,
+    /// Read at full speed, not at a pace that can be watched
+    #[arg(long)]
+    fast: bool,
+}
+
+/// What one of the demo's agents is to do; its key comes in the variable `OPSCORE_API_KEY`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AgentArgs {
+    /// Which of the agents to be
+    #[arg(long, value_enum)]
+    role: Role,
+    /// The server to register with
+    #[arg(long)]
+    server: String,
+    /// The folder under audit
+    #[arg(long)]
+    folder: PathBuf,
+    /// Where the report goes
+    #[arg(long)]
+    out: PathBuf,
+    /// Read at full speed
+    #[arg(long)]
+    fast: bool,
+}
+
+/// Plays the demo. The exit code is 0 only when every file was counted exactly once.
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.context("the asynchronous runtime cannot be started")?.block_on(async {
+        tokio::select! {
+            counted_once = play::play(&args) => {
+                Ok(if counted_once? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            }
+            // The play is dropped, and with it every process that it started.
+            outcome = interruption() => {
+                drop(writeln!(std::io::stdout(), "\n  interrupted; its processes are stopped"));
+                outcome.map(|()| ExitCode::from(INTERRUPTED))
+            }
+        }
+    })
+}
+
+/// Is one of the demo's agents, until the process that started it is gone.
+pub(crate) fn agent(args: AgentArgs) -> anyhow::Result<ExitCode> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.context("the asynchronous runtime cannot be started")?.block_on(async {
+        let key = std::env::var("OPSCORE_API_KEY").context("OPSCORE_API_KEY is not set")?;
+        let client = Client::new(&args.server, Some(&key))?;
+        let role = args.role;
+        let pace = if args.fast { Duration::ZERO } else { PACE };
+        let desk = Arc::new(Desk { folder: args.folder, out: args.out, pace });
+        let handler = move |call: TaskCall| {
+            let desk = Arc::clone(&desk);
+            async move { role.perform(&desk, call).await.map_err(|failure| format!("{failure:#}")) }
+        };
+        let agent = Agent::new(client, role.name())
+            .version(env!("CARGO_PKG_VERSION"))
+            .capability(role.capability())
+            .metadata(roles::metadata())
+            .observer(|happening| note(&happening));
+        let running = agent.start(handler).await?;
+        let ready =
+            Ready { agent_id: running.agent_id().to_owned(), endpoint: running.endpoint().to_owned() };
+        writeln!(std::io::stdout(), "{READY}{}", serde_json::to_string(&ready)?)?;
+        parent_gone().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Standard error is the agent's log.
+fn note(happening: &Happening) {
+    drop(writeln!(std::io::stderr(), "{happening:?}"));
+}
+
+/// Standard input is a pipe that the parent holds open. Read by a thread, because a read of it cannot be
+/// given up and a runtime would wait for it.
+async fn parent_gone() {
+    let (sender, gone) = oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        drop(std::io::stdin().read_to_end(&mut Vec::new()));
+        drop(sender);
+    });
+    drop(gone.await);
+}
+
+async fn interruption() -> anyhow::Result<()> {
+    let unheard = "signals cannot be listened for";
+    let mut terminate = signal(SignalKind::terminate()).context(unheard)?;
+    let mut hangup = signal(SignalKind::hangup()).context(unheard)?;
+    tokio::select! {
+        outcome = tokio::signal::ctrl_c() => outcome.context(unheard),
+        _ = terminate.recv() => Ok(()),
+        _ = hangup.recv() => Ok(()),
+    }
+}

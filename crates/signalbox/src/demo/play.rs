@@ -1,0 +1,205 @@
+//! The demo from beginning to end: set the stage, plan, audit, check, and say what came of it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+use signalbox_client::{Client, Session};
+
+use super::Args;
+use super::audit::Audit;
+use super::cast::{Process, Stage};
+use super::plan::{Plan, REPORT, Written, planning};
+use super::report::{grouped, named};
+use super::roles::{PACE, Role};
+use super::screen::Screen;
+use super::story::Story;
+use super::style::{Mark, Style};
+use super::timeline::{seconds, table};
+use super::verify::{Verdict, counted, verify};
+use super::walk::{Found, Limits, walk};
+
+/// Into how many batches the planner splits the work.
+const BATCHES_MAX: usize = 12;
+/// Differences that are named one by one.
+const DIFFERENCES_MAX: usize = 20;
+
+/// The processes and who they are.
+pub(super) struct Cast {
+    pub(super) server: Process,
+    pub(super) agents: Vec<Actor>,
+    pub(super) address: String,
+}
+
+/// An agent's process and how the server knows it.
+pub(super) struct Actor {
+    pub(super) role: Role,
+    pub(super) process: Process,
+    pub(super) agent_id: String,
+}
+
+/// Plays the demo and answers whether every file was counted exactly once.
+pub(super) async fn play(args: &Args) -> anyhow::Result<bool> {
+    let folder = std::fs::canonicalize(&args.folder);
+    let folder = folder.with_context(|| format!("the folder {} cannot be opened", args.folder.display()))?;
+    if found(&folder, &Limits { files_max: 1, ..Limits::default() })?.files.is_empty() {
+        bail!("there are no text files in {}; name another folder", folder.display());
+    }
+    let stage = Stage::set(folder, args)?;
+    let outcome = perform(&stage, Style::detect(args.plain)).await;
+    if !stage.keep {
+        // What is left of it is in a temporary folder; failing to remove it spoils nothing.
+        drop(std::fs::remove_dir_all(stage.data()));
+    }
+    outcome.with_context(|| format!("the demo broke off; its logs are in {}", stage.logs().display()))
+}
+
+async fn perform(stage: &Stage, style: Style) -> anyhow::Result<bool> {
+    let mut screen = Screen::new(style);
+    screen.line(&format!("\n  {}  {}\n", style.bold("signalbox demo"), opening(stage)));
+    let mut cast = enter(stage, &screen).await?;
+    let client = Client::new(&cast.address, Some(&stage.key))?;
+
+    // As close to the planner's own walk as it can be: what comes or goes in between will differ.
+    let found = found(&stage.folder, &Limits::default())?;
+    let (plan, planned) = plan(&client, &cast, &screen).await?;
+    let audit = Audit::new(stage, &client, &mut cast, &mut screen, &plan);
+    let (session, audited) = audit.run().await?;
+    conclude(stage, &screen, &found, &session, &[planned, audited])
+}
+
+fn found(folder: &Path, limits: &Limits) -> anyhow::Result<Found> {
+    walk(folder, limits).with_context(|| format!("the folder {} cannot be read", folder.display()))
+}
+
+fn opening(stage: &Stage) -> String {
+    let pace = if stage.fast {
+        "reading at full speed".to_owned()
+    } else {
+        format!("paced so that you can watch: {} s a batch (--fast turns that off)", PACE.as_secs_f64())
+    };
+    format!("one server, three agents, one crash\n  auditing {}\n  {pace}", stage.folder.display())
+}
+
+/// Starts the server, then the agents together.
+async fn enter(stage: &Stage, screen: &Screen) -> anyhow::Result<Cast> {
+    let (server, address) = stage.server().await?;
+    screen.step(Mark::Good, &format!("{:<8} pid {:<8} {address}", server.name, server.pid()));
+    let started = [Role::Planner, Role::Reader, Role::Writer].map(|role| (role, stage.agent(role, &address)));
+    let mut agents = Vec::new();
+    for (role, started) in started {
+        let (process, arrival) = started?;
+        let ready = arrival.ready().await?;
+        let pid = process.pid();
+        screen.step(Mark::Good, &format!("{:<8} pid {pid:<8} {}", role.name(), ready.endpoint));
+        agents.push(Actor { role, process, agent_id: ready.agent_id });
+    }
+    Ok(Cast { server, agents, address })
+}
+
+impl Cast {
+    pub(super) fn actor(&self, role: Role) -> anyhow::Result<&Actor> {
+        self.agents
+            .iter()
+            .find(|actor| actor.role == role)
+            .with_context(|| format!("no {} is there", role.name()))
+    }
+
+    /// Agents' names by their ids.
+    pub(super) fn names(&self) -> BTreeMap<String, String> {
+        self.agents.iter().map(|actor| (actor.agent_id.clone(), actor.role.name().to_owned())).collect()
+    }
+}
+
+/// The first session: what there is to read, in batches.
+async fn plan(client: &Client, cast: &Cast, screen: &Screen) -> anyhow::Result<(Plan, Story)> {
+    let planner = cast.actor(Role::Planner)?;
+    let definition = planning(BATCHES_MAX);
+    let started = client.trigger_inline(&planner.agent_id, &definition, &Value::Null).await?;
+    let mut story = Story::new([("plan".to_owned(), 0)], cast.names());
+    let mut stream = client.follow_session(&started.session_id, 0);
+    while let Some(event) = stream.next().await? {
+        story.apply(&event);
+        if !screen.style.live {
+            screen.step(Mark::Plain, &format!("{:<16} {}", event.kind, event.message));
+        }
+        if event.ends_session() {
+            break;
+        }
+    }
+    let session = client.session(&started.session_id).await?;
+    let plan: Plan = result_of(&session, "plan")?;
+    let files: usize = plan.batches.iter().map(Vec::len).sum();
+    let left_out = plan.skipped.in_words();
+    let left_out = if left_out.is_empty() { left_out } else { format!(" (left out: {left_out})") };
+    let batches = plan.batches.len();
+    screen.step(Mark::Good, &format!("planned: files {files}, batches {batches}{left_out}"));
+    Ok((plan, story))
+}
+
+/// What a task of a session that must have completed came to.
+fn result_of<T: serde::de::DeserializeOwned>(session: &Session, task: &str) -> anyhow::Result<T> {
+    if session.status != "completed" {
+        bail!("the session {} is {}: {}", session.session_id, session.status, session.error);
+    }
+    let task = session.tasks.iter().find(|one| one.task_id == task);
+    let result = task.map(|task| task.result.clone()).unwrap_or_default();
+    serde_json::from_value(result).context("a task's result is not what its agent makes")
+}
+
+/// Says what came of it, and whether it is right.
+fn conclude(
+    stage: &Stage,
+    screen: &Screen,
+    found: &Found,
+    session: &Session,
+    stories: &[Story],
+) -> anyhow::Result<bool> {
+    let written: Written = result_of(session, REPORT)?;
+    let verdict = verify(&found.files, &counted(session)?, &written);
+    screen.line("");
+    for line in table(stories, screen.style) {
+        screen.line(&format!("  {line}"));
+    }
+    let figures = named(&written).map(|(name, value)| format!("{name} {}", grouped(value)));
+    screen.line(&format!("\n  {}   {}", screen.style.bold("report"), written.path));
+    for figures in figures.chunks(3) {
+        screen.line(&format!("           {}", figures.join(screen.style.pick(" · ", ", "))));
+    }
+    screen.line(&format!("  {}     {}", screen.style.bold("logs"), stage.logs().display()));
+    if stage.keep {
+        screen.line(&format!("  {}     {}", screen.style.bold("data"), stage.data().display()));
+    }
+    let total = seconds(screen.elapsed());
+    let time = screen.style.bold("time");
+    screen.line(&format!("  {time}     {total}; every process of the demo ends with it\n"));
+    tell(screen, &verdict, stories);
+    Ok(verdict.holds())
+}
+
+fn tell(screen: &Screen, verdict: &Verdict, stories: &[Story]) {
+    let style = screen.style;
+    if !verdict.holds() {
+        let differences = verdict.differences();
+        let head = format!("{} of {} files differ:", differences.len(), verdict.files);
+        screen.line(&format!("  {} {}", style.mark(Mark::Bad), style.red(&head)));
+        for difference in differences.iter().take(DIFFERENCES_MAX) {
+            screen.line(&format!("      {difference}"));
+        }
+        screen.line("      (a file that came or went while the demo ran differs too)\n");
+        return;
+    }
+    let claim = match verdict.files {
+        1 => "the one file was counted once".to_owned(),
+        files => format!("every one of the {} files was counted once", grouped(files as u64)),
+    };
+    screen.line(&format!("  {} {}", style.mark(Mark::Good), style.bold(&style.green(&claim))));
+    let steps = stories.iter().flat_map(Story::steps);
+    let again: Vec<_> = steps.filter(|step| step.tries.len() > 1).map(|step| step.task.as_str()).collect();
+    screen.line("    checked against a walk of the folder that this process made by itself");
+    if !again.is_empty() {
+        screen.line(&format!("    {} took more than one try, and its result counts once", again.join(", ")));
+    }
+    screen.line("");
+}

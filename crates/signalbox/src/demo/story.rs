@@ -1,0 +1,220 @@
+//! What the session's events tell: [`Story`] keeps, for each task, its tries and how they ended. Pure, fed
+//! by events alone, so that what is shown is what the server recorded.
+
+use std::collections::BTreeMap;
+
+use signalbox_client::{Event, Timestamp};
+
+/// A session as told by its events.
+#[derive(Debug, Default)]
+pub(super) struct Story {
+    steps: Vec<Step>,
+    /// Agents' names by their ids.
+    names: BTreeMap<String, String>,
+}
+
+/// One task.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Step {
+    /// Its id in the definition.
+    pub(super) task: String,
+    /// How many files it is about.
+    pub(super) files: usize,
+    /// The last thing that happened to it, such as `running`.
+    pub(super) status: String,
+    /// Who was given it, in order.
+    pub(super) tries: Vec<Try>,
+}
+
+/// One time that a task was given to an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Try {
+    /// The agent's name.
+    pub(super) agent: String,
+    /// When it was given the task.
+    pub(super) given: Timestamp,
+    /// When that ended, and whether with a result.
+    pub(super) ended: Option<(Timestamp, bool)>,
+}
+
+impl Story {
+    /// Of tasks that are about so many files each, done by these agents.
+    pub(super) fn new(
+        tasks: impl IntoIterator<Item = (String, usize)>,
+        names: BTreeMap<String, String>,
+    ) -> Self {
+        let step = |(task, files)| Step { task, files, status: "pending".to_owned(), tries: Vec::new() };
+        Self { steps: tasks.into_iter().map(step).collect(), names }
+    }
+
+    /// Takes the next event.
+    pub(super) fn apply(&mut self, event: &Event) {
+        let (Some(task), Some(at)) = (&event.task_id, event.timestamp) else { return };
+        let agent = event.agent_id.as_ref().map(|id| self.names.get(id).unwrap_or(id).clone());
+        let Some(step) = self.steps.iter_mut().find(|step| step.task == *task) else { return };
+        match event.kind.strip_prefix("task.") {
+            Some("dispatched") => step.give(agent.unwrap_or_default(), at),
+            Some("completed") => step.end(at, true),
+            Some("failed" | "retrying" | "returned" | "cancelled") => step.end(at, false),
+            _ => {}
+        }
+        if let Some(status) = event.kind.strip_prefix("task.") {
+            status.clone_into(&mut step.status);
+        }
+    }
+
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Tasks that are done.
+    pub(super) fn settled(&self) -> usize {
+        self.steps.iter().filter(|step| step.is_done()).count()
+    }
+
+    /// Files of the tasks that are done.
+    pub(super) fn files_done(&self) -> usize {
+        self.steps.iter().filter(|step| step.is_done()).map(|step| step.files).sum()
+    }
+
+    /// Files of all tasks.
+    pub(super) fn files(&self) -> usize {
+        self.steps.iter().map(|step| step.files).sum()
+    }
+
+    /// What an agent has in hand: the task, and which try it is.
+    pub(super) fn in_hand(&self, agent: &str) -> Option<(&Step, usize)> {
+        let has =
+            |step: &&Step| step.tries.last().is_some_and(|last| last.agent == agent && last.ended.is_none());
+        self.steps.iter().find(has).map(|step| (step, step.tries.len()))
+    }
+}
+
+impl Step {
+    pub(super) fn is_done(&self) -> bool {
+        self.status == "completed"
+    }
+
+    /// From when it was first given out until it was settled.
+    pub(super) fn span(&self) -> Option<(Timestamp, Timestamp)> {
+        let ended = self.tries.iter().filter_map(|one| one.ended).next_back()?;
+        Some((self.tries.first()?.given, ended.0))
+    }
+
+    fn give(&mut self, agent: String, at: Timestamp) {
+        self.end(at, false);
+        self.tries.push(Try { agent, given: at, ended: None });
+    }
+
+    /// Ends the open try, if there is one.
+    fn end(&mut self, at: Timestamp, with_result: bool) {
+        if let Some(open) = self.tries.last_mut().filter(|last| last.ended.is_none()) {
+            open.ended = Some((at, with_result));
+        }
+    }
+}
+
+/// Which try of its task an event is about.
+pub(super) fn attempt(event: &Event) -> u64 {
+    event.data.get("attempt").and_then(serde_json::Value::as_u64).unwrap_or_default()
+}
+
+/// Whether an event is worth a line of its own where the display already shows the usual ones.
+pub(super) fn is_notable(event: &Event) -> bool {
+    let usual = [
+        "session.started",
+        "task.waiting",
+        "task.dispatched",
+        "task.running",
+        "task.completed",
+        "session.completed",
+    ];
+    !usual.contains(&event.kind.as_str()) || (attempt(event) > 1 && event.kind != "task.running")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// An event of a task, this many seconds after the beginning.
+    pub(in super::super) fn event(kind: &str, task: &str, agent: &str, second: i64) -> Event {
+        Event {
+            kind: kind.to_owned(),
+            task_id: Some(task.to_owned()),
+            agent_id: Some(agent.to_owned()),
+            timestamp: Some(Timestamp::from_seconds(second)),
+            ..Event::default()
+        }
+    }
+
+    /// `a` is done at once, `b` is lost once and done at the second try.
+    pub(in super::super) fn told() -> Story {
+        let names = BTreeMap::from([("agt_1".to_owned(), "reader".to_owned())]);
+        let mut story = Story::new([("a".to_owned(), 2), ("b".to_owned(), 3), ("c".to_owned(), 0)], names);
+        for (kind, task, second) in [
+            ("session.started", "", 0),
+            ("task.dispatched", "a", 0),
+            ("task.running", "a", 1),
+            ("task.completed", "a", 2),
+            ("task.dispatched", "b", 2),
+            ("task.running", "b", 3),
+            ("task.returned", "b", 5),
+            ("task.dispatched", "b", 6),
+            ("delivery.failed", "b", 7),
+            ("task.completed", "b", 8),
+            ("task.waiting", "c", 8),
+        ] {
+            story.apply(&event(kind, task, "agt_1", second));
+        }
+        story
+    }
+
+    #[test]
+    fn tries_and_their_ends_are_kept() {
+        let story = told();
+        let [a, b, c] = story.steps() else { panic!("three steps") };
+        assert_eq!((a.tries.len(), b.tries.len(), c.tries.len()), (1, 2, 0));
+        assert_eq!(b.tries[0].ended, Some((Timestamp::from_seconds(5), false)));
+        assert_eq!(b.tries[1].ended, Some((Timestamp::from_seconds(8), true)));
+        assert_eq!(b.span(), Some((Timestamp::from_seconds(2), Timestamp::from_seconds(8))));
+        assert_eq!((c.status.as_str(), c.span()), ("waiting", None));
+        assert_eq!((story.settled(), story.files_done(), story.files()), (2, 5, 5));
+    }
+
+    #[test]
+    fn an_agent_has_in_hand_what_it_was_given_last() {
+        let mut story = told();
+        assert_eq!(story.in_hand("reader"), None);
+        story.apply(&event("task.dispatched", "c", "agt_1", 9));
+        assert_eq!(story.in_hand("reader").map(|(step, nth)| (step.task.as_str(), nth)), Some(("c", 1)));
+        assert_eq!(story.in_hand("writer"), None);
+    }
+
+    #[test]
+    fn a_task_given_out_anew_ends_the_try_before() {
+        let mut story = told();
+        story.apply(&event("task.dispatched", "c", "agt_1", 9));
+        story.apply(&event("task.dispatched", "c", "agt_1", 10));
+        let tries = &story.steps()[2].tries;
+        assert_eq!(tries[0].ended, Some((Timestamp::from_seconds(10), false)));
+        assert_eq!(tries[1].ended, None);
+    }
+
+    #[test]
+    fn the_unusual_and_the_unknown_are_notable() {
+        let kind =
+            |kind, attempt: u64| Event { data: json!({"attempt": attempt}), ..event(kind, "a", "x", 0) };
+        for (event, notable) in [
+            (kind("task.dispatched", 1), false),
+            (kind("task.dispatched", 2), true),
+            (kind("task.running", 2), false),
+            (kind("task.returned", 1), true),
+            (kind("delivery.failed", 1), true),
+            (kind("weather.changed", 0), true),
+        ] {
+            assert_eq!(is_notable(&event), notable, "{event:?}");
+        }
+    }
+}

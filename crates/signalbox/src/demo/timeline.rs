@@ -1,0 +1,116 @@
+//! The table at the end: each task's agent, tries, times and a bar over the whole time. Pure: from the
+//! stories to lines of text.
+
+use std::time::Duration;
+
+use signalbox_client::Timestamp;
+
+use super::story::{Step, Story};
+use super::style::Style;
+
+/// Columns of the bar.
+const BAR: usize = 24;
+
+/// The table over several sessions, one after another.
+pub(super) fn table(stories: &[Story], style: Style) -> Vec<String> {
+    let steps: Vec<&Step> = stories.iter().flat_map(Story::steps).collect();
+    let begin = steps.iter().filter_map(|step| step.tries.first()).map(|first| first.given).min();
+    let end = steps.iter().filter_map(|step| step.span()).map(|(_, end)| end).max();
+    let (Some(begin), Some(end)) = (begin, end) else { return Vec::new() };
+    let scale = Scale { begin, length: end.since(begin) };
+    let task_width = steps.iter().map(|step| step.task.len()).max().unwrap_or_default().max(4);
+    let head = format!(
+        "{:<task_width$}  {:<7} {:>5}  {:>7}  {:>7}  {:<9}  {:<width$}{:>8}",
+        "task",
+        "agent",
+        "tries",
+        "start",
+        "took",
+        "status",
+        "0 s",
+        seconds(scale.length),
+        width = BAR - 8,
+    );
+    let rows = steps.iter().map(|step| row(step, &scale, task_width, style));
+    [style.dim(&head)].into_iter().chain(rows).collect()
+}
+
+/// Seconds with two decimals.
+pub(super) fn seconds(duration: Duration) -> String {
+    format!("{:.2} s", duration.as_secs_f64())
+}
+
+struct Scale {
+    begin: Timestamp,
+    length: Duration,
+}
+
+impl Scale {
+    /// The column that a point in time falls into.
+    fn column(&self, at: Timestamp) -> usize {
+        let share = at.since(self.begin).as_secs_f64() / self.length.as_secs_f64().max(f64::EPSILON);
+        let column = (share * BAR as f64) as usize;
+        column.min(BAR - 1)
+    }
+}
+
+fn row(step: &Step, scale: &Scale, task_width: usize, style: Style) -> String {
+    let agent = step.tries.last().map_or("", |last| last.agent.as_str());
+    let start = step.tries.first().map(|first| seconds(first.given.since(scale.begin)));
+    let took = step.span().map(|(begin, end)| seconds(end.since(begin)));
+    let status = format!("{:<9}", step.status);
+    let status = if step.is_done() { style.green(&status) } else { style.red(&status) };
+    let tries = format!("{:>5}", step.tries.len());
+    let tries = if step.tries.len() > 1 { style.yellow(&tries) } else { tries };
+    format!(
+        "{:<task_width$}  {agent:<7} {tries}  {:>7}  {:>7}  {status}  {}",
+        step.task,
+        start.unwrap_or_default(),
+        took.unwrap_or_default(),
+        bar(step, scale, style)
+    )
+}
+
+/// What each column of the bar shows: later tries are drawn over earlier ones.
+fn bar(step: &Step, scale: &Scale, style: Style) -> String {
+    let mut cells = [None; BAR];
+    for one in &step.tries {
+        let (end, with_result) = one.ended.unwrap_or((one.given, false));
+        cells[scale.column(one.given)..=scale.column(end)].fill(Some(with_result));
+    }
+    let used = cells.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+    let paint = |cell: &Option<bool>| match cell {
+        None => " ".to_owned(),
+        Some(true) => style.cyan(style.pick("█", "#")),
+        Some(false) => style.red(style.pick("░", "x")),
+    };
+    cells[..used].iter().map(paint).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::story::tests::{event, told};
+    use super::*;
+
+    const PLAIN: Style = Style { colour: false, unicode: false, live: false };
+
+    #[test]
+    fn columns_line_up_and_bars_show_what_was_lost() {
+        let expected = [
+            "task  agent   tries    start     took  status     0 s               8.00 s",
+            "a     reader      1   0.00 s   2.00 s  completed  #######",
+            "b     reader      2   2.00 s   6.00 s  completed        xxxxxxxxxx  ######",
+            "c                 0                    waiting    ",
+        ];
+        assert_eq!(table(&[told()], PLAIN), expected);
+    }
+
+    #[test]
+    fn an_instant_has_a_bar_too_and_nothing_has_no_table() {
+        let mut story = Story::new([("a".to_owned(), 1)], std::collections::BTreeMap::new());
+        assert_eq!(table(&[Story::default()], PLAIN), Vec::<String>::new());
+        story.apply(&event("task.dispatched", "a", "x", 0));
+        story.apply(&event("task.completed", "a", "x", 0));
+        assert!(table(&[story], PLAIN)[1].ends_with('#'));
+    }
+}

@@ -1,0 +1,196 @@
+//! `/v1/tools`, and the messages of type `tool_invocation` that call them.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Agent, Answer, Database, Response, Server, items, on_each_database};
+
+on_each_database![
+    echo_and_http_get_are_built_in,
+    a_tool_is_kept_shown_and_removed,
+    a_tool_that_does_not_fit_is_refused,
+    a_call_runs_at_once_and_gives_the_tools_answer,
+    arguments_are_held_against_the_schema,
+    a_tool_that_says_error_is_still_a_200,
+    a_call_without_a_tool_is_refused,
+    a_tool_that_cannot_be_reached_or_answers_badly,
+    a_tool_that_is_too_slow_is_504,
+    a_built_in_tool_does_not_reach_metadata,
+];
+
+fn call_with(server: &Server, payload: &Value) -> Response {
+    let agent = server.post("/v1/agents", &json!({"agentName": "caller", "version": "1", "capabilities": []}));
+    let id = match agent.status {
+        201 => agent.is(201)["data"]["agentId"].as_str().unwrap().to_owned(),
+        _ => items(&server.get("/v1/agents?name=caller").is(200))[0]["agentId"].as_str().unwrap().to_owned(),
+    };
+    let body = json!({"senderId": "tester", "messageType": "tool_invocation", "payload": payload});
+    server.post(&format!("/v1/agents/{id}/run"), &body)
+}
+
+fn call(server: &Server, tool: &str, arguments: &Value) -> Response {
+    call_with(server, &json!({"tool_name": tool, "arguments": arguments}))
+}
+
+fn calculator(endpoint: &str) -> Value {
+    let number = json!({"type": "number"});
+    json!({
+        "name": "calculator", "description": "Adds.", "endpoint": endpoint,
+        "parameters": {
+            "type": "object", "properties": {"a": number, "b": number}, "required": ["a", "b"],
+        },
+    })
+}
+
+fn echo_and_http_get_are_built_in(database: &Database) {
+    let server = Server::start(database);
+    let tools = server.without_key().get("/v1/tools").is(200);
+    for name in ["echo", "http_get"] {
+        assert!(items(&tools).iter().any(|tool| tool["name"] == name), "{name}: {tools}");
+        let tool = server.get(&format!("/v1/tools/{name}")).is(200);
+        assert!(tool["data"]["parameters"].is_object(), "{tool}");
+    }
+    let arguments = &items(&tools).into_iter().find(|tool| tool["name"] == "echo").unwrap()["parameters"];
+    let field = arguments["properties"].as_object().and_then(|fields| fields.keys().next().cloned());
+    let argument = json!({ field.unwrap_or_else(|| "text".to_owned()): "hello" });
+    let answer = call(&server, "echo", &argument).is(200);
+    assert_eq!(answer["status"], "success");
+    assert!(answer["message"].is_string());
+    assert!(answer["data"].to_string().contains("hello"), "{answer}");
+
+    let page = Agent::answering(|_, _| Answer::Json(json!({"page": "contents"})));
+    let answer = call(&server, "http_get", &json!({"url": page.url()})).is(200);
+    assert!(answer["data"].to_string().contains("contents"), "{answer}");
+    assert_eq!(page.next().method, "GET");
+}
+
+fn a_tool_is_kept_shown_and_removed(database: &Database) {
+    let mut server = Server::start(database);
+    let tool = calculator("http://127.0.0.1:9/add");
+    server.post("/v1/tools", &tool).is(201);
+    server.post("/v1/tools", &tool).problem(409);
+    server.kill();
+    server.restart();
+    let kept = server.get("/v1/tools/calculator").is(200)["data"].clone();
+    for name in ["name", "description", "parameters", "endpoint"] {
+        assert_eq!(kept[name], tool[name], "{name}");
+    }
+    assert!(items(&server.get("/v1/tools").is(200)).contains(&kept));
+    server.delete("/v1/tools/calculator").succeeded();
+    server.get("/v1/tools/calculator").problem(404);
+    server.delete("/v1/tools/calculator").problem(404);
+    call(&server, "calculator", &json!({"a": 1, "b": 2})).problem(404);
+    let taken = json!({"name": "echo", "description": "x", "parameters": {}, "endpoint": "http://127.0.0.1:9"});
+    server.post("/v1/tools", &taken).problem(409);
+}
+
+fn a_tool_that_does_not_fit_is_refused(database: &Database) {
+    let server = Server::start(database);
+    let wrong = json!({"name": "no spaces", "description": 5, "parameters": [], "endpoint": "file:///etc"});
+    let faults = server.post("/v1/tools", &wrong).faults();
+    assert_eq!(faults, ["/description", "/endpoint", "/name", "/parameters"]);
+    let mut no_schema = calculator("http://127.0.0.1:9/add");
+    no_schema["parameters"] = json!({"type": "no such type"});
+    let faults = server.post("/v1/tools", &no_schema).faults();
+    assert!(faults.iter().all(|pointer| pointer.starts_with("/parameters")), "{faults:?}");
+}
+
+fn a_call_runs_at_once_and_gives_the_tools_answer(database: &Database) {
+    let server = Server::start(database);
+    let endpoint = Agent::answering(|call, _| {
+        let arguments = call.json()["arguments"].clone();
+        Answer::Json(json!({"sum": arguments["a"].as_f64().unwrap() + arguments["b"].as_f64().unwrap()}))
+    });
+    server.post("/v1/tools", &calculator(&endpoint.url())).is(201);
+    let answer = call(&server, "calculator", &json!({"a": 1, "b": 2.5})).is(200);
+    assert_eq!(answer["status"], "success");
+    assert_eq!(answer["data"], json!({"sum": 3.5}));
+    assert_eq!(endpoint.next().json(), json!({"arguments": {"a": 1, "b": 2.5}}), "this and no more");
+    let other = call_with(&server, &json!({"tool_name": "calculator", "parameters": {"a": 2, "b": 2}})).is(200);
+    assert_eq!(other["data"]["sum"], 4.0);
+}
+
+fn arguments_are_held_against_the_schema(database: &Database) {
+    let server = Server::start(database);
+    let endpoint = Agent::answering(|_, _| Answer::Json(json!({})));
+    server.post("/v1/tools", &calculator(&endpoint.url())).is(201);
+    let problem = call(&server, "calculator", &json!({"a": "one"})).problem(422);
+    assert!(!problem.pointers.is_empty(), "each fault has its place");
+    call(&server, "calculator", &json!({})).problem(422);
+    call(&server, "calculator", &json!([1, 2])).problem(422);
+    assert_eq!(endpoint.count(), 0, "the tool is not called with what does not fit");
+}
+
+fn a_tool_that_says_error_is_still_a_200(database: &Database) {
+    let server = Server::start(database);
+    let endpoint =
+        Agent::answering(|_, _| Answer::Json(json!({"status": "error", "error_message": "division by zero"})));
+    server.post("/v1/tools", &calculator(&endpoint.url())).is(201);
+    let answer = call(&server, "calculator", &json!({"a": 1, "b": 0})).is(200);
+    assert_eq!(answer["status"], "error");
+    assert_eq!(answer["error_code"], "EXTERNAL_TOOL_EXECUTION_FAILED");
+    assert!(answer.to_string().contains("division by zero"), "{answer}");
+}
+
+fn a_call_without_a_tool_is_refused(database: &Database) {
+    let server = Server::start(database);
+    call_with(&server, &json!({"arguments": {}})).problem(400);
+    call_with(&server, &json!({"tool_name": "", "arguments": {}})).problem(400);
+    let problem = call(&server, "no_such_tool", &json!({})).problem(404);
+    assert!(problem.detail.contains("no_such_tool"), "{}", problem.detail);
+}
+
+fn a_tool_that_cannot_be_reached_or_answers_badly(database: &Database) {
+    let server = Server::start(database);
+    let arguments = json!({"a": 1, "b": 2});
+    let answered = |answer: Answer| {
+        let endpoint = Agent::answering(move |_, _| answer.clone());
+        server.post("/v1/tools", &calculator(&endpoint.url())).is(201);
+        let response = call(&server, "calculator", &arguments);
+        server.delete("/v1/tools/calculator").succeeded();
+        response
+    };
+    answered(Answer::Status(500)).problem(502);
+    answered(Answer::Status(404)).problem(502);
+    answered(Answer::Text("not JSON")).problem(502);
+    answered(Answer::Half).problem(502);
+    answered(Answer::Huge).problem(502);
+    answered(Answer::Redirect("http://127.0.0.1:9/".to_owned())).problem(502);
+
+    let mut gone = Agent::start();
+    gone.stop();
+    server.post("/v1/tools", &calculator(&gone.url())).is(201);
+    call(&server, "calculator", &arguments).problem(503);
+}
+
+fn a_tool_that_is_too_slow_is_504(database: &Database) {
+    let server = Server::start(database);
+    let endpoint = Agent::answering(|_, _| Answer::Hang);
+    server.post("/v1/tools", &calculator(&endpoint.url())).is(201);
+    let start = endpoint_clock(&endpoint, || call(&server, "calculator", &json!({"a": 1, "b": 2})).problem(504));
+    assert!(start >= Duration::from_secs(14), "15 s are allowed, and it was given {start:?}");
+}
+
+/// From the request at the endpoint to the end of `act`.
+fn endpoint_clock<T>(endpoint: &Agent, act: impl FnOnce() -> T) -> Duration {
+    act();
+    endpoint.next().at.elapsed()
+}
+
+fn a_built_in_tool_does_not_reach_metadata(database: &Database) {
+    let server = Server::start(database);
+    for url in ["http://169.254.169.254/latest/meta-data/", "http://[fd00:ec2::254]/", "http://2852039166/"] {
+        let response = call(&server, "http_get", &json!({"url": url}));
+        if response.status == 200 {
+            let answer = response.is(200);
+            assert_eq!(answer["status"], "error", "{url}: {answer}");
+            assert_eq!(answer["error_code"], "LOCAL_TOOL_EXECUTION_FAILED", "{url}");
+        } else {
+            assert!([400, 403, 422, 502, 503].contains(&response.status), "{}", response.shown());
+            response.problem(response.status);
+        }
+    }
+    let refused = call(&server, "http_get", &json!({"url": "file:///etc/passwd"}));
+    assert!(!refused.text().contains("root:"), "{}", refused.shown());
+}

@@ -1,0 +1,20 @@
+//! The server as its clients see it: the real binary, a plain socket, and a module for each surface and operation.
+//!
+//! Every scenario runs on SQLite, and on PostgreSQL too when `SIGNALBOX_TEST_POSTGRES` names one. Nothing here
+//! waits for a fixed time: a test waits for what it expects, with a deadline.
+#![expect(
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail the test, and say what was passed over"
+)]
+
+mod agentkit;
+mod auth;
+mod baddays;
+mod badinput;
+mod common;
+mod opscore;
+mod process;
+mod split;
+mod support;

@@ -1,0 +1,96 @@
+//! `GET /v1/opscore/sessions/{id}/events`, as JSON and as a stream that resumes.
+
+use serde_json::{Value, json};
+
+use crate::support::{Agent, Database, Server, Worker, items, on_each_database};
+
+on_each_database![
+    the_history_is_in_strict_sequence,
+    the_stream_shows_what_happens_as_it_happens,
+    a_stream_resumes_after_the_last_event_seen,
+    the_history_is_kept_over_a_kill,
+];
+
+fn definition() -> Value {
+    json!({"id": "two", "name": "Two", "tasks": [{"taskId": "a"}, {"taskId": "b"}]})
+}
+
+fn finished(server: &Server) -> String {
+    let worker = Worker::start(&server.api(), "worker", &[]);
+    let session = server.trigger(&worker.id, &definition(), &json!({}));
+    server.session_becomes(&session, "completed");
+    session
+}
+
+fn path(session: &str) -> String {
+    format!("/v1/opscore/sessions/{session}/events")
+}
+
+fn history(server: &Server, session: &str) -> Vec<Value> {
+    items(&server.get(&path(session)).is(200))
+}
+
+fn sequence(event: &Value) -> u64 {
+    event["sequence"].as_u64().unwrap_or_else(|| panic!("no sequence: {event}"))
+}
+
+fn the_history_is_in_strict_sequence(database: &Database) {
+    let server = Server::start(database);
+    let session = finished(&server);
+    let events = history(&server, &session);
+    let sequences: Vec<u64> = events.iter().map(sequence).collect();
+    let expected: Vec<u64> = (1..).take(events.len()).collect();
+    assert_eq!(sequences, expected, "from 1, without a gap");
+    for event in &events {
+        assert_eq!(event["sessionId"], session.as_str());
+        assert!(event["timestamp"].is_string() && event["message"].is_string(), "{event}");
+    }
+    let count = |kind: &str| events.iter().filter(|event| event["type"] == kind).count();
+    assert_eq!((count("task.dispatched"), count("task.completed")), (2, 2), "{events:?}");
+    assert_eq!(events.last().unwrap()["type"], "session.completed");
+    assert_eq!(server.all_pages(&path(&session), 2), events);
+    server.get(&format!("{}?limit=0", path(&session))).problem(422);
+}
+
+fn the_stream_shows_what_happens_as_it_happens(database: &Database) {
+    let server = Server::start(database);
+    let agent = Agent::start();
+    let id = server.register("worker", &agent, &[]);
+    let session = server.trigger(&id, &definition(), &json!({}));
+    let stream = server.follow(&path(&session), None);
+    let first = stream.next();
+    assert_eq!((first.id.as_deref(), sequence(&first.data)), (Some("1"), 1));
+    assert_eq!(first.kind.as_deref(), first.data["type"].as_str());
+    stream.until(|event| event.data["type"] == "task.dispatched");
+    server.complete(&id, &agent.next(), &json!("a"));
+    stream.until(|event| event.data["type"] == "task.completed");
+    server.complete(&id, &agent.next(), &json!("b"));
+    let last = stream.until(|event| event.data["type"] == "session.completed");
+    let events = history(&server, &session);
+    assert_eq!(&last.data, events.last().unwrap(), "the stream and the list show the same");
+}
+
+fn a_stream_resumes_after_the_last_event_seen(database: &Database) {
+    let mut server = Server::start(database);
+    let session = finished(&server);
+    let events = history(&server, &session);
+    server.kill();
+    server.restart();
+    for seen in [0, 1, 3, events.len() - 1] {
+        let stream = server.follow(&path(&session), Some(&seen.to_string()));
+        for expected in &events[seen..] {
+            let event = stream.next();
+            assert_eq!(&event.data, expected, "after {seen}");
+            assert_eq!(event.id, Some(sequence(expected).to_string()));
+        }
+    }
+}
+
+fn the_history_is_kept_over_a_kill(database: &Database) {
+    let mut server = Server::start(database);
+    let session = finished(&server);
+    let before = history(&server, &session);
+    server.kill();
+    server.restart();
+    assert_eq!(history(&server, &session), before);
+}

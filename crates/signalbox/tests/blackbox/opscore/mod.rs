@@ -1,0 +1,11 @@
+//! The Ops-Core surface, `/v1/opscore`.
+
+mod definitions;
+mod events;
+mod logs;
+mod notify;
+mod routing;
+mod sessions;
+mod settling;
+mod state;
+mod triggers;

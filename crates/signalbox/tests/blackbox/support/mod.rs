@@ -1,0 +1,27 @@
+//! What the scenarios stand on: the server as a process, HTTP over a plain socket, agents that can misbehave.
+
+mod agent;
+mod api;
+mod clock;
+mod database;
+mod http;
+mod proxy;
+mod response;
+mod server;
+mod sign;
+mod sse;
+mod wait;
+mod worker;
+
+pub(crate) use agent::{Agent, Answer, Delivery};
+pub(crate) use api::{Api, items, task_of};
+pub(crate) use clock::{iso, iso_from_now, unix_seconds};
+pub(crate) use database::{Database, on_each_database};
+pub(crate) use http::{Connection, Request};
+pub(crate) use proxy::Proxy;
+pub(crate) use response::Response;
+pub(crate) use server::{KEY, PLATFORM_KEY, Server, Setup};
+pub(crate) use sign::{hmac_base64, hmac_hex};
+pub(crate) use sse::{Events, SseEvent};
+pub(crate) use wait::{PATIENCE, eventually, within};
+pub(crate) use worker::Worker;
