@@ -23,7 +23,7 @@ pub struct Registration {
 }
 
 /// A registered agent.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentInfo {
     /// Its id.
@@ -67,7 +67,7 @@ pub struct StateReport {
 }
 
 /// The newest state that is held of an agent.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentState {
     /// Whose.
@@ -104,7 +104,7 @@ pub struct LogEntry {
 }
 
 /// Where a message stands on its way to the agent.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageStatus {
     /// The message.
@@ -124,7 +124,7 @@ pub struct MessageStatus {
 }
 
 /// A delivery that ran out of attempts.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
     /// The message, or whatever else was to be delivered; also the letter's own id.
@@ -147,7 +147,7 @@ pub struct DeadLetter {
 }
 
 /// A session that was started.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Triggered {
     /// The new session.
@@ -157,7 +157,7 @@ pub struct Triggered {
 }
 
 /// One run of a workflow.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Session {
     /// Its id.
@@ -177,10 +177,13 @@ pub struct Session {
     pub result: Value,
     /// Why it failed.
     pub error: Value,
+    /// Everything else that the server tells.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
 }
 
 /// One step of a session.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Task {
     /// Its id within the definition.
@@ -204,10 +207,13 @@ pub struct Task {
     pub result: Value,
     /// Why it failed.
     pub error: Value,
+    /// Everything else that the server tells.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
 }
 
 /// One entry of a session's history.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Event {
     /// Its place in the history; what a stream is resumed from.
@@ -320,6 +326,11 @@ mod tests {
         assert!(!session.is_over());
         assert_eq!(session.tasks[0].attempt, 0);
         assert_eq!(session.tasks[0].result, Value::Null);
+        assert_eq!(
+            serde_json::to_value(&session).unwrap()["invented"],
+            json!({"later": true}),
+            "nothing is lost"
+        );
     }
 
     #[test]

@@ -11,7 +11,6 @@ mod log;
 mod pulled;
 mod session;
 
-use std::future::Future;
 use std::time::Duration;
 
 use axum::body::Body;

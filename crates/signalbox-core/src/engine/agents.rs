@@ -44,10 +44,10 @@ impl Operation for Register {
     type Answer = Registered;
 
     fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Registered), Halt> {
-        let existing = view.agent_named(&self.name)?.map(|row| row.value.agent.clone());
         let now = turn.now;
         let fresh = AgentId::new(now, turn.bits());
         let mut work = Work::new(view, turn);
+        let existing = work.agent_named(&self.name)?;
         let (id, is_replaced) = match existing {
             Some(_) if !self.replace => return Err(Rejected::NameTaken(self.name.clone()).into()),
             Some(existing) if self.id.as_ref().is_some_and(|wanted| *wanted != existing) => {

@@ -48,9 +48,9 @@ impl Operation for Announce {
     type Answer = Announced;
 
     fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Announced), Halt> {
-        let holder = view.agent_named(&self.name)?.map(|row| row.value.agent.clone());
         let now = turn.now;
         let mut work = Work::new(view, turn);
+        let holder = work.agent_named(&self.name)?;
         if let Some(other) = holder.filter(|holder| *holder != self.id) {
             // The other service gives names out once: whoever had this one here is gone there.
             remove(&mut work, &other)?;

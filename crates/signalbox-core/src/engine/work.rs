@@ -98,6 +98,13 @@ impl<'w, 'p> Work<'w, 'p> {
         self.agent(id)?.ok_or_else(|| Rejected::UnknownAgent(id.to_string()).into())
     }
 
+    /// Who has this name. A name whose agent is gone was read too early and counts as free: where it is not,
+    /// taking it conflicts.
+    pub(super) fn agent_named(&mut self, name: &str) -> Result<Option<AgentId>, Halt> {
+        let Some(holder) = self.view.agent_named(name)?.map(|row| row.value.agent.clone()) else { return Ok(None) };
+        Ok(self.agent(&holder)?.is_some().then_some(holder))
+    }
+
     /// Adds an agent that does not exist yet.
     pub(super) fn create_agent(&mut self, agent: Agent) {
         let status = AgentStatus::fresh(agent.id.clone(), agent.generation, self.turn.now);

@@ -36,7 +36,10 @@ pub(crate) struct Program {
     pub(crate) is_mortal: bool,
     pub(crate) life: u32,
     skew: i64,
+    /// The newest moment that it has put into a report.
     stamp: Timestamp,
+    /// When it last asked to be registered, by its own clock.
+    registered: Timestamp,
     handled: BTreeSet<MessageId>,
 }
 
@@ -90,6 +93,7 @@ impl World {
                 life: 0,
                 skew,
                 stamp: Timestamp::default(),
+                registered: Timestamp::default(),
                 handled: BTreeSet::new(),
             });
             let at = self.dice.millis(0, 10_000);
@@ -157,6 +161,10 @@ impl World {
         if let Call::ReportState(report) = call {
             let mark = report.details.as_ref().and_then(|details| mark_of(details.get()));
             self.promises.marks.extend(mark);
+            // What it said before it registered was heard after: nobody but itself can put that right.
+            if self.programs[index].is_up && report.timestamp < self.programs[index].registered {
+                self.plan_act(index, Duration::from_millis(1), Act::Idle);
+            }
         }
         if self.programs[index].life != life {
             return;
@@ -264,7 +272,7 @@ impl World {
 
     fn report(&mut self, index: usize, state: &str, task: Option<String>, mut details: Value) {
         let mark = self.number();
-        let at = Timestamp::from_micros(self.now.as_micros() + self.programs[index].skew);
+        let at = self.clock_of(index);
         let program = &mut self.programs[index];
         let Some(agent) = program.id.clone().filter(|_| program.is_up) else { return };
         program.stamp = at.max(program.stamp + Duration::from_micros(1));
@@ -287,7 +295,12 @@ impl World {
         self.call_register(index, replace);
     }
 
+    fn clock_of(&self, index: usize) -> Timestamp {
+        Timestamp::from_micros(self.now.as_micros() + self.programs[index].skew)
+    }
+
     fn call_register(&mut self, index: usize, replace: bool) {
+        self.programs[index].registered = self.clock_of(index);
         let life = self.programs[index].life;
         let caller = Caller::Program { index, life, tries: 0 };
         if !self.programs[index].is_foreign {

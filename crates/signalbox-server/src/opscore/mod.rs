@@ -1,4 +1,49 @@
-//! Placeholder.
+//! The Ops-Core surface: agents report their state, workflows run as sessions, everything is in the log.
+
+mod convert;
+mod drain;
+mod entries;
+mod logs;
+mod notification;
+mod notify;
+mod params;
+mod read_logs;
+mod session_events;
+mod sessions;
+mod state;
+mod steer;
+mod trigger;
+mod words;
+mod workflows;
+
 use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
 use crate::app::App;
-pub(crate) fn router() -> OpenApiRouter<App> { OpenApiRouter::new() }
+
+/// What every path of this surface begins with.
+const PATH: &str = "/v1/opscore";
+
+/// Every route of this surface.
+pub(crate) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(notify::notify_agent))
+        .routes(routes!(state::report_state, state::agent_state))
+        .routes(routes!(state::agent_history))
+        .routes(routes!(drain::drain_agent))
+        .routes(routes!(drain::undrain_agent))
+        .routes(routes!(trigger::trigger_agent_workflow))
+        .routes(routes!(workflows::apply_workflow, workflows::list_workflows))
+        .routes(routes!(workflows::get_workflow, workflows::delete_workflow))
+        .routes(routes!(trigger::trigger_workflow))
+        .routes(routes!(sessions::list_sessions))
+        .routes(routes!(sessions::get_session))
+        .routes(routes!(steer::pause_session))
+        .routes(routes!(steer::resume_session))
+        .routes(routes!(steer::cancel_session))
+        .routes(routes!(steer::retry_session))
+        .routes(routes!(steer::signal_session))
+        .routes(routes!(session_events::session_events))
+        .routes(routes!(logs::append_logs))
+        .routes(routes!(read_logs::read_logs))
+}

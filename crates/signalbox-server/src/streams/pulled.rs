@@ -4,7 +4,6 @@
 //! connection that ends drops everything at once.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 

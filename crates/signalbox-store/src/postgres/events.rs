@@ -66,8 +66,9 @@ const PLACE_OF_MOMENT: &str = "WITH RECURSIVE halves (low, high) AS ( \
          ORDER BY sequence LIMIT 1) AS probe ON true \
     WHERE low < high) SELECT low FROM halves WHERE low >= high";
 
-async fn place_of_moment(pool: &Pool, tenant: &TenantId, moment: Timestamp) -> Result<i64, StoreError> {
-    let row = pool.query_one(PLACE_OF_MOMENT, &[&tenant.as_str(), &moment.as_micros()]).await?;
+/// The first place at or after `moment`; the one after the last where there is none.
+pub(super) async fn place_of_moment(pool: &Pool, tenant: &str, moment: Timestamp) -> Result<i64, StoreError> {
+    let row = pool.query_one(PLACE_OF_MOMENT, &[&tenant, &moment.as_micros()]).await?;
     row.map_or(Ok(0), |row| get(&row, 0))
 }
 
@@ -90,10 +91,10 @@ async fn range(
     }
     if filter.session.is_none() {
         if let Some(since) = filter.since {
-            low = low.max(place_of_moment(pool, tenant, since - DISORDER).await? - 1);
+            low = low.max(place_of_moment(pool, tenant.as_str(), since - DISORDER).await? - 1);
         }
         if let Some(until) = filter.until {
-            high = high.min(place_of_moment(pool, tenant, until + DISORDER).await?);
+            high = high.min(place_of_moment(pool, tenant.as_str(), until + DISORDER).await?);
         }
     }
     Ok(Some((low, high)))
@@ -116,7 +117,7 @@ fn walk<'a>(
     let direction = if filter.newest_first { "DESC" } else { "ASC" };
     let columns = "at, kind, level, session, session_sequence, agent, task, data, sequence";
     let mut query = Query::new(&format!("SELECT * FROM ((SELECT {place} AS place, {columns} FROM (SELECT "), []);
-    let mut source = |query: &mut Query<'a>, columns: &str| {
+    let source = |query: &mut Query<'a>, columns: &str| {
         query.add(&format!("{columns} FROM events WHERE tenant = ? AND {place} > ? AND {place} < ?"), [
             text(tenant.as_str()),
             Value::Number(low),

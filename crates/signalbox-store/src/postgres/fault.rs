@@ -43,6 +43,11 @@ pub(super) fn of_connection(error: &tokio_postgres::Error) -> StoreError {
     StoreError::Unavailable(format!("cannot connect to PostgreSQL: {}{cure}", text(error)))
 }
 
+/// Whether connecting fails until the URL or the server's configuration is another.
+pub(super) fn is_of_the_url(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| ["28", "3D"].iter().any(|class| code.code().starts_with(class)))
+}
+
 /// Whether the fault lies in what was to be written, so that the same statement cannot succeed later.
 pub(super) fn is_of_the_data(error: &tokio_postgres::Error) -> bool {
     match error.code() {

@@ -1,13 +1,272 @@
-//! PostgreSQL.
+//! The shared store: any number of processes over one PostgreSQL.
+//!
+//! Each process has one connection that writes, in groups, and a few that read. Commits of one tenant are
+//! serial over all processes, because each holds that tenant's row of `tenant_sequences` until it has ended:
+//! what it has checked cannot change, and no reader sees an entry of the log before one that goes before it.
 
+mod batch;
+mod columns;
+mod committer;
+mod due;
+mod events;
+mod fault;
+mod listings;
+mod migrate;
+mod pipeline;
+mod pool;
+mod prune;
+mod query;
+mod rows;
+mod sql;
+mod target;
+mod writer;
+
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::api::Options;
-use crate::backend::Backend;
+use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
+use signalbox_core::definition::Definition;
+use signalbox_core::delivery::Message;
+use signalbox_core::lease::Lease;
+use signalbox_core::session::Session;
+use signalbox_core::view::WaitingTask;
+use signalbox_wire::id::{AgentId, NodeId, TenantId, WorkflowId};
+use signalbox_wire::time::Timestamp;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::api::{
+    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, EventFilter, Listed, Options, Page, Prune,
+    SessionFilter, StoredEvent, WriterFigures,
+};
+use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::Cache;
+use crate::commit::Commit;
 use crate::error::StoreError;
 
-/// Opens the store in the database that `options` name.
-pub(crate) async fn open(_options: &Options, _cache: Arc<Cache>) -> Result<Arc<dyn Backend>, StoreError> {
-    Err(StoreError::Open("PostgreSQL is not there yet".to_owned()))
+use committer::{Committer, Figures, Job};
+use due::Sweep;
+use pool::Pool;
+use prune::{Pruning, Resume};
+use target::Target;
+use writer::Writer;
+
+/// A store in a PostgreSQL database.
+struct Postgres {
+    pool: Pool,
+    jobs: mpsc::Sender<Job>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+    figures: Arc<Figures>,
+    cache: Arc<Cache>,
+    sweep: Mutex<Sweep>,
+    resume: Mutex<Resume>,
+    node: NodeId,
+    patience: Duration,
+}
+
+/// Opens the store in the database that the options' URL names, making its tables where there are none.
+pub(crate) async fn open(options: &Options, cache: Arc<Cache>) -> Result<Arc<dyn Backend>, StoreError> {
+    let target = Target::new(options)?;
+    let mut client = target.connect_first().await?;
+    migrate::run(&mut client).await?;
+    drop(client);
+    let writer = Writer::open(&target).await?;
+    let figures = Arc::new(Figures::default());
+    let (sender, jobs) = mpsc::channel(options.queue_max.max(1));
+    let committer = Committer {
+        target: target.clone(),
+        cache: Arc::clone(&cache),
+        figures: Arc::clone(&figures),
+        batch_max: options.batch_max.max(1),
+        jobs,
+    };
+    Ok(Arc::new(Postgres {
+        pool: Pool::new(target)?,
+        jobs: sender,
+        committer: Mutex::new(Some(tokio::spawn(committer.run(writer)))),
+        figures,
+        cache,
+        sweep: Mutex::default(),
+        resume: Mutex::default(),
+        node: options.node.clone(),
+        patience: options.patience,
+    }))
+}
+
+impl Postgres {
+    fn queued(&self) -> usize {
+        self.jobs.max_capacity() - self.jobs.capacity()
+    }
+}
+
+#[async_trait::async_trait]
+impl Backend for Postgres {
+    fn kind(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.try_send(Job::Commit(Box::new(commit), answer)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => StoreError::Busy(self.queued()),
+            mpsc::error::TrySendError::Closed(_) => StoreError::Unavailable("the store is closed".to_owned()),
+        })?;
+        match timeout(self.patience, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(StoreError::Unavailable("the writer has ended".to_owned())),
+            Err(_) => Err(StoreError::Unavailable(format!(
+                "PostgreSQL has not taken the commit within {} s",
+                self.patience.as_secs()
+            ))),
+        }
+    }
+
+    async fn read(&self, tenant: &TenantId, key: &Key) -> Result<Option<ReadRow>, StoreError> {
+        rows::row(&self.pool, tenant, key).await
+    }
+
+    async fn candidates(&self, tenant: &TenantId, route: &str, limit: usize) -> Result<Vec<AgentId>, StoreError> {
+        rows::candidates(&self.pool, tenant, route, limit).await
+    }
+
+    async fn waiting(
+        &self,
+        tenant: &TenantId,
+        routes: &[String],
+        limit: usize,
+    ) -> Result<Vec<WaitingTask>, StoreError> {
+        rows::waiting(&self.pool, tenant, routes, limit).await
+    }
+
+    fn maybe_waiting(&self, _: &TenantId, _: &[String]) -> bool {
+        // Another process may have let a task wait a moment ago.
+        true
+    }
+
+    async fn waiting_tasks(
+        &self,
+        limit: usize,
+        per_route: usize,
+    ) -> Result<Vec<(TenantId, WaitingTask)>, StoreError> {
+        self.sweep.lock().await.next(&self.pool, limit, per_route).await
+    }
+
+    async fn claim(&self, now: Timestamp, lease: Lease, limit: usize) -> Result<Vec<Claimed>, StoreError> {
+        due::claim(&self.pool, now, &lease, limit).await
+    }
+
+    async fn release(&self) -> Result<(), StoreError> {
+        due::release(&self.pool, &self.node).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        due::backlog(&self.pool).await
+    }
+
+    async fn agents(
+        &self,
+        tenant: &TenantId,
+        filter: &AgentFilter,
+        page: &Page,
+    ) -> Result<Listed<AgentWithStatus>, StoreError> {
+        listings::agents(&self.pool, tenant, filter, page).await
+    }
+
+    async fn sessions(
+        &self,
+        tenant: &TenantId,
+        filter: &SessionFilter,
+        page: &Page,
+    ) -> Result<Listed<Arc<Session>>, StoreError> {
+        listings::sessions(&self.pool, tenant, filter, page).await
+    }
+
+    async fn tools(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Tool>>, StoreError> {
+        listings::tools(&self.pool, tenant, page).await
+    }
+
+    async fn workflows(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Definition>>, StoreError> {
+        listings::workflows(&self.pool, tenant, page).await
+    }
+
+    async fn dead_letters(
+        &self,
+        tenant: &TenantId,
+        filter: &DeadLetterFilter,
+        page: &Page,
+    ) -> Result<Listed<Arc<Message>>, StoreError> {
+        listings::dead_letters(&self.pool, tenant, filter, page).await
+    }
+
+    async fn keys(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<ApiKey>>, StoreError> {
+        listings::keys(&self.pool, tenant, page).await
+    }
+
+    async fn tenants(&self, page: &Page) -> Result<Listed<Tenant>, StoreError> {
+        listings::tenants(&self.pool, page).await
+    }
+
+    async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, StoreError> {
+        listings::tenant(&self.pool, id).await
+    }
+
+    async fn events(
+        &self,
+        tenant: &TenantId,
+        filter: &EventFilter,
+        page: &Page,
+    ) -> Result<Listed<StoredEvent>, StoreError> {
+        events::list(&self.pool, tenant, filter, page).await
+    }
+
+    async fn first_sequence(&self, tenant: &TenantId) -> Result<Option<u64>, StoreError> {
+        events::first_sequence(&self.pool, tenant).await
+    }
+
+    async fn key_by_hash(&self, hash: &str) -> Result<Option<(TenantId, Arc<ApiKey>)>, StoreError> {
+        listings::key_by_hash(&self.pool, hash).await
+    }
+
+    async fn open_session_of_workflow(&self, tenant: &TenantId, workflow: &WorkflowId) -> Result<bool, StoreError> {
+        listings::open_session(&self.pool, tenant, workflow).await
+    }
+
+    async fn prune(&self, prune: Prune) -> Result<u64, StoreError> {
+        let pruning = Pruning { pool: &self.pool, cache: &self.cache, prune, gone: 0 };
+        pruning.run(&mut *self.resume.lock().await).await
+    }
+
+    async fn backup(&self, _: &Path) -> Result<(), StoreError> {
+        Err(StoreError::Open("a store in PostgreSQL is backed up with pg_dump, or with the server's own means".to_owned()))
+    }
+
+    async fn is_writable(&self) -> Result<(), StoreError> {
+        let sql = "SELECT current_setting('transaction_read_only') = 'on'";
+        match self.pool.query_one(sql, &[]).await?.map(|row| query::get(&row, 0)).transpose()? {
+            Some(true) => Err(StoreError::Unavailable("PostgreSQL takes no writes: it is read-only".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    fn figures(&self) -> WriterFigures {
+        self.figures.read(self.queued())
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let Some(committer) = self.committer.lock().await.take() else { return Ok(()) };
+        // A full queue takes this as soon as there is room; one whose reader has gone needs no telling.
+        let _gone = timeout(self.patience, self.jobs.send(Job::Close)).await;
+        let ended = timeout(self.patience, committer).await;
+        self.pool.close();
+        match ended {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(StoreError::Unavailable("the writer did not end in order".to_owned())),
+        }
+    }
 }

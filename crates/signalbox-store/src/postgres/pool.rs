@@ -63,6 +63,11 @@ impl Pool {
         })
     }
 
+    /// How long a caller waits, at most.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// Gives out no more connections.
     pub(super) fn close(&self) {
         self.connections.close();

@@ -15,7 +15,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
-use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -62,7 +62,17 @@ impl Target {
         match timeout(self.patience.min(CONNECT_MAX), self.attempt()).await {
             Ok(Ok((client, _connection))) => Ok(client),
             Ok(Err(error)) => Err(fault::of_connection(&error)),
-            Err(_) => Err(StoreError::Unavailable("PostgreSQL took no connection in time".to_owned())),
+            Err(_) => Err(late()),
+        }
+    }
+
+    /// The first connection: what can only be cured by whoever wrote the URL is told so.
+    pub(super) async fn connect_first(&self) -> Result<Client, StoreError> {
+        match timeout(self.patience.min(CONNECT_MAX), self.attempt()).await {
+            Ok(Err(error)) if fault::is_of_the_url(&error) => Err(StoreError::Open(fault::of_connection(&error).to_string())),
+            Ok(Err(error)) => Err(fault::of_connection(&error)),
+            Ok(Ok((client, _connection))) => Ok(client),
+            Err(_) => Err(late()),
         }
     }
 
@@ -96,6 +106,10 @@ impl Connect for Target {
     ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), tokio_postgres::Error>> + Send + '_>> {
         Box::pin(self.attempt())
     }
+}
+
+fn late() -> StoreError {
+    StoreError::Unavailable("PostgreSQL took no connection in time".to_owned())
 }
 
 /// What every session is set to. The plans are pinned to index order: all queries here are made for it, and

@@ -71,7 +71,7 @@ impl Writer {
         let tenants = batch::tenants(commits.iter().copied());
         let questions: Vec<_> = batch::questions(commits.iter().copied()).into_iter().collect();
         let names: Vec<&str> = tenants.iter().map(|tenant| tenant.as_str()).collect();
-        let new: Vec<&str> = tenants.iter().filter(|id| !self.known.contains(*id)).map(|id| id.as_str()).collect();
+        let new: Vec<&str> = tenants.iter().filter(|id| !self.known.contains(id.as_str())).map(|id| id.as_str()).collect();
         let mut flights: Vec<Flight<'_, Result<Vec<tokio_postgres::Row>, Error>>> = Vec::new();
         let is_new = !new.is_empty();
         if is_new {

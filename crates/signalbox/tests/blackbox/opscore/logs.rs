@@ -73,8 +73,7 @@ fn filters_narrow_the_log(database: &Database) {
     assert_eq!(found(&server, "session=ses_x"), ["mark bad apple"]);
     assert_eq!(found(&server, &format!("since={}", iso_from_now(3600))), [""; 0]);
     assert!(found(&server, &format!("since={}", iso_from_now(-3600))).contains(&"mark apple".to_owned()));
-    assert_eq!(found(&server, &format!("until={}", iso_from_now(-3600))).len() % 4, 
-        found(&server, &format!("until={}", iso_from_now(-3600))).len(), "not the newest ones");
+    assert!(!found(&server, &format!("until={}", iso_from_now(-3600))).contains(&"mark apple".to_owned()));
     assert_eq!(found(&server, &format!("agent={a}&level=error&text=bad")), ["mark bad apple"]);
     for query in ["since=soon", "until=x", "level=loud", "limit=0", "cursor=x"] {
         server.get(&format!("{LOGS}?{query}")).problem(422);

@@ -1,0 +1,120 @@
+//! `POST /v1/opscore/sessions/{id}/{pause|resume|cancel|retry|signal}`: each answers the session as it is then.
+
+use axum::extract::State;
+use signalbox_core::engine::{self, Operation};
+use signalbox_core::session::SessionState;
+use signalbox_wire::id::SessionId;
+use signalbox_wire::opscore::{CancelBody, SessionView, SignalBody};
+use signalbox_wire::problem::Problem;
+
+use super::convert::{self, Versions};
+use super::params::{self, Path};
+use crate::answer::Answer;
+use crate::app::App;
+use crate::context::{Administers, Context, Input};
+use crate::problem::Refusal;
+
+/// Dispatch nothing more of a session until it is resumed
+///
+/// What is in flight may finish.
+#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/pause", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which session")),
+    responses(
+        (status = 200, description = "Paused", body = SessionView),
+        (status = 404, description = "No such session", body = Problem),
+        (status = 409, description = "It is not under way", body = Problem)))]
+pub(super) async fn pause_session(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(session): Path,
+) -> Result<Answer, Refusal> {
+    let session = params::session(&session)?;
+    steer(&app, &context, &session, &engine::Pause { session: session.clone() }).await
+}
+
+/// Let a paused session go on
+#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/resume", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which session")),
+    responses(
+        (status = 200, description = "Under way again", body = SessionView),
+        (status = 404, description = "No such session", body = Problem),
+        (status = 409, description = "It is not paused", body = Problem)))]
+pub(super) async fn resume_session(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(session): Path,
+) -> Result<Answer, Refusal> {
+    let session = params::session(&session)?;
+    steer(&app, &context, &session, &engine::Resume { session: session.clone() }).await
+}
+
+/// End a session before its time
+///
+/// The body may be left out. Tasks in an agent's hands are taken from it: a late report of them changes nothing.
+#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/cancel", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which session")), request_body = CancelBody,
+    responses(
+        (status = 200, description = "Cancelled", body = SessionView),
+        (status = 404, description = "No such session", body = Problem),
+        (status = 409, description = "It is over already", body = Problem)))]
+pub(super) async fn cancel_session(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(session): Path,
+    input: Input,
+) -> Result<Answer, Refusal> {
+    let body: CancelBody = input.parse_or_default()?;
+    let session = params::session(&session)?;
+    steer(&app, &context, &session, &engine::Cancel { session: session.clone(), reason: body.reason }).await
+}
+
+/// Let a failed session go on from the task that failed
+#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/retry", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which session")),
+    responses(
+        (status = 200, description = "Under way again, with what succeeded kept", body = SessionView),
+        (status = 404, description = "No such session", body = Problem),
+        (status = 409, description = "It has not failed", body = Problem)))]
+pub(super) async fn retry_session(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(session): Path,
+) -> Result<Answer, Refusal> {
+    let session = params::session(&session)?;
+    steer(&app, &context, &session, &engine::RetrySession { session: session.clone() }).await
+}
+
+/// Tell a session of something that a task waits for
+#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/signal", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which session")), request_body = SignalBody,
+    responses(
+        (status = 200, description = "A task took it", body = SessionView),
+        (status = 404, description = "No such session", body = Problem),
+        (status = 409, description = "No task waits for it", body = Problem)))]
+pub(super) async fn signal_session(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(session): Path,
+    input: Input,
+) -> Result<Answer, Refusal> {
+    let body: SignalBody = input.parse_or_default()?;
+    let session = params::session(&session)?;
+    let operation = engine::Signal { session: session.clone(), name: body.signal.unwrap_or_default() };
+    steer(&app, &context, &session, &operation).await
+}
+
+async fn steer<O>(app: &App, context: &Context<Administers>, id: &SessionId, operation: &O) -> Result<Answer, Refusal>
+where
+    O: Operation<Answer = SessionState>,
+{
+    // Looked up before: a session stays on the revision that it started with.
+    let mut versions = Versions::default();
+    if let Some(read) = app.store.session(context.tenant(), id).await? {
+        versions.look_up(app, context.tenant(), &read.value.session).await?;
+    }
+    app.drive
+        .answer(context.tenant(), context.promise.as_ref(), operation, |state| {
+            Answer::ok(&convert::session(&state.session, &versions, Some(&state.tasks)))
+        })
+        .await
+}

@@ -1,0 +1,75 @@
+//! A workflow is started: `POST /v1/opscore/agent/{agentId}/workflow` by or with its definition, and
+//! `POST /v1/opscore/workflows/{id}/trigger`.
+
+use axum::extract::State;
+use http::StatusCode;
+use signalbox_core::Rejected;
+use signalbox_core::engine::{self, WorkflowSource};
+use signalbox_wire::opscore::{StartBody, TriggerAnswer, TriggerBody};
+use signalbox_wire::problem::Problem;
+
+use super::convert;
+use super::params::{self, Path};
+use crate::answer::Answer;
+use crate::app::App;
+use crate::context::{Administers, Context, Input};
+use crate::problem::Refusal;
+
+/// Start a workflow with an agent for what names nobody
+///
+/// Exactly one of `workflowDefinitionId` and `workflowDefinition`; an inline definition is kept under its id.
+#[utoipa::path(post, path = "/v1/opscore/agent/{agentId}/workflow", tag = "Ops-Core",
+    params(("agentId" = String, Path, description = "The agent of tasks that name neither an agent nor a capability")),
+    request_body = TriggerBody,
+    responses(
+        (status = 202, description = "Started", body = TriggerAnswer),
+        (status = 404, description = "No such agent or definition", body = Problem),
+        (status = 422, description = "The body does not fit", body = Problem)))]
+pub(super) async fn trigger_agent_workflow(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(agent): Path,
+    input: Input,
+) -> Result<Answer, Refusal> {
+    let body: TriggerBody = input.parse()?;
+    let source = match (body.workflow_definition_id, body.workflow_definition) {
+        (_, Some(definition)) => WorkflowSource::Inline(convert::definition(definition, "/workflowDefinition")?),
+        (Some(id), None) => WorkflowSource::Kept(id),
+        (None, None) => return Err(Rejected::UnknownWorkflow(String::new()).into()),
+    };
+    let agent = Some(params::agent(&agent)?);
+    let operation = engine::Trigger { source, agent, input: body.initial_payload, trace: context.trace.clone() };
+    start(&app, &context, &operation).await
+}
+
+/// Start a workflow
+#[utoipa::path(post, path = "/v1/opscore/workflows/{id}/trigger", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which workflow")), request_body = StartBody,
+    responses(
+        (status = 202, description = "Started", body = TriggerAnswer),
+        (status = 404, description = "No such workflow or agent", body = Problem),
+        (status = 422, description = "The body does not fit", body = Problem)))]
+pub(super) async fn trigger_workflow(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(workflow): Path,
+    input: Input,
+) -> Result<Answer, Refusal> {
+    let body: StartBody = input.parse_or_default()?;
+    let operation = engine::Trigger {
+        source: WorkflowSource::Kept(params::workflow(&workflow)?),
+        agent: body.agent_id,
+        input: body.initial_payload,
+        trace: context.trace.clone(),
+    };
+    start(&app, &context, &operation).await
+}
+
+async fn start(app: &App, context: &Context<Administers>, operation: &engine::Trigger) -> Result<Answer, Refusal> {
+    app.drive
+        .answer(context.tenant(), context.promise.as_ref(), operation, |started| {
+            let answer = TriggerAnswer::new(started.session.clone(), started.workflow.clone());
+            Answer::json(StatusCode::ACCEPTED, &answer)
+        })
+        .await
+}

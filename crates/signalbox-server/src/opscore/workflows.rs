@@ -1,0 +1,113 @@
+//! `/v1/opscore/workflows`: definitions are kept, listed, shown and removed. A change makes a new revision;
+//! sessions stay on the one that they started with.
+
+use axum::extract::State;
+use http::StatusCode;
+use signalbox_core::definition::Definition;
+use signalbox_core::engine::{self, Operation};
+use signalbox_core::{Decision, Halt, Rejected, Turn, View};
+use signalbox_wire::opscore::{Done, Page, WorkflowBody, WorkflowView};
+use signalbox_wire::paging::PageQuery;
+use signalbox_wire::problem::Problem;
+
+use super::convert;
+use super::params::{self, Path, Query, Reader};
+use crate::answer::Answer;
+use crate::app::App;
+use crate::context::{Administers, Context, Input, Reads};
+use crate::problem::Refusal;
+
+const LIST: &str = "workflows";
+
+/// Keeps a definition, and says whether its id is new.
+struct Apply(engine::ApplyDefinition);
+
+impl Operation for Apply {
+    type Answer = (Definition, bool);
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Self::Answer), Halt> {
+        let is_new = view.workflow(&self.0.definition.id)?.is_none();
+        let (decision, kept) = self.0.decide(view, turn)?;
+        Ok((decision, (kept, is_new)))
+    }
+}
+
+/// Keep a workflow's definition
+///
+/// In JSON or YAML. One that is known already becomes a new revision where it differs, and nothing where not.
+#[utoipa::path(post, path = "/v1/opscore/workflows", tag = "Ops-Core",
+    request_body(content((WorkflowBody = "application/json"), (WorkflowBody = "application/yaml"))),
+    responses(
+        (status = 201, description = "Kept under a new id", body = WorkflowView),
+        (status = 200, description = "Changed, or the same as before", body = WorkflowView),
+        (status = 422, description = "The definition does not hold together", body = Problem)))]
+pub(super) async fn apply_workflow(
+    State(app): State<App>,
+    context: Context<Administers>,
+    input: Input,
+) -> Result<Answer, Refusal> {
+    let body: WorkflowBody = input.parse_either()?;
+    let operation = Apply(engine::ApplyDefinition { definition: convert::definition(body, "")? });
+    app.drive
+        .answer(context.tenant(), context.promise.as_ref(), &operation, |(kept, is_new)| {
+            let status = if *is_new { StatusCode::CREATED } else { StatusCode::OK };
+            Answer::json(status, &convert::workflow(kept))
+        })
+        .await
+}
+
+/// List the workflows
+#[utoipa::path(get, path = "/v1/opscore/workflows", tag = "Ops-Core", params(PageQuery),
+    responses(
+        (status = 200, description = "A page of the current definitions, by id", body = Page<WorkflowView>),
+        (status = 422, description = "The query does not fit", body = Problem)))]
+pub(super) async fn list_workflows(
+    State(app): State<App>,
+    context: Context<Reads>,
+    Query(query): Query<PageQuery>,
+) -> Result<Answer, Refusal> {
+    let mut reader = Reader::default();
+    let page = reader.page(LIST, &query);
+    reader.finish()?;
+    let listed = app.store.workflows(context.tenant(), &page).await?;
+    Ok(Answer::ok(&params::listed(LIST, listed, |definition| convert::workflow(&definition))))
+}
+
+/// Show a workflow's current definition
+#[utoipa::path(get, path = "/v1/opscore/workflows/{id}", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which workflow")),
+    responses(
+        (status = 200, description = "Its current definition", body = WorkflowView),
+        (status = 404, description = "No such workflow", body = Problem)))]
+pub(super) async fn get_workflow(
+    State(app): State<App>,
+    context: Context<Reads>,
+    Path(workflow): Path,
+) -> Result<Answer, Refusal> {
+    let id = params::workflow(&workflow)?;
+    let kept = app.store.definition(context.tenant(), &id, None).await?;
+    let kept = kept.ok_or_else(|| Rejected::UnknownWorkflow(id.to_string()))?;
+    Ok(Answer::ok(&convert::workflow(&kept.value)))
+}
+
+/// Remove a workflow's definition
+#[utoipa::path(delete, path = "/v1/opscore/workflows/{id}", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which workflow")),
+    responses(
+        (status = 200, description = "Removed, with all its revisions", body = Done),
+        (status = 404, description = "No such workflow", body = Problem),
+        (status = 409, description = "It has sessions that are not over", body = Problem)))]
+pub(super) async fn delete_workflow(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(workflow): Path,
+) -> Result<Answer, Refusal> {
+    let id = params::workflow(&workflow)?;
+    // A session that starts between the look and the removal carries its own tasks and is not harmed.
+    if app.store.open_session_of_workflow(context.tenant(), &id).await? {
+        return Err(Rejected::WorkflowInUse(id).into());
+    }
+    let operation = engine::DeleteDefinition { workflow: id };
+    app.drive.run(context.tenant(), &operation).await?;
+    Ok(Answer::ok(&Done::new(format!("Workflow {workflow} deleted successfully."))))
+}

@@ -1,0 +1,286 @@
+//! Who may call: keys, their scopes, tenants, and what one tenant sees of another.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Agent, Answer, Api, Database, KEY, PATIENCE, PLATFORM_KEY, Request, Server, Setup, Worker, iso, items,
+    on_each_database,
+};
+
+on_each_database![
+    agentkit_is_open_on_loopback_and_opscore_is_not,
+    a_first_start_makes_a_key_and_keeps_it_private,
+    a_key_does_what_its_scope_allows,
+    a_revoked_key_ends_at_once,
+    only_the_platform_key_makes_tenants,
+    nothing_of_a_tenant_is_visible_to_another,
+    names_and_ids_are_unique_within_a_tenant_only,
+    an_address_beyond_loopback_needs_keys,
+    secrets_stay_out_of_the_log,
+];
+
+fn agentkit_is_open_on_loopback_and_opscore_is_not(database: &Database) {
+    let server = Server::start(database);
+    let open = server.without_key();
+    let id = open.register_at("open", "http://127.0.0.1:9/run", &[]);
+    open.get(&format!("/v1/agents/{id}")).is(200);
+    assert_eq!(items(&server.get("/v1/agents").is(200)).len(), 1, "without a key it is the tenant `default`");
+    for path in ["sessions", "workflows", "logs", &format!("agent/{id}/state"), &format!("agent/{id}/history")] {
+        let refused = open.get(&format!("/v1/opscore/{path}"));
+        refused.problem(401);
+        assert!(refused.header("www-authenticate").is_some_and(|challenge| challenge.starts_with("Bearer")));
+    }
+    open.post("/v1/opscore/workflows", &json!({"id": "w", "name": "W", "tasks": []})).problem(401);
+    open.get("/v1/keys").problem(401);
+    server.with_key("no such key").get("/v1/agents").problem(401);
+}
+
+fn a_first_start_makes_a_key_and_keeps_it_private(database: &Database) {
+    let mut server = Setup::new(database).without_key().start();
+    let key = printed_key(&server.stdout());
+    assert_eq!(server.stdout().matches(&key).count(), 1, "shown once");
+    let file = file_with(&server.data_dir(), &key).expect("a file with the key");
+    let mode = fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600, "{}", file.display());
+    server.with_key(&key).get("/v1/opscore/sessions").is(200);
+    server.with_key(&key).get("/v1/keys").is(200);
+    server.without_key().get("/v1/opscore/sessions").problem(401);
+
+    server.kill();
+    server.restart();
+    assert!(!server.stdout().contains("sbk_"), "a second start shows none: {}", server.stdout());
+    server.with_key(&key).get("/v1/opscore/sessions").is(200);
+}
+
+fn printed_key(stdout: &str) -> String {
+    let start = stdout.find("sbk_").unwrap_or_else(|| panic!("no key was shown: {stdout}"));
+    let is_key = |letter: &char| letter.is_ascii_alphanumeric() || ['_', '-'].contains(letter);
+    stdout[start..].chars().take_while(is_key).collect()
+}
+
+fn file_with(folder: &Path, text: &str) -> Option<PathBuf> {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    // A database of more than this is not the file that a person looks into.
+    let small = |path: &PathBuf| fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() < 4096);
+    paths.filter(small).find(|path| fs::read_to_string(path).is_ok_and(|contents| contents.contains(text)))
+}
+
+fn make_key(api: &Api, scope: &str) -> (String, String) {
+    let answer = api.post("/v1/keys", &json!({"name": format!("a key to {scope}"), "scope": scope})).is(201);
+    let text = |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("{name}: {answer}")).to_owned();
+    (text("key_id"), text("key"))
+}
+
+fn a_key_does_what_its_scope_allows(database: &Database) {
+    let server = Server::start(database);
+    let id = server.register_at("agent", "http://127.0.0.1:9/run", &[]);
+    let [read, agent, admin] = ["read", "agent", "admin"].map(|scope| server.with_key(&make_key(&server, scope).1));
+    let definition = json!({"id": "w", "name": "W", "tasks": []});
+    for api in [&read, &agent, &admin] {
+        api.get("/v1/opscore/sessions").is(200);
+        api.get(&format!("/v1/agents/{id}")).is(200);
+    }
+    read.try_report(&id, "idle", &Value::Null, &iso()).problem(403);
+    read.post("/v1/opscore/workflows", &definition).problem(403);
+    read.delete(&format!("/v1/agents/{id}")).problem(403);
+    read.post("/v1/agents/register", &json!({"agentName": "x", "version": "1", "capabilities": []})).problem(403);
+    agent.report(&id, "idle", &Value::Null);
+    for api in [&read, &agent] {
+        api.post("/v1/keys", &json!({"name": "more", "scope": "admin"})).problem(403);
+        api.post("/api/v1/tenants", &json!({"name": "more"})).problem(403);
+    }
+    admin.post("/v1/opscore/workflows", &definition).succeeded();
+    admin.delete(&format!("/v1/agents/{id}")).succeeded();
+    let faults = server.post("/v1/keys", &json!({"name": 5, "scope": "god"})).faults();
+    assert_eq!(faults, ["/name", "/scope"]);
+}
+
+fn a_revoked_key_ends_at_once(database: &Database) {
+    let mut server = Server::start(database);
+    let (key_id, key) = make_key(&server, "read");
+    let api = server.with_key(&key);
+    api.get("/v1/opscore/sessions").is(200);
+    let list = server.get("/v1/keys").is(200);
+    assert!(items(&list).iter().any(|known| known["key_id"] == key_id.as_str()), "{list}");
+    assert!(!list.to_string().contains(&key), "a key is shown once");
+
+    server.delete(&format!("/v1/keys/{key_id}")).succeeded();
+    api.get("/v1/opscore/sessions").problem(401);
+    api.get("/v1/agents").problem(401);
+    server.kill();
+    server.restart();
+    api.get("/v1/opscore/sessions").problem(401);
+    server.delete("/v1/keys/key_unknown").problem(404);
+}
+
+fn with_platform_key(database: &Database) -> Server {
+    Setup::new(database).env("SIGNALBOX_PLATFORM_KEY", PLATFORM_KEY).start()
+}
+
+fn make_tenant(server: &Server, name: &str) -> (String, Api) {
+    let platform = server.with_key(PLATFORM_KEY);
+    let answer = platform.post("/api/v1/tenants", &json!({"name": name, "admin_email": "a@b.example"})).succeeded();
+    assert_eq!(answer["success"], true, "{answer}");
+    let key = answer["api_key"].as_str().expect("a key");
+    (answer["tenant_id"].as_str().expect("an id").to_owned(), server.with_key(key))
+}
+
+fn only_the_platform_key_makes_tenants(database: &Database) {
+    let server = with_platform_key(database);
+    let body = json!({"name": "acme"});
+    server.without_key().post("/api/v1/tenants", &body).problem(401);
+    server.with_key("wrong").post("/api/v1/tenants", &body).problem(401);
+    server.post("/api/v1/tenants", &body).problem(403);
+    let (tenant, api) = make_tenant(&server, "acme");
+    api.post("/api/v1/tenants", &body).problem(403);
+    api.register_at("of acme", "http://127.0.0.1:9/run", &[]);
+    assert!(!server.with_key(PLATFORM_KEY).post("/api/v1/tenants", &json!({"name": 7})).faults().is_empty());
+
+    // The platform key acts in a tenant by naming it; no other key does.
+    let in_tenant = || Request::get("/v1/agents").header("x-tenant-id", &*tenant);
+    assert_eq!(items(&server.with_key(PLATFORM_KEY).send(in_tenant()).is(200)).len(), 1);
+    let other = server.send(in_tenant());
+    assert!(other.status == 403 || items(&other.is(200)).is_empty(), "{}", other.shown());
+}
+
+/// A tenant with something of every kind.
+struct Estate {
+    agent: String,
+    dead: String,
+    session: String,
+    key: String,
+}
+
+fn furnish(api: &Api) -> Estate {
+    let refusing = Agent::answering(|_, _| Answer::Status(422));
+    let agent = api.register("secret agent", &refusing, &["secret"]);
+    let dead = api.run(&agent, &json!({"secret": 1}));
+    api.message_becomes(&dead, "dead", PATIENCE);
+    api.report(&agent, "idle", &json!({"secret": 2}));
+    let worker = Worker::start(api, "secret worker", &[]);
+    let definition = json!({"id": "secret", "name": "Secret", "tasks": [{"taskId": "t"}]});
+    let session = api.trigger(&worker.id, &definition, &json!({}));
+    api.session_becomes(&session, "completed");
+    let log = json!({"level": "info", "message": "a secret log"});
+    api.post(&format!("/v1/opscore/agent/{agent}/logs"), &log).succeeded();
+    let tool =
+        json!({"name": "secret", "description": "", "parameters": {}, "endpoint": "http://127.0.0.1:9/x"});
+    api.post("/v1/tools", &tool).is(201);
+    let key = make_key(api, "read").0;
+    Estate { agent, dead, session, key }
+}
+
+fn nothing_of_a_tenant_is_visible_to_another(database: &Database) {
+    let server = with_platform_key(database);
+    let (_, owner) = make_tenant(&server, "owner");
+    let (_, stranger) = make_tenant(&server, "stranger");
+    let Estate { agent, dead, session, key } = furnish(&owner);
+    for other in [stranger, server.api(), server.without_key()] {
+        let is_open = other.get("/v1/opscore/sessions").status == 401;
+        let agentkit = [
+            format!("/v1/agents/{agent}"),
+            format!("/v1/messages/{dead}"),
+            format!("/v1/dead-letters/{dead}"),
+            "/v1/tools/secret".to_owned(),
+        ];
+        let opscore = [
+            format!("/v1/opscore/agent/{agent}/state"),
+            format!("/v1/opscore/agent/{agent}/history"),
+            "/v1/opscore/workflows/secret".to_owned(),
+            format!("/v1/opscore/sessions/{session}"),
+            format!("/v1/opscore/sessions/{session}/events"),
+        ];
+        let closed: &[String] = if is_open { &[] } else { &opscore };
+        for path in agentkit.iter().chain(closed) {
+            other.get(path).problem(404);
+        }
+        let lists = ["/v1/agents", "/v1/agents?name=secret%20agent", "/v1/agents?capability=secret", "/v1/dead-letters", "/v1/tools"];
+        let closed: &[&str] = if is_open {
+            &[]
+        } else {
+            &["/v1/opscore/workflows", "/v1/opscore/sessions", "/v1/opscore/logs", "/v1/keys"]
+        };
+        for path in lists.iter().chain(closed) {
+            let list = other.get(path).is(200);
+            assert!(!list.to_string().contains("secret"), "{path} shows {list}");
+        }
+        other.post(&format!("/v1/agents/{agent}/run"), &json!({"task_name": "x", "parameters": {}})).problem(404);
+        other.post(&format!("/v1/dead-letters/{dead}/redrive"), &json!({})).problem(404);
+        other.delete(&format!("/v1/dead-letters/{dead}")).problem(404);
+        other.delete(&format!("/v1/agents/{agent}")).problem(404);
+        other.delete("/v1/tools/secret").problem(404);
+        other.post("/v1/dead-letters/redrive", &json!({})).succeeded();
+        if !is_open {
+            other.try_report(&agent, "idle", &Value::Null, &iso()).problem(404);
+            for verb in ["pause", "resume", "cancel", "retry"] {
+                other.post(&format!("/v1/opscore/sessions/{session}/{verb}"), &json!({})).problem(404);
+            }
+            other.delete("/v1/opscore/workflows/secret").problem(404);
+            other.delete(&format!("/v1/keys/{key}")).problem(404);
+        }
+    }
+    assert_eq!(owner.message(&dead)["status"], "dead", "nothing happened to it");
+    assert_eq!(owner.get(&format!("/v1/opscore/agent/{agent}/history")).is(200)["data"][0]["details"]["secret"], 2);
+}
+
+fn names_and_ids_are_unique_within_a_tenant_only(database: &Database) {
+    let server = with_platform_key(database);
+    let (_, a) = make_tenant(&server, "a");
+    let (_, b) = make_tenant(&server, "b");
+    let same = |version: &str| {
+        json!({"agentId": "agent-1", "agentName": "same", "version": version, "capabilities": [],
+               "contactEndpoint": "http://127.0.0.1:9/run"})
+    };
+    for (api, version) in [(&a, "of a"), (&b, "of b")] {
+        let once = Request::post("/v1/agents", &same(version)).header("idempotency-key", "same key");
+        api.send(once).is(201);
+    }
+    for (api, version) in [(&a, "of a"), (&b, "of b")] {
+        assert_eq!(api.get("/v1/agents/agent-1").is(200)["data"]["version"], version);
+        api.post("/v1/opscore/workflows", &json!({"id": "w", "name": version, "tasks": []})).succeeded();
+        api.report("agent-1", version.split(' ').next_back().unwrap(), &Value::Null);
+    }
+    let first = a.get("/v1/opscore/agent/agent-1/state").is(200);
+    assert_eq!(first["state"], "a");
+    a.delete("/v1/agents/agent-1").succeeded();
+    b.get("/v1/agents/agent-1").is(200);
+}
+
+fn an_address_beyond_loopback_needs_keys(database: &Database) {
+    let everywhere = || Setup::new(database).without_key().listen(Some("0.0.0.0:0"));
+    let Err(refused) = everywhere().try_start() else { panic!("it serves everybody without a key") };
+    assert!(!refused.status.success());
+    assert!(refused.stderr.contains("--insecure"), "it says the cure: {}", refused.stderr);
+
+    let server = everywhere().arg("--insecure").start();
+    assert!(server.stderr().to_lowercase().contains("insecure"), "said loudly: {}", server.stderr());
+    drop(server);
+
+    let server = Setup::new(database).listen(Some("0.0.0.0:0")).start();
+    server.without_key().get("/v1/agents").problem(401);
+    server.get("/v1/agents").is(200);
+    server.without_key().get("/health").is(200);
+    let notify = json!({"event_type": "DEREGISTER", "agent_details": {"agentId": "x"}});
+    server.without_key().post("/v1/opscore/internal/agent/notify", &notify).problem(401);
+}
+
+fn secrets_stay_out_of_the_log(database: &Database) {
+    let server = Setup::new(database)
+        .env("SIGNALBOX_PLATFORM_KEY", PLATFORM_KEY)
+        .env("OPSCORE_WEBHOOK_SECRET", "a-webhook-secret")
+        .env("RUST_LOG", "trace")
+        .start();
+    let (_, made) = make_key(&server, "agent");
+    let (_, tenant) = make_tenant(&server, "acme");
+    tenant.get("/v1/agents").is(200);
+    server.with_key(&made).get("/v1/opscore/sessions").is(200);
+    server.with_key("an-attempted-key").get("/v1/opscore/sessions").problem(401);
+    let log = format!("{}{}", server.stderr(), server.stdout());
+    for secret in [KEY, PLATFORM_KEY, "a-webhook-secret", &made, "an-attempted-key"] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}

@@ -1,0 +1,318 @@
+//! Input that no client should send: each is answered, none harms the server or its data.
+
+use std::io::{self, Read as _};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Agent, Connection, Database, Request, Server, eventually, items, on_each_database, within,
+};
+
+on_each_database![
+    nesting_without_end_is_not_json,
+    a_body_over_the_limit_is_413,
+    bytes_that_are_no_text_are_refused,
+    wrong_types_everywhere_are_told,
+    hostile_ids_are_just_unknown,
+    hostile_texts_are_kept_as_they_are,
+    foreign_endpoints_are_refused,
+    metadata_addresses_are_never_called,
+    a_slow_sender_is_cut_off,
+    half_a_body_is_not_a_request,
+    what_is_not_http_is_refused,
+    many_connections_at_once_are_all_answered,
+];
+
+/// A sender of headers or bodies that never end is cut off within this.
+const CUT_OFF: Duration = Duration::from_secs(120);
+
+/// The POST routes that take JSON, with a well-formed agent in the path where there is one.
+fn posts(agent: &str) -> Vec<String> {
+    [
+        "/v1/agents/register",
+        "/v1/agents",
+        "/v1/agents/{}/run",
+        "/v1/tools",
+        "/v1/opscore/internal/agent/notify",
+        "/v1/opscore/agent/{}/state",
+        "/v1/opscore/agent/{}/workflow",
+        "/v1/opscore/agent/{}/logs",
+        "/v1/opscore/workflows",
+        "/v1/keys",
+    ]
+    .map(|path| path.replace("{}", agent))
+    .into()
+}
+
+fn with_agent(database: &Database) -> (Server, String) {
+    let server = Server::start(database);
+    let id = server.register_at("target", "http://127.0.0.1:9/run", &[]);
+    (server, id)
+}
+
+fn raw(path: &str, body: impl Into<Vec<u8>>) -> Request {
+    Request::new("POST", path).body("application/json", body)
+}
+
+fn nesting_without_end_is_not_json(database: &Database) {
+    let (server, id) = with_agent(database);
+    let deep = |open: &str, close: &str| open.repeat(10_000) + &close.repeat(10_000);
+    for path in posts(&id) {
+        server.send(raw(&path, deep("[", "]"))).problem(400);
+        server.send(raw(&path, deep("{\"a\":", "}").replace(":}", ":1}"))).problem(400);
+        server.send(raw(&path, "[".repeat(100_000))).problem(400);
+    }
+    let within_a_field = format!("{{\"agentName\":\"x\",\"metadata\":{{\"a\":{}}}}}", deep("[", "]"));
+    server.send(raw("/v1/agents/register", within_a_field)).problem(400);
+}
+
+fn a_body_over_the_limit_is_413(database: &Database) {
+    let (server, id) = with_agent(database);
+    let large = format!("{{\"filler\":\"{}\"}}", "x".repeat(2 * 1024 * 1024));
+    for path in posts(&id) {
+        server.send(raw(&path, large.clone())).problem(413);
+    }
+    let just_fits = json!({
+        "agentName": "large", "version": "1", "capabilities": [],
+        "metadata": {"filler": "x".repeat(1024 * 1024 - 500)},
+    });
+    server.post("/v1/agents/register", &just_fits).is(201);
+}
+
+fn bytes_that_are_no_text_are_refused(database: &Database) {
+    let (server, id) = with_agent(database);
+    for path in posts(&id) {
+        for bytes in [&b"\xff\xfe\x00\x01"[..], b"{\"agentName\":\"\xc3\x28\"}", b"\"\xed\xa0\x80\"", b"\0\0\0\0"] {
+            server.send(raw(&path, bytes)).problem(400);
+        }
+    }
+}
+
+fn wrong_types_everywhere_are_told(database: &Database) {
+    let (server, id) = with_agent(database);
+    for path in posts(&id) {
+        for body in [json!(null), json!(true), json!(5), json!("text"), json!([1, "x"]), json!(1e300)] {
+            let response = server.post(&path, &body);
+            response.problem(422);
+        }
+        let fields = [
+            "agentName", "version", "contactEndpoint", "capabilities", "metadata", "agentId", "senderId",
+            "messageType", "payload", "name", "description", "parameters", "endpoint", "event_type",
+            "agent_details", "timestamp", "state", "details", "workflowDefinitionId", "workflowDefinition",
+            "initialPayload", "level", "message", "fields", "id", "tasks", "scope", "task_name",
+        ];
+        for wrong in [json!(-1), json!([[]]), json!({"": {}}), json!(false)] {
+            let body: Value = fields.iter().map(|name| ((*name).to_owned(), wrong.clone())).collect::<serde_json::Map<_, _>>().into();
+            let faults = server.post(&path, &body).faults();
+            assert!(!faults.is_empty(), "{path}: {body}");
+        }
+    }
+    assert_eq!(items(&server.get("/v1/agents").is(200)).len(), 1);
+}
+
+fn hostile_ids_are_just_unknown(database: &Database) {
+    let (server, _) = with_agent(database);
+    let long = "x".repeat(5_000);
+    let ids = [
+        "..%2Fx", "%2e%2e", "..%2f..%2fetc%2fpasswd", "%00", "a%00b", "%ff%fe", "%0d%0aset-cookie:%20x", &long,
+        "'%20OR%20'1'='1", "%27;DROP%20TABLE%20agents;--", "%22", "%25", "*", "{}", "%F0%9F%92%A9", "-1", "null",
+    ];
+    for id in ids {
+        let gets = [
+            "/v1/agents/{}", "/v1/messages/{}", "/v1/dead-letters/{}", "/v1/tools/{}",
+            "/v1/opscore/agent/{}/state", "/v1/opscore/agent/{}/history", "/v1/opscore/workflows/{}",
+            "/v1/opscore/sessions/{}", "/v1/opscore/sessions/{}/events",
+        ];
+        for path in gets {
+            let response = server.get(&path.replace("{}", id));
+            assert!([400, 404, 414, 422].contains(&response.status), "{}", response.shown());
+            response.problem(response.status);
+        }
+        for path in ["/v1/agents?name={}", "/v1/agents?capability={}", "/v1/agents?state={}", "/v1/opscore/logs?text={}"] {
+            let response = server.get(&path.replace("{}", id));
+            assert!([200, 400, 422].contains(&response.status), "{}", response.shown());
+        }
+        let response = server.delete(&format!("/v1/agents/{id}"));
+        assert!([400, 404, 414, 422].contains(&response.status), "{}", response.shown());
+    }
+    for path in ["/v1/agents/../x", "/v1/agents/./x/.", "/../../etc/passwd", "/v1//agents//"] {
+        server.get(path).problem(404);
+    }
+    assert_eq!(items(&server.get("/v1/agents").is(200)).len(), 1, "nothing was dropped");
+}
+
+fn hostile_texts_are_kept_as_they_are(database: &Database) {
+    let (server, _) = with_agent(database);
+    let texts = ["'; DROP TABLE agents; --", "\" OR \"\"=\"", "<script>alert(1)</script>", "${input.x}", "💩\u{202e}", "%s%n"];
+    for text in texts {
+        let sent = json!({
+            "agentName": text, "version": "1", "capabilities": [text], "contactEndpoint": "http://127.0.0.1:9/run",
+            "metadata": {text: text},
+        });
+        let id = server.post("/v1/agents/register", &sent).is(201)["data"]["agentId"].clone();
+        let kept = server.get(&format!("/v1/agents/{}", id.as_str().unwrap())).is(200)["data"].clone();
+        for name in ["agentName", "capabilities", "metadata"] {
+            assert_eq!(kept[name], sent[name]);
+        }
+        server.report(id.as_str().unwrap(), "idle", &json!({text: text}));
+        let shown = server.get(&format!("/v1/opscore/agent/{}/state", id.as_str().unwrap())).is(200);
+        assert_eq!(shown["details"], json!({text: text}));
+    }
+    let nul = json!({"agentName": "a\u{0}b", "version": "1", "capabilities": []});
+    assert_eq!(server.post("/v1/agents/register", &nul).faults(), ["/agentName"]);
+    assert_eq!(items(&server.get("/v1/agents").is(200)).len(), texts.len() + 1);
+}
+
+fn foreign_endpoints_are_refused(database: &Database) {
+    let (server, id) = with_agent(database);
+    let endpoints = [
+        "ftp://127.0.0.1/", "file:///etc/passwd", "gopher://127.0.0.1:70/", "javascript:alert(1)", "unix:///tmp/x",
+        "127.0.0.1:80", "/run", "http://", "http:///run", "http://user:pass@127.0.0.1/", "http://127.0.0.1:99999/",
+        "http://a b/", "http://127.0.0.1/\r\nx: y", "", "data:text/plain,x",
+    ];
+    for endpoint in endpoints {
+        let body = json!({"agentName": "x", "version": "1", "capabilities": [], "contactEndpoint": endpoint});
+        assert_eq!(server.post("/v1/agents/register", &body).faults(), ["/contactEndpoint"], "{endpoint:?}");
+        let patch = server.patch(&format!("/v1/agents/{id}"), &json!({"contactEndpoint": endpoint}));
+        assert_eq!(patch.faults(), ["/contactEndpoint"], "{endpoint:?}");
+        let tool = json!({"name": "t", "description": "d", "parameters": {}, "endpoint": endpoint});
+        assert_eq!(server.post("/v1/tools", &tool).faults(), ["/endpoint"], "{endpoint:?}");
+    }
+}
+
+fn metadata_addresses_are_never_called(database: &Database) {
+    let server = Server::start(database);
+    let hosts = [
+        "169.254.169.254", "169.254.1.1", "[fd00:ec2::254]", "[fe80::1]", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376",
+        "[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]",
+    ];
+    for (index, host) in hosts.iter().enumerate() {
+        let body = json!({
+            "agentName": format!("agent {index}"), "version": "1", "capabilities": [],
+            "contactEndpoint": format!("http://{host}/latest/meta-data/"),
+        });
+        let answer = server.post("/v1/agents/register", &body);
+        if answer.status == 422 {
+            assert_eq!(answer.faults(), ["/contactEndpoint"]);
+            continue;
+        }
+        let id = answer.is(201)["data"]["agentId"].as_str().unwrap().to_owned();
+        let message = server.run(&id, &json!({}));
+        let refused = eventually("the delivery to be refused", || {
+            let message = server.message(&message);
+            if message["lastError"].is_string() { Ok(message) } else { Err(message.to_string()) }
+        });
+        let error = refused["lastError"].as_str().unwrap().to_lowercase();
+        let says_why = ["allow", "polic", "forbid", "metadata", "link-local", "denied", "blocked"];
+        assert!(says_why.iter().any(|word| error.contains(word)), "{host}: {error}");
+    }
+}
+
+/// What a peer does to a connection on which bytes dribble in.
+fn until_cut_off(mut connection: Connection, dribble: &[u8]) {
+    let pause = Duration::from_millis(500);
+    connection.socket().set_read_timeout(Some(pause)).unwrap();
+    within(CUT_OFF, "the connection to be closed", || {
+        let mut answer = [0; 1024];
+        match connection.socket().read(&mut answer) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err("an answer".to_owned()),
+            Err(error) if [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut].contains(&error.kind()) => {
+                match connection.write_raw(dribble) {
+                    Ok(()) => Err("an open connection".to_owned()),
+                    Err(_) => Ok(()),
+                }
+            }
+            Err(_) => Ok(()),
+        }
+    });
+}
+
+fn a_slow_sender_is_cut_off(database: &Database) {
+    let (server, _) = with_agent(database);
+    let mut headers = Connection::open(&server.address()).unwrap();
+    headers.write_raw(b"POST /v1/agents/register HTTP/1.1\r\nhost: x\r\n").unwrap();
+    let mut body = Connection::open(&server.address()).unwrap();
+    let head = b"POST /v1/agents/register HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n{";
+    body.write_raw(head).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| until_cut_off(headers, b"x-slow: 1\r\n"));
+        scope.spawn(|| until_cut_off(body, b" "));
+        server.get("/health").is(200);
+    });
+    server.get("/health").is(200);
+}
+
+fn half_a_body_is_not_a_request(database: &Database) {
+    let (server, _) = with_agent(database);
+    let whole = json!({"agentName": "half", "version": "1", "capabilities": []}).to_string();
+    for _ in 0..20 {
+        let mut connection = Connection::open(&server.address()).unwrap();
+        let head = format!(
+            "POST /v1/agents/register HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            whole.len() + 50
+        );
+        connection.write_raw(head.as_bytes()).unwrap();
+        connection.write_raw(whole.as_bytes()).unwrap();
+        connection.socket().shutdown(Shutdown::Write).unwrap();
+        if let Ok(response) = connection.read() {
+            assert!((400..500).contains(&response.status), "{}", response.shown());
+        }
+    }
+    assert_eq!(items(&server.get("/v1/agents").is(200)).len(), 1, "half a request did nothing");
+}
+
+fn what_is_not_http_is_refused(database: &Database) {
+    let (server, _) = with_agent(database);
+    let inputs: [&[u8]; 6] = [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"HELO mail.example.org\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\n",
+        b"POST /v1/agents HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /v1/agents HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n{}",
+    ];
+    for input in inputs {
+        let mut connection = Connection::open(&server.address()).unwrap();
+        connection.write_raw(input).unwrap();
+        connection.socket().shutdown(Shutdown::Write).unwrap();
+        if let Ok(response) = connection.read() {
+            assert!((400..600).contains(&response.status) && response.status != 500, "{}", response.shown());
+        }
+    }
+    let many = (0..2_000).fold(Request::get("/health"), |request, n| request.header(&format!("x-{n}"), "v"));
+    let response = server.send(many);
+    assert!([200, 400, 431].contains(&response.status), "{}", response.shown());
+    let response = server.send(Request::get("/health").header("x-large", "v".repeat(2 * 1024 * 1024)));
+    assert!([400, 431].contains(&response.status), "{}", response.shown());
+    server.get("/health").is(200);
+}
+
+fn many_connections_at_once_are_all_answered(database: &Database) {
+    let (server, id) = with_agent(database);
+    let agent = Agent::start();
+    server.patch(&format!("/v1/agents/{id}"), &json!({"contactEndpoint": agent.url()})).is(200);
+    let mut connections: Vec<_> =
+        (0..256).map(|_| Connection::open(&server.address()).expect("a connection")).collect();
+    for (n, connection) in connections.iter_mut().enumerate() {
+        let request = match n % 3 {
+            0 => Request::get("/v1/agents"),
+            1 => Request::post(format!("/v1/agents/{id}/run"), &json!({"task_name": "t", "parameters": {"n": n}})),
+            _ => Request::post(
+                format!("/v1/opscore/agent/{id}/state"),
+                &json!({"agentId": id, "timestamp": crate::support::iso(), "state": "idle"}),
+            ),
+        };
+        connection.write(&server.authorized(request)).unwrap();
+    }
+    for (n, connection) in connections.iter_mut().enumerate() {
+        let response = connection.read().expect("an answer");
+        assert_eq!(response.status, [200, 202, 202][n % 3], "{}", response.shown());
+    }
+    eventually("every message to arrive", || {
+        let count = agent.count();
+        if count >= 85 { Ok(()) } else { Err(count.to_string()) }
+    });
+}

@@ -1,0 +1,295 @@
+//! What holds on every surface: request ids, idempotency, health, metrics, the description of the API.
+
+use std::collections::BTreeSet;
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::support::{Agent, Api, Database, Request, Response, Server, Setup, items, on_each_database};
+
+on_each_database![
+    every_answer_carries_a_request_id,
+    an_idempotency_key_gives_the_first_answer_again,
+    an_idempotency_key_holds_over_a_kill,
+    of_many_with_one_idempotency_key_one_takes_effect,
+    health_and_readiness_are_open,
+    metrics_have_the_families_that_matter,
+    the_description_lists_every_route,
+    the_browsable_page_loads_nothing_foreign,
+    an_unknown_route_is_a_problem,
+    a_wrong_method_is_a_problem,
+    a_surface_that_is_off_is_not_there,
+    a_connection_serves_many_requests,
+];
+
+fn registration(name: &str) -> Value {
+    json!({"agentName": name, "version": "1", "contactEndpoint": "http://127.0.0.1:9/run", "capabilities": []})
+}
+
+fn register_once(api: &Api, key: &str, name: &str) -> Response {
+    api.send(Request::post("/v1/agents/register", &registration(name)).header("idempotency-key", key))
+}
+
+fn every_answer_carries_a_request_id(database: &Database) {
+    let server = Server::start(database);
+    let paths = ["/health", "/ready", "/metrics", "/v1/agents", "/v1/agents/none", "/nowhere", "/v1/opscore/sessions"];
+    let mut made = BTreeSet::new();
+    for path in paths {
+        let own = server.send(Request::get(path).header("x-request-id", "my-own-id-123"));
+        assert_eq!(own.header("x-request-id"), Some("my-own-id-123"), "{path}");
+        made.insert(server.get(path).header("x-request-id").expect("one is made").to_owned());
+    }
+    assert_eq!(made.len(), paths.len(), "each request has its own: {made:?}");
+    let hostile = server.send(Request::get("/health").header("x-request-id", "x".repeat(5_000)));
+    assert!(hostile.status < 500, "{}", hostile.shown());
+}
+
+fn an_idempotency_key_gives_the_first_answer_again(database: &Database) {
+    let server = Server::start(database);
+    let first = register_once(&server, "key-1", "once");
+    let again = register_once(&server, "key-1", "once");
+    assert_eq!(first.is(201), again.is(201), "not a 409: it is the same request");
+    assert_eq!(again.header("content-type"), first.header("content-type"));
+    register_once(&server, "key-1", "another body").problem(422);
+    register_once(&server, "key-2", "once").problem(409);
+    assert_eq!(server.all_pages("/v1/agents", 10).len(), 1);
+
+    let agent = Agent::start();
+    let id = server.register("receiver", &agent, &[]);
+    let run = Request::post(format!("/v1/agents/{id}/run"), &json!({"task_name": "t", "parameters": {}}))
+        .header("idempotency-key", "run-1");
+    let answers = [server.send(run.clone()).is(202), server.send(run).is(202)];
+    assert_eq!(answers[0], answers[1]);
+    server.run(&id, &json!({"last": true}));
+    let first = agent.next();
+    assert_eq!(first.header("x-message-id"), answers[0]["data"]["messageId"].as_str().unwrap());
+    assert_eq!(agent.next().json()["payload"], json!({"last": true}), "the repeat made no second message");
+
+    let definition = json!({"id": "w", "name": "W", "tasks": []});
+    let trigger = Request::post(
+        format!("/v1/opscore/agent/{id}/workflow"),
+        &json!({"workflowDefinition": definition}),
+    )
+    .header("idempotency-key", "trigger-1");
+    let answers = [server.send(trigger.clone()).is(202), server.send(trigger).is(202)];
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(server.all_pages("/v1/opscore/sessions", 10).len(), 1);
+}
+
+fn an_idempotency_key_holds_over_a_kill(database: &Database) {
+    let mut server = Server::start(database);
+    let first = register_once(&server, "kept", "once").is(201);
+    server.kill();
+    server.restart();
+    assert_eq!(register_once(&server, "kept", "once").is(201), first);
+    register_once(&server, "kept", "other").problem(422);
+}
+
+fn of_many_with_one_idempotency_key_one_takes_effect(database: &Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    let agent = Agent::start();
+    let id = server.register("receiver", &agent, &[]);
+    let answers: Vec<Response> = thread::scope(|scope| {
+        let run = || {
+            let body = json!({"senderId": "s", "messageType": "text", "payload": {}});
+            let request = Request::post(format!("/v1/agents/{id}/run"), &body);
+            api.send(request.header("idempotency-key", "contested"))
+        };
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(run)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    // One that comes while the first is under way may be told so instead.
+    let accepted: Vec<_> = answers.iter().filter(|answer| answer.status == 202).collect();
+    let ids: BTreeSet<String> = accepted.iter().map(|answer| answer.is(202)["data"].to_string()).collect();
+    assert_eq!(ids.len(), 1, "{answers:?}");
+    assert!(answers.iter().all(|answer| [202, 409].contains(&answer.status)), "{answers:?}");
+    server.run(&id, &json!({"last": true}));
+    agent.next();
+    assert_eq!(agent.next().json()["payload"], json!({"last": true}));
+}
+
+fn health_and_readiness_are_open(database: &Database) {
+    let server = Server::start(database);
+    assert_eq!(server.without_key().get("/health").is(200), json!({"status": "ok"}));
+    server.without_key().get("/ready").is(200);
+}
+
+fn metrics_have_the_families_that_matter(database: &Database) {
+    let server = Server::start(database);
+    let agent = Agent::start();
+    let id = server.register("measured", &agent, &[]);
+    server.run(&id, &json!({}));
+    agent.next();
+    let response = server.get("/metrics");
+    assert_eq!(response.status, 200);
+    assert!(response.header("content-type").is_some_and(|kind| kind.contains("text")), "{}", response.shown());
+    let text = response.text();
+    let families: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    for word in ["request", "decision", "commit", "due", "deliver"] {
+        assert!(families.iter().any(|family| family.contains(word)), "{word}: {families:?}");
+    }
+    assert!(!text.contains(&id), "a label for each agent would never stop growing");
+}
+
+fn the_description_lists_every_route(database: &Database) {
+    let server = Server::start(database);
+    let description = server.without_key().get("/openapi.json").is(200);
+    assert!(description["openapi"].as_str().is_some_and(|version| version.starts_with("3.")));
+    let mut known = BTreeSet::new();
+    for (path, operations) in description["paths"].as_object().expect("paths") {
+        for method in operations.as_object().expect("operations").keys() {
+            known.insert(format!("{} {}", method.to_uppercase(), without_names(path)));
+        }
+    }
+    for route in ROUTES {
+        assert!(known.contains(*route), "{route} is not described; these are: {known:#?}");
+    }
+}
+
+/// The path with every `{name}` as `{}`.
+fn without_names(path: &str) -> String {
+    let segment = |segment: &str| if segment.starts_with('{') { "{}".to_owned() } else { segment.to_owned() };
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
+}
+
+const ROUTES: &[&str] = &[
+    "POST /v1/agents/register",
+    "POST /v1/agents",
+    "GET /v1/agents",
+    "GET /v1/agents/{}",
+    "PATCH /v1/agents/{}",
+    "DELETE /v1/agents/{}",
+    "POST /v1/agents/{}/run",
+    "GET /v1/messages/{}",
+    "GET /v1/dead-letters",
+    "GET /v1/dead-letters/{}",
+    "DELETE /v1/dead-letters/{}",
+    "POST /v1/dead-letters/{}/redrive",
+    "POST /v1/dead-letters/redrive",
+    "POST /v1/tools",
+    "GET /v1/tools",
+    "GET /v1/tools/{}",
+    "DELETE /v1/tools/{}",
+    "POST /v1/opscore/internal/agent/notify",
+    "POST /v1/opscore/agent/{}/state",
+    "GET /v1/opscore/agent/{}/state",
+    "GET /v1/opscore/agent/{}/history",
+    "POST /v1/opscore/agent/{}/workflow",
+    "POST /v1/opscore/agent/{}/logs",
+    "POST /v1/opscore/workflows",
+    "GET /v1/opscore/workflows",
+    "GET /v1/opscore/workflows/{}",
+    "DELETE /v1/opscore/workflows/{}",
+    "POST /v1/opscore/workflows/{}/trigger",
+    "GET /v1/opscore/sessions",
+    "GET /v1/opscore/sessions/{}",
+    "POST /v1/opscore/sessions/{}/pause",
+    "POST /v1/opscore/sessions/{}/resume",
+    "POST /v1/opscore/sessions/{}/cancel",
+    "POST /v1/opscore/sessions/{}/retry",
+    "POST /v1/opscore/sessions/{}/signal",
+    "GET /v1/opscore/sessions/{}/events",
+    "GET /v1/opscore/logs",
+];
+
+fn the_browsable_page_loads_nothing_foreign(database: &Database) {
+    let server = Server::start(database);
+    let api = server.without_key();
+    let (mut path, mut page) = ("/docs".to_owned(), api.get("/docs"));
+    while (300..400).contains(&page.status) {
+        path = resolve(&path, page.header("location").expect("a redirect says where to"));
+        page = api.get(&path);
+    }
+    assert_eq!(page.status, 200, "{}", page.shown());
+    assert!(page.header("content-type").is_some_and(|kind| kind.contains("text/html")));
+    let loaded = references(&page.text());
+    assert!(!loaded.is_empty(), "a page that loads nothing shows nothing: {}", page.shown());
+    for reference in loaded {
+        let foreign = reference.starts_with("//") || reference.contains("://");
+        assert!(!foreign, "{reference} is loaded from elsewhere");
+        if !reference.starts_with("data:") && !reference.starts_with('#') {
+            let part = api.get(&resolve(&path, &reference));
+            assert_eq!(part.status, 200, "{}", part.request);
+        }
+    }
+}
+
+/// What a page's tags load or link to.
+fn references(html: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for attribute in ["src=", "href="] {
+        for rest in html.split(attribute).skip(1) {
+            let quote = rest.chars().next().filter(|quote| ['"', '\''].contains(quote));
+            let value = quote.and_then(|quote| rest[1..].split(quote).next());
+            found.extend(value.map(str::to_owned));
+        }
+    }
+    found
+}
+
+fn resolve(from: &str, reference: &str) -> String {
+    if reference.starts_with('/') {
+        return reference.to_owned();
+    }
+    let folder = from.rsplit_once('/').map_or("", |(folder, _)| folder);
+    format!("{folder}/{}", reference.trim_start_matches("./"))
+}
+
+fn an_unknown_route_is_a_problem(database: &Database) {
+    let server = Server::start(database);
+    for path in ["/nowhere", "/v1", "/v1/nowhere", "/v1/opscore/nowhere", "/v1/agents/x/y/z", "/api/v1/nowhere", "//"] {
+        server.get(path).problem(404);
+        server.post(path, &json!({})).problem(404);
+    }
+}
+
+fn a_wrong_method_is_a_problem(database: &Database) {
+    let server = Server::start(database);
+    let wrong = [
+        ("DELETE", "/v1/agents"),
+        ("GET", "/v1/agents/register/"),
+        ("PUT", "/v1/agents/x"),
+        ("GET", "/v1/agents/x/run"),
+        ("PATCH", "/v1/tools"),
+        ("POST", "/v1/opscore/sessions"),
+        ("PUT", "/v1/opscore/workflows"),
+        ("POST", "/health"),
+    ];
+    for (method, path) in wrong {
+        let response = server.send(Request::new(method, path));
+        if path.ends_with('/') {
+            response.problem(404);
+        } else {
+            response.problem(405);
+            assert!(response.header("allow").is_some_and(|allow| !allow.is_empty()), "{}", response.shown());
+        }
+    }
+}
+
+fn a_surface_that_is_off_is_not_there(database: &Database) {
+    let agentkit = Setup::new(database).arg("--surfaces").arg("agentkit").start();
+    assert_eq!(items(&agentkit.get("/v1/agents").is(200)), [Value::Null; 0]);
+    agentkit.get("/v1/opscore/sessions").problem(404);
+    agentkit.get("/health").is(200);
+    drop(agentkit);
+    let opscore = Setup::new(database).arg("--surfaces").arg("opscore").start();
+    opscore.get("/v1/opscore/sessions").is(200);
+    opscore.get("/v1/agents").problem(404);
+    opscore.get("/health").is(200);
+}
+
+fn a_connection_serves_many_requests(database: &Database) {
+    let server = Server::start(database);
+    let mut connection = crate::support::Connection::open(&server.address()).unwrap();
+    for n in 0..50 {
+        let request = match n % 4 {
+            0 => Request::get("/health"),
+            1 => Request::get("/nowhere"),
+            2 => Request::post("/v1/agents/register", &json!({"bad": n})),
+            _ => Request::post("/v1/agents/register", &registration(&format!("agent {n}"))),
+        };
+        let status = connection.send(&request).expect("the connection stays").status;
+        assert_eq!(status, [200, 404, 422, 201][n % 4]);
+    }
+}

@@ -1,0 +1,182 @@
+//! The process: its data directory, its signals, its configuration, its sub-commands.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Agent, Answer, Connection, Database, Request, Server, Setup, Worker, items, on_each_database,
+};
+
+on_each_database![
+    a_second_process_on_the_same_data_is_refused,
+    sigterm_ends_it_in_order,
+    it_starts_again_on_its_data,
+    a_flag_beats_the_environment_beats_the_file,
+    a_file_with_an_unknown_key_is_refused,
+    a_bad_flag_is_told_with_its_cure,
+    a_backup_of_a_running_server_serves,
+];
+
+/// What is under way when the signal comes has this long.
+const DRAIN: Duration = Duration::from_secs(60);
+
+fn a_second_process_on_the_same_data_is_refused(database: &Database) {
+    let mut server = Server::start(database);
+    let Err(refused) = server.setup().clone().try_start() else { panic!("two processes share the data") };
+    assert!(!refused.status.success());
+    let data_dir = server.data_dir().display().to_string();
+    assert!(refused.stderr.contains(&data_dir), "it names the directory: {}", refused.stderr);
+    server.get("/health").is(200);
+    // The lock goes with the process, however that ended.
+    server.kill();
+    server.restart();
+    server.get("/ready").is(200);
+}
+
+fn sigterm_ends_it_in_order(database: &Database) {
+    let mut server = Server::start(database);
+    let agent = Agent::answering(|_, _| Answer::Hang);
+    let id = server.register("hangs", &agent, &[]);
+    let message = server.run(&id, &json!({}));
+    agent.next();
+    let stream = server.follow("/v1/opscore/logs", None);
+    let mut idle = Connection::open(&server.address()).unwrap();
+    assert_eq!(idle.send(&Request::get("/health")).unwrap().status, 200);
+
+    server.terminate();
+    let status = server.ended(DRAIN);
+    assert_eq!(status.code(), Some(0), "{status}: {}", server.stderr());
+    drop(stream);
+    server.restart();
+    let kept = server.message(&message);
+    assert_ne!(kept["status"], "delivered", "{kept}");
+}
+
+fn it_starts_again_on_its_data(database: &Database) {
+    let mut server = Server::start(database);
+    let worker = Worker::start(&server.api(), "worker", &[]);
+    let definition = json!({"id": "w", "name": "W", "tasks": [{"taskId": "t"}]});
+    let session = server.trigger(&worker.id, &definition, &json!({}));
+    let before = server.session_becomes(&session, "completed");
+    server.terminate();
+    assert!(server.ended(DRAIN).success());
+    server.restart();
+    assert_eq!(server.session(&session), before);
+    assert_eq!(server.get("/v1/opscore/workflows/w").is(200)["id"], "w");
+}
+
+/// Each source names another address of the loopback network, so that the address tells which one counted.
+fn a_flag_beats_the_environment_beats_the_file(database: &Database) {
+    let host = |setup: Setup| {
+        let server = setup.start();
+        server.address().rsplit_once(':').unwrap().0.to_owned()
+    };
+    let with_file = || {
+        let setup = Setup::new(database).listen(None);
+        let file = setup.dir().join("signalbox.toml");
+        fs::write(&file, "listen = \"127.0.0.1:0\"\n").unwrap();
+        setup.arg("--config").arg(file)
+    };
+    assert_eq!(host(with_file()), "127.0.0.1");
+    assert_eq!(host(with_file().env("SIGNALBOX_LISTEN", "127.0.0.2:0")), "127.0.0.2");
+    let all = with_file().env("SIGNALBOX_LISTEN", "127.0.0.2:0").listen(Some("127.0.0.3:0"));
+    assert_eq!(host(all), "127.0.0.3");
+}
+
+fn a_file_with_an_unknown_key_is_refused(database: &Database) {
+    let refused = |text: &str| {
+        let setup = Setup::new(database);
+        let file = setup.dir().join("signalbox.toml");
+        fs::write(&file, text).unwrap();
+        match setup.arg("--config").arg(file).try_start() {
+            Ok(_) => panic!("it serves with {text}"),
+            Err(refused) => refused.stderr,
+        }
+    };
+    let stderr = refused("lissten = \"127.0.0.1:0\"\n");
+    assert!(stderr.contains("lissten") && stderr.contains("signalbox.toml"), "{stderr}");
+    assert!(refused("listen = [").contains("signalbox.toml"));
+    assert!(refused("listen = 7\n").contains("listen"));
+    let setup = Setup::new(database);
+    let missing = setup.dir().join("missing.toml");
+    let Err(refused) = setup.arg("--config").arg(&missing).try_start() else { panic!("a file was not missed") };
+    assert!(refused.stderr.contains("missing.toml"), "{}", refused.stderr);
+}
+
+fn a_bad_flag_is_told_with_its_cure(database: &Database) {
+    let refused = |args: &[&str]| {
+        let setup = args.iter().fold(Setup::new(database).listen(None), |setup, arg| setup.arg(*arg));
+        match setup.try_start() {
+            Ok(_) => panic!("it serves with {args:?}"),
+            Err(refused) => refused.stderr,
+        }
+    };
+    assert!(refused(&["--lissten", "127.0.0.1:0"]).contains("--listen"));
+    let stderr = refused(&["--listen", "nonsense"]);
+    assert!(stderr.contains("nonsense") && stderr.contains("listen"), "{stderr}");
+    let stderr = refused(&["--listen", "127.0.0.1:0", "--surfaces", "agentkit,opscroe"]);
+    assert!(stderr.contains("opscroe") && stderr.contains("opscore"), "{stderr}");
+    let other = Setup::new(database).database(Some("mysql://localhost/x".to_owned())).try_start();
+    let stderr = other.err().expect("there is no such database").stderr;
+    assert!(stderr.contains("mysql") && stderr.contains("postgres"), "{stderr}");
+
+    let taken = Server::start(database);
+    let again = Setup::new(&Database::sqlite()).listen(Some(&taken.address())).try_start();
+    let stderr = again.err().expect("the port is taken").stderr;
+    assert!(stderr.contains(&taken.address()), "{stderr}");
+}
+
+fn a_backup_of_a_running_server_serves(database: &Database) {
+    let server = Server::start(database);
+    let id = server.register_at("kept", "http://127.0.0.1:9/run", &["read"]);
+    for n in 0..20 {
+        server.report(&id, "idle", &json!({"n": n}));
+    }
+    let file = server.setup().dir().join("backup.db");
+    let output = backup(&server, &file);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    if database.url().is_some() {
+        assert!(!output.status.success() && stderr.contains("pg_dump"), "it says the cure: {stderr}");
+        return;
+    }
+    assert!(output.status.success(), "{stderr}");
+    server.report(&id, "busy", &json!({"after": "the backup"}));
+
+    let copy = Setup::new(&Database::sqlite());
+    let folder = copy.dir().join("data");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(&file, folder.join(database_file(&server.data_dir()))).unwrap();
+    let copy = copy.start();
+    assert_eq!(copy.get(&format!("/v1/agents/{id}")).is(200)["data"]["agentName"], "kept");
+    assert_eq!(copy.get(&format!("/v1/opscore/agent/{id}/state")).is(200)["details"]["n"], 19);
+    let history = copy.get(&format!("/v1/opscore/agent/{id}/history")).is(200);
+    assert_eq!(items(&history).len(), 20);
+    copy.report(&id, "idle", &Value::Null);
+}
+
+fn backup(server: &Server, file: &Path) -> Output {
+    let mut command = server.setup().bare_command();
+    command.arg("backup").arg(file).env("SIGNALBOX_DATA_DIR", server.data_dir());
+    if let Some(url) = server.setup().database_url() {
+        command.env("SIGNALBOX_DATABASE", url);
+    }
+    command.output().expect("the binary starts")
+}
+
+/// The name of the one SQLite file of a data directory.
+fn database_file(folder: &Path) -> PathBuf {
+    let is_database = |path: &PathBuf| {
+        let mut head = [0; 16];
+        fs::File::open(path).is_ok_and(|mut file| file.read_exact(&mut head).is_ok())
+            && head.starts_with(b"SQLite format 3")
+    };
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let found: Vec<_> = paths.filter(is_database).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0].file_name().unwrap().into()
+}
