@@ -70,7 +70,7 @@ pub(crate) fn sqlite_facts(data: &Path) -> Vec<Fact> {
     vec![
         Fact::new(
             "Signalbox, durability",
-            "SQLite; 2xx after the commit is flushed (server default, `FULL`)",
+            "SQLite as the server sets it by default; `synchronous` does not show from outside",
         ),
         Fact::new("Signalbox, journal", journal(&data.join("signalbox"))),
     ]

@@ -98,7 +98,10 @@ async fn was_kept(signalbox: &Signalbox, ids: &Ids) -> anyhow::Result<()> {
 }
 
 fn postgres_facts(postgres: &Postgres) -> Vec<Fact> {
-    let mut facts = vec![Fact::new("Signalbox, durability", "PostgreSQL; 2xx after the commit")];
+    let mut facts = vec![Fact::new(
+        "Signalbox, durability",
+        "PostgreSQL as the server uses it by default; its own settings are below",
+    )];
     facts.extend(postgres.facts.iter().cloned());
     facts
 }

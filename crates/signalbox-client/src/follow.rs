@@ -129,9 +129,9 @@ impl EventStream {
         self.heard_at = Instant::now();
         self.fruitless = 0;
         let Ok(bytes) = frame.into_data() else { return Ok(()) };
-        let frames = self.parser.push(&bytes).map_err(|fault| self.unreadable(&fault))?;
+        let frames = self.parser.push(&bytes).map_err(|fault| self.unreadable(fault))?;
         for frame in frames {
-            let event = read_event(&frame).map_err(|fault| self.unreadable(&fault))?;
+            let event = read_event(&frame).map_err(|fault| self.unreadable(fault))?;
             if event.sequence == 0 || event.sequence > self.newest() {
                 self.waiting.push_back(event);
             }
@@ -170,7 +170,9 @@ impl EventStream {
         self.resume_at = Some(Instant::now() + wait);
     }
 
-    fn unreadable(&self, reason: &impl std::fmt::Display) -> Error {
+    /// Drops the stream, so that a further call resumes after the last good event and skips none.
+    fn unreadable(&mut self, reason: impl std::fmt::Display) -> Error {
+        self.body = None;
         Error::unreadable(&format!("the event stream of {}", self.session_id), reason)
     }
 }
@@ -252,6 +254,19 @@ mod tests {
             TestServer::start(vec![Answer::new(200).header("content-type", "application/json")]).await;
         let error = client(&server).follow_session("x", 0).next().await.unwrap_err();
         assert!(error.to_string().contains("no event stream"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_event_that_cannot_be_read_is_an_error_and_nothing_after_it_is_skipped() {
+        let broken = Answer::new(200).header("content-type", "text/event-stream");
+        let broken =
+            broken.body("id: 1\ndata: {\"sequence\":1}\n\nid: 2\ndata: {oops\n\nid: 3\ndata: {}\n\n");
+        let server = TestServer::start(vec![broken, stream(&[(2, "session.completed")])]).await;
+        let mut events = client(&server).follow_session("x", 0);
+        assert!(matches!(events.next().await, Err(Error::Unreadable { .. })));
+        assert_eq!(events.next().await.unwrap().unwrap().sequence, 1);
+        assert_eq!(events.next().await.unwrap().unwrap().sequence, 2);
+        assert_eq!(server.requests()[1].header("last-event-id"), "1");
     }
 
     #[tokio::test]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use signalbox_bus::Bus;
 use signalbox_core::limits::Policy;
 use signalbox_store::Store;
-use signalbox_wire::id::NodeId;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Authority;
@@ -24,7 +23,6 @@ pub(crate) struct App(Arc<Parts>);
 pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) policy: Policy,
-    pub(crate) node: NodeId,
     pub(crate) store: Store,
     pub(crate) bus: Bus,
     pub(crate) drive: Drive,

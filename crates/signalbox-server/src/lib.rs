@@ -21,6 +21,7 @@ mod jobs;
 mod lock;
 mod metrics;
 mod opscore;
+mod params;
 mod problem;
 mod process;
 mod server;

@@ -184,7 +184,7 @@ fn assemble(config: Config, node: NodeId, store: Store, authority: Authority) ->
         store.clone(),
         bus.clone(),
         policy.clone(),
-        node.clone(),
+        node,
         deliveries.clone(),
         mailbox,
         metrics.clone(),
@@ -196,7 +196,6 @@ fn assemble(config: Config, node: NodeId, store: Store, authority: Authority) ->
     let app = App::new(Parts {
         config,
         policy,
-        node,
         store,
         bus,
         drive,

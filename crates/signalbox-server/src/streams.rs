@@ -6,6 +6,7 @@
 //! longer kept, a `gap` event says which.
 
 mod chunk;
+#[cfg_attr(not(test), expect(dead_code, reason = "the edge puts connections under it"))]
 mod deadline;
 mod log;
 mod pulled;
@@ -109,7 +110,8 @@ impl Access {
     /// The access of a request to `path` (or what it begins with) that was found to come from `caller`.
     pub(crate) fn new(headers: &HeaderMap, path: &'static str, caller: Caller) -> Self {
         let names = [header::AUTHORIZATION, HeaderName::from_static("x-tenant-id")];
-        let headers = names.into_iter().filter_map(|name| Some((name.clone(), headers.get(&name)?.clone()))).collect();
+        let headers =
+            names.into_iter().filter_map(|name| Some((name.clone(), headers.get(&name)?.clone()))).collect();
         Self { headers, path, caller }
     }
 

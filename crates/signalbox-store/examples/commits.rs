@@ -38,7 +38,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let cpu_before = [cpu_micros("")?, cpu_micros("store-writer")?];
     let started = stopwatch();
     let deadline = started + Duration::from_secs(seconds);
-    let workers = (0..tasks).map(|worker| tokio::spawn(report_until(deadline, store.clone(), Arc::clone(&ids), worker)));
+    let workers = (0..tasks)
+        .map(|worker| tokio::spawn(report_until(deadline, store.clone(), Arc::clone(&ids), worker)));
     let mut counts = Counts::default();
     for worker in workers.collect::<Vec<_>>() {
         counts.add(worker.await??);
@@ -47,8 +48,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let after = store.figures();
     let commits = after.commits - before.commits;
     println!("{:>9.0} reports/s from {tasks} tasks over {agents} agents", counts.done as f64 / took);
-    println!("{:>9.0} physical commits/s, {:.1} decisions each", commits as f64 / took, counts.done as f64 / commits.max(1) as f64);
-    println!("{:>9.2} of the time in the writer", (after.commit_micros - before.commit_micros) as f64 / took / 1e6);
+    println!(
+        "{:>9.0} physical commits/s, {:.1} decisions each",
+        commits as f64 / took,
+        counts.done as f64 / commits.max(1) as f64
+    );
+    println!(
+        "{:>9.2} of the time in the writer",
+        (after.commit_micros - before.commit_micros) as f64 / took / 1e6
+    );
     println!("{:>9} conflicts, {} busy", counts.conflicts, counts.busy);
     counts.micros.sort_unstable();
     let percentile = |part: f64| counts.micros[((counts.micros.len() - 1) as f64 * part) as usize];
@@ -126,7 +134,11 @@ async fn report_until(
     Ok(counts)
 }
 
-async fn drive<O: Operation>(store: &Store, operation: &O, counts: &mut Counts) -> Result<O::Answer, StoreError> {
+async fn drive<O: Operation>(
+    store: &Store,
+    operation: &O,
+    counts: &mut Counts,
+) -> Result<O::Answer, StoreError> {
     let tenant = TenantId::default_tenant();
     let policy = Policy::default();
     let seed = SEED.fetch_add(1, Ordering::Relaxed);

@@ -17,8 +17,8 @@ use signalbox_wire::id::{AgentId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, EventFilter, Listed, Page, Prune, SessionFilter,
-    StoredEvent, WriterFigures,
+    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, EventFilter, Listed, Page, Prune,
+    SessionFilter, StoredEvent, WriterFigures,
 };
 use crate::commit::Commit;
 use crate::error::StoreError;
@@ -54,7 +54,12 @@ pub(crate) trait Backend: Send + Sync {
     async fn read(&self, tenant: &TenantId, key: &Key) -> Result<Option<ReadRow>, StoreError>;
 
     /// The available agents under `route`, least recently used first (then by id).
-    async fn candidates(&self, tenant: &TenantId, route: &str, limit: usize) -> Result<Vec<AgentId>, StoreError>;
+    async fn candidates(
+        &self,
+        tenant: &TenantId,
+        route: &str,
+        limit: usize,
+    ) -> Result<Vec<AgentId>, StoreError>;
 
     /// The tasks that wait under any of `routes`, the longest waiting first (then by id).
     async fn waiting(
@@ -138,7 +143,11 @@ pub(crate) trait Backend: Send + Sync {
     async fn key_by_hash(&self, hash: &str) -> Result<Option<(TenantId, Arc<ApiKey>)>, StoreError>;
 
     /// Whether a session of this workflow is not over.
-    async fn open_session_of_workflow(&self, tenant: &TenantId, workflow: &WorkflowId) -> Result<bool, StoreError>;
+    async fn open_session_of_workflow(
+        &self,
+        tenant: &TenantId,
+        workflow: &WorkflowId,
+    ) -> Result<bool, StoreError>;
 
     /// Removes what retention no longer keeps, at most `prune.limit` rows; answers how many. The newest entry
     /// of a tenant's log always stays, so that its order never starts again.

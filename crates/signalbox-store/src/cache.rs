@@ -34,7 +34,14 @@ pub(crate) enum Lookup<'a> {
 
 /// The right to fill a gap with a row read after it was given.
 pub(crate) struct Gap<'a> {
-    guard: PlaceholderGuard<'a, CacheKey, ReadRow, Bytes, DefaultHashBuilder, DefaultLifecycle<CacheKey, ReadRow>>,
+    guard: PlaceholderGuard<
+        'a,
+        CacheKey,
+        ReadRow,
+        Bytes,
+        DefaultHashBuilder,
+        DefaultLifecycle<CacheKey, ReadRow>,
+    >,
     row_bytes_max: u64,
 }
 

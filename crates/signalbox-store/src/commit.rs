@@ -197,7 +197,12 @@ fn cached_tasks(tenant: &TenantId, key: &Key, version: i64, cache: &Cache) -> Op
 
 /// Puts the changed tasks in their places and answers about how many bytes all of them take; `None` when a
 /// task is removed, which only a read can follow.
-fn merge(tasks: &mut Vec<Task>, before_bytes: usize, session: &SessionId, changes: &[Change]) -> Option<usize> {
+fn merge(
+    tasks: &mut Vec<Task>,
+    before_bytes: usize,
+    session: &SessionId,
+    changes: &[Change],
+) -> Option<usize> {
     let (mut changed_bytes, mut replaced, count) = (0, 0, tasks.len());
     for change in changes {
         match (&change.key, &change.put) {

@@ -34,7 +34,6 @@ pub(crate) struct Column {
     /// Its name.
     pub(crate) name: &'static str,
     /// What it holds.
-    #[expect(dead_code, reason = "the migrations are checked against it")]
     pub(crate) kind: ColumnKind,
 }
 
@@ -144,7 +143,12 @@ impl TableId {
             Table {
                 name: "tasks",
                 key: &[text("id")],
-                index: &[text("session"), integer("position"), maybe_text("wait_route"), maybe_integer("queued_at")],
+                index: &[
+                    text("session"),
+                    integer("position"),
+                    maybe_text("wait_route"),
+                    maybe_integer("queued_at"),
+                ],
             },
             Table { name: "definitions", key: &[text("id"), integer("revision")], index: &[] },
             Table { name: "workflows", key: &[text("id")], index: &[integer("revision")] },
@@ -187,7 +191,9 @@ impl TableId {
 pub(crate) fn key_cells(key: &Key) -> Cells<'_> {
     match key {
         Key::Agent(id) | Key::Status(id) => Cells::of([id.as_str().into()]),
-        Key::AgentName(name) | Key::Answered(name) | Key::Signature(name) => Cells::of([name.as_str().into()]),
+        Key::AgentName(name) | Key::Answered(name) | Key::Signature(name) => {
+            Cells::of([name.as_str().into()])
+        }
         Key::Available(route, agent) => Cells::of([route.as_str().into(), agent.as_str().into()]),
         Key::Session(id) => Cells::of([id.as_str().into()]),
         Key::Task(id) => Cells::of([id.as_str().into()]),
@@ -303,7 +309,9 @@ pub(crate) fn loaded(key: &Key, version: i64, body: &str) -> Result<Option<Loade
         Key::Tool(_) => Loaded::Tool(versioned(version, body)?),
         Key::Answered(_) => Loaded::Answered(versioned(version, body)?),
         Key::Signature(_) => Loaded::Signature(versioned(version, body)?),
-        Key::Available(..) | Key::Session(_) | Key::Task(_) | Key::ApiKey(_) | Key::Tenant(_) => return Ok(None),
+        Key::Available(..) | Key::Session(_) | Key::Task(_) | Key::ApiKey(_) | Key::Tenant(_) => {
+            return Ok(None);
+        }
     }))
 }
 
@@ -312,7 +320,8 @@ fn versioned<T: DeserializeOwned>(version: i64, body: &str) -> Result<Versioned<
 }
 
 fn encode(value: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Corrupt(format!("a row cannot be written: {error}")))
+    serde_json::to_string(value)
+        .map_err(|error| StoreError::Corrupt(format!("a row cannot be written: {error}")))
 }
 
 impl<'a> Cells<'a> {

@@ -86,8 +86,7 @@ impl Work<'_, '_> {
         }
         self.let_go(session, task)?;
         let retry_at = self.turn.now + backoff.wait(task.attempt, self.turn);
-        let work = DueWork::Retry { session: session.clone(), task: task.id.clone(), attempt: task.attempt };
-        self.decision.due.push(Due { work, at: retry_at });
+        self.decision.due.push(Due { work: retry_timer(session, task), at: retry_at });
         self.emit(
             session,
             &SessionEvent::TaskRetrying {
@@ -138,8 +137,7 @@ impl Work<'_, '_> {
     /// Takes a task out of its agent's hands and off the clock, where it is.
     pub(super) fn let_go(&mut self, session: &SessionId, task: &Task) -> Result<(), Halt> {
         if task.retry_at.is_some() {
-            let work = DueWork::Retry { session: session.clone(), task: task.id.clone(), attempt: task.attempt };
-            self.decision.done.push(work.id());
+            self.decision.done.push(retry_timer(session, task).id());
         }
         if !task.status.is_held() {
             return Ok(());
@@ -314,6 +312,11 @@ pub(super) struct NewMessage {
     pub(super) task: Option<TaskAttempt>,
     pub(super) body: String,
     pub(super) trace: Option<String>,
+}
+
+/// What ends the wait after the task's present attempt.
+pub(super) fn retry_timer(session: &SessionId, task: &Task) -> DueWork {
+    DueWork::Retry { session: session.clone(), task: task.id.clone(), attempt: task.attempt }
 }
 
 /// Whether `report` is older than the newest one held.

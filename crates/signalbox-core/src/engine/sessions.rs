@@ -3,7 +3,9 @@
 use signalbox_wire::id::{SessionId, TaskId};
 
 use super::Operation;
+use super::dispatch::retry_timer;
 use super::work::Work;
+use crate::due::Due;
 use crate::limits::bounded;
 use crate::session::{SessionEvent, SessionState, SessionStatus};
 use crate::task::{Task, TaskStatus};
@@ -49,9 +51,15 @@ session_operation! {
         let state = allow(work, &this.session, &[SessionStatus::Paused], "resumed")?;
         work.emit(&this.session, &SessionEvent::Resumed)?;
         match open_task(&state) {
-            // A wait that ended during the pause has used up its timer; one that goes on still has it.
-            Some(task) if task.retry_at.is_none_or(|at| at <= work.turn.now) => work.place(&this.session, &task.id),
-            Some(_) => Ok(()),
+            Some(task) => match task.retry_at.filter(|at| *at > work.turn.now) {
+                Some(at) => {
+                    // By another process's clock the wait may have ended during the pause, and used up its timer.
+                    let timer = Due { work: retry_timer(&this.session, task), at };
+                    work.decision.due.push(timer);
+                    Ok(())
+                }
+                None => work.place(&this.session, &task.id),
+            },
             None => work.emit(&this.session, &SessionEvent::Completed { result: last_result(&state) }),
         }
     }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use signalbox_core::Rejected;
 use signalbox_core::delivery::{MessageKind, TaskAttempt};
 use signalbox_core::engine::{Announce, Deregister, Register, ReportState};
-use signalbox_wire::id::{AgentId, MessageId};
+use signalbox_wire::id::{AgentId, MessageId, TaskId};
 use signalbox_wire::time::Timestamp;
 
 use crate::calls::{Answer, Call};
@@ -108,10 +108,12 @@ impl World {
                     self.plan_act(index, at, Act::Lie);
                 }
             }
-            if self.dice.chance(self.weather.faults) {
-                let at = self.dice.millis(10_000, 80_000);
-                let act = if self.dice.chance(50) { Act::Deregister } else { Act::Register };
-                self.plan_act(index, at, act);
+            for _ in 0..3 {
+                if self.dice.chance(self.weather.faults) {
+                    let at = self.dice.millis(10_000, 80_000);
+                    let act = if self.dice.chance(30) { Act::Deregister } else { Act::Register };
+                    self.plan_act(index, at, act);
+                }
             }
         }
     }
@@ -255,8 +257,9 @@ impl World {
         if !self.weather.lies {
             return;
         }
-        let sessions: Vec<_> = self.store.sessions.values().flatten().cloned().collect();
-        let foreign = self.dice.pick(&sessions).cloned();
+        let tasks: Vec<TaskId> =
+            self.store.sessions.values().flat_map(|state| &state.value.tasks).map(|task| task.id.clone()).collect();
+        let foreign = self.dice.pick(&tasks).cloned();
         let attempt = u32::try_from(self.dice.below(4)).unwrap_or(0);
         let words = ["completed", "idle", "error", "failed", "active", "offline", "meditating", "initializing"];
         let state = self.dice.pick(&words).copied().unwrap_or("idle");

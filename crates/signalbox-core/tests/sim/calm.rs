@@ -33,6 +33,10 @@ impl World {
                 let wait = self.dice.millis(0, 5_000);
                 self.plan_act(index, wait, Act::Revive);
             }
+            // Where registrations are not counted, announcing the same again tells nothing new.
+            if self.programs[index].generation.is_none() && self.programs[index].is_foreign {
+                self.after(Duration::from_secs(8), Event::Say { index });
+            }
         }
         self.tidy_up();
     }

@@ -40,9 +40,8 @@ impl Checker {
     pub(crate) fn after_commit(&mut self, store: &Store, call: &Call, decision: &Decision, removed: &[Work]) {
         let touched = touched(decision, removed);
         for id in &touched.sessions {
-            let fresh = self.replay(store, id);
-            check_report(call, &fresh);
-            self.check_session(store, id, &fresh);
+            self.replay(store, id, call);
+            self.check_session(store, id);
         }
         touched.agents.iter().for_each(|id| check_agent(store, id));
         touched.messages.iter().for_each(|id| check_message(store, id));
@@ -55,40 +54,37 @@ impl Checker {
             let replayed = SessionState::replay(id, history).expect("a history that can be replayed");
             let stored = store.session(id).expect("a session that was started");
             assert_eq!(replayed.as_ref(), Some(&*stored.value), "{id} differs from its history");
-            self.check_session(store, id, &[]);
+            self.check_session(store, id);
         }
         store.agents.keys().for_each(|id| check_agent(store, id));
         store.messages.keys().for_each(|id| check_message(store, id));
     }
 
-    /// Brings the replica up to date and answers the events that were new.
-    fn replay(&mut self, store: &Store, id: &SessionId) -> Vec<(SessionEvent, SessionState)> {
-        let Some(history) = store.histories.get(id) else { return Vec::new() };
-        let seen = self.replayed.entry(id.clone()).or_default();
-        let mut fresh = Vec::new();
-        for (at, event) in &history[*seen..] {
-            match self.replicas.get_mut(id) {
+    /// Brings the replica up to date, checking each event against the state that it changes.
+    fn replay(&mut self, store: &Store, id: &SessionId, call: &Call) {
+        let Some(history) = store.histories.get(id) else { return };
+        let seen = self.replayed.insert(id.clone(), history.len()).unwrap_or_default();
+        for (at, event) in &history[seen..] {
+            match self.replicas.remove(id) {
                 None => {
                     let state = SessionState::start(id, *at, event).expect("a history begins with its start");
                     self.replicas.insert(id.clone(), state);
                 }
-                Some(replica) => {
-                    let before = replica.clone();
+                Some(mut replica) => {
+                    self.check_event(store, event, &replica);
+                    check_report(call, event, &replica);
                     replica.apply(*at, event).expect("an event that fits");
-                    fresh.push((event.clone(), before));
+                    self.replicas.insert(id.clone(), replica);
                 }
             }
         }
-        *seen = history.len();
-        fresh
     }
 
-    fn check_session(&mut self, store: &Store, id: &SessionId, fresh: &[(SessionEvent, SessionState)]) {
+    fn check_session(&self, store: &Store, id: &SessionId) {
         let stored = store.session(id).unwrap_or_else(|| panic!("{id} is gone"));
         let state = &*stored.value;
         assert_eq!(self.replicas.get(id), Some(state), "{id} differs from its history");
         assert_eq!(state.session.sequence as usize, store.histories[id].len(), "{id}: length of the history");
-        fresh.iter().for_each(|(event, before)| self.check_event(store, event, before));
         state.tasks.iter().for_each(|task| check_task(store, state, task));
         check_status(state);
         check_wakes_up(store, state);
@@ -150,27 +146,25 @@ fn touched(decision: &Decision, removed: &[Work]) -> Touched {
 }
 
 /// A report moves only the task that it names, or the only one that its agent holds, in the attempt it names.
-fn check_report(call: &Call, fresh: &[(SessionEvent, SessionState)]) {
+fn check_report(call: &Call, event: &SessionEvent, before: &SessionState) {
+    use SessionEvent as E;
     let Call::ReportState(report) = call else { return };
-    for (event, before) in fresh {
-        use SessionEvent as E;
-        let (E::TaskRunning { task, attempt, .. }
-        | E::TaskCompleted { task, attempt, .. }
-        | E::TaskRetrying { task, attempt, .. }
-        | E::TaskFailed { task, attempt, .. }) = event
-        else {
-            continue;
-        };
-        let held = before.task(task).expect("a task of the session");
-        if !held.status.is_held() {
-            continue; // What follows from the report fails on its own.
-        }
-        assert_eq!(held.agent.as_ref(), Some(&report.agent), "{task} is moved by another agent's report");
-        assert_eq!(held.attempt, *attempt, "{task} is moved in another attempt");
-        if let Some(named) = &report.task {
-            let is_meant = task.matches(named).is_some_and(|named| named.is_none_or(|named| named == *attempt));
-            assert!(is_meant || held.step == *named, "{task} attempt {attempt} is moved by a report on {named}");
-        }
+    let (E::TaskRunning { task, attempt, .. }
+    | E::TaskCompleted { task, attempt, .. }
+    | E::TaskRetrying { task, attempt, .. }
+    | E::TaskFailed { task, attempt, .. }) = event
+    else {
+        return;
+    };
+    let held = before.task(task).expect("a task of the session");
+    if !held.status.is_held() {
+        return; // A task that follows fails on its own.
+    }
+    assert_eq!(held.agent.as_ref(), Some(&report.agent), "{task} is moved by another agent's report");
+    assert_eq!(held.attempt, *attempt, "{task} is moved in another attempt");
+    if let Some(named) = &report.task {
+        let is_meant = task.matches(named).is_some_and(|named| named.is_none_or(|named| named == *attempt));
+        assert!(is_meant || held.step == *named, "{task} attempt {attempt} is moved by a report on {named}");
     }
 }
 

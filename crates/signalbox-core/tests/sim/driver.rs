@@ -21,7 +21,7 @@ const READS_MAX: u32 = 500;
 /// An operation under way.
 pub(crate) struct Running {
     seat: Seat,
-    call: Call,
+    call: Box<Call>,
     caller: Caller,
     now: Timestamp,
     seed: u64,
@@ -33,7 +33,7 @@ pub(crate) struct Running {
 
 enum Stage {
     Deciding,
-    Decided(Decision, Answer),
+    Decided(Box<(Decision, Answer)>),
     Committed(Answer),
 }
 
@@ -68,7 +68,7 @@ impl World {
         self.say(|_| format!("{seat:?} begins {call:?}"));
         let running = Running {
             seat,
-            call,
+            call: Box::new(call),
             caller,
             now,
             seed: self.dice.bits(),
@@ -135,7 +135,7 @@ impl World {
             self.running.iter().filter(|(_, running)| running.seat.plane == plane).map(|(id, _)| *id).collect();
         for id in lost {
             if let Some(running) = self.running.remove(&id) {
-                self.unheard(running.call, running.caller);
+                self.unheard(*running.call, running.caller);
             }
         }
         let wait = self.dice.millis(50, 8_000);
@@ -169,7 +169,7 @@ impl World {
             Stage::Deciding => {
                 let mut turn = Turn::new(running.now, running.seed, &self.policy);
                 match running.call.decide(&running.view, &mut turn) {
-                    Ok((decision, answer)) => running.stage = Stage::Decided(decision, answer),
+                    Ok(decided) => running.stage = Stage::Decided(Box::new(decided)),
                     Err(Halt::Need(need)) => {
                         running.reads += 1;
                         assert!(running.reads < READS_MAX, "{:?} reads {need:?} without end", running.call);
@@ -182,13 +182,10 @@ impl World {
                     }
                 }
             }
-            Stage::Decided(decision, answer) => match self.commit(&running, &decision) {
+            Stage::Decided(decided) => match self.commit(&running, &decided.0) {
                 Ok(()) => {
-                    if let Answer::Session(told) = &answer {
-                        let stored = self.store.session(&told.session.id);
-                        assert_eq!(stored.as_ref().map(|stored| &*stored.value), Some(told), "what is told differs from what is kept");
-                    }
-                    running.stage = Stage::Committed(answer);
+                    self.is_kept(&decided.1);
+                    running.stage = Stage::Committed(decided.1);
                 }
                 Err(Conflict) => self.begin_again(&mut running),
             },
@@ -198,6 +195,14 @@ impl World {
             }
         }
         Some(running)
+    }
+
+    /// What is told of a session is what is kept of it.
+    fn is_kept(&self, answer: &Answer) {
+        if let Answer::Session(told) = answer {
+            let stored = self.store.session(&told.session.id).map(|stored| &*stored.value);
+            assert_eq!(stored, Some(told), "what is told differs from what is kept");
+        }
     }
 
     fn begin_again(&mut self, running: &mut Running) {
@@ -230,6 +235,9 @@ impl World {
             let told: Vec<String> = decision.events.iter().map(told).collect();
             format!("{:?} commits {}: {}", running.seat, running.call.name(), told.join("; "))
         });
+        if let Call::Discard(discard) = &*running.call {
+            self.promises.discarded.insert(discard.message.clone());
+        }
         self.checker.after_commit(&self.store, &running.call, decision, &removed);
         for hint in &decision.hints {
             if !self.dice.chance(self.weather.hints_lost) {
@@ -246,20 +254,20 @@ impl World {
     }
 
     fn answered(&mut self, running: Running, answer: Answer) {
-        match (&running.call, &answer, &running.caller) {
+        match (&*running.call, &answer, &running.caller) {
             (Call::Offer(offer), Answer::Yes(true), Caller::Plane) => {
                 let hint = Hint::Offer(offer.agent.clone());
                 self.follow(running.seat, hint);
             }
             (_, _, Caller::Program { index, life, .. }) => self.program_hears(*index, *life, &running.call, &answer),
-            (_, _, Caller::Client { .. } | Caller::Operator) => self.person_hears(&running.call, &answer),
+            (_, _, Caller::Client { .. } | Caller::Operator) => self.person_hears(&answer),
             _ => {}
         }
     }
 
     fn refused(&mut self, running: Running, rejected: &Rejected) {
         self.say(|_| format!("{:?} refuses {}: {rejected}", running.seat, running.call.name()));
-        let call = &running.call;
+        let call = &*running.call;
         assert!(!matches!(rejected, Rejected::Misfit(_)), "{call:?}: {rejected}");
         assert!(!matches!(running.caller, Caller::Plane), "a plane's own {call:?} is refused: {rejected}");
         let is_known = !matches!(rejected, Rejected::UnknownAgent(_));

@@ -64,6 +64,9 @@ impl World {
         if !self.lives(seat) {
             return;
         }
+        // The endpoint died while the message was on its way.
+        let is_cut = matches!(outcome, Outcome::Delivered { .. }) && !self.promises.arrived.contains(&message);
+        let outcome = if is_cut { failed(None, "connection reset", true) } else { outcome };
         let call = SettleDelivery { message, attempt, outcome };
         if self.dice.chance(self.weather.network / 5) {
             let wait = self.dice.millis(100, 40_000);
@@ -110,7 +113,7 @@ impl World {
         }
         if let Some(carried) = &message.task {
             let session = self.store.session(&carried.session);
-            let task = session.as_ref().and_then(|session| session.value.task(&carried.task));
+            let task = session.and_then(|session| session.value.task(&carried.task));
             if !task.is_some_and(|task| task.status.is_held() && task.attempt == carried.attempt) {
                 return unwanted(attempt, "the task is no longer in this attempt");
             }

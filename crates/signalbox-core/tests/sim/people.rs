@@ -8,6 +8,7 @@ use signalbox_core::engine::{
     Redrive, Resume, RetrySession, Signal, Trigger, WorkflowSource,
 };
 use signalbox_core::event::Level;
+use signalbox_core::session::{SessionState, SessionStatus};
 use signalbox_wire::id::{AgentId, MessageId, SessionId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
@@ -16,17 +17,12 @@ use crate::calls::{Answer, Call};
 use crate::driver::Caller;
 use crate::world::{Event, World};
 
+/// Tasks of a session, at most.
 const TASKS_MAX: usize = 6;
+/// Workflows that clients know.
+const DEFINITIONS: usize = 3;
 
 impl World {
-    /// Writes the definitions that clients of this world use.
-    pub(crate) fn people_workflows(&mut self) {
-        for index in 0..self.dice.below(3) + 1 {
-            let definition = self.definition(index);
-            self.definitions.push(definition);
-        }
-    }
-
     /// A client wants something.
     pub(crate) fn client(&mut self) {
         let agent = self.some_agent();
@@ -50,7 +46,8 @@ impl World {
             return;
         }
         let call: Option<Call> = match self.dice.below(14) {
-            0..=6 => self.some_session().map(|session| self.interfere(session)),
+            0..=4 => self.some_session().map(|session| self.interfere(session)),
+            5 | 6 => self.some_session().map(|session| self.hold_up(session)),
             7 => self.some_agent().map(|agent| Drain { agent, draining: self.dice.chance(70) }.into()),
             8 | 9 => self.some_agent().map(|agent| self.patch(agent).into()),
             10 => self.some_agent().map(|agent| Deregister { agent }.into()),
@@ -65,11 +62,10 @@ impl World {
     }
 
     /// A client or operator is told what came of a call.
-    pub(crate) fn person_hears(&mut self, call: &Call, answer: &Answer) {
-        match (call, answer) {
-            (_, Answer::Triggered(triggered)) => drop(self.promises.sessions.insert(triggered.session.clone())),
-            (_, Answer::Message(message)) => drop(self.promises.messages.insert(message.clone())),
-            (Call::Discard(discard), _) => drop(self.promises.discarded.insert(discard.message.clone())),
+    pub(crate) fn person_hears(&mut self, answer: &Answer) {
+        match answer {
+            Answer::Triggered(triggered) => drop(self.promises.sessions.insert(triggered.session.clone())),
+            Answer::Message(message) => drop(self.promises.messages.insert(message.clone())),
             _ => {}
         }
     }
@@ -94,12 +90,23 @@ impl World {
 
     fn interfere(&mut self, session: SessionId) -> Call {
         match self.dice.below(9) {
-            0..=2 => Pause { session }.into(),
-            3..=4 => Resume { session }.into(),
-            5 => Cancel { session, reason: self.dice.chance(50).then(|| "no need".to_owned()) }.into(),
-            6..=7 => RetrySession { session }.into(),
+            0..=1 => Pause { session: self.one_that(|state| !state.session.status.is_over()).unwrap_or(session) }.into(),
+            2..=3 => Resume { session: self.one_that(|state| state.session.status == SessionStatus::Paused).unwrap_or(session) }.into(),
+            4 => {
+                let reason = self.dice.chance(50).then(|| "no need".to_owned());
+                Cancel { session: self.one_that(|state| !state.session.status.is_over()).unwrap_or(session), reason }.into()
+            }
+            5..=7 => RetrySession { session: self.one_that(|state| state.session.status == SessionStatus::Failed).unwrap_or(session) }.into(),
             _ => Signal { session, name: "go".to_owned() }.into(),
         }
+    }
+
+    /// A short pause, most of the time while a task waits for its next attempt.
+    fn hold_up(&mut self, session: SessionId) -> Call {
+        let session = self.one_that(|state| state.tasks.iter().any(|task| task.retry_at.is_some())).unwrap_or(session);
+        let wait = self.dice.millis(0, 3_000);
+        self.after(wait, Event::Call(Resume { session: session.clone() }.into(), Caller::Client { tries: 0 }));
+        Pause { session }.into()
     }
 
     fn patch(&mut self, agent: AgentId) -> PatchAgent {
@@ -130,16 +137,22 @@ impl World {
     }
 
     fn some_session(&mut self) -> Option<SessionId> {
-        let ids: Vec<SessionId> = self.store.sessions.keys().cloned().collect();
+        self.one_that(|_| true)
+    }
+
+    fn one_that(&mut self, fits: impl Fn(&SessionState) -> bool) -> Option<SessionId> {
+        let states = self.store.sessions.values().map(|read| &read.value).filter(|state| fits(state));
+        let ids: Vec<SessionId> = states.map(|state| state.session.id.clone()).collect();
         self.dice.pick(&ids).cloned()
     }
 
     fn some_definition(&mut self) -> Option<Definition> {
-        let index = self.dice.below(self.definitions.len());
-        if self.dice.chance(10) {
-            self.definitions[index] = self.definition(index);
+        let index = self.dice.below(DEFINITIONS);
+        if !self.definitions.contains_key(&index) || self.dice.chance(10) {
+            let definition = self.definition(index);
+            self.definitions.insert(index, definition);
         }
-        self.definitions.get(index).cloned()
+        self.definitions.get(&index).cloned()
     }
 
     fn some_dead_letter(&mut self) -> Option<MessageId> {

@@ -12,7 +12,6 @@ use signalbox_core::delivery::Message;
 use signalbox_core::due::Work;
 use signalbox_core::event::NewEvent;
 use signalbox_core::session::{SessionEvent, SessionState};
-use signalbox_core::task::Task;
 use signalbox_core::view::{Loaded, Versioned, WaitingTask};
 use signalbox_core::{Decision, Need, View};
 use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
@@ -24,8 +23,8 @@ pub(crate) struct Store {
     rows: HashMap<Key, (Row, i64)>,
     /// What each row was before its last change: what a cache that missed a commit may still hold.
     past: HashMap<Key, Loaded>,
-    /// The tasks of each session, in the order of their positions.
-    pub(crate) sessions: BTreeMap<SessionId, Vec<TaskId>>,
+    /// Every session with its tasks.
+    pub(crate) sessions: BTreeMap<SessionId, Versioned<SessionState>>,
     /// The routes that each agent is listed under, and when it was last used.
     pub(crate) available: BTreeMap<AgentId, BTreeMap<String, Timestamp>>,
     /// Who waits, under which route, since when.
@@ -92,6 +91,7 @@ impl Store {
                 Write::Remove { key, .. } => self.remove(key),
             }
         }
+        self.refresh(decision);
         for due in &decision.due {
             let lease = born_leased.filter(|(now, _)| due.at <= *now).map(|(_, until)| until);
             let row = DueRow { work: due.work.clone(), visible_at: lease.unwrap_or(due.at) };
@@ -122,11 +122,8 @@ impl Store {
     }
 
     /// A session with its tasks.
-    pub(crate) fn session(&self, id: &SessionId) -> Option<Versioned<SessionState>> {
-        let (Row::Session(session), version) = self.rows.get(&Key::Session(id.clone()))? else { return None };
-        let tasks = self.sessions.get(id)?.iter().filter_map(|task| self.task(task)).map(|task| Task::clone(task));
-        let state = SessionState { session: session.as_ref().clone(), tasks: tasks.collect() };
-        Some(Versioned { version: *version, value: Arc::new(state) })
+    pub(crate) fn session(&self, id: &SessionId) -> Option<&Versioned<SessionState>> {
+        self.sessions.get(id)
     }
 
     /// An agent's status.
@@ -141,13 +138,6 @@ impl Store {
     pub(crate) fn holder(&self, name: &str) -> Option<&AgentId> {
         match self.rows.get(&Key::AgentName(name.to_owned()))? {
             (Row::AgentName(row), _) => Some(&row.agent),
-            _ => None,
-        }
-    }
-
-    fn task(&self, id: &TaskId) -> Option<&Arc<Task>> {
-        match self.rows.get(&Key::Task(id.clone()))? {
-            (Row::Task(_, task), _) => Some(task),
             _ => None,
         }
     }
@@ -202,12 +192,7 @@ impl Store {
                     }
                     _ => drop(self.waiting.remove(&task.id)),
                 }
-                let tasks = self.sessions.entry(session.clone()).or_default();
-                if !tasks.contains(&task.id) {
-                    tasks.push(task.id.clone());
-                }
             }
-            Row::Session(session) => drop(self.sessions.entry(session.id.clone()).or_default()),
             _ => {}
         }
         self.rows.insert(key, (row.clone(), version));
@@ -225,6 +210,26 @@ impl Store {
             _ => {}
         }
         self.rows.remove(key);
+    }
+
+    /// Brings the sessions in line with the rows of them that were written.
+    fn refresh(&mut self, decision: &Decision) {
+        for write in &decision.writes {
+            let Write::Put { row: Row::Session(session), version, .. } = write else { continue };
+            let mut tasks = self.sessions.get(&session.id).map(|read| read.value.tasks.clone()).unwrap_or_default();
+            for write in &decision.writes {
+                if let Write::Put { row: Row::Task(owner, task), .. } = write
+                    && *owner == session.id
+                {
+                    match tasks.iter_mut().find(|known| known.id == task.id) {
+                        Some(known) => *known = task.as_ref().clone(),
+                        None => tasks.push(task.as_ref().clone()),
+                    }
+                }
+            }
+            let state = SessionState { session: session.as_ref().clone(), tasks };
+            self.sessions.insert(session.id.clone(), Versioned { version: *version, value: Arc::new(state) });
+        }
     }
 
     /// Keeps what the rows were, for readers that come too late to know better.
@@ -257,7 +262,7 @@ impl Store {
 
     fn loaded(&self, key: &Key) -> Option<Loaded> {
         if let Key::Session(id) = key {
-            return self.session(id).map(Loaded::Session);
+            return self.session(id).cloned().map(Loaded::Session);
         }
         let (row, version) = self.rows.get(key)?;
         let version = *version;

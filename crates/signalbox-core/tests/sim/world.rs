@@ -40,7 +40,7 @@ pub(crate) struct World {
     pub(crate) planes: Vec<Plane>,
     pub(crate) running: BTreeMap<u64, Running>,
     pub(crate) programs: Vec<Program>,
-    pub(crate) definitions: Vec<Definition>,
+    pub(crate) definitions: BTreeMap<usize, Definition>,
     pub(crate) promises: Promises,
     pub(crate) is_calm: bool,
     pub(crate) figures: Figures,
@@ -106,6 +106,8 @@ pub(crate) enum Event {
     Outcome { seat: Seat, message: MessageId, attempt: u32, outcome: Outcome },
     /// A program does something, if it is still in that life.
     Program { index: usize, life: u32, act: Act },
+    /// A program says that it is ready, in whatever life it is.
+    Say { index: usize },
     /// Somebody calls.
     Call(Call, Caller),
     /// A client wants something.
@@ -139,7 +141,7 @@ impl World {
         let planes = skews.into_iter().map(|skew| Plane { is_up: true, life: 0, skew }).collect();
         let mut world = Self {
             programs: Vec::new(),
-            definitions: Vec::new(),
+            definitions: BTreeMap::new(),
             store: Store::new(weather.looks),
             checker: Checker::default(),
             planes,
@@ -211,16 +213,15 @@ impl World {
 
     fn begin(&mut self) {
         self.people_agents();
-        self.people_workflows();
         for plane in 0..self.planes.len() {
             self.after(Duration::from_millis(100), Event::Poll { plane, is_chain: true });
         }
-        for _ in 0..self.dice.below(8) + 2 {
-            let at = self.dice.millis(500, 60_000);
+        for _ in 0..self.dice.below(14) + 3 {
+            let at = self.dice.millis(500, 75_000);
             self.after(at, Event::Client);
         }
         if self.weather.operators {
-            for _ in 0..self.dice.below(12) {
+            for _ in 0..self.dice.below(25) {
                 let at = self.dice.millis(2_000, 90_000);
                 self.after(at, Event::Operator);
             }
@@ -243,6 +244,7 @@ impl World {
             Event::Arrive(letter) => self.arrive(&letter),
             Event::Outcome { seat, message, attempt, outcome } => self.learn(seat, message, attempt, outcome),
             Event::Program { index, life, act } => self.act(index, life, act),
+            Event::Say { index } => self.act(index, self.programs[index].life, Act::Idle),
             Event::Call(call, caller) => self.call(call, caller),
             Event::Client => self.client(),
             Event::Operator => self.operator(),

@@ -1,6 +1,6 @@
 //! `POST /v1/agents/register` and `POST /v1/agents`: an agent joins, or takes its name over again.
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
 use signalbox_core::engine;
@@ -11,6 +11,7 @@ use super::convert;
 use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Acts, Context, Input};
+use crate::params::{self, Query, Reader};
 use crate::problem::Refusal;
 
 /// What the query may ask for.
@@ -18,8 +19,8 @@ use crate::problem::Refusal;
 #[into_params(parameter_in = Query)]
 pub(super) struct RegisterQuery {
     /// Take over a name that is registered already, as a restarted agent does.
-    #[serde(default)]
-    replace: bool,
+    #[param(value_type = Option<bool>)]
+    replace: Option<String>,
 }
 
 /// Register an agent
@@ -31,41 +32,50 @@ pub(super) struct RegisterQuery {
         (status = 200, description = "An earlier registration was taken over", body = Success<Registered>),
         (status = 409, description = "The name is taken", body = Problem),
         (status = 422, description = "The body does not fit", body = Problem)))]
-pub(super) async fn register(
+pub(super) async fn register_agent(
     State(app): State<App>,
     context: Context<Acts>,
     Query(query): Query<RegisterQuery>,
     input: Input,
 ) -> Result<Answer, Refusal> {
     let body: RegisterBody = input.parse()?;
-    let operation = convert::registration(&app, RegisterBody { agent_id: None, ..body }, query.replace)?;
-    answer(&app, &context, &operation).await
+    answer(&app, &context, &query, RegisterBody { agent_id: None, ..body }).await
 }
 
 /// Register an agent under an id of its own
 #[utoipa::path(post, path = "/v1/agents", tag = "AgentKit", params(RegisterQuery), request_body = RegisterBody,
     responses(
         (status = 201, description = "Registered", body = Success<Registered>),
-        (status = 409, description = "The name or the id is taken", body = Problem)))]
-pub(super) async fn create(
+        (status = 200, description = "An earlier registration was taken over", body = Success<Registered>),
+        (status = 409, description = "The name or the id is taken", body = Problem),
+        (status = 422, description = "The body does not fit", body = Problem)))]
+pub(super) async fn create_agent(
     State(app): State<App>,
     context: Context<Acts>,
     Query(query): Query<RegisterQuery>,
     input: Input,
 ) -> Result<Answer, Refusal> {
-    let body: RegisterBody = input.parse()?;
-    let operation = convert::registration(&app, body, query.replace)?;
-    answer(&app, &context, &operation).await
+    answer(&app, &context, &query, input.parse()?).await
 }
 
-async fn answer(app: &App, context: &Context<Acts>, operation: &engine::Register) -> Result<Answer, Refusal> {
-    let name = operation.name.clone();
-    app.drive
-        .answer(context.tenant(), context.promise.as_ref(), operation, |registered| {
-            let (status, done) =
-                if registered.is_replaced { (StatusCode::OK, "registered anew") } else { (StatusCode::CREATED, "registered successfully") };
-            let data = Registered { agent_id: registered.agent.clone() };
-            Answer::json(status, &Success::new(format!("Agent '{name}' {done}."), data))
-        })
-        .await
+async fn answer(
+    app: &App,
+    context: &Context<Acts>,
+    query: &RegisterQuery,
+    body: RegisterBody,
+) -> Result<Answer, Refusal> {
+    let mut reader = Reader::default();
+    let replace = reader.read("replace", query.replace.as_deref(), params::flag).unwrap_or_default();
+    reader.finish()?;
+    let operation = convert::registration(app, body, replace)?;
+    let tell = |registered: &engine::Registered| {
+        let (status, done) = if registered.is_replaced {
+            (StatusCode::OK, "registered anew")
+        } else {
+            (StatusCode::CREATED, "registered successfully")
+        };
+        let data = Registered { agent_id: registered.agent.clone() };
+        Answer::json(status, &Success::new(format!("Agent '{}' {done}.", operation.name), data))
+    };
+    app.drive.answer(context.tenant(), context.promise.as_ref(), &operation, tell).await
 }

@@ -6,10 +6,11 @@ use signalbox_core::engine;
 use signalbox_wire::opscore::Done;
 use signalbox_wire::problem::Problem;
 
-use super::params::{self, Path};
+use super::lookup;
 use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Administers, Context};
+use crate::params::Path;
 use crate::problem::Refusal;
 
 /// Give an agent nothing new
@@ -42,14 +43,21 @@ pub(super) async fn undrain_agent(
     set(&app, &context, &agent, false).await
 }
 
-async fn set(app: &App, context: &Context<Administers>, agent: &str, draining: bool) -> Result<Answer, Refusal> {
-    let operation = engine::Drain { agent: params::agent(agent)?, draining };
+async fn set(
+    app: &App,
+    context: &Context<Administers>,
+    agent: &str,
+    draining: bool,
+) -> Result<Answer, Refusal> {
+    let operation = engine::Drain { agent: lookup::agent(agent)?, draining };
     let message = if draining {
         format!("Agent {agent} is draining: it gets no new tasks.")
     } else {
         format!("Agent {agent} is back in service.")
     };
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), &operation, |()| Answer::ok(&Done::new(message.as_str())))
+        .answer(context.tenant(), context.promise.as_ref(), &operation, |()| {
+            Answer::ok(&Done::new(message.as_str()))
+        })
         .await
 }

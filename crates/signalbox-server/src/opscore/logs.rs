@@ -7,10 +7,11 @@ use signalbox_wire::opscore::{LogBody, LogsAccepted};
 use signalbox_wire::problem::Problem;
 
 use super::convert;
-use super::params::{self, Path};
+use super::lookup;
 use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Acts, Context, Input};
+use crate::params::Path;
 use crate::problem::Refusal;
 
 /// Add to the log
@@ -30,7 +31,7 @@ pub(super) async fn append_logs(
 ) -> Result<Answer, Refusal> {
     let body: LogBody = input.parse()?;
     let entries = body.entries.into_iter().map(convert::log_entry).collect();
-    let operation = engine::AppendLogs { agent: params::agent(&agent)?, entries };
+    let operation = engine::AppendLogs { agent: lookup::agent(&agent)?, entries };
     app.drive
         .answer(context.tenant(), context.promise.as_ref(), &operation, |accepted| {
             Answer::json(StatusCode::ACCEPTED, &LogsAccepted { accepted: *accepted })

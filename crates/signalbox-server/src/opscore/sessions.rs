@@ -11,10 +11,11 @@ use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
 
 use super::convert::{self, Versions};
-use super::params::{self, Path, Query, Reader};
+use super::lookup::{self, Gathering};
 use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Context, Reads};
+use crate::params::{self, Path, Query, Reader};
 use crate::problem::Refusal;
 
 const LIST: &str = "sessions";
@@ -47,12 +48,20 @@ pub(super) async fn list_sessions(
     };
     let page = reader.page(LIST, &page);
     reader.finish()?;
-    let sessions = app.store.sessions(context.tenant(), &filter, &page).await?;
-    let mut versions = Versions::default();
-    for session in &sessions.items {
-        versions.look_up(&app, context.tenant(), session).await?;
+    let (mut gathering, mut data, mut versions) = (Gathering::new(page), Vec::new(), Versions::default());
+    while let Some(go) = gathering.go() {
+        let before = data.len();
+        let mut bytes = 0;
+        let listed = app.store.sessions(context.tenant(), &filter, &go).await?;
+        for session in &listed.items {
+            versions.look_up(&app, context.tenant(), session).await?;
+            let entry = lookup::written(&convert::session(session, &versions, None))?;
+            bytes += entry.get().len();
+            data.push(entry);
+        }
+        gathering.took(data.len() - before, bytes, listed.next);
     }
-    Ok(Answer::ok(&params::listed(LIST, sessions, |session| convert::session(&session, &versions, None))))
+    Ok(Answer::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
 }
 
 /// Show a session with its tasks
@@ -66,7 +75,7 @@ pub(super) async fn get_session(
     context: Context<Reads>,
     Path(session): Path,
 ) -> Result<Answer, Refusal> {
-    let id = params::session(&session)?;
+    let id = lookup::session(&session)?;
     let read = app.store.session(context.tenant(), &id).await?;
     let state = read.ok_or_else(|| Rejected::UnknownSession(id.to_string()))?.value;
     let mut versions = Versions::default();

@@ -11,10 +11,11 @@ use signalbox_wire::problem::Problem;
 use signalbox_wire::raw::RawObject;
 
 use super::convert::{HistoryAnswer, StateAnswer};
-use super::params::{self, Path, Query, Reader};
+use super::lookup::{self, Gathering};
 use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Acts, Context, Input, Reads};
+use crate::params::{Path, Query, Reader};
 use crate::problem::Refusal;
 
 const ACCEPTED: &str = r#"{"status":"success","message":"State update accepted"}"#;
@@ -40,7 +41,10 @@ pub(super) async fn report_state(
 ) -> Result<Answer, Refusal> {
     let body: StateBody = input.parse()?;
     if body.agent_id.as_str() != agent {
-        let detail = format!("The path names agent '{agent}', the body agent '{}'; they must be the same.", body.agent_id);
+        let detail = format!(
+            "The path names agent '{agent}', the body agent '{}'; they must be the same.",
+            body.agent_id
+        );
         return Err(Problem::bad_request("agent-mismatch", detail).into());
     }
     let (task, _) = body.task_and_result();
@@ -51,7 +55,9 @@ pub(super) async fn report_state(
         details: body.details.map(RawObject::into_raw),
         task,
     };
-    app.drive.answer(context.tenant(), context.promise.as_ref(), &operation, |()| Answer::accepted(ACCEPTED)).await
+    app.drive
+        .answer(context.tenant(), context.promise.as_ref(), &operation, |()| Answer::accepted(ACCEPTED))
+        .await
 }
 
 /// What an agent reported last
@@ -67,7 +73,7 @@ pub(super) async fn agent_state(
     context: Context<Reads>,
     Path(agent): Path,
 ) -> Result<Answer, Refusal> {
-    let id = params::agent(&agent)?;
+    let id = lookup::agent(&agent)?;
     let status = app.store.status(context.tenant(), &id).await?;
     if let Some(report) = status.as_ref().and_then(|status| status.value.report.as_ref()) {
         return Ok(Answer::ok(&StateAnswer::of(&id, report)));
@@ -92,7 +98,7 @@ pub(super) async fn agent_history(
     let mut reader = Reader::default();
     let page = reader.page(HISTORY, &query);
     reader.finish()?;
-    let id = params::agent(&agent)?;
+    let id = lookup::agent(&agent)?;
     app.store.agent(context.tenant(), &id).await?.ok_or_else(|| unknown(&id))?;
     let filter = EventFilter {
         agent: Some(id),
@@ -100,10 +106,10 @@ pub(super) async fn agent_history(
         newest_first: true,
         ..EventFilter::default()
     };
-    let events = params::events(&app, context.tenant(), &filter, page).await?;
-    let next_cursor = events.next.as_deref().map(|next| signalbox_wire::paging::Cursor::encode(HISTORY, next));
-    let data: Vec<HistoryAnswer<'_>> = events.items.iter().filter_map(HistoryAnswer::of).collect();
-    Ok(Answer::ok(&Page { data, next_cursor }))
+    let mut gathering = Gathering::new(page);
+    let events = lookup::events(&app, context.tenant(), &filter, &mut gathering).await?;
+    let data: Vec<HistoryAnswer<'_>> = events.iter().filter_map(HistoryAnswer::of).collect();
+    Ok(Answer::ok(&Page { data, next_cursor: gathering.next_cursor(HISTORY) }))
 }
 
 fn unknown(agent: &AgentId) -> Rejected {

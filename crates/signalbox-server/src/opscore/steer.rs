@@ -8,10 +8,11 @@ use signalbox_wire::opscore::{CancelBody, SessionView, SignalBody};
 use signalbox_wire::problem::Problem;
 
 use super::convert::{self, Versions};
-use super::params::{self, Path};
+use super::lookup;
 use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Administers, Context, Input};
+use crate::params::Path;
 use crate::problem::Refusal;
 
 /// Dispatch nothing more of a session until it is resumed
@@ -28,7 +29,7 @@ pub(super) async fn pause_session(
     context: Context<Administers>,
     Path(session): Path,
 ) -> Result<Answer, Refusal> {
-    let session = params::session(&session)?;
+    let session = lookup::session(&session)?;
     steer(&app, &context, &session, &engine::Pause { session: session.clone() }).await
 }
 
@@ -44,7 +45,7 @@ pub(super) async fn resume_session(
     context: Context<Administers>,
     Path(session): Path,
 ) -> Result<Answer, Refusal> {
-    let session = params::session(&session)?;
+    let session = lookup::session(&session)?;
     steer(&app, &context, &session, &engine::Resume { session: session.clone() }).await
 }
 
@@ -64,7 +65,7 @@ pub(super) async fn cancel_session(
     input: Input,
 ) -> Result<Answer, Refusal> {
     let body: CancelBody = input.parse_or_default()?;
-    let session = params::session(&session)?;
+    let session = lookup::session(&session)?;
     steer(&app, &context, &session, &engine::Cancel { session: session.clone(), reason: body.reason }).await
 }
 
@@ -80,7 +81,7 @@ pub(super) async fn retry_session(
     context: Context<Administers>,
     Path(session): Path,
 ) -> Result<Answer, Refusal> {
-    let session = params::session(&session)?;
+    let session = lookup::session(&session)?;
     steer(&app, &context, &session, &engine::RetrySession { session: session.clone() }).await
 }
 
@@ -98,12 +99,17 @@ pub(super) async fn signal_session(
     input: Input,
 ) -> Result<Answer, Refusal> {
     let body: SignalBody = input.parse_or_default()?;
-    let session = params::session(&session)?;
+    let session = lookup::session(&session)?;
     let operation = engine::Signal { session: session.clone(), name: body.signal.unwrap_or_default() };
     steer(&app, &context, &session, &operation).await
 }
 
-async fn steer<O>(app: &App, context: &Context<Administers>, id: &SessionId, operation: &O) -> Result<Answer, Refusal>
+async fn steer<O>(
+    app: &App,
+    context: &Context<Administers>,
+    id: &SessionId,
+    operation: &O,
+) -> Result<Answer, Refusal>
 where
     O: Operation<Answer = SessionState>,
 {

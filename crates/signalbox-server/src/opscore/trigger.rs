@@ -9,10 +9,11 @@ use signalbox_wire::opscore::{StartBody, TriggerAnswer, TriggerBody};
 use signalbox_wire::problem::Problem;
 
 use super::convert;
-use super::params::{self, Path};
+use super::lookup;
 use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Administers, Context, Input};
+use crate::params::Path;
 use crate::problem::Refusal;
 
 /// Start a workflow with an agent for what names nobody
@@ -33,12 +34,15 @@ pub(super) async fn trigger_agent_workflow(
 ) -> Result<Answer, Refusal> {
     let body: TriggerBody = input.parse()?;
     let source = match (body.workflow_definition_id, body.workflow_definition) {
-        (_, Some(definition)) => WorkflowSource::Inline(convert::definition(definition, "/workflowDefinition")?),
+        (_, Some(definition)) => {
+            WorkflowSource::Inline(convert::definition(definition, "/workflowDefinition")?)
+        }
         (Some(id), None) => WorkflowSource::Kept(id),
         (None, None) => return Err(Rejected::UnknownWorkflow(String::new()).into()),
     };
-    let agent = Some(params::agent(&agent)?);
-    let operation = engine::Trigger { source, agent, input: body.initial_payload, trace: context.trace.clone() };
+    let agent = Some(lookup::agent(&agent)?);
+    let operation =
+        engine::Trigger { source, agent, input: body.initial_payload, trace: context.trace.clone() };
     start(&app, &context, &operation).await
 }
 
@@ -57,7 +61,7 @@ pub(super) async fn trigger_workflow(
 ) -> Result<Answer, Refusal> {
     let body: StartBody = input.parse_or_default()?;
     let operation = engine::Trigger {
-        source: WorkflowSource::Kept(params::workflow(&workflow)?),
+        source: WorkflowSource::Kept(lookup::workflow(&workflow)?),
         agent: body.agent_id,
         input: body.initial_payload,
         trace: context.trace.clone(),
@@ -65,7 +69,11 @@ pub(super) async fn trigger_workflow(
     start(&app, &context, &operation).await
 }
 
-async fn start(app: &App, context: &Context<Administers>, operation: &engine::Trigger) -> Result<Answer, Refusal> {
+async fn start(
+    app: &App,
+    context: &Context<Administers>,
+    operation: &engine::Trigger,
+) -> Result<Answer, Refusal> {
     app.drive
         .answer(context.tenant(), context.promise.as_ref(), operation, |started| {
             let answer = TriggerAnswer::new(started.session.clone(), started.workflow.clone());

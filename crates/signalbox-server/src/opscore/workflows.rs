@@ -11,10 +11,11 @@ use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
 
 use super::convert;
-use super::params::{self, Path, Query, Reader};
+use super::lookup::{self, Gathering};
 use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Administers, Context, Input, Reads};
+use crate::params::{Path, Query, Reader};
 use crate::problem::Refusal;
 
 const LIST: &str = "workflows";
@@ -69,8 +70,15 @@ pub(super) async fn list_workflows(
     let mut reader = Reader::default();
     let page = reader.page(LIST, &query);
     reader.finish()?;
-    let listed = app.store.workflows(context.tenant(), &page).await?;
-    Ok(Answer::ok(&params::listed(LIST, listed, |definition| convert::workflow(&definition))))
+    let (mut gathering, mut data) = (Gathering::new(page), Vec::new());
+    while let Some(go) = gathering.go() {
+        let listed = app.store.workflows(context.tenant(), &go).await?;
+        let entries = listed.items.iter().map(|kept| lookup::written(&convert::workflow(kept)));
+        let entries = entries.collect::<Result<Vec<_>, _>>()?;
+        gathering.took(entries.len(), entries.iter().map(|entry| entry.get().len()).sum(), listed.next);
+        data.extend(entries);
+    }
+    Ok(Answer::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
 }
 
 /// Show a workflow's current definition
@@ -84,7 +92,7 @@ pub(super) async fn get_workflow(
     context: Context<Reads>,
     Path(workflow): Path,
 ) -> Result<Answer, Refusal> {
-    let id = params::workflow(&workflow)?;
+    let id = lookup::workflow(&workflow)?;
     let kept = app.store.definition(context.tenant(), &id, None).await?;
     let kept = kept.ok_or_else(|| Rejected::UnknownWorkflow(id.to_string()))?;
     Ok(Answer::ok(&convert::workflow(&kept.value)))
@@ -102,7 +110,7 @@ pub(super) async fn delete_workflow(
     context: Context<Administers>,
     Path(workflow): Path,
 ) -> Result<Answer, Refusal> {
-    let id = params::workflow(&workflow)?;
+    let id = lookup::workflow(&workflow)?;
     // A session that starts between the look and the removal carries its own tasks and is not harmed.
     if app.store.open_session_of_workflow(context.tenant(), &id).await? {
         return Err(Rejected::WorkflowInUse(id).into());

@@ -22,7 +22,9 @@ impl Chunk {
     /// Says that the entries from `from` to `to` are no longer kept. Its id is the last of them, so that who
     /// resumes after it is not told again.
     pub(crate) fn gap(&mut self, from: u64, to: u64) {
-        let json = format!(r#"{{"type":"gap","from":{from},"to":{to},"message":"Entries {from} to {to} are no longer kept"}}"#);
+        let json = format!(
+            r#"{{"type":"gap","from":{from},"to":{to},"message":"Entries {from} to {to} are no longer kept"}}"#
+        );
         self.event(to, "gap", json.as_bytes());
     }
 
@@ -54,7 +56,11 @@ mod tests {
         let text = String::from_utf8(chunk.into_bytes().to_vec()).expect("text");
         let frames: Vec<&str> = text.split_terminator("\n\n").collect();
         assert_eq!(frames[0], "id: 7\nevent: log\ndata: {   \"a\": 1}");
-        assert!(frames[1].starts_with("id: 9\nevent: gap\ndata: {\"type\":\"gap\",\"from\":8,\"to\":9,"), "{}", frames[1]);
+        assert!(
+            frames[1].starts_with("id: 9\nevent: gap\ndata: {\"type\":\"gap\",\"from\":8,\"to\":9,"),
+            "{}",
+            frames[1]
+        );
         assert_eq!(frames.len(), 2);
     }
 }

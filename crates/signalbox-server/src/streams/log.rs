@@ -36,7 +36,11 @@ pub(crate) async fn newest(app: &App, tenant: &TenantId) -> Result<u64, StoreErr
     Ok(first(app, tenant, &filter).await?.map_or(0, |event| event.sequence))
 }
 
-async fn first(app: &App, tenant: &TenantId, filter: &EventFilter) -> Result<Option<StoredEvent>, StoreError> {
+async fn first(
+    app: &App,
+    tenant: &TenantId,
+    filter: &EventFilter,
+) -> Result<Option<StoredEvent>, StoreError> {
     let page = Page { limit: 1, after: None };
     Ok(app.store.events(tenant, filter, &page).await?.items.into_iter().next())
 }
@@ -81,7 +85,13 @@ impl<V: View> LogTail<V> {
         Ok(Some(Look { until, position: None }))
     }
 
-    async fn add(&mut self, app: &App, chunk: &mut Chunk, event: &StoredEvent, before: u64) -> Result<(), StoreError> {
+    async fn add(
+        &mut self,
+        app: &App,
+        chunk: &mut Chunk,
+        event: &StoredEvent,
+        before: u64,
+    ) -> Result<(), StoreError> {
         if let Some((_, place)) = event.session {
             self.in_session = self.in_session.max(place);
         }

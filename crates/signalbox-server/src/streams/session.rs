@@ -22,8 +22,11 @@ impl<V: View> SessionHistory<V> {
     }
 
     async fn read_on(&mut self, app: &App, reached: u64) -> Result<Read, StoreError> {
-        let filter =
-            EventFilter { session: Some(self.session.clone()), after: Some(self.last), ..EventFilter::default() };
+        let filter = EventFilter {
+            session: Some(self.session.clone()),
+            after: Some(self.last),
+            ..EventFilter::default()
+        };
         let page = Page { limit: PAGE_ENTRIES, after: None };
         let events = app.store.events(&self.tenant, &filter, &page).await?.items;
         let mut chunk = Chunk::default();

@@ -101,7 +101,8 @@ impl<'c> Batch<'c> {
                 .hash_owner
                 .query_row([&key.hash], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
-            let is_free = owner.is_none_or(|(tenant, id)| tenant == commit.tenant.as_str() && id == key.id.as_str());
+            let is_free =
+                owner.is_none_or(|(tenant, id)| tenant == commit.tenant.as_str() && id == key.id.as_str());
             if !is_free {
                 return Ok(false);
             }

@@ -65,7 +65,8 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
 /// Brings the tables up to date.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    let applied = apply_missing(connection).map_err(|error| StoreError::Open(format!("the tables: {error}")))?;
+    let applied =
+        apply_missing(connection).map_err(|error| StoreError::Open(format!("the tables: {error}")))?;
     if applied > known {
         return Err(StoreError::Open(format!(
             "the database was written by a newer version: it has migration {applied}, this program knows {known}; \

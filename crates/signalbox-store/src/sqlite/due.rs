@@ -101,7 +101,8 @@ impl Sweep {
         let mut tasks = Vec::new();
         let mut has_wrapped = false;
         while tasks.len() < limit {
-            let Some(route) = next_route(connection, self.last.as_ref()).map_err(|error| fault(&error))? else {
+            let Some(route) = next_route(connection, self.last.as_ref()).map_err(|error| fault(&error))?
+            else {
                 self.last = None;
                 if has_wrapped || first.is_none() {
                     break;
@@ -144,13 +145,15 @@ fn longest_waiting(
         let mut statement = connection.prepare_cached(
             "SELECT session, id FROM tasks WHERE tenant = ?1 AND wait_route = ?2 ORDER BY queued_at, id LIMIT ?3",
         )?;
-        let rows = statement.query_map(params![tenant, route, sql_limit(count)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let rows = statement
+            .query_map(params![tenant, route, sql_limit(count)], |row| Ok((row.get(0)?, row.get(1)?)))?;
         rows.collect()
     };
     let tenant = id(TenantId::parse(tenant))?;
     let found = read().map_err(|error| fault(&error))?;
     let tasks = found.into_iter().map(|(session, task)| {
-        let waiting = WaitingTask { session: id(SessionId::parse(&session))?, task: id(TaskId::parse(&task))? };
+        let waiting =
+            WaitingTask { session: id(SessionId::parse(&session))?, task: id(TaskId::parse(&task))? };
         Ok((tenant.clone(), waiting))
     });
     tasks.collect()

@@ -73,8 +73,9 @@ pub(super) fn place_of_moment(
     )?;
     while low < high {
         let middle = low + (high - low) / 2;
-        let found: Option<(i64, i64)> =
-            probe.query_row(params![tenant.as_str(), middle], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let found: Option<(i64, i64)> = probe
+            .query_row(params![tenant.as_str(), middle], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
         match found {
             Some((sequence, at)) if at < moment.as_micros() => low = sequence + 1,
             _ => high = middle,

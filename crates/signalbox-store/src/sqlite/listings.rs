@@ -133,10 +133,8 @@ pub(super) fn sessions(
     filter: &SessionFilter,
     page: &Page,
 ) -> Result<Listed<Arc<Session>>, StoreError> {
-    let mut query = Query::new(
-        "SELECT created_at, id, body FROM sessions WHERE tenant = ?",
-        [text(tenant.as_str())],
-    );
+    let mut query =
+        Query::new("SELECT created_at, id, body FROM sessions WHERE tenant = ?", [text(tenant.as_str())]);
     if let Some(workflow) = &filter.workflow {
         query.and("workflow = ?", [text(workflow.as_str())]);
     }
@@ -286,7 +284,8 @@ pub(super) fn candidates(
         let mut statement = connection.prepare_cached(
             "SELECT agent FROM available WHERE tenant = ?1 AND route = ?2 ORDER BY last_used, agent LIMIT ?3",
         )?;
-        let rows = statement.query_map(params![tenant.as_str(), route, sql_limit(limit)], |row| row.get(0))?;
+        let rows =
+            statement.query_map(params![tenant.as_str(), route, sql_limit(limit)], |row| row.get(0))?;
         rows.collect()
     };
     let agents = read().map_err(|error| fault(&error))?;

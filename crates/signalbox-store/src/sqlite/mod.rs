@@ -82,7 +82,10 @@ pub(crate) async fn open(
 impl Sqlite {
     fn open(path: PathBuf, options: &Options, cache: Arc<Cache>) -> Result<Self, StoreError> {
         let told = |error: rusqlite::Error| {
-            StoreError::Open(format!("{} cannot be opened: {error}; check the path and its rights", path.display()))
+            StoreError::Open(format!(
+                "{} cannot be opened: {error}; check the path and its rights",
+                path.display()
+            ))
         };
         let mut connection = connect::writer(&path).map_err(told)?;
         connect::migrate(&mut connection)?;
@@ -125,7 +128,10 @@ impl Sqlite {
         self.await_answer(answered).await
     }
 
-    async fn await_answer<T>(&self, answered: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+    async fn await_answer<T>(
+        &self,
+        answered: oneshot::Receiver<Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         match tokio::time::timeout(self.patience, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(StoreError::Unavailable("the writer has ended".to_owned())),
@@ -175,7 +181,12 @@ impl Backend for Sqlite {
         self.readers.row(tenant, key)
     }
 
-    async fn candidates(&self, tenant: &TenantId, route: &str, limit: usize) -> Result<Vec<AgentId>, StoreError> {
+    async fn candidates(
+        &self,
+        tenant: &TenantId,
+        route: &str,
+        limit: usize,
+    ) -> Result<Vec<AgentId>, StoreError> {
         self.readers.point(|connection| listings::candidates(connection, tenant, route, limit))
     }
 
@@ -289,20 +300,27 @@ impl Backend for Sqlite {
         self.readers.point(|connection| listings::key_by_hash(connection, hash))
     }
 
-    async fn open_session_of_workflow(&self, tenant: &TenantId, workflow: &WorkflowId) -> Result<bool, StoreError> {
+    async fn open_session_of_workflow(
+        &self,
+        tenant: &TenantId,
+        workflow: &WorkflowId,
+    ) -> Result<bool, StoreError> {
         self.readers.point(|connection| listings::open_session(connection, tenant, workflow))
     }
 
     async fn prune(&self, prune: Prune) -> Result<u64, StoreError> {
         let cache = Arc::clone(&self.shared.cache);
-        let kept = self.write(move |connection| prune::rows(connection, &prune), move |gone| gone.forget(&cache));
+        let kept =
+            self.write(move |connection| prune::rows(connection, &prune), move |gone| gone.forget(&cache));
         let rows = kept.await?.count;
         let left = prune.limit.saturating_sub(usize::try_from(rows).unwrap_or(usize::MAX));
         if left == 0 {
             return Ok(rows);
         }
         let resume = Arc::clone(&self.resume);
-        let runs = self.list(move |connection| resume.lock().old_events(connection, prune.events_before, left)).await?;
+        let runs = self
+            .list(move |connection| resume.lock().old_events(connection, prune.events_before, left))
+            .await?;
         let events = self.write(move |connection| prune::events(connection, &runs), |_| {}).await?;
         Ok(rows + events)
     }

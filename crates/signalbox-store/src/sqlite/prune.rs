@@ -58,8 +58,9 @@ pub(super) fn rows(connection: &Connection, prune: &Prune) -> rusqlite::Result<G
           WHERE status IN ('delivered', 'cancelled') AND settled_at < ?1 ORDER BY settled_at LIMIT ?2)
          RETURNING tenant, id",
     )?;
-    let removed = messages
-        .query_map(params![prune.messages_before.as_micros(), left(&gone)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let removed = messages.query_map(params![prune.messages_before.as_micros(), left(&gone)], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
     gone.messages = removed.collect::<rusqlite::Result<_>>()?;
     gone.count += gone.messages.len() as u64;
     sessions(connection, prune, &mut gone)?;
@@ -67,14 +68,12 @@ pub(super) fn rows(connection: &Connection, prune: &Prune) -> rusqlite::Result<G
 }
 
 fn sessions(connection: &Connection, prune: &Prune, gone: &mut Gone) -> rusqlite::Result<()> {
-    let mut ended = connection.prepare_cached(
-        "SELECT tenant, id FROM sessions WHERE ended_at < ?1 ORDER BY ended_at LIMIT ?2",
-    )?;
+    let mut ended = connection
+        .prepare_cached("SELECT tenant, id FROM sessions WHERE ended_at < ?1 ORDER BY ended_at LIMIT ?2")?;
     let limit = sql_limit(prune.limit);
     let left = limit.saturating_sub_unsigned(gone.count);
-    let found = ended.query_map(params![prune.sessions_before.as_micros(), left], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })?;
+    let found = ended
+        .query_map(params![prune.sessions_before.as_micros(), left], |row| Ok((row.get(0)?, row.get(1)?)))?;
     for session in found.collect::<rusqlite::Result<Vec<(String, String)>>>()? {
         let left = limit.saturating_sub_unsigned(gone.count);
         let (count, is_whole) = session_rows(connection, &session, left)?;
@@ -146,7 +145,8 @@ impl Resume {
             && let Some(found) = next(&tenant).map_err(|error| fault(&error))?
         {
             tenant = found;
-            self.of_tenant(connection, &tenant, before, &mut left, &mut runs).map_err(|error| fault(&error))?;
+            self.of_tenant(connection, &tenant, before, &mut left, &mut runs)
+                .map_err(|error| fault(&error))?;
         }
         Ok(runs)
     }

@@ -47,12 +47,18 @@ impl Readers {
     }
 
     /// Runs a query of microseconds here and now.
-    pub(super) fn point<T>(&self, query: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn point<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         on(&free(&self.points), query)
     }
 
     /// Runs a query that may take long; not to be called on an async thread.
-    pub(super) fn list<T>(&self, query: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn list<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         on(&free(&self.lists), query)
     }
 
@@ -105,10 +111,16 @@ fn stored(connection: &Connection, tenant: &TenantId, key: &Key) -> rusqlite::Re
 }
 
 /// A session with its tasks, as they were at one moment.
-fn session(connection: &Connection, tenant: &TenantId, id: &SessionId) -> Result<Option<ReadRow>, StoreError> {
+fn session(
+    connection: &Connection,
+    tenant: &TenantId,
+    id: &SessionId,
+) -> Result<Option<ReadRow>, StoreError> {
     let read = || -> rusqlite::Result<_> {
         let moment = connection.unchecked_transaction()?;
-        let Some((version, body)) = stored(&moment, tenant, &Key::Session(id.clone()))? else { return Ok(None) };
+        let Some((version, body)) = stored(&moment, tenant, &Key::Session(id.clone()))? else {
+            return Ok(None);
+        };
         let mut statement = moment
             .prepare_cached("SELECT body FROM tasks WHERE tenant = ?1 AND session = ?2 ORDER BY position")?;
         let tasks = statement.query_map(params![tenant.as_str(), id.as_str()], |row| row.get(0))?;

@@ -72,7 +72,11 @@ pub(super) fn read(id: TableId) -> String {
 }
 
 /// Binds `cells` from parameter `first` on; answers the parameter after the last.
-pub(super) fn bind(statement: &mut Statement<'_>, first: usize, cells: &[Cell<'_>]) -> rusqlite::Result<usize> {
+pub(super) fn bind(
+    statement: &mut Statement<'_>,
+    first: usize,
+    cells: &[Cell<'_>],
+) -> rusqlite::Result<usize> {
     for (parameter, cell) in (first..).zip(cells) {
         match cell {
             Cell::Text(text) => statement.raw_bind_parameter(parameter, text.as_ref())?,
@@ -84,7 +88,8 @@ pub(super) fn bind(statement: &mut Statement<'_>, first: usize, cells: &[Cell<'_
 }
 
 fn put(table: &Table) -> String {
-    let key: Vec<&str> = std::iter::once("tenant").chain(table.key.iter().map(|column| column.name)).collect();
+    let key: Vec<&str> =
+        std::iter::once("tenant").chain(table.key.iter().map(|column| column.name)).collect();
     let rest: Vec<&str> = table.index.iter().map(|column| column.name).chain(["version", "body"]).collect();
     let columns = [key.as_slice(), rest.as_slice()].concat();
     let values: Vec<String> = (1..=columns.len()).map(|number| format!("?{number}")).collect();

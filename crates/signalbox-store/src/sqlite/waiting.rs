@@ -28,9 +28,8 @@ impl WaitingRoutes {
     /// The keys under which tasks wait in the file.
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let waiting = Self::default();
-        let mut statement = connection.prepare(
-            "SELECT DISTINCT tenant, wait_route FROM tasks WHERE wait_route IS NOT NULL LIMIT ?1",
-        )?;
+        let mut statement = connection
+            .prepare("SELECT DISTINCT tenant, wait_route FROM tasks WHERE wait_route IS NOT NULL LIMIT ?1")?;
         let mut rows = statement.query([super::sql_limit(ROUTES_MAX)])?;
         let mut routes = waiting.routes.write();
         while let Some(row) = rows.next()? {
@@ -77,6 +76,7 @@ impl WaitingRoutes {
         if routes.is_empty() {
             return false;
         }
-        routes.len() >= ROUTES_MAX || keys.iter().any(|key| routes.contains_key(&(tenant.clone(), key.clone())))
+        routes.len() >= ROUTES_MAX
+            || keys.iter().any(|key| routes.contains_key(&(tenant.clone(), key.clone())))
     }
 }

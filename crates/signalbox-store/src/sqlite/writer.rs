@@ -12,12 +12,12 @@ use rusqlite::Connection;
 use tokio::time::Instant;
 
 use super::apply::{Applied, Batch};
+use super::connect;
 use super::fault::{fault, is_of_the_request};
 use super::job::Job;
 use super::queue::Queue;
 use super::statements::Statements;
 use super::waiting::WaitingRoutes;
-use super::connect;
 use crate::api::{Committed, WriterFigures};
 use crate::cache::Cache;
 use crate::error::StoreError;
@@ -180,8 +180,7 @@ impl Writer<'_, '_> {
         self.batch.rolled_back();
         // Whether a failed COMMIT took is not known to everyone who has read since.
         self.shared.cache.clear();
-        let is_undone =
-            self.connection.is_autocommit() || self.connection.execute_batch("ROLLBACK").is_ok();
+        let is_undone = self.connection.is_autocommit() || self.connection.execute_batch("ROLLBACK").is_ok();
         if is_undone && jobs.len() > 1 && is_of_the_request(error) {
             for job in std::mem::take(jobs) {
                 self.write(&mut vec![job])?;

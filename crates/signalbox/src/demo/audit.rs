@@ -123,7 +123,7 @@ impl<'a> Audit<'a> {
     fn on_event(&mut self, event: &Event) {
         self.story.apply(event);
         if !self.screen.style.live || is_notable(event) {
-            self.screen.step(mark(event), &format!("{:<16} {}", event.kind, event.message));
+            self.screen.event(mark(event), event, &self.story);
         }
         if self.reader == Reader::Unharmed && self.is_halfway(event) {
             self.reader = Reader::Doomed;

@@ -122,7 +122,7 @@ async fn plan(client: &Client, cast: &Cast, screen: &Screen) -> anyhow::Result<(
     while let Some(event) = stream.next().await? {
         story.apply(&event);
         if !screen.style.live {
-            screen.step(Mark::Plain, &format!("{:<16} {}", event.kind, event.message));
+            screen.event(Mark::Plain, &event, &story);
         }
         if event.ends_session() {
             break;

@@ -20,7 +20,7 @@ use super::report;
 use super::walk::{Limits, Skipped, walk};
 
 /// How long reading one batch takes when it is paced to be watched.
-pub(super) const PACE: Duration = Duration::from_millis(300);
+pub(super) const PACE: Duration = Duration::from_millis(400);
 
 /// One of the demo's agents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

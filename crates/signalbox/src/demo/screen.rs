@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use signalbox_client::Event;
 use tokio::time::Instant;
 
 use super::story::Story;
@@ -55,6 +56,16 @@ impl Screen {
     pub(super) fn step(&self, mark: Mark, text: &str) {
         let time = format!("{:>6.2} s", self.started.elapsed().as_secs_f64());
         self.line(&format!("  {}  {} {text}", self.style.dim(&time), self.style.mark(mark)));
+    }
+
+    /// An event of the server's; where lines are all there is, with its type, for whoever searches them.
+    pub(super) fn event(&self, mark: Mark, event: &Event, story: &Story) {
+        let words = story.in_words(event);
+        if self.style.live {
+            self.step(mark, &words);
+        } else {
+            self.step(mark, &format!("{:<17} {words}", event.kind));
+        }
     }
 
     /// Begins the display; before and after it there are only lines.

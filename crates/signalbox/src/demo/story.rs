@@ -63,6 +63,11 @@ impl Story {
         }
     }
 
+    /// What an event says, with agents' names for their ids.
+    pub(super) fn in_words(&self, event: &Event) -> String {
+        self.names.iter().fold(event.message.clone(), |text, (id, name)| text.replace(id, name))
+    }
+
     pub(super) fn steps(&self) -> &[Step] {
         &self.steps
     }
@@ -200,6 +205,13 @@ pub(super) mod tests {
         let tries = &story.steps()[2].tries;
         assert_eq!(tries[0].ended, Some((Timestamp::from_seconds(10), false)));
         assert_eq!(tries[1].ended, None);
+    }
+
+    #[test]
+    fn messages_name_the_agents() {
+        let message = "Task a given to agent agt_1 (attempt 1)".to_owned();
+        let words = told().in_words(&Event { message, ..Event::default() });
+        assert_eq!(words, "Task a given to agent reader (attempt 1)");
     }
 
     #[test]

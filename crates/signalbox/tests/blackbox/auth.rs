@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 on_each_database![
-    agentkit_is_open_on_loopback_and_opscore_is_not,
+    agentkit_is_keyless_on_loopback_and_opscore_is_not,
     a_first_start_makes_a_key_and_keeps_it_private,
     a_key_does_what_its_scope_allows,
     a_revoked_key_ends_at_once,
@@ -23,13 +23,15 @@ on_each_database![
     secrets_stay_out_of_the_log,
 ];
 
-fn agentkit_is_open_on_loopback_and_opscore_is_not(database: &Database) {
+fn agentkit_is_keyless_on_loopback_and_opscore_is_not(database: &Database) {
     let server = Server::start(database);
     let open = server.without_key();
     let id = open.register_at("open", "http://127.0.0.1:9/run", &[]);
     open.get(&format!("/v1/agents/{id}")).is(200);
     assert_eq!(items(&server.get("/v1/agents").is(200)).len(), 1, "without a key it is the tenant `default`");
-    for path in ["sessions", "workflows", "logs", &format!("agent/{id}/state"), &format!("agent/{id}/history")] {
+    for path in
+        ["sessions", "workflows", "logs", &format!("agent/{id}/state"), &format!("agent/{id}/history")]
+    {
         let refused = open.get(&format!("/v1/opscore/{path}"));
         refused.problem(401);
         assert!(refused.header("www-authenticate").is_some_and(|challenge| challenge.starts_with("Bearer")));
@@ -78,7 +80,8 @@ fn make_key(api: &Api, scope: &str) -> (String, String) {
 fn a_key_does_what_its_scope_allows(database: &Database) {
     let server = Server::start(database);
     let id = server.register_at("agent", "http://127.0.0.1:9/run", &[]);
-    let [read, agent, admin] = ["read", "agent", "admin"].map(|scope| server.with_key(&make_key(&server, scope).1));
+    let [read, agent, admin] =
+        ["read", "agent", "admin"].map(|scope| server.with_key(&make_key(&server, scope).1));
     let definition = json!({"id": "w", "name": "W", "tasks": []});
     for api in [&read, &agent, &admin] {
         api.get("/v1/opscore/sessions").is(200);
@@ -87,7 +90,8 @@ fn a_key_does_what_its_scope_allows(database: &Database) {
     read.try_report(&id, "idle", &Value::Null, &iso()).problem(403);
     read.post("/v1/opscore/workflows", &definition).problem(403);
     read.delete(&format!("/v1/agents/{id}")).problem(403);
-    read.post("/v1/agents/register", &json!({"agentName": "x", "version": "1", "capabilities": []})).problem(403);
+    read.post("/v1/agents/register", &json!({"agentName": "x", "version": "1", "capabilities": []}))
+        .problem(403);
     agent.report(&id, "idle", &Value::Null);
     for api in [&read, &agent] {
         api.post("/v1/keys", &json!({"name": "more", "scope": "admin"})).problem(403);
@@ -114,7 +118,7 @@ fn a_revoked_key_ends_at_once(database: &Database) {
     server.kill();
     server.restart();
     api.get("/v1/opscore/sessions").problem(401);
-    server.delete("/v1/keys/key_unknown").problem(404);
+    server.delete("/v1/keys/key_unknown").absent();
 }
 
 fn with_platform_key(database: &Database) -> Server {
@@ -123,7 +127,8 @@ fn with_platform_key(database: &Database) -> Server {
 
 fn make_tenant(server: &Server, name: &str) -> (String, Api) {
     let platform = server.with_key(PLATFORM_KEY);
-    let answer = platform.post("/api/v1/tenants", &json!({"name": name, "admin_email": "a@b.example"})).succeeded();
+    let answer =
+        platform.post("/api/v1/tenants", &json!({"name": name, "admin_email": "a@b.example"})).succeeded();
     assert_eq!(answer["success"], true, "{answer}");
     let key = answer["api_key"].as_str().expect("a key");
     (answer["tenant_id"].as_str().expect("an id").to_owned(), server.with_key(key))
@@ -180,7 +185,7 @@ fn nothing_of_a_tenant_is_visible_to_another(database: &Database) {
     let (_, stranger) = make_tenant(&server, "stranger");
     let Estate { agent, dead, session, key } = furnish(&owner);
     for other in [stranger, server.api(), server.without_key()] {
-        let is_open = other.get("/v1/opscore/sessions").status == 401;
+        let is_keyless = other.get("/v1/opscore/sessions").status == 401;
         let agentkit = [
             format!("/v1/agents/{agent}"),
             format!("/v1/messages/{dead}"),
@@ -194,12 +199,18 @@ fn nothing_of_a_tenant_is_visible_to_another(database: &Database) {
             format!("/v1/opscore/sessions/{session}"),
             format!("/v1/opscore/sessions/{session}/events"),
         ];
-        let closed: &[String] = if is_open { &[] } else { &opscore };
+        let closed: &[String] = if is_keyless { &[] } else { &opscore };
         for path in agentkit.iter().chain(closed) {
-            other.get(path).problem(404);
+            other.get(path).absent();
         }
-        let lists = ["/v1/agents", "/v1/agents?name=secret%20agent", "/v1/agents?capability=secret", "/v1/dead-letters", "/v1/tools"];
-        let closed: &[&str] = if is_open {
+        let lists = [
+            "/v1/agents",
+            "/v1/agents?name=secret%20agent",
+            "/v1/agents?capability=secret",
+            "/v1/dead-letters",
+            "/v1/tools",
+        ];
+        let closed: &[&str] = if is_keyless {
             &[]
         } else {
             &["/v1/opscore/workflows", "/v1/opscore/sessions", "/v1/opscore/logs", "/v1/keys"]
@@ -208,23 +219,26 @@ fn nothing_of_a_tenant_is_visible_to_another(database: &Database) {
             let list = other.get(path).is(200);
             assert!(!list.to_string().contains("secret"), "{path} shows {list}");
         }
-        other.post(&format!("/v1/agents/{agent}/run"), &json!({"task_name": "x", "parameters": {}})).problem(404);
-        other.post(&format!("/v1/dead-letters/{dead}/redrive"), &json!({})).problem(404);
-        other.delete(&format!("/v1/dead-letters/{dead}")).problem(404);
-        other.delete(&format!("/v1/agents/{agent}")).problem(404);
-        other.delete("/v1/tools/secret").problem(404);
+        other.post(&format!("/v1/agents/{agent}/run"), &json!({"task_name": "x", "parameters": {}})).absent();
+        other.post(&format!("/v1/dead-letters/{dead}/redrive"), &json!({})).absent();
+        other.delete(&format!("/v1/dead-letters/{dead}")).absent();
+        other.delete(&format!("/v1/agents/{agent}")).absent();
+        other.delete("/v1/tools/secret").absent();
         other.post("/v1/dead-letters/redrive", &json!({})).succeeded();
-        if !is_open {
-            other.try_report(&agent, "idle", &Value::Null, &iso()).problem(404);
+        if !is_keyless {
+            other.try_report(&agent, "idle", &Value::Null, &iso()).absent();
             for verb in ["pause", "resume", "cancel", "retry"] {
-                other.post(&format!("/v1/opscore/sessions/{session}/{verb}"), &json!({})).problem(404);
+                other.post(&format!("/v1/opscore/sessions/{session}/{verb}"), &json!({})).absent();
             }
-            other.delete("/v1/opscore/workflows/secret").problem(404);
-            other.delete(&format!("/v1/keys/{key}")).problem(404);
+            other.delete("/v1/opscore/workflows/secret").absent();
+            other.delete(&format!("/v1/keys/{key}")).absent();
         }
     }
     assert_eq!(owner.message(&dead)["status"], "dead", "nothing happened to it");
-    assert_eq!(owner.get(&format!("/v1/opscore/agent/{agent}/history")).is(200)["data"][0]["details"]["secret"], 2);
+    assert_eq!(
+        owner.get(&format!("/v1/opscore/agent/{agent}/history")).is(200)["data"][0]["details"]["secret"],
+        2
+    );
 }
 
 fn names_and_ids_are_unique_within_a_tenant_only(database: &Database) {
@@ -273,6 +287,7 @@ fn secrets_stay_out_of_the_log(database: &Database) {
         .env("SIGNALBOX_PLATFORM_KEY", PLATFORM_KEY)
         .env("OPSCORE_WEBHOOK_SECRET", "a-webhook-secret")
         .env("RUST_LOG", "trace")
+        .env("SIGNALBOX_LOG", "trace")
         .start();
     let (_, made) = make_key(&server, "agent");
     let (_, tenant) = make_tenant(&server, "acme");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Connection, Database, Request, Server, eventually, items, on_each_database, within,
+    Agent, Connection, Database, Request, Server, Setup, eventually, items, on_each_database, within,
 };
 
 on_each_database![
@@ -19,14 +19,15 @@ on_each_database![
     hostile_texts_are_kept_as_they_are,
     foreign_endpoints_are_refused,
     metadata_addresses_are_never_called,
+    loopback_can_be_forbidden_too,
     a_slow_sender_is_cut_off,
     half_a_body_is_not_a_request,
     what_is_not_http_is_refused,
     many_connections_at_once_are_all_answered,
 ];
 
-/// A sender of headers or bodies that never end is cut off within this.
-const CUT_OFF: Duration = Duration::from_secs(120);
+/// A sender of headers or bodies that never end is cut off within this, where the limit is a second.
+const CUT_OFF: Duration = Duration::from_secs(20);
 
 /// The POST routes that take JSON, with a well-formed agent in the path where there is one.
 fn posts(agent: &str) -> Vec<String> {
@@ -84,7 +85,9 @@ fn a_body_over_the_limit_is_413(database: &Database) {
 fn bytes_that_are_no_text_are_refused(database: &Database) {
     let (server, id) = with_agent(database);
     for path in posts(&id) {
-        for bytes in [&b"\xff\xfe\x00\x01"[..], b"{\"agentName\":\"\xc3\x28\"}", b"\"\xed\xa0\x80\"", b"\0\0\0\0"] {
+        for bytes in
+            [&b"\xff\xfe\x00\x01"[..], b"{\"agentName\":\"\xc3\x28\"}", b"\"\xed\xa0\x80\"", b"\0\0\0\0"]
+        {
             server.send(raw(&path, bytes)).problem(400);
         }
     }
@@ -98,13 +101,41 @@ fn wrong_types_everywhere_are_told(database: &Database) {
             response.problem(422);
         }
         let fields = [
-            "agentName", "version", "contactEndpoint", "capabilities", "metadata", "agentId", "senderId",
-            "messageType", "payload", "name", "description", "parameters", "endpoint", "event_type",
-            "agent_details", "timestamp", "state", "details", "workflowDefinitionId", "workflowDefinition",
-            "initialPayload", "level", "message", "fields", "id", "tasks", "scope", "task_name",
+            "agentName",
+            "version",
+            "contactEndpoint",
+            "capabilities",
+            "metadata",
+            "agentId",
+            "senderId",
+            "messageType",
+            "payload",
+            "name",
+            "description",
+            "parameters",
+            "endpoint",
+            "event_type",
+            "agent_details",
+            "timestamp",
+            "state",
+            "details",
+            "workflowDefinitionId",
+            "workflowDefinition",
+            "initialPayload",
+            "level",
+            "message",
+            "fields",
+            "id",
+            "tasks",
+            "scope",
+            "task_name",
         ];
         for wrong in [json!(-1), json!([[]]), json!({"": {}}), json!(false)] {
-            let body: Value = fields.iter().map(|name| ((*name).to_owned(), wrong.clone())).collect::<serde_json::Map<_, _>>().into();
+            let body: Value = fields
+                .iter()
+                .map(|name| ((*name).to_owned(), wrong.clone()))
+                .collect::<serde_json::Map<_, _>>()
+                .into();
             let faults = server.post(&path, &body).faults();
             assert!(!faults.is_empty(), "{path}: {body}");
         }
@@ -116,21 +147,47 @@ fn hostile_ids_are_just_unknown(database: &Database) {
     let (server, _) = with_agent(database);
     let long = "x".repeat(5_000);
     let ids = [
-        "..%2Fx", "%2e%2e", "..%2f..%2fetc%2fpasswd", "%00", "a%00b", "%ff%fe", "%0d%0aset-cookie:%20x", &long,
-        "'%20OR%20'1'='1", "%27;DROP%20TABLE%20agents;--", "%22", "%25", "*", "{}", "%F0%9F%92%A9", "-1", "null",
+        "..%2Fx",
+        "%2e%2e",
+        "..%2f..%2fetc%2fpasswd",
+        "%00",
+        "a%00b",
+        "%ff%fe",
+        "%0d%0aset-cookie:%20x",
+        &long,
+        "'%20OR%20'1'='1",
+        "%27;DROP%20TABLE%20agents;--",
+        "%22",
+        "%25",
+        "*",
+        "{}",
+        "%F0%9F%92%A9",
+        "-1",
+        "null",
     ];
     for id in ids {
         let gets = [
-            "/v1/agents/{}", "/v1/messages/{}", "/v1/dead-letters/{}", "/v1/tools/{}",
-            "/v1/opscore/agent/{}/state", "/v1/opscore/agent/{}/history", "/v1/opscore/workflows/{}",
-            "/v1/opscore/sessions/{}", "/v1/opscore/sessions/{}/events",
+            "/v1/agents/{}",
+            "/v1/messages/{}",
+            "/v1/dead-letters/{}",
+            "/v1/tools/{}",
+            "/v1/opscore/agent/{}/state",
+            "/v1/opscore/agent/{}/history",
+            "/v1/opscore/workflows/{}",
+            "/v1/opscore/sessions/{}",
+            "/v1/opscore/sessions/{}/events",
         ];
         for path in gets {
             let response = server.get(&path.replace("{}", id));
             assert!([400, 404, 414, 422].contains(&response.status), "{}", response.shown());
             response.problem(response.status);
         }
-        for path in ["/v1/agents?name={}", "/v1/agents?capability={}", "/v1/agents?state={}", "/v1/opscore/logs?text={}"] {
+        for path in [
+            "/v1/agents?name={}",
+            "/v1/agents?capability={}",
+            "/v1/agents?state={}",
+            "/v1/opscore/logs?text={}",
+        ] {
             let response = server.get(&path.replace("{}", id));
             assert!([200, 400, 422].contains(&response.status), "{}", response.shown());
         }
@@ -145,7 +202,14 @@ fn hostile_ids_are_just_unknown(database: &Database) {
 
 fn hostile_texts_are_kept_as_they_are(database: &Database) {
     let (server, _) = with_agent(database);
-    let texts = ["'; DROP TABLE agents; --", "\" OR \"\"=\"", "<script>alert(1)</script>", "${input.x}", "💩\u{202e}", "%s%n"];
+    let texts = [
+        "'; DROP TABLE agents; --",
+        "\" OR \"\"=\"",
+        "<script>alert(1)</script>",
+        "${input.x}",
+        "💩\u{202e}",
+        "%s%n",
+    ];
     for text in texts {
         let sent = json!({
             "agentName": text, "version": "1", "capabilities": [text], "contactEndpoint": "http://127.0.0.1:9/run",
@@ -168,9 +232,21 @@ fn hostile_texts_are_kept_as_they_are(database: &Database) {
 fn foreign_endpoints_are_refused(database: &Database) {
     let (server, id) = with_agent(database);
     let endpoints = [
-        "ftp://127.0.0.1/", "file:///etc/passwd", "gopher://127.0.0.1:70/", "javascript:alert(1)", "unix:///tmp/x",
-        "127.0.0.1:80", "/run", "http://", "http:///run", "http://user:pass@127.0.0.1/", "http://127.0.0.1:99999/",
-        "http://a b/", "http://127.0.0.1/\r\nx: y", "", "data:text/plain,x",
+        "ftp://127.0.0.1/",
+        "file:///etc/passwd",
+        "gopher://127.0.0.1:70/",
+        "javascript:alert(1)",
+        "unix:///tmp/x",
+        "127.0.0.1:80",
+        "/run",
+        "http://",
+        "http:///run",
+        "http://user:pass@127.0.0.1/",
+        "http://127.0.0.1:99999/",
+        "http://a b/",
+        "http://127.0.0.1/\r\nx: y",
+        "",
+        "data:text/plain,x",
     ];
     for endpoint in endpoints {
         let body = json!({"agentName": "x", "version": "1", "capabilities": [], "contactEndpoint": endpoint});
@@ -185,8 +261,15 @@ fn foreign_endpoints_are_refused(database: &Database) {
 fn metadata_addresses_are_never_called(database: &Database) {
     let server = Server::start(database);
     let hosts = [
-        "169.254.169.254", "169.254.1.1", "[fd00:ec2::254]", "[fe80::1]", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376",
-        "[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]",
+        "169.254.169.254",
+        "169.254.1.1",
+        "[fd00:ec2::254]",
+        "[fe80::1]",
+        "2852039166",
+        "0xa9fea9fe",
+        "0251.0376.0251.0376",
+        "[::ffff:169.254.169.254]",
+        "[::ffff:a9fe:a9fe]",
     ];
     for (index, host) in hosts.iter().enumerate() {
         let body = json!({
@@ -210,9 +293,34 @@ fn metadata_addresses_are_never_called(database: &Database) {
     }
 }
 
+fn loopback_can_be_forbidden_too(database: &Database) {
+    let server = Setup::new(database).env("SIGNALBOX_EGRESS_FORBID_LOOPBACK", "true").start();
+    let agent = Agent::start();
+    let port = agent.url().rsplit(':').next().unwrap().to_owned();
+    for (index, host) in
+        ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433", "127.1"].iter().enumerate()
+    {
+        let body = json!({
+            "agentName": format!("agent {index}"), "version": "1", "capabilities": [],
+            "contactEndpoint": format!("http://{host}:{port}"),
+        });
+        let answer = server.post("/v1/agents/register", &body);
+        if answer.status == 422 {
+            continue;
+        }
+        let id = answer.is(201)["data"]["agentId"].as_str().unwrap().to_owned();
+        let message = server.run(&id, &json!({}));
+        eventually("the delivery to be refused", || {
+            let message = server.message(&message);
+            if message["lastError"].is_string() { Ok(()) } else { Err(message.to_string()) }
+        });
+    }
+    assert_eq!(agent.count(), 0);
+}
+
 /// What a peer does to a connection on which bytes dribble in.
 fn until_cut_off(mut connection: Connection, dribble: &[u8]) {
-    let pause = Duration::from_millis(500);
+    let pause = Duration::from_millis(100);
     connection.socket().set_read_timeout(Some(pause)).unwrap();
     within(CUT_OFF, "the connection to be closed", || {
         let mut answer = [0; 1024];
@@ -231,7 +339,10 @@ fn until_cut_off(mut connection: Connection, dribble: &[u8]) {
 }
 
 fn a_slow_sender_is_cut_off(database: &Database) {
-    let (server, _) = with_agent(database);
+    let server = Setup::new(database)
+        .env("SIGNALBOX_HEADER_TIMEOUT", "1s")
+        .env("SIGNALBOX_BODY_TIMEOUT", "1s")
+        .start();
     let mut headers = Connection::open(&server.address()).unwrap();
     headers.write_raw(b"POST /v1/agents/register HTTP/1.1\r\nhost: x\r\n").unwrap();
     let mut body = Connection::open(&server.address()).unwrap();
@@ -299,7 +410,10 @@ fn many_connections_at_once_are_all_answered(database: &Database) {
     for (n, connection) in connections.iter_mut().enumerate() {
         let request = match n % 3 {
             0 => Request::get("/v1/agents"),
-            1 => Request::post(format!("/v1/agents/{id}/run"), &json!({"task_name": "t", "parameters": {"n": n}})),
+            1 => Request::post(
+                format!("/v1/agents/{id}/run"),
+                &json!({"task_name": "t", "parameters": {"n": n}}),
+            ),
             _ => Request::post(
                 format!("/v1/opscore/agent/{id}/state"),
                 &json!({"agentId": id, "timestamp": crate::support::iso(), "state": "idle"}),

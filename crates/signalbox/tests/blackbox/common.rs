@@ -32,7 +32,15 @@ fn register_once(api: &Api, key: &str, name: &str) -> Response {
 
 fn every_answer_carries_a_request_id(database: &Database) {
     let server = Server::start(database);
-    let paths = ["/health", "/ready", "/metrics", "/v1/agents", "/v1/agents/none", "/nowhere", "/v1/opscore/sessions"];
+    let paths = [
+        "/health",
+        "/ready",
+        "/metrics",
+        "/v1/agents",
+        "/v1/agents/none",
+        "/nowhere",
+        "/v1/opscore/sessions",
+    ];
     let mut made = BTreeSet::new();
     for path in paths {
         let own = server.send(Request::get(path).header("x-request-id", "my-own-id-123"));
@@ -66,11 +74,9 @@ fn an_idempotency_key_gives_the_first_answer_again(database: &Database) {
     assert_eq!(agent.next().json()["payload"], json!({"last": true}), "the repeat made no second message");
 
     let definition = json!({"id": "w", "name": "W", "tasks": []});
-    let trigger = Request::post(
-        format!("/v1/opscore/agent/{id}/workflow"),
-        &json!({"workflowDefinition": definition}),
-    )
-    .header("idempotency-key", "trigger-1");
+    let trigger =
+        Request::post(format!("/v1/opscore/agent/{id}/workflow"), &json!({"workflowDefinition": definition}))
+            .header("idempotency-key", "trigger-1");
     let answers = [server.send(trigger.clone()).is(202), server.send(trigger).is(202)];
     assert_eq!(answers[0], answers[1]);
     assert_eq!(server.all_pages("/v1/opscore/sessions", 10).len(), 1);
@@ -123,7 +129,11 @@ fn metrics_have_the_families_that_matter(database: &Database) {
     agent.next();
     let response = server.get("/metrics");
     assert_eq!(response.status, 200);
-    assert!(response.header("content-type").is_some_and(|kind| kind.contains("text")), "{}", response.shown());
+    assert!(
+        response.header("content-type").is_some_and(|kind| kind.contains("text")),
+        "{}",
+        response.shown()
+    );
     let text = response.text();
     let families: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     for word in ["request", "decision", "commit", "due", "deliver"] {
@@ -238,7 +248,9 @@ fn resolve(from: &str, reference: &str) -> String {
 
 fn an_unknown_route_is_a_problem(database: &Database) {
     let server = Server::start(database);
-    for path in ["/nowhere", "/v1", "/v1/nowhere", "/v1/opscore/nowhere", "/v1/agents/x/y/z", "/api/v1/nowhere", "//"] {
+    for path in
+        ["/nowhere", "/v1", "/v1/nowhere", "/v1/opscore/nowhere", "/v1/agents/x/y/z", "/api/v1/nowhere", "//"]
+    {
         server.get(path).problem(404);
         server.post(path, &json!({})).problem(404);
     }

@@ -100,7 +100,8 @@ fn a_lost_webhook_is_made_good_by_the_sync(database: &Database) {
     let id = pair.agentkit.register("unannounced", &agent, &["read"]);
     nowhere.next();
     pair.agent_becomes(&id, true);
-    let definition = json!({"id": "one", "name": "One", "tasks": [{"taskId": "t", "agentCapability": "read"}]});
+    let definition =
+        json!({"id": "one", "name": "One", "tasks": [{"taskId": "t", "agentCapability": "read"}]});
     let session = pair.opscore.trigger(&id, &definition, &json!({}));
     let task = agent.next_within(PATIENCE);
     pair.opscore.complete(&id, &task, &json!("done"));

@@ -145,10 +145,10 @@ fn a_removed_agent_is_gone_and_its_name_is_free(database: &Database) {
     server.delete(&format!("/v1/agents/{id}")).succeeded();
     server.kill();
     server.restart();
-    server.get(&format!("/v1/agents/{id}")).problem(404);
+    server.get(&format!("/v1/agents/{id}")).absent();
     assert_eq!(listed(&server, "capability=read"), [""; 0]);
     assert_eq!(listed(&server, "state=idle"), [""; 0]);
-    server.try_report(&id, "idle", &Value::Null, &crate::support::iso()).problem(404);
+    server.try_report(&id, "idle", &Value::Null, &crate::support::iso()).absent();
     assert_eq!(listed(&server, ""), [""; 0], "a report does not bring it back to life");
     let again = server.register_at("leaving", "http://127.0.0.1:9/run", &["read"]);
     assert_ne!(again, id, "a new registration is a new agent");
@@ -158,7 +158,7 @@ fn an_unknown_agent_is_404_on_every_method(database: &Database) {
     let server = Server::start(database);
     let path = "/v1/agents/agent-nobody";
     for response in [server.get(path), server.patch(path, &json!({"version": "2"})), server.delete(path)] {
-        let problem = response.problem(404);
+        let problem = response.absent();
         assert!(problem.detail.contains("agent-nobody"), "{}", problem.detail);
     }
 }

@@ -85,7 +85,7 @@ fn one_is_sent_again(database: &Database) {
     assert_eq!(last.header("x-message-id"), message, "its id stays, so that the agent can drop a repeat");
     assert_eq!(last.json()["payload"]["n"], 1);
     assert_eq!(ids(&server.get("/v1/dead-letters").is(200)), BTreeSet::from([other]));
-    server.get(&format!("/v1/dead-letters/{message}")).problem(404);
+    server.get(&format!("/v1/dead-letters/{message}")).absent();
 }
 
 fn many_are_sent_again_by_filter(database: &Database) {
@@ -112,7 +112,7 @@ fn one_is_dropped_by_choice(database: &Database) {
     let id = server.register("refuses", &agent, &[]);
     let message = dead(&server, &id, &json!({}));
     server.delete(&format!("/v1/dead-letters/{message}")).succeeded();
-    server.get(&format!("/v1/dead-letters/{message}")).problem(404);
+    server.get(&format!("/v1/dead-letters/{message}")).absent();
     assert_eq!(items(&server.get("/v1/dead-letters").is(200)), [Value::Null; 0]);
 }
 
@@ -124,9 +124,9 @@ fn an_unknown_one_is_404(database: &Database) {
     let delivered = server.run(&id, &json!({}));
     server.message_becomes(&delivered, "delivered", PATIENCE);
     for message in ["msg_unknown", &delivered] {
-        server.get(&format!("/v1/dead-letters/{message}")).problem(404);
-        server.post(&format!("/v1/dead-letters/{message}/redrive"), &json!({})).problem(404);
-        server.delete(&format!("/v1/dead-letters/{message}")).problem(404);
+        server.get(&format!("/v1/dead-letters/{message}")).absent();
+        server.post(&format!("/v1/dead-letters/{message}/redrive"), &json!({})).absent();
+        server.delete(&format!("/v1/dead-letters/{message}")).absent();
     }
     assert_eq!(agent.count(), 1);
 }

@@ -98,7 +98,8 @@ fn a_taken_name_is_refused_and_can_be_taken_over(database: &Database) {
     for name in ["version", "contactEndpoint", "capabilities"] {
         assert_eq!(agent[name], newer[name], "{name}");
     }
-    let by_capability = |name: &str| server.get(&format!("/v1/agents?capability={name}")).is(200)["data"].clone();
+    let by_capability =
+        |name: &str| server.get(&format!("/v1/agents?capability={name}")).is(200)["data"].clone();
     assert_eq!(by_capability("read"), json!([]), "what it could do before is forgotten");
     assert_eq!(by_capability("write").as_array().map(Vec::len), Some(1));
 
@@ -129,7 +130,11 @@ fn all_faults_are_told_at_once(database: &Database) {
     for pointer in ["/agentName", "/version", "/contactEndpoint", "/capabilities/1", "/metadata"] {
         assert!(problem.pointers.iter().any(|found| found == pointer), "{pointer}: {:?}", problem.pointers);
     }
-    assert!(problem.pointers.iter().any(|found| found.starts_with("/capabilities/2")), "{:?}", problem.pointers);
+    assert!(
+        problem.pointers.iter().any(|found| found.starts_with("/capabilities/2")),
+        "{:?}",
+        problem.pointers
+    );
     let missing = server.post(REGISTER, &json!({})).faults();
     assert_eq!(missing, ["/agentName", "/capabilities", "/version"]);
     server.post(REGISTER, &json!([])).problem(422);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Agent, Answer, Database, PATIENCE, Server, on_each_database};
+use crate::support::{Agent, Answer, Database, PATIENCE, Server, Setup, on_each_database};
 
 on_each_database![
     a_failed_attempt_is_tried_again_with_the_same_id,
@@ -16,10 +16,8 @@ on_each_database![
     eight_attempts_end_as_a_dead_letter,
 ];
 
-/// Attempts are at most 1, 2, 4, … 60 seconds apart, and a destination that keeps failing is given a rest.
-const ALL_ATTEMPTS: Duration = Duration::from_secs(400);
-/// A hanging agent is given up after a time that the contract leaves open.
-const TIMEOUT: Duration = Duration::from_secs(120);
+/// A destination that keeps failing is given a rest, however short its backoff is.
+const WITH_RESTS: Duration = Duration::from_secs(90);
 
 fn a_failed_attempt_is_tried_again_with_the_same_id(database: &Database) {
     let server = Server::start(database);
@@ -71,12 +69,12 @@ fn a_refused_connection_is_tried_again(database: &Database) {
 }
 
 fn a_timeout_is_tried_again(database: &Database) {
-    let server = Server::start(database);
+    let server = Setup::new(database).env("SIGNALBOX_DELIVERY_TIMEOUT", "1s").start();
     let agent = Agent::first([Answer::Hang]);
     let id = server.register("hangs once", &agent, &[]);
     let message = server.run(&id, &json!({}));
     agent.next();
-    assert_eq!(agent.next_within(TIMEOUT).header("x-attempt"), "2");
+    assert_eq!(agent.next().header("x-attempt"), "2");
     server.message_becomes(&message, "delivered", PATIENCE);
 }
 
@@ -89,7 +87,10 @@ fn another_4xx_is_final(database: &Database) {
         agent.next();
         let dead = server.message_becomes(&message, "dead", PATIENCE);
         assert_eq!(dead["attempts"], 1, "{dead}");
-        assert!(dead["lastError"].as_str().is_some_and(|error| error.contains(&status.to_string())), "{dead}");
+        assert!(
+            dead["lastError"].as_str().is_some_and(|error| error.contains(&status.to_string())),
+            "{dead}"
+        );
         assert_eq!(agent.count(), 1);
     }
 }
@@ -111,12 +112,15 @@ fn a_redirect_is_not_followed(database: &Database) {
 }
 
 fn eight_attempts_end_as_a_dead_letter(database: &Database) {
-    let server = Server::start(database);
+    let server = Setup::new(database)
+        .env("SIGNALBOX_DELIVERY_BACKOFF_INITIAL", "10ms")
+        .env("SIGNALBOX_DELIVERY_BACKOFF_MAX", "50ms")
+        .start();
     let agent = Agent::answering(|_, _| Answer::Status(500));
     let id = server.register("broken", &agent, &[]);
     let message = server.run(&id, &json!({"lost": "never"}));
     for attempt in 1..=8 {
-        assert_eq!(agent.next_within(ALL_ATTEMPTS).header("x-attempt"), attempt.to_string());
+        assert_eq!(agent.next_within(WITH_RESTS).header("x-attempt"), attempt.to_string());
     }
     let dead = server.message_becomes(&message, "dead", PATIENCE);
     assert_eq!(dead["attempts"], 8);

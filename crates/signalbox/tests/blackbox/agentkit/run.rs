@@ -76,7 +76,7 @@ fn a_message_tells_where_it_is(database: &Database) {
     assert_eq!(delivered["messageId"], message.as_str());
     assert_eq!(delivered["agentId"], id.as_str());
     assert_eq!(delivered["attempts"], 1);
-    server.get("/v1/messages/msg_unknown").problem(404);
+    server.get("/v1/messages/msg_unknown").absent();
 }
 
 fn the_callers_own_id_makes_one_delivery(database: &Database) {
@@ -119,9 +119,9 @@ fn what_cannot_be_run_is_refused(database: &Database) {
     let agent = Agent::start();
     let id = server.register("receiver", &agent, &[]);
     let run = |id: &str, body: &Value| server.post(&format!("/v1/agents/{id}/run"), body);
-    let problem = run("agent-nobody", &message(&json!({}))).problem(404);
+    let problem = run("agent-nobody", &message(&json!({}))).absent();
     assert!(problem.detail.contains("agent-nobody"), "{}", problem.detail);
-    run("agent-nobody", &json!({"task_name": "x", "parameters": {}})).problem(404);
+    run("agent-nobody", &json!({"task_name": "x", "parameters": {}})).absent();
 
     let unreachable = json!({"agentName": "nowhere", "version": "1", "capabilities": []});
     let nowhere = server.post("/v1/agents/register", &unreachable).is(201)["data"]["agentId"].clone();

@@ -114,9 +114,9 @@ fn a_removed_one_is_gone(database: &Database) {
     let server = Server::start(database);
     server.post(WORKFLOWS, &definition("audit")).succeeded();
     server.delete(&format!("{WORKFLOWS}/audit")).succeeded();
-    server.get(&format!("{WORKFLOWS}/audit")).problem(404);
-    server.delete(&format!("{WORKFLOWS}/audit")).problem(404);
-    server.post(&format!("{WORKFLOWS}/audit/trigger"), &json!({})).problem(404);
+    server.get(&format!("{WORKFLOWS}/audit")).absent();
+    server.delete(&format!("{WORKFLOWS}/audit")).absent();
+    server.post(&format!("{WORKFLOWS}/audit/trigger"), &json!({})).absent();
     assert_eq!(items(&server.get(WORKFLOWS).is(200)), [Value::Null; 0]);
 }
 
@@ -130,7 +130,8 @@ fn all_faults_of_a_definition_are_told_at_once(database: &Database) {
         5,
     ]});
     let faults = server.post(WORKFLOWS, &wrong).faults();
-    let expected = ["/tasks/0/nextTaskId", "/tasks/0/maxRetries", "/tasks/1/parameters", "/tasks/2/taskId", "/tasks/3"];
+    let expected =
+        ["/tasks/0/nextTaskId", "/tasks/0/maxRetries", "/tasks/1/parameters", "/tasks/2/taskId", "/tasks/3"];
     for pointer in expected {
         assert!(faults.iter().any(|found| found == pointer), "{pointer}: {faults:?}");
     }

@@ -52,17 +52,21 @@ fn one_entry_and_a_batch_are_kept(database: &Database) {
     assert_eq!((&kept["level"], &kept["agentId"]), (&json!("info"), &json!(id)));
     assert_eq!(kept["fields"], entry["fields"]);
     assert!(kept["timestamp"].as_str().is_some_and(|at| at.starts_with("2024-01-01T12:00:00")), "{kept}");
-    server.post("/v1/opscore/agent/nobody/logs", &entry).problem(404);
+    server.post("/v1/opscore/agent/nobody/logs", &entry).absent();
 }
 
 fn filters_narrow_the_log(database: &Database) {
     let server = Server::start(database);
     let (a, b) = (registered(&server, "a"), registered(&server, "b"));
-    write(&server, &a, &json!([
-        {"level": "info", "message": "mark apple"},
-        {"level": "error", "message": "mark bad apple", "session_id": "ses_x"},
-        {"level": "info", "message": "mark old", "timestamp": "2001-01-01T00:00:00Z"},
-    ]));
+    write(
+        &server,
+        &a,
+        &json!([
+            {"level": "info", "message": "mark apple"},
+            {"level": "error", "message": "mark bad apple", "session_id": "ses_x"},
+            {"level": "info", "message": "mark old", "timestamp": "2001-01-01T00:00:00Z"},
+        ]),
+    );
     write(&server, &b, &json!({"level": "warning", "message": "mark pear 100% _"}));
     assert_eq!(found(&server, &format!("agent={a}")), ["mark apple", "mark bad apple", "mark old"]);
     assert_eq!(found(&server, &format!("agent={b}")), ["mark pear 100% _"]);

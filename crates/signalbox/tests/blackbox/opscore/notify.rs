@@ -52,7 +52,7 @@ fn is_known(server: &Server, id: &str) -> bool {
     match server.get(&format!("/v1/agents/{id}")) {
         found if found.status == 200 => true,
         missing => {
-            missing.problem(404);
+            missing.absent();
             false
         }
     }
@@ -171,7 +171,7 @@ fn deregistration_removes_the_agent(database: &Database) {
     let answer = notify(&server, &event("DEREGISTER", "leaving", "1")).is(200);
     assert_eq!(answer["status"], "success");
     assert!(!is_known(&server, "leaving"));
-    let problem = server.try_report("leaving", "idle", &Value::Null, &iso()).problem(404);
+    let problem = server.try_report("leaving", "idle", &Value::Null, &iso()).absent();
     assert!(problem.detail.contains("Agent not found: leaving"), "{}", problem.detail);
 }
 

@@ -54,7 +54,10 @@ fn agents_take_turns(database: &Database) {
         server.session_becomes(&session, "completed");
         turns.push(index);
     }
-    assert!(turns.windows(2).all(|pair| pair[0] != pair[1]), "the least recently used comes first: {turns:?}");
+    assert!(
+        turns.windows(2).all(|pair| pair[0] != pair[1]),
+        "the least recently used comes first: {turns:?}"
+    );
 }
 
 fn an_agent_has_one_task_at_a_time(database: &Database) {

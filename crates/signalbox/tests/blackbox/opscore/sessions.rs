@@ -53,10 +53,10 @@ fn sessions_are_listed_in_pages(database: &Database) {
 fn an_unknown_session_is_404_everywhere(database: &Database) {
     let server = Server::start(database);
     let path = "/v1/opscore/sessions/ses_unknown";
-    server.get(path).problem(404);
-    server.get(&format!("{path}/events")).problem(404);
+    server.get(path).absent();
+    server.get(&format!("{path}/events")).absent();
     for verb in ["pause", "resume", "cancel", "retry", "signal"] {
-        server.post(&format!("{path}/{verb}"), &json!({})).problem(404);
+        server.post(&format!("{path}/{verb}"), &json!({})).absent();
     }
 }
 
@@ -70,7 +70,10 @@ fn a_cancelled_session_starts_nothing_more(database: &Database) {
     server.post(&path, &json!({"reason": "changed my mind"})).succeeded();
     let cancelled = server.session(&session);
     assert_eq!(cancelled["status"], "cancelled");
-    assert!(cancelled["error"].as_str().is_some_and(|error| error.contains("changed my mind")), "{cancelled}");
+    assert!(
+        cancelled["error"].as_str().is_some_and(|error| error.contains("changed my mind")),
+        "{cancelled}"
+    );
     for task in cancelled["tasks"].as_array().unwrap() {
         assert!(["cancelled", "skipped"].contains(&task["status"].as_str().unwrap()), "{task}");
     }
@@ -101,7 +104,10 @@ fn a_paused_session_starts_nothing_until_resumed(database: &Database) {
     let paused = server.session(&session);
     assert_eq!(paused["status"], "paused");
     assert_eq!(paused["tasks"][0]["status"], "completed", "what was in flight may finish: {paused}");
-    assert_eq!((&paused["tasks"][1]["status"], &paused["tasks"][1]["agentId"]), (&json!("pending"), &Value::Null));
+    assert_eq!(
+        (&paused["tasks"][1]["status"], &paused["tasks"][1]["agentId"]),
+        (&json!("pending"), &Value::Null)
+    );
     assert_eq!(agent.count(), 1);
     ask(&server, &session, "resume");
     let b = agent.next();

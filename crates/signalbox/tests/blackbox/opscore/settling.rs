@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Database, Delivery, Server, iso, iso_from_now, on_each_database, task_of};
+use crate::support::{
+    Agent, Database, Delivery, Server, Setup, iso, iso_from_now, on_each_database, task_of,
+};
 
 on_each_database![
     each_word_that_means_done_settles_the_task,
@@ -15,6 +17,7 @@ on_each_database![
     a_report_of_anothers_task_settles_nothing,
     an_agent_whose_clock_was_wrong_still_settles,
     a_dispatch_that_is_refused_for_good_is_an_attempt,
+    an_agent_that_never_reports_costs_an_attempt,
 ];
 
 /// A server, one agent, and a session whose only task may be tried again so often.
@@ -129,11 +132,18 @@ fn attempts_run_out_and_the_session_says_why(database: &Database) {
     let failed = stage.server.session_becomes(&stage.session, "failed");
     let error = failed["error"].as_str().expect("a reason");
     assert!(error.contains("no luck 4"), "{error}");
-    assert_eq!((&failed["tasks"][0]["status"], &failed["tasks"][0]["attempt"]), (&json!("failed"), &json!(4)));
+    assert_eq!(
+        (&failed["tasks"][0]["status"], &failed["tasks"][0]["attempt"]),
+        (&json!("failed"), &json!(4))
+    );
     assert_eq!(stage.agent.count(), 4, "the default is three more attempts");
 
     // An error that settled a task leaves the agent available.
-    let other = stage.server.trigger(&stage.id, &json!({"id": "o", "name": "O", "tasks": [{"taskId": "t"}]}), &json!({}));
+    let other = stage.server.trigger(
+        &stage.id,
+        &json!({"id": "o", "name": "O", "tasks": [{"taskId": "t"}]}),
+        &json!({}),
+    );
     let given = stage.agent.next();
     stage.server.complete(&stage.id, &given, &Value::Null);
     stage.server.session_becomes(&other, "completed");
@@ -212,4 +222,17 @@ fn a_dispatch_that_is_refused_for_good_is_an_attempt(database: &Database) {
     server.complete(&id, &second, &json!("took it"));
     let done = server.session_becomes(&session, "completed");
     assert_eq!((&done["tasks"][0]["attempt"], &done["tasks"][0]["result"]), (&json!(2), &json!("took it")));
+}
+
+fn an_agent_that_never_reports_costs_an_attempt(database: &Database) {
+    let server = Setup::new(database).env("SIGNALBOX_TASK_TIMEOUT", "1s").start();
+    let agent = Agent::start();
+    let id = server.register("silent", &agent, &[]);
+    let definition = json!({"id": "s", "name": "S", "tasks": [{"taskId": "only", "maxRetries": 1}]});
+    let session = server.trigger(&id, &definition, &json!({}));
+    let (first, second) = (agent.next(), agent.next());
+    assert_ne!(task_of(&first), task_of(&second));
+    let failed = server.session_becomes(&session, "failed");
+    assert!(failed["error"].as_str().is_some_and(|error| !error.is_empty()), "{failed}");
+    assert_eq!(agent.count(), 2);
 }

@@ -60,12 +60,12 @@ fn path_and_body_must_agree(database: &Database) {
 
 fn an_unknown_agent_is_404_by_name(database: &Database) {
     let server = Server::start(database);
-    let problem = server.try_report("nobody", "idle", &Value::Null, &iso()).problem(404);
+    let problem = server.try_report("nobody", "idle", &Value::Null, &iso()).absent();
     assert!(problem.detail.contains("Agent not found: nobody"), "{}", problem.detail);
     let path = "/v1/opscore/agent/nobody";
-    let problem = server.get(&format!("{path}/state")).problem(404);
+    let problem = server.get(&format!("{path}/state")).absent();
     assert!(problem.detail.contains("Agent not found: nobody"), "{}", problem.detail);
-    server.get(&format!("{path}/history")).problem(404);
+    server.get(&format!("{path}/history")).absent();
 }
 
 fn any_word_is_a_state_and_kept_as_sent(database: &Database) {
@@ -73,8 +73,20 @@ fn any_word_is_a_state_and_kept_as_sent(database: &Database) {
     let id = server.register_at("talker", ENDPOINT, &[]);
     let long = "x".repeat(64);
     let words = [
-        "initializing", "idle", "active", "busy", "finished", "completed", "error", "failed", "offline", "IdLe",
-        "thinking", "überlegt", "x", &long,
+        "initializing",
+        "idle",
+        "active",
+        "busy",
+        "finished",
+        "completed",
+        "error",
+        "failed",
+        "offline",
+        "IdLe",
+        "thinking",
+        "überlegt",
+        "x",
+        &long,
     ];
     for word in words {
         server.report(&id, word, &Value::Null);

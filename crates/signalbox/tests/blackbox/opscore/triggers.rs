@@ -93,12 +93,12 @@ fn an_unknown_agent_or_definition_is_404(database: &Database) {
     let server = Server::start(database);
     let id = server.register_at("worker", "http://127.0.0.1:9/run", &[]);
     let problem =
-        server.post(&trigger_path("nobody"), &json!({"workflowDefinition": one_task("w")})).problem(404);
+        server.post(&trigger_path("nobody"), &json!({"workflowDefinition": one_task("w")})).absent();
     assert!(problem.detail.contains("nobody"), "{}", problem.detail);
-    let problem = server.post(&trigger_path(&id), &json!({"workflowDefinitionId": "none"})).problem(404);
+    let problem = server.post(&trigger_path(&id), &json!({"workflowDefinitionId": "none"})).absent();
     assert!(problem.detail.contains("none"), "{}", problem.detail);
-    server.post("/v1/opscore/workflows/none/trigger", &json!({})).problem(404);
-    server.get("/v1/opscore/workflows/w").problem(404);
+    server.post("/v1/opscore/workflows/none/trigger", &json!({})).absent();
+    server.get("/v1/opscore/workflows/w").absent();
 }
 
 fn a_definition_without_tasks_is_done_at_once(database: &Database) {
@@ -140,8 +140,12 @@ fn three_steps_through_two_agents_pass_their_results_on(database: &Database) {
     server.complete(&reader_id, &c, &json!({"end": true}));
 
     let done = server.session_becomes(&session, "completed");
-    let results: Vec<_> = done["tasks"].as_array().unwrap().iter().map(|task| task["result"].clone()).collect();
-    assert_eq!(results, [json!({"lines": lines, "count": 2}), json!({"url": "http://x"}), json!({"end": true})]);
+    let results: Vec<_> =
+        done["tasks"].as_array().unwrap().iter().map(|task| task["result"].clone()).collect();
+    assert_eq!(
+        results,
+        [json!({"lines": lines, "count": 2}), json!({"url": "http://x"}), json!({"end": true})]
+    );
     assert_eq!(done["error"], Value::Null);
     assert!(!done["result"].is_null(), "{done}");
     assert_eq!((reader.count(), writer.count()), (2, 1));

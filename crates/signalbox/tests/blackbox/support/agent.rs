@@ -195,7 +195,8 @@ impl Shared {
             let mut words = first.split(' ').map(str::to_owned);
             let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
             let mut body = Vec::new();
-            let is_framed = headers.iter().any(|(name, _)| name == "content-length" || name == "transfer-encoding");
+            let is_framed =
+                headers.iter().any(|(name, _)| name == "content-length" || name == "transfer-encoding");
             if is_framed {
                 Body::new(&mut input, &headers, 200).read_to_end(&mut body)?;
             }

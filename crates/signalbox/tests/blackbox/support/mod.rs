@@ -22,6 +22,6 @@ pub(crate) use proxy::Proxy;
 pub(crate) use response::Response;
 pub(crate) use server::{KEY, PLATFORM_KEY, Server, Setup};
 pub(crate) use sign::{hmac_base64, hmac_hex};
-pub(crate) use sse::{Events, SseEvent};
+pub(crate) use sse::SseEvent;
 pub(crate) use wait::{PATIENCE, eventually, within};
 pub(crate) use worker::Worker;

@@ -16,6 +16,7 @@ pub(crate) struct Response {
 /// A refusal, in the one shape that refusals have.
 #[derive(Debug)]
 pub(crate) struct Problem {
+    kind: String,
     pub(crate) detail: String,
     pub(crate) pointers: Vec<String>,
 }
@@ -66,8 +67,8 @@ impl Response {
         if status == 503 {
             assert!(self.header("retry-after").is_some(), "503 says when to try again: {}", self.shown());
         }
-        let detail = body["detail"].as_str().unwrap_or_default().to_owned();
-        Problem { detail, pointers: self.pointers(&body) }
+        let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+        Problem { kind: text("type"), detail: text("detail"), pointers: self.pointers(&body) }
     }
 
     /// Faults of a body, sorted; each has a place and a message.
@@ -81,6 +82,14 @@ impl Response {
         }
         pointers.sort();
         pointers
+    }
+
+    /// A 404 of a thing, which is not that of a route.
+    #[track_caller]
+    pub(crate) fn absent(&self) -> Problem {
+        let problem = self.problem(404);
+        assert!(!problem.kind.ends_with("/unknown-route"), "{}", self.shown());
+        problem
     }
 
     /// The pointers of a 422.

@@ -16,11 +16,7 @@ pub(crate) fn eventually<T>(what: &str, check: impl FnMut() -> Result<T, String>
 }
 
 /// The same with a deadline of its own.
-pub(crate) fn within<T>(
-    patience: Duration,
-    what: &str,
-    mut check: impl FnMut() -> Result<T, String>,
-) -> T {
+pub(crate) fn within<T>(patience: Duration, what: &str, mut check: impl FnMut() -> Result<T, String>) -> T {
     let start = now().instant;
     let mut pause = Duration::from_millis(2);
     loop {

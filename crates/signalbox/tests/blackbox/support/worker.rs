@@ -52,7 +52,8 @@ impl Drop for Worker {
 
 fn work(api: &Api, id: &str, agent: &Agent, stop: &AtomicBool) {
     while !stop.load(Ordering::SeqCst) {
-        if let Some(delivery) = agent.poll(POLL).filter(|delivery| delivery.json()["opscore_task_id"].is_string())
+        if let Some(delivery) =
+            agent.poll(POLL).filter(|delivery| delivery.json()["opscore_task_id"].is_string())
         {
             settle(api, id, &delivery, stop);
         }

@@ -1,0 +1,169 @@
+//! The two tools that every tenant has: `echo` and `http_get`. They can be neither overwritten nor deleted.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Request, header};
+use http_body_util::Full;
+use serde_json::value::to_raw_value;
+use serde_json::{Map, Value, json};
+use signalbox_wire::agentkit::{ToolAnswer, ToolView};
+use signalbox_wire::fault::Fault;
+use signalbox_wire::problem::Problem;
+
+use super::call::USER_AGENT;
+use super::schema::ARGUMENTS;
+use crate::app::App;
+use crate::egress::EgressError;
+use crate::problem::Refusal;
+
+/// Bytes of a page that `http_get` reads.
+const PAGE_BYTES_MAX: usize = 256 << 10;
+/// The headers of a page that are passed on.
+const HEADERS: [HeaderName; 6] = [
+    header::CONTENT_TYPE,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::LOCATION,
+    header::RETRY_AFTER,
+    header::CONTENT_LANGUAGE,
+];
+
+/// A tool that is part of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BuiltIn {
+    /// Answers with its arguments.
+    Echo,
+    /// Gets a page.
+    HttpGet,
+}
+
+impl BuiltIn {
+    /// All of them, by name.
+    pub(super) const ALL: [Self; 2] = [Self::Echo, Self::HttpGet];
+
+    /// The one with this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tool| tool.name() == name)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::HttpGet => "http_get",
+        }
+    }
+
+    /// The schema of its arguments.
+    pub(super) fn parameters(self) -> Map<String, Value> {
+        let schema = match self {
+            Self::Echo => json!({
+                "type": "object",
+                "properties": {"text": {"description": "Anything; other fields come back as well."}},
+            }),
+            Self::HttpGet => json!({
+                "type": "object",
+                "properties": {
+                    "url": {"type": "string", "description": "An http or https URL.", "minLength": 1, "maxLength": 2048},
+                },
+                "required": ["url"],
+                "additionalProperties": false,
+            }),
+        };
+        match schema {
+            Value::Object(schema) => schema,
+            _ => Map::new(),
+        }
+    }
+
+    /// The tool as this surface shows it.
+    pub(super) fn view(self) -> ToolView {
+        let description = match self {
+            Self::Echo => "Answers with its arguments.",
+            Self::HttpGet => "Gets a page and answers with its status, some of its headers, and its text.",
+        };
+        ToolView {
+            name: self.name().to_owned(),
+            description: description.to_owned(),
+            parameters: self.parameters(),
+            endpoint: None,
+            created_at: None,
+        }
+    }
+
+    /// Runs it with arguments that fit its schema.
+    pub(super) async fn run(
+        self,
+        app: &App,
+        arguments: &Value,
+        trace: Option<&str>,
+    ) -> Result<ToolAnswer, Refusal> {
+        match self {
+            Self::Echo => self.success(arguments),
+            Self::HttpGet => {
+                let request = get(app, arguments, trace)?;
+                match app.egress.send(request, app.config.tool_timeout, PAGE_BYTES_MAX).await {
+                    Ok((status, headers, body)) => self.success(&page(status.as_u16(), &headers, &body)),
+                    Err(error) => Ok(ToolAnswer::failure(self.name(), &error.to_string(), true)),
+                }
+            }
+        }
+    }
+
+    fn success(self, data: &Value) -> Result<ToolAnswer, Refusal> {
+        let data = to_raw_value(data).map_err(|_| Problem::internal())?;
+        Ok(ToolAnswer::success(self.name(), data))
+    }
+}
+
+/// The request for a page; an address that may not be called is a fault of the arguments.
+fn get(app: &App, arguments: &Value, trace: Option<&str>) -> Result<Request<Full<Bytes>>, Refusal> {
+    let url = arguments.get("url").and_then(Value::as_str).unwrap_or_default();
+    let target = app.egress.target(url).map_err(|error| {
+        let message = match error {
+            EgressError::Forbidden(reason) => reason,
+            other => other.to_string(),
+        };
+        vec![Fault::new(format!("{ARGUMENTS}/url"), message)]
+    })?;
+    let mut request = Request::get(target).header(header::USER_AGENT, USER_AGENT);
+    if let Some(trace) = trace {
+        request = request.header("traceparent", trace);
+    }
+    Ok(request.body(Full::default()).map_err(|_| Problem::internal())?)
+}
+
+fn page(status: u16, headers: &HeaderMap, body: &[u8]) -> Value {
+    let headers = HEADERS.iter().filter_map(|name| {
+        let value = headers.get(name)?.to_str().ok()?;
+        Some((name.to_string(), Value::from(value)))
+    });
+    json!({
+        "status": status,
+        "headers": headers.collect::<Map<_, _>>(),
+        "body": String::from_utf8_lossy(body),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn they_are_found_by_their_names_alone() {
+        for tool in BuiltIn::ALL {
+            assert_eq!(BuiltIn::named(tool.name()), Some(tool));
+            assert_eq!(tool.view().endpoint, None);
+        }
+        assert_eq!(BuiltIn::named("Echo"), None);
+    }
+
+    #[test]
+    fn a_page_is_passed_on_with_few_of_its_headers() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        headers.insert(header::SET_COOKIE, HeaderValue::from_static("secret"));
+        let expected = json!({"status": 404, "headers": {"content-type": "text/plain"}, "body": "a\u{fffd}"});
+        assert_eq!(page(404, &headers, b"a\xff"), expected);
+    }
+}

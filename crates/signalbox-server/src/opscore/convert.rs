@@ -1,0 +1,399 @@
+//! Where this surface's words and the engine's meet: definitions, sessions, reports.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use signalbox_core::agent::Report;
+use signalbox_core::definition::{Definition, Step};
+use signalbox_core::engine;
+use signalbox_core::event::Level;
+use signalbox_core::expression;
+use signalbox_core::session::{Session, SessionStatus};
+use signalbox_core::task::{Task, TaskStatus};
+use signalbox_store::{StoreError, StoredEvent};
+use signalbox_wire::fault::Faults;
+use signalbox_wire::id::{AgentId, TenantId, WorkflowId};
+use signalbox_wire::opscore::{
+    self as wire, LogLevel, SessionView, TaskView, WorkflowBody, WorkflowTask, WorkflowView,
+};
+use signalbox_wire::time::Timestamp;
+
+use crate::app::App;
+use crate::problem::Refusal;
+
+/// A definition as the engine takes it, or everything that stands against it; the body stood at `pointer`.
+pub(super) fn definition(body: WorkflowBody, pointer: &str) -> Result<Definition, Refusal> {
+    let mut faults = Faults::default();
+    check_expressions(&body.tasks, pointer, &mut faults);
+    let id =
+        WorkflowId::parse(&body.id).map_err(|error| faults.add(format!("{pointer}/id"), error.to_string()));
+    let tasks = body.tasks.into_iter().enumerate();
+    let tasks =
+        tasks.map(|(index, task)| step(task, &format!("{pointer}/tasks/{index}"), &mut faults)).collect();
+    match id {
+        Ok(id) if faults.is_empty() => Ok(Definition {
+            id,
+            revision: 0,
+            name: body.name,
+            description: body.description,
+            version: body.version,
+            tasks,
+            created_at: Timestamp::default(),
+        }),
+        _ => Err(faults.into_vec().into()),
+    }
+}
+
+fn check_expressions(tasks: &[WorkflowTask], pointer: &str, faults: &mut Faults) {
+    let known = |id: &str| tasks.iter().any(|task| task.task_id == id);
+    for (index, task) in tasks.iter().enumerate() {
+        for value in task.parameters.values() {
+            for fault in expression::faults(value, &known) {
+                faults.add(format!("{pointer}/tasks/{index}/parameters"), format!("must not hold {fault}"));
+            }
+        }
+    }
+}
+
+fn step(task: WorkflowTask, pointer: &str, faults: &mut Faults) -> Step {
+    let agent = task.agent_id.and_then(|id| {
+        let parsed = AgentId::parse(&id);
+        parsed.map_err(|error| faults.add(format!("{pointer}/agentId"), error.to_string())).ok()
+    });
+    Step {
+        id: task.task_id,
+        name: task.name,
+        agent,
+        capability: task.agent_capability,
+        parameters: task.parameters,
+        next: task.next_task_id,
+        retries: task.max_retries,
+    }
+}
+
+/// A kept definition as it is shown.
+pub(super) fn workflow(kept: &Definition) -> WorkflowView {
+    WorkflowView {
+        id: kept.id.to_string(),
+        name: kept.name.clone(),
+        description: kept.description.clone(),
+        version: kept.version.clone(),
+        revision: kept.revision,
+        tasks: kept.tasks.iter().map(workflow_task).collect(),
+        created_at: kept.created_at,
+    }
+}
+
+fn workflow_task(step: &Step) -> WorkflowTask {
+    WorkflowTask {
+        task_id: step.id.clone(),
+        name: step.name.clone(),
+        agent_capability: step.capability.clone(),
+        agent_id: step.agent.as_ref().map(ToString::to_string),
+        parameters: step.parameters.clone(),
+        next_task_id: step.next.clone(),
+        max_retries: step.retries,
+    }
+}
+
+/// The versions that authors gave to the definitions of some sessions.
+#[derive(Debug, Default)]
+pub(super) struct Versions(HashMap<(WorkflowId, u32), Option<String>>);
+
+impl Versions {
+    /// Finds the version of `session`'s definition; none where that is no longer kept.
+    pub(super) async fn look_up(
+        &mut self,
+        app: &App,
+        tenant: &TenantId,
+        session: &Session,
+    ) -> Result<(), StoreError> {
+        if let Entry::Vacant(unknown) = self.0.entry((session.workflow.clone(), session.revision)) {
+            let kept = app.store.definition(tenant, &session.workflow, Some(session.revision)).await?;
+            unknown.insert(kept.and_then(|kept| kept.value.version.clone()));
+        }
+        Ok(())
+    }
+
+    fn of(&self, session: &Session) -> Option<String> {
+        self.0.get(&(session.workflow.clone(), session.revision)).cloned().flatten()
+    }
+}
+
+/// A session as it is shown, with its tasks where they are given.
+pub(super) fn session(session: &Session, versions: &Versions, tasks: Option<&[Task]>) -> SessionView {
+    SessionView {
+        session_id: session.id.clone(),
+        workflow_id: session.workflow.clone(),
+        workflow_version: versions.of(session),
+        agent_id: session.agent.clone(),
+        status: session_status(session.status),
+        created_at: session.created_at,
+        updated_at: session.updated_at,
+        ended_at: session.ended_at,
+        input: session.input.clone(),
+        result: session.result.clone(),
+        error: session.error.clone(),
+        tasks: tasks.map(|tasks| tasks.iter().map(task_view).collect()),
+    }
+}
+
+fn task_view(task: &Task) -> TaskView {
+    let name = if task.attempt > 0 { task.id.attempt_name(task.attempt) } else { task.id.to_string() };
+    let waiting_for = match (task.queued_at, task.retry_at) {
+        (Some(_), _) => Some(task.route.waiting_for()),
+        (None, Some(at)) => Some(format!("its next attempt at {at}")),
+        (None, None) => None,
+    };
+    TaskView {
+        task_id: task.step.clone(),
+        name: task.name.clone(),
+        status: task_status(task),
+        agent_id: task.agent.clone().filter(|_| task.status != TaskStatus::Pending),
+        attempt: task.attempt,
+        max_retries: task.retries,
+        opscore_task_id: Some(name),
+        parameters: task.parameters.clone(),
+        result: task.result.clone(),
+        error: task.error.clone(),
+        waiting_for,
+        dispatched_at: task.dispatched_at,
+        started_at: task.started_at,
+        ended_at: task.ended_at,
+    }
+}
+
+fn session_status(status: SessionStatus) -> wire::SessionStatus {
+    match status {
+        SessionStatus::Started => wire::SessionStatus::Started,
+        SessionStatus::Running => wire::SessionStatus::Running,
+        SessionStatus::Paused => wire::SessionStatus::Paused,
+        SessionStatus::Completed => wire::SessionStatus::Completed,
+        SessionStatus::Failed => wire::SessionStatus::Failed,
+        SessionStatus::Cancelled => wire::SessionStatus::Cancelled,
+    }
+}
+
+/// Inside, a task that nobody can do at the moment is pending and queued; outside it is waiting.
+fn task_status(task: &Task) -> wire::TaskStatus {
+    match task.status {
+        TaskStatus::Pending if task.queued_at.is_some() => wire::TaskStatus::Waiting,
+        TaskStatus::Pending => wire::TaskStatus::Pending,
+        TaskStatus::Dispatched => wire::TaskStatus::Dispatched,
+        TaskStatus::Running => wire::TaskStatus::Running,
+        TaskStatus::Waiting => wire::TaskStatus::Waiting,
+        TaskStatus::Completed => wire::TaskStatus::Completed,
+        TaskStatus::Failed => wire::TaskStatus::Failed,
+        TaskStatus::Skipped => wire::TaskStatus::Skipped,
+        TaskStatus::Cancelled => wire::TaskStatus::Cancelled,
+    }
+}
+
+/// An agent's entry as the engine takes it.
+pub(super) fn log_entry(entry: wire::LogEntry) -> engine::LogEntry {
+    let (session, task) = (entry.session().map(str::to_owned), entry.task().map(str::to_owned));
+    let wire::LogEntry { level, message, timestamp, fields, .. } = entry;
+    engine::LogEntry { level: level_in(level), message, timestamp, fields, session, task }
+}
+
+/// A level as the engine knows it.
+pub(super) fn level_in(level: LogLevel) -> Level {
+    match level {
+        LogLevel::Debug => Level::Debug,
+        LogLevel::Info => Level::Info,
+        LogLevel::Warning => Level::Warning,
+        LogLevel::Error => Level::Error,
+        LogLevel::Critical => Level::Critical,
+    }
+}
+
+/// A level as it is shown.
+pub(super) fn level_out(level: Level) -> LogLevel {
+    match level {
+        Level::Debug => LogLevel::Debug,
+        Level::Info => LogLevel::Info,
+        Level::Warning => LogLevel::Warning,
+        Level::Error => LogLevel::Error,
+        Level::Critical => LogLevel::Critical,
+    }
+}
+
+/// A state as it is written: [`wire::StateView`] without a copy of anything.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StateAnswer<'a> {
+    agent_id: &'a AgentId,
+    state: &'a str,
+    details: Option<&'a RawValue>,
+    timestamp: Timestamp,
+}
+
+impl<'a> StateAnswer<'a> {
+    pub(super) fn of(agent_id: &'a AgentId, report: &'a Report) -> Self {
+        Self {
+            agent_id,
+            state: &report.state,
+            details: report.details.as_deref(),
+            timestamp: report.timestamp,
+        }
+    }
+
+    /// The state of an agent that has not reported since it registered.
+    pub(super) fn before_any(agent_id: &'a AgentId, registered_at: Timestamp) -> Self {
+        Self { agent_id, state: "unknown", details: None, timestamp: registered_at }
+    }
+}
+
+/// A report of the history as it is written: [`wire::HistoryEntry`] without a copy of its details.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HistoryAnswer<'a> {
+    state: Cow<'a, str>,
+    details: Option<&'a RawValue>,
+    timestamp: Timestamp,
+    received_at: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Reported<'a> {
+    #[serde(borrow)]
+    state: Cow<'a, str>,
+    timestamp: Timestamp,
+    #[serde(borrow, default)]
+    details: Option<&'a RawValue>,
+}
+
+impl<'a> HistoryAnswer<'a> {
+    pub(super) fn of(event: &'a StoredEvent) -> Option<Self> {
+        let Reported { state, timestamp, details } = serde_json::from_str(&event.data).ok()?;
+        Some(Self { state, details, timestamp, received_at: event.at })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use signalbox_core::routing::Route;
+    use signalbox_wire::body::parse;
+    use signalbox_wire::id::TaskId;
+
+    use super::*;
+
+    fn body(tasks: &Value) -> WorkflowBody {
+        let text = json!({"id": "w", "name": "W", "version": 2, "tasks": tasks}).to_string();
+        parse(text.as_bytes()).expect("fits")
+    }
+
+    fn task() -> Task {
+        Task {
+            id: TaskId::parse("tsk_1").expect("valid"),
+            step: "read".into(),
+            position: 0,
+            name: None,
+            route: Route::Capability("read".into()),
+            template: serde_json::Map::new(),
+            next: None,
+            status: TaskStatus::Pending,
+            attempt: 0,
+            retries: 3,
+            agent: None,
+            message: None,
+            parameters: None,
+            result: None,
+            error: None,
+            queued_at: None,
+            retry_at: None,
+            dispatched_at: None,
+            started_at: None,
+            ended_at: None,
+        }
+    }
+
+    #[test]
+    fn a_definition_is_shown_as_it_was_given() {
+        let tasks = json!([
+            {"taskId": "a", "agentCapability": "read", "parameters": {"x": "${input.x}"}, "nextTaskId": "b"},
+            {"taskId": "b", "name": "B", "agentId": "agt_1", "maxRetries": 0},
+        ]);
+        let kept = definition(body(&tasks), "").unwrap_or_else(|refusal| panic!("{:?}", refusal.0));
+        let shown = serde_json::to_value(workflow(&kept)).expect("JSON");
+        assert_eq!(
+            (&shown["tasks"], &shown["version"], &shown["description"]),
+            (&tasks, &json!("2"), &Value::Null)
+        );
+        assert_eq!(kept.tasks[1].agent, AgentId::parse("agt_1").ok());
+    }
+
+    #[test]
+    fn expressions_that_cannot_hold_are_told_where_they_stand() {
+        let tasks = json!([
+            {"taskId": "a", "parameters": {"x": "${secrets.x}", "y": ["${tasks.gone.result}"]}},
+            {"taskId": "b", "parameters": {"x": "${tasks.a.result.x}", "y": "${input"}},
+        ]);
+        let refusal = definition(body(&tasks), "/workflowDefinition").expect_err("faults").0;
+        let pointers: Vec<&str> = refusal.errors.iter().map(|fault| fault.pointer.as_str()).collect();
+        let at = |index: u8| format!("/workflowDefinition/tasks/{index}/parameters");
+        assert_eq!(pointers, [at(0), at(0), at(1)]);
+        assert_eq!(refusal.status, 422);
+    }
+
+    #[test]
+    fn a_task_says_what_it_waits_for_and_under_which_name_it_was_given() {
+        let mut task = task();
+        assert_eq!(task_view(&task).opscore_task_id.as_deref(), Some("tsk_1"));
+        assert_eq!(task_view(&task).status, wire::TaskStatus::Pending);
+        task.queued_at = Some(Timestamp::default());
+        let view = task_view(&task);
+        assert_eq!(view.status, wire::TaskStatus::Waiting);
+        assert_eq!(view.waiting_for.as_deref(), Some("an available agent with capability 'read'"));
+        task.queued_at = None;
+        task.attempt = 2;
+        task.agent = AgentId::parse("agt_1").ok();
+        task.retry_at = Some(Timestamp::from_seconds(1_704_110_400));
+        let view = task_view(&task);
+        assert_eq!(view.waiting_for.as_deref(), Some("its next attempt at 2024-01-01T12:00:00.000000Z"));
+        assert_eq!((view.agent_id, view.opscore_task_id.as_deref()), (None, Some("tsk_1-2")));
+        task.status = TaskStatus::Running;
+        assert_eq!(task_view(&task).agent_id, task.agent);
+    }
+
+    #[test]
+    fn states_are_written_as_the_wire_names_them() {
+        let agent = AgentId::parse("a").expect("valid");
+        let report = Report {
+            state: "Idle".into(),
+            details: Some(RawValue::from_string("{\"x\": 1.0}".into()).expect("JSON")),
+            timestamp: Timestamp::from_seconds(1_704_110_400),
+            about_task: false,
+        };
+        let written = serde_json::to_string(&StateAnswer::of(&agent, &report)).expect("JSON");
+        let read: wire::StateView = serde_json::from_str(&written).expect("a state");
+        assert_eq!(serde_json::to_string(&read).expect("JSON"), written);
+        let before = serde_json::to_value(StateAnswer::before_any(&agent, report.timestamp)).expect("JSON");
+        assert_eq!(
+            before,
+            json!({"agentId": "a", "state": "unknown", "details": null, "timestamp": report.timestamp})
+        );
+    }
+
+    #[test]
+    fn a_report_of_the_history_is_written_as_the_wire_names_it() {
+        let event = StoredEvent {
+            sequence: 1,
+            kind: "agent.reported".into(),
+            level: Level::Info,
+            at: Timestamp::from_seconds(1_704_110_401),
+            session: None,
+            agent: None,
+            task: None,
+            data: r#"{"state":"a\"b","timestamp":"2024-01-01T12:00:00Z","details":{"x": 1.0}}"#.into(),
+        };
+        let written = serde_json::to_string(&HistoryAnswer::of(&event)).expect("JSON");
+        let read: wire::HistoryEntry = serde_json::from_str(&written).expect("an entry");
+        assert_eq!((read.state.as_str(), read.received_at), ("a\"b", event.at));
+        assert_eq!(serde_json::to_string(&read).expect("JSON"), written);
+    }
+}

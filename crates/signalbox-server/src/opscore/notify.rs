@@ -1,0 +1,74 @@
+//! `POST /v1/opscore/internal/agent/notify`: AgentKit tells of an agent that came or went. The call brings no
+//! key; its signature is what it is believed by, verified over the raw body before anything of it is read.
+
+use axum::extract::State;
+use http::HeaderMap;
+use signalbox_wire::fault::Fault;
+use signalbox_wire::id::TenantId;
+use signalbox_wire::opscore::{DEREGISTER, Done, NotifyBody, REGISTER};
+use signalbox_wire::problem::Problem;
+
+use super::notification::{self, Notification, Told};
+use crate::answer::Answer;
+use crate::app::App;
+use crate::clock;
+use crate::context::Input;
+use crate::problem::Refusal;
+
+/// Tell of an agent that registered or is gone
+///
+/// Signed with the shared webhook secret, by the headers of AgentKit or of Standard Webhooks. A signature counts
+/// once and for 300 s.
+#[utoipa::path(post, path = "/v1/opscore/internal/agent/notify", tag = "Ops-Core", request_body = NotifyBody,
+    params(
+        ("X-AgentKit-Timestamp" = Option<String>, Header, description = "Unix seconds or ISO 8601"),
+        ("X-AgentKit-Signature" = Option<String>, Header,
+            description = "Lower-case hex of HMAC-SHA256 over the timestamp, a dot and the body")),
+    responses(
+        (status = 200, description = "Taken, or known already", body = Done),
+        (status = 400, description = "Not JSON, or an unknown event", body = Problem),
+        (status = 401, description = "Unsigned, badly signed, stale, or seen before", body = Problem),
+        (status = 422, description = "The body does not fit", body = Problem)))]
+pub(super) async fn notify_agent(
+    State(app): State<App>,
+    headers: HeaderMap,
+    input: Input,
+) -> Result<Answer, Refusal> {
+    let seen = match &app.config.opscore_webhook_secret {
+        Some(secret) => notification::verify(secret, &headers, &input.bytes, clock::now())?,
+        None if app.authority.is_open() => Vec::new(),
+        None => return Err(notification::unsigned().into()),
+    };
+    let body: NotifyBody = input.parse()?;
+    let agent = body.agent_details.agent_id.clone();
+    let (told, done) = match body.event_type.as_str() {
+        REGISTER => {
+            (Told::Registered(notification::registration(body.agent_details, &input.bytes)), "registered")
+        }
+        DEREGISTER => {
+            let registered_at = notification::time(body.agent_details.registration_time.as_deref());
+            (Told::Gone { agent: agent.clone(), registered_at }, "deregistered")
+        }
+        other => return Err(unknown(other).into()),
+    };
+    if let Told::Registered(announce) = &told
+        && let Some(message) = announce.endpoint.as_deref().and_then(|url| app.egress.fault(url))
+        && app.config.dispatches_through().is_none()
+    {
+        return Err(vec![Fault::new("/agent_details/contactEndpoint", message)].into());
+    }
+    let message = format!("Agent {agent} {done} successfully.");
+    app.drive
+        .answer(&TenantId::default_tenant(), None, &Notification { told, seen }, |()| {
+            Answer::ok(&Done::new(message.as_str()))
+        })
+        .await
+}
+
+fn unknown(event: &str) -> Problem {
+    let event: String = event.chars().take(64).collect();
+    Problem::bad_request(
+        "unknown-event",
+        format!("The event '{event}' is not known; send {REGISTER} or {DEREGISTER}."),
+    )
+}

@@ -1,0 +1,278 @@
+//! Random decisions against a store and against a model in memory: the same answers, the same state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use signalbox_core::decision::{Guard, Key, Row, Write};
+use signalbox_core::due::Due;
+use signalbox_core::routing::Route;
+use signalbox_core::{Decision, Need};
+use signalbox_store::{EventFilter, Page, Store, StoreError};
+use signalbox_wire::id::TenantId;
+
+use crate::samples::{
+    agent, agent_id, available, deliver, event, message, message_id, name, status, tenant_id, tool,
+    tool_name, waiting_task,
+};
+use crate::world::{World, at, view_of};
+
+/// What a store should hold.
+#[derive(Default)]
+struct Model {
+    rows: BTreeMap<(TenantId, String), (i64, Row)>,
+    events: BTreeMap<TenantId, Vec<String>>,
+    due: BTreeMap<(TenantId, String), Due>,
+}
+
+impl Model {
+    fn version(&self, tenant: &TenantId, key: &Key) -> Option<i64> {
+        self.rows.get(&(tenant.clone(), format!("{key:?}"))).map(|(version, _)| *version)
+    }
+
+    fn commit(&mut self, tenant: &TenantId, decision: &Decision) -> Option<u64> {
+        let holds = |key: &Key, guard: Guard| match guard {
+            Guard::Absent => self.version(tenant, key).is_none(),
+            Guard::At(version) => self.version(tenant, key) == Some(version),
+            Guard::Guarded => true,
+        };
+        let all_hold = decision.writes.iter().all(|write| match write {
+            Write::Put { row, guard, .. } => holds(&row.key(), *guard),
+            Write::Remove { key, guard } => holds(key, *guard),
+        });
+        if !all_hold || decision.expects.iter().any(|(key, expected)| self.version(tenant, key) != *expected)
+        {
+            return None;
+        }
+        for write in &decision.writes {
+            match write {
+                Write::Put { row, version, .. } => {
+                    let name = (tenant.clone(), format!("{:?}", row.key()));
+                    self.rows.insert(name, (*version, row.clone()));
+                }
+                Write::Remove { key, .. } => {
+                    self.rows.remove(&(tenant.clone(), format!("{key:?}")));
+                }
+            }
+        }
+        for due in &decision.due {
+            self.due.insert((tenant.clone(), due.work.id()), due.clone());
+        }
+        for id in &decision.done {
+            self.due.remove(&(tenant.clone(), id.clone()));
+        }
+        let log = self.events.entry(tenant.clone()).or_default();
+        log.extend(decision.events.iter().map(|event| event.kind.clone()));
+        Some(if decision.events.is_empty() { 0 } else { log.len() as u64 })
+    }
+
+    fn candidates(&self, tenant: &TenantId, route: &str) -> Vec<String> {
+        let mut listed: Vec<_> = self
+            .rows
+            .iter()
+            .filter_map(|((owner, _), (_, row))| match row {
+                Row::Available(row) if owner == tenant && row.route == route => {
+                    Some((row.last_used, row.agent.to_string()))
+                }
+                _ => None,
+            })
+            .collect();
+        listed.sort();
+        listed.into_iter().map(|(_, agent)| agent).collect()
+    }
+
+    fn waiting(&self, tenant: &TenantId, routes: &[String]) -> Vec<String> {
+        let mut tasks: Vec<_> = self
+            .rows
+            .iter()
+            .filter_map(|((owner, _), (_, row))| match row {
+                Row::Task(_, task)
+                    if owner == tenant && task.waiting_key().is_some_and(|key| routes.contains(&key)) =>
+                {
+                    Some((task.queued_at, task.id.to_string()))
+                }
+                _ => None,
+            })
+            .collect();
+        tasks.sort();
+        tasks.into_iter().map(|(_, task)| task).collect()
+    }
+}
+
+fn rows() -> impl Strategy<Value = Row> {
+    let ids = || prop::sample::select(vec!["a", "b", "c"]);
+    prop_oneof![
+        ids().prop_map(|id| Row::Agent(Arc::new(agent(id, &["read"])))),
+        (ids(), ids()).prop_map(|(name_, id)| Row::AgentName(name(name_, id))),
+        (ids(), ids()).prop_map(|(id, state)| Row::Status(Arc::new(status(id, state)))),
+        ids().prop_map(|id| Row::Message(Arc::new(message(id)))),
+        ids().prop_map(|id| Row::Tool(Arc::new(tool(id)))),
+        (ids(), 0..4_i64).prop_map(|(id, used)| Row::Available(available("any", id, used))),
+        (ids(), prop::option::of(0..4_i64)).prop_map(|(id, queued)| {
+            let mut task = waiting_task(id, Route::Any, queued.unwrap_or(0));
+            task.queued_at = queued.map(at);
+            Row::Task(crate::samples::session_id("s"), Arc::new(task))
+        }),
+    ]
+}
+
+fn guards() -> impl Strategy<Value = Guard> {
+    prop_oneof![Just(Guard::Absent), (1..4_i64).prop_map(Guard::At), Just(Guard::Guarded)]
+}
+
+fn decisions() -> impl Strategy<Value = Decision> {
+    let write = (rows(), guards(), any::<bool>(), 1..4_i64).prop_map(|(row, guard, is_put, version)| {
+        if is_put { Write::Put { row, guard, version } } else { Write::Remove { key: row.key(), guard } }
+    });
+    let expectation = (rows(), prop::option::of(1..4_i64)).prop_map(|(row, version)| (row.key(), version));
+    let due = (prop::sample::select(vec!["a", "b", "c"]), 0..5_i64).prop_map(|(id, at)| deliver(id, at));
+    let event_ = prop::sample::select(vec!["x", "y"]).prop_map(event);
+    (
+        prop::collection::vec(write, 0..4),
+        prop::collection::vec(expectation, 0..2),
+        prop::collection::vec(event_, 0..3),
+        prop::option::of(due.clone()),
+        prop::option::of(due),
+    )
+        .prop_map(|(mut writes, expects, events, due, done)| {
+            // A decision writes a row once.
+            let key = |write: &Write| match write {
+                Write::Put { row, .. } => format!("{:?}", row.key()),
+                Write::Remove { key, .. } => format!("{key:?}"),
+            };
+            writes.sort_by_key(key);
+            writes.dedup_by_key(|write| key(write));
+            let done: Vec<String> = done.iter().map(|due| due.work.id()).collect();
+            let due: Vec<Due> = due.into_iter().filter(|due| !done.contains(&due.work.id())).collect();
+            Decision { writes, expects, events, due, done, hints: Vec::new() }
+        })
+}
+
+/// Decisions of two tenants, in groups that are committed at the same time.
+fn histories() -> impl Strategy<Value = Vec<Vec<(bool, Decision)>>> {
+    prop::collection::vec(prop::collection::vec((any::<bool>(), decisions()), 1..6), 1..12)
+}
+
+#[test]
+fn sqlite_agrees_with_the_model() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    let checked = runner.run(&histories(), |history| {
+        runtime.block_on(async {
+            let world = World::sqlite().await;
+            let agreed = agrees(&world.store, history).await;
+            world.end().await;
+            agreed
+        })
+    });
+    checked.expect("the same answers");
+}
+
+#[test]
+fn postgres_agrees_with_the_model() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let Some(world) = runtime.block_on(World::postgres()) else { return };
+    runtime.block_on(world.end());
+    let mut runner = TestRunner::new(Config { cases: 8, failure_persistence: None, ..Config::default() });
+    let checked = runner.run(&histories(), |history| {
+        runtime.block_on(async {
+            let world = World::postgres().await.expect("a server");
+            let agreed = agrees(&world.store, history).await;
+            world.end().await;
+            agreed
+        })
+    });
+    checked.expect("the same answers");
+}
+
+async fn agrees(store: &Store, history: Vec<Vec<(bool, Decision)>>) -> Result<(), TestCaseError> {
+    let mut model = Model::default();
+    let tenants = [tenant_id("one"), tenant_id("two")];
+    for group in history {
+        // Enqueued in this order and without waiting for each other: one physical commit, most likely.
+        let answers = group.iter().map(|(which, decision)| {
+            let (store, tenant, decision) =
+                (store.clone(), tenants[usize::from(*which)].clone(), decision.clone());
+            async move { store.commit(&tenant, decision, at(0), None).await }
+        });
+        let answers = in_order(answers.collect()).await;
+        for ((which, decision), answer) in group.iter().zip(answers) {
+            let expected = model.commit(&tenants[usize::from(*which)], decision);
+            match answer {
+                Ok(committed) => prop_assert_eq!(Some(committed.sequence), expected, "{:?}", decision),
+                Err(StoreError::Conflict) => prop_assert_eq!(None, expected, "{:?}", decision),
+                Err(error) => return Err(TestCaseError::fail(error.to_string())),
+            }
+        }
+    }
+    for tenant in &tenants {
+        same_state(store, tenant, &model).await?;
+    }
+    let claimed = store.claim(at(100), Duration::from_secs(1), 100).await.expect("claimed");
+    let mut claimed: Vec<_> =
+        claimed.into_iter().map(|claimed| (claimed.tenant, claimed.work.id(), claimed.due_at)).collect();
+    claimed.sort();
+    let expected: Vec<_> =
+        model.due.iter().map(|((tenant, id), due)| (tenant.clone(), id.clone(), due.at)).collect();
+    prop_assert_eq!(claimed, expected);
+    Ok(())
+}
+
+/// Polls all in their order until each has its answer, so that they are enqueued in that order.
+async fn in_order<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut futures: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(move |context| {
+        for (future, output) in &mut futures {
+            if output.is_none()
+                && let std::task::Poll::Ready(ready) = future.as_mut().poll(context)
+            {
+                *output = Some(ready);
+            }
+        }
+        if futures.iter().any(|(_, output)| output.is_none()) {
+            return std::task::Poll::Pending;
+        }
+        std::task::Poll::Ready(futures.drain(..).filter_map(|(_, output)| output).collect())
+    })
+    .await
+}
+
+async fn same_state(store: &Store, tenant: &TenantId, model: &Model) -> Result<(), TestCaseError> {
+    for id in ["a", "b", "c"] {
+        let keys = [
+            Key::Agent(agent_id(id)),
+            Key::AgentName(id.to_owned()),
+            Key::Status(agent_id(id)),
+            Key::Message(message_id(id)),
+            Key::Tool(tool_name(id)),
+        ];
+        for key in keys {
+            let view = view_of(store, tenant, &Need::Row(key.clone())).await;
+            let found = match &key {
+                Key::Agent(id) => view.agent(id).expect("loaded").map(|row| row.version),
+                Key::AgentName(name) => view.agent_named(name).expect("loaded").map(|row| row.version),
+                Key::Status(id) => view.status(id).expect("loaded").map(|row| row.version),
+                Key::Message(id) => view.message(id).expect("loaded").map(|row| row.version),
+                Key::Tool(name) => view.tool(name).expect("loaded").map(|row| row.version),
+                _ => None,
+            };
+            prop_assert_eq!(found, model.version(tenant, &key), "{:?}", key);
+        }
+    }
+    let view = view_of(store, tenant, &Need::Candidates("any".into())).await;
+    let found: Vec<String> =
+        view.candidates("any").expect("loaded").iter().map(ToString::to_string).collect();
+    prop_assert_eq!(found, model.candidates(tenant, "any"));
+    let routes = vec![Route::Any.key()];
+    let view = view_of(store, tenant, &Need::Waiting(routes.clone())).await;
+    let found: Vec<String> =
+        view.waiting(&routes).expect("loaded").iter().map(|task| task.task.to_string()).collect();
+    prop_assert_eq!(found, model.waiting(tenant, &routes));
+    let page = Page { limit: 1_000, after: None };
+    let events = store.events(tenant, &EventFilter::default(), &page).await.expect("read").items;
+    let found: Vec<String> = events.into_iter().map(|event| event.kind).collect();
+    prop_assert_eq!(found, model.events.get(tenant).cloned().unwrap_or_default());
+    Ok(())
+}

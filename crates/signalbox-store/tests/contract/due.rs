@@ -1,0 +1,163 @@
+//! Due work: claimed once until its lease is over, released, moved, removed, born leased.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use signalbox_core::Decision;
+use signalbox_core::due::{Due, Work};
+use signalbox_core::lease::Lease;
+use signalbox_store::{Claimed, Store};
+use signalbox_wire::time::Timestamp;
+
+use crate::samples::{deliver, session_id, task_id, tenant_id};
+use crate::world::{World, at, commit, contract, node, tenant};
+
+contract! {
+    work_is_claimed_when_it_is_due_the_oldest_first,
+    a_lease_keeps_others_away_until_it_is_over,
+    a_release_frees_what_this_process_holds,
+    adding_twice_is_adding_once_and_moves_it,
+    done_work_is_gone,
+    work_can_be_born_leased,
+    leases_and_restarts,
+    two_claimers_never_get_the_same,
+}
+
+const LEASE: Duration = Duration::from_secs(60);
+
+async fn add(store: &Store, due: Vec<Due>) {
+    commit(store, Decision { due, ..Decision::default() }).await.expect("added");
+}
+
+async fn claim(store: &Store, now: i64, limit: usize) -> Vec<Claimed> {
+    store.claim(at(now), LEASE, limit).await.expect("claimed")
+}
+
+fn ids(claimed: &[Claimed]) -> Vec<String> {
+    claimed.iter().map(|claimed| claimed.work.id()).collect()
+}
+
+async fn work_is_claimed_when_it_is_due_the_oldest_first(world: &World) {
+    let store = &world.store;
+    let timeout = Work::Timeout { session: session_id("s"), task: task_id("t"), attempt: 2 };
+    add(store, vec![deliver("c", 30), deliver("a", 10), deliver("b", 20)]).await;
+    let decision = Decision { due: vec![Due { work: timeout.clone(), at: at(15) }], ..Decision::default() };
+    store.commit(&tenant_id("other"), decision, at(0), None).await.expect("added");
+    assert_eq!(ids(&claim(store, 9, 10).await), [""; 0]);
+    let backlog = store.backlog().await.expect("read");
+    assert_eq!((backlog.pending, backlog.oldest_due, backlog.next), (4, Some(at(10)), Some(at(10))));
+    let first = claim(store, 20, 2).await;
+    let expected = |tenant, work, due_at| Claimed {
+        tenant,
+        work,
+        due_at: at(due_at),
+        lease: Lease { node: node(1), until: at(80) },
+    };
+    assert_eq!(
+        first,
+        [expected(tenant(), deliver("a", 0).work, 10), expected(tenant_id("other"), timeout, 15)]
+    );
+    assert_eq!(ids(&claim(store, 20, 10).await), ["deliver:b"]);
+    let backlog = store.backlog().await.expect("read");
+    assert_eq!((backlog.pending, backlog.oldest_due, backlog.next), (4, Some(at(30)), Some(at(30))));
+}
+
+async fn a_lease_keeps_others_away_until_it_is_over(world: &World) {
+    let store = &world.store;
+    add(store, vec![deliver("a", 10)]).await;
+    assert_eq!(claim(store, 10, 10).await.len(), 1);
+    assert_eq!(claim(store, 69, 10).await.len(), 0, "held until 70");
+    let again = claim(store, 70, 10).await;
+    assert_eq!((again.len(), again[0].due_at, again[0].lease.until), (1, at(10), at(130)));
+}
+
+async fn a_release_frees_what_this_process_holds(world: &World) {
+    let store = &world.store;
+    add(store, vec![deliver("a", 10), deliver("b", 20)]).await;
+    assert_eq!(claim(store, 20, 10).await.len(), 2);
+    let foreign = Lease { node: node(9), until: at(100) };
+    let decision = Decision { due: vec![deliver("c", 5)], ..Decision::default() };
+    store.commit(&tenant(), decision, at(5), Some(foreign)).await.expect("added");
+    store.release().await.expect("released");
+    assert_eq!(
+        ids(&claim(store, 15, 10).await),
+        ["deliver:a"],
+        "free at its own time, and not another's work"
+    );
+}
+
+async fn adding_twice_is_adding_once_and_moves_it(world: &World) {
+    let store = &world.store;
+    add(store, vec![deliver("a", 10)]).await;
+    add(store, vec![deliver("a", 10)]).await;
+    assert_eq!(store.backlog().await.expect("read").pending, 1);
+    assert_eq!(claim(store, 10, 10).await.len(), 1);
+    add(store, vec![deliver("a", 30)]).await;
+    assert_eq!(claim(store, 29, 10).await.len(), 0, "moved to a later moment");
+    let moved = claim(store, 30, 10).await;
+    assert_eq!((moved.len(), moved[0].due_at), (1, at(30)), "and free of the lease it had");
+}
+
+async fn done_work_is_gone(world: &World) {
+    let store = &world.store;
+    add(store, vec![deliver("a", 10), deliver("b", 10)]).await;
+    let mut decision = Decision { done: vec![deliver("a", 0).work.id()], ..Decision::default() };
+    decision.done.push("deliver:never-there".into());
+    store.commit(&tenant_id("other"), decision.clone(), at(0), None).await.expect("nothing of that tenant");
+    assert_eq!(store.backlog().await.expect("read").pending, 2);
+    commit(store, decision).await.expect("removed");
+    assert_eq!(ids(&claim(store, 10, 10).await), ["deliver:b"]);
+}
+
+async fn work_can_be_born_leased(world: &World) {
+    let store = &world.store;
+    let lease = Lease::new(node(1), at(20), LEASE);
+    let decision = Decision { due: vec![deliver("now", 20), deliver("later", 21)], ..Decision::default() };
+    store.commit(&tenant(), decision, at(20), Some(lease)).await.expect("added");
+    assert_eq!(ids(&claim(store, 50, 10).await), ["deliver:later"], "what is due at once is held already");
+    assert_eq!(ids(&claim(store, 80, 10).await), ["deliver:now"], "until that lease is over");
+    add(store, vec![deliver("free", 0)]).await;
+    assert_eq!(ids(&claim(store, 0, 10).await), ["deliver:free"], "without a lease it is free at once");
+}
+
+async fn leases_and_restarts(world: &World) {
+    add(&world.store, vec![deliver("a", 10)]).await;
+    assert_eq!(claim(&world.store, 10, 10).await.len(), 1);
+    let store = world.reopened().await;
+    let after = claim(&store, 11, 10).await;
+    match store.kind() {
+        "sqlite" => {
+            assert_eq!(after[0].lease.node, node(2), "the only process is gone, and its lease with it")
+        }
+        _ => assert_eq!(after.len(), 0, "another process may still be at it"),
+    }
+    store.close().await.expect("closed");
+}
+
+async fn two_claimers_never_get_the_same(world: &World) {
+    const COUNT: usize = 300;
+    let due = (0..COUNT).map(|number| deliver(&format!("m{number}"), 0)).collect();
+    add(&world.store, due).await;
+    let claimers: Vec<_> = (0..4)
+        .map(|_| {
+            let store = world.store.clone();
+            tokio::spawn(async move {
+                let mut got = Vec::new();
+                loop {
+                    let some =
+                        store.claim(Timestamp::from_seconds(2_000_000), LEASE, 7).await.expect("claimed");
+                    if some.is_empty() {
+                        return got;
+                    }
+                    got.extend(ids(&some));
+                }
+            })
+        })
+        .collect();
+    let mut all = Vec::new();
+    for claimer in claimers {
+        all.extend(claimer.await.expect("finished"));
+    }
+    let distinct: HashSet<&String> = all.iter().collect();
+    assert_eq!((all.len(), distinct.len()), (COUNT, COUNT));
+}

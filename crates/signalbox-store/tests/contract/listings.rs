@@ -1,0 +1,236 @@
+//! Lists: their order, their filters, and pages that stay put while rows come and go.
+
+use std::sync::Arc;
+
+use signalbox_core::Decision;
+use signalbox_core::decision::{Key, Row};
+use signalbox_core::delivery::{Message, MessageKind, MessageStatus};
+use signalbox_core::session::SessionStatus;
+use signalbox_store::{AgentFilter, DeadLetterFilter, Listed, Page, SessionFilter, Store};
+
+use crate::samples::{
+    agent, agent_id, api_key, definition, ended, name, session, session_id, settled, status, tenant_row,
+    tool, workflow, workflow_id,
+};
+use crate::world::{World, at, commit, contract, tenant};
+
+contract! {
+    agents_are_listed_by_id_with_their_status,
+    agents_are_filtered,
+    capabilities_follow_the_registration,
+    sessions_are_listed_newest_first,
+    open_sessions_of_a_workflow_are_known,
+    dead_letters_are_listed_longest_dead_first,
+    tools_keys_workflows_and_tenants_are_listed,
+    pages_stay_put_while_rows_come_and_go,
+}
+
+/// Walks all pages of `limit` and joins the names.
+macro_rules! walk {
+    ($limit:expr, |$page:ident| $list:expr, $name:expr) => {{
+        let mut $page = Page { limit: $limit, after: None };
+        let mut names: Vec<String> = Vec::new();
+        loop {
+            let Listed { items, next } = $list.await.expect("read");
+            assert!(items.len() <= $limit && (next.is_none() || items.len() == $limit));
+            names.extend(items.iter().map($name));
+            match next {
+                Some(next) => $page.after = Some(next),
+                None => break names,
+            }
+        }
+    }};
+}
+
+async fn put(store: &Store, rows: Vec<Row>) {
+    let mut decision = Decision::default();
+    rows.into_iter().for_each(|row| decision.put_guarded(row, 1));
+    commit(store, decision).await.expect("put");
+}
+
+async fn agents(store: &Store, filter: AgentFilter) -> Vec<String> {
+    walk!(2, |page| store.agents(&tenant(), &filter, &page), |(agent, status)| {
+        let said = status.as_ref().and_then(|status| Some(status.report.as_ref()?.state.clone()));
+        format!("{}:{}", agent.id, said.unwrap_or_default())
+    })
+}
+
+async fn agents_are_listed_by_id_with_their_status(world: &World) {
+    let store = &world.store;
+    for id in ["c", "a", "e", "b", "d"] {
+        put(store, vec![Row::Agent(Arc::new(agent(id, &[])))]).await;
+    }
+    put(store, vec![Row::Status(Arc::new(status("a", "Idle"))), Row::Status(Arc::new(status("d", "busy")))])
+        .await;
+    assert_eq!(agents(store, AgentFilter::default()).await, ["a:Idle", "b:", "c:", "d:busy", "e:"]);
+}
+
+async fn agents_are_filtered(world: &World) {
+    let store = &world.store;
+    let offers: [(&str, &[&str], &str); 4] = [
+        ("a", &["read"], "idle"),
+        ("b", &["read", "write"], "IDLE"),
+        ("c", &["write"], "busy"),
+        ("d", &[], "idle"),
+    ];
+    for (id, capabilities, state) in offers {
+        let rows = vec![
+            Row::Agent(Arc::new(agent(id, capabilities))),
+            Row::AgentName(name(&format!("name of {id}"), id)),
+            Row::Status(Arc::new(status(id, state))),
+        ];
+        put(store, rows).await;
+    }
+    let all = AgentFilter::default();
+    let reads = AgentFilter { capability: Some("read".into()), ..all.clone() };
+    assert_eq!(agents(store, reads.clone()).await, ["a:idle", "b:IDLE"]);
+    assert_eq!(
+        agents(store, AgentFilter { state: Some("Idle".into()), ..all.clone() }).await,
+        ["a:idle", "b:IDLE", "d:idle"]
+    );
+    assert_eq!(
+        agents(store, AgentFilter { name: Some("name of c".into()), ..all.clone() }).await,
+        ["c:busy"]
+    );
+    assert_eq!(agents(store, AgentFilter { name: Some("nobody".into()), ..all.clone() }).await, [""; 0]);
+    let both = AgentFilter { capability: Some("write".into()), state: Some("idle".into()), ..all.clone() };
+    assert_eq!(agents(store, both).await, ["b:IDLE"]);
+    let none = AgentFilter { name: Some("name of c".into()), ..reads };
+    assert_eq!(agents(store, none).await, [""; 0]);
+}
+
+async fn capabilities_follow_the_registration(world: &World) {
+    let store = &world.store;
+    let offering =
+        |capability: &str| AgentFilter { capability: Some(capability.into()), ..AgentFilter::default() };
+    put(store, vec![Row::Agent(Arc::new(agent("a", &["read", "read"])))]).await;
+    put(store, vec![Row::Agent(Arc::new(agent("a", &["write"])))]).await;
+    assert_eq!(agents(store, offering("read")).await, [""; 0]);
+    assert_eq!(agents(store, offering("write")).await, ["a:"]);
+    let mut decision = Decision::default();
+    decision.remove(Key::Agent(agent_id("a")), 1);
+    commit(store, decision).await.expect("removed");
+    assert_eq!(agents(store, offering("write")).await, [""; 0]);
+    put(store, vec![Row::Agent(Arc::new(agent("a", &[])))]).await;
+    assert_eq!(
+        agents(store, offering("write")).await,
+        [""; 0],
+        "nothing is left of the earlier registration"
+    );
+}
+
+async fn sessions_are_listed_newest_first(world: &World) {
+    let store = &world.store;
+    for (id, workflow, created) in [("a", "w", 1), ("b", "v", 2), ("c", "w", 2), ("d", "w", 3), ("e", "v", 0)]
+    {
+        put(store, vec![Row::Session(Arc::new(session(id, workflow, created)))]).await;
+    }
+    put(store, vec![Row::Session(Arc::new(ended(session("c", "w", 2), SessionStatus::Failed, 9)))]).await;
+    let list = |filter: SessionFilter| async move {
+        walk!(2, |page| store.sessions(&tenant(), &filter, &page), |session| session.id.to_string())
+    };
+    let all = SessionFilter::default();
+    assert_eq!(list(all.clone()).await, ["d", "c", "b", "a", "e"]);
+    let of_w = SessionFilter { workflow: Some(workflow_id("w")), ..all.clone() };
+    assert_eq!(list(of_w.clone()).await, ["d", "c", "a"]);
+    let failed = SessionFilter { status: Some(SessionStatus::Failed), ..all.clone() };
+    assert_eq!(list(failed).await, ["c"]);
+    assert_eq!(list(SessionFilter { status: Some(SessionStatus::Started), ..of_w }).await, ["d", "a"]);
+    let page = Page { limit: 5, after: Some("never given".into()) };
+    assert!(store.sessions(&tenant(), &all, &page).await.expect("read").items.is_empty());
+}
+
+async fn open_sessions_of_a_workflow_are_known(world: &World) {
+    let store = &world.store;
+    let is_open =
+        || async { store.open_session_of_workflow(&tenant(), &workflow_id("w")).await.expect("read") };
+    assert!(!is_open().await);
+    put(
+        store,
+        vec![Row::Session(Arc::new(session("a", "w", 1))), Row::Session(Arc::new(session("b", "v", 1)))],
+    )
+    .await;
+    assert!(is_open().await);
+    put(store, vec![Row::Session(Arc::new(ended(session("a", "w", 1), SessionStatus::Cancelled, 9)))]).await;
+    assert!(!is_open().await);
+}
+
+async fn dead_letters_are_listed_longest_dead_first(world: &World) {
+    let store = &world.store;
+    let dead = |id: &str, at: i64| settled(id, MessageStatus::Dead, at);
+    let webhook = Message { kind: MessageKind::Webhook, agent: None, ..dead("hook", 5) };
+    for message in [
+        dead("late", 9),
+        dead("b", 3),
+        dead("a", 3),
+        dead("early", 1),
+        webhook,
+        settled("fine", MessageStatus::Delivered, 2),
+    ] {
+        put(store, vec![Row::Message(Arc::new(message))]).await;
+    }
+    let list = |filter: DeadLetterFilter| async move {
+        walk!(2, |page| store.dead_letters(&tenant(), &filter, &page), |message| message.id.to_string())
+    };
+    let all = DeadLetterFilter::default();
+    assert_eq!(list(all.clone()).await, ["early", "a", "b", "hook", "late"]);
+    assert_eq!(
+        list(DeadLetterFilter { agent: Some(agent_id("a")), ..all.clone() }).await,
+        ["early", "a", "b", "late"]
+    );
+    assert_eq!(list(DeadLetterFilter { kind: Some(MessageKind::Webhook), ..all.clone() }).await, ["hook"]);
+    assert_eq!(list(DeadLetterFilter { since: Some(at(5)), ..all.clone() }).await, ["hook", "late"]);
+    put(store, vec![Row::Message(Arc::new(crate::samples::message("b")))]).await;
+    assert_eq!(list(all).await, ["early", "a", "hook", "late"], "a redriven one is dead no more");
+}
+
+async fn tools_keys_workflows_and_tenants_are_listed(world: &World) {
+    let store = &world.store;
+    for id in ["c", "a", "b"] {
+        let rows = vec![
+            Row::Tool(Arc::new(tool(id))),
+            Row::ApiKey(Arc::new(api_key(id, &format!("hash of {id}")))),
+            Row::Definition(Arc::new(definition(id, 1))),
+            Row::Definition(Arc::new(definition(id, 2))),
+            Row::Workflow(workflow(id, if id == "a" { 1 } else { 2 })),
+            Row::Tenant(tenant_row(id)),
+        ];
+        put(store, rows).await;
+    }
+    let tools = walk!(2, |page| store.tools(&tenant(), &page), |tool| tool.name.to_string());
+    assert_eq!(tools, ["a", "b", "c"]);
+    let keys = walk!(2, |page| store.keys(&tenant(), &page), |key| key.id.to_string());
+    assert_eq!(keys, ["a", "b", "c"]);
+    let tenants = walk!(2, |page| store.tenants(&page), |tenant| tenant.id.to_string());
+    assert_eq!(tenants, ["a", "b", "c"]);
+    let workflows = walk!(2, |page| store.workflows(&tenant(), &page), |definition| definition.name.clone());
+    assert_eq!(workflows, ["a 1", "b 2", "c 2"]);
+}
+
+async fn pages_stay_put_while_rows_come_and_go(world: &World) {
+    let store = &world.store;
+    for id in ["b", "d", "f", "h"] {
+        put(store, vec![Row::Agent(Arc::new(agent(id, &[])))]).await;
+        put(store, vec![Row::Session(Arc::new(session(id, "w", 10)))]).await;
+    }
+    let first = Page { limit: 2, after: None };
+    let (filter, sessions) = (AgentFilter::default(), SessionFilter::default());
+    let agents_next = store.agents(&tenant(), &filter, &first).await.expect("read").next;
+    let sessions_next = store.sessions(&tenant(), &sessions, &first).await.expect("read").next;
+    for id in ["a", "e", "i"] {
+        put(store, vec![Row::Agent(Arc::new(agent(id, &[])))]).await;
+        put(store, vec![Row::Session(Arc::new(session(id, "w", 10)))]).await;
+    }
+    let mut decision = Decision::default();
+    decision.remove(Key::Agent(agent_id("d")), 1);
+    decision.remove(Key::Session(session_id("f")), 1);
+    commit(store, decision).await.expect("removed: what the position names is gone");
+    let page = Page { limit: 9, after: agents_next };
+    let rest = store.agents(&tenant(), &filter, &page).await.expect("read").items;
+    let rest: Vec<String> = rest.iter().map(|(agent, _)| agent.id.to_string()).collect();
+    assert_eq!(rest, ["e", "f", "h", "i"]);
+    let page = Page { limit: 9, after: sessions_next };
+    let rest = store.sessions(&tenant(), &sessions, &page).await.expect("read").items;
+    let rest: Vec<String> = rest.iter().map(|session| session.id.to_string()).collect();
+    assert_eq!(rest, ["e", "d", "b", "a"]);
+}

@@ -1,0 +1,23 @@
+//! The promises of the store, kept by every database: SQLite always, PostgreSQL where
+//! `SIGNALBOX_TEST_POSTGRES` names a server on which databases may be made.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail like tests"
+)]
+
+mod conflicts;
+mod crash;
+mod differential;
+mod due;
+mod events;
+mod listings;
+mod opening;
+mod retention;
+mod rows;
+mod samples;
+mod tenants;
+mod waiting;
+mod world;

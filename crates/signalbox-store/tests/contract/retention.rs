@@ -1,0 +1,172 @@
+//! Pruning removes what is over and old, and nothing else; a backup is a store of its own.
+
+use std::sync::Arc;
+
+use signalbox_core::Decision;
+use signalbox_core::decision::Row;
+use signalbox_core::delivery::MessageStatus;
+use signalbox_core::event::Level;
+use signalbox_core::session::SessionStatus;
+use signalbox_store::{EventFilter, Options, Page, Prune, Store, StoreError};
+use signalbox_wire::id::TenantId;
+
+use crate::samples::{
+    answered, ended, event_at, message, message_id, session, session_id, settled, signature, task, tenant_id,
+};
+use crate::world::{World, at, commit, contract, node, tenant};
+
+contract! {
+    only_what_is_over_and_old_goes,
+    a_sessions_history_goes_with_it,
+    pruning_is_bounded_and_ends,
+    a_backup_is_a_store_of_its_own,
+}
+
+fn prune(before: i64, limit: usize) -> Prune {
+    let before = at(before);
+    Prune { events_before: before, sessions_before: before, messages_before: before, now: before, limit }
+}
+
+async fn put(store: &Store, row: Row) {
+    let mut decision = Decision::default();
+    decision.put_guarded(row, 1);
+    commit(store, decision).await.expect("put");
+}
+
+async fn log(store: &Store, tenant: &TenantId, moment: i64, place: Option<(&str, u64)>) {
+    let mut event = event_at("a", Level::Info, at(moment));
+    event.session = place.map(|(session, place)| (session_id(session), place));
+    let decision = Decision { events: vec![event], ..Decision::default() };
+    store.commit(tenant, decision, at(0), None).await.expect("appended");
+}
+
+async fn sequences(store: &Store, tenant: &TenantId) -> Vec<u64> {
+    let page = Page { limit: 1_000, after: None };
+    let events = store.events(tenant, &EventFilter::default(), &page).await.expect("read");
+    events.items.iter().map(|event| event.sequence).collect()
+}
+
+async fn only_what_is_over_and_old_goes(world: &World) {
+    let store = &world.store;
+    for (id, status, moment) in [
+        ("delivered", MessageStatus::Delivered, 1),
+        ("cancelled", MessageStatus::Cancelled, 1),
+        ("dead", MessageStatus::Dead, 1),
+        ("young", MessageStatus::Delivered, 50),
+    ] {
+        put(store, Row::Message(Arc::new(settled(id, status, moment)))).await;
+    }
+    put(store, Row::Message(Arc::new(message("scheduled")))).await;
+    for (key, expires) in [("old", 1), ("young", 50)] {
+        put(store, Row::Answered(answered(key, expires))).await;
+        put(store, Row::Signature(signature(key, expires))).await;
+    }
+    put(store, Row::Session(Arc::new(session("open", "w", 0)))).await;
+    put(store, Row::Session(Arc::new(ended(session("young", "w", 0), SessionStatus::Completed, 50)))).await;
+    for (moment, place) in [(1, None), (1, Some(("open", 1))), (1, Some(("young", 1))), (50, None), (1, None)]
+    {
+        log(store, &tenant(), moment, place).await;
+    }
+    let removed = store.prune(prune(10, 1_000)).await.expect("pruned");
+    assert_eq!(removed, 2 + 2 + 2, "two messages, an answer and a signature, two entries");
+    for (id, is_kept) in
+        [("delivered", false), ("cancelled", false), ("dead", true), ("young", true), ("scheduled", true)]
+    {
+        let kept = store.message(&tenant(), &message_id(id)).await.expect("read");
+        assert_eq!(kept.is_some(), is_kept, "{id}");
+    }
+    assert_eq!(
+        sequences(store, &tenant()).await,
+        [2, 4, 5],
+        "an open session's, a young one, and the newest"
+    );
+    assert_eq!(store.first_sequence(&tenant()).await.expect("read"), Some(2));
+    assert!(store.session(&tenant(), &session_id("open")).await.expect("read").is_some());
+    assert!(store.session(&tenant(), &session_id("young")).await.expect("read").is_some());
+    assert_eq!(store.prune(prune(10, 1_000)).await.expect("pruned"), 0);
+}
+
+async fn a_sessions_history_goes_with_it(world: &World) {
+    let store = &world.store;
+    for id in ["old", "open"] {
+        let mut decision = Decision::default();
+        for position in 0..3 {
+            let task = Arc::new(task(&format!("{id}{position}"), position));
+            decision.put_guarded(Row::Task(session_id(id), task), 1);
+        }
+        let row = session(id, "w", 0);
+        let row = if id == "old" { ended(row, SessionStatus::Failed, 5) } else { row };
+        decision.create(Row::Session(Arc::new(row)), 1);
+        commit(store, decision).await.expect("put");
+    }
+    for place in 1..=4 {
+        log(store, &tenant(), 100, Some(("old", place))).await;
+        log(store, &tenant(), 100, Some(("open", place))).await;
+    }
+    assert!(store.session(&tenant(), &session_id("old")).await.expect("read").is_some(), "and in memory now");
+    assert_eq!(store.prune(prune(10, 1_000)).await.expect("pruned"), 1 + 3 + 4);
+    assert!(store.session(&tenant(), &session_id("old")).await.expect("read").is_none());
+    let filter = EventFilter { session: Some(session_id("old")), ..EventFilter::default() };
+    let page = Page { limit: 10, after: None };
+    assert!(store.events(&tenant(), &filter, &page).await.expect("read").items.is_empty());
+    assert_eq!(sequences(store, &tenant()).await, [2, 4, 6, 8]);
+    let open = store.session(&tenant(), &session_id("open")).await.expect("read").expect("there");
+    assert_eq!(open.value.tasks.len(), 3);
+}
+
+async fn pruning_is_bounded_and_ends(world: &World) {
+    let store = &world.store;
+    let other = tenant_id("other");
+    put(store, Row::Session(Arc::new(session("open", "w", 0)))).await;
+    for place in 1..=10 {
+        log(store, &tenant(), 1, Some(("open", place))).await;
+        log(store, &tenant(), 1, None).await;
+        log(store, &other, 1, None).await;
+    }
+    let mut rounds = Vec::new();
+    loop {
+        let removed = store.prune(prune(10, 4)).await.expect("pruned");
+        assert!(removed <= 4, "{removed} rows at once");
+        rounds.push(removed);
+        if removed == 0 {
+            break;
+        }
+        assert!(rounds.len() < 100, "it never ends: {rounds:?}");
+    }
+    assert_eq!(rounds.iter().sum::<u64>(), 9 + 9, "{rounds:?}");
+    assert_eq!(sequences(store, &other).await, [10], "the newest entry stays");
+    let decision = Decision { events: vec![event_at("b", Level::Info, at(2))], ..Decision::default() };
+    let next = store.commit(&other, decision, at(0), None).await.expect("appended");
+    assert_eq!(next.sequence, 11);
+}
+
+async fn a_backup_is_a_store_of_its_own(world: &World) {
+    let store = &world.store;
+    put(store, Row::Message(Arc::new(message("before")))).await;
+    let Some(directory) = world.directory() else {
+        let refused = store.backup(std::path::Path::new("/tmp/never-made.db")).await;
+        assert!(matches!(&refused, Err(StoreError::Open(told)) if told.contains("pg_dump")), "{refused:?}");
+        return;
+    };
+    let writing = tokio::spawn({
+        let store = store.clone();
+        async move {
+            for number in 0..200 {
+                put(&store, Row::Message(Arc::new(message(&format!("m{number}"))))).await;
+            }
+        }
+    });
+    let path = directory.join("copy.db");
+    store.backup(&path).await.expect("copied while others write");
+    writing.await.expect("finished");
+    let again = store.backup(&path).await.expect_err("there already");
+    assert!(again.to_string().contains("exists already"), "{again}");
+    put(store, Row::Message(Arc::new(message("after")))).await;
+    let copy =
+        Store::open(Options::new(format!("sqlite://{}", path.display()), node(3))).await.expect("opened");
+    assert!(copy.message(&tenant(), &message_id("before")).await.expect("read").is_some());
+    assert!(copy.message(&tenant(), &message_id("after")).await.expect("read").is_none());
+    put(&copy, Row::Message(Arc::new(message("copy")))).await;
+    copy.close().await.expect("closed");
+    assert!(store.message(&tenant(), &message_id("copy")).await.expect("read").is_none());
+}

@@ -1,0 +1,210 @@
+//! Rows of every kind are put, read back, replaced and removed; a session comes with its tasks.
+
+use std::sync::Arc;
+
+use signalbox_core::decision::{Key, Row};
+use signalbox_core::session::SessionStatus;
+use signalbox_core::{Decision, Need};
+
+use crate::samples::{
+    agent_id, api_key, definition, every_kind, message, message_id, session, session_id, status, task,
+    task_id, tenant_id, tool_name, workflow, workflow_id,
+};
+use crate::world::{World, commit, contract, parts, tenant, view_of};
+
+contract! {
+    every_kind_is_put_and_removed,
+    what_is_read_is_what_was_put,
+    a_session_comes_with_its_tasks_in_order,
+    keys_are_found_by_hash_and_only_once,
+    the_current_definition_is_found,
+    rows_survive_a_restart,
+    large_rows_are_kept_whole,
+}
+
+async fn every_kind_is_put_and_removed(world: &World) {
+    let store = &world.store;
+    let put_all = |read: Option<i64>, version: i64| {
+        let mut decision = Decision::default();
+        every_kind().into_iter().for_each(|row| decision.put(row, read, version));
+        decision
+    };
+    let remove_all = |read: i64| {
+        let mut decision = Decision::default();
+        every_kind().iter().for_each(|row| decision.remove(row.key(), read));
+        decision
+    };
+    commit(store, put_all(None, 10)).await.expect("created");
+    commit(store, put_all(None, 11)).await.expect_err("there already");
+    commit(store, put_all(Some(10), 20)).await.expect("replaced");
+    commit(store, remove_all(10)).await.expect_err("another version now");
+    commit(store, remove_all(20)).await.expect("removed");
+    commit(store, remove_all(20)).await.expect_err("gone");
+    commit(store, put_all(None, 30)).await.expect("created again");
+}
+
+async fn what_is_read_is_what_was_put(world: &World) {
+    let store = &world.store;
+    let mut decision = Decision::default();
+    every_kind().into_iter().for_each(|row| decision.create(row, 7));
+    commit(store, decision).await.expect("created");
+    let view = |key: Key| async { view_of(store, &tenant(), &Need::Row(key)).await };
+    for row in every_kind() {
+        let view = view(row.key()).await;
+        match row {
+            Row::Agent(row) => {
+                assert_eq!(parts(view.agent(&row.id).expect("loaded")), Some((7, row.as_ref().clone())));
+                assert_eq!(
+                    parts(store.agent(&tenant(), &row.id).await.expect("read")),
+                    Some((7, row.as_ref().clone()))
+                );
+            }
+            Row::AgentName(row) => {
+                assert_eq!(parts(view.agent_named(&row.name).expect("loaded")), Some((7, row)));
+            }
+            Row::Status(row) => {
+                let read = view.status(&row.agent).expect("loaded").expect("there");
+                assert_eq!((read.version, format!("{:?}", read.value)), (7, format!("{row:?}")));
+            }
+            Row::Definition(row) => {
+                let read = view.definition(&row.id, row.revision).expect("loaded");
+                assert_eq!(parts(read), Some((7, row.as_ref().clone())));
+            }
+            Row::Workflow(row) => assert_eq!(parts(view.workflow(&row.id).expect("loaded")), Some((7, row))),
+            Row::Message(row) => {
+                assert_eq!(parts(view.message(&row.id).expect("loaded")), Some((7, row.as_ref().clone())));
+            }
+            Row::Tool(row) => {
+                assert_eq!(parts(view.tool(&row.name).expect("loaded")), Some((7, row.as_ref().clone())));
+            }
+            Row::Answered(row) => assert_eq!(parts(view.answered(&row.key).expect("loaded")), Some((7, row))),
+            Row::Signature(row) => {
+                assert_eq!(parts(view.signature(&row.signature).expect("loaded")), Some((7, row)));
+            }
+            Row::Session(row) => {
+                let read = view.session(&row.id).expect("loaded").expect("there");
+                assert_eq!((read.version, &read.value.session), (7, row.as_ref()));
+                assert_eq!(read.value.tasks, [task("t", 0)]);
+            }
+            Row::ApiKey(row) => {
+                let (owner, read) = store.key_by_hash(&row.hash).await.expect("read").expect("there");
+                assert_eq!((owner, read), (tenant(), row));
+            }
+            Row::Tenant(row) => assert_eq!(store.tenant(&row.id).await.expect("read"), Some(row)),
+            Row::Task(..) | Row::Available(_) => {}
+        }
+    }
+    assert!(store.agent(&tenant(), &agent_id("other")).await.expect("read").is_none());
+    assert!(store.tool(&tenant(), &tool_name("other")).await.expect("read").is_none());
+    assert!(store.tenant(&tenant_id("other")).await.expect("read").is_none());
+}
+
+async fn a_session_comes_with_its_tasks_in_order(world: &World) {
+    let store = &world.store;
+    let id = session_id("s");
+    let mut decision = Decision::default();
+    for (task_id, position) in [("t2", 2), ("t0", 0), ("t1", 1)] {
+        decision.put_guarded(Row::Task(id.clone(), Arc::new(task(task_id, position))), 5);
+    }
+    decision.create(Row::Session(Arc::new(session("s", "w", 0))), 5);
+    commit(store, decision).await.expect("created");
+    let read = store.session(&tenant(), &id).await.expect("read").expect("there");
+    let order: Vec<&str> = read.value.tasks.iter().map(|task| task.id.as_str()).collect();
+    assert_eq!((read.version, order), (5, vec!["t0", "t1", "t2"]));
+
+    let mut next = session("s", "w", 0);
+    next.status = SessionStatus::Running;
+    let mut changed = task("t1", 1);
+    changed.attempt = 1;
+    let mut decision = Decision::default();
+    decision.put_guarded(Row::Task(id.clone(), Arc::new(changed)), 6);
+    decision.put(Row::Session(Arc::new(next)), Some(5), 6);
+    commit(store, decision).await.expect("changed");
+    let view = view_of(store, &tenant(), &Need::Row(Key::Session(id.clone()))).await;
+    let read = view.session(&id).expect("loaded").expect("there");
+    let attempts: Vec<u32> = read.value.tasks.iter().map(|task| task.attempt).collect();
+    assert_eq!((read.version, read.value.session.status), (6, SessionStatus::Running));
+    assert_eq!(attempts, [0, 1, 0]);
+
+    let mut decision = Decision::default();
+    decision.remove_guarded(Key::Task(task_id("t1")));
+    decision.put(Row::Session(Arc::new(session("s", "w", 0))), Some(6), 7);
+    commit(store, decision).await.expect("changed");
+    let view = view_of(store, &tenant(), &Need::Row(Key::Session(id.clone()))).await;
+    assert_eq!(view.session(&id).expect("loaded").expect("there").value.tasks.len(), 2);
+}
+
+async fn keys_are_found_by_hash_and_only_once(world: &World) {
+    let store = &world.store;
+    let put = |key, read| {
+        let mut decision = Decision::default();
+        decision.put(Row::ApiKey(Arc::new(key)), read, 1 + read.unwrap_or(0));
+        decision
+    };
+    commit(store, put(api_key("k", "hash"), None)).await.expect("made");
+    commit(store, put(api_key("other", "hash"), None)).await.expect_err("the hash is taken");
+    let other = tenant_id("other");
+    store
+        .commit(&other, put(api_key("k", "hash"), None), crate::world::at(0), None)
+        .await
+        .expect_err("taken");
+    commit(store, put(api_key("k", "hash"), Some(1))).await.expect("its own hash");
+    let (owner, key) = store.key_by_hash("hash").await.expect("read").expect("there");
+    assert_eq!((owner, key.id.as_str()), (tenant(), "k"));
+    let mut decision = Decision::default();
+    decision.remove_guarded(Key::ApiKey(key.id.clone()));
+    commit(store, decision).await.expect("revoked");
+    assert!(
+        store.key_by_hash("hash").await.expect("read").is_none(),
+        "a revoked key is known at once no more"
+    );
+}
+
+async fn the_current_definition_is_found(world: &World) {
+    let store = &world.store;
+    let id = workflow_id("w");
+    assert!(store.definition(&tenant(), &id, None).await.expect("read").is_none());
+    for revision in 1..=3 {
+        let read = (revision > 1).then(|| i64::from(revision) - 1);
+        let mut decision = Decision::default();
+        decision.put(Row::Workflow(workflow("w", revision)), read, i64::from(revision));
+        decision.put_guarded(Row::Definition(Arc::new(definition("w", revision))), i64::from(revision));
+        commit(store, decision).await.expect("kept");
+        let current = store.definition(&tenant(), &id, None).await.expect("read").expect("there");
+        assert_eq!(current.value.revision, revision);
+    }
+    let first = store.definition(&tenant(), &id, Some(1)).await.expect("read").expect("there");
+    assert_eq!(first.value.name, "w 1");
+    assert!(store.definition(&tenant(), &id, Some(4)).await.expect("read").is_none());
+}
+
+async fn rows_survive_a_restart(world: &World) {
+    let mut decision = Decision::default();
+    every_kind().into_iter().for_each(|row| decision.create(row, 7));
+    commit(&world.store, decision).await.expect("created");
+    let store = world.reopened().await;
+    let agent = store.agent(&tenant(), &agent_id("a")).await.expect("read").expect("there");
+    assert_eq!(agent.version, 7);
+    let session = store.session(&tenant(), &session_id("s")).await.expect("read").expect("there");
+    assert_eq!(session.value.tasks.len(), 1);
+    store.close().await.expect("closed");
+    commit(&store, Decision { done: vec!["x".into()], ..Decision::default() }).await.expect_err("closed");
+}
+
+async fn large_rows_are_kept_whole(world: &World) {
+    let store = &world.store;
+    let mut large = message("m");
+    large.body = "é\"\\ ".repeat(300_000);
+    let mut huge = status("a", "idle");
+    let details = format!("[{}0]", "0,".repeat(500_000));
+    if let Some(report) = &mut huge.report {
+        report.details = serde_json::value::RawValue::from_string(details).ok();
+    }
+    let mut decision = Decision::default();
+    decision.create(Row::Message(Arc::new(large.clone())), 1);
+    decision.create(Row::Status(Arc::new(huge)), 1);
+    commit(store, decision).await.expect("created");
+    let view = view_of(store, &tenant(), &Need::Row(Key::Message(message_id("m")))).await;
+    assert_eq!(parts(view.message(&message_id("m")).expect("loaded")), Some((1, large)));
+    view_of(store, &tenant(), &Need::Row(Key::Status(agent_id("a")))).await;
+}

@@ -1,0 +1,230 @@
+//! Rows, events and due work to store.
+
+use std::sync::Arc;
+
+use serde_json::{Map, json};
+use signalbox_core::agent::{Agent, AgentStatus, Report};
+use signalbox_core::decision::{
+    AgentName, Answered, ApiKey, Available, Row, Scope, SeenSignature, Tenant, Tool, Workflow,
+};
+use signalbox_core::definition::{Definition, Step};
+use signalbox_core::delivery::{Message, MessageKind, MessageStatus};
+use signalbox_core::due::{Due, Work};
+use signalbox_core::event::{Level, NewEvent};
+use signalbox_core::routing::Route;
+use signalbox_core::session::{Session, SessionStatus};
+use signalbox_core::task::{Task, TaskStatus};
+use signalbox_wire::id::{AgentId, KeyId, MessageId, SessionId, TaskId, TenantId, ToolName, WorkflowId};
+use signalbox_wire::time::Timestamp;
+
+use crate::world::at;
+
+macro_rules! ids {
+    ($($name:ident -> $type:ident;)*) => {$(
+        pub(crate) fn $name(text: &str) -> $type {
+            $type::parse(text).expect("valid")
+        }
+    )*};
+}
+
+ids! {
+    agent_id -> AgentId;
+    key_id -> KeyId;
+    message_id -> MessageId;
+    session_id -> SessionId;
+    task_id -> TaskId;
+    tenant_id -> TenantId;
+    tool_name -> ToolName;
+    workflow_id -> WorkflowId;
+}
+
+pub(crate) fn agent(id: &str, capabilities: &[&str]) -> Agent {
+    Agent {
+        id: agent_id(id),
+        name: format!("name of {id}"),
+        version: "1".into(),
+        endpoint: Some("http://127.0.0.1:9/".into()),
+        capabilities: capabilities.iter().map(|name| json!(name)).collect(),
+        metadata: Map::new(),
+        registered_at: at(0),
+        generation: 1,
+        concurrency: 1,
+    }
+}
+
+pub(crate) fn status(id: &str, state: &str) -> AgentStatus {
+    let report = Report { state: state.into(), details: None, timestamp: at(1), about_task: false };
+    AgentStatus { report: Some(report), ..AgentStatus::fresh(agent_id(id), 1, at(0)) }
+}
+
+pub(crate) fn name(name: &str, agent: &str) -> AgentName {
+    AgentName { name: name.into(), agent: agent_id(agent) }
+}
+
+pub(crate) fn available(route: &str, agent: &str, last_used: i64) -> Available {
+    Available { route: route.into(), agent: agent_id(agent), last_used: at(last_used) }
+}
+
+pub(crate) fn session(id: &str, workflow: &str, created_at: i64) -> Session {
+    Session {
+        id: session_id(id),
+        workflow: workflow_id(workflow),
+        revision: 1,
+        agent: None,
+        status: SessionStatus::Started,
+        input: Map::from_iter([("n".to_owned(), json!(1))]),
+        result: None,
+        error: None,
+        trace: None,
+        created_at: at(created_at),
+        updated_at: at(created_at),
+        ended_at: None,
+        sequence: 1,
+    }
+}
+
+pub(crate) fn ended(mut session: Session, status: SessionStatus, ended_at: i64) -> Session {
+    (session.status, session.ended_at) = (status, Some(at(ended_at)));
+    session
+}
+
+pub(crate) fn task(id: &str, position: usize) -> Task {
+    Task {
+        id: task_id(id),
+        step: format!("step{position}"),
+        position,
+        name: None,
+        route: Route::Any,
+        template: Map::new(),
+        next: None,
+        status: TaskStatus::Pending,
+        attempt: 0,
+        retries: 3,
+        agent: None,
+        message: None,
+        parameters: None,
+        result: None,
+        error: None,
+        queued_at: None,
+        retry_at: None,
+        dispatched_at: None,
+        started_at: None,
+        ended_at: None,
+    }
+}
+
+pub(crate) fn waiting_task(id: &str, route: Route, queued_at: i64) -> Task {
+    Task { route, queued_at: Some(at(queued_at)), ..task(id, 0) }
+}
+
+pub(crate) fn definition(id: &str, revision: u32) -> Definition {
+    let step = Step {
+        id: "a".into(),
+        name: None,
+        agent: None,
+        capability: Some("read".into()),
+        parameters: Map::new(),
+        next: None,
+        retries: None,
+    };
+    Definition {
+        id: workflow_id(id),
+        revision,
+        name: format!("{id} {revision}"),
+        description: None,
+        version: None,
+        tasks: vec![step],
+        created_at: at(0),
+    }
+}
+
+pub(crate) fn workflow(id: &str, revision: u32) -> Workflow {
+    Workflow { id: workflow_id(id), revision, created_at: at(0) }
+}
+
+pub(crate) fn message(id: &str) -> Message {
+    Message {
+        id: message_id(id),
+        kind: MessageKind::Message,
+        agent: Some(agent_id("a")),
+        task: None,
+        body: r#"{"a": 1}"#.into(),
+        trace: None,
+        status: MessageStatus::Scheduled,
+        attempts: 0,
+        attempts_max: 8,
+        created_at: at(0),
+        next_at: Some(at(0)),
+        settled_at: None,
+        last_status: None,
+        last_error: None,
+    }
+}
+
+pub(crate) fn settled(id: &str, status: MessageStatus, settled_at: i64) -> Message {
+    Message { status, settled_at: Some(at(settled_at)), next_at: None, ..message(id) }
+}
+
+pub(crate) fn tool(name: &str) -> Tool {
+    Tool {
+        name: tool_name(name),
+        description: "adds".into(),
+        parameters: Map::from_iter([("type".to_owned(), json!("object"))]),
+        endpoint: "http://127.0.0.1:9/".into(),
+        created_at: at(0),
+    }
+}
+
+pub(crate) fn api_key(id: &str, hash: &str) -> ApiKey {
+    ApiKey { id: key_id(id), hash: hash.into(), name: "a key".into(), scope: Scope::Agent, created_at: at(0) }
+}
+
+pub(crate) fn tenant_row(id: &str) -> Tenant {
+    Tenant { id: tenant_id(id), name: format!("name of {id}"), created_at: at(0) }
+}
+
+pub(crate) fn answered(key: &str, expires_at: i64) -> Answered {
+    Answered {
+        key: key.into(),
+        request: "r".into(),
+        status: 202,
+        body: "{}".into(),
+        expires_at: at(expires_at),
+    }
+}
+
+pub(crate) fn signature(signature: &str, expires_at: i64) -> SeenSignature {
+    SeenSignature { signature: signature.into(), expires_at: at(expires_at) }
+}
+
+/// One row of every kind.
+pub(crate) fn every_kind() -> Vec<Row> {
+    vec![
+        Row::Agent(Arc::new(agent("a", &["read", "write", "read"]))),
+        Row::AgentName(name("n", "a")),
+        Row::Status(Arc::new(status("a", "Idle"))),
+        Row::Available(available("any", "a", 0)),
+        Row::Session(Arc::new(session("s", "w", 0))),
+        Row::Task(session_id("s"), Arc::new(task("t", 0))),
+        Row::Definition(Arc::new(definition("w", 1))),
+        Row::Workflow(workflow("w", 1)),
+        Row::Message(Arc::new(message("m"))),
+        Row::Tool(Arc::new(tool("adder"))),
+        Row::ApiKey(Arc::new(api_key("k", "h"))),
+        Row::Tenant(tenant_row("t")),
+        Row::Answered(answered("POST /a key", 60)),
+        Row::Signature(signature("s", 60)),
+    ]
+}
+
+pub(crate) fn event(kind: &str) -> NewEvent {
+    NewEvent::new(kind, Level::Info, at(0), &json!({}))
+}
+
+pub(crate) fn event_at(kind: &str, level: Level, at: Timestamp) -> NewEvent {
+    NewEvent::new(kind, level, at, &json!({"said": kind}))
+}
+
+pub(crate) fn deliver(message: &str, due_at: i64) -> Due {
+    Due { work: Work::Deliver { message: message_id(message) }, at: at(due_at) }
+}

@@ -1,0 +1,124 @@
+//! What is one tenant's is found through that tenant and through no other, under the same ids.
+
+use std::sync::Arc;
+
+use signalbox_core::decision::{Key, Row};
+use signalbox_core::routing::Route;
+use signalbox_core::{Decision, Need};
+use signalbox_store::{AgentFilter, DeadLetterFilter, EventFilter, Page, SessionFilter, StoreError};
+use signalbox_wire::id::TenantId;
+
+use crate::samples::{
+    agent, agent_id, available, definition, deliver, event, message_id, session, session_id, settled, status,
+    task_id, tenant_id, tool, tool_name, waiting_task, workflow, workflow_id,
+};
+use crate::world::{World, at, contract, parts, view_of};
+
+contract! { the_same_ids_in_two_tenants_are_strangers }
+
+/// Everything that a tenant can have, told apart by `mark`.
+fn everything(mark: &str) -> Decision {
+    let mut agent = agent("same", &["read"]);
+    agent.version = mark.to_owned();
+    let mut message = settled("same", signalbox_core::delivery::MessageStatus::Dead, 1);
+    message.body = mark.to_owned();
+    let mut tool = tool("same");
+    tool.description = mark.to_owned();
+    let mut definition = definition("same", 1);
+    definition.name = mark.to_owned();
+    let mut session = session("same", "same", 1);
+    session.trace = Some(mark.to_owned());
+    let mut decision = Decision::default();
+    for row in [
+        Row::Agent(Arc::new(agent)),
+        Row::Status(Arc::new(status("same", mark))),
+        Row::Available(available(mark, "same", 1)),
+        Row::Message(Arc::new(message)),
+        Row::Tool(Arc::new(tool)),
+        Row::Definition(Arc::new(definition)),
+        Row::Workflow(workflow("same", 1)),
+        Row::Session(Arc::new(session)),
+        Row::Task(session_id("same"), Arc::new(waiting_task("same", Route::Capability(mark.to_owned()), 1))),
+    ] {
+        decision.create(row, 1);
+    }
+    decision.events.push(event(mark));
+    decision.due.push(deliver("same", 1));
+    decision
+}
+
+async fn the_same_ids_in_two_tenants_are_strangers(world: &World) {
+    let store = &world.store;
+    let (one, two, nobody) = (tenant_id("one"), tenant_id("two"), tenant_id("nobody"));
+    for tenant in [&one, &two] {
+        store.commit(tenant, everything(tenant.as_str()), at(0), None).await.expect("nothing is in its way");
+    }
+    for tenant in [&one, &two] {
+        sees_its_own(world, tenant).await;
+    }
+    sees_nothing(world, &nobody).await;
+
+    let mut decision = Decision::default();
+    decision.remove(Key::Agent(agent_id("same")), 1);
+    decision.remove(Key::Session(session_id("same")), 1);
+    decision.remove_guarded(Key::Task(task_id("same")));
+    decision.done.push(deliver("same", 1).work.id());
+    let refused = store.commit(&nobody, decision.clone(), at(0), None).await;
+    assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
+    store.commit(&two, decision, at(0), None).await.expect("removed");
+    assert!(store.agent(&two, &agent_id("same")).await.expect("read").is_none());
+    sees_its_own(world, &one).await;
+    let claimed = store.claim(at(10), std::time::Duration::from_secs(1), 10).await.expect("claimed");
+    assert_eq!(claimed.iter().map(|claimed| &claimed.tenant).collect::<Vec<_>>(), [&one]);
+}
+
+async fn sees_its_own(world: &World, tenant: &TenantId) {
+    let (store, mark, page) = (&world.store, tenant.as_str(), Page { limit: 10, after: None });
+    let agent = parts(store.agent(tenant, &agent_id("same")).await.expect("read")).expect("there");
+    assert_eq!(agent.1.version, mark);
+    let message = parts(store.message(tenant, &message_id("same")).await.expect("read")).expect("there");
+    assert_eq!(message.1.body, mark);
+    let tool = parts(store.tool(tenant, &tool_name("same")).await.expect("read")).expect("there");
+    assert_eq!(tool.1.description, mark);
+    let definition = store.definition(tenant, &workflow_id("same"), None).await.expect("read");
+    assert_eq!(parts(definition).expect("there").1.name, mark);
+    let session = parts(store.session(tenant, &session_id("same")).await.expect("read")).expect("there");
+    assert_eq!((session.1.session.trace.as_deref(), session.1.tasks.len()), (Some(mark), 1));
+    let filter = AgentFilter { state: Some(mark.to_owned()), capability: Some("read".into()), name: None };
+    let agents = store.agents(tenant, &filter, &page).await.expect("read").items;
+    assert_eq!(agents.iter().map(|(agent, _)| agent.version.as_str()).collect::<Vec<_>>(), [mark]);
+    let events = store.events(tenant, &EventFilter::default(), &page).await.expect("read").items;
+    assert_eq!(
+        events.iter().map(|event| (event.sequence, event.kind.as_str())).collect::<Vec<_>>(),
+        [(1, mark)]
+    );
+    let view = view_of(store, tenant, &Need::Candidates(mark.to_owned())).await;
+    assert_eq!(view.candidates(mark).expect("loaded"), [agent_id("same")]);
+    let routes = vec!["capability:one".to_owned(), "capability:two".to_owned()];
+    let view = view_of(store, tenant, &Need::Waiting(routes.clone())).await;
+    assert_eq!(view.waiting(&routes).expect("loaded").len(), 1);
+    let sessions = store.sessions(tenant, &SessionFilter::default(), &page).await.expect("read").items;
+    assert_eq!(sessions.iter().filter_map(|session| session.trace.as_deref()).collect::<Vec<_>>(), [mark]);
+    let dead = store.dead_letters(tenant, &DeadLetterFilter::default(), &page).await.expect("read").items;
+    assert_eq!(dead.iter().map(|message| message.body.as_str()).collect::<Vec<_>>(), [mark]);
+    assert_eq!(store.tools(tenant, &page).await.expect("read").items.len(), 1);
+    assert_eq!(store.workflows(tenant, &page).await.expect("read").items.len(), 1);
+}
+
+async fn sees_nothing(world: &World, tenant: &TenantId) {
+    let (store, page) = (&world.store, Page { limit: 10, after: None });
+    assert!(store.agent(tenant, &agent_id("same")).await.expect("read").is_none());
+    assert!(store.session(tenant, &session_id("same")).await.expect("read").is_none());
+    assert!(store.message(tenant, &message_id("same")).await.expect("read").is_none());
+    assert!(store.tool(tenant, &tool_name("same")).await.expect("read").is_none());
+    assert!(store.definition(tenant, &workflow_id("same"), Some(1)).await.expect("read").is_none());
+    assert!(store.agents(tenant, &AgentFilter::default(), &page).await.expect("read").items.is_empty());
+    assert!(store.sessions(tenant, &SessionFilter::default(), &page).await.expect("read").items.is_empty());
+    assert!(store.events(tenant, &EventFilter::default(), &page).await.expect("read").items.is_empty());
+    assert!(
+        store.dead_letters(tenant, &DeadLetterFilter::default(), &page).await.expect("read").items.is_empty()
+    );
+    assert!(!store.open_session_of_workflow(tenant, &workflow_id("same")).await.expect("read"));
+    let view = view_of(store, tenant, &Need::Candidates("one".into())).await;
+    assert!(view.candidates("one").expect("loaded").is_empty());
+}

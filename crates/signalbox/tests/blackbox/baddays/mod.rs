@@ -1,0 +1,7 @@
+//! Days on which something else fails: agents, the disk, the database, the process, clocks.
+
+mod agents;
+mod clocks;
+mod disk;
+mod kills;
+mod outage;
