@@ -123,6 +123,9 @@ pub enum Rejected {
     /// No such message.
     #[error("Message not found: {0}")]
     UnknownMessage(String),
+    /// The message id was used for another agent.
+    #[error("A message with id '{0}' went to another agent; use a new id for a new message")]
+    MessageIdTaken(MessageId),
     /// No such dead letter.
     #[error("Dead letter not found: {0}")]
     UnknownDeadLetter(String),

@@ -39,8 +39,8 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
         match axum::extract::Query::<T>::from_request_parts(parts, app).await {
             Ok(axum::extract::Query(query)) => Ok(Self(query)),
             Err(rejection) => {
-                let message = format!("has a query that cannot be read: {}", rejection.body_text());
-                Err(vec![Fault::new("", message)].into())
+                let detail = format!("The query cannot be read: {}.", rejection.body_text());
+                Err(Problem::new(422, "bad-query", detail).into())
             }
         }
     }

@@ -72,6 +72,7 @@ impl From<Rejected> for Refusal {
             Rejected::UnknownTool(_) => Problem::not_found("unknown-tool", detail),
             Rejected::NameTaken(_) => Problem::conflict("name-taken", detail),
             Rejected::IdTaken(_) => Problem::conflict("id-taken", detail),
+            Rejected::MessageIdTaken(_) => Problem::conflict("message-id-taken", detail),
             Rejected::ToolTaken(_) => Problem::conflict("tool-taken", detail),
             Rejected::WorkflowInUse(_) => Problem::conflict("workflow-in-use", detail),
             Rejected::WrongStatus { .. } => Problem::conflict("wrong-status", detail),

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use axum::Router;
+use http::HeaderValue;
 use signalbox_bus::{Bus, BusError};
 use signalbox_store::{Options, Store, StoreError};
 use signalbox_wire::id::NodeId;
@@ -98,8 +99,9 @@ impl Server {
         let listener = listener.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
         let is_open = address.ip().is_loopback() || config.insecure;
-        let authority = Authority::new(&keys.platform, Some(&keys.admin), is_open);
-        let (app, post) = assemble(config, node, store, authority)?;
+        let mark = HeaderValue::from_str(node.as_str()).unwrap_or_else(|_| HeaderValue::from_static("node"));
+        let authority = Authority::new(&keys.platform, Some(&keys.admin), is_open, mark.clone());
+        let (app, post) = assemble(config, node, store, authority, mark)?;
         Ok(Self { app, listener, address, post, made: keys.made, lock })
     }
 
@@ -174,7 +176,13 @@ fn check(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-fn assemble(config: Config, node: NodeId, store: Store, authority: Authority) -> Result<(App, Post), StartError> {
+fn assemble(
+    config: Config,
+    node: NodeId,
+    store: Store,
+    authority: Authority,
+    mark: HeaderValue,
+) -> Result<(App, Post), StartError> {
     let policy = config.policy();
     let metrics = Metrics::new();
     let bus = Bus::open(&config.bus)?;
@@ -192,7 +200,7 @@ fn assemble(config: Config, node: NodeId, store: Store, authority: Authority) ->
     let egress = Egress::new(policy::Policy {
         forbid_loopback: config.egress_forbid_loopback,
         forbid_private: config.egress_forbid_private,
-    });
+    }, mark);
     let app = App::new(Parts {
         config,
         policy,

@@ -210,31 +210,4 @@ impl<S: Source> Following<S> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(name: &'static str, value: &str) -> HeaderMap {
-        HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_str(value).expect("valid"))])
-    }
-
-    #[test]
-    fn a_stream_is_what_the_accept_header_names() {
-        for value in ["text/event-stream", "application/json;q=0.5, Text/Event-Stream;q=1"] {
-            assert!(is_asked_for(&headers("accept", value)), "{value}");
-        }
-        for value in ["*/*", "application/json", "text/*", "text/event-stream-not"] {
-            assert!(!is_asked_for(&headers("accept", value)), "{value}");
-        }
-        assert!(!is_asked_for(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn a_stream_is_resumed_only_after_a_number() {
-        assert_eq!(resumed_after(&HeaderMap::new()), Ok(None));
-        assert_eq!(resumed_after(&headers("last-event-id", "")), Ok(None));
-        assert_eq!(resumed_after(&headers("last-event-id", "42")), Ok(Some(42)));
-        for value in ["x", "-1", "1.5", "99999999999999999999999"] {
-            assert!(resumed_after(&headers("last-event-id", value)).is_err(), "{value}");
-        }
-    }
-}
+mod tests;

@@ -35,6 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let store = Store::open(Options::new(database, node)).await?;
     let ids = register(&store, agents).await?;
     let before = store.figures();
+    let written_before = written_bytes()?;
     let cpu_before = [cpu_micros("")?, cpu_micros("store-writer")?];
     let started = stopwatch();
     let deadline = started + Duration::from_secs(seconds);
@@ -64,6 +65,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let done = counts.done as f64;
     let [all, writer] = [cpu_micros("")? - cpu_before[0], cpu_micros("store-writer")? - cpu_before[1]];
     println!("{:>9.2} us of processor a report, {:.2} of it the writer's", all / done, writer / done);
+    println!("{:>9.0} bytes written a report", (written_bytes()? - written_before) / done);
     if let Some(resident) = resident_kib() {
         println!("{resident:>9} KiB resident");
     }
@@ -99,6 +101,7 @@ async fn register(store: &Store, count: u64) -> Result<Arc<Vec<AgentId>>, StoreE
             capabilities: vec!["read".into(), "write".into()],
             metadata: Map::new(),
             replace: false,
+            trace: None,
         };
         let mut counts = Counts::default();
         ids.push(drive(store, &operation, &mut counts).await?.agent);
@@ -188,6 +191,13 @@ fn cpu_micros(name: &str) -> Result<f64, Box<dyn Error>> {
         }
     }
     Ok(micros)
+}
+
+/// Bytes handed to write calls.
+fn written_bytes() -> Result<f64, Box<dyn Error>> {
+    let io = std::fs::read_to_string("/proc/self/io")?;
+    let line = io.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap_or("0");
+    Ok(line.parse()?)
 }
 
 fn resident_kib() -> Option<u64> {

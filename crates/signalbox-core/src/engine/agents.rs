@@ -29,6 +29,8 @@ pub struct Register {
     pub metadata: Map<String, Value>,
     /// Takes over a name that is registered already, as a restarted agent does.
     pub replace: bool,
+    /// The `traceparent` of the request.
+    pub trace: Option<String>,
 }
 
 /// What a registration came to.
@@ -62,7 +64,7 @@ impl Operation for Register {
         let agent = work.known_agent(&id)?.agent.clone();
         let kind = if is_replaced { "agent.replaced" } else { "agent.registered" };
         work.log(NewEvent::new(kind, Level::Info, now, &summary(&agent)).about(&id));
-        announce(&mut work, "REGISTER", &agent);
+        announce(&mut work, "REGISTER", &agent, self.trace.as_deref());
         Ok((work.finish(), Registered { agent: id, is_replaced }))
     }
 }
@@ -188,6 +190,8 @@ impl Operation for Drain {
 pub struct Deregister {
     /// Which agent.
     pub agent: AgentId,
+    /// The `traceparent` of the request.
+    pub trace: Option<String>,
 }
 
 impl Operation for Deregister {
@@ -196,7 +200,7 @@ impl Operation for Deregister {
     fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Agent), Halt> {
         let mut work = Work::new(view, turn);
         let agent = remove(&mut work, &self.agent)?;
-        announce(&mut work, "DEREGISTER", &agent);
+        announce(&mut work, "DEREGISTER", &agent, self.trace.as_deref());
         Ok((work.finish(), agent))
     }
 }
@@ -228,7 +232,7 @@ fn summary(agent: &Agent) -> Value {
     })
 }
 
-fn announce(work: &mut Work<'_, '_>, event: &str, agent: &Agent) {
+fn announce(work: &mut Work<'_, '_>, event: &str, agent: &Agent, trace: Option<&str>) {
     if !work.turn.policy.announce {
         return;
     }
@@ -252,6 +256,6 @@ fn announce(work: &mut Work<'_, '_>, event: &str, agent: &Agent) {
         agent: Some(agent.id.clone()),
         task: None,
         body: body.to_string(),
-        trace: None,
+        trace: trace.map(str::to_owned),
     });
 }

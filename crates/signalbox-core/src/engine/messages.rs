@@ -14,7 +14,7 @@ use crate::{Decision, Halt, Rejected, Turn, View};
 pub struct Accept {
     /// Who gets it.
     pub agent: AgentId,
-    /// The sender's own id for it: the same id again is the same message.
+    /// The sender's own id for it: the same id to the same agent again is the same message.
     pub id: Option<MessageId>,
     /// What is delivered, as JSON.
     pub body: String,
@@ -31,8 +31,11 @@ impl Operation for Accept {
             return Err(Rejected::Unreachable(self.agent.clone()).into());
         }
         if let Some(id) = &self.id
-            && view.message(id)?.is_some()
+            && let Some(known) = view.message(id)?
         {
+            if known.value.agent.as_ref() != Some(&self.agent) {
+                return Err(Rejected::MessageIdTaken(id.clone()).into());
+            }
             return Ok((Decision::default(), id.clone()));
         }
         let id = self.id.clone().unwrap_or_else(|| MessageId::new(turn.now, turn.bits()));

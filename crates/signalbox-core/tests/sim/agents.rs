@@ -326,7 +326,7 @@ impl World {
         let program = &mut self.programs[index];
         if let Some(agent) = program.id.take() {
             let caller = Caller::Program { index, life: program.life, tries: 0 };
-            self.soon(Event::Call(Deregister { agent }.into(), caller));
+            self.soon(Event::Call(Deregister { agent, trace: None }.into(), caller));
         }
     }
 
@@ -367,6 +367,7 @@ impl Program {
             capabilities: self.capabilities.iter().map(|name| json!(name)).collect(),
             metadata: self.metadata(),
             replace,
+            trace: None,
         }
     }
 

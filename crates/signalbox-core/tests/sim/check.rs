@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use signalbox_core::Decision;
 use signalbox_core::agent::AgentStatus;
-use signalbox_core::decision::{Key, Write};
+use signalbox_core::decision::{Key, Row, Write};
 use signalbox_core::delivery::MessageStatus;
-use signalbox_core::due::Work;
+use signalbox_core::due::{Due, Work};
+use signalbox_core::engine::TimerFired;
 use signalbox_core::routing;
 use signalbox_core::session::{SessionEvent, SessionState, SessionStatus};
 use signalbox_core::task::{Task, TaskStatus};
@@ -45,6 +46,7 @@ impl Checker {
         }
         touched.agents.iter().for_each(|id| check_agent(store, id));
         touched.messages.iter().for_each(|id| check_message(store, id));
+        check_delivery(call, decision);
     }
 
     /// Checks everything there is, replaying every history from its beginning.
@@ -72,7 +74,7 @@ impl Checker {
                 }
                 Some(mut replica) => {
                     self.check_event(store, event, &replica);
-                    check_report(call, event, &replica);
+                    check_cause(store, call, event, &replica);
                     replica.apply(*at, event).expect("an event that fits");
                     self.replicas.insert(id.clone(), replica);
                 }
@@ -145,12 +147,12 @@ fn touched(decision: &Decision, removed: &[Work]) -> Touched {
     touched
 }
 
-/// A report moves only the task that it names, or the only one that its agent holds, in the attempt it names.
-fn check_report(call: &Call, event: &SessionEvent, before: &SessionState) {
+/// What happens to a task in an agent's hands comes from that agent, or from what belongs to this very attempt.
+fn check_cause(store: &Store, call: &Call, event: &SessionEvent, before: &SessionState) {
     use SessionEvent as E;
-    let Call::ReportState(report) = call else { return };
     let (E::TaskRunning { task, attempt, .. }
     | E::TaskCompleted { task, attempt, .. }
+    | E::DeliveryFailed { task, attempt, .. }
     | E::TaskRetrying { task, attempt, .. }
     | E::TaskFailed { task, attempt, .. }) = event
     else {
@@ -160,11 +162,27 @@ fn check_report(call: &Call, event: &SessionEvent, before: &SessionState) {
     if !held.status.is_held() {
         return; // A task that follows fails on its own.
     }
-    assert_eq!(held.agent.as_ref(), Some(&report.agent), "{task} is moved by another agent's report");
     assert_eq!(held.attempt, *attempt, "{task} is moved in another attempt");
-    if let Some(named) = &report.task {
-        let is_meant = task.matches(named).is_some_and(|named| named.is_none_or(|named| named == *attempt));
-        assert!(is_meant || held.step == *named, "{task} attempt {attempt} is moved by a report on {named}");
+    match call {
+        Call::ReportState(report) => {
+            assert_eq!(held.agent.as_ref(), Some(&report.agent), "{task} is moved by another agent's report");
+            let is_meant = |named: &String| match task.matches(named) {
+                Some(named) => named.is_none_or(|named| named == *attempt),
+                None => held.step == *named,
+            };
+            let only = || store.status_before(&report.agent).is_some_and(|status| status.held.len() == 1);
+            let is_meant = report.task.as_ref().map_or_else(only, is_meant);
+            assert!(is_meant, "{task} attempt {attempt} is moved by a report on {:?}", report.task);
+        }
+        Call::SettleDelivery(settled) => {
+            let carried = store.messages.get(&settled.message).and_then(|message| message.task.as_ref());
+            let is_its = carried.is_some_and(|carried| carried.task == *task && carried.attempt == *attempt);
+            assert!(is_its, "{task} attempt {attempt} is moved by {}, which carries {carried:?}", settled.message);
+        }
+        Call::TimerFired(TimerFired { work: Work::Timeout { task: timed, attempt: its, .. } }) => {
+            assert_eq!((timed, its), (task, attempt), "the timer of another attempt moves {task}");
+        }
+        _ => {}
     }
 }
 
@@ -278,5 +296,22 @@ fn check_message(store: &Store, id: &MessageId) {
         assert!(message.next_at.is_some() && message.settled_at.is_none(), "{id} is scheduled");
     } else {
         assert!(message.next_at.is_none() && message.settled_at.is_some(), "{id} is settled");
+    }
+}
+
+/// A message that is scheduled is due at its own time, and an outcome counts for the attempt that it is of.
+fn check_delivery(call: &Call, decision: &Decision) {
+    for write in &decision.writes {
+        let Write::Put { row: Row::Message(message), .. } = write else { continue };
+        if let Some(next) = message.next_at {
+            let work = Work::Deliver { message: message.id.clone() };
+            assert!(decision.due.contains(&Due { work, at: next }), "{} is not due at its time", message.id);
+        }
+        if let Call::SettleDelivery(settled) = call
+            && settled.message == message.id
+        {
+            let attempts = message.attempts + u32::from(message.status == MessageStatus::Cancelled);
+            assert_eq!(attempts, settled.attempt, "{} takes an outcome of another attempt", message.id);
+        }
     }
 }

@@ -43,6 +43,7 @@ impl World {
         for work in claimed {
             self.do_due(plane, work);
         }
+        self.fire_early(plane);
         self.wake_for_next(plane);
     }
 
@@ -89,6 +90,17 @@ impl World {
         let waiting: Vec<_> = self.store.waiting.iter().map(|(task, (_, _, session))| (session.clone(), task.clone())).collect();
         for (session, task) in waiting {
             self.start(seat.plane, Place { session, task }.into(), Caller::Plane);
+        }
+    }
+
+    /// A timer comes before its time, to somebody who does not even hold it.
+    fn fire_early(&mut self, plane: usize) {
+        if !self.dice.chance(self.weather.faults / 4) {
+            return;
+        }
+        let timers: Vec<Work> = self.store.due.values().map(|row| row.work.clone()).collect();
+        if let Some(work @ (Work::Timeout { .. } | Work::Retry { .. })) = self.dice.pick(&timers).cloned() {
+            self.do_due(plane, work);
         }
     }
 

@@ -50,7 +50,7 @@ impl World {
             5 | 6 => self.some_session().map(|session| self.hold_up(session)),
             7 => self.some_agent().map(|agent| Drain { agent, draining: self.dice.chance(70) }.into()),
             8 | 9 => self.some_agent().map(|agent| self.patch(agent).into()),
-            10 => self.some_agent().map(|agent| Deregister { agent }.into()),
+            10 => self.some_agent().map(|agent| Deregister { agent, trace: None }.into()),
             11 => self.some_definition().map(|definition| DeleteDefinition { workflow: definition.id }.into()),
             _ => self.some_dead_letter().map(|message| {
                 if self.dice.chance(70) { Redrive { message }.into() } else { Discard { message }.into() }

@@ -134,6 +134,14 @@ impl Store {
         }
     }
 
+    /// An agent's status as it was before it changed last.
+    pub(crate) fn status_before(&self, id: &AgentId) -> Option<&AgentStatus> {
+        match self.past.get(&Key::Status(id.clone()))? {
+            Loaded::Status(status) => Some(&status.value),
+            _ => None,
+        }
+    }
+
     /// Who has a name.
     pub(crate) fn holder(&self, name: &str) -> Option<&AgentId> {
         match self.rows.get(&Key::AgentName(name.to_owned()))? {
@@ -169,6 +177,8 @@ impl Store {
                 return Err(Conflict);
             }
         }
+        let is_both = decision.due.iter().map(|due| due.work.id()).find(|id| decision.done.contains(id));
+        assert_eq!(is_both, None, "work is done and due in one decision");
         let holds = |(key, read): &(Key, Option<i64>)| version(key) == *read;
         if decision.expects.iter().all(holds) { Ok(()) } else { Err(Conflict) }
     }

@@ -3,13 +3,13 @@
 use axum::extract::State;
 use serde::Deserialize;
 use signalbox_core::Rejected;
-use signalbox_store::AgentFilter;
+use signalbox_store::{AgentFilter, Page};
 use signalbox_wire::agentkit::{AgentView, Success, SuccessList};
 use signalbox_wire::paging::{Cursor, PageQuery};
 use signalbox_wire::problem::Problem;
 use signalbox_wire::text::Text;
 
-use super::convert;
+use super::{convert, pages};
 use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Context, Reads};
@@ -45,10 +45,12 @@ pub(super) async fn list_agents(
     let filter = filter(&query, &mut reader);
     let page = reader.page(LIST, &page);
     reader.finish()?;
-    let listed = app.store.agents(context.tenant(), &filter, &page).await?;
+    let (app, tenant, filter) = (&app, context.tenant(), &filter);
+    let list = |page: Page| async move { app.store.agents(tenant, filter, &page).await };
+    let listed =
+        pages::gather(page, list, |(agent, status)| Some(convert::agent(agent, status.as_deref()))).await?;
     let next_cursor = listed.next.map(|next| Cursor::encode(LIST, &next));
-    let views = listed.items.iter().map(|(agent, status)| convert::agent(agent, status.as_deref()));
-    Ok(Answer::ok(&SuccessList::new("Agents retrieved successfully.", views.collect(), next_cursor)))
+    Ok(Answer::ok(&SuccessList::new("Agents retrieved successfully.", listed.items, next_cursor)))
 }
 
 fn filter(query: &AgentQuery, reader: &mut Reader) -> AgentFilter {

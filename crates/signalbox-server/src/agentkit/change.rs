@@ -54,7 +54,7 @@ pub(super) async fn deregister_agent(
     context: Context<Acts>,
     Path(id): Path,
 ) -> Result<Answer, Refusal> {
-    let operation = engine::Deregister { agent: convert::agent_id(&id)? };
+    let operation = engine::Deregister { agent: convert::agent_id(&id)?, trace: context.trace.clone() };
     app.drive
         .answer(context.tenant(), context.promise.as_ref(), &operation, |agent| {
             let data = Registered { agent_id: agent.id.clone() };

@@ -37,6 +37,7 @@ pub(super) fn registration(
     app: &App,
     body: RegisterBody,
     replace: bool,
+    trace: Option<String>,
 ) -> Result<engine::Register, Refusal> {
     let metadata = body.metadata.unwrap_or_default();
     check(app, body.contact_endpoint.as_deref(), Some(&metadata))?;
@@ -48,6 +49,7 @@ pub(super) fn registration(
         capabilities: capabilities(&body.capabilities),
         metadata,
         replace,
+        trace,
     })
 }
 
@@ -114,7 +116,8 @@ pub(super) fn message(message: &Message) -> MessageView {
             MessageStatus::Scheduled => DeliveryStatus::Scheduled,
             MessageStatus::Delivered => DeliveryStatus::Delivered,
             // A task's message that nobody waits for any more: given up as well, its reason in `lastError`.
-            MessageStatus::Dead | MessageStatus::Cancelled => DeliveryStatus::Dead,
+            MessageStatus::Dead => DeliveryStatus::Dead,
+            MessageStatus::Cancelled => DeliveryStatus::Cancelled,
         },
         attempts: message.attempts,
         next_attempt_at: message.next_at,
@@ -239,7 +242,7 @@ mod tests {
             (MessageStatus::Scheduled, DeliveryStatus::Scheduled),
             (MessageStatus::Delivered, DeliveryStatus::Delivered),
             (MessageStatus::Dead, DeliveryStatus::Dead),
-            (MessageStatus::Cancelled, DeliveryStatus::Dead),
+            (MessageStatus::Cancelled, DeliveryStatus::Cancelled),
         ] {
             let view = message(&message_in(status));
             assert_eq!(view.status, shown);

@@ -5,14 +5,14 @@ use http::StatusCode;
 use serde::Deserialize;
 use signalbox_core::delivery::MessageStatus;
 use signalbox_core::{Rejected, engine};
-use signalbox_store::DeadLetterFilter;
+use signalbox_store::{DeadLetterFilter, Page};
 use signalbox_wire::agentkit::{DeadLetterView, RedriveAnswer, Success, SuccessList};
 use signalbox_wire::envelope::Done;
 use signalbox_wire::id::AgentId;
 use signalbox_wire::paging::{Cursor, PageQuery};
 use signalbox_wire::problem::Problem;
 
-use super::convert;
+use super::{convert, pages};
 use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Administers, Context, Reads};
@@ -59,10 +59,11 @@ pub(super) async fn list_dead_letters(
     let filter = query.read(&mut reader);
     let page = reader.page(LIST, &page);
     reader.finish()?;
-    let listed = app.store.dead_letters(context.tenant(), &filter, &page).await?;
+    let (app, tenant, filter) = (&app, context.tenant(), &filter);
+    let list = |page: Page| async move { app.store.dead_letters(tenant, filter, &page).await };
+    let listed = pages::gather(page, list, |message| convert::dead_letter(message)).await?;
     let next_cursor = listed.next.map(|next| Cursor::encode(LIST, &next));
-    let views = listed.items.iter().filter_map(|message| convert::dead_letter(message));
-    Ok(Answer::ok(&SuccessList::new("Dead letters retrieved successfully.", views.collect(), next_cursor)))
+    Ok(Answer::ok(&SuccessList::new("Dead letters retrieved successfully.", listed.items, next_cursor)))
 }
 
 /// Show a dead letter

@@ -7,6 +7,7 @@ mod change;
 mod convert;
 mod dead_letters;
 mod messages;
+mod pages;
 mod register;
 mod run;
 mod schema;

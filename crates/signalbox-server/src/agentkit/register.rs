@@ -67,7 +67,7 @@ async fn answer(
     let mut reader = Reader::default();
     let replace = reader.read("replace", query.replace.as_deref(), params::flag).unwrap_or_default();
     reader.finish()?;
-    let operation = convert::registration(app, body, replace)?;
+    let operation = convert::registration(app, body, replace, context.trace.clone())?;
     let tell = |registered: &engine::Registered| {
         let (status, done) = if registered.is_replaced {
             (StatusCode::OK, "registered anew")

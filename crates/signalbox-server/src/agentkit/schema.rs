@@ -124,12 +124,15 @@ impl Schema {
                 format!("must have at most {SCHEMA_BYTES_MAX} bytes, not {length}"),
             )]);
         }
-        let shape = Shape::of(&schema)?;
-        let meta = jsonschema::meta::validator_for(&schema).map_err(|error| faults("", [error]))?;
-        let found = faults("", meta.iter_errors(&schema));
-        if !found.is_empty() {
-            return Err(found);
-        }
+        let meta = jsonschema::meta::validator_for(&schema).map_err(|error| faults("", [error]));
+        let mut found = meta.map_or_else(|found| found, |meta| faults("", meta.iter_errors(&schema)));
+        let shape = match Shape::of(&schema) {
+            Ok(shape) if found.is_empty() => shape,
+            shape => {
+                found.extend(shape.err().into_iter().flatten());
+                return Err(found);
+            }
+        };
         let patterns =
             PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX);
         let built = jsonschema::options().with_pattern_options(patterns).offline().build(&schema);
@@ -243,8 +246,9 @@ mod tests {
             let found = compile(&schema).err().unwrap_or_default();
             assert_eq!(found, [pointer], "{schema}");
         }
-        let two = compile(&json!({"type": 5, "minLength": -1})).err().unwrap_or_default();
-        assert_eq!(two.len(), 2, "{two:?}");
+        let several = json!({"type": 5, "minLength": -1, "$ref": "http://elsewhere/"});
+        let found = compile(&several).err().unwrap_or_default();
+        assert_eq!(found, ["/minLength", "/type", "/$ref"], "all at once");
     }
 
     #[test]

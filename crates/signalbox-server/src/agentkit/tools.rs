@@ -4,19 +4,20 @@
 
 use axum::extract::State;
 use http::StatusCode;
+use serde_json::value::{RawValue, to_raw_value};
 use signalbox_core::decision::Tool;
 use signalbox_core::{Rejected, engine};
 use signalbox_store::Page;
 use signalbox_wire::agentkit::{Success, SuccessList, ToolBody, ToolView};
 use signalbox_wire::envelope::Done;
 use signalbox_wire::fault::{Fault, Faults};
-use signalbox_wire::id::ToolName;
+use signalbox_wire::id::{TenantId, ToolName};
 use signalbox_wire::paging::{Cursor, PageQuery};
 use signalbox_wire::problem::Problem;
 
 use super::built_in::BuiltIn;
-use super::convert;
 use super::schema::Schema;
+use super::{convert, pages};
 use crate::answer::Answer;
 use crate::app::App;
 use crate::clock;
@@ -89,24 +90,36 @@ pub(super) async fn list_tools(
     let page = reader.page(LIST, &query);
     reader.finish()?;
     let (skipped, after) = position(page.after).map_err(|fault| vec![fault])?;
-    let mut views: Vec<ToolView> =
-        BuiltIn::ALL.into_iter().skip(skipped).take(page.limit).map(BuiltIn::view).collect();
-    let given = skipped + views.len();
-    let room = page.limit - views.len();
-    let next = if given < BuiltIn::ALL.len() {
-        Some(format!("{IN_BUILT_IN}{given}"))
+    let built_in: Vec<BuiltIn> = BuiltIn::ALL.into_iter().skip(skipped).take(page.limit).collect();
+    let given = skipped + built_in.len();
+    let rest = Page { limit: page.limit - built_in.len(), after };
+    let (registered, next) = if given < BuiltIn::ALL.len() {
+        (Vec::new(), Some(format!("{IN_BUILT_IN}{given}")))
     } else {
-        let page = Page { limit: room.max(1), after };
-        let listed = app.store.tools(context.tenant(), &page).await?;
-        if room == 0 {
-            (!listed.items.is_empty()).then(|| IN_REGISTERED.to_owned())
-        } else {
-            views.extend(listed.items.iter().map(|tool| convert::tool(tool)));
-            listed.next.map(|next| format!("{IN_REGISTERED}{next}"))
-        }
+        registered(&app, context.tenant(), rest).await?
     };
+    let mut views = Vec::with_capacity(built_in.len() + registered.len());
+    for tool in built_in {
+        views.push(to_raw_value(&tool.view()).map_err(|_| Problem::internal())?);
+    }
+    views.extend(registered);
     let next_cursor = next.map(|next| Cursor::encode(LIST, &next));
     Ok(Answer::ok(&SuccessList::new("Tools retrieved successfully.", views, next_cursor)))
+}
+
+/// A page of the registered tools, and the position after it; of no room, only whether there are any.
+async fn registered(
+    app: &App,
+    tenant: &TenantId,
+    page: Page,
+) -> Result<(Vec<Box<RawValue>>, Option<String>), Refusal> {
+    if page.limit == 0 {
+        let first = app.store.tools(tenant, &Page { limit: 1, ..page }).await?;
+        return Ok((Vec::new(), (!first.items.is_empty()).then(|| IN_REGISTERED.to_owned())));
+    }
+    let list = |page: Page| async move { app.store.tools(tenant, &page).await };
+    let listed = pages::gather(page, list, |tool| Some(convert::tool(tool))).await?;
+    Ok((listed.items, listed.next.map(|next| format!("{IN_REGISTERED}{next}"))))
 }
 
 /// How many of the built-in tools a position has passed, and where it is among the registered ones.

@@ -48,7 +48,7 @@ impl Body for TenantBody {
 }
 
 /// Make a tenant
-#[utoipa::path(post, path = "/api/v1/tenants", tag = "ArtCafe", request_body = TenantBody, responses(
+#[utoipa::path(post, path = "/api/v1/tenants", operation_id = "create_tenant", tag = "ArtCafe", request_body = TenantBody, responses(
     (status = 201, description = "Made", body = TenantMade),
     (status = 403, description = "Only the platform key makes tenants", body = Problem)))]
 pub(super) async fn create(State(app): State<App>, context: Context<Administers>, input: Input) -> Result<Answer, Refusal> {

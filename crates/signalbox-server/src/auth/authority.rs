@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use quick_cache::sync::Cache;
 use signalbox_core::decision::Scope;
 use signalbox_wire::id::TenantId;
@@ -12,6 +12,7 @@ use subtle::ConstantTimeEq;
 
 use crate::app::App;
 use crate::clock;
+use crate::egress::MARK;
 use crate::problem::Refusal;
 
 /// How long a looked-up key is believed; a key revoked on another node may open things for so long.
@@ -34,15 +35,17 @@ pub(crate) struct Authority {
     admin: Option<[u8; 32]>,
     /// Whether calls without a key are taken on the surfaces that are open on loopback.
     is_open: bool,
+    mark: HeaderValue,
     remembered: Cache<[u8; 32], (signalbox_wire::time::Timestamp, Caller)>,
 }
 
 impl Authority {
-    pub(crate) fn new(platform: &Secret, admin: Option<&Secret>, is_open: bool) -> Self {
+    pub(crate) fn new(platform: &Secret, admin: Option<&Secret>, is_open: bool, mark: HeaderValue) -> Self {
         Self {
             platform: keys::hash(platform.expose()),
             admin: admin.map(|key| keys::hash(key.expose())),
             is_open,
+            mark,
             remembered: Cache::new(REMEMBERED_MAX),
         }
     }
@@ -55,7 +58,7 @@ impl Authority {
     /// The caller of a request with these headers to `path`.
     pub(crate) async fn caller(&self, app: &App, headers: &HeaderMap, path: &str) -> Result<Caller, Refusal> {
         let Some(authorization) = headers.get(header::AUTHORIZATION) else {
-            return self.anonymous(path);
+            return self.anonymous(headers, path);
         };
         let key = authorization.to_str().ok().and_then(bearer).ok_or_else(|| {
             Problem::unauthorized("The Authorization header is not a bearer key; send 'Authorization: Bearer <key>'.")
@@ -75,7 +78,11 @@ impl Authority {
         self.remembered.clear();
     }
 
-    fn anonymous(&self, path: &str) -> Result<Caller, Refusal> {
+    fn anonymous(&self, headers: &HeaderMap, path: &str) -> Result<Caller, Refusal> {
+        if headers.get(MARK).is_some_and(|mark| *mark == self.mark) {
+            let detail = "This server called itself without a key; an endpoint or a tool leads back to it.";
+            return Err(Problem::forbidden(detail).into());
+        }
         if self.is_open && !path.starts_with("/v1/opscore") && !path.starts_with("/api/") && !path.starts_with("/v1/keys") {
             return Ok(Caller { tenant: TenantId::default_tenant(), scope: Scope::Admin, is_platform: false });
         }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -21,6 +21,9 @@ use url::Url;
 
 use super::policy::Policy;
 
+/// What every request that leaves carries, with a value of this process alone: a call that comes back to it
+/// without a key is one that an agent or a tool was made to relay, and gets nothing that is open to people.
+pub(crate) const MARK: HeaderName = HeaderName::from_static("x-signalbox-from");
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept.
@@ -32,6 +35,7 @@ const IDLE_PER_HOST_MAX: usize = 128;
 #[derive(Clone)]
 pub(crate) struct Egress {
     policy: Policy,
+    mark: HeaderValue,
     client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
 }
 
@@ -56,7 +60,7 @@ pub(crate) enum EgressError {
 }
 
 impl Egress {
-    pub(crate) fn new(policy: Policy) -> Self {
+    pub(crate) fn new(policy: Policy, mark: HeaderValue) -> Self {
         let mut http = HttpConnector::new_with_resolver(Resolver { policy });
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -67,7 +71,7 @@ impl Egress {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
             .build(https);
-        Self { policy, client }
+        Self { policy, mark, client }
     }
 
     /// Why `url` may not be called, as far as its text tells.
@@ -127,6 +131,7 @@ impl Egress {
 
     fn checked(&self, mut request: Request<Full<Bytes>>) -> Result<Request<Full<Bytes>>, EgressError> {
         *request.uri_mut() = self.target(&request.uri().to_string())?;
+        request.headers_mut().insert(MARK, self.mark.clone());
         Ok(request)
     }
 }

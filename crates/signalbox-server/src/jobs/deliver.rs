@@ -34,7 +34,7 @@ pub(super) async fn run(app: App, claimed: Claimed, _slot: Option<Slots>) {
     app.metrics.delivering(1);
     if let Err(error) = attempt(&app, &claimed, message).await {
         // The lease runs out and the attempt is made again.
-        tracing::warn!(%error, %message, "what came of a delivery could not be kept");
+        tracing::warn!(%error, message_id = %message, "what came of a delivery could not be kept");
     }
     app.metrics.delivering(-1);
 }
@@ -70,7 +70,7 @@ async fn attempt(app: &App, claimed: &Claimed, id: &MessageId) -> Result<(), cra
     destination.tell(is_reached(&outcome), clock::now());
     app.metrics.delivered(kind_name(message.kind), outcome_name(&outcome), watch.elapsed());
     if let Outcome::Failed { error, .. } = &outcome {
-        tracing::info!(message = %id, attempt, error, "a delivery failed");
+        tracing::info!(message_id = %id, attempt, error, "a delivery failed");
     }
     app.drive.run(tenant, &settle(outcome)).await
 }

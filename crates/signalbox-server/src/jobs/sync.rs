@@ -75,7 +75,7 @@ async fn compare(app: &App) -> Result<(), SyncError> {
     for agent in here(app, &tenant).await? {
         // One that came while the list was read may be missing from it.
         if !there.contains(&agent.0) && agent.1 < began {
-            app.drive.run(&tenant, &Deregister { agent: agent.0 }).await?;
+            app.drive.run(&tenant, &Deregister { agent: agent.0, trace: None }).await?;
         }
     }
     Ok(())

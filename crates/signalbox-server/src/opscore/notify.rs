@@ -9,6 +9,7 @@ use signalbox_wire::opscore::{DEREGISTER, Done, NotifyBody, REGISTER};
 use signalbox_wire::problem::Problem;
 
 use super::notification::{self, Notification, Told};
+use super::signed;
 use crate::answer::Answer;
 use crate::app::App;
 use crate::clock;
@@ -35,9 +36,9 @@ pub(super) async fn notify_agent(
     input: Input,
 ) -> Result<Answer, Refusal> {
     let seen = match &app.config.opscore_webhook_secret {
-        Some(secret) => notification::verify(secret, &headers, &input.bytes, clock::now())?,
+        Some(secret) => signed::verify(secret, &headers, &input.bytes, clock::now())?,
         None if app.authority.is_open() => Vec::new(),
-        None => return Err(notification::unsigned().into()),
+        None => return Err(signed::unsigned().into()),
     };
     let body: NotifyBody = input.parse()?;
     let agent = body.agent_details.agent_id.clone();

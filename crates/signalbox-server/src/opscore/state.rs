@@ -10,8 +10,8 @@ use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
 use signalbox_wire::raw::RawObject;
 
-use super::convert::{HistoryAnswer, StateAnswer};
 use super::lookup::{self, Gathering};
+use super::reports::{HistoryAnswer, StateAnswer};
 use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Acts, Context, Input, Reads};

@@ -1,6 +1,6 @@
 //! `/v1/keys`: the API keys of a tenant. A key is shown once, when it is made.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,6 +16,7 @@ use crate::answer::Answer;
 use crate::app::App;
 use crate::clock;
 use crate::context::{Administers, Context, Input, scope_name};
+use crate::params::{Path, Query};
 use crate::problem::Refusal;
 
 /// What a new key is asked to be.
@@ -63,7 +64,7 @@ impl Body for KeyBody {
 }
 
 /// Make a key
-#[utoipa::path(post, path = "/v1/keys", tag = "Process", request_body = KeyBody, responses(
+#[utoipa::path(post, path = "/v1/keys", operation_id = "create_key", tag = "Process", request_body = KeyBody, responses(
     (status = 201, description = "Made; the key is shown only now", body = KeyView),
     (status = 403, description = "Not an admin key", body = Problem)))]
 pub(super) async fn create(State(app): State<App>, context: Context<Administers>, input: Input) -> Result<Answer, Refusal> {
@@ -87,7 +88,7 @@ pub(crate) fn made(secret: &keys::Secret, name: String, scope: Scope) -> ApiKey 
 pub(super) async fn list(
     State(app): State<App>,
     context: Context<Administers>,
-    axum::extract::Query(query): axum::extract::Query<signalbox_wire::paging::PageQuery>,
+    Query(query): Query<signalbox_wire::paging::PageQuery>,
 ) -> Result<Answer, Refusal> {
     let page = query.read("keys")?;
     let listed = app.store.keys(context.tenant(), &signalbox_store::Page { limit: page.limit, after: page.after }).await?;
@@ -101,7 +102,7 @@ pub(super) async fn list(
 #[utoipa::path(delete, path = "/v1/keys/{key_id}", tag = "Process", responses(
     (status = 200, description = "Revoked", body = signalbox_wire::envelope::Done),
     (status = 404, description = "No such key", body = Problem)))]
-pub(super) async fn revoke(State(app): State<App>, context: Context<Administers>, Path(id): Path<String>) -> Result<Answer, Refusal> {
+pub(super) async fn revoke(State(app): State<App>, context: Context<Administers>, Path(id): Path) -> Result<Answer, Refusal> {
     let unknown = || Problem::not_found("unknown-key", format!("Key not found: {id}"));
     let key = KeyId::parse(&id).map_err(|_| unknown())?;
     if !is_known(&app, &context, &key).await? {

@@ -31,6 +31,10 @@ pub(super) struct Outcome<'a> {
     pub(super) due: HashMap<(&'a TenantId, &'a str), Option<&'a DueRow>>,
     /// The last place in the order of each tenant that has new events.
     pub(super) last: HashMap<&'a TenantId, i64>,
+    /// The tenants for which anything is committed.
+    pub(super) touched: HashSet<&'a TenantId>,
+    /// The versions given, as they are after the batch.
+    pub(super) versions: HashMap<Name<'a>, i64>,
 }
 
 /// The tenants of a batch, each once.
@@ -41,57 +45,77 @@ pub(super) fn tenants<'a>(commits: impl Iterator<Item = &'a Commit>) -> Vec<&'a 
     tenants
 }
 
-/// What must be known before a batch can be decided.
-pub(super) fn questions<'a>(commits: impl Iterator<Item = &'a Commit>) -> Questions<'a> {
+/// The rows whose versions must be known before a batch can be decided, each once.
+pub(super) fn questions<'a>(commits: impl Iterator<Item = &'a Commit>) -> Vec<Name<'a>> {
     let mut asked = HashSet::new();
-    let mut questions = Questions::new();
+    let mut questions = Vec::new();
     for commit in commits {
         let guarded = commit.changes.iter().filter(|change| change.guard != Guard::Guarded);
         let keys = guarded.map(|change| &change.key).chain(commit.expects.iter().map(|(key, _)| key));
-        for key in keys {
-            if asked.insert((&commit.tenant, key)) {
-                questions.entry(TableId::of(key)).or_default().push((&commit.tenant, key));
-            }
-        }
+        questions.extend(keys.map(|key| (&commit.tenant, key)).filter(|name| asked.insert(*name)));
     }
     questions
 }
 
-/// Decides a batch on `versions` (absent rows are not in it) and the `last` place in each tenant's order.
+/// Rows by the table that holds them.
+pub(super) fn by_table<'a>(names: impl IntoIterator<Item = Name<'a>>) -> Questions<'a> {
+    let mut tables = Questions::new();
+    for name in names {
+        tables.entry(TableId::of(name.1)).or_default().push(name);
+    }
+    tables
+}
+
+/// Decides a batch on `versions` (absent rows are not in it) and the last place in each tenant's order.
 pub(super) fn decide<'a>(
     commits: impl Iterator<Item = &'a Commit>,
-    mut versions: HashMap<Name<'a>, i64>,
-    last: &HashMap<&'a TenantId, i64>,
+    versions: HashMap<Name<'a>, i64>,
+    last: impl Fn(&TenantId) -> i64,
 ) -> Outcome<'a> {
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome { versions, ..Outcome::default() };
     for commit in commits {
-        if !holds(commit, &versions) {
+        if outcome.admits(commit) {
+            outcome.take(commit);
+            outcome.append(commit, &last);
+        } else {
             outcome.verdicts.push(None);
-            continue;
         }
-        outcome.take(commit, &mut versions);
-        outcome.append(commit, last);
     }
     outcome
 }
 
-fn holds(commit: &Commit, versions: &HashMap<Name<'_>, i64>) -> bool {
-    let version = |key| versions.get(&(&commit.tenant, key)).copied();
-    let guards = commit.changes.iter().all(|change| match change.guard {
-        Guard::Absent => version(&change.key).is_none(),
-        Guard::At(read) => version(&change.key) == Some(read),
-        Guard::Guarded => true,
-    });
-    guards && commit.expects.iter().all(|(key, expected)| version(key) == *expected)
-}
-
 impl<'a> Outcome<'a> {
-    fn take(&mut self, commit: &'a Commit, versions: &mut HashMap<Name<'a>, i64>) {
+    /// The rows to put and those to remove, by table.
+    #[expect(clippy::type_complexity, reason = "two lists by table, said once")]
+    pub(super) fn by_table(&self) -> (HashMap<TableId, Vec<(Name<'a>, &'a Put)>>, Questions<'a>) {
+        let (mut puts, mut removals) = (HashMap::<_, Vec<_>>::new(), Questions::new());
+        for (name, put) in &self.rows {
+            let table = TableId::of(name.1);
+            match put {
+                Some(put) => puts.entry(table).or_default().push((*name, *put)),
+                None => removals.entry(table).or_default().push(*name),
+            }
+        }
+        (puts, removals)
+    }
+
+    fn admits(&self, commit: &Commit) -> bool {
+        let version = |key| self.versions.get(&(&commit.tenant, key)).copied();
+        let guards = commit.changes.iter().all(|change| match change.guard {
+            Guard::Absent => version(&change.key).is_none(),
+            Guard::At(read) => version(&change.key) == Some(read),
+            Guard::Guarded => true,
+        });
+        guards && commit.expects.iter().all(|(key, expected)| version(key) == *expected)
+    }
+
+    fn take(&mut self, commit: &'a Commit) {
+        self.touched.insert(&commit.tenant);
         for change in &commit.changes {
             let name = (&commit.tenant, &change.key);
             match &change.put {
-                Some(put) => versions.insert(name, put.version),
-                None => versions.remove(&name),
+                Some(put) => self.versions.insert(name, put.version),
+                None => self.versions.remove(&name),
             };
             self.rows.insert(name, change.put.as_ref());
         }
@@ -103,12 +127,11 @@ impl<'a> Outcome<'a> {
         }
     }
 
-    fn append(&mut self, commit: &'a Commit, last: &HashMap<&'a TenantId, i64>) {
+    fn append(&mut self, commit: &'a Commit, last: &impl Fn(&TenantId) -> i64) {
         if commit.events.is_empty() {
             return self.verdicts.push(Some(0));
         }
-        let before = last.get(&commit.tenant).copied().unwrap_or(0);
-        let place = self.last.entry(&commit.tenant).or_insert(before);
+        let place = self.last.entry(&commit.tenant).or_insert_with(|| last(&commit.tenant));
         for event in &commit.events {
             *place += 1;
             self.events.push((&commit.tenant, *place, event));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use signalbox_wire::id::TenantId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_postgres::Error;
@@ -242,12 +243,14 @@ impl Committer {
 
     async fn transact(&self, writer: &mut Writer, commits: &[&Commit]) -> Result<Vec<Option<i64>>, Failure> {
         let mut found = self.begin(writer, commits).await?;
-        if !found.holds_all {
+        if !found.new.is_empty() {
             self.bounded(writer.undo()).await?.map_err(|error| lost(&error))?;
+            self.bounded(writer.add_tenants(&found.new)).await?.map_err(Failure::Undone)?;
             found = self.begin(writer, commits).await?;
         }
-        let outcome = batch::decide(commits.iter().copied(), found.versions, &found.last);
-        match self.bounded(writer.finish(&outcome)).await? {
+        let last = |tenant: &TenantId| found.held.get(tenant).map_or(0, |held| held.last);
+        let outcome = batch::decide(commits.iter().copied(), std::mem::take(&mut found.versions), last);
+        match self.bounded(writer.finish(&found, &outcome)).await? {
             Ok(()) => Ok(outcome.verdicts),
             Err(error) => Err(self.give_up(writer, error).await),
         }

@@ -11,6 +11,7 @@ mod due;
 mod events;
 mod fault;
 mod listings;
+mod memory;
 mod migrate;
 mod pipeline;
 mod pool;
@@ -18,7 +19,10 @@ mod prune;
 mod query;
 mod rows;
 mod sql;
+mod statements;
 mod target;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::Path;

@@ -54,8 +54,8 @@ const SESSION_ROWS: &str = "WITH gone AS (DELETE FROM sessions USING unnest($1::
     tasks_gone AS (DELETE FROM tasks USING gone WHERE tasks.tenant = gone.tenant AND tasks.session = gone.id \
     RETURNING 1) SELECT tenant, id, (SELECT count(*) FROM tasks_gone) FROM gone";
 
-/// Tenants whose log begins before a moment.
-const OLD_LOGS: &str = "SELECT log.tenant FROM tenant_sequences AS log CROSS JOIN LATERAL \
+/// Tenants whose log begins before a moment, with its last place.
+const OLD_LOGS: &str = "SELECT log.tenant, log.last FROM tenant_sequences AS log CROSS JOIN LATERAL \
     (SELECT at FROM events WHERE tenant = log.tenant ORDER BY sequence LIMIT 1) AS oldest \
     WHERE oldest.at < $1 ORDER BY log.tenant";
 
@@ -187,7 +187,8 @@ impl Pruning<'_> {
         let before = self.prune.events_before;
         for row in self.pool.query(OLD_LOGS, &[&before.as_micros()]).await? {
             let tenant: &str = get(&row, 0)?;
-            let end = events::place_of_moment(self.pool, tenant, before).await?;
+            let last: i64 = get(&row, 1)?;
+            let end = events::place_of_moment(self.pool, tenant, before).await?.min(last);
             let mut after = resume.after.remove(tenant).unwrap_or(-1);
             loop {
                 let chunk = self.chunk();

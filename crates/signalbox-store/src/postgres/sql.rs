@@ -20,18 +20,18 @@ pub(super) struct TableSql {
     pub(super) remove: String,
 }
 
-/// The last place given in each tenant's order, held until the end of the transaction, in the order of the
+/// The last place in each tenant's order and the number of its commits, held until the end of the transaction, in the order of the
 /// tenants so that two transactions never wait for each other. Parameter: an array of tenants.
 pub(super) const LOCK_TENANTS: &str =
-    "SELECT tenant, last FROM tenant_sequences WHERE tenant = ANY($1::text[]) ORDER BY tenant FOR UPDATE";
+    "SELECT tenant, last, commits FROM tenant_sequences WHERE tenant = ANY($1::text[]) ORDER BY tenant FOR UPDATE";
 
 /// Gives tenants a row to hold, each after what its log has already. Parameter: an array of tenants.
-pub(super) const ADD_TENANTS: &str = "INSERT INTO tenant_sequences (tenant, last) \
-    SELECT tenant, COALESCE((SELECT max(sequence) FROM events WHERE events.tenant = given.tenant), 0) \
+pub(super) const ADD_TENANTS: &str = "INSERT INTO tenant_sequences (tenant, last, commits) \
+    SELECT tenant, COALESCE((SELECT max(sequence) FROM events WHERE events.tenant = given.tenant), 0), 0 \
     FROM unnest($1::text[]) AS given (tenant) ON CONFLICT DO NOTHING";
 
-/// Moves the last places. Parameters: arrays of tenant, place.
-pub(super) const MOVE_TENANTS: &str = "UPDATE tenant_sequences SET last = moved.last \
+/// Counts a commit of each tenant and moves the last places. Parameters: arrays of tenant, place.
+pub(super) const MOVE_TENANTS: &str = "UPDATE tenant_sequences SET last = moved.last, commits = commits + 1 \
     FROM unnest($1::text[], $2::bigint[]) AS moved (tenant, last) WHERE tenant_sequences.tenant = moved.tenant";
 
 /// Appends to the log.

@@ -1,20 +1,23 @@
 //! The writing connection: one transaction in two flights.
 //!
-//! The first begins, takes hold of the tenants and reads the versions that matter; what is decided on them is
-//! written and committed by the second. A failed statement lets the COMMIT behind it undo everything.
+//! The first begins, takes hold of the tenants and reads the versions that matter and are not known; what is
+//! decided on them is written and committed by the second. A failed statement lets the COMMIT behind it undo
+//! everything.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use signalbox_core::decision::{Key, Row};
 use signalbox_wire::id::TenantId;
 use tokio_postgres::{Client, Error, Statement};
 
-use super::batch::{self, Name, Outcome};
+use super::batch::{self, Name, Outcome, Questions};
 use super::columns::Columns;
+use super::fault;
+use super::memory::Memory;
 use super::pipeline::{Flight, fly};
 use super::sql;
+use super::statements::Statements;
 use super::target::Target;
-use super::fault;
 use crate::StoreError;
 use crate::commit::{Commit, DueRow, Put};
 use crate::schema::{self, ColumnKind, TableId};
@@ -25,40 +28,40 @@ const NUMBER: ColumnKind = ColumnKind::Integer;
 /// A connection that writes.
 pub(super) struct Writer {
     client: Client,
-    tables: Vec<TableStatements>,
-    lock_tenants: Statement,
-    add_tenants: Statement,
-    move_tenants: Statement,
-    add_events: Statement,
-    put_due: Statement,
-    remove_due: Statement,
-    clear_capabilities: Statement,
-    add_capabilities: Statement,
-    /// Tenants that have a row to hold.
-    known: HashSet<TenantId>,
-}
-
-struct TableStatements {
-    versions: Statement,
-    put: Statement,
-    remove: Statement,
+    statements: Statements,
+    memory: Memory,
+    /// Transactions so far.
+    count: u64,
 }
 
 /// What the first flight brings back, with everything held until the second one ends.
 pub(super) struct Found<'a> {
     /// The versions asked for, of the rows that exist.
     pub(super) versions: HashMap<Name<'a>, i64>,
-    /// The last place in each tenant's order.
-    pub(super) last: HashMap<&'a TenantId, i64>,
-    /// Whether all tenants are held; one that is not has lost its row to a foreign hand.
-    pub(super) holds_all: bool,
+    /// The tenants and where their logs stand.
+    pub(super) held: HashMap<&'a TenantId, Held>,
+    /// Tenants that have no row to hold yet.
+    pub(super) new: Vec<&'a TenantId>,
+    asked: Vec<Name<'a>>,
 }
+
+/// A tenant whose commits wait for this one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    /// The last place in its log.
+    pub(super) last: i64,
+    /// How many commits it has had.
+    commits: i64,
+}
+
+type Rows = Vec<tokio_postgres::Row>;
 
 impl Writer {
     /// Connects and prepares all statements.
     pub(super) async fn open(target: &Target) -> Result<Self, StoreError> {
         let client = target.connect().await?;
-        Self::prepare(client).await.map_err(|error| fault::of_statement(&error))
+        let statements = Statements::prepare(&client).await.map_err(|error| fault::of_statement(&error))?;
+        Ok(Self { client, statements, memory: Memory::default(), count: 0 })
     }
 
     /// Whether the connection is gone.
@@ -68,49 +71,40 @@ impl Writer {
 
     /// Begins the transaction of a batch.
     pub(super) async fn begin<'a>(&mut self, commits: &[&'a Commit]) -> Result<Found<'a>, Error> {
+        self.count += 1;
         let tenants = batch::tenants(commits.iter().copied());
-        let questions: Vec<_> = batch::questions(commits.iter().copied()).into_iter().collect();
-        let names: Vec<&str> = tenants.iter().map(|tenant| tenant.as_str()).collect();
-        let new: Vec<&str> = tenants.iter().filter(|id| !self.known.contains(id.as_str())).map(|id| id.as_str()).collect();
-        let mut flights: Vec<Flight<'_, Result<Vec<tokio_postgres::Row>, Error>>> = Vec::new();
-        let is_new = !new.is_empty();
-        if is_new {
-            flights.push(Box::pin(async { self.client.query(&self.add_tenants, &[&new]).await }));
-        }
-        flights.push(Box::pin(async { self.client.batch_execute("BEGIN").await.map(|()| Vec::new()) }));
-        flights.push(Box::pin(async { self.client.query(&self.lock_tenants, &[&names]).await }));
-        for (table, rows) in &questions {
-            flights.push(Box::pin(self.ask(*table, rows)));
-        }
+        let asked = batch::questions(commits.iter().copied());
+        let (recalled, open): (Vec<Name<'_>>, Vec<_>) =
+            asked.iter().partition(|name| self.memory.recall(**name).is_some());
+        let open = batch::by_table(open);
+        let mut flights: Vec<Flight<'_, Result<Rows, Error>>> = Vec::new();
+        flights.push(Box::pin(self.start()));
+        flights.push(Box::pin(self.hold(&tenants)));
+        flights.extend(self.ask(&open));
         let mut answers = fly(flights).await.into_iter();
         let mut answer = || answers.next().unwrap_or_else(|| Ok(Vec::new()));
-        if is_new {
-            answer()?;
-        }
         answer()?;
-        let last = last_places(&tenants, &answer()?)?;
-        let mut versions = HashMap::new();
-        for (_, rows) in &questions {
-            for row in answer()? {
-                let place = usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(usize::MAX);
-                if let Some(name) = rows.get(place.wrapping_sub(1)) {
-                    versions.insert(*name, row.try_get(1)?);
-                }
+        let held = places(&tenants, &answer()?)?;
+        let mut versions = HashMap::with_capacity(asked.len());
+        for rows in open.values() {
+            note(&mut versions, rows, &answer()?)?;
+        }
+        let changed = self.recall(recalled, &held, &mut versions);
+        if !changed.is_empty() {
+            let changed = batch::by_table(changed);
+            let flights = self.ask(&changed).collect();
+            for (rows, answer) in changed.values().zip(fly(flights).await) {
+                note(&mut versions, rows, &answer?)?;
             }
         }
-        let holds_all = last.len() == tenants.len();
-        if holds_all {
-            self.known.extend(tenants.into_iter().cloned());
-        } else {
-            self.known.clear();
-        }
-        Ok(Found { versions, last, holds_all })
+        let new = tenants.into_iter().filter(|tenant| !held.contains_key(tenant)).collect();
+        Ok(Found { versions, held, new, asked })
     }
 
     /// Writes what a batch comes to and commits it.
-    pub(super) async fn finish(&self, outcome: &Outcome<'_>) -> Result<(), Error> {
+    pub(super) async fn finish<'a>(&mut self, found: &Found<'a>, outcome: &Outcome<'a>) -> Result<(), Error> {
         let mut flights: Vec<Flight<'_, Result<u64, Error>>> = Vec::new();
-        let (puts, removals) = by_table(outcome);
+        let (puts, removals) = outcome.by_table();
         for (table, rows) in puts {
             flights.push(Box::pin(self.put(table, rows)));
         }
@@ -121,10 +115,14 @@ impl Writer {
         self.move_due(outcome, &mut flights);
         if !outcome.events.is_empty() {
             flights.push(Box::pin(self.append(outcome)));
-            flights.push(Box::pin(self.move_tenants(outcome)));
+        }
+        if !outcome.touched.is_empty() {
+            flights.push(Box::pin(self.move_tenants(found, outcome)));
         }
         flights.push(Box::pin(async { self.client.batch_execute("COMMIT").await.map(|()| 0) }));
-        fly(flights).await.into_iter().try_for_each(|answer| answer.map(drop))
+        fly(flights).await.into_iter().try_for_each(|answer| answer.map(drop))?;
+        self.remember(found, outcome);
+        Ok(())
     }
 
     /// Undoes a transaction that was begun and is not to be finished.
@@ -132,13 +130,67 @@ impl Writer {
         self.client.batch_execute("ROLLBACK").await
     }
 
-    async fn ask(&self, table: TableId, rows: &[Name<'_>]) -> Result<Vec<tokio_postgres::Row>, Error> {
-        let mut columns = Columns::of(sql::key_kinds(table.table()), rows.len());
-        for (tenant, key) in rows {
-            columns.push(tenant.as_str());
-            columns.extend(&schema::key_cells(key));
+    /// Gives tenants a row to hold, outside any transaction.
+    pub(super) async fn add_tenants(&self, tenants: &[&TenantId]) -> Result<(), Error> {
+        let names: Vec<&str> = tenants.iter().map(|tenant| tenant.as_str()).collect();
+        self.client.execute(&self.statements.add_tenants, &[&names]).await.map(drop)
+    }
+
+    /// Begins. A plan is made on what a table held when its statement ran first, so plans are made anew from
+    /// time to time: often in the beginning, when tables grow fast, and ever more rarely.
+    async fn start(&self) -> Result<Rows, Error> {
+        let sql = if self.count.is_power_of_two() { "DISCARD PLANS; BEGIN" } else { "BEGIN" };
+        self.client.batch_execute(sql).await.map(|()| Vec::new())
+    }
+
+    async fn hold(&self, tenants: &[&TenantId]) -> Result<Rows, Error> {
+        let names: Vec<&str> = tenants.iter().map(|tenant| tenant.as_str()).collect();
+        self.client.query(&self.statements.lock_tenants, &[&names]).await
+    }
+
+    fn ask<'q>(&'q self, questions: &'q Questions<'_>) -> impl Iterator<Item = Flight<'q, Result<Rows, Error>>> {
+        questions.iter().map(|(table, names)| -> Flight<'_, _> {
+            Box::pin(async {
+                let keys = keys(*table, names);
+                self.client.query(&self.statements.of(*table).versions, &keys.parameters()).await
+            })
+        })
+    }
+
+    /// Takes what is remembered into `versions`; answers the rows of which nothing is, because another process
+    /// has committed meanwhile.
+    fn recall<'a>(
+        &mut self,
+        recalled: Vec<Name<'a>>,
+        held: &HashMap<&'a TenantId, Held>,
+        versions: &mut HashMap<Name<'a>, i64>,
+    ) -> Vec<Name<'a>> {
+        for (tenant, held) in held {
+            self.memory.meets(tenant, held.commits);
         }
-        self.client.query(&self.table(table).versions, &columns.parameters()).await
+        let mut changed = Vec::new();
+        for name in recalled {
+            match self.memory.recall(name) {
+                Some(Some(version)) => {
+                    versions.insert(name, version);
+                }
+                Some(None) => {}
+                None => changed.push(name),
+            }
+        }
+        changed
+    }
+
+    fn remember(&mut self, found: &Found<'_>, outcome: &Outcome<'_>) {
+        for (tenant, held) in &found.held {
+            self.memory.count(tenant, held.commits + i64::from(outcome.touched.contains(tenant)));
+        }
+        for name in &found.asked {
+            self.memory.keep(*name, outcome.versions.get(name).copied());
+        }
+        for (name, put) in &outcome.rows {
+            self.memory.keep(*name, put.map(|put| put.version));
+        }
     }
 
     async fn put(&self, table: TableId, rows: Vec<(Name<'_>, &Put)>) -> Result<u64, Error> {
@@ -150,23 +202,20 @@ impl Writer {
             columns.push(put.version);
             columns.push(put.body.as_str());
         }
-        self.client.execute(&self.table(table).put, &columns.parameters()).await
+        self.client.execute(&self.statements.of(table).put, &columns.parameters()).await
     }
 
     async fn remove(&self, table: TableId, names: Vec<Name<'_>>) -> Result<u64, Error> {
-        let mut columns = Columns::of(sql::key_kinds(table.table()), names.len());
-        for (tenant, key) in names {
-            columns.push(tenant.as_str());
-            columns.extend(&schema::key_cells(key));
-        }
-        self.client.execute(&self.table(table).remove, &columns.parameters()).await
+        self.execute(&self.statements.of(table).remove, keys(table, &names)).await
     }
 
     fn list_capabilities<'a>(&'a self, outcome: &Outcome<'a>, flights: &mut Vec<Flight<'a, Result<u64, Error>>>) {
-        let agents = || outcome.rows.iter().filter_map(|((tenant, key), put)| match *key {
-            Key::Agent(agent) => Some((tenant.as_str(), agent.as_str(), *put)),
-            _ => None,
-        });
+        let agents = || {
+            outcome.rows.iter().filter_map(|((tenant, key), put)| match *key {
+                Key::Agent(agent) => Some((tenant.as_str(), agent.as_str(), *put)),
+                _ => None,
+            })
+        };
         let mut gone = Columns::of([TEXT; 2], 0);
         let mut listed = Columns::of([TEXT; 3], 0);
         for (tenant, agent, put) in agents() {
@@ -179,9 +228,11 @@ impl Writer {
                 listed.push(capability);
             }
         }
-        if agents().next().is_some() {
-            flights.push(Box::pin(self.execute(&self.clear_capabilities, gone)));
-            flights.push(Box::pin(self.execute(&self.add_capabilities, listed)));
+        if !gone.is_empty() {
+            flights.push(Box::pin(self.execute(&self.statements.clear_capabilities, gone)));
+        }
+        if !listed.is_empty() {
+            flights.push(Box::pin(self.execute(&self.statements.add_capabilities, listed)));
         }
     }
 
@@ -198,10 +249,10 @@ impl Writer {
             }
         }
         if !put.is_empty() {
-            flights.push(Box::pin(self.execute(&self.put_due, put)));
+            flights.push(Box::pin(self.execute(&self.statements.put_due, put)));
         }
         if !removed.is_empty() {
-            flights.push(Box::pin(self.execute(&self.remove_due, removed)));
+            flights.push(Box::pin(self.execute(&self.statements.remove_due, removed)));
         }
     }
 
@@ -220,97 +271,55 @@ impl Writer {
             columns.push_text(event.task.as_ref().map(|task| task.as_str()));
             columns.push(event.data.as_str());
         }
-        self.client.execute(&self.add_events, &columns.parameters()).await
+        self.execute(&self.statements.add_events, columns).await
     }
 
-    async fn move_tenants(&self, outcome: &Outcome<'_>) -> Result<u64, Error> {
-        let mut columns = Columns::of([TEXT, NUMBER], outcome.last.len());
-        for (tenant, last) in &outcome.last {
+    async fn move_tenants(&self, found: &Found<'_>, outcome: &Outcome<'_>) -> Result<u64, Error> {
+        let mut columns = Columns::of([TEXT, NUMBER], outcome.touched.len());
+        for tenant in &outcome.touched {
+            let before = found.held.get(tenant).map_or(0, |held| held.last);
             columns.push(tenant.as_str());
-            columns.push(*last);
+            columns.push(outcome.last.get(tenant).copied().unwrap_or(before));
         }
-        self.client.execute(&self.move_tenants, &columns.parameters()).await
+        self.execute(&self.statements.move_tenants, columns).await
     }
 
     async fn execute(&self, statement: &Statement, columns: Columns<'_>) -> Result<u64, Error> {
         self.client.execute(statement, &columns.parameters()).await
     }
-
-    fn table(&self, id: TableId) -> &TableStatements {
-        &self.tables[id as usize]
-    }
-
-    async fn prepare(client: Client) -> Result<Self, Error> {
-        let tables = async {
-            let texts = TableId::ALL.iter().flat_map(|id| {
-                let sql = sql::of(*id);
-                [sql.versions.as_str(), sql.put.as_str(), sql.remove.as_str()]
-            });
-            let flights = texts.map(|text| -> Flight<'_, _> { Box::pin(client.prepare(text)) });
-            fly(flights.collect()).await.into_iter().collect::<Result<Vec<Statement>, Error>>()
-        };
-        let (tables, lock_tenants, add_tenants, move_tenants, add_events) = tokio::try_join!(
-            tables,
-            client.prepare(sql::LOCK_TENANTS),
-            client.prepare(sql::ADD_TENANTS),
-            client.prepare(sql::MOVE_TENANTS),
-            client.prepare(sql::ADD_EVENTS),
-        )?;
-        let (put_due, remove_due, clear_capabilities, add_capabilities) = tokio::try_join!(
-            client.prepare(sql::PUT_DUE),
-            client.prepare(sql::REMOVE_DUE),
-            client.prepare(sql::CLEAR_CAPABILITIES),
-            client.prepare(sql::ADD_CAPABILITIES),
-        )?;
-        let tables = tables.chunks_exact(3).map(|three| TableStatements {
-            versions: three[0].clone(),
-            put: three[1].clone(),
-            remove: three[2].clone(),
-        });
-        Ok(Self {
-            tables: tables.collect(),
-            lock_tenants,
-            add_tenants,
-            move_tenants,
-            add_events,
-            put_due,
-            remove_due,
-            clear_capabilities,
-            add_capabilities,
-            known: HashSet::new(),
-            client,
-        })
-    }
 }
 
-/// The last places by tenant.
-fn last_places<'a>(
-    tenants: &[&'a TenantId],
-    rows: &[tokio_postgres::Row],
-) -> Result<HashMap<&'a TenantId, i64>, Error> {
-    let mut last = HashMap::with_capacity(rows.len());
+/// Where the tenants stand; one without a row is missing.
+fn places<'a>(tenants: &[&'a TenantId], rows: &Rows) -> Result<HashMap<&'a TenantId, Held>, Error> {
+    let mut held = HashMap::with_capacity(rows.len());
     for row in rows {
         let name: &str = row.try_get(0)?;
         // Both sides are in the order of their bytes.
         if let Ok(index) = tenants.binary_search_by(|tenant| tenant.as_str().cmp(name)) {
-            last.insert(tenants[index], row.try_get(1)?);
+            held.insert(tenants[index], Held { last: row.try_get(1)?, commits: row.try_get(2)? });
         }
     }
-    Ok(last)
+    Ok(held)
 }
 
-type ByTable<T> = HashMap<TableId, Vec<T>>;
-
-fn by_table<'a>(outcome: &Outcome<'a>) -> (ByTable<(Name<'a>, &'a Put)>, ByTable<Name<'a>>) {
-    let (mut puts, mut removals) = (ByTable::new(), ByTable::new());
-    for (name, put) in &outcome.rows {
-        let table = TableId::of(name.1);
-        match put {
-            Some(put) => puts.entry(table).or_insert_with(Vec::new).push((*name, *put)),
-            None => removals.entry(table).or_insert_with(Vec::new).push(*name),
+/// Takes an answer to a question about `names` into `versions`.
+fn note<'a>(versions: &mut HashMap<Name<'a>, i64>, names: &[Name<'a>], rows: &Rows) -> Result<(), Error> {
+    for row in rows {
+        let place = usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(usize::MAX);
+        if let Some(name) = names.get(place.wrapping_sub(1)) {
+            versions.insert(*name, row.try_get(1)?);
         }
     }
-    (puts, removals)
+    Ok(())
+}
+
+fn keys<'a>(table: TableId, names: &[Name<'a>]) -> Columns<'a> {
+    let mut columns = Columns::of(sql::key_kinds(table.table()), names.len());
+    for (tenant, key) in names {
+        columns.push(tenant.as_str());
+        columns.extend(&schema::key_cells(key));
+    }
+    columns
 }
 
 fn push_due<'a>(columns: &mut Columns<'a>, tenant: &'a TenantId, due: &'a DueRow) {

@@ -6,11 +6,12 @@
 use std::collections::HashMap;
 
 use quick_cache::DefaultHashBuilder;
-use rusqlite::{OptionalExtension, Statement, params};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
 use signalbox_core::decision::{Guard, Key, Row};
 use signalbox_core::event::NewEvent;
 use signalbox_wire::id::TenantId;
 
+use super::log::Log;
 use super::statements::{Statements, bind};
 use crate::cache::Cache;
 use crate::commit::{Change, Commit, DueRow, Put};
@@ -18,11 +19,12 @@ use crate::schema::{self, TableId};
 
 /// A batch being written.
 pub(super) struct Batch<'c> {
+    connection: &'c Connection,
     statements: Statements<'c>,
     /// Versions written in this batch; `None` for removed rows.
     written: HashMap<(TenantId, Key), Option<i64>, DefaultHashBuilder>,
     /// The last place given in each tenant's order.
-    sequences: HashMap<TenantId, i64, DefaultHashBuilder>,
+    logs: HashMap<TenantId, (Log, i64), DefaultHashBuilder>,
 }
 
 /// What became of one decision.
@@ -35,8 +37,9 @@ pub(super) enum Applied {
 }
 
 impl<'c> Batch<'c> {
-    pub(super) fn new(statements: Statements<'c>) -> Self {
-        Self { statements, written: HashMap::default(), sequences: HashMap::default() }
+    pub(super) fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
+        let statements = Statements::prepare(connection)?;
+        Ok(Self { connection, statements, written: HashMap::default(), logs: HashMap::default() })
     }
 
     /// What this batch wrote is committed: the next one begins.
@@ -47,7 +50,7 @@ impl<'c> Batch<'c> {
     /// What this batch wrote is undone.
     pub(super) fn rolled_back(&mut self) {
         self.written.clear();
-        self.sequences.clear();
+        self.logs.clear();
     }
 
     /// Applies a decision whole or not at all.
@@ -172,12 +175,12 @@ impl<'c> Batch<'c> {
     }
 
     fn append(&mut self, tenant: &TenantId, event: &NewEvent) -> rusqlite::Result<i64> {
-        let last = match self.sequences.get_mut(tenant) {
-            Some(last) => last,
+        let (log, last) = match self.logs.get_mut(tenant) {
+            Some(known) => known,
             None => {
-                let stored: Option<i64> =
-                    self.statements.last_event.query_row([tenant.as_str()], |row| row.get(0))?;
-                self.sequences.entry(tenant.clone()).or_insert(stored.unwrap_or(0))
+                let log = Log::find_or_begin(self.connection, tenant)?;
+                let last = log.last_place(self.connection)?;
+                self.logs.entry(tenant.clone()).or_insert((log, last))
             }
         };
         *last += 1;
@@ -186,8 +189,7 @@ impl<'c> Batch<'c> {
             None => (None, None),
         };
         self.statements.add_event.execute(params![
-            tenant.as_str(),
-            *last,
+            log.id(*last),
             event.at.as_micros(),
             event.kind,
             event.level.number(),
@@ -197,6 +199,7 @@ impl<'c> Batch<'c> {
             event.task.as_ref().map(|task| task.as_str()),
             event.data,
         ])?;
+        log.index_block_at(self.connection, *last)?;
         Ok(*last)
     }
 }

@@ -1,16 +1,24 @@
-//! The log in the file.
+//! Reading the log: walking it in either direction and choosing what a filter asks for.
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Row};
 use signalbox_core::event::Level;
 use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId};
 use signalbox_wire::time::Timestamp;
 
 use super::fault::fault;
+use super::log::{Log, block_of, places_of};
 use super::{id, unsigned};
 use crate::api::{EventFilter, Listed, Page, StoredEvent};
 use crate::backend::EVENTS_LOOKED_AT;
 use crate::error::StoreError;
+
+/// How far apart the moments of neighbours in the log can be, generously.
+const DISORDER: Duration = Duration::from_secs(600);
+
+const COLUMNS: &str = "id, at, kind, level, session, session_sequence, agent, task, data";
 
 /// Entries of the log, by their place in the tenant's order or in the session's where the filter names one.
 pub(super) fn list(
@@ -19,166 +27,271 @@ pub(super) fn list(
     filter: &EventFilter,
     page: &Page,
 ) -> Result<Listed<StoredEvent>, StoreError> {
-    let Some((sql, parameters)) = walk(connection, tenant, filter, page)? else {
-        return Ok(Listed { items: Vec::new(), next: None });
+    let nothing = Listed { items: Vec::new(), next: None };
+    let after = match page.after.as_deref().map(str::parse::<i64>).transpose() {
+        Ok(after) => after,
+        Err(_) => return Ok(nothing),
     };
-    let read = || -> rusqlite::Result<Result<Listed<StoredEvent>, StoreError>> {
-        let mut statement = connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(params_from_iter(parameters))?;
-        let needle = filter.text.as_ref().map(|text| text.to_lowercase());
-        let mut items: Vec<StoredEvent> = Vec::new();
-        let mut looked_at: Option<i64> = None;
-        for count in 0.. {
-            let Some(row) = rows.next()? else { return Ok(Ok(Listed { items, next: None })) };
-            if items.len() == page.limit || count == EVENTS_LOOKED_AT {
-                break;
-            }
-            looked_at = Some(row.get(0)?);
-            if matches(row, filter, needle.as_deref())? {
-                match event(row)? {
-                    Ok(event) => items.push(event),
-                    Err(error) => return Ok(Err(error)),
-                }
-            }
-        }
-        Ok(Ok(Listed { items, next: looked_at.map(|place| place.to_string()) }))
+    let run = || -> rusqlite::Result<Result<Listed<StoredEvent>, StoreError>> {
+        let Some(log) = Log::find(connection, tenant.as_str())? else { return Ok(Ok(nothing)) };
+        let mut chosen = Chosen::new(log, filter, page.limit);
+        let walk = Walk { connection, log, filter, range: range(connection, log, filter, after)? };
+        let ended = match (&filter.session, &filter.agent) {
+            (Some(session), _) => walk.session(session, &mut chosen)?,
+            (None, Some(agent)) => walk.agent(agent, &mut chosen)?,
+            (None, None) => walk.all(&mut chosen)?,
+        };
+        Ok(chosen.listed(ended.is_continue()))
     };
-    read().map_err(|error| fault(&error))?
+    run().map_err(|error| fault(&error))?
 }
 
 /// The oldest kept place in the tenant's order.
 pub(super) fn first_sequence(connection: &Connection, tenant: &TenantId) -> Result<Option<u64>, StoreError> {
     let read = || -> rusqlite::Result<Option<i64>> {
-        connection
-            .prepare_cached("SELECT min(sequence) FROM events WHERE tenant = ?1")?
-            .query_row([tenant.as_str()], |row| row.get(0))
+        let Some(log) = Log::find(connection, tenant.as_str())? else { return Ok(None) };
+        Ok(log.ends(connection)?.map(|(first, _)| first))
     };
     read().map_err(|error| fault(&error))?.map(unsigned).transpose()
 }
 
-/// The first place in the tenant's order at or after `moment`, by halving: places and moments grow together,
-/// but for commits that were decided in one order and written in another.
-pub(super) fn place_of_moment(
+/// The first and last place to look at.
+fn range(
     connection: &Connection,
-    tenant: &TenantId,
-    moment: Timestamp,
-) -> rusqlite::Result<i64> {
-    let ends = "SELECT coalesce(min(sequence), 0), coalesce(max(sequence), 0) FROM events WHERE tenant = ?1";
-    let (mut low, last): (i64, i64) = connection
-        .prepare_cached(ends)?
-        .query_row([tenant.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    log: Log,
+    filter: &EventFilter,
+    after: Option<i64>,
+) -> rusqlite::Result<(i64, i64)> {
+    let (mut low, mut high) = (1, i64::MAX);
+    if let Some(after) = filter.after {
+        low = i64::try_from(after).unwrap_or(i64::MAX).saturating_add(1);
+    }
+    match after {
+        Some(after) if filter.newest_first => high = after.saturating_sub(1),
+        Some(after) => low = low.max(after.saturating_add(1)),
+        None => {}
+    }
+    if filter.session.is_none() {
+        if let Some(since) = filter.since {
+            low = low.max(place_of_moment(connection, log, since - DISORDER)?);
+        }
+        if let Some(until) = filter.until {
+            high = high.min(place_of_moment(connection, log, until + DISORDER)?);
+        }
+    }
+    Ok((low, high))
+}
+
+/// The first place at or after `moment`, by halving: places and moments grow together, but for decisions that
+/// were made in one order and written in another.
+fn place_of_moment(connection: &Connection, log: Log, moment: Timestamp) -> rusqlite::Result<i64> {
+    let Some((mut low, last)) = log.ends(connection)? else { return Ok(1) };
     let mut high = last + 1;
-    let mut probe = connection.prepare_cached(
-        "SELECT sequence, at FROM events WHERE tenant = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT 1",
-    )?;
+    let mut probe = connection
+        .prepare_cached("SELECT id, at FROM events WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1")?;
     while low < high {
         let middle = low + (high - low) / 2;
         let found: Option<(i64, i64)> = probe
-            .query_row(params![tenant.as_str(), middle], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row([log.id(middle), log.id(last)], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         match found {
-            Some((sequence, at)) if at < moment.as_micros() => low = sequence + 1,
+            Some((id, at)) if at < moment.as_micros() => low = log.place(id) + 1,
             _ => high = middle,
         }
     }
     Ok(low)
 }
 
-/// How far apart the moments of neighbours in the log can be, generously.
-const DISORDER: std::time::Duration = std::time::Duration::from_secs(600);
-
-const COLUMNS: &str = "at, kind, level, session, session_sequence, agent, task, data, sequence";
-
-/// The query that walks the right index in the right direction; `None` where nothing can be found.
-fn walk(
-    connection: &Connection,
-    tenant: &TenantId,
-    filter: &EventFilter,
-    page: &Page,
-) -> Result<Option<(String, Vec<Value>)>, StoreError> {
-    let place = if filter.session.is_some() { "session_sequence" } else { "sequence" };
-    let mut sql = format!("SELECT {place}, {COLUMNS} FROM events WHERE tenant = ?");
-    let mut parameters = vec![Value::Text(tenant.as_str().to_owned())];
-    match (&filter.session, &filter.agent) {
-        (Some(session), _) => {
-            sql.push_str(" AND session = ?");
-            parameters.push(Value::Text(session.as_str().to_owned()));
-        }
-        (None, Some(agent)) => {
-            sql.push_str(" AND agent = ?");
-            parameters.push(Value::Text(agent.as_str().to_owned()));
-        }
-        (None, None) => {}
-    }
-    let mut bound = |sign: &str, number: i64| {
-        sql.push_str(&format!(" AND {place} {sign} ?"));
-        parameters.push(Value::Integer(number));
-    };
-    if let Some(after) = filter.after {
-        bound(">", i64::try_from(after).unwrap_or(i64::MAX));
-    }
-    if let Some(after) = &page.after {
-        let Ok(after) = after.parse() else { return Ok(None) };
-        bound(if filter.newest_first { "<" } else { ">" }, after);
-    }
-    if filter.session.is_none() {
-        let place_of = |moment| place_of_moment(connection, tenant, moment).map_err(|error| fault(&error));
-        if let Some(since) = filter.since {
-            bound(">=", place_of(since - DISORDER)?);
-        }
-        if let Some(until) = filter.until {
-            bound("<", place_of(until + DISORDER)?);
-        }
-    }
-    sql.push_str(&format!(" ORDER BY {place} {}", if filter.newest_first { "DESC" } else { "ASC" }));
-    Ok(Some((sql, parameters)))
+/// One walk over the log.
+struct Walk<'a> {
+    connection: &'a Connection,
+    log: Log,
+    filter: &'a EventFilter,
+    /// The first and last place to look at.
+    range: (i64, i64),
 }
 
-fn matches(row: &Row<'_>, filter: &EventFilter, needle: Option<&str>) -> rusqlite::Result<bool> {
-    let at: i64 = row.get(1)?;
-    if filter.since.is_some_and(|since| at < since.as_micros())
-        || filter.until.is_some_and(|until| at >= until.as_micros())
-    {
-        return Ok(false);
-    }
-    if let Some(level) = filter.level
-        && row.get::<_, i64>(3)? < level.number()
-    {
-        return Ok(false);
-    }
-    if let Some(kind) = &filter.kind
-        && row.get_ref(2)?.as_str()? != kind
-    {
-        return Ok(false);
-    }
-    if let Some(agent) = &filter.agent
-        && row.get_ref(6)?.as_str_or_null()? != Some(agent.as_str())
-    {
-        return Ok(false);
-    }
-    match needle {
-        Some(needle) => Ok(row.get_ref(8)?.as_str()?.to_lowercase().contains(needle)),
-        None => Ok(true),
-    }
-}
+type Step = rusqlite::Result<ControlFlow<()>>;
 
-fn event(row: &Row<'_>) -> rusqlite::Result<Result<StoredEvent, StoreError>> {
-    let session: Option<String> = row.get(4)?;
-    let session_sequence: Option<i64> = row.get(5)?;
-    let agent: Option<String> = row.get(6)?;
-    let task: Option<String> = row.get(7)?;
-    let (at, kind, level, data, sequence) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(8)?, row.get(9)?);
-    let understood = || -> Result<StoredEvent, StoreError> {
-        let session = match (session, session_sequence) {
-            (Some(session), Some(place)) => Some((id(SessionId::parse(&session))?, unsigned(place)?)),
-            _ => None,
+impl Walk<'_> {
+    fn direction(&self) -> &'static str {
+        if self.filter.newest_first { "DESC" } else { "ASC" }
+    }
+
+    fn all(&self, chosen: &mut Chosen<'_>) -> Step {
+        self.stretch(self.range, chosen)
+    }
+
+    /// Walks everything from one place to another.
+    fn stretch(&self, (low, high): (i64, i64), chosen: &mut Chosen<'_>) -> Step {
+        if low > high {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let sql = format!(
+            "SELECT {COLUMNS} FROM events WHERE id BETWEEN ?1 AND ?2 ORDER BY id {}",
+            self.direction()
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query([self.log.id(low), self.log.id(high)])?;
+        while let Some(row) = rows.next()? {
+            if chosen.offer(self.log.place(row.get(0)?), row)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn session(&self, session: &SessionId, chosen: &mut Chosen<'_>) -> Step {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM events
+             WHERE session = ?1 AND session_sequence BETWEEN ?2 AND ?3 AND id BETWEEN ?4 AND ?5
+             ORDER BY session_sequence {}",
+            self.direction()
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let (low, high) = self.range;
+        let whole = (self.log.id(0), self.log.id(i64::MAX));
+        let mut rows = statement.query(rusqlite::params![session.as_str(), low, high, whole.0, whole.1])?;
+        while let Some(row) = rows.next()? {
+            if chosen.offer(row.get(5)?, row)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Full blocks by their index, the unfinished one entry by entry.
+    fn agent(&self, agent: &AgentId, chosen: &mut Chosen<'_>) -> Step {
+        let Some((first, last)) = self.log.ends(self.connection)? else {
+            return Ok(ControlFlow::Continue(()));
         };
+        let (low, high) = (self.range.0.max(first), self.range.1.min(last));
+        if low > high {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let unfinished = block_of(last + 1);
+        let (oldest, newest) = (block_of(low), block_of(high));
+        let in_range = |block: i64| (low.max(*places_of(block).start()), high.min(*places_of(block).end()));
+        for step in 0..=newest - oldest {
+            let block = if self.filter.newest_first { newest - step } else { oldest + step };
+            let walked = if block == unfinished {
+                self.stretch(in_range(block), chosen)?
+            } else {
+                self.block(block, in_range(block), agent, chosen)?
+            };
+            if walked.is_break() {
+                return Ok(walked);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn block(&self, block: i64, (low, high): (i64, i64), agent: &AgentId, chosen: &mut Chosen<'_>) -> Step {
+        let mut places = self.log.places_about(self.connection, block, agent.as_str())?;
+        if self.filter.newest_first {
+            places.reverse();
+        }
+        let sql = format!("SELECT {COLUMNS} FROM events WHERE id = ?1");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        for place in places.into_iter().filter(|place| (low..=high).contains(place)) {
+            let mut rows = statement.query([self.log.id(place)])?;
+            // One that retention has removed is not there.
+            if let Some(row) = rows.next()?
+                && chosen.offer(place, row)?.is_break()
+            {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(chosen.passed(if self.filter.newest_first { low } else { high }))
+    }
+}
+
+/// What a walk has found so far.
+struct Chosen<'a> {
+    log: Log,
+    filter: &'a EventFilter,
+    needle: Option<String>,
+    limit: usize,
+    looked_at: usize,
+    last: Option<i64>,
+    items: Vec<Result<StoredEvent, StoreError>>,
+}
+
+impl<'a> Chosen<'a> {
+    fn new(log: Log, filter: &'a EventFilter, limit: usize) -> Self {
+        let needle = filter.text.as_ref().map(|text| text.to_lowercase());
+        Self { log, filter, needle, limit, looked_at: 0, last: None, items: Vec::new() }
+    }
+
+    /// Looks at an entry; breaks where the page is full or enough was looked at.
+    fn offer(&mut self, place: i64, row: &Row<'_>) -> Step {
+        if self.items.len() == self.limit || self.looked_at == EVENTS_LOOKED_AT {
+            return Ok(ControlFlow::Break(()));
+        }
+        self.looked_at += 1;
+        self.last = Some(place);
+        if self.wants(row)? {
+            self.items.push(event(self.log, row)?);
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Notes that everything up to `place` has been looked at.
+    fn passed(&mut self, place: i64) -> ControlFlow<()> {
+        if self.items.len() < self.limit {
+            self.last = Some(place);
+        }
+        self.looked_at += 1;
+        if self.looked_at < EVENTS_LOOKED_AT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+
+    fn wants(&self, row: &Row<'_>) -> rusqlite::Result<bool> {
+        let at: i64 = row.get(1)?;
+        if self.filter.since.is_some_and(|since| at < since.as_micros())
+            || self.filter.until.is_some_and(|until| at >= until.as_micros())
+        {
+            return Ok(false);
+        }
+        if let Some(level) = self.filter.level
+            && row.get::<_, i64>(3)? < level.number()
+        {
+            return Ok(false);
+        }
+        if let Some(kind) = &self.filter.kind
+            && row.get_ref(2)?.as_str()? != kind
+        {
+            return Ok(false);
+        }
+        if let Some(agent) = &self.filter.agent
+            && row.get_ref(6)?.as_str_or_null()? != Some(agent.as_str())
+        {
+            return Ok(false);
+        }
+        match &self.needle {
+            Some(needle) => Ok(row.get_ref(8)?.as_str()?.to_lowercase().contains(needle)),
+            None => Ok(true),
+        }
+    }
+
+    fn listed(self, is_at_the_end: bool) -> Result<Listed<StoredEvent>, StoreError> {
+        let next = self.last.filter(|_| !is_at_the_end).map(|place| place.to_string());
+        Ok(Listed { items: self.items.into_iter().collect::<Result<_, _>>()?, next })
+    }
+}
+
+fn event(log: Log, row: &Row<'_>) -> rusqlite::Result<Result<StoredEvent, StoreError>> {
+    let (place, session, session_place) = (log.place(row.get(0)?), row.get(4)?, row.get(5)?);
+    let (agent, task): (Option<String>, Option<String>) = (row.get(6)?, row.get(7)?);
+    let (at, kind, level, data) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(8)?);
+    let understood = || -> Result<StoredEvent, StoreError> {
+        let session: Option<(String, i64)> = Option::zip(session, session_place);
+        let session = session.map(|(session, place)| Ok((id(SessionId::parse(&session))?, unsigned(place)?)));
         Ok(StoredEvent {
-            sequence: unsigned(sequence)?,
+            sequence: unsigned(place)?,
             kind,
             level: Level::from_number(level),
             at: Timestamp::from_micros(at),
-            session,
+            session: session.transpose()?,
             agent: agent.map(|agent| id(AgentId::parse(&agent))).transpose()?,
             task: task.map(|task| id(TaskId::parse(&task))).transpose()?,
             data,

@@ -12,6 +12,7 @@ mod events;
 mod fault;
 mod job;
 mod listings;
+mod log;
 mod prune;
 mod queue;
 mod readers;

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use signalbox_core::decision::Key;
 use signalbox_wire::id::{MessageId, SessionId, TenantId};
 use signalbox_wire::time::Timestamp;
 
 use super::fault::fault;
+use super::log::Log;
 use super::sql_limit;
 use crate::api::Prune;
 use crate::backend::EVENTS_LOOKED_AT;
@@ -92,13 +93,15 @@ fn session_rows(
     (tenant, id): &(String, String),
     left: i64,
 ) -> rusqlite::Result<(u64, bool)> {
-    let mut events = connection.prepare_cached(
-        "DELETE FROM events WHERE (tenant, sequence) IN
-         (SELECT tenant, sequence FROM events WHERE tenant = ?1 AND session = ?2
-          AND sequence < (SELECT max(sequence) FROM events WHERE tenant = ?1)
-          ORDER BY session_sequence LIMIT ?3)",
-    )?;
-    let mut count = events.execute(params![tenant, id, left])? as u64;
+    let mut count = 0;
+    if let Some(log) = Log::find(connection, tenant)? {
+        let mut events = connection.prepare_cached(
+            "DELETE FROM events WHERE id IN
+             (SELECT id FROM events WHERE session = ?1 AND id BETWEEN ?2 AND ?3 ORDER BY session_sequence LIMIT ?4)",
+        )?;
+        let newest = log.last_place(connection)?;
+        count = events.execute(params![id, log.id(0), log.id(newest - 1), left])? as u64;
+    }
     if left.saturating_sub_unsigned(count) <= 0 {
         return Ok((count, false));
     }
@@ -113,6 +116,7 @@ fn session_rows(
 
 /// A run of places in a tenant's order.
 pub(super) struct Run {
+    log: Log,
     tenant: String,
     first: i64,
     last: i64,
@@ -121,11 +125,11 @@ pub(super) struct Run {
 /// Where the search for old entries goes on, in tenants whose open sessions keep many of them.
 #[derive(Default)]
 pub(super) struct Resume {
-    after: HashMap<String, i64>,
+    after: HashMap<i64, i64>,
 }
 
 impl Resume {
-    /// Entries older than `before` that belong to no open session, about `limit` of them.
+    /// Entries older than `before` that belong to no open session, at most `limit` of them.
     pub(super) fn old_events(
         &mut self,
         connection: &Connection,
@@ -133,74 +137,80 @@ impl Resume {
         limit: usize,
     ) -> Result<Vec<Run>, StoreError> {
         let mut runs = Vec::new();
-        let mut left = limit;
-        let mut tenant = String::new();
-        let next = |last: &str| -> rusqlite::Result<Option<String>> {
-            connection
-                .prepare_cached("SELECT tenant FROM events WHERE tenant > ?1 ORDER BY tenant LIMIT 1")?
-                .query_row([last], |row| row.get(0))
-                .optional()
-        };
+        let (mut left, mut last) = (limit, 0);
         while left > 0
-            && let Some(found) = next(&tenant).map_err(|error| fault(&error))?
+            && let Some((number, tenant, log)) = Log::next(connection, last).map_err(|error| fault(&error))?
         {
-            tenant = found;
-            self.of_tenant(connection, &tenant, before, &mut left, &mut runs)
-                .map_err(|error| fault(&error))?;
+            last = number;
+            let mut search = Search { before, left: &mut left, runs: &mut runs };
+            let after = self.after.remove(&number).unwrap_or(0);
+            let stopped = search.of_tenant(connection, &tenant, log, after).map_err(|error| fault(&error))?;
+            if let Some(stopped) = stopped {
+                self.after.insert(number, stopped);
+            }
         }
         Ok(runs)
     }
+}
 
+struct Search<'a> {
+    before: Timestamp,
+    left: &'a mut usize,
+    runs: &'a mut Vec<Run>,
+}
+
+impl Search<'_> {
+    /// Looks at a tenant's entries; answers where it stopped when it did before the end.
     fn of_tenant(
         &mut self,
         connection: &Connection,
         tenant: &str,
-        before: Timestamp,
-        left: &mut usize,
-        runs: &mut Vec<Run>,
-    ) -> rusqlite::Result<()> {
-        let start = self.after.remove(tenant).unwrap_or(0);
+        log: Log,
+        after: i64,
+    ) -> rusqlite::Result<Option<i64>> {
+        let newest = log.last_place(connection)?;
         let mut walk = connection.prepare_cached(
-            "SELECT e.sequence, e.at, s.id IS NOT NULL AND s.ended_at IS NULL
-             FROM events e LEFT JOIN sessions s ON s.tenant = e.tenant AND s.id = e.session
-             WHERE e.tenant = ?1 AND e.sequence > ?2
-             AND e.sequence < (SELECT max(sequence) FROM events WHERE tenant = ?1)
-             ORDER BY e.sequence",
+            "SELECT e.id, e.at, s.id IS NOT NULL AND s.ended_at IS NULL
+             FROM events e LEFT JOIN sessions s ON s.tenant = ?1 AND s.id = e.session
+             WHERE e.id BETWEEN ?2 AND ?3 ORDER BY e.id",
         )?;
-        let mut rows = walk.query(params![tenant, start])?;
+        let mut rows = walk.query(params![tenant, log.id(after + 1), log.id(newest - 1)])?;
         for count in 0.. {
             let Some(row) = rows.next()? else { break };
-            let (place, at, is_kept): (i64, i64, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            if at >= before.as_micros() {
+            let (place, at, is_kept): (i64, i64, bool) = (log.place(row.get(0)?), row.get(1)?, row.get(2)?);
+            if at >= self.before.as_micros() {
                 break;
             }
-            if *left == 0 || count == EVENTS_LOOKED_AT {
-                self.after.insert(tenant.to_owned(), place - 1);
-                break;
+            if *self.left == 0 || count == EVENTS_LOOKED_AT {
+                return Ok(Some(place - 1));
             }
             if is_kept {
                 continue;
             }
-            *left -= 1;
-            match runs.last_mut() {
-                Some(run) if run.tenant == tenant && run.last == place - 1 => run.last = place,
-                _ => runs.push(Run { tenant: tenant.to_owned(), first: place, last: place }),
+            *self.left -= 1;
+            match self.runs.last_mut() {
+                Some(run) if run.log == log && run.last == place - 1 => run.last = place,
+                _ => self.runs.push(Run { log, tenant: tenant.to_owned(), first: place, last: place }),
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 
 /// Removes runs of entries, but for those whose session has been opened again meanwhile.
 pub(super) fn events(connection: &Connection, runs: &[Run]) -> rusqlite::Result<u64> {
     let mut remove = connection.prepare_cached(
-        "DELETE FROM events WHERE tenant = ?1 AND sequence BETWEEN ?2 AND ?3 AND NOT EXISTS
-         (SELECT 1 FROM sessions s
-          WHERE s.tenant = events.tenant AND s.id = events.session AND s.ended_at IS NULL)",
+        "DELETE FROM events WHERE id BETWEEN ?2 AND ?3 AND NOT EXISTS
+         (SELECT 1 FROM sessions s WHERE s.tenant = ?1 AND s.id = events.session AND s.ended_at IS NULL)",
     )?;
     let mut count = 0;
     for run in runs {
-        count += remove.execute(params![run.tenant, run.first, run.last])? as u64;
+        count += remove.execute(params![run.tenant, run.log.id(run.first), run.log.id(run.last)])? as u64;
+    }
+    for (number, run) in runs.iter().enumerate() {
+        if runs.get(number + 1).is_none_or(|next| next.log != run.log) {
+            run.log.trim_index(connection)?;
+        }
     }
     Ok(count)
 }

@@ -8,7 +8,6 @@ use crate::schema::{Cell, Table, TableId};
 pub(super) struct Statements<'c> {
     tables: Vec<TableStatements<'c>>,
     pub(super) add_event: Statement<'c>,
-    pub(super) last_event: Statement<'c>,
     pub(super) add_due: Statement<'c>,
     pub(super) remove_due: Statement<'c>,
     pub(super) clear_capabilities: Statement<'c>,
@@ -40,11 +39,9 @@ impl<'c> Statements<'c> {
         Ok(Self {
             tables: tables.collect::<rusqlite::Result<_>>()?,
             add_event: connection.prepare(
-                "INSERT INTO events
-                 (tenant, sequence, at, kind, level, session, session_sequence, agent, task, data)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                "INSERT INTO events (id, at, kind, level, session, session_sequence, agent, task, data)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?,
-            last_event: connection.prepare("SELECT max(sequence) FROM events WHERE tenant = ?1")?,
             add_due: connection.prepare(
                 "INSERT INTO due (tenant, id, kind, due_at, visible_at, leased_by, body)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)

@@ -16,7 +16,6 @@ use super::connect;
 use super::fault::{fault, is_of_the_request};
 use super::job::Job;
 use super::queue::Queue;
-use super::statements::Statements;
 use super::waiting::WaitingRoutes;
 use crate::api::{Committed, WriterFigures};
 use crate::cache::Cache;
@@ -100,14 +99,14 @@ fn refuse_waiting(shared: &Shared, error: &StoreError) -> bool {
 }
 
 fn serve(shared: &Shared, connection: &Connection) -> Ended {
-    let statements = match Statements::prepare(connection) {
-        Ok(statements) => statements,
+    let batch = match Batch::new(connection) {
+        Ok(batch) => batch,
         Err(error) => {
             tracing::error!(%error, "the database cannot be written");
             return if refuse_waiting(shared, &fault(&error)) { Ended::Broken } else { Ended::Closed };
         }
     };
-    let mut writer = Writer { shared, connection, batch: Batch::new(statements) };
+    let mut writer = Writer { shared, connection, batch };
     let mut jobs = Vec::new();
     while shared.queue.take(shared.batch_max, &mut jobs) {
         if writer.write(&mut jobs).is_err() {

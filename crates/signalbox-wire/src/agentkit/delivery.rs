@@ -17,6 +17,8 @@ pub enum DeliveryStatus {
     Delivered,
     /// It was given up; it can be redriven.
     Dead,
+    /// It was no longer wanted before it was taken: its task had moved on.
+    Cancelled,
 }
 
 /// `GET /v1/messages/{messageId}`.

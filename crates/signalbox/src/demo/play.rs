@@ -132,7 +132,7 @@ async fn plan(client: &Client, cast: &Cast, screen: &Screen) -> anyhow::Result<(
     let plan: Plan = result_of(&session, "plan")?;
     let files: usize = plan.batches.iter().map(Vec::len).sum();
     let left_out = plan.skipped.in_words();
-    let left_out = if left_out.is_empty() { left_out } else { format!(" (left out: {left_out})") };
+    let left_out = if left_out.is_empty() { left_out } else { format!("; left out {left_out}") };
     let batches = plan.batches.len();
     screen.step(Mark::Good, &format!("planned: files {files}, batches {batches}{left_out}"));
     Ok((plan, story))

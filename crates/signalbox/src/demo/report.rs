@@ -31,7 +31,7 @@ pub(super) fn render(root: &Path, summaries: &[Summary], skipped: &Skipped) -> (
     }
     let left_out = skipped.in_words();
     if !left_out.is_empty() {
-        let _ = writeln!(text, "\nLeft out: {left_out}.");
+        let _ = writeln!(text, "\nLeft out ({left_out}).");
     }
     table(&mut text, &folders);
     let broken = summaries.iter().map(|summary| &summary.broken);
@@ -188,7 +188,7 @@ mod tests {
         let skipped = Skipped { binary: 2, ..Skipped::default() };
         let (text, figures) = render(Path::new("/x"), &[first, second], &skipped);
         assert!(text.contains("| `docs` | 2 | 1,200 | 4 | 6 |"), "{text}");
-        assert!(text.contains("Left out: 2 binary."), "{text}");
+        assert!(text.contains("Left out (binary: 2)."), "{text}");
         assert!(text.contains("## Broken relative links: 0\n\nNone."), "{text}");
         assert!(text.contains("- `docs/a.md:7` `later`\n") && text.contains("- and 50 more\n"), "{text}");
         assert_eq!((figures.files, figures.notes), (2, 150));

@@ -65,15 +65,15 @@ impl Skipped {
         let counts = [
             (self.large, "over 1 MiB"),
             (self.binary, "binary"),
-            (self.special, "symbolic links or special files"),
+            (self.special, "symbolic links and special files"),
             (self.unreadable, "unreadable"),
-            (self.folders, "folders of tools"),
+            (self.folders, "folders that tools fill"),
         ];
         parts.extend(
-            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")),
+            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{what}: {count}")),
         );
         if self.cut_short {
-            parts.push("and everything beyond the demo's limit of files".to_owned());
+            parts.push("everything beyond the demo's limit of files".to_owned());
         }
         parts.join(", ")
     }

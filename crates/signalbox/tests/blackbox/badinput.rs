@@ -23,6 +23,7 @@ on_each_database![
     a_slow_sender_is_cut_off,
     half_a_body_is_not_a_request,
     what_is_not_http_is_refused,
+    an_answer_does_not_wait_for_what_follows_the_request,
     many_connections_at_once_are_all_answered,
 ];
 
@@ -396,9 +397,30 @@ fn what_is_not_http_is_refused(database: &Database) {
     let many = (0..2_000).fold(Request::get("/health"), |request, n| request.header(&format!("x-{n}"), "v"));
     let response = server.send(many);
     assert!([200, 400, 431].contains(&response.status), "{}", response.shown());
-    let response = server.send(Request::get("/health").header("x-large", "v".repeat(2 * 1024 * 1024)));
-    assert!([400, 431].contains(&response.status), "{}", response.shown());
+    // A head without end may also be cut off without a word.
+    let large = Request::get("/health").header("x-large", "v".repeat(2 * 1024 * 1024));
+    if let Ok(response) = server.api().try_send(large) {
+        assert!([400, 431].contains(&response.status), "{}", response.shown());
+    }
     server.get("/health").is(200);
+}
+
+fn an_answer_does_not_wait_for_what_follows_the_request(database: &Database) {
+    let (server, _) = with_agent(database);
+    let whole = "POST /v1/agents HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+    // Some clients end a body with an empty line that does not belong to it; others begin the next request.
+    for follows in ["", "\r\n", "GET /hea"] {
+        let mut connection = Connection::open(&server.address()).unwrap();
+        connection.write_raw(format!("{whole}{follows}").as_bytes()).unwrap();
+        let answer =
+            connection.read().unwrap_or_else(|error| panic!("no answer before {follows:?}: {error}"));
+        assert_eq!(answer.faults().len(), 3);
+    }
+    let mut connection = Connection::open(&server.address()).unwrap();
+    connection.write_raw(whole.repeat(3).as_bytes()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(connection.read().expect("three requests have three answers").faults().len(), 3);
+    }
 }
 
 fn many_connections_at_once_are_all_answered(database: &Database) {

@@ -93,7 +93,7 @@ fn a_file_with_an_unknown_key_is_refused(database: &Database) {
         let setup = Setup::new(database);
         let file = setup.dir().join("signalbox.toml");
         fs::write(&file, text).unwrap();
-        match setup.arg("--config").arg(file).try_start() {
+        match setup.listen(None).arg("--config").arg(file).try_start() {
             Ok(_) => panic!("it serves with {text}"),
             Err(refused) => refused.stderr,
         }
@@ -125,7 +125,20 @@ fn a_bad_flag_is_told_with_its_cure(database: &Database) {
     assert!(stderr.contains("opscroe") && stderr.contains("opscore"), "{stderr}");
     let other = Setup::new(database).database(Some("mysql://localhost/x".to_owned())).try_start();
     let stderr = other.err().expect("there is no such database").stderr;
-    assert!(stderr.contains("mysql") && stderr.contains("postgres"), "{stderr}");
+    assert!(stderr.contains("postgres://"), "{stderr}");
+
+    let limits = [
+        ("SIGNALBOX_CONNECTIONS_MAX", "many", "connections"),
+        ("SIGNALBOX_CONNECTIONS_MAX", "-1", "connections"),
+        ("SIGNALBOX_DELIVERY_ATTEMPTS", "1.5", "attempts"),
+        ("SIGNALBOX_DELIVERY_TIMEOUT", "soon", "delivery"),
+    ];
+    for (variable, value, word) in limits {
+        let Err(refused) = Setup::new(database).env(variable, value).try_start() else {
+            panic!("{variable}={value} was taken for no limit");
+        };
+        assert!(refused.stderr.contains(value) && refused.stderr.contains(word), "{}", refused.stderr);
+    }
 
     let taken = Server::start(database);
     let again = Setup::new(&Database::sqlite()).listen(Some(&taken.address())).try_start();

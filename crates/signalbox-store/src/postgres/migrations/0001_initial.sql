@@ -2,11 +2,12 @@
 -- Keys are compared byte by byte (COLLATE "C"), so that lists have the same order everywhere.
 -- What is written often leaves room in its pages, so that a new version finds place beside the old one.
 
--- How many entries each tenant's log has had. A commit holds its tenant's row from its start to its end: that
--- makes the commits of a tenant serial over all nodes.
+-- How many entries each tenant's log has had, and how many commits. A commit holds its tenant's row from its
+-- start to its end: that makes the commits of a tenant serial over all nodes.
 CREATE TABLE tenant_sequences (
     tenant TEXT COLLATE "C" PRIMARY KEY,
-    last BIGINT NOT NULL
+    last BIGINT NOT NULL,
+    commits BIGINT NOT NULL
 ) WITH (fillfactor = 20);
 
 CREATE TABLE agents (

@@ -116,12 +116,21 @@ CREATE TABLE due (
 ) WITHOUT ROWID;
 CREATE INDEX due_by_visibility ON due (visible_at);
 
--- The log: per tenant in strict sequence.
+-- The log. An entry's id is its tenant's number times 2^40 plus its place in the tenant's order, so that the
+-- log only ever grows at its end.
+CREATE TABLE tenant_numbers (
+    number INTEGER PRIMARY KEY, tenant TEXT NOT NULL UNIQUE
+);
+
 CREATE TABLE events (
-    tenant TEXT NOT NULL, sequence INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL,
-    level INTEGER NOT NULL, session TEXT, session_sequence INTEGER, agent TEXT, task TEXT,
-    data TEXT NOT NULL,
-    PRIMARY KEY (tenant, sequence)
+    id INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, level INTEGER NOT NULL,
+    session TEXT, session_sequence INTEGER, agent TEXT, task TEXT, data TEXT NOT NULL
+);
+CREATE INDEX events_by_session ON events (session, session_sequence) WHERE session IS NOT NULL;
+
+-- Which entries are about an agent, written once for each full block of the log: an index that took every
+-- entry at once would touch a page of its own for each.
+CREATE TABLE event_agents (
+    tenant INTEGER NOT NULL, block INTEGER NOT NULL, agent TEXT NOT NULL, offsets BLOB NOT NULL,
+    PRIMARY KEY (tenant, block, agent)
 ) WITHOUT ROWID;
-CREATE INDEX events_by_agent ON events (tenant, agent, sequence) WHERE agent IS NOT NULL;
-CREATE INDEX events_by_session ON events (tenant, session, session_sequence) WHERE session IS NOT NULL;

@@ -14,6 +14,7 @@ on_each_database![
     one_is_sent_again,
     many_are_sent_again_by_filter,
     one_is_dropped_by_choice,
+    many_are_dropped_by_filter,
     an_unknown_one_is_404,
 ];
 
@@ -114,6 +115,21 @@ fn one_is_dropped_by_choice(database: &Database) {
     server.delete(&format!("/v1/dead-letters/{message}")).succeeded();
     server.get(&format!("/v1/dead-letters/{message}")).absent();
     assert_eq!(items(&server.get("/v1/dead-letters").is(200)), [Value::Null; 0]);
+}
+
+fn many_are_dropped_by_filter(database: &Database) {
+    let server = Server::start(database);
+    let (agent, _) = refusing();
+    let a = server.register("a", &agent, &[]);
+    let b = server.register("b", &agent, &[]);
+    for n in 0..3 {
+        dead(&server, &a, &json!({"n": n}));
+    }
+    let of_b = dead(&server, &b, &json!({}));
+    server.delete(&format!("/v1/dead-letters?agent={a}")).succeeded();
+    assert_eq!(ids(&server.get("/v1/dead-letters").is(200)), BTreeSet::from([of_b]));
+    server.delete(&format!("/v1/dead-letters?agent={b}&since=tomorrow")).problem(422);
+    assert_eq!(items(&server.get("/v1/dead-letters").is(200)).len(), 1, "a wrong filter is not no filter");
 }
 
 fn an_unknown_one_is_404(database: &Database) {

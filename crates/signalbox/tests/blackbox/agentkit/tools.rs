@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Answer, Database, Response, Server, items, on_each_database};
+use crate::support::{Agent, Answer, Database, Request, Response, Server, items, on_each_database};
 
 on_each_database![
     echo_and_http_get_are_built_in,
@@ -17,9 +17,14 @@ on_each_database![
     a_tool_that_cannot_be_reached_or_answers_badly,
     a_tool_that_is_too_slow_is_504,
     a_built_in_tool_does_not_reach_metadata,
+    a_trace_is_carried_on_to_the_tool,
 ];
 
 fn call_with(server: &Server, payload: &Value) -> Response {
+    server.send(call_request(server, payload))
+}
+
+fn call_request(server: &Server, payload: &Value) -> Request {
     let agent =
         server.post("/v1/agents", &json!({"agentName": "caller", "version": "1", "capabilities": []}));
     let id = match agent.status {
@@ -27,7 +32,7 @@ fn call_with(server: &Server, payload: &Value) -> Response {
         _ => items(&server.get("/v1/agents?name=caller").is(200))[0]["agentId"].as_str().unwrap().to_owned(),
     };
     let body = json!({"senderId": "tester", "messageType": "tool_invocation", "payload": payload});
-    server.post(&format!("/v1/agents/{id}/run"), &body)
+    Request::post(format!("/v1/agents/{id}/run"), &body)
 }
 
 fn call(server: &Server, tool: &str, arguments: &Value) -> Response {
@@ -108,7 +113,9 @@ fn a_call_runs_at_once_and_gives_the_tools_answer(database: &Database) {
     let answer = call(&server, "calculator", &json!({"a": 1, "b": 2.5})).is(200);
     assert_eq!(answer["status"], "success");
     assert_eq!(answer["data"], json!({"sum": 3.5}));
-    assert_eq!(endpoint.next().json(), json!({"arguments": {"a": 1, "b": 2.5}}), "this and no more");
+    let got = endpoint.next();
+    assert_eq!(got.json(), json!({"arguments": {"a": 1, "b": 2.5}}), "this and no more");
+    assert_eq!(got.method, "POST");
     let other =
         call_with(&server, &json!({"tool_name": "calculator", "parameters": {"a": 2, "b": 2}})).is(200);
     assert_eq!(other["data"]["sum"], 4.0);
@@ -198,4 +205,15 @@ fn a_built_in_tool_does_not_reach_metadata(database: &Database) {
     }
     let refused = call(&server, "http_get", &json!({"url": "file:///etc/passwd"}));
     assert!(!refused.text().contains("root:"), "{}", refused.shown());
+}
+
+fn a_trace_is_carried_on_to_the_tool(database: &Database) {
+    let server = Server::start(database);
+    let endpoint = Agent::answering(|_, _| Answer::Json(json!({})));
+    server.post("/v1/tools", &calculator(&endpoint.url())).is(201);
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let request = call_request(&server, &json!({"tool_name": "calculator", "arguments": {"a": 1, "b": 2}}));
+    server.send(request.header("traceparent", format!("00-{trace}-b7ad6b7169203331-01"))).is(200);
+    let carried = endpoint.next().header("traceparent").to_owned();
+    assert!(carried.starts_with(&format!("00-{trace}-")), "{carried:?}");
 }

@@ -3,18 +3,19 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Answer, Database, Delivery, PATIENCE, Server, Setup, eventually, hmac_base64, hmac_hex, items,
-    on_each_database, unix_seconds,
+    AFTER_A_CRASH, Agent, Answer, Database, Delivery, Request, Server, Setup, eventually, hmac_base64,
+    hmac_hex, items, on_each_database, unix_seconds,
 };
 
 on_each_database![
     registration_and_deregistration_are_told_and_signed,
     standard_webhooks_headers_are_signed_too,
     capabilities_are_told_as_strings,
+    a_trace_is_carried_on_to_the_receiver,
     a_receiver_that_is_down_is_told_later,
     an_untold_registration_survives_a_kill,
     a_refused_webhook_is_a_dead_letter_and_fails_nothing,
-    without_a_secret_nothing_is_sent,
+    without_a_secret_nothing_is_sent_unsigned,
 ];
 
 const SECRET: &str = "webhook-secret-äöü";
@@ -89,6 +90,17 @@ fn capabilities_are_told_as_strings(database: &Database) {
     assert_eq!(receiver.next().json()["agent_details"]["capabilities"], json!(["read", "write"]));
 }
 
+fn a_trace_is_carried_on_to_the_receiver(database: &Database) {
+    let receiver = Agent::start();
+    let server = telling(database, &receiver);
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let body = json!({"agentName": "traced", "version": "1", "capabilities": []});
+    let request = Request::post("/v1/agents/register", &body);
+    server.send(request.header("traceparent", format!("00-{trace}-b7ad6b7169203331-01"))).is(201);
+    let carried = receiver.next().header("traceparent").to_owned();
+    assert!(carried.starts_with(&format!("00-{trace}-")), "{carried:?}");
+}
+
 fn a_receiver_that_is_down_is_told_later(database: &Database) {
     let mut receiver = Agent::first([Answer::Status(500)]);
     let server = telling(database, &receiver);
@@ -112,7 +124,7 @@ fn an_untold_registration_survives_a_kill(database: &Database) {
     server.kill();
     receiver.resume();
     server.restart();
-    let call = receiver.next_within(PATIENCE * 2);
+    let call = receiver.next_within(AFTER_A_CRASH);
     assert_eq!(call.json()["agent_details"]["agentId"], id.as_str());
     assert_signed(&call);
 }
@@ -131,9 +143,16 @@ fn a_refused_webhook_is_a_dead_letter_and_fails_nothing(database: &Database) {
     assert!(!server.stderr().contains(SECRET) && !letter.to_string().contains(SECRET));
 }
 
-fn without_a_secret_nothing_is_sent(database: &Database) {
+/// Half a configuration is either told at once, or sends nothing.
+fn without_a_secret_nothing_is_sent_unsigned(database: &Database) {
     let receiver = Agent::start();
-    let server = Setup::new(database).env("OPSCORE_WEBHOOK_URL", receiver.url()).start();
+    let server = match Setup::new(database).env("OPSCORE_WEBHOOK_URL", receiver.url()).try_start() {
+        Ok(server) => server,
+        Err(refused) => {
+            assert!(refused.stderr.to_uppercase().contains("OPSCORE_WEBHOOK_SECRET"), "{}", refused.stderr);
+            return;
+        }
+    };
     let agent = Agent::start();
     let id = server.register("untold", &agent, &[]);
     server.run(&id, &Value::from(serde_json::Map::new()));

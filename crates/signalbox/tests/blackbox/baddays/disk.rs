@@ -59,12 +59,13 @@ fn registration(name: &str) -> Value {
 
 #[test]
 fn a_full_disk_refuses_writes_and_heals_by_itself() {
+    // Dropped in reverse: the server, its disk, and the folder that the disk is mounted in.
     let setup = Setup::new(&Database::sqlite());
     let Some(disk) = SmallDisk::mount(setup.dir().join("disk")) else {
         eprintln!("not run, as no file system can be mounted here: a full disk");
         return;
     };
-    let mut server = setup.data_dir(Some(disk.path().join("data"))).start();
+    let mut server = setup.clone().data_dir(Some(disk.path().join("data"))).start();
     let first = server.register_at("first", "http://127.0.0.1:9/run", &[]);
     server.report(&first, "idle", &json!({"n": 1}));
     disk.fill();
@@ -94,7 +95,6 @@ fn a_full_disk_refuses_writes_and_heals_by_itself() {
         server.get(&format!("/v1/agents/{id}")).is(200);
     }
     assert_eq!(server.get(&format!("/v1/opscore/agent/{first}/state")).is(200)["details"]["n"], 2);
-    drop(server);
 }
 
 /// What was acknowledged before the first refusal.

@@ -33,7 +33,7 @@ fn an_outage_of_the_database_is_503_and_passes() {
             server.get("/v1/agents/agent-nobody").problem(503);
             server.try_report("agent-nobody", "idle", &Value::Null, &crate::support::iso()).problem(503);
             server.get("/health").is(200);
-            server.get("/ready").problem(503);
+            assert_eq!(server.get("/ready").status, 503);
         }
         proxy.connect(&database.address().unwrap());
         let mut tries = 0;

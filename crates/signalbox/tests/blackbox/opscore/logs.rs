@@ -55,15 +55,21 @@ fn one_entry_and_a_batch_are_kept(database: &Database) {
     server.post("/v1/opscore/agent/nobody/logs", &entry).absent();
 }
 
+/// A session that has ended already.
+fn session_of(server: &Server, agent: &str) -> String {
+    server.trigger(agent, &json!({"id": "empty", "name": "Empty", "tasks": []}), &json!({}))
+}
+
 fn filters_narrow_the_log(database: &Database) {
     let server = Server::start(database);
     let (a, b) = (registered(&server, "a"), registered(&server, "b"));
+    let session = session_of(&server, &a);
     write(
         &server,
         &a,
         &json!([
             {"level": "info", "message": "mark apple"},
-            {"level": "error", "message": "mark bad apple", "session_id": "ses_x"},
+            {"level": "error", "message": "mark bad apple", "session_id": session},
             {"level": "info", "message": "mark old", "timestamp": "2001-01-01T00:00:00Z"},
         ]),
     );
@@ -74,7 +80,7 @@ fn filters_narrow_the_log(database: &Database) {
     assert_eq!(found(&server, "text=apple"), ["mark apple", "mark bad apple"]);
     assert_eq!(found(&server, "text=100%25%20_"), ["mark pear 100% _"]);
     assert_eq!(found(&server, "text=nowhere"), [""; 0]);
-    assert_eq!(found(&server, "session=ses_x"), ["mark bad apple"]);
+    assert_eq!(found(&server, &format!("session={session}")), ["mark bad apple"]);
     assert_eq!(found(&server, &format!("since={}", iso_from_now(3600))), [""; 0]);
     assert!(found(&server, &format!("since={}", iso_from_now(-3600))).contains(&"mark apple".to_owned()));
     assert!(!found(&server, &format!("until={}", iso_from_now(-3600))).contains(&"mark apple".to_owned()));

@@ -9,6 +9,7 @@ on_each_database![
     agents_take_turns,
     an_agent_has_one_task_at_a_time,
     an_agent_that_is_not_available_gets_nothing,
+    a_draining_agent_finishes_and_gets_nothing_new,
     a_task_of_a_restarted_agent_is_given_again,
     a_task_of_a_removed_agent_goes_to_another,
     a_task_that_names_a_removed_agent_says_why_it_ends,
@@ -94,6 +95,24 @@ fn an_agent_that_is_not_available_gets_nothing(database: &Database) {
         server.complete(&id, &given, &Value::Null);
         server.session_becomes(&session, "completed");
     }
+}
+
+fn a_draining_agent_finishes_and_gets_nothing_new(database: &Database) {
+    let server = Server::start(database);
+    let agent = Agent::start();
+    let id = server.register("draining", &agent, &["read"]);
+    let first = server.trigger(&id, &by_capability("read"), &json!({"n": 1}));
+    let given = agent.next();
+    server.post(&format!("/v1/opscore/agent/{id}/drain"), &json!({})).succeeded();
+    server.complete(&id, &given, &Value::Null);
+    server.session_becomes(&first, "completed");
+    let second = server.trigger(&id, &by_capability("read"), &json!({"n": 2}));
+    assert_eq!(task(&server, &second)["agentId"], Value::Null);
+    server.post(&format!("/v1/opscore/agent/{id}/undrain"), &json!({})).succeeded();
+    let given = agent.next();
+    assert_eq!(given.json()["payload"]["n"], 2);
+    server.complete(&id, &given, &Value::Null);
+    server.session_becomes(&second, "completed");
 }
 
 fn a_task_of_a_restarted_agent_is_given_again(database: &Database) {

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Database, Delivery, Server, Worker, on_each_database, task_of};
+use crate::support::{
+    AFTER_A_CRASH, Agent, Database, Delivery, Request, Server, Worker, on_each_database, task_of,
+};
 
 on_each_database![
     a_kept_definition_is_triggered_by_its_id,
@@ -14,6 +16,7 @@ on_each_database![
     the_order_is_the_lists_or_the_links,
     an_expression_that_leads_nowhere_fails_the_session,
     a_started_session_survives_a_kill,
+    a_trace_joins_the_trigger_and_its_dispatches,
 ];
 
 fn one_task(id: &str) -> Value {
@@ -193,10 +196,31 @@ fn a_started_session_survives_a_kill(database: &Database) {
     server.kill();
     agent.resume();
     server.restart();
-    let task = agent.next();
+    let task = agent.next_within(AFTER_A_CRASH);
     assert_eq!(task.json()["payload"], json!({"given": true, "n": 1}));
     server.complete(&id, &task, &json!("done"));
     server.kill();
     server.restart();
     assert_eq!(server.session_becomes(&session, "completed")["tasks"][0]["result"], "done");
+}
+
+fn a_trace_joins_the_trigger_and_its_dispatches(database: &Database) {
+    let server = Server::start(database);
+    let agent = Agent::start();
+    let id = server.register("worker", &agent, &[]);
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let definition = json!({"id": "two", "name": "Two", "tasks": [{"taskId": "a"}, {"taskId": "b"}]});
+    let trigger = Request::post(trigger_path(&id), &json!({"workflowDefinition": definition}));
+    let answer =
+        server.send(trigger.header("traceparent", format!("00-{trace}-b7ad6b7169203331-01"))).is(202);
+    for _ in 0..2 {
+        let task = agent.next();
+        let carried = task.header("traceparent");
+        assert!(carried.starts_with(&format!("00-{trace}-")), "{carried:?}");
+        server.complete(&id, &task, &Value::Null);
+    }
+    let session = answer["sessionId"].as_str().unwrap();
+    server.session_becomes(session, "completed");
+    let logged = server.all_pages(&format!("/v1/opscore/logs?session={session}"), 100);
+    assert!(logged.iter().any(|entry| entry["traceId"] == trace), "the log has the trace too: {logged:?}");
 }

@@ -3,7 +3,7 @@
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -124,10 +124,7 @@ impl Agent {
 
     /// The next request, or `None` where none comes in that time.
     pub(crate) fn poll(&self, patience: Duration) -> Option<Delivery> {
-        match self.incoming.lock().unwrap().recv_timeout(patience) {
-            Ok(delivery) => Some(delivery),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.incoming.lock().unwrap().recv_timeout(patience).ok()
     }
 
     /// Everything that came in so far.

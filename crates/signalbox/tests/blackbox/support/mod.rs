@@ -23,5 +23,5 @@ pub(crate) use response::Response;
 pub(crate) use server::{KEY, PLATFORM_KEY, Server, Setup};
 pub(crate) use sign::{hmac_base64, hmac_hex};
 pub(crate) use sse::SseEvent;
-pub(crate) use wait::{PATIENCE, eventually, within};
+pub(crate) use wait::{AFTER_A_CRASH, PATIENCE, eventually, within};
 pub(crate) use worker::Worker;

@@ -8,6 +8,9 @@ use super::clock::now;
 /// How long a thing may take that should take no time; far more than a busy machine needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long work may stay with a process that was killed: as long as its leases, where others share the database.
+pub(crate) const AFTER_A_CRASH: Duration = Duration::from_secs(120);
+
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// Asks again until `check` is content; its error says what was there instead.

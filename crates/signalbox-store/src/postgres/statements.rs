@@ -1,0 +1,72 @@
+//! The writing connection's statements, prepared once.
+
+use tokio_postgres::{Client, Error, Statement};
+
+use super::pipeline::{Flight, fly};
+use super::sql;
+use crate::schema::TableId;
+
+/// All of them.
+pub(super) struct Statements {
+    tables: Vec<TableStatements>,
+    pub(super) lock_tenants: Statement,
+    pub(super) add_tenants: Statement,
+    pub(super) move_tenants: Statement,
+    pub(super) add_events: Statement,
+    pub(super) put_due: Statement,
+    pub(super) remove_due: Statement,
+    pub(super) clear_capabilities: Statement,
+    pub(super) add_capabilities: Statement,
+}
+
+/// Those of one table; [`sql::TableSql`] tells their parameters.
+pub(super) struct TableStatements {
+    pub(super) versions: Statement,
+    pub(super) put: Statement,
+    pub(super) remove: Statement,
+}
+
+impl Statements {
+    /// Prepares them all.
+    pub(super) async fn prepare(client: &Client) -> Result<Self, Error> {
+        let (lock_tenants, add_tenants, move_tenants, add_events) = tokio::try_join!(
+            client.prepare(sql::LOCK_TENANTS),
+            client.prepare(sql::ADD_TENANTS),
+            client.prepare(sql::MOVE_TENANTS),
+            client.prepare(sql::ADD_EVENTS),
+        )?;
+        let (put_due, remove_due, clear_capabilities, add_capabilities) = tokio::try_join!(
+            client.prepare(sql::PUT_DUE),
+            client.prepare(sql::REMOVE_DUE),
+            client.prepare(sql::CLEAR_CAPABILITIES),
+            client.prepare(sql::ADD_CAPABILITIES),
+        )?;
+        let flights = TableId::ALL.iter().map(|id| -> Flight<'_, _> { Box::pin(TableStatements::prepare(client, *id)) });
+        let tables = fly(flights.collect()).await.into_iter().collect::<Result<_, _>>()?;
+        Ok(Self {
+            tables,
+            lock_tenants,
+            add_tenants,
+            move_tenants,
+            add_events,
+            put_due,
+            remove_due,
+            clear_capabilities,
+            add_capabilities,
+        })
+    }
+
+    /// Those of one table.
+    pub(super) fn of(&self, table: TableId) -> &TableStatements {
+        &self.tables[table as usize]
+    }
+}
+
+impl TableStatements {
+    async fn prepare(client: &Client, id: TableId) -> Result<Self, Error> {
+        let sql = sql::of(id);
+        let (versions, put, remove) =
+            tokio::try_join!(client.prepare(&sql.versions), client.prepare(&sql.put), client.prepare(&sql.remove))?;
+        Ok(Self { versions, put, remove })
+    }
+}

@@ -1,0 +1,325 @@
+//! What only a shared database can do to a store: lose its connection, keep it waiting, refuse one value among
+//! many, and be written by others at the same time. Run against the server that `SIGNALBOX_TEST_POSTGRES`
+//! names, in a database for each test.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::{Map, json};
+use signalbox_core::agent::{Agent, AgentStatus};
+use signalbox_core::decision::{Key, Row};
+use signalbox_core::event::{Level, NewEvent};
+use signalbox_core::{Decision, Need, View};
+use signalbox_wire::id::{AgentId, NodeId, TenantId};
+use signalbox_wire::time::Timestamp;
+use tokio::time::timeout;
+use tokio_postgres::{Client, NoTls};
+
+use crate::{AgentFilter, EventFilter, Options, Page, Store, StoreError};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A database of its own, and a way to it beside the store.
+struct Server {
+    url: String,
+    name: String,
+    admin: Client,
+    beside: Client,
+}
+
+impl Server {
+    async fn new() -> Option<Self> {
+        let Ok(server) = std::env::var("SIGNALBOX_TEST_POSTGRES") else {
+            println!("not run: set SIGNALBOX_TEST_POSTGRES=postgres://user@host/postgres");
+            return None;
+        };
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("signalbox_postgres_{}_{count}", std::process::id());
+        let admin = connect(&server).await;
+        admin.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("created");
+        let (base, query) = server.split_once('?').unwrap_or((&server, ""));
+        let (host, _) = base.rsplit_once('/').expect("a URL that names a database");
+        let url = format!("{host}/{name}?{query}");
+        let beside = connect(&url).await;
+        Some(Self { url, name, admin, beside })
+    }
+
+    async fn store(&self, node: u32) -> Store {
+        self.patient_store(node, Duration::from_secs(10)).await
+    }
+
+    async fn patient_store(&self, node: u32, patience: Duration) -> Store {
+        let node = NodeId::parse(&format!("nod_{node}")).expect("valid");
+        Store::open(Options { patience, ..Options::new(&self.url, node) }).await.expect("opened")
+    }
+
+    /// Ends every connection of the stores, as a restart of the server would.
+    async fn cut(&self) {
+        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+            WHERE datname = current_database() AND application_name LIKE 'signalbox%'";
+        self.beside.query(sql, &[]).await.expect("cut");
+    }
+
+    async fn end(self) {
+        let Self { admin, name, beside, .. } = self;
+        drop(beside);
+        admin.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.expect("dropped");
+    }
+}
+
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("a server");
+    tokio::spawn(connection);
+    client
+}
+
+fn tenant() -> TenantId {
+    TenantId::default_tenant()
+}
+
+fn agent_id(text: &str) -> AgentId {
+    AgentId::parse(text).expect("valid")
+}
+
+fn agent(id: &str, name: &str, capability: &str) -> Agent {
+    Agent {
+        id: agent_id(id),
+        name: name.into(),
+        version: "1".into(),
+        endpoint: None,
+        capabilities: vec![json!(capability)],
+        metadata: Map::new(),
+        registered_at: Timestamp::from_seconds(1),
+        generation: 0,
+        concurrency: 1,
+    }
+}
+
+fn created(agent: Agent) -> Decision {
+    let mut decision = Decision::default();
+    decision.create(Row::Agent(Arc::new(agent)), 1);
+    decision
+}
+
+fn event() -> NewEvent {
+    NewEvent::new("test.counted", Level::Info, Timestamp::from_seconds(1), &json!({}))
+}
+
+async fn commit(store: &Store, decision: Decision) -> Result<u64, StoreError> {
+    let committed = store.commit(&tenant(), decision, Timestamp::from_seconds(1), None).await?;
+    Ok(committed.sequence)
+}
+
+/// Counts the generation of the status `id` up by one and logs it, however often that has to be tried; answers
+/// the count and its place in the log.
+async fn count_up(store: &Store, id: &str) -> Result<(u64, u64), StoreError> {
+    let mut is_fresh = false;
+    loop {
+        let (key, mut view) = (Key::Status(agent_id(id)), View::new());
+        store.load(&tenant(), &Need::Row(key), &mut view, is_fresh).await?;
+        let read = view.status(&agent_id(id)).expect("loaded");
+        let (version, count) = read.as_ref().map_or((None, 0), |read| (Some(read.version), read.value.generation));
+        let next = AgentStatus::fresh(agent_id(id), count + 1, Timestamp::from_seconds(1));
+        let mut decision = Decision::default();
+        decision.put(Row::Status(Arc::new(next)), version, version.unwrap_or(0) + 1);
+        decision.events.push(event());
+        match commit(store, decision).await {
+            Ok(sequence) => return Ok((count + 1, sequence)),
+            Err(StoreError::Conflict) => is_fresh = true,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn counted(store: &Store, id: &str) -> u64 {
+    store.status(&tenant(), &agent_id(id)).await.expect("read").map_or(0, |read| read.value.generation)
+}
+
+async fn sequences(store: &Store) -> Vec<u64> {
+    let page = Page { limit: 100_000, after: None };
+    let listed = store.events(&tenant(), &EventFilter::default(), &page).await.expect("listed");
+    listed.items.iter().map(|event| event.sequence).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_lose_no_update_and_no_reader_sees_a_gap() {
+    let Some(server) = Server::new().await else { return };
+    let stores = [server.store(1).await, server.store(2).await];
+    let is_done = Arc::new(AtomicBool::new(false));
+    let reader = tokio::spawn({
+        let (store, is_done) = (stores[0].clone(), Arc::clone(&is_done));
+        async move {
+            let mut longest = 0;
+            while !is_done.load(Ordering::Relaxed) {
+                let seen = sequences(&store).await;
+                assert!(seen.iter().copied().eq(1..=seen.len() as u64), "{seen:?}");
+                assert!(seen.len() >= longest, "an entry that was seen is gone");
+                longest = seen.len();
+            }
+        }
+    });
+    // One counter that both fight for, and one that each has alone for long enough to trust its memory.
+    let writers = (0..8).map(|writer| {
+        let store = stores[writer % 2].clone();
+        let own = format!("own-{writer}");
+        tokio::spawn(async move {
+            for _ in 0..20 {
+                count_up(&store, "shared").await.expect("counted");
+                count_up(&store, &own).await.expect("counted");
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        timeout(DEADLINE, writer).await.expect("in time").expect("no fault");
+    }
+    is_done.store(true, Ordering::Relaxed);
+    reader.await.expect("no gap");
+    for store in &stores {
+        assert_eq!(counted(store, "shared").await, 160);
+        assert_eq!(counted(store, "own-3").await, 20);
+        assert_eq!(sequences(store).await.len(), 320);
+    }
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_process_changed_conflicts_even_with_one_that_was_long_alone() {
+    let Some(server) = Server::new().await else { return };
+    let (one, two) = (server.store(1).await, server.store(2).await);
+    commit(&one, created(agent("a", "a", "c"))).await.expect("committed");
+    for _ in 0..10 {
+        count_up(&one, "a").await.expect("counted");
+    }
+    let mut removal = Decision::default();
+    removal.remove(Key::Agent(agent_id("a")), 1);
+    commit(&two, removal).await.expect("removed");
+    let mut resting = Decision::default();
+    resting.expects.push((Key::Agent(agent_id("a")), Some(1)));
+    resting.events.push(event());
+    assert!(matches!(commit(&one, resting).await, Err(StoreError::Conflict)));
+    count_up(&two, "a").await.expect("counted");
+    assert_eq!(count_up(&one, "a").await.expect("counted").0, 12);
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_value_that_cannot_be_stored_fails_alone() {
+    let Some(server) = Server::new().await else { return };
+    let store = server.store(1).await;
+    // Longer than an entry of an index can be, and not to be compressed.
+    let mut seed = 1_u64;
+    let long: String = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'a' + u8::try_from((seed >> 33) % 26).expect("small"))
+    });
+    let long = long.take(20_000).collect::<String>();
+    let commits = (0..40).map(|number| {
+        let (store, capability) = (store.clone(), if number == 17 { long.clone() } else { "c".to_owned() });
+        tokio::spawn(async move {
+            let id = format!("agent-{number}");
+            commit(&store, created(agent(&id, &id, &capability))).await
+        })
+    });
+    for (number, commit) in commits.collect::<Vec<_>>().into_iter().enumerate() {
+        let answer = commit.await.expect("no panic");
+        assert_eq!(answer.is_ok(), number != 17, "{number}: {answer:?}");
+    }
+    let page = Page { limit: 100, after: None };
+    let listed = store.agents(&tenant(), &AgentFilter::default(), &page).await.expect("listed");
+    assert_eq!(listed.items.len(), 39);
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_connection_is_made_again_and_nothing_acknowledged_is_lost() {
+    let Some(server) = Server::new().await else { return };
+    let store = server.store(1).await;
+    let writers = (0..4).map(|writer| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let (mut acknowledged, mut faults, id) = (0, 0, format!("writer-{writer}"));
+            while acknowledged < 100 {
+                match count_up(&store, &id).await {
+                    Ok((count, _)) => acknowledged = count,
+                    Err(StoreError::Unavailable(_)) => faults += 1,
+                    Err(error) => panic!("{error}"),
+                }
+                tokio::task::yield_now().await;
+            }
+            faults
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    for _ in 0..5 {
+        let before = sequences_beside(&server).await;
+        server.cut().await;
+        let moves_on = async {
+            while sequences_beside(&server).await < before + 20 && !writers.iter().all(|writer| writer.is_finished()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(DEADLINE, moves_on).await.expect("it goes on");
+    }
+    for writer in writers {
+        timeout(DEADLINE, writer).await.expect("in time").expect("no fault");
+    }
+    let seen = sequences(&store).await;
+    assert!(seen.iter().copied().eq(1..=seen.len() as u64) && seen.len() >= 400, "{}", seen.len());
+    let counts = [0, 1, 2, 3].map(|writer| format!("writer-{writer}"));
+    let mut sum = 0;
+    for id in &counts {
+        sum += counted(&store, id).await;
+    }
+    assert_eq!(sum, seen.len() as u64, "every count has its entry, none is half");
+    server.end().await;
+}
+
+async fn sequences_beside(server: &Server) -> i64 {
+    let sql = "SELECT COALESCE(max(sequence), 0) FROM events";
+    server.beside.query_one(sql, &[]).await.expect("counted").get(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_longer_than_their_patience() {
+    let Some(server) = Server::new().await else { return };
+    let store = server.patient_store(1, Duration::from_millis(500)).await;
+    count_up(&store, "a").await.expect("counted");
+    server.beside.batch_execute("BEGIN; SELECT 1 FROM tenant_sequences FOR UPDATE").await.expect("held");
+    let refused = timeout(Duration::from_secs(5), count_up(&store, "a")).await.expect("in time");
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert_eq!(counted(&store, "a").await, 1, "readers do not wait");
+    server.beside.batch_execute("ROLLBACK; BEGIN; LOCK TABLE agent_statuses").await.expect("held");
+    let read = timeout(Duration::from_secs(5), store.status(&tenant(), &agent_id("a"))).await.expect("in time");
+    assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
+    server.beside.batch_execute("ROLLBACK").await.expect("free");
+    let goes_on = async { while count_up(&store, "a").await.is_err() {} };
+    timeout(DEADLINE, goes_on).await.expect("it goes on");
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_the_database_cannot_hold_is_still_found() {
+    let Some(server) = Server::new().await else { return };
+    let store = server.store(1).await;
+    commit(&store, created(agent("a", "zero\0byte", "also\0here"))).await.expect("committed");
+    let page = Page { limit: 10, after: None };
+    let named = AgentFilter { name: Some("zero\0byte".into()), capability: Some("also\0here".into()), state: None };
+    let listed = store.agents(&tenant(), &named, &page).await.expect("listed");
+    assert_eq!(listed.items[0].0.name, "zero\0byte", "the body keeps every character");
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_not_there_is_told_without_the_password() {
+    let Some(server) = Server::new().await else { return };
+    let url = server.url.replace(&server.name, "no_such_database").replacen("://", "://u:geheim@ignored,", 0);
+    let node = NodeId::parse("nod_1").expect("valid");
+    let missing = Store::open(Options::new(url, node.clone())).await.err().expect("there is none").to_string();
+    assert!(missing.contains("no_such_database") && missing.contains("create it"), "{missing}");
+    let nobody = Options::new("postgres://u:geheim@127.0.0.1:1/d", node);
+    let refused = Store::open(nobody).await.err().expect("nobody listens");
+    assert!(matches!(&refused, StoreError::Unavailable(text) if !text.contains("geheim")), "{refused:?}");
+    server.end().await;
+}

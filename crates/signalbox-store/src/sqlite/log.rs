@@ -1,0 +1,146 @@
+//! The log's layout: where a tenant's entries lie, and which of them are about an agent.
+//!
+//! Entries are numbered per tenant and grouped in blocks. Whoever appends the last entry of a block indexes the
+//! block in the same commit, so every full block is indexed and only the newest, unfinished one must be walked.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use signalbox_wire::id::TenantId;
+
+/// Bits of an id that number the entry within its tenant.
+const PLACE_BITS: u32 = 40;
+/// Entries in a block. Offsets within one fit 16 bits.
+const BLOCK: i64 = 4_096;
+
+/// A tenant's part of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Log {
+    number: i64,
+}
+
+impl Log {
+    /// The log of `tenant`, when anything was ever appended to it.
+    pub(super) fn find(connection: &Connection, tenant: &str) -> rusqlite::Result<Option<Self>> {
+        let mut statement =
+            connection.prepare_cached("SELECT number FROM tenant_numbers WHERE tenant = ?1")?;
+        statement.query_row([tenant], |row| Ok(Self { number: row.get(0)? })).optional()
+    }
+
+    /// The log of `tenant`, begun where there is none.
+    pub(super) fn find_or_begin(connection: &Connection, tenant: &TenantId) -> rusqlite::Result<Self> {
+        if let Some(found) = Self::find(connection, tenant.as_str())? {
+            return Ok(found);
+        }
+        connection.execute("INSERT INTO tenant_numbers (tenant) VALUES (?1)", [tenant.as_str()])?;
+        Ok(Self { number: connection.last_insert_rowid() })
+    }
+
+    /// The tenant with the next number after `last`: its number, its id and its log.
+    pub(super) fn next(connection: &Connection, last: i64) -> rusqlite::Result<Option<(i64, String, Self)>> {
+        let mut statement = connection.prepare_cached(
+            "SELECT number, tenant FROM tenant_numbers WHERE number > ?1 ORDER BY number LIMIT 1",
+        )?;
+        let found = statement.query_row([last], |row| {
+            let number = row.get(0)?;
+            Ok((number, row.get(1)?, Self { number }))
+        });
+        found.optional()
+    }
+
+    /// The id of the entry at `place`.
+    pub(super) fn id(self, place: i64) -> i64 {
+        (self.number << PLACE_BITS) + place.clamp(0, (1 << PLACE_BITS) - 1)
+    }
+
+    /// The place of the entry with this id.
+    pub(super) fn place(self, id: i64) -> i64 {
+        id - self.id(0)
+    }
+
+    /// The oldest kept place and the newest; `None` where nothing is kept.
+    pub(super) fn ends(self, connection: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
+        let end = |direction: &str| -> rusqlite::Result<Option<i64>> {
+            let sql =
+                format!("SELECT id FROM events WHERE id BETWEEN ?1 AND ?2 ORDER BY id {direction} LIMIT 1");
+            let mut statement = connection.prepare_cached(&sql)?;
+            statement.query_row([self.id(0), self.id(i64::MAX)], |row| row.get(0)).optional()
+        };
+        Ok(end("ASC")?.zip(end("DESC")?).map(|(first, last)| (self.place(first), self.place(last))))
+    }
+
+    /// Where the tenant's order goes on.
+    pub(super) fn last_place(self, connection: &Connection) -> rusqlite::Result<i64> {
+        Ok(self.ends(connection)?.map_or(0, |(_, last)| last))
+    }
+
+    /// Indexes the block that ends at `place`, when one does.
+    pub(super) fn index_block_at(self, connection: &Connection, place: i64) -> rusqlite::Result<()> {
+        if place % BLOCK != 0 {
+            return Ok(());
+        }
+        let block = block_of(place);
+        let mut offsets: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        let mut walk = connection.prepare_cached(
+            "SELECT id, agent FROM events WHERE id BETWEEN ?1 AND ?2 AND agent IS NOT NULL ORDER BY id",
+        )?;
+        let places = places_of(block);
+        let mut rows = walk.query([self.id(*places.start()), self.id(*places.end())])?;
+        while let Some(row) = rows.next()? {
+            let offset = self.place(row.get(0)?) - places.start();
+            let agent = row.get_ref(1)?.as_str()?;
+            let bytes = u16::try_from(offset).unwrap_or(u16::MAX).to_le_bytes();
+            match offsets.get_mut(agent) {
+                Some(known) => known.extend(bytes),
+                None => {
+                    offsets.insert(agent.to_owned(), bytes.to_vec());
+                }
+            }
+        }
+        let mut insert = connection.prepare_cached(
+            "INSERT OR REPLACE INTO event_agents (tenant, block, agent, offsets) VALUES (?1, ?2, ?3, ?4)",
+        )?;
+        for (agent, offsets) in offsets {
+            insert.execute(params![self.number, block, agent, offsets])?;
+        }
+        Ok(())
+    }
+
+    /// The places of the entries about `agent` in an indexed block, in order.
+    pub(super) fn places_about(
+        self,
+        connection: &Connection,
+        block: i64,
+        agent: &str,
+    ) -> rusqlite::Result<Vec<i64>> {
+        let mut statement = connection.prepare_cached(
+            "SELECT offsets FROM event_agents WHERE tenant = ?1 AND block = ?2 AND agent = ?3",
+        )?;
+        let offsets: Option<Vec<u8>> =
+            statement.query_row(params![self.number, block, agent], |row| row.get(0)).optional()?;
+        let start = *places_of(block).start();
+        let (pairs, _) = offsets.as_deref().unwrap_or_default().as_chunks::<2>();
+        Ok(pairs.iter().map(|pair| start + i64::from(u16::from_le_bytes(*pair))).collect())
+    }
+
+    /// Forgets the index of the blocks that lie before the oldest kept entry.
+    pub(super) fn trim_index(self, connection: &Connection) -> rusqlite::Result<()> {
+        if let Some((first, _)) = self.ends(connection)? {
+            let mut trim =
+                connection.prepare_cached("DELETE FROM event_agents WHERE tenant = ?1 AND block < ?2")?;
+            trim.execute([self.number, block_of(first)])?;
+        }
+        Ok(())
+    }
+}
+
+/// The block that the entry at `place` is in.
+pub(super) fn block_of(place: i64) -> i64 {
+    (place - 1) / BLOCK
+}
+
+/// The places of a block.
+pub(super) fn places_of(block: i64) -> RangeInclusive<i64> {
+    block * BLOCK + 1..=(block + 1) * BLOCK
+}
