@@ -61,7 +61,8 @@ pub struct NewEvent {
     pub level: Level,
     /// When.
     pub at: Timestamp,
-    /// The session it belongs to, with its place in that session's strict sequence, from 1.
+    /// The session it belongs to, with its place in that session's strict sequence, from 1; 0 for an entry that
+    /// mentions the session and is no part of its history.
     pub session: Option<(SessionId, u64)>,
     /// The agent it is about.
     pub agent: Option<AgentId>,

@@ -268,17 +268,24 @@ impl SessionState {
     fn apply_to_task(&mut self, at: Timestamp, event: &SessionEvent) -> Result<(), String> {
         use SessionEvent as E;
         let Some(id) = event.task() else { return Err("it names no task".into()) };
-        let is_over = self.session.status.is_over();
+        let status = self.session.status;
+        if status.is_over() {
+            return Err(format!("the session is {}", status.name()));
+        }
+        let is_paused = status == SessionStatus::Paused;
         let Some(task) = self.tasks.iter_mut().find(|task| task.id == *id) else {
             return Err(format!("the session has no task {id}"));
         };
+        if event.attempt().is_some_and(|attempt| attempt != task.attempt) {
+            return Err(format!("task {id} is in attempt {}", task.attempt));
+        }
         match event {
-            E::TaskWaiting { .. } if task.status == TaskStatus::Pending && !is_over => {
+            E::TaskWaiting { .. } if task.status == TaskStatus::Pending && !is_paused => {
                 task.queued_at = Some(task.queued_at.unwrap_or(at));
                 task.retry_at = None;
             }
             E::TaskDispatched { attempt, agent, message, parameters, .. } => {
-                if self.session.status == SessionStatus::Paused || is_over || *attempt != task.attempt + 1 {
+                if is_paused || *attempt != task.attempt + 1 {
                     return Err(format!("attempt {attempt} of {id} cannot start now"));
                 }
                 step(task, TaskEvent::Dispatch)?;
@@ -300,7 +307,7 @@ impl SessionState {
                 task.error = None;
                 task.ended_at = Some(at);
             }
-            E::DeliveryFailed { attempt, .. } if task.status.is_held() && task.attempt == *attempt => {}
+            E::DeliveryFailed { .. } if task.status.is_held() => {}
             E::TaskRetrying { error, retry_at, .. } => {
                 step(task, TaskEvent::GiveBack)?;
                 task.error = Some(error.clone());
@@ -396,6 +403,20 @@ impl SessionEvent {
         }
     }
 
+    /// The attempt under way that it is about. A dispatch begins another.
+    fn attempt(&self) -> Option<u32> {
+        match self {
+            Self::TaskRunning { attempt, .. }
+            | Self::TaskCompleted { attempt, .. }
+            | Self::DeliveryFailed { attempt, .. }
+            | Self::TaskRetrying { attempt, .. }
+            | Self::TaskReturned { attempt, .. }
+            | Self::TaskFailed { attempt, .. }
+            | Self::TaskCancelled { attempt, .. } => Some(*attempt),
+            _ => None,
+        }
+    }
+
     /// The agent it is about.
     #[must_use]
     pub fn agent(&self) -> Option<&AgentId> {
@@ -432,3 +453,6 @@ impl SessionEvent {
         entry
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::problem::Refusal;
 
 /// How long conflicts are retried before the caller is told to come back.
-const CONTENTION_PATIENCE: Duration = Duration::from_secs(5);
+const CONTENTION_PATIENCE: Duration = Duration::from_secs(10);
 /// How long an answer under an `Idempotency-Key` is kept.
 pub(crate) const ANSWER_KEPT: Duration = Duration::from_secs(24 * 3_600);
 
@@ -119,6 +119,9 @@ impl Drive {
     ) -> Result<Made<O::Answer>, DriveError> {
         let inner = &*self.0;
         let watch = Stopwatch::start();
+        // A conflict tells that rows were old; a refusal and an empty decision commit nothing that could, so
+        // over a cache that may be behind another node they are believed only on rows from the database.
+        let may_be_old = inner.store.cache_may_be_old();
         let mut fresh = false;
         loop {
             let now = clock::now();
@@ -133,9 +136,17 @@ impl Drive {
                 match operation.decide(&view, &mut turn.clone()) {
                     Ok(made) => break made,
                     Err(Halt::Need(need)) => inner.store.load(tenant, &need, &mut view, fresh).await?,
+                    Err(Halt::Rejected(_)) if may_be_old && !fresh => {
+                        fresh = true;
+                        view = View::new();
+                    }
                     Err(Halt::Rejected(rejected)) => return Err(rejected.into()),
                 }
             };
+            if may_be_old && !fresh && decision.is_empty() {
+                fresh = true;
+                continue;
+            }
             if let Some((promise, tell)) = &promise {
                 let row = Row::Answered(promise.answered(&tell(&answer), now + ANSWER_KEPT));
                 decision.create(row, turn.version_after(None));

@@ -25,8 +25,11 @@ use crate::app::App;
 use crate::clock::{self, Stopwatch};
 use crate::idempotency;
 use crate::problem::Refusal;
+use crate::streams::WriteDeadline;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How long a client may stop reading what it is sent.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of a request's headers.
 const HEADER_BYTES_MAX: usize = 64 << 10;
 /// The longest `x-request-id` that is taken over from a client.
@@ -70,8 +73,7 @@ async fn connection(app: &App, stream: TcpStream, router: Router) {
         .timer(TokioTimer::new())
         .header_read_timeout(app.config.header_timeout)
         .max_buf_size(HEADER_BYTES_MAX)
-        .pipeline_flush(true)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(WriteDeadline::new(stream, WRITE_PATIENCE)), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => {}

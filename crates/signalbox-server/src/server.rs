@@ -23,13 +23,13 @@ use crate::egress::{Egress, policy};
 use crate::jobs::{self, Deliveries, Post};
 use crate::lock::{self, Lock};
 use crate::metrics::Metrics;
-use crate::{clock, docs, edge};
+use crate::{docs, edge};
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data directory cannot be used.
-    #[error("the data directory {path} cannot be used: {source}")]
+    #[error("the data directory {path} cannot be used")]
     DataDir {
         /// The directory.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub enum StartError {
     #[error("the data directory {0} is in use by another signalbox process; stop that one or choose another --data-dir")]
     Locked(PathBuf),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -56,10 +56,10 @@ pub enum StartError {
     #[error("{0}")]
     Config(String),
     /// The store cannot be opened.
-    #[error("the store cannot be opened: {0}")]
+    #[error("the store cannot be opened")]
     Store(#[from] StoreError),
     /// The bus cannot be opened.
-    #[error("the bus cannot be opened: {0}")]
+    #[error("the bus cannot be opened")]
     Bus(#[from] BusError),
 }
 
@@ -85,8 +85,7 @@ impl Server {
         let lock = lock::take(&config.data_dir).map_err(unusable)?;
         let lock = lock.ok_or_else(|| StartError::Locked(config.data_dir.clone()))?;
         let keys = bootstrap::keys(&config).map_err(unusable)?;
-        let random = (u128::from(clock::seed()) << 64) | u128::from(clock::seed());
-        let node = NodeId::new(clock::now(), random);
+        let node = bootstrap::node(&config.data_dir).map_err(unusable)?;
         let store = Store::open(Options {
             queue_max: config.commit_queue_max,
             cache_bytes: config.cache_bytes,
@@ -94,6 +93,8 @@ impl Server {
             ..Options::new(config.database_url(), node.clone())
         })
         .await?;
+        // What an earlier process of this node held when it died is free again.
+        store.release().await?;
         let listener = TcpListener::bind(config.listen).await;
         let listening = |source| StartError::Listen { address: config.listen, source };
         let listener = listener.map_err(listening)?;

@@ -6,7 +6,6 @@
 //! longer kept, a `gap` event says which.
 
 mod chunk;
-#[cfg_attr(not(test), expect(dead_code, reason = "the edge puts connections under it"))]
 mod deadline;
 mod log;
 mod pulled;
@@ -28,7 +27,6 @@ use crate::app::App;
 use crate::auth::Caller;
 
 pub(crate) use chunk::Chunk;
-#[expect(unused_imports, reason = "the edge puts connections under it")]
 pub(crate) use deadline::WriteDeadline;
 pub(crate) use log::{LogTail, newest};
 pub(crate) use session::SessionHistory;

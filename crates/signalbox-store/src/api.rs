@@ -96,7 +96,7 @@ pub struct DeadLetterFilter {
 pub struct EventFilter {
     /// Those about this agent.
     pub agent: Option<AgentId>,
-    /// Those of this session.
+    /// Those of this session, and those that mention it.
     pub session: Option<SessionId>,
     /// Those at least this severe.
     pub level: Option<Level>,
@@ -108,8 +108,10 @@ pub struct EventFilter {
     pub until: Option<Timestamp>,
     /// Those whose data contains this text, compared without case.
     pub text: Option<String>,
-    /// Those after this sequence number: of the session when one is given, else of the tenant.
+    /// Those after this place in the tenant's order.
     pub after: Option<u64>,
+    /// Those after this place in their session's sequence; entries that only mention a session have place 0.
+    pub after_in_session: Option<u64>,
     /// Newest first instead of oldest first.
     pub newest_first: bool,
 }

@@ -432,6 +432,12 @@ impl Store {
         self.inner.backend.is_writable().await
     }
 
+    /// Whether rows that were not loaded `fresh` may be older than what other nodes have committed.
+    #[must_use]
+    pub fn cache_may_be_old(&self) -> bool {
+        self.kind() != "sqlite"
+    }
+
     /// Which database it is: `sqlite` or `postgres`.
     #[must_use]
     pub fn kind(&self) -> &'static str {

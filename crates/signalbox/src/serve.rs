@@ -17,7 +17,8 @@ pub(crate) fn run(arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
         Ok(config) => config,
         Err(ConfigError::Usage(usage)) => {
             // Help and version come this way too, and go where clap says.
-            usage.print().context("cannot print the usage")?;
+            // A reader that has gone away is not an error.
+            let _ = usage.print();
             return Ok(ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2)));
         }
         Err(error) => {

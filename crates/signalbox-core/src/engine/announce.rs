@@ -57,7 +57,7 @@ impl Operation for Announce {
         }
         let announced = match work.agent(&self.id)?.map(|known| known.agent.clone()) {
             None => {
-                work.create_agent(self.agent(1, now));
+                work.create_agent(self.agent(self.generation.unwrap_or(1), now));
                 Announced::Created
             }
             Some(known) if self.says_the_same(&known) => Announced::Unchanged,
@@ -97,6 +97,7 @@ impl Announce {
             capabilities.iter().filter_map(agent::capability_name).map(str::to_owned).collect()
         };
         self.generation.is_none_or(|generation| generation <= known.generation)
+            && self.registered_at.is_none_or(|at| at == known.registered_at)
             && self.name == known.name
             && self.version == known.version
             && self.endpoint == known.endpoint

@@ -114,6 +114,7 @@ fn entry(message: &Message, now: signalbox_wire::time::Timestamp) -> NewEvent {
     });
     let mut entry = NewEvent::new(kind, level, now, &data);
     entry.agent.clone_from(&message.agent);
+    entry.session = message.task.as_ref().map(|task| (task.session.clone(), 0));
     entry.task = message.task.as_ref().map(|task| task.task.clone());
     entry
 }

@@ -1,7 +1,7 @@
 //! Agents add their own entries to the log.
 
 use serde_json::{Map, Value, json};
-use signalbox_wire::id::{AgentId, TaskId};
+use signalbox_wire::id::{AgentId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
 use super::Operation;
@@ -51,6 +51,7 @@ impl Operation for AppendLogs {
                 "taskId": entry.task,
             });
             let mut event = NewEvent::new("log", entry.level, turn.now, &data).about(&self.agent);
+            event.session = entry.session.as_deref().and_then(|id| SessionId::parse(id).ok()).map(|id| (id, 0));
             event.task = entry.task.as_deref().and_then(|task| TaskId::parse(task).ok());
             decision.events.push(event);
         }

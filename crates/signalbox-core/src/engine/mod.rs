@@ -10,6 +10,10 @@
 //!                        ─ Decision    → commit it ─ conflict → empty the view, load anew, run again
 //!                                                  ─ done     → answer, follow the decision's hints
 //! ```
+//!
+//! Rows may be old, from a cache or because they were read one after the other: a decision on such rows
+//! conflicts. A refusal and an empty decision commit nothing, so where a cache can be old they are only to be
+//! believed when they were made on rows from the store itself.
 
 mod agents;
 mod announce;

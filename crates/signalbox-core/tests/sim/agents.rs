@@ -15,7 +15,7 @@ use signalbox_wire::time::Timestamp;
 
 use crate::calls::{Answer, Call};
 use crate::driver::Caller;
-use crate::world::{Event, Letter, World};
+use crate::world::{BEGINNING, Event, Letter, World};
 
 /// One agent's program.
 #[derive(Debug)]
@@ -380,7 +380,7 @@ impl Program {
             endpoint: Some(self.endpoint()),
             capabilities: self.capabilities.iter().map(|name| json!(name)).collect(),
             metadata: self.metadata(),
-            registered_at: None,
+            registered_at: self.generation.map(|_| BEGINNING),
             generation: self.generation,
         }
     }

@@ -170,7 +170,12 @@ fn check_cause(store: &Store, call: &Call, event: &SessionEvent, before: &Sessio
                 Some(named) => named.is_none_or(|named| named == *attempt),
                 None => held.step == *named,
             };
-            let only = || store.status_before(&report.agent).is_some_and(|status| status.held.len() == 1);
+            let only = || {
+                store.status_before(&report.agent).is_some_and(|status| {
+                    let is_newest = status.report.as_ref().is_none_or(|newest| newest.timestamp <= report.timestamp);
+                    is_newest && status.held.len() == 1
+                })
+            };
             let is_meant = report.task.as_ref().map_or_else(only, is_meant);
             assert!(is_meant, "{task} attempt {attempt} is moved by a report on {:?}", report.task);
         }
@@ -296,6 +301,12 @@ fn check_message(store: &Store, id: &MessageId) {
         assert!(message.next_at.is_some() && message.settled_at.is_none(), "{id} is scheduled");
     } else {
         assert!(message.next_at.is_none() && message.settled_at.is_some(), "{id} is settled");
+    }
+    if let (MessageStatus::Dead, Some(carried)) = (message.status, &message.task) {
+        let session = store.session(&carried.session).expect("the session of its task");
+        let task = session.value.task(&carried.task).expect("its task");
+        let is_held = task.status.is_held() && task.attempt == carried.attempt;
+        assert!(!is_held, "{id} is dead and {} still waits for an answer to it", task.id);
     }
 }
 

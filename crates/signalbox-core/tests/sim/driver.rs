@@ -29,6 +29,19 @@ pub(crate) struct Running {
     stage: Stage,
     conflicts: u32,
     reads: u32,
+    /// Whether rows may come from a cache that is behind.
+    may_be_stale: bool,
+    /// Whether one did.
+    is_stale: bool,
+}
+
+impl Running {
+    /// Nothing that was read counts any more; what is read from now on comes from the store itself.
+    fn read_again(&mut self) {
+        self.view = View::new();
+        self.reads = 0;
+        (self.may_be_stale, self.is_stale) = (false, false);
+    }
 }
 
 enum Stage {
@@ -76,6 +89,8 @@ impl World {
             stage: Stage::Deciding,
             conflicts: 0,
             reads: 0,
+            may_be_stale: true,
+            is_stale: false,
         };
         self.suspend(running);
     }
@@ -169,11 +184,14 @@ impl World {
             Stage::Deciding => {
                 let mut turn = Turn::new(running.now, running.seed, &self.policy);
                 match running.call.decide(&running.view, &mut turn) {
+                    Ok((decision, _)) if running.is_stale && decision.is_empty() => running.read_again(),
+                    Err(Halt::Rejected(_)) if running.is_stale => running.read_again(),
                     Ok(decided) => running.stage = Stage::Decided(Box::new(decided)),
                     Err(Halt::Need(need)) => {
                         running.reads += 1;
                         assert!(running.reads < READS_MAX, "{:?} reads {need:?} without end", running.call);
-                        let is_stale = running.conflicts == 0 && self.dice.chance(self.weather.stale);
+                        let is_stale = running.may_be_stale && self.dice.chance(self.weather.stale);
+                        running.is_stale |= is_stale;
                         self.store.load(&need, &mut running.view, is_stale);
                     }
                     Err(Halt::Rejected(rejected)) => {
@@ -209,8 +227,7 @@ impl World {
         self.figures.conflicts += 1;
         running.conflicts += 1;
         assert!(running.conflicts < CONFLICTS_MAX, "{:?} conflicts without end", running.call);
-        running.reads = 0;
-        running.view = View::new();
+        running.read_again();
         // The same turn again, or a new one: a driver may do either.
         if self.dice.chance(70) {
             running.now = self.time_at(running.seat.plane);

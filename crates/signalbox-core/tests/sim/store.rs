@@ -256,7 +256,7 @@ impl Store {
     }
 
     fn append(&mut self, event: &NewEvent) {
-        if let Some((session, sequence)) = &event.session {
+        if let Some((session, sequence)) = event.session.as_ref().filter(|(_, sequence)| *sequence > 0) {
             let change: SessionEvent = serde_json::from_str(&event.data).expect("a history that can be read");
             let history = self.histories.entry(session.clone()).or_default();
             history.push((event.at, change));

@@ -23,7 +23,7 @@ use crate::store::Store;
 use crate::weather::{self, Weather};
 
 /// When a world begins.
-const BEGINNING: Timestamp = Timestamp::from_seconds(1_800_000_000);
+pub(crate) const BEGINNING: Timestamp = Timestamp::from_seconds(1_800_000_000);
 /// How long faults go on.
 const STORM: Duration = Duration::from_secs(90);
 /// How long the calm may take to finish everything.

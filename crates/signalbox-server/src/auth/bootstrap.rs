@@ -7,6 +7,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use signalbox_wire::id::NodeId;
 use signalbox_wire::keys::{self, Secret};
 
 use crate::clock;
@@ -23,6 +24,22 @@ pub(crate) struct Keys {
     pub(crate) admin: Secret,
     /// What was made just now and is to be shown once.
     pub(crate) made: Vec<(&'static str, Secret)>,
+}
+
+/// The node's file in the data directory.
+const NODE_FILE: &str = "node.id";
+
+/// Who this process is to others that share its database: the same after a restart, so that what an earlier
+/// process held can be taken up at once. The directory's lock keeps two processes from being one node.
+pub(crate) fn node(data_dir: &Path) -> io::Result<NodeId> {
+    let path = data_dir.join(NODE_FILE);
+    if let Some(known) = std::fs::read_to_string(&path).ok().and_then(|text| NodeId::parse(text.trim()).ok()) {
+        return Ok(known);
+    }
+    let random = (u128::from(clock::seed()) << 64) | u128::from(clock::seed());
+    let node = NodeId::new(clock::now(), random);
+    std::fs::write(&path, format!("{node}\n"))?;
+    Ok(node)
 }
 
 /// The configured keys, else those of an earlier start, else new ones.

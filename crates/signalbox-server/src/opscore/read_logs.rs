@@ -97,6 +97,7 @@ fn filter(reader: &mut Reader, query: &LogsQuery, is_stream: bool) -> EventFilte
         until: reader.read("until", query.until.as_deref().filter(|_| !is_stream), params::timestamp),
         text: reader.read("text", query.text.as_deref(), sought),
         after: None,
+        after_in_session: None,
         newest_first: order.unwrap_or(true) && !is_stream,
     }
 }

@@ -64,7 +64,7 @@ async fn page(
     let mut reader = Reader::default();
     let page = reader.page(LIST, query);
     reader.finish()?;
-    let filter = EventFilter { session: Some(id), after: Some(0), ..EventFilter::default() };
+    let filter = EventFilter { session: Some(id), after_in_session: Some(0), ..EventFilter::default() };
     let mut gathering = Gathering::new(page);
     let events = lookup::events(app, context.tenant(), &filter, &mut gathering).await?;
     let data: Vec<EventView> = events.iter().map(entries::event).collect();

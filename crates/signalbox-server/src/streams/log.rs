@@ -17,8 +17,6 @@ pub(crate) struct LogTail<V> {
     is_whole: bool,
     /// Everything up to here has been looked at.
     looked_at: u64,
-    /// The last entry of the filter's session that was seen.
-    in_session: u64,
     /// A look at what came since then, not finished yet.
     look: Option<Look>,
     gap: Option<(u64, u64)>,
@@ -49,7 +47,7 @@ impl<V: View> LogTail<V> {
     /// What `filter` lets through after entry `looked_at`.
     pub(crate) fn new(tenant: TenantId, filter: EventFilter, looked_at: u64, view: V) -> Self {
         let is_whole = is_whole(&filter);
-        Self { tenant, filter, is_whole, looked_at, in_session: 0, look: None, gap: None, view }
+        Self { tenant, filter, is_whole, looked_at, look: None, gap: None, view }
     }
 
     /// The same after an entry that a reader has seen: what is missing from there on is told.
@@ -79,9 +77,7 @@ impl<V: View> LogTail<V> {
         if until <= self.looked_at {
             return Ok(None);
         }
-        // Within a session, places are counted by the session.
-        let after = if self.filter.session.is_some() { self.in_session } else { self.looked_at };
-        self.filter.after = Some(after);
+        self.filter.after = Some(self.looked_at);
         Ok(Some(Look { until, position: None }))
     }
 
@@ -92,12 +88,6 @@ impl<V: View> LogTail<V> {
         event: &StoredEvent,
         before: u64,
     ) -> Result<(), StoreError> {
-        if let Some((_, place)) = event.session {
-            self.in_session = self.in_session.max(place);
-        }
-        if event.sequence <= self.looked_at {
-            return Ok(());
-        }
         if self.is_whole && event.sequence > before + 1 {
             chunk.gap(before + 1, event.sequence - 1);
         }
@@ -125,7 +115,7 @@ impl<V: View> Source for LogTail<V> {
         let is_done = listed.next.is_none();
         match listed.next {
             None => self.looked_at = look.until.max(last),
-            Some(next) if self.filter.session.is_some() || listed.items.is_empty() => {
+            Some(next) if listed.items.is_empty() => {
                 self.look = Some(Look { until: look.until, position: Some(next) });
             }
             Some(_) => self.looked_at = last,
@@ -139,7 +129,7 @@ impl<V: View> Source for LogTail<V> {
 }
 
 fn is_whole(filter: &EventFilter) -> bool {
-    let EventFilter { agent, session, level, kind, since, until, text, after: _, newest_first: _ } = filter;
+    let EventFilter { agent, session, level, kind, since, until, text, after: _, after_in_session: _, newest_first: _ } = filter;
     agent.is_none()
         && session.is_none()
         && level.is_none()

@@ -12,19 +12,22 @@ pub(crate) struct SessionHistory<V> {
     session: SessionId,
     /// The last entry that was sent.
     last: u64,
+    /// Its place in the tenant's order, where it was sent by this stream.
+    looked_at: u64,
     view: V,
 }
 
 impl<V: View> SessionHistory<V> {
     /// The history after entry `last`; 0 for all of it.
     pub(crate) fn new(tenant: TenantId, session: SessionId, last: u64, view: V) -> Self {
-        Self { tenant, session, last, view }
+        Self { tenant, session, last, looked_at: 0, view }
     }
 
     async fn read_on(&mut self, app: &App, reached: u64) -> Result<Read, StoreError> {
         let filter = EventFilter {
             session: Some(self.session.clone()),
-            after: Some(self.last),
+            after: Some(self.looked_at),
+            after_in_session: Some(self.last),
             ..EventFilter::default()
         };
         let page = Page { limit: PAGE_ENTRIES, after: None };
@@ -34,7 +37,7 @@ impl<V: View> SessionHistory<V> {
             let Some((_, place)) = event.session else { continue };
             self.pass_over(&mut chunk, place.saturating_sub(1));
             chunk.event(place, &event.kind, &self.view.json(app, &self.tenant, event).await?);
-            self.last = place;
+            (self.last, self.looked_at) = (place, event.sequence);
         }
         if chunk.is_empty() {
             self.pass_over(&mut chunk, reached);

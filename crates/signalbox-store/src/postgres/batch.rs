@@ -3,8 +3,7 @@
 //! Everything is borrowed from the commits. The versions given are those of a moment from which on nobody else
 //! can change them; decisions are taken in order, each on what those before it left behind.
 
-use std::collections::{HashMap, HashSet};
-
+use quick_cache::DefaultHashBuilder;
 use signalbox_core::decision::{Guard, Key};
 use signalbox_core::event::NewEvent;
 use signalbox_wire::id::TenantId;
@@ -12,29 +11,54 @@ use signalbox_wire::id::TenantId;
 use crate::commit::{Commit, DueRow, Put};
 use crate::schema::TableId;
 
+/// A map whose hashing is quick.
+pub(super) type Map<K, V> = std::collections::HashMap<K, V, DefaultHashBuilder>;
+
+/// A set whose hashing is quick.
+pub(super) type Set<K> = std::collections::HashSet<K, DefaultHashBuilder>;
+
 /// A row's name among all tenants.
 pub(super) type Name<'a> = (&'a TenantId, &'a Key);
 
 /// The rows whose versions must be known, by table.
-pub(super) type Questions<'a> = HashMap<TableId, Vec<Name<'a>>>;
+pub(super) type Questions<'a> = Map<TableId, Vec<Name<'a>>>;
 
 /// What a batch comes to.
 #[derive(Default)]
 pub(super) struct Outcome<'a> {
     /// For each decision the place of its last event (0 for none), or `None` when it conflicts.
     pub(super) verdicts: Vec<Option<i64>>,
-    /// Rows to put, and to remove where there is nothing to put.
-    pub(super) rows: HashMap<Name<'a>, Option<&'a Put>>,
+    /// The rows that are written.
+    pub(super) rows: Map<Name<'a>, Written<'a>>,
     /// Entries for the log with their place.
     pub(super) events: Vec<(&'a TenantId, i64, &'a NewEvent)>,
     /// Due work to put, and to remove where there is nothing to put.
-    pub(super) due: HashMap<(&'a TenantId, &'a str), Option<&'a DueRow>>,
+    pub(super) due: Map<(&'a TenantId, &'a str), Option<&'a DueRow>>,
     /// The last place in the order of each tenant that has new events.
-    pub(super) last: HashMap<&'a TenantId, i64>,
+    pub(super) last: Map<&'a TenantId, i64>,
     /// The tenants for which anything is committed.
-    pub(super) touched: HashSet<&'a TenantId>,
+    pub(super) touched: Set<&'a TenantId>,
     /// The versions given, as they are after the batch.
-    pub(super) versions: HashMap<Name<'a>, i64>,
+    pub(super) versions: Map<Name<'a>, i64>,
+}
+
+/// A row that a batch writes.
+pub(super) struct Written<'a> {
+    /// What to put; nothing to remove the row.
+    pub(super) put: Option<&'a Put>,
+    /// Whether the row is known to exist before the batch.
+    was_there: bool,
+}
+
+/// The rows that a batch writes, by table.
+#[derive(Default)]
+pub(super) struct Writes<'a> {
+    /// Rows to put in place of those that exist.
+    pub(super) replace: Map<TableId, Vec<(Name<'a>, &'a Put)>>,
+    /// Rows to put, whether they exist or not.
+    pub(super) put: Map<TableId, Vec<(Name<'a>, &'a Put)>>,
+    /// Rows to remove.
+    pub(super) remove: Questions<'a>,
 }
 
 /// The tenants of a batch, each once.
@@ -47,7 +71,7 @@ pub(super) fn tenants<'a>(commits: impl Iterator<Item = &'a Commit>) -> Vec<&'a 
 
 /// The rows whose versions must be known before a batch can be decided, each once.
 pub(super) fn questions<'a>(commits: impl Iterator<Item = &'a Commit>) -> Vec<Name<'a>> {
-    let mut asked = HashSet::new();
+    let mut asked = Set::default();
     let mut questions = Vec::new();
     for commit in commits {
         let guarded = commit.changes.iter().filter(|change| change.guard != Guard::Guarded);
@@ -59,7 +83,7 @@ pub(super) fn questions<'a>(commits: impl Iterator<Item = &'a Commit>) -> Vec<Na
 
 /// Rows by the table that holds them.
 pub(super) fn by_table<'a>(names: impl IntoIterator<Item = Name<'a>>) -> Questions<'a> {
-    let mut tables = Questions::new();
+    let mut tables = Questions::default();
     for name in names {
         tables.entry(TableId::of(name.1)).or_default().push(name);
     }
@@ -69,7 +93,7 @@ pub(super) fn by_table<'a>(names: impl IntoIterator<Item = Name<'a>>) -> Questio
 /// Decides a batch on `versions` (absent rows are not in it) and the last place in each tenant's order.
 pub(super) fn decide<'a>(
     commits: impl Iterator<Item = &'a Commit>,
-    versions: HashMap<Name<'a>, i64>,
+    versions: Map<Name<'a>, i64>,
     last: impl Fn(&TenantId) -> i64,
 ) -> Outcome<'a> {
     let mut outcome = Outcome { versions, ..Outcome::default() };
@@ -85,18 +109,22 @@ pub(super) fn decide<'a>(
 }
 
 impl<'a> Outcome<'a> {
-    /// The rows to put and those to remove, by table.
-    #[expect(clippy::type_complexity, reason = "two lists by table, said once")]
-    pub(super) fn by_table(&self) -> (HashMap<TableId, Vec<(Name<'a>, &'a Put)>>, Questions<'a>) {
-        let (mut puts, mut removals) = (HashMap::<_, Vec<_>>::new(), Questions::new());
-        for (name, put) in &self.rows {
+    /// The rows that are written, by table.
+    pub(super) fn writes(&self) -> Writes<'a> {
+        let mut writes = Writes::default();
+        for (name, written) in &self.rows {
             let table = TableId::of(name.1);
-            match put {
-                Some(put) => puts.entry(table).or_default().push((*name, *put)),
-                None => removals.entry(table).or_default().push(*name),
+            match written {
+                Written { put: Some(put), was_there: true } => {
+                    writes.replace.entry(table).or_default().push((*name, *put));
+                }
+                Written { put: Some(put), was_there: false } => {
+                    writes.put.entry(table).or_default().push((*name, *put));
+                }
+                Written { put: None, .. } => writes.remove.entry(table).or_default().push(*name),
             }
         }
-        (puts, removals)
+        writes
     }
 
     fn admits(&self, commit: &Commit) -> bool {
@@ -113,11 +141,13 @@ impl<'a> Outcome<'a> {
         self.touched.insert(&commit.tenant);
         for change in &commit.changes {
             let name = (&commit.tenant, &change.key);
-            match &change.put {
+            let put = change.put.as_ref();
+            let before = match put {
                 Some(put) => self.versions.insert(name, put.version),
                 None => self.versions.remove(&name),
             };
-            self.rows.insert(name, change.put.as_ref());
+            let written = self.rows.entry(name);
+            written.or_insert(Written { put, was_there: before.is_some() }).put = put;
         }
         for due in &commit.due {
             self.due.insert((&commit.tenant, &due.id), Some(due));

@@ -197,6 +197,11 @@ impl Committer {
                 Err(Failure::Undone(error)) if fault::is_of_the_moment(&error) && attempts < ATTEMPTS_MAX => {
                     attempts += 1;
                 }
+                Err(Failure::Undone(error)) if fault::is_of_memory(&error) && attempts < ATTEMPTS_MAX => {
+                    tracing::warn!("a row was removed from the database by other hands than this program's");
+                    writer.forget();
+                    attempts += 1;
+                }
                 Err(Failure::Undone(error)) => return Ok(self.undone(batch, &error)),
                 Err(Failure::Broken(reason)) => {
                     self.cache.clear();

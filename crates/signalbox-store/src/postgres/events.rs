@@ -89,13 +89,11 @@ async fn range(
             low = low.max(after);
         }
     }
-    if filter.session.is_none() {
-        if let Some(since) = filter.since {
-            low = low.max(place_of_moment(pool, tenant.as_str(), since - DISORDER).await? - 1);
-        }
-        if let Some(until) = filter.until {
-            high = high.min(place_of_moment(pool, tenant.as_str(), until + DISORDER).await?);
-        }
+    if let Some(since) = filter.since {
+        low = low.max(place_of_moment(pool, tenant.as_str(), since - DISORDER).await? - 1);
+    }
+    if let Some(until) = filter.until {
+        high = high.min(place_of_moment(pool, tenant.as_str(), until + DISORDER).await?);
     }
     Ok(Some((low, high)))
 }
@@ -109,32 +107,39 @@ fn walk<'a>(
     needle: Option<&'a str>,
     limit: usize,
 ) -> Query<'a> {
-    let (place, whose) = match (&filter.session, &filter.agent) {
-        (Some(session), _) => ("session_sequence", Some(("session", session.as_str()))),
-        (None, Some(agent)) => ("sequence", Some(("agent", agent.as_str()))),
-        (None, None) => ("sequence", None),
+    let whose = match (&filter.session, &filter.agent) {
+        (Some(session), _) => Some(("session", session.as_str())),
+        (None, Some(agent)) => Some(("agent", agent.as_str())),
+        (None, None) => None,
     };
     let direction = if filter.newest_first { "DESC" } else { "ASC" };
     let columns = "at, kind, level, session, session_sequence, agent, task, data, sequence";
-    let mut query = Query::new(&format!("SELECT * FROM ((SELECT {place} AS place, {columns} FROM (SELECT "), []);
+    let mut query =
+        Query::new(&format!("SELECT * FROM ((SELECT sequence AS place, {columns} FROM (SELECT "), []);
     let source = |query: &mut Query<'a>, columns: &str| {
-        query.add(&format!("{columns} FROM events WHERE tenant = ? AND {place} > ? AND {place} < ?"), [
-            text(tenant.as_str()),
-            Value::Number(low),
-            Value::Number(high),
-        ]);
+        query.add(
+            &format!("{columns} FROM events WHERE tenant = ? AND sequence > ? AND sequence < ?"),
+            [text(tenant.as_str()), Value::Number(low), Value::Number(high)],
+        );
         if let Some((column, id)) = whose {
             query.add(&format!(" AND {column} = ?"), [text(id)]);
         }
-        query.add(&format!(" ORDER BY {place} {direction}"), []);
+        if let Some(after) = filter.after_in_session {
+            let after = i64::try_from(after).unwrap_or(i64::MAX);
+            query.add(" AND session_sequence > ?", [Value::Number(after)]);
+        }
+        query.add(&format!(" ORDER BY sequence {direction}"), []);
     };
     source(&mut query, columns);
-    query.add(" LIMIT ?) AS looked_at WHERE level >= ? AND at >= ? AND at < ?", [
-        Value::Number(bound(EVENTS_LOOKED_AT)),
-        Value::Number(filter.level.map_or(i64::MIN, Level::number)),
-        Value::Number(filter.since.map_or(i64::MIN, Timestamp::as_micros)),
-        Value::Number(filter.until.map_or(i64::MAX, Timestamp::as_micros)),
-    ]);
+    query.add(
+        " LIMIT ?) AS looked_at WHERE level >= ? AND at >= ? AND at < ?",
+        [
+            Value::Number(bound(EVENTS_LOOKED_AT)),
+            Value::Number(filter.level.map_or(i64::MIN, Level::number)),
+            Value::Number(filter.since.map_or(i64::MIN, Timestamp::as_micros)),
+            Value::Number(filter.until.map_or(i64::MAX, Timestamp::as_micros)),
+        ],
+    );
     if let Some(kind) = &filter.kind {
         query.add(" AND kind = ?", [text(kind)]);
     }
@@ -146,10 +151,7 @@ fn walk<'a>(
     }
     let more = Value::Number(bound(limit).saturating_add(1));
     query.add(" LIMIT ?) UNION ALL (SELECT ", [more.clone()]);
-    source(
-        &mut query,
-        &format!("{place}, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, sequence"),
-    );
+    source(&mut query, "sequence, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, sequence");
     query.add(" OFFSET ? LIMIT 1)) AS found LIMIT ?", [Value::Number(bound(EVENTS_LOOKED_AT)), more]);
     query
 }

@@ -32,20 +32,38 @@ pub(super) fn of_statement(error: &tokio_postgres::Error) -> StoreError {
 
 /// The fault of an attempt to connect, with its cure where there is a known one.
 pub(super) fn of_connection(error: &tokio_postgres::Error) -> StoreError {
+    StoreError::Unavailable(connection_text(error))
+}
+
+/// The fault of the first attempt to connect: what only another URL or another server can cure is told so.
+pub(super) fn of_first_connection(error: &tokio_postgres::Error) -> StoreError {
+    let is_refusal =
+        error.code().is_some_and(|code| ["28", "3D"].iter().any(|class| code.code().starts_with(class)));
+    if is_refusal || is_of_tls(error) {
+        StoreError::Open(connection_text(error))
+    } else {
+        of_connection(error)
+    }
+}
+
+fn connection_text(error: &tokio_postgres::Error) -> String {
     let cure = match error.code() {
         Some(&SqlState::INVALID_PASSWORD) => "; check the user and password of the database URL",
         Some(&SqlState::INVALID_CATALOG_NAME) => "; create it, or correct the database URL",
         Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
             "; check the server's pg_hba.conf, and whether it wants sslmode=require in the database URL"
         }
+        None if is_of_tls(error) => {
+            "; name the authority's certificate with sslrootcert=/path/to/ca.pem in the database URL, and the \
+             server as its own certificate does"
+        }
         _ => "",
     };
-    StoreError::Unavailable(format!("cannot connect to PostgreSQL: {}{cure}", text(error)))
+    format!("cannot connect to PostgreSQL: {}{cure}", text(error))
 }
 
-/// Whether connecting fails until the URL or the server's configuration is another.
-pub(super) fn is_of_the_url(error: &tokio_postgres::Error) -> bool {
-    error.code().is_some_and(|code| ["28", "3D"].iter().any(|class| code.code().starts_with(class)))
+fn is_of_tls(error: &tokio_postgres::Error) -> bool {
+    error.to_string().starts_with("error performing TLS handshake")
 }
 
 /// Whether the fault lies in what was to be written, so that the same statement cannot succeed later.
@@ -60,6 +78,11 @@ pub(super) fn is_of_the_data(error: &tokio_postgres::Error) -> bool {
 /// Whether another row has a value that must be unique.
 pub(super) fn is_duplicate(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::UNIQUE_VIOLATION)
+}
+
+/// Whether a row that was known to exist did not: the statement says so by dividing by zero.
+pub(super) fn is_of_memory(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::DIVISION_BY_ZERO)
 }
 
 /// Whether the server undid the transaction only because of what others did at the same time.

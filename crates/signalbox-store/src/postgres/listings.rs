@@ -31,7 +31,8 @@ pub(super) async fn agents(
         [],
     );
     if let Some(capability) = &filter.capability {
-        let join = " JOIN agent_capabilities c ON c.tenant = a.tenant AND c.agent = a.id AND c.capability = ?";
+        let join =
+            " JOIN agent_capabilities c ON c.tenant = a.tenant AND c.agent = a.id AND c.capability = ?";
         query.add(join, [text(capability)]);
     }
     query.add(" WHERE a.tenant = ?", [text(tenant.as_str())]);
@@ -89,13 +90,21 @@ pub(super) async fn dead_letters(
 }
 
 /// Tools by name.
-pub(super) async fn tools(pool: &Pool, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Tool>>, StoreError> {
+pub(super) async fn tools(
+    pool: &Pool,
+    tenant: &TenantId,
+    page: &Page,
+) -> Result<Listed<Arc<Tool>>, StoreError> {
     let query = Query::new("SELECT name, body FROM tools WHERE tenant = ?", [text(tenant.as_str())]);
     bodies(by_name(pool, query, "name", page).await?)
 }
 
 /// API keys by id.
-pub(super) async fn keys(pool: &Pool, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<ApiKey>>, StoreError> {
+pub(super) async fn keys(
+    pool: &Pool,
+    tenant: &TenantId,
+    page: &Page,
+) -> Result<Listed<Arc<ApiKey>>, StoreError> {
     let query = Query::new("SELECT id, body FROM api_keys WHERE tenant = ?", [text(tenant.as_str())]);
     bodies(by_name(pool, query, "id", page).await?)
 }
@@ -129,7 +138,10 @@ pub(super) async fn tenant(pool: &Pool, id: &TenantId) -> Result<Option<Tenant>,
 }
 
 /// The API key with this hash, and whose it is.
-pub(super) async fn key_by_hash(pool: &Pool, hash: &str) -> Result<Option<(TenantId, Arc<ApiKey>)>, StoreError> {
+pub(super) async fn key_by_hash(
+    pool: &Pool,
+    hash: &str,
+) -> Result<Option<(TenantId, Arc<ApiKey>)>, StoreError> {
     let query = Query::new("SELECT tenant, body FROM api_keys WHERE hash = ?", [text(hash)]);
     let rows = query.rows(pool).await?;
     let Some(row) = rows.first() else { return Ok(None) };
@@ -164,7 +176,9 @@ async fn by_name<'a>(
     Ok((rows, next))
 }
 
-fn bodies<T: DeserializeOwned>((rows, next): (Vec<Row>, Option<String>)) -> Result<Listed<Arc<T>>, StoreError> {
+fn bodies<T: DeserializeOwned>(
+    (rows, next): (Vec<Row>, Option<String>),
+) -> Result<Listed<Arc<T>>, StoreError> {
     let items = rows.iter().map(|row| body(row, 1).map(Arc::new)).collect::<Result<_, _>>()?;
     Ok(Listed { items, next })
 }

@@ -5,12 +5,10 @@
 //! it still the one that this process left there, then what it remembers holds. Only rows that nothing but a
 //! commit removes are remembered, and only those that every report rests on.
 
-use std::collections::HashMap;
-
 use signalbox_core::decision::Key;
 use signalbox_wire::id::TenantId;
 
-use super::batch::Name;
+use super::batch::{Map, Name};
 
 /// Versions that are remembered, at most; over it all are forgotten.
 const VERSIONS_MAX: usize = 65_536;
@@ -20,7 +18,7 @@ const STREAK_MIN: u32 = 3;
 /// What is remembered.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    tenants: HashMap<TenantId, Known>,
+    tenants: Map<TenantId, Known>,
     count: usize,
 }
 
@@ -28,7 +26,7 @@ pub(super) struct Memory {
 struct Known {
     commits: i64,
     streak: u32,
-    versions: HashMap<Key, Option<i64>>,
+    versions: Map<Key, Option<i64>>,
 }
 
 impl Memory {
@@ -90,7 +88,11 @@ mod tests {
         for commits in 1..10 {
             let is_own = memory.meets(&tenant, commits - 1);
             assert_eq!(is_own, commits > 1);
-            assert_eq!(memory.recall((&tenant, &key)).is_some(), commits > i64::from(STREAK_MIN), "{commits}");
+            assert_eq!(
+                memory.recall((&tenant, &key)).is_some(),
+                commits > i64::from(STREAK_MIN),
+                "{commits}"
+            );
             memory.count(&tenant, commits);
             memory.keep((&tenant, &key), Some(commits));
         }

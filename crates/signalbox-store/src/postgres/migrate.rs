@@ -32,7 +32,8 @@ async fn migrate(client: &mut Client) -> Result<Result<(), StoreError>, tokio_po
     let table = "CREATE TABLE IF NOT EXISTS signalbox_migrations \
         (version BIGINT PRIMARY KEY, taken_at TIMESTAMPTZ NOT NULL DEFAULT now())";
     transaction.batch_execute(table).await?;
-    let row = transaction.query_one("SELECT COALESCE(max(version), 0) FROM signalbox_migrations", &[]).await?;
+    let row =
+        transaction.query_one("SELECT COALESCE(max(version), 0) FROM signalbox_migrations", &[]).await?;
     let (current, newest): (i64, i64) = (row.try_get(0)?, STEPS.len() as i64);
     if current > newest {
         return Ok(Err(StoreError::Open(format!(

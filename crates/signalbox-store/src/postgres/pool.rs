@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool as Connections, PoolError, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool as Connections, PoolError, RecyclingMethod, Runtime,
+};
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, Row};
@@ -37,7 +39,11 @@ impl Pool {
     }
 
     /// The rows that a statement answers. It may be run twice, when its connection turns out to be gone.
-    pub(super) async fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
+    pub(super) async fn query(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, StoreError> {
         match timeout(self.patience, self.attempt(sql, parameters)).await {
             Ok(answer) => answer,
             Err(_) => Err(StoreError::Unavailable("PostgreSQL did not answer in time".to_owned())),
@@ -57,7 +63,9 @@ impl Pool {
     pub(super) async fn connection(&self) -> Result<Object, StoreError> {
         self.connections.get().await.map_err(|error| match error {
             PoolError::Backend(error) => fault::of_connection(&error),
-            PoolError::Timeout(_) => StoreError::Unavailable("no connection to PostgreSQL was free in time".to_owned()),
+            PoolError::Timeout(_) => {
+                StoreError::Unavailable("no connection to PostgreSQL was free in time".to_owned())
+            }
             PoolError::Closed => StoreError::Unavailable("the store is closed".to_owned()),
             other => StoreError::Unavailable(format!("no connection to PostgreSQL: {other}")),
         })
@@ -99,7 +107,11 @@ impl Pool {
 struct Lent(Option<Object>);
 
 impl Lent {
-    async fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, tokio_postgres::Error> {
+    async fn query(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
         let Some(connection) = &self.0 else { return Ok(Vec::new()) };
         let statement = connection.prepare_cached(sql).await?;
         connection.query(&statement, parameters).await

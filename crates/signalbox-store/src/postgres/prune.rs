@@ -36,7 +36,8 @@ const MESSAGES: &str = "DELETE FROM messages USING (SELECT tenant, id FROM messa
     ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS old \
     WHERE messages.tenant = old.tenant AND messages.id = old.id RETURNING messages.tenant, messages.id";
 
-const ENDED: &str = "SELECT tenant, id FROM sessions WHERE ended_at < $1 ORDER BY ended_at, tenant, id LIMIT $2";
+const ENDED: &str =
+    "SELECT tenant, id FROM sessions WHERE ended_at < $1 ORDER BY ended_at, tenant, id LIMIT $2";
 
 /// Removes history; parameters: arrays of tenant and session, the moment, how much.
 const HISTORY: &str = "DELETE FROM events USING (SELECT entry.tenant, entry.sequence \
@@ -199,7 +200,8 @@ impl Pruning<'_> {
                 let values: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
                     [&tenant, &after, &end, &before.as_micros(), &bound(chunk)];
                 let Some(row) = self.pool.query_one(OLD_EVENTS, &values).await? else { break };
-                let (last, looked_at, gone): (Option<i64>, i64, i64) = (get(&row, 0)?, get(&row, 1)?, get(&row, 2)?);
+                let (last, looked_at, gone): (Option<i64>, i64, i64) =
+                    (get(&row, 0)?, get(&row, 1)?, get(&row, 2)?);
                 self.gone += gone.unsigned_abs();
                 match last {
                     Some(last) if looked_at == bound(chunk) => after = last,

@@ -32,7 +32,8 @@ pub(super) struct Query<'a> {
 impl<'a> Query<'a> {
     /// A query that begins with `sql`, whose `?` stand for `values` in order.
     pub(super) fn new<const N: usize>(sql: &str, values: [Value<'a>; N]) -> Self {
-        let mut query = Self { sql: String::with_capacity(sql.len() + 160), values: Vec::with_capacity(N + 4) };
+        let mut query =
+            Self { sql: String::with_capacity(sql.len() + 160), values: Vec::with_capacity(N + 4) };
         query.add(sql, values);
         query
     }

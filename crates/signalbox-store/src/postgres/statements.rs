@@ -23,6 +23,7 @@ pub(super) struct Statements {
 pub(super) struct TableStatements {
     pub(super) versions: Statement,
     pub(super) put: Statement,
+    pub(super) replace: Statement,
     pub(super) remove: Statement,
 }
 
@@ -41,7 +42,9 @@ impl Statements {
             client.prepare(sql::CLEAR_CAPABILITIES),
             client.prepare(sql::ADD_CAPABILITIES),
         )?;
-        let flights = TableId::ALL.iter().map(|id| -> Flight<'_, _> { Box::pin(TableStatements::prepare(client, *id)) });
+        let flights = TableId::ALL
+            .iter()
+            .map(|id| -> Flight<'_, _> { Box::pin(TableStatements::prepare(client, *id)) });
         let tables = fly(flights.collect()).await.into_iter().collect::<Result<_, _>>()?;
         Ok(Self {
             tables,
@@ -65,8 +68,12 @@ impl Statements {
 impl TableStatements {
     async fn prepare(client: &Client, id: TableId) -> Result<Self, Error> {
         let sql = sql::of(id);
-        let (versions, put, remove) =
-            tokio::try_join!(client.prepare(&sql.versions), client.prepare(&sql.put), client.prepare(&sql.remove))?;
-        Ok(Self { versions, put, remove })
+        let (versions, put, replace, remove) = tokio::try_join!(
+            client.prepare(&sql.versions),
+            client.prepare(&sql.put),
+            client.prepare(&sql.replace),
+            client.prepare(&sql.remove),
+        )?;
+        Ok(Self { versions, put, replace, remove })
     }
 }

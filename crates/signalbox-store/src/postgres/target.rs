@@ -69,9 +69,8 @@ impl Target {
     /// The first connection: what can only be cured by whoever wrote the URL is told so.
     pub(super) async fn connect_first(&self) -> Result<Client, StoreError> {
         match timeout(self.patience.min(CONNECT_MAX), self.attempt()).await {
-            Ok(Err(error)) if fault::is_of_the_url(&error) => Err(StoreError::Open(fault::of_connection(&error).to_string())),
-            Ok(Err(error)) => Err(fault::of_connection(&error)),
             Ok(Ok((client, _connection))) => Ok(client),
+            Ok(Err(error)) => Err(fault::of_first_connection(&error)),
             Err(_) => Err(late()),
         }
     }
@@ -103,7 +102,8 @@ impl Connect for Target {
     fn connect(
         &self,
         _: &Config,
-    ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), tokio_postgres::Error>> + Send + '_>> {
+    ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), tokio_postgres::Error>> + Send + '_>>
+    {
         Box::pin(self.attempt())
     }
 }
@@ -150,7 +150,8 @@ impl Ssl {
                 Some(("sslmode", "disable" | "allow" | "prefer")) => ssl.is_wanted = false,
                 Some(("sslmode", "require" | "verify-ca" | "verify-full")) => ssl.is_wanted = true,
                 Some(("sslmode", _)) => {
-                    let cure = "sslmode in the database URL is one of disable, prefer, require and verify-full";
+                    let cure =
+                        "sslmode in the database URL is one of disable, prefer, require and verify-full";
                     return Err(StoreError::Open(cure.to_owned()));
                 }
                 Some(("sslrootcert", path)) => {
@@ -170,7 +171,10 @@ impl Ssl {
         match &self.roots {
             Some(path) => {
                 let faulty = |fault: &dyn std::fmt::Display| {
-                    StoreError::Open(format!("sslrootcert {}: {fault}; give a file of PEM certificates", path.display()))
+                    StoreError::Open(format!(
+                        "sslrootcert {}: {fault}; give a file of PEM certificates",
+                        path.display()
+                    ))
                 };
                 for certificate in CertificateDer::pem_file_iter(path).map_err(|error| faulty(&error))? {
                     let certificate = certificate.map_err(|error| faulty(&error))?;
@@ -225,7 +229,10 @@ mod tests {
         for url in faulty {
             let Err(error) = target(url) else { panic!("{url} is faulty") };
             let text = format!("{error} {error:?}");
-            assert!(matches!(error, StoreError::Open(_)) && !text.contains("geheim") && !text.contains("heim"), "{text}");
+            assert!(
+                matches!(error, StoreError::Open(_)) && !text.contains("geheim") && !text.contains("heim"),
+                "{text}"
+            );
         }
         assert!(target("postgres://user:geheim@h/d?sslmode=require").is_ok());
     }

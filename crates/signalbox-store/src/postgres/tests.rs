@@ -120,7 +120,8 @@ async fn count_up(store: &Store, id: &str) -> Result<(u64, u64), StoreError> {
         let (key, mut view) = (Key::Status(agent_id(id)), View::new());
         store.load(&tenant(), &Need::Row(key), &mut view, is_fresh).await?;
         let read = view.status(&agent_id(id)).expect("loaded");
-        let (version, count) = read.as_ref().map_or((None, 0), |read| (Some(read.version), read.value.generation));
+        let (version, count) =
+            read.as_ref().map_or((None, 0), |read| (Some(read.version), read.value.generation));
         let next = AgentStatus::fresh(agent_id(id), count + 1, Timestamp::from_seconds(1));
         let mut decision = Decision::default();
         decision.put(Row::Status(Arc::new(next)), version, version.unwrap_or(0) + 1);
@@ -205,16 +206,29 @@ async fn what_another_process_changed_conflicts_even_with_one_that_was_long_alon
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_removed_by_other_hands_is_not_taken_for_written() {
+    let Some(server) = Server::new().await else { return };
+    let store = server.store(1).await;
+    for count in 1..10 {
+        assert_eq!(count_up(&store, "a").await.expect("counted").0, count);
+    }
+    server.beside.batch_execute("DELETE FROM agent_statuses").await.expect("removed");
+    assert_eq!(count_up(&store, "a").await.expect("counted").0, 1);
+    assert_eq!(counted(&store, "a").await, 1);
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_value_that_cannot_be_stored_fails_alone() {
     let Some(server) = Server::new().await else { return };
     let store = server.store(1).await;
     // Longer than an entry of an index can be, and not to be compressed.
     let mut seed = 1_u64;
-    let long: String = std::iter::repeat_with(|| {
+    let letters = std::iter::repeat_with(|| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         char::from(b'a' + u8::try_from((seed >> 33) % 26).expect("small"))
     });
-    let long = long.take(20_000).collect::<String>();
+    let long: String = letters.take(20_000).collect();
     let commits = (0..40).map(|number| {
         let (store, capability) = (store.clone(), if number == 17 { long.clone() } else { "c".to_owned() });
         tokio::spawn(async move {
@@ -256,7 +270,9 @@ async fn a_lost_connection_is_made_again_and_nothing_acknowledged_is_lost() {
         let before = sequences_beside(&server).await;
         server.cut().await;
         let moves_on = async {
-            while sequences_beside(&server).await < before + 20 && !writers.iter().all(|writer| writer.is_finished()) {
+            while sequences_beside(&server).await < before + 20
+                && !writers.iter().all(|writer| writer.is_finished())
+            {
                 tokio::task::yield_now().await;
             }
         };
@@ -291,11 +307,33 @@ async fn nobody_waits_longer_than_their_patience() {
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     assert_eq!(counted(&store, "a").await, 1, "readers do not wait");
     server.beside.batch_execute("ROLLBACK; BEGIN; LOCK TABLE agent_statuses").await.expect("held");
-    let read = timeout(Duration::from_secs(5), store.status(&tenant(), &agent_id("a"))).await.expect("in time");
+    let read =
+        timeout(Duration::from_secs(5), store.status(&tenant(), &agent_id("a"))).await.expect("in time");
     assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
     server.beside.batch_execute("ROLLBACK").await.expect("free");
     let goes_on = async { while count_up(&store, "a").await.is_err() {} };
     timeout(DEADLINE, goes_on).await.expect("it goes on");
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_of_a_newer_program_is_refused() {
+    let Some(server) = Server::new().await else { return };
+    let node = NodeId::parse("nod_1").expect("valid");
+    // Several at once on an empty database: one of them makes the tables.
+    let opened = (0..3).map(|_| tokio::spawn(Store::open(Options::new(&server.url, node.clone()))));
+    for opened in opened.collect::<Vec<_>>() {
+        let store = opened.await.expect("no panic").expect("opened");
+        store.close().await.expect("closed");
+        assert!(matches!(count_up(&store, "a").await, Err(StoreError::Unavailable(_))), "it is closed");
+    }
+    server
+        .beside
+        .batch_execute("INSERT INTO signalbox_migrations (version) VALUES (99)")
+        .await
+        .expect("newer");
+    let refused = Store::open(Options::new(&server.url, node)).await.err().expect("refused");
+    assert!(matches!(&refused, StoreError::Open(text) if text.contains("99")), "{refused:?}");
     server.end().await;
 }
 
@@ -305,7 +343,8 @@ async fn a_name_that_the_database_cannot_hold_is_still_found() {
     let store = server.store(1).await;
     commit(&store, created(agent("a", "zero\0byte", "also\0here"))).await.expect("committed");
     let page = Page { limit: 10, after: None };
-    let named = AgentFilter { name: Some("zero\0byte".into()), capability: Some("also\0here".into()), state: None };
+    let named =
+        AgentFilter { name: Some("zero\0byte".into()), capability: Some("also\0here".into()), state: None };
     let listed = store.agents(&tenant(), &named, &page).await.expect("listed");
     assert_eq!(listed.items[0].0.name, "zero\0byte", "the body keeps every character");
     server.end().await;
@@ -314,9 +353,10 @@ async fn a_name_that_the_database_cannot_hold_is_still_found() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_not_there_is_told_without_the_password() {
     let Some(server) = Server::new().await else { return };
-    let url = server.url.replace(&server.name, "no_such_database").replacen("://", "://u:geheim@ignored,", 0);
+    let url = server.url.replace(&server.name, "no_such_database");
     let node = NodeId::parse("nod_1").expect("valid");
-    let missing = Store::open(Options::new(url, node.clone())).await.err().expect("there is none").to_string();
+    let missing =
+        Store::open(Options::new(url, node.clone())).await.err().expect("there is none").to_string();
     assert!(missing.contains("no_such_database") && missing.contains("create it"), "{missing}");
     let nobody = Options::new("postgres://u:geheim@127.0.0.1:1/d", node);
     let refused = Store::open(nobody).await.err().expect("nobody listens");

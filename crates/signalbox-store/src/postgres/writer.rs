@@ -4,13 +4,11 @@
 //! decided on them is written and committed by the second. A failed statement lets the COMMIT behind it undo
 //! everything.
 
-use std::collections::HashMap;
-
 use signalbox_core::decision::{Key, Row};
 use signalbox_wire::id::TenantId;
 use tokio_postgres::{Client, Error, Statement};
 
-use super::batch::{self, Name, Outcome, Questions};
+use super::batch::{self, Map, Name, Outcome, Questions};
 use super::columns::Columns;
 use super::fault;
 use super::memory::Memory;
@@ -37,9 +35,9 @@ pub(super) struct Writer {
 /// What the first flight brings back, with everything held until the second one ends.
 pub(super) struct Found<'a> {
     /// The versions asked for, of the rows that exist.
-    pub(super) versions: HashMap<Name<'a>, i64>,
+    pub(super) versions: Map<Name<'a>, i64>,
     /// The tenants and where their logs stand.
-    pub(super) held: HashMap<&'a TenantId, Held>,
+    pub(super) held: Map<&'a TenantId, Held>,
     /// Tenants that have no row to hold yet.
     pub(super) new: Vec<&'a TenantId>,
     asked: Vec<Name<'a>>,
@@ -85,7 +83,7 @@ impl Writer {
         let mut answer = || answers.next().unwrap_or_else(|| Ok(Vec::new()));
         answer()?;
         let held = places(&tenants, &answer()?)?;
-        let mut versions = HashMap::with_capacity(asked.len());
+        let mut versions = Map::default();
         for rows in open.values() {
             note(&mut versions, rows, &answer()?)?;
         }
@@ -104,12 +102,15 @@ impl Writer {
     /// Writes what a batch comes to and commits it.
     pub(super) async fn finish<'a>(&mut self, found: &Found<'a>, outcome: &Outcome<'a>) -> Result<(), Error> {
         let mut flights: Vec<Flight<'_, Result<u64, Error>>> = Vec::new();
-        let (puts, removals) = outcome.by_table();
-        for (table, rows) in puts {
-            flights.push(Box::pin(self.put(table, rows)));
+        let writes = outcome.writes();
+        for (table, rows) in writes.replace {
+            flights.push(Box::pin(self.execute(&self.statements.of(table).replace, columns(table, &rows))));
         }
-        for (table, names) in removals {
-            flights.push(Box::pin(self.remove(table, names)));
+        for (table, rows) in writes.put {
+            flights.push(Box::pin(self.execute(&self.statements.of(table).put, columns(table, &rows))));
+        }
+        for (table, names) in writes.remove {
+            flights.push(Box::pin(self.execute(&self.statements.of(table).remove, keys(table, &names))));
         }
         self.list_capabilities(outcome, &mut flights);
         self.move_due(outcome, &mut flights);
@@ -123,6 +124,11 @@ impl Writer {
         fly(flights).await.into_iter().try_for_each(|answer| answer.map(drop))?;
         self.remember(found, outcome);
         Ok(())
+    }
+
+    /// Relies on nothing that is remembered any longer.
+    pub(super) fn forget(&mut self) {
+        self.memory = Memory::default();
     }
 
     /// Undoes a transaction that was begun and is not to be finished.
@@ -148,7 +154,10 @@ impl Writer {
         self.client.query(&self.statements.lock_tenants, &[&names]).await
     }
 
-    fn ask<'q>(&'q self, questions: &'q Questions<'_>) -> impl Iterator<Item = Flight<'q, Result<Rows, Error>>> {
+    fn ask<'q>(
+        &'q self,
+        questions: &'q Questions<'_>,
+    ) -> impl Iterator<Item = Flight<'q, Result<Rows, Error>>> {
         questions.iter().map(|(table, names)| -> Flight<'_, _> {
             Box::pin(async {
                 let keys = keys(*table, names);
@@ -162,8 +171,8 @@ impl Writer {
     fn recall<'a>(
         &mut self,
         recalled: Vec<Name<'a>>,
-        held: &HashMap<&'a TenantId, Held>,
-        versions: &mut HashMap<Name<'a>, i64>,
+        held: &Map<&'a TenantId, Held>,
+        versions: &mut Map<Name<'a>, i64>,
     ) -> Vec<Name<'a>> {
         for (tenant, held) in held {
             self.memory.meets(tenant, held.commits);
@@ -188,31 +197,19 @@ impl Writer {
         for name in &found.asked {
             self.memory.keep(*name, outcome.versions.get(name).copied());
         }
-        for (name, put) in &outcome.rows {
-            self.memory.keep(*name, put.map(|put| put.version));
+        for (name, written) in &outcome.rows {
+            self.memory.keep(*name, written.put.map(|put| put.version));
         }
     }
 
-    async fn put(&self, table: TableId, rows: Vec<(Name<'_>, &Put)>) -> Result<u64, Error> {
-        let mut columns = Columns::of(sql::put_kinds(table.table()), rows.len());
-        for ((tenant, key), put) in rows {
-            columns.push(tenant.as_str());
-            columns.extend(&schema::key_cells(key));
-            columns.extend(&schema::index_cells(&put.row));
-            columns.push(put.version);
-            columns.push(put.body.as_str());
-        }
-        self.client.execute(&self.statements.of(table).put, &columns.parameters()).await
-    }
-
-    async fn remove(&self, table: TableId, names: Vec<Name<'_>>) -> Result<u64, Error> {
-        self.execute(&self.statements.of(table).remove, keys(table, &names)).await
-    }
-
-    fn list_capabilities<'a>(&'a self, outcome: &Outcome<'a>, flights: &mut Vec<Flight<'a, Result<u64, Error>>>) {
+    fn list_capabilities<'a>(
+        &'a self,
+        outcome: &Outcome<'a>,
+        flights: &mut Vec<Flight<'a, Result<u64, Error>>>,
+    ) {
         let agents = || {
-            outcome.rows.iter().filter_map(|((tenant, key), put)| match *key {
-                Key::Agent(agent) => Some((tenant.as_str(), agent.as_str(), *put)),
+            outcome.rows.iter().filter_map(|((tenant, key), written)| match *key {
+                Key::Agent(agent) => Some((tenant.as_str(), agent.as_str(), written.put)),
                 _ => None,
             })
         };
@@ -290,8 +287,8 @@ impl Writer {
 }
 
 /// Where the tenants stand; one without a row is missing.
-fn places<'a>(tenants: &[&'a TenantId], rows: &Rows) -> Result<HashMap<&'a TenantId, Held>, Error> {
-    let mut held = HashMap::with_capacity(rows.len());
+fn places<'a>(tenants: &[&'a TenantId], rows: &Rows) -> Result<Map<&'a TenantId, Held>, Error> {
+    let mut held = Map::default();
     for row in rows {
         let name: &str = row.try_get(0)?;
         // Both sides are in the order of their bytes.
@@ -303,7 +300,7 @@ fn places<'a>(tenants: &[&'a TenantId], rows: &Rows) -> Result<HashMap<&'a Tenan
 }
 
 /// Takes an answer to a question about `names` into `versions`.
-fn note<'a>(versions: &mut HashMap<Name<'a>, i64>, names: &[Name<'a>], rows: &Rows) -> Result<(), Error> {
+fn note<'a>(versions: &mut Map<Name<'a>, i64>, names: &[Name<'a>], rows: &Rows) -> Result<(), Error> {
     for row in rows {
         let place = usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(usize::MAX);
         if let Some(name) = names.get(place.wrapping_sub(1)) {
@@ -318,6 +315,18 @@ fn keys<'a>(table: TableId, names: &[Name<'a>]) -> Columns<'a> {
     for (tenant, key) in names {
         columns.push(tenant.as_str());
         columns.extend(&schema::key_cells(key));
+    }
+    columns
+}
+
+fn columns<'a>(table: TableId, rows: &[(Name<'a>, &'a Put)]) -> Columns<'a> {
+    let mut columns = Columns::of(sql::put_kinds(table.table()), rows.len());
+    for ((tenant, key), put) in rows {
+        columns.push(tenant.as_str());
+        columns.extend(&schema::key_cells(key));
+        columns.extend(&schema::index_cells(&put.row));
+        columns.push(put.version);
+        columns.push(put.body.as_str());
     }
     columns
 }

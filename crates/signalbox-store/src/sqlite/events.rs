@@ -20,7 +20,7 @@ const DISORDER: Duration = Duration::from_secs(600);
 
 const COLUMNS: &str = "id, at, kind, level, session, session_sequence, agent, task, data";
 
-/// Entries of the log, by their place in the tenant's order or in the session's where the filter names one.
+/// Entries of the log, by their place in the tenant's order.
 pub(super) fn list(
     connection: &Connection,
     tenant: &TenantId,
@@ -71,13 +71,11 @@ fn range(
         Some(after) => low = low.max(after.saturating_add(1)),
         None => {}
     }
-    if filter.session.is_none() {
-        if let Some(since) = filter.since {
-            low = low.max(place_of_moment(connection, log, since - DISORDER)?);
-        }
-        if let Some(until) = filter.until {
-            high = high.min(place_of_moment(connection, log, until + DISORDER)?);
-        }
+    if let Some(since) = filter.since {
+        low = low.max(place_of_moment(connection, log, since - DISORDER)?);
+    }
+    if let Some(until) = filter.until {
+        high = high.min(place_of_moment(connection, log, until + DISORDER)?);
     }
     Ok((low, high))
 }
@@ -144,16 +142,21 @@ impl Walk<'_> {
     fn session(&self, session: &SessionId, chosen: &mut Chosen<'_>) -> Step {
         let sql = format!(
             "SELECT {COLUMNS} FROM events
-             WHERE session = ?1 AND session_sequence BETWEEN ?2 AND ?3 AND id BETWEEN ?4 AND ?5
-             ORDER BY session_sequence {}",
+             WHERE session = ?1 AND id BETWEEN ?2 AND ?3 AND session_sequence > ?4
+             ORDER BY id {}",
             self.direction()
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
         let (low, high) = self.range;
-        let whole = (self.log.id(0), self.log.id(i64::MAX));
-        let mut rows = statement.query(rusqlite::params![session.as_str(), low, high, whole.0, whole.1])?;
+        let after = self.filter.after_in_session.map_or(-1, |after| i64::try_from(after).unwrap_or(i64::MAX));
+        let mut rows = statement.query(rusqlite::params![
+            session.as_str(),
+            self.log.id(low),
+            self.log.id(high),
+            after
+        ])?;
         while let Some(row) = rows.next()? {
-            if chosen.offer(row.get(5)?, row)?.is_break() {
+            if chosen.offer(self.log.place(row.get(0)?), row)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }

@@ -97,7 +97,7 @@ fn session_rows(
     if let Some(log) = Log::find(connection, tenant)? {
         let mut events = connection.prepare_cached(
             "DELETE FROM events WHERE id IN
-             (SELECT id FROM events WHERE session = ?1 AND id BETWEEN ?2 AND ?3 ORDER BY session_sequence LIMIT ?4)",
+             (SELECT id FROM events WHERE session = ?1 AND id BETWEEN ?2 AND ?3 ORDER BY id LIMIT ?4)",
         )?;
         let newest = log.last_place(connection)?;
         count = events.execute(params![id, log.id(0), log.id(newest - 1), left])? as u64;

@@ -142,7 +142,14 @@ async fn a_sessions_history_has_its_own_order(world: &World) {
     };
     let mut filter = EventFilter { session: Some(session_id("s")), ..EventFilter::default() };
     assert_eq!(places(&list(&world.store, &tenant(), &filter, 2).await), [1, 2, 3, 4, 5]);
-    filter.after = Some(2);
+    append(&world.store, &tenant(), vec![of("s", 0), of("s", 0), of("s", 0)]).await;
+    let all = list(&world.store, &tenant(), &filter, 2).await;
+    assert_eq!(places(&all), [1, 2, 3, 4, 5, 0, 0, 0], "those that mention it, by the tenant's order");
+    let after = EventFilter { after: Some(all[4].sequence), ..filter.clone() };
+    assert_eq!(places(&list(&world.store, &tenant(), &after, 2).await), [0, 0, 0]);
+    filter.after_in_session = Some(0);
+    assert_eq!(places(&list(&world.store, &tenant(), &filter, 2).await), [1, 2, 3, 4, 5]);
+    filter.after_in_session = Some(2);
     assert_eq!(places(&list(&world.store, &tenant(), &filter, 2).await), [3, 4, 5]);
     filter.newest_first = true;
     assert_eq!(places(&list(&world.store, &tenant(), &filter, 2).await), [5, 4, 3]);

@@ -443,12 +443,22 @@ fn many_connections_at_once_are_all_answered(database: &Database) {
         };
         connection.write(&server.authorized(request)).unwrap();
     }
+    let mut accepted = 0;
     for (n, connection) in connections.iter_mut().enumerate() {
         let response = connection.read().expect("an answer");
-        assert_eq!(response.status, [200, 202, 202][n % 3], "{}", response.shown());
+        match (n % 3, response.status) {
+            (0, _) => drop(response.is(200)),
+            // So many changes of one agent at once may be too many, which is then said.
+            (_, 503) => drop(response.problem(503)),
+            (1, _) => {
+                response.is(202);
+                accepted += 1;
+            }
+            _ => drop(response.is(202)),
+        }
     }
-    eventually("every message to arrive", || {
+    eventually("every accepted message to arrive", || {
         let count = agent.count();
-        if count >= 85 { Ok(()) } else { Err(count.to_string()) }
+        if count >= accepted { Ok(()) } else { Err(format!("{count} of {accepted}")) }
     });
 }

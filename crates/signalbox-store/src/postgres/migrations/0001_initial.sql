@@ -126,7 +126,7 @@ CREATE TABLE events (
     data TEXT NOT NULL
 );
 CREATE INDEX events_by_agent ON events (tenant, agent, sequence) WHERE agent IS NOT NULL;
-CREATE INDEX events_by_session ON events (tenant, session, session_sequence) WHERE session IS NOT NULL;
+CREATE INDEX events_by_session ON events (tenant, session, sequence) WHERE session IS NOT NULL;
 
 -- The keys come last: where two indexes look equally good, as they do while a table is empty, PostgreSQL takes
 -- the newest, and a plan made then may live for a while.

@@ -126,7 +126,7 @@ CREATE TABLE events (
     id INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, level INTEGER NOT NULL,
     session TEXT, session_sequence INTEGER, agent TEXT, task TEXT, data TEXT NOT NULL
 );
-CREATE INDEX events_by_session ON events (session, session_sequence) WHERE session IS NOT NULL;
+CREATE INDEX events_by_session ON events (session) WHERE session IS NOT NULL;
 
 -- Which entries are about an agent, written once for each full block of the log: an index that took every
 -- entry at once would touch a page of its own for each.

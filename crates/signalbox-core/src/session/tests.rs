@@ -1,0 +1,296 @@
+//! Every pair of status and event, and what any sequence of events must leave true.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::routing::Route;
+
+const SESSION_STATUSES: [SessionStatus; 6] = [
+    SessionStatus::Started,
+    SessionStatus::Running,
+    SessionStatus::Paused,
+    SessionStatus::Completed,
+    SessionStatus::Failed,
+    SessionStatus::Cancelled,
+];
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_seconds(seconds)
+}
+
+fn session_id() -> SessionId {
+    SessionId::parse("ses_1").expect("valid")
+}
+
+fn task_id(position: usize) -> TaskId {
+    TaskId::parse(&format!("tsk_{position}")).expect("valid")
+}
+
+fn agent() -> AgentId {
+    AgentId::parse("agt_1").expect("valid")
+}
+
+fn task(position: usize, next: Option<usize>) -> Task {
+    Task {
+        id: task_id(position),
+        step: format!("step{position}"),
+        position,
+        name: None,
+        route: Route::Any,
+        template: Map::new(),
+        next,
+        status: TaskStatus::Pending,
+        attempt: 0,
+        retries: 3,
+        agent: None,
+        message: None,
+        parameters: None,
+        result: None,
+        error: None,
+        queued_at: None,
+        retry_at: None,
+        dispatched_at: None,
+        started_at: None,
+        ended_at: None,
+    }
+}
+
+fn started() -> SessionEvent {
+    SessionEvent::Started {
+        workflow: WorkflowId::parse("w").expect("valid"),
+        revision: 1,
+        agent: None,
+        input: Map::new(),
+        trace: None,
+        tasks: vec![task(0, Some(1)), task(1, None)],
+    }
+}
+
+/// A session in `status` whose first task is in `task_status`, in its second attempt.
+fn state(status: SessionStatus, task_status: TaskStatus) -> SessionState {
+    let mut state = SessionState::start(&session_id(), at(1), &started()).expect("it starts");
+    state.session.status = status;
+    state.tasks[0].status = task_status;
+    state.tasks[0].attempt = 2;
+    state
+}
+
+/// Every event about the whole session.
+fn session_events() -> [SessionEvent; 7] {
+    [
+        SessionEvent::Paused,
+        SessionEvent::Resumed,
+        SessionEvent::Cancelled { reason: "no need".into() },
+        SessionEvent::Completed { result: Some(json!(1)) },
+        SessionEvent::Failed { error: "broken".into() },
+        SessionEvent::Retried,
+        started(),
+    ]
+}
+
+/// Every event about the task at `position`, as it comes in `attempt`.
+fn task_events(position: usize, attempt: u32) -> [SessionEvent; 10] {
+    let (task, step, agent) = (task_id(position), format!("step{position}"), agent());
+    [
+        SessionEvent::TaskWaiting { task: task.clone(), step: step.clone(), waiting_for: "any".into() },
+        SessionEvent::TaskDispatched {
+            task: task.clone(),
+            step: step.clone(),
+            attempt: attempt + 1,
+            agent: agent.clone(),
+            message: MessageId::parse("msg_1").expect("valid"),
+            parameters: Map::new(),
+        },
+        SessionEvent::TaskRunning { task: task.clone(), step: step.clone(), attempt, agent: agent.clone() },
+        SessionEvent::TaskCompleted {
+            task: task.clone(),
+            step: step.clone(),
+            attempt,
+            agent: agent.clone(),
+            result: Some(json!({"v": 1})),
+        },
+        SessionEvent::DeliveryFailed {
+            task: task.clone(),
+            step: step.clone(),
+            attempt,
+            agent: agent.clone(),
+            error: "refused".into(),
+            retry_at: at(60),
+        },
+        SessionEvent::TaskRetrying {
+            task: task.clone(),
+            step: step.clone(),
+            attempt,
+            error: "failed".into(),
+            retry_at: at(60),
+        },
+        SessionEvent::TaskReturned {
+            task: task.clone(),
+            step: step.clone(),
+            attempt,
+            agent: Some(agent),
+            reason: "gone".into(),
+        },
+        SessionEvent::TaskFailed { task: task.clone(), step: step.clone(), attempt, error: "failed".into() },
+        SessionEvent::TaskCancelled { task: task.clone(), step: step.clone(), attempt },
+        SessionEvent::TaskReopened { task, step, retries: 9 },
+    ]
+}
+
+/// What applying `event` gives; on a misfit it must have changed nothing.
+fn applied(before: &SessionState, event: &SessionEvent) -> Option<SessionState> {
+    let mut after = before.clone();
+    match after.apply(at(9), event) {
+        Ok(()) => {
+            assert_eq!(after.session.sequence, before.session.sequence + 1, "{event:?}");
+            assert_eq!(after.session.updated_at, at(9));
+            Some(after)
+        }
+        Err(misfit) => {
+            assert_eq!(after, *before, "{misfit}");
+            assert_eq!(misfit.event, event.kind());
+            None
+        }
+    }
+}
+
+#[test]
+fn every_pair_of_session_status_and_event() {
+    use SessionStatus::{Cancelled, Completed, Failed, Paused, Running, Started};
+    // paused, resumed, cancelled, completed, failed, retried, started
+    let table = [
+        (Started, [Some(Paused), None, Some(Cancelled), Some(Completed), Some(Failed), None, None]),
+        (Running, [Some(Paused), None, Some(Cancelled), Some(Completed), Some(Failed), None, None]),
+        (Paused, [None, Some(Running), Some(Cancelled), Some(Completed), Some(Failed), None, None]),
+        (Completed, [None; 7]),
+        (Failed, [None, None, None, None, None, Some(Running), None]),
+        (Cancelled, [None; 7]),
+    ];
+    for (status, row) in table {
+        for (event, expected) in session_events().iter().zip(row) {
+            let after = applied(&state(status, TaskStatus::Pending), event);
+            let after = after.map(|state| state.session);
+            assert_eq!(after.as_ref().map(|session| session.status), expected, "{status:?} and {event:?}");
+            if let Some(session) = after {
+                assert_eq!(session.ended_at.is_some(), session.status.is_over(), "{status:?} and {event:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_triple_of_session_status_task_status_and_event() {
+    use TaskStatus as T;
+    // waiting, dispatched, running, completed, delivery failed, retrying, returned, failed, cancelled, reopened
+    let (c, f, x) = (Some(T::Completed), Some(T::Failed), Some(T::Cancelled));
+    let (p, d, r) = (Some(T::Pending), Some(T::Dispatched), Some(T::Running));
+    let table = [
+        (T::Pending, [p, d, None, None, None, None, None, f, x, None]),
+        (T::Dispatched, [None, None, r, c, d, p, p, f, x, None]),
+        (T::Running, [None, None, r, c, r, p, p, f, x, None]),
+        (T::Waiting, [None, None, None, c, None, None, None, f, x, None]),
+        (T::Completed, [None; 10]),
+        (T::Failed, [None, None, None, None, None, None, None, None, None, p]),
+        (T::Skipped, [None; 10]),
+        (T::Cancelled, [None; 10]),
+    ];
+    for status in SESSION_STATUSES {
+        for (task_status, row) in table {
+            for (number, (event, open)) in task_events(0, 2).iter().zip(row).enumerate() {
+                let begins = number < 2; // Waiting for an agent and being given to one: not while paused.
+                let is_allowed = !status.is_over() && !(begins && status == SessionStatus::Paused);
+                let after = applied(&state(status, task_status), event);
+                let after = after.map(|state| state.tasks[0].status);
+                assert_eq!(after, open.filter(|_| is_allowed), "{status:?}, {task_status:?} and {event:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_event_of_another_attempt_or_of_no_task_does_not_fit() {
+    let running = state(SessionStatus::Running, TaskStatus::Running);
+    let pending = state(SessionStatus::Running, TaskStatus::Pending);
+    for attempt in [0, 1, 3] {
+        for event in task_events(0, attempt).iter().filter(|event| event.attempt().is_some()) {
+            assert_eq!(applied(&running, event), None, "{event:?}");
+        }
+        assert_eq!(applied(&pending, &task_events(0, attempt)[1]), None, "attempt {} after 2", attempt + 1);
+    }
+    for event in task_events(7, 2) {
+        assert_eq!(applied(&running, &event), None, "{event:?}");
+    }
+}
+
+#[test]
+fn what_each_event_leaves_behind() {
+    let pending = state(SessionStatus::Started, TaskStatus::Pending);
+    let [waiting, dispatched, running, completed, _, retrying, returned, ..] = task_events(0, 2);
+    let waits = applied(&pending, &waiting).expect("it waits");
+    assert_eq!(waits.tasks[0].queued_at, Some(at(9)));
+    let paused = applied(&waits, &SessionEvent::Paused).expect("it is paused");
+    assert_eq!(paused.tasks[0].queued_at, None, "a paused session gives up its places");
+    let given = applied(&waits, &dispatched).expect("it is given out");
+    let task = &given.tasks[0];
+    assert_eq!((task.attempt, &task.agent, task.queued_at), (3, &Some(agent()), None));
+    assert_eq!((task.dispatched_at, given.session.status), (Some(at(9)), SessionStatus::Running));
+    let held = state(SessionStatus::Running, TaskStatus::Dispatched);
+    assert_eq!(applied(&held, &running).expect("it runs").tasks[0].started_at, Some(at(9)));
+    let done = applied(&held, &completed).expect("it is done");
+    assert_eq!((&done.tasks[0].result, done.tasks[0].ended_at), (&Some(json!({"v": 1})), Some(at(9))));
+    let retries = applied(&held, &retrying).expect("it is tried again");
+    assert_eq!((retries.tasks[0].retry_at, retries.tasks[0].error.as_deref()), (Some(at(60)), Some("failed")));
+    let back = applied(&held, &returned).expect("it is given back");
+    assert_eq!((back.tasks[0].retry_at, back.tasks[0].error.as_deref()), (None, Some("gone")));
+}
+
+fn any_event() -> impl Strategy<Value = SessionEvent> {
+    let about_session = (0..7_usize).prop_map(|number| session_events()[number].clone());
+    let about_task = (0..3_usize, 0..4_u32, 0..10_usize)
+        .prop_map(|(position, attempt, number)| task_events(position, attempt)[number].clone());
+    prop_oneof![1 => about_session, 4 => about_task]
+}
+
+proptest! {
+    #[test]
+    fn a_history_of_what_fitted_gives_the_state(events in prop::collection::vec(any_event(), 0..60)) {
+        let mut state = SessionState::start(&session_id(), at(1), &started()).expect("it starts");
+        let mut history = vec![(at(1), started())];
+        for (number, event) in events.into_iter().enumerate() {
+            let (before, now) = (state.clone(), at(2 + i64::try_from(number).expect("small")));
+            let fits = state.apply(now, &event).is_ok();
+            let is_over = before.session.status.is_over();
+            let reopens = before.session.status == SessionStatus::Failed && event == SessionEvent::Retried;
+            prop_assert!(!is_over || fits == reopens, "{:?} takes {:?}", before.session.status, event);
+            for (old, new) in before.tasks.iter().zip(&state.tasks) {
+                let reopened = matches!(&event, SessionEvent::TaskReopened { task, .. } if *task == old.id);
+                prop_assert!(!old.status.is_settled() || old.status == new.status || reopened);
+                prop_assert!(new.attempt == old.attempt || new.attempt == old.attempt + 1);
+            }
+            if fits {
+                history.push((now, event));
+            } else {
+                prop_assert_eq!(&before, &state);
+            }
+        }
+        prop_assert_eq!(state.session.sequence as usize, history.len());
+        let kept: Vec<(Timestamp, SessionEvent)> = history
+            .iter()
+            .zip(1..)
+            .map(|((at, event), sequence)| (*at, event.entry(&session_id(), sequence, *at).data))
+            .map(|(at, data)| (at, serde_json::from_str(&data).expect("it can be read back")))
+            .collect();
+        let replayed = SessionState::replay(&session_id(), kept.iter().map(|(at, event)| (*at, event)));
+        prop_assert_eq!(replayed.expect("it fits again"), Some(state));
+    }
+}
+
+#[test]
+fn a_history_begins_with_its_start_and_has_only_one() {
+    let begun = [(at(1), &SessionEvent::Paused)];
+    assert!(SessionState::replay(&session_id(), begun).is_err());
+    let twice = [(at(1), &started()), (at(2), &started())];
+    assert!(SessionState::replay(&session_id(), twice).is_err());
+    assert_eq!(SessionState::replay(&session_id(), []), Ok(None));
+}
