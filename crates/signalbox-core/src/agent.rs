@@ -181,28 +181,25 @@ impl AgentStatus {
         room && willing && !self.draining && agent.endpoint.is_some()
     }
 
-    /// The task that a report is about: the one it names, else the only one held.
+    /// The task that a report is about: the one it names, else the only one held. A name that several have is
+    /// nobody's.
     #[must_use]
     pub fn task_named(&self, named: Option<&str>) -> Option<&Held> {
-        match named {
-            Some(name) => self.held.iter().find(|held| held.is_named(name)),
-            None => match self.held.as_slice() {
-                [only] => Some(only),
-                _ => None,
-            },
-        }
+        let Some(name) = named else { return only(self.held.iter()) };
+        let by_id = self.held.iter().find(|held| held.has_id(name));
+        by_id.or_else(|| only(self.held.iter().filter(|held| held.step == name)))
     }
 }
 
 impl Held {
-    /// Whether `name` is this task: its id, its id with this attempt, or its name in the definition.
-    fn is_named(&self, name: &str) -> bool {
-        match self.task.matches(name) {
-            Some(None) => true,
-            Some(Some(attempt)) => attempt == self.attempt,
-            None => self.step == name,
-        }
+    /// Whether `name` is this task's id, or its id with this attempt.
+    fn has_id(&self, name: &str) -> bool {
+        self.task.matches(name).is_some_and(|attempt| attempt.is_none_or(|attempt| attempt == self.attempt))
     }
+}
+
+fn only<'a>(mut held: impl Iterator<Item = &'a Held>) -> Option<&'a Held> {
+    held.next().filter(|_| held.next().is_none())
 }
 
 #[cfg(test)]
@@ -283,6 +280,9 @@ mod tests {
         assert_eq!(two.task_named(Some("tsk_1-1")), None, "an earlier attempt");
         assert_eq!(two.task_named(Some("step0")).map(|held| held.attempt), Some(2));
         assert_eq!(two.task_named(Some("another")), None);
+        let mut alike = two.clone();
+        alike.held[0].step.clone_from(&alike.held[1].step);
+        assert_eq!(alike.task_named(Some("step1")), None, "the same step of two sessions");
         assert!(status(None, false, 1).task_named(None).is_some());
     }
 

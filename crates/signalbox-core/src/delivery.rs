@@ -185,6 +185,8 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::limits::Policy;
 
@@ -263,12 +265,50 @@ mod tests {
 
     #[test]
     fn statuses_are_told_apart() {
-        for (status, retried) in [(400, false), (404, false), (408, true), (429, true), (500, true), (503, true), (301, false)] {
+        for (status, retried) in
+            [(400, false), (404, false), (408, true), (429, true), (500, true), (503, true), (301, false)]
+        {
             assert!(
                 matches!(Outcome::of_status(status, None), Outcome::Failed { may_retry, .. } if may_retry == retried),
                 "{status}"
             );
         }
         assert_eq!(Outcome::of_status(204, None), Outcome::Delivered { status: 204 });
+    }
+
+    fn any_outcome() -> impl Strategy<Value = Outcome> {
+        let wait = prop::option::of((0..2_000_u64).prop_map(Duration::from_secs));
+        prop_oneof![
+            (200..600_u16, wait).prop_map(|(status, wait)| Outcome::of_status(status, wait)),
+            any::<bool>().prop_map(failed),
+            Just(Outcome::Unwanted { reason: "late".into() }),
+        ]
+    }
+
+    proptest! {
+        /// Outcomes and redrives in any order: nothing is tried too often, and what is settled stays so.
+        #[test]
+        fn attempts_are_bounded_and_settled_is_settled(
+            steps in prop::collection::vec((any_outcome(), any::<bool>()), 1..40),
+            seed: u64,
+        ) {
+            let policy = Policy::default();
+            let mut turn = Turn::new(Timestamp::from_seconds(9), seed, &policy);
+            let mut current = message(MessageStatus::Scheduled);
+            for (outcome, redrive) in steps {
+                let before = current.clone();
+                let next = if redrive { before.redriven(&turn) } else { before.after(&outcome, &mut turn) };
+                let takes = if redrive { MessageStatus::Dead } else { MessageStatus::Scheduled };
+                prop_assert_eq!(next.is_some(), before.status == takes);
+                current = next.unwrap_or(before);
+                let is_open = current.status == MessageStatus::Scheduled;
+                prop_assert!(current.attempts <= current.attempts_max);
+                prop_assert!(!is_open || current.attempts < current.attempts_max, "an attempt is left");
+                prop_assert_eq!(current.settled_at.is_some(), !is_open);
+                if let Some(next) = current.next_at {
+                    prop_assert!(is_open && next >= turn.now && next <= turn.now + RETRY_AFTER_MAX);
+                }
+            }
+        }
     }
 }

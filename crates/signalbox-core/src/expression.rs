@@ -50,9 +50,11 @@ fn render_value(value: &Value, scope: Scope<'_>, depth: usize) -> Result<Value, 
     match value {
         _ if depth > DEPTH_MAX => Err(unresolved("…", "is nested too deeply")),
         Value::String(text) => render_text(text, scope),
-        Value::Array(items) => {
-            items.iter().map(|item| render_value(item, scope, depth + 1)).collect::<Result<_, _>>().map(Value::Array)
-        }
+        Value::Array(items) => items
+            .iter()
+            .map(|item| render_value(item, scope, depth + 1))
+            .collect::<Result<_, _>>()
+            .map(Value::Array),
         Value::Object(fields) => fields
             .iter()
             .map(|(key, item)| Ok((key.clone(), render_value(item, scope, depth + 1)?)))
@@ -135,12 +137,19 @@ fn path(expression: &str) -> Result<Vec<Step<'_>>, Unresolved> {
     for part in expression.split('.') {
         let (name, mut indices) = part.split_at(part.find('[').unwrap_or(part.len()));
         if name.is_empty() {
-            return Err(unresolved(expression, "has an empty step; write it as input.field or tasks.id.result.field"));
+            return Err(unresolved(
+                expression,
+                "has an empty step; write it as input.field or tasks.id.result.field",
+            ));
         }
         steps.push(Step::Field(name.trim()));
         while let Some(inner) = indices.strip_prefix('[') {
-            let (index, after) = inner.split_once(']').ok_or_else(|| unresolved(expression, "has no closing bracket"))?;
-            let index = index.trim().parse().map_err(|_| unresolved(expression, "has an index that is not a number"))?;
+            let (index, after) =
+                inner.split_once(']').ok_or_else(|| unresolved(expression, "has no closing bracket"))?;
+            let index = index
+                .trim()
+                .parse()
+                .map_err(|_| unresolved(expression, "has an index that is not a number"))?;
             steps.push(Step::Index(index));
             indices = after;
         }
@@ -155,7 +164,11 @@ fn check(expression: &str, known: &dyn Fn(&str) -> bool) -> Result<(), Unresolve
     match path(expression)?.as_slice() {
         [Step::Field("input"), ..] => Ok(()),
         [Step::Field("tasks"), Step::Field(task), Step::Field("result" | "status" | "error"), ..] => {
-            if known(task) { Ok(()) } else { Err(unresolved(expression, "names a task that the definition does not have")) }
+            if known(task) {
+                Ok(())
+            } else {
+                Err(unresolved(expression, "names a task that the definition does not have"))
+            }
         }
         [Step::Field("tasks"), ..] => {
             Err(unresolved(expression, "must go on as tasks.<taskId>.result, .status or .error"))
@@ -176,7 +189,12 @@ fn resolve(expression: &str, scope: Scope<'_>) -> Result<Value, Unresolved> {
                 _ if task.status.is_settled() => Some(task.result.clone().unwrap_or(Value::Null)),
                 _ => None,
             });
-            (value.ok_or_else(|| unresolved(expression, "asks for the result of a task that has not settled"))?, rest)
+            (
+                value.ok_or_else(|| {
+                    unresolved(expression, "asks for the result of a task that has not settled")
+                })?,
+                rest,
+            )
         }
         [_, Step::Field(name), rest @ ..] => {
             let value = scope.input.get(*name).cloned();
@@ -190,7 +208,9 @@ fn resolve(expression: &str, scope: Scope<'_>) -> Result<Value, Unresolved> {
 fn walk(root: Value, steps: &[Step<'_>]) -> Option<Value> {
     steps.iter().try_fold(root, |value, step| match (value, step) {
         (Value::Object(mut fields), Step::Field(name)) => fields.remove(*name),
-        (Value::Array(mut items), Step::Index(index)) if *index < items.len() => Some(items.swap_remove(*index)),
+        (Value::Array(mut items), Step::Index(index)) if *index < items.len() => {
+            Some(items.swap_remove(*index))
+        }
         _ => None,
     })
 }
@@ -283,7 +303,8 @@ mod tests {
 
     #[test]
     fn a_definition_is_told_all_its_faults_at_once() {
-        let template = json!({"a": "${input.x}", "b": ["${tasks.gone.result}", "${nope}"], "c": "${tasks.here.result}"});
+        let template =
+            json!({"a": "${input.x}", "b": ["${tasks.gone.result}", "${nope}"], "c": "${tasks.here.result}"});
         let found = faults(&template, &|id| id == "here");
         assert_eq!(found.len(), 2, "{found:?}");
     }

@@ -40,8 +40,7 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        let backoff =
-            Backoff { initial: Duration::from_secs(1), factor: 2.0, max: Duration::from_secs(60) };
+        let backoff = Backoff { initial: Duration::from_secs(1), factor: 2.0, max: Duration::from_secs(60) };
         Self {
             delivery_attempts: 8,
             delivery_backoff: backoff,

@@ -134,7 +134,14 @@ pub enum SessionEvent {
     TaskCompleted { task: TaskId, step: String, attempt: u32, agent: AgentId, result: Option<Value> },
     /// An attempt to hand the task to its agent failed; the next one comes at `retry_at`.
     #[serde(rename = "delivery.failed")]
-    DeliveryFailed { task: TaskId, step: String, attempt: u32, agent: AgentId, error: String, retry_at: Timestamp },
+    DeliveryFailed {
+        task: TaskId,
+        step: String,
+        attempt: u32,
+        agent: AgentId,
+        error: String,
+        retry_at: Timestamp,
+    },
     /// An attempt failed; the next one comes at `retry_at`.
     #[serde(rename = "task.retrying")]
     TaskRetrying { task: TaskId, step: String, attempt: u32, error: String, retry_at: Timestamp },
@@ -203,7 +210,9 @@ impl SessionState {
     /// The state after a `Started` event; `None` for any other.
     #[must_use]
     pub fn start(id: &SessionId, at: Timestamp, event: &SessionEvent) -> Option<Self> {
-        let SessionEvent::Started { workflow, revision, agent, input, trace, tasks } = event else { return None };
+        let SessionEvent::Started { workflow, revision, agent, input, trace, tasks } = event else {
+            return None;
+        };
         let session = Session {
             id: id.clone(),
             workflow: workflow.clone(),
@@ -355,7 +364,8 @@ impl SessionState {
 }
 
 fn step(task: &mut Task, event: TaskEvent) -> Result<(), String> {
-    let next = task.status.after(event).ok_or_else(|| format!("task {} is {}", task.id, task.status.name()))?;
+    let next =
+        task.status.after(event).ok_or_else(|| format!("task {} is {}", task.id, task.status.name()))?;
     task.status = next;
     Ok(())
 }

@@ -187,10 +187,46 @@ mod tests {
         use TaskStatus as S;
         let events = [Dispatch, Run, Complete, GiveBack, Fail, Skip, Cancel];
         let table: [(S, [Option<S>; 7]); 8] = [
-            (S::Pending, [Some(S::Dispatched), None, None, None, Some(S::Failed), Some(S::Skipped), Some(S::Cancelled)]),
-            (S::Dispatched, [None, Some(S::Running), Some(S::Completed), Some(S::Pending), Some(S::Failed), None, Some(S::Cancelled)]),
-            (S::Running, [None, Some(S::Running), Some(S::Completed), Some(S::Pending), Some(S::Failed), None, Some(S::Cancelled)]),
-            (S::Waiting, [None, None, Some(S::Completed), None, Some(S::Failed), Some(S::Skipped), Some(S::Cancelled)]),
+            (
+                S::Pending,
+                [
+                    Some(S::Dispatched),
+                    None,
+                    None,
+                    None,
+                    Some(S::Failed),
+                    Some(S::Skipped),
+                    Some(S::Cancelled),
+                ],
+            ),
+            (
+                S::Dispatched,
+                [
+                    None,
+                    Some(S::Running),
+                    Some(S::Completed),
+                    Some(S::Pending),
+                    Some(S::Failed),
+                    None,
+                    Some(S::Cancelled),
+                ],
+            ),
+            (
+                S::Running,
+                [
+                    None,
+                    Some(S::Running),
+                    Some(S::Completed),
+                    Some(S::Pending),
+                    Some(S::Failed),
+                    None,
+                    Some(S::Cancelled),
+                ],
+            ),
+            (
+                S::Waiting,
+                [None, None, Some(S::Completed), None, Some(S::Failed), Some(S::Skipped), Some(S::Cancelled)],
+            ),
             (S::Completed, [None; 7]),
             (S::Failed, [None; 7]),
             (S::Skipped, [None; 7]),

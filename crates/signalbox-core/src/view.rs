@@ -90,7 +90,9 @@ pub enum Rejected {
     #[error("Agent not found: {0}")]
     UnknownAgent(String),
     /// The name is another agent's.
-    #[error("An agent named '{0}' is registered already; choose another name, or register with ?replace=true to take it over")]
+    #[error(
+        "An agent named '{0}' is registered already; choose another name, or register with ?replace=true to take it over"
+    )]
     NameTaken(String),
     /// The id is another agent's.
     #[error("An agent with id '{0}' is registered already under another name")]

@@ -12,14 +12,18 @@ use crate::problem::Refusal;
 /// Reads a body whole.
 pub(crate) async fn collect(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     let limit = app.config.body_bytes_max;
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let declared =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > limit as u64) {
         return Err(too_large(limit));
     }
     match tokio::time::timeout(app.config.body_timeout, read(body, limit)).await {
         Ok(read) => read,
         Err(_) => {
-            let detail = format!("The body did not arrive within {} s; send it faster.", app.config.body_timeout.as_secs());
+            let detail = format!(
+                "The body did not arrive within {} s; send it faster.",
+                app.config.body_timeout.as_secs()
+            );
             Err(Problem::new(408, "body-timeout", detail).into())
         }
     }
@@ -50,7 +54,10 @@ async fn read(mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
 }
 
 fn too_large(limit: usize) -> Refusal {
-    Problem::too_large(format!("The body is over {limit} bytes; send less, or ask the operator to raise body_bytes_max.")).into()
+    Problem::too_large(format!(
+        "The body is over {limit} bytes; send less, or ask the operator to raise body_bytes_max."
+    ))
+    .into()
 }
 
 /// What a body claims to be.

@@ -100,7 +100,12 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_DELIVERY_TIMEOUT", value_parser = duration, default_value = "15s", help_heading = "Deliveries and tasks")]
     pub delivery_timeout: Duration,
     /// Attempts of a delivery before it becomes a dead letter
-    #[arg(long, env = "SIGNALBOX_DELIVERY_ATTEMPTS", default_value_t = 8, help_heading = "Deliveries and tasks")]
+    #[arg(
+        long,
+        env = "SIGNALBOX_DELIVERY_ATTEMPTS",
+        default_value_t = 8,
+        help_heading = "Deliveries and tasks"
+    )]
     pub delivery_attempts: u32,
     /// The longest wait after a delivery's first attempt; it doubles with each further one
     #[arg(long, env = "SIGNALBOX_DELIVERY_BACKOFF_INITIAL", value_parser = duration, default_value = "1s", help_heading = "Deliveries and tasks")]
@@ -109,10 +114,20 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_DELIVERY_BACKOFF_MAX", value_parser = duration, default_value = "60s", help_heading = "Deliveries and tasks")]
     pub delivery_backoff_max: Duration,
     /// Deliveries in flight at once
-    #[arg(long, env = "SIGNALBOX_DELIVERIES_MAX", default_value_t = 1_024, help_heading = "Deliveries and tasks")]
+    #[arg(
+        long,
+        env = "SIGNALBOX_DELIVERIES_MAX",
+        default_value_t = 1_024,
+        help_heading = "Deliveries and tasks"
+    )]
     pub deliveries_max: usize,
     /// Deliveries in flight at once to one destination
-    #[arg(long, env = "SIGNALBOX_DELIVERIES_PER_DESTINATION_MAX", default_value_t = 64, help_heading = "Deliveries and tasks")]
+    #[arg(
+        long,
+        env = "SIGNALBOX_DELIVERIES_PER_DESTINATION_MAX",
+        default_value_t = 64,
+        help_heading = "Deliveries and tasks"
+    )]
     pub deliveries_per_destination_max: usize,
     /// From a task's dispatch to the report that settles it; over it the attempt has failed
     #[arg(long, env = "SIGNALBOX_TASK_TIMEOUT", value_parser = duration, default_value = "15m", help_heading = "Deliveries and tasks")]
@@ -209,9 +224,14 @@ impl Config {
         let mut command = Self::command();
         for (key, value) in foreign_variables().into_iter().chain(file) {
             let is_set = first.value_source(&key).is_some_and(|source| {
-                matches!(source, clap::parser::ValueSource::CommandLine | clap::parser::ValueSource::EnvVariable)
+                matches!(
+                    source,
+                    clap::parser::ValueSource::CommandLine | clap::parser::ValueSource::EnvVariable
+                )
             });
-            let has_default = command.get_arguments().any(|arg| arg.get_id() == key.as_str() && arg.is_hide_default_value_set());
+            let has_default = command
+                .get_arguments()
+                .any(|arg| arg.get_id() == key.as_str() && arg.is_hide_default_value_set());
             if !is_set && !has_default {
                 command = command.mut_arg(key, |arg| arg.default_values(value).hide_default_value(true));
             }
@@ -274,16 +294,23 @@ impl Config {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         let bad = |reason: String| ConfigError::BadFile { path: path.to_owned(), reason };
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| bad(error.message().to_owned()))?;
+        let table: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| bad(error.message().to_owned()))?;
         let command = Self::command();
         table
             .into_iter()
             .map(|(key, value)| {
                 let id = key.replace('-', "_");
                 if id == "config" || !command.get_arguments().any(|arg| arg.get_id() == id.as_str()) {
-                    return Err(bad(format!("unknown key '{key}'; see docs/reference/configuration.md for all keys")));
+                    return Err(bad(format!(
+                        "unknown key '{key}'; see docs/reference/configuration.md for all keys"
+                    )));
                 }
-                let values = texts(&value).ok_or_else(|| bad(format!("the value of '{key}' must be a text, a number, true or false, or a list of these")))?;
+                let values = texts(&value).ok_or_else(|| {
+                    bad(format!(
+                        "the value of '{key}' must be a text, a number, true or false, or a list of these"
+                    ))
+                })?;
                 Ok((id, values))
             })
             .collect()
@@ -302,7 +329,9 @@ fn texts(value: &toml::Value) -> Option<Vec<String>> {
     match value {
         toml::Value::Array(items) => items.iter().map(|item| texts(item)?.pop()).collect(),
         toml::Value::String(text) => Some(vec![text.clone()]),
-        toml::Value::Integer(_) | toml::Value::Boolean(_) | toml::Value::Float(_) => Some(vec![value.to_string()]),
+        toml::Value::Integer(_) | toml::Value::Boolean(_) | toml::Value::Float(_) => {
+            Some(vec![value.to_string()])
+        }
         _ => None,
     }
 }
@@ -339,7 +368,9 @@ mod tests {
 
     #[test]
     fn durations_have_units_and_bounds() {
-        for (text, millis) in [("0s", 0), ("500ms", 500), ("10s", 10_000), ("15m", 900_000), ("1d", 86_400_000)] {
+        for (text, millis) in
+            [("0s", 0), ("500ms", 500), ("10s", 10_000), ("15m", 900_000), ("1d", 86_400_000)]
+        {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "10", "s", "-1s", "1.5s", "1w", "99999999999999999999s", "9999999999d"] {
@@ -354,10 +385,14 @@ mod tests {
         let path = folder.join("some.toml");
         let read = |content: &str, extra: &[&str]| {
             std::fs::write(&path, content).expect("file");
-            let arguments = ["--config", path.to_str().expect("text")].into_iter().chain(extra.iter().copied());
+            let arguments =
+                ["--config", path.to_str().expect("text")].into_iter().chain(extra.iter().copied());
             Config::read(arguments.map(OsString::from))
         };
-        let config = read("listen = \"127.0.0.1:9\"\nbody_bytes_max = 7\nsurfaces = [\"opscore\"]\ninsecure = true", &["--body-bytes-max", "8"]);
+        let config = read(
+            "listen = \"127.0.0.1:9\"\nbody_bytes_max = 7\nsurfaces = [\"opscore\"]\ninsecure = true",
+            &["--body-bytes-max", "8"],
+        );
         let config = config.expect("a good file");
         assert_eq!(config.listen.port(), 9);
         assert_eq!(config.body_bytes_max, 8);

@@ -95,7 +95,9 @@ pub(crate) fn scope_name(scope: Scope) -> &'static str {
 /// Whether a text has the form of W3C Trace Context's `traceparent`.
 fn is_traceparent(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
-    let is_hex = |part: &&str, length: usize| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_hex = |part: &&str, length: usize| {
+        part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
     matches!(parts.as_slice(), [version, trace, span, flags, ..]
         if is_hex(version, 2) && is_hex(trace, 32) && is_hex(span, 16) && is_hex(flags, 2))
 }

@@ -2,7 +2,10 @@
 
 use axum::Router;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ComponentsBuilder, ContactBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, SecurityRequirement, ServerBuilder};
+use utoipa::openapi::{
+    ComponentsBuilder, ContactBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder,
+    SecurityRequirement, ServerBuilder,
+};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -46,7 +49,9 @@ fn empty() -> OpenApi {
             InfoBuilder::new()
                 .title("Signalbox")
                 .version(env!("CARGO_PKG_VERSION"))
-                .description(Some("A control plane for AI agents: who they are, how to reach them, what they do."))
+                .description(Some(
+                    "A control plane for AI agents: who they are, how to reach them, what they do.",
+                ))
                 .license(Some(LicenseBuilder::new().name("Apache-2.0").build()))
                 .contact(Some(ContactBuilder::new().name(Some("The Signalbox developers")).build()))
                 .build(),

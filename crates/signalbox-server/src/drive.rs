@@ -83,10 +83,16 @@ impl Drive {
     }
 
     /// Runs an operation to its answer.
-    pub(crate) async fn run<O: Operation>(&self, tenant: &TenantId, operation: &O) -> Result<O::Answer, DriveError> {
+    pub(crate) async fn run<O: Operation>(
+        &self,
+        tenant: &TenantId,
+        operation: &O,
+    ) -> Result<O::Answer, DriveError> {
         match self.make(tenant, operation, None::<(&Promise, fn(&O::Answer) -> Answer)>).await? {
             Made::Now(answer) => Ok(answer),
-            Made::Before(_) => Err(DriveError::Rejected(Rejected::Misfit("an answer without a promise".to_owned()))),
+            Made::Before(_) => {
+                Err(DriveError::Rejected(Rejected::Misfit("an answer without a promise".to_owned())))
+            }
         }
     }
 
@@ -184,17 +190,27 @@ impl Drive {
     }
 
     /// Commits a decision and sets in motion what follows from it.
-    pub(crate) async fn commit(&self, tenant: &TenantId, mut decision: Decision, now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) async fn commit(
+        &self,
+        tenant: &TenantId,
+        mut decision: Decision,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let inner = &*self.0;
         let hints = std::mem::take(&mut decision.hints);
-        let deliver = decision.due.iter().filter(|due| due.at <= now && matches!(due.work, Work::Deliver { .. }));
+        let deliver =
+            decision.due.iter().filter(|due| due.at <= now && matches!(due.work, Work::Deliver { .. }));
         let deliver: Vec<Work> = deliver.map(|due| due.work.clone()).collect();
         let is_all_deliveries = decision.due.iter().filter(|due| due.at <= now).count() == deliver.len();
         let next_due = decision.due.iter().map(|due| due.at).filter(|at| *at > now).min();
         let has_due_now = decision.due.iter().any(|due| due.at <= now);
         // Work that is due at once is born leased to this process where it has room for it: no second
         // commit is needed to claim it. Without room it stays free for whoever has.
-        let slots = if deliver.is_empty() || !is_all_deliveries { None } else { inner.deliveries.reserve(deliver.len()) };
+        let slots = if deliver.is_empty() || !is_all_deliveries {
+            None
+        } else {
+            inner.deliveries.reserve(deliver.len())
+        };
         let lease = slots.as_ref().map(|_| Lease::new(inner.node.clone(), now, inner.policy.lease));
         let has_events = !decision.events.is_empty();
         let watch = Stopwatch::start();

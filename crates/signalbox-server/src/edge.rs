@@ -90,12 +90,13 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
     let method = method_name(request.method());
     let id = request_id(request.headers());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let mut response = if request.headers().contains_key("idempotency-key") && request.method() == Method::POST {
-        once(&app, request, next).await
-    } else {
-        request.extensions_mut().remove::<crate::idempotency::Promise>();
-        next.run(request).await
-    };
+    let mut response =
+        if request.headers().contains_key("idempotency-key") && request.method() == Method::POST {
+            once(&app, request, next).await
+        } else {
+            request.extensions_mut().remove::<crate::idempotency::Promise>();
+            next.run(request).await
+        };
     response.headers_mut().insert(REQUEST_ID, id);
     let status = response.status();
     let route: Arc<str> = route.map_or_else(|| Arc::from("none"), |route| Arc::from(route.as_str()));
@@ -122,13 +123,20 @@ async fn once(app: &App, mut request: Request, next: Next) -> Response {
 
 /// What is answered where there is no route.
 pub(crate) async fn no_route(request: Request) -> Refusal {
-    let detail = format!("There is nothing at {}; GET /openapi.json lists what there is.", bounded(request.uri().path()));
+    let detail = format!(
+        "There is nothing at {}; GET /openapi.json lists what there is.",
+        bounded(request.uri().path())
+    );
     Problem::not_found("unknown-route", detail).into()
 }
 
 /// What is answered where there is a route, but not for this method.
 pub(crate) async fn no_method(request: Request) -> Refusal {
-    let detail = format!("{} is not for {}; GET /openapi.json lists what is.", bounded(request.uri().path()), request.method());
+    let detail = format!(
+        "{} is not for {}; GET /openapi.json lists what is.",
+        bounded(request.uri().path()),
+        request.method()
+    );
     Problem::new(405, "method-not-allowed", detail).into()
 }
 

@@ -95,7 +95,8 @@ pub(crate) async fn answer<F>(
 where
     F: Future<Output = Response>,
 {
-    let Some(key) = request.headers().get("idempotency-key").filter(|_| request.method() == Method::POST) else {
+    let Some(key) = request.headers().get("idempotency-key").filter(|_| request.method() == Method::POST)
+    else {
         return Ok(inner(request).await);
     };
     let key = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY_LENGTH_MAX);
@@ -124,7 +125,9 @@ async fn kept(app: &App, tenant: &TenantId, promise: &Promise) -> Result<Option<
     let mut view = View::new();
     loop {
         match view.answered(&promise.key) {
-            Ok(Some(kept)) if kept.value.request == promise.request => return Ok(Some(Answered::clone(&kept.value))),
+            Ok(Some(kept)) if kept.value.request == promise.request => {
+                return Ok(Some(Answered::clone(&kept.value)));
+            }
             Ok(Some(_)) => return Err(Rejected::KeyReused.into()),
             Ok(None) => return Ok(None),
             Err(Halt::Need(need)) => app.store.load(tenant, &need, &mut view, false).await?,
@@ -133,9 +136,15 @@ async fn kept(app: &App, tenant: &TenantId, promise: &Promise) -> Result<Option<
     }
 }
 
-async fn keep_if_needed(app: &App, tenant: &TenantId, promise: &Promise, response: Response) -> Result<Response, Refusal> {
+async fn keep_if_needed(
+    app: &App,
+    tenant: &TenantId,
+    promise: &Promise,
+    response: Response,
+) -> Result<Response, Refusal> {
     let status = response.status();
-    let is_passing = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
+    let is_passing =
+        matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
     if promise.is_kept.load(Ordering::Relaxed) || status.is_server_error() || is_passing {
         return Ok(response);
     }

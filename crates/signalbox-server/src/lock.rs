@@ -18,7 +18,8 @@ pub(crate) struct Lock {
 
 /// Takes the lock of `folder`; `None` when another process has it.
 pub(crate) fn take(folder: &Path) -> io::Result<Option<Lock>> {
-    let mut file = File::options().create(true).read(true).write(true).truncate(false).open(folder.join(FILE))?;
+    let mut file =
+        File::options().create(true).read(true).write(true).truncate(false).open(folder.join(FILE))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {
             file.set_len(0)?;

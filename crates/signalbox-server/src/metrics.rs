@@ -66,7 +66,9 @@ struct DeliveryLabels {
 
 /// From a tenth of a millisecond to ten seconds.
 fn seconds() -> Histogram {
-    Histogram::new([0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0])
+    Histogram::new([
+        0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+    ])
 }
 
 impl Metrics {
@@ -159,20 +161,57 @@ impl Inner {
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("requests", "Requests answered", self.requests.clone());
-        registry.register_with_unit("request_duration", "Time to answer", Unit::Seconds, self.request_seconds.clone());
+        registry.register_with_unit(
+            "request_duration",
+            "Time to answer",
+            Unit::Seconds,
+            self.request_seconds.clone(),
+        );
         registry.register("connections", "Connections open", self.connections.clone());
         registry.register("decisions", "Decisions by outcome", self.decisions.clone());
-        registry.register_with_unit("decision_commit", "Time to commit a decision, waiting included", Unit::Seconds, self.decision_seconds.clone());
+        registry.register_with_unit(
+            "decision_commit",
+            "Time to commit a decision, waiting included",
+            Unit::Seconds,
+            self.decision_seconds.clone(),
+        );
         registry.register("deliveries", "Delivery attempts by outcome", self.deliveries.clone());
-        registry.register_with_unit("delivery_duration", "Time of a delivery attempt", Unit::Seconds, self.delivery_seconds.clone());
-        registry.register("deliveries_in_flight", "Delivery attempts under way", self.deliveries_in_flight.clone());
-        registry.register("hints_dropped", "Meetings of tasks and agents left to the sweep", self.hints_dropped.clone());
+        registry.register_with_unit(
+            "delivery_duration",
+            "Time of a delivery attempt",
+            Unit::Seconds,
+            self.delivery_seconds.clone(),
+        );
+        registry.register(
+            "deliveries_in_flight",
+            "Delivery attempts under way",
+            self.deliveries_in_flight.clone(),
+        );
+        registry.register(
+            "hints_dropped",
+            "Meetings of tasks and agents left to the sweep",
+            self.hints_dropped.clone(),
+        );
         registry.register("due_pending", "Pieces of due work", self.due_pending.clone());
-        registry.register_with_unit("due_age", "Age of the oldest due work that nobody has claimed", Unit::Seconds, self.due_age_seconds.clone());
+        registry.register_with_unit(
+            "due_age",
+            "Age of the oldest due work that nobody has claimed",
+            Unit::Seconds,
+            self.due_age_seconds.clone(),
+        );
         registry.register("commits", "Physical commits since the start", self.commits.clone());
-        registry.register("commit_batched_decisions", "Decisions in them: divided by commits, the batch size", self.commit_decisions.clone());
+        registry.register(
+            "commit_batched_decisions",
+            "Decisions in them: divided by commits, the batch size",
+            self.commit_decisions.clone(),
+        );
         registry.register("commit_conflicts", "Decisions that conflicted", self.commit_conflicts.clone());
-        registry.register_with_unit("commit_spent", "Time spent in physical commits", Unit::Seconds, self.commit_seconds.clone());
+        registry.register_with_unit(
+            "commit_spent",
+            "Time spent in physical commits",
+            Unit::Seconds,
+            self.commit_seconds.clone(),
+        );
         registry.register("commit_queue", "Decisions waiting to be written", self.commit_queue.clone());
     }
 }

@@ -45,11 +45,17 @@ impl From<StoreError> for Refusal {
             ),
             StoreError::Unavailable(reason) => {
                 tracing::error!(%reason, "the store cannot answer");
-                Problem::unavailable("store-unavailable", "The store cannot answer now; nothing was changed, try again later.")
+                Problem::unavailable(
+                    "store-unavailable",
+                    "The store cannot answer now; nothing was changed, try again later.",
+                )
             }
             StoreError::Busy(waiting) => {
                 tracing::warn!(waiting, "the store's queue is full");
-                Problem::unavailable("store-busy", "Too much is waiting to be written; nothing was changed, try again later.")
+                Problem::unavailable(
+                    "store-busy",
+                    "Too much is waiting to be written; nothing was changed, try again later.",
+                )
             }
             StoreError::Corrupt(reason) | StoreError::Open(reason) => {
                 tracing::error!(%reason, "the store failed");

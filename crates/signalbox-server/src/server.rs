@@ -37,7 +37,9 @@ pub enum StartError {
         source: io::Error,
     },
     /// Another process uses the data directory.
-    #[error("the data directory {0} is in use by another signalbox process; stop that one or choose another --data-dir")]
+    #[error(
+        "the data directory {0} is in use by another signalbox process; stop that one or choose another --data-dir"
+    )]
     Locked(PathBuf),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
@@ -168,11 +170,16 @@ fn check(config: &Config) -> Result<(), StartError> {
     if !config.listen.ip().is_loopback() && !has_keys && !config.insecure {
         return Err(StartError::Unprotected(config.listen));
     }
-    if config.opscore_webhook_url.is_some() != config.opscore_webhook_secret.is_some() && config.serves(Surface::Agentkit) && config.opscore_webhook_url.is_some() {
+    if config.opscore_webhook_url.is_some() != config.opscore_webhook_secret.is_some()
+        && config.serves(Surface::Agentkit)
+        && config.opscore_webhook_url.is_some()
+    {
         return Err(StartError::Config("opscore_webhook_url is set without opscore_webhook_secret; announcements must be signed, set both".to_owned()));
     }
     if config.surfaces.is_empty() {
-        return Err(StartError::Config("no surface is to be served; name at least one in --surfaces".to_owned()));
+        return Err(StartError::Config(
+            "no surface is to be served; name at least one in --surfaces".to_owned(),
+        ));
     }
     Ok(())
 }
@@ -198,10 +205,13 @@ fn assemble(
         mailbox,
         metrics.clone(),
     );
-    let egress = Egress::new(policy::Policy {
-        forbid_loopback: config.egress_forbid_loopback,
-        forbid_private: config.egress_forbid_private,
-    }, mark);
+    let egress = Egress::new(
+        policy::Policy {
+            forbid_loopback: config.egress_forbid_loopback,
+            forbid_private: config.egress_forbid_private,
+        },
+        mark,
+    );
     let app = App::new(Parts {
         config,
         policy,

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::filter::EnvFilter;
 
-use crate::config::{Config, LogFormat, ConfigError};
+use crate::config::{Config, ConfigError, LogFormat};
 
 /// Starts logging for this process. A second call changes nothing.
 ///
@@ -13,7 +13,10 @@ use crate::config::{Config, LogFormat, ConfigError};
 pub fn start(config: &Config) -> Result<(), ConfigError> {
     let filter = EnvFilter::try_new(&config.log).map_err(|error| ConfigError::BadFile {
         path: "log".into(),
-        reason: format!("'{}' is no level and no directives: {error}; write error, warn, info, debug or trace", config.log),
+        reason: format!(
+            "'{}' is no level and no directives: {error}; write error, warn, info, debug or trace",
+            config.log
+        ),
     })?;
     let is_json = match config.log_format {
         LogFormat::Json => true,
@@ -21,6 +24,10 @@ pub fn start(config: &Config) -> Result<(), ConfigError> {
         LogFormat::Auto => !io::stderr().is_terminal(),
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    let _ = if is_json { builder.json().flatten_event(true).try_init() } else { builder.with_ansi(io::stderr().is_terminal()).try_init() };
+    let _ = if is_json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        builder.with_ansi(io::stderr().is_terminal()).try_init()
+    };
     Ok(())
 }

@@ -121,7 +121,10 @@ fn print_all(items: impl Iterator<Item = Result<Value, serde_json::Error>>) -> a
     Ok(())
 }
 
-fn run<F: Future<Output = anyhow::Result<()>>>(target: &Target, work: impl FnOnce(Client) -> F) -> anyhow::Result<ExitCode> {
+fn run<F: Future<Output = anyhow::Result<()>>>(
+    target: &Target,
+    work: impl FnOnce(Client) -> F,
+) -> anyhow::Result<ExitCode> {
     let key = key(target)?;
     let client = Client::new(&target.url, Some(&key))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -134,8 +137,12 @@ fn key(target: &Target) -> anyhow::Result<String> {
         return Ok(key);
     }
     let path = target.data_dir.join("admin.key");
-    let key = std::fs::read_to_string(&path)
-        .with_context(|| format!("no key: set OPSCORE_API_KEY, or name the server's --data-dir ({} cannot be read)", path.display()))?;
+    let key = std::fs::read_to_string(&path).with_context(|| {
+        format!(
+            "no key: set OPSCORE_API_KEY, or name the server's --data-dir ({} cannot be read)",
+            path.display()
+        )
+    })?;
     match key.trim() {
         "" => bail!("{} is empty; set OPSCORE_API_KEY", path.display()),
         key => Ok(key.to_owned()),

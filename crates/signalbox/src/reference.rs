@@ -35,16 +35,30 @@ fn configuration() -> String {
     for argument in Config::command().get_arguments().filter(|argument| argument.get_id() != "help") {
         if argument.get_help_heading() != heading {
             heading = argument.get_help_heading();
-            let _ = write!(page, "\n## {}\n\n| flag | variable | key | default | what it is |\n|---|---|---|---|---|\n", heading.unwrap_or("Server"));
+            let _ = write!(
+                page,
+                "\n## {}\n\n| flag | variable | key | default | what it is |\n|---|---|---|---|---|\n",
+                heading.unwrap_or("Server")
+            );
         }
         let flag = argument.get_long().unwrap_or_default();
         let variable = argument.get_env().and_then(|variable| variable.to_str()).unwrap_or_default();
-        let defaults: Vec<_> = argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+        let defaults: Vec<_> =
+            argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
         let default = if defaults.is_empty() { String::new() } else { format!("`{}`", defaults.join(",")) };
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-        let values: Vec<_> = argument.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
-        let values = if values.is_empty() || values.len() == 2 && default.is_empty() { String::new() } else { format!(" ({})", values.join(", ")) };
-        let _ = writeln!(page, "| `--{flag}` | `{variable}` | `{}` | {default} | {help}{values} |", argument.get_id());
+        let values: Vec<_> =
+            argument.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
+        let values = if values.is_empty() || values.len() == 2 && default.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", values.join(", "))
+        };
+        let _ = writeln!(
+            page,
+            "| `--{flag}` | `{variable}` | `{}` | {default} | {help}{values} |",
+            argument.get_id()
+        );
     }
     page
 }

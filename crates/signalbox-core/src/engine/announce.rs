@@ -62,14 +62,16 @@ impl Operation for Announce {
             }
             Some(known) if self.says_the_same(&known) => Announced::Unchanged,
             Some(known) => {
-                let generation = self.generation.map_or(known.generation, |generation| generation.saturating_sub(1));
+                let generation =
+                    self.generation.map_or(known.generation, |generation| generation.saturating_sub(1));
                 *work.known_agent(&self.id)?.agent_mut() = self.agent(generation, known.registered_at);
                 restart(&mut work, &self.id, "its agent registered anew")?;
                 Announced::Updated
             }
         };
         if announced != Announced::Unchanged {
-            let data = json!({"agentName": self.name, "version": self.version, "contactEndpoint": self.endpoint});
+            let data =
+                json!({"agentName": self.name, "version": self.version, "contactEndpoint": self.endpoint});
             work.log(NewEvent::new("agent.announced", Level::Info, now, &data).about(&self.id));
         }
         Ok((work.finish(), announced))

@@ -33,7 +33,9 @@ impl Operation for SettleDelivery {
         let work_id = DueWork::Deliver { message: self.message.clone() }.id();
         let read = view.message(&self.message)?;
         let current = read.clone().filter(|read| read.value.attempts + 1 == self.attempt);
-        let Some((next, read)) = current.and_then(|read| Some((read.value.after(&self.outcome, turn)?, read))) else {
+        let Some((next, read)) =
+            current.and_then(|read| Some((read.value.after(&self.outcome, turn)?, read)))
+        else {
             return Ok((too_late(&self.message, work_id, read.as_ref()), ()));
         };
         let mut work = Work::new(view, turn);
@@ -141,7 +143,11 @@ impl Operation for Redrive {
             NewEvent::new("message.redriven", Level::Info, turn.now, &json!({"messageId": self.message}));
         event.agent.clone_from(&next.agent);
         decision.events.push(event);
-        decision.put(Row::Message(Arc::new(next)), Some(read.version), turn.version_after(Some(read.version)));
+        decision.put(
+            Row::Message(Arc::new(next)),
+            Some(read.version),
+            turn.version_after(Some(read.version)),
+        );
         Ok((decision, ()))
     }
 }

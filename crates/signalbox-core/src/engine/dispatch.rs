@@ -35,7 +35,11 @@ impl Work<'_, '_> {
         if let Route::Agent(agent) = &task.route
             && self.agent(agent)?.is_none()
         {
-            return self.fail_task(session, &task, &format!("Agent not found: {agent}; the task asks for it by id"));
+            return self.fail_task(
+                session,
+                &task,
+                &format!("Agent not found: {agent}; the task asks for it by id"),
+            );
         }
         let parameters = match self.render(session, &task)? {
             Ok(parameters) => parameters,
@@ -56,7 +60,12 @@ impl Work<'_, '_> {
     }
 
     /// Settles a task as done and goes on with what follows it.
-    pub(super) fn complete(&mut self, session: &SessionId, task: &Task, result: Option<Value>) -> Result<(), Halt> {
+    pub(super) fn complete(
+        &mut self,
+        session: &SessionId,
+        task: &Task,
+        result: Option<Value>,
+    ) -> Result<(), Halt> {
         self.let_go(session, task)?;
         let Some(agent) = task.agent.clone() else { return Ok(()) };
         let event = SessionEvent::TaskCompleted {
@@ -131,7 +140,10 @@ impl Work<'_, '_> {
                 error: bounded(error),
             },
         )?;
-        self.emit(session, &SessionEvent::Failed { error: bounded(&format!("Task {} failed: {error}", task.step)) })
+        self.emit(
+            session,
+            &SessionEvent::Failed { error: bounded(&format!("Task {} failed: {error}", task.step)) },
+        )
     }
 
     /// Takes a task out of its agent's hands and off the clock, where it is.
@@ -142,7 +154,8 @@ impl Work<'_, '_> {
         if !task.status.is_held() {
             return Ok(());
         }
-        let work = DueWork::Timeout { session: session.clone(), task: task.id.clone(), attempt: task.attempt };
+        let work =
+            DueWork::Timeout { session: session.clone(), task: task.id.clone(), attempt: task.attempt };
         self.decision.done.push(work.id());
         if let Some(agent) = &task.agent
             && let Some(work) = self.agent(agent)?
@@ -168,7 +181,11 @@ impl Work<'_, '_> {
         }
     }
 
-    fn render(&mut self, session: &SessionId, task: &Task) -> Result<Result<Map<String, Value>, expression::Unresolved>, Halt> {
+    fn render(
+        &mut self,
+        session: &SessionId,
+        task: &Task,
+    ) -> Result<Result<Map<String, Value>, expression::Unresolved>, Halt> {
         let state: &SessionState = self.known_session(session)?;
         let scope = Scope { input: &state.session.input, tasks: &state.tasks };
         let is_first = !state.tasks.iter().any(|other| other.next == Some(task.position));
@@ -208,7 +225,9 @@ impl Work<'_, '_> {
         if self.was_available(agent)? {
             return Ok(false);
         }
-        let Some(keys) = self.agent(agent)?.map(|work| routing::keys_of(&work.agent)) else { return Ok(false) };
+        let Some(keys) = self.agent(agent)?.map(|work| routing::keys_of(&work.agent)) else {
+            return Ok(false);
+        };
         Ok(!self.view.waiting(&keys)?.is_empty())
     }
 

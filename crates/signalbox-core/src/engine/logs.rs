@@ -51,7 +51,8 @@ impl Operation for AppendLogs {
                 "taskId": entry.task,
             });
             let mut event = NewEvent::new("log", entry.level, turn.now, &data).about(&self.agent);
-            event.session = entry.session.as_deref().and_then(|id| SessionId::parse(id).ok()).map(|id| (id, 0));
+            event.session =
+                entry.session.as_deref().and_then(|id| SessionId::parse(id).ok()).map(|id| (id, 0));
             event.task = entry.task.as_deref().and_then(|task| TaskId::parse(task).ok());
             decision.events.push(event);
         }

@@ -45,12 +45,14 @@ impl Operation for ReportState {
         let now = turn.now;
         let mut work = Work::new(view, turn);
         let current = work.known_agent(&self.agent)?;
-        let is_late = is_out_of_order(current.status.report.as_ref(), self.timestamp);
+        let newest = current.status.report.as_ref();
+        let is_late = is_out_of_order(newest, self.timestamp);
+        let is_repeat = newest.is_some_and(|newest| self.repeats(newest));
         let held = current.status.task_named(self.task.as_deref()).cloned();
-        let held = held.filter(|_| self.task.is_some() || !is_late);
+        let held = held.filter(|_| !is_repeat && (self.task.is_some() || !is_late));
         let status = current.status_mut();
         status.last_seen = now;
-        if !is_late {
+        if !is_late && !is_repeat {
             status.report = Some(Report {
                 state: self.state.clone(),
                 details: self.details.clone(),
@@ -68,6 +70,15 @@ impl Operation for ReportState {
 }
 
 impl ReportState {
+    /// Whether this is the newest report once more, from a client that lost the answer to it: what it had to
+    /// say about a task has been heard, and its agent may hold another one by now.
+    fn repeats(&self, newest: &Report) -> bool {
+        self.timestamp == newest.timestamp
+            && self.state == newest.state
+            && self.details.as_ref().map(|details| details.get())
+                == newest.details.as_ref().map(|details| details.get())
+    }
+
     fn settle(&self, work: &mut Work<'_, '_>, held: &Held) -> Result<(), Halt> {
         let Some(task) = work.held_task(held)? else {
             // The session let go of this attempt: the agent no longer holds it either.
@@ -109,7 +120,8 @@ impl ReportState {
 
     fn error(&self) -> String {
         let details = self.details().unwrap_or_default();
-        let said = ["error", "error_message", "message", "reason"].iter().find_map(|field| details.get(field));
+        let said =
+            ["error", "error_message", "message", "reason"].iter().find_map(|field| details.get(field));
         match said {
             Some(Value::String(text)) => text.clone(),
             Some(other) => other.to_string(),

@@ -109,7 +109,13 @@ session_operation! {
     }
 }
 
-fn reopen(work: &mut Work<'_, '_>, session: &SessionId, task: &TaskId, step: &str, retries: u32) -> Result<(), Halt> {
+fn reopen(
+    work: &mut Work<'_, '_>,
+    session: &SessionId,
+    task: &TaskId,
+    step: &str,
+    retries: u32,
+) -> Result<(), Halt> {
     let event = SessionEvent::TaskReopened { task: task.clone(), step: step.to_owned(), retries };
     work.emit(session, &event)?;
     work.place(session, task)

@@ -75,13 +75,7 @@ impl AgentWork {
 
 impl<'w, 'p> Work<'w, 'p> {
     pub(super) fn new(view: &'w View, turn: &'w mut Turn<'p>) -> Self {
-        Self {
-            view,
-            turn,
-            decision: Decision::default(),
-            agents: BTreeMap::new(),
-            sessions: BTreeMap::new(),
-        }
+        Self { view, turn, decision: Decision::default(), agents: BTreeMap::new(), sessions: BTreeMap::new() }
     }
 
     /// The agent with this id, as changed so far; `None` when it does not exist or is being removed.
@@ -101,7 +95,9 @@ impl<'w, 'p> Work<'w, 'p> {
     /// Who has this name. A name whose agent is gone was read too early and counts as free: where it is not,
     /// taking it conflicts.
     pub(super) fn agent_named(&mut self, name: &str) -> Result<Option<AgentId>, Halt> {
-        let Some(holder) = self.view.agent_named(name)?.map(|row| row.value.agent.clone()) else { return Ok(None) };
+        let Some(holder) = self.view.agent_named(name)?.map(|row| row.value.agent.clone()) else {
+            return Ok(None);
+        };
         Ok(self.agent(&holder)?.is_some().then_some(holder))
     }
 
@@ -122,7 +118,10 @@ impl<'w, 'p> Work<'w, 'p> {
     /// The agents touched so far that are available for `route`.
     pub(super) fn touched_available(&self, route: &routing::Route) -> Vec<AgentId> {
         let works = self.agents.values().flatten();
-        works.filter(|work| work.is_available() && route.admits(&work.agent)).map(|work| work.agent.id.clone()).collect()
+        works
+            .filter(|work| work.is_available() && route.admits(&work.agent))
+            .map(|work| work.agent.id.clone())
+            .collect()
     }
 
     /// Whether a touched or stored agent is available.
@@ -249,7 +248,8 @@ impl<'w, 'p> Work<'w, 'p> {
     /// Brings the names in line with the agents. A name that passes from one to another is written once; any
     /// other new one must be free.
     fn rename(&mut self, agents: &[AgentWork]) {
-        let moved: Vec<&AgentWork> = agents.iter().filter(|work| work.name_before() != work.name_after()).collect();
+        let moved: Vec<&AgentWork> =
+            agents.iter().filter(|work| work.name_before() != work.name_after()).collect();
         for work in &moved {
             if let Some(name) = work.name_before()
                 && !moved.iter().any(|other| other.name_after() == Some(name))
@@ -272,7 +272,10 @@ impl<'w, 'p> Work<'w, 'p> {
     fn relist(&mut self, work: &AgentWork) {
         let before = work.read.as_ref().and_then(|(agent, status)| {
             let status = status.as_ref()?;
-            status.value.is_available(&agent.value).then(|| (routing::keys_of(&agent.value), status.value.last_used))
+            status
+                .value
+                .is_available(&agent.value)
+                .then(|| (routing::keys_of(&agent.value), status.value.last_used))
         });
         let after = work.is_available().then(|| (routing::keys_of(&work.agent), work.status.last_used));
         if before == after {

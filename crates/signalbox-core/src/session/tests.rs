@@ -240,7 +240,10 @@ fn what_each_event_leaves_behind() {
     let done = applied(&held, &completed).expect("it is done");
     assert_eq!((&done.tasks[0].result, done.tasks[0].ended_at), (&Some(json!({"v": 1})), Some(at(9))));
     let retries = applied(&held, &retrying).expect("it is tried again");
-    assert_eq!((retries.tasks[0].retry_at, retries.tasks[0].error.as_deref()), (Some(at(60)), Some("failed")));
+    assert_eq!(
+        (retries.tasks[0].retry_at, retries.tasks[0].error.as_deref()),
+        (Some(at(60)), Some("failed"))
+    );
     let back = applied(&held, &returned).expect("it is given back");
     assert_eq!((back.tasks[0].retry_at, back.tasks[0].error.as_deref()), (None, Some("gone")));
 }

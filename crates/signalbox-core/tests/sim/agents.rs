@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 use signalbox_core::Rejected;
 use signalbox_core::delivery::{MessageKind, TaskAttempt};
 use signalbox_core::engine::{Announce, Deregister, Register, ReportState};
@@ -38,8 +38,6 @@ pub(crate) struct Program {
     skew: i64,
     /// The newest moment that it has put into a report.
     stamp: Timestamp,
-    /// When it last asked to be registered, by its own clock.
-    registered: Timestamp,
     handled: BTreeSet<MessageId>,
 }
 
@@ -49,7 +47,11 @@ pub(crate) enum Act {
     Register,
     Deregister,
     /// Say something about the task it was given.
-    Report { task: TaskAttempt, step: String, word: Word },
+    Report {
+        task: TaskAttempt,
+        step: String,
+        word: Word,
+    },
     /// Say something that it has no reason to say.
     Lie,
     /// Say that it is ready.
@@ -73,7 +75,8 @@ impl World {
     pub(crate) fn people_agents(&mut self) {
         for index in 0..self.dice.below(4) + 1 {
             let is_foreign = self.dice.chance(self.weather.foreign);
-            let own_id = (is_foreign || self.dice.chance(20)).then(|| AgentId::parse(&format!("own-{index}")).expect("valid"));
+            let own_id = (is_foreign || self.dice.chance(20))
+                .then(|| AgentId::parse(&format!("own-{index}")).expect("valid"));
             let concurrency = self.dice.weighted(&[(6, 1), (2, 2), (1, 3), (1, 0)]);
             let capabilities = CAPABILITIES.into_iter().filter(|_| self.dice.chance(60)).collect();
             let skew = self.dice.between(-3_000_000, 3_000_000);
@@ -93,7 +96,6 @@ impl World {
                 life: 0,
                 skew,
                 stamp: Timestamp::default(),
-                registered: Timestamp::default(),
                 handled: BTreeSet::new(),
             });
             let at = self.dice.millis(0, 10_000);
@@ -163,8 +165,10 @@ impl World {
         if let Call::ReportState(report) = call {
             let mark = report.details.as_ref().and_then(|details| mark_of(details.get()));
             self.promises.marks.extend(mark);
-            // What it said before it registered was heard after: nobody but itself can put that right.
-            if self.programs[index].is_up && report.timestamp < self.programs[index].registered {
+            // What it said before it was registered was heard after: nobody but itself can put that right.
+            let said = Timestamp::from_micros(report.timestamp.as_micros() - self.programs[index].skew);
+            let is_behind = self.registered.get(&report.agent).is_some_and(|at| said < *at);
+            if self.programs[index].is_up && is_behind {
                 self.plan_act(index, Duration::from_millis(1), Act::Idle);
             }
         }
@@ -173,7 +177,9 @@ impl World {
         }
         match (call, answer) {
             (_, Answer::Registered(registered)) => self.programs[index].id = Some(registered.agent.clone()),
-            (Call::Announce(announce), Answer::Announced) => self.programs[index].id = Some(announce.id.clone()),
+            (Call::Announce(announce), Answer::Announced) => {
+                self.programs[index].id = Some(announce.id.clone())
+            }
             _ => {}
         }
     }
@@ -185,7 +191,9 @@ impl World {
         }
         match (call, rejected) {
             // Its first call was answered to nobody, or its name is left from an earlier life.
-            (Call::Register(call), Rejected::NameTaken(_)) if !call.replace => self.call_register(index, true),
+            (Call::Register(call), Rejected::NameTaken(_)) if !call.replace => {
+                self.call_register(index, true)
+            }
             (Call::ReportState(_), Rejected::UnknownAgent(_)) if self.is_calm || self.dice.chance(50) => {
                 let wait = self.dice.millis(0, 1_000);
                 self.plan_act(index, wait, Act::Register);
@@ -233,7 +241,9 @@ impl World {
 
     fn step_of(&self, task: &TaskAttempt) -> String {
         let session = self.store.session(&task.session);
-        session.and_then(|session| session.value.task(&task.task).map(|task| task.step.clone())).unwrap_or_default()
+        session
+            .and_then(|session| session.value.task(&task.task).map(|task| task.step.clone()))
+            .unwrap_or_default()
     }
 
     fn report_on(&mut self, index: usize, task: &TaskAttempt, step: &str, word: Word) {
@@ -257,11 +267,17 @@ impl World {
         if !self.weather.lies {
             return;
         }
-        let tasks: Vec<TaskId> =
-            self.store.sessions.values().flat_map(|state| &state.value.tasks).map(|task| task.id.clone()).collect();
+        let tasks: Vec<TaskId> = self
+            .store
+            .sessions
+            .values()
+            .flat_map(|state| &state.value.tasks)
+            .map(|task| task.id.clone())
+            .collect();
         let foreign = self.dice.pick(&tasks).cloned();
         let attempt = u32::try_from(self.dice.below(4)).unwrap_or(0);
-        let words = ["completed", "idle", "error", "failed", "active", "offline", "meditating", "initializing"];
+        let words =
+            ["completed", "idle", "error", "failed", "active", "offline", "meditating", "initializing"];
         let state = self.dice.pick(&words).copied().unwrap_or("idle");
         let named = match self.dice.below(5) {
             0 => foreign.map(|task| task.to_string()),
@@ -275,7 +291,7 @@ impl World {
 
     fn report(&mut self, index: usize, state: &str, task: Option<String>, mut details: Value) {
         let mark = self.number();
-        let at = self.clock_of(index);
+        let at = Timestamp::from_micros(self.now.as_micros() + self.programs[index].skew);
         let program = &mut self.programs[index];
         let Some(agent) = program.id.clone().filter(|_| program.is_up) else { return };
         program.stamp = at.max(program.stamp + Duration::from_micros(1));
@@ -298,12 +314,7 @@ impl World {
         self.call_register(index, replace);
     }
 
-    fn clock_of(&self, index: usize) -> Timestamp {
-        Timestamp::from_micros(self.now.as_micros() + self.programs[index].skew)
-    }
-
     fn call_register(&mut self, index: usize, replace: bool) {
-        self.programs[index].registered = self.clock_of(index);
         let life = self.programs[index].life;
         let caller = Caller::Program { index, life, tries: 0 };
         if !self.programs[index].is_foreign {

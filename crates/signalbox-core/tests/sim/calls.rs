@@ -1,9 +1,9 @@
 //! Every operation of the engine as one type, so that a world can hold, suspend and repeat any of them.
 
 use signalbox_core::engine::{
-    Accept, Announce, AppendLogs, ApplyDefinition, Cancel, DeleteDefinition, Deregister, Discard, Drain, Offer,
-    Operation, PatchAgent, Pause, Place, Redrive, Register, Registered, ReportState, Resume, RetrySession,
-    SettleDelivery, Signal, TimerFired, Trigger, Triggered,
+    Accept, Announce, AppendLogs, ApplyDefinition, Cancel, DeleteDefinition, Deregister, Discard, Drain,
+    Offer, Operation, PatchAgent, Pause, Place, Redrive, Register, Registered, ReportState, Resume,
+    RetrySession, SettleDelivery, Signal, TimerFired, Trigger, Triggered,
 };
 use signalbox_core::session::SessionState;
 use signalbox_core::{Decision, Halt, Turn, View};

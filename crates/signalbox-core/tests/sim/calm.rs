@@ -26,7 +26,8 @@ impl World {
         for index in 0..self.programs.len() {
             let program = &self.programs[index];
             if program.is_up {
-                let act = if program.id.is_none() || self.dice.chance(50) { Act::Register } else { Act::Idle };
+                let act =
+                    if program.id.is_none() || self.dice.chance(50) { Act::Register } else { Act::Idle };
                 let wait = self.dice.millis(0, 2_000);
                 self.plan_act(index, wait, act);
             } else if !program.is_mortal {
@@ -55,7 +56,8 @@ impl World {
                 None => open.push(format!("a task is under way: {state:#?}")),
             }
         }
-        let on_their_way = self.store.messages.values().filter(|message| message.status == MessageStatus::Scheduled);
+        let on_their_way =
+            self.store.messages.values().filter(|message| message.status == MessageStatus::Scheduled);
         open.extend(on_their_way.map(|message| format!("on its way: {message:?}")));
         open.extend(self.store.due.values().map(|row| format!("due: {row:?}")));
         if !self.running.is_empty() {
@@ -90,7 +92,11 @@ impl World {
             let waits = read.value.tasks.iter().find(|task| task.queued_at.is_some());
             if let Some(task) = waits {
                 let says_why = |event: &SessionEvent| matches!(event, SessionEvent::TaskWaiting { task: id, .. } if *id == task.id);
-                assert!(history.iter().any(|(_, event)| says_why(event)), "{} waits and does not say for what", task.id);
+                assert!(
+                    history.iter().any(|(_, event)| says_why(event)),
+                    "{} waits and does not say for what",
+                    task.id
+                );
             }
         }
         let digest = self.store.histories.values().map(Vec::len).sum::<usize>() as u64;
@@ -124,7 +130,10 @@ impl World {
         for agent in agents {
             if self.dice.chance(60) {
                 let wait = Duration::from_secs(1) + self.dice.millis(0, 5_000);
-                self.after(wait, Event::Call(Drain { agent, draining: false }.into(), Caller::Client { tries: 0 }));
+                self.after(
+                    wait,
+                    Event::Call(Drain { agent, draining: false }.into(), Caller::Client { tries: 0 }),
+                );
             }
         }
     }

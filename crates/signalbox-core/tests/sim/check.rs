@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use signalbox_core::Decision;
 use signalbox_core::agent::AgentStatus;
-use signalbox_core::decision::{Key, Row, Write};
-use signalbox_core::delivery::MessageStatus;
+use signalbox_core::decision::{Guard, Key, Row, Write};
+use signalbox_core::delivery::{MessageKind, MessageStatus};
 use signalbox_core::due::{Due, Work};
 use signalbox_core::engine::TimerFired;
 use signalbox_core::routing;
 use signalbox_core::session::{SessionEvent, SessionState, SessionStatus};
 use signalbox_core::task::{Task, TaskStatus};
 use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
+use signalbox_wire::time::Timestamp;
 
 use crate::calls::Call;
 use crate::store::Store;
@@ -27,6 +28,10 @@ pub(crate) struct Checker {
     /// How much of each history the replica has seen.
     replayed: BTreeMap<SessionId, usize>,
     settled: BTreeSet<TaskId>,
+    /// The attempt that each report ended, by its agent and its moment: however often it comes, no other.
+    ended_by: BTreeMap<(AgentId, Timestamp), (TaskId, u32)>,
+    /// Whether registrations are announced by webhook.
+    announces: bool,
 }
 
 #[derive(Default)]
@@ -37,6 +42,11 @@ struct Touched {
 }
 
 impl Checker {
+    /// Checks a world in which registrations are announced by webhook, or are not.
+    pub(crate) fn new(announces: bool) -> Self {
+        Self { announces, ..Self::default() }
+    }
+
     /// Checks what a commit of `decision` reaches; `removed` is the due work that it took away.
     pub(crate) fn after_commit(&mut self, store: &Store, call: &Call, decision: &Decision, removed: &[Work]) {
         let touched = touched(decision, removed);
@@ -47,6 +57,7 @@ impl Checker {
         touched.agents.iter().for_each(|id| check_agent(store, id));
         touched.messages.iter().for_each(|id| check_message(store, id));
         check_delivery(call, decision);
+        check_announced(decision, self.announces && matches!(call, Call::Register(_) | Call::Deregister(_)));
     }
 
     /// Checks everything there is, replaying every history from its beginning.
@@ -75,10 +86,29 @@ impl Checker {
                 Some(mut replica) => {
                     self.check_event(store, event, &replica);
                     check_cause(store, call, event, &replica);
+                    self.check_repeat(call, event, &replica);
                     replica.apply(*at, event).expect("an event that fits");
                     self.replicas.insert(id.clone(), replica);
                 }
             }
+        }
+    }
+
+    /// A report that comes again ends nothing else.
+    fn check_repeat(&mut self, call: &Call, event: &SessionEvent, before: &SessionState) {
+        use SessionEvent as E;
+        let Call::ReportState(report) = call else { return };
+        let (E::TaskCompleted { task, attempt, .. }
+        | E::TaskRetrying { task, attempt, .. }
+        | E::TaskFailed { task, attempt, .. }) = event
+        else {
+            return;
+        };
+        let is_exact = report.task.as_ref().is_none_or(|named| task.matches(named) == Some(Some(*attempt)));
+        if is_exact && before.task(task).is_some_and(|task| task.status.is_held()) {
+            let key = (report.agent.clone(), report.timestamp);
+            let ended = self.ended_by.insert(key, (task.clone(), *attempt));
+            assert_eq!(ended, None, "{task} attempt {attempt} is ended by a repeat of {report:?}");
         }
     }
 
@@ -98,18 +128,30 @@ impl Checker {
             E::TaskCompleted { task, .. } | E::TaskFailed { task, .. } | E::TaskCancelled { task, .. } => {
                 assert!(self.settled.insert(task.clone()), "{task} is settled twice");
             }
-            E::TaskReopened { task, .. } => assert!(self.settled.remove(task), "{task} is reopened while open"),
+            E::TaskReopened { task, .. } => {
+                assert!(self.settled.remove(task), "{task} is reopened while open")
+            }
             E::TaskDispatched { task, agent, .. } => {
                 let task = before.task(task).expect("a task of the session");
                 for earlier in before.tasks.iter().filter(|earlier| earlier.next == Some(task.position)) {
-                    assert_eq!(earlier.status, TaskStatus::Completed, "{} starts before {}", task.id, earlier.id);
+                    assert_eq!(
+                        earlier.status,
+                        TaskStatus::Completed,
+                        "{} starts before {}",
+                        task.id,
+                        earlier.id
+                    );
                 }
                 let (Some(registered), Some(status)) = (store.agents.get(agent), store.status(agent)) else {
                     panic!("{} is given to {agent}, which is gone", task.id)
                 };
                 assert!(task.route.admits(registered), "{} is given to {agent} against its route", task.id);
                 assert!(!status.draining, "{} is given to {agent}, which drains", task.id);
-                assert!(registered.endpoint.is_some(), "{} is given to {agent}, which is unreachable", task.id);
+                assert!(
+                    registered.endpoint.is_some(),
+                    "{} is given to {agent}, which is unreachable",
+                    task.id
+                );
                 let room = registered.concurrency as usize;
                 assert!(status.held.len() <= room, "{agent} holds {} of {room}", status.held.len());
             }
@@ -168,11 +210,19 @@ fn check_cause(store: &Store, call: &Call, event: &SessionEvent, before: &Sessio
             assert_eq!(held.agent.as_ref(), Some(&report.agent), "{task} is moved by another agent's report");
             let is_meant = |named: &String| match task.matches(named) {
                 Some(named) => named.is_none_or(|named| named == *attempt),
-                None => held.step == *named,
+                None => {
+                    held.step == *named && {
+                        let before = store.status_before(&report.agent);
+                        before.is_some_and(|status| {
+                            status.held.iter().filter(|held| held.step == *named).count() == 1
+                        })
+                    }
+                }
             };
             let only = || {
                 store.status_before(&report.agent).is_some_and(|status| {
-                    let is_newest = status.report.as_ref().is_none_or(|newest| newest.timestamp <= report.timestamp);
+                    let is_newest =
+                        status.report.as_ref().is_none_or(|newest| newest.timestamp <= report.timestamp);
                     is_newest && status.held.len() == 1
                 })
             };
@@ -182,7 +232,11 @@ fn check_cause(store: &Store, call: &Call, event: &SessionEvent, before: &Sessio
         Call::SettleDelivery(settled) => {
             let carried = store.messages.get(&settled.message).and_then(|message| message.task.as_ref());
             let is_its = carried.is_some_and(|carried| carried.task == *task && carried.attempt == *attempt);
-            assert!(is_its, "{task} attempt {attempt} is moved by {}, which carries {carried:?}", settled.message);
+            assert!(
+                is_its,
+                "{task} attempt {attempt} is moved by {}, which carries {carried:?}",
+                settled.message
+            );
         }
         Call::TimerFired(TimerFired { work: Work::Timeout { task: timed, attempt: its, .. } }) => {
             assert_eq!((timed, its), (task, attempt), "the timer of another attempt moves {task}");
@@ -193,10 +247,20 @@ fn check_cause(store: &Store, call: &Call, event: &SessionEvent, before: &Sessio
 
 fn check_task(store: &Store, state: &SessionState, task: &Task) {
     let session = &state.session;
-    assert!(task.attempt <= task.retries + 1, "{} has had {} attempts of {}", task.id, task.attempt, task.retries + 1);
+    assert!(
+        task.attempt <= task.retries + 1,
+        "{} has had {} attempts of {}",
+        task.id,
+        task.attempt,
+        task.retries + 1
+    );
     assert!(!task.status.is_settled() || task.ended_at.is_some(), "{} is settled and has no end", task.id);
     if task.status == TaskStatus::Failed {
-        assert!(task.error.as_ref().is_some_and(|error| !error.is_empty()), "{} failed for no reason", task.id);
+        assert!(
+            task.error.as_ref().is_some_and(|error| !error.is_empty()),
+            "{} failed for no reason",
+            task.id
+        );
     }
     let row = store.waiting.get(&task.id);
     let is_queued = task.queued_at.is_some();
@@ -210,7 +274,8 @@ fn check_task(store: &Store, state: &SessionState, task: &Task) {
         return;
     }
     let agent = task.agent.as_ref().expect("a held task has an agent");
-    let status = store.status(agent).unwrap_or_else(|| panic!("{} is held by {agent}, which is gone", task.id));
+    let status =
+        store.status(agent).unwrap_or_else(|| panic!("{} is held by {agent}, which is gone", task.id));
     assert_eq!(holdings(status, session.id.as_str(), task), 1, "{} is not in the hands of {agent}", task.id);
     let timeout = Work::Timeout { session: session.id.clone(), task: task.id.clone(), attempt: task.attempt };
     assert!(store.due.contains_key(&timeout.id()), "{} is held and has no timeout", task.id);
@@ -325,4 +390,11 @@ fn check_delivery(call: &Call, decision: &Decision) {
             assert_eq!(attempts, settled.attempt, "{} takes an outcome of another attempt", message.id);
         }
     }
+}
+
+/// Who comes and goes is announced in the same commit, and nothing else is.
+fn check_announced(decision: &Decision, is_wanted: bool) {
+    let is_webhook = |write: &&Write| matches!(write, Write::Put { row: Row::Message(message), guard: Guard::Absent, .. } if message.kind == MessageKind::Webhook);
+    let webhooks = decision.writes.iter().filter(is_webhook).count();
+    assert_eq!(webhooks, usize::from(is_wanted), "webhooks for {:?}", decision.events);
 }

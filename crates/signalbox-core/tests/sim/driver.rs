@@ -146,8 +146,12 @@ impl World {
         self.figures.crashes += 1;
         self.say(|_| format!("plane {plane} crashes"));
         self.planes[plane].is_up = false;
-        let lost: Vec<u64> =
-            self.running.iter().filter(|(_, running)| running.seat.plane == plane).map(|(id, _)| *id).collect();
+        let lost: Vec<u64> = self
+            .running
+            .iter()
+            .filter(|(_, running)| running.seat.plane == plane)
+            .map(|(id, _)| *id)
+            .collect();
         for id in lost {
             if let Some(running) = self.running.remove(&id) {
                 self.unheard(*running.call, running.caller);
@@ -243,10 +247,12 @@ impl World {
             .dice
             .chance(self.weather.born_leased)
             .then(|| (running.now, running.now + self.policy.lease));
-        let born: Vec<_> = decision.due.iter().filter(|due| due.at <= running.now && lease.is_some()).collect();
+        let born: Vec<_> =
+            decision.due.iter().filter(|due| due.at <= running.now && lease.is_some()).collect();
         let removed = self.store.commit(decision, lease)?;
         self.figures.commits += 1;
-        self.figures.dispatches += decision.events.iter().filter(|event| event.kind == "task.dispatched").count() as u64;
+        self.figures.dispatches +=
+            decision.events.iter().filter(|event| event.kind == "task.dispatched").count() as u64;
         self.digest(self.now.as_micros().unsigned_abs() ^ decision.events.len() as u64);
         self.say(|_| {
             let told: Vec<String> = decision.events.iter().map(told).collect();
@@ -256,6 +262,13 @@ impl World {
             self.promises.discarded.insert(discard.message.clone());
         }
         self.checker.after_commit(&self.store, &running.call, decision, &removed);
+        for event in &decision.events {
+            if let (Some(agent), "agent.registered" | "agent.replaced" | "agent.announced") =
+                (&event.agent, event.kind.as_str())
+            {
+                self.registered.insert(agent.clone(), self.now);
+            }
+        }
         for hint in &decision.hints {
             if !self.dice.chance(self.weather.hints_lost) {
                 self.soon(Event::Hint(running.seat, hint.clone()));
@@ -276,7 +289,9 @@ impl World {
                 let hint = Hint::Offer(offer.agent.clone());
                 self.follow(running.seat, hint);
             }
-            (_, _, Caller::Program { index, life, .. }) => self.program_hears(*index, *life, &running.call, &answer),
+            (_, _, Caller::Program { index, life, .. }) => {
+                self.program_hears(*index, *life, &running.call, &answer)
+            }
             (_, _, Caller::Client { .. } | Caller::Operator) => self.person_hears(&answer),
             _ => {}
         }
@@ -299,7 +314,10 @@ impl World {
         let wait = self.dice.millis(100, 3_000);
         match caller {
             Caller::Program { index, life, tries } if tries < 30 => {
-                self.after(wait + Duration::from_millis(200) * tries, Event::Call(call, Caller::Program { index, life, tries: tries + 1 }));
+                self.after(
+                    wait + Duration::from_millis(200) * tries,
+                    Event::Call(call, Caller::Program { index, life, tries: tries + 1 }),
+                );
             }
             Caller::Client { tries } if tries < 30 => {
                 self.after(wait, Event::Call(call, Caller::Client { tries: tries + 1 }));

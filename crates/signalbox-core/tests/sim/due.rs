@@ -66,7 +66,8 @@ impl World {
             return;
         }
         // The endpoint died while the message was on its way.
-        let is_cut = matches!(outcome, Outcome::Delivered { .. }) && !self.promises.arrived.contains(&message);
+        let is_cut =
+            matches!(outcome, Outcome::Delivered { .. }) && !self.promises.arrived.contains(&message);
         let outcome = if is_cut { failed(None, "connection reset", true) } else { outcome };
         let call = SettleDelivery { message, attempt, outcome };
         if self.dice.chance(self.weather.network / 5) {
@@ -87,7 +88,12 @@ impl World {
             return;
         }
         let Some(seat) = self.seat() else { return };
-        let waiting: Vec<_> = self.store.waiting.iter().map(|(task, (_, _, session))| (session.clone(), task.clone())).collect();
+        let waiting: Vec<_> = self
+            .store
+            .waiting
+            .iter()
+            .map(|(task, (_, _, session))| (session.clone(), task.clone()))
+            .collect();
         for (session, task) in waiting {
             self.start(seat.plane, Place { session, task }.into(), Caller::Plane);
         }
@@ -118,7 +124,9 @@ impl World {
         let unwanted = |attempt: u32, reason: &str| {
             Plan::Settle(attempt, Outcome::Unwanted { reason: reason.to_owned() })
         };
-        let Some(message) = self.store.messages.get(id) else { return unwanted(1, "there is no such message") };
+        let Some(message) = self.store.messages.get(id) else {
+            return unwanted(1, "there is no such message");
+        };
         let attempt = message.attempts + 1;
         if message.status != MessageStatus::Scheduled {
             return unwanted(attempt, "it is settled already");

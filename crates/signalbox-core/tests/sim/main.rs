@@ -34,13 +34,17 @@ fn every_world_keeps_the_promises() {
         println!("{figures:?}");
         return;
     }
-    let (start, count) = (number("SIGNALBOX_SIM_START").unwrap_or(0), number("SIGNALBOX_SIM_SEEDS").unwrap_or(SEEDS));
+    let (start, count) =
+        (number("SIGNALBOX_SIM_START").unwrap_or(0), number("SIGNALBOX_SIM_SEEDS").unwrap_or(SEEDS));
     let next = AtomicU64::new(start);
     let failed = AtomicU64::new(u64::MAX);
     let total = std::thread::scope(|scope| {
         let run = || run_seeds(&next, start.saturating_add(count), &failed);
         let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(run)).collect();
-        threads.into_iter().map(|thread| thread.join().expect("a thread that ends")).fold(Figures::default(), add)
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a thread that ends"))
+            .fold(Figures::default(), add)
     });
     println!("{count} worlds: {total:?}");
     let failed = failed.into_inner();

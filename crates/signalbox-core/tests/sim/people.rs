@@ -4,8 +4,8 @@ use serde_json::{Map, json};
 use signalbox_core::definition::{Definition, Step};
 use signalbox_core::delivery::MessageStatus;
 use signalbox_core::engine::{
-    Accept, AppendLogs, ApplyDefinition, Cancel, DeleteDefinition, Deregister, Discard, Drain, LogEntry, PatchAgent, Pause,
-    Redrive, Resume, RetrySession, Signal, Trigger, WorkflowSource,
+    Accept, AppendLogs, ApplyDefinition, Cancel, DeleteDefinition, Deregister, Discard, Drain, LogEntry,
+    PatchAgent, Pause, Redrive, Resume, RetrySession, Signal, Trigger, WorkflowSource,
 };
 use signalbox_core::event::Level;
 use signalbox_core::session::{SessionState, SessionStatus};
@@ -51,7 +51,9 @@ impl World {
             7 => self.some_agent().map(|agent| Drain { agent, draining: self.dice.chance(70) }.into()),
             8 | 9 => self.some_agent().map(|agent| self.patch(agent).into()),
             10 => self.some_agent().map(|agent| Deregister { agent, trace: None }.into()),
-            11 => self.some_definition().map(|definition| DeleteDefinition { workflow: definition.id }.into()),
+            11 => {
+                self.some_definition().map(|definition| DeleteDefinition { workflow: definition.id }.into())
+            }
             _ => self.some_dead_letter().map(|message| {
                 if self.dice.chance(70) { Redrive { message }.into() } else { Discard { message }.into() }
             }),
@@ -78,7 +80,8 @@ impl World {
             WorkflowSource::Kept(definition.id)
         };
         let agent = agent.filter(|_| self.dice.chance(60));
-        let input = if self.dice.chance(90) { Map::from_iter([("n".to_owned(), json!(3))]) } else { Map::new() };
+        let input =
+            if self.dice.chance(90) { Map::from_iter([("n".to_owned(), json!(3))]) } else { Map::new() };
         Some(Trigger { source, agent, input, trace: None })
     }
 
@@ -90,37 +93,61 @@ impl World {
 
     fn interfere(&mut self, session: SessionId) -> Call {
         match self.dice.below(9) {
-            0..=1 => Pause { session: self.one_that(|state| !state.session.status.is_over()).unwrap_or(session) }.into(),
-            2..=3 => Resume { session: self.one_that(|state| state.session.status == SessionStatus::Paused).unwrap_or(session) }.into(),
+            0..=1 => {
+                Pause { session: self.one_that(|state| !state.session.status.is_over()).unwrap_or(session) }
+                    .into()
+            }
+            2..=3 => Resume {
+                session: self
+                    .one_that(|state| state.session.status == SessionStatus::Paused)
+                    .unwrap_or(session),
+            }
+            .into(),
             4 => {
                 let reason = self.dice.chance(50).then(|| "no need".to_owned());
-                Cancel { session: self.one_that(|state| !state.session.status.is_over()).unwrap_or(session), reason }.into()
+                Cancel {
+                    session: self.one_that(|state| !state.session.status.is_over()).unwrap_or(session),
+                    reason,
+                }
+                .into()
             }
-            5..=7 => RetrySession { session: self.one_that(|state| state.session.status == SessionStatus::Failed).unwrap_or(session) }.into(),
+            5..=7 => RetrySession {
+                session: self
+                    .one_that(|state| state.session.status == SessionStatus::Failed)
+                    .unwrap_or(session),
+            }
+            .into(),
             _ => Signal { session, name: "go".to_owned() }.into(),
         }
     }
 
     /// A short pause, most of the time while a task waits for its next attempt.
     fn hold_up(&mut self, session: SessionId) -> Call {
-        let session = self.one_that(|state| state.tasks.iter().any(|task| task.retry_at.is_some())).unwrap_or(session);
+        let session =
+            self.one_that(|state| state.tasks.iter().any(|task| task.retry_at.is_some())).unwrap_or(session);
         let wait = self.dice.millis(0, 3_000);
-        self.after(wait, Event::Call(Resume { session: session.clone() }.into(), Caller::Client { tries: 0 }));
+        self.after(
+            wait,
+            Event::Call(Resume { session: session.clone() }.into(), Caller::Client { tries: 0 }),
+        );
         Pause { session }.into()
     }
 
     fn patch(&mut self, agent: AgentId) -> PatchAgent {
         let endpoint = self.store.agents.get(&agent).and_then(|agent| agent.endpoint.clone());
-        let home = self.programs.iter().find(|program| program.id.as_ref() == Some(&agent)).map(|program| program.endpoint());
+        let home = self
+            .programs
+            .iter()
+            .find(|program| program.id.as_ref() == Some(&agent))
+            .map(|program| program.endpoint());
         let concurrency = self.dice.below(4);
         PatchAgent {
             agent,
             version: self.dice.chance(30).then(|| "patched".to_owned()),
             endpoint: self.dice.chance(50).then(|| if endpoint.is_some() { None } else { home }),
-            capabilities: self
-                .dice
-                .chance(50)
-                .then(|| CAPABILITIES.into_iter().take(self.dice.below(4)).map(|name| json!({"name": name})).collect()),
+            capabilities: self.dice.chance(50).then(|| {
+                CAPABILITIES.into_iter().take(self.dice.below(4)).map(|name| json!({"name": name})).collect()
+            }),
             metadata: self
                 .dice
                 .chance(50)

@@ -82,7 +82,11 @@ impl Store {
     }
 
     /// Applies a decision whole, or not at all. Answers the due work that it removed.
-    pub(crate) fn commit(&mut self, decision: &Decision, born_leased: Option<(Timestamp, Timestamp)>) -> Result<Vec<Work>, Conflict> {
+    pub(crate) fn commit(
+        &mut self,
+        decision: &Decision,
+        born_leased: Option<(Timestamp, Timestamp)>,
+    ) -> Result<Vec<Work>, Conflict> {
         self.allow(decision)?;
         self.remember(decision);
         for write in &decision.writes {
@@ -195,14 +199,12 @@ impl Store {
             Row::Available(row) => {
                 self.available.entry(row.agent.clone()).or_default().insert(row.route.clone(), row.last_used);
             }
-            Row::Task(session, task) => {
-                match (task.waiting_key(), task.queued_at) {
-                    (Some(route), Some(since)) => {
-                        self.waiting.insert(task.id.clone(), (route, since, session.clone()));
-                    }
-                    _ => drop(self.waiting.remove(&task.id)),
+            Row::Task(session, task) => match (task.waiting_key(), task.queued_at) {
+                (Some(route), Some(since)) => {
+                    self.waiting.insert(task.id.clone(), (route, since, session.clone()));
                 }
-            }
+                _ => drop(self.waiting.remove(&task.id)),
+            },
             _ => {}
         }
         self.rows.insert(key, (row.clone(), version));
@@ -226,7 +228,8 @@ impl Store {
     fn refresh(&mut self, decision: &Decision) {
         for write in &decision.writes {
             let Write::Put { row: Row::Session(session), version, .. } = write else { continue };
-            let mut tasks = self.sessions.get(&session.id).map(|read| read.value.tasks.clone()).unwrap_or_default();
+            let mut tasks =
+                self.sessions.get(&session.id).map(|read| read.value.tasks.clone()).unwrap_or_default();
             for write in &decision.writes {
                 if let Write::Put { row: Row::Task(owner, task), .. } = write
                     && *owner == session.id
@@ -286,7 +289,9 @@ impl Store {
             Row::Tool(value) => Loaded::Tool(Versioned { version, value: Arc::clone(value) }),
             Row::Answered(value) => Loaded::Answered(Versioned { version, value: Arc::new(value.clone()) }),
             Row::Signature(value) => Loaded::Signature(Versioned { version, value: Arc::new(value.clone()) }),
-            Row::Available(_) | Row::Session(_) | Row::Task(..) | Row::ApiKey(_) | Row::Tenant(_) => return None,
+            Row::Available(_) | Row::Session(_) | Row::Task(..) | Row::ApiKey(_) | Row::Tenant(_) => {
+                return None;
+            }
         })
     }
 }

@@ -11,7 +11,7 @@ use signalbox_core::decision::Hint;
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::{Message, Outcome};
 use signalbox_core::limits::Policy;
-use signalbox_wire::id::{MessageId, SessionId};
+use signalbox_wire::id::{AgentId, MessageId, SessionId};
 use signalbox_wire::time::Timestamp;
 
 use crate::agents::{Act, Program};
@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub(crate) planes: Vec<Plane>,
     pub(crate) running: BTreeMap<u64, Running>,
     pub(crate) programs: Vec<Program>,
+    /// When each agent was registered last.
+    pub(crate) registered: BTreeMap<AgentId, Timestamp>,
     pub(crate) definitions: BTreeMap<usize, Definition>,
     pub(crate) promises: Promises,
     pub(crate) is_calm: bool,
@@ -137,13 +139,15 @@ impl World {
         let mut dice = Dice::new(seed);
         let weather = Weather::storm(&mut dice);
         let policy = weather::policy(&mut dice);
-        let skews: Vec<i64> = (0..weather.planes).map(|_| dice.between(-weather.skew, weather.skew)).collect();
+        let skews: Vec<i64> =
+            (0..weather.planes).map(|_| dice.between(-weather.skew, weather.skew)).collect();
         let planes = skews.into_iter().map(|skew| Plane { is_up: true, life: 0, skew }).collect();
         let mut world = Self {
             programs: Vec::new(),
+            registered: BTreeMap::new(),
             definitions: BTreeMap::new(),
             store: Store::new(weather.looks),
-            checker: Checker::default(),
+            checker: Checker::new(policy.announce),
             planes,
             running: BTreeMap::new(),
             promises: Promises::default(),
@@ -208,7 +212,8 @@ impl World {
 
     /// Mixes `number` into the figure by which two runs are compared.
     pub(crate) fn digest(&mut self, number: u64) {
-        self.figures.digest = (self.figures.digest.rotate_left(5) ^ number).wrapping_mul(0x517c_c1b7_2722_0a95);
+        self.figures.digest =
+            (self.figures.digest.rotate_left(5) ^ number).wrapping_mul(0x517c_c1b7_2722_0a95);
     }
 
     fn begin(&mut self) {

@@ -51,7 +51,11 @@ impl Body for TenantBody {
 #[utoipa::path(post, path = "/api/v1/tenants", operation_id = "create_tenant", tag = "ArtCafe", request_body = TenantBody, responses(
     (status = 201, description = "Made", body = TenantMade),
     (status = 403, description = "Only the platform key makes tenants", body = Problem)))]
-pub(super) async fn create(State(app): State<App>, context: Context<Administers>, input: Input) -> Result<Answer, Refusal> {
+pub(super) async fn create(
+    State(app): State<App>,
+    context: Context<Administers>,
+    input: Input,
+) -> Result<Answer, Refusal> {
     if !context.caller.is_platform {
         return Err(Problem::forbidden("Only the platform key makes tenants.").into());
     }

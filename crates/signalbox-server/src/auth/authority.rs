@@ -61,14 +61,20 @@ impl Authority {
             return self.anonymous(headers, path);
         };
         let key = authorization.to_str().ok().and_then(bearer).ok_or_else(|| {
-            Problem::unauthorized("The Authorization header is not a bearer key; send 'Authorization: Bearer <key>'.")
+            Problem::unauthorized(
+                "The Authorization header is not a bearer key; send 'Authorization: Bearer <key>'.",
+            )
         })?;
         let hash = keys::hash(key);
         if self.is_key(&hash, Some(&self.platform)) {
             return platform_caller(app, headers).await;
         }
         if self.is_key(&hash, self.admin.as_ref()) {
-            return Ok(Caller { tenant: TenantId::default_tenant(), scope: Scope::Admin, is_platform: false });
+            return Ok(Caller {
+                tenant: TenantId::default_tenant(),
+                scope: Scope::Admin,
+                is_platform: false,
+            });
         }
         self.looked_up(app, hash).await
     }
@@ -83,8 +89,16 @@ impl Authority {
             let detail = "This server called itself without a key; an endpoint or a tool leads back to it.";
             return Err(Problem::forbidden(detail).into());
         }
-        if self.is_open && !path.starts_with("/v1/opscore") && !path.starts_with("/api/") && !path.starts_with("/v1/keys") {
-            return Ok(Caller { tenant: TenantId::default_tenant(), scope: Scope::Admin, is_platform: false });
+        if self.is_open
+            && !path.starts_with("/v1/opscore")
+            && !path.starts_with("/api/")
+            && !path.starts_with("/v1/keys")
+        {
+            return Ok(Caller {
+                tenant: TenantId::default_tenant(),
+                scope: Scope::Admin,
+                is_platform: false,
+            });
         }
         Err(Problem::unauthorized("No key was sent; send 'Authorization: Bearer <key>'.").into())
     }
@@ -122,7 +136,9 @@ async fn platform_caller(app: &App, headers: &HeaderMap) -> Result<Caller, Refus
                 Some(id) => app.store.tenant(&id).await?.map(|tenant| tenant.id),
                 None => None,
             };
-            known.ok_or_else(|| Problem::not_found("unknown-tenant", "The tenant named in x-tenant-id does not exist."))?
+            known.ok_or_else(|| {
+                Problem::not_found("unknown-tenant", "The tenant named in x-tenant-id does not exist.")
+            })?
         }
     };
     Ok(Caller { tenant, scope: Scope::Admin, is_platform: true })

@@ -33,7 +33,8 @@ const NODE_FILE: &str = "node.id";
 /// process held can be taken up at once. The directory's lock keeps two processes from being one node.
 pub(crate) fn node(data_dir: &Path) -> io::Result<NodeId> {
     let path = data_dir.join(NODE_FILE);
-    if let Some(known) = std::fs::read_to_string(&path).ok().and_then(|text| NodeId::parse(text.trim()).ok()) {
+    if let Some(known) = std::fs::read_to_string(&path).ok().and_then(|text| NodeId::parse(text.trim()).ok())
+    {
         return Ok(known);
     }
     let random = (u128::from(clock::seed()) << 64) | u128::from(clock::seed());
@@ -45,8 +46,10 @@ pub(crate) fn node(data_dir: &Path) -> io::Result<NodeId> {
 /// The configured keys, else those of an earlier start, else new ones.
 pub(crate) fn keys(config: &Config) -> io::Result<Keys> {
     let mut made = Vec::new();
-    let platform = key(config.platform_key.as_ref(), &config.data_dir.join(PLATFORM_FILE), "platform key", &mut made)?;
-    let admin = key(config.opscore_api_key.as_ref(), &config.data_dir.join(ADMIN_FILE), "admin key", &mut made)?;
+    let platform =
+        key(config.platform_key.as_ref(), &config.data_dir.join(PLATFORM_FILE), "platform key", &mut made)?;
+    let admin =
+        key(config.opscore_api_key.as_ref(), &config.data_dir.join(ADMIN_FILE), "admin key", &mut made)?;
     Ok(Keys { platform, admin, made })
 }
 

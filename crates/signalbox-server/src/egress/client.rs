@@ -65,7 +65,11 @@ impl Egress {
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let https = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(http);
+        let https = HttpsConnectorBuilder::new()
+            .with_webpki_roots()
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -85,7 +89,8 @@ impl Egress {
     /// The address to call for `url`, if it may be called: with its host in canonical form, so that no
     /// unusual spelling of an address gets past the policy.
     pub(crate) fn target(&self, url: &str) -> Result<Uri, EgressError> {
-        let url = Url::parse(url).map_err(|error| EgressError::Forbidden(format!("is not a URL: {error}")))?;
+        let url =
+            Url::parse(url).map_err(|error| EgressError::Forbidden(format!("is not a URL: {error}")))?;
         if let Some(fault) = self.policy.url_fault(&url) {
             return Err(EgressError::Forbidden(fault));
         }
@@ -122,7 +127,10 @@ impl Egress {
         tokio::time::timeout(timeout, exchange).await.map_err(|_| EgressError::TimedOut(timeout))?
     }
 
-    async fn start(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, HeaderMap, Incoming), EgressError> {
+    async fn start(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, HeaderMap, Incoming), EgressError> {
         let request = self.checked(request)?;
         let response = self.client.request(request).await.map_err(|error| classify(&error))?;
         let (parts, body) = response.into_parts();

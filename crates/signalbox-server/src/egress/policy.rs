@@ -43,7 +43,10 @@ impl Policy {
             Some(Host::Ipv6(address)) => self.fault(address.into()),
             Some(Host::Domain(name)) => {
                 let name = name.trim_end_matches('.');
-                METADATA_NAMES.iter().any(|other| name.eq_ignore_ascii_case(other)).then_some("a metadata service")
+                METADATA_NAMES
+                    .iter()
+                    .any(|other| name.eq_ignore_ascii_case(other))
+                    .then_some("a metadata service")
             }
         };
         fault.map(|what| format!("leads to {what}, which is never called from here"))
@@ -55,11 +58,15 @@ impl Policy {
             Some("a metadata service")
         } else if address.is_link_local() {
             Some("a link-local address")
-        } else if octets[0] == 0 && !address.is_unspecified() || address.is_broadcast() || address.is_multicast() {
+        } else if octets[0] == 0 && !address.is_unspecified()
+            || address.is_broadcast()
+            || address.is_multicast()
+        {
             Some("an address that is no host's")
         } else if self.forbid_loopback && (address.is_loopback() || address.is_unspecified()) {
             Some("a loopback address")
-        } else if self.forbid_private && (address.is_private() || octets[0] == 100 && octets[1] & 0xc0 == 64) {
+        } else if self.forbid_private && (address.is_private() || octets[0] == 100 && octets[1] & 0xc0 == 64)
+        {
             Some("a private address")
         } else {
             None
@@ -126,7 +133,15 @@ mod tests {
     #[test]
     fn loopback_and_private_are_the_operators_choice() {
         let strict = Policy { forbid_loopback: true, forbid_private: true };
-        for url in ["http://127.0.0.1:9/", "http://[::1]/", "http://10.1.2.3/", "http://192.168.0.1/", "http://[fd12::1]/", "http://100.64.0.1/", "http://0.0.0.0/"] {
+        for url in [
+            "http://127.0.0.1:9/",
+            "http://[::1]/",
+            "http://10.1.2.3/",
+            "http://192.168.0.1/",
+            "http://[fd12::1]/",
+            "http://100.64.0.1/",
+            "http://0.0.0.0/",
+        ] {
             assert_eq!(fault(Policy::default(), url), None, "{url}");
             assert!(fault(strict, url).is_some(), "{url}");
         }

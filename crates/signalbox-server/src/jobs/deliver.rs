@@ -76,9 +76,17 @@ async fn attempt(app: &App, claimed: &Claimed, id: &MessageId) -> Result<(), cra
 }
 
 /// Where a message goes now, or why it goes nowhere.
-async fn target(app: &App, tenant: &TenantId, message: &Message) -> Result<Result<String, Outcome>, StoreError> {
+async fn target(
+    app: &App,
+    tenant: &TenantId,
+    message: &Message,
+) -> Result<Result<String, Outcome>, StoreError> {
     if message.kind == MessageKind::Webhook {
-        return Ok(app.config.opscore_webhook_url.clone().ok_or_else(|| unwanted("no webhook address is configured any more")));
+        return Ok(app
+            .config
+            .opscore_webhook_url
+            .clone()
+            .ok_or_else(|| unwanted("no webhook address is configured any more")));
     }
     if let Some(carried) = &message.task {
         let session = app.store.session(tenant, &carried.session).await?;
@@ -101,7 +109,13 @@ async fn target(app: &App, tenant: &TenantId, message: &Message) -> Result<Resul
     Ok(endpoint.ok_or_else(|| failed(format!("agent {agent} has no contact endpoint"), true)))
 }
 
-fn request(app: &App, target: &str, message: &Message, attempt: u32, now: Timestamp) -> Option<Request<Full<Bytes>>> {
+fn request(
+    app: &App,
+    target: &str,
+    message: &Message,
+    attempt: u32,
+    now: Timestamp,
+) -> Option<Request<Full<Bytes>>> {
     let body = Bytes::from(message.body.clone());
     let mut request = Request::post(target)
         .header(header::CONTENT_TYPE, "application/json")
@@ -117,7 +131,10 @@ fn request(app: &App, target: &str, message: &Message, attempt: u32, now: Timest
         let stamp = seconds.to_string();
         request = request
             .header(signature::AGENTKIT_SIGNATURE, signature::sign_agentkit(secret, &stamp, &body))
-            .header(signature::WEBHOOK_SIGNATURE, signature::sign_standard(secret, message.id.as_str(), seconds, &body))
+            .header(
+                signature::WEBHOOK_SIGNATURE,
+                signature::sign_standard(secret, message.id.as_str(), seconds, &body),
+            )
             .header(signature::WEBHOOK_ID, message.id.as_str())
             .header(signature::WEBHOOK_TIMESTAMP, &stamp)
             .header(signature::AGENTKIT_TIMESTAMP, stamp);
@@ -157,7 +174,12 @@ fn is_reached(outcome: &Outcome) -> Option<bool> {
 }
 
 /// Leaves the work for later without counting an attempt.
-async fn postpone(app: &App, tenant: &TenantId, work: &Work, at: Timestamp) -> Result<(), crate::drive::DriveError> {
+async fn postpone(
+    app: &App,
+    tenant: &TenantId,
+    work: &Work,
+    at: Timestamp,
+) -> Result<(), crate::drive::DriveError> {
     let decision = Decision { due: vec![Due { work: work.clone(), at }], ..Decision::default() };
     // Committed as of a moment before it is due, so that it is not born leased to this very attempt.
     Ok(app.drive.commit(tenant, decision, clock::now().min(at - Duration::from_micros(1))).await?)

@@ -30,14 +30,17 @@ pub(super) async fn run(app: App, mut hints: mpsc::Receiver<(TenantId, Hint)>, t
             () = app.draining.cancelled() => return,
             next = hints.recv() => next,
         };
-        let (Some((tenant, hint)), Ok(permit)) = (next, std::sync::Arc::clone(&room).acquire_owned().await) else {
+        let (Some((tenant, hint)), Ok(permit)) = (next, std::sync::Arc::clone(&room).acquire_owned().await)
+        else {
             return;
         };
         let app = app.clone();
         tracker.spawn(async move {
             let met = match hint {
                 Hint::Offer(agent) => offer(&app, &tenant, agent).await,
-                Hint::Place(session, task) => app.drive.run(&tenant, &Place { session, task }).await.map(drop),
+                Hint::Place(session, task) => {
+                    app.drive.run(&tenant, &Place { session, task }).await.map(drop)
+                }
             };
             if let Err(error) = met {
                 tracing::warn!(%error, "a waiting task is left to the next sweep");

@@ -98,7 +98,11 @@ pub(crate) fn start(app: &App, post: Post, tracker: &TaskTracker) {
     }
 }
 
-async fn deliveries(app: App, mut handed: mpsc::UnboundedReceiver<(Vec<Claimed>, Slots)>, tracker: TaskTracker) {
+async fn deliveries(
+    app: App,
+    mut handed: mpsc::UnboundedReceiver<(Vec<Claimed>, Slots)>,
+    tracker: TaskTracker,
+) {
     loop {
         tokio::select! {
             () = app.draining.cancelled() => return,

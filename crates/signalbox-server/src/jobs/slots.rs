@@ -71,7 +71,9 @@ impl Deliveries {
             return Arc::clone(known);
         }
         if destinations.len() >= DESTINATIONS_MAX {
-            destinations.retain(|_, destination| Arc::strong_count(destination) > 1 || !destination.breaker.lock().is_idle());
+            destinations.retain(|_, destination| {
+                Arc::strong_count(destination) > 1 || !destination.breaker.lock().is_idle()
+            });
         }
         let fresh = Arc::new(Destination {
             slots: Arc::new(Semaphore::new(self.0.per_destination)),

@@ -81,11 +81,15 @@ async fn compare(app: &App) -> Result<(), SyncError> {
     Ok(())
 }
 
-async fn here(app: &App, tenant: &TenantId) -> Result<Vec<(AgentId, signalbox_wire::time::Timestamp)>, SyncError> {
+async fn here(
+    app: &App,
+    tenant: &TenantId,
+) -> Result<Vec<(AgentId, signalbox_wire::time::Timestamp)>, SyncError> {
     let mut found = Vec::new();
     let mut page = Page { limit: 1_000, after: None };
     loop {
-        let listed = app.store.agents(tenant, &AgentFilter::default(), &page).await.map_err(DriveError::from)?;
+        let listed =
+            app.store.agents(tenant, &AgentFilter::default(), &page).await.map_err(DriveError::from)?;
         found.extend(listed.items.into_iter().map(|(agent, status)| {
             let seen = status.map_or(agent.registered_at, |status| status.last_seen);
             (agent.id.clone(), seen.max(agent.registered_at))
@@ -118,7 +122,11 @@ fn announcement(agent: AgentView) -> Announce {
         name: agent.agent_name,
         version: agent.version,
         endpoint: agent.contact_endpoint,
-        capabilities: agent.capabilities.iter().filter_map(|given| serde_json::to_value(given).ok()).collect(),
+        capabilities: agent
+            .capabilities
+            .iter()
+            .filter_map(|given| serde_json::to_value(given).ok())
+            .collect(),
         metadata: agent.metadata,
         registered_at: Some(agent.registration_time),
         generation: None,

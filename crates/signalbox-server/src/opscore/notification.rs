@@ -54,12 +54,14 @@ impl Told {
         }
         match self {
             Self::Registered(announce) => Ok(announce.decide(view, turn)?.0),
-            Self::Gone { agent, .. } => match (Deregister { agent: agent.clone(), trace: None }).decide(view, turn) {
-                Ok((decision, _)) => Ok(decision),
-                // It is gone already, which is what was to become of it.
-                Err(Halt::Rejected(Rejected::UnknownAgent(_))) => Ok(Decision::default()),
-                Err(halt) => Err(halt),
-            },
+            Self::Gone { agent, .. } => {
+                match (Deregister { agent: agent.clone(), trace: None }).decide(view, turn) {
+                    Ok((decision, _)) => Ok(decision),
+                    // It is gone already, which is what was to become of it.
+                    Err(Halt::Rejected(Rejected::UnknownAgent(_))) => Ok(Decision::default()),
+                    Err(halt) => Err(halt),
+                }
+            }
         }
     }
 

@@ -40,5 +40,6 @@ pub(super) async fn ready(State(app): State<App>) -> Answer {
 pub(super) async fn metrics(State(app): State<App>) -> Response {
     let backlog = app.store.backlog().await.ok();
     let text = app.metrics.text(clock::now(), backlog.as_ref(), &app.store.figures());
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+        .into_response()
 }

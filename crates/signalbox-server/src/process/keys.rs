@@ -67,7 +67,11 @@ impl Body for KeyBody {
 #[utoipa::path(post, path = "/v1/keys", operation_id = "create_key", tag = "Process", request_body = KeyBody, responses(
     (status = 201, description = "Made; the key is shown only now", body = KeyView),
     (status = 403, description = "Not an admin key", body = Problem)))]
-pub(super) async fn create(State(app): State<App>, context: Context<Administers>, input: Input) -> Result<Answer, Refusal> {
+pub(super) async fn create(
+    State(app): State<App>,
+    context: Context<Administers>,
+    input: Input,
+) -> Result<Answer, Refusal> {
     let body: KeyBody = input.parse()?;
     let secret = keys::from_random(&clock::secret_bytes());
     let key = made(&secret, body.name, body.scope);
@@ -80,7 +84,13 @@ pub(super) async fn create(State(app): State<App>, context: Context<Administers>
 pub(crate) fn made(secret: &keys::Secret, name: String, scope: Scope) -> ApiKey {
     let now = clock::now();
     let random = (u128::from(clock::seed()) << 64) | u128::from(clock::seed());
-    ApiKey { id: KeyId::new(now, random), hash: keys::hash_hex(secret.expose()), name, scope, created_at: now }
+    ApiKey {
+        id: KeyId::new(now, random),
+        hash: keys::hash_hex(secret.expose()),
+        name,
+        scope,
+        created_at: now,
+    }
 }
 
 /// The keys of the tenant
@@ -91,7 +101,10 @@ pub(super) async fn list(
     Query(query): Query<signalbox_wire::paging::PageQuery>,
 ) -> Result<Answer, Refusal> {
     let page = query.read("keys")?;
-    let listed = app.store.keys(context.tenant(), &signalbox_store::Page { limit: page.limit, after: page.after }).await?;
+    let listed = app
+        .store
+        .keys(context.tenant(), &signalbox_store::Page { limit: page.limit, after: page.after })
+        .await?;
     let next_cursor = listed.next.map(|next| signalbox_wire::paging::Cursor::encode("keys", &next));
     Ok(Answer::ok(&KeyList { data: listed.items.iter().map(|key| view(key)).collect(), next_cursor }))
 }
@@ -102,7 +115,11 @@ pub(super) async fn list(
 #[utoipa::path(delete, path = "/v1/keys/{key_id}", tag = "Process", responses(
     (status = 200, description = "Revoked", body = signalbox_wire::envelope::Done),
     (status = 404, description = "No such key", body = Problem)))]
-pub(super) async fn revoke(State(app): State<App>, context: Context<Administers>, Path(id): Path) -> Result<Answer, Refusal> {
+pub(super) async fn revoke(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(id): Path,
+) -> Result<Answer, Refusal> {
     let unknown = || Problem::not_found("unknown-key", format!("Key not found: {id}"));
     let key = KeyId::parse(&id).map_err(|_| unknown())?;
     if !is_known(&app, &context, &key).await? {
@@ -128,5 +145,11 @@ async fn is_known(app: &App, context: &Context<Administers>, key: &KeyId) -> Res
 }
 
 fn view(key: &ApiKey) -> KeyView {
-    KeyView { key_id: key.id.clone(), name: key.name.clone(), scope: scope_name(key.scope), created_at: key.created_at, key: None }
+    KeyView {
+        key_id: key.id.clone(),
+        name: key.name.clone(),
+        scope: scope_name(key.scope),
+        created_at: key.created_at,
+        key: None,
+    }
 }

@@ -129,7 +129,18 @@ impl<V: View> Source for LogTail<V> {
 }
 
 fn is_whole(filter: &EventFilter) -> bool {
-    let EventFilter { agent, session, level, kind, since, until, text, after: _, after_in_session: _, newest_first: _ } = filter;
+    let EventFilter {
+        agent,
+        session,
+        level,
+        kind,
+        since,
+        until,
+        text,
+        after: _,
+        after_in_session: _,
+        newest_first: _,
+    } = filter;
     agent.is_none()
         && session.is_none()
         && level.is_none()

@@ -62,8 +62,16 @@ async fn world() -> World {
         store,
         bus,
         drive,
-        authority: Authority::new(&Secret::new("platform"), Some(&Secret::new("admin")), false, http::HeaderValue::from_static("test")),
-        egress: Egress::new(policy::Policy { forbid_loopback: false, forbid_private: false }, http::HeaderValue::from_static("test")),
+        authority: Authority::new(
+            &Secret::new("platform"),
+            Some(&Secret::new("admin")),
+            false,
+            http::HeaderValue::from_static("test"),
+        ),
+        egress: Egress::new(
+            policy::Policy { forbid_loopback: false, forbid_private: false },
+            http::HeaderValue::from_static("test"),
+        ),
         deliveries,
         metrics,
         in_flight: InFlight::default(),

@@ -1,0 +1,83 @@
+//! Tasks and agents meet: the longest waiting first, the least recently used first, and nobody jumps the queue.
+
+use serde_json::json;
+use signalbox_core::decision::Hint;
+use signalbox_core::engine::{Deregister, Offer, Place};
+use signalbox_core::task::TaskStatus;
+use signalbox_wire::id::AgentId;
+
+use crate::stage::{Stage, registration, step, trigger};
+
+#[test]
+fn an_offered_agent_takes_the_task_that_waits_longest() {
+    let mut stage = Stage::new();
+    let sessions: Vec<_> = (0..3).map(|_| stage.session(vec![step("read", None)])).collect();
+    let agent = stage.agent("reader", 2);
+    for taken in 1..=2 {
+        assert_eq!(stage.run(&Offer { agent: agent.clone() }), Ok(true));
+        let held: Vec<_> = stage
+            .store
+            .status(&agent)
+            .expect("status")
+            .held
+            .iter()
+            .map(|held| held.session.clone())
+            .collect();
+        assert_eq!(held, sessions[..taken]);
+    }
+    assert_eq!(stage.run(&Offer { agent }), Ok(false), "it holds as many as it can");
+}
+
+#[test]
+fn the_least_recently_used_agent_goes_first() {
+    let mut stage = Stage::new();
+    let agents: Vec<AgentId> = ["a", "b", "c"].iter().map(|name| stage.agent(name, 2)).collect();
+    let mut used = Vec::new();
+    for _ in 0..6 {
+        let session = stage.session(vec![step("read", None)]);
+        used.extend(stage.state(&session).tasks[0].agent.clone());
+    }
+    assert_eq!(used[..3], used[3..], "each in its turn");
+    let mut first: Vec<AgentId> = used[..3].to_vec();
+    first.sort();
+    assert_eq!(first, agents);
+}
+
+#[test]
+fn an_agent_that_is_done_goes_to_those_that_wait_before_its_own_next_task() {
+    let mut stage = Stage::new();
+    let agent = stage.agent("reader", 1);
+    let first = stage.session(vec![step("read", None), step("write", None)]);
+    let second = stage.session(vec![step("read", None)]);
+    stage.report(&agent, "completed", None, json!(1));
+    assert!(stage.state(&first).tasks[1].queued_at.is_some(), "it joins the queue");
+    stage.run(&Offer { agent: agent.clone() }).expect("offered");
+    assert_eq!(stage.state(&second).tasks[0].status, TaskStatus::Dispatched);
+}
+
+#[test]
+fn whoever_becomes_available_and_whoever_begins_to_wait_is_hinted_at() {
+    let mut stage = Stage::new();
+    let (begun, triggered) = stage.decide(&trigger(vec![step("read", None)])).expect("decided");
+    stage.store.commit(&begun, None).expect("nobody comes in between");
+    let session = triggered.session;
+    let task = stage.state(&session).tasks[0].id.clone();
+    assert_eq!(begun.hints, [Hint::Place(session.clone(), task.clone())]);
+    let (again, is_placed) = stage.decide(&Place { session, task }).expect("decided");
+    assert!(!is_placed && again.is_empty(), "it waits on, and nothing changes");
+    let (came, registered) = stage.decide(&registration("reader", 1, false)).expect("decided");
+    assert_eq!(came.hints, [Hint::Offer(registered.agent)]);
+}
+
+#[test]
+fn a_task_that_waits_for_an_agent_that_goes_fails_and_says_so() {
+    let mut stage = Stage::new();
+    let agent = stage.agent("reader", 0);
+    let mut wants = step("read", None);
+    wants.agent = Some(agent.clone());
+    let session = stage.session(vec![wants]);
+    assert!(stage.state(&session).tasks[0].queued_at.is_some());
+    stage.run(&Deregister { agent: agent.clone(), trace: None }).expect("it goes");
+    let error = stage.state(&session).session.error.expect("a reason");
+    assert!(error.contains(agent.as_str()), "{error}");
+}

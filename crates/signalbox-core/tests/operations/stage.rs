@@ -1,0 +1,173 @@
+//! A stage for single operations: a store in memory, one caller at a time, and a clock that is set by hand.
+
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use signalbox_core::definition::{Definition, Step};
+use signalbox_core::delivery::Outcome;
+use signalbox_core::due::Work;
+use signalbox_core::engine::{
+    Operation, Register, ReportState, SettleDelivery, TimerFired, Trigger, WorkflowSource,
+};
+use signalbox_core::limits::Policy;
+use signalbox_core::retry::Backoff;
+use signalbox_core::session::SessionState;
+use signalbox_core::{Decision, Halt, Rejected, Turn, View};
+use signalbox_wire::id::{AgentId, SessionId, WorkflowId};
+use signalbox_wire::time::Timestamp;
+
+use crate::store::Store;
+
+/// A stage.
+pub(crate) struct Stage {
+    pub(crate) store: Store,
+    pub(crate) now: Timestamp,
+    pub(crate) policy: Policy,
+    turns: u64,
+}
+
+impl Stage {
+    /// An empty stage at a fixed moment.
+    pub(crate) fn new() -> Self {
+        let wait = Duration::from_secs(4);
+        let backoff = Backoff { initial: wait, factor: 1.0, max: wait };
+        Self {
+            store: Store::new((8, 8)),
+            now: Timestamp::from_seconds(1_800_000_000),
+            policy: Policy { task_backoff: backoff, delivery_backoff: backoff, ..Policy::default() },
+            turns: 0,
+        }
+    }
+
+    /// Runs an operation to its answer.
+    pub(crate) fn run<O: Operation>(&mut self, operation: &O) -> Result<O::Answer, Rejected> {
+        let (decision, answer) = self.decide(operation)?;
+        self.store.commit(&decision, None).expect("nobody comes in between");
+        Ok(answer)
+    }
+
+    /// What an operation decides now, without making it true.
+    pub(crate) fn decide<O: Operation>(&mut self, operation: &O) -> Result<(Decision, O::Answer), Rejected> {
+        self.turns += 1;
+        self.now = self.now + Duration::from_millis(1);
+        let turn = Turn::new(self.now, self.turns, &self.policy);
+        let mut view = View::new();
+        loop {
+            match operation.decide(&view, &mut turn.clone()) {
+                Ok(decided) => return Ok(decided),
+                Err(Halt::Need(need)) => self.store.load(&need, &mut view, false),
+                Err(Halt::Rejected(rejected)) => return Err(rejected),
+            }
+        }
+    }
+
+    /// Registers an agent that does everything, and takes this many tasks at once.
+    pub(crate) fn agent(&mut self, name: &str, concurrency: u32) -> AgentId {
+        self.run(&registration(name, concurrency, true)).expect("registered").agent
+    }
+
+    /// Starts a workflow of these steps, one after the other.
+    pub(crate) fn session(&mut self, steps: Vec<Step>) -> SessionId {
+        self.run(&trigger(steps)).expect("triggered").session
+    }
+
+    /// An agent reports.
+    pub(crate) fn report(&mut self, agent: &AgentId, state: &str, task: Option<&str>, result: Value) {
+        let timestamp = self.now;
+        let details = RawValue::from_string(json!({ "result": result }).to_string()).ok();
+        let report = ReportState {
+            agent: agent.clone(),
+            state: state.to_owned(),
+            timestamp,
+            details,
+            task: task.map(str::to_owned),
+        };
+        self.run(&report).expect("reported");
+    }
+
+    /// Lets everything happen that is due within `wait`: timers fire, deliveries end in `outcome`.
+    pub(crate) fn pass(&mut self, wait: Duration, outcome: &Outcome) {
+        let end = self.now + wait;
+        loop {
+            let next =
+                self.store.due.values().filter(|row| row.visible_at <= end).min_by_key(|row| row.visible_at);
+            let Some(row) = next.cloned() else { break };
+            self.now = self.now.max(row.visible_at);
+            match row.work {
+                Work::Deliver { message } => {
+                    let attempt = self.store.messages[&message].attempts + 1;
+                    self.run(&SettleDelivery { message, attempt, outcome: outcome.clone() })
+                        .expect("settled");
+                }
+                work => self.run(&TimerFired { work }).expect("fired"),
+            }
+        }
+        self.now = self.now.max(end);
+    }
+
+    /// Delivers what is due now.
+    pub(crate) fn deliver(&mut self) {
+        self.pass(Duration::ZERO, &Outcome::Delivered { status: 202 });
+    }
+
+    /// A session as it is kept.
+    pub(crate) fn state(&self, id: &SessionId) -> SessionState {
+        self.store.session(id).expect("a session").value.as_ref().clone()
+    }
+
+    /// The types of the events in a session's history.
+    pub(crate) fn kinds(&self, id: &SessionId) -> Vec<&'static str> {
+        self.store.histories[id].iter().map(|(_, event)| event.kind()).collect()
+    }
+}
+
+/// A registration of an agent that reads and writes.
+pub(crate) fn registration(name: &str, concurrency: u32, replace: bool) -> Register {
+    Register {
+        id: None,
+        name: name.to_owned(),
+        version: "1".to_owned(),
+        endpoint: Some(format!("http://{name}")),
+        capabilities: vec![json!("read"), json!({"name": "write"})],
+        metadata: Map::from_iter([("concurrency".to_owned(), json!(concurrency))]),
+        replace,
+        trace: None,
+    }
+}
+
+/// The start of a workflow of these steps.
+pub(crate) fn trigger(steps: Vec<Step>) -> Trigger {
+    let input = Map::from_iter([("topic".to_owned(), json!("signals"))]);
+    Trigger { source: WorkflowSource::Inline(workflow(steps)), agent: None, input, trace: None }
+}
+
+fn workflow(steps: Vec<Step>) -> Definition {
+    Definition {
+        id: WorkflowId::parse("workflow").expect("valid"),
+        revision: 0,
+        name: "workflow".to_owned(),
+        description: None,
+        version: None,
+        tasks: steps,
+        created_at: Timestamp::default(),
+    }
+}
+
+/// A step for any agent that can read.
+pub(crate) fn step(id: &str, retries: Option<u32>) -> Step {
+    Step {
+        id: id.to_owned(),
+        name: None,
+        agent: None,
+        capability: Some("read".to_owned()),
+        parameters: Map::new(),
+        next: None,
+        retries,
+    }
+}
+
+/// An answer that no further attempt can better, or one that it might.
+pub(crate) fn failed(may_retry: bool) -> Outcome {
+    Outcome::Failed { status: None, error: "refused".to_owned(), retry_after: None, may_retry }
+}
