@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(two.task_named(Some("step0")).map(|held| held.attempt), Some(2));
         assert_eq!(two.task_named(Some("another")), None);
         let mut alike = two.clone();
-        alike.held[0].step.clone_from(&alike.held[1].step);
+        alike.held[0].step = "step1".into();
         assert_eq!(alike.task_named(Some("step1")), None, "the same step of two sessions");
         assert!(status(None, false, 1).task_named(None).is_some());
     }

@@ -4,6 +4,7 @@
 //! Precedence: a flag, then its environment variable, then `signalbox.toml`, then the default. An unknown key
 //! in the file is refused by name. Secrets are [`Secret`]s: they print as `[redacted]`.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -222,18 +223,14 @@ impl Config {
         let first = Self::command().try_get_matches_from(&arguments)?;
         let file = Self::file(first.get_one::<PathBuf>("config"))?;
         let mut command = Self::command();
+        let mut given = HashSet::new();
         for (key, value) in foreign_variables().into_iter().chain(file) {
             let is_set = first.value_source(&key).is_some_and(|source| {
-                matches!(
-                    source,
-                    clap::parser::ValueSource::CommandLine | clap::parser::ValueSource::EnvVariable
-                )
+                use clap::parser::ValueSource::{CommandLine, EnvVariable};
+                matches!(source, CommandLine | EnvVariable)
             });
-            let has_default = command
-                .get_arguments()
-                .any(|arg| arg.get_id() == key.as_str() && arg.is_hide_default_value_set());
-            if !is_set && !has_default {
-                command = command.mut_arg(key, |arg| arg.default_values(value).hide_default_value(true));
+            if !is_set && given.insert(key.clone()) {
+                command = command.mut_arg(key, |arg| arg.default_values(value));
             }
         }
         let matches = command.try_get_matches_from(&arguments)?;

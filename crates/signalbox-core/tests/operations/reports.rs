@@ -102,7 +102,8 @@ fn an_older_report_is_kept_and_settles_only_what_it_names() {
     let (unnamed, named) = (older(None), older(Some("read".to_owned())));
     stage.run(&unnamed).expect("reported");
     assert_eq!(stage.state(&session).tasks[0].status, TaskStatus::Running);
-    let state = |stage: &Stage| stage.store.status(&agent)?.report.as_ref().map(|report| report.state.clone());
+    let state =
+        |stage: &Stage| stage.store.status(&agent)?.report.as_ref().map(|report| report.state.clone());
     assert_eq!(state(&stage).as_deref(), Some("active"), "the newest by its own moment stays");
     stage.run(&named).expect("reported");
     assert_eq!(stage.state(&session).tasks[0].status, TaskStatus::Completed);
@@ -122,7 +123,8 @@ fn a_result_is_what_the_details_say_it_is() {
         let session = stage.session(vec![step("read", None)]);
         let text = details.as_ref().map(ToString::to_string);
         let details = text.and_then(|text| serde_json::value::RawValue::from_string(text).ok());
-        let report = ReportState { agent, state: "COMPLETED".to_owned(), timestamp: stage.now, details, task: None };
+        let report =
+            ReportState { agent, state: "COMPLETED".to_owned(), timestamp: stage.now, details, task: None };
         stage.run(&report).expect("reported");
         let state = stage.state(&session);
         assert_eq!((&state.tasks[0].result, &state.session.result), (&expected, &expected));
