@@ -4,7 +4,6 @@
 //! `cargo run --release -p signalbox-store --example commits -- [database] [tasks] [seconds] [agents]`
 
 use std::error::Error;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -39,8 +38,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let cpu_before = [cpu_micros("")?, cpu_micros("store-writer")?];
     let started = stopwatch();
     let deadline = started + Duration::from_secs(seconds);
-    let workers = (0..tasks)
-        .map(|worker| tokio::spawn(report_until(deadline, store.clone(), Arc::clone(&ids), worker)));
+    // An agent reports from one place at a time, as real ones do.
+    let workers = (0..tasks as usize).map(|worker| {
+        let mine = ids.iter().skip(worker).step_by(tasks as usize).cloned().collect();
+        tokio::spawn(report_until(deadline, store.clone(), mine))
+    });
     let mut counts = Counts::default();
     for worker in workers.collect::<Vec<_>>() {
         counts.add(worker.await??);
@@ -90,7 +92,7 @@ impl Counts {
     }
 }
 
-async fn register(store: &Store, count: u64) -> Result<Arc<Vec<AgentId>>, StoreError> {
+async fn register(store: &Store, count: u64) -> Result<Vec<AgentId>, StoreError> {
     let mut ids = Vec::new();
     for number in 0..count {
         let operation = Register {
@@ -106,24 +108,18 @@ async fn register(store: &Store, count: u64) -> Result<Arc<Vec<AgentId>>, StoreE
         let mut counts = Counts::default();
         ids.push(drive(store, &operation, &mut counts).await?.agent);
     }
-    Ok(Arc::new(ids))
+    Ok(ids)
 }
 
-async fn report_until(
-    deadline: Instant,
-    store: Store,
-    ids: Arc<Vec<AgentId>>,
-    worker: u64,
-) -> Result<Counts, StoreError> {
+async fn report_until(deadline: Instant, store: Store, agents: Vec<AgentId>) -> Result<Counts, StoreError> {
     let mut counts = Counts::default();
-    let mut state = worker.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let details = r#"{"progress":42,"note":"halfway there, all is well","queue":[1,2,3]}"#;
-    while stopwatch() < deadline {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
+    for agent in agents.iter().cycle() {
+        if stopwatch() >= deadline {
+            break;
+        }
         let operation = ReportState {
-            agent: ids[(state % ids.len() as u64) as usize].clone(),
+            agent: agent.clone(),
             state: "active".to_owned(),
             timestamp: now(),
             details: RawValue::from_string(details.to_owned()).ok(),

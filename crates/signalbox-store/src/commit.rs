@@ -35,7 +35,8 @@ pub(crate) struct Commit {
     pub(crate) due: Vec<DueRow>,
     /// Due work to remove, by id.
     pub(crate) done: Vec<String>,
-    refills: Vec<(Key, Option<ReadRow>)>,
+    /// Sessions with their tasks as they will be, where that is known.
+    sessions: Vec<(SessionId, Option<ReadRow>)>,
 }
 
 /// One row written or removed.
@@ -96,16 +97,25 @@ impl Commit {
         let Decision { writes, expects, events, due, done, hints: _ } = decision;
         let changes = writes.into_iter().map(change).collect::<Result<Vec<_>, _>>()?;
         let due = due.into_iter().map(|due| due_row(due, now, lease)).collect::<Result<Vec<_>, _>>()?;
-        let refills = refills(tenant, &changes, cache);
-        Ok(Self { tenant: tenant.clone(), changes, expects, events, due, done, refills })
+        let sessions = sessions(tenant, &changes, cache);
+        Ok(Self { tenant: tenant.clone(), changes, expects, events, due, done, sessions })
     }
 
     /// Brings the cache in line with what is now committed.
     pub(crate) fn settle(&mut self, cache: &Cache) {
-        for (key, row) in self.refills.drain(..) {
+        for Change { key, put, .. } in &self.changes {
+            match put.as_ref().and_then(loaded) {
+                Some(row) => cache.put(&self.tenant, key.clone(), row),
+                None if Cache::holds(key) && !matches!(key, Key::Session(_)) => {
+                    cache.forget(&self.tenant, key.clone());
+                }
+                None => {}
+            }
+        }
+        for (id, row) in self.sessions.drain(..) {
             match row {
-                Some(row) => cache.put(&self.tenant, key, row),
-                None => cache.forget(&self.tenant, key),
+                Some(row) => cache.put(&self.tenant, Key::Session(id), row),
+                None => cache.forget(&self.tenant, Key::Session(id)),
             }
         }
     }
@@ -135,34 +145,9 @@ fn due_row(due: Due, now: Timestamp, lease: Option<&Lease>) -> Result<DueRow, St
     })
 }
 
-fn refills(tenant: &TenantId, changes: &[Change], cache: &Cache) -> Vec<(Key, Option<ReadRow>)> {
-    let mut refills = Vec::with_capacity(changes.len());
-    for change in changes {
-        match &change.put {
-            Some(Put { row: Row::Task(session, _), .. }) => {
-                let key = Key::Session(session.clone());
-                if !changes.iter().any(|other| other.key == key) {
-                    refills.push((key, None));
-                }
-            }
-            Some(put) if Cache::holds(&change.key) => {
-                refills.push((change.key.clone(), refill(tenant, change, put, changes, cache)));
-            }
-            None if Cache::holds(&change.key) => refills.push((change.key.clone(), None)),
-            _ => {}
-        }
-    }
-    refills
-}
-
-fn refill(
-    tenant: &TenantId,
-    change: &Change,
-    put: &Put,
-    changes: &[Change],
-    cache: &Cache,
-) -> Option<ReadRow> {
-    let version = put.version;
+/// A written row as a decision will see it; `None` for those that are not held, and for sessions.
+fn loaded(put: &Put) -> Option<ReadRow> {
+    let (version, bytes) = (put.version, put.body.len());
     let loaded = match &put.row {
         Row::Agent(row) => Loaded::Agent(Versioned { version, value: Arc::clone(row) }),
         Row::AgentName(row) => Loaded::AgentName(Versioned { version, value: Arc::new(row.clone()) }),
@@ -171,20 +156,49 @@ fn refill(
         Row::Workflow(row) => Loaded::Workflow(Versioned { version, value: Arc::new(row.clone()) }),
         Row::Message(row) => Loaded::Message(Versioned { version, value: Arc::clone(row) }),
         Row::Tool(row) => Loaded::Tool(Versioned { version, value: Arc::clone(row) }),
-        Row::Session(row) => {
-            let before = match change.guard {
-                Guard::Absent => Some((Vec::new(), 0)),
-                Guard::At(read) => cached_tasks(tenant, &change.key, read, cache),
-                Guard::Guarded => None,
-            };
-            let (mut tasks, before_bytes) = before?;
-            let bytes = put.body.len() + merge(&mut tasks, before_bytes, &row.id, changes)?;
-            let value = Arc::new(SessionState { session: row.as_ref().clone(), tasks });
-            return Some(ReadRow { loaded: Loaded::Session(Versioned { version, value }), bytes });
-        }
         _ => return None,
     };
-    Some(ReadRow { loaded, bytes: put.body.len() })
+    Some(ReadRow { loaded, bytes })
+}
+
+/// The sessions that are touched, as they will be; `None` for one that must be read again.
+fn sessions(tenant: &TenantId, changes: &[Change], cache: &Cache) -> Vec<(SessionId, Option<ReadRow>)> {
+    let mut sessions: Vec<(SessionId, Option<ReadRow>)> = Vec::new();
+    for change in changes {
+        match (&change.key, &change.put) {
+            (Key::Session(id), Some(put)) => {
+                let row = session(tenant, change, put, changes, cache);
+                sessions.retain(|(known, _)| known != id);
+                sessions.push((id.clone(), row));
+            }
+            (Key::Session(id), None) => sessions.push((id.clone(), None)),
+            (_, Some(Put { row: Row::Task(id, _), .. }))
+                if !sessions.iter().any(|(known, _)| known == id) =>
+            {
+                sessions.push((id.clone(), None));
+            }
+            _ => {}
+        }
+    }
+    sessions
+}
+
+fn session(
+    tenant: &TenantId,
+    change: &Change,
+    put: &Put,
+    changes: &[Change],
+    cache: &Cache,
+) -> Option<ReadRow> {
+    let Row::Session(row) = &put.row else { return None };
+    let (mut tasks, before_bytes) = match change.guard {
+        Guard::Absent => (Vec::new(), 0),
+        Guard::At(read) => cached_tasks(tenant, &change.key, read, cache)?,
+        Guard::Guarded => return None,
+    };
+    let bytes = put.body.len() + merge(&mut tasks, before_bytes, &row.id, changes)?;
+    let value = Arc::new(SessionState { session: row.as_ref().clone(), tasks });
+    Some(ReadRow { loaded: Loaded::Session(Versioned { version: put.version, value }), bytes })
 }
 
 fn cached_tasks(tenant: &TenantId, key: &Key, version: i64, cache: &Cache) -> Option<(Vec<Task>, usize)> {

@@ -49,8 +49,6 @@ enum Freshness {
     Checked,
     /// As committed now.
     Current,
-    /// As committed now, and not from memory.
-    Reread,
 }
 
 macro_rules! rows {
@@ -93,7 +91,7 @@ impl Store {
         Ok(Self { inner: Arc::new(Inner { backend, cache, node }) })
     }
 
-    /// Loads what a decision needs into its view. With `fresh`, nothing comes from memory.
+    /// Loads what a decision needs into its view. With `fresh`, as it is committed now.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot answer.
@@ -107,7 +105,7 @@ impl Store {
         let backend = &self.inner.backend;
         match need {
             Need::Row(key) => {
-                let freshness = if fresh { Freshness::Reread } else { Freshness::Checked };
+                let freshness = if fresh { Freshness::Current } else { Freshness::Checked };
                 let row = self.row(tenant, key, freshness).await?;
                 view.show(key.clone(), row);
             }
@@ -221,15 +219,14 @@ impl Store {
     ) -> Result<Option<Loaded>, StoreError> {
         let Inner { backend, cache, .. } = self.inner.as_ref();
         let may_be_old = backend.is_shared();
-        let bypasses = freshness == Freshness::Reread || (may_be_old && freshness == Freshness::Current);
+        // Where this process is the only writer, memory is as fresh as the database.
+        let bypasses = may_be_old && freshness != Freshness::Checked;
         if !Cache::holds(key) {
             return Ok(backend.read(tenant, key).await?.map(|row| row.loaded));
         }
         if bypasses {
             let row = backend.read(tenant, key).await?;
-            if may_be_old {
-                self.remember(tenant, key, row.as_ref());
-            }
+            self.remember(tenant, key, row.as_ref());
             return Ok(row.map(|row| row.loaded));
         }
         match cache.look_up(tenant, key) {

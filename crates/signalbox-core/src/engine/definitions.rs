@@ -36,6 +36,7 @@ pub(super) fn keep(work: &mut Work<'_, '_>, definition: &Definition) -> Result<D
         && let Some(kept) = work.view.definition(&definition.id, current.value.revision)?
         && kept.value.says_the_same(definition)
     {
+        work.decision.expects.push((Key::Workflow(definition.id.clone()), Some(current.version)));
         return Ok(Definition::clone(&kept.value));
     }
     let now = work.turn.now;

@@ -6,6 +6,7 @@ use signalbox_wire::id::{AgentId, SessionId, TaskId, WorkflowId};
 use super::Operation;
 use super::definitions::keep;
 use super::work::Work;
+use crate::decision::Key;
 use crate::definition::Definition;
 use crate::session::SessionEvent;
 use crate::task::{Task, TaskStatus};
@@ -78,6 +79,7 @@ impl Trigger {
                 let unknown = || Rejected::UnknownWorkflow(id.to_string());
                 let current = work.view.workflow(id)?.ok_or_else(unknown)?;
                 let kept = work.view.definition(id, current.value.revision)?.ok_or_else(unknown)?;
+                work.decision.expects.push((Key::Workflow(id.clone()), Some(current.version)));
                 Ok(Definition::clone(&kept.value))
             }
         }

@@ -198,8 +198,9 @@ fn every_triple_of_session_status_task_status_and_event() {
     for status in SESSION_STATUSES {
         for (task_status, row) in table {
             for (number, (event, open)) in task_events(0, 2).iter().zip(row).enumerate() {
-                let begins = number < 2; // Waiting for an agent and being given to one: not while paused.
-                let is_allowed = !status.is_over() && !(begins && status == SessionStatus::Paused);
+                // Neither waiting for an agent nor being given to one begins during a pause.
+                let is_held_up = number < 2 && status == SessionStatus::Paused;
+                let is_allowed = !status.is_over() && !is_held_up;
                 let after = applied(&state(status, task_status), event);
                 let after = after.map(|state| state.tasks[0].status);
                 assert_eq!(after, open.filter(|_| is_allowed), "{status:?}, {task_status:?} and {event:?}");

@@ -57,6 +57,7 @@ impl Checker {
         touched.agents.iter().for_each(|id| check_agent(store, id));
         touched.messages.iter().for_each(|id| check_message(store, id));
         check_delivery(call, decision);
+        check_revision(store, decision);
         check_announced(decision, self.announces && matches!(call, Call::Register(_) | Call::Deregister(_)));
     }
 
@@ -389,6 +390,15 @@ fn check_delivery(call: &Call, decision: &Decision) {
             let attempts = message.attempts + u32::from(message.status == MessageStatus::Cancelled);
             assert_eq!(attempts, settled.attempt, "{} takes an outcome of another attempt", message.id);
         }
+    }
+}
+
+/// A session starts with the revision that its workflow has at that moment.
+fn check_revision(store: &Store, decision: &Decision) {
+    for write in &decision.writes {
+        let Write::Put { row: Row::Session(session), guard: Guard::Absent, .. } = write else { continue };
+        let current = store.revision(&session.workflow);
+        assert_eq!(current, Some(session.revision), "{} starts with an old revision of its workflow", session.id);
     }
 }
 

@@ -47,7 +47,7 @@ impl Running {
 enum Stage {
     Deciding,
     Decided(Box<(Decision, Answer)>),
-    Committed(Answer),
+    Committed(Box<Answer>),
 }
 
 /// Who asked, and so who is told.
@@ -207,12 +207,12 @@ impl World {
             Stage::Decided(decided) => match self.commit(&running, &decided.0) {
                 Ok(()) => {
                     self.is_kept(&decided.1);
-                    running.stage = Stage::Committed(decided.1);
+                    running.stage = Stage::Committed(Box::new(decided.1));
                 }
                 Err(Conflict) => self.begin_again(&mut running),
             },
             Stage::Committed(answer) => {
-                self.answered(running, answer);
+                self.answered(running, *answer);
                 return None;
             }
         }

@@ -14,7 +14,7 @@ use signalbox_core::event::NewEvent;
 use signalbox_core::session::{SessionEvent, SessionState};
 use signalbox_core::view::{Loaded, Versioned, WaitingTask};
 use signalbox_core::{Decision, Need, View};
-use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
+use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 /// What is kept.
@@ -150,6 +150,14 @@ impl Store {
     pub(crate) fn holder(&self, name: &str) -> Option<&AgentId> {
         match self.rows.get(&Key::AgentName(name.to_owned()))? {
             (Row::AgentName(row), _) => Some(&row.agent),
+            _ => None,
+        }
+    }
+
+    /// The current revision of a workflow.
+    pub(crate) fn revision(&self, id: &WorkflowId) -> Option<u32> {
+        match self.rows.get(&Key::Workflow(id.clone()))? {
+            (Row::Workflow(row), _) => Some(row.revision),
             _ => None,
         }
     }

@@ -42,6 +42,15 @@ pub(super) struct Outcome<'a> {
     pub(super) versions: Map<Name<'a>, i64>,
 }
 
+/// Where a tenant stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The last place in its log.
+    pub(super) last: i64,
+    /// How many commits it has had.
+    pub(super) commits: i64,
+}
+
 /// A row that a batch writes.
 pub(super) struct Written<'a> {
     /// What to put; nothing to remove the row.
@@ -125,6 +134,15 @@ impl<'a> Outcome<'a> {
             }
         }
         writes
+    }
+
+    /// The statuses that are replaced, where the batch does nothing but that and append to the log.
+    pub(super) fn reports(&self) -> Option<Vec<(Name<'a>, &'a Put)>> {
+        let statuses = self.rows.iter().map(|(name, written)| match (name.1, written) {
+            (Key::Status(_), Written { put: Some(put), was_there: true }) => Some((*name, *put)),
+            _ => None,
+        });
+        statuses.collect::<Option<_>>().filter(|_| self.due.is_empty())
     }
 
     fn admits(&self, commit: &Commit) -> bool {

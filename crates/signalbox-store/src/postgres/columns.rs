@@ -70,6 +70,12 @@ impl<'a> Columns<'a> {
         }
     }
 
+    /// These columns, then those of `others`.
+    pub(super) fn then(mut self, others: Self) -> Self {
+        self.columns.extend(others.columns);
+        self
+    }
+
     /// The arrays, as parameters of a statement.
     pub(super) fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
         self.columns

@@ -13,9 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_postgres::Error;
 
+use super::batch::{self, Outcome};
+use super::fault;
 use super::target::Target;
 use super::writer::{Found, Writer};
-use super::{batch, fault};
 use crate::StoreError;
 use crate::api::{Committed, WriterFigures};
 use crate::cache::Cache;
@@ -23,6 +24,8 @@ use crate::commit::Commit;
 
 /// The wait between attempts to connect: from this, doubling, to that.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Bytes of one batch, about: far below what a statement can carry, and far above what a batch usually is.
+const BATCH_BYTES_MAX: usize = 16 << 20;
 /// How often a batch is tried that others' transactions have undone.
 const ATTEMPTS_MAX: u32 = 3;
 
@@ -122,14 +125,17 @@ impl Committer {
                 () = sleep_until(next) => self.connect(link).await,
             }
         };
-        let mut job = first;
+        let (mut job, mut bytes) = (first, 0);
         loop {
             match job {
-                Some(Job::Commit(commit, answer)) => asked.push(Asked { commit, answer }),
+                Some(Job::Commit(commit, answer)) => {
+                    bytes += size_bytes(&commit);
+                    asked.push(Asked { commit, answer });
+                }
                 Some(Job::Close) => self.jobs.close(),
                 None => return false,
             }
-            if asked.len() >= self.batch_max {
+            if asked.len() >= self.batch_max || bytes >= BATCH_BYTES_MAX {
                 return true;
             }
             job = match self.jobs.try_recv() {
@@ -246,15 +252,25 @@ impl Committer {
         Ok(told.collect())
     }
 
+    /// One transaction: on what is remembered where that is possible, else after a look.
     async fn transact(&self, writer: &mut Writer, commits: &[&Commit]) -> Result<Vec<Option<i64>>, Failure> {
+        if let Some(mut found) = writer.recall(commits) {
+            let outcome = decide(commits, &mut found);
+            if let Some(statuses) = outcome.reports() {
+                match self.bounded(writer.report(&found, &outcome, &statuses)).await? {
+                    Ok(()) => return Ok(outcome.verdicts),
+                    Err(error) if fault::is_of_memory(&error) => writer.forget(),
+                    Err(error) => return Err(self.give_up(writer, error).await),
+                }
+            }
+        }
         let mut found = self.begin(writer, commits).await?;
         if !found.new.is_empty() {
             self.bounded(writer.undo()).await?.map_err(|error| lost(&error))?;
             self.bounded(writer.add_tenants(&found.new)).await?.map_err(Failure::Undone)?;
             found = self.begin(writer, commits).await?;
         }
-        let last = |tenant: &TenantId| found.held.get(tenant).map_or(0, |held| held.last);
-        let outcome = batch::decide(commits.iter().copied(), std::mem::take(&mut found.versions), last);
+        let outcome = decide(commits, &mut found);
         match self.bounded(writer.finish(&found, &outcome)).await? {
             Ok(()) => Ok(outcome.verdicts),
             Err(error) => Err(self.give_up(writer, error).await),
@@ -286,8 +302,21 @@ impl Committer {
     }
 }
 
+fn decide<'a>(commits: &[&'a Commit], found: &mut Found<'a>) -> Outcome<'a> {
+    let versions = std::mem::take(&mut found.versions);
+    let last = |tenant: &TenantId| found.held.get(tenant).map_or(0, |place| place.last);
+    batch::decide(commits.iter().copied(), versions, last)
+}
+
 fn lost(error: &Error) -> Failure {
     Failure::Broken(format!("the connection to PostgreSQL was lost: {}", fault::text(error)))
+}
+
+/// About how much of a statement a commit takes.
+fn size_bytes(commit: &Commit) -> usize {
+    let rows = commit.changes.iter().filter_map(|change| change.put.as_ref()).map(|put| put.body.len());
+    let events = commit.events.iter().map(|event| event.data.len());
+    rows.chain(events).sum()
 }
 
 fn refuse(batch: Vec<Asked>, error: &StoreError) {

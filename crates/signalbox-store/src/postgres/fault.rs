@@ -71,7 +71,10 @@ pub(super) fn is_of_the_data(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         Some(code) => ["22", "23", "54"].iter().any(|class| code.code().starts_with(class)),
         // The driver could not encode a value; the connection has seen nothing of it.
-        None => error.to_string().starts_with("error serializing parameter"),
+        None => {
+            let text = error.to_string();
+            text.starts_with("error serializing parameter") || text.starts_with("error encoding message")
+        }
     }
 }
 
@@ -80,7 +83,7 @@ pub(super) fn is_duplicate(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::UNIQUE_VIOLATION)
 }
 
-/// Whether a row that was known to exist did not: the statement says so by dividing by zero.
+/// Whether something is not as this process remembers it: the statement says so by dividing by zero.
 pub(super) fn is_of_memory(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::DIVISION_BY_ZERO)
 }

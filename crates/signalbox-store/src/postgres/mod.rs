@@ -135,7 +135,12 @@ impl Backend for Postgres {
         rows::row(&self.pool, tenant, key).await
     }
 
-    async fn candidates(&self, tenant: &TenantId, route: &str, limit: usize) -> Result<Vec<AgentId>, StoreError> {
+    async fn candidates(
+        &self,
+        tenant: &TenantId,
+        route: &str,
+        limit: usize,
+    ) -> Result<Vec<AgentId>, StoreError> {
         rows::candidates(&self.pool, tenant, route, limit).await
     }
 
@@ -237,7 +242,11 @@ impl Backend for Postgres {
         listings::key_by_hash(&self.pool, hash).await
     }
 
-    async fn open_session_of_workflow(&self, tenant: &TenantId, workflow: &WorkflowId) -> Result<bool, StoreError> {
+    async fn open_session_of_workflow(
+        &self,
+        tenant: &TenantId,
+        workflow: &WorkflowId,
+    ) -> Result<bool, StoreError> {
         listings::open_session(&self.pool, tenant, workflow).await
     }
 
@@ -247,13 +256,17 @@ impl Backend for Postgres {
     }
 
     async fn backup(&self, _: &Path) -> Result<(), StoreError> {
-        Err(StoreError::Open("a store in PostgreSQL is backed up with pg_dump, or with the server's own means".to_owned()))
+        Err(StoreError::Open(
+            "a store in PostgreSQL is backed up with pg_dump, or with the server's own means".to_owned(),
+        ))
     }
 
     async fn is_writable(&self) -> Result<(), StoreError> {
         let sql = "SELECT current_setting('transaction_read_only') = 'on'";
         match self.pool.query_one(sql, &[]).await?.map(|row| query::get(&row, 0)).transpose()? {
-            Some(true) => Err(StoreError::Unavailable("PostgreSQL takes no writes: it is read-only".to_owned())),
+            Some(true) => {
+                Err(StoreError::Unavailable("PostgreSQL takes no writes: it is read-only".to_owned()))
+            }
             _ => Ok(()),
         }
     }

@@ -5,25 +5,64 @@ use std::pin::Pin;
 use std::task::Poll;
 
 /// A statement under way.
-pub(super) type Flight<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub(super) type Flight<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
 
-/// Runs all flights at once and answers what they gave, in their order. The driver sends a statement when its
-/// future is first polled, so the order given is the order of arrival.
-pub(super) async fn fly<T>(mut flights: Vec<Flight<'_, T>>) -> Vec<T> {
-    let mut answers: Vec<Option<T>> = flights.iter().map(|_| None).collect();
-    let mut are_sent = false;
+/// Runs all flights at once and answers what they gave, in their order, or the first error once all that was
+/// sent is answered. The driver sends a statement when its future is first polled, so the order given is the
+/// order of arrival; behind one that could not be sent nothing is sent, least of all a COMMIT.
+pub(super) async fn fly<T, E>(mut flights: Vec<Flight<'_, T, E>>) -> Result<Vec<T>, E> {
+    let mut answers: Vec<Option<Result<T, E>>> = Vec::with_capacity(flights.len());
+    let mut first_open = 0;
     poll_fn(|context| {
-        for (flight, answer) in flights.iter_mut().zip(&mut answers).filter(|(_, answer)| answer.is_none()) {
-            match flight.as_mut().poll(context) {
-                Poll::Ready(value) => *answer = Some(value),
-                // Answers come in order: behind one that is still awaited there is nothing to see.
-                Poll::Pending if are_sent => return Poll::Pending,
-                Poll::Pending => {}
+        while answers.len() < flights.len() {
+            let answer = match flights[answers.len()].as_mut().poll(context) {
+                Poll::Ready(answer) => Some(answer),
+                Poll::Pending => None,
+            };
+            if let Some(Err(_)) = &answer {
+                flights.truncate(answers.len() + 1);
             }
+            answers.push(answer);
         }
-        are_sent = true;
-        if answers.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+        // Answers come in order: behind one that is still awaited there is nothing to see.
+        while let Some(answer) = answers.get_mut(first_open) {
+            if answer.is_none() {
+                match flights[first_open].as_mut().poll(context) {
+                    Poll::Ready(value) => *answer = Some(value),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            first_open += 1;
+        }
+        Poll::Ready(())
     })
     .await;
     answers.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_cannot_be_sent_holds_back_everything_behind_it() {
+        let sent = Mutex::new(Vec::new());
+        let flight = |number: u32, is_sendable: bool| -> Flight<'_, u32, u32> {
+            let sent = &sent;
+            Box::pin(async move {
+                if !is_sendable {
+                    return Err(number);
+                }
+                sent.lock().expect("unpoisoned").push(number);
+                tokio::task::yield_now().await;
+                Ok(number)
+            })
+        };
+        assert_eq!(fly(vec![flight(1, true), flight(2, true), flight(3, true)]).await, Ok(vec![1, 2, 3]));
+        sent.lock().expect("unpoisoned").clear();
+        assert_eq!(fly(vec![flight(1, true), flight(2, false), flight(3, true)]).await, Err(2));
+        assert_eq!(*sent.lock().expect("unpoisoned"), [1]);
+    }
 }

@@ -32,9 +32,30 @@ pub(super) const ADD_TENANTS: &str = "INSERT INTO tenant_sequences (tenant, last
     SELECT tenant, COALESCE((SELECT max(sequence) FROM events WHERE events.tenant = given.tenant), 0), 0 \
     FROM unnest($1::text[]) AS given (tenant) ON CONFLICT DO NOTHING";
 
-/// Counts a commit of each tenant and moves the last places. Parameters: arrays of tenant, place.
-pub(super) const MOVE_TENANTS: &str = "UPDATE tenant_sequences SET last = moved.last, commits = commits + 1 \
-    FROM unnest($1::text[], $2::bigint[]) AS moved (tenant, last) WHERE tenant_sequences.tenant = moved.tenant";
+/// Moves tenants that are held. Parameters: arrays of tenant, last place, commits so far, commits to add.
+pub(super) const MOVE_TENANTS: &str = "UPDATE tenant_sequences \
+    SET last = given.last, commits = given.commits + given.step \
+    FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) AS given (tenant, last, commits, step) \
+    WHERE tenant_sequences.tenant = given.tenant";
+
+/// A whole batch of reports in one statement: moves the tenants, replaces statuses and appends to the log. It
+/// fails with a division by zero, and so changes nothing, where a tenant does not stand where it is said to, or
+/// a status does not exist. Parameters: those of [`MOVE_TENANTS`], of statuses, of [`ADD_EVENTS`].
+pub(super) const REPORT: &str = "WITH moved AS (UPDATE tenant_sequences \
+    SET last = given.last, commits = given.commits + given.step \
+    FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) AS given (tenant, last, commits, step) \
+    WHERE tenant_sequences.tenant = given.tenant AND tenant_sequences.commits = given.commits RETURNING 1), \
+    held AS (SELECT 1 / (count(*) = cardinality($1::text[]))::int AS one FROM moved), \
+    replaced AS (UPDATE agent_statuses \
+    SET state = given.state, version = given.version, body = given.body \
+    FROM held, unnest($5::text[], $6::text[], $7::text[], $8::bigint[], $9::text[]) \
+    AS given (tenant, agent, state, version, body) WHERE held.one = 1 \
+    AND agent_statuses.tenant = given.tenant AND agent_statuses.agent = given.agent RETURNING 1), \
+    added AS (INSERT INTO events \
+    (tenant, sequence, at, kind, level, session, session_sequence, agent, task, data) \
+    SELECT given.* FROM held, unnest($10::text[], $11::bigint[], $12::bigint[], $13::text[], $14::bigint[], \
+    $15::text[], $16::bigint[], $17::text[], $18::text[], $19::text[]) AS given WHERE held.one = 1) \
+    SELECT 1 / (count(*) = cardinality($5::text[]))::int FROM replaced";
 
 /// Appends to the log.
 pub(super) const ADD_EVENTS: &str = "INSERT INTO events \

@@ -13,6 +13,7 @@ pub(super) struct Statements {
     pub(super) add_tenants: Statement,
     pub(super) move_tenants: Statement,
     pub(super) add_events: Statement,
+    pub(super) report: Statement,
     pub(super) put_due: Statement,
     pub(super) remove_due: Statement,
     pub(super) clear_capabilities: Statement,
@@ -36,7 +37,8 @@ impl Statements {
             client.prepare(sql::MOVE_TENANTS),
             client.prepare(sql::ADD_EVENTS),
         )?;
-        let (put_due, remove_due, clear_capabilities, add_capabilities) = tokio::try_join!(
+        let (report, put_due, remove_due, clear_capabilities, add_capabilities) = tokio::try_join!(
+            client.prepare(sql::REPORT),
             client.prepare(sql::PUT_DUE),
             client.prepare(sql::REMOVE_DUE),
             client.prepare(sql::CLEAR_CAPABILITIES),
@@ -44,14 +46,15 @@ impl Statements {
         )?;
         let flights = TableId::ALL
             .iter()
-            .map(|id| -> Flight<'_, _> { Box::pin(TableStatements::prepare(client, *id)) });
-        let tables = fly(flights.collect()).await.into_iter().collect::<Result<_, _>>()?;
+            .map(|id| -> Flight<'_, _, _> { Box::pin(TableStatements::prepare(client, *id)) });
+        let tables = fly(flights.collect()).await?;
         Ok(Self {
             tables,
             lock_tenants,
             add_tenants,
             move_tenants,
             add_events,
+            report,
             put_due,
             remove_due,
             clear_capabilities,

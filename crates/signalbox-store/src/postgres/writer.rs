@@ -1,14 +1,15 @@
-//! The writing connection: one transaction in two flights.
+//! The writing connection: one transaction in two flights, or in one statement.
 //!
-//! The first begins, takes hold of the tenants and reads the versions that matter and are not known; what is
-//! decided on them is written and committed by the second. A failed statement lets the COMMIT behind it undo
-//! everything.
+//! The first flight begins, takes hold of the tenants and reads the versions that matter; what is decided on
+//! them is written and committed by the second. A failed statement lets the COMMIT behind it undo everything.
+//! Reports, the bulk of all commits, need no look where all that they rest on is remembered: then one statement
+//! does it all, and fails if a tenant does not stand where it was left.
 
 use signalbox_core::decision::{Key, Row};
 use signalbox_wire::id::TenantId;
 use tokio_postgres::{Client, Error, Statement};
 
-use super::batch::{self, Map, Name, Outcome, Questions};
+use super::batch::{self, Map, Name, Outcome, Place, Questions};
 use super::columns::Columns;
 use super::fault;
 use super::memory::Memory;
@@ -23,6 +24,10 @@ use crate::schema::{self, ColumnKind, TableId};
 const TEXT: ColumnKind = ColumnKind::Text;
 const NUMBER: ColumnKind = ColumnKind::Integer;
 
+/// A plan is made on what a table held when its statement ran first, so plans are made anew from time to time:
+/// often in the beginning, when tables grow fast, and ever more rarely.
+const REPLAN: &str = "DISCARD PLANS";
+
 /// A connection that writes.
 pub(super) struct Writer {
     client: Client,
@@ -32,24 +37,15 @@ pub(super) struct Writer {
     count: u64,
 }
 
-/// What the first flight brings back, with everything held until the second one ends.
+/// What a batch rests on.
 pub(super) struct Found<'a> {
     /// The versions asked for, of the rows that exist.
     pub(super) versions: Map<Name<'a>, i64>,
-    /// The tenants and where their logs stand.
-    pub(super) held: Map<&'a TenantId, Held>,
+    /// The tenants and where they stand.
+    pub(super) held: Map<&'a TenantId, Place>,
     /// Tenants that have no row to hold yet.
     pub(super) new: Vec<&'a TenantId>,
     asked: Vec<Name<'a>>,
-}
-
-/// A tenant whose commits wait for this one.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Held {
-    /// The last place in its log.
-    pub(super) last: i64,
-    /// How many commits it has had.
-    commits: i64,
 }
 
 type Rows = Vec<tokio_postgres::Row>;
@@ -67,32 +63,48 @@ impl Writer {
         self.client.is_closed()
     }
 
+    /// What a batch rests on, where all of it is remembered.
+    pub(super) fn recall<'a>(&self, commits: &[&'a Commit]) -> Option<Found<'a>> {
+        let asked = batch::questions(commits.iter().copied());
+        let mut versions = Map::default();
+        for name in &asked {
+            if let Some(version) = self.memory.recall(*name)? {
+                versions.insert(*name, version);
+            }
+        }
+        let tenants = batch::tenants(commits.iter().copied()).into_iter();
+        let held = tenants.map(|tenant| Some((tenant, self.memory.recall_place(tenant)?)));
+        Some(Found { versions, held: held.collect::<Option<_>>()?, new: Vec::new(), asked })
+    }
+
     /// Begins the transaction of a batch.
     pub(super) async fn begin<'a>(&mut self, commits: &[&'a Commit]) -> Result<Found<'a>, Error> {
-        self.count += 1;
         let tenants = batch::tenants(commits.iter().copied());
         let asked = batch::questions(commits.iter().copied());
         let (recalled, open): (Vec<Name<'_>>, Vec<_>) =
             asked.iter().partition(|name| self.memory.recall(**name).is_some());
         let open = batch::by_table(open);
-        let mut flights: Vec<Flight<'_, Result<Rows, Error>>> = Vec::new();
-        flights.push(Box::pin(self.start()));
+        let mut flights: Vec<Flight<'_, Rows, Error>> = Vec::new();
+        if self.count.is_power_of_two() {
+            self.client.batch_execute(REPLAN).await?;
+        }
+        flights.push(Box::pin(async { self.client.batch_execute("BEGIN").await.map(|()| Vec::new()) }));
         flights.push(Box::pin(self.hold(&tenants)));
         flights.extend(self.ask(&open));
-        let mut answers = fly(flights).await.into_iter();
-        let mut answer = || answers.next().unwrap_or_else(|| Ok(Vec::new()));
-        answer()?;
-        let held = places(&tenants, &answer()?)?;
+        let mut answers = fly(flights).await?.into_iter();
+        let mut answer = || answers.next().unwrap_or_default();
+        answer();
+        let held = places(&tenants, &answer())?;
         let mut versions = Map::default();
         for rows in open.values() {
-            note(&mut versions, rows, &answer()?)?;
+            note(&mut versions, rows, &answer())?;
         }
-        let changed = self.recall(recalled, &held, &mut versions);
+        let changed = self.confirm(recalled, &held, &mut versions);
         if !changed.is_empty() {
             let changed = batch::by_table(changed);
             let flights = self.ask(&changed).collect();
-            for (rows, answer) in changed.values().zip(fly(flights).await) {
-                note(&mut versions, rows, &answer?)?;
+            for (rows, answer) in changed.values().zip(fly(flights).await?) {
+                note(&mut versions, rows, &answer)?;
             }
         }
         let new = tenants.into_iter().filter(|tenant| !held.contains_key(tenant)).collect();
@@ -101,7 +113,10 @@ impl Writer {
 
     /// Writes what a batch comes to and commits it.
     pub(super) async fn finish<'a>(&mut self, found: &Found<'a>, outcome: &Outcome<'a>) -> Result<(), Error> {
-        let mut flights: Vec<Flight<'_, Result<u64, Error>>> = Vec::new();
+        let mut flights: Vec<Flight<'_, u64, Error>> = Vec::new();
+        if !outcome.touched.is_empty() {
+            flights.push(Box::pin(self.execute(&self.statements.move_tenants, moves(found, outcome))));
+        }
         let writes = outcome.writes();
         for (table, rows) in writes.replace {
             flights.push(Box::pin(self.execute(&self.statements.of(table).replace, columns(table, &rows))));
@@ -115,13 +130,29 @@ impl Writer {
         self.list_capabilities(outcome, &mut flights);
         self.move_due(outcome, &mut flights);
         if !outcome.events.is_empty() {
-            flights.push(Box::pin(self.append(outcome)));
-        }
-        if !outcome.touched.is_empty() {
-            flights.push(Box::pin(self.move_tenants(found, outcome)));
+            flights.push(Box::pin(self.execute(&self.statements.add_events, entries(outcome))));
         }
         flights.push(Box::pin(async { self.client.batch_execute("COMMIT").await.map(|()| 0) }));
-        fly(flights).await.into_iter().try_for_each(|answer| answer.map(drop))?;
+        fly(flights).await?;
+        self.count += 1;
+        self.remember(found, outcome);
+        Ok(())
+    }
+
+    /// Writes and commits a batch that consists of reports, on what is remembered.
+    pub(super) async fn report<'a>(
+        &mut self,
+        found: &Found<'a>,
+        outcome: &Outcome<'a>,
+        statuses: &[(Name<'a>, &'a Put)],
+    ) -> Result<(), Error> {
+        let statuses = columns(TableId::AgentStatuses, statuses);
+        let columns = moves(found, outcome).then(statuses).then(entries(outcome));
+        if self.count.is_power_of_two() {
+            self.client.batch_execute(REPLAN).await?;
+        }
+        self.execute(&self.statements.report, columns).await?;
+        self.count += 1;
         self.remember(found, outcome);
         Ok(())
     }
@@ -142,23 +173,13 @@ impl Writer {
         self.client.execute(&self.statements.add_tenants, &[&names]).await.map(drop)
     }
 
-    /// Begins. A plan is made on what a table held when its statement ran first, so plans are made anew from
-    /// time to time: often in the beginning, when tables grow fast, and ever more rarely.
-    async fn start(&self) -> Result<Rows, Error> {
-        let sql = if self.count.is_power_of_two() { "DISCARD PLANS; BEGIN" } else { "BEGIN" };
-        self.client.batch_execute(sql).await.map(|()| Vec::new())
-    }
-
     async fn hold(&self, tenants: &[&TenantId]) -> Result<Rows, Error> {
         let names: Vec<&str> = tenants.iter().map(|tenant| tenant.as_str()).collect();
         self.client.query(&self.statements.lock_tenants, &[&names]).await
     }
 
-    fn ask<'q>(
-        &'q self,
-        questions: &'q Questions<'_>,
-    ) -> impl Iterator<Item = Flight<'q, Result<Rows, Error>>> {
-        questions.iter().map(|(table, names)| -> Flight<'_, _> {
+    fn ask<'q>(&'q self, questions: &'q Questions<'_>) -> impl Iterator<Item = Flight<'q, Rows, Error>> {
+        questions.iter().map(|(table, names)| -> Flight<'_, _, _> {
             Box::pin(async {
                 let keys = keys(*table, names);
                 self.client.query(&self.statements.of(*table).versions, &keys.parameters()).await
@@ -166,16 +187,16 @@ impl Writer {
         })
     }
 
-    /// Takes what is remembered into `versions`; answers the rows of which nothing is, because another process
+    /// Takes what is remembered into `versions` if it holds; answers the rows of which nothing is, because another process
     /// has committed meanwhile.
-    fn recall<'a>(
+    fn confirm<'a>(
         &mut self,
         recalled: Vec<Name<'a>>,
-        held: &Map<&'a TenantId, Held>,
+        held: &Map<&'a TenantId, Place>,
         versions: &mut Map<Name<'a>, i64>,
     ) -> Vec<Name<'a>> {
-        for (tenant, held) in held {
-            self.memory.meets(tenant, held.commits);
+        for (tenant, place) in held {
+            self.memory.meet(tenant, *place);
         }
         let mut changed = Vec::new();
         for name in recalled {
@@ -191,8 +212,8 @@ impl Writer {
     }
 
     fn remember(&mut self, found: &Found<'_>, outcome: &Outcome<'_>) {
-        for (tenant, held) in &found.held {
-            self.memory.count(tenant, held.commits + i64::from(outcome.touched.contains(tenant)));
+        for (tenant, place) in &found.held {
+            self.memory.leave(tenant, after(tenant, *place, outcome));
         }
         for name in &found.asked {
             self.memory.keep(*name, outcome.versions.get(name).copied());
@@ -202,11 +223,7 @@ impl Writer {
         }
     }
 
-    fn list_capabilities<'a>(
-        &'a self,
-        outcome: &Outcome<'a>,
-        flights: &mut Vec<Flight<'a, Result<u64, Error>>>,
-    ) {
+    fn list_capabilities<'a>(&'a self, outcome: &Outcome<'a>, flights: &mut Vec<Flight<'a, u64, Error>>) {
         let agents = || {
             outcome.rows.iter().filter_map(|((tenant, key), written)| match *key {
                 Key::Agent(agent) => Some((tenant.as_str(), agent.as_str(), written.put)),
@@ -233,7 +250,7 @@ impl Writer {
         }
     }
 
-    fn move_due<'a>(&'a self, outcome: &Outcome<'a>, flights: &mut Vec<Flight<'a, Result<u64, Error>>>) {
+    fn move_due<'a>(&'a self, outcome: &Outcome<'a>, flights: &mut Vec<Flight<'a, u64, Error>>) {
         let mut put = Columns::of([TEXT, TEXT, TEXT, NUMBER, NUMBER, TEXT, TEXT], outcome.due.len());
         let mut removed = Columns::of([TEXT; 2], outcome.due.len());
         for ((tenant, id), due) in &outcome.due {
@@ -253,47 +270,59 @@ impl Writer {
         }
     }
 
-    async fn append(&self, outcome: &Outcome<'_>) -> Result<u64, Error> {
-        let kinds = [TEXT, NUMBER, NUMBER, TEXT, NUMBER, TEXT, NUMBER, TEXT, TEXT, TEXT];
-        let mut columns = Columns::of(kinds, outcome.events.len());
-        for (tenant, place, event) in &outcome.events {
-            columns.push(tenant.as_str());
-            columns.push(*place);
-            columns.push(event.at);
-            columns.push(event.kind.as_str());
-            columns.push(event.level.number());
-            columns.push_text(event.session.as_ref().map(|(session, _)| session.as_str()));
-            columns.push_number(event.session.as_ref().and_then(|(_, place)| i64::try_from(*place).ok()));
-            columns.push_text(event.agent.as_ref().map(|agent| agent.as_str()));
-            columns.push_text(event.task.as_ref().map(|task| task.as_str()));
-            columns.push(event.data.as_str());
-        }
-        self.execute(&self.statements.add_events, columns).await
-    }
-
-    async fn move_tenants(&self, found: &Found<'_>, outcome: &Outcome<'_>) -> Result<u64, Error> {
-        let mut columns = Columns::of([TEXT, NUMBER], outcome.touched.len());
-        for tenant in &outcome.touched {
-            let before = found.held.get(tenant).map_or(0, |held| held.last);
-            columns.push(tenant.as_str());
-            columns.push(outcome.last.get(tenant).copied().unwrap_or(before));
-        }
-        self.execute(&self.statements.move_tenants, columns).await
-    }
-
     async fn execute(&self, statement: &Statement, columns: Columns<'_>) -> Result<u64, Error> {
         self.client.execute(statement, &columns.parameters()).await
     }
 }
 
+/// From where the tenants move, and to where.
+fn moves<'a>(found: &Found<'a>, outcome: &Outcome<'a>) -> Columns<'a> {
+    let mut columns = Columns::of([TEXT, NUMBER, NUMBER, NUMBER], found.held.len());
+    let mut held: Vec<_> = found.held.iter().collect();
+    held.sort_unstable_by_key(|(tenant, _)| **tenant);
+    for (tenant, place) in held {
+        let next = after(tenant, *place, outcome);
+        columns.push(tenant.as_str());
+        columns.push(next.last);
+        columns.push(place.commits);
+        columns.push(next.commits - place.commits);
+    }
+    columns
+}
+
+/// What a batch appends to the log.
+fn entries<'a>(outcome: &Outcome<'a>) -> Columns<'a> {
+    let kinds = [TEXT, NUMBER, NUMBER, TEXT, NUMBER, TEXT, NUMBER, TEXT, TEXT, TEXT];
+    let mut columns = Columns::of(kinds, outcome.events.len());
+    for (tenant, place, event) in &outcome.events {
+        columns.push(tenant.as_str());
+        columns.push(*place);
+        columns.push(event.at);
+        columns.push(event.kind.as_str());
+        columns.push(event.level.number());
+        columns.push_text(event.session.as_ref().map(|(session, _)| session.as_str()));
+        columns.push_number(event.session.as_ref().and_then(|(_, place)| i64::try_from(*place).ok()));
+        columns.push_text(event.agent.as_ref().map(|agent| agent.as_str()));
+        columns.push_text(event.task.as_ref().map(|task| task.as_str()));
+        columns.push(event.data.as_str());
+    }
+    columns
+}
+
+/// Where a tenant stands after a batch.
+fn after(tenant: &TenantId, place: Place, outcome: &Outcome<'_>) -> Place {
+    let last = outcome.last.get(tenant).copied().unwrap_or(place.last);
+    Place { last, commits: place.commits + i64::from(outcome.touched.contains(tenant)) }
+}
+
 /// Where the tenants stand; one without a row is missing.
-fn places<'a>(tenants: &[&'a TenantId], rows: &Rows) -> Result<Map<&'a TenantId, Held>, Error> {
+fn places<'a>(tenants: &[&'a TenantId], rows: &Rows) -> Result<Map<&'a TenantId, Place>, Error> {
     let mut held = Map::default();
     for row in rows {
         let name: &str = row.try_get(0)?;
         // Both sides are in the order of their bytes.
         if let Ok(index) = tenants.binary_search_by(|tenant| tenant.as_str().cmp(name)) {
-            held.insert(tenants[index], Held { last: row.try_get(1)?, commits: row.try_get(2)? });
+            held.insert(tenants[index], Place { last: row.try_get(1)?, commits: row.try_get(2)? });
         }
     }
     Ok(held)

@@ -23,6 +23,8 @@ pub(super) struct Batch<'c> {
     statements: Statements<'c>,
     /// Versions written in this batch; `None` for removed rows.
     written: HashMap<(TenantId, Key), Option<i64>, DefaultHashBuilder>,
+    /// Whether it is of one decision, so that nobody will ask what it wrote.
+    is_alone: bool,
     /// The last place given in each tenant's order.
     logs: HashMap<TenantId, (Log, i64), DefaultHashBuilder>,
 }
@@ -39,12 +41,26 @@ pub(super) enum Applied {
 impl<'c> Batch<'c> {
     pub(super) fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
         let statements = Statements::prepare(connection)?;
-        Ok(Self { connection, statements, written: HashMap::default(), logs: HashMap::default() })
+        Ok(Self {
+            connection,
+            statements,
+            written: HashMap::default(),
+            is_alone: false,
+            logs: HashMap::default(),
+        })
     }
 
-    /// What this batch wrote is committed: the next one begins.
-    pub(super) fn committed(&mut self) {
+    /// Begins a physical commit of `count` decisions.
+    pub(super) fn begin(&mut self, count: usize) -> rusqlite::Result<()> {
+        self.is_alone = count == 1;
+        self.statements.begin.raw_execute().map(|_| ())
+    }
+
+    /// Makes what this batch wrote durable.
+    pub(super) fn commit(&mut self) -> rusqlite::Result<()> {
+        self.statements.commit.raw_execute()?;
         self.written.clear();
+        Ok(())
     }
 
     /// What this batch wrote is undone.
@@ -132,11 +148,16 @@ impl<'c> Batch<'c> {
         let table = self.statements.table(change.table());
         match &change.put {
             Some(put) => {
-                let next = bind_key(&mut table.put, tenant, &change.key)?;
-                let next = bind(&mut table.put, next, &schema::index_cells(&put.row))?;
-                table.put.raw_bind_parameter(next, put.version)?;
-                table.put.raw_bind_parameter(next + 1, put.body.as_str())?;
-                table.put.raw_execute()?;
+                let statement = match change.guard {
+                    Guard::Absent => &mut table.insert,
+                    Guard::At(_) => &mut table.update,
+                    Guard::Guarded => &mut table.put,
+                };
+                let next = bind_key(statement, tenant, &change.key)?;
+                let next = bind(statement, next, &schema::index_cells(&put.row))?;
+                statement.raw_bind_parameter(next, put.version)?;
+                statement.raw_bind_parameter(next + 1, put.body.as_str())?;
+                statement.raw_execute()?;
             }
             None => {
                 bind_key(&mut table.remove, tenant, &change.key)?;
@@ -146,8 +167,10 @@ impl<'c> Batch<'c> {
         if let Key::Agent(agent) = &change.key {
             self.list_capabilities(tenant, agent.as_str(), change.put.as_ref())?;
         }
-        let version = change.put.as_ref().map(|put| put.version);
-        self.written.insert((tenant.clone(), change.key.clone()), version);
+        if !self.is_alone {
+            let version = change.put.as_ref().map(|put| put.version);
+            self.written.insert((tenant.clone(), change.key.clone()), version);
+        }
         Ok(())
     }
 

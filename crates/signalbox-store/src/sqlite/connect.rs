@@ -32,9 +32,8 @@ pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     connection.busy_timeout(FOREIGN_LOCK_WAIT)?;
-    let page = std::env::var("EXP_PAGE").unwrap_or("4096".to_owned());
     connection.execute_batch(&format!(
-        "PRAGMA page_size = {page}; PRAGMA journal_mode = WAL;
+        "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA foreign_keys = OFF;
          PRAGMA temp_store = MEMORY;
@@ -83,11 +82,7 @@ fn apply_missing(connection: &mut Connection) -> rusqlite::Result<i64> {
     let applied: i64 =
         transaction.query_row("SELECT coalesce(max(number), 0) FROM migrations", [], |row| row.get(0))?;
     for (number, sql) in (1_i64..).zip(MIGRATIONS).filter(|(number, _)| *number > applied) {
-        let mut sql = (*sql).to_owned();
-        if std::env::var("EXP_ROWID").is_ok() {
-            sql = sql.replace("    PRIMARY KEY (tenant, agent)\n) WITHOUT ROWID;", "    PRIMARY KEY (tenant, agent)\n);");
-        }
-        transaction.execute_batch(&sql)?;
+        transaction.execute_batch(sql)?;
         transaction.execute("INSERT INTO migrations (number) VALUES (?1)", [number])?;
     }
     transaction.commit()?;

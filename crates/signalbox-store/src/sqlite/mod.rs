@@ -20,8 +20,11 @@ mod statements;
 mod waiting;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -52,6 +55,9 @@ use readers::Readers;
 use waiting::WaitingRoutes;
 use writer::Shared;
 
+/// How often somebody looks whether the disk hangs.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
 /// A store in one file.
 pub(crate) struct Sqlite {
     shared: Arc<Shared>,
@@ -75,8 +81,23 @@ pub(crate) async fn open(
     let (path, options) = (PathBuf::from(path), options.clone());
     let opened = tokio::task::spawn_blocking(move || Sqlite::open(path, &options, cache)).await;
     match opened {
-        Ok(sqlite) => Ok(Arc::new(sqlite?)),
+        Ok(sqlite) => {
+            let sqlite = sqlite?;
+            tokio::spawn(watch(Arc::downgrade(&sqlite.shared), sqlite.patience));
+            Ok(Arc::new(sqlite))
+        }
         Err(error) => Err(StoreError::Open(format!("the database could not be opened: {error}"))),
+    }
+}
+
+/// Sees to it that nobody waits for a hanging disk for much longer than `patience`.
+async fn watch(shared: Weak<Shared>, patience: Duration) {
+    loop {
+        tokio::time::sleep(WATCH_EVERY).await;
+        match shared.upgrade() {
+            Some(shared) => shared.give_up_after(patience),
+            None => return,
+        }
     }
 }
 
@@ -93,14 +114,8 @@ impl Sqlite {
         due::end_all_leases(&connection).map_err(told)?;
         let readers = Arc::new(Readers::open(&path).map_err(told)?);
         let waiting = WaitingRoutes::read(&connection).map_err(told)?;
-        let shared = Arc::new(Shared {
-            queue: queue::Queue::new(options.queue_max),
-            cache,
-            waiting,
-            figures: writer::Figures::default(),
-            batch_max: options.batch_max.max(1),
-            path,
-        });
+        let shared = Shared::new(path, options.queue_max, options.batch_max, cache, waiting);
+        let shared = Arc::new(shared);
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
         let thread = thread.spawn({
             let shared = Arc::clone(&shared);
@@ -122,24 +137,14 @@ impl Sqlite {
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
-        settle: impl FnOnce(&T) + Send + 'static,
+        settle: impl FnMut(&T) + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         self.shared.queue.push(Job::Errand(Box::new(Closure { work, settle, result: None, answer })))?;
-        self.await_answer(answered).await
-    }
-
-    async fn await_answer<T>(
-        &self,
-        answered: oneshot::Receiver<Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
         match tokio::time::timeout(self.patience, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(StoreError::Unavailable("the writer has ended".to_owned())),
-            Err(_) => Err(StoreError::Unavailable(format!(
-                "the disk has not taken the commit within {} s",
-                self.patience.as_secs()
-            ))),
+            Err(_) => Err(StoreError::Unavailable(format!("not done within {} s", self.patience.as_secs()))),
         }
     }
 
@@ -175,7 +180,11 @@ impl Backend for Sqlite {
     async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
         let (answer, answered) = oneshot::channel();
         self.shared.queue.push(Job::Commit(Box::new(commit), answer))?;
-        self.await_answer(answered).await
+        match answered.await {
+            Ok(Ok((committed, _taken_apart_here))) => Ok(committed),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(StoreError::Unavailable("the writer has ended".to_owned())),
+        }
     }
 
     async fn read(&self, tenant: &TenantId, key: &Key) -> Result<Option<ReadRow>, StoreError> {

@@ -58,6 +58,11 @@ impl<J> Queue<J> {
         true
     }
 
+    /// Takes out everything that waits.
+    pub(super) fn drain(&self) -> VecDeque<J> {
+        std::mem::take(&mut self.state.lock().jobs)
+    }
+
     /// Takes no more jobs; those that wait are still given out.
     pub(super) fn close(&self) {
         self.state.lock().is_closed = true;

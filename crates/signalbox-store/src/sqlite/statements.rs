@@ -7,6 +7,8 @@ use crate::schema::{Cell, Table, TableId};
 /// The writer's statements, prepared once.
 pub(super) struct Statements<'c> {
     tables: Vec<TableStatements<'c>>,
+    pub(super) begin: Statement<'c>,
+    pub(super) commit: Statement<'c>,
     pub(super) add_event: Statement<'c>,
     pub(super) add_due: Statement<'c>,
     pub(super) remove_due: Statement<'c>,
@@ -17,7 +19,11 @@ pub(super) struct Statements<'c> {
 
 /// The statements of one table.
 pub(super) struct TableStatements<'c> {
-    /// Parameters: tenant, key, index, version, body.
+    /// Adds a row that is not there. Parameters: tenant, key, index, version, body.
+    pub(super) insert: Statement<'c>,
+    /// Changes a row that is there. Parameters as above.
+    pub(super) update: Statement<'c>,
+    /// Adds or changes a row. Parameters as above.
     pub(super) put: Statement<'c>,
     /// Parameters: tenant, key.
     pub(super) remove: Statement<'c>,
@@ -31,6 +37,8 @@ impl<'c> Statements<'c> {
         let tables = TableId::ALL.iter().map(|id| {
             let table = id.table();
             Ok(TableStatements {
+                insert: connection.prepare(&insert(table))?,
+                update: connection.prepare(&update(table))?,
                 put: connection.prepare(&put(table))?,
                 remove: connection.prepare(&remove(table))?,
                 version: connection.prepare(&select("version", table))?,
@@ -38,6 +46,8 @@ impl<'c> Statements<'c> {
         });
         Ok(Self {
             tables: tables.collect::<rusqlite::Result<_>>()?,
+            begin: connection.prepare("BEGIN IMMEDIATE")?,
+            commit: connection.prepare("COMMIT")?,
             add_event: connection.prepare(
                 "INSERT INTO events (id, at, kind, level, session, session_sequence, agent, task, data)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -84,33 +94,43 @@ pub(super) fn bind(
     Ok(first + cells.len())
 }
 
-fn put(table: &Table) -> String {
-    let key: Vec<&str> =
-        std::iter::once("tenant").chain(table.key.iter().map(|column| column.name)).collect();
-    let rest: Vec<&str> = table.index.iter().map(|column| column.name).chain(["version", "body"]).collect();
-    let columns = [key.as_slice(), rest.as_slice()].concat();
+fn insert(table: &'static Table) -> String {
+    let columns: Vec<&str> = key_columns(table).chain(value_columns(table)).collect();
     let values: Vec<String> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
-    let updates: Vec<String> = rest.iter().map(|name| format!("{name} = excluded.{name}")).collect();
-    format!(
-        "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO UPDATE SET {}",
-        table.name,
-        columns.join(", "),
-        values.join(", "),
-        key.join(", "),
-        updates.join(", ")
-    )
+    format!("INSERT INTO {} ({}) VALUES ({})", table.name, columns.join(", "), values.join(", "))
 }
 
-fn remove(table: &Table) -> String {
+fn update(table: &'static Table) -> String {
+    let first = key_columns(table).count() + 1;
+    let updates: Vec<String> =
+        (first..).zip(value_columns(table)).map(|(number, name)| format!("{name} = ?{number}")).collect();
+    format!("UPDATE {} SET {} WHERE {}", table.name, updates.join(", "), by_key(table))
+}
+
+fn put(table: &'static Table) -> String {
+    let key: Vec<&str> = key_columns(table).collect();
+    let updates: Vec<String> = value_columns(table).map(|name| format!("{name} = excluded.{name}")).collect();
+    format!("{} ON CONFLICT ({}) DO UPDATE SET {}", insert(table), key.join(", "), updates.join(", "))
+}
+
+fn remove(table: &'static Table) -> String {
     format!("DELETE FROM {} WHERE {}", table.name, by_key(table))
 }
 
-fn select(what: &str, table: &Table) -> String {
+fn select(what: &str, table: &'static Table) -> String {
     format!("SELECT {what} FROM {} WHERE {}", table.name, by_key(table))
 }
 
-fn by_key(table: &Table) -> String {
-    let names = std::iter::once("tenant").chain(table.key.iter().map(|column| column.name));
-    let terms: Vec<String> = (1..).zip(names).map(|(number, name)| format!("{name} = ?{number}")).collect();
+fn by_key(table: &'static Table) -> String {
+    let terms: Vec<String> =
+        (1..).zip(key_columns(table)).map(|(number, name)| format!("{name} = ?{number}")).collect();
     terms.join(" AND ")
+}
+
+fn key_columns(table: &'static Table) -> impl Iterator<Item = &'static str> {
+    std::iter::once("tenant").chain(table.key.iter().map(|column| column.name))
+}
+
+fn value_columns(table: &'static Table) -> impl Iterator<Item = &'static str> {
+    table.index.iter().map(|column| column.name).chain(["version", "body"])
 }

@@ -7,18 +7,21 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::time::Instant;
 
 use super::apply::{Applied, Batch};
 use super::connect;
 use super::fault::{fault, is_of_the_request};
-use super::job::Job;
+use super::job::{Answer, Errand, Job};
 use super::queue::Queue;
 use super::waiting::WaitingRoutes;
 use crate::api::{Committed, WriterFigures};
 use crate::cache::Cache;
+use crate::commit::Commit;
 use crate::error::StoreError;
 
 /// What the writer shares with those who give it work.
@@ -29,6 +32,14 @@ pub(super) struct Shared {
     pub(super) waiting: WaitingRoutes,
     pub(super) figures: Figures,
     pub(super) batch_max: usize,
+    in_hand: Mutex<InHand>,
+}
+
+/// The batch that is being written: since when, and who waits for it.
+#[derive(Default)]
+struct InHand {
+    since: Option<Instant>,
+    answers: Vec<Option<Answer>>,
 }
 
 /// Counts since the process began.
@@ -40,15 +51,26 @@ pub(super) struct Figures {
     commit_micros: AtomicU64,
 }
 
-/// How serving a connection ended.
-enum Ended {
-    /// There is nothing more to write.
-    Closed,
-    /// The connection is of no more use.
-    Broken,
-}
-
 impl Shared {
+    pub(super) fn new(
+        path: PathBuf,
+        queue_max: usize,
+        batch_max: usize,
+        cache: Arc<Cache>,
+        waiting: WaitingRoutes,
+    ) -> Self {
+        let (queue, batch_max) = (Queue::new(queue_max), batch_max.max(1));
+        Self {
+            path,
+            queue,
+            cache,
+            waiting,
+            figures: Figures::default(),
+            batch_max,
+            in_hand: Mutex::default(),
+        }
+    }
+
     /// The figures now.
     pub(super) fn figures(&self) -> WriterFigures {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -60,10 +82,27 @@ impl Shared {
             queued: self.queue.len() as u64,
         }
     }
+
+    /// Refuses everything that waits when the disk has held up the writer for longer than `patience`. What is
+    /// in its hands may still come to be.
+    pub(super) fn give_up_after(&self, patience: Duration) {
+        let mut in_hand = self.in_hand.lock();
+        if in_hand.since.is_none_or(|since| since.elapsed() < patience) {
+            return;
+        }
+        let late =
+            StoreError::Unavailable(format!("the disk has taken no commit for {} s", patience.as_secs()));
+        for answer in in_hand.answers.iter_mut().filter_map(Option::take) {
+            let _gone = answer.send(Err(late.clone()));
+        }
+        drop(in_hand);
+        self.queue.drain().into_iter().for_each(|job| job.refuse(&late));
+    }
 }
 
 /// Writes until the queue is closed and empty.
 pub(super) fn run(shared: &Shared, connection: Connection) {
+    let _refuses_what_comes_after = LastOrders(&shared.queue);
     let mut connection = Some(connection);
     loop {
         let Some(open) = connection.take() else {
@@ -89,13 +128,23 @@ pub(super) fn run(shared: &Shared, connection: Connection) {
     }
 }
 
-fn refuse_waiting(shared: &Shared, error: &StoreError) -> bool {
-    let mut jobs = Vec::new();
-    let goes_on = shared.queue.take(shared.batch_max, &mut jobs);
-    for job in jobs {
-        refuse(job, error);
+/// However the writer ends, nobody waits for it afterwards.
+struct LastOrders<'a>(&'a Queue<Job>);
+
+impl Drop for LastOrders<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+        let ended = StoreError::Unavailable("the writer has ended".to_owned());
+        self.0.drain().into_iter().for_each(|job| job.refuse(&ended));
     }
-    goes_on
+}
+
+/// How serving a connection ended.
+enum Ended {
+    /// There is nothing more to write.
+    Closed,
+    /// The connection is of no more use.
+    Broken,
 }
 
 fn serve(shared: &Shared, connection: &Connection) -> Ended {
@@ -106,113 +155,158 @@ fn serve(shared: &Shared, connection: &Connection) -> Ended {
             return if refuse_waiting(shared, &fault(&error)) { Ended::Broken } else { Ended::Closed };
         }
     };
-    let mut writer = Writer { shared, connection, batch };
+    let mut writer = Writer { shared, connection, batch, is_broken: false };
     let mut jobs = Vec::new();
     while shared.queue.take(shared.batch_max, &mut jobs) {
-        if writer.write(&mut jobs).is_err() {
+        writer.write(&mut jobs);
+        if writer.is_broken {
             return Ended::Broken;
         }
     }
     Ended::Closed
 }
 
+fn refuse_waiting(shared: &Shared, error: &StoreError) -> bool {
+    let mut jobs = Vec::new();
+    let goes_on = shared.queue.take(shared.batch_max, &mut jobs);
+    jobs.into_iter().for_each(|job| job.refuse(error));
+    goes_on
+}
+
 struct Writer<'a, 'c> {
     shared: &'a Shared,
     connection: &'c Connection,
     batch: Batch<'c>,
+    /// The connection is in a state that nobody knows.
+    is_broken: bool,
 }
 
-/// The connection is left in a state that nobody knows.
-struct Broken;
+/// A job without its answer.
+enum Work {
+    Commit(Box<Commit>),
+    Errand(Box<dyn Errand>),
+}
+
+type Outcome = Result<Applied, StoreError>;
 
 impl Writer<'_, '_> {
     /// Writes `jobs` and answers them all.
-    fn write(&mut self, jobs: &mut Vec<Job>) -> Result<(), Broken> {
+    fn write(&mut self, jobs: &mut Vec<Job>) {
         let started = Instant::now();
-        let outcomes = match self.attempt(jobs) {
-            Ok(outcomes) => outcomes,
-            Err(error) => return self.recover(jobs, &error),
-        };
-        let count = |counter: &AtomicU64, by: u64| counter.fetch_add(by, Ordering::Relaxed);
-        let figures = &self.shared.figures;
-        count(&figures.commits, 1);
-        count(&figures.decisions, jobs.len() as u64);
-        count(&figures.commit_micros, u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
-        let conflicts = outcomes.iter().filter(|outcome| **outcome == Applied::Conflict).count();
-        count(&figures.conflicts, conflicts as u64);
-        self.settle(jobs, &outcomes);
-        for (job, outcome) in jobs.drain(..).zip(outcomes) {
-            answer(job, outcome);
+        let mut work = self.take_in_hand(started, jobs);
+        if work.is_empty() {
+            return;
         }
-        Ok(())
+        let outcomes = self.outcomes(&mut work);
+        self.count(started, &outcomes);
+        let answers = {
+            let mut in_hand = self.shared.in_hand.lock();
+            in_hand.since = None;
+            std::mem::take(&mut in_hand.answers)
+        };
+        for ((work, answer), outcome) in work.into_iter().zip(answers).zip(outcomes) {
+            tell(work, answer, outcome);
+        }
     }
 
-    fn attempt(&mut self, jobs: &mut [Job]) -> rusqlite::Result<Vec<Applied>> {
-        self.connection.execute_batch("BEGIN IMMEDIATE")?;
-        let mut outcomes = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            outcomes.push(match job {
-                Job::Commit(commit, _) => self.batch.apply(commit, &self.shared.cache)?,
+    /// Parts the jobs that somebody still waits for from their answers.
+    fn take_in_hand(&self, now: Instant, jobs: &mut Vec<Job>) -> Vec<Work> {
+        let mut work = Vec::with_capacity(jobs.len());
+        let mut in_hand = self.shared.in_hand.lock();
+        for job in jobs.drain(..).filter(Job::is_wanted) {
+            match job {
+                Job::Commit(commit, answer) => {
+                    work.push(Work::Commit(commit));
+                    in_hand.answers.push(Some(answer));
+                }
                 Job::Errand(errand) => {
+                    work.push(Work::Errand(errand));
+                    in_hand.answers.push(None);
+                }
+            }
+        }
+        in_hand.since = (!work.is_empty()).then_some(now);
+        work
+    }
+
+    /// Makes one physical commit of it all. Where that fails for what may be one decision's fault, each is
+    /// tried on its own.
+    fn outcomes(&mut self, work: &mut [Work]) -> Vec<Outcome> {
+        let error = match self.attempt(work) {
+            Ok(outcomes) => {
+                self.settle(work, &outcomes);
+                return outcomes.into_iter().map(Ok).collect();
+            }
+            Err(error) => error,
+        };
+        self.undo();
+        if !self.is_broken && work.len() > 1 && is_of_the_request(&error) {
+            return work.chunks_mut(1).flat_map(|one| self.outcomes(one)).collect();
+        }
+        tracing::warn!(%error, count = work.len(), "commits could not be written");
+        vec![Err(fault(&error)); work.len()]
+    }
+
+    fn attempt(&mut self, work: &mut [Work]) -> rusqlite::Result<Vec<Applied>> {
+        self.batch.begin(work.len())?;
+        let mut outcomes = Vec::with_capacity(work.len());
+        for work in work {
+            outcomes.push(match work {
+                Work::Commit(commit) => self.batch.apply(commit, &self.shared.cache)?,
+                Work::Errand(errand) => {
                     errand.run(self.connection)?;
                     Applied::Yes(0)
                 }
             });
         }
-        self.connection.execute_batch("COMMIT")?;
-        self.batch.committed();
+        self.batch.commit()?;
         Ok(outcomes)
     }
 
-    /// Memory follows what is now committed, before anybody is told of it.
-    fn settle(&self, jobs: &mut [Job], outcomes: &[Applied]) {
-        for (job, outcome) in jobs.iter_mut().zip(outcomes) {
-            if let (Job::Commit(commit, _), Applied::Yes(_)) = (job, outcome) {
-                self.shared.waiting.note(commit);
-                commit.settle(&self.shared.cache);
+    /// Memory follows what is now committed, before anybody is told of it and before anything else is written.
+    fn settle(&self, work: &mut [Work], outcomes: &[Applied]) {
+        for (work, outcome) in work.iter_mut().zip(outcomes) {
+            match work {
+                Work::Commit(commit) if *outcome != Applied::Conflict => {
+                    self.shared.waiting.note(commit);
+                    commit.settle(&self.shared.cache);
+                }
+                Work::Commit(_) => {}
+                Work::Errand(errand) => errand.settle(),
             }
         }
     }
 
-    /// Undoes a batch that failed. Where one decision may be at fault, each is tried on its own.
-    fn recover(&mut self, jobs: &mut Vec<Job>, error: &rusqlite::Error) -> Result<(), Broken> {
+    fn undo(&mut self) {
         self.batch.rolled_back();
-        // Whether a failed COMMIT took is not known to everyone who has read since.
+        // A COMMIT that failed may have taken, and somebody may have read it since.
         self.shared.cache.clear();
         let is_undone = self.connection.is_autocommit() || self.connection.execute_batch("ROLLBACK").is_ok();
-        if is_undone && jobs.len() > 1 && is_of_the_request(error) {
-            for job in std::mem::take(jobs) {
-                self.write(&mut vec![job])?;
-            }
-            return Ok(());
-        }
-        tracing::warn!(%error, count = jobs.len(), "commits could not be written");
-        let told = fault(error);
-        for job in jobs.drain(..) {
-            refuse(job, &told);
-        }
-        if is_undone { Ok(()) } else { Err(Broken) }
+        self.is_broken |= !is_undone;
+    }
+
+    fn count(&self, started: Instant, outcomes: &[Outcome]) {
+        let add = |counter: &AtomicU64, by: usize| counter.fetch_add(by as u64, Ordering::Relaxed);
+        let figures = &self.shared.figures;
+        let conflicts = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Applied::Conflict))).count();
+        add(&figures.commits, 1);
+        add(&figures.decisions, outcomes.len());
+        add(&figures.conflicts, conflicts);
+        add(&figures.commit_micros, usize::try_from(started.elapsed().as_micros()).unwrap_or(usize::MAX));
     }
 }
 
-fn answer(job: Job, outcome: Applied) {
-    match job {
-        Job::Commit(_, sender) => {
-            // Whoever asked may have gone; the commit stands.
-            let _gone = sender.send(match outcome {
-                Applied::Yes(sequence) => Ok(Committed { sequence }),
-                Applied::Conflict => Err(StoreError::Conflict),
+/// Answers one job. Whoever asked may have gone, or have been told already; what is committed stands.
+fn tell(work: Work, answer: Option<Answer>, outcome: Outcome) {
+    match (work, answer) {
+        (Work::Commit(commit), Some(answer)) => {
+            let _gone = answer.send(match outcome {
+                Ok(Applied::Yes(sequence)) => Ok((Committed { sequence }, commit)),
+                Ok(Applied::Conflict) => Err(StoreError::Conflict),
+                Err(error) => Err(error),
             });
         }
-        Job::Errand(errand) => errand.finish(Ok(())),
-    }
-}
-
-fn refuse(job: Job, error: &StoreError) {
-    match job {
-        Job::Commit(_, sender) => {
-            let _gone = sender.send(Err(error.clone()));
-        }
-        Job::Errand(errand) => errand.finish(Err(error.clone())),
+        (Work::Commit(_), None) => {}
+        (Work::Errand(errand), _) => errand.answer(outcome.map(|_| ())),
     }
 }
