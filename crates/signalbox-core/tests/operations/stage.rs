@@ -56,7 +56,7 @@ impl Stage {
         loop {
             match operation.decide(&view, &mut turn.clone()) {
                 Ok(decided) => return Ok(decided),
-                Err(Halt::Need(need)) => self.store.load(&need, &mut view, false),
+                Err(Halt::Need(need)) => self.store.load(&need, &mut view),
                 Err(Halt::Rejected(rejected)) => return Err(rejected),
             }
         }

@@ -18,7 +18,7 @@ use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
 use crate::calls::Call;
-use crate::store::Store;
+use crate::store::{Store, written};
 
 /// What is remembered from one commit to the next.
 #[derive(Debug, Default)]
@@ -164,12 +164,8 @@ impl Checker {
 
 fn touched(decision: &Decision, removed: &[Work]) -> Touched {
     let mut touched = Touched::default();
-    let keys = decision.writes.iter().map(|write| match write {
-        Write::Put { row, .. } => row.key(),
-        Write::Remove { key, .. } => key.clone(),
-    });
-    for key in keys {
-        match key {
+    for write in &decision.writes {
+        match written(write) {
             Key::Session(id) => drop(touched.sessions.insert(id)),
             Key::Agent(id) | Key::Status(id) | Key::Available(_, id) => drop(touched.agents.insert(id)),
             Key::Message(id) => drop(touched.messages.insert(id)),
@@ -398,7 +394,12 @@ fn check_revision(store: &Store, decision: &Decision) {
     for write in &decision.writes {
         let Write::Put { row: Row::Session(session), guard: Guard::Absent, .. } = write else { continue };
         let current = store.revision(&session.workflow);
-        assert_eq!(current, Some(session.revision), "{} starts with an old revision of its workflow", session.id);
+        assert_eq!(
+            current,
+            Some(session.revision),
+            "{} starts with an old revision of its workflow",
+            session.id
+        );
     }
 }
 

@@ -1,16 +1,18 @@
 //! The engine's loop as every plane runs it, cut into steps: between any two of them others may come in
 //! between, or the plane may crash.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use signalbox_core::decision::Hint;
+use signalbox_core::decision::{Hint, Key};
 use signalbox_core::engine::{Offer, Place};
 use signalbox_core::event::NewEvent;
-use signalbox_core::{Decision, Halt, Rejected, Turn, View};
+use signalbox_core::view::Loaded;
+use signalbox_core::{Decision, Halt, Need, Rejected, Turn, View};
 use signalbox_wire::time::Timestamp;
 
 use crate::calls::{Answer, Call};
-use crate::store::Conflict;
+use crate::store::{Conflict, written};
 use crate::world::{Event, Plane, Seat, World};
 
 /// Conflicts of one operation, at most: over it nobody would believe in chance.
@@ -29,10 +31,10 @@ pub(crate) struct Running {
     stage: Stage,
     conflicts: u32,
     reads: u32,
-    /// Whether rows may come from a cache that is behind.
-    may_be_stale: bool,
+    /// Whether rows may come from the plane's cache.
+    may_be_cached: bool,
     /// Whether one did.
-    is_stale: bool,
+    is_cached: bool,
 }
 
 impl Running {
@@ -40,7 +42,7 @@ impl Running {
     fn read_again(&mut self) {
         self.view = View::new();
         self.reads = 0;
-        (self.may_be_stale, self.is_stale) = (false, false);
+        (self.may_be_cached, self.is_cached) = (false, false);
     }
 }
 
@@ -89,8 +91,8 @@ impl World {
             stage: Stage::Deciding,
             conflicts: 0,
             reads: 0,
-            may_be_stale: true,
-            is_stale: false,
+            may_be_cached: true,
+            is_cached: false,
         };
         self.suspend(running);
     }
@@ -146,6 +148,7 @@ impl World {
         self.figures.crashes += 1;
         self.say(|_| format!("plane {plane} crashes"));
         self.planes[plane].is_up = false;
+        self.planes[plane].cache.clear();
         let lost: Vec<u64> = self
             .running
             .iter()
@@ -188,15 +191,13 @@ impl World {
             Stage::Deciding => {
                 let mut turn = Turn::new(running.now, running.seed, &self.policy);
                 match running.call.decide(&running.view, &mut turn) {
-                    Ok((decision, _)) if running.is_stale && decision.is_empty() => running.read_again(),
-                    Err(Halt::Rejected(_)) if running.is_stale => running.read_again(),
+                    Ok((decision, _)) if running.is_cached && decision.is_empty() => running.read_again(),
+                    Err(Halt::Rejected(_)) if running.is_cached => running.read_again(),
                     Ok(decided) => running.stage = Stage::Decided(Box::new(decided)),
                     Err(Halt::Need(need)) => {
                         running.reads += 1;
                         assert!(running.reads < READS_MAX, "{:?} reads {need:?} without end", running.call);
-                        let is_stale = running.may_be_stale && self.dice.chance(self.weather.stale);
-                        running.is_stale |= is_stale;
-                        self.store.load(&need, &mut running.view, is_stale);
+                        self.read(&mut running, &need);
                     }
                     Err(Halt::Rejected(rejected)) => {
                         self.refused(running, &rejected);
@@ -227,6 +228,21 @@ impl World {
         }
     }
 
+    /// Shows an operation what it needs: from the plane's cache, which may be behind, or from the store.
+    fn read(&mut self, running: &mut Running, need: &Need) {
+        let cache = &mut self.planes[running.seat.plane].cache;
+        let Need::Row(key) = need else { return self.store.load(need, &mut running.view) };
+        if let Some(row) = cache.get(key).filter(|_| running.may_be_cached) {
+            running.is_cached = true;
+            return running.view.show(key.clone(), Some(row.clone()));
+        }
+        let row = self.store.loaded(key);
+        if self.weather.caches {
+            remember(cache, key, row.clone());
+        }
+        running.view.show(key.clone(), row);
+    }
+
     fn begin_again(&mut self, running: &mut Running) {
         self.figures.conflicts += 1;
         running.conflicts += 1;
@@ -250,6 +266,12 @@ impl World {
         let born: Vec<_> =
             decision.due.iter().filter(|due| due.at <= running.now && lease.is_some()).collect();
         let removed = self.store.commit(decision, lease)?;
+        if self.weather.caches {
+            let keys = decision.writes.iter().map(written);
+            keys.for_each(|key| {
+                remember(&mut self.planes[running.seat.plane].cache, &key, self.store.loaded(&key))
+            });
+        }
         self.figures.commits += 1;
         self.figures.dispatches +=
             decision.events.iter().filter(|event| event.kind == "task.dispatched").count() as u64;
@@ -324,6 +346,14 @@ impl World {
             }
             _ => {}
         }
+    }
+}
+
+/// Holds what a row is now, where there is one.
+fn remember(cache: &mut HashMap<Key, Loaded>, key: &Key, row: Option<Loaded>) {
+    match row {
+        Some(row) => drop(cache.insert(key.clone(), row)),
+        None => drop(cache.remove(key)),
     }
 }
 

@@ -21,7 +21,7 @@ use signalbox_wire::time::Timestamp;
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     rows: HashMap<Key, (Row, i64)>,
-    /// What each row was before its last change: what a cache that missed a commit may still hold.
+    /// What each row was before its last change.
     past: HashMap<Key, Loaded>,
     /// Every session with its tasks.
     pub(crate) sessions: BTreeMap<SessionId, Versioned<SessionState>>,
@@ -60,13 +60,10 @@ impl Store {
         Self { looks, ..Self::default() }
     }
 
-    /// Shows `view` what it needs. A `stale` read may show a row as it was before its last change.
-    pub(crate) fn load(&self, need: &Need, view: &mut View, stale: bool) {
+    /// Shows `view` what it needs.
+    pub(crate) fn load(&self, need: &Need, view: &mut View) {
         match need {
-            Need::Row(key) => {
-                let past = self.past.get(key).filter(|_| stale).cloned();
-                view.show(key.clone(), past.or_else(|| self.loaded(key)));
-            }
+            Need::Row(key) => view.show(key.clone(), self.loaded(key)),
             Need::Candidates(route) => {
                 let mut listed: Vec<(Timestamp, &AgentId)> = self
                     .available
@@ -253,13 +250,9 @@ impl Store {
         }
     }
 
-    /// Keeps what the rows were, for readers that come too late to know better.
+    /// Keeps what the rows were.
     fn remember(&mut self, decision: &Decision) {
-        for write in &decision.writes {
-            let key = match write {
-                Write::Put { row, .. } => row.key(),
-                Write::Remove { key, .. } => key.clone(),
-            };
+        for key in decision.writes.iter().map(written) {
             if let Some(before) = self.loaded(&key) {
                 self.past.insert(key, before);
             }
@@ -281,7 +274,8 @@ impl Store {
         }
     }
 
-    fn loaded(&self, key: &Key) -> Option<Loaded> {
+    /// A row as a decision sees it.
+    pub(crate) fn loaded(&self, key: &Key) -> Option<Loaded> {
         if let Key::Session(id) = key {
             return self.session(id).cloned().map(Loaded::Session);
         }
@@ -301,5 +295,13 @@ impl Store {
                 return None;
             }
         })
+    }
+}
+
+/// The key of the row that a write is about.
+pub(crate) fn written(write: &Write) -> Key {
+    match write {
+        Write::Put { row, .. } => row.key(),
+        Write::Remove { key, .. } => key.clone(),
     }
 }

@@ -18,8 +18,8 @@ pub(crate) struct Weather {
     pub(crate) interleave: u32,
     /// And when they do, it is for long.
     pub(crate) stall: u32,
-    /// A row is read from a cache that another process's commits do not reach.
-    pub(crate) stale: u32,
+    /// Whether each process holds rows that it has seen, and never hears that another has changed them.
+    pub(crate) caches: bool,
     /// A hint is lost.
     pub(crate) hints_lost: u32,
     /// Due work that was just committed wakes nobody.
@@ -57,7 +57,7 @@ impl Weather {
             skew: if dice.chance(30) { 2_000_000 } else { 0 },
             interleave: dice.weighted(&[(1, 5), (2, 25), (2, 60)]),
             stall: dice.weighted(&[(2, 0), (2, 3), (1, 10)]),
-            stale: if planes > 1 && !relies_on_hints { dice.weighted(&[(2, 0), (1, 20)]) } else { 0 },
+            caches: dice.chance(40),
             hints_lost: if relies_on_hints { 0 } else { dice.weighted(&[(2, 0), (2, 20), (1, 100)]) },
             wakes_lost: dice.weighted(&[(2, 0), (1, 30)]),
             born_leased: dice.weighted(&[(1, 0), (1, 50), (1, 100)]),

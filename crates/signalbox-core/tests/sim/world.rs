@@ -3,14 +3,15 @@
 //! Everything that happens is an [`Event`] in one queue, in the order of its time. A storm of faults is
 //! followed by a calm, at whose end everything that can be finished must be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use signalbox_core::decision::Hint;
+use signalbox_core::decision::{Hint, Key};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::{Message, Outcome};
 use signalbox_core::limits::Policy;
+use signalbox_core::view::Loaded;
 use signalbox_wire::id::{AgentId, MessageId, SessionId};
 use signalbox_wire::time::Timestamp;
 
@@ -60,6 +61,8 @@ pub(crate) struct Plane {
     pub(crate) life: u32,
     /// How far its clock is off, in microseconds.
     pub(crate) skew: i64,
+    /// Rows that it has seen, as it saw them.
+    pub(crate) cache: HashMap<Key, Loaded>,
 }
 
 /// A life of a plane.
@@ -141,7 +144,10 @@ impl World {
         let policy = weather::policy(&mut dice);
         let skews: Vec<i64> =
             (0..weather.planes).map(|_| dice.between(-weather.skew, weather.skew)).collect();
-        let planes = skews.into_iter().map(|skew| Plane { is_up: true, life: 0, skew }).collect();
+        let planes = skews
+            .into_iter()
+            .map(|skew| Plane { is_up: true, life: 0, skew, cache: HashMap::new() })
+            .collect();
         let mut world = Self {
             programs: Vec::new(),
             registered: BTreeMap::new(),
