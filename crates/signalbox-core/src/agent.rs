@@ -87,6 +87,9 @@ pub struct AgentStatus {
     pub generation: u64,
     /// The newest report by its own timestamp.
     pub report: Option<Report>,
+    /// The moment of the newest report of the lives before this one: what is no newer was said then.
+    #[serde(default)]
+    pub earlier_until: Option<Timestamp>,
     /// The last sign of life; nothing else moves it.
     pub last_seen: Timestamp,
     /// When it was last given a task: routing takes the least recently used first.
@@ -161,10 +164,22 @@ impl AgentStatus {
             agent,
             generation,
             report: None,
+            earlier_until: None,
             last_seen: now,
             last_used: Timestamp::default(),
             draining: false,
             held: Vec::new(),
+        }
+    }
+
+    /// The status of the agent's next life, of which nothing is known yet.
+    #[must_use]
+    pub fn restarted(&self, generation: u64, now: Timestamp) -> Self {
+        let newest = self.report.as_ref().map(|report| report.timestamp);
+        Self {
+            last_used: self.last_used,
+            earlier_until: newest.max(self.earlier_until),
+            ..Self::fresh(self.agent.clone(), generation, now)
         }
     }
 

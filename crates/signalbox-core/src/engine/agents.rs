@@ -6,7 +6,7 @@ use signalbox_wire::id::{AgentId, MessageId};
 use super::Operation;
 use super::dispatch::NewMessage;
 use super::work::Work;
-use crate::agent::{self, Agent, AgentStatus};
+use crate::agent::{self, Agent};
 use crate::delivery::MessageKind;
 use crate::event::{Level, NewEvent};
 use crate::routing::Route;
@@ -107,9 +107,8 @@ pub(super) fn restart(work: &mut Work<'_, '_>, id: &AgentId, reason: &str) -> Re
     let current = work.known_agent(id)?;
     current.agent_mut().generation += 1;
     let generation = current.agent.generation;
-    let last_used = current.status.last_used;
     let held = std::mem::take(&mut current.status_mut().held);
-    *current.status_mut() = AgentStatus { last_used, ..AgentStatus::fresh(id.clone(), generation, now) };
+    *current.status_mut() = current.status.restarted(generation, now);
     for task in held {
         work.give_back(&task, reason)?;
     }

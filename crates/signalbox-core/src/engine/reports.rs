@@ -9,7 +9,7 @@ use signalbox_wire::time::Timestamp;
 use super::Operation;
 use super::dispatch::is_out_of_order;
 use super::work::Work;
-use crate::agent::{Held, Meaning, Report};
+use crate::agent::{AgentStatus, Held, Meaning, Report};
 use crate::event::{Level, NewEvent};
 use crate::session::SessionEvent;
 use crate::task::TaskStatus;
@@ -45,14 +45,11 @@ impl Operation for ReportState {
         let now = turn.now;
         let mut work = Work::new(view, turn);
         let current = work.known_agent(&self.agent)?;
-        let newest = current.status.report.as_ref();
-        let is_late = is_out_of_order(newest, self.timestamp);
-        let is_repeat = newest.is_some_and(|newest| self.repeats(newest));
-        let held = current.status.task_named(self.task.as_deref()).cloned();
-        let held = held.filter(|_| !is_repeat && (self.task.is_some() || !is_late));
+        let is_news = self.is_news(&current.status);
+        let held = self.held(&current.status).cloned();
         let status = current.status_mut();
         status.last_seen = now;
-        if !is_late && !is_repeat {
+        if is_news {
             status.report = Some(Report {
                 state: self.state.clone(),
                 details: self.details.clone(),
@@ -70,6 +67,30 @@ impl Operation for ReportState {
 }
 
 impl ReportState {
+    /// Whether this becomes the agent's current state.
+    fn is_news(&self, status: &AgentStatus) -> bool {
+        let newest = status.report.as_ref();
+        let is_repeat = newest.is_some_and(|newest| self.repeats(newest));
+        !is_repeat && !self.is_of_earlier_life(status) && !is_out_of_order(newest, self.timestamp)
+    }
+
+    /// The task that this settles. Where it names none it means what the agent holds now, and must be news; what
+    /// an earlier life says of a task must name the very attempt.
+    fn held<'s>(&self, status: &'s AgentStatus) -> Option<&'s Held> {
+        let held = status.task_named(self.task.as_deref())?;
+        let is_repeat = status.report.as_ref().is_some_and(|newest| self.repeats(newest));
+        let is_meant = match &self.task {
+            None => self.is_news(status),
+            Some(name) if self.is_of_earlier_life(status) => held.task.matches(name).flatten().is_some(),
+            Some(_) => !is_repeat,
+        };
+        is_meant.then_some(held)
+    }
+
+    fn is_of_earlier_life(&self, status: &AgentStatus) -> bool {
+        status.earlier_until.is_some_and(|until| self.timestamp <= until)
+    }
+
     /// Whether this is the newest report once more, from a client that lost the answer to it: what it had to
     /// say about a task has been heard, and its agent may hold another one by now.
     fn repeats(&self, newest: &Report) -> bool {

@@ -7,7 +7,7 @@ use signalbox_core::engine::ReportState;
 use signalbox_core::task::TaskStatus;
 use signalbox_wire::id::AgentId;
 
-use crate::stage::{Stage, step};
+use crate::stage::{Stage, registration, step};
 
 fn say(stage: &mut Stage, agent: &AgentId, state: &str, task: Option<&str>) -> ReportState {
     let report = ReportState {
@@ -108,6 +108,28 @@ fn an_older_report_is_kept_and_settles_only_what_it_names() {
     stage.run(&named).expect("reported");
     assert_eq!(stage.state(&session).tasks[0].status, TaskStatus::Completed);
     assert_eq!(state(&stage).as_deref(), Some("active"));
+}
+
+#[test]
+fn what_an_earlier_life_said_settles_nothing_of_the_next() {
+    let mut stage = Stage::new();
+    let agent = stage.agent("reader", 1);
+    let first = stage.session(vec![step("read", None)]);
+    let report = say(&mut stage, &agent, "completed", None);
+    stage.run(&registration("reader", 1, true)).expect("registered anew");
+    let second = stage.session(vec![step("read", None)]);
+    let task = stage.state(&second).tasks[0].id.clone();
+    for named in [None, Some("read"), Some(task.as_str())] {
+        let again = ReportState { task: named.map(str::to_owned), ..report.clone() };
+        stage.run(&again).expect("heard once more");
+        assert_eq!(stage.state(&second).tasks[0].status, TaskStatus::Dispatched, "{named:?}");
+        assert!(stage.store.status(&agent).is_some_and(|status| status.report.is_none()));
+    }
+    // A clock that was set back says so of every report; a name with its attempt leaves no doubt.
+    let exact = ReportState { task: Some(task.attempt_name(1)), ..report };
+    stage.run(&exact).expect("reported");
+    assert_eq!(stage.state(&second).tasks[0].status, TaskStatus::Completed);
+    assert_eq!(stage.state(&first).tasks[0].status, TaskStatus::Completed);
 }
 
 #[test]

@@ -55,6 +55,8 @@ impl Checker {
             self.check_session(store, id);
         }
         touched.agents.iter().for_each(|id| check_agent(store, id));
+        // What was said under a registration that is gone is forgotten with it.
+        self.ended_by.retain(|(agent, _), _| store.agents.contains_key(agent));
         touched.messages.iter().for_each(|id| check_message(store, id));
         check_delivery(call, decision);
         check_revision(store, decision);
