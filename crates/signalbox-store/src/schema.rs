@@ -88,6 +88,8 @@ pub(crate) struct Cells<'a> {
 }
 
 const CELLS_MAX: usize = 4;
+/// What most bodies fit in.
+const BODY_BYTES_ESTIMATE: usize = 512;
 
 const fn column(name: &'static str, kind: ColumnKind) -> Column {
     Column { name, kind }
@@ -320,8 +322,11 @@ fn versioned<T: DeserializeOwned>(version: i64, body: &str) -> Result<Versioned<
 }
 
 fn encode(value: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value)
-        .map_err(|error| StoreError::Corrupt(format!("a row cannot be written: {error}")))
+    let fault =
+        |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("a row cannot be written: {error}"));
+    let mut text = Vec::with_capacity(BODY_BYTES_ESTIMATE);
+    serde_json::to_writer(&mut text, value).map_err(|error| fault(&error))?;
+    String::from_utf8(text).map_err(|error| fault(&error))
 }
 
 impl<'a> Cells<'a> {

@@ -6,18 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use signalbox_core::Decision;
-use signalbox_core::agent::AgentStatus;
-use signalbox_core::decision::{Guard, Key, Row, Write};
-use signalbox_core::delivery::{MessageKind, MessageStatus};
-use signalbox_core::due::{Due, Work};
+use signalbox_core::decision::Key;
+use signalbox_core::due::Work;
 use signalbox_core::engine::TimerFired;
-use signalbox_core::routing;
-use signalbox_core::session::{SessionEvent, SessionState, SessionStatus};
-use signalbox_core::task::{Task, TaskStatus};
+use signalbox_core::limits::Policy;
+use signalbox_core::session::{SessionEvent, SessionState};
+use signalbox_core::task::TaskStatus;
 use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
 use crate::calls::Call;
+use crate::check_decisions::{check_announced, check_cause, check_delivery, check_revision};
+use crate::check_rows::{check_agent, check_message, check_status, check_task, check_wakes_up};
 use crate::store::{Store, written};
 
 /// What is remembered from one commit to the next.
@@ -30,8 +30,7 @@ pub(crate) struct Checker {
     settled: BTreeSet<TaskId>,
     /// The attempt that each report ended, by its agent and its moment: however often it comes, no other.
     ended_by: BTreeMap<(AgentId, Timestamp), (TaskId, u32)>,
-    /// Whether registrations are announced by webhook.
-    announces: bool,
+    policy: Policy,
 }
 
 #[derive(Default)]
@@ -42,9 +41,9 @@ struct Touched {
 }
 
 impl Checker {
-    /// Checks a world in which registrations are announced by webhook, or are not.
-    pub(crate) fn new(announces: bool) -> Self {
-        Self { announces, ..Self::default() }
+    /// Checks a world with these settings.
+    pub(crate) fn new(policy: Policy) -> Self {
+        Self { policy, ..Self::default() }
     }
 
     /// Checks what a commit of `decision` reaches; `removed` is the due work that it took away.
@@ -60,7 +59,10 @@ impl Checker {
         touched.messages.iter().for_each(|id| check_message(store, id));
         check_delivery(call, decision);
         check_revision(store, decision);
-        check_announced(decision, self.announces && matches!(call, Call::Register(_) | Call::Deregister(_)));
+        check_announced(
+            decision,
+            self.policy.announce && matches!(call, Call::Register(_) | Call::Deregister(_)),
+        );
     }
 
     /// Checks everything there is, replaying every history from its beginning.
@@ -89,11 +91,32 @@ impl Checker {
                 Some(mut replica) => {
                     self.check_event(store, event, &replica);
                     check_cause(store, call, event, &replica);
+                    self.check_time(call, event, *at, &replica);
                     self.check_repeat(call, event, &replica);
                     replica.apply(*at, event).expect("an event that fits");
                     self.replicas.insert(id.clone(), replica);
                 }
             }
+        }
+    }
+
+    /// A timer does nothing before its time, however early it comes.
+    fn check_time(&self, call: &Call, event: &SessionEvent, at: Timestamp, before: &SessionState) {
+        let Call::TimerFired(TimerFired { work }) = call else { return };
+        let Some(task) = event.task().and_then(|id| before.task(id)) else { return };
+        match work {
+            Work::Timeout { task: timed, .. } if *timed == task.id && task.status.is_held() => {
+                let due = task.dispatched_at.map(|dispatched| dispatched + self.policy.task_timeout);
+                assert!(due.is_some_and(|due| due <= at), "{} times out before its time", task.id);
+            }
+            Work::Retry { task: timed, .. } if *timed == task.id => {
+                assert!(
+                    task.retry_at.is_none_or(|due| due <= at),
+                    "{} is tried again before its time",
+                    task.id
+                );
+            }
+            _ => {}
         }
     }
 
@@ -186,228 +209,4 @@ fn touched(decision: &Decision, removed: &[Work]) -> Touched {
         touched.sessions.extend(event.session.iter().map(|(session, _)| session.clone()));
     }
     touched
-}
-
-/// What happens to a task in an agent's hands comes from that agent, or from what belongs to this very attempt.
-fn check_cause(store: &Store, call: &Call, event: &SessionEvent, before: &SessionState) {
-    use SessionEvent as E;
-    let (E::TaskRunning { task, attempt, .. }
-    | E::TaskCompleted { task, attempt, .. }
-    | E::DeliveryFailed { task, attempt, .. }
-    | E::TaskRetrying { task, attempt, .. }
-    | E::TaskFailed { task, attempt, .. }) = event
-    else {
-        return;
-    };
-    let held = before.task(task).expect("a task of the session");
-    if !held.status.is_held() {
-        return; // A task that follows fails on its own.
-    }
-    assert_eq!(held.attempt, *attempt, "{task} is moved in another attempt");
-    match call {
-        Call::ReportState(report) => {
-            assert_eq!(held.agent.as_ref(), Some(&report.agent), "{task} is moved by another agent's report");
-            let is_meant = |named: &String| match task.matches(named) {
-                Some(named) => named.is_none_or(|named| named == *attempt),
-                None => {
-                    held.step == *named && {
-                        let before = store.status_before(&report.agent);
-                        before.is_some_and(|status| {
-                            status.held.iter().filter(|held| held.step == *named).count() == 1
-                        })
-                    }
-                }
-            };
-            let only = || {
-                store.status_before(&report.agent).is_some_and(|status| {
-                    let is_newest =
-                        status.report.as_ref().is_none_or(|newest| newest.timestamp <= report.timestamp);
-                    is_newest && status.held.len() == 1
-                })
-            };
-            let is_meant = report.task.as_ref().map_or_else(only, is_meant);
-            assert!(is_meant, "{task} attempt {attempt} is moved by a report on {:?}", report.task);
-        }
-        Call::SettleDelivery(settled) => {
-            let carried = store.messages.get(&settled.message).and_then(|message| message.task.as_ref());
-            let is_its = carried.is_some_and(|carried| carried.task == *task && carried.attempt == *attempt);
-            assert!(
-                is_its,
-                "{task} attempt {attempt} is moved by {}, which carries {carried:?}",
-                settled.message
-            );
-        }
-        Call::TimerFired(TimerFired { work: Work::Timeout { task: timed, attempt: its, .. } }) => {
-            assert_eq!((timed, its), (task, attempt), "the timer of another attempt moves {task}");
-        }
-        _ => {}
-    }
-}
-
-fn check_task(store: &Store, state: &SessionState, task: &Task) {
-    let session = &state.session;
-    assert!(
-        task.attempt <= task.retries + 1,
-        "{} has had {} attempts of {}",
-        task.id,
-        task.attempt,
-        task.retries + 1
-    );
-    assert!(!task.status.is_settled() || task.ended_at.is_some(), "{} is settled and has no end", task.id);
-    if task.status == TaskStatus::Failed {
-        assert!(
-            task.error.as_ref().is_some_and(|error| !error.is_empty()),
-            "{} failed for no reason",
-            task.id
-        );
-    }
-    let row = store.waiting.get(&task.id);
-    let is_queued = task.queued_at.is_some();
-    assert_eq!(row.is_some(), is_queued, "{} and the queue disagree", task.id);
-    if is_queued {
-        assert_eq!(task.status, TaskStatus::Pending, "{} waits for an agent", task.id);
-        let is_open = matches!(session.status, SessionStatus::Started | SessionStatus::Running);
-        assert!(is_open, "{} waits for an agent in a session that is {}", task.id, session.status.name());
-    }
-    if !task.status.is_held() {
-        return;
-    }
-    let agent = task.agent.as_ref().expect("a held task has an agent");
-    let status =
-        store.status(agent).unwrap_or_else(|| panic!("{} is held by {agent}, which is gone", task.id));
-    assert_eq!(holdings(status, session.id.as_str(), task), 1, "{} is not in the hands of {agent}", task.id);
-    let timeout = Work::Timeout { session: session.id.clone(), task: task.id.clone(), attempt: task.attempt };
-    assert!(store.due.contains_key(&timeout.id()), "{} is held and has no timeout", task.id);
-}
-
-fn holdings(status: &AgentStatus, session: &str, task: &Task) -> usize {
-    let is_this = |held: &&signalbox_core::agent::Held| {
-        held.task == task.id
-            && held.session.as_str() == session
-            && held.attempt == task.attempt
-            && held.step == task.step
-    };
-    let count = status.held.iter().filter(|held| held.task == task.id).count();
-    assert!(count <= 1, "{} is held twice by {}", task.id, status.agent);
-    status.held.iter().filter(is_this).count()
-}
-
-/// A session that is over says why, and leaves nothing open.
-fn check_status(state: &SessionState) {
-    let session = &state.session;
-    let id = &session.id;
-    let begun: Vec<&Task> = state.tasks.iter().filter(|task| task.status != TaskStatus::Pending).collect();
-    let open = begun.iter().filter(|task| !task.status.is_settled()).count();
-    assert!(open <= 1, "{id} has {open} tasks open at once");
-    assert_eq!(session.ended_at.is_some(), session.status.is_over(), "{id} is {}", session.status.name());
-    if !session.status.is_over() {
-        return;
-    }
-    assert_eq!(open, 0, "{id} is over and has an open task");
-    let is_idle = |task: &Task| task.queued_at.is_none() && task.retry_at.is_none();
-    assert!(state.tasks.iter().all(is_idle), "{id} is over and a task of it waits");
-    match session.status {
-        SessionStatus::Failed | SessionStatus::Cancelled => {
-            assert!(session.error.as_ref().is_some_and(|error| !error.is_empty()), "{id} does not say why");
-        }
-        _ => {
-            assert_eq!(session.error, None, "{id} is done and has an error");
-            let all_done = state.tasks.iter().all(|task| task.status == TaskStatus::Completed);
-            assert!(all_done, "{id} is done and a task of it is not");
-        }
-    }
-}
-
-/// No lost wake-up: an open session has a task in flight, one that waits for an agent, or due work.
-fn check_wakes_up(store: &Store, state: &SessionState) {
-    let session = &state.session;
-    if session.status.is_over() || session.status == SessionStatus::Paused {
-        return;
-    }
-    let wakes = |task: &Task| {
-        let retry = Work::Retry { session: session.id.clone(), task: task.id.clone(), attempt: task.attempt };
-        task.status.is_held()
-            || task.queued_at.is_some()
-            || (task.retry_at.is_some() && store.due.contains_key(&retry.id()))
-    };
-    assert!(state.tasks.iter().any(wakes), "nothing will ever wake {} up: {state:#?}", session.id);
-}
-
-fn check_agent(store: &Store, id: &AgentId) {
-    let listed = store.available.get(id).cloned().unwrap_or_default();
-    let Some(agent) = store.agents.get(id) else {
-        assert!(listed.is_empty(), "{id} is gone and still listed under {listed:?}");
-        assert!(store.status(id).is_none(), "{id} is gone and still has a status");
-        return;
-    };
-    let status = store.status(id).unwrap_or_else(|| panic!("{id} has no status"));
-    assert_eq!(store.holder(&agent.name), Some(id), "'{}' is not the name of {id}", agent.name);
-    assert_eq!(status.generation, agent.generation, "{id}: generation");
-    let routes = if status.is_available(agent) { routing::keys_of(agent) } else { Vec::new() };
-    let expected: BTreeMap<_, _> = routes.into_iter().map(|route| (route, status.last_used)).collect();
-    assert_eq!(listed, expected, "{id} is listed wrongly");
-    for held in &status.held {
-        let session = store.session(&held.session);
-        let task = session.as_ref().and_then(|state| state.value.task(&held.task));
-        let agrees = task.is_some_and(|task| {
-            task.status.is_held() && task.attempt == held.attempt && task.agent.as_ref() == Some(id)
-        });
-        assert!(agrees, "{id} holds {} attempt {}, its session says otherwise", held.task, held.attempt);
-    }
-}
-
-fn check_message(store: &Store, id: &MessageId) {
-    let Some(message) = store.messages.get(id) else { return };
-    let due = store.due.contains_key(&Work::Deliver { message: id.clone() }.id());
-    assert!(message.attempts <= message.attempts_max, "{id} was tried {} times", message.attempts);
-    if message.status == MessageStatus::Scheduled {
-        assert!(due, "{id} is scheduled and nothing is due for it");
-        assert!(message.next_at.is_some() && message.settled_at.is_none(), "{id} is scheduled");
-    } else {
-        assert!(message.next_at.is_none() && message.settled_at.is_some(), "{id} is settled");
-    }
-    if let (MessageStatus::Dead, Some(carried)) = (message.status, &message.task) {
-        let session = store.session(&carried.session).expect("the session of its task");
-        let task = session.value.task(&carried.task).expect("its task");
-        let is_held = task.status.is_held() && task.attempt == carried.attempt;
-        assert!(!is_held, "{id} is dead and {} still waits for an answer to it", task.id);
-    }
-}
-
-/// A message that is scheduled is due at its own time, and an outcome counts for the attempt that it is of.
-fn check_delivery(call: &Call, decision: &Decision) {
-    for write in &decision.writes {
-        let Write::Put { row: Row::Message(message), .. } = write else { continue };
-        if let Some(next) = message.next_at {
-            let work = Work::Deliver { message: message.id.clone() };
-            assert!(decision.due.contains(&Due { work, at: next }), "{} is not due at its time", message.id);
-        }
-        if let Call::SettleDelivery(settled) = call
-            && settled.message == message.id
-        {
-            let attempts = message.attempts + u32::from(message.status == MessageStatus::Cancelled);
-            assert_eq!(attempts, settled.attempt, "{} takes an outcome of another attempt", message.id);
-        }
-    }
-}
-
-/// A session starts with the revision that its workflow has at that moment.
-fn check_revision(store: &Store, decision: &Decision) {
-    for write in &decision.writes {
-        let Write::Put { row: Row::Session(session), guard: Guard::Absent, .. } = write else { continue };
-        let current = store.revision(&session.workflow);
-        assert_eq!(
-            current,
-            Some(session.revision),
-            "{} starts with an old revision of its workflow",
-            session.id
-        );
-    }
-}
-
-/// Who comes and goes is announced in the same commit, and nothing else is.
-fn check_announced(decision: &Decision, is_wanted: bool) {
-    let is_webhook = |write: &&Write| matches!(write, Write::Put { row: Row::Message(message), guard: Guard::Absent, .. } if message.kind == MessageKind::Webhook);
-    let webhooks = decision.writes.iter().filter(is_webhook).count();
-    assert_eq!(webhooks, usize::from(is_wanted), "webhooks for {:?}", decision.events);
 }

@@ -153,7 +153,7 @@ impl World {
             registered: BTreeMap::new(),
             definitions: BTreeMap::new(),
             store: Store::new(weather.looks),
-            checker: Checker::new(policy.announce),
+            checker: Checker::new(policy.clone()),
             planes,
             running: BTreeMap::new(),
             promises: Promises::default(),

@@ -145,6 +145,12 @@ impl<'a> Outcome<'a> {
         statuses.collect::<Option<_>>().filter(|_| self.due.is_empty())
     }
 
+    /// Where a tenant that stood at `before` stands after the batch.
+    pub(super) fn after(&self, tenant: &TenantId, before: Place) -> Place {
+        let last = self.last.get(tenant).copied().unwrap_or(before.last);
+        Place { last, commits: before.commits + i64::from(self.touched.contains(tenant)) }
+    }
+
     fn admits(&self, commit: &Commit) -> bool {
         let version = |key| self.versions.get(&(&commit.tenant, key)).copied();
         let guards = commit.changes.iter().all(|change| match change.guard {

@@ -10,7 +10,7 @@ use signalbox_wire::id::TenantId;
 
 use super::batch::{Map, Name, Place};
 
-/// Versions that are remembered, at most; over it all are forgotten.
+/// Versions that are remembered, and tenants, at most; over it all are forgotten.
 const VERSIONS_MAX: usize = 65_536;
 /// How often in a row this process must have been the last to commit before it stops asking.
 const STREAK_MIN: u32 = 3;
@@ -58,6 +58,9 @@ impl Memory {
         match self.tenants.get_mut(tenant) {
             Some(known) => known.place = place,
             None => {
+                if self.tenants.len() >= VERSIONS_MAX {
+                    *self = Self::default();
+                }
                 self.tenants.insert(tenant.clone(), Known { place, streak: 0, versions: Map::default() });
             }
         }

@@ -28,6 +28,8 @@ pub(super) async fn run(client: &mut Client) -> Result<(), StoreError> {
 
 async fn migrate(client: &mut Client) -> Result<Result<(), StoreError>, tokio_postgres::Error> {
     let transaction = client.transaction().await?;
+    // A large table may take longer than anybody would wait for a commit.
+    transaction.batch_execute("SET LOCAL statement_timeout = 0").await?;
     transaction.query("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
     let table = "CREATE TABLE IF NOT EXISTS signalbox_migrations \
         (version BIGINT PRIMARY KEY, taken_at TIMESTAMPTZ NOT NULL DEFAULT now())";
@@ -37,8 +39,8 @@ async fn migrate(client: &mut Client) -> Result<Result<(), StoreError>, tokio_po
     let (current, newest): (i64, i64) = (row.try_get(0)?, STEPS.len() as i64);
     if current > newest {
         return Ok(Err(StoreError::Open(format!(
-            "the database is at version {current} and this program knows versions up to {newest}: it was used by a \
-             newer signalbox; start that one, or restore a backup"
+            "the database is at version {current} and this program knows versions up to {newest}: it was used \
+             by a newer signalbox; start that one, or restore a backup"
         ))));
     }
     for (version, step) in (1..).zip(STEPS).filter(|(version, _)| *version > current) {

@@ -4,6 +4,7 @@
 //! serial over all processes, because each holds that tenant's row of `tenant_sequences` until it has ended:
 //! what it has checked cannot change, and no reader sees an entry of the log before one that goes before it.
 
+mod arrays;
 mod batch;
 mod columns;
 mod committer;

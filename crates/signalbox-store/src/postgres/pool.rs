@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool as Connections, PoolError, RecyclingMethod, Runtime,
+    Hook, HookError, Manager, ManagerConfig, Metrics, Object, Pool as Connections, PoolError,
+    RecyclingMethod, Runtime,
 };
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, Row};
 
 use super::fault;
+use super::sql::REPLAN;
 use super::target::Target;
 use crate::StoreError;
 
@@ -30,6 +32,7 @@ impl Pool {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let connections = Connections::builder(Manager::from_connect(Config::new(), target, recycling))
             .max_size(CONNECTIONS_MAX)
+            .pre_recycle(replanning())
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(patience))
             .create_timeout(Some(patience))
@@ -100,6 +103,19 @@ impl Pool {
             }
         }
     }
+}
+
+/// Plans are made anew ever more rarely, as the writer does: [`REPLAN`].
+fn replanning() -> Hook {
+    Hook::async_fn(|client, metrics: &Metrics| {
+        let is_time = metrics.recycle_count.is_power_of_two();
+        Box::pin(async move {
+            if is_time {
+                client.batch_execute(REPLAN).await.map_err(HookError::Backend)?;
+            }
+            Ok(())
+        })
+    })
 }
 
 /// A connection that goes back to the pool only when it is known to be idle: one on which a statement was

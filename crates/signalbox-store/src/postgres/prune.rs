@@ -49,7 +49,8 @@ const HISTORY: &str = "DELETE FROM events USING (SELECT entry.tenant, entry.sequ
     WHERE events.tenant = old.tenant AND events.sequence = old.sequence";
 
 /// Removes sessions with their tasks; parameters: arrays of tenant and session, the moment.
-const SESSION_ROWS: &str = "WITH gone AS (DELETE FROM sessions USING unnest($1::text[], $2::text[]) AS given (tenant, id) \
+const SESSION_ROWS: &str = "WITH gone AS (DELETE FROM sessions \
+    USING unnest($1::text[], $2::text[]) AS given (tenant, id) \
     WHERE sessions.tenant = given.tenant AND sessions.id = given.id AND sessions.ended_at < $3 \
     RETURNING sessions.tenant, sessions.id), \
     tasks_gone AS (DELETE FROM tasks USING gone WHERE tasks.tenant = gone.tenant AND tasks.session = gone.id \
@@ -68,7 +69,8 @@ const OLD_EVENTS: &str = "WITH looked_at AS (SELECT sequence, at, session FROM e
     WHERE events.tenant = $1 AND events.sequence = looked_at.sequence AND looked_at.at < $4 AND NOT EXISTS \
      (SELECT 1 FROM sessions WHERE sessions.tenant = $1 AND sessions.id = looked_at.session \
       AND sessions.ended_at IS NULL) RETURNING 1) \
-    SELECT (SELECT max(sequence) FROM looked_at), (SELECT count(*) FROM looked_at), (SELECT count(*) FROM gone)";
+    SELECT (SELECT max(sequence) FROM looked_at), (SELECT count(*) FROM looked_at), \
+    (SELECT count(*) FROM gone)";
 
 /// Where the search for old entries goes on, in tenants whose open sessions keep many of them.
 #[derive(Debug, Default)]

@@ -65,8 +65,8 @@ pub(super) async fn candidates(
     query.rows(pool).await?.iter().map(|row| id(AgentId::parse(get(row, 0)?))).collect()
 }
 
-const WAITING: &str = "SELECT task.session, task.id FROM unnest($2::text[]) AS asked (route) CROSS JOIN LATERAL \
-    (SELECT session, id, queued_at FROM tasks WHERE tenant = $1 AND wait_route = asked.route \
+const WAITING: &str = "SELECT task.session, task.id FROM unnest($2::text[]) AS asked (route) \
+    CROSS JOIN LATERAL (SELECT session, id, queued_at FROM tasks WHERE tenant = $1 AND wait_route = asked.route \
      ORDER BY queued_at, id LIMIT $3) AS task ORDER BY task.queued_at, task.id LIMIT $3";
 
 /// The tasks that wait under any of `routes`, the longest waiting first.

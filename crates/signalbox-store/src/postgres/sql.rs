@@ -23,9 +23,14 @@ pub(super) struct TableSql {
     pub(super) remove: String,
 }
 
-/// The last place in each tenant's order and the number of its commits, held until the end of the transaction, in the order of the
-/// tenants so that two transactions never wait for each other. Parameter: an array of tenants.
-pub(super) const LOCK_TENANTS: &str = "SELECT tenant, last, commits FROM tenant_sequences WHERE tenant = ANY($1::text[]) ORDER BY tenant FOR UPDATE";
+/// A plan is made on what a table held when its statement ran first, so plans are made anew from time to time:
+/// often in the beginning, when tables grow fast, and ever more rarely.
+pub(super) const REPLAN: &str = "DISCARD PLANS";
+
+/// The last place in each tenant's order and the number of its commits, held until the end of the transaction,
+/// in the order of the tenants so that no two transactions wait for each other. Parameter: an array of tenants.
+pub(super) const LOCK_TENANTS: &str = "SELECT tenant, last, commits FROM tenant_sequences \
+    WHERE tenant = ANY($1::text[]) ORDER BY tenant FOR UPDATE";
 
 /// Gives tenants a row to hold, each after what its log has already. Parameter: an array of tenants.
 pub(super) const ADD_TENANTS: &str = "INSERT INTO tenant_sequences (tenant, last, commits) \
@@ -65,7 +70,8 @@ pub(super) const ADD_EVENTS: &str = "INSERT INTO events \
 
 /// Adds due work, or moves it.
 pub(super) const PUT_DUE: &str = "INSERT INTO due (tenant, id, kind, due_at, visible_at, leased_by, body) \
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[]) \
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], \
+    $7::text[]) \
     ON CONFLICT (tenant, id) DO UPDATE SET \
     due_at = EXCLUDED.due_at, visible_at = EXCLUDED.visible_at, leased_by = EXCLUDED.leased_by";
 

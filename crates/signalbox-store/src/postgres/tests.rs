@@ -115,10 +115,14 @@ async fn commit(store: &Store, decision: Decision) -> Result<u64, StoreError> {
 /// Counts the generation of the status `id` up by one and logs it, however often that has to be tried; answers
 /// the count and its place in the log.
 async fn count_up(store: &Store, id: &str) -> Result<(u64, u64), StoreError> {
+    count_up_in(store, &tenant(), id).await
+}
+
+async fn count_up_in(store: &Store, tenant: &TenantId, id: &str) -> Result<(u64, u64), StoreError> {
     let mut is_fresh = false;
     loop {
         let (key, mut view) = (Key::Status(agent_id(id)), View::new());
-        store.load(&tenant(), &Need::Row(key), &mut view, is_fresh).await?;
+        store.load(tenant, &Need::Row(key), &mut view, is_fresh).await?;
         let read = view.status(&agent_id(id)).expect("loaded");
         let (version, count) =
             read.as_ref().map_or((None, 0), |read| (Some(read.version), read.value.generation));
@@ -126,8 +130,8 @@ async fn count_up(store: &Store, id: &str) -> Result<(u64, u64), StoreError> {
         let mut decision = Decision::default();
         decision.put(Row::Status(Arc::new(next)), version, version.unwrap_or(0) + 1);
         decision.events.push(event());
-        match commit(store, decision).await {
-            Ok(sequence) => return Ok((count + 1, sequence)),
+        match store.commit(tenant, decision, Timestamp::from_seconds(1), None).await {
+            Ok(committed) => return Ok((count + 1, committed.sequence)),
             Err(StoreError::Conflict) => is_fresh = true,
             Err(error) => return Err(error),
         }
@@ -182,6 +186,30 @@ async fn two_processes_lose_no_update_and_no_reader_sees_a_gap() {
         assert_eq!(counted(store, "own-3").await, 20);
         assert_eq!(sequences(store).await.len(), 320);
     }
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_of_many_tenants_never_wait_for_each_other_in_a_circle() {
+    let Some(server) = Server::new().await else { return };
+    let stores = [server.store(1).await, server.store(2).await];
+    let writers = (0..12).map(|writer| {
+        let store = stores[writer % 2].clone();
+        tokio::spawn(async move {
+            for round in 0..30 {
+                let tenant =
+                    TenantId::parse(&format!("tenant-{}", (writer * 7 + round * 5) % 6)).expect("valid");
+                count_up_in(&store, &tenant, "a").await.expect("counted");
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        timeout(DEADLINE, writer).await.expect("in time").expect("no fault");
+    }
+    let sql = "SELECT sum(last)::bigint, \
+        (SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()) FROM tenant_sequences";
+    let row = server.beside.query_one(sql, &[]).await.expect("read");
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (360, 0));
     server.end().await;
 }
 

@@ -5,28 +5,20 @@
 //! Reports, the bulk of all commits, need no look where all that they rest on is remembered: then one statement
 //! does it all, and fails if a tenant does not stand where it was left.
 
-use signalbox_core::decision::{Key, Row};
 use signalbox_wire::id::TenantId;
 use tokio_postgres::{Client, Error, Statement};
 
 use super::batch::{self, Map, Name, Outcome, Place, Questions};
 use super::columns::Columns;
-use super::fault;
 use super::memory::Memory;
 use super::pipeline::{Flight, fly};
-use super::sql;
+use super::sql::REPLAN;
 use super::statements::Statements;
 use super::target::Target;
+use super::{arrays, fault};
 use crate::StoreError;
-use crate::commit::{Commit, DueRow, Put};
-use crate::schema::{self, ColumnKind, TableId};
-
-const TEXT: ColumnKind = ColumnKind::Text;
-const NUMBER: ColumnKind = ColumnKind::Integer;
-
-/// A plan is made on what a table held when its statement ran first, so plans are made anew from time to time:
-/// often in the beginning, when tables grow fast, and ever more rarely.
-const REPLAN: &str = "DISCARD PLANS";
+use crate::commit::{Commit, Put};
+use crate::schema::TableId;
 
 /// A connection that writes.
 pub(super) struct Writer {
@@ -115,23 +107,23 @@ impl Writer {
     pub(super) async fn finish<'a>(&mut self, found: &Found<'a>, outcome: &Outcome<'a>) -> Result<(), Error> {
         let mut flights: Vec<Flight<'_, u64, Error>> = Vec::new();
         if !outcome.touched.is_empty() {
-            flights.push(Box::pin(self.execute(&self.statements.move_tenants, moves(found, outcome))));
+            flights.push(Box::pin(
+                self.execute(&self.statements.move_tenants, arrays::moves(&found.held, outcome)),
+            ));
         }
         let writes = outcome.writes();
         for (table, rows) in writes.replace {
-            flights.push(Box::pin(self.execute(&self.statements.of(table).replace, columns(table, &rows))));
+            flights
+                .push(Box::pin(self.execute(&self.statements.of(table).replace, arrays::rows(table, &rows))));
         }
         for (table, rows) in writes.put {
-            flights.push(Box::pin(self.execute(&self.statements.of(table).put, columns(table, &rows))));
+            flights.push(Box::pin(self.execute(&self.statements.of(table).put, arrays::rows(table, &rows))));
         }
         for (table, names) in writes.remove {
-            flights.push(Box::pin(self.execute(&self.statements.of(table).remove, keys(table, &names))));
+            flights
+                .push(Box::pin(self.execute(&self.statements.of(table).remove, arrays::keys(table, &names))));
         }
-        self.list_capabilities(outcome, &mut flights);
-        self.move_due(outcome, &mut flights);
-        if !outcome.events.is_empty() {
-            flights.push(Box::pin(self.execute(&self.statements.add_events, entries(outcome))));
-        }
+        self.beside(outcome, &mut flights);
         flights.push(Box::pin(async { self.client.batch_execute("COMMIT").await.map(|()| 0) }));
         fly(flights).await?;
         self.count += 1;
@@ -146,8 +138,8 @@ impl Writer {
         outcome: &Outcome<'a>,
         statuses: &[(Name<'a>, &'a Put)],
     ) -> Result<(), Error> {
-        let statuses = columns(TableId::AgentStatuses, statuses);
-        let columns = moves(found, outcome).then(statuses).then(entries(outcome));
+        let statuses = arrays::rows(TableId::AgentStatuses, statuses);
+        let columns = arrays::moves(&found.held, outcome).then(statuses).then(arrays::entries(outcome));
         if self.count.is_power_of_two() {
             self.client.batch_execute(REPLAN).await?;
         }
@@ -181,14 +173,14 @@ impl Writer {
     fn ask<'q>(&'q self, questions: &'q Questions<'_>) -> impl Iterator<Item = Flight<'q, Rows, Error>> {
         questions.iter().map(|(table, names)| -> Flight<'_, _, _> {
             Box::pin(async {
-                let keys = keys(*table, names);
+                let keys = arrays::keys(*table, names);
                 self.client.query(&self.statements.of(*table).versions, &keys.parameters()).await
             })
         })
     }
 
-    /// Takes what is remembered into `versions` if it holds; answers the rows of which nothing is, because another process
-    /// has committed meanwhile.
+    /// Takes what is remembered into `versions` if it holds; answers the rows of which nothing is known any
+    /// longer, because another process has committed meanwhile.
     fn confirm<'a>(
         &mut self,
         recalled: Vec<Name<'a>>,
@@ -213,7 +205,7 @@ impl Writer {
 
     fn remember(&mut self, found: &Found<'_>, outcome: &Outcome<'_>) {
         for (tenant, place) in &found.held {
-            self.memory.leave(tenant, after(tenant, *place, outcome));
+            self.memory.leave(tenant, outcome.after(tenant, *place));
         }
         for name in &found.asked {
             self.memory.keep(*name, outcome.versions.get(name).copied());
@@ -223,96 +215,27 @@ impl Writer {
         }
     }
 
-    fn list_capabilities<'a>(&'a self, outcome: &Outcome<'a>, flights: &mut Vec<Flight<'a, u64, Error>>) {
-        let agents = || {
-            outcome.rows.iter().filter_map(|((tenant, key), written)| match *key {
-                Key::Agent(agent) => Some((tenant.as_str(), agent.as_str(), written.put)),
-                _ => None,
-            })
-        };
-        let mut gone = Columns::of([TEXT; 2], 0);
-        let mut listed = Columns::of([TEXT; 3], 0);
-        for (tenant, agent, put) in agents() {
-            gone.push(tenant);
-            gone.push(agent);
-            let Some(Put { row: Row::Agent(row), .. }) = put else { continue };
-            for capability in schema::capabilities(row) {
-                listed.push(tenant);
-                listed.push(agent);
-                listed.push(capability);
+    /// Adds a flight of its own for each statement that has something to do.
+    fn beside<'a>(&'a self, outcome: &Outcome<'a>, flights: &mut Vec<Flight<'a, u64, Error>>) {
+        let (agents, listed) = arrays::capabilities(outcome);
+        let (due, done) = arrays::due(outcome);
+        let statements = &self.statements;
+        for (statement, columns) in [
+            (&statements.clear_capabilities, agents),
+            (&statements.add_capabilities, listed),
+            (&statements.put_due, due),
+            (&statements.remove_due, done),
+            (&statements.add_events, arrays::entries(outcome)),
+        ] {
+            if !columns.is_empty() {
+                flights.push(Box::pin(self.execute(statement, columns)));
             }
-        }
-        if !gone.is_empty() {
-            flights.push(Box::pin(self.execute(&self.statements.clear_capabilities, gone)));
-        }
-        if !listed.is_empty() {
-            flights.push(Box::pin(self.execute(&self.statements.add_capabilities, listed)));
-        }
-    }
-
-    fn move_due<'a>(&'a self, outcome: &Outcome<'a>, flights: &mut Vec<Flight<'a, u64, Error>>) {
-        let mut put = Columns::of([TEXT, TEXT, TEXT, NUMBER, NUMBER, TEXT, TEXT], outcome.due.len());
-        let mut removed = Columns::of([TEXT; 2], outcome.due.len());
-        for ((tenant, id), due) in &outcome.due {
-            match due {
-                Some(due) => push_due(&mut put, tenant, due),
-                None => {
-                    removed.push(tenant.as_str());
-                    removed.push(*id);
-                }
-            }
-        }
-        if !put.is_empty() {
-            flights.push(Box::pin(self.execute(&self.statements.put_due, put)));
-        }
-        if !removed.is_empty() {
-            flights.push(Box::pin(self.execute(&self.statements.remove_due, removed)));
         }
     }
 
     async fn execute(&self, statement: &Statement, columns: Columns<'_>) -> Result<u64, Error> {
         self.client.execute(statement, &columns.parameters()).await
     }
-}
-
-/// From where the tenants move, and to where.
-fn moves<'a>(found: &Found<'a>, outcome: &Outcome<'a>) -> Columns<'a> {
-    let mut columns = Columns::of([TEXT, NUMBER, NUMBER, NUMBER], found.held.len());
-    let mut held: Vec<_> = found.held.iter().collect();
-    held.sort_unstable_by_key(|(tenant, _)| **tenant);
-    for (tenant, place) in held {
-        let next = after(tenant, *place, outcome);
-        columns.push(tenant.as_str());
-        columns.push(next.last);
-        columns.push(place.commits);
-        columns.push(next.commits - place.commits);
-    }
-    columns
-}
-
-/// What a batch appends to the log.
-fn entries<'a>(outcome: &Outcome<'a>) -> Columns<'a> {
-    let kinds = [TEXT, NUMBER, NUMBER, TEXT, NUMBER, TEXT, NUMBER, TEXT, TEXT, TEXT];
-    let mut columns = Columns::of(kinds, outcome.events.len());
-    for (tenant, place, event) in &outcome.events {
-        columns.push(tenant.as_str());
-        columns.push(*place);
-        columns.push(event.at);
-        columns.push(event.kind.as_str());
-        columns.push(event.level.number());
-        columns.push_text(event.session.as_ref().map(|(session, _)| session.as_str()));
-        columns.push_number(event.session.as_ref().and_then(|(_, place)| i64::try_from(*place).ok()));
-        columns.push_text(event.agent.as_ref().map(|agent| agent.as_str()));
-        columns.push_text(event.task.as_ref().map(|task| task.as_str()));
-        columns.push(event.data.as_str());
-    }
-    columns
-}
-
-/// Where a tenant stands after a batch.
-fn after(tenant: &TenantId, place: Place, outcome: &Outcome<'_>) -> Place {
-    let last = outcome.last.get(tenant).copied().unwrap_or(place.last);
-    Place { last, commits: place.commits + i64::from(outcome.touched.contains(tenant)) }
 }
 
 /// Where the tenants stand; one without a row is missing.
@@ -337,35 +260,4 @@ fn note<'a>(versions: &mut Map<Name<'a>, i64>, names: &[Name<'a>], rows: &Rows) 
         }
     }
     Ok(())
-}
-
-fn keys<'a>(table: TableId, names: &[Name<'a>]) -> Columns<'a> {
-    let mut columns = Columns::of(sql::key_kinds(table.table()), names.len());
-    for (tenant, key) in names {
-        columns.push(tenant.as_str());
-        columns.extend(&schema::key_cells(key));
-    }
-    columns
-}
-
-fn columns<'a>(table: TableId, rows: &[(Name<'a>, &'a Put)]) -> Columns<'a> {
-    let mut columns = Columns::of(sql::put_kinds(table.table()), rows.len());
-    for ((tenant, key), put) in rows {
-        columns.push(tenant.as_str());
-        columns.extend(&schema::key_cells(key));
-        columns.extend(&schema::index_cells(&put.row));
-        columns.push(put.version);
-        columns.push(put.body.as_str());
-    }
-    columns
-}
-
-fn push_due<'a>(columns: &mut Columns<'a>, tenant: &'a TenantId, due: &'a DueRow) {
-    columns.push(tenant.as_str());
-    columns.push(due.id.as_str());
-    columns.push(due.kind);
-    columns.push(due.due_at);
-    columns.push(due.visible_at);
-    columns.push_text(due.leased_by.as_ref().map(|node| node.as_str()));
-    columns.push(due.body.as_str());
 }

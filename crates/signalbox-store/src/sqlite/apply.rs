@@ -8,10 +8,9 @@ use std::collections::HashMap;
 use quick_cache::DefaultHashBuilder;
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 use signalbox_core::decision::{Guard, Key, Row};
-use signalbox_core::event::NewEvent;
 use signalbox_wire::id::TenantId;
 
-use super::log::Log;
+use super::append::{Appender, Placed};
 use super::statements::{Statements, bind};
 use crate::cache::Cache;
 use crate::commit::{Change, Commit, DueRow, Put};
@@ -25,8 +24,7 @@ pub(super) struct Batch<'c> {
     written: HashMap<(TenantId, Key), Option<i64>, DefaultHashBuilder>,
     /// Whether it is of one decision, so that nobody will ask what it wrote.
     is_alone: bool,
-    /// The last place given in each tenant's order.
-    logs: HashMap<TenantId, (Log, i64), DefaultHashBuilder>,
+    appender: Appender,
 }
 
 /// What became of one decision.
@@ -46,7 +44,7 @@ impl<'c> Batch<'c> {
             statements,
             written: HashMap::default(),
             is_alone: false,
-            logs: HashMap::default(),
+            appender: Appender::default(),
         })
     }
 
@@ -66,11 +64,17 @@ impl<'c> Batch<'c> {
     /// What this batch wrote is undone.
     pub(super) fn rolled_back(&mut self) {
         self.written.clear();
-        self.logs.clear();
+        self.appender.forget();
     }
 
-    /// Applies a decision whole or not at all.
-    pub(super) fn apply(&mut self, commit: &Commit, cache: &Cache) -> rusqlite::Result<Applied> {
+    /// Applies a decision whole or not at all. Its entries for the log get their places and are left to be
+    /// [appended](Self::append).
+    pub(super) fn apply<'e>(
+        &mut self,
+        commit: &'e Commit,
+        cache: &Cache,
+        placed: &mut Vec<Placed<'e>>,
+    ) -> rusqlite::Result<Applied> {
         if !self.holds(commit, cache)? {
             return Ok(Applied::Conflict);
         }
@@ -85,7 +89,9 @@ impl<'c> Batch<'c> {
         }
         let mut last = 0;
         for event in &commit.events {
-            last = self.append(&commit.tenant, event)?;
+            let entry = self.appender.place(self.connection, &commit.tenant, event)?;
+            last = entry.place;
+            placed.push(entry);
         }
         Ok(Applied::Yes(last.unsigned_abs()))
     }
@@ -157,7 +163,11 @@ impl<'c> Batch<'c> {
                 let next = bind(statement, next, &schema::index_cells(&put.row))?;
                 statement.raw_bind_parameter(next, put.version)?;
                 statement.raw_bind_parameter(next + 1, put.body.as_str())?;
-                statement.raw_execute()?;
+                let rows = statement.raw_execute()?;
+                // Nothing but an errand in the same batch can have taken the row away since it was checked.
+                if rows != 1 {
+                    return Err(rusqlite::Error::StatementChangedRows(rows));
+                }
             }
             None => {
                 bind_key(&mut table.remove, tenant, &change.key)?;
@@ -197,33 +207,9 @@ impl<'c> Batch<'c> {
         Ok(())
     }
 
-    fn append(&mut self, tenant: &TenantId, event: &NewEvent) -> rusqlite::Result<i64> {
-        let (log, last) = match self.logs.get_mut(tenant) {
-            Some(known) => known,
-            None => {
-                let log = Log::find_or_begin(self.connection, tenant)?;
-                let last = log.last_place(self.connection)?;
-                self.logs.entry(tenant.clone()).or_insert((log, last))
-            }
-        };
-        *last += 1;
-        let (session, session_sequence) = match &event.session {
-            Some((session, sequence)) => (Some(session.as_str()), Some(sequence.cast_signed())),
-            None => (None, None),
-        };
-        self.statements.add_event.execute(params![
-            log.id(*last),
-            event.at.as_micros(),
-            event.kind,
-            event.level.number(),
-            session,
-            session_sequence,
-            event.agent.as_ref().map(|agent| agent.as_str()),
-            event.task.as_ref().map(|task| task.as_str()),
-            event.data,
-        ])?;
-        log.index_block_at(self.connection, *last)?;
-        Ok(*last)
+    /// Writes the entries that have been given their places.
+    pub(super) fn append(&mut self, placed: &mut Vec<Placed<'_>>) -> rusqlite::Result<()> {
+        self.appender.append(self.connection, &mut self.statements, placed)
     }
 }
 

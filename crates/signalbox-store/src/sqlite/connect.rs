@@ -12,8 +12,11 @@ use crate::error::StoreError;
 
 /// All migrations, in order.
 const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
-/// Pages of the log file after which SQLite copies them into the main file.
-const CHECKPOINT_PAGES: u32 = 4_000;
+/// Pages of the log file after which a commit copies them into the main file itself: only when
+/// [checkpoints](super::checkpoint) beside the writer do not come about.
+const CHECKPOINT_PAGES: u32 = 65_536;
+/// Bytes of a page of a new file. A report changes one row, and with it one page goes to the disk.
+pub(super) const PAGE_BYTES: u32 = 2_048;
 /// KiB of pages that the writer holds in memory.
 const WRITER_CACHE_KIB: u32 = 16 * 1024;
 /// KiB of pages that each reader holds in memory.
@@ -33,7 +36,8 @@ pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     )?;
     connection.busy_timeout(FOREIGN_LOCK_WAIT)?;
     connection.execute_batch(&format!(
-        "PRAGMA journal_mode = WAL;
+        "PRAGMA page_size = {PAGE_BYTES};
+         PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA foreign_keys = OFF;
          PRAGMA temp_store = MEMORY;

@@ -3,11 +3,12 @@
 //! Entries are numbered per tenant and grouped in blocks. Whoever appends the last entry of a block indexes the
 //! block in the same commit, so every full block is indexed and only the newest, unfinished one must be walked.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
+use quick_cache::DefaultHashBuilder;
 use rusqlite::{Connection, OptionalExtension, params};
-use signalbox_wire::id::TenantId;
+use signalbox_wire::id::{AgentId, TenantId};
 
 /// Bits of an id that number the entry within its tenant.
 const PLACE_BITS: u32 = 40;
@@ -75,34 +76,46 @@ impl Log {
         Ok(self.ends(connection)?.map_or(0, |(_, last)| last))
     }
 
-    /// Indexes the block that ends at `place`, when one does.
-    pub(super) fn index_block_at(self, connection: &Connection, place: i64) -> rusqlite::Result<()> {
-        if place % BLOCK != 0 {
-            return Ok(());
-        }
-        let block = block_of(place);
-        let mut offsets: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-        let mut walk = connection.prepare_cached(
-            "SELECT id, agent FROM events WHERE id BETWEEN ?1 AND ?2 AND agent IS NOT NULL ORDER BY id",
-        )?;
-        let places = places_of(block);
+    /// Which entries of the block that ends at `last` are about which agent.
+    pub(super) fn read_block(
+        self,
+        connection: &Connection,
+        last: i64,
+    ) -> rusqlite::Result<Vec<(i64, AgentId)>> {
+        let sql = "SELECT id, agent FROM events WHERE id BETWEEN ?1 AND ?2 AND agent IS NOT NULL ORDER BY id";
+        let mut walk = connection.prepare_cached(sql)?;
+        let places = places_of(block_of(last));
         let mut rows = walk.query([self.id(*places.start()), self.id(*places.end())])?;
+        let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            let offset = self.place(row.get(0)?) - places.start();
-            let agent = row.get_ref(1)?.as_str()?;
-            let bytes = u16::try_from(offset).unwrap_or(u16::MAX).to_le_bytes();
-            match offsets.get_mut(agent) {
-                Some(known) => known.extend(bytes),
-                None => {
-                    offsets.insert(agent.to_owned(), bytes.to_vec());
-                }
+            if let Ok(agent) = AgentId::parse(row.get_ref(1)?.as_str()?) {
+                found.push((self.place(row.get(0)?), agent));
             }
         }
+        Ok(found)
+    }
+
+    /// Indexes the block that ends at `last`, whose entries are about these agents.
+    pub(super) fn index_block(
+        self,
+        connection: &Connection,
+        last: i64,
+        about: &[(i64, AgentId)],
+    ) -> rusqlite::Result<()> {
+        let block = block_of(last);
+        let start = *places_of(block).start();
+        let mut offsets: HashMap<&AgentId, Vec<u8>, DefaultHashBuilder> = HashMap::default();
+        for (place, agent) in about {
+            let offset = u16::try_from(place - start).unwrap_or(u16::MAX);
+            offsets.entry(agent).or_default().extend(offset.to_le_bytes());
+        }
+        let mut offsets: Vec<_> = offsets.into_iter().collect();
+        offsets.sort_unstable();
         let mut insert = connection.prepare_cached(
             "INSERT OR REPLACE INTO event_agents (tenant, block, agent, offsets) VALUES (?1, ?2, ?3, ?4)",
         )?;
         for (agent, offsets) in offsets {
-            insert.execute(params![self.number, block, agent, offsets])?;
+            insert.execute(params![self.number, block, agent.as_str(), offsets])?;
         }
         Ok(())
     }
@@ -133,6 +146,11 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// Whether the entry at `place` is the last of its block.
+pub(super) fn ends_block(place: i64) -> bool {
+    place % BLOCK == 0
 }
 
 /// The block that the entry at `place` is in.

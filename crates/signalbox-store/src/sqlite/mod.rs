@@ -4,8 +4,10 @@
 //! The process is the file's only writer (whoever runs it locks the data directory), so leases left in it are
 //! over when it is opened, and the cache is always current.
 
+mod append;
 mod apply;
 pub(crate) mod backup;
+mod checkpoint;
 mod connect;
 mod due;
 mod events;

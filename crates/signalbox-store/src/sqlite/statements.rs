@@ -1,6 +1,6 @@
 //! The statements that put, remove and read rows, made from the one description of the tables.
 
-use rusqlite::{Connection, Statement};
+use rusqlite::{Connection, PrepFlags, Statement};
 
 use crate::schema::{Cell, Table, TableId};
 
@@ -10,6 +10,7 @@ pub(super) struct Statements<'c> {
     pub(super) begin: Statement<'c>,
     pub(super) commit: Statement<'c>,
     pub(super) add_event: Statement<'c>,
+    pub(super) add_events: Statement<'c>,
     pub(super) add_due: Statement<'c>,
     pub(super) remove_due: Statement<'c>,
     pub(super) clear_capabilities: Statement<'c>,
@@ -34,36 +35,37 @@ pub(super) struct TableStatements<'c> {
 impl<'c> Statements<'c> {
     /// Prepares them all.
     pub(super) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        // Statements that are kept must be marked so: they would take up the small memory that SQLite sets aside
+        // for what is made and dropped with each execution.
+        let prepare = |sql: &str| connection.prepare_with_flags(sql, PrepFlags::SQLITE_PREPARE_PERSISTENT);
         let tables = TableId::ALL.iter().map(|id| {
             let table = id.table();
             Ok(TableStatements {
-                insert: connection.prepare(&insert(table))?,
-                update: connection.prepare(&update(table))?,
-                put: connection.prepare(&put(table))?,
-                remove: connection.prepare(&remove(table))?,
-                version: connection.prepare(&select("version", table))?,
+                insert: prepare(&insert(table))?,
+                update: prepare(&update(table))?,
+                put: prepare(&put(table))?,
+                remove: prepare(&remove(table))?,
+                version: prepare(&select("version", table))?,
             })
         });
         Ok(Self {
             tables: tables.collect::<rusqlite::Result<_>>()?,
-            begin: connection.prepare("BEGIN IMMEDIATE")?,
-            commit: connection.prepare("COMMIT")?,
-            add_event: connection.prepare(
-                "INSERT INTO events (id, at, kind, level, session, session_sequence, agent, task, data)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?,
-            add_due: connection.prepare(
+            begin: prepare("BEGIN IMMEDIATE")?,
+            commit: prepare("COMMIT")?,
+            add_event: prepare(&add_events(1))?,
+            add_events: prepare(&add_events(EVENTS_AT_ONCE))?,
+            add_due: prepare(
                 "INSERT INTO due (tenant, id, kind, due_at, visible_at, leased_by, body)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                  ON CONFLICT (tenant, id) DO UPDATE SET
                  due_at = excluded.due_at, visible_at = excluded.visible_at, leased_by = excluded.leased_by",
             )?,
-            remove_due: connection.prepare("DELETE FROM due WHERE tenant = ?1 AND id = ?2")?,
-            clear_capabilities: connection
-                .prepare("DELETE FROM agent_capabilities WHERE tenant = ?1 AND agent = ?2")?,
-            add_capability: connection
-                .prepare("INSERT INTO agent_capabilities (tenant, agent, capability) VALUES (?1, ?2, ?3)")?,
-            hash_owner: connection.prepare("SELECT tenant, id FROM api_keys WHERE hash = ?1")?,
+            remove_due: prepare("DELETE FROM due WHERE tenant = ?1 AND id = ?2")?,
+            clear_capabilities: prepare("DELETE FROM agent_capabilities WHERE tenant = ?1 AND agent = ?2")?,
+            add_capability: prepare(
+                "INSERT INTO agent_capabilities (tenant, agent, capability) VALUES (?1, ?2, ?3)",
+            )?,
+            hash_owner: prepare("SELECT tenant, id FROM api_keys WHERE hash = ?1")?,
         })
     }
 
@@ -71,6 +73,20 @@ impl<'c> Statements<'c> {
     pub(super) fn table(&mut self, id: TableId) -> &mut TableStatements<'c> {
         &mut self.tables[id as usize]
     }
+}
+
+/// Entries of the log that one statement adds: each execution costs about as much as adding an entry.
+pub(super) const EVENTS_AT_ONCE: usize = 8;
+
+/// Parameters, for each entry: id, at, kind, level, session, session_sequence, agent, task, data.
+fn add_events(count: usize) -> String {
+    let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?)"; count];
+    // With "or fail" SQLite keeps no journal of the statement, which it would need to undo half of it; whatever
+    // fails here undoes the whole transaction anyway.
+    format!(
+        "INSERT OR FAIL INTO events (id, at, kind, level, session, session_sequence, agent, task, data) VALUES {}",
+        rows.join(", ")
+    )
 }
 
 /// Reads version and body of one row; parameters: tenant, key.

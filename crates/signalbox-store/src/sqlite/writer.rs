@@ -14,6 +14,7 @@ use rusqlite::Connection;
 use tokio::time::Instant;
 
 use super::apply::{Applied, Batch};
+use super::checkpoint::Checkpoints;
 use super::connect;
 use super::fault::{fault, is_of_the_request};
 use super::job::{Answer, Errand, Job};
@@ -103,6 +104,7 @@ impl Shared {
 /// Writes until the queue is closed and empty.
 pub(super) fn run(shared: &Shared, connection: Connection) {
     let _refuses_what_comes_after = LastOrders(&shared.queue);
+    let mut checkpoints = Checkpoints::start(&shared.path);
     let mut connection = Some(connection);
     loop {
         let Some(open) = connection.take() else {
@@ -116,9 +118,10 @@ pub(super) fn run(shared: &Shared, connection: Connection) {
             }
             continue;
         };
-        match serve(shared, &open) {
+        match serve(shared, &open, &mut checkpoints) {
             Ended::Broken => tracing::warn!("the connection to the database is opened anew"),
             Ended::Closed => {
+                drop(checkpoints);
                 if let Err(error) = open.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
                     tracing::warn!(%error, "the log file could not be emptied; the next start does it");
                 }
@@ -147,7 +150,7 @@ enum Ended {
     Broken,
 }
 
-fn serve(shared: &Shared, connection: &Connection) -> Ended {
+fn serve(shared: &Shared, connection: &Connection, checkpoints: &mut Checkpoints) -> Ended {
     let batch = match Batch::new(connection) {
         Ok(batch) => batch,
         Err(error) => {
@@ -155,13 +158,14 @@ fn serve(shared: &Shared, connection: &Connection) -> Ended {
             return if refuse_waiting(shared, &fault(&error)) { Ended::Broken } else { Ended::Closed };
         }
     };
-    let mut writer = Writer { shared, connection, batch, is_broken: false };
+    let mut writer = Writer { shared, connection, batch, checkpoints, is_broken: false };
     let mut jobs = Vec::new();
     while shared.queue.take(shared.batch_max, &mut jobs) {
         writer.write(&mut jobs);
         if writer.is_broken {
             return Ended::Broken;
         }
+        writer.checkpoints.between_commits(connection);
     }
     Ended::Closed
 }
@@ -177,6 +181,7 @@ struct Writer<'a, 'c> {
     shared: &'a Shared,
     connection: &'c Connection,
     batch: Batch<'c>,
+    checkpoints: &'a mut Checkpoints,
     /// The connection is in a state that nobody knows.
     is_broken: bool,
 }
@@ -250,24 +255,29 @@ impl Writer<'_, '_> {
     fn attempt(&mut self, work: &mut [Work]) -> rusqlite::Result<Vec<Applied>> {
         self.batch.begin(work.len())?;
         let mut outcomes = Vec::with_capacity(work.len());
+        let mut placed = Vec::with_capacity(work.len());
         for work in work {
             outcomes.push(match work {
-                Work::Commit(commit) => self.batch.apply(commit, &self.shared.cache)?,
+                Work::Commit(commit) => self.batch.apply(commit, &self.shared.cache, &mut placed)?,
                 Work::Errand(errand) => {
+                    // It sees what those before it did.
+                    self.batch.append(&mut placed)?;
                     errand.run(self.connection)?;
                     Applied::Yes(0)
                 }
             });
         }
+        self.batch.append(&mut placed)?;
         self.batch.commit()?;
         Ok(outcomes)
     }
 
     /// Memory follows what is now committed, before anybody is told of it and before anything else is written.
-    fn settle(&self, work: &mut [Work], outcomes: &[Applied]) {
+    fn settle(&mut self, work: &mut [Work], outcomes: &[Applied]) {
         for (work, outcome) in work.iter_mut().zip(outcomes) {
             match work {
                 Work::Commit(commit) if *outcome != Applied::Conflict => {
+                    self.checkpoints.count(commit);
                     self.shared.waiting.note(commit);
                     commit.settle(&self.shared.cache);
                 }

@@ -1,5 +1,5 @@
 -- Rows: tenant, key, what listings filter and order by, version, and the whole row as JSON.
--- Small rows live in their primary key; rows whose body may be large keep it beside the key.
+-- Small rows that are rarely written live in their primary key; the others beside it.
 
 CREATE TABLE agents (
     tenant TEXT NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL,
@@ -24,7 +24,7 @@ CREATE TABLE agent_statuses (
     tenant TEXT NOT NULL, agent TEXT NOT NULL, state TEXT,
     version INTEGER NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (tenant, agent)
-) WITHOUT ROWID;
+);
 
 CREATE TABLE available (
     tenant TEXT NOT NULL, route TEXT NOT NULL, agent TEXT NOT NULL, last_used INTEGER NOT NULL,

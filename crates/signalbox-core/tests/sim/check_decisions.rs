@@ -1,0 +1,105 @@
+//! What must hold of a single decision: that it follows from what caused it, and says what goes with it.
+
+use signalbox_core::Decision;
+use signalbox_core::decision::{Guard, Row, Write};
+use signalbox_core::delivery::{MessageKind, MessageStatus};
+use signalbox_core::due::{Due, Work};
+use signalbox_core::engine::TimerFired;
+use signalbox_core::session::{SessionEvent, SessionState};
+
+use crate::calls::Call;
+use crate::store::Store;
+
+/// What happens to a task in an agent's hands comes from that agent, or from what belongs to this very attempt.
+pub(crate) fn check_cause(store: &Store, call: &Call, event: &SessionEvent, before: &SessionState) {
+    use SessionEvent as E;
+    let (E::TaskRunning { task, attempt, .. }
+    | E::TaskCompleted { task, attempt, .. }
+    | E::DeliveryFailed { task, attempt, .. }
+    | E::TaskRetrying { task, attempt, .. }
+    | E::TaskFailed { task, attempt, .. }) = event
+    else {
+        return;
+    };
+    let held = before.task(task).expect("a task of the session");
+    if !held.status.is_held() {
+        return; // A task that follows fails on its own.
+    }
+    assert_eq!(held.attempt, *attempt, "{task} is moved in another attempt");
+    match call {
+        Call::ReportState(report) => {
+            assert_eq!(held.agent.as_ref(), Some(&report.agent), "{task} is moved by another agent's report");
+            let is_meant = |named: &String| match task.matches(named) {
+                Some(named) => named.is_none_or(|named| named == *attempt),
+                None => {
+                    held.step == *named && {
+                        let before = store.status_before(&report.agent);
+                        before.is_some_and(|status| {
+                            status.held.iter().filter(|held| held.step == *named).count() == 1
+                        })
+                    }
+                }
+            };
+            let only = || {
+                store.status_before(&report.agent).is_some_and(|status| {
+                    let is_newest =
+                        status.report.as_ref().is_none_or(|newest| newest.timestamp <= report.timestamp);
+                    is_newest && status.held.len() == 1
+                })
+            };
+            let is_meant = report.task.as_ref().map_or_else(only, is_meant);
+            assert!(is_meant, "{task} attempt {attempt} is moved by a report on {:?}", report.task);
+        }
+        Call::SettleDelivery(settled) => {
+            let carried = store.messages.get(&settled.message).and_then(|message| message.task.as_ref());
+            let is_its = carried.is_some_and(|carried| carried.task == *task && carried.attempt == *attempt);
+            assert!(
+                is_its,
+                "{task} attempt {attempt} is moved by {}, which carries {carried:?}",
+                settled.message
+            );
+        }
+        Call::TimerFired(TimerFired { work: Work::Timeout { task: timed, attempt: its, .. } }) => {
+            assert_eq!((timed, its), (task, attempt), "the timer of another attempt moves {task}");
+        }
+        _ => {}
+    }
+}
+
+/// A message that is scheduled is due at its own time, and an outcome counts for the attempt that it is of.
+pub(crate) fn check_delivery(call: &Call, decision: &Decision) {
+    for write in &decision.writes {
+        let Write::Put { row: Row::Message(message), .. } = write else { continue };
+        if let Some(next) = message.next_at {
+            let work = Work::Deliver { message: message.id.clone() };
+            assert!(decision.due.contains(&Due { work, at: next }), "{} is not due at its time", message.id);
+        }
+        if let Call::SettleDelivery(settled) = call
+            && settled.message == message.id
+        {
+            let attempts = message.attempts + u32::from(message.status == MessageStatus::Cancelled);
+            assert_eq!(attempts, settled.attempt, "{} takes an outcome of another attempt", message.id);
+        }
+    }
+}
+
+/// A session starts with the revision that its workflow has at that moment.
+pub(crate) fn check_revision(store: &Store, decision: &Decision) {
+    for write in &decision.writes {
+        let Write::Put { row: Row::Session(session), guard: Guard::Absent, .. } = write else { continue };
+        let current = store.revision(&session.workflow);
+        assert_eq!(
+            current,
+            Some(session.revision),
+            "{} starts with an old revision of its workflow",
+            session.id
+        );
+    }
+}
+
+/// Who comes and goes is announced in the same commit, and nothing else is.
+pub(crate) fn check_announced(decision: &Decision, is_wanted: bool) {
+    let is_webhook = |write: &&Write| matches!(write, Write::Put { row: Row::Message(message), guard: Guard::Absent, .. } if message.kind == MessageKind::Webhook);
+    let webhooks = decision.writes.iter().filter(is_webhook).count();
+    assert_eq!(webhooks, usize::from(is_wanted), "webhooks for {:?}", decision.events);
+}

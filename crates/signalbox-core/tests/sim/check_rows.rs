@@ -1,0 +1,143 @@
+//! What must hold of the rows as they are: tasks, sessions, agents and messages, each with what hangs on it.
+
+use std::collections::BTreeMap;
+
+use signalbox_core::agent::{AgentStatus, Held};
+use signalbox_core::delivery::MessageStatus;
+use signalbox_core::due::Work;
+use signalbox_core::routing;
+use signalbox_core::session::{SessionState, SessionStatus};
+use signalbox_core::task::{Task, TaskStatus};
+use signalbox_wire::id::{AgentId, MessageId};
+
+use crate::store::Store;
+
+pub(crate) fn check_task(store: &Store, state: &SessionState, task: &Task) {
+    let session = &state.session;
+    assert!(
+        task.attempt <= task.retries + 1,
+        "{} has had {} attempts of {}",
+        task.id,
+        task.attempt,
+        task.retries + 1
+    );
+    assert!(!task.status.is_settled() || task.ended_at.is_some(), "{} is settled and has no end", task.id);
+    if task.status == TaskStatus::Failed {
+        assert!(
+            task.error.as_ref().is_some_and(|error| !error.is_empty()),
+            "{} failed for no reason",
+            task.id
+        );
+    }
+    let row = store.waiting.get(&task.id);
+    let is_queued = task.queued_at.is_some();
+    assert_eq!(row.is_some(), is_queued, "{} and the queue disagree", task.id);
+    if is_queued {
+        assert_eq!(task.status, TaskStatus::Pending, "{} waits for an agent", task.id);
+        let is_open = matches!(session.status, SessionStatus::Started | SessionStatus::Running);
+        assert!(is_open, "{} waits for an agent in a session that is {}", task.id, session.status.name());
+    }
+    if !task.status.is_held() {
+        return;
+    }
+    let agent = task.agent.as_ref().expect("a held task has an agent");
+    let status =
+        store.status(agent).unwrap_or_else(|| panic!("{} is held by {agent}, which is gone", task.id));
+    assert_eq!(holdings(status, session.id.as_str(), task), 1, "{} is not in the hands of {agent}", task.id);
+    let timeout = Work::Timeout { session: session.id.clone(), task: task.id.clone(), attempt: task.attempt };
+    assert!(store.due.contains_key(&timeout.id()), "{} is held and has no timeout", task.id);
+}
+
+fn holdings(status: &AgentStatus, session: &str, task: &Task) -> usize {
+    let is_this = |held: &&Held| {
+        held.task == task.id
+            && held.session.as_str() == session
+            && held.attempt == task.attempt
+            && held.step == task.step
+    };
+    let count = status.held.iter().filter(|held| held.task == task.id).count();
+    assert!(count <= 1, "{} is held twice by {}", task.id, status.agent);
+    status.held.iter().filter(is_this).count()
+}
+
+/// A session that is over says why, and leaves nothing open.
+pub(crate) fn check_status(state: &SessionState) {
+    let session = &state.session;
+    let id = &session.id;
+    let begun: Vec<&Task> = state.tasks.iter().filter(|task| task.status != TaskStatus::Pending).collect();
+    let open = begun.iter().filter(|task| !task.status.is_settled()).count();
+    assert!(open <= 1, "{id} has {open} tasks open at once");
+    assert_eq!(session.ended_at.is_some(), session.status.is_over(), "{id} is {}", session.status.name());
+    if !session.status.is_over() {
+        return;
+    }
+    assert_eq!(open, 0, "{id} is over and has an open task");
+    let is_idle = |task: &Task| task.queued_at.is_none() && task.retry_at.is_none();
+    assert!(state.tasks.iter().all(is_idle), "{id} is over and a task of it waits");
+    match session.status {
+        SessionStatus::Failed | SessionStatus::Cancelled => {
+            assert!(session.error.as_ref().is_some_and(|error| !error.is_empty()), "{id} does not say why");
+        }
+        _ => {
+            assert_eq!(session.error, None, "{id} is done and has an error");
+            let all_done = state.tasks.iter().all(|task| task.status == TaskStatus::Completed);
+            assert!(all_done, "{id} is done and a task of it is not");
+        }
+    }
+}
+
+/// No lost wake-up: an open session has a task in flight, one that waits for an agent, or due work.
+pub(crate) fn check_wakes_up(store: &Store, state: &SessionState) {
+    let session = &state.session;
+    if session.status.is_over() || session.status == SessionStatus::Paused {
+        return;
+    }
+    let wakes = |task: &Task| {
+        let retry = Work::Retry { session: session.id.clone(), task: task.id.clone(), attempt: task.attempt };
+        task.status.is_held()
+            || task.queued_at.is_some()
+            || (task.retry_at.is_some() && store.due.contains_key(&retry.id()))
+    };
+    assert!(state.tasks.iter().any(wakes), "nothing will ever wake {} up: {state:#?}", session.id);
+}
+
+pub(crate) fn check_agent(store: &Store, id: &AgentId) {
+    let listed = store.available.get(id).cloned().unwrap_or_default();
+    let Some(agent) = store.agents.get(id) else {
+        assert!(listed.is_empty(), "{id} is gone and still listed under {listed:?}");
+        assert!(store.status(id).is_none(), "{id} is gone and still has a status");
+        return;
+    };
+    let status = store.status(id).unwrap_or_else(|| panic!("{id} has no status"));
+    assert_eq!(store.holder(&agent.name), Some(id), "'{}' is not the name of {id}", agent.name);
+    assert_eq!(status.generation, agent.generation, "{id}: generation");
+    let routes = if status.is_available(agent) { routing::keys_of(agent) } else { Vec::new() };
+    let expected: BTreeMap<_, _> = routes.into_iter().map(|route| (route, status.last_used)).collect();
+    assert_eq!(listed, expected, "{id} is listed wrongly");
+    for held in &status.held {
+        let session = store.session(&held.session);
+        let task = session.as_ref().and_then(|state| state.value.task(&held.task));
+        let agrees = task.is_some_and(|task| {
+            task.status.is_held() && task.attempt == held.attempt && task.agent.as_ref() == Some(id)
+        });
+        assert!(agrees, "{id} holds {} attempt {}, its session says otherwise", held.task, held.attempt);
+    }
+}
+
+pub(crate) fn check_message(store: &Store, id: &MessageId) {
+    let Some(message) = store.messages.get(id) else { return };
+    let due = store.due.contains_key(&Work::Deliver { message: id.clone() }.id());
+    assert!(message.attempts <= message.attempts_max, "{id} was tried {} times", message.attempts);
+    if message.status == MessageStatus::Scheduled {
+        assert!(due, "{id} is scheduled and nothing is due for it");
+        assert!(message.next_at.is_some() && message.settled_at.is_none(), "{id} is scheduled");
+    } else {
+        assert!(message.next_at.is_none() && message.settled_at.is_some(), "{id} is settled");
+    }
+    if let (MessageStatus::Dead, Some(carried)) = (message.status, &message.task) {
+        let session = store.session(&carried.session).expect("the session of its task");
+        let task = session.value.task(&carried.task).expect("its task");
+        let is_held = task.status.is_held() && task.attempt == carried.attempt;
+        assert!(!is_held, "{id} is dead and {} still waits for an answer to it", task.id);
+    }
+}

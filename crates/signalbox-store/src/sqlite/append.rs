@@ -1,0 +1,128 @@
+//! Appending to the log: each entry gets its place when its decision is applied, and is written with all others
+//! of the batch.
+
+use std::collections::HashMap;
+
+use quick_cache::DefaultHashBuilder;
+use rusqlite::{Connection, Statement};
+use signalbox_core::event::NewEvent;
+use signalbox_wire::id::{AgentId, TenantId};
+
+use super::log::{Log, ends_block};
+use super::statements::{EVENTS_AT_ONCE, Statements};
+
+/// Tenants whose unfinished block is remembered; those of others are read again once they are full.
+const BLOCKS_REMEMBERED: usize = 64;
+
+/// The ends of all logs.
+#[derive(Default)]
+pub(super) struct Appender {
+    tails: HashMap<TenantId, Tail, DefaultHashBuilder>,
+    remembered: usize,
+}
+
+/// The end of a tenant's log.
+struct Tail {
+    log: Log,
+    /// The last place that was given.
+    last: i64,
+    /// Which entries of the unfinished block are about which agent, where that is remembered.
+    block: Option<Vec<(i64, AgentId)>>,
+}
+
+/// An entry and its place.
+pub(super) struct Placed<'e> {
+    tenant: &'e TenantId,
+    log: Log,
+    pub(super) place: i64,
+    event: &'e NewEvent,
+}
+
+impl Appender {
+    /// Gives an entry its place.
+    pub(super) fn place<'e>(
+        &mut self,
+        connection: &Connection,
+        tenant: &'e TenantId,
+        event: &'e NewEvent,
+    ) -> rusqlite::Result<Placed<'e>> {
+        let tail = match self.tails.get_mut(tenant) {
+            Some(known) => known,
+            None => {
+                let log = Log::find_or_begin(connection, tenant)?;
+                let last = log.last_place(connection)?;
+                let is_remembered = self.remembered < BLOCKS_REMEMBERED && (last == 0 || ends_block(last));
+                self.remembered += usize::from(is_remembered);
+                let tail = Tail { log, last, block: is_remembered.then(Vec::new) };
+                self.tails.entry(tenant.clone()).or_insert(tail)
+            }
+        };
+        tail.last += 1;
+        Ok(Placed { tenant, log: tail.log, place: tail.last, event })
+    }
+
+    /// Writes entries that have been given their places, in that order.
+    pub(super) fn append(
+        &mut self,
+        connection: &Connection,
+        statements: &mut Statements<'_>,
+        placed: &mut Vec<Placed<'_>>,
+    ) -> rusqlite::Result<()> {
+        for some in placed.chunks(EVENTS_AT_ONCE) {
+            if some.len() == EVENTS_AT_ONCE {
+                add(&mut statements.add_events, some)?;
+            } else {
+                some.chunks(1).try_for_each(|one| add(&mut statements.add_event, one))?;
+            }
+        }
+        placed.drain(..).try_for_each(|placed| self.index(connection, &placed))
+    }
+
+    /// Forgets everything: what was appended last may have been undone.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    fn index(&mut self, connection: &Connection, placed: &Placed<'_>) -> rusqlite::Result<()> {
+        let Some(tail) = self.tails.get_mut(placed.tenant) else { return Ok(()) };
+        if let (Some(block), Some(agent)) = (&mut tail.block, &placed.event.agent) {
+            block.push((placed.place, agent.clone()));
+        }
+        if !ends_block(placed.place) {
+            return Ok(());
+        }
+        match tail.block.take() {
+            Some(block) => {
+                placed.log.index_block(connection, placed.place, &block)?;
+                tail.block = Some(Vec::with_capacity(block.len()));
+            }
+            None => {
+                let block = placed.log.read_block(connection, placed.place)?;
+                placed.log.index_block(connection, placed.place, &block)?;
+                if self.remembered < BLOCKS_REMEMBERED {
+                    self.remembered += 1;
+                    tail.block = Some(Vec::new());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds as many entries as the statement has room for.
+fn add(statement: &mut Statement<'_>, placed: &[Placed<'_>]) -> rusqlite::Result<()> {
+    for (number, Placed { log, place, event, .. }) in placed.iter().enumerate() {
+        let first = number * 9 + 1;
+        let session = event.session.as_ref();
+        statement.raw_bind_parameter(first, log.id(*place))?;
+        statement.raw_bind_parameter(first + 1, event.at.as_micros())?;
+        statement.raw_bind_parameter(first + 2, event.kind.as_str())?;
+        statement.raw_bind_parameter(first + 3, event.level.number())?;
+        statement.raw_bind_parameter(first + 4, session.map(|(session, _)| session.as_str()))?;
+        statement.raw_bind_parameter(first + 5, session.map(|(_, sequence)| sequence.cast_signed()))?;
+        statement.raw_bind_parameter(first + 6, event.agent.as_ref().map(AgentId::as_str))?;
+        statement.raw_bind_parameter(first + 7, event.task.as_ref().map(|task| task.as_str()))?;
+        statement.raw_bind_parameter(first + 8, event.data.as_str())?;
+    }
+    statement.raw_execute().map(|_| ())
+}
