@@ -12,7 +12,7 @@ use signalbox_core::due::Work;
 use signalbox_core::engine::Operation;
 use signalbox_core::lease::Lease;
 use signalbox_core::limits::Policy;
-use signalbox_core::{Decision, Halt, Rejected, Turn, View};
+use signalbox_core::{Decision, Halt, Need, Rejected, Turn, View};
 use signalbox_store::{Claimed, Store, StoreError};
 use signalbox_wire::id::{NodeId, TenantId};
 use signalbox_wire::time::Timestamp;
@@ -133,6 +133,9 @@ impl Drive {
             let now = clock::now();
             let turn = Turn::new(now, clock::seed(), &inner.policy);
             let mut view = View::new();
+            for key in operation.keys() {
+                inner.store.load(tenant, &Need::Row(key), &mut view, fresh).await?;
+            }
             let (mut decision, answer) = loop {
                 if let Some((promise, _)) = &promise
                     && let Some(kept) = self.kept_answer(tenant, promise, &mut view, fresh).await?

@@ -1,5 +1,7 @@
 //! Agents come, change and go: register, take over, patch, drain, deregister.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 use signalbox_wire::id::{AgentId, MessageId};
 
@@ -200,15 +202,15 @@ impl Operation for Deregister {
         let mut work = Work::new(view, turn);
         let agent = remove(&mut work, &self.agent)?;
         announce(&mut work, "DEREGISTER", &agent, self.trace.as_deref());
-        Ok((work.finish(), agent))
+        Ok((work.finish(), Agent::clone(&agent)))
     }
 }
 
 /// Removes an agent; what it held is routed again, what waited for it alone fails.
-pub(super) fn remove(work: &mut Work<'_, '_>, id: &AgentId) -> Result<Agent, Halt> {
+pub(super) fn remove(work: &mut Work<'_, '_>, id: &AgentId) -> Result<Arc<Agent>, Halt> {
     let now = work.turn.now;
     let current = work.known_agent(id)?;
-    let agent = current.agent.clone();
+    let agent = Arc::clone(&current.agent);
     let held = std::mem::take(&mut current.status_mut().held);
     current.remove();
     for task in held {

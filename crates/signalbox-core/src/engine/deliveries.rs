@@ -29,6 +29,10 @@ pub struct SettleDelivery {
 impl Operation for SettleDelivery {
     type Answer = ();
 
+    fn keys(&self) -> Vec<Key> {
+        vec![Key::Message(self.message.clone())]
+    }
+
     fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
         let work_id = DueWork::Deliver { message: self.message.clone() }.id();
         let read = view.message(&self.message)?;

@@ -25,6 +25,10 @@ pub struct Accept {
 impl Operation for Accept {
     type Answer = MessageId;
 
+    fn keys(&self) -> Vec<Key> {
+        vec![Key::Agent(self.agent.clone())]
+    }
+
     fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, MessageId), Halt> {
         let agent = view.agent(&self.agent)?.ok_or_else(|| Rejected::UnknownAgent(self.agent.to_string()))?;
         if agent.value.endpoint.is_none() {

@@ -43,12 +43,19 @@ pub use sessions::{Cancel, Pause, Resume, RetrySession, Signal};
 pub use timers::TimerFired;
 pub use triggers::{Trigger, Triggered, WorkflowSource};
 
+use crate::decision::Key;
 use crate::{Decision, Halt, Turn, View};
 
 /// Something that happens: what it changes follows from the stored state and the turn alone.
 pub trait Operation {
     /// What whoever asked is told.
     type Answer;
+
+    /// Rows that it asks for in any case. Whoever drives it may show them from the start, which saves running
+    /// it once for each; it decides the same without.
+    fn keys(&self) -> Vec<Key> {
+        Vec::new()
+    }
 
     /// Decides what changes.
     ///

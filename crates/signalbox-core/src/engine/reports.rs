@@ -10,6 +10,7 @@ use super::Operation;
 use super::dispatch::is_out_of_order;
 use super::work::Work;
 use crate::agent::{AgentStatus, Held, Meaning, Report};
+use crate::decision::Key;
 use crate::event::{Level, NewEvent};
 use crate::session::SessionEvent;
 use crate::task::TaskStatus;
@@ -40,6 +41,10 @@ struct Entry<'a> {
 
 impl Operation for ReportState {
     type Answer = ();
+
+    fn keys(&self) -> Vec<Key> {
+        vec![Key::Agent(self.agent.clone()), Key::Status(self.agent.clone())]
+    }
 
     fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
         let now = turn.now;

@@ -27,8 +27,8 @@ pub(super) struct Work<'w, 'p> {
 
 /// An agent that a decision touches.
 pub(super) struct AgentWork {
-    pub(super) agent: Agent,
-    pub(super) status: AgentStatus,
+    pub(super) agent: Arc<Agent>,
+    pub(super) status: Arc<AgentStatus>,
     read: Option<(Versioned<Agent>, Option<Versioned<AgentStatus>>)>,
     is_agent_changed: bool,
     is_status_changed: bool,
@@ -46,13 +46,13 @@ impl AgentWork {
     /// The registration, to be changed.
     pub(super) fn agent_mut(&mut self) -> &mut Agent {
         self.is_agent_changed = true;
-        &mut self.agent
+        Arc::make_mut(&mut self.agent)
     }
 
     /// The status, to be changed.
     pub(super) fn status_mut(&mut self) -> &mut AgentStatus {
         self.is_status_changed = true;
-        &mut self.status
+        Arc::make_mut(&mut self.status)
     }
 
     /// Marks the agent as deregistered.
@@ -103,16 +103,16 @@ impl<'w, 'p> Work<'w, 'p> {
 
     /// Adds an agent that does not exist yet.
     pub(super) fn create_agent(&mut self, agent: Agent) {
-        let status = AgentStatus::fresh(agent.id.clone(), agent.generation, self.turn.now);
+        let (id, agent) = (agent.id.clone(), Arc::new(agent));
         let work = AgentWork {
-            status,
+            status: Arc::new(AgentStatus::fresh(id.clone(), agent.generation, self.turn.now)),
             read: None,
             is_agent_changed: true,
             is_status_changed: true,
             is_removed: false,
-            agent: agent.clone(),
+            agent,
         };
-        self.agents.insert(agent.id, Some(work));
+        self.agents.insert(id, Some(work));
     }
 
     /// The agents touched so far that are available for `route`.
@@ -199,10 +199,13 @@ impl<'w, 'p> Work<'w, 'p> {
         let Some(agent) = self.view.agent(id)? else { return Ok(None) };
         let status = self.view.status(id)?;
         Ok(Some(AgentWork {
-            agent: Agent::clone(&agent.value),
+            agent: Arc::clone(&agent.value),
             status: status.as_ref().map_or_else(
-                || AgentStatus::fresh(id.clone(), agent.value.generation, agent.value.registered_at),
-                |status| AgentStatus::clone(&status.value),
+                || {
+                    let since = agent.value.registered_at;
+                    Arc::new(AgentStatus::fresh(id.clone(), agent.value.generation, since))
+                },
+                |status| Arc::clone(&status.value),
             ),
             read: Some((agent, status)),
             is_agent_changed: false,
@@ -232,7 +235,7 @@ impl<'w, 'p> Work<'w, 'p> {
         }
         if work.is_agent_changed {
             let version = self.turn.version_after(agent_read.map(|read| read.version));
-            let row = Row::Agent(Arc::new(work.agent));
+            let row = Row::Agent(work.agent);
             self.decision.put(row, agent_read.map(|read| read.version), version);
         } else if let Some(agent) = agent_read {
             // The two rows are read one after the other, and only together say whether the agent is available.
@@ -241,7 +244,7 @@ impl<'w, 'p> Work<'w, 'p> {
         if work.is_status_changed {
             let read = status_read.map(|read| read.version);
             let version = self.turn.version_after(read);
-            self.decision.put(Row::Status(Arc::new(work.status)), read, version);
+            self.decision.put(Row::Status(work.status), read, version);
         }
     }
 
