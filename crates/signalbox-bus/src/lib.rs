@@ -33,10 +33,12 @@ impl Bus {
         }
     }
 
-    /// Tells whoever listens to `subject` that it has come to `sequence`. Costs next to nothing when nobody
-    /// does, and never waits for a listener.
-    pub fn publish(&self, subject: &str, sequence: u64) {
-        self.0.publish(subject, sequence);
+    /// Tells whoever listens to a subject that it has come to `sequence`. Costs next to nothing when nobody
+    /// listens to anything (the subject is not even named then), and never waits for a listener.
+    pub fn publish(&self, subject: impl FnOnce() -> String, sequence: u64) {
+        if self.0.has_listeners() {
+            self.0.publish(&subject(), sequence);
+        }
     }
 
     /// Listens to `subject`.

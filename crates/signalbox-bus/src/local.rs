@@ -22,6 +22,10 @@ pub struct Subscription {
 }
 
 impl Local {
+    pub(crate) fn has_listeners(&self) -> bool {
+        !self.subjects.read().is_empty()
+    }
+
     pub(crate) fn publish(&self, subject: &str, sequence: u64) {
         if let Some(sender) = self.subjects.read().get(subject) {
             sender.send_modify(|newest| *newest = sequence.max(*newest));
@@ -65,12 +69,12 @@ mod tests {
         let mut mine = bus.subscribe("a.log");
         let mut also_mine = bus.subscribe("a.log");
         let _other = bus.subscribe("b.log");
-        bus.publish("b.log", 9);
-        bus.publish("a.log", 1);
-        bus.publish("a.log", 3);
+        bus.publish(|| "b.log".to_owned(), 9);
+        bus.publish(|| "a.log".to_owned(), 1);
+        bus.publish(|| "a.log".to_owned(), 3);
         assert_eq!((mine.recv().await, also_mine.recv().await), (3, 3));
         drop(also_mine);
-        bus.publish("a.log", 4);
+        bus.publish(|| "a.log".to_owned(), 4);
         assert_eq!(mine.recv().await, 4);
     }
 

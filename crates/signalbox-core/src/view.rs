@@ -66,10 +66,16 @@ pub enum Loaded {
     Signature(Versioned<SeenSignature>),
 }
 
+/// Rows of a view that are looked through one by one.
+const FIRST_MAX: usize = 8;
+
 /// What has been loaded for one decision.
 #[derive(Debug, Default)]
 pub struct View {
-    rows: HashMap<Key, Option<Loaded>>,
+    /// Nearly always so few that looking through them is the fastest way to find one.
+    first: Vec<(Key, Option<Loaded>)>,
+    /// Those after the first [`FIRST_MAX`].
+    others: HashMap<Key, Option<Loaded>>,
     candidates: HashMap<String, Vec<AgentId>>,
     waiting: HashMap<Vec<String>, Vec<WaitingTask>>,
 }
@@ -184,7 +190,13 @@ impl View {
 
     /// Takes in a row, or that there is none.
     pub fn show(&mut self, key: Key, row: Option<Loaded>) {
-        self.rows.insert(key, row);
+        if let Some((_, shown)) = self.first.iter_mut().find(|(known, _)| *known == key) {
+            *shown = row;
+        } else if self.first.len() < FIRST_MAX {
+            self.first.push((key, row));
+        } else {
+            self.others.insert(key, row);
+        }
     }
 
     /// Takes in the candidates for a route.
@@ -240,7 +252,8 @@ impl View {
     }
 
     fn row(&self, key: Key) -> Result<Option<&Loaded>, Halt> {
-        match self.rows.get(&key) {
+        let first = self.first.iter().find(|(known, _)| *known == key).map(|(_, row)| row);
+        match first.or_else(|| self.others.get(&key)) {
             Some(row) => Ok(row.as_ref()),
             None => Err(Halt::Need(Need::Row(key))),
         }

@@ -1,5 +1,6 @@
 //! An answer to a request, ready to send and ready to keep.
 
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -49,7 +50,8 @@ impl Answer {
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let is_problem = self.status.is_client_error() || self.status.is_server_error();
-        let mut response = (self.status, self.body).into_response();
+        let mut response = Response::new(Body::from(self.body));
+        *response.status_mut() = self.status;
         let media = if is_problem { signalbox_wire::problem::CONTENT_TYPE } else { "application/json" };
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
         if self.is_repeated {

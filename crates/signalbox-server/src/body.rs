@@ -1,5 +1,8 @@
 //! Reading a request's body: bounded in size and time, JSON or YAML by its content type.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
@@ -17,7 +20,13 @@ pub(crate) async fn collect(app: &App, headers: &HeaderMap, body: Body) -> Resul
     if declared.is_some_and(|length| length > limit as u64) {
         return Err(too_large(limit));
     }
-    match tokio::time::timeout(app.config.body_timeout, read(body, limit)).await {
+    let mut reading = std::pin::pin!(read(body, limit));
+    // Nearly always all of it is there already, and nothing has to be timed.
+    if let Poll::Ready(read) = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
+        return read;
+    }
+    // Boxed, because a timer is large and would make every request's future so.
+    match Box::pin(tokio::time::timeout(app.config.body_timeout, reading)).await {
         Ok(read) => read,
         Err(_) => {
             let detail = format!(

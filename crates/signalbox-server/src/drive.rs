@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signalbox_bus::Bus;
-use signalbox_core::decision::{Answered, Hint, Row};
+use signalbox_core::decision::{Answered, Row};
 use signalbox_core::due::Work;
 use signalbox_core::engine::Operation;
 use signalbox_core::lease::Lease;
 use signalbox_core::limits::Policy;
 use signalbox_core::{Decision, Halt, Need, Rejected, Turn, View};
-use signalbox_store::{Claimed, Store, StoreError};
+use signalbox_store::{Claimed, DueKind, Store, StoreError};
 use signalbox_wire::id::{NodeId, TenantId};
 use signalbox_wire::time::Timestamp;
 
@@ -196,17 +196,39 @@ impl Drive {
     pub(crate) async fn commit(
         &self,
         tenant: &TenantId,
+        decision: Decision,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if decision.due.is_empty() && decision.hints.is_empty() {
+            return self.0.commit(tenant, decision, now).await;
+        }
+        // A task of its own: a client that hangs up while this is being written takes nothing away from what
+        // follows.
+        let (inner, tenant) = (Arc::clone(&self.0), tenant.clone());
+        let committed = tokio::spawn(async move { inner.commit(&tenant, decision, now).await }).await;
+        committed.unwrap_or_else(|_| {
+            Err(StoreError::Unavailable("the commit was not followed to its end".to_owned()))
+        })
+    }
+}
+
+impl Inner {
+    async fn commit(
+        &self,
+        tenant: &TenantId,
         mut decision: Decision,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let inner = &*self.0;
+        let inner = self;
         let hints = std::mem::take(&mut decision.hints);
         let deliver =
             decision.due.iter().filter(|due| due.at <= now && matches!(due.work, Work::Deliver { .. }));
         let deliver: Vec<Work> = deliver.map(|due| due.work.clone()).collect();
         let is_all_deliveries = decision.due.iter().filter(|due| due.at <= now).count() == deliver.len();
-        let next_due = decision.due.iter().map(|due| due.at).filter(|at| *at > now).min();
-        let has_due_now = decision.due.iter().any(|due| due.at <= now);
+        let next_due: Vec<_> =
+            decision.due.iter().map(|due| (kind_of(&due.work), due.at)).filter(|(_, at)| *at > now).collect();
+        let due_now: Vec<_> =
+            decision.due.iter().filter(|due| due.at <= now).map(|due| kind_of(&due.work)).collect();
         // Work that is due at once is born leased to this process where it has room for it: no second
         // commit is needed to claim it. Without room it stays free for whoever has.
         let slots = if deliver.is_empty() || !is_all_deliveries {
@@ -221,7 +243,7 @@ impl Drive {
         inner.metrics.decided(&committed, watch.elapsed());
         let committed = committed?;
         if has_events {
-            inner.bus.publish(&crate::streams::log_subject(tenant), committed.sequence);
+            inner.bus.publish(|| crate::streams::log_subject(tenant), committed.sequence);
         }
         if let (Some(slots), Some(lease)) = (slots, lease) {
             let claimed = deliver.into_iter().map(|work| Claimed {
@@ -231,19 +253,18 @@ impl Drive {
                 lease: lease.clone(),
             });
             inner.mailbox.deliver(claimed.collect(), slots);
-        } else if has_due_now {
-            inner.mailbox.wake(now);
+        } else {
+            due_now.into_iter().for_each(|kind| inner.mailbox.wake(kind, now));
         }
-        if let Some(at) = next_due {
-            inner.mailbox.wake(at);
-        }
-        for hint in hints {
-            self.hint(tenant, hint);
-        }
+        next_due.into_iter().for_each(|(kind, at)| inner.mailbox.wake(kind, at));
+        hints.into_iter().for_each(|hint| inner.mailbox.hint(tenant.clone(), hint));
         Ok(())
     }
+}
 
-    fn hint(&self, tenant: &TenantId, hint: Hint) {
-        self.0.mailbox.hint(tenant.clone(), hint);
+fn kind_of(work: &Work) -> DueKind {
+    match work {
+        Work::Deliver { .. } => DueKind::Delivery,
+        Work::Timeout { .. } | Work::Retry { .. } => DueKind::Timer,
     }
 }

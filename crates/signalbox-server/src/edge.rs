@@ -3,6 +3,8 @@
 //! Bounds: connections at once, time for headers, time for a body (see [`crate::body`]). A connection that is
 //! over its time is closed and costs nobody else anything.
 
+mod timer;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use axum::{Router, extract::Request};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use signalbox_wire::problem::Problem;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -26,6 +28,7 @@ use crate::clock::{self, Stopwatch};
 use crate::idempotency;
 use crate::problem::Refusal;
 use crate::streams::WriteDeadline;
+use timer::ConnectionTimer;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a client may stop reading what it is sent.
@@ -70,7 +73,7 @@ async fn connection(app: &App, stream: TcpStream, router: Router) {
         router.oneshot(request.map(Body::new))
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(ConnectionTimer::new(app.config.header_timeout))
         .header_read_timeout(app.config.header_timeout)
         .max_buf_size(HEADER_BYTES_MAX)
         .serve_connection(TokioIo::new(WriteDeadline::new(stream, WRITE_PATIENCE)), service);
@@ -99,11 +102,11 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
         };
     response.headers_mut().insert(REQUEST_ID, id);
     let status = response.status();
-    let route: Arc<str> = route.map_or_else(|| Arc::from("none"), |route| Arc::from(route.as_str()));
-    app.metrics.answered(method, &route, status.as_u16(), watch.elapsed());
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    app.metrics.answered(method, route, status.as_u16(), watch.elapsed());
     if status.is_server_error() {
         let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-        tracing::warn!(method, %route, status = status.as_u16(), request_id = id, "a request failed");
+        tracing::warn!(method, route, status = status.as_u16(), request_id = id, "a request failed");
     }
     response
 }
@@ -151,8 +154,15 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     });
     match own {
         Some(id) => id.clone(),
-        None => HeaderValue::from_str(&format!("req_{:016x}", clock::seed()))
-            .unwrap_or_else(|_| HeaderValue::from_static("req_")),
+        None => {
+            let mut made = *b"req_0000000000000000";
+            let random = clock::seed();
+            for (place, letter) in made.iter_mut().skip(4).enumerate() {
+                let digit = (random >> (4 * place)) & 0xf;
+                *letter = b"0123456789abcdef".get(digit as usize).copied().unwrap_or(b'0');
+            }
+            HeaderValue::from_bytes(&made).unwrap_or_else(|_| HeaderValue::from_static("req_"))
+        }
     }
 }
 

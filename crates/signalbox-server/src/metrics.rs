@@ -3,10 +3,12 @@
 //! Labels come from small fixed sets (routes as declared, never paths as sent), so that their number is
 //! bounded whatever clients do.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -24,6 +26,8 @@ pub(crate) struct Metrics(Arc<Inner>);
 struct Inner {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
+    /// Those of each route, found without making labels.
+    routes: RwLock<HashMap<Arc<str>, Arc<RouteMetrics>>>,
     request_seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     connections: Gauge,
     decisions: Family<OutcomeLabels, Counter>,
@@ -39,6 +43,13 @@ struct Inner {
     commit_conflicts: Gauge,
     commit_seconds: Gauge<f64, AtomicU64>,
     commit_queue: Gauge,
+}
+
+/// What is measured of one route.
+struct RouteMetrics {
+    seconds: Histogram,
+    /// By method and status.
+    answers: RwLock<Vec<((&'static str, u16), Counter)>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -76,6 +87,7 @@ impl Metrics {
         let mut inner = Inner {
             registry: Registry::with_prefix("signalbox"),
             requests: Family::default(),
+            routes: RwLock::default(),
             request_seconds: Family::new_with_constructor(seconds),
             connections: Gauge::default(),
             decisions: Family::default(),
@@ -97,11 +109,22 @@ impl Metrics {
     }
 
     /// A request was answered.
-    pub(crate) fn answered(&self, method: &'static str, route: &Arc<str>, status: u16, took: Duration) {
-        let labels = RequestLabels { method, route: Arc::clone(route), status };
-        self.0.requests.get_or_create(&labels).inc();
-        let labels = RouteLabels { route: Arc::clone(route) };
-        self.0.request_seconds.get_or_create(&labels).observe(took.as_secs_f64());
+    pub(crate) fn answered(&self, method: &'static str, route: &str, status: u16, took: Duration) {
+        let known = self.0.routes.read().get(route).cloned();
+        let metrics = known.unwrap_or_else(|| self.0.route(route));
+        metrics.seconds.observe(took.as_secs_f64());
+        let answers = metrics.answers.read();
+        match answers.iter().find(|(answer, _)| *answer == (method, status)) {
+            Some((_, count)) => drop(count.inc()),
+            None => {
+                drop(answers);
+                let labels = RequestLabels { method, route: Arc::from(route), status };
+                let count = self.0.requests.get_or_create(&labels).clone();
+                count.inc();
+                // Two that come here at once leave it there twice, which does no harm: it is the same counter.
+                metrics.answers.write().push(((method, status), count));
+            }
+        }
     }
 
     /// A connection was opened (1) or closed (-1).
@@ -142,7 +165,7 @@ impl Metrics {
         let inner = &self.0;
         if let Some(backlog) = backlog {
             inner.due_pending.set(as_gauge(backlog.pending));
-            inner.due_age_seconds.set(backlog.oldest_due.map_or(0.0, |due| now.since(due).as_secs_f64()));
+            inner.due_age_seconds.set(backlog.next.map_or(0.0, |due| now.since(due).as_secs_f64()));
         }
         inner.commits.set(as_gauge(writer.commits));
         inner.commit_decisions.set(as_gauge(writer.decisions));
@@ -158,6 +181,14 @@ impl Metrics {
 }
 
 impl Inner {
+    fn route(&self, route: &str) -> Arc<RouteMetrics> {
+        let route: Arc<str> = Arc::from(route);
+        let labels = RouteLabels { route: Arc::clone(&route) };
+        let seconds = self.request_seconds.get_or_create(&labels).clone();
+        let metrics = Arc::new(RouteMetrics { seconds, answers: RwLock::default() });
+        Arc::clone(self.routes.write().entry(route).or_insert(metrics))
+    }
+
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("requests", "Requests answered", self.requests.clone());

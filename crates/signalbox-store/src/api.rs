@@ -162,10 +162,30 @@ pub struct Claimed {
 pub struct Backlog {
     /// Pieces of due work, whenever they are due.
     pub pending: u64,
-    /// When the piece that is free and due first is or was due.
-    pub oldest_due: Option<Timestamp>,
-    /// The next moment at which something can be claimed.
+    /// The next moment at which something can be claimed; long past where nobody does.
     pub next: Option<Timestamp>,
+}
+
+/// The two kinds of due work. They are claimed apart, so that deliveries that wait hold up no timer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DueKind {
+    /// Something to send.
+    Delivery,
+    /// A moment that comes.
+    Timer,
+}
+
+impl DueKind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Delivery, Self::Timer];
+
+    /// The condition on a row's kind, as the indexes have it.
+    pub(crate) fn condition(self) -> &'static str {
+        match self {
+            Self::Delivery => "kind = 'deliver'",
+            Self::Timer => "kind <> 'deliver'",
+        }
+    }
 }
 
 /// What retention may remove.

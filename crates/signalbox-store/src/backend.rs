@@ -17,7 +17,7 @@ use signalbox_wire::id::{AgentId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, EventFilter, Listed, Page, Prune,
+    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, Listed, Page, Prune,
     SessionFilter, StoredEvent, WriterFigures,
 };
 use crate::commit::Commit;
@@ -81,7 +81,16 @@ pub(crate) trait Backend: Send + Sync {
     ) -> Result<Vec<(TenantId, WaitingTask)>, StoreError>;
 
     /// Takes due work that is visible at `now`, the longest visible first, and hides it until `lease.until`.
-    async fn claim(&self, now: Timestamp, lease: Lease, limit: usize) -> Result<Vec<Claimed>, StoreError>;
+    async fn claim(
+        &self,
+        now: Timestamp,
+        lease: Lease,
+        kind: DueKind,
+        limit: usize,
+    ) -> Result<Vec<Claimed>, StoreError>;
+
+    /// The next moment at which work of this kind can be claimed.
+    async fn next_due(&self, kind: DueKind) -> Result<Option<Timestamp>, StoreError>;
 
     /// Ends this node's leases: the work is free again at its own due time.
     async fn release(&self) -> Result<(), StoreError>;

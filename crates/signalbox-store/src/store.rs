@@ -21,8 +21,8 @@ use signalbox_wire::id::{AgentId, MessageId, NodeId, SessionId, TenantId, ToolNa
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, EventFilter, Listed, Options, Page, Prune,
-    SessionFilter, StoredEvent, WriterFigures,
+    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, Listed, Options, Page,
+    Prune, SessionFilter, StoredEvent, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::{Cache, Lookup};
@@ -142,7 +142,7 @@ impl Store {
         self.inner.backend.commit(commit).await
     }
 
-    /// Takes due work of all tenants that is free or whose lease is over, the longest due first.
+    /// Takes due work of this kind, of all tenants, that is free or whose lease is over, the longest due first.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot answer.
@@ -150,10 +150,19 @@ impl Store {
         &self,
         now: Timestamp,
         lease_for: Duration,
+        kind: DueKind,
         limit: usize,
     ) -> Result<Vec<Claimed>, StoreError> {
         let lease = Lease::new(self.inner.node.clone(), now, lease_for);
-        self.inner.backend.claim(now, lease, limit).await
+        self.inner.backend.claim(now, lease, kind, limit).await
+    }
+
+    /// The next moment at which work of this kind can be claimed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn next_due(&self, kind: DueKind) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.backend.next_due(kind).await
     }
 
     /// Ends the leases of this process: what it held is free at its own due time.

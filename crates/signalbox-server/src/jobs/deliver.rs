@@ -24,22 +24,27 @@ use crate::clock::{self, Stopwatch};
 use crate::egress::EgressError;
 
 /// How long a delivery that found no turn at its destination waits before it comes again.
-const COME_AGAIN: Duration = Duration::from_secs(1);
+const COME_AGAIN: Duration = Duration::from_secs(5);
 /// What an attempt needs of its lease besides the destination's time to answer.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
 /// Attempts a claimed delivery.
-pub(super) async fn run(app: App, claimed: Claimed, _slot: Option<Slots>) {
+pub(super) async fn run(app: App, claimed: Claimed, slot: Option<Slots>) {
     let Work::Deliver { message } = &claimed.work else { return };
     app.metrics.delivering(1);
-    if let Err(error) = attempt(&app, &claimed, message).await {
+    if let Err(error) = attempt(&app, &claimed, message, slot).await {
         // The lease runs out and the attempt is made again.
         tracing::warn!(%error, message_id = %message, "what came of a delivery could not be kept");
     }
     app.metrics.delivering(-1);
 }
 
-async fn attempt(app: &App, claimed: &Claimed, id: &MessageId) -> Result<(), crate::drive::DriveError> {
+async fn attempt(
+    app: &App,
+    claimed: &Claimed,
+    id: &MessageId,
+    slot: Option<Slots>,
+) -> Result<(), crate::drive::DriveError> {
     let tenant = &claimed.tenant;
     let message = app.store.message(tenant, id).await?.map(|read| read.value);
     let Some(message) = message.filter(|message| message.status == MessageStatus::Scheduled) else {
@@ -52,13 +57,20 @@ async fn attempt(app: &App, claimed: &Claimed, id: &MessageId) -> Result<(), cra
         Err(outcome) => return app.drive.run(tenant, &settle(outcome)).await,
     };
     let destination = app.deliveries.destination(&authority(&target));
-    let Some(_turn) = destination.turn().await else {
-        return postpone(app, tenant, &claimed.work, clock::now() + COME_AGAIN).await;
+    let needed = app.config.delivery_timeout + LEASE_MARGIN;
+    // Waiting on past this would leave no time to deliver.
+    let patience = claimed.lease.until.since(clock::now() + needed);
+    let turn = match destination.turn_now(slot) {
+        Ok(turn) => Ok(Some(turn)),
+        Err(slot) => Box::pin(tokio::time::timeout(patience, app.deliveries.turn(&destination, slot))).await,
     };
     let now = clock::now();
-    if !claimed.lease.covers(now, app.config.delivery_timeout + LEASE_MARGIN) {
-        return postpone(app, tenant, &claimed.work, now).await;
-    }
+    let _turn = match turn {
+        Ok(Some(turn)) if claimed.lease.covers(now, needed) => turn,
+        _ if claimed.lease.is_over(now) => return Ok(()),
+        Ok(None) => return postpone(app, tenant, &claimed.work, now + COME_AGAIN).await,
+        _ => return postpone(app, tenant, &claimed.work, now).await,
+    };
     if let Permission::Wait(until) = destination.ask(now) {
         return postpone(app, tenant, &claimed.work, until).await;
     }

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use signalbox_core::decision::Hint;
-use signalbox_core::due::Work;
 use signalbox_core::engine::TimerFired;
-use signalbox_store::Claimed;
+use signalbox_store::{Claimed, DueKind, StoreError};
 use signalbox_wire::id::TenantId;
 use signalbox_wire::time::Timestamp;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
 use super::slots::Slots;
@@ -20,8 +19,10 @@ use crate::clock;
 
 /// Hints that may wait; over it they are left to the sweep.
 const HINTS_MAX: usize = 10_000;
-/// Claims taken in one go.
+/// Deliveries claimed in one go.
 const CLAIMS_MAX: usize = 256;
+/// Timers that may be firing at once.
+const TIMERS_MAX: usize = 256;
 /// How long due work of other nodes may lie unnoticed.
 const POLL: Duration = Duration::from_secs(1);
 /// How long claiming rests after the store could not answer.
@@ -32,7 +33,7 @@ const REST: Duration = Duration::from_millis(500);
 pub(crate) struct Mailbox {
     deliveries: mpsc::UnboundedSender<(Vec<Claimed>, Slots)>,
     hints: mpsc::Sender<(TenantId, Hint)>,
-    alarm: Arc<Alarm>,
+    alarms: Arc<Alarms>,
     metrics: crate::metrics::Metrics,
 }
 
@@ -40,7 +41,14 @@ pub(crate) struct Mailbox {
 pub(crate) struct Post {
     deliveries: mpsc::UnboundedReceiver<(Vec<Claimed>, Slots)>,
     hints: mpsc::Receiver<(TenantId, Hint)>,
-    alarm: Arc<Alarm>,
+    alarms: Arc<Alarms>,
+}
+
+/// One for each kind of due work.
+#[derive(Default)]
+struct Alarms {
+    deliveries: Alarm,
+    timers: Alarm,
 }
 
 /// When the next claim is planned, and the bell that brings it forward.
@@ -57,9 +65,24 @@ pub(crate) fn mailbox(metrics: crate::metrics::Metrics) -> (Mailbox, Post) {
     // Every delivery in this channel holds a slot, so the slots bound it.
     let (deliveries, deliveries_end) = mpsc::unbounded_channel();
     let (hints, hints_end) = mpsc::channel(HINTS_MAX);
-    let alarm = Arc::new(Alarm { planned: Mutex::new(NEVER), bell: Notify::new() });
-    let post = Post { deliveries: deliveries_end, hints: hints_end, alarm: Arc::clone(&alarm) };
-    (Mailbox { deliveries, hints, alarm, metrics }, post)
+    let alarms = Arc::new(Alarms::default());
+    let post = Post { deliveries: deliveries_end, hints: hints_end, alarms: Arc::clone(&alarms) };
+    (Mailbox { deliveries, hints, alarms, metrics }, post)
+}
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Self { planned: Mutex::new(NEVER), bell: Notify::new() }
+    }
+}
+
+impl Alarms {
+    fn of(&self, kind: DueKind) -> &Alarm {
+        match kind {
+            DueKind::Delivery => &self.deliveries,
+            DueKind::Timer => &self.timers,
+        }
+    }
 }
 
 impl Mailbox {
@@ -69,12 +92,13 @@ impl Mailbox {
         let _ = self.deliveries.send((claimed, slots));
     }
 
-    /// Something will be due at `at`.
-    pub(crate) fn wake(&self, at: Timestamp) {
-        let mut planned = self.alarm.planned.lock();
+    /// Something of this kind will be due at `at`.
+    pub(crate) fn wake(&self, kind: DueKind, at: Timestamp) {
+        let alarm = self.alarms.of(kind);
+        let mut planned = alarm.planned.lock();
         if at < *planned {
             *planned = at;
-            self.alarm.bell.notify_one();
+            alarm.bell.notify_one();
         }
     }
 
@@ -89,7 +113,9 @@ impl Mailbox {
 /// Starts all jobs; they end when the server drains, and `tracker` tells when the last one has.
 pub(crate) fn start(app: &App, post: Post, tracker: &TaskTracker) {
     tracker.spawn(deliveries(app.clone(), post.deliveries, tracker.clone()));
-    tracker.spawn(claims(app.clone(), post.alarm, tracker.clone()));
+    for kind in DueKind::ALL {
+        tracker.spawn(claims(app.clone(), kind, Arc::clone(&post.alarms), tracker.clone()));
+    }
     tracker.spawn(hints::run(app.clone(), post.hints, tracker.clone()));
     tracker.spawn(hints::sweep(app.clone()));
     tracker.spawn(prune::run(app.clone()));
@@ -121,13 +147,25 @@ fn spawn_deliveries(app: &App, claimed: Vec<Claimed>, mut slots: Slots, tracker:
     }
 }
 
-/// Claims what is due and sleeps until something is.
-async fn claims(app: App, alarm: Arc<Alarm>, tracker: TaskTracker) {
+/// Claims what is due of one kind and sleeps until something is.
+async fn claims(app: App, kind: DueKind, alarms: Arc<Alarms>, tracker: TaskTracker) {
+    let alarm = alarms.of(kind);
+    let timers = Arc::new(Semaphore::new(TIMERS_MAX));
     while !app.draining.is_cancelled() {
         // Whatever is committed from here on may be missed by the claim below, and must ring.
         *alarm.planned.lock() = NEVER;
         let now = clock::now();
-        let next = match claim(&app, &tracker).await {
+        let claimed = async {
+            match kind {
+                DueKind::Delivery => claim_deliveries(&app, &tracker).await,
+                DueKind::Timer => claim_timers(&app, &timers, &tracker).await,
+            }
+        };
+        let claimed = tokio::select! {
+            () = app.draining.cancelled() => return,
+            claimed = claimed => claimed,
+        };
+        let next = match claimed {
             Ok(next) => next.unwrap_or(NEVER).min(now + POLL),
             Err(error) => {
                 tracing::warn!(%error, "due work could not be claimed");
@@ -147,30 +185,42 @@ async fn claims(app: App, alarm: Arc<Alarm>, tracker: TaskTracker) {
     }
 }
 
-/// Claims once and starts what was claimed; answers when to come again.
-async fn claim(app: &App, tracker: &TaskTracker) -> Result<Option<Timestamp>, signalbox_store::StoreError> {
-    let now = clock::now();
-    let Some((mut slots, room)) = app.deliveries.reserve_up_to(CLAIMS_MAX) else {
-        app.deliveries.room().await;
-        return Ok(Some(now));
+/// Claims deliveries once and starts them; answers when to come again.
+async fn claim_deliveries(app: &App, tracker: &TaskTracker) -> Result<Option<Timestamp>, StoreError> {
+    let Some((slots, room)) = app.deliveries.reserve_up_to(CLAIMS_MAX) else {
+        drop(app.deliveries.slot().await);
+        return Ok(Some(clock::now()));
     };
-    let claimed = app.store.claim(now, app.policy.lease, room).await?;
+    let now = clock::now();
+    let claimed = app.store.claim(now, app.policy.lease, DueKind::Delivery, room).await?;
     let is_full = claimed.len() == room;
-    for claimed in claimed {
-        let slot = slots.split();
-        match &claimed.work {
-            Work::Deliver { .. } => tracker.spawn(deliver::run(app.clone(), claimed, slot)),
-            Work::Timeout { .. } | Work::Retry { .. } => tracker.spawn(fire(app.clone(), claimed, slot)),
-        };
+    spawn_deliveries(app, claimed, slots, tracker);
+    if is_full { Ok(Some(now)) } else { app.store.next_due(DueKind::Delivery).await }
+}
+
+/// Claims timers once and fires them; answers when to come again.
+async fn claim_timers(
+    app: &App,
+    room: &Arc<Semaphore>,
+    tracker: &TaskTracker,
+) -> Result<Option<Timestamp>, StoreError> {
+    // The semaphore is never closed.
+    let Ok(first) = Arc::clone(room).acquire_owned().await else { return Ok(None) };
+    let most = 1 + room.available_permits();
+    let now = clock::now();
+    let mut claimed = app.store.claim(now, app.policy.lease, DueKind::Timer, most).await?.into_iter();
+    let is_full = claimed.len() == most;
+    if let Some(timer) = claimed.next() {
+        tracker.spawn(fire(app.clone(), timer, Some(first)));
     }
-    if is_full {
-        return Ok(Some(now));
+    for timer in claimed {
+        tracker.spawn(fire(app.clone(), timer, Arc::clone(room).try_acquire_owned().ok()));
     }
-    Ok(app.store.backlog().await?.next)
+    if is_full { Ok(Some(now)) } else { app.store.next_due(DueKind::Timer).await }
 }
 
 /// Tells the engine that a moment has come. If that fails the lease runs out and the moment comes again.
-async fn fire(app: App, claimed: Claimed, _slot: Option<Slots>) {
+async fn fire(app: App, claimed: Claimed, _room: Option<OwnedSemaphorePermit>) {
     let operation = TimerFired { work: claimed.work };
     if let Err(error) = app.drive.run(&claimed.tenant, &operation).await {
         tracing::warn!(%error, work = %operation.work.id(), "a timer will be tried again");

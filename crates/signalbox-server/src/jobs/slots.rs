@@ -1,5 +1,5 @@
-//! Room for deliveries: how many may be in flight, in all and to one destination, and each destination's
-//! circuit breaker.
+//! Room for deliveries: how many may be in flight, in all and to one destination, how many may wait for their
+//! destination, and each destination's circuit breaker.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,10 +9,12 @@ use signalbox_core::breaker::{Breaker, Permission};
 use signalbox_wire::time::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Destinations remembered at once; over it, idle ones are forgotten.
+/// Destinations remembered at once; over it, those that nobody uses are forgotten.
 const DESTINATIONS_MAX: usize = 10_000;
 /// Deliveries that may wait for their destination's turn, for each that may be in flight to it.
 const WAITING_PER_SLOT: usize = 8;
+/// Deliveries that may wait in all, for each that may be in flight in all.
+const WAITING_PER_SLOT_IN_ALL: usize = 4;
 
 /// Room for deliveries; cheap to clone.
 #[derive(Clone)]
@@ -20,6 +22,7 @@ pub(crate) struct Deliveries(Arc<Inner>);
 
 struct Inner {
     all: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     per_destination: usize,
     destinations: Mutex<HashMap<String, Arc<Destination>>>,
 }
@@ -34,10 +37,17 @@ pub(crate) struct Destination {
 /// Room that was reserved.
 pub(crate) struct Slots(OwnedSemaphorePermit);
 
+/// The right to call one destination now.
+pub(crate) struct Turn {
+    _at: OwnedSemaphorePermit,
+    _slot: Option<Slots>,
+}
+
 impl Deliveries {
     pub(crate) fn new(all: usize, per_destination: usize) -> Self {
         Self(Arc::new(Inner {
             all: Arc::new(Semaphore::new(all)),
+            waiting: Arc::new(Semaphore::new(all.saturating_mul(WAITING_PER_SLOT_IN_ALL))),
             per_destination: per_destination.max(1),
             destinations: Mutex::default(),
         }))
@@ -58,10 +68,23 @@ impl Deliveries {
         self.reserve(free).map(|slots| (slots, free))
     }
 
-    /// Waits until there is room for one more, and says so by coming back.
-    pub(crate) async fn room(&self) {
-        // The semaphore is never closed.
-        let _ = self.0.all.acquire().await;
+    /// Waits until there is room for one more, and reserves it.
+    pub(crate) async fn slot(&self) -> Option<Slots> {
+        Arc::clone(&self.0.all).acquire_owned().await.ok().map(Slots)
+    }
+
+    /// A turn at `destination` and the slot to use it. One that has to wait gives its slot back meanwhile, so
+    /// that a slow destination holds up only itself. `None` when so many wait already that another must come
+    /// again later.
+    pub(crate) async fn turn(&self, destination: &Destination, slot: Option<Slots>) -> Option<Turn> {
+        let slot = match destination.turn_now(slot) {
+            Ok(turn) => return Some(turn),
+            Err(slot) => slot,
+        };
+        let (_here, _anywhere) = (destination.queue.try_acquire().ok()?, self.0.waiting.try_acquire().ok()?);
+        drop(slot);
+        let at = Arc::clone(&destination.slots).acquire_owned().await.ok()?;
+        Some(Turn { _at: at, _slot: self.slot().await })
     }
 
     /// The destination at `authority` (host and port).
@@ -71,9 +94,7 @@ impl Deliveries {
             return Arc::clone(known);
         }
         if destinations.len() >= DESTINATIONS_MAX {
-            destinations.retain(|_, destination| {
-                Arc::strong_count(destination) > 1 || !destination.breaker.lock().is_idle()
-            });
+            destinations.retain(|_, destination| Arc::strong_count(destination) > 1);
         }
         let fresh = Arc::new(Destination {
             slots: Arc::new(Semaphore::new(self.0.per_destination)),
@@ -93,13 +114,12 @@ impl Slots {
 }
 
 impl Destination {
-    /// A turn at this destination; `None` when so many wait already that another would only hold up others.
-    pub(crate) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-            return Some(slot);
+    /// A turn where nobody has to wait for one; else the slot back.
+    pub(crate) fn turn_now(&self, slot: Option<Slots>) -> Result<Turn, Option<Slots>> {
+        match Arc::clone(&self.slots).try_acquire_owned() {
+            Ok(at) => Ok(Turn { _at: at, _slot: slot }),
+            Err(_) => Err(slot),
         }
-        let _place = self.queue.try_acquire().ok()?;
-        Arc::clone(&self.slots).acquire_owned().await.ok()
     }
 
     /// Asks the breaker for permission.
@@ -129,18 +149,31 @@ mod tests {
         assert!(deliveries.reserve(1).is_none() && deliveries.reserve_up_to(5).is_none());
         drop(both.split());
         assert_eq!(deliveries.reserve_up_to(5).map(|(_, count)| count), Some(1));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_destination_holds_up_nobody_else() {
+        let deliveries = Deliveries::new(2, 1);
         let destination = deliveries.destination("a:1");
-        let turn = destination.turn().await.expect("a turn");
+        let turn = deliveries.turn(&destination, deliveries.reserve(1)).await.expect("a turn");
         let waiting: Vec<_> = (0..WAITING_PER_SLOT)
             .map(|_| {
-                let destination = Arc::clone(&destination);
-                tokio::spawn(async move { destination.turn().await.is_some() })
+                let (deliveries, destination) = (deliveries.clone(), Arc::clone(&destination));
+                tokio::spawn(async move {
+                    let slot = deliveries.slot().await;
+                    deliveries.turn(&destination, slot).await.is_some()
+                })
             })
             .collect();
         while destination.queue.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        assert!(destination.turn().await.is_none(), "too many wait already");
+        assert!(
+            deliveries.turn(&destination, deliveries.reserve(1)).await.is_none(),
+            "too many wait already"
+        );
+        let other = deliveries.destination("b:1");
+        assert!(deliveries.turn(&other, deliveries.reserve(1)).await.is_some(), "and another has its turn");
         drop(turn);
         for task in waiting {
             assert!(task.await.expect("no panic"));

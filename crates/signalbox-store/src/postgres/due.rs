@@ -10,25 +10,33 @@ use super::pool::Pool;
 use super::query::{bound, get, id, unsigned};
 use super::rows::waiting_task;
 use crate::StoreError;
-use crate::api::{Backlog, Claimed};
+use crate::api::{Backlog, Claimed, DueKind};
 use crate::schema;
 
 /// What others are about to take or to remove is passed over, so claims never wait for each other.
-const CLAIM: &str = "UPDATE due SET visible_at = $2, leased_by = $3 FROM \
-    (SELECT tenant, id, visible_at FROM due WHERE visible_at <= $1 ORDER BY visible_at LIMIT $4 \
-     FOR UPDATE SKIP LOCKED) AS free \
-    WHERE due.tenant = free.tenant AND due.id = free.id \
-    RETURNING due.tenant, due.body, due.due_at, free.visible_at";
+fn claim_sql(kind: DueKind) -> String {
+    format!(
+        "UPDATE due SET visible_at = $2, leased_by = $3 FROM \
+         (SELECT tenant, id, visible_at FROM due WHERE {} AND visible_at <= $1 ORDER BY visible_at LIMIT $4 \
+          FOR UPDATE SKIP LOCKED) AS free \
+         WHERE due.tenant = free.tenant AND due.id = free.id \
+         RETURNING due.tenant, due.body, due.due_at, free.visible_at",
+        kind.condition()
+    )
+}
 
 /// Takes what is visible at `now`, the longest visible first.
 pub(super) async fn claim(
     pool: &Pool,
     now: Timestamp,
     lease: &Lease,
+    kind: DueKind,
     limit: usize,
 ) -> Result<Vec<Claimed>, StoreError> {
     let until = lease.until.as_micros();
-    let rows = pool.query(CLAIM, &[&now.as_micros(), &until, &lease.node.as_str(), &bound(limit)]).await?;
+    let rows = pool
+        .query(&claim_sql(kind), &[&now.as_micros(), &until, &lease.node.as_str(), &bound(limit)])
+        .await?;
     let mut claimed = rows
         .iter()
         .map(|row| {
@@ -50,15 +58,21 @@ pub(super) async fn release(pool: &Pool, node: &NodeId) -> Result<(), StoreError
 
 /// How much there is.
 pub(super) async fn backlog(pool: &Pool) -> Result<Backlog, StoreError> {
-    let sql = "SELECT (SELECT count(*) FROM due), \
-        (SELECT due_at FROM due WHERE leased_by IS NULL ORDER BY visible_at LIMIT 1), \
-        (SELECT visible_at FROM due ORDER BY visible_at LIMIT 1)";
-    let Some(row) = pool.query_one(sql, &[]).await? else { return Ok(Backlog::default()) };
-    Ok(Backlog {
-        pending: unsigned(get(&row, 0)?)?,
-        oldest_due: get::<Option<i64>>(&row, 1)?.map(Timestamp::from_micros),
-        next: get::<Option<i64>>(&row, 2)?.map(Timestamp::from_micros),
-    })
+    let Some(row) = pool.query_one("SELECT count(*) FROM due", &[]).await? else {
+        return Ok(Backlog::default());
+    };
+    let mut earliest = None;
+    for kind in DueKind::ALL {
+        earliest = [earliest, next(pool, kind).await?].into_iter().flatten().min();
+    }
+    Ok(Backlog { pending: unsigned(get(&row, 0)?)?, next: earliest })
+}
+
+/// The next moment at which work of this kind can be claimed.
+pub(super) async fn next(pool: &Pool, kind: DueKind) -> Result<Option<Timestamp>, StoreError> {
+    let sql = format!("SELECT visible_at FROM due WHERE {} ORDER BY visible_at LIMIT 1", kind.condition());
+    let row = pool.query_one(&sql, &[]).await?;
+    row.map(|row| Ok(Timestamp::from_micros(get(&row, 0)?))).transpose()
 }
 
 /// Where the sweep over waiting tasks stands: the tenant and routing key that it looked at last.

@@ -43,8 +43,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::api::{
-    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, EventFilter, Listed, Options, Page, Prune,
-    SessionFilter, StoredEvent, WriterFigures,
+    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, Listed, Options, Page,
+    Prune, SessionFilter, StoredEvent, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::Cache;
@@ -167,8 +167,18 @@ impl Backend for Postgres {
         self.sweep.lock().await.next(&self.pool, limit, per_route).await
     }
 
-    async fn claim(&self, now: Timestamp, lease: Lease, limit: usize) -> Result<Vec<Claimed>, StoreError> {
-        due::claim(&self.pool, now, &lease, limit).await
+    async fn claim(
+        &self,
+        now: Timestamp,
+        lease: Lease,
+        kind: DueKind,
+        limit: usize,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        due::claim(&self.pool, now, &lease, kind, limit).await
+    }
+
+    async fn next_due(&self, kind: DueKind) -> Result<Option<Timestamp>, StoreError> {
+        due::next(&self.pool, kind).await
     }
 
     async fn release(&self) -> Result<(), StoreError> {

@@ -20,12 +20,17 @@ use crate::schema::{self, TableId};
 pub(super) struct Batch<'c> {
     connection: &'c Connection,
     statements: Statements<'c>,
-    /// Versions written in this batch; `None` for removed rows.
-    written: HashMap<(TenantId, Key), Option<i64>, DefaultHashBuilder>,
+    /// Versions written in this batch by tenant; `None` for removed rows.
+    written: HashMap<TenantId, Versions, DefaultHashBuilder>,
     /// Whether it is of one decision, so that nobody will ask what it wrote.
     is_alone: bool,
     appender: Appender,
 }
+
+type Versions = HashMap<Key, Option<i64>, DefaultHashBuilder>;
+
+/// Tenants for which there is room to note what a batch wrote, kept from batch to batch.
+const TENANTS_REMEMBERED: usize = 64;
 
 /// What became of one decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,14 +62,21 @@ impl<'c> Batch<'c> {
     /// Makes what this batch wrote durable.
     pub(super) fn commit(&mut self) -> rusqlite::Result<()> {
         self.statements.commit.raw_execute()?;
-        self.written.clear();
+        self.forget_written();
         Ok(())
     }
 
     /// What this batch wrote is undone.
     pub(super) fn rolled_back(&mut self) {
-        self.written.clear();
+        self.forget_written();
         self.appender.forget();
+    }
+
+    fn forget_written(&mut self) {
+        if self.written.len() > TENANTS_REMEMBERED {
+            self.written.clear();
+        }
+        self.written.values_mut().for_each(Versions::clear);
     }
 
     /// Applies a decision whole or not at all. Its entries for the log get their places and are left to be
@@ -136,9 +148,7 @@ impl<'c> Batch<'c> {
     }
 
     fn version(&mut self, tenant: &TenantId, key: &Key, cache: &Cache) -> rusqlite::Result<Option<i64>> {
-        if !self.written.is_empty()
-            && let Some(version) = self.written.get(&(tenant.clone(), key.clone()))
-        {
+        if let Some(version) = self.written.get(tenant).and_then(|versions| versions.get(key)) {
             return Ok(*version);
         }
         if let Some(version) = cache.version(tenant, key) {
@@ -179,7 +189,10 @@ impl<'c> Batch<'c> {
         }
         if !self.is_alone {
             let version = change.put.as_ref().map(|put| put.version);
-            self.written.insert((tenant.clone(), change.key.clone()), version);
+            match self.written.get_mut(tenant) {
+                Some(versions) => versions.insert(change.key.clone(), version),
+                None => self.written.entry(tenant.clone()).or_default().insert(change.key.clone(), version),
+            };
         }
         Ok(())
     }

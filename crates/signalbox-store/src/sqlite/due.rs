@@ -9,7 +9,7 @@ use signalbox_wire::time::Timestamp;
 
 use super::fault::fault;
 use super::{id, sql_limit, unsigned};
-use crate::api::{Backlog, Claimed};
+use crate::api::{Backlog, Claimed, DueKind};
 use crate::error::StoreError;
 use crate::schema;
 
@@ -34,11 +34,13 @@ pub(super) fn claim(
     connection: &Connection,
     now: Timestamp,
     lease: &Lease,
+    kind: DueKind,
     limit: usize,
 ) -> rusqlite::Result<Vec<Taken>> {
-    let mut find = connection.prepare_cached(
-        "SELECT tenant, id, due_at, body FROM due WHERE visible_at <= ?1 ORDER BY visible_at LIMIT ?2",
-    )?;
+    let mut find = connection.prepare_cached(&format!(
+        "SELECT tenant, id, due_at, body FROM due WHERE {} AND visible_at <= ?1 ORDER BY visible_at LIMIT ?2",
+        kind.condition()
+    ))?;
     let mut take = connection
         .prepare_cached("UPDATE due SET visible_at = ?3, leased_by = ?4 WHERE tenant = ?1 AND id = ?2")?;
     let rows = find.query_map(params![now.as_micros(), sql_limit(limit)], |row| {
@@ -66,20 +68,21 @@ pub(super) fn end_all_leases(connection: &Connection) -> rusqlite::Result<()> {
 
 /// How much there is.
 pub(super) fn backlog(connection: &Connection) -> Result<Backlog, StoreError> {
-    let read = || -> rusqlite::Result<_> {
-        let one = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional();
-        let pending: Option<i64> = one("SELECT count(*) FROM due")?;
-        let oldest: Option<i64> =
-            one("SELECT due_at FROM due WHERE leased_by IS NULL ORDER BY visible_at LIMIT 1")?;
-        let next: Option<i64> = one("SELECT visible_at FROM due ORDER BY visible_at LIMIT 1")?;
-        Ok((pending, oldest, next))
-    };
-    let (pending, oldest, next) = read().map_err(|error| fault(&error))?;
-    Ok(Backlog {
-        pending: unsigned(pending.unwrap_or(0))?,
-        oldest_due: oldest.map(Timestamp::from_micros),
-        next: next.map(Timestamp::from_micros),
-    })
+    let pending = connection.prepare_cached("SELECT count(*) FROM due");
+    let pending = pending.and_then(|mut count| count.query_row([], |row| row.get(0)));
+    let pending = unsigned(pending.map_err(|error| fault(&error))?)?;
+    let next = DueKind::ALL.map(|kind| next(connection, kind));
+    let next = next.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(Backlog { pending, next: next.into_iter().flatten().min() })
+}
+
+/// The next moment at which work of this kind can be claimed.
+pub(super) fn next(connection: &Connection, kind: DueKind) -> Result<Option<Timestamp>, StoreError> {
+    let sql = format!("SELECT visible_at FROM due WHERE {} ORDER BY visible_at LIMIT 1", kind.condition());
+    let next = connection
+        .prepare_cached(&sql)
+        .and_then(|mut next| next.query_row([], |row| row.get::<_, i64>(0)).optional());
+    Ok(next.map_err(|error| fault(&error))?.map(Timestamp::from_micros))
 }
 
 /// Where the sweep over waiting tasks stands: the tenant and routing key that it looked at last.

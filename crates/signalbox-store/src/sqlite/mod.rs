@@ -43,8 +43,8 @@ use signalbox_wire::time::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::api::{
-    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, EventFilter, Listed, Options, Page, Prune,
-    SessionFilter, StoredEvent, WriterFigures,
+    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, Listed, Options, Page,
+    Prune, SessionFilter, StoredEvent, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::Cache;
@@ -225,15 +225,25 @@ impl Backend for Sqlite {
         self.list(move |connection| sweep.lock().next(connection, limit, per_route)).await
     }
 
-    async fn claim(&self, now: Timestamp, lease: Lease, limit: usize) -> Result<Vec<Claimed>, StoreError> {
-        let claimed =
-            self.write(move |connection| due::claim(connection, now, &lease, limit), |_| {}).await?;
+    async fn claim(
+        &self,
+        now: Timestamp,
+        lease: Lease,
+        kind: DueKind,
+        limit: usize,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let claim = move |connection: &Connection| due::claim(connection, now, &lease, kind, limit);
+        let claimed = self.write(claim, |_| {}).await?;
         claimed.into_iter().map(due::Taken::into_claimed).collect()
     }
 
     async fn release(&self) -> Result<(), StoreError> {
         let node = self.node.clone();
         self.write(move |connection| due::release(connection, &node), |()| {}).await
+    }
+
+    async fn next_due(&self, kind: DueKind) -> Result<Option<Timestamp>, StoreError> {
+        self.readers.point(|connection| due::next(connection, kind))
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {

@@ -210,7 +210,10 @@ async fn agrees(store: &Store, history: Vec<Vec<(bool, Decision)>>) -> Result<()
     for tenant in &tenants {
         same_state(store, tenant, &model).await?;
     }
-    let claimed = store.claim(at(100), Duration::from_secs(1), 100).await.expect("claimed");
+    let claimed = store
+        .claim(at(100), Duration::from_secs(1), signalbox_store::DueKind::Delivery, 100)
+        .await
+        .expect("claimed");
     let mut claimed: Vec<_> =
         claimed.into_iter().map(|claimed| (claimed.tenant, claimed.work.id(), claimed.due_at)).collect();
     claimed.sort();

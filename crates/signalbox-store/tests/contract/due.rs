@@ -6,7 +6,7 @@ use std::time::Duration;
 use signalbox_core::Decision;
 use signalbox_core::due::{Due, Work};
 use signalbox_core::lease::Lease;
-use signalbox_store::{Claimed, Store};
+use signalbox_store::{Claimed, DueKind, Store};
 use signalbox_wire::time::Timestamp;
 
 use crate::samples::{deliver, session_id, task_id, tenant_id};
@@ -30,7 +30,7 @@ async fn add(store: &Store, due: Vec<Due>) {
 }
 
 async fn claim(store: &Store, now: i64, limit: usize) -> Vec<Claimed> {
-    store.claim(at(now), LEASE, limit).await.expect("claimed")
+    store.claim(at(now), LEASE, DueKind::Delivery, limit).await.expect("claimed")
 }
 
 fn ids(claimed: &[Claimed]) -> Vec<String> {
@@ -45,21 +45,20 @@ async fn work_is_claimed_when_it_is_due_the_oldest_first(world: &World) {
     store.commit(&tenant_id("other"), decision, at(0), None).await.expect("added");
     assert_eq!(ids(&claim(store, 9, 10).await), [""; 0]);
     let backlog = store.backlog().await.expect("read");
-    assert_eq!((backlog.pending, backlog.oldest_due, backlog.next), (4, Some(at(10)), Some(at(10))));
-    let first = claim(store, 20, 2).await;
+    assert_eq!((backlog.pending, backlog.next), (4, Some(at(10))));
     let expected = |tenant, work, due_at| Claimed {
         tenant,
         work,
         due_at: at(due_at),
         lease: Lease { node: node(1), until: at(80) },
     };
-    assert_eq!(
-        first,
-        [expected(tenant(), deliver("a", 0).work, 10), expected(tenant_id("other"), timeout, 15)]
-    );
+    assert_eq!(claim(store, 20, 1).await, [expected(tenant(), deliver("a", 0).work, 10)]);
+    assert_eq!(store.next_due(DueKind::Timer).await.expect("read"), Some(at(15)), "timers are claimed apart");
+    let timers = store.claim(at(20), LEASE, DueKind::Timer, 10).await.expect("claimed");
+    assert_eq!(timers, [expected(tenant_id("other"), timeout, 15)]);
     assert_eq!(ids(&claim(store, 20, 10).await), ["deliver:b"]);
     let backlog = store.backlog().await.expect("read");
-    assert_eq!((backlog.pending, backlog.oldest_due, backlog.next), (4, Some(at(30)), Some(at(30))));
+    assert_eq!((backlog.pending, backlog.next), (4, Some(at(30))));
 }
 
 async fn a_lease_keeps_others_away_until_it_is_over(world: &World) {
@@ -144,8 +143,10 @@ async fn two_claimers_never_get_the_same(world: &World) {
             tokio::spawn(async move {
                 let mut got = Vec::new();
                 loop {
-                    let some =
-                        store.claim(Timestamp::from_seconds(2_000_000), LEASE, 7).await.expect("claimed");
+                    let some = store
+                        .claim(Timestamp::from_seconds(2_000_000), LEASE, DueKind::Delivery, 7)
+                        .await
+                        .expect("claimed");
                     if some.is_empty() {
                         return got;
                     }

@@ -68,7 +68,10 @@ async fn the_same_ids_in_two_tenants_are_strangers(world: &World) {
     store.commit(&two, decision, at(0), None).await.expect("removed");
     assert!(store.agent(&two, &agent_id("same")).await.expect("read").is_none());
     sees_its_own(world, &one).await;
-    let claimed = store.claim(at(10), std::time::Duration::from_secs(1), 10).await.expect("claimed");
+    let claimed = store
+        .claim(at(10), std::time::Duration::from_secs(1), signalbox_store::DueKind::Delivery, 10)
+        .await
+        .expect("claimed");
     assert_eq!(claimed.iter().map(|claimed| &claimed.tenant).collect::<Vec<_>>(), [&one]);
 }
 

@@ -114,7 +114,8 @@ CREATE TABLE due (
     due_at BIGINT NOT NULL,
     visible_at BIGINT NOT NULL, leased_by TEXT COLLATE "C", body TEXT NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
-CREATE INDEX due_by_visibility ON due (visible_at);
+CREATE INDEX due_deliveries ON due (visible_at) WHERE kind = 'deliver';
+CREATE INDEX due_timers ON due (visible_at) WHERE kind <> 'deliver';
 
 -- The log: per tenant in strict sequence. The body keeps the letters of every language: its collation is the
 -- database's own.

@@ -42,6 +42,7 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_age ON sessions (tenant, created_at, id);
 CREATE INDEX sessions_by_workflow ON sessions (tenant, workflow, created_at, id);
 CREATE INDEX sessions_by_status ON sessions (tenant, status, created_at, id);
+CREATE INDEX sessions_open ON sessions (tenant, workflow) WHERE ended_at IS NULL;
 CREATE INDEX sessions_by_end ON sessions (ended_at) WHERE ended_at IS NOT NULL;
 
 CREATE TABLE tasks (
@@ -114,7 +115,8 @@ CREATE TABLE due (
     visible_at INTEGER NOT NULL, leased_by TEXT, body TEXT NOT NULL,
     PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
-CREATE INDEX due_by_visibility ON due (visible_at);
+CREATE INDEX due_deliveries ON due (visible_at) WHERE kind = 'deliver';
+CREATE INDEX due_timers ON due (visible_at) WHERE kind <> 'deliver';
 
 -- The log. An entry's id is its tenant's number times 2^40 plus its place in the tenant's order, so that the
 -- log only ever grows at its end.
