@@ -318,8 +318,10 @@ impl World {
         // Calls overtake each other on their way.
         let wait = self.dice.millis(0, if self.is_calm { 5 } else { 400 });
         let caller = Caller::Program { index, life: self.programs[index].life, tries: 0 };
-        if self.dice.chance(self.weather.faults / 4) {
-            let again = wait + self.dice.millis(0, 10_000);
+        // What is dated ahead stays new for as long as its order counts.
+        let (often, late) = if is_ahead { (50, 70_000) } else { (self.weather.faults / 4, 10_000) };
+        if self.dice.chance(often) {
+            let again = wait + self.dice.millis(0, late);
             self.after(again, Event::Call(call.clone().into(), caller.clone()));
         }
         self.after(wait, Event::Call(call.into(), caller));
