@@ -75,7 +75,8 @@ impl AgentStatus {
     #[must_use]
     pub fn has_heard(&self, report: &Report) -> bool {
         self.report.as_ref().is_some_and(|newest| newest.is_same(report))
-            || (!self.heard.is_empty() && self.heard.contains(&report.fingerprint()))
+            || (self.heard.iter().any(|heard| heard.timestamp == report.timestamp)
+                && self.heard.contains(&report.fingerprint()))
     }
 
     /// Whether this report becomes the agent's state: not heard before, not older than the one that is, and not
@@ -111,20 +112,24 @@ impl AgentStatus {
     /// What the next life of the agent keeps of what this one said: until when its timestamps count as said
     /// before, and what was dated later than that.
     pub(crate) fn last_words(&self, now: Timestamp) -> (Option<Timestamp>, Vec<Fingerprint>) {
-        // By the clock that is furthest of those that have served this agent.
-        let now = self.last_seen.min(now + CLOCK_AHEAD_MAX).max(now);
+        let now = self.latest(now);
         let newest = self.report.as_ref().map(Report::moment);
         let mut kept = self.clone();
         kept.remember(self.report.as_ref(), now);
         (newest.max(self.earlier_until).map(|until| until.min(now)), kept.heard)
     }
 
+    /// Now, by the clock that is furthest ahead of those that have served this agent.
+    pub(crate) fn latest(&self, now: Timestamp) -> Timestamp {
+        self.last_seen.min(now + CLOCK_AHEAD_MAX).max(now)
+    }
+
     /// Keeps the fingerprints of what the order does not tell: neither within this life, where what is older
     /// than the newest report is no news, nor in the next, where what is dated before its start is not.
     fn remember(&mut self, report: Option<&Report>, now: Timestamp) {
         let since = self.report.as_ref().map_or(now, |newest| newest.moment().min(now));
-        self.heard.extend(report.map(Report::fingerprint));
         self.heard.retain(|heard| heard.timestamp >= since);
+        self.heard.extend(report.filter(|report| report.timestamp >= since).map(Report::fingerprint));
         let too_many = self.heard.len().saturating_sub(FINGERPRINTS_MAX);
         self.heard.drain(..too_many);
     }

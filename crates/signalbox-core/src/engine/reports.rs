@@ -55,7 +55,7 @@ impl Operation for ReportState {
         let is_news = current.status.is_news(&report, now);
         let held = self.held(&current.status, &report, is_news).cloned();
         let status = current.status_mut();
-        status.last_seen = status.last_seen.max(now);
+        status.last_seen = status.latest(now);
         if is_news {
             let about_task = held.is_some() || self.task.is_some();
             status.hear(Report { about_task, ..report }, now);
