@@ -16,12 +16,14 @@
 //! Draining, or having nowhere to be reached, makes it unavailable whatever it said.
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use signalbox_wire::id::{AgentId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
+use crate::delivery::TaskAttempt;
 use crate::limits::CONCURRENCY_MAX;
+use crate::report::Fingerprint;
+pub use crate::report::Report;
 
 /// A registration. Changes rarely; what changes with every report is [`AgentStatus`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,6 +92,9 @@ pub struct AgentStatus {
     /// The moment of the newest report of the lives before this one: what is no newer was said then.
     #[serde(default)]
     pub earlier_until: Option<Timestamp>,
+    /// Reports that were heard and that their timestamps alone would let count again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heard: Vec<Fingerprint>,
     /// The last sign of life; nothing else moves it.
     pub last_seen: Timestamp,
     /// When it was last given a task: routing takes the least recently used first.
@@ -98,19 +103,6 @@ pub struct AgentStatus {
     pub draining: bool,
     /// The tasks it holds.
     pub held: Vec<Held>,
-}
-
-/// One report of an agent's state.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Report {
-    /// The word it used, as sent.
-    pub state: String,
-    /// What it said besides, as sent.
-    pub details: Option<Box<RawValue>>,
-    /// When it says that this was so.
-    pub timestamp: Timestamp,
-    /// Whether it was about a task it held, not about the agent as a whole.
-    pub about_task: bool,
 }
 
 /// A task in an agent's hands.
@@ -165,6 +157,7 @@ impl AgentStatus {
             generation,
             report: None,
             earlier_until: None,
+            heard: Vec::new(),
             last_seen: now,
             last_used: Timestamp::default(),
             draining: false,
@@ -175,10 +168,11 @@ impl AgentStatus {
     /// The status of the agent's next life, of which nothing is known yet.
     #[must_use]
     pub fn restarted(&self, generation: u64, now: Timestamp) -> Self {
-        let newest = self.report.as_ref().map(|report| report.timestamp);
+        let (earlier_until, heard) = self.last_words(now);
         Self {
             last_used: self.last_used,
-            earlier_until: newest.max(self.earlier_until),
+            earlier_until,
+            heard,
             ..Self::fresh(self.agent.clone(), generation, now)
         }
     }
@@ -196,20 +190,32 @@ impl AgentStatus {
         room && willing && !self.draining && agent.endpoint.is_some()
     }
 
-    /// The task that a report is about: the one it names, else the only one held. A name that several have is
-    /// nobody's.
+    /// The task that a report is about: the one it names, else the only one held. Where it names the session
+    /// too, no other session's counts, unless the task is named with its attempt, which is one task's only. A
+    /// name that several have is nobody's.
     #[must_use]
-    pub fn task_named(&self, named: Option<&str>) -> Option<&Held> {
-        let Some(name) = named else { return only(self.held.iter()) };
-        let by_id = self.held.iter().find(|held| held.has_id(name));
-        by_id.or_else(|| only(self.held.iter().filter(|held| held.step == name)))
+    pub fn task_named(&self, named: Option<&str>, session: Option<&str>) -> Option<&Held> {
+        let is_meant = |held: &&Held| session.is_none_or(|session| held.session.as_str() == session);
+        let mut meant = self.held.iter().filter(is_meant);
+        let Some(name) = named else { return only(meant) };
+        let exact = self.held.iter().find(|held| held.is_named_exactly(name));
+        exact
+            .or_else(|| meant.clone().find(|held| held.task.as_str() == name))
+            .or_else(|| only(meant.by_ref().filter(|held| held.step == name)))
     }
 }
 
 impl Held {
-    /// Whether `name` is this task's id, or its id with this attempt.
-    fn has_id(&self, name: &str) -> bool {
-        self.task.matches(name).is_some_and(|attempt| attempt.is_none_or(|attempt| attempt == self.attempt))
+    /// Whether `name` is this task's id with this attempt.
+    #[must_use]
+    pub fn is_named_exactly(&self, name: &str) -> bool {
+        self.task.matches(name) == Some(Some(self.attempt))
+    }
+
+    /// Which attempt of which task it is.
+    #[must_use]
+    pub fn attempt_of(&self) -> TaskAttempt {
+        TaskAttempt { session: self.session.clone(), task: self.task.clone(), attempt: self.attempt }
     }
 }
 
@@ -244,6 +250,7 @@ mod tests {
             details: None,
             timestamp: Timestamp::default(),
             about_task,
+            counts_as: None,
         });
         status.held = (0..held)
             .map(|n| Held {
@@ -288,17 +295,28 @@ mod tests {
 
     #[test]
     fn a_report_names_its_task_or_means_the_only_one() {
-        let two = status(None, false, 2);
-        assert_eq!(two.task_named(None), None);
-        assert_eq!(two.task_named(Some("tsk_1")).map(|held| held.step.as_str()), Some("step1"));
-        assert_eq!(two.task_named(Some("tsk_1-2")).map(|held| held.attempt), Some(2));
-        assert_eq!(two.task_named(Some("tsk_1-1")), None, "an earlier attempt");
-        assert_eq!(two.task_named(Some("step0")).map(|held| held.attempt), Some(2));
-        assert_eq!(two.task_named(Some("another")), None);
+        let mut two = status(None, false, 2);
+        two.held[1].session = SessionId::parse("other").expect("valid");
+        let named = |name: Option<&str>, session: Option<&str>| {
+            two.task_named(name, session).map(|held| held.task.to_string())
+        };
+        assert_eq!(named(None, None), None);
+        assert_eq!(named(Some("tsk_1"), None).as_deref(), Some("tsk_1"));
+        assert_eq!(named(Some("tsk_1-2"), None).as_deref(), Some("tsk_1"));
+        assert_eq!(named(Some("tsk_1-1"), None), None, "an earlier attempt");
+        assert_eq!(named(Some("step0"), None).as_deref(), Some("tsk_0"));
+        assert_eq!(named(Some("another"), None), None);
+        for name in [None, Some("step1"), Some("tsk_1")] {
+            assert_eq!(named(name, Some("other")).as_deref(), Some("tsk_1"), "{name:?}");
+            assert_eq!(named(name, Some("third")), None, "{name:?}");
+        }
+        assert_eq!(named(Some("tsk_1-2"), Some("third")).as_deref(), Some("tsk_1"), "there is only one");
         let mut alike = two.clone();
         alike.held[0].step = "step1".into();
-        assert_eq!(alike.task_named(Some("step1")), None, "the same step of two sessions");
-        assert!(status(None, false, 1).task_named(None).is_some());
+        assert_eq!(alike.task_named(Some("step1"), None), None, "the same step of two sessions");
+        let its = alike.task_named(Some("step1"), Some("s")).map(|held| held.task.as_str());
+        assert_eq!(its, Some("tsk_0"), "the session tells them apart");
+        assert!(status(None, false, 1).task_named(None, None).is_some());
     }
 
     #[test]

@@ -43,7 +43,8 @@ impl Breaker {
     pub fn ask(&mut self, now: Timestamp) -> Permission {
         match self.open_until {
             None => Permission::Go,
-            Some(until) if now < until => Permission::Wait(until),
+            // Over also where the clock was set back: no pause is longer than this.
+            Some(until) if now < until && until <= now + PAUSE_MAX => Permission::Wait(until),
             Some(_) if self.probing => Permission::Wait(now + PAUSE_INITIAL),
             Some(_) => {
                 self.probing = true;
@@ -75,12 +76,6 @@ impl Breaker {
     /// An attempt ended without saying anything about the destination: a probe may be sent again.
     pub fn abandoned(&mut self) {
         self.probing = false;
-    }
-
-    /// Whether attempts are held back at `now`.
-    #[must_use]
-    pub fn is_open(&self, now: Timestamp) -> bool {
-        self.open_until.is_some_and(|until| now < until)
     }
 
     /// Whether nothing is remembered, so that it may be forgotten.
@@ -126,6 +121,15 @@ mod tests {
         assert_eq!(breaker.ask(at(1)), Permission::Wait(at(2)));
         breaker.succeeded();
         assert_eq!(breaker.ask(at(1)), Permission::Go);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_hold_a_destination() {
+        let mut breaker = open();
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(breaker.ask(at(1) - hour), Permission::Go, "the pause cannot be that long");
+        breaker.failed(at(1) - hour);
+        assert_eq!(breaker.ask(at(1) - hour), Permission::Wait(at(5) - hour), "and begins anew");
     }
 
     #[test]

@@ -1,10 +1,5 @@
 //! A worker's claim on due work: whoever holds an unexpired lease may act, nobody else.
 //!
-//! | state    | claim              | expire (time passes) | release      |
-//! |----------|--------------------|----------------------|--------------|
-//! | free     | → held by claimant | free                 | free         |
-//! | held     | refused            | → free               | → free       |
-//!
 //! A lease has no thread and no heartbeat: work that is leased is short (one request with a deadline), and a
 //! worker that finds its lease nearly over leaves the work to whoever claims it next.
 
@@ -43,26 +38,18 @@ impl Lease {
     }
 }
 
-/// Whether `claimant` may take work under `current` at `now`.
-#[must_use]
-pub fn may_claim(current: Option<&Lease>, now: Timestamp) -> bool {
-    current.is_none_or(|lease| lease.is_over(now))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_pair_of_state_and_event() {
+    fn a_lease_ends_at_its_moment_and_covers_what_ends_before() {
         let node = NodeId::parse("nod_a").expect("valid");
         let start = Timestamp::from_seconds(100);
         let held = Lease::new(node, start, Duration::from_secs(10));
         let (before, at, after) =
             (Timestamp::from_seconds(109), Timestamp::from_seconds(110), Timestamp::from_seconds(111));
-        assert!(may_claim(None, before), "free work is claimed");
-        assert!(!may_claim(Some(&held), before), "held work is not");
-        assert!(may_claim(Some(&held), at) && may_claim(Some(&held), after), "an expired lease is free");
+        assert!(!held.is_over(before) && held.is_over(at) && held.is_over(after));
         assert!(held.covers(start, Duration::from_secs(9)) && !held.covers(start, Duration::from_secs(10)));
     }
 }

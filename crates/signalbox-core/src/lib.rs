@@ -15,6 +15,7 @@ pub mod event;
 pub mod expression;
 pub mod lease;
 pub mod limits;
+pub mod report;
 pub mod retry;
 pub mod routing;
 pub mod session;

@@ -2,9 +2,11 @@
 //!
 //! A limit is typed: zero is zero, and there is no value that means "unlimited".
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use signalbox_wire::id::TenantId;
 
 use crate::retry::Backoff;
 
@@ -16,8 +18,9 @@ pub const WAITING_LOOKED_AT: usize = 8;
 pub const CANDIDATES_LOOKED_AT: usize = 8;
 /// Characters of an error text that are kept.
 pub const ERROR_TEXT_MAX: usize = 2_000;
-/// The most tasks at once that an agent may ask for.
-pub const CONCURRENCY_MAX: u32 = 10_000;
+/// The most tasks at once that an agent may ask for. What it holds is one row that every report rewrites, and one
+/// decision gives it all back: over a thousand, more agents do better than a larger one.
+pub const CONCURRENCY_MAX: u32 = 1_000;
 
 /// Defaults that an operator may change; the engine reads them from its turn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +39,18 @@ pub struct Policy {
     pub lease: Duration,
     /// Whether registrations are announced by webhook.
     pub announce: bool,
+}
+
+impl Policy {
+    /// The policy as it applies to one tenant: the service that registrations are announced to knows agents of
+    /// the default tenant only, and would take those of any other for its own.
+    #[must_use]
+    pub fn of(&self, tenant: &TenantId) -> Cow<'_, Self> {
+        if !self.announce || *tenant == TenantId::default_tenant() {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self { announce: false, ..self.clone() })
+    }
 }
 
 impl Default for Policy {

@@ -35,6 +35,8 @@ impl<T> Clone for Versioned<T> {
 pub enum Need {
     /// The row with this key. A session comes with its tasks.
     Row(Key),
+    /// The rows with these keys: what is known to be needed together is asked for in one go.
+    Rows(Vec<Key>),
     /// The available agents under a routing key, least recently used first.
     Candidates(String),
     /// The tasks that wait under any of these routing keys, the longest waiting first.
@@ -101,13 +103,15 @@ pub enum Rejected {
     )]
     NameTaken(String),
     /// The id is another agent's.
-    #[error("An agent with id '{0}' is registered already under another name")]
+    #[error(
+        "An agent with id '{0}' is registered already under another name; register it under that name with ?replace=true, or choose another id"
+    )]
     IdTaken(String),
     /// The agent cannot be reached.
     #[error("Agent {0} has no contact endpoint and no connection; register it with a contactEndpoint")]
     Unreachable(AgentId),
     /// No such workflow.
-    #[error("Workflow definition not found: {0}")]
+    #[error("Workflow definition not found: {0}; keep it first, or trigger with the definition itself")]
     UnknownWorkflow(String),
     /// The workflow still has open sessions.
     #[error("Workflow {0} has open sessions; cancel them or wait until they end")]
@@ -116,7 +120,7 @@ pub enum Rejected {
     #[error("Session not found: {0}")]
     UnknownSession(String),
     /// The session's status does not allow it.
-    #[error("Session {session} is {status}; it cannot be {wanted}")]
+    #[error("Session {session} is {status}; it cannot be {wanted}: only one that is {allowed} can")]
     WrongStatus {
         /// The session.
         session: SessionId,
@@ -124,9 +128,11 @@ pub enum Rejected {
         status: &'static str,
         /// What was asked for.
         wanted: &'static str,
+        /// The statuses that allow it.
+        allowed: String,
     },
     /// No task of the session waits for a signal.
-    #[error("Session {0} waits for no such signal")]
+    #[error("Session {0} waits for no such signal; send it while a task of it is waiting")]
     NothingWaits(SessionId),
     /// No such message.
     #[error("Message not found: {0}")]
@@ -134,11 +140,16 @@ pub enum Rejected {
     /// The message id was used for another agent.
     #[error("A message with id '{0}' went to another agent; use a new id for a new message")]
     MessageIdTaken(MessageId),
+    /// The message id was used for another message.
+    #[error(
+        "A message with id '{0}' and another body was accepted already; use a new id for a new message, or send the same body to repeat the first"
+    )]
+    MessageIdReused(MessageId),
     /// No such dead letter.
     #[error("Dead letter not found: {0}")]
     UnknownDeadLetter(String),
     /// No such tool.
-    #[error("Tool not found: {0}")]
+    #[error("Tool not found: {0}; the list of tools has the names that there are")]
     UnknownTool(String),
     /// The tool's name is taken.
     #[error("A tool named '{0}' exists already; delete it first or choose another name")]
@@ -249,6 +260,15 @@ impl View {
     /// [`Halt::Need`] when they have not been loaded yet.
     pub fn waiting(&self, routes: &[String]) -> Result<&[WaitingTask], Halt> {
         self.waiting.get(routes).map(Vec::as_slice).ok_or_else(|| Halt::Need(Need::Waiting(routes.to_vec())))
+    }
+
+    /// Asks for those of these rows that have not been loaded yet, all at once.
+    ///
+    /// # Errors
+    /// [`Halt::Need`] when there are any.
+    pub fn require(&self, keys: impl IntoIterator<Item = Key>) -> Result<(), Halt> {
+        let missing: Vec<Key> = keys.into_iter().filter(|key| !self.rows.contains_key(key)).collect();
+        if missing.is_empty() { Ok(()) } else { Err(Halt::Need(Need::Rows(missing))) }
     }
 
     fn row(&self, key: Key) -> Result<Option<&Loaded>, Halt> {

@@ -129,13 +129,12 @@ impl Drive {
         // over a cache that may be behind another node they are believed only on rows from the database.
         let may_be_old = inner.store.cache_may_be_old();
         let mut fresh = false;
+        let policy = inner.policy.of(tenant);
         loop {
             let now = clock::now();
-            let turn = Turn::new(now, clock::seed(), &inner.policy);
+            let turn = Turn::new(now, clock::seed(), &policy);
             let mut view = View::new();
-            for key in operation.keys() {
-                inner.store.load(tenant, &Need::Row(key), &mut view, fresh).await?;
-            }
+            inner.store.load(tenant, &Need::Rows(operation.keys()), &mut view, fresh).await?;
             let (mut decision, answer) = loop {
                 if let Some((promise, _)) = &promise
                     && let Some(kept) = self.kept_answer(tenant, promise, &mut view, fresh).await?

@@ -79,6 +79,7 @@ impl From<Rejected> for Refusal {
             Rejected::NameTaken(_) => Problem::conflict("name-taken", detail),
             Rejected::IdTaken(_) => Problem::conflict("id-taken", detail),
             Rejected::MessageIdTaken(_) => Problem::conflict("message-id-taken", detail),
+            Rejected::MessageIdReused(_) => Problem::conflict("message-id-reused", detail),
             Rejected::ToolTaken(_) => Problem::conflict("tool-taken", detail),
             Rejected::WorkflowInUse(_) => Problem::conflict("workflow-in-use", detail),
             Rejected::WrongStatus { .. } => Problem::conflict("wrong-status", detail),

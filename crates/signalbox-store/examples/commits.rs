@@ -124,6 +124,7 @@ async fn report_until(deadline: Instant, store: Store, agents: Vec<AgentId>) -> 
             timestamp: now(),
             details: RawValue::from_string(details.to_owned()).ok(),
             task: None,
+            session: None,
         };
         let began = stopwatch();
         drive(&store, &operation, &mut counts).await?;

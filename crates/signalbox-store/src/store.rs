@@ -104,10 +104,11 @@ impl Store {
     ) -> Result<(), StoreError> {
         let backend = &self.inner.backend;
         match need {
-            Need::Row(key) => {
-                let freshness = if fresh { Freshness::Current } else { Freshness::Checked };
-                let row = self.row(tenant, key, freshness).await?;
-                view.show(key.clone(), row);
+            Need::Row(key) => self.show(tenant, key, view, fresh).await?,
+            Need::Rows(keys) => {
+                for key in keys {
+                    self.show(tenant, key, view, fresh).await?;
+                }
             }
             Need::Candidates(route) => {
                 let agents = backend.candidates(tenant, route, CANDIDATES_LOOKED_AT).await?;
@@ -218,6 +219,18 @@ impl Store {
             Some(Loaded::Definition(row)) => Some(row),
             _ => None,
         })
+    }
+
+    async fn show(
+        &self,
+        tenant: &TenantId,
+        key: &Key,
+        view: &mut View,
+        fresh: bool,
+    ) -> Result<(), StoreError> {
+        let freshness = if fresh { Freshness::Current } else { Freshness::Checked };
+        view.show(key.clone(), self.row(tenant, key, freshness).await?);
+        Ok(())
     }
 
     async fn row(

@@ -8,7 +8,8 @@ use signalbox_wire::id::{AgentId, MessageId};
 use super::Operation;
 use super::dispatch::NewMessage;
 use super::work::Work;
-use crate::agent::{self, Agent};
+use crate::agent::{self, Agent, Held};
+use crate::decision::Key;
 use crate::delivery::MessageKind;
 use crate::event::{Level, NewEvent};
 use crate::routing::Route;
@@ -111,10 +112,14 @@ pub(super) fn restart(work: &mut Work<'_, '_>, id: &AgentId, reason: &str) -> Re
     let generation = current.agent.generation;
     let held = std::mem::take(&mut current.status_mut().held);
     *current.status_mut() = current.status.restarted(generation, now);
-    for task in held {
-        work.give_back(&task, reason)?;
-    }
-    Ok(())
+    give_all_back(work, &held, reason)
+}
+
+/// Each task is of a session of its own: they are asked for together, for one by one would make as many runs of
+/// the decision as there are tasks.
+fn give_all_back(work: &mut Work<'_, '_>, held: &[Held], reason: &str) -> Result<(), Halt> {
+    work.view.require(held.iter().map(|held| Key::Session(held.session.clone())))?;
+    held.iter().try_for_each(|held| work.give_back(held, reason))
 }
 
 /// Some of a registration changes; what is absent stays.
@@ -213,10 +218,10 @@ pub(super) fn remove(work: &mut Work<'_, '_>, id: &AgentId) -> Result<Arc<Agent>
     let agent = Arc::clone(&current.agent);
     let held = std::mem::take(&mut current.status_mut().held);
     current.remove();
-    for task in held {
-        work.give_back(&task, "its agent was deregistered")?;
-    }
-    for waiting in work.view.waiting(&[Route::Agent(id.clone()).key()])?.to_vec() {
+    give_all_back(work, &held, "its agent was deregistered")?;
+    let waiting = work.view.waiting(&[Route::Agent(id.clone()).key()])?.to_vec();
+    work.view.require(waiting.iter().map(|waiting| Key::Session(waiting.session.clone())))?;
+    for waiting in waiting {
         work.place(&waiting.session, &waiting.task)?;
     }
     work.log(NewEvent::new("agent.deregistered", Level::Info, now, &summary(&agent)).about(id));

@@ -50,6 +50,9 @@ impl Operation for Announce {
     fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Announced), Halt> {
         let now = turn.now;
         let mut work = Work::new(view, turn);
+        if work.agent(&self.id)?.is_some_and(|known| self.is_outdated(&known.agent)) {
+            return Ok((Decision::default(), Announced::Unchanged));
+        }
         let holder = work.agent_named(&self.name)?;
         if let Some(other) = holder.filter(|holder| *holder != self.id) {
             // The other service gives names out once: whoever had this one here is gone there.
@@ -62,10 +65,7 @@ impl Operation for Announce {
             }
             Some(known) if self.says_the_same(&known) => Announced::Unchanged,
             Some(known) => {
-                let generation =
-                    self.generation.map_or(known.generation, |generation| generation.saturating_sub(1));
-                *work.known_agent(&self.id)?.agent_mut() = self.agent(generation, known.registered_at);
-                restart(&mut work, &self.id, "its agent registered anew")?;
+                self.update(&mut work, &known)?;
                 Announced::Updated
             }
         };
@@ -79,6 +79,38 @@ impl Operation for Announce {
 }
 
 impl Announce {
+    /// Whether the service has counted on since it said this: announcements may overtake one another.
+    fn is_outdated(&self, known: &Agent) -> bool {
+        let counts_less = self.generation.is_some_and(|generation| generation < known.generation);
+        counts_less && !self.is_another_registration(known)
+    }
+
+    /// A service that counts registrations tells of a new life by its count, any service by another registration.
+    /// All else is a change: the agent stays at its work.
+    fn update(&self, work: &mut Work<'_, '_>, known: &Agent) -> Result<(), Halt> {
+        let counts_more = self.generation.is_some_and(|generation| generation > known.generation);
+        let is_another = self.is_another_registration(known);
+        let is_new_life = counts_more || is_another;
+        // A registration that is not counted is the first of its kind; starting anew adds the one.
+        let generation = match self.generation {
+            Some(generation) if is_new_life => generation.saturating_sub(1),
+            None if is_another => 0,
+            _ => known.generation,
+        };
+        let current = work.known_agent(&self.id)?;
+        *current.agent_mut() = self.agent(generation, known.registered_at);
+        if is_new_life {
+            return restart(work, &self.id, "its agent registered anew");
+        }
+        // The status is written too, so that a dispatch decided on the old registration conflicts.
+        current.status_mut();
+        Ok(())
+    }
+
+    fn is_another_registration(&self, known: &Agent) -> bool {
+        self.registered_at.is_some_and(|at| at != known.registered_at)
+    }
+
     fn agent(&self, generation: u64, registered_at: Timestamp) -> Agent {
         Agent {
             id: self.id.clone(),
@@ -99,7 +131,7 @@ impl Announce {
             capabilities.iter().filter_map(agent::capability_name).map(str::to_owned).collect()
         };
         self.generation.is_none_or(|generation| generation <= known.generation)
-            && self.registered_at.is_none_or(|at| at == known.registered_at)
+            && !self.is_another_registration(known)
             && self.name == known.name
             && self.version == known.version
             && self.endpoint == known.endpoint

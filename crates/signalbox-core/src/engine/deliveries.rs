@@ -7,12 +7,12 @@ use signalbox_wire::id::MessageId;
 
 use super::Operation;
 use super::work::Work;
-use crate::agent::Held;
 use crate::decision::{Key, Row};
-use crate::delivery::{Message, MessageKind, MessageStatus, Outcome};
+use crate::delivery::{Message, MessageStatus, Outcome};
 use crate::due::{Due, Work as DueWork};
 use crate::event::{Level, NewEvent};
 use crate::session::SessionEvent;
+use crate::task::TaskStatus;
 use crate::{Decision, Halt, Rejected, Turn, Versioned, View};
 
 /// An attempt to deliver has ended.
@@ -75,13 +75,11 @@ fn too_late(id: &MessageId, work_id: String, read: Option<&Versioned<Message>>) 
 /// A task whose message could not be handed over hears of it: it waits on, or its attempt has failed.
 fn tell_session(work: &mut Work<'_, '_>, message: &Message, error: &str) -> Result<(), Halt> {
     let Some(carried) = &message.task else { return Ok(()) };
-    let held = Held {
-        session: carried.session.clone(),
-        task: carried.task.clone(),
-        step: String::new(),
-        attempt: carried.attempt,
-    };
-    let Some(task) = work.held_task(&held)? else { return Ok(()) };
+    let Some(task) = work.held_task(carried)? else { return Ok(()) };
+    if task.status == TaskStatus::Running {
+        // Its agent has it, whatever the endpoint answered: the task's own timeout governs.
+        return Ok(());
+    }
     match (message.next_at, &task.agent) {
         (Some(retry_at), Some(agent)) => work.emit(
             &carried.session,
@@ -181,12 +179,4 @@ impl Operation for Discard {
 fn dead_letter(view: &View, id: &MessageId) -> Result<Versioned<Message>, Halt> {
     let read = view.message(id)?.filter(|read| read.value.status == MessageStatus::Dead);
     read.ok_or_else(|| Rejected::UnknownDeadLetter(id.to_string()).into())
-}
-
-impl Message {
-    /// Whether this is a signed call rather than something for an agent.
-    #[must_use]
-    pub fn is_webhook(&self) -> bool {
-        self.kind == MessageKind::Webhook
-    }
 }

@@ -10,7 +10,7 @@ use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
 use super::work::Work;
-use crate::agent::{Held, Report};
+use crate::agent::Held;
 use crate::decision::Row;
 use crate::delivery::{Message, MessageKind, MessageStatus, TaskAttempt};
 use crate::due::{Due, Work as DueWork};
@@ -110,7 +110,7 @@ impl Work<'_, '_> {
 
     /// An agent went away with a task in its hands: the task is routed again at once, or fails.
     pub(super) fn give_back(&mut self, held: &Held, reason: &str) -> Result<(), Halt> {
-        let Some(task) = self.held_task(held)? else { return Ok(()) };
+        let Some(task) = self.held_task(&held.attempt_of())? else { return Ok(()) };
         if !task.may_retry() {
             return self.fail_task(&held.session, &task, reason);
         }
@@ -166,10 +166,10 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    /// The task that `held` means, if its session agrees that it is held in that attempt.
-    pub(super) fn held_task(&mut self, held: &Held) -> Result<Option<Task>, Halt> {
-        let task = self.task(&held.session, &held.task)?;
-        Ok(task.filter(|task| task.status.is_held() && task.attempt == held.attempt))
+    /// The task that is meant, if its session agrees that it is held in that attempt.
+    pub(super) fn held_task(&mut self, meant: &TaskAttempt) -> Result<Option<Task>, Halt> {
+        let task = self.task(&meant.session, &meant.task)?;
+        Ok(task.filter(|task| task.status.is_held() && task.attempt == meant.attempt))
     }
 
     /// Goes on with the task at `position`, or ends the session where there is none.
@@ -336,9 +336,4 @@ pub(super) struct NewMessage {
 /// What ends the wait after the task's present attempt.
 pub(super) fn retry_timer(session: &SessionId, task: &Task) -> DueWork {
     DueWork::Retry { session: session.clone(), task: task.id.clone(), attempt: task.attempt }
-}
-
-/// Whether `report` is older than the newest one held.
-pub(super) fn is_out_of_order(newest: Option<&Report>, timestamp: Timestamp) -> bool {
-    newest.is_some_and(|newest| timestamp < newest.timestamp)
 }

@@ -14,7 +14,7 @@ use crate::{Decision, Halt, Rejected, Turn, View};
 pub struct Accept {
     /// Who gets it.
     pub agent: AgentId,
-    /// The sender's own id for it: the same id to the same agent again is the same message.
+    /// The sender's own id for it: the same id and body to the same agent again is the same message.
     pub id: Option<MessageId>,
     /// What is delivered, as JSON.
     pub body: String,
@@ -39,6 +39,9 @@ impl Operation for Accept {
         {
             if known.value.agent.as_ref() != Some(&self.agent) {
                 return Err(Rejected::MessageIdTaken(id.clone()).into());
+            }
+            if known.value.body != self.body {
+                return Err(Rejected::MessageIdReused(id.clone()).into());
             }
             return Ok((Decision::default(), id.clone()));
         }

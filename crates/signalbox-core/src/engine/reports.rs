@@ -7,7 +7,6 @@ use signalbox_wire::id::AgentId;
 use signalbox_wire::time::Timestamp;
 
 use super::Operation;
-use super::dispatch::is_out_of_order;
 use super::work::Work;
 use crate::agent::{AgentStatus, Held, Meaning, Report};
 use crate::decision::Key;
@@ -29,6 +28,8 @@ pub struct ReportState {
     pub details: Option<Box<RawValue>>,
     /// The task that the details name.
     pub task: Option<String>,
+    /// The session that the details name.
+    pub session: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -50,17 +51,16 @@ impl Operation for ReportState {
         let now = turn.now;
         let mut work = Work::new(view, turn);
         let current = work.known_agent(&self.agent)?;
-        let is_news = self.is_news(&current.status);
-        let held = self.held(&current.status).cloned();
+        let report = self.report();
+        let is_news = current.status.is_news(&report, now);
+        let held = self.held(&current.status, &report, is_news).cloned();
         let status = current.status_mut();
-        status.last_seen = now;
+        status.last_seen = status.latest(now);
         if is_news {
-            status.report = Some(Report {
-                state: self.state.clone(),
-                details: self.details.clone(),
-                timestamp: self.timestamp,
-                about_task: held.is_some() || self.task.is_some(),
-            });
+            let about_task = held.is_some() || self.task.is_some();
+            status.hear(Report { about_task, ..report }, now);
+        } else {
+            status.set_aside(&report, now);
         }
         let entry = Entry { state: &self.state, timestamp: self.timestamp, details: self.details.as_deref() };
         work.log(NewEvent::new("agent.reported", self.level(), now, &entry).about(&self.agent));
@@ -72,41 +72,26 @@ impl Operation for ReportState {
 }
 
 impl ReportState {
-    /// Whether this becomes the agent's current state.
-    fn is_news(&self, status: &AgentStatus) -> bool {
-        let newest = status.report.as_ref();
-        let is_repeat = newest.is_some_and(|newest| self.repeats(newest));
-        !is_repeat && !self.is_of_earlier_life(status) && !is_out_of_order(newest, self.timestamp)
+    fn report(&self) -> Report {
+        Report {
+            state: self.state.clone(),
+            details: self.details.clone(),
+            timestamp: self.timestamp,
+            about_task: false,
+            counts_as: None,
+        }
     }
 
-    /// The task that this settles. Where it names none it means what the agent holds now, and must be news; what
-    /// an earlier life says of a task must name the very attempt.
-    fn held<'s>(&self, status: &'s AgentStatus) -> Option<&'s Held> {
-        let held = status.task_named(self.task.as_deref())?;
-        let is_repeat = status.report.as_ref().is_some_and(|newest| self.repeats(newest));
-        let is_meant = match &self.task {
-            None => self.is_news(status),
-            Some(name) if self.is_of_earlier_life(status) => held.task.matches(name).flatten().is_some(),
-            Some(_) => !is_repeat,
-        };
-        is_meant.then_some(held)
-    }
-
-    fn is_of_earlier_life(&self, status: &AgentStatus) -> bool {
-        status.earlier_until.is_some_and(|until| self.timestamp <= until)
-    }
-
-    /// Whether this is the newest report once more, from a client that lost the answer to it: what it had to
-    /// say about a task has been heard, and its agent may hold another one by now.
-    fn repeats(&self, newest: &Report) -> bool {
-        self.timestamp == newest.timestamp
-            && self.state == newest.state
-            && self.details.as_ref().map(|details| details.get())
-                == newest.details.as_ref().map(|details| details.get())
+    /// The task that this settles. Only a name with its attempt says for certain which one is meant, however late
+    /// it comes; anything else means what the agent holds now, and must be news.
+    fn held<'s>(&self, status: &'s AgentStatus, report: &Report, is_news: bool) -> Option<&'s Held> {
+        let held = status.task_named(self.task.as_deref(), self.session.as_deref())?;
+        let is_exact = self.task.as_ref().is_some_and(|name| held.is_named_exactly(name));
+        (is_news || (is_exact && !status.has_heard(report))).then_some(held)
     }
 
     fn settle(&self, work: &mut Work<'_, '_>, held: &Held) -> Result<(), Halt> {
-        let Some(task) = work.held_task(held)? else {
+        let Some(task) = work.held_task(&held.attempt_of())? else {
             // The session let go of this attempt: the agent no longer holds it either.
             work.known_agent(&self.agent)?.status_mut().held.retain(|other| other != held);
             return Ok(());

@@ -132,7 +132,9 @@ fn allow(
     if allowed.contains(&status) {
         return Ok(state.clone());
     }
-    Err(Rejected::WrongStatus { session: id.clone(), status: status.name(), wanted }.into())
+    let allowed: Vec<&str> = allowed.iter().map(|status| status.name()).collect();
+    let allowed = allowed.join(" or ");
+    Err(Rejected::WrongStatus { session: id.clone(), status: status.name(), wanted, allowed }.into())
 }
 
 /// The task whose turn it is: the first in order that has not settled.

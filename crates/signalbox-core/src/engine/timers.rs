@@ -2,7 +2,7 @@
 
 use super::Operation;
 use super::work::Work;
-use crate::agent::Held;
+use crate::delivery::TaskAttempt;
 use crate::due::{Due, Work as DueWork};
 use crate::task::TaskStatus;
 use crate::{Decision, Halt, Turn, View};
@@ -21,13 +21,8 @@ impl Operation for TimerFired {
         let mut work = Work::new(view, turn);
         match &self.work {
             DueWork::Timeout { session, task, attempt } => {
-                let held = Held {
-                    session: session.clone(),
-                    task: task.clone(),
-                    step: String::new(),
-                    attempt: *attempt,
-                };
-                if let Some(task) = work.held_task(&held)? {
+                let meant = TaskAttempt { session: session.clone(), task: task.clone(), attempt: *attempt };
+                if let Some(task) = work.held_task(&meant)? {
                     let limit = work.turn.policy.task_timeout;
                     let due = task.dispatched_at.map(|at| at + limit);
                     match due.filter(|due| work.turn.now < *due) {
@@ -53,7 +48,8 @@ impl Operation for TimerFired {
                     None => {}
                 }
             }
-            DueWork::Deliver { .. } => {}
+            // A delivery is no timer: it stays due until it is made.
+            DueWork::Deliver { .. } => return Ok((Decision::default(), ())),
         }
         let mut decision = work.finish();
         if !decision.due.iter().any(|due| due.work == self.work) {

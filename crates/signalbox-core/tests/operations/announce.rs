@@ -2,9 +2,11 @@
 
 use proptest::prelude::*;
 use serde_json::{Map, json};
-use signalbox_core::engine::{Announce, Announced};
+use signalbox_core::engine::{Announce, Announced, Deregister};
+use signalbox_core::limits::Policy;
 use signalbox_core::task::TaskStatus;
-use signalbox_wire::id::AgentId;
+use signalbox_wire::id::{AgentId, TenantId};
+use signalbox_wire::time::Timestamp;
 
 use crate::stage::{Stage, step};
 
@@ -31,7 +33,10 @@ fn an_announcement_creates_updates_or_tells_nothing_new() {
         ("1", None, Announced::Unchanged, 4),
         ("1", Some(5), Announced::Updated, 5),
         ("1", Some(5), Announced::Unchanged, 5),
-        ("2", None, Announced::Updated, 6),
+        ("2", None, Announced::Updated, 5),
+        ("1", Some(4), Announced::Unchanged, 5),
+        ("3", Some(5), Announced::Updated, 5),
+        ("3", Some(6), Announced::Updated, 6),
     ] {
         let told = stage.run(&announce("a", "A", version, generation));
         assert_eq!(told, Ok(expected), "version {version}, generation {generation:?}");
@@ -50,6 +55,48 @@ fn a_repeated_announcement_leaves_the_agent_at_its_work() {
     stage.run(&announce("a", "A", "1", Some(5))).expect("it started anew");
     let task = &stage.state(&session).tasks[0];
     assert_eq!((task.status, task.attempt), (TaskStatus::Dispatched, 2));
+}
+
+#[test]
+fn a_change_that_is_not_a_registration_leaves_the_agent_at_its_work() {
+    let mut stage = Stage::new();
+    let at = |seconds| Some(Timestamp::from_seconds(seconds));
+    let told = |version: &str, registered_at, generation| Announce {
+        registered_at,
+        ..announce("a", "A", version, generation)
+    };
+    stage.run(&told("1", at(7), Some(1))).expect("announced");
+    let session = stage.session(vec![step("read", None)]);
+    let attempt = |stage: &Stage| stage.state(&session).tasks[0].attempt;
+    let generation = |stage: &Stage| stage.store.agents.values().next().map(|agent| agent.generation);
+    assert_eq!(
+        stage.run(&told("2", at(7), None)),
+        Ok(Announced::Updated),
+        "as the periodic comparison tells"
+    );
+    assert_eq!((attempt(&stage), generation(&stage)), (1, Some(1)));
+    assert_eq!(stage.run(&told("2", at(7), Some(2))), Ok(Announced::Updated), "it really started anew");
+    assert_eq!((attempt(&stage), generation(&stage)), (2, Some(2)));
+    assert_eq!(stage.run(&told("2", at(8), None)), Ok(Announced::Updated), "of another registration");
+    assert_eq!((attempt(&stage), generation(&stage)), (3, Some(1)), "which is counted from one");
+    assert_eq!(
+        stage.run(&told("2", at(8), Some(1))),
+        Ok(Announced::Unchanged),
+        "its webhook comes after all"
+    );
+}
+
+#[test]
+fn registrations_of_other_tenants_are_not_announced() {
+    let policy = Policy { announce: true, ..Policy::default() };
+    let other = TenantId::parse("other").expect("valid");
+    for (tenant, webhooks) in [(TenantId::default_tenant(), 2), (other, 0)] {
+        let mut stage = Stage::new();
+        stage.policy = policy.of(&tenant).into_owned();
+        let agent = stage.agent("reader", 1);
+        stage.run(&Deregister { agent, trace: None }).expect("gone");
+        assert_eq!(stage.store.messages.len(), webhooks, "{tenant}");
+    }
 }
 
 /// The one that takes the name sorts before and after the one that has it: neither order may matter.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use signalbox_core::Rejected;
 use signalbox_core::delivery::{MessageStatus, Outcome};
 use signalbox_core::due::Work;
-use signalbox_core::engine::{Accept, Discard, Redrive, SettleDelivery};
+use signalbox_core::engine::{Accept, Discard, Redrive, SettleDelivery, TimerFired};
 use signalbox_core::task::TaskStatus;
 use signalbox_wire::id::MessageId;
 
@@ -77,11 +78,41 @@ fn the_same_id_is_the_same_message() {
     let mut stage = Stage::new();
     let agent = stage.agent("reader", 1);
     let id = MessageId::parse("mine").ok();
-    let call = Accept { agent, id: id.clone(), body: "{}".into(), trace: None };
+    let call = Accept { agent, id: id.clone(), body: r#"{"n":1}"#.into(), trace: None };
     for _ in 0..2 {
         assert_eq!(stage.run(&call).ok(), id);
     }
     assert_eq!(stage.store.messages.len(), 1);
+    let id = id.expect("valid");
+    let other = Accept { body: r#"{"n":2}"#.into(), ..call.clone() };
+    assert_eq!(stage.run(&other), Err(Rejected::MessageIdReused(id.clone())), "it would never be delivered");
+    let agent = stage.agent("another", 1);
+    assert_eq!(stage.run(&Accept { agent, ..call }), Err(Rejected::MessageIdTaken(id)));
+}
+
+#[test]
+fn a_task_at_work_has_arrived_whatever_became_of_its_letter() {
+    for outcome in [failed(true), failed(false)] {
+        let mut stage = Stage::new();
+        stage.policy.delivery_attempts = 2;
+        let agent = stage.agent("reader", 1);
+        let session = stage.session(vec![step("read", Some(1))]);
+        stage.report(&agent, "active", None, json!(null));
+        stage.pass(Duration::from_secs(60), &outcome);
+        let task = &stage.state(&session).tasks[0];
+        assert_eq!((task.status, task.attempt), (TaskStatus::Running, 1), "{outcome:?}");
+        assert!(!stage.kinds(&session).contains(&"task.delivery_failed"));
+        stage.pass(stage.policy.task_timeout, &outcome);
+        assert_eq!(stage.state(&session).tasks[0].status, TaskStatus::Pending, "its timeout governs");
+    }
+}
+
+#[test]
+fn a_delivery_is_no_timer() {
+    let mut stage = Stage::new();
+    let message = accepted(&mut stage);
+    stage.run(&TimerFired { work: Work::Deliver { message: message.clone() } }).expect("nothing happens");
+    assert!(is_due(&stage, &message));
 }
 
 #[test]

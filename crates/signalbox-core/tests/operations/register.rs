@@ -46,6 +46,30 @@ fn a_name_is_free_again_when_its_agent_is_gone() {
     assert_ne!(registered.agent, agent, "another agent of the same name");
 }
 
+/// One run for each task would make the work grow with the square of what the agent holds.
+#[test]
+fn an_agent_that_holds_many_tasks_gives_them_back_in_few_runs() {
+    let runs = |count: u32, is_removed: bool| {
+        let mut stage = Stage::new();
+        let agent = stage.agent("a", count);
+        for _ in 0..count {
+            stage.session(vec![step("read", Some(1))]);
+        }
+        let held = |stage: &Stage| stage.store.status(&agent).map_or(0, |status| status.held.len());
+        assert_eq!(held(&stage), count as usize);
+        if is_removed {
+            stage.run(&Deregister { agent: agent.clone(), trace: None }).expect("gone");
+        } else {
+            stage.run(&registration("a", count, true)).expect("registered anew");
+            assert_eq!(held(&stage), count as usize, "it is given them again");
+        }
+        stage.runs
+    };
+    for is_removed in [false, true] {
+        assert_eq!(runs(40, is_removed), runs(4, is_removed));
+    }
+}
+
 #[test]
 fn what_an_agent_held_goes_back_when_it_registers_anew() {
     let mut stage = Stage::new();

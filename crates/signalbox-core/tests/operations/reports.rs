@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use serde_json::json;
+use signalbox_core::delivery::Outcome;
 use signalbox_core::engine::ReportState;
+use signalbox_core::report::CLOCK_AHEAD_MAX;
 use signalbox_core::task::TaskStatus;
 use signalbox_wire::id::AgentId;
 
@@ -16,6 +18,7 @@ fn say(stage: &mut Stage, agent: &AgentId, state: &str, task: Option<&str>) -> R
         timestamp: stage.now,
         details: None,
         task: task.map(str::to_owned),
+        session: None,
     };
     stage.run(&report).expect("reported");
     report
@@ -87,7 +90,7 @@ fn among_several_tasks_only_a_named_one_is_meant() {
 }
 
 #[test]
-fn an_older_report_is_kept_and_settles_only_what_it_names() {
+fn an_older_report_is_kept_and_settles_only_the_very_attempt_that_it_names() {
     let mut stage = Stage::new();
     let agent = stage.agent("reader", 1);
     let session = stage.session(vec![step("read", None)]);
@@ -98,10 +101,14 @@ fn an_older_report_is_kept_and_settles_only_what_it_names() {
         timestamp: stage.now - Duration::from_secs(60),
         details: None,
         task,
+        session: None,
     };
-    let (unnamed, named) = (older(None), older(Some("read".to_owned())));
-    stage.run(&unnamed).expect("reported");
-    assert_eq!(stage.state(&session).tasks[0].status, TaskStatus::Running);
+    let task = stage.state(&session).tasks[0].id.clone();
+    let named = older(Some(task.attempt_name(1)));
+    for unsure in [older(None), older(Some("read".to_owned())), older(Some(task.to_string()))] {
+        stage.run(&unsure).expect("reported");
+        assert_eq!(stage.state(&session).tasks[0].status, TaskStatus::Running, "{:?}", unsure.task);
+    }
     let state =
         |stage: &Stage| stage.store.status(&agent)?.report.as_ref().map(|report| report.state.clone());
     assert_eq!(state(&stage).as_deref(), Some("active"), "the newest by its own moment stays");
@@ -126,10 +133,97 @@ fn what_an_earlier_life_said_settles_nothing_of_the_next() {
         assert!(stage.store.status(&agent).is_some_and(|status| status.report.is_none()));
     }
     // A clock that was set back says so of every report; a name with its attempt leaves no doubt.
-    let exact = ReportState { task: Some(task.attempt_name(1)), ..report };
+    let exact = ReportState { state: "finished".to_owned(), task: Some(task.attempt_name(1)), ..report };
     stage.run(&exact).expect("reported");
     assert_eq!(stage.state(&second).tasks[0].status, TaskStatus::Completed);
     assert_eq!(stage.state(&first).tasks[0].status, TaskStatus::Completed);
+}
+
+#[test]
+fn what_was_said_of_a_task_settles_none_of_a_later_session() {
+    for named in [None, Some("read")] {
+        let mut stage = Stage::new();
+        let agent = stage.agent("reader", 1);
+        stage.session(vec![step("read", None)]);
+        let first = say(&mut stage, &agent, "completed", named);
+        let second = stage.session(vec![step("read", None)]);
+        say(&mut stage, &agent, "active", named);
+        stage.run(&first).expect("a client that lost the answer sends it again");
+        assert_eq!(stage.state(&second).tasks[0].status, TaskStatus::Running, "{named:?}");
+        say(&mut stage, &agent, "completed", named);
+        assert_eq!(stage.state(&second).tasks[0].status, TaskStatus::Completed, "{named:?}");
+    }
+}
+
+#[test]
+fn what_was_said_of_an_attempt_settles_no_later_one() {
+    let mut stage = Stage::new();
+    let agent = stage.agent("reader", 1);
+    let session = stage.session(vec![step("read", None)]);
+    let task = stage.state(&session).tasks[0].id.clone();
+    let first = say(&mut stage, &agent, "error", Some(task.as_str()));
+    stage.pass(Duration::from_secs(5), &Outcome::Delivered { status: 202 });
+    say(&mut stage, &agent, "active", Some(task.as_str()));
+    stage.run(&first).expect("heard once more");
+    let task = &stage.state(&session).tasks[0];
+    assert_eq!((task.attempt, task.status), (2, TaskStatus::Running));
+}
+
+#[test]
+fn a_session_that_is_named_tells_steps_apart() {
+    let mut stage = Stage::new();
+    let agent = stage.agent("reader", 2);
+    let sessions = [stage.session(vec![step("read", None)]), stage.session(vec![step("read", None)])];
+    let about = |stage: &Stage, session: &str, task: Option<&str>| ReportState {
+        agent: agent.clone(),
+        state: "completed".to_owned(),
+        timestamp: stage.now,
+        details: None,
+        task: task.map(str::to_owned),
+        session: Some(session.to_owned()),
+    };
+    let first = stage.state(&sessions[0]).tasks[0].id.clone();
+    for named in ["read", first.as_str()] {
+        let other = about(&stage, "ses_another", Some(named));
+        stage.run(&other).expect("reported");
+        assert_eq!(stage.state(&sessions[0]).tasks[0].status, TaskStatus::Dispatched, "{named}");
+    }
+    let second = about(&stage, sessions[1].as_str(), Some("read"));
+    stage.run(&second).expect("reported");
+    let statuses = sessions.map(|session| stage.state(&session).tasks[0].status);
+    assert_eq!(statuses, [TaskStatus::Dispatched, TaskStatus::Completed]);
+}
+
+/// A clock that was a day ahead for one report; its agent then says what is so, with the right time.
+#[test]
+fn a_report_from_tomorrow_does_not_make_an_agent_deaf() {
+    for registers_anew in [false, true] {
+        let mut stage = Stage::new();
+        let agent = stage.agent("reader", 1);
+        let tomorrow = ReportState {
+            agent: agent.clone(),
+            state: "idle".to_owned(),
+            timestamp: stage.now + Duration::from_secs(86_400),
+            details: None,
+            task: None,
+            session: None,
+        };
+        stage.run(&tomorrow).expect("reported");
+        let sent = |stage: &Stage| stage.store.status(&agent)?.report.as_ref().map(|report| report.timestamp);
+        assert_eq!(sent(&stage), Some(tomorrow.timestamp), "it is shown as it was sent");
+        if registers_anew {
+            stage.run(&registration("reader", 1, true)).expect("registered anew");
+        } else {
+            stage.now = stage.now + CLOCK_AHEAD_MAX;
+        }
+        let session = stage.session(vec![step("read", None)]);
+        let right = say(&mut stage, &agent, "active", None);
+        assert_eq!(sent(&stage), Some(right.timestamp));
+        stage.run(&tomorrow).expect("heard once more");
+        assert_eq!(stage.state(&session).tasks[0].status, TaskStatus::Running);
+        say(&mut stage, &agent, "completed", None);
+        assert_eq!(stage.state(&session).tasks[0].status, TaskStatus::Completed);
+    }
 }
 
 #[test]
@@ -145,8 +239,14 @@ fn a_result_is_what_the_details_say_it_is() {
         let session = stage.session(vec![step("read", None)]);
         let text = details.as_ref().map(ToString::to_string);
         let details = text.and_then(|text| serde_json::value::RawValue::from_string(text).ok());
-        let report =
-            ReportState { agent, state: "COMPLETED".to_owned(), timestamp: stage.now, details, task: None };
+        let report = ReportState {
+            agent,
+            state: "COMPLETED".to_owned(),
+            timestamp: stage.now,
+            details,
+            task: None,
+            session: None,
+        };
         stage.run(&report).expect("reported");
         let state = stage.state(&session);
         assert_eq!((&state.tasks[0].result, &state.session.result), (&expected, &expected));

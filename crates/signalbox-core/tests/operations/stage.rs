@@ -25,6 +25,8 @@ pub(crate) struct Stage {
     pub(crate) now: Timestamp,
     pub(crate) policy: Policy,
     turns: u64,
+    /// How often the last operation was run until it had all that it needed.
+    pub(crate) runs: u32,
 }
 
 impl Stage {
@@ -37,6 +39,7 @@ impl Stage {
             now: Timestamp::from_seconds(1_800_000_000),
             policy: Policy { task_backoff: backoff, delivery_backoff: backoff, ..Policy::default() },
             turns: 0,
+            runs: 0,
         }
     }
 
@@ -53,7 +56,9 @@ impl Stage {
         self.now = self.now + Duration::from_millis(1);
         let turn = Turn::new(self.now, self.turns, &self.policy);
         let mut view = View::new();
+        self.runs = 0;
         loop {
+            self.runs += 1;
             match operation.decide(&view, &mut turn.clone()) {
                 Ok(decided) => return Ok(decided),
                 Err(Halt::Need(need)) => self.store.load(&need, &mut view),
@@ -82,6 +87,7 @@ impl Stage {
             timestamp,
             details,
             task: task.map(str::to_owned),
+            session: None,
         };
         self.run(&report).expect("reported");
     }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use signalbox_core::Rejected;
 use signalbox_core::delivery::{MessageKind, TaskAttempt};
 use signalbox_core::engine::ReportState;
+use signalbox_core::report::CLOCK_AHEAD_MAX;
 use signalbox_wire::id::{AgentId, MessageId, TaskId};
 use signalbox_wire::time::Timestamp;
 
@@ -67,6 +68,9 @@ pub(crate) enum Word {
     Done,
     Failed,
 }
+
+/// How far ahead a clock is that is wrong.
+const AHEAD: Duration = Duration::from_secs(24 * 3_600);
 
 pub(crate) const CAPABILITIES: [&str; 3] = ["read", "write", "count"];
 
@@ -154,7 +158,7 @@ impl World {
             Act::Deregister => self.deregister(index),
             Act::Report { task, step, word } => self.report_on(index, &task, &step, word),
             Act::Lie => self.lie(index),
-            Act::Idle => self.report(index, "idle", None, json!({})),
+            Act::Idle => self.report(index, "idle", (None, None), json!({})),
             Act::Die => self.die(index),
             Act::Revive => self.revive(index),
         }
@@ -170,6 +174,9 @@ impl World {
             let is_behind = self.registered.get(&report.agent).is_some_and(|at| said < *at);
             if self.programs[index].is_up && is_behind {
                 self.plan_act(index, Duration::from_millis(1), Act::Idle);
+            }
+            if said > self.now + AHEAD / 2 {
+                self.after(CLOCK_AHEAD_MAX + Duration::from_secs(10), Event::Say { index });
             }
         }
         if self.programs[index].life != life {
@@ -257,10 +264,11 @@ impl World {
             0 | 1 if !self.is_calm && self.programs[index].concurrency == 1 => None,
             2 if !self.is_calm => Some(step.to_owned()),
             3 | 4 => Some(task.task.to_string()),
-            _ => Some(exact),
+            _ => Some(exact.clone()),
         };
         let result = if self.dice.chance(90) { json!({"v": 7, "s": "x"}) } else { json!("plain") };
-        self.report(index, state, named, json!({"result": result}));
+        let session = self.dice.chance(30).then(|| task.session.to_string());
+        self.report(index, state, (named, session), json!({"result": result, "meant": exact}));
     }
 
     fn lie(&mut self, index: usize) {
@@ -286,24 +294,34 @@ impl World {
             3 => Some("no such task".to_owned()),
             _ => None,
         };
-        self.report(index, state, named, json!({"note": "not so"}));
+        self.report(index, state, (named, None), json!({"note": "not so"}));
     }
 
-    fn report(&mut self, index: usize, state: &str, task: Option<String>, mut details: Value) {
+    fn report(
+        &mut self,
+        index: usize,
+        state: &str,
+        (task, session): (Option<String>, Option<String>),
+        mut details: Value,
+    ) {
         let mark = self.number();
+        let is_ahead = self.dice.chance(self.weather.faults / 5);
         let at = Timestamp::from_micros(self.now.as_micros() + self.programs[index].skew);
         let program = &mut self.programs[index];
         let Some(agent) = program.id.clone().filter(|_| program.is_up) else { return };
         program.stamp = at.max(program.stamp + Duration::from_micros(1));
-        let timestamp = program.stamp;
+        // Now and then its clock is far ahead, for this one report.
+        let timestamp = if is_ahead { program.stamp + AHEAD } else { program.stamp };
         details["mark"] = json!(mark);
         let details = RawValue::from_string(details.to_string()).ok();
-        let call = ReportState { agent, state: state.to_owned(), timestamp, details, task };
+        let call = ReportState { agent, state: state.to_owned(), timestamp, details, task, session };
         // Calls overtake each other on their way.
         let wait = self.dice.millis(0, if self.is_calm { 5 } else { 400 });
         let caller = Caller::Program { index, life: self.programs[index].life, tries: 0 };
-        if self.dice.chance(self.weather.faults / 4) {
-            let again = wait + self.dice.millis(0, 10_000);
+        // What is dated ahead stays new for as long as its order counts.
+        let (often, late) = if is_ahead { (50, 70_000) } else { (self.weather.faults / 4, 10_000) };
+        if self.dice.chance(often) {
+            let again = wait + self.dice.millis(0, late);
             self.after(again, Event::Call(call.clone().into(), caller.clone()));
         }
         self.after(wait, Event::Call(call.into(), caller));

@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Deserialize;
 use signalbox_core::Decision;
 use signalbox_core::decision::Key;
 use signalbox_core::due::Work;
-use signalbox_core::engine::TimerFired;
+use signalbox_core::engine::{ReportState, TimerFired};
 use signalbox_core::limits::Policy;
 use signalbox_core::session::{SessionEvent, SessionState};
 use signalbox_core::task::TaskStatus;
@@ -16,7 +17,7 @@ use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
 use crate::calls::Call;
-use crate::check_decisions::{check_announced, check_cause, check_delivery, check_revision};
+use crate::check_decisions::{check_announced, check_cause, check_delivery, check_revision, is_late};
 use crate::check_rows::{check_agent, check_message, check_status, check_task, check_wakes_up};
 use crate::store::{Store, written};
 
@@ -30,6 +31,8 @@ pub(crate) struct Checker {
     settled: BTreeSet<TaskId>,
     /// The attempt that each report ended, by its agent and its moment: however often it comes, no other.
     ended_by: BTreeMap<(AgentId, Timestamp), (TaskId, u32)>,
+    /// The marks of the reports that were taken in.
+    heard: BTreeSet<u64>,
     policy: Policy,
 }
 
@@ -58,6 +61,9 @@ impl Checker {
         self.ended_by.retain(|(agent, _), _| store.agents.contains_key(agent));
         touched.messages.iter().for_each(|id| check_message(store, id));
         check_delivery(call, decision);
+        if let Call::ReportState(report) = call {
+            self.heard.extend(said(report).map(|said| said.mark));
+        }
         check_revision(store, decision);
         check_announced(
             decision,
@@ -92,7 +98,7 @@ impl Checker {
                     self.check_event(store, event, &replica);
                     check_cause(store, call, event, &replica);
                     self.check_time(call, event, *at, &replica);
-                    self.check_repeat(call, event, &replica);
+                    self.check_repeat(store, call, event, &replica);
                     replica.apply(*at, event).expect("an event that fits");
                     self.replicas.insert(id.clone(), replica);
                 }
@@ -120,8 +126,8 @@ impl Checker {
         }
     }
 
-    /// A report that comes again ends nothing else.
-    fn check_repeat(&mut self, call: &Call, event: &SessionEvent, before: &SessionState) {
+    /// A report ends the attempt that it was meant for, and one that comes again ends nothing else.
+    fn check_repeat(&mut self, store: &Store, call: &Call, event: &SessionEvent, before: &SessionState) {
         use SessionEvent as E;
         let Call::ReportState(report) = call else { return };
         let (E::TaskCompleted { task, attempt, .. }
@@ -130,11 +136,27 @@ impl Checker {
         else {
             return;
         };
-        let is_exact = report.task.as_ref().is_none_or(|named| task.matches(named) == Some(Some(*attempt)));
-        if is_exact && before.task(task).is_some_and(|task| task.status.is_held()) {
+        if before.task(task).is_some_and(|task| task.status.is_held()) {
             let key = (report.agent.clone(), report.timestamp);
             let ended = self.ended_by.insert(key, (task.clone(), *attempt));
             assert_eq!(ended, None, "{task} attempt {attempt} is ended by a repeat of {report:?}");
+            self.check_meant(store, report, task, *attempt);
+        }
+    }
+
+    /// What a report names and when it comes says how far it can be mistaken: a task or an attempt that its agent
+    /// has lost without knowing is told from what it was given since only by the attempt's name. But nothing that
+    /// comes late or again may be taken for it, nor what names the task.
+    fn check_meant(&self, store: &Store, report: &ReportState, task: &TaskId, attempt: u32) {
+        let Some(Said { mark, meant: Some(meant) }) = said(report) else { return };
+        let is_exact = report.task.as_deref() == Some(&*meant);
+        let is_late = store.status_before(&report.agent).is_some_and(|status| is_late(status, report));
+        if is_exact || is_late || self.heard.contains(&mark) {
+            assert_eq!(meant, task.attempt_name(attempt), "another attempt is ended by {report:?}");
+        }
+        let names_task = |named: &String| task.matches(named).is_some() || report.session.is_some();
+        if report.task.as_ref().is_some_and(names_task) {
+            assert!(task.matches(&meant).is_some(), "{task} is ended by {report:?}");
         }
     }
 
@@ -185,6 +207,19 @@ impl Checker {
             _ => {}
         }
     }
+}
+
+/// What a program puts into the details of a report for us.
+#[derive(Deserialize)]
+struct Said {
+    /// Each report has its own.
+    mark: u64,
+    /// The attempt that it is meant for, whatever it names.
+    meant: Option<String>,
+}
+
+fn said(report: &ReportState) -> Option<Said> {
+    serde_json::from_str(report.details.as_ref()?.get()).ok()
 }
 
 fn touched(decision: &Decision, removed: &[Work]) -> Touched {

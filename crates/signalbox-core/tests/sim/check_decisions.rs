@@ -1,10 +1,11 @@
 //! What must hold of a single decision: that it follows from what caused it, and says what goes with it.
 
 use signalbox_core::Decision;
+use signalbox_core::agent::{AgentStatus, Held};
 use signalbox_core::decision::{Guard, Row, Write};
 use signalbox_core::delivery::{MessageKind, MessageStatus};
 use signalbox_core::due::{Due, Work};
-use signalbox_core::engine::TimerFired;
+use signalbox_core::engine::{ReportState, TimerFired};
 use signalbox_core::session::{SessionEvent, SessionState};
 
 use crate::calls::Call;
@@ -29,25 +30,23 @@ pub(crate) fn check_cause(store: &Store, call: &Call, event: &SessionEvent, befo
     match call {
         Call::ReportState(report) => {
             assert_eq!(held.agent.as_ref(), Some(&report.agent), "{task} is moved by another agent's report");
-            let is_meant = |named: &String| match task.matches(named) {
-                Some(named) => named.is_none_or(|named| named == *attempt),
-                None => {
-                    held.step == *named && {
-                        let before = store.status_before(&report.agent);
-                        before.is_some_and(|status| {
-                            status.held.iter().filter(|held| held.step == *named).count() == 1
-                        })
-                    }
-                }
+            let is_exact =
+                report.task.as_ref().is_some_and(|named| task.matches(named) == Some(Some(*attempt)));
+            let status = store.status_before(&report.agent);
+            let is_only = |fits: &dyn Fn(&Held) -> bool| {
+                let its = |held: &&Held| {
+                    let session = report.session.as_deref();
+                    fits(held) && session.is_none_or(|session| held.session.as_str() == session)
+                };
+                status.is_some_and(|status| status.held.iter().filter(its).count() == 1)
             };
-            let only = || {
-                store.status_before(&report.agent).is_some_and(|status| {
-                    let is_newest =
-                        status.report.as_ref().is_none_or(|newest| newest.timestamp <= report.timestamp);
-                    is_newest && status.held.len() == 1
-                })
+            let is_named = match report.task.as_deref() {
+                None => is_only(&|_| true),
+                Some(named) if named == task.as_str() => is_only(&|held| held.task == *task),
+                Some(named) => held.step == named && is_only(&|held| held.step == named),
             };
-            let is_meant = report.task.as_ref().map_or_else(only, is_meant);
+            let is_late = status.is_some_and(|status| is_late(status, report));
+            let is_meant = is_exact || (is_named && !is_late);
             assert!(is_meant, "{task} attempt {attempt} is moved by a report on {:?}", report.task);
         }
         Call::SettleDelivery(settled) => {
@@ -64,6 +63,13 @@ pub(crate) fn check_cause(store: &Store, call: &Call, event: &SessionEvent, befo
         }
         _ => {}
     }
+}
+
+/// Whether a report is older than what its agent has said, as far as that was not dated ahead.
+pub(crate) fn is_late(status: &AgentStatus, report: &ReportState) -> bool {
+    let newest = status.report.as_ref().filter(|newest| newest.counts_as.is_none());
+    newest.is_some_and(|newest| newest.timestamp > report.timestamp)
+        || status.earlier_until.is_some_and(|until| until >= report.timestamp)
 }
 
 /// A message that is scheduled is due at its own time, and an outcome counts for the attempt that it is of.

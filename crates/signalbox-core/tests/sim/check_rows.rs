@@ -137,7 +137,7 @@ pub(crate) fn check_message(store: &Store, id: &MessageId) {
     if let (MessageStatus::Dead, Some(carried)) = (message.status, &message.task) {
         let session = store.session(&carried.session).expect("the session of its task");
         let task = session.value.task(&carried.task).expect("its task");
-        let is_held = task.status.is_held() && task.attempt == carried.attempt;
-        assert!(!is_held, "{id} is dead and {} still waits for an answer to it", task.id);
+        let waits = task.status == TaskStatus::Dispatched && task.attempt == carried.attempt;
+        assert!(!waits, "{id} is dead and {} still waits for an answer to it", task.id);
     }
 }

@@ -230,8 +230,15 @@ impl World {
 
     /// Shows an operation what it needs: from the plane's cache, which may be behind, or from the store.
     fn read(&mut self, running: &mut Running, need: &Need) {
+        match need {
+            Need::Row(key) => self.read_row(running, key),
+            Need::Rows(keys) => keys.iter().for_each(|key| self.read_row(running, key)),
+            _ => self.store.load(need, &mut running.view),
+        }
+    }
+
+    fn read_row(&mut self, running: &mut Running, key: &Key) {
         let cache = &mut self.planes[running.seat.plane].cache;
-        let Need::Row(key) = need else { return self.store.load(need, &mut running.view) };
         if let Some(row) = cache.get(key).filter(|_| running.may_be_cached) {
             running.is_cached = true;
             return running.view.show(key.clone(), Some(row.clone()));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus, Outcome};
 use signalbox_core::due::Work;
 use signalbox_core::engine::{Place, SettleDelivery, TimerFired};
+use signalbox_core::task::{Task, TaskStatus};
 use signalbox_wire::id::{AgentId, MessageId};
 
 use crate::driver::Caller;
@@ -134,8 +135,10 @@ impl World {
         if let Some(carried) = &message.task {
             let session = self.store.session(&carried.session);
             let task = session.and_then(|session| session.value.task(&carried.task));
-            if !task.is_some_and(|task| task.status.is_held() && task.attempt == carried.attempt) {
-                return unwanted(attempt, "the task is no longer in this attempt");
+            let wants =
+                |task: &Task| task.status == TaskStatus::Dispatched && task.attempt == carried.attempt;
+            if !task.is_some_and(wants) {
+                return unwanted(attempt, "the task no longer waits for this");
             }
         }
         match (message.kind, self.endpoint(message.agent.as_ref())) {

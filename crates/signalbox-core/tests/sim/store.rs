@@ -64,6 +64,7 @@ impl Store {
     pub(crate) fn load(&self, need: &Need, view: &mut View) {
         match need {
             Need::Row(key) => view.show(key.clone(), self.loaded(key)),
+            Need::Rows(keys) => keys.iter().for_each(|key| view.show(key.clone(), self.loaded(key))),
             Need::Candidates(route) => {
                 let mut listed: Vec<(Timestamp, &AgentId)> = self
                     .available

@@ -228,6 +228,7 @@ mod tests {
             details: None,
             timestamp: Timestamp::default(),
             about_task: false,
+            counts_as: None,
         });
         let view = agent(&registered(), Some(&status));
         assert_eq!(view.state.as_deref(), Some("Idle"));

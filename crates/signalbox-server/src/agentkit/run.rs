@@ -23,6 +23,9 @@ use crate::problem::Refusal;
 ///
 /// A message of type `tool_invocation` calls the tool that its payload names and answers with the tool's answer.
 /// Everything else is accepted at once, and delivered to the agent's contact endpoint with all its fields kept.
+///
+/// A body may bring its own `messageId`. The same id and body to the same agent again is the same message and is
+/// delivered once; an id that was used for another body or another agent is refused, and a new one is the cure.
 #[utoipa::path(post, path = "/v1/agents/{agentId}/run", tag = "AgentKit", request_body = RunBody,
     params(("agentId" = String, Path, description = "Which agent")),
     responses(
@@ -30,6 +33,7 @@ use crate::problem::Refusal;
         (status = 200, description = "The tool's answer", body = ToolAnswer),
         (status = 400, description = "The agent cannot be reached, or no tool is named", body = Problem),
         (status = 404, description = "No such agent, or no such tool", body = Problem),
+        (status = 409, description = "The messageId was used for another body or another agent", body = Problem),
         (status = 422, description = "The body does not fit, or the arguments not the tool's schema", body = Problem),
         (status = 502, description = "The tool answered badly", body = Problem),
         (status = 503, description = "The tool could not be reached", body = Problem),

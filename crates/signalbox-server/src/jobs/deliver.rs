@@ -10,9 +10,11 @@ use http::{HeaderMap, HeaderValue, Request, header};
 use http_body_util::Full;
 use signalbox_core::Decision;
 use signalbox_core::breaker::Permission;
+use signalbox_core::decision::Key;
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus, Outcome};
 use signalbox_core::due::{Due, Work};
 use signalbox_core::engine::SettleDelivery;
+use signalbox_core::task::TaskStatus;
 use signalbox_store::{Claimed, StoreError};
 use signalbox_wire::id::{MessageId, TenantId};
 use signalbox_wire::signature;
@@ -46,9 +48,11 @@ async fn attempt(
     slot: Option<Slots>,
 ) -> Result<(), crate::drive::DriveError> {
     let tenant = &claimed.tenant;
-    let message = app.store.message(tenant, id).await?.map(|read| read.value);
-    let Some(message) = message.filter(|message| message.status == MessageStatus::Scheduled) else {
-        return finish(app, tenant, &claimed.work).await;
+    let read = app.store.message(tenant, id).await?;
+    let version = read.as_ref().map(|read| read.version);
+    let scheduled = read.filter(|read| read.value.status == MessageStatus::Scheduled);
+    let Some(message) = scheduled.map(|read| read.value) else {
+        return finish(app, claimed, id, version).await;
     };
     let attempt = message.attempts + 1;
     let settle = |outcome| SettleDelivery { message: id.clone(), attempt, outcome };
@@ -67,12 +71,11 @@ async fn attempt(
     let now = clock::now();
     let _turn = match turn {
         Ok(Some(turn)) if claimed.lease.covers(now, needed) => turn,
-        _ if claimed.lease.is_over(now) => return Ok(()),
-        Ok(None) => return postpone(app, tenant, &claimed.work, now + COME_AGAIN).await,
-        _ => return postpone(app, tenant, &claimed.work, now).await,
+        Ok(None) => return postpone(app, claimed, now + COME_AGAIN).await,
+        _ => return postpone(app, claimed, now).await,
     };
     if let Permission::Wait(until) = destination.ask(now) {
-        return postpone(app, tenant, &claimed.work, until).await;
+        return postpone(app, claimed, until).await;
     }
     let watch = Stopwatch::start();
     let outcome = match request(app, &target, &message, attempt, now) {
@@ -103,8 +106,11 @@ async fn target(
     if let Some(carried) = &message.task {
         let session = app.store.session(tenant, &carried.session).await?;
         let task = session.as_ref().and_then(|session| session.value.task(&carried.task));
-        if !task.is_some_and(|task| task.status.is_held() && task.attempt == carried.attempt) {
-            return Ok(Err(unwanted("the task is no longer with this agent in this attempt")));
+        match task.filter(|task| task.attempt == carried.attempt).map(|task| task.status) {
+            Some(TaskStatus::Dispatched) => {}
+            // An attempt that got no answer has arrived all the same.
+            Some(TaskStatus::Running) => return Ok(Err(unwanted("the agent works on the task already"))),
+            _ => return Ok(Err(unwanted("the task is no longer with this agent in this attempt"))),
         }
     }
     let Some(agent) = &message.agent else { return Ok(Err(unwanted("the message names no agent"))) };
@@ -185,22 +191,36 @@ fn is_reached(outcome: &Outcome) -> Option<bool> {
     }
 }
 
-/// Leaves the work for later without counting an attempt.
-async fn postpone(
-    app: &App,
-    tenant: &TenantId,
-    work: &Work,
-    at: Timestamp,
-) -> Result<(), crate::drive::DriveError> {
-    let decision = Decision { due: vec![Due { work: work.clone(), at }], ..Decision::default() };
+/// Leaves the work for later without counting an attempt. Once the lease is over the work is another's, whose
+/// lease must not be written over.
+async fn postpone(app: &App, claimed: &Claimed, at: Timestamp) -> Result<(), crate::drive::DriveError> {
+    let now = clock::now();
+    if claimed.lease.is_over(now) {
+        return Ok(());
+    }
+    let decision = Decision { due: vec![Due { work: claimed.work.clone(), at }], ..Decision::default() };
     // Committed as of a moment before it is due, so that it is not born leased to this very attempt.
-    Ok(app.drive.commit(tenant, decision, clock::now().min(at - Duration::from_micros(1))).await?)
+    let as_of = now.min(at - Duration::from_micros(1));
+    Ok(app.drive.commit(&claimed.tenant, decision, as_of).await?)
 }
 
-/// Nothing is left to do.
-async fn finish(app: &App, tenant: &TenantId, work: &Work) -> Result<(), crate::drive::DriveError> {
-    let decision = Decision { done: vec![work.id()], ..Decision::default() };
-    Ok(app.drive.commit(tenant, decision, clock::now()).await?)
+/// Nothing is left to do, unless the message has changed since it was read: then whoever changed it has said
+/// what is due.
+async fn finish(
+    app: &App,
+    claimed: &Claimed,
+    id: &MessageId,
+    version: Option<i64>,
+) -> Result<(), crate::drive::DriveError> {
+    match app.drive.commit(&claimed.tenant, finished(&claimed.work, id, version), clock::now()).await {
+        Ok(()) | Err(StoreError::Conflict) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn finished(work: &Work, id: &MessageId, version: Option<i64>) -> Decision {
+    let expects = vec![(Key::Message(id.clone()), version)];
+    Decision { expects, done: vec![work.id()], ..Decision::default() }
 }
 
 fn authority(target: &str) -> String {
@@ -236,6 +256,18 @@ fn outcome_name(outcome: &Outcome) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A redrive between the look at a dead letter and its removal from what is due must keep its delivery.
+    #[test]
+    fn what_is_finished_is_the_message_as_it_was_read() {
+        let id = MessageId::parse("m").expect("valid");
+        let work = Work::Deliver { message: id.clone() };
+        for version in [None, Some(7)] {
+            let decision = finished(&work, &id, version);
+            assert_eq!(decision.expects, [(Key::Message(id.clone()), version)]);
+            assert_eq!(decision.done, [work.id()]);
+        }
+    }
 
     #[test]
     fn a_destination_is_its_host_and_port() {

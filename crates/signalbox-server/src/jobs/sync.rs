@@ -1,7 +1,8 @@
 //! The periodic comparison with another AgentKit service, in case one of its announcements was lost.
 //!
 //! Agents that are there and not here are announced, those that differ are updated, those that are gone
-//! there are removed. An agent that is the same is left alone, so running twice changes nothing.
+//! there are removed. An agent that is the same is left alone, so running twice changes nothing; one that was
+//! written here after its page was asked for is left to the next round.
 
 use std::collections::HashSet;
 
@@ -9,10 +10,12 @@ use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::Full;
 use serde::Deserialize;
-use signalbox_core::engine::{Announce, Deregister};
-use signalbox_store::{AgentFilter, Page};
+use signalbox_core::engine::{Announce, Deregister, Operation};
+use signalbox_core::{Decision, Halt, Rejected, Turn, View};
+use signalbox_store::{AgentFilter, EventFilter, Page};
 use signalbox_wire::agentkit::AgentView;
 use signalbox_wire::id::{AgentId, TenantId};
+use signalbox_wire::time::Timestamp;
 
 use crate::app::App;
 use crate::clock;
@@ -20,6 +23,9 @@ use crate::drive::DriveError;
 
 /// The most that one page of the other service's list may weigh.
 const PAGE_BYTES_MAX: usize = 64 << 20;
+
+/// Pages of the other service's list that are read in one round, of 1,000 agents each.
+const PAGES_MAX: usize = 1_000;
 
 /// One page of the other service's list.
 #[derive(Debug, Deserialize)]
@@ -31,13 +37,36 @@ struct Listing {
 /// Compares now and then until the server drains.
 pub(super) async fn run(app: App) {
     loop {
-        if let Err(error) = compare(&app).await {
-            tracing::warn!(%error, "the agents of the AgentKit service could not be compared; the next round tries again");
-        }
+        let round = async {
+            if let Err(error) = compare(&app).await {
+                tracing::warn!(%error, "the agents of the AgentKit service could not be compared; the next round tries again");
+            }
+            tokio::time::sleep(app.config.agent_sync_interval).await;
+        };
         tokio::select! {
             () = app.draining.cancelled() => return,
-            () = tokio::time::sleep(app.config.agent_sync_interval) => {}
+            () = round => {}
         }
+    }
+}
+
+/// An agent as a page of the list has it, which was asked for at some moment. What was written here since then
+/// is newer than the page.
+struct Listed {
+    announce: Announce,
+    asked_at: Timestamp,
+}
+
+impl Operation for Listed {
+    type Answer = ();
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+        // Versions are moments, and grow.
+        let known = view.agent(&self.announce.id)?;
+        if known.is_some_and(|known| known.version >= self.asked_at.as_micros()) {
+            return Ok((Decision::default(), ()));
+        }
+        Ok((self.announce.decide(view, turn)?.0, ()))
     }
 }
 
@@ -46,6 +75,8 @@ pub(super) async fn run(app: App) {
 enum SyncError {
     #[error("{0}")]
     Call(#[from] crate::egress::EgressError),
+    #[error("the list does not end after {PAGES_MAX} pages")]
+    Endless,
     #[error("the service answered {0}")]
     Status(http::StatusCode),
     #[error("the service's list is not one: {0}")]
@@ -61,30 +92,73 @@ async fn compare(app: &App) -> Result<(), SyncError> {
     let began = clock::now();
     let mut there = HashSet::new();
     let mut cursor = None;
-    loop {
+    for _ in 0..PAGES_MAX {
+        let asked_at = clock::now();
         let listing = page(app, cursor.as_deref()).await?;
         for agent in listing.data {
             there.insert(agent.agent_id.clone());
-            app.drive.run(&tenant, &announcement(agent)).await?;
+            take_in(app, &tenant, agent, asked_at).await?;
         }
         cursor = listing.next_cursor;
         if cursor.is_none() {
-            break;
+            return remove_others(app, &tenant, &there, began).await;
         }
     }
-    for agent in here(app, &tenant).await? {
+    // Who is missing from a list without an end is not known to be gone.
+    Err(SyncError::Endless)
+}
+
+async fn take_in(
+    app: &App,
+    tenant: &TenantId,
+    agent: AgentView,
+    asked_at: Timestamp,
+) -> Result<(), SyncError> {
+    let is_known = app.store.agent(tenant, &agent.agent_id).await.map_err(DriveError::from)?.is_some();
+    if !is_known && was_removed(app, tenant, &agent.agent_id, asked_at).await? {
+        return Ok(());
+    }
+    app.drive.run(tenant, &Listed { announce: announcement(agent), asked_at }).await?;
+    Ok(())
+}
+
+/// Whether an agent that is not here was removed since the page was asked for: then it is the page that is old.
+async fn was_removed(
+    app: &App,
+    tenant: &TenantId,
+    agent: &AgentId,
+    since: Timestamp,
+) -> Result<bool, SyncError> {
+    let filter = EventFilter {
+        agent: Some(agent.clone()),
+        kind: Some("agent.deregistered".to_owned()),
+        since: Some(since),
+        ..EventFilter::default()
+    };
+    let found = app.store.events(tenant, &filter, &Page { limit: 1, after: None }).await;
+    Ok(!found.map_err(DriveError::from)?.items.is_empty())
+}
+
+async fn remove_others(
+    app: &App,
+    tenant: &TenantId,
+    there: &HashSet<AgentId>,
+    began: Timestamp,
+) -> Result<(), SyncError> {
+    for (agent, since) in here(app, tenant).await? {
         // One that came while the list was read may be missing from it.
-        if !there.contains(&agent.0) && agent.1 < began {
-            app.drive.run(&tenant, &Deregister { agent: agent.0, trace: None }).await?;
+        if there.contains(&agent) || since >= began {
+            continue;
+        }
+        match app.drive.run(tenant, &Deregister { agent, trace: None }).await {
+            Ok(_) | Err(DriveError::Rejected(Rejected::UnknownAgent(_))) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())
 }
 
-async fn here(
-    app: &App,
-    tenant: &TenantId,
-) -> Result<Vec<(AgentId, signalbox_wire::time::Timestamp)>, SyncError> {
+async fn here(app: &App, tenant: &TenantId) -> Result<Vec<(AgentId, Timestamp)>, SyncError> {
     let mut found = Vec::new();
     let mut page = Page { limit: 1_000, after: None };
     loop {
@@ -103,8 +177,7 @@ async fn here(
 
 async fn page(app: &App, cursor: Option<&str>) -> Result<Listing, SyncError> {
     let service = app.config.dispatches_through().unwrap_or_default().trim_end_matches('/');
-    let cursor = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
-    let mut request = Request::get(format!("{service}/v1/agents?limit=1000{cursor}"));
+    let mut request = Request::get(format!("{service}/v1/agents?limit=1000{}", cursor_query(cursor)));
     if let Some(key) = &app.config.agentkit_api_key {
         request = request.header(header::AUTHORIZATION, format!("Bearer {}", key.expose()));
     }
@@ -114,6 +187,11 @@ async fn page(app: &App, cursor: Option<&str>) -> Result<Listing, SyncError> {
         return Err(SyncError::Status(status));
     }
     Ok(serde_json::from_slice(&body)?)
+}
+
+fn cursor_query(cursor: Option<&str>) -> String {
+    let encoded = |cursor| percent_encoding::utf8_percent_encode(cursor, percent_encoding::NON_ALPHANUMERIC);
+    cursor.map(|cursor| format!("&cursor={}", encoded(cursor))).unwrap_or_default()
 }
 
 fn announcement(agent: AgentView) -> Announce {
@@ -130,5 +208,65 @@ fn announcement(agent: AgentView) -> Announce {
         metadata: agent.metadata,
         registered_at: Some(agent.registration_time),
         generation: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use signalbox_core::Versioned;
+    use signalbox_core::agent::Agent;
+    use signalbox_core::decision::Key;
+    use signalbox_core::limits::Policy;
+    use signalbox_core::view::Loaded;
+
+    use super::*;
+
+    const ASKED: Timestamp = Timestamp::from_seconds(1_704_110_400);
+
+    fn announce(endpoint: &str) -> Announce {
+        Announce {
+            id: AgentId::parse("a").expect("valid"),
+            name: "A".into(),
+            version: "1".into(),
+            endpoint: Some(endpoint.to_owned()),
+            capabilities: Vec::new(),
+            metadata: serde_json::Map::new(),
+            registered_at: Some(Timestamp::from_seconds(7)),
+            generation: None,
+        }
+    }
+
+    #[test]
+    fn a_page_does_not_overwrite_what_was_told_after_it_was_asked_for() {
+        let policy = Policy::default();
+        let listed = Listed { announce: announce("http://old"), asked_at: ASKED };
+        for (written_at, changes) in [(ASKED, false), (Timestamp::from_micros(ASKED.as_micros() - 1), true)] {
+            let mut view = View::new();
+            let agent = Agent {
+                id: listed.announce.id.clone(),
+                name: "A".into(),
+                version: "1".into(),
+                endpoint: Some("http://new".into()),
+                capabilities: Vec::new(),
+                metadata: serde_json::Map::new(),
+                registered_at: Timestamp::from_seconds(7),
+                generation: 3,
+                concurrency: 1,
+            };
+            let row = Versioned { version: written_at.as_micros(), value: Arc::new(agent) };
+            view.show(Key::Agent(listed.announce.id.clone()), Some(Loaded::Agent(row)));
+            view.show(Key::Status(listed.announce.id.clone()), None);
+            view.show(Key::AgentName("A".into()), None);
+            let (decision, ()) = listed.decide(&view, &mut Turn::new(ASKED, 1, &policy)).expect("decided");
+            assert_eq!(decision.is_empty(), !changes);
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_quoted() {
+        assert_eq!(cursor_query(None), "");
+        assert_eq!(cursor_query(Some("a&b=c+d")), "&cursor=a%26b%3Dc%2Bd");
     }
 }

@@ -49,7 +49,13 @@ impl Operation for Notification {
 
 impl Told {
     fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<Decision, Halt> {
-        if self.is_outdated(view)? {
+        let (id, registered_at) = match self {
+            Self::Registered(announce) => (&announce.id, announce.registered_at),
+            Self::Gone { agent, registered_at } => (agent, *registered_at),
+        };
+        let known = view.agent(id)?;
+        if known.is_some_and(|known| registered_at.is_some_and(|at| at < known.value.registered_at)) {
+            // A newer registration of the agent is known: notifications may overtake one another.
             return Ok(Decision::default());
         }
         match self {
@@ -63,19 +69,6 @@ impl Told {
                 }
             }
         }
-    }
-
-    /// Whether a newer registration of the agent is known: notifications may overtake one another.
-    fn is_outdated(&self, view: &View) -> Result<bool, Halt> {
-        let (id, registered_at, generation) = match self {
-            Self::Registered(announce) => (&announce.id, announce.registered_at, announce.generation),
-            Self::Gone { agent, registered_at } => (agent, *registered_at, None),
-        };
-        let Some(known) = view.agent(id)? else { return Ok(false) };
-        let began_earlier = registered_at.is_some_and(|at| at < known.value.registered_at);
-        let same_life = registered_at.is_none_or(|at| at == known.value.registered_at);
-        let counts_less = generation.is_some_and(|generation| generation < known.value.generation);
-        Ok(began_earlier || (same_life && counts_less))
     }
 }
 
@@ -178,6 +171,7 @@ mod tests {
                     };
                     view.show(key, row);
                 }
+                Err(Halt::Need(Need::Rows(keys))) => keys.into_iter().for_each(|key| view.show(key, None)),
                 Err(Halt::Need(Need::Candidates(route))) => view.show_candidates(route, Vec::new()),
                 Err(Halt::Need(Need::Waiting(routes))) => view.show_waiting(routes, Vec::new()),
                 other => return other.map(|(decision, ())| decision),

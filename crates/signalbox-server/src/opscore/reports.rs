@@ -77,6 +77,7 @@ mod tests {
             details: Some(RawValue::from_string("{\"x\": 1.0}".into()).expect("JSON")),
             timestamp: Timestamp::from_seconds(1_704_110_400),
             about_task: false,
+            counts_as: None,
         };
         let written = serde_json::to_string(&StateAnswer::of(&agent, &report)).expect("JSON");
         let read: StateView = serde_json::from_str(&written).expect("a state");

@@ -24,7 +24,9 @@ const HISTORY: &str = "history";
 /// Report an agent's state
 ///
 /// 202 means durable. A report settles the task that its details name in `opscore_task_id`, else the only one
-/// that the agent has in flight.
+/// that the agent has in flight. Named as it was given, with its attempt, the task is settled however late the
+/// report comes; named by its step or without the attempt, or not at all, only if the report is newer than what
+/// the agent said before. A report that is sent again settles nothing.
 #[utoipa::path(post, path = "/v1/opscore/agent/{agentId}/state", tag = "Ops-Core",
     params(("agentId" = String, Path, description = "Who reports")), request_body = StateBody,
     responses(
@@ -47,13 +49,14 @@ pub(super) async fn report_state(
         );
         return Err(Problem::bad_request("agent-mismatch", detail).into());
     }
-    let (task, _) = body.task_and_result();
+    let (task, session) = body.task_and_session();
     let operation = engine::ReportState {
         agent: body.agent_id,
         state: body.state,
         timestamp: body.timestamp,
         details: body.details.map(RawObject::into_raw),
         task,
+        session,
     };
     app.drive
         .answer(context.tenant(), context.promise.as_ref(), &operation, |()| Answer::accepted(ACCEPTED))

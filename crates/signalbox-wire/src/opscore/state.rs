@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::body::{Body, Faults, Text};
-use crate::id::AgentId;
+use crate::id::{AgentId, SessionId};
 use crate::raw::RawObject;
 use crate::time::Timestamp;
 
@@ -23,7 +23,8 @@ pub struct StateBody {
     /// One word, kept as sent and compared without case.
     #[schema(min_length = 1, max_length = 64, example = "idle")]
     pub state: String,
-    /// Anything else about it: `opscore_task_id` names the task it is about, `result` is what came of it.
+    /// Anything else about it: `opscore_task_id`, as it was given, names the task it is about, `result` is what
+    /// came of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub details: Option<RawObject>,
@@ -70,15 +71,24 @@ impl StateBody {
         self.details.as_ref()?.field(name)
     }
 
-    /// The task that the report names, and what came of it (`result` of the details), found in one pass.
+    /// The task that the report names, and its session where that is named too, found in one pass.
     #[must_use]
-    pub fn task_and_result(&self) -> (Option<String>, Option<&RawValue>) {
+    pub fn task_and_session(&self) -> (Option<String>, Option<String>) {
         let Some(details) = &self.details else { return (None, None) };
-        let [first, second, third, result] =
-            details.fields(["opscore_task_id", "task_id", "taskId", "result"]);
-        let as_text = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).ok();
-        let task = [first, second, third].into_iter().flatten().find_map(as_text);
-        (task.filter(|id| !id.is_empty()), result)
+        let fields = details.fields([
+            "opscore_task_id",
+            "task_id",
+            "taskId",
+            "opscore_session_id",
+            "session_id",
+            "sessionId",
+        ]);
+        let texts = fields.map(|raw| raw.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok()));
+        let [first, second, third, sessions @ ..] = texts;
+        let task = first.or(second).or(third).filter(|id| !id.is_empty());
+        // Agents have sessions of their own; those are none of ours.
+        let session = sessions.into_iter().flatten().find(|id| id.starts_with(SessionId::PREFIX));
+        (task, session)
     }
 }
 
@@ -126,16 +136,19 @@ mod tests {
         let named = |details: Value| {
             let mut body = parse::<StateBody>(REPORT.as_bytes()).unwrap();
             body.details = Some(serde_json::from_value(details).unwrap());
-            let (task, result) = body.task_and_result();
-            (task, result.map(|raw| raw.get().to_owned()))
+            body.task_and_session()
         };
-        let task = |id: &str| Some(id.to_owned());
-        assert_eq!(named(json!({"taskId": "c", "task_id": "b", "opscore_task_id": "a"})), (task("a"), None));
+        let some = |id: &str| Some(id.to_owned());
+        assert_eq!(named(json!({"taskId": "c", "task_id": "b", "opscore_task_id": "a"})), (some("a"), None));
         assert_eq!(
-            named(json!({"opscore_task_id": null, "task_id": 5, "taskId": "c", "result": [1]})),
-            (task("c"), Some("[1]".to_owned()))
+            named(json!({"opscore_task_id": null, "task_id": 5, "taskId": "c", "sessionId": "ses_1"})),
+            (some("c"), some("ses_1"))
         );
-        assert_eq!(named(json!({"task_id": ""})), (None, None));
+        assert_eq!(
+            named(json!({"session_id": "ses_2", "opscore_session_id": "ses_1"})),
+            (None, some("ses_1"))
+        );
+        assert_eq!(named(json!({"task_id": "", "session_id": "a chat of its own"})), (None, None));
     }
 
     #[test]

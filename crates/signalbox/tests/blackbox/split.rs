@@ -1,6 +1,6 @@
 //! AgentKit and Ops-Core as two processes that only know each other over HTTP.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
     Agent, Database, PATIENCE, Proxy, Server, Setup, eventually, on_each_database, task_of,
@@ -10,6 +10,7 @@ on_each_database![
     a_job_runs_through_both,
     a_removed_agent_is_forgotten_by_both,
     a_lost_webhook_is_made_good_by_the_sync,
+    an_agent_that_changes_stays_at_its_work,
 ];
 
 const SECRET: &str = "between-the-two";
@@ -106,4 +107,25 @@ fn a_lost_webhook_is_made_good_by_the_sync(database: &Database) {
     let task = agent.next_within(PATIENCE);
     pair.opscore.complete(&id, &task, &json!("done"));
     pair.opscore.session_becomes(&session, "completed");
+}
+
+/// A change is not announced; the comparison finds it.
+fn an_agent_that_changes_stays_at_its_work(database: &Database) {
+    let pair = Pair::connected(database);
+    let agent = Agent::start();
+    let id = pair.agentkit.register("changing", &agent, &["read"]);
+    pair.agent_becomes(&id, true);
+    let definition =
+        json!({"id": "one", "name": "One", "tasks": [{"taskId": "t", "agentCapability": "read"}]});
+    let session = pair.opscore.trigger(&id, &definition, &json!({}));
+    let task = agent.next();
+    pair.agentkit.patch(&format!("/v1/agents/{id}"), &json!({"version": "changed"})).succeeded();
+    eventually("the change to be known", || {
+        let logged = pair.opscore.all_pages(&format!("/v1/opscore/logs?agent={id}"), 100);
+        let is_change = |entry: &Value| entry.to_string().contains("\"changed\"");
+        if logged.iter().any(is_change) { Ok(()) } else { Err(json!(logged).to_string()) }
+    });
+    pair.opscore.complete(&id, &task, &json!("done"));
+    let done = pair.opscore.session_becomes(&session, "completed");
+    assert_eq!((&done["tasks"][0]["attempt"], agent.count()), (&json!(1), 1), "{done}");
 }

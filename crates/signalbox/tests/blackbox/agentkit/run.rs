@@ -96,6 +96,10 @@ fn the_callers_own_id_makes_one_delivery(database: &Database) {
     server.kill();
     server.restart();
     assert_eq!(send(&server), "order-4711");
+    let other = server.register_at("other", "http://127.0.0.1:9/run", &[]);
+    server.post(&format!("/v1/agents/{other}/run"), &sent).problem(409);
+    sent["payload"] = json!({"n": 2});
+    server.post(&format!("/v1/agents/{id}/run"), &sent).problem(409);
     let later = server.run(&id, &json!({"n": 2}));
     server.message_becomes(&later, "delivered", PATIENCE);
     assert_eq!(agent.count(), 2, "one of each");

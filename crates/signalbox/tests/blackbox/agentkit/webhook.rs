@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    AFTER_A_CRASH, Agent, Answer, Database, Delivery, Request, Server, Setup, eventually, hmac_base64,
-    hmac_hex, items, on_each_database, unix_seconds,
+    AFTER_A_CRASH, Agent, Answer, Database, Delivery, PLATFORM_KEY, Request, Server, Setup, eventually,
+    hmac_base64, hmac_hex, items, on_each_database, unix_seconds,
 };
 
 on_each_database![
@@ -16,6 +16,7 @@ on_each_database![
     an_untold_registration_survives_a_kill,
     a_refused_webhook_is_a_dead_letter_and_fails_nothing,
     without_a_secret_nothing_is_sent_unsigned,
+    only_agents_of_the_default_tenant_are_told,
 ];
 
 const SECRET: &str = "webhook-secret-äöü";
@@ -159,4 +160,17 @@ fn without_a_secret_nothing_is_sent_unsigned(database: &Database) {
     agent.next();
     assert_eq!(receiver.count(), 0);
     assert_eq!(items(&server.get("/v1/dead-letters").is(200)), [Value::Null; 0]);
+}
+
+/// The receiver knows no other tenant, and would take another's agents for its own.
+fn only_agents_of_the_default_tenant_are_told(database: &Database) {
+    let receiver = Agent::start();
+    let server = setup(database, &receiver).env("SIGNALBOX_PLATFORM_KEY", PLATFORM_KEY).start();
+    let made = server.with_key(PLATFORM_KEY).post("/api/v1/tenants", &json!({"name": "acme"})).succeeded();
+    let acme = server.with_key(made["api_key"].as_str().expect("a key"));
+    let theirs = acme.register_at("theirs", "http://127.0.0.1:9/run", &[]);
+    acme.delete(&format!("/v1/agents/{theirs}")).succeeded();
+    let ours = server.register_at("ours", "http://127.0.0.1:9/run", &[]);
+    assert_eq!(receiver.next().json()["agent_details"]["agentId"], ours.as_str(), "it is told first");
+    assert_eq!(receiver.count(), 1);
 }

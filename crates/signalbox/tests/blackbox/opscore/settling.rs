@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Database, Delivery, Server, Setup, iso, iso_from_now, on_each_database, task_of,
+    Agent, Answer, Database, Delivery, PATIENCE, Server, Setup, iso, iso_from_now, on_each_database, task_of,
 };
 
 on_each_database![
@@ -18,6 +18,7 @@ on_each_database![
     an_agent_whose_clock_was_wrong_still_settles,
     a_dispatch_that_is_refused_for_good_is_an_attempt,
     an_agent_that_never_reports_costs_an_attempt,
+    a_task_at_work_is_not_sent_again,
 ];
 
 /// A server, one agent, and a session whose only task may be tried again so often.
@@ -235,4 +236,20 @@ fn an_agent_that_never_reports_costs_an_attempt(database: &Database) {
     let failed = server.session_becomes(&session, "failed");
     assert!(failed["error"].as_str().is_some_and(|error| !error.is_empty()), "{failed}");
     assert_eq!(agent.count(), 2);
+}
+
+/// Its endpoint answers badly, and yet it works: what it says counts.
+fn a_task_at_work_is_not_sent_again(database: &Database) {
+    let server = Server::start(database);
+    let agent = Agent::answering(|_, _| Answer::Status(503));
+    let id = server.register("worker", &agent, &["work"]);
+    let definition =
+        json!({"id": "one", "name": "One", "tasks": [{"taskId": "only", "agentCapability": "work"}]});
+    let session = server.trigger(&id, &definition, &json!({}));
+    let given = agent.next();
+    server.report(&id, "active", &json!({"opscore_task_id": task_of(&given)}));
+    server.message_becomes(&given.header("x-message-id"), "cancelled", PATIENCE);
+    server.complete(&id, &given, &json!("done"));
+    let done = server.session_becomes(&session, "completed");
+    assert_eq!(done["tasks"][0]["attempt"], 1, "{done}");
 }

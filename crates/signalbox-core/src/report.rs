@@ -1,0 +1,248 @@
+//! What an agent said of itself, and which of two reports is the newer.
+//!
+//! Reports are ordered by their own timestamps, as far as those can be: what lies further ahead of its
+//! reception than [`CLOCK_AHEAD_MAX`] counts as if it were that far ahead. So one report from a clock that is
+//! wrong cannot silence the right ones that follow for longer than that.
+//!
+//! A report that comes again, from a client that lost the answer, is no news. Where the order cannot tell,
+//! because the report shares its moment with a newer one or is dated ahead, a fingerprint does.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use signalbox_wire::time::Timestamp;
+
+use crate::agent::AgentStatus;
+
+/// How far ahead of the server's an agent's clock may be and still order its reports: more than any clock that
+/// is kept at all is wrong by, and a small part of the time that a task is given.
+pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(60);
+/// Fingerprints that are kept of one agent, the oldest forgotten first.
+pub const FINGERPRINTS_MAX: usize = 16;
+
+/// One report of an agent's state.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// The word it used, as sent.
+    pub state: String,
+    /// What it said besides, as sent.
+    pub details: Option<Box<RawValue>>,
+    /// When it says that this was so.
+    pub timestamp: Timestamp,
+    /// Whether it was about a task it held, not about the agent as a whole.
+    pub about_task: bool,
+    /// The moment that it counts as, where its timestamp is too far ahead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts_as: Option<Timestamp>,
+}
+
+/// A report that the order of timestamps alone would let count once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    timestamp: Timestamp,
+    hash: u64,
+}
+
+impl Report {
+    fn moment(&self) -> Timestamp {
+        self.counts_as.unwrap_or(self.timestamp)
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        let details = self.details_text().unwrap_or_default();
+        // FNV-1a: it has to be the same in every process and every release.
+        let bytes = self.state.bytes().chain([0]).chain(details.bytes());
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Fingerprint { timestamp: self.timestamp, hash }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.timestamp == other.timestamp
+            && self.state == other.state
+            && self.details_text() == other.details_text()
+    }
+
+    fn details_text(&self) -> Option<&str> {
+        self.details.as_ref().map(|details| details.get())
+    }
+}
+
+impl AgentStatus {
+    /// Whether this report was heard before: what it had to say has been taken in.
+    #[must_use]
+    pub fn has_heard(&self, report: &Report) -> bool {
+        self.report.as_ref().is_some_and(|newest| newest.is_same(report))
+            || (self.heard.iter().any(|heard| heard.timestamp == report.timestamp)
+                && self.heard.contains(&report.fingerprint()))
+    }
+
+    /// Whether this report becomes the agent's state: not heard before, not older than the one that is, and not
+    /// from an earlier life.
+    #[must_use]
+    pub fn is_news(&self, report: &Report, now: Timestamp) -> bool {
+        let is_older = self.report.as_ref().is_some_and(|newest| {
+            report.timestamp < newest.timestamp
+                && report.timestamp.min(now + CLOCK_AHEAD_MAX) < newest.moment()
+        });
+        let is_of_earlier_life = self.earlier_until.is_some_and(|until| report.timestamp <= until);
+        !is_older && !is_of_earlier_life && !self.has_heard(report)
+    }
+
+    /// Takes in a report that is news.
+    pub fn hear(&mut self, mut report: Report, now: Timestamp) {
+        let before = self.report.take();
+        let counted = report.timestamp.min(now + CLOCK_AHEAD_MAX);
+        // Processes whose clocks differ must not turn the order round.
+        let moment = before.as_ref().map_or(counted, |before| counted.max(before.moment()));
+        report.counts_as = (moment != report.timestamp).then_some(moment);
+        self.report = Some(report);
+        self.remember(before.as_ref(), now);
+    }
+
+    /// Keeps of a report that is no news what tells it from a new one should it come again.
+    pub fn set_aside(&mut self, report: &Report, now: Timestamp) {
+        if !self.has_heard(report) {
+            self.remember(Some(report), now);
+        }
+    }
+
+    /// What the next life of the agent keeps of what this one said: until when its timestamps count as said
+    /// before, and what was dated later than that.
+    pub(crate) fn last_words(&self, now: Timestamp) -> (Option<Timestamp>, Vec<Fingerprint>) {
+        let now = self.latest(now);
+        let newest = self.report.as_ref().map(Report::moment);
+        let mut kept = self.clone();
+        kept.remember(self.report.as_ref(), now);
+        (newest.max(self.earlier_until).map(|until| until.min(now)), kept.heard)
+    }
+
+    /// Now, by the clock that is furthest ahead of those that have served this agent.
+    pub(crate) fn latest(&self, now: Timestamp) -> Timestamp {
+        self.last_seen.min(now + CLOCK_AHEAD_MAX).max(now)
+    }
+
+    /// Keeps the fingerprints of what the order does not tell: neither within this life, where what is older
+    /// than the newest report is no news, nor in the next, where what is dated before its start is not.
+    fn remember(&mut self, report: Option<&Report>, now: Timestamp) {
+        let since = self.report.as_ref().map_or(now, |newest| newest.moment().min(now));
+        self.heard.retain(|heard| heard.timestamp >= since);
+        self.heard.extend(report.filter(|report| report.timestamp >= since).map(Report::fingerprint));
+        let too_many = self.heard.len().saturating_sub(FINGERPRINTS_MAX);
+        self.heard.drain(..too_many);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use signalbox_wire::id::AgentId;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+    fn report(state: &str, timestamp: Timestamp) -> Report {
+        Report { state: state.to_owned(), details: None, timestamp, about_task: false, counts_as: None }
+    }
+
+    fn status() -> AgentStatus {
+        AgentStatus::fresh(AgentId::parse("a").expect("valid"), 1, NOW)
+    }
+
+    fn hear(status: &mut AgentStatus, report: &Report, now: Timestamp) -> bool {
+        let is_news = status.is_news(report, now);
+        if is_news {
+            status.hear(report.clone(), now);
+        }
+        is_news
+    }
+
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_older_report_is_no_news_and_an_equal_moment_is() {
+        let mut status = status();
+        assert!(hear(&mut status, &report("idle", NOW), NOW));
+        assert!(!hear(&mut status, &report("busy", NOW - s(1)), NOW));
+        assert!(hear(&mut status, &report("busy", NOW), NOW), "clocks may be coarse");
+        assert!(!hear(&mut status, &report("idle", NOW), NOW), "but a repeat stays one");
+        assert!(hear(&mut status, &report("idle", NOW + s(1)), NOW));
+        assert!(!hear(&mut status, &report("busy", NOW), NOW + s(600)));
+        assert!(!hear(&mut status, &report("idle", NOW), NOW + s(600)));
+    }
+
+    #[test]
+    fn a_report_from_the_future_silences_nobody_for_long() {
+        let mut status = status();
+        let tomorrow = report("idle", NOW + s(86_400));
+        assert!(hear(&mut status, &tomorrow, NOW));
+        assert_eq!(status.report.as_ref().map(|report| report.timestamp), Some(tomorrow.timestamp));
+        assert!(!hear(&mut status, &report("busy", NOW + s(59)), NOW + s(59)));
+        assert!(hear(&mut status, &report("busy", NOW + s(60)), NOW + s(60)));
+        assert!(!hear(&mut status, &tomorrow, NOW + s(61)), "it was heard");
+        assert!(hear(&mut status, &report("idle", NOW + s(62)), NOW + s(62)));
+    }
+
+    #[test]
+    fn a_clock_that_is_always_ahead_orders_its_own_reports() {
+        let mut status = status();
+        for second in 0..100 {
+            let ahead = NOW + s(7_200 + second);
+            // The next process's clock is a little behind.
+            assert!(
+                hear(&mut status, &report("idle", ahead), NOW + s(second) - s(second % 2 * 3)),
+                "{second}"
+            );
+        }
+        assert!(status.heard.len() <= FINGERPRINTS_MAX);
+    }
+
+    #[test]
+    fn the_next_life_is_heard_at_once_and_the_last_one_not_again() {
+        let mut last = status();
+        let words = [report("a", NOW + s(2)), report("b", NOW + s(3)), report("c", NOW + s(86_400))];
+        for word in &words {
+            assert!(hear(&mut last, word, NOW));
+        }
+        let mut next = last.restarted(2, NOW + s(1));
+        for word in &words {
+            assert!(!hear(&mut next, word, NOW + s(2)), "{}", word.state);
+        }
+        assert!(hear(&mut next, &report("idle", NOW + s(2)), NOW + s(2)));
+    }
+
+    proptest! {
+        /// However reports are dated, repeated and interrupted by restarts: none is news twice, and the moments
+        /// that count never go back within a life.
+        #[test]
+        fn nothing_is_news_twice(
+            steps in prop::collection::vec((0..40_i64, any::<bool>(), 0..8_usize, 0..10_u8), 1..14),
+        ) {
+            let (mut status, mut now, mut said) = (status(), NOW, Vec::<Report>::new());
+            for (index, (offset, is_far, repeat, dice)) in steps.into_iter().enumerate() {
+                now = now + s(3);
+                let again = said.get(repeat).filter(|_| dice < 5).cloned();
+                let is_again = again.is_some();
+                let far = if is_far { 86_400_000_000 } else { 0 };
+                let dated = Timestamp::from_micros(now.as_micros() + (offset - 20) * 1_000_000 + far);
+                let report = again.unwrap_or_else(|| report(&index.to_string(), dated));
+                let before = status.report.as_ref().map(Report::moment);
+                let is_news = hear(&mut status, &report, now);
+                if is_news {
+                    prop_assert!(!said.iter().any(|said| said.is_same(&report)), "{report:?}");
+                    prop_assert!(status.report.as_ref().map(Report::moment) >= before);
+                    said.push(report);
+                }
+                prop_assert!(!(is_news && is_again));
+                if dice == 9 {
+                    status = status.restarted(2, now);
+                }
+            }
+        }
+    }
+}
