@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Command, FromArgMatches, ValueEnum};
 use signalbox_core::limits::Policy;
 use signalbox_core::retry::Backoff;
@@ -38,8 +39,11 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_SURFACES", value_delimiter = ',', default_values = ["agentkit", "opscore", "artcafe"])]
     pub surfaces: Vec<Surface>,
     /// Serve beyond loopback without any key configured: everybody who can connect may do everything
-    #[arg(long, env = "SIGNALBOX_INSECURE")]
+    #[arg(long, env = "SIGNALBOX_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
+    /// Ask for a key on every surface, also on loopback; for a server behind a proxy
+    #[arg(long, env = "SIGNALBOX_REQUIRE_KEYS", value_parser = BoolishValueParser::new())]
+    pub require_keys: bool,
     /// Where clients reach this server, when that is not the address it listens on
     #[arg(long, env = "SIGNALBOX_PUBLIC_URL")]
     pub public_url: Option<String>,
@@ -140,10 +144,10 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_TOOL_TIMEOUT", value_parser = duration, default_value = "15s", help_heading = "Deliveries and tasks")]
     pub tool_timeout: Duration,
     /// Refuse endpoints on loopback addresses
-    #[arg(long, env = "SIGNALBOX_EGRESS_FORBID_LOOPBACK", help_heading = "Deliveries and tasks")]
+    #[arg(long, env = "SIGNALBOX_EGRESS_FORBID_LOOPBACK", value_parser = BoolishValueParser::new(), help_heading = "Deliveries and tasks")]
     pub egress_forbid_loopback: bool,
     /// Refuse endpoints in private address ranges
-    #[arg(long, env = "SIGNALBOX_EGRESS_FORBID_PRIVATE", help_heading = "Deliveries and tasks")]
+    #[arg(long, env = "SIGNALBOX_EGRESS_FORBID_PRIVATE", value_parser = BoolishValueParser::new(), help_heading = "Deliveries and tasks")]
     pub egress_forbid_private: bool,
 
     /// How long log entries and reports are kept

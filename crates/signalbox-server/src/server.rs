@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Parts};
-use crate::auth::{Authority, bootstrap};
+use crate::auth::{Authority, Door, bootstrap};
 use crate::config::{Config, Surface};
 use crate::drive::Drive;
 use crate::egress::{Egress, policy};
@@ -101,9 +101,9 @@ impl Server {
         let listening = |source| StartError::Listen { address: config.listen, source };
         let listener = listener.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
-        let is_open = address.ip().is_loopback() || config.insecure;
         let mark = HeaderValue::from_str(node.as_str()).unwrap_or_else(|_| HeaderValue::from_static("node"));
-        let authority = Authority::new(&keys.platform, Some(&keys.admin), is_open, mark.clone());
+        let authority =
+            Authority::new(&keys.platform, Some(&keys.admin), Door::new(&config, address), mark.clone());
         let (app, post) = assemble(config, node, store, authority, mark)?;
         Ok(Self { app, listener, address, post, made: keys.made, lock })
     }
@@ -175,6 +175,11 @@ fn check(config: &Config) -> Result<(), StartError> {
         && config.opscore_webhook_url.is_some()
     {
         return Err(StartError::Config("opscore_webhook_url is set without opscore_webhook_secret; announcements must be signed, set both".to_owned()));
+    }
+    if config.insecure && config.require_keys {
+        return Err(StartError::Config(
+            "insecure and require_keys are both set; leave out the one that is not meant".to_owned(),
+        ));
     }
     if config.surfaces.is_empty() {
         return Err(StartError::Config(
