@@ -26,6 +26,7 @@ on_each_database![
     a_server_can_ask_everybody_for_a_key,
     a_proxy_s_callers_need_a_key,
     a_page_of_another_origin_needs_a_key,
+    a_removed_tenant_is_gone_with_everything,
 ];
 
 fn agentkit_is_keyless_on_loopback_and_opscore_is_not(database: &Database) {
@@ -415,4 +416,43 @@ fn a_page_of_another_origin_needs_a_key(database: &Database) {
         connection.write_raw(request.as_bytes()).expect("written");
         assert_eq!(connection.read().expect("answered").status, expected, "{host}");
     }
+}
+
+fn a_removed_tenant_is_gone_with_everything(database: &Database) {
+    let server = with_platform_key(database);
+    let platform = server.with_key(PLATFORM_KEY);
+    let (tenant, owner) = make_tenant(&server, "owner");
+    let (other, neighbour) = make_tenant(&server, "neighbour");
+    let Estate { agent, session, .. } = furnish(&owner);
+    let second = server.with_key(&make_key(&owner, "admin").1);
+    let kept = neighbour.register_at("secret agent", "http://127.0.0.1:9/run", &[]);
+    let path = format!("/api/v1/tenants/{tenant}");
+
+    for api in [&owner, &server.api()] {
+        api.get("/api/v1/tenants").problem(403);
+        api.delete(&path).problem(403);
+    }
+    server.without_key().delete(&path).problem(401);
+    let listed = platform.get("/api/v1/tenants").is(200);
+    let ids: Vec<&Value> = listed["tenants"].as_array().unwrap().iter().map(|t| &t["tenant_id"]).collect();
+    assert_eq!(ids, [&json!(tenant), &json!(other)], "{listed}");
+    let first = platform.get("/api/v1/tenants?limit=1").is(200);
+    let next = first["next_token"].as_str().expect("there is more");
+    let rest = platform.get(&format!("/api/v1/tenants?limit=1&next_token={next}")).is(200);
+    assert_eq!((&rest["tenants"][0]["name"], &rest["next_token"]), (&json!("neighbour"), &Value::Null));
+    assert_eq!(platform.get("/api/v1/tenants?limit=0&next_token=x").faults(), ["/limit", "/next_token"]);
+
+    assert_eq!(platform.delete(&path).status, 204);
+    for ended in [&owner, &second] {
+        ended.get("/v1/agents").problem(401);
+        ended.get(&format!("/v1/opscore/sessions/{session}")).problem(401);
+    }
+    let in_it = |path: &str| platform.send(Request::get(path).header("x-tenant-id", &*tenant));
+    in_it("/v1/agents").problem(404);
+    in_it(&format!("/v1/agents/{agent}")).problem(404);
+    platform.delete(&path).problem(404);
+    platform.delete("/api/v1/tenants/nobody").problem(404);
+    platform.delete("/api/v1/tenants/default").problem(409);
+    neighbour.get(&format!("/v1/agents/{kept}")).is(200);
+    server.get("/v1/agents").is(200);
 }
