@@ -17,7 +17,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use signalbox_wire::problem::Problem;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
@@ -39,13 +39,12 @@ const REQUEST_ID_LENGTH_MAX: usize = 128;
 pub(crate) async fn serve(app: App, listener: TcpListener, router: Router, tracker: TaskTracker) {
     let room = Arc::new(Semaphore::new(app.config.connections_max));
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         let accepted = tokio::select! {
             () = app.draining.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = accept(&room, &listener) => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, permit)) => {
                 let (app, router) = (app.clone(), router.clone());
                 tracker.spawn(async move {
                     app.metrics.connection(1);
@@ -61,6 +60,16 @@ pub(crate) async fn serve(app: App, listener: TcpListener, router: Router, track
             }
         }
     }
+}
+
+/// A connection and the room for it, whenever there are both.
+async fn accept(
+    room: &Arc<Semaphore>,
+    listener: &TcpListener,
+) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, permit))
 }
 
 async fn connection(app: &App, stream: TcpStream, router: Router) {
