@@ -216,6 +216,14 @@ pub enum ConfigError {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// A value that only shows to be wrong when it is used.
+    #[error("the value of '{key}' cannot be taken: {reason}")]
+    BadValue {
+        /// The key.
+        key: &'static str,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// The flags or variables are not what they should be; prints as the usage that clap makes.
     #[error(transparent)]
     Usage(#[from] clap::Error),

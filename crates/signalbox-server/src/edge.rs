@@ -11,7 +11,7 @@ use axum::extract::{MatchedPath, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, extract::Request};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,7 +24,7 @@ use tower::ServiceExt as _;
 use crate::app::App;
 use crate::clock::{self, Stopwatch};
 use crate::idempotency;
-use crate::problem::Refusal;
+use crate::problem::{Reason, Refusal};
 use crate::streams::WriteDeadline;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -112,7 +112,13 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
     app.metrics.answered(method, &route, status.as_u16(), watch.elapsed());
     if status.is_server_error() {
         let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-        tracing::warn!(method, %route, status = status.as_u16(), request_id = id, "a request failed");
+        let reason = response.extensions().get::<Reason>().map(|reason| reason.0.as_str());
+        let status = status.as_u16();
+        if status == 500 {
+            tracing::error!(method, %route, status, request_id = id, reason, "a request failed");
+        } else {
+            tracing::warn!(method, %route, status, request_id = id, reason, "a request failed");
+        }
     }
     response
 }
@@ -132,10 +138,18 @@ async fn once(app: &App, mut request: Request, next: Next) -> Response {
 
 /// What is answered where there is no route.
 pub(crate) async fn no_route(request: Request) -> Refusal {
-    let detail = format!(
-        "There is nothing at {}; GET /openapi.json lists what there is.",
-        bounded(request.uri().path())
-    );
+    nothing_at(request.uri().path())
+}
+
+/// The page of the API's description, and the files that belong to it.
+pub(crate) async fn pages(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let response = next.run(request).await;
+    if response.status() == StatusCode::NOT_FOUND { nothing_at(&path).into_response() } else { response }
+}
+
+fn nothing_at(path: &str) -> Refusal {
+    let detail = format!("There is nothing at {}; GET /openapi.json lists what there is.", bounded(path));
     Problem::not_found("unknown-route", detail).into()
 }
 

@@ -180,7 +180,7 @@ pub(super) async fn remove(
     }
     // On its own, so that it goes on when the client does not wait.
     let removal = tokio::spawn(removal(app, tenant));
-    removal.await.unwrap_or_else(|_| Err(Problem::internal().into()))?;
+    removal.await.unwrap_or_else(|error| Err(Refusal::failed(error)))?;
     Ok(StatusCode::NO_CONTENT)
 }
 

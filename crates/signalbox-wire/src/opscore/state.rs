@@ -64,12 +64,6 @@ pub struct HistoryEntry {
 }
 
 impl StateBody {
-    /// A field of the details, as raw JSON.
-    #[must_use]
-    pub fn details_field(&self, name: &str) -> Option<&RawValue> {
-        self.details.as_ref()?.field(name)
-    }
-
     /// The task that the report names, and what came of it (`result` of the details), found in one pass.
     #[must_use]
     pub fn task_and_result(&self) -> (Option<String>, Option<&RawValue>) {
@@ -113,7 +107,6 @@ mod tests {
         let body = parse::<StateBody>(REPORT.as_bytes()).unwrap();
         assert_eq!(body.state, "Idle");
         assert_eq!(body.details.as_ref().unwrap().as_str(), r#"{"x": 1.0}"#);
-        assert_eq!(body.details_field("x").unwrap().get(), "1.0");
         assert_eq!(body.timestamp, Timestamp::from_seconds(1_704_110_400));
         let without = parse::<StateBody>(
             br#"{"agentId":"a","timestamp":"2024-01-01T12:00:00","state":"idle","details":null,"details":null}"#,

@@ -16,6 +16,7 @@ on_each_database![
     an_untold_registration_survives_a_kill,
     a_refused_webhook_is_a_dead_letter_and_fails_nothing,
     without_a_secret_nothing_is_sent_unsigned,
+    the_rules_for_what_clients_name_do_not_hold_for_it,
 ];
 
 const SECRET: &str = "webhook-secret-äöü";
@@ -159,4 +160,16 @@ fn without_a_secret_nothing_is_sent_unsigned(database: &Database) {
     agent.next();
     assert_eq!(receiver.count(), 0);
     assert_eq!(items(&server.get("/v1/dead-letters").is(200)), [Value::Null; 0]);
+}
+
+fn the_rules_for_what_clients_name_do_not_hold_for_it(database: &Database) {
+    let receiver = Agent::start();
+    let server =
+        setup(database, &receiver).arg("--egress-forbid-loopback").arg("--egress-forbid-private").start();
+    let agent = json!({"agentName": "a", "version": "1", "capabilities": []});
+    server.post("/v1/agents", &agent).is(201);
+    assert_eq!(receiver.next().json()["event_type"], "REGISTER");
+    let inside =
+        json!({"agentName": "b", "version": "1", "capabilities": [], "contactEndpoint": receiver.url()});
+    assert_eq!(server.post("/v1/agents", &inside).faults(), ["/contactEndpoint"]);
 }
