@@ -40,7 +40,7 @@ impl Client {
         self.get(&["v1", "opscore", "workflows", id]).fetch().await
     }
 
-    /// Removes a definition; sessions that run it go on.
+    /// Removes a definition that no open session runs.
     ///
     /// # Errors
     /// [`Error`]; an unknown one is a problem of status 404.

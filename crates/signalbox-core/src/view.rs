@@ -267,13 +267,17 @@ impl View {
     /// # Errors
     /// [`Halt::Need`] when there are any.
     pub fn require(&self, keys: impl IntoIterator<Item = Key>) -> Result<(), Halt> {
-        let missing: Vec<Key> = keys.into_iter().filter(|key| !self.rows.contains_key(key)).collect();
+        let missing: Vec<Key> = keys.into_iter().filter(|key| self.shown(key).is_none()).collect();
         if missing.is_empty() { Ok(()) } else { Err(Halt::Need(Need::Rows(missing))) }
     }
 
+    fn shown(&self, key: &Key) -> Option<&Option<Loaded>> {
+        let first = self.first.iter().find(|(known, _)| known == key).map(|(_, row)| row);
+        first.or_else(|| self.others.get(key))
+    }
+
     fn row(&self, key: Key) -> Result<Option<&Loaded>, Halt> {
-        let first = self.first.iter().find(|(known, _)| *known == key).map(|(_, row)| row);
-        match first.or_else(|| self.others.get(&key)) {
+        match self.shown(&key) {
             Some(row) => Ok(row.as_ref()),
             None => Err(Halt::Need(Need::Row(key))),
         }

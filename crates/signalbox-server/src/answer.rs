@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use signalbox_core::decision::Answered;
+use signalbox_wire::problem::Problem;
 
 /// A status and a JSON body.
 #[derive(Debug, Clone)]
@@ -13,18 +14,34 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Bytes,
     is_repeated: bool,
+    stand_in: Option<Box<Answer>>,
 }
+
+/// What is kept in place of an answer that must not be.
+#[derive(Debug, Clone)]
+pub(crate) struct StandIn(pub(crate) Answer);
 
 impl Answer {
     /// `body` as JSON under `status`.
     pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Self {
         match serde_json::to_vec(body) {
-            Ok(body) => Self { status, body: body.into(), is_repeated: false },
+            Ok(body) => Self::new(status, body.into()),
             Err(error) => {
                 tracing::error!(%error, "an answer could not be written as JSON");
-                Self { status: StatusCode::INTERNAL_SERVER_ERROR, body: Bytes::new(), is_repeated: false }
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, Bytes::new())
             }
         }
+    }
+
+    fn new(status: StatusCode, body: Bytes) -> Self {
+        Self { status, body, is_repeated: false, stand_in: None }
+    }
+
+    /// The answer shows a secret: where an `Idempotency-Key` would have it kept, `problem` is kept in its place
+    /// and is what a repeat of the request gets.
+    pub(crate) fn shown_once(self, problem: &Problem) -> Self {
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::CONFLICT);
+        Self { stand_in: Some(Box::new(Self::json(status, problem))), ..self }
     }
 
     /// 200 with `body`.
@@ -34,16 +51,13 @@ impl Answer {
 
     /// 202 with a body that never changes.
     pub(crate) fn accepted(body: &'static str) -> Self {
-        Self { status: StatusCode::ACCEPTED, body: Bytes::from_static(body.as_bytes()), is_repeated: false }
+        Self::new(StatusCode::ACCEPTED, Bytes::from_static(body.as_bytes()))
     }
 
     /// The answer that was given before.
     pub(crate) fn kept(kept: &Answered) -> Self {
-        Self {
-            status: StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK),
-            body: Bytes::from(kept.body.clone().into_bytes()),
-            is_repeated: true,
-        }
+        let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
+        Self { is_repeated: true, ..Self::new(status, Bytes::from(kept.body.clone().into_bytes())) }
     }
 }
 
@@ -56,6 +70,9 @@ impl IntoResponse for Answer {
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
         if self.is_repeated {
             response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+        }
+        if let Some(stand_in) = self.stand_in {
+            response.extensions_mut().insert(StandIn(*stand_in));
         }
         response
     }

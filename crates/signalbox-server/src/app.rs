@@ -27,7 +27,12 @@ pub(crate) struct Parts {
     pub(crate) bus: Bus,
     pub(crate) drive: Drive,
     pub(crate) authority: Authority,
+    /// The way to what clients name.
     pub(crate) egress: Egress,
+    /// The way to the services that the operator names.
+    pub(crate) services: Egress,
+    /// The way of the built-in tool that reads pages.
+    pub(crate) pages: Egress,
     pub(crate) deliveries: Deliveries,
     pub(crate) metrics: Metrics,
     pub(crate) in_flight: InFlight,

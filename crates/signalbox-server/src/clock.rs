@@ -18,6 +18,11 @@ pub(crate) fn seed() -> u64 {
     rand::rng().next_u64()
 }
 
+/// What makes an id unlike every other.
+pub(crate) fn seed_128() -> u128 {
+    (u128::from(seed()) << 64) | u128::from(seed())
+}
+
 /// 32 random bytes for a secret.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that draws randomness")]
 pub(crate) fn secret_bytes() -> [u8; 32] {

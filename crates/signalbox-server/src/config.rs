@@ -6,10 +6,13 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Command, FromArgMatches, ValueEnum};
 use signalbox_core::limits::Policy;
 use signalbox_core::retry::Backoff;
@@ -38,8 +41,11 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_SURFACES", value_delimiter = ',', default_values = ["agentkit", "opscore", "artcafe"])]
     pub surfaces: Vec<Surface>,
     /// Serve beyond loopback without any key configured: everybody who can connect may do everything
-    #[arg(long, env = "SIGNALBOX_INSECURE")]
+    #[arg(long, env = "SIGNALBOX_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
+    /// Ask for a key on every surface, also on loopback; for a server behind a proxy
+    #[arg(long, env = "SIGNALBOX_REQUIRE_KEYS", value_parser = BoolishValueParser::new())]
+    pub require_keys: bool,
     /// Where clients reach this server, when that is not the address it listens on
     #[arg(long, env = "SIGNALBOX_PUBLIC_URL")]
     pub public_url: Option<String>,
@@ -72,38 +78,38 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_AGENTKIT_API_KEY", hide_env_values = true, value_parser = secret, help_heading = "Keys and other services")]
     pub agentkit_api_key: Option<Secret>,
     /// How often the agents of that service are compared, in case an announcement was lost
-    #[arg(long, env = "SIGNALBOX_AGENT_SYNC_INTERVAL", value_parser = duration, default_value = "60s", help_heading = "Keys and other services")]
+    #[arg(long, env = "SIGNALBOX_AGENT_SYNC_INTERVAL", value_parser = time_allowed, default_value = "60s", help_heading = "Keys and other services")]
     pub agent_sync_interval: Duration,
 
     /// Connections at once; further ones wait
-    #[arg(long, env = "SIGNALBOX_CONNECTIONS_MAX", default_value_t = 10_000, help_heading = "Limits")]
+    #[arg(long, value_parser = within(1_usize, 1_000_000), env = "SIGNALBOX_CONNECTIONS_MAX", default_value_t = 10_000, help_heading = "Limits")]
     pub connections_max: usize,
     /// Bytes of a request's body
-    #[arg(long, env = "SIGNALBOX_BODY_BYTES_MAX", default_value_t = 1 << 20, help_heading = "Limits")]
+    #[arg(long, value_parser = within(1_usize, 1 << 30), env = "SIGNALBOX_BODY_BYTES_MAX", default_value_t = 1 << 20, help_heading = "Limits")]
     pub body_bytes_max: usize,
     /// How long a client may take to send a request's headers
-    #[arg(long, env = "SIGNALBOX_HEADER_TIMEOUT", value_parser = duration, default_value = "10s", help_heading = "Limits")]
+    #[arg(long, env = "SIGNALBOX_HEADER_TIMEOUT", value_parser = time_allowed, default_value = "10s", help_heading = "Limits")]
     pub header_timeout: Duration,
     /// How long a client may take to send a request's body
-    #[arg(long, env = "SIGNALBOX_BODY_TIMEOUT", value_parser = duration, default_value = "30s", help_heading = "Limits")]
+    #[arg(long, env = "SIGNALBOX_BODY_TIMEOUT", value_parser = time_allowed, default_value = "30s", help_heading = "Limits")]
     pub body_timeout: Duration,
     /// Commits that may wait for the database's writer
-    #[arg(long, env = "SIGNALBOX_COMMIT_QUEUE_MAX", default_value_t = 16_384, help_heading = "Limits")]
+    #[arg(long, value_parser = within(1_usize, 1_000_000), env = "SIGNALBOX_COMMIT_QUEUE_MAX", default_value_t = 16_384, help_heading = "Limits")]
     pub commit_queue_max: usize,
     /// How long a commit or a read may take before the answer is 503
-    #[arg(long, env = "SIGNALBOX_STORE_TIMEOUT", value_parser = duration, default_value = "10s", help_heading = "Limits")]
+    #[arg(long, env = "SIGNALBOX_STORE_TIMEOUT", value_parser = time_allowed, default_value = "10s", help_heading = "Limits")]
     pub store_timeout: Duration,
     /// Bytes of rows kept in memory
-    #[arg(long, env = "SIGNALBOX_CACHE_BYTES", default_value_t = 32 << 20, help_heading = "Limits")]
+    #[arg(long, value_parser = within(0_u64, 64 << 30), env = "SIGNALBOX_CACHE_BYTES", default_value_t = 32 << 20, help_heading = "Limits")]
     pub cache_bytes: u64,
 
     /// How long an endpoint may take to answer a delivery
-    #[arg(long, env = "SIGNALBOX_DELIVERY_TIMEOUT", value_parser = duration, default_value = "15s", help_heading = "Deliveries and tasks")]
+    #[arg(long, env = "SIGNALBOX_DELIVERY_TIMEOUT", value_parser = time_allowed, default_value = "15s", help_heading = "Deliveries and tasks")]
     pub delivery_timeout: Duration,
     /// Attempts of a delivery before it becomes a dead letter
     #[arg(
         long,
-        env = "SIGNALBOX_DELIVERY_ATTEMPTS",
+        value_parser = within(1_u32, 1_000), env = "SIGNALBOX_DELIVERY_ATTEMPTS",
         default_value_t = 8,
         help_heading = "Deliveries and tasks"
     )]
@@ -117,7 +123,7 @@ pub struct Config {
     /// Deliveries in flight at once
     #[arg(
         long,
-        env = "SIGNALBOX_DELIVERIES_MAX",
+        value_parser = within(1_usize, 100_000), env = "SIGNALBOX_DELIVERIES_MAX",
         default_value_t = 1_024,
         help_heading = "Deliveries and tasks"
     )]
@@ -125,26 +131,29 @@ pub struct Config {
     /// Deliveries in flight at once to one destination
     #[arg(
         long,
-        env = "SIGNALBOX_DELIVERIES_PER_DESTINATION_MAX",
+        value_parser = within(1_usize, 100_000), env = "SIGNALBOX_DELIVERIES_PER_DESTINATION_MAX",
         default_value_t = 64,
         help_heading = "Deliveries and tasks"
     )]
     pub deliveries_per_destination_max: usize,
     /// From a task's dispatch to the report that settles it; over it the attempt has failed
-    #[arg(long, env = "SIGNALBOX_TASK_TIMEOUT", value_parser = duration, default_value = "15m", help_heading = "Deliveries and tasks")]
+    #[arg(long, env = "SIGNALBOX_TASK_TIMEOUT", value_parser = time_allowed, default_value = "15m", help_heading = "Deliveries and tasks")]
     pub task_timeout: Duration,
     /// The longest wait after a task's first failed attempt; it doubles with each further one
     #[arg(long, env = "SIGNALBOX_TASK_BACKOFF_INITIAL", value_parser = duration, default_value = "1s", help_heading = "Deliveries and tasks")]
     pub task_backoff_initial: Duration,
     /// How long a tool may take to answer
-    #[arg(long, env = "SIGNALBOX_TOOL_TIMEOUT", value_parser = duration, default_value = "15s", help_heading = "Deliveries and tasks")]
+    #[arg(long, env = "SIGNALBOX_TOOL_TIMEOUT", value_parser = time_allowed, default_value = "15s", help_heading = "Deliveries and tasks")]
     pub tool_timeout: Duration,
-    /// Refuse endpoints on loopback addresses
-    #[arg(long, env = "SIGNALBOX_EGRESS_FORBID_LOOPBACK", help_heading = "Deliveries and tasks")]
+    /// Refuse agents' and tools' endpoints on loopback addresses
+    #[arg(long, env = "SIGNALBOX_EGRESS_FORBID_LOOPBACK", value_parser = BoolishValueParser::new(), help_heading = "Deliveries and tasks")]
     pub egress_forbid_loopback: bool,
-    /// Refuse endpoints in private address ranges
-    #[arg(long, env = "SIGNALBOX_EGRESS_FORBID_PRIVATE", help_heading = "Deliveries and tasks")]
+    /// Refuse agents' and tools' endpoints in private address ranges
+    #[arg(long, env = "SIGNALBOX_EGRESS_FORBID_PRIVATE", value_parser = BoolishValueParser::new(), help_heading = "Deliveries and tasks")]
     pub egress_forbid_private: bool,
+    /// Let the built-in tool `http_get` read loopback and private addresses too, for whoever may call tools
+    #[arg(long, env = "SIGNALBOX_HTTP_GET_PRIVATE", value_parser = BoolishValueParser::new(), help_heading = "Deliveries and tasks")]
+    pub http_get_private: bool,
 
     /// How long log entries and reports are kept
     #[arg(long, env = "SIGNALBOX_RETENTION_EVENTS", value_parser = duration, default_value = "7d", help_heading = "Retention")]
@@ -204,6 +213,14 @@ pub enum ConfigError {
     BadFile {
         /// The file.
         path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A value that only shows to be wrong when it is used.
+    #[error("the value of '{key}' cannot be taken: {reason}")]
+    BadValue {
+        /// The key.
+        key: &'static str,
         /// What is wrong, and what to do.
         reason: String,
     },
@@ -337,6 +354,25 @@ fn secret(text: &str) -> Result<Secret, String> {
     if text.trim().is_empty() { Err("must not be empty".to_owned()) } else { Ok(Secret::new(text)) }
 }
 
+/// A number within bounds: over them, or under, something would come to a standstill.
+fn within<T>(min: T, max: T) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: FromStr + PartialOrd + Display + Copy + Send + Sync + 'static,
+{
+    move |text| match text.parse() {
+        Ok(number) if min <= number && number <= max => Ok(number),
+        _ => Err(format!("must be a whole number from {min} to {max}")),
+    }
+}
+
+/// A duration in which something can happen.
+fn time_allowed(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be longer than no time at all".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
 /// A whole number with a unit: `500ms`, `10s`, `15m`, `2h`, `7d`.
 fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -373,6 +409,27 @@ mod tests {
         for text in ["", "10", "s", "-1s", "1.5s", "1w", "99999999999999999999s", "9999999999d"] {
             assert!(duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn limits_have_bounds() {
+        for (flag, text) in [
+            ("--connections-max", "0"),
+            ("--connections-max", "18446744073709551615"),
+            ("--deliveries-max", "0"),
+            ("--deliveries-per-destination-max", "0"),
+            ("--delivery-attempts", "0"),
+            ("--delivery-attempts", "-1"),
+            ("--commit-queue-max", "0"),
+            ("--body-bytes-max", "0"),
+            ("--cache-bytes", "99999999999999999"),
+            ("--store-timeout", "0s"),
+            ("--agent-sync-interval", "0ms"),
+        ] {
+            let refused = Config::read([flag, text].map(OsString::from)).expect_err(flag).to_string();
+            assert!(refused.contains(flag) && refused.contains("must be"), "{refused}");
+        }
+        assert!(Config::read(["--connections-max", "1"].map(OsString::from)).is_ok());
     }
 
     #[test]

@@ -132,8 +132,11 @@ impl Input {
         }
         let text = std::str::from_utf8(&self.bytes)
             .map_err(|_| BodyError::NotJson { detail: "The body is not UTF-8.".to_owned() })?;
-        let value: serde_json::Value = serde_saphyr::from_str(text)
-            .map_err(|error| BodyError::NotJson { detail: format!("The body is not YAML: {error}.") })?;
+        // Without the part of the body that the parser would quote: it may be all of it.
+        let value: serde_json::Value = serde_saphyr::from_str(text).map_err(|error| {
+            let detail = format!("The body is not YAML: {}.", error.without_snippet());
+            Problem::bad_request("not-yaml", detail)
+        })?;
         Ok(wire_body::from_value(value)?)
     }
 }

@@ -11,7 +11,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::app::App;
 use crate::config::Surface;
-use crate::{agentkit, artcafe, opscore, process};
+use crate::{agentkit, artcafe, edge, opscore, process};
 
 /// The routes of the process and of each surface that `serves` says yes to.
 pub(crate) fn routes(serves: impl Fn(Surface) -> bool) -> OpenApiRouter<App> {
@@ -34,6 +34,7 @@ pub(crate) fn pages(mut description: OpenApi, public_url: Option<&str>) -> Route
         description.servers = Some(vec![ServerBuilder::new().url(url).build()]);
     }
     Router::from(SwaggerUi::new("/docs").url("/openapi.json", description))
+        .layer(axum::middleware::from_fn(edge::pages))
 }
 
 /// The description of everything that can be served.

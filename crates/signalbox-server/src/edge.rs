@@ -13,20 +13,20 @@ use axum::extract::{MatchedPath, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, extract::Request};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use signalbox_wire::problem::Problem;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::app::App;
 use crate::clock::{self, Stopwatch};
 use crate::idempotency;
-use crate::problem::Refusal;
+use crate::problem::{Reason, Refusal};
 use crate::streams::WriteDeadline;
 use timer::ConnectionTimer;
 
@@ -42,13 +42,12 @@ const REQUEST_ID_LENGTH_MAX: usize = 128;
 pub(crate) async fn serve(app: App, listener: TcpListener, router: Router, tracker: TaskTracker) {
     let room = Arc::new(Semaphore::new(app.config.connections_max));
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         let accepted = tokio::select! {
             () = app.draining.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = accept(&room, &listener) => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, permit)) => {
                 let (app, router) = (app.clone(), router.clone());
                 tracker.spawn(async move {
                     app.metrics.connection(1);
@@ -64,6 +63,16 @@ pub(crate) async fn serve(app: App, listener: TcpListener, router: Router, track
             }
         }
     }
+}
+
+/// A connection and the room for it, whenever there are both.
+async fn accept(
+    room: &Arc<Semaphore>,
+    listener: &TcpListener,
+) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, permit))
 }
 
 async fn connection(app: &App, stream: TcpStream, router: Router) {
@@ -106,7 +115,13 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
     app.metrics.answered(method, route, status.as_u16(), watch.elapsed());
     if status.is_server_error() {
         let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-        tracing::warn!(method, route, status = status.as_u16(), request_id = id, "a request failed");
+        let reason = response.extensions().get::<Reason>().map(|reason| reason.0.as_str());
+        let status = status.as_u16();
+        if status == 500 {
+            tracing::error!(method, route, status, request_id = id, reason, "a request failed");
+        } else {
+            tracing::warn!(method, route, status, request_id = id, reason, "a request failed");
+        }
     }
     response
 }
@@ -126,10 +141,18 @@ async fn once(app: &App, mut request: Request, next: Next) -> Response {
 
 /// What is answered where there is no route.
 pub(crate) async fn no_route(request: Request) -> Refusal {
-    let detail = format!(
-        "There is nothing at {}; GET /openapi.json lists what there is.",
-        bounded(request.uri().path())
-    );
+    nothing_at(request.uri().path())
+}
+
+/// The page of the API's description, and the files that belong to it.
+pub(crate) async fn pages(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let response = next.run(request).await;
+    if response.status() == StatusCode::NOT_FOUND { nothing_at(&path).into_response() } else { response }
+}
+
+fn nothing_at(path: &str) -> Refusal {
+    let detail = format!("There is nothing at {}; GET /openapi.json lists what there is.", bounded(path));
     Problem::not_found("unknown-route", detail).into()
 }
 

@@ -1,7 +1,11 @@
 //! `Idempotency-Key` on any POST: the same key with the same body gets the first answer again.
 //!
-//! An operation's answer is kept in the commit that makes it true (see [`crate::drive`]); every other answer
-//! below 500 is kept after it was made. Two requests at once under one key: the second is told to wait.
+//! An operation's answer is kept in the commit that makes it true (see [`crate::drive`]); every other one that
+//! rests on the request alone (2xx and 422) is kept after it was made. What depends on how things stand, such as
+//! an unknown agent, is found out anew. Two requests at once under one key: the second is told to wait.
+//!
+//! A kept answer is only for the credentials that it was given to: others have not shown that they may see it.
+//! An answer that shows a secret is kept as its stand-in, see [`Answer::shown_once`].
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -22,7 +26,7 @@ use signalbox_wire::keys;
 use signalbox_wire::problem::Problem;
 use signalbox_wire::time::Timestamp;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, StandIn};
 use crate::app::App;
 use crate::body;
 use crate::clock;
@@ -37,7 +41,7 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// That the answer to a request will be kept, and under what.
 #[derive(Debug, Clone)]
 pub(crate) struct Promise {
-    /// The tenant's name for the request: method, path and key.
+    /// The tenant's name for the request: path, credentials and key.
     pub(crate) key: String,
     /// SHA-256 of the body, in hex.
     pub(crate) request: String,
@@ -104,7 +108,7 @@ where
         let message = format!("must be 1 to {KEY_LENGTH_MAX} visible ASCII characters");
         return Err(vec![Fault::new("/headers/Idempotency-Key", message)].into());
     };
-    let key = format!("{} {}", request.uri(), key);
+    let key = format!("{} {} {key}", request.uri(), credentials(request.headers()));
     let (mut parts, body) = request.into_parts();
     let body = body::collect(app, &parts.headers, body).await?;
     let request = keys::hex(&Sha256::digest(&body));
@@ -143,31 +147,47 @@ async fn keep_if_needed(
     response: Response,
 ) -> Result<Response, Refusal> {
     let status = response.status();
-    let is_passing =
-        matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
-    if promise.is_kept.load(Ordering::Relaxed) || status.is_server_error() || is_passing {
+    let is_lasting = status.is_success() || status == StatusCode::UNPROCESSABLE_ENTITY;
+    if promise.is_kept.load(Ordering::Relaxed) || !is_lasting {
         return Ok(response);
     }
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    if let Some(StandIn(stand_in)) = parts.extensions.remove::<StandIn>() {
+        keep(app, tenant, promise, stand_in.status, &stand_in.body).await;
+        return Ok(Response::from_parts(parts, body));
+    }
     let body: Bytes = match body.collect().await {
         Ok(body) => body.to_bytes(),
         Err(_) => return Err(Problem::internal().into()),
     };
-    if body.len() <= ANSWER_BYTES_MAX {
-        let now = clock::now();
-        let turn = Turn::new(now, clock::seed(), &app.policy);
-        let answered = Answered {
-            key: promise.key.clone(),
-            request: promise.request.clone(),
-            status: status.as_u16(),
-            body: String::from_utf8_lossy(&body).into_owned(),
-            expires_at: now + ANSWER_KEPT,
-        };
-        let mut decision = Decision::default();
-        decision.create(Row::Answered(answered), turn.version_after(None));
-        if let Err(error) = app.drive.commit(tenant, decision, now).await {
-            tracing::warn!(%error, "an answer under an Idempotency-Key could not be kept");
-        }
-    }
+    keep(app, tenant, promise, status, &body).await;
     Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+async fn keep(app: &App, tenant: &TenantId, promise: &Promise, status: StatusCode, body: &[u8]) {
+    if body.len() > ANSWER_BYTES_MAX {
+        return;
+    }
+    let now = clock::now();
+    let turn = Turn::new(now, clock::seed(), &app.policy);
+    let answered = Answered {
+        key: promise.key.clone(),
+        request: promise.request.clone(),
+        status: status.as_u16(),
+        body: String::from_utf8_lossy(body).into_owned(),
+        expires_at: now + ANSWER_KEPT,
+    };
+    let mut decision = Decision::default();
+    decision.create(Row::Answered(answered), turn.version_after(None));
+    if let Err(error) = app.drive.commit(tenant, decision, now).await {
+        tracing::warn!(%error, "an answer under an Idempotency-Key could not be kept");
+    }
+}
+
+/// Who a kept answer is for: the hash of what was sent to be let in, since the row must not hold that itself.
+fn credentials(headers: &HeaderMap) -> String {
+    match headers.get(header::AUTHORIZATION) {
+        Some(authorization) => keys::hex(&Sha256::digest(authorization.as_bytes())),
+        None => "anonymous".to_owned(),
+    }
 }

@@ -39,11 +39,20 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
         match axum::extract::Query::<T>::from_request_parts(parts, app).await {
             Ok(axum::extract::Query(query)) => Ok(Self(query)),
             Err(rejection) => {
-                let detail = format!("The query cannot be read: {}.", rejection.body_text());
-                Err(Problem::new(422, "bad-query", detail).into())
+                let reason = rejection.body_text();
+                Err(twice(&reason).unwrap_or_else(|| {
+                    Problem::new(422, "bad-query", format!("The query cannot be read: {reason}.")).into()
+                }))
             }
         }
     }
+}
+
+/// The refusal of a parameter that is given more than once, which the parser names in its words.
+fn twice(reason: &str) -> Option<Refusal> {
+    let (_, rest) = reason.split_once("duplicate field `")?;
+    let (name, _) = rest.split_once('`')?;
+    Some(vec![Fault::new(format!("/{name}"), "is given more than once; give it once")].into())
 }
 
 /// Query parameters, read with all their faults at once.

@@ -3,6 +3,8 @@
 //! `From<Rejected>` covers what the engine refuses, `From<StoreError>` what the database cannot do. An unknown
 //! thing is 404 only where its absence is proven; a store that cannot answer is 503 with `Retry-After`.
 
+use std::fmt::Display;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use signalbox_core::Rejected;
@@ -11,65 +13,68 @@ use signalbox_wire::body::BodyError;
 use signalbox_wire::fault::Fault;
 use signalbox_wire::problem::{self, Problem};
 
-/// A [`Problem`] on its way out of a handler.
+/// A [`Problem`] on its way out of a handler, with what is behind it and no client's business.
 #[derive(Debug)]
-pub(crate) struct Refusal(pub(crate) Problem);
+pub(crate) struct Refusal(pub(crate) Problem, Option<Reason>);
+
+/// Why a request failed: for the log, where the edge writes it beside the request's id.
+#[derive(Debug, Clone)]
+pub(crate) struct Reason(pub(crate) String);
 
 /// Seconds after which to try a store again.
 const STORE_RETRY_AFTER_S: u32 = 2;
 
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
-        Self(problem)
+        Self(problem, None)
+    }
+}
+
+impl Refusal {
+    /// 500, for a reason that only the log is told.
+    pub(crate) fn failed(reason: impl Display) -> Self {
+        Self(Problem::internal(), Some(Reason(reason.to_string())))
     }
 }
 
 impl From<BodyError> for Refusal {
     fn from(error: BodyError) -> Self {
-        Self(error.into())
+        Problem::from(error).into()
     }
 }
 
 impl From<Vec<Fault>> for Refusal {
     fn from(faults: Vec<Fault>) -> Self {
-        Self(Problem::invalid(faults))
+        Problem::invalid(faults).into()
     }
 }
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
+        let reason = Reason(error.to_string());
         let problem = match &error {
             StoreError::Conflict => Problem::unavailable(
                 "contended",
                 "Too many requests change the same thing at once; try again in a moment.",
             ),
-            StoreError::Unavailable(reason) => {
-                tracing::error!(%reason, "the store cannot answer");
-                Problem::unavailable(
-                    "store-unavailable",
-                    "The store cannot answer now; nothing was changed, try again later.",
-                )
-            }
-            StoreError::Busy(waiting) => {
-                tracing::warn!(waiting, "the store's queue is full");
-                Problem::unavailable(
-                    "store-busy",
-                    "Too much is waiting to be written; nothing was changed, try again later.",
-                )
-            }
-            StoreError::Corrupt(reason) | StoreError::Open(reason) => {
-                tracing::error!(%reason, "the store failed");
-                return Self(Problem::internal());
-            }
+            StoreError::Unavailable(_) => Problem::unavailable(
+                "store-unavailable",
+                "The store cannot answer now; nothing was changed, try again later.",
+            ),
+            StoreError::Busy(_) => Problem::unavailable(
+                "store-busy",
+                "Too much is waiting to be written; nothing was changed, try again later.",
+            ),
+            StoreError::Corrupt(_) | StoreError::Open(_) => return Self(Problem::internal(), Some(reason)),
         };
-        Self(problem.retry_after(STORE_RETRY_AFTER_S))
+        Self(problem.retry_after(STORE_RETRY_AFTER_S), Some(reason))
     }
 }
 
 impl From<Rejected> for Refusal {
     fn from(rejected: Rejected) -> Self {
         let detail = rejected.to_string();
-        Self(match rejected {
+        let problem = match rejected {
             Rejected::UnknownAgent(_) => Problem::not_found("unknown-agent", detail),
             Rejected::UnknownWorkflow(_) => Problem::not_found("unknown-workflow", detail),
             Rejected::UnknownSession(_) => Problem::not_found("unknown-session", detail),
@@ -87,11 +92,9 @@ impl From<Rejected> for Refusal {
             Rejected::Unreachable(_) => Problem::bad_request("unreachable-agent", detail),
             Rejected::Replayed => Problem::unauthorized(detail),
             Rejected::KeyReused => Problem::new(422, "idempotency-key-reused", detail),
-            Rejected::Misfit(reason) => {
-                tracing::error!(%reason, "a decision did not fit the stored session");
-                Problem::internal()
-            }
-        })
+            Rejected::Misfit(_) => return Self::failed(detail),
+        };
+        problem.into()
     }
 }
 
@@ -107,6 +110,9 @@ impl IntoResponse for Refusal {
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"signalbox\""));
+        }
+        if let Some(reason) = self.1 {
+            response.extensions_mut().insert(reason);
         }
         response
     }
@@ -127,12 +133,15 @@ mod tests {
             let refusal = Refusal::from(error);
             assert_eq!(refusal.0.status, 500);
             assert!(!refusal.0.detail.contains("secret"));
+            let response = refusal.into_response();
+            let reason = response.extensions().get::<Reason>().expect("for the log");
+            assert!(reason.0.contains("secret"), "{reason:?}");
         }
     }
 
     #[test]
     fn a_401_says_how_to_authenticate() {
-        let response = Refusal(Problem::unauthorized("no key")).into_response();
+        let response = Refusal::from(Problem::unauthorized("no key")).into_response();
         assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
     }
 }

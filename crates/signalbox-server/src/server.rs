@@ -1,8 +1,10 @@
 //! A server's life: open what it needs, serve until told to stop, drain, close.
 
+use std::fs::DirBuilder;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use axum::Router;
@@ -14,9 +16,10 @@ use signalbox_wire::keys::Secret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use url::Url;
 
 use crate::app::{App, Parts};
-use crate::auth::{Authority, bootstrap};
+use crate::auth::{Authority, Door, bootstrap};
 use crate::config::{Config, Surface};
 use crate::drive::Drive;
 use crate::egress::{Egress, policy};
@@ -83,7 +86,8 @@ impl Server {
     pub async fn open(config: Config) -> Result<Self, StartError> {
         check(&config)?;
         let unusable = |source| StartError::DataDir { path: config.data_dir.clone(), source };
-        std::fs::create_dir_all(&config.data_dir).map_err(unusable)?;
+        // Only for its owner: it will hold keys and whatever agents are sent.
+        DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir).map_err(unusable)?;
         let lock = lock::take(&config.data_dir).map_err(unusable)?;
         let lock = lock.ok_or_else(|| StartError::Locked(config.data_dir.clone()))?;
         let keys = bootstrap::keys(&config).map_err(unusable)?;
@@ -101,9 +105,9 @@ impl Server {
         let listening = |source| StartError::Listen { address: config.listen, source };
         let listener = listener.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
-        let is_open = address.ip().is_loopback() || config.insecure;
         let mark = HeaderValue::from_str(node.as_str()).unwrap_or_else(|_| HeaderValue::from_static("node"));
-        let authority = Authority::new(&keys.platform, Some(&keys.admin), is_open, mark.clone());
+        let authority =
+            Authority::new(&keys.platform, Some(&keys.admin), Door::new(&config, address), mark.clone());
         let (app, post) = assemble(config, node, store, authority, mark)?;
         Ok(Self { app, listener, address, post, made: keys.made, lock })
     }
@@ -170,11 +174,27 @@ fn check(config: &Config) -> Result<(), StartError> {
     if !config.listen.ip().is_loopback() && !has_keys && !config.insecure {
         return Err(StartError::Unprotected(config.listen));
     }
-    if config.opscore_webhook_url.is_some() != config.opscore_webhook_secret.is_some()
+    if config.opscore_webhook_url.is_some()
+        && config.opscore_webhook_secret.is_none()
         && config.serves(Surface::Agentkit)
-        && config.opscore_webhook_url.is_some()
     {
         return Err(StartError::Config("opscore_webhook_url is set without opscore_webhook_secret; announcements must be signed, set both".to_owned()));
+    }
+    if config.insecure && config.require_keys {
+        return Err(StartError::Config(
+            "insecure and require_keys are both set; leave out the one that is not meant".to_owned(),
+        ));
+    }
+    for (key, url) in [
+        ("opscore_webhook_url", &config.opscore_webhook_url),
+        ("agentkit_api_url", &config.agentkit_api_url),
+        ("public_url", &config.public_url),
+    ] {
+        if let Some(fault) = url.as_deref().and_then(address_fault) {
+            return Err(StartError::Config(format!(
+                "{key} {fault}; give the service's address, such as https://signalbox.example"
+            )));
+        }
     }
     if config.surfaces.is_empty() {
         return Err(StartError::Config(
@@ -182,6 +202,14 @@ fn check(config: &Config) -> Result<(), StartError> {
         ));
     }
     Ok(())
+}
+
+/// Why the address of another service can never be called, if so.
+fn address_fault(url: &str) -> Option<String> {
+    match Url::parse(url) {
+        Ok(url) => policy::Policy::default().url_fault(&url),
+        Err(error) => Some(format!("is not a URL: {error}")),
+    }
 }
 
 fn assemble(
@@ -205,13 +233,11 @@ fn assemble(
         mailbox,
         metrics.clone(),
     );
-    let egress = Egress::new(
-        policy::Policy {
-            forbid_loopback: config.egress_forbid_loopback,
-            forbid_private: config.egress_forbid_private,
-        },
-        mark,
-    );
+    let allowed = policy::Policy {
+        forbid_loopback: config.egress_forbid_loopback,
+        forbid_private: config.egress_forbid_private,
+    };
+    let for_pages = if config.http_get_private { allowed } else { policy::Policy::PUBLIC };
     let app = App::new(Parts {
         config,
         policy,
@@ -219,7 +245,9 @@ fn assemble(
         bus,
         drive,
         authority,
-        egress,
+        egress: Egress::new(allowed, mark.clone()),
+        services: Egress::new(policy::Policy::default(), mark.clone()),
+        pages: Egress::new(for_pages, mark),
         deliveries,
         metrics,
         in_flight: crate::idempotency::InFlight::default(),

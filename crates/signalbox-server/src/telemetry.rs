@@ -11,8 +11,8 @@ use crate::config::{Config, ConfigError, LogFormat};
 /// # Errors
 /// When the directives in `log` are not ones.
 pub fn start(config: &Config) -> Result<(), ConfigError> {
-    let filter = EnvFilter::try_new(&config.log).map_err(|error| ConfigError::BadFile {
-        path: "log".into(),
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| ConfigError::BadValue {
+        key: "log",
         reason: format!(
             "'{}' is no level and no directives: {error}; write error, warn, info, debug or trace",
             config.log

@@ -203,6 +203,15 @@ pub struct Prune {
     pub limit: usize,
 }
 
+/// How far the removal of a tenant has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// Something is left.
+    Goes,
+    /// Nothing is left.
+    Done,
+}
+
 /// Figures of the writer since the process began.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WriterFigures {

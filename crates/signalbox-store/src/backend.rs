@@ -162,6 +162,10 @@ pub(crate) trait Backend: Send + Sync {
     /// of a tenant's log always stays, so that its order never starts again.
     async fn prune(&self, prune: Prune) -> Result<u64, StoreError>;
 
+    /// Removes up to `limit` rows of a tenant, its keys first and itself last; answers how many. Under it,
+    /// nothing is left.
+    async fn remove_tenant(&self, tenant: &TenantId, limit: usize) -> Result<usize, StoreError>;
+
     /// Copies the whole store to a new file while it goes on working.
     async fn backup(&self, path: &Path) -> Result<(), StoreError>;
 

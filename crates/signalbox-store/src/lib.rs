@@ -12,6 +12,7 @@ mod cache;
 mod commit;
 mod error;
 mod postgres;
+mod removal;
 mod schema;
 mod sqlite;
 mod store;

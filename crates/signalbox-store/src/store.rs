@@ -22,12 +22,13 @@ use signalbox_wire::time::Timestamp;
 
 use crate::api::{
     AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, Listed, Options, Page,
-    Prune, SessionFilter, StoredEvent, WriterFigures,
+    Prune, Removal, SessionFilter, StoredEvent, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::{Cache, Lookup};
 use crate::commit::Commit;
 use crate::error::StoreError;
+use crate::removal::ROWS_AT_ONCE;
 use crate::{postgres, sqlite};
 
 /// A store. Clones are the same store.
@@ -427,6 +428,17 @@ impl Store {
     /// [`StoreError::Unavailable`] when the database cannot answer.
     pub async fn prune(&self, prune: Prune) -> Result<u64, StoreError> {
         self.inner.backend.prune(prune).await
+    }
+
+    /// Removes a tenant with everything that it has, a bounded number of rows at a time: to be called until it
+    /// answers that nothing is left. The keys go first. Where it is not called to the end the tenant is still
+    /// listed, and calling it again goes on.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn remove_tenant(&self, tenant: &TenantId) -> Result<Removal, StoreError> {
+        let removed = self.inner.backend.remove_tenant(tenant, ROWS_AT_ONCE).await?;
+        Ok(if removed < ROWS_AT_ONCE { Removal::Done } else { Removal::Goes })
     }
 
     /// Copies the whole store to a new file while it goes on working.

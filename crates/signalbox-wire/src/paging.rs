@@ -71,23 +71,6 @@ impl PageQuery {
     }
 }
 
-impl<T> Page<T> {
-    /// The page of `entries`, of which one more than `request.limit` was looked for; that one only tells
-    /// that there is a next page. `position` gives an entry's position in `list`.
-    pub fn of(
-        list: &str,
-        request: &PageRequest,
-        mut entries: Vec<T>,
-        position: impl Fn(&T) -> String,
-    ) -> Self {
-        let more = entries.len() > request.limit;
-        entries.truncate(request.limit);
-        let last = entries.last().filter(|_| more);
-        let next_cursor = last.map(|last| Cursor::encode(list, &position(last)));
-        Self { data: entries, next_cursor }
-    }
-}
-
 impl Cursor {
     /// The cursor of a position in a list; `list` is a word without `/`.
     #[must_use]
@@ -158,15 +141,6 @@ mod tests {
         for cursor in ["", "7", "!!", &Cursor::encode("tools", "7"), &other_version, &"A".repeat(4096)] {
             assert!(Cursor::decode("agents", cursor).is_err(), "{cursor:.20}");
         }
-    }
-
-    #[test]
-    fn a_page_tells_where_the_next_begins_only_when_there_is_one() {
-        let request = PageRequest { limit: 2, after: None };
-        let full = Page::of("n", &request, vec![1, 2, 3], ToString::to_string);
-        assert_eq!((full.data, full.next_cursor), (vec![1, 2], Some(Cursor::encode("n", "2"))));
-        assert_eq!(Page::of("n", &request, vec![1, 2], ToString::to_string).next_cursor, None);
-        assert_eq!(Page::of("n", &request, Vec::<u8>::new(), ToString::to_string).next_cursor, None);
     }
 
     proptest! {

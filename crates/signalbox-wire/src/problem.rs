@@ -112,12 +112,6 @@ impl Problem {
         Self { errors: faults, ..Self::new(422, "invalid", detail) }
     }
 
-    /// 429: over a rate or a limit; try again after so many seconds.
-    #[must_use]
-    pub fn too_many(kind: &'static str, detail: impl Into<String>, retry_after_s: u32) -> Self {
-        Self::new(429, kind, detail).retry_after(retry_after_s)
-    }
-
     /// 502: a tool or upstream answered badly.
     #[must_use]
     pub fn bad_gateway(kind: &'static str, detail: impl Into<String>) -> Self {

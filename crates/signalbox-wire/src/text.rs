@@ -24,6 +24,10 @@ impl Text {
     pub const NAME: Self = Self::new(1, 256, no_control);
     /// An id from outside, as [`crate::id`] takes it.
     pub const ID: Self = Self::new(1, id::MAX_LENGTH, no_control);
+    /// An agent's own id: no segment of a path that means something else.
+    pub const AGENT_ID: Self = Self::new(1, id::MAX_LENGTH, agent_id);
+    /// A message's own id, likewise.
+    pub const MESSAGE_ID: Self = Self::new(1, id::MAX_LENGTH, message_id);
     /// A version of an agent or a definition.
     pub const VERSION: Self = Self::new(1, 64, no_control);
     /// An endpoint: see [`check_endpoint`].
@@ -148,6 +152,23 @@ fn is_host(host: &str) -> bool {
     }
     host.bytes().any(|byte| byte.is_ascii_alphanumeric())
         && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+fn agent_id(text: &str) -> Result<(), &'static str> {
+    no_control(text)?;
+    refuse(text == "register", "must not be 'register', which is a path of its own; choose another id")?;
+    not_dots(text)
+}
+
+fn message_id(text: &str) -> Result<(), &'static str> {
+    no_control(text)?;
+    refuse(text == "redrive", "must not be 'redrive', which is a path of its own; choose another id")?;
+    not_dots(text)
+}
+
+/// Clients and proxies take `.` and `..` out of a path before it gets here.
+fn not_dots(text: &str) -> Result<(), &'static str> {
+    refuse(text.bytes().all(|byte| byte == b'.'), "must not be of dots alone; choose another id")
 }
 
 fn word(text: &str) -> Result<(), &'static str> {

@@ -5,10 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use serde_json::Value;
-use signalbox_client::{Client, ListQuery};
+use serde::Serialize;
+use signalbox_client::{Client, ListQuery, Page};
 
 use crate::printer;
+
+/// Entries that are asked for at once.
+const PAGE: u32 = 1_000;
 
 /// Which server, and with which key.
 #[derive(Debug, Args)]
@@ -76,10 +79,7 @@ enum DeadLetterVerb {
 
 /// Lists the agents.
 pub(crate) fn agents(target: &Target) -> anyhow::Result<ExitCode> {
-    run(target, |client| async move {
-        let page = client.agents(&ListQuery::new().limit(1_000)).await?;
-        print_all(page.items.iter().map(serde_json::to_value))
-    })
+    run(target, |client| async move { print_all(async |query| client.agents(&query).await).await })
 }
 
 /// Does what is asked with sessions.
@@ -88,14 +88,26 @@ pub(crate) fn sessions(asked: &Sessions) -> anyhow::Result<ExitCode> {
         match &asked.verb {
             SessionVerb::List => {
                 let page = client.sessions(&ListQuery::new()).await?;
-                print_all(page.items.iter().map(serde_json::to_value))
+                print_page(&page)?;
+                if page.next_cursor.is_some() {
+                    printer::notice("there are older sessions; GET /v1/opscore/sessions lists them all");
+                }
+                Ok(())
             }
             SessionVerb::Show { id } => {
                 printer::line(&serde_json::to_string_pretty(&client.session(id).await?)?);
                 Ok(())
             }
-            SessionVerb::Cancel { id, reason } => Ok(client.cancel_session(id, reason.as_deref()).await?),
-            SessionVerb::Retry { id } => Ok(client.retry_session(id).await?),
+            SessionVerb::Cancel { id, reason } => {
+                client.cancel_session(id, reason.as_deref()).await?;
+                printer::notice(&format!("session {id} is cancelled"));
+                Ok(())
+            }
+            SessionVerb::Retry { id } => {
+                client.retry_session(id).await?;
+                printer::notice(&format!("session {id} goes on"));
+                Ok(())
+            }
         }
     })
 }
@@ -104,19 +116,34 @@ pub(crate) fn sessions(asked: &Sessions) -> anyhow::Result<ExitCode> {
 pub(crate) fn dead_letters(asked: &DeadLetters) -> anyhow::Result<ExitCode> {
     run(&asked.target, |client| async move {
         match &asked.verb {
-            DeadLetterVerb::List => {
-                let page = client.dead_letters(&ListQuery::new()).await?;
-                print_all(page.items.iter().map(serde_json::to_value))
+            DeadLetterVerb::List => print_all(async |query| client.dead_letters(&query).await).await,
+            DeadLetterVerb::Redrive { id } => {
+                client.redrive_dead_letter(id).await?;
+                printer::notice(&format!("message {id} will be delivered anew"));
+                Ok(())
             }
-            DeadLetterVerb::Redrive { id } => Ok(client.redrive_dead_letter(id).await?),
         }
     })
 }
 
-/// One JSON object a line.
-fn print_all(items: impl Iterator<Item = Result<Value, serde_json::Error>>) -> anyhow::Result<()> {
-    for item in items {
-        printer::line(&item?.to_string());
+/// Every page of a list, one JSON object a line.
+async fn print_all<T: Serialize>(
+    list: impl AsyncFn(ListQuery) -> Result<Page<T>, signalbox_client::Error>,
+) -> anyhow::Result<()> {
+    let mut query = ListQuery::new().limit(PAGE);
+    loop {
+        let page = list(query).await?;
+        print_page(&page)?;
+        match page.next_cursor {
+            Some(cursor) => query = ListQuery::new().limit(PAGE).cursor(cursor),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn print_page<T: Serialize>(page: &Page<T>) -> anyhow::Result<()> {
+    for item in &page.items {
+        printer::line(&serde_json::to_string(item)?);
     }
     Ok(())
 }

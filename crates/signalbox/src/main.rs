@@ -75,7 +75,7 @@ fn main() -> ExitCode {
         Command::Reference { page } => reference::print(page),
     };
     outcome.unwrap_or_else(|error| {
-        printer::error(&format!("error: {error:#}"));
+        printer::notice(&format!("error: {error:#}"));
         ExitCode::FAILURE
     })
 }

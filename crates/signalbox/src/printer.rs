@@ -9,6 +9,6 @@ pub(crate) fn line(text: &str) {
 }
 
 /// A line for whoever is watching.
-pub(crate) fn error(text: &str) {
+pub(crate) fn notice(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

@@ -22,11 +22,14 @@ pub(crate) fn run(arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2)));
         }
         Err(error) => {
-            printer::error(&format!("error: {error}"));
+            printer::notice(&format!("error: {error}"));
             return Ok(ExitCode::from(2));
         }
     };
-    telemetry::start(&config)?;
+    if let Err(error) = telemetry::start(&config) {
+        printer::notice(&format!("error: {error}"));
+        return Ok(ExitCode::from(2));
+    }
     runtime()?.block_on(serve(config))
 }
 
@@ -35,7 +38,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
     let server = Server::open(config).await?;
     for (what, key) in server.made_keys() {
-        printer::error(&format!("made the {what}, shown only now: {}", key.expose()));
+        printer::notice(&format!("made the {what}, shown only now: {}", key.expose()));
     }
     printer::line(&format!("signalbox listening on http://{}", server.address()));
     server
@@ -52,7 +55,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 /// Copies the embedded database.
 pub(crate) fn backup(data_dir: &Path, file: &Path) -> anyhow::Result<ExitCode> {
     signalbox_server::backup(data_dir, file)?;
-    printer::error(&format!("copied the database of {} to {}", data_dir.display(), file.display()));
+    printer::notice(&format!("copied the database of {} to {}", data_dir.display(), file.display()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -78,7 +78,9 @@ impl BuiltIn {
     pub(super) fn view(self) -> ToolView {
         let description = match self {
             Self::Echo => "Answers with its arguments.",
-            Self::HttpGet => "Gets a page and answers with its status, some of its headers, and its text.",
+            Self::HttpGet => {
+                "Gets a page on a public address and answers with its status, some of its headers, and its text."
+            }
         };
         ToolView {
             name: self.name().to_owned(),
@@ -100,7 +102,7 @@ impl BuiltIn {
             Self::Echo => self.success(arguments),
             Self::HttpGet => {
                 let request = get(app, arguments, trace)?;
-                match app.egress.send(request, app.config.tool_timeout, PAGE_BYTES_MAX).await {
+                match app.pages.send(request, app.config.tool_timeout, PAGE_BYTES_MAX).await {
                     Ok((status, headers, body)) => self.success(&page(status.as_u16(), &headers, &body)),
                     Err(error) => Ok(ToolAnswer::failure(self.name(), &error.to_string(), true)),
                 }
@@ -117,8 +119,11 @@ impl BuiltIn {
 /// The request for a page; an address that may not be called is a fault of the arguments.
 fn get(app: &App, arguments: &Value, trace: Option<&str>) -> Result<Request<Full<Bytes>>, Refusal> {
     let url = arguments.get("url").and_then(Value::as_str).unwrap_or_default();
-    let target = app.egress.target(url).map_err(|error| {
+    let target = app.pages.target(url).map_err(|error| {
         let message = match error {
+            EgressError::Forbidden(reason) if app.egress.target(url).is_ok() => {
+                format!("{reason} by http_get, unless the operator sets http_get_private")
+            }
             EgressError::Forbidden(reason) => reason,
             other => other.to_string(),
         };

@@ -100,7 +100,9 @@ fn read(tool: &Tool, status: StatusCode, body: &[u8]) -> Result<ToolAnswer, Prob
         Ok(ToolReply::Success(data)) => Ok(ToolAnswer::success(name.as_str(), data)),
         Ok(ToolReply::Error(reason)) => Ok(ToolAnswer::failure(name.as_str(), &reason, false)),
         Err(error) => {
-            let detail = format!("Tool '{name}' did not answer with JSON: {error}.");
+            let detail = format!(
+                "Tool '{name}' did not answer with JSON: {error}; its endpoint must answer 200 with JSON."
+            );
             Err(Problem::bad_gateway("tool-answered-badly", detail))
         }
     }
@@ -115,7 +117,10 @@ fn unasked(tool: &Tool, error: &EgressError) -> Problem {
             Problem::unavailable("tool-unreachable", detail).retry_after(RETRY_AFTER_S)
         }
         EgressError::TimedOut(after) => {
-            let detail = format!("Tool '{name}' did not answer within {} s.", after.as_secs_f32());
+            let detail = format!(
+                "Tool '{name}' did not answer within {} s; try again, or ask the operator to raise tool_timeout.",
+                after.as_secs_f32()
+            );
             Problem::timeout("tool-timeout", detail)
         }
         EgressError::Forbidden(_) => Problem::forbidden(format!(

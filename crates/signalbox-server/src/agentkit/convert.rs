@@ -78,7 +78,7 @@ fn check(app: &App, endpoint: Option<&str>, metadata: Option<&Map<String, Value>
     if faults.is_empty() { Ok(()) } else { Err(faults.into_vec().into()) }
 }
 
-/// Capabilities as they are kept: exactly as they were given.
+/// Capabilities as they are kept: every field that is known, as it was given.
 fn capabilities(given: &[CapabilityBody]) -> Vec<Value> {
     given.iter().filter_map(|capability| serde_json::to_value(capability).ok()).collect()
 }

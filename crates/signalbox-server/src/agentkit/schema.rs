@@ -15,10 +15,10 @@ use signalbox_core::Versioned;
 use signalbox_core::decision::Tool;
 use signalbox_wire::fault::{Fault, Faults};
 use signalbox_wire::id::{TenantId, ToolName};
-use signalbox_wire::problem::Problem;
 
 use super::built_in::BuiltIn;
 use super::shape::{Extent, Shape};
+use crate::problem::Refusal;
 
 /// Where the arguments of a call are in its body.
 pub(super) const ARGUMENTS: &str = "/payload/arguments";
@@ -72,14 +72,14 @@ impl Schemas {
         &self,
         tenant: &TenantId,
         tool: &Versioned<Tool>,
-    ) -> Result<Arc<Schema>, Problem> {
+    ) -> Result<Arc<Schema>, Refusal> {
         let place = (Some(tenant.clone()), tool.value.name.clone(), tool.version);
         self.held(place, || Schema::compile(&tool.value.parameters))
     }
 
     /// The schema of a built-in tool.
-    pub(super) fn built_in(&self, tool: BuiltIn) -> Result<Arc<Schema>, Problem> {
-        let name = ToolName::parse(tool.name()).map_err(|_| Problem::internal())?;
+    pub(super) fn built_in(&self, tool: BuiltIn) -> Result<Arc<Schema>, Refusal> {
+        let name = ToolName::parse(tool.name()).map_err(Refusal::failed)?;
         self.held((None, name, 0), || Schema::compile(&tool.parameters()))
     }
 
@@ -87,7 +87,7 @@ impl Schemas {
         &self,
         place: Place,
         compile: impl FnOnce() -> Result<Schema, Vec<Fault>>,
-    ) -> Result<Arc<Schema>, Problem> {
+    ) -> Result<Arc<Schema>, Refusal> {
         if let Some(schema) = self.0.get(&place) {
             return Ok(schema);
         }
@@ -99,8 +99,10 @@ impl Schemas {
             }
             Err(faults) => {
                 // It was checked when the tool was registered.
-                tracing::error!(tool = %place.1, ?faults, "a kept schema does not compile any more");
-                Err(Problem::internal())
+                Err(Refusal::failed(format!(
+                    "the schema of {} does not compile any more: {faults:?}",
+                    place.1
+                )))
             }
         }
     }

@@ -9,5 +9,5 @@ use crate::app::App;
 
 /// Every route of this surface.
 pub(crate) fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(tenants::create))
+    OpenApiRouter::new().routes(routes!(tenants::create, tenants::list)).routes(routes!(tenants::remove))
 }

@@ -10,6 +10,7 @@ use signalbox_wire::keys::{self, Secret};
 use signalbox_wire::problem::Problem;
 use subtle::ConstantTimeEq;
 
+use super::door::{self, Door};
 use crate::app::App;
 use crate::clock;
 use crate::egress::MARK;
@@ -19,6 +20,9 @@ use crate::problem::Refusal;
 const BELIEVED_FOR: Duration = Duration::from_secs(5);
 /// Keys remembered at once.
 const REMEMBERED_MAX: usize = 10_000;
+
+/// The paths of the AgentKit surface.
+const OPEN: [&str; 4] = ["/v1/agents", "/v1/tools", "/v1/messages", "/v1/dead-letters"];
 
 /// Who calls, in which tenant, and what that allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,26 +37,29 @@ pub(crate) struct Caller {
 pub(crate) struct Authority {
     platform: [u8; 32],
     admin: Option<[u8; 32]>,
-    /// Whether calls without a key are taken on the surfaces that are open on loopback.
-    is_open: bool,
+    door: Door,
     mark: HeaderValue,
     remembered: Cache<[u8; 32], (signalbox_wire::time::Timestamp, Caller)>,
 }
 
 impl Authority {
-    pub(crate) fn new(platform: &Secret, admin: Option<&Secret>, is_open: bool, mark: HeaderValue) -> Self {
+    pub(crate) fn new(platform: &Secret, admin: Option<&Secret>, door: Door, mark: HeaderValue) -> Self {
         Self {
             platform: keys::hash(platform.expose()),
             admin: admin.map(|key| keys::hash(key.expose())),
-            is_open,
+            door,
             mark,
             remembered: Cache::new(REMEMBERED_MAX),
         }
     }
 
-    /// Whether the open surfaces take calls without a key.
-    pub(crate) fn is_open(&self) -> bool {
-        self.is_open
+    /// Whether a call without a key, and without anything else that it could be believed by, is taken.
+    pub(crate) fn admit_keyless(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        if headers.get(MARK).is_some_and(|mark| *mark == self.mark) {
+            let detail = "This server called itself without a key; an endpoint or a tool leads back to it.";
+            return Err(Problem::forbidden(detail));
+        }
+        self.door.admit(headers)
     }
 
     /// The caller of a request with these headers to `path`.
@@ -85,22 +92,11 @@ impl Authority {
     }
 
     fn anonymous(&self, headers: &HeaderMap, path: &str) -> Result<Caller, Refusal> {
-        if headers.get(MARK).is_some_and(|mark| *mark == self.mark) {
-            let detail = "This server called itself without a key; an endpoint or a tool leads back to it.";
-            return Err(Problem::forbidden(detail).into());
+        if !is_open_path(path) {
+            return Err(door::no_key().into());
         }
-        if self.is_open
-            && !path.starts_with("/v1/opscore")
-            && !path.starts_with("/api/")
-            && !path.starts_with("/v1/keys")
-        {
-            return Ok(Caller {
-                tenant: TenantId::default_tenant(),
-                scope: Scope::Admin,
-                is_platform: false,
-            });
-        }
-        Err(Problem::unauthorized("No key was sent; send 'Authorization: Bearer <key>'.").into())
+        self.admit_keyless(headers)?;
+        Ok(Caller { tenant: TenantId::default_tenant(), scope: Scope::Admin, is_platform: false })
     }
 
     fn is_key(&self, hash: &[u8; 32], known: Option<&[u8; 32]>) -> bool {
@@ -120,7 +116,11 @@ impl Authority {
                 self.remembered.insert(hash, (now + BELIEVED_FOR, caller.clone()));
                 Ok(caller)
             }
-            None => Err(Problem::unauthorized("This key is not known here, or was revoked.").into()),
+            None => {
+                let detail =
+                    "This key is not known here, or was revoked; ask an admin of the tenant for one.";
+                Err(Problem::unauthorized(detail).into())
+            }
         }
     }
 }
@@ -137,11 +137,20 @@ async fn platform_caller(app: &App, headers: &HeaderMap) -> Result<Caller, Refus
                 None => None,
             };
             known.ok_or_else(|| {
-                Problem::not_found("unknown-tenant", "The tenant named in x-tenant-id does not exist.")
+                let detail =
+                    "The tenant named in x-tenant-id does not exist; GET /api/v1/tenants lists them.";
+                Problem::not_found("unknown-tenant", detail)
             })?
         }
     };
     Ok(Caller { tenant, scope: Scope::Admin, is_platform: true })
+}
+
+/// Whether this is the AgentKit surface, which alone takes calls without a key. A path that is not listed is
+/// closed, so that a new route cannot be left open by mistake.
+fn is_open_path(path: &str) -> bool {
+    OPEN.iter()
+        .any(|open| path.strip_prefix(open).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
 fn bearer(value: &str) -> Option<&str> {
@@ -151,7 +160,17 @@ fn bearer(value: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::bearer;
+    use super::{bearer, is_open_path};
+
+    #[test]
+    fn only_the_agentkit_surface_is_open() {
+        for path in ["/v1/agents", "/v1/agents/a/run", "/v1/tools/x", "/v1/messages/m", "/v1/dead-letters"] {
+            assert!(is_open_path(path), "{path}");
+        }
+        for path in ["/", "/v1", "/v1/keys", "/v1/agentsx", "/v1/opscore/logs", "/api/v1/agents", "/v1/new"] {
+            assert!(!is_open_path(path), "{path}");
+        }
+    }
 
     #[test]
     fn only_a_bearer_key_is_one() {

@@ -37,8 +37,7 @@ pub(crate) fn node(data_dir: &Path) -> io::Result<NodeId> {
     {
         return Ok(known);
     }
-    let random = (u128::from(clock::seed()) << 64) | u128::from(clock::seed());
-    let node = NodeId::new(clock::now(), random);
+    let node = NodeId::new(clock::now(), clock::seed_128());
     std::fs::write(&path, format!("{node}\n"))?;
     Ok(node)
 }

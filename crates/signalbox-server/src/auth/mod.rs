@@ -5,5 +5,25 @@
 
 mod authority;
 pub(crate) mod bootstrap;
+mod door;
 
 pub(crate) use authority::{Authority, Caller};
+pub(crate) use door::Door;
+
+use signalbox_core::decision::{ApiKey, Scope};
+use signalbox_wire::id::KeyId;
+use signalbox_wire::keys::{self, Secret};
+
+use crate::clock;
+
+/// The record of a new key.
+pub(crate) fn api_key(secret: &Secret, name: String, scope: Scope) -> ApiKey {
+    let now = clock::now();
+    ApiKey {
+        id: KeyId::new(now, clock::seed_128()),
+        hash: keys::hash_hex(secret.expose()),
+        name,
+        scope,
+        created_at: now,
+    }
+}

@@ -15,19 +15,27 @@ pub(crate) struct Policy {
 }
 
 /// Metadata services that are not link-local.
-const METADATA_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)];
-const METADATA_V6: [Ipv6Addr; 1] = [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)];
+const METADATA_V4: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192), Ipv4Addr::new(168, 63, 129, 16)];
+const METADATA_V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)];
 /// Names under which metadata services answer.
 const METADATA_NAMES: [&str; 2] = ["metadata.google.internal", "metadata.goog"];
 
 impl Policy {
+    /// Public addresses alone.
+    pub(crate) const PUBLIC: Self = Self { forbid_loopback: true, forbid_private: true };
+
     /// Why `address` may not be called, if so.
     pub(crate) fn fault(self, address: IpAddr) -> Option<&'static str> {
         match address {
             IpAddr::V4(address) => self.fault_v4(address),
             IpAddr::V6(address) => match address.to_ipv4_mapped().or_else(|| embedded_v4(address)) {
                 Some(inner) => self.fault_v4(inner),
-                None => self.fault_v6(address),
+                None => self.fault_v6(address).or_else(|| {
+                    let inside = maybe_embedded_v4(address).into_iter().flatten();
+                    inside.filter(|inner| inner.octets()[0] != 0).find_map(|inner| self.fault_v4(inner))
+                }),
             },
         }
     }
@@ -91,13 +99,24 @@ impl Policy {
     }
 }
 
-/// The IPv4 address inside a NAT64 (64:ff9b::/96) or 6to4 (2002::/16) address.
+/// The IPv4 addresses that may be inside a local NAT64 address (64:ff9b:1::/48), wherever its network lets them
+/// begin.
+fn maybe_embedded_v4(address: Ipv6Addr) -> Option<[Ipv4Addr; 4]> {
+    let [0, 0x64, 0xff, 0x9b, 0, 1, rest @ ..] = address.octets() else { return None };
+    // The ninth byte of the address is no part of what it carries.
+    let [a, b, _, c, d, e, f, g, h, i] = rest;
+    Some([[a, b, c, d], [b, c, d, e], [c, d, e, f], [f, g, h, i]].map(Ipv4Addr::from))
+}
+
+/// The IPv4 address inside a NAT64 (64:ff9b::/96), 6to4 (2002::/16) or IPv4-compatible (::/96) address.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let s = address.segments();
     let join = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match s {
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(join(high, low)),
         [0x2002, high, low, ..] => Some(join(high, low)),
+        // `::` and `::1` are addresses of their own.
+        [0, 0, 0, 0, 0, 0, high, low] if high > 0 || low > 1 => Some(join(high, low)),
         _ => None,
     }
 }
@@ -122,6 +141,13 @@ mod tests {
             "http://[2002:a9fe:a9fe::1]/",
             "http://[fe80::1]/",
             "http://[fd00:ec2::254]/",
+            "http://[fd20:ce::254]/",
+            "http://168.63.129.16/",
+            "http://[::a9fe:a9fe]/",
+            "http://[64:ff9b:1::a9fe:a9fe]/",
+            "http://[64:ff9b:1:a9fe:a9:fe00::]/",
+            "http://[64:ff9b:1:0:a9:fea9:fe00:0]/",
+            "http://[64:ff9b:1:fffe::a83f:8110]/",
             "http://100.100.100.200/",
             "http://metadata.google.internal/",
             "http://METADATA.google.internal./",
@@ -141,11 +167,14 @@ mod tests {
             "http://[fd12::1]/",
             "http://100.64.0.1/",
             "http://0.0.0.0/",
+            "http://[::7f00:1]/",
+            "http://[64:ff9b:1::a00:1]/",
         ] {
             assert_eq!(fault(Policy::default(), url), None, "{url}");
             assert!(fault(strict, url).is_some(), "{url}");
         }
         assert_eq!(fault(strict, "https://example.com/"), None);
+        assert_eq!(fault(strict, "http://[64:ff9b:1::808:808]/"), None);
         assert!(fault(Policy::default(), "ftp://example.com/").is_some());
     }
 }

@@ -23,7 +23,7 @@ use signalbox_wire::time::Timestamp;
 use super::slots::Slots;
 use crate::app::App;
 use crate::clock::{self, Stopwatch};
-use crate::egress::EgressError;
+use crate::egress::{Egress, EgressError};
 
 /// How long a delivery that found no turn at its destination waits before it comes again.
 const COME_AGAIN: Duration = Duration::from_secs(5);
@@ -79,7 +79,7 @@ async fn attempt(
     }
     let watch = Stopwatch::start();
     let outcome = match request(app, &target, &message, attempt, now) {
-        Some(request) => send(app, request).await,
+        Some(request) => send(app, way_out(app, &message), request).await,
         None => failed("the message's address or id cannot be written as HTTP".to_owned(), false),
     };
     destination.tell(is_reached(&outcome), clock::now());
@@ -168,8 +168,18 @@ fn request(
     request.body(Full::new(body)).ok()
 }
 
-async fn send(app: &App, request: Request<Full<Bytes>>) -> Outcome {
-    match app.egress.status_of(request, app.config.delivery_timeout).await {
+/// What clients named goes by the policy for them; the operator's own services are the operator's choice.
+fn way_out<'a>(app: &'a App, message: &Message) -> &'a Egress {
+    let is_service = match message.kind {
+        MessageKind::Webhook => true,
+        MessageKind::Task => app.config.dispatches_through().is_some(),
+        MessageKind::Message => false,
+    };
+    if is_service { &app.services } else { &app.egress }
+}
+
+async fn send(app: &App, egress: &Egress, request: Request<Full<Bytes>>) -> Outcome {
+    match egress.status_of(request, app.config.delivery_timeout).await {
         Ok((status, headers)) => Outcome::of_status(status.as_u16(), retry_after(&headers)),
         Err(error @ EgressError::Forbidden(_)) => failed(error.to_string(), false),
         Err(error) => failed(error.to_string(), true),

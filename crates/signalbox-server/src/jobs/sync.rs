@@ -182,7 +182,7 @@ async fn page(app: &App, cursor: Option<&str>) -> Result<Listing, SyncError> {
         request = request.header(header::AUTHORIZATION, format!("Bearer {}", key.expose()));
     }
     let request = request.body(Full::new(Bytes::new()))?;
-    let (status, _, body) = app.egress.send(request, app.config.delivery_timeout, PAGE_BYTES_MAX).await?;
+    let (status, _, body) = app.services.send(request, app.config.delivery_timeout, PAGE_BYTES_MAX).await?;
     if !status.is_success() {
         return Err(SyncError::Status(status));
     }

@@ -7,7 +7,6 @@ use signalbox_core::limits::bounded;
 use signalbox_store::{EventFilter, Page, StoreError, StoredEvent};
 use signalbox_wire::id::{AgentId, SessionId, TenantId, WorkflowId};
 use signalbox_wire::paging::Cursor;
-use signalbox_wire::problem::Problem;
 
 use crate::app::App;
 use crate::problem::Refusal;
@@ -88,10 +87,8 @@ pub(super) async fn events(
 
 /// An entry of a page as it is written.
 pub(super) fn written(entry: &impl Serialize) -> Result<Box<RawValue>, Refusal> {
-    serde_json::value::to_raw_value(entry).map_err(|error| {
-        tracing::error!(%error, "an entry could not be written as JSON");
-        Problem::internal().into()
-    })
+    serde_json::value::to_raw_value(entry)
+        .map_err(|error| Refusal::failed(format!("an entry could not be written as JSON: {error}")))
 }
 
 #[cfg(test)]

@@ -86,12 +86,13 @@ pub(super) async fn retry_session(
 }
 
 /// Tell a session of something that a task waits for
+///
+/// No workflow can make a task wait for a signal yet: the answer is 409 for every session that there is.
 #[utoipa::path(post, path = "/v1/opscore/sessions/{id}/signal", tag = "Ops-Core",
     params(("id" = String, Path, description = "Which session")), request_body = SignalBody,
     responses(
-        (status = 200, description = "A task took it", body = SessionView),
         (status = 404, description = "No such session", body = Problem),
-        (status = 409, description = "No task waits for it", body = Problem)))]
+        (status = 409, description = "No task waits for it, as none can yet", body = Problem)))]
 pub(super) async fn signal_session(
     State(app): State<App>,
     context: Context<Administers>,

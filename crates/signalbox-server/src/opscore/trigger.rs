@@ -3,8 +3,8 @@
 
 use axum::extract::State;
 use http::StatusCode;
-use signalbox_core::Rejected;
 use signalbox_core::engine::{self, WorkflowSource};
+use signalbox_wire::fault::Fault;
 use signalbox_wire::opscore::{StartBody, TriggerAnswer, TriggerBody};
 use signalbox_wire::problem::Problem;
 
@@ -33,12 +33,12 @@ pub(super) async fn trigger_agent_workflow(
     input: Input,
 ) -> Result<Answer, Refusal> {
     let body: TriggerBody = input.parse()?;
-    let source = match (body.workflow_definition_id, body.workflow_definition) {
-        (_, Some(definition)) => {
-            WorkflowSource::Inline(convert::definition(definition, "/workflowDefinition")?)
-        }
-        (Some(id), None) => WorkflowSource::Kept(id),
-        (None, None) => return Err(Rejected::UnknownWorkflow(String::new()).into()),
+    let source = match body.workflow_definition {
+        Some(definition) => WorkflowSource::Inline(convert::definition(definition, "/workflowDefinition")?),
+        // The body's own check has seen that there is exactly one of the two.
+        None => WorkflowSource::Kept(body.workflow_definition_id.ok_or_else(|| {
+            vec![Fault::new("", "must have exactly one of workflowDefinitionId and workflowDefinition")]
+        })?),
     };
     let agent = Some(lookup::agent(&agent)?);
     let operation =

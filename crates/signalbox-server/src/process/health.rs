@@ -2,12 +2,17 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
+use http::header;
 use serde_json::json;
+use signalbox_wire::problem::Problem;
 
 use crate::answer::Answer;
 use crate::app::App;
 use crate::clock;
+use crate::problem::Refusal;
+
+/// Seconds after which to ask again whether it is ready.
+const RETRY_AFTER_S: u32 = 2;
 
 /// Whether the process is alive
 #[utoipa::path(get, path = "/health", tag = "Process", responses((status = 200, description = "Alive", body = serde_json::Value)))]
@@ -18,20 +23,21 @@ pub(super) async fn health() -> Answer {
 /// Whether the process can do its work
 #[utoipa::path(get, path = "/ready", tag = "Process", responses(
     (status = 200, description = "Ready", body = serde_json::Value),
-    (status = 503, description = "Not ready, and why", body = serde_json::Value)))]
-pub(super) async fn ready(State(app): State<App>) -> Answer {
+    (status = 503, description = "Not ready, and why", body = Problem)))]
+pub(super) async fn ready(State(app): State<App>) -> Result<Answer, Refusal> {
     let mut not_ready = Vec::new();
     if app.draining.is_cancelled() {
-        not_ready.push(json!({"what": "process", "reason": "it is shutting down"}));
+        not_ready.push("the process is shutting down");
     }
     if let Err(error) = app.store.is_writable().await {
         tracing::warn!(%error, "the store is not ready");
-        not_ready.push(json!({"what": "store", "reason": "it cannot take writes now"}));
+        not_ready.push("the store cannot take writes now");
     }
     if not_ready.is_empty() {
-        Answer::ok(&json!({"status": "ready", "store": app.store.kind(), "bus": app.config.bus}))
+        Ok(Answer::ok(&json!({"status": "ready", "store": app.store.kind(), "bus": app.config.bus})))
     } else {
-        Answer::json(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "not ready", "not_ready": not_ready}))
+        let detail = format!("Not ready: {}; try again later.", not_ready.join(", "));
+        Err(Problem::unavailable("not-ready", detail).retry_after(RETRY_AFTER_S).into())
     }
 }
 

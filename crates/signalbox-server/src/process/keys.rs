@@ -14,6 +14,7 @@ use signalbox_wire::time::Timestamp;
 
 use crate::answer::Answer;
 use crate::app::App;
+use crate::auth::api_key;
 use crate::clock;
 use crate::context::{Administers, Context, Input, scope_name};
 use crate::params::{Path, Query};
@@ -64,9 +65,14 @@ impl Body for KeyBody {
 }
 
 /// Make a key
+///
+/// The key is shown in this answer alone. Sent again under the same `Idempotency-Key`, the request is refused with
+/// 409 and names the key that was made: revoke that one where its first answer was lost.
 #[utoipa::path(post, path = "/v1/keys", operation_id = "create_key", tag = "Process", request_body = KeyBody, responses(
     (status = 201, description = "Made; the key is shown only now", body = KeyView),
-    (status = 403, description = "Not an admin key", body = Problem)))]
+    (status = 403, description = "Not an admin key", body = Problem),
+    (status = 409, description = "Made before, under the same Idempotency-Key", body = Problem),
+    (status = 422, description = "The body does not fit", body = Problem)))]
 pub(super) async fn create(
     State(app): State<App>,
     context: Context<Administers>,
@@ -74,23 +80,14 @@ pub(super) async fn create(
 ) -> Result<Answer, Refusal> {
     let body: KeyBody = input.parse()?;
     let secret = keys::from_random(&clock::secret_bytes());
-    let key = made(&secret, body.name, body.scope);
+    let key = api_key(&secret, body.name, body.scope);
     app.drive.run(context.tenant(), &CreateKey { key: key.clone() }).await?;
     let view = KeyView { key: Some(secret.expose().to_owned()), ..view(&key) };
-    Ok(Answer::json(StatusCode::CREATED, &view))
-}
-
-/// The record of a new key.
-pub(crate) fn made(secret: &keys::Secret, name: String, scope: Scope) -> ApiKey {
-    let now = clock::now();
-    let random = (u128::from(clock::seed()) << 64) | u128::from(clock::seed());
-    ApiKey {
-        id: KeyId::new(now, random),
-        hash: keys::hash_hex(secret.expose()),
-        name,
-        scope,
-        created_at: now,
-    }
+    let detail = format!(
+        "The key {} was made and shown in the first answer; if that is lost, revoke it and make another under a new Idempotency-Key.",
+        key.id
+    );
+    Ok(Answer::json(StatusCode::CREATED, &view).shown_once(&Problem::conflict("key-shown-before", detail)))
 }
 
 /// The keys of the tenant

@@ -22,6 +22,7 @@ mod rows;
 mod sql;
 mod statements;
 mod target;
+mod tenant;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -264,6 +265,10 @@ impl Backend for Postgres {
     async fn prune(&self, prune: Prune) -> Result<u64, StoreError> {
         let pruning = Pruning { pool: &self.pool, cache: &self.cache, prune, gone: 0 };
         pruning.run(&mut *self.resume.lock().await).await
+    }
+
+    async fn remove_tenant(&self, tenant: &TenantId, limit: usize) -> Result<usize, StoreError> {
+        tenant::remove(&self.pool, &self.cache, tenant, limit).await
     }
 
     async fn backup(&self, _: &Path) -> Result<(), StoreError> {

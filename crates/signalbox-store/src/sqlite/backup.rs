@@ -31,6 +31,7 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
 
 fn copy_whole(from: &Path, to: &Path) -> rusqlite::Result<()> {
     let source = connect::reader(from)?;
+    connect::make_private(to);
     let mut copy = Connection::open(to)?;
     // One step for all pages: with several, every commit in between would start the copy again.
     let step = Backup::new(&source, &mut copy)?.step(-1)?;

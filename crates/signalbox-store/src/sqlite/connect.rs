@@ -3,6 +3,8 @@
 //! Migrations are numbered and only ever added; each is applied once, in a transaction. A file that has seen
 //! one that this program does not know is refused.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ const STATEMENTS_KEPT: usize = 64;
 
 /// Opens the one connection that writes, creating the file where there is none.
 pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
+    make_private(path);
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -48,6 +51,12 @@ pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     ))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     Ok(connection)
+}
+
+/// Makes the file, where there is none, readable for its owner alone; the log beside it takes over its rights.
+/// What stands in the way is told by whoever opens it.
+pub(super) fn make_private(path: &Path) {
+    let _there_is_one = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
 }
 
 /// Opens a connection that only reads.

@@ -137,6 +137,15 @@ impl Log {
         Ok(pairs.iter().map(|pair| start + i64::from(u16::from_le_bytes(*pair))).collect())
     }
 
+    /// Forgets up to `limit` rows of the index, whatever they cover; answers how many.
+    pub(super) fn remove_index(self, connection: &Connection, limit: usize) -> rusqlite::Result<usize> {
+        let mut remove = connection.prepare(
+            "DELETE FROM event_agents WHERE (tenant, block, agent) IN
+             (SELECT tenant, block, agent FROM event_agents WHERE tenant = ?1 LIMIT ?2)",
+        )?;
+        remove.execute(params![self.number, super::sql_limit(limit)])
+    }
+
     /// Forgets the index of the blocks that lie before the oldest kept entry.
     pub(super) fn trim_index(self, connection: &Connection) -> rusqlite::Result<()> {
         if let Some((first, _)) = self.ends(connection)? {

@@ -19,6 +19,7 @@ mod prune;
 mod queue;
 mod readers;
 mod statements;
+mod tenant;
 mod waiting;
 mod writer;
 
@@ -345,6 +346,18 @@ impl Backend for Sqlite {
             .await?;
         let events = self.write(move |connection| prune::events(connection, &runs), |_| {}).await?;
         Ok(rows + events)
+    }
+
+    async fn remove_tenant(&self, tenant: &TenantId, limit: usize) -> Result<usize, StoreError> {
+        let (shared, owner, tenant) = (Arc::clone(&self.shared), tenant.clone(), tenant.clone());
+        let removed = self.write(
+            move |connection| tenant::remove(connection, &tenant, limit),
+            move |removed| {
+                removed.forget(&shared.cache, &owner);
+                shared.waiting.forget(&owner);
+            },
+        );
+        Ok(removed.await?.count)
     }
 
     async fn backup(&self, path: &Path) -> Result<(), StoreError> {

@@ -70,6 +70,14 @@ impl WaitingRoutes {
         }
     }
 
+    /// Forgets a tenant that is gone.
+    pub(super) fn forget(&self, tenant: &TenantId) {
+        let mut routes = self.routes.write();
+        if routes.len() < ROUTES_MAX {
+            routes.retain(|(owner, _), _| owner != tenant);
+        }
+    }
+
     /// Whether a task may wait under one of these keys.
     pub(super) fn may_hold(&self, tenant: &TenantId, keys: &[String]) -> bool {
         let routes = self.routes.read();

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use signalbox_core::decision::{Key, Row};
 use signalbox_core::routing::Route;
 use signalbox_core::{Decision, Need};
-use signalbox_store::{AgentFilter, DeadLetterFilter, EventFilter, Page, SessionFilter, StoreError};
+use signalbox_store::{AgentFilter, DeadLetterFilter, EventFilter, Page, Removal, SessionFilter, StoreError};
 use signalbox_wire::id::TenantId;
 
 use crate::samples::{
-    agent, agent_id, available, definition, deliver, event, message_id, session, session_id, settled, status,
-    task_id, tenant_id, tool, tool_name, waiting_task, workflow, workflow_id,
+    agent, agent_id, answered, api_key, available, definition, deliver, event, message, message_id, name,
+    session, session_id, settled, signature, status, task_id, tenant_id, tenant_row, tool, tool_name,
+    waiting_task, workflow, workflow_id,
 };
 use crate::world::{World, at, contract, parts, view_of};
 
-contract! { the_same_ids_in_two_tenants_are_strangers }
+contract! { the_same_ids_in_two_tenants_are_strangers, a_removed_tenant_leaves_nothing }
 
 /// Everything that a tenant can have, told apart by `mark`.
 fn everything(mark: &str) -> Decision {
@@ -73,6 +74,83 @@ async fn the_same_ids_in_two_tenants_are_strangers(world: &World) {
         .await
         .expect("claimed");
     assert_eq!(claimed.iter().map(|claimed| &claimed.tenant).collect::<Vec<_>>(), [&one]);
+}
+
+async fn a_removed_tenant_leaves_nothing(world: &World) {
+    let store = &world.store;
+    let (one, two) = (tenant_id("one"), tenant_id("two"));
+    for tenant in [&one, &two] {
+        let mark = tenant.as_str();
+        let mut decision = everything(mark);
+        for row in [
+            Row::ApiKey(Arc::new(api_key("k", &format!("hash of {mark}")))),
+            Row::Tenant(tenant_row(mark)),
+            Row::Answered(answered("k", 60)),
+            Row::Signature(signature("s", 60)),
+            Row::AgentName(name("name of same", "same")),
+        ] {
+            decision.create(row, 1);
+        }
+        store.commit(tenant, decision, at(0), None).await.expect("nothing is in its way");
+        // More than goes in one piece, of rows and of the log, with a full block of it.
+        for batch in 0..5 {
+            let mut decision = Decision::default();
+            for number in 0..900 {
+                let id = format!("m{batch}-{number}");
+                decision.create(Row::Message(Arc::new(message(&id))), 1);
+                let mut entry = event("more");
+                entry.agent = Some(agent_id("same"));
+                decision.events.push(entry);
+            }
+            store.commit(tenant, decision, at(0), None).await.expect("nothing is in its way");
+        }
+    }
+    let mut goes = 0;
+    while store.remove_tenant(&one).await.expect("removed") == Removal::Goes {
+        assert!(store.key_by_hash("hash of one").await.expect("read").is_none(), "the keys go first");
+        assert!(store.tenant(&one).await.expect("read").is_some(), "the tenant goes last");
+        goes += 1;
+    }
+    assert!(goes > 10, "a bounded number of rows at a time, not all in {goes}");
+    sees_nothing(world, &one).await;
+    let page = Page { limit: 10, after: None };
+    assert!(store.keys(&one, &page).await.expect("read").items.is_empty());
+    assert!(store.key_by_hash("hash of one").await.expect("read").is_none());
+    assert!(store.tenant(&one).await.expect("read").is_none());
+    for key in [
+        Key::AgentName("name of same".into()),
+        Key::Status(agent_id("same")),
+        Key::Answered("k".into()),
+        Key::Signature("s".into()),
+        Key::Message(message_id("m4-899")),
+    ] {
+        let view = view_of(store, &one, &Need::Row(key)).await;
+        assert!(view.agent_named("name of same").map_or(true, |found| found.is_none()));
+        assert!(view.status(&agent_id("same")).map_or(true, |found| found.is_none()));
+        assert!(view.answered("k").map_or(true, |found| found.is_none()));
+        assert!(view.signature("s").map_or(true, |found| found.is_none()));
+        assert!(view.message(&message_id("m4-899")).map_or(true, |found| found.is_none()));
+    }
+    let filter = EventFilter { agent: Some(agent_id("same")), ..EventFilter::default() };
+    assert!(store.events(&one, &filter, &page).await.expect("read").items.is_empty());
+
+    let listed = store.tenants(&page).await.expect("read").items;
+    assert_eq!(listed.iter().map(|tenant| &tenant.id).collect::<Vec<_>>(), [&two]);
+    assert!(store.key_by_hash("hash of two").await.expect("read").is_some());
+    let events = store.events(&two, &filter, &page).await.expect("read").items;
+    assert_eq!(events.len(), 10);
+    let claimed = store
+        .claim(at(10), std::time::Duration::from_secs(1), signalbox_store::DueKind::Delivery, 10)
+        .await
+        .expect("claimed");
+    assert_eq!(claimed.iter().map(|claimed| &claimed.tenant).collect::<Vec<_>>(), [&two]);
+
+    // What was in memory is gone from there too: nothing takes an old row for a present one.
+    let mut late = Decision::default();
+    late.remove(Key::Agent(agent_id("same")), 1);
+    let refused = store.commit(&one, late, at(0), None).await;
+    assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
+    assert_eq!(store.remove_tenant(&one).await.expect("nothing to do"), Removal::Done);
 }
 
 async fn sees_its_own(world: &World, tenant: &TenantId) {

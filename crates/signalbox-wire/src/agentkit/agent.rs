@@ -101,7 +101,7 @@ impl Body for RegisterBody {
         fields.required_string("agentName", Text::NAME);
         fields.required_string("version", Text::VERSION);
         fields.required_array("capabilities", CAPABILITIES_MAX, CapabilityBody::check);
-        fields.optional_string("agentId", Text::ID);
+        fields.optional_string("agentId", Text::AGENT_ID);
         check_place(&mut fields);
     }
 }
@@ -109,6 +109,9 @@ impl Body for RegisterBody {
 impl Body for PatchAgentBody {
     fn check(value: &Value, faults: &mut Faults) {
         let Some(mut fields) = faults.object("", value) else { return };
+        if fields.optional("agentName").is_some() {
+            fields.fault("agentName", "cannot be changed; register the agent anew under the other name");
+        }
         fields.optional_string("version", Text::VERSION);
         fields.optional_array("capabilities", CAPABILITIES_MAX, CapabilityBody::check);
         check_place(&mut fields);
@@ -167,5 +170,18 @@ mod tests {
         assert_eq!(read(r#"{"contactEndpoint":"http://a"}"#), Some(Some("http://a".to_owned())));
         let found = faults_of::<PatchAgentBody>(r#"{"version":2,"contactEndpoint":"x","capabilities":{}}"#);
         assert_eq!(found.len(), 3, "{found:?}");
+        let found = faults_of::<PatchAgentBody>(r#"{"version":"2","agentName":"other"}"#);
+        assert_eq!(found, ["/agentName cannot be changed; register the agent anew under the other name"]);
+    }
+
+    #[test]
+    fn an_id_that_is_a_path_of_its_own_is_refused() {
+        for id in ["register", ".", "..", "..."] {
+            let body =
+                json!({"agentName": "a", "version": "1", "capabilities": [], "agentId": id}).to_string();
+            assert_eq!(faults_of::<RegisterBody>(&body).len(), 1, "{id}");
+        }
+        let body = r#"{"agentName":"a","version":"1","capabilities":[],"agentId":".a."}"#;
+        assert_eq!(faults_of::<RegisterBody>(body), [""; 0]);
     }
 }

@@ -68,7 +68,8 @@ impl RunMessage {
 
     fn quick(text: &str) -> Option<Self> {
         let head: Head<'_> = serde_json::from_str(text).ok()?;
-        head.fits().then(|| head.into_message(text))
+        let message = head.fits().then(|| head.into_message(text))?;
+        message.message_id.as_deref().is_none_or(|id| Text::MESSAGE_ID.fits(id)).then_some(message)
     }
 
     fn read(text: &str) -> Result<Self, BodyError> {
@@ -164,6 +165,9 @@ fn read_task(fields: &mut Fields<'_, '_>, text: &str) -> Option<RunMessage> {
 
 fn read_common(fields: &mut Fields<'_, '_>, sender_id: &str, message_type: &str, body: String) -> RunMessage {
     let own_id = fields.optional("messageId").and_then(Value::as_str).filter(|id| is_header_id(id));
+    if let Some(Err(message)) = own_id.map(|id| Text::MESSAGE_ID.check(id)) {
+        fields.fault("messageId", message);
+    }
     RunMessage {
         sender_id: sender_id.to_owned(),
         message_type: message_type.to_owned(),
@@ -308,6 +312,20 @@ mod tests {
                 json!({"senderId": "a", "messageType": "t", "payload": {}, "messageId": id}).to_string();
             assert_eq!(parse(&text).message_id, None, "{text}");
         }
+    }
+
+    #[test]
+    fn an_id_that_is_a_path_of_its_own_is_refused() {
+        for id in ["redrive", ".", ".."] {
+            for text in [
+                json!({"senderId": "a", "messageType": "t", "payload": {}, "messageId": id}),
+                json!({"task_name": "t", "parameters": {}, "messageId": id}),
+            ] {
+                assert_eq!(faults(&text.to_string()).len(), 1, "{text}");
+            }
+        }
+        let text = json!({"senderId": "a", "messageType": "t", "payload": {}, "messageId": "redrive-1"});
+        assert_eq!(parse(&text.to_string()).message_id.as_deref(), Some("redrive-1"));
     }
 
     #[test]

@@ -67,13 +67,13 @@ pub struct LogEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub fields: Option<Map<String, Value>>,
-    /// The session that it belongs to.
+    /// The session that it belongs to; `sessionId` is taken too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
     /// The same, under the name that agents get it under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opscore_session_id: Option<String>,
-    /// The task that it belongs to.
+    /// The task that it belongs to; `taskId` is taken too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_id: Option<String>,
     /// The same, under the name that agents get it under.
@@ -138,13 +138,27 @@ impl LogEntry {
 impl<'de> Deserialize<'de> for LogBody {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut value = Value::deserialize(deserializer)?;
-        let entries = match value.get_mut("logs").map(Value::take) {
+        let mut entries = match value.get_mut("logs").map(Value::take) {
             Some(logs @ Value::Array(_)) => logs,
             _ if value.is_array() => value,
             _ => Value::Array(vec![value]),
         };
+        entries.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut).for_each(rename);
         let entries = serde_json::from_value(entries).map_err(serde::de::Error::custom)?;
         Ok(Self { entries })
+    }
+}
+
+/// The names that this surface's answers use, read as well.
+const RENAMED: [(&str, &str); 2] = [("sessionId", "session_id"), ("taskId", "task_id")];
+
+fn rename(entry: &mut Map<String, Value>) {
+    for (given, known) in RENAMED {
+        if let Some(value) = entry.remove(given)
+            && entry.get(known).is_none_or(Value::is_null)
+        {
+            entry.insert(known.to_owned(), value);
+        }
     }
 }
 
@@ -171,7 +185,7 @@ fn check_entry(faults: &mut Faults, pointer: &str, value: &Value) {
     fields.required_string("message", MESSAGE);
     fields.optional_string("timestamp", Text::TIMESTAMP);
     fields.optional_object("fields");
-    for name in ["session_id", "opscore_session_id", "task_id", "opscore_task_id"] {
+    for name in ["session_id", "sessionId", "opscore_session_id", "task_id", "taskId", "opscore_task_id"] {
         fields.optional_string(name, Text::ID);
     }
 }
@@ -192,6 +206,10 @@ mod tests {
             let [only] = &read.entries[..] else { panic!("{body}") };
             assert_eq!((only.level, only.session(), only.task()), (LogLevel::Warning, Some("s"), Some("t")));
         }
+        let entry =
+            json!({"level": "info", "message": "m", "taskId": "t", "sessionId": "s", "session_id": null});
+        let read = parse::<LogBody>(json!([entry]).to_string().as_bytes()).unwrap();
+        assert_eq!((read.entries[0].session(), read.entries[0].task()), (Some("s"), Some("t")));
         assert_eq!(parse::<LogBody>(b"[]").unwrap().entries.len(), 0);
         let kept = parse::<LogBody>(br#"{"level":"info","message":"m","logs":null}"#).unwrap();
         assert_eq!(kept.entries.len(), 1);

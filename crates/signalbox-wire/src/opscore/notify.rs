@@ -56,7 +56,9 @@ impl Body for NotifyBody {
         let Some(mut fields) = faults.object("", value) else { return };
         let event = fields.required_string("event_type", 1..=64);
         let Some(mut agent) = fields.required_object("agent_details") else { return };
-        agent.required_string("agentId", Text::ID);
+        // One that is registered under an id of an older version can still go.
+        let rule = if event == Some(REGISTER) { Text::AGENT_ID } else { Text::ID };
+        agent.required_string("agentId", rule);
         if event == Some(REGISTER) {
             agent.required_string("agentName", Text::NAME);
             agent.required_string("version", Text::VERSION);

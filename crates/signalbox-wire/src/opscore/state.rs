@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::body::{Body, Faults, Text};
@@ -65,12 +64,6 @@ pub struct HistoryEntry {
 }
 
 impl StateBody {
-    /// A field of the details, as raw JSON.
-    #[must_use]
-    pub fn details_field(&self, name: &str) -> Option<&RawValue> {
-        self.details.as_ref()?.field(name)
-    }
-
     /// The task that the report names, and its session where that is named too, found in one pass.
     #[must_use]
     pub fn task_and_session(&self) -> (Option<String>, Option<String>) {
@@ -123,7 +116,6 @@ mod tests {
         let body = parse::<StateBody>(REPORT.as_bytes()).unwrap();
         assert_eq!(body.state, "Idle");
         assert_eq!(body.details.as_ref().unwrap().as_str(), r#"{"x": 1.0}"#);
-        assert_eq!(body.details_field("x").unwrap().get(), "1.0");
         assert_eq!(body.timestamp, Timestamp::from_seconds(1_704_110_400));
         let without = parse::<StateBody>(
             br#"{"agentId":"a","timestamp":"2024-01-01T12:00:00","state":"idle","details":null,"details":null}"#,

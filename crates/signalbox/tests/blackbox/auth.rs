@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Answer, Api, Database, KEY, PATIENCE, PLATFORM_KEY, Request, Server, Setup, Worker, eventually,
-    iso, items, on_each_database,
+    Agent, Answer, Api, Connection, Database, KEY, PATIENCE, PLATFORM_KEY, Request, Server, Setup, Worker,
+    eventually, iso, items, on_each_database,
 };
 
 on_each_database![
@@ -21,6 +21,12 @@ on_each_database![
     names_and_ids_are_unique_within_a_tenant_only,
     an_address_beyond_loopback_needs_keys,
     secrets_stay_out_of_the_log,
+    a_kept_answer_is_only_for_who_got_it,
+    a_key_is_shown_once_and_kept_nowhere,
+    a_server_can_ask_everybody_for_a_key,
+    a_proxy_s_callers_need_a_key,
+    a_page_of_another_origin_needs_a_key,
+    a_removed_tenant_is_gone_with_everything,
 ];
 
 fn agentkit_is_keyless_on_loopback_and_opscore_is_not(database: &Database) {
@@ -312,4 +318,141 @@ fn secrets_stay_out_of_the_log(database: &Database) {
     for secret in [KEY, PLATFORM_KEY, "a-webhook-secret", &made, "an-attempted-key"] {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
+}
+
+fn once(path: &str, body: &Value, key: &str) -> Request {
+    Request::post(path, body).header("idempotency-key", key)
+}
+
+fn a_kept_answer_is_only_for_who_got_it(database: &Database) {
+    let server = with_platform_key(database);
+    let read = server.with_key(&make_key(&server, "read").1);
+    let other = server.with_key(&make_key(&server, "admin").1);
+    let key = json!({"name": "x", "scope": "admin"});
+    server.send(once("/v1/keys", &key, "k")).is(201);
+    read.send(once("/v1/keys", &key, "k")).problem(403);
+    read.post("/v1/keys", &key).problem(403);
+    let tenant = json!({"name": "acme"});
+    server.with_key(PLATFORM_KEY).send(once("/api/v1/tenants", &tenant, "t")).is(201);
+    read.send(once("/api/v1/tenants", &tenant, "t")).problem(403);
+
+    // A name that another caller happens to choose as well is no claim to that caller's answer.
+    let agent = json!({"agentName": "a", "version": "1", "capabilities": []});
+    let registered = server.send(once("/v1/agents", &agent, "a")).is(201);
+    assert_eq!(server.send(once("/v1/agents", &agent, "a")).is(201), registered);
+    read.send(once("/v1/agents", &agent, "a")).problem(403);
+    other.send(once("/v1/agents", &agent, "a")).problem(409);
+    server.without_key().send(once("/v1/agents", &agent, "a")).problem(409);
+}
+
+fn a_key_is_shown_once_and_kept_nowhere(database: &Database) {
+    let server = with_platform_key(database);
+    let platform = server.with_key(PLATFORM_KEY);
+    let (key, tenant) = (json!({"name": "x", "scope": "read"}), json!({"name": "acme"}));
+    let made = server.send(once("/v1/keys", &key, "k")).is(201);
+    let founded = platform.send(once("/api/v1/tenants", &tenant, "t")).is(201);
+    let repeat = server.send(once("/v1/keys", &key, "k")).problem(409);
+    assert!(repeat.detail.contains(made["key_id"].as_str().unwrap()), "{}", repeat.detail);
+    let repeat = platform.send(once("/api/v1/tenants", &tenant, "t")).problem(409);
+    assert!(repeat.detail.contains(founded["tenant_id"].as_str().unwrap()), "{}", repeat.detail);
+    assert_eq!(server.send(once("/v1/keys", &json!({"name": "y", "scope": "read"}), "k")).status, 422);
+    let list = server.get("/v1/keys").is(200);
+    assert_eq!(items(&list).len(), 1, "one key was made: {list}");
+    for secret in [&made["key"], &founded["api_key"]] {
+        let secret = secret.as_str().unwrap();
+        server.with_key(secret).get("/v1/agents").is(200);
+        for entry in fs::read_dir(server.data_dir()).unwrap() {
+            let path = entry.unwrap().path();
+            let bytes = fs::read(&path).unwrap_or_default();
+            let is_held = bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+            assert!(!is_held, "{} holds the key", path.display());
+        }
+    }
+}
+
+fn a_server_can_ask_everybody_for_a_key(database: &Database) {
+    let server = Setup::new(database).env("SIGNALBOX_REQUIRE_KEYS", "1").start();
+    server.without_key().get("/v1/agents").problem(401);
+    server.get("/v1/agents").is(200);
+    server.without_key().get("/health").is(200);
+    let notify = json!({"event_type": "DEREGISTER", "agent_details": {"agentId": "x"}});
+    server.without_key().post("/v1/opscore/internal/agent/notify", &notify).problem(401);
+    let Err(refused) = Setup::new(database).arg("--require-keys").arg("--insecure").try_start() else {
+        panic!("it asks for keys and does not")
+    };
+    assert!(refused.stderr.contains("require_keys"), "{}", refused.stderr);
+}
+
+fn a_proxy_s_callers_need_a_key(database: &Database) {
+    let server = Server::start(database);
+    for (name, value) in
+        [("forwarded", "for=203.0.113.7"), ("x-forwarded-for", "203.0.113.7"), ("x-real-ip", "203.0.113.7")]
+    {
+        let call = || Request::get("/v1/agents").header(name, value);
+        let refused = server.without_key().send(call()).problem(401);
+        assert!(refused.detail.contains("Bearer"), "{}", refused.detail);
+        server.send(call()).is(200);
+        server.without_key().send(Request::get("/health").header(name, value)).is(200);
+    }
+}
+
+fn a_page_of_another_origin_needs_a_key(database: &Database) {
+    let server = Setup::new(database).env("SIGNALBOX_PUBLIC_URL", "https://signalbox.example").start();
+    let agent = json!({"agentName": "a", "version": "1", "capabilities": []});
+    let open = server.without_key();
+    let foreign = || Request::post("/v1/agents", &agent).header("origin", "https://evil.example");
+    open.send(foreign()).problem(403);
+    let notify = json!({"event_type": "DEREGISTER", "agent_details": {"agentId": "x"}});
+    let path = "/v1/opscore/internal/agent/notify";
+    open.send(Request::post(path, &notify).header("origin", "null")).problem(403);
+    assert!(items(&server.get("/v1/agents").is(200)).is_empty(), "nothing came of it");
+    server.send(foreign()).is(201);
+    let own = format!("http://{}", server.address());
+    open.send(Request::get("/v1/agents").header("origin", own)).is(200);
+
+    for (host, expected) in [("evil.example", 403), ("localhost:1", 200), ("signalbox.example", 200)] {
+        let mut connection = Connection::open(&server.address()).expect("a connection");
+        let request = format!("GET /v1/agents HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        connection.write_raw(request.as_bytes()).expect("written");
+        assert_eq!(connection.read().expect("answered").status, expected, "{host}");
+    }
+}
+
+fn a_removed_tenant_is_gone_with_everything(database: &Database) {
+    let server = with_platform_key(database);
+    let platform = server.with_key(PLATFORM_KEY);
+    let (tenant, owner) = make_tenant(&server, "owner");
+    let (other, neighbour) = make_tenant(&server, "neighbour");
+    let Estate { agent, session, .. } = furnish(&owner);
+    let second = server.with_key(&make_key(&owner, "admin").1);
+    let kept = neighbour.register_at("secret agent", "http://127.0.0.1:9/run", &[]);
+    let path = format!("/api/v1/tenants/{tenant}");
+
+    for api in [&owner, &server.api()] {
+        api.get("/api/v1/tenants").problem(403);
+        api.delete(&path).problem(403);
+    }
+    server.without_key().delete(&path).problem(401);
+    let listed = platform.get("/api/v1/tenants").is(200);
+    let ids: Vec<&Value> = listed["tenants"].as_array().unwrap().iter().map(|t| &t["tenant_id"]).collect();
+    assert_eq!(ids, [&json!(tenant), &json!(other)], "{listed}");
+    let first = platform.get("/api/v1/tenants?limit=1").is(200);
+    let next = first["next_token"].as_str().expect("there is more");
+    let rest = platform.get(&format!("/api/v1/tenants?limit=1&next_token={next}")).is(200);
+    assert_eq!((&rest["tenants"][0]["name"], &rest["next_token"]), (&json!("neighbour"), &Value::Null));
+    assert_eq!(platform.get("/api/v1/tenants?limit=0&next_token=x").faults(), ["/limit", "/next_token"]);
+
+    assert_eq!(platform.delete(&path).status, 204);
+    for ended in [&owner, &second] {
+        ended.get("/v1/agents").problem(401);
+        ended.get(&format!("/v1/opscore/sessions/{session}")).problem(401);
+    }
+    let in_it = |path: &str| platform.send(Request::get(path).header("x-tenant-id", &*tenant));
+    in_it("/v1/agents").problem(404);
+    in_it(&format!("/v1/agents/{agent}")).problem(404);
+    platform.delete(&path).problem(404);
+    platform.delete("/api/v1/tenants/nobody").problem(404);
+    platform.delete("/api/v1/tenants/default").problem(409);
+    neighbour.get(&format!("/v1/agents/{kept}")).is(200);
+    server.get("/v1/agents").is(200);
 }

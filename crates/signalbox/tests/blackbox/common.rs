@@ -11,6 +11,8 @@ on_each_database![
     every_answer_carries_a_request_id,
     an_idempotency_key_gives_the_first_answer_again,
     an_idempotency_key_holds_over_a_kill,
+    what_depends_on_how_things_stand_is_asked_anew,
+    a_parameter_given_twice_is_named,
     of_many_with_one_idempotency_key_one_takes_effect,
     health_and_readiness_are_open,
     metrics_have_the_families_that_matter,
@@ -92,6 +94,29 @@ fn an_idempotency_key_holds_over_a_kill(database: &Database) {
     server.restart();
     assert_eq!(register_once(&server, "kept", "once").is(201), first);
     register_once(&server, "kept", "other").problem(422);
+}
+
+fn what_depends_on_how_things_stand_is_asked_anew(database: &Database) {
+    let server = Server::start(database);
+    let body = json!({"senderId": "s", "messageType": "text", "payload": {}});
+    let run = || server.send(Request::post("/v1/agents/late/run", &body).header("idempotency-key", "k"));
+    run().problem(404);
+    let late = json!({"agentId": "late", "agentName": "late", "version": "1", "capabilities": [],
+                      "contactEndpoint": "http://127.0.0.1:9/run"});
+    server.post("/v1/agents", &late).is(201);
+    assert_eq!(run().is(202), run().is(202), "from then on it is the same answer");
+    let misfit = || {
+        let request = Request::post("/v1/agents", &json!({})).header("idempotency-key", "m");
+        let answer = server.send(request);
+        answer.faults();
+        answer.header("idempotency-replayed").is_some()
+    };
+    assert_eq!((misfit(), misfit()), (false, true), "what rests on the request alone is kept");
+}
+
+fn a_parameter_given_twice_is_named(database: &Database) {
+    let server = Server::start(database);
+    assert_eq!(server.get("/v1/agents?limit=1&limit=2").faults(), ["/limit"]);
 }
 
 fn of_many_with_one_idempotency_key_one_takes_effect(database: &Database) {
@@ -262,6 +287,7 @@ fn an_unknown_route_is_a_problem(database: &Database) {
         server.get(path).problem(404);
         server.post(path, &json!({})).problem(404);
     }
+    server.get("/docs/nope.js").problem(404);
 }
 
 fn a_wrong_method_is_a_problem(database: &Database) {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
@@ -20,6 +21,8 @@ on_each_database![
     a_file_with_an_unknown_key_is_refused,
     a_bad_flag_is_told_with_its_cure,
     a_backup_of_a_running_server_serves,
+    data_is_for_its_owner_alone,
+    lists_on_the_command_line_are_whole,
 ];
 
 /// What is under way when the signal comes has this long.
@@ -132,12 +135,23 @@ fn a_bad_flag_is_told_with_its_cure(database: &Database) {
         ("SIGNALBOX_CONNECTIONS_MAX", "-1", "connections"),
         ("SIGNALBOX_DELIVERY_ATTEMPTS", "1.5", "attempts"),
         ("SIGNALBOX_DELIVERY_TIMEOUT", "soon", "delivery"),
+        ("SIGNALBOX_CONNECTIONS_MAX", "0", "connections"),
+        ("SIGNALBOX_CONNECTIONS_MAX", "18446744073709551615", "connections"),
+        ("SIGNALBOX_DELIVERIES_MAX", "0", "deliveries"),
+        ("SIGNALBOX_DELIVERY_ATTEMPTS", "0", "attempts"),
+        ("SIGNALBOX_AGENT_SYNC_INTERVAL", "0s", "agent-sync"),
+        ("SIGNALBOX_PUBLIC_URL", "signalbox.example", "public_url"),
+        ("AGENTKIT_API_URL", "nota", "agentkit_api_url"),
+        ("OPSCORE_WEBHOOK_URL", "http://169.254.1.1/", "opscore_webhook_url"),
     ];
     for (variable, value, word) in limits {
-        let Err(refused) = Setup::new(database).env(variable, value).try_start() else {
-            panic!("{variable}={value} was taken for no limit");
+        let setup = Setup::new(database).env("OPSCORE_WEBHOOK_SECRET", "s").env(variable, value);
+        let Err(refused) = setup.try_start() else {
+            panic!("{variable}={value} was taken");
         };
-        assert!(refused.stderr.contains(value) && refused.stderr.contains(word), "{}", refused.stderr);
+        let told = &refused.stderr;
+        let says_why = told.contains(value) || told.contains("URL") || told.contains("link-local");
+        assert!(says_why && told.contains(word), "{told}");
     }
 
     let taken = Server::start(database);
@@ -178,6 +192,47 @@ fn backup(server: &Server, file: &Path) -> Output {
     let mut command = server.setup().bare_command();
     command.arg("backup").arg(file).env("SIGNALBOX_DATA_DIR", server.data_dir());
     command.output().expect("the binary starts")
+}
+
+fn data_is_for_its_owner_alone(database: &Database) {
+    let server = Server::start(database);
+    server.register_at("a", "http://127.0.0.1:9/run", &[]);
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!(mode(&server.data_dir()), 0o700);
+    if database.url().is_some() {
+        return;
+    }
+    let file = server.setup().dir().join("backup.db");
+    assert!(backup(&server, &file).status.success());
+    for name in ["signalbox.db", "signalbox.db-wal", "signalbox.db-shm"] {
+        assert_eq!(mode(&server.data_dir().join(name)), 0o600, "{name}");
+    }
+    assert_eq!(mode(&file), 0o600);
+}
+
+fn lists_on_the_command_line_are_whole(database: &Database) {
+    let server = Server::start(database);
+    let mut connection = Connection::open(&server.address()).unwrap();
+    for number in 0..1_001 {
+        let agent = json!({"agentName": format!("agent {number}"), "version": "1", "capabilities": []});
+        let request = server.authorized(Request::post("/v1/agents", &agent));
+        assert_eq!(connection.send(&request).unwrap().status, 201);
+    }
+    let ask = |words: &[&str]| {
+        let mut command = server.setup().bare_command();
+        command.args(words).env("SIGNALBOX_URL", server.url("")).output().expect("the binary starts")
+    };
+    let listed = ask(&["agents"]);
+    assert!(listed.status.success(), "{listed:?}");
+    assert_eq!(String::from_utf8_lossy(&listed.stdout).lines().count(), 1_001);
+
+    let refusing = Agent::answering(|_, _| Answer::Status(422));
+    let agent = server.register("refuses", &refusing, &[]);
+    let dead = server.run(&agent, &json!({}));
+    server.message_becomes(&dead, "dead", crate::support::PATIENCE);
+    let redriven = ask(&["dead-letters", "redrive", &dead]);
+    assert!(redriven.status.success() && redriven.stdout.is_empty(), "{redriven:?}");
+    assert!(String::from_utf8_lossy(&redriven.stderr).contains(&dead), "it says what was done");
 }
 
 /// The name of the one SQLite file of a data directory.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Answer, Database, Request, Response, Server, items, on_each_database};
+use crate::support::{Agent, Answer, Database, Request, Response, Server, Setup, items, on_each_database};
 
 on_each_database![
     echo_and_http_get_are_built_in,
@@ -17,6 +17,7 @@ on_each_database![
     a_tool_that_cannot_be_reached_or_answers_badly,
     a_tool_that_is_too_slow_is_504,
     a_built_in_tool_does_not_reach_metadata,
+    a_built_in_tool_reads_the_private_network_only_when_told_to,
     a_trace_is_carried_on_to_the_tool,
 ];
 
@@ -50,7 +51,7 @@ fn calculator(endpoint: &str) -> Value {
 }
 
 fn echo_and_http_get_are_built_in(database: &Database) {
-    let server = Server::start(database);
+    let server = Setup::new(database).arg("--http-get-private").start();
     let tools = server.without_key().get("/v1/tools").is(200);
     for name in ["echo", "http_get"] {
         assert!(items(&tools).iter().any(|tool| tool["name"] == name), "{name}: {tools}");
@@ -216,4 +217,18 @@ fn a_trace_is_carried_on_to_the_tool(database: &Database) {
     server.send(request.header("traceparent", format!("00-{trace}-b7ad6b7169203331-01"))).is(200);
     let carried = endpoint.next().header("traceparent").to_owned();
     assert!(carried.starts_with(&format!("00-{trace}-")), "{carried:?}");
+}
+
+fn a_built_in_tool_reads_the_private_network_only_when_told_to(database: &Database) {
+    let server = Server::start(database);
+    let page = Agent::answering(|_, _| Answer::Json(json!({"page": "contents"})));
+    for url in [page.url(), server.url("/metrics"), "http://10.0.0.1/".into(), "http://[::1]/".into()] {
+        let refused = call(&server, "http_get", &json!({"url": url})).problem(422);
+        assert_eq!(refused.pointers, ["/payload/arguments/url"]);
+        assert!(refused.detail.contains("http_get_private"), "{}", refused.detail);
+    }
+    let named = page.url().replace("127.0.0.1", "localhost");
+    let answer = call(&server, "http_get", &json!({"url": named})).is(200);
+    assert_eq!(answer["status"], "error", "a name is looked through: {answer}");
+    assert_eq!(page.count(), 0, "nothing was asked");
 }

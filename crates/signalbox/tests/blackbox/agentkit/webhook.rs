@@ -17,6 +17,7 @@ on_each_database![
     a_refused_webhook_is_a_dead_letter_and_fails_nothing,
     without_a_secret_nothing_is_sent_unsigned,
     only_agents_of_the_default_tenant_are_told,
+    the_rules_for_what_clients_name_do_not_hold_for_it,
 ];
 
 const SECRET: &str = "webhook-secret-äöü";
@@ -173,4 +174,16 @@ fn only_agents_of_the_default_tenant_are_told(database: &Database) {
     let ours = server.register_at("ours", "http://127.0.0.1:9/run", &[]);
     assert_eq!(receiver.next().json()["agent_details"]["agentId"], ours.as_str(), "it is told first");
     assert_eq!(receiver.count(), 1);
+}
+
+fn the_rules_for_what_clients_name_do_not_hold_for_it(database: &Database) {
+    let receiver = Agent::start();
+    let server =
+        setup(database, &receiver).arg("--egress-forbid-loopback").arg("--egress-forbid-private").start();
+    let agent = json!({"agentName": "a", "version": "1", "capabilities": []});
+    server.post("/v1/agents", &agent).is(201);
+    assert_eq!(receiver.next().json()["event_type"], "REGISTER");
+    let inside =
+        json!({"agentName": "b", "version": "1", "capabilities": [], "contactEndpoint": receiver.url()});
+    assert_eq!(server.post("/v1/agents", &inside).faults(), ["/contactEndpoint"]);
 }

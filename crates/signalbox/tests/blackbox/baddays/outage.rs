@@ -33,7 +33,15 @@ fn an_outage_of_the_database_is_503_and_passes() {
             server.get("/v1/agents/agent-nobody").problem(503);
             server.try_report("agent-nobody", "idle", &Value::Null, &crate::support::iso()).problem(503);
             server.get("/health").is(200);
-            assert_eq!(server.get("/ready").status, 503);
+            let failed = server.get("/v1/agents/agent-nobody");
+            let id = failed.header("x-request-id").unwrap_or_default().to_owned();
+            eventually("the reason of the failure beside its id", || {
+                let log = server.stderr();
+                let line = log.lines().find(|line| line.contains(&id) && line.contains("reason"));
+                line.map(drop).ok_or(log.clone())
+            });
+            let unready = server.get("/ready").problem(503);
+            assert!(unready.detail.contains("store"), "{}", unready.detail);
         }
         proxy.connect(&database.address().unwrap());
         let mut tries = 0;

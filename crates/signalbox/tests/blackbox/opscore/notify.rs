@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Database, Request, Response, Server, Setup, hmac_hex, iso, iso_from_now, on_each_database,
-    unix_seconds,
+    Agent, Database, PATIENCE, Request, Response, Server, Setup, hmac_hex, iso, iso_from_now,
+    on_each_database, unix_seconds,
 };
 
 on_each_database![
@@ -18,6 +18,7 @@ on_each_database![
     deregistration_removes_the_agent,
     what_makes_no_sense_is_refused,
     without_a_secret_loopback_is_trusted,
+    what_the_server_relays_to_itself_is_refused,
 ];
 
 const NOTIFY: &str = "/v1/opscore/internal/agent/notify";
@@ -197,4 +198,19 @@ fn without_a_secret_loopback_is_trusted(database: &Database) {
     server.without_key().post(NOTIFY, &body).is(200);
     server.run("trusted", &json!({"n": 1}));
     assert_eq!(agent.next().json()["payload"]["n"], 1);
+}
+
+fn what_the_server_relays_to_itself_is_refused(database: &Database) {
+    let server = Server::start(database);
+    let open = server.without_key();
+    open.post(NOTIFY, &event("REGISTER", "victim", "1")).is(200);
+    let relay = open.register_at("relay", &server.url(NOTIFY), &[]);
+    let body = json!({
+        "senderId": "s", "messageType": "x", "payload": {},
+        "event_type": "DEREGISTER", "agent_details": {"agentId": "victim"},
+    });
+    let sent = open.post(&format!("/v1/agents/{relay}/run"), &body).is(202);
+    let message = sent["data"]["messageId"].as_str().expect("an id");
+    open.message_becomes(message, "dead", PATIENCE);
+    assert!(is_known(&server, "victim"), "a message of anybody's does not speak for the AgentKit service");
 }
