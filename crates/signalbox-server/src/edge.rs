@@ -5,11 +5,14 @@
 
 mod timer;
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, State};
+use axum::extract::MatchedPath;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, extract::Request};
@@ -21,7 +24,7 @@ use signalbox_wire::problem::Problem;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
+use tower::{Layer, Service, ServiceExt as _};
 
 use crate::app::App;
 use crate::clock::{self, Stopwatch};
@@ -96,18 +99,73 @@ async fn connection(app: &App, stream: TcpStream, router: Router) {
     }
 }
 
+/// Puts [`around`] around a route.
+#[derive(Clone)]
+pub(crate) struct Around(pub(crate) App);
+
+/// A route with [`around`] around it.
+#[derive(Clone)]
+pub(crate) struct Surrounded<S> {
+    app: App,
+    route: S,
+}
+
+impl<S> Layer<S> for Around {
+    type Service = Surrounded<S>;
+
+    fn layer(&self, route: S) -> Surrounded<S> {
+        Surrounded { app: self.0.clone(), route }
+    }
+}
+
+impl<S> Service<Request> for Surrounded<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.route.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        // The one that is ready is used; its clone becomes ready before the next call.
+        let fresh = self.route.clone();
+        let route = std::mem::replace(&mut self.route, fresh);
+        let app = self.app.clone();
+        Box::pin(async move { Ok(around(app, request, route).await) })
+    }
+}
+
+async fn run<S>(mut route: S, request: Request) -> Response
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    match route.call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
 /// What every request goes through: its id, its measure, and its `Idempotency-Key` where it has one.
-pub(crate) async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
+async fn around<S>(app: App, mut request: Request, next: S) -> Response
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Send,
+    S::Future: Send,
+{
     let watch = Stopwatch::start();
     let method = method_name(request.method());
     let id = request_id(request.headers());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let mut response =
         if request.headers().contains_key("idempotency-key") && request.method() == Method::POST {
-            once(&app, request, next).await
+            Box::pin(once(&app, request, next)).await
         } else {
             request.extensions_mut().remove::<crate::idempotency::Promise>();
-            next.run(request).await
+            run(next, request).await
         };
     response.headers_mut().insert(REQUEST_ID, id);
     let status = response.status();
@@ -127,15 +185,19 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
 }
 
 /// Answers a request that carries an `Idempotency-Key`; who calls is found out first, since keys are a tenant's.
-async fn once(app: &App, mut request: Request, next: Next) -> Response {
+async fn once<S>(app: &App, mut request: Request, next: S) -> Response
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Send,
+    S::Future: Send,
+{
     let caller = match app.authority.caller(app, request.headers(), request.uri().path()).await {
         Ok(caller) => caller,
         // Without a caller there is nobody to keep an answer for; the handler says what is wrong.
-        Err(_) => return next.run(request).await,
+        Err(_) => return run(next, request).await,
     };
     let tenant = caller.tenant.clone();
     request.extensions_mut().insert(caller);
-    let answered = idempotency::answer(app, &tenant, request, |request| next.run(request)).await;
+    let answered = idempotency::answer(app, &tenant, request, |request| run(next, request)).await;
     answered.unwrap_or_else(IntoResponse::into_response)
 }
 

@@ -263,6 +263,6 @@ fn router(app: &App) -> Router {
         .merge(docs::pages(description, app.config.public_url.as_deref()))
         .fallback(edge::no_route)
         .method_not_allowed_fallback(edge::no_method)
-        .layer(axum::middleware::from_fn_with_state(app.clone(), edge::around))
+        .layer(edge::Around(app.clone()))
         .with_state(app.clone())
 }
