@@ -248,7 +248,7 @@ fn a_task_at_work_is_not_sent_again(database: &Database) {
     let session = server.trigger(&id, &definition, &json!({}));
     let given = agent.next();
     server.report(&id, "active", &json!({"opscore_task_id": task_of(&given)}));
-    server.message_becomes(&given.header("x-message-id"), "cancelled", PATIENCE);
+    server.message_becomes(given.header("x-message-id"), "cancelled", PATIENCE);
     server.complete(&id, &given, &json!("done"));
     let done = server.session_becomes(&session, "completed");
     assert_eq!(done["tasks"][0]["attempt"], 1, "{done}");
