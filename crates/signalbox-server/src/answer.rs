@@ -14,7 +14,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Bytes,
     is_repeated: bool,
-    stand_in: Option<Box<Answer>>,
+    stand_in: Option<Box<Self>>,
 }
 
 /// What is kept in place of an answer that must not be.

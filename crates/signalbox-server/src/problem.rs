@@ -15,7 +15,7 @@ use signalbox_wire::problem::{self, Problem};
 
 /// A [`Problem`] on its way out of a handler, with what is behind it and no client's business.
 #[derive(Debug)]
-pub(crate) struct Refusal(pub(crate) Problem, Option<Reason>);
+pub(crate) struct Refusal(pub(crate) Problem, Option<Box<Reason>>);
 
 /// Why a request failed: for the log, where the edge writes it beside the request's id.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ impl From<Problem> for Refusal {
 impl Refusal {
     /// 500, for a reason that only the log is told.
     pub(crate) fn failed(reason: impl Display) -> Self {
-        Self(Problem::internal(), Some(Reason(reason.to_string())))
+        Self(Problem::internal(), Some(Box::new(Reason(reason.to_string()))))
     }
 }
 
@@ -51,7 +51,7 @@ impl From<Vec<Fault>> for Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        let reason = Reason(error.to_string());
+        let reason = Box::new(Reason(error.to_string()));
         let problem = match &error {
             StoreError::Conflict => Problem::unavailable(
                 "contended",
@@ -112,7 +112,7 @@ impl IntoResponse for Refusal {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"signalbox\""));
         }
         if let Some(reason) = self.1 {
-            response.extensions_mut().insert(reason);
+            response.extensions_mut().insert(*reason);
         }
         response
     }

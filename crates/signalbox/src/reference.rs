@@ -49,7 +49,8 @@ fn configuration() -> String {
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
         let values: Vec<_> =
             argument.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
-        let values = if values.is_empty() || values.len() == 2 && default.is_empty() {
+        // A switch takes many words for yes and no; none of them needs to be known.
+        let values = if values.is_empty() || !argument.get_action().takes_values() {
             String::new()
         } else {
             format!(" ({})", values.join(", "))

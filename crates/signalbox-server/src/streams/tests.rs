@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{LogTail, Read, SessionHistory, Source, View, is_asked_for, newest, resumed_after};
 use crate::app::{App, Parts};
-use crate::auth::Authority;
+use crate::auth::{Authority, Door};
 use crate::drive::Drive;
 use crate::egress::{Egress, policy};
 use crate::idempotency::InFlight;
@@ -57,6 +57,7 @@ async fn world() -> World {
         mailbox,
         metrics.clone(),
     );
+    let egress = Egress::new(policy::Policy::default(), http::HeaderValue::from_static("test"));
     let app = App::new(Parts {
         policy,
         store,
@@ -65,13 +66,12 @@ async fn world() -> World {
         authority: Authority::new(
             &Secret::new("platform"),
             Some(&Secret::new("admin")),
-            false,
+            Door::Closed,
             http::HeaderValue::from_static("test"),
         ),
-        egress: Egress::new(
-            policy::Policy { forbid_loopback: false, forbid_private: false },
-            http::HeaderValue::from_static("test"),
-        ),
+        services: egress.clone(),
+        pages: egress.clone(),
+        egress,
         deliveries,
         metrics,
         in_flight: InFlight::default(),
