@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -82,25 +83,28 @@ impl EventStream {
                     return Ok(None);
                 }
                 self.open().await?;
+                continue;
             }
             self.read().await?;
         }
     }
 
     async fn open(&mut self) -> Result<(), Error> {
-        while self.body.is_none() {
+        while self.body.is_none() && !self.over {
             if let Some(resume_at) = self.resume_at {
                 sleep_until(resume_at).await;
             }
             match self.request().await {
-                Ok(body) => self.opened(body),
+                Ok(Some(body)) => self.opened(body),
+                Ok(None) => self.over = true,
                 Err(error) => self.failed(error)?,
             }
         }
         Ok(())
     }
 
-    async fn request(&self) -> Result<Incoming, Error> {
+    /// The stream; `None` when the session is over and nothing follows what was seen.
+    async fn request(&self) -> Result<Option<Incoming>, Error> {
         let path = ["v1", "opscore", "sessions", &self.session_id, "events"];
         let mut call = self.client.get(&path).header("accept", "text/event-stream");
         if self.last > 0 {
@@ -111,11 +115,14 @@ impl EventStream {
         let response = timeout(OPEN_TIMEOUT, self.client.transport.open(request))
             .await
             .map_err(|_| Error::Timeout { url: url.clone(), after: OPEN_TIMEOUT })??;
+        if response.status() == StatusCode::NO_CONTENT {
+            return Ok(None);
+        }
         let kind = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("");
         if !kind.starts_with("text/event-stream") {
             return Err(Error::unreadable(&url, format!("'{kind}' is no event stream")));
         }
-        Ok(response.into_body())
+        Ok(Some(response.into_body()))
     }
 
     /// Reads one chunk. A broken, ended or silent stream is dropped, to be opened again by the next turn.

@@ -96,6 +96,9 @@ pub struct Config {
     /// Commits that may wait for the database's writer
     #[arg(long, value_parser = within(1_usize, 1_000_000), env = "SIGNALBOX_COMMIT_QUEUE_MAX", default_value_t = 16_384, help_heading = "Limits")]
     pub commit_queue_max: usize,
+    /// Bytes that they may take together
+    #[arg(long, value_parser = within(1_u64 << 20, 64 << 30), env = "SIGNALBOX_COMMIT_QUEUE_BYTES_MAX", default_value_t = 256 << 20, help_heading = "Limits")]
+    pub commit_queue_bytes_max: u64,
     /// How long a commit or a read may take before the answer is 503
     #[arg(long, env = "SIGNALBOX_STORE_TIMEOUT", value_parser = time_allowed, default_value = "10s", help_heading = "Limits")]
     pub store_timeout: Duration,

@@ -94,6 +94,7 @@ impl Server {
         let node = bootstrap::node(&config.data_dir).map_err(unusable)?;
         let store = Store::open(Options {
             queue_max: config.commit_queue_max,
+            queue_bytes_max: config.commit_queue_bytes_max,
             cache_bytes: config.cache_bytes,
             patience: config.store_timeout,
             ..Options::new(config.database_url(), node.clone())

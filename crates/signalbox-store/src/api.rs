@@ -19,6 +19,8 @@ pub struct Options {
     pub node: NodeId,
     /// Commits that may wait for the writer; over it a commit answers [`Busy`](crate::StoreError::Busy). Default 16,384.
     pub queue_max: usize,
+    /// Bytes of rows and entries in them; over it the same. Default 256 MiB.
+    pub queue_bytes_max: u64,
     /// Decisions in one physical commit, at most. Default 1,024.
     pub batch_max: usize,
     /// Bytes of rows held in memory. Default 32 MiB.
@@ -35,6 +37,7 @@ impl Options {
             database: database.into(),
             node,
             queue_max: 16_384,
+            queue_bytes_max: 256 << 20,
             batch_max: 1_024,
             cache_bytes: 32 << 20,
             patience: Duration::from_secs(10),

@@ -101,6 +101,13 @@ impl Commit {
         Ok(Self { tenant: tenant.clone(), changes, expects, events, due, done, sessions })
     }
 
+    /// About how many bytes it takes.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let rows = self.changes.iter().filter_map(|change| change.put.as_ref()).map(|put| put.body.len());
+        let events = self.events.iter().map(|event| event.data.len());
+        rows.chain(events).sum()
+    }
+
     /// Brings the cache in line with what is now committed.
     pub(crate) fn settle(&mut self, cache: &Cache) {
         for Change { key, put, .. } in &self.changes {

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use signalbox_core::agent::{Agent, AgentStatus};
@@ -41,6 +42,21 @@ struct Inner {
     backend: Arc<dyn Backend>,
     cache: Arc<Cache>,
     node: NodeId,
+    /// Bytes of the commits that callers wait for.
+    waiting_bytes: AtomicU64,
+    waiting_bytes_max: u64,
+}
+
+/// A commit's part in the bytes that wait, given back when its caller waits no longer.
+struct Part<'a> {
+    all: &'a AtomicU64,
+    bytes: u64,
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// How current a row has to be.
@@ -78,7 +94,7 @@ impl Store {
     /// [`StoreError::Open`] when there is no such database, or it is newer than this program.
     pub async fn open(options: Options) -> Result<Self, StoreError> {
         let cache = Arc::new(Cache::new(options.cache_bytes)?);
-        let node = options.node.clone();
+        let (node, waiting_bytes_max) = (options.node.clone(), options.queue_bytes_max);
         let backend = match options.database.split_once("://") {
             Some(("sqlite", path)) => sqlite::open(path, &options, Arc::clone(&cache)).await?,
             Some(("postgres" | "postgresql", _)) => postgres::open(&options, Arc::clone(&cache)).await?,
@@ -89,7 +105,15 @@ impl Store {
                 ));
             }
         };
-        Ok(Self { inner: Arc::new(Inner { backend, cache, node }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                backend,
+                cache,
+                node,
+                waiting_bytes: AtomicU64::new(0),
+                waiting_bytes_max,
+            }),
+        })
     }
 
     /// Loads what a decision needs into its view. With `fresh`, as it is committed now.
@@ -141,6 +165,12 @@ impl Store {
         lease: Option<Lease>,
     ) -> Result<Committed, StoreError> {
         let commit = Commit::prepare(tenant, decision, now, lease.as_ref(), &self.inner.cache)?;
+        let part = Part { all: &self.inner.waiting_bytes, bytes: commit.size_bytes() as u64 };
+        let before = part.all.fetch_add(part.bytes, Ordering::Relaxed);
+        // One that is alone is taken whatever its size.
+        if before > 0 && before + part.bytes > self.inner.waiting_bytes_max {
+            return Err(StoreError::Busy(self.inner.backend.figures().queued as usize));
+        }
         self.inner.backend.commit(commit).await
     }
 

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::CHUNK_BYTES_MAX;
+
 /// A comment, which every reader passes over.
 pub(super) const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 
@@ -30,6 +32,11 @@ impl Chunk {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether it is large enough to be sent before anything is added.
+    pub(super) fn is_full(&self) -> bool {
+        self.0.len() >= CHUNK_BYTES_MAX
     }
 
     pub(super) fn into_bytes(self) -> Bytes {

@@ -111,6 +111,10 @@ impl<V: View> Source for LogTail<V> {
         for event in &listed.items {
             self.add(app, &mut chunk, event, last).await?;
             last = last.max(event.sequence);
+            if chunk.is_full() {
+                self.looked_at = last;
+                return Ok(Read::Chunk(chunk));
+            }
         }
         let is_done = listed.next.is_none();
         match listed.next {

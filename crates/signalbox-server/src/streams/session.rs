@@ -38,6 +38,9 @@ impl<V: View> SessionHistory<V> {
             self.pass_over(&mut chunk, place.saturating_sub(1));
             chunk.event(place, &event.kind, &self.view.json(app, &self.tenant, event).await?);
             (self.last, self.looked_at) = (place, event.sequence);
+            if chunk.is_full() {
+                break;
+            }
         }
         if chunk.is_empty() {
             self.pass_over(&mut chunk, reached);

@@ -129,7 +129,7 @@ impl Committer {
         loop {
             match job {
                 Some(Job::Commit(commit, answer)) => {
-                    bytes += size_bytes(&commit);
+                    bytes += commit.size_bytes();
                     asked.push(Asked { commit, answer });
                 }
                 Some(Job::Close) => self.jobs.close(),
@@ -310,13 +310,6 @@ fn decide<'a>(commits: &[&'a Commit], found: &mut Found<'a>) -> Outcome<'a> {
 
 fn lost(error: &Error) -> Failure {
     Failure::Broken(format!("the connection to PostgreSQL was lost: {}", fault::text(error)))
-}
-
-/// About how much of a statement a commit takes.
-fn size_bytes(commit: &Commit) -> usize {
-    let rows = commit.changes.iter().filter_map(|change| change.put.as_ref()).map(|put| put.body.len());
-    let events = commit.events.iter().map(|event| event.data.len());
-    rows.chain(events).sum()
 }
 
 fn refuse(batch: Vec<Asked>, error: &StoreError) {
