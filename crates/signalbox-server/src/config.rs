@@ -102,8 +102,8 @@ pub struct Config {
     /// How long a commit or a read may take before the answer is 503
     #[arg(long, env = "SIGNALBOX_STORE_TIMEOUT", value_parser = time_allowed, default_value = "10s", help_heading = "Limits")]
     pub store_timeout: Duration,
-    /// Bytes of rows kept in memory
-    #[arg(long, value_parser = within(0_u64, 64 << 30), env = "SIGNALBOX_CACHE_BYTES", default_value_t = 32 << 20, help_heading = "Limits")]
+    /// Bytes of rows kept in memory, at most
+    #[arg(long, value_parser = within(0_u64, 64 << 30), env = "SIGNALBOX_CACHE_BYTES", default_value_t = 256 << 20, help_heading = "Limits")]
     pub cache_bytes: u64,
 
     /// How long an endpoint may take to answer a delivery
@@ -154,7 +154,8 @@ pub struct Config {
     /// Refuse agents' and tools' endpoints in private address ranges
     #[arg(long, env = "SIGNALBOX_EGRESS_FORBID_PRIVATE", value_parser = BoolishValueParser::new(), help_heading = "Deliveries and tasks")]
     pub egress_forbid_private: bool,
-    /// Let the built-in tool `http_get` read loopback and private addresses too, for whoever may call tools
+    /// Let the built-in tool `http_get` read loopback and private addresses also where keys are required or the
+    /// server listens beyond loopback
     #[arg(long, env = "SIGNALBOX_HTTP_GET_PRIVATE", value_parser = BoolishValueParser::new(), help_heading = "Deliveries and tasks")]
     pub http_get_private: bool,
 

@@ -3,6 +3,7 @@
 //! This is the loop that `signalbox_core::engine` describes, over the real store. A conflict empties the view
 //! and decides again on fresh rows; whatever the operation, this is the only way anything is written.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use signalbox_core::{Decision, Halt, Need, Rejected, Turn, View};
 use signalbox_store::{Claimed, DueKind, Store, StoreError};
 use signalbox_wire::id::{NodeId, TenantId};
 use signalbox_wire::time::Timestamp;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::answer::Answer;
 use crate::clock::{self, Stopwatch};
@@ -41,6 +43,29 @@ struct Inner {
     deliveries: Deliveries,
     mailbox: Mailbox,
     metrics: Metrics,
+    lines: Lines,
+}
+
+/// Where operations on the same row line up once one of them has conflicted: tried all at once they would
+/// conflict again and again, one after the other each gets through at its first try.
+struct Lines(Box<[Semaphore]>);
+
+/// Lines; different rows may share one.
+const LINES: usize = 256;
+
+impl Lines {
+    fn new() -> Self {
+        Self((0..LINES).map(|_| Semaphore::new(1)).collect())
+    }
+
+    /// A place at the head of the line for the first row that an operation is about, once it is reached.
+    async fn place(&self, tenant: &TenantId, operation: &impl Operation) -> Option<SemaphorePermit<'_>> {
+        let key = operation.keys().into_iter().next()?;
+        let mut hasher = DefaultHasher::new();
+        (tenant, key).hash(&mut hasher);
+        let line = self.0.get(usize::try_from(hasher.finish() % LINES as u64).ok()?)?;
+        line.acquire().await.ok()
+    }
 }
 
 /// Why an operation came to nothing.
@@ -79,7 +104,8 @@ impl Drive {
         mailbox: Mailbox,
         metrics: Metrics,
     ) -> Self {
-        Self(Arc::new(Inner { store, bus, policy, node, deliveries, mailbox, metrics }))
+        let lines = Lines::new();
+        Self(Arc::new(Inner { store, bus, policy, node, deliveries, mailbox, metrics, lines }))
     }
 
     /// Runs an operation to its answer.
@@ -129,6 +155,7 @@ impl Drive {
         // over a cache that may be behind another node they are believed only on rows from the database.
         let may_be_old = inner.store.cache_may_be_old();
         let mut fresh = false;
+        let mut place = None;
         let policy = inner.policy.of(tenant);
         loop {
             let now = clock::now();
@@ -164,7 +191,12 @@ impl Drive {
             }
             match self.commit(tenant, decision, now).await {
                 Ok(()) => return Ok(Made::Now(answer)),
-                Err(StoreError::Conflict) if watch.elapsed() < CONTENTION_PATIENCE => fresh = true,
+                Err(StoreError::Conflict) if watch.elapsed() < CONTENTION_PATIENCE => {
+                    fresh = true;
+                    if place.is_none() {
+                        place = inner.lines.place(tenant, operation).await;
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -59,7 +59,8 @@ impl From<StoreError> for Refusal {
             ),
             StoreError::Unavailable(_) => Problem::unavailable(
                 "store-unavailable",
-                "The store cannot answer now; nothing was changed, try again later.",
+                "The store cannot answer now, and whether it took a change is not known; try again later, a POST under \
+                 the same Idempotency-Key.",
             ),
             StoreError::Busy(_) => Problem::unavailable(
                 "store-busy",

@@ -238,7 +238,9 @@ fn assemble(
         forbid_loopback: config.egress_forbid_loopback,
         forbid_private: config.egress_forbid_private,
     };
-    let for_pages = if config.http_get_private { allowed } else { policy::Policy::PUBLIC };
+    // Where the callers are programs of this machine, they reach as much without asking.
+    let reads_private = config.http_get_private || authority.is_for_this_machine();
+    let for_pages = if reads_private { allowed } else { policy::Policy::PUBLIC };
     let app = App::new(Parts {
         config,
         policy,

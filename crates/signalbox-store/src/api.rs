@@ -23,7 +23,7 @@ pub struct Options {
     pub queue_bytes_max: u64,
     /// Decisions in one physical commit, at most. Default 1,024.
     pub batch_max: usize,
-    /// Bytes of rows held in memory. Default 32 MiB.
+    /// Bytes of rows held in memory, at most. Default 256 MiB: about 100,000 agents.
     pub cache_bytes: u64,
     /// How long a commit or a read may take before it answers [`Unavailable`](crate::StoreError::Unavailable). Default 10 s.
     pub patience: Duration,
@@ -39,7 +39,7 @@ impl Options {
             queue_max: 16_384,
             queue_bytes_max: 256 << 20,
             batch_max: 1_024,
-            cache_bytes: 32 << 20,
+            cache_bytes: 256 << 20,
             patience: Duration::from_secs(10),
         }
     }

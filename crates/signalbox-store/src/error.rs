@@ -6,7 +6,8 @@ pub enum StoreError {
     /// Something the decision rests on has changed meanwhile: load again and decide again.
     #[error("the state changed meanwhile")]
     Conflict,
-    /// The database cannot answer now: full, read-only, gone, or too slow. Nothing was changed.
+    /// The database cannot answer now: full, read-only, gone, or too slow. Whether a commit was
+    /// taken is not known when it was lost on the way.
     #[error("the store cannot answer now: {0}")]
     Unavailable(String),
     /// Too much is waiting to be written already. Nothing was changed.

@@ -61,6 +61,11 @@ impl Authority {
         }
     }
 
+    /// Whether only programs of this machine are expected to call.
+    pub(crate) fn is_for_this_machine(&self) -> bool {
+        matches!(self.door, Door::Local { .. })
+    }
+
     /// Whether a call without a key, and without anything else that it could be believed by, is taken.
     pub(crate) fn admit_keyless(&self, headers: &HeaderMap) -> Result<(), Problem> {
         if headers.get(MARK).is_some_and(|mark| *mark == self.mark) {

@@ -26,7 +26,7 @@ use crate::clock::{self, Stopwatch};
 use crate::egress::{Egress, EgressError};
 
 /// How long a delivery that found no turn at its destination waits before it comes again.
-const COME_AGAIN: Duration = Duration::from_secs(5);
+const COME_AGAIN: Duration = Duration::from_secs(1);
 /// What an attempt needs of its lease besides the destination's time to answer.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
@@ -69,7 +69,7 @@ async fn attempt(
         Err(slot) => Box::pin(tokio::time::timeout(patience, app.deliveries.turn(&destination, slot))).await,
     };
     let now = clock::now();
-    let _turn = match turn {
+    let turn = match turn {
         Ok(Some(turn)) if claimed.lease.covers(now, needed) => turn,
         Ok(None) => return postpone(app, claimed, now + COME_AGAIN).await,
         _ => return postpone(app, claimed, now).await,
@@ -83,6 +83,8 @@ async fn attempt(
         None => failed("the message's address or id cannot be written as HTTP".to_owned(), false),
     };
     destination.tell(is_reached(&outcome), clock::now());
+    // The next one may call it while what came of this is being kept.
+    let _slot = turn.leave();
     app.metrics.delivered(kind_name(message.kind), outcome_name(&outcome), watch.elapsed());
     if let Outcome::Failed { error, .. } = &outcome {
         tracing::info!(message_id = %id, attempt, error, "a delivery failed");

@@ -39,8 +39,16 @@ pub(crate) struct Slots(OwnedSemaphorePermit);
 
 /// The right to call one destination now.
 pub(crate) struct Turn {
-    _at: OwnedSemaphorePermit,
-    _slot: Option<Slots>,
+    at: OwnedSemaphorePermit,
+    slot: Option<Slots>,
+}
+
+impl Turn {
+    /// Leaves the destination to the next one; the slot remains.
+    pub(crate) fn leave(self) -> Option<Slots> {
+        drop(self.at);
+        self.slot
+    }
 }
 
 impl Deliveries {
@@ -84,7 +92,7 @@ impl Deliveries {
         let (_here, _anywhere) = (destination.queue.try_acquire().ok()?, self.0.waiting.try_acquire().ok()?);
         drop(slot);
         let at = Arc::clone(&destination.slots).acquire_owned().await.ok()?;
-        Some(Turn { _at: at, _slot: self.slot().await })
+        Some(Turn { at, slot: self.slot().await })
     }
 
     /// The destination at `authority` (host and port).
@@ -117,7 +125,7 @@ impl Destination {
     /// A turn where nobody has to wait for one; else the slot back.
     pub(crate) fn turn_now(&self, slot: Option<Slots>) -> Result<Turn, Option<Slots>> {
         match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(at) => Ok(Turn { _at: at, _slot: slot }),
+            Ok(at) => Ok(Turn { at, slot }),
             Err(_) => Err(slot),
         }
     }

@@ -446,16 +446,9 @@ fn many_connections_at_once_are_all_answered(database: &Database) {
     let mut accepted = 0;
     for (n, connection) in connections.iter_mut().enumerate() {
         let response = connection.read().expect("an answer");
-        match (n % 3, response.status) {
-            (0, _) => drop(response.is(200)),
-            // So many changes of one agent at once may be too many, which is then said.
-            (_, 503) => drop(response.problem(503)),
-            (1, _) => {
-                response.is(202);
-                accepted += 1;
-            }
-            _ => drop(response.is(202)),
-        }
+        // So many changes of one agent at once conflict with each other, and get through all the same.
+        drop(response.is(if n % 3 == 0 { 200 } else { 202 }));
+        accepted += usize::from(n % 3 == 1);
     }
     eventually("every accepted message to arrive", || {
         let count = agent.count();

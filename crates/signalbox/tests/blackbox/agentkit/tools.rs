@@ -51,7 +51,7 @@ fn calculator(endpoint: &str) -> Value {
 }
 
 fn echo_and_http_get_are_built_in(database: &Database) {
-    let server = Setup::new(database).arg("--http-get-private").start();
+    let server = Server::start(database);
     let tools = server.without_key().get("/v1/tools").is(200);
     for name in ["echo", "http_get"] {
         assert!(items(&tools).iter().any(|tool| tool["name"] == name), "{name}: {tools}");
@@ -220,7 +220,7 @@ fn a_trace_is_carried_on_to_the_tool(database: &Database) {
 }
 
 fn a_built_in_tool_reads_the_private_network_only_when_told_to(database: &Database) {
-    let server = Server::start(database);
+    let server = Setup::new(database).arg("--require-keys").start();
     let page = Agent::answering(|_, _| Answer::Json(json!({"page": "contents"})));
     for url in [page.url(), server.url("/metrics"), "http://10.0.0.1/".into(), "http://[::1]/".into()] {
         let refused = call(&server, "http_get", &json!({"url": url})).problem(422);
@@ -231,4 +231,7 @@ fn a_built_in_tool_reads_the_private_network_only_when_told_to(database: &Databa
     let answer = call(&server, "http_get", &json!({"url": named})).is(200);
     assert_eq!(answer["status"], "error", "a name is looked through: {answer}");
     assert_eq!(page.count(), 0, "nothing was asked");
+    let told = Setup::new(database).arg("--require-keys").arg("--http-get-private").start();
+    let answer = call(&told, "http_get", &json!({"url": page.url()})).is(200);
+    assert_eq!((&answer["status"], page.count()), (&json!("success"), 1), "{answer}");
 }
