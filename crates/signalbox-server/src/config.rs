@@ -423,7 +423,6 @@ mod tests {
             ("--deliveries-max", "0"),
             ("--deliveries-per-destination-max", "0"),
             ("--delivery-attempts", "0"),
-            ("--delivery-attempts", "-1"),
             ("--commit-queue-max", "0"),
             ("--body-bytes-max", "0"),
             ("--cache-bytes", "99999999999999999"),
