@@ -28,8 +28,6 @@ use crate::problem::Refusal;
 
 /// How long conflicts are retried before the caller is told to come back.
 const CONTENTION_PATIENCE: Duration = Duration::from_secs(10);
-/// How long an answer under an `Idempotency-Key` is kept.
-pub(crate) const ANSWER_KEPT: Duration = Duration::from_secs(24 * 3_600);
 
 /// Runs operations against the store.
 #[derive(Clone)]
@@ -183,7 +181,8 @@ impl Drive {
                 continue;
             }
             if let Some((promise, tell)) = &promise {
-                let row = Row::Answered(promise.answered(&tell(&answer), now + ANSWER_KEPT));
+                let told = tell(&answer);
+                let row = Row::Answered(promise.answered(told.status, &told.body, now));
                 decision.create(row, turn.version_after(None));
             }
             if decision.is_empty() {
@@ -200,6 +199,15 @@ impl Drive {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// The answer that is kept under `promise`, where the request was answered before.
+    pub(crate) async fn kept(
+        &self,
+        tenant: &TenantId,
+        promise: &Promise,
+    ) -> Result<Option<Answered>, DriveError> {
+        self.kept_answer(tenant, promise, &mut View::new(), false).await
     }
 
     async fn kept_answer(
@@ -250,31 +258,34 @@ impl Inner {
         mut decision: Decision,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let inner = self;
         let hints = std::mem::take(&mut decision.hints);
         let deliver =
             decision.due.iter().filter(|due| due.at <= now && matches!(due.work, Work::Deliver { .. }));
         let deliver: Vec<Work> = deliver.map(|due| due.work.clone()).collect();
         let is_all_deliveries = decision.due.iter().filter(|due| due.at <= now).count() == deliver.len();
-        let next_due: Vec<_> =
-            decision.due.iter().map(|due| (kind_of(&due.work), due.at)).filter(|(_, at)| *at > now).collect();
+        let next_due: Vec<_> = decision
+            .due
+            .iter()
+            .map(|due| (DueKind::of(&due.work), due.at))
+            .filter(|(_, at)| *at > now)
+            .collect();
         let due_now: Vec<_> =
-            decision.due.iter().filter(|due| due.at <= now).map(|due| kind_of(&due.work)).collect();
+            decision.due.iter().filter(|due| due.at <= now).map(|due| DueKind::of(&due.work)).collect();
         // Work that is due at once is born leased to this process where it has room for it: no second
         // commit is needed to claim it. Without room it stays free for whoever has.
         let slots = if deliver.is_empty() || !is_all_deliveries {
             None
         } else {
-            inner.deliveries.reserve(deliver.len())
+            self.deliveries.reserve(deliver.len())
         };
-        let lease = slots.as_ref().map(|_| Lease::new(inner.node.clone(), now, inner.policy.lease));
+        let lease = slots.as_ref().map(|_| Lease::new(self.node.clone(), now, self.policy.lease));
         let has_events = !decision.events.is_empty();
         let watch = Stopwatch::start();
-        let committed = inner.store.commit(tenant, decision, now, lease.clone()).await;
-        inner.metrics.decided(&committed, watch.elapsed());
+        let committed = self.store.commit(tenant, decision, now, lease.clone()).await;
+        self.metrics.decided(&committed, watch.elapsed());
         let committed = committed?;
         if has_events {
-            inner.bus.publish(|| crate::streams::log_subject(tenant), committed.sequence);
+            self.bus.publish(|| crate::streams::log_subject(tenant), committed.sequence);
         }
         if let (Some(slots), Some(lease)) = (slots, lease) {
             let claimed = deliver.into_iter().map(|work| Claimed {
@@ -283,19 +294,12 @@ impl Inner {
                 due_at: now,
                 lease: lease.clone(),
             });
-            inner.mailbox.deliver(claimed.collect(), slots);
+            self.mailbox.deliver(claimed.collect(), slots);
         } else {
-            due_now.into_iter().for_each(|kind| inner.mailbox.wake(kind, now));
+            due_now.into_iter().for_each(|kind| self.mailbox.wake(kind, now));
         }
-        next_due.into_iter().for_each(|(kind, at)| inner.mailbox.wake(kind, at));
-        hints.into_iter().for_each(|hint| inner.mailbox.hint(tenant.clone(), hint));
+        next_due.into_iter().for_each(|(kind, at)| self.mailbox.wake(kind, at));
+        hints.into_iter().for_each(|hint| self.mailbox.hint(tenant.clone(), hint));
         Ok(())
-    }
-}
-
-fn kind_of(work: &Work) -> DueKind {
-    match work {
-        Work::Deliver { .. } => DueKind::Delivery,
-        Work::Timeout { .. } | Work::Retry { .. } => DueKind::Timer,
     }
 }

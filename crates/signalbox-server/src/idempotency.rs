@@ -10,6 +10,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -19,7 +20,7 @@ use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use signalbox_core::decision::{Answered, Row};
-use signalbox_core::{Decision, Halt, Rejected, Turn, View};
+use signalbox_core::{Decision, Turn};
 use signalbox_wire::fault::Fault;
 use signalbox_wire::id::TenantId;
 use signalbox_wire::keys;
@@ -30,9 +31,10 @@ use crate::answer::{Answer, StandIn};
 use crate::app::App;
 use crate::body;
 use crate::clock;
-use crate::drive::ANSWER_KEPT;
 use crate::problem::Refusal;
 
+/// How long an answer is kept.
+const ANSWER_KEPT: Duration = Duration::from_secs(24 * 3_600);
 /// The longest key, in characters.
 const KEY_LENGTH_MAX: usize = 255;
 /// Answers over this many bytes are not kept.
@@ -54,14 +56,14 @@ impl Promise {
         self.is_kept.store(true, Ordering::Relaxed);
     }
 
-    /// The row that keeps `answer`.
-    pub(crate) fn answered(&self, answer: &Answer, expires_at: Timestamp) -> Answered {
+    /// The row that keeps an answer which is given at `now`.
+    pub(crate) fn answered(&self, status: StatusCode, body: &[u8], now: Timestamp) -> Answered {
         Answered {
             key: self.key.clone(),
             request: self.request.clone(),
-            status: answer.status.as_u16(),
-            body: String::from_utf8_lossy(&answer.body).into_owned(),
-            expires_at,
+            status: status.as_u16(),
+            body: String::from_utf8_lossy(body).into_owned(),
+            expires_at: now + ANSWER_KEPT,
         }
     }
 }
@@ -117,27 +119,12 @@ where
         return Err(Problem::conflict("idempotency-in-progress", detail).retry_after(1).into());
     };
     let promise = Promise { key, request, is_kept: Arc::default() };
-    if let Some(kept) = kept(app, tenant, &promise).await? {
+    if let Some(kept) = app.drive.kept(tenant, &promise).await? {
         return Ok(Answer::kept(&kept).into_response());
     }
     parts.extensions.insert(promise.clone());
     let response = inner(Request::from_parts(parts, Body::from(body))).await;
     keep_if_needed(app, tenant, &promise, response).await
-}
-
-async fn kept(app: &App, tenant: &TenantId, promise: &Promise) -> Result<Option<Answered>, Refusal> {
-    let mut view = View::new();
-    loop {
-        match view.answered(&promise.key) {
-            Ok(Some(kept)) if kept.value.request == promise.request => {
-                return Ok(Some(Answered::clone(&kept.value)));
-            }
-            Ok(Some(_)) => return Err(Rejected::KeyReused.into()),
-            Ok(None) => return Ok(None),
-            Err(Halt::Need(need)) => app.store.load(tenant, &need, &mut view, false).await?,
-            Err(Halt::Rejected(rejected)) => return Err(rejected.into()),
-        }
-    }
 }
 
 async fn keep_if_needed(
@@ -170,15 +157,8 @@ async fn keep(app: &App, tenant: &TenantId, promise: &Promise, status: StatusCod
     }
     let now = clock::now();
     let turn = Turn::new(now, clock::seed(), &app.policy);
-    let answered = Answered {
-        key: promise.key.clone(),
-        request: promise.request.clone(),
-        status: status.as_u16(),
-        body: String::from_utf8_lossy(body).into_owned(),
-        expires_at: now + ANSWER_KEPT,
-    };
     let mut decision = Decision::default();
-    decision.create(Row::Answered(answered), turn.version_after(None));
+    decision.create(Row::Answered(promise.answered(status, body, now)), turn.version_after(None));
     if let Err(error) = app.drive.commit(tenant, decision, now).await {
         tracing::warn!(%error, "an answer under an Idempotency-Key could not be kept");
     }

@@ -182,6 +182,15 @@ impl DueKind {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Delivery, Self::Timer];
 
+    /// The kind of this work.
+    #[must_use]
+    pub fn of(work: &Work) -> Self {
+        match work {
+            Work::Deliver { .. } => Self::Delivery,
+            Work::Timeout { .. } | Work::Retry { .. } => Self::Timer,
+        }
+    }
+
     /// The condition on a row's kind, as the indexes have it.
     pub(crate) fn condition(self) -> &'static str {
         match self {
