@@ -16,7 +16,7 @@ use crate::{Decision, Halt, Rejected, Turn, View};
 #[derive(Debug, Clone)]
 pub struct ApplyDefinition {
     /// The definition; its revision is given here.
-    pub definition: Definition,
+    pub definition: Box<Definition>,
 }
 
 impl Operation for ApplyDefinition {

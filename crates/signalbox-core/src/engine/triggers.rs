@@ -31,7 +31,7 @@ pub enum WorkflowSource {
     /// The current revision of a kept one.
     Kept(WorkflowId),
     /// The request itself; it is kept under its id.
-    Inline(Definition),
+    Inline(Box<Definition>),
 }
 
 /// The session that came of it.

@@ -145,32 +145,16 @@ pub(crate) fn registration(name: &str, concurrency: u32, replace: bool) -> Regis
 /// The start of a workflow of these steps.
 pub(crate) fn trigger(steps: Vec<Step>) -> Trigger {
     let input = Map::from_iter([("topic".to_owned(), json!("signals"))]);
-    Trigger { source: WorkflowSource::Inline(workflow(steps)), agent: None, input, trace: None }
+    Trigger { source: WorkflowSource::Inline(Box::new(workflow(steps))), agent: None, input, trace: None }
 }
 
 fn workflow(steps: Vec<Step>) -> Definition {
-    Definition {
-        id: WorkflowId::parse("workflow").expect("valid"),
-        revision: 0,
-        name: "workflow".to_owned(),
-        description: None,
-        version: None,
-        tasks: steps,
-        created_at: Timestamp::default(),
-    }
+    Definition::of(WorkflowId::parse("workflow").expect("valid"), steps)
 }
 
 /// A step for any agent that can read.
 pub(crate) fn step(id: &str, retries: Option<u32>) -> Step {
-    Step {
-        id: id.to_owned(),
-        name: None,
-        agent: None,
-        capability: Some("read".to_owned()),
-        parameters: Map::new(),
-        next: None,
-        retries,
-    }
+    Step { id: id.to_owned(), capability: Some("read".to_owned()), retries, ..Step::default() }
 }
 
 /// An answer that no further attempt can better, or one that it might.

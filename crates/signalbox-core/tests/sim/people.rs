@@ -10,7 +10,6 @@ use signalbox_core::engine::{
 use signalbox_core::event::Level;
 use signalbox_core::session::{SessionState, SessionStatus};
 use signalbox_wire::id::{AgentId, MessageId, SessionId, WorkflowId};
-use signalbox_wire::time::Timestamp;
 
 use crate::agents::CAPABILITIES;
 use crate::calls::{Answer, Call};
@@ -29,7 +28,9 @@ impl World {
         let call: Option<Call> = match self.dice.below(10) {
             0 => agent.map(|agent| self.message(agent).into()),
             1 => agent.map(|agent| logs(agent).into()),
-            2 => self.some_definition().map(|definition| ApplyDefinition { definition }.into()),
+            2 => self
+                .some_definition()
+                .map(|definition| ApplyDefinition { definition: Box::new(definition) }.into()),
             _ => self.trigger(agent).map(Into::into),
         };
         let Some(call) = call else { return };
@@ -75,7 +76,7 @@ impl World {
     fn trigger(&mut self, agent: Option<AgentId>) -> Option<Trigger> {
         let definition = self.some_definition()?;
         let source = if self.dice.chance(70) {
-            WorkflowSource::Inline(definition)
+            WorkflowSource::Inline(Box::new(definition))
         } else {
             WorkflowSource::Kept(definition.id)
         };
@@ -209,15 +210,7 @@ impl World {
                 tasks[pair[1]].parameters.insert("before".to_owned(), json!(expression));
             }
         }
-        Definition {
-            id: WorkflowId::parse(&format!("workflow {index}")).expect("valid"),
-            revision: 0,
-            name: format!("workflow {index}"),
-            description: None,
-            version: None,
-            tasks,
-            created_at: Timestamp::default(),
-        }
+        Definition::of(WorkflowId::parse(&format!("workflow {index}")).expect("valid"), tasks)
     }
 
     fn task(&mut self, position: usize) -> Step {
@@ -231,12 +224,11 @@ impl World {
         }
         Step {
             id: format!("step {position}"),
-            name: None,
             agent,
             capability: capability.map(str::to_owned),
             parameters,
-            next: None,
             retries: self.dice.weighted(&[(2, None), (1, Some(0)), (1, Some(1)), (1, Some(4))]),
+            ..Step::default()
         }
     }
 }

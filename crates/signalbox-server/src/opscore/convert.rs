@@ -15,7 +15,6 @@ use signalbox_wire::id::{AgentId, TenantId, WorkflowId};
 use signalbox_wire::opscore::{
     self as wire, LogLevel, SessionView, TaskView, WorkflowBody, WorkflowTask, WorkflowView,
 };
-use signalbox_wire::time::Timestamp;
 
 use crate::app::App;
 use crate::problem::Refusal;
@@ -31,13 +30,10 @@ pub(super) fn definition(body: WorkflowBody, pointer: &str) -> Result<Definition
         tasks.map(|(index, task)| step(task, &format!("{pointer}/tasks/{index}"), &mut faults)).collect();
     match id {
         Ok(id) if faults.is_empty() => Ok(Definition {
-            id,
-            revision: 0,
             name: body.name,
             description: body.description,
             version: body.version,
-            tasks,
-            created_at: Timestamp::default(),
+            ..Definition::of(id, tasks)
         }),
         _ => Err(faults.into_vec().into()),
     }
@@ -67,6 +63,7 @@ fn step(task: WorkflowTask, pointer: &str, faults: &mut Faults) -> Step {
         parameters: task.parameters,
         next: task.next_task_id,
         retries: task.max_retries,
+        ..Step::default()
     }
 }
 
@@ -223,6 +220,7 @@ mod tests {
     use signalbox_core::routing::Route;
     use signalbox_wire::body::parse;
     use signalbox_wire::id::TaskId;
+    use signalbox_wire::time::Timestamp;
 
     use super::*;
 

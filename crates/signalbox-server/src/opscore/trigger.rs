@@ -34,7 +34,9 @@ pub(super) async fn trigger_agent_workflow(
 ) -> Result<Answer, Refusal> {
     let body: TriggerBody = input.parse()?;
     let source = match body.workflow_definition {
-        Some(definition) => WorkflowSource::Inline(convert::definition(definition, "/workflowDefinition")?),
+        Some(definition) => {
+            WorkflowSource::Inline(Box::new(convert::definition(definition, "/workflowDefinition")?))
+        }
         // The body's own check has seen that there is exactly one of the two.
         None => WorkflowSource::Kept(body.workflow_definition_id.ok_or_else(|| {
             vec![Fault::new("", "must have exactly one of workflowDefinitionId and workflowDefinition")]

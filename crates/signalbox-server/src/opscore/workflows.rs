@@ -48,7 +48,7 @@ pub(super) async fn apply_workflow(
     input: Input,
 ) -> Result<Answer, Refusal> {
     let body: WorkflowBody = input.parse_either()?;
-    let operation = Apply(engine::ApplyDefinition { definition: convert::definition(body, "")? });
+    let operation = Apply(engine::ApplyDefinition { definition: Box::new(convert::definition(body, "")?) });
     app.drive
         .answer(context.tenant(), context.promise.as_ref(), &operation, |(kept, is_new)| {
             let status = if *is_new { StatusCode::CREATED } else { StatusCode::OK };

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, json};
 use signalbox_bus::Bus;
 use signalbox_core::Decision;
+use signalbox_core::definition::{Definition, Step};
 use signalbox_core::engine::{Cancel, Trigger, WorkflowSource};
 use signalbox_core::event::{Level, NewEvent};
 use signalbox_store::{EventFilter, Options, Prune, Store, StoreError, StoredEvent};
@@ -99,23 +100,9 @@ impl World {
 
     /// Starts a session whose only task waits for an agent that never comes: its history has two entries.
     async fn session(&self) -> SessionId {
-        let source = WorkflowSource::Inline(signalbox_core::definition::Definition {
-            id: WorkflowId::parse("w").expect("valid"),
-            revision: 0,
-            name: "W".into(),
-            description: None,
-            version: None,
-            tasks: vec![signalbox_core::definition::Step {
-                id: "a".into(),
-                name: None,
-                agent: None,
-                capability: Some("rare".into()),
-                parameters: Map::new(),
-                next: None,
-                retries: None,
-            }],
-            created_at: Timestamp::default(),
-        });
+        let step = Step { id: "a".into(), capability: Some("rare".into()), ..Step::default() };
+        let workflow = Definition::of(WorkflowId::parse("w").expect("valid"), vec![step]);
+        let source = WorkflowSource::Inline(Box::new(workflow));
         let trigger = Trigger { source, agent: None, input: Map::new(), trace: None };
         self.app.drive.run(&tenant(), &trigger).await.expect("started").session
     }

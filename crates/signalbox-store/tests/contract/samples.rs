@@ -119,23 +119,12 @@ pub(crate) fn waiting_task(id: &str, route: Route, queued_at: i64) -> Task {
 }
 
 pub(crate) fn definition(id: &str, revision: u32) -> Definition {
-    let step = Step {
-        id: "a".into(),
-        name: None,
-        agent: None,
-        capability: Some("read".into()),
-        parameters: Map::new(),
-        next: None,
-        retries: None,
-    };
+    let step = Step { id: "a".into(), capability: Some("read".into()), ..Step::default() };
     Definition {
-        id: workflow_id(id),
         revision,
         name: format!("{id} {revision}"),
-        description: None,
-        version: None,
-        tasks: vec![step],
         created_at: at(0),
+        ..Definition::of(workflow_id(id), vec![step])
     }
 }
 
