@@ -13,6 +13,7 @@ pub mod due;
 pub mod engine;
 pub mod event;
 pub mod expression;
+pub mod graph;
 pub mod lease;
 pub mod limits;
 pub mod report;
