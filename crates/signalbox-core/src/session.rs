@@ -13,7 +13,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId, WorkflowId};
+use signalbox_wire::id::{AgentId, MessageId, ScheduleId, SessionId, TaskId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::event::{Level, NewEvent};
@@ -79,6 +79,9 @@ pub struct Session {
     pub error: Option<String>,
     /// The `traceparent` of the request that started it.
     pub trace: Option<String>,
+    /// The schedule that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleId>,
     /// When it was started.
     pub created_at: Timestamp,
     /// When it changed last.
@@ -111,6 +114,8 @@ pub enum SessionEvent {
         agent: Option<AgentId>,
         input: Map<String, Value>,
         trace: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        schedule: Option<ScheduleId>,
         tasks: Vec<Task>,
     },
     /// A task's turn has come and no agent is available.
@@ -210,7 +215,7 @@ impl SessionState {
     /// The state after a `Started` event; `None` for any other.
     #[must_use]
     pub fn start(id: &SessionId, at: Timestamp, event: &SessionEvent) -> Option<Self> {
-        let SessionEvent::Started { workflow, revision, agent, input, trace, tasks } = event else {
+        let SessionEvent::Started { workflow, revision, agent, input, trace, schedule, tasks } = event else {
             return None;
         };
         let session = Session {
@@ -223,6 +228,7 @@ impl SessionState {
             result: None,
             error: None,
             trace: trace.clone(),
+            schedule: schedule.clone(),
             created_at: at,
             updated_at: at,
             ended_at: None,

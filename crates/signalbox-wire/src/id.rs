@@ -104,6 +104,8 @@ ids! {
     SessionId, "ses_";
     /// One step of a session.
     TaskId, "tsk_";
+    /// A schedule, named by its author.
+    ScheduleId, "sch_";
     /// An API key's public name; never the key itself.
     KeyId, "key_";
     /// A registered tool, named by its author.

@@ -1,7 +1,7 @@
 //! A workflow is started: one session of it, dispatching its first task in the same decision where it can.
 
 use serde_json::{Map, Value};
-use signalbox_wire::id::{AgentId, SessionId, TaskId, WorkflowId};
+use signalbox_wire::id::{AgentId, ScheduleId, SessionId, TaskId, WorkflowId};
 
 use super::Operation;
 use super::definitions::keep;
@@ -47,41 +47,74 @@ impl Operation for Trigger {
     type Answer = Triggered;
 
     fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Triggered), Halt> {
-        let session = SessionId::new(turn.now, turn.bits());
         let mut work = Work::new(view, turn);
-        if let Some(agent) = &self.agent {
+        let definition = self.definition(&mut work)?;
+        let start = Start {
+            agent: self.agent.as_ref(),
+            input: self.input.clone(),
+            trace: self.trace.clone(),
+            schedule: None,
+        };
+        let session = start.session_of(&mut work, &definition)?;
+        Ok((work.finish(), Triggered { session, workflow: definition.id }))
+    }
+}
+
+/// What a session is started with, besides its definition.
+pub(super) struct Start<'a> {
+    /// The agent of tasks that name neither an agent nor a capability.
+    pub(super) agent: Option<&'a AgentId>,
+    /// Its input.
+    pub(super) input: Map<String, Value>,
+    /// The `traceparent` of what started it.
+    pub(super) trace: Option<String>,
+    /// The schedule that it is started by.
+    pub(super) schedule: Option<ScheduleId>,
+}
+
+impl Start<'_> {
+    /// Starts a session of `definition`. Whatever refuses it does so before anything is changed.
+    pub(super) fn session_of(
+        self,
+        work: &mut Work<'_, '_>,
+        definition: &Definition,
+    ) -> Result<SessionId, Halt> {
+        if let Some(agent) = self.agent {
             work.known_agent(agent)?;
         }
-        let definition = self.definition(&mut work)?;
-        let first = definition.first();
+        let session = SessionId::new(work.turn.now, work.turn.bits());
         let started = SessionEvent::Started {
             workflow: definition.id.clone(),
             revision: definition.revision,
-            agent: self.agent.clone(),
-            input: self.input.clone(),
-            trace: self.trace.clone(),
-            tasks: tasks(&mut work, &definition, self.agent.as_ref()),
+            agent: self.agent.cloned(),
+            input: self.input,
+            trace: self.trace,
+            schedule: self.schedule,
+            tasks: tasks(work, definition, self.agent),
         };
         work.create_session(&session, &started);
-        match first {
+        match definition.first() {
             Some(position) => work.go_on_with(&session, position)?,
             None => work.emit(&session, &SessionEvent::Completed { result: None })?,
         }
-        Ok((work.finish(), Triggered { session, workflow: definition.id }))
+        Ok(session)
     }
+}
+
+/// The current revision of a kept workflow.
+pub(super) fn current(work: &mut Work<'_, '_>, id: &WorkflowId) -> Result<Definition, Halt> {
+    let unknown = || Rejected::UnknownWorkflow(id.to_string());
+    let current = work.view.workflow(id)?.ok_or_else(unknown)?;
+    let kept = work.view.definition(id, current.value.revision)?.ok_or_else(unknown)?;
+    work.decision.expects.push((Key::Workflow(id.clone()), Some(current.version)));
+    Ok(Definition::clone(&kept.value))
 }
 
 impl Trigger {
     fn definition(&self, work: &mut Work<'_, '_>) -> Result<Definition, Halt> {
         match &self.source {
             WorkflowSource::Inline(definition) => keep(work, definition),
-            WorkflowSource::Kept(id) => {
-                let unknown = || Rejected::UnknownWorkflow(id.to_string());
-                let current = work.view.workflow(id)?.ok_or_else(unknown)?;
-                let kept = work.view.definition(id, current.value.revision)?.ok_or_else(unknown)?;
-                work.decision.expects.push((Key::Workflow(id.clone()), Some(current.version)));
-                Ok(Definition::clone(&kept.value))
-            }
+            WorkflowSource::Kept(id) => current(work, id),
         }
     }
 }

@@ -63,6 +63,7 @@ fn started() -> SessionEvent {
         agent: None,
         input: Map::new(),
         trace: None,
+        schedule: None,
         tasks: vec![task(0, Some(1)), task(1, None)],
     }
 }

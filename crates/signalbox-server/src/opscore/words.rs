@@ -233,7 +233,15 @@ mod tests {
         };
         let cases = [
             (
-                E::Started { workflow, revision: 3, agent: None, input: Map::new(), trace, tasks },
+                E::Started {
+                    workflow,
+                    revision: 3,
+                    agent: None,
+                    input: Map::new(),
+                    trace,
+                    schedule: None,
+                    tasks,
+                },
                 "Session started: workflow w, revision 3",
             ),
             (

@@ -77,6 +77,7 @@ pub(crate) fn session(id: &str, workflow: &str, created_at: i64) -> Session {
         result: None,
         error: None,
         trace: None,
+        schedule: None,
         created_at: at(created_at),
         updated_at: at(created_at),
         ended_at: None,
