@@ -50,22 +50,22 @@ calls! {
     Announce => |_| Answer::Announced;
     AppendLogs => |_| Answer::Done;
     ApplyDefinition => |_| Answer::Done;
-    Cancel => Answer::Session;
+    Cancel => |session| Answer::Session(Box::new(session));
     DeleteDefinition => |_| Answer::Done;
     Deregister => |_| Answer::Done;
     Discard => |_| Answer::Done;
     Drain => |_| Answer::Done;
     Offer => Answer::Yes;
     PatchAgent => |_| Answer::Done;
-    Pause => Answer::Session;
+    Pause => |session| Answer::Session(Box::new(session));
     Place => Answer::Yes;
     Redrive => |_| Answer::Done;
     Register => Answer::Registered;
     ReportState => |_| Answer::Done;
-    Resume => Answer::Session;
-    RetrySession => Answer::Session;
+    Resume => |session| Answer::Session(Box::new(session));
+    RetrySession => |session| Answer::Session(Box::new(session));
     SettleDelivery => |_| Answer::Done;
-    Signal => Answer::Session;
+    Signal => |session| Answer::Session(Box::new(session));
     TimerFired => |_| Answer::Done;
     Trigger => Answer::Triggered;
 }
@@ -75,7 +75,7 @@ calls! {
 pub(crate) enum Answer {
     Message(MessageId),
     Announced,
-    Session(SessionState),
+    Session(Box<SessionState>),
     Yes(bool),
     Registered(Registered),
     Triggered(Triggered),

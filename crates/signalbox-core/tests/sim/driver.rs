@@ -224,7 +224,7 @@ impl World {
     fn is_kept(&self, answer: &Answer) {
         if let Answer::Session(told) = answer {
             let stored = self.store.session(&told.session.id).map(|stored| &*stored.value);
-            assert_eq!(stored, Some(told), "what is told differs from what is kept");
+            assert_eq!(stored, Some(told.as_ref()), "what is told differs from what is kept");
         }
     }
 
