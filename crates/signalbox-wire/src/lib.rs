@@ -5,6 +5,7 @@
 pub mod agentkit;
 pub mod body;
 pub mod capability;
+pub mod duration;
 pub mod envelope;
 pub mod fault;
 pub mod id;
