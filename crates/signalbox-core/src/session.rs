@@ -12,7 +12,7 @@
 //! history therefore gives the state. A paused session dispatches nothing; what is in flight may finish.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use signalbox_wire::id::{AgentId, MessageId, ScheduleId, SessionId, TaskId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
@@ -90,6 +90,18 @@ pub struct Session {
     pub ended_at: Option<Timestamp>,
     /// The length of its history.
     pub sequence: u64,
+}
+
+impl Session {
+    /// What the expressions of its workflow see of it as `session`.
+    #[must_use]
+    pub fn seen(&self) -> Value {
+        json!({
+            "id": self.id.as_str(),
+            "workflowId": self.workflow.as_str(),
+            "startedAt": self.created_at.to_string(),
+        })
+    }
 }
 
 /// A session with all its tasks: what a decision about it needs.

@@ -187,7 +187,14 @@ impl Work<'_, '_> {
         task: &Task,
     ) -> Result<Result<Map<String, Value>, expression::Unresolved>, Halt> {
         let state: &SessionState = self.known_session(session)?;
-        let scope = Scope { input: &state.session.input, tasks: &state.tasks };
+        let run = state.session.seen();
+        let scope = Scope {
+            input: &state.session.input,
+            tasks: &state.tasks,
+            item: None,
+            index: None,
+            session: Some(&run),
+        };
         let is_first = !state.tasks.iter().any(|other| other.next == Some(task.position));
         Ok(expression::render(&task.template, scope).map(|mut parameters| {
             if is_first {

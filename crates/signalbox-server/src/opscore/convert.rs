@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use signalbox_core::definition::{Definition, Step};
 use signalbox_core::engine;
 use signalbox_core::event::Level;
-use signalbox_core::expression;
+use signalbox_core::expression::{self, Known, Sight};
 use signalbox_core::session::{Session, SessionStatus};
 use signalbox_core::task::{Task, TaskStatus};
 use signalbox_store::StoreError;
@@ -40,7 +40,11 @@ pub(super) fn definition(body: WorkflowBody, pointer: &str) -> Result<Definition
 }
 
 fn check_expressions(tasks: &[WorkflowTask], pointer: &str, faults: &mut Faults) {
-    let known = |id: &str| tasks.iter().any(|task| task.task_id == id);
+    let sight = |id: &str| match tasks.iter().any(|task| task.task_id == id) {
+        true => Sight::Seen,
+        false => Sight::Unknown,
+    };
+    let known = Known { task: &sight, has_item: false };
     for (index, task) in tasks.iter().enumerate() {
         for value in task.parameters.values() {
             for fault in expression::faults(value, &known) {

@@ -1,0 +1,283 @@
+//! The expressions of workflows: `${…}` in what a task is given, and keys such as `when` that are one.
+//!
+//! An expression is a path (`input.x`, `tasks.<taskId>.result.files[0]`) or CEL (`input.n > 3 ? 'a' : 'b'`); a
+//! string that is one expression takes its value with its type, and inside a longer string the value is written
+//! as text (strings bare, everything else as JSON). `$${` writes a plain `${`. What leads nowhere is an error,
+//! never a silent null. Every expression has an end: its length, its nesting, its work and what it gives are
+//! bounded. `docs/reference/expressions.md` is the language as its users see it.
+
+mod convert;
+mod eval;
+mod functions;
+mod parse;
+mod path;
+mod syntax;
+mod template;
+#[cfg(test)]
+mod tests;
+mod value;
+mod work;
+
+use serde_json::{Map, Value};
+
+use self::eval::Machine;
+use self::template::{Piece, pieces};
+use self::work::{Fault, Work};
+
+/// What expressions can see.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    /// What the session was started with.
+    pub input: &'a Map<String, Value>,
+    /// The tasks of the session.
+    pub tasks: &'a dyn Tasks,
+    /// What the instance of a task with `forEach` is for.
+    pub item: Option<&'a Value>,
+    /// Which of the items it is, from 0.
+    pub index: Option<u64>,
+    /// The session itself: an object with `id`, `workflowId` and `startedAt`.
+    pub session: Option<&'a Value>,
+}
+
+/// What expressions can see of a task.
+#[derive(Debug, Clone, Copy)]
+pub struct TaskFacts<'a> {
+    /// The name of its status.
+    pub status: &'static str,
+    /// Whether it has come to an end; before that it has no result to see.
+    pub is_settled: bool,
+    /// What came of it.
+    pub result: Option<&'a Value>,
+    /// Why it failed.
+    pub error: Option<&'a str>,
+}
+
+/// Finds the tasks of a session by their ids in the definition.
+pub trait Tasks {
+    /// What can be seen of the task `step`.
+    fn facts(&self, step: &str) -> Option<TaskFacts<'_>>;
+    /// The ids of all tasks.
+    fn steps(&self) -> Vec<&str>;
+}
+
+impl Tasks for [crate::task::Task] {
+    fn facts(&self, step: &str) -> Option<TaskFacts<'_>> {
+        self.iter().find(|task| task.step == step).map(|task| TaskFacts {
+            status: task.status.name(),
+            is_settled: task.status.is_settled(),
+            result: task.result.as_ref(),
+            error: task.error.as_deref(),
+        })
+    }
+
+    fn steps(&self) -> Vec<&str> {
+        self.iter().map(|task| &*task.step).collect()
+    }
+}
+
+impl Tasks for Vec<crate::task::Task> {
+    fn facts(&self, step: &str) -> Option<TaskFacts<'_>> {
+        self.as_slice().facts(step)
+    }
+
+    fn steps(&self) -> Vec<&str> {
+        self.as_slice().steps()
+    }
+}
+
+/// Whether an expression can see a task, as far as a definition tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// The task is certain to have settled before.
+    Seen,
+    /// There is no such task.
+    Unknown,
+    /// There is, but it may not have settled.
+    NotBefore,
+}
+
+/// What is known where an expression stands in a definition.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// Tells of a task, by its id, whether it can be seen.
+    pub task: &'a dyn Fn(&str) -> Sight,
+    /// Whether there are `item` and `index`.
+    pub has_item: bool,
+}
+
+/// Why an expression has no value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'${{{expression}}}' {reason}")]
+pub struct Unresolved {
+    /// The expression, without its braces; its beginning where it is long.
+    pub expression: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Nesting of parameters that is rendered, at most; also that of what an expression gives.
+const DEPTH_MAX: usize = 128;
+
+/// Characters of an expression that are repeated in a fault.
+const QUOTED_MAX: usize = 200;
+
+/// `template` with every expression replaced by its value.
+///
+/// # Errors
+/// The first expression that has no value, or that together with those before it goes beyond the bounds of one
+/// rendering.
+pub fn render(template: &Map<String, Value>, scope: Scope<'_>) -> Result<Map<String, Value>, Unresolved> {
+    let work = Work::new();
+    let machine = Machine { scope, work: &work };
+    template.iter().map(|(key, value)| Ok((key.clone(), render_value(value, machine, 0)?))).collect()
+}
+
+/// `template`, of any form, with every expression replaced by its value.
+///
+/// # Errors
+/// Those of [`render`].
+pub fn render_any(template: &Value, scope: Scope<'_>) -> Result<Value, Unresolved> {
+    render_value(template, Machine { scope, work: &Work::new() }, 0)
+}
+
+/// The value of an expression key, which holds an expression: bare, or as one `${…}`.
+///
+/// # Errors
+/// It has no value.
+pub fn evaluate(text: &str, scope: Scope<'_>) -> Result<Value, Unresolved> {
+    resolve(bare(text)?, Machine { scope, work: &Work::new() })
+}
+
+/// Whether the expression of a key such as `when` is true.
+///
+/// # Errors
+/// It has no value, or one that is neither true nor false.
+pub fn is_true(text: &str, scope: Scope<'_>) -> Result<bool, Unresolved> {
+    match evaluate(text, scope)? {
+        Value::Bool(truth) => Ok(truth),
+        other => Err(unresolved(text, format!("must give true or false, and gives {}", kind(&other)))),
+    }
+}
+
+/// The list that the expression of a key such as `forEach` gives.
+///
+/// # Errors
+/// It has no value, or one that is not a list.
+pub fn list(text: &str, scope: Scope<'_>) -> Result<Vec<Value>, Unresolved> {
+    match evaluate(text, scope)? {
+        Value::Array(items) => Ok(items),
+        other => Err(unresolved(text, format!("must give a list, and gives {}", kind(&other)))),
+    }
+}
+
+/// Everything that is wrong with the expressions in `template`, as far as it can be told before a session runs.
+#[must_use]
+pub fn faults(template: &Value, known: &Known<'_>) -> Vec<Unresolved> {
+    let mut found = Vec::new();
+    collect_faults(template, known, &mut found);
+    found
+}
+
+/// Everything that is wrong with the expression of a key, as far as it can be told before a session runs.
+#[must_use]
+pub fn expression_faults(text: &str, known: &Known<'_>) -> Vec<Unresolved> {
+    bare(text).map_or_else(|fault| vec![fault], |expression| faults_of(expression, known))
+}
+
+fn render_value(value: &Value, machine: Machine<'_, '_>, depth: usize) -> Result<Value, Unresolved> {
+    match value {
+        _ if depth > DEPTH_MAX => Err(unresolved("…", "is nested too deeply")),
+        Value::String(text) => render_text(text, machine),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| render_value(item, machine, depth + 1))
+            .collect::<Result<_, _>>()
+            .map(Value::Array),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, item)| Ok((key.clone(), render_value(item, machine, depth + 1)?)))
+            .collect::<Result<_, _>>()
+            .map(Value::Object),
+        _ => Ok(value.clone()),
+    }
+}
+
+fn render_text(text: &str, machine: Machine<'_, '_>) -> Result<Value, Unresolved> {
+    let pieces = parts(text)?;
+    if let [Piece::Expression(expression)] = pieces.as_slice() {
+        return resolve(expression, machine);
+    }
+    let mut out = String::with_capacity(text.len());
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => out.push_str(text),
+            Piece::Expression(expression) => match resolve(expression, machine)? {
+                Value::String(text) => out.push_str(&text),
+                other => out.push_str(&other.to_string()),
+            },
+        }
+    }
+    Ok(Value::String(out))
+}
+
+fn resolve(expression: &str, machine: Machine<'_, '_>) -> Result<Value, Unresolved> {
+    let node = syntax::read(expression, None)
+        .map_err(|reasons| unresolved(expression, reasons.into_iter().next().unwrap_or_default()))?;
+    let value = machine.value(&node).and_then(|value| value.to_json(machine.work, 0));
+    value.map_err(|Fault { reason, .. }| unresolved(expression, reason))
+}
+
+fn collect_faults(value: &Value, known: &Known<'_>, found: &mut Vec<Unresolved>) {
+    match value {
+        Value::String(text) => match parts(text) {
+            Err(fault) => found.push(fault),
+            Ok(pieces) => found.extend(pieces.into_iter().flat_map(|piece| match piece {
+                Piece::Text(_) => Vec::new(),
+                Piece::Expression(expression) => faults_of(expression, known),
+            })),
+        },
+        Value::Array(items) => items.iter().for_each(|item| collect_faults(item, known, found)),
+        Value::Object(fields) => fields.values().for_each(|item| collect_faults(item, known, found)),
+        _ => {}
+    }
+}
+
+fn faults_of(expression: &str, known: &Known<'_>) -> Vec<Unresolved> {
+    let reasons = syntax::read(expression, Some(known)).err().unwrap_or_default();
+    reasons.into_iter().map(|reason| unresolved(expression, reason)).collect()
+}
+
+/// The expression of a key, without the `${…}` that may be around it.
+fn bare(text: &str) -> Result<&str, Unresolved> {
+    let text = text.trim();
+    if !text.starts_with("${") {
+        return Ok(text);
+    }
+    match parts(text)?.as_slice() {
+        [Piece::Expression(expression)] => Ok(expression),
+        _ => Err(unresolved(text, "must be one expression; write it bare, without ${ and }")),
+    }
+}
+
+fn parts(text: &str) -> Result<Vec<Piece<'_>>, Unresolved> {
+    pieces(text).map_err(|rest| unresolved(rest, "has no closing brace"))
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+fn unresolved(expression: &str, reason: impl Into<String>) -> Unresolved {
+    let mut quoted: String = expression.chars().take(QUOTED_MAX).collect();
+    if quoted.len() < expression.len() {
+        quoted.push('…');
+    }
+    Unresolved { expression: quoted, reason: reason.into() }
+}
