@@ -107,6 +107,8 @@ pub enum Row {
     Answered(Answered),
     /// A signature that was seen.
     Signature(SeenSignature),
+    /// Sessions that may not all run at once.
+    Gate(Arc<Gate>),
 }
 
 /// Names a row within its tenant.
@@ -127,6 +129,7 @@ pub enum Key {
     Tenant(TenantId),
     Answered(String),
     Signature(String),
+    Gate(String),
 }
 
 /// A name that an agent has taken in its tenant.
@@ -237,6 +240,19 @@ pub struct SeenSignature {
     pub expires_at: Timestamp,
 }
 
+/// Sessions of one workflow that share a key and may not all run at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// The workflow and the key.
+    pub key: String,
+    /// How many may run at once.
+    pub limit: u32,
+    /// Those that run, the one that came first at the front.
+    pub holders: Vec<SessionId>,
+    /// Those that wait for their turn, the next one at the front.
+    pub queue: Vec<SessionId>,
+}
+
 impl Row {
     /// The row's key.
     #[must_use]
@@ -256,6 +272,7 @@ impl Row {
             Self::Tenant(row) => Key::Tenant(row.id.clone()),
             Self::Answered(row) => Key::Answered(row.key.clone()),
             Self::Signature(row) => Key::Signature(row.signature.clone()),
+            Self::Gate(row) => Key::Gate(row.key.clone()),
         }
     }
 }
@@ -284,6 +301,22 @@ impl Decision {
     /// Removes the row with this key, which another row of this decision guards.
     pub fn remove_guarded(&mut self, key: Key) {
         self.writes.push(Write::Remove { key, guard: Guard::Guarded });
+    }
+
+    /// Adds due work, or moves it.
+    pub fn arm(&mut self, due: Due) {
+        let id = due.work.id();
+        self.done.retain(|done| *done != id);
+        self.due.retain(|other| other.work != due.work);
+        self.due.push(due);
+    }
+
+    /// Strikes out due work, where there is any with this id.
+    pub fn disarm(&mut self, id: String) {
+        self.due.retain(|due| due.work.id() != id);
+        if !self.done.contains(&id) {
+            self.done.push(id);
+        }
     }
 
     /// Whether it changes nothing.

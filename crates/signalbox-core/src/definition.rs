@@ -226,6 +226,12 @@ impl Kind {
     pub fn is_agent(&self) -> bool {
         *self == Self::Agent
     }
+
+    /// Whether somebody has it in hand while it is under way.
+    #[must_use]
+    pub fn takes_room(&self) -> bool {
+        matches!(self, Self::Agent | Self::Tool(_) | Self::Workflow(_))
+    }
 }
 
 impl Rules {

@@ -29,6 +29,8 @@ pub enum MessageKind {
     Task,
     /// A signed call to a configured address.
     Webhook,
+    /// A signed call to the address that a workflow names, when a session is over.
+    Notice,
 }
 
 /// Where a delivery stands.
@@ -56,6 +58,9 @@ pub struct Message {
     pub agent: Option<AgentId>,
     /// The attempt of a task that it carries.
     pub task: Option<TaskAttempt>,
+    /// Where a notice goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// What is sent, as JSON.
     pub body: String,
     /// The `traceparent` that goes with it.
@@ -196,6 +201,7 @@ mod tests {
             kind: MessageKind::Message,
             agent: None,
             task: None,
+            url: None,
             body: "{}".into(),
             trace: None,
             status,

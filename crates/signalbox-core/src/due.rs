@@ -26,6 +26,15 @@ pub enum Work {
         /// The message.
         message: MessageId,
     },
+    /// Call the tool that does a task.
+    Call {
+        /// The session.
+        session: SessionId,
+        /// The task.
+        task: TaskId,
+        /// The attempt that it makes.
+        attempt: u32,
+    },
     /// The attempt has had its time.
     Timeout {
         /// The session.
@@ -33,6 +42,24 @@ pub enum Work {
         /// The task.
         task: TaskId,
         /// The attempt that is timed.
+        attempt: u32,
+    },
+    /// The agent should have been heard by now.
+    Heartbeat {
+        /// The session.
+        session: SessionId,
+        /// The task.
+        task: TaskId,
+        /// The attempt that it works on.
+        attempt: u32,
+    },
+    /// The task should have found an agent by now.
+    Schedule {
+        /// The session.
+        session: SessionId,
+        /// The task.
+        task: TaskId,
+        /// The attempts before the one that it waits for.
         attempt: u32,
     },
     /// The wait before the next attempt is over.
@@ -44,16 +71,48 @@ pub enum Work {
         /// The attempt that failed.
         attempt: u32,
     },
+    /// A task that waits for something that is not an agent has waited long enough.
+    Wake {
+        /// The session.
+        session: SessionId,
+        /// The task.
+        task: TaskId,
+    },
+    /// The turn of a session has come.
+    Begin {
+        /// The session.
+        session: SessionId,
+    },
+    /// A session has had its time.
+    Deadline {
+        /// The session.
+        session: SessionId,
+    },
+    /// A session is no longer wanted by the one that began it.
+    End {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl Work {
     /// Its id: equal work has an equal id.
     #[must_use]
     pub fn id(&self) -> String {
+        let kind = self.kind();
         match self {
-            Self::Deliver { message } => format!("deliver:{message}"),
-            Self::Timeout { task, attempt, .. } => format!("timeout:{task}-{attempt}"),
-            Self::Retry { task, attempt, .. } => format!("retry:{task}-{attempt}"),
+            Self::Deliver { message } => format!("{kind}:{message}"),
+            Self::Call { task, attempt, .. }
+            | Self::Timeout { task, attempt, .. }
+            | Self::Heartbeat { task, attempt, .. }
+            | Self::Schedule { task, attempt, .. }
+            | Self::Retry { task, attempt, .. } => format!("{kind}:{task}-{attempt}"),
+            Self::Wake { task, .. } => format!("{kind}:{task}"),
+            Self::Begin { session } | Self::Deadline { session } | Self::End { session, .. } => {
+                format!("{kind}:{session}")
+            }
         }
     }
 
@@ -62,8 +121,15 @@ impl Work {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Deliver { .. } => "deliver",
+            Self::Call { .. } => "call",
             Self::Timeout { .. } => "timeout",
+            Self::Heartbeat { .. } => "heartbeat",
+            Self::Schedule { .. } => "schedule",
             Self::Retry { .. } => "retry",
+            Self::Wake { .. } => "wake",
+            Self::Begin { .. } => "begin",
+            Self::Deadline { .. } => "deadline",
+            Self::End { .. } => "end",
         }
     }
 }

@@ -10,8 +10,16 @@ use signalbox_wire::id::TenantId;
 
 use crate::retry::Backoff;
 
-/// Tasks in one session, at most.
-pub const TASKS_PER_SESSION_MAX: usize = 1_000;
+/// Tasks in one session, at most, with the instances that it expands into.
+pub const TASKS_PER_SESSION_MAX: usize = 5_000;
+/// Items of one list that a task is done for, at most.
+pub const ITEMS_MAX: usize = 1_000;
+/// Sessions above a session that does a task of another, at most.
+pub const SESSION_DEPTH_MAX: u32 = 8;
+/// Sessions that wait for their turn under one key, at most.
+pub const GATE_QUEUE_MAX: usize = 1_000;
+/// Signals that a session keeps for tasks that do not wait yet, at most.
+pub const SIGNALS_KEPT_MAX: usize = 100;
 /// Waiting tasks that one offer of an agent looks at.
 pub const WAITING_LOOKED_AT: usize = 8;
 /// Candidates that are loaded for one routing decision, least recently used first.

@@ -9,14 +9,23 @@
 //! | completed, cancelled | –   | –        | –         | –           | –              | –             |
 //!
 //! A session changes only by [`SessionState::apply`], with the events that its history keeps: replaying the
-//! history therefore gives the state. A paused session dispatches nothing; what is in flight may finish.
+//! history therefore gives the state. A paused session dispatches nothing; what is in flight may finish. One that
+//! undoes what it did is still running and has its [`Ending`]; one that waits for its turn is started.
+
+mod event;
+mod ready;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use signalbox_wire::id::{AgentId, MessageId, ScheduleId, SessionId, TaskId, WorkflowId};
+use signalbox_wire::id::{AgentId, ScheduleId, SessionId, TaskId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
-use crate::event::{Level, NewEvent};
+pub use self::event::SessionEvent;
+pub use self::ready::Move;
+use crate::definition::{Kind, Notify};
 use crate::task::{Task, TaskEvent, TaskStatus};
 
 /// Where a session stands.
@@ -90,6 +99,24 @@ pub struct Session {
     pub ended_at: Option<Timestamp>,
     /// The length of its history.
     pub sequence: u64,
+    /// The task that it does, where it does one of another session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// What its workflow says of it as a whole.
+    #[serde(default, skip_serializing_if = "Plan::is_default")]
+    pub plan: Plan,
+    /// It waits until fewer sessions like it run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits_for_turn: bool,
+    /// How it will end, once what it did is undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+    /// When its time is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// Signals that came before the tasks that wait for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signals: Vec<KeptSignal>,
 }
 
 impl Session {
@@ -102,6 +129,102 @@ impl Session {
             "startedAt": self.created_at.to_string(),
         })
     }
+
+    /// A session that has just begun.
+    #[must_use]
+    pub fn new(id: SessionId, workflow: WorkflowId, revision: u32, at: Timestamp) -> Self {
+        Self {
+            id,
+            workflow,
+            revision,
+            agent: None,
+            status: SessionStatus::Started,
+            input: Map::new(),
+            result: None,
+            error: None,
+            trace: None,
+            schedule: None,
+            created_at: at,
+            updated_at: at,
+            ended_at: None,
+            sequence: 1,
+            parent: None,
+            plan: Plan::default(),
+            waits_for_turn: false,
+            ending: None,
+            deadline: None,
+            signals: Vec::new(),
+        }
+    }
+}
+
+/// The task that a session does for another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The other session.
+    pub session: SessionId,
+    /// Its task.
+    pub task: TaskId,
+    /// In which attempt.
+    pub attempt: u32,
+    /// How many sessions are above this one.
+    pub depth: u32,
+}
+
+/// What a workflow says of its sessions as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Plan {
+    /// What comes of it, with expressions in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// How long it may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// Tasks that may be under way at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_parallel: Option<u32>,
+    /// The gate that it has to pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GatePass>,
+    /// Who is told of its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Notify>,
+}
+
+impl Plan {
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The gate that a session has to pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatePass {
+    /// The gate's name.
+    pub gate: String,
+    /// How many may be past it at once.
+    pub limit: u32,
+}
+
+/// How a session that undoes what it did will end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// `failed` or `cancelled`.
+    pub status: SessionStatus,
+    /// Why.
+    pub reason: String,
+}
+
+/// A signal that came before the task that waits for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeptSignal {
+    /// Its name.
+    pub signal: String,
+    /// What it carries.
+    pub payload: Option<Value>,
 }
 
 /// A session with all its tasks: what a decision about it needs.
@@ -109,89 +232,8 @@ impl Session {
 pub struct SessionState {
     /// The session.
     pub session: Session,
-    /// Its tasks in the order of the definition's list.
-    pub tasks: Vec<Task>,
-}
-
-/// What happened in a session; its history is a list of these.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type")]
-#[expect(missing_docs, reason = "the fields repeat those of Session and Task, where they are described")]
-pub enum SessionEvent {
-    /// It began, with these tasks.
-    #[serde(rename = "session.started")]
-    Started {
-        workflow: WorkflowId,
-        revision: u32,
-        agent: Option<AgentId>,
-        input: Map<String, Value>,
-        trace: Option<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        schedule: Option<ScheduleId>,
-        tasks: Vec<Task>,
-    },
-    /// A task's turn has come and no agent is available.
-    #[serde(rename = "task.waiting")]
-    TaskWaiting { task: TaskId, step: String, waiting_for: String },
-    /// A task was given to an agent.
-    #[serde(rename = "task.dispatched")]
-    TaskDispatched {
-        task: TaskId,
-        step: String,
-        attempt: u32,
-        agent: AgentId,
-        message: MessageId,
-        parameters: Map<String, Value>,
-    },
-    /// The agent works on it.
-    #[serde(rename = "task.running")]
-    TaskRunning { task: TaskId, step: String, attempt: u32, agent: AgentId },
-    /// It is done.
-    #[serde(rename = "task.completed")]
-    TaskCompleted { task: TaskId, step: String, attempt: u32, agent: AgentId, result: Option<Value> },
-    /// An attempt to hand the task to its agent failed; the next one comes at `retry_at`.
-    #[serde(rename = "delivery.failed")]
-    DeliveryFailed {
-        task: TaskId,
-        step: String,
-        attempt: u32,
-        agent: AgentId,
-        error: String,
-        retry_at: Timestamp,
-    },
-    /// An attempt failed; the next one comes at `retry_at`.
-    #[serde(rename = "task.retrying")]
-    TaskRetrying { task: TaskId, step: String, attempt: u32, error: String, retry_at: Timestamp },
-    /// Its agent went away; it goes to be routed again at once.
-    #[serde(rename = "task.returned")]
-    TaskReturned { task: TaskId, step: String, attempt: u32, agent: Option<AgentId>, reason: String },
-    /// It failed for good.
-    #[serde(rename = "task.failed")]
-    TaskFailed { task: TaskId, step: String, attempt: u32, error: String },
-    /// It is no longer wanted.
-    #[serde(rename = "task.cancelled")]
-    TaskCancelled { task: TaskId, step: String, attempt: u32 },
-    /// A failed task gets more attempts: `retries` counts those that went before too.
-    #[serde(rename = "task.reopened")]
-    TaskReopened { task: TaskId, step: String, retries: u32 },
-    /// Nothing is dispatched until it is resumed.
-    #[serde(rename = "session.paused")]
-    Paused,
-    /// It goes on.
-    #[serde(rename = "session.resumed")]
-    Resumed,
-    /// A failed session goes on from the task that failed.
-    #[serde(rename = "session.retried")]
-    Retried,
-    /// It is over: everything done.
-    #[serde(rename = "session.completed")]
-    Completed { result: Option<Value> },
-    /// It is over: a task failed.
-    #[serde(rename = "session.failed")]
-    Failed { error: String },
-    /// It is over: no longer wanted.
-    #[serde(rename = "session.cancelled")]
-    Cancelled { reason: String },
+    /// Its tasks: those of the definition in the order of its list, then those that came with time.
+    pub tasks: Vec<Arc<Task>>,
 }
 
 /// Why an event does not fit the state it was to change.
@@ -227,32 +269,36 @@ impl SessionState {
     /// The state after a `Started` event; `None` for any other.
     #[must_use]
     pub fn start(id: &SessionId, at: Timestamp, event: &SessionEvent) -> Option<Self> {
-        let SessionEvent::Started { workflow, revision, agent, input, trace, schedule, tasks } = event else {
+        let SessionEvent::Started { workflow, revision, agent, input, trace, schedule, tasks, parent, plan } =
+            event
+        else {
             return None;
         };
         let session = Session {
-            id: id.clone(),
-            workflow: workflow.clone(),
-            revision: *revision,
             agent: agent.clone(),
-            status: SessionStatus::Started,
             input: input.clone(),
-            result: None,
-            error: None,
             trace: trace.clone(),
             schedule: schedule.clone(),
-            created_at: at,
-            updated_at: at,
-            ended_at: None,
-            sequence: 1,
+            parent: parent.clone(),
+            deadline: plan.timeout.map(|timeout| at + timeout),
+            plan: plan.clone(),
+            ..Session::new(id.clone(), workflow.clone(), *revision, at)
         };
-        Some(Self { session, tasks: tasks.clone() })
+        Some(Self { session, tasks: tasks.iter().cloned().map(Arc::new).collect() })
     }
 
     /// The task with this id.
     #[must_use]
-    pub fn task(&self, id: &TaskId) -> Option<&Task> {
+    pub fn task(&self, id: &TaskId) -> Option<&Arc<Task>> {
         self.tasks.iter().find(|task| task.id == *id)
+    }
+
+    /// The tasks that `task` has expanded into.
+    pub fn instances(&self, task: &Task) -> impl Iterator<Item = &Arc<Task>> {
+        let of = task.position;
+        self.tasks
+            .iter()
+            .filter(move |other| other.instance.as_ref().is_some_and(|instance| instance.of == of))
     }
 
     /// Applies one event, whole or not at all.
@@ -260,79 +306,149 @@ impl SessionState {
     /// # Errors
     /// [`Misfit`] when the tables do not allow it.
     pub fn apply(&mut self, at: Timestamp, event: &SessionEvent) -> Result<(), Misfit> {
-        use SessionEvent as E;
         let misfit = |reason: String| Misfit { event: event.kind(), reason };
-        match event {
-            E::Started { .. } => return Err(misfit("the session has started already".into())),
-            E::Paused => {
-                let open = [SessionStatus::Started, SessionStatus::Running];
-                // A paused session gives up its places in the queue, or it would hold up those behind it.
-                self.moves(&open, SessionStatus::Paused)
-                    .map(|()| self.tasks.iter_mut().for_each(|task| task.queued_at = None))
-            }
-            E::Resumed => self.moves(&[SessionStatus::Paused], SessionStatus::Running),
-            E::Retried => self.moves(&[SessionStatus::Failed], SessionStatus::Running).map(|()| {
-                self.session.error = None;
-                self.session.ended_at = None;
-            }),
-            E::Completed { result } => {
-                self.ends(at, SessionStatus::Completed).map(|()| self.session.result.clone_from(result))
-            }
-            E::Failed { error } => {
-                self.ends(at, SessionStatus::Failed).map(|()| self.session.error = Some(error.clone()))
-            }
-            E::Cancelled { reason } => {
-                self.ends(at, SessionStatus::Cancelled).map(|()| self.session.error = Some(reason.clone()))
-            }
-            _ => self.apply_to_task(at, event),
-        }
-        .map_err(misfit)?;
+        let applied = match event.task() {
+            Some(id) => self.apply_to_task(at, event, id),
+            None => self.apply_to_session(at, event),
+        };
+        applied.map_err(misfit)?;
         self.session.updated_at = at;
         self.session.sequence += 1;
         Ok(())
     }
 
-    fn apply_to_task(&mut self, at: Timestamp, event: &SessionEvent) -> Result<(), String> {
+    fn apply_to_session(&mut self, at: Timestamp, event: &SessionEvent) -> Result<(), String> {
         use SessionEvent as E;
-        let Some(id) = event.task() else { return Err("it names no task".into()) };
+        let open = [SessionStatus::Started, SessionStatus::Running, SessionStatus::Paused];
+        match event {
+            E::Queued { .. } => {
+                self.moves(&open, self.session.status)?;
+                self.session.waits_for_turn = true;
+            }
+            E::Admitted if self.session.waits_for_turn => self.session.waits_for_turn = false,
+            E::Paused => {
+                self.moves(&open[..2], SessionStatus::Paused)?;
+                // A paused session gives up its places in the queue, or it would hold up those behind it.
+                for task in self.tasks.iter_mut().filter(|task| task.queued_at.is_some()) {
+                    Arc::make_mut(task).queued_at = None;
+                }
+            }
+            E::Resumed => self.moves(&[SessionStatus::Paused], SessionStatus::Running)?,
+            E::Retried => {
+                self.moves(&[SessionStatus::Failed], SessionStatus::Running)?;
+                self.session.error = None;
+                self.session.ended_at = None;
+                self.session.deadline = self.session.plan.timeout.map(|timeout| at + timeout);
+            }
+            E::SignalKept { signal, payload } => {
+                self.moves(&open, self.session.status)?;
+                self.session.signals.push(KeptSignal { signal: signal.clone(), payload: payload.clone() });
+            }
+            E::Undoing { ending, tasks } if self.session.ending.is_none() => {
+                self.moves(&open, self.session.status)?;
+                self.append(tasks)?;
+                self.session.status = SessionStatus::Running;
+                self.session.ending = Some(ending.clone());
+                self.session.error = Some(ending.reason.clone());
+            }
+            E::Completed { result } => {
+                self.ends(at, SessionStatus::Completed)?;
+                self.session.result.clone_from(result);
+            }
+            E::Failed { error } => {
+                self.ends(at, SessionStatus::Failed)?;
+                self.session.error = Some(error.clone());
+            }
+            E::Cancelled { reason } => {
+                self.ends(at, SessionStatus::Cancelled)?;
+                self.session.error = Some(reason.clone());
+            }
+            _ => return Err(format!("the session is {}", self.session.status.name())),
+        }
+        Ok(())
+    }
+
+    /// Tasks that come with time stand behind those that are there.
+    fn append(&mut self, tasks: &[Task]) -> Result<(), String> {
+        for (expected, task) in (self.tasks.len()..).zip(tasks) {
+            if task.position != expected {
+                return Err(format!("task {} cannot stand at {}", task.id, task.position));
+            }
+        }
+        self.tasks.extend(tasks.iter().cloned().map(Arc::new));
+        Ok(())
+    }
+
+    fn apply_to_task(&mut self, at: Timestamp, event: &SessionEvent, id: &TaskId) -> Result<(), String> {
+        use SessionEvent as E;
         let status = self.session.status;
         if status.is_over() {
             return Err(format!("the session is {}", status.name()));
         }
-        let is_paused = status == SessionStatus::Paused;
-        let Some(task) = self.tasks.iter_mut().find(|task| task.id == *id) else {
+        let may_begin = status != SessionStatus::Paused && !self.session.waits_for_turn;
+        let Some(position) = self.tasks.iter().position(|task| task.id == *id) else {
             return Err(format!("the session has no task {id}"));
         };
+        let is_expanded =
+            matches!(event, E::TaskReopened { .. }) && self.instances(&self.tasks[position]).next().is_some();
+        if let E::TaskExpanded { tasks, .. } = event
+            && may_begin
+            && self.tasks[position].status == TaskStatus::Pending
+        {
+            self.append(tasks)?;
+        }
+        let task = Arc::make_mut(&mut self.tasks[position]);
         if event.attempt().is_some_and(|attempt| attempt != task.attempt) {
             return Err(format!("task {id} is in attempt {}", task.attempt));
         }
         match event {
-            E::TaskWaiting { .. } if task.status == TaskStatus::Pending && !is_paused => {
+            E::TaskWaiting { .. } if task.status == TaskStatus::Pending && may_begin => {
                 task.queued_at = Some(task.queued_at.unwrap_or(at));
                 task.retry_at = None;
             }
-            E::TaskDispatched { attempt, agent, message, parameters, .. } => {
-                if is_paused || *attempt != task.attempt + 1 {
+            E::TaskDispatched { attempt, agent, message, child, parameters, .. } => {
+                if !may_begin || *attempt != task.attempt + 1 {
                     return Err(format!("attempt {attempt} of {id} cannot start now"));
                 }
                 step(task, TaskEvent::Dispatch)?;
                 task.attempt = *attempt;
-                task.agent = Some(agent.clone());
-                task.message = Some(message.clone());
+                task.agent.clone_from(agent);
+                task.message.clone_from(message);
+                task.child.clone_from(child);
                 task.parameters = Some(parameters.clone());
                 (task.queued_at, task.retry_at, task.started_at) = (None, None, None);
+                (task.heard_at, task.progress) = (None, None);
                 task.dispatched_at = Some(at);
+                self.session.status = SessionStatus::Running;
+            }
+            E::TaskBegun { until, subject, .. } if may_begin => {
+                step(task, TaskEvent::Wait)?;
+                task.until = *until;
+                task.subject.clone_from(subject);
+                task.started_at = Some(at);
+                self.session.status = SessionStatus::Running;
+            }
+            E::TaskExpanded { .. } if may_begin => {
+                step(task, TaskEvent::Expand)?;
+                task.started_at = Some(at);
                 self.session.status = SessionStatus::Running;
             }
             E::TaskRunning { .. } => {
                 step(task, TaskEvent::Run)?;
                 task.started_at = Some(task.started_at.unwrap_or(at));
             }
+            E::TaskProgress { progress, .. } if task.status == TaskStatus::Running => {
+                task.heard_at = Some(at);
+                if progress.is_some() {
+                    task.progress.clone_from(progress);
+                }
+            }
             E::TaskCompleted { result, .. } => {
                 step(task, TaskEvent::Complete)?;
                 task.result.clone_from(result);
                 task.error = None;
                 task.ended_at = Some(at);
+                forget_signal(&mut self.session, &task.kind);
             }
             E::DeliveryFailed { .. } if task.status.is_held() => {}
             E::TaskRetrying { error, retry_at, .. } => {
@@ -350,15 +466,23 @@ impl SessionState {
                 (task.queued_at, task.retry_at) = (None, None);
                 task.ended_at = Some(at);
             }
+            E::TaskSkipped { is_unreached, .. } => {
+                step(task, TaskEvent::Skip)?;
+                task.is_unreached = *is_unreached;
+                task.ended_at = Some(at);
+            }
             E::TaskCancelled { .. } => {
                 step(task, TaskEvent::Cancel)?;
                 (task.queued_at, task.retry_at) = (None, None);
                 task.ended_at = Some(at);
             }
-            E::TaskReopened { retries, .. } if task.status == TaskStatus::Failed => {
-                task.status = TaskStatus::Pending;
+            E::TaskReopened { retries, .. } if may_reopen(task) => {
+                task.status = if is_expanded { TaskStatus::Running } else { TaskStatus::Pending };
                 task.retries = *retries;
-                task.ended_at = None;
+                (task.until, task.subject, task.ended_at) = (None, None, None);
+                if matches!(task.kind, Kind::Approve { .. }) {
+                    task.result = None;
+                }
             }
             _ => return Err(format!("task {id} is {}", task.status.name())),
         }
@@ -377,7 +501,25 @@ impl SessionState {
         let open = [SessionStatus::Started, SessionStatus::Running, SessionStatus::Paused];
         self.moves(&open, to)?;
         self.session.ended_at = Some(at);
+        self.session.waits_for_turn = false;
         Ok(())
+    }
+}
+
+/// A signal that was kept for a task is used up by it.
+fn forget_signal(session: &mut Session, kind: &Kind) {
+    let Kind::Wait { signal } = kind else { return };
+    if let Some(place) = session.signals.iter().position(|kept| kept.signal == *signal) {
+        session.signals.remove(place);
+    }
+}
+
+/// A task that failed or was taken away may begin anew; so may an approval, which is good for once.
+fn may_reopen(task: &Task) -> bool {
+    match task.status {
+        TaskStatus::Failed | TaskStatus::Cancelled => true,
+        TaskStatus::Completed => matches!(task.kind, Kind::Approve { .. }),
+        _ => false,
     }
 }
 
@@ -386,100 +528,6 @@ fn step(task: &mut Task, event: TaskEvent) -> Result<(), String> {
         task.status.after(event).ok_or_else(|| format!("task {} is {}", task.id, task.status.name()))?;
     task.status = next;
     Ok(())
-}
-
-impl SessionEvent {
-    /// The event's type as the history and the log name it.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Started { .. } => "session.started",
-            Self::TaskWaiting { .. } => "task.waiting",
-            Self::TaskDispatched { .. } => "task.dispatched",
-            Self::TaskRunning { .. } => "task.running",
-            Self::TaskCompleted { .. } => "task.completed",
-            Self::DeliveryFailed { .. } => "delivery.failed",
-            Self::TaskRetrying { .. } => "task.retrying",
-            Self::TaskReturned { .. } => "task.returned",
-            Self::TaskFailed { .. } => "task.failed",
-            Self::TaskCancelled { .. } => "task.cancelled",
-            Self::TaskReopened { .. } => "task.reopened",
-            Self::Paused => "session.paused",
-            Self::Resumed => "session.resumed",
-            Self::Retried => "session.retried",
-            Self::Completed { .. } => "session.completed",
-            Self::Failed { .. } => "session.failed",
-            Self::Cancelled { .. } => "session.cancelled",
-        }
-    }
-
-    /// The task it is about.
-    #[must_use]
-    pub fn task(&self) -> Option<&TaskId> {
-        match self {
-            Self::TaskWaiting { task, .. }
-            | Self::TaskDispatched { task, .. }
-            | Self::TaskRunning { task, .. }
-            | Self::TaskCompleted { task, .. }
-            | Self::DeliveryFailed { task, .. }
-            | Self::TaskRetrying { task, .. }
-            | Self::TaskReturned { task, .. }
-            | Self::TaskFailed { task, .. }
-            | Self::TaskCancelled { task, .. }
-            | Self::TaskReopened { task, .. } => Some(task),
-            _ => None,
-        }
-    }
-
-    /// The attempt under way that it is about. A dispatch begins another.
-    fn attempt(&self) -> Option<u32> {
-        match self {
-            Self::TaskRunning { attempt, .. }
-            | Self::TaskCompleted { attempt, .. }
-            | Self::DeliveryFailed { attempt, .. }
-            | Self::TaskRetrying { attempt, .. }
-            | Self::TaskReturned { attempt, .. }
-            | Self::TaskFailed { attempt, .. }
-            | Self::TaskCancelled { attempt, .. } => Some(*attempt),
-            _ => None,
-        }
-    }
-
-    /// The agent it is about.
-    #[must_use]
-    pub fn agent(&self) -> Option<&AgentId> {
-        match self {
-            Self::TaskDispatched { agent, .. }
-            | Self::TaskRunning { agent, .. }
-            | Self::DeliveryFailed { agent, .. }
-            | Self::TaskCompleted { agent, .. } => Some(agent),
-            Self::TaskReturned { agent, .. } => agent.as_ref(),
-            _ => None,
-        }
-    }
-
-    /// How much it matters to somebody who reads the log.
-    #[must_use]
-    pub fn level(&self) -> Level {
-        match self {
-            Self::DeliveryFailed { .. }
-            | Self::TaskRetrying { .. }
-            | Self::TaskReturned { .. }
-            | Self::Cancelled { .. } => Level::Warning,
-            Self::TaskFailed { .. } | Self::Failed { .. } => Level::Error,
-            _ => Level::Info,
-        }
-    }
-
-    /// The entry that the log keeps of it, as number `sequence` of its session.
-    #[must_use]
-    pub fn entry(&self, session: &SessionId, sequence: u64, at: Timestamp) -> NewEvent {
-        let mut entry = NewEvent::new(self.kind(), self.level(), at, self);
-        entry.session = Some((session.clone(), sequence));
-        entry.agent = self.agent().cloned();
-        entry.task = self.task().cloned();
-        entry
-    }
 }
 
 #[cfg(test)]

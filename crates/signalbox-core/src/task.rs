@@ -1,21 +1,28 @@
 //! One task of a session, and which status may follow which.
 //!
-//! | status     | dispatch     | run     | complete    | give back | fail     | skip      | cancel      |
-//! |------------|--------------|---------|-------------|-----------|----------|-----------|-------------|
-//! | pending    | → dispatched | –       | –           | –         | → failed | → skipped | → cancelled |
-//! | dispatched | –            | running | → completed | → pending | → failed | –         | → cancelled |
-//! | running    | –            | running | → completed | → pending | → failed | –         | → cancelled |
-//! | waiting    | –            | –       | → completed | –         | → failed | → skipped | → cancelled |
-//! | completed, failed, skipped, cancelled | – | – | –  | –         | –        | –         | –           |
+//! | status     | dispatch     | run     | wait      | expand    | complete    | give back | fail     | skip      | cancel      |
+//! |------------|--------------|---------|-----------|-----------|-------------|-----------|----------|-----------|-------------|
+//! | pending    | → dispatched | –       | → waiting | → running | –           | –         | → failed | → skipped | → cancelled |
+//! | dispatched | –            | running | –         | –         | → completed | → pending | → failed | –         | → cancelled |
+//! | running    | –            | running | –         | –         | → completed | → pending | → failed | –         | → cancelled |
+//! | waiting    | –            | –       | –         | –         | → completed | –         | → failed | → skipped | → cancelled |
+//! | completed, failed, skipped, cancelled | – | – | –  | –         | –           | –         | –        | –         | –           |
 //!
 //! "Give back" covers a failed attempt that will be tried again and a task whose agent went away. A settled
-//! task takes no further event, which is what makes settlement happen once.
+//! task takes no further event, which is what makes settlement happen once; only an operator's retry of the
+//! whole session reopens it.
+//!
+//! Most tasks are given to an agent or a tool. A task for each item of a list *expands*: it is running while its
+//! instances, tasks of their own at the end of the list, are under way. An undoing task is one that the session
+//! got when it failed or was cancelled.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use signalbox_wire::id::{AgentId, MessageId, TaskId};
+use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
+use crate::definition::{Kind, OnFailure, Rules};
+use crate::graph::Edge;
 use crate::routing::Route;
 
 /// Where a task stands.
@@ -47,6 +54,10 @@ pub enum TaskEvent {
     Dispatch,
     /// The agent says that it works on it.
     Run,
+    /// It waits for something that is not an agent.
+    Wait,
+    /// It is done by its instances.
+    Expand,
     /// It is done.
     Complete,
     /// The attempt is over and there will be another.
@@ -78,7 +89,8 @@ impl TaskStatus {
         use TaskEvent as E;
         match (self, event) {
             (Self::Pending, E::Dispatch) => Some(Self::Dispatched),
-            (Self::Dispatched | Self::Running, E::Run) => Some(Self::Running),
+            (Self::Pending, E::Wait) => Some(Self::Waiting),
+            (Self::Pending, E::Expand) | (Self::Dispatched | Self::Running, E::Run) => Some(Self::Running),
             (Self::Dispatched | Self::Running | Self::Waiting, E::Complete) => Some(Self::Completed),
             (Self::Dispatched | Self::Running, E::GiveBack) => Some(Self::Pending),
             (Self::Pending | Self::Waiting, E::Skip) => Some(Self::Skipped),
@@ -123,20 +135,39 @@ impl TaskStatus {
 pub struct Task {
     /// Its id, unique in the tenant.
     pub id: TaskId,
-    /// Its id in the definition.
+    /// Its id in the definition; an instance has its index behind it, as in `read[3]`.
     pub step: String,
-    /// Its position in the definition's list.
+    /// Its position in the session's list.
     pub position: usize,
     /// Its name.
     pub name: Option<String>,
     /// Which agents may do it.
     pub route: Route,
-    /// What its agent is given, with `${…}` expressions still in it.
+    /// Who or what does it.
+    #[serde(default, skip_serializing_if = "Kind::is_agent")]
+    pub kind: Kind,
+    /// How it is run.
+    #[serde(default, skip_serializing_if = "Rules::is_default")]
+    pub rules: Rules,
+    /// What whoever does it is given, with `${…}` expressions still in it.
     pub template: Map<String, Value>,
-    /// The position of the task that follows.
+    /// What it comes after.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Edge>,
+    /// The position of the task that follows, in sessions that began before tasks kept what they come after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<usize>,
+    /// Whose instance it is, and which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Instance>,
+    /// The position of the task that it undoes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<usize>,
     /// Where it stands.
     pub status: TaskStatus,
+    /// It was passed over because nothing led to it, so nothing that needs it may run either.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_unreached: bool,
     /// Attempts so far.
     pub attempt: u32,
     /// Attempts that may follow the first.
@@ -145,35 +176,168 @@ pub struct Task {
     pub agent: Option<AgentId>,
     /// The message of the last attempt.
     pub message: Option<MessageId>,
-    /// What the agent was given, rendered.
+    /// The session that does it, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<SessionId>,
+    /// What whoever does it was given, rendered.
     pub parameters: Option<Map<String, Value>>,
     /// What came of it.
     pub result: Option<Value>,
     /// Why its last attempt failed.
     pub error: Option<String>,
+    /// How far its agent says that it is, as said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Value>,
+    /// What an approval is about: the parameters of the tasks that it guards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
     /// Since when it waits for an agent, when it does.
     pub queued_at: Option<Timestamp>,
     /// When its next attempt may start, while it waits for that.
     pub retry_at: Option<Timestamp>,
+    /// When a wait ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
     /// When the last attempt was given to its agent.
     pub dispatched_at: Option<Timestamp>,
     /// When the agent said that it works on it.
     pub started_at: Option<Timestamp>,
+    /// When the agent said last that it still does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard_at: Option<Timestamp>,
     /// When it was settled.
     pub ended_at: Option<Timestamp>,
 }
 
+/// Which instance of a task for each item of a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    /// The position of the task that expanded.
+    pub of: usize,
+    /// Its place in the list, from 0.
+    pub index: usize,
+    /// Its item.
+    pub item: Value,
+}
+
+/// What an approval is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Subject {
+    /// The rendered parameters of each task that it guards, by its id in the definition.
+    pub parameters: Value,
+    /// SHA-256 of them, in hex: whoever approves says with it what was seen.
+    pub digest: String,
+}
+
+/// Why an attempt failed, as far as a retry rule tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault<'a> {
+    /// Whoever did it said so, perhaps with a code of its own.
+    Said(Option<&'a str>),
+    /// It took too long.
+    TimedOut,
+    /// Its agent has been silent for too long.
+    Silent,
+    /// It could not be handed over.
+    Undelivered,
+}
+
+impl Fault<'_> {
+    /// Whether a rule that names these words means it. A rule that names none means all.
+    #[must_use]
+    pub fn is_among(self, words: &[String]) -> bool {
+        let (word, code) = match self {
+            Self::Said(code) => ("error", code),
+            Self::TimedOut => ("timeout", None),
+            Self::Silent => ("heartbeat", None),
+            Self::Undelivered => ("undelivered", None),
+        };
+        words.is_empty() || words.iter().any(|named| named == word || Some(named.as_str()) == code)
+    }
+}
+
 impl Task {
+    /// A task that says nothing of itself and whose turn has not come.
+    #[must_use]
+    pub fn new(id: TaskId, step: String, position: usize, route: Route) -> Self {
+        Self {
+            id,
+            step,
+            position,
+            name: None,
+            route,
+            kind: Kind::default(),
+            rules: Rules::default(),
+            template: Map::new(),
+            after: Vec::new(),
+            next: None,
+            instance: None,
+            undoes: None,
+            status: TaskStatus::Pending,
+            is_unreached: false,
+            attempt: 0,
+            retries: 0,
+            agent: None,
+            message: None,
+            child: None,
+            parameters: None,
+            result: None,
+            error: None,
+            progress: None,
+            subject: None,
+            queued_at: None,
+            retry_at: None,
+            until: None,
+            dispatched_at: None,
+            started_at: None,
+            heard_at: None,
+            ended_at: None,
+        }
+    }
+
     /// The key under which it waits for an agent, when it does.
     #[must_use]
     pub fn waiting_key(&self) -> Option<String> {
         self.queued_at.map(|_| self.route.key())
     }
 
-    /// Whether there may be another attempt.
+    /// Whether there may be another attempt after one that failed so.
     #[must_use]
-    pub fn may_retry(&self) -> bool {
-        self.attempt <= self.retries
+    pub fn may_retry(&self, fault: Option<Fault<'_>>) -> bool {
+        let words = self.rules.retry.as_ref().map_or(&[][..], |rule| &rule.retry_on);
+        self.attempt <= self.retries && fault.is_none_or(|fault| fault.is_among(words))
+    }
+
+    /// Whether it is done by instances of it.
+    #[must_use]
+    pub fn is_expanding(&self) -> bool {
+        self.rules.for_each.is_some() && self.instance.is_none()
+    }
+
+    /// Whether somebody has it in hand or is looked for, so that it counts against what may go on at once.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        let is_held = self.status.is_held() && !self.is_expanding();
+        is_held || self.queued_at.is_some() || self.retry_at.is_some()
+    }
+
+    /// Whether what comes after it may go on: it is done, passed over for a reason of its own, or failed where
+    /// that does not matter.
+    #[must_use]
+    pub fn went_well(&self) -> bool {
+        match self.status {
+            TaskStatus::Completed => true,
+            TaskStatus::Skipped => !self.is_unreached,
+            TaskStatus::Failed => self.rules.on_failure == OnFailure::Continue,
+            _ => false,
+        }
+    }
+
+    /// Whether it failed and its session goes on with `step` because of that.
+    #[must_use]
+    pub fn went_to(&self, step: &str) -> bool {
+        let leads = matches!(&self.rules.on_failure, OnFailure::Goto(target) if target == step);
+        self.status == TaskStatus::Failed && leads
     }
 }
 
@@ -183,60 +347,62 @@ mod tests {
 
     #[test]
     fn every_pair_of_status_and_event() {
-        use TaskEvent::{Cancel, Complete, Dispatch, Fail, GiveBack, Run, Skip};
+        use TaskEvent::{Cancel, Complete, Dispatch, Expand, Fail, GiveBack, Run, Skip, Wait};
         use TaskStatus as S;
-        let events = [Dispatch, Run, Complete, GiveBack, Fail, Skip, Cancel];
-        let table: [(S, [Option<S>; 7]); 8] = [
+        let events = [Dispatch, Run, Wait, Expand, Complete, GiveBack, Fail, Skip, Cancel];
+        let (none, running) = (None, Some(S::Running));
+        let (done, back, failed) = (Some(S::Completed), Some(S::Pending), Some(S::Failed));
+        let (skipped, cancelled) = (Some(S::Skipped), Some(S::Cancelled));
+        let held = [none, running, none, none, done, back, failed, none, cancelled];
+        let table = [
             (
                 S::Pending,
                 [
                     Some(S::Dispatched),
-                    None,
-                    None,
-                    None,
-                    Some(S::Failed),
-                    Some(S::Skipped),
-                    Some(S::Cancelled),
+                    none,
+                    Some(S::Waiting),
+                    running,
+                    none,
+                    none,
+                    failed,
+                    skipped,
+                    cancelled,
                 ],
             ),
-            (
-                S::Dispatched,
-                [
-                    None,
-                    Some(S::Running),
-                    Some(S::Completed),
-                    Some(S::Pending),
-                    Some(S::Failed),
-                    None,
-                    Some(S::Cancelled),
-                ],
-            ),
-            (
-                S::Running,
-                [
-                    None,
-                    Some(S::Running),
-                    Some(S::Completed),
-                    Some(S::Pending),
-                    Some(S::Failed),
-                    None,
-                    Some(S::Cancelled),
-                ],
-            ),
-            (
-                S::Waiting,
-                [None, None, Some(S::Completed), None, Some(S::Failed), Some(S::Skipped), Some(S::Cancelled)],
-            ),
-            (S::Completed, [None; 7]),
-            (S::Failed, [None; 7]),
-            (S::Skipped, [None; 7]),
-            (S::Cancelled, [None; 7]),
+            (S::Dispatched, held),
+            (S::Running, held),
+            (S::Waiting, [none, none, none, none, done, none, failed, skipped, cancelled]),
+            (S::Completed, [none; 9]),
+            (S::Failed, [none; 9]),
+            (S::Skipped, [none; 9]),
+            (S::Cancelled, [none; 9]),
         ];
         for (status, row) in table {
             for (event, expected) in events.into_iter().zip(row) {
                 assert_eq!(status.after(event), expected, "{status:?} and {event:?}");
             }
             assert_eq!(status.is_settled(), row.iter().all(Option::is_none), "{status:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_means_the_faults_that_it_names() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let faults = [
+            Fault::Said(None),
+            Fault::Said(Some("QUOTA")),
+            Fault::TimedOut,
+            Fault::Silent,
+            Fault::Undelivered,
+        ];
+        for (named, expected) in [
+            (words(&[]), [true; 5]),
+            (words(&["error"]), [true, true, false, false, false]),
+            (words(&["QUOTA"]), [false, true, false, false, false]),
+            (words(&["timeout", "heartbeat"]), [false, false, true, true, false]),
+            (words(&["undelivered"]), [false, false, false, false, true]),
+        ] {
+            assert_eq!(faults.map(|fault| fault.is_among(&named)), expected, "{named:?}");
         }
     }
 }

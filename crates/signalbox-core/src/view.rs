@@ -10,7 +10,7 @@ use std::sync::Arc;
 use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId, ToolName, WorkflowId};
 
 use crate::agent::{Agent, AgentStatus};
-use crate::decision::{AgentName, Answered, Key, SeenSignature, Tool, Workflow};
+use crate::decision::{AgentName, Answered, Gate, Key, SeenSignature, Tool, Workflow};
 use crate::definition::Definition;
 use crate::delivery::Message;
 use crate::session::SessionState;
@@ -66,6 +66,7 @@ pub enum Loaded {
     Tool(Versioned<Tool>),
     Answered(Versioned<Answered>),
     Signature(Versioned<SeenSignature>),
+    Gate(Versioned<Gate>),
 }
 
 /// Rows of a view that are looked through one by one.
@@ -131,9 +132,67 @@ pub enum Rejected {
         /// The statuses that allow it.
         allowed: String,
     },
-    /// No task of the session waits for a signal.
-    #[error("Session {0} waits for no such signal; send it while a task of it is waiting")]
-    NothingWaits(SessionId),
+    /// No task of the session waits for a signal, or will.
+    #[error(
+        "Session {session} waits for no signal '{signal}' and will not; its workflow says which it waits for"
+    )]
+    NothingWaits {
+        /// The session.
+        session: SessionId,
+        /// The signal.
+        signal: String,
+    },
+    /// Too many signals came before the tasks that wait for them.
+    #[error("Session {0} keeps as many early signals as it may; send it again once a task waits for it")]
+    SignalsFull(SessionId),
+    /// No such task waits for an approval.
+    #[error("Session {session} has no task '{task}' that waits for an approval")]
+    NothingToApprove {
+        /// The session.
+        session: SessionId,
+        /// What was named.
+        task: String,
+    },
+    /// What was approved is not what would be done.
+    #[error(
+        "Task '{task}' asks for another approval than the one given: its digest is {digest}; look at it again"
+    )]
+    ApprovalChanged {
+        /// The task.
+        task: String,
+        /// What it asks for now.
+        digest: String,
+    },
+    /// As many sessions with this key run as may.
+    #[error("Workflow {workflow} runs as many sessions with the key '{key}' as it may; wait until one ends")]
+    GateFull {
+        /// The workflow.
+        workflow: WorkflowId,
+        /// The key.
+        key: String,
+    },
+    /// As many sessions with this key wait as may.
+    #[error("As many sessions of workflow {workflow} with the key '{key}' wait as may; try again later")]
+    GateQueueFull {
+        /// The workflow.
+        workflow: WorkflowId,
+        /// The key.
+        key: String,
+    },
+    /// The expression that gives the key has no value.
+    #[error("Workflow {workflow} has no concurrency key for this input: {fault}")]
+    GateKey {
+        /// The workflow.
+        workflow: WorkflowId,
+        /// Why.
+        fault: String,
+    },
+    /// Sessions in sessions in sessions.
+    #[error("Session {0} is as deep below others as one may be; a workflow may not run itself without end")]
+    TooDeep(SessionId),
+    /// What the session did has been undone, or is being undone.
+    #[error("Session {0} has undone what it did, or is about to; run it again from the beginning")]
+    Undone(SessionId),
     /// No such message.
     #[error("Message not found: {0}")]
     UnknownMessage(String),
@@ -241,6 +300,8 @@ impl View {
         answered(key: &str) -> Answered, Answered, Key::Answered(key.to_owned());
         /// A webhook signature that was seen.
         signature(signature: &str) -> SeenSignature, Signature, Key::Signature(signature.to_owned());
+        /// The sessions that share a key.
+        gate(key: &str) -> Gate, Gate, Key::Gate(key.to_owned());
     }
 
     /// The available agents under a routing key, least recently used first.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use signalbox_bus::Bus;
 use signalbox_core::limits::Policy;
 use signalbox_store::Store;
+use signalbox_wire::keys::Secret;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Authority;
@@ -27,6 +28,8 @@ pub(crate) struct Parts {
     pub(crate) bus: Bus,
     pub(crate) drive: Drive,
     pub(crate) authority: Authority,
+    /// What signs the notices that tell of a session's end.
+    pub(crate) notice_secret: Secret,
     /// The way to what clients name.
     pub(crate) egress: Egress,
     /// The way to the services that the operator names.

@@ -71,6 +71,9 @@ pub struct Config {
     /// What signs and verifies announcements; also read from OPSCORE_WEBHOOK_SECRET
     #[arg(long, env = "SIGNALBOX_OPSCORE_WEBHOOK_SECRET", hide_env_values = true, value_parser = secret, help_heading = "Keys and other services")]
     pub opscore_webhook_secret: Option<Secret>,
+    /// What signs the webhooks that workflows name; made at first start when absent, and kept in the data directory
+    #[arg(long, env = "SIGNALBOX_WEBHOOK_SECRET", hide_env_values = true, value_parser = secret, help_heading = "Keys and other services")]
+    pub webhook_secret: Option<Secret>,
     /// The AgentKit service that tasks are dispatched through, when it is another process; also read from AGENTKIT_API_URL
     #[arg(long, env = "SIGNALBOX_AGENTKIT_API_URL", help_heading = "Keys and other services")]
     pub agentkit_api_url: Option<String>,

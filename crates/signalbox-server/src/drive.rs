@@ -260,7 +260,7 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let hints = std::mem::take(&mut decision.hints);
         let deliver =
-            decision.due.iter().filter(|due| due.at <= now && matches!(due.work, Work::Deliver { .. }));
+            decision.due.iter().filter(|due| due.at <= now && DueKind::of(&due.work) == DueKind::Delivery);
         let deliver: Vec<Work> = deliver.map(|due| due.work.clone()).collect();
         let is_all_deliveries = decision.due.iter().filter(|due| due.at <= now).count() == deliver.len();
         let next_due: Vec<_> = decision

@@ -23,6 +23,8 @@ pub(crate) struct Reason(pub(crate) String);
 
 /// Seconds after which to try a store again.
 const STORE_RETRY_AFTER_S: u32 = 2;
+/// Seconds after which to come again where too many wait for their turn.
+const TURN_RETRY_AFTER_S: u32 = 5;
 
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
@@ -89,7 +91,19 @@ impl From<Rejected> for Refusal {
             Rejected::ToolTaken(_) => Problem::conflict("tool-taken", detail),
             Rejected::WorkflowInUse(_) => Problem::conflict("workflow-in-use", detail),
             Rejected::WrongStatus { .. } => Problem::conflict("wrong-status", detail),
-            Rejected::NothingWaits(_) => Problem::conflict("nothing-waits", detail),
+            Rejected::NothingWaits { .. } => Problem::conflict("nothing-waits", detail),
+            Rejected::NothingToApprove { .. } => Problem::conflict("nothing-to-approve", detail),
+            Rejected::ApprovalChanged { .. } => Problem::conflict("approval-changed", detail),
+            Rejected::SignalsFull(_) => {
+                Problem::new(429, "signals-full", detail).retry_after(TURN_RETRY_AFTER_S)
+            }
+            Rejected::GateFull { .. } => Problem::conflict("workflow-busy", detail),
+            Rejected::GateQueueFull { .. } => {
+                Problem::new(429, "workflow-queue-full", detail).retry_after(TURN_RETRY_AFTER_S)
+            }
+            Rejected::GateKey { .. } => Problem::new(422, "no-concurrency-key", detail),
+            Rejected::TooDeep(_) => Problem::conflict("too-deep", detail),
+            Rejected::Undone(_) => Problem::conflict("session-undone", detail),
             Rejected::Unreachable(_) => Problem::bad_request("unreachable-agent", detail),
             Rejected::Replayed => Problem::unauthorized(detail),
             Rejected::KeyReused => Problem::new(422, "idempotency-key-reused", detail),

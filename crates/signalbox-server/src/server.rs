@@ -109,7 +109,7 @@ impl Server {
         let mark = HeaderValue::from_str(node.as_str()).unwrap_or_else(|_| HeaderValue::from_static("node"));
         let authority =
             Authority::new(&keys.platform, Some(&keys.admin), Door::new(&config, address), mark.clone());
-        let (app, post) = assemble(config, node, store, authority, mark)?;
+        let (app, post) = assemble(config, node, store, (authority, keys.notices), mark)?;
         Ok(Self { app, listener, address, post, made: keys.made, lock })
     }
 
@@ -217,7 +217,7 @@ fn assemble(
     config: Config,
     node: NodeId,
     store: Store,
-    authority: Authority,
+    (authority, notice_secret): (Authority, Secret),
     mark: HeaderValue,
 ) -> Result<(App, Post), StartError> {
     let policy = config.policy();
@@ -248,6 +248,7 @@ fn assemble(
         bus,
         drive,
         authority,
+        notice_secret,
         egress: Egress::new(allowed, mark.clone()),
         services: Egress::new(policy::Policy::default(), mark.clone()),
         pages: Egress::new(for_pages, mark),

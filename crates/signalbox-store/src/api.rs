@@ -186,8 +186,16 @@ impl DueKind {
     #[must_use]
     pub fn of(work: &Work) -> Self {
         match work {
-            Work::Deliver { .. } => Self::Delivery,
-            Work::Timeout { .. } | Work::Retry { .. } => Self::Timer,
+            Work::Deliver { .. } | Work::Call { .. } => Self::Delivery,
+            _ => Self::Timer,
+        }
+    }
+
+    /// What a row of this work has as its kind: the indexes tell what is to be sent from everything else.
+    pub(crate) fn column(work: &Work) -> &'static str {
+        match Self::of(work) {
+            Self::Delivery => "deliver",
+            Self::Timer => work.kind(),
         }
     }
 

@@ -169,6 +169,7 @@ pub(crate) fn version_of(loaded: &Loaded) -> i64 {
         Loaded::Tool(row) => row.version,
         Loaded::Answered(row) => row.version,
         Loaded::Signature(row) => row.version,
+        Loaded::Gate(row) => row.version,
     }
 }
 

@@ -144,7 +144,7 @@ fn due_row(due: Due, now: Timestamp, lease: Option<&Lease>) -> Result<DueRow, St
         .map_err(|error| StoreError::Corrupt(format!("due work cannot be written: {error}")))?;
     Ok(DueRow {
         id: due.work.id(),
-        kind: due.work.kind(),
+        kind: crate::DueKind::column(&due.work),
         due_at: due.at,
         visible_at: lease.map_or(due.at, |lease| lease.until),
         leased_by: lease.map(|lease| lease.node.clone()),
@@ -208,7 +208,12 @@ fn session(
     Some(ReadRow { loaded: Loaded::Session(Versioned { version: put.version, value }), bytes })
 }
 
-fn cached_tasks(tenant: &TenantId, key: &Key, version: i64, cache: &Cache) -> Option<(Vec<Task>, usize)> {
+fn cached_tasks(
+    tenant: &TenantId,
+    key: &Key,
+    version: i64,
+    cache: &Cache,
+) -> Option<(Vec<Arc<Task>>, usize)> {
     let cached = cache.get(tenant, key)?;
     match cached.loaded {
         Loaded::Session(state) if state.version == version => Some((state.value.tasks.clone(), cached.bytes)),
@@ -219,7 +224,7 @@ fn cached_tasks(tenant: &TenantId, key: &Key, version: i64, cache: &Cache) -> Op
 /// Puts the changed tasks in their places and answers about how many bytes all of them take; `None` when a
 /// task is removed, which only a read can follow.
 fn merge(
-    tasks: &mut Vec<Task>,
+    tasks: &mut Vec<Arc<Task>>,
     before_bytes: usize,
     session: &SessionId,
     changes: &[Change],
@@ -230,12 +235,18 @@ fn merge(
             (Key::Task(_), None) => return None,
             (Key::Task(_), Some(Put { row: Row::Task(owner, task), body, .. })) if owner == session => {
                 changed_bytes += body.len();
-                match tasks.iter_mut().find(|known| known.id == task.id) {
+                // Nearly always a task stands where its position says.
+                let place = task.position;
+                let known = match tasks.get(place).is_some_and(|known| known.id == task.id) {
+                    true => tasks.get_mut(place),
+                    false => tasks.iter_mut().find(|known| known.id == task.id),
+                };
+                match known {
                     Some(known) => {
                         replaced += 1;
-                        *known = task.as_ref().clone();
+                        *known = Arc::clone(task);
                     }
-                    None => tasks.push(task.as_ref().clone()),
+                    None => tasks.push(Arc::clone(task)),
                 }
             }
             _ => {}

@@ -27,12 +27,13 @@ pub(crate) enum Part {
 }
 
 /// Every part, in the order of its going.
-pub(crate) const PARTS: [Part; 17] = [
+pub(crate) const PARTS: [Part; 18] = [
     Part::Rows(TableId::ApiKeys),
     Part::Due,
     Part::Rows(TableId::Available),
     Part::Rows(TableId::Tasks),
     Part::Rows(TableId::Sessions),
+    Part::Rows(TableId::Gates),
     Part::Rows(TableId::Messages),
     Part::Rows(TableId::AgentNames),
     Part::Capabilities,

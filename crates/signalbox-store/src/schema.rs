@@ -67,6 +67,7 @@ pub(crate) enum TableId {
     Tenants,
     Answered,
     Signatures,
+    Gates,
 }
 
 /// The value of one column.
@@ -113,7 +114,7 @@ const fn maybe_integer(name: &'static str) -> Column {
 
 impl TableId {
     /// All tables, in the order of their numbers.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Agents,
         Self::AgentNames,
         Self::AgentStatuses,
@@ -128,11 +129,12 @@ impl TableId {
         Self::Tenants,
         Self::Answered,
         Self::Signatures,
+        Self::Gates,
     ];
 
     /// Its description.
     pub(crate) fn table(self) -> &'static Table {
-        static TABLES: [Table; 14] = [
+        static TABLES: [Table; 15] = [
             Table { name: "agents", key: &[text("id")], index: &[text("name")] },
             Table { name: "agent_names", key: &[text("name")], index: &[] },
             Table { name: "agent_statuses", key: &[text("agent")], index: &[maybe_text("state")] },
@@ -164,6 +166,7 @@ impl TableId {
             Table { name: "tenants", key: &[text("id")], index: &[] },
             Table { name: "answered", key: &[text("key")], index: &[integer("expires_at")] },
             Table { name: "signatures", key: &[text("signature")], index: &[integer("expires_at")] },
+            Table { name: "gates", key: &[text("key")], index: &[] },
         ];
         &TABLES[self as usize]
     }
@@ -185,6 +188,7 @@ impl TableId {
             Key::Tenant(_) => Self::Tenants,
             Key::Answered(_) => Self::Answered,
             Key::Signature(_) => Self::Signatures,
+            Key::Gate(_) => Self::Gates,
         }
     }
 }
@@ -193,7 +197,7 @@ impl TableId {
 pub(crate) fn key_cells(key: &Key) -> Cells<'_> {
     match key {
         Key::Agent(id) | Key::Status(id) => Cells::of([id.as_str().into()]),
-        Key::AgentName(name) | Key::Answered(name) | Key::Signature(name) => {
+        Key::AgentName(name) | Key::Answered(name) | Key::Signature(name) | Key::Gate(name) => {
             Cells::of([name.as_str().into()])
         }
         Key::Available(route, agent) => Cells::of([route.as_str().into(), agent.as_str().into()]),
@@ -239,7 +243,9 @@ pub(crate) fn index_cells(row: &Row) -> Cells<'_> {
         Row::ApiKey(row) => Cells::of([row.hash.as_str().into()]),
         Row::Answered(row) => Cells::of([row.expires_at.into()]),
         Row::Signature(row) => Cells::of([row.expires_at.into()]),
-        Row::AgentName(_) | Row::Definition(_) | Row::Tool(_) | Row::Tenant(_) => Cells::of([]),
+        Row::AgentName(_) | Row::Definition(_) | Row::Tool(_) | Row::Tenant(_) | Row::Gate(_) => {
+            Cells::of([])
+        }
     }
 }
 
@@ -250,6 +256,7 @@ pub(crate) fn message_kind(kind: signalbox_core::delivery::MessageKind) -> &'sta
         M::Message => "message",
         M::Task => "task",
         M::Webhook => "webhook",
+        M::Notice => "notice",
     }
 }
 
@@ -288,6 +295,7 @@ pub(crate) fn body(row: &Row) -> Result<String, StoreError> {
         Row::Tenant(row) => encode(row),
         Row::Answered(row) => encode(row),
         Row::Signature(row) => encode(row),
+        Row::Gate(row) => encode(row),
     }
 }
 
@@ -311,6 +319,7 @@ pub(crate) fn loaded(key: &Key, version: i64, body: &str) -> Result<Option<Loade
         Key::Tool(_) => Loaded::Tool(versioned(version, body)?),
         Key::Answered(_) => Loaded::Answered(versioned(version, body)?),
         Key::Signature(_) => Loaded::Signature(versioned(version, body)?),
+        Key::Gate(_) => Loaded::Gate(versioned(version, body)?),
         Key::Available(..) | Key::Session(_) | Key::Task(_) | Key::ApiKey(_) | Key::Tenant(_) => {
             return Ok(None);
         }

@@ -117,7 +117,7 @@ pub(super) fn restart(work: &mut Work<'_, '_>, id: &AgentId, reason: &str) -> Re
 
 /// Each task is of a session of its own: they are asked for together, for one by one would make as many runs of
 /// the decision as there are tasks.
-fn give_all_back(work: &mut Work<'_, '_>, held: &[Held], reason: &str) -> Result<(), Halt> {
+pub(super) fn give_all_back(work: &mut Work<'_, '_>, held: &[Held], reason: &str) -> Result<(), Halt> {
     work.view.require(held.iter().map(|held| Key::Session(held.session.clone())))?;
     held.iter().try_for_each(|held| work.give_back(held, reason))
 }
@@ -261,6 +261,7 @@ fn announce(work: &mut Work<'_, '_>, event: &str, agent: &Agent, trace: Option<&
         kind: MessageKind::Webhook,
         agent: Some(agent.id.clone()),
         task: None,
+        url: None,
         body: body.to_string(),
         trace: trace.map(str::to_owned),
     });

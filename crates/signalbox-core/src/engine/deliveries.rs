@@ -12,7 +12,7 @@ use crate::delivery::{Message, MessageStatus, Outcome};
 use crate::due::{Due, Work as DueWork};
 use crate::event::{Level, NewEvent};
 use crate::session::SessionEvent;
-use crate::task::TaskStatus;
+use crate::task::{Fault, TaskStatus};
 use crate::{Decision, Halt, Rejected, Turn, Versioned, View};
 
 /// An attempt to deliver has ended.
@@ -46,9 +46,9 @@ impl Operation for SettleDelivery {
         match next.next_at {
             Some(at) => {
                 let due = DueWork::Deliver { message: self.message.clone() };
-                work.decision.due.push(Due { work: due, at });
+                work.decision.arm(Due { work: due, at });
             }
-            None => work.decision.done.push(work_id),
+            None => work.decision.disarm(work_id),
         }
         if let Outcome::Failed { error, .. } = &self.outcome {
             tell_session(&mut work, &next, error)?;
@@ -94,8 +94,7 @@ fn tell_session(work: &mut Work<'_, '_>, message: &Message, error: &str) -> Resu
         ),
         _ => {
             let reason = format!("the task could not be handed to its agent: {error}");
-            let backoff = work.turn.policy.task_backoff;
-            work.fail_attempt(&carried.session, &task, &reason, backoff)
+            work.fail_attempt(&carried.session, &task, &reason, Fault::Undelivered)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Giving tasks to agents, taking them back, and what follows when one is settled.
+//! Giving tasks to agents and tools, taking them back, and what is settled by whoever did them.
 //!
 //! These are the steps that several operations share; each keeps the session and the agent in agreement: a
 //! task is held by exactly the agent that its session says.
@@ -9,54 +9,107 @@ use serde_json::{Map, Value, json};
 use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
+use super::flow::completed;
 use super::work::Work;
+use crate::Halt;
 use crate::agent::Held;
 use crate::decision::Row;
+use crate::definition::Kind;
 use crate::delivery::{Message, MessageKind, MessageStatus, TaskAttempt};
 use crate::due::{Due, Work as DueWork};
-use crate::expression::{self, Scope};
+use crate::expression::{self, Unresolved};
 use crate::limits::bounded;
 use crate::routing::{self, Route};
-use crate::session::{SessionEvent, SessionState, SessionStatus};
+use crate::session::{SessionEvent, SessionStatus};
 use crate::task::{Task, TaskStatus};
-use crate::{Halt, retry::Backoff};
 
 impl Work<'_, '_> {
     /// Tries to give a pending task to an agent; where none is available the task waits.
     pub(super) fn place(&mut self, session: &SessionId, task: &TaskId) -> Result<(), Halt> {
         let state = self.known_session(session)?;
         let is_open = matches!(state.session.status, SessionStatus::Started | SessionStatus::Running);
-        let Some(task) = state.task(task).filter(|task| task.status == TaskStatus::Pending).cloned() else {
-            return Ok(());
-        };
-        if !is_open {
-            return Ok(());
-        }
+        let task = state.task(task).filter(|task| task.status == TaskStatus::Pending).cloned();
+        let Some(task) = task.filter(|_| is_open && !state.session.waits_for_turn) else { return Ok(()) };
         if let Route::Agent(agent) = &task.route
             && self.agent(agent)?.is_none()
         {
-            return self.fail_task(
-                session,
-                &task,
-                &format!("Agent not found: {agent}; the task asks for it by id"),
-            );
+            let error = format!("Agent not found: {agent}; the task asks for it by id");
+            return self.fail_task(session, &task, &error);
         }
-        let parameters = match self.render(session, &task)? {
-            Ok(parameters) => parameters,
-            Err(fault) => return self.fail_task(session, &task, &format!("The task's parameters: {fault}")),
-        };
+        let Some(parameters) = self.rendered(session, &task)? else { return Ok(()) };
         match self.choose(&task.route)? {
             Some(agent) => self.dispatch(session, &task, &agent, parameters),
             None if task.queued_at.is_some() => Ok(()),
-            None => self.emit(
-                session,
-                &SessionEvent::TaskWaiting {
-                    task: task.id.clone(),
-                    step: task.step.clone(),
-                    waiting_for: task.route.waiting_for(),
-                },
-            ),
+            None => self.queue(session, &task),
         }
+    }
+
+    fn queue(&mut self, session: &SessionId, task: &Task) -> Result<(), Halt> {
+        if let Some(limit) = task.rules.schedule_timeout {
+            let at = self.turn.now + limit;
+            self.decision.arm(Due { work: schedule_timer(session, task), at });
+        }
+        self.emit(
+            session,
+            &SessionEvent::TaskWaiting {
+                task: task.id.clone(),
+                step: task.step.clone(),
+                waiting_for: task.route.waiting_for(),
+            },
+        )
+    }
+
+    /// What whoever does the task is given; `None` when that cannot be said, and the task has failed, or when it
+    /// is not what was approved, and has to be approved anew.
+    pub(super) fn rendered(
+        &mut self,
+        session: &SessionId,
+        task: &Task,
+    ) -> Result<Option<Map<String, Value>>, Halt> {
+        let parameters = match self.render(session, task)? {
+            Ok(parameters) => parameters,
+            Err(fault) => {
+                self.fail_task(session, task, &format!("The task's parameters: {fault}"))?;
+                return Ok(None);
+            }
+        };
+        if self.ask_again(session, task, &parameters)? {
+            return Ok(None);
+        }
+        Ok(Some(parameters))
+    }
+
+    /// Gives a task to the tool that does it.
+    pub(super) fn call(&mut self, session: &SessionId, task: &Task) -> Result<(), Halt> {
+        let Some(parameters) = self.rendered(session, task)? else { return Ok(()) };
+        let attempt = task.attempt + 1;
+        let call = DueWork::Call { session: session.clone(), task: task.id.clone(), attempt };
+        self.decision.arm(Due { work: call, at: self.turn.now });
+        let limit = task.rules.timeout.unwrap_or(self.turn.policy.task_timeout);
+        self.arm_timeout(session, task, attempt, limit);
+        self.emit(
+            session,
+            &SessionEvent::TaskDispatched {
+                task: task.id.clone(),
+                step: task.step.clone(),
+                attempt,
+                agent: None,
+                message: None,
+                child: None,
+                parameters,
+            },
+        )
+    }
+
+    pub(super) fn arm_timeout(
+        &mut self,
+        session: &SessionId,
+        task: &Task,
+        attempt: u32,
+        limit: std::time::Duration,
+    ) {
+        let timeout = DueWork::Timeout { session: session.clone(), task: task.id.clone(), attempt };
+        self.decision.arm(Due { work: timeout, at: self.turn.now + limit });
     }
 
     /// Settles a task as done and goes on with what follows it.
@@ -67,51 +120,14 @@ impl Work<'_, '_> {
         result: Option<Value>,
     ) -> Result<(), Halt> {
         self.let_go(session, task)?;
-        let Some(agent) = task.agent.clone() else { return Ok(()) };
-        let event = SessionEvent::TaskCompleted {
-            task: task.id.clone(),
-            step: task.step.clone(),
-            attempt: task.attempt,
-            agent,
-            result: result.clone(),
-        };
-        self.emit(session, &event)?;
-        match task.next {
-            Some(next) => self.go_on_with(session, next),
-            None => self.emit(session, &SessionEvent::Completed { result }),
-        }
-    }
-
-    /// An attempt failed: another follows after a wait, or the task and with it the session fails.
-    pub(super) fn fail_attempt(
-        &mut self,
-        session: &SessionId,
-        task: &Task,
-        error: &str,
-        backoff: Backoff,
-    ) -> Result<(), Halt> {
-        if !task.may_retry() {
-            return self.fail_task(session, task, error);
-        }
-        self.let_go(session, task)?;
-        let retry_at = self.turn.now + backoff.wait(task.attempt, self.turn);
-        self.decision.due.push(Due { work: retry_timer(session, task), at: retry_at });
-        self.emit(
-            session,
-            &SessionEvent::TaskRetrying {
-                task: task.id.clone(),
-                step: task.step.clone(),
-                attempt: task.attempt,
-                error: bounded(error),
-                retry_at,
-            },
-        )
+        self.emit(session, &completed(task, result))?;
+        self.advance(session)
     }
 
     /// An agent went away with a task in its hands: the task is routed again at once, or fails.
     pub(super) fn give_back(&mut self, held: &Held, reason: &str) -> Result<(), Halt> {
         let Some(task) = self.held_task(&held.attempt_of())? else { return Ok(()) };
-        if !task.may_retry() {
+        if !task.may_retry(None) {
             return self.fail_task(&held.session, &task, reason);
         }
         self.let_go(&held.session, &task)?;
@@ -125,38 +141,38 @@ impl Work<'_, '_> {
                 reason: bounded(reason),
             },
         )?;
-        self.place(&held.session, &held.task)
+        self.advance(&held.session)
     }
 
-    /// A task fails for good, and its session with it.
-    pub(super) fn fail_task(&mut self, session: &SessionId, task: &Task, error: &str) -> Result<(), Halt> {
-        self.let_go(session, task)?;
-        self.emit(
-            session,
-            &SessionEvent::TaskFailed {
-                task: task.id.clone(),
-                step: task.step.clone(),
-                attempt: task.attempt,
-                error: bounded(error),
-            },
-        )?;
-        self.emit(
-            session,
-            &SessionEvent::Failed { error: bounded(&format!("Task {} failed: {error}", task.step)) },
-        )
-    }
-
-    /// Takes a task out of its agent's hands and off the clock, where it is.
+    /// Takes a task out of its holder's hands and off the clock, where it is.
     pub(super) fn let_go(&mut self, session: &SessionId, task: &Task) -> Result<(), Halt> {
         if task.retry_at.is_some() {
-            self.decision.done.push(retry_timer(session, task).id());
+            self.decision.disarm(retry_timer(session, task).id());
         }
-        if !task.status.is_held() {
+        if task.queued_at.is_some() && task.rules.schedule_timeout.is_some() {
+            self.decision.disarm(schedule_timer(session, task).id());
+        }
+        if task.status == TaskStatus::Waiting && task.until.is_some() {
+            let wake = DueWork::Wake { session: session.clone(), task: task.id.clone() };
+            self.decision.disarm(wake.id());
+        }
+        if !task.status.is_held() || task.is_expanding() {
             return Ok(());
         }
-        let work =
-            DueWork::Timeout { session: session.clone(), task: task.id.clone(), attempt: task.attempt };
-        self.decision.done.push(work.id());
+        let (id, attempt) = (task.id.clone(), task.attempt);
+        let timeout = DueWork::Timeout { session: session.clone(), task: id.clone(), attempt };
+        self.decision.disarm(timeout.id());
+        if task.rules.heartbeat_timeout.is_some() {
+            let heartbeat = DueWork::Heartbeat { session: session.clone(), task: id.clone(), attempt };
+            self.decision.disarm(heartbeat.id());
+        }
+        if matches!(task.kind, Kind::Tool(_)) {
+            let call = DueWork::Call { session: session.clone(), task: id, attempt };
+            self.decision.disarm(call.id());
+        }
+        if let Some(child) = &task.child {
+            self.end_child(child, task);
+        }
         if let Some(agent) = &task.agent
             && let Some(work) = self.agent(agent)?
         {
@@ -167,37 +183,20 @@ impl Work<'_, '_> {
     }
 
     /// The task that is meant, if its session agrees that it is held in that attempt.
-    pub(super) fn held_task(&mut self, meant: &TaskAttempt) -> Result<Option<Task>, Halt> {
+    pub(super) fn held_task(&mut self, meant: &TaskAttempt) -> Result<Option<Arc<Task>>, Halt> {
         let task = self.task(&meant.session, &meant.task)?;
-        Ok(task.filter(|task| task.status.is_held() && task.attempt == meant.attempt))
+        Ok(task.filter(|task| task.status.is_held() && !task.is_expanding() && task.attempt == meant.attempt))
     }
 
-    /// Goes on with the task at `position`, or ends the session where there is none.
-    pub(super) fn go_on_with(&mut self, session: &SessionId, position: usize) -> Result<(), Halt> {
-        let next = self.known_session(session)?.tasks.get(position).map(|task| task.id.clone());
-        match next {
-            Some(task) => self.place(session, &task),
-            None => self.emit(session, &SessionEvent::Completed { result: None }),
-        }
-    }
-
-    fn render(
+    pub(super) fn render(
         &mut self,
         session: &SessionId,
         task: &Task,
-    ) -> Result<Result<Map<String, Value>, expression::Unresolved>, Halt> {
-        let state: &SessionState = self.known_session(session)?;
-        let run = state.session.seen();
-        let scope = Scope {
-            input: &state.session.input,
-            tasks: &state.tasks,
-            item: None,
-            index: None,
-            session: Some(&run),
-        };
-        let is_first = !state.tasks.iter().any(|other| other.next == Some(task.position));
-        Ok(expression::render(&task.template, scope).map(|mut parameters| {
-            if is_first {
+    ) -> Result<Result<Map<String, Value>, Unresolved>, Halt> {
+        let rendered = self.see(session, task, |scope| expression::render(&task.template, scope))?;
+        let state = self.known_session(session)?;
+        Ok(rendered.map(|mut parameters| {
+            if state.is_first(task) {
                 parameters.extend(state.session.input.clone());
             }
             parameters
@@ -281,14 +280,22 @@ impl Work<'_, '_> {
                 attempt,
             });
         }
-        let timeout = DueWork::Timeout { session: session.clone(), task: task.id.clone(), attempt };
-        self.decision.due.push(Due { work: timeout, at: now + self.turn.policy.task_timeout });
+        let limit = task.rules.timeout.unwrap_or(self.turn.policy.task_timeout);
+        self.arm_timeout(session, task, attempt, limit);
+        if let Some(limit) = task.rules.heartbeat_timeout {
+            let heartbeat = DueWork::Heartbeat { session: session.clone(), task: task.id.clone(), attempt };
+            self.decision.arm(Due { work: heartbeat, at: now + limit });
+        }
+        if task.queued_at.is_some() && task.rules.schedule_timeout.is_some() {
+            self.decision.disarm(schedule_timer(session, task).id());
+        }
         let carried = TaskAttempt { session: session.clone(), task: task.id.clone(), attempt };
         self.send(NewMessage {
             id: message.clone(),
             kind: MessageKind::Task,
             agent: Some(agent.clone()),
             task: Some(carried),
+            url: None,
             body: body.to_string(),
             trace,
         });
@@ -298,8 +305,9 @@ impl Work<'_, '_> {
                 task: task.id.clone(),
                 step: task.step.clone(),
                 attempt,
-                agent: agent.clone(),
-                message,
+                agent: Some(agent.clone()),
+                message: Some(message),
+                child: None,
                 parameters,
             },
         )
@@ -308,12 +316,13 @@ impl Work<'_, '_> {
     /// Accepts a message for delivery: durable with this decision, sent after it.
     pub(super) fn send(&mut self, new: NewMessage) {
         let now = self.turn.now;
-        self.decision.due.push(Due { work: DueWork::Deliver { message: new.id.clone() }, at: now });
+        self.decision.arm(Due { work: DueWork::Deliver { message: new.id.clone() }, at: now });
         let message = Message {
             id: new.id,
             kind: new.kind,
             agent: new.agent,
             task: new.task,
+            url: new.url,
             body: new.body,
             trace: new.trace,
             status: MessageStatus::Scheduled,
@@ -336,8 +345,14 @@ pub(super) struct NewMessage {
     pub(super) kind: MessageKind,
     pub(super) agent: Option<AgentId>,
     pub(super) task: Option<TaskAttempt>,
+    pub(super) url: Option<String>,
     pub(super) body: String,
     pub(super) trace: Option<String>,
+}
+
+/// What ends a task's wait for an agent.
+pub(super) fn schedule_timer(session: &SessionId, task: &Task) -> DueWork {
+    DueWork::Schedule { session: session.clone(), task: task.id.clone(), attempt: task.attempt }
 }
 
 /// What ends the wait after the task's present attempt.

@@ -52,6 +52,7 @@ impl Operation for Accept {
             kind: MessageKind::Message,
             agent: Some(self.agent.clone()),
             task: None,
+            url: None,
             body: self.body.clone(),
             trace: self.trace.clone(),
         });

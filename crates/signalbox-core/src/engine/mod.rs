@@ -17,9 +17,14 @@
 
 mod agents;
 mod announce;
+mod calls;
+mod children;
 mod definitions;
 mod deliveries;
 mod dispatch;
+mod ending;
+mod flow;
+mod gates;
 mod logs;
 mod messages;
 mod placing;
@@ -28,10 +33,12 @@ mod reports;
 mod sessions;
 mod timers;
 mod triggers;
+mod waits;
 mod work;
 
 pub use agents::{Deregister, Drain, PatchAgent, Register, Registered};
 pub use announce::{Announce, Announced};
+pub use calls::SettleCall;
 pub use definitions::{ApplyDefinition, DeleteDefinition};
 pub use deliveries::{Discard, Redrive, SettleDelivery};
 pub use logs::{AppendLogs, LogEntry};
@@ -39,9 +46,10 @@ pub use messages::Accept;
 pub use placing::{Offer, Place};
 pub use records::{CreateKey, CreateTenant, CreateTool, DeleteTool, RevokeKey, SeeSignature};
 pub use reports::ReportState;
-pub use sessions::{Cancel, Pause, Resume, RetrySession, Signal};
+pub use sessions::{Cancel, Pause, Resume, RetrySession};
 pub use timers::TimerFired;
 pub use triggers::{Trigger, Triggered, WorkflowSource};
+pub use waits::{Approve, Signal};
 
 use crate::decision::Key;
 use crate::{Decision, Halt, Turn, View};

@@ -7,12 +7,13 @@ use signalbox_wire::id::AgentId;
 use signalbox_wire::time::Timestamp;
 
 use super::Operation;
+use super::agents::give_all_back;
 use super::work::Work;
 use crate::agent::{AgentStatus, Held, Meaning, Report};
 use crate::decision::Key;
 use crate::event::{Level, NewEvent};
 use crate::session::SessionEvent;
-use crate::task::TaskStatus;
+use crate::task::{Fault, Task, TaskStatus};
 use crate::{Decision, Halt, Turn, View};
 
 /// A report of an agent's state.
@@ -31,6 +32,9 @@ pub struct ReportState {
     /// The session that the details name.
     pub session: Option<String>,
 }
+
+/// The word by which an agent says that it goes: it works on nothing any longer.
+const OFFLINE: &str = "offline";
 
 #[derive(Serialize)]
 struct Entry<'a> {
@@ -67,6 +71,10 @@ impl Operation for ReportState {
         if let Some(held) = held {
             self.settle(&mut work, &held)?;
         }
+        if is_news && self.state.eq_ignore_ascii_case(OFFLINE) {
+            let held = std::mem::take(&mut work.known_agent(&self.agent)?.status_mut().held);
+            give_all_back(&mut work, &held, "its agent went offline")?;
+        }
         Ok((work.finish(), ()))
     }
 }
@@ -97,7 +105,7 @@ impl ReportState {
             return Ok(());
         };
         match Meaning::of(&self.state) {
-            Meaning::Working if task.status == TaskStatus::Running => Ok(()),
+            Meaning::Working if task.status == TaskStatus::Running => self.progress(work, held, &task),
             Meaning::Working => work.emit(
                 &held.session,
                 &SessionEvent::TaskRunning {
@@ -109,11 +117,30 @@ impl ReportState {
             ),
             Meaning::Done => work.complete(&held.session, &task, self.result()),
             Meaning::Failed => {
-                let backoff = work.turn.policy.task_backoff;
-                work.fail_attempt(&held.session, &task, &self.error(), backoff)
+                let details = self.details().unwrap_or_default();
+                let code = ["error_code", "code"].iter().find_map(|field| details.get(field)?.as_str());
+                work.fail_attempt(&held.session, &task, &self.error(), Fault::Said(code))
             }
             Meaning::Away => Ok(()),
         }
+    }
+
+    /// That the agent is still at work is kept where somebody waits to hear it, or where it says how far it is.
+    fn progress(&self, work: &mut Work<'_, '_>, held: &Held, task: &Task) -> Result<(), Halt> {
+        let progress = self.details().and_then(|mut details| details.get_mut("progress").map(Value::take));
+        if progress.is_none() && task.rules.heartbeat_timeout.is_none() {
+            return Ok(());
+        }
+        work.emit(
+            &held.session,
+            &SessionEvent::TaskProgress {
+                task: task.id.clone(),
+                step: task.step.clone(),
+                attempt: task.attempt,
+                agent: self.agent.clone(),
+                progress,
+            },
+        )
     }
 
     fn details(&self) -> Option<Value> {

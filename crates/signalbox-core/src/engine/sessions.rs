@@ -1,11 +1,14 @@
-//! What an operator does with a session: pause, resume, cancel, retry, signal.
+//! What an operator does with a session: pause, resume, cancel, retry.
 
-use signalbox_wire::id::{SessionId, TaskId};
+use std::sync::Arc;
+
+use signalbox_wire::id::SessionId;
 
 use super::Operation;
 use super::dispatch::retry_timer;
 use super::work::Work;
-use crate::due::Due;
+use crate::definition::{Kind, OnBusy};
+use crate::due::{Due, Work as DueWork};
 use crate::limits::bounded;
 use crate::session::{SessionEvent, SessionState, SessionStatus};
 use crate::task::{Task, TaskStatus};
@@ -50,36 +53,33 @@ session_operation! {
     |this, work| {
         let state = allow(work, &this.session, &[SessionStatus::Paused], "resumed")?;
         work.emit(&this.session, &SessionEvent::Resumed)?;
-        match open_task(&state) {
-            Some(task) => match task.retry_at.filter(|at| *at > work.turn.now) {
-                Some(at) => {
-                    // By another process's clock the wait may have ended during the pause, and used up its timer.
-                    let timer = Due { work: retry_timer(&this.session, task), at };
-                    work.decision.due.push(timer);
-                    Ok(())
+        for task in state.tasks.iter().filter(|task| task.status == TaskStatus::Pending) {
+            match task.retry_at {
+                // By another process's clock the wait may have ended during the pause, and used up its timer.
+                Some(at) if at > work.turn.now => {
+                    work.decision.arm(Due { work: retry_timer(&this.session, task), at });
                 }
-                None => work.place(&this.session, &task.id),
-            },
-            None => work.emit(&this.session, &SessionEvent::Completed { result: last_result(&state) }),
+                Some(_) => work.try_again(&this.session, &task.id)?,
+                None => {}
+            }
         }
+        work.advance(&this.session)
     }
 }
 
 session_operation! {
-    /// The session is no longer wanted. Tasks in an agent's hands are taken from it.
+    /// The session is no longer wanted. Tasks in an agent's hands are taken from it, and it is told.
     Cancel,
     /// Why.
     reason: Option<String>;
     |this, work| {
         let open = [SessionStatus::Started, SessionStatus::Running, SessionStatus::Paused];
         let state = allow(work, &this.session, &open, "cancelled")?;
-        for task in state.tasks.iter().filter(|task| !task.status.is_settled()) {
-            work.let_go(&this.session, task)?;
-            let event = SessionEvent::TaskCancelled { task: task.id.clone(), step: task.step.clone(), attempt: task.attempt };
-            work.emit(&this.session, &event)?;
+        if state.session.ending.is_some() {
+            return Err(Rejected::Undone(this.session.clone()).into());
         }
         let reason = this.reason.as_deref().map_or_else(|| "cancelled on request".to_owned(), bounded);
-        work.emit(&this.session, &SessionEvent::Cancelled { reason })
+        work.wind_up(&this.session, SessionStatus::Cancelled, &reason)
     }
 }
 
@@ -88,37 +88,48 @@ session_operation! {
     RetrySession;
     |this, work| {
         let state = allow(work, &this.session, &[SessionStatus::Failed], "retried")?;
-        work.emit(&this.session, &SessionEvent::Retried)?;
-        let failed: Vec<Task> = state.tasks.iter().filter(|task| task.status == TaskStatus::Failed).cloned().collect();
-        for task in failed {
-            let retries = task.attempt + work.turn.policy.task_retries;
-            reopen(work, &this.session, &task.id, &task.step, retries)?;
+        if state.session.ending.is_some() {
+            return Err(Rejected::Undone(this.session.clone()).into());
         }
-        Ok(())
+        work.emit(&this.session, &SessionEvent::Retried)?;
+        if let Some(at) = work.known_session(&this.session)?.session.deadline {
+            work.decision.arm(Due { work: DueWork::Deadline { session: this.session.clone() }, at });
+        }
+        for task in to_reopen(&state) {
+            let retries = task.attempt + work.turn.policy.task_retries;
+            let event = SessionEvent::TaskReopened { task: task.id.clone(), step: task.step.clone(), retries };
+            work.emit(&this.session, &event)?;
+        }
+        match &state.session.plan.gate {
+            Some(pass) => {
+                let admission = work.admission(pass, OnBusy::Queue)?;
+                work.enter_gate(&this.session, pass, admission)
+            }
+            None => work.advance(&this.session),
+        }
     }
 }
 
-session_operation! {
-    /// Something from outside that a task waits for.
-    Signal,
-    /// Its name.
-    name: String;
-    |this, work| {
-        work.known_session(&this.session)?;
-        Err(Rejected::NothingWaits(this.session.clone()).into())
-    }
-}
-
-fn reopen(
-    work: &mut Work<'_, '_>,
-    session: &SessionId,
-    task: &TaskId,
-    step: &str,
-    retries: u32,
-) -> Result<(), Halt> {
-    let event = SessionEvent::TaskReopened { task: task.clone(), step: step.to_owned(), retries };
-    work.emit(session, &event)?;
-    work.place(session, task)
+/// The tasks that begin anew when a failed session is tried again: those that brought it down or were taken away
+/// with it, and the approvals of these, which were good for once.
+fn to_reopen(state: &SessionState) -> Vec<Arc<Task>> {
+    let is_reopened = |task: &Task| match task.status {
+        TaskStatus::Cancelled => true,
+        TaskStatus::Failed => {
+            let whole = task.instance.as_ref().and_then(|instance| state.tasks.get(instance.of));
+            whole.map_or(task.rules.on_failure.is_fail(), |whole| whole.status == TaskStatus::Failed)
+        }
+        _ => false,
+    };
+    let guards_one = |task: &Task| {
+        matches!(task.kind, Kind::Approve { .. })
+            && task.status == TaskStatus::Completed
+            && state
+                .tasks
+                .iter()
+                .any(|other| is_reopened(other) && other.after.iter().any(|edge| edge.from == task.position))
+    };
+    state.tasks.iter().filter(|task| is_reopened(task) || guards_one(task)).cloned().collect()
 }
 
 fn allow(
@@ -135,22 +146,4 @@ fn allow(
     let allowed: Vec<&str> = allowed.iter().map(|status| status.name()).collect();
     let allowed = allowed.join(" or ");
     Err(Rejected::WrongStatus { session: id.clone(), status: status.name(), wanted, allowed }.into())
-}
-
-/// The task whose turn it is: the first in order that has not settled.
-fn open_task(state: &SessionState) -> Option<&Task> {
-    let is_next = |position: usize| state.tasks.iter().any(|task| task.next == Some(position));
-    let mut position = state.tasks.iter().position(|task| !is_next(task.position));
-    while let Some(task) = position.and_then(|position| state.tasks.get(position)) {
-        if !task.status.is_settled() {
-            return Some(task);
-        }
-        position = task.next;
-    }
-    None
-}
-
-fn last_result(state: &SessionState) -> Option<serde_json::Value> {
-    let done = state.tasks.iter().filter(|task| task.status == TaskStatus::Completed);
-    done.max_by_key(|task| task.ended_at).and_then(|task| task.result.clone())
 }

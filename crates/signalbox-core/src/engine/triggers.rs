@@ -1,15 +1,18 @@
-//! A workflow is started: one session of it, dispatching its first task in the same decision where it can.
+//! A workflow is started: one session of it, dispatching its first tasks in the same decision where it can.
 
 use serde_json::{Map, Value};
 use signalbox_wire::id::{AgentId, ScheduleId, SessionId, TaskId, WorkflowId};
 
 use super::Operation;
 use super::definitions::keep;
+use super::gates::gate_of;
 use super::work::Work;
 use crate::decision::Key;
 use crate::definition::Definition;
-use crate::session::SessionEvent;
-use crate::task::{Task, TaskStatus};
+use crate::due::{Due, Work as DueWork};
+use crate::graph::Graph;
+use crate::session::{GatePass, Parent, Plan, SessionEvent};
+use crate::task::Task;
 use crate::{Decision, Halt, Rejected, Turn, View};
 
 /// A session is asked for.
@@ -48,12 +51,16 @@ impl Operation for Trigger {
 
     fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Triggered), Halt> {
         let mut work = Work::new(view, turn);
-        let definition = self.definition(&mut work)?;
+        let definition = match &self.source {
+            WorkflowSource::Inline(definition) => keep(&mut work, definition)?,
+            WorkflowSource::Kept(id) => current(&mut work, id)?,
+        };
         let start = Start {
             agent: self.agent.as_ref(),
             input: self.input.clone(),
             trace: self.trace.clone(),
             schedule: None,
+            parent: None,
         };
         let session = start.session_of(&mut work, &definition)?;
         Ok((work.finish(), Triggered { session, workflow: definition.id }))
@@ -70,10 +77,13 @@ pub(super) struct Start<'a> {
     pub(super) trace: Option<String>,
     /// The schedule that it is started by.
     pub(super) schedule: Option<ScheduleId>,
+    /// The task that it does, where it does one of another session.
+    pub(super) parent: Option<Parent>,
 }
 
 impl Start<'_> {
-    /// Starts a session of `definition`. Whatever refuses it does so before anything is changed.
+    /// Starts a session of `definition`, and lets it go on as far as it can. Whatever refuses it does so before
+    /// anything is changed.
     pub(super) fn session_of(
         self,
         work: &mut Work<'_, '_>,
@@ -83,21 +93,52 @@ impl Start<'_> {
             work.known_agent(agent)?;
         }
         let session = SessionId::new(work.turn.now, work.turn.bits());
+        self.session_as(&session, work, definition)?;
+        Ok(session)
+    }
+
+    /// The same under an id that is known before.
+    pub(super) fn session_as(
+        self,
+        session: &SessionId,
+        work: &mut Work<'_, '_>,
+        definition: &Definition,
+    ) -> Result<(), Halt> {
+        let mut plan = Plan {
+            output: definition.output.clone(),
+            timeout: definition.timeout,
+            max_parallel: definition.max_parallel,
+            gate: None,
+            notify: definition.notify.clone(),
+        };
+        let admission = match &definition.concurrency {
+            Some(concurrency) => {
+                let gate = gate_of(definition, concurrency, &self.input)?;
+                let pass = plan.gate.insert(GatePass { gate, limit: concurrency.limit });
+                Some((pass.clone(), work.admission(pass, concurrency.on_busy)?))
+            }
+            None => None,
+        };
         let started = SessionEvent::Started {
             workflow: definition.id.clone(),
             revision: definition.revision,
+            tasks: work.tasks(definition, self.agent),
             agent: self.agent.cloned(),
             input: self.input,
             trace: self.trace,
             schedule: self.schedule,
-            tasks: tasks(work, definition, self.agent),
+            parent: self.parent,
+            plan,
         };
-        work.create_session(&session, &started);
-        match definition.first() {
-            Some(position) => work.go_on_with(&session, position)?,
-            None => work.emit(&session, &SessionEvent::Completed { result: None })?,
+        work.create_session(session, &started);
+        if let Some(limit) = definition.timeout {
+            let timer = DueWork::Deadline { session: session.clone() };
+            work.decision.arm(Due { work: timer, at: work.turn.now + limit });
         }
-        Ok(session)
+        match admission {
+            Some((pass, admission)) => work.enter_gate(session, &pass, admission),
+            None => work.advance(session),
+        }
     }
 }
 
@@ -110,39 +151,20 @@ pub(super) fn current(work: &mut Work<'_, '_>, id: &WorkflowId) -> Result<Defini
     Ok(Definition::clone(&kept.value))
 }
 
-impl Trigger {
-    fn definition(&self, work: &mut Work<'_, '_>) -> Result<Definition, Halt> {
-        match &self.source {
-            WorkflowSource::Inline(definition) => keep(work, definition),
-            WorkflowSource::Kept(id) => current(work, id),
-        }
+impl Work<'_, '_> {
+    fn tasks(&mut self, definition: &Definition, agent: Option<&AgentId>) -> Vec<Task> {
+        let now = self.turn.now;
+        let retries = self.turn.policy.task_retries;
+        let graph = Graph::of(&definition.tasks);
+        let made = definition.tasks.iter().enumerate().map(|(position, step)| Task {
+            name: step.name.clone(),
+            kind: step.kind.clone(),
+            rules: step.rules.clone(),
+            template: step.parameters.clone(),
+            after: graph.incoming(position).to_vec(),
+            retries: step.retries.unwrap_or(retries),
+            ..Task::new(TaskId::new(now, self.turn.bits()), step.id.clone(), position, step.route(agent))
+        });
+        made.collect()
     }
-}
-
-fn tasks(work: &mut Work<'_, '_>, definition: &Definition, agent: Option<&AgentId>) -> Vec<Task> {
-    let now = work.turn.now;
-    let retries = work.turn.policy.task_retries;
-    let made = definition.tasks.iter().enumerate().map(|(position, step)| Task {
-        id: TaskId::new(now, work.turn.bits()),
-        step: step.id.clone(),
-        position,
-        name: step.name.clone(),
-        route: step.route(agent),
-        template: step.parameters.clone(),
-        next: definition.after(position),
-        status: TaskStatus::Pending,
-        attempt: 0,
-        retries: step.retries.unwrap_or(retries),
-        agent: None,
-        message: None,
-        parameters: None,
-        result: None,
-        error: None,
-        queued_at: None,
-        retry_at: None,
-        dispatched_at: None,
-        started_at: None,
-        ended_at: None,
-    });
-    made.collect()
 }

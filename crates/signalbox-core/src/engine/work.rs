@@ -9,7 +9,7 @@ use std::sync::Arc;
 use signalbox_wire::id::{AgentId, SessionId, TaskId};
 
 use crate::agent::{Agent, AgentStatus};
-use crate::decision::{AgentName, Available, Hint, Key, Row};
+use crate::decision::{AgentName, Available, Gate, Hint, Key, Row};
 use crate::event::NewEvent;
 use crate::routing;
 use crate::session::{SessionEvent, SessionState};
@@ -23,6 +23,14 @@ pub(super) struct Work<'w, 'p> {
     pub(super) decision: Decision,
     agents: BTreeMap<AgentId, Option<AgentWork>>,
     sessions: BTreeMap<SessionId, SessionWork>,
+    gates: BTreeMap<String, GateWork>,
+}
+
+/// A gate that a decision touches.
+struct GateWork {
+    gate: Gate,
+    read: Option<i64>,
+    before: Gate,
 }
 
 /// An agent that a decision touches.
@@ -75,7 +83,14 @@ impl AgentWork {
 
 impl<'w, 'p> Work<'w, 'p> {
     pub(super) fn new(view: &'w View, turn: &'w mut Turn<'p>) -> Self {
-        Self { view, turn, decision: Decision::default(), agents: BTreeMap::new(), sessions: BTreeMap::new() }
+        Self {
+            view,
+            turn,
+            decision: Decision::default(),
+            agents: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            gates: BTreeMap::new(),
+        }
     }
 
     /// The agent with this id, as changed so far; `None` when it does not exist or is being removed.
@@ -150,7 +165,7 @@ impl<'w, 'p> Work<'w, 'p> {
     }
 
     /// A task of a session that is being worked on.
-    pub(super) fn task(&mut self, session: &SessionId, task: &TaskId) -> Result<Option<Task>, Halt> {
+    pub(super) fn task(&mut self, session: &SessionId, task: &TaskId) -> Result<Option<Arc<Task>>, Halt> {
         Ok(self.session(session)?.and_then(|state| state.task(task)).cloned())
     }
 
@@ -172,9 +187,26 @@ impl<'w, 'p> Work<'w, 'p> {
             *is_changed |= event.task() == Some(&task.id) || loses_its_place;
         }
         work.state.apply(self.turn.now, event)?;
+        work.changed.resize(work.state.tasks.len(), true);
         work.is_changed = true;
         self.decision.events.push(event.entry(id, work.state.session.sequence, self.turn.now));
         Ok(())
+    }
+
+    /// The gate with this name, to be changed.
+    pub(super) fn gate_mut(&mut self, name: &str) -> Result<&mut Gate, Halt> {
+        if !self.gates.contains_key(name) {
+            let read = self.view.gate(name)?;
+            let gate = read.as_ref().map_or_else(
+                || Gate { key: name.to_owned(), limit: 1, ..Gate::default() },
+                |read| Gate::clone(&read.value),
+            );
+            let before = gate.clone();
+            self.gates
+                .insert(name.to_owned(), GateWork { gate, read: read.map(|read| read.version), before });
+        }
+        let missing = || Halt::from(Rejected::Misfit(format!("gate {name} was not read")));
+        self.gates.get_mut(name).map(|work| &mut work.gate).ok_or_else(missing)
     }
 
     /// Appends an entry to the log.
@@ -190,7 +222,10 @@ impl<'w, 'p> Work<'w, 'p> {
             self.finish_agent(work);
         }
         for (id, work) in std::mem::take(&mut self.sessions) {
-            self.finish_session(&id, work);
+            self.write_session(&id, work);
+        }
+        for work in std::mem::take(&mut self.gates).into_values() {
+            self.write_gate(work);
         }
         self.decision
     }
@@ -299,7 +334,7 @@ impl<'w, 'p> Work<'w, 'p> {
         }
     }
 
-    fn finish_session(&mut self, id: &SessionId, work: SessionWork) {
+    fn write_session(&mut self, id: &SessionId, work: SessionWork) {
         if !work.is_changed {
             // What follows from a session must not be kept when the session has moved on meanwhile.
             self.decision.expects.push((Key::Session(id.clone()), work.read));
@@ -310,8 +345,23 @@ impl<'w, 'p> Work<'w, 'p> {
             if task.queued_at.is_some() {
                 self.decision.hints.push(Hint::Place(id.clone(), task.id.clone()));
             }
-            self.decision.put_guarded(Row::Task(id.clone(), Arc::new(task)), version);
+            self.decision.put_guarded(Row::Task(id.clone(), task), version);
         }
         self.decision.put(Row::Session(Arc::new(work.state.session)), work.read, version);
+    }
+
+    /// A gate that nobody holds or waits at is not kept.
+    fn write_gate(&mut self, work: GateWork) {
+        let key = Key::Gate(work.gate.key.clone());
+        let is_empty = work.gate.holders.is_empty() && work.gate.queue.is_empty();
+        match work.read {
+            _ if work.gate == work.before => self.decision.expects.push((key, work.read)),
+            Some(read) if is_empty => self.decision.remove(key, read),
+            None if is_empty => self.decision.expects.push((key, None)),
+            read => {
+                let version = self.turn.version_after(read);
+                self.decision.put(Row::Gate(Arc::new(work.gate)), read, version);
+            }
+        }
     }
 }

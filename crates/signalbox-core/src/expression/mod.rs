@@ -60,31 +60,6 @@ pub trait Tasks {
     fn steps(&self) -> Vec<&str>;
 }
 
-impl Tasks for [crate::task::Task] {
-    fn facts(&self, step: &str) -> Option<TaskFacts<'_>> {
-        self.iter().find(|task| task.step == step).map(|task| TaskFacts {
-            status: task.status.name(),
-            is_settled: task.status.is_settled(),
-            result: task.result.as_ref(),
-            error: task.error.as_deref(),
-        })
-    }
-
-    fn steps(&self) -> Vec<&str> {
-        self.iter().map(|task| &*task.step).collect()
-    }
-}
-
-impl Tasks for Vec<crate::task::Task> {
-    fn facts(&self, step: &str) -> Option<TaskFacts<'_>> {
-        self.as_slice().facts(step)
-    }
-
-    fn steps(&self) -> Vec<&str> {
-        self.as_slice().steps()
-    }
-}
-
 /// Whether an expression can see a task, as far as a definition tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sight {

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 use serde_json::json;
 
+use signalbox_wire::id::MessageId;
+
 use super::*;
 use crate::routing::Route;
 
@@ -32,28 +34,8 @@ fn agent() -> AgentId {
 }
 
 fn task(position: usize, next: Option<usize>) -> Task {
-    Task {
-        id: task_id(position),
-        step: format!("step{position}"),
-        position,
-        name: None,
-        route: Route::Any,
-        template: Map::new(),
-        next,
-        status: TaskStatus::Pending,
-        attempt: 0,
-        retries: 3,
-        agent: None,
-        message: None,
-        parameters: None,
-        result: None,
-        error: None,
-        queued_at: None,
-        retry_at: None,
-        dispatched_at: None,
-        started_at: None,
-        ended_at: None,
-    }
+    let step = format!("step{position}");
+    Task { next, retries: 3, ..Task::new(task_id(position), step, position, Route::Any) }
 }
 
 fn started() -> SessionEvent {
@@ -65,6 +47,8 @@ fn started() -> SessionEvent {
         trace: None,
         schedule: None,
         tasks: vec![task(0, Some(1)), task(1, None)],
+        parent: None,
+        plan: Plan::default(),
     }
 }
 
@@ -72,13 +56,13 @@ fn started() -> SessionEvent {
 fn state(status: SessionStatus, task_status: TaskStatus) -> SessionState {
     let mut state = SessionState::start(&session_id(), at(1), &started()).expect("it starts");
     state.session.status = status;
-    state.tasks[0].status = task_status;
-    state.tasks[0].attempt = 2;
+    let task = Arc::make_mut(&mut state.tasks[0]);
+    (task.status, task.attempt) = (task_status, 2);
     state
 }
 
 /// Every event about the whole session.
-fn session_events() -> [SessionEvent; 7] {
+fn session_events() -> [SessionEvent; 11] {
     [
         SessionEvent::Paused,
         SessionEvent::Resumed,
@@ -87,11 +71,18 @@ fn session_events() -> [SessionEvent; 7] {
         SessionEvent::Failed { error: "broken".into() },
         SessionEvent::Retried,
         started(),
+        SessionEvent::Queued { key: "w/".into() },
+        SessionEvent::Admitted,
+        SessionEvent::SignalKept { signal: "go".into(), payload: None },
+        SessionEvent::Undoing {
+            ending: Ending { status: SessionStatus::Failed, reason: "broken".into() },
+            tasks: Vec::new(),
+        },
     ]
 }
 
 /// Every event about the task at `position`, as it comes in `attempt`.
-fn task_events(position: usize, attempt: u32) -> [SessionEvent; 10] {
+fn task_events(position: usize, attempt: u32) -> [SessionEvent; 14] {
     let (task, step, agent) = (task_id(position), format!("step{position}"), agent());
     [
         SessionEvent::TaskWaiting { task: task.clone(), step: step.clone(), waiting_for: "any".into() },
@@ -99,8 +90,9 @@ fn task_events(position: usize, attempt: u32) -> [SessionEvent; 10] {
             task: task.clone(),
             step: step.clone(),
             attempt: attempt + 1,
-            agent: agent.clone(),
-            message: MessageId::parse("msg_1").expect("valid"),
+            agent: Some(agent.clone()),
+            message: MessageId::parse("msg_1").ok(),
+            child: None,
             parameters: Map::new(),
         },
         SessionEvent::TaskRunning { task: task.clone(), step: step.clone(), attempt, agent: agent.clone() },
@@ -108,7 +100,7 @@ fn task_events(position: usize, attempt: u32) -> [SessionEvent; 10] {
             task: task.clone(),
             step: step.clone(),
             attempt,
-            agent: agent.clone(),
+            agent: Some(agent.clone()),
             result: Some(json!({"v": 1})),
         },
         SessionEvent::DeliveryFailed {
@@ -135,7 +127,23 @@ fn task_events(position: usize, attempt: u32) -> [SessionEvent; 10] {
         },
         SessionEvent::TaskFailed { task: task.clone(), step: step.clone(), attempt, error: "failed".into() },
         SessionEvent::TaskCancelled { task: task.clone(), step: step.clone(), attempt },
-        SessionEvent::TaskReopened { task, step, retries: 9 },
+        SessionEvent::TaskReopened { task: task.clone(), step: step.clone(), retries: 9 },
+        SessionEvent::TaskBegun {
+            task: task.clone(),
+            step: step.clone(),
+            waiting_for: "a signal".into(),
+            until: Some(at(60)),
+            subject: None,
+        },
+        SessionEvent::TaskExpanded { task: task.clone(), step: step.clone(), tasks: Vec::new() },
+        SessionEvent::TaskProgress {
+            task: task.clone(),
+            step: step.clone(),
+            attempt,
+            agent: self::agent(),
+            progress: Some(json!(40)),
+        },
+        SessionEvent::TaskSkipped { task, step, reason: "not now".into(), is_unreached: true },
     ]
 }
 
@@ -159,14 +167,15 @@ fn applied(before: &SessionState, event: &SessionEvent) -> Option<SessionState> 
 #[test]
 fn every_pair_of_session_status_and_event() {
     use SessionStatus::{Cancelled, Completed, Failed, Paused, Running, Started};
-    // paused, resumed, cancelled, completed, failed, retried, started
+    // paused, resumed, cancelled, completed, failed, retried, started, queued, admitted, signal kept, undoing
+    let (x, c, f, r, u) = (Some(Cancelled), Some(Completed), Some(Failed), Some(Running), Some(Running));
     let table = [
-        (Started, [Some(Paused), None, Some(Cancelled), Some(Completed), Some(Failed), None, None]),
-        (Running, [Some(Paused), None, Some(Cancelled), Some(Completed), Some(Failed), None, None]),
-        (Paused, [None, Some(Running), Some(Cancelled), Some(Completed), Some(Failed), None, None]),
-        (Completed, [None; 7]),
-        (Failed, [None, None, None, None, None, Some(Running), None]),
-        (Cancelled, [None; 7]),
+        (Started, [Some(Paused), None, x, c, f, None, None, Some(Started), None, Some(Started), u]),
+        (Running, [Some(Paused), None, x, c, f, None, None, r, None, r, u]),
+        (Paused, [None, r, x, c, f, None, None, Some(Paused), None, Some(Paused), u]),
+        (Completed, [None; 11]),
+        (Failed, [None, None, None, None, None, r, None, None, None, None, None]),
+        (Cancelled, [None; 11]),
     ];
     for (status, row) in table {
         for (event, expected) in session_events().iter().zip(row) {
@@ -183,24 +192,27 @@ fn every_pair_of_session_status_and_event() {
 #[test]
 fn every_triple_of_session_status_task_status_and_event() {
     use TaskStatus as T;
-    // waiting, dispatched, running, completed, delivery failed, retrying, returned, failed, cancelled, reopened
-    let (c, f, x) = (Some(T::Completed), Some(T::Failed), Some(T::Cancelled));
-    let (p, d, r) = (Some(T::Pending), Some(T::Dispatched), Some(T::Running));
+    // waiting, dispatched, running, completed, delivery failed, retrying, returned, failed, cancelled, reopened,
+    // begun, expanded, progress, skipped
+    let (c, f, x, s) = (Some(T::Completed), Some(T::Failed), Some(T::Cancelled), Some(T::Skipped));
+    let (p, d, r, w) = (Some(T::Pending), Some(T::Dispatched), Some(T::Running), Some(T::Waiting));
+    let n = None;
     let table = [
-        (T::Pending, [p, d, None, None, None, None, None, f, x, None]),
-        (T::Dispatched, [None, None, r, c, d, p, p, f, x, None]),
-        (T::Running, [None, None, r, c, r, p, p, f, x, None]),
-        (T::Waiting, [None, None, None, c, None, None, None, f, x, None]),
-        (T::Completed, [None; 10]),
-        (T::Failed, [None, None, None, None, None, None, None, None, None, p]),
-        (T::Skipped, [None; 10]),
-        (T::Cancelled, [None; 10]),
+        (T::Pending, [p, d, n, n, n, n, n, f, x, n, w, r, n, s]),
+        (T::Dispatched, [n, n, r, c, d, p, p, f, x, n, n, n, n, n]),
+        (T::Running, [n, n, r, c, r, p, p, f, x, n, n, n, r, n]),
+        (T::Waiting, [n, n, n, c, n, n, n, f, x, n, n, n, n, s]),
+        (T::Completed, [n; 14]),
+        (T::Failed, [n, n, n, n, n, n, n, n, n, p, n, n, n, n]),
+        (T::Skipped, [n; 14]),
+        (T::Cancelled, [n, n, n, n, n, n, n, n, n, p, n, n, n, n]),
     ];
     for status in SESSION_STATUSES {
         for (task_status, row) in table {
             for (number, (event, open)) in task_events(0, 2).iter().zip(row).enumerate() {
-                // Neither waiting for an agent nor being given to one begins during a pause.
-                let is_held_up = number < 2 && status == SessionStatus::Paused;
+                // Nothing begins during a pause.
+                let begins = [0, 1, 10, 11].contains(&number);
+                let is_held_up = begins && status == SessionStatus::Paused;
                 let is_allowed = !status.is_over() && !is_held_up;
                 let after = applied(&state(status, task_status), event);
                 let after = after.map(|state| state.tasks[0].status);
@@ -251,8 +263,8 @@ fn what_each_event_leaves_behind() {
 }
 
 fn any_event() -> impl Strategy<Value = SessionEvent> {
-    let about_session = (0..7_usize).prop_map(|number| session_events()[number].clone());
-    let about_task = (0..3_usize, 0..4_u32, 0..10_usize)
+    let about_session = (0..11_usize).prop_map(|number| session_events()[number].clone());
+    let about_task = (0..3_usize, 0..4_u32, 0..14_usize)
         .prop_map(|(position, attempt, number)| task_events(position, attempt)[number].clone());
     prop_oneof![1 => about_session, 4 => about_task]
 }

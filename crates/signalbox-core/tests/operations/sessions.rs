@@ -27,7 +27,7 @@ fn waiting_for_retry(stage: &mut Stage) -> SessionId {
 
 fn retry(stage: &Stage, session: &SessionId) -> Work {
     let task = stage.state(session).tasks[0].clone();
-    Work::Retry { session: session.clone(), task: task.id, attempt: task.attempt }
+    Work::Retry { session: session.clone(), task: task.id.clone(), attempt: task.attempt }
 }
 
 #[test]
@@ -111,8 +111,8 @@ fn every_operation_on_every_status() {
                 Ok(told) => assert_eq!(told, stage.state(&session), "what is told is what is kept"),
                 Err(refused) => assert!(matches!(refused, Rejected::WrongStatus { .. }), "{refused}"),
             }
-            let signal = stage.run(&Signal { session: session.clone(), name: "go".into() });
-            assert_eq!(signal.err(), Some(Rejected::NothingWaits(session)));
+            let signal = stage.run(&Signal { session: session.clone(), name: "go".into(), payload: None });
+            assert_eq!(signal.err(), Some(Rejected::NothingWaits { session, signal: "go".into() }));
         }
     }
 }

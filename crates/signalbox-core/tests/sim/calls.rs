@@ -1,9 +1,9 @@
 //! Every operation of the engine as one type, so that a world can hold, suspend and repeat any of them.
 
 use signalbox_core::engine::{
-    Accept, Announce, AppendLogs, ApplyDefinition, Cancel, DeleteDefinition, Deregister, Discard, Drain,
-    Offer, Operation, PatchAgent, Pause, Place, Redrive, Register, Registered, ReportState, Resume,
-    RetrySession, SettleDelivery, Signal, TimerFired, Trigger, Triggered,
+    Accept, Announce, AppendLogs, ApplyDefinition, Approve, Cancel, DeleteDefinition, Deregister, Discard,
+    Drain, Offer, Operation, PatchAgent, Pause, Place, Redrive, Register, Registered, ReportState, Resume,
+    RetrySession, SettleCall, SettleDelivery, Signal, TimerFired, Trigger, Triggered,
 };
 use signalbox_core::session::SessionState;
 use signalbox_core::{Decision, Halt, Turn, View};
@@ -48,6 +48,7 @@ macro_rules! calls {
 calls! {
     Accept => Answer::Message;
     Announce => |_| Answer::Announced;
+    Approve => |session| Answer::Session(Box::new(session));
     AppendLogs => |_| Answer::Done;
     ApplyDefinition => |_| Answer::Done;
     Cancel => |session| Answer::Session(Box::new(session));
@@ -64,6 +65,7 @@ calls! {
     ReportState => |_| Answer::Done;
     Resume => |session| Answer::Session(Box::new(session));
     RetrySession => |session| Answer::Session(Box::new(session));
+    SettleCall => |_| Answer::Done;
     SettleDelivery => |_| Answer::Done;
     Signal => |session| Answer::Session(Box::new(session));
     TimerFired => |_| Answer::Done;

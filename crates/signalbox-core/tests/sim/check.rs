@@ -10,6 +10,7 @@ use signalbox_core::Decision;
 use signalbox_core::decision::Key;
 use signalbox_core::due::Work;
 use signalbox_core::engine::{ReportState, TimerFired};
+use signalbox_core::graph::EdgeKind;
 use signalbox_core::limits::Policy;
 use signalbox_core::session::{SessionEvent, SessionState};
 use signalbox_core::task::TaskStatus;
@@ -18,7 +19,7 @@ use signalbox_wire::time::Timestamp;
 
 use crate::calls::Call;
 use crate::check_decisions::{check_announced, check_cause, check_delivery, check_revision, is_late};
-use crate::check_rows::{check_agent, check_message, check_status, check_task, check_wakes_up};
+use crate::check_rows::{check_agent, check_gate, check_message, check_status, check_task, check_wakes_up};
 use crate::store::{Store, written};
 
 /// What is remembered from one commit to the next.
@@ -112,7 +113,8 @@ impl Checker {
         let Some(task) = event.task().and_then(|id| before.task(id)) else { return };
         match work {
             Work::Timeout { task: timed, .. } if *timed == task.id && task.status.is_held() => {
-                let due = task.dispatched_at.map(|dispatched| dispatched + self.policy.task_timeout);
+                let limit = task.rules.timeout.unwrap_or(self.policy.task_timeout);
+                let due = task.dispatched_at.map(|dispatched| dispatched + limit);
                 assert!(due.is_some_and(|due| due <= at), "{} times out before its time", task.id);
             }
             Work::Retry { task: timed, .. } if *timed == task.id => {
@@ -122,6 +124,14 @@ impl Checker {
                     task.id
                 );
             }
+            Work::Wake { task: timed, .. } if *timed == task.id => {
+                assert!(task.until.is_some_and(|until| until <= at), "{} wakes before its time", task.id);
+            }
+            Work::Heartbeat { task: timed, .. } if *timed == task.id && task.status.is_held() => {
+                let limit = task.rules.heartbeat_timeout.expect("a limit");
+                let heard = task.heard_at.or(task.dispatched_at).map(|heard| heard + limit);
+                assert!(heard.is_some_and(|due| due <= at), "{} was heard not long ago", task.id);
+            }
             _ => {}
         }
     }
@@ -130,13 +140,16 @@ impl Checker {
     fn check_repeat(&mut self, store: &Store, call: &Call, event: &SessionEvent, before: &SessionState) {
         use SessionEvent as E;
         let Call::ReportState(report) = call else { return };
+        if report.state.eq_ignore_ascii_case("offline") {
+            return; // It gives back whatever its agent holds.
+        }
         let (E::TaskCompleted { task, attempt, .. }
         | E::TaskRetrying { task, attempt, .. }
         | E::TaskFailed { task, attempt, .. }) = event
         else {
             return;
         };
-        if before.task(task).is_some_and(|task| task.status.is_held()) {
+        if before.task(task).is_some_and(|task| task.status.is_held() && task.agent.is_some()) {
             let key = (report.agent.clone(), report.timestamp);
             let ended = self.ended_by.insert(key, (task.clone(), *attempt));
             assert_eq!(ended, None, "{task} attempt {attempt} is ended by a repeat of {report:?}");
@@ -168,28 +181,26 @@ impl Checker {
         state.tasks.iter().for_each(|task| check_task(store, state, task));
         check_status(state);
         check_wakes_up(store, state);
+        check_gate(store, state);
     }
 
     fn check_event(&mut self, store: &Store, event: &SessionEvent, before: &SessionState) {
         use SessionEvent as E;
         match event {
-            E::TaskCompleted { task, .. } | E::TaskFailed { task, .. } | E::TaskCancelled { task, .. } => {
+            E::TaskCompleted { task, .. }
+            | E::TaskFailed { task, .. }
+            | E::TaskSkipped { task, .. }
+            | E::TaskCancelled { task, .. } => {
                 assert!(self.settled.insert(task.clone()), "{task} is settled twice");
             }
             E::TaskReopened { task, .. } => {
                 assert!(self.settled.remove(task), "{task} is reopened while open")
             }
+            E::TaskBegun { task, .. } | E::TaskExpanded { task, .. } => check_order(before, task),
             E::TaskDispatched { task, agent, .. } => {
+                check_order(before, task);
                 let task = before.task(task).expect("a task of the session");
-                for earlier in before.tasks.iter().filter(|earlier| earlier.next == Some(task.position)) {
-                    assert_eq!(
-                        earlier.status,
-                        TaskStatus::Completed,
-                        "{} starts before {}",
-                        task.id,
-                        earlier.id
-                    );
-                }
+                let Some(agent) = agent else { return };
                 let (Some(registered), Some(status)) = (store.agents.get(agent), store.status(agent)) else {
                     panic!("{} is given to {agent}, which is gone", task.id)
                 };
@@ -206,6 +217,24 @@ impl Checker {
             E::TaskWaiting { waiting_for, .. } => assert!(!waiting_for.is_empty(), "a wait without a reason"),
             _ => {}
         }
+    }
+}
+
+/// Whatever begins, begins after everything that it waits for.
+fn check_order(before: &SessionState, task: &TaskId) {
+    let task = before.task(task).expect("a task of the session");
+    let chained = before.tasks.iter().filter(|earlier| earlier.next == Some(task.position));
+    let joined = task.after.iter().map(|edge| &before.tasks[edge.from]);
+    for earlier in chained.chain(joined) {
+        assert!(earlier.status.is_settled(), "{} starts before {}", task.id, earlier.id);
+    }
+    let requires = task.after.iter().filter(|edge| edge.kind == EdgeKind::Requires);
+    for edge in requires {
+        let earlier = &before.tasks[edge.from];
+        assert!(earlier.went_well(), "{} starts though {} did not go well", task.id, earlier.id);
+    }
+    if let Some(instance) = &task.instance {
+        assert_eq!(before.tasks[instance.of].status, TaskStatus::Running, "{} has no whole", task.id);
     }
 }
 
@@ -235,7 +264,15 @@ fn touched(decision: &Decision, removed: &[Work]) -> Touched {
     for work in decision.due.iter().map(|due| &due.work).chain(removed) {
         match work {
             Work::Deliver { message } => drop(touched.messages.insert(message.clone())),
-            Work::Retry { session, .. } | Work::Timeout { session, .. } => {
+            Work::Call { session, .. }
+            | Work::Retry { session, .. }
+            | Work::Timeout { session, .. }
+            | Work::Heartbeat { session, .. }
+            | Work::Schedule { session, .. }
+            | Work::Wake { session, .. }
+            | Work::Begin { session }
+            | Work::Deadline { session }
+            | Work::End { session, .. } => {
                 touched.sessions.insert(session.clone());
             }
         }

@@ -23,11 +23,15 @@ pub(crate) fn check_cause(store: &Store, call: &Call, event: &SessionEvent, befo
         return;
     };
     let held = before.task(task).expect("a task of the session");
-    if !held.status.is_held() {
-        return; // A task that follows fails on its own.
+    if !held.status.is_held() || held.agent.is_none() {
+        return; // A task that follows fails on its own; one that no agent holds has other causes.
     }
     assert_eq!(held.attempt, *attempt, "{task} is moved in another attempt");
     match call {
+        // An agent that says that it goes gives back everything that it holds.
+        Call::ReportState(report) if report.state.eq_ignore_ascii_case("offline") => {
+            assert_eq!(held.agent.as_ref(), Some(&report.agent), "{task} is moved by another agent's report");
+        }
         Call::ReportState(report) => {
             assert_eq!(held.agent.as_ref(), Some(&report.agent), "{task} is moved by another agent's report");
             let is_exact =

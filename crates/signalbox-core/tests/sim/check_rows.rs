@@ -1,8 +1,10 @@
 //! What must hold of the rows as they are: tasks, sessions, agents and messages, each with what hangs on it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use signalbox_core::agent::{AgentStatus, Held};
+use signalbox_core::definition::Kind;
 use signalbox_core::delivery::MessageStatus;
 use signalbox_core::due::Work;
 use signalbox_core::routing;
@@ -37,15 +39,68 @@ pub(crate) fn check_task(store: &Store, state: &SessionState, task: &Task) {
         let is_open = matches!(session.status, SessionStatus::Started | SessionStatus::Running);
         assert!(is_open, "{} waits for an agent in a session that is {}", task.id, session.status.name());
     }
-    if !task.status.is_held() {
+    if task.status == TaskStatus::Waiting {
+        let wake = Work::Wake { session: session.id.clone(), task: task.id.clone() };
+        assert_eq!(
+            store.due.contains_key(&wake.id()),
+            task.until.is_some(),
+            "{} waits and its timer",
+            task.id
+        );
+    }
+    if !task.status.is_held() || task.is_expanding() {
         return;
     }
-    let agent = task.agent.as_ref().expect("a held task has an agent");
-    let status =
-        store.status(agent).unwrap_or_else(|| panic!("{} is held by {agent}, which is gone", task.id));
-    assert_eq!(holdings(status, session.id.as_str(), task), 1, "{} is not in the hands of {agent}", task.id);
-    let timeout = Work::Timeout { session: session.id.clone(), task: task.id.clone(), attempt: task.attempt };
-    assert!(store.due.contains_key(&timeout.id()), "{} is held and has no timeout", task.id);
+    let (session, id, attempt) = (session.id.clone(), task.id.clone(), task.attempt);
+    let timeout = Work::Timeout { session: session.clone(), task: id.clone(), attempt };
+    let is_timed = task.rules.timeout.is_some() || task.child.is_none();
+    assert!(!is_timed || store.due.contains_key(&timeout.id()), "{} is held and has no timeout", task.id);
+    if task.rules.heartbeat_timeout.is_some() {
+        let heartbeat = Work::Heartbeat { session: session.clone(), task: id.clone(), attempt };
+        assert!(store.due.contains_key(&heartbeat.id()), "nobody listens for {}", task.id);
+    }
+    match &task.kind {
+        Kind::Tool(_) => {
+            let call = Work::Call { session, task: id, attempt };
+            assert!(store.due.contains_key(&call.id()), "{} is held by a tool that nobody calls", task.id);
+        }
+        Kind::Workflow(_) => {
+            let child = task.child.as_ref().and_then(|child| store.session(child));
+            let child = &child.unwrap_or_else(|| panic!("{} is done by no session", task.id)).value.session;
+            assert!(!child.status.is_over(), "{} waits for a session that is over", task.id);
+            let parent = child.parent.as_ref().expect("a session above");
+            assert_eq!((&parent.task, parent.attempt), (&task.id, attempt), "{} is another's", child.id);
+        }
+        _ => {
+            let agent = task.agent.as_ref().expect("a held task has an agent");
+            let status = store.status(agent);
+            let status = status.unwrap_or_else(|| panic!("{} is held by {agent}, which is gone", task.id));
+            let held = holdings(status, session.as_str(), task);
+            assert_eq!(held, 1, "{} is not in the hands of {agent}", task.id);
+        }
+    }
+}
+
+/// A session that has to pass a gate is past it or in its queue until it is over.
+pub(crate) fn check_gate(store: &Store, state: &SessionState) {
+    let session = &state.session;
+    let Some(pass) = &session.plan.gate else {
+        return assert!(!session.waits_for_turn, "{} waits at no gate", session.id);
+    };
+    let gate = store.gate(&pass.gate);
+    let count = |ids: &[_]| ids.iter().filter(|id| **id == session.id).count();
+    let places = gate.map_or((0, 0), |gate| (count(&gate.holders), count(&gate.queue)));
+    if session.status.is_over() {
+        return assert_eq!(places, (0, 0), "{} is over and keeps a place", session.id);
+    }
+    assert_eq!(places.0 + places.1, 1, "{} has no place, or two", session.id);
+    let begin = Work::Begin { session: session.id.clone() };
+    let is_admitted = store.due.contains_key(&begin.id());
+    assert!(
+        session.waits_for_turn == (places.1 == 1) || is_admitted,
+        "{} waits for a turn that has come: {gate:?}",
+        session.id
+    );
 }
 
 fn holdings(status: &AgentStatus, session: &str, task: &Task) -> usize {
@@ -64,24 +119,43 @@ fn holdings(status: &AgentStatus, session: &str, task: &Task) -> usize {
 pub(crate) fn check_status(state: &SessionState) {
     let session = &state.session;
     let id = &session.id;
-    let begun: Vec<&Task> = state.tasks.iter().filter(|task| task.status != TaskStatus::Pending).collect();
-    let open = begun.iter().filter(|task| !task.status.is_settled()).count();
-    assert!(open <= 1, "{id} has {open} tasks open at once");
+    let under_way = |fits: &dyn Fn(&Task) -> bool| {
+        state.tasks.iter().filter(|task| task.is_under_way() && fits(task)).count()
+    };
+    if let Some(limit) = session.plan.max_parallel {
+        assert!(under_way(&|_| true) <= limit as usize, "{id} has more under way than {limit}");
+    }
+    for whole in state.tasks.iter().filter(|task| task.is_expanding()) {
+        let limit = whole.rules.max_parallel.unwrap_or(u32::MAX) as usize;
+        let of = |task: &Task| {
+            task.undoes.is_none()
+                && task.instance.as_ref().is_some_and(|instance| instance.of == whole.position)
+        };
+        assert!(under_way(&of) <= limit, "{} has more under way than {limit}", whole.id);
+    }
     assert_eq!(session.ended_at.is_some(), session.status.is_over(), "{id} is {}", session.status.name());
     if !session.status.is_over() {
         return;
     }
-    assert_eq!(open, 0, "{id} is over and has an open task");
-    let is_idle = |task: &Task| task.queued_at.is_none() && task.retry_at.is_none();
-    assert!(state.tasks.iter().all(is_idle), "{id} is over and a task of it waits");
+    let is_open = |task: &Arc<Task>| task.status != TaskStatus::Pending && !task.status.is_settled();
+    assert!(!state.tasks.iter().any(is_open), "{id} is over and has an open task");
+    assert!(!state.tasks.iter().any(|task| task.is_under_way()), "{id} is over and a task of it waits");
     match session.status {
         SessionStatus::Failed | SessionStatus::Cancelled => {
             assert!(session.error.as_ref().is_some_and(|error| !error.is_empty()), "{id} does not say why");
         }
         _ => {
             assert_eq!(session.error, None, "{id} is done and has an error");
-            let all_done = state.tasks.iter().all(|task| task.status == TaskStatus::Completed);
-            assert!(all_done, "{id} is done and a task of it is not");
+            for task in &state.tasks {
+                let is_tolerated = !task.rules.on_failure.is_fail() && task.status == TaskStatus::Failed;
+                let is_done = matches!(task.status, TaskStatus::Completed | TaskStatus::Skipped);
+                assert!(
+                    is_done || is_tolerated || task.instance.is_some(),
+                    "{id} is done and {} is {}",
+                    task.id,
+                    task.status.name()
+                );
+            }
         }
     }
 }
@@ -92,9 +166,14 @@ pub(crate) fn check_wakes_up(store: &Store, state: &SessionState) {
     if session.status.is_over() || session.status == SessionStatus::Paused {
         return;
     }
-    let wakes = |task: &Task| {
+    assert_eq!(state.next_move(), None, "{} could go on and does not: {state:#?}", session.id);
+    if session.waits_for_turn {
+        return;
+    }
+    let wakes = |task: &Arc<Task>| {
         let retry = Work::Retry { session: session.id.clone(), task: task.id.clone(), attempt: task.attempt };
-        task.status.is_held()
+        (task.status.is_held() && !task.is_expanding())
+            || task.status == TaskStatus::Waiting
             || task.queued_at.is_some()
             || (task.retry_at.is_some() && store.due.contains_key(&retry.id()))
     };

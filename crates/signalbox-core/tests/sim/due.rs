@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus, Outcome};
 use signalbox_core::due::Work;
-use signalbox_core::engine::{Place, SettleDelivery, TimerFired};
+use signalbox_core::engine::{Place, SettleCall, SettleDelivery, TimerFired};
 use signalbox_core::task::{Task, TaskStatus};
-use signalbox_wire::id::{AgentId, MessageId};
+use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
 
 use crate::driver::Caller;
 use crate::world::{Event, Letter, Seat, World};
@@ -57,6 +58,7 @@ impl World {
                     self.start(plane, SettleDelivery { message, attempt, outcome }.into(), Caller::Plane);
                 }
             },
+            Work::Call { session, task, attempt } => self.call_tool(plane, session, task, attempt),
             work => self.start(plane, TimerFired { work }.into(), Caller::Plane),
         }
     }
@@ -82,6 +84,28 @@ impl World {
         self.start(seat.plane, call.into(), Caller::Plane);
     }
 
+    /// A plane calls a tool for a task. Its answer may be late, lost, or come twice.
+    fn call_tool(&mut self, plane: usize, session: SessionId, task: TaskId, attempt: u32) {
+        let fails = self.dice.chance(self.weather.faults);
+        let outcome = if fails {
+            let code = self.dice.weighted(&[(1, "QUOTA"), (2, "EXTERNAL_TOOL_EXECUTION_FAILED")]);
+            Err((code.to_owned(), "the tool failed".to_owned()))
+        } else {
+            Ok(json!({"v": 7}))
+        };
+        let seat = Seat { plane, life: self.planes[plane].life };
+        let call = SettleCall { session, task, attempt, outcome };
+        if self.dice.chance(self.weather.network / 5) {
+            let late = self.dice.millis(100, 40_000);
+            self.after(late, Event::Called(seat, call.clone()));
+            if self.dice.chance(50) {
+                return;
+            }
+        }
+        let wait = self.dice.millis(0, 500);
+        self.after(wait, Event::Called(seat, call));
+    }
+
     /// The safety net: a plane tries again to place everything that waits.
     pub(crate) fn sweep(&mut self) {
         self.after(SWEEP, Event::Sweep);
@@ -93,7 +117,7 @@ impl World {
             .store
             .waiting
             .iter()
-            .map(|(task, (_, _, session))| (session.clone(), task.clone()))
+            .map(|(task, waiting)| (waiting.session.clone(), task.clone()))
             .collect();
         for (session, task) in waiting {
             self.start(seat.plane, Place { session, task }.into(), Caller::Plane);
@@ -106,8 +130,9 @@ impl World {
             return;
         }
         let timers: Vec<Work> = self.store.due.values().map(|row| row.work.clone()).collect();
-        if let Some(work @ (Work::Timeout { .. } | Work::Retry { .. })) = self.dice.pick(&timers).cloned() {
-            self.do_due(plane, work);
+        match self.dice.pick(&timers).cloned() {
+            None | Some(Work::Deliver { .. } | Work::Call { .. }) => {}
+            Some(timer) => self.do_due(plane, timer),
         }
     }
 
@@ -136,13 +161,15 @@ impl World {
             let session = self.store.session(&carried.session);
             let task = session.and_then(|session| session.value.task(&carried.task));
             let wants =
-                |task: &Task| task.status == TaskStatus::Dispatched && task.attempt == carried.attempt;
+                |task: &Arc<Task>| task.status == TaskStatus::Dispatched && task.attempt == carried.attempt;
             if !task.is_some_and(wants) {
                 return unwanted(attempt, "the task no longer waits for this");
             }
         }
         match (message.kind, self.endpoint(message.agent.as_ref())) {
-            (MessageKind::Webhook, _) => Plan::Send(Arc::clone(message), "webhook".to_owned()),
+            (MessageKind::Webhook | MessageKind::Notice, _) => {
+                Plan::Send(Arc::clone(message), "webhook".to_owned())
+            }
             (_, Some(endpoint)) => Plan::Send(Arc::clone(message), endpoint),
             (_, None) => Plan::Settle(attempt, failed(None, "the agent cannot be reached", false)),
         }

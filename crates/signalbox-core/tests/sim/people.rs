@@ -118,7 +118,7 @@ impl World {
                     .unwrap_or(session),
             }
             .into(),
-            _ => Signal { session, name: "go".to_owned() }.into(),
+            _ => Signal { session, name: "go".to_owned(), payload: None }.into(),
         }
     }
 

@@ -3,11 +3,12 @@
 //!
 //! What it holds is durable: a crash of a process takes nothing from it.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use signalbox_core::agent::{Agent, AgentStatus};
-use signalbox_core::decision::{Guard, Key, Row, Write};
+use signalbox_core::decision::{Gate, Guard, Key, Row, Write};
 use signalbox_core::delivery::Message;
 use signalbox_core::due::Work;
 use signalbox_core::event::NewEvent;
@@ -28,7 +29,7 @@ pub(crate) struct Store {
     /// The routes that each agent is listed under, and when it was last used.
     pub(crate) available: BTreeMap<AgentId, BTreeMap<String, Timestamp>>,
     /// Who waits, under which route, since when.
-    pub(crate) waiting: BTreeMap<TaskId, (String, Timestamp, SessionId)>,
+    pub(crate) waiting: BTreeMap<TaskId, Waiting>,
     /// Due work by id.
     pub(crate) due: BTreeMap<String, DueRow>,
     /// The history of each session, as the log's bodies give it.
@@ -41,6 +42,15 @@ pub(crate) struct Store {
     pub(crate) marks: HashSet<u64>,
     /// Candidates and waiting tasks shown at once.
     looks: (usize, usize),
+}
+
+/// A task that waits for an agent.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) route: String,
+    pub(crate) priority: i32,
+    pub(crate) since: Timestamp,
+    pub(crate) session: SessionId,
 }
 
 /// A row of due work.
@@ -152,6 +162,14 @@ impl Store {
         }
     }
 
+    /// The sessions that share a key.
+    pub(crate) fn gate(&self, key: &str) -> Option<&Gate> {
+        match self.rows.get(&Key::Gate(key.to_owned()))? {
+            (Row::Gate(gate), _) => Some(gate),
+            _ => None,
+        }
+    }
+
     /// The current revision of a workflow.
     pub(crate) fn revision(&self, id: &WorkflowId) -> Option<u32> {
         match self.rows.get(&Key::Workflow(id.clone()))? {
@@ -161,12 +179,13 @@ impl Store {
     }
 
     fn waiting_under(&self, routes: &[String]) -> Vec<WaitingTask> {
-        let waits = self.waiting.iter().filter(|(_, (route, ..))| routes.contains(route));
-        let mut found: Vec<(Timestamp, &TaskId, &SessionId)> =
-            waits.map(|(task, (_, since, session))| (*since, task, session)).collect();
-        found.sort();
+        let mut found: Vec<(&TaskId, &Waiting)> =
+            self.waiting.iter().filter(|(_, waiting)| routes.contains(&waiting.route)).collect();
+        found.sort_by_key(|(task, waiting)| (Reverse(waiting.priority), waiting.since, *task));
         let shown = found.into_iter().take(self.looks.1);
-        shown.map(|(_, task, session)| WaitingTask { session: session.clone(), task: task.clone() }).collect()
+        shown
+            .map(|(task, waiting)| WaitingTask { session: waiting.session.clone(), task: task.clone() })
+            .collect()
     }
 
     fn allow(&self, decision: &Decision) -> Result<(), Conflict> {
@@ -207,7 +226,8 @@ impl Store {
             }
             Row::Task(session, task) => match (task.waiting_key(), task.queued_at) {
                 (Some(route), Some(since)) => {
-                    self.waiting.insert(task.id.clone(), (route, since, session.clone()));
+                    let (priority, session) = (task.rules.priority, session.clone());
+                    self.waiting.insert(task.id.clone(), Waiting { route, priority, since, session });
                 }
                 _ => drop(self.waiting.remove(&task.id)),
             },
@@ -241,8 +261,8 @@ impl Store {
                     && *owner == session.id
                 {
                     match tasks.iter_mut().find(|known| known.id == task.id) {
-                        Some(known) => *known = task.as_ref().clone(),
-                        None => tasks.push(task.as_ref().clone()),
+                        Some(known) => *known = Arc::clone(task),
+                        None => tasks.push(Arc::clone(task)),
                     }
                 }
             }
@@ -292,6 +312,7 @@ impl Store {
             Row::Tool(value) => Loaded::Tool(Versioned { version, value: Arc::clone(value) }),
             Row::Answered(value) => Loaded::Answered(Versioned { version, value: Arc::new(value.clone()) }),
             Row::Signature(value) => Loaded::Signature(Versioned { version, value: Arc::new(value.clone()) }),
+            Row::Gate(value) => Loaded::Gate(Versioned { version, value: Arc::clone(value) }),
             Row::Available(_) | Row::Session(_) | Row::Task(..) | Row::ApiKey(_) | Row::Tenant(_) => {
                 return None;
             }

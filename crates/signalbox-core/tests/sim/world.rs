@@ -10,6 +10,7 @@ use std::time::Duration;
 use signalbox_core::decision::{Hint, Key};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::{Message, Outcome};
+use signalbox_core::engine::SettleCall;
 use signalbox_core::limits::Policy;
 use signalbox_core::view::Loaded;
 use signalbox_wire::id::{AgentId, MessageId, SessionId};
@@ -109,6 +110,8 @@ pub(crate) enum Event {
     Arrive(Letter),
     /// A plane learns what came of an attempt to deliver.
     Outcome { seat: Seat, message: MessageId, attempt: u32, outcome: Outcome },
+    /// A plane learns what came of calling a tool.
+    Called(Seat, SettleCall),
     /// A program does something, if it is still in that life.
     Program { index: usize, life: u32, act: Act },
     /// A program says that it is ready, in whatever life it is.
@@ -254,6 +257,10 @@ impl World {
             Event::Poll { plane, is_chain } => self.poll(plane, is_chain),
             Event::Arrive(letter) => self.arrive(&letter),
             Event::Outcome { seat, message, attempt, outcome } => self.learn(seat, message, attempt, outcome),
+            Event::Called(seat, call) if self.lives(seat) => {
+                self.start(seat.plane, call.into(), Caller::Plane);
+            }
+            Event::Called(..) => {}
             Event::Program { index, life, act } => self.act(index, life, act),
             Event::Say { index } => self.act(index, self.programs[index].life, Act::Idle),
             Event::Call(call, caller) => self.call(call, caller),

@@ -148,6 +148,7 @@ fn kind_name(kind: MessageKind) -> &'static str {
         MessageKind::Message => "message",
         MessageKind::Task => "task",
         MessageKind::Webhook => "webhook",
+        MessageKind::Notice => "notice",
     }
 }
 
@@ -157,6 +158,7 @@ pub(super) fn kind(text: &str) -> Result<MessageKind, String> {
         "message" => Ok(MessageKind::Message),
         "task" => Ok(MessageKind::Task),
         "webhook" => Ok(MessageKind::Webhook),
+        "notice" => Ok(MessageKind::Notice),
         _ => Err("must be message, task or webhook".to_owned()),
     }
 }
@@ -204,6 +206,7 @@ mod tests {
             kind: MessageKind::Webhook,
             agent: None,
             task: None,
+            url: None,
             body: r#"{"n":1.0}"#.into(),
             trace: None,
             status,
@@ -261,7 +264,7 @@ mod tests {
 
     #[test]
     fn kinds_are_read_as_they_are_written() {
-        for each in [MessageKind::Message, MessageKind::Task, MessageKind::Webhook] {
+        for each in [MessageKind::Message, MessageKind::Task, MessageKind::Webhook, MessageKind::Notice] {
             assert_eq!(kind(kind_name(each)), Ok(each));
         }
         assert!(kind("Message").is_err());

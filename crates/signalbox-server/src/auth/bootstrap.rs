@@ -18,10 +18,15 @@ pub(crate) const PLATFORM_FILE: &str = "platform.key";
 /// The admin key's file in the data directory.
 pub(crate) const ADMIN_FILE: &str = "admin.key";
 
+/// The file of the secret that signs notices.
+const NOTICES_FILE: &str = "webhook.secret";
+
 /// The keys that a server starts with.
 pub(crate) struct Keys {
     pub(crate) platform: Secret,
     pub(crate) admin: Secret,
+    /// What signs the notices of a session's end.
+    pub(crate) notices: Secret,
     /// What was made just now and is to be shown once.
     pub(crate) made: Vec<(&'static str, Secret)>,
 }
@@ -49,7 +54,10 @@ pub(crate) fn keys(config: &Config) -> io::Result<Keys> {
         key(config.platform_key.as_ref(), &config.data_dir.join(PLATFORM_FILE), "platform key", &mut made)?;
     let admin =
         key(config.opscore_api_key.as_ref(), &config.data_dir.join(ADMIN_FILE), "admin key", &mut made)?;
-    Ok(Keys { platform, admin, made })
+    // Whoever runs the receivers looks it up; it opens nothing here.
+    let path = config.data_dir.join(NOTICES_FILE);
+    let notices = key(config.webhook_secret.as_ref(), &path, "webhook secret", &mut Vec::new())?;
+    Ok(Keys { platform, admin, notices, made })
 }
 
 fn key(

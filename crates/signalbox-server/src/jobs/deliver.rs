@@ -32,7 +32,13 @@ const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
 /// Attempts a claimed delivery.
 pub(super) async fn run(app: App, claimed: Claimed, slot: Option<Slots>) {
-    let Work::Deliver { message } = &claimed.work else { return };
+    let message = match &claimed.work {
+        Work::Deliver { message } => message,
+        Work::Call { session, task, attempt } => {
+            return super::call::run(&app, &claimed, session, task, *attempt, slot).await;
+        }
+        _ => return,
+    };
     app.metrics.delivering(1);
     if let Err(error) = attempt(&app, &claimed, message, slot).await {
         // The lease runs out and the attempt is made again.
@@ -98,6 +104,9 @@ async fn target(
     tenant: &TenantId,
     message: &Message,
 ) -> Result<Result<String, Outcome>, StoreError> {
+    if message.kind == MessageKind::Notice {
+        return Ok(message.url.clone().ok_or_else(|| unwanted("the notice names no address")));
+    }
     if message.kind == MessageKind::Webhook {
         return Ok(app
             .config
@@ -145,19 +154,26 @@ fn request(
     if let Some(trace) = &message.trace {
         request = request.header("traceparent", trace);
     }
-    if message.kind == MessageKind::Webhook {
-        let secret = app.config.opscore_webhook_secret.as_ref()?.expose();
+    let secret = match message.kind {
+        MessageKind::Webhook => Some(app.config.opscore_webhook_secret.as_ref()?.expose()),
+        MessageKind::Notice => Some(app.notice_secret.expose()),
+        MessageKind::Message | MessageKind::Task => None,
+    };
+    if let Some(secret) = secret {
         let seconds = now.as_seconds();
-        let stamp = seconds.to_string();
         request = request
-            .header(signature::AGENTKIT_SIGNATURE, signature::sign_agentkit(secret, &stamp, &body))
             .header(
                 signature::WEBHOOK_SIGNATURE,
                 signature::sign_standard(secret, message.id.as_str(), seconds, &body),
             )
             .header(signature::WEBHOOK_ID, message.id.as_str())
-            .header(signature::WEBHOOK_TIMESTAMP, &stamp)
-            .header(signature::AGENTKIT_TIMESTAMP, stamp);
+            .header(signature::WEBHOOK_TIMESTAMP, seconds);
+        if message.kind == MessageKind::Webhook {
+            let stamp = seconds.to_string();
+            request = request
+                .header(signature::AGENTKIT_SIGNATURE, signature::sign_agentkit(secret, &stamp, &body))
+                .header(signature::AGENTKIT_TIMESTAMP, stamp);
+        }
     }
     if app.config.dispatches_through().is_some()
         && message.kind == MessageKind::Task
@@ -175,7 +191,7 @@ fn way_out<'a>(app: &'a App, message: &Message) -> &'a Egress {
     let is_service = match message.kind {
         MessageKind::Webhook => true,
         MessageKind::Task => app.config.dispatches_through().is_some(),
-        MessageKind::Message => false,
+        MessageKind::Message | MessageKind::Notice => false,
     };
     if is_service { &app.services } else { &app.egress }
 }
@@ -253,6 +269,7 @@ fn kind_name(kind: MessageKind) -> &'static str {
         MessageKind::Message => "message",
         MessageKind::Task => "task",
         MessageKind::Webhook => "webhook",
+        MessageKind::Notice => "notice",
     }
 }
 

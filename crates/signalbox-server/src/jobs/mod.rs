@@ -4,6 +4,7 @@
 //! Every job is safe to run twice and safe to lose: what must happen is due work in the store, claimed under
 //! a lease. The [`Mailbox`] is how commits set jobs in motion at once; the polls here are the safety net.
 
+mod call;
 mod deliver;
 mod hints;
 mod prune;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use signalbox_core::definition::{Definition, Step};
 use signalbox_core::engine;
@@ -121,7 +122,7 @@ impl Versions {
 }
 
 /// A session as it is shown, with its tasks where they are given.
-pub(super) fn session(session: &Session, versions: &Versions, tasks: Option<&[Task]>) -> SessionView {
+pub(super) fn session(session: &Session, versions: &Versions, tasks: Option<&[Arc<Task>]>) -> SessionView {
     SessionView {
         session_id: session.id.clone(),
         workflow_id: session.workflow.clone(),
@@ -134,7 +135,7 @@ pub(super) fn session(session: &Session, versions: &Versions, tasks: Option<&[Ta
         input: session.input.clone(),
         result: session.result.clone(),
         error: session.error.clone(),
-        tasks: tasks.map(|tasks| tasks.iter().map(task_view).collect()),
+        tasks: tasks.map(|tasks| tasks.iter().map(|task| task_view(task)).collect()),
     }
 }
 
@@ -234,28 +235,8 @@ mod tests {
     }
 
     fn task() -> Task {
-        Task {
-            id: TaskId::parse("tsk_1").expect("valid"),
-            step: "read".into(),
-            position: 0,
-            name: None,
-            route: Route::Capability("read".into()),
-            template: serde_json::Map::new(),
-            next: None,
-            status: TaskStatus::Pending,
-            attempt: 0,
-            retries: 3,
-            agent: None,
-            message: None,
-            parameters: None,
-            result: None,
-            error: None,
-            queued_at: None,
-            retry_at: None,
-            dispatched_at: None,
-            started_at: None,
-            ended_at: None,
-        }
+        let id = TaskId::parse("tsk_1").expect("valid");
+        Task { retries: 3, ..Task::new(id, "read".into(), 0, Route::Capability("read".into())) }
     }
 
     #[test]

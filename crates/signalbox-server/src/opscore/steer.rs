@@ -87,12 +87,14 @@ pub(super) async fn retry_session(
 
 /// Tell a session of something that a task waits for
 ///
-/// No workflow can make a task wait for a signal yet: the answer is 409 for every session that there is.
+/// The first task that waits for it is done, with the signal's payload as its result. A signal that comes before its
+/// task waits is kept for it.
 #[utoipa::path(post, path = "/v1/opscore/sessions/{id}/signal", tag = "Ops-Core",
     params(("id" = String, Path, description = "Which session")), request_body = SignalBody,
     responses(
+        (status = 200, description = "Taken, and the session as it is then", body = SessionView),
         (status = 404, description = "No such session", body = Problem),
-        (status = 409, description = "No task waits for it, as none can yet", body = Problem)))]
+        (status = 409, description = "No task of it waits for this signal, or will", body = Problem)))]
 pub(super) async fn signal_session(
     State(app): State<App>,
     context: Context<Administers>,
@@ -101,7 +103,8 @@ pub(super) async fn signal_session(
 ) -> Result<Answer, Refusal> {
     let body: SignalBody = input.parse_or_default()?;
     let session = lookup::session(&session)?;
-    let operation = engine::Signal { session: session.clone(), name: body.signal.unwrap_or_default() };
+    let name = body.signal.unwrap_or_default();
+    let operation = engine::Signal { session: session.clone(), name, payload: body.payload };
     steer(&app, &context, &session, &operation).await
 }
 

@@ -184,7 +184,7 @@ fn or<'a>(text: &'a Option<String>, instead: &'a str) -> &'a str {
 mod tests {
     use serde_json::{Map, json};
     use signalbox_core::event::NewEvent;
-    use signalbox_core::session::SessionEvent as E;
+    use signalbox_core::session::{Plan, SessionEvent as E};
     use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId, WorkflowId};
     use signalbox_wire::time::Timestamp;
 
@@ -212,8 +212,9 @@ mod tests {
             task: task.clone(),
             step: step.clone(),
             attempt: 2,
-            agent: agent.clone(),
-            message,
+            agent: Some(agent.clone()),
+            message: Some(message),
+            child: None,
             parameters,
         };
         let delivery = E::DeliveryFailed {
@@ -241,6 +242,8 @@ mod tests {
                     trace,
                     schedule: None,
                     tasks,
+                    parent: None,
+                    plan: Plan::default(),
                 },
                 "Session started: workflow w, revision 3",
             ),
@@ -262,7 +265,7 @@ mod tests {
                     task: task.clone(),
                     step: step.clone(),
                     attempt: 2,
-                    agent,
+                    agent: Some(agent),
                     result: Some(json!({"error": 5})),
                 },
                 "Task read-6 completed by agent agt_1 (attempt 2)",

@@ -70,6 +70,7 @@ async fn world() -> World {
             Door::Closed,
             http::HeaderValue::from_static("test"),
         ),
+        notice_secret: Secret::new("notices"),
         services: egress.clone(),
         pages: egress.clone(),
         egress,

@@ -128,7 +128,7 @@ fn session(
     };
     let Some((version, body, bodies)) = read().map_err(|error| fault(&error))? else { return Ok(None) };
     let session: Session = schema::decode(&body)?;
-    let tasks = bodies.iter().map(|body| schema::decode(body)).collect::<Result<Vec<Task>, _>>()?;
+    let tasks = bodies.iter().map(|body| schema::decode(body)).collect::<Result<Vec<Arc<Task>>, _>>()?;
     let bytes = body.len() + bodies.iter().map(String::len).sum::<usize>();
     let value = Arc::new(SessionState { session, tasks });
     Ok(Some(ReadRow { loaded: Loaded::Session(Versioned { version, value }), bytes }))

@@ -84,11 +84,14 @@ async fn what_is_read_is_what_was_put(world: &World) {
             Row::Session(row) => {
                 let read = view.session(&row.id).expect("loaded").expect("there");
                 assert_eq!((read.version, &read.value.session), (7, row.as_ref()));
-                assert_eq!(read.value.tasks, [task("t", 0)]);
+                assert_eq!(read.value.tasks, [Arc::new(task("t", 0))]);
             }
             Row::ApiKey(row) => {
                 let (owner, read) = store.key_by_hash(&row.hash).await.expect("read").expect("there");
                 assert_eq!((owner, read), (tenant(), row));
+            }
+            Row::Gate(row) => {
+                assert_eq!(parts(view.gate(&row.key).expect("loaded")), Some((7, row.as_ref().clone())));
             }
             Row::Tenant(row) => assert_eq!(store.tenant(&row.id).await.expect("read"), Some(row)),
             Row::Task(..) | Row::Available(_) => {}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, json};
 use signalbox_core::agent::{Agent, AgentStatus, Report};
 use signalbox_core::decision::{
-    AgentName, Answered, ApiKey, Available, Row, Scope, SeenSignature, Tenant, Tool, Workflow,
+    AgentName, Answered, ApiKey, Available, Gate, Row, Scope, SeenSignature, Tenant, Tool, Workflow,
 };
 use signalbox_core::definition::{Definition, Step};
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus};
@@ -68,20 +68,8 @@ pub(crate) fn available(route: &str, agent: &str, last_used: i64) -> Available {
 
 pub(crate) fn session(id: &str, workflow: &str, created_at: i64) -> Session {
     Session {
-        id: session_id(id),
-        workflow: workflow_id(workflow),
-        revision: 1,
-        agent: None,
-        status: SessionStatus::Started,
         input: Map::from_iter([("n".to_owned(), json!(1))]),
-        result: None,
-        error: None,
-        trace: None,
-        schedule: None,
-        created_at: at(created_at),
-        updated_at: at(created_at),
-        ended_at: None,
-        sequence: 1,
+        ..Session::new(session_id(id), workflow_id(workflow), 1, at(created_at))
     }
 }
 
@@ -91,28 +79,7 @@ pub(crate) fn ended(mut session: Session, status: SessionStatus, ended_at: i64) 
 }
 
 pub(crate) fn task(id: &str, position: usize) -> Task {
-    Task {
-        id: task_id(id),
-        step: format!("step{position}"),
-        position,
-        name: None,
-        route: Route::Any,
-        template: Map::new(),
-        next: None,
-        status: TaskStatus::Pending,
-        attempt: 0,
-        retries: 3,
-        agent: None,
-        message: None,
-        parameters: None,
-        result: None,
-        error: None,
-        queued_at: None,
-        retry_at: None,
-        dispatched_at: None,
-        started_at: None,
-        ended_at: None,
-    }
+    Task { retries: 3, ..Task::new(task_id(id), format!("step{position}"), position, Route::Any) }
 }
 
 pub(crate) fn waiting_task(id: &str, route: Route, queued_at: i64) -> Task {
@@ -139,6 +106,7 @@ pub(crate) fn message(id: &str) -> Message {
         kind: MessageKind::Message,
         agent: Some(agent_id("a")),
         task: None,
+        url: None,
         body: r#"{"a": 1}"#.into(),
         trace: None,
         status: MessageStatus::Scheduled,
@@ -204,6 +172,12 @@ pub(crate) fn every_kind() -> Vec<Row> {
         Row::ApiKey(Arc::new(api_key("k", "h"))),
         Row::Tenant(tenant_row("t")),
         Row::Answered(answered("POST /a key", 60)),
+        Row::Gate(Arc::new(Gate {
+            key: "w/a".into(),
+            limit: 1,
+            holders: vec![session_id("s")],
+            queue: Vec::new(),
+        })),
         Row::Signature(signature("s", 60)),
     ]
 }

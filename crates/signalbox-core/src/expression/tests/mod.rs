@@ -10,29 +10,25 @@ use super::*;
 use crate::routing::Route;
 use crate::task::{Task, TaskStatus};
 
-fn task(step: &str, status: TaskStatus, result: Option<Value>) -> Task {
-    Task {
-        id: signalbox_wire::id::TaskId::parse(&step.replace(' ', "-")).expect("valid"),
-        step: step.into(),
-        position: 0,
-        name: None,
-        route: Route::Any,
-        template: Map::new(),
-        next: None,
-        status,
-        attempt: 1,
-        retries: 0,
-        agent: None,
-        message: None,
-        parameters: None,
-        result,
-        error: (status == TaskStatus::Failed).then(|| "no paper".to_owned()),
-        queued_at: None,
-        retry_at: None,
-        dispatched_at: None,
-        started_at: None,
-        ended_at: None,
+impl Tasks for Vec<Task> {
+    fn facts(&self, step: &str) -> Option<TaskFacts<'_>> {
+        self.iter().find(|task| task.step == step).map(|task| TaskFacts {
+            status: task.status.name(),
+            is_settled: task.status.is_settled(),
+            result: task.result.as_ref(),
+            error: task.error.as_deref(),
+        })
     }
+
+    fn steps(&self) -> Vec<&str> {
+        self.iter().map(|task| &*task.step).collect()
+    }
+}
+
+fn task(step: &str, status: TaskStatus, result: Option<Value>) -> Task {
+    let id = signalbox_wire::id::TaskId::parse(&step.replace(' ', "-")).expect("valid");
+    let error = (status == TaskStatus::Failed).then(|| "no paper".to_owned());
+    Task { status, attempt: 1, result, error, ..Task::new(id, step.into(), 0, Route::Any) }
 }
 
 /// Calls `ask` with a session in which there is something of everything.

@@ -58,6 +58,7 @@ fn a_session_whose_agent_never_answers_can_be_ended(database: &Database) {
     silent.next();
     server.post(&format!("/v1/opscore/sessions/{session}/cancel"), &json!({})).succeeded();
     server.session_becomes(&session, "cancelled");
+    assert_eq!(silent.next().json()["messageType"], "workflow_cancel");
     let next = server.trigger(&id, &definition, &json!({}));
     let given = silent.next();
     server.complete(&id, &given, &Value::Null);

@@ -70,6 +70,10 @@ fn a_cancelled_session_starts_nothing_more(database: &Database) {
     server.post(&path, &json!({"reason": "changed my mind"})).succeeded();
     let cancelled = server.session(&session);
     assert_eq!(cancelled["status"], "cancelled");
+    let told = agent.next().json();
+    assert_eq!(told["messageType"], "workflow_cancel");
+    assert_eq!(told["opscore_task_id"], given.json()["opscore_task_id"]);
+    assert_eq!(told["payload"]["reason"], "changed my mind");
     assert!(
         cancelled["error"].as_str().is_some_and(|error| error.contains("changed my mind")),
         "{cancelled}"
@@ -87,7 +91,7 @@ fn a_cancelled_session_starts_nothing_more(database: &Database) {
     assert_eq!(given.json()["opscore_session_id"], other.as_str());
     server.complete(&id, &given, &Value::Null);
     server.session_becomes(&other, "completed");
-    assert_eq!(agent.count(), 2);
+    assert_eq!(agent.count(), 3, "two tasks, and that the first is no longer wanted");
 }
 
 fn a_paused_session_starts_nothing_until_resumed(database: &Database) {

@@ -53,7 +53,7 @@ impl Drop for Worker {
 fn work(api: &Api, id: &str, agent: &Agent, stop: &AtomicBool) {
     while !stop.load(Ordering::SeqCst) {
         if let Some(delivery) =
-            agent.poll(POLL).filter(|delivery| delivery.json()["opscore_task_id"].is_string())
+            agent.poll(POLL).filter(|delivery| delivery.json()["messageType"] == "workflow_task")
         {
             settle(api, id, &delivery, stop);
         }

@@ -1,0 +1,47 @@
+//! What came of calling the tool that does a task.
+
+use serde_json::Value;
+use signalbox_wire::id::{SessionId, TaskId};
+
+use super::Operation;
+use super::work::Work;
+use crate::delivery::TaskAttempt;
+use crate::due::Work as DueWork;
+use crate::task::Fault;
+use crate::{Decision, Halt, Turn, View};
+
+/// A tool has been called for a task. A call whose attempt is over changes nothing.
+#[derive(Debug, Clone)]
+pub struct SettleCall {
+    /// The task's session.
+    pub session: SessionId,
+    /// The task.
+    pub task: TaskId,
+    /// The attempt that the call made.
+    pub attempt: u32,
+    /// What the tool answered, or why it did not, with the code of the failure.
+    pub outcome: Result<Value, (String, String)>,
+}
+
+impl Operation for SettleCall {
+    type Answer = ();
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+        let mut work = Work::new(view, turn);
+        let (session, task, attempt) = (self.session.clone(), self.task.clone(), self.attempt);
+        let call = DueWork::Call { session, task, attempt };
+        let meant =
+            TaskAttempt { session: self.session.clone(), task: self.task.clone(), attempt: self.attempt };
+        if let Some(task) = work.held_task(&meant)? {
+            match &self.outcome {
+                Ok(answer) => work.complete(&self.session, &task, Some(answer.clone()))?,
+                Err((code, error)) => {
+                    work.fail_attempt(&self.session, &task, error, Fault::Said(Some(code)))?;
+                }
+            }
+        }
+        let mut decision = work.finish();
+        decision.disarm(call.id());
+        Ok((decision, ()))
+    }
+}

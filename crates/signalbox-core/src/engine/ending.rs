@@ -1,0 +1,277 @@
+//! Tasks and sessions end: what failed is tried again or brings its session down, what was done is undone, and
+//! whoever waits for the end hears of it.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use signalbox_wire::id::{MessageId, SessionId, TaskId};
+
+use super::dispatch::NewMessage;
+use super::work::Work;
+use crate::Halt;
+use crate::definition::{Kind, OnFailure};
+use crate::delivery::{MessageKind, TaskAttempt};
+use crate::due::{Due, Work as DueWork};
+use crate::limits::bounded;
+use crate::retry::Backoff;
+use crate::routing::Route;
+use crate::session::{Ending, SessionEvent, SessionState, SessionStatus};
+use crate::task::{Fault, Task, TaskStatus};
+
+impl Work<'_, '_> {
+    /// An attempt failed: another follows after a wait, or the task fails.
+    pub(super) fn fail_attempt(
+        &mut self,
+        session: &SessionId,
+        task: &Task,
+        error: &str,
+        fault: Fault<'_>,
+    ) -> Result<(), Halt> {
+        if !task.may_retry(Some(fault)) {
+            return self.fail_task(session, task, error);
+        }
+        self.let_go(session, task)?;
+        let backoff = backoff(task, self.turn.policy.task_backoff);
+        let retry_at = self.turn.now + backoff.wait(task.attempt, self.turn);
+        self.decision.arm(Due { work: super::dispatch::retry_timer(session, task), at: retry_at });
+        self.emit(
+            session,
+            &SessionEvent::TaskRetrying {
+                task: task.id.clone(),
+                step: task.step.clone(),
+                attempt: task.attempt,
+                error: bounded(error),
+                retry_at,
+            },
+        )?;
+        // It counts as under way while it waits, so nothing else has room now that had none before.
+        Ok(())
+    }
+
+    /// A task fails for good.
+    pub(super) fn fail_task(&mut self, session: &SessionId, task: &Task, error: &str) -> Result<(), Halt> {
+        self.let_go(session, task)?;
+        self.emit(session, &failed(task, error))?;
+        if task.undoes.is_some() {
+            // What cannot be undone is said at the end, and holds up nothing else.
+            return self.advance(session);
+        }
+        let Some(instance) = &task.instance else { return self.after_failure(session, task, error) };
+        let (of, index) = (instance.of, instance.index);
+        let Some(whole) = self.known_session(session)?.tasks.get(of).cloned() else { return Ok(()) };
+        if whole.rules.on_failure == OnFailure::Continue {
+            return self.advance(session);
+        }
+        let others: Vec<Arc<Task>> = self.known_session(session)?.instances(&whole).cloned().collect();
+        for other in others.iter().filter(|other| !other.status.is_settled()) {
+            self.take_away(session, other, "another item of the same list failed")?;
+        }
+        let error = format!("item {index}: {error}");
+        self.emit(session, &failed(&whole, &error))?;
+        self.after_failure(session, &whole, &error)
+    }
+
+    fn after_failure(&mut self, session: &SessionId, task: &Task, error: &str) -> Result<(), Halt> {
+        match task.rules.on_failure {
+            OnFailure::Fail => {
+                let reason = bounded(&format!("Task {} failed: {error}", task.step));
+                self.wind_up(session, SessionStatus::Failed, &reason)
+            }
+            OnFailure::Continue | OnFailure::Goto(_) => self.advance(session),
+        }
+    }
+
+    /// A session ends before its time: what is under way is taken away, what was done is undone where its
+    /// workflow says how.
+    pub(super) fn wind_up(
+        &mut self,
+        session: &SessionId,
+        status: SessionStatus,
+        reason: &str,
+    ) -> Result<(), Halt> {
+        let state = self.known_session(session)?.clone();
+        if state.session.status.is_over() || state.session.ending.is_some() {
+            return Ok(());
+        }
+        let is_wanted = |task: &Task| {
+            let has_begun = task.status != TaskStatus::Pending || task.is_under_way();
+            !task.status.is_settled() && (has_begun || status == SessionStatus::Cancelled)
+        };
+        for task in state.tasks.iter().filter(|task| is_wanted(task)) {
+            self.take_away(session, task, reason)?;
+        }
+        let tasks = self.undoing(&state);
+        if tasks.is_empty() {
+            let reason = reason.to_owned();
+            return self.finish_session(
+                session,
+                &match status {
+                    SessionStatus::Cancelled => SessionEvent::Cancelled { reason },
+                    _ => SessionEvent::Failed { error: reason },
+                },
+            );
+        }
+        let ending = Ending { status, reason: reason.to_owned() };
+        self.emit(session, &SessionEvent::Undoing { ending, tasks })?;
+        self.advance(session)
+    }
+
+    /// A task is no longer wanted: whoever has it in hand is told.
+    fn take_away(&mut self, session: &SessionId, task: &Task, reason: &str) -> Result<(), Halt> {
+        if task.status.is_held() && task.agent.is_some() {
+            self.tell_to_stop(session, task, reason)?;
+        }
+        self.let_go(session, task)?;
+        let event = SessionEvent::TaskCancelled {
+            task: task.id.clone(),
+            step: task.step.clone(),
+            attempt: task.attempt,
+        };
+        self.emit(session, &event)
+    }
+
+    fn tell_to_stop(&mut self, session: &SessionId, task: &Task, reason: &str) -> Result<(), Halt> {
+        let state = self.known_session(session)?;
+        let trace = state.session.trace.clone();
+        let body = json!({
+            "senderId": "opscore",
+            "messageType": "workflow_cancel",
+            "payload": {"reason": reason},
+            "timestamp": state.session.updated_at,
+            "opscore_session_id": session,
+            "opscore_task_id": task.id.attempt_name(task.attempt),
+            "sessionContext": {
+                "sessionId": session,
+                "workflowId": state.session.workflow,
+                "taskId": task.step,
+            },
+        });
+        let id = MessageId::new(self.turn.now, self.turn.bits());
+        self.send(NewMessage {
+            id,
+            kind: MessageKind::Task,
+            agent: task.agent.clone(),
+            task: None,
+            url: None,
+            body: body.to_string(),
+            trace,
+        });
+        Ok(())
+    }
+
+    /// The tasks that undo what was done, the last of it first.
+    fn undoing(&mut self, state: &SessionState) -> Vec<Task> {
+        let done = |task: &&Arc<Task>| {
+            task.status == TaskStatus::Completed && task.undoes.is_none() && !task.is_expanding()
+        };
+        let mut done: Vec<&Arc<Task>> =
+            state.tasks.iter().filter(done).filter(|task| task.rules.compensate.is_some()).collect();
+        done.sort_by_key(|task| std::cmp::Reverse((task.ended_at, task.position)));
+        let (now, count) = (self.turn.now, state.tasks.len());
+        let retries = self.turn.policy.task_retries;
+        let tasks = done.iter().enumerate().filter_map(|(index, task)| {
+            let how = task.rules.compensate.as_deref()?;
+            let route = match (&how.agent, &how.capability) {
+                (Some(agent), _) => Route::Agent(agent.clone()),
+                (None, Some(capability)) => Route::Capability(capability.clone()),
+                (None, None) => task.route.clone(),
+            };
+            let mut undo = Task::new(
+                TaskId::new(now, self.turn.bits()),
+                format!("undo:{}", task.step),
+                count + index,
+                route,
+            );
+            undo.kind = how.tool.clone().map_or(Kind::Agent, Kind::Tool);
+            undo.template.clone_from(&how.parameters);
+            undo.retries = how.retries.unwrap_or(retries);
+            undo.rules.timeout = how.timeout;
+            undo.undoes = Some(task.position);
+            Some(undo)
+        });
+        tasks.collect()
+    }
+
+    /// A session is over: everybody who waits for that hears of it.
+    pub(super) fn finish_session(&mut self, session: &SessionId, event: &SessionEvent) -> Result<(), Halt> {
+        self.emit(session, event)?;
+        let ended = self.known_session(session)?.session.clone();
+        if ended.deadline.is_some() {
+            self.decision.disarm(DueWork::Deadline { session: session.clone() }.id());
+        }
+        if let Some(pass) = &ended.plan.gate {
+            self.leave_gate(&pass.gate, session)?;
+        }
+        self.notify_of_end(&ended);
+        let Some(parent) = &ended.parent else { return Ok(()) };
+        let meant = TaskAttempt {
+            session: parent.session.clone(),
+            task: parent.task.clone(),
+            attempt: parent.attempt,
+        };
+        let Some(task) = self.held_task(&meant)? else { return Ok(()) };
+        let reason = ended.error.as_deref().unwrap_or_default();
+        match ended.status {
+            SessionStatus::Completed => self.complete(&parent.session, &task, ended.result.clone()),
+            SessionStatus::Cancelled => {
+                let error = format!("session {session} was cancelled: {reason}");
+                self.fail_task(&parent.session, &task, &error)
+            }
+            _ => {
+                let error = format!("session {session} failed: {reason}");
+                self.fail_attempt(&parent.session, &task, &error, Fault::Said(None))
+            }
+        }
+    }
+
+    fn notify_of_end(&mut self, ended: &crate::session::Session) {
+        let Some(notify) = &ended.plan.notify else { return };
+        let status = ended.status.name();
+        if !notify.on.is_empty() && !notify.on.iter().any(|named| named == status) {
+            return;
+        }
+        let body = json!({
+            "type": format!("session.{status}"),
+            "timestamp": self.turn.now,
+            "data": {
+                "sessionId": ended.id,
+                "workflowId": ended.workflow,
+                "workflowRevision": ended.revision,
+                "status": status,
+                "result": ended.result,
+                "error": ended.error,
+                "createdAt": ended.created_at,
+                "endedAt": ended.ended_at,
+            },
+        });
+        let id = MessageId::new(self.turn.now, self.turn.bits());
+        self.send(NewMessage {
+            id,
+            kind: MessageKind::Notice,
+            agent: None,
+            task: None,
+            url: Some(notify.url.clone()),
+            body: body.to_string(),
+            trace: ended.trace.clone(),
+        });
+    }
+}
+
+fn failed(task: &Task, error: &str) -> SessionEvent {
+    SessionEvent::TaskFailed {
+        task: task.id.clone(),
+        step: task.step.clone(),
+        attempt: task.attempt,
+        error: bounded(error),
+    }
+}
+
+/// How the waits between the attempts of `task` grow.
+fn backoff(task: &Task, default: Backoff) -> Backoff {
+    let Some(rule) = &task.rules.retry else { return default };
+    Backoff {
+        initial: rule.initial.unwrap_or(default.initial),
+        factor: rule.factor.unwrap_or(default.factor),
+        max: rule.max.unwrap_or(default.max.max(rule.initial.unwrap_or_default())),
+    }
+}

@@ -1,0 +1,154 @@
+//! Gates: sessions of one workflow that share a key and may not all run at once.
+//!
+//! A session holds its place from its start, or waits in the gate's queue. Whoever ends gives the place to the
+//! first that waits; that one begins with a timer of its own, so that a decision never reaches further than one
+//! gate.
+
+use signalbox_wire::id::{SessionId, WorkflowId};
+
+use super::work::Work;
+use crate::definition::{Concurrency, Definition, OnBusy};
+use crate::due::{Due, Work as DueWork};
+use crate::expression::{self, Scope, TaskFacts, Tasks};
+use crate::limits::GATE_QUEUE_MAX;
+use crate::session::{GatePass, SessionEvent, SessionStatus};
+use crate::{Halt, Rejected};
+
+/// No tasks: what a key may depend on is the input alone.
+struct Nothing;
+
+impl Tasks for Nothing {
+    fn facts(&self, _: &str) -> Option<TaskFacts<'_>> {
+        None
+    }
+
+    fn steps(&self) -> Vec<&str> {
+        Vec::new()
+    }
+}
+
+/// The name of the gate that a session of `definition` has to pass.
+pub(super) fn gate_of(
+    definition: &Definition,
+    concurrency: &Concurrency,
+    input: &serde_json::Map<String, serde_json::Value>,
+) -> Result<String, Rejected> {
+    let Some(key) = &concurrency.key else { return Ok(format!("{}/", definition.id)) };
+    let scope = Scope { input, tasks: &Nothing, item: None, index: None, session: None };
+    let workflow = definition.id.clone();
+    let value = expression::evaluate(key, scope)
+        .map_err(|fault| Rejected::GateKey { workflow: workflow.clone(), fault: fault.to_string() })?;
+    let text = match value {
+        serde_json::Value::String(text) => text,
+        other => other.to_string(),
+    };
+    if text.len() > KEY_BYTES_MAX {
+        let fault = format!("it has {} bytes, and {KEY_BYTES_MAX} are the most", text.len());
+        return Err(Rejected::GateKey { workflow, fault });
+    }
+    Ok(format!("{}/{text}", definition.id))
+}
+
+/// What becomes of a session that comes to its gate.
+pub(super) enum Admission {
+    /// There is room.
+    GoesOn,
+    /// It waits for its turn.
+    Waits,
+    /// Those before it are cancelled.
+    Replaces,
+}
+
+/// The longest key, in bytes.
+const KEY_BYTES_MAX: usize = 512;
+
+impl Work<'_, '_> {
+    /// What becomes of a session that comes to a gate now.
+    pub(super) fn admission(&mut self, pass: &GatePass, on_busy: OnBusy) -> Result<Admission, Halt> {
+        let current = self.gate_mut(&pass.gate)?;
+        if current.holders.len() < pass.limit.max(1) as usize && current.queue.is_empty() {
+            return Ok(Admission::GoesOn);
+        }
+        let is_full = current.queue.len() >= GATE_QUEUE_MAX;
+        let (workflow, key) = pass.gate.split_once('/').unwrap_or((&pass.gate, ""));
+        let workflow = WorkflowId::parse(workflow).map_err(|fault| Rejected::Misfit(fault.to_string()))?;
+        let key = key.to_owned();
+        match on_busy {
+            OnBusy::Reject => Err(Rejected::GateFull { workflow, key }.into()),
+            OnBusy::Queue if is_full => Err(Rejected::GateQueueFull { workflow, key }.into()),
+            OnBusy::Queue => Ok(Admission::Waits),
+            OnBusy::Replace => Ok(Admission::Replaces),
+        }
+    }
+
+    /// Brings a session to its gate; it goes on if it may.
+    pub(super) fn enter_gate(
+        &mut self,
+        session: &SessionId,
+        pass: &GatePass,
+        admission: Admission,
+    ) -> Result<(), Halt> {
+        let current = self.gate_mut(&pass.gate)?;
+        current.limit = pass.limit.max(1);
+        match admission {
+            Admission::GoesOn => {
+                current.holders.push(session.clone());
+                self.advance(session)
+            }
+            Admission::Waits => {
+                current.queue.push(session.clone());
+                self.queue_session(session, &pass.gate)
+            }
+            Admission::Replaces => self.replace(session, &pass.gate),
+        }
+    }
+
+    /// A session takes the place of all that came before it. Those that undo what they did keep theirs until they
+    /// have, so it waits all the same.
+    fn replace(&mut self, session: &SessionId, gate: &str) -> Result<(), Halt> {
+        let current = self.gate_mut(gate)?;
+        let before: Vec<SessionId> = current.queue.drain(..).chain(current.holders.iter().cloned()).collect();
+        current.queue.push(session.clone());
+        self.queue_session(session, gate)?;
+        let reason = format!("session {session} took its place");
+        for other in before {
+            if self.session(&other)?.is_none() {
+                self.leave_gate(gate, &other)?;
+            } else {
+                self.wind_up(&other, SessionStatus::Cancelled, &reason)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn queue_session(&mut self, session: &SessionId, gate: &str) -> Result<(), Halt> {
+        self.emit(session, &SessionEvent::Queued { key: gate.to_owned() })
+    }
+
+    /// A session gives up its place; the first that waits gets it.
+    pub(super) fn leave_gate(&mut self, gate: &str, session: &SessionId) -> Result<(), Halt> {
+        let current = self.gate_mut(gate)?;
+        current.holders.retain(|holder| holder != session);
+        current.queue.retain(|waiting| waiting != session);
+        let mut admitted = Vec::new();
+        while current.holders.len() < current.limit as usize && !current.queue.is_empty() {
+            let next = current.queue.remove(0);
+            current.holders.push(next.clone());
+            admitted.push(next);
+        }
+        for session in admitted {
+            self.decision.arm(Due { work: DueWork::Begin { session }, at: self.turn.now });
+        }
+        Ok(())
+    }
+
+    /// The turn of a session that waited has come.
+    pub(super) fn admit(&mut self, session: &SessionId) -> Result<(), Halt> {
+        let waits = self.session(session)?.is_some_and(|state| state.session.waits_for_turn);
+        if waits {
+            self.emit(session, &SessionEvent::Admitted)?;
+            self.advance(session)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,6 @@
+-- Sessions that share a key and may not all run at once.
+CREATE TABLE gates (
+    tenant TEXT COLLATE "C" NOT NULL, key TEXT COLLATE "C" NOT NULL,
+    version BIGINT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, key)
+);

@@ -1,0 +1,6 @@
+-- Sessions that share a key and may not all run at once.
+CREATE TABLE gates (
+    tenant TEXT NOT NULL, key TEXT NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, key)
+) WITHOUT ROWID;
