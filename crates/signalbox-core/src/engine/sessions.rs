@@ -7,7 +7,7 @@ use signalbox_wire::id::SessionId;
 use super::Operation;
 use super::dispatch::retry_timer;
 use super::work::Work;
-use crate::definition::{Kind, OnBusy};
+use crate::definition::{Kind, OnBusy, OnFailure};
 use crate::due::{Due, Work as DueWork};
 use crate::limits::bounded;
 use crate::session::{SessionEvent, SessionState, SessionStatus};
@@ -113,23 +113,28 @@ session_operation! {
 /// The tasks that begin anew when a failed session is tried again: those that brought it down or were taken away
 /// with it, and the approvals of these, which were good for once.
 fn to_reopen(state: &SessionState) -> Vec<Arc<Task>> {
-    let is_reopened = |task: &Task| match task.status {
-        TaskStatus::Cancelled => true,
-        TaskStatus::Failed => {
-            let whole = task.instance.as_ref().and_then(|instance| state.tasks.get(instance.of));
-            whole.map_or(task.rules.on_failure.is_fail(), |whole| whole.status == TaskStatus::Failed)
-        }
-        _ => false,
-    };
     let guards_one = |task: &Task| {
         matches!(task.kind, Kind::Approve { .. })
             && task.status == TaskStatus::Completed
-            && state
-                .tasks
-                .iter()
-                .any(|other| is_reopened(other) && other.after.iter().any(|edge| edge.from == task.position))
+            && state.tasks.iter().any(|other| {
+                begins_anew(state, other) && other.after.iter().any(|edge| edge.from == task.position)
+            })
     };
-    state.tasks.iter().filter(|task| is_reopened(task) || guards_one(task)).cloned().collect()
+    state.tasks.iter().filter(|task| begins_anew(state, task) || guards_one(task)).cloned().collect()
+}
+
+/// An instance goes the way of its whole; one whose failure did not matter stays as it is.
+fn begins_anew(state: &SessionState, task: &Task) -> bool {
+    let whole = task.instance.as_ref().and_then(|instance| state.tasks.get(instance.of));
+    match (task.status, whole) {
+        (TaskStatus::Cancelled, None) => true,
+        (TaskStatus::Failed, None) => task.rules.on_failure.is_fail(),
+        (TaskStatus::Failed, Some(whole)) if whole.rules.on_failure == OnFailure::Continue => false,
+        (TaskStatus::Cancelled | TaskStatus::Failed, Some(whole)) => {
+            !whole.status.is_settled() || begins_anew(state, whole)
+        }
+        _ => false,
+    }
 }
 
 fn allow(

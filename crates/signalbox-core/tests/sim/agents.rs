@@ -237,6 +237,9 @@ impl World {
         if self.dice.chance(60) {
             let early = if fault == 2 { at + Duration::from_millis(500) } else { at / 3 };
             report(self, early, Word::Working);
+            if self.dice.chance(30) {
+                report(self, (early + at) / 2, Word::Working);
+            }
         }
         let word = if matches!(fault, 3 | 4) { Word::Failed } else { Word::Done };
         report(self, at, word);
@@ -268,7 +271,12 @@ impl World {
         };
         let result = if self.dice.chance(90) { json!({"v": 7, "s": "x"}) } else { json!("plain") };
         let session = self.dice.chance(30).then(|| task.session.to_string());
-        self.report(index, state, (named, session), json!({"result": result, "meant": exact}));
+        self.report(
+            index,
+            state,
+            (named, session),
+            json!({"result": result, "meant": exact, "progress": 40}),
+        );
     }
 
     fn lie(&mut self, index: usize) {
@@ -290,7 +298,7 @@ impl World {
         let named = match self.dice.below(5) {
             0 => foreign.map(|task| task.to_string()),
             1 => foreign.map(|task| task.attempt_name(attempt)),
-            2 => Some("step 0".to_owned()),
+            2 => Some("step-0".to_owned()),
             3 => Some("no such task".to_owned()),
             _ => None,
         };

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use signalbox_core::delivery::MessageStatus;
+use signalbox_core::due::Work;
 use signalbox_core::engine::{Drain, Resume};
 use signalbox_core::routing::Route;
 use signalbox_core::session::{SessionEvent, SessionStatus};
-use signalbox_core::task::Task;
+use signalbox_core::task::{Task, TaskStatus};
 use signalbox_wire::id::AgentId;
 
 use crate::agents::Act;
@@ -51,9 +52,19 @@ impl World {
             if state.session.status.is_over() || state.session.status == SessionStatus::Paused {
                 continue;
             }
-            match state.tasks.iter().find(|task| task.queued_at.is_some()) {
-                Some(task) => open.extend(self.able(task).map(|agent| format!("{agent} could do {task:#?}"))),
-                None => open.push(format!("a task is under way: {state:#?}")),
+            if state.session.waits_for_turn {
+                let begins = self.store.due.contains_key(&Work::Begin { session: id.clone() }.id());
+                open.extend(begins.then(|| format!("{id} is about to begin")));
+                continue;
+            }
+            for task in &state.tasks {
+                if task.queued_at.is_some() {
+                    open.extend(self.able(task).map(|agent| format!("{agent} could do {task:#?}")));
+                } else if task.status == TaskStatus::Waiting || task.retry_at.is_some() {
+                    open.push(format!("a task waits: {task:#?}"));
+                } else if task.status.is_held() && !task.is_expanding() && task.child.is_none() {
+                    open.push(format!("a task is under way: {task:#?}"));
+                }
             }
         }
         let on_their_way =
@@ -89,8 +100,7 @@ impl World {
         for (id, history) in &self.store.histories {
             let Some(read) = self.store.session(id) else { continue };
             self.figures.completed += u64::from(read.value.session.status == SessionStatus::Completed);
-            let waits = read.value.tasks.iter().find(|task| task.queued_at.is_some());
-            if let Some(task) = waits {
+            for task in read.value.tasks.iter().filter(|task| task.queued_at.is_some()) {
                 let says_why = |event: &SessionEvent| matches!(event, SessionEvent::TaskWaiting { task: id, .. } if *id == task.id);
                 assert!(
                     history.iter().any(|(_, event)| says_why(event)),

@@ -109,6 +109,9 @@ impl World {
     /// The safety net: a plane tries again to place everything that waits.
     pub(crate) fn sweep(&mut self) {
         self.after(SWEEP, Event::Sweep);
+        if self.is_calm {
+            self.answer_all();
+        }
         if !self.weather.sweeps {
             return;
         }

@@ -19,6 +19,7 @@ mod lives;
 mod people;
 mod store;
 mod weather;
+mod workflows;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

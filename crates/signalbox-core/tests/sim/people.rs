@@ -1,23 +1,24 @@
 //! Clients that want something done, and operators who interfere with it.
 
-use serde_json::{Map, json};
-use signalbox_core::definition::{Definition, Step};
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use signalbox_core::definition::{Definition, Kind};
 use signalbox_core::delivery::MessageStatus;
 use signalbox_core::engine::{
-    Accept, AppendLogs, ApplyDefinition, Cancel, DeleteDefinition, Deregister, Discard, Drain, LogEntry,
-    PatchAgent, Pause, Redrive, Resume, RetrySession, Signal, Trigger, WorkflowSource,
+    Accept, AppendLogs, ApplyDefinition, Approve, Cancel, DeleteDefinition, Deregister, Discard, Drain,
+    LogEntry, PatchAgent, Pause, Redrive, Resume, RetrySession, Signal, Trigger, WorkflowSource,
 };
 use signalbox_core::event::Level;
 use signalbox_core::session::{SessionState, SessionStatus};
-use signalbox_wire::id::{AgentId, MessageId, SessionId, WorkflowId};
+use signalbox_core::task::{Task, TaskStatus};
+use signalbox_wire::id::{AgentId, MessageId, SessionId};
 
 use crate::agents::CAPABILITIES;
 use crate::calls::{Answer, Call};
 use crate::driver::Caller;
 use crate::world::{Event, World};
 
-/// Tasks of a session, at most.
-const TASKS_MAX: usize = 6;
 /// Workflows that clients know.
 const DEFINITIONS: usize = 3;
 
@@ -31,6 +32,7 @@ impl World {
             2 => self
                 .some_definition()
                 .map(|definition| ApplyDefinition { definition: Box::new(definition) }.into()),
+            3 if self.weather.operators => self.some_session().map(|session| self.answer_for(session)),
             _ => self.trigger(agent).map(Into::into),
         };
         let Some(call) = call else { return };
@@ -81,8 +83,7 @@ impl World {
             WorkflowSource::Kept(definition.id)
         };
         let agent = agent.filter(|_| self.dice.chance(60));
-        let input =
-            if self.dice.chance(90) { Map::from_iter([("n".to_owned(), json!(3))]) } else { Map::new() };
+        let input = if self.dice.chance(90) { self.input() } else { Map::new() };
         Some(Trigger { source, agent, input, trace: None })
     }
 
@@ -118,8 +119,72 @@ impl World {
                     .unwrap_or(session),
             }
             .into(),
-            _ => Signal { session, name: "go".to_owned(), payload: None }.into(),
+            _ => self.answer_for(session),
         }
+    }
+
+    /// Somebody sends what a task of a session waits for, or what none does.
+    fn answer_for(&mut self, session: SessionId) -> Call {
+        let waits = |state: &SessionState| state.tasks.iter().any(|task| task.status == TaskStatus::Waiting);
+        let session = match self.one_that(waits) {
+            Some(waiting) if self.dice.chance(60) => waiting,
+            _ => session,
+        };
+        if self.dice.chance(50) {
+            let payload = self.dice.chance(70).then(|| json!({"v": 7}));
+            return Signal { session, name: "go".to_owned(), payload }.into();
+        }
+        let asking = self.store.session(&session).and_then(|state| {
+            let asks = |task: &&Arc<Task>| task.subject.is_some() && task.status == TaskStatus::Waiting;
+            state.value.tasks.iter().find(asks).cloned()
+        });
+        let digest =
+            asking.as_ref().and_then(|task| task.subject.as_ref().map(|subject| subject.digest.clone()));
+        let digest = match self.dice.below(4) {
+            0 => None,
+            1 => Some("another".to_owned()),
+            _ => digest,
+        };
+        let is_approved = self.is_calm || self.dice.chance(75);
+        let task = asking.map_or_else(|| "no such task".to_owned(), |task| task.step.clone());
+        Approve { session, task, is_approved, by: Some("Ada".to_owned()), comment: None, digest }.into()
+    }
+
+    /// Whatever waits for somebody gets what it waits for.
+    pub(crate) fn answer_all(&mut self) {
+        let mut calls: Vec<Call> = Vec::new();
+        for (id, read) in &self.store.sessions {
+            for task in read.value.tasks.iter().filter(|task| task.status == TaskStatus::Waiting) {
+                let session = id.clone();
+                match &task.kind {
+                    Kind::Wait { signal } => {
+                        calls.push(Signal { session, name: signal.clone(), payload: None }.into());
+                    }
+                    Kind::Approve { .. } => calls.push(
+                        Approve {
+                            session,
+                            task: task.id.to_string(),
+                            is_approved: true,
+                            by: None,
+                            comment: None,
+                            digest: None,
+                        }
+                        .into(),
+                    ),
+                    _ => {}
+                }
+            }
+        }
+        for call in calls {
+            self.soon(Event::Call(call, Caller::Operator));
+        }
+    }
+
+    fn input(&mut self) -> Map<String, Value> {
+        let items = self.dice.below(5);
+        let list: Vec<Value> = (0..items).map(|item| json!({"name": format!("item {item}")})).collect();
+        let input = json!({"n": 3, "list": list, "yes": self.dice.chance(60), "key": self.dice.below(2)});
+        input.as_object().cloned().unwrap_or_default()
     }
 
     /// A short pause, most of the time while a task waits for its next attempt.
@@ -156,7 +221,7 @@ impl World {
         }
     }
 
-    fn some_agent(&mut self) -> Option<AgentId> {
+    pub(crate) fn some_agent(&mut self) -> Option<AgentId> {
         if self.dice.chance(5) {
             return AgentId::parse("nobody").ok();
         }
@@ -177,7 +242,7 @@ impl World {
     fn some_definition(&mut self) -> Option<Definition> {
         let index = self.dice.below(DEFINITIONS);
         if !self.definitions.contains_key(&index) || self.dice.chance(10) {
-            let definition = self.definition(index);
+            let definition = self.invent(index);
             self.definitions.insert(index, definition);
         }
         self.definitions.get(&index).cloned()
@@ -187,49 +252,6 @@ impl World {
         let dead = self.store.messages.values().filter(|message| message.status == MessageStatus::Dead);
         let ids: Vec<MessageId> = dead.map(|message| message.id.clone()).collect();
         self.dice.pick(&ids).cloned()
-    }
-
-    fn definition(&mut self, index: usize) -> Definition {
-        let count = self.dice.weighted(&[(1, 0), (6, 1), (5, 2), (4, 3), (1, TASKS_MAX)]);
-        // The order in which the tasks run, as positions in the list.
-        let mut order: Vec<usize> = (0..count).collect();
-        let is_explicit = count > 1 && self.dice.chance(40);
-        if is_explicit {
-            for at in (1..count).rev() {
-                order.swap(at, self.dice.below(at + 1));
-            }
-        }
-        let mut tasks: Vec<Step> = (0..count).map(|position| self.task(position)).collect();
-        for pair in order.windows(2) {
-            if is_explicit {
-                tasks[pair[0]].next = Some(format!("step {}", pair[1]));
-            }
-            if self.dice.chance(50) {
-                let path = if self.dice.chance(95) { "v" } else { "missing" };
-                let expression = format!("${{tasks.step {}.result.{path}}}", pair[0]);
-                tasks[pair[1]].parameters.insert("before".to_owned(), json!(expression));
-            }
-        }
-        Definition::of(WorkflowId::parse(&format!("workflow {index}")).expect("valid"), tasks)
-    }
-
-    fn task(&mut self, position: usize) -> Step {
-        let agent = if self.dice.chance(20) { self.some_agent() } else { None };
-        let capability = self.dice.chance(50).then(|| {
-            if self.dice.chance(3) { "fly" } else { self.dice.pick(&CAPABILITIES).copied().unwrap_or("read") }
-        });
-        let mut parameters = Map::from_iter([("k".to_owned(), json!("plain"))]);
-        if self.dice.chance(20) {
-            parameters.insert("n".to_owned(), json!("${input.n}"));
-        }
-        Step {
-            id: format!("step {position}"),
-            agent,
-            capability: capability.map(str::to_owned),
-            parameters,
-            retries: self.dice.weighted(&[(2, None), (1, Some(0)), (1, Some(1)), (1, Some(4))]),
-            ..Step::default()
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use signalbox_core::due::{Due, Work};
 use signalbox_core::event::{Level, NewEvent};
 use signalbox_core::routing::Route;
 use signalbox_core::session::{Session, SessionStatus};
-use signalbox_core::task::{Task, TaskStatus};
+use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, KeyId, MessageId, SessionId, TaskId, TenantId, ToolName, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
