@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signalbox_bus::Bus;
-use signalbox_core::decision::{Answered, Row};
+use signalbox_core::decision::{Answered, Key, Row};
 use signalbox_core::due::Work;
 use signalbox_core::engine::Operation;
 use signalbox_core::lease::Lease;
-use signalbox_core::limits::Policy;
+use signalbox_core::limits::{CANDIDATES_LOOKED_AT, Policy};
 use signalbox_core::{Decision, Halt, Need, Rejected, Turn, View};
 use signalbox_store::{Claimed, DueKind, Store, StoreError};
 use signalbox_wire::id::{NodeId, TenantId};
@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::answer::Answer;
 use crate::clock::{self, Stopwatch};
+use crate::flights::{Flight, Flights};
 use crate::idempotency::Promise;
 use crate::jobs::{Deliveries, Mailbox};
 use crate::metrics::Metrics;
@@ -28,6 +29,9 @@ use crate::problem::Refusal;
 
 /// How long conflicts are retried before the caller is told to come back.
 const CONTENTION_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Agents in other decisions that are passed over to find one that is in none.
+const CANDIDATES_PASSED_OVER_MAX: usize = 256;
 
 /// Runs operations against the store.
 #[derive(Clone)]
@@ -42,6 +46,7 @@ struct Inner {
     mailbox: Mailbox,
     metrics: Metrics,
     lines: Lines,
+    flights: Flights,
 }
 
 /// Where operations on the same row line up once one of them has conflicted: tried all at once they would
@@ -56,9 +61,8 @@ impl Lines {
         Self((0..LINES).map(|_| Semaphore::new(1)).collect())
     }
 
-    /// A place at the head of the line for the first row that an operation is about, once it is reached.
-    async fn place(&self, tenant: &TenantId, operation: &impl Operation) -> Option<SemaphorePermit<'_>> {
-        let key = operation.keys().into_iter().next()?;
+    /// A place at the head of the line for a row, once it is reached.
+    async fn place(&self, tenant: &TenantId, key: &Key) -> Option<SemaphorePermit<'_>> {
         let mut hasher = DefaultHasher::new();
         (tenant, key).hash(&mut hasher);
         let line = self.0.get(usize::try_from(hasher.finish() % LINES as u64).ok()?)?;
@@ -102,8 +106,8 @@ impl Drive {
         mailbox: Mailbox,
         metrics: Metrics,
     ) -> Self {
-        let lines = Lines::new();
-        Self(Arc::new(Inner { store, bus, policy, node, deliveries, mailbox, metrics, lines }))
+        let (lines, flights) = (Lines::new(), Flights::default());
+        Self(Arc::new(Inner { store, bus, policy, node, deliveries, mailbox, metrics, lines, flights }))
     }
 
     /// Runs an operation to its answer.
@@ -159,6 +163,7 @@ impl Drive {
             let now = clock::now();
             let turn = Turn::new(now, clock::seed(), &policy);
             let mut view = View::new();
+            let mut flight = inner.flights.flight(tenant);
             inner.store.load(tenant, &Need::Rows(operation.keys()), &mut view, fresh).await?;
             let (mut decision, answer) = loop {
                 if let Some((promise, _)) = &promise
@@ -168,6 +173,9 @@ impl Drive {
                 }
                 match operation.decide(&view, &mut turn.clone()) {
                     Ok(made) => break made,
+                    Err(Halt::Need(Need::Candidates(route))) => {
+                        inner.candidates(&mut flight, route, &mut view, fresh).await?;
+                    }
                     Err(Halt::Need(need)) => inner.store.load(tenant, &need, &mut view, fresh).await?,
                     Err(Halt::Rejected(_)) if may_be_old && !fresh => {
                         fresh = true;
@@ -188,12 +196,16 @@ impl Drive {
             if decision.is_empty() {
                 return Ok(Made::Now(answer));
             }
+            flight.follow(&decision);
+            let row = contended(operation, &flight);
             match self.commit(tenant, decision, now).await {
                 Ok(()) => return Ok(Made::Now(answer)),
                 Err(StoreError::Conflict) if watch.elapsed() < CONTENTION_PATIENCE => {
                     fresh = true;
-                    if place.is_none() {
-                        place = inner.lines.place(tenant, operation).await;
+                    // What it chose is free for others while it stands in line.
+                    drop(flight);
+                    if let (None, Some(row)) = (&place, row) {
+                        place = inner.lines.place(tenant, &row).await;
                     }
                 }
                 Err(error) => return Err(error.into()),
@@ -251,7 +263,31 @@ impl Drive {
     }
 }
 
+/// The row that decisions most likely conflict over: the first that the operation names, else the agent it chose.
+fn contended(operation: &impl Operation, flight: &Flight<'_>) -> Option<Key> {
+    operation.keys().into_iter().next().or_else(|| flight.agents().first().cloned().map(Key::Agent))
+}
+
 impl Inner {
+    /// Shows a decision the agents that it may choose from, those first that no other is choosing now, and their
+    /// rows with them.
+    async fn candidates(
+        &self,
+        flight: &mut Flight<'_>,
+        route: String,
+        view: &mut View,
+        fresh: bool,
+    ) -> Result<(), StoreError> {
+        let tenant = flight.tenant().clone();
+        let most = CANDIDATES_LOOKED_AT + self.flights.count(&tenant).min(CANDIDATES_PASSED_OVER_MAX);
+        let listed = self.store.candidates(&tenant, &route, most).await?;
+        let shown = flight.choose(listed, CANDIDATES_LOOKED_AT);
+        let rows = shown.iter().flat_map(|agent| [Key::Agent(agent.clone()), Key::Status(agent.clone())]);
+        self.store.load(&tenant, &Need::Rows(rows.collect()), view, fresh).await?;
+        view.show_candidates(route, shown);
+        Ok(())
+    }
+
     async fn commit(
         &self,
         tenant: &TenantId,

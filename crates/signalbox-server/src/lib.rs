@@ -16,6 +16,7 @@ mod docs;
 mod drive;
 mod edge;
 mod egress;
+mod flights;
 mod idempotency;
 mod jobs;
 mod lock;

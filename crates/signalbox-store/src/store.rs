@@ -136,7 +136,7 @@ impl Store {
                 }
             }
             Need::Candidates(route) => {
-                let agents = backend.candidates(tenant, route, CANDIDATES_LOOKED_AT).await?;
+                let agents = self.candidates(tenant, route, CANDIDATES_LOOKED_AT).await?;
                 view.show_candidates(route.clone(), agents);
             }
             Need::Waiting(routes) if !backend.maybe_waiting(tenant, routes) => {
@@ -148,6 +148,19 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// The available agents under a routing key, least recently used first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn candidates(
+        &self,
+        tenant: &TenantId,
+        route: &str,
+        limit: usize,
+    ) -> Result<Vec<AgentId>, StoreError> {
+        self.inner.backend.candidates(tenant, route, limit).await
     }
 
     /// Applies a decision whole. Work that is due at `now` already is held under `lease` where one is given, so

@@ -1,0 +1,145 @@
+//! Which agents are in decisions that are being made now: two decisions about the same agent conflict, so a task
+//! that may go to several is shown those first that nobody else is about to change.
+//!
+//! It is a hint and holds nothing up: where every agent is in some decision, they are shown all the same.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+use signalbox_core::{Decision, Row, Write};
+use signalbox_wire::id::{AgentId, TenantId};
+
+/// Agents in flight; as many as there are decisions at once.
+#[derive(Default)]
+pub(crate) struct Flights(Mutex<HashMap<TenantId, HashMap<AgentId, u32>>>);
+
+/// Agents that one decision is about; they are free again when it is dropped.
+pub(crate) struct Flight<'a> {
+    flights: &'a Flights,
+    tenant: TenantId,
+    agents: Vec<AgentId>,
+}
+
+impl Flights {
+    /// How many agents of `tenant` are in flight.
+    pub(crate) fn count(&self, tenant: &TenantId) -> usize {
+        self.0.lock().get(tenant).map_or(0, HashMap::len)
+    }
+
+    /// A flight without anybody on it.
+    pub(crate) fn flight(&self, tenant: &TenantId) -> Flight<'_> {
+        Flight { flights: self, tenant: tenant.clone(), agents: Vec::new() }
+    }
+}
+
+impl Flight<'_> {
+    /// Takes the first of `candidates` that nobody else has, and gives those that nobody else has, at most `most`;
+    /// the first `most` where there is none.
+    pub(crate) fn choose(&mut self, mut candidates: Vec<AgentId>, most: usize) -> Vec<AgentId> {
+        let mut all = self.flights.0.lock();
+        let taken = all.get(&self.tenant);
+        let is_free = |agent: &AgentId| {
+            taken.is_none_or(|taken| !taken.contains_key(agent)) || self.agents.contains(agent)
+        };
+        if candidates.iter().any(is_free) {
+            candidates.retain(is_free);
+        }
+        candidates.truncate(most);
+        if let Some(first) = candidates.first() {
+            Self::add(&mut all, &self.tenant, first, &mut self.agents);
+        }
+        candidates
+    }
+
+    /// Whose agents they are.
+    pub(crate) fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    /// The agents it is about, the chosen one first.
+    pub(crate) fn agents(&self) -> &[AgentId] {
+        &self.agents
+    }
+
+    /// Takes the agents that a decision about tasks changes, whoever else has them.
+    pub(crate) fn follow(&mut self, decision: &Decision) {
+        // A report that settles nothing goes by: nearly all are of this kind, and none holds an agent for long.
+        if decision.due.is_empty() && decision.done.is_empty() {
+            return;
+        }
+        for write in &decision.writes {
+            if let Write::Put { row: Row::Status(status), .. } = write {
+                self.take(&status.agent);
+            }
+        }
+    }
+
+    fn take(&mut self, agent: &AgentId) {
+        Self::add(&mut self.flights.0.lock(), &self.tenant, agent, &mut self.agents);
+    }
+
+    fn add(
+        all: &mut HashMap<TenantId, HashMap<AgentId, u32>>,
+        tenant: &TenantId,
+        agent: &AgentId,
+        own: &mut Vec<AgentId>,
+    ) {
+        if own.contains(agent) {
+            return;
+        }
+        *all.entry(tenant.clone()).or_default().entry(agent.clone()).or_default() += 1;
+        own.push(agent.clone());
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        if self.agents.is_empty() {
+            return;
+        }
+        let mut all = self.flights.0.lock();
+        let Some(taken) = all.get_mut(&self.tenant) else { return };
+        for agent in &self.agents {
+            if let Some(count) = taken.get_mut(agent) {
+                *count -= 1;
+                if *count == 0 {
+                    taken.remove(agent);
+                }
+            }
+        }
+        if taken.is_empty() {
+            all.remove(&self.tenant);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agents(names: &[&str]) -> Vec<AgentId> {
+        names.iter().map(|name| AgentId::parse(name).expect("valid")).collect()
+    }
+
+    #[test]
+    fn each_takes_another_until_all_are_taken_and_a_flight_that_ends_frees_its_own() {
+        let flights = Flights::default();
+        let tenant = TenantId::default_tenant();
+        let candidates = || agents(&["a", "b", "c"]);
+        let mut first = flights.flight(&tenant);
+        assert_eq!(first.choose(candidates(), 2), agents(&["a", "b"]));
+        assert_eq!(first.choose(candidates(), 9), agents(&["a", "b", "c"]), "its own are free to it");
+        let mut second = flights.flight(&tenant);
+        assert_eq!(second.choose(candidates(), 2), agents(&["b", "c"]));
+        let mut third = flights.flight(&tenant);
+        third.take(&agents(&["c"])[0]);
+        assert_eq!(
+            (flights.count(&tenant), flights.flight(&tenant).choose(candidates(), 2)),
+            (3, agents(&["a", "b"]))
+        );
+        drop(second);
+        assert_eq!(flights.flight(&tenant).choose(candidates(), 9), agents(&["b"]));
+        drop((first, third));
+        assert_eq!(flights.count(&tenant), 0);
+    }
+}
