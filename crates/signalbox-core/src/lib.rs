@@ -14,6 +14,7 @@ pub mod engine;
 pub mod event;
 pub mod expression;
 pub mod graph;
+pub mod language;
 pub mod lease;
 pub mod limits;
 pub mod report;

@@ -114,6 +114,9 @@ pub enum Rejected {
     /// No such workflow.
     #[error("Workflow definition not found: {0}; keep it first, or trigger with the definition itself")]
     UnknownWorkflow(String),
+    /// What a session was to be started with does not fit its workflow: where, and why not.
+    #[error("The input does not fit the workflow")]
+    UnfitInput(Vec<(String, String)>),
     /// The workflow still has open sessions.
     #[error("Workflow {0} has open sessions; cancel them or wait until they end")]
     WorkflowInUse(WorkflowId),

@@ -133,7 +133,10 @@ impl Input {
         let text = std::str::from_utf8(&self.bytes)
             .map_err(|_| BodyError::NotJson { detail: "The body is not UTF-8.".to_owned() })?;
         // Without the part of the body that the parser would quote: it may be all of it.
-        let value: serde_json::Value = serde_saphyr::from_str(text).map_err(|error| {
+        // `no`, `y` and `on` are words, as in YAML 1.2.
+        let options = serde_saphyr::options! { strict_booleans: true };
+        let read = serde_saphyr::from_str_with_options(text, options);
+        let value: serde_json::Value = read.map_err(|error| {
             let detail = format!("The body is not YAML: {}.", error.without_snippet());
             Problem::bad_request("not-yaml", detail)
         })?;

@@ -25,6 +25,7 @@ mod opscore;
 mod params;
 mod problem;
 mod process;
+mod schema;
 mod server;
 mod streams;
 pub mod telemetry;

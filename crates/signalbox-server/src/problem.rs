@@ -106,6 +106,9 @@ impl From<Rejected> for Refusal {
             Rejected::Undone(_) => Problem::conflict("session-undone", detail),
             Rejected::Unreachable(_) => Problem::bad_request("unreachable-agent", detail),
             Rejected::Replayed => Problem::unauthorized(detail),
+            Rejected::UnfitInput(faults) => Problem::invalid(
+                faults.into_iter().map(|(place, message)| Fault::new(place, message)).collect(),
+            ),
             Rejected::KeyReused => Problem::new(422, "idempotency-key-reused", detail),
             Rejected::Misfit(_) => return Self::failed(detail),
         };

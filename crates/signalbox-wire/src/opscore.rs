@@ -14,7 +14,10 @@ pub use notify::{AgentDetails, DEREGISTER, NotifyBody, REGISTER};
 pub use session::{CancelBody, SessionStatus, SessionView, SignalBody, TaskStatus, TaskView};
 pub use state::{HistoryEntry, StateBody, StateView};
 pub use trigger::{StartBody, TriggerAnswer, TriggerBody};
-pub use workflow::{MAX_RETRIES_DEFAULT, TASKS_MAX, WorkflowBody, WorkflowTask, WorkflowView};
+pub use workflow::{
+    ApproveRule, CompensateBody, ConcurrencyBody, MAX_RETRIES_DEFAULT, NotifyRule, OnBusy, OnFailure,
+    RetryBody, TASKS_MAX, WaitRule, WorkflowBody, WorkflowTask, WorkflowView,
+};
 
 pub use crate::capability::CapabilityBody;
 pub use crate::envelope::Done;

@@ -15,7 +15,7 @@ use signalbox_wire::problem::Problem;
 
 use super::built_in::BuiltIn;
 use super::convert;
-use super::schema::Schemas;
+use super::schema::{ARGUMENTS, Schemas};
 use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Acts, Context};
@@ -54,14 +54,14 @@ pub(super) async fn call(
     let (arguments, trace) = (&call.arguments, context.trace.as_deref());
     let answer = match BuiltIn::named(&name) {
         Some(tool) => {
-            schemas.built_in(tool)?.check(arguments)?;
+            schemas.built_in(tool)?.check(arguments, ARGUMENTS)?;
             tool.run(app, arguments, trace).await?
         }
         None => {
             let name = convert::tool_name(&name)?;
             let tool = app.store.tool(tenant, &name).await?;
             let tool = tool.ok_or_else(|| Rejected::UnknownTool(name.to_string()))?;
-            schemas.registered(tenant, &tool)?.check(arguments)?;
+            schemas.registered(tenant, &tool)?.check(arguments, ARGUMENTS)?;
             ask(app, &tool.value, arguments, trace).await?
         }
     };

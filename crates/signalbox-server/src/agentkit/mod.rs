@@ -11,7 +11,6 @@ mod pages;
 mod register;
 mod run;
 mod schema;
-mod shape;
 mod sweep;
 mod tools;
 

@@ -1,8 +1,10 @@
 //! The Ops-Core surface: agents report their state, workflows run as sessions, everything is in the log.
 
 mod convert;
+mod definitions;
 mod drain;
 mod entries;
+mod inputs;
 mod logs;
 mod lookup;
 mod notification;
@@ -18,9 +20,11 @@ mod trigger;
 mod words;
 mod workflows;
 
+use axum::Extension;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::inputs::Inputs;
 use crate::app::App;
 
 /// What every path of this surface begins with.
@@ -28,16 +32,19 @@ const PATH: &str = "/v1/opscore";
 
 /// Every route of this surface.
 pub(crate) fn router() -> OpenApiRouter<App> {
+    let triggers = OpenApiRouter::new()
+        .routes(routes!(trigger::trigger_agent_workflow))
+        .routes(routes!(trigger::trigger_workflow))
+        .layer(Extension(Inputs::default()));
     OpenApiRouter::new()
         .routes(routes!(notify::notify_agent))
         .routes(routes!(state::report_state, state::agent_state))
         .routes(routes!(state::agent_history))
         .routes(routes!(drain::drain_agent))
         .routes(routes!(drain::undrain_agent))
-        .routes(routes!(trigger::trigger_agent_workflow))
+        .merge(triggers)
         .routes(routes!(workflows::apply_workflow, workflows::list_workflows))
         .routes(routes!(workflows::get_workflow, workflows::delete_workflow))
-        .routes(routes!(trigger::trigger_workflow))
         .routes(routes!(sessions::list_sessions))
         .routes(routes!(sessions::get_session))
         .routes(routes!(steer::pause_session))
