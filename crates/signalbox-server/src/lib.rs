@@ -29,6 +29,7 @@ mod schema;
 mod server;
 mod streams;
 pub mod telemetry;
+mod tools;
 
 pub use config::Config;
 pub use docs::openapi;

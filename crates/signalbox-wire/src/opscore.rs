@@ -11,7 +11,9 @@ mod workflow;
 pub use event::{EventView, LogLevel};
 pub use log::{LogBody, LogEntry, LogView, LogsAccepted};
 pub use notify::{AgentDetails, DEREGISTER, NotifyBody, REGISTER};
-pub use session::{CancelBody, SessionStatus, SessionView, SignalBody, TaskStatus, TaskView};
+pub use session::{
+    ApprovalView, ApproveBody, CancelBody, SessionStatus, SessionView, SignalBody, TaskStatus, TaskView,
+};
 pub use state::{HistoryEntry, StateBody, StateView};
 pub use trigger::{StartBody, TriggerAnswer, TriggerBody};
 pub use workflow::{

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use signalbox_core::definition::Kind;
 use signalbox_core::engine;
 use signalbox_core::event::Level;
 use signalbox_core::session::{Session, SessionStatus};
 use signalbox_core::task::{Task, TaskStatus};
 use signalbox_store::StoreError;
 use signalbox_wire::id::{TenantId, WorkflowId};
-use signalbox_wire::opscore::{self as wire, LogLevel, SessionView, TaskView};
+use signalbox_wire::opscore::{self as wire, ApprovalView, LogLevel, SessionView, TaskView};
 
 use crate::app::App;
 
@@ -45,7 +46,10 @@ pub(super) fn session(session: &Session, versions: &Versions, tasks: Option<&[Ar
         workflow_id: session.workflow.clone(),
         workflow_version: versions.of(session),
         agent_id: session.agent.clone(),
+        parent_session_id: session.parent.as_ref().map(|parent| parent.session.clone()),
         status: session_status(session.status),
+        waiting_for: session.waits_for_turn.then(|| "its turn among sessions like it".to_owned()),
+        ending: session.ending.as_ref().map(|ending| session_status(ending.status)),
         created_at: session.created_at,
         updated_at: session.updated_at,
         ended_at: session.ended_at,
@@ -61,8 +65,9 @@ fn task_view(task: &Task) -> TaskView {
     let waiting_for = match (task.queued_at, task.retry_at) {
         (Some(_), _) => Some(task.route.waiting_for()),
         (None, Some(at)) => Some(format!("its next attempt at {at}")),
-        (None, None) => None,
+        (None, None) => waits_for(task),
     };
+    let is_waiting = task.status == TaskStatus::Waiting;
     TaskView {
         task_id: task.step.clone(),
         name: task.name.clone(),
@@ -74,11 +79,39 @@ fn task_view(task: &Task) -> TaskView {
         parameters: task.parameters.clone(),
         result: task.result.clone(),
         error: task.error.clone(),
+        progress: task.progress.clone(),
+        child_session_id: task.child.clone(),
+        approval: approval(task),
         waiting_for,
+        waits_until: task.until.filter(|_| is_waiting),
         dispatched_at: task.dispatched_at,
         started_at: task.started_at,
         ended_at: task.ended_at,
     }
+}
+
+/// What a task that nobody does waits for.
+fn waits_for(task: &Task) -> Option<String> {
+    let by = |who: &Option<String>| who.as_ref().map(|who| format!(" by {who}")).unwrap_or_default();
+    match (&task.kind, task.status) {
+        (Kind::Wait { signal }, TaskStatus::Waiting) => Some(format!("the signal '{signal}'")),
+        (Kind::Approve { who, .. }, TaskStatus::Waiting) => Some(format!("an approval{}", by(who))),
+        (Kind::Sleep(_), TaskStatus::Waiting) => task.until.map(|until| until.to_string()),
+        (Kind::Workflow(_), TaskStatus::Dispatched) => {
+            task.child.as_ref().map(|child| format!("session {child} to end"))
+        }
+        (Kind::Tool(tool), TaskStatus::Dispatched) => Some(format!("tool '{tool}' to answer")),
+        _ => None,
+    }
+}
+
+fn approval(task: &Task) -> Option<ApprovalView> {
+    let (Kind::Approve { who, .. }, Some(subject)) = (&task.kind, &task.subject) else { return None };
+    Some(ApprovalView {
+        who: who.clone(),
+        parameters: subject.parameters.clone(),
+        digest: subject.digest.clone(),
+    })
 }
 
 fn session_status(status: SessionStatus) -> wire::SessionStatus {

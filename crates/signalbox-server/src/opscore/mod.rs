@@ -52,6 +52,8 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(steer::cancel_session))
         .routes(routes!(steer::retry_session))
         .routes(routes!(steer::signal_session))
+        .routes(routes!(steer::approve_task))
+        .routes(routes!(steer::refuse_task))
         .routes(routes!(session_events::session_events))
         .routes(routes!(logs::append_logs))
         .routes(routes!(read_logs::read_logs))

@@ -9,6 +9,8 @@ use signalbox_store::StoredEvent;
 struct Facts {
     message: Option<String>,
     step: Option<String>,
+    child: Option<String>,
+    signal: Option<String>,
     attempt: Option<u32>,
     agent: Option<String>,
     error: Option<String>,
@@ -62,6 +64,9 @@ impl Telling<'_> {
             "started" => {
                 format!("Session started: workflow {}, revision {}", or(workflow, "?"), revision.unwrap_or(1))
             }
+            "queued" => "Session waits for its turn: as many like it run as may".to_owned(),
+            "admitted" => "Session goes on: its turn has come".to_owned(),
+            "undoing" => "Session ends, and undoes what it did before".to_owned(),
             "paused" => "Session paused: nothing more is dispatched until it is resumed".to_owned(),
             "resumed" => "Session resumed".to_owned(),
             "retried" => "Session goes on from the task that failed".to_owned(),
@@ -73,11 +78,21 @@ impl Telling<'_> {
     }
 
     fn task(&self, happened: &str) -> Option<String> {
-        let Facts { step, attempt, error, reason, retry_at, waiting_for, retries, .. } = self.facts;
+        let Facts { step, attempt, error, reason, retry_at, waiting_for, retries, child, .. } = self.facts;
         let (task, agent, attempt) = (format!("Task {}", or(step, "?")), self.agent, attempt.unwrap_or(0));
+        let has_agent = self.facts.agent.is_some();
         let error = or(error, "no reason was kept");
         Some(match happened {
             "waiting" => format!("{task} waits for {}", or(waiting_for, "an agent")),
+            "begun" => format!("{task} waits for {}", or(waiting_for, "something")),
+            "expanded" => format!("{task} is done once for each item of its list"),
+            "progress" => format!("{task} goes on at agent {agent} (attempt {attempt})"),
+            "skipped" => format!("{task} passed over: {}", or(reason, "no reason was kept")),
+            "dispatched" if !has_agent => match child {
+                Some(child) => format!("{task} given to session {child} (attempt {attempt})"),
+                None => format!("{task} given to its tool (attempt {attempt})"),
+            },
+            "completed" if !has_agent => format!("{task} completed"),
             "dispatched" => format!("{task} dispatched to agent {agent} (attempt {attempt})"),
             "running" => format!("{task} is under way at agent {agent} (attempt {attempt})"),
             "completed" => format!("{task} completed by agent {agent} (attempt {attempt})"),
@@ -120,6 +135,7 @@ impl Telling<'_> {
         let id = or(message_id, "?");
         let message = match kind.as_deref() {
             Some("webhook") => format!("Webhook {id} about agent {}", self.agent),
+            Some("notice") => format!("Notice {id} of the session's end"),
             _ => format!("Message {id} to agent {}", self.agent),
         };
         let (attempt, error) = (attempt.unwrap_or(0), or(error, "no reason was kept"));
@@ -142,6 +158,7 @@ impl Telling<'_> {
         let Facts {
             message,
             step,
+            signal,
             agent: _,
             error,
             retry_at,
@@ -162,6 +179,7 @@ impl Telling<'_> {
                 or(error, "no reason was kept"),
                 or(retry_at, "once")
             ),
+            "signal.kept" => format!("Signal '{}' kept for the task that will wait for it", or(signal, "?")),
             "workflow.applied" => {
                 format!("Workflow {} kept as revision {}", or(workflow_id, "?"), revision.unwrap_or(1))
             }
