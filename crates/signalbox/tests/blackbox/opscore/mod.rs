@@ -2,6 +2,7 @@
 
 mod definitions;
 mod events;
+mod flows;
 mod logs;
 mod notify;
 mod routing;
