@@ -8,7 +8,7 @@ use super::definitions::keep;
 use super::gates::gate_of;
 use super::work::Work;
 use crate::decision::Key;
-use crate::definition::Definition;
+use crate::definition::{Definition, Kind};
 use crate::due::{Due, Work as DueWork};
 use crate::graph::Graph;
 use crate::session::{GatePass, Parent, Plan, SessionEvent};
@@ -162,7 +162,11 @@ impl Work<'_, '_> {
             rules: step.rules.clone(),
             template: step.parameters.clone(),
             after: graph.incoming(position).to_vec(),
-            retries: step.retries.unwrap_or(retries),
+            retries: step.retries.unwrap_or(match step.kind {
+                // Its own tasks are tried again already: again at each level would multiply.
+                Kind::Workflow(_) => 0,
+                _ => retries,
+            }),
             ..Task::new(TaskId::new(now, self.turn.bits()), step.id.clone(), position, step.route(agent))
         });
         made.collect()
