@@ -111,6 +111,9 @@ pub enum Rejected {
     /// The agent cannot be reached.
     #[error("Agent {0} has no contact endpoint and no connection; register it with a contactEndpoint")]
     Unreachable(AgentId),
+    /// The agent takes no messages while it is busy.
+    #[error("Agent {0} is busy and takes no messages meanwhile; send it again later")]
+    AgentBusy(AgentId),
     /// No such workflow.
     #[error("Workflow definition not found: {0}; keep it first, or trigger with the definition itself")]
     UnknownWorkflow(String),

@@ -104,6 +104,7 @@ impl From<Rejected> for Refusal {
             Rejected::GateKey { .. } => Problem::new(422, "no-concurrency-key", detail),
             Rejected::TooDeep(_) => Problem::conflict("too-deep", detail),
             Rejected::Undone(_) => Problem::conflict("session-undone", detail),
+            Rejected::AgentBusy(_) => Problem::conflict("agent-busy", detail),
             Rejected::Unreachable(_) => Problem::bad_request("unreachable-agent", detail),
             Rejected::Replayed => Problem::unauthorized(detail),
             Rejected::UnfitInput(faults) => Problem::invalid(

@@ -130,7 +130,12 @@ impl Work<'_, '_> {
         self.emit(session, &event)
     }
 
-    fn tell_to_stop(&mut self, session: &SessionId, task: &Task, reason: &str) -> Result<(), Halt> {
+    pub(super) fn tell_to_stop(
+        &mut self,
+        session: &SessionId,
+        task: &Task,
+        reason: &str,
+    ) -> Result<(), Halt> {
         let state = self.known_session(session)?;
         let trace = state.session.trace.clone();
         let body = json!({

@@ -76,6 +76,11 @@ impl AgentWork {
         (!self.is_removed).then_some(self.agent.name.as_str())
     }
 
+    /// Whether the agent is at work.
+    pub(super) fn is_busy(&self) -> bool {
+        self.status.is_busy(&self.agent)
+    }
+
     fn is_available(&self) -> bool {
         !self.is_removed && self.status.is_available(&self.agent)
     }
