@@ -4,6 +4,7 @@
 //! knows what was decided.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -109,6 +110,8 @@ pub enum Row {
     Signature(SeenSignature),
     /// Sessions that may not all run at once.
     Gate(Arc<Gate>),
+    /// How long the tenant keeps what is over.
+    Retention(Retention),
 }
 
 /// Names a row within its tenant.
@@ -130,6 +133,7 @@ pub enum Key {
     Answered(String),
     Signature(String),
     Gate(String),
+    Retention,
 }
 
 /// A name that an agent has taken in its tenant.
@@ -253,6 +257,18 @@ pub struct Gate {
     pub queue: Vec<SessionId>,
 }
 
+/// How long a tenant keeps what is over; as long as the operator does where it does not say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Retention {
+    /// Sessions after their end, with their tasks and history.
+    pub sessions: Option<Duration>,
+    /// Entries of the log that belong to no open session.
+    pub events: Option<Duration>,
+    /// Delivered messages.
+    pub messages: Option<Duration>,
+}
+
 impl Row {
     /// The row's key.
     #[must_use]
@@ -273,6 +289,7 @@ impl Row {
             Self::Answered(row) => Key::Answered(row.key.clone()),
             Self::Signature(row) => Key::Signature(row.signature.clone()),
             Self::Gate(row) => Key::Gate(row.key.clone()),
+            Self::Retention(_) => Key::Retention,
         }
     }
 }

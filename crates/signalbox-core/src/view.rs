@@ -10,7 +10,7 @@ use std::sync::Arc;
 use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId, ToolName, WorkflowId};
 
 use crate::agent::{Agent, AgentStatus};
-use crate::decision::{AgentName, Answered, Gate, Key, SeenSignature, Tool, Workflow};
+use crate::decision::{AgentName, Answered, Gate, Key, Retention, SeenSignature, Tool, Workflow};
 use crate::definition::Definition;
 use crate::delivery::Message;
 use crate::session::SessionState;
@@ -67,6 +67,7 @@ pub enum Loaded {
     Answered(Versioned<Answered>),
     Signature(Versioned<SeenSignature>),
     Gate(Versioned<Gate>),
+    Retention(Versioned<Retention>),
 }
 
 /// Rows of a view that are looked through one by one.
@@ -123,6 +124,36 @@ pub enum Rejected {
     /// The workflow still has open sessions.
     #[error("Workflow {0} has open sessions; cancel them or wait until they end")]
     WorkflowInUse(WorkflowId),
+    /// The workflow has no such revision, or no longer.
+    #[error(
+        "Workflow {workflow} has no revision {revision} that is kept; its list of versions has those that are"
+    )]
+    UnknownRevision {
+        /// The workflow.
+        workflow: WorkflowId,
+        /// The revision.
+        revision: u32,
+    },
+    /// The revision still has open sessions.
+    #[error(
+        "Revision {revision} of workflow {workflow} has open sessions; cancel them or wait until they end"
+    )]
+    RevisionInUse {
+        /// The workflow.
+        workflow: WorkflowId,
+        /// The revision.
+        revision: u32,
+    },
+    /// New sessions start with the revision.
+    #[error(
+        "Revision {revision} of workflow {workflow} is the current one; keep or roll back to another first, or delete the workflow"
+    )]
+    CurrentRevision {
+        /// The workflow.
+        workflow: WorkflowId,
+        /// The revision.
+        revision: u32,
+    },
     /// No such session.
     #[error("Session not found: {0}")]
     UnknownSession(String),
@@ -308,6 +339,8 @@ impl View {
         signature(signature: &str) -> SeenSignature, Signature, Key::Signature(signature.to_owned());
         /// The sessions that share a key.
         gate(key: &str) -> Gate, Gate, Key::Gate(key.to_owned());
+        /// How long the tenant keeps what is over, where it says.
+        retention() -> Retention, Retention, Key::Retention;
     }
 
     /// The available agents under a routing key, least recently used first.

@@ -80,6 +80,9 @@ impl From<Rejected> for Refusal {
         let problem = match rejected {
             Rejected::UnknownAgent(_) => Problem::not_found("unknown-agent", detail),
             Rejected::UnknownWorkflow(_) => Problem::not_found("unknown-workflow", detail),
+            Rejected::UnknownRevision { .. } => Problem::not_found("unknown-revision", detail),
+            Rejected::RevisionInUse { .. } => Problem::conflict("revision-in-use", detail),
+            Rejected::CurrentRevision { .. } => Problem::conflict("current-revision", detail),
             Rejected::UnknownSession(_) => Problem::not_found("unknown-session", detail),
             Rejected::UnknownMessage(_) => Problem::not_found("unknown-message", detail),
             Rejected::UnknownDeadLetter(_) => Problem::not_found("unknown-dead-letter", detail),

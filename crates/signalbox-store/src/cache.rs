@@ -170,6 +170,7 @@ pub(crate) fn version_of(loaded: &Loaded) -> i64 {
         Loaded::Answered(row) => row.version,
         Loaded::Signature(row) => row.version,
         Loaded::Gate(row) => row.version,
+        Loaded::Retention(row) => row.version,
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) enum Part {
     Rows(TableId),
     /// What its agents offer.
     Capabilities,
+    /// Which agents its sessions had.
+    SessionAgents,
     /// What must still happen.
     Due,
     /// The entries of its log.
@@ -27,11 +29,12 @@ pub(crate) enum Part {
 }
 
 /// Every part, in the order of its going.
-pub(crate) const PARTS: [Part; 18] = [
+pub(crate) const PARTS: [Part; 20] = [
     Part::Rows(TableId::ApiKeys),
     Part::Due,
     Part::Rows(TableId::Available),
     Part::Rows(TableId::Tasks),
+    Part::SessionAgents,
     Part::Rows(TableId::Sessions),
     Part::Rows(TableId::Gates),
     Part::Rows(TableId::Messages),
@@ -44,6 +47,7 @@ pub(crate) const PARTS: [Part; 18] = [
     Part::Rows(TableId::Tools),
     Part::Rows(TableId::Answered),
     Part::Rows(TableId::Signatures),
+    Part::Rows(TableId::Settings),
     Part::Log,
     Part::Rows(TableId::Tenants),
 ];
@@ -66,6 +70,7 @@ impl Part {
                 Some((table.name, table.key.iter().map(|column| column.name).collect()))
             }
             Self::Capabilities => Some(("agent_capabilities", vec!["agent", "capability"])),
+            Self::SessionAgents => Some(("session_agents", vec!["session", "agent"])),
             Self::Due => Some(("due", vec!["id"])),
             Self::Log => None,
         }

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use signalbox_core::agent::Agent;
 use signalbox_core::decision::{Key, Row};
 use signalbox_core::delivery::MessageStatus;
+use signalbox_core::task::Task;
 use signalbox_core::view::{Loaded, Versioned};
 use signalbox_wire::time::Timestamp;
 
@@ -68,6 +69,7 @@ pub(crate) enum TableId {
     Answered,
     Signatures,
     Gates,
+    Settings,
 }
 
 /// The value of one column.
@@ -88,7 +90,7 @@ pub(crate) struct Cells<'a> {
     count: usize,
 }
 
-const CELLS_MAX: usize = 4;
+const CELLS_MAX: usize = 5;
 /// What most bodies fit in.
 const BODY_BYTES_ESTIMATE: usize = 512;
 
@@ -114,7 +116,7 @@ const fn maybe_integer(name: &'static str) -> Column {
 
 impl TableId {
     /// All tables, in the order of their numbers.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Agents,
         Self::AgentNames,
         Self::AgentStatuses,
@@ -130,11 +132,12 @@ impl TableId {
         Self::Answered,
         Self::Signatures,
         Self::Gates,
+        Self::Settings,
     ];
 
     /// Its description.
     pub(crate) fn table(self) -> &'static Table {
-        static TABLES: [Table; 15] = [
+        static TABLES: [Table; 16] = [
             Table { name: "agents", key: &[text("id")], index: &[text("name")] },
             Table { name: "agent_names", key: &[text("name")], index: &[] },
             Table { name: "agent_statuses", key: &[text("agent")], index: &[maybe_text("state")] },
@@ -142,7 +145,13 @@ impl TableId {
             Table {
                 name: "sessions",
                 key: &[text("id")],
-                index: &[text("workflow"), text("status"), integer("created_at"), maybe_integer("ended_at")],
+                index: &[
+                    text("workflow"),
+                    text("status"),
+                    integer("created_at"),
+                    maybe_integer("ended_at"),
+                    integer("revision"),
+                ],
             },
             Table {
                 name: "tasks",
@@ -152,6 +161,7 @@ impl TableId {
                     integer("position"),
                     maybe_text("wait_route"),
                     maybe_integer("queued_at"),
+                    integer("priority"),
                 ],
             },
             Table { name: "definitions", key: &[text("id"), integer("revision")], index: &[] },
@@ -167,6 +177,7 @@ impl TableId {
             Table { name: "answered", key: &[text("key")], index: &[integer("expires_at")] },
             Table { name: "signatures", key: &[text("signature")], index: &[integer("expires_at")] },
             Table { name: "gates", key: &[text("key")], index: &[] },
+            Table { name: "settings", key: &[text("name")], index: &[] },
         ];
         &TABLES[self as usize]
     }
@@ -189,9 +200,13 @@ impl TableId {
             Key::Answered(_) => Self::Answered,
             Key::Signature(_) => Self::Signatures,
             Key::Gate(_) => Self::Gates,
+            Key::Retention => Self::Settings,
         }
     }
 }
+
+/// The name of the setting that [`Row::Retention`] is.
+pub(crate) const RETENTION: &str = "retention";
 
 /// The values of the key columns, after the tenant.
 pub(crate) fn key_cells(key: &Key) -> Cells<'_> {
@@ -209,6 +224,7 @@ pub(crate) fn key_cells(key: &Key) -> Cells<'_> {
         Key::Tool(name) => Cells::of([name.as_str().into()]),
         Key::ApiKey(id) => Cells::of([id.as_str().into()]),
         Key::Tenant(id) => Cells::of([id.as_str().into()]),
+        Key::Retention => Cells::of([RETENTION.into()]),
     }
 }
 
@@ -226,12 +242,14 @@ pub(crate) fn index_cells(row: &Row) -> Cells<'_> {
             row.status.name().into(),
             row.created_at.into(),
             row.ended_at.into(),
+            i64::from(row.revision).into(),
         ]),
         Row::Task(session, row) => Cells::of([
             session.as_str().into(),
             Cell::Integer(i64::try_from(row.position).unwrap_or(i64::MAX)),
             row.waiting_key().map_or(Cell::Null, |route| Cell::Text(Cow::Owned(route))),
             row.queued_at.into(),
+            priority(row).into(),
         ]),
         Row::Workflow(row) => Cells::of([i64::from(row.revision).into()]),
         Row::Message(row) => Cells::of([
@@ -243,10 +261,18 @@ pub(crate) fn index_cells(row: &Row) -> Cells<'_> {
         Row::ApiKey(row) => Cells::of([row.hash.as_str().into()]),
         Row::Answered(row) => Cells::of([row.expires_at.into()]),
         Row::Signature(row) => Cells::of([row.expires_at.into()]),
-        Row::AgentName(_) | Row::Definition(_) | Row::Tool(_) | Row::Tenant(_) | Row::Gate(_) => {
-            Cells::of([])
-        }
+        Row::AgentName(_)
+        | Row::Definition(_)
+        | Row::Tool(_)
+        | Row::Tenant(_)
+        | Row::Gate(_)
+        | Row::Retention(_) => Cells::of([]),
     }
+}
+
+/// How soon a waiting task is served, before the order of its waiting.
+pub(crate) fn priority(task: &Task) -> i64 {
+    i64::from(task.rules.priority)
 }
 
 /// The word that `messages.kind` holds.
@@ -296,6 +322,7 @@ pub(crate) fn body(row: &Row) -> Result<String, StoreError> {
         Row::Answered(row) => encode(row),
         Row::Signature(row) => encode(row),
         Row::Gate(row) => encode(row),
+        Row::Retention(row) => encode(row),
     }
 }
 
@@ -320,6 +347,7 @@ pub(crate) fn loaded(key: &Key, version: i64, body: &str) -> Result<Option<Loade
         Key::Answered(_) => Loaded::Answered(versioned(version, body)?),
         Key::Signature(_) => Loaded::Signature(versioned(version, body)?),
         Key::Gate(_) => Loaded::Gate(versioned(version, body)?),
+        Key::Retention => Loaded::Retention(versioned(version, body)?),
         Key::Available(..) | Key::Session(_) | Key::Task(_) | Key::ApiKey(_) | Key::Tenant(_) => {
             return Ok(None);
         }

@@ -45,6 +45,7 @@ pub(super) fn session(session: &Session, versions: &Versions, tasks: Option<&[Ar
         session_id: session.id.clone(),
         workflow_id: session.workflow.clone(),
         workflow_version: versions.of(session),
+        workflow_revision: session.revision,
         agent_id: session.agent.clone(),
         parent_session_id: session.parent.as_ref().map(|parent| parent.session.clone()),
         status: session_status(session.status),
@@ -84,6 +85,7 @@ fn task_view(task: &Task) -> TaskView {
         approval: approval(task),
         waiting_for,
         waits_until: task.until.filter(|_| is_waiting),
+        place_in_line: None,
         dispatched_at: task.dispatched_at,
         started_at: task.started_at,
         ended_at: task.ended_at,
@@ -114,7 +116,7 @@ fn approval(task: &Task) -> Option<ApprovalView> {
     })
 }
 
-fn session_status(status: SessionStatus) -> wire::SessionStatus {
+pub(super) fn session_status(status: SessionStatus) -> wire::SessionStatus {
     match status {
         SessionStatus::Started => wire::SessionStatus::Started,
         SessionStatus::Running => wire::SessionStatus::Running,

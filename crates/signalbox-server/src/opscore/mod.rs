@@ -1,5 +1,6 @@
 //! The Ops-Core surface: agents report their state, workflows run as sessions, everything is in the log.
 
+mod compare;
 mod convert;
 mod definitions;
 mod drain;
@@ -7,16 +8,23 @@ mod entries;
 mod inputs;
 mod logs;
 mod lookup;
+mod many;
 mod notification;
 mod notify;
+mod purge;
 mod read_logs;
 mod reports;
+mod rerun;
+mod retention;
 mod session_events;
+mod session_filter;
 mod sessions;
 mod signed;
 mod state;
 mod steer;
+mod timeline;
 mod trigger;
+mod versions;
 mod words;
 mod workflows;
 
@@ -45,8 +53,12 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .merge(triggers)
         .routes(routes!(workflows::apply_workflow, workflows::list_workflows))
         .routes(routes!(workflows::get_workflow, workflows::delete_workflow))
+        .routes(routes!(versions::list_versions))
+        .routes(routes!(versions::get_version, versions::delete_version))
+        .routes(routes!(versions::compare_versions))
+        .routes(routes!(versions::roll_back))
         .routes(routes!(sessions::list_sessions))
-        .routes(routes!(sessions::get_session))
+        .routes(routes!(sessions::get_session, purge::delete_session))
         .routes(routes!(steer::pause_session))
         .routes(routes!(steer::resume_session))
         .routes(routes!(steer::cancel_session))
@@ -54,7 +66,16 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(steer::signal_session))
         .routes(routes!(steer::approve_task))
         .routes(routes!(steer::refuse_task))
+        .routes(routes!(rerun::rerun_session))
+        .routes(routes!(many::pause_sessions))
+        .routes(routes!(many::resume_sessions))
+        .routes(routes!(many::cancel_sessions))
+        .routes(routes!(many::retry_sessions))
+        .routes(routes!(many::rerun_sessions))
+        .routes(routes!(many::purge_sessions))
         .routes(routes!(session_events::session_events))
+        .routes(routes!(timeline::session_timeline))
+        .routes(routes!(retention::get_retention, retention::put_retention))
         .routes(routes!(logs::append_logs))
         .routes(routes!(read_logs::read_logs))
 }

@@ -30,6 +30,10 @@ struct Facts {
     next_attempt_at: Option<String>,
     #[serde(rename = "workflowId")]
     workflow_id: Option<String>,
+    #[serde(rename = "sessionId")]
+    session_id: Option<String>,
+    #[serde(rename = "newSessionId")]
+    new_session: Option<String>,
     tool: Option<String>,
     #[serde(rename = "keyId")]
     key_id: Option<String>,
@@ -59,7 +63,7 @@ struct Telling<'a> {
 
 impl Telling<'_> {
     fn session(&self, happened: &str) -> Option<String> {
-        let Facts { workflow, revision, error, reason, .. } = self.facts;
+        let Facts { workflow, revision, error, reason, session_id, new_session, .. } = self.facts;
         Some(match happened {
             "started" => {
                 format!("Session started: workflow {}, revision {}", or(workflow, "?"), revision.unwrap_or(1))
@@ -73,6 +77,8 @@ impl Telling<'_> {
             "completed" => "Session completed".to_owned(),
             "failed" => format!("Session failed: {}", or(error, "no reason was kept")),
             "cancelled" => format!("Session cancelled: {}", or(reason, "no reason was kept")),
+            "rerun" => format!("Session run again as {}", or(new_session, "another")),
+            "purged" => format!("Session {} removed with its history", or(session_id, "?")),
             _ => return None,
         })
     }
@@ -183,9 +189,13 @@ impl Telling<'_> {
             "workflow.applied" => {
                 format!("Workflow {} kept as revision {}", or(workflow_id, "?"), revision.unwrap_or(1))
             }
+            "workflow.revision_deleted" => {
+                format!("Revision {} of workflow {} deleted", revision.unwrap_or(0), or(workflow_id, "?"))
+            }
             "workflow.deleted" => format!("Workflow {} deleted", or(workflow_id, "?")),
             "tool.registered" => format!("Tool '{}' registered", or(tool, "?")),
             "tool.deleted" => format!("Tool '{}' deleted", or(tool, "?")),
+            "retention.changed" => "How long what is over is kept was changed".to_owned(),
             "key.created" => format!("Key '{}' made, with scope {}", or(name, "?"), or(scope, "?")),
             "key.revoked" => format!("Key {} revoked", or(key_id, "?")),
             "tenant.created" => format!("Tenant '{}' made", or(name, "?")),
@@ -363,6 +373,17 @@ mod tests {
                 "key.created",
                 json!({"keyId": "k", "name": "ci", "scope": "agent"}),
                 "Key 'ci' made, with scope agent",
+            ),
+            (
+                "workflow.revision_deleted",
+                json!({"workflowId": "w", "revision": 2}),
+                "Revision 2 of workflow w deleted",
+            ),
+            ("session.rerun", json!({"sessionId": "s", "newSessionId": "t"}), "Session run again as t"),
+            (
+                "session.purged",
+                json!({"sessionId": "s", "workflowId": "w", "status": "failed"}),
+                "Session s removed with its history",
             ),
             ("log", json!({"message": "Reading", "fields": {"step": 3}, "sessionId": null}), "Reading"),
             ("something.new", json!({}), "something new"),

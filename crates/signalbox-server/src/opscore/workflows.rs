@@ -113,7 +113,7 @@ pub(super) async fn delete_workflow(
 ) -> Result<Answer, Refusal> {
     let id = lookup::workflow(&workflow)?;
     // A session that starts between the look and the removal carries its own tasks and is not harmed.
-    if app.store.open_session_of_workflow(context.tenant(), &id).await? {
+    if app.store.open_session_of_workflow(context.tenant(), &id, None).await? {
         return Err(Rejected::WorkflowInUse(id).into());
     }
     let operation = engine::DeleteDefinition { workflow: id };

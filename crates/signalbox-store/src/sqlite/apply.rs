@@ -13,7 +13,7 @@ use signalbox_wire::id::TenantId;
 use super::append::{Appender, Placed};
 use super::statements::{Statements, bind};
 use crate::cache::Cache;
-use crate::commit::{Change, Commit, DueRow, Put};
+use crate::commit::{Change, Commit, DueRow, Holder, Put};
 use crate::schema::{self, TableId};
 
 /// A batch being written.
@@ -92,6 +92,11 @@ impl<'c> Batch<'c> {
         }
         for change in &commit.changes {
             self.change(&commit.tenant, change)?;
+        }
+        for Holder { session, agent, created_at } in &commit.holders {
+            let (tenant, session, agent) = (commit.tenant.as_str(), session.as_str(), agent.as_str());
+            let values = params![tenant, session, agent, created_at.as_micros()];
+            self.statements.add_session_agent.execute(values)?;
         }
         for due in &commit.due {
             self.add_due(&commit.tenant, due)?;
@@ -184,8 +189,12 @@ impl<'c> Batch<'c> {
                 table.remove.raw_execute()?;
             }
         }
-        if let Key::Agent(agent) = &change.key {
-            self.list_capabilities(tenant, agent.as_str(), change.put.as_ref())?;
+        match (&change.key, &change.put) {
+            (Key::Agent(agent), put) => self.list_capabilities(tenant, agent.as_str(), put.as_ref())?,
+            (Key::Session(session), None) => {
+                self.statements.clear_session_agents.execute(params![tenant.as_str(), session.as_str()])?;
+            }
+            _ => {}
         }
         if !self.is_alone {
             let version = change.put.as_ref().map(|put| put.version);

@@ -81,6 +81,7 @@ async fn what_is_read_is_what_was_put(world: &World) {
             Row::Signature(row) => {
                 assert_eq!(parts(view.signature(&row.signature).expect("loaded")), Some((7, row)));
             }
+            Row::Retention(row) => assert_eq!(parts(view.retention().expect("loaded")), Some((7, row))),
             Row::Session(row) => {
                 let read = view.session(&row.id).expect("loaded").expect("there");
                 assert_eq!((read.version, &read.value.session), (7, row.as_ref()));

@@ -1,11 +1,13 @@
 //! Rows, events and due work to store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, json};
 use signalbox_core::agent::{Agent, AgentStatus, Report};
 use signalbox_core::decision::{
-    AgentName, Answered, ApiKey, Available, Gate, Row, Scope, SeenSignature, Tenant, Tool, Workflow,
+    AgentName, Answered, ApiKey, Available, Gate, Retention, Row, Scope, SeenSignature, Tenant, Tool,
+    Workflow,
 };
 use signalbox_core::definition::{Definition, Step};
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus};
@@ -179,6 +181,7 @@ pub(crate) fn every_kind() -> Vec<Row> {
             queue: Vec::new(),
         })),
         Row::Signature(signature("s", 60)),
+        Row::Retention(Retention { sessions: Some(Duration::from_secs(60)), ..Retention::default() }),
     ]
 }
 

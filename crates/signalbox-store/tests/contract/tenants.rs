@@ -199,7 +199,7 @@ async fn sees_nothing(world: &World, tenant: &TenantId) {
     assert!(
         store.dead_letters(tenant, &DeadLetterFilter::default(), &page).await.expect("read").items.is_empty()
     );
-    assert!(!store.open_session_of_workflow(tenant, &workflow_id("same")).await.expect("read"));
+    assert!(!store.open_session_of_workflow(tenant, &workflow_id("same"), None).await.expect("read"));
     let view = view_of(store, tenant, &Need::Candidates("one".into())).await;
     assert!(view.candidates("one").expect("loaded").is_empty());
 }

@@ -61,6 +61,9 @@ pub struct SessionView {
     /// The version of the workflow that it runs, by its author; null when that names none.
     #[serde(default)]
     pub workflow_version: Option<String>,
+    /// The revision of the workflow's definition that it runs; 0 from a server that does not say.
+    #[serde(default)]
+    pub workflow_revision: u32,
     /// The agent of tasks that name neither an agent nor a capability.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
@@ -150,6 +153,12 @@ pub struct TaskView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub waits_until: Option<Timestamp>,
+    /// Its place among the tasks that wait for the same, from 1: they are served by priority, then by how long they
+    /// wait. 1000 means that or a later one. Null when it does not wait for an agent, in an answer to anything but
+    /// a question about one session, and for a session's tasks after the first 100 that wait.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 1000)]
+    pub place_in_line: Option<u32>,
     /// When it was last given to an agent.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
