@@ -49,6 +49,7 @@ pub(super) fn keep(work: &mut Work<'_, '_>, definition: &Definition) -> Result<D
     work.decision.put_guarded(Row::Definition(Arc::new(kept.clone())), version);
     let data = json!({"workflowId": kept.id, "revision": revision, "tasks": kept.tasks.len()});
     work.log(NewEvent::new("workflow.applied", Level::Info, now, &data));
+    work.kept.push(kept.clone());
     Ok(kept)
 }
 

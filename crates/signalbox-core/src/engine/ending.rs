@@ -205,6 +205,7 @@ impl Work<'_, '_> {
             self.decision.disarm(DueWork::Deadline { session: session.clone() }.id());
         }
         if let Some(pass) = &ended.plan.gate {
+            self.decision.disarm(DueWork::Begin { session: session.clone() }.id());
             self.leave_gate(&pass.gate, session)?;
         }
         self.notify_of_end(&ended);
