@@ -17,6 +17,7 @@
 
 mod agents;
 mod announce;
+mod approvals;
 mod calls;
 mod children;
 mod definitions;
@@ -40,6 +41,7 @@ mod work;
 
 pub use agents::{Deregister, Drain, PatchAgent, Register, Registered};
 pub use announce::{Announce, Announced};
+pub use approvals::Approve;
 pub use calls::SettleCall;
 pub use definitions::{ApplyDefinition, DeleteDefinition, DeleteRevision, RollBack};
 pub use deliveries::{Discard, Redrive, SettleDelivery};
@@ -53,7 +55,7 @@ pub use rerun::Rerun;
 pub use sessions::{Cancel, Pause, Resume, RetrySession};
 pub use timers::TimerFired;
 pub use triggers::{Trigger, Triggered, WorkflowSource};
-pub use waits::{Approve, Signal};
+pub use waits::Signal;
 
 use crate::decision::Key;
 use crate::{Decision, Halt, Turn, View};
