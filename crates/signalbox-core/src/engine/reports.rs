@@ -105,16 +105,19 @@ impl ReportState {
             return Ok(());
         };
         match Meaning::of(&self.state) {
-            Meaning::Working if task.status == TaskStatus::Running => self.progress(work, held, &task),
-            Meaning::Working => work.emit(
-                &held.session,
-                &SessionEvent::TaskRunning {
+            Meaning::Working if task.status == TaskStatus::Running => {
+                self.progress(work, held, &task, task.rules.heartbeat_timeout.is_some())
+            }
+            Meaning::Working => {
+                let event = SessionEvent::TaskRunning {
                     task: task.id.clone(),
                     step: task.step.clone(),
                     attempt: task.attempt,
                     agent: self.agent.clone(),
-                },
-            ),
+                };
+                work.emit(&held.session, &event)?;
+                self.progress(work, held, &task, false)
+            }
             Meaning::Done => work.complete(&held.session, &task, self.result()),
             Meaning::Failed => {
                 let details = self.details().unwrap_or_default();
@@ -126,9 +129,15 @@ impl ReportState {
     }
 
     /// That the agent is still at work is kept where somebody waits to hear it, or where it says how far it is.
-    fn progress(&self, work: &mut Work<'_, '_>, held: &Held, task: &Task) -> Result<(), Halt> {
+    fn progress(
+        &self,
+        work: &mut Work<'_, '_>,
+        held: &Held,
+        task: &Task,
+        is_awaited: bool,
+    ) -> Result<(), Halt> {
         let progress = self.details().and_then(|mut details| details.get_mut("progress").map(Value::take));
-        if progress.is_none() && task.rules.heartbeat_timeout.is_none() {
+        if progress.is_none() && !is_awaited {
             return Ok(());
         }
         work.emit(
