@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use signalbox_core::definition::{Definition, Step};
 use signalbox_core::delivery::Outcome;
@@ -15,6 +14,7 @@ use signalbox_core::retry::Backoff;
 use signalbox_core::session::SessionState;
 use signalbox_core::{Decision, Halt, Rejected, Turn, View};
 use signalbox_wire::id::{AgentId, SessionId, WorkflowId};
+use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
 
 use crate::store::Store;
@@ -80,7 +80,7 @@ impl Stage {
     /// An agent reports.
     pub(crate) fn report(&mut self, agent: &AgentId, state: &str, task: Option<&str>, result: Value) {
         let timestamp = self.now;
-        let details = RawValue::from_string(json!({ "result": result }).to_string()).ok();
+        let details = RawObject::parse(json!({ "result": result }).to_string()).ok();
         let report = ReportState {
             agent: agent.clone(),
             state: state.to_owned(),
