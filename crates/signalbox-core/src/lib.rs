@@ -5,6 +5,7 @@
 //! nothing is read from a clock. The one loop that every caller runs is described at [`engine`].
 
 pub mod agent;
+mod agent_json;
 pub mod breaker;
 pub mod decision;
 pub mod definition;

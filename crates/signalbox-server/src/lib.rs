@@ -17,6 +17,7 @@ mod drive;
 mod edge;
 mod egress;
 mod flights;
+mod hot;
 mod idempotency;
 mod jobs;
 mod lock;

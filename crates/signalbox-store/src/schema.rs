@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use signalbox_core::agent::Agent;
+use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::decision::{Key, Row};
 use signalbox_core::delivery::MessageStatus;
 use signalbox_core::task::Task;
@@ -232,10 +232,7 @@ pub(crate) fn key_cells(key: &Key) -> Cells<'_> {
 pub(crate) fn index_cells(row: &Row) -> Cells<'_> {
     match row {
         Row::Agent(row) => Cells::of([row.name.as_str().into()]),
-        Row::Status(row) => {
-            let state = row.report.as_ref().map(|report| report.state.to_lowercase());
-            Cells::of([state.map_or(Cell::Null, |state| Cell::Text(Cow::Owned(state)))])
-        }
+        Row::Status(row) => Cells::of([state_cell(row).map_or(Cell::Null, Cell::Text)]),
         Row::Available(row) => Cells::of([row.last_used.into()]),
         Row::Session(row) => Cells::of([
             row.workflow.as_str().into(),
@@ -275,6 +272,13 @@ pub(crate) fn priority(task: &Task) -> i64 {
     i64::from(task.rules.priority)
 }
 
+/// The word that `agent_statuses.state` holds: what was reported last, without case.
+pub(crate) fn state_cell(status: &AgentStatus) -> Option<Cow<'_, str>> {
+    let state = status.report.as_ref()?.state.as_str();
+    let is_lowercase = state.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+    Some(if is_lowercase { Cow::Borrowed(state) } else { Cow::Owned(state.to_lowercase()) })
+}
+
 /// The word that `messages.kind` holds.
 pub(crate) fn message_kind(kind: signalbox_core::delivery::MessageKind) -> &'static str {
     use signalbox_core::delivery::MessageKind as M;
@@ -309,7 +313,7 @@ pub(crate) fn body(row: &Row) -> Result<String, StoreError> {
     match row {
         Row::Agent(row) => encode(row),
         Row::AgentName(row) => encode(row),
-        Row::Status(row) => encode(row),
+        Row::Status(row) => row.to_json().map_err(unwritten),
         Row::Available(row) => encode(row),
         Row::Session(row) => encode(row),
         Row::Task(_, row) => encode(row),
@@ -359,11 +363,13 @@ fn versioned<T: DeserializeOwned>(version: i64, body: &str) -> Result<Versioned<
 }
 
 fn encode(value: &impl Serialize) -> Result<String, StoreError> {
-    let fault =
-        |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("a row cannot be written: {error}"));
     let mut text = Vec::with_capacity(BODY_BYTES_ESTIMATE);
-    serde_json::to_writer(&mut text, value).map_err(|error| fault(&error))?;
-    String::from_utf8(text).map_err(|error| fault(&error))
+    serde_json::to_writer(&mut text, value).map_err(unwritten)?;
+    String::from_utf8(text).map_err(unwritten)
+}
+
+fn unwritten(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Corrupt(format!("a row cannot be written: {error}"))
 }
 
 impl<'a> Cells<'a> {

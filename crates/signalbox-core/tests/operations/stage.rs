@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use signalbox_core::definition::{Definition, Step};
 use signalbox_core::delivery::Outcome;
@@ -15,6 +14,7 @@ use signalbox_core::retry::Backoff;
 use signalbox_core::session::SessionState;
 use signalbox_core::{Decision, Halt, Rejected, Turn, View};
 use signalbox_wire::id::{AgentId, SessionId, WorkflowId};
+use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
 
 use crate::store::Store;
@@ -94,7 +94,7 @@ impl Stage {
         details: &Value,
     ) {
         let timestamp = self.now;
-        let details = RawValue::from_string(details.to_string()).ok();
+        let details = RawObject::parse(details.to_string()).ok();
         let report = ReportState {
             agent: agent.clone(),
             state: state.to_owned(),

@@ -248,7 +248,7 @@ struct Said {
 }
 
 fn said(report: &ReportState) -> Option<Said> {
-    serde_json::from_str(report.details.as_ref()?.get()).ok()
+    serde_json::from_str(report.details.as_ref()?.as_str()).ok()
 }
 
 fn touched(decision: &Decision, removed: &[Work]) -> Touched {

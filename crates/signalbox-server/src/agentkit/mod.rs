@@ -14,6 +14,7 @@ mod tools;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use self::run::run;
 use crate::app::App;
 
 /// Every route of this surface.

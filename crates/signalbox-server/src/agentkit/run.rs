@@ -45,21 +45,31 @@ pub(super) async fn run_agent(
     Path(agent): Path,
     input: Input,
 ) -> Result<Answer, Refusal> {
+    run(&app, &context, &agent, &input).await
+}
+
+/// Takes a message for `agent`, or calls a tool in its name.
+pub(crate) async fn run(
+    app: &App,
+    context: &Context<Acts>,
+    agent: &str,
+    input: &Input,
+) -> Result<Answer, Refusal> {
     if input.format != Format::Json {
         let detail = "The body is YAML; here it must be application/json.";
         return Err(Problem::unsupported_media(detail).into());
     }
     let message = RunMessage::parse(&input.bytes)?;
-    let agent = convert::agent_id(&agent)?;
+    let agent = convert::agent_id(agent)?;
     if let Some(tool_call) = message.tool {
         // Boxed, so that the usual message does not carry the room that a call needs.
-        return Box::pin(call_tool(&app, &context, &agent, tool_call)).await;
+        return Box::pin(call_tool(app, context, &agent, tool_call)).await;
     }
     let operation = engine::Accept {
         agent,
         id: message.message_id.and_then(|id| MessageId::parse(&id).ok()),
         body: message.body,
-        trace: context.trace,
+        trace: context.trace.clone(),
     };
     app.drive
         .answer(&context.caller.tenant, context.promise.as_ref(), &operation, |id| {

@@ -28,6 +28,8 @@ mod versions;
 mod words;
 mod workflows;
 
+pub(crate) use self::state::{report, state};
+
 use axum::Extension;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

@@ -11,6 +11,7 @@ use signalbox_core::decision::{Guard, Key, Row};
 use signalbox_wire::id::TenantId;
 
 use super::append::{Appender, Placed};
+use super::places::Places;
 use super::statements::{Statements, bind};
 use crate::cache::Cache;
 use crate::commit::{Change, Commit, DueRow, Holder, Put};
@@ -25,6 +26,7 @@ pub(super) struct Batch<'c> {
     /// Whether it is of one decision, so that nobody will ask what it wrote.
     is_alone: bool,
     appender: Appender,
+    places: Places<'c>,
 }
 
 type Versions = HashMap<Key, Option<i64>, DefaultHashBuilder>;
@@ -50,6 +52,7 @@ impl<'c> Batch<'c> {
             written: HashMap::default(),
             is_alone: false,
             appender: Appender::default(),
+            places: Places::prepare(connection)?,
         })
     }
 
@@ -168,6 +171,8 @@ impl<'c> Batch<'c> {
     fn change(&mut self, tenant: &TenantId, change: &Change) -> rusqlite::Result<()> {
         let table = self.statements.table(change.table());
         match &change.put {
+            Some(put @ Put { row: Row::Status(status), .. })
+                if matches!(change.guard, Guard::At(_)) && self.places.update(tenant, status, put)? => {}
             Some(put) => {
                 let statement = match change.guard {
                     Guard::Absent => &mut table.insert,
@@ -182,6 +187,9 @@ impl<'c> Batch<'c> {
                 // Nothing but an errand in the same batch can have taken the row away since it was checked.
                 if rows != 1 {
                     return Err(rusqlite::Error::StatementChangedRows(rows));
+                }
+                if let (Row::Status(status), Guard::At(_)) = (&put.row, change.guard) {
+                    self.places.note(tenant, &status.agent)?;
                 }
             }
             None => {

@@ -15,6 +15,7 @@ mod fault;
 mod job;
 mod listings;
 mod log;
+mod places;
 mod prune;
 mod queue;
 mod readers;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use signalbox_core::decision::{Key, Row};
 use signalbox_core::session::SessionStatus;
 use signalbox_core::{Decision, Need};
+use signalbox_wire::raw::RawObject;
 
 use crate::samples::{
     agent_id, api_key, definition, every_kind, message, message_id, session, session_id, status, task,
@@ -200,9 +201,9 @@ async fn large_rows_are_kept_whole(world: &World) {
     let mut large = message("m");
     large.body = "é\"\\ ".repeat(300_000);
     let mut huge = status("a", "idle");
-    let details = format!("[{}0]", "0,".repeat(500_000));
+    let details = format!("{{\"a\":[{}0]}}", "0,".repeat(500_000));
     if let Some(report) = &mut huge.report {
-        report.details = serde_json::value::RawValue::from_string(details).ok();
+        report.details = RawObject::parse(details).ok();
     }
     let mut decision = Decision::default();
     decision.create(Row::Message(Arc::new(large.clone())), 1);
