@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use signalbox_wire::id::{AgentId, KeyId, MessageId, SessionId, TaskId, TenantId, ToolName, WorkflowId};
+use signalbox_wire::id::{
+    AgentId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
+};
 use signalbox_wire::time::Timestamp;
 
 use crate::agent::{Agent, AgentStatus};
@@ -15,6 +17,7 @@ use crate::definition::Definition;
 use crate::delivery::Message;
 use crate::due::Due;
 use crate::event::NewEvent;
+use crate::schedule::Schedule;
 use crate::session::Session;
 use crate::task::Task;
 
@@ -109,6 +112,8 @@ pub enum Row {
     Signature(SeenSignature),
     /// Sessions that may not all run at once.
     Gate(Arc<Gate>),
+    /// A schedule.
+    Schedule(Arc<Schedule>),
 }
 
 /// Names a row within its tenant.
@@ -130,6 +135,7 @@ pub enum Key {
     Answered(String),
     Signature(String),
     Gate(String),
+    Schedule(ScheduleId),
 }
 
 /// A name that an agent has taken in its tenant.
@@ -273,6 +279,7 @@ impl Row {
             Self::Answered(row) => Key::Answered(row.key.clone()),
             Self::Signature(row) => Key::Signature(row.signature.clone()),
             Self::Gate(row) => Key::Gate(row.key.clone()),
+            Self::Schedule(row) => Key::Schedule(row.id.clone()),
         }
     }
 }

@@ -68,6 +68,7 @@ pub(crate) enum TableId {
     Answered,
     Signatures,
     Gates,
+    Schedules,
 }
 
 /// The value of one column.
@@ -114,7 +115,7 @@ const fn maybe_integer(name: &'static str) -> Column {
 
 impl TableId {
     /// All tables, in the order of their numbers.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Agents,
         Self::AgentNames,
         Self::AgentStatuses,
@@ -130,11 +131,12 @@ impl TableId {
         Self::Answered,
         Self::Signatures,
         Self::Gates,
+        Self::Schedules,
     ];
 
     /// Its description.
     pub(crate) fn table(self) -> &'static Table {
-        static TABLES: [Table; 15] = [
+        static TABLES: [Table; 16] = [
             Table { name: "agents", key: &[text("id")], index: &[text("name")] },
             Table { name: "agent_names", key: &[text("name")], index: &[] },
             Table { name: "agent_statuses", key: &[text("agent")], index: &[maybe_text("state")] },
@@ -167,6 +169,7 @@ impl TableId {
             Table { name: "answered", key: &[text("key")], index: &[integer("expires_at")] },
             Table { name: "signatures", key: &[text("signature")], index: &[integer("expires_at")] },
             Table { name: "gates", key: &[text("key")], index: &[] },
+            Table { name: "schedules", key: &[text("id")], index: &[] },
         ];
         &TABLES[self as usize]
     }
@@ -189,6 +192,7 @@ impl TableId {
             Key::Answered(_) => Self::Answered,
             Key::Signature(_) => Self::Signatures,
             Key::Gate(_) => Self::Gates,
+            Key::Schedule(_) => Self::Schedules,
         }
     }
 }
@@ -205,6 +209,7 @@ pub(crate) fn key_cells(key: &Key) -> Cells<'_> {
         Key::Task(id) => Cells::of([id.as_str().into()]),
         Key::Definition(id, revision) => Cells::of([id.as_str().into(), i64::from(*revision).into()]),
         Key::Workflow(id) => Cells::of([id.as_str().into()]),
+        Key::Schedule(id) => Cells::of([id.as_str().into()]),
         Key::Message(id) => Cells::of([id.as_str().into()]),
         Key::Tool(name) => Cells::of([name.as_str().into()]),
         Key::ApiKey(id) => Cells::of([id.as_str().into()]),
@@ -243,9 +248,12 @@ pub(crate) fn index_cells(row: &Row) -> Cells<'_> {
         Row::ApiKey(row) => Cells::of([row.hash.as_str().into()]),
         Row::Answered(row) => Cells::of([row.expires_at.into()]),
         Row::Signature(row) => Cells::of([row.expires_at.into()]),
-        Row::AgentName(_) | Row::Definition(_) | Row::Tool(_) | Row::Tenant(_) | Row::Gate(_) => {
-            Cells::of([])
-        }
+        Row::AgentName(_)
+        | Row::Definition(_)
+        | Row::Tool(_)
+        | Row::Tenant(_)
+        | Row::Gate(_)
+        | Row::Schedule(_) => Cells::of([]),
     }
 }
 
@@ -296,6 +304,7 @@ pub(crate) fn body(row: &Row) -> Result<String, StoreError> {
         Row::Answered(row) => encode(row),
         Row::Signature(row) => encode(row),
         Row::Gate(row) => encode(row),
+        Row::Schedule(row) => encode(row),
     }
 }
 
@@ -320,6 +329,7 @@ pub(crate) fn loaded(key: &Key, version: i64, body: &str) -> Result<Option<Loade
         Key::Answered(_) => Loaded::Answered(versioned(version, body)?),
         Key::Signature(_) => Loaded::Signature(versioned(version, body)?),
         Key::Gate(_) => Loaded::Gate(versioned(version, body)?),
+        Key::Schedule(_) => Loaded::Schedule(versioned(version, body)?),
         Key::Available(..) | Key::Session(_) | Key::Task(_) | Key::ApiKey(_) | Key::Tenant(_) => {
             return Ok(None);
         }

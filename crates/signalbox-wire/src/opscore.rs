@@ -3,6 +3,8 @@
 mod event;
 mod log;
 mod notify;
+mod schedule;
+mod schedule_view;
 mod session;
 mod state;
 mod trigger;
@@ -11,6 +13,8 @@ mod workflow;
 pub use event::{EventView, LogLevel};
 pub use log::{LogBody, LogEntry, LogView, LogsAccepted};
 pub use notify::{AgentDetails, DEREGISTER, NotifyBody, REGISTER};
+pub use schedule::{BackfillBody, Overlap, PatchScheduleBody, ScheduleBody, StartScheduleBody};
+pub use schedule_view::{BackfillAnswer, FireCause, FireOutcome, FireView, ScheduleStatus, ScheduleView};
 pub use session::{
     ApprovalView, ApproveBody, CancelBody, SessionStatus, SessionView, SignalBody, TaskStatus, TaskView,
 };

@@ -30,6 +30,7 @@ mod messages;
 mod placing;
 mod records;
 mod reports;
+mod schedules;
 mod sessions;
 mod timers;
 mod triggers;
@@ -46,6 +47,9 @@ pub use messages::Accept;
 pub use placing::{Offer, Place};
 pub use records::{CreateKey, CreateTenant, CreateTool, DeleteTool, RevokeKey, SeeSignature};
 pub use reports::ReportState;
+pub use schedules::{
+    ApplySchedule, ChangeSchedule, DeleteSchedule, Filled, PlanChange, Steer, SteerSchedule, Steered,
+};
 pub use sessions::{Cancel, Pause, Resume, RetrySession};
 pub use timers::TimerFired;
 pub use triggers::{Trigger, Triggered, WorkflowSource};

@@ -11,6 +11,10 @@ mod notification;
 mod notify;
 mod read_logs;
 mod reports;
+mod schedule_convert;
+mod schedule_runs;
+mod schedule_steer;
+mod schedules;
 mod session_events;
 mod sessions;
 mod signed;
@@ -55,6 +59,13 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(steer::approve_task))
         .routes(routes!(steer::refuse_task))
         .routes(routes!(session_events::session_events))
+        .routes(routes!(schedules::apply_schedule, schedules::list_schedules))
+        .routes(routes!(schedules::get_schedule, schedules::change_schedule, schedules::delete_schedule))
+        .routes(routes!(schedule_steer::pause_schedule))
+        .routes(routes!(schedule_steer::resume_schedule))
+        .routes(routes!(schedule_steer::trigger_schedule))
+        .routes(routes!(schedule_steer::backfill_schedule))
+        .routes(routes!(schedule_runs::list_runs))
         .routes(routes!(logs::append_logs))
         .routes(routes!(read_logs::read_logs))
 }

@@ -6,8 +6,11 @@ use super::fault;
 use crate::StoreError;
 
 /// The steps, in order; the first brings an empty database to version 1.
-const STEPS: [&str; 2] =
-    [include_str!("migrations/0001_initial.sql"), include_str!("migrations/0004_gates.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_starting.sql"),
+    include_str!("migrations/0004_gates.sql"),
+];
 
 /// The oldest PostgreSQL that has everything used here.
 const SERVER_VERSION_MIN: i64 = 130_000;

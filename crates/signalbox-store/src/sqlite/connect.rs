@@ -14,8 +14,11 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::error::StoreError;
 
 /// All migrations, in order.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0004_gates.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_starting.sql"),
+    include_str!("migrations/0004_gates.sql"),
+];
 /// Pages of the log file after which a commit copies them into the main file itself: only when
 /// [checkpoints](super::checkpoint) beside the writer do not come about.
 const CHECKPOINT_PAGES: u32 = 65_536;

@@ -6,6 +6,7 @@ mod flows;
 mod logs;
 mod notify;
 mod routing;
+mod schedules;
 mod sessions;
 mod settling;
 mod state;
