@@ -7,6 +7,7 @@
 pub mod agent;
 mod agent_json;
 pub mod breaker;
+pub mod cron;
 pub mod decision;
 pub mod definition;
 pub mod delivery;
@@ -21,6 +22,7 @@ pub mod limits;
 pub mod report;
 pub mod retry;
 pub mod routing;
+pub mod schedule;
 pub mod session;
 pub mod task;
 pub mod turn;

@@ -16,6 +16,7 @@ mod placing;
 mod play;
 mod register;
 mod reports;
+mod schedules;
 mod sessions;
 mod stage;
 #[path = "../sim/store.rs"]

@@ -16,9 +16,11 @@ use crate::error::StoreError;
 /// All migrations by their number, in order.
 const MIGRATIONS: &[(i64, &str)] = &[
     (1, include_str!("migrations/0001_initial.sql")),
+    (2, include_str!("migrations/0002_starting.sql")),
     (3, include_str!("migrations/0003_sessions.sql")),
     (4, include_str!("migrations/0004_gates.sql")),
 ];
+
 /// Pages of the log file after which a commit copies them into the main file itself: only when
 /// [checkpoints](super::checkpoint) beside the writer do not come about.
 const CHECKPOINT_PAGES: u32 = 65_536;
