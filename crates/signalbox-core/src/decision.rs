@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use signalbox_wire::id::{AgentId, KeyId, MessageId, SessionId, TaskId, TenantId, ToolName, WorkflowId};
+use signalbox_wire::id::{
+    AgentId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
+};
 use signalbox_wire::time::Timestamp;
 
 use crate::agent::{Agent, AgentStatus};
@@ -16,6 +18,7 @@ use crate::definition::Definition;
 use crate::delivery::Message;
 use crate::due::Due;
 use crate::event::NewEvent;
+use crate::schedule::Schedule;
 use crate::session::Session;
 use crate::task::Task;
 
@@ -112,6 +115,8 @@ pub enum Row {
     Gate(Arc<Gate>),
     /// How long the tenant keeps what is over.
     Retention(Retention),
+    /// A schedule.
+    Schedule(Arc<Schedule>),
 }
 
 /// Names a row within its tenant.
@@ -134,6 +139,7 @@ pub enum Key {
     Signature(String),
     Gate(String),
     Retention,
+    Schedule(ScheduleId),
 }
 
 /// A name that an agent has taken in its tenant.
@@ -290,6 +296,7 @@ impl Row {
             Self::Signature(row) => Key::Signature(row.signature.clone()),
             Self::Gate(row) => Key::Gate(row.key.clone()),
             Self::Retention(_) => Key::Retention,
+            Self::Schedule(row) => Key::Schedule(row.id.clone()),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod breaker;
+pub mod cron;
 pub mod decision;
 pub mod definition;
 pub mod delivery;
@@ -20,6 +21,7 @@ pub mod limits;
 pub mod report;
 pub mod retry;
 pub mod routing;
+pub mod schedule;
 pub mod session;
 pub mod task;
 pub mod turn;

@@ -7,12 +7,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId, ToolName, WorkflowId};
+use signalbox_wire::id::{AgentId, MessageId, ScheduleId, SessionId, TaskId, ToolName, WorkflowId};
+use signalbox_wire::time::Timestamp;
 
 use crate::agent::{Agent, AgentStatus};
 use crate::decision::{AgentName, Answered, Gate, Key, Retention, SeenSignature, Tool, Workflow};
 use crate::definition::Definition;
 use crate::delivery::Message;
+use crate::schedule::{BACKFILL_MAX, Schedule, WAITING_MAX};
 use crate::session::SessionState;
 
 /// A stored value and the version it was read at.
@@ -68,6 +70,7 @@ pub enum Loaded {
     Signature(Versioned<SeenSignature>),
     Gate(Versioned<Gate>),
     Retention(Versioned<Retention>),
+    Schedule(Versioned<Schedule>),
 }
 
 /// Rows of a view that are looked through one by one.
@@ -250,6 +253,37 @@ pub enum Rejected {
     /// The tool's name is taken.
     #[error("A tool named '{0}' exists already; delete it first or choose another name")]
     ToolTaken(ToolName),
+    /// No such schedule.
+    #[error("Schedule not found: {0}")]
+    UnknownSchedule(String),
+    /// When the schedule's time comes cannot be said.
+    #[error("Schedule {schedule} has a rhythm that {fault}; change it")]
+    BadRhythm {
+        /// The schedule.
+        schedule: ScheduleId,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// More fire times are asked for than one request may fill in.
+    #[error(
+        "There are more than {BACKFILL_MAX} fire times from {from} to {to}; ask for them in several parts"
+    )]
+    BackfillTooLong {
+        /// Where they begin.
+        from: Timestamp,
+        /// Where they end.
+        to: Timestamp,
+    },
+    /// More fire times are asked for than may wait.
+    #[error(
+        "{asked} fire times are asked for and {waiting} wait already, of {WAITING_MAX} that may; wait until some have started"
+    )]
+    BackfillFull {
+        /// How many are asked for.
+        asked: usize,
+        /// How many wait already.
+        waiting: usize,
+    },
     /// The signature was used before.
     #[error("This signature was used before; sign each call anew")]
     Replayed,
@@ -341,6 +375,8 @@ impl View {
         gate(key: &str) -> Gate, Gate, Key::Gate(key.to_owned());
         /// How long the tenant keeps what is over, where it says.
         retention() -> Retention, Retention, Key::Retention;
+        /// A schedule.
+        schedule(id: &ScheduleId) -> Schedule, Schedule, Key::Schedule(id.clone());
     }
 
     /// The available agents under a routing key, least recently used first.

@@ -86,6 +86,7 @@ impl From<Rejected> for Refusal {
             Rejected::UnknownSession(_) => Problem::not_found("unknown-session", detail),
             Rejected::UnknownMessage(_) => Problem::not_found("unknown-message", detail),
             Rejected::UnknownDeadLetter(_) => Problem::not_found("unknown-dead-letter", detail),
+            Rejected::UnknownSchedule(_) => Problem::not_found("unknown-schedule", detail),
             Rejected::UnknownTool(_) => Problem::not_found("unknown-tool", detail),
             Rejected::NameTaken(_) => Problem::conflict("name-taken", detail),
             Rejected::IdTaken(_) => Problem::conflict("id-taken", detail),
@@ -108,6 +109,9 @@ impl From<Rejected> for Refusal {
             Rejected::TooDeep(_) => Problem::conflict("too-deep", detail),
             Rejected::Undone(_) => Problem::conflict("session-undone", detail),
             Rejected::AgentBusy(_) => Problem::conflict("agent-busy", detail),
+            Rejected::BackfillFull { .. } => Problem::conflict("backfill-full", detail),
+            Rejected::BackfillTooLong { .. } => Problem::new(422, "backfill-too-long", detail),
+            Rejected::BadRhythm { .. } => Problem::new(422, "bad-rhythm", detail),
             Rejected::Unreachable(_) => Problem::bad_request("unreachable-agent", detail),
             Rejected::Replayed => Problem::unauthorized(detail),
             Rejected::UnfitInput(faults) => Problem::invalid(

@@ -11,6 +11,7 @@ use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
 use signalbox_core::lease::Lease;
+use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::task::Task;
 use signalbox_core::view::{Loaded, WaitingTask};
@@ -135,6 +136,8 @@ pub(crate) trait Backend: Send + Sync {
         workflow: &WorkflowId,
         page: &Page,
     ) -> Result<Listed<Arc<Definition>>, StoreError>;
+    /// Schedules by id.
+    async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError>;
 
     /// Dead messages by the moment they were given up, then id.
     async fn dead_letters(

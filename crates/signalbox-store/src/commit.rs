@@ -196,6 +196,7 @@ fn loaded(put: &Put) -> Option<ReadRow> {
         Row::Workflow(row) => Loaded::Workflow(Versioned { version, value: Arc::new(row.clone()) }),
         Row::Message(row) => Loaded::Message(Versioned { version, value: Arc::clone(row) }),
         Row::Tool(row) => Loaded::Tool(Versioned { version, value: Arc::clone(row) }),
+        Row::Schedule(row) => Loaded::Schedule(Versioned { version, value: Arc::clone(row) }),
         _ => return None,
     };
     Some(ReadRow { loaded, bytes })

@@ -5,7 +5,7 @@
 //! of entries that its log has had, so that nothing that is still under way can be taken for somebody else's.
 
 use signalbox_core::decision::Key;
-use signalbox_wire::id::{AgentId, MessageId, SessionId, TenantId, ToolName, WorkflowId};
+use signalbox_wire::id::{AgentId, MessageId, ScheduleId, SessionId, TenantId, ToolName, WorkflowId};
 
 use crate::cache::Cache;
 use crate::schema::TableId;
@@ -29,9 +29,10 @@ pub(crate) enum Part {
 }
 
 /// Every part, in the order of its going.
-pub(crate) const PARTS: [Part; 20] = [
+pub(crate) const PARTS: [Part; 21] = [
     Part::Rows(TableId::ApiKeys),
     Part::Due,
+    Part::Rows(TableId::Schedules),
     Part::Rows(TableId::Available),
     Part::Rows(TableId::Tasks),
     Part::SessionAgents,
@@ -102,6 +103,7 @@ impl Part {
             TableId::Workflows => Key::Workflow(WorkflowId::parse(first).ok()?),
             TableId::Messages => Key::Message(MessageId::parse(first).ok()?),
             TableId::Tools => Key::Tool(ToolName::parse(first).ok()?),
+            TableId::Schedules => Key::Schedule(ScheduleId::parse(first).ok()?),
             _ => return None,
         })
     }

@@ -70,6 +70,7 @@ pub(crate) enum TableId {
     Signatures,
     Gates,
     Settings,
+    Schedules,
 }
 
 /// The value of one column.
@@ -116,7 +117,7 @@ const fn maybe_integer(name: &'static str) -> Column {
 
 impl TableId {
     /// All tables, in the order of their numbers.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Agents,
         Self::AgentNames,
         Self::AgentStatuses,
@@ -133,11 +134,12 @@ impl TableId {
         Self::Signatures,
         Self::Gates,
         Self::Settings,
+        Self::Schedules,
     ];
 
     /// Its description.
     pub(crate) fn table(self) -> &'static Table {
-        static TABLES: [Table; 16] = [
+        static TABLES: [Table; 17] = [
             Table { name: "agents", key: &[text("id")], index: &[text("name")] },
             Table { name: "agent_names", key: &[text("name")], index: &[] },
             Table { name: "agent_statuses", key: &[text("agent")], index: &[maybe_text("state")] },
@@ -178,6 +180,7 @@ impl TableId {
             Table { name: "signatures", key: &[text("signature")], index: &[integer("expires_at")] },
             Table { name: "gates", key: &[text("key")], index: &[] },
             Table { name: "settings", key: &[text("name")], index: &[] },
+            Table { name: "schedules", key: &[text("id")], index: &[] },
         ];
         &TABLES[self as usize]
     }
@@ -201,6 +204,7 @@ impl TableId {
             Key::Signature(_) => Self::Signatures,
             Key::Gate(_) => Self::Gates,
             Key::Retention => Self::Settings,
+            Key::Schedule(_) => Self::Schedules,
         }
     }
 }
@@ -220,6 +224,7 @@ pub(crate) fn key_cells(key: &Key) -> Cells<'_> {
         Key::Task(id) => Cells::of([id.as_str().into()]),
         Key::Definition(id, revision) => Cells::of([id.as_str().into(), i64::from(*revision).into()]),
         Key::Workflow(id) => Cells::of([id.as_str().into()]),
+        Key::Schedule(id) => Cells::of([id.as_str().into()]),
         Key::Message(id) => Cells::of([id.as_str().into()]),
         Key::Tool(name) => Cells::of([name.as_str().into()]),
         Key::ApiKey(id) => Cells::of([id.as_str().into()]),
@@ -266,7 +271,8 @@ pub(crate) fn index_cells(row: &Row) -> Cells<'_> {
         | Row::Tool(_)
         | Row::Tenant(_)
         | Row::Gate(_)
-        | Row::Retention(_) => Cells::of([]),
+        | Row::Retention(_)
+        | Row::Schedule(_) => Cells::of([]),
     }
 }
 
@@ -323,6 +329,7 @@ pub(crate) fn body(row: &Row) -> Result<String, StoreError> {
         Row::Signature(row) => encode(row),
         Row::Gate(row) => encode(row),
         Row::Retention(row) => encode(row),
+        Row::Schedule(row) => encode(row),
     }
 }
 
@@ -348,6 +355,7 @@ pub(crate) fn loaded(key: &Key, version: i64, body: &str) -> Result<Option<Loade
         Key::Signature(_) => Loaded::Signature(versioned(version, body)?),
         Key::Gate(_) => Loaded::Gate(versioned(version, body)?),
         Key::Retention => Loaded::Retention(versioned(version, body)?),
+        Key::Schedule(_) => Loaded::Schedule(versioned(version, body)?),
         Key::Available(..) | Key::Session(_) | Key::Task(_) | Key::ApiKey(_) | Key::Tenant(_) => {
             return Ok(None);
         }

@@ -15,11 +15,12 @@ use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
 use signalbox_core::lease::Lease;
 use signalbox_core::limits::{CANDIDATES_LOOKED_AT, WAITING_LOOKED_AT};
+use signalbox_core::schedule::Schedule;
 use signalbox_core::session::{Session, SessionState};
 use signalbox_core::task::Task;
 use signalbox_core::view::{Loaded, WaitingTask};
 use signalbox_core::{Decision, Need, Versioned, View};
-use signalbox_wire::id::{AgentId, MessageId, NodeId, SessionId, TenantId, ToolName, WorkflowId};
+use signalbox_wire::id::{AgentId, MessageId, NodeId, ScheduleId, SessionId, TenantId, ToolName, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
@@ -249,6 +250,8 @@ impl Store {
         workflow(id: &WorkflowId) -> Workflow, Workflow, Key::Workflow(id.clone());
         /// How long a tenant keeps what is over, where it says.
         retention() -> Retention, Retention, Key::Retention;
+        /// A schedule.
+        schedule(id: &ScheduleId) -> Schedule, Schedule, Key::Schedule(id.clone());
     }
 
     /// One revision of a workflow; the current one where none is named.
@@ -429,6 +432,18 @@ impl Store {
         page: &Page,
     ) -> Result<Listed<Arc<Definition>>, StoreError> {
         self.inner.backend.workflows(tenant, page).await
+    }
+
+    /// Schedules, by id.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn schedules(
+        &self,
+        tenant: &TenantId,
+        page: &Page,
+    ) -> Result<Listed<Arc<Schedule>>, StoreError> {
+        self.inner.backend.schedules(tenant, page).await
     }
 
     /// Dead letters, the longest dead first.

@@ -5,6 +5,8 @@ mod log;
 mod many;
 mod notify;
 mod retention;
+mod schedule;
+mod schedule_view;
 mod session;
 mod state;
 mod timeline;
@@ -17,6 +19,8 @@ pub use log::{LogBody, LogEntry, LogView, LogsAccepted};
 pub use many::{ManyAnswer, ManyBody, Refused, SessionFilterBody};
 pub use notify::{AgentDetails, DEREGISTER, NotifyBody, REGISTER};
 pub use retention::{EffectiveRetention, RetentionBody, RetentionView};
+pub use schedule::{BackfillBody, Overlap, PatchScheduleBody, ScheduleBody, StartScheduleBody};
+pub use schedule_view::{BackfillAnswer, FireCause, FireOutcome, FireView, ScheduleStatus, ScheduleView};
 pub use session::{
     ApprovalView, ApproveBody, CancelBody, SessionStatus, SessionView, SignalBody, TaskStatus, TaskView,
 };

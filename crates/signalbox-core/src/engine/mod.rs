@@ -32,6 +32,7 @@ mod purge;
 mod records;
 mod reports;
 mod rerun;
+mod schedules;
 mod sessions;
 mod timers;
 mod triggers;
@@ -50,6 +51,9 @@ pub use purge::PurgeSession;
 pub use records::{CreateKey, CreateTenant, CreateTool, DeleteTool, RevokeKey, SeeSignature, SetRetention};
 pub use reports::ReportState;
 pub use rerun::Rerun;
+pub use schedules::{
+    ApplySchedule, ChangeSchedule, DeleteSchedule, Filled, PlanChange, Steer, SteerSchedule, Steered,
+};
 pub use sessions::{Cancel, Pause, Resume, RetrySession};
 pub use timers::TimerFired;
 pub use triggers::{Trigger, Triggered, WorkflowSource};

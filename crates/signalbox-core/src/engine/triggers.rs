@@ -7,7 +7,7 @@ use super::Operation;
 use super::definitions::keep;
 use super::gates::gate_of;
 use super::work::Work;
-use crate::decision::Key;
+use crate::decision::{Key, Row, Write};
 use crate::definition::{Definition, Kind};
 use crate::due::{Due, Work as DueWork};
 use crate::graph::Graph;
@@ -142,8 +142,15 @@ impl Start<'_> {
     }
 }
 
-/// The current revision of a kept workflow.
+/// The current revision of a kept workflow: the one that this very decision keeps, where it does.
 pub(super) fn current(work: &mut Work<'_, '_>, id: &WorkflowId) -> Result<Definition, Halt> {
+    let kept_now = work.decision.writes.iter().find_map(|write| match write {
+        Write::Put { row: Row::Definition(definition), .. } if definition.id == *id => Some(definition),
+        _ => None,
+    });
+    if let Some(definition) = kept_now {
+        return Ok(Definition::clone(definition));
+    }
     let unknown = || Rejected::UnknownWorkflow(id.to_string());
     let current = work.view.workflow(id)?.ok_or_else(unknown)?;
     let kept = work.view.definition(id, current.value.revision)?.ok_or_else(unknown)?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use signalbox_wire::id::{AgentId, SessionId, TaskId};
 
+use super::schedules;
 use crate::agent::{Agent, AgentStatus};
 use crate::decision::{AgentName, Available, Gate, Hint, Key, Row};
 use crate::event::NewEvent;
@@ -195,6 +196,11 @@ impl<'w, 'p> Work<'w, 'p> {
         work.changed.resize(work.state.tasks.len(), true);
         work.is_changed = true;
         self.decision.events.push(event.entry(id, work.state.session.sequence, self.turn.now));
+        if work.state.session.status.is_over()
+            && let Some(schedule) = work.state.session.schedule.clone()
+        {
+            schedules::schedule_session_ended(self, schedule);
+        }
         Ok(())
     }
 

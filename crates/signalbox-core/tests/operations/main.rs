@@ -9,6 +9,7 @@ mod histories;
 mod placing;
 mod register;
 mod reports;
+mod schedules;
 mod sessions;
 mod stage;
 #[path = "../sim/store.rs"]

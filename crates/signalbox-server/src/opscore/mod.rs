@@ -16,6 +16,10 @@ mod read_logs;
 mod reports;
 mod rerun;
 mod retention;
+mod schedule_convert;
+mod schedule_runs;
+mod schedule_steer;
+mod schedules;
 mod session_events;
 mod session_filter;
 mod sessions;
@@ -76,6 +80,13 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(session_events::session_events))
         .routes(routes!(timeline::session_timeline))
         .routes(routes!(retention::get_retention, retention::put_retention))
+        .routes(routes!(schedules::apply_schedule, schedules::list_schedules))
+        .routes(routes!(schedules::get_schedule, schedules::change_schedule, schedules::delete_schedule))
+        .routes(routes!(schedule_steer::pause_schedule))
+        .routes(routes!(schedule_steer::resume_schedule))
+        .routes(routes!(schedule_steer::trigger_schedule))
+        .routes(routes!(schedule_steer::backfill_schedule))
+        .routes(routes!(schedule_runs::list_runs))
         .routes(routes!(logs::append_logs))
         .routes(routes!(read_logs::read_logs))
 }

@@ -1,5 +1,7 @@
 //! What happened, in one sentence: made from an entry's kind and what it keeps.
 
+mod schedule;
+
 use serde::Deserialize;
 use signalbox_store::StoredEvent;
 
@@ -51,6 +53,7 @@ pub(super) fn of(event: &StoredEvent) -> String {
         Some(("task", happened)) => telling.task(happened),
         Some(("agent", happened)) => telling.agent(happened),
         Some(("message", happened)) => telling.delivery(happened),
+        Some(("schedule", happened)) => schedule::told(happened, &event.data),
         _ => telling.other(&event.kind),
     };
     told.unwrap_or_else(|| event.kind.replace('.', " "))

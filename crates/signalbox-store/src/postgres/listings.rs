@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use signalbox_core::decision::{ApiKey, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
+use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_wire::id::{TenantId, WorkflowId};
 use tokio_postgres::Row;
@@ -113,6 +114,16 @@ pub(super) async fn tools(
 ) -> Result<Listed<Arc<Tool>>, StoreError> {
     let query = Query::new("SELECT name, body FROM tools WHERE tenant = ?", [text(tenant.as_str())]);
     bodies(by_name(pool, query, "name", page).await?)
+}
+
+/// Schedules by id.
+pub(super) async fn schedules(
+    pool: &Pool,
+    tenant: &TenantId,
+    page: &Page,
+) -> Result<Listed<Arc<Schedule>>, StoreError> {
+    let query = Query::new("SELECT id, body FROM schedules WHERE tenant = ?", [text(tenant.as_str())]);
+    bodies(by_name(pool, query, "id", page).await?)
 }
 
 /// API keys by id.

@@ -35,6 +35,7 @@ use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
 use signalbox_core::lease::Lease;
+use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::task::Task;
 use signalbox_core::view::WaitingTask;
@@ -217,6 +218,10 @@ impl Backend for Postgres {
 
     async fn tools(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Tool>>, StoreError> {
         listings::tools(&self.pool, tenant, page).await
+    }
+
+    async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError> {
+        listings::schedules(&self.pool, tenant, page).await
     }
 
     async fn workflows(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Definition>>, StoreError> {

@@ -16,6 +16,7 @@ use crate::error::StoreError;
 /// All migrations by their number, in order.
 const MIGRATIONS: &[(i64, &str)] = &[
     (1, include_str!("migrations/0001_initial.sql")),
+    (2, include_str!("migrations/0002_starting.sql")),
     (3, include_str!("migrations/0003_sessions.sql")),
     (4, include_str!("migrations/0004_gates.sql")),
 ];

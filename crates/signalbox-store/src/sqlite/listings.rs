@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use signalbox_core::decision::{ApiKey, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
+use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::task::Task;
 use signalbox_core::view::WaitingTask;
@@ -246,6 +247,16 @@ pub(super) fn tools(
 ) -> Result<Listed<Arc<Tool>>, StoreError> {
     let query = Query::new("SELECT name, body FROM tools WHERE tenant = ?", [text(tenant.as_str())]);
     by_name(connection, query, "name", page)
+}
+
+/// Schedules by id.
+pub(super) fn schedules(
+    connection: &Connection,
+    tenant: &TenantId,
+    page: &Page,
+) -> Result<Listed<Arc<Schedule>>, StoreError> {
+    let query = Query::new("SELECT id, body FROM schedules WHERE tenant = ?", [text(tenant.as_str())]);
+    by_name(connection, query, "id", page)
 }
 
 /// API keys by id.

@@ -37,6 +37,7 @@ use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
 use signalbox_core::lease::Lease;
+use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::task::Task;
 use signalbox_core::view::WaitingTask;
@@ -285,6 +286,11 @@ impl Backend for Sqlite {
     async fn tools(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Tool>>, StoreError> {
         let (tenant, page) = (tenant.clone(), page.clone());
         self.list(move |connection| listings::tools(connection, &tenant, &page)).await
+    }
+
+    async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError> {
+        let (tenant, page) = (tenant.clone(), page.clone());
+        self.list(move |connection| listings::schedules(connection, &tenant, &page)).await
     }
 
     async fn workflows(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Definition>>, StoreError> {

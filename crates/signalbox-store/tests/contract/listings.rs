@@ -11,7 +11,7 @@ use signalbox_core::task::{Task, TaskStatus};
 use signalbox_store::{AgentFilter, DeadLetterFilter, Listed, Page, SessionFilter, Store};
 
 use crate::samples::{
-    agent, agent_id, api_key, definition, ended, name, session, session_id, settled, status, task,
+    agent, agent_id, api_key, definition, ended, name, schedule, session, session_id, settled, status, task,
     tenant_row, tool, workflow, workflow_id,
 };
 use crate::world::{World, at, commit, contract, tenant};
@@ -26,7 +26,7 @@ contract! {
     revisions_are_listed_newest_first,
     open_sessions_of_a_workflow_are_known,
     dead_letters_are_listed_longest_dead_first,
-    tools_keys_workflows_and_tenants_are_listed,
+    tools_keys_workflows_schedules_and_tenants_are_listed,
     pages_stay_put_while_rows_come_and_go,
 }
 
@@ -293,7 +293,7 @@ async fn dead_letters_are_listed_longest_dead_first(world: &World) {
     assert_eq!(list(all).await, ["early", "a", "hook", "late"], "a redriven one is dead no more");
 }
 
-async fn tools_keys_workflows_and_tenants_are_listed(world: &World) {
+async fn tools_keys_workflows_schedules_and_tenants_are_listed(world: &World) {
     let store = &world.store;
     for id in ["c", "a", "b"] {
         let rows = vec![
@@ -302,6 +302,7 @@ async fn tools_keys_workflows_and_tenants_are_listed(world: &World) {
             Row::Definition(Arc::new(definition(id, 1))),
             Row::Definition(Arc::new(definition(id, 2))),
             Row::Workflow(workflow(id, if id == "a" { 1 } else { 2 })),
+            Row::Schedule(Arc::new(schedule(id))),
             Row::Tenant(tenant_row(id)),
         ];
         put(store, rows).await;
@@ -314,6 +315,8 @@ async fn tools_keys_workflows_and_tenants_are_listed(world: &World) {
     assert_eq!(tenants, ["a", "b", "c"]);
     let workflows = walk!(2, |page| store.workflows(&tenant(), &page), |definition| definition.name.clone());
     assert_eq!(workflows, ["a 1", "b 2", "c 2"]);
+    let schedules = walk!(2, |page| store.schedules(&tenant(), &page), |schedule| schedule.id.to_string());
+    assert_eq!(schedules, ["a", "b", "c"]);
 }
 
 async fn pages_stay_put_while_rows_come_and_go(world: &World) {

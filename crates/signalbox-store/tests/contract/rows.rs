@@ -82,6 +82,11 @@ async fn what_is_read_is_what_was_put(world: &World) {
                 assert_eq!(parts(view.signature(&row.signature).expect("loaded")), Some((7, row)));
             }
             Row::Retention(row) => assert_eq!(parts(view.retention().expect("loaded")), Some((7, row))),
+            Row::Schedule(row) => {
+                let expected = Some((7, row.as_ref().clone()));
+                assert_eq!(parts(view.schedule(&row.id).expect("loaded")), expected);
+                assert_eq!(parts(store.schedule(&tenant(), &row.id).await.expect("read")), expected);
+            }
             Row::Session(row) => {
                 let read = view.session(&row.id).expect("loaded").expect("there");
                 assert_eq!((read.version, &read.value.session), (7, row.as_ref()));

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::body::{Body, Faults, Text};
-use crate::id::{AgentId, SessionId, WorkflowId};
+use crate::id::{AgentId, ScheduleId, SessionId, WorkflowId};
 use crate::time::Timestamp;
 
 /// How far a session is.
@@ -72,6 +72,10 @@ pub struct SessionView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub parent_session_id: Option<SessionId>,
+    /// The schedule that started it; absent when none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub schedule_id: Option<ScheduleId>,
     /// How far it is.
     pub status: SessionStatus,
     /// What it waits for as a whole, in words: its turn among sessions like it; absent when it does not.

@@ -250,6 +250,16 @@ const ROUTES: &[&str] = &[
     "GET /v1/opscore/workflows/{}/versions/{}/compare/{}",
     "POST /v1/opscore/workflows/{}/versions/{}/rollback",
     "GET /v1/opscore/logs",
+    "POST /v1/opscore/schedules",
+    "GET /v1/opscore/schedules",
+    "GET /v1/opscore/schedules/{}",
+    "PATCH /v1/opscore/schedules/{}",
+    "DELETE /v1/opscore/schedules/{}",
+    "POST /v1/opscore/schedules/{}/pause",
+    "POST /v1/opscore/schedules/{}/resume",
+    "POST /v1/opscore/schedules/{}/trigger",
+    "POST /v1/opscore/schedules/{}/backfill",
+    "GET /v1/opscore/schedules/{}/runs",
 ];
 
 fn the_browsable_page_loads_nothing_foreign(database: &Database) {

@@ -7,6 +7,7 @@ mod logs;
 mod many;
 mod notify;
 mod routing;
+mod schedules;
 mod sessions;
 mod settling;
 mod state;
