@@ -173,7 +173,7 @@ impl Work<'_, '_> {
             state.tasks.iter().filter(done).filter(|task| task.rules.compensate.is_some()).collect();
         done.sort_by_key(|task| std::cmp::Reverse((task.ended_at, task.position)));
         let (now, count) = (self.turn.now, state.tasks.len());
-        let retries = self.turn.policy.task_retries;
+        let (retries, search) = (self.turn.policy.task_retries, self.turn.policy.task_timeout);
         let tasks = done.iter().enumerate().filter_map(|(index, task)| {
             let how = task.rules.compensate.as_deref()?;
             let route = match (&how.agent, &how.capability) {
@@ -191,6 +191,8 @@ impl Work<'_, '_> {
             undo.template.clone_from(&how.parameters);
             undo.retries = how.retries.unwrap_or(retries);
             undo.rules.timeout = how.timeout;
+            // Where nobody is left to undo it, that is said at the end: the session may not hang on it.
+            undo.rules.schedule_timeout = Some(search);
             undo.undoes = Some(task.position);
             Some(undo)
         });

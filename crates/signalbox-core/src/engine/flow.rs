@@ -16,6 +16,9 @@ use crate::session::{Move, SessionEvent, SessionState, SessionStatus};
 use crate::task::{Instance, Task, TaskStatus};
 use crate::{Halt, Rejected};
 
+/// Random bits of an instance's id: one fewer than an id has, so that counting on from them stays within it.
+const INSTANCE_BITS: u32 = 79;
+
 impl Work<'_, '_> {
     /// Lets a session go on as far as it can by itself.
     pub(super) fn advance(&mut self, session: &SessionId) -> Result<(), Halt> {
@@ -126,9 +129,11 @@ impl Work<'_, '_> {
             return self.fail_task(session, task, &error);
         }
         let now = self.turn.now;
+        // Ids that rise with the list, so that those that wait equally long are served in its order.
+        let base = self.turn.bits() >> (u128::BITS - INSTANCE_BITS);
         let instances = items.into_iter().enumerate().map(|(index, item)| {
             let mut instance = Task {
-                id: TaskId::new(now, self.turn.bits()),
+                id: TaskId::new(now, base + index as u128),
                 step: format!("{}[{index}]", task.step),
                 position: count + index,
                 after: Vec::new(),
