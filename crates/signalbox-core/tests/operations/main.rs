@@ -17,6 +17,7 @@ mod play;
 mod register;
 mod reports;
 mod schedules;
+mod scenes;
 mod sessions;
 mod stage;
 #[path = "../sim/store.rs"]
