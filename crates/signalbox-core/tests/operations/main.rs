@@ -16,8 +16,8 @@ mod placing;
 mod play;
 mod register;
 mod reports;
-mod schedules;
 mod scenes;
+mod schedules;
 mod sessions;
 mod stage;
 #[path = "../sim/store.rs"]

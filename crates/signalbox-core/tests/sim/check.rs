@@ -20,8 +20,8 @@ use signalbox_wire::time::Timestamp;
 use crate::calls::Call;
 use crate::check_decisions::{check_announced, check_cause, check_delivery, check_revision, is_late};
 use crate::check_rows::{check_agent, check_gate, check_message, check_status, check_task, check_wakes_up};
-use crate::schedules::Fired;
 use crate::check_wholes::{check_approved, check_children, check_over, check_undoing};
+use crate::schedules::Fired;
 use crate::store::{Store, written};
 
 /// What is remembered from one commit to the next.
