@@ -76,6 +76,10 @@ impl Work<'_, '_> {
         if self.ask_again(session, task, &parameters)? {
             return Ok(None);
         }
+        // It begins now: whatever else brought it here, its wait is over.
+        if task.retry_at.is_some() {
+            self.decision.disarm(retry_timer(session, task).id());
+        }
         Ok(Some(parameters))
     }
 

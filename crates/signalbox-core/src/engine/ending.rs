@@ -187,7 +187,13 @@ impl Work<'_, '_> {
                 count + index,
                 route,
             );
-            undo.kind = how.tool.clone().map_or(Kind::Agent, Kind::Tool);
+            undo.kind = match (&how.tool, &task.kind) {
+                (Some(tool), _) => Kind::Tool(tool.clone()),
+                (None, Kind::Tool(tool)) if how.agent.is_none() && how.capability.is_none() => {
+                    Kind::Tool(tool.clone())
+                }
+                (None, _) => Kind::Agent,
+            };
             undo.template.clone_from(&how.parameters);
             undo.retries = how.retries.unwrap_or(retries);
             undo.rules.timeout = how.timeout;

@@ -146,7 +146,7 @@ impl Work<'_, '_> {
                 self.wind_up(&other, SessionStatus::Cancelled, &reason)?;
             }
         }
-        Ok(())
+        self.let_in(gate)
     }
 
     fn queue_session(&mut self, session: &SessionId, gate: &str) -> Result<(), Halt> {

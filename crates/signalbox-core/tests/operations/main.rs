@@ -16,6 +16,7 @@ mod placing;
 mod play;
 mod register;
 mod reports;
+mod scenes;
 mod schedules;
 mod sessions;
 mod stage;

@@ -5,7 +5,7 @@ use signalbox_core::Rejected;
 use signalbox_core::definition::{Compensation, Step};
 use signalbox_core::engine::{Cancel, RetrySession};
 use signalbox_core::session::SessionStatus;
-use signalbox_wire::id::{SessionId, ToolName};
+use signalbox_wire::id::SessionId;
 
 use crate::play::{Making, child, seconds, task, tool, workflow};
 use crate::stage::Stage;
@@ -137,12 +137,7 @@ fn each_item_that_was_done_is_undone() {
 #[test]
 fn a_tool_undoes_with_attempts_and_time_of_its_own() {
     let mut stage = Stage::with_agent();
-    let undo = Compensation {
-        tool: ToolName::parse("tool").ok(),
-        retries: Some(1),
-        timeout: Some(seconds(5)),
-        ..Compensation::default()
-    };
+    let undo = Compensation { retries: Some(1), timeout: Some(seconds(5)), ..Compensation::default() };
     let step = tool("a").with(|step| step.rules.compensate = Some(Box::new(undo)));
     let session = stage.play(vec![step, task("b")]);
     stage.tool = Some(Ok(json!(1)));
@@ -150,6 +145,7 @@ fn a_tool_undoes_with_attempts_and_time_of_its_own() {
     stage.tool = None;
     stage.fail(&session, "b");
     assert_eq!(stage.look(&session), "running a=completed b=failed undo:a=dispatched");
+    assert_eq!(stage.task(&session, "undo:a").kind, stage.task(&session, "a").kind, "whoever did it");
     stage.after(10);
     assert_eq!(stage.task(&session, "undo:a").attempt, 2);
     stage.after(10);

@@ -20,6 +20,7 @@ use signalbox_wire::time::Timestamp;
 use crate::calls::Call;
 use crate::check_decisions::{check_announced, check_cause, check_delivery, check_revision, is_late};
 use crate::check_rows::{check_agent, check_gate, check_message, check_status, check_task, check_wakes_up};
+use crate::check_wholes::{check_approved, check_children, check_over, check_undoing};
 use crate::schedules::Fired;
 use crate::store::{Store, written};
 
@@ -185,6 +186,8 @@ impl Checker {
         check_status(state);
         check_wakes_up(store, state);
         check_gate(store, state);
+        check_over(store, state);
+        check_children(store, state);
     }
 
     fn check_event(&mut self, store: &Store, event: &SessionEvent, before: &SessionState) {
@@ -200,8 +203,10 @@ impl Checker {
                 assert!(self.settled.remove(task), "{task} is reopened while open")
             }
             E::TaskBegun { task, .. } | E::TaskExpanded { task, .. } => check_order(before, task),
-            E::TaskDispatched { task, agent, .. } => {
+            E::Undoing { tasks, .. } => check_undoing(before, tasks),
+            E::TaskDispatched { task, agent, parameters, .. } => {
                 check_order(before, task);
+                check_approved(store, before, task, parameters);
                 let task = before.task(task).expect("a task of the session");
                 let Some(agent) = agent else { return };
                 let (Some(registered), Some(status)) = (store.agents.get(agent), store.status(agent)) else {
@@ -235,6 +240,10 @@ fn check_order(before: &SessionState, task: &TaskId) {
     for edge in requires {
         let earlier = &before.tasks[edge.from];
         assert!(earlier.went_well(), "{} starts though {} did not go well", task.id, earlier.id);
+    }
+    if task.undoes.is_some() {
+        let mut earlier = before.tasks[..task.position].iter().filter(|earlier| earlier.undoes.is_some());
+        assert!(earlier.all(|earlier| earlier.status.is_settled()), "{} is undone out of turn", task.id);
     }
     if let Some(instance) = &task.instance {
         assert_eq!(before.tasks[instance.of].status, TaskStatus::Running, "{} has no whole", task.id);

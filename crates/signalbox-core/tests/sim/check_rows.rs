@@ -95,6 +95,10 @@ pub(crate) fn check_gate(store: &Store, state: &SessionState) {
     }
     assert_eq!(places.0 + places.1, 1, "{} has no place, or two", session.id);
     let begin = Work::Begin { session: session.id.clone() };
+    if let Some(gate) = gate {
+        let is_full = gate.holders.len() >= gate.limit as usize;
+        assert!(gate.queue.is_empty() || is_full, "somebody waits at {gate:?}, which has room");
+    }
     let is_admitted = store.due.contains_key(&begin.id());
     assert!(
         session.waits_for_turn == (places.1 == 1) || is_admitted,

@@ -12,6 +12,7 @@ mod calm;
 mod check;
 mod check_decisions;
 mod check_rows;
+mod check_wholes;
 mod dice;
 mod driver;
 mod due;
