@@ -80,6 +80,31 @@ pub fn concurrency(metadata: &Map<String, Value>) -> Result<u32, String> {
         .ok_or_else(|| format!("must be a whole number from 0 to {CONCURRENCY_MAX}"))
 }
 
+/// What becomes of a message to an agent that is busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BusyPolicy {
+    /// It is delivered as ever; an endpoint that is not ready answers 429 or 503 and gets it again.
+    Queue,
+    /// It is refused.
+    Reject,
+    /// The agent's tasks are taken from it, and it is told to stop.
+    Interrupt,
+}
+
+/// What an agent with this metadata wants of messages that come while it is busy: `metadata.onBusy`, else to have
+/// them delivered.
+///
+/// # Errors
+/// What is wrong with the value, when it is none of the words.
+pub fn busy_policy(metadata: &Map<String, Value>) -> Result<BusyPolicy, String> {
+    match metadata.get("onBusy").map(Value::as_str) {
+        None | Some(Some("queue")) => Ok(BusyPolicy::Queue),
+        Some(Some("reject")) => Ok(BusyPolicy::Reject),
+        Some(Some("interrupt")) => Ok(BusyPolicy::Interrupt),
+        Some(_) => Err("must be queue, reject or interrupt".to_owned()),
+    }
+}
+
 /// What an agent last said, what it holds, and whether it may be given more.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AgentStatus {
@@ -188,6 +213,15 @@ impl AgentStatus {
             Meaning::Away => false,
         });
         room && willing && !self.draining && agent.endpoint.is_some()
+    }
+
+    /// Whether the agent is at work: it said so last, or holds as many tasks as it takes.
+    #[must_use]
+    pub fn is_busy(&self, agent: &Agent) -> bool {
+        let says_so =
+            self.report.as_ref().is_some_and(|report| Meaning::of(&report.state) == Meaning::Working);
+        let is_full = !self.held.is_empty() && self.held.len() >= agent.concurrency as usize;
+        says_so || is_full
     }
 
     /// The task that a report is about: the one it names, else the only one held. Where it names the session
@@ -317,6 +351,25 @@ mod tests {
         let its = alike.task_named(Some("step1"), Some("s")).map(|held| held.task.as_str());
         assert_eq!(its, Some("tsk_0"), "the session tells them apart");
         assert!(status(None, false, 1).task_named(None, None).is_some());
+    }
+
+    #[test]
+    fn an_agent_is_busy_when_it_says_so_or_is_full() {
+        for (state, held, concurrency, expected) in [
+            (None, 0, 1, false),
+            (None, 1, 1, true),
+            (None, 1, 2, false),
+            (Some("busy"), 0, 1, true),
+            (Some("idle"), 1, 2, false),
+            (Some("offline"), 0, 0, false),
+        ] {
+            let status = status(state, false, held);
+            assert_eq!(status.is_busy(&agent(concurrency)), expected, "{state:?}, {held} of {concurrency}");
+        }
+        let with = |value: Value| busy_policy(&Map::from_iter([("onBusy".to_owned(), value)]));
+        assert_eq!(busy_policy(&Map::new()), Ok(BusyPolicy::Queue));
+        assert_eq!(with(json!("interrupt")), Ok(BusyPolicy::Interrupt));
+        assert!(with(json!("wait")).is_err() && with(json!(null)).is_err());
     }
 
     #[test]

@@ -4,10 +4,13 @@
 //! knows what was decided.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use signalbox_wire::id::{AgentId, KeyId, MessageId, SessionId, TaskId, TenantId, ToolName, WorkflowId};
+use signalbox_wire::id::{
+    AgentId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
+};
 use signalbox_wire::time::Timestamp;
 
 use crate::agent::{Agent, AgentStatus};
@@ -15,6 +18,7 @@ use crate::definition::Definition;
 use crate::delivery::Message;
 use crate::due::Due;
 use crate::event::NewEvent;
+use crate::schedule::Schedule;
 use crate::session::Session;
 use crate::task::Task;
 
@@ -109,6 +113,10 @@ pub enum Row {
     Signature(SeenSignature),
     /// Sessions that may not all run at once.
     Gate(Arc<Gate>),
+    /// How long the tenant keeps what is over.
+    Retention(Retention),
+    /// A schedule.
+    Schedule(Arc<Schedule>),
 }
 
 /// Names a row within its tenant.
@@ -130,6 +138,8 @@ pub enum Key {
     Answered(String),
     Signature(String),
     Gate(String),
+    Retention,
+    Schedule(ScheduleId),
 }
 
 /// A name that an agent has taken in its tenant.
@@ -253,6 +263,18 @@ pub struct Gate {
     pub queue: Vec<SessionId>,
 }
 
+/// How long a tenant keeps what is over; as long as the operator does where it does not say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Retention {
+    /// Sessions after their end, with their tasks and history.
+    pub sessions: Option<Duration>,
+    /// Entries of the log that belong to no open session.
+    pub events: Option<Duration>,
+    /// Delivered messages.
+    pub messages: Option<Duration>,
+}
+
 impl Row {
     /// The row's key.
     #[must_use]
@@ -273,6 +295,8 @@ impl Row {
             Self::Answered(row) => Key::Answered(row.key.clone()),
             Self::Signature(row) => Key::Signature(row.signature.clone()),
             Self::Gate(row) => Key::Gate(row.key.clone()),
+            Self::Retention(_) => Key::Retention,
+            Self::Schedule(row) => Key::Schedule(row.id.clone()),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! it. Coming late, early or twice changes nothing.
 
 use serde::{Deserialize, Serialize};
-use signalbox_wire::id::{MessageId, SessionId, TaskId};
+use signalbox_wire::id::{MessageId, ScheduleId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
 /// Something that must still happen.
@@ -95,6 +95,12 @@ pub enum Work {
         /// Why.
         reason: String,
     },
+    /// Look after a schedule: a fire time has come, or one that waits may have its turn. One for each schedule,
+    /// whatever it has to do.
+    Fire {
+        /// The schedule.
+        schedule: ScheduleId,
+    },
 }
 
 impl Work {
@@ -113,6 +119,7 @@ impl Work {
             Self::Begin { session } | Self::Deadline { session } | Self::End { session, .. } => {
                 format!("{kind}:{session}")
             }
+            Self::Fire { schedule } => format!("{kind}:{schedule}"),
         }
     }
 
@@ -130,6 +137,7 @@ impl Work {
             Self::Begin { .. } => "begin",
             Self::Deadline { .. } => "deadline",
             Self::End { .. } => "end",
+            Self::Fire { .. } => "fire",
         }
     }
 }

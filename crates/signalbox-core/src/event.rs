@@ -76,15 +76,13 @@ impl NewEvent {
     /// An entry at `at` with `data` as its body.
     #[must_use]
     pub fn new(kind: impl Into<String>, level: Level, at: Timestamp, data: &impl Serialize) -> Self {
-        Self {
-            kind: kind.into(),
-            level,
-            at,
-            session: None,
-            agent: None,
-            task: None,
-            data: serde_json::to_string(data).unwrap_or_else(|_| "{}".to_owned()),
-        }
+        Self::written(kind, level, at, serde_json::to_string(data).unwrap_or_else(|_| "{}".to_owned()))
+    }
+
+    /// An entry at `at` whose body is written already, as a JSON object.
+    #[must_use]
+    pub fn written(kind: impl Into<String>, level: Level, at: Timestamp, data: String) -> Self {
+        Self { kind: kind.into(), level, at, session: None, agent: None, task: None, data }
     }
 
     /// The same entry, about `agent`.

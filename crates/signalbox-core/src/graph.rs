@@ -177,19 +177,23 @@ impl Graph {
     fn hold_back_approvals(&mut self, tasks: &[Links<'_>]) {
         let is_approval = |position: usize| tasks[position].is_approval;
         for position in (0..tasks.len()).filter(|position| is_approval(*position)) {
-            let mut skip = self.descendants(position);
-            // What it waits for already needs no edge of its own.
-            let before = self.ancestors(position);
-            skip[position] = true;
-            let guarded: Vec<usize> = self.guarded(position).collect();
-            for task in guarded {
-                for at in 0..self.incoming[task].len() {
-                    let from = self.incoming[task][at].from;
-                    let is_later = is_approval(from) && from > position;
-                    if !skip[from] && !before[from] && !is_later {
-                        skip[from] = true;
-                        self.join(from, position, EdgeKind::After);
-                    }
+            let needed = self.guarded(position).flat_map(|task| self.incoming(task)).map(|edge| edge.from);
+            let mut needed: Vec<usize> =
+                needed.filter(|from| !is_approval(*from) || *from < position).collect();
+            // Approvals first, the latest of them before the others: it waits for most of the rest already.
+            needed.sort_unstable_by_key(|from| (!is_approval(*from), std::cmp::Reverse(*from)));
+            let mut is_settled = self.ancestors(position);
+            is_settled[position] = true;
+            let follows = self.descendants(position);
+            for from in needed {
+                if is_settled[from] || follows[from] {
+                    continue;
+                }
+                self.join(from, position, EdgeKind::After);
+                is_settled[from] = true;
+                if is_approval(from) {
+                    let before = self.ancestors(from);
+                    is_settled.iter_mut().zip(before).for_each(|(settled, before)| *settled |= before);
                 }
             }
         }
@@ -298,7 +302,7 @@ mod tests {
     #[test]
     fn an_approval_waits_for_what_else_its_tasks_need() {
         let guarded = graph(&["a", "ok ?", "b", "do <a <ok <b", "c"]);
-        assert_eq!(edges(&guarded, 1), [(0, After), (2, After)]);
+        assert_eq!(edges(&guarded, 1), [(2, After), (0, After)]);
         assert_eq!(guarded.roots(), [0, 2, 4]);
         assert_eq!((guarded.outgoing(0), guarded.guarded(1).collect::<Vec<_>>()), (&[3, 1][..], vec![3]));
     }

@@ -5,7 +5,9 @@
 //! nothing is read from a clock. The one loop that every caller runs is described at [`engine`].
 
 pub mod agent;
+mod agent_json;
 pub mod breaker;
+pub mod cron;
 pub mod decision;
 pub mod definition;
 pub mod delivery;
@@ -14,11 +16,13 @@ pub mod engine;
 pub mod event;
 pub mod expression;
 pub mod graph;
+pub mod language;
 pub mod lease;
 pub mod limits;
 pub mod report;
 pub mod retry;
 pub mod routing;
+pub mod schedule;
 pub mod session;
 pub mod task;
 pub mod turn;

@@ -14,6 +14,12 @@ use crate::retry::Backoff;
 pub const TASKS_PER_SESSION_MAX: usize = 5_000;
 /// Items of one list that a task is done for, at most.
 pub const ITEMS_MAX: usize = 1_000;
+/// Bytes of a task with all that its definition says of it, times the items of its list, at most.
+pub const EXPANSION_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Tasks that begin in one decision, at most; those of sessions that are begun on the way count too.
+pub const BEGUN_AT_ONCE_MAX: usize = 256;
+/// Bytes of history from which on one decision begins no further task.
+pub const HISTORY_AT_ONCE_BYTES: usize = 4 * 1024 * 1024;
 /// Sessions above a session that does a task of another, at most.
 pub const SESSION_DEPTH_MAX: u32 = 8;
 /// Sessions that wait for their turn under one key, at most.

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
 
 use crate::agent::AgentStatus;
@@ -27,7 +27,7 @@ pub struct Report {
     /// The word it used, as sent.
     pub state: String,
     /// What it said besides, as sent.
-    pub details: Option<Box<RawValue>>,
+    pub details: Option<RawObject>,
     /// When it says that this was so.
     pub timestamp: Timestamp,
     /// Whether it was about a task it held, not about the agent as a whole.
@@ -65,8 +65,8 @@ impl Report {
             && self.details_text() == other.details_text()
     }
 
-    fn details_text(&self) -> Option<&str> {
-        self.details.as_ref().map(|details| details.get())
+    pub(crate) fn details_text(&self) -> Option<&str> {
+        self.details.as_ref().map(RawObject::as_str)
     }
 }
 

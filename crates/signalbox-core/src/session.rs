@@ -47,6 +47,10 @@ pub enum SessionStatus {
 }
 
 impl SessionStatus {
+    /// All statuses.
+    pub const ALL: [Self; 6] =
+        [Self::Started, Self::Running, Self::Paused, Self::Completed, Self::Failed, Self::Cancelled];
+
     /// Whether it is over.
     #[must_use]
     pub fn is_over(self) -> bool {

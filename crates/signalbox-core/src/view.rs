@@ -7,12 +7,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId, ToolName, WorkflowId};
+use signalbox_wire::id::{AgentId, MessageId, ScheduleId, SessionId, TaskId, ToolName, WorkflowId};
+use signalbox_wire::time::Timestamp;
 
 use crate::agent::{Agent, AgentStatus};
-use crate::decision::{AgentName, Answered, Gate, Key, SeenSignature, Tool, Workflow};
+use crate::decision::{AgentName, Answered, Gate, Key, Retention, SeenSignature, Tool, Workflow};
 use crate::definition::Definition;
 use crate::delivery::Message;
+use crate::schedule::{BACKFILL_MAX, Schedule, WAITING_MAX};
 use crate::session::SessionState;
 
 /// A stored value and the version it was read at.
@@ -67,6 +69,8 @@ pub enum Loaded {
     Answered(Versioned<Answered>),
     Signature(Versioned<SeenSignature>),
     Gate(Versioned<Gate>),
+    Retention(Versioned<Retention>),
+    Schedule(Versioned<Schedule>),
 }
 
 /// Rows of a view that are looked through one by one.
@@ -111,12 +115,48 @@ pub enum Rejected {
     /// The agent cannot be reached.
     #[error("Agent {0} has no contact endpoint and no connection; register it with a contactEndpoint")]
     Unreachable(AgentId),
+    /// The agent takes no messages while it is busy.
+    #[error("Agent {0} is busy and takes no messages meanwhile; send it again later")]
+    AgentBusy(AgentId),
     /// No such workflow.
     #[error("Workflow definition not found: {0}; keep it first, or trigger with the definition itself")]
     UnknownWorkflow(String),
+    /// What a session was to be started with does not fit its workflow: where, and why not.
+    #[error("The input does not fit the workflow")]
+    UnfitInput(Vec<(String, String)>),
     /// The workflow still has open sessions.
     #[error("Workflow {0} has open sessions; cancel them or wait until they end")]
     WorkflowInUse(WorkflowId),
+    /// The workflow has no such revision, or no longer.
+    #[error(
+        "Workflow {workflow} has no revision {revision} that is kept; its list of versions has those that are"
+    )]
+    UnknownRevision {
+        /// The workflow.
+        workflow: WorkflowId,
+        /// The revision.
+        revision: u32,
+    },
+    /// The revision still has open sessions.
+    #[error(
+        "Revision {revision} of workflow {workflow} has open sessions; cancel them or wait until they end"
+    )]
+    RevisionInUse {
+        /// The workflow.
+        workflow: WorkflowId,
+        /// The revision.
+        revision: u32,
+    },
+    /// New sessions start with the revision.
+    #[error(
+        "Revision {revision} of workflow {workflow} is the current one; keep or roll back to another first, or delete the workflow"
+    )]
+    CurrentRevision {
+        /// The workflow.
+        workflow: WorkflowId,
+        /// The revision.
+        revision: u32,
+    },
     /// No such session.
     #[error("Session not found: {0}")]
     UnknownSession(String),
@@ -213,6 +253,37 @@ pub enum Rejected {
     /// The tool's name is taken.
     #[error("A tool named '{0}' exists already; delete it first or choose another name")]
     ToolTaken(ToolName),
+    /// No such schedule.
+    #[error("Schedule not found: {0}")]
+    UnknownSchedule(String),
+    /// When the schedule's time comes cannot be said.
+    #[error("Schedule {schedule} has a rhythm that {fault}; change it")]
+    BadRhythm {
+        /// The schedule.
+        schedule: ScheduleId,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// More fire times are asked for than one request may fill in.
+    #[error(
+        "There are more than {BACKFILL_MAX} fire times from {from} to {to}; ask for them in several parts"
+    )]
+    BackfillTooLong {
+        /// Where they begin.
+        from: Timestamp,
+        /// Where they end.
+        to: Timestamp,
+    },
+    /// More fire times are asked for than may wait.
+    #[error(
+        "{asked} fire times are asked for and {waiting} wait already, of {WAITING_MAX} that may; wait until some have started"
+    )]
+    BackfillFull {
+        /// How many are asked for.
+        asked: usize,
+        /// How many wait already.
+        waiting: usize,
+    },
     /// The signature was used before.
     #[error("This signature was used before; sign each call anew")]
     Replayed,
@@ -302,6 +373,10 @@ impl View {
         signature(signature: &str) -> SeenSignature, Signature, Key::Signature(signature.to_owned());
         /// The sessions that share a key.
         gate(key: &str) -> Gate, Gate, Key::Gate(key.to_owned());
+        /// How long the tenant keeps what is over, where it says.
+        retention() -> Retention, Retention, Key::Retention;
+        /// A schedule.
+        schedule(id: &ScheduleId) -> Schedule, Schedule, Key::Schedule(id.clone());
     }
 
     /// The available agents under a routing key, least recently used first.

@@ -49,6 +49,11 @@ impl Answer {
         Self::json(StatusCode::OK, body)
     }
 
+    /// 200 with a body that is JSON already.
+    pub(crate) fn written(body: String) -> Self {
+        Self::new(StatusCode::OK, body.into())
+    }
+
     /// 202 with a body that never changes.
     pub(crate) fn accepted(body: &'static str) -> Self {
         Self::new(StatusCode::ACCEPTED, Bytes::from_static(body.as_bytes()))
@@ -63,8 +68,15 @@ impl Answer {
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
+        self.into_parts_and(Body::from)
+    }
+}
+
+impl Answer {
+    /// The answer as a response whose body `wrap` makes of its bytes.
+    pub(crate) fn into_parts_and<B>(self, wrap: impl FnOnce(Bytes) -> B) -> Response<B> {
         let is_problem = self.status.is_client_error() || self.status.is_server_error();
-        let mut response = Response::new(Body::from(self.body));
+        let mut response = Response::new(wrap(self.body));
         *response.status_mut() = self.status;
         let media = if is_problem { signalbox_wire::problem::CONTENT_TYPE } else { "application/json" };
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));

@@ -15,6 +15,7 @@ use crate::egress::Egress;
 use crate::idempotency::InFlight;
 use crate::jobs::Deliveries;
 use crate::metrics::Metrics;
+use crate::tools::Tools;
 
 /// A running server's parts; cheap to clone.
 #[derive(Clone)]
@@ -36,6 +37,8 @@ pub(crate) struct Parts {
     pub(crate) services: Egress,
     /// The way of the built-in tool that reads pages.
     pub(crate) pages: Egress,
+    /// What agents and workflows may call.
+    pub(crate) tools: Tools,
     pub(crate) deliveries: Deliveries,
     pub(crate) metrics: Metrics,
     pub(crate) in_flight: InFlight,

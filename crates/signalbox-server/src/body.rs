@@ -3,17 +3,21 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
+use hyper::body::Body;
 use signalbox_wire::problem::Problem;
 
 use crate::app::App;
 use crate::problem::Refusal;
 
 /// Reads a body whole.
-pub(crate) async fn collect(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+pub(crate) async fn collect(
+    app: &App,
+    headers: &HeaderMap,
+    body: impl Body<Data = Bytes> + Unpin,
+) -> Result<Bytes, Refusal> {
     let limit = app.config.body_bytes_max;
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -38,7 +42,7 @@ pub(crate) async fn collect(app: &App, headers: &HeaderMap, body: Body) -> Resul
     }
 }
 
-async fn read(mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
+async fn read(mut body: impl Body<Data = Bytes> + Unpin, limit: usize) -> Result<Bytes, Refusal> {
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -53,6 +57,9 @@ async fn read(mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
         match &first {
             None => first = Some(data),
             Some(_) => rest.extend_from_slice(&data),
+        }
+        if body.is_end_stream() {
+            break;
         }
     }
     match first {

@@ -7,7 +7,9 @@ use std::marker::PhantomData;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use bytes::Bytes;
+use http::HeaderMap;
 use http::request::Parts;
+use hyper::body::Body;
 use signalbox_core::decision::Scope;
 use signalbox_wire::body::{self as wire_body, BodyError};
 use signalbox_wire::id::TenantId;
@@ -69,16 +71,28 @@ impl<R: Requirement> FromRequestParts<App> for Context<R> {
             Some(caller) => caller,
             None => app.authority.caller(app, &parts.headers, parts.uri.path()).await?,
         };
+        Self::allowed(caller, parts.extensions.remove::<Promise>(), &parts.headers)
+    }
+}
+
+impl<R: Requirement> Context<R> {
+    /// That of a request whose answer will not be kept.
+    pub(crate) async fn of(app: &App, parts: &Parts) -> Result<Self, Refusal> {
+        let caller = app.authority.caller(app, &parts.headers, parts.uri.path()).await?;
+        Self::allowed(caller, None, &parts.headers)
+    }
+
+    fn allowed(caller: Caller, promise: Option<Promise>, headers: &HeaderMap) -> Result<Self, Refusal> {
         if caller.scope < R::SCOPE {
             let (have, need) = (scope_name(caller.scope), scope_name(R::SCOPE));
             let detail = format!("This key has the scope '{have}'; a key with the scope '{need}' is needed.");
             return Err(Problem::forbidden(detail).into());
         }
-        let trace = parts.headers.get("traceparent").and_then(|trace| trace.to_str().ok());
+        let trace = headers.get("traceparent").and_then(|trace| trace.to_str().ok());
         Ok(Self {
             caller,
             trace: trace.filter(|trace| is_traceparent(trace)).map(str::to_owned),
-            promise: parts.extensions.remove::<Promise>(),
+            promise,
             required: PhantomData,
         })
     }
@@ -109,6 +123,16 @@ pub(crate) struct Input {
 }
 
 impl Input {
+    /// That of a request with these headers.
+    pub(crate) async fn of(
+        app: &App,
+        headers: &HeaderMap,
+        body: impl Body<Data = Bytes> + Unpin,
+    ) -> Result<Self, Refusal> {
+        let format = body::format(headers)?;
+        Ok(Self { bytes: body::collect(app, headers, body).await?, format })
+    }
+
     /// The body as `T`.
     pub(crate) fn parse<T: wire_body::Body>(&self) -> Result<T, Refusal> {
         match self.format {
@@ -133,7 +157,10 @@ impl Input {
         let text = std::str::from_utf8(&self.bytes)
             .map_err(|_| BodyError::NotJson { detail: "The body is not UTF-8.".to_owned() })?;
         // Without the part of the body that the parser would quote: it may be all of it.
-        let value: serde_json::Value = serde_saphyr::from_str(text).map_err(|error| {
+        // `no`, `y` and `on` are words, as in YAML 1.2.
+        let options = serde_saphyr::options! { strict_booleans: true };
+        let read = serde_saphyr::from_str_with_options(text, options);
+        let value: serde_json::Value = read.map_err(|error| {
             let detail = format!("The body is not YAML: {}.", error.without_snippet());
             Problem::bad_request("not-yaml", detail)
         })?;
@@ -146,8 +173,7 @@ impl FromRequest<App> for Input {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
         let (parts, body) = request.into_parts();
-        let format = body::format(&parts.headers)?;
-        Ok(Self { bytes: body::collect(app, &parts.headers, body).await?, format })
+        Self::of(app, &parts.headers, body).await
     }
 }
 

@@ -28,7 +28,9 @@ use tower::{Layer, Service, ServiceExt as _};
 
 use crate::app::App;
 use crate::clock::{self, Stopwatch};
+use crate::hot::{Hot, Outgoing};
 use crate::idempotency;
+use crate::metrics::RouteMetrics;
 use crate::problem::{Reason, Refusal};
 use crate::streams::WriteDeadline;
 use timer::ConnectionTimer;
@@ -43,6 +45,7 @@ const REQUEST_ID_LENGTH_MAX: usize = 128;
 
 /// Accepts connections until the server drains.
 pub(crate) async fn serve(app: App, listener: TcpListener, router: Router, tracker: TaskTracker) {
+    let hot = Arc::new(Hot::new(&app));
     let room = Arc::new(Semaphore::new(app.config.connections_max));
     loop {
         let accepted = tokio::select! {
@@ -51,10 +54,10 @@ pub(crate) async fn serve(app: App, listener: TcpListener, router: Router, track
         };
         match accepted {
             Ok((stream, permit)) => {
-                let (app, router) = (app.clone(), router.clone());
+                let (app, router, hot) = (app.clone(), router.clone(), Arc::clone(&hot));
                 tracker.spawn(async move {
                     app.metrics.connection(1);
-                    connection(&app, stream, router).await;
+                    connection(&app, stream, router, &hot).await;
                     app.metrics.connection(-1);
                     drop(permit);
                 });
@@ -78,11 +81,20 @@ async fn accept(
     Ok((stream, permit))
 }
 
-async fn connection(app: &App, stream: TcpStream, router: Router) {
+async fn connection(app: &App, stream: TcpStream, router: Router, hot: &Arc<Hot>) {
     let _ = stream.set_nodelay(true);
+    let (to, hot) = (app.clone(), Arc::clone(hot));
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let router = router.clone();
-        router.oneshot(request.map(Body::new))
+        let answer = match hot.find(&request) {
+            Some(found) => Ok(found.answer(to.clone(), request)),
+            None => Err(router.clone().oneshot(request.map(Body::new))),
+        };
+        async {
+            match answer {
+                Ok(hot) => Ok::<_, Infallible>(hot.await),
+                Err(routed) => routed.await.map(|response| response.map(Outgoing::Routed)),
+            }
+        }
     });
     let connection = http1::Builder::new()
         .timer(ConnectionTimer::new(app.config.header_timeout))
@@ -167,21 +179,33 @@ where
             request.extensions_mut().remove::<crate::idempotency::Promise>();
             run(next, request).await
         };
+    let route = app.metrics.route(route.as_ref().map_or("none", MatchedPath::as_str));
+    finish(&app, method, &route, id, watch, &mut response);
+    response
+}
+
+/// What every answer goes through: it gets its request's id, is measured, and told of where it is a failure.
+pub(crate) fn finish<B>(
+    app: &App,
+    method: &'static str,
+    route: &RouteMetrics,
+    id: HeaderValue,
+    watch: Stopwatch,
+    response: &mut Response<B>,
+) {
     response.headers_mut().insert(REQUEST_ID, id);
     let status = response.status();
-    let route = route.as_ref().map_or("none", MatchedPath::as_str);
     app.metrics.answered(method, route, status.as_u16(), watch.elapsed());
     if status.is_server_error() {
         let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
         let reason = response.extensions().get::<Reason>().map(|reason| reason.0.as_str());
-        let status = status.as_u16();
+        let (status, route) = (status.as_u16(), route.name());
         if status == 500 {
             tracing::error!(method, route, status, request_id = id, reason, "a request failed");
         } else {
             tracing::warn!(method, route, status, request_id = id, reason, "a request failed");
         }
     }
-    response
 }
 
 /// Answers a request that carries an `Idempotency-Key`; who calls is found out first, since keys are a tenant's.
@@ -233,7 +257,7 @@ fn bounded(path: &str) -> String {
 }
 
 /// The client's own id for the request, else a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
+pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
     let own = headers.get(REQUEST_ID).filter(|id| {
         !id.is_empty() && id.len() <= REQUEST_ID_LENGTH_MAX && id.as_bytes().iter().all(u8::is_ascii_graphic)
     });

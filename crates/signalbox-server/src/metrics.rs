@@ -31,6 +31,8 @@ struct Inner {
     request_seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     connections: Gauge,
     decisions: Family<OutcomeLabels, Counter>,
+    /// Those of them that were committed, found without labels.
+    committed: Counter,
     decision_seconds: Histogram,
     deliveries: Family<DeliveryLabels, Counter>,
     delivery_seconds: Histogram,
@@ -46,10 +48,18 @@ struct Inner {
 }
 
 /// What is measured of one route.
-struct RouteMetrics {
+pub(crate) struct RouteMetrics {
+    name: Arc<str>,
     seconds: Histogram,
     /// By method and status.
     answers: RwLock<Vec<((&'static str, u16), Counter)>>,
+}
+
+impl RouteMetrics {
+    /// The route as it is declared.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -84,13 +94,16 @@ fn seconds() -> Histogram {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
+        let decisions = Family::<OutcomeLabels, Counter>::default();
+        let committed = decisions.get_or_create(&OutcomeLabels { outcome: "committed" }).clone();
         let mut inner = Inner {
             registry: Registry::with_prefix("signalbox"),
             requests: Family::default(),
             routes: RwLock::default(),
             request_seconds: Family::new_with_constructor(seconds),
             connections: Gauge::default(),
-            decisions: Family::default(),
+            decisions,
+            committed,
             decision_seconds: seconds(),
             deliveries: Family::default(),
             delivery_seconds: seconds(),
@@ -108,21 +121,25 @@ impl Metrics {
         Self(Arc::new(inner))
     }
 
-    /// A request was answered.
-    pub(crate) fn answered(&self, method: &'static str, route: &str, status: u16, took: Duration) {
+    /// What is measured of a route.
+    pub(crate) fn route(&self, route: &str) -> Arc<RouteMetrics> {
         let known = self.0.routes.read().get(route).cloned();
-        let metrics = known.unwrap_or_else(|| self.0.route(route));
-        metrics.seconds.observe(took.as_secs_f64());
-        let answers = metrics.answers.read();
+        known.unwrap_or_else(|| self.0.route(route))
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&self, method: &'static str, route: &RouteMetrics, status: u16, took: Duration) {
+        route.seconds.observe(took.as_secs_f64());
+        let answers = route.answers.read();
         match answers.iter().find(|(answer, _)| *answer == (method, status)) {
             Some((_, count)) => drop(count.inc()),
             None => {
                 drop(answers);
-                let labels = RequestLabels { method, route: Arc::from(route), status };
+                let labels = RequestLabels { method, route: Arc::clone(&route.name), status };
                 let count = self.0.requests.get_or_create(&labels).clone();
                 count.inc();
                 // Two that come here at once leave it there twice, which does no harm: it is the same counter.
-                metrics.answers.write().push(((method, status), count));
+                route.answers.write().push(((method, status), count));
             }
         }
     }
@@ -134,13 +151,16 @@ impl Metrics {
 
     /// A decision was committed, or not.
     pub(crate) fn decided(&self, committed: &Result<Committed, StoreError>, took: Duration) {
-        let outcome = match committed {
-            Ok(_) => "committed",
-            Err(StoreError::Conflict) => "conflict",
-            Err(StoreError::Busy(_)) => "busy",
-            Err(_) => "failed",
-        };
-        self.0.decisions.get_or_create(&OutcomeLabels { outcome }).inc();
+        if committed.is_ok() {
+            self.0.committed.inc();
+        } else {
+            let outcome = match committed {
+                Err(StoreError::Conflict) => "conflict",
+                Err(StoreError::Busy(_)) => "busy",
+                _ => "failed",
+            };
+            self.0.decisions.get_or_create(&OutcomeLabels { outcome }).inc();
+        }
         self.0.decision_seconds.observe(took.as_secs_f64());
     }
 
@@ -185,7 +205,8 @@ impl Inner {
         let route: Arc<str> = Arc::from(route);
         let labels = RouteLabels { route: Arc::clone(&route) };
         let seconds = self.request_seconds.get_or_create(&labels).clone();
-        let metrics = Arc::new(RouteMetrics { seconds, answers: RwLock::default() });
+        let metrics =
+            Arc::new(RouteMetrics { name: Arc::clone(&route), seconds, answers: RwLock::default() });
         Arc::clone(self.routes.write().entry(route).or_insert(metrics))
     }
 

@@ -12,15 +12,15 @@ use signalbox_wire::time::Timestamp;
 use crate::app::App;
 use crate::problem::Refusal;
 
-/// A path parameter.
-pub(crate) struct Path(pub(crate) String);
+/// A path's parameter, or its parameters as a tuple.
+pub(crate) struct Path<T = String>(pub(crate) T);
 
-impl FromRequestParts<App> for Path {
+impl<T: DeserializeOwned + Send> FromRequestParts<App> for Path<T> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
-        match axum::extract::Path::<String>::from_request_parts(parts, app).await {
-            Ok(axum::extract::Path(text)) => Ok(Self(text)),
+        match axum::extract::Path::<T>::from_request_parts(parts, app).await {
+            Ok(axum::extract::Path(texts)) => Ok(Self(texts)),
             Err(_) => {
                 let detail = "The path is not UTF-8; percent-encode it as such.";
                 Err(Problem::bad_request("bad-path", detail).into())

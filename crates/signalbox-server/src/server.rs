@@ -252,6 +252,7 @@ fn assemble(
         egress: Egress::new(allowed, mark.clone()),
         services: Egress::new(policy::Policy::default(), mark.clone()),
         pages: Egress::new(for_pages, mark),
+        tools: crate::tools::Tools::default(),
         deliveries,
         metrics,
         in_flight: crate::idempotency::InFlight::default(),

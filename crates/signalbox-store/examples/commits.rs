@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Map;
-use serde_json::value::RawValue;
 use signalbox_core::engine::{Operation, Register, ReportState};
 use signalbox_core::limits::Policy;
 use signalbox_core::{Halt, Turn, View};
 use signalbox_store::{Options, Store, StoreError};
 use signalbox_wire::id::{AgentId, NodeId, TenantId};
+use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
 
 /// Seeds of turns: each differs, so that ids do too.
@@ -122,7 +122,7 @@ async fn report_until(deadline: Instant, store: Store, agents: Vec<AgentId>) -> 
             agent: agent.clone(),
             state: "active".to_owned(),
             timestamp: now(),
-            details: RawValue::from_string(details.to_owned()).ok(),
+            details: RawObject::parse(details.to_owned()).ok(),
             task: None,
             session: None,
         };

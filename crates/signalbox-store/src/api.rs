@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use signalbox_core::decision::Retention;
 use signalbox_core::delivery::MessageKind;
 use signalbox_core::due::Work;
 use signalbox_core::event::Level;
@@ -79,8 +80,16 @@ pub struct AgentFilter {
 pub struct SessionFilter {
     /// Those that run this workflow.
     pub workflow: Option<WorkflowId>,
-    /// Those with this status.
-    pub status: Option<SessionStatus>,
+    /// Those with one of these statuses; with any where there is none.
+    pub statuses: Vec<SessionStatus>,
+    /// Those in which this agent holds or held a task.
+    pub agent: Option<AgentId>,
+    /// Those made at or after this moment.
+    pub since: Option<Timestamp>,
+    /// Those made before this moment.
+    pub until: Option<Timestamp>,
+    /// Those with this text in their id, workflow, input or error, compared without case.
+    pub text: Option<String>,
 }
 
 /// Which dead letters to list, oldest first.
@@ -208,7 +217,7 @@ impl DueKind {
     }
 }
 
-/// What retention may remove.
+/// What retention may remove. A tenant's own [`Retention`] goes before these moments.
 #[derive(Debug, Clone, Copy)]
 pub struct Prune {
     /// Log entries older than this that belong to no open session.
@@ -221,6 +230,29 @@ pub struct Prune {
     pub now: Timestamp,
     /// Rows to remove in one go, at most.
     pub limit: usize,
+}
+
+/// The moments before which one tenant's things go, in microseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cutoffs {
+    pub(crate) events: i64,
+    pub(crate) sessions: i64,
+    pub(crate) messages: i64,
+}
+
+impl Prune {
+    /// Those of a tenant that says this, or nothing.
+    pub(crate) fn of(&self, own: Option<&Retention>) -> Cutoffs {
+        let own = own.copied().unwrap_or_default();
+        let cutoff = |own: Option<Duration>, operators: Timestamp| {
+            own.map_or(operators, |kept| self.now - kept).as_micros()
+        };
+        Cutoffs {
+            events: cutoff(own.events, self.events_before),
+            sessions: cutoff(own.sessions, self.sessions_before),
+            messages: cutoff(own.messages, self.messages_before),
+        }
+    }
 }
 
 /// How far the removal of a tenant has come.

@@ -11,9 +11,11 @@ use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
 use signalbox_core::lease::Lease;
+use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
+use signalbox_core::task::Task;
 use signalbox_core::view::{Loaded, WaitingTask};
-use signalbox_wire::id::{AgentId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, SessionId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
@@ -61,7 +63,8 @@ pub(crate) trait Backend: Send + Sync {
         limit: usize,
     ) -> Result<Vec<AgentId>, StoreError>;
 
-    /// The tasks that wait under any of `routes`, the longest waiting first (then by id).
+    /// The tasks that wait under any of `routes`, in the order in which they are served: by priority, the highest
+    /// first, then the longest waiting, then by id.
     async fn waiting(
         &self,
         tenant: &TenantId,
@@ -69,18 +72,23 @@ pub(crate) trait Backend: Send + Sync {
         limit: usize,
     ) -> Result<Vec<WaitingTask>, StoreError>;
 
+    /// How many tasks are served before this one of those that wait under the same key; no more than `most` are
+    /// counted.
+    async fn ahead(&self, tenant: &TenantId, task: &Task, most: usize) -> Result<usize, StoreError>;
+
     /// Whether a task may wait under one of `routes`; `false` only when certainly none does.
     fn maybe_waiting(&self, tenant: &TenantId, routes: &[String]) -> bool;
 
-    /// Waiting tasks of all tenants, at most `per_route` of each route and those the longest waiting. Over
-    /// several calls every route gets its turn.
+    /// Waiting tasks of all tenants, at most `per_route` of each route and those that are served first. Tenants take
+    /// turns, and so do the routes of each: over several calls every one gets its own.
     async fn waiting_tasks(
         &self,
         limit: usize,
         per_route: usize,
     ) -> Result<Vec<(TenantId, WaitingTask)>, StoreError>;
 
-    /// Takes due work that is visible at `now`, the longest visible first, and hides it until `lease.until`.
+    /// Takes due work that is visible at `now`, the longest visible first, and hides it until `lease.until`. While
+    /// more is visible than can be taken, a part of it is taken from each tenant in turn.
     async fn claim(
         &self,
         now: Timestamp,
@@ -106,7 +114,8 @@ pub(crate) trait Backend: Send + Sync {
         page: &Page,
     ) -> Result<Listed<AgentWithStatus>, StoreError>;
 
-    /// Sessions, newest first: by `created_at`, then id, both descending.
+    /// Sessions, newest first: by `created_at`, then id, both descending. Of the filter it obeys what
+    /// [`SessionFilter::listing`] does.
     async fn sessions(
         &self,
         tenant: &TenantId,
@@ -119,6 +128,16 @@ pub(crate) trait Backend: Send + Sync {
 
     /// The current revision of each workflow, by id.
     async fn workflows(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Definition>>, StoreError>;
+
+    /// The revisions of a workflow that are kept, newest first.
+    async fn revisions(
+        &self,
+        tenant: &TenantId,
+        workflow: &WorkflowId,
+        page: &Page,
+    ) -> Result<Listed<Arc<Definition>>, StoreError>;
+    /// Schedules by id.
+    async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError>;
 
     /// Dead messages by the moment they were given up, then id.
     async fn dead_letters(
@@ -151,16 +170,26 @@ pub(crate) trait Backend: Send + Sync {
     /// The API key with this hash, whoever owns it.
     async fn key_by_hash(&self, hash: &str) -> Result<Option<(TenantId, Arc<ApiKey>)>, StoreError>;
 
-    /// Whether a session of this workflow is not over.
+    /// Whether a session of this workflow, or of one revision of it, is not over.
     async fn open_session_of_workflow(
         &self,
         tenant: &TenantId,
         workflow: &WorkflowId,
+        revision: Option<u32>,
     ) -> Result<bool, StoreError>;
 
     /// Removes what retention no longer keeps, at most `prune.limit` rows; answers how many. The newest entry
     /// of a tenant's log always stays, so that its order never starts again.
     async fn prune(&self, prune: Prune) -> Result<u64, StoreError>;
+
+    /// Removes up to `limit` entries of the history of a session that is gone; answers how many. Under it, nothing is
+    /// left. The newest entry of a tenant's log stays.
+    async fn remove_history(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+        limit: usize,
+    ) -> Result<usize, StoreError>;
 
     /// Removes up to `limit` rows of a tenant, its keys first and itself last; answers how many. Under it,
     /// nothing is left.

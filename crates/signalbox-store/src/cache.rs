@@ -101,6 +101,7 @@ impl Cache {
                 | Key::Workflow(_)
                 | Key::Message(_)
                 | Key::Tool(_)
+                | Key::Schedule(_)
         )
     }
 
@@ -170,6 +171,8 @@ pub(crate) fn version_of(loaded: &Loaded) -> i64 {
         Loaded::Answered(row) => row.version,
         Loaded::Signature(row) => row.version,
         Loaded::Gate(row) => row.version,
+        Loaded::Retention(row) => row.version,
+        Loaded::Schedule(row) => row.version,
     }
 }
 

@@ -10,9 +10,9 @@ use signalbox_core::due::Due;
 use signalbox_core::event::NewEvent;
 use signalbox_core::lease::Lease;
 use signalbox_core::session::SessionState;
-use signalbox_core::task::Task;
+use signalbox_core::task::{Task, TaskStatus};
 use signalbox_core::view::{Loaded, Versioned};
-use signalbox_wire::id::{NodeId, SessionId, TenantId};
+use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId};
 use signalbox_wire::time::Timestamp;
 
 use crate::backend::ReadRow;
@@ -35,8 +35,21 @@ pub(crate) struct Commit {
     pub(crate) due: Vec<DueRow>,
     /// Due work to remove, by id.
     pub(crate) done: Vec<String>,
+    /// Who gets a task of which session.
+    pub(crate) holders: Vec<Holder>,
     /// Sessions with their tasks as they will be, where that is known.
     sessions: Vec<(SessionId, Option<ReadRow>)>,
+}
+
+/// An agent that gets a task of a session.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    /// The session.
+    pub(crate) session: SessionId,
+    /// The agent.
+    pub(crate) agent: AgentId,
+    /// When the session was made: lists by agent are in that order.
+    pub(crate) created_at: Timestamp,
 }
 
 /// One row written or removed.
@@ -98,7 +111,8 @@ impl Commit {
         let changes = writes.into_iter().map(change).collect::<Result<Vec<_>, _>>()?;
         let due = due.into_iter().map(|due| due_row(due, now, lease)).collect::<Result<Vec<_>, _>>()?;
         let sessions = sessions(tenant, &changes, cache);
-        Ok(Self { tenant: tenant.clone(), changes, expects, events, due, done, sessions })
+        let holders = holders(&changes);
+        Ok(Self { tenant: tenant.clone(), changes, expects, events, due, done, holders, sessions })
     }
 
     /// About how many bytes it takes.
@@ -138,6 +152,25 @@ fn change(write: Write) -> Result<Change, StoreError> {
     })
 }
 
+/// Who gets a task by these changes. A task is only ever given together with a change of its session.
+fn holders(changes: &[Change]) -> Vec<Holder> {
+    let puts = || changes.iter().filter_map(|change| change.put.as_ref());
+    let given = puts().filter_map(|put| match &put.row {
+        Row::Task(session, task) if task.status == TaskStatus::Dispatched => {
+            Some((session, task.agent.as_ref()?))
+        }
+        _ => None,
+    });
+    let given = given.filter_map(|(id, agent)| {
+        let created_at = puts().find_map(|put| match &put.row {
+            Row::Session(session) if session.id == *id => Some(session.created_at),
+            _ => None,
+        });
+        Some(Holder { session: id.clone(), agent: agent.clone(), created_at: created_at? })
+    });
+    given.collect()
+}
+
 fn due_row(due: Due, now: Timestamp, lease: Option<&Lease>) -> Result<DueRow, StoreError> {
     let lease = lease.filter(|_| due.at <= now);
     let body = serde_json::to_string(&due.work)
@@ -163,6 +196,7 @@ fn loaded(put: &Put) -> Option<ReadRow> {
         Row::Workflow(row) => Loaded::Workflow(Versioned { version, value: Arc::new(row.clone()) }),
         Row::Message(row) => Loaded::Message(Versioned { version, value: Arc::clone(row) }),
         Row::Tool(row) => Loaded::Tool(Versioned { version, value: Arc::clone(row) }),
+        Row::Schedule(row) => Loaded::Schedule(Versioned { version, value: Arc::clone(row) }),
         _ => return None,
     };
     Some(ReadRow { loaded, bytes })

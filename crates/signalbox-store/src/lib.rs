@@ -14,12 +14,14 @@ mod error;
 mod postgres;
 mod removal;
 mod schema;
+mod sessions;
 mod sqlite;
 mod store;
+mod turns;
 
 pub use api::*;
 pub use error::StoreError;
-pub use store::Store;
+pub use store::{PLACE_MAX, PLACES_MAX, Store};
 
 /// Copies the SQLite store in the file `from` to a new file `to`, also while another process uses it.
 ///

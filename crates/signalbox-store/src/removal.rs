@@ -5,7 +5,7 @@
 //! of entries that its log has had, so that nothing that is still under way can be taken for somebody else's.
 
 use signalbox_core::decision::Key;
-use signalbox_wire::id::{AgentId, MessageId, SessionId, TenantId, ToolName, WorkflowId};
+use signalbox_wire::id::{AgentId, MessageId, ScheduleId, SessionId, TenantId, ToolName, WorkflowId};
 
 use crate::cache::Cache;
 use crate::schema::TableId;
@@ -20,6 +20,8 @@ pub(crate) enum Part {
     Rows(TableId),
     /// What its agents offer.
     Capabilities,
+    /// Which agents its sessions had.
+    SessionAgents,
     /// What must still happen.
     Due,
     /// The entries of its log.
@@ -27,11 +29,13 @@ pub(crate) enum Part {
 }
 
 /// Every part, in the order of its going.
-pub(crate) const PARTS: [Part; 18] = [
+pub(crate) const PARTS: [Part; 21] = [
     Part::Rows(TableId::ApiKeys),
     Part::Due,
+    Part::Rows(TableId::Schedules),
     Part::Rows(TableId::Available),
     Part::Rows(TableId::Tasks),
+    Part::SessionAgents,
     Part::Rows(TableId::Sessions),
     Part::Rows(TableId::Gates),
     Part::Rows(TableId::Messages),
@@ -44,6 +48,7 @@ pub(crate) const PARTS: [Part; 18] = [
     Part::Rows(TableId::Tools),
     Part::Rows(TableId::Answered),
     Part::Rows(TableId::Signatures),
+    Part::Rows(TableId::Settings),
     Part::Log,
     Part::Rows(TableId::Tenants),
 ];
@@ -66,6 +71,7 @@ impl Part {
                 Some((table.name, table.key.iter().map(|column| column.name).collect()))
             }
             Self::Capabilities => Some(("agent_capabilities", vec!["agent", "capability"])),
+            Self::SessionAgents => Some(("session_agents", vec!["session", "agent"])),
             Self::Due => Some(("due", vec!["id"])),
             Self::Log => None,
         }
@@ -97,6 +103,7 @@ impl Part {
             TableId::Workflows => Key::Workflow(WorkflowId::parse(first).ok()?),
             TableId::Messages => Key::Message(MessageId::parse(first).ok()?),
             TableId::Tools => Key::Tool(ToolName::parse(first).ok()?),
+            TableId::Schedules => Key::Schedule(ScheduleId::parse(first).ok()?),
             _ => return None,
         })
     }

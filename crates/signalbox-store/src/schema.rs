@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use signalbox_core::agent::Agent;
+use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::decision::{Key, Row};
 use signalbox_core::delivery::MessageStatus;
+use signalbox_core::task::Task;
 use signalbox_core::view::{Loaded, Versioned};
 use signalbox_wire::time::Timestamp;
 
@@ -68,6 +69,8 @@ pub(crate) enum TableId {
     Answered,
     Signatures,
     Gates,
+    Settings,
+    Schedules,
 }
 
 /// The value of one column.
@@ -88,7 +91,7 @@ pub(crate) struct Cells<'a> {
     count: usize,
 }
 
-const CELLS_MAX: usize = 4;
+const CELLS_MAX: usize = 5;
 /// What most bodies fit in.
 const BODY_BYTES_ESTIMATE: usize = 512;
 
@@ -114,7 +117,7 @@ const fn maybe_integer(name: &'static str) -> Column {
 
 impl TableId {
     /// All tables, in the order of their numbers.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Agents,
         Self::AgentNames,
         Self::AgentStatuses,
@@ -130,11 +133,13 @@ impl TableId {
         Self::Answered,
         Self::Signatures,
         Self::Gates,
+        Self::Settings,
+        Self::Schedules,
     ];
 
     /// Its description.
     pub(crate) fn table(self) -> &'static Table {
-        static TABLES: [Table; 15] = [
+        static TABLES: [Table; 17] = [
             Table { name: "agents", key: &[text("id")], index: &[text("name")] },
             Table { name: "agent_names", key: &[text("name")], index: &[] },
             Table { name: "agent_statuses", key: &[text("agent")], index: &[maybe_text("state")] },
@@ -142,7 +147,13 @@ impl TableId {
             Table {
                 name: "sessions",
                 key: &[text("id")],
-                index: &[text("workflow"), text("status"), integer("created_at"), maybe_integer("ended_at")],
+                index: &[
+                    text("workflow"),
+                    text("status"),
+                    integer("created_at"),
+                    maybe_integer("ended_at"),
+                    integer("revision"),
+                ],
             },
             Table {
                 name: "tasks",
@@ -152,6 +163,7 @@ impl TableId {
                     integer("position"),
                     maybe_text("wait_route"),
                     maybe_integer("queued_at"),
+                    integer("priority"),
                 ],
             },
             Table { name: "definitions", key: &[text("id"), integer("revision")], index: &[] },
@@ -167,6 +179,8 @@ impl TableId {
             Table { name: "answered", key: &[text("key")], index: &[integer("expires_at")] },
             Table { name: "signatures", key: &[text("signature")], index: &[integer("expires_at")] },
             Table { name: "gates", key: &[text("key")], index: &[] },
+            Table { name: "settings", key: &[text("name")], index: &[] },
+            Table { name: "schedules", key: &[text("id")], index: &[] },
         ];
         &TABLES[self as usize]
     }
@@ -189,9 +203,14 @@ impl TableId {
             Key::Answered(_) => Self::Answered,
             Key::Signature(_) => Self::Signatures,
             Key::Gate(_) => Self::Gates,
+            Key::Retention => Self::Settings,
+            Key::Schedule(_) => Self::Schedules,
         }
     }
 }
+
+/// The name of the setting that [`Row::Retention`] is.
+pub(crate) const RETENTION: &str = "retention";
 
 /// The values of the key columns, after the tenant.
 pub(crate) fn key_cells(key: &Key) -> Cells<'_> {
@@ -205,10 +224,12 @@ pub(crate) fn key_cells(key: &Key) -> Cells<'_> {
         Key::Task(id) => Cells::of([id.as_str().into()]),
         Key::Definition(id, revision) => Cells::of([id.as_str().into(), i64::from(*revision).into()]),
         Key::Workflow(id) => Cells::of([id.as_str().into()]),
+        Key::Schedule(id) => Cells::of([id.as_str().into()]),
         Key::Message(id) => Cells::of([id.as_str().into()]),
         Key::Tool(name) => Cells::of([name.as_str().into()]),
         Key::ApiKey(id) => Cells::of([id.as_str().into()]),
         Key::Tenant(id) => Cells::of([id.as_str().into()]),
+        Key::Retention => Cells::of([RETENTION.into()]),
     }
 }
 
@@ -216,22 +237,21 @@ pub(crate) fn key_cells(key: &Key) -> Cells<'_> {
 pub(crate) fn index_cells(row: &Row) -> Cells<'_> {
     match row {
         Row::Agent(row) => Cells::of([row.name.as_str().into()]),
-        Row::Status(row) => {
-            let state = row.report.as_ref().map(|report| report.state.to_lowercase());
-            Cells::of([state.map_or(Cell::Null, |state| Cell::Text(Cow::Owned(state)))])
-        }
+        Row::Status(row) => Cells::of([state_cell(row).map_or(Cell::Null, Cell::Text)]),
         Row::Available(row) => Cells::of([row.last_used.into()]),
         Row::Session(row) => Cells::of([
             row.workflow.as_str().into(),
             row.status.name().into(),
             row.created_at.into(),
             row.ended_at.into(),
+            i64::from(row.revision).into(),
         ]),
         Row::Task(session, row) => Cells::of([
             session.as_str().into(),
             Cell::Integer(i64::try_from(row.position).unwrap_or(i64::MAX)),
             row.waiting_key().map_or(Cell::Null, |route| Cell::Text(Cow::Owned(route))),
             row.queued_at.into(),
+            priority(row).into(),
         ]),
         Row::Workflow(row) => Cells::of([i64::from(row.revision).into()]),
         Row::Message(row) => Cells::of([
@@ -243,10 +263,26 @@ pub(crate) fn index_cells(row: &Row) -> Cells<'_> {
         Row::ApiKey(row) => Cells::of([row.hash.as_str().into()]),
         Row::Answered(row) => Cells::of([row.expires_at.into()]),
         Row::Signature(row) => Cells::of([row.expires_at.into()]),
-        Row::AgentName(_) | Row::Definition(_) | Row::Tool(_) | Row::Tenant(_) | Row::Gate(_) => {
-            Cells::of([])
-        }
+        Row::AgentName(_)
+        | Row::Definition(_)
+        | Row::Tool(_)
+        | Row::Tenant(_)
+        | Row::Gate(_)
+        | Row::Retention(_)
+        | Row::Schedule(_) => Cells::of([]),
     }
+}
+
+/// How soon a waiting task is served, before the order of its waiting.
+pub(crate) fn priority(task: &Task) -> i64 {
+    i64::from(task.rules.priority)
+}
+
+/// The word that `agent_statuses.state` holds: what was reported last, without case.
+pub(crate) fn state_cell(status: &AgentStatus) -> Option<Cow<'_, str>> {
+    let state = status.report.as_ref()?.state.as_str();
+    let is_lowercase = state.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+    Some(if is_lowercase { Cow::Borrowed(state) } else { Cow::Owned(state.to_lowercase()) })
 }
 
 /// The word that `messages.kind` holds.
@@ -283,7 +319,7 @@ pub(crate) fn body(row: &Row) -> Result<String, StoreError> {
     match row {
         Row::Agent(row) => encode(row),
         Row::AgentName(row) => encode(row),
-        Row::Status(row) => encode(row),
+        Row::Status(row) => row.to_json().map_err(unwritten),
         Row::Available(row) => encode(row),
         Row::Session(row) => encode(row),
         Row::Task(_, row) => encode(row),
@@ -296,6 +332,8 @@ pub(crate) fn body(row: &Row) -> Result<String, StoreError> {
         Row::Answered(row) => encode(row),
         Row::Signature(row) => encode(row),
         Row::Gate(row) => encode(row),
+        Row::Retention(row) => encode(row),
+        Row::Schedule(row) => encode(row),
     }
 }
 
@@ -320,6 +358,8 @@ pub(crate) fn loaded(key: &Key, version: i64, body: &str) -> Result<Option<Loade
         Key::Answered(_) => Loaded::Answered(versioned(version, body)?),
         Key::Signature(_) => Loaded::Signature(versioned(version, body)?),
         Key::Gate(_) => Loaded::Gate(versioned(version, body)?),
+        Key::Retention => Loaded::Retention(versioned(version, body)?),
+        Key::Schedule(_) => Loaded::Schedule(versioned(version, body)?),
         Key::Available(..) | Key::Session(_) | Key::Task(_) | Key::ApiKey(_) | Key::Tenant(_) => {
             return Ok(None);
         }
@@ -331,11 +371,13 @@ fn versioned<T: DeserializeOwned>(version: i64, body: &str) -> Result<Versioned<
 }
 
 fn encode(value: &impl Serialize) -> Result<String, StoreError> {
-    let fault =
-        |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("a row cannot be written: {error}"));
     let mut text = Vec::with_capacity(BODY_BYTES_ESTIMATE);
-    serde_json::to_writer(&mut text, value).map_err(|error| fault(&error))?;
-    String::from_utf8(text).map_err(|error| fault(&error))
+    serde_json::to_writer(&mut text, value).map_err(unwritten)?;
+    String::from_utf8(text).map_err(unwritten)
+}
+
+fn unwritten(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Corrupt(format!("a row cannot be written: {error}"))
 }
 
 impl<'a> Cells<'a> {

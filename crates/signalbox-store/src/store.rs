@@ -10,15 +10,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use signalbox_core::agent::{Agent, AgentStatus};
-use signalbox_core::decision::{ApiKey, Key, Tenant, Tool, Workflow};
+use signalbox_core::decision::{ApiKey, Key, Retention, Tenant, Tool, Workflow};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
 use signalbox_core::lease::Lease;
 use signalbox_core::limits::{CANDIDATES_LOOKED_AT, WAITING_LOOKED_AT};
+use signalbox_core::schedule::Schedule;
 use signalbox_core::session::{Session, SessionState};
+use signalbox_core::task::Task;
 use signalbox_core::view::{Loaded, WaitingTask};
 use signalbox_core::{Decision, Need, Versioned, View};
-use signalbox_wire::id::{AgentId, MessageId, NodeId, SessionId, TenantId, ToolName, WorkflowId};
+use signalbox_wire::id::{AgentId, MessageId, NodeId, ScheduleId, SessionId, TenantId, ToolName, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
@@ -30,7 +32,13 @@ use crate::cache::{Cache, Lookup};
 use crate::commit::Commit;
 use crate::error::StoreError;
 use crate::removal::ROWS_AT_ONCE;
+use crate::sessions::{self, SESSIONS_AT_ONCE, SESSIONS_LOOKED_AT};
 use crate::{postgres, sqlite};
+
+/// The last place in a line that is told; those behind it are told as it.
+pub const PLACE_MAX: usize = 1_000;
+/// Tasks whose places are looked up for one session, at most.
+pub const PLACES_MAX: usize = 100;
 
 /// A store. Clones are the same store.
 #[derive(Clone)]
@@ -187,7 +195,8 @@ impl Store {
         self.inner.backend.commit(commit).await
     }
 
-    /// Takes due work of this kind, of all tenants, that is free or whose lease is over, the longest due first.
+    /// Takes due work of this kind, of all tenants, that is free or whose lease is over, the longest due first. While
+    /// more is due than can be taken, a part of it is taken from each tenant in turn.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot answer.
@@ -239,6 +248,10 @@ impl Store {
         tool(name: &ToolName) -> Tool, Tool, Key::Tool(name.clone());
         /// Which revision of a workflow is the current one.
         workflow(id: &WorkflowId) -> Workflow, Workflow, Key::Workflow(id.clone());
+        /// How long a tenant keeps what is over, where it says.
+        retention() -> Retention, Retention, Key::Retention;
+        /// A schedule.
+        schedule(id: &ScheduleId) -> Schedule, Schedule, Key::Schedule(id.clone());
     }
 
     /// One revision of a workflow; the current one where none is named.
@@ -334,7 +347,8 @@ impl Store {
         self.inner.backend.agents(tenant, filter, page).await
     }
 
-    /// Sessions, newest first.
+    /// Sessions, newest first. A page that is filtered by text, or by agent and something else, may be short, even
+    /// empty, and still have a [`Listed::next`]: one call looks at a bounded number of sessions.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot answer.
@@ -344,7 +358,60 @@ impl Store {
         filter: &SessionFilter,
         page: &Page,
     ) -> Result<Listed<Arc<Session>>, StoreError> {
-        self.inner.backend.sessions(tenant, filter, page).await
+        let backend = &self.inner.backend;
+        if filter.is_exact() {
+            return backend.sessions(tenant, filter, page).await;
+        }
+        let (mut items, mut after) = (Vec::new(), page.after.clone());
+        for _ in 0..SESSIONS_LOOKED_AT / SESSIONS_AT_ONCE {
+            let go = Page { limit: SESSIONS_AT_ONCE, after: after.take() };
+            let listed = backend.sessions(tenant, filter, &go).await?;
+            for session in listed.items.into_iter().filter(|session| filter.admits(session)) {
+                if items.len() == page.limit {
+                    let next = items.last().map(|last: &Arc<Session>| sessions::place(last));
+                    return Ok(Listed { items, next });
+                }
+                items.push(session);
+            }
+            after = listed.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(Listed { items, next: after })
+    }
+
+    /// The revisions of a workflow that are kept, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn revisions(
+        &self,
+        tenant: &TenantId,
+        workflow: &WorkflowId,
+        page: &Page,
+    ) -> Result<Listed<Arc<Definition>>, StoreError> {
+        self.inner.backend.revisions(tenant, workflow, page).await
+    }
+
+    /// The places of waiting tasks in their lines, from 1, in the order of the tasks; tasks that do not wait have
+    /// none, nor have those after the first [`PLACES_MAX`] that do. A place from [`PLACE_MAX`] on is told as that.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn places_in_line(
+        &self,
+        tenant: &TenantId,
+        tasks: &[Arc<Task>],
+    ) -> Result<Vec<Option<usize>>, StoreError> {
+        let (mut places, mut told) = (vec![None; tasks.len()], 0);
+        for (task, place) in tasks.iter().zip(&mut places) {
+            if task.queued_at.is_some() && told < PLACES_MAX {
+                told += 1;
+                *place = Some(1 + self.inner.backend.ahead(tenant, task, PLACE_MAX - 1).await?);
+            }
+        }
+        Ok(places)
     }
 
     /// Tools, by name.
@@ -365,6 +432,18 @@ impl Store {
         page: &Page,
     ) -> Result<Listed<Arc<Definition>>, StoreError> {
         self.inner.backend.workflows(tenant, page).await
+    }
+
+    /// Schedules, by id.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn schedules(
+        &self,
+        tenant: &TenantId,
+        page: &Page,
+    ) -> Result<Listed<Arc<Schedule>>, StoreError> {
+        self.inner.backend.schedules(tenant, page).await
     }
 
     /// Dead letters, the longest dead first.
@@ -434,7 +513,7 @@ impl Store {
         self.inner.backend.key_by_hash(hash).await
     }
 
-    /// Whether a session of this workflow is not over.
+    /// Whether a session of this workflow, or of one revision of it, is not over.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot answer.
@@ -442,8 +521,9 @@ impl Store {
         &self,
         tenant: &TenantId,
         workflow: &WorkflowId,
+        revision: Option<u32>,
     ) -> Result<bool, StoreError> {
-        self.inner.backend.open_session_of_workflow(tenant, workflow).await
+        self.inner.backend.open_session_of_workflow(tenant, workflow, revision).await
     }
 
     /// Whether a task may wait under one of these routing keys; `false` only when certainly none does.
@@ -452,8 +532,8 @@ impl Store {
         self.inner.backend.maybe_waiting(tenant, routes)
     }
 
-    /// Waiting tasks of all tenants, a few of each routing key, the longest waiting first. Over several calls
-    /// every routing key gets its turn.
+    /// Waiting tasks of all tenants, a few of each routing key, those that are served first. Tenants take turns, and
+    /// so do the routing keys of each: over several calls every one gets its own.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot answer.
@@ -471,6 +551,20 @@ impl Store {
     /// [`StoreError::Unavailable`] when the database cannot answer.
     pub async fn prune(&self, prune: Prune) -> Result<u64, StoreError> {
         self.inner.backend.prune(prune).await
+    }
+
+    /// Removes what is left of the history of a session that is gone, a bounded number of entries at a time: to be
+    /// called until it answers that nothing is left. That of a session that exists stays.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn remove_history(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+    ) -> Result<Removal, StoreError> {
+        let removed = self.inner.backend.remove_history(tenant, session, ROWS_AT_ONCE).await?;
+        Ok(if removed < ROWS_AT_ONCE { Removal::Done } else { Removal::Goes })
     }
 
     /// Removes a tenant with everything that it has, a bounded number of rows at a time: to be called until it

@@ -12,8 +12,11 @@ pub mod id;
 pub mod keys;
 pub mod opscore;
 pub mod paging;
+mod plain;
 pub mod problem;
 pub mod raw;
 pub mod signature;
 pub mod text;
 pub mod time;
+
+pub use plain::quote;

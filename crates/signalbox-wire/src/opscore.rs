@@ -2,19 +2,36 @@
 
 mod event;
 mod log;
+mod many;
 mod notify;
+mod retention;
+mod schedule;
+mod schedule_view;
 mod session;
 mod state;
+mod timeline;
 mod trigger;
+mod version;
 mod workflow;
 
 pub use event::{EventView, LogLevel};
 pub use log::{LogBody, LogEntry, LogView, LogsAccepted};
+pub use many::{ManyAnswer, ManyBody, Refused, SessionFilterBody};
 pub use notify::{AgentDetails, DEREGISTER, NotifyBody, REGISTER};
-pub use session::{CancelBody, SessionStatus, SessionView, SignalBody, TaskStatus, TaskView};
+pub use retention::{EffectiveRetention, RetentionBody, RetentionView};
+pub use schedule::{BackfillBody, Overlap, PatchScheduleBody, ScheduleBody, StartScheduleBody};
+pub use schedule_view::{BackfillAnswer, FireCause, FireOutcome, FireView, ScheduleStatus, ScheduleView};
+pub use session::{
+    ApprovalView, ApproveBody, CancelBody, SessionStatus, SessionView, SignalBody, TaskStatus, TaskView,
+};
 pub use state::{HistoryEntry, StateBody, StateView};
+pub use timeline::{SpanKind, SpanView, TaskTimeline, TimelineView};
 pub use trigger::{StartBody, TriggerAnswer, TriggerBody};
-pub use workflow::{MAX_RETRIES_DEFAULT, TASKS_MAX, WorkflowBody, WorkflowTask, WorkflowView};
+pub use version::{Change, Comparison, Difference, WorkflowVersion};
+pub use workflow::{
+    ApproveRule, CompensateBody, ConcurrencyBody, MAX_RETRIES_DEFAULT, NotifyRule, OnBusy, OnFailure,
+    RetryBody, TASKS_MAX, WaitRule, WorkflowBody, WorkflowTask, WorkflowView,
+};
 
 pub use crate::capability::CapabilityBody;
 pub use crate::envelope::Done;

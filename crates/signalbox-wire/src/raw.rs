@@ -6,37 +6,48 @@
 mod check;
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+use crate::plain::Plain;
 
 use self::check::is_plain;
 pub use self::check::{DEPTH_MAX, check};
 
-/// A JSON object as the text that it came in.
-#[derive(Clone, Serialize)]
-#[serde(transparent)]
-pub struct RawObject(Box<RawValue>);
+/// A JSON object as the text that it came in. Clones share the text.
+#[derive(Clone)]
+pub struct RawObject(Arc<str>);
 
 impl RawObject {
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.get()
-    }
-
-    /// The text as raw JSON.
-    #[must_use]
-    pub fn as_raw(&self) -> &RawValue {
         &self.0
     }
 
-    /// The text as raw JSON, without a copy.
-    #[must_use]
-    pub fn into_raw(self) -> Box<RawValue> {
-        self.0
+    /// Keeps what a walk has found to be an object.
+    pub(crate) fn walked(object: &str) -> Self {
+        Self(Arc::from(object))
+    }
+
+    /// The strings that some fields hold, where all of the object is plain; of a field that is there twice, the
+    /// last. `None` where it is not, and [`fields`](Self::fields) has to be asked.
+    pub(crate) fn plain_strings<const N: usize>(&self, names: [&str; N]) -> Option<[Option<&str>; N]> {
+        let mut found = [None; N];
+        let mut walk = Plain::new(self.as_str());
+        walk.members(|key, value| {
+            let slot = names.iter().position(|name| *name == key).and_then(|index| found.get_mut(index));
+            match slot {
+                Some(slot) => *slot = value.string_or_other()?,
+                None => value.any()?,
+            }
+            Some(())
+        })?;
+        Some(found)
     }
 
     /// The values of some fields, in the order asked for; of a field that is there twice, the last.
@@ -65,23 +76,30 @@ impl RawObject {
     /// # Errors
     /// When it is not a JSON object that [`check`] accepts.
     pub fn parse(text: String) -> Result<Self, serde_json::Error> {
-        Self::new(RawValue::from_string(text)?)
+        Self::new(&RawValue::from_string(text)?)
     }
 
-    fn new<E: Error>(raw: Box<RawValue>) -> Result<Self, E> {
+    fn new<E: Error>(raw: &RawValue) -> Result<Self, E> {
         if !raw.get().starts_with('{') {
             return Err(E::custom("must be an object"));
         }
         if !is_plain(raw.get().as_bytes()) {
             check(raw.get().as_bytes()).map_err(E::custom)?;
         }
-        Ok(Self(raw))
+        Ok(Self(Arc::from(raw.get())))
+    }
+}
+
+impl Serialize for RawObject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(self.as_str()).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for RawObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(Box::<RawValue>::deserialize(deserializer)?)
+        Self::new(&Box::<RawValue>::deserialize(deserializer)?)
     }
 }
 

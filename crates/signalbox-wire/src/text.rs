@@ -40,6 +40,8 @@ impl Text {
     pub const DESCRIPTION: Self = Self::new(0, 4096, anything);
     /// The id of a workflow or of a task in one.
     pub const SLUG: Self = Self::new(1, 128, slug);
+    /// The id of a schedule or a hook.
+    pub const RESOURCE: Self = Self::new(1, 128, resource);
     /// The name of a tool.
     pub const TOOL: Self = Self::new(1, 128, tool);
 
@@ -179,6 +181,11 @@ fn word(text: &str) -> Result<(), &'static str> {
 fn slug(text: &str) -> Result<(), &'static str> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
     refuse(!text.bytes().all(legal), "must hold only letters, digits and _ . : -")
+}
+
+fn resource(text: &str) -> Result<(), &'static str> {
+    slug(text)?;
+    not_dots(text)
 }
 
 fn tool(text: &str) -> Result<(), &'static str> {

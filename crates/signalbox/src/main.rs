@@ -36,8 +36,15 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         arguments: Vec<OsString>,
     },
-    /// Watch three agents audit a folder together while one of them is killed
+    /// Watch four agents audit a folder together while one of them is killed
     Demo(demo::Args),
+    /// The demo's server: `serve`, until the process that started it is gone
+    #[command(hide = true, disable_help_flag = true)]
+    DemoServer {
+        /// See `signalbox serve --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        arguments: Vec<OsString>,
+    },
     /// One of the demo's agents
     #[command(hide = true)]
     DemoAgent(demo::AgentArgs),
@@ -65,8 +72,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve { arguments } => serve::run(arguments),
+        Command::Serve { arguments } => serve::run(arguments, std::future::pending()),
         Command::Demo(arguments) => demo::run(arguments),
+        Command::DemoServer { arguments } => serve::run(arguments, demo::parent_gone()),
         Command::DemoAgent(arguments) => demo::agent(arguments),
         Command::Backup { file, data_dir } => serve::backup(&data_dir, &file),
         Command::Agents(target) => admin::agents(&target),

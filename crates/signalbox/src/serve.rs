@@ -11,8 +11,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::printer;
 
-/// Serves until SIGTERM or Ctrl-C, then drains.
-pub(crate) fn run(arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
+/// Serves until SIGTERM, Ctrl-C or whatever else it is to serve `until`, then drains.
+pub(crate) fn run(
+    arguments: Vec<OsString>,
+    until: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<ExitCode> {
     let config = match Config::read(arguments) {
         Ok(config) => config,
         Err(ConfigError::Usage(usage)) => {
@@ -30,10 +33,10 @@ pub(crate) fn run(arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
         printer::notice(&format!("error: {error}"));
         return Ok(ExitCode::from(2));
     }
-    runtime()?.block_on(serve(config))
+    runtime()?.block_on(serve(config, until))
 }
 
-async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+async fn serve(config: Config, until: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
     let server = Server::open(config).await?;
@@ -46,6 +49,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                () = until => {}
             }
         })
         .await;

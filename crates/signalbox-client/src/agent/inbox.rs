@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
+use super::worker::AtWork;
 use super::{Happening, Observer};
 
 /// Messages that may wait for the handler; the next one is answered 503, and so comes again later.
@@ -55,6 +56,7 @@ pub(super) struct Inbox {
     queue: mpsc::Sender<TaskCall>,
     known: Mutex<Known>,
     observer: Observer,
+    running: AtWork,
 }
 
 #[derive(Debug, Default)]
@@ -63,13 +65,22 @@ struct Known {
     oldest_first: VecDeque<String>,
 }
 
+/// The type of the message by which a workflow's task is taken back.
+const CANCEL: &str = "workflow_cancel";
+
 impl Inbox {
-    pub(super) fn new(queue: mpsc::Sender<TaskCall>, observer: Observer) -> Self {
-        Self { queue, known: Mutex::default(), observer }
+    pub(super) fn new(queue: mpsc::Sender<TaskCall>, observer: Observer, running: AtWork) -> Self {
+        Self { queue, known: Mutex::default(), observer, running }
     }
 
     /// Takes a message, unless it was taken before or there is no room.
+    ///
+    /// That a task is no longer wanted has no place in the queue: it would wait behind the very task.
     pub(super) fn put(&self, call: TaskCall) -> Receipt {
+        if call.message_type == CANCEL {
+            call.opscore_task_id.iter().for_each(|task| self.running.stop(task));
+            return Receipt::Taken;
+        }
         let taken = Happening::Taken { name: call.name().to_owned(), attempt: call.attempt };
         let id = call.message_id.clone();
         let receipt = self.admit(call);
@@ -177,7 +188,7 @@ mod tests {
 
     fn inbox(room: usize) -> (Inbox, mpsc::Receiver<TaskCall>) {
         let (sender, receiver) = mpsc::channel(room);
-        (Inbox::new(sender, Observer(Arc::new(drop))), receiver)
+        (Inbox::new(sender, Observer(Arc::new(drop)), AtWork::default()), receiver)
     }
 
     #[test]

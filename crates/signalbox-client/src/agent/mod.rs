@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 
 pub use self::inbox::TaskCall;
 use self::inbox::{Inbox, QUEUE_MAX};
-use self::worker::Worker;
+use self::worker::{AtWork, Worker};
 use crate::client::Client;
 use crate::error::Error;
 use crate::model::Registration;
@@ -164,7 +164,8 @@ impl Agent {
 
         let (stop, stopping) = watch::channel(false);
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-        let inbox = Arc::new(Inbox::new(sender, self.observer.clone()));
+        let at_work = AtWork::default();
+        let inbox = Arc::new(Inbox::new(sender, self.observer.clone(), at_work.clone()));
         // Served before it is registered: the first message may come before the registration's answer.
         let serving = tokio::spawn(listener::serve(listener, inbox, stopping.clone()));
         let agent_id = match self.client.register_agent(&self.registration, true).await {
@@ -174,7 +175,7 @@ impl Agent {
                 return Err(error);
             }
         };
-        let worker = Worker::new(self.client, agent_id.clone(), self.observer, handler);
+        let worker = Worker::new(self.client, agent_id.clone(), self.observer, at_work, handler);
         let worker = tokio::spawn(worker.run(receiver, self.concurrency, stopping));
         Ok(Running { agent_id, endpoint, stop, worker })
     }

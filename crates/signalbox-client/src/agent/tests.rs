@@ -92,6 +92,31 @@ async fn a_task_is_reported_active_and_then_completed_with_its_result() {
 }
 
 #[tokio::test]
+async fn a_task_that_is_no_longer_wanted_ends_its_handler() {
+    let (server, mut reports) = server(|_| None).await;
+    let begun = Arc::new(Notify::new());
+    let handler = {
+        let begun = Arc::clone(&begun);
+        move |_| {
+            let begun = Arc::clone(&begun);
+            async move {
+                begun.notify_one();
+                std::future::pending::<Result<Value, String>>().await
+            }
+        }
+    };
+    let running = agent(&server).start(handler).await.unwrap();
+    post(running.endpoint(), "m1", &task("t1-1", &json!({}))).await;
+    assert_eq!(reports.next().await["state"], "active");
+    tokio::time::timeout(DEADLINE, begun.notified()).await.expect("the handler begins");
+    let cancel = json!({"senderId": "opscore", "messageType": "workflow_cancel", "payload": {"reason": "no need"},
+        "opscore_session_id": "ses_1", "opscore_task_id": "t1-1"});
+    assert_eq!(post(running.endpoint(), "m2", &cancel).await, StatusCode::OK);
+    let ended = reports.next().await;
+    assert_eq!((&ended["state"], &ended["details"]["opscore_task_id"]), (&json!("error"), &json!("t1-1")));
+}
+
+#[tokio::test]
 async fn a_repeated_message_is_handled_once() {
     let (server, mut reports) = server(|_| None).await;
     let running = agent(&server).start(|_| async { Ok::<_, String>(Value::Null) }).await.unwrap();

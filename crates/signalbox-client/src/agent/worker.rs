@@ -2,13 +2,15 @@
 //! and reports. The invariant: each task that was begun ends in one settling report, also when its handler
 //! panics or its result is refused.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::{Happening, Observer, TaskCall};
 use crate::client::Client;
@@ -34,7 +36,21 @@ struct Parts<H> {
     client: Client,
     agent_id: String,
     observer: Observer,
+    running: AtWork,
     handler: H,
+}
+
+/// The handlers at work, by the task that each is for: a task that is no longer wanted ends its handler.
+#[derive(Debug, Clone, Default)]
+pub(super) struct AtWork(Arc<Mutex<HashMap<String, AbortHandle>>>);
+
+impl AtWork {
+    /// Ends the handler of a task, where it is at work.
+    pub(super) fn stop(&self, task: &str) {
+        if let Some(handler) = self.0.lock().remove(task) {
+            handler.abort();
+        }
+    }
 }
 
 impl<H, F, E> Worker<H>
@@ -43,8 +59,14 @@ where
     F: Future<Output = Result<Value, E>> + Send + 'static,
     E: Display + Send + 'static,
 {
-    pub(super) fn new(client: Client, agent_id: String, observer: Observer, handler: H) -> Self {
-        Self(Arc::new(Parts { client, agent_id, observer, handler }))
+    pub(super) fn new(
+        client: Client,
+        agent_id: String,
+        observer: Observer,
+        running: AtWork,
+        handler: H,
+    ) -> Self {
+        Self(Arc::new(Parts { client, agent_id, observer, running, handler }))
     }
 
     /// Works until told to stop, then finishes what was taken.
@@ -94,9 +116,19 @@ where
     /// In a task of its own, so that a panic is a failure of this message and of nothing else.
     async fn run_handler(self: &Arc<Self>, call: TaskCall) -> Result<Value, String> {
         let parts = Arc::clone(self);
+        let task = call.opscore_task_id.clone();
         let handler = async move { (parts.handler)(call).await.map_err(|failure| failure.to_string()) };
-        match AbortOnDrop(tokio::spawn(handler)).join().await {
+        let handler = tokio::spawn(handler);
+        if let Some(task) = &task {
+            self.running.0.lock().insert(task.clone(), handler.abort_handle());
+        }
+        let outcome = AbortOnDrop(handler).join().await;
+        if let Some(task) = &task {
+            self.running.0.lock().remove(task);
+        }
+        match outcome {
             Ok(outcome) => outcome,
+            Err(error) if error.is_cancelled() => Err("the task is no longer wanted".to_owned()),
             Err(_) => Err("the agent's handler panicked".to_owned()),
         }
     }

@@ -9,7 +9,7 @@ use super::Operation;
 use super::dispatch::NewMessage;
 use super::work::Work;
 use crate::agent::{self, Agent, Held};
-use crate::decision::Key;
+use crate::decision::{Hint, Key};
 use crate::delivery::MessageKind;
 use crate::event::{Level, NewEvent};
 use crate::routing::Route;
@@ -224,6 +224,8 @@ pub(super) fn remove(work: &mut Work<'_, '_>, id: &AgentId) -> Result<Arc<Agent>
     for waiting in waiting {
         work.place(&waiting.session, &waiting.task)?;
     }
+    // Others may have begun to wait for it since, or were too many to be seen.
+    work.decision.hints.push(Hint::Offer(id.clone()));
     work.log(NewEvent::new("agent.deregistered", Level::Info, now, &summary(&agent)).about(id));
     Ok(agent)
 }

@@ -53,6 +53,7 @@ impl Work<'_, '_> {
                 parameters: parameters.clone(),
             },
         )?;
+        self.begun += definition.tasks.len();
         let parent = Parent { session: session.clone(), task: task.id.clone(), attempt, depth };
         let start =
             Start { agent: agent.as_ref(), input: parameters, trace, schedule: None, parent: Some(parent) };
@@ -67,8 +68,11 @@ impl Work<'_, '_> {
         }
     }
 
-    /// The task of a child is no longer wanted, nor is the child. One that has told its end is over already.
+    /// The task of a child is no longer wanted, nor is the child. One that tells of its own end is over already.
     pub(super) fn end_child(&mut self, child: &SessionId, task: &Task) {
+        if self.is_known_over(child) {
+            return;
+        }
         let reason = format!("the task {} that it did is no longer wanted", task.step);
         let work = DueWork::End { session: child.clone(), reason };
         self.decision.arm(Due { work, at: self.turn.now });

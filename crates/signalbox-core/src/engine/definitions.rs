@@ -49,6 +49,7 @@ pub(super) fn keep(work: &mut Work<'_, '_>, definition: &Definition) -> Result<D
     work.decision.put_guarded(Row::Definition(Arc::new(kept.clone())), version);
     let data = json!({"workflowId": kept.id, "revision": revision, "tasks": kept.tasks.len()});
     work.log(NewEvent::new("workflow.applied", Level::Info, now, &data));
+    work.kept.push(kept.clone());
     Ok(kept)
 }
 
@@ -67,11 +68,71 @@ impl Operation for DeleteDefinition {
         let current = view.workflow(&self.workflow)?.ok_or_else(unknown)?;
         let mut decision = Decision::default();
         decision.remove(Key::Workflow(self.workflow.clone()), current.version);
+        // Some of them may be gone already.
         for revision in 1..=current.value.revision {
             decision.remove_guarded(Key::Definition(self.workflow.clone(), revision));
         }
         let data = json!({"workflowId": self.workflow});
         decision.events.push(NewEvent::new("workflow.deleted", Level::Info, turn.now, &data));
+        Ok((decision, ()))
+    }
+}
+
+/// A definition goes back to one of its revisions: what that says is kept as a new one.
+#[derive(Debug, Clone)]
+pub struct RollBack {
+    /// Which workflow.
+    pub workflow: WorkflowId,
+    /// To which revision.
+    pub revision: u32,
+}
+
+impl Operation for RollBack {
+    type Answer = Definition;
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Definition), Halt> {
+        let unknown = || Rejected::UnknownWorkflow(self.workflow.to_string());
+        view.workflow(&self.workflow)?.ok_or_else(unknown)?;
+        let wanted = view.definition(&self.workflow, self.revision)?.ok_or_else(|| self.gone())?;
+        let mut work = Work::new(view, turn);
+        let kept = keep(&mut work, &wanted.value)?;
+        Ok((work.finish(), kept))
+    }
+}
+
+impl RollBack {
+    fn gone(&self) -> Rejected {
+        Rejected::UnknownRevision { workflow: self.workflow.clone(), revision: self.revision }
+    }
+}
+
+/// A revision that is not the current one is removed. Sessions carry their own tasks and go on.
+#[derive(Debug, Clone)]
+pub struct DeleteRevision {
+    /// Of which workflow.
+    pub workflow: WorkflowId,
+    /// Which.
+    pub revision: u32,
+}
+
+impl Operation for DeleteRevision {
+    type Answer = ();
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+        let (workflow, revision) = (self.workflow.clone(), self.revision);
+        let unknown = || Rejected::UnknownWorkflow(workflow.to_string());
+        let current = view.workflow(&workflow)?.ok_or_else(unknown)?;
+        if current.value.revision == revision {
+            return Err(Rejected::CurrentRevision { workflow, revision }.into());
+        }
+        let gone = || Rejected::UnknownRevision { workflow: workflow.clone(), revision };
+        let kept = view.definition(&workflow, revision)?.ok_or_else(gone)?;
+        let mut decision = Decision::default();
+        // It stays one that is not the current one.
+        decision.expects.push((Key::Workflow(workflow.clone()), Some(current.version)));
+        decision.remove(Key::Definition(workflow.clone(), revision), kept.version);
+        let data = json!({"workflowId": workflow, "revision": revision});
+        decision.events.push(NewEvent::new("workflow.revision_deleted", Level::Info, turn.now, &data));
         Ok((decision, ()))
     }
 }

@@ -130,7 +130,12 @@ impl Work<'_, '_> {
         self.emit(session, &event)
     }
 
-    fn tell_to_stop(&mut self, session: &SessionId, task: &Task, reason: &str) -> Result<(), Halt> {
+    pub(super) fn tell_to_stop(
+        &mut self,
+        session: &SessionId,
+        task: &Task,
+        reason: &str,
+    ) -> Result<(), Halt> {
         let state = self.known_session(session)?;
         let trace = state.session.trace.clone();
         let body = json!({
@@ -200,6 +205,7 @@ impl Work<'_, '_> {
             self.decision.disarm(DueWork::Deadline { session: session.clone() }.id());
         }
         if let Some(pass) = &ended.plan.gate {
+            self.decision.disarm(DueWork::Begin { session: session.clone() }.id());
             self.leave_gate(&pass.gate, session)?;
         }
         self.notify_of_end(&ended);

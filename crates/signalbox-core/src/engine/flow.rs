@@ -1,15 +1,17 @@
 //! A session goes on: tasks begin, are passed over, expand, and at last it is over.
 //!
 //! [`Work::advance`] makes every move that follows from the session's state; whatever settles a task or lets a
-//! session go on ends with it. Each move changes the session so that it is not made again.
+//! session go on ends with it. Each move changes the session so that it is not made again. Where one decision would
+//! become too large the session goes on in another, by a timer that is due at once.
 
 use serde_json::Value;
 use signalbox_wire::id::{SessionId, TaskId};
 
 use super::work::Work;
 use crate::definition::Kind;
+use crate::due::{Due, Work as DueWork};
 use crate::expression::{self, Scope, TaskFacts, Tasks, Unresolved};
-use crate::limits::{ITEMS_MAX, TASKS_PER_SESSION_MAX};
+use crate::limits::{EXPANSION_BYTES_MAX, ITEMS_MAX, TASKS_PER_SESSION_MAX};
 use crate::session::{Move, SessionEvent, SessionState, SessionStatus};
 use crate::task::{Instance, Task, TaskStatus};
 use crate::{Halt, Rejected};
@@ -17,16 +19,32 @@ use crate::{Halt, Rejected};
 impl Work<'_, '_> {
     /// Lets a session go on as far as it can by itself.
     pub(super) fn advance(&mut self, session: &SessionId) -> Result<(), Halt> {
+        // A task that settles as soon as it begins comes back here. Whoever is at this session already goes on with
+        // it: calling on from each such task would take a stack as deep as the session has tasks.
+        if !self.advancing.insert(session.clone()) {
+            return Ok(());
+        }
+        let moved = self.move_on(session);
+        self.advancing.remove(session);
+        moved
+    }
+
+    fn move_on(&mut self, session: &SessionId) -> Result<(), Halt> {
         // Every task begins at most a few times in one decision; more would be a defect that never ends.
         for _ in 0..TASKS_PER_SESSION_MAX * 8 {
             match self.known_session(session)?.next_move() {
                 None => return Ok(()),
+                Some(Move::Begin(_)) if self.is_large() => {
+                    let work = DueWork::Begin { session: session.clone() };
+                    self.decision.arm(Due { work, at: self.turn.now });
+                    return Ok(());
+                }
                 Some(Move::Begin(position)) => self.begin(session, position)?,
                 Some(Move::PassOver(position)) => {
                     self.pass_over(session, position, "nothing that happened leads to it", true)?;
                 }
                 Some(Move::Gather(position)) => self.gather(session, position)?,
-                Some(Move::End) => return self.conclude(session),
+                Some(Move::End) => self.conclude(session)?,
             }
         }
         Err(Rejected::Misfit(format!("session {session} does not come to rest")).into())
@@ -34,6 +52,7 @@ impl Work<'_, '_> {
 
     fn begin(&mut self, session: &SessionId, position: usize) -> Result<(), Halt> {
         let Some(task) = self.known_session(session)?.tasks.get(position).cloned() else { return Ok(()) };
+        self.begun += 1;
         if task.is_expanding() {
             return self.expand(session, &task);
         }
@@ -66,7 +85,7 @@ impl Work<'_, '_> {
         }
     }
 
-    fn pass_over(
+    pub(super) fn pass_over(
         &mut self,
         session: &SessionId,
         position: usize,
@@ -93,6 +112,15 @@ impl Work<'_, '_> {
         if items.len() > ITEMS_MAX || count + items.len() > TASKS_PER_SESSION_MAX {
             let error = format!(
                 "The task's list has {} items; at most {ITEMS_MAX} are taken, and at most {TASKS_PER_SESSION_MAX} tasks in a session",
+                items.len()
+            );
+            return self.fail_task(session, task, &error);
+        }
+        // Each item is a task with everything that the definition says of it.
+        let bytes = serde_json::to_string(task).map_or(0, |text| text.len()) * items.len();
+        if bytes > EXPANSION_BYTES_MAX {
+            let error = format!(
+                "The task is {bytes} bytes long for the {} items of its list; {EXPANSION_BYTES_MAX} are the most, so give it shorter parameters or fewer items",
                 items.len()
             );
             return self.fail_task(session, task, &error);
@@ -227,7 +255,8 @@ fn step_of(step: &str) -> &str {
     step.split_once('[').map_or(step, |(step, _)| step)
 }
 
-fn see<T>(state: &SessionState, task: Option<&Task>, look: impl FnOnce(Scope<'_>) -> T) -> T {
+/// What an expression of `task`, or of the session as a whole, comes to.
+pub(super) fn see<T>(state: &SessionState, task: Option<&Task>, look: impl FnOnce(Scope<'_>) -> T) -> T {
     let undone = task.and_then(|task| task.undoes).and_then(|position| state.tasks.get(position));
     let instance = undone.map(std::convert::AsRef::as_ref).or(task).and_then(|task| task.instance.as_ref());
     let session = state.session.seen();

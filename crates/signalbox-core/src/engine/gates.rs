@@ -11,7 +11,7 @@ use crate::definition::{Concurrency, Definition, OnBusy};
 use crate::due::{Due, Work as DueWork};
 use crate::expression::{self, Scope, TaskFacts, Tasks};
 use crate::limits::GATE_QUEUE_MAX;
-use crate::session::{GatePass, SessionEvent, SessionStatus};
+use crate::session::{GatePass, Parent, SessionEvent, SessionStatus};
 use crate::{Halt, Rejected};
 
 /// No tasks: what a key may depend on is the input alone.
@@ -49,6 +49,13 @@ pub(super) fn gate_of(
     Ok(format!("{}/{text}", definition.id))
 }
 
+/// The workflow and the key that a gate's name is made of.
+fn names(gate: &str) -> Result<(WorkflowId, String), Rejected> {
+    let (workflow, key) = gate.split_once('/').unwrap_or((gate, ""));
+    let workflow = WorkflowId::parse(workflow).map_err(|fault| Rejected::Misfit(fault.to_string()))?;
+    Ok((workflow, key.to_owned()))
+}
+
 /// What becomes of a session that comes to its gate.
 pub(super) enum Admission {
     /// There is room.
@@ -70,15 +77,35 @@ impl Work<'_, '_> {
             return Ok(Admission::GoesOn);
         }
         let is_full = current.queue.len() >= GATE_QUEUE_MAX;
-        let (workflow, key) = pass.gate.split_once('/').unwrap_or((&pass.gate, ""));
-        let workflow = WorkflowId::parse(workflow).map_err(|fault| Rejected::Misfit(fault.to_string()))?;
-        let key = key.to_owned();
+        let (workflow, key) = names(&pass.gate)?;
         match on_busy {
             OnBusy::Reject => Err(Rejected::GateFull { workflow, key }.into()),
             OnBusy::Queue if is_full => Err(Rejected::GateQueueFull { workflow, key }.into()),
             OnBusy::Queue => Ok(Admission::Waits),
             OnBusy::Replace => Ok(Admission::Replaces),
         }
+    }
+
+    /// A session that waited for a place which one above it has would wait for ever: that one waits for it.
+    pub(super) fn refuse_circle(
+        &mut self,
+        pass: &GatePass,
+        admission: &Admission,
+        parent: Option<&Parent>,
+    ) -> Result<(), Halt> {
+        if matches!(admission, Admission::GoesOn) {
+            return Ok(());
+        }
+        let mut above = parent.map(|parent| parent.session.clone());
+        while let Some(id) = above {
+            let Some(state) = self.session(&id)? else { return Ok(()) };
+            if state.session.plan.gate.as_ref().is_some_and(|theirs| theirs.gate == pass.gate) {
+                let (workflow, key) = names(&pass.gate)?;
+                return Err(Rejected::GateFull { workflow, key }.into());
+            }
+            above = state.session.parent.as_ref().map(|parent| parent.session.clone());
+        }
+        Ok(())
     }
 
     /// Brings a session to its gate; it goes on if it may.
@@ -97,7 +124,8 @@ impl Work<'_, '_> {
             }
             Admission::Waits => {
                 current.queue.push(session.clone());
-                self.queue_session(session, &pass.gate)
+                self.queue_session(session, &pass.gate)?;
+                self.let_in(&pass.gate)
             }
             Admission::Replaces => self.replace(session, &pass.gate),
         }
@@ -130,6 +158,12 @@ impl Work<'_, '_> {
         let current = self.gate_mut(gate)?;
         current.holders.retain(|holder| holder != session);
         current.queue.retain(|waiting| waiting != session);
+        self.let_in(gate)
+    }
+
+    /// Gives the places that are free to those that wait; there may be more of them than before.
+    fn let_in(&mut self, gate: &str) -> Result<(), Halt> {
+        let current = self.gate_mut(gate)?;
         let mut admitted = Vec::new();
         while current.holders.len() < current.limit as usize && !current.queue.is_empty() {
             let next = current.queue.remove(0);
@@ -142,13 +176,13 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    /// The turn of a session that waited has come.
+    /// The turn of a session has come: one that waited at its gate begins, one that had too much to do at once
+    /// goes on.
     pub(super) fn admit(&mut self, session: &SessionId) -> Result<(), Halt> {
-        let waits = self.session(session)?.is_some_and(|state| state.session.waits_for_turn);
-        if waits {
+        let Some(state) = self.session(session)? else { return Ok(()) };
+        if state.session.waits_for_turn {
             self.emit(session, &SessionEvent::Admitted)?;
-            self.advance(session)?;
         }
-        Ok(())
+        self.advance(session)
     }
 }

@@ -3,8 +3,10 @@
 use signalbox_wire::id::{AgentId, MessageId};
 
 use super::Operation;
+use super::agents::give_all_back;
 use super::dispatch::NewMessage;
 use super::work::Work;
+use crate::agent::{self, BusyPolicy};
 use crate::decision::Key;
 use crate::delivery::MessageKind;
 use crate::{Decision, Halt, Rejected, Turn, View};
@@ -47,6 +49,16 @@ impl Operation for Accept {
         }
         let id = self.id.clone().unwrap_or_else(|| MessageId::new(turn.now, turn.bits()));
         let mut work = Work::new(view, turn);
+        // Nearly all agents want their messages whatever they do: of them nothing more has to be known.
+        match agent::busy_policy(&agent.value.metadata).unwrap_or(BusyPolicy::Queue) {
+            BusyPolicy::Queue => {}
+            BusyPolicy::Reject => {
+                if work.known_agent(&self.agent)?.is_busy() {
+                    return Err(Rejected::AgentBusy(self.agent.clone()).into());
+                }
+            }
+            BusyPolicy::Interrupt => interrupt(&mut work, &self.agent)?,
+        }
         work.send(NewMessage {
             id: id.clone(),
             kind: MessageKind::Message,
@@ -67,4 +79,21 @@ impl Operation for Accept {
         decision.expects.push((Key::Agent(self.agent.clone()), Some(agent.version)));
         Ok((decision, id))
     }
+}
+
+/// A busy agent's tasks are taken from it, for others or for later, and it is told to stop.
+fn interrupt(work: &mut Work<'_, '_>, agent: &AgentId) -> Result<(), Halt> {
+    if !work.known_agent(agent)?.is_busy() {
+        return Ok(());
+    }
+    const REASON: &str = "its agent was interrupted by a message";
+    let held = work.known_agent(agent)?.status.held.clone();
+    work.view.require(held.iter().map(|held| Key::Session(held.session.clone())))?;
+    for held in &held {
+        if let Some(task) = work.held_task(&held.attempt_of())? {
+            work.tell_to_stop(&held.session, &task, REASON)?;
+        }
+    }
+    work.known_agent(agent)?.status_mut().held.clear();
+    give_all_back(work, &held, REASON)
 }

@@ -17,6 +17,7 @@
 
 mod agents;
 mod announce;
+mod approvals;
 mod calls;
 mod children;
 mod definitions;
@@ -28,8 +29,11 @@ mod gates;
 mod logs;
 mod messages;
 mod placing;
+mod purge;
 mod records;
 mod reports;
+mod rerun;
+mod schedules;
 mod sessions;
 mod timers;
 mod triggers;
@@ -38,18 +42,24 @@ mod work;
 
 pub use agents::{Deregister, Drain, PatchAgent, Register, Registered};
 pub use announce::{Announce, Announced};
+pub use approvals::Approve;
 pub use calls::SettleCall;
-pub use definitions::{ApplyDefinition, DeleteDefinition};
+pub use definitions::{ApplyDefinition, DeleteDefinition, DeleteRevision, RollBack};
 pub use deliveries::{Discard, Redrive, SettleDelivery};
 pub use logs::{AppendLogs, LogEntry};
 pub use messages::Accept;
 pub use placing::{Offer, Place};
-pub use records::{CreateKey, CreateTenant, CreateTool, DeleteTool, RevokeKey, SeeSignature};
+pub use purge::PurgeSession;
+pub use records::{CreateKey, CreateTenant, CreateTool, DeleteTool, RevokeKey, SeeSignature, SetRetention};
 pub use reports::ReportState;
+pub use rerun::Rerun;
+pub use schedules::{
+    ApplySchedule, ChangeSchedule, DeleteSchedule, Filled, PlanChange, Steer, SteerSchedule, Steered,
+};
 pub use sessions::{Cancel, Pause, Resume, RetrySession};
 pub use timers::TimerFired;
 pub use triggers::{Trigger, Triggered, WorkflowSource};
-pub use waits::{Approve, Signal};
+pub use waits::Signal;
 
 use crate::decision::Key;
 use crate::{Decision, Halt, Turn, View};

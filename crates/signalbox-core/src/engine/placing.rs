@@ -5,7 +5,7 @@ use signalbox_wire::id::{AgentId, SessionId, TaskId};
 
 use super::Operation;
 use super::work::Work;
-use crate::routing;
+use crate::routing::{self, Route};
 use crate::{Decision, Halt, Turn, View};
 
 /// Tries again to give a waiting task to an agent. Answers whether it no longer waits.
@@ -34,7 +34,8 @@ impl Operation for Place {
     }
 }
 
-/// Offers an agent that may have become available to the tasks that wait for it, the longest waiting first.
+/// Offers an agent that may have become available to the tasks that wait for it, the longest waiting first. Where it
+/// is gone, what waits for it alone learns so.
 /// Answers whether it took one, and might take another.
 #[derive(Debug, Clone)]
 pub struct Offer {
@@ -47,12 +48,11 @@ impl Operation for Offer {
 
     fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, bool), Halt> {
         let mut work = Work::new(view, turn);
-        let Some(keys) = work.agent(&self.agent)?.map(|current| routing::keys_of(&current.agent)) else {
-            return Ok((Decision::default(), false));
+        let keys = match work.agent(&self.agent)?.map(|current| routing::keys_of(&current.agent)) {
+            Some(_) if !work.is_available(&self.agent)? => return Ok((Decision::default(), false)),
+            Some(keys) => keys,
+            None => vec![Route::Agent(self.agent.clone()).key()],
         };
-        if !work.is_available(&self.agent)? {
-            return Ok((Decision::default(), false));
-        }
         for waiting in work.view.waiting(&keys)?.to_vec() {
             let before = work.decision.events.len();
             work.place(&waiting.session, &waiting.task)?;

@@ -1,12 +1,13 @@
 //! Tools, keys, tenants and seen signatures: kept as they are, with an entry in the log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use signalbox_wire::id::{KeyId, ToolName};
 
 use super::Operation;
-use crate::decision::{ApiKey, Key, Row, SeenSignature, Tenant, Tool};
+use crate::decision::{ApiKey, Key, Retention, Row, SeenSignature, Tenant, Tool};
 use crate::event::{Level, NewEvent};
 use crate::{Decision, Halt, Rejected, Turn, View};
 
@@ -122,6 +123,32 @@ impl Operation for SeeSignature {
         let mut decision = Decision::default();
         decision.create(Row::Signature(self.seen.clone()), turn.version_after(None));
         Ok((decision, ()))
+    }
+}
+
+/// How long the tenant keeps what is over is set.
+#[derive(Debug, Clone)]
+pub struct SetRetention {
+    /// How long.
+    pub retention: Retention,
+}
+
+impl Operation for SetRetention {
+    type Answer = Retention;
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Retention), Halt> {
+        let read = view.retention()?;
+        let kept = self.retention;
+        if read.as_ref().is_some_and(|read| *read.value == kept) {
+            return Ok((Decision::default(), kept));
+        }
+        let seconds = |duration: Option<Duration>| duration.map(|duration| duration.as_secs_f64());
+        let data = json!({"sessionsSeconds": seconds(kept.sessions), "eventsSeconds": seconds(kept.events),
+            "messagesSeconds": seconds(kept.messages)});
+        let mut decision = logged(turn, "retention.changed", &data);
+        let read = read.map(|read| read.version);
+        decision.put(Row::Retention(kept), read, turn.version_after(read));
+        Ok((decision, kept))
     }
 }
 

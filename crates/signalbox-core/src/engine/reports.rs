@@ -1,16 +1,18 @@
 //! An agent says how it is; where that is about a task it holds, the task moves on.
 
-use serde::Serialize;
+use std::sync::Arc;
+
 use serde_json::Value;
-use serde_json::value::RawValue;
 use signalbox_wire::id::AgentId;
+use signalbox_wire::quote;
+use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
 
 use super::Operation;
 use super::agents::give_all_back;
 use super::work::Work;
 use crate::agent::{AgentStatus, Held, Meaning, Report};
-use crate::decision::Key;
+use crate::decision::{Key, Row};
 use crate::event::{Level, NewEvent};
 use crate::session::SessionEvent;
 use crate::task::{Fault, Task, TaskStatus};
@@ -26,7 +28,7 @@ pub struct ReportState {
     /// When it was so, by the agent's clock.
     pub timestamp: Timestamp,
     /// The details, as sent.
-    pub details: Option<Box<RawValue>>,
+    pub details: Option<RawObject>,
     /// The task that the details name.
     pub task: Option<String>,
     /// The session that the details name.
@@ -36,14 +38,6 @@ pub struct ReportState {
 /// The word by which an agent says that it goes: it works on nothing any longer.
 const OFFLINE: &str = "offline";
 
-#[derive(Serialize)]
-struct Entry<'a> {
-    state: &'a str,
-    timestamp: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<&'a RawValue>,
-}
-
 impl Operation for ReportState {
     type Answer = ();
 
@@ -52,22 +46,21 @@ impl Operation for ReportState {
     }
 
     fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+        let decision = match self.of_status_alone(view, turn)? {
+            Some(decision) => decision,
+            None => self.in_general(view, turn)?,
+        };
+        Ok((decision, ()))
+    }
+}
+
+impl ReportState {
+    fn in_general(&self, view: &View, turn: &mut Turn<'_>) -> Result<Decision, Halt> {
         let now = turn.now;
         let mut work = Work::new(view, turn);
         let current = work.known_agent(&self.agent)?;
-        let report = self.report();
-        let is_news = current.status.is_news(&report, now);
-        let held = self.held(&current.status, &report, is_news).cloned();
-        let status = current.status_mut();
-        status.last_seen = status.latest(now);
-        if is_news {
-            let about_task = held.is_some() || self.task.is_some();
-            status.hear(Report { about_task, ..report }, now);
-        } else {
-            status.set_aside(&report, now);
-        }
-        let entry = Entry { state: &self.state, timestamp: self.timestamp, details: self.details.as_deref() };
-        work.log(NewEvent::new("agent.reported", self.level(), now, &entry).about(&self.agent));
+        let (is_news, held) = self.hear(current.status_mut(), now);
+        work.log(self.logged(now));
         if let Some(held) = held {
             self.settle(&mut work, &held)?;
         }
@@ -75,11 +68,49 @@ impl Operation for ReportState {
             let held = std::mem::take(&mut work.known_agent(&self.agent)?.status_mut().held);
             give_all_back(&mut work, &held, "its agent went offline")?;
         }
-        Ok((work.finish(), ()))
+        Ok(work.finish())
     }
-}
 
-impl ReportState {
+    /// The decision where the report moves nothing but its agent's status, as nearly all do: no task is held that it
+    /// could be about, and the agent is as available as before. The same as in general, for half the work.
+    fn of_status_alone(&self, view: &View, turn: &Turn<'_>) -> Result<Option<Decision>, Halt> {
+        let Some(agent) = view.agent(&self.agent)? else { return Ok(None) };
+        let Some(read) = view.status(&self.agent)? else { return Ok(None) };
+        if !read.value.held.is_empty() {
+            return Ok(None);
+        }
+        let mut status = AgentStatus::clone(&read.value);
+        let _nothing_is_held = self.hear(&mut status, turn.now);
+        if status.is_available(&agent.value) != read.value.is_available(&agent.value) {
+            return Ok(None);
+        }
+        let mut decision = Decision::default();
+        decision.events.push(self.logged(turn.now));
+        decision.expects.push((Key::Agent(self.agent.clone()), Some(agent.version)));
+        let version = turn.version_after(Some(read.version));
+        decision.put(Row::Status(Arc::new(status)), Some(read.version), version);
+        Ok(Some(decision))
+    }
+
+    /// Takes the report in: whether it is news, and the held task that it settles.
+    fn hear(&self, status: &mut AgentStatus, now: Timestamp) -> (bool, Option<Held>) {
+        let report = self.report();
+        let is_news = status.is_news(&report, now);
+        let held = self.held(status, &report, is_news).cloned();
+        status.last_seen = status.latest(now);
+        if is_news {
+            let about_task = held.is_some() || self.task.is_some();
+            status.hear(Report { about_task, ..report }, now);
+        } else {
+            status.set_aside(&report, now);
+        }
+        (is_news, held)
+    }
+
+    fn logged(&self, now: Timestamp) -> NewEvent {
+        NewEvent::written("agent.reported", self.level(), now, self.entry()).about(&self.agent)
+    }
+
     fn report(&self) -> Report {
         Report {
             state: self.state.clone(),
@@ -88,6 +119,22 @@ impl ReportState {
             about_task: false,
             counts_as: None,
         }
+    }
+
+    /// What the log keeps of it: the state, the timestamp, and the details where there are any.
+    fn entry(&self) -> String {
+        let details = self.details.as_ref().map(RawObject::as_str);
+        let mut text = String::with_capacity(80 + self.state.len() + details.map_or(0, str::len));
+        text.push_str("{\"state\":");
+        quote(&mut text, &self.state);
+        text.push_str(",\"timestamp\":");
+        self.timestamp.quote(&mut text);
+        if let Some(details) = details {
+            text.push_str(",\"details\":");
+            text.push_str(details);
+        }
+        text.push('}');
+        text
     }
 
     /// The task that this settles. Only a name with its attempt says for certain which one is meant, however late
@@ -105,16 +152,19 @@ impl ReportState {
             return Ok(());
         };
         match Meaning::of(&self.state) {
-            Meaning::Working if task.status == TaskStatus::Running => self.progress(work, held, &task),
-            Meaning::Working => work.emit(
-                &held.session,
-                &SessionEvent::TaskRunning {
+            Meaning::Working if task.status == TaskStatus::Running => {
+                self.progress(work, held, &task, task.rules.heartbeat_timeout.is_some())
+            }
+            Meaning::Working => {
+                let event = SessionEvent::TaskRunning {
                     task: task.id.clone(),
                     step: task.step.clone(),
                     attempt: task.attempt,
                     agent: self.agent.clone(),
-                },
-            ),
+                };
+                work.emit(&held.session, &event)?;
+                self.progress(work, held, &task, false)
+            }
             Meaning::Done => work.complete(&held.session, &task, self.result()),
             Meaning::Failed => {
                 let details = self.details().unwrap_or_default();
@@ -126,9 +176,15 @@ impl ReportState {
     }
 
     /// That the agent is still at work is kept where somebody waits to hear it, or where it says how far it is.
-    fn progress(&self, work: &mut Work<'_, '_>, held: &Held, task: &Task) -> Result<(), Halt> {
+    fn progress(
+        &self,
+        work: &mut Work<'_, '_>,
+        held: &Held,
+        task: &Task,
+        is_awaited: bool,
+    ) -> Result<(), Halt> {
         let progress = self.details().and_then(|mut details| details.get_mut("progress").map(Value::take));
-        if progress.is_none() && task.rules.heartbeat_timeout.is_none() {
+        if progress.is_none() && !is_awaited {
             return Ok(());
         }
         work.emit(
@@ -144,7 +200,7 @@ impl ReportState {
     }
 
     fn details(&self) -> Option<Value> {
-        serde_json::from_str(self.details.as_ref()?.get()).ok()
+        Some(self.details.as_ref()?.to_value())
     }
 
     /// `details.result` where there is one, else the details.
@@ -169,5 +225,71 @@ impl ReportState {
 
     fn level(&self) -> Level {
         if Meaning::of(&self.state) == Meaning::Failed { Level::Error } else { Level::Info }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Map;
+
+    use super::*;
+    use crate::Versioned;
+    use crate::agent::Agent;
+    use crate::limits::Policy;
+    use crate::view::Loaded;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+    fn agent(endpoint: Option<String>) -> Agent {
+        Agent {
+            id: AgentId::parse("a").expect("valid"),
+            name: "a".into(),
+            version: "1".into(),
+            endpoint,
+            capabilities: vec!["read".into()],
+            metadata: Map::new(),
+            registered_at: NOW,
+            generation: 1,
+            concurrency: 1,
+        }
+    }
+
+    fn report(state: &str, seconds: i64, task: Option<String>) -> ReportState {
+        ReportState {
+            agent: AgentId::parse("a").expect("valid"),
+            state: state.to_owned(),
+            timestamp: Timestamp::from_micros(NOW.as_micros() + seconds * 1_000_000),
+            details: RawObject::parse(r#"{"x": 1.0}"#.to_owned()).ok(),
+            task,
+            session: None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_report_of_the_status_alone_decides_as_in_general(
+            states in prop::collection::vec(prop_oneof![Just("idle"), Just("busy"), Just("error"), Just("offline")], 2),
+            seconds in prop::collection::vec(-100_i64..200, 2),
+            task in prop::option::of(Just("t".to_owned())),
+            endpoint in prop::option::of(Just("http://127.0.0.1:1".to_owned())),
+            draining in any::<bool>(),
+        ) {
+            let (policy, agent) = (Policy::default(), agent(endpoint));
+            let mut status = AgentStatus { draining, ..AgentStatus::fresh(agent.id.clone(), 1, NOW) };
+            report(states[0], seconds[0], None).hear(&mut status, NOW);
+            let mut view = View::new();
+            let status = Versioned { version: 7, value: Arc::new(status) };
+            view.show(Key::Status(agent.id.clone()), Some(Loaded::Status(status)));
+            let agent = Versioned { version: 3, value: Arc::new(agent) };
+            view.show(Key::Agent(agent.value.id.clone()), Some(Loaded::Agent(agent)));
+            let (report, mut turn) = (report(states[1], seconds[1], task), Turn::new(NOW, 1, &policy));
+            let general = report.in_general(&view, &mut turn).expect("decided");
+            match report.of_status_alone(&view, &turn).expect("decided") {
+                Some(alone) => prop_assert_eq!(format!("{alone:?}"), format!("{general:?}")),
+                // Then the agent is listed anew, or no more.
+                None => prop_assert!(general.writes.len() > 1),
+            }
+        }
     }
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use signalbox_wire::id::SessionId;
 
 use super::Operation;
+use super::approvals::guards;
 use super::dispatch::retry_timer;
 use super::work::Work;
 use crate::definition::{Kind, OnBusy, OnFailure};
 use crate::due::{Due, Work as DueWork};
+use crate::graph::Edge;
 use crate::limits::bounded;
 use crate::session::{SessionEvent, SessionState, SessionStatus};
 use crate::task::{Task, TaskStatus};
@@ -42,7 +44,11 @@ session_operation! {
     /// Nothing more is dispatched until the session is resumed; what is in flight may finish.
     Pause;
     |this, work| {
-        allow(work, &this.session, &[SessionStatus::Started, SessionStatus::Running], "paused")?;
+        let state = allow(work, &this.session, &[SessionStatus::Started, SessionStatus::Running], "paused")?;
+        for task in state.tasks.iter().filter(|task| task.queued_at.is_some()) {
+            // It gives up its place in the queue, and waits for nobody meanwhile.
+            work.let_go(&this.session, task)?;
+        }
         work.emit(&this.session, &SessionEvent::Paused)
     }
 }
@@ -117,7 +123,8 @@ fn to_reopen(state: &SessionState) -> Vec<Arc<Task>> {
         matches!(task.kind, Kind::Approve { .. })
             && task.status == TaskStatus::Completed
             && state.tasks.iter().any(|other| {
-                begins_anew(state, other) && other.after.iter().any(|edge| edge.from == task.position)
+                let is_guarded = |edge: &Edge| edge.from == task.position && guards(edge.kind);
+                begins_anew(state, other) && other.after.iter().any(is_guarded)
             })
     };
     state.tasks.iter().filter(|task| begins_anew(state, task) || guards_one(task)).cloned().collect()

@@ -6,6 +6,7 @@ use signalbox_wire::id::{SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
 use super::Operation;
+use super::schedules;
 use super::work::Work;
 use crate::delivery::TaskAttempt;
 use crate::due::{Due, Work as DueWork};
@@ -81,6 +82,7 @@ impl Operation for TimerFired {
                     work.wind_up(session, SessionStatus::Cancelled, reason)?;
                 }
             }
+            DueWork::Fire { schedule } => schedules::fire(&mut work, schedule)?,
             // Neither is a timer: it stays due until it is done.
             DueWork::Deliver { .. } | DueWork::Call { .. } => return Ok((Decision::default(), ())),
         }

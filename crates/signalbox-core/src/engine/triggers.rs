@@ -8,7 +8,7 @@ use super::definitions::keep;
 use super::gates::gate_of;
 use super::work::Work;
 use crate::decision::Key;
-use crate::definition::Definition;
+use crate::definition::{Definition, Kind};
 use crate::due::{Due, Work as DueWork};
 use crate::graph::Graph;
 use crate::session::{GatePass, Parent, Plan, SessionEvent};
@@ -115,7 +115,10 @@ impl Start<'_> {
             Some(concurrency) => {
                 let gate = gate_of(definition, concurrency, &self.input)?;
                 let pass = plan.gate.insert(GatePass { gate, limit: concurrency.limit });
-                Some((pass.clone(), work.admission(pass, concurrency.on_busy)?))
+                let pass = pass.clone();
+                let admission = work.admission(&pass, concurrency.on_busy)?;
+                work.refuse_circle(&pass, &admission, self.parent.as_ref())?;
+                Some((pass, admission))
             }
             None => None,
         };
@@ -142,8 +145,11 @@ impl Start<'_> {
     }
 }
 
-/// The current revision of a kept workflow.
+/// The current revision of a kept workflow: the one that this decision keeps, where it keeps one.
 pub(super) fn current(work: &mut Work<'_, '_>, id: &WorkflowId) -> Result<Definition, Halt> {
+    if let Some(kept) = work.kept.iter().find(|kept| kept.id == *id) {
+        return Ok(kept.clone());
+    }
     let unknown = || Rejected::UnknownWorkflow(id.to_string());
     let current = work.view.workflow(id)?.ok_or_else(unknown)?;
     let kept = work.view.definition(id, current.value.revision)?.ok_or_else(unknown)?;
@@ -162,7 +168,11 @@ impl Work<'_, '_> {
             rules: step.rules.clone(),
             template: step.parameters.clone(),
             after: graph.incoming(position).to_vec(),
-            retries: step.retries.unwrap_or(retries),
+            retries: step.retries.unwrap_or(match step.kind {
+                // Its own tasks are tried again already: again at each level would multiply.
+                Kind::Workflow(_) => 0,
+                _ => retries,
+            }),
             ..Task::new(TaskId::new(now, self.turn.bits()), step.id.clone(), position, step.route(agent))
         });
         made.collect()

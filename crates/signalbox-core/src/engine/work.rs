@@ -3,14 +3,17 @@
 //! Sessions change by events only, agents in place; [`Work::finish`] compares with what was read and writes
 //! what differs. Whether an agent is listed as available is derived here and nowhere else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use signalbox_wire::id::{AgentId, SessionId, TaskId};
 
+use super::schedules;
 use crate::agent::{Agent, AgentStatus};
 use crate::decision::{AgentName, Available, Gate, Hint, Key, Row};
+use crate::definition::Definition;
 use crate::event::NewEvent;
+use crate::limits::{BEGUN_AT_ONCE_MAX, HISTORY_AT_ONCE_BYTES};
 use crate::routing;
 use crate::session::{SessionEvent, SessionState};
 use crate::task::Task;
@@ -24,6 +27,12 @@ pub(super) struct Work<'w, 'p> {
     agents: BTreeMap<AgentId, Option<AgentWork>>,
     sessions: BTreeMap<SessionId, SessionWork>,
     gates: BTreeMap<String, GateWork>,
+    /// Revisions of workflows that this decision keeps.
+    pub(super) kept: Vec<Definition>,
+    /// Sessions that are being let go on.
+    pub(super) advancing: BTreeSet<SessionId>,
+    /// Tasks that have begun, and those of sessions that were begun for them.
+    pub(super) begun: usize,
 }
 
 /// A gate that a decision touches.
@@ -76,6 +85,11 @@ impl AgentWork {
         (!self.is_removed).then_some(self.agent.name.as_str())
     }
 
+    /// Whether the agent is at work.
+    pub(super) fn is_busy(&self) -> bool {
+        self.status.is_busy(&self.agent)
+    }
+
     fn is_available(&self) -> bool {
         !self.is_removed && self.status.is_available(&self.agent)
     }
@@ -90,7 +104,21 @@ impl<'w, 'p> Work<'w, 'p> {
             agents: BTreeMap::new(),
             sessions: BTreeMap::new(),
             gates: BTreeMap::new(),
+            kept: Vec::new(),
+            advancing: BTreeSet::new(),
+            begun: 0,
         }
+    }
+
+    /// Whether so much has begun that the rest is left to another decision.
+    pub(super) fn is_large(&self) -> bool {
+        let history = self.decision.events.iter().map(|event| event.data.len());
+        self.begun >= BEGUN_AT_ONCE_MAX || (self.begun > 0 && history.sum::<usize>() > HISTORY_AT_ONCE_BYTES)
+    }
+
+    /// Whether a session that this decision has looked at is over.
+    pub(super) fn is_known_over(&self, id: &SessionId) -> bool {
+        self.sessions.get(id).is_some_and(|work| work.state.session.status.is_over())
     }
 
     /// The agent with this id, as changed so far; `None` when it does not exist or is being removed.
@@ -190,6 +218,11 @@ impl<'w, 'p> Work<'w, 'p> {
         work.changed.resize(work.state.tasks.len(), true);
         work.is_changed = true;
         self.decision.events.push(event.entry(id, work.state.session.sequence, self.turn.now));
+        if work.state.session.status.is_over()
+            && let Some(schedule) = work.state.session.schedule.clone()
+        {
+            schedules::schedule_session_ended(self, schedule);
+        }
         Ok(())
     }
 

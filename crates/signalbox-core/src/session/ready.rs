@@ -62,7 +62,7 @@ impl SessionState {
             if task.status != TaskStatus::Pending || task.queued_at.is_some() || task.retry_at.is_some() {
                 continue;
             }
-            match self.turn(task, is_chained) {
+            match self.turn(task, is_chained, None) {
                 Turn::Never => return Some(Move::PassOver(position)),
                 Turn::Now if room.get_or_insert_with(|| self.room()).has_room_for(self, task) => {
                     return Some(Move::Begin(position));
@@ -89,7 +89,16 @@ impl SessionState {
         task.after.iter().copied().chain(chained)
     }
 
-    fn turn(&self, task: &Task, is_chained: bool) -> Turn {
+    /// Whether `task` may still run once the one at `position` has gone well, as far as can be said now.
+    #[must_use]
+    pub fn may_follow(&self, task: &Task, position: usize) -> bool {
+        let is_chained = self.tasks.iter().any(|task| task.next.is_some());
+        task.status == TaskStatus::Pending
+            && !matches!(self.turn(task, is_chained, Some(position)), Turn::Never)
+    }
+
+    /// Whether a task's turn has come; where one is assumed to have gone well, whether it would have.
+    fn turn(&self, task: &Task, is_chained: bool, assumed: Option<usize>) -> Turn {
         if task.instance.is_some() && task.undoes.is_none() {
             return Turn::Now;
         }
@@ -103,14 +112,16 @@ impl SessionState {
         let (mut has_arrow, mut is_led_to, mut is_let_down) = (false, false, false);
         for edge in self.edges(task, is_chained) {
             let Some(before) = self.tasks.get(edge.from) else { continue };
-            if !before.status.is_settled() {
+            let is_assumed = assumed == Some(edge.from);
+            if !before.status.is_settled() && !is_assumed {
                 return Turn::NotYet;
             }
+            let went_well = is_assumed || before.went_well();
             match edge.kind {
-                EdgeKind::Requires => is_let_down |= !before.went_well(),
+                EdgeKind::Requires => is_let_down |= !went_well,
                 EdgeKind::Arrow => {
                     has_arrow = true;
-                    is_led_to |= before.went_well();
+                    is_led_to |= went_well;
                 }
                 EdgeKind::After => {}
                 EdgeKind::Goto => {

@@ -4,13 +4,25 @@
 #![cfg(test)]
 
 mod announce;
+mod approvals;
+mod attempts;
+mod children;
 mod deliveries;
+mod gates;
+mod graphs;
 mod histories;
+mod lists;
 mod placing;
+mod play;
 mod register;
 mod reports;
+mod schedules;
 mod sessions;
 mod stage;
 #[path = "../sim/store.rs"]
 #[expect(dead_code, reason = "the simulation looks at more of the store than single operations need")]
 mod store;
+mod tools;
+mod undoing;
+mod waits;
+mod whole;

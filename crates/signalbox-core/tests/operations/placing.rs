@@ -81,3 +81,22 @@ fn a_task_that_waits_for_an_agent_that_goes_fails_and_says_so() {
     let error = stage.state(&session).session.error.expect("a reason");
     assert!(error.contains(agent.as_str()), "{error}");
 }
+
+/// It begins to wait between the look at those who wait and the commit of the departure.
+#[test]
+fn a_task_that_begins_to_wait_for_an_agent_that_is_going_fails_too() {
+    let mut stage = Stage::new();
+    let agent = stage.agent("reader", 0);
+    let (going, _) =
+        stage.decide(&Deregister { agent: agent.clone(), trace: None }).expect("nobody waits yet");
+    let mut wants = step("read", None);
+    wants.agent = Some(agent.clone());
+    let session = stage.session(vec![wants]);
+    stage.store.commit(&going, None).expect("it goes");
+    assert!(stage.state(&session).session.error.is_none());
+    assert!(going.hints.contains(&Hint::Offer(agent.clone())));
+    assert_eq!(stage.run(&Offer { agent: agent.clone() }), Ok(true));
+    let error = stage.state(&session).session.error.expect("a reason");
+    assert!(error.contains(agent.as_str()), "{error}");
+    assert_eq!(stage.run(&Offer { agent }), Ok(false));
+}

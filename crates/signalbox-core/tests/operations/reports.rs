@@ -8,6 +8,7 @@ use signalbox_core::engine::ReportState;
 use signalbox_core::report::CLOCK_AHEAD_MAX;
 use signalbox_core::task::TaskStatus;
 use signalbox_wire::id::AgentId;
+use signalbox_wire::raw::RawObject;
 
 use crate::stage::{Stage, registration, step};
 
@@ -238,7 +239,7 @@ fn a_result_is_what_the_details_say_it_is() {
         let agent = stage.agent("reader", 1);
         let session = stage.session(vec![step("read", None)]);
         let text = details.as_ref().map(ToString::to_string);
-        let details = text.and_then(|text| serde_json::value::RawValue::from_string(text).ok());
+        let details = text.and_then(|text| RawObject::parse(text).ok());
         let report = ReportState {
             agent,
             state: "COMPLETED".to_owned(),

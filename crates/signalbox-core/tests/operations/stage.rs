@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use signalbox_core::definition::{Definition, Step};
 use signalbox_core::delivery::Outcome;
 use signalbox_core::due::Work;
 use signalbox_core::engine::{
-    Operation, Register, ReportState, SettleDelivery, TimerFired, Trigger, WorkflowSource,
+    Operation, Register, ReportState, SettleCall, SettleDelivery, TimerFired, Trigger, WorkflowSource,
 };
 use signalbox_core::limits::Policy;
 use signalbox_core::retry::Backoff;
 use signalbox_core::session::SessionState;
 use signalbox_core::{Decision, Halt, Rejected, Turn, View};
 use signalbox_wire::id::{AgentId, SessionId, WorkflowId};
+use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
 
 use crate::store::Store;
@@ -27,6 +27,8 @@ pub(crate) struct Stage {
     turns: u64,
     /// How often the last operation was run until it had all that it needed.
     pub(crate) runs: u32,
+    /// What tools answer when they are called; nothing yet where it is absent.
+    pub(crate) tool: Option<Result<Value, (String, String)>>,
 }
 
 impl Stage {
@@ -40,6 +42,7 @@ impl Stage {
             policy: Policy { task_backoff: backoff, delivery_backoff: backoff, ..Policy::default() },
             turns: 0,
             runs: 0,
+            tool: None,
         }
     }
 
@@ -79,8 +82,19 @@ impl Stage {
 
     /// An agent reports.
     pub(crate) fn report(&mut self, agent: &AgentId, state: &str, task: Option<&str>, result: Value) {
+        self.report_details(agent, state, task, &json!({ "result": result }));
+    }
+
+    /// An agent reports with these details.
+    pub(crate) fn report_details(
+        &mut self,
+        agent: &AgentId,
+        state: &str,
+        task: Option<&str>,
+        details: &Value,
+    ) {
         let timestamp = self.now;
-        let details = RawValue::from_string(json!({ "result": result }).to_string()).ok();
+        let details = RawObject::parse(details.to_string()).ok();
         let report = ReportState {
             agent: agent.clone(),
             state: state.to_owned(),
@@ -96,8 +110,9 @@ impl Stage {
     pub(crate) fn pass(&mut self, wait: Duration, outcome: &Outcome) {
         let end = self.now + wait;
         loop {
-            let next =
-                self.store.due.values().filter(|row| row.visible_at <= end).min_by_key(|row| row.visible_at);
+            let can_be_done = |work: &Work| self.tool.is_some() || !matches!(work, Work::Call { .. });
+            let due = self.store.due.values().filter(|row| row.visible_at <= end && can_be_done(&row.work));
+            let next = due.min_by_key(|row| row.visible_at);
             let Some(row) = next.cloned() else { break };
             self.now = self.now.max(row.visible_at);
             match row.work {
@@ -105,6 +120,10 @@ impl Stage {
                     let attempt = self.store.messages[&message].attempts + 1;
                     self.run(&SettleDelivery { message, attempt, outcome: outcome.clone() })
                         .expect("settled");
+                }
+                Work::Call { session, task, attempt } => {
+                    let outcome = self.tool.clone().expect("an answer");
+                    self.run(&SettleCall { session, task, attempt, outcome }).expect("settled");
                 }
                 work => self.run(&TimerFired { work }).expect("fired"),
             }

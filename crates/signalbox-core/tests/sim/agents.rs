@@ -5,13 +5,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use signalbox_core::Rejected;
 use signalbox_core::delivery::{MessageKind, TaskAttempt};
 use signalbox_core::engine::ReportState;
 use signalbox_core::report::CLOCK_AHEAD_MAX;
 use signalbox_wire::id::{AgentId, MessageId, TaskId};
+use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
 
 use crate::calls::{Answer, Call};
@@ -167,7 +167,7 @@ impl World {
     /// A program is told what came of its call.
     pub(crate) fn program_hears(&mut self, index: usize, life: u32, call: &Call, answer: &Answer) {
         if let Call::ReportState(report) = call {
-            let mark = report.details.as_ref().and_then(|details| mark_of(details.get()));
+            let mark = report.details.as_ref().and_then(|details| mark_of(details.as_str()));
             self.promises.marks.extend(mark);
             // What it said before it was registered was heard after: nobody but itself can put that right.
             let said = Timestamp::from_micros(report.timestamp.as_micros() - self.programs[index].skew);
@@ -321,7 +321,7 @@ impl World {
         // Now and then its clock is far ahead, for this one report.
         let timestamp = if is_ahead { program.stamp + AHEAD } else { program.stamp };
         details["mark"] = json!(mark);
-        let details = RawValue::from_string(details.to_string()).ok();
+        let details = RawObject::parse(details.to_string()).ok();
         let call = ReportState { agent, state: state.to_owned(), timestamp, details, task, session };
         // Calls overtake each other on their way.
         let wait = self.dice.millis(0, if self.is_calm { 5 } else { 400 });

@@ -1,9 +1,10 @@
 //! Every operation of the engine as one type, so that a world can hold, suspend and repeat any of them.
 
 use signalbox_core::engine::{
-    Accept, Announce, AppendLogs, ApplyDefinition, Approve, Cancel, DeleteDefinition, Deregister, Discard,
-    Drain, Offer, Operation, PatchAgent, Pause, Place, Redrive, Register, Registered, ReportState, Resume,
-    RetrySession, SettleCall, SettleDelivery, Signal, TimerFired, Trigger, Triggered,
+    Accept, Announce, AppendLogs, ApplyDefinition, ApplySchedule, Approve, Cancel, DeleteDefinition,
+    DeleteSchedule, Deregister, Discard, Drain, Offer, Operation, PatchAgent, Pause, Place, Redrive,
+    Register, Registered, ReportState, Resume, RetrySession, SettleCall, SettleDelivery, Signal,
+    SteerSchedule, TimerFired, Trigger, Triggered,
 };
 use signalbox_core::session::SessionState;
 use signalbox_core::{Decision, Halt, Turn, View};
@@ -51,8 +52,10 @@ calls! {
     Approve => |session| Answer::Session(Box::new(session));
     AppendLogs => |_| Answer::Done;
     ApplyDefinition => |_| Answer::Done;
+    ApplySchedule => |_| Answer::Done;
     Cancel => |session| Answer::Session(Box::new(session));
     DeleteDefinition => |_| Answer::Done;
+    DeleteSchedule => |_| Answer::Done;
     Deregister => |_| Answer::Done;
     Discard => |_| Answer::Done;
     Drain => |_| Answer::Done;
@@ -68,6 +71,7 @@ calls! {
     SettleCall => |_| Answer::Done;
     SettleDelivery => |_| Answer::Done;
     Signal => |session| Answer::Session(Box::new(session));
+    SteerSchedule => |_| Answer::Done;
     TimerFired => |_| Answer::Done;
     Trigger => Answer::Triggered;
 }

@@ -41,6 +41,7 @@ impl World {
             }
         }
         self.tidy_up();
+        self.remove_schedules();
     }
 
     /// What should still happen, in words; empty when everything has been done that can be done.

@@ -20,6 +20,7 @@ use signalbox_wire::time::Timestamp;
 use crate::calls::Call;
 use crate::check_decisions::{check_announced, check_cause, check_delivery, check_revision, is_late};
 use crate::check_rows::{check_agent, check_gate, check_message, check_status, check_task, check_wakes_up};
+use crate::schedules::Fired;
 use crate::store::{Store, written};
 
 /// What is remembered from one commit to the next.
@@ -34,6 +35,7 @@ pub(crate) struct Checker {
     ended_by: BTreeMap<(AgentId, Timestamp), (TaskId, u32)>,
     /// The marks of the reports that were taken in.
     heard: BTreeSet<u64>,
+    schedules: Fired,
     policy: Policy,
 }
 
@@ -65,6 +67,7 @@ impl Checker {
         if let Call::ReportState(report) = call {
             self.heard.extend(said(report).map(|said| said.mark));
         }
+        self.schedules.after_commit(store, decision);
         check_revision(store, decision);
         check_announced(
             decision,
@@ -248,7 +251,7 @@ struct Said {
 }
 
 fn said(report: &ReportState) -> Option<Said> {
-    serde_json::from_str(report.details.as_ref()?.get()).ok()
+    serde_json::from_str(report.details.as_ref()?.as_str()).ok()
 }
 
 fn touched(decision: &Decision, removed: &[Work]) -> Touched {
@@ -275,6 +278,7 @@ fn touched(decision: &Decision, removed: &[Work]) -> Touched {
             | Work::End { session, .. } => {
                 touched.sessions.insert(session.clone());
             }
+            Work::Fire { .. } => {}
         }
     }
     for event in &decision.events {

@@ -166,6 +166,10 @@ pub(crate) fn check_wakes_up(store: &Store, state: &SessionState) {
     if session.status.is_over() || session.status == SessionStatus::Paused {
         return;
     }
+    // What is too much for one decision goes on in another.
+    if store.due.contains_key(&Work::Begin { session: session.id.clone() }.id()) {
+        return;
+    }
     assert_eq!(state.next_move(), None, "{} could go on and does not: {state:#?}", session.id);
     if session.waits_for_turn {
         return;

@@ -17,6 +17,7 @@ mod driver;
 mod due;
 mod lives;
 mod people;
+mod schedules;
 mod store;
 mod weather;
 mod workflows;

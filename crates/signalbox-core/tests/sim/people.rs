@@ -26,13 +26,14 @@ impl World {
     /// A client wants something.
     pub(crate) fn client(&mut self) {
         let agent = self.some_agent();
-        let call: Option<Call> = match self.dice.below(10) {
+        let call: Option<Call> = match self.dice.below(12) {
             0 => agent.map(|agent| self.message(agent).into()),
             1 => agent.map(|agent| logs(agent).into()),
             2 => self
                 .some_definition()
                 .map(|definition| ApplyDefinition { definition: Box::new(definition) }.into()),
             3 if self.weather.operators => self.some_session().map(|session| self.answer_for(session)),
+            4 | 5 if !self.is_calm => self.some_definition().map(|definition| self.schedule(definition.id)),
             _ => self.trigger(agent).map(Into::into),
         };
         let Some(call) = call else { return };

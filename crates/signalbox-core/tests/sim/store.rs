@@ -311,8 +311,10 @@ impl Store {
             Row::Message(value) => Loaded::Message(Versioned { version, value: Arc::clone(value) }),
             Row::Tool(value) => Loaded::Tool(Versioned { version, value: Arc::clone(value) }),
             Row::Answered(value) => Loaded::Answered(Versioned { version, value: Arc::new(value.clone()) }),
+            Row::Retention(value) => Loaded::Retention(Versioned { version, value: Arc::new(*value) }),
             Row::Signature(value) => Loaded::Signature(Versioned { version, value: Arc::new(value.clone()) }),
             Row::Gate(value) => Loaded::Gate(Versioned { version, value: Arc::clone(value) }),
+            Row::Schedule(value) => Loaded::Schedule(Versioned { version, value: Arc::clone(value) }),
             Row::Available(_) | Row::Session(_) | Row::Task(..) | Row::ApiKey(_) | Row::Tenant(_) => {
                 return None;
             }

@@ -97,8 +97,10 @@ impl World {
             1 => Kind::Approve { who: Some("Ada".to_owned()), what: None },
             2 => Kind::Sleep(format!("{}ms", self.dice.below(3_000) + 1)),
             3 | 4 => ToolName::parse("tool").map_or(Kind::Agent, Kind::Tool),
-            // Mostly another one; a workflow that runs itself ends at the bound of depth.
-            5 => Kind::Workflow(workflow(if self.dice.chance(90) { index + 1 } else { index })),
+            // Mostly another one; a workflow that runs itself ends at the bound of depth. It does so once and is
+            // not tried again: several sessions below each would be a hundred thousand at the bottom.
+            5 if position > 0 || self.dice.chance(80) => Kind::Workflow(workflow(index + 1)),
+            5 => Kind::Workflow(workflow(index)),
             _ => Kind::Agent,
         };
         let mut step = self.task(position);
@@ -112,7 +114,11 @@ impl World {
             rules.timeout = self.dice.chance(30).then(|| self.dice.millis(500, 20_000));
             return Step { id: name(position), kind, rules, ..Step::default() };
         }
-        rules.for_each = self.dice.chance(20).then(|| "input.list".to_owned());
+        let is_itself = kind == Kind::Workflow(workflow(index));
+        if is_itself {
+            step.retries = Some(0);
+        }
+        rules.for_each = (self.dice.chance(20) && !is_itself).then(|| "input.list".to_owned());
         if rules.for_each.is_some() {
             rules.max_parallel = self.dice.chance(50).then(|| self.dice.below(3) as u32 + 1);
             step.parameters.insert("item".to_owned(), json!("${item.name} ${index}"));

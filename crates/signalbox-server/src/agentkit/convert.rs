@@ -75,6 +75,9 @@ fn check(app: &App, endpoint: Option<&str>, metadata: Option<&Map<String, Value>
     if let Some(Err(message)) = metadata.map(agent::concurrency) {
         faults.add("/metadata/concurrency", message);
     }
+    if let Some(Err(message)) = metadata.map(agent::busy_policy) {
+        faults.add("/metadata/onBusy", message);
+    }
     if faults.is_empty() { Ok(()) } else { Err(faults.into_vec().into()) }
 }
 

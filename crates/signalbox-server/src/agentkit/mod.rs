@@ -1,8 +1,6 @@
 //! The AgentKit surface: register agents, route messages, run tools, look after dead letters.
 
 mod agents;
-mod built_in;
-mod call;
 mod change;
 mod convert;
 mod dead_letters;
@@ -10,26 +8,22 @@ mod messages;
 mod pages;
 mod register;
 mod run;
-mod schema;
-mod shape;
 mod sweep;
 mod tools;
 
-use axum::Extension;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::schema::Schemas;
+pub(crate) use self::run::run;
 use crate::app::App;
 
 /// Every route of this surface.
 pub(crate) fn router() -> OpenApiRouter<App> {
-    let run = OpenApiRouter::new().routes(routes!(run::run_agent)).layer(Extension(Schemas::default()));
     OpenApiRouter::new()
         .routes(routes!(register::register_agent))
         .routes(routes!(agents::list_agents, register::create_agent))
         .routes(routes!(agents::get_agent, change::patch_agent, change::deregister_agent))
-        .merge(run)
+        .routes(routes!(run::run_agent))
         .routes(routes!(messages::get_message))
         .routes(routes!(dead_letters::list_dead_letters, sweep::discard_dead_letters))
         .routes(routes!(sweep::redrive_dead_letters))

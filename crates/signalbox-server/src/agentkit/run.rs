@@ -2,22 +2,23 @@
 //!
 //! A message is durable before the 202 and is then delivered or ends as a dead letter; a tool answers at once.
 
-use axum::Extension;
 use axum::extract::State;
 use http::StatusCode;
-use signalbox_core::engine;
-use signalbox_wire::agentkit::{RunAccepted, RunBody, RunMessage, Scheduled, Success, ToolAnswer};
+use signalbox_core::{Rejected, engine};
+use signalbox_wire::agentkit::{RunAccepted, RunBody, RunMessage, Scheduled, Success, ToolAnswer, ToolCall};
 use signalbox_wire::id::{AgentId, MessageId};
 use signalbox_wire::problem::Problem;
 
-use super::schema::Schemas;
-use super::{call, convert};
+use super::convert;
 use crate::answer::Answer;
 use crate::app::App;
 use crate::body::Format;
 use crate::context::{Acts, Context, Input};
 use crate::params::Path;
 use crate::problem::Refusal;
+
+/// Where the arguments of a call are in its body.
+const ARGUMENTS: &str = "/payload/arguments";
 
 /// Send an agent a message or a task, or call a tool
 ///
@@ -40,32 +41,60 @@ use crate::problem::Refusal;
         (status = 504, description = "The tool was too slow", body = Problem)))]
 pub(super) async fn run_agent(
     State(app): State<App>,
-    Extension(schemas): Extension<Schemas>,
     context: Context<Acts>,
     Path(agent): Path,
     input: Input,
+) -> Result<Answer, Refusal> {
+    run(&app, &context, &agent, &input).await
+}
+
+/// Takes a message for `agent`, or calls a tool in its name.
+pub(crate) async fn run(
+    app: &App,
+    context: &Context<Acts>,
+    agent: &str,
+    input: &Input,
 ) -> Result<Answer, Refusal> {
     if input.format != Format::Json {
         let detail = "The body is YAML; here it must be application/json.";
         return Err(Problem::unsupported_media(detail).into());
     }
     let message = RunMessage::parse(&input.bytes)?;
-    let agent = convert::agent_id(&agent)?;
+    let agent = convert::agent_id(agent)?;
     if let Some(tool_call) = message.tool {
         // Boxed, so that the usual message does not carry the room that a call needs.
-        return Box::pin(call::call(&app, &schemas, &context, &agent, tool_call)).await;
+        return Box::pin(call_tool(app, context, &agent, tool_call)).await;
     }
     let operation = engine::Accept {
         agent,
         id: message.message_id.and_then(|id| MessageId::parse(&id).ok()),
         body: message.body,
-        trace: context.trace,
+        trace: context.trace.clone(),
     };
     app.drive
         .answer(&context.caller.tenant, context.promise.as_ref(), &operation, |id| {
             accepted(&operation.agent, id)
         })
         .await
+}
+
+/// Calls a tool for an agent.
+async fn call_tool(
+    app: &App,
+    context: &Context<Acts>,
+    agent: &AgentId,
+    call: ToolCall,
+) -> Result<Answer, Refusal> {
+    let tenant = context.tenant();
+    if app.store.agent(tenant, agent).await?.is_none() {
+        return Err(Rejected::UnknownAgent(agent.to_string()).into());
+    }
+    let Some(name) = call.tool_name else {
+        let detail = "The call names no tool; name it in payload.tool_name.";
+        return Err(Problem::bad_request("no-tool", detail).into());
+    };
+    let arguments = (&call.arguments, ARGUMENTS);
+    Ok(Answer::ok(&app.tools.call(app, tenant, &name, arguments, context.trace.as_deref()).await?))
 }
 
 fn accepted(agent: &AgentId, message: &MessageId) -> Answer {

@@ -15,8 +15,6 @@ use signalbox_wire::id::{TenantId, ToolName};
 use signalbox_wire::paging::{Cursor, PageQuery};
 use signalbox_wire::problem::Problem;
 
-use super::built_in::BuiltIn;
-use super::schema::Schema;
 use super::{convert, pages};
 use crate::answer::Answer;
 use crate::app::App;
@@ -24,6 +22,8 @@ use crate::clock;
 use crate::context::{Administers, Context, Input, Reads};
 use crate::params::{Path, Query, Reader};
 use crate::problem::Refusal;
+use crate::schema::Schema;
+use crate::tools::BuiltIn;
 
 const LIST: &str = "tools";
 const IN_BUILT_IN: &str = "built-in/";

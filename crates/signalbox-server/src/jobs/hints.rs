@@ -50,10 +50,13 @@ pub(super) async fn run(app: App, mut hints: mpsc::Receiver<(TenantId, Hint)>, t
     }
 }
 
-/// Offers an agent until it takes no more.
+/// Offers an agent until it takes no more, or until nothing waits any longer for one that is gone.
 async fn offer(app: &App, tenant: &TenantId, agent: AgentId) -> Result<(), DriveError> {
-    let Some(registration) = app.store.agent(tenant, &agent).await? else { return Ok(()) };
-    let routes = routing::keys_of(&registration.value);
+    let registration = app.store.agent(tenant, &agent).await?;
+    let routes = match registration {
+        Some(registration) => routing::keys_of(&registration.value),
+        None => vec![routing::Route::Agent(agent.clone()).key()],
+    };
     let operation = Offer { agent };
     while app.store.maybe_waiting(tenant, &routes) && app.drive.run(tenant, &operation).await? {}
     Ok(())

@@ -1,101 +1,19 @@
-//! Where this surface's words and the engine's meet: definitions, sessions, levels.
+//! Where this surface's words and the engine's meet: sessions and levels; definitions have a file of their own.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use signalbox_core::definition::{Definition, Step};
+use signalbox_core::definition::Kind;
 use signalbox_core::engine;
 use signalbox_core::event::Level;
-use signalbox_core::expression::{self, Known, Sight};
 use signalbox_core::session::{Session, SessionStatus};
 use signalbox_core::task::{Task, TaskStatus};
 use signalbox_store::StoreError;
-use signalbox_wire::fault::Faults;
-use signalbox_wire::id::{AgentId, TenantId, WorkflowId};
-use signalbox_wire::opscore::{
-    self as wire, LogLevel, SessionView, TaskView, WorkflowBody, WorkflowTask, WorkflowView,
-};
+use signalbox_wire::id::{TenantId, WorkflowId};
+use signalbox_wire::opscore::{self as wire, ApprovalView, LogLevel, SessionView, TaskView};
 
 use crate::app::App;
-use crate::problem::Refusal;
-
-/// A definition as the engine takes it, or everything that stands against it; the body stood at `pointer`.
-pub(super) fn definition(body: WorkflowBody, pointer: &str) -> Result<Definition, Refusal> {
-    let mut faults = Faults::default();
-    check_expressions(&body.tasks, pointer, &mut faults);
-    let id =
-        WorkflowId::parse(&body.id).map_err(|error| faults.add(format!("{pointer}/id"), error.to_string()));
-    let tasks = body.tasks.into_iter().enumerate();
-    let tasks =
-        tasks.map(|(index, task)| step(task, &format!("{pointer}/tasks/{index}"), &mut faults)).collect();
-    match id {
-        Ok(id) if faults.is_empty() => Ok(Definition {
-            name: body.name,
-            description: body.description,
-            version: body.version,
-            ..Definition::of(id, tasks)
-        }),
-        _ => Err(faults.into_vec().into()),
-    }
-}
-
-fn check_expressions(tasks: &[WorkflowTask], pointer: &str, faults: &mut Faults) {
-    let sight = |id: &str| match tasks.iter().any(|task| task.task_id == id) {
-        true => Sight::Seen,
-        false => Sight::Unknown,
-    };
-    let known = Known { task: &sight, has_item: false };
-    for (index, task) in tasks.iter().enumerate() {
-        for value in task.parameters.values() {
-            for fault in expression::faults(value, &known) {
-                faults.add(format!("{pointer}/tasks/{index}/parameters"), format!("must not hold {fault}"));
-            }
-        }
-    }
-}
-
-fn step(task: WorkflowTask, pointer: &str, faults: &mut Faults) -> Step {
-    let agent = task.agent_id.and_then(|id| {
-        let parsed = AgentId::parse(&id);
-        parsed.map_err(|error| faults.add(format!("{pointer}/agentId"), error.to_string())).ok()
-    });
-    Step {
-        id: task.task_id,
-        name: task.name,
-        agent,
-        capability: task.agent_capability,
-        parameters: task.parameters,
-        next: task.next_task_id,
-        retries: task.max_retries,
-        ..Step::default()
-    }
-}
-
-/// A kept definition as it is shown.
-pub(super) fn workflow(kept: &Definition) -> WorkflowView {
-    WorkflowView {
-        id: kept.id.to_string(),
-        name: kept.name.clone(),
-        description: kept.description.clone(),
-        version: kept.version.clone(),
-        revision: kept.revision,
-        tasks: kept.tasks.iter().map(workflow_task).collect(),
-        created_at: kept.created_at,
-    }
-}
-
-fn workflow_task(step: &Step) -> WorkflowTask {
-    WorkflowTask {
-        task_id: step.id.clone(),
-        name: step.name.clone(),
-        agent_capability: step.capability.clone(),
-        agent_id: step.agent.as_ref().map(ToString::to_string),
-        parameters: step.parameters.clone(),
-        next_task_id: step.next.clone(),
-        max_retries: step.retries,
-    }
-}
 
 /// The versions that authors gave to the definitions of some sessions.
 #[derive(Debug, Default)]
@@ -127,8 +45,13 @@ pub(super) fn session(session: &Session, versions: &Versions, tasks: Option<&[Ar
         session_id: session.id.clone(),
         workflow_id: session.workflow.clone(),
         workflow_version: versions.of(session),
+        workflow_revision: session.revision,
         agent_id: session.agent.clone(),
+        parent_session_id: session.parent.as_ref().map(|parent| parent.session.clone()),
+        schedule_id: session.schedule.clone(),
         status: session_status(session.status),
+        waiting_for: session.waits_for_turn.then(|| "its turn among sessions like it".to_owned()),
+        ending: session.ending.as_ref().map(|ending| session_status(ending.status)),
         created_at: session.created_at,
         updated_at: session.updated_at,
         ended_at: session.ended_at,
@@ -144,8 +67,9 @@ fn task_view(task: &Task) -> TaskView {
     let waiting_for = match (task.queued_at, task.retry_at) {
         (Some(_), _) => Some(task.route.waiting_for()),
         (None, Some(at)) => Some(format!("its next attempt at {at}")),
-        (None, None) => None,
+        (None, None) => waits_for(task),
     };
+    let is_waiting = task.status == TaskStatus::Waiting;
     TaskView {
         task_id: task.step.clone(),
         name: task.name.clone(),
@@ -157,14 +81,43 @@ fn task_view(task: &Task) -> TaskView {
         parameters: task.parameters.clone(),
         result: task.result.clone(),
         error: task.error.clone(),
+        progress: task.progress.clone(),
+        child_session_id: task.child.clone(),
+        approval: approval(task),
         waiting_for,
+        waits_until: task.until.filter(|_| is_waiting),
+        place_in_line: None,
         dispatched_at: task.dispatched_at,
         started_at: task.started_at,
         ended_at: task.ended_at,
     }
 }
 
-fn session_status(status: SessionStatus) -> wire::SessionStatus {
+/// What a task that nobody does waits for.
+fn waits_for(task: &Task) -> Option<String> {
+    let by = |who: &Option<String>| who.as_ref().map(|who| format!(" by {who}")).unwrap_or_default();
+    match (&task.kind, task.status) {
+        (Kind::Wait { signal }, TaskStatus::Waiting) => Some(format!("the signal '{signal}'")),
+        (Kind::Approve { who, .. }, TaskStatus::Waiting) => Some(format!("an approval{}", by(who))),
+        (Kind::Sleep(_), TaskStatus::Waiting) => task.until.map(|until| until.to_string()),
+        (Kind::Workflow(_), TaskStatus::Dispatched) => {
+            task.child.as_ref().map(|child| format!("session {child} to end"))
+        }
+        (Kind::Tool(tool), TaskStatus::Dispatched) => Some(format!("tool '{tool}' to answer")),
+        _ => None,
+    }
+}
+
+fn approval(task: &Task) -> Option<ApprovalView> {
+    let (Kind::Approve { who, .. }, Some(subject)) = (&task.kind, &task.subject) else { return None };
+    Some(ApprovalView {
+        who: who.clone(),
+        parameters: subject.parameters.clone(),
+        digest: subject.digest.clone(),
+    })
+}
+
+pub(super) fn session_status(status: SessionStatus) -> wire::SessionStatus {
     match status {
         SessionStatus::Started => wire::SessionStatus::Started,
         SessionStatus::Running => wire::SessionStatus::Running,
@@ -221,50 +174,15 @@ pub(super) fn level_out(level: Level) -> LogLevel {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
     use signalbox_core::routing::Route;
-    use signalbox_wire::body::parse;
-    use signalbox_wire::id::TaskId;
+    use signalbox_wire::id::{AgentId, TaskId};
     use signalbox_wire::time::Timestamp;
 
     use super::*;
 
-    fn body(tasks: &Value) -> WorkflowBody {
-        let text = json!({"id": "w", "name": "W", "version": 2, "tasks": tasks}).to_string();
-        parse(text.as_bytes()).expect("fits")
-    }
-
     fn task() -> Task {
         let id = TaskId::parse("tsk_1").expect("valid");
         Task { retries: 3, ..Task::new(id, "read".into(), 0, Route::Capability("read".into())) }
-    }
-
-    #[test]
-    fn a_definition_is_shown_as_it_was_given() {
-        let tasks = json!([
-            {"taskId": "a", "agentCapability": "read", "parameters": {"x": "${input.x}"}, "nextTaskId": "b"},
-            {"taskId": "b", "name": "B", "agentId": "agt_1", "maxRetries": 0},
-        ]);
-        let kept = definition(body(&tasks), "").unwrap_or_else(|refusal| panic!("{:?}", refusal.0));
-        let shown = serde_json::to_value(workflow(&kept)).expect("JSON");
-        assert_eq!(
-            (&shown["tasks"], &shown["version"], &shown["description"]),
-            (&tasks, &json!("2"), &Value::Null)
-        );
-        assert_eq!(kept.tasks[1].agent, AgentId::parse("agt_1").ok());
-    }
-
-    #[test]
-    fn expressions_that_cannot_hold_are_told_where_they_stand() {
-        let tasks = json!([
-            {"taskId": "a", "parameters": {"x": "${secrets.x}", "y": ["${tasks.gone.result}"]}},
-            {"taskId": "b", "parameters": {"x": "${tasks.a.result.x}", "y": "${input"}},
-        ]);
-        let refusal = definition(body(&tasks), "/workflowDefinition").expect_err("faults").0;
-        let pointers: Vec<&str> = refusal.errors.iter().map(|fault| fault.pointer.as_str()).collect();
-        let at = |index: u8| format!("/workflowDefinition/tasks/{index}/parameters");
-        assert_eq!(pointers, [at(0), at(0), at(1)]);
-        assert_eq!(refusal.status, 422);
     }
 
     #[test]

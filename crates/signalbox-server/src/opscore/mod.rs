@@ -1,26 +1,44 @@
 //! The Ops-Core surface: agents report their state, workflows run as sessions, everything is in the log.
 
+mod compare;
 mod convert;
+mod definitions;
 mod drain;
 mod entries;
+mod inputs;
 mod logs;
 mod lookup;
+mod many;
 mod notification;
 mod notify;
+mod purge;
 mod read_logs;
 mod reports;
+mod rerun;
+mod retention;
+mod schedule_convert;
+mod schedule_runs;
+mod schedule_steer;
+mod schedules;
 mod session_events;
+mod session_filter;
 mod sessions;
 mod signed;
 mod state;
 mod steer;
+mod timeline;
 mod trigger;
+mod versions;
 mod words;
 mod workflows;
 
+pub(crate) use self::state::{report, state};
+
+use axum::Extension;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::inputs::Inputs;
 use crate::app::App;
 
 /// What every path of this surface begins with.
@@ -28,24 +46,49 @@ const PATH: &str = "/v1/opscore";
 
 /// Every route of this surface.
 pub(crate) fn router() -> OpenApiRouter<App> {
+    let triggers = OpenApiRouter::new()
+        .routes(routes!(trigger::trigger_agent_workflow))
+        .routes(routes!(trigger::trigger_workflow))
+        .layer(Extension(Inputs::default()));
     OpenApiRouter::new()
         .routes(routes!(notify::notify_agent))
         .routes(routes!(state::report_state, state::agent_state))
         .routes(routes!(state::agent_history))
         .routes(routes!(drain::drain_agent))
         .routes(routes!(drain::undrain_agent))
-        .routes(routes!(trigger::trigger_agent_workflow))
+        .merge(triggers)
         .routes(routes!(workflows::apply_workflow, workflows::list_workflows))
         .routes(routes!(workflows::get_workflow, workflows::delete_workflow))
-        .routes(routes!(trigger::trigger_workflow))
+        .routes(routes!(versions::list_versions))
+        .routes(routes!(versions::get_version, versions::delete_version))
+        .routes(routes!(versions::compare_versions))
+        .routes(routes!(versions::roll_back))
         .routes(routes!(sessions::list_sessions))
-        .routes(routes!(sessions::get_session))
+        .routes(routes!(sessions::get_session, purge::delete_session))
         .routes(routes!(steer::pause_session))
         .routes(routes!(steer::resume_session))
         .routes(routes!(steer::cancel_session))
         .routes(routes!(steer::retry_session))
         .routes(routes!(steer::signal_session))
+        .routes(routes!(steer::approve_task))
+        .routes(routes!(steer::refuse_task))
+        .routes(routes!(rerun::rerun_session))
+        .routes(routes!(many::pause_sessions))
+        .routes(routes!(many::resume_sessions))
+        .routes(routes!(many::cancel_sessions))
+        .routes(routes!(many::retry_sessions))
+        .routes(routes!(many::rerun_sessions))
+        .routes(routes!(many::purge_sessions))
         .routes(routes!(session_events::session_events))
+        .routes(routes!(timeline::session_timeline))
+        .routes(routes!(retention::get_retention, retention::put_retention))
+        .routes(routes!(schedules::apply_schedule, schedules::list_schedules))
+        .routes(routes!(schedules::get_schedule, schedules::change_schedule, schedules::delete_schedule))
+        .routes(routes!(schedule_steer::pause_schedule))
+        .routes(routes!(schedule_steer::resume_schedule))
+        .routes(routes!(schedule_steer::trigger_schedule))
+        .routes(routes!(schedule_steer::backfill_schedule))
+        .routes(routes!(schedule_runs::list_runs))
         .routes(routes!(logs::append_logs))
         .routes(routes!(read_logs::read_logs))
 }

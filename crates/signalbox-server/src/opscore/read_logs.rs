@@ -129,7 +129,7 @@ fn order(text: &str) -> Result<bool, String> {
 }
 
 /// Reads a text to look for.
-fn sought(text: &str) -> Result<String, String> {
+pub(super) fn sought(text: &str) -> Result<String, String> {
     let rule = Text::new(1, 1024, signalbox_wire::text::no_control);
     rule.check(text).map(|()| text.to_owned())
 }

@@ -7,31 +7,46 @@ use serde_json::value::RawValue;
 use signalbox_core::agent::Report;
 use signalbox_store::StoredEvent;
 use signalbox_wire::id::AgentId;
+use signalbox_wire::quote;
+use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
 
-/// A state as it is written: [`signalbox_wire::opscore::StateView`] without a copy of anything.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+/// A state as it is written: [`signalbox_wire::opscore::StateView`] without a copy of anything, and by hand, since
+/// states are read often.
+#[derive(Debug)]
 pub(super) struct StateAnswer<'a> {
     agent_id: &'a AgentId,
     state: &'a str,
-    details: Option<&'a RawValue>,
+    details: Option<&'a str>,
     timestamp: Timestamp,
 }
 
 impl<'a> StateAnswer<'a> {
     pub(super) fn of(agent_id: &'a AgentId, report: &'a Report) -> Self {
-        Self {
-            agent_id,
-            state: &report.state,
-            details: report.details.as_deref(),
-            timestamp: report.timestamp,
-        }
+        let details = report.details.as_ref().map(RawObject::as_str);
+        Self { agent_id, state: &report.state, details, timestamp: report.timestamp }
     }
 
     /// The state of an agent that has not reported since it registered.
     pub(super) fn before_any(agent_id: &'a AgentId, registered_at: Timestamp) -> Self {
         Self { agent_id, state: "unknown", details: None, timestamp: registered_at }
+    }
+
+    /// The answer as JSON.
+    pub(super) fn written(&self) -> String {
+        let details = self.details.unwrap_or("null");
+        let length = self.agent_id.as_str().len() + self.state.len() + details.len();
+        let mut text = String::with_capacity(96 + length);
+        text.push_str("{\"agentId\":");
+        quote(&mut text, self.agent_id.as_str());
+        text.push_str(",\"state\":");
+        quote(&mut text, self.state);
+        text.push_str(",\"details\":");
+        text.push_str(details);
+        text.push_str(",\"timestamp\":");
+        self.timestamp.quote(&mut text);
+        text.push('}');
+        text
     }
 }
 
@@ -74,15 +89,16 @@ mod tests {
         let agent = AgentId::parse("a").expect("valid");
         let report = Report {
             state: "Idle".into(),
-            details: Some(RawValue::from_string("{\"x\": 1.0}".into()).expect("JSON")),
+            details: Some(RawObject::parse("{\"x\": 1.0}".into()).expect("JSON")),
             timestamp: Timestamp::from_seconds(1_704_110_400),
             about_task: false,
             counts_as: None,
         };
-        let written = serde_json::to_string(&StateAnswer::of(&agent, &report)).expect("JSON");
+        let written = StateAnswer::of(&agent, &report).written();
         let read: StateView = serde_json::from_str(&written).expect("a state");
         assert_eq!(serde_json::to_string(&read).expect("JSON"), written);
-        let before = serde_json::to_value(StateAnswer::before_any(&agent, report.timestamp)).expect("JSON");
+        let before = StateAnswer::before_any(&agent, report.timestamp).written();
+        let before: serde_json::Value = serde_json::from_str(&before).expect("JSON");
         assert_eq!(
             before,
             json!({"agentId": "a", "state": "unknown", "details": null, "timestamp": report.timestamp})

@@ -1,36 +1,26 @@
 //! `GET /v1/opscore/sessions` and `…/{id}`: how far each run of a workflow is.
 
 use axum::extract::State;
-use serde::Deserialize;
 use signalbox_core::Rejected;
-use signalbox_core::session::SessionStatus;
-use signalbox_store::SessionFilter;
-use signalbox_wire::id::WorkflowId;
 use signalbox_wire::opscore::{Page, SessionView};
 use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
 
 use super::convert::{self, Versions};
 use super::lookup::{self, Gathering};
+use super::session_filter::SessionsQuery;
 use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Context, Reads};
-use crate::params::{self, Path, Query, Reader};
+use crate::params::{Path, Query, Reader};
 use crate::problem::Refusal;
 
-const LIST: &str = "sessions";
-
-/// Which sessions to list.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct SessionsQuery {
-    /// Those of this workflow.
-    workflow: Option<String>,
-    /// Those with this status: started, running, paused, completed, failed or cancelled.
-    status: Option<String>,
-}
+pub(super) const LIST: &str = "sessions";
 
 /// List the sessions, newest first
+///
+/// A page that is filtered by `text`, or by `agent` together with `workflow` or `status`, may be short, even empty, and
+/// still have a `next_cursor`.
 #[utoipa::path(get, path = "/v1/opscore/sessions", tag = "Ops-Core", params(SessionsQuery, PageQuery),
     responses(
         (status = 200, description = "A page of the sessions, without their tasks", body = Page<SessionView>),
@@ -42,10 +32,7 @@ pub(super) async fn list_sessions(
     Query(page): Query<PageQuery>,
 ) -> Result<Answer, Refusal> {
     let mut reader = Reader::default();
-    let filter = SessionFilter {
-        workflow: reader.read("workflow", query.workflow.as_deref(), params::id(WorkflowId::parse)),
-        status: reader.read("status", query.status.as_deref(), status),
-    };
+    let filter = query.read(&mut reader, "");
     let page = reader.page(LIST, &page);
     reader.finish()?;
     let (mut gathering, mut data, mut versions) = (Gathering::new(page), Vec::new(), Versions::default());
@@ -80,23 +67,10 @@ pub(super) async fn get_session(
     let state = read.ok_or_else(|| Rejected::UnknownSession(id.to_string()))?.value;
     let mut versions = Versions::default();
     versions.look_up(&app, context.tenant(), &state.session).await?;
-    Ok(Answer::ok(&convert::session(&state.session, &versions, Some(&state.tasks))))
-}
-
-fn status(text: &str) -> Result<SessionStatus, String> {
-    use SessionStatus::{Cancelled, Completed, Failed, Paused, Running, Started};
-    let all = [Started, Running, Paused, Completed, Failed, Cancelled];
-    let found = all.into_iter().find(|status| status.name() == text);
-    found.ok_or_else(|| "must be started, running, paused, completed, failed or cancelled".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_is_one_of_its_words() {
-        assert_eq!(status("paused"), Ok(SessionStatus::Paused));
-        assert!(status("done").is_err() && status("").is_err());
+    let mut view = convert::session(&state.session, &versions, Some(&state.tasks));
+    let places = app.store.places_in_line(context.tenant(), &state.tasks).await?;
+    for (task, place) in view.tasks.iter_mut().flatten().zip(places) {
+        task.place_in_line = place.and_then(|place| u32::try_from(place).ok());
     }
+    Ok(Answer::ok(&view))
 }

@@ -8,7 +8,6 @@ use signalbox_wire::id::AgentId;
 use signalbox_wire::opscore::{Done, HistoryEntry, Page, StateBody, StateView};
 use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
-use signalbox_wire::raw::RawObject;
 
 use super::lookup::{self, Gathering};
 use super::reports::{HistoryAnswer, StateAnswer};
@@ -41,6 +40,16 @@ pub(super) async fn report_state(
     Path(agent): Path,
     input: Input,
 ) -> Result<Answer, Refusal> {
+    report(&app, &context, &agent, &input).await
+}
+
+/// Keeps a report of `agent`.
+pub(crate) async fn report(
+    app: &App,
+    context: &Context<Acts>,
+    agent: &str,
+    input: &Input,
+) -> Result<Answer, Refusal> {
     let body: StateBody = input.parse()?;
     if body.agent_id.as_str() != agent {
         let detail = format!(
@@ -54,7 +63,7 @@ pub(super) async fn report_state(
         agent: body.agent_id,
         state: body.state,
         timestamp: body.timestamp,
-        details: body.details.map(RawObject::into_raw),
+        details: body.details,
         task,
         session,
     };
@@ -76,13 +85,18 @@ pub(super) async fn agent_state(
     context: Context<Reads>,
     Path(agent): Path,
 ) -> Result<Answer, Refusal> {
-    let id = lookup::agent(&agent)?;
+    state(&app, &context, &agent).await
+}
+
+/// Answers what `agent` reported last.
+pub(crate) async fn state(app: &App, context: &Context<Reads>, agent: &str) -> Result<Answer, Refusal> {
+    let id = lookup::agent(agent)?;
     let status = app.store.status(context.tenant(), &id).await?;
     if let Some(report) = status.as_ref().and_then(|status| status.value.report.as_ref()) {
-        return Ok(Answer::ok(&StateAnswer::of(&id, report)));
+        return Ok(Answer::written(StateAnswer::of(&id, report).written()));
     }
     let registered = app.store.agent(context.tenant(), &id).await?.ok_or_else(|| unknown(&id))?;
-    Ok(Answer::ok(&StateAnswer::before_any(&id, registered.value.registered_at)))
+    Ok(Answer::written(StateAnswer::before_any(&id, registered.value.registered_at).written()))
 }
 
 /// Everything that an agent reported, newest first

@@ -4,7 +4,7 @@ use axum::extract::State;
 use signalbox_core::engine::{self, Operation};
 use signalbox_core::session::SessionState;
 use signalbox_wire::id::SessionId;
-use signalbox_wire::opscore::{CancelBody, SessionView, SignalBody};
+use signalbox_wire::opscore::{ApproveBody, CancelBody, SessionView, SignalBody};
 use signalbox_wire::problem::Problem;
 
 use super::convert::{self, Versions};
@@ -106,6 +106,58 @@ pub(super) async fn signal_session(
     let name = body.signal.unwrap_or_default();
     let operation = engine::Signal { session: session.clone(), name, payload: body.payload };
     steer(&app, &context, &session, &operation).await
+}
+
+/// Agree to what a task asks approval for
+///
+/// The body may be left out. An approval is good for exactly the parameters that are shown with the task, and for one
+/// run of the tasks that it guards.
+#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/tasks/{taskId}/approve", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which session"),
+        ("taskId" = String, Path, description = "Which task of it")), request_body = ApproveBody,
+    responses(
+        (status = 200, description = "Approved, and the session as it is then", body = SessionView),
+        (status = 404, description = "No such session", body = Problem),
+        (status = 409, description = "The task asks for no approval, or for another one", body = Problem)))]
+pub(super) async fn approve_task(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path((session, task)): Path<(String, String)>,
+    input: Input,
+) -> Result<Answer, Refusal> {
+    decide(&app, &context, (&session, task), &input, true).await
+}
+
+/// Refuse what a task asks approval for
+///
+/// The body may be left out. The task fails, with the reason as its error.
+#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/tasks/{taskId}/refuse", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which session"),
+        ("taskId" = String, Path, description = "Which task of it")), request_body = ApproveBody,
+    responses(
+        (status = 200, description = "Refused, and the session as it is then", body = SessionView),
+        (status = 404, description = "No such session", body = Problem),
+        (status = 409, description = "The task asks for no approval, or for another one", body = Problem)))]
+pub(super) async fn refuse_task(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path((session, task)): Path<(String, String)>,
+    input: Input,
+) -> Result<Answer, Refusal> {
+    decide(&app, &context, (&session, task), &input, false).await
+}
+
+async fn decide(
+    app: &App,
+    context: &Context<Administers>,
+    (session, task): (&str, String),
+    input: &Input,
+    is_approved: bool,
+) -> Result<Answer, Refusal> {
+    let ApproveBody { by, comment, digest } = input.parse_or_default()?;
+    let session = lookup::session(session)?;
+    let operation = engine::Approve { session: session.clone(), task, is_approved, by, comment, digest };
+    steer(app, context, &session, &operation).await
 }
 
 async fn steer<O>(

@@ -1,6 +1,7 @@
 //! A workflow is started: `POST /v1/opscore/agent/{agentId}/workflow` by or with its definition, and
 //! `POST /v1/opscore/workflows/{id}/trigger`.
 
+use axum::Extension;
 use axum::extract::State;
 use http::StatusCode;
 use signalbox_core::engine::{self, WorkflowSource};
@@ -8,7 +9,8 @@ use signalbox_wire::fault::Fault;
 use signalbox_wire::opscore::{StartBody, TriggerAnswer, TriggerBody};
 use signalbox_wire::problem::Problem;
 
-use super::convert;
+use super::definitions::{self, INLINE, WholeTrigger};
+use super::inputs::{Checked, Inputs};
 use super::lookup;
 use crate::answer::Answer;
 use crate::app::App;
@@ -25,27 +27,26 @@ use crate::problem::Refusal;
     responses(
         (status = 202, description = "Started", body = TriggerAnswer),
         (status = 404, description = "No such agent or definition", body = Problem),
-        (status = 422, description = "The body does not fit", body = Problem)))]
+        (status = 422, description = "The body does not fit, or the input not the workflow's schema", body = Problem)))]
 pub(super) async fn trigger_agent_workflow(
     State(app): State<App>,
+    Extension(inputs): Extension<Inputs>,
     context: Context<Administers>,
     Path(agent): Path,
     input: Input,
 ) -> Result<Answer, Refusal> {
-    let body: TriggerBody = input.parse()?;
+    let WholeTrigger(body) = input.parse()?;
     let source = match body.workflow_definition {
-        Some(definition) => {
-            WorkflowSource::Inline(Box::new(convert::definition(definition, "/workflowDefinition")?))
-        }
+        Some(definition) => WorkflowSource::Inline(Box::new(definitions::definition(definition, INLINE)?)),
         // The body's own check has seen that there is exactly one of the two.
         None => WorkflowSource::Kept(body.workflow_definition_id.ok_or_else(|| {
             vec![Fault::new("", "must have exactly one of workflowDefinitionId and workflowDefinition")]
         })?),
     };
     let agent = Some(lookup::agent(&agent)?);
-    let operation =
+    let trigger =
         engine::Trigger { source, agent, input: body.initial_payload, trace: context.trace.clone() };
-    start(&app, &context, &operation).await
+    start(&app, &context, &inputs, trigger).await
 }
 
 /// Start a workflow
@@ -54,30 +55,33 @@ pub(super) async fn trigger_agent_workflow(
     responses(
         (status = 202, description = "Started", body = TriggerAnswer),
         (status = 404, description = "No such workflow or agent", body = Problem),
-        (status = 422, description = "The body does not fit", body = Problem)))]
+        (status = 422, description = "The body does not fit, or the input not the workflow's schema", body = Problem)))]
 pub(super) async fn trigger_workflow(
     State(app): State<App>,
+    Extension(inputs): Extension<Inputs>,
     context: Context<Administers>,
     Path(workflow): Path,
     input: Input,
 ) -> Result<Answer, Refusal> {
     let body: StartBody = input.parse_or_default()?;
-    let operation = engine::Trigger {
+    let trigger = engine::Trigger {
         source: WorkflowSource::Kept(lookup::workflow(&workflow)?),
         agent: body.agent_id,
         input: body.initial_payload,
         trace: context.trace.clone(),
     };
-    start(&app, &context, &operation).await
+    start(&app, &context, &inputs, trigger).await
 }
 
 async fn start(
     app: &App,
     context: &Context<Administers>,
-    operation: &engine::Trigger,
+    inputs: &Inputs,
+    trigger: engine::Trigger,
 ) -> Result<Answer, Refusal> {
+    let operation = Checked { trigger, tenant: context.tenant(), inputs };
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), operation, |started| {
+        .answer(context.tenant(), context.promise.as_ref(), &operation, |started| {
             let answer = TriggerAnswer::new(started.session.clone(), started.workflow.clone());
             Answer::json(StatusCode::ACCEPTED, &answer)
         })

@@ -1,5 +1,7 @@
 //! What happened, in one sentence: made from an entry's kind and what it keeps.
 
+mod schedule;
+
 use serde::Deserialize;
 use signalbox_store::StoredEvent;
 
@@ -9,6 +11,8 @@ use signalbox_store::StoredEvent;
 struct Facts {
     message: Option<String>,
     step: Option<String>,
+    child: Option<String>,
+    signal: Option<String>,
     attempt: Option<u32>,
     agent: Option<String>,
     error: Option<String>,
@@ -28,6 +32,10 @@ struct Facts {
     next_attempt_at: Option<String>,
     #[serde(rename = "workflowId")]
     workflow_id: Option<String>,
+    #[serde(rename = "sessionId")]
+    session_id: Option<String>,
+    #[serde(rename = "newSessionId")]
+    new_session: Option<String>,
     tool: Option<String>,
     #[serde(rename = "keyId")]
     key_id: Option<String>,
@@ -45,6 +53,7 @@ pub(super) fn of(event: &StoredEvent) -> String {
         Some(("task", happened)) => telling.task(happened),
         Some(("agent", happened)) => telling.agent(happened),
         Some(("message", happened)) => telling.delivery(happened),
+        Some(("schedule", happened)) => schedule::told(happened, &event.data),
         _ => telling.other(&event.kind),
     };
     told.unwrap_or_else(|| event.kind.replace('.', " "))
@@ -57,27 +66,42 @@ struct Telling<'a> {
 
 impl Telling<'_> {
     fn session(&self, happened: &str) -> Option<String> {
-        let Facts { workflow, revision, error, reason, .. } = self.facts;
+        let Facts { workflow, revision, error, reason, session_id, new_session, .. } = self.facts;
         Some(match happened {
             "started" => {
                 format!("Session started: workflow {}, revision {}", or(workflow, "?"), revision.unwrap_or(1))
             }
+            "queued" => "Session waits for its turn: as many like it run as may".to_owned(),
+            "admitted" => "Session goes on: its turn has come".to_owned(),
+            "undoing" => "Session ends, and undoes what it did before".to_owned(),
             "paused" => "Session paused: nothing more is dispatched until it is resumed".to_owned(),
             "resumed" => "Session resumed".to_owned(),
             "retried" => "Session goes on from the task that failed".to_owned(),
             "completed" => "Session completed".to_owned(),
             "failed" => format!("Session failed: {}", or(error, "no reason was kept")),
             "cancelled" => format!("Session cancelled: {}", or(reason, "no reason was kept")),
+            "rerun" => format!("Session run again as {}", or(new_session, "another")),
+            "purged" => format!("Session {} removed with its history", or(session_id, "?")),
             _ => return None,
         })
     }
 
     fn task(&self, happened: &str) -> Option<String> {
-        let Facts { step, attempt, error, reason, retry_at, waiting_for, retries, .. } = self.facts;
+        let Facts { step, attempt, error, reason, retry_at, waiting_for, retries, child, .. } = self.facts;
         let (task, agent, attempt) = (format!("Task {}", or(step, "?")), self.agent, attempt.unwrap_or(0));
+        let has_agent = self.facts.agent.is_some();
         let error = or(error, "no reason was kept");
         Some(match happened {
             "waiting" => format!("{task} waits for {}", or(waiting_for, "an agent")),
+            "begun" => format!("{task} waits for {}", or(waiting_for, "something")),
+            "expanded" => format!("{task} is done once for each item of its list"),
+            "progress" => format!("{task} goes on at agent {agent} (attempt {attempt})"),
+            "skipped" => format!("{task} passed over: {}", or(reason, "no reason was kept")),
+            "dispatched" if !has_agent => match child {
+                Some(child) => format!("{task} given to session {child} (attempt {attempt})"),
+                None => format!("{task} given to its tool (attempt {attempt})"),
+            },
+            "completed" if !has_agent => format!("{task} completed"),
             "dispatched" => format!("{task} dispatched to agent {agent} (attempt {attempt})"),
             "running" => format!("{task} is under way at agent {agent} (attempt {attempt})"),
             "completed" => format!("{task} completed by agent {agent} (attempt {attempt})"),
@@ -120,6 +144,7 @@ impl Telling<'_> {
         let id = or(message_id, "?");
         let message = match kind.as_deref() {
             Some("webhook") => format!("Webhook {id} about agent {}", self.agent),
+            Some("notice") => format!("Notice {id} of the session's end"),
             _ => format!("Message {id} to agent {}", self.agent),
         };
         let (attempt, error) = (attempt.unwrap_or(0), or(error, "no reason was kept"));
@@ -142,6 +167,7 @@ impl Telling<'_> {
         let Facts {
             message,
             step,
+            signal,
             agent: _,
             error,
             retry_at,
@@ -162,12 +188,17 @@ impl Telling<'_> {
                 or(error, "no reason was kept"),
                 or(retry_at, "once")
             ),
+            "signal.kept" => format!("Signal '{}' kept for the task that will wait for it", or(signal, "?")),
             "workflow.applied" => {
                 format!("Workflow {} kept as revision {}", or(workflow_id, "?"), revision.unwrap_or(1))
+            }
+            "workflow.revision_deleted" => {
+                format!("Revision {} of workflow {} deleted", revision.unwrap_or(0), or(workflow_id, "?"))
             }
             "workflow.deleted" => format!("Workflow {} deleted", or(workflow_id, "?")),
             "tool.registered" => format!("Tool '{}' registered", or(tool, "?")),
             "tool.deleted" => format!("Tool '{}' deleted", or(tool, "?")),
+            "retention.changed" => "How long what is over is kept was changed".to_owned(),
             "key.created" => format!("Key '{}' made, with scope {}", or(name, "?"), or(scope, "?")),
             "key.revoked" => format!("Key {} revoked", or(key_id, "?")),
             "tenant.created" => format!("Tenant '{}' made", or(name, "?")),
@@ -345,6 +376,17 @@ mod tests {
                 "key.created",
                 json!({"keyId": "k", "name": "ci", "scope": "agent"}),
                 "Key 'ci' made, with scope agent",
+            ),
+            (
+                "workflow.revision_deleted",
+                json!({"workflowId": "w", "revision": 2}),
+                "Revision 2 of workflow w deleted",
+            ),
+            ("session.rerun", json!({"sessionId": "s", "newSessionId": "t"}), "Session run again as t"),
+            (
+                "session.purged",
+                json!({"sessionId": "s", "workflowId": "w", "status": "failed"}),
+                "Session s removed with its history",
             ),
             ("log", json!({"message": "Reading", "fields": {"step": 3}, "sessionId": null}), "Reading"),
             ("something.new", json!({}), "something new"),

@@ -10,7 +10,7 @@ use signalbox_wire::opscore::{Done, Page, WorkflowBody, WorkflowView};
 use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
 
-use super::convert;
+use super::definitions::{self, Whole};
 use super::lookup::{self, Gathering};
 use crate::answer::Answer;
 use crate::app::App;
@@ -47,12 +47,13 @@ pub(super) async fn apply_workflow(
     context: Context<Administers>,
     input: Input,
 ) -> Result<Answer, Refusal> {
-    let body: WorkflowBody = input.parse_either()?;
-    let operation = Apply(engine::ApplyDefinition { definition: Box::new(convert::definition(body, "")?) });
+    let Whole(body) = input.parse_either()?;
+    let definition = Box::new(definitions::definition(body, "")?);
+    let operation = Apply(engine::ApplyDefinition { definition });
     app.drive
         .answer(context.tenant(), context.promise.as_ref(), &operation, |(kept, is_new)| {
             let status = if *is_new { StatusCode::CREATED } else { StatusCode::OK };
-            Answer::json(status, &convert::workflow(kept))
+            Answer::json(status, &definitions::shown(kept))
         })
         .await
 }
@@ -73,7 +74,7 @@ pub(super) async fn list_workflows(
     let (mut gathering, mut data) = (Gathering::new(page), Vec::new());
     while let Some(go) = gathering.go() {
         let listed = app.store.workflows(context.tenant(), &go).await?;
-        let entries = listed.items.iter().map(|kept| lookup::written(&convert::workflow(kept)));
+        let entries = listed.items.iter().map(|kept| lookup::written(&definitions::shown(kept)));
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         gathering.took(entries.len(), entries.iter().map(|entry| entry.get().len()).sum(), listed.next);
         data.extend(entries);
@@ -95,7 +96,7 @@ pub(super) async fn get_workflow(
     let id = lookup::workflow(&workflow)?;
     let kept = app.store.definition(context.tenant(), &id, None).await?;
     let kept = kept.ok_or_else(|| Rejected::UnknownWorkflow(id.to_string()))?;
-    Ok(Answer::ok(&convert::workflow(&kept.value)))
+    Ok(Answer::ok(&definitions::shown(&kept.value)))
 }
 
 /// Remove a workflow's definition
@@ -112,7 +113,7 @@ pub(super) async fn delete_workflow(
 ) -> Result<Answer, Refusal> {
     let id = lookup::workflow(&workflow)?;
     // A session that starts between the look and the removal carries its own tasks and is not harmed.
-    if app.store.open_session_of_workflow(context.tenant(), &id).await? {
+    if app.store.open_session_of_workflow(context.tenant(), &id, None).await? {
         return Err(Rejected::WorkflowInUse(id).into());
     }
     let operation = engine::DeleteDefinition { workflow: id };

@@ -73,6 +73,7 @@ async fn world() -> World {
         notice_secret: Secret::new("notices"),
         services: egress.clone(),
         pages: egress.clone(),
+        tools: crate::tools::Tools::default(),
         egress,
         deliveries,
         metrics,

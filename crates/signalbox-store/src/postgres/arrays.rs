@@ -6,7 +6,7 @@ use signalbox_wire::id::TenantId;
 use super::batch::{Map, Name, Outcome, Place};
 use super::columns::Columns;
 use super::sql;
-use crate::commit::{DueRow, Put};
+use crate::commit::{DueRow, Holder, Put};
 use crate::schema::{self, ColumnKind, TableId};
 
 const TEXT: ColumnKind = ColumnKind::Text;
@@ -85,6 +85,25 @@ pub(super) fn capabilities<'a>(outcome: &Outcome<'a>) -> (Columns<'a>, Columns<'
         }
     }
     (agents, listed)
+}
+
+/// The sessions that are removed, and the agents that get a task of another.
+pub(super) fn holders<'a>(outcome: &Outcome<'a>) -> (Columns<'a>, Columns<'a>) {
+    let mut gone = Columns::of([TEXT; 2], 0);
+    let mut given = Columns::of([TEXT, TEXT, TEXT, NUMBER], outcome.holders.len());
+    for ((tenant, key), written) in &outcome.rows {
+        if let (Key::Session(session), None) = (*key, written.put) {
+            gone.push(tenant.as_str());
+            gone.push(session.as_str());
+        }
+    }
+    for (tenant, Holder { session, agent, created_at }) in &outcome.holders {
+        given.push(tenant.as_str());
+        given.push(session.as_str());
+        given.push(agent.as_str());
+        given.push(*created_at);
+    }
+    (gone, given)
 }
 
 /// The due work to put, and the ids of that to remove.

@@ -8,7 +8,7 @@ use signalbox_core::decision::{Guard, Key};
 use signalbox_core::event::NewEvent;
 use signalbox_wire::id::TenantId;
 
-use crate::commit::{Commit, DueRow, Put};
+use crate::commit::{Commit, DueRow, Holder, Put};
 use crate::schema::TableId;
 
 /// A map whose hashing is quick.
@@ -34,6 +34,8 @@ pub(super) struct Outcome<'a> {
     pub(super) events: Vec<(&'a TenantId, i64, &'a NewEvent)>,
     /// Due work to put, and to remove where there is nothing to put.
     pub(super) due: Map<(&'a TenantId, &'a str), Option<&'a DueRow>>,
+    /// Who gets a task of which session.
+    pub(super) holders: Vec<(&'a TenantId, &'a Holder)>,
     /// The last place in the order of each tenant that has new events.
     pub(super) last: Map<&'a TenantId, i64>,
     /// The tenants for which anything is committed.
@@ -173,6 +175,7 @@ impl<'a> Outcome<'a> {
             let written = self.rows.entry(name);
             written.or_insert(Written { put, was_there: before.is_some() }).put = put;
         }
+        self.holders.extend(commit.holders.iter().map(|holder| (&commit.tenant, holder)));
         for due in &commit.due {
             self.due.insert((&commit.tenant, &due.id), Some(due));
         }

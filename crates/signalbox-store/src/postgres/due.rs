@@ -4,7 +4,8 @@ use signalbox_core::lease::Lease;
 use signalbox_core::view::WaitingTask;
 use signalbox_wire::id::{NodeId, TenantId};
 use signalbox_wire::time::Timestamp;
-use tokio_postgres::Row;
+use tokio::sync::Mutex;
+use tokio_postgres::types::ToSql;
 
 use super::pool::Pool;
 use super::query::{bound, get, id, unsigned};
@@ -12,42 +13,123 @@ use super::rows::waiting_task;
 use crate::StoreError;
 use crate::api::{Backlog, Claimed, DueKind};
 use crate::schema;
+use crate::turns::{DueTurn, DueTurns, Sweep, TENANTS_LOOKED_AT, share};
 
-/// What others are about to take or to remove is passed over, so claims never wait for each other.
-fn claim_sql(kind: DueKind) -> String {
+/// Takes rows of due work, `free` telling which. What others are about to take or to remove is passed over, so claims
+/// never wait for each other. Parameters: now, until when, by whom, how many; then those of `free`.
+fn claim_sql(free: &str) -> String {
     format!(
-        "UPDATE due SET visible_at = $2, leased_by = $3 FROM \
-         (SELECT tenant, id, visible_at FROM due WHERE {} AND visible_at <= $1 ORDER BY visible_at LIMIT $4 \
-          FOR UPDATE SKIP LOCKED) AS free \
+        "UPDATE due SET visible_at = $2, leased_by = $3 FROM ({free}) AS free \
          WHERE due.tenant = free.tenant AND due.id = free.id \
-         RETURNING due.tenant, due.body, due.due_at, free.visible_at",
+         RETURNING due.tenant, due.body, due.due_at, free.visible_at"
+    )
+}
+
+/// What has been visible the longest.
+fn oldest(kind: DueKind) -> String {
+    format!(
+        "SELECT tenant, id, visible_at FROM due WHERE {} AND visible_at <= $1 ORDER BY visible_at LIMIT $4 \
+         FOR UPDATE SKIP LOCKED",
         kind.condition()
     )
 }
 
-/// Takes what is visible at `now`, the longest visible first.
+/// What is visible of some tenants. Parameters: an array of them, how much of each.
+fn in_turn(kind: DueKind) -> String {
+    format!(
+        "SELECT part.tenant, part.id, part.visible_at FROM unnest($5::text[]) AS asked (tenant) CROSS JOIN LATERAL \
+         (SELECT tenant, id, visible_at FROM due WHERE {} AND due.tenant = asked.tenant AND visible_at <= $1 \
+          ORDER BY visible_at LIMIT $6 FOR UPDATE SKIP LOCKED) AS part LIMIT $4",
+        kind.condition()
+    )
+}
+
+/// The tenants after `$1` that have rows in `table` under a condition, `$2` of them at most.
+fn tenants_sql(table: &str, condition: &str) -> String {
+    format!(
+        "WITH RECURSIVE walk (tenant, count) AS ( \
+         (SELECT tenant, 1::bigint FROM {table} WHERE {condition} AND tenant > $1 ORDER BY tenant LIMIT 1) \
+         UNION ALL SELECT following.tenant, walk.count + 1 FROM walk CROSS JOIN LATERAL \
+          (SELECT tenant FROM {table} WHERE {condition} AND tenant > walk.tenant ORDER BY tenant LIMIT 1) AS following \
+         WHERE walk.count < $2) SELECT tenant FROM walk"
+    )
+}
+
+/// A claim under way.
+struct Claim<'a> {
+    pool: &'a Pool,
+    now: i64,
+    lease: &'a Lease,
+    kind: DueKind,
+    taken: Vec<(i64, Claimed)>,
+}
+
+/// Takes what is visible at `now`, the longest visible first; while that is more than `limit`, a part of it tenant by
+/// tenant.
 pub(super) async fn claim(
     pool: &Pool,
     now: Timestamp,
     lease: &Lease,
     kind: DueKind,
     limit: usize,
+    turns: &Mutex<DueTurns>,
 ) -> Result<Vec<Claimed>, StoreError> {
-    let until = lease.until.as_micros();
-    let rows = pool
-        .query(&claim_sql(kind), &[&now.as_micros(), &until, &lease.node.as_str(), &bound(limit)])
-        .await?;
-    let mut claimed = rows
-        .iter()
-        .map(|row| {
-            let tenant = id(TenantId::parse(get(row, 0)?))?;
-            let due_at = Timestamp::from_micros(get(row, 2)?);
-            let work = schema::decode(get(row, 1)?)?;
-            Ok((get::<i64>(row, 3)?, Claimed { tenant, work, due_at, lease: lease.clone() }))
-        })
-        .collect::<Result<Vec<_>, StoreError>>()?;
-    claimed.sort_by_key(|(visible_at, _)| *visible_at);
-    Ok(claimed.into_iter().map(|(_, claimed)| claimed).collect())
+    let mut turn = turns.lock().await.of(kind).clone();
+    let mut claim = Claim { pool, now: now.as_micros(), lease, kind, taken: Vec::new() };
+    if turn.is_behind {
+        claim.in_turn(limit, &mut turn).await?;
+    }
+    let left = limit.saturating_sub(claim.taken.len());
+    if left > 0 {
+        claim.take(&oldest(kind), left, &[]).await?;
+    }
+    turn.is_behind = claim.taken.len() >= limit;
+    *turns.lock().await.of(kind) = turn;
+    claim.taken.sort_by_key(|(visible_at, _)| *visible_at);
+    Ok(claim.taken.into_iter().map(|(_, claimed)| claimed).collect())
+}
+
+impl Claim<'_> {
+    /// Takes what is visible of one tenant after the other, of each its share.
+    async fn in_turn(&mut self, limit: usize, turn: &mut DueTurn) -> Result<(), StoreError> {
+        let asked = tenants(self.pool, "due", self.kind.condition(), &turn.last).await?;
+        self.take(&in_turn(self.kind), limit, &[&asked, &bound(share(limit))]).await?;
+        let is_cut = self.taken.len() >= limit;
+        let last = match self.taken.iter().map(|(_, claimed)| claimed.tenant.as_str()).max() {
+            Some(last) if is_cut => Some(last),
+            _ => asked.last().map(String::as_str).filter(|_| asked.len() >= TENANTS_LOOKED_AT),
+        };
+        turn.last = last.unwrap_or_default().to_owned();
+        Ok(())
+    }
+
+    async fn take(
+        &mut self,
+        free: &str,
+        most: usize,
+        others: &[&(dyn ToSql + Sync)],
+    ) -> Result<(), StoreError> {
+        let (until, most) = (self.lease.until.as_micros(), bound(most));
+        let node = self.lease.node.as_str();
+        let values: [&(dyn ToSql + Sync); 4] = [&self.now, &until, &node, &most];
+        let values: Vec<_> = values.into_iter().chain(others.iter().copied()).collect();
+        for row in self.pool.query(&claim_sql(free), &values).await? {
+            let tenant = id(TenantId::parse(get(&row, 0)?))?;
+            let due_at = Timestamp::from_micros(get(&row, 2)?);
+            let work = schema::decode(get(&row, 1)?)?;
+            let claimed = Claimed { tenant, work, due_at, lease: self.lease.clone() };
+            self.taken.push((get(&row, 3)?, claimed));
+        }
+        Ok(())
+    }
+}
+
+/// The next tenants after `last` with rows in `table`.
+async fn tenants(pool: &Pool, table: &str, condition: &str, last: &str) -> Result<Vec<String>, StoreError> {
+    let sql = tenants_sql(table, condition);
+    let most = bound(TENANTS_LOOKED_AT);
+    let rows = pool.query(&sql, &[&last, &most]).await?;
+    rows.iter().map(|row| get(row, 0)).collect()
 }
 
 /// Frees what `node` holds.
@@ -75,61 +157,69 @@ pub(super) async fn next(pool: &Pool, kind: DueKind) -> Result<Option<Timestamp>
     row.map(|row| Ok(Timestamp::from_micros(get(&row, 0)?))).transpose()
 }
 
-/// Where the sweep over waiting tasks stands: the tenant and routing key that it looked at last.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Sweep {
-    last: Option<(String, String)>,
-}
+/// The tasks that are served first, `$3` at most of each, under the routing keys of tenant `$1` after `$2`; `$4` at
+/// most in all.
+const SWEEP: &str = "WITH RECURSIVE routes (route) AS ( \
+    (SELECT wait_route FROM tasks WHERE tenant = $1 AND wait_route > $2 ORDER BY wait_route LIMIT 1) \
+    UNION ALL SELECT following.wait_route FROM routes CROSS JOIN LATERAL \
+        (SELECT wait_route FROM tasks WHERE tenant = $1 AND wait_route > routes.route \
+         ORDER BY wait_route LIMIT 1) AS following) \
+    SELECT task.session, task.id, routes.route FROM routes CROSS JOIN LATERAL \
+        (SELECT session, id FROM tasks WHERE tenant = $1 AND wait_route = routes.route \
+         ORDER BY priority DESC, queued_at, id LIMIT $3) AS task LIMIT $4";
 
-/// The longest-waiting tasks, `$3` at most of each, under the routing keys after `$1, $2`; `$4` at most in all.
-const SWEEP: &str = "WITH RECURSIVE routes (tenant, route) AS ( \
-    (SELECT tenant, wait_route FROM tasks WHERE wait_route IS NOT NULL AND (tenant, wait_route) > ($1, $2) \
-     ORDER BY tenant, wait_route LIMIT 1) \
-    UNION ALL SELECT following.tenant, following.wait_route FROM routes CROSS JOIN LATERAL \
-        (SELECT tenant, wait_route FROM tasks \
-         WHERE wait_route IS NOT NULL AND (tenant, wait_route) > (routes.tenant, routes.route) \
-         ORDER BY tenant, wait_route LIMIT 1) AS following) \
-    SELECT task.session, task.id, routes.tenant, routes.route FROM routes CROSS JOIN LATERAL \
-        (SELECT session, id FROM tasks WHERE tenant = routes.tenant AND wait_route = routes.route \
-         ORDER BY queued_at, id LIMIT $3) AS task LIMIT $4";
-
-impl Sweep {
-    /// The longest-waiting tasks under the next routing keys, until `limit` is reached or every key had its
-    /// turn.
-    pub(super) async fn next(
-        &mut self,
-        pool: &Pool,
-        limit: usize,
-        per_route: usize,
-    ) -> Result<Vec<(TenantId, WaitingTask)>, StoreError> {
-        let first = self.last.take();
-        let mut rows = routes_after(pool, first.as_ref(), limit, per_route).await?;
-        if rows.len() < limit && first.is_some() {
-            let from_the_start = routes_after(pool, None, limit - rows.len(), per_route).await?;
-            for row in from_the_start {
-                if Some(route(&row)?) > first {
-                    break;
-                }
-                rows.push(row);
-            }
-        }
-        if rows.len() == limit {
-            self.last = rows.last().map(route).transpose()?;
-        }
-        rows.iter().map(|row| Ok((id(TenantId::parse(get(row, 2)?))?, waiting_task(row)?))).collect()
-    }
-}
-
-async fn routes_after(
+/// Waiting tasks of one tenant after the other, and of each those that are served first under its next routing keys,
+/// until `limit` is reached or every tenant that was looked at had its turn.
+pub(super) async fn sweep(
     pool: &Pool,
-    last: Option<&(String, String)>,
+    sweep: &mut Sweep,
     limit: usize,
     per_route: usize,
-) -> Result<Vec<Row>, StoreError> {
-    let (tenant, route) = last.map_or(("", ""), |(tenant, route)| (tenant.as_str(), route.as_str()));
-    pool.query(SWEEP, &[&tenant, &route, &bound(per_route), &bound(limit)]).await
+) -> Result<Vec<(TenantId, WaitingTask)>, StoreError> {
+    let share = share(limit).max(per_route);
+    let mut asked = tenants(pool, "tasks", WAITS, &sweep.last).await?;
+    if asked.len() < TENANTS_LOOKED_AT && !sweep.last.is_empty() {
+        let from_the_start = tenants(pool, "tasks", WAITS, "").await?;
+        asked.extend(from_the_start.into_iter().take_while(|tenant| *tenant <= sweep.last));
+    }
+    let mut tasks = Vec::new();
+    for tenant in asked {
+        if tasks.len() >= limit {
+            break;
+        }
+        tasks.extend(of_tenant(pool, sweep, &tenant, share.min(limit - tasks.len()), per_route).await?);
+        sweep.last = tenant;
+    }
+    Ok(tasks)
 }
 
-fn route(row: &Row) -> Result<(String, String), StoreError> {
-    Ok((get(row, 2)?, get(row, 3)?))
+const WAITS: &str = "wait_route IS NOT NULL";
+
+/// One tenant's turn.
+async fn of_tenant(
+    pool: &Pool,
+    sweep: &mut Sweep,
+    tenant: &str,
+    most: usize,
+    per_route: usize,
+) -> Result<Vec<(TenantId, WaitingTask)>, StoreError> {
+    let after = sweep.resume(tenant);
+    let (per_route, limit) = (bound(per_route), bound(most));
+    let mut rows = pool.query(SWEEP, &[&tenant, &after.as_str(), &per_route, &limit]).await?;
+    if rows.len() < most && !after.is_empty() {
+        let limit = bound(most - rows.len());
+        for row in pool.query(SWEEP, &[&tenant, &"", &per_route, &limit]).await? {
+            if get::<&str>(&row, 2)? > after.as_str() {
+                break;
+            }
+            rows.push(row);
+        }
+    }
+    if rows.len() == most
+        && let Some(last) = rows.last()
+    {
+        sweep.stopped(tenant, get(last, 2)?);
+    }
+    let owner = id(TenantId::parse(tenant))?;
+    rows.iter().map(|row| Ok((owner.clone(), waiting_task(row)?))).collect()
 }

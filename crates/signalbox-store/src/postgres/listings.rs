@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use signalbox_core::decision::{ApiKey, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
+use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_wire::id::{TenantId, WorkflowId};
 use tokio_postgres::Row;
@@ -16,6 +17,7 @@ use crate::StoreError;
 use crate::api::{AgentFilter, DeadLetterFilter, Listed, Page, SessionFilter};
 use crate::backend::AgentWithStatus;
 use crate::schema;
+use crate::sessions::place_of;
 
 /// Agents by id.
 pub(super) async fn agents(
@@ -57,15 +59,30 @@ pub(super) async fn sessions(
     filter: &SessionFilter,
     page: &Page,
 ) -> Result<Listed<Arc<Session>>, StoreError> {
-    let sql = "SELECT created_at, id, body FROM sessions WHERE tenant = ?";
-    let mut query = Query::new(sql, [text(tenant.as_str())]);
-    if let Some(workflow) = &filter.workflow {
-        query.add(" AND workflow = ?", [text(workflow.as_str())]);
+    let Some(listing) = filter.listing(tenant, page) else {
+        return Ok(Listed { items: Vec::new(), next: None });
+    };
+    let query = Query::of(&listing.sql, listing.values.iter().map(Value::from).collect());
+    moments(query.first(pool, page.limit).await?)
+}
+
+/// The versions of a workflow's definition that are kept, newest first.
+pub(super) async fn revisions(
+    pool: &Pool,
+    tenant: &TenantId,
+    workflow: &WorkflowId,
+    page: &Page,
+) -> Result<Listed<Arc<Definition>>, StoreError> {
+    let sql = "SELECT revision, body FROM definitions WHERE tenant = ? AND id = ?";
+    let mut query = Query::new(sql, [text(tenant.as_str()), text(workflow.as_str())]);
+    if let Some(after) = &page.after {
+        let Ok(after) = after.parse() else { return Ok(Listed { items: Vec::new(), next: None }) };
+        query.add(" AND revision < ?", [Value::Number(after)]);
     }
-    if let Some(status) = filter.status {
-        query.add(" AND status = ?", [text(status.name())]);
-    }
-    in_time(pool, query, page, "created_at", true).await
+    query.add(" ORDER BY revision DESC", []);
+    let (rows, has_more) = query.page(pool, page.limit).await?;
+    let next = rows.last().filter(|_| has_more).map(|row| get::<i64>(row, 0)).transpose()?;
+    bodies((rows, next.map(|revision| revision.to_string())))
 }
 
 /// Dead letters, the longest dead first.
@@ -97,6 +114,16 @@ pub(super) async fn tools(
 ) -> Result<Listed<Arc<Tool>>, StoreError> {
     let query = Query::new("SELECT name, body FROM tools WHERE tenant = ?", [text(tenant.as_str())]);
     bodies(by_name(pool, query, "name", page).await?)
+}
+
+/// Schedules by id.
+pub(super) async fn schedules(
+    pool: &Pool,
+    tenant: &TenantId,
+    page: &Page,
+) -> Result<Listed<Arc<Schedule>>, StoreError> {
+    let query = Query::new("SELECT id, body FROM schedules WHERE tenant = ?", [text(tenant.as_str())]);
+    bodies(by_name(pool, query, "id", page).await?)
 }
 
 /// API keys by id.
@@ -148,14 +175,19 @@ pub(super) async fn key_by_hash(
     Ok(Some((id(TenantId::parse(get(row, 0)?))?, Arc::new(body(row, 1)?))))
 }
 
-/// Whether a session of this workflow is not over.
+/// Whether a session of this workflow, or of one revision of it, is not over.
 pub(super) async fn open_session(
     pool: &Pool,
     tenant: &TenantId,
     workflow: &WorkflowId,
+    revision: Option<u32>,
 ) -> Result<bool, StoreError> {
-    let sql = "SELECT 1 FROM sessions WHERE tenant = ? AND workflow = ? AND ended_at IS NULL LIMIT 1";
-    let query = Query::new(sql, [text(tenant.as_str()), text(workflow.as_str())]);
+    let sql = "SELECT 1 FROM sessions WHERE tenant = ? AND workflow = ? AND ended_at IS NULL";
+    let mut query = Query::new(sql, [text(tenant.as_str()), text(workflow.as_str())]);
+    if let Some(revision) = revision {
+        query.add(" AND revision = ?", [Value::Number(revision.into())]);
+    }
+    query.add(" LIMIT 1", []);
     Ok(!query.rows(pool).await?.is_empty())
 }
 
@@ -197,17 +229,15 @@ async fn in_time<'a, T: DeserializeOwned>(
         query.add(&format!(" AND ({moment}, id) {sign} (?, ?)"), [Value::Number(at), text(id)]);
     }
     query.add(&format!(" ORDER BY {moment} {direction}, id {direction}"), []);
-    let (rows, has_more) = query.page(pool, page.limit).await?;
+    moments(query.page(pool, page.limit).await?)
+}
+
+fn moments<T: DeserializeOwned>((rows, has_more): (Vec<Row>, bool)) -> Result<Listed<Arc<T>>, StoreError> {
     let next = rows.last().filter(|_| has_more).map(|row| -> Result<String, StoreError> {
         Ok(format!("{}/{}", get::<i64>(row, 0)?, get::<&str>(row, 1)?))
     });
     let items = rows.iter().map(|row| body(row, 2).map(Arc::new)).collect::<Result<_, _>>()?;
     Ok(Listed { items, next: next.transpose()? })
-}
-
-fn place_of(position: &str) -> Option<(i64, &str)> {
-    let (at, id) = position.split_once('/')?;
-    Some((at.parse().ok()?, id))
 }
 
 fn body<T: DeserializeOwned>(row: &Row, column: usize) -> Result<T, StoreError> {

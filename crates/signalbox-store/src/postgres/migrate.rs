@@ -5,9 +5,13 @@ use tokio_postgres::Client;
 use super::fault;
 use crate::StoreError;
 
-/// The steps, in order; the first brings an empty database to version 1.
-const STEPS: [&str; 2] =
-    [include_str!("migrations/0001_initial.sql"), include_str!("migrations/0004_gates.sql")];
+/// The steps by their version, in order; the first brings an empty database to version 1.
+const STEPS: [(i64, &str); 4] = [
+    (1, include_str!("migrations/0001_initial.sql")),
+    (2, include_str!("migrations/0002_starting.sql")),
+    (3, include_str!("migrations/0003_sessions.sql")),
+    (4, include_str!("migrations/0004_gates.sql")),
+];
 
 /// The oldest PostgreSQL that has everything used here.
 const SERVER_VERSION_MIN: i64 = 130_000;
@@ -35,16 +39,17 @@ async fn migrate(client: &mut Client) -> Result<Result<(), StoreError>, tokio_po
     let table = "CREATE TABLE IF NOT EXISTS signalbox_migrations \
         (version BIGINT PRIMARY KEY, taken_at TIMESTAMPTZ NOT NULL DEFAULT now())";
     transaction.batch_execute(table).await?;
-    let row =
-        transaction.query_one("SELECT COALESCE(max(version), 0) FROM signalbox_migrations", &[]).await?;
-    let (current, newest): (i64, i64) = (row.try_get(0)?, STEPS.len() as i64);
+    let rows = transaction.query("SELECT version FROM signalbox_migrations", &[]).await?;
+    let taken = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
+    let current = taken.iter().copied().max().unwrap_or(0);
+    let newest = STEPS.last().map_or(0, |(version, _)| *version);
     if current > newest {
         return Ok(Err(StoreError::Open(format!(
             "the database is at version {current} and this program knows versions up to {newest}: it was used \
              by a newer signalbox; start that one, or restore a backup"
         ))));
     }
-    for (version, step) in (1..).zip(STEPS).filter(|(version, _)| *version > current) {
+    for (version, step) in STEPS.into_iter().filter(|(version, _)| !taken.contains(version)) {
         transaction.batch_execute(step).await?;
         transaction.query("INSERT INTO signalbox_migrations (version) VALUES ($1)", &[&version]).await?;
     }

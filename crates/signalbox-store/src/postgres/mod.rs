@@ -35,9 +35,11 @@ use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
 use signalbox_core::lease::Lease;
+use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
+use signalbox_core::task::Task;
 use signalbox_core::view::WaitingTask;
-use signalbox_wire::id::{AgentId, NodeId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -51,9 +53,9 @@ use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::Cache;
 use crate::commit::Commit;
 use crate::error::StoreError;
+use crate::turns::{DueTurns, Sweep};
 
 use committer::{Committer, Figures, Job};
-use due::Sweep;
 use pool::Pool;
 use prune::{Pruning, Resume};
 use target::Target;
@@ -67,6 +69,7 @@ struct Postgres {
     figures: Arc<Figures>,
     cache: Arc<Cache>,
     sweep: Mutex<Sweep>,
+    turns: Mutex<DueTurns>,
     resume: Mutex<Resume>,
     node: NodeId,
     patience: Duration,
@@ -95,6 +98,7 @@ pub(crate) async fn open(options: &Options, cache: Arc<Cache>) -> Result<Arc<dyn
         figures,
         cache,
         sweep: Mutex::default(),
+        turns: Mutex::default(),
         resume: Mutex::default(),
         node: options.node.clone(),
         patience: options.patience,
@@ -155,6 +159,10 @@ impl Backend for Postgres {
         rows::waiting(&self.pool, tenant, routes, limit).await
     }
 
+    async fn ahead(&self, tenant: &TenantId, task: &Task, most: usize) -> Result<usize, StoreError> {
+        rows::ahead(&self.pool, tenant, task, most).await
+    }
+
     fn maybe_waiting(&self, _: &TenantId, _: &[String]) -> bool {
         // Another process may have let a task wait a moment ago.
         true
@@ -165,7 +173,7 @@ impl Backend for Postgres {
         limit: usize,
         per_route: usize,
     ) -> Result<Vec<(TenantId, WaitingTask)>, StoreError> {
-        self.sweep.lock().await.next(&self.pool, limit, per_route).await
+        due::sweep(&self.pool, &mut *self.sweep.lock().await, limit, per_route).await
     }
 
     async fn claim(
@@ -175,7 +183,7 @@ impl Backend for Postgres {
         kind: DueKind,
         limit: usize,
     ) -> Result<Vec<Claimed>, StoreError> {
-        due::claim(&self.pool, now, &lease, kind, limit).await
+        due::claim(&self.pool, now, &lease, kind, limit, &self.turns).await
     }
 
     async fn next_due(&self, kind: DueKind) -> Result<Option<Timestamp>, StoreError> {
@@ -212,8 +220,21 @@ impl Backend for Postgres {
         listings::tools(&self.pool, tenant, page).await
     }
 
+    async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError> {
+        listings::schedules(&self.pool, tenant, page).await
+    }
+
     async fn workflows(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Definition>>, StoreError> {
         listings::workflows(&self.pool, tenant, page).await
+    }
+
+    async fn revisions(
+        &self,
+        tenant: &TenantId,
+        workflow: &WorkflowId,
+        page: &Page,
+    ) -> Result<Listed<Arc<Definition>>, StoreError> {
+        listings::revisions(&self.pool, tenant, workflow, page).await
     }
 
     async fn dead_letters(
@@ -258,13 +279,23 @@ impl Backend for Postgres {
         &self,
         tenant: &TenantId,
         workflow: &WorkflowId,
+        revision: Option<u32>,
     ) -> Result<bool, StoreError> {
-        listings::open_session(&self.pool, tenant, workflow).await
+        listings::open_session(&self.pool, tenant, workflow, revision).await
     }
 
     async fn prune(&self, prune: Prune) -> Result<u64, StoreError> {
-        let pruning = Pruning { pool: &self.pool, cache: &self.cache, prune, gone: 0 };
+        let pruning = Pruning { pool: &self.pool, cache: &self.cache, prune, gone: 0, own: Vec::new() };
         pruning.run(&mut *self.resume.lock().await).await
+    }
+
+    async fn remove_history(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        prune::history(&self.pool, tenant, session, limit).await
     }
 
     async fn remove_tenant(&self, tenant: &TenantId, limit: usize) -> Result<usize, StoreError> {

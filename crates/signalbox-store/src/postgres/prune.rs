@@ -5,17 +5,19 @@
 
 use std::collections::HashMap;
 
-use signalbox_core::decision::Key;
+use signalbox_core::decision::{Key, Retention};
 use signalbox_wire::id::{MessageId, SessionId, TenantId};
+use signalbox_wire::time::Timestamp;
 use tokio::time::timeout;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
 use super::pool::Pool;
 use super::query::{bound, get, id};
 use super::{events, fault, sql};
-use crate::StoreError;
-use crate::api::Prune;
+use crate::api::{Cutoffs, Prune};
 use crate::cache::Cache;
+use crate::{StoreError, schema};
 
 /// Rows that one statement removes, at most: it must end well within the caller's patience.
 const CHUNK: usize = 2_000;
@@ -31,35 +33,65 @@ const EXPIRED: [&str; 2] = [
      WHERE signatures.tenant = old.tenant AND signatures.signature = old.signature RETURNING 1",
 ];
 
-const MESSAGES: &str = "DELETE FROM messages USING (SELECT tenant, id FROM messages \
-    WHERE status IN ('delivered', 'cancelled') AND settled_at < $1 \
-    ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS old \
-    WHERE messages.tenant = old.tenant AND messages.id = old.id RETURNING messages.tenant, messages.id";
+/// Walks the tenants with something that may get old, each with the moment before which it goes. Parameters: that of
+/// tenants that say nothing, how much is sought; arrays of the others and their moments.
+macro_rules! walk {
+    ($table:literal, $condition:literal) => {
+        concat!(
+            "WITH RECURSIVE walk (tenant) AS ((SELECT tenant FROM ", $table, " WHERE ", $condition,
+            " ORDER BY tenant LIMIT 1) UNION ALL SELECT following.tenant FROM walk CROSS JOIN LATERAL \
+             (SELECT tenant FROM ", $table, " WHERE ", $condition,
+            " AND tenant > walk.tenant ORDER BY tenant LIMIT 1) AS following), \
+             sought AS (SELECT walk.tenant, COALESCE(own.before, $1) AS before FROM walk \
+             LEFT JOIN unnest($3::text[], $4::bigint[]) AS own (tenant, before) ON own.tenant = walk.tenant)"
+        )
+    };
+}
 
-const ENDED: &str =
-    "SELECT tenant, id FROM sessions WHERE ended_at < $1 ORDER BY ended_at, tenant, id LIMIT $2";
+const MESSAGES: &str = concat!(
+    walk!("messages", "status IN ('delivered', 'cancelled')"),
+    ", old AS (SELECT part.tenant, part.id FROM sought CROSS JOIN LATERAL (SELECT tenant, id FROM messages \
+     WHERE messages.tenant = sought.tenant AND status IN ('delivered', 'cancelled') \
+     AND settled_at < sought.before ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS part LIMIT $2) \
+     DELETE FROM messages USING old \
+     WHERE messages.tenant = old.tenant AND messages.id = old.id RETURNING messages.tenant, messages.id"
+);
 
-/// Removes history; parameters: arrays of tenant and session, the moment, how much.
+const ENDED: &str = concat!(
+    walk!("sessions", "ended_at IS NOT NULL"),
+    " SELECT part.tenant, part.id, sought.before FROM sought CROSS JOIN LATERAL (SELECT tenant, id FROM sessions \
+     WHERE sessions.tenant = sought.tenant AND ended_at < sought.before ORDER BY ended_at LIMIT $2) AS part LIMIT $2"
+);
+
+/// Removes history; parameters: arrays of tenant, session and moment, how much.
 const HISTORY: &str = "DELETE FROM events USING (SELECT entry.tenant, entry.sequence \
-    FROM unnest($1::text[], $2::text[]) AS given (tenant, id) \
-    JOIN sessions ON sessions.tenant = given.tenant AND sessions.id = given.id AND sessions.ended_at < $3 \
+    FROM unnest($1::text[], $2::text[], $3::bigint[]) AS given (tenant, id, before) \
+    JOIN sessions ON sessions.tenant = given.tenant AND sessions.id = given.id \
+     AND sessions.ended_at < given.before \
     JOIN tenant_sequences ON tenant_sequences.tenant = given.tenant \
     JOIN events AS entry ON entry.tenant = given.tenant AND entry.session = given.id \
      AND entry.sequence < tenant_sequences.last LIMIT $4) AS old \
     WHERE events.tenant = old.tenant AND events.sequence = old.sequence";
 
-/// Removes sessions with their tasks; parameters: arrays of tenant and session, the moment.
+/// Removes sessions with their tasks; parameters: arrays of tenant, session and moment.
 const SESSION_ROWS: &str = "WITH gone AS (DELETE FROM sessions \
-    USING unnest($1::text[], $2::text[]) AS given (tenant, id) \
-    WHERE sessions.tenant = given.tenant AND sessions.id = given.id AND sessions.ended_at < $3 \
+    USING unnest($1::text[], $2::text[], $3::bigint[]) AS given (tenant, id, before) \
+    WHERE sessions.tenant = given.tenant AND sessions.id = given.id AND sessions.ended_at < given.before \
     RETURNING sessions.tenant, sessions.id), \
     tasks_gone AS (DELETE FROM tasks USING gone WHERE tasks.tenant = gone.tenant AND tasks.session = gone.id \
-    RETURNING 1) SELECT tenant, id, (SELECT count(*) FROM tasks_gone) FROM gone";
+    RETURNING 1), \
+    agents_gone AS (DELETE FROM session_agents USING gone \
+    WHERE session_agents.tenant = gone.tenant AND session_agents.session = gone.id RETURNING 1) SELECT tenant, id, (SELECT count(*) FROM tasks_gone) FROM gone";
 
-/// Tenants whose log begins before a moment, with its last place.
-const OLD_LOGS: &str = "SELECT log.tenant, log.last FROM tenant_sequences AS log CROSS JOIN LATERAL \
-    (SELECT at FROM events WHERE tenant = log.tenant ORDER BY sequence LIMIT 1) AS oldest \
-    WHERE oldest.at < $1 ORDER BY log.tenant";
+/// Tenants whose log begins before their moment, with its last place and that moment. Parameters: the moment of those
+/// that say nothing; arrays of the others and their moments.
+const OLD_LOGS: &str = "SELECT log.tenant, log.last, COALESCE(own.before, $1) FROM tenant_sequences AS log \
+    LEFT JOIN unnest($2::text[], $3::bigint[]) AS own (tenant, before) ON own.tenant = log.tenant \
+    CROSS JOIN LATERAL (SELECT at FROM events WHERE tenant = log.tenant ORDER BY sequence LIMIT 1) AS oldest \
+    WHERE oldest.at < COALESCE(own.before, $1) ORDER BY log.tenant";
+
+/// What tenants say of how long they keep things.
+const OWN: &str = "SELECT tenant, body FROM settings WHERE name = $1";
 
 /// Looks at the entries of a tenant between two places and removes the old ones that belong to no open session;
 /// answers the last place looked at, how many it looked at, and how many it removed.
@@ -71,6 +103,24 @@ const OLD_EVENTS: &str = "WITH looked_at AS (SELECT sequence, at, session FROM e
       AND sessions.ended_at IS NULL) RETURNING 1) \
     SELECT (SELECT max(sequence) FROM looked_at), (SELECT count(*) FROM looked_at), \
     (SELECT count(*) FROM gone)";
+
+/// Removes history of a session that is gone. Parameters: tenant, session, how much.
+const LEFT_OVER: &str = "DELETE FROM events USING (SELECT entry.tenant, entry.sequence FROM events AS entry \
+    JOIN tenant_sequences ON tenant_sequences.tenant = entry.tenant \
+    WHERE entry.tenant = $1 AND entry.session = $2 AND entry.sequence < tenant_sequences.last \
+    AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.tenant = $1 AND sessions.id = $2) LIMIT $3) AS old \
+    WHERE events.tenant = old.tenant AND events.sequence = old.sequence RETURNING 1";
+
+/// Removes up to `limit` entries of the history of a session that is gone.
+pub(super) async fn history(
+    pool: &Pool,
+    tenant: &TenantId,
+    session: &SessionId,
+    limit: usize,
+) -> Result<usize, StoreError> {
+    let (tenant, session) = (tenant.as_str(), session.as_str());
+    Ok(pool.query(LEFT_OVER, &[&tenant, &session, &bound(limit)]).await?.len())
+}
 
 /// Where the search for old entries goes on, in tenants whose open sessions keep many of them.
 #[derive(Debug, Default)]
@@ -84,11 +134,17 @@ pub(super) struct Pruning<'a> {
     pub(super) cache: &'a Cache,
     pub(super) prune: Prune,
     pub(super) gone: u64,
+    /// The moments of tenants that say how long they keep things.
+    pub(super) own: Vec<(String, Cutoffs)>,
 }
 
 impl Pruning<'_> {
     /// Removes what may go; answers how many rows went.
     pub(super) async fn run(mut self, resume: &mut Resume) -> Result<u64, StoreError> {
+        for row in self.pool.query(OWN, &[&schema::RETENTION]).await? {
+            let own: Retention = schema::decode(get(&row, 1)?)?;
+            self.own.push((get(&row, 0)?, self.prune.of(Some(&own))));
+        }
         self.expired().await?;
         self.messages().await?;
         self.sessions().await?;
@@ -102,9 +158,14 @@ impl Pruning<'_> {
         self.prune.limit.saturating_sub(gone).min(CHUNK)
     }
 
+    /// The tenants that say how long they keep things, and one moment of each.
+    fn own(&self, moment: impl Fn(Cutoffs) -> i64) -> (Vec<String>, Vec<i64>) {
+        self.own.iter().map(|(tenant, cutoffs)| (tenant.clone(), moment(*cutoffs))).unzip()
+    }
+
     async fn expired(&mut self) -> Result<(), StoreError> {
         for sql in EXPIRED {
-            self.repeat(sql, self.prune.now.as_micros(), |_| Ok(())).await?;
+            self.repeat(sql, self.prune.now.as_micros(), None, |_| Ok(())).await?;
         }
         Ok(())
     }
@@ -116,13 +177,15 @@ impl Pruning<'_> {
             cache.forget(&tenant, Key::Message(id));
             Ok(())
         };
-        self.repeat(MESSAGES, self.prune.messages_before.as_micros(), forget).await
+        let own = self.own(|cutoffs| cutoffs.messages);
+        self.repeat(MESSAGES, self.prune.messages_before.as_micros(), Some(own), forget).await
     }
 
     async fn repeat(
         &mut self,
         sql: &str,
         before: i64,
+        own: Option<(Vec<String>, Vec<i64>)>,
         forget: impl Fn(&Row) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         loop {
@@ -130,7 +193,12 @@ impl Pruning<'_> {
             if chunk == 0 {
                 return Ok(());
             }
-            let rows = self.pool.query(sql, &[&before, &bound(chunk)]).await?;
+            let limit = bound(chunk);
+            let mut values: Vec<&(dyn ToSql + Sync)> = vec![&before, &limit];
+            if let Some((tenants, moments)) = &own {
+                values.extend([tenants as &(dyn ToSql + Sync), moments]);
+            }
+            let rows = self.pool.query(sql, &values).await?;
             self.gone += rows.len() as u64;
             rows.iter().try_for_each(&forget)?;
             if rows.len() < chunk {
@@ -140,9 +208,11 @@ impl Pruning<'_> {
     }
 
     async fn sessions(&mut self) -> Result<(), StoreError> {
+        let (tenants, moments) = self.own(|cutoffs| cutoffs.sessions);
+        let before = self.prune.sessions_before.as_micros();
         while self.chunk() > 0 {
             let limit = bound(self.chunk().min(SESSIONS));
-            let found = self.pool.query(ENDED, &[&self.prune.sessions_before.as_micros(), &limit]).await?;
+            let found = self.pool.query(ENDED, &[&before, &limit, &tenants, &moments]).await?;
             if found.is_empty() {
                 return Ok(());
             }
@@ -160,7 +230,8 @@ impl Pruning<'_> {
     async fn remove_sessions(&mut self, found: &[Row]) -> Result<Vec<Row>, StoreError> {
         let tenants = found.iter().map(|row| get(row, 0)).collect::<Result<Vec<&str>, _>>()?;
         let ids = found.iter().map(|row| get(row, 1)).collect::<Result<Vec<&str>, _>>()?;
-        let (before, limit) = (self.prune.sessions_before.as_micros(), bound(self.chunk()));
+        let before = found.iter().map(|row| get(row, 2)).collect::<Result<Vec<i64>, _>>()?;
+        let limit = bound(self.chunk());
         let mut connection = self.pool.connection().await?;
         let work = async {
             let transaction = connection.transaction().await?;
@@ -187,10 +258,12 @@ impl Pruning<'_> {
         if self.chunk() == 0 {
             return Ok(());
         }
-        let before = self.prune.events_before;
-        for row in self.pool.query(OLD_LOGS, &[&before.as_micros()]).await? {
+        let (tenants, moments) = self.own(|cutoffs| cutoffs.events);
+        let operators = self.prune.events_before.as_micros();
+        for row in self.pool.query(OLD_LOGS, &[&operators, &tenants, &moments]).await? {
             let tenant: &str = get(&row, 0)?;
             let last: i64 = get(&row, 1)?;
+            let before = Timestamp::from_micros(get(&row, 2)?);
             let end = events::place_of_moment(self.pool, tenant, before).await?.min(last);
             let mut after = resume.after.remove(tenant).unwrap_or(-1);
             loop {

@@ -38,6 +38,13 @@ impl<'a> Query<'a> {
         query
     }
 
+    /// A whole query, whose `?` stand for `values` in order.
+    pub(super) fn of(sql: &str, values: Vec<Value<'a>>) -> Self {
+        let mut query = Self::new(sql, []);
+        query.values = values;
+        query
+    }
+
     /// Adds `sql`, whose `?` stand for `values` in order.
     pub(super) fn add<const N: usize>(&mut self, sql: &str, values: [Value<'a>; N]) {
         let mut number = self.values.len();
@@ -63,6 +70,11 @@ impl<'a> Query<'a> {
     /// The first `limit` rows, and whether more follow.
     pub(super) async fn page(mut self, pool: &Pool, limit: usize) -> Result<(Vec<Row>, bool), StoreError> {
         self.add(" LIMIT ?", [Value::Number(bound(limit).saturating_add(1))]);
+        self.first(pool, limit).await
+    }
+
+    /// The first `limit` rows of a query that asks for one more itself, and whether more follow.
+    pub(super) async fn first(self, pool: &Pool, limit: usize) -> Result<(Vec<Row>, bool), StoreError> {
         let mut rows = self.rows(pool).await?;
         let has_more = rows.len() > limit;
         rows.truncate(limit);

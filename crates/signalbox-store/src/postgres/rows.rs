@@ -5,6 +5,7 @@ use std::sync::Arc;
 use signalbox_core::Versioned;
 use signalbox_core::decision::Key;
 use signalbox_core::session::SessionState;
+use signalbox_core::task::Task;
 use signalbox_core::view::{Loaded, WaitingTask};
 use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId};
 
@@ -66,10 +67,12 @@ pub(super) async fn candidates(
 }
 
 const WAITING: &str = "SELECT task.session, task.id FROM unnest($2::text[]) AS asked (route) \
-    CROSS JOIN LATERAL (SELECT session, id, queued_at FROM tasks WHERE tenant = $1 AND wait_route = asked.route \
-     ORDER BY queued_at, id LIMIT $3) AS task ORDER BY task.queued_at, task.id LIMIT $3";
+    CROSS JOIN LATERAL (SELECT session, id, priority, queued_at FROM tasks \
+     WHERE tenant = $1 AND wait_route = asked.route \
+     ORDER BY priority DESC, queued_at, id LIMIT $3) AS task \
+    ORDER BY task.priority DESC, task.queued_at, task.id LIMIT $3";
 
-/// The tasks that wait under any of `routes`, the longest waiting first.
+/// The tasks that wait under any of `routes`, in the order in which they are served.
 pub(super) async fn waiting(
     pool: &Pool,
     tenant: &TenantId,
@@ -81,6 +84,33 @@ pub(super) async fn waiting(
     routes.dedup();
     let rows = pool.query(WAITING, &[&tenant.as_str(), &routes, &bound(limit)]).await?;
     rows.iter().map(waiting_task).collect()
+}
+
+/// Parameters: tenant, key, priority, moment, id, how many are counted at most.
+const AHEAD: &str = "SELECT (SELECT count(*) FROM (SELECT 1 FROM tasks \
+     WHERE tenant = $1 AND wait_route = $2 AND priority > $3 LIMIT $6) AS above) \
+    + (SELECT count(*) FROM (SELECT 1 FROM tasks \
+     WHERE tenant = $1 AND wait_route = $2 AND priority = $3 AND (queued_at, id) < ($4, $5) LIMIT $6) AS before)";
+
+/// How many tasks are served before this one of those that wait under the same key; no more than `most` are counted.
+pub(super) async fn ahead(
+    pool: &Pool,
+    tenant: &TenantId,
+    task: &Task,
+    most: usize,
+) -> Result<usize, StoreError> {
+    let (Some(route), Some(queued_at)) = (task.waiting_key(), task.queued_at) else { return Ok(0) };
+    let values = [
+        text(tenant.as_str()),
+        text(&route),
+        Value::Number(schema::priority(task)),
+        Value::Number(queued_at.as_micros()),
+        text(task.id.as_str()),
+        Value::Number(bound(most)),
+    ];
+    let row = pool.query_one(AHEAD, &parameters(&values)).await?;
+    let count: i64 = row.map_or(Ok(0), |row| get(&row, 0))?;
+    Ok(usize::try_from(count).unwrap_or(most).min(most))
 }
 
 /// A waiting task whose session and id are the first columns.

@@ -88,6 +88,15 @@ pub(super) const CLEAR_CAPABILITIES: &str = "DELETE FROM agent_capabilities \
 pub(super) const ADD_CAPABILITIES: &str = "INSERT INTO agent_capabilities (tenant, agent, capability) \
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) ON CONFLICT DO NOTHING";
 
+/// Knows no agents of sessions any longer. Parameters: arrays of tenant, session.
+pub(super) const CLEAR_SESSION_AGENTS: &str = "DELETE FROM session_agents \
+    USING unnest($1::text[], $2::text[]) AS gone (tenant, session) \
+    WHERE session_agents.tenant = gone.tenant AND session_agents.session = gone.session";
+
+/// Knows agents of sessions. Parameters: arrays of tenant, session, agent, when the session was made.
+pub(super) const ADD_SESSION_AGENTS: &str = "INSERT INTO session_agents (tenant, session, agent, created_at) \
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) ON CONFLICT DO NOTHING";
+
 /// The statements of a table.
 pub(super) fn of(id: TableId) -> &'static TableSql {
     static ALL: LazyLock<Vec<TableSql>> =

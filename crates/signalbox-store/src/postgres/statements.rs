@@ -18,6 +18,8 @@ pub(super) struct Statements {
     pub(super) remove_due: Statement,
     pub(super) clear_capabilities: Statement,
     pub(super) add_capabilities: Statement,
+    pub(super) clear_session_agents: Statement,
+    pub(super) add_session_agents: Statement,
 }
 
 /// Those of one table; [`sql::TableSql`] tells their parameters.
@@ -44,6 +46,10 @@ impl Statements {
             client.prepare(sql::CLEAR_CAPABILITIES),
             client.prepare(sql::ADD_CAPABILITIES),
         )?;
+        let (clear_session_agents, add_session_agents) = tokio::try_join!(
+            client.prepare(sql::CLEAR_SESSION_AGENTS),
+            client.prepare(sql::ADD_SESSION_AGENTS),
+        )?;
         let flights = TableId::ALL
             .iter()
             .map(|id| -> Flight<'_, _, _> { Box::pin(TableStatements::prepare(client, *id)) });
@@ -59,6 +65,8 @@ impl Statements {
             remove_due,
             clear_capabilities,
             add_capabilities,
+            clear_session_agents,
+            add_session_agents,
         })
     }
 

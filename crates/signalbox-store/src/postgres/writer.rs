@@ -219,10 +219,13 @@ impl Writer {
     fn beside<'a>(&'a self, outcome: &Outcome<'a>, flights: &mut Vec<Flight<'a, u64, Error>>) {
         let (agents, listed) = arrays::capabilities(outcome);
         let (due, done) = arrays::due(outcome);
+        let (sessions, holders) = arrays::holders(outcome);
         let statements = &self.statements;
         for (statement, columns) in [
             (&statements.clear_capabilities, agents),
             (&statements.add_capabilities, listed),
+            (&statements.add_session_agents, holders),
+            (&statements.clear_session_agents, sessions),
             (&statements.put_due, due),
             (&statements.remove_due, done),
             (&statements.add_events, arrays::entries(outcome)),

@@ -11,9 +11,10 @@ use signalbox_core::decision::{Guard, Key, Row};
 use signalbox_wire::id::TenantId;
 
 use super::append::{Appender, Placed};
+use super::places::Places;
 use super::statements::{Statements, bind};
 use crate::cache::Cache;
-use crate::commit::{Change, Commit, DueRow, Put};
+use crate::commit::{Change, Commit, DueRow, Holder, Put};
 use crate::schema::{self, TableId};
 
 /// A batch being written.
@@ -25,6 +26,7 @@ pub(super) struct Batch<'c> {
     /// Whether it is of one decision, so that nobody will ask what it wrote.
     is_alone: bool,
     appender: Appender,
+    places: Places<'c>,
 }
 
 type Versions = HashMap<Key, Option<i64>, DefaultHashBuilder>;
@@ -50,6 +52,7 @@ impl<'c> Batch<'c> {
             written: HashMap::default(),
             is_alone: false,
             appender: Appender::default(),
+            places: Places::prepare(connection)?,
         })
     }
 
@@ -92,6 +95,11 @@ impl<'c> Batch<'c> {
         }
         for change in &commit.changes {
             self.change(&commit.tenant, change)?;
+        }
+        for Holder { session, agent, created_at } in &commit.holders {
+            let (tenant, session, agent) = (commit.tenant.as_str(), session.as_str(), agent.as_str());
+            let values = params![tenant, session, agent, created_at.as_micros()];
+            self.statements.add_session_agent.execute(values)?;
         }
         for due in &commit.due {
             self.add_due(&commit.tenant, due)?;
@@ -163,6 +171,8 @@ impl<'c> Batch<'c> {
     fn change(&mut self, tenant: &TenantId, change: &Change) -> rusqlite::Result<()> {
         let table = self.statements.table(change.table());
         match &change.put {
+            Some(put @ Put { row: Row::Status(status), .. })
+                if matches!(change.guard, Guard::At(_)) && self.places.update(tenant, status, put)? => {}
             Some(put) => {
                 let statement = match change.guard {
                     Guard::Absent => &mut table.insert,
@@ -178,14 +188,21 @@ impl<'c> Batch<'c> {
                 if rows != 1 {
                     return Err(rusqlite::Error::StatementChangedRows(rows));
                 }
+                if let (Row::Status(status), Guard::At(_)) = (&put.row, change.guard) {
+                    self.places.note(tenant, &status.agent)?;
+                }
             }
             None => {
                 bind_key(&mut table.remove, tenant, &change.key)?;
                 table.remove.raw_execute()?;
             }
         }
-        if let Key::Agent(agent) = &change.key {
-            self.list_capabilities(tenant, agent.as_str(), change.put.as_ref())?;
+        match (&change.key, &change.put) {
+            (Key::Agent(agent), put) => self.list_capabilities(tenant, agent.as_str(), put.as_ref())?,
+            (Key::Session(session), None) => {
+                self.statements.clear_session_agents.execute(params![tenant.as_str(), session.as_str()])?;
+            }
+            _ => {}
         }
         if !self.is_alone {
             let version = change.put.as_ref().map(|put| put.version);

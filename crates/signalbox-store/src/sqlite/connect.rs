@@ -13,9 +13,14 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::error::StoreError;
 
-/// All migrations, in order.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0004_gates.sql")];
+/// All migrations by their number, in order.
+const MIGRATIONS: &[(i64, &str)] = &[
+    (1, include_str!("migrations/0001_initial.sql")),
+    (2, include_str!("migrations/0002_starting.sql")),
+    (3, include_str!("migrations/0003_sessions.sql")),
+    (4, include_str!("migrations/0004_gates.sql")),
+];
+
 /// Pages of the log file after which a commit copies them into the main file itself: only when
 /// [checkpoints](super::checkpoint) beside the writer do not come about.
 const CHECKPOINT_PAGES: u32 = 65_536;
@@ -87,7 +92,7 @@ fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Brings the tables up to date.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = MIGRATIONS.last().map_or(0, |(number, _)| *number);
     let applied =
         apply_missing(connection).map_err(|error| StoreError::Open(format!("the tables: {error}")))?;
     if applied > known {
@@ -104,7 +109,11 @@ fn apply_missing(connection: &mut Connection) -> rusqlite::Result<i64> {
     transaction.execute_batch("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY)")?;
     let applied: i64 =
         transaction.query_row("SELECT coalesce(max(number), 0) FROM migrations", [], |row| row.get(0))?;
-    for (number, sql) in (1_i64..).zip(MIGRATIONS).filter(|(number, _)| *number > applied) {
+    for (number, sql) in MIGRATIONS {
+        let was_applied = "SELECT EXISTS (SELECT 1 FROM migrations WHERE number = ?1)";
+        if transaction.query_row(was_applied, [number], |row| row.get(0))? {
+            continue;
+        }
         transaction.execute_batch(sql)?;
         transaction.execute("INSERT INTO migrations (number) VALUES (?1)", [number])?;
     }
@@ -138,5 +147,32 @@ mod tests {
         connection.execute("INSERT INTO migrations VALUES (?1)", [newer]).expect("inserted");
         let refused = migrate(&mut connection).expect_err("newer");
         assert!(refused.to_string().contains("newer version"), "{refused}");
+    }
+
+    #[test]
+    fn what_was_there_before_a_migration_is_found_after_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut connection = writer(&directory.path().join("a.db")).expect("opened");
+        let (number, first) = MIGRATIONS[0];
+        connection.execute_batch(first).expect("made");
+        connection
+            .execute_batch(&format!(
+                "CREATE TABLE migrations (number INTEGER PRIMARY KEY); INSERT INTO migrations VALUES ({number});
+                 INSERT INTO sessions VALUES ('t', 's', 'w', 'running', 7, NULL, 1, '{{\"revision\": 3}}');
+                 INSERT INTO tasks VALUES ('t', 'a', 's', 0, NULL, NULL, 1, '{{\"agent\": \"x\"}}');
+                 INSERT INTO tasks VALUES ('t', 'b', 's', 1, NULL, NULL, 1, '{{\"agent\": \"x\"}}');
+                 INSERT INTO tasks VALUES ('t', 'c', 's', 2, NULL, NULL, 1, '{{\"agent\": null}}');"
+            ))
+            .expect("filled");
+        migrate(&mut connection).expect("migrated");
+        let found: (i64, String, i64) = connection
+            .query_row(
+                "SELECT s.revision, h.agent, h.created_at FROM sessions s
+                 JOIN session_agents h ON h.tenant = s.tenant AND h.session = s.id",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .expect("one");
+        assert_eq!(found, (3, "x".to_owned(), 7));
     }
 }

@@ -1,6 +1,6 @@
 //! Due work in the file: claiming, releasing, and the sweep over waiting tasks.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 use signalbox_core::due::Work;
 use signalbox_core::lease::Lease;
 use signalbox_core::view::WaitingTask;
@@ -12,6 +12,7 @@ use super::{id, sql_limit, unsigned};
 use crate::api::{Backlog, Claimed, DueKind};
 use crate::error::StoreError;
 use crate::schema;
+use crate::turns::{DueTurn, Sweep, TENANTS_LOOKED_AT, share};
 
 /// A claimed row, not yet understood.
 pub(super) struct Taken {
@@ -29,29 +30,94 @@ impl Taken {
     }
 }
 
-/// Takes what is visible at `now`, the longest visible first.
+/// A claim under way.
+struct Claim<'a> {
+    connection: &'a Connection,
+    now: Timestamp,
+    lease: &'a Lease,
+    kind: DueKind,
+    taken: Vec<Taken>,
+}
+
+/// Takes what is visible at `now`, the longest visible first; while that is more than `limit`, a part of it tenant by
+/// tenant.
 pub(super) fn claim(
     connection: &Connection,
     now: Timestamp,
     lease: &Lease,
     kind: DueKind,
     limit: usize,
+    turn: &mut DueTurn,
 ) -> rusqlite::Result<Vec<Taken>> {
-    let mut find = connection.prepare_cached(&format!(
+    let mut claim = Claim { connection, now, lease, kind, taken: Vec::new() };
+    if turn.is_behind {
+        claim.in_turn(limit, turn)?;
+    }
+    let sql = format!(
         "SELECT tenant, id, due_at, body FROM due WHERE {} AND visible_at <= ?1 ORDER BY visible_at LIMIT ?2",
         kind.condition()
-    ))?;
-    let mut take = connection
-        .prepare_cached("UPDATE due SET visible_at = ?3, leased_by = ?4 WHERE tenant = ?1 AND id = ?2")?;
-    let rows = find.query_map(params![now.as_micros(), sql_limit(limit)], |row| {
-        let id: String = row.get(1)?;
-        Ok((id, Taken { tenant: row.get(0)?, due_at: row.get(2)?, work: row.get(3)?, lease: lease.clone() }))
-    })?;
-    let found = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    for (id, taken) in &found {
-        take.execute(params![taken.tenant, id, lease.until.as_micros(), lease.node.as_str()])?;
+    );
+    let left = sql_limit(limit.saturating_sub(claim.taken.len()));
+    claim.take(&sql, params![now.as_micros(), left])?;
+    turn.is_behind = claim.taken.len() >= limit;
+    Ok(claim.taken)
+}
+
+impl Claim<'_> {
+    /// Takes what is visible of one tenant after the other, of each its share.
+    fn in_turn(&mut self, limit: usize, turn: &mut DueTurn) -> rusqlite::Result<()> {
+        let (condition, index) = match self.kind {
+            DueKind::Delivery => (self.kind.condition(), "due_deliveries_by_tenant"),
+            DueKind::Timer => (self.kind.condition(), "due_timers_by_tenant"),
+        };
+        let sql = format!(
+            "SELECT tenant, id, due_at, body FROM due INDEXED BY {index}
+             WHERE {condition} AND tenant = ?1 AND visible_at <= ?2 ORDER BY visible_at LIMIT ?3"
+        );
+        let mut next = self.connection.prepare_cached(&format!(
+            "SELECT tenant FROM due INDEXED BY {index} WHERE {condition} AND tenant > ?1 ORDER BY tenant LIMIT 1"
+        ))?;
+        let (mut first, mut has_wrapped) = (None, false);
+        for _ in 0..TENANTS_LOOKED_AT {
+            let left = limit.saturating_sub(self.taken.len());
+            let tenant: Option<String> = next.query_row([&turn.last], |row| row.get(0)).optional()?;
+            match tenant {
+                _ if left == 0 => break,
+                None if has_wrapped || turn.last.is_empty() => break,
+                None => {
+                    turn.last.clear();
+                    has_wrapped = true;
+                }
+                Some(tenant) if first.as_ref() == Some(&tenant) => break,
+                Some(tenant) => {
+                    let most = sql_limit(share(limit).min(left));
+                    self.take(&sql, params![tenant, self.now.as_micros(), most])?;
+                    first.get_or_insert_with(|| tenant.clone());
+                    turn.last = tenant;
+                }
+            }
+        }
+        Ok(())
     }
-    Ok(found.into_iter().map(|(_, taken)| taken).collect())
+
+    /// Takes the rows that a statement finds.
+    fn take(&mut self, sql: &str, values: &[&dyn ToSql]) -> rusqlite::Result<()> {
+        let mut find = self.connection.prepare_cached(sql)?;
+        let mut take = self
+            .connection
+            .prepare_cached("UPDATE due SET visible_at = ?3, leased_by = ?4 WHERE tenant = ?1 AND id = ?2")?;
+        let lease = self.lease;
+        let rows = find.query_map(values, |row| {
+            let taken =
+                Taken { tenant: row.get(0)?, due_at: row.get(2)?, work: row.get(3)?, lease: lease.clone() };
+            Ok((row.get::<_, String>(1)?, taken))
+        })?;
+        for (id, taken) in rows.collect::<rusqlite::Result<Vec<_>>>()? {
+            take.execute(params![taken.tenant, id, lease.until.as_micros(), lease.node.as_str()])?;
+            self.taken.push(taken);
+        }
+        Ok(())
+    }
 }
 
 /// Frees what `node` holds.
@@ -85,68 +151,93 @@ pub(super) fn next(connection: &Connection, kind: DueKind) -> Result<Option<Time
     Ok(next.map_err(|error| fault(&error))?.map(Timestamp::from_micros))
 }
 
-/// Where the sweep over waiting tasks stands: the tenant and routing key that it looked at last.
-#[derive(Default)]
-pub(super) struct Sweep {
-    last: Option<(String, String)>,
-}
-
-impl Sweep {
-    /// The longest-waiting tasks under the next routing keys, until `limit` is reached or every key had its
-    /// turn.
-    pub(super) fn next(
-        &mut self,
-        connection: &Connection,
-        limit: usize,
-        per_route: usize,
-    ) -> Result<Vec<(TenantId, WaitingTask)>, StoreError> {
-        let first = self.last.clone();
-        let mut tasks = Vec::new();
-        let mut has_wrapped = false;
-        while tasks.len() < limit {
-            let Some(route) = next_route(connection, self.last.as_ref()).map_err(|error| fault(&error))?
-            else {
-                self.last = None;
-                if has_wrapped || first.is_none() {
-                    break;
-                }
-                has_wrapped = true;
-                continue;
-            };
-            if has_wrapped && Some(&route) > first.as_ref() {
-                break;
-            }
-            let count = per_route.min(limit - tasks.len());
-            tasks.extend(longest_waiting(connection, &route, count)?);
-            self.last = Some(route);
-        }
-        Ok(tasks)
-    }
-}
-
-fn next_route(
+/// Waiting tasks of one tenant after the other, and of each those that are served first under its next routing keys,
+/// until `limit` is reached or every tenant had its turn.
+pub(super) fn sweep(
     connection: &Connection,
-    last: Option<&(String, String)>,
-) -> rusqlite::Result<Option<(String, String)>> {
-    let (tenant, route) = last.map_or(("", ""), |(tenant, route)| (tenant, route));
+    sweep: &mut Sweep,
+    limit: usize,
+    per_route: usize,
+) -> Result<Vec<(TenantId, WaitingTask)>, StoreError> {
+    let share = share(limit).max(per_route);
+    let (mut tasks, mut first, mut has_wrapped) = (Vec::new(), None, false);
+    while tasks.len() < limit {
+        match next_tenant(connection, &sweep.last).map_err(|error| fault(&error))? {
+            None if has_wrapped || sweep.last.is_empty() => break,
+            None => {
+                sweep.last.clear();
+                has_wrapped = true;
+            }
+            Some(tenant) if first.as_ref() == Some(&tenant) => break,
+            Some(tenant) => {
+                let most = share.min(limit - tasks.len());
+                tasks.extend(of_tenant(connection, sweep, &tenant, most, per_route)?);
+                first.get_or_insert_with(|| tenant.clone());
+                sweep.last = tenant;
+            }
+        }
+    }
+    Ok(tasks)
+}
+
+/// One tenant's turn.
+fn of_tenant(
+    connection: &Connection,
+    sweep: &mut Sweep,
+    tenant: &str,
+    most: usize,
+    per_route: usize,
+) -> Result<Vec<(TenantId, WaitingTask)>, StoreError> {
+    let start = sweep.resume(tenant);
+    let (mut tasks, mut after, mut has_wrapped) = (Vec::new(), start.clone(), false);
+    while tasks.len() < most {
+        match next_route(connection, tenant, &after).map_err(|error| fault(&error))? {
+            None if has_wrapped || start.is_empty() => return Ok(tasks),
+            None => {
+                after.clear();
+                has_wrapped = true;
+            }
+            Some(route) if has_wrapped && route > start => return Ok(tasks),
+            Some(route) => {
+                tasks.extend(first_served(connection, tenant, &route, per_route.min(most - tasks.len()))?);
+                after = route;
+            }
+        }
+    }
+    sweep.stopped(tenant, after);
+    Ok(tasks)
+}
+
+fn next_tenant(connection: &Connection, last: &str) -> rusqlite::Result<Option<String>> {
     connection
         .prepare_cached(
-            "SELECT tenant, wait_route FROM tasks INDEXED BY tasks_waiting
-             WHERE wait_route IS NOT NULL AND (tenant, wait_route) > (?1, ?2)
-             ORDER BY tenant, wait_route LIMIT 1",
+            "SELECT tenant FROM tasks INDEXED BY tasks_waiting
+             WHERE wait_route IS NOT NULL AND tenant > ?1 ORDER BY tenant LIMIT 1",
         )?
-        .query_row([tenant, route], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row([last], |row| row.get(0))
         .optional()
 }
 
-fn longest_waiting(
+fn next_route(connection: &Connection, tenant: &str, last: &str) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached(
+            "SELECT wait_route FROM tasks INDEXED BY tasks_waiting
+             WHERE tenant = ?1 AND wait_route > ?2 ORDER BY wait_route LIMIT 1",
+        )?
+        .query_row([tenant, last], |row| row.get(0))
+        .optional()
+}
+
+fn first_served(
     connection: &Connection,
-    (tenant, route): &(String, String),
+    tenant: &str,
+    route: &str,
     count: usize,
 ) -> Result<Vec<(TenantId, WaitingTask)>, StoreError> {
     let read = || -> rusqlite::Result<Vec<(String, String)>> {
         let mut statement = connection.prepare_cached(
-            "SELECT session, id FROM tasks WHERE tenant = ?1 AND wait_route = ?2 ORDER BY queued_at, id LIMIT ?3",
+            "SELECT session, id FROM tasks WHERE tenant = ?1 AND wait_route = ?2
+             ORDER BY priority DESC, queued_at, id LIMIT ?3",
         )?;
         let rows = statement
             .query_map(params![tenant, route, sql_limit(count)], |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -1,5 +1,6 @@
 //! Lists and lookups over rows.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use rusqlite::types::Value;
@@ -8,7 +9,9 @@ use serde::de::DeserializeOwned;
 use signalbox_core::decision::{ApiKey, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
+use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
+use signalbox_core::task::Task;
 use signalbox_core::view::WaitingTask;
 use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId, WorkflowId};
 
@@ -18,7 +21,8 @@ use super::{id, sql_limit};
 use crate::api::{AgentFilter, DeadLetterFilter, Listed, Page, SessionFilter};
 use crate::backend::AgentWithStatus;
 use crate::error::StoreError;
-use crate::schema;
+use crate::schema::{self, Cell};
+use crate::sessions::place_of;
 
 /// A query put together from the parts that a filter asks for.
 struct Query {
@@ -50,15 +54,36 @@ impl Query {
         self.sql.push_str(order);
         self.sql.push_str(" LIMIT ?");
         self.parameters.push(Value::Integer(sql_limit(limit).saturating_add(1)));
+        self.rows(connection, limit, read)
+    }
+
+    /// The first `limit` rows of a statement that asks for one more itself, and whether more follow.
+    fn rows<T>(
+        self,
+        connection: &Connection,
+        limit: usize,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<(Vec<T>, bool), StoreError> {
         let run = || -> rusqlite::Result<Vec<T>> {
             let mut statement = connection.prepare_cached(&self.sql)?;
             let rows = statement.query_map(params_from_iter(&self.parameters), |row| read(row))?;
-            rows.collect()
+            let rows = rows.collect();
+            #[cfg(test)]
+            super::tests::plans::note(connection, &statement, &self.sql, &self.parameters);
+            rows
         };
         let mut rows = run().map_err(|error| fault(&error))?;
         let has_more = rows.len() > limit;
         rows.truncate(limit);
         Ok((rows, has_more))
+    }
+}
+
+fn value(cell: &Cell<'_>) -> Value {
+    match cell {
+        Cell::Text(text) => Value::Text(text.clone().into_owned()),
+        Cell::Integer(number) => Value::Integer(*number),
+        Cell::Null => Value::Null,
     }
 }
 
@@ -133,15 +158,33 @@ pub(super) fn sessions(
     filter: &SessionFilter,
     page: &Page,
 ) -> Result<Listed<Arc<Session>>, StoreError> {
-    let mut query =
-        Query::new("SELECT created_at, id, body FROM sessions WHERE tenant = ?", [text(tenant.as_str())]);
-    if let Some(workflow) = &filter.workflow {
-        query.and("workflow = ?", [text(workflow.as_str())]);
+    let Some(listing) = filter.listing(tenant, page) else {
+        return Ok(Listed { items: Vec::new(), next: None });
+    };
+    let query = Query { sql: listing.sql, parameters: listing.values.iter().map(value).collect() };
+    moments(query.rows(connection, page.limit, three)?)
+}
+
+/// The versions of a workflow's definition that are kept, newest first.
+pub(super) fn revisions(
+    connection: &Connection,
+    tenant: &TenantId,
+    workflow: &WorkflowId,
+    page: &Page,
+) -> Result<Listed<Arc<Definition>>, StoreError> {
+    let mut query = Query::new(
+        "SELECT revision, body FROM definitions WHERE tenant = ? AND id = ?",
+        [text(tenant.as_str()), text(workflow.as_str())],
+    );
+    if let Some(after) = &page.after {
+        let Ok(after) = after.parse() else { return Ok(Listed { items: Vec::new(), next: None }) };
+        query.and("revision < ?", [Value::Integer(after)]);
     }
-    if let Some(status) = filter.status {
-        query.and("status = ?", [text(status.name())]);
-    }
-    in_time(connection, query, page, "created_at", true)
+    let read = |row: &Row<'_>| -> rusqlite::Result<(i64, String)> { Ok((row.get(0)?, row.get(1)?)) };
+    let (rows, has_more) = query.page(connection, "revision DESC", page.limit, read)?;
+    let next = rows.last().filter(|_| has_more).map(|(revision, _)| revision.to_string());
+    let items = rows.iter().map(|(_, body)| schema::decode(body).map(Arc::new)).collect::<Result<_, _>>()?;
+    Ok(Listed { items, next })
 }
 
 /// Dead letters, the longest dead first.
@@ -181,18 +224,19 @@ fn in_time<T: DeserializeOwned>(
         query.and(&format!("({moment}, id) {sign} (?, ?)"), [Value::Integer(at), text(id)]);
     }
     let order = format!("{moment} {direction}, id {direction}");
-    let read = |row: &Row<'_>| -> rusqlite::Result<(i64, String, String)> {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-    };
-    let (rows, has_more) = query.page(connection, &order, page.limit, read)?;
+    moments(query.page(connection, &order, page.limit, three)?)
+}
+
+fn three(row: &Row<'_>) -> rusqlite::Result<(i64, String, String)> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+}
+
+fn moments<T: DeserializeOwned>(
+    (rows, has_more): (Vec<(i64, String, String)>, bool),
+) -> Result<Listed<Arc<T>>, StoreError> {
     let next = rows.last().filter(|_| has_more).map(|(at, id, _)| format!("{at}/{id}"));
     let items = rows.iter().map(|(.., body)| schema::decode(body).map(Arc::new)).collect::<Result<_, _>>()?;
     Ok(Listed { items, next })
-}
-
-fn place_of(position: &str) -> Option<(i64, &str)> {
-    let (at, id) = position.split_once('/')?;
-    Some((at.parse().ok()?, id))
 }
 
 /// Tools by name.
@@ -203,6 +247,16 @@ pub(super) fn tools(
 ) -> Result<Listed<Arc<Tool>>, StoreError> {
     let query = Query::new("SELECT name, body FROM tools WHERE tenant = ?", [text(tenant.as_str())]);
     by_name(connection, query, "name", page)
+}
+
+/// Schedules by id.
+pub(super) fn schedules(
+    connection: &Connection,
+    tenant: &TenantId,
+    page: &Page,
+) -> Result<Listed<Arc<Schedule>>, StoreError> {
+    let query = Query::new("SELECT id, body FROM schedules WHERE tenant = ?", [text(tenant.as_str())]);
+    by_name(connection, query, "id", page)
 }
 
 /// API keys by id.
@@ -258,17 +312,50 @@ pub(super) fn key_by_hash(
     Ok(Some((id(TenantId::parse(&tenant))?, Arc::new(schema::decode(&body)?))))
 }
 
-/// Whether a session of this workflow is not over.
+/// Whether a session of this workflow, or of one revision of it, is not over.
 pub(super) fn open_session(
     connection: &Connection,
     tenant: &TenantId,
     workflow: &WorkflowId,
+    revision: Option<u32>,
 ) -> Result<bool, StoreError> {
-    let read = || -> rusqlite::Result<bool> {
-        let mut statement = connection.prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM sessions WHERE tenant = ?1 AND workflow = ?2 AND ended_at IS NULL)",
-        )?;
-        statement.query_row(params![tenant.as_str(), workflow.as_str()], |row| row.get(0))
+    let mut query = Query::new(
+        "SELECT 1 FROM sessions WHERE tenant = ? AND workflow = ? AND ended_at IS NULL",
+        [text(tenant.as_str()), text(workflow.as_str())],
+    );
+    if let Some(revision) = revision {
+        query.and("revision = ?", [Value::Integer(revision.into())]);
+    }
+    query.sql.push_str(" LIMIT 1");
+    let (rows, _) = query.rows(connection, 1, |_| Ok(()))?;
+    Ok(!rows.is_empty())
+}
+
+/// How many tasks are served before this one of those that wait under the same key; no more than `most` are counted.
+pub(super) fn ahead(
+    connection: &Connection,
+    tenant: &TenantId,
+    task: &Task,
+    most: usize,
+) -> Result<usize, StoreError> {
+    let (Some(route), Some(queued_at)) = (task.waiting_key(), task.queued_at) else { return Ok(0) };
+    let count = |condition: &str, mut values: Vec<Value>, most: usize| -> rusqlite::Result<i64> {
+        let sql = format!(
+            "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant = ? AND wait_route = ? AND {condition} LIMIT ?)"
+        );
+        let mut parameters = vec![text(tenant.as_str()), text(route.as_str())];
+        parameters.append(&mut values);
+        parameters.push(Value::Integer(sql_limit(most)));
+        let mut statement = connection.prepare_cached(&sql)?;
+        statement.query_row(params_from_iter(&parameters), |row| row.get(0))
+    };
+    let priority = Value::Integer(schema::priority(task));
+    let read = || -> rusqlite::Result<usize> {
+        let above = count("priority > ?", vec![priority.clone()], most)?;
+        let above = usize::try_from(above).unwrap_or(most);
+        let place = vec![priority.clone(), Value::Integer(queued_at.as_micros()), text(task.id.as_str())];
+        let before = count("priority = ? AND (queued_at, id) < (?, ?)", place, most - above.min(most))?;
+        Ok(above + usize::try_from(before).unwrap_or(most))
     };
     read().map_err(|error| fault(&error))
 }
@@ -292,7 +379,7 @@ pub(super) fn candidates(
     agents.iter().map(|agent| id(AgentId::parse(agent))).collect()
 }
 
-/// The tasks that wait under any of `routes`, the longest waiting first. Routes without any are told to `hint`.
+/// The tasks that wait under any of `routes`, in the order in which they are served. Routes without any are told to `hint`.
 pub(super) fn waiting(
     connection: &Connection,
     tenant: &TenantId,
@@ -300,17 +387,17 @@ pub(super) fn waiting(
     limit: usize,
     hint: &WaitingRoutes,
 ) -> Result<Vec<WaitingTask>, StoreError> {
-    let mut found: Vec<(i64, String, String)> = Vec::new();
+    let mut found: Vec<(Reverse<i64>, i64, String, String)> = Vec::new();
     for route in routes {
         let (since, before) = (hint.now(), found.len());
         let mut read = || -> rusqlite::Result<()> {
             let mut statement = connection.prepare_cached(
-                "SELECT queued_at, id, session FROM tasks WHERE tenant = ?1 AND wait_route = ?2
-                 ORDER BY queued_at, id LIMIT ?3",
+                "SELECT priority, queued_at, id, session FROM tasks WHERE tenant = ?1 AND wait_route = ?2
+                 ORDER BY priority DESC, queued_at, id LIMIT ?3",
             )?;
             let mut rows = statement.query(params![tenant.as_str(), route, sql_limit(limit)])?;
             while let Some(row) = rows.next()? {
-                found.push((row.get(0)?, row.get(1)?, row.get(2)?));
+                found.push((Reverse(row.get(0)?), row.get(1)?, row.get(2)?, row.get(3)?));
             }
             Ok(())
         };
@@ -320,8 +407,8 @@ pub(super) fn waiting(
         }
     }
     found.sort_unstable();
-    let longest = found.into_iter().take(limit);
-    let tasks = longest.map(|(_, task, session)| {
+    let first = found.into_iter().take(limit);
+    let tasks = first.map(|(.., task, session)| {
         Ok(WaitingTask { session: id(SessionId::parse(&session))?, task: id(TaskId::parse(&task))? })
     });
     tasks.collect()

@@ -15,6 +15,7 @@ mod fault;
 mod job;
 mod listings;
 mod log;
+mod places;
 mod prune;
 mod queue;
 mod readers;
@@ -37,9 +38,11 @@ use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
 use signalbox_core::lease::Lease;
+use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
+use signalbox_core::task::Task;
 use signalbox_core::view::WaitingTask;
-use signalbox_wire::id::{AgentId, NodeId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 use tokio::sync::oneshot;
 
@@ -51,9 +54,10 @@ use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::Cache;
 use crate::commit::Commit;
 use crate::error::StoreError;
+use crate::turns::{DueTurns, Sweep};
 
 use job::{Closure, Job};
-use prune::Resume;
+use prune::{Old, Resume};
 use readers::Readers;
 use waiting::WaitingRoutes;
 use writer::Shared;
@@ -66,7 +70,8 @@ pub(crate) struct Sqlite {
     shared: Arc<Shared>,
     readers: Arc<Readers>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    sweep: Arc<Mutex<due::Sweep>>,
+    sweep: Arc<Mutex<Sweep>>,
+    turns: Arc<Mutex<DueTurns>>,
     resume: Arc<Mutex<Resume>>,
     node: NodeId,
     patience: Duration,
@@ -130,6 +135,7 @@ impl Sqlite {
             readers,
             thread: Mutex::new(Some(thread)),
             sweep: Arc::default(),
+            turns: Arc::default(),
             resume: Arc::default(),
             node: options.node.clone(),
             patience: options.patience,
@@ -213,6 +219,10 @@ impl Backend for Sqlite {
         self.readers.point(|connection| listings::waiting(connection, tenant, routes, limit, hint))
     }
 
+    async fn ahead(&self, tenant: &TenantId, task: &Task, most: usize) -> Result<usize, StoreError> {
+        self.readers.point(|connection| listings::ahead(connection, tenant, task, most))
+    }
+
     fn maybe_waiting(&self, tenant: &TenantId, routes: &[String]) -> bool {
         self.shared.waiting.may_hold(tenant, routes)
     }
@@ -223,7 +233,7 @@ impl Backend for Sqlite {
         per_route: usize,
     ) -> Result<Vec<(TenantId, WaitingTask)>, StoreError> {
         let sweep = Arc::clone(&self.sweep);
-        self.list(move |connection| sweep.lock().next(connection, limit, per_route)).await
+        self.list(move |connection| due::sweep(connection, &mut sweep.lock(), limit, per_route)).await
     }
 
     async fn claim(
@@ -233,7 +243,10 @@ impl Backend for Sqlite {
         kind: DueKind,
         limit: usize,
     ) -> Result<Vec<Claimed>, StoreError> {
-        let claim = move |connection: &Connection| due::claim(connection, now, &lease, kind, limit);
+        let turns = Arc::clone(&self.turns);
+        let claim = move |connection: &Connection| {
+            due::claim(connection, now, &lease, kind, limit, turns.lock().of(kind))
+        };
         let claimed = self.write(claim, |_| {}).await?;
         claimed.into_iter().map(due::Taken::into_claimed).collect()
     }
@@ -276,9 +289,24 @@ impl Backend for Sqlite {
         self.list(move |connection| listings::tools(connection, &tenant, &page)).await
     }
 
+    async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError> {
+        let (tenant, page) = (tenant.clone(), page.clone());
+        self.list(move |connection| listings::schedules(connection, &tenant, &page)).await
+    }
+
     async fn workflows(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Definition>>, StoreError> {
         let (tenant, page) = (tenant.clone(), page.clone());
         self.list(move |connection| listings::workflows(connection, &tenant, &page)).await
+    }
+
+    async fn revisions(
+        &self,
+        tenant: &TenantId,
+        workflow: &WorkflowId,
+        page: &Page,
+    ) -> Result<Listed<Arc<Definition>>, StoreError> {
+        let (tenant, workflow, page) = (tenant.clone(), workflow.clone(), page.clone());
+        self.list(move |connection| listings::revisions(connection, &tenant, &workflow, &page)).await
     }
 
     async fn dead_letters(
@@ -327,25 +355,38 @@ impl Backend for Sqlite {
         &self,
         tenant: &TenantId,
         workflow: &WorkflowId,
+        revision: Option<u32>,
     ) -> Result<bool, StoreError> {
-        self.readers.point(|connection| listings::open_session(connection, tenant, workflow))
+        self.readers.point(|connection| listings::open_session(connection, tenant, workflow, revision))
     }
 
     async fn prune(&self, prune: Prune) -> Result<u64, StoreError> {
         let cache = Arc::clone(&self.shared.cache);
-        let kept =
-            self.write(move |connection| prune::rows(connection, &prune), move |gone| gone.forget(&cache));
+        let old = Arc::new(self.list(move |connection| Old::find(connection, &prune)).await?);
+        let seen = Arc::clone(&old);
+        let kept = self
+            .write(move |connection| prune::rows(connection, &prune, &seen), move |gone| gone.forget(&cache));
         let rows = kept.await?.count;
         let left = prune.limit.saturating_sub(usize::try_from(rows).unwrap_or(usize::MAX));
         if left == 0 {
             return Ok(rows);
         }
         let resume = Arc::clone(&self.resume);
-        let runs = self
-            .list(move |connection| resume.lock().old_events(connection, prune.events_before, left))
-            .await?;
+        let runs =
+            self.list(move |connection| resume.lock().old_events(connection, &prune, &old, left)).await?;
         let events = self.write(move |connection| prune::events(connection, &runs), |_| {}).await?;
         Ok(rows + events)
+    }
+
+    async fn remove_history(
+        &self,
+        tenant: &TenantId,
+        session: &SessionId,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let (tenant, session) = (tenant.clone(), session.clone());
+        let remove = move |connection: &Connection| prune::history(connection, &tenant, &session, limit);
+        self.write(remove, |_| {}).await
     }
 
     async fn remove_tenant(&self, tenant: &TenantId, limit: usize) -> Result<usize, StoreError> {

@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, params};
-use signalbox_core::decision::Key;
+use rusqlite::{Connection, OptionalExtension, params};
+use signalbox_core::decision::{Key, Retention};
 use signalbox_wire::id::{MessageId, SessionId, TenantId};
-use signalbox_wire::time::Timestamp;
 
 use super::fault::fault;
 use super::log::Log;
 use super::sql_limit;
-use crate::api::Prune;
+use crate::api::{Cutoffs, Prune};
 use crate::backend::EVENTS_LOOKED_AT;
 use crate::cache::Cache;
 use crate::error::StoreError;
+use crate::schema;
 
 /// What was removed.
 #[derive(Default)]
@@ -40,8 +40,66 @@ impl Gone {
     }
 }
 
+/// Tenants whose things are removed in one go, at most.
+const TENANTS_MAX: usize = 256;
+
+/// What is old, and in whose eyes.
+pub(super) struct Old {
+    /// What tenants say of how long they keep things.
+    own: HashMap<String, Retention>,
+    /// Tenants with messages or sessions that may go, and before which moments.
+    tenants: Vec<(String, Cutoffs)>,
+}
+
+impl Old {
+    /// Looks for tenants with something old: at the oldest of each.
+    pub(super) fn find(connection: &Connection, prune: &Prune) -> Result<Self, StoreError> {
+        let mut old = Self { own: own(connection)?, tenants: Vec::new() };
+        let messages = "SELECT tenant, settled_at FROM messages INDEXED BY messages_settled
+            WHERE status IN ('delivered', 'cancelled') AND tenant > ?1 ORDER BY tenant, settled_at LIMIT 1";
+        let sessions = "SELECT tenant, ended_at FROM sessions INDEXED BY sessions_by_end
+            WHERE ended_at IS NOT NULL AND tenant > ?1 ORDER BY tenant, ended_at LIMIT 1";
+        old.walk(connection, prune, messages, |cutoffs| cutoffs.messages).map_err(|error| fault(&error))?;
+        old.walk(connection, prune, sessions, |cutoffs| cutoffs.sessions).map_err(|error| fault(&error))?;
+        Ok(old)
+    }
+
+    fn walk(
+        &mut self,
+        connection: &Connection,
+        prune: &Prune,
+        sql: &str,
+        cutoff: fn(Cutoffs) -> i64,
+    ) -> rusqlite::Result<()> {
+        let mut oldest = connection.prepare_cached(sql)?;
+        let mut last = String::new();
+        while self.tenants.len() < TENANTS_MAX
+            && let Some((tenant, at)) = oldest
+                .query_row([&last], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))
+                .optional()?
+        {
+            last.clone_from(&tenant);
+            let cutoffs = prune.of(self.own.get(&tenant));
+            if at < cutoff(cutoffs) && !self.tenants.iter().any(|(known, _)| *known == tenant) {
+                self.tenants.push((tenant, cutoffs));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn own(connection: &Connection) -> Result<HashMap<String, Retention>, StoreError> {
+    let read = || -> rusqlite::Result<Vec<(String, String)>> {
+        let mut settings = connection.prepare_cached("SELECT tenant, body FROM settings WHERE name = ?1")?;
+        let rows = settings.query_map([schema::RETENTION], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
+    };
+    let rows = read().map_err(|error| fault(&error))?;
+    rows.into_iter().map(|(tenant, body)| Ok((tenant, schema::decode(&body)?))).collect()
+}
+
 /// Removes expired answers and signatures, settled messages, and ended sessions with their history.
-pub(super) fn rows(connection: &Connection, prune: &Prune) -> rusqlite::Result<Gone> {
+pub(super) fn rows(connection: &Connection, prune: &Prune, old: &Old) -> rusqlite::Result<Gone> {
     let mut gone = Gone::default();
     let left = |gone: &Gone| sql_limit(prune.limit).saturating_sub_unsigned(gone.count);
     for sql in [
@@ -53,28 +111,50 @@ pub(super) fn rows(connection: &Connection, prune: &Prune) -> rusqlite::Result<G
         let limit = left(&gone);
         gone.count += connection.prepare_cached(sql)?.execute(params![prune.now.as_micros(), limit])? as u64;
     }
-    let mut messages = connection.prepare_cached(
-        "DELETE FROM messages WHERE rowid IN
-         (SELECT rowid FROM messages
-          WHERE status IN ('delivered', 'cancelled') AND settled_at < ?1 ORDER BY settled_at LIMIT ?2)
-         RETURNING tenant, id",
-    )?;
-    let removed = messages.query_map(params![prune.messages_before.as_micros(), left(&gone)], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })?;
-    gone.messages = removed.collect::<rusqlite::Result<_>>()?;
-    gone.count += gone.messages.len() as u64;
-    sessions(connection, prune, &mut gone)?;
+    for (tenant, cutoffs) in &old.tenants {
+        if left(&gone) <= 0 {
+            break;
+        }
+        messages(connection, tenant, cutoffs.messages, left(&gone), &mut gone)?;
+        sessions(connection, tenant, cutoffs.sessions, sql_limit(prune.limit), &mut gone)?;
+    }
     Ok(gone)
 }
 
-fn sessions(connection: &Connection, prune: &Prune, gone: &mut Gone) -> rusqlite::Result<()> {
-    let mut ended = connection
-        .prepare_cached("SELECT tenant, id FROM sessions WHERE ended_at < ?1 ORDER BY ended_at LIMIT ?2")?;
-    let limit = sql_limit(prune.limit);
+fn messages(
+    connection: &Connection,
+    tenant: &str,
+    before: i64,
+    left: i64,
+    gone: &mut Gone,
+) -> rusqlite::Result<()> {
+    let mut messages = connection.prepare_cached(
+        "DELETE FROM messages WHERE rowid IN
+         (SELECT rowid FROM messages WHERE tenant = ?1
+          AND status IN ('delivered', 'cancelled') AND settled_at < ?2 ORDER BY settled_at LIMIT ?3)
+         RETURNING tenant, id",
+    )?;
+    let removed = messages.query_map(params![tenant, before, left], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let before = gone.messages.len();
+    for message in removed {
+        gone.messages.push(message?);
+    }
+    gone.count += (gone.messages.len() - before) as u64;
+    Ok(())
+}
+
+fn sessions(
+    connection: &Connection,
+    tenant: &str,
+    before: i64,
+    limit: i64,
+    gone: &mut Gone,
+) -> rusqlite::Result<()> {
+    let mut ended = connection.prepare_cached(
+        "SELECT tenant, id FROM sessions WHERE tenant = ?1 AND ended_at < ?2 ORDER BY ended_at LIMIT ?3",
+    )?;
     let left = limit.saturating_sub_unsigned(gone.count);
-    let found = ended
-        .query_map(params![prune.sessions_before.as_micros(), left], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let found = ended.query_map(params![tenant, before, left], |row| Ok((row.get(0)?, row.get(1)?)))?;
     for session in found.collect::<rusqlite::Result<Vec<(String, String)>>>()? {
         let left = limit.saturating_sub_unsigned(gone.count);
         let (count, is_whole) = session_rows(connection, &session, left)?;
@@ -107,11 +187,30 @@ fn session_rows(
     }
     for sql in [
         "DELETE FROM tasks WHERE tenant = ?1 AND session = ?2",
+        "DELETE FROM session_agents WHERE tenant = ?1 AND session = ?2",
         "DELETE FROM sessions WHERE tenant = ?1 AND id = ?2",
     ] {
         count += connection.prepare_cached(sql)?.execute([tenant, id])? as u64;
     }
     Ok((count, true))
+}
+
+/// Removes up to `limit` entries of the history of a session that is gone.
+pub(super) fn history(
+    connection: &Connection,
+    tenant: &TenantId,
+    session: &SessionId,
+    limit: usize,
+) -> rusqlite::Result<usize> {
+    let (tenant, session) = (tenant.as_str(), session.as_str());
+    let Some(log) = Log::find(connection, tenant)? else { return Ok(0) };
+    let newest = log.last_place(connection)?;
+    let mut remove = connection.prepare_cached(
+        "DELETE FROM events WHERE id IN
+         (SELECT id FROM events WHERE session = ?1 AND id BETWEEN ?2 AND ?3 ORDER BY id LIMIT ?4)
+         AND NOT EXISTS (SELECT 1 FROM sessions WHERE tenant = ?5 AND id = ?1)",
+    )?;
+    remove.execute(params![session, log.id(0), log.id(newest - 1), sql_limit(limit), tenant])
 }
 
 /// A run of places in a tenant's order.
@@ -129,11 +228,12 @@ pub(super) struct Resume {
 }
 
 impl Resume {
-    /// Entries older than `before` that belong to no open session, at most `limit` of them.
+    /// Entries older than their tenant keeps them that belong to no open session, at most `limit` of them.
     pub(super) fn old_events(
         &mut self,
         connection: &Connection,
-        before: Timestamp,
+        prune: &Prune,
+        old: &Old,
         limit: usize,
     ) -> Result<Vec<Run>, StoreError> {
         let mut runs = Vec::new();
@@ -142,6 +242,7 @@ impl Resume {
             && let Some((number, tenant, log)) = Log::next(connection, last).map_err(|error| fault(&error))?
         {
             last = number;
+            let before = prune.of(old.own.get(&tenant)).events;
             let mut search = Search { before, left: &mut left, runs: &mut runs };
             let after = self.after.remove(&number).unwrap_or(0);
             let stopped = search.of_tenant(connection, &tenant, log, after).map_err(|error| fault(&error))?;
@@ -154,7 +255,7 @@ impl Resume {
 }
 
 struct Search<'a> {
-    before: Timestamp,
+    before: i64,
     left: &'a mut usize,
     runs: &'a mut Vec<Run>,
 }
@@ -178,7 +279,7 @@ impl Search<'_> {
         for count in 0.. {
             let Some(row) = rows.next()? else { break };
             let (place, at, is_kept): (i64, i64, bool) = (log.place(row.get(0)?), row.get(1)?, row.get(2)?);
-            if at >= self.before.as_micros() {
+            if at >= self.before {
                 break;
             }
             if *self.left == 0 || count == EVENTS_LOOKED_AT {

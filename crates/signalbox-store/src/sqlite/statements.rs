@@ -15,6 +15,8 @@ pub(super) struct Statements<'c> {
     pub(super) remove_due: Statement<'c>,
     pub(super) clear_capabilities: Statement<'c>,
     pub(super) add_capability: Statement<'c>,
+    pub(super) clear_session_agents: Statement<'c>,
+    pub(super) add_session_agent: Statement<'c>,
     pub(super) hash_owner: Statement<'c>,
 }
 
@@ -64,6 +66,11 @@ impl<'c> Statements<'c> {
             clear_capabilities: prepare("DELETE FROM agent_capabilities WHERE tenant = ?1 AND agent = ?2")?,
             add_capability: prepare(
                 "INSERT INTO agent_capabilities (tenant, agent, capability) VALUES (?1, ?2, ?3)",
+            )?,
+            clear_session_agents: prepare("DELETE FROM session_agents WHERE tenant = ?1 AND session = ?2")?,
+            add_session_agent: prepare(
+                "INSERT OR IGNORE INTO session_agents (tenant, session, agent, created_at)
+                 VALUES (?1, ?2, ?3, ?4)",
             )?,
             hash_owner: prepare("SELECT tenant, id FROM api_keys WHERE hash = ?1")?,
         })

@@ -1,5 +1,7 @@
 //! What only this database does: a full disk, a decision at fault among others, a queue that is full.
 
+pub(super) mod plans;
+
 use std::sync::Arc;
 
 use signalbox_core::Decision;

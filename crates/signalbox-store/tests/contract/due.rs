@@ -21,6 +21,7 @@ contract! {
     work_can_be_born_leased,
     leases_and_restarts,
     two_claimers_never_get_the_same,
+    tenants_take_turns_while_more_is_due_than_can_be_taken,
 }
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -131,6 +132,38 @@ async fn leases_and_restarts(world: &World) {
         _ => assert_eq!(after.len(), 0, "another process may still be at it"),
     }
     store.close().await.expect("closed");
+}
+
+async fn tenants_take_turns_while_more_is_due_than_can_be_taken(world: &World) {
+    let store = &world.store;
+    let backlog = (0..500).map(|number| deliver(&format!("m{number:03}"), 0)).collect();
+    add(store, backlog).await;
+    let others: Vec<_> = (0..9).map(|number| tenant_id(&format!("other-{number}"))).collect();
+    for other in &others {
+        let due = (0..3).map(|number| deliver(&format!("late{number}"), 50)).collect();
+        store.commit(other, Decision { due, ..Decision::default() }, at(0), None).await.expect("added");
+    }
+    assert_eq!(claim(store, 100, 16).await.len(), 16, "more is due than was asked for");
+    let mut taken: Vec<Claimed> = Vec::new();
+    for _ in 0..5 {
+        let some = claim(store, 100, 16).await;
+        assert_eq!(some.len(), 16);
+        taken.extend(some);
+    }
+    for other in &others {
+        let count = taken.iter().filter(|claimed| claimed.tenant == *other).count();
+        assert_eq!(count, 3, "{other} does not wait for all that was due before");
+    }
+    let first = taken.iter().filter(|claimed| claimed.tenant == tenant()).count();
+    assert_eq!(first, 80 - 27, "and all that could be taken was");
+    let rest = claim(store, 100, 1_000).await;
+    assert_eq!(rest.len(), 500 - 16 - first, "the rest is there still, and nothing twice");
+    let distinct: HashSet<String> = taken
+        .iter()
+        .chain(&rest)
+        .map(|claimed| format!("{} {}", claimed.tenant, claimed.work.id()))
+        .collect();
+    assert_eq!(distinct.len(), taken.len() + rest.len());
 }
 
 async fn two_claimers_never_get_the_same(world: &World) {

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use signalbox_core::Decision;
 use signalbox_core::decision::{Key, Row};
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus};
 use signalbox_core::session::SessionStatus;
+use signalbox_core::task::{Task, TaskStatus};
 use signalbox_store::{AgentFilter, DeadLetterFilter, Listed, Page, SessionFilter, Store};
 
 use crate::samples::{
-    agent, agent_id, api_key, definition, ended, name, session, session_id, settled, status, tenant_row,
-    tool, workflow, workflow_id,
+    agent, agent_id, api_key, definition, ended, name, schedule, session, session_id, settled, status, task,
+    tenant_row, tool, workflow, workflow_id,
 };
 use crate::world::{World, at, commit, contract, tenant};
 
@@ -19,9 +21,12 @@ contract! {
     agents_are_filtered,
     capabilities_follow_the_registration,
     sessions_are_listed_newest_first,
+    sessions_are_found_by_their_agents,
+    sessions_are_found_by_what_they_hold,
+    revisions_are_listed_newest_first,
     open_sessions_of_a_workflow_are_known,
     dead_letters_are_listed_longest_dead_first,
-    tools_keys_workflows_and_tenants_are_listed,
+    tools_keys_workflows_schedules_and_tenants_are_listed,
     pages_stay_put_while_rows_come_and_go,
 }
 
@@ -133,17 +138,119 @@ async fn sessions_are_listed_newest_first(world: &World) {
     assert_eq!(list(all.clone()).await, ["d", "c", "b", "a", "e"]);
     let of_w = SessionFilter { workflow: Some(workflow_id("w")), ..all.clone() };
     assert_eq!(list(of_w.clone()).await, ["d", "c", "a"]);
-    let failed = SessionFilter { status: Some(SessionStatus::Failed), ..all.clone() };
-    assert_eq!(list(failed).await, ["c"]);
-    assert_eq!(list(SessionFilter { status: Some(SessionStatus::Started), ..of_w }).await, ["d", "a"]);
+    let failed = SessionFilter { statuses: vec![SessionStatus::Failed], ..all.clone() };
+    assert_eq!(list(failed.clone()).await, ["c"]);
+    assert_eq!(
+        list(SessionFilter { statuses: vec![SessionStatus::Started], ..of_w.clone() }).await,
+        ["d", "a"]
+    );
+    let either =
+        SessionFilter { statuses: vec![SessionStatus::Failed, SessionStatus::Started], ..all.clone() };
+    assert_eq!(list(either.clone()).await, ["d", "c", "b", "a", "e"]);
+    assert_eq!(list(SessionFilter { workflow: Some(workflow_id("v")), ..either }).await, ["b", "e"]);
+    let (since, until) = (Some(at(1)), Some(at(3)));
+    assert_eq!(list(SessionFilter { since, until, ..all.clone() }).await, ["c", "b", "a"]);
+    assert_eq!(list(SessionFilter { since, until, ..of_w }).await, ["c", "a"]);
+    assert_eq!(list(SessionFilter { until: since, ..failed }).await, [""; 0]);
     let page = Page { limit: 5, after: Some("never given".into()) };
     assert!(store.sessions(&tenant(), &all, &page).await.expect("read").items.is_empty());
 }
 
+/// Every page of a filtered list, whose pages may be short.
+async fn filtered(store: &Store, filter: SessionFilter, limit: usize) -> Vec<String> {
+    let (mut page, mut found) = (Page { limit, after: None }, Vec::new());
+    loop {
+        let listed = store.sessions(&tenant(), &filter, &page).await.expect("read");
+        assert!(listed.items.len() <= limit);
+        found.extend(listed.items.iter().map(|session| session.id.to_string()));
+        match listed.next {
+            Some(next) => page.after = Some(next),
+            None => return found,
+        }
+    }
+}
+
+async fn sessions_are_found_by_their_agents(world: &World) {
+    let store = &world.store;
+    let given = |session_: &str, created: i64, agent: &str, attempt: u32| {
+        let given = Task {
+            status: TaskStatus::Dispatched,
+            attempt,
+            agent: Some(agent_id(agent)),
+            ..task(&format!("t{session_}"), 0)
+        };
+        let row = Row::Session(Arc::new(session(session_, "w", created)));
+        vec![row, Row::Task(session_id(session_), Arc::new(given))]
+    };
+    for (session, created, agent, attempt) in [
+        ("a", 1, "x", 1),
+        ("b", 2, "x", 1),
+        ("b", 2, "y", 2),
+        ("c", 3, "y", 1),
+        ("d", 4, "x", 1),
+        ("d", 4, "x", 2),
+    ] {
+        put(store, given(session, created, agent, attempt)).await;
+    }
+    put(store, vec![Row::Session(Arc::new(ended(session("d", "v", 4), SessionStatus::Failed, 9)))]).await;
+    let by = |agent: &str| SessionFilter { agent: Some(agent_id(agent)), ..SessionFilter::default() };
+    assert_eq!(
+        filtered(store, by("x"), 2).await,
+        ["d", "b", "a"],
+        "each once, and those that it had to give up"
+    );
+    assert_eq!(filtered(store, by("y"), 1).await, ["c", "b"]);
+    assert_eq!(filtered(store, by("z"), 1).await, [""; 0]);
+    assert_eq!(filtered(store, SessionFilter { since: Some(at(2)), ..by("x") }, 5).await, ["d", "b"]);
+    assert_eq!(
+        filtered(store, SessionFilter { workflow: Some(workflow_id("w")), ..by("x") }, 1).await,
+        ["b", "a"]
+    );
+    let failed = SessionFilter { statuses: vec![SessionStatus::Failed], ..by("x") };
+    assert_eq!(filtered(store, failed, 1).await, ["d"]);
+    let mut decision = Decision::default();
+    decision.remove_guarded(Key::Session(session_id("d")));
+    commit(store, decision).await.expect("removed");
+    put(store, vec![Row::Session(Arc::new(session("d", "w", 4)))]).await;
+    assert_eq!(filtered(store, by("x"), 5).await, ["b", "a"], "what is removed is not known any longer");
+}
+
+async fn sessions_are_found_by_what_they_hold(world: &World) {
+    let store = &world.store;
+    for number in 0..120 {
+        let mut row = session(&format!("ses_{number:03}"), "Summarise", number);
+        row.input.insert("city".to_owned(), json!(if number % 50 == 7 { "Zürich" } else { "Bern" }));
+        row.error = (number == 60).then(|| "No Such File".to_owned());
+        put(store, vec![Row::Session(Arc::new(row))]).await;
+    }
+    let with = |text: &str| SessionFilter { text: Some(text.to_owned()), ..SessionFilter::default() };
+    assert_eq!(filtered(store, with("zÜrich"), 2).await, ["ses_107", "ses_057", "ses_007"]);
+    assert_eq!(filtered(store, with("such file"), 2).await, ["ses_060"]);
+    assert_eq!(filtered(store, with("SES_11"), 3).await.len(), 10);
+    assert_eq!(filtered(store, with("summarise"), 50).await.len(), 120);
+    assert_eq!(
+        filtered(store, SessionFilter { until: Some(at(50)), ..with("zürich") }, 1).await,
+        ["ses_007"]
+    );
+    assert_eq!(filtered(store, with("nowhere"), 1).await, [""; 0]);
+}
+
+async fn revisions_are_listed_newest_first(world: &World) {
+    let store = &world.store;
+    for revision in [1, 2, 3, 5, 11] {
+        put(store, vec![Row::Definition(Arc::new(definition("w", revision)))]).await;
+    }
+    put(store, vec![Row::Definition(Arc::new(definition("v", 4)))]).await;
+    let revisions = walk!(2, |page| store.revisions(&tenant(), &workflow_id("w"), &page), |kept| {
+        kept.revision.to_string()
+    });
+    assert_eq!(revisions, ["11", "5", "3", "2", "1"]);
+}
+
 async fn open_sessions_of_a_workflow_are_known(world: &World) {
     let store = &world.store;
-    let is_open =
-        || async { store.open_session_of_workflow(&tenant(), &workflow_id("w")).await.expect("read") };
+    let (tenant, workflow) = (tenant(), workflow_id("w"));
+    let is_open = || async { store.open_session_of_workflow(&tenant, &workflow, None).await.expect("read") };
     assert!(!is_open().await);
     put(
         store,
@@ -151,6 +258,8 @@ async fn open_sessions_of_a_workflow_are_known(world: &World) {
     )
     .await;
     assert!(is_open().await);
+    let on = |revision| store.open_session_of_workflow(&tenant, &workflow, Some(revision));
+    assert!(on(1).await.expect("read") && !on(2).await.expect("read"), "the sample is of revision 1");
     put(store, vec![Row::Session(Arc::new(ended(session("a", "w", 1), SessionStatus::Cancelled, 9)))]).await;
     assert!(!is_open().await);
 }
@@ -184,7 +293,7 @@ async fn dead_letters_are_listed_longest_dead_first(world: &World) {
     assert_eq!(list(all).await, ["early", "a", "hook", "late"], "a redriven one is dead no more");
 }
 
-async fn tools_keys_workflows_and_tenants_are_listed(world: &World) {
+async fn tools_keys_workflows_schedules_and_tenants_are_listed(world: &World) {
     let store = &world.store;
     for id in ["c", "a", "b"] {
         let rows = vec![
@@ -193,6 +302,7 @@ async fn tools_keys_workflows_and_tenants_are_listed(world: &World) {
             Row::Definition(Arc::new(definition(id, 1))),
             Row::Definition(Arc::new(definition(id, 2))),
             Row::Workflow(workflow(id, if id == "a" { 1 } else { 2 })),
+            Row::Schedule(Arc::new(schedule(id))),
             Row::Tenant(tenant_row(id)),
         ];
         put(store, rows).await;
@@ -205,6 +315,8 @@ async fn tools_keys_workflows_and_tenants_are_listed(world: &World) {
     assert_eq!(tenants, ["a", "b", "c"]);
     let workflows = walk!(2, |page| store.workflows(&tenant(), &page), |definition| definition.name.clone());
     assert_eq!(workflows, ["a 1", "b 2", "c 2"]);
+    let schedules = walk!(2, |page| store.schedules(&tenant(), &page), |schedule| schedule.id.to_string());
+    assert_eq!(schedules, ["a", "b", "c"]);
 }
 
 async fn pages_stay_put_while_rows_come_and_go(world: &World) {

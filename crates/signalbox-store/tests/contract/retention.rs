@@ -1,13 +1,14 @@
 //! Pruning removes what is over and old, and nothing else; a backup is a store of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use signalbox_core::Decision;
-use signalbox_core::decision::Row;
+use signalbox_core::decision::{Retention, Row};
 use signalbox_core::delivery::MessageStatus;
 use signalbox_core::event::Level;
 use signalbox_core::session::SessionStatus;
-use signalbox_store::{EventFilter, Options, Page, Prune, Store, StoreError};
+use signalbox_store::{EventFilter, Options, Page, Prune, Removal, Store, StoreError};
 use signalbox_wire::id::TenantId;
 
 use crate::samples::{
@@ -18,6 +19,8 @@ use crate::world::{World, at, commit, contract, node, tenant};
 contract! {
     only_what_is_over_and_old_goes,
     a_sessions_history_goes_with_it,
+    a_tenants_own_retention_goes_before_the_operators,
+    the_history_of_a_session_that_is_gone_is_removed,
     pruning_is_bounded_and_ends,
     a_backup_is_a_store_of_its_own,
 }
@@ -112,6 +115,61 @@ async fn a_sessions_history_goes_with_it(world: &World) {
     assert_eq!(sequences(store, &tenant()).await, [2, 4, 6, 8]);
     let open = store.session(&tenant(), &session_id("open")).await.expect("read").expect("there");
     assert_eq!(open.value.tasks.len(), 3);
+}
+
+async fn a_tenants_own_retention_goes_before_the_operators(world: &World) {
+    let store = &world.store;
+    let (longer, shorter) = (tenant_id("longer"), tenant_id("shorter"));
+    let own = |kept: u64| {
+        let kept = Some(Duration::from_secs(kept));
+        Retention { sessions: kept, events: kept, messages: kept }
+    };
+    for (tenant, own) in [(&tenant(), None), (&longer, Some(own(95))), (&shorter, Some(own(20)))] {
+        let mut decision = Decision::default();
+        own.into_iter().for_each(|own| decision.put_guarded(Row::Retention(own), 1));
+        for moment in [0, 10, 50, 90] {
+            let ended = ended(session(&format!("ses{moment}"), "w", 0), SessionStatus::Completed, moment);
+            decision.put_guarded(Row::Session(Arc::new(ended)), 1);
+            let settled = settled(&format!("m{moment}"), MessageStatus::Delivered, moment);
+            decision.put_guarded(Row::Message(Arc::new(settled)), 1);
+        }
+        store.commit(tenant, decision, at(0), None).await.expect("put");
+        for moment in [0, 10, 50, 90] {
+            log(store, tenant, moment, None).await;
+        }
+    }
+    // Now is 100: the operator keeps what is not older than 70, one tenant 95, the other 20.
+    let prune = Prune { now: at(100), ..prune(30, 1_000) };
+    store.prune(prune).await.expect("pruned");
+    for (tenant, oldest) in [(&tenant(), 50), (&longer, 10), (&shorter, 90)] {
+        let mut kept = Vec::new();
+        for moment in [0, 10, 50, 90] {
+            let session = store.session(tenant, &session_id(&format!("ses{moment}"))).await.expect("read");
+            let message = store.message(tenant, &message_id(&format!("m{moment}"))).await.expect("read");
+            assert_eq!(session.is_some(), message.is_some(), "{tenant} {moment}");
+            kept.extend(session.map(|_| moment));
+        }
+        let expected: Vec<i64> = [0, 10, 50, 90].into_iter().filter(|moment| *moment >= oldest).collect();
+        assert_eq!(kept, expected, "{tenant}");
+        assert_eq!(sequences(store, tenant).await.len(), expected.len(), "{tenant}");
+    }
+    assert_eq!(store.prune(prune).await.expect("pruned"), 0, "nothing more");
+}
+
+async fn the_history_of_a_session_that_is_gone_is_removed(world: &World) {
+    let store = &world.store;
+    put(store, Row::Session(Arc::new(session("there", "w", 0)))).await;
+    for place in 1..=3 {
+        log(store, &tenant(), 1, Some(("gone", place))).await;
+        log(store, &tenant(), 1, Some(("there", place))).await;
+        log(store, &tenant_id("other"), 1, Some(("gone", place))).await;
+    }
+    log(store, &tenant(), 1, Some(("gone", 0))).await;
+    for id in ["gone", "there", "never"] {
+        assert_eq!(store.remove_history(&tenant(), &session_id(id)).await.expect("removed"), Removal::Done);
+    }
+    assert_eq!(sequences(store, &tenant()).await, [2, 4, 6, 7], "that of another, and the newest");
+    assert_eq!(sequences(store, &tenant_id("other")).await, [1, 2, 3]);
 }
 
 async fn pruning_is_bounded_and_ends(world: &World) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use signalbox_core::decision::{Key, Row};
 use signalbox_core::session::SessionStatus;
 use signalbox_core::{Decision, Need};
+use signalbox_wire::raw::RawObject;
 
 use crate::samples::{
     agent_id, api_key, definition, every_kind, message, message_id, session, session_id, status, task,
@@ -80,6 +81,12 @@ async fn what_is_read_is_what_was_put(world: &World) {
             Row::Answered(row) => assert_eq!(parts(view.answered(&row.key).expect("loaded")), Some((7, row))),
             Row::Signature(row) => {
                 assert_eq!(parts(view.signature(&row.signature).expect("loaded")), Some((7, row)));
+            }
+            Row::Retention(row) => assert_eq!(parts(view.retention().expect("loaded")), Some((7, row))),
+            Row::Schedule(row) => {
+                let expected = Some((7, row.as_ref().clone()));
+                assert_eq!(parts(view.schedule(&row.id).expect("loaded")), expected);
+                assert_eq!(parts(store.schedule(&tenant(), &row.id).await.expect("read")), expected);
             }
             Row::Session(row) => {
                 let read = view.session(&row.id).expect("loaded").expect("there");
@@ -199,9 +206,9 @@ async fn large_rows_are_kept_whole(world: &World) {
     let mut large = message("m");
     large.body = "é\"\\ ".repeat(300_000);
     let mut huge = status("a", "idle");
-    let details = format!("[{}0]", "0,".repeat(500_000));
+    let details = format!("{{\"a\":[{}0]}}", "0,".repeat(500_000));
     if let Some(report) = &mut huge.report {
-        report.details = serde_json::value::RawValue::from_string(details).ok();
+        report.details = RawObject::parse(details).ok();
     }
     let mut decision = Decision::default();
     decision.create(Row::Message(Arc::new(large.clone())), 1);

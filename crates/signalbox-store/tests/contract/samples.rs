@@ -1,20 +1,26 @@
 //! Rows, events and due work to store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, json};
 use signalbox_core::agent::{Agent, AgentStatus, Report};
+use signalbox_core::cron::Rhythm;
 use signalbox_core::decision::{
-    AgentName, Answered, ApiKey, Available, Gate, Row, Scope, SeenSignature, Tenant, Tool, Workflow,
+    AgentName, Answered, ApiKey, Available, Gate, Retention, Row, Scope, SeenSignature, Tenant, Tool,
+    Workflow,
 };
 use signalbox_core::definition::{Definition, Step};
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus};
 use signalbox_core::due::{Due, Work};
 use signalbox_core::event::{Level, NewEvent};
 use signalbox_core::routing::Route;
+use signalbox_core::schedule::{Overlap, Plan, Schedule};
 use signalbox_core::session::{Session, SessionStatus};
 use signalbox_core::task::Task;
-use signalbox_wire::id::{AgentId, KeyId, MessageId, SessionId, TaskId, TenantId, ToolName, WorkflowId};
+use signalbox_wire::id::{
+    AgentId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
+};
 use signalbox_wire::time::Timestamp;
 
 use crate::world::at;
@@ -31,6 +37,7 @@ ids! {
     agent_id -> AgentId;
     key_id -> KeyId;
     message_id -> MessageId;
+    schedule_id -> ScheduleId;
     session_id -> SessionId;
     task_id -> TaskId;
     tenant_id -> TenantId;
@@ -156,6 +163,20 @@ pub(crate) fn signature(signature: &str, expires_at: i64) -> SeenSignature {
     SeenSignature { signature: signature.into(), expires_at: at(expires_at) }
 }
 
+pub(crate) fn schedule(id: &str) -> Schedule {
+    let plan = Plan {
+        workflow: workflow_id("w"),
+        agent: None,
+        input: Map::from_iter([("day".to_owned(), json!("${scheduledAt}"))]),
+        rhythm: Rhythm::Cron("0 3 * * *".into()),
+        time_zone: "Europe/Berlin".into(),
+        overlap: Overlap::BufferAll,
+        catch_up: Duration::from_secs(600),
+        note: Some("at night".into()),
+    };
+    Schedule { open: vec![session_id("s")], ..Schedule::new(schedule_id(id), plan, at(0)) }
+}
+
 /// One row of every kind.
 pub(crate) fn every_kind() -> Vec<Row> {
     vec![
@@ -179,6 +200,8 @@ pub(crate) fn every_kind() -> Vec<Row> {
             queue: Vec::new(),
         })),
         Row::Signature(signature("s", 60)),
+        Row::Retention(Retention { sessions: Some(Duration::from_secs(60)), ..Retention::default() }),
+        Row::Schedule(Arc::new(schedule("nightly"))),
     ]
 }
 

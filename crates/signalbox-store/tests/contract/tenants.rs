@@ -10,8 +10,8 @@ use signalbox_wire::id::TenantId;
 
 use crate::samples::{
     agent, agent_id, answered, api_key, available, definition, deliver, event, message, message_id, name,
-    session, session_id, settled, signature, status, task_id, tenant_id, tenant_row, tool, tool_name,
-    waiting_task, workflow, workflow_id,
+    schedule, schedule_id, session, session_id, settled, signature, status, task_id, tenant_id, tenant_row,
+    tool, tool_name, waiting_task, workflow, workflow_id,
 };
 use crate::world::{World, at, contract, parts, view_of};
 
@@ -29,8 +29,11 @@ fn everything(mark: &str) -> Decision {
     definition.name = mark.to_owned();
     let mut session = session("same", "same", 1);
     session.trace = Some(mark.to_owned());
+    let mut schedule = schedule("same");
+    schedule.plan.note = Some(mark.to_owned());
     let mut decision = Decision::default();
     for row in [
+        Row::Schedule(Arc::new(schedule)),
         Row::Agent(Arc::new(agent)),
         Row::Status(Arc::new(status("same", mark))),
         Row::Available(available(mark, "same", 1)),
@@ -161,6 +164,8 @@ async fn sees_its_own(world: &World, tenant: &TenantId) {
     assert_eq!(message.1.body, mark);
     let tool = parts(store.tool(tenant, &tool_name("same")).await.expect("read")).expect("there");
     assert_eq!(tool.1.description, mark);
+    let schedule = parts(store.schedule(tenant, &schedule_id("same")).await.expect("read")).expect("there");
+    assert_eq!(schedule.1.plan.note.as_deref(), Some(mark));
     let definition = store.definition(tenant, &workflow_id("same"), None).await.expect("read");
     assert_eq!(parts(definition).expect("there").1.name, mark);
     let session = parts(store.session(tenant, &session_id("same")).await.expect("read")).expect("there");
@@ -192,6 +197,8 @@ async fn sees_nothing(world: &World, tenant: &TenantId) {
     assert!(store.session(tenant, &session_id("same")).await.expect("read").is_none());
     assert!(store.message(tenant, &message_id("same")).await.expect("read").is_none());
     assert!(store.tool(tenant, &tool_name("same")).await.expect("read").is_none());
+    assert!(store.schedule(tenant, &schedule_id("same")).await.expect("read").is_none());
+    assert!(store.schedules(tenant, &page).await.expect("read").items.is_empty());
     assert!(store.definition(tenant, &workflow_id("same"), Some(1)).await.expect("read").is_none());
     assert!(store.agents(tenant, &AgentFilter::default(), &page).await.expect("read").items.is_empty());
     assert!(store.sessions(tenant, &SessionFilter::default(), &page).await.expect("read").items.is_empty());
@@ -199,7 +206,7 @@ async fn sees_nothing(world: &World, tenant: &TenantId) {
     assert!(
         store.dead_letters(tenant, &DeadLetterFilter::default(), &page).await.expect("read").items.is_empty()
     );
-    assert!(!store.open_session_of_workflow(tenant, &workflow_id("same")).await.expect("read"));
+    assert!(!store.open_session_of_workflow(tenant, &workflow_id("same"), None).await.expect("read"));
     let view = view_of(store, tenant, &Need::Candidates("one".into())).await;
     assert!(view.candidates("one").expect("loaded").is_empty());
 }

@@ -18,6 +18,8 @@ contract! {
     a_task_that_waits_no_more_is_not_found,
     the_hint_never_denies_a_waiting_task,
     the_sweep_gives_every_route_its_turn,
+    the_sweep_lets_tenants_take_turns,
+    a_waiting_task_has_its_place,
 }
 
 fn capability(name: &str) -> Route {
@@ -162,4 +164,51 @@ async fn the_sweep_gives_every_route_its_turn(world: &World) {
         "a route that nobody else shares has its turn: {seen:?}"
     );
     assert!(seen.contains(&(tenant(), "read0".into())) && seen.contains(&(other, "read0".into())));
+}
+
+async fn the_sweep_lets_tenants_take_turns(world: &World) {
+    let store = &world.store;
+    for number in 0..40 {
+        let task = waiting_task(&format!("t{number}"), capability(&format!("c{number:02}")), number);
+        put_task(store, &tenant_id("many"), task).await;
+    }
+    for other in ["after", "other"] {
+        put_task(store, &tenant_id(other), waiting_task(&format!("{other}'s"), Route::Any, 99)).await;
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let some = store.waiting_tasks(16).await.expect("read");
+        assert!(some.len() <= 16);
+        seen.extend(some.into_iter().map(|(_, waiting)| waiting.task.to_string()));
+    }
+    assert!(seen.contains("after's") && seen.contains("other's"), "40 routes hold up nobody: {seen:?}");
+    for _ in 0..6 {
+        let some = store.waiting_tasks(16).await.expect("read");
+        seen.extend(some.into_iter().map(|(_, waiting)| waiting.task.to_string()));
+    }
+    assert_eq!(seen.len(), 42, "and each of them has its turn: {seen:?}");
+}
+
+async fn a_waiting_task_has_its_place(world: &World) {
+    let store = &world.store;
+    let mut tasks: Vec<Task> = (0..6)
+        .map(|number| waiting_task(&format!("t{number}"), capability("read"), 7 - number / 2))
+        .collect();
+    tasks[1].rules.priority = 9;
+    tasks[4].rules.priority = -1;
+    for task in &tasks {
+        put_task(store, &tenant(), task.clone()).await;
+        put_task(store, &tenant_id("other"), Task { queued_at: Some(at(0)), ..task.clone() }).await;
+    }
+    let elsewhere = waiting_task("u", capability("write"), 0);
+    put_task(store, &tenant(), elsewhere.clone()).await;
+    let idle = Task { queued_at: None, ..waiting_task("v", capability("read"), 0) };
+    let asked: Vec<Arc<Task>> = tasks.into_iter().chain([elsewhere, idle]).map(Arc::new).collect();
+    let places = store.places_in_line(&tenant(), &asked).await.expect("read");
+    assert_eq!(places, [Some(5), Some(1), Some(3), Some(4), Some(6), Some(2), Some(1), None]);
+    let line: Vec<String> = waiting(store, &tenant(), &["capability:read"]).await;
+    assert_eq!(line, ["t1", "t5", "t2", "t3", "t0", "t4"], "the order in which they are served");
+    let swept = store.waiting_tasks(8).await.expect("read");
+    let first = swept.iter().find(|(owner, _)| *owner == tenant_id("other")).expect("its turn");
+    assert_eq!(first.1.task.as_str(), "t1", "and looked at");
 }

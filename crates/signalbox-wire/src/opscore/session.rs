@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::body::{Body, Faults, Text};
-use crate::id::{AgentId, SessionId, WorkflowId};
+use crate::id::{AgentId, ScheduleId, SessionId, WorkflowId};
 use crate::time::Timestamp;
 
 /// How far a session is.
@@ -61,12 +61,29 @@ pub struct SessionView {
     /// The version of the workflow that it runs, by its author; null when that names none.
     #[serde(default)]
     pub workflow_version: Option<String>,
+    /// The revision of the workflow's definition that it runs; 0 from a server that does not say.
+    #[serde(default)]
+    pub workflow_revision: u32,
     /// The agent of tasks that name neither an agent nor a capability.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub agent_id: Option<AgentId>,
+    /// The session that it does a task of; absent when it was triggered by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub parent_session_id: Option<SessionId>,
+    /// The schedule that started it; absent when none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub schedule_id: Option<ScheduleId>,
     /// How far it is.
     pub status: SessionStatus,
+    /// What it waits for as a whole, in words: its turn among sessions like it; absent when it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
+    /// How it will end, `failed` or `cancelled`, while it undoes what it did; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<SessionStatus>,
     /// When it was triggered.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -123,9 +140,29 @@ pub struct TaskView {
     /// Why its last attempt failed; null when none did.
     #[serde(default)]
     pub error: Option<String>,
+    /// How far its agent says that it is, as said; absent when it has not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Value>,
+    /// The session that does it; absent when none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub child_session_id: Option<SessionId>,
+    /// What is to be approved; absent when nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalView>,
     /// What it waits for, in words; null when it does not.
     #[serde(default)]
     pub waiting_for: Option<String>,
+    /// When its wait ends by itself; absent when it does not wait or has no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub waits_until: Option<Timestamp>,
+    /// Its place among the tasks that wait for the same, from 1: they are served by priority, then by how long they
+    /// wait. 1000 means that or a later one. Null when it does not wait for an agent, in an answer to anything but
+    /// a question about one session, and for a session's tasks after the first 100 that wait.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 1000)]
+    pub place_in_line: Option<u32>,
     /// When it was last given to an agent.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -138,6 +175,35 @@ pub struct TaskView {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
+}
+
+/// What somebody is asked to approve.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalView {
+    /// Who may, in words; null when the workflow does not say.
+    pub who: Option<String>,
+    /// The parameters of each task that is guarded, by its id in the definition.
+    pub parameters: Value,
+    /// SHA-256 of them, in hex: an approval that names it is good for nothing else.
+    pub digest: String,
+}
+
+/// `POST …/sessions/{id}/tasks/{taskId}/{approve|refuse}`; may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ApproveBody {
+    /// Who says so; kept with the approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
+    pub by: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 4096)]
+    pub comment: Option<String>,
+    /// The digest of what was seen. Where it is given, it must be that of what is asked for now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 64)]
+    pub digest: Option<String>,
 }
 
 /// `POST …/sessions/{id}/cancel`; may be left out.
@@ -186,6 +252,15 @@ impl Body for CancelBody {
     fn check(value: &Value, faults: &mut Faults) {
         let Some(mut fields) = faults.object("", value) else { return };
         fields.optional_string("reason", Text::DESCRIPTION);
+    }
+}
+
+impl Body for ApproveBody {
+    fn check(value: &Value, faults: &mut Faults) {
+        let Some(mut fields) = faults.object("", value) else { return };
+        fields.optional_string("by", Text::NAME);
+        fields.optional_string("comment", Text::DESCRIPTION);
+        fields.optional_string("digest", Text::NAME);
     }
 }
 

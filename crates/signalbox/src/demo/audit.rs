@@ -1,24 +1,26 @@
-//! The second session, and the crash in it: [`Audit`] follows the events, shows them, kills the reader
-//! halfway while it holds a task, and starts it again a second later.
+//! The session, and the crash in it: [`Audit`] follows the events, shows them, kills one of the readers halfway
+//! while it holds a task, and starts it again a little later; the other goes on meanwhile.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 use signalbox_client::{Client, Error, Event, Session};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::cast::{Ready, Stage};
-use super::plan::{Plan, REPORT, audit, batch_of, read_task};
+use super::plan::{PLAN, Plan, WORKFLOW, WORKFLOW_ID, part_of};
 use super::play::{Actor, Cast};
 use super::roles::{PACE, Role};
 use super::screen::{self, Screen};
 use super::story::{Story, attempt, is_notable};
 use super::style::Mark;
 
-/// How long the reader stays away.
-const ABSENCE: Duration = Duration::from_secs(1);
+/// Into how many parts the planner splits the work, at most.
+const PARTS_MAX: usize = 16;
+/// How long the reader that was killed stays away.
+const ABSENCE: Duration = Duration::from_millis(1_500);
 /// How often the display is drawn and the processes are looked after.
 const TICK: Duration = Duration::from_millis(100);
 /// How long nothing may happen: above the longest wait between two deliveries.
@@ -26,23 +28,30 @@ const SILENCE_MAX: Duration = Duration::from_secs(90);
 /// Events that may wait to be shown.
 const EVENTS_WAITING: usize = 256;
 
-/// The second session while it runs.
+/// The session while it runs.
 pub(super) struct Audit<'a> {
     stage: &'a Stage,
     client: &'a Client,
     cast: &'a mut Cast,
     screen: &'a mut Screen,
-    plan: &'a Plan,
     story: Story,
     session: String,
-    reader: Reader,
+    victim: Option<Victim>,
     cues: (mpsc::Sender<Cue>, mpsc::Receiver<Cue>),
 }
 
-/// Where the reader is in its part.
+/// The reader that is killed.
+struct Victim {
+    /// Its place among the agents.
+    place: usize,
+    fate: Fate,
+    /// What others brought to its end while it was away.
+    meanwhile: Vec<String>,
+}
+
+/// Where the victim is in its part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reader {
-    Unharmed,
+enum Fate {
     Doomed,
     Down,
     Returning,
@@ -62,22 +71,19 @@ impl<'a> Audit<'a> {
         client: &'a Client,
         cast: &'a mut Cast,
         screen: &'a mut Screen,
-        plan: &'a Plan,
     ) -> Self {
-        let reads = (1..).zip(&plan.batches).map(|(batch, files)| (read_task(batch), files.len()));
-        let story = Story::new(reads.chain([(REPORT.to_owned(), 0)]), cast.names());
-        let session = String::new();
+        let story = Story::new(cast.names());
         let cues = mpsc::channel(4);
-        Self { stage, client, cast, screen, plan, story, session, reader: Reader::Unharmed, cues }
+        Self { stage, client, cast, screen, story, session: String::new(), victim: None, cues }
     }
 
     /// Runs the session to its end and answers it with its story.
     pub(super) async fn run(mut self) -> anyhow::Result<(Session, Story)> {
-        let planner = self.cast.actor(Role::Planner)?.agent_id.clone();
-        let started = self.client.trigger_inline(&planner, &audit(self.plan), &Value::Null).await?;
-        self.session = started.session_id;
-        let tasks = self.story.steps().len();
-        self.screen.step(Mark::Good, &format!("session {} with {tasks} tasks", self.session));
+        let planner = &self.cast.actor(Role::Planner)?.agent_id;
+        self.client.apply_workflow_yaml(WORKFLOW).await?;
+        let input = json!({"partsMax": PARTS_MAX});
+        self.session = self.client.trigger(planner, WORKFLOW_ID, &input).await?.session_id;
+        self.screen.step(Mark::Good, &format!("session {} of workflow {WORKFLOW_ID}", self.session));
         self.screen.open(self.cast.agents.len());
         let outcome = self.follow().await;
         self.draw();
@@ -85,8 +91,8 @@ impl<'a> Audit<'a> {
         outcome?;
         let session = self.client.session(&self.session).await?;
         let mark = if session.status == "completed" { Mark::Good } else { Mark::Bad };
-        let settled = format!("{} of {tasks} tasks done", self.story.settled());
-        self.screen.step(mark, &format!("the session is {}: {settled}", session.status));
+        let (done, of) = (self.story.settled(), self.story.steps().len());
+        self.screen.step(mark, &format!("the session is {}: {done} of {of} tasks done", session.status));
         Ok((session, self.story))
     }
 
@@ -100,7 +106,7 @@ impl<'a> Audit<'a> {
                 event = events.recv() => {
                     let event = event.context("the session's events ended before the session did")??;
                     heard = Instant::now();
-                    self.on_event(&event);
+                    self.on_event(&event)?;
                     if event.ends_session() {
                         return Ok(());
                     }
@@ -120,23 +126,52 @@ impl<'a> Audit<'a> {
         }
     }
 
-    fn on_event(&mut self, event: &Event) {
+    fn on_event(&mut self, event: &Event) -> anyhow::Result<()> {
         self.story.apply(event);
-        if !self.screen.style.live || is_notable(event) {
+        if is_notable(event) || (!self.screen.style.live && event.kind != "task.waiting") {
             self.screen.event(mark(event), event, &self.story);
         }
-        if self.reader == Reader::Unharmed && self.is_halfway(event) {
-            self.reader = Reader::Doomed;
-            // In the middle of the batch; at full speed there is no middle to wait for.
-            let wait = if self.stage.fast { Duration::ZERO } else { PACE / 2 };
-            self.cue_after(wait, Cue::Strike);
+        if event.kind == "task.completed" {
+            self.on_completed(event)?;
+        }
+        if self.victim.is_none() && self.is_halfway(event) {
+            self.doom(event.task_id.as_deref().unwrap_or_default());
         }
         self.draw();
+        Ok(())
     }
 
+    fn on_completed(&mut self, event: &Event) -> anyhow::Result<()> {
+        let task = event.task_id.as_deref().unwrap_or_default();
+        if task == PLAN {
+            let plan = event.data.get("result").cloned().unwrap_or_default();
+            self.screen.step(Mark::Good, &planned(plan)?);
+        }
+        let away = |victim: &Victim| matches!(victim.fate, Fate::Down | Fate::Returning);
+        let by_agent = event.agent_id.is_some();
+        if let Some(victim) = self.victim.as_mut().filter(|victim| by_agent && away(victim)) {
+            victim.meanwhile.push(task.to_owned());
+        }
+        Ok(())
+    }
+
+    /// By what is done, not by the place in the list: nothing says which part a reader gets first.
     fn is_halfway(&self, event: &Event) -> bool {
-        let batch = event.task_id.as_deref().and_then(batch_of);
-        event.kind == "task.running" && batch.is_some_and(|batch| batch * 2 > self.plan.batches.len())
+        let parts = || self.story.steps().iter().filter(|step| part_of(&step.task).is_some());
+        let is_part = event.task_id.as_deref().and_then(part_of).is_some();
+        event.kind == "task.running"
+            && is_part
+            && (parts().filter(|step| step.is_done()).count() + 1) * 2 >= parts().count()
+    }
+
+    /// Whoever holds the task will be killed.
+    fn doom(&mut self, task: &str) {
+        let holds = |actor: &Actor| self.story.in_hand(actor.name).is_some_and(|(step, _)| step.task == task);
+        let Some(place) = self.cast.agents.iter().position(holds) else { return };
+        self.victim = Some(Victim { place, fate: Fate::Doomed, meanwhile: Vec::new() });
+        // In the middle of the part; at full speed there is no middle to wait for.
+        let wait = if self.stage.fast { Duration::ZERO } else { PACE / 2 };
+        self.cue_after(wait, Cue::Strike);
     }
 
     async fn on_cue(&mut self, cue: Cue) -> anyhow::Result<()> {
@@ -149,10 +184,9 @@ impl<'a> Audit<'a> {
 
     /// What the reader held is asked of the server after the process is gone, so that what is said is true.
     async fn strike(&mut self) -> anyhow::Result<()> {
-        let reader = self.reader_mut()?;
-        let (pid, agent_id) = (reader.process.pid(), reader.agent_id.clone());
+        let reader = self.become_of_victim(Fate::Down)?;
+        let (name, pid, agent_id) = (reader.name, reader.process.pid(), reader.agent_id.clone());
         reader.process.kill();
-        self.reader = Reader::Down;
         self.cue_after(ABSENCE, Cue::Return);
         let session = self.client.session(&self.session).await?;
         let held = session.tasks.iter().find(|task| {
@@ -160,19 +194,21 @@ impl<'a> Audit<'a> {
                 && matches!(task.status.as_str(), "dispatched" | "running")
         });
         let holding = match held {
-            Some(task) => format!("while it held {}, try {}", task.task_id, task.attempt),
+            Some(task) => format!("holding {}, try {}", task.task_id, task.attempt),
             None => "between two tasks".to_owned(),
         };
-        let text = format!("reader (pid {pid}) killed with SIGKILL {holding}");
+        let text = format!("{name} (pid {pid}) killed with SIGKILL {holding}");
         self.screen.step(Mark::Bad, &self.screen.style.red(&text));
         Ok(())
     }
 
     fn bring_back(&mut self) -> anyhow::Result<()> {
-        let (process, arrival) = self.stage.agent(Role::Reader, &self.cast.address)?;
-        let text = format!("reader started again as pid {}", process.pid());
-        self.reader_mut()?.process = process;
-        self.reader = Reader::Returning;
+        let address = self.cast.address.clone();
+        let stage = self.stage;
+        let reader = self.become_of_victim(Fate::Returning)?;
+        let (process, arrival) = stage.agent(reader.name, reader.role, &address)?;
+        let text = format!("{} started again as pid {}", reader.name, process.pid());
+        reader.process = process;
         self.screen.step(Mark::Again, &text);
         let cues = self.cues.0.clone();
         tokio::spawn(async move { cues.send(Cue::Arrived(arrival.ready().await)).await });
@@ -180,42 +216,44 @@ impl<'a> Audit<'a> {
     }
 
     fn welcome(&mut self, ready: &Ready) -> anyhow::Result<()> {
-        let reader = self.reader_mut()?;
+        let reader = self.become_of_victim(Fate::Back)?;
         let same = if reader.agent_id == ready.agent_id { "the same id" } else { "another id" };
         reader.agent_id.clone_from(&ready.agent_id);
-        self.reader = Reader::Back;
-        let text = format!("reader is back under {same}, at {}", ready.endpoint);
+        let text = format!("{} is back under {same}, at {}", reader.name, ready.endpoint);
         self.screen.step(Mark::Good, &text);
+        let meanwhile = self.victim.as_ref().map(|victim| victim.meanwhile.join(", ")).unwrap_or_default();
+        if !meanwhile.is_empty() {
+            self.screen.step(Mark::Good, &format!("done while it was away: {meanwhile}"));
+        }
         Ok(())
     }
 
-    fn reader_mut(&mut self) -> anyhow::Result<&mut Actor> {
-        let reader = self.cast.agents.iter_mut().find(|actor| actor.role == Role::Reader);
-        reader.context("no reader is there")
+    fn become_of_victim(&mut self, fate: Fate) -> anyhow::Result<&mut Actor> {
+        let victim = self.victim.as_mut().context("no reader was chosen")?;
+        victim.fate = fate;
+        self.cast.agents.get_mut(victim.place).context("the reader that was chosen is not there")
     }
 
     /// Every process but a reader that was killed on purpose must be there.
     fn check(&mut self) -> anyhow::Result<()> {
         self.cast.server.check()?;
-        let down = self.reader == Reader::Down;
-        let mut alive = self.cast.agents.iter_mut().filter(|actor| !(down && actor.role == Role::Reader));
-        alive.try_for_each(|actor| actor.process.check())
+        let down = self.victim.as_ref().filter(|victim| victim.fate == Fate::Down).map(|victim| victim.place);
+        let mut alive = self.cast.agents.iter_mut().enumerate().filter(|(place, _)| Some(*place) != down);
+        alive.try_for_each(|(_, actor)| actor.process.check())
     }
 
     fn draw(&self) {
-        let actors: Vec<_> = self.cast.agents.iter().map(|actor| self.shown(actor)).collect();
+        let agents = self.cast.agents.iter().enumerate();
+        let actors: Vec<_> = agents.map(|(place, actor)| self.shown(place, actor)).collect();
         self.screen.draw(&self.story, &actors);
     }
 
-    fn shown(&self, actor: &Actor) -> screen::Actor<'static> {
-        let (name, pid) = (actor.role.name(), Some(actor.process.pid()));
-        match self.reader {
-            Reader::Down if actor.role == Role::Reader => {
-                screen::Actor { name, pid: None, doing: Some("killed") }
-            }
-            Reader::Returning if actor.role == Role::Reader => {
-                screen::Actor { name, pid, doing: Some("starting again") }
-            }
+    fn shown(&self, place: usize, actor: &Actor) -> screen::Actor<'static> {
+        let (name, pid) = (actor.name, Some(actor.process.pid()));
+        let fate = self.victim.as_ref().filter(|victim| victim.place == place).map(|victim| victim.fate);
+        match fate {
+            Some(Fate::Down) => screen::Actor { name, pid: None, doing: Some("killed") },
+            Some(Fate::Returning) => screen::Actor { name, pid, doing: Some("starting again") },
             _ => screen::Actor { name, pid, doing: None },
         }
     }
@@ -227,6 +265,18 @@ impl<'a> Audit<'a> {
             cues.send(cue).await
         });
     }
+}
+
+/// What the planner made of the folder, in words.
+fn planned(plan: Value) -> anyhow::Result<String> {
+    let plan: Plan =
+        serde_json::from_value(plan).context("the planner's result is not what a planner makes")?;
+    let (files, parts) = (plan.parts.iter().map(Vec::len).sum::<usize>(), plan.parts.len());
+    let left_out = match plan.skipped.in_words() {
+        nothing if nothing.is_empty() => nothing,
+        some => format!("; left out {some}"),
+    };
+    Ok(format!("planned: files {files}, parts {parts}{left_out}"))
 }
 
 /// The session's events, followed in a task of its own so that drawing never interrupts a connection.

@@ -30,7 +30,7 @@ pub(super) struct Stage {
     pub(super) temp: PathBuf,
     /// The key that the server takes for this run alone.
     pub(super) key: String,
-    /// Whether the reader works at full speed.
+    /// Whether the readers work at full speed.
     pub(super) fast: bool,
     /// Whether the server's data outlasts the demo.
     pub(super) keep: bool,
@@ -90,21 +90,26 @@ impl Stage {
     /// Starts the server on a free port and answers its address.
     pub(super) async fn server(&self) -> anyhow::Result<(Process, String)> {
         let mut command = self.command();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(self.data());
+        command.args(["demo-server", "--listen", "127.0.0.1:0", "--data-dir"]).arg(self.data());
         let (process, arrival) = Process::start("server", command, &self.logs(), LISTENING)?;
         let address = arrival.wait().await?;
         Ok((process, address.split_whitespace().next().unwrap_or_default().to_owned()))
     }
 
     /// Starts an agent; it is there when the arrival says so.
-    pub(super) fn agent(&self, role: Role, server: &str) -> anyhow::Result<(Process, Arrival)> {
+    pub(super) fn agent(
+        &self,
+        name: &'static str,
+        role: Role,
+        server: &str,
+    ) -> anyhow::Result<(Process, Arrival)> {
         let mut command = self.command();
-        command.args(["demo-agent", "--role", role.name(), "--server", server]);
+        command.args(["demo-agent", "--name", name, "--role", role.name(), "--server", server]);
         command.arg("--folder").arg(&self.folder).arg("--out").arg(self.out());
         if self.fast {
             command.arg("--fast");
         }
-        Process::start(role.name(), command, &self.logs(), READY)
+        Process::start(name, command, &self.logs(), READY)
     }
 
     /// This binary, in an environment without whatever the user's own server is configured by.
@@ -124,8 +129,8 @@ impl Stage {
 }
 
 impl Process {
-    /// Its input is a pipe that ends with this process, so that an agent notices even when this process had
-    /// no time to kill it.
+    /// Its input is a pipe that ends with this process, so that it notices even when this process had no time
+    /// to kill it.
     fn start(
         name: &'static str,
         mut command: Command,

@@ -1,5 +1,6 @@
-//! `signalbox demo`: a server and three agents, each a process of its own, audit a folder together; one of
-//! them is killed halfway, and the result is checked against a walk of the demo's own.
+//! `signalbox demo`: a server and four agents, each a process of its own, audit a folder together by the workflow
+//! `examples/workflows/audit.yaml`; one of the two readers is killed halfway, and the result is checked against a
+//! walk of the demo's own.
 //!
 //! `analysis`, `links`, `walk`, `report`, `roles` are the agents' work; `plan`, `story`, `timeline`, `verify`
 //! are pure; `cast` starts processes, `screen` prints, `play` and `audit` put it all together.
@@ -58,7 +59,10 @@ pub(crate) struct Args {
 /// What one of the demo's agents is to do; its key comes in the variable `OPSCORE_API_KEY`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AgentArgs {
-    /// Which of the agents to be
+    /// The name to register under
+    #[arg(long)]
+    name: String,
+    /// What to do
     #[arg(long, value_enum)]
     role: Role,
     /// The server to register with
@@ -105,7 +109,7 @@ pub(crate) fn agent(args: AgentArgs) -> anyhow::Result<ExitCode> {
             let desk = Arc::clone(&desk);
             async move { role.perform(&desk, call).await.map_err(|failure| format!("{failure:#}")) }
         };
-        let agent = Agent::new(client, role.name())
+        let agent = Agent::new(client, args.name)
             .version(env!("CARGO_PKG_VERSION"))
             .capability(role.capability())
             .metadata(roles::metadata())
@@ -126,7 +130,7 @@ fn note(happening: &Happening) {
 
 /// Standard input is a pipe that the parent holds open. Read by a thread, because a read of it cannot be
 /// given up and a runtime would wait for it.
-async fn parent_gone() {
+pub(crate) async fn parent_gone() {
     let (sender, gone) = oneshot::channel::<()>();
     std::thread::spawn(move || {
         drop(std::io::stdin().read_to_end(&mut Vec::new()));

@@ -1,36 +1,41 @@
-//! The demo's two workflows and what travels between their tasks. The first asks the planner for batches;
-//! the second, made from its answer, has one read for each batch and a report at the end.
+//! The demo's workflow and what travels between its tasks: the planner's parts, a reading of each of them, and
+//! the report over all.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::analysis::Finding;
 use super::walk::Skipped;
 
-/// The task of the second workflow that writes the report.
-pub(super) const REPORT: &str = "report";
+/// The workflow as users find it among the examples.
+pub(super) const WORKFLOW: &str = include_str!("../../../../examples/workflows/audit.yaml");
+/// Its id.
+pub(super) const WORKFLOW_ID: &str = "audit-folder";
+/// The task that lists the files and splits them.
+pub(super) const PLAN: &str = "plan";
+/// The task that is done once for each part.
+pub(super) const READ: &str = "read";
 
 /// What the planner answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Plan {
-    /// Every file once, in batches.
-    pub(super) batches: Vec<Vec<String>>,
+    /// Every file once, in parts.
+    pub(super) parts: Vec<Vec<String>>,
     /// What was left out.
     pub(super) skipped: Skipped,
 }
 
-/// What the reader answers of one batch.
+/// What a reader answers of one part.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Reading {
     /// The files that were read and counted.
     pub(super) files: Vec<String>,
-    /// The files that were there when the batch was made and could not be read.
+    /// The files that were there when the part was made and could not be read.
     pub(super) unreadable: Vec<String>,
     /// What they hold together; all that the writer needs.
     pub(super) summary: Summary,
 }
 
-/// What the files of one batch hold.
+/// What the files of one part hold.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(super) struct Summary {
     /// Figures by folder.
@@ -58,6 +63,13 @@ pub(super) struct Places {
     pub(super) first: Vec<(String, Finding)>,
 }
 
+/// What the session comes to.
+#[derive(Debug, Deserialize)]
+pub(super) struct Outcome {
+    pub(super) report: Written,
+    pub(super) parts: usize,
+}
+
 /// What the writer answers.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(super) struct Written {
@@ -82,55 +94,16 @@ impl Places {
     }
 }
 
-/// The batch's place in the order, from 1, of a task that reads one.
-pub(super) fn batch_of(task_id: &str) -> Option<usize> {
-    task_id.strip_prefix("read-")?.parse().ok()
+/// The place in the list, from 0, of a task that reads one part.
+pub(super) fn part_of(task_id: &str) -> Option<usize> {
+    task_id.strip_prefix(READ)?.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
-/// The task that reads the batch at this place, from 1.
-pub(super) fn read_task(batch: usize) -> String {
-    format!("read-{batch}")
-}
-
-/// The first workflow: one task for the planner.
-pub(super) fn planning(batches_max: usize) -> Value {
-    json!({
-        "id": "demo-plan",
-        "name": "Plan the audit",
-        "tasks": [{
-            "taskId": "plan", "name": "list and split", "agentCapability": "plan",
-            "parameters": {"batchesMax": batches_max},
-        }],
-    })
-}
-
-/// The second workflow: a read for each batch, then the report over what they found.
-pub(super) fn audit(plan: &Plan) -> Value {
-    let reads = (1..).zip(&plan.batches).map(|(batch, files)| {
-        json!({
-            "taskId": read_task(batch), "name": "read a batch", "agentCapability": "read", "maxRetries": 5,
-            "parameters": {"files": files},
-        })
-    });
-    let summaries: Vec<String> = (1..=plan.batches.len())
-        .map(|batch| format!("${{tasks.{}.result.summary}}", read_task(batch)))
-        .collect();
-    let report = json!({
-        "taskId": REPORT, "name": "write the report", "agentCapability": "write", "maxRetries": 5,
-        "parameters": {"summaries": summaries, "skipped": plan.skipped},
-    });
-    json!({
-        "id": "demo-audit",
-        "name": "Audit a folder",
-        "tasks": reads.chain([report]).collect::<Vec<_>>(),
-    })
-}
-
-/// Splits the files into at most so many batches of nearly the same length, in order.
-pub(super) fn split(files: &[String], batches_max: usize) -> Vec<Vec<String>> {
-    let batches = batches_max.min(files.len());
-    let bound = |batch: usize| batch * files.len() / batches;
-    (0..batches).map(|batch| files[bound(batch)..bound(batch + 1)].to_vec()).collect()
+/// Splits the files into at most so many parts of nearly the same length, in order.
+pub(super) fn split(files: &[String], parts_max: usize) -> Vec<Vec<String>> {
+    let parts = parts_max.min(files.len());
+    let bound = |part: usize| part * files.len() / parts;
+    (0..parts).map(|part| files[bound(part)..bound(part + 1)].to_vec()).collect()
 }
 
 #[cfg(test)]
@@ -142,26 +115,34 @@ mod tests {
     }
 
     #[test]
-    fn a_split_holds_every_file_once_and_no_empty_batch() {
+    fn a_split_holds_every_file_once_and_no_empty_part() {
         for count in [0, 1, 5, 12, 13, 100] {
-            let batches = split(&names(count), 12);
-            assert_eq!(batches.len(), count.min(12));
-            assert!(batches.iter().all(|batch| !batch.is_empty()));
-            assert_eq!(batches.concat(), names(count));
+            let parts = split(&names(count), 12);
+            assert_eq!(parts.len(), count.min(12));
+            assert!(parts.iter().all(|part| !part.is_empty()));
+            assert_eq!(parts.concat(), names(count));
         }
     }
 
     #[test]
-    fn the_audit_reads_each_batch_and_reports_over_all() {
-        let plan = Plan { batches: split(&names(5), 2), skipped: Skipped::default() };
-        let tasks = audit(&plan)["tasks"].as_array().unwrap().clone();
-        let ids: Vec<_> = tasks.iter().map(|task| task["taskId"].as_str().unwrap()).collect();
-        assert_eq!(ids, ["read-1", "read-2", "report"]);
-        assert_eq!(tasks[1]["parameters"]["files"], json!(["2", "3", "4"]));
-        let expected = json!(["${tasks.read-1.result.summary}", "${tasks.read-2.result.summary}"]);
-        assert_eq!(tasks[2]["parameters"]["summaries"], expected);
-        assert_eq!(batch_of(ids[1]), Some(2));
-        assert_eq!(batch_of(ids[2]), None);
+    fn the_workflow_has_the_tasks_that_the_demo_speaks_of() {
+        assert!(WORKFLOW.contains(&format!("\nid: {WORKFLOW_ID}\n")));
+        for task in [PLAN, READ] {
+            assert!(WORKFLOW.contains(&format!("- taskId: {task}\n")), "{task}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_known_by_its_task() {
+        for (task, part) in [
+            ("read[0]", Some(0)),
+            ("read[15]", Some(15)),
+            ("read", None),
+            ("report", None),
+            ("read[x]", None),
+        ] {
+            assert_eq!(part_of(task), part, "{task}");
+        }
     }
 
     #[test]

@@ -1,18 +1,17 @@
-//! The demo from beginning to end: set the stage, plan, audit, check, and say what came of it.
+//! The demo from beginning to end: set the stage, audit, check, and say what came of it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use serde_json::Value;
 use signalbox_client::{Client, Session};
 
 use super::Args;
 use super::audit::Audit;
 use super::cast::{Process, Stage};
-use super::plan::{Plan, REPORT, Written, planning};
+use super::plan::Outcome;
 use super::report::{grouped, named};
-use super::roles::{PACE, Role};
+use super::roles::{PACE, PLAYERS, Role};
 use super::screen::Screen;
 use super::story::Story;
 use super::style::{Mark, Style};
@@ -20,8 +19,6 @@ use super::timeline::{seconds, table};
 use super::verify::{Verdict, counted, verify};
 use super::walk::{Found, Limits, walk};
 
-/// Into how many batches the planner splits the work.
-const BATCHES_MAX: usize = 12;
 /// Differences that are named one by one.
 const DIFFERENCES_MAX: usize = 20;
 
@@ -34,6 +31,7 @@ pub(super) struct Cast {
 
 /// An agent's process and how the server knows it.
 pub(super) struct Actor {
+    pub(super) name: &'static str,
     pub(super) role: Role,
     pub(super) process: Process,
     pub(super) agent_id: String,
@@ -63,10 +61,8 @@ async fn perform(stage: &Stage, style: Style) -> anyhow::Result<bool> {
 
     // As close to the planner's own walk as it can be: what comes or goes in between will differ.
     let found = found(&stage.folder, &Limits::default())?;
-    let (plan, planned) = plan(&client, &cast, &screen).await?;
-    let audit = Audit::new(stage, &client, &mut cast, &mut screen, &plan);
-    let (session, audited) = audit.run().await?;
-    conclude(stage, &screen, &found, &session, &[planned, audited])
+    let (session, story) = Audit::new(stage, &client, &mut cast, &mut screen).run().await?;
+    conclude(stage, &screen, &found, &session, &story)
 }
 
 fn found(folder: &Path, limits: &Limits) -> anyhow::Result<Found> {
@@ -77,23 +73,23 @@ fn opening(stage: &Stage) -> String {
     let pace = if stage.fast {
         "reading at full speed".to_owned()
     } else {
-        format!("paced so that you can watch: {} s a batch (--fast turns that off)", PACE.as_secs_f64())
+        format!("paced so that you can watch: {} s a part (--fast turns that off)", PACE.as_secs_f64())
     };
-    format!("one server, three agents, one crash\n  auditing {}\n  {pace}", stage.folder.display())
+    format!("one server, four agents, one crash\n  auditing {}\n  {pace}", stage.folder.display())
 }
 
 /// Starts the server, then the agents together.
 async fn enter(stage: &Stage, screen: &Screen) -> anyhow::Result<Cast> {
     let (server, address) = stage.server().await?;
     screen.step(Mark::Good, &format!("{:<8} pid {:<8} {address}", server.name, server.pid()));
-    let started = [Role::Planner, Role::Reader, Role::Writer].map(|role| (role, stage.agent(role, &address)));
+    let started = PLAYERS.map(|(name, role)| (name, role, stage.agent(name, role, &address)));
     let mut agents = Vec::new();
-    for (role, started) in started {
+    for (name, role, started) in started {
         let (process, arrival) = started?;
         let ready = arrival.ready().await?;
         let pid = process.pid();
-        screen.step(Mark::Good, &format!("{:<8} pid {pid:<8} {}", role.name(), ready.endpoint));
-        agents.push(Actor { role, process, agent_id: ready.agent_id });
+        screen.step(Mark::Good, &format!("{name:<8} pid {pid:<8} {}", ready.endpoint));
+        agents.push(Actor { name, role, process, agent_id: ready.agent_id });
     }
     Ok(Cast { server, agents, address })
 }
@@ -108,44 +104,17 @@ impl Cast {
 
     /// Agents' names by their ids.
     pub(super) fn names(&self) -> BTreeMap<String, String> {
-        self.agents.iter().map(|actor| (actor.agent_id.clone(), actor.role.name().to_owned())).collect()
+        self.agents.iter().map(|actor| (actor.agent_id.clone(), actor.name.to_owned())).collect()
     }
 }
 
-/// The first session: what there is to read, in batches.
-async fn plan(client: &Client, cast: &Cast, screen: &Screen) -> anyhow::Result<(Plan, Story)> {
-    let planner = cast.actor(Role::Planner)?;
-    let definition = planning(BATCHES_MAX);
-    let started = client.trigger_inline(&planner.agent_id, &definition, &Value::Null).await?;
-    let mut story = Story::new([("plan".to_owned(), 0)], cast.names());
-    let mut stream = client.follow_session(&started.session_id, 0);
-    while let Some(event) = stream.next().await? {
-        story.apply(&event);
-        if !screen.style.live {
-            screen.event(Mark::Plain, &event, &story);
-        }
-        if event.ends_session() {
-            break;
-        }
-    }
-    let session = client.session(&started.session_id).await?;
-    let plan: Plan = result_of(&session, "plan")?;
-    let files: usize = plan.batches.iter().map(Vec::len).sum();
-    let left_out = plan.skipped.in_words();
-    let left_out = if left_out.is_empty() { left_out } else { format!("; left out {left_out}") };
-    let batches = plan.batches.len();
-    screen.step(Mark::Good, &format!("planned: files {files}, batches {batches}{left_out}"));
-    Ok((plan, story))
-}
-
-/// What a task of a session that must have completed came to.
-fn result_of<T: serde::de::DeserializeOwned>(session: &Session, task: &str) -> anyhow::Result<T> {
+/// What a session that must have completed came to.
+fn result_of(session: &Session) -> anyhow::Result<Outcome> {
     if session.status != "completed" {
         bail!("the session {} is {}: {}", session.session_id, session.status, session.error);
     }
-    let task = session.tasks.iter().find(|one| one.task_id == task);
-    let result = task.map(|task| task.result.clone()).unwrap_or_default();
-    serde_json::from_value(result).context("a task's result is not what its agent makes")
+    serde_json::from_value(session.result.clone())
+        .context("the session's result is not what its workflow makes")
 }
 
 /// Says what came of it, and whether it is right.
@@ -154,12 +123,12 @@ fn conclude(
     screen: &Screen,
     found: &Found,
     session: &Session,
-    stories: &[Story],
+    story: &Story,
 ) -> anyhow::Result<bool> {
-    let written: Written = result_of(session, REPORT)?;
+    let Outcome { report: written, parts } = result_of(session)?;
     let verdict = verify(&found.files, &counted(session)?, &written);
     screen.line("");
-    for line in table(stories, screen.style) {
+    for line in table(story, screen.style) {
         screen.line(&format!("  {line}"));
     }
     let figures = named(&written).map(|(name, value)| format!("{name} {}", grouped(value)));
@@ -167,6 +136,7 @@ fn conclude(
     for figures in figures.chunks(3) {
         screen.line(&format!("           {}", figures.join(screen.style.pick(" · ", ", "))));
     }
+    screen.line(&format!("  {}    {}", screen.style.bold("parts"), shared(parts, story)));
     screen.line(&format!("  {}     {}", screen.style.bold("logs"), stage.logs().display()));
     if stage.keep {
         screen.line(&format!("  {}     {}", screen.style.bold("data"), stage.data().display()));
@@ -174,11 +144,18 @@ fn conclude(
     let total = seconds(screen.elapsed());
     let time = screen.style.bold("time");
     screen.line(&format!("  {time}     {total}; every process of the demo ends with it\n"));
-    tell(screen, &verdict, stories);
+    tell(screen, &verdict, story);
     Ok(verdict.holds())
 }
 
-fn tell(screen: &Screen, verdict: &Verdict, stories: &[Story]) {
+/// Who read how many of the parts.
+fn shared(parts: usize, story: &Story) -> String {
+    let readers = PLAYERS.iter().filter(|(_, role)| *role == Role::Reader);
+    let shares: Vec<_> = readers.map(|(name, _)| format!("{name} read {}", story.done_by(name))).collect();
+    format!("{parts}: {}", shares.join(", "))
+}
+
+fn tell(screen: &Screen, verdict: &Verdict, story: &Story) {
     let style = screen.style;
     if !verdict.holds() {
         let differences = verdict.differences();
@@ -195,11 +172,15 @@ fn tell(screen: &Screen, verdict: &Verdict, stories: &[Story]) {
         files => format!("every one of the {} files was counted once", grouped(files as u64)),
     };
     screen.line(&format!("  {} {}", style.mark(Mark::Good), style.bold(&style.green(&claim))));
-    let steps = stories.iter().flat_map(Story::steps);
-    let again: Vec<_> = steps.filter(|step| step.tries.len() > 1).map(|step| step.task.as_str()).collect();
     screen.line("    checked against a walk of the folder that this process made by itself");
-    if !again.is_empty() {
-        screen.line(&format!("    {} took more than one try, and its result counts once", again.join(", ")));
+    for step in story.steps().iter().filter(|step| step.tries.len() > 1) {
+        let mut by: Vec<_> = step.tries.iter().map(|one| one.agent.as_str()).collect();
+        by.dedup();
+        let (task, tries) = (&step.task, step.tries.len());
+        screen.line(&format!(
+            "    {task} took {tries} tries (by {}), and its result counts once",
+            by.join(", ")
+        ));
     }
     screen.line("");
 }

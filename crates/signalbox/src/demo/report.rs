@@ -20,7 +20,7 @@ pub(super) fn folder_of(file: &str) -> String {
     folder.splitn(3, '/').take(2).collect::<Vec<_>>().join("/")
 }
 
-/// The report over all batches, and its figures; its path is whoever's writes it.
+/// The report over all parts, and its figures; its path is whoever's writes it.
 pub(super) fn render(root: &Path, summaries: &[Summary], skipped: &Skipped) -> (String, Written) {
     let folders = merged(summaries);
     let figures = totals(&folders, summaries);
@@ -123,13 +123,13 @@ fn row(text: &mut String, name: &str, folder: &Folder) {
     );
 }
 
-fn places(text: &mut String, title: &str, of_batches: Vec<&Places>) {
-    let total: u64 = of_batches.iter().map(|places| places.total).sum();
+fn places(text: &mut String, title: &str, of_parts: Vec<&Places>) {
+    let total: u64 = of_parts.iter().map(|places| places.total).sum();
     let _ = writeln!(text, "\n## {title}: {}\n", grouped(total));
     if total == 0 {
         text.push_str("None.\n");
     }
-    let all = of_batches.into_iter().flat_map(|places| &places.first);
+    let all = of_parts.into_iter().flat_map(|places| &places.first);
     let listed: Vec<_> = all.take(PLACES_MAX).collect();
     for (file, Finding { line, text: what }) in &listed {
         let _ = writeln!(text, "- `{file}:{line}` {}", code(what));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_folder_of_several_batches_is_one_row() {
+    fn the_same_folder_of_several_parts_is_one_row() {
         let folder = Folder { path: "docs".into(), files: 1, words: 600, headings: 2, links: 3 };
         let mut first = Summary { folders: vec![folder.clone()], ..Summary::default() };
         first.notes.add("docs/a.md", vec![Finding { line: 7, text: "later".into() }; 150]);

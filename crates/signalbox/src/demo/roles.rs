@@ -1,4 +1,4 @@
-//! What the three agents do: the planner lists and splits, the reader reads, the writer writes. Each is a
+//! What the agents do: the planner lists and splits, the readers read, the writer writes. Each role is a
 //! plain function from a task's parameters to its result; how tasks come and results go is the runtime's.
 
 use std::collections::BTreeMap;
@@ -19,15 +19,23 @@ use super::plan::{Folder, Plan, Reading, Summary, Written, split};
 use super::report;
 use super::walk::{Limits, Skipped, walk};
 
-/// How long reading one batch takes when it is paced to be watched.
-pub(super) const PACE: Duration = Duration::from_millis(400);
+/// How long reading one part takes when it is paced to be watched.
+pub(super) const PACE: Duration = Duration::from_millis(500);
 
-/// One of the demo's agents.
+/// Who plays: the name of each agent, and what it does.
+pub(super) const PLAYERS: [(&str, Role); 4] = [
+    ("planner", Role::Planner),
+    ("reader-1", Role::Reader),
+    ("reader-2", Role::Reader),
+    ("writer", Role::Writer),
+];
+
+/// What an agent of the demo does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Role {
-    /// Lists the files and splits them into batches.
+    /// Lists the files and splits them into parts.
     Planner,
-    /// Reads the files of one batch.
+    /// Reads the files of one part.
     Reader,
     /// Writes the report.
     Writer,
@@ -40,14 +48,14 @@ pub(super) struct Desk {
     pub(super) folder: PathBuf,
     /// Where the report goes.
     pub(super) out: PathBuf,
-    /// How long a batch takes at least.
+    /// How long a part takes at least.
     pub(super) pace: Duration,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PlanTask {
-    batches_max: usize,
+    parts_max: usize,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +70,7 @@ struct WriteTask {
 }
 
 impl Role {
-    /// The name that it registers under.
+    /// The word for it on the command line.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Planner => "planner",
@@ -71,7 +79,7 @@ impl Role {
         }
     }
 
-    /// What the workflows ask for it by.
+    /// What the workflow asks for it by.
     pub(super) fn capability(self) -> &'static str {
         match self {
             Self::Planner => "plan",
@@ -98,10 +106,10 @@ fn parameters<T: DeserializeOwned>(call: TaskCall) -> anyhow::Result<T> {
 fn plan(desk: &Desk, task: PlanTask) -> anyhow::Result<Plan> {
     let found = walk(&desk.folder, &Limits::default())
         .with_context(|| format!("the folder {} cannot be read", desk.folder.display()))?;
-    Ok(Plan { batches: split(&found.files, task.batches_max), skipped: found.skipped })
+    Ok(Plan { parts: split(&found.files, task.parts_max), skipped: found.skipped })
 }
 
-/// The pace is spread over the files, so that the batch is really half read in the middle of it.
+/// The pace is spread over the files, so that the part is really half read in the middle of it.
 async fn read(desk: &Desk, task: ReadTask) -> Reading {
     let mut reading = Reading::default();
     let mut folders = BTreeMap::new();
@@ -188,13 +196,13 @@ mod tests {
     async fn the_three_roles_together_make_the_report() {
         let root = folder();
         let desk = desk(root.path());
-        let plan = Role::Planner.perform(&desk, call(json!({"batchesMax": 12}))).await.unwrap();
-        assert_eq!(plan["batches"], json!([["README.md"], ["docs/a.md"]]));
+        let plan = Role::Planner.perform(&desk, call(json!({"partsMax": 12}))).await.unwrap();
+        assert_eq!(plan["parts"], json!([["README.md"], ["docs/a.md"]]));
 
         let mut summaries = Vec::new();
-        for batch in plan["batches"].as_array().unwrap() {
-            let reading = Role::Reader.perform(&desk, call(json!({"files": batch}))).await.unwrap();
-            assert_eq!(&reading["files"], batch);
+        for part in plan["parts"].as_array().unwrap() {
+            let reading = Role::Reader.perform(&desk, call(json!({"files": part}))).await.unwrap();
+            assert_eq!(&reading["files"], part);
             summaries.push(reading["summary"].clone());
         }
         let task = json!({"summaries": summaries, "skipped": plan["skipped"]});

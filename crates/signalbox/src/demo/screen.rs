@@ -121,7 +121,11 @@ impl Screen {
             }
             (_, None, None) => (style.dim(style.pick("○", "o")), style.dim("idle")),
         };
-        format!("  {:<8} {dot} {}  {doing}", actor.name, style.dim(&format!("{pid:<11}")))
+        let done = match story.done_by(actor.name) {
+            0 => String::new(),
+            done => format!("{done} done"),
+        };
+        format!("  {:<8} {dot} {}  {doing}", actor.name, style.dim(&format!("{pid:<11} {done:>7}")))
     }
 
     fn progress(&self, name: &str, done: usize, of: usize) -> String {
@@ -151,14 +155,14 @@ mod tests {
     #[tokio::test]
     async fn an_agent_s_line_says_what_it_does() {
         let mut story = told();
-        let reader = Actor { name: "reader", pid: Some(7), doing: None };
-        assert_eq!(screen().actor(&story, reader), "  reader   o pid 7        idle");
+        let reader = Actor { name: "reader-1", pid: Some(7), doing: None };
+        assert_eq!(screen().actor(&story, reader), "  reader-1 o pid 7        1 done  idle");
         story.apply(&event("task.dispatched", "c", "agt_1", 9));
         assert!(screen().actor(&story, reader).ends_with("  c"));
         story.apply(&event("task.dispatched", "c", "agt_1", 10));
         assert!(screen().actor(&story, reader).ends_with("  c, try 2"));
         let down = Actor { pid: None, doing: Some("killed"), ..reader };
-        assert_eq!(screen().actor(&story, down), "  reader   x              killed");
+        assert_eq!(screen().actor(&story, down), "  reader-1 x              1 done  killed");
     }
 
     #[tokio::test]

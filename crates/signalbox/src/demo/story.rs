@@ -1,8 +1,9 @@
-//! What the session's events tell: [`Story`] keeps, for each task, its tries and how they ended. Pure, fed
-//! by events alone, so that what is shown is what the server recorded.
+//! What the session's events tell: [`Story`] keeps the tasks, and for each its tries and how they ended. Pure,
+//! fed by events alone, so that what is shown is what the server recorded.
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use signalbox_client::{Event, Timestamp};
 
 /// A session as told by its events.
@@ -13,10 +14,10 @@ pub(super) struct Story {
     names: BTreeMap<String, String>,
 }
 
-/// One task.
+/// One task, or one instance of a task that is done for each item of a list.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Step {
-    /// Its id in the definition.
+    /// Its id in the session, such as `read[3]`.
     pub(super) task: String,
     /// How many files it is about.
     pub(super) files: usize,
@@ -38,17 +39,29 @@ pub(super) struct Try {
 }
 
 impl Story {
-    /// Of tasks that are about so many files each, done by these agents.
-    pub(super) fn new(
-        tasks: impl IntoIterator<Item = (String, usize)>,
-        names: BTreeMap<String, String>,
-    ) -> Self {
-        let step = |(task, files)| Step { task, files, status: "pending".to_owned(), tries: Vec::new() };
-        Self { steps: tasks.into_iter().map(step).collect(), names }
+    /// Of tasks that these agents do.
+    pub(super) fn new(names: BTreeMap<String, String>) -> Self {
+        Self { steps: Vec::new(), names }
     }
 
     /// Takes the next event.
     pub(super) fn apply(&mut self, event: &Event) {
+        match event.kind.as_str() {
+            "session.started" => self.steps = steps(event),
+            "task.expanded" => self.expand(event),
+            _ => self.tell(event),
+        }
+    }
+
+    /// A task that is done for each item of a list stands for nothing but its instances.
+    fn expand(&mut self, event: &Event) {
+        let position = self.steps.iter().position(|step| Some(&step.task) == event.task_id.as_ref());
+        if let Some(position) = position {
+            self.steps.splice(position..=position, steps(event));
+        }
+    }
+
+    fn tell(&mut self, event: &Event) {
         let (Some(task), Some(at)) = (&event.task_id, event.timestamp) else { return };
         let agent = event.agent_id.as_ref().map(|id| self.names.get(id).unwrap_or(id).clone());
         let Some(step) = self.steps.iter_mut().find(|step| step.task == *task) else { return };
@@ -87,6 +100,12 @@ impl Story {
         self.steps.iter().map(|step| step.files).sum()
     }
 
+    /// Tasks that an agent brought to their end.
+    pub(super) fn done_by(&self, agent: &str) -> usize {
+        let did = |step: &&Step| step.is_done() && step.tries.last().is_some_and(|last| last.agent == agent);
+        self.steps.iter().filter(did).count()
+    }
+
     /// What an agent has in hand: the task, and which try it is.
     pub(super) fn in_hand(&self, agent: &str) -> Option<(&Step, usize)> {
         let has =
@@ -119,15 +138,28 @@ impl Step {
     }
 }
 
+/// The tasks that an event brings; an instance is about as many files as its item is long.
+fn steps(event: &Event) -> Vec<Step> {
+    let tasks = event.data.get("tasks").and_then(Value::as_array);
+    tasks.into_iter().flatten().map(step).collect()
+}
+
+fn step(task: &Value) -> Step {
+    let files = task.pointer("/instance/item").and_then(Value::as_array).map_or(0, Vec::len);
+    let name = task.get("step").and_then(Value::as_str).unwrap_or_default();
+    Step { task: name.to_owned(), files, status: "pending".to_owned(), tries: Vec::new() }
+}
+
 /// Which try of its task an event is about.
 pub(super) fn attempt(event: &Event) -> u64 {
-    event.data.get("attempt").and_then(serde_json::Value::as_u64).unwrap_or_default()
+    event.data.get("attempt").and_then(Value::as_u64).unwrap_or_default()
 }
 
 /// Whether an event is worth a line of its own where the display already shows the usual ones.
 pub(super) fn is_notable(event: &Event) -> bool {
     let usual = [
         "session.started",
+        "task.expanded",
         "task.waiting",
         "task.dispatched",
         "task.running",
@@ -154,24 +186,37 @@ pub(super) mod tests {
         }
     }
 
-    /// `a` is done at once, `b` is lost once and done at the second try.
+    /// The beginning of a session of these tasks.
+    pub(in super::super) fn started(tasks: &[&str]) -> Event {
+        let tasks: Vec<_> = tasks.iter().map(|task| json!({"step": task})).collect();
+        Event { data: json!({"tasks": tasks}), ..event("session.started", "", "", 0) }
+    }
+
+    /// `a` is done for two items: the first at once, the second is lost by one reader and done by another.
     pub(in super::super) fn told() -> Story {
-        let names = BTreeMap::from([("agt_1".to_owned(), "reader".to_owned())]);
-        let mut story = Story::new([("a".to_owned(), 2), ("b".to_owned(), 3), ("c".to_owned(), 0)], names);
-        for (kind, task, second) in [
-            ("session.started", "", 0),
-            ("task.dispatched", "a", 0),
-            ("task.running", "a", 1),
-            ("task.completed", "a", 2),
-            ("task.dispatched", "b", 2),
-            ("task.running", "b", 3),
-            ("task.returned", "b", 5),
-            ("task.dispatched", "b", 6),
-            ("delivery.failed", "b", 7),
-            ("task.completed", "b", 8),
-            ("task.waiting", "c", 8),
+        let names = [("agt_1", "reader-1"), ("agt_2", "reader-2")];
+        let names = names.map(|(id, name)| (id.to_owned(), name.to_owned()));
+        let mut story = Story::new(BTreeMap::from(names));
+        story.apply(&started(&["a", "c"]));
+        let items = json!({"tasks": [
+            {"step": "a[0]", "instance": {"index": 0, "item": ["x", "y"]}},
+            {"step": "a[1]", "instance": {"index": 1, "item": ["x", "y", "z"]}},
+        ]});
+        story.apply(&Event { data: items, ..event("task.expanded", "a", "", 0) });
+        for (kind, task, agent, second) in [
+            ("task.dispatched", "a[0]", "agt_1", 0),
+            ("task.running", "a[0]", "agt_1", 1),
+            ("task.completed", "a[0]", "agt_1", 2),
+            ("task.dispatched", "a[1]", "agt_1", 2),
+            ("task.running", "a[1]", "agt_1", 3),
+            ("task.returned", "a[1]", "agt_1", 5),
+            ("task.dispatched", "a[1]", "agt_2", 6),
+            ("delivery.failed", "a[1]", "agt_2", 7),
+            ("task.completed", "a[1]", "agt_2", 8),
+            ("task.completed", "a", "", 8),
+            ("task.waiting", "c", "", 8),
         ] {
-            story.apply(&event(kind, task, "agt_1", second));
+            story.apply(&event(kind, task, agent, second));
         }
         story
     }
@@ -189,11 +234,27 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn instances_take_the_place_of_their_task() {
+        let story = told();
+        let tasks: Vec<_> = story.steps().iter().map(|step| (step.task.as_str(), step.files)).collect();
+        assert_eq!(tasks, [("a[0]", 2), ("a[1]", 3), ("c", 0)]);
+        assert_eq!((story.done_by("reader-1"), story.done_by("reader-2"), story.done_by("")), (1, 1, 0));
+    }
+
+    #[test]
+    fn a_list_without_items_leaves_no_task() {
+        let mut story = Story::default();
+        story.apply(&started(&["a", "b"]));
+        story.apply(&Event { data: json!({"tasks": []}), ..event("task.expanded", "a", "", 0) });
+        assert_eq!(story.steps().len(), 1);
+    }
+
+    #[test]
     fn an_agent_has_in_hand_what_it_was_given_last() {
         let mut story = told();
-        assert_eq!(story.in_hand("reader"), None);
+        assert_eq!(story.in_hand("reader-1"), None);
         story.apply(&event("task.dispatched", "c", "agt_1", 9));
-        assert_eq!(story.in_hand("reader").map(|(step, nth)| (step.task.as_str(), nth)), Some(("c", 1)));
+        assert_eq!(story.in_hand("reader-1").map(|(step, nth)| (step.task.as_str(), nth)), Some(("c", 1)));
         assert_eq!(story.in_hand("writer"), None);
     }
 
@@ -211,7 +272,7 @@ pub(super) mod tests {
     fn messages_name_the_agents() {
         let message = "Task a given to agent agt_1 (attempt 1)".to_owned();
         let words = told().in_words(&Event { message, ..Event::default() });
-        assert_eq!(words, "Task a given to agent reader (attempt 1)");
+        assert_eq!(words, "Task a given to agent reader-1 (attempt 1)");
     }
 
     #[test]

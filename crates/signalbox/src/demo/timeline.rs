@@ -1,5 +1,5 @@
 //! The table at the end: each task's agent, tries, times and a bar over the whole time. Pure: from the
-//! stories to lines of text.
+//! story to lines of text.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use super::story::{Step, Story};
 use super::style::Style;
 
 /// Columns of the bar.
-const BAR: usize = 24;
+const BAR: usize = 22;
 
-/// The table over several sessions, one after another.
-pub(super) fn table(stories: &[Story], style: Style) -> Vec<String> {
-    let steps: Vec<&Step> = stories.iter().flat_map(Story::steps).collect();
+/// The table over a session, in the order in which its tasks began; within 80 columns.
+pub(super) fn table(story: &Story, style: Style) -> Vec<String> {
+    let steps = story.steps();
     let begin = steps.iter().filter_map(|step| step.tries.first()).map(|first| first.given).min();
     let end = steps.iter().filter_map(|step| step.span()).map(|(_, end)| end).max();
     let (Some(begin), Some(end)) = (begin, end) else { return Vec::new() };
     let scale = Scale { begin, length: end.since(begin) };
     let task_width = steps.iter().map(|step| step.task.len()).max().unwrap_or_default().max(4);
     let head = format!(
-        "{:<task_width$}  {:<7} {:>5}  {:>7}  {:>7}  {:<9}  {:<width$}{:>8}",
+        "{:<task_width$}  {:<8} {:>5}  {:>7}  {:>7}  {:<9}  {:<width$}{:>8}",
         "task",
         "agent",
         "tries",
@@ -31,7 +31,9 @@ pub(super) fn table(stories: &[Story], style: Style) -> Vec<String> {
         seconds(scale.length),
         width = BAR - 8,
     );
-    let rows = steps.iter().map(|step| row(step, &scale, task_width, style));
+    let mut steps: Vec<_> = steps.iter().collect();
+    steps.sort_by_key(|step| step.tries.first().map_or(end, |first| first.given));
+    let rows = steps.into_iter().map(|step| row(step, &scale, task_width, style));
     [style.dim(&head)].into_iter().chain(rows).collect()
 }
 
@@ -63,7 +65,7 @@ fn row(step: &Step, scale: &Scale, task_width: usize, style: Style) -> String {
     let tries = format!("{:>5}", step.tries.len());
     let tries = if step.tries.len() > 1 { style.yellow(&tries) } else { tries };
     format!(
-        "{:<task_width$}  {agent:<7} {tries}  {:>7}  {:>7}  {status}  {}",
+        "{:<task_width$}  {agent:<8} {tries}  {:>7}  {:>7}  {status}  {}",
         step.task,
         start.unwrap_or_default(),
         took.unwrap_or_default(),
@@ -89,7 +91,7 @@ fn bar(step: &Step, scale: &Scale, style: Style) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::tests::{event, told};
+    use super::super::story::tests::{event, started, told};
     use super::*;
 
     const PLAIN: Style = Style { colour: false, unicode: false, live: false };
@@ -97,20 +99,33 @@ mod tests {
     #[test]
     fn columns_line_up_and_bars_show_what_was_lost() {
         let expected = [
-            "task  agent   tries    start     took  status     0 s               8.00 s",
-            "a     reader      1   0.00 s   2.00 s  completed  #######",
-            "b     reader      2   2.00 s   6.00 s  completed        xxxxxxxxxx  ######",
-            "c                 0                    waiting    ",
+            "task  agent    tries    start     took  status     0 s             8.00 s",
+            "a[0]  reader-1     1   0.00 s   2.00 s  completed  ######",
+            "a[1]  reader-2     2   2.00 s   6.00 s  completed       xxxxxxxxx  ######",
+            "c                  0                    waiting    ",
         ];
-        assert_eq!(table(&[told()], PLAIN), expected);
+        assert_eq!(table(&told(), PLAIN), expected);
+    }
+
+    #[test]
+    fn rows_come_in_the_order_in_which_tasks_began() {
+        let mut story = Story::default();
+        story.apply(&started(&["a", "b", "c"]));
+        for (task, second) in [("c", 1), ("a", 2)] {
+            story.apply(&event("task.dispatched", task, "x", second));
+            story.apply(&event("task.completed", task, "x", second + 1));
+        }
+        let order: Vec<_> = table(&story, PLAIN)[1..].iter().map(|row| row[..1].to_owned()).collect();
+        assert_eq!(order, ["c", "a", "b"]);
     }
 
     #[test]
     fn an_instant_has_a_bar_too_and_nothing_has_no_table() {
-        let mut story = Story::new([("a".to_owned(), 1)], std::collections::BTreeMap::new());
-        assert_eq!(table(&[Story::default()], PLAIN), Vec::<String>::new());
+        let mut story = Story::default();
+        assert_eq!(table(&story, PLAIN), Vec::<String>::new());
+        story.apply(&started(&["a"]));
         story.apply(&event("task.dispatched", "a", "x", 0));
         story.apply(&event("task.completed", "a", "x", 0));
-        assert!(table(&[story], PLAIN)[1].ends_with('#'));
+        assert!(table(&story, PLAIN)[1].ends_with('#'));
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use signalbox_client::Session;
 
-use super::plan::{Reading, Written, batch_of};
+use super::plan::{Reading, Written, part_of};
 
 /// How often each file was counted, where that is not once.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Verdict {
 /// The files that the session's reads counted, task by task.
 pub(super) fn counted(session: &Session) -> anyhow::Result<Vec<String>> {
     let mut files = Vec::new();
-    for task in session.tasks.iter().filter(|task| batch_of(&task.task_id).is_some()) {
+    for task in session.tasks.iter().filter(|task| part_of(&task.task_id).is_some()) {
         let reading: Reading = serde_json::from_value(task.result.clone())
             .with_context(|| format!("the result of {} is not a reader's", task.task_id))?;
         files.extend(reading.files);
@@ -111,8 +111,9 @@ mod tests {
             {"folders": [], "broken": {"total": 0, "first": []}, "notes": {"total": 0, "first": []}}})
         };
         let session: Session = serde_json::from_value(json!({"tasks": [
-            {"taskId": "read-1", "attempt": 1, "result": reading(&["a"])},
-            {"taskId": "read-2", "attempt": 2, "result": reading(&["b", "c"])},
+            {"taskId": "read[0]", "attempt": 1, "result": reading(&["a"])},
+            {"taskId": "read[1]", "attempt": 2, "result": reading(&["b", "c"])},
+            {"taskId": "read", "attempt": 0, "result": [reading(&["a"]), reading(&["b", "c"])]},
             {"taskId": "report", "attempt": 1, "result": {"path": "x"}},
         ]}))
         .unwrap();
@@ -121,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_read_without_a_result_is_an_error() {
-        let session: Session = serde_json::from_value(json!({"tasks": [{"taskId": "read-1"}]})).unwrap();
-        assert!(counted(&session).unwrap_err().to_string().contains("read-1"));
+        let session: Session = serde_json::from_value(json!({"tasks": [{"taskId": "read[0]"}]})).unwrap();
+        assert!(counted(&session).unwrap_err().to_string().contains("read[0]"));
     }
 }

@@ -14,6 +14,7 @@ mod auth;
 mod baddays;
 mod badinput;
 mod common;
+mod demo;
 mod opscore;
 mod process;
 mod split;

@@ -13,10 +13,38 @@ on_each_database![
     what_cannot_be_run_is_refused,
     an_accepted_message_survives_a_kill,
     a_slow_agent_does_not_hold_up_another,
+    a_busy_agent_gets_messages_as_it_wants_them,
 ];
 
 fn message(payload: &Value) -> Value {
     json!({"senderId": "tester", "messageType": "text", "payload": payload})
+}
+
+fn a_busy_agent_gets_messages_as_it_wants_them(database: &Database) {
+    let server = Server::start(database);
+    let agent = Agent::start();
+    let id = server.register("worker", &agent, &[]);
+    let agent_wants = |policy: &str| {
+        let metadata = json!({"metadata": {"onBusy": policy}});
+        server.patch(&format!("/v1/agents/{id}"), &metadata)
+    };
+    assert_eq!(agent_wants("wait").faults(), ["/metadata/onBusy"]);
+    let workflow = json!({"id": "w", "name": "W", "tasks": [{"taskId": "t"}]});
+    let session = server.trigger(&id, &workflow, &json!({}));
+    let task = agent.next().json()["opscore_task_id"].clone();
+    let path = format!("/v1/agents/{id}/run");
+    server.run(&id, &json!({"n": 1}));
+    assert_eq!(agent.next().json()["payload"]["n"], 1, "by default it is delivered all the same");
+    drop(agent_wants("reject").is(200));
+    server.post(&path, &message(&json!({"n": 2}))).problem(409);
+    drop(agent_wants("interrupt").is(200));
+    server.post(&path, &message(&json!({"n": 3}))).is(202);
+    let mut got: Vec<Value> = (0..3).map(|_| agent.next().json()).collect();
+    got.sort_by_key(|message| message["messageType"].to_string());
+    assert_eq!(got[0]["payload"]["n"], 3);
+    assert_eq!((&got[1]["messageType"], &got[1]["opscore_task_id"]), (&json!("workflow_cancel"), &task));
+    assert_eq!(got[2]["messageType"], "workflow_task", "what was taken away is routed again");
+    assert_eq!(server.session(&session)["tasks"][0]["attempt"], 2);
 }
 
 fn a_message_is_accepted_at_once_and_delivered_with_all_its_fields(database: &Database) {

@@ -3,5 +3,6 @@
 mod agents;
 mod clocks;
 mod disk;
+mod flows;
 mod kills;
 mod outage;

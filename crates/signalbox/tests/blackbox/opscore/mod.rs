@@ -2,10 +2,14 @@
 
 mod definitions;
 mod events;
+mod flows;
 mod logs;
+mod many;
 mod notify;
 mod routing;
+mod schedules;
 mod sessions;
 mod settling;
 mod state;
 mod triggers;
+mod versions;

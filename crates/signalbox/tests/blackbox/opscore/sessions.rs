@@ -8,6 +8,8 @@ use crate::support::{Agent, Database, Server, Worker, on_each_database, task_of}
 
 on_each_database![
     sessions_are_listed_in_pages,
+    sessions_are_found_by_what_they_are,
+    tasks_are_told_in_time_and_in_line,
     an_unknown_session_is_404_everywhere,
     a_cancelled_session_starts_nothing_more,
     a_paused_session_starts_nothing_until_resumed,
@@ -50,11 +52,92 @@ fn sessions_are_listed_in_pages(database: &Database) {
     assert_eq!(server.all_pages(&format!("{path}?status=failed"), 100).len(), 0);
 }
 
+fn sessions_are_found_by_what_they_are(database: &Database) {
+    let server = Server::start(database);
+    let worker = Worker::start(&server.api(), "worker", &[]);
+    let other = Worker::start(&server.api(), "other", &[]);
+    let definition = |id: &str| json!({"id": id, "name": "N", "tasks": [{"taskId": "a"}]});
+    let mut sessions = Vec::new();
+    for (agent, workflow, city) in [(&worker, "w", "Bern"), (&other, "w", "Zürich"), (&worker, "v", "Basel")]
+    {
+        let session = server.trigger(&agent.id, &definition(workflow), &json!({"city": city}));
+        server.session_becomes(&session, "completed");
+        sessions.push(session);
+    }
+    let waits = json!({"id": "x", "name": "N", "tasks": [{"taskId": "a", "agentCapability": "absent"}]});
+    sessions.push(server.trigger(&worker.id, &waits, &json!({})));
+    let found = |query: &str| -> Vec<usize> {
+        let listed = server.all_pages(&format!("/v1/opscore/sessions?{query}"), 1);
+        let place = |one: &Value| sessions.iter().position(|session| one["sessionId"] == session.as_str());
+        listed.iter().map(|one| place(one).unwrap()).collect()
+    };
+    assert_eq!(found("status=completed,started"), [3, 2, 1, 0]);
+    assert_eq!(found("status=started"), [3]);
+    assert_eq!(found("workflow=w&status=completed,failed"), [1, 0]);
+    assert_eq!(found(&format!("agent={}", worker.id)), [2, 0]);
+    assert_eq!(found(&format!("agent={}&workflow=w", worker.id)), [0]);
+    assert_eq!(found("text=z%C3%9CRICH"), [1]);
+    let third = server.session(&sessions[2])["createdAt"].as_str().unwrap().to_owned();
+    assert_eq!(found(&format!("since={third}")), [3, 2]);
+    assert_eq!(found(&format!("until={third}&workflow=w")), [1, 0]);
+    let wrong = server.get("/v1/opscore/sessions?status=completed,done&since=noon&agent=&text=");
+    assert_eq!(wrong.faults(), ["/agent", "/since", "/status", "/text"]);
+}
+
+fn tasks_are_told_in_time_and_in_line(database: &Database) {
+    let server = Server::start(database);
+    let definition = json!({"id": "w", "name": "N", "tasks": [
+        {"taskId": "a", "agentCapability": "read", "maxRetries": 1}, {"taskId": "b", "agentCapability": "read"}]});
+    let idle = server.register_at("idle", "http://127.0.0.1:9/run", &[]);
+    let sessions: Vec<String> = (0..3).map(|_| server.trigger(&idle, &definition, &json!({}))).collect();
+    for (session, place) in sessions.iter().zip(1..) {
+        let task = &server.session(session)["tasks"][0];
+        assert_eq!((&task["status"], &task["placeInLine"]), (&json!("waiting"), &json!(place)), "{task}");
+    }
+    server.post(&format!("/v1/opscore/sessions/{}/cancel", sessions[0]), &json!({})).succeeded();
+    assert_eq!(server.session(&sessions[2])["tasks"][0]["placeInLine"], 2, "those behind it move up");
+    server.post(&format!("/v1/opscore/sessions/{}/cancel", sessions[2]), &json!({})).succeeded();
+
+    let agent = Agent::start();
+    let reader = server.register("reader", &agent, &["read"]);
+    let first = agent.next();
+    server.report(&reader, "busy", &json!({"opscore_task_id": task_of(&first)}));
+    server.report(&reader, "error", &json!({"opscore_task_id": task_of(&first), "error": "broken"}));
+    server.complete(&reader, &agent.next(), &json!("a"));
+    server.complete(&reader, &agent.next(), &json!("b"));
+    server.session_becomes(&sessions[1], "completed");
+    let timeline = server.get(&format!("/v1/opscore/sessions/{}/timeline", sessions[1])).is(200);
+    assert_eq!((&timeline["isComplete"], &timeline["status"]), (&json!(true), &json!("completed")));
+    let told = |task: usize| -> Vec<String> {
+        let spans = timeline["tasks"][task]["spans"].as_array().unwrap();
+        let told = |span: &Value| {
+            let agent = if span["agentId"] == reader.as_str() { "reader" } else { "nobody" };
+            format!("{} {} {agent} {}", span["kind"], span["attempt"], span["outcome"]).replace('"', "")
+        };
+        spans.iter().map(told).collect()
+    };
+    assert_eq!(
+        told(0),
+        [
+            "waiting 1 nobody dispatched",
+            "dispatched 1 reader running",
+            "running 1 reader retrying",
+            "retryWait 2 nobody dispatched",
+            "dispatched 2 reader completed",
+        ]
+    );
+    assert_eq!(told(1), ["dispatched 1 reader completed"]);
+    let spans = timeline["tasks"][0]["spans"].as_array().unwrap();
+    assert!(spans.windows(2).all(|two| two[0]["end"] == two[1]["start"]), "{timeline}");
+}
+
 fn an_unknown_session_is_404_everywhere(database: &Database) {
     let server = Server::start(database);
     let path = "/v1/opscore/sessions/ses_unknown";
     server.get(path).absent();
     server.get(&format!("{path}/events")).absent();
+    server.get(&format!("{path}/timeline")).absent();
+    server.delete(path).absent();
     for verb in ["pause", "resume", "cancel", "retry", "signal"] {
         server.post(&format!("{path}/{verb}"), &json!({})).absent();
     }

@@ -2,6 +2,9 @@
 //!
 //! What the tool itself says, also that it failed, is a 200; that it could not be asked is a problem.
 
+mod built_in;
+mod schemas;
+
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::Full;
@@ -9,21 +12,19 @@ use serde::Serialize;
 use serde_json::Value;
 use signalbox_core::Rejected;
 use signalbox_core::decision::Tool;
-use signalbox_wire::agentkit::{ToolAnswer, ToolCall, ToolReply};
-use signalbox_wire::id::AgentId;
+use signalbox_core::limits::bounded;
+use signalbox_wire::agentkit::{ToolAnswer, ToolReply};
+use signalbox_wire::id::{TenantId, ToolName};
 use signalbox_wire::problem::Problem;
 
-use super::built_in::BuiltIn;
-use super::convert;
-use super::schema::Schemas;
-use crate::answer::Answer;
+pub(crate) use self::built_in::BuiltIn;
+use self::schemas::Schemas;
 use crate::app::App;
-use crate::context::{Acts, Context};
 use crate::egress::EgressError;
 use crate::problem::Refusal;
 
 /// How calls introduce themselves.
-pub(super) const USER_AGENT: &str = concat!("signalbox/", env!("CARGO_PKG_VERSION"));
+const USER_AGENT: &str = concat!("signalbox/", env!("CARGO_PKG_VERSION"));
 /// Bytes of a tool's answer that are read.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Seconds after which to try a tool again that could not be reached.
@@ -35,37 +36,31 @@ struct Call<'a> {
     arguments: &'a Value,
 }
 
-/// Calls a tool for an agent.
-pub(super) async fn call(
-    app: &App,
-    schemas: &Schemas,
-    context: &Context<Acts>,
-    agent: &AgentId,
-    call: ToolCall,
-) -> Result<Answer, Refusal> {
-    let tenant = context.tenant();
-    if app.store.agent(tenant, agent).await?.is_none() {
-        return Err(Rejected::UnknownAgent(agent.to_string()).into());
+/// The tools that can be called, by agents and by workflows.
+#[derive(Clone, Default)]
+pub(crate) struct Tools(Schemas);
+
+impl Tools {
+    /// Calls the tool called `name` with `arguments`, which stood at `place`.
+    pub(crate) async fn call(
+        &self,
+        app: &App,
+        tenant: &TenantId,
+        name: &str,
+        arguments: (&Value, &str),
+        trace: Option<&str>,
+    ) -> Result<ToolAnswer, Refusal> {
+        let (arguments, place) = arguments;
+        if let Some(tool) = BuiltIn::named(name) {
+            self.0.built_in(tool)?.check(arguments, place)?;
+            return tool.run(app, (arguments, place), trace).await;
+        }
+        let unknown = || Rejected::UnknownTool(bounded(name));
+        let known = ToolName::parse(name).map_err(|_| unknown())?;
+        let tool = app.store.tool(tenant, &known).await?.ok_or_else(unknown)?;
+        self.0.registered(tenant, &tool)?.check(arguments, place)?;
+        ask(app, &tool.value, arguments, trace).await
     }
-    let Some(name) = call.tool_name else {
-        let detail = "The call names no tool; name it in payload.tool_name.";
-        return Err(Problem::bad_request("no-tool", detail).into());
-    };
-    let (arguments, trace) = (&call.arguments, context.trace.as_deref());
-    let answer = match BuiltIn::named(&name) {
-        Some(tool) => {
-            schemas.built_in(tool)?.check(arguments)?;
-            tool.run(app, arguments, trace).await?
-        }
-        None => {
-            let name = convert::tool_name(&name)?;
-            let tool = app.store.tool(tenant, &name).await?;
-            let tool = tool.ok_or_else(|| Rejected::UnknownTool(name.to_string()))?;
-            schemas.registered(tenant, &tool)?.check(arguments)?;
-            ask(app, &tool.value, arguments, trace).await?
-        }
-    };
-    Ok(Answer::ok(&answer))
 }
 
 /// Asks a tool's endpoint.
@@ -138,7 +133,6 @@ mod tests {
 
     use serde_json::{Map, json};
     use signalbox_wire::agentkit::ToolStatus;
-    use signalbox_wire::id::ToolName;
     use signalbox_wire::time::Timestamp;
 
     use super::*;

@@ -1,9 +1,12 @@
-//! JSON Schemas of tools: compiled once, held in memory within a bound, and arguments held against them.
+//! JSON Schemas of tools and workflows: compiled once, held in memory within a bound, and values held against them.
 //!
-//! Nothing is fetched, and neither a schema nor arguments can make a check run away: [`Shape`] knows beforehand
+//! Nothing is fetched, and neither a schema nor a value can make a check run away: [`Shape`] knows beforehand
 //! what a check can cost, and what would cost too much is refused.
 
+mod shape;
+
 use std::collections::BTreeSet;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use jsonschema::error::ValidationErrorKind;
@@ -11,17 +14,9 @@ use jsonschema::{PatternOptions, ValidationError, Validator};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use serde_json::{Map, Value};
-use signalbox_core::Versioned;
-use signalbox_core::decision::Tool;
 use signalbox_wire::fault::{Fault, Faults};
-use signalbox_wire::id::{TenantId, ToolName};
 
-use super::built_in::BuiltIn;
-use super::shape::{Extent, Shape};
-use crate::problem::Refusal;
-
-/// Where the arguments of a call are in its body.
-pub(super) const ARGUMENTS: &str = "/payload/arguments";
+use self::shape::{Extent, Shape};
 
 /// Bytes of a schema, written as JSON.
 const SCHEMA_BYTES_MAX: usize = 64 << 10;
@@ -44,72 +39,48 @@ const NESTED_MAX: u32 = 500;
 /// Characters of the message of one fault.
 const MESSAGE_LENGTH_MAX: usize = 200;
 
-/// Compiled schemas, the least used of which are dropped for others.
-#[derive(Clone)]
-pub(super) struct Schemas(Arc<Cache<Place, Arc<Schema>, ByBytes>>);
-
-/// Whose schema, and which version of it; a built-in tool has neither tenant nor version.
-type Place = (Option<TenantId>, ToolName, i64);
+/// Compiled schemas by where they are kept, the least used of which are dropped for others.
+pub(crate) struct Schemas<P>(Arc<Cache<P, Arc<Schema>, ByBytes>>);
 
 #[derive(Debug, Clone)]
 struct ByBytes;
 
-impl Weighter<Place, Arc<Schema>> for ByBytes {
-    fn weight(&self, _: &Place, schema: &Arc<Schema>) -> u64 {
+impl<P> Weighter<P, Arc<Schema>> for ByBytes {
+    fn weight(&self, _: &P, schema: &Arc<Schema>) -> u64 {
         schema.bytes
     }
 }
 
-impl Default for Schemas {
+impl<P> Clone for Schemas<P> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<P: Eq + Hash + Clone> Default for Schemas<P> {
     fn default() -> Self {
         Self(Arc::new(Cache::with_weighter(HELD_EXPECTED, HELD_BYTES_MAX, ByBytes)))
     }
 }
 
-impl Schemas {
-    /// The schema of a registered tool.
-    pub(super) fn registered(
+impl<P: Eq + Hash> Schemas<P> {
+    /// The schema at `place`, compiled where it is not held.
+    pub(crate) fn held(
         &self,
-        tenant: &TenantId,
-        tool: &Versioned<Tool>,
-    ) -> Result<Arc<Schema>, Refusal> {
-        let place = (Some(tenant.clone()), tool.value.name.clone(), tool.version);
-        self.held(place, || Schema::compile(&tool.value.parameters))
-    }
-
-    /// The schema of a built-in tool.
-    pub(super) fn built_in(&self, tool: BuiltIn) -> Result<Arc<Schema>, Refusal> {
-        let name = ToolName::parse(tool.name()).map_err(Refusal::failed)?;
-        self.held((None, name, 0), || Schema::compile(&tool.parameters()))
-    }
-
-    fn held(
-        &self,
-        place: Place,
+        place: P,
         compile: impl FnOnce() -> Result<Schema, Vec<Fault>>,
-    ) -> Result<Arc<Schema>, Refusal> {
+    ) -> Result<Arc<Schema>, Vec<Fault>> {
         if let Some(schema) = self.0.get(&place) {
             return Ok(schema);
         }
-        match compile() {
-            Ok(schema) => {
-                let schema = Arc::new(schema);
-                self.0.insert(place, Arc::clone(&schema));
-                Ok(schema)
-            }
-            Err(faults) => {
-                // It was checked when the tool was registered.
-                Err(Refusal::failed(format!(
-                    "the schema of {} does not compile any more: {faults:?}",
-                    place.1
-                )))
-            }
-        }
+        let schema = Arc::new(compile()?);
+        self.0.insert(place, Arc::clone(&schema));
+        Ok(schema)
     }
 }
 
 /// A compiled schema.
-pub(super) struct Schema {
+pub(crate) struct Schema {
     validator: Validator,
     shape: Shape,
     bytes: u64,
@@ -117,7 +88,7 @@ pub(super) struct Schema {
 
 impl Schema {
     /// Compiles a schema, or tells all that is wrong with it, each fault with its pointer into the schema.
-    pub(super) fn compile(schema: &Map<String, Value>) -> Result<Self, Vec<Fault>> {
+    pub(crate) fn compile(schema: &Map<String, Value>) -> Result<Self, Vec<Fault>> {
         let schema = Value::Object(schema.clone());
         let length = schema.to_string().len();
         if length > SCHEMA_BYTES_MAX {
@@ -143,26 +114,21 @@ impl Schema {
         Ok(Self { validator, shape, bytes })
     }
 
-    /// Holds arguments against the schema, or tells all that does not fit.
-    pub(super) fn check(&self, arguments: &Value) -> Result<(), Vec<Fault>> {
-        let extent = Extent::of(arguments);
+    /// Holds the value that stands at `place` against the schema, or tells all that does not fit.
+    pub(crate) fn check(&self, value: &Value, place: &str) -> Result<(), Vec<Fault>> {
+        let extent = Extent::of(value);
         let cost = self.shape.cost(&extent);
+        let whole = |message: &str| Err(vec![Fault::new(place, message)]);
         if cost.steps > STEPS_MAX || cost.nested > NESTED_MAX {
-            return Err(vec![Fault::new(
-                ARGUMENTS,
-                "are too large or too deep to be held against the tool's schema",
-            )]);
+            return whole("is too large or too deep to be held against its schema");
         }
-        if self.validator.is_valid(arguments) {
+        if self.validator.is_valid(value) {
             return Ok(());
         }
         if cost.steps > STEPS_TOLD_MAX {
-            return Err(vec![Fault::new(
-                ARGUMENTS,
-                "do not fit the tool's schema, and are too large to say where",
-            )]);
+            return whole("does not fit its schema, and is too large to say where");
         }
-        Err(faults(ARGUMENTS, self.validator.iter_errors(arguments)))
+        Err(faults(place, self.validator.iter_errors(value)))
     }
 }
 
@@ -201,9 +167,10 @@ fn tell(told: &mut BTreeSet<(String, String)>, base: &str, error: &ValidationErr
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use signalbox_wire::time::Timestamp;
 
     use super::*;
+
+    const PLACE: &str = "/payload/arguments";
 
     fn compile(schema: &Value) -> Result<Schema, Vec<String>> {
         let compiled = Schema::compile(schema.as_object().expect("an object"));
@@ -212,7 +179,7 @@ mod tests {
 
     fn faults(schema: &Value, arguments: &Value) -> Vec<String> {
         let compiled = compile(schema).map_err(|faults| panic!("{faults:?}")).expect("a schema");
-        let faults = compiled.check(arguments).err().unwrap_or_default();
+        let faults = compiled.check(arguments, PLACE).err().unwrap_or_default();
         faults.iter().map(ToString::to_string).collect()
     }
 
@@ -301,7 +268,7 @@ mod tests {
         let mut arguments = json!({"b": 1});
         for depth in 1..100 {
             arguments = json!({"a": arguments});
-            let faults = schema.check(&arguments).expect_err("b is missing");
+            let faults = schema.check(&arguments, PLACE).expect_err("b is missing");
             assert!(depth < 20 || faults.len() == 1, "at depth {depth}: {}", faults.len());
         }
     }
@@ -316,9 +283,9 @@ mod tests {
         let mut arguments = json!({"a": {"b": 1}, "b": 1});
         let mut refused = 0;
         for _ in 0..95 {
-            let faults = schema.check(&arguments).err().unwrap_or_default();
+            let faults = schema.check(&arguments, PLACE).err().unwrap_or_default();
             refused += usize::from(faults.iter().any(|fault| fault.message.contains("too deep")));
-            let faults = schema.check(&json!({"a": arguments})).err().unwrap_or_default();
+            let faults = schema.check(&json!({"a": arguments}), PLACE).err().unwrap_or_default();
             assert!(!faults.is_empty(), "b is missing, or it is too deep");
             arguments = json!({"a": arguments, "b": 1});
         }
@@ -335,24 +302,16 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_that_was_registered_anew_is_checked_by_its_new_schema() {
-        let schemas = Schemas::default();
-        let tenant = TenantId::default_tenant();
-        let tool = |version, parameters: Value| Versioned {
-            version,
-            value: Arc::new(Tool {
-                name: ToolName::parse("t").expect("valid"),
-                description: String::new(),
-                parameters: parameters.as_object().cloned().unwrap_or_default(),
-                endpoint: "http://127.0.0.1:9".into(),
-                created_at: Timestamp::default(),
-            }),
+    fn what_is_held_is_held_for_its_place() {
+        let schemas = Schemas::<(&str, u32)>::default();
+        let check = |place, schema: Value| {
+            let compile = || Schema::compile(schema.as_object().expect("an object"));
+            let schema = schemas.held(place, compile).expect("compiles");
+            schema.check(&json!(5), PLACE).is_ok()
         };
-        let check =
-            |tool: &Versioned<Tool>| schemas.registered(&tenant, tool).expect("compiles").check(&json!(5));
-        assert!(check(&tool(1, json!({"type": "integer"}))).is_ok());
-        assert!(check(&tool(2, json!({"type": "string"}))).is_err());
-        assert!(check(&tool(1, json!({"type": "string"}))).is_ok(), "held under its version");
-        assert!(schemas.built_in(BuiltIn::HttpGet).expect("compiles").check(&json!({"url": 5})).is_err());
+        assert!(check(("a", 1), json!({"type": "integer"})));
+        assert!(!check(("a", 2), json!({"type": "string"})));
+        assert!(check(("a", 1), json!({"type": "string"})), "it was compiled before");
+        assert!(schemas.held(("b", 1), || Err(Vec::new())).is_err());
     }
 }

@@ -9,8 +9,7 @@ use signalbox_wire::agentkit::{ToolAnswer, ToolView};
 use signalbox_wire::fault::Fault;
 use signalbox_wire::problem::Problem;
 
-use super::call::USER_AGENT;
-use super::schema::ARGUMENTS;
+use super::USER_AGENT;
 use crate::app::App;
 use crate::egress::EgressError;
 use crate::problem::Refusal;
@@ -29,7 +28,7 @@ const HEADERS: [HeaderName; 6] = [
 
 /// A tool that is part of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BuiltIn {
+pub(crate) enum BuiltIn {
     /// Answers with its arguments.
     Echo,
     /// Gets a page.
@@ -38,14 +37,14 @@ pub(super) enum BuiltIn {
 
 impl BuiltIn {
     /// All of them, by name.
-    pub(super) const ALL: [Self; 2] = [Self::Echo, Self::HttpGet];
+    pub(crate) const ALL: [Self; 2] = [Self::Echo, Self::HttpGet];
 
     /// The one with this name.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|tool| tool.name() == name)
     }
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Echo => "echo",
             Self::HttpGet => "http_get",
@@ -53,7 +52,7 @@ impl BuiltIn {
     }
 
     /// The schema of its arguments.
-    pub(super) fn parameters(self) -> Map<String, Value> {
+    pub(crate) fn parameters(self) -> Map<String, Value> {
         let schema = match self {
             Self::Echo => json!({
                 "type": "object",
@@ -75,7 +74,7 @@ impl BuiltIn {
     }
 
     /// The tool as this surface shows it.
-    pub(super) fn view(self) -> ToolView {
+    pub(crate) fn view(self) -> ToolView {
         let description = match self {
             Self::Echo => "Answers with its arguments.",
             Self::HttpGet => {
@@ -91,17 +90,17 @@ impl BuiltIn {
         }
     }
 
-    /// Runs it with arguments that fit its schema.
-    pub(super) async fn run(
+    /// Runs it with arguments that fit its schema; they stood at `place`.
+    pub(crate) async fn run(
         self,
         app: &App,
-        arguments: &Value,
+        (arguments, place): (&Value, &str),
         trace: Option<&str>,
     ) -> Result<ToolAnswer, Refusal> {
         match self {
             Self::Echo => self.success(arguments),
             Self::HttpGet => {
-                let request = get(app, arguments, trace)?;
+                let request = get(app, (arguments, place), trace)?;
                 match app.pages.send(request, app.config.tool_timeout, PAGE_BYTES_MAX).await {
                     Ok((status, headers, body)) => self.success(&page(status.as_u16(), &headers, &body)),
                     Err(error) => Ok(ToolAnswer::failure(self.name(), &error.to_string(), true)),
@@ -117,7 +116,11 @@ impl BuiltIn {
 }
 
 /// The request for a page; an address that may not be called is a fault of the arguments.
-fn get(app: &App, arguments: &Value, trace: Option<&str>) -> Result<Request<Full<Bytes>>, Refusal> {
+fn get(
+    app: &App,
+    (arguments, place): (&Value, &str),
+    trace: Option<&str>,
+) -> Result<Request<Full<Bytes>>, Refusal> {
     let url = arguments.get("url").and_then(Value::as_str).unwrap_or_default();
     let target = app.pages.target(url).map_err(|error| {
         let message = match error {
@@ -127,7 +130,7 @@ fn get(app: &App, arguments: &Value, trace: Option<&str>) -> Result<Request<Full
             EgressError::Forbidden(reason) => reason,
             other => other.to_string(),
         };
-        vec![Fault::new(format!("{ARGUMENTS}/url"), message)]
+        vec![Fault::new(format!("{place}/url"), message)]
     })?;
     let mut request = Request::get(target).header(header::USER_AGENT, USER_AGENT);
     if let Some(trace) = trace {

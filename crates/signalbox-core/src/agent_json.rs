@@ -1,0 +1,129 @@
+//! An agent's status as JSON, written by hand: every report writes one, and the general way takes several times as
+//! long. What is written is what `Serialize` writes, which a test compares.
+
+use signalbox_wire::quote;
+
+use crate::agent::{AgentStatus, Report};
+
+impl AgentStatus {
+    /// The status as JSON, just as it is serialized, at a part of the cost: every report writes one.
+    ///
+    /// # Errors
+    /// As of `serde_json`, for no status that there is.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        let report_bytes = self.report.as_ref().map_or(0, Report::size_bytes);
+        let mut text = String::with_capacity(256 + self.agent.as_str().len() + report_bytes);
+        text.push_str("{\"agent\":");
+        quote(&mut text, self.agent.as_str());
+        text.push_str(",\"generation\":");
+        text.push_str(&self.generation.to_string());
+        text.push_str(",\"report\":");
+        match &self.report {
+            Some(report) => report.write(&mut text),
+            None => text.push_str("null"),
+        }
+        text.push_str(",\"earlier_until\":");
+        match self.earlier_until {
+            Some(until) => until.quote(&mut text),
+            None => text.push_str("null"),
+        }
+        if !self.heard.is_empty() {
+            text.push_str(",\"heard\":");
+            text.push_str(&serde_json::to_string(&self.heard)?);
+        }
+        text.push_str(",\"last_seen\":");
+        self.last_seen.quote(&mut text);
+        text.push_str(",\"last_used\":");
+        self.last_used.quote(&mut text);
+        text.push_str(if self.draining { ",\"draining\":true" } else { ",\"draining\":false" });
+        text.push_str(",\"held\":");
+        match self.held.as_slice() {
+            [] => text.push_str("[]"),
+            held => text.push_str(&serde_json::to_string(held)?),
+        }
+        text.push('}');
+        Ok(text)
+    }
+}
+
+impl Report {
+    /// Appends it as JSON, just as it is serialized.
+    pub(crate) fn write(&self, into: &mut String) {
+        into.push_str("{\"state\":");
+        quote(into, &self.state);
+        into.push_str(",\"details\":");
+        into.push_str(self.details_text().unwrap_or("null"));
+        into.push_str(",\"timestamp\":");
+        self.timestamp.quote(into);
+        into.push_str(if self.about_task { ",\"about_task\":true" } else { ",\"about_task\":false" });
+        if let Some(moment) = self.counts_as {
+            into.push_str(",\"counts_as\":");
+            moment.quote(into);
+        }
+        into.push('}');
+    }
+
+    /// About how many bytes it takes as JSON.
+    pub(crate) fn size_bytes(&self) -> usize {
+        128 + self.state.len() + self.details_text().map_or(0, str::len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use signalbox_wire::id::{AgentId, SessionId, TaskId};
+    use signalbox_wire::raw::RawObject;
+    use signalbox_wire::time::Timestamp;
+
+    use super::*;
+    use crate::agent::Held;
+
+    fn moment() -> impl Strategy<Value = Timestamp> {
+        (-1_000_i64..4_000_000_000_000_000).prop_map(Timestamp::from_micros)
+    }
+
+    fn report() -> impl Strategy<Value = Report> {
+        let details = prop_oneof![Just("{}"), Just(r#"{ "a" : 1.0 }"#), Just(r#"{"\u00e9":["\\"]}"#)];
+        let details = prop::option::of(details.prop_map(|text| RawObject::parse(text.to_owned()).unwrap()));
+        ("[a-z\"\\\\é]{1,8}", details, moment(), any::<bool>(), prop::option::of(moment())).prop_map(
+            |(state, details, timestamp, about_task, counts_as)| Report {
+                state,
+                details,
+                timestamp,
+                about_task,
+                counts_as,
+            },
+        )
+    }
+
+    fn held() -> impl Strategy<Value = Held> {
+        ("[a-z\"]{1,4}", 1..4_u32).prop_map(|(step, attempt)| Held {
+            session: SessionId::parse("ses_1").unwrap(),
+            task: TaskId::parse("tsk_1").unwrap(),
+            step,
+            attempt,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_status_is_written_as_it_is_serialized(
+            agent in "[ -~é]{1,12}",
+            generation in any::<u64>(),
+            reports in prop::collection::vec(report(), 0..3),
+            earlier_until in prop::option::of(moment()),
+            last_used in moment(),
+            draining in any::<bool>(),
+            held in prop::collection::vec(held(), 0..3),
+        ) {
+            let mut status = AgentStatus::fresh(AgentId::parse(&agent).unwrap(), generation, last_used);
+            for report in reports {
+                // Those that are dated ahead leave fingerprints.
+                status.hear(report, Timestamp::default());
+            }
+            let status = AgentStatus { earlier_until, last_used, draining, held, ..status };
+            prop_assert_eq!(status.to_json().unwrap(), serde_json::to_string(&status).unwrap());
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! A session is run again: a new one on the same revision, with the same input and agent.
+
+use serde_json::json;
+use signalbox_wire::id::SessionId;
+
+use super::Operation;
+use super::triggers::{Start, Triggered};
+use super::work::Work;
+use crate::decision::Key;
+use crate::event::{Level, NewEvent};
+use crate::{Decision, Halt, Rejected, Turn, View};
+
+/// A session is to be run again, whatever became of it.
+#[derive(Debug, Clone)]
+pub struct Rerun {
+    /// Which.
+    pub session: SessionId,
+    /// The `traceparent` of the request.
+    pub trace: Option<String>,
+}
+
+impl Operation for Rerun {
+    type Answer = Triggered;
+
+    fn keys(&self) -> Vec<Key> {
+        vec![Key::Session(self.session.clone())]
+    }
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Triggered), Halt> {
+        let unknown = || Rejected::UnknownSession(self.session.to_string());
+        let before = view.session(&self.session)?.ok_or_else(unknown)?.value;
+        let (workflow, revision) = (before.session.workflow.clone(), before.session.revision);
+        let gone = || Rejected::UnknownRevision { workflow: workflow.clone(), revision };
+        let kept = view.definition(&workflow, revision)?.ok_or_else(gone)?;
+        let mut work = Work::new(view, turn);
+        // A revision that is removed meanwhile is not started any more.
+        work.decision.expects.push((Key::Definition(workflow.clone(), revision), Some(kept.version)));
+        let start = Start {
+            agent: before.session.agent.as_ref(),
+            input: before.session.input.clone(),
+            trace: self.trace.clone(),
+            schedule: None,
+            parent: None,
+        };
+        let session = start.session_of(&mut work, &kept.value)?;
+        let data = json!({"sessionId": self.session, "newSessionId": session});
+        let mut entry = NewEvent::new("session.rerun", Level::Info, work.turn.now, &data);
+        entry.session = Some((self.session.clone(), 0));
+        work.log(entry);
+        Ok((work.finish(), Triggered { session, workflow }))
+    }
+}

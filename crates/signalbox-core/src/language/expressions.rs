@@ -1,0 +1,157 @@
+//! The expressions of a workflow: that each can be read, and sees what it speaks of.
+//!
+//! An expression in a task sees the results of those tasks that have settled for certain before it starts. Where the
+//! task's parameters are asked approval for, they have to be known by then already.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::{FOUND_MAX, Found};
+use crate::expression::{self, Known, Sight, Unresolved};
+use crate::graph::{Edge, EdgeKind, Graph, Links, places};
+
+pub(super) fn check(
+    workflow: &Value,
+    tasks: &[Value],
+    links: &[Links<'_>],
+    graph: &Graph,
+    found: &mut Found,
+) {
+    let places = places(links);
+    let mut look = Look { places: &|id| places.get(id).copied(), seen: Seen::None, has_item: false, found };
+    look.key(workflow.pointer("/concurrency/key"), "/concurrency/key");
+    let before: Vec<Vec<bool>> = (0..tasks.len()).map(|position| graph.ancestors(position)).collect();
+    for (position, task) in tasks.iter().enumerate() {
+        let place = format!("/tasks/{position}");
+        look.seen = Seen::Some(before[position].clone());
+        look.task(task, &place);
+        if let Some(seen) = seen_at_approvals(links, graph, &before, position) {
+            look.seen = Seen::Some(seen);
+            look.at_approvals(task, &place);
+        }
+        let mut seen = before[position].clone();
+        // What undoes a task sees what came of it.
+        seen[position] = true;
+        look.seen = Seen::Some(seen);
+        look.has_item = has_items(task);
+        look.template(task.pointer("/compensate/parameters"), &format!("{place}/compensate/parameters"));
+    }
+    look.seen = Seen::All;
+    look.has_item = false;
+    look.template(workflow.get("output"), "/output");
+}
+
+/// What has settled when the approvals are asked for that guard the task at `position`; `None` when none does.
+fn seen_at_approvals(
+    links: &[Links<'_>],
+    graph: &Graph,
+    before: &[Vec<bool>],
+    position: usize,
+) -> Option<Vec<bool>> {
+    let guards = |edge: &&Edge| {
+        links[edge.from].is_approval && matches!(edge.kind, EdgeKind::Requires | EdgeKind::Arrow)
+    };
+    let approvals = graph.incoming(position).iter().filter(guards).map(|edge| edge.from);
+    approvals.map(|from| before[from].clone()).reduce(|mut seen, other| {
+        seen.iter_mut().zip(other).for_each(|(seen, other)| *seen &= other);
+        seen
+    })
+}
+
+fn has_items(task: &Value) -> bool {
+    task.get("forEach").is_some_and(|list| !list.is_null())
+}
+
+/// What tasks an expression sees.
+enum Seen {
+    /// None: no task has started.
+    None,
+    /// All: no task is open any more.
+    All,
+    /// Those of which this says so.
+    Some(Vec<bool>),
+}
+
+/// A look at expressions that stand at one place.
+struct Look<'a> {
+    places: &'a dyn Fn(&str) -> Option<usize>,
+    seen: Seen,
+    has_item: bool,
+    found: &'a mut Found,
+}
+
+impl Look<'_> {
+    /// All that is looked at when a task starts.
+    fn task(&mut self, task: &Value, place: &str) {
+        self.has_item = false;
+        self.template(task.pointer("/approve/what"), &format!("{place}/approve/what"));
+        self.template(task.get("sleep"), &format!("{place}/sleep"));
+        self.key(task.get("forEach"), &format!("{place}/forEach"));
+        self.has_item = has_items(task);
+        self.key(task.get("when"), &format!("{place}/when"));
+        self.template(task.get("parameters"), &format!("{place}/parameters"));
+    }
+
+    /// What a task is given, looked at when it is asked approval for: what is seen in time for the task may not be
+    /// for that. A place that has its fault already is not told another.
+    fn at_approvals(&mut self, task: &Value, place: &str) {
+        let mut told = Found::new();
+        std::mem::swap(self.found, &mut told);
+        self.has_item = false;
+        self.key(task.get("forEach"), &format!("{place}/forEach"));
+        self.has_item = has_items(task);
+        self.template(task.get("parameters"), &format!("{place}/parameters"));
+        std::mem::swap(self.found, &mut told);
+        let known: HashSet<String> = self.found.iter().map(|(place, _)| place.clone()).collect();
+        let message = "must not need a task that has not settled when its approval is asked for";
+        let new = told.into_iter().map(|(place, _)| place).filter(|place| !known.contains(place));
+        self.found.extend(new.map(|place| (place, message.to_owned())));
+    }
+
+    /// An expression by itself.
+    fn key(&mut self, value: Option<&Value>, place: &str) {
+        let Some(text) = value.and_then(Value::as_str).filter(|text| !text.is_empty()) else { return };
+        let told = self.told(|known| expression::expression_faults(text, known));
+        self.tell(place, told);
+    }
+
+    /// Every text in a value, each at its own place.
+    fn template(&mut self, value: Option<&Value>, place: &str) {
+        if self.found.len() >= FOUND_MAX {
+            return;
+        }
+        match value {
+            Some(text @ Value::String(_)) => {
+                let told = self.told(|known| expression::faults(text, known));
+                self.tell(place, told);
+            }
+            Some(Value::Array(items)) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.template(Some(item), &format!("{place}/{index}"));
+                }
+            }
+            Some(Value::Object(fields)) => {
+                for (name, field) in fields {
+                    let name = name.replace('~', "~0").replace('/', "~1");
+                    self.template(Some(field), &format!("{place}/{name}"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn told(&self, check: impl Fn(&Known<'_>) -> Vec<Unresolved>) -> Vec<Unresolved> {
+        let sight = |id: &str| match ((self.places)(id), &self.seen) {
+            (None, _) => Sight::Unknown,
+            (Some(_), Seen::All) => Sight::Seen,
+            (Some(position), Seen::Some(seen)) if seen[position] => Sight::Seen,
+            _ => Sight::NotBefore,
+        };
+        check(&Known { task: &sight, has_item: self.has_item })
+    }
+
+    fn tell(&mut self, place: &str, told: Vec<Unresolved>) {
+        self.found.extend(told.into_iter().map(|fault| (place.to_owned(), format!("must not hold {fault}"))));
+    }
+}

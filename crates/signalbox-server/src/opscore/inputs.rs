@@ -1,0 +1,142 @@
+//! What a session is started with, held against the `input` schema of the definition that it runs.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use signalbox_core::definition::Definition;
+use signalbox_core::engine::{Operation, Trigger, Triggered, WorkflowSource};
+use signalbox_core::{Decision, Halt, Rejected, Turn, View};
+use signalbox_wire::fault::Fault;
+use signalbox_wire::id::{TenantId, WorkflowId};
+
+use crate::schema::{Schema, Schemas};
+
+/// Where a trigger holds the input.
+const PLACE: &str = "/initialPayload";
+
+/// The compiled `input` schemas of kept definitions.
+#[derive(Clone, Default)]
+pub(super) struct Inputs(Schemas<Place>);
+
+/// Whose definition, and which version of it.
+type Place = (TenantId, WorkflowId, i64);
+
+/// A trigger whose input has to fit the very definition that is run.
+pub(super) struct Checked<'a> {
+    pub(super) trigger: Trigger,
+    pub(super) tenant: &'a TenantId,
+    pub(super) inputs: &'a Inputs,
+}
+
+impl Operation for Checked<'_> {
+    type Answer = Triggered;
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Triggered), Halt> {
+        // What cannot be started has its own refusal, and by then all that is asked for here has been shown.
+        let made = self.trigger.decide(view, turn)?;
+        self.check(view)?;
+        Ok(made)
+    }
+}
+
+impl Checked<'_> {
+    fn check(&self, view: &View) -> Result<(), Halt> {
+        let schema = match &self.trigger.source {
+            WorkflowSource::Inline(definition) => {
+                schema_of(definition).map(|schema| compiled(schema).map(Arc::new))
+            }
+            WorkflowSource::Kept(id) => {
+                let Some(current) = view.workflow(id)? else { return Ok(()) };
+                let Some(kept) = view.definition(id, current.value.revision)? else { return Ok(()) };
+                let place = (self.tenant.clone(), id.clone(), kept.version);
+                schema_of(&kept.value).map(|schema| self.inputs.0.held(place, || compiled(schema)))
+            }
+        };
+        let Some(schema) = schema else { return Ok(()) };
+        let input = Value::Object(self.trigger.input.clone());
+        schema.and_then(|schema| schema.check(&input, PLACE)).map_err(|faults| {
+            let faults = faults.into_iter().map(|fault| (fault.pointer, fault.message));
+            Rejected::UnfitInput(faults.collect()).into()
+        })
+    }
+}
+
+fn schema_of(definition: &Definition) -> Option<&Map<String, Value>> {
+    definition.input.as_ref().and_then(Value::as_object)
+}
+
+/// A schema that was found to be one when its definition was kept.
+fn compiled(schema: &Map<String, Value>) -> Result<Schema, Vec<Fault>> {
+    let message =
+        "cannot be held against the input schema of the workflow, which is not valid any more; mend it there";
+    Schema::compile(schema).map_err(|_| vec![Fault::new(PLACE, message)])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use signalbox_core::Versioned;
+    use signalbox_core::decision::{Key, Workflow};
+    use signalbox_core::limits::Policy;
+    use signalbox_core::view::Loaded;
+    use signalbox_wire::time::Timestamp;
+
+    use super::*;
+
+    fn definition(revision: u32, input: Option<Value>) -> Definition {
+        let id = WorkflowId::parse("w").expect("valid");
+        Definition { revision, input, ..Definition::of(id, Vec::new()) }
+    }
+
+    /// The view of a store that holds this definition as its current one.
+    fn view(kept: &Definition) -> View {
+        let (id, revision) = (kept.id.clone(), kept.revision);
+        let row = Workflow { id: id.clone(), revision, created_at: Timestamp::default() };
+        let version = i64::from(revision);
+        let mut view = View::new();
+        view.show(
+            Key::Workflow(id.clone()),
+            Some(Loaded::Workflow(Versioned { version, value: Arc::new(row) })),
+        );
+        let row = Versioned { version, value: Arc::new(kept.clone()) };
+        view.show(Key::Definition(id, revision), Some(Loaded::Definition(row)));
+        view
+    }
+
+    fn faults(inputs: &Inputs, source: WorkflowSource, view: &View) -> Vec<String> {
+        let input = json!({"a": 1, "c": "x"}).as_object().cloned().expect("an object");
+        let trigger = Trigger { source, agent: None, input, trace: None };
+        let tenant = TenantId::default_tenant();
+        let checked = Checked { trigger, tenant: &tenant, inputs };
+        let policy = Policy::default();
+        match checked.decide(view, &mut Turn::new(Timestamp::from_seconds(1), 0, &policy)) {
+            Ok(_) => Vec::new(),
+            Err(Halt::Rejected(Rejected::UnfitInput(faults))) => {
+                faults.into_iter().map(|fault| fault.0).collect()
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_input_fits_the_schema_of_the_revision_that_is_run() {
+        let inputs = Inputs::default();
+        let schema = json!({"required": ["a", "b"], "properties": {"c": {"type": "integer"}}});
+        let first = definition(1, Some(schema));
+        let second = definition(2, Some(json!({"required": ["d"]})));
+        let kept = || WorkflowSource::Kept(first.id.clone());
+        let wrong = ["/initialPayload/b", "/initialPayload/c"];
+        for _ in 0..2 {
+            assert_eq!(faults(&inputs, kept(), &view(&first)), wrong);
+            assert_eq!(faults(&inputs, kept(), &view(&second)), ["/initialPayload/d"]);
+        }
+        assert_eq!(faults(&inputs, kept(), &view(&definition(3, None))), [""; 0]);
+        let inline = |definition: &Definition| WorkflowSource::Inline(Box::new(definition.clone()));
+        assert_eq!(faults(&inputs, inline(&first), &view(&second)), wrong);
+        assert_eq!(faults(&inputs, inline(&definition(0, None)), &view(&second)), [""; 0]);
+        assert_eq!(
+            faults(&inputs, kept(), &view(&definition(4, Some(json!({"type": 5}))))),
+            ["/initialPayload"]
+        );
+    }
+}

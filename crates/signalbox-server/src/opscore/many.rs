@@ -1,0 +1,169 @@
+//! `POST /v1/opscore/sessions/{pause|resume|cancel|retry|rerun|purge}`: the same for all sessions that a filter
+//! matches, each a decision of its own.
+
+use axum::extract::State;
+use signalbox_core::engine::{self, Operation};
+use signalbox_core::limits::bounded;
+use signalbox_wire::id::{SessionId, TenantId};
+use signalbox_wire::opscore::{ManyAnswer, ManyBody, Refused};
+use signalbox_wire::paging::PageQuery;
+use signalbox_wire::problem::Problem;
+use tokio::task::JoinSet;
+
+use super::lookup::Gathering;
+use super::purge;
+use super::session_filter::SessionsQuery;
+use super::sessions::LIST;
+use crate::answer::Answer;
+use crate::app::App;
+use crate::context::{Administers, Context, Input};
+use crate::drive::DriveError;
+use crate::params::Reader;
+use crate::problem::Refusal;
+
+macro_rules! many {
+    ($(#[$doc:meta])* $name:ident, $path:literal, |$session:ident, $body:ident, $trace:ident| $operation:expr) => {
+        $(#[$doc])*
+        ///
+        /// Newest first, at most 1,000 in one request, each on its own: one that is refused holds up no other. Where
+        /// `more` is true, `next_cursor` goes on where this request ended.
+        #[utoipa::path(post, path = $path, tag = "Ops-Core", request_body = ManyBody,
+            responses(
+                (status = 200, description = "What became of them", body = ManyAnswer),
+                (status = 422, description = "The body does not fit", body = Problem)))]
+        pub(super) async fn $name(
+            State(app): State<App>,
+            context: Context<Administers>,
+            input: Input,
+        ) -> Result<Answer, Refusal> {
+            let $body: ManyBody = input.parse()?;
+            let $trace = context.trace.clone();
+            let done = sweep(&app, context.tenant(), &$body, |$session| $operation).await?;
+            Ok(Answer::ok(&done))
+        }
+    };
+}
+
+many! {
+    /// Pause all sessions that match
+    pause_sessions, "/v1/opscore/sessions/pause", |session, _body, _trace| engine::Pause { session }
+}
+
+many! {
+    /// Resume all sessions that match
+    resume_sessions, "/v1/opscore/sessions/resume", |session, _body, _trace| engine::Resume { session }
+}
+
+many! {
+    /// Cancel all sessions that match
+    cancel_sessions, "/v1/opscore/sessions/cancel",
+    |session, body, _trace| engine::Cancel { session, reason: body.reason.clone() }
+}
+
+many! {
+    /// Let all failed sessions that match go on from the tasks that failed
+    retry_sessions, "/v1/opscore/sessions/retry", |session, _body, _trace| engine::RetrySession { session }
+}
+
+many! {
+    /// Run all sessions that match again, each as a new one
+    ///
+    /// The new sessions match the filter too, where it does not say `until`: go on with `next_cursor`.
+    rerun_sessions, "/v1/opscore/sessions/rerun", |session, _body, trace| engine::Rerun { session, trace: trace.clone() }
+}
+
+/// Remove all sessions that match and are over, with their history
+///
+/// Newest first, at most 1,000 in one request. One that is not over is refused. Where `more` is true, `next_cursor`
+/// goes on where this request ended.
+#[utoipa::path(post, path = "/v1/opscore/sessions/purge", tag = "Ops-Core", request_body = ManyBody,
+    responses(
+        (status = 200, description = "What became of them", body = ManyAnswer),
+        (status = 422, description = "The body does not fit", body = Problem)))]
+pub(super) async fn purge_sessions(
+    State(app): State<App>,
+    context: Context<Administers>,
+    input: Input,
+) -> Result<Answer, Refusal> {
+    let body: ManyBody = input.parse()?;
+    let many = Many::read(&body)?;
+    let done = many.go(&app, context.tenant(), |app, tenant, session| async move {
+        purge::purge(&app, &tenant, &session).await
+    });
+    Ok(Answer::ok(&done.await?))
+}
+
+async fn sweep<O>(
+    app: &App,
+    tenant: &TenantId,
+    body: &ManyBody,
+    operation: impl Fn(SessionId) -> O,
+) -> Result<ManyAnswer, Refusal>
+where
+    O: Operation + Send + Sync + 'static,
+    O::Answer: Send,
+{
+    let many = Many::read(body)?;
+    many.go(app, tenant, |app, tenant, session| {
+        let operation = operation(session);
+        async move { app.drive.run(&tenant, &operation).await.map(drop) }
+    })
+    .await
+}
+
+/// Which sessions, and how far.
+struct Many {
+    filter: signalbox_store::SessionFilter,
+    gathering: Gathering,
+}
+
+impl Many {
+    fn read(body: &ManyBody) -> Result<Self, Refusal> {
+        let mut reader = Reader::default();
+        let filter = SessionsQuery::of(&body.filter).read(&mut reader, "filter/");
+        let limit = Some(body.limit.unwrap_or(MANY_MAX).to_string());
+        let page = reader.page(LIST, &PageQuery { limit, cursor: body.cursor.clone() });
+        reader.finish()?;
+        Ok(Self { filter, gathering: Gathering::new(page) })
+    }
+
+    /// Does it to each, a few side by side so that they share commits.
+    async fn go<F>(
+        self,
+        app: &App,
+        tenant: &TenantId,
+        act: impl Fn(App, TenantId, SessionId) -> F,
+    ) -> Result<ManyAnswer, Refusal>
+    where
+        F: Future<Output = Result<(), DriveError>> + Send + 'static,
+    {
+        let Self { filter, mut gathering } = self;
+        let mut told = ManyAnswer::default();
+        while let Some(go) = gathering.go() {
+            let listed = app.store.sessions(tenant, &filter, &go).await?;
+            let mut running = JoinSet::new();
+            for session in &listed.items {
+                let (id, done) = (session.id.clone(), act(app.clone(), tenant.clone(), session.id.clone()));
+                running.spawn(async move { (id, done.await) });
+            }
+            gathering.took(listed.items.len(), 0, listed.next);
+            while let Some(ended) = running.join_next().await {
+                told.matched += 1;
+                match ended.map_err(Refusal::failed)? {
+                    (_, Ok(())) => told.done += 1,
+                    (session_id, Err(DriveError::Rejected(rejected))) => {
+                        told.refused.push(Refused { session_id, detail: bounded(&rejected.to_string()) });
+                    }
+                    (_, Err(DriveError::Store(error))) => return Err(error.into()),
+                }
+            }
+        }
+        told.refused.sort_by(|one, other| one.session_id.cmp(&other.session_id));
+        told.next_cursor = gathering.next_cursor(LIST);
+        told.more = told.next_cursor.is_some();
+        Ok(told)
+    }
+}
+
+/// Sessions that one request does it to, at most.
+const MANY_MAX: u32 = 1_000;

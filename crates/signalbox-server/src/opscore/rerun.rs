@@ -1,0 +1,37 @@
+//! `POST /v1/opscore/sessions/{id}/rerun`: a session is run again as a new one.
+
+use axum::extract::State;
+use http::StatusCode;
+use signalbox_core::engine::Rerun;
+use signalbox_wire::opscore::TriggerAnswer;
+use signalbox_wire::problem::Problem;
+
+use super::lookup;
+use crate::answer::Answer;
+use crate::app::App;
+use crate::context::{Administers, Context};
+use crate::params::Path;
+use crate::problem::Refusal;
+
+/// Run a session again
+///
+/// A new session on the same revision, with the same input and agent.
+#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/rerun", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which session")),
+    responses(
+        (status = 202, description = "Started", body = TriggerAnswer),
+        (status = 404, description = "No such session, or its agent or its revision is gone", body = Problem),
+        (status = 409, description = "As many sessions like it run as may", body = Problem)))]
+pub(super) async fn rerun_session(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(session): Path,
+) -> Result<Answer, Refusal> {
+    let operation = Rerun { session: lookup::session(&session)?, trace: context.trace.clone() };
+    app.drive
+        .answer(context.tenant(), context.promise.as_ref(), &operation, |started| {
+            let answer = TriggerAnswer::new(started.session.clone(), started.workflow.clone());
+            Answer::json(StatusCode::ACCEPTED, &answer)
+        })
+        .await
+}

@@ -1,0 +1,119 @@
+//! `POST /v1/opscore/schedules/{id}/{pause|resume|trigger|backfill}`.
+
+use axum::extract::State;
+use http::StatusCode;
+use signalbox_core::engine::{Steer, SteerSchedule};
+use signalbox_core::schedule::Overlap;
+use signalbox_wire::opscore::{BackfillAnswer, BackfillBody, FireView, ScheduleView, StartScheduleBody};
+use signalbox_wire::problem::Problem;
+
+use super::lookup;
+use super::schedule_convert as convert;
+use crate::answer::Answer;
+use crate::app::App;
+use crate::context::{Administers, Context, Input};
+use crate::params::Path;
+use crate::problem::Refusal;
+
+/// Let a schedule's fire times come no more until it is resumed
+///
+/// Its sessions go on. Pausing what is paused changes nothing.
+#[utoipa::path(post, path = "/v1/opscore/schedules/{id}/pause", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which schedule")),
+    responses(
+        (status = 200, description = "Paused", body = ScheduleView),
+        (status = 404, description = "No such schedule", body = Problem)))]
+pub(super) async fn pause_schedule(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(schedule): Path,
+) -> Result<Answer, Refusal> {
+    turn(&app, &context, &schedule, Steer::Pause).await
+}
+
+/// Let a paused schedule's fire times come again
+///
+/// From now on: those that went by meanwhile do not come; a backfill makes up for them.
+#[utoipa::path(post, path = "/v1/opscore/schedules/{id}/resume", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which schedule")),
+    responses(
+        (status = 200, description = "Active again", body = ScheduleView),
+        (status = 404, description = "No such schedule", body = Problem)))]
+pub(super) async fn resume_schedule(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(schedule): Path,
+) -> Result<Answer, Refusal> {
+    turn(&app, &context, &schedule, Steer::Resume).await
+}
+
+/// Start a session of a schedule now
+///
+/// Also while it is paused. The body may be left out. The answer says what came of it: with `skip`, an open session
+/// means that none was started.
+#[utoipa::path(post, path = "/v1/opscore/schedules/{id}/trigger", tag = "Ops-Core", request_body = StartScheduleBody,
+    params(("id" = String, Path, description = "Which schedule")),
+    responses(
+        (status = 202, description = "What came of it", body = FireView),
+        (status = 404, description = "No such schedule", body = Problem),
+        (status = 422, description = "The body does not fit", body = Problem)))]
+pub(super) async fn trigger_schedule(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(schedule): Path,
+    input: Input,
+) -> Result<Answer, Refusal> {
+    let body: StartScheduleBody = input.parse_or_default()?;
+    let steer = Steer::Trigger { overlap: body.overlap.map(convert::overlap) };
+    let operation = SteerSchedule { schedule: lookup::schedule(&schedule)?, steer };
+    app.drive
+        .answer(context.tenant(), context.promise.as_ref(), &operation, |steered| {
+            let mut fires = convert::fires(&steered.schedule).into_iter();
+            Answer::json(StatusCode::ACCEPTED, &fires.find(|fire| fire.number == steered.filled.first))
+        })
+        .await
+}
+
+/// Start the sessions of fire times that went by
+///
+/// Those from `from` until before `to`, one after the other unless `overlap` says otherwise; also while the schedule
+/// is paused. At most 1,000 at once, and no more than may wait.
+#[utoipa::path(post, path = "/v1/opscore/schedules/{id}/backfill", tag = "Ops-Core", request_body = BackfillBody,
+    params(("id" = String, Path, description = "Which schedule")),
+    responses(
+        (status = 202, description = "Taken", body = BackfillAnswer),
+        (status = 404, description = "No such schedule", body = Problem),
+        (status = 409, description = "Too many fire times wait already", body = Problem),
+        (status = 422, description = "The body does not fit, or asks for too many", body = Problem)))]
+pub(super) async fn backfill_schedule(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(schedule): Path,
+    input: Input,
+) -> Result<Answer, Refusal> {
+    let body: BackfillBody = input.parse()?;
+    let overlap = body.overlap.map_or(Overlap::BufferAll, convert::overlap);
+    let steer = Steer::Backfill { from: body.from, to: body.to, overlap };
+    let operation = SteerSchedule { schedule: lookup::schedule(&schedule)?, steer };
+    app.drive
+        .answer(context.tenant(), context.promise.as_ref(), &operation, |steered| {
+            let is_of_it = |number: u64| number >= steered.filled.first;
+            let waiting = steered.schedule.waiting.iter().filter(|fire| is_of_it(fire.number)).count();
+            Answer::json(StatusCode::ACCEPTED, &BackfillAnswer { fire_times: steered.filled.count, waiting })
+        })
+        .await
+}
+
+async fn turn(
+    app: &App,
+    context: &Context<Administers>,
+    schedule: &str,
+    steer: Steer,
+) -> Result<Answer, Refusal> {
+    let operation = SteerSchedule { schedule: lookup::schedule(schedule)?, steer };
+    app.drive
+        .answer(context.tenant(), context.promise.as_ref(), &operation, |steered| {
+            Answer::ok(&convert::schedule(&steered.schedule))
+        })
+        .await
+}

@@ -1,0 +1,127 @@
+//! `/v1/opscore/schedules`: schedules are kept, listed, shown, changed and removed.
+
+use axum::extract::State;
+use http::StatusCode;
+use signalbox_core::Rejected;
+use signalbox_core::engine;
+use signalbox_wire::opscore::{Done, Page, PatchScheduleBody, ScheduleBody, ScheduleView};
+use signalbox_wire::paging::PageQuery;
+use signalbox_wire::problem::Problem;
+
+use super::lookup::{self, Gathering};
+use super::schedule_convert as convert;
+use crate::answer::Answer;
+use crate::app::App;
+use crate::context::{Administers, Context, Input, Reads};
+use crate::params::{Path, Query, Reader};
+use crate::problem::Refusal;
+
+const LIST: &str = "schedules";
+
+/// Keep a schedule
+///
+/// Exactly one of `cron` and `every`. One that is known already is changed to what the body says; what it has done
+/// and what waits stays. Where its rhythm changes, its next fire time is looked for anew.
+#[utoipa::path(post, path = "/v1/opscore/schedules", tag = "Ops-Core", request_body = ScheduleBody,
+    responses(
+        (status = 201, description = "Kept under a new id", body = ScheduleView),
+        (status = 200, description = "Changed, or the same as before", body = ScheduleView),
+        (status = 404, description = "No such workflow or agent", body = Problem),
+        (status = 422, description = "The body does not fit", body = Problem)))]
+pub(super) async fn apply_schedule(
+    State(app): State<App>,
+    context: Context<Administers>,
+    input: Input,
+) -> Result<Answer, Refusal> {
+    let body: ScheduleBody = input.parse()?;
+    let operation = convert::apply(body)?;
+    app.drive
+        .answer(context.tenant(), context.promise.as_ref(), &operation, |(kept, is_new)| {
+            let status = if *is_new { StatusCode::CREATED } else { StatusCode::OK };
+            Answer::json(status, &convert::schedule(kept))
+        })
+        .await
+}
+
+/// List the schedules
+#[utoipa::path(get, path = "/v1/opscore/schedules", tag = "Ops-Core", params(PageQuery),
+    responses(
+        (status = 200, description = "A page of the schedules, by id", body = Page<ScheduleView>),
+        (status = 422, description = "The query does not fit", body = Problem)))]
+pub(super) async fn list_schedules(
+    State(app): State<App>,
+    context: Context<Reads>,
+    Query(query): Query<PageQuery>,
+) -> Result<Answer, Refusal> {
+    let mut reader = Reader::default();
+    let page = reader.page(LIST, &query);
+    reader.finish()?;
+    let (mut gathering, mut data) = (Gathering::new(page), Vec::new());
+    while let Some(go) = gathering.go() {
+        let listed = app.store.schedules(context.tenant(), &go).await?;
+        let entries = listed.items.iter().map(|kept| lookup::written(&convert::schedule(kept)));
+        let entries = entries.collect::<Result<Vec<_>, _>>()?;
+        gathering.took(entries.len(), entries.iter().map(|entry| entry.get().len()).sum(), listed.next);
+        data.extend(entries);
+    }
+    Ok(Answer::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
+}
+
+/// Show a schedule
+#[utoipa::path(get, path = "/v1/opscore/schedules/{id}", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which schedule")),
+    responses(
+        (status = 200, description = "The schedule", body = ScheduleView),
+        (status = 404, description = "No such schedule", body = Problem)))]
+pub(super) async fn get_schedule(
+    State(app): State<App>,
+    context: Context<Reads>,
+    Path(schedule): Path,
+) -> Result<Answer, Refusal> {
+    let id = lookup::schedule(&schedule)?;
+    let kept = app.store.schedule(context.tenant(), &id).await?;
+    let kept = kept.ok_or_else(|| Rejected::UnknownSchedule(id.to_string()))?;
+    Ok(Answer::ok(&convert::schedule(&kept.value)))
+}
+
+/// Change a schedule
+///
+/// What the body does not name stays; `null` takes `agentId` and `note` away.
+#[utoipa::path(patch, path = "/v1/opscore/schedules/{id}", tag = "Ops-Core", request_body = PatchScheduleBody,
+    params(("id" = String, Path, description = "Which schedule")),
+    responses(
+        (status = 200, description = "The schedule as it is now", body = ScheduleView),
+        (status = 404, description = "No such schedule, workflow or agent", body = Problem),
+        (status = 422, description = "The body does not fit", body = Problem)))]
+pub(super) async fn change_schedule(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(schedule): Path,
+    input: Input,
+) -> Result<Answer, Refusal> {
+    let body: PatchScheduleBody = input.parse()?;
+    let operation = convert::change(lookup::schedule(&schedule)?, body)?;
+    app.drive
+        .answer(context.tenant(), context.promise.as_ref(), &operation, |kept| {
+            Answer::ok(&convert::schedule(kept))
+        })
+        .await
+}
+
+/// Remove a schedule
+///
+/// Its sessions go on; what waits does not start.
+#[utoipa::path(delete, path = "/v1/opscore/schedules/{id}", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which schedule")),
+    responses(
+        (status = 200, description = "Removed", body = Done),
+        (status = 404, description = "No such schedule", body = Problem)))]
+pub(super) async fn delete_schedule(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(schedule): Path,
+) -> Result<Answer, Refusal> {
+    let operation = engine::DeleteSchedule { schedule: lookup::schedule(&schedule)? };
+    app.drive.run(context.tenant(), &operation).await?;
+    Ok(Answer::ok(&Done::new(format!("Schedule {schedule} deleted successfully."))))
+}
