@@ -5,7 +5,6 @@ use std::path::Path;
 
 use anyhow::ensure;
 use serde_json::Map;
-use serde_json::value::RawValue;
 use signalbox_core::decision::Key;
 use signalbox_core::delivery::Outcome;
 use signalbox_core::engine::{Operation, ReportState, SettleDelivery, Trigger, WorkflowSource};
@@ -13,6 +12,7 @@ use signalbox_core::limits::Policy;
 use signalbox_core::{Decision, Halt, Need, Turn, View};
 use signalbox_store::{Options, Store};
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId, WorkflowId};
+use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
 
 use self::world::World;
@@ -160,7 +160,7 @@ fn report(agent: &AgentId, task: &str, session: &SessionId, at: Timestamp) -> an
         agent: agent.clone(),
         state: "completed".to_owned(),
         timestamp: at,
-        details: Some(RawValue::from_string(details)?),
+        details: RawObject::parse(details).ok(),
         task: Some(task.to_owned()),
         session: Some(session.to_string()),
     })

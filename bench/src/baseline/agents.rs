@@ -82,12 +82,23 @@ async fn take(
 
 impl Agents {
     async fn report(&self, agent: &str, task: &Task) -> anyhow::Result<()> {
+        let request = report(agent, task);
         let idle = self.idle.lock().pop();
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => Connection::open(self.server).await?,
+        let mut answered = None;
+        if let Some(mut connection) = idle
+            && let Ok(head) = connection.exchange(request.as_bytes()).await
+        {
+            answered = Some((connection, head));
+        }
+        // The server closes connections that nobody used for a while, and a report that comes again is heard once.
+        let (connection, head) = match answered {
+            Some(answered) => answered,
+            None => {
+                let mut connection = Connection::open(self.server).await?;
+                let head = connection.exchange(request.as_bytes()).await.map_err(anyhow::Error::msg)?;
+                (connection, head)
+            }
         };
-        let head = connection.exchange(report(agent, task).as_bytes()).await.map_err(anyhow::Error::msg)?;
         anyhow::ensure!(head.is_success(), "status {}", head.status);
         self.idle.lock().push(connection);
         if task.payload.last {

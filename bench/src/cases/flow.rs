@@ -1,9 +1,9 @@
 //! A server with agents that answer at once, and sessions that run through it: shared by the cases about sessions.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::ensure;
+use anyhow::bail;
 
 use crate::baseline::Bare;
 use crate::context::Context;
@@ -22,6 +22,8 @@ pub(super) struct Flow {
     pub(super) signalbox: Signalbox,
     agents: Bare,
     ends: Arc<Ends>,
+    /// What agents could not report, to be read when something went wrong.
+    agents_log: PathBuf,
 }
 
 impl Flow {
@@ -41,7 +43,8 @@ impl Flow {
             let body = requests::workflow(&format!("tasks-{tasks}"), "worker", *tasks).to_string();
             load::call(signalbox.addr, "POST", "/v1/opscore/workflows", Some(&body)).await?;
         }
-        Ok(Self { signalbox, agents, ends })
+        let agents_log = folder.join("baseline-agents.log");
+        Ok(Self { signalbox, agents, ends, agents_log })
     }
 
     /// Sessions of so many tasks, so many open at once.
@@ -66,10 +69,17 @@ impl Flow {
             let path = format!("/v1/opscore/sessions?status={status}&limit=1");
             let body = load::call(self.signalbox.addr, "GET", &path, None).await?;
             let listed: serde_json::Value = serde_json::from_slice(&body)?;
-            let found = listed["data"].as_array().and_then(|sessions| sessions.first());
-            ensure!(found.is_none(), "a session that ended is not completed: {}", found.unwrap_or_default());
+            let Some(session) = listed["data"][0]["sessionId"].as_str() else { continue };
+            bail!("a session is {status}; its history: {}", self.history(session).await?);
         }
         Ok(())
+    }
+
+    async fn history(&self, session: &str) -> anyhow::Result<String> {
+        let path = format!("/v1/opscore/sessions/{session}/events");
+        let body = load::call(self.signalbox.addr, "GET", &path, None).await?;
+        let said = std::fs::read_to_string(&self.agents_log).unwrap_or_default();
+        Ok(format!("{}; the agents said: {}", String::from_utf8_lossy(&body), said.trim()))
     }
 
     pub(super) async fn stop(self) -> anyhow::Result<()> {
