@@ -47,6 +47,7 @@ pub(crate) fn counted(context: &Context, addr: SocketAddr, template: Template, c
         extent: Extent::Count(count),
         first_ticket: 0,
         pick: None,
+        ends: None,
     }
 }
 

@@ -89,5 +89,6 @@ pub(crate) fn plan(
         extent: Extent::Timed { warm_up: context.warm_up, measured: context.seconds },
         first_ticket: 0,
         pick: None,
+        ends: None,
     }
 }

@@ -9,14 +9,17 @@ mod cases;
 mod clock;
 mod context;
 mod environment;
+mod fill;
 mod flush;
 mod interleave;
 mod load;
+mod plans;
 mod postgres;
 mod printer;
 mod process;
 mod report;
 mod requests;
+mod restate;
 mod server;
 mod stats;
 

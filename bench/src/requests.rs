@@ -42,6 +42,55 @@ pub(crate) fn registration(endpoint: &str) -> anyhow::Result<Template> {
     Template::new("POST", "/v1/agents/register", Some(KEY), Some(&body), None)
 }
 
+/// A registration of an agent that offers `name` and takes `concurrency` tasks at once; its id is in its endpoint.
+pub(crate) fn worker(name: &str, endpoint: &str, concurrency: u32) -> anyhow::Result<Template> {
+    let body = format!(
+        concat!(
+            r#"{{"agentId":"{0}-<sequence>","agentName":"{0}-<sequence>","version":"1.4.0","#,
+            r#""contactEndpoint":"{1}/agents/{0}-<sequence>","capabilities":["{0}"],"metadata":{{"concurrency":{2}}}}}"#
+        ),
+        name, endpoint, concurrency
+    );
+    Template::new("POST", "/v1/agents", Some(KEY), Some(&body), None)
+}
+
+/// A workflow of so many tasks, one after the other, each for whoever offers `capability`. Every task is given the session's
+/// number, and the last one knows that it is the last.
+pub(crate) fn workflow(id: &str, capability: &str, tasks: u32) -> serde_json::Value {
+    let task = |place: u32| {
+        serde_json::json!({
+            "taskId": format!("task-{place}"),
+            "agentCapability": capability,
+            "maxRetries": 0,
+            "parameters": {"n": "${input.n}", "last": place == tasks},
+        })
+    };
+    let all: Vec<_> = (1..=tasks).map(task).collect();
+    serde_json::json!({"id": id, "name": format!("{tasks} tasks"), "tasks": all})
+}
+
+/// A workflow of one task that sleeps.
+pub(crate) fn nap(id: &str, sleep: std::time::Duration) -> serde_json::Value {
+    let task = serde_json::json!({"taskId": "nap", "sleep": format!("{}s", sleep.as_secs())});
+    serde_json::json!({"id": id, "name": "nap", "tasks": [task]})
+}
+
+/// Starts a session of a workflow; its number is the request's.
+pub(crate) fn trigger(workflow: &str) -> anyhow::Result<Template> {
+    let path = format!("/v1/opscore/workflows/{workflow}/trigger");
+    Template::new("POST", &path, Some(KEY), Some(r#"{"initialPayload":{"n":"<sequence>"}}"#), None)
+}
+
+/// Hands the same job to Restate and waits for what comes of it.
+pub(crate) fn restate(tasks: u32) -> anyhow::Result<Template> {
+    Template::new("POST", &format!("/Flow/tasks_{tasks}"), None, Some(r#""<sequence>""#), None)
+}
+
+/// One page of a list.
+pub(crate) fn list(path: &str) -> anyhow::Result<Template> {
+    Template::new("GET", path, Some(KEY), None, None)
+}
+
 /// Removes each agent in turn.
 pub(crate) fn removal(ids: &Ids) -> anyhow::Result<Template> {
     Template::new("DELETE", "/v1/agents/<id>", Some(KEY), None, Some(ids.clone()))
@@ -98,9 +147,17 @@ mod tests {
     #[test]
     fn every_template_can_be_built() {
         let ids = Ids::new(&["agt_1".to_owned()]).unwrap();
-        for template in
-            [report(&ids), state(&ids), removal(&ids), run(&ids), registration("http://127.0.0.1:9"), hello()]
-        {
+        for template in [
+            report(&ids),
+            state(&ids),
+            removal(&ids),
+            run(&ids),
+            registration("http://127.0.0.1:9"),
+            worker("worker", "http://127.0.0.1:9", 1),
+            trigger("tasks-3"),
+            restate(3),
+            hello(),
+        ] {
             assert!(template.unwrap().len() > 0);
         }
     }

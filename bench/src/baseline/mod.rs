@@ -2,6 +2,7 @@
 //!
 //! They keep nothing and check nothing, so a ratio against them is what Signalbox adds to the HTTP stack.
 
+mod agents;
 mod dispatch;
 mod process;
 mod routes;
@@ -30,6 +31,8 @@ pub(crate) enum Kind {
     Json,
     /// POST to any path is counted and answered 200.
     Sink,
+    /// Agents that report every task they are given as completed at once.
+    Agents,
     /// A client that POSTs 500 bytes to a sink over one pool.
     Dispatch,
 }
@@ -47,6 +50,8 @@ pub(crate) struct Baseline {
     until_stdin_closes: bool,
     #[command(flatten)]
     dispatch: dispatch::Options,
+    #[command(flatten)]
+    agents: agents::Options,
 }
 
 impl Baseline {
@@ -58,24 +63,25 @@ impl Baseline {
         runtime.block_on(async {
             match self.kind {
                 Kind::Dispatch => dispatch::run(&self.dispatch).await,
-                kind => serve(kind, self.listen).await,
+                Kind::Agents => serve(agents::routes(&self.agents).await?, self.listen).await,
+                kind => serve(router(kind), self.listen).await,
             }
         })
     }
 }
 
-async fn serve(kind: Kind, listen: SocketAddr) -> anyhow::Result<()> {
+async fn serve(router: Router, listen: SocketAddr) -> anyhow::Result<()> {
     let listener =
         TcpListener::bind(listen).await.with_context(|| format!("{listen} cannot be listened on"))?;
     printer::result(&format!("baseline listening on http://{}", listener.local_addr()?));
-    Ok(axum::serve(listener, router(kind)).await?)
+    Ok(axum::serve(listener, router).await?)
 }
 
 fn router(kind: Kind) -> Router {
     match kind {
         Kind::Hello => routes::hello(),
         Kind::Json => routes::json(),
-        Kind::Sink | Kind::Dispatch => sink::routes(),
+        Kind::Sink | Kind::Dispatch | Kind::Agents => sink::routes(),
     }
 }
 

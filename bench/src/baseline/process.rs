@@ -23,10 +23,25 @@ pub(crate) struct Bare {
 
 impl Bare {
     pub(crate) async fn start(kind: Kind, folder: &Path) -> anyhow::Result<Self> {
+        Self::start_with(kind, command(kind)?, folder).await
+    }
+
+    /// Agents that report to `server` and tell `ends` of each session's end.
+    pub(crate) async fn start_agents(
+        server: SocketAddr,
+        ends: SocketAddr,
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
+        let mut command = command(Kind::Agents)?;
+        command.args(["--report-to", &server.to_string(), "--tell", &ends.to_string()]);
+        Self::start_with(Kind::Agents, command, folder).await
+    }
+
+    async fn start_with(kind: Kind, command: Command, folder: &Path) -> anyhow::Result<Self> {
         let name = format!("baseline {}", kind.name());
         let process = Process::start(Launch {
             name: &name,
-            command: command(kind)?,
+            command,
             ready_on: ReadyOn::Stdout,
             ready_mark: "listening on http://",
             within: READY_WITHIN,
@@ -79,6 +94,7 @@ impl Kind {
             Self::Hello => "hello",
             Self::Json => "json",
             Self::Sink => "sink",
+            Self::Agents => "agents",
             Self::Dispatch => "dispatch",
         }
     }

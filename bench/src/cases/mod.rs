@@ -3,6 +3,7 @@
 
 mod binary_size;
 mod control;
+mod flow;
 mod growth;
 mod memory;
 mod reads;
@@ -11,7 +12,11 @@ mod reports;
 mod reports_postgres;
 mod reports_sqlite;
 mod run_delivery;
+mod session_growth;
+mod sessions;
 mod startup;
+mod timers;
+mod waiting;
 
 use std::time::Duration;
 
@@ -40,6 +45,14 @@ pub(crate) enum Case {
     Registrations,
     /// Messages accepted, made durable and delivered, against a bare client that delivers.
     RunDelivery,
+    /// Sessions through HTTP agents that answer at once, against the same job on Restate.
+    Sessions,
+    /// Sessions, lists of them and a start among few and among a million finished ones.
+    SessionGrowth,
+    /// Memory with many sessions that wait for an agent.
+    Waiting,
+    /// Many timers that are due in the same second.
+    Timers,
     /// The cost of an operation among few and among many agents.
     Growth,
     /// Resident memory, idle and after a load of reports.
@@ -72,6 +85,10 @@ impl Case {
             Self::Reads => Box::pin(reads::measure(context)).await,
             Self::Registrations => Box::pin(registrations::measure(context)).await,
             Self::RunDelivery => Box::pin(run_delivery::measure(context)).await,
+            Self::Sessions => Box::pin(sessions::measure(context)).await,
+            Self::SessionGrowth => Box::pin(session_growth::measure(context)).await,
+            Self::Waiting => Box::pin(waiting::measure(context)).await,
+            Self::Timers => Box::pin(timers::measure(context)).await,
             Self::Growth => Box::pin(growth::measure(context)).await,
             Self::Memory => Box::pin(memory::measure(context)).await,
             Self::Startup => Box::pin(startup::measure(context)).await,

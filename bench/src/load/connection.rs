@@ -15,6 +15,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    pub(crate) async fn open(addr: std::net::SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(addr).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self::new(stream))
+    }
+
     pub(crate) fn new(stream: TcpStream) -> Self {
         Self { stream, buffer: vec![0; ROOM] }
     }

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use tokio::task::LocalSet;
 
 use super::connection::Connection;
+use super::ends::Ends;
 use super::outcome::{Outcome, Tally};
 use super::template::{Request, Template};
 use crate::clock;
@@ -42,6 +43,8 @@ pub(crate) struct Plan {
     /// The number of the first request; numbers choose ids and make names unique.
     pub(crate) first_ticket: u64,
     pub(crate) pick: Option<Pick>,
+    /// A request is done when what it started has ended, and not with its answer.
+    pub(crate) ends: Option<Arc<Ends>>,
 }
 
 /// Runs a plan to its end on threads of its own.
@@ -136,6 +139,7 @@ fn drive_share(
                     tickets: Arc::clone(&tickets),
                     tally: Rc::clone(&tally),
                     pick: plan.pick,
+                    ends: plan.ends.clone(),
                     window,
                 };
                 let request = Request::new(&plan.template);
@@ -167,6 +171,7 @@ struct Driver {
     tickets: Arc<AtomicU64>,
     tally: Rc<RefCell<Tally>>,
     pick: Option<Pick>,
+    ends: Option<Arc<Ends>>,
     window: Window,
 }
 
@@ -178,7 +183,14 @@ impl Driver {
             if ticket >= self.window.last_ticket {
                 return;
             }
-            let answer = connection.exchange(request.fill(ticket, sent)).await;
+            let ended = self.ends.as_ref().map(|ends| ends.expect(ticket));
+            let mut answer = connection.exchange(request.fill(ticket, sent)).await;
+            if let (Ok(head), Some(ended)) = (&answer, ended)
+                && head.is_success()
+                && ended.await.is_err()
+            {
+                answer = Err("whoever tells of ends has gone".to_owned());
+            }
             let done = clock::now();
             let mut tally = self.tally.borrow_mut();
             match answer {
@@ -206,7 +218,7 @@ mod tests {
 
     fn plan(addr: SocketAddr, path: &str, extent: Extent) -> Plan {
         let template = Arc::new(Template::new("GET", path, None, None, None).unwrap());
-        Plan { addr, template, connections: 8, threads: 2, extent, first_ticket: 5, pick: None }
+        Plan { addr, template, connections: 8, threads: 2, extent, first_ticket: 5, pick: None, ends: None }
     }
 
     #[tokio::test]

@@ -6,12 +6,15 @@
 
 mod call;
 mod connection;
+mod ends;
 mod generator;
 mod outcome;
 mod response;
 mod template;
 
 pub(crate) use call::call;
+pub(crate) use connection::Connection;
+pub(crate) use ends::Ends;
 pub(crate) use generator::{Extent, Plan, run};
 pub(crate) use outcome::Outcome;
 pub(crate) use template::{Ids, Template};

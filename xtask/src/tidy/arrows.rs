@@ -14,7 +14,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("signalbox-server", &["signalbox-wire", "signalbox-core", "signalbox-store", "signalbox-bus"]),
     ("signalbox-client", &["signalbox-wire"]),
     ("signalbox", &["signalbox-server", "signalbox-client", "signalbox-wire"]),
-    ("bench", &["signalbox-client", "signalbox-wire"]),
+    ("bench", &["signalbox-client", "signalbox-core", "signalbox-store", "signalbox-wire"]),
     ("xtask", &[]),
 ];
 

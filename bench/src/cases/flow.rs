@@ -1,0 +1,88 @@
+//! A server with agents that answer at once, and sessions that run through it: shared by the cases about sessions.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::bail;
+
+use crate::baseline::Bare;
+use crate::context::Context;
+use crate::interleave::{Side, plan};
+use crate::load::{self, Ends, Plan};
+use crate::server::Signalbox;
+use crate::{agents, requests};
+
+/// Agents that do the work, so many that they are never what is waited for.
+pub(super) const AGENTS: u64 = 256;
+/// Tasks that each of them takes at once.
+pub(super) const CONCURRENCY: u32 = 4;
+
+/// The server under test with its agents.
+pub(super) struct Flow {
+    pub(super) signalbox: Signalbox,
+    agents: Bare,
+    ends: Arc<Ends>,
+    /// What agents could not report, to be read when something went wrong.
+    agents_log: PathBuf,
+}
+
+impl Flow {
+    /// Gives a server agents, and the workflows of so many tasks each.
+    pub(super) async fn new(
+        context: &Context,
+        signalbox: Signalbox,
+        folder: &Path,
+        tasks: &[u32],
+    ) -> anyhow::Result<Self> {
+        let (ends, tell) = Ends::listen().await?;
+        let agents = Bare::start_agents(signalbox.addr, tell, folder).await?;
+        let registration = requests::worker("worker", &format!("http://{}", agents.addr), CONCURRENCY)?;
+        let plan = agents::counted(context, signalbox.addr, registration, AGENTS);
+        agents::complete("registering the agents", AGENTS, load::run(&plan).await?)?;
+        for tasks in tasks {
+            let body = requests::workflow(&format!("tasks-{tasks}"), "worker", *tasks).to_string();
+            load::call(signalbox.addr, "POST", "/v1/opscore/workflows", Some(&body)).await?;
+        }
+        let agents_log = folder.join("baseline-agents.log");
+        Ok(Self { signalbox, agents, ends, agents_log })
+    }
+
+    /// Sessions of so many tasks, so many open at once.
+    pub(super) fn side<'a>(
+        &'a self,
+        context: &Context,
+        name: &str,
+        (tasks, open): (u32, usize),
+        first_ticket: u64,
+    ) -> anyhow::Result<Side<'a>> {
+        let trigger = Arc::new(requests::trigger(&format!("tasks-{tasks}"))?);
+        let plan = plan(context, self.signalbox.addr, &trigger, open);
+        let plan = Plan { first_ticket, ends: Some(Arc::clone(&self.ends)), ..plan };
+        let mut side = Side::new(name, &self.signalbox.process, plan);
+        side.processes.push(&self.agents.process);
+        Ok(side)
+    }
+
+    /// Nothing is left open and nothing went wrong: every session that began has completed.
+    pub(super) async fn all_completed(&self) -> anyhow::Result<()> {
+        for status in ["started", "running", "failed", "cancelled", "paused"] {
+            let path = format!("/v1/opscore/sessions?status={status}&limit=1");
+            let body = load::call(self.signalbox.addr, "GET", &path, None).await?;
+            let listed: serde_json::Value = serde_json::from_slice(&body)?;
+            let Some(session) = listed["data"][0]["sessionId"].as_str() else { continue };
+            bail!("a session is {status}; its history: {}", self.history(session).await?);
+        }
+        Ok(())
+    }
+
+    async fn history(&self, session: &str) -> anyhow::Result<String> {
+        let path = format!("/v1/opscore/sessions/{session}/events");
+        let body = load::call(self.signalbox.addr, "GET", &path, None).await?;
+        let said = std::fs::read_to_string(&self.agents_log).unwrap_or_default();
+        Ok(format!("{}; the agents said: {}", String::from_utf8_lossy(&body), said.trim()))
+    }
+
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        self.signalbox.stop().await
+    }
+}

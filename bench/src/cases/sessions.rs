@@ -1,0 +1,151 @@
+//! Goals 6 and 7: sessions of one, three and ten tasks through HTTP agents that answer at once, beside the same job
+//! on the Restate server. The clock of a session runs from its trigger until its last report is acknowledged.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::flow::{AGENTS, CONCURRENCY, Flow};
+use crate::context::Context;
+use crate::interleave::{Side, interleave, plan};
+use crate::report::{Figure, Goal, Measured, Metric, P50_MS, P99_MS, PER_S, Verdict};
+use crate::restate::{Programs, Restate};
+use crate::server::{Signalbox, sqlite_facts};
+use crate::{printer, requests};
+
+const TASKS: [u32; 3] = [1, 3, 10];
+/// Sessions that are open at once; each is followed by the next when it has ended.
+const OPEN: [usize; 3] = [1, 64, 256];
+const OPEN_QUICK: [usize; 2] = [1, 64];
+/// Over Restate with two partitions.
+const RATE: Goal = Goal::AtLeast(2.0);
+const RATE_OPEN: usize = 64;
+const RATE_TASKS: [u32; 2] = [1, 3];
+const P50: Goal = Goal::AtMost(1.0);
+const P99: Goal = Goal::AtMost(5.0);
+/// Restate's own default is 24, which costs it half of its rate on two cores.
+const FEW_PARTITIONS: u32 = 2;
+const TASKS_PER_S: &str = "tasks per second";
+
+pub(crate) async fn measure(context: &Context) -> anyhow::Result<Measured> {
+    let folder = context.temporary("sessions")?;
+    let signalbox = Signalbox::start(context, folder.path(), None).await?;
+    let ours = Flow::new(context, signalbox, folder.path(), &TASKS).await?;
+    let theirs = Theirs::start(folder.path()).await;
+    if let Err(error) = &theirs {
+        printer::error(&format!("Restate is left out: {error:#}"));
+    }
+
+    let mut measured = Measured::default();
+    let mut first_ticket = 0;
+    for tasks in TASKS {
+        for open in if context.quick { &OPEN_QUICK[..] } else { &OPEN[..] } {
+            let rounds =
+                compare(context, &ours, theirs.as_ref().ok(), (tasks, *open), &mut first_ticket).await?;
+            conclude(tasks, *open, rounds, theirs.is_ok(), &mut measured);
+        }
+    }
+    describe(folder.path(), theirs.as_ref(), &mut measured);
+    if let Ok(theirs) = theirs {
+        theirs.stop().await?;
+    }
+    ours.stop().await?;
+    Ok(measured)
+}
+
+/// The two servers that it is compared with.
+struct Theirs {
+    programs: Programs,
+    few: Restate,
+    default: Restate,
+}
+
+impl Theirs {
+    async fn start(folder: &Path) -> anyhow::Result<Self> {
+        let programs = tokio::task::spawn_blocking(Programs::prepare).await??;
+        let few = programs.start(&folder.join("restate-few"), Some(FEW_PARTITIONS)).await?;
+        let default = programs.start(&folder.join("restate"), None).await?;
+        Ok(Self { programs, few, default })
+    }
+
+    async fn stop(self) -> anyhow::Result<()> {
+        self.few.stop().await?;
+        self.default.stop().await
+    }
+}
+
+async fn compare(
+    context: &Context,
+    ours: &Flow,
+    theirs: Option<&Theirs>,
+    (tasks, open): (u32, usize),
+    first_ticket: &mut u64,
+) -> anyhow::Result<Vec<Vec<Figure>>> {
+    let mut sides = vec![ours.side(context, "Signalbox", (tasks, open), *first_ticket)?];
+    let job = Arc::new(requests::restate(tasks)?);
+    let restates =
+        theirs.map(|theirs| [("Restate, 2 partitions", &theirs.few), ("Restate, default", &theirs.default)]);
+    for (name, restate) in restates.into_iter().flatten() {
+        let mut side = Side::new(name, &restate.server, plan(context, restate.ingress, &job, open));
+        side.processes.push(&restate.service);
+        sides.push(side);
+    }
+    let mut rounds = interleave(context, &group(tasks, open), &mut sides).await?;
+    *first_ticket = sides.first().map_or(0, |side| side.plan.first_ticket);
+    drop(sides);
+    ours.all_completed().await?;
+    for figure in rounds.iter_mut().flatten() {
+        let value = figure.metric(PER_S) * f64::from(tasks);
+        figure.metrics.insert(1, Metric { name: TASKS_PER_S, value });
+    }
+    Ok(rounds)
+}
+
+fn group(tasks: u32, open: usize) -> String {
+    format!("{tasks} {}, {open} open", if tasks == 1 { "task" } else { "tasks" })
+}
+
+fn conclude(tasks: u32, open: usize, rounds: Vec<Vec<Figure>>, is_compared: bool, measured: &mut Measured) {
+    let group = group(tasks, open);
+    if is_compared {
+        let goal = (open == RATE_OPEN && RATE_TASKS.contains(&tasks)).then_some(RATE);
+        let name = format!("{group}, rate over Restate with {FEW_PARTITIONS} partitions");
+        measured.verdicts.push(Verdict::ratio(&name, &rounds, (0, 1), PER_S, goal));
+        let name = format!("{group}, rate over Restate as it comes");
+        measured.verdicts.push(Verdict::ratio(&name, &rounds, (0, 2), PER_S, None));
+    }
+    if open == 1 {
+        for (name, metric, goal) in [("p50", P50_MS, P50), ("p99", P99_MS, P99)] {
+            let ours = rounds.iter().filter_map(|round| round.first());
+            let is_valid = ours.clone().all(|figure| figure.faults.is_empty());
+            let values = ours.map(|figure| figure.metric(metric)).collect();
+            let goal = (tasks == 1).then_some(goal);
+            measured.verdicts.push(Verdict::new(&format!("{group}, {name}"), "ms", values, goal, is_valid));
+        }
+    }
+    measured.figures.extend(rounds.into_iter().flatten());
+}
+
+fn describe(folder: &Path, theirs: Result<&Theirs, &anyhow::Error>, measured: &mut Measured) {
+    measured.facts.extend(sqlite_facts(folder));
+    measured.fact(
+        "agents",
+        format!("{AGENTS} in one process, found by capability, {CONCURRENCY} tasks at once each; they answer 202 and report at once"),
+    );
+    measured.note(
+        "Signalbox: each trigger and report is flushed before its 202, each task's message is durable before it is \
+         POSTed and delivered at least once; an agent is another process, called over HTTP, and calls back.",
+    );
+    measured.note("A session has ended when its last report is acknowledged; after each group every session must be `completed`.");
+    match theirs {
+        Ok(theirs) => {
+            measured.facts.extend(theirs.programs.facts());
+            measured.note(
+                "Restate: the client waits for the answer to its call; the input and each step's result are in its \
+                 replicated log on this disk, flushed, before the next step begins; a step may run again after a crash. \
+                 Steps are functions inside the service's process, over one connection that stays open: no step is an HTTP call.",
+            );
+        }
+        Err(error) => measured.note(&format!("Restate was not compared: {error:#}")),
+    }
+    measured.note("Server CPU is that of the server and of its agents or service together.");
+}
