@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use signalbox_wire::id::{
-    AgentId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
+    AgentId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
 };
 use signalbox_wire::time::Timestamp;
 
@@ -18,6 +18,7 @@ use crate::definition::Definition;
 use crate::delivery::Message;
 use crate::due::Due;
 use crate::event::NewEvent;
+use crate::hook::Hook;
 use crate::schedule::Schedule;
 use crate::session::Session;
 use crate::task::Task;
@@ -117,6 +118,8 @@ pub enum Row {
     Retention(Retention),
     /// A schedule.
     Schedule(Arc<Schedule>),
+    /// A hook.
+    Hook(Arc<Hook>),
 }
 
 /// Names a row within its tenant.
@@ -140,6 +143,7 @@ pub enum Key {
     Gate(String),
     Retention,
     Schedule(ScheduleId),
+    Hook(HookId),
 }
 
 /// A name that an agent has taken in its tenant.
@@ -297,6 +301,7 @@ impl Row {
             Self::Gate(row) => Key::Gate(row.key.clone()),
             Self::Retention(_) => Key::Retention,
             Self::Schedule(row) => Key::Schedule(row.id.clone()),
+            Self::Hook(row) => Key::Hook(row.id.clone()),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod engine;
 pub mod event;
 pub mod expression;
 pub mod graph;
+pub mod hook;
 pub mod language;
 pub mod lease;
 pub mod limits;

@@ -7,13 +7,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use signalbox_wire::id::{AgentId, MessageId, ScheduleId, SessionId, TaskId, ToolName, WorkflowId};
+use signalbox_wire::id::{AgentId, HookId, MessageId, ScheduleId, SessionId, TaskId, ToolName, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::agent::{Agent, AgentStatus};
 use crate::decision::{AgentName, Answered, Gate, Key, Retention, SeenSignature, Tool, Workflow};
 use crate::definition::Definition;
 use crate::delivery::Message;
+use crate::hook::Hook;
 use crate::schedule::{BACKFILL_MAX, Schedule, WAITING_MAX};
 use crate::session::SessionState;
 
@@ -71,6 +72,7 @@ pub enum Loaded {
     Gate(Versioned<Gate>),
     Retention(Versioned<Retention>),
     Schedule(Versioned<Schedule>),
+    Hook(Versioned<Hook>),
 }
 
 /// Rows of a view that are looked through one by one.
@@ -284,6 +286,15 @@ pub enum Rejected {
         /// How many wait already.
         waiting: usize,
     },
+    /// No such hook.
+    #[error("Hook not found: {0}")]
+    UnknownHook(String),
+    /// The hook's id is taken.
+    #[error("A hook with id '{0}' exists already; rotate it for another secret, or delete it first")]
+    HookTaken(HookId),
+    /// What signed the webhook is no secret of the hook any more.
+    #[error("There is no such hook, or the signature is not made with its secret over this very body.")]
+    NotBelieved,
     /// The signature was used before.
     #[error("This signature was used before; sign each call anew")]
     Replayed,
@@ -377,6 +388,8 @@ impl View {
         retention() -> Retention, Retention, Key::Retention;
         /// A schedule.
         schedule(id: &ScheduleId) -> Schedule, Schedule, Key::Schedule(id.clone());
+        /// A hook.
+        hook(id: &HookId) -> Hook, Hook, Key::Hook(id.clone());
     }
 
     /// The available agents under a routing key, least recently used first.

@@ -88,13 +88,7 @@ impl<R: Requirement> Context<R> {
             let detail = format!("This key has the scope '{have}'; a key with the scope '{need}' is needed.");
             return Err(Problem::forbidden(detail).into());
         }
-        let trace = headers.get("traceparent").and_then(|trace| trace.to_str().ok());
-        Ok(Self {
-            caller,
-            trace: trace.filter(|trace| is_traceparent(trace)).map(str::to_owned),
-            promise,
-            required: PhantomData,
-        })
+        Ok(Self { caller, trace: trace_of(headers), promise, required: PhantomData })
     }
 }
 
@@ -104,6 +98,12 @@ pub(crate) fn scope_name(scope: Scope) -> &'static str {
         Scope::Agent => "agent",
         Scope::Admin => "admin",
     }
+}
+
+/// The request's `traceparent`, where it carries a well-formed one.
+pub(crate) fn trace_of(headers: &HeaderMap) -> Option<String> {
+    let trace = headers.get("traceparent").and_then(|trace| trace.to_str().ok());
+    trace.filter(|trace| is_traceparent(trace)).map(str::to_owned)
 }
 
 /// Whether a text has the form of W3C Trace Context's `traceparent`.

@@ -51,6 +51,11 @@ pub(crate) struct Promise {
 }
 
 impl Promise {
+    /// A promise under a key of our own; `request` tells apart what may not come twice under it.
+    pub(crate) fn of(key: String, request: String) -> Self {
+        Self { key, request, is_kept: Arc::default() }
+    }
+
     /// Says that the answer has been kept.
     pub(crate) fn keep(&self) {
         self.is_kept.store(true, Ordering::Relaxed);

@@ -29,6 +29,23 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Path<T> {
     }
 }
 
+/// Two path parameters.
+pub(crate) struct PathPair(pub(crate) String, pub(crate) String);
+
+impl FromRequestParts<App> for PathPair {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        match axum::extract::Path::<(String, String)>::from_request_parts(parts, app).await {
+            Ok(axum::extract::Path((first, second))) => Ok(Self(first, second)),
+            Err(_) => {
+                let detail = "The path is not UTF-8; percent-encode it as such.";
+                Err(Problem::bad_request("bad-path", detail).into())
+            }
+        }
+    }
+}
+
 /// The query's parameters.
 pub(crate) struct Query<T>(pub(crate) T);
 

@@ -10,6 +10,7 @@ use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
+use signalbox_core::hook::Hook;
 use signalbox_core::lease::Lease;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
@@ -136,6 +137,9 @@ pub(crate) trait Backend: Send + Sync {
         workflow: &WorkflowId,
         page: &Page,
     ) -> Result<Listed<Arc<Definition>>, StoreError>;
+    /// Hooks by id.
+    async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Hook>>, StoreError>;
+
     /// Schedules by id.
     async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError>;
 

@@ -102,6 +102,7 @@ impl Cache {
                 | Key::Message(_)
                 | Key::Tool(_)
                 | Key::Schedule(_)
+                | Key::Hook(_)
         )
     }
 
@@ -173,6 +174,7 @@ pub(crate) fn version_of(loaded: &Loaded) -> i64 {
         Loaded::Gate(row) => row.version,
         Loaded::Retention(row) => row.version,
         Loaded::Schedule(row) => row.version,
+        Loaded::Hook(row) => row.version,
     }
 }
 

@@ -197,6 +197,7 @@ fn loaded(put: &Put) -> Option<ReadRow> {
         Row::Message(row) => Loaded::Message(Versioned { version, value: Arc::clone(row) }),
         Row::Tool(row) => Loaded::Tool(Versioned { version, value: Arc::clone(row) }),
         Row::Schedule(row) => Loaded::Schedule(Versioned { version, value: Arc::clone(row) }),
+        Row::Hook(row) => Loaded::Hook(Versioned { version, value: Arc::clone(row) }),
         _ => return None,
     };
     Some(ReadRow { loaded, bytes })

@@ -1,11 +1,11 @@
 //! What a tenant has in the database, and in which order it goes when the tenant is removed.
 //!
-//! The keys go first, so that nobody can add to it, then the work that is due, so that nothing acts for it; the
+//! The keys and hooks go first, so that nobody can add to it, then the work that is due, so that nothing acts for it; the
 //! tenant itself goes last: whoever is interrupted finds it still there and goes on. What remains is the number
 //! of entries that its log has had, so that nothing that is still under way can be taken for somebody else's.
 
 use signalbox_core::decision::Key;
-use signalbox_wire::id::{AgentId, MessageId, ScheduleId, SessionId, TenantId, ToolName, WorkflowId};
+use signalbox_wire::id::{AgentId, HookId, MessageId, ScheduleId, SessionId, TenantId, ToolName, WorkflowId};
 
 use crate::cache::Cache;
 use crate::schema::TableId;
@@ -29,8 +29,9 @@ pub(crate) enum Part {
 }
 
 /// Every part, in the order of its going.
-pub(crate) const PARTS: [Part; 21] = [
+pub(crate) const PARTS: [Part; 22] = [
     Part::Rows(TableId::ApiKeys),
+    Part::Rows(TableId::Hooks),
     Part::Due,
     Part::Rows(TableId::Schedules),
     Part::Rows(TableId::Available),
@@ -104,6 +105,7 @@ impl Part {
             TableId::Messages => Key::Message(MessageId::parse(first).ok()?),
             TableId::Tools => Key::Tool(ToolName::parse(first).ok()?),
             TableId::Schedules => Key::Schedule(ScheduleId::parse(first).ok()?),
+            TableId::Hooks => Key::Hook(HookId::parse(first).ok()?),
             _ => return None,
         })
     }

@@ -71,6 +71,7 @@ pub(crate) enum TableId {
     Gates,
     Settings,
     Schedules,
+    Hooks,
 }
 
 /// The value of one column.
@@ -117,7 +118,7 @@ const fn maybe_integer(name: &'static str) -> Column {
 
 impl TableId {
     /// All tables, in the order of their numbers.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Agents,
         Self::AgentNames,
         Self::AgentStatuses,
@@ -135,11 +136,12 @@ impl TableId {
         Self::Gates,
         Self::Settings,
         Self::Schedules,
+        Self::Hooks,
     ];
 
     /// Its description.
     pub(crate) fn table(self) -> &'static Table {
-        static TABLES: [Table; 17] = [
+        static TABLES: [Table; 18] = [
             Table { name: "agents", key: &[text("id")], index: &[text("name")] },
             Table { name: "agent_names", key: &[text("name")], index: &[] },
             Table { name: "agent_statuses", key: &[text("agent")], index: &[maybe_text("state")] },
@@ -181,6 +183,7 @@ impl TableId {
             Table { name: "gates", key: &[text("key")], index: &[] },
             Table { name: "settings", key: &[text("name")], index: &[] },
             Table { name: "schedules", key: &[text("id")], index: &[] },
+            Table { name: "hooks", key: &[text("id")], index: &[] },
         ];
         &TABLES[self as usize]
     }
@@ -205,6 +208,7 @@ impl TableId {
             Key::Gate(_) => Self::Gates,
             Key::Retention => Self::Settings,
             Key::Schedule(_) => Self::Schedules,
+            Key::Hook(_) => Self::Hooks,
         }
     }
 }
@@ -225,6 +229,7 @@ pub(crate) fn key_cells(key: &Key) -> Cells<'_> {
         Key::Definition(id, revision) => Cells::of([id.as_str().into(), i64::from(*revision).into()]),
         Key::Workflow(id) => Cells::of([id.as_str().into()]),
         Key::Schedule(id) => Cells::of([id.as_str().into()]),
+        Key::Hook(id) => Cells::of([id.as_str().into()]),
         Key::Message(id) => Cells::of([id.as_str().into()]),
         Key::Tool(name) => Cells::of([name.as_str().into()]),
         Key::ApiKey(id) => Cells::of([id.as_str().into()]),
@@ -269,7 +274,8 @@ pub(crate) fn index_cells(row: &Row) -> Cells<'_> {
         | Row::Tenant(_)
         | Row::Gate(_)
         | Row::Retention(_)
-        | Row::Schedule(_) => Cells::of([]),
+        | Row::Schedule(_)
+        | Row::Hook(_) => Cells::of([]),
     }
 }
 
@@ -334,6 +340,7 @@ pub(crate) fn body(row: &Row) -> Result<String, StoreError> {
         Row::Gate(row) => encode(row),
         Row::Retention(row) => encode(row),
         Row::Schedule(row) => encode(row),
+        Row::Hook(row) => encode(row),
     }
 }
 
@@ -360,6 +367,7 @@ pub(crate) fn loaded(key: &Key, version: i64, body: &str) -> Result<Option<Loade
         Key::Gate(_) => Loaded::Gate(versioned(version, body)?),
         Key::Retention => Loaded::Retention(versioned(version, body)?),
         Key::Schedule(_) => Loaded::Schedule(versioned(version, body)?),
+        Key::Hook(_) => Loaded::Hook(versioned(version, body)?),
         Key::Available(..) | Key::Session(_) | Key::Task(_) | Key::ApiKey(_) | Key::Tenant(_) => {
             return Ok(None);
         }

@@ -13,6 +13,7 @@ use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::decision::{ApiKey, Key, Retention, Tenant, Tool, Workflow};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
+use signalbox_core::hook::Hook;
 use signalbox_core::lease::Lease;
 use signalbox_core::limits::{CANDIDATES_LOOKED_AT, WAITING_LOOKED_AT};
 use signalbox_core::schedule::Schedule;
@@ -20,7 +21,9 @@ use signalbox_core::session::{Session, SessionState};
 use signalbox_core::task::Task;
 use signalbox_core::view::{Loaded, WaitingTask};
 use signalbox_core::{Decision, Need, Versioned, View};
-use signalbox_wire::id::{AgentId, MessageId, NodeId, ScheduleId, SessionId, TenantId, ToolName, WorkflowId};
+use signalbox_wire::id::{
+    AgentId, HookId, MessageId, NodeId, ScheduleId, SessionId, TenantId, ToolName, WorkflowId,
+};
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
@@ -252,6 +255,8 @@ impl Store {
         retention() -> Retention, Retention, Key::Retention;
         /// A schedule.
         schedule(id: &ScheduleId) -> Schedule, Schedule, Key::Schedule(id.clone());
+        /// A hook.
+        hook(id: &HookId) -> Hook, Hook, Key::Hook(id.clone());
     }
 
     /// One revision of a workflow; the current one where none is named.
@@ -432,6 +437,14 @@ impl Store {
         page: &Page,
     ) -> Result<Listed<Arc<Definition>>, StoreError> {
         self.inner.backend.workflows(tenant, page).await
+    }
+
+    /// Hooks, by id.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Hook>>, StoreError> {
+        self.inner.backend.hooks(tenant, page).await
     }
 
     /// Schedules, by id.

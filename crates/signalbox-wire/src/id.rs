@@ -115,6 +115,8 @@ ids! {
     TaskId, "tsk_";
     /// A schedule, named by its author.
     ScheduleId, "sch_";
+    /// A hook, named by its author.
+    HookId, "hok_";
     /// An API key's public name; never the key itself.
     KeyId, "key_";
     /// A registered tool, named by its author.

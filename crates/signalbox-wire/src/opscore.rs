@@ -1,6 +1,7 @@
 //! Bodies of the Ops-Core surface (`/v1/opscore`): notifications, states, workflows, sessions, events, logs.
 
 mod event;
+mod hook;
 mod log;
 mod many;
 mod notify;
@@ -15,6 +16,7 @@ mod version;
 mod workflow;
 
 pub use event::{EventView, LogLevel};
+pub use hook::{HookBody, HookInput, HookView, RotateHookBody};
 pub use log::{LogBody, LogEntry, LogView, LogsAccepted};
 pub use many::{ManyAnswer, ManyBody, Refused, SessionFilterBody};
 pub use notify::{AgentDetails, DEREGISTER, NotifyBody, REGISTER};

@@ -11,6 +11,7 @@ mod deliveries;
 mod gates;
 mod graphs;
 mod histories;
+mod hooks;
 mod lists;
 mod placing;
 mod play;

@@ -315,6 +315,7 @@ impl Store {
             Row::Signature(value) => Loaded::Signature(Versioned { version, value: Arc::new(value.clone()) }),
             Row::Gate(value) => Loaded::Gate(Versioned { version, value: Arc::clone(value) }),
             Row::Schedule(value) => Loaded::Schedule(Versioned { version, value: Arc::clone(value) }),
+            Row::Hook(value) => Loaded::Hook(Versioned { version, value: Arc::clone(value) }),
             Row::Available(_) | Row::Session(_) | Row::Task(..) | Row::ApiKey(_) | Row::Tenant(_) => {
                 return None;
             }

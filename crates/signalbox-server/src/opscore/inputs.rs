@@ -41,24 +41,45 @@ impl Operation for Checked<'_> {
 
 impl Checked<'_> {
     fn check(&self, view: &View) -> Result<(), Halt> {
-        let schema = match &self.trigger.source {
+        let input = &self.trigger.input;
+        match &self.trigger.source {
             WorkflowSource::Inline(definition) => {
-                schema_of(definition).map(|schema| compiled(schema).map(Arc::new))
+                let schema = schema_of(definition).map(|schema| compiled(schema, PLACE).map(Arc::new));
+                schema.map_or(Ok(()), |schema| held_against(schema, input, PLACE))
             }
-            WorkflowSource::Kept(id) => {
-                let Some(current) = view.workflow(id)? else { return Ok(()) };
-                let Some(kept) = view.definition(id, current.value.revision)? else { return Ok(()) };
-                let place = (self.tenant.clone(), id.clone(), kept.version);
-                schema_of(&kept.value).map(|schema| self.inputs.0.held(place, || compiled(schema)))
-            }
-        };
-        let Some(schema) = schema else { return Ok(()) };
-        let input = Value::Object(self.trigger.input.clone());
-        schema.and_then(|schema| schema.check(&input, PLACE)).map_err(|faults| {
-            let faults = faults.into_iter().map(|fault| (fault.pointer, fault.message));
-            Rejected::UnfitInput(faults.collect()).into()
-        })
+            WorkflowSource::Kept(id) => self.inputs.check(self.tenant, view, id, input, PLACE),
+        }
     }
+}
+
+impl Inputs {
+    /// Holds `input`, which came at `place`, against the current definition of a workflow, where there is one.
+    pub(super) fn check(
+        &self,
+        tenant: &TenantId,
+        view: &View,
+        workflow: &WorkflowId,
+        input: &Map<String, Value>,
+        place: &str,
+    ) -> Result<(), Halt> {
+        let Some(current) = view.workflow(workflow)? else { return Ok(()) };
+        let Some(kept) = view.definition(workflow, current.value.revision)? else { return Ok(()) };
+        let whose = (tenant.clone(), workflow.clone(), kept.version);
+        let schema = schema_of(&kept.value).map(|schema| self.0.held(whose, || compiled(schema, place)));
+        schema.map_or(Ok(()), |schema| held_against(schema, input, place))
+    }
+}
+
+fn held_against(
+    schema: Result<Arc<Schema>, Vec<Fault>>,
+    input: &Map<String, Value>,
+    place: &str,
+) -> Result<(), Halt> {
+    let input = Value::Object(input.clone());
+    schema.and_then(|schema| schema.check(&input, place)).map_err(|faults| {
+        let faults = faults.into_iter().map(|fault| (fault.pointer, fault.message));
+        Rejected::UnfitInput(faults.collect()).into()
+    })
 }
 
 fn schema_of(definition: &Definition) -> Option<&Map<String, Value>> {
@@ -66,10 +87,10 @@ fn schema_of(definition: &Definition) -> Option<&Map<String, Value>> {
 }
 
 /// A schema that was found to be one when its definition was kept.
-fn compiled(schema: &Map<String, Value>) -> Result<Schema, Vec<Fault>> {
+fn compiled(schema: &Map<String, Value>, place: &str) -> Result<Schema, Vec<Fault>> {
     let message =
         "cannot be held against the input schema of the workflow, which is not valid any more; mend it there";
-    Schema::compile(schema).map_err(|_| vec![Fault::new(PLACE, message)])
+    Schema::compile(schema).map_err(|_| vec![Fault::new(place, message)])
 }
 
 #[cfg(test)]

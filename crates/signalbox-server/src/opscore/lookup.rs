@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use signalbox_core::Rejected;
 use signalbox_core::limits::bounded;
 use signalbox_store::{EventFilter, Page, StoreError, StoredEvent};
-use signalbox_wire::id::{AgentId, ScheduleId, SessionId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, HookId, ScheduleId, SessionId, TenantId, WorkflowId};
 use signalbox_wire::paging::Cursor;
 
 use crate::app::App;
@@ -31,6 +31,11 @@ pub(super) fn workflow(text: &str) -> Result<WorkflowId, Refusal> {
 /// The session that a path names.
 pub(super) fn session(text: &str) -> Result<SessionId, Refusal> {
     SessionId::parse(text).map_err(|_| Rejected::UnknownSession(bounded(text)).into())
+}
+
+/// The hook that a path names.
+pub(super) fn hook(text: &str) -> Result<HookId, Refusal> {
+    HookId::parse(text).map_err(|_| Rejected::UnknownHook(bounded(text)).into())
 }
 
 /// The schedule that a path names.
@@ -108,6 +113,7 @@ mod tests {
             assert_eq!(status(workflow(text).err()), Some(404));
             assert_eq!(status(session(text).err()), Some(404));
             assert_eq!(status(schedule(text).err()), Some(404));
+            assert_eq!(status(hook(text).err()), Some(404));
         }
         assert!(agent("a").is_ok() && workflow("w").is_ok() && session("s").is_ok());
     }

@@ -5,6 +5,8 @@ mod convert;
 mod definitions;
 mod drain;
 mod entries;
+mod hook_receive;
+mod hooks;
 mod inputs;
 mod logs;
 mod lookup;
@@ -46,9 +48,13 @@ const PATH: &str = "/v1/opscore";
 
 /// Every route of this surface.
 pub(crate) fn router() -> OpenApiRouter<App> {
-    let triggers = OpenApiRouter::new()
+    // Those that hold an input against its workflow's schema.
+    let starts = OpenApiRouter::new()
         .routes(routes!(trigger::trigger_agent_workflow))
         .routes(routes!(trigger::trigger_workflow))
+        .routes(routes!(hook_receive::receive_webhook))
+        .routes(routes!(schedules::apply_schedule, schedules::list_schedules))
+        .routes(routes!(schedules::get_schedule, schedules::change_schedule, schedules::delete_schedule))
         .layer(Extension(Inputs::default()));
     OpenApiRouter::new()
         .routes(routes!(notify::notify_agent))
@@ -56,7 +62,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(state::agent_history))
         .routes(routes!(drain::drain_agent))
         .routes(routes!(drain::undrain_agent))
-        .merge(triggers)
+        .merge(starts)
         .routes(routes!(workflows::apply_workflow, workflows::list_workflows))
         .routes(routes!(workflows::get_workflow, workflows::delete_workflow))
         .routes(routes!(versions::list_versions))
@@ -82,8 +88,9 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(session_events::session_events))
         .routes(routes!(timeline::session_timeline))
         .routes(routes!(retention::get_retention, retention::put_retention))
-        .routes(routes!(schedules::apply_schedule, schedules::list_schedules))
-        .routes(routes!(schedules::get_schedule, schedules::change_schedule, schedules::delete_schedule))
+        .routes(routes!(hooks::create_hook, hooks::list_hooks))
+        .routes(routes!(hooks::get_hook, hooks::delete_hook))
+        .routes(routes!(hooks::rotate_hook))
         .routes(routes!(schedule_steer::pause_schedule))
         .routes(routes!(schedule_steer::resume_schedule))
         .routes(routes!(schedule_steer::trigger_schedule))

@@ -1,13 +1,17 @@
 //! `/v1/opscore/schedules`: schedules are kept, listed, shown, changed and removed.
 
+use axum::Extension;
 use axum::extract::State;
 use http::StatusCode;
-use signalbox_core::Rejected;
-use signalbox_core::engine;
+use signalbox_core::engine::{self, Operation};
+use signalbox_core::schedule::Schedule;
+use signalbox_core::{Decision, Halt, Rejected, Turn, View};
+use signalbox_wire::id::TenantId;
 use signalbox_wire::opscore::{Done, Page, PatchScheduleBody, ScheduleBody, ScheduleView};
 use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
 
+use super::inputs::Inputs;
 use super::lookup::{self, Gathering};
 use super::schedule_convert as convert;
 use crate::answer::Answer;
@@ -18,6 +22,31 @@ use crate::problem::Refusal;
 
 const LIST: &str = "schedules";
 
+/// Keeps or changes a schedule whose input has to fit the definition that is current now. A later one may ask for
+/// something else: then the session is started all the same.
+struct Fitting<'a, O: Operation> {
+    operation: O,
+    tenant: &'a TenantId,
+    inputs: &'a Inputs,
+    kept: fn(&O::Answer) -> &Schedule,
+}
+
+impl<O: Operation> Operation for Fitting<'_, O> {
+    type Answer = O::Answer;
+
+    fn keys(&self) -> Vec<signalbox_core::decision::Key> {
+        self.operation.keys()
+    }
+
+    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, O::Answer), Halt> {
+        let now = turn.now;
+        let made = self.operation.decide(view, turn)?;
+        let plan = &(self.kept)(&made.1).plan;
+        self.inputs.check(self.tenant, view, &plan.workflow, &plan.input_at(now), "/input")?;
+        Ok(made)
+    }
+}
+
 /// Keep a schedule
 ///
 /// Exactly one of `cron` and `every`. One that is known already is changed to what the body says; what it has done
@@ -27,14 +56,16 @@ const LIST: &str = "schedules";
         (status = 201, description = "Kept under a new id", body = ScheduleView),
         (status = 200, description = "Changed, or the same as before", body = ScheduleView),
         (status = 404, description = "No such workflow or agent", body = Problem),
-        (status = 422, description = "The body does not fit", body = Problem)))]
+        (status = 422, description = "The body does not fit, or its input not the workflow's schema", body = Problem)))]
 pub(super) async fn apply_schedule(
     State(app): State<App>,
+    Extension(inputs): Extension<Inputs>,
     context: Context<Administers>,
     input: Input,
 ) -> Result<Answer, Refusal> {
     let body: ScheduleBody = input.parse()?;
-    let operation = convert::apply(body)?;
+    let (operation, tenant, inputs) = (convert::apply(body)?, context.tenant(), &inputs);
+    let operation = Fitting { operation, tenant, inputs, kept: |(kept, _)| kept };
     app.drive
         .answer(context.tenant(), context.promise.as_ref(), &operation, |(kept, is_new)| {
             let status = if *is_new { StatusCode::CREATED } else { StatusCode::OK };
@@ -92,15 +123,18 @@ pub(super) async fn get_schedule(
     responses(
         (status = 200, description = "The schedule as it is now", body = ScheduleView),
         (status = 404, description = "No such schedule, workflow or agent", body = Problem),
-        (status = 422, description = "The body does not fit", body = Problem)))]
+        (status = 422, description = "The body does not fit, or its input not the workflow's schema", body = Problem)))]
 pub(super) async fn change_schedule(
     State(app): State<App>,
+    Extension(inputs): Extension<Inputs>,
     context: Context<Administers>,
     Path(schedule): Path,
     input: Input,
 ) -> Result<Answer, Refusal> {
     let body: PatchScheduleBody = input.parse()?;
     let operation = convert::change(lookup::schedule(&schedule)?, body)?;
+    let (tenant, inputs) = (context.tenant(), &inputs);
+    let operation = Fitting { operation, tenant, inputs, kept: |kept| kept };
     app.drive
         .answer(context.tenant(), context.promise.as_ref(), &operation, |kept| {
             Answer::ok(&convert::schedule(kept))

@@ -1,5 +1,6 @@
 //! What happened, in one sentence: made from an entry's kind and what it keeps.
 
+mod hook;
 mod schedule;
 
 use serde::Deserialize;
@@ -53,6 +54,7 @@ pub(super) fn of(event: &StoredEvent) -> String {
         Some(("task", happened)) => telling.task(happened),
         Some(("agent", happened)) => telling.agent(happened),
         Some(("message", happened)) => telling.delivery(happened),
+        Some(("hook", happened)) => hook::told(happened, &event.data),
         Some(("schedule", happened)) => schedule::told(happened, &event.data),
         _ => telling.other(&event.kind),
     };

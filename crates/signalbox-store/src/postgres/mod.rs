@@ -34,6 +34,7 @@ use std::time::Duration;
 use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
+use signalbox_core::hook::Hook;
 use signalbox_core::lease::Lease;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
@@ -222,6 +223,10 @@ impl Backend for Postgres {
 
     async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError> {
         listings::schedules(&self.pool, tenant, page).await
+    }
+
+    async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Hook>>, StoreError> {
+        listings::hooks(&self.pool, tenant, page).await
     }
 
     async fn workflows(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Definition>>, StoreError> {

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use signalbox_core::decision::{ApiKey, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
+use signalbox_core::hook::Hook;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::task::Task;
@@ -256,6 +257,16 @@ pub(super) fn schedules(
     page: &Page,
 ) -> Result<Listed<Arc<Schedule>>, StoreError> {
     let query = Query::new("SELECT id, body FROM schedules WHERE tenant = ?", [text(tenant.as_str())]);
+    by_name(connection, query, "id", page)
+}
+
+/// Hooks by id.
+pub(super) fn hooks(
+    connection: &Connection,
+    tenant: &TenantId,
+    page: &Page,
+) -> Result<Listed<Arc<Hook>>, StoreError> {
+    let query = Query::new("SELECT id, body FROM hooks WHERE tenant = ?", [text(tenant.as_str())]);
     by_name(connection, query, "id", page)
 }
 

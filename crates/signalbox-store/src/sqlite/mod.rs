@@ -37,6 +37,7 @@ use rusqlite::Connection;
 use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
+use signalbox_core::hook::Hook;
 use signalbox_core::lease::Lease;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
@@ -292,6 +293,11 @@ impl Backend for Sqlite {
     async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError> {
         let (tenant, page) = (tenant.clone(), page.clone());
         self.list(move |connection| listings::schedules(connection, &tenant, &page)).await
+    }
+
+    async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Hook>>, StoreError> {
+        let (tenant, page) = (tenant.clone(), page.clone());
+        self.list(move |connection| listings::hooks(connection, &tenant, &page)).await
     }
 
     async fn workflows(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Definition>>, StoreError> {

@@ -11,8 +11,8 @@ use signalbox_core::task::{Task, TaskStatus};
 use signalbox_store::{AgentFilter, DeadLetterFilter, Listed, Page, SessionFilter, Store};
 
 use crate::samples::{
-    agent, agent_id, api_key, definition, ended, name, schedule, session, session_id, settled, status, task,
-    tenant_row, tool, workflow, workflow_id,
+    agent, agent_id, api_key, definition, ended, hook, name, schedule, session, session_id, settled, status,
+    task, tenant_row, tool, workflow, workflow_id,
 };
 use crate::world::{World, at, commit, contract, tenant};
 
@@ -26,7 +26,7 @@ contract! {
     revisions_are_listed_newest_first,
     open_sessions_of_a_workflow_are_known,
     dead_letters_are_listed_longest_dead_first,
-    tools_keys_workflows_schedules_and_tenants_are_listed,
+    tools_keys_workflows_schedules_hooks_and_tenants_are_listed,
     pages_stay_put_while_rows_come_and_go,
 }
 
@@ -293,7 +293,7 @@ async fn dead_letters_are_listed_longest_dead_first(world: &World) {
     assert_eq!(list(all).await, ["early", "a", "hook", "late"], "a redriven one is dead no more");
 }
 
-async fn tools_keys_workflows_schedules_and_tenants_are_listed(world: &World) {
+async fn tools_keys_workflows_schedules_hooks_and_tenants_are_listed(world: &World) {
     let store = &world.store;
     for id in ["c", "a", "b"] {
         let rows = vec![
@@ -303,6 +303,7 @@ async fn tools_keys_workflows_schedules_and_tenants_are_listed(world: &World) {
             Row::Definition(Arc::new(definition(id, 2))),
             Row::Workflow(workflow(id, if id == "a" { 1 } else { 2 })),
             Row::Schedule(Arc::new(schedule(id))),
+            Row::Hook(Arc::new(hook(id, "whsec_x"))),
             Row::Tenant(tenant_row(id)),
         ];
         put(store, rows).await;
@@ -317,6 +318,8 @@ async fn tools_keys_workflows_schedules_and_tenants_are_listed(world: &World) {
     assert_eq!(workflows, ["a 1", "b 2", "c 2"]);
     let schedules = walk!(2, |page| store.schedules(&tenant(), &page), |schedule| schedule.id.to_string());
     assert_eq!(schedules, ["a", "b", "c"]);
+    let hooks = walk!(2, |page| store.hooks(&tenant(), &page), |hook| hook.id.to_string());
+    assert_eq!(hooks, ["a", "b", "c"]);
 }
 
 async fn pages_stay_put_while_rows_come_and_go(world: &World) {

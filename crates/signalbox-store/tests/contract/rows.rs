@@ -83,6 +83,11 @@ async fn what_is_read_is_what_was_put(world: &World) {
                 assert_eq!(parts(view.signature(&row.signature).expect("loaded")), Some((7, row)));
             }
             Row::Retention(row) => assert_eq!(parts(view.retention().expect("loaded")), Some((7, row))),
+            Row::Hook(row) => {
+                let expected = Some((7, row.as_ref().clone()));
+                assert_eq!(parts(view.hook(&row.id).expect("loaded")), expected);
+                assert_eq!(parts(store.hook(&tenant(), &row.id).await.expect("read")), expected);
+            }
             Row::Schedule(row) => {
                 let expected = Some((7, row.as_ref().clone()));
                 assert_eq!(parts(view.schedule(&row.id).expect("loaded")), expected);

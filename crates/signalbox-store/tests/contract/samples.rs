@@ -14,12 +14,13 @@ use signalbox_core::definition::{Definition, Step};
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus};
 use signalbox_core::due::{Due, Work};
 use signalbox_core::event::{Level, NewEvent};
+use signalbox_core::hook::{Hook, HookSecret};
 use signalbox_core::routing::Route;
 use signalbox_core::schedule::{Overlap, Plan, Schedule};
 use signalbox_core::session::{Session, SessionStatus};
 use signalbox_core::task::Task;
 use signalbox_wire::id::{
-    AgentId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
+    AgentId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
 };
 use signalbox_wire::time::Timestamp;
 
@@ -38,6 +39,7 @@ ids! {
     key_id -> KeyId;
     message_id -> MessageId;
     schedule_id -> ScheduleId;
+    hook_id -> HookId;
     session_id -> SessionId;
     task_id -> TaskId;
     tenant_id -> TenantId;
@@ -163,6 +165,19 @@ pub(crate) fn signature(signature: &str, expires_at: i64) -> SeenSignature {
     SeenSignature { signature: signature.into(), expires_at: at(expires_at) }
 }
 
+pub(crate) fn hook(id: &str, secret: &str) -> Hook {
+    Hook {
+        id: hook_id(id),
+        workflow: workflow_id("w"),
+        agent: Some(agent_id("a")),
+        note: None,
+        secret: HookSecret::new(secret),
+        earlier: Some((HookSecret::new("whsec_old"), at(60))),
+        created_at: at(0),
+        rotated_at: Some(at(1)),
+    }
+}
+
 pub(crate) fn schedule(id: &str) -> Schedule {
     let plan = Plan {
         workflow: workflow_id("w"),
@@ -202,6 +217,7 @@ pub(crate) fn every_kind() -> Vec<Row> {
         Row::Signature(signature("s", 60)),
         Row::Retention(Retention { sessions: Some(Duration::from_secs(60)), ..Retention::default() }),
         Row::Schedule(Arc::new(schedule("nightly"))),
+        Row::Hook(Arc::new(hook("orders", "whsec_x"))),
     ]
 }
 

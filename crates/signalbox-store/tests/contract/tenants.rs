@@ -9,9 +9,9 @@ use signalbox_store::{AgentFilter, DeadLetterFilter, EventFilter, Page, Removal,
 use signalbox_wire::id::TenantId;
 
 use crate::samples::{
-    agent, agent_id, answered, api_key, available, definition, deliver, event, message, message_id, name,
-    schedule, schedule_id, session, session_id, settled, signature, status, task_id, tenant_id, tenant_row,
-    tool, tool_name, waiting_task, workflow, workflow_id,
+    agent, agent_id, answered, api_key, available, definition, deliver, event, hook, hook_id, message,
+    message_id, name, schedule, schedule_id, session, session_id, settled, signature, status, task_id,
+    tenant_id, tenant_row, tool, tool_name, waiting_task, workflow, workflow_id,
 };
 use crate::world::{World, at, contract, parts, view_of};
 
@@ -34,6 +34,7 @@ fn everything(mark: &str) -> Decision {
     let mut decision = Decision::default();
     for row in [
         Row::Schedule(Arc::new(schedule)),
+        Row::Hook(Arc::new(hook("same", mark))),
         Row::Agent(Arc::new(agent)),
         Row::Status(Arc::new(status("same", mark))),
         Row::Available(available(mark, "same", 1)),
@@ -166,6 +167,8 @@ async fn sees_its_own(world: &World, tenant: &TenantId) {
     assert_eq!(tool.1.description, mark);
     let schedule = parts(store.schedule(tenant, &schedule_id("same")).await.expect("read")).expect("there");
     assert_eq!(schedule.1.plan.note.as_deref(), Some(mark));
+    let hook = parts(store.hook(tenant, &hook_id("same")).await.expect("read")).expect("there");
+    assert_eq!(hook.1.secret.expose(), mark);
     let definition = store.definition(tenant, &workflow_id("same"), None).await.expect("read");
     assert_eq!(parts(definition).expect("there").1.name, mark);
     let session = parts(store.session(tenant, &session_id("same")).await.expect("read")).expect("there");
@@ -199,6 +202,8 @@ async fn sees_nothing(world: &World, tenant: &TenantId) {
     assert!(store.tool(tenant, &tool_name("same")).await.expect("read").is_none());
     assert!(store.schedule(tenant, &schedule_id("same")).await.expect("read").is_none());
     assert!(store.schedules(tenant, &page).await.expect("read").items.is_empty());
+    assert!(store.hook(tenant, &hook_id("same")).await.expect("read").is_none());
+    assert!(store.hooks(tenant, &page).await.expect("read").items.is_empty());
     assert!(store.definition(tenant, &workflow_id("same"), Some(1)).await.expect("read").is_none());
     assert!(store.agents(tenant, &AgentFilter::default(), &page).await.expect("read").items.is_empty());
     assert!(store.sessions(tenant, &SessionFilter::default(), &page).await.expect("read").items.is_empty());

@@ -3,6 +3,7 @@
 mod definitions;
 mod events;
 mod flows;
+mod hooks;
 mod logs;
 mod many;
 mod notify;

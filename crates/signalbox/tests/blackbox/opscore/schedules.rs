@@ -11,6 +11,7 @@ use crate::support::{
 on_each_database![
     a_schedule_is_kept_shown_changed_and_removed,
     a_schedule_that_does_not_fit_is_refused_with_all_its_faults,
+    the_input_must_fit_the_workflow,
     what_a_schedule_names_must_be_there,
     fire_times_make_sessions_with_their_time,
     a_trigger_says_what_came_of_it,
@@ -106,6 +107,19 @@ fn a_schedule_that_does_not_fit_is_refused_with_all_its_faults(database: &Databa
     server.patch(&path("s"), &json!({"cron": "@hourly"})).is(200);
     let problem = server.post(&path("s/backfill"), &years).problem(422);
     assert!(problem.detail.contains("1000"), "{}", problem.detail);
+}
+
+fn the_input_must_fit_the_workflow(database: &Database) {
+    let server = Server::start(database);
+    let schema = json!({"type": "object", "required": ["day"], "properties": {"day": {"format": "date-time", "type": "string"}}});
+    let workflow = json!({"id": "strict", "name": "Strict", "input": schema, "tasks": []});
+    server.post("/v1/opscore/workflows", &workflow).succeeded();
+    let mut body = json!({"id": "s", "workflowId": "strict", "every": "1h", "input": {}});
+    assert_eq!(server.post(SCHEDULES, &body).faults().len(), 1);
+    server.get(&path("s")).absent();
+    body["input"] = json!({"day": "${scheduledAt}"});
+    server.post(SCHEDULES, &body).is(201);
+    assert_eq!(server.patch(&path("s"), &json!({"input": {"day": 5}})).faults(), ["/input/day"]);
 }
 
 fn what_a_schedule_names_must_be_there(database: &Database) {
