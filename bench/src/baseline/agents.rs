@@ -24,6 +24,7 @@ const ENDS_MAX: usize = 10_000;
 
 /// Arguments of `bench baseline agents`.
 #[derive(clap::Args)]
+#[group(skip)]
 pub(crate) struct Options {
     /// The server whose agents these are.
     #[arg(long)]
