@@ -19,6 +19,7 @@ use crate::delivery::Message;
 use crate::due::Due;
 use crate::event::NewEvent;
 use crate::hook::Hook;
+use crate::payload::Payload;
 use crate::schedule::Schedule;
 use crate::session::Session;
 use crate::task::Task;
@@ -120,6 +121,8 @@ pub enum Row {
     Schedule(Arc<Schedule>),
     /// A hook.
     Hook(Arc<Hook>),
+    /// A value that is kept apart.
+    Payload(Arc<Payload>),
 }
 
 /// Names a row within its tenant.
@@ -144,6 +147,7 @@ pub enum Key {
     Retention,
     Schedule(ScheduleId),
     Hook(HookId),
+    Payload(String),
 }
 
 /// A name that an agent has taken in its tenant.
@@ -302,6 +306,7 @@ impl Row {
             Self::Retention(_) => Key::Retention,
             Self::Schedule(row) => Key::Schedule(row.id.clone()),
             Self::Hook(row) => Key::Hook(row.id.clone()),
+            Self::Payload(row) => Key::Payload(row.sha256.clone()),
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod hook;
 pub mod language;
 pub mod lease;
 pub mod limits;
+pub mod payload;
 pub mod report;
 pub mod retry;
 pub mod routing;

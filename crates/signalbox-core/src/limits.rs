@@ -53,6 +53,10 @@ pub struct Policy {
     pub lease: Duration,
     /// Whether registrations are announced by webhook.
     pub announce: bool,
+    /// Bytes of a value that a session keeps where it is; longer ones are kept apart as payloads.
+    pub payload_inline_max: usize,
+    /// Bytes of what a task is given, with all that it refers to.
+    pub payload_max: u64,
 }
 
 impl Policy {
@@ -78,6 +82,8 @@ impl Default for Policy {
             task_timeout: Duration::from_secs(15 * 60),
             lease: Duration::from_secs(60),
             announce: false,
+            payload_inline_max: 16 * 1024,
+            payload_max: 16 * 1024 * 1024,
         }
     }
 }

@@ -102,6 +102,15 @@ impl AgentStatus {
         self.remember(before.as_ref(), now);
     }
 
+    /// Keeps shorter details of the newest report than those that came; it is still known when it comes again.
+    pub(crate) fn shorten(&mut self, details: &RawObject) {
+        let Some(report) = &mut self.report else { return };
+        self.heard.push(report.fingerprint());
+        report.details = Some(details.clone());
+        let too_many = self.heard.len().saturating_sub(FINGERPRINTS_MAX);
+        self.heard.drain(..too_many);
+    }
+
     /// Keeps of a report that is no news what tells it from a new one should it come again.
     pub fn set_aside(&mut self, report: &Report, now: Timestamp) {
         if !self.has_heard(report) {

@@ -15,6 +15,7 @@ use crate::decision::{AgentName, Answered, Gate, Key, Retention, SeenSignature, 
 use crate::definition::Definition;
 use crate::delivery::Message;
 use crate::hook::Hook;
+use crate::payload::Payload;
 use crate::schedule::{BACKFILL_MAX, Schedule, WAITING_MAX};
 use crate::session::SessionState;
 
@@ -73,6 +74,7 @@ pub enum Loaded {
     Retention(Versioned<Retention>),
     Schedule(Versioned<Schedule>),
     Hook(Versioned<Hook>),
+    Payload(Versioned<Payload>),
 }
 
 /// Rows of a view that are looked through one by one.
@@ -390,6 +392,17 @@ impl View {
         schedule(id: &ScheduleId) -> Schedule, Schedule, Key::Schedule(id.clone());
         /// A hook.
         hook(id: &HookId) -> Hook, Hook, Key::Hook(id.clone());
+    }
+
+    /// A payload; `None` where it is not kept, or no longer.
+    ///
+    /// # Errors
+    /// [`Halt::Need`] when it has not been loaded yet.
+    pub fn payload(&self, sha256: &str) -> Result<Option<&Payload>, Halt> {
+        Ok(match self.row(Key::Payload(sha256.to_owned()))? {
+            Some(Loaded::Payload(row)) => Some(&row.value),
+            _ => None,
+        })
     }
 
     /// The available agents under a routing key, least recently used first.

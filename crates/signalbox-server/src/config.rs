@@ -90,6 +90,12 @@ pub struct Config {
     /// Bytes of a request's body
     #[arg(long, value_parser = within(1_usize, 1 << 30), env = "SIGNALBOX_BODY_BYTES_MAX", default_value_t = 1 << 20, help_heading = "Limits")]
     pub body_bytes_max: usize,
+    /// Bytes of a value that a session keeps where it is; longer ones are kept apart, once each, and shown as references
+    #[arg(long, value_parser = within(256_usize, 1 << 20), env = "SIGNALBOX_PAYLOAD_INLINE_MAX", default_value_t = 16 << 10, help_heading = "Limits")]
+    pub payload_inline_max: usize,
+    /// Bytes of what a task is given, with everything that it refers to
+    #[arg(long, value_parser = within(1_024_u64, 1 << 30), env = "SIGNALBOX_PAYLOAD_BYTES_MAX", default_value_t = 16 << 20, help_heading = "Limits")]
+    pub payload_bytes_max: u64,
     /// How long a client may take to send a request's headers
     #[arg(long, env = "SIGNALBOX_HEADER_TIMEOUT", value_parser = time_allowed, default_value = "10s", help_heading = "Limits")]
     pub header_timeout: Duration,
@@ -280,6 +286,8 @@ impl Config {
             task_timeout: self.task_timeout,
             lease: self.delivery_timeout * 2 + Duration::from_secs(30),
             announce: announce && self.serves(Surface::Agentkit),
+            payload_inline_max: self.payload_inline_max,
+            payload_max: self.payload_bytes_max,
             ..Policy::default()
         }
     }

@@ -24,6 +24,7 @@ mod lock;
 mod metrics;
 mod opscore;
 mod params;
+mod payloads;
 mod problem;
 mod process;
 mod schema;

@@ -175,6 +175,7 @@ pub(crate) fn version_of(loaded: &Loaded) -> i64 {
         Loaded::Retention(row) => row.version,
         Loaded::Schedule(row) => row.version,
         Loaded::Hook(row) => row.version,
+        Loaded::Payload(row) => row.version,
     }
 }
 

@@ -9,6 +9,7 @@ use signalbox_core::decision::{Guard, Key, Row, Write};
 use signalbox_core::due::Due;
 use signalbox_core::event::NewEvent;
 use signalbox_core::lease::Lease;
+use signalbox_core::payload;
 use signalbox_core::session::SessionState;
 use signalbox_core::task::{Task, TaskStatus};
 use signalbox_core::view::{Loaded, Versioned};
@@ -37,6 +38,8 @@ pub(crate) struct Commit {
     pub(crate) done: Vec<String>,
     /// Who gets a task of which session.
     pub(crate) holders: Vec<Holder>,
+    /// Which sessions refer to which payloads.
+    pub(crate) uses: Vec<Use>,
     /// Sessions with their tasks as they will be, where that is known.
     sessions: Vec<(SessionId, Option<ReadRow>)>,
 }
@@ -50,6 +53,15 @@ pub(crate) struct Holder {
     pub(crate) agent: AgentId,
     /// When the session was made: lists by agent are in that order.
     pub(crate) created_at: Timestamp,
+}
+
+/// A session that refers to a payload.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Use {
+    /// The session.
+    pub(crate) session: SessionId,
+    /// The payload's name.
+    pub(crate) payload: String,
 }
 
 /// One row written or removed.
@@ -112,7 +124,8 @@ impl Commit {
         let due = due.into_iter().map(|due| due_row(due, now, lease)).collect::<Result<Vec<_>, _>>()?;
         let sessions = sessions(tenant, &changes, cache);
         let holders = holders(&changes);
-        Ok(Self { tenant: tenant.clone(), changes, expects, events, due, done, holders, sessions })
+        let uses = uses(&changes, &events)?;
+        Ok(Self { tenant: tenant.clone(), changes, expects, events, due, done, holders, uses, sessions })
     }
 
     /// About how many bytes it takes.
@@ -169,6 +182,29 @@ fn holders(changes: &[Change]) -> Vec<Holder> {
         Some(Holder { session: id.clone(), agent: agent.clone(), created_at: created_at? })
     });
     given.collect()
+}
+
+/// Which payloads the sessions and their histories refer to, as far as they change. Nearly always there are none, and
+/// that is quick to tell.
+fn uses(changes: &[Change], events: &[NewEvent]) -> Result<Vec<Use>, StoreError> {
+    let rows = changes.iter().filter_map(|change| change.put.as_ref()).filter_map(|put| match &put.row {
+        Row::Session(session) => Some((&session.id, &put.body)),
+        Row::Task(session, _) => Some((session, &put.body)),
+        _ => None,
+    });
+    let entries = events.iter().filter_map(|event| {
+        let (session, _) = event.session.as_ref().filter(|(_, sequence)| *sequence > 0)?;
+        Some((session, &event.data))
+    });
+    let mut uses = Vec::new();
+    for (session, text) in rows.chain(entries).filter(|(_, text)| text.contains(payload::REFERENCE)) {
+        let value: serde_json::Value = schema::decode(text)?;
+        let names = payload::references(&value).into_iter();
+        uses.extend(names.map(|name| Use { session: session.clone(), payload: name.to_owned() }));
+    }
+    uses.sort_unstable();
+    uses.dedup();
+    Ok(uses)
 }
 
 fn due_row(due: Due, now: Timestamp, lease: Option<&Lease>) -> Result<DueRow, StoreError> {

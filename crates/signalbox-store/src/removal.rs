@@ -22,6 +22,8 @@ pub(crate) enum Part {
     Capabilities,
     /// Which agents its sessions had.
     SessionAgents,
+    /// Which payloads its sessions refer to.
+    PayloadUses,
     /// What must still happen.
     Due,
     /// The entries of its log.
@@ -29,7 +31,7 @@ pub(crate) enum Part {
 }
 
 /// Every part, in the order of its going.
-pub(crate) const PARTS: [Part; 22] = [
+pub(crate) const PARTS: [Part; 24] = [
     Part::Rows(TableId::ApiKeys),
     Part::Rows(TableId::Hooks),
     Part::Due,
@@ -37,6 +39,8 @@ pub(crate) const PARTS: [Part; 22] = [
     Part::Rows(TableId::Available),
     Part::Rows(TableId::Tasks),
     Part::SessionAgents,
+    Part::PayloadUses,
+    Part::Rows(TableId::Payloads),
     Part::Rows(TableId::Sessions),
     Part::Rows(TableId::Gates),
     Part::Rows(TableId::Messages),
@@ -73,6 +77,7 @@ impl Part {
             }
             Self::Capabilities => Some(("agent_capabilities", vec!["agent", "capability"])),
             Self::SessionAgents => Some(("session_agents", vec!["session", "agent"])),
+            Self::PayloadUses => Some(("payload_uses", vec!["session", "payload"])),
             Self::Due => Some(("due", vec!["id"])),
             Self::Log => None,
         }

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::decision::{Key, Row};
 use signalbox_core::delivery::MessageStatus;
+use signalbox_core::payload::Payload;
 use signalbox_core::task::Task;
 use signalbox_core::view::{Loaded, Versioned};
 use signalbox_wire::time::Timestamp;
@@ -72,6 +73,7 @@ pub(crate) enum TableId {
     Settings,
     Schedules,
     Hooks,
+    Payloads,
 }
 
 /// The value of one column.
@@ -118,7 +120,7 @@ const fn maybe_integer(name: &'static str) -> Column {
 
 impl TableId {
     /// All tables, in the order of their numbers.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Agents,
         Self::AgentNames,
         Self::AgentStatuses,
@@ -137,11 +139,12 @@ impl TableId {
         Self::Settings,
         Self::Schedules,
         Self::Hooks,
+        Self::Payloads,
     ];
 
     /// Its description.
     pub(crate) fn table(self) -> &'static Table {
-        static TABLES: [Table; 18] = [
+        static TABLES: [Table; 19] = [
             Table { name: "agents", key: &[text("id")], index: &[text("name")] },
             Table { name: "agent_names", key: &[text("name")], index: &[] },
             Table { name: "agent_statuses", key: &[text("agent")], index: &[maybe_text("state")] },
@@ -184,6 +187,7 @@ impl TableId {
             Table { name: "settings", key: &[text("name")], index: &[] },
             Table { name: "schedules", key: &[text("id")], index: &[] },
             Table { name: "hooks", key: &[text("id")], index: &[] },
+            Table { name: "payloads", key: &[text("sha256")], index: &[maybe_text("holds")] },
         ];
         &TABLES[self as usize]
     }
@@ -209,6 +213,7 @@ impl TableId {
             Key::Retention => Self::Settings,
             Key::Schedule(_) => Self::Schedules,
             Key::Hook(_) => Self::Hooks,
+            Key::Payload(_) => Self::Payloads,
         }
     }
 }
@@ -220,9 +225,11 @@ pub(crate) const RETENTION: &str = "retention";
 pub(crate) fn key_cells(key: &Key) -> Cells<'_> {
     match key {
         Key::Agent(id) | Key::Status(id) => Cells::of([id.as_str().into()]),
-        Key::AgentName(name) | Key::Answered(name) | Key::Signature(name) | Key::Gate(name) => {
-            Cells::of([name.as_str().into()])
-        }
+        Key::AgentName(name)
+        | Key::Answered(name)
+        | Key::Signature(name)
+        | Key::Gate(name)
+        | Key::Payload(name) => Cells::of([name.as_str().into()]),
         Key::Available(route, agent) => Cells::of([route.as_str().into(), agent.as_str().into()]),
         Key::Session(id) => Cells::of([id.as_str().into()]),
         Key::Task(id) => Cells::of([id.as_str().into()]),
@@ -266,6 +273,9 @@ pub(crate) fn index_cells(row: &Row) -> Cells<'_> {
             row.settled_at.into(),
         ]),
         Row::ApiKey(row) => Cells::of([row.hash.as_str().into()]),
+        Row::Payload(row) => {
+            Cells::of([holds(row).map_or(Cell::Null, |holds| Cell::Text(Cow::Owned(holds)))])
+        }
         Row::Answered(row) => Cells::of([row.expires_at.into()]),
         Row::Signature(row) => Cells::of([row.expires_at.into()]),
         Row::AgentName(_)
@@ -277,6 +287,12 @@ pub(crate) fn index_cells(row: &Row) -> Cells<'_> {
         | Row::Schedule(_)
         | Row::Hook(_) => Cells::of([]),
     }
+}
+
+/// The list that `payloads.holds` holds: what the payload refers to, where it refers to anything.
+fn holds(payload: &Payload) -> Option<String> {
+    let names = payload.references();
+    (!names.is_empty()).then(|| serde_json::json!(names).to_string())
 }
 
 /// How soon a waiting task is served, before the order of its waiting.
@@ -341,6 +357,7 @@ pub(crate) fn body(row: &Row) -> Result<String, StoreError> {
         Row::Retention(row) => encode(row),
         Row::Schedule(row) => encode(row),
         Row::Hook(row) => encode(row),
+        Row::Payload(row) => Ok(row.body.clone()),
     }
 }
 
@@ -368,6 +385,10 @@ pub(crate) fn loaded(key: &Key, version: i64, body: &str) -> Result<Option<Loade
         Key::Retention => Loaded::Retention(versioned(version, body)?),
         Key::Schedule(_) => Loaded::Schedule(versioned(version, body)?),
         Key::Hook(_) => Loaded::Hook(versioned(version, body)?),
+        Key::Payload(sha256) => {
+            let (sha256, body, value) = (sha256.clone(), body.to_owned(), Arc::new(decode(body)?));
+            Loaded::Payload(Versioned { version, value: Arc::new(Payload { sha256, body, value }) })
+        }
         Key::Available(..) | Key::Session(_) | Key::Task(_) | Key::ApiKey(_) | Key::Tenant(_) => {
             return Ok(None);
         }

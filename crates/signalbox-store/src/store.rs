@@ -16,6 +16,7 @@ use signalbox_core::delivery::Message;
 use signalbox_core::hook::Hook;
 use signalbox_core::lease::Lease;
 use signalbox_core::limits::{CANDIDATES_LOOKED_AT, WAITING_LOOKED_AT};
+use signalbox_core::payload::Payload;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::{Session, SessionState};
 use signalbox_core::task::Task;
@@ -257,6 +258,18 @@ impl Store {
         schedule(id: &ScheduleId) -> Schedule, Schedule, Key::Schedule(id.clone());
         /// A hook.
         hook(id: &HookId) -> Hook, Hook, Key::Hook(id.clone());
+    }
+
+    /// A payload, by the hash of its bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn payload(&self, tenant: &TenantId, sha256: &str) -> Result<Option<Arc<Payload>>, StoreError> {
+        let key = Key::Payload(sha256.to_owned());
+        Ok(match self.row(tenant, &key, Freshness::Checked).await? {
+            Some(Loaded::Payload(row)) => Some(row.value),
+            _ => None,
+        })
     }
 
     /// One revision of a workflow; the current one where none is named.

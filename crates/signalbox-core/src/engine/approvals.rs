@@ -1,5 +1,6 @@
 //! Approvals: somebody agrees to the exact parameters of the tasks that follow, or refuses.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use signalbox_wire::id::SessionId;
 
 use super::Operation;
 use super::flow::see;
+use super::payloads::{Known, or_need};
 use super::work::Work;
 use crate::definition::Kind;
 use crate::expression::{self, Unresolved};
@@ -85,9 +87,13 @@ impl Work<'_, '_> {
         let approved = as_approved(state, task);
         let mut parameters = Map::new();
         for guarded in following.iter().filter(|next| next.kind.takes_room()) {
-            match would_be_given(&approved, guarded) {
+            let given = would_be_given(&approved, guarded, &self.payloads());
+            match or_need(self.view, given)? {
                 Ok(Value::Null) => None,
-                Ok(given) => parameters.insert(guarded.step.clone(), given),
+                Ok(given) => {
+                    let given = self.as_given(given);
+                    parameters.insert(guarded.step.clone(), given)
+                }
                 Err(fault) => {
                     let error = format!("The parameters of {} to be approved: {fault}", guarded.step);
                     return self.fail_task(session, task, &error);
@@ -127,18 +133,26 @@ impl Work<'_, '_> {
         let approvals: Vec<Arc<Task>> = approvals.cloned().collect();
         let is_asked =
             approvals.iter().any(|approval| approval.subject.is_some() && !approval.status.is_settled());
-        let changed: Vec<_> = approvals
-            .into_iter()
-            .filter(|approval| {
-                let Some(subject) = &approval.subject else { return false };
-                let approved = match &task.instance {
-                    Some(instance) => subject.parameters.get(step).and_then(|list| list.get(instance.index)),
-                    None => subject.parameters.get(step),
-                };
-                approval.status == TaskStatus::Completed
-                    && approved.and_then(Value::as_object) != Some(parameters)
-            })
-            .collect();
+        let step = step.clone();
+        let mut changed = Vec::new();
+        for approval in approvals {
+            let Some(subject) =
+                approval.subject.as_ref().filter(|_| approval.status == TaskStatus::Completed)
+            else {
+                continue;
+            };
+            let approved = match subject.parameters.get(&step) {
+                Some(approved) => self.opened(approved)?,
+                None => Cow::Owned(Value::Null),
+            };
+            let approved = match &task.instance {
+                Some(instance) => approved.get(instance.index).map(|item| self.opened(item)).transpose()?,
+                None => Some(approved.clone()),
+            };
+            if approved.as_deref().and_then(Value::as_object) != Some(parameters) {
+                changed.push(Arc::clone(&approval));
+            }
+        }
         for approval in &changed {
             let event = SessionEvent::TaskReopened {
                 task: approval.id.clone(),
@@ -148,6 +162,20 @@ impl Work<'_, '_> {
             self.emit(session, &event)?;
         }
         Ok(is_asked || !changed.is_empty())
+    }
+}
+
+impl Work<'_, '_> {
+    /// What a task, or each task of a list, would be given, as a session keeps it.
+    fn as_given(&mut self, given: Value) -> Value {
+        match given {
+            Value::Object(fields) => Value::Object(self.light_fields(fields)),
+            Value::Array(items) => {
+                let items = items.into_iter().map(|item| self.as_given(item)).collect();
+                self.light(Value::Array(items))
+            }
+            other => other,
+        }
     }
 }
 
@@ -176,18 +204,19 @@ fn as_approved(state: &SessionState, approval: &Task) -> SessionState {
 
 /// What a task would be given if it began now; for a task for each item of a list, a list of that. `null` where its
 /// condition says that it is passed over.
-fn would_be_given(state: &SessionState, task: &Task) -> Result<Value, Unresolved> {
+fn would_be_given(state: &SessionState, task: &Task, payloads: &Known<'_>) -> Result<Value, Unresolved> {
     let given = |task: &Task| {
-        let when = task.rules.when.as_deref();
-        if when
-            .is_some_and(|when| see(state, Some(task), |scope| expression::is_true(when, scope)) == Ok(false))
-        {
-            return Ok(Value::Null);
+        if let Some(when) = task.rules.when.as_deref() {
+            match see(state, Some(task), payloads, |scope| expression::is_true(when, scope)) {
+                Ok(false) => return Ok(Value::Null),
+                Err(fault) if !fault.needs.is_empty() => return Err(fault),
+                _ => {}
+            }
         }
-        see(state, Some(task), |scope| expression::render(&task.template, scope)).map(Value::Object)
+        see(state, Some(task), payloads, |scope| expression::render(&task.template, scope)).map(Value::Object)
     };
     let Some(list) = task.rules.for_each.as_deref() else { return given(task) };
-    let items = see(state, Some(task), |scope| expression::list(list, scope))?;
+    let items = see(state, Some(task), payloads, |scope| expression::list(list, scope))?;
     let instances = items.into_iter().enumerate().map(|(index, item)| {
         let mut instance = task.clone();
         instance.instance = Some(Instance { of: task.position, index, item });

@@ -17,8 +17,9 @@ use crate::decision::Row;
 use crate::definition::Kind;
 use crate::delivery::{Message, MessageKind, MessageStatus, TaskAttempt};
 use crate::due::{Due, Work as DueWork};
-use crate::expression::{self, Unresolved};
+use crate::expression;
 use crate::limits::bounded;
+use crate::payload;
 use crate::routing::{self, Route};
 use crate::session::{SessionEvent, SessionStatus};
 use crate::task::{Task, TaskStatus};
@@ -124,6 +125,7 @@ impl Work<'_, '_> {
         result: Option<Value>,
     ) -> Result<(), Halt> {
         self.let_go(session, task)?;
+        let result = result.map(|result| self.light(result));
         self.emit(session, &completed(task, result))?;
         self.advance(session)
     }
@@ -196,15 +198,23 @@ impl Work<'_, '_> {
         &mut self,
         session: &SessionId,
         task: &Task,
-    ) -> Result<Result<Map<String, Value>, Unresolved>, Halt> {
-        let rendered = self.see(session, task, |scope| expression::render(&task.template, scope))?;
+    ) -> Result<Result<Map<String, Value>, String>, Halt> {
+        let mut parameters =
+            match self.see(session, task, |scope| expression::render(&task.template, scope))? {
+                Ok(parameters) => parameters,
+                Err(fault) => return Ok(Err(fault.to_string())),
+            };
         let state = self.known_session(session)?;
-        Ok(rendered.map(|mut parameters| {
-            if state.is_first(task) {
-                parameters.extend(state.session.input.clone());
-            }
-            parameters
-        }))
+        if state.is_first(task) {
+            parameters.extend(state.session.input.clone());
+        }
+        let (bytes, most) = (payload::bytes_of_fields(&parameters), self.turn.policy.payload_max);
+        if bytes > most {
+            return Ok(Err(format!(
+                "come to {bytes} bytes with all that they refer to, and {most} are the most; give it a part of them"
+            )));
+        }
+        Ok(Ok(self.light_fields(parameters)))
     }
 
     /// The available agent for `route` that was used least recently. An agent that this decision itself has

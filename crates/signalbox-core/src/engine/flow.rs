@@ -7,6 +7,7 @@
 use serde_json::Value;
 use signalbox_wire::id::{SessionId, TaskId};
 
+use super::payloads::{Known, or_need};
 use super::work::Work;
 use crate::definition::Kind;
 use crate::due::{Due, Work as DueWork};
@@ -107,8 +108,8 @@ impl Work<'_, '_> {
 
     /// A task for each item of a list gets its instances.
     fn expand(&mut self, session: &SessionId, task: &Task) -> Result<(), Halt> {
-        let items = match self.items(session, task)? {
-            Ok(items) => items,
+        let items: Vec<Value> = match self.items(session, task)? {
+            Ok(items) => items.into_iter().map(|item| self.light(item)).collect(),
             Err(fault) => return self.fail_task(session, task, &format!("The task's list: {fault}")),
         };
         let count = self.known_session(session)?.tasks.len();
@@ -171,7 +172,8 @@ impl Work<'_, '_> {
             Some(result) if done(instance) => result.clone(),
             _ => Value::Null,
         });
-        let result = Some(Value::Array(results.collect()));
+        let result = Value::Array(results.collect());
+        let result = Some(self.light(result));
         self.emit(session, &completed(&task, result))
     }
 
@@ -194,12 +196,19 @@ impl Work<'_, '_> {
                 },
             );
         }
-        let result = match &state.session.plan.output {
+        let result = match state.session.plan.output.clone() {
             None => Ok(last_result(state)),
-            Some(output) => see(state, None, |scope| expression::render_any(output, scope)).map(Some),
+            Some(output) => {
+                let (state, payloads) = self.session_to_see(session)?;
+                let given = see(state, None, &payloads, |scope| expression::render_any(&output, scope));
+                or_need(self.view, given)?.map(Some)
+            }
         };
         match result {
-            Ok(result) => self.finish_session(session, &SessionEvent::Completed { result }),
+            Ok(result) => {
+                let result = result.map(|result| self.light(result));
+                self.finish_session(session, &SessionEvent::Completed { result })
+            }
             Err(fault) => {
                 self.wind_up(session, SessionStatus::Failed, &format!("The workflow's output: {fault}"))
             }
@@ -211,9 +220,11 @@ impl Work<'_, '_> {
         &mut self,
         session: &SessionId,
         task: &Task,
-        look: impl FnOnce(Scope<'_>) -> T,
-    ) -> Result<T, Halt> {
-        Ok(see(self.known_session(session)?, Some(task), look))
+        look: impl FnOnce(Scope<'_>) -> Result<T, Unresolved>,
+    ) -> Result<Result<T, Unresolved>, Halt> {
+        let (state, payloads) = self.session_to_see(session)?;
+        let seen = see(state, Some(task), &payloads, look);
+        or_need(self.view, seen)
     }
 }
 
@@ -261,7 +272,12 @@ fn step_of(step: &str) -> &str {
 }
 
 /// What an expression of `task`, or of the session as a whole, comes to.
-pub(super) fn see<T>(state: &SessionState, task: Option<&Task>, look: impl FnOnce(Scope<'_>) -> T) -> T {
+pub(super) fn see<T>(
+    state: &SessionState,
+    task: Option<&Task>,
+    payloads: &Known<'_>,
+    look: impl FnOnce(Scope<'_>) -> T,
+) -> T {
     let undone = task.and_then(|task| task.undoes).and_then(|position| state.tasks.get(position));
     let instance = undone.map(std::convert::AsRef::as_ref).or(task).and_then(|task| task.instance.as_ref());
     let session = state.session.seen();
@@ -271,6 +287,7 @@ pub(super) fn see<T>(state: &SessionState, task: Option<&Task>, look: impl FnOnc
         item: instance.map(|instance| &instance.item),
         index: instance.map(|instance| instance.index as u64),
         session: Some(&session),
+        payloads,
     })
 }
 

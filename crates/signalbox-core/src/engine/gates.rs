@@ -6,6 +6,7 @@
 
 use signalbox_wire::id::{SessionId, WorkflowId};
 
+use super::payloads::or_need;
 use super::work::Work;
 use crate::definition::{Concurrency, Definition, OnBusy};
 use crate::due::{Due, Work as DueWork};
@@ -32,11 +33,13 @@ pub(super) fn gate_of(
     definition: &Definition,
     concurrency: &Concurrency,
     input: &serde_json::Map<String, serde_json::Value>,
-) -> Result<String, Rejected> {
+    work: &Work<'_, '_>,
+) -> Result<String, Halt> {
     let Some(key) = &concurrency.key else { return Ok(format!("{}/", definition.id)) };
-    let scope = Scope { input, tasks: &Nothing, item: None, index: None, session: None };
+    let scope =
+        Scope { input, tasks: &Nothing, item: None, index: None, session: None, payloads: &work.payloads() };
     let workflow = definition.id.clone();
-    let value = expression::evaluate(key, scope)
+    let value = or_need(work.view, expression::evaluate(key, scope))?
         .map_err(|fault| Rejected::GateKey { workflow: workflow.clone(), fault: fault.to_string() })?;
     let text = match value {
         serde_json::Value::String(text) => text,
@@ -44,7 +47,7 @@ pub(super) fn gate_of(
     };
     if text.len() > KEY_BYTES_MAX {
         let fault = format!("it has {} bytes, and {KEY_BYTES_MAX} are the most", text.len());
-        return Err(Rejected::GateKey { workflow, fault });
+        return Err(Rejected::GateKey { workflow, fault }.into());
     }
     Ok(format!("{}/{text}", definition.id))
 }

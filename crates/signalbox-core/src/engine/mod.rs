@@ -29,6 +29,7 @@ mod gates;
 mod hooks;
 mod logs;
 mod messages;
+mod payloads;
 mod placing;
 mod purge;
 mod records;

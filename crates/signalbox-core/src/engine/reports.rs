@@ -60,9 +60,17 @@ impl ReportState {
         let mut work = Work::new(view, turn);
         let current = work.known_agent(&self.agent)?;
         let (is_news, held) = self.hear(current.status_mut(), now);
-        work.log(self.logged(now));
+        let task = match &held {
+            Some(held) => work.held_task(&held.attempt_of())?,
+            None => None,
+        };
+        let details = task.as_ref().and_then(|_| self.light_details(&mut work));
+        if let (Some(details), true) = (&details, is_news) {
+            work.known_agent(&self.agent)?.status_mut().shorten(details);
+        }
+        work.log(self.logged(now, details.as_ref().or(self.details.as_ref())));
         if let Some(held) = held {
-            self.settle(&mut work, &held)?;
+            self.settle(&mut work, &held, task, details.as_ref().or(self.details.as_ref()))?;
         }
         if is_news && self.state.eq_ignore_ascii_case(OFFLINE) {
             let held = std::mem::take(&mut work.known_agent(&self.agent)?.status_mut().held);
@@ -85,7 +93,7 @@ impl ReportState {
             return Ok(None);
         }
         let mut decision = Decision::default();
-        decision.events.push(self.logged(turn.now));
+        decision.events.push(self.logged(turn.now, self.details.as_ref()));
         decision.expects.push((Key::Agent(self.agent.clone()), Some(agent.version)));
         let version = turn.version_after(Some(read.version));
         decision.put(Row::Status(Arc::new(status)), Some(read.version), version);
@@ -107,8 +115,22 @@ impl ReportState {
         (is_news, held)
     }
 
-    fn logged(&self, now: Timestamp) -> NewEvent {
-        NewEvent::written("agent.reported", self.level(), now, self.entry()).about(&self.agent)
+    fn logged(&self, now: Timestamp, details: Option<&RawObject>) -> NewEvent {
+        NewEvent::written("agent.reported", self.level(), now, self.entry(details)).about(&self.agent)
+    }
+
+    /// The details of a report that a task is done, where they are long: what becomes its result is kept apart.
+    fn light_details(&self, work: &mut Work<'_, '_>) -> Option<RawObject> {
+        let details = self.details.as_ref().filter(|_| Meaning::of(&self.state) == Meaning::Done)?;
+        if details.as_str().len() <= work.turn.policy.payload_inline_max {
+            return None;
+        }
+        let Value::Object(mut details) = details.to_value() else { return None };
+        match details.get_mut("result") {
+            Some(result) => *result = work.light(result.take()),
+            None => details = work.light_fields(details),
+        }
+        RawObject::parse(Value::Object(details).to_string()).ok()
     }
 
     fn report(&self) -> Report {
@@ -122,8 +144,8 @@ impl ReportState {
     }
 
     /// What the log keeps of it: the state, the timestamp, and the details where there are any.
-    fn entry(&self) -> String {
-        let details = self.details.as_ref().map(RawObject::as_str);
+    fn entry(&self, details: Option<&RawObject>) -> String {
+        let details = details.map(RawObject::as_str);
         let mut text = String::with_capacity(80 + self.state.len() + details.map_or(0, str::len));
         text.push_str("{\"state\":");
         quote(&mut text, &self.state);
@@ -145,8 +167,14 @@ impl ReportState {
         (is_news || (is_exact && !status.has_heard(report))).then_some(held)
     }
 
-    fn settle(&self, work: &mut Work<'_, '_>, held: &Held) -> Result<(), Halt> {
-        let Some(task) = work.held_task(&held.attempt_of())? else {
+    fn settle(
+        &self,
+        work: &mut Work<'_, '_>,
+        held: &Held,
+        task: Option<Arc<Task>>,
+        details: Option<&RawObject>,
+    ) -> Result<(), Halt> {
+        let Some(task) = task else {
             // The session let go of this attempt: the agent no longer holds it either.
             work.known_agent(&self.agent)?.status_mut().held.retain(|other| other != held);
             return Ok(());
@@ -165,7 +193,7 @@ impl ReportState {
                 work.emit(&held.session, &event)?;
                 self.progress(work, held, &task, false)
             }
-            Meaning::Done => work.complete(&held.session, &task, self.result()),
+            Meaning::Done => work.complete(&held.session, &task, details.and_then(result)),
             Meaning::Failed => {
                 let details = self.details().unwrap_or_default();
                 let code = ["error_code", "code"].iter().find_map(|field| details.get(field)?.as_str());
@@ -184,6 +212,7 @@ impl ReportState {
         is_awaited: bool,
     ) -> Result<(), Halt> {
         let progress = self.details().and_then(|mut details| details.get_mut("progress").map(Value::take));
+        let progress = progress.map(|progress| work.light(progress));
         if progress.is_none() && !is_awaited {
             return Ok(());
         }
@@ -203,15 +232,6 @@ impl ReportState {
         Some(self.details.as_ref()?.to_value())
     }
 
-    /// `details.result` where there is one, else the details.
-    fn result(&self) -> Option<Value> {
-        let mut details = self.details()?;
-        match details.get_mut("result") {
-            Some(result) => Some(result.take()),
-            None => Some(details),
-        }
-    }
-
     fn error(&self) -> String {
         let details = self.details().unwrap_or_default();
         let said =
@@ -225,6 +245,15 @@ impl ReportState {
 
     fn level(&self) -> Level {
         if Meaning::of(&self.state) == Meaning::Failed { Level::Error } else { Level::Info }
+    }
+}
+
+/// `details.result` where there is one, else the details.
+fn result(details: &RawObject) -> Option<Value> {
+    let mut details = details.to_value();
+    match details.get_mut("result") {
+        Some(result) => Some(result.take()),
+        None => Some(details),
     }
 }
 

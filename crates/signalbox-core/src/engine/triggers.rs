@@ -111,9 +111,10 @@ impl Start<'_> {
             gate: None,
             notify: definition.notify.clone(),
         };
+        let input = work.light_fields(self.input);
         let admission = match &definition.concurrency {
             Some(concurrency) => {
-                let gate = gate_of(definition, concurrency, &self.input)?;
+                let gate = gate_of(definition, concurrency, &input, work)?;
                 let pass = plan.gate.insert(GatePass { gate, limit: concurrency.limit });
                 let pass = pass.clone();
                 let admission = work.admission(&pass, concurrency.on_busy)?;
@@ -127,7 +128,7 @@ impl Start<'_> {
             revision: definition.revision,
             tasks: work.tasks(definition, self.agent),
             agent: self.agent.cloned(),
-            input: self.input,
+            input,
             trace: self.trace,
             schedule: self.schedule,
             parent: self.parent,

@@ -43,8 +43,8 @@ impl Operation for Signal {
         match waiting {
             Some(task) if !is_over => work.complete(&self.session, &task, self.payload.clone())?,
             None if will_wait && !is_over && kept < SIGNALS_KEPT_MAX => {
-                let event =
-                    SessionEvent::SignalKept { signal: self.name.clone(), payload: self.payload.clone() };
+                let payload = self.payload.clone().map(|payload| work.light(payload));
+                let event = SessionEvent::SignalKept { signal: self.name.clone(), payload };
                 work.emit(&self.session, &event)?;
             }
             None if will_wait && !is_over => return Err(Rejected::SignalsFull(self.session.clone()).into()),

@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use signalbox_wire::id::{AgentId, SessionId, TaskId};
 
+use super::payloads::Known;
 use super::schedules;
 use crate::agent::{Agent, AgentStatus};
 use crate::decision::{AgentName, Available, Gate, Hint, Key, Row};
 use crate::definition::Definition;
 use crate::event::NewEvent;
 use crate::limits::{BEGUN_AT_ONCE_MAX, HISTORY_AT_ONCE_BYTES};
+use crate::payload::Payload;
 use crate::routing;
 use crate::session::{SessionEvent, SessionState};
 use crate::task::Task;
@@ -33,6 +35,8 @@ pub(super) struct Work<'w, 'p> {
     pub(super) advancing: BTreeSet<SessionId>,
     /// Tasks that have begun, and those of sessions that were begun for them.
     pub(super) begun: usize,
+    /// Payloads that are new with this decision, each before those that refer to it.
+    pub(super) apart: Vec<Arc<Payload>>,
 }
 
 /// A gate that a decision touches.
@@ -107,6 +111,7 @@ impl<'w, 'p> Work<'w, 'p> {
             kept: Vec::new(),
             advancing: BTreeSet::new(),
             begun: 0,
+            apart: Vec::new(),
         }
     }
 
@@ -192,6 +197,13 @@ impl<'w, 'p> Work<'w, 'p> {
         self.session(id)?.ok_or_else(|| Rejected::UnknownSession(id.to_string()).into())
     }
 
+    /// The same, with the payloads that its expressions can look into.
+    pub(super) fn session_to_see(&mut self, id: &SessionId) -> Result<(&SessionState, Known<'_>), Halt> {
+        self.known_session(id)?;
+        let work = self.sessions.get(id).ok_or_else(|| Rejected::UnknownSession(id.to_string()))?;
+        Ok((&work.state, Known { view: self.view, apart: &self.apart }))
+    }
+
     /// A task of a session that is being worked on.
     pub(super) fn task(&mut self, session: &SessionId, task: &TaskId) -> Result<Option<Arc<Task>>, Halt> {
         Ok(self.session(session)?.and_then(|state| state.task(task)).cloned())
@@ -260,6 +272,7 @@ impl<'w, 'p> Work<'w, 'p> {
         for work in std::mem::take(&mut self.gates).into_values() {
             self.write_gate(work);
         }
+        self.write_payloads();
         self.decision
     }
 

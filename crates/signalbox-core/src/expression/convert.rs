@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::value::Val;
 use super::work::{Fault, Work};
 
-pub(super) fn to_text<'a>(value: &Val<'a>, work: &Work) -> Result<Val<'a>, Fault> {
+pub(super) fn to_text<'a>(value: &Val<'a>, work: &Work<'_>) -> Result<Val<'a>, Fault> {
     if let Some(text) = value.text() {
         work.spend_text(text)?;
         return Ok(value.clone());

@@ -13,7 +13,7 @@ use super::work::{Fault, Work};
 #[derive(Clone, Copy)]
 pub(super) struct Machine<'a, 'w> {
     pub(super) scope: Scope<'a>,
-    pub(super) work: &'w Work,
+    pub(super) work: &'w Work<'a>,
 }
 
 /// What macros are at, innermost first.
@@ -36,7 +36,7 @@ impl<'a> Machine<'a, '_> {
         self.work.spend(1)?;
         match node {
             Node::Literal(literal) => Ok(literal.value()),
-            Node::Path(path) => Ok(path.find(self.scope)?),
+            Node::Path(path) => path.find(self.scope, self.work),
             Node::Local(name) => local(name, locals),
             Node::Select(of, field) => self.select(of, field, locals),
             Node::Has(of, field) => self.has(of, field, locals).map(Val::Bool),
@@ -52,7 +52,10 @@ impl<'a> Machine<'a, '_> {
                 let [when, then, otherwise] = &**parts;
                 self.eval(if self.truth(when, locals)? { then } else { otherwise }, locals)
             }
-            Node::Call(function, args) => function.call(&self.eval_all(args, locals)?, self.work),
+            Node::Call(function, args) => {
+                let args = args.iter().map(|arg| self.opened(arg, locals)).collect::<Result<Vec<_>, _>>()?;
+                function.call(&args, self.work)
+            }
             Node::Each(each) => self.each(each, locals),
         }
     }
@@ -61,22 +64,27 @@ impl<'a> Machine<'a, '_> {
         nodes.iter().map(|node| self.eval(node, locals)).collect()
     }
 
+    /// What `node` gives, to be looked into.
+    fn opened(self, node: &'a Node, locals: Locals<'_, 'a>) -> Result<Val<'a>, Fault> {
+        self.work.open(self.eval(node, locals)?)
+    }
+
     fn truth(self, node: &'a Node, locals: Locals<'_, 'a>) -> Result<bool, Fault> {
-        match self.eval(node, locals)? {
+        match self.opened(node, locals)? {
             Val::Bool(truth) => Ok(truth),
             other => Err(Fault::of(format!("needs true or false where it has a {}", other.kind()))),
         }
     }
 
     fn select(self, of: &'a Node, field: &str, locals: Locals<'_, 'a>) -> Result<Val<'a>, Fault> {
-        self.eval(of, locals)?.field(field).ok_or_else(|| Fault::of(NO_FIELD))
+        self.opened(of, locals)?.field(field).ok_or_else(|| Fault::of(NO_FIELD))
     }
 
     fn has(self, of: &'a Node, field: &str, locals: Locals<'_, 'a>) -> Result<bool, Fault> {
         if let Node::Path(path) = of {
-            return Ok(path.has(field, self.scope)?);
+            return path.has(field, self.scope, self.work);
         }
-        match self.eval(of, locals)? {
+        match self.opened(of, locals)? {
             of if of.kind() == "map" => Ok(of.field(field).is_some()),
             of => Err(Fault::of(format!("asks a {} whether it has a field", of.kind()))),
         }
@@ -85,7 +93,7 @@ impl<'a> Machine<'a, '_> {
     fn map(self, entries: &'a [(Node, Node)], locals: Locals<'_, 'a>) -> Result<Val<'a>, Fault> {
         let mut fields = BTreeMap::new();
         for (key, value) in entries {
-            let key = self.eval(key, locals)?;
+            let key = self.opened(key, locals)?;
             let name: Rc<str> = key.text().map(Rc::from).ok_or_else(|| {
                 Fault::of(format!("has a map with a {} for a key; JSON has only strings there", key.kind()))
             })?;
@@ -98,7 +106,11 @@ impl<'a> Machine<'a, '_> {
     }
 
     fn each(self, each: &'a Each, locals: Locals<'_, 'a>) -> Result<Val<'a>, Fault> {
-        let items = self.eval(&each.range, locals)?.items(self.work)?;
+        let items = self.opened(&each.range, locals)?.items(self.work)?;
+        self.each_of(&items, each, locals).map_err(|fault| fault.over(&items))
+    }
+
+    fn each_of(self, items: &[Val<'a>], each: &'a Each, locals: Locals<'_, 'a>) -> Result<Val<'a>, Fault> {
         let at = |value| Local { name: &each.name, value, outer: locals };
         match &each.what {
             What::Either(decisive, node) => {
@@ -108,14 +120,14 @@ impl<'a> Machine<'a, '_> {
             }
             What::One(node) => {
                 let mut count = 0_usize;
-                for item in &items {
+                for item in items {
                     count += usize::from(self.truth(node, Some(&at(item)))?);
                 }
                 Ok(Val::Bool(count == 1))
             }
             What::Map { when, value } => {
                 let mut made = Vec::new();
-                for item in &items {
+                for item in items {
                     let at = at(item);
                     if when.as_ref().map_or(Ok(true), |when| self.truth(when, Some(&at)))? {
                         made.push(self.eval(value, Some(&at))?);

@@ -99,7 +99,7 @@ fn operator(name: &str) -> Option<Function> {
 
 impl Function {
     /// What the function gives for `args`.
-    pub(super) fn call<'a>(self, args: &[Val<'a>], work: &Work) -> Result<Val<'a>, Fault> {
+    pub(super) fn call<'a>(self, args: &[Val<'a>], work: &Work<'a>) -> Result<Val<'a>, Fault> {
         match args {
             [value] => self.call_one(value, work),
             [left, right] => self.call_two(left, right, work),
@@ -107,7 +107,7 @@ impl Function {
         }
     }
 
-    fn call_one<'a>(self, value: &Val<'a>, work: &Work) -> Result<Val<'a>, Fault> {
+    fn call_one<'a>(self, value: &Val<'a>, work: &Work<'a>) -> Result<Val<'a>, Fault> {
         match self {
             Self::Negate => negate(value),
             Self::Size => size(value, work),
@@ -120,7 +120,7 @@ impl Function {
         }
     }
 
-    fn call_two<'a>(self, left: &Val<'a>, right: &Val<'a>, work: &Work) -> Result<Val<'a>, Fault> {
+    fn call_two<'a>(self, left: &Val<'a>, right: &Val<'a>, work: &Work<'a>) -> Result<Val<'a>, Fault> {
         match self {
             Self::Equal => left.equals(right, work).map(Val::Bool),
             Self::NotEqual => left.equals(right, work).map(|same| Val::Bool(!same)),
@@ -137,7 +137,7 @@ impl Function {
         }
     }
 
-    fn compare(self, left: &Val<'_>, right: &Val<'_>, work: &Work) -> Result<bool, Fault> {
+    fn compare(self, left: &Val<'_>, right: &Val<'_>, work: &Work<'_>) -> Result<bool, Fault> {
         let order = left.order(right, work)?.ok_or_else(|| {
             Fault::of(format!("compares a {} with a {}, which have no order", left.kind(), right.kind()))
         })?;
@@ -149,7 +149,7 @@ impl Function {
         })
     }
 
-    fn search(self, text: &Val<'_>, part: &Val<'_>, work: &Work) -> Result<bool, Fault> {
+    fn search(self, text: &Val<'_>, part: &Val<'_>, work: &Work<'_>) -> Result<bool, Fault> {
         let (Some(text), Some(part)) = (text.text(), part.text()) else {
             return Err(Fault::of(format!(
                 "looks for a {} in a {}; both must be a string",
@@ -226,7 +226,7 @@ impl Function {
     }
 }
 
-fn add<'a>(left: &Val<'a>, right: &Val<'a>, work: &Work) -> Result<Val<'a>, Fault> {
+fn add<'a>(left: &Val<'a>, right: &Val<'a>, work: &Work<'a>) -> Result<Val<'a>, Fault> {
     if let (Some(left), Some(right)) = (left.text(), right.text()) {
         work.spend_text(left)?;
         work.spend_text(right)?;
@@ -257,10 +257,11 @@ fn index<'a>(of: &Val<'a>, index: &Val<'_>) -> Result<Val<'a>, Fault> {
     }
 }
 
-fn is_in(value: &Val<'_>, of: &Val<'_>, work: &Work) -> Result<bool, Fault> {
+fn is_in<'a>(value: &Val<'a>, of: &Val<'a>, work: &Work<'a>) -> Result<bool, Fault> {
     if of.is_list() {
-        for item in of.items(work)? {
-            if item.equals(value, work)? {
+        let items = of.items(work)?;
+        for item in &items {
+            if item.equals(value, work).map_err(|fault| fault.over(&items))? {
                 return Ok(true);
             }
         }
@@ -276,7 +277,7 @@ fn is_in(value: &Val<'_>, of: &Val<'_>, work: &Work) -> Result<bool, Fault> {
     }
 }
 
-fn size<'a>(value: &Val<'_>, work: &Work) -> Result<Val<'a>, Fault> {
+fn size<'a>(value: &Val<'_>, work: &Work<'_>) -> Result<Val<'a>, Fault> {
     let size = match value.text() {
         Some(text) => {
             work.spend_text(text)?;

@@ -23,6 +23,7 @@ use serde_json::{Map, Value};
 use self::eval::Machine;
 use self::template::{Piece, pieces};
 use self::work::{Fault, Work};
+use crate::payload::Payload;
 
 /// What expressions can see.
 #[derive(Clone, Copy)]
@@ -37,6 +38,14 @@ pub struct Scope<'a> {
     pub index: Option<u64>,
     /// The session itself: an object with `id`, `workflowId` and `startedAt`.
     pub session: Option<&'a Value>,
+    /// What references stand for.
+    pub payloads: &'a dyn Payloads,
+}
+
+/// Finds payloads by their names.
+pub trait Payloads {
+    /// The payload with this name; `Some(None)` where it is not kept, `None` where that is not known yet.
+    fn payload(&self, sha256: &str) -> Option<Option<&Payload>>;
 }
 
 /// What expressions can see of a task.
@@ -88,6 +97,8 @@ pub struct Unresolved {
     pub expression: String,
     /// What is wrong with it.
     pub reason: String,
+    /// The payloads that have to be loaded before it can be told; nothing is wrong then.
+    pub needs: Vec<String>,
 }
 
 /// Nesting of parameters that is rendered, at most; also that of what an expression gives.
@@ -102,7 +113,7 @@ const QUOTED_MAX: usize = 200;
 /// The first expression that has no value, or that together with those before it goes beyond the bounds of one
 /// rendering.
 pub fn render(template: &Map<String, Value>, scope: Scope<'_>) -> Result<Map<String, Value>, Unresolved> {
-    let work = Work::new();
+    let work = Work::new(scope.payloads);
     let machine = Machine { scope, work: &work };
     template.iter().map(|(key, value)| Ok((key.clone(), render_value(value, machine, 0)?))).collect()
 }
@@ -112,15 +123,16 @@ pub fn render(template: &Map<String, Value>, scope: Scope<'_>) -> Result<Map<Str
 /// # Errors
 /// Those of [`render`].
 pub fn render_any(template: &Value, scope: Scope<'_>) -> Result<Value, Unresolved> {
-    render_value(template, Machine { scope, work: &Work::new() }, 0)
+    render_value(template, Machine { scope, work: &Work::new(scope.payloads) }, 0)
 }
 
-/// The value of an expression key, which holds an expression: bare, or as one `${…}`.
+/// The value of an expression key, which holds an expression: bare, or as one `${…}`. It is whole: what it refers to
+/// stands in its place.
 ///
 /// # Errors
 /// It has no value.
 pub fn evaluate(text: &str, scope: Scope<'_>) -> Result<Value, Unresolved> {
-    resolve(bare(text)?, Machine { scope, work: &Work::new() })
+    resolve(bare(text)?, Machine { scope, work: &Work::new(scope.payloads) }, Form::Whole)
 }
 
 /// Whether the expression of a key such as `when` is true.
@@ -139,7 +151,8 @@ pub fn is_true(text: &str, scope: Scope<'_>) -> Result<bool, Unresolved> {
 /// # Errors
 /// It has no value, or one that is not a list.
 pub fn list(text: &str, scope: Scope<'_>) -> Result<Vec<Value>, Unresolved> {
-    match evaluate(text, scope)? {
+    let machine = Machine { scope, work: &Work::new(scope.payloads) };
+    match resolve(bare(text)?, machine, Form::Opened)? {
         Value::Array(items) => Ok(items),
         other => Err(unresolved(text, format!("must give a list, and gives {}", kind(&other)))),
     }
@@ -180,13 +193,13 @@ fn render_value(value: &Value, machine: Machine<'_, '_>, depth: usize) -> Result
 fn render_text(text: &str, machine: Machine<'_, '_>) -> Result<Value, Unresolved> {
     let pieces = parts(text)?;
     if let [Piece::Expression(expression)] = pieces.as_slice() {
-        return resolve(expression, machine);
+        return resolve(expression, machine, Form::Light);
     }
     let mut out = String::with_capacity(text.len());
     for piece in pieces {
         match piece {
             Piece::Text(text) => out.push_str(text),
-            Piece::Expression(expression) => match resolve(expression, machine)? {
+            Piece::Expression(expression) => match resolve(expression, machine, Form::Whole)? {
                 Value::String(text) => out.push_str(&text),
                 other => out.push_str(&other.to_string()),
             },
@@ -195,11 +208,40 @@ fn render_text(text: &str, machine: Machine<'_, '_>) -> Result<Value, Unresolved
     Ok(Value::String(out))
 }
 
-fn resolve(expression: &str, machine: Machine<'_, '_>) -> Result<Value, Unresolved> {
+/// How much of a value is wanted where it refers to payloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As it is, with its references.
+    Light,
+    /// Itself, with the references in it.
+    Opened,
+    /// With all that it refers to.
+    Whole,
+}
+
+fn resolve(expression: &str, machine: Machine<'_, '_>, form: Form) -> Result<Value, Unresolved> {
     let node = syntax::read(expression, None)
         .map_err(|reasons| unresolved(expression, reasons.into_iter().next().unwrap_or_default()))?;
-    let value = machine.value(&node).and_then(|value| value.to_json(machine.work, 0));
-    value.map_err(|Fault { reason, .. }| unresolved(expression, reason))
+    value_of(&node, machine, form)
+        .map_err(|Fault { reason, needs, .. }| Unresolved { needs, ..unresolved(expression, reason) })
+}
+
+fn value_of<'a>(node: &'a syntax::Node, machine: Machine<'a, '_>, form: Form) -> Result<Value, Fault> {
+    let work = machine.work;
+    let value = machine.value(node)?;
+    match form {
+        Form::Light => value.to_json(work, 0),
+        Form::Opened => work.open(value)?.to_json(work, 0),
+        Form::Whole => {
+            let light = value.to_json(work, 0)?;
+            if crate::payload::references(&light).is_empty() {
+                return Ok(light);
+            }
+            let whole = Work::new(machine.scope.payloads).whole(&light, 0)?;
+            value::measure(&whole, work)?;
+            Ok(whole)
+        }
+    }
 }
 
 fn collect_faults(value: &Value, known: &Known<'_>, found: &mut Vec<Unresolved>) {
@@ -254,5 +296,5 @@ fn unresolved(expression: &str, reason: impl Into<String>) -> Unresolved {
     if quoted.len() < expression.len() {
         quoted.push('…');
     }
-    Unresolved { expression: quoted, reason: reason.into() }
+    Unresolved { expression: quoted, reason: reason.into(), needs: Vec::new() }
 }

@@ -7,6 +7,7 @@
 use serde_json::Value;
 
 use super::value::Val;
+use super::work::{Fault, Work};
 use super::{Known, Scope, Sight};
 
 /// Where a path begins.
@@ -101,7 +102,7 @@ impl Path {
     }
 
     /// What the path leads to.
-    pub(super) fn find<'a>(&self, scope: Scope<'a>) -> Result<Val<'a>, &'static str> {
+    pub(super) fn find<'a>(&self, scope: Scope<'a>, work: &Work<'a>) -> Result<Val<'a>, Fault> {
         let mut steps = self.steps.as_slice();
         let root = match &self.root {
             Root::Input => match steps.split_first() {
@@ -110,27 +111,30 @@ impl Path {
                     steps = rest;
                     scope.input.get(name).ok_or("leads nowhere: the input has no such field")?
                 }
-                Some((Step::Index(_), _)) => return Err("leads nowhere: the input is not a list"),
+                Some((Step::Index(_), _)) => return Err("leads nowhere: the input is not a list".into()),
             },
             Root::Tasks(Some(id), Some(part)) => match task(scope, id, *part)? {
                 Found::Value(value) => value,
                 Found::Text(text) if steps.is_empty() => return Ok(text.map_or(Val::Null, Val::Text)),
-                Found::Text(_) => return Err(NO_FIELD),
+                Found::Text(_) => return Err(NO_FIELD.into()),
             },
-            Root::Tasks(..) => return Err(TASK_FORM),
+            Root::Tasks(..) => return Err(TASK_FORM.into()),
             Root::Item => scope.item.ok_or("asks for item, which only a task with forEach has")?,
             Root::Index if steps.is_empty() => {
                 let index = scope.index.ok_or("asks for index, which only a task with forEach has")?;
                 return Ok(i64::try_from(index).map_or(Val::Uint(index), Val::Int));
             }
-            Root::Index => return Err(NO_FIELD),
+            Root::Index => return Err(NO_FIELD.into()),
             Root::Session => scope.session.ok_or("asks for the session, which is not known here")?,
         };
-        steps.iter().try_fold(root, walk).map(Val::from).ok_or(NO_FIELD)
+        let walked = steps.iter().try_fold(root, |value, step| {
+            walk(work.look_into(value)?, step).ok_or_else(|| Fault::of(NO_FIELD))
+        });
+        walked.map(Val::from)
     }
 
     /// Whether there is a field `name` at the path.
-    pub(super) fn has(&self, name: &str, scope: Scope<'_>) -> Result<bool, &'static str> {
+    pub(super) fn has<'a>(&self, name: &str, scope: Scope<'a>, work: &Work<'a>) -> Result<bool, Fault> {
         if let Root::Tasks(Some(id), None) = &self.root {
             let facts = scope.tasks.facts(id).ok_or(TASK_UNKNOWN)?;
             return Ok(match Part::named(name).ok_or(TASK_FORM)? {
@@ -139,9 +143,9 @@ impl Path {
                 Part::Status => true,
             });
         }
-        match self.find(scope)? {
+        match work.open(self.find(scope, work)?)? {
             Val::Fields(fields) | Val::Json(Value::Object(fields)) => Ok(fields.contains_key(name)),
-            _ => Err(NO_FIELD),
+            _ => Err(NO_FIELD.into()),
         }
     }
 }

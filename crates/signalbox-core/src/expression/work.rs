@@ -1,6 +1,13 @@
-//! How much one rendering may do.
+//! How much one rendering may do, and what it may look into.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::Payloads;
+use super::value::Val;
+use crate::payload::Reference;
 
 /// Steps that the expressions of one rendering may take together: a value that is looked at, an item that is gone
 /// over, a comparison. A tenth of a second at most, and some 50,000 items under a simple condition.
@@ -10,14 +17,23 @@ pub(super) const STEPS_MAX: usize = 1_000_000;
 /// nothing that fills a machine.
 pub(super) const BYTES_MAX: usize = 16 << 20;
 
+/// Bytes of payloads that one rendering may look into.
+pub(super) const LOOKED_INTO_MAX: usize = 64 << 20;
+
+/// Payloads that are asked for at once, where a macro goes over a list of them.
+pub(super) const ASKED_FOR_MAX: usize = 64;
+
 /// Characters of text that count as one step.
 const TEXT_STEP: usize = 32;
 
 /// What is left of the bounds of one rendering.
-#[derive(Debug)]
-pub(super) struct Work {
+pub(super) struct Work<'a> {
+    payloads: &'a dyn Payloads,
     steps: Cell<usize>,
     bytes: Cell<usize>,
+    looked_into: Cell<usize>,
+    /// The payloads that have been counted.
+    counted: RefCell<HashSet<String>>,
 }
 
 /// Why an expression has no value, before it is known which one it is.
@@ -27,15 +43,31 @@ pub(super) struct Fault {
     /// Nothing may take the place of the value: the bounds of the rendering are reached. Without this, `||` and
     /// `&&` leave a fault aside when their other side decides.
     pub(super) is_final: bool,
+    /// The payloads that have to be loaded first.
+    pub(super) needs: Vec<String>,
 }
 
 impl Fault {
     pub(super) fn of(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), is_final: false }
+        Self { reason: reason.into(), is_final: false, needs: Vec::new() }
     }
 
-    fn beyond(reason: &str) -> Self {
-        Self { reason: reason.to_owned(), is_final: true }
+    fn beyond(reason: impl Into<String>) -> Self {
+        Self { is_final: true, ..Self::of(reason) }
+    }
+
+    fn needs(sha256: &str) -> Self {
+        let needs = vec![sha256.to_owned()];
+        Self { needs, ..Self::beyond("looks into a payload that has not been loaded") }
+    }
+
+    /// The same fault where a macro goes over `items`: it will need them all.
+    pub(super) fn over(mut self, items: &[Val<'_>]) -> Self {
+        if !self.needs.is_empty() {
+            let others = items.iter().filter_map(Val::reference).map(|reference| reference.sha256.to_owned());
+            self.needs.extend(others.take(ASKED_FOR_MAX));
+        }
+        self
     }
 }
 
@@ -45,9 +77,69 @@ impl From<&'static str> for Fault {
     }
 }
 
-impl Work {
-    pub(super) fn new() -> Self {
-        Self { steps: Cell::new(STEPS_MAX), bytes: Cell::new(BYTES_MAX) }
+impl<'a> Work<'a> {
+    pub(super) fn new(payloads: &'a dyn Payloads) -> Self {
+        Self {
+            payloads,
+            steps: Cell::new(STEPS_MAX),
+            bytes: Cell::new(BYTES_MAX),
+            looked_into: Cell::new(LOOKED_INTO_MAX),
+            counted: RefCell::default(),
+        }
+    }
+
+    /// `value` itself where it is a reference.
+    pub(super) fn open(&self, value: Val<'a>) -> Result<Val<'a>, Fault> {
+        match value {
+            Val::Json(value) => self.look_into(value).map(Val::from),
+            value => Ok(value),
+        }
+    }
+
+    /// What `value` refers to, where it is a reference.
+    pub(super) fn look_into(&self, mut value: &'a Value) -> Result<&'a Value, Fault> {
+        while let Some(Reference { sha256, .. }) = Reference::of(value) {
+            self.spend(1)?;
+            let Some(kept) = self.payloads.payload(sha256) else { return Err(Fault::needs(sha256)) };
+            let kept = kept.ok_or_else(|| {
+                Fault::of(format!("looks into the payload {sha256}, which is not kept, or no longer"))
+            })?;
+            if self.counted.borrow_mut().insert(sha256.to_owned()) {
+                let left = self.looked_into.get().checked_sub(kept.body.len());
+                self.looked_into.set(left.ok_or_else(|| {
+                    Fault::beyond(format!(
+                        "looks into more than {} MiB of payloads; leave that to an agent or a tool",
+                        LOOKED_INTO_MAX >> 20
+                    ))
+                })?);
+            }
+            value = &kept.value;
+        }
+        Ok(value)
+    }
+
+    /// `value` with all that it refers to in its place.
+    pub(super) fn whole(&self, value: &'a Value, depth: usize) -> Result<Value, Fault> {
+        if depth > super::DEPTH_MAX {
+            return Err(Fault::of("gives a value that is nested too deeply"));
+        }
+        self.write(8)?;
+        match self.look_into(value)? {
+            Value::Array(items) => items.iter().map(|item| self.whole(item, depth + 1)).collect(),
+            Value::Object(fields) => fields
+                .iter()
+                .map(|(name, part)| {
+                    self.write(name.len())?;
+                    Ok((name.clone(), self.whole(part, depth + 1)?))
+                })
+                .collect::<Result<_, _>>()
+                .map(Value::Object),
+            Value::String(text) => {
+                self.write(text.len())?;
+                Ok(Value::String(text.clone()))
+            }
+            other => Ok(other.clone()),
+        }
     }
 
     /// Takes `steps` from what is left.

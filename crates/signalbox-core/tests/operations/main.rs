@@ -13,6 +13,7 @@ mod graphs;
 mod histories;
 mod hooks;
 mod lists;
+mod payloads;
 mod placing;
 mod play;
 mod register;

@@ -31,6 +31,8 @@ impl World {
                     if program.id.is_none() || self.dice.chance(50) { Act::Register } else { Act::Idle };
                 let wait = self.dice.millis(0, 2_000);
                 self.plan_act(index, wait, act);
+                // What it meant to say of its work before may still come, and be its last word.
+                self.plan_act(index, Duration::from_secs(20), Act::Idle);
             } else if !program.is_mortal {
                 let wait = self.dice.millis(0, 5_000);
                 self.plan_act(index, wait, Act::Revive);

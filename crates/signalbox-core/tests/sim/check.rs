@@ -20,7 +20,7 @@ use signalbox_wire::time::Timestamp;
 use crate::calls::Call;
 use crate::check_decisions::{check_announced, check_cause, check_delivery, check_revision, is_late};
 use crate::check_rows::{check_agent, check_gate, check_message, check_status, check_task, check_wakes_up};
-use crate::check_wholes::{check_approved, check_children, check_over, check_undoing};
+use crate::check_wholes::{check_approved, check_children, check_over, check_payloads, check_undoing};
 use crate::schedules::Fired;
 use crate::store::{Store, written};
 
@@ -188,6 +188,7 @@ impl Checker {
         check_gate(store, state);
         check_over(store, state);
         check_children(store, state);
+        check_payloads(store, state, self.policy.payload_inline_max);
     }
 
     fn check_event(&mut self, store: &Store, event: &SessionEvent, before: &SessionState) {

@@ -1,10 +1,11 @@
 //! What must hold between a session and what hangs on it: its timers, the sessions below it, the approvals of its
 //! tasks, and what it undoes.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use signalbox_core::definition::Kind;
 use signalbox_core::due::Work;
 use signalbox_core::graph::EdgeKind;
+use signalbox_core::payload;
 use signalbox_core::session::{SessionEvent, SessionState};
 use signalbox_core::task::{Task, TaskStatus};
 use signalbox_wire::id::{SessionId, TaskId};
@@ -89,6 +90,35 @@ fn check_circle(store: &Store, state: &SessionState) {
     }
 }
 
+/// Whatever a session keeps of values is short, and all that it refers to is kept.
+pub(crate) fn check_payloads(store: &Store, state: &SessionState, inline_max: usize) {
+    let task_values = state.tasks.iter().flat_map(|task| {
+        let subject = task.subject.as_ref().map(|subject| &subject.parameters);
+        let item = task.instance.as_ref().map(|instance| &instance.item);
+        task.result.iter().chain(&task.progress).chain(subject).chain(item)
+    });
+    let signals = state.session.signals.iter().filter_map(|kept| kept.payload.as_ref());
+    let values = task_values.chain(&state.session.result).chain(signals);
+    let given = state.tasks.iter().flat_map(|task| &task.parameters).chain([&state.session.input]);
+    for value in values.chain(given.flat_map(Map::values)) {
+        for name in payload::references(value) {
+            let reference = json!({payload::REFERENCE: {"sha256": name, "bytes": 0}});
+            check_nested(store, store.opened(&reference));
+        }
+    }
+    for value in state.tasks.iter().flat_map(|task| &task.result).chain(&state.session.result) {
+        let (same, apart) = payload::light(value.clone(), inline_max);
+        assert!(same == *value && apart.is_empty(), "{} keeps {value} where it is", state.session.id);
+    }
+}
+
+fn check_nested(store: &Store, value: &Value) {
+    for name in payload::references(value) {
+        let reference = json!({payload::REFERENCE: {"sha256": name, "bytes": 0}});
+        check_nested(store, store.opened(&reference));
+    }
+}
+
 /// What is done is what was approved, and an approval is good for one run of what it guards.
 pub(crate) fn check_approved(
     store: &Store,
@@ -108,7 +138,9 @@ pub(crate) fn check_approved(
             continue; // Its failure does not matter, or other arrows led here.
         }
         let subject = &approval.subject.as_ref().expect("what was approved").parameters[&whole.step];
-        let approved = task.instance.as_ref().map_or(subject, |instance| &subject[instance.index]);
+        let subject = store.opened(subject);
+        let approved =
+            task.instance.as_ref().map_or(subject, |instance| store.opened(&subject[instance.index]));
         assert_eq!(approved.as_object(), Some(parameters), "{id} is not what was approved");
         let reopened = reopened_at(store, before, id);
         assert!(approval.ended_at >= reopened, "{id} begins anew with an approval that was used");

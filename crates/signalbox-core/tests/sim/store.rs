@@ -7,11 +7,13 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use serde_json::Value;
 use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::decision::{Gate, Guard, Key, Row, Write};
 use signalbox_core::delivery::Message;
 use signalbox_core::due::Work;
 use signalbox_core::event::NewEvent;
+use signalbox_core::payload::Reference;
 use signalbox_core::session::{SessionEvent, SessionState};
 use signalbox_core::view::{Loaded, Versioned, WaitingTask};
 use signalbox_core::{Decision, Need, View};
@@ -178,6 +180,15 @@ impl Store {
         }
     }
 
+    /// What `value` refers to, where it is a reference.
+    pub(crate) fn opened<'a>(&'a self, value: &'a Value) -> &'a Value {
+        let Some(reference) = Reference::of(value) else { return value };
+        match self.rows.get(&Key::Payload(reference.sha256.to_owned())) {
+            Some((Row::Payload(payload), _)) => &payload.value,
+            _ => panic!("the payload {} is not kept", reference.sha256),
+        }
+    }
+
     fn waiting_under(&self, routes: &[String]) -> Vec<WaitingTask> {
         let mut found: Vec<(&TaskId, &Waiting)> =
             self.waiting.iter().filter(|(_, waiting)| routes.contains(&waiting.route)).collect();
@@ -215,7 +226,8 @@ impl Store {
     fn put(&mut self, row: &Row, version: i64) {
         let key = row.key();
         if let Some((_, before)) = self.rows.get(&key) {
-            let is_versioned = !matches!(row, Row::Available(_) | Row::AgentName(_) | Row::Definition(_));
+            let is_versioned =
+                !matches!(row, Row::Available(_) | Row::AgentName(_) | Row::Definition(_) | Row::Payload(_));
             assert!(version > *before || !is_versioned, "the version of {key:?} does not grow");
         }
         match row {
@@ -316,6 +328,7 @@ impl Store {
             Row::Gate(value) => Loaded::Gate(Versioned { version, value: Arc::clone(value) }),
             Row::Schedule(value) => Loaded::Schedule(Versioned { version, value: Arc::clone(value) }),
             Row::Hook(value) => Loaded::Hook(Versioned { version, value: Arc::clone(value) }),
+            Row::Payload(value) => Loaded::Payload(Versioned { version, value: Arc::clone(value) }),
             Row::Available(_) | Row::Session(_) | Row::Task(..) | Row::ApiKey(_) | Row::Tenant(_) => {
                 return None;
             }

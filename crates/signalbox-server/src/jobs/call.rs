@@ -14,6 +14,7 @@ use signalbox_wire::id::{SessionId, TaskId};
 use super::slots::Slots;
 use crate::app::App;
 use crate::drive::DriveError;
+use crate::payloads;
 use crate::problem::Refusal;
 
 /// Calls the tool of a claimed task.
@@ -45,9 +46,15 @@ async fn call(
     let outcome = match wanted.map(|task| (&task.kind, &task.parameters)) {
         Some((Kind::Tool(tool), parameters)) => {
             let arguments = Value::Object(parameters.clone().unwrap_or_default());
-            let trace = read.as_ref().and_then(|read| read.value.session.trace.as_deref());
-            let asked = app.tools.call(app, tenant, tool.as_str(), (&arguments, "/parameters"), trace).await;
-            asked.map_or_else(|refusal| Err(unasked(&refusal)), answered)
+            match payloads::whole(&app.store, tenant, &arguments, app.config.payload_bytes_max).await? {
+                Ok(arguments) => {
+                    let trace = read.as_ref().and_then(|read| read.value.session.trace.as_deref());
+                    let arguments = (&arguments, "/parameters");
+                    let asked = app.tools.call(app, tenant, tool.as_str(), arguments, trace).await;
+                    asked.map_or_else(|refusal| Err(unasked(&refusal)), answered)
+                }
+                Err(fault) => Err(("PAYLOAD".to_owned(), format!("the tool was not called: {fault}"))),
+            }
         }
         // The attempt is over; all that is left is to strike it out.
         _ => Err(("NOT_WANTED".to_owned(), "the task is no longer with its tool".to_owned())),

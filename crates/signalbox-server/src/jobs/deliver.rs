@@ -14,6 +14,7 @@ use signalbox_core::decision::Key;
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus, Outcome};
 use signalbox_core::due::{Due, Work};
 use signalbox_core::engine::SettleDelivery;
+use signalbox_core::payload;
 use signalbox_core::task::TaskStatus;
 use signalbox_store::{Claimed, StoreError};
 use signalbox_wire::id::{MessageId, TenantId};
@@ -24,6 +25,7 @@ use super::slots::Slots;
 use crate::app::App;
 use crate::clock::{self, Stopwatch};
 use crate::egress::{Egress, EgressError};
+use crate::payloads;
 
 /// How long a delivery that found no turn at its destination waits before it comes again.
 const COME_AGAIN: Duration = Duration::from_secs(1);
@@ -66,6 +68,10 @@ async fn attempt(
         Ok(target) => target,
         Err(outcome) => return app.drive.run(tenant, &settle(outcome)).await,
     };
+    let body = match body(app, tenant, &message).await? {
+        Ok(body) => body,
+        Err(outcome) => return app.drive.run(tenant, &settle(outcome)).await,
+    };
     let destination = app.deliveries.destination(&authority(&target));
     let needed = app.config.delivery_timeout + LEASE_MARGIN;
     // Waiting on past this would leave no time to deliver.
@@ -84,7 +90,7 @@ async fn attempt(
         return postpone(app, claimed, until).await;
     }
     let watch = Stopwatch::start();
-    let outcome = match request(app, &target, &message, attempt, now) {
+    let outcome = match request(app, &target, (&message, body), attempt, now) {
         Some(request) => send(app, way_out(app, &message), request).await,
         None => failed("the message's address or id cannot be written as HTTP".to_owned(), false),
     };
@@ -138,14 +144,28 @@ async fn target(
     Ok(endpoint.ok_or_else(|| failed(format!("agent {agent} has no contact endpoint"), true)))
 }
 
+/// What is sent: for a task, with the payloads that its parameters refer to in their places.
+async fn body(app: &App, tenant: &TenantId, message: &Message) -> Result<Result<Bytes, Outcome>, StoreError> {
+    if message.kind != MessageKind::Task || !message.body.contains(payload::REFERENCE) {
+        return Ok(Ok(Bytes::from(message.body.clone())));
+    }
+    let Ok(light) = serde_json::from_str(&message.body) else {
+        return Ok(Ok(Bytes::from(message.body.clone())));
+    };
+    let whole = payloads::whole(&app.store, tenant, &light, app.config.payload_bytes_max).await?;
+    Ok(match whole {
+        Ok(whole) => Ok(Bytes::from(whole.to_string())),
+        Err(fault) => Err(failed(format!("the task cannot be sent: {fault}"), false)),
+    })
+}
+
 fn request(
     app: &App,
     target: &str,
-    message: &Message,
+    (message, body): (&Message, Bytes),
     attempt: u32,
     now: Timestamp,
 ) -> Option<Request<Full<Bytes>>> {
-    let body = Bytes::from(message.body.clone());
     let mut request = Request::post(target)
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::USER_AGENT, concat!("signalbox/", env!("CARGO_PKG_VERSION")))

@@ -1,16 +1,21 @@
 //! What a session is started with, held against the `input` schema of the definition that it runs.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use signalbox_core::definition::Definition;
 use signalbox_core::engine::{Operation, Trigger, Triggered, WorkflowSource};
+use signalbox_core::payload;
 use signalbox_core::{Decision, Halt, Rejected, Turn, View};
 use signalbox_wire::fault::Fault;
 use signalbox_wire::id::{TenantId, WorkflowId};
 
+use crate::payloads;
 use crate::schema::{Schema, Schemas};
 
+/// Bytes of an input with all that it refers to, at most.
+const CHECKED_BYTES_MAX: u64 = 64 << 20;
 /// Where a trigger holds the input.
 const PLACE: &str = "/initialPayload";
 
@@ -45,7 +50,7 @@ impl Checked<'_> {
         match &self.trigger.source {
             WorkflowSource::Inline(definition) => {
                 let schema = schema_of(definition).map(|schema| compiled(schema, PLACE).map(Arc::new));
-                schema.map_or(Ok(()), |schema| held_against(schema, input, PLACE))
+                schema.map_or(Ok(()), |schema| held_against(schema, view, input, PLACE))
             }
             WorkflowSource::Kept(id) => self.inputs.check(self.tenant, view, id, input, PLACE),
         }
@@ -66,19 +71,41 @@ impl Inputs {
         let Some(kept) = view.definition(workflow, current.value.revision)? else { return Ok(()) };
         let whose = (tenant.clone(), workflow.clone(), kept.version);
         let schema = schema_of(&kept.value).map(|schema| self.0.held(whose, || compiled(schema, place)));
-        schema.map_or(Ok(()), |schema| held_against(schema, input, place))
+        schema.map_or(Ok(()), |schema| held_against(schema, view, input, place))
     }
 }
 
 fn held_against(
     schema: Result<Arc<Schema>, Vec<Fault>>,
+    view: &View,
     input: &Map<String, Value>,
     place: &str,
 ) -> Result<(), Halt> {
-    let input = Value::Object(input.clone());
+    let input = whole(view, Value::Object(input.clone()), place)?;
     schema.and_then(|schema| schema.check(&input, place)).map_err(|faults| {
         let faults = faults.into_iter().map(|fault| (fault.pointer, fault.message));
         Rejected::UnfitInput(faults.collect()).into()
+    })
+}
+
+/// An input as its schema means it: with the payloads of sessions before that it hands on.
+fn whole(view: &View, input: Value, place: &str) -> Result<Value, Halt> {
+    let mut open: Vec<&str> = payload::references(&input);
+    if open.is_empty() {
+        return Ok(input);
+    }
+    let mut seen = HashSet::new();
+    while let Some(name) = open.pop() {
+        if seen.insert(name)
+            && let Some(payload) = view.payload(name)?
+        {
+            open.extend(payload.references());
+        }
+    }
+    let find = |name: &str| view.payload(name).ok().flatten();
+    let joined = payloads::put_together(&input, &find, CHECKED_BYTES_MAX);
+    joined.map_err(|fault| {
+        Rejected::UnfitInput(vec![(place.to_owned(), format!("cannot be used: {fault}"))]).into()
     })
 }
 

@@ -13,6 +13,7 @@ mod lookup;
 mod many;
 mod notification;
 mod notify;
+mod payloads;
 mod purge;
 mod read_logs;
 mod reports;
@@ -87,6 +88,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(many::purge_sessions))
         .routes(routes!(session_events::session_events))
         .routes(routes!(timeline::session_timeline))
+        .routes(routes!(payloads::get_payload))
         .routes(routes!(retention::get_retention, retention::put_retention))
         .routes(routes!(hooks::create_hook, hooks::list_hooks))
         .routes(routes!(hooks::get_hook, hooks::delete_hook))

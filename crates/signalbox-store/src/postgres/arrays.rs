@@ -6,7 +6,7 @@ use signalbox_wire::id::TenantId;
 use super::batch::{Map, Name, Outcome, Place};
 use super::columns::Columns;
 use super::sql;
-use crate::commit::{DueRow, Holder, Put};
+use crate::commit::{DueRow, Holder, Put, Use};
 use crate::schema::{self, ColumnKind, TableId};
 
 const TEXT: ColumnKind = ColumnKind::Text;
@@ -104,6 +104,17 @@ pub(super) fn holders<'a>(outcome: &Outcome<'a>) -> (Columns<'a>, Columns<'a>) {
         given.push(*created_at);
     }
     (gone, given)
+}
+
+/// Which sessions refer to which payloads.
+pub(super) fn uses<'a>(outcome: &Outcome<'a>) -> Columns<'a> {
+    let mut columns = Columns::of([TEXT; 3], outcome.uses.len());
+    for (tenant, Use { session, payload }) in &outcome.uses {
+        columns.push(tenant.as_str());
+        columns.push(session.as_str());
+        columns.push(payload.as_str());
+    }
+    columns
 }
 
 /// The due work to put, and the ids of that to remove.

@@ -8,7 +8,7 @@ use signalbox_core::decision::{Guard, Key};
 use signalbox_core::event::NewEvent;
 use signalbox_wire::id::TenantId;
 
-use crate::commit::{Commit, DueRow, Holder, Put};
+use crate::commit::{Commit, DueRow, Holder, Put, Use};
 use crate::schema::TableId;
 
 /// A map whose hashing is quick.
@@ -36,6 +36,8 @@ pub(super) struct Outcome<'a> {
     pub(super) due: Map<(&'a TenantId, &'a str), Option<&'a DueRow>>,
     /// Who gets a task of which session.
     pub(super) holders: Vec<(&'a TenantId, &'a Holder)>,
+    /// Which sessions refer to which payloads.
+    pub(super) uses: Vec<(&'a TenantId, &'a Use)>,
     /// The last place in the order of each tenant that has new events.
     pub(super) last: Map<&'a TenantId, i64>,
     /// The tenants for which anything is committed.
@@ -176,6 +178,7 @@ impl<'a> Outcome<'a> {
             written.or_insert(Written { put, was_there: before.is_some() }).put = put;
         }
         self.holders.extend(commit.holders.iter().map(|holder| (&commit.tenant, holder)));
+        self.uses.extend(commit.uses.iter().map(|used| (&commit.tenant, used)));
         for due in &commit.due {
             self.due.insert((&commit.tenant, &due.id), Some(due));
         }

@@ -7,7 +7,7 @@ use tokio_postgres::types::ToSql;
 use crate::schema::{Cell, ColumnKind};
 
 /// The values of one column, a row each.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Column<'a> {
     /// Texts.
     Text(Vec<Option<Cow<'a, str>>>),
@@ -16,7 +16,7 @@ pub(super) enum Column<'a> {
 }
 
 /// Rows, column by column.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Columns<'a> {
     columns: Vec<Column<'a>>,
     filled: usize,

@@ -240,7 +240,12 @@ impl Pruning<'_> {
             let entries = transaction.execute(&history, &[&tenants, &ids, &before, &limit]).await?;
             let rows = if entries < limit.unsigned_abs() {
                 let sessions = transaction.prepare_cached(SESSION_ROWS).await?;
-                transaction.query(&sessions, &[&tenants, &ids, &before]).await?
+                let rows = transaction.query(&sessions, &[&tenants, &ids, &before]).await?;
+                let tenants = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<&str>, _>>()?;
+                let ids = rows.iter().map(|row| row.try_get(1)).collect::<Result<Vec<&str>, _>>()?;
+                let payloads = transaction.prepare_cached(sql::CLEAR_PAYLOADS).await?;
+                transaction.execute(&payloads, &[&tenants, &ids]).await?;
+                rows
             } else {
                 Vec::new()
             };

@@ -97,6 +97,25 @@ pub(super) const CLEAR_SESSION_AGENTS: &str = "DELETE FROM session_agents \
 pub(super) const ADD_SESSION_AGENTS: &str = "INSERT INTO session_agents (tenant, session, agent, created_at) \
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) ON CONFLICT DO NOTHING";
 
+/// Knows which payloads sessions refer to, also by way of others. Parameters: arrays of tenant, session, payload.
+pub(super) const ADD_PAYLOAD_USES: &str = "WITH RECURSIVE named (tenant, session, payload) AS ( \
+    SELECT given.tenant COLLATE \"C\", given.session COLLATE \"C\", given.payload COLLATE \"C\" \
+    FROM unnest($1::text[], $2::text[], $3::text[]) AS given (tenant, session, payload) UNION \
+    SELECT named.tenant, named.session, held.payload COLLATE \"C\" FROM named \
+    JOIN payloads ON payloads.tenant = named.tenant AND payloads.sha256 = named.payload \
+    CROSS JOIN LATERAL json_array_elements_text(payloads.holds::json) AS held (payload)) \
+    INSERT INTO payload_uses (tenant, session, payload) SELECT * FROM named ON CONFLICT DO NOTHING";
+
+/// Removes what only these sessions referred to. Parameters: arrays of tenant, session.
+pub(super) const CLEAR_PAYLOADS: &str = "WITH gone AS (DELETE FROM payload_uses \
+    USING unnest($1::text[], $2::text[]) AS given (tenant, session) \
+    WHERE payload_uses.tenant = given.tenant AND payload_uses.session = given.session \
+    RETURNING payload_uses.tenant, payload_uses.session, payload_uses.payload) \
+    DELETE FROM payloads USING gone WHERE payloads.tenant = gone.tenant AND payloads.sha256 = gone.payload \
+    AND NOT EXISTS (SELECT 1 FROM payload_uses AS other \
+     WHERE other.tenant = gone.tenant AND other.payload = gone.payload AND NOT EXISTS (SELECT 1 FROM gone AS also \
+      WHERE also.tenant = other.tenant AND also.session = other.session AND also.payload = other.payload))";
+
 /// The statements of a table.
 pub(super) fn of(id: TableId) -> &'static TableSql {
     static ALL: LazyLock<Vec<TableSql>> =

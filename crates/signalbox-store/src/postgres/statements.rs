@@ -20,6 +20,8 @@ pub(super) struct Statements {
     pub(super) add_capabilities: Statement,
     pub(super) clear_session_agents: Statement,
     pub(super) add_session_agents: Statement,
+    pub(super) add_payload_uses: Statement,
+    pub(super) clear_payloads: Statement,
 }
 
 /// Those of one table; [`sql::TableSql`] tells their parameters.
@@ -46,9 +48,11 @@ impl Statements {
             client.prepare(sql::CLEAR_CAPABILITIES),
             client.prepare(sql::ADD_CAPABILITIES),
         )?;
-        let (clear_session_agents, add_session_agents) = tokio::try_join!(
+        let (clear_session_agents, add_session_agents, add_payload_uses, clear_payloads) = tokio::try_join!(
             client.prepare(sql::CLEAR_SESSION_AGENTS),
             client.prepare(sql::ADD_SESSION_AGENTS),
+            client.prepare(sql::ADD_PAYLOAD_USES),
+            client.prepare(sql::CLEAR_PAYLOADS),
         )?;
         let flights = TableId::ALL
             .iter()
@@ -67,6 +71,8 @@ impl Statements {
             add_capabilities,
             clear_session_agents,
             add_session_agents,
+            add_payload_uses,
+            clear_payloads,
         })
     }
 

@@ -12,9 +12,10 @@ use signalbox_wire::id::TenantId;
 
 use super::append::{Appender, Placed};
 use super::places::Places;
+use super::prune;
 use super::statements::{Statements, bind};
 use crate::cache::Cache;
-use crate::commit::{Change, Commit, DueRow, Holder, Put};
+use crate::commit::{Change, Commit, DueRow, Holder, Put, Use};
 use crate::schema::{self, TableId};
 
 /// A batch being written.
@@ -100,6 +101,15 @@ impl<'c> Batch<'c> {
             let (tenant, session, agent) = (commit.tenant.as_str(), session.as_str(), agent.as_str());
             let values = params![tenant, session, agent, created_at.as_micros()];
             self.statements.add_session_agent.execute(values)?;
+        }
+        for Use { session, payload } in &commit.uses {
+            let values = params![commit.tenant.as_str(), session.as_str(), payload];
+            self.statements.add_payload_use.execute(values)?;
+        }
+        for change in &commit.changes {
+            if let (Key::Session(session), None) = (&change.key, &change.put) {
+                prune::payloads(self.connection, commit.tenant.as_str(), session.as_str())?;
+            }
         }
         for due in &commit.due {
             self.add_due(&commit.tenant, due)?;

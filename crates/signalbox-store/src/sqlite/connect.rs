@@ -19,6 +19,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (2, include_str!("migrations/0002_starting.sql")),
     (3, include_str!("migrations/0003_sessions.sql")),
     (4, include_str!("migrations/0004_gates.sql")),
+    (5, include_str!("migrations/0005_payloads.sql")),
 ];
 
 /// Pages of the log file after which a commit copies them into the main file itself: only when

@@ -192,7 +192,25 @@ fn session_rows(
     ] {
         count += connection.prepare_cached(sql)?.execute([tenant, id])? as u64;
     }
+    count += payloads(connection, tenant, id)?;
     Ok((count, true))
+}
+
+/// Removes the payloads that only this session referred to; answers how many rows went.
+pub(super) fn payloads(connection: &Connection, tenant: &str, session: &str) -> rusqlite::Result<u64> {
+    let mut uses = connection
+        .prepare_cached("DELETE FROM payload_uses WHERE tenant = ?1 AND session = ?2 RETURNING payload")?;
+    let named = uses.query_map([tenant, session], |row| row.get(0))?;
+    let named = named.collect::<rusqlite::Result<Vec<String>>>()?;
+    let mut remove = connection.prepare_cached(
+        "DELETE FROM payloads WHERE tenant = ?1 AND sha256 = ?2
+         AND NOT EXISTS (SELECT 1 FROM payload_uses WHERE tenant = ?1 AND payload = ?2)",
+    )?;
+    let mut count = named.len() as u64;
+    for payload in named {
+        count += remove.execute([tenant, &payload])? as u64;
+    }
+    Ok(count)
 }
 
 /// Removes up to `limit` entries of the history of a session that is gone.

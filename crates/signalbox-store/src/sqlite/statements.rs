@@ -17,6 +17,7 @@ pub(super) struct Statements<'c> {
     pub(super) add_capability: Statement<'c>,
     pub(super) clear_session_agents: Statement<'c>,
     pub(super) add_session_agent: Statement<'c>,
+    pub(super) add_payload_use: Statement<'c>,
     pub(super) hash_owner: Statement<'c>,
 }
 
@@ -71,6 +72,12 @@ impl<'c> Statements<'c> {
             add_session_agent: prepare(
                 "INSERT OR IGNORE INTO session_agents (tenant, session, agent, created_at)
                  VALUES (?1, ?2, ?3, ?4)",
+            )?,
+            add_payload_use: prepare(
+                "WITH RECURSIVE named (sha256) AS (VALUES (?3) UNION
+                 SELECT held.value FROM named JOIN payloads ON payloads.tenant = ?1 AND payloads.sha256 = named.sha256
+                 JOIN json_each(payloads.holds) AS held)
+                 INSERT OR IGNORE INTO payload_uses (tenant, session, payload) SELECT ?1, ?2, sha256 FROM named",
             )?,
             hash_owner: prepare("SELECT tenant, id FROM api_keys WHERE hash = ?1")?,
         })

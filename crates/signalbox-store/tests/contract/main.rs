@@ -15,6 +15,7 @@ mod due;
 mod events;
 mod listings;
 mod opening;
+mod payloads;
 mod retention;
 mod rows;
 mod samples;

@@ -105,6 +105,11 @@ async fn what_is_read_is_what_was_put(world: &World) {
             Row::Gate(row) => {
                 assert_eq!(parts(view.gate(&row.key).expect("loaded")), Some((7, row.as_ref().clone())));
             }
+            Row::Payload(row) => {
+                assert_eq!(view.payload(&row.sha256).expect("loaded"), Some(row.as_ref()));
+                let read = store.payload(&tenant(), &row.sha256).await.expect("read");
+                assert_eq!(read.as_deref(), Some(row.as_ref()));
+            }
             Row::Tenant(row) => assert_eq!(store.tenant(&row.id).await.expect("read"), Some(row)),
             Row::Task(..) | Row::Available(_) => {}
         }

@@ -15,6 +15,7 @@ use signalbox_core::delivery::{Message, MessageKind, MessageStatus};
 use signalbox_core::due::{Due, Work};
 use signalbox_core::event::{Level, NewEvent};
 use signalbox_core::hook::{Hook, HookSecret};
+use signalbox_core::payload::Payload;
 use signalbox_core::routing::Route;
 use signalbox_core::schedule::{Overlap, Plan, Schedule};
 use signalbox_core::session::{Session, SessionStatus};
@@ -218,6 +219,7 @@ pub(crate) fn every_kind() -> Vec<Row> {
         Row::Retention(Retention { sessions: Some(Duration::from_secs(60)), ..Retention::default() }),
         Row::Schedule(Arc::new(schedule("nightly"))),
         Row::Hook(Arc::new(hook("orders", "whsec_x"))),
+        Row::Payload(Arc::new(Payload::of(json!({"large": [1, "é\u{0}"]})))),
     ]
 }
 

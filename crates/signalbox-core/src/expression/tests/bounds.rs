@@ -82,7 +82,14 @@ fn with_list(count: usize, ask: impl FnOnce(Scope<'_>)) {
     let mut input = Map::new();
     input.insert("list".to_owned(), items.into());
     let tasks: Vec<Task> = Vec::new();
-    ask(Scope { input: &input, tasks: &tasks as &dyn Tasks, item: None, index: None, session: None });
+    ask(Scope {
+        input: &input,
+        tasks: &tasks as &dyn Tasks,
+        item: None,
+        index: None,
+        session: None,
+        payloads: &super::Kept::default(),
+    });
 }
 
 #[test]

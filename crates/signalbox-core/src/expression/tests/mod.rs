@@ -4,9 +4,13 @@ mod bounds;
 mod faults;
 mod same;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::*;
+use crate::payload;
 use crate::routing::Route;
 use crate::task::{Task, TaskStatus};
 
@@ -31,8 +35,32 @@ fn task(step: &str, status: TaskStatus, result: Option<Value>) -> Task {
     Task { status, attempt: 1, result, error, ..Task::new(id, step.into(), 0, Route::Any) }
 }
 
+/// Payloads by their names.
+#[derive(Default)]
+struct Kept(HashMap<String, Arc<Payload>>);
+
+impl Payloads for Kept {
+    fn payload(&self, sha256: &str) -> Option<Option<&Payload>> {
+        Some(self.0.get(sha256).map(AsRef::as_ref))
+    }
+}
+
+impl Kept {
+    fn light(&mut self, value: Value, inline_max: usize) -> Value {
+        let (value, apart) = payload::light(value, inline_max);
+        self.0.extend(apart.into_iter().map(|payload| (payload.sha256.clone(), payload)));
+        value
+    }
+}
+
 /// Calls `ask` with a session in which there is something of everything.
 fn with_scope<T>(ask: impl FnOnce(Scope<'_>) -> T) -> T {
+    with_scope_of(usize::MAX, ask)
+}
+
+/// The same, where whatever is longer than so many bytes is kept apart.
+fn with_scope_of<T>(inline_max: usize, ask: impl FnOnce(Scope<'_>) -> T) -> T {
+    let mut kept = Kept::default();
     let input = json!({
         "n": 3, "half": 0.5, "big": u64::MAX, "name": "Ada", "none": null, "yes": true,
         "list": [1, [2, 3]], "words": ["a", "bc", ""], "deep": {"er": true, "a-b": 1},
@@ -44,13 +72,19 @@ fn with_scope<T>(ask: impl FnOnce(Scope<'_>) -> T) -> T {
         task("open", TaskStatus::Running, None),
         task("broken", TaskStatus::Failed, None),
     ];
+    let input: Map<String, Value> = input.as_object().expect("object").clone();
+    let input = input.into_iter().map(|(name, part)| (name, kept.light(part, inline_max))).collect();
+    let light =
+        |task: Task| Task { result: task.result.map(|result| kept.light(result, inline_max)), ..task };
+    let tasks: Vec<Task> = tasks.into_iter().map(light).collect();
     let session = json!({"id": "ses_1", "workflowId": "w", "startedAt": "2026-01-01T00:00:00Z"});
     ask(Scope {
-        input: input.as_object().expect("object"),
+        input: &input,
         tasks: &tasks,
         item: Some(&json!({"id": "x", "n": 2})),
         index: Some(4),
         session: Some(&session),
+        payloads: &kept,
     })
 }
 
@@ -58,8 +92,16 @@ fn rendered(template: &Value) -> Result<Value, String> {
     with_scope(|scope| render_any(template, scope).map_err(|fault| fault.to_string()))
 }
 
+/// What an expression gives, which is the same however much of what it sees is kept apart.
 fn evaluated(text: &str) -> Result<Value, String> {
-    with_scope(|scope| evaluate(text, scope).map_err(|fault| fault.to_string()))
+    let of = |inline_max| {
+        with_scope_of(inline_max, |scope| evaluate(text, scope).map_err(|fault| fault.to_string()))
+    };
+    let whole = of(usize::MAX);
+    for inline_max in [0, 8, 20] {
+        assert_eq!(of(inline_max), whole, "{text} with what is longer than {inline_max} bytes kept apart");
+    }
+    whole
 }
 
 fn check(cases: &[(&str, Value)]) {

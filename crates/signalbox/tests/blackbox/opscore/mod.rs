@@ -7,6 +7,7 @@ mod hooks;
 mod logs;
 mod many;
 mod notify;
+mod payloads;
 mod routing;
 mod schedules;
 mod sessions;

@@ -1,0 +1,13 @@
+-- Large values, each once under the hash of its bytes. `holds` lists the payloads that a payload refers to, as JSON.
+CREATE TABLE payloads (
+    tenant TEXT NOT NULL, sha256 TEXT NOT NULL, holds TEXT,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, sha256)
+);
+
+-- Which sessions refer to which payloads, also by way of others. A payload goes with the last of them.
+CREATE TABLE payload_uses (
+    tenant TEXT NOT NULL, session TEXT NOT NULL, payload TEXT NOT NULL,
+    PRIMARY KEY (tenant, session, payload)
+) WITHOUT ROWID;
+CREATE INDEX payload_uses_by_payload ON payload_uses (tenant, payload);
