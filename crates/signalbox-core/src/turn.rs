@@ -5,9 +5,18 @@
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use serde_json::Value;
 use signalbox_wire::time::Timestamp;
 
+use crate::definition::Definition;
 use crate::limits::Policy;
+
+/// Tells whether an input fits the JSON Schema of the workflow that it is for. A pure function, and too large a one to
+/// be the engine's own.
+pub trait Inputs: std::fmt::Debug + Sync {
+    /// Everything that does not fit: where in the input, and why not.
+    fn faults(&self, definition: &Definition, input: &Value) -> Vec<(String, String)>;
+}
 
 /// What a decision may know besides the stored state.
 #[derive(Debug, Clone)]
@@ -16,6 +25,8 @@ pub struct Turn<'a> {
     pub now: Timestamp,
     /// Defaults and bounds set by the operator.
     pub policy: &'a Policy,
+    /// What holds inputs against schemas; without it, whatever comes fits.
+    pub inputs: Option<&'a dyn Inputs>,
     random: SmallRng,
 }
 
@@ -23,7 +34,13 @@ impl<'a> Turn<'a> {
     /// A turn at `now` whose randomness follows from `seed` alone.
     #[must_use]
     pub fn new(now: Timestamp, seed: u64, policy: &'a Policy) -> Self {
-        Self { now, policy, random: SmallRng::seed_from_u64(seed) }
+        Self { now, policy, inputs: None, random: SmallRng::seed_from_u64(seed) }
+    }
+
+    /// The same turn, in which sessions that other sessions and schedules start are held to their workflow's schema.
+    #[must_use]
+    pub fn holding(self, inputs: &'a dyn Inputs) -> Self {
+        Self { inputs: Some(inputs), ..self }
     }
 
     /// 128 random bits, for an id.

@@ -77,6 +77,9 @@ pub enum Loaded {
     Payload(Versioned<Payload>),
 }
 
+/// Faults of an input that one sentence repeats.
+const FAULTS_TOLD: usize = 5;
+
 /// Rows of a view that are looked through one by one.
 const FIRST_MAX: usize = 8;
 
@@ -126,7 +129,7 @@ pub enum Rejected {
     #[error("Workflow definition not found: {0}; keep it first, or trigger with the definition itself")]
     UnknownWorkflow(String),
     /// What a session was to be started with does not fit its workflow: where, and why not.
-    #[error("The input does not fit the workflow")]
+    #[error("The input does not fit the workflow{}", listed(.0))]
     UnfitInput(Vec<(String, String)>),
     /// The workflow still has open sessions.
     #[error("Workflow {0} has open sessions; cancel them or wait until they end")]
@@ -306,6 +309,18 @@ pub enum Rejected {
     /// The history and the tables disagree: a defect, never a client's fault.
     #[error("The stored session does not allow this: {0}")]
     Misfit(String),
+}
+
+/// The first of some faults, as the end of a sentence.
+fn listed(faults: &[(String, String)]) -> String {
+    let told = faults.iter().take(FAULTS_TOLD).map(|(place, message)| format!("{place} {message}"));
+    let told = told.collect::<Vec<_>>().join("; ");
+    let more = faults.len().saturating_sub(FAULTS_TOLD);
+    match (told.is_empty(), more) {
+        (true, _) => String::new(),
+        (_, 0) => format!(": {told}"),
+        _ => format!(": {told}; and {more} more"),
+    }
 }
 
 impl From<Rejected> for Halt {

@@ -26,6 +26,7 @@ use crate::idempotency::Promise;
 use crate::jobs::{Deliveries, Mailbox};
 use crate::metrics::Metrics;
 use crate::problem::Refusal;
+use crate::start_inputs::StartInputs;
 
 /// How long conflicts are retried before the caller is told to come back.
 const CONTENTION_PATIENCE: Duration = Duration::from_secs(10);
@@ -47,6 +48,7 @@ struct Inner {
     metrics: Metrics,
     lines: Lines,
     flights: Flights,
+    inputs: StartInputs,
 }
 
 /// Where operations on the same row line up once one of them has conflicted: tried all at once they would
@@ -106,8 +108,19 @@ impl Drive {
         mailbox: Mailbox,
         metrics: Metrics,
     ) -> Self {
-        let (lines, flights) = (Lines::new(), Flights::default());
-        Self(Arc::new(Inner { store, bus, policy, node, deliveries, mailbox, metrics, lines, flights }))
+        let (lines, flights, inputs) = (Lines::new(), Flights::default(), StartInputs::default());
+        Self(Arc::new(Inner {
+            store,
+            bus,
+            policy,
+            node,
+            deliveries,
+            mailbox,
+            metrics,
+            lines,
+            flights,
+            inputs,
+        }))
     }
 
     /// Runs an operation to its answer.
@@ -161,7 +174,7 @@ impl Drive {
         let policy = inner.policy.of(tenant);
         loop {
             let now = clock::now();
-            let turn = Turn::new(now, clock::seed(), &policy);
+            let turn = Turn::new(now, clock::seed(), &policy).holding(&inner.inputs);
             let mut view = View::new();
             let mut flight = inner.flights.flight(tenant);
             inner.store.load(tenant, &Need::Rows(operation.keys()), &mut view, fresh).await?;

@@ -29,6 +29,7 @@ mod problem;
 mod process;
 mod schema;
 mod server;
+mod start_inputs;
 mod streams;
 pub mod telemetry;
 mod tools;

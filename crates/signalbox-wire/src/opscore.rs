@@ -18,7 +18,7 @@ mod workflow;
 pub use event::{EventView, LogLevel};
 pub use hook::{HookBody, HookInput, HookView, RotateHookBody};
 pub use log::{LogBody, LogEntry, LogView, LogsAccepted};
-pub use many::{ManyAnswer, ManyBody, Refused, SessionFilterBody};
+pub use many::{ApproveManyBody, ManyAnswer, ManyBody, Refused, SessionFilterBody, SignalManyBody, Which};
 pub use notify::{AgentDetails, DEREGISTER, NotifyBody, REGISTER};
 pub use retention::{EffectiveRetention, RetentionBody, RetentionView};
 pub use schedule::{BackfillBody, Overlap, PatchScheduleBody, ScheduleBody, StartScheduleBody};

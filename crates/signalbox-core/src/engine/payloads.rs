@@ -7,10 +7,11 @@ use serde_json::{Map, Value};
 
 use super::work::Work;
 use crate::decision::{Key, Row};
+use crate::definition::Definition;
 use crate::event::NewEvent;
-use crate::expression::{Payloads, Unresolved};
+use crate::expression::{self, Payloads, Unresolved};
 use crate::payload::{self, Payload, Reference};
-use crate::{Halt, View};
+use crate::{Halt, Rejected, View};
 
 /// The payloads that a decision knows: those that are kept, and those that are new with it.
 pub(super) struct Known<'a> {
@@ -45,6 +46,17 @@ impl Work<'_, '_> {
     /// The payloads that this decision knows.
     pub(super) fn payloads(&self) -> Known<'_> {
         Known { view: self.view, apart: &self.apart }
+    }
+
+    /// Refuses an input that does not fit the schema of the workflow that it is for.
+    pub(super) fn fits(&self, definition: &Definition, input: &Map<String, Value>) -> Result<(), Halt> {
+        let Some(inputs) = self.turn.inputs.filter(|_| definition.input.is_some()) else { return Ok(()) };
+        let input = Value::Object(input.clone());
+        let faults = match or_need(self.view, expression::whole(&input, &self.payloads()))? {
+            Ok(whole) => inputs.faults(definition, &whole),
+            Err(fault) => vec![(String::new(), fault.reason)],
+        };
+        if faults.is_empty() { Ok(()) } else { Err(Rejected::UnfitInput(faults).into()) }
     }
 
     /// What `value` refers to, where it is a reference to something that is kept.

@@ -112,6 +112,10 @@ impl Start<'_> {
             notify: definition.notify.clone(),
         };
         let input = work.light_fields(self.input);
+        // What is asked for from outside has been held against the schema by whoever was asked.
+        if self.parent.is_some() || self.schedule.is_some() {
+            work.fits(definition, &input)?;
+        }
         let admission = match &definition.concurrency {
             Some(concurrency) => {
                 let gate = gate_of(definition, concurrency, &input, work)?;

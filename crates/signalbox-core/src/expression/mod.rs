@@ -87,6 +87,8 @@ pub struct Known<'a> {
     pub task: &'a dyn Fn(&str) -> Sight,
     /// Whether there are `item` and `index`.
     pub has_item: bool,
+    /// Whether there is a session already.
+    pub has_session: bool,
 }
 
 /// Why an expression has no value.
@@ -124,6 +126,16 @@ pub fn render(template: &Map<String, Value>, scope: Scope<'_>) -> Result<Map<Str
 /// Those of [`render`].
 pub fn render_any(template: &Value, scope: Scope<'_>) -> Result<Value, Unresolved> {
     render_value(template, Machine { scope, work: &Work::new(scope.payloads) }, 0)
+}
+
+/// `value` with all that it refers to in its place.
+///
+/// # Errors
+/// A payload is not kept, or not loaded yet; or there is more of them than one rendering may look into.
+pub fn whole(value: &Value, payloads: &dyn Payloads) -> Result<Value, Unresolved> {
+    Work::new(payloads)
+        .whole(value, 0)
+        .map_err(|Fault { reason, needs, .. }| Unresolved { needs, ..unresolved("…", reason) })
 }
 
 /// The value of an expression key, which holds an expression: bare, or as one `${…}`. It is whole: what it refers to

@@ -97,6 +97,9 @@ impl Path {
             Root::Item | Root::Index if !known.has_item => {
                 Err("asks for item or index, which only a task with forEach has")
             }
+            Root::Session if !known.has_session => {
+                Err("asks for the session, which there is not yet where its key is computed")
+            }
             _ => Ok(()),
         }
     }

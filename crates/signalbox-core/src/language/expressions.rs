@@ -148,10 +148,15 @@ impl Look<'_> {
             (Some(position), Seen::Some(seen)) if seen[position] => Sight::Seen,
             _ => Sight::NotBefore,
         };
-        check(&Known { task: &sight, has_item: self.has_item })
+        // Whatever sees no task comes before the session.
+        let has_session = !matches!(self.seen, Seen::None);
+        check(&Known { task: &sight, has_item: self.has_item, has_session })
     }
 
     fn tell(&mut self, place: &str, told: Vec<Unresolved>) {
-        self.found.extend(told.into_iter().map(|fault| (place.to_owned(), format!("must not hold {fault}"))));
+        let told = told.into_iter().map(|Unresolved { expression, reason, .. }| {
+            (place.to_owned(), format!("holds ${{{expression}}}, which {reason}"))
+        });
+        self.found.extend(told);
     }
 }

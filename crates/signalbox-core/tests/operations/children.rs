@@ -200,3 +200,24 @@ fn a_child_does_not_wait_for_a_place_that_its_parent_has() {
         assert!(stage.why(&top).contains("as many sessions"), "{}", stage.why(&top));
     }
 }
+
+#[test]
+fn an_input_that_does_not_fit_fails_the_task_and_one_that_is_long_fits() {
+    let mut stage = Stage::with_agent();
+    stage.policy.payload_inline_max = 400;
+    let mut below = workflow("below", vec![task("c")]);
+    below.input = Some(json!(["text"]));
+    stage.keep(below);
+    let above = || child("a", "below").given(&json!({"text": "${input.text}"}));
+    let wrong = workflow("workflow", vec![child("a", "below").given(&json!({"test": 1}))]);
+    let session = stage.start(wrong, &json!({}));
+    assert_eq!(stage.look(&session), "failed a=failed");
+    assert!(
+        stage.why(&session).contains("does not fit the workflow: /text is required"),
+        "{}",
+        stage.why(&session)
+    );
+    // A reference would be an object; what is held against the schema is the value.
+    let session = stage.start(workflow("workflow", vec![above()]), &json!({"text": "x".repeat(1_000)}));
+    assert_eq!(stage.look(&session), "running a=dispatched");
+}

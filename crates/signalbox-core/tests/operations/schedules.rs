@@ -336,6 +336,17 @@ fn a_fire_time_that_cannot_start_says_why_and_the_next_one_is_tried() {
     assert_eq!(runs(&stage), ["1 schedule skipped", "2 schedule started"]);
 }
 
+#[test]
+fn a_fire_time_whose_input_no_longer_fits_is_passed_over() {
+    let mut stage = stage_with(Vec::new(), Overlap::Skip);
+    let mut changed = Definition::of(workflow(), Vec::new());
+    changed.input = Some(serde_json::json!(["town"]));
+    stage.run(&ApplyDefinition { definition: Box::new(changed) }).expect("kept");
+    stage.pass(MINUTE + Duration::from_secs(1), &DELIVERED);
+    let Outcome::Skipped(reason) = &schedule(&stage).runs[0].outcome else { panic!("{:?}", runs(&stage)) };
+    assert!(reason.contains("/town is required"), "{reason}");
+}
+
 /// The workflow is kept between the look at it and the commit.
 #[test]
 fn what_was_passed_over_for_an_absence_that_is_over_conflicts() {

@@ -12,12 +12,26 @@ use signalbox_core::engine::{
 use signalbox_core::limits::Policy;
 use signalbox_core::retry::Backoff;
 use signalbox_core::session::SessionState;
+use signalbox_core::turn::Inputs;
 use signalbox_core::{Decision, Halt, Rejected, Turn, View};
 use signalbox_wire::id::{AgentId, SessionId, WorkflowId};
 use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
 
 use crate::store::Store;
+
+/// Holds inputs against a schema that is a list of the fields that must be there.
+#[derive(Debug)]
+struct Wants;
+
+impl Inputs for Wants {
+    fn faults(&self, definition: &Definition, input: &Value) -> Vec<(String, String)> {
+        let wanted = definition.input.as_ref().and_then(Value::as_array).into_iter().flatten();
+        let missing =
+            wanted.filter_map(Value::as_str).filter(|name| input.get(name).is_none_or(Value::is_object));
+        missing.map(|name| (format!("/{name}"), "is required".to_owned())).collect()
+    }
+}
 
 /// A stage.
 pub(crate) struct Stage {
@@ -57,7 +71,7 @@ impl Stage {
     pub(crate) fn decide<O: Operation>(&mut self, operation: &O) -> Result<(Decision, O::Answer), Rejected> {
         self.turns += 1;
         self.now = self.now + Duration::from_millis(1);
-        let turn = Turn::new(self.now, self.turns, &self.policy);
+        let turn = Turn::new(self.now, self.turns, &self.policy).holding(&Wants);
         let mut view = View::new();
         self.runs = 0;
         loop {

@@ -1,11 +1,13 @@
-//! `POST /v1/opscore/sessions/{pause|resume|cancel|retry|rerun|purge}`: the same for all sessions that a filter
-//! matches, each a decision of its own.
+//! `POST /v1/opscore/sessions/{pause|resume|cancel|retry|rerun|signal|approve|refuse|purge}`: the same for all sessions
+//! that a filter matches, each a decision of its own.
 
 use axum::extract::State;
 use signalbox_core::engine::{self, Operation};
 use signalbox_core::limits::bounded;
 use signalbox_wire::id::{SessionId, TenantId};
-use signalbox_wire::opscore::{ManyAnswer, ManyBody, Refused};
+use signalbox_wire::opscore::{
+    ApproveBody, ApproveManyBody, ManyAnswer, ManyBody, Refused, SignalManyBody, Which,
+};
 use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
 use tokio::task::JoinSet;
@@ -22,12 +24,12 @@ use crate::params::Reader;
 use crate::problem::Refusal;
 
 macro_rules! many {
-    ($(#[$doc:meta])* $name:ident, $path:literal, |$session:ident, $body:ident, $trace:ident| $operation:expr) => {
+    ($(#[$doc:meta])* $name:ident($type:ty), $path:literal, |$session:ident, $body:ident, $trace:ident| $operation:expr) => {
         $(#[$doc])*
         ///
         /// Newest first, at most 1,000 in one request, each on its own: one that is refused holds up no other. Where
         /// `more` is true, `next_cursor` goes on where this request ended.
-        #[utoipa::path(post, path = $path, tag = "Ops-Core", request_body = ManyBody,
+        #[utoipa::path(post, path = $path, tag = "Ops-Core", request_body = $type,
             responses(
                 (status = 200, description = "What became of them", body = ManyAnswer),
                 (status = 422, description = "The body does not fit", body = Problem)))]
@@ -36,9 +38,9 @@ macro_rules! many {
             context: Context<Administers>,
             input: Input,
         ) -> Result<Answer, Refusal> {
-            let $body: ManyBody = input.parse()?;
+            let $body: $type = input.parse()?;
             let $trace = context.trace.clone();
-            let done = sweep(&app, context.tenant(), &$body, |$session| $operation).await?;
+            let done = sweep(&app, context.tenant(), &$body.which, |$session| $operation).await?;
             Ok(Answer::ok(&done))
         }
     };
@@ -46,30 +48,60 @@ macro_rules! many {
 
 many! {
     /// Pause all sessions that match
-    pause_sessions, "/v1/opscore/sessions/pause", |session, _body, _trace| engine::Pause { session }
+    pause_sessions(ManyBody), "/v1/opscore/sessions/pause", |session, _body, _trace| engine::Pause { session }
 }
 
 many! {
     /// Resume all sessions that match
-    resume_sessions, "/v1/opscore/sessions/resume", |session, _body, _trace| engine::Resume { session }
+    resume_sessions(ManyBody), "/v1/opscore/sessions/resume", |session, _body, _trace| engine::Resume { session }
 }
 
 many! {
     /// Cancel all sessions that match
-    cancel_sessions, "/v1/opscore/sessions/cancel",
+    cancel_sessions(ManyBody), "/v1/opscore/sessions/cancel",
     |session, body, _trace| engine::Cancel { session, reason: body.reason.clone() }
 }
 
 many! {
     /// Let all failed sessions that match go on from the tasks that failed
-    retry_sessions, "/v1/opscore/sessions/retry", |session, _body, _trace| engine::RetrySession { session }
+    retry_sessions(ManyBody), "/v1/opscore/sessions/retry", |session, _body, _trace| engine::RetrySession { session }
 }
 
 many! {
     /// Run all sessions that match again, each as a new one
     ///
     /// The new sessions match the filter too, where it does not say `until`: go on with `next_cursor`.
-    rerun_sessions, "/v1/opscore/sessions/rerun", |session, _body, trace| engine::Rerun { session, trace: trace.clone() }
+    rerun_sessions(ManyBody), "/v1/opscore/sessions/rerun", |session, _body, trace| engine::Rerun { session, trace: trace.clone() }
+}
+
+many! {
+    /// Tell all sessions that match of something that tasks wait for
+    ///
+    /// One that waits for no such signal, and will not, is refused.
+    signal_sessions(SignalManyBody), "/v1/opscore/sessions/signal",
+    |session, body, _trace| engine::Signal { session, name: body.signal.clone(), payload: body.payload.clone() }
+}
+
+many! {
+    /// Agree to what a task asks approval for, in all sessions that match
+    ///
+    /// Each approval is good for the parameters that are shown with the task of that session. With a `digest`, only
+    /// those are approved that ask for just that.
+    approve_sessions(ApproveManyBody), "/v1/opscore/sessions/approve",
+    |session, body, _trace| approval(session, &body, true)
+}
+
+many! {
+    /// Refuse what a task asks approval for, in all sessions that match
+    ///
+    /// The tasks fail, with the comment as their error.
+    refuse_sessions(ApproveManyBody), "/v1/opscore/sessions/refuse",
+    |session, body, _trace| approval(session, &body, false)
+}
+
+fn approval(session: SessionId, body: &ApproveManyBody, is_approved: bool) -> engine::Approve {
+    let ApproveBody { by, comment, digest } = body.approval.clone();
+    engine::Approve { session, task: body.task_id.clone(), is_approved, by, comment, digest }
 }
 
 /// Remove all sessions that match and are over, with their history
@@ -86,7 +118,7 @@ pub(super) async fn purge_sessions(
     input: Input,
 ) -> Result<Answer, Refusal> {
     let body: ManyBody = input.parse()?;
-    let many = Many::read(&body)?;
+    let many = Many::read(&body.which)?;
     let done = many.go(&app, context.tenant(), |app, tenant, session| async move {
         purge::purge(&app, &tenant, &session).await
     });
@@ -96,14 +128,14 @@ pub(super) async fn purge_sessions(
 async fn sweep<O>(
     app: &App,
     tenant: &TenantId,
-    body: &ManyBody,
+    which: &Which,
     operation: impl Fn(SessionId) -> O,
 ) -> Result<ManyAnswer, Refusal>
 where
     O: Operation + Send + Sync + 'static,
     O::Answer: Send,
 {
-    let many = Many::read(body)?;
+    let many = Many::read(which)?;
     many.go(app, tenant, |app, tenant, session| {
         let operation = operation(session);
         async move { app.drive.run(&tenant, &operation).await.map(drop) }
@@ -118,11 +150,11 @@ struct Many {
 }
 
 impl Many {
-    fn read(body: &ManyBody) -> Result<Self, Refusal> {
+    fn read(which: &Which) -> Result<Self, Refusal> {
         let mut reader = Reader::default();
-        let filter = SessionsQuery::of(&body.filter).read(&mut reader, "filter/");
-        let limit = Some(body.limit.unwrap_or(MANY_MAX).to_string());
-        let page = reader.page(LIST, &PageQuery { limit, cursor: body.cursor.clone() });
+        let filter = SessionsQuery::of(&which.filter).read(&mut reader, "filter/");
+        let limit = Some(which.limit.unwrap_or(MANY_MAX).to_string());
+        let page = reader.page(LIST, &PageQuery { limit, cursor: which.cursor.clone() });
         reader.finish()?;
         Ok(Self { filter, gathering: Gathering::new(page) })
     }

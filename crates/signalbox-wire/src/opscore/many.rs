@@ -4,18 +4,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::ApproveBody;
 use crate::body::{Body, Faults, Text};
 use crate::id::SessionId;
 
-/// `POST /v1/opscore/sessions/{pause|resume|cancel|retry|rerun|purge}`.
+/// Which sessions, and how many of them at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ManyBody {
+pub struct Which {
     /// Which sessions.
     pub filter: SessionFilterBody,
-    /// Why; kept as the error of those that are cancelled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 4096)]
-    pub reason: Option<String>,
     /// How many at most, 1 to 1000; 1000 where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 1000)]
@@ -23,6 +20,47 @@ pub struct ManyBody {
     /// The `next_cursor` of the request before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+}
+
+/// `POST /v1/opscore/sessions/{pause|resume|cancel|retry|rerun|purge}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ManyBody {
+    /// Which sessions.
+    #[serde(flatten)]
+    pub which: Which,
+    /// Why; kept as the error of those that are cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 4096)]
+    pub reason: Option<String>,
+}
+
+/// `POST /v1/opscore/sessions/signal`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SignalManyBody {
+    /// Which sessions.
+    #[serde(flatten)]
+    pub which: Which,
+    /// The signal's name.
+    #[schema(max_length = 256)]
+    pub signal: String,
+    /// What it carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Value>,
+}
+
+/// `POST /v1/opscore/sessions/{approve|refuse}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApproveManyBody {
+    /// Which sessions.
+    #[serde(flatten)]
+    pub which: Which,
+    /// The task that asks, by its id in the workflow.
+    #[schema(max_length = 256)]
+    pub task_id: String,
+    /// Who says so, why, and the digest of what was seen: an approval of another one is refused.
+    #[serde(flatten)]
+    pub approval: ApproveBody,
 }
 
 /// Which sessions: those that all that is given fits. The same as in the list of sessions; at least one is given.
@@ -89,11 +127,33 @@ impl Body for ManyBody {
     fn check(value: &Value, faults: &mut Faults) {
         let Some(mut fields) = faults.object("", value) else { return };
         fields.optional_string("reason", Text::DESCRIPTION);
-        fields.optional_integer("limit", 1..=LIMIT_MAX);
-        fields.optional_string("cursor", 1..=TEXT_MAX);
-        let Some(filter) = fields.required("filter") else { return };
-        check_filter(faults, filter);
+        check_which(value, faults);
     }
+}
+
+impl Body for SignalManyBody {
+    fn check(value: &Value, faults: &mut Faults) {
+        let Some(mut fields) = faults.object("", value) else { return };
+        fields.required_string("signal", Text::NAME);
+        check_which(value, faults);
+    }
+}
+
+impl Body for ApproveManyBody {
+    fn check(value: &Value, faults: &mut Faults) {
+        let Some(mut fields) = faults.object("", value) else { return };
+        fields.required_string("taskId", Text::NAME);
+        ApproveBody::check(value, faults);
+        check_which(value, faults);
+    }
+}
+
+fn check_which(value: &Value, faults: &mut Faults) {
+    let Some(mut fields) = faults.object("", value) else { return };
+    fields.optional_integer("limit", 1..=LIMIT_MAX);
+    fields.optional_string("cursor", 1..=TEXT_MAX);
+    let Some(filter) = fields.required("filter") else { return };
+    check_filter(faults, filter);
 }
 
 /// A name with a typing error must not come to mean every session.
@@ -125,12 +185,28 @@ mod tests {
     fn a_filter_is_given_and_means_what_it_says() {
         let body =
             parse::<ManyBody>(br#"{"filter": {"status": "failed"}, "limit": 5, "reason": "r"}"#).unwrap();
-        assert_eq!((body.filter.status.as_deref(), body.limit), (Some("failed"), Some(5)));
+        assert_eq!((body.which.filter.status.as_deref(), body.which.limit), (Some("failed"), Some(5)));
         assert_eq!(faults_of::<ManyBody>("{}"), ["/filter is required"]);
         let empty = faults_of::<ManyBody>(r#"{"filter": {"status": null}}"#);
         assert!(empty[0].starts_with("/filter must name at least one filter"), "{empty:?}");
         let wrong = faults_of::<ManyBody>(r#"{"filter": {"stauts": "failed", "text": 5}, "limit": 0}"#);
         let pointers: Vec<&str> = wrong.iter().filter_map(|fault| fault.split_whitespace().next()).collect();
         assert_eq!(pointers, ["/limit", "/filter/stauts", "/filter/text"]);
+    }
+
+    #[test]
+    fn a_signal_and_an_approval_say_what_they_are_about() {
+        let body =
+            parse::<ApproveManyBody>(br#"{"filter": {"workflow": "w"}, "taskId": "ask", "by": "Ada"}"#)
+                .unwrap();
+        assert_eq!((body.task_id.as_str(), body.approval.by.as_deref()), ("ask", Some("Ada")));
+        let body = parse::<SignalManyBody>(br#"{"filter": {"workflow": "w"}, "signal": "go", "payload": 1}"#)
+            .unwrap();
+        assert_eq!((body.signal.as_str(), body.payload), ("go", Some(Value::from(1))));
+        assert_eq!(faults_of::<SignalManyBody>("{}"), ["/signal is required", "/filter is required"]);
+        assert_eq!(
+            faults_of::<ApproveManyBody>(r#"{"taskId": 5, "comment": 1, "filter": {"workflow": "w"}}"#).len(),
+            2
+        );
     }
 }

@@ -8,6 +8,7 @@ use crate::support::{Agent, Database, Request, Server, Worker, items, on_each_da
 
 on_each_database![
     many_sessions_are_paused_resumed_and_cancelled,
+    many_sessions_are_signalled_approved_and_refused,
     a_limit_is_gone_on_from,
     a_session_is_run_again_on_its_revision,
     a_session_that_is_over_is_removed_with_its_history,
@@ -58,6 +59,39 @@ fn many_sessions_are_paused_resumed_and_cancelled(database: &Database) {
         assert!(session["error"].as_str().unwrap().contains("enough of them"), "{session}");
     }
     assert_eq!(server.session(&done)["status"], "completed");
+}
+
+fn many_sessions_are_signalled_approved_and_refused(database: &Database) {
+    let server = Server::start(database);
+    let worker = Worker::start(&server.api(), "worker", &["work"]);
+    let asks = json!({"id": "asks", "name": "A", "tasks": [
+        {"taskId": "hear", "wait": {"signal": "go"}, "nextTaskId": "ask"},
+        {"taskId": "ask", "approve": {"who": "anybody"}, "nextTaskId": "do"},
+        {"taskId": "do", "agentCapability": "work", "parameters": {"n": "${input.n}", "heard": "${tasks.hear.result}"}}]});
+    let all: Vec<String> = (0..4).map(|n| server.trigger(&worker.id, &asks, &json!({"n": n % 2}))).collect();
+    let filter = json!({"workflow": "asks", "status": "started,running"});
+    let other = many(&server, "signal", &json!({"filter": filter, "signal": "stop"}));
+    assert_eq!((&other["matched"], &other["done"]), (&json!(4), &json!(0)), "none waits for it");
+    let told = many(&server, "signal", &json!({"filter": filter, "signal": "go", "payload": "now"}));
+    assert_eq!(told["done"], 4, "{told}");
+    let asked = server.session(&all[0]);
+    let digest = asked["tasks"][1]["approval"]["digest"].clone();
+    let approved = json!({"filter": filter, "taskId": "ask", "by": "Ada", "digest": digest});
+    let approved = many(&server, "approve", &approved);
+    assert_eq!(
+        (&approved["done"], approved["refused"].as_array().map(Vec::len)),
+        (&json!(2), Some(2)),
+        "{approved}"
+    );
+    for session in [&all[0], &all[2]] {
+        let done = server.session_becomes(session, "completed");
+        assert_eq!(done["tasks"][2]["parameters"], json!({"n": 0, "heard": "now"}));
+    }
+    let refused = json!({"filter": filter, "taskId": "ask", "by": "Bob", "comment": "too late"});
+    assert_eq!(many(&server, "refuse", &refused)["done"], 2);
+    let failed = server.session_becomes(&all[1], "failed");
+    assert!(failed["error"].as_str().unwrap().contains("refused by Bob: too late"), "{failed}");
+    server.post(&format!("{SESSIONS}/approve"), &json!({"filter": filter})).problem(422);
 }
 
 fn a_limit_is_gone_on_from(database: &Database) {
