@@ -81,7 +81,7 @@ impl World {
                         state.push(task);
                     }
                     state.sort_by_key(|task| task.position);
-                    let value = Arc::new(SessionState { session: (**session).clone(), tasks: state });
+                    let value = Arc::new(SessionState { session: Arc::clone(session), tasks: state });
                     self.rows.insert(key.clone(), Loaded::Session(Versioned { version, value }));
                 }
                 _ => continue,

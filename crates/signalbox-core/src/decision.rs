@@ -39,6 +39,9 @@ pub struct Decision {
     pub done: Vec<String>,
     /// Meetings of waiting tasks and available agents to try once this is committed.
     pub hints: Vec<Hint>,
+    /// Nobody waits for it to be durable, and losing it loses nothing that would not come about again: it may be
+    /// written along with whatever comes next.
+    pub may_wait: bool,
 }
 
 /// Something to look at once a decision is committed. Losing one loses no work: a slow sweep finds the same.

@@ -1,7 +1,8 @@
 //! Which agent gets a task: a named one, any with a capability, or any at all.
 //!
 //! Waiting tasks and available agents meet by [`Route::key`]: a task waits under one key, an available agent
-//! is listed under all of its own. Among several agents the least recently used goes first.
+//! is listed under all of its own but that of its name, by which nobody looks for it. Among several agents the least
+//! recently used goes first.
 
 use serde::{Deserialize, Serialize};
 use signalbox_wire::id::AgentId;
@@ -55,10 +56,18 @@ impl Route {
     }
 }
 
-/// All keys that `agent` is listed under while it is available.
+/// All keys under which a task may wait for `agent`.
 #[must_use]
 pub fn keys_of(agent: &Agent) -> Vec<String> {
     let mut keys = vec![Route::Agent(agent.id.clone()).key()];
+    keys.extend(listing_of(agent));
+    keys
+}
+
+/// All keys that `agent` is listed under while it is available.
+#[must_use]
+pub fn listing_of(agent: &Agent) -> Vec<String> {
+    let mut keys = Vec::new();
     for name in agent.capability_names() {
         let key = Route::Capability(name.to_owned()).key();
         if !keys.contains(&key) {
@@ -77,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_agent_is_listed_under_every_route_that_admits_it() {
+    fn a_task_finds_an_agent_under_every_route_that_admits_it() {
         let agent = Agent {
             id: AgentId::parse("a").expect("valid"),
             name: "a".into(),
@@ -90,6 +99,7 @@ mod tests {
             concurrency: 1,
         };
         assert_eq!(keys_of(&agent), ["agent:a", "capability:read", "capability:write", "any"]);
+        assert_eq!(listing_of(&agent), keys_of(&agent)[1..]);
         for route in [Route::Agent(agent.id.clone()), Route::Capability("write".into()), Route::Any] {
             assert!(route.admits(&agent) && keys_of(&agent).contains(&route.key()), "{route:?}");
         }

@@ -235,7 +235,7 @@ pub struct KeptSignal {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionState {
     /// The session.
-    pub session: Session,
+    pub session: Arc<Session>,
     /// Its tasks: those of the definition in the order of its list, then those that came with time.
     pub tasks: Vec<Arc<Task>>,
 }
@@ -288,7 +288,7 @@ impl SessionState {
             plan: plan.clone(),
             ..Session::new(id.clone(), workflow.clone(), *revision, at)
         };
-        Some(Self { session, tasks: tasks.iter().cloned().map(Arc::new).collect() })
+        Some(Self { session: Arc::new(session), tasks: tasks.iter().cloned().map(Arc::new).collect() })
     }
 
     /// The task with this id.
@@ -316,8 +316,8 @@ impl SessionState {
             None => self.apply_to_session(at, event),
         };
         applied.map_err(misfit)?;
-        self.session.updated_at = at;
-        self.session.sequence += 1;
+        self.session_mut().updated_at = at;
+        self.session_mut().sequence += 1;
         Ok(())
     }
 
@@ -327,9 +327,9 @@ impl SessionState {
         match event {
             E::Queued { .. } => {
                 self.moves(&open, self.session.status)?;
-                self.session.waits_for_turn = true;
+                self.session_mut().waits_for_turn = true;
             }
-            E::Admitted if self.session.waits_for_turn => self.session.waits_for_turn = false,
+            E::Admitted if self.session.waits_for_turn => self.session_mut().waits_for_turn = false,
             E::Paused => {
                 self.moves(&open[..2], SessionStatus::Paused)?;
                 // A paused session gives up its places in the queue, or it would hold up those behind it.
@@ -340,32 +340,34 @@ impl SessionState {
             E::Resumed => self.moves(&[SessionStatus::Paused], SessionStatus::Running)?,
             E::Retried => {
                 self.moves(&[SessionStatus::Failed], SessionStatus::Running)?;
-                self.session.error = None;
-                self.session.ended_at = None;
-                self.session.deadline = self.session.plan.timeout.map(|timeout| at + timeout);
+                self.session_mut().error = None;
+                self.session_mut().ended_at = None;
+                self.session_mut().deadline = self.session.plan.timeout.map(|timeout| at + timeout);
             }
             E::SignalKept { signal, payload } => {
                 self.moves(&open, self.session.status)?;
-                self.session.signals.push(KeptSignal { signal: signal.clone(), payload: payload.clone() });
+                self.session_mut()
+                    .signals
+                    .push(KeptSignal { signal: signal.clone(), payload: payload.clone() });
             }
             E::Undoing { ending, tasks } if self.session.ending.is_none() => {
                 self.moves(&open, self.session.status)?;
                 self.append(tasks)?;
-                self.session.status = SessionStatus::Running;
-                self.session.ending = Some(ending.clone());
-                self.session.error = Some(ending.reason.clone());
+                self.session_mut().status = SessionStatus::Running;
+                self.session_mut().ending = Some(ending.clone());
+                self.session_mut().error = Some(ending.reason.clone());
             }
             E::Completed { result } => {
                 self.ends(at, SessionStatus::Completed)?;
-                self.session.result.clone_from(result);
+                self.session_mut().result.clone_from(result);
             }
             E::Failed { error } => {
                 self.ends(at, SessionStatus::Failed)?;
-                self.session.error = Some(error.clone());
+                self.session_mut().error = Some(error.clone());
             }
             E::Cancelled { reason } => {
                 self.ends(at, SessionStatus::Cancelled)?;
-                self.session.error = Some(reason.clone());
+                self.session_mut().error = Some(reason.clone());
             }
             _ => return Err(format!("the session is {}", self.session.status.name())),
         }
@@ -423,19 +425,19 @@ impl SessionState {
                 (task.queued_at, task.retry_at, task.started_at) = (None, None, None);
                 (task.heard_at, task.progress) = (None, None);
                 task.dispatched_at = Some(at);
-                self.session.status = SessionStatus::Running;
+                self.session_mut().status = SessionStatus::Running;
             }
             E::TaskBegun { until, subject, .. } if may_begin => {
                 step(task, TaskEvent::Wait)?;
                 task.until = *until;
                 task.subject.clone_from(subject);
                 task.started_at = Some(at);
-                self.session.status = SessionStatus::Running;
+                self.session_mut().status = SessionStatus::Running;
             }
             E::TaskExpanded { .. } if may_begin => {
                 step(task, TaskEvent::Expand)?;
                 task.started_at = Some(at);
-                self.session.status = SessionStatus::Running;
+                self.session_mut().status = SessionStatus::Running;
             }
             E::TaskRunning { .. } => {
                 step(task, TaskEvent::Run)?;
@@ -452,7 +454,7 @@ impl SessionState {
                 task.result.clone_from(result);
                 task.error = None;
                 task.ended_at = Some(at);
-                forget_signal(&mut self.session, &task.kind);
+                forget_signal(Arc::make_mut(&mut self.session), &task.kind);
             }
             E::DeliveryFailed { .. } if task.status.is_held() => {}
             E::TaskRetrying { error, retry_at, .. } => {
@@ -493,19 +495,23 @@ impl SessionState {
         Ok(())
     }
 
+    fn session_mut(&mut self) -> &mut Session {
+        Arc::make_mut(&mut self.session)
+    }
+
     fn moves(&mut self, from: &[SessionStatus], to: SessionStatus) -> Result<(), String> {
         if !from.contains(&self.session.status) {
             return Err(format!("the session is {}", self.session.status.name()));
         }
-        self.session.status = to;
+        self.session_mut().status = to;
         Ok(())
     }
 
     fn ends(&mut self, at: Timestamp, to: SessionStatus) -> Result<(), String> {
         let open = [SessionStatus::Started, SessionStatus::Running, SessionStatus::Paused];
         self.moves(&open, to)?;
-        self.session.ended_at = Some(at);
-        self.session.waits_for_turn = false;
+        self.session_mut().ended_at = Some(at);
+        self.session_mut().waits_for_turn = false;
         Ok(())
     }
 }

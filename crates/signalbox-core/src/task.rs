@@ -314,6 +314,12 @@ impl Task {
         self.rules.for_each.is_some() && self.instance.is_none()
     }
 
+    /// Whether it is given to an agent as soon as its turn comes, with nothing to be found out before.
+    #[must_use]
+    pub fn is_given_at_once(&self) -> bool {
+        self.kind.is_agent() && self.rules.when.is_none() && !self.is_expanding()
+    }
+
     /// Whether somebody has it in hand or is looked for, so that it counts against what may go on at once.
     #[must_use]
     pub fn is_under_way(&self) -> bool {

@@ -282,8 +282,8 @@ fn contended(operation: &impl Operation, flight: &Flight<'_>) -> Option<Key> {
 }
 
 impl Inner {
-    /// Shows a decision the agents that it may choose from, those first that no other is choosing now, and their
-    /// rows with them.
+    /// Shows a decision the agents that it may choose from, those first that no other is choosing now, and with them
+    /// the rows of the one that it will most likely take.
     async fn candidates(
         &self,
         flight: &mut Flight<'_>,
@@ -295,7 +295,8 @@ impl Inner {
         let most = CANDIDATES_LOOKED_AT + self.flights.count(&tenant).min(CANDIDATES_PASSED_OVER_MAX);
         let listed = self.store.candidates(&tenant, &route, most).await?;
         let shown = flight.choose(listed, CANDIDATES_LOOKED_AT);
-        let rows = shown.iter().flat_map(|agent| [Key::Agent(agent.clone()), Key::Status(agent.clone())]);
+        let first = shown.iter().take(1);
+        let rows = first.flat_map(|agent| [Key::Agent(agent.clone()), Key::Status(agent.clone())]);
         self.store.load(&tenant, &Need::Rows(rows.collect()), view, fresh).await?;
         view.show_candidates(route, shown);
         Ok(())

@@ -40,6 +40,8 @@ pub(crate) struct Commit {
     pub(crate) holders: Vec<Holder>,
     /// Which sessions refer to which payloads.
     pub(crate) uses: Vec<Use>,
+    /// Whether it may be written along with what comes next.
+    pub(crate) may_wait: bool,
     /// Sessions with their tasks as they will be, where that is known.
     sessions: Vec<(SessionId, Option<ReadRow>)>,
 }
@@ -119,13 +121,24 @@ impl Commit {
         lease: Option<&Lease>,
         cache: &Cache,
     ) -> Result<Self, StoreError> {
-        let Decision { writes, expects, events, due, done, hints: _ } = decision;
+        let Decision { writes, expects, events, due, done, hints: _, may_wait } = decision;
         let changes = writes.into_iter().map(change).collect::<Result<Vec<_>, _>>()?;
         let due = due.into_iter().map(|due| due_row(due, now, lease)).collect::<Result<Vec<_>, _>>()?;
         let sessions = sessions(tenant, &changes, cache);
         let holders = holders(&changes);
         let uses = uses(&changes, &events)?;
-        Ok(Self { tenant: tenant.clone(), changes, expects, events, due, done, holders, uses, sessions })
+        Ok(Self {
+            tenant: tenant.clone(),
+            changes,
+            expects,
+            events,
+            due,
+            done,
+            holders,
+            uses,
+            may_wait,
+            sessions,
+        })
     }
 
     /// About how many bytes it takes.
@@ -275,7 +288,7 @@ fn session(
         Guard::Guarded => return None,
     };
     let bytes = put.body.len() + merge(&mut tasks, before_bytes, &row.id, changes)?;
-    let value = Arc::new(SessionState { session: row.as_ref().clone(), tasks });
+    let value = Arc::new(SessionState { session: Arc::clone(row), tasks });
     Some(ReadRow { loaded: Loaded::Session(Versioned { version: put.version, value }), bytes })
 }
 

@@ -56,6 +56,8 @@ impl Operation for SettleDelivery {
         work.log(entry(&next, work.turn.now));
         let version = work.turn.version_after(Some(read.version));
         let mut decision = work.finish();
+        // Whoever got it is about to say what came of it; lost, it is delivered again, and known by its id.
+        decision.may_wait = next.status == MessageStatus::Delivered;
         decision.put(Row::Message(Arc::new(next)), Some(read.version), version);
         Ok((decision, ()))
     }

@@ -13,7 +13,7 @@ use super::flow::completed;
 use super::work::Work;
 use crate::Halt;
 use crate::agent::Held;
-use crate::decision::Row;
+use crate::decision::{Key, Row};
 use crate::definition::Kind;
 use crate::delivery::{Message, MessageKind, MessageStatus, TaskAttempt};
 use crate::due::{Due, Work as DueWork};
@@ -126,6 +126,7 @@ impl Work<'_, '_> {
     ) -> Result<(), Halt> {
         self.let_go(session, task)?;
         let result = result.map(|result| self.light(result));
+        self.foresee_next(session, task)?;
         self.emit(session, &completed(task, result))?;
         self.advance(session)
     }
@@ -217,27 +218,80 @@ impl Work<'_, '_> {
         Ok(Ok(self.light_fields(parameters)))
     }
 
-    /// The available agent for `route` that was used least recently. An agent that this decision itself has
-    /// freed is taken only when no other task waits for it.
+    /// An agent for `route`: the one that has just done a task, where nothing else is in its hands, else the available
+    /// one that was used least recently. An agent that this decision itself has freed is taken only when no other
+    /// task waits for it.
     fn choose(&mut self, route: &Route) -> Result<Option<AgentId>, Halt> {
-        let listed = match route {
-            Route::Agent(agent) => vec![agent.clone()],
-            _ => self.view.candidates(&route.key())?.to_vec(),
-        };
-        let mut candidates = listed.clone();
-        candidates.extend(self.touched_available(route).into_iter().filter(|agent| !listed.contains(agent)));
+        if let Route::Agent(agent) = route {
+            return Ok(self.may_give_to(agent, route)?.then(|| agent.clone()));
+        }
+        if let Some(agent) = self.at_hand(route)? {
+            return Ok(Some(agent));
+        }
+        let listed = self.view.candidates(&route.key())?;
+        let mut choices = self.touched_available(route);
+        // They are listed by their use: nobody behind the first who may be given it comes before that one.
+        for agent in listed {
+            if self.view.agent(agent).is_err() {
+                // More than the first few are looked at: then all of them, and not with another look for each.
+                let rows =
+                    listed.iter().flat_map(|agent| [Key::Agent(agent.clone()), Key::Status(agent.clone())]);
+                self.view.require(rows)?;
+            }
+            if !self.is_touched(agent) && self.may_give_to(agent, route)? {
+                choices.push(agent.clone());
+                break;
+            }
+        }
         let mut best: Option<(Timestamp, AgentId)> = None;
-        for agent in candidates {
-            if !self.is_available(&agent)? || self.others_wait_for(&agent)? {
+        for agent in choices {
+            if self.others_wait_for(&agent)? {
                 continue;
             }
-            let Some(work) = self.agent(&agent)?.filter(|work| route.admits(&work.agent)) else { continue };
-            let key = (work.status.last_used, agent);
+            let Some(last_used) = self.agent(&agent)?.map(|work| work.status.last_used) else { continue };
+            let key = (last_used, agent);
             if best.as_ref().is_none_or(|best| key < *best) {
                 best = Some(key);
             }
         }
         Ok(best.map(|(_, agent)| agent))
+    }
+
+    /// Asks for what it takes to give a task of each of these routes to somebody, before much is done that would
+    /// have to be done again.
+    pub(super) fn foresee(&mut self, routes: &[Route]) -> Result<(), Halt> {
+        for route in routes {
+            if let Route::Agent(agent) = route {
+                self.agent(agent)?;
+            } else if self.at_hand(route)?.is_none() {
+                self.view.candidates(&route.key())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for what the tasks need that will follow `task` once it is done.
+    fn foresee_next(&mut self, session: &SessionId, task: &Task) -> Result<(), Halt> {
+        let mut routes: Vec<Route> = Vec::new();
+        for next in self.known_session(session)?.next_after(task).filter(|next| next.is_given_at_once()) {
+            if !routes.contains(&next.route) {
+                routes.push(next.route.clone());
+            }
+        }
+        self.foresee(&routes)
+    }
+
+    /// The agent that has just done a task, if it may be given one of this route and has nothing else in its hands:
+    /// it is here already, and knows what it did.
+    fn at_hand(&mut self, route: &Route) -> Result<Option<AgentId>, Halt> {
+        let Some(agent) = self.just_done.clone() else { return Ok(None) };
+        let is_idle = self.agent(&agent)?.is_some_and(|work| work.status.held.is_empty());
+        Ok((is_idle && self.may_give_to(&agent, route)?).then_some(agent))
+    }
+
+    fn may_give_to(&mut self, agent: &AgentId, route: &Route) -> Result<bool, Halt> {
+        let is_free = self.agent(agent)?.is_some_and(|work| work.is_available() && route.admits(&work.agent));
+        Ok(is_free && !self.others_wait_for(agent)?)
     }
 
     /// Whether tasks wait for an agent that has only become available by this very decision.

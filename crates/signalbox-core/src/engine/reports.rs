@@ -59,6 +59,11 @@ impl ReportState {
         let now = turn.now;
         let mut work = Work::new(view, turn);
         let current = work.known_agent(&self.agent)?;
+        // Whatever else it decides, it looks at the session: asked for before anything is done that would have to be
+        // done again.
+        if let Some(held) = current.status.task_named(self.task.as_deref(), self.session.as_deref()) {
+            view.session(&held.session)?;
+        }
         let (is_news, held) = self.hear(current.status_mut(), now);
         let task = match &held {
             Some(held) => work.held_task(&held.attempt_of())?,
@@ -193,7 +198,10 @@ impl ReportState {
                 work.emit(&held.session, &event)?;
                 self.progress(work, held, &task, false)
             }
-            Meaning::Done => work.complete(&held.session, &task, details.and_then(result)),
+            Meaning::Done => {
+                work.just_done = Some(self.agent.clone());
+                work.complete(&held.session, &task, details.and_then(result))
+            }
             Meaning::Failed => {
                 let details = self.details().unwrap_or_default();
                 let code = ["error_code", "code"].iter().find_map(|field| details.get(field)?.as_str());

@@ -11,6 +11,7 @@ use crate::decision::Key;
 use crate::definition::{Definition, Kind};
 use crate::due::{Due, Work as DueWork};
 use crate::graph::Graph;
+use crate::routing::Route;
 use crate::session::{GatePass, Parent, Plan, SessionEvent};
 use crate::task::Task;
 use crate::{Decision, Halt, Rejected, Turn, View};
@@ -127,10 +128,14 @@ impl Start<'_> {
             }
             None => None,
         };
+        let graph = Graph::of(&definition.tasks);
+        if admission.is_none() {
+            work.foresee(&first_routes(definition, &graph, self.agent))?;
+        }
         let started = SessionEvent::Started {
             workflow: definition.id.clone(),
             revision: definition.revision,
-            tasks: work.tasks(definition, self.agent),
+            tasks: work.tasks(definition, &graph, self.agent),
             agent: self.agent.cloned(),
             input,
             trace: self.trace,
@@ -150,6 +155,21 @@ impl Start<'_> {
     }
 }
 
+/// The routes of the tasks that begin with the session and are given to agents.
+fn first_routes(definition: &Definition, graph: &Graph, agent: Option<&AgentId>) -> Vec<Route> {
+    let first = definition.tasks.iter().enumerate().filter(|(position, step)| {
+        let is_plain = step.rules.when.is_none() && step.rules.for_each.is_none();
+        is_plain && step.kind.is_agent() && graph.incoming(*position).is_empty()
+    });
+    let mut routes: Vec<Route> = Vec::new();
+    for route in first.map(|(_, step)| step.route(agent)) {
+        if !routes.contains(&route) {
+            routes.push(route);
+        }
+    }
+    routes
+}
+
 /// The current revision of a kept workflow: the one that this decision keeps, where it keeps one.
 pub(super) fn current(work: &mut Work<'_, '_>, id: &WorkflowId) -> Result<Definition, Halt> {
     if let Some(kept) = work.kept.iter().find(|kept| kept.id == *id) {
@@ -163,10 +183,9 @@ pub(super) fn current(work: &mut Work<'_, '_>, id: &WorkflowId) -> Result<Defini
 }
 
 impl Work<'_, '_> {
-    fn tasks(&mut self, definition: &Definition, agent: Option<&AgentId>) -> Vec<Task> {
+    fn tasks(&mut self, definition: &Definition, graph: &Graph, agent: Option<&AgentId>) -> Vec<Task> {
         let now = self.turn.now;
         let retries = self.turn.policy.task_retries;
-        let graph = Graph::of(&definition.tasks);
         let made = definition.tasks.iter().enumerate().map(|(position, step)| Task {
             name: step.name.clone(),
             kind: step.kind.clone(),

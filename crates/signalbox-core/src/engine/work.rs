@@ -37,6 +37,8 @@ pub(super) struct Work<'w, 'p> {
     pub(super) begun: usize,
     /// Payloads that are new with this decision, each before those that refer to it.
     pub(super) apart: Vec<Arc<Payload>>,
+    /// The agent whose report this is, where it says that a task is done.
+    pub(super) just_done: Option<AgentId>,
 }
 
 /// A gate that a decision touches.
@@ -57,7 +59,8 @@ pub(super) struct AgentWork {
 }
 
 struct SessionWork {
-    state: SessionState,
+    /// Shared with the view until it changes.
+    state: Arc<SessionState>,
     read: Option<i64>,
     changed: Vec<bool>,
     is_changed: bool,
@@ -94,7 +97,7 @@ impl AgentWork {
         self.status.is_busy(&self.agent)
     }
 
-    fn is_available(&self) -> bool {
+    pub(super) fn is_available(&self) -> bool {
         !self.is_removed && self.status.is_available(&self.agent)
     }
 }
@@ -112,6 +115,7 @@ impl<'w, 'p> Work<'w, 'p> {
             advancing: BTreeSet::new(),
             begun: 0,
             apart: Vec::new(),
+            just_done: None,
         }
     }
 
@@ -172,6 +176,11 @@ impl<'w, 'p> Work<'w, 'p> {
             .collect()
     }
 
+    /// Whether this decision has looked at an agent.
+    pub(super) fn is_touched(&self, id: &AgentId) -> bool {
+        self.agents.contains_key(id)
+    }
+
     /// Whether a touched or stored agent is available.
     pub(super) fn is_available(&mut self, id: &AgentId) -> Result<bool, Halt> {
         Ok(self.agent(id)?.is_some_and(|work| work.is_available()))
@@ -183,13 +192,13 @@ impl<'w, 'p> Work<'w, 'p> {
             let Some(read) = self.view.session(id)? else { return Ok(None) };
             let work = SessionWork {
                 changed: vec![false; read.value.tasks.len()],
-                state: SessionState::clone(&read.value),
+                state: Arc::clone(&read.value),
                 read: Some(read.version),
                 is_changed: false,
             };
             self.sessions.insert(id.clone(), work);
         }
-        Ok(self.sessions.get(id).map(|work| &work.state))
+        Ok(self.sessions.get(id).map(|work| &*work.state))
     }
 
     /// The session with this id.
@@ -213,8 +222,12 @@ impl<'w, 'p> Work<'w, 'p> {
     pub(super) fn create_session(&mut self, id: &SessionId, started: &SessionEvent) {
         let Some(state) = SessionState::start(id, self.turn.now, started) else { return };
         self.decision.events.push(started.entry(id, state.session.sequence, self.turn.now));
-        let work =
-            SessionWork { changed: vec![true; state.tasks.len()], state, read: None, is_changed: true };
+        let work = SessionWork {
+            changed: vec![true; state.tasks.len()],
+            state: Arc::new(state),
+            read: None,
+            is_changed: true,
+        };
         self.sessions.insert(id.clone(), work);
     }
 
@@ -226,7 +239,7 @@ impl<'w, 'p> Work<'w, 'p> {
             let loses_its_place = *event == SessionEvent::Paused && task.queued_at.is_some();
             *is_changed |= event.task() == Some(&task.id) || loses_its_place;
         }
-        work.state.apply(self.turn.now, event)?;
+        Arc::make_mut(&mut work.state).apply(self.turn.now, event)?;
         work.changed.resize(work.state.tasks.len(), true);
         work.is_changed = true;
         self.decision.events.push(event.entry(id, work.state.session.sequence, self.turn.now));
@@ -277,6 +290,7 @@ impl<'w, 'p> Work<'w, 'p> {
     }
 
     fn load_agent(&self, id: &AgentId) -> Result<Option<AgentWork>, Halt> {
+        self.view.require([Key::Agent(id.clone()), Key::Status(id.clone())])?;
         let Some(agent) = self.view.agent(id)? else { return Ok(None) };
         let status = self.view.status(id)?;
         Ok(Some(AgentWork {
@@ -359,9 +373,9 @@ impl<'w, 'p> Work<'w, 'p> {
             status
                 .value
                 .is_available(&agent.value)
-                .then(|| (routing::keys_of(&agent.value), status.value.last_used))
+                .then(|| (routing::listing_of(&agent.value), status.value.last_used))
         });
-        let after = work.is_available().then(|| (routing::keys_of(&work.agent), work.status.last_used));
+        let after = work.is_available().then(|| (routing::listing_of(&work.agent), work.status.last_used));
         if before == after {
             return;
         }
@@ -387,13 +401,14 @@ impl<'w, 'p> Work<'w, 'p> {
             return;
         }
         let version = self.turn.version_after(work.read);
-        for (task, _) in work.state.tasks.into_iter().zip(work.changed).filter(|(_, changed)| *changed) {
+        let SessionState { session, tasks } = Arc::unwrap_or_clone(work.state);
+        for (task, _) in tasks.into_iter().zip(work.changed).filter(|(_, changed)| *changed) {
             if task.queued_at.is_some() {
                 self.decision.hints.push(Hint::Place(id.clone(), task.id.clone()));
             }
             self.decision.put_guarded(Row::Task(id.clone(), task), version);
         }
-        self.decision.put(Row::Session(Arc::new(work.state.session)), work.read, version);
+        self.decision.put(Row::Session(session), work.read, version);
     }
 
     /// A gate that nobody holds or waits at is not kept.

@@ -97,6 +97,21 @@ impl SessionState {
             && !matches!(self.turn(task, is_chained, Some(position)), Turn::Never)
     }
 
+    /// The tasks whose turn comes once `done` has gone well, as far as can be said now.
+    pub fn next_after(&self, done: &Task) -> impl Iterator<Item = &Arc<Task>> {
+        let is_chained = self.tasks.iter().any(|task| task.next.is_some());
+        let (session, position) = (&self.session, done.position);
+        let is_open = !session.status.is_over() && session.status != SessionStatus::Paused;
+        let goes_on = is_open && !session.waits_for_turn && session.ending.is_none();
+        self.tasks.iter().filter(move |task| {
+            goes_on
+                && task.status == TaskStatus::Pending
+                && task.queued_at.is_none()
+                && task.retry_at.is_none()
+                && matches!(self.turn(task, is_chained, Some(position)), Turn::Now)
+        })
+    }
+
     /// Whether a task's turn has come; where one is assumed to have gone well, whether it would have.
     fn turn(&self, task: &Task, is_chained: bool, assumed: Option<usize>) -> Turn {
         if task.instance.is_some() && task.undoes.is_none() {

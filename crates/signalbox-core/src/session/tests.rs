@@ -55,7 +55,7 @@ fn started() -> SessionEvent {
 /// A session in `status` whose first task is in `task_status`, in its second attempt.
 fn state(status: SessionStatus, task_status: TaskStatus) -> SessionState {
     let mut state = SessionState::start(&session_id(), at(1), &started()).expect("it starts");
-    state.session.status = status;
+    Arc::make_mut(&mut state.session).status = status;
     let task = Arc::make_mut(&mut state.tasks[0]);
     (task.status, task.attempt) = (task_status, 2);
     state

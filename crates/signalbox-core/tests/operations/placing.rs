@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use signalbox_core::decision::Hint;
+use signalbox_core::definition::OnFailure;
 use signalbox_core::engine::{Deregister, Offer, Place};
 use signalbox_core::task::TaskStatus;
 use signalbox_wire::id::AgentId;
@@ -56,6 +57,41 @@ fn an_agent_that_is_done_goes_to_those_that_wait_before_its_own_next_task() {
 }
 
 #[test]
+fn an_agent_that_is_done_goes_on_with_the_session_where_it_has_nothing_else_in_hand() {
+    let mut stage = Stage::new();
+    for name in ["a", "b"] {
+        stage.agent(name, 2);
+    }
+    let session = stage.session(vec![step("read", None), step("write", None), step("count", None)]);
+    let first = stage.state(&session).tasks[0].agent.clone().expect("an agent");
+    stage.report(&first, "completed", None, json!(1));
+    assert_eq!(stage.state(&session).tasks[1].agent.as_ref(), Some(&first), "nobody else is asked for");
+
+    for _ in 0..2 {
+        stage.session(vec![step("read", None)]);
+    }
+    let name = stage.state(&session).tasks[1].id.attempt_name(1);
+    stage.report(&first, "completed", Some(&name), json!(2));
+    let third = stage.state(&session).tasks[2].agent.clone().expect("an agent");
+    assert_ne!(third, first, "it has another task in hand, and the other was used before it");
+}
+
+#[test]
+fn an_agent_that_failed_does_not_go_on_with_the_session() {
+    let mut stage = Stage::new();
+    for name in ["a", "b"] {
+        stage.agent(name, 1);
+    }
+    let mut optional = step("read", Some(0));
+    optional.rules.on_failure = OnFailure::Continue;
+    let session = stage.session(vec![optional, step("write", None)]);
+    let first = stage.state(&session).tasks[0].agent.clone().expect("an agent");
+    stage.report(&first, "failed", None, json!(1));
+    let second = stage.state(&session).tasks[1].agent.clone().expect("an agent");
+    assert_ne!(second, first, "the least recently used goes on");
+}
+
+#[test]
 fn whoever_becomes_available_and_whoever_begins_to_wait_is_hinted_at() {
     let mut stage = Stage::new();
     let (begun, triggered) = stage.decide(&trigger(vec![step("read", None)])).expect("decided");
@@ -78,7 +114,7 @@ fn a_task_that_waits_for_an_agent_that_goes_fails_and_says_so() {
     let session = stage.session(vec![wants]);
     assert!(stage.state(&session).tasks[0].queued_at.is_some());
     stage.run(&Deregister { agent: agent.clone(), trace: None }).expect("it goes");
-    let error = stage.state(&session).session.error.expect("a reason");
+    let error = stage.state(&session).session.error.clone().expect("a reason");
     assert!(error.contains(agent.as_str()), "{error}");
 }
 
@@ -96,7 +132,7 @@ fn a_task_that_begins_to_wait_for_an_agent_that_is_going_fails_too() {
     assert!(stage.state(&session).session.error.is_none());
     assert!(going.hints.contains(&Hint::Offer(agent.clone())));
     assert_eq!(stage.run(&Offer { agent: agent.clone() }), Ok(true));
-    let error = stage.state(&session).session.error.expect("a reason");
+    let error = stage.state(&session).session.error.clone().expect("a reason");
     assert!(error.contains(agent.as_str()), "{error}");
     assert_eq!(stage.run(&Offer { agent }), Ok(false));
 }

@@ -144,7 +144,7 @@ impl Stage {
 
     /// Why the session ended as it did.
     pub(crate) fn why(&self, session: &SessionId) -> String {
-        self.state(session).session.error.unwrap_or_default()
+        self.state(session).session.error.clone().unwrap_or_default()
     }
 
     /// Whoever holds this task says this of it.

@@ -138,12 +138,12 @@ fn a_retried_session_keeps_what_succeeded_and_gives_the_failed_task_new_attempts
     let session = stage.session(vec![step("read", Some(0)), step("write", Some(0))]);
     stage.report(&agent, "completed", None, json!(1));
     stage.report(&agent, "failed", None, json!(null));
-    let error = stage.state(&session).session.error.expect("a reason");
+    let error = stage.state(&session).session.error.clone().expect("a reason");
     assert!(error.contains("write"), "{error}");
     stage.run(&RetrySession { session: session.clone() }).expect("retried");
     let state = stage.state(&session);
     assert_eq!((state.tasks[0].attempt, state.tasks[1].attempt), (1, 2));
     assert_eq!(state.tasks[1].retries, 1 + stage.policy.task_retries);
-    assert_eq!((state.session.error, state.session.ended_at), (None, None));
+    assert_eq!((state.session.error.clone(), state.session.ended_at), (None, None));
     assert_eq!(stage.kinds(&session)[6..], ["session.retried", "task.reopened", "task.dispatched"]);
 }

@@ -198,7 +198,7 @@ pub(crate) fn check_agent(store: &Store, id: &AgentId) {
     let status = store.status(id).unwrap_or_else(|| panic!("{id} has no status"));
     assert_eq!(store.holder(&agent.name), Some(id), "'{}' is not the name of {id}", agent.name);
     assert_eq!(status.generation, agent.generation, "{id}: generation");
-    let routes = if status.is_available(agent) { routing::keys_of(agent) } else { Vec::new() };
+    let routes = if status.is_available(agent) { routing::listing_of(agent) } else { Vec::new() };
     let expected: BTreeMap<_, _> = routes.into_iter().map(|route| (route, status.last_used)).collect();
     assert_eq!(listed, expected, "{id} is listed wrongly");
     for held in &status.held {

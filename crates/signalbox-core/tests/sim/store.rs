@@ -278,7 +278,7 @@ impl Store {
                     }
                 }
             }
-            let state = SessionState { session: session.as_ref().clone(), tasks };
+            let state = SessionState { session: Arc::clone(session), tasks };
             self.sessions.insert(session.id.clone(), Versioned { version: *version, value: Arc::new(state) });
         }
     }

@@ -73,13 +73,14 @@ impl Told {
 }
 
 fn add(whole: &mut Decision, part: Decision) {
-    let Decision { writes, expects, events, due, done, hints } = part;
+    let Decision { writes, expects, events, due, done, hints, may_wait } = part;
     whole.writes.extend(writes);
     whole.expects.extend(expects);
     whole.events.extend(events);
     whole.due.extend(due);
     whole.done.extend(done);
     whole.hints.extend(hints);
+    whole.may_wait &= may_wait;
 }
 
 /// A registration as it was told; `generation` is not part of the body's schema and is read where it is there.

@@ -6,12 +6,13 @@ use super::fault;
 use crate::StoreError;
 
 /// The steps by their version, in order; the first brings an empty database to version 1.
-const STEPS: [(i64, &str); 5] = [
+const STEPS: [(i64, &str); 6] = [
     (1, include_str!("migrations/0001_initial.sql")),
     (2, include_str!("migrations/0002_starting.sql")),
     (3, include_str!("migrations/0003_sessions.sql")),
     (4, include_str!("migrations/0004_gates.sql")),
     (5, include_str!("migrations/0005_payloads.sql")),
+    (6, include_str!("migrations/0006_listing.sql")),
 ];
 
 /// The oldest PostgreSQL that has everything used here.

@@ -20,6 +20,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (3, include_str!("migrations/0003_sessions.sql")),
     (4, include_str!("migrations/0004_gates.sql")),
     (5, include_str!("migrations/0005_payloads.sql")),
+    (6, include_str!("migrations/0006_listing.sql")),
 ];
 
 /// Pages of the log file after which a commit copies them into the main file itself: only when
@@ -162,7 +163,8 @@ mod tests {
                  INSERT INTO sessions VALUES ('t', 's', 'w', 'running', 7, NULL, 1, '{{\"revision\": 3}}');
                  INSERT INTO tasks VALUES ('t', 'a', 's', 0, NULL, NULL, 1, '{{\"agent\": \"x\"}}');
                  INSERT INTO tasks VALUES ('t', 'b', 's', 1, NULL, NULL, 1, '{{\"agent\": \"x\"}}');
-                 INSERT INTO tasks VALUES ('t', 'c', 's', 2, NULL, NULL, 1, '{{\"agent\": null}}');"
+                 INSERT INTO tasks VALUES ('t', 'c', 's', 2, NULL, NULL, 1, '{{\"agent\": null}}');
+                 INSERT INTO available VALUES ('t', 'agent:x', 'x', 0, 1, ''), ('t', 'any', 'x', 0, 1, '');"
             ))
             .expect("filled");
         migrate(&mut connection).expect("migrated");
@@ -175,5 +177,7 @@ mod tests {
             )
             .expect("one");
         assert_eq!(found, (3, "x".to_owned(), 7));
+        let listed = connection.query_row("SELECT group_concat(route) FROM available", [], |row| row.get(0));
+        assert_eq!(listed, Ok("any".to_owned()));
     }
 }

@@ -189,7 +189,13 @@ impl Backend for Sqlite {
 
     async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.shared.queue.push(Job::Commit(Box::new(commit), answer))?;
+        let may_wait = commit.may_wait;
+        let job = Job::Commit(Box::new(commit), answer);
+        if may_wait {
+            self.shared.queue.push_patient(job)?
+        } else {
+            self.shared.queue.push(job)?
+        }
         match answered.await {
             Ok(Ok((committed, _taken_apart_here))) => Ok(committed),
             Ok(Err(error)) => Err(error),

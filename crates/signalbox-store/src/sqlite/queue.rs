@@ -1,6 +1,7 @@
 //! The bounded queue in front of the writer.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -8,6 +9,10 @@ use crate::error::StoreError;
 
 /// How often the writer lets others run before it takes a batch, as long as each time more has come to wait.
 const TURNS_LEFT_MAX: u32 = 8;
+
+/// How long a job that nobody is in a hurry about waits for others to be written along with it: each commit is a
+/// flush, which whoever comes next would have to wait for.
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// Jobs that wait to be written.
 pub(super) struct Queue<J> {
@@ -18,6 +23,8 @@ pub(super) struct Queue<J> {
 
 struct State<J> {
     jobs: VecDeque<J>,
+    /// Whether somebody waits for one of them.
+    is_hurried: bool,
     is_closed: bool,
 }
 
@@ -25,7 +32,7 @@ impl<J> Queue<J> {
     /// An empty queue that takes `jobs_max` jobs.
     pub(super) fn new(jobs_max: usize) -> Self {
         Self {
-            state: Mutex::new(State { jobs: VecDeque::new(), is_closed: false }),
+            state: Mutex::new(State { jobs: VecDeque::new(), is_hurried: false, is_closed: false }),
             arrived: Condvar::new(),
             jobs_max,
         }
@@ -33,6 +40,15 @@ impl<J> Queue<J> {
 
     /// Adds a job at the end.
     pub(super) fn push(&self, job: J) -> Result<(), StoreError> {
+        self.push_as(job, true)
+    }
+
+    /// Adds a job at the end that may wait a little for others.
+    pub(super) fn push_patient(&self, job: J) -> Result<(), StoreError> {
+        self.push_as(job, false)
+    }
+
+    fn push_as(&self, job: J, is_hurried: bool) -> Result<(), StoreError> {
         let mut state = self.state.lock();
         if state.is_closed {
             return Err(StoreError::Unavailable("the store is closed".to_owned()));
@@ -41,8 +57,12 @@ impl<J> Queue<J> {
             return Err(StoreError::Busy(state.jobs.len()));
         }
         state.jobs.push_back(job);
+        let is_news = state.jobs.len() == 1 || (is_hurried && !state.is_hurried);
+        state.is_hurried |= is_hurried;
         drop(state);
-        self.arrived.notify_one();
+        if is_news {
+            self.arrived.notify_one();
+        }
         Ok(())
     }
 
@@ -55,6 +75,11 @@ impl<J> Queue<J> {
                 return false;
             }
             self.arrived.wait(&mut state);
+        }
+        while !state.is_hurried && !state.is_closed {
+            if self.arrived.wait_for(&mut state, PATIENCE).timed_out() {
+                break;
+            }
         }
         // On a busy machine whoever is about to ask gets to it first, and the batch grows; on an idle one
         // nobody else wants the processor, and this costs next to nothing.
@@ -70,12 +95,15 @@ impl<J> Queue<J> {
         }
         let count = state.jobs.len().min(max);
         into.extend(state.jobs.drain(..count));
+        state.is_hurried &= !state.jobs.is_empty();
         true
     }
 
     /// Takes out everything that waits.
     pub(super) fn drain(&self) -> VecDeque<J> {
-        std::mem::take(&mut self.state.lock().jobs)
+        let mut state = self.state.lock();
+        state.is_hurried = false;
+        std::mem::take(&mut state.jobs)
     }
 
     /// Takes no more jobs; those that wait are still given out.
@@ -87,5 +115,42 @@ impl<J> Queue<J> {
     /// How many jobs wait.
     pub(super) fn len(&self) -> usize {
         self.state.lock().jobs.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(queue: &Queue<u8>) -> Vec<u8> {
+        let mut jobs = Vec::new();
+        assert!(queue.take(9, &mut jobs));
+        jobs
+    }
+
+    #[test]
+    fn what_may_wait_goes_along_with_what_comes_next_or_after_a_while() {
+        let queue = Queue::new(9);
+        queue.push_patient(1).expect("room");
+        queue.push(2).expect("room");
+        assert_eq!(taken(&queue), [1, 2]);
+        queue.push_patient(3).expect("room");
+        assert_eq!(taken(&queue), [3], "although nothing else comes");
+        queue.push_patient(4).expect("room");
+        std::thread::scope(|scope| {
+            scope.spawn(|| queue.push(5).expect("room"));
+            let first = taken(&queue);
+            let all = if first.len() == 2 { first } else { [first, taken(&queue)].concat() };
+            assert_eq!(all, [4, 5]);
+        });
+    }
+
+    #[test]
+    fn a_closed_queue_waits_for_nothing() {
+        let queue = Queue::new(9);
+        queue.push_patient(1).expect("room");
+        queue.close();
+        assert_eq!(taken(&queue), [1]);
+        assert!(!queue.take(9, &mut Vec::new()));
     }
 }

@@ -127,7 +127,7 @@ fn session(
         Ok(Some((version, body, tasks.collect::<rusqlite::Result<Vec<String>>>()?)))
     };
     let Some((version, body, bodies)) = read().map_err(|error| fault(&error))? else { return Ok(None) };
-    let session: Session = schema::decode(&body)?;
+    let session: Arc<Session> = schema::decode(&body)?;
     let tasks = bodies.iter().map(|body| schema::decode(body)).collect::<Result<Vec<Arc<Task>>, _>>()?;
     let bytes = body.len() + bodies.iter().map(String::len).sum::<usize>();
     let value = Arc::new(SessionState { session, tasks });

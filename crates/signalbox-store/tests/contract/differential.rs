@@ -146,7 +146,7 @@ fn decisions() -> impl Strategy<Value = Decision> {
             writes.dedup_by_key(|write| key(write));
             let done: Vec<String> = done.iter().map(|due| due.work.id()).collect();
             let due: Vec<Due> = due.into_iter().filter(|due| !done.contains(&due.work.id())).collect();
-            Decision { writes, expects, events, due, done, hints: Vec::new() }
+            Decision { writes, expects, events, due, done, ..Decision::default() }
         })
 }
 
