@@ -1,6 +1,7 @@
 //! Values on their way into sessions: what is long is kept apart, and expressions look into it where they have to.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -94,20 +95,29 @@ impl Work<'_, '_> {
 
     /// Keeps the new payloads that something refers to: what sessions keep, their history tells.
     pub(super) fn write_payloads(&mut self) {
+        if self.apart.is_empty() {
+            return;
+        }
+        let is_history =
+            |event: &&NewEvent| event.session.as_ref().is_some_and(|(_, sequence)| *sequence > 0);
+        let history = self.decision.events.iter().filter(is_history);
+        let mut named: HashSet<String> = history.flat_map(|event| named_in(&event.data)).collect();
         let version = self.turn.version_after(None);
-        let mut kept: Vec<Arc<Payload>> = Vec::new();
         // Those that refer to others come after them.
         while let Some(payload) = self.apart.pop() {
-            let is_named = |text: &str| text.contains(payload.sha256.as_str());
-            let is_history =
-                |event: &&NewEvent| event.session.as_ref().is_some_and(|(_, sequence)| *sequence > 0);
-            let mut history = self.decision.events.iter().filter(is_history);
-            if history.any(|event| is_named(&event.data)) || kept.iter().any(|outer| is_named(&outer.body)) {
-                kept.push(payload);
+            if named.contains(&payload.sha256) {
+                named.extend(payload.references().into_iter().map(str::to_owned));
+                self.decision.put_guarded(Row::Payload(payload), version);
             }
         }
-        for payload in kept {
-            self.decision.put_guarded(Row::Payload(payload), version);
-        }
     }
+}
+
+/// What may be names of payloads in a text that is JSON, found without reading it.
+fn named_in(text: &str) -> impl Iterator<Item = String> {
+    const BEFORE: &str = "\"sha256\":\"";
+    text.match_indices(BEFORE).filter_map(|(at, _)| {
+        let from = at + BEFORE.len();
+        text.get(from..from + 64).map(str::to_owned)
+    })
 }

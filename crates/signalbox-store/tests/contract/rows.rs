@@ -95,7 +95,7 @@ async fn what_is_read_is_what_was_put(world: &World) {
             }
             Row::Session(row) => {
                 let read = view.session(&row.id).expect("loaded").expect("there");
-                assert_eq!((read.version, &read.value.session), (7, row.as_ref()));
+                assert_eq!((read.version, &read.value.session), (7, &row));
                 assert_eq!(read.value.tasks, [Arc::new(task("t", 0))]);
             }
             Row::ApiKey(row) => {
