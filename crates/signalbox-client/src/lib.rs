@@ -39,6 +39,7 @@ mod error;
 mod follow;
 mod messages;
 mod model;
+mod payloads;
 mod retry;
 mod sessions;
 mod sse;

@@ -77,7 +77,7 @@ impl<'a> Audit<'a> {
         Self { stage, client, cast, screen, story, session: String::new(), victim: None, cues }
     }
 
-    /// Runs the session to its end and answers it with its story.
+    /// Runs the session to its end and answers it, its results whole, with its story.
     pub(super) async fn run(mut self) -> anyhow::Result<(Session, Story)> {
         let planner = &self.cast.actor(Role::Planner)?.agent_id;
         self.client.apply_workflow_yaml(WORKFLOW).await?;
@@ -89,7 +89,11 @@ impl<'a> Audit<'a> {
         self.draw();
         self.screen.close();
         outcome?;
-        let session = self.client.session(&self.session).await?;
+        let mut session = self.client.session(&self.session).await?;
+        session.result = self.client.whole(session.result).await?;
+        for task in &mut session.tasks {
+            task.result = self.client.whole(task.result.take()).await?;
+        }
         let mark = if session.status == "completed" { Mark::Good } else { Mark::Bad };
         let (done, of) = (self.story.settled(), self.story.steps().len());
         self.screen.step(mark, &format!("the session is {}: {done} of {of} tasks done", session.status));
@@ -106,7 +110,7 @@ impl<'a> Audit<'a> {
                 event = events.recv() => {
                     let event = event.context("the session's events ended before the session did")??;
                     heard = Instant::now();
-                    self.on_event(&event)?;
+                    self.on_event(&event).await?;
                     if event.ends_session() {
                         return Ok(());
                     }
@@ -126,13 +130,13 @@ impl<'a> Audit<'a> {
         }
     }
 
-    fn on_event(&mut self, event: &Event) -> anyhow::Result<()> {
+    async fn on_event(&mut self, event: &Event) -> anyhow::Result<()> {
         self.story.apply(event);
         if is_notable(event) || (!self.screen.style.live && event.kind != "task.waiting") {
             self.screen.event(mark(event), event, &self.story);
         }
         if event.kind == "task.completed" {
-            self.on_completed(event)?;
+            self.on_completed(event).await?;
         }
         if self.victim.is_none() && self.is_halfway(event) {
             self.doom(event.task_id.as_deref().unwrap_or_default());
@@ -141,11 +145,11 @@ impl<'a> Audit<'a> {
         Ok(())
     }
 
-    fn on_completed(&mut self, event: &Event) -> anyhow::Result<()> {
+    async fn on_completed(&mut self, event: &Event) -> anyhow::Result<()> {
         let task = event.task_id.as_deref().unwrap_or_default();
         if task == PLAN {
             let plan = event.data.get("result").cloned().unwrap_or_default();
-            self.screen.step(Mark::Good, &planned(plan)?);
+            self.screen.step(Mark::Good, &planned(self.client.whole(plan).await?)?);
         }
         let away = |victim: &Victim| matches!(victim.fate, Fate::Down | Fate::Returning);
         let by_agent = event.agent_id.is_some();
