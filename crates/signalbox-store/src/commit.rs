@@ -86,6 +86,9 @@ pub(crate) struct Put {
     pub(crate) version: i64,
     /// The whole row as JSON.
     pub(crate) body: String,
+    /// Whether the row that is there is known to have the same index columns: a database would write each index
+    /// entry anew, changed or not.
+    pub(crate) is_listed_already: bool,
 }
 
 /// A row of due work.
@@ -122,7 +125,8 @@ impl Commit {
         cache: &Cache,
     ) -> Result<Self, StoreError> {
         let Decision { writes, expects, events, due, done, hints: _, may_wait } = decision;
-        let changes = writes.into_iter().map(change).collect::<Result<Vec<_>, _>>()?;
+        let mut changes = writes.into_iter().map(change).collect::<Result<Vec<_>, _>>()?;
+        compare_listing(tenant, &mut changes, cache);
         let due = due.into_iter().map(|due| due_row(due, now, lease)).collect::<Result<Vec<_>, _>>()?;
         let sessions = sessions(tenant, &changes, cache);
         let holders = holders(&changes);
@@ -172,10 +176,38 @@ fn change(write: Write) -> Result<Change, StoreError> {
     Ok(match write {
         Write::Put { row, guard, version } => {
             let body = schema::body(&row)?;
-            Change { key: row.key(), guard, put: Some(Put { row, version, body }) }
+            Change { key: row.key(), guard, put: Some(Put { row, version, body, is_listed_already: false }) }
         }
         Write::Remove { key, guard } => Change { key, guard, put: None },
     })
+}
+
+/// Finds out which sessions and tasks stay where the indexes have them, as far as the cache holds them as they are.
+fn compare_listing(tenant: &TenantId, changes: &mut [Change], cache: &Cache) {
+    let states: Vec<_> = changes
+        .iter()
+        .filter_map(|change| match (&change.key, change.guard) {
+            (Key::Session(_), Guard::At(version)) => cached_session(tenant, &change.key, version, cache),
+            _ => None,
+        })
+        .map(|(state, _)| state)
+        .collect();
+    for put in changes.iter_mut().filter_map(|change| change.put.as_mut()) {
+        put.is_listed_already = match &put.row {
+            Row::Session(session) => states.iter().any(|state| {
+                state.session.id == session.id
+                    && schema::session_cells(&state.session) == schema::session_cells(session)
+            }),
+            Row::Task(session, task) => states.iter().any(|state| {
+                let known = state.tasks.get(task.position).filter(|known| known.id == task.id);
+                state.session.id == *session
+                    && known.is_some_and(|known| {
+                        schema::task_cells(session, known) == schema::task_cells(session, task)
+                    })
+            }),
+            _ => false,
+        };
+    }
 }
 
 /// Who gets a task by these changes. A task is only ever given together with a change of its session.
@@ -284,7 +316,10 @@ fn session(
     let Row::Session(row) = &put.row else { return None };
     let (mut tasks, before_bytes) = match change.guard {
         Guard::Absent => (Vec::new(), 0),
-        Guard::At(read) => cached_tasks(tenant, &change.key, read, cache)?,
+        Guard::At(read) => {
+            let (state, bytes) = cached_session(tenant, &change.key, read, cache)?;
+            (state.tasks.clone(), bytes)
+        }
         Guard::Guarded => return None,
     };
     let bytes = put.body.len() + merge(&mut tasks, before_bytes, &row.id, changes)?;
@@ -292,15 +327,16 @@ fn session(
     Some(ReadRow { loaded: Loaded::Session(Versioned { version: put.version, value }), bytes })
 }
 
-fn cached_tasks(
+/// A session as the cache holds it at `version`, and about how many bytes it takes.
+fn cached_session(
     tenant: &TenantId,
     key: &Key,
     version: i64,
     cache: &Cache,
-) -> Option<(Vec<Arc<Task>>, usize)> {
+) -> Option<(Arc<SessionState>, usize)> {
     let cached = cache.get(tenant, key)?;
     match cached.loaded {
-        Loaded::Session(state) if state.version == version => Some((state.value.tasks.clone(), cached.bytes)),
+        Loaded::Session(state) if state.version == version => Some((state.value, cached.bytes)),
         _ => None,
     }
 }

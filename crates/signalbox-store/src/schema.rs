@@ -13,8 +13,10 @@ use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::decision::{Key, Row};
 use signalbox_core::delivery::MessageStatus;
 use signalbox_core::payload::Payload;
+use signalbox_core::session::Session;
 use signalbox_core::task::Task;
 use signalbox_core::view::{Loaded, Versioned};
+use signalbox_wire::id::SessionId;
 use signalbox_wire::time::Timestamp;
 
 use crate::StoreError;
@@ -37,6 +39,14 @@ pub(crate) struct Column {
     pub(crate) name: &'static str,
     /// What it holds.
     pub(crate) kind: ColumnKind,
+    /// Whether a row keeps its value as long as there is one.
+    pub(crate) is_fixed: bool,
+}
+
+impl Column {
+    const fn fixed(self) -> Self {
+        Self { is_fixed: true, ..self }
+    }
 }
 
 /// What a column holds. Moments are microseconds since 1970.
@@ -88,7 +98,7 @@ pub(crate) enum Cell<'a> {
 }
 
 /// The values of a few columns, in the table's order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Cells<'a> {
     cells: [Cell<'a>; CELLS_MAX],
     count: usize,
@@ -99,7 +109,7 @@ const CELLS_MAX: usize = 5;
 const BODY_BYTES_ESTIMATE: usize = 512;
 
 const fn column(name: &'static str, kind: ColumnKind) -> Column {
-    Column { name, kind }
+    Column { name, kind, is_fixed: false }
 }
 
 const fn text(name: &'static str) -> Column {
@@ -153,22 +163,22 @@ impl TableId {
                 name: "sessions",
                 key: &[text("id")],
                 index: &[
-                    text("workflow"),
+                    text("workflow").fixed(),
+                    integer("created_at").fixed(),
+                    integer("revision").fixed(),
                     text("status"),
-                    integer("created_at"),
                     maybe_integer("ended_at"),
-                    integer("revision"),
                 ],
             },
             Table {
                 name: "tasks",
                 key: &[text("id")],
                 index: &[
-                    text("session"),
-                    integer("position"),
+                    text("session").fixed(),
+                    integer("position").fixed(),
+                    integer("priority"),
                     maybe_text("wait_route"),
                     maybe_integer("queued_at"),
-                    integer("priority"),
                 ],
             },
             Table { name: "definitions", key: &[text("id"), integer("revision")], index: &[] },
@@ -251,20 +261,8 @@ pub(crate) fn index_cells(row: &Row) -> Cells<'_> {
         Row::Agent(row) => Cells::of([row.name.as_str().into()]),
         Row::Status(row) => Cells::of([state_cell(row).map_or(Cell::Null, Cell::Text)]),
         Row::Available(row) => Cells::of([row.last_used.into()]),
-        Row::Session(row) => Cells::of([
-            row.workflow.as_str().into(),
-            row.status.name().into(),
-            row.created_at.into(),
-            row.ended_at.into(),
-            i64::from(row.revision).into(),
-        ]),
-        Row::Task(session, row) => Cells::of([
-            session.as_str().into(),
-            Cell::Integer(i64::try_from(row.position).unwrap_or(i64::MAX)),
-            row.waiting_key().map_or(Cell::Null, |route| Cell::Text(Cow::Owned(route))),
-            row.queued_at.into(),
-            priority(row).into(),
-        ]),
+        Row::Session(row) => session_cells(row),
+        Row::Task(session, row) => task_cells(session, row),
         Row::Workflow(row) => Cells::of([i64::from(row.revision).into()]),
         Row::Message(row) => Cells::of([
             row.agent.as_ref().map_or(Cell::Null, |agent| agent.as_str().into()),
@@ -287,6 +285,28 @@ pub(crate) fn index_cells(row: &Row) -> Cells<'_> {
         | Row::Schedule(_)
         | Row::Hook(_) => Cells::of([]),
     }
+}
+
+/// The values of the index columns of a session.
+pub(crate) fn session_cells(row: &Session) -> Cells<'_> {
+    Cells::of([
+        row.workflow.as_str().into(),
+        row.created_at.into(),
+        i64::from(row.revision).into(),
+        row.status.name().into(),
+        row.ended_at.into(),
+    ])
+}
+
+/// The values of the index columns of a task.
+pub(crate) fn task_cells<'a>(session: &'a SessionId, row: &'a Task) -> Cells<'a> {
+    Cells::of([
+        session.as_str().into(),
+        Cell::Integer(i64::try_from(row.position).unwrap_or(i64::MAX)),
+        priority(row).into(),
+        row.waiting_key().map_or(Cell::Null, |route| Cell::Text(Cow::Owned(route))),
+        row.queued_at.into(),
+    ])
 }
 
 /// The list that `payloads.holds` holds: what the payload refers to, where it refers to anything.

@@ -186,11 +186,14 @@ impl<'c> Batch<'c> {
             Some(put) => {
                 let statement = match change.guard {
                     Guard::Absent => &mut table.insert,
+                    Guard::At(_) | Guard::Guarded if put.is_listed_already => &mut table.rewrite,
                     Guard::At(_) => &mut table.update,
                     Guard::Guarded => &mut table.put,
                 };
-                let next = bind_key(statement, tenant, &change.key)?;
-                let next = bind(statement, next, &schema::index_cells(&put.row))?;
+                let mut next = bind_key(statement, tenant, &change.key)?;
+                if !put.is_listed_already {
+                    next = bind(statement, next, &schema::index_cells(&put.row))?;
+                }
                 statement.raw_bind_parameter(next, put.version)?;
                 statement.raw_bind_parameter(next + 1, put.body.as_str())?;
                 let rows = statement.raw_execute()?;

@@ -27,7 +27,9 @@ pub(super) struct TableStatements<'c> {
     pub(super) insert: Statement<'c>,
     /// Changes a row that is there. Parameters as above.
     pub(super) update: Statement<'c>,
-    /// Adds or changes a row. Parameters as above.
+    /// Changes a row that is there, and nothing that indexes are made of. Parameters: tenant, key, version, body.
+    pub(super) rewrite: Statement<'c>,
+    /// Adds or changes a row. Parameters: tenant, key, index, version, body.
     pub(super) put: Statement<'c>,
     /// Parameters: tenant, key.
     pub(super) remove: Statement<'c>,
@@ -46,6 +48,7 @@ impl<'c> Statements<'c> {
             Ok(TableStatements {
                 insert: prepare(&insert(table))?,
                 update: prepare(&update(table))?,
+                rewrite: prepare(&rewrite(table))?,
                 put: prepare(&put(table))?,
                 remove: prepare(&remove(table))?,
                 version: prepare(&select("version", table))?,
@@ -130,17 +133,29 @@ fn insert(table: &'static Table) -> String {
     format!("INSERT INTO {} ({}) VALUES ({})", table.name, columns.join(", "), values.join(", "))
 }
 
+/// Columns that a row keeps are left out: SQLite writes the index entries of every column that it is given anew.
 fn update(table: &'static Table) -> String {
     let first = key_columns(table).count() + 1;
-    let updates: Vec<String> =
-        (first..).zip(value_columns(table)).map(|(number, name)| format!("{name} = ?{number}")).collect();
+    let columns = (first..).zip(value_columns(table)).filter(|(_, name)| !is_fixed(table, name));
+    let updates: Vec<String> = columns.map(|(number, name)| format!("{name} = ?{number}")).collect();
     format!("UPDATE {} SET {} WHERE {}", table.name, updates.join(", "), by_key(table))
+}
+
+fn rewrite(table: &'static Table) -> String {
+    let first = key_columns(table).count() + 1;
+    let (version, body) = (first, first + 1);
+    format!("UPDATE {} SET version = ?{version}, body = ?{body} WHERE {}", table.name, by_key(table))
 }
 
 fn put(table: &'static Table) -> String {
     let key: Vec<&str> = key_columns(table).collect();
-    let updates: Vec<String> = value_columns(table).map(|name| format!("{name} = excluded.{name}")).collect();
+    let columns = value_columns(table).filter(|name| !is_fixed(table, name));
+    let updates: Vec<String> = columns.map(|name| format!("{name} = excluded.{name}")).collect();
     format!("{} ON CONFLICT ({}) DO UPDATE SET {}", insert(table), key.join(", "), updates.join(", "))
+}
+
+fn is_fixed(table: &'static Table, name: &str) -> bool {
+    table.index.iter().any(|column| column.name == name && column.is_fixed)
 }
 
 fn remove(table: &'static Table) -> String {

@@ -31,7 +31,9 @@ fn every_file_is_counted_once_though_a_reader_is_killed() {
     let (printed, told) =
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success(), "{printed}{told}");
-    for line in ["killed with SIGKILL", "18 of 18 tasks done", "every one of the 2,500 files was counted once"] {
+    for line in
+        ["killed with SIGKILL", "18 of 18 tasks done", "every one of the 2,500 files was counted once"]
+    {
         assert!(printed.contains(line), "{line}: {printed}");
     }
     for task in ["plan", "read[0]", "read[15]", "report"] {
