@@ -10,7 +10,7 @@
 //!
 //! A session changes only by [`SessionState::apply`], with the events that its history keeps: replaying the
 //! history therefore gives the state. A paused session dispatches nothing; what is in flight may finish. One that
-//! undoes what it did is still running and has its [`Ending`]; one that waits for its turn is started.
+//! undoes what it did is still running, or paused, and has its [`Ending`]; one that waits for its turn is started.
 
 mod event;
 mod ready;
@@ -353,7 +353,10 @@ impl SessionState {
             E::Undoing { ending, tasks } if self.session.ending.is_none() => {
                 self.moves(&open, self.session.status)?;
                 self.append(tasks)?;
-                self.session_mut().status = SessionStatus::Running;
+                // Whoever cancels a paused session wants it undone now; one that fails by itself stays paused.
+                if self.session.status != SessionStatus::Paused || ending.status == SessionStatus::Cancelled {
+                    self.session_mut().status = SessionStatus::Running;
+                }
                 self.session_mut().ending = Some(ending.clone());
                 self.session_mut().error = Some(ending.reason.clone());
             }

@@ -172,7 +172,7 @@ fn every_pair_of_session_status_and_event() {
     let table = [
         (Started, [Some(Paused), None, x, c, f, None, None, Some(Started), None, Some(Started), u]),
         (Running, [Some(Paused), None, x, c, f, None, None, r, None, r, u]),
-        (Paused, [None, r, x, c, f, None, None, Some(Paused), None, Some(Paused), u]),
+        (Paused, [None, r, x, c, f, None, None, Some(Paused), None, Some(Paused), Some(Paused)]),
         (Completed, [None; 11]),
         (Failed, [None, None, None, None, None, r, None, None, None, None, None]),
         (Cancelled, [None; 11]),

@@ -109,6 +109,20 @@ fn a_paused_session_that_is_cancelled_undoes() {
 }
 
 #[test]
+fn a_paused_session_that_fails_undoes_once_it_is_resumed() {
+    let mut stage = Stage::with_agent();
+    let session = half_way(&mut stage);
+    stage.pause(&session);
+    stage.fail(&session, "c");
+    let tasks = "a=completed b=completed c=failed d=pending";
+    assert_eq!(stage.look(&session), format!("paused {tasks} undo:b=pending undo:a=pending"));
+    stage.resume(&session);
+    stage.done(&session, "undo:b", &json!(1));
+    stage.done(&session, "undo:a", &json!(1));
+    assert_eq!(stage.status(&session), SessionStatus::Failed);
+}
+
+#[test]
 fn nothing_is_undone_where_nothing_was_done() {
     let mut stage = Stage::with_agent();
     let session = stage.play(vec![undone(task("a")), task("b")]);

@@ -83,7 +83,7 @@ fn a_session_that_takes_too_long_fails_and_a_retry_gives_it_new_time() {
 }
 
 #[test]
-fn time_runs_during_a_pause_and_what_was_done_is_undone() {
+fn time_runs_during_a_pause_and_what_was_done_is_undone_after_it() {
     let mut stage = Stage::with_agent();
     let undo = Compensation { capability: Some("write".to_owned()), ..Compensation::default() };
     let done = task("a").with(|step| step.rules.compensate = Some(Box::new(undo)));
@@ -92,7 +92,8 @@ fn time_runs_during_a_pause_and_what_was_done_is_undone() {
     stage.done(&session, "a", &json!(1));
     stage.pause(&session);
     stage.after(10);
-    assert_eq!(stage.look(&session), "running a=completed b=cancelled undo:a=dispatched");
+    assert_eq!(stage.look(&session), "paused a=completed b=cancelled undo:a=pending");
+    stage.resume(&session);
     stage.done(&session, "undo:a", &json!(1));
     assert_eq!(stage.status(&session), SessionStatus::Failed);
 }
