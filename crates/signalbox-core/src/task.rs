@@ -223,6 +223,9 @@ pub struct Instance {
 /// What an approval is about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Subject {
+    /// What it is about, in the words of its workflow; empty where it has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub what: String,
     /// The rendered parameters of each task that it guards, by its id in the definition.
     pub parameters: Value,
     /// SHA-256 of them, in hex: whoever approves says with it what was seen.

@@ -12,19 +12,31 @@ use signalbox_wire::problem::Problem;
 use crate::app::App;
 use crate::problem::Refusal;
 
+/// Bytes of a body over the limit that are taken in and dropped, so that whoever is sending it comes to read why it is
+/// refused: to most clients a connection that is closed while they send is only a broken one.
+const DROPPED_BYTES_MAX: usize = 64 << 20;
+
 /// Reads a body whole.
 pub(crate) async fn collect(
     app: &App,
     headers: &HeaderMap,
-    body: impl Body<Data = Bytes> + Unpin,
+    mut body: impl Body<Data = Bytes> + Unpin,
 ) -> Result<Bytes, Refusal> {
     let limit = app.config.body_bytes_max;
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > limit as u64) {
+    let is_too_large = declared.is_some_and(|length| length > limit as u64);
+    if is_too_large && headers.contains_key(header::EXPECT) {
+        // It waits to be told to send, or not to.
         return Err(too_large(limit));
     }
-    let mut reading = std::pin::pin!(read(body, limit));
+    let mut reading = std::pin::pin!(async {
+        if !is_too_large && let Some(bytes) = read(&mut body, limit).await? {
+            return Ok(bytes);
+        }
+        drop_rest(&mut body).await;
+        Err(too_large(limit))
+    });
     // Nearly always all of it is there already, and nothing has to be timed.
     if let Poll::Ready(read) = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
         return read;
@@ -32,6 +44,7 @@ pub(crate) async fn collect(
     // Boxed, because a timer is large and would make every request's future so.
     match Box::pin(tokio::time::timeout(app.config.body_timeout, reading)).await {
         Ok(read) => read,
+        Err(_) if is_too_large => Err(too_large(limit)),
         Err(_) => {
             let detail = format!(
                 "The body did not arrive within {} s; send it faster.",
@@ -42,7 +55,8 @@ pub(crate) async fn collect(
     }
 }
 
-async fn read(mut body: impl Body<Data = Bytes> + Unpin, limit: usize) -> Result<Bytes, Refusal> {
+/// The body, or nothing once it is over the limit.
+async fn read(body: &mut (impl Body<Data = Bytes> + Unpin), limit: usize) -> Result<Option<Bytes>, Refusal> {
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -52,7 +66,7 @@ async fn read(mut body: impl Body<Data = Bytes> + Unpin, limit: usize) -> Result
         let Ok(data) = frame.into_data() else { continue };
         let so_far = first.as_ref().map_or(0, Bytes::len) + rest.len();
         if so_far + data.len() > limit {
-            return Err(too_large(limit));
+            return Ok(None);
         }
         match &first {
             None => first = Some(data),
@@ -62,10 +76,19 @@ async fn read(mut body: impl Body<Data = Bytes> + Unpin, limit: usize) -> Result
             break;
         }
     }
-    match first {
-        Some(first) if rest.is_empty() => Ok(first),
-        Some(first) => Ok([first, rest.freeze()].concat().into()),
-        None => Ok(Bytes::new()),
+    Ok(Some(match first {
+        Some(first) if rest.is_empty() => first,
+        Some(first) => [first, rest.freeze()].concat().into(),
+        None => Bytes::new(),
+    }))
+}
+
+async fn drop_rest(body: &mut (impl Body<Data = Bytes> + Unpin)) {
+    let mut left = DROPPED_BYTES_MAX;
+    while let Some(Ok(frame)) = body.frame().await {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        let Some(less) = left.checked_sub(bytes) else { return };
+        left = less;
     }
 }
 

@@ -102,14 +102,14 @@ impl Work<'_, '_> {
         }
         let template = Value::String(what.unwrap_or_default().to_owned());
         let what = match self.see(session, task, |scope| expression::render_any(&template, scope))? {
-            Ok(Value::String(what)) => what,
-            Ok(other) => other.to_string(),
+            Ok(Value::String(what)) => bounded(&what),
+            Ok(other) => bounded(&other.to_string()),
             Err(fault) => return self.fail_task(session, task, &format!("What is to be approved: {fault}")),
         };
         let by = who.map(|who| format!(" by {who}")).unwrap_or_default();
         let of = if what.is_empty() { String::new() } else { format!(": {what}") };
         let parameters = Value::Object(parameters);
-        let subject = Subject { digest: digest(&parameters), parameters };
+        let subject = Subject { what, digest: digest(&parameters), parameters };
         let until = task.rules.timeout.map(|limit| self.turn.now + limit);
         self.begin_waiting(session, task, format!("an approval{by}{of}"), until, Some(subject))
     }

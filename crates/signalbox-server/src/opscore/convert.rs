@@ -112,6 +112,7 @@ fn approval(task: &Task) -> Option<ApprovalView> {
     let (Kind::Approve { who, .. }, Some(subject)) = (&task.kind, &task.subject) else { return None };
     Some(ApprovalView {
         who: who.clone(),
+        what: Some(subject.what.clone()).filter(|what| !what.is_empty()),
         parameters: subject.parameters.clone(),
         digest: subject.digest.clone(),
     })

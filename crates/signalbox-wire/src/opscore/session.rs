@@ -183,6 +183,9 @@ pub struct TaskView {
 pub struct ApprovalView {
     /// Who may, in words; null when the workflow does not say.
     pub who: Option<String>,
+    /// What it is about, in the words of the workflow; null when it does not say.
+    #[serde(default)]
+    pub what: Option<String>,
     /// The parameters of each task that is guarded, by its id in the definition.
     pub parameters: Value,
     /// SHA-256 of them, in hex: an approval that names it is good for nothing else.

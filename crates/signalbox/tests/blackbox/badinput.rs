@@ -7,13 +7,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Connection, Database, Request, Response, Server, Setup, eventually, items, on_each_database,
+    Agent, Connection, Database, KEY, Request, Response, Server, Setup, eventually, items, on_each_database,
     within,
 };
 
 on_each_database![
     nesting_without_end_is_not_json,
     a_body_over_the_limit_is_413,
+    who_sends_far_too_much_still_reads_why_it_is_refused,
     bytes_that_are_no_text_are_refused,
     wrong_types_everywhere_are_told,
     hostile_ids_are_just_unknown,
@@ -82,6 +83,30 @@ fn a_body_over_the_limit_is_413(database: &Database) {
         "metadata": {"filler": "x".repeat(1024 * 1024 - 500)},
     });
     server.post("/v1/agents/register", &just_fits).is(201);
+}
+
+/// As most clients do it: the answer is read once everything has been sent.
+fn who_sends_far_too_much_still_reads_why_it_is_refused(database: &Database) {
+    let (server, id) = with_agent(database);
+    let large = "x".repeat(32 * 1024 * 1024);
+    for path in ["/v1/agents/register".to_owned(), format!("/v1/opscore/agent/{id}/state")] {
+        let head = |rest: &str| {
+            let address = server.address();
+            format!(
+                "POST {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\n{rest}\r\n"
+            )
+        };
+        let declared = format!("content-length: {}\r\n", large.len());
+        let chunk = format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
+        for said in [head(&declared) + &large, head("transfer-encoding: chunked\r\n") + &chunk] {
+            let mut connection = Connection::open(&server.address()).unwrap();
+            connection.write_raw(said.as_bytes()).unwrap();
+            connection.read().unwrap().problem(413);
+        }
+        let mut connection = Connection::open(&server.address()).unwrap();
+        connection.write_raw(head(&format!("{declared}expect: 100-continue\r\n")).as_bytes()).unwrap();
+        connection.read().unwrap().problem(413);
+    }
 }
 
 fn bytes_that_are_no_text_are_refused(database: &Database) {

@@ -109,8 +109,8 @@ fn an_approval_is_good_for_the_parameters_that_were_seen(database: &Database) {
     let asked = task_becomes(&server, &session, "ask", "waiting");
     let asks = &task(&asked, "ask")["approval"];
     assert_eq!(
-        (&asks["who"], &asks["parameters"]),
-        (&json!("the treasurer"), &json!({"pay": {"amount": 5}}))
+        (&asks["who"], &asks["what"], &asks["parameters"]),
+        (&json!("the treasurer"), &json!("a payment of 5"), &json!({"pay": {"amount": 5}}))
     );
     server.kill();
     server.restart();
