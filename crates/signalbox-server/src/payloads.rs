@@ -19,7 +19,7 @@ pub(crate) enum Incomplete {
     Unknown(String),
     /// It is too large.
     #[error(
-        "it is larger than {0} bytes with all that it refers to; give it a part, or raise payload_bytes_max"
+        "it is larger than {0} bytes with all that it refers to; use a part of it, or raise payload_bytes_max"
     )]
     TooLarge(u64),
     /// It is nested too deeply.

@@ -1,7 +1,9 @@
 //! `GET /v1/opscore/sessions` and `…/{id}`: how far each run of a workflow is.
 
 use axum::extract::State;
+use serde::Deserialize;
 use signalbox_core::Rejected;
+use signalbox_store::StoreError;
 use signalbox_wire::opscore::{Page, SessionView};
 use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
@@ -12,7 +14,8 @@ use super::session_filter::SessionsQuery;
 use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Context, Reads};
-use crate::params::{Path, Query, Reader};
+use crate::params::{Path, Query, Reader, flag};
+use crate::payloads;
 use crate::problem::Refusal;
 
 pub(super) const LIST: &str = "sessions";
@@ -51,18 +54,32 @@ pub(super) async fn list_sessions(
     Ok(Answer::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
 }
 
+/// How a session is shown.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SessionQuery {
+    /// Whether payloads stand in their places themselves, not references to them: true or false.
+    whole: Option<String>,
+}
+
 /// Show a session with its tasks
 #[utoipa::path(get, path = "/v1/opscore/sessions/{id}", tag = "Ops-Core",
-    params(("id" = String, Path, description = "Which session")),
+    params(("id" = String, Path, description = "Which session"), SessionQuery),
     responses(
         (status = 200, description = "The session", body = SessionView),
-        (status = 404, description = "No such session", body = Problem)))]
+        (status = 404, description = "No such session", body = Problem),
+        (status = 409, description = "The whole is larger than payload_bytes_max", body = Problem),
+        (status = 422, description = "The query does not fit", body = Problem)))]
 pub(super) async fn get_session(
     State(app): State<App>,
     context: Context<Reads>,
     Path(session): Path,
+    Query(query): Query<SessionQuery>,
 ) -> Result<Answer, Refusal> {
     let id = lookup::session(&session)?;
+    let mut reader = Reader::default();
+    let is_whole = reader.read("whole", query.whole.as_deref(), flag).unwrap_or_default();
+    reader.finish()?;
     let read = app.store.session(context.tenant(), &id).await?;
     let state = read.ok_or_else(|| Rejected::UnknownSession(id.to_string()))?.value;
     let mut versions = Versions::default();
@@ -72,5 +89,19 @@ pub(super) async fn get_session(
     for (task, place) in view.tasks.iter_mut().flatten().zip(places) {
         task.place_in_line = place.and_then(|place| u32::try_from(place).ok());
     }
-    Ok(Answer::ok(&view))
+    if !is_whole {
+        return Ok(Answer::ok(&view));
+    }
+    let light = serde_json::to_value(&view).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let whole = payloads::whole(&app.store, context.tenant(), &light, app.config.payload_bytes_max).await?;
+    match whole {
+        Ok(whole) => Ok(Answer::ok(&whole)),
+        Err(reason) => {
+            let detail = format!(
+                "The session cannot be shown whole: {reason}. Without whole=true it is shown with references; \
+                 GET /v1/opscore/payloads/{{sha256}} answers what each refers to."
+            );
+            Err(Problem::conflict("not-whole", detail).into())
+        }
+    }
 }

@@ -62,6 +62,10 @@ fn a_long_value_is_shown_by_reference_and_given_whole(database: &Database) {
     assert_eq!(fetch(&server, &done["input"]["page"]), json!(long("p")));
     assert_eq!(fetch(&server, &done["result"]["last"]), json!(long("l")));
     assert_eq!(fetch(&server, &task(&done, "b")["parameters"]["text"]), json!(long("t")));
+    let whole = server.get(&format!("/v1/opscore/sessions/{session}?whole=true")).is(200);
+    assert_eq!((&whole["input"]["page"], &whole["result"]["last"]), (&json!(long("p")), &json!(long("l"))));
+    assert_eq!(task(&whole, "b")["parameters"]["text"], json!(long("t")));
+    server.get(&format!("/v1/opscore/sessions/{session}?whole=maybe")).problem(422);
     let events = server.get(&format!("/v1/opscore/sessions/{session}/events")).is(200);
     assert!(!events.to_string().contains(&long("t")), "nor does its history repeat it");
     // It goes with the session.
@@ -153,6 +157,13 @@ fn what_is_too_large_is_refused(database: &Database) {
     let session = server.trigger(&id, &workflow, &json!({"text": long("x")}));
     let failed = server.session_becomes(&session, "failed");
     assert!(failed["error"].as_str().unwrap().contains("60000 are the most"), "{failed}");
+    let path = format!("/v1/opscore/sessions/{session}");
+    let twice = json!({"workflowDefinition": workflow, "initialPayload": {
+        "text": {"a": long("y"), "b": long("y"), "c": long("y"), "d": long("y")}}});
+    server.get(&format!("{path}?whole=true")).is(200);
+    let large = server.post(&format!("/v1/opscore/agent/{id}/workflow"), &twice).is(202);
+    let path = format!("/v1/opscore/sessions/{}?whole=true", large["sessionId"].as_str().unwrap());
+    assert!(server.get(&path).problem(409).detail.contains("payload_bytes_max"));
     assert_eq!(agent.count(), 0);
 }
 
