@@ -53,7 +53,7 @@ pub use client::{Client, ListQuery};
 pub use error::{Error, Fault, Problem};
 pub use follow::EventStream;
 pub use model::{
-    AgentInfo, AgentState, DeadLetter, Event, LogEntry, MessageStatus, Page, Registration, Session,
+    AgentInfo, AgentState, Approval, DeadLetter, Event, LogEntry, MessageStatus, Page, Registration, Session,
     StateReport, Task, Triggered,
 };
 pub use retry::RetryPolicy;

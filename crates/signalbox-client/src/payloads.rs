@@ -34,11 +34,12 @@ impl Client {
             return Ok(value);
         }
         while let Some(name) = missing.pop() {
-            if !known.contains_key(&name) {
-                let payload = self.payload(&name).await?;
-                collect(&payload, &mut missing);
-                known.insert(name, payload);
+            if known.contains_key(&name) {
+                continue;
             }
+            let payload = self.payload(&name).await?;
+            collect(&payload, &mut missing);
+            known.insert(name, payload);
         }
         Joiner { known: &known, left: WHOLE_BYTES_MAX }.join(&value, 0)
     }
@@ -118,8 +119,11 @@ mod tests {
         json!({"$payload": {"sha256": digit.to_string().repeat(64), "bytes": 9}})
     }
 
+    /// A payload by the digit that its name is made of.
+    type Kept = (char, fn() -> Value);
+
     /// Answers with the payload whose name is made of the digit.
-    async fn keeps(payloads: &'static [(char, fn() -> Value)]) -> TestServer {
+    async fn keeps(payloads: &'static [Kept]) -> TestServer {
         TestServer::respond(move |asked| {
             let of = |digit: char| {
                 asked.target == format!("/v1/opscore/payloads/{}", digit.to_string().repeat(64))

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::client::{Client, ListQuery};
 use crate::error::Error;
 use crate::follow::EventStream;
-use crate::model::{Event, Page, Session};
+use crate::model::{Approval, Event, Page, Session, Triggered};
 
 impl Client {
     /// A session with its tasks.
@@ -14,6 +14,14 @@ impl Client {
     /// [`Error`]; an unknown one is a problem of status 404.
     pub async fn session(&self, session_id: &str) -> Result<Session, Error> {
         self.get(&["v1", "opscore", "sessions", session_id]).fetch().await
+    }
+
+    /// A session with its tasks, and with the values themselves where it would else show references to them.
+    ///
+    /// # Errors
+    /// [`Error`]; one that is larger in all than the server allows is a problem of status 409.
+    pub async fn whole_session(&self, session_id: &str) -> Result<Session, Error> {
+        self.get(&["v1", "opscore", "sessions", session_id]).query("whole", "true").fetch().await
     }
 
     /// A page of the sessions.
@@ -57,6 +65,48 @@ impl Client {
         self.steer(session_id, "retry", &json!({})).await
     }
 
+    /// Runs a session again as a new one, on the same revision with the same input and agent.
+    ///
+    /// # Errors
+    /// [`Error`]; where its agent or its revision is gone, a problem of status 404.
+    pub async fn rerun_session(&self, session_id: &str) -> Result<Triggered, Error> {
+        self.post(&["v1", "opscore", "sessions", session_id, "rerun"]).json(&json!({})).fetch().await
+    }
+
+    /// Tells a session of something that one of its tasks waits for, or will.
+    ///
+    /// # Errors
+    /// [`Error`]; where no task waits for it, or will, a problem of status 409.
+    pub async fn signal_session(&self, session_id: &str, signal: &str, payload: &Value) -> Result<(), Error> {
+        self.steer(session_id, "signal", &json!({ "signal": signal, "payload": payload })).await
+    }
+
+    /// Agrees to what a task asks approval for.
+    ///
+    /// # Errors
+    /// [`Error`]; where it asks for none, or for another one than the digest says, a problem of status 409.
+    pub async fn approve_task(
+        &self,
+        session_id: &str,
+        task_id: &str,
+        approval: &Approval,
+    ) -> Result<(), Error> {
+        self.decide(session_id, task_id, "approve", approval).await
+    }
+
+    /// Refuses what a task asks approval for.
+    ///
+    /// # Errors
+    /// [`Error`], as of [`Client::approve_task`].
+    pub async fn refuse_task(
+        &self,
+        session_id: &str,
+        task_id: &str,
+        approval: &Approval,
+    ) -> Result<(), Error> {
+        self.decide(session_id, task_id, "refuse", approval).await
+    }
+
     /// A page of a session's history, oldest first.
     ///
     /// # Errors
@@ -71,6 +121,17 @@ impl Client {
     #[must_use]
     pub fn follow_session(&self, session_id: &str, after: u64) -> EventStream {
         EventStream::new(self.clone(), session_id, after)
+    }
+
+    async fn decide(
+        &self,
+        session_id: &str,
+        task_id: &str,
+        verb: &str,
+        approval: &Approval,
+    ) -> Result<(), Error> {
+        let call = self.post(&["v1", "opscore", "sessions", session_id, "tasks", task_id, verb]);
+        call.json(approval).send().await.map(drop)
     }
 
     async fn steer(&self, session_id: &str, verb: &str, body: &Value) -> Result<(), Error> {

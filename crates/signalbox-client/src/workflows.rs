@@ -1,6 +1,6 @@
 //! Calls about workflow definitions: keep, list, remove, start.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::client::{Client, ListQuery};
 use crate::error::Error;
@@ -46,6 +46,15 @@ impl Client {
     /// [`Error`]; an unknown one is a problem of status 404.
     pub async fn delete_workflow(&self, id: &str) -> Result<(), Error> {
         self.delete(&["v1", "opscore", "workflows", id]).send().await.map(drop)
+    }
+
+    /// Starts a kept definition; any agent does the tasks that name neither an agent nor a capability.
+    ///
+    /// # Errors
+    /// [`Error`]; an unknown definition is a problem of status 404, an input that it does not take one of status 422.
+    pub async fn start_workflow(&self, workflow_id: &str, input: &Value) -> Result<Triggered, Error> {
+        let body = if input.is_null() { json!({}) } else { json!({ "initialPayload": input }) };
+        self.post(&["v1", "opscore", "workflows", workflow_id, "trigger"]).json(&body).fetch().await
     }
 
     /// Starts a kept definition; `agent_id` does the tasks that name neither an agent nor a capability.

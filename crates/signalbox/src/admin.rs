@@ -1,13 +1,19 @@
 //! What an operator does with a running server from a shell: lists to read, and a few verbs.
 
+mod sessions;
+mod workflows;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use serde_json::Value;
 use signalbox_client::{Client, ListQuery, Page};
 
+pub(crate) use self::sessions::{Sessions, sessions};
+pub(crate) use self::workflows::{Workflows, workflows};
 use crate::printer;
 
 /// Entries that are asked for at once.
@@ -22,39 +28,6 @@ pub(crate) struct Target {
     /// The data directory that the key is read from when OPSCORE_API_KEY is not set
     #[arg(long, env = "SIGNALBOX_DATA_DIR", default_value = "signalbox-data", global = true)]
     data_dir: PathBuf,
-}
-
-/// Sessions.
-#[derive(Debug, Args)]
-pub(crate) struct Sessions {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    verb: SessionVerb,
-}
-
-#[derive(Debug, Subcommand)]
-enum SessionVerb {
-    /// List the newest sessions
-    List,
-    /// Show one with its tasks
-    Show {
-        /// The session
-        id: String,
-    },
-    /// Cancel one
-    Cancel {
-        /// The session
-        id: String,
-        /// Why
-        #[arg(long)]
-        reason: Option<String>,
-    },
-    /// Let a failed one go on from the task that failed
-    Retry {
-        /// The session
-        id: String,
-    },
 }
 
 /// Dead letters.
@@ -80,36 +53,6 @@ enum DeadLetterVerb {
 /// Lists the agents.
 pub(crate) fn agents(target: &Target) -> anyhow::Result<ExitCode> {
     run(target, |client| async move { print_all(async |query| client.agents(&query).await).await })
-}
-
-/// Does what is asked with sessions.
-pub(crate) fn sessions(asked: &Sessions) -> anyhow::Result<ExitCode> {
-    run(&asked.target, |client| async move {
-        match &asked.verb {
-            SessionVerb::List => {
-                let page = client.sessions(&ListQuery::new()).await?;
-                print_page(&page)?;
-                if page.next_cursor.is_some() {
-                    printer::notice("there are older sessions; GET /v1/opscore/sessions lists them all");
-                }
-                Ok(())
-            }
-            SessionVerb::Show { id } => {
-                printer::line(&serde_json::to_string_pretty(&client.session(id).await?)?);
-                Ok(())
-            }
-            SessionVerb::Cancel { id, reason } => {
-                client.cancel_session(id, reason.as_deref()).await?;
-                printer::notice(&format!("session {id} is cancelled"));
-                Ok(())
-            }
-            SessionVerb::Retry { id } => {
-                client.retry_session(id).await?;
-                printer::notice(&format!("session {id} goes on"));
-                Ok(())
-            }
-        }
-    })
 }
 
 /// Does what is asked with dead letters.
@@ -146,6 +89,16 @@ fn print_page<T: Serialize>(page: &Page<T>) -> anyhow::Result<()> {
         printer::line(&serde_json::to_string(item)?);
     }
     Ok(())
+}
+
+fn print_whole(value: &impl Serialize) -> anyhow::Result<()> {
+    printer::line(&serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// A value that is given as JSON on the command line.
+fn json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}; quote a text as '\"text\"'"))
 }
 
 fn run<F: Future<Output = anyhow::Result<()>>>(

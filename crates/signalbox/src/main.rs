@@ -60,6 +60,8 @@ enum Command {
     Agents(admin::Target),
     /// Look at sessions of a running server, and steer them
     Sessions(admin::Sessions),
+    /// Keep workflows on a running server, and start them
+    Workflows(admin::Workflows),
     /// Look after messages that could not be delivered
     DeadLetters(admin::DeadLetters),
     /// Print a reference page that is generated from the code
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         Command::Backup { file, data_dir } => serve::backup(&data_dir, &file),
         Command::Agents(target) => admin::agents(&target),
         Command::Sessions(sessions) => admin::sessions(&sessions),
+        Command::Workflows(workflows) => admin::workflows(&workflows),
         Command::DeadLetters(dead_letters) => admin::dead_letters(&dead_letters),
         Command::Reference { page } => reference::print(page),
     };

@@ -1,9 +1,9 @@
 //! The client against a tiny server: what is sent, what is repeated, and how failures are told.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{Registration, StateReport};
+use crate::model::{Approval, Registration, StateReport};
 use crate::test_server::{Answer, Asked, TestServer};
 
 fn client(server: &TestServer) -> Client {
@@ -135,4 +135,33 @@ fn addresses_that_cannot_work_are_refused_with_the_reason() {
 fn a_printed_client_does_not_show_its_key() {
     let client = Client::new("http://x", Some("sbk_secret")).unwrap();
     assert!(!format!("{client:?}").contains("sbk_secret"));
+}
+
+#[tokio::test]
+async fn what_is_done_to_a_session_reaches_its_path() {
+    let answer = json!({"sessionId": "ses_2", "workflowId": "w"});
+    let server = TestServer::respond(move |_| Answer::new(200).json(&answer)).await;
+    let client = client(&server);
+    let seen = Approval { by: Some("Ada".into()), digest: Some("d".into()), ..Approval::default() };
+    client.approve_task("ses_1", "ask", &seen).await.unwrap();
+    client.refuse_task("ses_1", "ask", &Approval::default()).await.unwrap();
+    client.signal_session("ses_1", "go", &json!({"n": 1})).await.unwrap();
+    assert_eq!(client.rerun_session("ses_1").await.unwrap().session_id, "ses_2");
+    assert_eq!(client.start_workflow("w", &json!({"n": 1})).await.unwrap().session_id, "ses_2");
+    client.start_workflow("w", &Value::Null).await.unwrap();
+    client.whole_session("ses_1").await.unwrap();
+    let requests = server.requests();
+    let sent: Vec<_> = requests.iter().map(|asked| (asked.target.as_str(), asked.body.as_str())).collect();
+    assert_eq!(
+        sent,
+        [
+            ("/v1/opscore/sessions/ses_1/tasks/ask/approve", r#"{"by":"Ada","digest":"d"}"#),
+            ("/v1/opscore/sessions/ses_1/tasks/ask/refuse", "{}"),
+            ("/v1/opscore/sessions/ses_1/signal", r#"{"payload":{"n":1},"signal":"go"}"#),
+            ("/v1/opscore/sessions/ses_1/rerun", "{}"),
+            ("/v1/opscore/workflows/w/trigger", r#"{"initialPayload":{"n":1}}"#),
+            ("/v1/opscore/workflows/w/trigger", "{}"),
+            ("/v1/opscore/sessions/ses_1?whole=true", ""),
+        ]
+    );
 }

@@ -23,6 +23,7 @@ on_each_database![
     a_backup_of_a_running_server_serves,
     data_is_for_its_owner_alone,
     lists_on_the_command_line_are_whole,
+    a_job_is_run_from_the_command_line,
 ];
 
 /// What is under way when the signal comes has this long.
@@ -233,6 +234,53 @@ fn lists_on_the_command_line_are_whole(database: &Database) {
     let redriven = ask(&["dead-letters", "redrive", &dead]);
     assert!(redriven.status.success() && redriven.stdout.is_empty(), "{redriven:?}");
     assert!(String::from_utf8_lossy(&redriven.stderr).contains(&dead), "it says what was done");
+}
+
+fn a_job_is_run_from_the_command_line(database: &Database) {
+    let server = Server::start(database);
+    let agent = Agent::start();
+    let worker = server.register("worker", &agent, &["work"]);
+    let ask = |words: &[&str]| {
+        let mut command = server.setup().bare_command();
+        let output = command.args(words).env("SIGNALBOX_URL", server.url("")).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{words:?}: {told}");
+        (String::from_utf8_lossy(&output.stdout).trim().to_owned(), told)
+    };
+    let file = server.setup().dir().join("pay.yaml");
+    let text = "id: pay\nname: Pay\ntasks:\n  - {taskId: ask, approve: {what: 'Pay ${input.n}?'}}\n  \
+                - {taskId: pay, agentCapability: work, parameters: {n: '${input.n}'}}\n  \
+                - {taskId: receipt, wait: {signal: received}}\n";
+    fs::write(&file, text).unwrap();
+    ask(&["workflows", "apply", file.to_str().unwrap()]);
+    assert!(ask(&["workflows", "list"]).0.contains("\"pay\""));
+    fs::write(&file, ask(&["workflows", "show", "pay"]).0).unwrap();
+    ask(&["workflows", "apply", file.to_str().unwrap()]);
+
+    let (session, _) = ask(&["workflows", "trigger", "pay", r#"{"n": 5}"#]);
+    ask(&["sessions", "pause", &session]);
+    ask(&["sessions", "resume", &session]);
+    let shown: Value = serde_json::from_str(&ask(&["sessions", "show", &session]).0).unwrap();
+    assert_eq!((&shown["tasks"][0]["status"], &shown["input"]["n"]), (&json!("waiting"), &json!(5)));
+    ask(&["sessions", "approve", &session, "ask", "--by", "Ada"]);
+    server.complete(&worker, &agent.next(), &json!("x".repeat(20_000)));
+    ask(&["sessions", "signal", &session, "received", r#"{"no": 7}"#]);
+    server.session_becomes(&session, "completed");
+    let (events, _) = ask(&["sessions", "follow", &session]);
+    assert!(events.lines().last().is_some_and(|last| last.contains("session.completed")), "{events}");
+    assert!(!ask(&["sessions", "show", &session]).0.contains("xxx"));
+    assert!(ask(&["sessions", "show", &session, "--whole"]).0.contains("xxx"));
+    let listed = |words: &[&str]| ask(&[&["sessions", "list"], words].concat()).0.lines().count();
+    assert_eq!(listed(&["--workflow", "pay", "--status", "completed"]), 1);
+    assert_eq!(listed(&["--status", "failed,cancelled"]), 0);
+
+    let (again, _) = ask(&["sessions", "rerun", &session]);
+    ask(&["sessions", "refuse", &again, "ask", "--comment", "too much"]);
+    assert!(server.session_becomes(&again, "failed")["error"].as_str().unwrap().contains("too much"));
+    ask(&["workflows", "delete", "pay"]);
+    let mut wrong = server.setup().bare_command();
+    let wrong = wrong.args(["workflows", "trigger", "pay", "{n: 5}"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("not JSON"), "{wrong:?}");
 }
 
 /// The name of the one SQLite file of a data directory.
