@@ -39,7 +39,6 @@ mod error;
 mod follow;
 mod messages;
 mod model;
-mod payloads;
 mod retry;
 mod sessions;
 mod sse;

@@ -24,6 +24,14 @@ impl Client {
         self.get(&["v1", "opscore", "sessions", session_id]).query("whole", "true").fetch().await
     }
 
+    /// The payload that a reference in a session names; parts of it may be references themselves.
+    ///
+    /// # Errors
+    /// [`Error`]; one that no session refers to is a problem of status 404.
+    pub async fn payload(&self, sha256: &str) -> Result<Value, Error> {
+        self.get(&["v1", "opscore", "payloads", sha256]).fetch().await
+    }
+
     /// A page of the sessions.
     ///
     /// # Errors

@@ -86,8 +86,8 @@ pub(crate) struct Put {
     pub(crate) version: i64,
     /// The whole row as JSON.
     pub(crate) body: String,
-    /// Whether the row that is there is known to have the same index columns: a database would write each index
-    /// entry anew, changed or not.
+    /// Whether the row that is there is known to have the same index columns: SQLite would write each index entry
+    /// anew, changed or not.
     pub(crate) is_listed_already: bool,
 }
 
@@ -192,6 +192,10 @@ fn compare_listing(tenant: &TenantId, changes: &mut [Change], cache: &Cache) {
         })
         .map(|(state, _)| state)
         .collect();
+    // Nearly always nothing of a session is there.
+    if states.is_empty() {
+        return;
+    }
     for put in changes.iter_mut().filter_map(|change| change.put.as_mut()) {
         put.is_listed_already = match &put.row {
             Row::Session(session) => states.iter().any(|state| {

@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde_json::Value;
 use signalbox_client::{Client, ListQuery, Page};
 
-pub(crate) use self::sessions::{Sessions, sessions};
-pub(crate) use self::workflows::{Workflows, workflows};
+pub(crate) use self::sessions::{SessionVerb, sessions};
+pub(crate) use self::workflows::{WorkflowVerb, workflows};
 use crate::printer;
 
 /// Entries that are asked for at once.
@@ -30,17 +30,18 @@ pub(crate) struct Target {
     data_dir: PathBuf,
 }
 
-/// Dead letters.
+/// What is to be done, and on which server.
 #[derive(Debug, Args)]
-pub(crate) struct DeadLetters {
+pub(crate) struct Asked<V: Subcommand> {
     #[command(flatten)]
     target: Target,
     #[command(subcommand)]
-    verb: DeadLetterVerb,
+    verb: V,
 }
 
+/// What is done with dead letters.
 #[derive(Debug, Subcommand)]
-enum DeadLetterVerb {
+pub(crate) enum DeadLetterVerb {
     /// List them, oldest first
     List,
     /// Give one new attempts
@@ -56,7 +57,7 @@ pub(crate) fn agents(target: &Target) -> anyhow::Result<ExitCode> {
 }
 
 /// Does what is asked with dead letters.
-pub(crate) fn dead_letters(asked: &DeadLetters) -> anyhow::Result<ExitCode> {
+pub(crate) fn dead_letters(asked: &Asked<DeadLetterVerb>) -> anyhow::Result<ExitCode> {
     run(&asked.target, |client| async move {
         match &asked.verb {
             DeadLetterVerb::List => print_all(async |query| client.dead_letters(&query).await).await,

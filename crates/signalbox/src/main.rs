@@ -59,11 +59,11 @@ enum Command {
     /// List the agents of a running server
     Agents(admin::Target),
     /// Look at sessions of a running server, and steer them
-    Sessions(admin::Sessions),
+    Sessions(admin::Asked<admin::SessionVerb>),
     /// Keep workflows on a running server, and start them
-    Workflows(admin::Workflows),
+    Workflows(admin::Asked<admin::WorkflowVerb>),
     /// Look after messages that could not be delivered
-    DeadLetters(admin::DeadLetters),
+    DeadLetters(admin::Asked<admin::DeadLetterVerb>),
     /// Print a reference page that is generated from the code
     #[command(hide = true)]
     Reference {

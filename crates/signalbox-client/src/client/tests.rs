@@ -150,6 +150,7 @@ async fn what_is_done_to_a_session_reaches_its_path() {
     assert_eq!(client.start_workflow("w", &json!({"n": 1})).await.unwrap().session_id, "ses_2");
     client.start_workflow("w", &Value::Null).await.unwrap();
     client.whole_session("ses_1").await.unwrap();
+    client.payload("9f86").await.unwrap();
     let requests = server.requests();
     let sent: Vec<_> = requests.iter().map(|asked| (asked.target.as_str(), asked.body.as_str())).collect();
     assert_eq!(
@@ -162,6 +163,7 @@ async fn what_is_done_to_a_session_reaches_its_path() {
             ("/v1/opscore/workflows/w/trigger", r#"{"initialPayload":{"n":1}}"#),
             ("/v1/opscore/workflows/w/trigger", "{}"),
             ("/v1/opscore/sessions/ses_1?whole=true", ""),
+            ("/v1/opscore/payloads/9f86", ""),
         ]
     );
 }

@@ -4,18 +4,20 @@ use std::sync::Arc;
 
 use signalbox_core::decision::{Key, Row};
 use signalbox_core::routing::Route;
+use signalbox_core::session::SessionStatus;
 use signalbox_core::task::{Task, TaskStatus};
 use signalbox_core::{Decision, Need};
-use signalbox_store::Store;
+use signalbox_store::{Page, SessionFilter, Store};
 use signalbox_wire::id::TenantId;
 
-use crate::samples::{agent_id, available, session, session_id, tenant_id, waiting_task};
+use crate::samples::{agent_id, available, ended, session, session_id, task, tenant_id, waiting_task};
 use crate::world::{World, at, commit, contract, tenant, view_of};
 
 contract! {
     candidates_come_least_recently_used_first,
     waiting_tasks_come_longest_waiting_first,
     a_task_that_waits_no_more_is_not_found,
+    what_goes_on_is_found_as_it_is_now,
     the_hint_never_denies_a_waiting_task,
     the_sweep_gives_every_route_its_turn,
     the_sweep_lets_tenants_take_turns,
@@ -105,6 +107,44 @@ async fn a_task_that_waits_no_more_is_not_found(world: &World) {
     assert_eq!(waiting(store, &tenant(), &["any"]).await, [""; 0]);
     put_task(store, &tenant(), Task { queued_at: Some(at(7)), ..task }).await;
     assert_eq!(waiting(store, &tenant(), &["any"]).await, ["t"]);
+}
+
+/// Step by step, each on the version before, as the engine writes a session with its task.
+async fn what_goes_on_is_found_as_it_is_now(world: &World) {
+    let store = &world.store;
+    let begun = session("s", "w", 1);
+    let over = ended(begun.clone(), SessionStatus::Completed, 9);
+    let (idle, waits) = (task("t", 0), waiting_task("t", Route::Any, 1));
+    let done = Task { status: TaskStatus::Completed, ..task("t", 0) };
+    for (version, (session, task)) in (1..).zip([
+        (begun.clone(), idle.clone()),
+        (begun.clone(), waits.clone()),
+        (begun.clone(), Task { attempt: 1, ..waits.clone() }),
+        (begun.clone(), Task { queued_at: Some(at(5)), ..waits }),
+        (begun, idle),
+        (over, done),
+    ]) {
+        let mut decision = Decision::default();
+        decision.put(
+            Row::Session(Arc::new(session.clone())),
+            Some(version - 1).filter(|read| *read > 0),
+            version,
+        );
+        decision.put_guarded(Row::Task(session.id.clone(), Arc::new(task.clone())), version);
+        commit(store, decision).await.expect("written");
+        let expected: &[&str] = if task.queued_at.is_some() { &["t"] } else { &[] };
+        assert_eq!(waiting(store, &tenant(), &["any"]).await, expected, "version {version}");
+        for status in SessionStatus::ALL {
+            let filter = SessionFilter { statuses: vec![status], ..SessionFilter::default() };
+            let page = Page { limit: 9, after: None };
+            let found = store.sessions(&tenant(), &filter, &page).await.expect("read").items.len();
+            assert_eq!(found, usize::from(status == session.status), "{status:?} at version {version}");
+        }
+        let key = Key::Session(session.id.clone());
+        let view = view_of(store, &tenant(), &Need::Rows(vec![key])).await;
+        let read = view.session(&session.id).expect("loaded").expect("there");
+        assert_eq!((read.version, &*read.value.session, &*read.value.tasks[0]), (version, &session, &task));
+    }
 }
 
 async fn the_hint_never_denies_a_waiting_task(world: &World) {

@@ -6,20 +6,12 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 use signalbox_client::{Approval, ListQuery};
 
-use super::{Target, json, print_page, print_whole, run};
+use super::{Asked, json, print_page, print_whole, run};
 use crate::printer;
 
-/// Sessions.
-#[derive(Debug, Args)]
-pub(crate) struct Sessions {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    verb: Verb,
-}
-
+/// What is done with sessions.
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub(crate) enum SessionVerb {
     /// List the newest sessions
     List(Filter),
     /// Show one with its tasks
@@ -81,7 +73,7 @@ enum Verb {
 
 /// Which sessions are listed: those that match everything that is given.
 #[derive(Debug, Args)]
-struct Filter {
+pub(crate) struct Filter {
     /// Of this workflow
     #[arg(long)]
     workflow: Option<String>,
@@ -91,14 +83,14 @@ struct Filter {
     /// With a task of this agent
     #[arg(long)]
     agent: Option<String>,
-    /// With this text in their input, result or error
+    /// With this text in their id, workflow, input or error, compared without case
     #[arg(long)]
     text: Option<String>,
 }
 
 /// What somebody says of an approval.
 #[derive(Debug, Args)]
-struct Decision {
+pub(crate) struct Decision {
     /// The session
     id: String,
     /// The task that asks
@@ -136,20 +128,20 @@ impl Decision {
 }
 
 /// Does what is asked with sessions.
-pub(crate) fn sessions(asked: &Sessions) -> anyhow::Result<ExitCode> {
+pub(crate) fn sessions(asked: &Asked<SessionVerb>) -> anyhow::Result<ExitCode> {
     run(&asked.target, |client| async move {
         let done = |id: &str, what: &str| printer::notice(&format!("session {id} {what}"));
         match &asked.verb {
-            Verb::List(filter) => {
+            SessionVerb::List(filter) => {
                 let page = client.sessions(&filter.query()).await?;
                 print_page(&page)?;
                 if page.next_cursor.is_some() {
                     printer::notice("there are older sessions; GET /v1/opscore/sessions lists them all");
                 }
             }
-            Verb::Show { id, whole: false } => print_whole(&client.session(id).await?)?,
-            Verb::Show { id, whole: true } => print_whole(&client.whole_session(id).await?)?,
-            Verb::Follow { id } => {
+            SessionVerb::Show { id, whole: false } => print_whole(&client.session(id).await?)?,
+            SessionVerb::Show { id, whole: true } => print_whole(&client.whole_session(id).await?)?,
+            SessionVerb::Follow { id } => {
                 let mut events = client.follow_session(id, 0);
                 while let Some(event) = events.next().await? {
                     printer::line(&serde_json::to_string(&event)?);
@@ -158,32 +150,32 @@ pub(crate) fn sessions(asked: &Sessions) -> anyhow::Result<ExitCode> {
                     }
                 }
             }
-            Verb::Pause { id } => {
+            SessionVerb::Pause { id } => {
                 client.pause_session(id).await?;
                 done(id, "is paused");
             }
-            Verb::Resume { id } => {
+            SessionVerb::Resume { id } => {
                 client.resume_session(id).await?;
                 done(id, "goes on");
             }
-            Verb::Cancel { id, reason } => {
+            SessionVerb::Cancel { id, reason } => {
                 client.cancel_session(id, reason.as_deref()).await?;
-                done(id, "is cancelled");
+                done(id, "ends as cancelled, once it has undone what its workflow undoes");
             }
-            Verb::Retry { id } => {
+            SessionVerb::Retry { id } => {
                 client.retry_session(id).await?;
                 done(id, "goes on");
             }
-            Verb::Rerun { id } => printer::line(&client.rerun_session(id).await?.session_id),
-            Verb::Signal { id, signal, payload } => {
+            SessionVerb::Rerun { id } => printer::line(&client.rerun_session(id).await?.session_id),
+            SessionVerb::Signal { id, signal, payload } => {
                 client.signal_session(id, signal, payload).await?;
                 done(id, &format!("has got the signal {signal}"));
             }
-            Verb::Approve(decision) => {
+            SessionVerb::Approve(decision) => {
                 client.approve_task(&decision.id, &decision.task, &decision.approval()).await?;
                 done(&decision.id, &format!("has the approval that {} asked for", decision.task));
             }
-            Verb::Refuse(decision) => {
+            SessionVerb::Refuse(decision) => {
                 client.refuse_task(&decision.id, &decision.task, &decision.approval()).await?;
                 done(&decision.id, &format!("is refused what {} asked for", decision.task));
             }

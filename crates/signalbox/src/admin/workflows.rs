@@ -5,23 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::Value;
 
-use super::{Target, json, print_all, print_whole, run};
+use super::{Asked, json, print_all, print_whole, run};
 use crate::printer;
 
-/// Workflows.
-#[derive(Debug, Args)]
-pub(crate) struct Workflows {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    verb: Verb,
-}
-
+/// What is done with workflows.
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub(crate) enum WorkflowVerb {
     /// List them
     List,
     /// Show the definition of one
@@ -53,12 +45,12 @@ enum Verb {
 }
 
 /// Does what is asked with workflows.
-pub(crate) fn workflows(asked: &Workflows) -> anyhow::Result<ExitCode> {
+pub(crate) fn workflows(asked: &Asked<WorkflowVerb>) -> anyhow::Result<ExitCode> {
     run(&asked.target, |client| async move {
         match &asked.verb {
-            Verb::List => print_all(async |query| client.workflows(&query).await).await?,
-            Verb::Show { id } => print_whole(&client.workflow(id).await?)?,
-            Verb::Apply { file } => {
+            WorkflowVerb::List => print_all(async |query| client.workflows(&query).await).await?,
+            WorkflowVerb::Show { id } => print_whole(&client.workflow(id).await?)?,
+            WorkflowVerb::Apply { file } => {
                 let text = read(file)?;
                 let kept = match serde_json::from_str::<Value>(&text) {
                     Ok(definition) => client.apply_workflow(&definition).await?,
@@ -66,14 +58,14 @@ pub(crate) fn workflows(asked: &Workflows) -> anyhow::Result<ExitCode> {
                 };
                 print_whole(&kept)?;
             }
-            Verb::Trigger { id, input, agent } => {
+            WorkflowVerb::Trigger { id, input, agent } => {
                 let triggered = match agent {
                     Some(agent) => client.trigger(agent, id, input).await?,
                     None => client.start_workflow(id, input).await?,
                 };
                 printer::line(&triggered.session_id);
             }
-            Verb::Delete { id } => {
+            WorkflowVerb::Delete { id } => {
                 client.delete_workflow(id).await?;
                 printer::notice(&format!("workflow {id} is removed"));
             }

@@ -89,11 +89,7 @@ impl<'a> Audit<'a> {
         self.draw();
         self.screen.close();
         outcome?;
-        let mut session = self.client.session(&self.session).await?;
-        session.result = self.client.whole(session.result).await?;
-        for task in &mut session.tasks {
-            task.result = self.client.whole(task.result.take()).await?;
-        }
+        let session = self.client.whole_session(&self.session).await?;
         let mark = if session.status == "completed" { Mark::Good } else { Mark::Bad };
         let (done, of) = (self.story.settled(), self.story.steps().len());
         self.screen.step(mark, &format!("the session is {}: {done} of {of} tasks done", session.status));
@@ -148,8 +144,10 @@ impl<'a> Audit<'a> {
     async fn on_completed(&mut self, event: &Event) -> anyhow::Result<()> {
         let task = event.task_id.as_deref().unwrap_or_default();
         if task == PLAN {
-            let plan = event.data.get("result").cloned().unwrap_or_default();
-            self.screen.step(Mark::Good, &planned(self.client.whole(plan).await?)?);
+            // The event may hold no more than a reference to it.
+            let session = self.client.whole_session(&self.session).await?;
+            let plan = session.tasks.into_iter().find(|task| task.task_id == PLAN);
+            self.screen.step(Mark::Good, &planned(plan.map(|plan| plan.result).unwrap_or_default())?);
         }
         let away = |victim: &Victim| matches!(victim.fate, Fate::Down | Fate::Returning);
         let by_agent = event.agent_id.is_some();
