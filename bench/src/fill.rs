@@ -9,7 +9,7 @@ use signalbox_core::decision::Key;
 use signalbox_core::delivery::Outcome;
 use signalbox_core::engine::{Operation, ReportState, SettleDelivery, Trigger, WorkflowSource};
 use signalbox_core::limits::Policy;
-use signalbox_core::{Decision, Halt, Need, Turn, View};
+use signalbox_core::{Decision, DecisionContext, Halt, Need, Snapshot};
 use signalbox_store::{Options, Store};
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId, WorkflowId};
 use signalbox_wire::raw::RawObject;
@@ -116,10 +116,10 @@ impl Fill {
         world: &mut World,
         operation: &O,
         at: Timestamp,
-    ) -> anyhow::Result<O::Answer> {
+    ) -> anyhow::Result<O::Output> {
         self.seed += 1;
-        let turn = Turn::new(at, self.seed, &self.policy);
-        let mut view = View::new();
+        let turn = DecisionContext::new(at, self.seed, &self.policy);
+        let mut view = Snapshot::new();
         loop {
             match operation.decide(&view, &mut turn.clone()) {
                 Ok((decision, answer)) => {
@@ -133,10 +133,10 @@ impl Fill {
     }
 
     /// Makes a decision on the store and commits it.
-    async fn drive<O: Operation>(&mut self, operation: &O, at: Timestamp) -> anyhow::Result<O::Answer> {
+    async fn drive<O: Operation>(&mut self, operation: &O, at: Timestamp) -> anyhow::Result<O::Output> {
         self.seed += 1;
-        let turn = Turn::new(at, self.seed, &self.policy);
-        let mut view = View::new();
+        let turn = DecisionContext::new(at, self.seed, &self.policy);
+        let mut view = Snapshot::new();
         let (decision, answer): (Decision, _) = loop {
             match operation.decide(&view, &mut turn.clone()) {
                 Ok(made) => break made,

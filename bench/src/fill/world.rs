@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use signalbox_core::decision::{Key, Row, Write};
 use signalbox_core::session::SessionState;
-use signalbox_core::view::Loaded;
-use signalbox_core::{Decision, Need, Versioned, View};
+use signalbox_core::snapshot::Loaded;
+use signalbox_core::{Decision, Need, Snapshot, Versioned};
 use signalbox_store::Store;
 use signalbox_wire::id::{AgentId, MessageId, SessionId, TenantId, WorkflowId};
 
@@ -44,7 +44,7 @@ impl World {
     }
 
     /// Shows a decision what it needs.
-    pub(super) fn show(&self, need: &Need, view: &mut View) {
+    pub(super) fn show(&self, need: &Need, view: &mut Snapshot) {
         for key in super::keys(need) {
             let row = self.rows.get(&key).cloned();
             view.show(key, row);

@@ -38,7 +38,7 @@ pub struct EventStream {
     /// Before this, no further try: kept here so that a caller who gives up waiting now and then does not
     /// begin the wait anew each time.
     resume_at: Option<Instant>,
-    heard_at: Instant,
+    last_report_at: Instant,
     over: bool,
 }
 
@@ -54,7 +54,7 @@ impl EventStream {
             fruitless: 0,
             refused: 0,
             resume_at: None,
-            heard_at: Instant::now(),
+            last_report_at: Instant::now(),
             over: false,
         }
     }
@@ -128,12 +128,12 @@ impl EventStream {
     /// Reads one chunk. A broken, ended or silent stream is dropped, to be opened again by the next turn.
     async fn read(&mut self) -> Result<(), Error> {
         let Some(body) = &mut self.body else { return Ok(()) };
-        let Ok(Some(Ok(frame))) = timeout_at(self.heard_at + SILENCE_MAX, body.frame()).await else {
+        let Ok(Some(Ok(frame))) = timeout_at(self.last_report_at + SILENCE_MAX, body.frame()).await else {
             self.body = None;
             self.fruitless();
             return Ok(());
         };
-        self.heard_at = Instant::now();
+        self.last_report_at = Instant::now();
         self.fruitless = 0;
         let Ok(bytes) = frame.into_data() else { return Ok(()) };
         let frames = self.parser.push(&bytes).map_err(|fault| self.unreadable(fault))?;
@@ -154,7 +154,7 @@ impl EventStream {
         self.body = Some(body);
         self.parser = Parser::default();
         self.refused = 0;
-        self.heard_at = Instant::now();
+        self.last_report_at = Instant::now();
     }
 
     /// Counts a refusal that may pass; another one, or one too many, ends the patience.
@@ -200,9 +200,9 @@ fn read_event(frame: &Frame) -> Result<Event, serde_json::Error> {
 mod tests {
     use super::*;
     use crate::retry::RetryPolicy;
-    use crate::test_server::{Answer, TestServer};
+    use crate::test_server::{CannedResponse, TestServer};
 
-    fn stream(events: &[(u64, &str)]) -> Answer {
+    fn stream(events: &[(u64, &str)]) -> CannedResponse {
         let body: String = events
             .iter()
             .map(|(sequence, kind)| {
@@ -211,7 +211,7 @@ mod tests {
                 )
             })
             .collect();
-        Answer::new(200).header("content-type", "text/event-stream").body(body)
+        CannedResponse::new(200).header("content-type", "text/event-stream").body(body)
     }
 
     fn client(server: &TestServer) -> Client {
@@ -231,9 +231,9 @@ mod tests {
     async fn a_broken_stream_is_resumed_without_loss_or_repeat() {
         let server = TestServer::start(vec![
             stream(&[(1, "session.started"), (2, "task.running")]),
-            Answer::new(503),
+            CannedResponse::new(503),
             stream(&[(2, "task.running"), (3, "task.completed")]),
-            Answer::hang_up(),
+            CannedResponse::hang_up(),
             stream(&[(4, "session.completed")]),
         ])
         .await;
@@ -249,7 +249,8 @@ mod tests {
     #[tokio::test]
     async fn a_refused_stream_is_an_error_at_once() {
         let server =
-            TestServer::start(vec![Answer::new(404).body(r#"{"detail":"Session not found: x"}"#)]).await;
+            TestServer::start(vec![CannedResponse::new(404).body(r#"{"detail":"Session not found: x"}"#)])
+                .await;
         let error = client(&server).follow_session("x", 0).next().await.unwrap_err();
         assert_eq!(error.status(), Some(404));
         assert_eq!(server.requests().len(), 1);
@@ -258,14 +259,15 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_is_no_stream_is_said_to_be_none() {
         let server =
-            TestServer::start(vec![Answer::new(200).header("content-type", "application/json")]).await;
+            TestServer::start(vec![CannedResponse::new(200).header("content-type", "application/json")])
+                .await;
         let error = client(&server).follow_session("x", 0).next().await.unwrap_err();
         assert!(error.to_string().contains("no event stream"), "{error}");
     }
 
     #[tokio::test]
     async fn an_event_that_cannot_be_read_is_an_error_and_nothing_after_it_is_skipped() {
-        let broken = Answer::new(200).header("content-type", "text/event-stream");
+        let broken = CannedResponse::new(200).header("content-type", "text/event-stream");
         let broken =
             broken.body("id: 1\ndata: {\"sequence\":1}\n\nid: 2\ndata: {oops\n\nid: 3\ndata: {}\n\n");
         let server = TestServer::start(vec![broken, stream(&[(2, "session.completed")])]).await;
@@ -278,7 +280,7 @@ mod tests {
 
     #[tokio::test]
     async fn patience_has_an_end() {
-        let server = TestServer::start((0..20).map(|_| Answer::new(503)).collect()).await;
+        let server = TestServer::start((0..20).map(|_| CannedResponse::new(503)).collect()).await;
         let error = client(&server).follow_session("x", 5).next().await.unwrap_err();
         assert_eq!(error.status(), Some(503));
         assert_eq!(server.requests().len(), 10);

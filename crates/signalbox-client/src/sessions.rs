@@ -46,7 +46,7 @@ impl Client {
     /// [`Error`]; one that is over already is a problem of status 409.
     pub async fn cancel_session(&self, session_id: &str, reason: Option<&str>) -> Result<(), Error> {
         let body = reason.map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
-        self.steer(session_id, "cancel", &body).await
+        self.control(session_id, "cancel", &body).await
     }
 
     /// Lets no further task of a session start.
@@ -54,7 +54,7 @@ impl Client {
     /// # Errors
     /// [`Error`]; one that is over is a problem of status 409.
     pub async fn pause_session(&self, session_id: &str) -> Result<(), Error> {
-        self.steer(session_id, "pause", &json!({})).await
+        self.control(session_id, "pause", &json!({})).await
     }
 
     /// Lets a paused session go on.
@@ -62,7 +62,7 @@ impl Client {
     /// # Errors
     /// [`Error`]; one that is not paused is a problem of status 409.
     pub async fn resume_session(&self, session_id: &str) -> Result<(), Error> {
-        self.steer(session_id, "resume", &json!({})).await
+        self.control(session_id, "resume", &json!({})).await
     }
 
     /// Gives a failed session another chance from the task that failed.
@@ -70,7 +70,7 @@ impl Client {
     /// # Errors
     /// [`Error`]; one that has not failed is a problem of status 409.
     pub async fn retry_session(&self, session_id: &str) -> Result<(), Error> {
-        self.steer(session_id, "retry", &json!({})).await
+        self.control(session_id, "retry", &json!({})).await
     }
 
     /// Runs a session again as a new one, on the same revision with the same input and agent.
@@ -86,7 +86,7 @@ impl Client {
     /// # Errors
     /// [`Error`]; where no task waits for it, or will, a problem of status 409.
     pub async fn signal_session(&self, session_id: &str, signal: &str, payload: &Value) -> Result<(), Error> {
-        self.steer(session_id, "signal", &json!({ "signal": signal, "payload": payload })).await
+        self.control(session_id, "signal", &json!({ "signal": signal, "payload": payload })).await
     }
 
     /// Agrees to what a task asks approval for.
@@ -142,7 +142,7 @@ impl Client {
         call.json(approval).send().await.map(drop)
     }
 
-    async fn steer(&self, session_id: &str, verb: &str, body: &Value) -> Result<(), Error> {
+    async fn control(&self, session_id: &str, verb: &str, body: &Value) -> Result<(), Error> {
         self.post(&["v1", "opscore", "sessions", session_id, verb]).json(body).send().await.map(drop)
     }
 }

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 /// One answer.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Answer {
+pub(crate) struct CannedResponse {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: String,
@@ -40,9 +40,9 @@ pub(crate) struct TestServer {
     accepting: JoinHandle<()>,
 }
 
-type Respond = dyn Fn(&Asked) -> Answer + Send + Sync;
+type Respond = dyn Fn(&Asked) -> CannedResponse + Send + Sync;
 
-impl Answer {
+impl CannedResponse {
     pub(crate) fn new(status: u16) -> Self {
         Self { status, ..Self::default() }
     }
@@ -79,12 +79,12 @@ impl Asked {
 
 impl TestServer {
     /// Answers in order; once they are used up, with 500.
-    pub(crate) async fn start(answers: Vec<Answer>) -> Self {
+    pub(crate) async fn start(answers: Vec<CannedResponse>) -> Self {
         let answers = Mutex::new(VecDeque::from(answers));
-        Self::respond(move |_| answers.lock().pop_front().unwrap_or_else(|| Answer::new(500))).await
+        Self::respond(move |_| answers.lock().pop_front().unwrap_or_else(|| CannedResponse::new(500))).await
     }
 
-    pub(crate) async fn respond(respond: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) async fn respond(respond: impl Fn(&Asked) -> CannedResponse + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));

@@ -119,7 +119,7 @@ pub struct AgentStatus {
     pub earlier_until: Option<Timestamp>,
     /// Reports that were heard and that their timestamps alone would let count again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub heard: Vec<Fingerprint>,
+    pub recent: Vec<Fingerprint>,
     /// The last sign of life; nothing else moves it.
     pub last_seen: Timestamp,
     /// When it was last given a task: routing takes the least recently used first.
@@ -182,7 +182,7 @@ impl AgentStatus {
             generation,
             report: None,
             earlier_until: None,
-            heard: Vec::new(),
+            recent: Vec::new(),
             last_seen: now,
             last_used: Timestamp::default(),
             draining: false,
@@ -193,11 +193,11 @@ impl AgentStatus {
     /// The status of the agent's next life, of which nothing is known yet.
     #[must_use]
     pub fn restarted(&self, generation: u64, now: Timestamp) -> Self {
-        let (earlier_until, heard) = self.last_words(now);
+        let (earlier_until, recent) = self.last_words(now);
         Self {
             last_used: self.last_used,
             earlier_until,
-            heard,
+            recent,
             ..Self::fresh(self.agent.clone(), generation, now)
         }
     }

@@ -27,9 +27,9 @@ impl AgentStatus {
             Some(until) => until.quote(&mut text),
             None => text.push_str("null"),
         }
-        if !self.heard.is_empty() {
-            text.push_str(",\"heard\":");
-            text.push_str(&serde_json::to_string(&self.heard)?);
+        if !self.recent.is_empty() {
+            text.push_str(",\"recent\":");
+            text.push_str(&serde_json::to_string(&self.recent)?);
         }
         text.push_str(",\"last_seen\":");
         self.last_seen.quote(&mut text);
@@ -120,7 +120,7 @@ mod tests {
             let mut status = AgentStatus::fresh(AgentId::parse(&agent).unwrap(), generation, last_used);
             for report in reports {
                 // Those that are dated ahead leave fingerprints.
-                status.hear(report, Timestamp::default());
+                status.apply_report(report, Timestamp::default());
             }
             let status = AgentStatus { earlier_until, last_used, draining, held, ..status };
             prop_assert_eq!(status.to_json().unwrap(), serde_json::to_string(&status).unwrap());

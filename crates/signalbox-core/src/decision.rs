@@ -18,7 +18,7 @@ use crate::definition::Definition;
 use crate::delivery::Message;
 use crate::due::Due;
 use crate::event::NewEvent;
-use crate::hook::Hook;
+use crate::hook::WebhookTrigger;
 use crate::payload::Payload;
 use crate::schedule::Schedule;
 use crate::session::Session;
@@ -38,7 +38,7 @@ pub struct Decision {
     /// Ids of due work that is no longer due.
     pub done: Vec<String>,
     /// Meetings of waiting tasks and available agents to try once this is committed.
-    pub hints: Vec<Hint>,
+    pub hints: Vec<MatchHint>,
     /// Nobody waits for it to be durable, and losing it loses nothing that would not come about again: it may be
     /// written along with whatever comes next.
     pub may_wait: bool,
@@ -46,11 +46,11 @@ pub struct Decision {
 
 /// Something to look at once a decision is committed. Losing one loses no work: a slow sweep finds the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hint {
+pub enum MatchHint {
     /// This agent may have become available.
-    Offer(AgentId),
+    Agent(AgentId),
     /// This task waits; an agent may have become available meanwhile.
-    Place(SessionId, TaskId),
+    Task(SessionId, TaskId),
 }
 
 /// One write.
@@ -113,17 +113,17 @@ pub enum Row {
     /// A tenant.
     Tenant(Tenant),
     /// The answer to a request that carried an `Idempotency-Key`.
-    Answered(Answered),
+    IdempotencyRecord(IdempotencyRecord),
     /// A signature that was seen.
     Signature(SeenSignature),
     /// Sessions that may not all run at once.
-    Gate(Arc<Gate>),
+    ConcurrencyGroup(Arc<ConcurrencyGroup>),
     /// How long the tenant keeps what is over.
     Retention(Retention),
     /// A schedule.
     Schedule(Arc<Schedule>),
     /// A hook.
-    Hook(Arc<Hook>),
+    WebhookTrigger(Arc<WebhookTrigger>),
     /// A value that is kept apart.
     Payload(Arc<Payload>),
 }
@@ -144,12 +144,12 @@ pub enum Key {
     Tool(ToolName),
     ApiKey(KeyId),
     Tenant(TenantId),
-    Answered(String),
+    IdempotencyRecord(String),
     Signature(String),
-    Gate(String),
+    ConcurrencyGroup(String),
     Retention,
     Schedule(ScheduleId),
-    Hook(HookId),
+    WebhookTrigger(HookId),
     Payload(String),
 }
 
@@ -239,7 +239,7 @@ pub struct Tenant {
 
 /// The first answer to a request that carried an `Idempotency-Key`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answered {
+pub struct IdempotencyRecord {
     /// The route and key.
     pub key: String,
     /// SHA-256 of the request's body, in hex.
@@ -263,7 +263,7 @@ pub struct SeenSignature {
 
 /// Sessions of one workflow that share a key and may not all run at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gate {
+pub struct ConcurrencyGroup {
     /// The workflow and the key.
     pub key: String,
     /// How many may run at once.
@@ -303,12 +303,12 @@ impl Row {
             Self::Tool(row) => Key::Tool(row.name.clone()),
             Self::ApiKey(row) => Key::ApiKey(row.id.clone()),
             Self::Tenant(row) => Key::Tenant(row.id.clone()),
-            Self::Answered(row) => Key::Answered(row.key.clone()),
+            Self::IdempotencyRecord(row) => Key::IdempotencyRecord(row.key.clone()),
             Self::Signature(row) => Key::Signature(row.signature.clone()),
-            Self::Gate(row) => Key::Gate(row.key.clone()),
+            Self::ConcurrencyGroup(row) => Key::ConcurrencyGroup(row.key.clone()),
             Self::Retention(_) => Key::Retention,
             Self::Schedule(row) => Key::Schedule(row.id.clone()),
-            Self::Hook(row) => Key::Hook(row.id.clone()),
+            Self::WebhookTrigger(row) => Key::WebhookTrigger(row.id.clone()),
             Self::Payload(row) => Key::Payload(row.sha256.clone()),
         }
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
-use crate::Turn;
+use crate::DecisionContext;
 
 /// The longest wait that a destination may ask for with `Retry-After`.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
@@ -28,9 +28,11 @@ pub enum MessageKind {
     /// A task given to an agent.
     Task,
     /// A signed call to a configured address.
-    Webhook,
+    #[serde(rename = "webhook")]
+    RegistrationWebhook,
     /// A signed call to the address that a workflow names, when a session is over.
-    Notice,
+    #[serde(rename = "notice")]
+    SessionWebhook,
 }
 
 /// Where a delivery stands.
@@ -139,7 +141,7 @@ impl Outcome {
 impl Message {
     /// The message after one attempt; `None` when it is settled already and nothing changes.
     #[must_use]
-    pub fn after(&self, outcome: &Outcome, turn: &mut Turn<'_>) -> Option<Self> {
+    pub fn after(&self, outcome: &Outcome, context: &mut DecisionContext<'_>) -> Option<Self> {
         if self.status != MessageStatus::Scheduled {
             return None;
         }
@@ -148,22 +150,22 @@ impl Message {
             Outcome::Delivered { status } => {
                 next.attempts += 1;
                 (next.last_status, next.last_error) = (Some(*status), None);
-                next.settle(MessageStatus::Delivered, turn.now);
+                next.settle(MessageStatus::Delivered, context.now);
             }
             Outcome::Failed { status, error, retry_after, may_retry } => {
                 next.attempts += 1;
                 (next.last_status, next.last_error) = (*status, Some(crate::limits::bounded(error)));
                 if *may_retry && next.attempts < next.attempts_max {
-                    let backoff = turn.policy.delivery_backoff.wait(next.attempts, turn);
+                    let backoff = context.policy.delivery_backoff.wait(next.attempts, context);
                     let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
-                    next.next_at = Some(turn.now + backoff.max(asked));
+                    next.next_at = Some(context.now + backoff.max(asked));
                 } else {
-                    next.settle(MessageStatus::Dead, turn.now);
+                    next.settle(MessageStatus::Dead, context.now);
                 }
             }
             Outcome::Unwanted { reason } => {
                 next.last_error = Some(crate::limits::bounded(reason));
-                next.settle(MessageStatus::Cancelled, turn.now);
+                next.settle(MessageStatus::Cancelled, context.now);
             }
         }
         Some(next)
@@ -171,11 +173,11 @@ impl Message {
 
     /// The message with a new set of attempts; `None` unless it is a dead letter.
     #[must_use]
-    pub fn redriven(&self, turn: &Turn<'_>) -> Option<Self> {
+    pub fn redriven(&self, context: &DecisionContext<'_>) -> Option<Self> {
         (self.status == MessageStatus::Dead).then(|| Self {
             status: MessageStatus::Scheduled,
-            attempts_max: self.attempts + turn.policy.delivery_attempts,
-            next_at: Some(turn.now),
+            attempts_max: self.attempts + context.policy.delivery_attempts,
+            next_at: Some(context.now),
             settled_at: None,
             ..self.clone()
         })
@@ -223,7 +225,7 @@ mod tests {
     fn every_pair_of_status_and_event() {
         use MessageStatus::{Cancelled, Dead, Delivered, Scheduled};
         let policy = Policy::default();
-        let mut turn = Turn::new(Timestamp::from_seconds(9), 1, &policy);
+        let mut context = DecisionContext::new(Timestamp::from_seconds(9), 1, &policy);
         let outcomes = [
             Outcome::Delivered { status: 200 },
             failed(true),
@@ -231,40 +233,44 @@ mod tests {
             Outcome::Unwanted { reason: "late".into() },
         ];
         for (outcome, expected) in outcomes.iter().zip([Delivered, Scheduled, Dead, Cancelled]) {
-            let after = message(Scheduled).after(outcome, &mut turn).map(|message| message.status);
+            let after = message(Scheduled).after(outcome, &mut context).map(|message| message.status);
             assert_eq!(after, Some(expected), "{outcome:?}");
             for settled in [Delivered, Dead, Cancelled] {
-                assert_eq!(message(settled).after(outcome, &mut turn), None, "{settled:?} and {outcome:?}");
+                assert_eq!(
+                    message(settled).after(outcome, &mut context),
+                    None,
+                    "{settled:?} and {outcome:?}"
+                );
             }
         }
         for status in [Scheduled, Delivered, Cancelled] {
-            assert!(message(status).redriven(&turn).is_none());
+            assert!(message(status).redriven(&context).is_none());
         }
-        assert!(message(Dead).redriven(&turn).is_some_and(|message| message.status == Scheduled));
+        assert!(message(Dead).redriven(&context).is_some_and(|message| message.status == Scheduled));
     }
 
     #[test]
     fn attempts_end_in_a_dead_letter_and_a_redrive_gives_new_ones() {
         let policy = Policy::default();
-        let mut turn = Turn::new(Timestamp::from_seconds(9), 1, &policy);
+        let mut context = DecisionContext::new(Timestamp::from_seconds(9), 1, &policy);
         let mut current = message(MessageStatus::Scheduled);
         let mut attempts = 0;
         while current.status == MessageStatus::Scheduled {
-            current = current.after(&failed(true), &mut turn).expect("scheduled");
+            current = current.after(&failed(true), &mut context).expect("scheduled");
             attempts += 1;
         }
         assert_eq!((current.status, attempts), (MessageStatus::Dead, 3));
-        assert_eq!(current.redriven(&turn).map(|message| message.attempts_max), Some(3 + 8));
+        assert_eq!(current.redriven(&context).map(|message| message.attempts_max), Some(3 + 8));
     }
 
     #[test]
     fn a_destination_that_asks_for_time_gets_it_within_bounds() {
         let policy = Policy::default();
-        let mut turn = Turn::new(Timestamp::from_seconds(0), 1, &policy);
+        let mut context = DecisionContext::new(Timestamp::from_seconds(0), 1, &policy);
         for (asked, at_least) in [(30, 30), (1_000_000, RETRY_AFTER_MAX.as_secs())] {
             let outcome = Outcome::of_status(429, Some(Duration::from_secs(asked)));
-            let next = message(MessageStatus::Scheduled).after(&outcome, &mut turn).expect("scheduled");
-            let wait = next.next_at.expect("scheduled").since(turn.now).as_secs();
+            let next = message(MessageStatus::Scheduled).after(&outcome, &mut context).expect("scheduled");
+            let wait = next.next_at.expect("scheduled").since(context.now).as_secs();
             assert_eq!(wait, at_least);
         }
     }
@@ -299,11 +305,11 @@ mod tests {
             seed: u64,
         ) {
             let policy = Policy::default();
-            let mut turn = Turn::new(Timestamp::from_seconds(9), seed, &policy);
+            let mut context = DecisionContext::new(Timestamp::from_seconds(9), seed, &policy);
             let mut current = message(MessageStatus::Scheduled);
             for (outcome, redrive) in steps {
                 let before = current.clone();
-                let next = if redrive { before.redriven(&turn) } else { before.after(&outcome, &mut turn) };
+                let next = if redrive { before.redriven(&context) } else { before.after(&outcome, &mut context) };
                 let takes = if redrive { MessageStatus::Dead } else { MessageStatus::Scheduled };
                 prop_assert_eq!(next.is_some(), before.status == takes);
                 current = next.unwrap_or(before);
@@ -312,7 +318,7 @@ mod tests {
                 prop_assert!(!is_open || current.attempts < current.attempts_max, "an attempt is left");
                 prop_assert_eq!(current.settled_at.is_some(), !is_open);
                 if let Some(next) = current.next_at {
-                    prop_assert!(is_open && next >= turn.now && next <= turn.now + RETRY_AFTER_MAX);
+                    prop_assert!(is_open && next >= context.now && next <= context.now + RETRY_AFTER_MAX);
                 }
             }
         }

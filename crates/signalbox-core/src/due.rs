@@ -12,7 +12,7 @@ use signalbox_wire::time::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Due {
     /// What it is.
-    pub work: Work,
+    pub work: DueJob,
     /// Not before this moment.
     pub at: Timestamp,
 }
@@ -20,7 +20,7 @@ pub struct Due {
 /// The kinds of due work.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Work {
+pub enum DueJob {
     /// Send a message to its destination.
     Deliver {
         /// The message.
@@ -103,7 +103,7 @@ pub enum Work {
     },
 }
 
-impl Work {
+impl DueJob {
     /// Its id: equal work has an equal id.
     #[must_use]
     pub fn id(&self) -> String {

@@ -144,16 +144,16 @@ impl Graph {
     }
 
     fn join_named(&mut self, tasks: &[Links<'_>]) {
-        let places = places(tasks);
-        let place = |id: &str| places.get(id).copied();
+        let positions = positions(tasks);
+        let position_of = |id: &str| positions.get(id).copied();
         for (position, task) in tasks.iter().enumerate() {
-            for from in task.depends_on.iter().filter_map(|id| place(id)) {
+            for from in task.depends_on.iter().filter_map(|id| position_of(id)) {
                 self.join(from, position, EdgeKind::Requires);
             }
-            if let Some(to) = task.next.and_then(place) {
+            if let Some(to) = task.next.and_then(position_of) {
                 self.join(position, to, EdgeKind::Arrow);
             }
-            if let Some(to) = task.goto.and_then(place) {
+            if let Some(to) = task.goto.and_then(position_of) {
                 self.join(position, to, EdgeKind::Goto);
             }
         }
@@ -224,14 +224,14 @@ impl Order {
 }
 
 /// Where each id stands; the first place counts.
-pub(crate) fn places<'a>(tasks: &[Links<'a>]) -> HashMap<&'a str, usize> {
-    let mut places = HashMap::with_capacity(tasks.len());
+pub(crate) fn positions<'a>(tasks: &[Links<'a>]) -> HashMap<&'a str, usize> {
+    let mut positions = HashMap::with_capacity(tasks.len());
     for (position, task) in tasks.iter().enumerate() {
         if let Some(id) = task.id {
-            places.entry(id).or_insert(position);
+            positions.entry(id).or_insert(position);
         }
     }
-    places
+    positions
 }
 
 #[cfg(test)]

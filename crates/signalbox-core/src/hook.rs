@@ -11,7 +11,7 @@ use signalbox_wire::time::Timestamp;
 
 /// A hook as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hook {
+pub struct WebhookTrigger {
     /// Its author's id for it, unique in the tenant.
     pub id: HookId,
     /// The workflow that it starts, at its newest revision.
@@ -30,7 +30,7 @@ pub struct Hook {
     pub rotated_at: Option<Timestamp>,
 }
 
-impl Hook {
+impl WebhookTrigger {
     /// The secrets that are good at `now`.
     pub fn secrets(&self, now: Timestamp) -> impl Iterator<Item = &HookSecret> {
         let earlier = self.earlier.as_ref().filter(|(_, until)| now < *until);
@@ -66,8 +66,8 @@ impl fmt::Debug for HookSecret {
 mod tests {
     use super::*;
 
-    fn hook() -> Hook {
-        Hook {
+    fn hook() -> WebhookTrigger {
+        WebhookTrigger {
             id: HookId::parse("h").expect("valid"),
             workflow: WorkflowId::parse("w").expect("valid"),
             agent: None,
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn a_secret_is_kept_and_not_printed() {
         let text = serde_json::to_string(&hook()).expect("written");
-        assert_eq!(serde_json::from_str::<Hook>(&text).expect("read"), hook());
+        assert_eq!(serde_json::from_str::<WebhookTrigger>(&text).expect("read"), hook());
         assert!(!format!("{:?}", hook()).contains("whsec"));
     }
 }

@@ -1,12 +1,13 @@
 //! What is decided: agents, sessions, tasks, deliveries, leases, routing and retry as pure state machines.
 //!
-//! Everything here is a function of its arguments: time and randomness come in through [`Turn`], stored state
-//! through [`View`], and what should change goes out as a [`Decision`]. Nothing awaits, nothing is sent,
+//! Everything here is a function of its arguments: time and randomness come in through [`DecisionContext`], stored state
+//! through [`Snapshot`], and what should change goes out as a [`Decision`]. Nothing awaits, nothing is sent,
 //! nothing is read from a clock. The one loop that every caller runs is described at [`engine`].
 
 pub mod agent;
 mod agent_json;
 pub mod breaker;
+pub mod context;
 pub mod cron;
 pub mod decision;
 pub mod definition;
@@ -26,10 +27,9 @@ pub mod retry;
 pub mod routing;
 pub mod schedule;
 pub mod session;
+pub mod snapshot;
 pub mod task;
-pub mod turn;
-pub mod view;
 
+pub use context::DecisionContext;
 pub use decision::{Decision, Row, Write};
-pub use turn::Turn;
-pub use view::{Halt, Need, Rejected, Versioned, View};
+pub use snapshot::{Halt, Need, Rejected, Snapshot, Versioned};

@@ -23,7 +23,7 @@ pub const HISTORY_AT_ONCE_BYTES: usize = 4 * 1024 * 1024;
 /// Sessions above a session that does a task of another, at most.
 pub const SESSION_DEPTH_MAX: u32 = 8;
 /// Sessions that wait for their turn under one key, at most.
-pub const GATE_QUEUE_MAX: usize = 1_000;
+pub const CONCURRENCY_QUEUE_MAX: usize = 1_000;
 /// Signals that a session keeps for tasks that do not wait yet, at most.
 pub const SIGNALS_KEPT_MAX: usize = 100;
 /// Waiting tasks that one offer of an agent looks at.

@@ -76,19 +76,19 @@ impl Payload {
 
 /// `value` made light, and what of it is kept apart. A value that is light already stays as it is.
 #[must_use]
-pub fn light(value: Value, inline_max: usize) -> (Value, Vec<Arc<Payload>>) {
+pub fn externalize(value: Value, inline_max: usize) -> (Value, Vec<Arc<Payload>>) {
     if length(&value) <= inline_max as u64 {
         return (value, Vec::new());
     }
-    let mut apart = Vec::new();
-    let (value, _) = take_apart(value, inline_max as u64, &mut apart);
-    (value, apart)
+    let mut payloads = Vec::new();
+    let (value, _) = externalize_value(value, inline_max as u64, &mut payloads);
+    (value, payloads)
 }
 
 /// The fields of `fields` made light one by one and then together, so that they remain an object: the largest of
 /// them stand apart until the rest is short enough.
 #[must_use]
-pub fn light_fields(
+pub fn externalize_fields(
     fields: Map<String, Value>,
     inline_max: usize,
 ) -> (Map<String, Value>, Vec<Arc<Payload>>) {
@@ -96,9 +96,10 @@ pub fn light_fields(
     if of_fields(&fields) <= inline_max as u64 {
         return (fields, Vec::new());
     }
-    let mut apart = Vec::new();
-    let parts =
-        fields.into_iter().map(|(name, part)| (name, take_apart(part, inline_max as u64, &mut apart).0));
+    let mut payloads = Vec::new();
+    let parts = fields
+        .into_iter()
+        .map(|(name, part)| (name, externalize_value(part, inline_max as u64, &mut payloads).0));
     let mut fields: Map<String, Value> = parts.collect();
     let mut total = of_fields(&fields);
     while total > inline_max as u64 {
@@ -106,16 +107,16 @@ pub fn light_fields(
             fields.values_mut().filter(|part| length(part) > REFERENCE_BYTES).max_by_key(|part| length(part));
         let Some(largest) = largest else { break };
         total -= length(largest);
-        *largest = keep(largest.take(), &mut apart);
+        *largest = keep(largest.take(), &mut payloads);
         total += length(largest);
     }
-    (fields, apart)
+    (fields, payloads)
 }
 
 /// More than any reference takes.
 const REFERENCE_BYTES: u64 = 128;
 
-fn take_apart(value: Value, inline_max: u64, apart: &mut Vec<Arc<Payload>>) -> (Value, u64) {
+fn externalize_value(value: Value, inline_max: u64, payloads: &mut Vec<Arc<Payload>>) -> (Value, u64) {
     let (value, length) = match value {
         value if Reference::of(&value).is_some() => {
             let length = length(&value);
@@ -124,7 +125,7 @@ fn take_apart(value: Value, inline_max: u64, apart: &mut Vec<Arc<Payload>>) -> (
         Value::Array(items) => {
             let mut length = 2;
             let items = items.into_iter().map(|item| {
-                let (item, of_item) = take_apart(item, inline_max, apart);
+                let (item, of_item) = externalize_value(item, inline_max, payloads);
                 length += of_item + 1;
                 item
             });
@@ -133,7 +134,7 @@ fn take_apart(value: Value, inline_max: u64, apart: &mut Vec<Arc<Payload>>) -> (
         Value::Object(fields) => {
             let mut length = 2;
             let fields = fields.into_iter().map(|(name, part)| {
-                let (part, of_part) = take_apart(part, inline_max, apart);
+                let (part, of_part) = externalize_value(part, inline_max, payloads);
                 length += of_part + name.len() as u64 + 4;
                 (name, part)
             });
@@ -147,16 +148,16 @@ fn take_apart(value: Value, inline_max: u64, apart: &mut Vec<Arc<Payload>>) -> (
     if length <= inline_max {
         return (value, length);
     }
-    let reference = keep(value, apart);
+    let reference = keep(value, payloads);
     let length = self::length(&reference);
     (reference, length)
 }
 
-fn keep(value: Value, apart: &mut Vec<Arc<Payload>>) -> Value {
+fn keep(value: Value, payloads: &mut Vec<Arc<Payload>>) -> Value {
     let payload = Payload::of(value);
     let reference = payload.reference();
-    if !apart.iter().any(|kept| kept.sha256 == payload.sha256) {
-        apart.push(Arc::new(payload));
+    if !payloads.iter().any(|kept| kept.sha256 == payload.sha256) {
+        payloads.push(Arc::new(payload));
     }
     reference
 }
@@ -228,14 +229,14 @@ mod tests {
 
     use super::*;
 
-    fn whole(value: &Value, kept: &HashMap<String, Arc<Value>>) -> Value {
+    fn inline(value: &Value, kept: &HashMap<String, Arc<Value>>) -> Value {
         if let Some(reference) = Reference::of(value) {
-            return whole(&kept[reference.sha256], kept);
+            return inline(&kept[reference.sha256], kept);
         }
         match value {
-            Value::Array(items) => items.iter().map(|item| whole(item, kept)).collect(),
+            Value::Array(items) => items.iter().map(|item| inline(item, kept)).collect(),
             Value::Object(fields) => {
-                Value::Object(fields.iter().map(|(name, part)| (name.clone(), whole(part, kept))).collect())
+                Value::Object(fields.iter().map(|(name, part)| (name.clone(), inline(part, kept))).collect())
             }
             other => other.clone(),
         }
@@ -260,20 +261,20 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_taken_apart_can_be_put_together_and_is_light(value in any_value(), inline_max in 0_usize..400) {
-            let (short, apart) = light(value.clone(), inline_max);
-            let kept = apart.iter().map(|payload| (payload.sha256.clone(), Arc::clone(&payload.value))).collect();
-            prop_assert_eq!(whole(&short, &kept), value.clone());
+            let (short, payloads) = externalize(value.clone(), inline_max);
+            let kept = payloads.iter().map(|payload| (payload.sha256.clone(), Arc::clone(&payload.value))).collect();
+            prop_assert_eq!(inline(&short, &kept), value.clone());
             prop_assert!(length(&short) <= inline_max as u64 || Reference::of(&short).is_some());
             prop_assert_eq!(bytes(&short), bytes(&value), "the length with all that it refers to is as before");
-            for payload in &apart {
+            for payload in &payloads {
                 prop_assert_eq!(serde_json::from_str::<Value>(&payload.body).expect("JSON"), payload.value.as_ref().clone());
             }
-            let (again, nothing) = light(short.clone(), inline_max);
+            let (again, nothing) = externalize(short.clone(), inline_max);
             prop_assert!(again == short && (nothing.is_empty() || length(&short) > inline_max as u64));
             if let Value::Object(fields) = value {
-                let (short, apart) = light_fields(fields.clone(), inline_max);
-                let kept = apart.iter().map(|payload| (payload.sha256.clone(), Arc::clone(&payload.value))).collect();
-                prop_assert_eq!(whole(&Value::Object(short.clone()), &kept), Value::Object(fields));
+                let (short, payloads) = externalize_fields(fields.clone(), inline_max);
+                let kept = payloads.iter().map(|payload| (payload.sha256.clone(), Arc::clone(&payload.value))).collect();
+                prop_assert_eq!(inline(&Value::Object(short.clone()), &kept), Value::Object(fields));
                 prop_assert!(short.values().all(|part| length(part) <= (inline_max as u64).max(REFERENCE_BYTES)));
             }
         }
@@ -282,11 +283,11 @@ mod tests {
     #[test]
     fn the_large_part_stands_apart_and_is_kept_once() {
         let large = "x".repeat(1_000);
-        let (short, apart) = light(json!({"name": "a", "one": large, "two": [large]}), 400);
-        assert_eq!(apart.len(), 1);
-        let reference = apart[0].reference();
+        let (short, payloads) = externalize(json!({"name": "a", "one": large, "two": [large]}), 400);
+        assert_eq!(payloads.len(), 1);
+        let reference = payloads[0].reference();
         assert_eq!(short, json!({"name": "a", "one": reference, "two": [reference]}));
-        assert_eq!(references(&short), [apart[0].sha256.as_str()]);
+        assert_eq!(references(&short), [payloads[0].sha256.as_str()]);
         assert_eq!(Reference::of(&reference).map(|reference| reference.bytes), Some(1_002));
     }
 

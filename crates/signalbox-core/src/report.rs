@@ -75,8 +75,8 @@ impl AgentStatus {
     #[must_use]
     pub fn has_heard(&self, report: &Report) -> bool {
         self.report.as_ref().is_some_and(|newest| newest.is_same(report))
-            || (self.heard.iter().any(|heard| heard.timestamp == report.timestamp)
-                && self.heard.contains(&report.fingerprint()))
+            || (self.recent.iter().any(|recent| recent.timestamp == report.timestamp)
+                && self.recent.contains(&report.fingerprint()))
     }
 
     /// Whether this report becomes the agent's state: not heard before, not older than the one that is, and not
@@ -92,7 +92,7 @@ impl AgentStatus {
     }
 
     /// Takes in a report that is news.
-    pub fn hear(&mut self, mut report: Report, now: Timestamp) {
+    pub fn apply_report(&mut self, mut report: Report, now: Timestamp) {
         let before = self.report.take();
         let counted = report.timestamp.min(now + CLOCK_AHEAD_MAX);
         // Processes whose clocks differ must not turn the order round.
@@ -105,10 +105,10 @@ impl AgentStatus {
     /// Keeps shorter details of the newest report than those that came; it is still known when it comes again.
     pub(crate) fn shorten(&mut self, details: &RawObject) {
         let Some(report) = &mut self.report else { return };
-        self.heard.push(report.fingerprint());
+        self.recent.push(report.fingerprint());
         report.details = Some(details.clone());
-        let too_many = self.heard.len().saturating_sub(FINGERPRINTS_MAX);
-        self.heard.drain(..too_many);
+        let too_many = self.recent.len().saturating_sub(FINGERPRINTS_MAX);
+        self.recent.drain(..too_many);
     }
 
     /// Keeps of a report that is no news what tells it from a new one should it come again.
@@ -125,7 +125,7 @@ impl AgentStatus {
         let newest = self.report.as_ref().map(Report::moment);
         let mut kept = self.clone();
         kept.remember(self.report.as_ref(), now);
-        (newest.max(self.earlier_until).map(|until| until.min(now)), kept.heard)
+        (newest.max(self.earlier_until).map(|until| until.min(now)), kept.recent)
     }
 
     /// Now, by the clock that is furthest ahead of those that have served this agent.
@@ -137,10 +137,10 @@ impl AgentStatus {
     /// than the newest report is no news, nor in the next, where what is dated before its start is not.
     fn remember(&mut self, report: Option<&Report>, now: Timestamp) {
         let since = self.report.as_ref().map_or(now, |newest| newest.moment().min(now));
-        self.heard.retain(|heard| heard.timestamp >= since);
-        self.heard.extend(report.filter(|report| report.timestamp >= since).map(Report::fingerprint));
-        let too_many = self.heard.len().saturating_sub(FINGERPRINTS_MAX);
-        self.heard.drain(..too_many);
+        self.recent.retain(|recent| recent.timestamp >= since);
+        self.recent.extend(report.filter(|report| report.timestamp >= since).map(Report::fingerprint));
+        let too_many = self.recent.len().saturating_sub(FINGERPRINTS_MAX);
+        self.recent.drain(..too_many);
     }
 }
 
@@ -161,10 +161,10 @@ mod tests {
         AgentStatus::fresh(AgentId::parse("a").expect("valid"), 1, NOW)
     }
 
-    fn hear(status: &mut AgentStatus, report: &Report, now: Timestamp) -> bool {
+    fn apply_report(status: &mut AgentStatus, report: &Report, now: Timestamp) -> bool {
         let is_news = status.is_news(report, now);
         if is_news {
-            status.hear(report.clone(), now);
+            status.apply_report(report.clone(), now);
         }
         is_news
     }
@@ -176,25 +176,25 @@ mod tests {
     #[test]
     fn an_older_report_is_no_news_and_an_equal_moment_is() {
         let mut status = status();
-        assert!(hear(&mut status, &report("idle", NOW), NOW));
-        assert!(!hear(&mut status, &report("busy", NOW - s(1)), NOW));
-        assert!(hear(&mut status, &report("busy", NOW), NOW), "clocks may be coarse");
-        assert!(!hear(&mut status, &report("idle", NOW), NOW), "but a repeat stays one");
-        assert!(hear(&mut status, &report("idle", NOW + s(1)), NOW));
-        assert!(!hear(&mut status, &report("busy", NOW), NOW + s(600)));
-        assert!(!hear(&mut status, &report("idle", NOW), NOW + s(600)));
+        assert!(apply_report(&mut status, &report("idle", NOW), NOW));
+        assert!(!apply_report(&mut status, &report("busy", NOW - s(1)), NOW));
+        assert!(apply_report(&mut status, &report("busy", NOW), NOW), "clocks may be coarse");
+        assert!(!apply_report(&mut status, &report("idle", NOW), NOW), "but a repeat stays one");
+        assert!(apply_report(&mut status, &report("idle", NOW + s(1)), NOW));
+        assert!(!apply_report(&mut status, &report("busy", NOW), NOW + s(600)));
+        assert!(!apply_report(&mut status, &report("idle", NOW), NOW + s(600)));
     }
 
     #[test]
     fn a_report_from_the_future_silences_nobody_for_long() {
         let mut status = status();
         let tomorrow = report("idle", NOW + s(86_400));
-        assert!(hear(&mut status, &tomorrow, NOW));
+        assert!(apply_report(&mut status, &tomorrow, NOW));
         assert_eq!(status.report.as_ref().map(|report| report.timestamp), Some(tomorrow.timestamp));
-        assert!(!hear(&mut status, &report("busy", NOW + s(59)), NOW + s(59)));
-        assert!(hear(&mut status, &report("busy", NOW + s(60)), NOW + s(60)));
-        assert!(!hear(&mut status, &tomorrow, NOW + s(61)), "it was heard");
-        assert!(hear(&mut status, &report("idle", NOW + s(62)), NOW + s(62)));
+        assert!(!apply_report(&mut status, &report("busy", NOW + s(59)), NOW + s(59)));
+        assert!(apply_report(&mut status, &report("busy", NOW + s(60)), NOW + s(60)));
+        assert!(!apply_report(&mut status, &tomorrow, NOW + s(61)), "it was recent");
+        assert!(apply_report(&mut status, &report("idle", NOW + s(62)), NOW + s(62)));
     }
 
     #[test]
@@ -204,11 +204,11 @@ mod tests {
             let ahead = NOW + s(7_200 + second);
             // The next process's clock is a little behind.
             assert!(
-                hear(&mut status, &report("idle", ahead), NOW + s(second) - s(second % 2 * 3)),
+                apply_report(&mut status, &report("idle", ahead), NOW + s(second) - s(second % 2 * 3)),
                 "{second}"
             );
         }
-        assert!(status.heard.len() <= FINGERPRINTS_MAX);
+        assert!(status.recent.len() <= FINGERPRINTS_MAX);
     }
 
     #[test]
@@ -216,13 +216,13 @@ mod tests {
         let mut last = status();
         let words = [report("a", NOW + s(2)), report("b", NOW + s(3)), report("c", NOW + s(86_400))];
         for word in &words {
-            assert!(hear(&mut last, word, NOW));
+            assert!(apply_report(&mut last, word, NOW));
         }
         let mut next = last.restarted(2, NOW + s(1));
         for word in &words {
-            assert!(!hear(&mut next, word, NOW + s(2)), "{}", word.state);
+            assert!(!apply_report(&mut next, word, NOW + s(2)), "{}", word.state);
         }
-        assert!(hear(&mut next, &report("idle", NOW + s(2)), NOW + s(2)));
+        assert!(apply_report(&mut next, &report("idle", NOW + s(2)), NOW + s(2)));
     }
 
     proptest! {
@@ -241,7 +241,7 @@ mod tests {
                 let dated = Timestamp::from_micros(now.as_micros() + (offset - 20) * 1_000_000 + far);
                 let report = again.unwrap_or_else(|| report(&index.to_string(), dated));
                 let before = status.report.as_ref().map(Report::moment);
-                let is_news = hear(&mut status, &report, now);
+                let is_news = apply_report(&mut status, &report, now);
                 if is_news {
                     prop_assert!(!said.iter().any(|said| said.is_same(&report)), "{report:?}");
                     prop_assert!(status.report.as_ref().map(Report::moment) >= before);

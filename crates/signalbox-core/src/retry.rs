@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Turn;
+use crate::DecisionContext;
 
 /// How the wait grows from one attempt to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -32,8 +32,8 @@ impl Backoff {
     }
 
     /// The wait to take after `attempt` has failed: from nothing to the ceiling, evenly spread.
-    pub fn wait(&self, attempt: u32, turn: &mut Turn<'_>) -> Duration {
-        self.ceiling(attempt).mul_f64(turn.fraction())
+    pub fn wait(&self, attempt: u32, context: &mut DecisionContext<'_>) -> Duration {
+        self.ceiling(attempt).mul_f64(context.fraction())
     }
 }
 
@@ -59,10 +59,10 @@ mod tests {
         #[test]
         fn a_wait_is_below_its_ceiling_and_follows_from_the_seed(attempt in 1_u32..100, seed: u64) {
             let policy = Policy::default();
-            let turn = Turn::new(Timestamp::from_seconds(0), seed, &policy);
-            let wait = BACKOFF.wait(attempt, &mut turn.clone());
+            let context = DecisionContext::new(Timestamp::from_seconds(0), seed, &policy);
+            let wait = BACKOFF.wait(attempt, &mut context.clone());
             prop_assert!(wait <= BACKOFF.ceiling(attempt));
-            prop_assert_eq!(wait, BACKOFF.wait(attempt, &mut turn.clone()));
+            prop_assert_eq!(wait, BACKOFF.wait(attempt, &mut context.clone()));
         }
     }
 }

@@ -340,9 +340,9 @@ impl Schedule {
     /// The place in the line of what starts next, where anything may.
     #[must_use]
     pub fn next_in_line(&self) -> Option<usize> {
-        let place = self.front()?;
-        let is_free = self.open.is_empty() || self.waiting.get(place)?.overlap == Overlap::AllowAll;
-        is_free.then_some(place)
+        let position = self.front()?;
+        let is_free = self.open.is_empty() || self.waiting.get(position)?.overlap == Overlap::AllowAll;
+        is_free.then_some(position)
     }
 }
 

@@ -111,7 +111,7 @@ pub struct Session {
     pub plan: Plan,
     /// It waits until fewer sessions like it run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub waits_for_turn: bool,
+    pub waits_for_group: bool,
     /// How it will end, once what it did is undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
@@ -154,7 +154,7 @@ impl Session {
             sequence: 1,
             parent: None,
             plan: Plan::default(),
-            waits_for_turn: false,
+            waits_for_group: false,
             ending: None,
             deadline: None,
             signals: Vec::new(),
@@ -188,9 +188,9 @@ pub struct Plan {
     /// Tasks that may be under way at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_parallel: Option<u32>,
-    /// The gate that it has to pass.
+    /// The group that it has to pass.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub gate: Option<GatePass>,
+    pub group: Option<ConcurrencyClaim>,
     /// Who is told of its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notify: Option<Notify>,
@@ -204,11 +204,11 @@ impl Plan {
     }
 }
 
-/// The gate that a session has to pass.
+/// The group that a session has to pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GatePass {
-    /// The gate's name.
-    pub gate: String,
+pub struct ConcurrencyClaim {
+    /// The group's name.
+    pub group: String,
     /// How many may be past it at once.
     pub limit: u32,
 }
@@ -243,7 +243,7 @@ pub struct SessionState {
 /// Why an event does not fit the state it was to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{event} does not fit: {reason}")]
-pub struct Misfit {
+pub struct InvalidTransition {
     /// The event's type.
     pub event: &'static str,
     /// What stood against it.
@@ -254,17 +254,19 @@ impl SessionState {
     /// The state that a history gives.
     ///
     /// # Errors
-    /// [`Misfit`] when the history is not one that the machines allow.
+    /// [`InvalidTransition`] when the history is not one that the machines allow.
     pub fn replay<'a>(
         id: &SessionId,
         history: impl IntoIterator<Item = (Timestamp, &'a SessionEvent)>,
-    ) -> Result<Option<Self>, Misfit> {
+    ) -> Result<Option<Self>, InvalidTransition> {
         let mut state: Option<Self> = None;
         for (at, event) in history {
             match (&mut state, event) {
                 (None, SessionEvent::Started { .. }) => state = Self::start(id, at, event),
                 (Some(state), event) => state.apply(at, event)?,
-                (None, event) => return Err(Misfit { event: event.kind(), reason: "no session yet".into() }),
+                (None, event) => {
+                    return Err(InvalidTransition { event: event.kind(), reason: "no session yet".into() });
+                }
             }
         }
         Ok(state)
@@ -308,14 +310,14 @@ impl SessionState {
     /// Applies one event, whole or not at all.
     ///
     /// # Errors
-    /// [`Misfit`] when the tables do not allow it.
-    pub fn apply(&mut self, at: Timestamp, event: &SessionEvent) -> Result<(), Misfit> {
-        let misfit = |reason: String| Misfit { event: event.kind(), reason };
+    /// [`InvalidTransition`] when the tables do not allow it.
+    pub fn apply(&mut self, at: Timestamp, event: &SessionEvent) -> Result<(), InvalidTransition> {
+        let invalid_transition = |reason: String| InvalidTransition { event: event.kind(), reason };
         let applied = match event.task() {
             Some(id) => self.apply_to_task(at, event, id),
             None => self.apply_to_session(at, event),
         };
-        applied.map_err(misfit)?;
+        applied.map_err(invalid_transition)?;
         self.session_mut().updated_at = at;
         self.session_mut().sequence += 1;
         Ok(())
@@ -327,9 +329,9 @@ impl SessionState {
         match event {
             E::Queued { .. } => {
                 self.moves(&open, self.session.status)?;
-                self.session_mut().waits_for_turn = true;
+                self.session_mut().waits_for_group = true;
             }
-            E::Admitted if self.session.waits_for_turn => self.session_mut().waits_for_turn = false,
+            E::Admitted if self.session.waits_for_group => self.session_mut().waits_for_group = false,
             E::Paused => {
                 self.moves(&open[..2], SessionStatus::Paused)?;
                 // A paused session gives up its places in the queue, or it would hold up those behind it.
@@ -394,7 +396,7 @@ impl SessionState {
         if status.is_over() {
             return Err(format!("the session is {}", status.name()));
         }
-        let may_begin = status != SessionStatus::Paused && !self.session.waits_for_turn;
+        let may_begin = status != SessionStatus::Paused && !self.session.waits_for_group;
         let Some(position) = self.tasks.iter().position(|task| task.id == *id) else {
             return Err(format!("the session has no task {id}"));
         };
@@ -426,7 +428,7 @@ impl SessionState {
                 task.child.clone_from(child);
                 task.parameters = Some(parameters.clone());
                 (task.queued_at, task.retry_at, task.started_at) = (None, None, None);
-                (task.heard_at, task.progress) = (None, None);
+                (task.last_report_at, task.progress) = (None, None);
                 task.dispatched_at = Some(at);
                 self.session_mut().status = SessionStatus::Running;
             }
@@ -447,7 +449,7 @@ impl SessionState {
                 task.started_at = Some(task.started_at.unwrap_or(at));
             }
             E::TaskProgress { progress, .. } if task.status == TaskStatus::Running => {
-                task.heard_at = Some(at);
+                task.last_report_at = Some(at);
                 if progress.is_some() {
                     task.progress.clone_from(progress);
                 }
@@ -514,7 +516,7 @@ impl SessionState {
         let open = [SessionStatus::Started, SessionStatus::Running, SessionStatus::Paused];
         self.moves(&open, to)?;
         self.session_mut().ended_at = Some(at);
-        self.session_mut().waits_for_turn = false;
+        self.session_mut().waits_for_group = false;
         Ok(())
     }
 }
@@ -522,8 +524,8 @@ impl SessionState {
 /// A signal that was kept for a task is used up by it.
 fn forget_signal(session: &mut Session, kind: &Kind) {
     let Kind::Wait { signal } = kind else { return };
-    if let Some(place) = session.signals.iter().position(|kept| kept.signal == *signal) {
-        session.signals.remove(place);
+    if let Some(position) = session.signals.iter().position(|kept| kept.signal == *signal) {
+        session.signals.remove(position);
     }
 }
 

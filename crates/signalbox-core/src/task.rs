@@ -204,7 +204,7 @@ pub struct Task {
     pub started_at: Option<Timestamp>,
     /// When the agent said last that it still does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub heard_at: Option<Timestamp>,
+    pub last_report_at: Option<Timestamp>,
     /// When it was settled.
     pub ended_at: Option<Timestamp>,
 }
@@ -293,7 +293,7 @@ impl Task {
             until: None,
             dispatched_at: None,
             started_at: None,
-            heard_at: None,
+            last_report_at: None,
             ended_at: None,
         }
     }

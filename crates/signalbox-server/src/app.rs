@@ -8,7 +8,7 @@ use signalbox_store::Store;
 use signalbox_wire::keys::Secret;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Authority;
+use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::drive::Drive;
 use crate::egress::Egress;
@@ -28,7 +28,7 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) bus: Bus,
     pub(crate) drive: Drive,
-    pub(crate) authority: Authority,
+    pub(crate) authenticator: Authenticator,
     /// What signs the notices that tell of a session's end.
     pub(crate) notice_secret: Secret,
     /// The way to what clients name.

@@ -18,7 +18,7 @@ use signalbox_wire::problem::Problem;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::body::{self, Format};
-use crate::idempotency::Promise;
+use crate::idempotency::IdempotencyClaim;
 use crate::problem::Refusal;
 
 /// Who calls, and what belongs to the call.
@@ -27,7 +27,7 @@ pub(crate) struct Context<R> {
     /// The request's `traceparent`, where it carried a well-formed one.
     pub(crate) trace: Option<String>,
     /// That the answer is to be kept.
-    pub(crate) promise: Option<Promise>,
+    pub(crate) claim: Option<IdempotencyClaim>,
     required: PhantomData<R>,
 }
 
@@ -69,26 +69,30 @@ impl<R: Requirement> FromRequestParts<App> for Context<R> {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
         let caller = match parts.extensions.remove::<Caller>() {
             Some(caller) => caller,
-            None => app.authority.caller(app, &parts.headers, parts.uri.path()).await?,
+            None => app.authenticator.caller(app, &parts.headers, parts.uri.path()).await?,
         };
-        Self::allowed(caller, parts.extensions.remove::<Promise>(), &parts.headers)
+        Self::allowed(caller, parts.extensions.remove::<IdempotencyClaim>(), &parts.headers)
     }
 }
 
 impl<R: Requirement> Context<R> {
     /// That of a request whose answer will not be kept.
     pub(crate) async fn of(app: &App, parts: &Parts) -> Result<Self, Refusal> {
-        let caller = app.authority.caller(app, &parts.headers, parts.uri.path()).await?;
+        let caller = app.authenticator.caller(app, &parts.headers, parts.uri.path()).await?;
         Self::allowed(caller, None, &parts.headers)
     }
 
-    fn allowed(caller: Caller, promise: Option<Promise>, headers: &HeaderMap) -> Result<Self, Refusal> {
+    fn allowed(
+        caller: Caller,
+        claim: Option<IdempotencyClaim>,
+        headers: &HeaderMap,
+    ) -> Result<Self, Refusal> {
         if caller.scope < R::SCOPE {
             let (have, need) = (scope_name(caller.scope), scope_name(R::SCOPE));
             let detail = format!("This key has the scope '{have}'; a key with the scope '{need}' is needed.");
             return Err(Problem::forbidden(detail).into());
         }
-        Ok(Self { caller, trace: trace_of(headers), promise, required: PhantomData })
+        Ok(Self { caller, trace: trace_of(headers), claim, required: PhantomData })
     }
 }
 

@@ -8,24 +8,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signalbox_bus::Bus;
-use signalbox_core::decision::{Answered, Key, Row};
-use signalbox_core::due::Work;
+use signalbox_core::decision::{IdempotencyRecord, Key, Row};
+use signalbox_core::due::DueJob;
 use signalbox_core::engine::Operation;
 use signalbox_core::lease::Lease;
 use signalbox_core::limits::{CANDIDATES_LOOKED_AT, Policy};
-use signalbox_core::{Decision, Halt, Need, Rejected, Turn, View};
+use signalbox_core::{Decision, DecisionContext, Halt, Need, Rejected, Snapshot};
 use signalbox_store::{Claimed, DueKind, Store, StoreError};
 use signalbox_wire::id::{NodeId, TenantId};
 use signalbox_wire::time::Timestamp;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::answer::Answer;
 use crate::clock::{self, Stopwatch};
-use crate::flights::{Flight, Flights};
-use crate::idempotency::Promise;
+use crate::idempotency::IdempotencyClaim;
+use crate::in_flight::{AgentChoice, InFlightAgents};
 use crate::jobs::{Deliveries, Mailbox};
 use crate::metrics::Metrics;
 use crate::problem::Refusal;
+use crate::reply::Reply;
 use crate::start_inputs::StartInputs;
 
 /// How long conflicts are retried before the caller is told to come back.
@@ -47,7 +47,7 @@ struct Inner {
     mailbox: Mailbox,
     metrics: Metrics,
     lines: Lines,
-    flights: Flights,
+    in_flight_agents: InFlightAgents,
     inputs: StartInputs,
 }
 
@@ -64,7 +64,7 @@ impl Lines {
     }
 
     /// A place at the head of the line for a row, once it is reached.
-    async fn place(&self, tenant: &TenantId, key: &Key) -> Option<SemaphorePermit<'_>> {
+    async fn permit(&self, tenant: &TenantId, key: &Key) -> Option<SemaphorePermit<'_>> {
         let mut hasher = DefaultHasher::new();
         (tenant, key).hash(&mut hasher);
         let line = self.0.get(usize::try_from(hasher.finish() % LINES as u64).ok()?)?;
@@ -95,7 +95,7 @@ impl From<DriveError> for Refusal {
 /// What came of an operation that was asked for under an idempotency key.
 enum Made<A> {
     Now(A),
-    Before(Answered),
+    Before(IdempotencyRecord),
 }
 
 impl Drive {
@@ -108,7 +108,8 @@ impl Drive {
         mailbox: Mailbox,
         metrics: Metrics,
     ) -> Self {
-        let (lines, flights, inputs) = (Lines::new(), Flights::default(), StartInputs::default());
+        let (lines, in_flight_agents, inputs) =
+            (Lines::new(), InFlightAgents::default(), StartInputs::default());
         Self(Arc::new(Inner {
             store,
             bus,
@@ -118,7 +119,7 @@ impl Drive {
             mailbox,
             metrics,
             lines,
-            flights,
+            in_flight_agents,
             inputs,
         }))
     }
@@ -128,11 +129,11 @@ impl Drive {
         &self,
         tenant: &TenantId,
         operation: &O,
-    ) -> Result<O::Answer, DriveError> {
-        match self.make(tenant, operation, None::<(&Promise, fn(&O::Answer) -> Answer)>).await? {
+    ) -> Result<O::Output, DriveError> {
+        match self.make(tenant, operation, None::<(&IdempotencyClaim, fn(&O::Output) -> Reply)>).await? {
             Made::Now(answer) => Ok(answer),
             Made::Before(_) => {
-                Err(DriveError::Rejected(Rejected::Misfit("an answer without a promise".to_owned())))
+                Err(DriveError::Rejected(Rejected::InvalidTransition("an answer without a claim".to_owned())))
             }
         }
     }
@@ -142,19 +143,19 @@ impl Drive {
     pub(crate) async fn answer<O: Operation>(
         &self,
         tenant: &TenantId,
-        promise: Option<&Promise>,
+        claim: Option<&IdempotencyClaim>,
         operation: &O,
-        tell: impl Fn(&O::Answer) -> Answer,
-    ) -> Result<Answer, Refusal> {
-        let Some(promise) = promise else {
+        tell: impl Fn(&O::Output) -> Reply,
+    ) -> Result<Reply, Refusal> {
+        let Some(claim) = claim else {
             return Ok(tell(&self.run(tenant, operation).await?));
         };
-        match self.make(tenant, operation, Some((promise, &tell))).await? {
+        match self.make(tenant, operation, Some((claim, &tell))).await? {
             Made::Now(answer) => {
-                promise.keep();
+                claim.keep();
                 Ok(tell(&answer))
             }
-            Made::Before(kept) => Ok(Answer::kept(&kept)),
+            Made::Before(kept) => Ok(Reply::kept(&kept)),
         }
     }
 
@@ -162,37 +163,37 @@ impl Drive {
         &self,
         tenant: &TenantId,
         operation: &O,
-        promise: Option<(&Promise, impl Fn(&O::Answer) -> Answer)>,
-    ) -> Result<Made<O::Answer>, DriveError> {
+        claim: Option<(&IdempotencyClaim, impl Fn(&O::Output) -> Reply)>,
+    ) -> Result<Made<O::Output>, DriveError> {
         let inner = &*self.0;
         let watch = Stopwatch::start();
         // A conflict tells that rows were old; a refusal and an empty decision commit nothing that could, so
         // over a cache that may be behind another node they are believed only on rows from the database.
         let may_be_old = inner.store.cache_may_be_old();
         let mut fresh = false;
-        let mut place = None;
+        let mut permit = None;
         let policy = inner.policy.of(tenant);
         loop {
             let now = clock::now();
-            let turn = Turn::new(now, clock::seed(), &policy).holding(&inner.inputs);
-            let mut view = View::new();
-            let mut flight = inner.flights.flight(tenant);
-            inner.store.load(tenant, &Need::Rows(operation.keys()), &mut view, fresh).await?;
+            let context = DecisionContext::new(now, clock::seed(), &policy).holding(&inner.inputs);
+            let mut snapshot = Snapshot::new();
+            let mut choice = inner.in_flight_agents.choice(tenant);
+            inner.store.load(tenant, &Need::Rows(operation.keys()), &mut snapshot, fresh).await?;
             let (mut decision, answer) = loop {
-                if let Some((promise, _)) = &promise
-                    && let Some(kept) = self.kept_answer(tenant, promise, &mut view, fresh).await?
+                if let Some((claim, _)) = &claim
+                    && let Some(kept) = self.kept_answer(tenant, claim, &mut snapshot, fresh).await?
                 {
                     return Ok(Made::Before(kept));
                 }
-                match operation.decide(&view, &mut turn.clone()) {
+                match operation.decide(&snapshot, &mut context.clone()) {
                     Ok(made) => break made,
                     Err(Halt::Need(Need::Candidates(route))) => {
-                        inner.candidates(&mut flight, route, &mut view, fresh).await?;
+                        inner.candidates(&mut choice, route, &mut snapshot, fresh).await?;
                     }
-                    Err(Halt::Need(need)) => inner.store.load(tenant, &need, &mut view, fresh).await?,
+                    Err(Halt::Need(need)) => inner.store.load(tenant, &need, &mut snapshot, fresh).await?,
                     Err(Halt::Rejected(_)) if may_be_old && !fresh => {
                         fresh = true;
-                        view = View::new();
+                        snapshot = Snapshot::new();
                     }
                     Err(Halt::Rejected(rejected)) => return Err(rejected.into()),
                 }
@@ -201,24 +202,24 @@ impl Drive {
                 fresh = true;
                 continue;
             }
-            if let Some((promise, tell)) = &promise {
+            if let Some((claim, tell)) = &claim {
                 let told = tell(&answer);
-                let row = Row::Answered(promise.answered(told.status, &told.body, now));
-                decision.create(row, turn.version_after(None));
+                let row = Row::IdempotencyRecord(claim.answered(told.status, &told.body, now));
+                decision.create(row, context.version_after(None));
             }
             if decision.is_empty() {
                 return Ok(Made::Now(answer));
             }
-            flight.follow(&decision);
-            let row = contended(operation, &flight);
+            choice.follow(&decision);
+            let row = contended(operation, &choice);
             match self.commit(tenant, decision, now).await {
                 Ok(()) => return Ok(Made::Now(answer)),
                 Err(StoreError::Conflict) if watch.elapsed() < CONTENTION_PATIENCE => {
                     fresh = true;
                     // What it chose is free for others while it stands in line.
-                    drop(flight);
-                    if let (None, Some(row)) = (&place, row) {
-                        place = inner.lines.place(tenant, &row).await;
+                    drop(choice);
+                    if let (None, Some(row)) = (&permit, row) {
+                        permit = inner.lines.permit(tenant, &row).await;
                     }
                 }
                 Err(error) => return Err(error.into()),
@@ -226,32 +227,34 @@ impl Drive {
         }
     }
 
-    /// The answer that is kept under `promise`, where the request was answered before.
+    /// The answer that is kept under `idempotency claim`, where the request was answered before.
     pub(crate) async fn kept(
         &self,
         tenant: &TenantId,
-        promise: &Promise,
-    ) -> Result<Option<Answered>, DriveError> {
-        self.kept_answer(tenant, promise, &mut View::new(), false).await
+        claim: &IdempotencyClaim,
+    ) -> Result<Option<IdempotencyRecord>, DriveError> {
+        self.kept_answer(tenant, claim, &mut Snapshot::new(), false).await
     }
 
     async fn kept_answer(
         &self,
         tenant: &TenantId,
-        promise: &Promise,
-        view: &mut View,
+        claim: &IdempotencyClaim,
+        snapshot: &mut Snapshot,
         fresh: bool,
-    ) -> Result<Option<Answered>, DriveError> {
+    ) -> Result<Option<IdempotencyRecord>, DriveError> {
         let kept = loop {
-            match view.answered(&promise.key) {
+            match snapshot.idempotency_record(&claim.key) {
                 Ok(kept) => break kept,
-                Err(Halt::Need(need)) => self.0.store.load(tenant, &need, view, fresh).await?,
+                Err(Halt::Need(need)) => self.0.store.load(tenant, &need, snapshot, fresh).await?,
                 Err(Halt::Rejected(rejected)) => return Err(rejected.into()),
             }
         };
         match kept {
             None => Ok(None),
-            Some(kept) if kept.value.request == promise.request => Ok(Some(Answered::clone(&kept.value))),
+            Some(kept) if kept.value.request == claim.request => {
+                Ok(Some(IdempotencyRecord::clone(&kept.value)))
+            }
             Some(_) => Err(Rejected::KeyReused.into()),
         }
     }
@@ -277,8 +280,8 @@ impl Drive {
 }
 
 /// The row that decisions most likely conflict over: the first that the operation names, else the agent it chose.
-fn contended(operation: &impl Operation, flight: &Flight<'_>) -> Option<Key> {
-    operation.keys().into_iter().next().or_else(|| flight.agents().first().cloned().map(Key::Agent))
+fn contended(operation: &impl Operation, choice: &AgentChoice<'_>) -> Option<Key> {
+    operation.keys().into_iter().next().or_else(|| choice.agents().first().cloned().map(Key::Agent))
 }
 
 impl Inner {
@@ -286,19 +289,20 @@ impl Inner {
     /// the rows of the one that it will most likely take.
     async fn candidates(
         &self,
-        flight: &mut Flight<'_>,
+        choice: &mut AgentChoice<'_>,
         route: String,
-        view: &mut View,
+        snapshot: &mut Snapshot,
         fresh: bool,
     ) -> Result<(), StoreError> {
-        let tenant = flight.tenant().clone();
-        let most = CANDIDATES_LOOKED_AT + self.flights.count(&tenant).min(CANDIDATES_PASSED_OVER_MAX);
+        let tenant = choice.tenant().clone();
+        let most =
+            CANDIDATES_LOOKED_AT + self.in_flight_agents.count(&tenant).min(CANDIDATES_PASSED_OVER_MAX);
         let listed = self.store.candidates(&tenant, &route, most).await?;
-        let shown = flight.choose(listed, CANDIDATES_LOOKED_AT);
+        let shown = choice.choose(listed, CANDIDATES_LOOKED_AT);
         let first = shown.iter().take(1);
         let rows = first.flat_map(|agent| [Key::Agent(agent.clone()), Key::Status(agent.clone())]);
-        self.store.load(&tenant, &Need::Rows(rows.collect()), view, fresh).await?;
-        view.show_candidates(route, shown);
+        self.store.load(&tenant, &Need::Rows(rows.collect()), snapshot, fresh).await?;
+        snapshot.show_candidates(route, shown);
         Ok(())
     }
 
@@ -311,7 +315,7 @@ impl Inner {
         let hints = std::mem::take(&mut decision.hints);
         let deliver =
             decision.due.iter().filter(|due| due.at <= now && DueKind::of(&due.work) == DueKind::Delivery);
-        let deliver: Vec<Work> = deliver.map(|due| due.work.clone()).collect();
+        let deliver: Vec<DueJob> = deliver.map(|due| due.work.clone()).collect();
         let is_all_deliveries = decision.due.iter().filter(|due| due.at <= now).count() == deliver.len();
         let next_due: Vec<_> = decision
             .due
@@ -321,7 +325,7 @@ impl Inner {
             .collect();
         let due_now: Vec<_> =
             decision.due.iter().filter(|due| due.at <= now).map(|due| DueKind::of(&due.work)).collect();
-        // Work that is due at once is born leased to this process where it has room for it: no second
+        // DueJob that is due at once is born leased to this process where it has room for it: no second
         // commit is needed to claim it. Without room it stays free for whoever has.
         let slots = if deliver.is_empty() || !is_all_deliveries {
             None

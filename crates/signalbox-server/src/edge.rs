@@ -28,7 +28,7 @@ use tower::{Layer, Service, ServiceExt as _};
 
 use crate::app::App;
 use crate::clock::{self, Stopwatch};
-use crate::hot::{Hot, Outgoing};
+use crate::fast_path::{FastPath, Outgoing};
 use crate::idempotency;
 use crate::metrics::RouteMetrics;
 use crate::problem::{Reason, Refusal};
@@ -45,7 +45,7 @@ const REQUEST_ID_LENGTH_MAX: usize = 128;
 
 /// Accepts connections until the server drains.
 pub(crate) async fn serve(app: App, listener: TcpListener, router: Router, tracker: TaskTracker) {
-    let hot = Arc::new(Hot::new(&app));
+    let hot = Arc::new(FastPath::new(&app));
     let room = Arc::new(Semaphore::new(app.config.connections_max));
     loop {
         let accepted = tokio::select! {
@@ -81,7 +81,7 @@ async fn accept(
     Ok((stream, permit))
 }
 
-async fn connection(app: &App, stream: TcpStream, router: Router, hot: &Arc<Hot>) {
+async fn connection(app: &App, stream: TcpStream, router: Router, hot: &Arc<FastPath>) {
     let _ = stream.set_nodelay(true);
     let (to, hot) = (app.clone(), Arc::clone(hot));
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
@@ -176,7 +176,7 @@ where
         if request.headers().contains_key("idempotency-key") && request.method() == Method::POST {
             Box::pin(once(&app, request, next)).await
         } else {
-            request.extensions_mut().remove::<crate::idempotency::Promise>();
+            request.extensions_mut().remove::<crate::idempotency::IdempotencyClaim>();
             run(next, request).await
         };
     let route = app.metrics.route(route.as_ref().map_or("none", MatchedPath::as_str));
@@ -214,7 +214,7 @@ where
     S: Service<Request, Response = Response, Error = Infallible> + Send,
     S::Future: Send,
 {
-    let caller = match app.authority.caller(app, request.headers(), request.uri().path()).await {
+    let caller = match app.authenticator.caller(app, request.headers(), request.uri().path()).await {
         Ok(caller) => caller,
         // Without a caller there is nobody to keep an answer for; the handler says what is wrong.
         Err(_) => return run(next, request).await,

@@ -5,7 +5,7 @@
 //! an unknown agent, is found out anew. Two requests at once under one key: the second is told to wait.
 //!
 //! A kept answer is only for the credentials that it was given to: others have not shown that they may see it.
-//! An answer that shows a secret is kept as its stand-in, see [`Answer::shown_once`].
+//! An answer that shows a secret is kept as its stand-in, see [`Reply::shown_once`].
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,19 +19,19 @@ use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
-use signalbox_core::decision::{Answered, Row};
-use signalbox_core::{Decision, Turn};
+use signalbox_core::decision::{IdempotencyRecord, Row};
+use signalbox_core::{Decision, DecisionContext};
 use signalbox_wire::fault::Fault;
 use signalbox_wire::id::TenantId;
 use signalbox_wire::keys;
 use signalbox_wire::problem::Problem;
 use signalbox_wire::time::Timestamp;
 
-use crate::answer::{Answer, StandIn};
 use crate::app::App;
 use crate::body;
 use crate::clock;
 use crate::problem::Refusal;
+use crate::reply::{Reply, StandIn};
 
 /// How long an answer is kept.
 const ANSWER_KEPT: Duration = Duration::from_secs(24 * 3_600);
@@ -42,7 +42,7 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// That the answer to a request will be kept, and under what.
 #[derive(Debug, Clone)]
-pub(crate) struct Promise {
+pub(crate) struct IdempotencyClaim {
     /// The tenant's name for the request: path, credentials and key.
     pub(crate) key: String,
     /// SHA-256 of the body, in hex.
@@ -50,8 +50,8 @@ pub(crate) struct Promise {
     is_kept: Arc<AtomicBool>,
 }
 
-impl Promise {
-    /// A promise under a key of our own; `request` tells apart what may not come twice under it.
+impl IdempotencyClaim {
+    /// A idempotency claim under a key of our own; `request` tells apart what may not come twice under it.
     pub(crate) fn of(key: String, request: String) -> Self {
         Self { key, request, is_kept: Arc::default() }
     }
@@ -62,8 +62,8 @@ impl Promise {
     }
 
     /// The row that keeps an answer which is given at `now`.
-    pub(crate) fn answered(&self, status: StatusCode, body: &[u8], now: Timestamp) -> Answered {
-        Answered {
+    pub(crate) fn answered(&self, status: StatusCode, body: &[u8], now: Timestamp) -> IdempotencyRecord {
+        IdempotencyRecord {
             key: self.key.clone(),
             request: self.request.clone(),
             status: status.as_u16(),
@@ -123,47 +123,47 @@ where
         let detail = "The first request under this Idempotency-Key is still being answered; send it again in a moment.";
         return Err(Problem::conflict("idempotency-in-progress", detail).retry_after(1).into());
     };
-    let promise = Promise { key, request, is_kept: Arc::default() };
-    if let Some(kept) = app.drive.kept(tenant, &promise).await? {
-        return Ok(Answer::kept(&kept).into_response());
+    let claim = IdempotencyClaim { key, request, is_kept: Arc::default() };
+    if let Some(kept) = app.drive.kept(tenant, &claim).await? {
+        return Ok(Reply::kept(&kept).into_response());
     }
-    parts.extensions.insert(promise.clone());
+    parts.extensions.insert(claim.clone());
     let response = inner(Request::from_parts(parts, Body::from(body))).await;
-    keep_if_needed(app, tenant, &promise, response).await
+    keep_if_needed(app, tenant, &claim, response).await
 }
 
 async fn keep_if_needed(
     app: &App,
     tenant: &TenantId,
-    promise: &Promise,
+    claim: &IdempotencyClaim,
     response: Response,
 ) -> Result<Response, Refusal> {
     let status = response.status();
     let is_lasting = status.is_success() || status == StatusCode::UNPROCESSABLE_ENTITY;
-    if promise.is_kept.load(Ordering::Relaxed) || !is_lasting {
+    if claim.is_kept.load(Ordering::Relaxed) || !is_lasting {
         return Ok(response);
     }
     let (mut parts, body) = response.into_parts();
     if let Some(StandIn(stand_in)) = parts.extensions.remove::<StandIn>() {
-        keep(app, tenant, promise, stand_in.status, &stand_in.body).await;
+        keep(app, tenant, claim, stand_in.status, &stand_in.body).await;
         return Ok(Response::from_parts(parts, body));
     }
     let body: Bytes = match body.collect().await {
         Ok(body) => body.to_bytes(),
         Err(_) => return Err(Problem::internal().into()),
     };
-    keep(app, tenant, promise, status, &body).await;
+    keep(app, tenant, claim, status, &body).await;
     Ok(Response::from_parts(parts, Body::from(body)))
 }
 
-async fn keep(app: &App, tenant: &TenantId, promise: &Promise, status: StatusCode, body: &[u8]) {
+async fn keep(app: &App, tenant: &TenantId, claim: &IdempotencyClaim, status: StatusCode, body: &[u8]) {
     if body.len() > ANSWER_BYTES_MAX {
         return;
     }
     let now = clock::now();
-    let turn = Turn::new(now, clock::seed(), &app.policy);
+    let context = DecisionContext::new(now, clock::seed(), &app.policy);
     let mut decision = Decision::default();
-    decision.create(Row::Answered(promise.answered(status, body, now)), turn.version_after(None));
+    decision.create(Row::IdempotencyRecord(claim.answered(status, body, now)), context.version_after(None));
     if let Err(error) = app.drive.commit(tenant, decision, now).await {
         tracing::warn!(%error, "an answer under an Idempotency-Key could not be kept");
     }

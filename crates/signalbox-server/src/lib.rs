@@ -4,7 +4,6 @@
 //! servers can live in one process. Knows nothing of the command line that starts it.
 
 mod agentkit;
-mod answer;
 mod app;
 mod artcafe;
 mod auth;
@@ -16,9 +15,9 @@ mod docs;
 mod drive;
 mod edge;
 mod egress;
-mod flights;
-mod hot;
+mod fast_path;
 mod idempotency;
+mod in_flight;
 mod jobs;
 mod lock;
 mod metrics;
@@ -27,6 +26,7 @@ mod params;
 mod payloads;
 mod problem;
 mod process;
+mod reply;
 mod schema;
 mod server;
 mod start_inputs;

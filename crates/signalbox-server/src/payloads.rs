@@ -28,7 +28,7 @@ pub(crate) enum Incomplete {
 }
 
 /// `value` with all that it refers to in its place; at most `bytes_max` bytes in all, about.
-pub(crate) async fn whole(
+pub(crate) async fn inline(
     store: &Store,
     tenant: &TenantId,
     value: &Value,

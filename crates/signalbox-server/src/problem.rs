@@ -102,11 +102,11 @@ impl From<Rejected> for Refusal {
             Rejected::SignalsFull(_) => {
                 Problem::new(429, "signals-full", detail).retry_after(TURN_RETRY_AFTER_S)
             }
-            Rejected::GateFull { .. } => Problem::conflict("workflow-busy", detail),
-            Rejected::GateQueueFull { .. } => {
+            Rejected::ConcurrencyFull { .. } => Problem::conflict("workflow-busy", detail),
+            Rejected::ConcurrencyQueueFull { .. } => {
                 Problem::new(429, "workflow-queue-full", detail).retry_after(TURN_RETRY_AFTER_S)
             }
-            Rejected::GateKey { .. } => Problem::new(422, "no-concurrency-key", detail),
+            Rejected::ConcurrencyKey { .. } => Problem::new(422, "no-concurrency-key", detail),
             Rejected::TooDeep(_) => Problem::conflict("too-deep", detail),
             Rejected::Undone(_) => Problem::conflict("session-undone", detail),
             Rejected::AgentBusy(_) => Problem::conflict("agent-busy", detail),
@@ -117,10 +117,10 @@ impl From<Rejected> for Refusal {
             Rejected::Unreachable(_) => Problem::bad_request("unreachable-agent", detail),
             Rejected::Replayed | Rejected::NotBelieved => Problem::unauthorized(detail),
             Rejected::UnfitInput(faults) => Problem::invalid(
-                faults.into_iter().map(|(place, message)| Fault::new(place, message)).collect(),
+                faults.into_iter().map(|(pointer, message)| Fault::new(pointer, message)).collect(),
             ),
             Rejected::KeyReused => Problem::new(422, "idempotency-key-reused", detail),
-            Rejected::Misfit(_) => return Self::failed(detail),
+            Rejected::InvalidTransition(_) => return Self::failed(detail),
         };
         problem.into()
     }

@@ -67,14 +67,14 @@ impl<P: Eq + Hash> Schemas<P> {
     /// The schema at `place`, compiled where it is not held.
     pub(crate) fn held(
         &self,
-        place: P,
+        pointer: P,
         compile: impl FnOnce() -> Result<Schema, Vec<Fault>>,
     ) -> Result<Arc<Schema>, Vec<Fault>> {
-        if let Some(schema) = self.0.get(&place) {
+        if let Some(schema) = self.0.get(&pointer) {
             return Ok(schema);
         }
         let schema = Arc::new(compile()?);
-        self.0.insert(place, Arc::clone(&schema));
+        self.0.insert(pointer, Arc::clone(&schema));
         Ok(schema)
     }
 }
@@ -115,10 +115,10 @@ impl Schema {
     }
 
     /// Holds the value that stands at `place` against the schema, or tells all that does not fit.
-    pub(crate) fn check(&self, value: &Value, place: &str) -> Result<(), Vec<Fault>> {
+    pub(crate) fn check(&self, value: &Value, pointer: &str) -> Result<(), Vec<Fault>> {
         let extent = Extent::of(value);
         let cost = self.shape.cost(&extent);
-        let whole = |message: &str| Err(vec![Fault::new(place, message)]);
+        let whole = |message: &str| Err(vec![Fault::new(pointer, message)]);
         if cost.steps > STEPS_MAX || cost.nested > NESTED_MAX {
             return whole("is too large or too deep to be held against its schema");
         }
@@ -128,7 +128,7 @@ impl Schema {
         if cost.steps > STEPS_TOLD_MAX {
             return whole("does not fit its schema, and is too large to say where");
         }
-        Err(faults(place, self.validator.iter_errors(value)))
+        Err(faults(pointer, self.validator.iter_errors(value)))
     }
 }
 
@@ -139,18 +139,18 @@ fn faults<'e>(base: &str, errors: impl IntoIterator<Item = ValidationError<'e>>)
         tell(&mut told, base, &error);
     }
     let mut faults = Faults::default();
-    told.into_iter().for_each(|(place, message)| faults.add(place, message));
+    told.into_iter().for_each(|(pointer, message)| faults.add(pointer, message));
     faults.into_vec()
 }
 
 /// Adds what one error says; where a name is missing or too much, the pointer leads to it.
 fn tell(told: &mut BTreeSet<(String, String)>, base: &str, error: &ValidationError<'_>) {
-    let place = format!("{base}{}", error.instance_path().as_str());
-    let below = |name: &str| format!("{place}/{}", name.replace('~', "~0").replace('/', "~1"));
+    let pointer = format!("{base}{}", error.instance_path().as_str());
+    let below = |name: &str| format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
     match error.kind() {
         ValidationErrorKind::Required { property } => {
             let missing = property.as_str().map(below);
-            told.insert((missing.unwrap_or(place), "is required".to_owned()));
+            told.insert((missing.unwrap_or(pointer), "is required".to_owned()));
         }
         ValidationErrorKind::AdditionalProperties { unexpected }
         | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
@@ -159,7 +159,7 @@ fn tell(told: &mut BTreeSet<(String, String)>, base: &str, error: &ValidationErr
         _ => {
             // What was given may be large, or secret: the message speaks of it without showing it.
             let message = error.masked_with("").to_string();
-            told.insert((place, message.trim_start().chars().take(MESSAGE_LENGTH_MAX).collect()));
+            told.insert((pointer, message.trim_start().chars().take(MESSAGE_LENGTH_MAX).collect()));
         }
     }
 }
@@ -304,9 +304,9 @@ mod tests {
     #[test]
     fn what_is_held_is_held_for_its_place() {
         let schemas = Schemas::<(&str, u32)>::default();
-        let check = |place, schema: Value| {
+        let check = |pointer, schema: Value| {
             let compile = || Schema::compile(schema.as_object().expect("an object"));
-            let schema = schemas.held(place, compile).expect("compiles");
+            let schema = schemas.held(pointer, compile).expect("compiles");
             schema.check(&json!(5), PLACE).is_ok()
         };
         assert!(check(("a", 1), json!({"type": "integer"})));

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::app::{App, Parts};
-use crate::auth::{Authority, Door, bootstrap};
+use crate::auth::{AnonymousAccess, Authenticator, bootstrap};
 use crate::config::{Config, Surface};
 use crate::drive::Drive;
 use crate::egress::{Egress, policy};
@@ -107,9 +107,13 @@ impl Server {
         let listener = listener.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
         let mark = HeaderValue::from_str(node.as_str()).unwrap_or_else(|_| HeaderValue::from_static("node"));
-        let authority =
-            Authority::new(&keys.platform, Some(&keys.admin), Door::new(&config, address), mark.clone());
-        let (app, post) = assemble(config, node, store, (authority, keys.notices), mark)?;
+        let authenticator = Authenticator::new(
+            &keys.platform,
+            Some(&keys.admin),
+            AnonymousAccess::new(&config, address),
+            mark.clone(),
+        );
+        let (app, post) = assemble(config, node, store, (authenticator, keys.notices), mark)?;
         Ok(Self { app, listener, address, post, made: keys.made, lock })
     }
 
@@ -139,7 +143,7 @@ impl Server {
         app.draining.cancel();
         tracker.close();
         if tokio::time::timeout(app.config.shutdown_timeout, tracker.wait()).await.is_err() {
-            tracing::warn!("not everything in flight finished in time; deliveries will be tried again");
+            tracing::warn!("not everything in choice finished in time; deliveries will be tried again");
         }
         if let Err(error) = app.store.release().await {
             tracing::warn!(%error, "leases were not given up; they will run out");
@@ -217,7 +221,7 @@ fn assemble(
     config: Config,
     node: NodeId,
     store: Store,
-    (authority, notice_secret): (Authority, Secret),
+    (authenticator, notice_secret): (Authenticator, Secret),
     mark: HeaderValue,
 ) -> Result<(App, Post), StartError> {
     let policy = config.policy();
@@ -239,7 +243,7 @@ fn assemble(
         forbid_private: config.egress_forbid_private,
     };
     // Where the callers are programs of this machine, they reach as much without asking.
-    let reads_private = config.http_get_private || authority.is_for_this_machine();
+    let reads_private = config.http_get_private || authenticator.is_for_this_machine();
     let for_pages = if reads_private { allowed } else { policy::Policy::PUBLIC };
     let app = App::new(Parts {
         config,
@@ -247,7 +251,7 @@ fn assemble(
         store,
         bus,
         drive,
-        authority,
+        authenticator,
         notice_secret,
         egress: Egress::new(allowed, mark.clone()),
         services: Egress::new(policy::Policy::default(), mark.clone()),

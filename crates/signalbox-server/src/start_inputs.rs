@@ -1,8 +1,8 @@
 //! Inputs that sessions and schedules start sessions with, held against the schema of the workflow that is started.
 
 use serde_json::Value;
+use signalbox_core::context::Inputs;
 use signalbox_core::definition::Definition;
-use signalbox_core::turn::Inputs;
 
 use crate::schema::{Schema, Schemas};
 
@@ -40,13 +40,13 @@ mod tests {
         let of =
             |schema: Option<Value>| Definition { input: schema, ..Definition::of(id.clone(), Vec::new()) };
         let strict = of(Some(json!({"required": ["a"], "properties": {"b": {"type": "integer"}}})));
-        let places = |definition: &Definition, input: Value| -> Vec<String> {
-            inputs.faults(definition, &input).into_iter().map(|(place, _)| place).collect()
+        let pointers = |definition: &Definition, input: Value| -> Vec<String> {
+            inputs.faults(definition, &input).into_iter().map(|(pointer, _)| pointer).collect()
         };
         for _ in 0..2 {
-            assert_eq!(places(&strict, json!({"b": "x"})), ["/a", "/b"]);
-            assert_eq!(places(&strict, json!({"a": 1})), [""; 0]);
+            assert_eq!(pointers(&strict, json!({"b": "x"})), ["/a", "/b"]);
+            assert_eq!(pointers(&strict, json!({"a": 1})), [""; 0]);
         }
-        assert_eq!(places(&of(None), json!({})), [""; 0]);
+        assert_eq!(pointers(&of(None), json!({})), [""; 0]);
     }
 }

@@ -90,7 +90,7 @@ pub(crate) enum Read {
 }
 
 /// Makes an entry's JSON in a surface's words.
-pub(crate) trait View: Send + 'static {
+pub(crate) trait Snapshot: Send + 'static {
     fn json(
         &mut self,
         app: &App,
@@ -116,7 +116,7 @@ impl Access {
     }
 
     async fn holds(&self, app: &App) -> bool {
-        match app.authority.caller(app, &self.headers, self.path).await {
+        match app.authenticator.caller(app, &self.headers, self.path).await {
             Ok(caller) => caller == self.caller,
             // A store that cannot answer now proves nothing.
             Err(refusal) => refusal.0.status >= 500,

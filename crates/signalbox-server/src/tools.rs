@@ -50,15 +50,15 @@ impl Tools {
         arguments: (&Value, &str),
         trace: Option<&str>,
     ) -> Result<ToolAnswer, Refusal> {
-        let (arguments, place) = arguments;
+        let (arguments, pointer) = arguments;
         if let Some(tool) = BuiltIn::named(name) {
-            self.0.built_in(tool)?.check(arguments, place)?;
-            return tool.run(app, (arguments, place), trace).await;
+            self.0.built_in(tool)?.check(arguments, pointer)?;
+            return tool.run(app, (arguments, pointer), trace).await;
         }
         let unknown = || Rejected::UnknownTool(bounded(name));
         let known = ToolName::parse(name).map_err(|_| unknown())?;
         let tool = app.store.tool(tenant, &known).await?.ok_or_else(unknown)?;
-        self.0.registered(tenant, &tool)?.check(arguments, place)?;
+        self.0.registered(tenant, &tool)?.check(arguments, pointer)?;
         ask(app, &tool.value, arguments, trace).await
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::Map;
 use signalbox_core::engine::{Operation, Register, ReportState};
 use signalbox_core::limits::Policy;
-use signalbox_core::{Halt, Turn, View};
+use signalbox_core::{DecisionContext, Halt, Snapshot};
 use signalbox_store::{Options, Store, StoreError};
 use signalbox_wire::id::{AgentId, NodeId, TenantId};
 use signalbox_wire::raw::RawObject;
@@ -138,22 +138,22 @@ async fn drive<O: Operation>(
     store: &Store,
     operation: &O,
     counts: &mut Counts,
-) -> Result<O::Answer, StoreError> {
+) -> Result<O::Output, StoreError> {
     let tenant = TenantId::default_tenant();
     let policy = Policy::default();
     let seed = SEED.fetch_add(1, Ordering::Relaxed);
     let mut fresh = false;
     loop {
-        let turn = Turn::new(now(), seed, &policy);
-        let mut view = View::new();
+        let context = DecisionContext::new(now(), seed, &policy);
+        let mut snapshot = Snapshot::new();
         let (decision, answer) = loop {
-            match operation.decide(&view, &mut turn.clone()) {
+            match operation.decide(&snapshot, &mut context.clone()) {
                 Ok(decided) => break decided,
-                Err(Halt::Need(need)) => store.load(&tenant, &need, &mut view, fresh).await?,
+                Err(Halt::Need(need)) => store.load(&tenant, &need, &mut snapshot, fresh).await?,
                 Err(Halt::Rejected(rejected)) => return Err(StoreError::Corrupt(rejected.to_string())),
             }
         };
-        match store.commit(&tenant, decision, turn.now, None).await {
+        match store.commit(&tenant, decision, context.now, None).await {
             Ok(_) => return Ok(answer),
             Err(StoreError::Conflict) => counts.conflicts += 1,
             Err(StoreError::Busy(_)) => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use signalbox_core::decision::Retention;
 use signalbox_core::delivery::MessageKind;
-use signalbox_core::due::Work;
+use signalbox_core::due::DueJob;
 use signalbox_core::event::Level;
 use signalbox_core::lease::Lease;
 use signalbox_core::session::SessionStatus;
@@ -162,7 +162,7 @@ pub struct Claimed {
     /// Whose it is.
     pub tenant: TenantId,
     /// What it is.
-    pub work: Work,
+    pub work: DueJob,
     /// When it was due.
     pub due_at: Timestamp,
     /// Under which claim.
@@ -193,15 +193,15 @@ impl DueKind {
 
     /// The kind of this work.
     #[must_use]
-    pub fn of(work: &Work) -> Self {
+    pub fn of(work: &DueJob) -> Self {
         match work {
-            Work::Deliver { .. } | Work::Call { .. } => Self::Delivery,
+            DueJob::Deliver { .. } | DueJob::Call { .. } => Self::Delivery,
             _ => Self::Timer,
         }
     }
 
     /// What a row of this work has as its kind: the indexes tell what is to be sent from everything else.
-    pub(crate) fn column(work: &Work) -> &'static str {
+    pub(crate) fn column(work: &DueJob) -> &'static str {
         match Self::of(work) {
             Self::Delivery => "deliver",
             Self::Timer => work.kind(),

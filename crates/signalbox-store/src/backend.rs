@@ -10,12 +10,12 @@ use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
-use signalbox_core::hook::Hook;
+use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::lease::Lease;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
+use signalbox_core::snapshot::{Loaded, WaitingTask};
 use signalbox_core::task::Task;
-use signalbox_core::view::{Loaded, WaitingTask};
 use signalbox_wire::id::{AgentId, SessionId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
@@ -138,7 +138,7 @@ pub(crate) trait Backend: Send + Sync {
         page: &Page,
     ) -> Result<Listed<Arc<Definition>>, StoreError>;
     /// Hooks by id.
-    async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Hook>>, StoreError>;
+    async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<WebhookTrigger>>, StoreError>;
 
     /// Schedules by id.
     async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError>;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use quick_cache::sync::{DefaultLifecycle, GuardResult, PlaceholderGuard};
 use quick_cache::{DefaultHashBuilder, Equivalent, OptionsBuilder, Weighter};
 use signalbox_core::decision::Key;
-use signalbox_core::view::Loaded;
+use signalbox_core::snapshot::Loaded;
 use signalbox_wire::id::TenantId;
 
 use crate::backend::ReadRow;
@@ -102,7 +102,7 @@ impl Cache {
                 | Key::Message(_)
                 | Key::Tool(_)
                 | Key::Schedule(_)
-                | Key::Hook(_)
+                | Key::WebhookTrigger(_)
         )
     }
 
@@ -169,12 +169,12 @@ pub(crate) fn version_of(loaded: &Loaded) -> i64 {
         Loaded::Workflow(row) => row.version,
         Loaded::Message(row) => row.version,
         Loaded::Tool(row) => row.version,
-        Loaded::Answered(row) => row.version,
+        Loaded::IdempotencyRecord(row) => row.version,
         Loaded::Signature(row) => row.version,
-        Loaded::Gate(row) => row.version,
+        Loaded::ConcurrencyGroup(row) => row.version,
         Loaded::Retention(row) => row.version,
         Loaded::Schedule(row) => row.version,
-        Loaded::Hook(row) => row.version,
+        Loaded::WebhookTrigger(row) => row.version,
         Loaded::Payload(row) => row.version,
     }
 }
@@ -213,7 +213,7 @@ mod tests {
     use std::sync::Arc;
 
     use signalbox_core::decision::AgentName;
-    use signalbox_core::view::Versioned;
+    use signalbox_core::snapshot::Versioned;
     use signalbox_wire::id::AgentId;
 
     use super::*;

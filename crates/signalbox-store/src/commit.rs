@@ -11,8 +11,8 @@ use signalbox_core::event::NewEvent;
 use signalbox_core::lease::Lease;
 use signalbox_core::payload;
 use signalbox_core::session::SessionState;
+use signalbox_core::snapshot::{Loaded, Versioned};
 use signalbox_core::task::{Task, TaskStatus};
-use signalbox_core::view::{Loaded, Versioned};
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId};
 use signalbox_wire::time::Timestamp;
 
@@ -104,7 +104,7 @@ pub(crate) struct DueRow {
     pub(crate) visible_at: Timestamp,
     /// Who holds it from the start.
     pub(crate) leased_by: Option<NodeId>,
-    /// [`signalbox_core::due::Work`] as JSON.
+    /// [`signalbox_core::due::DueJob`] as JSON.
     pub(crate) body: String,
 }
 
@@ -282,7 +282,7 @@ fn loaded(put: &Put) -> Option<ReadRow> {
         Row::Message(row) => Loaded::Message(Versioned { version, value: Arc::clone(row) }),
         Row::Tool(row) => Loaded::Tool(Versioned { version, value: Arc::clone(row) }),
         Row::Schedule(row) => Loaded::Schedule(Versioned { version, value: Arc::clone(row) }),
-        Row::Hook(row) => Loaded::Hook(Versioned { version, value: Arc::clone(row) }),
+        Row::WebhookTrigger(row) => Loaded::WebhookTrigger(Versioned { version, value: Arc::clone(row) }),
         _ => return None,
     };
     Some(ReadRow { loaded, bytes })

@@ -13,11 +13,11 @@ mod commit;
 mod error;
 mod postgres;
 mod removal;
+mod rotation;
 mod schema;
 mod sessions;
 mod sqlite;
 mod store;
-mod turns;
 
 pub use api::*;
 pub use error::StoreError;

@@ -42,7 +42,7 @@ pub(crate) const PARTS: [Part; 24] = [
     Part::PayloadUses,
     Part::Rows(TableId::Payloads),
     Part::Rows(TableId::Sessions),
-    Part::Rows(TableId::Gates),
+    Part::Rows(TableId::ConcurrencyGroups),
     Part::Rows(TableId::Messages),
     Part::Rows(TableId::AgentNames),
     Part::Capabilities,
@@ -51,7 +51,7 @@ pub(crate) const PARTS: [Part; 24] = [
     Part::Rows(TableId::Workflows),
     Part::Rows(TableId::Definitions),
     Part::Rows(TableId::Tools),
-    Part::Rows(TableId::Answered),
+    Part::Rows(TableId::IdempotencyRecord),
     Part::Rows(TableId::Signatures),
     Part::Rows(TableId::Settings),
     Part::Log,
@@ -110,7 +110,7 @@ impl Part {
             TableId::Messages => Key::Message(MessageId::parse(first).ok()?),
             TableId::Tools => Key::Tool(ToolName::parse(first).ok()?),
             TableId::Schedules => Key::Schedule(ScheduleId::parse(first).ok()?),
-            TableId::Hooks => Key::Hook(HookId::parse(first).ok()?),
+            TableId::Hooks => Key::WebhookTrigger(HookId::parse(first).ok()?),
             _ => return None,
         })
     }

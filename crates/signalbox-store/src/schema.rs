@@ -14,8 +14,8 @@ use signalbox_core::decision::{Key, Row};
 use signalbox_core::delivery::MessageStatus;
 use signalbox_core::payload::Payload;
 use signalbox_core::session::Session;
+use signalbox_core::snapshot::{Loaded, Versioned};
 use signalbox_core::task::Task;
-use signalbox_core::view::{Loaded, Versioned};
 use signalbox_wire::id::SessionId;
 use signalbox_wire::time::Timestamp;
 
@@ -77,9 +77,9 @@ pub(crate) enum TableId {
     Tools,
     ApiKeys,
     Tenants,
-    Answered,
+    IdempotencyRecord,
     Signatures,
-    Gates,
+    ConcurrencyGroups,
     Settings,
     Schedules,
     Hooks,
@@ -143,9 +143,9 @@ impl TableId {
         Self::Tools,
         Self::ApiKeys,
         Self::Tenants,
-        Self::Answered,
+        Self::IdempotencyRecord,
         Self::Signatures,
-        Self::Gates,
+        Self::ConcurrencyGroups,
         Self::Settings,
         Self::Schedules,
         Self::Hooks,
@@ -193,7 +193,7 @@ impl TableId {
             Table { name: "tenants", key: &[text("id")], index: &[] },
             Table { name: "answered", key: &[text("key")], index: &[integer("expires_at")] },
             Table { name: "signatures", key: &[text("signature")], index: &[integer("expires_at")] },
-            Table { name: "gates", key: &[text("key")], index: &[] },
+            Table { name: "concurrency_groups", key: &[text("key")], index: &[] },
             Table { name: "settings", key: &[text("name")], index: &[] },
             Table { name: "schedules", key: &[text("id")], index: &[] },
             Table { name: "hooks", key: &[text("id")], index: &[] },
@@ -217,12 +217,12 @@ impl TableId {
             Key::Tool(_) => Self::Tools,
             Key::ApiKey(_) => Self::ApiKeys,
             Key::Tenant(_) => Self::Tenants,
-            Key::Answered(_) => Self::Answered,
+            Key::IdempotencyRecord(_) => Self::IdempotencyRecord,
             Key::Signature(_) => Self::Signatures,
-            Key::Gate(_) => Self::Gates,
+            Key::ConcurrencyGroup(_) => Self::ConcurrencyGroups,
             Key::Retention => Self::Settings,
             Key::Schedule(_) => Self::Schedules,
-            Key::Hook(_) => Self::Hooks,
+            Key::WebhookTrigger(_) => Self::Hooks,
             Key::Payload(_) => Self::Payloads,
         }
     }
@@ -236,9 +236,9 @@ pub(crate) fn key_cells(key: &Key) -> Cells<'_> {
     match key {
         Key::Agent(id) | Key::Status(id) => Cells::of([id.as_str().into()]),
         Key::AgentName(name)
-        | Key::Answered(name)
+        | Key::IdempotencyRecord(name)
         | Key::Signature(name)
-        | Key::Gate(name)
+        | Key::ConcurrencyGroup(name)
         | Key::Payload(name) => Cells::of([name.as_str().into()]),
         Key::Available(route, agent) => Cells::of([route.as_str().into(), agent.as_str().into()]),
         Key::Session(id) => Cells::of([id.as_str().into()]),
@@ -246,7 +246,7 @@ pub(crate) fn key_cells(key: &Key) -> Cells<'_> {
         Key::Definition(id, revision) => Cells::of([id.as_str().into(), i64::from(*revision).into()]),
         Key::Workflow(id) => Cells::of([id.as_str().into()]),
         Key::Schedule(id) => Cells::of([id.as_str().into()]),
-        Key::Hook(id) => Cells::of([id.as_str().into()]),
+        Key::WebhookTrigger(id) => Cells::of([id.as_str().into()]),
         Key::Message(id) => Cells::of([id.as_str().into()]),
         Key::Tool(name) => Cells::of([name.as_str().into()]),
         Key::ApiKey(id) => Cells::of([id.as_str().into()]),
@@ -274,16 +274,16 @@ pub(crate) fn index_cells(row: &Row) -> Cells<'_> {
         Row::Payload(row) => {
             Cells::of([holds(row).map_or(Cell::Null, |holds| Cell::Text(Cow::Owned(holds)))])
         }
-        Row::Answered(row) => Cells::of([row.expires_at.into()]),
+        Row::IdempotencyRecord(row) => Cells::of([row.expires_at.into()]),
         Row::Signature(row) => Cells::of([row.expires_at.into()]),
         Row::AgentName(_)
         | Row::Definition(_)
         | Row::Tool(_)
         | Row::Tenant(_)
-        | Row::Gate(_)
+        | Row::ConcurrencyGroup(_)
         | Row::Retention(_)
         | Row::Schedule(_)
-        | Row::Hook(_) => Cells::of([]),
+        | Row::WebhookTrigger(_) => Cells::of([]),
     }
 }
 
@@ -333,8 +333,8 @@ pub(crate) fn message_kind(kind: signalbox_core::delivery::MessageKind) -> &'sta
     match kind {
         M::Message => "message",
         M::Task => "task",
-        M::Webhook => "webhook",
-        M::Notice => "notice",
+        M::RegistrationWebhook => "webhook",
+        M::SessionWebhook => "notice",
     }
 }
 
@@ -371,12 +371,12 @@ pub(crate) fn body(row: &Row) -> Result<String, StoreError> {
         Row::Tool(row) => encode(row),
         Row::ApiKey(row) => encode(row),
         Row::Tenant(row) => encode(row),
-        Row::Answered(row) => encode(row),
+        Row::IdempotencyRecord(row) => encode(row),
         Row::Signature(row) => encode(row),
-        Row::Gate(row) => encode(row),
+        Row::ConcurrencyGroup(row) => encode(row),
         Row::Retention(row) => encode(row),
         Row::Schedule(row) => encode(row),
-        Row::Hook(row) => encode(row),
+        Row::WebhookTrigger(row) => encode(row),
         Row::Payload(row) => Ok(row.body.clone()),
     }
 }
@@ -399,12 +399,12 @@ pub(crate) fn loaded(key: &Key, version: i64, body: &str) -> Result<Option<Loade
         Key::Workflow(_) => Loaded::Workflow(versioned(version, body)?),
         Key::Message(_) => Loaded::Message(versioned(version, body)?),
         Key::Tool(_) => Loaded::Tool(versioned(version, body)?),
-        Key::Answered(_) => Loaded::Answered(versioned(version, body)?),
+        Key::IdempotencyRecord(_) => Loaded::IdempotencyRecord(versioned(version, body)?),
         Key::Signature(_) => Loaded::Signature(versioned(version, body)?),
-        Key::Gate(_) => Loaded::Gate(versioned(version, body)?),
+        Key::ConcurrencyGroup(_) => Loaded::ConcurrencyGroup(versioned(version, body)?),
         Key::Retention => Loaded::Retention(versioned(version, body)?),
         Key::Schedule(_) => Loaded::Schedule(versioned(version, body)?),
-        Key::Hook(_) => Loaded::Hook(versioned(version, body)?),
+        Key::WebhookTrigger(_) => Loaded::WebhookTrigger(versioned(version, body)?),
         Key::Payload(sha256) => {
             let (sha256, body, value) = (sha256.clone(), body.to_owned(), Arc::new(decode(body)?));
             Loaded::Payload(Versioned { version, value: Arc::new(Payload { sha256, body, value }) })

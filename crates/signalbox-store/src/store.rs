@@ -13,15 +13,15 @@ use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::decision::{ApiKey, Key, Retention, Tenant, Tool, Workflow};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
-use signalbox_core::hook::Hook;
+use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::lease::Lease;
 use signalbox_core::limits::{CANDIDATES_LOOKED_AT, WAITING_LOOKED_AT};
 use signalbox_core::payload::Payload;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::{Session, SessionState};
+use signalbox_core::snapshot::{Loaded, WaitingTask};
 use signalbox_core::task::Task;
-use signalbox_core::view::{Loaded, WaitingTask};
-use signalbox_core::{Decision, Need, Versioned, View};
+use signalbox_core::{Decision, Need, Snapshot, Versioned};
 use signalbox_wire::id::{
     AgentId, HookId, MessageId, NodeId, ScheduleId, SessionId, TenantId, ToolName, WorkflowId,
 };
@@ -136,27 +136,27 @@ impl Store {
         &self,
         tenant: &TenantId,
         need: &Need,
-        view: &mut View,
+        snapshot: &mut Snapshot,
         fresh: bool,
     ) -> Result<(), StoreError> {
         let backend = &self.inner.backend;
         match need {
-            Need::Row(key) => self.show(tenant, key, view, fresh).await?,
+            Need::Row(key) => self.show(tenant, key, snapshot, fresh).await?,
             Need::Rows(keys) => {
                 for key in keys {
-                    self.show(tenant, key, view, fresh).await?;
+                    self.show(tenant, key, snapshot, fresh).await?;
                 }
             }
             Need::Candidates(route) => {
                 let agents = self.candidates(tenant, route, CANDIDATES_LOOKED_AT).await?;
-                view.show_candidates(route.clone(), agents);
+                snapshot.show_candidates(route.clone(), agents);
             }
             Need::Waiting(routes) if !backend.maybe_waiting(tenant, routes) => {
-                view.show_waiting(routes.clone(), Vec::new());
+                snapshot.show_waiting(routes.clone(), Vec::new());
             }
             Need::Waiting(routes) => {
                 let tasks = backend.waiting(tenant, routes, WAITING_LOOKED_AT).await?;
-                view.show_waiting(routes.clone(), tasks);
+                snapshot.show_waiting(routes.clone(), tasks);
             }
         }
         Ok(())
@@ -175,7 +175,7 @@ impl Store {
         self.inner.backend.candidates(tenant, route, limit).await
     }
 
-    /// Applies a decision whole. Work that is due at `now` already is held under `lease` where one is given, so
+    /// Applies a decision whole. DueJob that is due at `now` already is held under `lease` where one is given, so
     /// that whoever commits it may act on it at once; without one it is free for the next claim.
     ///
     /// # Errors
@@ -257,7 +257,7 @@ impl Store {
         /// A schedule.
         schedule(id: &ScheduleId) -> Schedule, Schedule, Key::Schedule(id.clone());
         /// A hook.
-        hook(id: &HookId) -> Hook, Hook, Key::Hook(id.clone());
+        hook(id: &HookId) -> WebhookTrigger, WebhookTrigger, Key::WebhookTrigger(id.clone());
     }
 
     /// A payload, by the hash of its bytes.
@@ -300,11 +300,11 @@ impl Store {
         &self,
         tenant: &TenantId,
         key: &Key,
-        view: &mut View,
+        snapshot: &mut Snapshot,
         fresh: bool,
     ) -> Result<(), StoreError> {
         let freshness = if fresh { Freshness::Current } else { Freshness::Checked };
-        view.show(key.clone(), self.row(tenant, key, freshness).await?);
+        snapshot.show(key.clone(), self.row(tenant, key, freshness).await?);
         Ok(())
     }
 
@@ -456,7 +456,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot answer.
-    pub async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Hook>>, StoreError> {
+    pub async fn hooks(
+        &self,
+        tenant: &TenantId,
+        page: &Page,
+    ) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {
         self.inner.backend.hooks(tenant, page).await
     }
 

@@ -54,13 +54,13 @@ pub(super) enum Receipt {
 #[derive(Debug)]
 pub(super) struct Inbox {
     queue: mpsc::Sender<TaskCall>,
-    known: Mutex<Known>,
+    known: Mutex<SeenMessage>,
     observer: Observer,
     running: AtWork,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct SeenMessage {
     ids: HashSet<String>,
     oldest_first: VecDeque<String>,
 }
@@ -108,7 +108,7 @@ impl Inbox {
     }
 }
 
-impl Known {
+impl SeenMessage {
     fn remember(&mut self, id: String) {
         if self.oldest_first.len() >= REMEMBERED_MAX
             && let Some(oldest) = self.oldest_first.pop_front()
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn only_the_newest_ids_are_remembered() {
-        let mut known = Known::default();
+        let mut known = SeenMessage::default();
         for number in 0..=REMEMBERED_MAX {
             known.remember(number.to_string());
         }

@@ -13,19 +13,21 @@ use tokio::sync::{Notify, mpsc};
 
 use super::*;
 use crate::retry::RetryPolicy;
-use crate::test_server::{Answer, Asked, TestServer};
+use crate::test_server::{Asked, CannedResponse, TestServer};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A server that takes everything; each report is also sent to the receiver.
-async fn server(refuse: impl Fn(&Value) -> Option<Answer> + Send + Sync + 'static) -> (TestServer, Reports) {
+async fn server(
+    refuse: impl Fn(&Value) -> Option<CannedResponse> + Send + Sync + 'static,
+) -> (TestServer, Reports) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let respond = move |asked: &Asked| {
         if asked.target.starts_with("/v1/agents/register") {
-            return Answer::new(201).json(&json!({"data": {"agentId": "agt_1"}}));
+            return CannedResponse::new(201).json(&json!({"data": {"agentId": "agt_1"}}));
         }
         let report = asked.json();
-        let answer = refuse(&report).unwrap_or_else(|| Answer::new(202));
+        let answer = refuse(&report).unwrap_or_else(|| CannedResponse::new(202));
         sender.send(report).unwrap();
         answer
     };
@@ -153,7 +155,7 @@ async fn a_failure_and_a_panic_are_reported_as_errors() {
 
 #[tokio::test]
 async fn a_result_that_is_refused_becomes_an_error() {
-    let refuse = |report: &Value| (report["state"] == "completed").then(|| Answer::new(413));
+    let refuse = |report: &Value| (report["state"] == "completed").then(|| CannedResponse::new(413));
     let (server, mut reports) = server(refuse).await;
     let running = agent(&server).start(|_| async { Ok::<_, String>(json!("large")) }).await.unwrap();
     post(running.endpoint(), "m1", &task("t1", &json!({}))).await;
@@ -186,8 +188,8 @@ async fn a_message_that_is_no_task_is_handled_and_not_reported() {
 #[tokio::test]
 async fn what_waits_is_bounded_and_finished_before_the_stop() {
     let (server, mut reports) = server(|_| None).await;
-    let gate = Arc::new(Notify::new());
-    let wait = Arc::clone(&gate);
+    let group = Arc::new(Notify::new());
+    let wait = Arc::clone(&group);
     let handler = move |_| {
         let wait = Arc::clone(&wait);
         async move {
@@ -208,7 +210,7 @@ async fn what_waits_is_bounded_and_finished_before_the_stop() {
         StatusCode::SERVICE_UNAVAILABLE
     );
 
-    gate.notify_one();
+    group.notify_one();
     assert!(running.stop(DEADLINE).await);
     let completed = server.requests().iter().filter(|asked| asked.body.contains("completed")).count();
     assert_eq!(completed, inbox::QUEUE_MAX + 1);
@@ -225,7 +227,7 @@ async fn what_is_no_message_is_refused() {
 
 #[tokio::test]
 async fn a_name_that_cannot_be_registered_is_an_error_of_the_start() {
-    let server = TestServer::start(vec![Answer::new(422).json(&json!({"detail": "no"}))]).await;
+    let server = TestServer::start(vec![CannedResponse::new(422).json(&json!({"detail": "no"}))]).await;
     let error = agent(&server).start(|_| async { failure("never called") }).await.unwrap_err();
     assert_eq!(error.status(), Some(422));
 }

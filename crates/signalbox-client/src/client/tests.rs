@@ -4,15 +4,15 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::{Approval, Registration, StateReport};
-use crate::test_server::{Answer, Asked, TestServer};
+use crate::test_server::{Asked, CannedResponse, TestServer};
 
 fn client(server: &TestServer) -> Client {
     let policy = RetryPolicy { wait_first: Duration::from_millis(1), ..RetryPolicy::default() };
     Client::new(&server.url(), Some("sbk_secret")).unwrap().with_retry(policy)
 }
 
-fn registered() -> Answer {
-    Answer::new(201).json(&json!({"status": "success", "message": "m", "data": {"agentId": "agt_1"}}))
+fn registered() -> CannedResponse {
+    CannedResponse::new(201).json(&json!({"status": "success", "message": "m", "data": {"agentId": "agt_1"}}))
 }
 
 fn keys(requests: &[Asked]) -> Vec<&str> {
@@ -21,8 +21,8 @@ fn keys(requests: &[Asked]) -> Vec<&str> {
 
 #[tokio::test]
 async fn a_post_is_repeated_under_one_key_and_another_call_has_another() {
-    let busy = Answer::new(503).header("retry-after", "0");
-    let server = TestServer::start(vec![busy, Answer::hang_up(), registered(), registered()]).await;
+    let busy = CannedResponse::new(503).header("retry-after", "0");
+    let server = TestServer::start(vec![busy, CannedResponse::hang_up(), registered(), registered()]).await;
     let agent = Registration { agent_name: "a".into(), version: "1".into(), ..Registration::default() };
     let client = client(&server);
     assert_eq!(client.register_agent(&agent, true).await.unwrap(), "agt_1");
@@ -41,7 +41,9 @@ async fn a_post_is_repeated_under_one_key_and_another_call_has_another() {
 
 #[tokio::test]
 async fn what_a_repeat_may_harm_is_sent_once() {
-    let server = TestServer::start(vec![Answer::new(503), Answer::new(503), Answer::new(503)]).await;
+    let server =
+        TestServer::start(vec![CannedResponse::new(503), CannedResponse::new(503), CannedResponse::new(503)])
+            .await;
     let client = client(&server);
     client.deregister_agent("agt_1").await.unwrap_err();
     client.invoke_tool("agt_1", &json!({})).await.unwrap_err();
@@ -54,7 +56,7 @@ async fn what_a_repeat_may_harm_is_sent_once() {
 async fn a_rejection_carries_all_its_faults_and_is_not_repeated() {
     let body = json!({"title": "Unprocessable", "status": 422, "detail": "Mend it.",
         "errors": [{"pointer": "/a", "message": "is missing"}]});
-    let server = TestServer::start(vec![Answer::new(422).json(&body)]).await;
+    let server = TestServer::start(vec![CannedResponse::new(422).json(&body)]).await;
     let error = client(&server).apply_workflow(&json!({})).await.unwrap_err();
     let Error::Problem(problem) = error else { panic!("{error}") };
     assert_eq!((problem.status, problem.errors.len()), (422, 1));
@@ -63,7 +65,7 @@ async fn a_rejection_carries_all_its_faults_and_is_not_repeated() {
 
 #[tokio::test]
 async fn repeats_end_and_the_last_error_is_told() {
-    let server = TestServer::start((0..9).map(|_| Answer::new(503)).collect()).await;
+    let server = TestServer::start((0..9).map(|_| CannedResponse::new(503)).collect()).await;
     let error = client(&server).session("ses_1").await.unwrap_err();
     assert_eq!(error.status(), Some(503));
     assert_eq!(server.requests().len(), 5);
@@ -89,7 +91,7 @@ async fn an_answer_that_never_comes_is_a_timeout() {
 
 #[tokio::test]
 async fn a_report_is_sent_as_the_surface_has_it() {
-    let server = TestServer::start(vec![Answer::new(202).json(&json!({}))]).await;
+    let server = TestServer::start(vec![CannedResponse::new(202).json(&json!({}))]).await;
     let mut report = StateReport::new("completed").detail("opscore_task_id", "t");
     report.timestamp = Some(signalbox_wire::time::Timestamp::from_seconds(1_704_110_400));
     client(&server).report_state("agt_1", &report).await.unwrap();
@@ -103,7 +105,7 @@ async fn a_report_is_sent_as_the_surface_has_it() {
 #[tokio::test]
 async fn pages_and_filters_reach_the_query() {
     let page = json!({"data": [{"sessionId": "s", "status": "running"}], "next_cursor": "n"});
-    let server = TestServer::start(vec![Answer::new(200).json(&page)]).await;
+    let server = TestServer::start(vec![CannedResponse::new(200).json(&page)]).await;
     let query = ListQuery::new().limit(5).cursor("a b").filter("status", "running");
     let page = client(&server).sessions(&query).await.unwrap();
     assert_eq!((page.items[0].session_id.as_str(), page.next_cursor.as_deref()), ("s", Some("n")));
@@ -140,7 +142,7 @@ fn a_printed_client_does_not_show_its_key() {
 #[tokio::test]
 async fn what_is_done_to_a_session_reaches_its_path() {
     let answer = json!({"sessionId": "ses_2", "workflowId": "w"});
-    let server = TestServer::respond(move |_| Answer::new(200).json(&answer)).await;
+    let server = TestServer::respond(move |_| CannedResponse::new(200).json(&answer)).await;
     let client = client(&server);
     let seen = Approval { by: Some("Ada".into()), digest: Some("d".into()), ..Approval::default() };
     client.approve_task("ses_1", "ask", &seen).await.unwrap();

@@ -7,13 +7,13 @@ use signalbox_wire::id::{AgentId, MessageId};
 
 use super::Operation;
 use super::dispatch::NewMessage;
-use super::work::Work;
+use super::unit_of_work::UnitOfWork;
 use crate::agent::{self, Agent, Held};
-use crate::decision::{Hint, Key};
+use crate::decision::{Key, MatchHint};
 use crate::delivery::MessageKind;
 use crate::event::{Level, NewEvent};
 use crate::routing::Route;
-use crate::{Decision, Halt, Rejected, Turn, View};
+use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 
 /// An agent registers.
 #[derive(Debug, Clone)]
@@ -46,12 +46,16 @@ pub struct Registered {
 }
 
 impl Operation for Register {
-    type Answer = Registered;
+    type Output = Registered;
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Registered), Halt> {
-        let now = turn.now;
-        let fresh = AgentId::new(now, turn.bits());
-        let mut work = Work::new(view, turn);
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Registered), Halt> {
+        let now = context.now;
+        let fresh = AgentId::new(now, context.bits());
+        let mut work = UnitOfWork::new(snapshot, context);
         let existing = work.agent_named(&self.name)?;
         let (id, is_replaced) = match existing {
             Some(_) if !self.replace => return Err(Rejected::NameTaken(self.name.clone()).into()),
@@ -73,7 +77,7 @@ impl Operation for Register {
 }
 
 impl Register {
-    fn create(&self, work: &mut Work<'_, '_>, fresh: AgentId) -> Result<AgentId, Halt> {
+    fn create(&self, work: &mut UnitOfWork<'_, '_>, fresh: AgentId) -> Result<AgentId, Halt> {
         let id = self.id.clone().unwrap_or(fresh);
         if self.id.is_some() && work.agent(&id)?.is_some() {
             return Err(Rejected::IdTaken(id.to_string()).into());
@@ -85,14 +89,14 @@ impl Register {
             endpoint: self.endpoint.clone(),
             capabilities: self.capabilities.clone(),
             metadata: self.metadata.clone(),
-            registered_at: work.turn.now,
+            registered_at: work.context.now,
             generation: 1,
             concurrency: agent::concurrency(&self.metadata).unwrap_or(1),
         });
         Ok(id)
     }
 
-    fn take_over(&self, work: &mut Work<'_, '_>, id: &AgentId) -> Result<(), Halt> {
+    fn take_over(&self, work: &mut UnitOfWork<'_, '_>, id: &AgentId) -> Result<(), Halt> {
         let current = work.known_agent(id)?;
         let agent = current.agent_mut();
         agent.version.clone_from(&self.version);
@@ -105,8 +109,8 @@ impl Register {
 }
 
 /// A new life of a known agent: what it held goes back, and what the old one said no longer counts.
-pub(super) fn restart(work: &mut Work<'_, '_>, id: &AgentId, reason: &str) -> Result<(), Halt> {
-    let now = work.turn.now;
+pub(super) fn restart(work: &mut UnitOfWork<'_, '_>, id: &AgentId, reason: &str) -> Result<(), Halt> {
+    let now = work.context.now;
     let current = work.known_agent(id)?;
     current.agent_mut().generation += 1;
     let generation = current.agent.generation;
@@ -117,9 +121,9 @@ pub(super) fn restart(work: &mut Work<'_, '_>, id: &AgentId, reason: &str) -> Re
 
 /// Each task is of a session of its own: they are asked for together, for one by one would make as many runs of
 /// the decision as there are tasks.
-pub(super) fn give_all_back(work: &mut Work<'_, '_>, held: &[Held], reason: &str) -> Result<(), Halt> {
-    work.view.require(held.iter().map(|held| Key::Session(held.session.clone())))?;
-    held.iter().try_for_each(|held| work.give_back(held, reason))
+pub(super) fn give_all_back(work: &mut UnitOfWork<'_, '_>, held: &[Held], reason: &str) -> Result<(), Halt> {
+    work.snapshot.require(held.iter().map(|held| Key::Session(held.session.clone())))?;
+    held.iter().try_for_each(|held| work.return_task(held, reason))
 }
 
 /// Some of a registration changes; what is absent stays.
@@ -138,11 +142,15 @@ pub struct PatchAgent {
 }
 
 impl Operation for PatchAgent {
-    type Answer = Agent;
+    type Output = Agent;
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Agent), Halt> {
-        let now = turn.now;
-        let mut work = Work::new(view, turn);
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Agent), Halt> {
+        let now = context.now;
+        let mut work = UnitOfWork::new(snapshot, context);
         let current = work.known_agent(&self.agent)?;
         let agent = current.agent_mut();
         if let Some(version) = &self.version {
@@ -176,11 +184,11 @@ pub struct Drain {
 }
 
 impl Operation for Drain {
-    type Answer = ();
+    type Output = ();
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
-        let now = turn.now;
-        let mut work = Work::new(view, turn);
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
+        let now = context.now;
+        let mut work = UnitOfWork::new(snapshot, context);
         let current = work.known_agent(&self.agent)?;
         if current.status.draining != self.draining {
             current.status_mut().draining = self.draining;
@@ -201,10 +209,14 @@ pub struct Deregister {
 }
 
 impl Operation for Deregister {
-    type Answer = Agent;
+    type Output = Agent;
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Agent), Halt> {
-        let mut work = Work::new(view, turn);
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Agent), Halt> {
+        let mut work = UnitOfWork::new(snapshot, context);
         let agent = remove(&mut work, &self.agent)?;
         announce(&mut work, "DEREGISTER", &agent, self.trace.as_deref());
         Ok((work.finish(), Agent::clone(&agent)))
@@ -212,20 +224,20 @@ impl Operation for Deregister {
 }
 
 /// Removes an agent; what it held is routed again, what waited for it alone fails.
-pub(super) fn remove(work: &mut Work<'_, '_>, id: &AgentId) -> Result<Arc<Agent>, Halt> {
-    let now = work.turn.now;
+pub(super) fn remove(work: &mut UnitOfWork<'_, '_>, id: &AgentId) -> Result<Arc<Agent>, Halt> {
+    let now = work.context.now;
     let current = work.known_agent(id)?;
     let agent = Arc::clone(&current.agent);
     let held = std::mem::take(&mut current.status_mut().held);
     current.remove();
     give_all_back(work, &held, "its agent was deregistered")?;
-    let waiting = work.view.waiting(&[Route::Agent(id.clone()).key()])?.to_vec();
-    work.view.require(waiting.iter().map(|waiting| Key::Session(waiting.session.clone())))?;
+    let waiting = work.snapshot.waiting(&[Route::Agent(id.clone()).key()])?.to_vec();
+    work.snapshot.require(waiting.iter().map(|waiting| Key::Session(waiting.session.clone())))?;
     for waiting in waiting {
-        work.place(&waiting.session, &waiting.task)?;
+        work.match_task(&waiting.session, &waiting.task)?;
     }
     // Others may have begun to wait for it since, or were too many to be seen.
-    work.decision.hints.push(Hint::Offer(id.clone()));
+    work.decision.hints.push(MatchHint::Agent(id.clone()));
     work.log(NewEvent::new("agent.deregistered", Level::Info, now, &summary(&agent)).about(id));
     Ok(agent)
 }
@@ -240,8 +252,8 @@ fn summary(agent: &Agent) -> Value {
     })
 }
 
-fn announce(work: &mut Work<'_, '_>, event: &str, agent: &Agent, trace: Option<&str>) {
-    if !work.turn.policy.announce {
+fn announce(work: &mut UnitOfWork<'_, '_>, event: &str, agent: &Agent, trace: Option<&str>) {
+    if !work.context.policy.announce {
         return;
     }
     let body = json!({
@@ -257,10 +269,10 @@ fn announce(work: &mut Work<'_, '_>, event: &str, agent: &Agent, trace: Option<&
             "generation": agent.generation,
         },
     });
-    let id = MessageId::new(work.turn.now, work.turn.bits());
+    let id = MessageId::new(work.context.now, work.context.bits());
     work.send(NewMessage {
         id,
-        kind: MessageKind::Webhook,
+        kind: MessageKind::RegistrationWebhook,
         agent: Some(agent.id.clone()),
         task: None,
         url: None,

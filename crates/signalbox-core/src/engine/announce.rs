@@ -7,10 +7,10 @@ use signalbox_wire::time::Timestamp;
 
 use super::Operation;
 use super::agents::{remove, restart};
-use super::work::Work;
+use super::unit_of_work::UnitOfWork;
 use crate::agent::{self, Agent};
 use crate::event::{Level, NewEvent};
-use crate::{Decision, Halt, Turn, View};
+use crate::{Decision, DecisionContext, Halt, Snapshot};
 
 /// An agent of another service, as that service tells of it.
 #[derive(Debug, Clone)]
@@ -45,11 +45,15 @@ pub enum Announced {
 }
 
 impl Operation for Announce {
-    type Answer = Announced;
+    type Output = Announced;
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Announced), Halt> {
-        let now = turn.now;
-        let mut work = Work::new(view, turn);
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Announced), Halt> {
+        let now = context.now;
+        let mut work = UnitOfWork::new(snapshot, context);
         if work.agent(&self.id)?.is_some_and(|known| self.is_outdated(&known.agent)) {
             return Ok((Decision::default(), Announced::Unchanged));
         }
@@ -87,7 +91,7 @@ impl Announce {
 
     /// A service that counts registrations tells of a new life by its count, any service by another registration.
     /// All else is a change: the agent stays at its work.
-    fn update(&self, work: &mut Work<'_, '_>, known: &Agent) -> Result<(), Halt> {
+    fn update(&self, work: &mut UnitOfWork<'_, '_>, known: &Agent) -> Result<(), Halt> {
         let counts_more = self.generation.is_some_and(|generation| generation > known.generation);
         let is_another = self.is_another_registration(known);
         let is_new_life = counts_more || is_another;

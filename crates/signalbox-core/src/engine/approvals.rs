@@ -10,15 +10,15 @@ use signalbox_wire::id::SessionId;
 
 use super::Operation;
 use super::flow::see;
-use super::payloads::{Known, or_need};
-use super::work::Work;
+use super::payloads::{KnownPayloads, or_need};
+use super::unit_of_work::UnitOfWork;
 use crate::definition::Kind;
 use crate::expression::{self, Unresolved};
 use crate::graph::EdgeKind;
 use crate::limits::bounded;
 use crate::session::{SessionEvent, SessionState};
 use crate::task::{Instance, Subject, Task, TaskStatus};
-use crate::{Decision, Halt, Rejected, Turn, View};
+use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 
 /// Somebody agrees to what a task asks approval for, or refuses.
 #[derive(Debug, Clone)]
@@ -38,10 +38,14 @@ pub struct Approve {
 }
 
 impl Operation for Approve {
-    type Answer = SessionState;
+    type Output = SessionState;
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, SessionState), Halt> {
-        let mut work = Work::new(view, turn);
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, SessionState), Halt> {
+        let mut work = UnitOfWork::new(snapshot, context);
         let state = work.known_session(&self.session)?;
         let asks =
             |task: &Task| task.status == TaskStatus::Waiting && matches!(task.kind, Kind::Approve { .. });
@@ -67,7 +71,7 @@ impl Operation for Approve {
     }
 }
 
-impl Work<'_, '_> {
+impl UnitOfWork<'_, '_> {
     /// Asks for an approval of the tasks that `task` guards, with the parameters that they would be given. Where none
     /// of those that follow can still run there is nothing to ask.
     pub(super) fn ask(
@@ -82,13 +86,13 @@ impl Work<'_, '_> {
             following(state, task).filter(|next| state.may_follow(next, task.position)).cloned().collect();
         if following.is_empty() && self::following(state, task).next().is_some() {
             let reason = "nothing that it is asked for can run any longer";
-            return self.pass_over(session, task.position, reason, true);
+            return self.skip_task(session, task.position, reason, true);
         }
         let approved = as_approved(state, task);
         let mut parameters = Map::new();
         for guarded in following.iter().filter(|next| next.kind.takes_room()) {
             let given = would_be_given(&approved, guarded, &self.payloads());
-            match or_need(self.view, given)? {
+            match or_need(self.snapshot, given)? {
                 Ok(Value::Null) => None,
                 Ok(given) => {
                     let given = self.as_given(given);
@@ -110,7 +114,7 @@ impl Work<'_, '_> {
         let of = if what.is_empty() { String::new() } else { format!(": {what}") };
         let parameters = Value::Object(parameters);
         let subject = Subject { what, digest: digest(&parameters), parameters };
-        let until = task.rules.timeout.map(|limit| self.turn.now + limit);
+        let until = task.rules.timeout.map(|limit| self.context.now + limit);
         self.begin_waiting(session, task, format!("an approval{by}{of}"), until, Some(subject))
     }
 
@@ -165,14 +169,14 @@ impl Work<'_, '_> {
     }
 }
 
-impl Work<'_, '_> {
+impl UnitOfWork<'_, '_> {
     /// What a task, or each task of a list, would be given, as a session keeps it.
     fn as_given(&mut self, given: Value) -> Value {
         match given {
-            Value::Object(fields) => Value::Object(self.light_fields(fields)),
+            Value::Object(fields) => Value::Object(self.externalize_fields(fields)),
             Value::Array(items) => {
                 let items = items.into_iter().map(|item| self.as_given(item)).collect();
-                self.light(Value::Array(items))
+                self.externalize(Value::Array(items))
             }
             other => other,
         }
@@ -204,7 +208,11 @@ fn as_approved(state: &SessionState, approval: &Task) -> SessionState {
 
 /// What a task would be given if it began now; for a task for each item of a list, a list of that. `null` where its
 /// condition says that it is passed over.
-fn would_be_given(state: &SessionState, task: &Task, payloads: &Known<'_>) -> Result<Value, Unresolved> {
+fn would_be_given(
+    state: &SessionState,
+    task: &Task,
+    payloads: &KnownPayloads<'_>,
+) -> Result<Value, Unresolved> {
     let given = |task: &Task| {
         if let Some(when) = task.rules.when.as_deref() {
             match see(state, Some(task), payloads, |scope| expression::is_true(when, scope)) {

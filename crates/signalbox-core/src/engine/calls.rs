@@ -4,11 +4,11 @@ use serde_json::Value;
 use signalbox_wire::id::{SessionId, TaskId};
 
 use super::Operation;
-use super::work::Work;
+use super::unit_of_work::UnitOfWork;
 use crate::delivery::TaskAttempt;
-use crate::due::Work as DueWork;
+use crate::due::DueJob;
 use crate::task::Fault;
-use crate::{Decision, Halt, Turn, View};
+use crate::{Decision, DecisionContext, Halt, Snapshot};
 
 /// A tool has been called for a task. A call whose attempt is over changes nothing.
 #[derive(Debug, Clone)]
@@ -24,12 +24,12 @@ pub struct SettleCall {
 }
 
 impl Operation for SettleCall {
-    type Answer = ();
+    type Output = ();
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
-        let mut work = Work::new(view, turn);
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
+        let mut work = UnitOfWork::new(snapshot, context);
         let (session, task, attempt) = (self.session.clone(), self.task.clone(), self.attempt);
-        let call = DueWork::Call { session, task, attempt };
+        let call = DueJob::Call { session, task, attempt };
         let meant =
             TaskAttempt { session: self.session.clone(), task: self.task.clone(), attempt: self.attempt };
         if let Some(task) = work.held_task(&meant)? {

@@ -3,15 +3,15 @@
 use signalbox_wire::id::{SessionId, WorkflowId};
 
 use super::triggers::{Start, current};
-use super::work::Work;
+use super::unit_of_work::UnitOfWork;
 use crate::decision::Key;
-use crate::due::{Due, Work as DueWork};
+use crate::due::{Due, DueJob};
 use crate::limits::SESSION_DEPTH_MAX;
 use crate::session::{Parent, SessionEvent};
 use crate::task::{Fault, Task};
 use crate::{Halt, Rejected};
 
-impl Work<'_, '_> {
+impl UnitOfWork<'_, '_> {
     /// Begins the session that does `task`.
     pub(super) fn begin_child(
         &mut self,
@@ -35,7 +35,7 @@ impl Work<'_, '_> {
             return self.fail_task(session, task, &error);
         }
         let Some(parameters) = self.rendered(session, task)? else { return Ok(()) };
-        let child = SessionId::new(self.turn.now, self.turn.bits());
+        let child = SessionId::new(self.context.now, self.context.bits());
         let attempt = task.attempt + 1;
         if let Some(limit) = task.rules.timeout {
             self.arm_timeout(session, task, attempt, limit);
@@ -74,7 +74,7 @@ impl Work<'_, '_> {
             return;
         }
         let reason = format!("the task {} that it did is no longer wanted", task.step);
-        let work = DueWork::End { session: child.clone(), reason };
-        self.decision.arm(Due { work, at: self.turn.now });
+        let work = DueJob::End { session: child.clone(), reason };
+        self.decision.arm(Due { work, at: self.context.now });
     }
 }

@@ -6,11 +6,11 @@ use serde_json::json;
 use signalbox_wire::id::WorkflowId;
 
 use super::Operation;
-use super::work::Work;
+use super::unit_of_work::UnitOfWork;
 use crate::decision::{Key, Row, Workflow};
 use crate::definition::Definition;
 use crate::event::{Level, NewEvent};
-use crate::{Decision, Halt, Rejected, Turn, View};
+use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 
 /// A definition is to be kept. One that says the same as the current revision changes nothing.
 #[derive(Debug, Clone)]
@@ -20,31 +20,35 @@ pub struct ApplyDefinition {
 }
 
 impl Operation for ApplyDefinition {
-    type Answer = Definition;
+    type Output = Definition;
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Definition), Halt> {
-        let mut work = Work::new(view, turn);
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Definition), Halt> {
+        let mut work = UnitOfWork::new(snapshot, context);
         let kept = keep(&mut work, &self.definition)?;
         Ok((work.finish(), kept))
     }
 }
 
 /// Keeps `definition` and returns it with its revision.
-pub(super) fn keep(work: &mut Work<'_, '_>, definition: &Definition) -> Result<Definition, Halt> {
-    let current = work.view.workflow(&definition.id)?;
+pub(super) fn keep(work: &mut UnitOfWork<'_, '_>, definition: &Definition) -> Result<Definition, Halt> {
+    let current = work.snapshot.workflow(&definition.id)?;
     if let Some(current) = &current
-        && let Some(kept) = work.view.definition(&definition.id, current.value.revision)?
+        && let Some(kept) = work.snapshot.definition(&definition.id, current.value.revision)?
         && kept.value.says_the_same(definition)
     {
         work.decision.expects.push((Key::Workflow(definition.id.clone()), Some(current.version)));
         return Ok(Definition::clone(&kept.value));
     }
-    let now = work.turn.now;
+    let now = work.context.now;
     let revision = current.as_ref().map_or(1, |current| current.value.revision + 1);
     let kept = Definition { revision, created_at: now, ..definition.clone() };
     let created_at = current.as_ref().map_or(now, |current| current.value.created_at);
     let read = current.map(|current| current.version);
-    let version = work.turn.version_after(read);
+    let version = work.context.version_after(read);
     work.decision.put(Row::Workflow(Workflow { id: kept.id.clone(), revision, created_at }), read, version);
     work.decision.put_guarded(Row::Definition(Arc::new(kept.clone())), version);
     let data = json!({"workflowId": kept.id, "revision": revision, "tasks": kept.tasks.len()});
@@ -61,11 +65,11 @@ pub struct DeleteDefinition {
 }
 
 impl Operation for DeleteDefinition {
-    type Answer = ();
+    type Output = ();
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
         let unknown = || Rejected::UnknownWorkflow(self.workflow.to_string());
-        let current = view.workflow(&self.workflow)?.ok_or_else(unknown)?;
+        let current = snapshot.workflow(&self.workflow)?.ok_or_else(unknown)?;
         let mut decision = Decision::default();
         decision.remove(Key::Workflow(self.workflow.clone()), current.version);
         // Some of them may be gone already.
@@ -73,7 +77,7 @@ impl Operation for DeleteDefinition {
             decision.remove_guarded(Key::Definition(self.workflow.clone(), revision));
         }
         let data = json!({"workflowId": self.workflow});
-        decision.events.push(NewEvent::new("workflow.deleted", Level::Info, turn.now, &data));
+        decision.events.push(NewEvent::new("workflow.deleted", Level::Info, context.now, &data));
         Ok((decision, ()))
     }
 }
@@ -88,13 +92,17 @@ pub struct RollBack {
 }
 
 impl Operation for RollBack {
-    type Answer = Definition;
+    type Output = Definition;
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Definition), Halt> {
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Definition), Halt> {
         let unknown = || Rejected::UnknownWorkflow(self.workflow.to_string());
-        view.workflow(&self.workflow)?.ok_or_else(unknown)?;
-        let wanted = view.definition(&self.workflow, self.revision)?.ok_or_else(|| self.gone())?;
-        let mut work = Work::new(view, turn);
+        snapshot.workflow(&self.workflow)?.ok_or_else(unknown)?;
+        let wanted = snapshot.definition(&self.workflow, self.revision)?.ok_or_else(|| self.gone())?;
+        let mut work = UnitOfWork::new(snapshot, context);
         let kept = keep(&mut work, &wanted.value)?;
         Ok((work.finish(), kept))
     }
@@ -116,23 +124,23 @@ pub struct DeleteRevision {
 }
 
 impl Operation for DeleteRevision {
-    type Answer = ();
+    type Output = ();
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
         let (workflow, revision) = (self.workflow.clone(), self.revision);
         let unknown = || Rejected::UnknownWorkflow(workflow.to_string());
-        let current = view.workflow(&workflow)?.ok_or_else(unknown)?;
+        let current = snapshot.workflow(&workflow)?.ok_or_else(unknown)?;
         if current.value.revision == revision {
             return Err(Rejected::CurrentRevision { workflow, revision }.into());
         }
         let gone = || Rejected::UnknownRevision { workflow: workflow.clone(), revision };
-        let kept = view.definition(&workflow, revision)?.ok_or_else(gone)?;
+        let kept = snapshot.definition(&workflow, revision)?.ok_or_else(gone)?;
         let mut decision = Decision::default();
         // It stays one that is not the current one.
         decision.expects.push((Key::Workflow(workflow.clone()), Some(current.version)));
         decision.remove(Key::Definition(workflow.clone(), revision), kept.version);
         let data = json!({"workflowId": workflow, "revision": revision});
-        decision.events.push(NewEvent::new("workflow.revision_deleted", Level::Info, turn.now, &data));
+        decision.events.push(NewEvent::new("workflow.revision_deleted", Level::Info, context.now, &data));
         Ok((decision, ()))
     }
 }

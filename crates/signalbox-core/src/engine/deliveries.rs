@@ -6,14 +6,14 @@ use serde_json::json;
 use signalbox_wire::id::MessageId;
 
 use super::Operation;
-use super::work::Work;
+use super::unit_of_work::UnitOfWork;
 use crate::decision::{Key, Row};
 use crate::delivery::{Message, MessageStatus, Outcome};
-use crate::due::{Due, Work as DueWork};
+use crate::due::{Due, DueJob};
 use crate::event::{Level, NewEvent};
 use crate::session::SessionEvent;
 use crate::task::{Fault, TaskStatus};
-use crate::{Decision, Halt, Rejected, Turn, Versioned, View};
+use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot, Versioned};
 
 /// An attempt to deliver has ended.
 #[derive(Debug, Clone)]
@@ -27,25 +27,25 @@ pub struct SettleDelivery {
 }
 
 impl Operation for SettleDelivery {
-    type Answer = ();
+    type Output = ();
 
     fn keys(&self) -> Vec<Key> {
         vec![Key::Message(self.message.clone())]
     }
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
-        let work_id = DueWork::Deliver { message: self.message.clone() }.id();
-        let read = view.message(&self.message)?;
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
+        let work_id = DueJob::Deliver { message: self.message.clone() }.id();
+        let read = snapshot.message(&self.message)?;
         let current = read.clone().filter(|read| read.value.attempts + 1 == self.attempt);
         let Some((next, read)) =
-            current.and_then(|read| Some((read.value.after(&self.outcome, turn)?, read)))
+            current.and_then(|read| Some((read.value.after(&self.outcome, context)?, read)))
         else {
             return Ok((too_late(&self.message, work_id, read.as_ref()), ()));
         };
-        let mut work = Work::new(view, turn);
+        let mut work = UnitOfWork::new(snapshot, context);
         match next.next_at {
             Some(at) => {
-                let due = DueWork::Deliver { message: self.message.clone() };
+                let due = DueJob::Deliver { message: self.message.clone() };
                 work.decision.arm(Due { work: due, at });
             }
             None => work.decision.disarm(work_id),
@@ -53,8 +53,8 @@ impl Operation for SettleDelivery {
         if let Outcome::Failed { error, .. } = &self.outcome {
             tell_session(&mut work, &next, error)?;
         }
-        work.log(entry(&next, work.turn.now));
-        let version = work.turn.version_after(Some(read.version));
+        work.log(entry(&next, work.context.now));
+        let version = work.context.version_after(Some(read.version));
         let mut decision = work.finish();
         // Whoever got it is about to say what came of it; lost, it is delivered again, and known by its id.
         decision.may_wait = next.status == MessageStatus::Delivered;
@@ -75,7 +75,7 @@ fn too_late(id: &MessageId, work_id: String, read: Option<&Versioned<Message>>) 
 }
 
 /// A task whose message could not be handed over hears of it: it waits on, or its attempt has failed.
-fn tell_session(work: &mut Work<'_, '_>, message: &Message, error: &str) -> Result<(), Halt> {
+fn tell_session(work: &mut UnitOfWork<'_, '_>, message: &Message, error: &str) -> Result<(), Halt> {
     let Some(carried) = &message.task else { return Ok(()) };
     let Some(task) = work.held_task(carried)? else { return Ok(()) };
     if task.status == TaskStatus::Running {
@@ -132,24 +132,24 @@ pub struct Redrive {
 }
 
 impl Operation for Redrive {
-    type Answer = ();
+    type Output = ();
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
-        let read = dead_letter(view, &self.message)?;
-        let Some(next) = read.value.redriven(turn) else {
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
+        let read = dead_letter(snapshot, &self.message)?;
+        let Some(next) = read.value.redriven(context) else {
             return Err(Rejected::UnknownDeadLetter(self.message.to_string()).into());
         };
         let mut decision = Decision::default();
-        let work = DueWork::Deliver { message: self.message.clone() };
-        decision.due.push(Due { work, at: turn.now });
+        let work = DueJob::Deliver { message: self.message.clone() };
+        decision.due.push(Due { work, at: context.now });
         let mut event =
-            NewEvent::new("message.redriven", Level::Info, turn.now, &json!({"messageId": self.message}));
+            NewEvent::new("message.redriven", Level::Info, context.now, &json!({"messageId": self.message}));
         event.agent.clone_from(&next.agent);
         decision.events.push(event);
         decision.put(
             Row::Message(Arc::new(next)),
             Some(read.version),
-            turn.version_after(Some(read.version)),
+            context.version_after(Some(read.version)),
         );
         Ok((decision, ()))
     }
@@ -163,21 +163,21 @@ pub struct Discard {
 }
 
 impl Operation for Discard {
-    type Answer = ();
+    type Output = ();
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
-        let read = dead_letter(view, &self.message)?;
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
+        let read = dead_letter(snapshot, &self.message)?;
         let mut decision = Decision::default();
         decision.remove(Key::Message(self.message.clone()), read.version);
         let mut event =
-            NewEvent::new("message.discarded", Level::Info, turn.now, &json!({"messageId": self.message}));
+            NewEvent::new("message.discarded", Level::Info, context.now, &json!({"messageId": self.message}));
         event.agent.clone_from(&read.value.agent);
         decision.events.push(event);
         Ok((decision, ()))
     }
 }
 
-fn dead_letter(view: &View, id: &MessageId) -> Result<Versioned<Message>, Halt> {
-    let read = view.message(id)?.filter(|read| read.value.status == MessageStatus::Dead);
+fn dead_letter(snapshot: &Snapshot, id: &MessageId) -> Result<Versioned<Message>, Halt> {
+    let read = snapshot.message(id)?.filter(|read| read.value.status == MessageStatus::Dead);
     read.ok_or_else(|| Rejected::UnknownDeadLetter(id.to_string()).into())
 }

@@ -10,13 +10,13 @@ use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
 use super::flow::completed;
-use super::work::Work;
+use super::unit_of_work::UnitOfWork;
 use crate::Halt;
 use crate::agent::Held;
 use crate::decision::{Key, Row};
 use crate::definition::Kind;
 use crate::delivery::{Message, MessageKind, MessageStatus, TaskAttempt};
-use crate::due::{Due, Work as DueWork};
+use crate::due::{Due, DueJob};
 use crate::expression;
 use crate::limits::bounded;
 use crate::payload;
@@ -24,13 +24,13 @@ use crate::routing::{self, Route};
 use crate::session::{SessionEvent, SessionStatus};
 use crate::task::{Task, TaskStatus};
 
-impl Work<'_, '_> {
+impl UnitOfWork<'_, '_> {
     /// Tries to give a pending task to an agent; where none is available the task waits.
-    pub(super) fn place(&mut self, session: &SessionId, task: &TaskId) -> Result<(), Halt> {
+    pub(super) fn match_task(&mut self, session: &SessionId, task: &TaskId) -> Result<(), Halt> {
         let state = self.known_session(session)?;
         let is_open = matches!(state.session.status, SessionStatus::Started | SessionStatus::Running);
         let task = state.task(task).filter(|task| task.status == TaskStatus::Pending).cloned();
-        let Some(task) = task.filter(|_| is_open && !state.session.waits_for_turn) else { return Ok(()) };
+        let Some(task) = task.filter(|_| is_open && !state.session.waits_for_group) else { return Ok(()) };
         if let Route::Agent(agent) = &task.route
             && self.agent(agent)?.is_none()
         {
@@ -47,7 +47,7 @@ impl Work<'_, '_> {
 
     fn queue(&mut self, session: &SessionId, task: &Task) -> Result<(), Halt> {
         if let Some(limit) = task.rules.schedule_timeout {
-            let at = self.turn.now + limit;
+            let at = self.context.now + limit;
             self.decision.arm(Due { work: schedule_timer(session, task), at });
         }
         self.emit(
@@ -88,9 +88,9 @@ impl Work<'_, '_> {
     pub(super) fn call(&mut self, session: &SessionId, task: &Task) -> Result<(), Halt> {
         let Some(parameters) = self.rendered(session, task)? else { return Ok(()) };
         let attempt = task.attempt + 1;
-        let call = DueWork::Call { session: session.clone(), task: task.id.clone(), attempt };
-        self.decision.arm(Due { work: call, at: self.turn.now });
-        let limit = task.rules.timeout.unwrap_or(self.turn.policy.task_timeout);
+        let call = DueJob::Call { session: session.clone(), task: task.id.clone(), attempt };
+        self.decision.arm(Due { work: call, at: self.context.now });
+        let limit = task.rules.timeout.unwrap_or(self.context.policy.task_timeout);
         self.arm_timeout(session, task, attempt, limit);
         self.emit(
             session,
@@ -113,8 +113,8 @@ impl Work<'_, '_> {
         attempt: u32,
         limit: std::time::Duration,
     ) {
-        let timeout = DueWork::Timeout { session: session.clone(), task: task.id.clone(), attempt };
-        self.decision.arm(Due { work: timeout, at: self.turn.now + limit });
+        let timeout = DueJob::Timeout { session: session.clone(), task: task.id.clone(), attempt };
+        self.decision.arm(Due { work: timeout, at: self.context.now + limit });
     }
 
     /// Settles a task as done and goes on with what follows it.
@@ -124,20 +124,20 @@ impl Work<'_, '_> {
         task: &Task,
         result: Option<Value>,
     ) -> Result<(), Halt> {
-        self.let_go(session, task)?;
-        let result = result.map(|result| self.light(result));
+        self.release(session, task)?;
+        let result = result.map(|result| self.externalize(result));
         self.foresee_next(session, task)?;
         self.emit(session, &completed(task, result))?;
         self.advance(session)
     }
 
     /// An agent went away with a task in its hands: the task is routed again at once, or fails.
-    pub(super) fn give_back(&mut self, held: &Held, reason: &str) -> Result<(), Halt> {
+    pub(super) fn return_task(&mut self, held: &Held, reason: &str) -> Result<(), Halt> {
         let Some(task) = self.held_task(&held.attempt_of())? else { return Ok(()) };
         if !task.may_retry(None) {
             return self.fail_task(&held.session, &task, reason);
         }
-        self.let_go(&held.session, &task)?;
+        self.release(&held.session, &task)?;
         self.emit(
             &held.session,
             &SessionEvent::TaskReturned {
@@ -152,7 +152,7 @@ impl Work<'_, '_> {
     }
 
     /// Takes a task out of its holder's hands and off the clock, where it is.
-    pub(super) fn let_go(&mut self, session: &SessionId, task: &Task) -> Result<(), Halt> {
+    pub(super) fn release(&mut self, session: &SessionId, task: &Task) -> Result<(), Halt> {
         if task.retry_at.is_some() {
             self.decision.disarm(retry_timer(session, task).id());
         }
@@ -160,21 +160,21 @@ impl Work<'_, '_> {
             self.decision.disarm(schedule_timer(session, task).id());
         }
         if task.status == TaskStatus::Waiting && task.until.is_some() {
-            let wake = DueWork::Wake { session: session.clone(), task: task.id.clone() };
+            let wake = DueJob::Wake { session: session.clone(), task: task.id.clone() };
             self.decision.disarm(wake.id());
         }
         if !task.status.is_held() || task.is_expanding() {
             return Ok(());
         }
         let (id, attempt) = (task.id.clone(), task.attempt);
-        let timeout = DueWork::Timeout { session: session.clone(), task: id.clone(), attempt };
+        let timeout = DueJob::Timeout { session: session.clone(), task: id.clone(), attempt };
         self.decision.disarm(timeout.id());
         if task.rules.heartbeat_timeout.is_some() {
-            let heartbeat = DueWork::Heartbeat { session: session.clone(), task: id.clone(), attempt };
+            let heartbeat = DueJob::Heartbeat { session: session.clone(), task: id.clone(), attempt };
             self.decision.disarm(heartbeat.id());
         }
         if matches!(task.kind, Kind::Tool(_)) {
-            let call = DueWork::Call { session: session.clone(), task: id, attempt };
+            let call = DueJob::Call { session: session.clone(), task: id, attempt };
             self.decision.disarm(call.id());
         }
         if let Some(child) = &task.child {
@@ -209,13 +209,13 @@ impl Work<'_, '_> {
         if state.is_first(task) {
             parameters.extend(state.session.input.clone());
         }
-        let (bytes, most) = (payload::bytes_of_fields(&parameters), self.turn.policy.payload_max);
+        let (bytes, most) = (payload::bytes_of_fields(&parameters), self.context.policy.payload_max);
         if bytes > most {
             return Ok(Err(format!(
                 "come to {bytes} bytes with all that they refer to, and {most} are the most; give it a part of them"
             )));
         }
-        Ok(Ok(self.light_fields(parameters)))
+        Ok(Ok(self.externalize_fields(parameters)))
     }
 
     /// An agent for `route`: the one that has just done a task, where nothing else is in its hands, else the available
@@ -228,15 +228,15 @@ impl Work<'_, '_> {
         if let Some(agent) = self.at_hand(route)? {
             return Ok(Some(agent));
         }
-        let listed = self.view.candidates(&route.key())?;
+        let listed = self.snapshot.candidates(&route.key())?;
         let mut choices = self.touched_available(route);
         // They are listed by their use: nobody behind the first who may be given it comes before that one.
         for agent in listed {
-            if self.view.agent(agent).is_err() {
+            if self.snapshot.agent(agent).is_err() {
                 // More than the first few are looked at: then all of them, and not with another look for each.
                 let rows =
                     listed.iter().flat_map(|agent| [Key::Agent(agent.clone()), Key::Status(agent.clone())]);
-                self.view.require(rows)?;
+                self.snapshot.require(rows)?;
             }
             if !self.is_touched(agent) && self.may_give_to(agent, route)? {
                 choices.push(agent.clone());
@@ -264,7 +264,7 @@ impl Work<'_, '_> {
             if let Route::Agent(agent) = route {
                 self.agent(agent)?;
             } else if self.at_hand(route)?.is_none() {
-                self.view.candidates(&route.key())?;
+                self.snapshot.candidates(&route.key())?;
             }
         }
         Ok(())
@@ -302,11 +302,11 @@ impl Work<'_, '_> {
         let Some(keys) = self.agent(agent)?.map(|work| routing::keys_of(&work.agent)) else {
             return Ok(false);
         };
-        Ok(!self.view.waiting(&keys)?.is_empty())
+        Ok(!self.snapshot.waiting(&keys)?.is_empty())
     }
 
     fn was_available(&self, agent: &AgentId) -> Result<bool, Halt> {
-        let (Some(agent), Some(status)) = (self.view.agent(agent)?, self.view.status(agent)?) else {
+        let (Some(agent), Some(status)) = (self.snapshot.agent(agent)?, self.snapshot.status(agent)?) else {
             return Ok(false);
         };
         Ok(status.value.is_available(&agent.value))
@@ -319,9 +319,9 @@ impl Work<'_, '_> {
         agent: &AgentId,
         parameters: Map<String, Value>,
     ) -> Result<(), Halt> {
-        let now = self.turn.now;
+        let now = self.context.now;
         let attempt = task.attempt + 1;
-        let message = MessageId::new(now, self.turn.bits());
+        let message = MessageId::new(now, self.context.bits());
         let state = self.known_session(session)?;
         let trace = state.session.trace.clone();
         let body = json!({
@@ -348,10 +348,10 @@ impl Work<'_, '_> {
                 attempt,
             });
         }
-        let limit = task.rules.timeout.unwrap_or(self.turn.policy.task_timeout);
+        let limit = task.rules.timeout.unwrap_or(self.context.policy.task_timeout);
         self.arm_timeout(session, task, attempt, limit);
         if let Some(limit) = task.rules.heartbeat_timeout {
-            let heartbeat = DueWork::Heartbeat { session: session.clone(), task: task.id.clone(), attempt };
+            let heartbeat = DueJob::Heartbeat { session: session.clone(), task: task.id.clone(), attempt };
             self.decision.arm(Due { work: heartbeat, at: now + limit });
         }
         if task.queued_at.is_some() && task.rules.schedule_timeout.is_some() {
@@ -383,8 +383,8 @@ impl Work<'_, '_> {
 
     /// Accepts a message for delivery: durable with this decision, sent after it.
     pub(super) fn send(&mut self, new: NewMessage) {
-        let now = self.turn.now;
-        self.decision.arm(Due { work: DueWork::Deliver { message: new.id.clone() }, at: now });
+        let now = self.context.now;
+        self.decision.arm(Due { work: DueJob::Deliver { message: new.id.clone() }, at: now });
         let message = Message {
             id: new.id,
             kind: new.kind,
@@ -395,14 +395,14 @@ impl Work<'_, '_> {
             trace: new.trace,
             status: MessageStatus::Scheduled,
             attempts: 0,
-            attempts_max: self.turn.policy.delivery_attempts,
+            attempts_max: self.context.policy.delivery_attempts,
             created_at: now,
             next_at: Some(now),
             settled_at: None,
             last_status: None,
             last_error: None,
         };
-        let version = self.turn.version_after(None);
+        let version = self.context.version_after(None);
         self.decision.create(Row::Message(Arc::new(message)), version);
     }
 }
@@ -419,11 +419,11 @@ pub(super) struct NewMessage {
 }
 
 /// What ends a task's wait for an agent.
-pub(super) fn schedule_timer(session: &SessionId, task: &Task) -> DueWork {
-    DueWork::Schedule { session: session.clone(), task: task.id.clone(), attempt: task.attempt }
+pub(super) fn schedule_timer(session: &SessionId, task: &Task) -> DueJob {
+    DueJob::Schedule { session: session.clone(), task: task.id.clone(), attempt: task.attempt }
 }
 
 /// What ends the wait after the task's present attempt.
-pub(super) fn retry_timer(session: &SessionId, task: &Task) -> DueWork {
-    DueWork::Retry { session: session.clone(), task: task.id.clone(), attempt: task.attempt }
+pub(super) fn retry_timer(session: &SessionId, task: &Task) -> DueJob {
+    DueJob::Retry { session: session.clone(), task: task.id.clone(), attempt: task.attempt }
 }

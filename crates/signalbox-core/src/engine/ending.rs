@@ -7,18 +7,18 @@ use serde_json::json;
 use signalbox_wire::id::{MessageId, SessionId, TaskId};
 
 use super::dispatch::NewMessage;
-use super::work::Work;
+use super::unit_of_work::UnitOfWork;
 use crate::Halt;
 use crate::definition::{Kind, OnFailure};
 use crate::delivery::{MessageKind, TaskAttempt};
-use crate::due::{Due, Work as DueWork};
+use crate::due::{Due, DueJob};
 use crate::limits::bounded;
 use crate::retry::Backoff;
 use crate::routing::Route;
 use crate::session::{Ending, SessionEvent, SessionState, SessionStatus};
 use crate::task::{Fault, Task, TaskStatus};
 
-impl Work<'_, '_> {
+impl UnitOfWork<'_, '_> {
     /// An attempt failed: another follows after a wait, or the task fails.
     pub(super) fn fail_attempt(
         &mut self,
@@ -30,9 +30,9 @@ impl Work<'_, '_> {
         if !task.may_retry(Some(fault)) {
             return self.fail_task(session, task, error);
         }
-        self.let_go(session, task)?;
-        let backoff = backoff(task, self.turn.policy.task_backoff);
-        let retry_at = self.turn.now + backoff.wait(task.attempt, self.turn);
+        self.release(session, task)?;
+        let backoff = backoff(task, self.context.policy.task_backoff);
+        let retry_at = self.context.now + backoff.wait(task.attempt, self.context);
         self.decision.arm(Due { work: super::dispatch::retry_timer(session, task), at: retry_at });
         self.emit(
             session,
@@ -50,7 +50,7 @@ impl Work<'_, '_> {
 
     /// A task fails for good.
     pub(super) fn fail_task(&mut self, session: &SessionId, task: &Task, error: &str) -> Result<(), Halt> {
-        self.let_go(session, task)?;
+        self.release(session, task)?;
         self.emit(session, &failed(task, error))?;
         if task.undoes.is_some() {
             // What cannot be undone is said at the end, and holds up nothing else.
@@ -75,7 +75,7 @@ impl Work<'_, '_> {
         match task.rules.on_failure {
             OnFailure::Fail => {
                 let reason = bounded(&format!("Task {} failed: {error}", task.step));
-                self.wind_up(session, SessionStatus::Failed, &reason)
+                self.terminate(session, SessionStatus::Failed, &reason)
             }
             OnFailure::Continue | OnFailure::Goto(_) => self.advance(session),
         }
@@ -83,7 +83,7 @@ impl Work<'_, '_> {
 
     /// A session ends before its time: what is under way is taken away, what was done is undone where its
     /// workflow says how.
-    pub(super) fn wind_up(
+    pub(super) fn terminate(
         &mut self,
         session: &SessionId,
         status: SessionStatus,
@@ -121,7 +121,7 @@ impl Work<'_, '_> {
         if task.status.is_held() && task.agent.is_some() {
             self.tell_to_stop(session, task, reason)?;
         }
-        self.let_go(session, task)?;
+        self.release(session, task)?;
         let event = SessionEvent::TaskCancelled {
             task: task.id.clone(),
             step: task.step.clone(),
@@ -151,7 +151,7 @@ impl Work<'_, '_> {
                 "taskId": task.step,
             },
         });
-        let id = MessageId::new(self.turn.now, self.turn.bits());
+        let id = MessageId::new(self.context.now, self.context.bits());
         self.send(NewMessage {
             id,
             kind: MessageKind::Task,
@@ -172,8 +172,8 @@ impl Work<'_, '_> {
         let mut done: Vec<&Arc<Task>> =
             state.tasks.iter().filter(done).filter(|task| task.rules.compensate.is_some()).collect();
         done.sort_by_key(|task| std::cmp::Reverse((task.ended_at, task.position)));
-        let (now, count) = (self.turn.now, state.tasks.len());
-        let (retries, search) = (self.turn.policy.task_retries, self.turn.policy.task_timeout);
+        let (now, count) = (self.context.now, state.tasks.len());
+        let (retries, search) = (self.context.policy.task_retries, self.context.policy.task_timeout);
         let tasks = done.iter().enumerate().filter_map(|(index, task)| {
             let how = task.rules.compensate.as_deref()?;
             let route = match (&how.agent, &how.capability) {
@@ -182,7 +182,7 @@ impl Work<'_, '_> {
                 (None, None) => task.route.clone(),
             };
             let mut undo = Task::new(
-                TaskId::new(now, self.turn.bits()),
+                TaskId::new(now, self.context.bits()),
                 format!("undo:{}", task.step),
                 count + index,
                 route,
@@ -210,11 +210,11 @@ impl Work<'_, '_> {
         self.emit(session, event)?;
         let ended = self.known_session(session)?.session.clone();
         if ended.deadline.is_some() {
-            self.decision.disarm(DueWork::Deadline { session: session.clone() }.id());
+            self.decision.disarm(DueJob::Deadline { session: session.clone() }.id());
         }
-        if let Some(pass) = &ended.plan.gate {
-            self.decision.disarm(DueWork::Begin { session: session.clone() }.id());
-            self.leave_gate(&pass.gate, session)?;
+        if let Some(pass) = &ended.plan.group {
+            self.decision.disarm(DueJob::Begin { session: session.clone() }.id());
+            self.leave_group(&pass.group, session)?;
         }
         self.notify_of_end(&ended);
         let Some(parent) = &ended.parent else { return Ok(()) };
@@ -246,7 +246,7 @@ impl Work<'_, '_> {
         }
         let body = json!({
             "type": format!("session.{status}"),
-            "timestamp": self.turn.now,
+            "timestamp": self.context.now,
             "data": {
                 "sessionId": ended.id,
                 "workflowId": ended.workflow,
@@ -258,10 +258,10 @@ impl Work<'_, '_> {
                 "endedAt": ended.ended_at,
             },
         });
-        let id = MessageId::new(self.turn.now, self.turn.bits());
+        let id = MessageId::new(self.context.now, self.context.bits());
         self.send(NewMessage {
             id,
-            kind: MessageKind::Notice,
+            kind: MessageKind::SessionWebhook,
             agent: None,
             task: None,
             url: Some(notify.url.clone()),

@@ -1,16 +1,16 @@
 //! A session goes on: tasks begin, are passed over, expand, and at last it is over.
 //!
-//! [`Work::advance`] makes every move that follows from the session's state; whatever settles a task or lets a
+//! [`UnitOfWork::advance`] makes every move that follows from the session's state; whatever settles a task or lets a
 //! session go on ends with it. Each move changes the session so that it is not made again. Where one decision would
 //! become too large the session goes on in another, by a timer that is due at once.
 
 use serde_json::Value;
 use signalbox_wire::id::{SessionId, TaskId};
 
-use super::payloads::{Known, or_need};
-use super::work::Work;
+use super::payloads::{KnownPayloads, or_need};
+use super::unit_of_work::UnitOfWork;
 use crate::definition::Kind;
-use crate::due::{Due, Work as DueWork};
+use crate::due::{Due, DueJob};
 use crate::expression::{self, Scope, TaskFacts, Tasks, Unresolved};
 use crate::limits::{EXPANSION_BYTES_MAX, ITEMS_MAX, TASKS_PER_SESSION_MAX};
 use crate::session::{Move, SessionEvent, SessionState, SessionStatus};
@@ -20,7 +20,7 @@ use crate::{Halt, Rejected};
 /// Random bits of an instance's id: one fewer than an id has, so that counting on from them stays within it.
 const INSTANCE_BITS: u32 = 79;
 
-impl Work<'_, '_> {
+impl UnitOfWork<'_, '_> {
     /// Lets a session go on as far as it can by itself.
     pub(super) fn advance(&mut self, session: &SessionId) -> Result<(), Halt> {
         // A task that settles as soon as it begins comes back here. Whoever is at this session already goes on with
@@ -39,19 +39,19 @@ impl Work<'_, '_> {
             match self.known_session(session)?.next_move() {
                 None => return Ok(()),
                 Some(Move::Begin(_)) if self.is_large() => {
-                    let work = DueWork::Begin { session: session.clone() };
-                    self.decision.arm(Due { work, at: self.turn.now });
+                    let work = DueJob::Begin { session: session.clone() };
+                    self.decision.arm(Due { work, at: self.context.now });
                     return Ok(());
                 }
                 Some(Move::Begin(position)) => self.begin(session, position)?,
                 Some(Move::PassOver(position)) => {
-                    self.pass_over(session, position, "nothing that happened leads to it", true)?;
+                    self.skip_task(session, position, "nothing that happened leads to it", true)?;
                 }
                 Some(Move::Gather(position)) => self.gather(session, position)?,
                 Some(Move::End) => self.conclude(session)?,
             }
         }
-        Err(Rejected::Misfit(format!("session {session} does not come to rest")).into())
+        Err(Rejected::InvalidTransition(format!("session {session} does not come to rest")).into())
     }
 
     fn begin(&mut self, session: &SessionId, position: usize) -> Result<(), Halt> {
@@ -63,14 +63,14 @@ impl Work<'_, '_> {
         if let Some(when) = task.rules.when.as_deref().filter(|_| task.attempt == 0) {
             match self.see(session, &task, |scope| expression::is_true(when, scope))? {
                 Ok(true) => {}
-                Ok(false) => return self.pass_over(session, position, "its condition is not true", false),
+                Ok(false) => return self.skip_task(session, position, "its condition is not true", false),
                 Err(fault) => {
                     return self.fail_task(session, &task, &format!("The task's condition: {fault}"));
                 }
             }
         }
         match &task.kind {
-            Kind::Agent => self.place(session, &task.id),
+            Kind::Agent => self.match_task(session, &task.id),
             Kind::Tool(_) => self.call(session, &task),
             Kind::Workflow(workflow) => self.begin_child(session, &task, workflow),
             Kind::Wait { signal } => self.begin_wait(session, &task, signal),
@@ -82,14 +82,14 @@ impl Work<'_, '_> {
     /// The wait before the next attempt of a task is over.
     pub(super) fn try_again(&mut self, session: &SessionId, task: &TaskId) -> Result<(), Halt> {
         let state = self.known_session(session)?;
-        let is_held_up = state.session.status == SessionStatus::Paused || state.session.waits_for_turn;
+        let is_held_up = state.session.status == SessionStatus::Paused || state.session.waits_for_group;
         match state.task(task).map(|task| task.position).filter(|_| !is_held_up) {
             Some(position) => self.begin(session, position),
             None => Ok(()),
         }
     }
 
-    pub(super) fn pass_over(
+    pub(super) fn skip_task(
         &mut self,
         session: &SessionId,
         position: usize,
@@ -109,7 +109,7 @@ impl Work<'_, '_> {
     /// A task for each item of a list gets its instances.
     fn expand(&mut self, session: &SessionId, task: &Task) -> Result<(), Halt> {
         let items: Vec<Value> = match self.items(session, task)? {
-            Ok(items) => items.into_iter().map(|item| self.light(item)).collect(),
+            Ok(items) => items.into_iter().map(|item| self.externalize(item)).collect(),
             Err(fault) => return self.fail_task(session, task, &format!("The task's list: {fault}")),
         };
         let count = self.known_session(session)?.tasks.len();
@@ -129,9 +129,9 @@ impl Work<'_, '_> {
             );
             return self.fail_task(session, task, &error);
         }
-        let now = self.turn.now;
+        let now = self.context.now;
         // Ids that rise with the list, so that those that wait equally long are served in its order.
-        let base = self.turn.bits() >> (u128::BITS - INSTANCE_BITS);
+        let base = self.context.bits() >> (u128::BITS - INSTANCE_BITS);
         let instances = items.into_iter().enumerate().map(|(index, item)| {
             let mut instance = Task {
                 id: TaskId::new(now, base + index as u128),
@@ -173,7 +173,7 @@ impl Work<'_, '_> {
             _ => Value::Null,
         });
         let result = Value::Array(results.collect());
-        let result = Some(self.light(result));
+        let result = Some(self.externalize(result));
         self.emit(session, &completed(&task, result))
     }
 
@@ -201,16 +201,16 @@ impl Work<'_, '_> {
             Some(output) => {
                 let (state, payloads) = self.session_to_see(session)?;
                 let given = see(state, None, &payloads, |scope| expression::render_any(&output, scope));
-                or_need(self.view, given)?.map(Some)
+                or_need(self.snapshot, given)?.map(Some)
             }
         };
         match result {
             Ok(result) => {
-                let result = result.map(|result| self.light(result));
+                let result = result.map(|result| self.externalize(result));
                 self.finish_session(session, &SessionEvent::Completed { result })
             }
             Err(fault) => {
-                self.wind_up(session, SessionStatus::Failed, &format!("The workflow's output: {fault}"))
+                self.terminate(session, SessionStatus::Failed, &format!("The workflow's output: {fault}"))
             }
         }
     }
@@ -224,7 +224,7 @@ impl Work<'_, '_> {
     ) -> Result<Result<T, Unresolved>, Halt> {
         let (state, payloads) = self.session_to_see(session)?;
         let seen = see(state, Some(task), &payloads, look);
-        or_need(self.view, seen)
+        or_need(self.snapshot, seen)
     }
 }
 
@@ -275,7 +275,7 @@ fn step_of(step: &str) -> &str {
 pub(super) fn see<T>(
     state: &SessionState,
     task: Option<&Task>,
-    payloads: &Known<'_>,
+    payloads: &KnownPayloads<'_>,
     look: impl FnOnce(Scope<'_>) -> T,
 ) -> T {
     let undone = task.and_then(|task| task.undoes).and_then(|position| state.tasks.get(position));

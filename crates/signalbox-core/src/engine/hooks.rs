@@ -11,25 +11,29 @@ use signalbox_wire::time::Timestamp;
 
 use super::Operation;
 use super::triggers::{self, Start, Triggered};
-use super::work::Work;
+use super::unit_of_work::UnitOfWork;
 use crate::decision::{Key, Row};
 use crate::event::{Level, NewEvent};
-use crate::hook::{Hook, HookSecret};
-use crate::{Decision, Halt, Rejected, Turn, View};
+use crate::hook::{HookSecret, WebhookTrigger};
+use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 
 /// A hook is made.
 #[derive(Debug, Clone)]
 pub struct CreateHook {
     /// The hook.
-    pub hook: Hook,
+    pub hook: WebhookTrigger,
 }
 
 impl Operation for CreateHook {
-    type Answer = Hook;
+    type Output = WebhookTrigger;
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Hook), Halt> {
-        let mut work = Work::new(view, turn);
-        if work.view.hook(&self.hook.id)?.is_some() {
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, WebhookTrigger), Halt> {
+        let mut work = UnitOfWork::new(snapshot, context);
+        if work.snapshot.hook(&self.hook.id)?.is_some() {
             return Err(Rejected::HookTaken(self.hook.id.clone()).into());
         }
         // Whoever makes it learns at once that it could not start anything.
@@ -37,11 +41,11 @@ impl Operation for CreateHook {
         if let Some(agent) = &self.hook.agent {
             work.known_agent(agent)?;
         }
-        let hook = Hook { created_at: work.turn.now, ..self.hook.clone() };
+        let hook = WebhookTrigger { created_at: work.context.now, ..self.hook.clone() };
         let data = json!({"hookId": hook.id, "workflowId": hook.workflow});
         work.log(NewEvent::new("hook.created", Level::Info, hook.created_at, &data));
-        let version = work.turn.version_after(None);
-        work.decision.create(Row::Hook(Arc::new(hook.clone())), version);
+        let version = work.context.version_after(None);
+        work.decision.create(Row::WebhookTrigger(Arc::new(hook.clone())), version);
         Ok((work.finish(), hook))
     }
 }
@@ -54,15 +58,15 @@ pub struct DeleteHook {
 }
 
 impl Operation for DeleteHook {
-    type Answer = ();
+    type Output = ();
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
         let unknown = || Rejected::UnknownHook(self.hook.to_string());
-        let read = view.hook(&self.hook)?.ok_or_else(unknown)?;
+        let read = snapshot.hook(&self.hook)?.ok_or_else(unknown)?;
         let mut decision = Decision::default();
-        decision.remove(Key::Hook(self.hook.clone()), read.version);
+        decision.remove(Key::WebhookTrigger(self.hook.clone()), read.version);
         let data = json!({"hookId": self.hook});
-        decision.events.push(NewEvent::new("hook.deleted", Level::Info, turn.now, &data));
+        decision.events.push(NewEvent::new("hook.deleted", Level::Info, context.now, &data));
         Ok((decision, ()))
     }
 }
@@ -79,22 +83,26 @@ pub struct RotateHook {
 }
 
 impl Operation for RotateHook {
-    type Answer = Hook;
+    type Output = WebhookTrigger;
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Hook), Halt> {
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, WebhookTrigger), Halt> {
         let unknown = || Rejected::UnknownHook(self.hook.to_string());
-        let read = view.hook(&self.hook)?.ok_or_else(unknown)?;
-        let hook = Hook {
+        let read = snapshot.hook(&self.hook)?.ok_or_else(unknown)?;
+        let hook = WebhookTrigger {
             secret: self.secret.clone(),
             earlier: self.earlier_until.map(|until| (read.value.secret.clone(), until)),
-            rotated_at: Some(turn.now),
-            ..Hook::clone(&read.value)
+            rotated_at: Some(context.now),
+            ..WebhookTrigger::clone(&read.value)
         };
         let mut decision = Decision::default();
-        let version = turn.version_after(Some(read.version));
-        decision.put(Row::Hook(Arc::new(hook.clone())), Some(read.version), version);
+        let version = context.version_after(Some(read.version));
+        decision.put(Row::WebhookTrigger(Arc::new(hook.clone())), Some(read.version), version);
         let data = json!({"hookId": self.hook, "earlierUntil": self.earlier_until});
-        decision.events.push(NewEvent::new("hook.rotated", Level::Info, turn.now, &data));
+        decision.events.push(NewEvent::new("hook.rotated", Level::Info, context.now, &data));
         Ok((decision, hook))
     }
 }
@@ -115,15 +123,19 @@ pub struct ReceiveWebhook {
 }
 
 impl Operation for ReceiveWebhook {
-    type Answer = Triggered;
+    type Output = Triggered;
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Triggered), Halt> {
-        let mut work = Work::new(view, turn);
-        let now = work.turn.now;
-        let read = work.view.hook(&self.hook)?;
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Triggered), Halt> {
+        let mut work = UnitOfWork::new(snapshot, context);
+        let now = work.context.now;
+        let read = work.snapshot.hook(&self.hook)?;
         let read = read.filter(|read| read.value.secrets(now).any(|secret| *secret == self.believed_by));
         let Some(read) = read else { return Err(Rejected::NotBelieved.into()) };
-        work.decision.expects.push((Key::Hook(self.hook.clone()), Some(read.version)));
+        work.decision.expects.push((Key::WebhookTrigger(self.hook.clone()), Some(read.version)));
         let hook = &read.value;
         let definition = triggers::current(&mut work, &hook.workflow)?;
         let start = Start {

@@ -7,7 +7,7 @@ use signalbox_wire::time::Timestamp;
 use super::Operation;
 use crate::decision::Key;
 use crate::event::{Level, NewEvent};
-use crate::{Decision, Halt, Rejected, Turn, View};
+use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 
 /// Entries that an agent adds.
 #[derive(Debug, Clone)]
@@ -36,10 +36,15 @@ pub struct LogEntry {
 }
 
 impl Operation for AppendLogs {
-    type Answer = usize;
+    type Output = usize;
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, usize), Halt> {
-        let agent = view.agent(&self.agent)?.ok_or_else(|| Rejected::UnknownAgent(self.agent.to_string()))?;
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, usize), Halt> {
+        let agent =
+            snapshot.agent(&self.agent)?.ok_or_else(|| Rejected::UnknownAgent(self.agent.to_string()))?;
         let mut decision = Decision::default();
         decision.expects.push((Key::Agent(self.agent.clone()), Some(agent.version)));
         for entry in &self.entries {
@@ -50,7 +55,7 @@ impl Operation for AppendLogs {
                 "sessionId": entry.session,
                 "taskId": entry.task,
             });
-            let mut event = NewEvent::new("log", entry.level, turn.now, &data).about(&self.agent);
+            let mut event = NewEvent::new("log", entry.level, context.now, &data).about(&self.agent);
             event.session =
                 entry.session.as_deref().and_then(|id| SessionId::parse(id).ok()).map(|id| (id, 0));
             event.task = entry.task.as_deref().and_then(|task| TaskId::parse(task).ok());

@@ -5,11 +5,11 @@ use signalbox_wire::id::{AgentId, MessageId};
 use super::Operation;
 use super::agents::give_all_back;
 use super::dispatch::NewMessage;
-use super::work::Work;
+use super::unit_of_work::UnitOfWork;
 use crate::agent::{self, BusyPolicy};
 use crate::decision::Key;
 use crate::delivery::MessageKind;
-use crate::{Decision, Halt, Rejected, Turn, View};
+use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 
 /// A message to deliver to an agent's endpoint.
 #[derive(Debug, Clone)]
@@ -25,19 +25,24 @@ pub struct Accept {
 }
 
 impl Operation for Accept {
-    type Answer = MessageId;
+    type Output = MessageId;
 
     fn keys(&self) -> Vec<Key> {
         vec![Key::Agent(self.agent.clone())]
     }
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, MessageId), Halt> {
-        let agent = view.agent(&self.agent)?.ok_or_else(|| Rejected::UnknownAgent(self.agent.to_string()))?;
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, MessageId), Halt> {
+        let agent =
+            snapshot.agent(&self.agent)?.ok_or_else(|| Rejected::UnknownAgent(self.agent.to_string()))?;
         if agent.value.endpoint.is_none() {
             return Err(Rejected::Unreachable(self.agent.clone()).into());
         }
         if let Some(id) = &self.id
-            && let Some(known) = view.message(id)?
+            && let Some(known) = snapshot.message(id)?
         {
             if known.value.agent.as_ref() != Some(&self.agent) {
                 return Err(Rejected::MessageIdTaken(id.clone()).into());
@@ -47,8 +52,8 @@ impl Operation for Accept {
             }
             return Ok((Decision::default(), id.clone()));
         }
-        let id = self.id.clone().unwrap_or_else(|| MessageId::new(turn.now, turn.bits()));
-        let mut work = Work::new(view, turn);
+        let id = self.id.clone().unwrap_or_else(|| MessageId::new(context.now, context.bits()));
+        let mut work = UnitOfWork::new(snapshot, context);
         // Nearly all agents want their messages whatever they do: of them nothing more has to be known.
         match agent::busy_policy(&agent.value.metadata).unwrap_or(BusyPolicy::Queue) {
             BusyPolicy::Queue => {}
@@ -71,7 +76,7 @@ impl Operation for Accept {
         let event = crate::event::NewEvent::new(
             "message.accepted",
             crate::event::Level::Debug,
-            work.turn.now,
+            work.context.now,
             &serde_json::json!({"messageId": id}),
         );
         work.log(event.about(&self.agent));
@@ -82,13 +87,13 @@ impl Operation for Accept {
 }
 
 /// A busy agent's tasks are taken from it, for others or for later, and it is told to stop.
-fn interrupt(work: &mut Work<'_, '_>, agent: &AgentId) -> Result<(), Halt> {
+fn interrupt(work: &mut UnitOfWork<'_, '_>, agent: &AgentId) -> Result<(), Halt> {
     if !work.known_agent(agent)?.is_busy() {
         return Ok(());
     }
     const REASON: &str = "its agent was interrupted by a message";
     let held = work.known_agent(agent)?.status.held.clone();
-    work.view.require(held.iter().map(|held| Key::Session(held.session.clone())))?;
+    work.snapshot.require(held.iter().map(|held| Key::Session(held.session.clone())))?;
     for held in &held {
         if let Some(task) = work.held_task(&held.attempt_of())? {
             work.tell_to_stop(&held.session, &task, REASON)?;

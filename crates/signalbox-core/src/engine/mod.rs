@@ -20,17 +20,17 @@ mod announce;
 mod approvals;
 mod calls;
 mod children;
+mod concurrency;
 mod definitions;
 mod deliveries;
 mod dispatch;
 mod ending;
 mod flow;
-mod gates;
 mod hooks;
 mod logs;
+mod matching;
 mod messages;
 mod payloads;
-mod placing;
 mod purge;
 mod records;
 mod reports;
@@ -39,8 +39,8 @@ mod schedules;
 mod sessions;
 mod timers;
 mod triggers;
+mod unit_of_work;
 mod waits;
-mod work;
 
 pub use agents::{Deregister, Drain, PatchAgent, Register, Registered};
 pub use announce::{Announce, Announced};
@@ -50,14 +50,15 @@ pub use definitions::{ApplyDefinition, DeleteDefinition, DeleteRevision, RollBac
 pub use deliveries::{Discard, Redrive, SettleDelivery};
 pub use hooks::{CreateHook, DeleteHook, ReceiveWebhook, RotateHook};
 pub use logs::{AppendLogs, LogEntry};
+pub use matching::{MatchAgent, MatchTask};
 pub use messages::Accept;
-pub use placing::{Offer, Place};
 pub use purge::PurgeSession;
 pub use records::{CreateKey, CreateTenant, CreateTool, DeleteTool, RevokeKey, SeeSignature, SetRetention};
 pub use reports::ReportState;
 pub use rerun::Rerun;
 pub use schedules::{
-    ApplySchedule, ChangeSchedule, DeleteSchedule, Filled, PlanChange, Steer, SteerSchedule, Steered,
+    ApplySchedule, ChangeSchedule, ControlSchedule, DeleteSchedule, Filled, PlanChange, ScheduleCommand,
+    ScheduleControlled,
 };
 pub use sessions::{Cancel, Pause, Resume, RetrySession};
 pub use timers::TimerFired;
@@ -65,12 +66,12 @@ pub use triggers::{Trigger, Triggered, WorkflowSource};
 pub use waits::Signal;
 
 use crate::decision::Key;
-use crate::{Decision, Halt, Turn, View};
+use crate::{Decision, DecisionContext, Halt, Snapshot};
 
 /// Something that happens: what it changes follows from the stored state and the turn alone.
 pub trait Operation {
     /// What whoever asked is told.
-    type Answer;
+    type Output;
 
     /// Rows that it asks for in any case. Whoever drives it may show them from the start, which saves running
     /// it once for each; it decides the same without.
@@ -82,5 +83,9 @@ pub trait Operation {
     ///
     /// # Errors
     /// [`Halt::Need`] when it must see more first; [`Halt::Rejected`] when it is refused.
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Self::Answer), Halt>;
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Self::Output), Halt>;
 }

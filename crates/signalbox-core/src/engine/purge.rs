@@ -6,7 +6,7 @@ use signalbox_wire::id::SessionId;
 use super::Operation;
 use crate::decision::Key;
 use crate::event::{Level, NewEvent};
-use crate::{Decision, Halt, Rejected, Turn, View};
+use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 
 /// A session is to be removed.
 #[derive(Debug, Clone)]
@@ -16,15 +16,15 @@ pub struct PurgeSession {
 }
 
 impl Operation for PurgeSession {
-    type Answer = ();
+    type Output = ();
 
     fn keys(&self) -> Vec<Key> {
         vec![Key::Session(self.session.clone())]
     }
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
         let unknown = || Rejected::UnknownSession(self.session.to_string());
-        let read = view.session(&self.session)?.ok_or_else(unknown)?;
+        let read = snapshot.session(&self.session)?.ok_or_else(unknown)?;
         let (session, tasks) = (&read.value.session, &read.value.tasks);
         if !session.status.is_over() {
             let (session, status) = (self.session.clone(), session.status.name());
@@ -39,7 +39,7 @@ impl Operation for PurgeSession {
         // In the log of the tenant, not in the history that goes.
         let data =
             json!({"sessionId": self.session, "workflowId": session.workflow, "status": session.status});
-        decision.events.push(NewEvent::new("session.purged", Level::Info, turn.now, &data));
+        decision.events.push(NewEvent::new("session.purged", Level::Info, context.now, &data));
         Ok((decision, ()))
     }
 }

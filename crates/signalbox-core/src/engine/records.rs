@@ -9,7 +9,7 @@ use signalbox_wire::id::{KeyId, ToolName};
 use super::Operation;
 use crate::decision::{ApiKey, Key, Retention, Row, SeenSignature, Tenant, Tool};
 use crate::event::{Level, NewEvent};
-use crate::{Decision, Halt, Rejected, Turn, View};
+use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 
 /// A tool is registered.
 #[derive(Debug, Clone)]
@@ -19,15 +19,19 @@ pub struct CreateTool {
 }
 
 impl Operation for CreateTool {
-    type Answer = Tool;
+    type Output = Tool;
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Tool), Halt> {
-        if view.tool(&self.tool.name)?.is_some() {
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Tool), Halt> {
+        if snapshot.tool(&self.tool.name)?.is_some() {
             return Err(Rejected::ToolTaken(self.tool.name.clone()).into());
         }
-        let tool = Tool { created_at: turn.now, ..self.tool.clone() };
-        let mut decision = logged(turn, "tool.registered", &json!({"tool": tool.name}));
-        decision.create(Row::Tool(Arc::new(tool.clone())), turn.version_after(None));
+        let tool = Tool { created_at: context.now, ..self.tool.clone() };
+        let mut decision = logged(context, "tool.registered", &json!({"tool": tool.name}));
+        decision.create(Row::Tool(Arc::new(tool.clone())), context.version_after(None));
         Ok((decision, tool))
     }
 }
@@ -40,11 +44,11 @@ pub struct DeleteTool {
 }
 
 impl Operation for DeleteTool {
-    type Answer = ();
+    type Output = ();
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
-        let read = view.tool(&self.name)?.ok_or_else(|| Rejected::UnknownTool(self.name.to_string()))?;
-        let mut decision = logged(turn, "tool.deleted", &json!({"tool": self.name}));
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
+        let read = snapshot.tool(&self.name)?.ok_or_else(|| Rejected::UnknownTool(self.name.to_string()))?;
+        let mut decision = logged(context, "tool.deleted", &json!({"tool": self.name}));
         decision.remove(Key::Tool(self.name.clone()), read.version);
         Ok((decision, ()))
     }
@@ -58,12 +62,12 @@ pub struct CreateKey {
 }
 
 impl Operation for CreateKey {
-    type Answer = ();
+    type Output = ();
 
-    fn decide(&self, _: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+    fn decide(&self, _: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
         let data = json!({"keyId": self.key.id, "name": self.key.name, "scope": self.key.scope});
-        let mut decision = logged(turn, "key.created", &data);
-        decision.create(Row::ApiKey(Arc::new(self.key.clone())), turn.version_after(None));
+        let mut decision = logged(context, "key.created", &data);
+        decision.create(Row::ApiKey(Arc::new(self.key.clone())), context.version_after(None));
         Ok((decision, ()))
     }
 }
@@ -76,10 +80,10 @@ pub struct RevokeKey {
 }
 
 impl Operation for RevokeKey {
-    type Answer = ();
+    type Output = ();
 
-    fn decide(&self, _: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
-        let mut decision = logged(turn, "key.revoked", &json!({"keyId": self.key}));
+    fn decide(&self, _: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
+        let mut decision = logged(context, "key.revoked", &json!({"keyId": self.key}));
         decision.remove_guarded(Key::ApiKey(self.key.clone()));
         Ok((decision, ()))
     }
@@ -95,11 +99,11 @@ pub struct CreateTenant {
 }
 
 impl Operation for CreateTenant {
-    type Answer = ();
+    type Output = ();
 
-    fn decide(&self, _: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
-        let mut decision = logged(turn, "tenant.created", &json!({"name": self.tenant.name}));
-        let version = turn.version_after(None);
+    fn decide(&self, _: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
+        let mut decision = logged(context, "tenant.created", &json!({"name": self.tenant.name}));
+        let version = context.version_after(None);
         decision.create(Row::Tenant(self.tenant.clone()), version);
         decision.create(Row::ApiKey(Arc::new(self.key.clone())), version);
         Ok((decision, ()))
@@ -114,14 +118,14 @@ pub struct SeeSignature {
 }
 
 impl Operation for SeeSignature {
-    type Answer = ();
+    type Output = ();
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
-        if view.signature(&self.seen.signature)?.is_some() {
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
+        if snapshot.signature(&self.seen.signature)?.is_some() {
             return Err(Rejected::Replayed.into());
         }
         let mut decision = Decision::default();
-        decision.create(Row::Signature(self.seen.clone()), turn.version_after(None));
+        decision.create(Row::Signature(self.seen.clone()), context.version_after(None));
         Ok((decision, ()))
     }
 }
@@ -134,10 +138,14 @@ pub struct SetRetention {
 }
 
 impl Operation for SetRetention {
-    type Answer = Retention;
+    type Output = Retention;
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Retention), Halt> {
-        let read = view.retention()?;
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Retention), Halt> {
+        let read = snapshot.retention()?;
         let kept = self.retention;
         if read.as_ref().is_some_and(|read| *read.value == kept) {
             return Ok((Decision::default(), kept));
@@ -145,14 +153,14 @@ impl Operation for SetRetention {
         let seconds = |duration: Option<Duration>| duration.map(|duration| duration.as_secs_f64());
         let data = json!({"sessionsSeconds": seconds(kept.sessions), "eventsSeconds": seconds(kept.events),
             "messagesSeconds": seconds(kept.messages)});
-        let mut decision = logged(turn, "retention.changed", &data);
+        let mut decision = logged(context, "retention.changed", &data);
         let read = read.map(|read| read.version);
-        decision.put(Row::Retention(kept), read, turn.version_after(read));
+        decision.put(Row::Retention(kept), read, context.version_after(read));
         Ok((decision, kept))
     }
 }
 
-fn logged(turn: &Turn<'_>, kind: &str, data: &serde_json::Value) -> Decision {
-    let event = NewEvent::new(kind, Level::Info, turn.now, data);
+fn logged(context: &DecisionContext<'_>, kind: &str, data: &serde_json::Value) -> Decision {
+    let event = NewEvent::new(kind, Level::Info, context.now, data);
     Decision { events: vec![event], ..Decision::default() }
 }

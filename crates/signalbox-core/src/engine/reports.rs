@@ -10,13 +10,13 @@ use signalbox_wire::time::Timestamp;
 
 use super::Operation;
 use super::agents::give_all_back;
-use super::work::Work;
+use super::unit_of_work::UnitOfWork;
 use crate::agent::{AgentStatus, Held, Meaning, Report};
 use crate::decision::{Key, Row};
 use crate::event::{Level, NewEvent};
 use crate::session::SessionEvent;
 use crate::task::{Fault, Task, TaskStatus};
-use crate::{Decision, Halt, Turn, View};
+use crate::{Decision, DecisionContext, Halt, Snapshot};
 
 /// A report of an agent's state.
 #[derive(Debug, Clone)]
@@ -39,37 +39,37 @@ pub struct ReportState {
 const OFFLINE: &str = "offline";
 
 impl Operation for ReportState {
-    type Answer = ();
+    type Output = ();
 
     fn keys(&self) -> Vec<Key> {
         vec![Key::Agent(self.agent.clone()), Key::Status(self.agent.clone())]
     }
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
-        let decision = match self.of_status_alone(view, turn)? {
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
+        let decision = match self.of_status_alone(snapshot, context)? {
             Some(decision) => decision,
-            None => self.in_general(view, turn)?,
+            None => self.in_general(snapshot, context)?,
         };
         Ok((decision, ()))
     }
 }
 
 impl ReportState {
-    fn in_general(&self, view: &View, turn: &mut Turn<'_>) -> Result<Decision, Halt> {
-        let now = turn.now;
-        let mut work = Work::new(view, turn);
+    fn in_general(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<Decision, Halt> {
+        let now = context.now;
+        let mut work = UnitOfWork::new(snapshot, context);
         let current = work.known_agent(&self.agent)?;
         // Whatever else it decides, it looks at the session: asked for before anything is done that would have to be
         // done again.
         if let Some(held) = current.status.task_named(self.task.as_deref(), self.session.as_deref()) {
-            view.session(&held.session)?;
+            snapshot.session(&held.session)?;
         }
-        let (is_news, held) = self.hear(current.status_mut(), now);
+        let (is_news, held) = self.apply_report(current.status_mut(), now);
         let task = match &held {
             Some(held) => work.held_task(&held.attempt_of())?,
             None => None,
         };
-        let details = task.as_ref().and_then(|_| self.light_details(&mut work));
+        let details = task.as_ref().and_then(|_| self.externalize_details(&mut work));
         if let (Some(details), true) = (&details, is_news) {
             work.known_agent(&self.agent)?.status_mut().shorten(details);
         }
@@ -86,34 +86,38 @@ impl ReportState {
 
     /// The decision where the report moves nothing but its agent's status, as nearly all do: no task is held that it
     /// could be about, and the agent is as available as before. The same as in general, for half the work.
-    fn of_status_alone(&self, view: &View, turn: &Turn<'_>) -> Result<Option<Decision>, Halt> {
-        let Some(agent) = view.agent(&self.agent)? else { return Ok(None) };
-        let Some(read) = view.status(&self.agent)? else { return Ok(None) };
+    fn of_status_alone(
+        &self,
+        snapshot: &Snapshot,
+        context: &DecisionContext<'_>,
+    ) -> Result<Option<Decision>, Halt> {
+        let Some(agent) = snapshot.agent(&self.agent)? else { return Ok(None) };
+        let Some(read) = snapshot.status(&self.agent)? else { return Ok(None) };
         if !read.value.held.is_empty() {
             return Ok(None);
         }
         let mut status = AgentStatus::clone(&read.value);
-        let _nothing_is_held = self.hear(&mut status, turn.now);
+        let _nothing_is_held = self.apply_report(&mut status, context.now);
         if status.is_available(&agent.value) != read.value.is_available(&agent.value) {
             return Ok(None);
         }
         let mut decision = Decision::default();
-        decision.events.push(self.logged(turn.now, self.details.as_ref()));
+        decision.events.push(self.logged(context.now, self.details.as_ref()));
         decision.expects.push((Key::Agent(self.agent.clone()), Some(agent.version)));
-        let version = turn.version_after(Some(read.version));
+        let version = context.version_after(Some(read.version));
         decision.put(Row::Status(Arc::new(status)), Some(read.version), version);
         Ok(Some(decision))
     }
 
     /// Takes the report in: whether it is news, and the held task that it settles.
-    fn hear(&self, status: &mut AgentStatus, now: Timestamp) -> (bool, Option<Held>) {
+    fn apply_report(&self, status: &mut AgentStatus, now: Timestamp) -> (bool, Option<Held>) {
         let report = self.report();
         let is_news = status.is_news(&report, now);
         let held = self.held(status, &report, is_news).cloned();
         status.last_seen = status.latest(now);
         if is_news {
             let about_task = held.is_some() || self.task.is_some();
-            status.hear(Report { about_task, ..report }, now);
+            status.apply_report(Report { about_task, ..report }, now);
         } else {
             status.set_aside(&report, now);
         }
@@ -125,15 +129,15 @@ impl ReportState {
     }
 
     /// The details of a report that a task is done, where they are long: what becomes its result is kept apart.
-    fn light_details(&self, work: &mut Work<'_, '_>) -> Option<RawObject> {
+    fn externalize_details(&self, work: &mut UnitOfWork<'_, '_>) -> Option<RawObject> {
         let details = self.details.as_ref().filter(|_| Meaning::of(&self.state) == Meaning::Done)?;
-        if details.as_str().len() <= work.turn.policy.payload_inline_max {
+        if details.as_str().len() <= work.context.policy.payload_inline_max {
             return None;
         }
         let Value::Object(mut details) = details.to_value() else { return None };
         match details.get_mut("result") {
-            Some(result) => *result = work.light(result.take()),
-            None => details = work.light_fields(details),
+            Some(result) => *result = work.externalize(result.take()),
+            None => details = work.externalize_fields(details),
         }
         RawObject::parse(Value::Object(details).to_string()).ok()
     }
@@ -174,7 +178,7 @@ impl ReportState {
 
     fn settle(
         &self,
-        work: &mut Work<'_, '_>,
+        work: &mut UnitOfWork<'_, '_>,
         held: &Held,
         task: Option<Arc<Task>>,
         details: Option<&RawObject>,
@@ -214,13 +218,13 @@ impl ReportState {
     /// That the agent is still at work is kept where somebody waits to hear it, or where it says how far it is.
     fn progress(
         &self,
-        work: &mut Work<'_, '_>,
+        work: &mut UnitOfWork<'_, '_>,
         held: &Held,
         task: &Task,
         is_awaited: bool,
     ) -> Result<(), Halt> {
         let progress = self.details().and_then(|mut details| details.get_mut("progress").map(Value::take));
-        let progress = progress.map(|progress| work.light(progress));
+        let progress = progress.map(|progress| work.externalize(progress));
         if progress.is_none() && !is_awaited {
             return Ok(());
         }
@@ -274,7 +278,7 @@ mod tests {
     use crate::Versioned;
     use crate::agent::Agent;
     use crate::limits::Policy;
-    use crate::view::Loaded;
+    use crate::snapshot::Loaded;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
@@ -314,15 +318,15 @@ mod tests {
         ) {
             let (policy, agent) = (Policy::default(), agent(endpoint));
             let mut status = AgentStatus { draining, ..AgentStatus::fresh(agent.id.clone(), 1, NOW) };
-            report(states[0], seconds[0], None).hear(&mut status, NOW);
-            let mut view = View::new();
+            report(states[0], seconds[0], None).apply_report(&mut status, NOW);
+            let mut snapshot = Snapshot::new();
             let status = Versioned { version: 7, value: Arc::new(status) };
-            view.show(Key::Status(agent.id.clone()), Some(Loaded::Status(status)));
+            snapshot.show(Key::Status(agent.id.clone()), Some(Loaded::Status(status)));
             let agent = Versioned { version: 3, value: Arc::new(agent) };
-            view.show(Key::Agent(agent.value.id.clone()), Some(Loaded::Agent(agent)));
-            let (report, mut turn) = (report(states[1], seconds[1], task), Turn::new(NOW, 1, &policy));
-            let general = report.in_general(&view, &mut turn).expect("decided");
-            match report.of_status_alone(&view, &turn).expect("decided") {
+            snapshot.show(Key::Agent(agent.value.id.clone()), Some(Loaded::Agent(agent)));
+            let (report, mut context) = (report(states[1], seconds[1], task), DecisionContext::new(NOW, 1, &policy));
+            let general = report.in_general(&snapshot, &mut context).expect("decided");
+            match report.of_status_alone(&snapshot, &context).expect("decided") {
                 Some(alone) => prop_assert_eq!(format!("{alone:?}"), format!("{general:?}")),
                 // Then the agent is listed anew, or no more.
                 None => prop_assert!(general.writes.len() > 1),

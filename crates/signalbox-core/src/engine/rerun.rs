@@ -5,10 +5,10 @@ use signalbox_wire::id::SessionId;
 
 use super::Operation;
 use super::triggers::{Start, Triggered};
-use super::work::Work;
+use super::unit_of_work::UnitOfWork;
 use crate::decision::Key;
 use crate::event::{Level, NewEvent};
-use crate::{Decision, Halt, Rejected, Turn, View};
+use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 
 /// A session is to be run again, whatever became of it.
 #[derive(Debug, Clone)]
@@ -20,19 +20,23 @@ pub struct Rerun {
 }
 
 impl Operation for Rerun {
-    type Answer = Triggered;
+    type Output = Triggered;
 
     fn keys(&self) -> Vec<Key> {
         vec![Key::Session(self.session.clone())]
     }
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Triggered), Halt> {
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Triggered), Halt> {
         let unknown = || Rejected::UnknownSession(self.session.to_string());
-        let before = view.session(&self.session)?.ok_or_else(unknown)?.value;
+        let before = snapshot.session(&self.session)?.ok_or_else(unknown)?.value;
         let (workflow, revision) = (before.session.workflow.clone(), before.session.revision);
         let gone = || Rejected::UnknownRevision { workflow: workflow.clone(), revision };
-        let kept = view.definition(&workflow, revision)?.ok_or_else(gone)?;
-        let mut work = Work::new(view, turn);
+        let kept = snapshot.definition(&workflow, revision)?.ok_or_else(gone)?;
+        let mut work = UnitOfWork::new(snapshot, context);
         // A revision that is removed meanwhile is not started any more.
         work.decision.expects.push((Key::Definition(workflow.clone(), revision), Some(kept.version)));
         let start = Start {
@@ -44,7 +48,7 @@ impl Operation for Rerun {
         };
         let session = start.session_of(&mut work, &kept.value)?;
         let data = json!({"sessionId": self.session, "newSessionId": session});
-        let mut entry = NewEvent::new("session.rerun", Level::Info, work.turn.now, &data);
+        let mut entry = NewEvent::new("session.rerun", Level::Info, work.context.now, &data);
         entry.session = Some((self.session.clone(), 0));
         work.log(entry);
         Ok((work.finish(), Triggered { session, workflow }))

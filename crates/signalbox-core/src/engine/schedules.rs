@@ -1,4 +1,4 @@
-//! Schedules: kept, changed, removed, steered, and looked after when their time comes.
+//! Schedules: kept, changed, removed, controlled, and looked after when their time comes.
 //!
 //! All of it goes through [`Tending`]: the schedule's row with what is to be done to it. The row is guarded by its
 //! version and moves on in the commit that starts a session, so a fire time makes one session at most, whatever
@@ -14,13 +14,13 @@ use signalbox_wire::time::Timestamp;
 
 use self::tending::Tending;
 use super::Operation;
-use super::work::Work;
+use super::unit_of_work::UnitOfWork;
 use crate::cron::Rhythm;
 use crate::decision::Key;
-use crate::due::{Due, Work as DueWork};
+use crate::due::{Due, DueJob};
 use crate::event::{Level, NewEvent};
 use crate::schedule::{BACKFILL_MAX, Cause, Overlap, Plan, Schedule, ScheduleStatus, WAITING_MAX};
-use crate::{Decision, Halt, Rejected, Turn, View};
+use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 
 /// A schedule is to be kept. One that says the same as before changes nothing.
 #[derive(Debug, Clone)]
@@ -35,15 +35,19 @@ pub struct ApplySchedule {
 
 impl Operation for ApplySchedule {
     /// The schedule, and whether its id is new.
-    type Answer = (Schedule, bool);
+    type Output = (Schedule, bool);
 
     fn keys(&self) -> Vec<Key> {
         vec![Key::Schedule(self.schedule.clone())]
     }
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Self::Answer), Halt> {
-        let mut work = Work::new(view, turn);
-        let read = work.view.schedule(&self.schedule)?;
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Self::Output), Halt> {
+        let mut work = UnitOfWork::new(snapshot, context);
+        let read = work.snapshot.schedule(&self.schedule)?;
         let is_new = read.is_none();
         let mut tending = match read {
             Some(read) => Tending::of(&mut work, &read)?,
@@ -96,14 +100,18 @@ impl PlanChange {
 }
 
 impl Operation for ChangeSchedule {
-    type Answer = Schedule;
+    type Output = Schedule;
 
     fn keys(&self) -> Vec<Key> {
         vec![Key::Schedule(self.schedule.clone())]
     }
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Schedule), Halt> {
-        let mut work = Work::new(view, turn);
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Schedule), Halt> {
+        let mut work = UnitOfWork::new(snapshot, context);
         let mut tending = Tending::known(&mut work, &self.schedule)?;
         let plan = self.change.applied_to(&tending.schedule.plan);
         tending.change(&plan, self.change.paused)?;
@@ -120,36 +128,36 @@ pub struct DeleteSchedule {
 }
 
 impl Operation for DeleteSchedule {
-    type Answer = ();
+    type Output = ();
 
     fn keys(&self) -> Vec<Key> {
         vec![Key::Schedule(self.schedule.clone())]
     }
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
         let unknown = || Rejected::UnknownSchedule(self.schedule.to_string());
-        let read = view.schedule(&self.schedule)?.ok_or_else(unknown)?;
+        let read = snapshot.schedule(&self.schedule)?.ok_or_else(unknown)?;
         let mut decision = Decision::default();
         decision.remove(Key::Schedule(self.schedule.clone()), read.version);
-        decision.done.push(DueWork::Fire { schedule: self.schedule.clone() }.id());
+        decision.done.push(DueJob::Fire { schedule: self.schedule.clone() }.id());
         let data = json!({"scheduleId": self.schedule, "waiting": read.value.waiting.len()});
-        decision.events.push(NewEvent::new("schedule.deleted", Level::Info, turn.now, &data));
+        decision.events.push(NewEvent::new("schedule.deleted", Level::Info, context.now, &data));
         Ok((decision, ()))
     }
 }
 
 /// An operator interferes with a schedule.
 #[derive(Debug, Clone)]
-pub struct SteerSchedule {
+pub struct ControlSchedule {
     /// Which.
     pub schedule: ScheduleId,
     /// How.
-    pub steer: Steer,
+    pub command: ScheduleCommand,
 }
 
 /// What an operator does with a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Steer {
+pub enum ScheduleCommand {
     /// Its fire times come no more until it is resumed. Once is as good as twice.
     Pause,
     /// They come again, from now on.
@@ -172,7 +180,7 @@ pub enum Steer {
 
 /// What came of it.
 #[derive(Debug, Clone)]
-pub struct Steered {
+pub struct ScheduleControlled {
     /// The schedule.
     pub schedule: Schedule,
     /// The fire times that were made.
@@ -188,31 +196,35 @@ pub struct Filled {
     pub count: usize,
 }
 
-impl Operation for SteerSchedule {
-    type Answer = Steered;
+impl Operation for ControlSchedule {
+    type Output = ScheduleControlled;
 
     fn keys(&self) -> Vec<Key> {
         vec![Key::Schedule(self.schedule.clone())]
     }
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Steered), Halt> {
-        let mut work = Work::new(view, turn);
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, ScheduleControlled), Halt> {
+        let mut work = UnitOfWork::new(snapshot, context);
         let mut tending = Tending::known(&mut work, &self.schedule)?;
         let first = tending.schedule.fires + 1;
-        match &self.steer {
-            Steer::Pause => tending.turn_to(ScheduleStatus::Paused),
-            Steer::Resume => tending.turn_to(ScheduleStatus::Active),
-            Steer::Trigger { overlap } => {
+        match &self.command {
+            ScheduleCommand::Pause => tending.turn_to(ScheduleStatus::Paused),
+            ScheduleCommand::Resume => tending.turn_to(ScheduleStatus::Active),
+            ScheduleCommand::Trigger { overlap } => {
                 let overlap = overlap.unwrap_or(tending.schedule.plan.overlap);
                 let now = tending.now();
                 tending.start_waiting()?;
                 tending.take(now, Cause::Trigger, overlap)?;
             }
-            Steer::Backfill { from, to, overlap } => backfill(&mut tending, *from, *to, *overlap)?,
+            ScheduleCommand::Backfill { from, to, overlap } => backfill(&mut tending, *from, *to, *overlap)?,
         }
         let schedule = tending.finish()?;
         let count = usize::try_from(schedule.fires + 1 - first).unwrap_or(usize::MAX);
-        Ok((work.finish(), Steered { schedule, filled: Filled { first, count } }))
+        Ok((work.finish(), ScheduleControlled { schedule, filled: Filled { first, count } }))
     }
 }
 
@@ -237,8 +249,8 @@ fn backfill(
 }
 
 /// Looks after a schedule whose time may have come. Coming late, early or twice changes nothing.
-pub(super) fn fire(work: &mut Work<'_, '_>, schedule: &ScheduleId) -> Result<(), Halt> {
-    let Some(read) = work.view.schedule(schedule)? else { return Ok(()) };
+pub(super) fn fire(work: &mut UnitOfWork<'_, '_>, schedule: &ScheduleId) -> Result<(), Halt> {
+    let Some(read) = work.snapshot.schedule(schedule)? else { return Ok(()) };
     let mut tending = Tending::of(work, &read)?;
     tending.start_waiting()?;
     tending.catch_up()?;
@@ -246,7 +258,7 @@ pub(super) fn fire(work: &mut Work<'_, '_>, schedule: &ScheduleId) -> Result<(),
 }
 
 /// A session of a schedule is over: whatever waits for that is looked after next.
-pub(super) fn schedule_session_ended(work: &mut Work<'_, '_>, schedule: ScheduleId) {
-    let at = work.turn.now;
-    work.decision.arm(Due { work: DueWork::Fire { schedule }, at });
+pub(super) fn schedule_session_ended(work: &mut UnitOfWork<'_, '_>, schedule: ScheduleId) {
+    let at = work.context.now;
+    work.decision.arm(Due { work: DueJob::Fire { schedule }, at });
 }

@@ -7,14 +7,14 @@ use signalbox_wire::id::SessionId;
 use super::Operation;
 use super::approvals::guards;
 use super::dispatch::retry_timer;
-use super::work::Work;
+use super::unit_of_work::UnitOfWork;
 use crate::definition::{Kind, OnBusy, OnFailure};
-use crate::due::{Due, Work as DueWork};
+use crate::due::{Due, DueJob};
 use crate::graph::Edge;
 use crate::limits::bounded;
 use crate::session::{SessionEvent, SessionState, SessionStatus};
 use crate::task::{Task, TaskStatus};
-use crate::{Decision, Halt, Rejected, Turn, View};
+use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 
 macro_rules! session_operation {
     ($(#[$doc:meta])* $name:ident $(, $(#[$field_doc:meta])* $field:ident: $type:ty)?; $body:expr) => {
@@ -27,11 +27,11 @@ macro_rules! session_operation {
         }
 
         impl Operation for $name {
-            type Answer = SessionState;
+            type Output = SessionState;
 
-            fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, SessionState), Halt> {
-                let mut work = Work::new(view, turn);
-                let body: fn(&Self, &mut Work<'_, '_>) -> Result<(), Halt> = $body;
+            fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, SessionState), Halt> {
+                let mut work = UnitOfWork::new(snapshot, context);
+                let body: fn(&Self, &mut UnitOfWork<'_, '_>) -> Result<(), Halt> = $body;
                 body(self, &mut work)?;
                 let state = work.known_session(&self.session)?.clone();
                 Ok((work.finish(), state))
@@ -47,7 +47,7 @@ session_operation! {
         let state = allow(work, &this.session, &[SessionStatus::Started, SessionStatus::Running], "paused")?;
         for task in state.tasks.iter().filter(|task| task.queued_at.is_some()) {
             // It gives up its place in the queue, and waits for nobody meanwhile.
-            work.let_go(&this.session, task)?;
+            work.release(&this.session, task)?;
         }
         work.emit(&this.session, &SessionEvent::Paused)
     }
@@ -62,7 +62,7 @@ session_operation! {
         for task in state.tasks.iter().filter(|task| task.status == TaskStatus::Pending) {
             match task.retry_at {
                 // By another process's clock the wait may have ended during the pause, and used up its timer.
-                Some(at) if at > work.turn.now => {
+                Some(at) if at > work.context.now => {
                     work.decision.arm(Due { work: retry_timer(&this.session, task), at });
                 }
                 Some(_) => work.try_again(&this.session, &task.id)?,
@@ -85,7 +85,7 @@ session_operation! {
             return Err(Rejected::Undone(this.session.clone()).into());
         }
         let reason = this.reason.as_deref().map_or_else(|| "cancelled on request".to_owned(), bounded);
-        work.wind_up(&this.session, SessionStatus::Cancelled, &reason)
+        work.terminate(&this.session, SessionStatus::Cancelled, &reason)
     }
 }
 
@@ -99,17 +99,17 @@ session_operation! {
         }
         work.emit(&this.session, &SessionEvent::Retried)?;
         if let Some(at) = work.known_session(&this.session)?.session.deadline {
-            work.decision.arm(Due { work: DueWork::Deadline { session: this.session.clone() }, at });
+            work.decision.arm(Due { work: DueJob::Deadline { session: this.session.clone() }, at });
         }
         for task in to_reopen(&state) {
-            let retries = task.attempt + work.turn.policy.task_retries;
+            let retries = task.attempt + work.context.policy.task_retries;
             let event = SessionEvent::TaskReopened { task: task.id.clone(), step: task.step.clone(), retries };
             work.emit(&this.session, &event)?;
         }
-        match &state.session.plan.gate {
+        match &state.session.plan.group {
             Some(pass) => {
                 let admission = work.admission(pass, OnBusy::Queue)?;
-                work.enter_gate(&this.session, pass, admission)
+                work.enter_group(&this.session, pass, admission)
             }
             None => work.advance(&this.session),
         }
@@ -145,7 +145,7 @@ fn begins_anew(state: &SessionState, task: &Task) -> bool {
 }
 
 fn allow(
-    work: &mut Work<'_, '_>,
+    work: &mut UnitOfWork<'_, '_>,
     id: &SessionId,
     allowed: &[SessionStatus],
     wanted: &'static str,

@@ -7,44 +7,44 @@ use signalbox_wire::time::Timestamp;
 
 use super::Operation;
 use super::schedules;
-use super::work::Work;
+use super::unit_of_work::UnitOfWork;
 use crate::delivery::TaskAttempt;
-use crate::due::{Due, Work as DueWork};
+use crate::due::{Due, DueJob};
 use crate::session::SessionStatus;
 use crate::task::{Fault, Task, TaskStatus};
-use crate::{Decision, Halt, Turn, View};
+use crate::{Decision, DecisionContext, Halt, Snapshot};
 
 /// Timed due work is due.
 #[derive(Debug, Clone)]
 pub struct TimerFired {
     /// What was due.
-    pub work: DueWork,
+    pub work: DueJob,
 }
 
 impl Operation for TimerFired {
-    type Answer = ();
+    type Output = ();
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
-        let mut work = Work::new(view, turn);
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
+        let mut work = UnitOfWork::new(snapshot, context);
         match &self.work {
-            DueWork::Timeout { session, task, attempt } => {
+            DueJob::Timeout { session, task, attempt } => {
                 let Some(task) = work.held(session, task, *attempt)? else { return self.over(work) };
-                let limit = task.rules.timeout.unwrap_or(work.turn.policy.task_timeout);
+                let limit = task.rules.timeout.unwrap_or(work.context.policy.task_timeout);
                 if work.has_come(&self.work, task.dispatched_at.map(|at| at + limit)) {
                     let error = format!("no report settled the task within {} s", limit.as_secs_f64());
                     work.fail_attempt(session, &task, &error, Fault::TimedOut)?;
                 }
             }
-            DueWork::Heartbeat { session, task, attempt } => {
+            DueJob::Heartbeat { session, task, attempt } => {
                 let Some(task) = work.held(session, task, *attempt)? else { return self.over(work) };
                 let Some(limit) = task.rules.heartbeat_timeout else { return self.over(work) };
-                let heard = task.heard_at.or(task.started_at).or(task.dispatched_at);
+                let heard = task.last_report_at.or(task.started_at).or(task.dispatched_at);
                 if work.has_come(&self.work, heard.map(|at| at + limit)) {
                     let error = format!("its agent was not heard for {} s", limit.as_secs_f64());
                     work.fail_attempt(session, &task, &error, Fault::Silent)?;
                 }
             }
-            DueWork::Schedule { session, task, attempt } => {
+            DueJob::Schedule { session, task, attempt } => {
                 let Some(task) = work.pending(session, task, *attempt)? else { return self.over(work) };
                 let Some(limit) = task.rules.schedule_timeout else { return self.over(work) };
                 let Some(queued_at) = task.queued_at else { return self.over(work) };
@@ -53,38 +53,38 @@ impl Operation for TimerFired {
                     work.fail_task(session, &task, &format!("waited {seconds} s for {route}, in vain"))?;
                 }
             }
-            DueWork::Retry { session, task, attempt } => {
+            DueJob::Retry { session, task, attempt } => {
                 let Some(task) = work.pending(session, task, *attempt)? else { return self.over(work) };
                 if task.retry_at.is_some() && work.has_come(&self.work, task.retry_at) {
                     work.try_again(session, &task.id)?;
                     work.advance(session)?;
                 }
             }
-            DueWork::Wake { session, task } => {
+            DueJob::Wake { session, task } => {
                 let task = work.task(session, task)?.filter(|task| task.status == TaskStatus::Waiting);
                 let Some(task) = task.filter(|task| task.until.is_some()) else { return self.over(work) };
                 if work.has_come(&self.work, task.until) {
                     work.wake(session, &task)?;
                 }
             }
-            DueWork::Begin { session } => work.admit(session)?,
-            DueWork::Deadline { session } => {
+            DueJob::Begin { session } => work.admit(session)?,
+            DueJob::Deadline { session } => {
                 let deadline = work.session(session)?.filter(|state| !state.session.status.is_over());
                 let Some(deadline) = deadline.and_then(|state| state.session.deadline) else {
                     return self.over(work);
                 };
                 if work.has_come(&self.work, Some(deadline)) {
-                    work.wind_up(session, SessionStatus::Failed, "the session took longer than it may")?;
+                    work.terminate(session, SessionStatus::Failed, "the session took longer than it may")?;
                 }
             }
-            DueWork::End { session, reason } => {
+            DueJob::End { session, reason } => {
                 if work.session(session)?.is_some() {
-                    work.wind_up(session, SessionStatus::Cancelled, reason)?;
+                    work.terminate(session, SessionStatus::Cancelled, reason)?;
                 }
             }
-            DueWork::Fire { schedule } => schedules::fire(&mut work, schedule)?,
+            DueJob::Fire { schedule } => schedules::fire(&mut work, schedule)?,
             // Neither is a timer: it stays due until it is done.
-            DueWork::Deliver { .. } | DueWork::Call { .. } => return Ok((Decision::default(), ())),
+            DueJob::Deliver { .. } | DueJob::Call { .. } => return Ok((Decision::default(), ())),
         }
         self.over(work)
     }
@@ -92,7 +92,7 @@ impl Operation for TimerFired {
 
 impl TimerFired {
     /// The decision; the timer is used up unless it was set anew.
-    fn over(&self, work: Work<'_, '_>) -> Result<(Decision, ()), Halt> {
+    fn over(&self, work: UnitOfWork<'_, '_>) -> Result<(Decision, ()), Halt> {
         let mut decision = work.finish();
         if !decision.due.iter().any(|due| due.work == self.work) {
             decision.disarm(self.work.id());
@@ -101,10 +101,10 @@ impl TimerFired {
     }
 }
 
-impl Work<'_, '_> {
+impl UnitOfWork<'_, '_> {
     /// Whether the moment at which a timer is due has come; where it has not, the timer is set for it.
-    fn has_come(&mut self, timer: &DueWork, at: Option<Timestamp>) -> bool {
-        match at.filter(|at| self.turn.now < *at) {
+    fn has_come(&mut self, timer: &DueJob, at: Option<Timestamp>) -> bool {
+        match at.filter(|at| self.context.now < *at) {
             Some(at) => {
                 self.decision.arm(Due { work: timer.clone(), at });
                 false

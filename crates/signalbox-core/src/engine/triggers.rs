@@ -4,17 +4,17 @@ use serde_json::{Map, Value};
 use signalbox_wire::id::{AgentId, ScheduleId, SessionId, TaskId, WorkflowId};
 
 use super::Operation;
+use super::concurrency::group_of;
 use super::definitions::keep;
-use super::gates::gate_of;
-use super::work::Work;
+use super::unit_of_work::UnitOfWork;
 use crate::decision::Key;
 use crate::definition::{Definition, Kind};
-use crate::due::{Due, Work as DueWork};
+use crate::due::{Due, DueJob};
 use crate::graph::Graph;
 use crate::routing::Route;
-use crate::session::{GatePass, Parent, Plan, SessionEvent};
+use crate::session::{ConcurrencyClaim, Parent, Plan, SessionEvent};
 use crate::task::Task;
-use crate::{Decision, Halt, Rejected, Turn, View};
+use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 
 /// A session is asked for.
 #[derive(Debug, Clone)]
@@ -48,10 +48,14 @@ pub struct Triggered {
 }
 
 impl Operation for Trigger {
-    type Answer = Triggered;
+    type Output = Triggered;
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Triggered), Halt> {
-        let mut work = Work::new(view, turn);
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Triggered), Halt> {
+        let mut work = UnitOfWork::new(snapshot, context);
         let definition = match &self.source {
             WorkflowSource::Inline(definition) => keep(&mut work, definition)?,
             WorkflowSource::Kept(id) => current(&mut work, id)?,
@@ -87,13 +91,13 @@ impl Start<'_> {
     /// anything is changed.
     pub(super) fn session_of(
         self,
-        work: &mut Work<'_, '_>,
+        work: &mut UnitOfWork<'_, '_>,
         definition: &Definition,
     ) -> Result<SessionId, Halt> {
         if let Some(agent) = self.agent {
             work.known_agent(agent)?;
         }
-        let session = SessionId::new(work.turn.now, work.turn.bits());
+        let session = SessionId::new(work.context.now, work.context.bits());
         self.session_as(&session, work, definition)?;
         Ok(session)
     }
@@ -102,25 +106,25 @@ impl Start<'_> {
     pub(super) fn session_as(
         self,
         session: &SessionId,
-        work: &mut Work<'_, '_>,
+        work: &mut UnitOfWork<'_, '_>,
         definition: &Definition,
     ) -> Result<(), Halt> {
         let mut plan = Plan {
             output: definition.output.clone(),
             timeout: definition.timeout,
             max_parallel: definition.max_parallel,
-            gate: None,
+            group: None,
             notify: definition.notify.clone(),
         };
-        let input = work.light_fields(self.input);
+        let input = work.externalize_fields(self.input);
         // What is asked for from outside has been held against the schema by whoever was asked.
         if self.parent.is_some() || self.schedule.is_some() {
             work.fits(definition, &input)?;
         }
         let admission = match &definition.concurrency {
             Some(concurrency) => {
-                let gate = gate_of(definition, concurrency, &input, work)?;
-                let pass = plan.gate.insert(GatePass { gate, limit: concurrency.limit });
+                let group = group_of(definition, concurrency, &input, work)?;
+                let pass = plan.group.insert(ConcurrencyClaim { group, limit: concurrency.limit });
                 let pass = pass.clone();
                 let admission = work.admission(&pass, concurrency.on_busy)?;
                 work.refuse_circle(&pass, &admission, self.parent.as_ref())?;
@@ -145,11 +149,11 @@ impl Start<'_> {
         };
         work.create_session(session, &started);
         if let Some(limit) = definition.timeout {
-            let timer = DueWork::Deadline { session: session.clone() };
-            work.decision.arm(Due { work: timer, at: work.turn.now + limit });
+            let timer = DueJob::Deadline { session: session.clone() };
+            work.decision.arm(Due { work: timer, at: work.context.now + limit });
         }
         match admission {
-            Some((pass, admission)) => work.enter_gate(session, &pass, admission),
+            Some((pass, admission)) => work.enter_group(session, &pass, admission),
             None => work.advance(session),
         }
     }
@@ -171,21 +175,21 @@ fn first_routes(definition: &Definition, graph: &Graph, agent: Option<&AgentId>)
 }
 
 /// The current revision of a kept workflow: the one that this decision keeps, where it keeps one.
-pub(super) fn current(work: &mut Work<'_, '_>, id: &WorkflowId) -> Result<Definition, Halt> {
+pub(super) fn current(work: &mut UnitOfWork<'_, '_>, id: &WorkflowId) -> Result<Definition, Halt> {
     if let Some(kept) = work.kept.iter().find(|kept| kept.id == *id) {
         return Ok(kept.clone());
     }
     let unknown = || Rejected::UnknownWorkflow(id.to_string());
-    let current = work.view.workflow(id)?.ok_or_else(unknown)?;
-    let kept = work.view.definition(id, current.value.revision)?.ok_or_else(unknown)?;
+    let current = work.snapshot.workflow(id)?.ok_or_else(unknown)?;
+    let kept = work.snapshot.definition(id, current.value.revision)?.ok_or_else(unknown)?;
     work.decision.expects.push((Key::Workflow(id.clone()), Some(current.version)));
     Ok(Definition::clone(&kept.value))
 }
 
-impl Work<'_, '_> {
+impl UnitOfWork<'_, '_> {
     fn tasks(&mut self, definition: &Definition, graph: &Graph, agent: Option<&AgentId>) -> Vec<Task> {
-        let now = self.turn.now;
-        let retries = self.turn.policy.task_retries;
+        let now = self.context.now;
+        let retries = self.context.policy.task_retries;
         let made = definition.tasks.iter().enumerate().map(|(position, step)| Task {
             name: step.name.clone(),
             kind: step.kind.clone(),
@@ -197,7 +201,7 @@ impl Work<'_, '_> {
                 Kind::Workflow(_) => 0,
                 _ => retries,
             }),
-            ..Task::new(TaskId::new(now, self.turn.bits()), step.id.clone(), position, step.route(agent))
+            ..Task::new(TaskId::new(now, self.context.bits()), step.id.clone(), position, step.route(agent))
         });
         made.collect()
     }

@@ -8,14 +8,14 @@ use signalbox_wire::time::Timestamp;
 
 use super::Operation;
 use super::flow::completed;
-use super::work::Work;
+use super::unit_of_work::UnitOfWork;
 use crate::definition::Kind;
-use crate::due::{Due, Work as DueWork};
+use crate::due::{Due, DueJob};
 use crate::expression;
 use crate::limits::SIGNALS_KEPT_MAX;
 use crate::session::{SessionEvent, SessionState};
 use crate::task::{Subject, Task, TaskStatus};
-use crate::{Decision, Halt, Rejected, Turn, View};
+use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 
 /// Something from outside that a task waits for, or will. One that comes before the task waits is kept for it.
 #[derive(Debug, Clone)]
@@ -29,10 +29,14 @@ pub struct Signal {
 }
 
 impl Operation for Signal {
-    type Answer = SessionState;
+    type Output = SessionState;
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, SessionState), Halt> {
-        let mut work = Work::new(view, turn);
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, SessionState), Halt> {
+        let mut work = UnitOfWork::new(snapshot, context);
         let state = work.known_session(&self.session)?;
         let means = |task: &Task| matches!(&task.kind, Kind::Wait { signal } if *signal == self.name);
         let waiting =
@@ -43,7 +47,7 @@ impl Operation for Signal {
         match waiting {
             Some(task) if !is_over => work.complete(&self.session, &task, self.payload.clone())?,
             None if will_wait && !is_over && kept < SIGNALS_KEPT_MAX => {
-                let payload = self.payload.clone().map(|payload| work.light(payload));
+                let payload = self.payload.clone().map(|payload| work.externalize(payload));
                 let event = SessionEvent::SignalKept { signal: self.name.clone(), payload };
                 work.emit(&self.session, &event)?;
             }
@@ -58,15 +62,15 @@ impl Operation for Signal {
     }
 }
 
-impl Work<'_, '_> {
+impl UnitOfWork<'_, '_> {
     pub(super) fn begin_wait(&mut self, session: &SessionId, task: &Task, signal: &str) -> Result<(), Halt> {
-        let until = task.rules.timeout.map(|limit| self.turn.now + limit);
+        let until = task.rules.timeout.map(|limit| self.context.now + limit);
         self.begin_waiting(session, task, format!("the signal '{signal}'"), until, None)?;
         let state = self.known_session(session)?;
         let kept = state.session.signals.iter().find(|kept| kept.signal == signal).cloned();
         let task = state.task(&task.id).cloned();
         if let (Some(kept), Some(task)) = (kept, task) {
-            self.let_go(session, &task)?;
+            self.release(session, &task)?;
             return self.emit(session, &completed(&task, kept.payload));
         }
         Ok(())
@@ -75,7 +79,8 @@ impl Work<'_, '_> {
     pub(super) fn begin_sleep(&mut self, session: &SessionId, task: &Task, text: &str) -> Result<(), Halt> {
         let template = Value::String(text.to_owned());
         let value = self.see(session, task, |scope| expression::render_any(&template, scope))?;
-        let until = value.map_err(|fault| fault.to_string()).and_then(|value| moment(&value, self.turn.now));
+        let until =
+            value.map_err(|fault| fault.to_string()).and_then(|value| moment(&value, self.context.now));
         match until {
             Ok(until) => self.begin_waiting(session, task, until.to_string(), Some(until), None),
             Err(fault) => self.fail_task(session, task, &format!("The task's sleep: {fault}")),
@@ -91,7 +96,7 @@ impl Work<'_, '_> {
         subject: Option<Subject>,
     ) -> Result<(), Halt> {
         if let Some(at) = until {
-            let work = DueWork::Wake { session: session.clone(), task: task.id.clone() };
+            let work = DueJob::Wake { session: session.clone(), task: task.id.clone() };
             self.decision.arm(Due { work, at });
         }
         let event = SessionEvent::TaskBegun {

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
+use super::budget::{Budget, Fault};
 use super::value::Val;
-use super::work::{Fault, Work};
 
-pub(super) fn to_text<'a>(value: &Val<'a>, work: &Work<'_>) -> Result<Val<'a>, Fault> {
+pub(super) fn to_text<'a>(value: &Val<'a>, budget: &Budget<'_>) -> Result<Val<'a>, Fault> {
     if let Some(text) = value.text() {
-        work.spend_text(text)?;
+        budget.spend_text(text)?;
         return Ok(value.clone());
     }
     let text = match value {

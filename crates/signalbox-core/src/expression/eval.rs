@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::Scope;
+use super::budget::{Budget, Fault};
 use super::path::NO_FIELD;
 use super::syntax::{Each, Literal, Node, What};
 use super::value::Val;
-use super::work::{Fault, Work};
 
 /// What expressions are worked out with.
 #[derive(Clone, Copy)]
 pub(super) struct Machine<'a, 'w> {
     pub(super) scope: Scope<'a>,
-    pub(super) work: &'w Work<'a>,
+    pub(super) budget: &'w Budget<'a>,
 }
 
 /// What macros are at, innermost first.
@@ -33,10 +33,10 @@ impl<'a> Machine<'a, '_> {
     }
 
     fn eval(self, node: &'a Node, locals: Locals<'_, 'a>) -> Result<Val<'a>, Fault> {
-        self.work.spend(1)?;
+        self.budget.spend(1)?;
         match node {
             Node::Literal(literal) => Ok(literal.value()),
-            Node::Path(path) => path.find(self.scope, self.work),
+            Node::Path(path) => path.find(self.scope, self.budget),
             Node::Local(name) => local(name, locals),
             Node::Select(of, field) => self.select(of, field, locals),
             Node::Has(of, field) => self.has(of, field, locals).map(Val::Bool),
@@ -54,7 +54,7 @@ impl<'a> Machine<'a, '_> {
             }
             Node::Call(function, args) => {
                 let args = args.iter().map(|arg| self.opened(arg, locals)).collect::<Result<Vec<_>, _>>()?;
-                function.call(&args, self.work)
+                function.call(&args, self.budget)
             }
             Node::Each(each) => self.each(each, locals),
         }
@@ -66,7 +66,7 @@ impl<'a> Machine<'a, '_> {
 
     /// What `node` gives, to be looked into.
     fn opened(self, node: &'a Node, locals: Locals<'_, 'a>) -> Result<Val<'a>, Fault> {
-        self.work.open(self.eval(node, locals)?)
+        self.budget.open(self.eval(node, locals)?)
     }
 
     fn truth(self, node: &'a Node, locals: Locals<'_, 'a>) -> Result<bool, Fault> {
@@ -82,7 +82,7 @@ impl<'a> Machine<'a, '_> {
 
     fn has(self, of: &'a Node, field: &str, locals: Locals<'_, 'a>) -> Result<bool, Fault> {
         if let Node::Path(path) = of {
-            return path.has(field, self.scope, self.work);
+            return path.has(field, self.scope, self.budget);
         }
         match self.opened(of, locals)? {
             of if of.kind() == "map" => Ok(of.field(field).is_some()),
@@ -97,7 +97,7 @@ impl<'a> Machine<'a, '_> {
             let name: Rc<str> = key.text().map(Rc::from).ok_or_else(|| {
                 Fault::of(format!("has a map with a {} for a key; JSON has only strings there", key.kind()))
             })?;
-            self.work.spend_text(&name)?;
+            self.budget.spend_text(&name)?;
             if fields.insert(name, self.eval(value, locals)?).is_some() {
                 return Err(Fault::of("has a map with the same key twice"));
             }
@@ -106,7 +106,7 @@ impl<'a> Machine<'a, '_> {
     }
 
     fn each(self, each: &'a Each, locals: Locals<'_, 'a>) -> Result<Val<'a>, Fault> {
-        let items = self.opened(&each.range, locals)?.items(self.work)?;
+        let items = self.opened(&each.range, locals)?.items(self.budget)?;
         self.each_of(&items, each, locals).map_err(|fault| fault.over(&items))
     }
 

@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use cel::common::ast::operators;
 
+use super::budget::{Budget, Fault};
 use super::convert::{to_bool, to_double, to_int, to_text, to_uint};
 use super::value::Val;
-use super::work::{Fault, Work};
 
 /// An operator or a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,19 +99,19 @@ fn operator(name: &str) -> Option<Function> {
 
 impl Function {
     /// What the function gives for `args`.
-    pub(super) fn call<'a>(self, args: &[Val<'a>], work: &Work<'a>) -> Result<Val<'a>, Fault> {
+    pub(super) fn call<'a>(self, args: &[Val<'a>], budget: &Budget<'a>) -> Result<Val<'a>, Fault> {
         match args {
-            [value] => self.call_one(value, work),
-            [left, right] => self.call_two(left, right, work),
+            [value] => self.call_one(value, budget),
+            [left, right] => self.call_two(left, right, budget),
             _ => Err(Fault::of("has a call with arguments that it does not take")),
         }
     }
 
-    fn call_one<'a>(self, value: &Val<'a>, work: &Work<'a>) -> Result<Val<'a>, Fault> {
+    fn call_one<'a>(self, value: &Val<'a>, budget: &Budget<'a>) -> Result<Val<'a>, Fault> {
         match self {
             Self::Negate => negate(value),
-            Self::Size => size(value, work),
-            Self::Text => to_text(value, work),
+            Self::Size => size(value, budget),
+            Self::Text => to_text(value, budget),
             Self::Int => to_int(value),
             Self::Uint => to_uint(value),
             Self::Double => to_double(value),
@@ -120,25 +120,25 @@ impl Function {
         }
     }
 
-    fn call_two<'a>(self, left: &Val<'a>, right: &Val<'a>, work: &Work<'a>) -> Result<Val<'a>, Fault> {
+    fn call_two<'a>(self, left: &Val<'a>, right: &Val<'a>, budget: &Budget<'a>) -> Result<Val<'a>, Fault> {
         match self {
-            Self::Equal => left.equals(right, work).map(Val::Bool),
-            Self::NotEqual => left.equals(right, work).map(|same| Val::Bool(!same)),
+            Self::Equal => left.equals(right, budget).map(Val::Bool),
+            Self::NotEqual => left.equals(right, budget).map(|same| Val::Bool(!same)),
             Self::Less | Self::LessEqual | Self::Greater | Self::GreaterEqual => {
-                self.compare(left, right, work).map(Val::Bool)
+                self.compare(left, right, budget).map(Val::Bool)
             }
-            Self::In => is_in(left, right, work).map(Val::Bool),
+            Self::In => is_in(left, right, budget).map(Val::Bool),
             Self::Index => index(left, right),
             Self::Contains | Self::StartsWith | Self::EndsWith => {
-                self.search(left, right, work).map(Val::Bool)
+                self.search(left, right, budget).map(Val::Bool)
             }
-            Self::Add => add(left, right, work),
+            Self::Add => add(left, right, budget),
             _ => self.compute(left, right),
         }
     }
 
-    fn compare(self, left: &Val<'_>, right: &Val<'_>, work: &Work<'_>) -> Result<bool, Fault> {
-        let order = left.order(right, work)?.ok_or_else(|| {
+    fn compare(self, left: &Val<'_>, right: &Val<'_>, budget: &Budget<'_>) -> Result<bool, Fault> {
+        let order = left.order(right, budget)?.ok_or_else(|| {
             Fault::of(format!("compares a {} with a {}, which have no order", left.kind(), right.kind()))
         })?;
         Ok(match self {
@@ -149,7 +149,7 @@ impl Function {
         })
     }
 
-    fn search(self, text: &Val<'_>, part: &Val<'_>, work: &Work<'_>) -> Result<bool, Fault> {
+    fn search(self, text: &Val<'_>, part: &Val<'_>, budget: &Budget<'_>) -> Result<bool, Fault> {
         let (Some(text), Some(part)) = (text.text(), part.text()) else {
             return Err(Fault::of(format!(
                 "looks for a {} in a {}; both must be a string",
@@ -157,8 +157,8 @@ impl Function {
                 text.kind()
             )));
         };
-        work.spend_text(text)?;
-        work.spend_text(part)?;
+        budget.spend_text(text)?;
+        budget.spend_text(part)?;
         Ok(match self {
             Self::Contains => text.contains(part),
             Self::StartsWith => text.starts_with(part),
@@ -226,15 +226,15 @@ impl Function {
     }
 }
 
-fn add<'a>(left: &Val<'a>, right: &Val<'a>, work: &Work<'a>) -> Result<Val<'a>, Fault> {
+fn add<'a>(left: &Val<'a>, right: &Val<'a>, budget: &Budget<'a>) -> Result<Val<'a>, Fault> {
     if let (Some(left), Some(right)) = (left.text(), right.text()) {
-        work.spend_text(left)?;
-        work.spend_text(right)?;
+        budget.spend_text(left)?;
+        budget.spend_text(right)?;
         return Ok(Val::Made(Rc::from([left, right].concat())));
     }
     if left.is_list() && right.is_list() {
-        let mut items = left.items(work)?;
-        items.extend(right.items(work)?);
+        let mut items = left.items(budget)?;
+        items.extend(right.items(budget)?);
         return Ok(Val::List(Rc::new(items)));
     }
     Function::Add.compute(left, right)
@@ -257,11 +257,11 @@ fn index<'a>(of: &Val<'a>, index: &Val<'_>) -> Result<Val<'a>, Fault> {
     }
 }
 
-fn is_in<'a>(value: &Val<'a>, of: &Val<'a>, work: &Work<'a>) -> Result<bool, Fault> {
+fn is_in<'a>(value: &Val<'a>, of: &Val<'a>, budget: &Budget<'a>) -> Result<bool, Fault> {
     if of.is_list() {
-        let items = of.items(work)?;
+        let items = of.items(budget)?;
         for item in &items {
-            if item.equals(value, work).map_err(|fault| fault.over(&items))? {
+            if item.equals(value, budget).map_err(|fault| fault.over(&items))? {
                 return Ok(true);
             }
         }
@@ -277,10 +277,10 @@ fn is_in<'a>(value: &Val<'a>, of: &Val<'a>, work: &Work<'a>) -> Result<bool, Fau
     }
 }
 
-fn size<'a>(value: &Val<'_>, work: &Work<'_>) -> Result<Val<'a>, Fault> {
+fn size<'a>(value: &Val<'_>, budget: &Budget<'_>) -> Result<Val<'a>, Fault> {
     let size = match value.text() {
         Some(text) => {
-            work.spend_text(text)?;
+            budget.spend_text(text)?;
             text.chars().count()
         }
         None => value.len().ok_or_else(|| Fault::of(format!("asks a {} for its size", value.kind())))?,

@@ -6,6 +6,7 @@
 //! never a silent null. Every expression has an end: its length, its nesting, its work and what it gives are
 //! bounded. `docs/reference/expressions.md` is the language as its users see it.
 
+mod budget;
 mod convert;
 mod eval;
 mod functions;
@@ -16,13 +17,12 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod value;
-mod work;
 
 use serde_json::{Map, Value};
 
+use self::budget::{Budget, Fault};
 use self::eval::Machine;
 use self::template::{Piece, pieces};
-use self::work::{Fault, Work};
 use crate::payload::Payload;
 
 /// What expressions can see.
@@ -82,7 +82,7 @@ pub enum Sight {
 
 /// What is known where an expression stands in a definition.
 #[derive(Clone, Copy)]
-pub struct Known<'a> {
+pub struct KnownNames<'a> {
     /// Tells of a task, by its id, whether it can be seen.
     pub task: &'a dyn Fn(&str) -> Sight,
     /// Whether there are `item` and `index`.
@@ -115,8 +115,8 @@ const QUOTED_MAX: usize = 200;
 /// The first expression that has no value, or that together with those before it goes beyond the bounds of one
 /// rendering.
 pub fn render(template: &Map<String, Value>, scope: Scope<'_>) -> Result<Map<String, Value>, Unresolved> {
-    let work = Work::new(scope.payloads);
-    let machine = Machine { scope, work: &work };
+    let budget = Budget::new(scope.payloads);
+    let machine = Machine { scope, budget: &budget };
     template.iter().map(|(key, value)| Ok((key.clone(), render_value(value, machine, 0)?))).collect()
 }
 
@@ -125,16 +125,16 @@ pub fn render(template: &Map<String, Value>, scope: Scope<'_>) -> Result<Map<Str
 /// # Errors
 /// Those of [`render`].
 pub fn render_any(template: &Value, scope: Scope<'_>) -> Result<Value, Unresolved> {
-    render_value(template, Machine { scope, work: &Work::new(scope.payloads) }, 0)
+    render_value(template, Machine { scope, budget: &Budget::new(scope.payloads) }, 0)
 }
 
 /// `value` with all that it refers to in its place.
 ///
 /// # Errors
 /// A payload is not kept, or not loaded yet; or there is more of them than one rendering may look into.
-pub fn whole(value: &Value, payloads: &dyn Payloads) -> Result<Value, Unresolved> {
-    Work::new(payloads)
-        .whole(value, 0)
+pub fn inline(value: &Value, payloads: &dyn Payloads) -> Result<Value, Unresolved> {
+    Budget::new(payloads)
+        .inline(value, 0)
         .map_err(|Fault { reason, needs, .. }| Unresolved { needs, ..unresolved("…", reason) })
 }
 
@@ -144,7 +144,7 @@ pub fn whole(value: &Value, payloads: &dyn Payloads) -> Result<Value, Unresolved
 /// # Errors
 /// It has no value.
 pub fn evaluate(text: &str, scope: Scope<'_>) -> Result<Value, Unresolved> {
-    resolve(bare(text)?, Machine { scope, work: &Work::new(scope.payloads) }, Form::Whole)
+    resolve(bare(text)?, Machine { scope, budget: &Budget::new(scope.payloads) }, Form::Whole)
 }
 
 /// Whether the expression of a key such as `when` is true.
@@ -163,7 +163,7 @@ pub fn is_true(text: &str, scope: Scope<'_>) -> Result<bool, Unresolved> {
 /// # Errors
 /// It has no value, or one that is not a list.
 pub fn list(text: &str, scope: Scope<'_>) -> Result<Vec<Value>, Unresolved> {
-    let machine = Machine { scope, work: &Work::new(scope.payloads) };
+    let machine = Machine { scope, budget: &Budget::new(scope.payloads) };
     match resolve(bare(text)?, machine, Form::Opened)? {
         Value::Array(items) => Ok(items),
         other => Err(unresolved(text, format!("must give a list, and gives {}", kind(&other)))),
@@ -172,7 +172,7 @@ pub fn list(text: &str, scope: Scope<'_>) -> Result<Vec<Value>, Unresolved> {
 
 /// Everything that is wrong with the expressions in `template`, as far as it can be told before a session runs.
 #[must_use]
-pub fn faults(template: &Value, known: &Known<'_>) -> Vec<Unresolved> {
+pub fn faults(template: &Value, known: &KnownNames<'_>) -> Vec<Unresolved> {
     let mut found = Vec::new();
     collect_faults(template, known, &mut found);
     found
@@ -180,7 +180,7 @@ pub fn faults(template: &Value, known: &Known<'_>) -> Vec<Unresolved> {
 
 /// Everything that is wrong with the expression of a key, as far as it can be told before a session runs.
 #[must_use]
-pub fn expression_faults(text: &str, known: &Known<'_>) -> Vec<Unresolved> {
+pub fn expression_faults(text: &str, known: &KnownNames<'_>) -> Vec<Unresolved> {
     bare(text).map_or_else(|fault| vec![fault], |expression| faults_of(expression, known))
 }
 
@@ -239,24 +239,24 @@ fn resolve(expression: &str, machine: Machine<'_, '_>, form: Form) -> Result<Val
 }
 
 fn value_of<'a>(node: &'a syntax::Node, machine: Machine<'a, '_>, form: Form) -> Result<Value, Fault> {
-    let work = machine.work;
+    let budget = machine.budget;
     let value = machine.value(node)?;
     match form {
-        Form::Light => value.to_json(work, 0),
-        Form::Opened => work.open(value)?.to_json(work, 0),
+        Form::Light => value.to_json(budget, 0),
+        Form::Opened => budget.open(value)?.to_json(budget, 0),
         Form::Whole => {
-            let light = value.to_json(work, 0)?;
-            if crate::payload::references(&light).is_empty() {
-                return Ok(light);
+            let external = value.to_json(budget, 0)?;
+            if crate::payload::references(&external).is_empty() {
+                return Ok(external);
             }
-            let whole = Work::new(machine.scope.payloads).whole(&light, 0)?;
-            value::measure(&whole, work)?;
+            let whole = Budget::new(machine.scope.payloads).inline(&external, 0)?;
+            value::measure(&whole, budget)?;
             Ok(whole)
         }
     }
 }
 
-fn collect_faults(value: &Value, known: &Known<'_>, found: &mut Vec<Unresolved>) {
+fn collect_faults(value: &Value, known: &KnownNames<'_>, found: &mut Vec<Unresolved>) {
     match value {
         Value::String(text) => match parts(text) {
             Err(fault) => found.push(fault),
@@ -271,7 +271,7 @@ fn collect_faults(value: &Value, known: &Known<'_>, found: &mut Vec<Unresolved>)
     }
 }
 
-fn faults_of(expression: &str, known: &Known<'_>) -> Vec<Unresolved> {
+fn faults_of(expression: &str, known: &KnownNames<'_>) -> Vec<Unresolved> {
     let reasons = syntax::read(expression, Some(known)).err().unwrap_or_default();
     reasons.into_iter().map(|reason| unresolved(expression, reason)).collect()
 }

@@ -6,9 +6,9 @@
 
 use serde_json::Value;
 
+use super::budget::{Budget, Fault};
 use super::value::Val;
-use super::work::{Fault, Work};
-use super::{Known, Scope, Sight};
+use super::{KnownNames, Scope, Sight};
 
 /// Where a path begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl Path {
     }
 
     /// Whether what the path begins at can be seen where it stands.
-    pub(super) fn check(&self, known: &Known<'_>) -> Result<(), &'static str> {
+    pub(super) fn check(&self, known: &KnownNames<'_>) -> Result<(), &'static str> {
         self.check_form()?;
         match &self.root {
             Root::Tasks(Some(id), _) => match (known.task)(id) {
@@ -105,7 +105,7 @@ impl Path {
     }
 
     /// What the path leads to.
-    pub(super) fn find<'a>(&self, scope: Scope<'a>, work: &Work<'a>) -> Result<Val<'a>, Fault> {
+    pub(super) fn find<'a>(&self, scope: Scope<'a>, budget: &Budget<'a>) -> Result<Val<'a>, Fault> {
         let mut steps = self.steps.as_slice();
         let root = match &self.root {
             Root::Input => match steps.split_first() {
@@ -131,13 +131,13 @@ impl Path {
             Root::Session => scope.session.ok_or("asks for the session, which is not known here")?,
         };
         let walked = steps.iter().try_fold(root, |value, step| {
-            walk(work.look_into(value)?, step).ok_or_else(|| Fault::of(NO_FIELD))
+            walk(budget.look_into(value)?, step).ok_or_else(|| Fault::of(NO_FIELD))
         });
         walked.map(Val::from)
     }
 
     /// Whether there is a field `name` at the path.
-    pub(super) fn has<'a>(&self, name: &str, scope: Scope<'a>, work: &Work<'a>) -> Result<bool, Fault> {
+    pub(super) fn has<'a>(&self, name: &str, scope: Scope<'a>, budget: &Budget<'a>) -> Result<bool, Fault> {
         if let Root::Tasks(Some(id), None) = &self.root {
             let facts = scope.tasks.facts(id).ok_or(TASK_UNKNOWN)?;
             return Ok(match Part::named(name).ok_or(TASK_FORM)? {
@@ -146,7 +146,7 @@ impl Path {
                 Part::Status => true,
             });
         }
-        match work.open(self.find(scope, work)?)? {
+        match budget.open(self.find(scope, budget)?)? {
             Val::Fields(fields) | Val::Json(Value::Object(fields)) => Ok(fields.contains_key(name)),
             _ => Err(NO_FIELD.into()),
         }

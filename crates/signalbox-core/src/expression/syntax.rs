@@ -8,7 +8,7 @@
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, LiteralValue};
 use cel::common::ast::{SelectExpr, operators};
 
-use super::Known;
+use super::KnownNames;
 use super::functions::{self, Function};
 use super::parse::parse;
 use super::path::{self, Path, Root, Step};
@@ -72,7 +72,7 @@ pub(super) enum What {
 ///
 /// # Errors
 /// Everything that is wrong with it; with `known`, also names that it cannot see where it stands.
-pub(super) fn read(text: &str, known: Option<&Known<'_>>) -> Result<Node, Vec<String>> {
+pub(super) fn read(text: &str, known: Option<&KnownNames<'_>>) -> Result<Node, Vec<String>> {
     let one = |reason: &str| vec![reason.to_owned()];
     if text.len() > LENGTH_MAX && text.chars().count() > LENGTH_MAX {
         return Err(vec![format!("is longer than {LENGTH_MAX} characters")]);
@@ -90,7 +90,7 @@ pub(super) fn read(text: &str, known: Option<&Known<'_>>) -> Result<Node, Vec<St
     if reader.faults.is_empty() { Ok(node) } else { Err(reader.faults) }
 }
 
-fn plain(text: &str, known: Option<&Known<'_>>) -> Result<Node, &'static str> {
+fn plain(text: &str, known: Option<&KnownNames<'_>>) -> Result<Node, &'static str> {
     let path = path::parse(text)?;
     match known {
         Some(known) => path.check(known)?,
@@ -100,7 +100,7 @@ fn plain(text: &str, known: Option<&Known<'_>>) -> Result<Node, &'static str> {
 }
 
 struct Reader<'a> {
-    known: Option<&'a Known<'a>>,
+    known: Option<&'a KnownNames<'a>>,
     /// The names that macros have given, innermost last.
     locals: Vec<String>,
     faults: Vec<String>,

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Number, Value};
 
-use super::work::{Fault, Work};
+use super::budget::{Budget, Fault};
 use crate::payload::Reference;
 
 /// A value.
@@ -122,8 +122,8 @@ impl<'a> Val<'a> {
     }
 
     /// What a macro goes over: the items of a list, or the names of an object's fields.
-    pub(super) fn items(&self, work: &Work<'_>) -> Result<Vec<Self>, Fault> {
-        work.spend(self.len().unwrap_or(1))?;
+    pub(super) fn items(&self, budget: &Budget<'_>) -> Result<Vec<Self>, Fault> {
+        budget.spend(self.len().unwrap_or(1))?;
         match self {
             Self::Json(Value::Array(items)) => Ok(items.iter().map(Self::from).collect()),
             Self::List(items) => Ok(items.to_vec()),
@@ -136,49 +136,49 @@ impl<'a> Val<'a> {
 
     /// Whether two values are the same. Numbers are compared by what they count, whatever their kind; values of
     /// different kinds are never the same.
-    pub(super) fn equals(&self, other: &Self, work: &Work<'a>) -> Result<bool, Fault> {
-        work.spend(1)?;
+    pub(super) fn equals(&self, other: &Self, budget: &Budget<'a>) -> Result<bool, Fault> {
+        budget.spend(1)?;
         match (self.reference(), other.reference()) {
             (None, None) => {}
             (Some(left), Some(right)) if left.sha256 == right.sha256 => return Ok(true),
-            _ => return work.open(self.clone())?.equals(&work.open(other.clone())?, work),
+            _ => return budget.open(self.clone())?.equals(&budget.open(other.clone())?, budget),
         }
         match (self, other) {
             (Self::Null, Self::Null) => Ok(true),
             (Self::Bool(left), Self::Bool(right)) => Ok(left == right),
             _ => match (self.text(), other.text()) {
                 (Some(left), Some(right)) => {
-                    work.spend_text(left)?;
+                    budget.spend_text(left)?;
                     Ok(left == right)
                 }
-                _ if self.is_list() && other.is_list() => self.equals_list(other, work),
-                _ if self.kind() == "map" && other.kind() == "map" => self.equals_fields(other, work),
+                _ if self.is_list() && other.is_list() => self.equals_list(other, budget),
+                _ if self.kind() == "map" && other.kind() == "map" => self.equals_fields(other, budget),
                 _ => Ok(self.compare_numbers(other) == Some(Ordering::Equal)),
             },
         }
     }
 
-    fn equals_list(&self, other: &Self, work: &Work<'a>) -> Result<bool, Fault> {
+    fn equals_list(&self, other: &Self, budget: &Budget<'a>) -> Result<bool, Fault> {
         if self.len() != other.len() {
             return Ok(false);
         }
-        let items = self.items(work)?;
-        for (left, right) in items.iter().zip(other.items(work)?) {
-            if !left.equals(&right, work).map_err(|fault| fault.over(&items))? {
+        let items = self.items(budget)?;
+        for (left, right) in items.iter().zip(other.items(budget)?) {
+            if !left.equals(&right, budget).map_err(|fault| fault.over(&items))? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn equals_fields(&self, other: &Self, work: &Work<'a>) -> Result<bool, Fault> {
+    fn equals_fields(&self, other: &Self, budget: &Budget<'a>) -> Result<bool, Fault> {
         if self.len() != other.len() {
             return Ok(false);
         }
-        for name in self.items(work)? {
+        for name in self.items(budget)? {
             let name = name.text().unwrap_or_default();
             let (Some(left), Some(right)) = (self.field(name), other.field(name)) else { return Ok(false) };
-            if !left.equals(&right, work)? {
+            if !left.equals(&right, budget)? {
                 return Ok(false);
             }
         }
@@ -186,12 +186,12 @@ impl<'a> Val<'a> {
     }
 
     /// Which of two values comes first; nothing where they have no order.
-    pub(super) fn order(&self, other: &Self, work: &Work<'_>) -> Result<Option<Ordering>, Fault> {
+    pub(super) fn order(&self, other: &Self, budget: &Budget<'_>) -> Result<Option<Ordering>, Fault> {
         match (self, other) {
             (Self::Bool(left), Self::Bool(right)) => Ok(Some(left.cmp(right))),
             _ => match (self.text(), other.text()) {
                 (Some(left), Some(right)) => {
-                    work.spend_text(left)?;
+                    budget.spend_text(left)?;
                     Ok(Some(left.cmp(right)))
                 }
                 _ => Ok(self.compare_numbers(other)),
@@ -226,11 +226,11 @@ impl<'a> Val<'a> {
     ///
     /// # Errors
     /// It is larger than what may be rendered, nested too deeply, or a number that JSON does not have.
-    pub(super) fn to_json(&self, work: &Work<'_>, depth: usize) -> Result<Value, Fault> {
+    pub(super) fn to_json(&self, budget: &Budget<'_>, depth: usize) -> Result<Value, Fault> {
         if depth > super::DEPTH_MAX {
             return Err(Fault::of("gives a value that is nested too deeply"));
         }
-        work.write(8)?;
+        budget.write(8)?;
         match self {
             Self::Null => Ok(Value::Null),
             Self::Bool(truth) => Ok(Value::Bool(*truth)),
@@ -239,47 +239,47 @@ impl<'a> Val<'a> {
             Self::Double(double) => Number::from_f64(*double)
                 .map(Value::Number)
                 .ok_or_else(|| Fault::of(format!("gives {double}, which JSON has no number for"))),
-            Self::Text(text) => written(text, work).map(Value::String),
-            Self::Made(text) => written(text, work).map(Value::String),
+            Self::Text(text) => written(text, budget).map(Value::String),
+            Self::Made(text) => written(text, budget).map(Value::String),
             Self::Json(value) => {
-                measure(value, work)?;
+                measure(value, budget)?;
                 Ok((*value).clone())
             }
             Self::Fields(fields) => {
                 fields.iter().try_for_each(|(key, value)| {
-                    work.write(key.len())?;
-                    measure(value, work)
+                    budget.write(key.len())?;
+                    measure(value, budget)
                 })?;
                 Ok(Value::Object((*fields).clone()))
             }
             Self::List(items) => items
                 .iter()
-                .map(|item| item.to_json(work, depth + 1))
+                .map(|item| item.to_json(budget, depth + 1))
                 .collect::<Result<_, _>>()
                 .map(Value::Array),
             Self::Object(fields) => fields
                 .iter()
-                .map(|(key, value)| Ok((written(key, work)?, value.to_json(work, depth + 1)?)))
+                .map(|(key, value)| Ok((written(key, budget)?, value.to_json(budget, depth + 1)?)))
                 .collect::<Result<_, _>>()
                 .map(Value::Object),
         }
     }
 }
 
-fn written(text: &str, work: &Work<'_>) -> Result<String, Fault> {
-    work.write(text.len())?;
+fn written(text: &str, budget: &Budget<'_>) -> Result<String, Fault> {
+    budget.write(text.len())?;
     Ok(text.to_owned())
 }
 
 /// Counts what a copy of `value` would take, before it is made.
-pub(super) fn measure(value: &Value, work: &Work<'_>) -> Result<(), Fault> {
-    work.write(8)?;
+pub(super) fn measure(value: &Value, budget: &Budget<'_>) -> Result<(), Fault> {
+    budget.write(8)?;
     match value {
-        Value::String(text) => work.write(text.len()),
-        Value::Array(items) => items.iter().try_for_each(|item| measure(item, work)),
+        Value::String(text) => budget.write(text.len()),
+        Value::Array(items) => items.iter().try_for_each(|item| measure(item, budget)),
         Value::Object(fields) => fields.iter().try_for_each(|(key, item)| {
-            work.write(key.len())?;
-            measure(item, work)
+            budget.write(key.len())?;
+            measure(item, budget)
         }),
         _ => Ok(()),
     }

@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::{FOUND_MAX, Found};
-use crate::expression::{self, Known, Sight, Unresolved};
-use crate::graph::{Edge, EdgeKind, Graph, Links, places};
+use crate::expression::{self, KnownNames, Sight, Unresolved};
+use crate::graph::{Edge, EdgeKind, Graph, Links, positions};
 
 pub(super) fn check(
     workflow: &Value,
@@ -18,24 +18,25 @@ pub(super) fn check(
     graph: &Graph,
     found: &mut Found,
 ) {
-    let places = places(links);
-    let mut look = Look { places: &|id| places.get(id).copied(), seen: Seen::None, has_item: false, found };
+    let positions = positions(links);
+    let mut look =
+        Look { positions: &|id| positions.get(id).copied(), seen: Seen::None, has_item: false, found };
     look.key(workflow.pointer("/concurrency/key"), "/concurrency/key");
     let before: Vec<Vec<bool>> = (0..tasks.len()).map(|position| graph.ancestors(position)).collect();
     for (position, task) in tasks.iter().enumerate() {
-        let place = format!("/tasks/{position}");
+        let pointer = format!("/tasks/{position}");
         look.seen = Seen::Some(before[position].clone());
-        look.task(task, &place);
+        look.task(task, &pointer);
         if let Some(seen) = seen_at_approvals(links, graph, &before, position) {
             look.seen = Seen::Some(seen);
-            look.at_approvals(task, &place);
+            look.at_approvals(task, &pointer);
         }
         let mut seen = before[position].clone();
         // What undoes a task sees what came of it.
         seen[position] = true;
         look.seen = Seen::Some(seen);
         look.has_item = has_items(task);
-        look.template(task.pointer("/compensate/parameters"), &format!("{place}/compensate/parameters"));
+        look.template(task.pointer("/compensate/parameters"), &format!("{pointer}/compensate/parameters"));
     }
     look.seen = Seen::All;
     look.has_item = false;
@@ -75,7 +76,7 @@ enum Seen {
 
 /// A look at expressions that stand at one place.
 struct Look<'a> {
-    places: &'a dyn Fn(&str) -> Option<usize>,
+    positions: &'a dyn Fn(&str) -> Option<usize>,
     seen: Seen,
     has_item: bool,
     found: &'a mut Found,
@@ -83,66 +84,66 @@ struct Look<'a> {
 
 impl Look<'_> {
     /// All that is looked at when a task starts.
-    fn task(&mut self, task: &Value, place: &str) {
+    fn task(&mut self, task: &Value, pointer: &str) {
         self.has_item = false;
-        self.template(task.pointer("/approve/what"), &format!("{place}/approve/what"));
-        self.template(task.get("sleep"), &format!("{place}/sleep"));
-        self.key(task.get("forEach"), &format!("{place}/forEach"));
+        self.template(task.pointer("/approve/what"), &format!("{pointer}/approve/what"));
+        self.template(task.get("sleep"), &format!("{pointer}/sleep"));
+        self.key(task.get("forEach"), &format!("{pointer}/forEach"));
         self.has_item = has_items(task);
-        self.key(task.get("when"), &format!("{place}/when"));
-        self.template(task.get("parameters"), &format!("{place}/parameters"));
+        self.key(task.get("when"), &format!("{pointer}/when"));
+        self.template(task.get("parameters"), &format!("{pointer}/parameters"));
     }
 
     /// What a task is given, looked at when it is asked approval for: what is seen in time for the task may not be
     /// for that. A place that has its fault already is not told another.
-    fn at_approvals(&mut self, task: &Value, place: &str) {
+    fn at_approvals(&mut self, task: &Value, pointer: &str) {
         let mut told = Found::new();
         std::mem::swap(self.found, &mut told);
         self.has_item = false;
-        self.key(task.get("forEach"), &format!("{place}/forEach"));
+        self.key(task.get("forEach"), &format!("{pointer}/forEach"));
         self.has_item = has_items(task);
-        self.template(task.get("parameters"), &format!("{place}/parameters"));
+        self.template(task.get("parameters"), &format!("{pointer}/parameters"));
         std::mem::swap(self.found, &mut told);
-        let known: HashSet<String> = self.found.iter().map(|(place, _)| place.clone()).collect();
+        let known: HashSet<String> = self.found.iter().map(|(pointer, _)| pointer.clone()).collect();
         let message = "must not need a task that has not settled when its approval is asked for";
-        let new = told.into_iter().map(|(place, _)| place).filter(|place| !known.contains(place));
-        self.found.extend(new.map(|place| (place, message.to_owned())));
+        let new = told.into_iter().map(|(pointer, _)| pointer).filter(|pointer| !known.contains(pointer));
+        self.found.extend(new.map(|pointer| (pointer, message.to_owned())));
     }
 
     /// An expression by itself.
-    fn key(&mut self, value: Option<&Value>, place: &str) {
+    fn key(&mut self, value: Option<&Value>, pointer: &str) {
         let Some(text) = value.and_then(Value::as_str).filter(|text| !text.is_empty()) else { return };
         let told = self.told(|known| expression::expression_faults(text, known));
-        self.tell(place, told);
+        self.tell(pointer, told);
     }
 
     /// Every text in a value, each at its own place.
-    fn template(&mut self, value: Option<&Value>, place: &str) {
+    fn template(&mut self, value: Option<&Value>, pointer: &str) {
         if self.found.len() >= FOUND_MAX {
             return;
         }
         match value {
             Some(text @ Value::String(_)) => {
                 let told = self.told(|known| expression::faults(text, known));
-                self.tell(place, told);
+                self.tell(pointer, told);
             }
             Some(Value::Array(items)) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.template(Some(item), &format!("{place}/{index}"));
+                    self.template(Some(item), &format!("{pointer}/{index}"));
                 }
             }
             Some(Value::Object(fields)) => {
                 for (name, field) in fields {
                     let name = name.replace('~', "~0").replace('/', "~1");
-                    self.template(Some(field), &format!("{place}/{name}"));
+                    self.template(Some(field), &format!("{pointer}/{name}"));
                 }
             }
             _ => {}
         }
     }
 
-    fn told(&self, check: impl Fn(&Known<'_>) -> Vec<Unresolved>) -> Vec<Unresolved> {
-        let sight = |id: &str| match ((self.places)(id), &self.seen) {
+    fn told(&self, check: impl Fn(&KnownNames<'_>) -> Vec<Unresolved>) -> Vec<Unresolved> {
+        let sight = |id: &str| match ((self.positions)(id), &self.seen) {
             (None, _) => Sight::Unknown,
             (Some(_), Seen::All) => Sight::Seen,
             (Some(position), Seen::Some(seen)) if seen[position] => Sight::Seen,
@@ -150,12 +151,12 @@ impl Look<'_> {
         };
         // Whatever sees no task comes before the session.
         let has_session = !matches!(self.seen, Seen::None);
-        check(&Known { task: &sight, has_item: self.has_item, has_session })
+        check(&KnownNames { task: &sight, has_item: self.has_item, has_session })
     }
 
-    fn tell(&mut self, place: &str, told: Vec<Unresolved>) {
+    fn tell(&mut self, pointer: &str, told: Vec<Unresolved>) {
         let told = told.into_iter().map(|Unresolved { expression, reason, .. }| {
-            (place.to_owned(), format!("holds ${{{expression}}}, which {reason}"))
+            (pointer.to_owned(), format!("holds ${{{expression}}}, which {reason}"))
         });
         self.found.extend(told);
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::Found;
-use crate::graph::{EdgeKind, Graph, Links, Order, places};
+use crate::graph::{EdgeKind, Graph, Links, Order, positions};
 
 /// Names in all `dependsOn` of a definition.
 pub(super) const DEPENDENCIES_MAX: usize = 10_000;
@@ -23,9 +23,9 @@ pub(super) fn check(tasks: &[Links<'_>], graph: &Graph, found: &mut Found) {
 }
 
 fn duplicates(tasks: &[Links<'_>], found: &mut Found) {
-    let places = places(tasks);
+    let positions = positions(tasks);
     for (position, task) in tasks.iter().enumerate() {
-        let first = task.id.and_then(|id| places.get(id)).copied().unwrap_or(position);
+        let first = task.id.and_then(|id| positions.get(id)).copied().unwrap_or(position);
         if first != position {
             found.push((
                 format!("/tasks/{position}/taskId"),
@@ -36,14 +36,14 @@ fn duplicates(tasks: &[Links<'_>], found: &mut Found) {
 }
 
 fn references(tasks: &[Links<'_>], found: &mut Found) {
-    let places = places(tasks);
+    let positions = positions(tasks);
     for (position, task) in tasks.iter().enumerate() {
         let mut refer = |key: String, id: &str| {
-            let place = format!("/tasks/{position}/{key}");
+            let pointer = format!("/tasks/{position}/{key}");
             if task.id == Some(id) {
-                found.push((place, "must name another task than the one that it stands in".to_owned()));
-            } else if !places.contains_key(id) {
-                found.push((place, "must name a task of this workflow".to_owned()));
+                found.push((pointer, "must name another task than the one that it stands in".to_owned()));
+            } else if !positions.contains_key(id) {
+                found.push((pointer, "must name a task of this workflow".to_owned()));
             }
         };
         if let Some(id) = task.next {
@@ -115,8 +115,8 @@ fn tell_circle(tasks: &[Links<'_>], graph: &Graph, way: &[Stage], to: usize, fou
     let Some(from) = way.last().map(|stage| stage.position) else { return };
     let message = format!("must not close a circle: {}", names.join(" → "));
     for edge in graph.incoming(to).iter().filter(|edge| edge.from == from) {
-        if let Some(place) = place_of(tasks, from, to, edge.kind) {
-            found.push((place, message.clone()));
+        if let Some(pointer) = place_of(tasks, from, to, edge.kind) {
+            found.push((pointer, message.clone()));
             return;
         }
     }

@@ -10,11 +10,11 @@ fn told(tasks: Value) -> Vec<String> {
 }
 
 fn told_of(workflow: &Value) -> Vec<String> {
-    faults(workflow).into_iter().map(|(place, message)| format!("{place} {message}")).collect()
+    faults(workflow).into_iter().map(|(pointer, message)| format!("{pointer} {message}")).collect()
 }
 
 fn places_of(workflow: &Value) -> Vec<String> {
-    faults(workflow).into_iter().map(|(place, _)| place).collect()
+    faults(workflow).into_iter().map(|(pointer, _)| pointer).collect()
 }
 
 const NONE: [&str; 0] = [];
@@ -197,8 +197,8 @@ fn an_item_is_seen_wherever_there_is_one_for_each() {
     };
     assert_eq!(told(task("item")), NONE);
     let without = json!([{"taskId": "a", "when": "item", "compensate": {"parameters": {"x": "${index}"}}}]);
-    let places: Vec<String> = places_of(&json!({"tasks": without}));
-    assert_eq!(places, ["/tasks/0/when", "/tasks/0/compensate/parameters/x"]);
+    let positions: Vec<String> = places_of(&json!({"tasks": without}));
+    assert_eq!(positions, ["/tasks/0/when", "/tasks/0/compensate/parameters/x"]);
 }
 
 /// Approvals crossed with what they guard are where each edge is looked at most often.
@@ -276,7 +276,7 @@ proptest! {
     #[test]
     fn whatever_is_written_is_looked_at_to_its_end(tasks in prop::collection::vec(hostile(), 0..6), rest in hostile()) {
         let found = faults(&json!({"tasks": tasks, "output": rest, "concurrency": rest}));
-        prop_assert!(found.iter().all(|(place, _)| place.starts_with('/')));
+        prop_assert!(found.iter().all(|(pointer, _)| pointer.starts_with('/')));
         let _ = faults(&rest);
     }
 

@@ -23,8 +23,8 @@ pub enum Move {
     End,
 }
 
-/// Whether a task's turn has come.
-enum Turn {
+/// Whether a task may begin.
+enum Readiness {
     NotYet,
     Now,
     Never,
@@ -41,7 +41,7 @@ impl SessionState {
     #[must_use]
     pub fn next_move(&self) -> Option<Move> {
         let session = &self.session;
-        if session.status.is_over() || session.status == SessionStatus::Paused || session.waits_for_turn {
+        if session.status.is_over() || session.status == SessionStatus::Paused || session.waits_for_group {
             return None;
         }
         let mut room = None;
@@ -62,12 +62,12 @@ impl SessionState {
             if task.status != TaskStatus::Pending || task.queued_at.is_some() || task.retry_at.is_some() {
                 continue;
             }
-            match self.turn(task, is_chained, None) {
-                Turn::Never => return Some(Move::PassOver(position)),
-                Turn::Now if room.get_or_insert_with(|| self.room()).has_room_for(self, task) => {
+            match self.readiness(task, is_chained, None) {
+                Readiness::Never => return Some(Move::PassOver(position)),
+                Readiness::Now if room.get_or_insert_with(|| self.room()).has_room_for(self, task) => {
                     return Some(Move::Begin(position));
                 }
-                Turn::Now | Turn::NotYet => {}
+                Readiness::Now | Readiness::NotYet => {}
             }
         }
         (!is_open).then_some(Move::End)
@@ -94,7 +94,7 @@ impl SessionState {
     pub fn may_follow(&self, task: &Task, position: usize) -> bool {
         let is_chained = self.tasks.iter().any(|task| task.next.is_some());
         task.status == TaskStatus::Pending
-            && !matches!(self.turn(task, is_chained, Some(position)), Turn::Never)
+            && !matches!(self.readiness(task, is_chained, Some(position)), Readiness::Never)
     }
 
     /// The tasks whose turn comes once `done` has gone well, as far as can be said now.
@@ -102,34 +102,34 @@ impl SessionState {
         let is_chained = self.tasks.iter().any(|task| task.next.is_some());
         let (session, position) = (&self.session, done.position);
         let is_open = !session.status.is_over() && session.status != SessionStatus::Paused;
-        let goes_on = is_open && !session.waits_for_turn && session.ending.is_none();
+        let goes_on = is_open && !session.waits_for_group && session.ending.is_none();
         self.tasks.iter().filter(move |task| {
             goes_on
                 && task.status == TaskStatus::Pending
                 && task.queued_at.is_none()
                 && task.retry_at.is_none()
-                && matches!(self.turn(task, is_chained, Some(position)), Turn::Now)
+                && matches!(self.readiness(task, is_chained, Some(position)), Readiness::Now)
         })
     }
 
-    /// Whether a task's turn has come; where one is assumed to have gone well, whether it would have.
-    fn turn(&self, task: &Task, is_chained: bool, assumed: Option<usize>) -> Turn {
+    /// Whether a task may begin; where one is assumed to have gone well, whether it would have.
+    fn readiness(&self, task: &Task, is_chained: bool, assumed: Option<usize>) -> Readiness {
         if task.instance.is_some() && task.undoes.is_none() {
-            return Turn::Now;
+            return Readiness::Now;
         }
         if task.undoes.is_some() {
             // What was done last is undone first, one after the other, in the order of the list.
             let is_behind = self.tasks[..task.position]
                 .iter()
                 .any(|other| other.undoes.is_some() && !other.status.is_settled());
-            return if is_behind { Turn::NotYet } else { Turn::Now };
+            return if is_behind { Readiness::NotYet } else { Readiness::Now };
         }
         let (mut has_arrow, mut is_led_to, mut is_let_down) = (false, false, false);
         for edge in self.edges(task, is_chained) {
             let Some(before) = self.tasks.get(edge.from) else { continue };
             let is_assumed = assumed == Some(edge.from);
             if !before.status.is_settled() && !is_assumed {
-                return Turn::NotYet;
+                return Readiness::NotYet;
             }
             let went_well = is_assumed || before.went_well();
             match edge.kind {
@@ -145,7 +145,7 @@ impl SessionState {
                 }
             }
         }
-        if is_let_down || (has_arrow && !is_led_to) { Turn::Never } else { Turn::Now }
+        if is_let_down || (has_arrow && !is_led_to) { Readiness::Never } else { Readiness::Now }
     }
 
     fn room(&self) -> Room {

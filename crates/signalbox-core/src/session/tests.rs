@@ -156,9 +156,9 @@ fn applied(before: &SessionState, event: &SessionEvent) -> Option<SessionState> 
             assert_eq!(after.session.updated_at, at(9));
             Some(after)
         }
-        Err(misfit) => {
-            assert_eq!(after, *before, "{misfit}");
-            assert_eq!(misfit.event, event.kind());
+        Err(invalid_transition) => {
+            assert_eq!(after, *before, "{invalid_transition}");
+            assert_eq!(invalid_transition.event, event.kind());
             None
         }
     }
@@ -244,7 +244,7 @@ fn what_each_event_leaves_behind() {
     let waits = applied(&pending, &waiting).expect("it waits");
     assert_eq!(waits.tasks[0].queued_at, Some(at(9)));
     let paused = applied(&waits, &SessionEvent::Paused).expect("it is paused");
-    assert_eq!(paused.tasks[0].queued_at, None, "a paused session gives up its places");
+    assert_eq!(paused.tasks[0].queued_at, None, "a paused session gives up its place in line");
     let given = applied(&waits, &dispatched).expect("it is given out");
     let task = &given.tasks[0];
     assert_eq!((task.attempt, &task.agent, task.queued_at), (3, &Some(agent()), None));

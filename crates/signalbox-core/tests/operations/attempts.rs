@@ -216,7 +216,7 @@ fn what_is_more_urgent_goes_first_and_of_equals_what_has_waited_longest() {
     let agent = stage.agent("reader", 1);
     let mut order = Vec::new();
     for _ in &sessions {
-        assert_eq!(stage.run(&signalbox_core::engine::Offer { agent: agent.clone() }), Ok(true));
+        assert_eq!(stage.run(&signalbox_core::engine::MatchAgent { agent: agent.clone() }), Ok(true));
         let given = sessions.iter().position(|session| stage.task(session, "a").status.is_held());
         let given = given.expect("one has it");
         order.push(given);

@@ -155,15 +155,15 @@ fn children_that_are_done_at_once_are_no_deeper_than_one() {
     assert_eq!(stage.timers(), [""; 0]);
 }
 
-fn gated(id: &str, steps: Vec<Step>, on_busy: OnBusy) -> Definition {
+fn limited(id: &str, steps: Vec<Step>, on_busy: OnBusy) -> Definition {
     Definition { concurrency: Some(Concurrency { key: None, limit: 1, on_busy }), ..workflow(id, steps) }
 }
 
 #[test]
 fn a_child_that_its_gate_refuses_has_failed_in_this_attempt() {
     let mut stage = Stage::with_agent();
-    let holder = stage.start(gated("gated", vec![task("a")], OnBusy::Reject), &json!({}));
-    let session = stage.play(vec![child("c", "gated").with(|step| step.retries = Some(1))]);
+    let holder = stage.start(limited("limited", vec![task("a")], OnBusy::Reject), &json!({}));
+    let session = stage.play(vec![child("c", "limited").with(|step| step.retries = Some(1))]);
     assert_eq!(stage.look(&session), "running c=pending");
     assert!(stage.task(&session, "c").error.as_ref().is_some_and(|error| error.contains("as many sessions")));
     stage.done(&holder, "a", &json!(1));
@@ -176,10 +176,10 @@ fn a_child_that_its_gate_refuses_has_failed_in_this_attempt() {
 #[test]
 fn a_child_waits_for_its_turn() {
     let mut stage = Stage::with_agent();
-    let holder = stage.start(gated("gated", vec![task("a")], OnBusy::Queue), &json!({}));
-    let session = stage.play(vec![child("c", "gated")]);
+    let holder = stage.start(limited("limited", vec![task("a")], OnBusy::Queue), &json!({}));
+    let session = stage.play(vec![child("c", "limited")]);
     let inner = below(&stage, &session, "c");
-    assert!(stage.state(&inner).session.waits_for_turn);
+    assert!(stage.state(&inner).session.waits_for_group);
     stage.done(&holder, "a", &json!(1));
     stage.after(1);
     stage.done(&inner, "a", &json!(2));
@@ -191,10 +191,10 @@ fn a_child_waits_for_its_turn() {
 fn a_child_does_not_wait_for_a_place_that_its_parent_has() {
     for on_busy in [OnBusy::Queue, OnBusy::Replace] {
         let mut stage = Stage::with_agent();
-        let top = stage.start(gated("loop", vec![child("c", "middle")], on_busy), &json!({}));
+        let top = stage.start(limited("loop", vec![child("c", "middle")], on_busy), &json!({}));
         assert_eq!(stage.look(&top), "failed c=failed", "there is no such workflow yet");
         stage.keep(workflow("middle", vec![child("d", "loop")]));
-        let top = stage.start(gated("loop", vec![child("c", "middle")], on_busy), &json!({}));
+        let top = stage.start(limited("loop", vec![child("c", "middle")], on_busy), &json!({}));
         stage.after(1);
         assert_eq!(stage.look(&top), "failed c=failed", "{on_busy:?}");
         assert!(stage.why(&top).contains("as many sessions"), "{}", stage.why(&top));

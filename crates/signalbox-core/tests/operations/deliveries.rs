@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use signalbox_core::Rejected;
 use signalbox_core::delivery::{MessageStatus, Outcome};
-use signalbox_core::due::Work;
+use signalbox_core::due::DueJob;
 use signalbox_core::engine::{Accept, Discard, Redrive, SettleDelivery, TimerFired};
 use signalbox_core::task::TaskStatus;
 use signalbox_wire::id::MessageId;
@@ -25,7 +25,7 @@ fn settle(stage: &mut Stage, message: &MessageId, attempt: u32, outcome: Outcome
 }
 
 fn is_due(stage: &Stage, message: &MessageId) -> bool {
-    stage.store.due.contains_key(&Work::Deliver { message: message.clone() }.id())
+    stage.store.due.contains_key(&DueJob::Deliver { message: message.clone() }.id())
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_task_at_work_has_arrived_whatever_became_of_its_letter() {
 fn a_delivery_is_no_timer() {
     let mut stage = Stage::new();
     let message = accepted(&mut stage);
-    stage.run(&TimerFired { work: Work::Deliver { message: message.clone() } }).expect("nothing happens");
+    stage.run(&TimerFired { work: DueJob::Deliver { message: message.clone() } }).expect("nothing happens");
     assert!(is_due(&stage, &message));
 }
 

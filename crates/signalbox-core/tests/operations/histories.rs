@@ -155,7 +155,7 @@ fn agent_gone(stage: &mut Stage) -> SessionId {
     let session = stage.session(vec![step("read", None)]);
     stage.run(&Deregister { agent, trace: None }).expect("it goes");
     let agent = stage.agent("another", 1);
-    stage.run(&signalbox_core::engine::Offer { agent: agent.clone() }).expect("offered");
+    stage.run(&signalbox_core::engine::MatchAgent { agent: agent.clone() }).expect("offered");
     stage.deliver();
     stage.report(&agent, "completed", None, json!(true));
     session

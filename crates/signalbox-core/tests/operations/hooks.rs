@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 use signalbox_core::Rejected;
 use signalbox_core::definition::Definition;
 use signalbox_core::engine::{ApplyDefinition, CreateHook, DeleteHook, ReceiveWebhook, RotateHook};
-use signalbox_core::hook::{Hook, HookSecret};
+use signalbox_core::hook::{HookSecret, WebhookTrigger};
 use signalbox_core::session::SessionStatus;
 use signalbox_wire::id::{AgentId, HookId, WorkflowId};
 use signalbox_wire::time::Timestamp;
@@ -15,8 +15,8 @@ fn id() -> HookId {
     HookId::parse("orders").expect("valid")
 }
 
-fn hook(agent: Option<&str>) -> Hook {
-    Hook {
+fn hook(agent: Option<&str>) -> WebhookTrigger {
+    WebhookTrigger {
         id: id(),
         workflow: WorkflowId::parse("bill").expect("valid"),
         agent: agent.map(|agent| AgentId::parse(agent).expect("valid")),
@@ -61,7 +61,7 @@ fn a_hook_names_what_is_there_and_its_id_is_taken_once() {
     stage.run(&DeleteHook { hook: id() }).expect("removed");
     let refused = stage.run(&CreateHook { hook: hook(Some("nobody")) });
     assert!(matches!(refused, Err(Rejected::UnknownAgent(_))));
-    let elsewhere = Hook { workflow: WorkflowId::parse("none").expect("valid"), ..hook(None) };
+    let elsewhere = WebhookTrigger { workflow: WorkflowId::parse("none").expect("valid"), ..hook(None) };
     assert!(matches!(stage.run(&CreateHook { hook: elsewhere }), Err(Rejected::UnknownWorkflow(_))));
     assert!(matches!(stage.run(&DeleteHook { hook: id() }), Err(Rejected::UnknownHook(_))));
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use signalbox_core::decision::{Key, Write};
 use signalbox_core::definition::{Concurrency, OnBusy};
 use signalbox_core::delivery::MessageKind;
-use signalbox_core::engine::{Place, Rerun};
+use signalbox_core::engine::{MatchTask, Rerun};
 use signalbox_core::payload::{self, Payload, Reference};
 use signalbox_wire::id::SessionId;
 
@@ -105,7 +105,7 @@ fn a_long_input_decides_what_runs_and_under_which_key() {
     assert_eq!(stage.look(&session), "running a=skipped b=dispatched");
     let state = stage.state(&session);
     assert!(kept(&stage, &json!(state.session.input)));
-    assert!(state.session.plan.gate.as_ref().expect("a gate").gate.ends_with("/1000"));
+    assert!(state.session.plan.group.as_ref().expect("a group").group.ends_with("/1000"));
     // The first task would be given the input; the second gets what its parameters say.
     stage.done(&session, "b", &json!(1));
     let again = stage.run(&Rerun { session: session.clone(), trace: None }).expect("started").session;
@@ -159,7 +159,7 @@ fn a_task_that_waits_keeps_nothing_until_it_is_given() {
         stage.start(workflow("workflow", vec![task("a").given(&parameters)]), &json!({"name": "n"}));
     let step = stage.task(&session, "a");
     let (decision, _) =
-        stage.decide(&Place { session: session.clone(), task: step.id.clone() }).expect("decided");
+        stage.decide(&MatchTask { session: session.clone(), task: step.id.clone() }).expect("decided");
     assert!(decision.is_empty(), "{decision:?}");
     stage.agent("reader", 1);
     stage.place_all();

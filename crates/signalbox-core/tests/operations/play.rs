@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 use signalbox_core::Rejected;
 use signalbox_core::definition::{Definition, Kind, OnFailure, Step};
 use signalbox_core::delivery::{Message, MessageKind, Outcome};
-use signalbox_core::due::Work;
+use signalbox_core::due::DueJob;
 use signalbox_core::engine::{
-    ApplyDefinition, Cancel, Pause, Place, Resume, RetrySession, Signal, Trigger, WorkflowSource,
+    ApplyDefinition, Cancel, MatchTask, Pause, Resume, RetrySession, Signal, Trigger, WorkflowSource,
 };
 use signalbox_core::session::SessionStatus;
 use signalbox_core::task::Task;
@@ -180,7 +180,7 @@ impl Stage {
             .collect();
         waiting.sort();
         for (_, session, task) in waiting {
-            self.run(&Place { session, task }).expect("tried");
+            self.run(&MatchTask { session, task }).expect("tried");
         }
     }
 
@@ -210,7 +210,7 @@ impl Stage {
     /// What is due and is no delivery, by kind.
     pub(crate) fn timers(&self) -> Vec<&'static str> {
         let works = self.store.due.values().map(|row| &row.work);
-        works.filter(|work| !matches!(work, Work::Deliver { .. })).map(Work::kind).collect()
+        works.filter(|work| !matches!(work, DueJob::Deliver { .. })).map(DueJob::kind).collect()
     }
 
     /// The bodies of all messages of this kind.

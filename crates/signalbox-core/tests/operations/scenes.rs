@@ -95,7 +95,7 @@ pub(crate) fn queued(stage: &mut Stage) -> SessionId {
     stage.agent("reader", 1);
     let concurrency =
         Some(Concurrency { key: Some("input.key".to_owned()), limit: 1, on_busy: OnBusy::Queue });
-    let definition = Definition { concurrency, ..workflow("gated", vec![task("a")]) };
+    let definition = Definition { concurrency, ..workflow("limited", vec![task("a")]) };
     let first = stage.start(definition.clone(), &json!({"key": "x"}));
     let session = stage.start(definition, &json!({"key": "x"}));
     stage.done(&first, "a", &json!(1));

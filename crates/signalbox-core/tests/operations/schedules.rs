@@ -7,14 +7,14 @@ use signalbox_core::Rejected;
 use signalbox_core::cron::Rhythm;
 use signalbox_core::definition::{Definition, Step};
 use signalbox_core::delivery::Outcome as Delivery;
-use signalbox_core::due::Work;
+use signalbox_core::due::DueJob;
 use signalbox_core::engine::{
-    ApplyDefinition, ApplySchedule, Cancel, ChangeSchedule, DeleteDefinition, DeleteSchedule, PlanChange,
-    Steer, SteerSchedule, Steered, TimerFired,
+    ApplyDefinition, ApplySchedule, Cancel, ChangeSchedule, ControlSchedule, DeleteDefinition,
+    DeleteSchedule, PlanChange, ScheduleCommand, ScheduleControlled, TimerFired,
 };
 use signalbox_core::schedule::{Cause, Outcome, Overlap, Plan, RUNS_KEPT, Schedule, ScheduleStatus};
 use signalbox_core::session::SessionStatus;
-use signalbox_core::view::Loaded;
+use signalbox_core::snapshot::Loaded;
 use signalbox_wire::id::{AgentId, ScheduleId, SessionId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
@@ -27,8 +27,8 @@ fn id() -> ScheduleId {
     ScheduleId::parse("nightly").expect("valid")
 }
 
-fn fire() -> Work {
-    Work::Fire { schedule: id() }
+fn fire() -> DueJob {
+    DueJob::Fire { schedule: id() }
 }
 
 fn workflow() -> WorkflowId {
@@ -69,8 +69,8 @@ fn schedule(stage: &Stage) -> Schedule {
     }
 }
 
-fn steer(stage: &mut Stage, steer: Steer) -> Result<Steered, Rejected> {
-    stage.run(&SteerSchedule { schedule: id(), steer })
+fn control(stage: &mut Stage, command: ScheduleCommand) -> Result<ScheduleControlled, Rejected> {
+    stage.run(&ControlSchedule { schedule: id(), command })
 }
 
 /// What came of the newest fire times, as `number cause outcome` each.
@@ -193,7 +193,8 @@ fn of_several_at_once_that_cancel_each_other_the_last_remains() {
     stage.agent("reader", 1);
     let since = schedule(&stage).since;
     let (from, to) = (since, since + MINUTE * 5);
-    steer(&mut stage, Steer::Backfill { from, to, overlap: Overlap::CancelOther }).expect("filled in");
+    control(&mut stage, ScheduleCommand::Backfill { from, to, overlap: Overlap::CancelOther })
+        .expect("filled in");
     assert_eq!(runs(&stage), ["1 backfill started", "2 backfill skipped", "3 backfill skipped"]);
     stage.pass(Duration::from_secs(1), &DELIVERED);
     assert_eq!(runs(&stage)[3..], ["4 backfill started"]);
@@ -246,21 +247,21 @@ fn a_clock_that_jumps_far_ahead_makes_no_storm() {
 fn every_operation_on_every_status() {
     let mut stage = stage_with(Vec::new(), Overlap::Skip);
     let active = |stage: &Stage| schedule(stage).status == ScheduleStatus::Active;
-    steer(&mut stage, Steer::Resume).expect("as it is");
+    control(&mut stage, ScheduleCommand::Resume).expect("as it is");
     assert!(active(&stage) && schedule(&stage).next_at.is_some());
-    steer(&mut stage, Steer::Trigger { overlap: None }).expect("started");
+    control(&mut stage, ScheduleCommand::Trigger { overlap: None }).expect("started");
     let (from, to) = (schedule(&stage).since, schedule(&stage).since + MINUTE);
-    let fill = Steer::Backfill { from: from - MINUTE, to, overlap: Overlap::BufferAll };
-    steer(&mut stage, Steer::Pause).expect("paused");
-    steer(&mut stage, Steer::Pause).expect("as it is");
+    let fill = ScheduleCommand::Backfill { from: from - MINUTE, to, overlap: Overlap::BufferAll };
+    control(&mut stage, ScheduleCommand::Pause).expect("paused");
+    control(&mut stage, ScheduleCommand::Pause).expect("as it is");
     assert!(!active(&stage) && schedule(&stage).next_at.is_none());
     assert!(!stage.store.due.contains_key(&fire().id()), "nothing is due while it is paused");
     stage.pass(MINUTE * 5, &DELIVERED);
     stage.run(&TimerFired { work: fire() }).expect("fired");
-    steer(&mut stage, Steer::Trigger { overlap: None }).expect("started all the same");
+    control(&mut stage, ScheduleCommand::Trigger { overlap: None }).expect("started all the same");
     assert_eq!(runs(&stage), ["1 trigger started", "2 trigger started"]);
-    steer(&mut stage, fill).expect("filled in");
-    steer(&mut stage, Steer::Resume).expect("resumed");
+    control(&mut stage, fill).expect("filled in");
+    control(&mut stage, ScheduleCommand::Resume).expect("resumed");
     assert!(schedule(&stage).next_at > Some(stage.now), "what went by is gone");
     stage.pass(MINUTE, &DELIVERED);
     assert_eq!(runs(&stage)[2..], ["3 schedule started"]);
@@ -269,12 +270,12 @@ fn every_operation_on_every_status() {
 #[test]
 fn a_trigger_follows_the_overlap_or_its_own() {
     let mut stage = stage_of(Overlap::Skip);
-    let mut trigger = |overlap| steer(&mut stage, Steer::Trigger { overlap }).expect("decided");
+    let mut trigger = |overlap| control(&mut stage, ScheduleCommand::Trigger { overlap }).expect("decided");
     trigger(None);
     trigger(None);
     trigger(Some(Overlap::AllowAll));
-    let steered = trigger(Some(Overlap::BufferAll));
-    assert_eq!((steered.filled.first, steered.filled.count), (4, 1));
+    let controlled = trigger(Some(Overlap::BufferAll));
+    assert_eq!((controlled.filled.first, controlled.filled.count), (4, 1));
     assert_eq!(runs(&stage), ["1 trigger started", "2 trigger skipped", "3 trigger started"]);
     assert_eq!(schedule(&stage).waiting[0].cause, Cause::Trigger);
 }
@@ -286,10 +287,10 @@ fn a_backfill_makes_a_session_for_each_time_gone_by() {
     let change = PlanChange { rhythm, ..PlanChange::default() };
     stage.run(&ChangeSchedule { schedule: id(), change }).expect("changed");
     let at = |text: &str| Timestamp::parse(text).expect("a time");
-    let fill = |from, to, overlap| Steer::Backfill { from: at(from), to: at(to), overlap };
+    let fill = |from, to, overlap| ScheduleCommand::Backfill { from: at(from), to: at(to), overlap };
     let day = fill("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", Overlap::BufferAll);
-    let steered = steer(&mut stage, day).expect("filled in");
-    assert_eq!(steered.filled.count, 24);
+    let controlled = control(&mut stage, day).expect("filled in");
+    assert_eq!(controlled.filled.count, 24);
     assert_eq!(sessions(&stage).len(), 10, "one decision starts only so many");
     stage.pass(Duration::from_secs(1), &DELIVERED);
     let runs = schedule(&stage).runs;
@@ -299,8 +300,8 @@ fn a_backfill_makes_a_session_for_each_time_gone_by() {
     );
     assert!(runs.iter().all(|run| run.cause == Cause::Backfill));
     let too_long = fill("2020-01-01", "2021-01-01", Overlap::BufferAll);
-    assert!(matches!(steer(&mut stage, too_long), Err(Rejected::BackfillTooLong { .. })));
-    let none = steer(&mut stage, fill("2026-01-01T00:00:01Z", "2026-01-01T00:59:00Z", Overlap::Skip));
+    assert!(matches!(control(&mut stage, too_long), Err(Rejected::BackfillTooLong { .. })));
+    let none = control(&mut stage, fill("2026-01-01T00:00:01Z", "2026-01-01T00:59:00Z", Overlap::Skip));
     assert_eq!(none.expect("nothing to do").filled.count, 0);
 }
 
@@ -308,16 +309,16 @@ fn a_backfill_makes_a_session_for_each_time_gone_by() {
 fn what_waits_is_bounded() {
     let mut stage = stage_of(Overlap::BufferAll);
     let since = schedule(&stage).since;
-    let fill = |minutes: u32| Steer::Backfill {
+    let fill = |minutes: u32| ScheduleCommand::Backfill {
         from: since,
         to: since + MINUTE * minutes + Duration::from_micros(1),
         overlap: Overlap::BufferAll,
     };
-    steer(&mut stage, fill(999)).expect("filled in");
+    control(&mut stage, fill(999)).expect("filled in");
     assert_eq!((sessions(&stage).len(), schedule(&stage).waiting.len()), (1, 998));
-    assert!(matches!(steer(&mut stage, fill(3)), Err(Rejected::BackfillFull { asked: 3, waiting: 998 })));
+    assert!(matches!(control(&mut stage, fill(3)), Err(Rejected::BackfillFull { asked: 3, waiting: 998 })));
     for _ in 0..3 {
-        steer(&mut stage, Steer::Trigger { overlap: None }).expect("decided");
+        control(&mut stage, ScheduleCommand::Trigger { overlap: None }).expect("decided");
     }
     assert_eq!(schedule(&stage).waiting.len(), 1_000);
     assert_eq!(runs(&stage).last().map(String::as_str), Some("1002 trigger skipped"));
@@ -399,7 +400,7 @@ fn what_a_plan_names_must_be_there() {
         stage.run(&ChangeSchedule { schedule: id(), change }).expect_err("refused");
     }
     let other = ScheduleId::parse("other").expect("valid");
-    let unknown = stage.run(&SteerSchedule { schedule: other.clone(), steer: Steer::Pause });
+    let unknown = stage.run(&ControlSchedule { schedule: other.clone(), command: ScheduleCommand::Pause });
     assert!(matches!(unknown, Err(Rejected::UnknownSchedule(_))));
     assert!(stage.run(&DeleteSchedule { schedule: other }).is_err());
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use signalbox_core::Rejected;
 use signalbox_core::delivery::Outcome;
-use signalbox_core::due::Work;
+use signalbox_core::due::DueJob;
 use signalbox_core::engine::{Cancel, Pause, Resume, RetrySession, Signal, TimerFired};
 use signalbox_core::session::SessionStatus;
 use signalbox_core::task::TaskStatus;
@@ -25,9 +25,9 @@ fn waiting_for_retry(stage: &mut Stage) -> SessionId {
     session
 }
 
-fn retry(stage: &Stage, session: &SessionId) -> Work {
+fn retry(stage: &Stage, session: &SessionId) -> DueJob {
     let task = stage.state(session).tasks[0].clone();
-    Work::Retry { session: session.clone(), task: task.id.clone(), attempt: task.attempt }
+    DueJob::Retry { session: session.clone(), task: task.id.clone(), attempt: task.attempt }
 }
 
 #[test]

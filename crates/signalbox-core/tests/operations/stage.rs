@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use signalbox_core::context::Inputs;
 use signalbox_core::definition::{Definition, Step};
 use signalbox_core::delivery::Outcome;
-use signalbox_core::due::Work;
+use signalbox_core::due::DueJob;
 use signalbox_core::engine::{
     Operation, Register, ReportState, SettleCall, SettleDelivery, TimerFired, Trigger, WorkflowSource,
 };
 use signalbox_core::limits::Policy;
 use signalbox_core::retry::Backoff;
 use signalbox_core::session::SessionState;
-use signalbox_core::turn::Inputs;
-use signalbox_core::{Decision, Halt, Rejected, Turn, View};
+use signalbox_core::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 use signalbox_wire::id::{AgentId, SessionId, WorkflowId};
 use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
@@ -61,24 +61,24 @@ impl Stage {
     }
 
     /// Runs an operation to its answer.
-    pub(crate) fn run<O: Operation>(&mut self, operation: &O) -> Result<O::Answer, Rejected> {
+    pub(crate) fn run<O: Operation>(&mut self, operation: &O) -> Result<O::Output, Rejected> {
         let (decision, answer) = self.decide(operation)?;
         self.store.commit(&decision, None).expect("nobody comes in between");
         Ok(answer)
     }
 
     /// What an operation decides now, without making it true.
-    pub(crate) fn decide<O: Operation>(&mut self, operation: &O) -> Result<(Decision, O::Answer), Rejected> {
+    pub(crate) fn decide<O: Operation>(&mut self, operation: &O) -> Result<(Decision, O::Output), Rejected> {
         self.turns += 1;
         self.now = self.now + Duration::from_millis(1);
-        let turn = Turn::new(self.now, self.turns, &self.policy).holding(&Wants);
-        let mut view = View::new();
+        let context = DecisionContext::new(self.now, self.turns, &self.policy).holding(&Wants);
+        let mut snapshot = Snapshot::new();
         self.runs = 0;
         loop {
             self.runs += 1;
-            match operation.decide(&view, &mut turn.clone()) {
+            match operation.decide(&snapshot, &mut context.clone()) {
                 Ok(decided) => return Ok(decided),
-                Err(Halt::Need(need)) => self.store.load(&need, &mut view),
+                Err(Halt::Need(need)) => self.store.load(&need, &mut snapshot),
                 Err(Halt::Rejected(rejected)) => return Err(rejected),
             }
         }
@@ -124,18 +124,18 @@ impl Stage {
     pub(crate) fn pass(&mut self, wait: Duration, outcome: &Outcome) {
         let end = self.now + wait;
         loop {
-            let can_be_done = |work: &Work| self.tool.is_some() || !matches!(work, Work::Call { .. });
+            let can_be_done = |work: &DueJob| self.tool.is_some() || !matches!(work, DueJob::Call { .. });
             let due = self.store.due.values().filter(|row| row.visible_at <= end && can_be_done(&row.work));
             let next = due.min_by_key(|row| row.visible_at);
             let Some(row) = next.cloned() else { break };
             self.now = self.now.max(row.visible_at);
             match row.work {
-                Work::Deliver { message } => {
+                DueJob::Deliver { message } => {
                     let attempt = self.store.messages[&message].attempts + 1;
                     self.run(&SettleDelivery { message, attempt, outcome: outcome.clone() })
                         .expect("settled");
                 }
-                Work::Call { session, task, attempt } => {
+                DueJob::Call { session, task, attempt } => {
                     let outcome = self.tool.clone().expect("an answer");
                     self.run(&SettleCall { session, task, attempt, outcome }).expect("settled");
                 }

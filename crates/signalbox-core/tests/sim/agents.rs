@@ -14,7 +14,7 @@ use signalbox_wire::id::{AgentId, MessageId, TaskId};
 use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
 
-use crate::calls::{Answer, Call};
+use crate::calls::{Call, ToolReply};
 use crate::driver::Caller;
 use crate::world::{Event, Letter, World};
 
@@ -165,7 +165,7 @@ impl World {
     }
 
     /// A program is told what came of its call.
-    pub(crate) fn program_hears(&mut self, index: usize, life: u32, call: &Call, answer: &Answer) {
+    pub(crate) fn program_hears(&mut self, index: usize, life: u32, call: &Call, answer: &ToolReply) {
         if let Call::ReportState(report) = call {
             let mark = report.details.as_ref().and_then(|details| mark_of(details.as_str()));
             self.promises.marks.extend(mark);
@@ -183,8 +183,10 @@ impl World {
             return;
         }
         match (call, answer) {
-            (_, Answer::Registered(registered)) => self.programs[index].id = Some(registered.agent.clone()),
-            (Call::Announce(announce), Answer::Announced) => {
+            (_, ToolReply::Registered(registered)) => {
+                self.programs[index].id = Some(registered.agent.clone())
+            }
+            (Call::Announce(announce), ToolReply::Announced) => {
                 self.programs[index].id = Some(announce.id.clone())
             }
             _ => {}

@@ -1,13 +1,13 @@
 //! Every operation of the engine as one type, so that a world can hold, suspend and repeat any of them.
 
 use signalbox_core::engine::{
-    Accept, Announce, AppendLogs, ApplyDefinition, ApplySchedule, Approve, Cancel, DeleteDefinition,
-    DeleteSchedule, Deregister, Discard, Drain, Offer, Operation, PatchAgent, Pause, Place, Redrive,
-    Register, Registered, ReportState, Resume, RetrySession, SettleCall, SettleDelivery, Signal,
-    SteerSchedule, TimerFired, Trigger, Triggered,
+    Accept, Announce, AppendLogs, ApplyDefinition, ApplySchedule, Approve, Cancel, ControlSchedule,
+    DeleteDefinition, DeleteSchedule, Deregister, Discard, Drain, MatchAgent, MatchTask, Operation,
+    PatchAgent, Pause, Redrive, Register, Registered, ReportState, Resume, RetrySession, SettleCall,
+    SettleDelivery, Signal, TimerFired, Trigger, Triggered,
 };
 use signalbox_core::session::SessionState;
-use signalbox_core::{Decision, Halt, Turn, View};
+use signalbox_core::{Decision, DecisionContext, Halt, Snapshot};
 use signalbox_wire::id::MessageId;
 
 macro_rules! calls {
@@ -20,10 +20,10 @@ macro_rules! calls {
 
         impl Call {
             /// What the operation decides on `view`.
-            pub(crate) fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Answer), Halt> {
+            pub(crate) fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ToolReply), Halt> {
                 match self {
                     $(Self::$operation(operation) => {
-                        let (decision, answer) = operation.decide(view, turn)?;
+                        let (decision, answer) = operation.decide(snapshot, context)?;
                         let tell = $answer;
                         Ok((decision, tell(answer)))
                     })*
@@ -47,38 +47,38 @@ macro_rules! calls {
 }
 
 calls! {
-    Accept => Answer::Message;
-    Announce => |_| Answer::Announced;
-    Approve => |session| Answer::Session(Box::new(session));
-    AppendLogs => |_| Answer::Done;
-    ApplyDefinition => |_| Answer::Done;
-    ApplySchedule => |_| Answer::Done;
-    Cancel => |session| Answer::Session(Box::new(session));
-    DeleteDefinition => |_| Answer::Done;
-    DeleteSchedule => |_| Answer::Done;
-    Deregister => |_| Answer::Done;
-    Discard => |_| Answer::Done;
-    Drain => |_| Answer::Done;
-    Offer => Answer::Yes;
-    PatchAgent => |_| Answer::Done;
-    Pause => |session| Answer::Session(Box::new(session));
-    Place => Answer::Yes;
-    Redrive => |_| Answer::Done;
-    Register => Answer::Registered;
-    ReportState => |_| Answer::Done;
-    Resume => |session| Answer::Session(Box::new(session));
-    RetrySession => |session| Answer::Session(Box::new(session));
-    SettleCall => |_| Answer::Done;
-    SettleDelivery => |_| Answer::Done;
-    Signal => |session| Answer::Session(Box::new(session));
-    SteerSchedule => |_| Answer::Done;
-    TimerFired => |_| Answer::Done;
-    Trigger => Answer::Triggered;
+    Accept => ToolReply::Message;
+    Announce => |_| ToolReply::Announced;
+    Approve => |session| ToolReply::Session(Box::new(session));
+    AppendLogs => |_| ToolReply::Done;
+    ApplyDefinition => |_| ToolReply::Done;
+    ApplySchedule => |_| ToolReply::Done;
+    Cancel => |session| ToolReply::Session(Box::new(session));
+    DeleteDefinition => |_| ToolReply::Done;
+    DeleteSchedule => |_| ToolReply::Done;
+    Deregister => |_| ToolReply::Done;
+    Discard => |_| ToolReply::Done;
+    Drain => |_| ToolReply::Done;
+    MatchAgent => ToolReply::Yes;
+    PatchAgent => |_| ToolReply::Done;
+    Pause => |session| ToolReply::Session(Box::new(session));
+    MatchTask => ToolReply::Yes;
+    Redrive => |_| ToolReply::Done;
+    Register => ToolReply::Registered;
+    ReportState => |_| ToolReply::Done;
+    Resume => |session| ToolReply::Session(Box::new(session));
+    RetrySession => |session| ToolReply::Session(Box::new(session));
+    SettleCall => |_| ToolReply::Done;
+    SettleDelivery => |_| ToolReply::Done;
+    Signal => |session| ToolReply::Session(Box::new(session));
+    ControlSchedule => |_| ToolReply::Done;
+    TimerFired => |_| ToolReply::Done;
+    Trigger => ToolReply::Triggered;
 }
 
 /// What whoever asked is told.
 #[derive(Debug, Clone)]
-pub(crate) enum Answer {
+pub(crate) enum ToolReply {
     Message(MessageId),
     Announced,
     Session(Box<SessionState>),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use signalbox_core::delivery::MessageStatus;
-use signalbox_core::due::Work;
+use signalbox_core::due::DueJob;
 use signalbox_core::engine::{Drain, Resume};
 use signalbox_core::routing::Route;
 use signalbox_core::session::{SessionEvent, SessionStatus};
@@ -55,8 +55,8 @@ impl World {
             if state.session.status.is_over() || state.session.status == SessionStatus::Paused {
                 continue;
             }
-            if state.session.waits_for_turn {
-                let begins = self.store.due.contains_key(&Work::Begin { session: id.clone() }.id());
+            if state.session.waits_for_group {
+                let begins = self.store.due.contains_key(&DueJob::Begin { session: id.clone() }.id());
                 open.extend(begins.then(|| format!("{id} is about to begin")));
                 continue;
             }

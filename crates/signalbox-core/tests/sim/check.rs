@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use signalbox_core::Decision;
 use signalbox_core::decision::Key;
-use signalbox_core::due::Work;
+use signalbox_core::due::DueJob;
 use signalbox_core::engine::{ReportState, TimerFired};
 use signalbox_core::graph::EdgeKind;
 use signalbox_core::limits::Policy;
@@ -54,7 +54,13 @@ impl Checker {
     }
 
     /// Checks what a commit of `decision` reaches; `removed` is the due work that it took away.
-    pub(crate) fn after_commit(&mut self, store: &Store, call: &Call, decision: &Decision, removed: &[Work]) {
+    pub(crate) fn after_commit(
+        &mut self,
+        store: &Store,
+        call: &Call,
+        decision: &Decision,
+        removed: &[DueJob],
+    ) {
         let touched = touched(decision, removed);
         for id in &touched.sessions {
             self.replay(store, id, call);
@@ -116,24 +122,24 @@ impl Checker {
         let Call::TimerFired(TimerFired { work }) = call else { return };
         let Some(task) = event.task().and_then(|id| before.task(id)) else { return };
         match work {
-            Work::Timeout { task: timed, .. } if *timed == task.id && task.status.is_held() => {
+            DueJob::Timeout { task: timed, .. } if *timed == task.id && task.status.is_held() => {
                 let limit = task.rules.timeout.unwrap_or(self.policy.task_timeout);
                 let due = task.dispatched_at.map(|dispatched| dispatched + limit);
                 assert!(due.is_some_and(|due| due <= at), "{} times out before its time", task.id);
             }
-            Work::Retry { task: timed, .. } if *timed == task.id => {
+            DueJob::Retry { task: timed, .. } if *timed == task.id => {
                 assert!(
                     task.retry_at.is_none_or(|due| due <= at),
                     "{} is tried again before its time",
                     task.id
                 );
             }
-            Work::Wake { task: timed, .. } if *timed == task.id => {
+            DueJob::Wake { task: timed, .. } if *timed == task.id => {
                 assert!(task.until.is_some_and(|until| until <= at), "{} wakes before its time", task.id);
             }
-            Work::Heartbeat { task: timed, .. } if *timed == task.id && task.status.is_held() => {
+            DueJob::Heartbeat { task: timed, .. } if *timed == task.id && task.status.is_held() => {
                 let limit = task.rules.heartbeat_timeout.expect("a limit");
-                let heard = task.heard_at.or(task.dispatched_at).map(|heard| heard + limit);
+                let heard = task.last_report_at.or(task.dispatched_at).map(|heard| heard + limit);
                 assert!(heard.is_some_and(|due| due <= at), "{} was heard not long ago", task.id);
             }
             _ => {}
@@ -264,7 +270,7 @@ fn said(report: &ReportState) -> Option<Said> {
     serde_json::from_str(report.details.as_ref()?.as_str()).ok()
 }
 
-fn touched(decision: &Decision, removed: &[Work]) -> Touched {
+fn touched(decision: &Decision, removed: &[DueJob]) -> Touched {
     let mut touched = Touched::default();
     for write in &decision.writes {
         match written(write) {
@@ -276,19 +282,19 @@ fn touched(decision: &Decision, removed: &[Work]) -> Touched {
     }
     for work in decision.due.iter().map(|due| &due.work).chain(removed) {
         match work {
-            Work::Deliver { message } => drop(touched.messages.insert(message.clone())),
-            Work::Call { session, .. }
-            | Work::Retry { session, .. }
-            | Work::Timeout { session, .. }
-            | Work::Heartbeat { session, .. }
-            | Work::Schedule { session, .. }
-            | Work::Wake { session, .. }
-            | Work::Begin { session }
-            | Work::Deadline { session }
-            | Work::End { session, .. } => {
+            DueJob::Deliver { message } => drop(touched.messages.insert(message.clone())),
+            DueJob::Call { session, .. }
+            | DueJob::Retry { session, .. }
+            | DueJob::Timeout { session, .. }
+            | DueJob::Heartbeat { session, .. }
+            | DueJob::Schedule { session, .. }
+            | DueJob::Wake { session, .. }
+            | DueJob::Begin { session }
+            | DueJob::Deadline { session }
+            | DueJob::End { session, .. } => {
                 touched.sessions.insert(session.clone());
             }
-            Work::Fire { .. } => {}
+            DueJob::Fire { .. } => {}
         }
     }
     for event in &decision.events {

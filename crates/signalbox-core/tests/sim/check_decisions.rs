@@ -4,7 +4,7 @@ use signalbox_core::Decision;
 use signalbox_core::agent::{AgentStatus, Held};
 use signalbox_core::decision::{Guard, Row, Write};
 use signalbox_core::delivery::{MessageKind, MessageStatus};
-use signalbox_core::due::{Due, Work};
+use signalbox_core::due::{Due, DueJob};
 use signalbox_core::engine::{ReportState, TimerFired};
 use signalbox_core::session::{SessionEvent, SessionState};
 
@@ -62,7 +62,7 @@ pub(crate) fn check_cause(store: &Store, call: &Call, event: &SessionEvent, befo
                 settled.message
             );
         }
-        Call::TimerFired(TimerFired { work: Work::Timeout { task: timed, attempt: its, .. } }) => {
+        Call::TimerFired(TimerFired { work: DueJob::Timeout { task: timed, attempt: its, .. } }) => {
             assert_eq!((timed, its), (task, attempt), "the timer of another attempt moves {task}");
         }
         _ => {}
@@ -81,7 +81,7 @@ pub(crate) fn check_delivery(call: &Call, decision: &Decision) {
     for write in &decision.writes {
         let Write::Put { row: Row::Message(message), .. } = write else { continue };
         if let Some(next) = message.next_at {
-            let work = Work::Deliver { message: message.id.clone() };
+            let work = DueJob::Deliver { message: message.id.clone() };
             assert!(decision.due.contains(&Due { work, at: next }), "{} is not due at its time", message.id);
         }
         if let Call::SettleDelivery(settled) = call
@@ -109,7 +109,7 @@ pub(crate) fn check_revision(store: &Store, decision: &Decision) {
 
 /// Who comes and goes is announced in the same commit, and nothing else is.
 pub(crate) fn check_announced(decision: &Decision, is_wanted: bool) {
-    let is_webhook = |write: &&Write| matches!(write, Write::Put { row: Row::Message(message), guard: Guard::Absent, .. } if message.kind == MessageKind::Webhook);
+    let is_webhook = |write: &&Write| matches!(write, Write::Put { row: Row::Message(message), guard: Guard::Absent, .. } if message.kind == MessageKind::RegistrationWebhook);
     let webhooks = decision.writes.iter().filter(is_webhook).count();
     assert_eq!(webhooks, usize::from(is_wanted), "webhooks for {:?}", decision.events);
 }

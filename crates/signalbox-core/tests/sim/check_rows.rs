@@ -6,7 +6,7 @@ use std::sync::Arc;
 use signalbox_core::agent::{AgentStatus, Held};
 use signalbox_core::definition::Kind;
 use signalbox_core::delivery::MessageStatus;
-use signalbox_core::due::Work;
+use signalbox_core::due::DueJob;
 use signalbox_core::routing;
 use signalbox_core::session::{SessionState, SessionStatus};
 use signalbox_core::task::{Task, TaskStatus};
@@ -40,7 +40,7 @@ pub(crate) fn check_task(store: &Store, state: &SessionState, task: &Task) {
         assert!(is_open, "{} waits for an agent in a session that is {}", task.id, session.status.name());
     }
     if task.status == TaskStatus::Waiting {
-        let wake = Work::Wake { session: session.id.clone(), task: task.id.clone() };
+        let wake = DueJob::Wake { session: session.id.clone(), task: task.id.clone() };
         assert_eq!(
             store.due.contains_key(&wake.id()),
             task.until.is_some(),
@@ -52,16 +52,16 @@ pub(crate) fn check_task(store: &Store, state: &SessionState, task: &Task) {
         return;
     }
     let (session, id, attempt) = (session.id.clone(), task.id.clone(), task.attempt);
-    let timeout = Work::Timeout { session: session.clone(), task: id.clone(), attempt };
+    let timeout = DueJob::Timeout { session: session.clone(), task: id.clone(), attempt };
     let is_timed = task.rules.timeout.is_some() || task.child.is_none();
     assert!(!is_timed || store.due.contains_key(&timeout.id()), "{} is held and has no timeout", task.id);
     if task.rules.heartbeat_timeout.is_some() {
-        let heartbeat = Work::Heartbeat { session: session.clone(), task: id.clone(), attempt };
+        let heartbeat = DueJob::Heartbeat { session: session.clone(), task: id.clone(), attempt };
         assert!(store.due.contains_key(&heartbeat.id()), "nobody listens for {}", task.id);
     }
     match &task.kind {
         Kind::Tool(_) => {
-            let call = Work::Call { session, task: id, attempt };
+            let call = DueJob::Call { session, task: id, attempt };
             assert!(store.due.contains_key(&call.id()), "{} is held by a tool that nobody calls", task.id);
         }
         Kind::Workflow(_) => {
@@ -81,28 +81,28 @@ pub(crate) fn check_task(store: &Store, state: &SessionState, task: &Task) {
     }
 }
 
-/// A session that has to pass a gate is past it or in its queue until it is over.
+/// A session that has to pass a group is past it or in its queue until it is over.
 pub(crate) fn check_gate(store: &Store, state: &SessionState) {
     let session = &state.session;
-    let Some(pass) = &session.plan.gate else {
-        return assert!(!session.waits_for_turn, "{} waits at no gate", session.id);
+    let Some(pass) = &session.plan.group else {
+        return assert!(!session.waits_for_group, "{} waits at no group", session.id);
     };
-    let gate = store.gate(&pass.gate);
+    let group = store.group(&pass.group);
     let count = |ids: &[_]| ids.iter().filter(|id| **id == session.id).count();
-    let places = gate.map_or((0, 0), |gate| (count(&gate.holders), count(&gate.queue)));
+    let positions = group.map_or((0, 0), |group| (count(&group.holders), count(&group.queue)));
     if session.status.is_over() {
-        return assert_eq!(places, (0, 0), "{} is over and keeps a place", session.id);
+        return assert_eq!(positions, (0, 0), "{} is over and keeps a place", session.id);
     }
-    assert_eq!(places.0 + places.1, 1, "{} has no place, or two", session.id);
-    let begin = Work::Begin { session: session.id.clone() };
-    if let Some(gate) = gate {
-        let is_full = gate.holders.len() >= gate.limit as usize;
-        assert!(gate.queue.is_empty() || is_full, "somebody waits at {gate:?}, which has room");
+    assert_eq!(positions.0 + positions.1, 1, "{} has no place, or two", session.id);
+    let begin = DueJob::Begin { session: session.id.clone() };
+    if let Some(group) = group {
+        let is_full = group.holders.len() >= group.limit as usize;
+        assert!(group.queue.is_empty() || is_full, "somebody waits at {group:?}, which has room");
     }
     let is_admitted = store.due.contains_key(&begin.id());
     assert!(
-        session.waits_for_turn == (places.1 == 1) || is_admitted,
-        "{} waits for a turn that has come: {gate:?}",
+        session.waits_for_group == (positions.1 == 1) || is_admitted,
+        "{} waits for a turn that has come: {group:?}",
         session.id
     );
 }
@@ -171,15 +171,16 @@ pub(crate) fn check_wakes_up(store: &Store, state: &SessionState) {
         return;
     }
     // What is too much for one decision goes on in another.
-    if store.due.contains_key(&Work::Begin { session: session.id.clone() }.id()) {
+    if store.due.contains_key(&DueJob::Begin { session: session.id.clone() }.id()) {
         return;
     }
     assert_eq!(state.next_move(), None, "{} could go on and does not: {state:#?}", session.id);
-    if session.waits_for_turn {
+    if session.waits_for_group {
         return;
     }
     let wakes = |task: &Arc<Task>| {
-        let retry = Work::Retry { session: session.id.clone(), task: task.id.clone(), attempt: task.attempt };
+        let retry =
+            DueJob::Retry { session: session.id.clone(), task: task.id.clone(), attempt: task.attempt };
         (task.status.is_held() && !task.is_expanding())
             || task.status == TaskStatus::Waiting
             || task.queued_at.is_some()
@@ -213,7 +214,7 @@ pub(crate) fn check_agent(store: &Store, id: &AgentId) {
 
 pub(crate) fn check_message(store: &Store, id: &MessageId) {
     let Some(message) = store.messages.get(id) else { return };
-    let due = store.due.contains_key(&Work::Deliver { message: id.clone() }.id());
+    let due = store.due.contains_key(&DueJob::Deliver { message: id.clone() }.id());
     assert!(message.attempts <= message.attempts_max, "{id} was tried {} times", message.attempts);
     if message.status == MessageStatus::Scheduled {
         assert!(due, "{id} is scheduled and nothing is due for it");

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 use signalbox_core::definition::Kind;
-use signalbox_core::due::Work;
+use signalbox_core::due::DueJob;
 use signalbox_core::graph::EdgeKind;
 use signalbox_core::payload;
 use signalbox_core::session::{SessionEvent, SessionState};
@@ -21,14 +21,14 @@ pub(crate) fn check_over(store: &Store, state: &SessionState) {
     }
     for row in store.due.values() {
         let of = match &row.work {
-            Work::Deliver { .. } | Work::Begin { .. } | Work::End { .. } | Work::Fire { .. } => None,
-            Work::Call { session, .. }
-            | Work::Timeout { session, .. }
-            | Work::Heartbeat { session, .. }
-            | Work::Schedule { session, .. }
-            | Work::Retry { session, .. }
-            | Work::Wake { session, .. }
-            | Work::Deadline { session } => Some(session),
+            DueJob::Deliver { .. } | DueJob::Begin { .. } | DueJob::End { .. } | DueJob::Fire { .. } => None,
+            DueJob::Call { session, .. }
+            | DueJob::Timeout { session, .. }
+            | DueJob::Heartbeat { session, .. }
+            | DueJob::Schedule { session, .. }
+            | DueJob::Retry { session, .. }
+            | DueJob::Wake { session, .. }
+            | DueJob::Deadline { session } => Some(session),
         };
         assert_ne!(of, Some(id), "{id} is over and {row:?} is due");
     }
@@ -52,7 +52,7 @@ fn check_child(store: &Store, child: &SessionState) {
     let is_wanted = above.value.task(&parent.task).is_some_and(|task| {
         task.status.is_held() && task.attempt == parent.attempt && task.child.as_ref() == Some(&session.id)
     });
-    let ends = Work::End { session: session.id.clone(), reason: String::new() };
+    let ends = DueJob::End { session: session.id.clone(), reason: String::new() };
     let is_ending = session.ending.is_some() || store.due.contains_key(&ends.id());
     // Whoever tries a session again does so for itself.
     let is_retried =
@@ -64,11 +64,11 @@ fn check_child(store: &Store, child: &SessionState) {
     );
 }
 
-/// Nobody waits at a gate for a session that waits for it.
+/// Nobody waits at a group for a session that waits for it.
 fn check_circle(store: &Store, state: &SessionState) {
     let session = &state.session;
-    let Some(pass) = session.plan.gate.as_ref().filter(|_| session.waits_for_turn) else { return };
-    let holders = store.gate(&pass.gate).map(|gate| gate.holders.as_slice()).unwrap_or_default();
+    let Some(pass) = session.plan.group.as_ref().filter(|_| session.waits_for_group) else { return };
+    let holders = store.group(&pass.group).map(|group| group.holders.as_slice()).unwrap_or_default();
     let mut below: SessionId = session.id.clone();
     let mut above = session.parent.clone();
     while let Some(parent) = above {
@@ -107,8 +107,8 @@ pub(crate) fn check_payloads(store: &Store, state: &SessionState, inline_max: us
         }
     }
     for value in state.tasks.iter().flat_map(|task| &task.result).chain(&state.session.result) {
-        let (same, apart) = payload::light(value.clone(), inline_max);
-        assert!(same == *value && apart.is_empty(), "{} keeps {value} where it is", state.session.id);
+        let (same, payloads) = payload::externalize(value.clone(), inline_max);
+        assert!(same == *value && payloads.is_empty(), "{} keeps {value} where it is", state.session.id);
     }
 }
 

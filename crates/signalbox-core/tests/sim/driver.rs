@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use signalbox_core::decision::{Hint, Key};
-use signalbox_core::engine::{Offer, Place};
+use signalbox_core::decision::{Key, MatchHint};
+use signalbox_core::engine::{MatchAgent, MatchTask};
 use signalbox_core::event::NewEvent;
-use signalbox_core::view::Loaded;
-use signalbox_core::{Decision, Halt, Need, Rejected, Turn, View};
+use signalbox_core::snapshot::Loaded;
+use signalbox_core::{Decision, DecisionContext, Halt, Need, Rejected, Snapshot};
 use signalbox_wire::time::Timestamp;
 
-use crate::calls::{Answer, Call};
+use crate::calls::{Call, ToolReply};
 use crate::store::{Conflict, written};
 use crate::world::{Event, Plane, Seat, World};
 
@@ -27,7 +27,7 @@ pub(crate) struct Running {
     caller: Caller,
     now: Timestamp,
     seed: u64,
-    view: View,
+    snapshot: Snapshot,
     stage: Stage,
     conflicts: u32,
     reads: u32,
@@ -40,7 +40,7 @@ pub(crate) struct Running {
 impl Running {
     /// Nothing that was read counts any more; what is read from now on comes from the store itself.
     fn read_again(&mut self) {
-        self.view = View::new();
+        self.snapshot = Snapshot::new();
         self.reads = 0;
         (self.may_be_cached, self.is_cached) = (false, false);
     }
@@ -48,8 +48,8 @@ impl Running {
 
 enum Stage {
     Deciding,
-    Decided(Box<(Decision, Answer)>),
-    Committed(Box<Answer>),
+    Decided(Box<(Decision, ToolReply)>),
+    Committed(Box<ToolReply>),
 }
 
 /// Who asked, and so who is told.
@@ -87,7 +87,7 @@ impl World {
             caller,
             now,
             seed: self.dice.bits(),
-            view: View::new(),
+            snapshot: Snapshot::new(),
             stage: Stage::Deciding,
             conflicts: 0,
             reads: 0,
@@ -130,11 +130,11 @@ impl World {
     }
 
     /// A plane follows a hint, if it still lives.
-    pub(crate) fn follow(&mut self, seat: Seat, hint: Hint) {
+    pub(crate) fn follow(&mut self, seat: Seat, hint: MatchHint) {
         if self.lives(seat) {
             let call: Call = match hint {
-                Hint::Offer(agent) => Offer { agent }.into(),
-                Hint::Place(session, task) => Place { session, task }.into(),
+                MatchHint::Agent(agent) => MatchAgent { agent }.into(),
+                MatchHint::Task(session, task) => MatchTask { session, task }.into(),
             };
             self.start(seat.plane, call, Caller::Plane);
         }
@@ -189,8 +189,8 @@ impl World {
     fn advance(&mut self, mut running: Running) -> Option<Running> {
         match std::mem::replace(&mut running.stage, Stage::Deciding) {
             Stage::Deciding => {
-                let mut turn = Turn::new(running.now, running.seed, &self.policy);
-                match running.call.decide(&running.view, &mut turn) {
+                let mut context = DecisionContext::new(running.now, running.seed, &self.policy);
+                match running.call.decide(&running.snapshot, &mut context) {
                     Ok((decision, _)) if running.is_cached && decision.is_empty() => running.read_again(),
                     Err(Halt::Rejected(_)) if running.is_cached => running.read_again(),
                     Ok(decided) => running.stage = Stage::Decided(Box::new(decided)),
@@ -221,8 +221,8 @@ impl World {
     }
 
     /// What is told of a session is what is kept of it.
-    fn is_kept(&self, answer: &Answer) {
-        if let Answer::Session(told) = answer {
+    fn is_kept(&self, answer: &ToolReply) {
+        if let ToolReply::Session(told) = answer {
             let stored = self.store.session(&told.session.id).map(|stored| &*stored.value);
             assert_eq!(stored, Some(told.as_ref()), "what is told differs from what is kept");
         }
@@ -233,7 +233,7 @@ impl World {
         match need {
             Need::Row(key) => self.read_row(running, key),
             Need::Rows(keys) => keys.iter().for_each(|key| self.read_row(running, key)),
-            _ => self.store.load(need, &mut running.view),
+            _ => self.store.load(need, &mut running.snapshot),
         }
     }
 
@@ -241,13 +241,13 @@ impl World {
         let cache = &mut self.planes[running.seat.plane].cache;
         if let Some(row) = cache.get(key).filter(|_| running.may_be_cached) {
             running.is_cached = true;
-            return running.view.show(key.clone(), Some(row.clone()));
+            return running.snapshot.show(key.clone(), Some(row.clone()));
         }
         let row = self.store.loaded(key);
         if self.weather.caches {
             remember(cache, key, row.clone());
         }
-        running.view.show(key.clone(), row);
+        running.snapshot.show(key.clone(), row);
     }
 
     fn begin_again(&mut self, running: &mut Running) {
@@ -300,7 +300,7 @@ impl World {
         }
         for hint in &decision.hints {
             if !self.dice.chance(self.weather.hints_lost) {
-                self.soon(Event::Hint(running.seat, hint.clone()));
+                self.soon(Event::MatchHint(running.seat, hint.clone()));
             }
         }
         for due in born {
@@ -312,10 +312,10 @@ impl World {
         Ok(())
     }
 
-    fn answered(&mut self, running: Running, answer: Answer) {
+    fn answered(&mut self, running: Running, answer: ToolReply) {
         match (&*running.call, &answer, &running.caller) {
-            (Call::Offer(offer), Answer::Yes(true), Caller::Plane) => {
-                let hint = Hint::Offer(offer.agent.clone());
+            (Call::MatchAgent(offer), ToolReply::Yes(true), Caller::Plane) => {
+                let hint = MatchHint::Agent(offer.agent.clone());
                 self.follow(running.seat, hint);
             }
             (_, _, Caller::Program { index, life, .. }) => {
@@ -329,7 +329,7 @@ impl World {
     fn refused(&mut self, running: Running, rejected: &Rejected) {
         self.say(|_| format!("{:?} refuses {}: {rejected}", running.seat, running.call.name()));
         let call = &*running.call;
-        assert!(!matches!(rejected, Rejected::Misfit(_)), "{call:?}: {rejected}");
+        assert!(!matches!(rejected, Rejected::InvalidTransition(_)), "{call:?}: {rejected}");
         assert!(!matches!(running.caller, Caller::Plane), "a plane's own {call:?} is refused: {rejected}");
         let is_known = !matches!(rejected, Rejected::UnknownAgent(_));
         assert!(is_known || !matches!(call, Call::Register(_) | Call::Announce(_)), "{call:?}: {rejected}");

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus, Outcome};
-use signalbox_core::due::Work;
-use signalbox_core::engine::{Place, SettleCall, SettleDelivery, TimerFired};
+use signalbox_core::due::DueJob;
+use signalbox_core::engine::{MatchTask, SettleCall, SettleDelivery, TimerFired};
 use signalbox_core::task::{Task, TaskStatus};
 use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
 
@@ -50,15 +50,15 @@ impl World {
     }
 
     /// A plane does a piece of due work that it holds.
-    pub(crate) fn do_due(&mut self, plane: usize, work: Work) {
+    pub(crate) fn do_due(&mut self, plane: usize, work: DueJob) {
         match work {
-            Work::Deliver { message } => match self.plan(&message) {
+            DueJob::Deliver { message } => match self.plan(&message) {
                 Plan::Send(letter, endpoint) => self.send(plane, letter, endpoint),
                 Plan::Settle(attempt, outcome) => {
                     self.start(plane, SettleDelivery { message, attempt, outcome }.into(), Caller::Plane);
                 }
             },
-            Work::Call { session, task, attempt } => self.call_tool(plane, session, task, attempt),
+            DueJob::Call { session, task, attempt } => self.call_tool(plane, session, task, attempt),
             work => self.start(plane, TimerFired { work }.into(), Caller::Plane),
         }
     }
@@ -123,7 +123,7 @@ impl World {
             .map(|(task, waiting)| (waiting.session.clone(), task.clone()))
             .collect();
         for (session, task) in waiting {
-            self.start(seat.plane, Place { session, task }.into(), Caller::Plane);
+            self.start(seat.plane, MatchTask { session, task }.into(), Caller::Plane);
         }
     }
 
@@ -132,9 +132,9 @@ impl World {
         if !self.dice.chance(self.weather.faults / 4) {
             return;
         }
-        let timers: Vec<Work> = self.store.due.values().map(|row| row.work.clone()).collect();
+        let timers: Vec<DueJob> = self.store.due.values().map(|row| row.work.clone()).collect();
         match self.dice.pick(&timers).cloned() {
-            None | Some(Work::Deliver { .. } | Work::Call { .. }) => {}
+            None | Some(DueJob::Deliver { .. } | DueJob::Call { .. }) => {}
             Some(timer) => self.do_due(plane, timer),
         }
     }
@@ -170,7 +170,7 @@ impl World {
             }
         }
         match (message.kind, self.endpoint(message.agent.as_ref())) {
-            (MessageKind::Webhook | MessageKind::Notice, _) => {
+            (MessageKind::RegistrationWebhook | MessageKind::SessionWebhook, _) => {
                 Plan::Send(Arc::clone(message), "webhook".to_owned())
             }
             (_, Some(endpoint)) => Plan::Send(Arc::clone(message), endpoint),

@@ -15,7 +15,7 @@ use signalbox_core::task::{Task, TaskStatus};
 use signalbox_wire::id::{AgentId, MessageId, SessionId};
 
 use crate::agents::CAPABILITIES;
-use crate::calls::{Answer, Call};
+use crate::calls::{Call, ToolReply};
 use crate::driver::Caller;
 use crate::world::{Event, World};
 
@@ -68,10 +68,10 @@ impl World {
     }
 
     /// A client or operator is told what came of a call.
-    pub(crate) fn person_hears(&mut self, answer: &Answer) {
+    pub(crate) fn person_hears(&mut self, answer: &ToolReply) {
         match answer {
-            Answer::Triggered(triggered) => drop(self.promises.sessions.insert(triggered.session.clone())),
-            Answer::Message(message) => drop(self.promises.messages.insert(message.clone())),
+            ToolReply::Triggered(triggered) => drop(self.promises.sessions.insert(triggered.session.clone())),
+            ToolReply::Message(message) => drop(self.promises.messages.insert(message.clone())),
             _ => {}
         }
     }

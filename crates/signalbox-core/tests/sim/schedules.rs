@@ -8,11 +8,11 @@ use serde_json::Map;
 use signalbox_core::Decision;
 use signalbox_core::cron::Rhythm;
 use signalbox_core::decision::{Key, Row, Write};
-use signalbox_core::due::Work;
-use signalbox_core::engine::{ApplySchedule, DeleteSchedule, Steer, SteerSchedule};
+use signalbox_core::due::DueJob;
+use signalbox_core::engine::{ApplySchedule, ControlSchedule, DeleteSchedule, ScheduleCommand};
 use signalbox_core::schedule::{Overlap, Plan};
 use signalbox_core::session::SessionEvent;
-use signalbox_core::view::Loaded;
+use signalbox_core::snapshot::Loaded;
 use signalbox_wire::id::{ScheduleId, SessionId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
@@ -31,14 +31,14 @@ impl World {
     pub(crate) fn schedule(&mut self, workflow: WorkflowId) -> Call {
         let index = self.dice.below(NAMES.len());
         let schedule = id(index);
-        let steer = match self.dice.below(8) {
-            0 => Steer::Pause,
-            1 | 2 => Steer::Resume,
-            3 => Steer::Trigger { overlap: None },
+        let command = match self.dice.below(8) {
+            0 => ScheduleCommand::Pause,
+            1 | 2 => ScheduleCommand::Resume,
+            3 => ScheduleCommand::Trigger { overlap: None },
             4 => {
                 let to = self.time_at(0);
                 let overlap = if index == 0 { Overlap::BufferAll } else { self.overlap(index) };
-                Steer::Backfill { from: to - self.dice.millis(0, 30_000), to, overlap }
+                ScheduleCommand::Backfill { from: to - self.dice.millis(0, 30_000), to, overlap }
             }
             5 if self.dice.chance(30) => return DeleteSchedule { schedule }.into(),
             _ => {
@@ -56,7 +56,7 @@ impl World {
                 return ApplySchedule { schedule, plan, paused }.into();
             }
         };
-        SteerSchedule { schedule, steer }.into()
+        ControlSchedule { schedule, command }.into()
     }
 
     /// No more of them: a world with a schedule never comes to rest.
@@ -156,7 +156,7 @@ impl Fired {
 
 /// No lost wake-up: a schedule that has something to do has due work, and one that is gone has none.
 fn check_row(store: &Store, id: &ScheduleId, is_there: bool) {
-    let due = store.due.get(&Work::Fire { schedule: id.clone() }.id());
+    let due = store.due.get(&DueJob::Fire { schedule: id.clone() }.id());
     let Some(Loaded::Schedule(read)) = store.loaded(&Key::Schedule(id.clone())) else {
         assert!(!is_there && due.is_none(), "{id} is gone and still due");
         return;

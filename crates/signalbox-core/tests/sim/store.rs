@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use signalbox_core::agent::{Agent, AgentStatus};
-use signalbox_core::decision::{Gate, Guard, Key, Row, Write};
+use signalbox_core::decision::{ConcurrencyGroup, Guard, Key, Row, Write};
 use signalbox_core::delivery::Message;
-use signalbox_core::due::Work;
+use signalbox_core::due::DueJob;
 use signalbox_core::event::NewEvent;
 use signalbox_core::payload::Reference;
 use signalbox_core::session::{SessionEvent, SessionState};
-use signalbox_core::view::{Loaded, Versioned, WaitingTask};
-use signalbox_core::{Decision, Need, View};
+use signalbox_core::snapshot::{Loaded, Versioned, WaitingTask};
+use signalbox_core::{Decision, Need, Snapshot};
 use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
@@ -58,7 +58,7 @@ pub(crate) struct Waiting {
 /// A row of due work.
 #[derive(Debug, Clone)]
 pub(crate) struct DueRow {
-    pub(crate) work: Work,
+    pub(crate) work: DueJob,
     pub(crate) visible_at: Timestamp,
 }
 
@@ -73,10 +73,10 @@ impl Store {
     }
 
     /// Shows `view` what it needs.
-    pub(crate) fn load(&self, need: &Need, view: &mut View) {
+    pub(crate) fn load(&self, need: &Need, snapshot: &mut Snapshot) {
         match need {
-            Need::Row(key) => view.show(key.clone(), self.loaded(key)),
-            Need::Rows(keys) => keys.iter().for_each(|key| view.show(key.clone(), self.loaded(key))),
+            Need::Row(key) => snapshot.show(key.clone(), self.loaded(key)),
+            Need::Rows(keys) => keys.iter().for_each(|key| snapshot.show(key.clone(), self.loaded(key))),
             Need::Candidates(route) => {
                 let mut listed: Vec<(Timestamp, &AgentId)> = self
                     .available
@@ -85,9 +85,9 @@ impl Store {
                     .collect();
                 listed.sort();
                 let agents = listed.into_iter().take(self.looks.0).map(|(_, agent)| agent.clone()).collect();
-                view.show_candidates(route.clone(), agents);
+                snapshot.show_candidates(route.clone(), agents);
             }
-            Need::Waiting(routes) => view.show_waiting(routes.clone(), self.waiting_under(routes)),
+            Need::Waiting(routes) => snapshot.show_waiting(routes.clone(), self.waiting_under(routes)),
         }
     }
 
@@ -96,7 +96,7 @@ impl Store {
         &mut self,
         decision: &Decision,
         born_leased: Option<(Timestamp, Timestamp)>,
-    ) -> Result<Vec<Work>, Conflict> {
+    ) -> Result<Vec<DueJob>, Conflict> {
         self.allow(decision)?;
         self.remember(decision);
         for write in &decision.writes {
@@ -119,7 +119,7 @@ impl Store {
     }
 
     /// Takes the work that has been visible longest, and hides it until `until`.
-    pub(crate) fn claim(&mut self, now: Timestamp, until: Timestamp, limit: usize) -> Vec<Work> {
+    pub(crate) fn claim(&mut self, now: Timestamp, until: Timestamp, limit: usize) -> Vec<DueJob> {
         let mut visible: Vec<(Timestamp, String)> = self
             .due
             .iter()
@@ -165,9 +165,9 @@ impl Store {
     }
 
     /// The sessions that share a key.
-    pub(crate) fn gate(&self, key: &str) -> Option<&Gate> {
-        match self.rows.get(&Key::Gate(key.to_owned()))? {
-            (Row::Gate(gate), _) => Some(gate),
+    pub(crate) fn group(&self, key: &str) -> Option<&ConcurrencyGroup> {
+        match self.rows.get(&Key::ConcurrencyGroup(key.to_owned()))? {
+            (Row::ConcurrencyGroup(group), _) => Some(group),
             _ => None,
         }
     }
@@ -322,12 +322,18 @@ impl Store {
             Row::Workflow(value) => Loaded::Workflow(Versioned { version, value: Arc::new(value.clone()) }),
             Row::Message(value) => Loaded::Message(Versioned { version, value: Arc::clone(value) }),
             Row::Tool(value) => Loaded::Tool(Versioned { version, value: Arc::clone(value) }),
-            Row::Answered(value) => Loaded::Answered(Versioned { version, value: Arc::new(value.clone()) }),
+            Row::IdempotencyRecord(value) => {
+                Loaded::IdempotencyRecord(Versioned { version, value: Arc::new(value.clone()) })
+            }
             Row::Retention(value) => Loaded::Retention(Versioned { version, value: Arc::new(*value) }),
             Row::Signature(value) => Loaded::Signature(Versioned { version, value: Arc::new(value.clone()) }),
-            Row::Gate(value) => Loaded::Gate(Versioned { version, value: Arc::clone(value) }),
+            Row::ConcurrencyGroup(value) => {
+                Loaded::ConcurrencyGroup(Versioned { version, value: Arc::clone(value) })
+            }
             Row::Schedule(value) => Loaded::Schedule(Versioned { version, value: Arc::clone(value) }),
-            Row::Hook(value) => Loaded::Hook(Versioned { version, value: Arc::clone(value) }),
+            Row::WebhookTrigger(value) => {
+                Loaded::WebhookTrigger(Versioned { version, value: Arc::clone(value) })
+            }
             Row::Payload(value) => Loaded::Payload(Versioned { version, value: Arc::clone(value) }),
             Row::Available(_) | Row::Session(_) | Row::Task(..) | Row::ApiKey(_) | Row::Tenant(_) => {
                 return None;

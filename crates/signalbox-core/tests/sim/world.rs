@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use signalbox_core::decision::{Hint, Key};
+use signalbox_core::decision::{Key, MatchHint};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::{Message, Outcome};
 use signalbox_core::engine::SettleCall;
 use signalbox_core::limits::Policy;
-use signalbox_core::view::Loaded;
+use signalbox_core::snapshot::Loaded;
 use signalbox_wire::id::{AgentId, MessageId, SessionId};
 use signalbox_wire::time::Timestamp;
 
@@ -103,7 +103,7 @@ pub(crate) enum Event {
     /// An operation takes its next step.
     Step(u64),
     /// A plane follows a hint.
-    Hint(Seat, Hint),
+    MatchHint(Seat, MatchHint),
     /// A plane looks for due work; one of these in a chain keeps looking.
     Poll { plane: usize, is_chain: bool },
     /// A delivery reaches its endpoint.
@@ -253,7 +253,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Step(id) => self.step(id),
-            Event::Hint(seat, hint) => self.follow(seat, hint),
+            Event::MatchHint(seat, hint) => self.follow(seat, hint),
             Event::Poll { plane, is_chain } => self.poll(plane, is_chain),
             Event::Arrive(letter) => self.arrive(&letter),
             Event::Outcome { seat, message, attempt, outcome } => self.learn(seat, message, attempt, outcome),

@@ -10,11 +10,11 @@ use signalbox_wire::problem::Problem;
 use signalbox_wire::text::Text;
 
 use super::{convert, pages};
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Context, Reads};
 use crate::params::{Path, Query, Reader};
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 const LIST: &str = "agents";
 
@@ -40,7 +40,7 @@ pub(super) async fn list_agents(
     context: Context<Reads>,
     Query(query): Query<AgentQuery>,
     Query(page): Query<PageQuery>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let mut reader = Reader::default();
     let filter = filter(&query, &mut reader);
     let page = reader.page(LIST, &page);
@@ -50,7 +50,7 @@ pub(super) async fn list_agents(
     let listed =
         pages::gather(page, list, |(agent, status)| Some(convert::agent(agent, status.as_deref()))).await?;
     let next_cursor = listed.next.map(|next| Cursor::encode(LIST, &next));
-    Ok(Answer::ok(&SuccessList::new("Agents retrieved successfully.", listed.items, next_cursor)))
+    Ok(Reply::ok(&SuccessList::new("Agents retrieved successfully.", listed.items, next_cursor)))
 }
 
 fn filter(query: &AgentQuery, reader: &mut Reader) -> AgentFilter {
@@ -72,13 +72,13 @@ pub(super) async fn get_agent(
     State(app): State<App>,
     context: Context<Reads>,
     Path(id): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let id = convert::agent_id(&id)?;
     let agent = app.store.agent(context.tenant(), &id).await?;
     let agent = agent.ok_or_else(|| Rejected::UnknownAgent(id.to_string()))?;
     let status = app.store.status(context.tenant(), &id).await?;
     let view = convert::agent(&agent.value, status.as_ref().map(|status| &*status.value));
-    Ok(Answer::ok(&Success::new("Agent retrieved successfully.", view)))
+    Ok(Reply::ok(&Success::new("Agent retrieved successfully.", view)))
 }
 
 #[cfg(test)]

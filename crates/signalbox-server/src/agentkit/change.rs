@@ -6,11 +6,11 @@ use signalbox_wire::agentkit::{AgentView, PatchAgentBody, Registered, Success};
 use signalbox_wire::problem::Problem;
 
 use super::convert;
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Acts, Context, Input};
 use crate::params::Path;
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 /// Change an agent's registration
 ///
@@ -26,14 +26,14 @@ pub(super) async fn patch_agent(
     context: Context<Acts>,
     Path(id): Path,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let id = convert::agent_id(&id)?;
     let operation = convert::patch(&app, id, input.parse()?)?;
     let status = app.store.status(context.tenant(), &operation.agent).await?;
     let status = status.as_ref().map(|status| &*status.value);
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), &operation, |agent| {
-            Answer::ok(&Success::new(
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |agent| {
+            Reply::ok(&Success::new(
                 format!("Agent '{}' updated successfully.", agent.name),
                 convert::agent(agent, status),
             ))
@@ -53,12 +53,12 @@ pub(super) async fn deregister_agent(
     State(app): State<App>,
     context: Context<Acts>,
     Path(id): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let operation = engine::Deregister { agent: convert::agent_id(&id)?, trace: context.trace.clone() };
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), &operation, |agent| {
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |agent| {
             let data = Registered { agent_id: agent.id.clone() };
-            Answer::ok(&Success::new(format!("Agent {} deregistered successfully.", agent.id), data))
+            Reply::ok(&Success::new(format!("Agent {} deregistered successfully.", agent.id), data))
         })
         .await
 }

@@ -150,8 +150,8 @@ fn kind_name(kind: MessageKind) -> &'static str {
     match kind {
         MessageKind::Message => "message",
         MessageKind::Task => "task",
-        MessageKind::Webhook => "webhook",
-        MessageKind::Notice => "notice",
+        MessageKind::RegistrationWebhook => "webhook",
+        MessageKind::SessionWebhook => "notice",
     }
 }
 
@@ -160,8 +160,8 @@ pub(super) fn kind(text: &str) -> Result<MessageKind, String> {
     match text {
         "message" => Ok(MessageKind::Message),
         "task" => Ok(MessageKind::Task),
-        "webhook" => Ok(MessageKind::Webhook),
-        "notice" => Ok(MessageKind::Notice),
+        "webhook" => Ok(MessageKind::RegistrationWebhook),
+        "notice" => Ok(MessageKind::SessionWebhook),
         _ => Err("must be message, task or webhook".to_owned()),
     }
 }
@@ -206,7 +206,7 @@ mod tests {
     fn message_in(status: MessageStatus) -> Message {
         Message {
             id: MessageId::parse("m").expect("valid"),
-            kind: MessageKind::Webhook,
+            kind: MessageKind::RegistrationWebhook,
             agent: None,
             task: None,
             url: None,
@@ -267,7 +267,12 @@ mod tests {
 
     #[test]
     fn kinds_are_read_as_they_are_written() {
-        for each in [MessageKind::Message, MessageKind::Task, MessageKind::Webhook, MessageKind::Notice] {
+        for each in [
+            MessageKind::Message,
+            MessageKind::Task,
+            MessageKind::RegistrationWebhook,
+            MessageKind::SessionWebhook,
+        ] {
             assert_eq!(kind(kind_name(each)), Ok(each));
         }
         assert!(kind("Message").is_err());

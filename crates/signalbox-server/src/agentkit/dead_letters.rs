@@ -13,11 +13,11 @@ use signalbox_wire::paging::{Cursor, PageQuery};
 use signalbox_wire::problem::Problem;
 
 use super::{convert, pages};
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Administers, Context, Reads};
 use crate::params::{self, Path, Query, Reader};
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 const LIST: &str = "dead-letters";
 
@@ -54,7 +54,7 @@ pub(super) async fn list_dead_letters(
     context: Context<Reads>,
     Query(query): Query<DeadLetterQuery>,
     Query(page): Query<PageQuery>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let mut reader = Reader::default();
     let filter = query.read(&mut reader);
     let page = reader.page(LIST, &page);
@@ -63,7 +63,7 @@ pub(super) async fn list_dead_letters(
     let list = |page: Page| async move { app.store.dead_letters(tenant, filter, &page).await };
     let listed = pages::gather(page, list, |message| convert::dead_letter(message)).await?;
     let next_cursor = listed.next.map(|next| Cursor::encode(LIST, &next));
-    Ok(Answer::ok(&SuccessList::new("Dead letters retrieved successfully.", listed.items, next_cursor)))
+    Ok(Reply::ok(&SuccessList::new("Dead letters retrieved successfully.", listed.items, next_cursor)))
 }
 
 /// Show a dead letter
@@ -76,13 +76,13 @@ pub(super) async fn get_dead_letter(
     State(app): State<App>,
     context: Context<Reads>,
     Path(id): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let id = convert::dead_letter_id(&id)?;
     let message = app.store.message(context.tenant(), &id).await?.map(|read| read.value);
     let message = message.filter(|message| message.status == MessageStatus::Dead);
     let message = message.ok_or_else(|| Rejected::UnknownDeadLetter(id.to_string()))?;
     let view = convert::dead_letter(&message).ok_or_else(Problem::internal)?;
-    Ok(Answer::ok(&Success::new("Dead letter retrieved successfully.", view)))
+    Ok(Reply::ok(&Success::new("Dead letter retrieved successfully.", view)))
 }
 
 /// Send a dead letter on its way again
@@ -97,12 +97,12 @@ pub(super) async fn redrive_dead_letter(
     State(app): State<App>,
     context: Context<Administers>,
     Path(id): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let operation = engine::Redrive { message: convert::dead_letter_id(&id)? };
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), &operation, |()| {
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |()| {
             let message = format!("Dead letter {id} is scheduled again.");
-            Answer::json(StatusCode::ACCEPTED, &Success::new(message, RedriveAnswer { redriven: 1 }))
+            Reply::json(StatusCode::ACCEPTED, &Success::new(message, RedriveAnswer { redriven: 1 }))
         })
         .await
 }
@@ -117,11 +117,11 @@ pub(super) async fn discard_dead_letter(
     State(app): State<App>,
     context: Context<Administers>,
     Path(id): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let operation = engine::Discard { message: convert::dead_letter_id(&id)? };
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), &operation, |()| {
-            Answer::ok(&Done::new(format!("Dead letter {id} was dropped.")))
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |()| {
+            Reply::ok(&Done::new(format!("Dead letter {id} was dropped.")))
         })
         .await
 }

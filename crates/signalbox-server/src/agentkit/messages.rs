@@ -8,11 +8,11 @@ use signalbox_wire::id::MessageId;
 use signalbox_wire::problem::Problem;
 
 use super::convert;
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Context, Reads};
 use crate::params::Path;
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 /// Show where a message is
 #[utoipa::path(get, path = "/v1/messages/{messageId}", tag = "AgentKit",
@@ -24,10 +24,10 @@ pub(super) async fn get_message(
     State(app): State<App>,
     context: Context<Reads>,
     Path(id): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let unknown = || Rejected::UnknownMessage(bounded(&id));
     let known = MessageId::parse(&id).map_err(|_| unknown())?;
     let message = app.store.message(context.tenant(), &known).await?.ok_or_else(unknown)?;
     let view = convert::message(&message.value);
-    Ok(Answer::ok(&Success::new("Message retrieved successfully.", view)))
+    Ok(Reply::ok(&Success::new("Message retrieved successfully.", view)))
 }

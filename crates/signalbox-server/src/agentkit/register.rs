@@ -8,11 +8,11 @@ use signalbox_wire::agentkit::{RegisterBody, Registered, Success};
 use signalbox_wire::problem::Problem;
 
 use super::convert;
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Acts, Context, Input};
 use crate::params::{self, Query, Reader};
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 /// What the query may ask for.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -37,7 +37,7 @@ pub(super) async fn register_agent(
     context: Context<Acts>,
     Query(query): Query<RegisterQuery>,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let body: RegisterBody = input.parse()?;
     answer(&app, &context, &query, RegisterBody { agent_id: None, ..body }).await
 }
@@ -54,7 +54,7 @@ pub(super) async fn create_agent(
     context: Context<Acts>,
     Query(query): Query<RegisterQuery>,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     answer(&app, &context, &query, input.parse()?).await
 }
 
@@ -63,7 +63,7 @@ async fn answer(
     context: &Context<Acts>,
     query: &RegisterQuery,
     body: RegisterBody,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let mut reader = Reader::default();
     let replace = reader.read("replace", query.replace.as_deref(), params::flag).unwrap_or_default();
     reader.finish()?;
@@ -75,7 +75,7 @@ async fn answer(
             (StatusCode::CREATED, "registered successfully")
         };
         let data = Registered { agent_id: registered.agent.clone() };
-        Answer::json(status, &Success::new(format!("Agent '{}' {done}.", operation.name), data))
+        Reply::json(status, &Success::new(format!("Agent '{}' {done}.", operation.name), data))
     };
-    app.drive.answer(context.tenant(), context.promise.as_ref(), &operation, tell).await
+    app.drive.answer(context.tenant(), context.claim.as_ref(), &operation, tell).await
 }

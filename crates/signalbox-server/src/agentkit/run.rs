@@ -10,12 +10,12 @@ use signalbox_wire::id::{AgentId, MessageId};
 use signalbox_wire::problem::Problem;
 
 use super::convert;
-use crate::answer::Answer;
 use crate::app::App;
 use crate::body::Format;
 use crate::context::{Acts, Context, Input};
 use crate::params::Path;
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 /// Where the arguments of a call are in its body.
 const ARGUMENTS: &str = "/payload/arguments";
@@ -44,7 +44,7 @@ pub(super) async fn run_agent(
     context: Context<Acts>,
     Path(agent): Path,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     run(&app, &context, &agent, &input).await
 }
 
@@ -54,7 +54,7 @@ pub(crate) async fn run(
     context: &Context<Acts>,
     agent: &str,
     input: &Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     if input.format != Format::Json {
         let detail = "The body is YAML; here it must be application/json.";
         return Err(Problem::unsupported_media(detail).into());
@@ -72,7 +72,7 @@ pub(crate) async fn run(
         trace: context.trace.clone(),
     };
     app.drive
-        .answer(&context.caller.tenant, context.promise.as_ref(), &operation, |id| {
+        .answer(&context.caller.tenant, context.claim.as_ref(), &operation, |id| {
             accepted(&operation.agent, id)
         })
         .await
@@ -84,7 +84,7 @@ async fn call_tool(
     context: &Context<Acts>,
     agent: &AgentId,
     call: ToolCall,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let tenant = context.tenant();
     if app.store.agent(tenant, agent).await?.is_none() {
         return Err(Rejected::UnknownAgent(agent.to_string()).into());
@@ -94,17 +94,17 @@ async fn call_tool(
         return Err(Problem::bad_request("no-tool", detail).into());
     };
     let arguments = (&call.arguments, ARGUMENTS);
-    Ok(Answer::ok(&app.tools.call(app, tenant, &name, arguments, context.trace.as_deref()).await?))
+    Ok(Reply::ok(&app.tools.call(app, tenant, &name, arguments, context.trace.as_deref()).await?))
 }
 
-fn accepted(agent: &AgentId, message: &MessageId) -> Answer {
+fn accepted(agent: &AgentId, message: &MessageId) -> Reply {
     let data = RunAccepted {
         agent_id: agent.clone(),
         dispatch_status: Scheduled::Scheduled,
         message_id: message.clone(),
     };
     let told = format!("Task accepted for agent {agent}. Dispatch scheduled.");
-    Answer::json(StatusCode::ACCEPTED, &Success::new(told, data))
+    Reply::json(StatusCode::ACCEPTED, &Success::new(told, data))
 }
 
 #[cfg(test)]

@@ -15,13 +15,13 @@ use signalbox_wire::problem::Problem;
 use tokio::task::JoinSet;
 
 use super::dead_letters::DeadLetterQuery;
-use crate::answer::Answer;
 use crate::app::App;
 use crate::clock;
 use crate::context::{Administers, Context};
 use crate::drive::DriveError;
 use crate::params::{Query, Reader};
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 /// Dead letters that one request settles, at most; the answer says when there are more.
 const SWEPT_MAX: u64 = 10_000;
@@ -52,11 +52,11 @@ pub(super) async fn redrive_dead_letters(
     State(app): State<App>,
     context: Context<Administers>,
     Query(query): Query<DeadLetterQuery>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let filter = filter(&query)?;
     let swept = sweep(&app, context.tenant(), &filter, |message| Redrive { message }).await?;
     let data = RedriveAnswer { redriven: swept.count };
-    Ok(Answer::json(StatusCode::ACCEPTED, &Success::new(swept.told("scheduled again"), data)))
+    Ok(Reply::json(StatusCode::ACCEPTED, &Success::new(swept.told("scheduled again"), data)))
 }
 
 /// Drop all matching dead letters
@@ -71,7 +71,7 @@ pub(super) async fn discard_dead_letters(
     State(app): State<App>,
     context: Context<Administers>,
     Query(query): Query<DeadLetterQuery>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let filter = filter(&query)?;
     if filter.agent.is_none() && filter.kind.is_none() && filter.since.is_none() {
         // A filter with a typing error is an unknown parameter, and must not come to mean everything.
@@ -81,7 +81,7 @@ pub(super) async fn discard_dead_letters(
     }
     let swept = sweep(&app, context.tenant(), &filter, |message| Discard { message }).await?;
     let data = DiscardAnswer { discarded: swept.count };
-    Ok(Answer::ok(&Success::new(swept.told("dropped"), data)))
+    Ok(Reply::ok(&Success::new(swept.told("dropped"), data)))
 }
 
 impl Swept {
@@ -104,7 +104,7 @@ async fn sweep<O>(
     operation: fn(MessageId) -> O,
 ) -> Result<Swept, Refusal>
 where
-    O: Operation<Answer = ()> + Send + Sync + 'static,
+    O: Operation<Output = ()> + Send + Sync + 'static,
 {
     let began = clock::now();
     let mut page = Page { limit: AT_ONCE, after: None };
@@ -126,7 +126,7 @@ where
 /// Runs the operations side by side; answers how many of them found their dead letter still there.
 async fn settle<O>(app: &App, tenant: &TenantId, operations: impl Iterator<Item = O>) -> Result<u64, Refusal>
 where
-    O: Operation<Answer = ()> + Send + Sync + 'static,
+    O: Operation<Output = ()> + Send + Sync + 'static,
 {
     let mut running = JoinSet::new();
     for operation in operations {

@@ -16,12 +16,12 @@ use signalbox_wire::paging::{Cursor, PageQuery};
 use signalbox_wire::problem::Problem;
 
 use super::{convert, pages};
-use crate::answer::Answer;
 use crate::app::App;
 use crate::clock;
 use crate::context::{Administers, Context, Input, Reads};
 use crate::params::{Path, Query, Reader};
 use crate::problem::Refusal;
+use crate::reply::Reply;
 use crate::schema::Schema;
 use crate::tools::BuiltIn;
 
@@ -42,15 +42,15 @@ pub(super) async fn create_tool(
     State(app): State<App>,
     context: Context<Administers>,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let tool = tool(&app, input.parse()?)?;
     if BuiltIn::named(tool.name.as_str()).is_some() {
         return Err(Rejected::ToolTaken(tool.name).into());
     }
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), &engine::CreateTool { tool }, |tool| {
+        .answer(context.tenant(), context.claim.as_ref(), &engine::CreateTool { tool }, |tool| {
             let message = format!("Tool '{}' registered successfully.", tool.name);
-            Answer::json(StatusCode::CREATED, &Success::new(message, convert::tool(tool)))
+            Reply::json(StatusCode::CREATED, &Success::new(message, convert::tool(tool)))
         })
         .await
 }
@@ -85,7 +85,7 @@ pub(super) async fn list_tools(
     State(app): State<App>,
     context: Context<Reads>,
     Query(query): Query<PageQuery>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let mut reader = Reader::default();
     let page = reader.page(LIST, &query);
     reader.finish()?;
@@ -104,7 +104,7 @@ pub(super) async fn list_tools(
     }
     views.extend(registered);
     let next_cursor = next.map(|next| Cursor::encode(LIST, &next));
-    Ok(Answer::ok(&SuccessList::new("Tools retrieved successfully.", views, next_cursor)))
+    Ok(Reply::ok(&SuccessList::new("Tools retrieved successfully.", views, next_cursor)))
 }
 
 /// A page of the registered tools, and the position after it; of no room, only whether there are any.
@@ -148,7 +148,7 @@ pub(super) async fn get_tool(
     State(app): State<App>,
     context: Context<Reads>,
     Path(name): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let view = match BuiltIn::named(&name) {
         Some(tool) => tool.view(),
         None => {
@@ -158,7 +158,7 @@ pub(super) async fn get_tool(
             convert::tool(&tool.value)
         }
     };
-    Ok(Answer::ok(&Success::new("Tool retrieved successfully.", view)))
+    Ok(Reply::ok(&Success::new("Tool retrieved successfully.", view)))
 }
 
 /// Remove a tool
@@ -172,15 +172,15 @@ pub(super) async fn delete_tool(
     State(app): State<App>,
     context: Context<Administers>,
     Path(name): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     if BuiltIn::named(&name).is_some() {
         let detail = format!("Tool '{name}' is built in and cannot be removed.");
         return Err(Problem::conflict("built-in-tool", detail).into());
     }
     let operation = engine::DeleteTool { name: convert::tool_name(&name)? };
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), &operation, |()| {
-            Answer::ok(&Done::new(format!("Tool '{name}' removed successfully.")))
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |()| {
+            Reply::ok(&Done::new(format!("Tool '{name}' removed successfully.")))
         })
         .await
 }

@@ -17,13 +17,13 @@ use signalbox_wire::paging::{Cursor, PageQuery};
 use signalbox_wire::problem::Problem;
 use signalbox_wire::time::Timestamp;
 
-use crate::answer::Answer;
 use crate::app::App;
 use crate::auth::api_key;
 use crate::clock;
 use crate::context::{Administers, Context, Input};
 use crate::params::{Path, Query};
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 /// What the list is called in its cursors.
 const LIST: &str = "tenants";
@@ -100,7 +100,7 @@ pub(super) async fn create(
     State(app): State<App>,
     context: Context<Administers>,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     only_platform(&context)?;
     let body: TenantBody = input.parse()?;
     let now = clock::now();
@@ -114,7 +114,7 @@ pub(super) async fn create(
     );
     let made = TenantMade { tenant_id: id, api_key: secret.expose().to_owned(), success: true };
     let shown_before = Problem::conflict("key-shown-before", detail);
-    Ok(Answer::json(StatusCode::CREATED, &made).shown_once(&shown_before))
+    Ok(Reply::json(StatusCode::CREATED, &made).shown_once(&shown_before))
 }
 
 /// List the tenants
@@ -127,7 +127,7 @@ pub(super) async fn list(
     State(app): State<App>,
     context: Context<Administers>,
     Query(query): Query<TenantQuery>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     only_platform(&context)?;
     let query = PageQuery { limit: query.limit, cursor: query.next_token };
     let page = query.read(LIST).map_err(|faults| {
@@ -143,7 +143,7 @@ pub(super) async fn list(
         name: tenant.name,
         created_at: tenant.created_at,
     };
-    Ok(Answer::ok(&TenantList {
+    Ok(Reply::ok(&TenantList {
         tenants: listed.items.into_iter().map(view).collect(),
         next_token: listed.next.map(|next| Cursor::encode(LIST, &next)),
     }))
@@ -187,7 +187,7 @@ pub(super) async fn remove(
 async fn removal(app: App, tenant: TenantId) -> Result<(), Refusal> {
     // The keys go with the first part; what calls under way add goes with the parts that follow.
     let mut removed = app.store.remove_tenant(&tenant).await?;
-    app.authority.forget_all();
+    app.authenticator.forget_all();
     while removed == Removal::Goes {
         removed = app.store.remove_tenant(&tenant).await?;
     }

@@ -3,12 +3,12 @@
 //! Keys are high-entropy and stored as SHA-256; a caller's key is hashed and looked up by that hash, so no
 //! comparison of secrets depends on their content. What was found is remembered for a moment.
 
-mod authority;
+mod anonymous;
+mod authenticator;
 pub(crate) mod bootstrap;
-mod door;
 
-pub(crate) use authority::{Authority, Caller};
-pub(crate) use door::Door;
+pub(crate) use anonymous::AnonymousAccess;
+pub(crate) use authenticator::{Authenticator, Caller};
 
 use signalbox_core::decision::{ApiKey, Scope};
 use signalbox_wire::id::KeyId;

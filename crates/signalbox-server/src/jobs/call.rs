@@ -46,7 +46,7 @@ async fn call(
     let outcome = match wanted.map(|task| (&task.kind, &task.parameters)) {
         Some((Kind::Tool(tool), parameters)) => {
             let arguments = Value::Object(parameters.clone().unwrap_or_default());
-            match payloads::whole(&app.store, tenant, &arguments, app.config.payload_bytes_max).await? {
+            match payloads::inline(&app.store, tenant, &arguments, app.config.payload_bytes_max).await? {
                 Ok(arguments) => {
                     let trace = read.as_ref().and_then(|read| read.value.session.trace.as_deref());
                     let arguments = (&arguments, "/parameters");

@@ -12,7 +12,7 @@ use signalbox_core::Decision;
 use signalbox_core::breaker::Permission;
 use signalbox_core::decision::Key;
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus, Outcome};
-use signalbox_core::due::{Due, Work};
+use signalbox_core::due::{Due, DueJob};
 use signalbox_core::engine::SettleDelivery;
 use signalbox_core::payload;
 use signalbox_core::task::TaskStatus;
@@ -35,8 +35,8 @@ const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// Attempts a claimed delivery.
 pub(super) async fn run(app: App, claimed: Claimed, slot: Option<Slots>) {
     let message = match &claimed.work {
-        Work::Deliver { message } => message,
-        Work::Call { session, task, attempt } => {
+        DueJob::Deliver { message } => message,
+        DueJob::Call { session, task, attempt } => {
             return super::call::run(&app, &claimed, session, task, *attempt, slot).await;
         }
         _ => return,
@@ -110,10 +110,10 @@ async fn target(
     tenant: &TenantId,
     message: &Message,
 ) -> Result<Result<String, Outcome>, StoreError> {
-    if message.kind == MessageKind::Notice {
+    if message.kind == MessageKind::SessionWebhook {
         return Ok(message.url.clone().ok_or_else(|| unwanted("the notice names no address")));
     }
-    if message.kind == MessageKind::Webhook {
+    if message.kind == MessageKind::RegistrationWebhook {
         return Ok(app
             .config
             .opscore_webhook_url
@@ -149,10 +149,10 @@ async fn body(app: &App, tenant: &TenantId, message: &Message) -> Result<Result<
     if message.kind != MessageKind::Task || !message.body.contains(payload::REFERENCE) {
         return Ok(Ok(Bytes::from(message.body.clone())));
     }
-    let Ok(light) = serde_json::from_str(&message.body) else {
+    let Ok(stored) = serde_json::from_str(&message.body) else {
         return Ok(Ok(Bytes::from(message.body.clone())));
     };
-    let whole = payloads::whole(&app.store, tenant, &light, app.config.payload_bytes_max).await?;
+    let whole = payloads::inline(&app.store, tenant, &stored, app.config.payload_bytes_max).await?;
     Ok(match whole {
         Ok(whole) => Ok(Bytes::from(whole.to_string())),
         Err(fault) => Err(failed(format!("the task cannot be sent: {fault}"), false)),
@@ -175,8 +175,8 @@ fn request(
         request = request.header("traceparent", trace);
     }
     let secret = match message.kind {
-        MessageKind::Webhook => Some(app.config.opscore_webhook_secret.as_ref()?.expose()),
-        MessageKind::Notice => Some(app.notice_secret.expose()),
+        MessageKind::RegistrationWebhook => Some(app.config.opscore_webhook_secret.as_ref()?.expose()),
+        MessageKind::SessionWebhook => Some(app.notice_secret.expose()),
         MessageKind::Message | MessageKind::Task => None,
     };
     if let Some(secret) = secret {
@@ -188,7 +188,7 @@ fn request(
             )
             .header(signature::WEBHOOK_ID, message.id.as_str())
             .header(signature::WEBHOOK_TIMESTAMP, seconds);
-        if message.kind == MessageKind::Webhook {
+        if message.kind == MessageKind::RegistrationWebhook {
             let stamp = seconds.to_string();
             request = request
                 .header(signature::AGENTKIT_SIGNATURE, signature::sign_agentkit(secret, &stamp, &body))
@@ -209,9 +209,9 @@ fn request(
 /// What clients named goes by the policy for them; the operator's own services are the operator's choice.
 fn way_out<'a>(app: &'a App, message: &Message) -> &'a Egress {
     let is_service = match message.kind {
-        MessageKind::Webhook => true,
+        MessageKind::RegistrationWebhook => true,
         MessageKind::Task => app.config.dispatches_through().is_some(),
-        MessageKind::Message | MessageKind::Notice => false,
+        MessageKind::Message | MessageKind::SessionWebhook => false,
     };
     if is_service { &app.services } else { &app.egress }
 }
@@ -266,7 +266,7 @@ async fn finish(
     }
 }
 
-fn finished(work: &Work, id: &MessageId, version: Option<i64>) -> Decision {
+fn finished(work: &DueJob, id: &MessageId, version: Option<i64>) -> Decision {
     let expects = vec![(Key::Message(id.clone()), version)];
     Decision { expects, done: vec![work.id()], ..Decision::default() }
 }
@@ -288,8 +288,8 @@ fn kind_name(kind: MessageKind) -> &'static str {
     match kind {
         MessageKind::Message => "message",
         MessageKind::Task => "task",
-        MessageKind::Webhook => "webhook",
-        MessageKind::Notice => "notice",
+        MessageKind::RegistrationWebhook => "webhook",
+        MessageKind::SessionWebhook => "notice",
     }
 }
 
@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn what_is_finished_is_the_message_as_it_was_read() {
         let id = MessageId::parse("m").expect("valid");
-        let work = Work::Deliver { message: id.clone() };
+        let work = DueJob::Deliver { message: id.clone() };
         for version in [None, Some(7)] {
             let decision = finished(&work, &id, version);
             assert_eq!(decision.expects, [(Key::Message(id.clone()), version)]);

@@ -6,7 +6,7 @@
 
 mod call;
 mod deliver;
-mod hints;
+mod matching;
 mod prune;
 mod runner;
 mod slots;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use signalbox_core::decision::Hint;
+use signalbox_core::decision::MatchHint;
 use signalbox_core::engine::TimerFired;
 use signalbox_store::{Claimed, DueKind, StoreError};
 use signalbox_wire::id::TenantId;
@@ -13,7 +13,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
 use super::slots::Slots;
-use super::{deliver, hints, prune, sync};
+use super::{deliver, matching, prune, sync};
 use crate::app::App;
 use crate::clock;
 
@@ -32,7 +32,7 @@ const REST: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub(crate) struct Mailbox {
     deliveries: mpsc::UnboundedSender<(Vec<Claimed>, Slots)>,
-    hints: mpsc::Sender<(TenantId, Hint)>,
+    hints: mpsc::Sender<(TenantId, MatchHint)>,
     alarms: Arc<Alarms>,
     metrics: crate::metrics::Metrics,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Mailbox {
 /// The other end of the mailbox.
 pub(crate) struct Post {
     deliveries: mpsc::UnboundedReceiver<(Vec<Claimed>, Slots)>,
-    hints: mpsc::Receiver<(TenantId, Hint)>,
+    hints: mpsc::Receiver<(TenantId, MatchHint)>,
     alarms: Arc<Alarms>,
 }
 
@@ -103,7 +103,7 @@ impl Mailbox {
     }
 
     /// Something may meet.
-    pub(crate) fn hint(&self, tenant: TenantId, hint: Hint) {
+    pub(crate) fn hint(&self, tenant: TenantId, hint: MatchHint) {
         if self.hints.try_send((tenant, hint)).is_err() {
             self.metrics.hint_dropped();
         }
@@ -116,8 +116,8 @@ pub(crate) fn start(app: &App, post: Post, tracker: &TaskTracker) {
     for kind in DueKind::ALL {
         tracker.spawn(claims(app.clone(), kind, Arc::clone(&post.alarms), tracker.clone()));
     }
-    tracker.spawn(hints::run(app.clone(), post.hints, tracker.clone()));
-    tracker.spawn(hints::sweep(app.clone()));
+    tracker.spawn(matching::run(app.clone(), post.hints, tracker.clone()));
+    tracker.spawn(matching::sweep(app.clone()));
     tracker.spawn(prune::run(app.clone()));
     if app.config.dispatches_through().is_some() {
         tracker.spawn(sync::run(app.clone()));

@@ -38,12 +38,12 @@ pub(crate) struct Destination {
 pub(crate) struct Slots(OwnedSemaphorePermit);
 
 /// The right to call one destination now.
-pub(crate) struct Turn {
+pub(crate) struct DecisionContext {
     at: OwnedSemaphorePermit,
     slot: Option<Slots>,
 }
 
-impl Turn {
+impl DecisionContext {
     /// Leaves the destination to the next one; the slot remains.
     pub(crate) fn leave(self) -> Option<Slots> {
         drop(self.at);
@@ -84,7 +84,11 @@ impl Deliveries {
     /// A turn at `destination` and the slot to use it. One that has to wait gives its slot back meanwhile, so
     /// that a slow destination holds up only itself. `None` when so many wait already that another must come
     /// again later.
-    pub(crate) async fn turn(&self, destination: &Destination, slot: Option<Slots>) -> Option<Turn> {
+    pub(crate) async fn turn(
+        &self,
+        destination: &Destination,
+        slot: Option<Slots>,
+    ) -> Option<DecisionContext> {
         let slot = match destination.turn_now(slot) {
             Ok(turn) => return Some(turn),
             Err(slot) => slot,
@@ -92,7 +96,7 @@ impl Deliveries {
         let (_here, _anywhere) = (destination.queue.try_acquire().ok()?, self.0.waiting.try_acquire().ok()?);
         drop(slot);
         let at = Arc::clone(&destination.slots).acquire_owned().await.ok()?;
-        Some(Turn { at, slot: self.slot().await })
+        Some(DecisionContext { at, slot: self.slot().await })
     }
 
     /// The destination at `authority` (host and port).
@@ -123,9 +127,9 @@ impl Slots {
 
 impl Destination {
     /// A turn where nobody has to wait for one; else the slot back.
-    pub(crate) fn turn_now(&self, slot: Option<Slots>) -> Result<Turn, Option<Slots>> {
+    pub(crate) fn turn_now(&self, slot: Option<Slots>) -> Result<DecisionContext, Option<Slots>> {
         match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(at) => Ok(Turn { at, slot }),
+            Ok(at) => Ok(DecisionContext { at, slot }),
             Err(_) => Err(slot),
         }
     }

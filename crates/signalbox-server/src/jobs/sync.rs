@@ -11,7 +11,7 @@ use http::{Request, header};
 use http_body_util::Full;
 use serde::Deserialize;
 use signalbox_core::engine::{Announce, Deregister, Operation};
-use signalbox_core::{Decision, Halt, Rejected, Turn, View};
+use signalbox_core::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 use signalbox_store::{AgentFilter, EventFilter, Page};
 use signalbox_wire::agentkit::AgentView;
 use signalbox_wire::id::{AgentId, TenantId};
@@ -58,15 +58,15 @@ struct Listed {
 }
 
 impl Operation for Listed {
-    type Answer = ();
+    type Output = ();
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+    fn decide(&self, view: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
         // Versions are moments, and grow.
         let known = view.agent(&self.announce.id)?;
         if known.is_some_and(|known| known.version >= self.asked_at.as_micros()) {
             return Ok((Decision::default(), ()));
         }
-        Ok((self.announce.decide(view, turn)?.0, ()))
+        Ok((self.announce.decide(view, context)?.0, ()))
     }
 }
 
@@ -219,7 +219,7 @@ mod tests {
     use signalbox_core::agent::Agent;
     use signalbox_core::decision::Key;
     use signalbox_core::limits::Policy;
-    use signalbox_core::view::Loaded;
+    use signalbox_core::snapshot::Loaded;
 
     use super::*;
 
@@ -243,7 +243,7 @@ mod tests {
         let policy = Policy::default();
         let listed = Listed { announce: announce("http://old"), asked_at: ASKED };
         for (written_at, changes) in [(ASKED, false), (Timestamp::from_micros(ASKED.as_micros() - 1), true)] {
-            let mut view = View::new();
+            let mut view = Snapshot::new();
             let agent = Agent {
                 id: listed.announce.id.clone(),
                 name: "A".into(),
@@ -259,7 +259,8 @@ mod tests {
             view.show(Key::Agent(listed.announce.id.clone()), Some(Loaded::Agent(row)));
             view.show(Key::Status(listed.announce.id.clone()), None);
             view.show(Key::AgentName("A".into()), None);
-            let (decision, ()) = listed.decide(&view, &mut Turn::new(ASKED, 1, &policy)).expect("decided");
+            let (decision, ()) =
+                listed.decide(&view, &mut DecisionContext::new(ASKED, 1, &policy)).expect("decided");
             assert_eq!(decision.is_empty(), !changes);
         }
     }

@@ -50,7 +50,7 @@ pub(super) fn session(session: &Session, versions: &Versions, tasks: Option<&[Ar
         parent_session_id: session.parent.as_ref().map(|parent| parent.session.clone()),
         schedule_id: session.schedule.clone(),
         status: session_status(session.status),
-        waiting_for: session.waits_for_turn.then(|| "its turn among sessions like it".to_owned()),
+        waiting_for: session.waits_for_group.then(|| "its turn among sessions like it".to_owned()),
         ending: session.ending.as_ref().map(|ending| session_status(ending.status)),
         created_at: session.created_at,
         updated_at: session.updated_at,

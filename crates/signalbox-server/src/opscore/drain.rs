@@ -7,11 +7,11 @@ use signalbox_wire::opscore::Done;
 use signalbox_wire::problem::Problem;
 
 use super::lookup;
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Administers, Context};
 use crate::params::Path;
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 /// Give an agent nothing new
 ///
@@ -25,7 +25,7 @@ pub(super) async fn drain_agent(
     State(app): State<App>,
     context: Context<Administers>,
     Path(agent): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     set(&app, &context, &agent, true).await
 }
 
@@ -39,7 +39,7 @@ pub(super) async fn undrain_agent(
     State(app): State<App>,
     context: Context<Administers>,
     Path(agent): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     set(&app, &context, &agent, false).await
 }
 
@@ -48,7 +48,7 @@ async fn set(
     context: &Context<Administers>,
     agent: &str,
     draining: bool,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let operation = engine::Drain { agent: lookup::agent(agent)?, draining };
     let message = if draining {
         format!("Agent {agent} is draining: it gets no new tasks.")
@@ -56,8 +56,8 @@ async fn set(
         format!("Agent {agent} is back in service.")
     };
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), &operation, |()| {
-            Answer::ok(&Done::new(message.as_str()))
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |()| {
+            Reply::ok(&Done::new(message.as_str()))
         })
         .await
 }

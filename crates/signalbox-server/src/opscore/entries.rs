@@ -11,9 +11,9 @@ use signalbox_wire::opscore::{EventView, LogView};
 use signalbox_wire::time::Timestamp;
 
 use super::convert::level_out;
-use super::words;
+use super::names;
 use crate::app::App;
-use crate::streams::View;
+use crate::streams::Snapshot;
 
 /// Sessions whose traces are remembered at once.
 const TRACES_MAX: usize = 1_000;
@@ -34,7 +34,7 @@ pub(super) fn event(event: &StoredEvent) -> EventView {
         session_id,
         agent_id: event.agent.clone(),
         task_id: task_of(event, &Named::of(event)),
-        message: words::of(event),
+        message: names::of(event),
         data: raw(&event.data),
     }
 }
@@ -73,7 +73,7 @@ fn raw(json: &str) -> Box<RawValue> {
 /// Shows entries of a session's history.
 pub(super) struct InHistory;
 
-impl View for InHistory {
+impl Snapshot for InHistory {
     async fn json(&mut self, _: &App, _: &TenantId, stored: &StoredEvent) -> Result<Vec<u8>, StoreError> {
         Ok(serde_json::to_vec(&event(stored)).unwrap_or_default())
     }
@@ -85,7 +85,7 @@ pub(super) struct InLog {
     traces: HashMap<SessionId, Option<String>>,
 }
 
-impl View for InLog {
+impl Snapshot for InLog {
     async fn json(
         &mut self,
         app: &App,
@@ -143,7 +143,7 @@ fn entry(event: &StoredEvent) -> LogView {
         session_id: in_session.or_else(|| SessionId::parse(named.session_id.as_deref()?).ok()),
         task_id: task_of(event, &named),
         trace_id: None,
-        message: words::of(event),
+        message: names::of(event),
         fields,
     }
 }

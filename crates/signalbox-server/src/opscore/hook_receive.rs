@@ -9,8 +9,8 @@ use axum::Extension;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use signalbox_core::engine::{Operation, ReceiveWebhook, Triggered};
-use signalbox_core::hook::{Hook, HookSecret};
-use signalbox_core::{Decision, Halt, Turn, View};
+use signalbox_core::hook::{HookSecret, WebhookTrigger};
+use signalbox_core::{Decision, DecisionContext, Halt, Snapshot};
 use signalbox_wire::id::{HookId, TenantId};
 use signalbox_wire::opscore::{HookInput, TriggerAnswer};
 use signalbox_wire::problem::Problem;
@@ -18,13 +18,13 @@ use signalbox_wire::signature::{self, SignatureError};
 use signalbox_wire::time::Timestamp;
 
 use super::inputs::Inputs;
-use crate::answer::Answer;
 use crate::app::App;
 use crate::clock;
 use crate::context::{Input, trace_of};
-use crate::idempotency::Promise;
+use crate::idempotency::IdempotencyClaim;
 use crate::params::PathPair;
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 /// The longest id of a webhook, in characters.
 const WEBHOOK_ID_MAX: usize = 255;
@@ -53,7 +53,7 @@ pub(super) async fn receive_webhook(
     headers: HeaderMap,
     PathPair(tenant, id): PathPair,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let call = Call::read(&headers, &input.bytes)?;
     let found = match (TenantId::parse(&tenant), HookId::parse(&id)) {
         (Ok(tenant), Ok(id)) => app.store.hook(&tenant, &id).await?.map(|read| (tenant, read.value)),
@@ -74,11 +74,11 @@ pub(super) async fn receive_webhook(
     };
     let operation = Checked { operation, tenant: &tenant, inputs: &inputs };
     // Whatever else a repeat says, it is the same webhook.
-    let promise = Promise::of(format!("hook {} {}", hook.id, call.id), String::new());
+    let claim = IdempotencyClaim::of(format!("hook {} {}", hook.id, call.id), String::new());
     app.drive
-        .answer(&tenant, Some(&promise), &operation, |started| {
+        .answer(&tenant, Some(&claim), &operation, |started| {
             let answer = TriggerAnswer::new(started.session.clone(), started.workflow.clone());
-            Answer::json(StatusCode::ACCEPTED, &answer)
+            Reply::json(StatusCode::ACCEPTED, &answer)
         })
         .await
 }
@@ -91,10 +91,14 @@ struct Checked<'a> {
 }
 
 impl Operation for Checked<'_> {
-    type Answer = Triggered;
+    type Output = Triggered;
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Triggered), Halt> {
-        let made = self.operation.decide(view, turn)?;
+    fn decide(
+        &self,
+        view: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Triggered), Halt> {
+        let made = self.operation.decide(view, context)?;
         self.inputs.check(self.tenant, view, &made.1.workflow, &self.operation.input, "")?;
         Ok(made)
     }
@@ -121,7 +125,11 @@ impl<'a> Call<'a> {
     }
 
     /// The secret of `hook` that signed this. Without a hook, some secret is tried all the same.
-    fn verify(&self, hook: Option<&Hook>, now: Timestamp) -> Result<Option<HookSecret>, SignatureError> {
+    fn verify(
+        &self,
+        hook: Option<&WebhookTrigger>,
+        now: Timestamp,
+    ) -> Result<Option<HookSecret>, SignatureError> {
         let nobodys = HookSecret::new("whsec_");
         let mut refused = SignatureError::Mismatch;
         let secrets: Vec<&HookSecret> = match hook {
@@ -161,8 +169,8 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_seconds(1_704_110_400);
 
-    fn hook(earlier_until: i64) -> Hook {
-        Hook {
+    fn hook(earlier_until: i64) -> WebhookTrigger {
+        WebhookTrigger {
             id: HookId::parse("h").expect("valid"),
             workflow: WorkflowId::parse("w").expect("valid"),
             agent: None,
@@ -174,7 +182,7 @@ mod tests {
         }
     }
 
-    fn verdict(secret: &str, hook: Option<&Hook>, stamp: i64) -> Result<bool, SignatureError> {
+    fn verdict(secret: &str, hook: Option<&WebhookTrigger>, stamp: i64) -> Result<bool, SignatureError> {
         let (timestamp, signatures) =
             (stamp.to_string(), signature::sign_standard(secret, "m", stamp, b"{}"));
         let call = Call { id: "m", timestamp: &timestamp, signatures: &signatures, body: b"{}" };

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use signalbox_core::Rejected;
 use signalbox_core::engine::{CreateHook, DeleteHook, RotateHook};
-use signalbox_core::hook::{Hook, HookSecret};
+use signalbox_core::hook::{HookSecret, WebhookTrigger};
 use signalbox_wire::fault::Fault;
 use signalbox_wire::id::{HookId, TenantId};
 use signalbox_wire::opscore::{Done, HookBody, HookView, Page, RotateHookBody};
@@ -17,12 +17,12 @@ use signalbox_wire::time::Timestamp;
 
 use super::PATH;
 use super::lookup::{self, Gathering};
-use crate::answer::Answer;
 use crate::app::App;
 use crate::clock;
 use crate::context::{Administers, Context, Input, Reads};
 use crate::params::{Path, Query, Reader};
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 const LIST: &str = "hooks";
 /// What a secret in the form of Standard Webhooks begins with.
@@ -42,10 +42,10 @@ pub(super) async fn create_hook(
     State(app): State<App>,
     context: Context<Administers>,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let body: HookBody = input.parse()?;
     let id = HookId::parse(&body.id).map_err(|error| vec![Fault::new("/id", error.to_string())])?;
-    let hook = Hook {
+    let hook = WebhookTrigger {
         id,
         workflow: body.workflow_id,
         agent: body.agent_id,
@@ -68,7 +68,7 @@ pub(super) async fn list_hooks(
     State(app): State<App>,
     context: Context<Reads>,
     Query(query): Query<PageQuery>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let mut reader = Reader::default();
     let page = reader.page(LIST, &query);
     reader.finish()?;
@@ -80,7 +80,7 @@ pub(super) async fn list_hooks(
         gathering.took(entries.len(), entries.iter().map(|entry| entry.get().len()).sum(), listed.next);
         data.extend(entries);
     }
-    Ok(Answer::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
+    Ok(Reply::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
 }
 
 /// Show a hook
@@ -93,11 +93,11 @@ pub(super) async fn get_hook(
     State(app): State<App>,
     context: Context<Reads>,
     Path(hook): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let id = lookup::hook(&hook)?;
     let kept = app.store.hook(context.tenant(), &id).await?;
     let kept = kept.ok_or_else(|| Rejected::UnknownHook(id.to_string()))?;
-    Ok(Answer::ok(&view(context.tenant(), &kept.value)))
+    Ok(Reply::ok(&view(context.tenant(), &kept.value)))
 }
 
 /// Remove a hook
@@ -112,9 +112,9 @@ pub(super) async fn delete_hook(
     State(app): State<App>,
     context: Context<Administers>,
     Path(hook): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     app.drive.run(context.tenant(), &DeleteHook { hook: lookup::hook(&hook)? }).await?;
-    Ok(Answer::ok(&Done::new(format!("Hook {hook} deleted successfully."))))
+    Ok(Reply::ok(&Done::new(format!("WebhookTrigger {hook} deleted successfully."))))
 }
 
 /// Give a hook another secret
@@ -132,7 +132,7 @@ pub(super) async fn rotate_hook(
     context: Context<Administers>,
     Path(hook): Path,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let body: RotateHookBody = input.parse_or_default()?;
     let earlier_until: Option<Timestamp> = body.keep_earlier_for.map(|period| clock::now() + period.into());
     let operation = RotateHook { hook: lookup::hook(&hook)?, secret: new_secret(), earlier_until };
@@ -144,16 +144,16 @@ fn new_secret() -> HookSecret {
     HookSecret::new(format!("{SECRET_PREFIX}{}", STANDARD.encode(clock::secret_bytes())))
 }
 
-fn with_secret(status: StatusCode, tenant: &TenantId, hook: &Hook) -> Answer {
+fn with_secret(status: StatusCode, tenant: &TenantId, hook: &WebhookTrigger) -> Reply {
     let shown = HookView { secret: Some(hook.secret.expose().to_owned()), ..view(tenant, hook) };
     let detail = format!(
         "The secret of hook {} was made and shown in the first answer; if that is lost, rotate the hook under a new Idempotency-Key.",
         hook.id
     );
-    Answer::json(status, &shown).shown_once(&Problem::conflict("secret-shown-before", detail))
+    Reply::json(status, &shown).shown_once(&Problem::conflict("secret-shown-before", detail))
 }
 
-fn view(tenant: &TenantId, hook: &Hook) -> HookView {
+fn view(tenant: &TenantId, hook: &WebhookTrigger) -> HookView {
     HookView {
         id: hook.id.clone(),
         workflow_id: hook.workflow.clone(),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use signalbox_core::definition::Definition;
 use signalbox_core::engine::{Operation, Trigger, Triggered, WorkflowSource};
 use signalbox_core::payload;
-use signalbox_core::{Decision, Halt, Rejected, Turn, View};
+use signalbox_core::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 use signalbox_wire::fault::Fault;
 use signalbox_wire::id::{TenantId, WorkflowId};
 
@@ -21,10 +21,10 @@ const PLACE: &str = "/initialPayload";
 
 /// The compiled `input` schemas of kept definitions.
 #[derive(Clone, Default)]
-pub(super) struct Inputs(Schemas<Place>);
+pub(super) struct Inputs(Schemas<MatchTask>);
 
 /// Whose definition, and which version of it.
-type Place = (TenantId, WorkflowId, i64);
+type MatchTask = (TenantId, WorkflowId, i64);
 
 /// A trigger whose input has to fit the very definition that is run.
 pub(super) struct Checked<'a> {
@@ -34,18 +34,22 @@ pub(super) struct Checked<'a> {
 }
 
 impl Operation for Checked<'_> {
-    type Answer = Triggered;
+    type Output = Triggered;
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Triggered), Halt> {
+    fn decide(
+        &self,
+        view: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Triggered), Halt> {
         // What cannot be started has its own refusal, and by then all that is asked for here has been shown.
-        let made = self.trigger.decide(view, turn)?;
+        let made = self.trigger.decide(view, context)?;
         self.check(view)?;
         Ok(made)
     }
 }
 
 impl Checked<'_> {
-    fn check(&self, view: &View) -> Result<(), Halt> {
+    fn check(&self, view: &Snapshot) -> Result<(), Halt> {
         let input = &self.trigger.input;
         match &self.trigger.source {
             WorkflowSource::Inline(definition) => {
@@ -62,7 +66,7 @@ impl Inputs {
     pub(super) fn check(
         &self,
         tenant: &TenantId,
-        view: &View,
+        view: &Snapshot,
         workflow: &WorkflowId,
         input: &Map<String, Value>,
         place: &str,
@@ -77,7 +81,7 @@ impl Inputs {
 
 fn held_against(
     schema: Result<Arc<Schema>, Vec<Fault>>,
-    view: &View,
+    view: &Snapshot,
     input: &Map<String, Value>,
     place: &str,
 ) -> Result<(), Halt> {
@@ -89,7 +93,7 @@ fn held_against(
 }
 
 /// An input as its schema means it: with the payloads of sessions before that it hands on.
-fn whole(view: &View, input: Value, place: &str) -> Result<Value, Halt> {
+fn whole(view: &Snapshot, input: Value, place: &str) -> Result<Value, Halt> {
     let mut open: Vec<&str> = payload::references(&input);
     if open.is_empty() {
         return Ok(input);
@@ -126,7 +130,7 @@ mod tests {
     use signalbox_core::Versioned;
     use signalbox_core::decision::{Key, Workflow};
     use signalbox_core::limits::Policy;
-    use signalbox_core::view::Loaded;
+    use signalbox_core::snapshot::Loaded;
     use signalbox_wire::time::Timestamp;
 
     use super::*;
@@ -137,11 +141,11 @@ mod tests {
     }
 
     /// The view of a store that holds this definition as its current one.
-    fn view(kept: &Definition) -> View {
+    fn view(kept: &Definition) -> Snapshot {
         let (id, revision) = (kept.id.clone(), kept.revision);
         let row = Workflow { id: id.clone(), revision, created_at: Timestamp::default() };
         let version = i64::from(revision);
-        let mut view = View::new();
+        let mut view = Snapshot::new();
         view.show(
             Key::Workflow(id.clone()),
             Some(Loaded::Workflow(Versioned { version, value: Arc::new(row) })),
@@ -151,13 +155,13 @@ mod tests {
         view
     }
 
-    fn faults(inputs: &Inputs, source: WorkflowSource, view: &View) -> Vec<String> {
+    fn faults(inputs: &Inputs, source: WorkflowSource, view: &Snapshot) -> Vec<String> {
         let input = json!({"a": 1, "c": "x"}).as_object().cloned().expect("an object");
         let trigger = Trigger { source, agent: None, input, trace: None };
         let tenant = TenantId::default_tenant();
         let checked = Checked { trigger, tenant: &tenant, inputs };
         let policy = Policy::default();
-        match checked.decide(view, &mut Turn::new(Timestamp::from_seconds(1), 0, &policy)) {
+        match checked.decide(view, &mut DecisionContext::new(Timestamp::from_seconds(1), 0, &policy)) {
             Ok(_) => Vec::new(),
             Err(Halt::Rejected(Rejected::UnfitInput(faults))) => {
                 faults.into_iter().map(|fault| fault.0).collect()

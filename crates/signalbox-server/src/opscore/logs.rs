@@ -8,11 +8,11 @@ use signalbox_wire::problem::Problem;
 
 use super::convert;
 use super::lookup;
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Acts, Context, Input};
 use crate::params::Path;
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 /// Add to the log
 ///
@@ -28,13 +28,13 @@ pub(super) async fn append_logs(
     context: Context<Acts>,
     Path(agent): Path,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let body: LogBody = input.parse()?;
     let entries = body.entries.into_iter().map(convert::log_entry).collect();
     let operation = engine::AppendLogs { agent: lookup::agent(&agent)?, entries };
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), &operation, |accepted| {
-            Answer::json(StatusCode::ACCEPTED, &LogsAccepted { accepted: *accepted })
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |accepted| {
+            Reply::json(StatusCode::ACCEPTED, &LogsAccepted { accepted: *accepted })
         })
         .await
 }

@@ -16,12 +16,12 @@ use super::lookup::Gathering;
 use super::purge;
 use super::session_filter::SessionsQuery;
 use super::sessions::LIST;
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Administers, Context, Input};
 use crate::drive::DriveError;
 use crate::params::Reader;
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 macro_rules! many {
     ($(#[$doc:meta])* $name:ident($type:ty), $path:literal, |$session:ident, $body:ident, $trace:ident| $operation:expr) => {
@@ -37,11 +37,11 @@ macro_rules! many {
             State(app): State<App>,
             context: Context<Administers>,
             input: Input,
-        ) -> Result<Answer, Refusal> {
+        ) -> Result<Reply, Refusal> {
             let $body: $type = input.parse()?;
             let $trace = context.trace.clone();
             let done = sweep(&app, context.tenant(), &$body.which, |$session| $operation).await?;
-            Ok(Answer::ok(&done))
+            Ok(Reply::ok(&done))
         }
     };
 }
@@ -116,13 +116,13 @@ pub(super) async fn purge_sessions(
     State(app): State<App>,
     context: Context<Administers>,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let body: ManyBody = input.parse()?;
     let many = Many::read(&body.which)?;
     let done = many.go(&app, context.tenant(), |app, tenant, session| async move {
         purge::purge(&app, &tenant, &session).await
     });
-    Ok(Answer::ok(&done.await?))
+    Ok(Reply::ok(&done.await?))
 }
 
 async fn sweep<O>(
@@ -133,7 +133,7 @@ async fn sweep<O>(
 ) -> Result<ManyAnswer, Refusal>
 where
     O: Operation + Send + Sync + 'static,
-    O::Answer: Send,
+    O::Output: Send,
 {
     let many = Many::read(which)?;
     many.go(app, tenant, |app, tenant, session| {

@@ -1,6 +1,7 @@
 //! The Ops-Core surface: agents report their state, workflows run as sessions, everything is in the log.
 
 mod compare;
+mod control;
 mod convert;
 mod definitions;
 mod drain;
@@ -11,6 +12,7 @@ mod inputs;
 mod logs;
 mod lookup;
 mod many;
+mod names;
 mod notification;
 mod notify;
 mod payloads;
@@ -19,20 +21,18 @@ mod read_logs;
 mod reports;
 mod rerun;
 mod retention;
+mod schedule_control;
 mod schedule_convert;
 mod schedule_runs;
-mod schedule_steer;
 mod schedules;
 mod session_events;
 mod session_filter;
 mod sessions;
 mod signed;
 mod state;
-mod steer;
 mod timeline;
 mod trigger;
 mod versions;
-mod words;
 mod workflows;
 
 pub(crate) use self::state::{report, state};
@@ -72,13 +72,13 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(versions::roll_back))
         .routes(routes!(sessions::list_sessions))
         .routes(routes!(sessions::get_session, purge::delete_session))
-        .routes(routes!(steer::pause_session))
-        .routes(routes!(steer::resume_session))
-        .routes(routes!(steer::cancel_session))
-        .routes(routes!(steer::retry_session))
-        .routes(routes!(steer::signal_session))
-        .routes(routes!(steer::approve_task))
-        .routes(routes!(steer::refuse_task))
+        .routes(routes!(control::pause_session))
+        .routes(routes!(control::resume_session))
+        .routes(routes!(control::cancel_session))
+        .routes(routes!(control::retry_session))
+        .routes(routes!(control::signal_session))
+        .routes(routes!(control::approve_task))
+        .routes(routes!(control::refuse_task))
         .routes(routes!(rerun::rerun_session))
         .routes(routes!(many::pause_sessions))
         .routes(routes!(many::resume_sessions))
@@ -96,10 +96,10 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(hooks::create_hook, hooks::list_hooks))
         .routes(routes!(hooks::get_hook, hooks::delete_hook))
         .routes(routes!(hooks::rotate_hook))
-        .routes(routes!(schedule_steer::pause_schedule))
-        .routes(routes!(schedule_steer::resume_schedule))
-        .routes(routes!(schedule_steer::trigger_schedule))
-        .routes(routes!(schedule_steer::backfill_schedule))
+        .routes(routes!(schedule_control::pause_schedule))
+        .routes(routes!(schedule_control::resume_schedule))
+        .routes(routes!(schedule_control::trigger_schedule))
+        .routes(routes!(schedule_control::backfill_schedule))
         .routes(routes!(schedule_runs::list_runs))
         .routes(routes!(logs::append_logs))
         .routes(routes!(read_logs::read_logs))

@@ -7,7 +7,7 @@
 use serde::Deserialize;
 use signalbox_core::decision::SeenSignature;
 use signalbox_core::engine::{Announce, Deregister, Operation, SeeSignature};
-use signalbox_core::{Decision, Halt, Rejected, Turn, View};
+use signalbox_core::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 use signalbox_wire::id::AgentId;
 use signalbox_wire::opscore::AgentDetails;
 use signalbox_wire::time::Timestamp;
@@ -34,21 +34,21 @@ pub(super) struct Notification {
 }
 
 impl Operation for Notification {
-    type Answer = ();
+    type Output = ();
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, ()), Halt> {
+    fn decide(&self, view: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
         let mut whole = Decision::default();
         for seen in &self.seen {
-            let (used_up, ()) = SeeSignature { seen: seen.clone() }.decide(view, turn)?;
+            let (used_up, ()) = SeeSignature { seen: seen.clone() }.decide(view, context)?;
             add(&mut whole, used_up);
         }
-        add(&mut whole, self.told.decide(view, turn)?);
+        add(&mut whole, self.told.decide(view, context)?);
         Ok((whole, ()))
     }
 }
 
 impl Told {
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<Decision, Halt> {
+    fn decide(&self, view: &Snapshot, context: &mut DecisionContext<'_>) -> Result<Decision, Halt> {
         let (id, registered_at) = match self {
             Self::Registered(announce) => (&announce.id, announce.registered_at),
             Self::Gone { agent, registered_at } => (agent, *registered_at),
@@ -59,9 +59,9 @@ impl Told {
             return Ok(Decision::default());
         }
         match self {
-            Self::Registered(announce) => Ok(announce.decide(view, turn)?.0),
+            Self::Registered(announce) => Ok(announce.decide(view, context)?.0),
             Self::Gone { agent, .. } => {
-                match (Deregister { agent: agent.clone(), trace: None }).decide(view, turn) {
+                match (Deregister { agent: agent.clone(), trace: None }).decide(view, context) {
                     Ok((decision, _)) => Ok(decision),
                     // It is gone already, which is what was to become of it.
                     Err(Halt::Rejected(Rejected::UnknownAgent(_))) => Ok(Decision::default()),
@@ -123,7 +123,7 @@ mod tests {
     use serde_json::json;
     use signalbox_core::decision::{Row, Write};
     use signalbox_core::limits::Policy;
-    use signalbox_core::view::Loaded;
+    use signalbox_core::snapshot::Loaded;
     use signalbox_core::{Need, Versioned};
 
     use super::*;
@@ -146,7 +146,7 @@ mod tests {
     /// The decision over a store that holds agent `a` as it was announced by `known`, if at all.
     fn decided(known: Option<&Announce>, told: Told) -> Result<Decision, Halt> {
         let policy = Policy::default();
-        let turn = Turn::new(NOW, 1, &policy);
+        let context = DecisionContext::new(NOW, 1, &policy);
         let seen = SeenSignature { signature: "sig".into(), expires_at: NOW };
         let operation = Notification { told, seen: vec![seen] };
         let agent = known.map(|known| signalbox_core::agent::Agent {
@@ -160,9 +160,9 @@ mod tests {
             generation: known.generation.unwrap_or(1),
             concurrency: 1,
         });
-        let mut view = View::new();
+        let mut view = Snapshot::new();
         loop {
-            match operation.decide(&view, &mut turn.clone()) {
+            match operation.decide(&view, &mut context.clone()) {
                 Err(Halt::Need(Need::Row(key))) => {
                     let row = match &key {
                         signalbox_core::decision::Key::Agent(_) => agent.clone().map(|agent| {

@@ -10,11 +10,11 @@ use signalbox_wire::problem::Problem;
 
 use super::notification::{self, Notification, Told};
 use super::signed;
-use crate::answer::Answer;
 use crate::app::App;
 use crate::clock;
 use crate::context::Input;
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 /// Tell of an agent that registered or is gone
 ///
@@ -35,14 +35,14 @@ pub(super) async fn notify_agent(
     State(app): State<App>,
     headers: HeaderMap,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let seen = match &app.config.opscore_webhook_secret {
         Some(secret) => signed::verify(secret, &headers, &input.bytes, clock::now())?,
         None => {
             // A key is nothing that this call is believed by: where it would help, a signature does.
             let unsigned =
                 |problem: Problem| if problem.status == 401 { signed::unsigned() } else { problem };
-            app.authority.admit_keyless(&headers).map_err(unsigned)?;
+            app.authenticator.admit_keyless(&headers).map_err(unsigned)?;
             Vec::new()
         }
     };
@@ -67,7 +67,7 @@ pub(super) async fn notify_agent(
     let message = format!("Agent {agent} {done} successfully.");
     app.drive
         .answer(&TenantId::default_tenant(), None, &Notification { told, seen }, |()| {
-            Answer::ok(&Done::new(message.as_str()))
+            Reply::ok(&Done::new(message.as_str()))
         })
         .await
 }

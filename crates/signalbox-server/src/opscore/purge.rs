@@ -8,12 +8,12 @@ use signalbox_wire::opscore::Done;
 use signalbox_wire::problem::Problem;
 
 use super::lookup;
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Administers, Context};
 use crate::drive::DriveError;
 use crate::params::Path;
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 /// Remove a session that is over, with its history
 #[utoipa::path(delete, path = "/v1/opscore/sessions/{id}", tag = "Ops-Core",
@@ -26,10 +26,10 @@ pub(super) async fn delete_session(
     State(app): State<App>,
     context: Context<Administers>,
     Path(session): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let id = lookup::session(&session)?;
     purge(&app, context.tenant(), &id).await?;
-    Ok(Answer::ok(&Done::new(format!("Session {id} removed with its history."))))
+    Ok(Reply::ok(&Done::new(format!("Session {id} removed with its history."))))
 }
 
 /// Removes a session, then its history. Whoever is interrupted between the two asks again and is told that there is no

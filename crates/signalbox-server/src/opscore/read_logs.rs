@@ -15,11 +15,11 @@ use signalbox_wire::text::Text;
 use super::entries::InLog;
 use super::lookup::{self, Gathering};
 use super::{PATH, convert};
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Context, Reads};
 use crate::params::{self, Query, Reader};
 use crate::problem::Refusal;
+use crate::reply::Reply;
 use crate::streams::{self, Access, LogTail};
 
 const LIST: &str = "logs";
@@ -78,7 +78,7 @@ pub(super) async fn read_logs(
     for event in &events {
         data.push(view.entry(&app, context.tenant(), event).await?);
     }
-    Ok(Answer::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }).into_response())
+    Ok(Reply::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }).into_response())
 }
 
 fn filter(reader: &mut Reader, query: &LogsQuery, is_stream: bool) -> EventFilter {

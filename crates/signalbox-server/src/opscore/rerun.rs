@@ -7,11 +7,11 @@ use signalbox_wire::opscore::TriggerAnswer;
 use signalbox_wire::problem::Problem;
 
 use super::lookup;
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Administers, Context};
 use crate::params::Path;
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 /// Run a session again
 ///
@@ -26,12 +26,12 @@ pub(super) async fn rerun_session(
     State(app): State<App>,
     context: Context<Administers>,
     Path(session): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let operation = Rerun { session: lookup::session(&session)?, trace: context.trace.clone() };
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), &operation, |started| {
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |started| {
             let answer = TriggerAnswer::new(started.session.clone(), started.workflow.clone());
-            Answer::json(StatusCode::ACCEPTED, &answer)
+            Reply::json(StatusCode::ACCEPTED, &answer)
         })
         .await
 }

@@ -9,21 +9,18 @@ use signalbox_wire::duration::Period;
 use signalbox_wire::opscore::{EffectiveRetention, RetentionBody, RetentionView};
 use signalbox_wire::problem::Problem;
 
-use crate::answer::Answer;
 use crate::app::App;
 use crate::config::Config;
 use crate::context::{Administers, Context, Input, Reads};
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 /// Show how long what is over is kept
 #[utoipa::path(get, path = "/v1/opscore/retention", tag = "Ops-Core",
     responses((status = 200, description = "What the tenant has set, and what holds", body = RetentionView)))]
-pub(super) async fn get_retention(
-    State(app): State<App>,
-    context: Context<Reads>,
-) -> Result<Answer, Refusal> {
+pub(super) async fn get_retention(State(app): State<App>, context: Context<Reads>) -> Result<Reply, Refusal> {
     let own = app.store.retention(context.tenant()).await?.map(|read| *read.value).unwrap_or_default();
-    Ok(Answer::ok(&view(own, &app.config)))
+    Ok(Reply::ok(&view(own, &app.config)))
 }
 
 /// Set how long what is over is kept
@@ -37,7 +34,7 @@ pub(super) async fn put_retention(
     State(app): State<App>,
     context: Context<Administers>,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let body: RetentionBody = input.parse()?;
     let retention = Retention {
         sessions: body.sessions.map(Duration::from),
@@ -45,7 +42,7 @@ pub(super) async fn put_retention(
         messages: body.messages.map(Duration::from),
     };
     let kept = app.drive.run(context.tenant(), &SetRetention { retention }).await?;
-    Ok(Answer::ok(&view(kept, &app.config)))
+    Ok(Reply::ok(&view(kept, &app.config)))
 }
 
 fn view(own: Retention, config: &Config) -> RetentionView {

@@ -8,11 +8,11 @@ use signalbox_wire::problem::Problem;
 
 use super::lookup;
 use super::schedule_convert as convert;
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Context, Reads};
 use crate::params::{Path, Query, Reader};
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 const LIST: &str = "runs";
 
@@ -31,7 +31,7 @@ pub(super) async fn list_runs(
     context: Context<Reads>,
     Path(schedule): Path,
     Query(query): Query<PageQuery>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let mut reader = Reader::default();
     let page = reader.page(LIST, &query);
     reader.finish()?;
@@ -44,5 +44,5 @@ pub(super) async fn list_runs(
     let has_more = fires.len() > page.limit;
     fires.truncate(page.limit);
     let next = fires.last().filter(|_| has_more).map(|fire| Cursor::encode(LIST, &fire.number.to_string()));
-    Ok(Answer::ok(&Page { data: fires, next_cursor: next }))
+    Ok(Reply::ok(&Page { data: fires, next_cursor: next }))
 }

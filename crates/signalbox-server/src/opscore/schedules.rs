@@ -5,7 +5,7 @@ use axum::extract::State;
 use http::StatusCode;
 use signalbox_core::engine::{self, Operation};
 use signalbox_core::schedule::Schedule;
-use signalbox_core::{Decision, Halt, Rejected, Turn, View};
+use signalbox_core::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 use signalbox_wire::id::TenantId;
 use signalbox_wire::opscore::{Done, Page, PatchScheduleBody, ScheduleBody, ScheduleView};
 use signalbox_wire::paging::PageQuery;
@@ -14,11 +14,11 @@ use signalbox_wire::problem::Problem;
 use super::inputs::Inputs;
 use super::lookup::{self, Gathering};
 use super::schedule_convert as convert;
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Administers, Context, Input, Reads};
 use crate::params::{Path, Query, Reader};
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 const LIST: &str = "schedules";
 
@@ -28,19 +28,23 @@ struct Fitting<'a, O: Operation> {
     operation: O,
     tenant: &'a TenantId,
     inputs: &'a Inputs,
-    kept: fn(&O::Answer) -> &Schedule,
+    kept: fn(&O::Output) -> &Schedule,
 }
 
 impl<O: Operation> Operation for Fitting<'_, O> {
-    type Answer = O::Answer;
+    type Output = O::Output;
 
     fn keys(&self) -> Vec<signalbox_core::decision::Key> {
         self.operation.keys()
     }
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, O::Answer), Halt> {
-        let now = turn.now;
-        let made = self.operation.decide(view, turn)?;
+    fn decide(
+        &self,
+        view: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, O::Output), Halt> {
+        let now = context.now;
+        let made = self.operation.decide(view, context)?;
         let plan = &(self.kept)(&made.1).plan;
         self.inputs.check(self.tenant, view, &plan.workflow, &plan.input_at(now), "/input")?;
         Ok(made)
@@ -62,14 +66,14 @@ pub(super) async fn apply_schedule(
     Extension(inputs): Extension<Inputs>,
     context: Context<Administers>,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let body: ScheduleBody = input.parse()?;
     let (operation, tenant, inputs) = (convert::apply(body)?, context.tenant(), &inputs);
     let operation = Fitting { operation, tenant, inputs, kept: |(kept, _)| kept };
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), &operation, |(kept, is_new)| {
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |(kept, is_new)| {
             let status = if *is_new { StatusCode::CREATED } else { StatusCode::OK };
-            Answer::json(status, &convert::schedule(kept))
+            Reply::json(status, &convert::schedule(kept))
         })
         .await
 }
@@ -83,7 +87,7 @@ pub(super) async fn list_schedules(
     State(app): State<App>,
     context: Context<Reads>,
     Query(query): Query<PageQuery>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let mut reader = Reader::default();
     let page = reader.page(LIST, &query);
     reader.finish()?;
@@ -95,7 +99,7 @@ pub(super) async fn list_schedules(
         gathering.took(entries.len(), entries.iter().map(|entry| entry.get().len()).sum(), listed.next);
         data.extend(entries);
     }
-    Ok(Answer::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
+    Ok(Reply::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
 }
 
 /// Show a schedule
@@ -108,11 +112,11 @@ pub(super) async fn get_schedule(
     State(app): State<App>,
     context: Context<Reads>,
     Path(schedule): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let id = lookup::schedule(&schedule)?;
     let kept = app.store.schedule(context.tenant(), &id).await?;
     let kept = kept.ok_or_else(|| Rejected::UnknownSchedule(id.to_string()))?;
-    Ok(Answer::ok(&convert::schedule(&kept.value)))
+    Ok(Reply::ok(&convert::schedule(&kept.value)))
 }
 
 /// Change a schedule
@@ -130,14 +134,14 @@ pub(super) async fn change_schedule(
     context: Context<Administers>,
     Path(schedule): Path,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let body: PatchScheduleBody = input.parse()?;
     let operation = convert::change(lookup::schedule(&schedule)?, body)?;
     let (tenant, inputs) = (context.tenant(), &inputs);
     let operation = Fitting { operation, tenant, inputs, kept: |kept| kept };
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), &operation, |kept| {
-            Answer::ok(&convert::schedule(kept))
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |kept| {
+            Reply::ok(&convert::schedule(kept))
         })
         .await
 }
@@ -154,8 +158,8 @@ pub(super) async fn delete_schedule(
     State(app): State<App>,
     context: Context<Administers>,
     Path(schedule): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let operation = engine::DeleteSchedule { schedule: lookup::schedule(&schedule)? };
     app.drive.run(context.tenant(), &operation).await?;
-    Ok(Answer::ok(&Done::new(format!("Schedule {schedule} deleted successfully."))))
+    Ok(Reply::ok(&Done::new(format!("Schedule {schedule} deleted successfully."))))
 }

@@ -13,11 +13,11 @@ use signalbox_wire::problem::Problem;
 use super::PATH;
 use super::entries::{self, InHistory};
 use super::lookup::{self, Gathering};
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Context, Reads};
 use crate::params::{Path, Query, Reader};
 use crate::problem::Refusal;
+use crate::reply::Reply;
 use crate::streams::{self, Access, SessionHistory};
 
 const LIST: &str = "events";
@@ -67,7 +67,7 @@ async fn page(
     context: &Context<Reads>,
     id: SessionId,
     query: &PageQuery,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let mut reader = Reader::default();
     let page = reader.page(LIST, query);
     reader.finish()?;
@@ -75,5 +75,5 @@ async fn page(
     let mut gathering = Gathering::new(page);
     let events = lookup::events(app, context.tenant(), &filter, &mut gathering).await?;
     let data: Vec<EventView> = events.iter().map(entries::event).collect();
-    Ok(Answer::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
+    Ok(Reply::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
 }

@@ -11,12 +11,12 @@ use signalbox_wire::problem::Problem;
 use super::convert::{self, Versions};
 use super::lookup::{self, Gathering};
 use super::session_filter::SessionsQuery;
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Context, Reads};
 use crate::params::{Path, Query, Reader, flag};
 use crate::payloads;
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 pub(super) const LIST: &str = "sessions";
 
@@ -33,7 +33,7 @@ pub(super) async fn list_sessions(
     context: Context<Reads>,
     Query(query): Query<SessionsQuery>,
     Query(page): Query<PageQuery>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let mut reader = Reader::default();
     let filter = query.read(&mut reader, "");
     let page = reader.page(LIST, &page);
@@ -51,7 +51,7 @@ pub(super) async fn list_sessions(
         }
         gathering.took(data.len() - before, bytes, listed.next);
     }
-    Ok(Answer::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
+    Ok(Reply::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
 }
 
 /// How a session is shown.
@@ -75,7 +75,7 @@ pub(super) async fn get_session(
     context: Context<Reads>,
     Path(session): Path,
     Query(query): Query<SessionQuery>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let id = lookup::session(&session)?;
     let mut reader = Reader::default();
     let is_whole = reader.read("whole", query.whole.as_deref(), flag).unwrap_or_default();
@@ -90,12 +90,12 @@ pub(super) async fn get_session(
         task.place_in_line = place.and_then(|place| u32::try_from(place).ok());
     }
     if !is_whole {
-        return Ok(Answer::ok(&view));
+        return Ok(Reply::ok(&view));
     }
-    let light = serde_json::to_value(&view).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    let whole = payloads::whole(&app.store, context.tenant(), &light, app.config.payload_bytes_max).await?;
+    let stored = serde_json::to_value(&view).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let whole = payloads::inline(&app.store, context.tenant(), &stored, app.config.payload_bytes_max).await?;
     match whole {
-        Ok(whole) => Ok(Answer::ok(&whole)),
+        Ok(whole) => Ok(Reply::ok(&whole)),
         Err(reason) => {
             let detail = format!(
                 "The session cannot be shown whole: {reason}. Without whole=true it is shown with references; \

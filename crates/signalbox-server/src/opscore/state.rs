@@ -11,11 +11,11 @@ use signalbox_wire::problem::Problem;
 
 use super::lookup::{self, Gathering};
 use super::reports::{HistoryAnswer, StateAnswer};
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Acts, Context, Input, Reads};
 use crate::params::{Path, Query, Reader};
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 const ACCEPTED: &str = r#"{"status":"success","message":"State update accepted"}"#;
 const HISTORY: &str = "history";
@@ -39,7 +39,7 @@ pub(super) async fn report_state(
     context: Context<Acts>,
     Path(agent): Path,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     report(&app, &context, &agent, &input).await
 }
 
@@ -49,7 +49,7 @@ pub(crate) async fn report(
     context: &Context<Acts>,
     agent: &str,
     input: &Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let body: StateBody = input.parse()?;
     if body.agent_id.as_str() != agent {
         let detail = format!(
@@ -68,7 +68,7 @@ pub(crate) async fn report(
         session,
     };
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), &operation, |()| Answer::accepted(ACCEPTED))
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |()| Reply::accepted(ACCEPTED))
         .await
 }
 
@@ -84,19 +84,19 @@ pub(super) async fn agent_state(
     State(app): State<App>,
     context: Context<Reads>,
     Path(agent): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     state(&app, &context, &agent).await
 }
 
 /// Answers what `agent` reported last.
-pub(crate) async fn state(app: &App, context: &Context<Reads>, agent: &str) -> Result<Answer, Refusal> {
+pub(crate) async fn state(app: &App, context: &Context<Reads>, agent: &str) -> Result<Reply, Refusal> {
     let id = lookup::agent(agent)?;
     let status = app.store.status(context.tenant(), &id).await?;
     if let Some(report) = status.as_ref().and_then(|status| status.value.report.as_ref()) {
-        return Ok(Answer::written(StateAnswer::of(&id, report).written()));
+        return Ok(Reply::written(StateAnswer::of(&id, report).written()));
     }
     let registered = app.store.agent(context.tenant(), &id).await?.ok_or_else(|| unknown(&id))?;
-    Ok(Answer::written(StateAnswer::before_any(&id, registered.value.registered_at).written()))
+    Ok(Reply::written(StateAnswer::before_any(&id, registered.value.registered_at).written()))
 }
 
 /// Everything that an agent reported, newest first
@@ -111,7 +111,7 @@ pub(super) async fn agent_history(
     context: Context<Reads>,
     Path(agent): Path,
     Query(query): Query<PageQuery>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let mut reader = Reader::default();
     let page = reader.page(HISTORY, &query);
     reader.finish()?;
@@ -126,7 +126,7 @@ pub(super) async fn agent_history(
     let mut gathering = Gathering::new(page);
     let events = lookup::events(&app, context.tenant(), &filter, &mut gathering).await?;
     let data: Vec<HistoryAnswer<'_>> = events.iter().filter_map(HistoryAnswer::of).collect();
-    Ok(Answer::ok(&Page { data, next_cursor: gathering.next_cursor(HISTORY) }))
+    Ok(Reply::ok(&Page { data, next_cursor: gathering.next_cursor(HISTORY) }))
 }
 
 fn unknown(agent: &AgentId) -> Rejected {

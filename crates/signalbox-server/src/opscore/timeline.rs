@@ -14,11 +14,11 @@ use signalbox_wire::problem::Problem;
 use signalbox_wire::time::Timestamp;
 
 use super::{convert, lookup};
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Context, Reads};
 use crate::params::Path;
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 /// Events of a history that are read for one answer, at most.
 const EVENTS_MAX: usize = 20_000;
@@ -38,12 +38,12 @@ pub(super) async fn session_timeline(
     State(app): State<App>,
     context: Context<Reads>,
     Path(session): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let id = lookup::session(&session)?;
     let read = app.store.session(context.tenant(), &id).await?;
     let state = read.ok_or_else(|| Rejected::UnknownSession(id.to_string()))?.value;
     let (spans, is_complete) = read_history(&app, context.tenant(), &state).await?;
-    Ok(Answer::ok(&view(&state, spans, is_complete)))
+    Ok(Reply::ok(&view(&state, spans, is_complete)))
 }
 
 /// The spans that the history gives, and whether it was read whole.

@@ -12,11 +12,11 @@ use signalbox_wire::problem::Problem;
 use super::definitions::{self, INLINE, WholeTrigger};
 use super::inputs::{Checked, Inputs};
 use super::lookup;
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Administers, Context, Input};
 use crate::params::Path;
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 /// Start a workflow with an agent for what names nobody
 ///
@@ -34,7 +34,7 @@ pub(super) async fn trigger_agent_workflow(
     context: Context<Administers>,
     Path(agent): Path,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let WholeTrigger(body) = input.parse()?;
     let source = match body.workflow_definition {
         Some(definition) => WorkflowSource::Inline(Box::new(definitions::definition(definition, INLINE)?)),
@@ -62,7 +62,7 @@ pub(super) async fn trigger_workflow(
     context: Context<Administers>,
     Path(workflow): Path,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let body: StartBody = input.parse_or_default()?;
     let trigger = engine::Trigger {
         source: WorkflowSource::Kept(lookup::workflow(&workflow)?),
@@ -78,12 +78,12 @@ async fn start(
     context: &Context<Administers>,
     inputs: &Inputs,
     trigger: engine::Trigger,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let operation = Checked { trigger, tenant: context.tenant(), inputs };
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), &operation, |started| {
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |started| {
             let answer = TriggerAnswer::new(started.session.clone(), started.workflow.clone());
-            Answer::json(StatusCode::ACCEPTED, &answer)
+            Reply::json(StatusCode::ACCEPTED, &answer)
         })
         .await
 }

@@ -13,11 +13,11 @@ use signalbox_wire::problem::Problem;
 use super::compare;
 use super::definitions;
 use super::lookup::{self, Gathering};
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Administers, Context, Reads};
 use crate::params::{Path, Query, Reader};
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 const LIST: &str = "versions";
 
@@ -33,7 +33,7 @@ pub(super) async fn list_versions(
     context: Context<Reads>,
     Path(workflow): Path,
     Query(query): Query<PageQuery>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let id = lookup::workflow(&workflow)?;
     let mut reader = Reader::default();
     let page = reader.page(LIST, &query);
@@ -48,7 +48,7 @@ pub(super) async fn list_versions(
         gathering.took(entries.len(), entries.iter().map(|entry| entry.get().len()).sum(), listed.next);
         data.extend(entries);
     }
-    Ok(Answer::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
+    Ok(Reply::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
 }
 
 /// Show a revision of a workflow's definition
@@ -62,9 +62,9 @@ pub(super) async fn get_version(
     State(app): State<App>,
     context: Context<Reads>,
     Path((workflow, revision)): Path<(String, String)>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let id = lookup::workflow(&workflow)?;
-    Ok(Answer::ok(&view(&app, context.tenant(), &id, &revision).await?))
+    Ok(Reply::ok(&view(&app, context.tenant(), &id, &revision).await?))
 }
 
 /// Tell what differs between two revisions of a workflow's definition
@@ -82,13 +82,13 @@ pub(super) async fn compare_versions(
     State(app): State<App>,
     context: Context<Reads>,
     Path((workflow, a, b)): Path<(String, String, String)>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let id = lookup::workflow(&workflow)?;
     let from = view(&app, context.tenant(), &id, &a).await?;
     let to = view(&app, context.tenant(), &id, &b).await?;
     let (differences, more) = compare::differences(&content(&from)?, &content(&to)?);
     let (from, to) = (from.revision, to.revision);
-    Ok(Answer::ok(&Comparison { workflow_id: id.to_string(), from, to, differences, more }))
+    Ok(Reply::ok(&Comparison { workflow_id: id.to_string(), from, to, differences, more }))
 }
 
 /// Go back to a revision of a workflow's definition
@@ -105,13 +105,13 @@ pub(super) async fn roll_back(
     State(app): State<App>,
     context: Context<Administers>,
     Path((workflow, revision)): Path<(String, String)>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let workflow = lookup::workflow(&workflow)?;
     let revision = number(&workflow, &revision)?;
     let operation = engine::RollBack { workflow, revision };
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), &operation, |kept| {
-            Answer::ok(&definitions::shown(kept))
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |kept| {
+            Reply::ok(&definitions::shown(kept))
         })
         .await
 }
@@ -128,7 +128,7 @@ pub(super) async fn delete_version(
     State(app): State<App>,
     context: Context<Administers>,
     Path((workflow, revision)): Path<(String, String)>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let workflow = lookup::workflow(&workflow)?;
     let revision = number(&workflow, &revision)?;
     // A session that is run again between the look and the removal carries its own tasks and is not harmed.
@@ -137,7 +137,7 @@ pub(super) async fn delete_version(
     }
     let told = format!("Revision {revision} of workflow {workflow} deleted successfully.");
     app.drive.run(context.tenant(), &engine::DeleteRevision { workflow, revision }).await?;
-    Ok(Answer::ok(&Done::new(told)))
+    Ok(Reply::ok(&Done::new(told)))
 }
 
 async fn view(

@@ -5,18 +5,18 @@ use axum::extract::State;
 use http::StatusCode;
 use signalbox_core::definition::Definition;
 use signalbox_core::engine::{self, Operation};
-use signalbox_core::{Decision, Halt, Rejected, Turn, View};
+use signalbox_core::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 use signalbox_wire::opscore::{Done, Page, WorkflowBody, WorkflowView};
 use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
 
 use super::definitions::{self, Whole};
 use super::lookup::{self, Gathering};
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Administers, Context, Input, Reads};
 use crate::params::{Path, Query, Reader};
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 const LIST: &str = "workflows";
 
@@ -24,11 +24,15 @@ const LIST: &str = "workflows";
 struct Apply(engine::ApplyDefinition);
 
 impl Operation for Apply {
-    type Answer = (Definition, bool);
+    type Output = (Definition, bool);
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, Self::Answer), Halt> {
+    fn decide(
+        &self,
+        view: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Self::Output), Halt> {
         let is_new = view.workflow(&self.0.definition.id)?.is_none();
-        let (decision, kept) = self.0.decide(view, turn)?;
+        let (decision, kept) = self.0.decide(view, context)?;
         Ok((decision, (kept, is_new)))
     }
 }
@@ -46,14 +50,14 @@ pub(super) async fn apply_workflow(
     State(app): State<App>,
     context: Context<Administers>,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let Whole(body) = input.parse_either()?;
     let definition = Box::new(definitions::definition(body, "")?);
     let operation = Apply(engine::ApplyDefinition { definition });
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), &operation, |(kept, is_new)| {
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |(kept, is_new)| {
             let status = if *is_new { StatusCode::CREATED } else { StatusCode::OK };
-            Answer::json(status, &definitions::shown(kept))
+            Reply::json(status, &definitions::shown(kept))
         })
         .await
 }
@@ -67,7 +71,7 @@ pub(super) async fn list_workflows(
     State(app): State<App>,
     context: Context<Reads>,
     Query(query): Query<PageQuery>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let mut reader = Reader::default();
     let page = reader.page(LIST, &query);
     reader.finish()?;
@@ -79,7 +83,7 @@ pub(super) async fn list_workflows(
         gathering.took(entries.len(), entries.iter().map(|entry| entry.get().len()).sum(), listed.next);
         data.extend(entries);
     }
-    Ok(Answer::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
+    Ok(Reply::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
 }
 
 /// Show a workflow's current definition
@@ -92,11 +96,11 @@ pub(super) async fn get_workflow(
     State(app): State<App>,
     context: Context<Reads>,
     Path(workflow): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let id = lookup::workflow(&workflow)?;
     let kept = app.store.definition(context.tenant(), &id, None).await?;
     let kept = kept.ok_or_else(|| Rejected::UnknownWorkflow(id.to_string()))?;
-    Ok(Answer::ok(&definitions::shown(&kept.value)))
+    Ok(Reply::ok(&definitions::shown(&kept.value)))
 }
 
 /// Remove a workflow's definition
@@ -110,7 +114,7 @@ pub(super) async fn delete_workflow(
     State(app): State<App>,
     context: Context<Administers>,
     Path(workflow): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let id = lookup::workflow(&workflow)?;
     // A session that starts between the look and the removal carries its own tasks and is not harmed.
     if app.store.open_session_of_workflow(context.tenant(), &id, None).await? {
@@ -118,5 +122,5 @@ pub(super) async fn delete_workflow(
     }
     let operation = engine::DeleteDefinition { workflow: id };
     app.drive.run(context.tenant(), &operation).await?;
-    Ok(Answer::ok(&Done::new(format!("Workflow {workflow} deleted successfully."))))
+    Ok(Reply::ok(&Done::new(format!("Workflow {workflow} deleted successfully."))))
 }

@@ -6,25 +6,25 @@ use http::header;
 use serde_json::json;
 use signalbox_wire::problem::Problem;
 
-use crate::answer::Answer;
 use crate::app::App;
 use crate::clock;
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 /// Seconds after which to ask again whether it is ready.
 const RETRY_AFTER_S: u32 = 2;
 
 /// Whether the process is alive
 #[utoipa::path(get, path = "/health", tag = "Process", responses((status = 200, description = "Alive", body = serde_json::Value)))]
-pub(super) async fn health() -> Answer {
-    Answer::ok(&json!({"status": "ok"}))
+pub(super) async fn health() -> Reply {
+    Reply::ok(&json!({"status": "ok"}))
 }
 
 /// Whether the process can do its work
 #[utoipa::path(get, path = "/ready", tag = "Process", responses(
     (status = 200, description = "Ready", body = serde_json::Value),
     (status = 503, description = "Not ready, and why", body = Problem)))]
-pub(super) async fn ready(State(app): State<App>) -> Result<Answer, Refusal> {
+pub(super) async fn ready(State(app): State<App>) -> Result<Reply, Refusal> {
     let mut not_ready = Vec::new();
     if app.draining.is_cancelled() {
         not_ready.push("the process is shutting down");
@@ -34,7 +34,7 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Answer, Refusal> {
         not_ready.push("the store cannot take writes now");
     }
     if not_ready.is_empty() {
-        Ok(Answer::ok(&json!({"status": "ready", "store": app.store.kind(), "bus": app.config.bus})))
+        Ok(Reply::ok(&json!({"status": "ready", "store": app.store.kind(), "bus": app.config.bus})))
     } else {
         let detail = format!("Not ready: {}; try again later.", not_ready.join(", "));
         Err(Problem::unavailable("not-ready", detail).retry_after(RETRY_AFTER_S).into())

@@ -12,13 +12,13 @@ use signalbox_wire::keys;
 use signalbox_wire::problem::Problem;
 use signalbox_wire::time::Timestamp;
 
-use crate::answer::Answer;
 use crate::app::App;
 use crate::auth::api_key;
 use crate::clock;
 use crate::context::{Administers, Context, Input, scope_name};
 use crate::params::{Path, Query};
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 /// What a new key is asked to be.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -77,7 +77,7 @@ pub(super) async fn create(
     State(app): State<App>,
     context: Context<Administers>,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let body: KeyBody = input.parse()?;
     let secret = keys::from_random(&clock::secret_bytes());
     let key = api_key(&secret, body.name, body.scope);
@@ -87,7 +87,7 @@ pub(super) async fn create(
         "The key {} was made and shown in the first answer; if that is lost, revoke it and make another under a new Idempotency-Key.",
         key.id
     );
-    Ok(Answer::json(StatusCode::CREATED, &view).shown_once(&Problem::conflict("key-shown-before", detail)))
+    Ok(Reply::json(StatusCode::CREATED, &view).shown_once(&Problem::conflict("key-shown-before", detail)))
 }
 
 /// The keys of the tenant
@@ -96,14 +96,14 @@ pub(super) async fn list(
     State(app): State<App>,
     context: Context<Administers>,
     Query(query): Query<signalbox_wire::paging::PageQuery>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let page = query.read("keys")?;
     let listed = app
         .store
         .keys(context.tenant(), &signalbox_store::Page { limit: page.limit, after: page.after })
         .await?;
     let next_cursor = listed.next.map(|next| signalbox_wire::paging::Cursor::encode("keys", &next));
-    Ok(Answer::ok(&KeyList { data: listed.items.iter().map(|key| view(key)).collect(), next_cursor }))
+    Ok(Reply::ok(&KeyList { data: listed.items.iter().map(|key| view(key)).collect(), next_cursor }))
 }
 
 /// Revoke a key
@@ -116,15 +116,15 @@ pub(super) async fn revoke(
     State(app): State<App>,
     context: Context<Administers>,
     Path(id): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let unknown = || Problem::not_found("unknown-key", format!("Key not found: {id}"));
     let key = KeyId::parse(&id).map_err(|_| unknown())?;
     if !is_known(&app, &context, &key).await? {
         return Err(unknown().into());
     }
     app.drive.run(context.tenant(), &RevokeKey { key }).await?;
-    app.authority.forget_all();
-    Ok(Answer::ok(&signalbox_wire::envelope::Done::new(format!("Key {id} is revoked."))))
+    app.authenticator.forget_all();
+    Ok(Reply::ok(&signalbox_wire::envelope::Done::new(format!("Key {id} is revoked."))))
 }
 
 async fn is_known(app: &App, context: &Context<Administers>, key: &KeyId) -> Result<bool, Refusal> {

@@ -67,8 +67,8 @@ impl Shape {
     pub(super) fn of(schema: &Value) -> Result<Self, Vec<Fault>> {
         let mut walk = Walk::new(schema);
         let root = walk.node(schema, String::new());
-        while let Some((index, value, place)) = walk.open.pop() {
-            walk.visit(index, value, &place);
+        while let Some((index, value, pointer)) = walk.open.pop() {
+            walk.visit(index, value, &pointer);
         }
         if walk.patterns > PATTERNS_MAX {
             let message = format!("must have at most {PATTERNS_MAX} patterns, not {}", walk.patterns);
@@ -96,7 +96,7 @@ impl Shape {
 /// One subschema.
 #[derive(Default)]
 struct Node {
-    place: String,
+    pointer: String,
     /// Steps of its own keywords.
     own: u64,
     /// Subschemas for the same part of the value, each counted so often.
@@ -131,21 +131,21 @@ impl<'s> Walk<'s> {
     }
 
     /// The node of the subschema `value`, which is at `place`.
-    fn node(&mut self, value: &'s Value, place: String) -> usize {
+    fn node(&mut self, value: &'s Value, pointer: String) -> usize {
         let next = self.nodes.len();
         let index = *self.known.entry(std::ptr::from_ref(value)).or_insert(next);
         if index == next {
-            self.nodes.push(Node { place: place.clone(), own: 1, times: 1, ..Node::default() });
-            self.open.push((index, value, place));
+            self.nodes.push(Node { pointer: pointer.clone(), own: 1, times: 1, ..Node::default() });
+            self.open.push((index, value, pointer));
         }
         index
     }
 
-    fn visit(&mut self, index: usize, value: &'s Value, place: &str) {
+    fn visit(&mut self, index: usize, value: &'s Value, pointer: &str) {
         let Value::Object(keywords) = value else { return };
-        self.refuse_what_moves_references(keywords, place);
+        self.refuse_what_moves_references(keywords, pointer);
         for (keyword, inner) in keywords {
-            let here = below(place, keyword);
+            let here = below(pointer, keyword);
             self.nodes[index].own += length(inner);
             match keyword.as_str() {
                 "$ref" => {
@@ -189,16 +189,16 @@ impl<'s> Walk<'s> {
         }
     }
 
-    fn refuse_what_moves_references(&mut self, keywords: &Map<String, Value>, place: &str) {
+    fn refuse_what_moves_references(&mut self, keywords: &Map<String, Value>, pointer: &str) {
         for keyword in ["$dynamicRef", "$recursiveRef"] {
             if keywords.contains_key(keyword) {
                 self.faults.add(
-                    below(place, keyword),
+                    below(pointer, keyword),
                     "is not taken here; use $ref with a pointer into this schema",
                 );
             }
         }
-        if place.is_empty() {
+        if pointer.is_empty() {
             let draft = keywords.get("$schema").and_then(Value::as_str);
             if draft.is_some_and(|draft| !DRAFTS.iter().any(|known| draft.contains(known))) {
                 self.faults.add("/$schema", "must be draft-06, draft-07, 2019-09 or 2020-12, or absent");
@@ -207,36 +207,36 @@ impl<'s> Walk<'s> {
         }
         for keyword in ["$id", "$schema"] {
             if keywords.get(keyword).is_some_and(Value::is_string) {
-                self.faults.add(below(place, keyword), "is taken at the top of the schema only");
+                self.faults.add(below(pointer, keyword), "is taken at the top of the schema only");
             }
         }
     }
 
     /// A subschema, or all of a list.
-    fn all(&mut self, value: &'s Value, place: &str) -> Vec<usize> {
+    fn all(&mut self, value: &'s Value, pointer: &str) -> Vec<usize> {
         match value {
             Value::Array(items) => {
                 let each = items.iter().enumerate();
-                each.map(|(number, item)| self.node(item, format!("{place}/{number}"))).collect()
+                each.map(|(number, item)| self.node(item, format!("{pointer}/{number}"))).collect()
             }
-            single => vec![self.node(single, place.to_owned())],
+            single => vec![self.node(single, pointer.to_owned())],
         }
     }
 
     /// The subschemas under names; what is under a name and no schema does not matter here.
-    fn values(&mut self, value: &'s Value, place: &str) -> Vec<usize> {
+    fn values(&mut self, value: &'s Value, pointer: &str) -> Vec<usize> {
         let named = value.as_object().into_iter().flatten();
-        named.map(|(name, value)| self.node(value, below(place, name))).collect()
+        named.map(|(name, value)| self.node(value, below(pointer, name))).collect()
     }
 
     /// What a reference leads to.
-    fn target(&mut self, reference: &Value, place: &str) -> Option<usize> {
+    fn target(&mut self, reference: &Value, at: &str) -> Option<usize> {
         let text = reference.as_str()?;
         let Some(pointer) = text.strip_prefix('#').filter(|rest| rest.is_empty() || rest.starts_with('/'))
         else {
             let message =
                 "must lead into this schema, such as #/$defs/name; nothing is fetched from elsewhere";
-            self.faults.add(place, message);
+            self.faults.add(at, message);
             return None;
         };
         let pointer = percent_decode_str(pointer).decode_utf8_lossy().into_owned();
@@ -245,13 +245,13 @@ impl<'s> Walk<'s> {
             match self.root.pointer(&pointer[..end]) {
                 Some(next) => way = next,
                 None => {
-                    self.faults.add(place, "leads nowhere in this schema");
+                    self.faults.add(at, "leads nowhere in this schema");
                     return None;
                 }
             }
             let moves = end > 0 && way.get("$id").is_some_and(Value::is_string);
             if moves {
-                self.faults.add(place, "leads past an $id, which is taken at the top of the schema only");
+                self.faults.add(at, "leads past an $id, which is taken at the top of the schema only");
                 return None;
             }
         }
@@ -264,8 +264,8 @@ impl<'s> Walk<'s> {
         let mut states = vec![State::New; self.nodes.len()];
         for index in 0..self.nodes.len() {
             if let Err((at, message)) = self.enter(index, 0, &mut states, &mut order) {
-                let place = self.nodes[at].place.clone();
-                self.faults.add(place, message);
+                let pointer = self.nodes[at].pointer.clone();
+                self.faults.add(pointer, message);
                 break;
             }
         }
@@ -357,8 +357,8 @@ fn length(value: &Value) -> u64 {
     }
 }
 
-fn below(place: &str, name: &str) -> String {
-    format!("{place}/{}", name.replace('~', "~0").replace('/', "~1"))
+fn below(pointer: &str, name: &str) -> String {
+    format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 #[cfg(test)]

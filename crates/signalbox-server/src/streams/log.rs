@@ -6,7 +6,7 @@
 use signalbox_store::{EventFilter, Page, StoreError, StoredEvent};
 use signalbox_wire::id::TenantId;
 
-use super::{Chunk, PAGE_ENTRIES, Read, Source, View};
+use super::{Chunk, PAGE_ENTRIES, Read, Snapshot, Source};
 use crate::app::App;
 
 /// The end of a tenant's log.
@@ -43,7 +43,7 @@ async fn first(
     Ok(app.store.events(tenant, filter, &page).await?.items.into_iter().next())
 }
 
-impl<V: View> LogTail<V> {
+impl<V: Snapshot> LogTail<V> {
     /// What `filter` lets through after entry `looked_at`.
     pub(crate) fn new(tenant: TenantId, filter: EventFilter, looked_at: u64, view: V) -> Self {
         let is_whole = is_whole(&filter);
@@ -97,7 +97,7 @@ impl<V: View> LogTail<V> {
     }
 }
 
-impl<V: View> Source for LogTail<V> {
+impl<V: Snapshot> Source for LogTail<V> {
     async fn read(&mut self, app: &App, news: u64) -> Result<Read, StoreError> {
         let mut chunk = Chunk::default();
         if let Some((from, to)) = self.gap.take() {

@@ -3,7 +3,7 @@
 use signalbox_store::{EventFilter, Page, StoreError};
 use signalbox_wire::id::{SessionId, TenantId};
 
-use super::{Chunk, PAGE_ENTRIES, Read, Source, View};
+use super::{Chunk, PAGE_ENTRIES, Read, Snapshot, Source};
 use crate::app::App;
 
 /// The history of one session.
@@ -17,7 +17,7 @@ pub(crate) struct SessionHistory<V> {
     view: V,
 }
 
-impl<V: View> SessionHistory<V> {
+impl<V: Snapshot> SessionHistory<V> {
     /// The history after entry `last`; 0 for all of it.
     pub(crate) fn new(tenant: TenantId, session: SessionId, last: u64, view: V) -> Self {
         Self { tenant, session, last, looked_at: 0, view }
@@ -57,7 +57,7 @@ impl<V: View> SessionHistory<V> {
     }
 }
 
-impl<V: View> Source for SessionHistory<V> {
+impl<V: Snapshot> Source for SessionHistory<V> {
     async fn read(&mut self, app: &App, _: u64) -> Result<Read, StoreError> {
         // The row tells how long the history is, and is mostly at hand: a word about another session costs
         // no look at the log.

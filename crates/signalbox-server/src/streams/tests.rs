@@ -15,9 +15,9 @@ use signalbox_wire::keys::Secret;
 use signalbox_wire::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::{LogTail, Read, SessionHistory, Source, View, is_asked_for, newest, resumed_after};
+use super::{LogTail, Read, SessionHistory, Snapshot, Source, is_asked_for, newest, resumed_after};
 use crate::app::{App, Parts};
-use crate::auth::{Authority, Door};
+use crate::auth::{AnonymousAccess, Authenticator};
 use crate::drive::Drive;
 use crate::egress::{Egress, policy};
 use crate::idempotency::InFlight;
@@ -64,10 +64,10 @@ async fn world() -> World {
         store,
         bus,
         drive,
-        authority: Authority::new(
+        authenticator: Authenticator::new(
             &Secret::new("platform"),
             Some(&Secret::new("admin")),
-            Door::Closed,
+            AnonymousAccess::Closed,
             http::HeaderValue::from_static("test"),
         ),
         notice_secret: Secret::new("notices"),
@@ -125,7 +125,7 @@ impl World {
 /// Shows nothing but the kind.
 struct Bare;
 
-impl View for Bare {
+impl Snapshot for Bare {
     async fn json(&mut self, _: &App, _: &TenantId, event: &StoredEvent) -> Result<Vec<u8>, StoreError> {
         Ok(event.kind.clone().into_bytes())
     }

@@ -94,13 +94,13 @@ impl BuiltIn {
     pub(crate) async fn run(
         self,
         app: &App,
-        (arguments, place): (&Value, &str),
+        (arguments, pointer): (&Value, &str),
         trace: Option<&str>,
     ) -> Result<ToolAnswer, Refusal> {
         match self {
             Self::Echo => self.success(arguments),
             Self::HttpGet => {
-                let request = get(app, (arguments, place), trace)?;
+                let request = get(app, (arguments, pointer), trace)?;
                 match app.pages.send(request, app.config.tool_timeout, PAGE_BYTES_MAX).await {
                     Ok((status, headers, body)) => self.success(&page(status.as_u16(), &headers, &body)),
                     Err(error) => Ok(ToolAnswer::failure(self.name(), &error.to_string(), true)),
@@ -118,7 +118,7 @@ impl BuiltIn {
 /// The request for a page; an address that may not be called is a fault of the arguments.
 fn get(
     app: &App,
-    (arguments, place): (&Value, &str),
+    (arguments, pointer): (&Value, &str),
     trace: Option<&str>,
 ) -> Result<Request<Full<Bytes>>, Refusal> {
     let url = arguments.get("url").and_then(Value::as_str).unwrap_or_default();
@@ -130,7 +130,7 @@ fn get(
             EgressError::Forbidden(reason) => reason,
             other => other.to_string(),
         };
-        vec![Fault::new(format!("{place}/url"), message)]
+        vec![Fault::new(format!("{pointer}/url"), message)]
     })?;
     let mut request = Request::get(target).header(header::USER_AGENT, USER_AGENT);
     if let Some(trace) = trace {

@@ -13,10 +13,10 @@ use crate::schema::{self, Schema};
 
 /// Compiled schemas of tools.
 #[derive(Clone, Default)]
-pub(super) struct Schemas(schema::Schemas<Place>);
+pub(super) struct Schemas(schema::Schemas<SchemaKey>);
 
 /// Whose tool, and which version of it; a built-in one has neither tenant nor version.
-type Place = (Option<TenantId>, ToolName, i64);
+type SchemaKey = (Option<TenantId>, ToolName, i64);
 
 impl Schemas {
     /// The schema of a registered tool.
@@ -25,8 +25,8 @@ impl Schemas {
         tenant: &TenantId,
         tool: &Versioned<Tool>,
     ) -> Result<Arc<Schema>, Refusal> {
-        let place = (Some(tenant.clone()), tool.value.name.clone(), tool.version);
-        self.held(place, || Schema::compile(&tool.value.parameters))
+        let pointer = (Some(tenant.clone()), tool.value.name.clone(), tool.version);
+        self.held(pointer, || Schema::compile(&tool.value.parameters))
     }
 
     /// The schema of a built-in tool.
@@ -37,12 +37,12 @@ impl Schemas {
 
     fn held(
         &self,
-        place: Place,
+        pointer: SchemaKey,
         compile: impl FnOnce() -> Result<Schema, Vec<Fault>>,
     ) -> Result<Arc<Schema>, Refusal> {
-        let name = place.1.clone();
+        let name = pointer.1.clone();
         // It was checked when the tool was registered.
-        self.0.held(place, compile).map_err(|faults| {
+        self.0.held(pointer, compile).map_err(|faults| {
             Refusal::failed(format!("the schema of {name} does not compile any more: {faults:?}"))
         })
     }

@@ -3,7 +3,7 @@
 use signalbox_core::decision::{Key, Row};
 use signalbox_wire::id::TenantId;
 
-use super::batch::{Map, Name, Outcome, Place};
+use super::batch::{Map, Name, Outcome, RowSlot};
 use super::columns::Columns;
 use super::sql;
 use crate::commit::{DueRow, Holder, Put, Use};
@@ -36,7 +36,7 @@ pub(super) fn rows<'a>(table: TableId, puts: &[(Name<'a>, &'a Put)]) -> Columns<
 }
 
 /// From where the tenants move, and to where.
-pub(super) fn moves<'a>(held: &Map<&'a TenantId, Place>, outcome: &Outcome<'a>) -> Columns<'a> {
+pub(super) fn moves<'a>(held: &Map<&'a TenantId, RowSlot>, outcome: &Outcome<'a>) -> Columns<'a> {
     let mut columns = Columns::of([TEXT, NUMBER, NUMBER, NUMBER], held.len());
     let mut held: Vec<_> = held.iter().collect();
     held.sort_unstable_by_key(|(tenant, _)| **tenant);

@@ -48,7 +48,7 @@ pub(super) struct Outcome<'a> {
 
 /// Where a tenant stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct RowSlot {
     /// The last place in its log.
     pub(super) last: i64,
     /// How many commits it has had.
@@ -150,9 +150,9 @@ impl<'a> Outcome<'a> {
     }
 
     /// Where a tenant that stood at `before` stands after the batch.
-    pub(super) fn after(&self, tenant: &TenantId, before: Place) -> Place {
+    pub(super) fn after(&self, tenant: &TenantId, before: RowSlot) -> RowSlot {
         let last = self.last.get(tenant).copied().unwrap_or(before.last);
-        Place { last, commits: before.commits + i64::from(self.touched.contains(tenant)) }
+        RowSlot { last, commits: before.commits + i64::from(self.touched.contains(tenant)) }
     }
 
     fn admits(&self, commit: &Commit) -> bool {

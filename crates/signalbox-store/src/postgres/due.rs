@@ -1,7 +1,7 @@
 //! Due work: claiming, releasing, and the sweep over waiting tasks.
 
 use signalbox_core::lease::Lease;
-use signalbox_core::view::WaitingTask;
+use signalbox_core::snapshot::WaitingTask;
 use signalbox_wire::id::{NodeId, TenantId};
 use signalbox_wire::time::Timestamp;
 use tokio::sync::Mutex;
@@ -12,8 +12,8 @@ use super::query::{bound, get, id, unsigned};
 use super::rows::waiting_task;
 use crate::StoreError;
 use crate::api::{Backlog, Claimed, DueKind};
+use crate::rotation::{RotationCursor, Sweep, TENANTS_LOOKED_AT, TenantRotation, share};
 use crate::schema;
-use crate::turns::{DueTurn, DueTurns, Sweep, TENANTS_LOOKED_AT, share};
 
 /// Takes rows of due work, `free` telling which. What others are about to take or to remove is passed over, so claims
 /// never wait for each other. Parameters: now, until when, by whom, how many; then those of `free`.
@@ -72,7 +72,7 @@ pub(super) async fn claim(
     lease: &Lease,
     kind: DueKind,
     limit: usize,
-    turns: &Mutex<DueTurns>,
+    turns: &Mutex<TenantRotation>,
 ) -> Result<Vec<Claimed>, StoreError> {
     let mut turn = turns.lock().await.of(kind).clone();
     let mut claim = Claim { pool, now: now.as_micros(), lease, kind, taken: Vec::new() };
@@ -91,7 +91,7 @@ pub(super) async fn claim(
 
 impl Claim<'_> {
     /// Takes what is visible of one tenant after the other, of each its share.
-    async fn in_turn(&mut self, limit: usize, turn: &mut DueTurn) -> Result<(), StoreError> {
+    async fn in_turn(&mut self, limit: usize, turn: &mut RotationCursor) -> Result<(), StoreError> {
         let asked = tenants(self.pool, "due", self.kind.condition(), &turn.last).await?;
         self.take(&in_turn(self.kind), limit, &[&asked, &bound(share(limit))]).await?;
         let is_cut = self.taken.len() >= limit;

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use signalbox_core::decision::{ApiKey, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
-use signalbox_core::hook::Hook;
+use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_wire::id::{TenantId, WorkflowId};
@@ -132,7 +132,7 @@ pub(super) async fn hooks(
     pool: &Pool,
     tenant: &TenantId,
     page: &Page,
-) -> Result<Listed<Arc<Hook>>, StoreError> {
+) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {
     let query = Query::new("SELECT id, body FROM hooks WHERE tenant = ?", [text(tenant.as_str())]);
     bodies(by_name(pool, query, "id", page).await?)
 }

@@ -8,7 +8,7 @@
 use signalbox_core::decision::Key;
 use signalbox_wire::id::TenantId;
 
-use super::batch::{Map, Name, Place};
+use super::batch::{Map, Name, RowSlot};
 
 /// Versions that are remembered, and tenants, at most; over it all are forgotten.
 const VERSIONS_MAX: usize = 65_536;
@@ -18,13 +18,13 @@ const STREAK_MIN: u32 = 3;
 /// What is remembered.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    tenants: Map<TenantId, Known>,
+    tenants: Map<TenantId, CachedVersion>,
     count: usize,
 }
 
 #[derive(Debug)]
-struct Known {
-    place: Place,
+struct CachedVersion {
+    place: RowSlot,
     streak: u32,
     versions: Map<Key, Option<i64>>,
 }
@@ -37,12 +37,12 @@ impl Memory {
     }
 
     /// Where a tenant stood when this process left it, under the same condition.
-    pub(super) fn recall_place(&self, tenant: &TenantId) -> Option<Place> {
+    pub(super) fn recall_place(&self, tenant: &TenantId) -> Option<RowSlot> {
         self.trusted(tenant).map(|known| known.place)
     }
 
     /// Compares with where a tenant stands under the lock; forgets what does not hold any longer.
-    pub(super) fn meet(&mut self, tenant: &TenantId, place: Place) {
+    pub(super) fn meet(&mut self, tenant: &TenantId, place: RowSlot) {
         match self.tenants.get_mut(tenant) {
             Some(known) if known.place == place => known.streak = known.streak.saturating_add(1),
             Some(known) => {
@@ -54,14 +54,15 @@ impl Memory {
     }
 
     /// Takes note of where this process leaves a tenant.
-    pub(super) fn leave(&mut self, tenant: &TenantId, place: Place) {
+    pub(super) fn leave(&mut self, tenant: &TenantId, place: RowSlot) {
         match self.tenants.get_mut(tenant) {
             Some(known) => known.place = place,
             None => {
                 if self.tenants.len() >= VERSIONS_MAX {
                     *self = Self::default();
                 }
-                self.tenants.insert(tenant.clone(), Known { place, streak: 0, versions: Map::default() });
+                self.tenants
+                    .insert(tenant.clone(), CachedVersion { place, streak: 0, versions: Map::default() });
             }
         }
     }
@@ -85,7 +86,7 @@ impl Memory {
         }
     }
 
-    fn trusted(&self, tenant: &TenantId) -> Option<&Known> {
+    fn trusted(&self, tenant: &TenantId) -> Option<&CachedVersion> {
         self.tenants.get(tenant).filter(|known| known.streak >= STREAK_MIN)
     }
 }
@@ -100,7 +101,7 @@ mod tests {
     fn what_is_remembered_holds_until_somebody_else_commits() {
         let (tenant, mut memory) = (TenantId::default_tenant(), Memory::default());
         let key = Key::Status(AgentId::parse("a").expect("valid"));
-        let place = |commits| Place { last: 7, commits };
+        let place = |commits| RowSlot { last: 7, commits };
         for commits in 1..10 {
             memory.meet(&tenant, place(commits - 1));
             let is_trusted = commits > i64::from(STREAK_MIN);
@@ -117,7 +118,7 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let (tenant, mut memory) = (TenantId::default_tenant(), Memory::default());
-        memory.leave(&tenant, Place { last: 1, commits: 1 });
+        memory.leave(&tenant, RowSlot { last: 1, commits: 1 });
         for number in 0..=VERSIONS_MAX {
             let key = Key::Agent(AgentId::parse(&number.to_string()).expect("valid"));
             memory.keep((&tenant, &key), None);

@@ -34,12 +34,12 @@ use std::time::Duration;
 use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
-use signalbox_core::hook::Hook;
+use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::lease::Lease;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
+use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::task::Task;
-use signalbox_core::view::WaitingTask;
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -54,7 +54,7 @@ use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::Cache;
 use crate::commit::Commit;
 use crate::error::StoreError;
-use crate::turns::{DueTurns, Sweep};
+use crate::rotation::{Sweep, TenantRotation};
 
 use committer::{Committer, Figures, Job};
 use pool::Pool;
@@ -70,7 +70,7 @@ struct Postgres {
     figures: Arc<Figures>,
     cache: Arc<Cache>,
     sweep: Mutex<Sweep>,
-    turns: Mutex<DueTurns>,
+    turns: Mutex<TenantRotation>,
     resume: Mutex<Resume>,
     node: NodeId,
     patience: Duration,
@@ -225,7 +225,7 @@ impl Backend for Postgres {
         listings::schedules(&self.pool, tenant, page).await
     }
 
-    async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Hook>>, StoreError> {
+    async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {
         listings::hooks(&self.pool, tenant, page).await
     }
 

@@ -5,12 +5,12 @@ use std::pin::Pin;
 use std::task::Poll;
 
 /// A statement under way.
-pub(super) type Flight<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
+pub(super) type PendingQuery<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
 
 /// Runs all flights at once and answers what they gave, in their order, or the first error once all that was
 /// sent is answered. The driver sends a statement when its future is first polled, so the order given is the
 /// order of arrival; behind one that could not be sent nothing is sent, least of all a COMMIT.
-pub(super) async fn fly<T, E>(mut flights: Vec<Flight<'_, T, E>>) -> Result<Vec<T>, E> {
+pub(super) async fn enqueue<T, E>(mut flights: Vec<PendingQuery<'_, T, E>>) -> Result<Vec<T>, E> {
     let mut answers: Vec<Option<Result<T, E>>> = Vec::with_capacity(flights.len());
     let mut first_open = 0;
     poll_fn(|context| {
@@ -49,7 +49,7 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_sent_holds_back_everything_behind_it() {
         let sent = Mutex::new(Vec::new());
-        let flight = |number: u32, is_sendable: bool| -> Flight<'_, u32, u32> {
+        let flight = |number: u32, is_sendable: bool| -> PendingQuery<'_, u32, u32> {
             let sent = &sent;
             Box::pin(async move {
                 if !is_sendable {
@@ -60,9 +60,9 @@ mod tests {
                 Ok(number)
             })
         };
-        assert_eq!(fly(vec![flight(1, true), flight(2, true), flight(3, true)]).await, Ok(vec![1, 2, 3]));
+        assert_eq!(enqueue(vec![flight(1, true), flight(2, true), flight(3, true)]).await, Ok(vec![1, 2, 3]));
         sent.lock().expect("unpoisoned").clear();
-        assert_eq!(fly(vec![flight(1, true), flight(2, false), flight(3, true)]).await, Err(2));
+        assert_eq!(enqueue(vec![flight(1, true), flight(2, false), flight(3, true)]).await, Err(2));
         assert_eq!(*sent.lock().expect("unpoisoned"), [1]);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use signalbox_core::Versioned;
 use signalbox_core::decision::Key;
 use signalbox_core::session::SessionState;
+use signalbox_core::snapshot::{Loaded, WaitingTask};
 use signalbox_core::task::Task;
-use signalbox_core::view::{Loaded, WaitingTask};
 use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId};
 
 use super::pool::Pool;

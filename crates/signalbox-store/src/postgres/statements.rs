@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Client, Error, Statement};
 
-use super::pipeline::{Flight, fly};
+use super::pipeline::{PendingQuery, enqueue};
 use super::sql;
 use crate::schema::TableId;
 
@@ -56,8 +56,8 @@ impl Statements {
         )?;
         let flights = TableId::ALL
             .iter()
-            .map(|id| -> Flight<'_, _, _> { Box::pin(TableStatements::prepare(client, *id)) });
-        let tables = fly(flights.collect()).await?;
+            .map(|id| -> PendingQuery<'_, _, _> { Box::pin(TableStatements::prepare(client, *id)) });
+        let tables = enqueue(flights.collect()).await?;
         Ok(Self {
             tables,
             lock_tenants,

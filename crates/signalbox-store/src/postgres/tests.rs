@@ -10,7 +10,7 @@ use serde_json::{Map, json};
 use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::decision::{Key, Row};
 use signalbox_core::event::{Level, NewEvent};
-use signalbox_core::{Decision, Need, View};
+use signalbox_core::{Decision, Need, Snapshot};
 use signalbox_wire::id::{AgentId, NodeId, TenantId};
 use signalbox_wire::time::Timestamp;
 use tokio::time::timeout;
@@ -121,9 +121,9 @@ async fn count_up(store: &Store, id: &str) -> Result<(u64, u64), StoreError> {
 async fn count_up_in(store: &Store, tenant: &TenantId, id: &str) -> Result<(u64, u64), StoreError> {
     let mut is_fresh = false;
     loop {
-        let (key, mut view) = (Key::Status(agent_id(id)), View::new());
-        store.load(tenant, &Need::Row(key), &mut view, is_fresh).await?;
-        let read = view.status(&agent_id(id)).expect("loaded");
+        let (key, mut snapshot) = (Key::Status(agent_id(id)), Snapshot::new());
+        store.load(tenant, &Need::Row(key), &mut snapshot, is_fresh).await?;
+        let read = snapshot.status(&agent_id(id)).expect("loaded");
         let (version, count) =
             read.as_ref().map_or((None, 0), |read| (Some(read.version), read.value.generation));
         let next = AgentStatus::fresh(agent_id(id), count + 1, Timestamp::from_seconds(1));

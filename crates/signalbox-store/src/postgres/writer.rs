@@ -8,10 +8,10 @@
 use signalbox_wire::id::TenantId;
 use tokio_postgres::{Client, Error, Statement};
 
-use super::batch::{self, Map, Name, Outcome, Place, Questions};
+use super::batch::{self, Map, Name, Outcome, Questions, RowSlot};
 use super::columns::Columns;
 use super::memory::Memory;
-use super::pipeline::{Flight, fly};
+use super::pipeline::{PendingQuery, enqueue};
 use super::sql::REPLAN;
 use super::statements::Statements;
 use super::target::Target;
@@ -34,7 +34,7 @@ pub(super) struct Found<'a> {
     /// The versions asked for, of the rows that exist.
     pub(super) versions: Map<Name<'a>, i64>,
     /// The tenants and where they stand.
-    pub(super) held: Map<&'a TenantId, Place>,
+    pub(super) held: Map<&'a TenantId, RowSlot>,
     /// Tenants that have no row to hold yet.
     pub(super) new: Vec<&'a TenantId>,
     asked: Vec<Name<'a>>,
@@ -76,14 +76,14 @@ impl Writer {
         let (recalled, open): (Vec<Name<'_>>, Vec<_>) =
             asked.iter().partition(|name| self.memory.recall(**name).is_some());
         let open = batch::by_table(open);
-        let mut flights: Vec<Flight<'_, Rows, Error>> = Vec::new();
+        let mut flights: Vec<PendingQuery<'_, Rows, Error>> = Vec::new();
         if self.count.is_power_of_two() {
             self.client.batch_execute(REPLAN).await?;
         }
         flights.push(Box::pin(async { self.client.batch_execute("BEGIN").await.map(|()| Vec::new()) }));
         flights.push(Box::pin(self.hold(&tenants)));
         flights.extend(self.ask(&open));
-        let mut answers = fly(flights).await?.into_iter();
+        let mut answers = enqueue(flights).await?.into_iter();
         let mut answer = || answers.next().unwrap_or_default();
         answer();
         let held = places(&tenants, &answer())?;
@@ -95,7 +95,7 @@ impl Writer {
         if !changed.is_empty() {
             let changed = batch::by_table(changed);
             let flights = self.ask(&changed).collect();
-            for (rows, answer) in changed.values().zip(fly(flights).await?) {
+            for (rows, answer) in changed.values().zip(enqueue(flights).await?) {
                 note(&mut versions, rows, &answer)?;
             }
         }
@@ -105,7 +105,7 @@ impl Writer {
 
     /// Writes what a batch comes to and commits it.
     pub(super) async fn finish<'a>(&mut self, found: &Found<'a>, outcome: &Outcome<'a>) -> Result<(), Error> {
-        let mut flights: Vec<Flight<'_, u64, Error>> = Vec::new();
+        let mut flights: Vec<PendingQuery<'_, u64, Error>> = Vec::new();
         if !outcome.touched.is_empty() {
             flights.push(Box::pin(
                 self.execute(&self.statements.move_tenants, arrays::moves(&found.held, outcome)),
@@ -125,7 +125,7 @@ impl Writer {
         }
         self.beside(outcome, &mut flights);
         flights.push(Box::pin(async { self.client.batch_execute("COMMIT").await.map(|()| 0) }));
-        fly(flights).await?;
+        enqueue(flights).await?;
         self.count += 1;
         self.remember(found, outcome);
         Ok(())
@@ -170,8 +170,11 @@ impl Writer {
         self.client.query(&self.statements.lock_tenants, &[&names]).await
     }
 
-    fn ask<'q>(&'q self, questions: &'q Questions<'_>) -> impl Iterator<Item = Flight<'q, Rows, Error>> {
-        questions.iter().map(|(table, names)| -> Flight<'_, _, _> {
+    fn ask<'q>(
+        &'q self,
+        questions: &'q Questions<'_>,
+    ) -> impl Iterator<Item = PendingQuery<'q, Rows, Error>> {
+        questions.iter().map(|(table, names)| -> PendingQuery<'_, _, _> {
             Box::pin(async {
                 let keys = arrays::keys(*table, names);
                 self.client.query(&self.statements.of(*table).versions, &keys.parameters()).await
@@ -184,7 +187,7 @@ impl Writer {
     fn confirm<'a>(
         &mut self,
         recalled: Vec<Name<'a>>,
-        held: &Map<&'a TenantId, Place>,
+        held: &Map<&'a TenantId, RowSlot>,
         versions: &mut Map<Name<'a>, i64>,
     ) -> Vec<Name<'a>> {
         for (tenant, place) in held {
@@ -216,7 +219,7 @@ impl Writer {
     }
 
     /// Adds a flight of its own for each statement that has something to do.
-    fn beside<'a>(&'a self, outcome: &Outcome<'a>, flights: &mut Vec<Flight<'a, u64, Error>>) {
+    fn beside<'a>(&'a self, outcome: &Outcome<'a>, flights: &mut Vec<PendingQuery<'a, u64, Error>>) {
         let (agents, listed) = arrays::capabilities(outcome);
         let (due, done) = arrays::due(outcome);
         let (sessions, holders) = arrays::holders(outcome);
@@ -244,13 +247,13 @@ impl Writer {
 }
 
 /// Where the tenants stand; one without a row is missing.
-fn places<'a>(tenants: &[&'a TenantId], rows: &Rows) -> Result<Map<&'a TenantId, Place>, Error> {
+fn places<'a>(tenants: &[&'a TenantId], rows: &Rows) -> Result<Map<&'a TenantId, RowSlot>, Error> {
     let mut held = Map::default();
     for row in rows {
         let name: &str = row.try_get(0)?;
         // Both sides are in the order of their bytes.
         if let Ok(index) = tenants.binary_search_by(|tenant| tenant.as_str().cmp(name)) {
-            held.insert(tenants[index], Place { last: row.try_get(1)?, commits: row.try_get(2)? });
+            held.insert(tenants[index], RowSlot { last: row.try_get(1)?, commits: row.try_get(2)? });
         }
     }
     Ok(held)

@@ -11,8 +11,8 @@ use signalbox_core::decision::{Guard, Key, Row};
 use signalbox_wire::id::TenantId;
 
 use super::append::{Appender, Placed};
-use super::places::Places;
 use super::prune;
+use super::row_hints::Places;
 use super::statements::{Statements, bind};
 use crate::cache::Cache;
 use crate::commit::{Change, Commit, DueRow, Holder, Put, Use};

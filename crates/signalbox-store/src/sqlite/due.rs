@@ -1,9 +1,9 @@
 //! Due work in the file: claiming, releasing, and the sweep over waiting tasks.
 
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
-use signalbox_core::due::Work;
+use signalbox_core::due::DueJob;
 use signalbox_core::lease::Lease;
-use signalbox_core::view::WaitingTask;
+use signalbox_core::snapshot::WaitingTask;
 use signalbox_wire::id::{NodeId, SessionId, TaskId, TenantId};
 use signalbox_wire::time::Timestamp;
 
@@ -11,8 +11,8 @@ use super::fault::fault;
 use super::{id, sql_limit, unsigned};
 use crate::api::{Backlog, Claimed, DueKind};
 use crate::error::StoreError;
+use crate::rotation::{RotationCursor, Sweep, TENANTS_LOOKED_AT, share};
 use crate::schema;
-use crate::turns::{DueTurn, Sweep, TENANTS_LOOKED_AT, share};
 
 /// A claimed row, not yet understood.
 pub(super) struct Taken {
@@ -24,7 +24,7 @@ pub(super) struct Taken {
 
 impl Taken {
     pub(super) fn into_claimed(self) -> Result<Claimed, StoreError> {
-        let work: Work = schema::decode(&self.work)?;
+        let work: DueJob = schema::decode(&self.work)?;
         let due_at = Timestamp::from_micros(self.due_at);
         Ok(Claimed { tenant: id(TenantId::parse(&self.tenant))?, work, due_at, lease: self.lease })
     }
@@ -47,7 +47,7 @@ pub(super) fn claim(
     lease: &Lease,
     kind: DueKind,
     limit: usize,
-    turn: &mut DueTurn,
+    turn: &mut RotationCursor,
 ) -> rusqlite::Result<Vec<Taken>> {
     let mut claim = Claim { connection, now, lease, kind, taken: Vec::new() };
     if turn.is_behind {
@@ -65,7 +65,7 @@ pub(super) fn claim(
 
 impl Claim<'_> {
     /// Takes what is visible of one tenant after the other, of each its share.
-    fn in_turn(&mut self, limit: usize, turn: &mut DueTurn) -> rusqlite::Result<()> {
+    fn in_turn(&mut self, limit: usize, turn: &mut RotationCursor) -> rusqlite::Result<()> {
         let (condition, index) = match self.kind {
             DueKind::Delivery => (self.kind.condition(), "due_deliveries_by_tenant"),
             DueKind::Timer => (self.kind.condition(), "due_timers_by_tenant"),

@@ -9,11 +9,11 @@ use serde::de::DeserializeOwned;
 use signalbox_core::decision::{ApiKey, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
-use signalbox_core::hook::Hook;
+use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
+use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::task::Task;
-use signalbox_core::view::WaitingTask;
 use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId, WorkflowId};
 
 use super::fault::fault;
@@ -265,7 +265,7 @@ pub(super) fn hooks(
     connection: &Connection,
     tenant: &TenantId,
     page: &Page,
-) -> Result<Listed<Arc<Hook>>, StoreError> {
+) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {
     let query = Query::new("SELECT id, body FROM hooks WHERE tenant = ?", [text(tenant.as_str())]);
     by_name(connection, query, "id", page)
 }

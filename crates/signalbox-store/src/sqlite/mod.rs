@@ -15,10 +15,10 @@ mod fault;
 mod job;
 mod listings;
 mod log;
-mod places;
 mod prune;
 mod queue;
 mod readers;
+mod row_hints;
 mod statements;
 mod tenant;
 mod waiting;
@@ -37,12 +37,12 @@ use rusqlite::Connection;
 use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
-use signalbox_core::hook::Hook;
+use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::lease::Lease;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
+use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::task::Task;
-use signalbox_core::view::WaitingTask;
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 use tokio::sync::oneshot;
@@ -55,7 +55,7 @@ use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::Cache;
 use crate::commit::Commit;
 use crate::error::StoreError;
-use crate::turns::{DueTurns, Sweep};
+use crate::rotation::{Sweep, TenantRotation};
 
 use job::{Closure, Job};
 use prune::{Old, Resume};
@@ -72,7 +72,7 @@ pub(crate) struct Sqlite {
     readers: Arc<Readers>,
     thread: Mutex<Option<JoinHandle<()>>>,
     sweep: Arc<Mutex<Sweep>>,
-    turns: Arc<Mutex<DueTurns>>,
+    turns: Arc<Mutex<TenantRotation>>,
     resume: Arc<Mutex<Resume>>,
     node: NodeId,
     patience: Duration,
@@ -301,7 +301,7 @@ impl Backend for Sqlite {
         self.list(move |connection| listings::schedules(connection, &tenant, &page)).await
     }
 
-    async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Hook>>, StoreError> {
+    async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {
         let (tenant, page) = (tenant.clone(), page.clone());
         self.list(move |connection| listings::hooks(connection, &tenant, &page)).await
     }

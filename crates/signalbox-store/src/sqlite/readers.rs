@@ -8,8 +8,8 @@ use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, OptionalExtension, params};
 use signalbox_core::decision::Key;
 use signalbox_core::session::{Session, SessionState};
+use signalbox_core::snapshot::{Loaded, Versioned};
 use signalbox_core::task::Task;
-use signalbox_core::view::{Loaded, Versioned};
 use signalbox_wire::id::{SessionId, TenantId};
 
 use super::fault::fault;

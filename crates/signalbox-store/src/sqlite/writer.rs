@@ -187,7 +187,7 @@ struct Writer<'a, 'c> {
 }
 
 /// A job without its answer.
-enum Work {
+enum WriterJob {
     Commit(Box<Commit>),
     Errand(Box<dyn Errand>),
 }
@@ -215,17 +215,17 @@ impl Writer<'_, '_> {
     }
 
     /// Parts the jobs that somebody still waits for from their answers.
-    fn take_in_hand(&self, now: Instant, jobs: &mut Vec<Job>) -> Vec<Work> {
+    fn take_in_hand(&self, now: Instant, jobs: &mut Vec<Job>) -> Vec<WriterJob> {
         let mut work = Vec::with_capacity(jobs.len());
         let mut in_hand = self.shared.in_hand.lock();
         for job in jobs.drain(..).filter(Job::is_wanted) {
             match job {
                 Job::Commit(commit, answer) => {
-                    work.push(Work::Commit(commit));
+                    work.push(WriterJob::Commit(commit));
                     in_hand.answers.push(Some(answer));
                 }
                 Job::Errand(errand) => {
-                    work.push(Work::Errand(errand));
+                    work.push(WriterJob::Errand(errand));
                     in_hand.answers.push(None);
                 }
             }
@@ -236,7 +236,7 @@ impl Writer<'_, '_> {
 
     /// Makes one physical commit of it all. Where that fails for what may be one decision's fault, each is
     /// tried on its own.
-    fn outcomes(&mut self, work: &mut [Work]) -> Vec<Outcome> {
+    fn outcomes(&mut self, work: &mut [WriterJob]) -> Vec<Outcome> {
         let error = match self.attempt(work) {
             Ok(outcomes) => {
                 self.settle(work, &outcomes);
@@ -252,14 +252,14 @@ impl Writer<'_, '_> {
         vec![Err(fault(&error)); work.len()]
     }
 
-    fn attempt(&mut self, work: &mut [Work]) -> rusqlite::Result<Vec<Applied>> {
+    fn attempt(&mut self, work: &mut [WriterJob]) -> rusqlite::Result<Vec<Applied>> {
         self.batch.begin(work.len())?;
         let mut outcomes = Vec::with_capacity(work.len());
         let mut placed = Vec::with_capacity(work.len());
         for work in work {
             outcomes.push(match work {
-                Work::Commit(commit) => self.batch.apply(commit, &self.shared.cache, &mut placed)?,
-                Work::Errand(errand) => {
+                WriterJob::Commit(commit) => self.batch.apply(commit, &self.shared.cache, &mut placed)?,
+                WriterJob::Errand(errand) => {
                     // It sees what those before it did.
                     self.batch.append(&mut placed)?;
                     errand.run(self.connection)?;
@@ -273,16 +273,16 @@ impl Writer<'_, '_> {
     }
 
     /// Memory follows what is now committed, before anybody is told of it and before anything else is written.
-    fn settle(&mut self, work: &mut [Work], outcomes: &[Applied]) {
+    fn settle(&mut self, work: &mut [WriterJob], outcomes: &[Applied]) {
         for (work, outcome) in work.iter_mut().zip(outcomes) {
             match work {
-                Work::Commit(commit) if *outcome != Applied::Conflict => {
+                WriterJob::Commit(commit) if *outcome != Applied::Conflict => {
                     self.checkpoints.count(commit);
                     self.shared.waiting.note(commit);
                     commit.settle(&self.shared.cache);
                 }
-                Work::Commit(_) => {}
-                Work::Errand(errand) => errand.settle(),
+                WriterJob::Commit(_) => {}
+                WriterJob::Errand(errand) => errand.settle(),
             }
         }
     }
@@ -307,16 +307,16 @@ impl Writer<'_, '_> {
 }
 
 /// Answers one job. Whoever asked may have gone, or have been told already; what is committed stands.
-fn tell(work: Work, answer: Option<Answer>, outcome: Outcome) {
+fn tell(work: WriterJob, answer: Option<Answer>, outcome: Outcome) {
     match (work, answer) {
-        (Work::Commit(commit), Some(answer)) => {
+        (WriterJob::Commit(commit), Some(answer)) => {
             let _gone = answer.send(match outcome {
                 Ok(Applied::Yes(sequence)) => Ok((Committed { sequence }, commit)),
                 Ok(Applied::Conflict) => Err(StoreError::Conflict),
                 Err(error) => Err(error),
             });
         }
-        (Work::Commit(_), None) => {}
-        (Work::Errand(errand), _) => errand.answer(outcome.map(|_| ())),
+        (WriterJob::Commit(_), None) => {}
+        (WriterJob::Errand(errand), _) => errand.answer(outcome.map(|_| ())),
     }
 }

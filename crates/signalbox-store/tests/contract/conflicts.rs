@@ -96,10 +96,10 @@ async fn guarded_rows_follow_their_guard(world: &World) {
     decision.remove_guarded(Key::AgentName("n2".into()));
     decision.remove_guarded(Key::AgentName("never there".into()));
     commit(&world.store, decision).await.expect("whatever was there");
-    let view = view_of(&world.store, &tenant(), &Need::Row(Key::AgentName("n".into()))).await;
-    assert_eq!(view.agent_named("n").expect("loaded").expect("there").value.agent, agent_id("b"));
-    let view = view_of(&world.store, &tenant(), &Need::Row(Key::AgentName("n2".into()))).await;
-    assert!(view.agent_named("n2").expect("loaded").is_none());
+    let snapshot = view_of(&world.store, &tenant(), &Need::Row(Key::AgentName("n".into()))).await;
+    assert_eq!(snapshot.agent_named("n").expect("loaded").expect("there").value.agent, agent_id("b"));
+    let snapshot = view_of(&world.store, &tenant(), &Need::Row(Key::AgentName("n2".into()))).await;
+    assert!(snapshot.agent_named("n2").expect("loaded").is_none());
 }
 
 async fn concurrent_writers_lose_no_update(world: &World) {
@@ -136,10 +136,10 @@ fn counter(count: i64) -> AgentStatus {
 async fn count_up(store: &signalbox_store::Store) {
     let mut fresh = false;
     loop {
-        let mut view = signalbox_core::View::new();
+        let mut snapshot = signalbox_core::Snapshot::new();
         let need = Need::Row(Key::Status(agent_id("a")));
-        store.load(&tenant(), &need, &mut view, fresh).await.expect("loaded");
-        let read = view.status(&agent_id("a")).expect("loaded").expect("there");
+        store.load(&tenant(), &need, &mut snapshot, fresh).await.expect("loaded");
+        let read = snapshot.status(&agent_id("a")).expect("loaded").expect("there");
         let mut decision = Decision::default();
         let next = counter(read.value.last_seen.as_micros() + 1);
         decision.put(Row::Status(Arc::new(next)), Some(read.version), read.version + 1);

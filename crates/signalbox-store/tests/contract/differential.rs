@@ -252,26 +252,26 @@ async fn same_state(store: &Store, tenant: &TenantId, model: &Model) -> Result<(
             Key::Tool(tool_name(id)),
         ];
         for key in keys {
-            let view = view_of(store, tenant, &Need::Row(key.clone())).await;
+            let snapshot = view_of(store, tenant, &Need::Row(key.clone())).await;
             let found = match &key {
-                Key::Agent(id) => view.agent(id).expect("loaded").map(|row| row.version),
-                Key::AgentName(name) => view.agent_named(name).expect("loaded").map(|row| row.version),
-                Key::Status(id) => view.status(id).expect("loaded").map(|row| row.version),
-                Key::Message(id) => view.message(id).expect("loaded").map(|row| row.version),
-                Key::Tool(name) => view.tool(name).expect("loaded").map(|row| row.version),
+                Key::Agent(id) => snapshot.agent(id).expect("loaded").map(|row| row.version),
+                Key::AgentName(name) => snapshot.agent_named(name).expect("loaded").map(|row| row.version),
+                Key::Status(id) => snapshot.status(id).expect("loaded").map(|row| row.version),
+                Key::Message(id) => snapshot.message(id).expect("loaded").map(|row| row.version),
+                Key::Tool(name) => snapshot.tool(name).expect("loaded").map(|row| row.version),
                 _ => None,
             };
             prop_assert_eq!(found, model.version(tenant, &key), "{:?}", key);
         }
     }
-    let view = view_of(store, tenant, &Need::Candidates("any".into())).await;
+    let snapshot = view_of(store, tenant, &Need::Candidates("any".into())).await;
     let found: Vec<String> =
-        view.candidates("any").expect("loaded").iter().map(ToString::to_string).collect();
+        snapshot.candidates("any").expect("loaded").iter().map(ToString::to_string).collect();
     prop_assert_eq!(found, model.candidates(tenant, "any"));
     let routes = vec![Route::Any.key()];
-    let view = view_of(store, tenant, &Need::Waiting(routes.clone())).await;
+    let snapshot = view_of(store, tenant, &Need::Waiting(routes.clone())).await;
     let found: Vec<String> =
-        view.waiting(&routes).expect("loaded").iter().map(|task| task.task.to_string()).collect();
+        snapshot.waiting(&routes).expect("loaded").iter().map(|task| task.task.to_string()).collect();
     prop_assert_eq!(found, model.waiting(tenant, &routes));
     let page = Page { limit: 1_000, after: None };
     let events = store.events(tenant, &EventFilter::default(), &page).await.expect("read").items;

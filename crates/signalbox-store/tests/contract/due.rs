@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use signalbox_core::Decision;
-use signalbox_core::due::{Due, Work};
+use signalbox_core::due::{Due, DueJob};
 use signalbox_core::lease::Lease;
 use signalbox_store::{Claimed, DueKind, Store};
 use signalbox_wire::time::Timestamp;
@@ -40,7 +40,7 @@ fn ids(claimed: &[Claimed]) -> Vec<String> {
 
 async fn work_is_claimed_when_it_is_due_the_oldest_first(world: &World) {
     let store = &world.store;
-    let timeout = Work::Timeout { session: session_id("s"), task: task_id("t"), attempt: 2 };
+    let timeout = DueJob::Timeout { session: session_id("s"), task: task_id("t"), attempt: 2 };
     add(store, vec![deliver("c", 30), deliver("a", 10), deliver("b", 20)]).await;
     let decision = Decision { due: vec![Due { work: timeout.clone(), at: at(15) }], ..Decision::default() };
     store.commit(&tenant_id("other"), decision, at(0), None).await.expect("added");

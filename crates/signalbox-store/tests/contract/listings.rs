@@ -267,7 +267,7 @@ async fn open_sessions_of_a_workflow_are_known(world: &World) {
 async fn dead_letters_are_listed_longest_dead_first(world: &World) {
     let store = &world.store;
     let dead = |id: &str, at: i64| settled(id, MessageStatus::Dead, at);
-    let webhook = Message { kind: MessageKind::Webhook, agent: None, ..dead("hook", 5) };
+    let webhook = Message { kind: MessageKind::RegistrationWebhook, agent: None, ..dead("hook", 5) };
     for message in [
         dead("late", 9),
         dead("b", 3),
@@ -287,7 +287,10 @@ async fn dead_letters_are_listed_longest_dead_first(world: &World) {
         list(DeadLetterFilter { agent: Some(agent_id("a")), ..all.clone() }).await,
         ["early", "a", "b", "late"]
     );
-    assert_eq!(list(DeadLetterFilter { kind: Some(MessageKind::Webhook), ..all.clone() }).await, ["hook"]);
+    assert_eq!(
+        list(DeadLetterFilter { kind: Some(MessageKind::RegistrationWebhook), ..all.clone() }).await,
+        ["hook"]
+    );
     assert_eq!(list(DeadLetterFilter { since: Some(at(5)), ..all.clone() }).await, ["hook", "late"]);
     put(store, vec![Row::Message(Arc::new(crate::samples::message("b")))]).await;
     assert_eq!(list(all).await, ["early", "a", "hook", "late"], "a redriven one is dead no more");
@@ -303,7 +306,7 @@ async fn tools_keys_workflows_schedules_hooks_and_tenants_are_listed(world: &Wor
             Row::Definition(Arc::new(definition(id, 2))),
             Row::Workflow(workflow(id, if id == "a" { 1 } else { 2 })),
             Row::Schedule(Arc::new(schedule(id))),
-            Row::Hook(Arc::new(hook(id, "whsec_x"))),
+            Row::WebhookTrigger(Arc::new(hook(id, "whsec_x"))),
             Row::Tenant(tenant_row(id)),
         ];
         put(store, rows).await;

@@ -61,7 +61,7 @@ async fn only_what_is_over_and_old_goes(world: &World) {
     }
     put(store, Row::Message(Arc::new(message("scheduled")))).await;
     for (key, expires) in [("old", 1), ("young", 50)] {
-        put(store, Row::Answered(answered(key, expires))).await;
+        put(store, Row::IdempotencyRecord(answered(key, expires))).await;
         put(store, Row::Signature(signature(key, expires))).await;
     }
     put(store, Row::Session(Arc::new(session("open", "w", 0)))).await;

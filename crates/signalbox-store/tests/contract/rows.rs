@@ -49,52 +49,59 @@ async fn what_is_read_is_what_was_put(world: &World) {
     let mut decision = Decision::default();
     every_kind().into_iter().for_each(|row| decision.create(row, 7));
     commit(store, decision).await.expect("created");
-    let view = |key: Key| async { view_of(store, &tenant(), &Need::Row(key)).await };
+    let snapshot = |key: Key| async { view_of(store, &tenant(), &Need::Row(key)).await };
     for row in every_kind() {
-        let view = view(row.key()).await;
+        let snapshot = snapshot(row.key()).await;
         match row {
             Row::Agent(row) => {
-                assert_eq!(parts(view.agent(&row.id).expect("loaded")), Some((7, row.as_ref().clone())));
+                assert_eq!(parts(snapshot.agent(&row.id).expect("loaded")), Some((7, row.as_ref().clone())));
                 assert_eq!(
                     parts(store.agent(&tenant(), &row.id).await.expect("read")),
                     Some((7, row.as_ref().clone()))
                 );
             }
             Row::AgentName(row) => {
-                assert_eq!(parts(view.agent_named(&row.name).expect("loaded")), Some((7, row)));
+                assert_eq!(parts(snapshot.agent_named(&row.name).expect("loaded")), Some((7, row)));
             }
             Row::Status(row) => {
-                let read = view.status(&row.agent).expect("loaded").expect("there");
+                let read = snapshot.status(&row.agent).expect("loaded").expect("there");
                 assert_eq!((read.version, format!("{:?}", read.value)), (7, format!("{row:?}")));
             }
             Row::Definition(row) => {
-                let read = view.definition(&row.id, row.revision).expect("loaded");
+                let read = snapshot.definition(&row.id, row.revision).expect("loaded");
                 assert_eq!(parts(read), Some((7, row.as_ref().clone())));
             }
-            Row::Workflow(row) => assert_eq!(parts(view.workflow(&row.id).expect("loaded")), Some((7, row))),
+            Row::Workflow(row) => {
+                assert_eq!(parts(snapshot.workflow(&row.id).expect("loaded")), Some((7, row)))
+            }
             Row::Message(row) => {
-                assert_eq!(parts(view.message(&row.id).expect("loaded")), Some((7, row.as_ref().clone())));
+                assert_eq!(
+                    parts(snapshot.message(&row.id).expect("loaded")),
+                    Some((7, row.as_ref().clone()))
+                );
             }
             Row::Tool(row) => {
-                assert_eq!(parts(view.tool(&row.name).expect("loaded")), Some((7, row.as_ref().clone())));
+                assert_eq!(parts(snapshot.tool(&row.name).expect("loaded")), Some((7, row.as_ref().clone())));
             }
-            Row::Answered(row) => assert_eq!(parts(view.answered(&row.key).expect("loaded")), Some((7, row))),
+            Row::IdempotencyRecord(row) => {
+                assert_eq!(parts(snapshot.idempotency_record(&row.key).expect("loaded")), Some((7, row)))
+            }
             Row::Signature(row) => {
-                assert_eq!(parts(view.signature(&row.signature).expect("loaded")), Some((7, row)));
+                assert_eq!(parts(snapshot.signature(&row.signature).expect("loaded")), Some((7, row)));
             }
-            Row::Retention(row) => assert_eq!(parts(view.retention().expect("loaded")), Some((7, row))),
-            Row::Hook(row) => {
+            Row::Retention(row) => assert_eq!(parts(snapshot.retention().expect("loaded")), Some((7, row))),
+            Row::WebhookTrigger(row) => {
                 let expected = Some((7, row.as_ref().clone()));
-                assert_eq!(parts(view.hook(&row.id).expect("loaded")), expected);
+                assert_eq!(parts(snapshot.hook(&row.id).expect("loaded")), expected);
                 assert_eq!(parts(store.hook(&tenant(), &row.id).await.expect("read")), expected);
             }
             Row::Schedule(row) => {
                 let expected = Some((7, row.as_ref().clone()));
-                assert_eq!(parts(view.schedule(&row.id).expect("loaded")), expected);
+                assert_eq!(parts(snapshot.schedule(&row.id).expect("loaded")), expected);
                 assert_eq!(parts(store.schedule(&tenant(), &row.id).await.expect("read")), expected);
             }
             Row::Session(row) => {
-                let read = view.session(&row.id).expect("loaded").expect("there");
+                let read = snapshot.session(&row.id).expect("loaded").expect("there");
                 assert_eq!((read.version, &read.value.session), (7, &row));
                 assert_eq!(read.value.tasks, [Arc::new(task("t", 0))]);
             }
@@ -102,11 +109,11 @@ async fn what_is_read_is_what_was_put(world: &World) {
                 let (owner, read) = store.key_by_hash(&row.hash).await.expect("read").expect("there");
                 assert_eq!((owner, read), (tenant(), row));
             }
-            Row::Gate(row) => {
-                assert_eq!(parts(view.gate(&row.key).expect("loaded")), Some((7, row.as_ref().clone())));
+            Row::ConcurrencyGroup(row) => {
+                assert_eq!(parts(snapshot.group(&row.key).expect("loaded")), Some((7, row.as_ref().clone())));
             }
             Row::Payload(row) => {
-                assert_eq!(view.payload(&row.sha256).expect("loaded"), Some(row.as_ref()));
+                assert_eq!(snapshot.payload(&row.sha256).expect("loaded"), Some(row.as_ref()));
                 let read = store.payload(&tenant(), &row.sha256).await.expect("read");
                 assert_eq!(read.as_deref(), Some(row.as_ref()));
             }
@@ -140,8 +147,8 @@ async fn a_session_comes_with_its_tasks_in_order(world: &World) {
     decision.put_guarded(Row::Task(id.clone(), Arc::new(changed)), 6);
     decision.put(Row::Session(Arc::new(next)), Some(5), 6);
     commit(store, decision).await.expect("changed");
-    let view = view_of(store, &tenant(), &Need::Row(Key::Session(id.clone()))).await;
-    let read = view.session(&id).expect("loaded").expect("there");
+    let snapshot = view_of(store, &tenant(), &Need::Row(Key::Session(id.clone()))).await;
+    let read = snapshot.session(&id).expect("loaded").expect("there");
     let attempts: Vec<u32> = read.value.tasks.iter().map(|task| task.attempt).collect();
     assert_eq!((read.version, read.value.session.status), (6, SessionStatus::Running));
     assert_eq!(attempts, [0, 1, 0]);
@@ -150,8 +157,8 @@ async fn a_session_comes_with_its_tasks_in_order(world: &World) {
     decision.remove_guarded(Key::Task(task_id("t1")));
     decision.put(Row::Session(Arc::new(session("s", "w", 0))), Some(6), 7);
     commit(store, decision).await.expect("changed");
-    let view = view_of(store, &tenant(), &Need::Row(Key::Session(id.clone()))).await;
-    assert_eq!(view.session(&id).expect("loaded").expect("there").value.tasks.len(), 2);
+    let snapshot = view_of(store, &tenant(), &Need::Row(Key::Session(id.clone()))).await;
+    assert_eq!(snapshot.session(&id).expect("loaded").expect("there").value.tasks.len(), 2);
 }
 
 async fn keys_are_found_by_hash_and_only_once(world: &World) {
@@ -224,7 +231,7 @@ async fn large_rows_are_kept_whole(world: &World) {
     decision.create(Row::Message(Arc::new(large.clone())), 1);
     decision.create(Row::Status(Arc::new(huge)), 1);
     commit(store, decision).await.expect("created");
-    let view = view_of(store, &tenant(), &Need::Row(Key::Message(message_id("m")))).await;
-    assert_eq!(parts(view.message(&message_id("m")).expect("loaded")), Some((1, large)));
+    let snapshot = view_of(store, &tenant(), &Need::Row(Key::Message(message_id("m")))).await;
+    assert_eq!(parts(snapshot.message(&message_id("m")).expect("loaded")), Some((1, large)));
     view_of(store, &tenant(), &Need::Row(Key::Status(agent_id("a")))).await;
 }

@@ -7,14 +7,14 @@ use serde_json::{Map, json};
 use signalbox_core::agent::{Agent, AgentStatus, Report};
 use signalbox_core::cron::Rhythm;
 use signalbox_core::decision::{
-    AgentName, Answered, ApiKey, Available, Gate, Retention, Row, Scope, SeenSignature, Tenant, Tool,
-    Workflow,
+    AgentName, ApiKey, Available, ConcurrencyGroup, IdempotencyRecord, Retention, Row, Scope, SeenSignature,
+    Tenant, Tool, Workflow,
 };
 use signalbox_core::definition::{Definition, Step};
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus};
-use signalbox_core::due::{Due, Work};
+use signalbox_core::due::{Due, DueJob};
 use signalbox_core::event::{Level, NewEvent};
-use signalbox_core::hook::{Hook, HookSecret};
+use signalbox_core::hook::{HookSecret, WebhookTrigger};
 use signalbox_core::payload::Payload;
 use signalbox_core::routing::Route;
 use signalbox_core::schedule::{Overlap, Plan, Schedule};
@@ -152,8 +152,8 @@ pub(crate) fn tenant_row(id: &str) -> Tenant {
     Tenant { id: tenant_id(id), name: format!("name of {id}"), created_at: at(0) }
 }
 
-pub(crate) fn answered(key: &str, expires_at: i64) -> Answered {
-    Answered {
+pub(crate) fn answered(key: &str, expires_at: i64) -> IdempotencyRecord {
+    IdempotencyRecord {
         key: key.into(),
         request: "r".into(),
         status: 202,
@@ -166,8 +166,8 @@ pub(crate) fn signature(signature: &str, expires_at: i64) -> SeenSignature {
     SeenSignature { signature: signature.into(), expires_at: at(expires_at) }
 }
 
-pub(crate) fn hook(id: &str, secret: &str) -> Hook {
-    Hook {
+pub(crate) fn hook(id: &str, secret: &str) -> WebhookTrigger {
+    WebhookTrigger {
         id: hook_id(id),
         workflow: workflow_id("w"),
         agent: Some(agent_id("a")),
@@ -208,8 +208,8 @@ pub(crate) fn every_kind() -> Vec<Row> {
         Row::Tool(Arc::new(tool("adder"))),
         Row::ApiKey(Arc::new(api_key("k", "h"))),
         Row::Tenant(tenant_row("t")),
-        Row::Answered(answered("POST /a key", 60)),
-        Row::Gate(Arc::new(Gate {
+        Row::IdempotencyRecord(answered("POST /a key", 60)),
+        Row::ConcurrencyGroup(Arc::new(ConcurrencyGroup {
             key: "w/a".into(),
             limit: 1,
             holders: vec![session_id("s")],
@@ -218,7 +218,7 @@ pub(crate) fn every_kind() -> Vec<Row> {
         Row::Signature(signature("s", 60)),
         Row::Retention(Retention { sessions: Some(Duration::from_secs(60)), ..Retention::default() }),
         Row::Schedule(Arc::new(schedule("nightly"))),
-        Row::Hook(Arc::new(hook("orders", "whsec_x"))),
+        Row::WebhookTrigger(Arc::new(hook("orders", "whsec_x"))),
         Row::Payload(Arc::new(Payload::of(json!({"large": [1, "é\u{0}"]})))),
     ]
 }
@@ -232,5 +232,5 @@ pub(crate) fn event_at(kind: &str, level: Level, at: Timestamp) -> NewEvent {
 }
 
 pub(crate) fn deliver(message: &str, due_at: i64) -> Due {
-    Due { work: Work::Deliver { message: message_id(message) }, at: at(due_at) }
+    Due { work: DueJob::Deliver { message: message_id(message) }, at: at(due_at) }
 }

@@ -34,7 +34,7 @@ fn everything(mark: &str) -> Decision {
     let mut decision = Decision::default();
     for row in [
         Row::Schedule(Arc::new(schedule)),
-        Row::Hook(Arc::new(hook("same", mark))),
+        Row::WebhookTrigger(Arc::new(hook("same", mark))),
         Row::Agent(Arc::new(agent)),
         Row::Status(Arc::new(status("same", mark))),
         Row::Available(available(mark, "same", 1)),
@@ -89,7 +89,7 @@ async fn a_removed_tenant_leaves_nothing(world: &World) {
         for row in [
             Row::ApiKey(Arc::new(api_key("k", &format!("hash of {mark}")))),
             Row::Tenant(tenant_row(mark)),
-            Row::Answered(answered("k", 60)),
+            Row::IdempotencyRecord(answered("k", 60)),
             Row::Signature(signature("s", 60)),
             Row::AgentName(name("name of same", "same")),
         ] {
@@ -124,16 +124,16 @@ async fn a_removed_tenant_leaves_nothing(world: &World) {
     for key in [
         Key::AgentName("name of same".into()),
         Key::Status(agent_id("same")),
-        Key::Answered("k".into()),
+        Key::IdempotencyRecord("k".into()),
         Key::Signature("s".into()),
         Key::Message(message_id("m4-899")),
     ] {
-        let view = view_of(store, &one, &Need::Row(key)).await;
-        assert!(view.agent_named("name of same").map_or(true, |found| found.is_none()));
-        assert!(view.status(&agent_id("same")).map_or(true, |found| found.is_none()));
-        assert!(view.answered("k").map_or(true, |found| found.is_none()));
-        assert!(view.signature("s").map_or(true, |found| found.is_none()));
-        assert!(view.message(&message_id("m4-899")).map_or(true, |found| found.is_none()));
+        let snapshot = view_of(store, &one, &Need::Row(key)).await;
+        assert!(snapshot.agent_named("name of same").map_or(true, |found| found.is_none()));
+        assert!(snapshot.status(&agent_id("same")).map_or(true, |found| found.is_none()));
+        assert!(snapshot.idempotency_record("k").map_or(true, |found| found.is_none()));
+        assert!(snapshot.signature("s").map_or(true, |found| found.is_none()));
+        assert!(snapshot.message(&message_id("m4-899")).map_or(true, |found| found.is_none()));
     }
     let filter = EventFilter { agent: Some(agent_id("same")), ..EventFilter::default() };
     assert!(store.events(&one, &filter, &page).await.expect("read").items.is_empty());
@@ -181,11 +181,11 @@ async fn sees_its_own(world: &World, tenant: &TenantId) {
         events.iter().map(|event| (event.sequence, event.kind.as_str())).collect::<Vec<_>>(),
         [(1, mark)]
     );
-    let view = view_of(store, tenant, &Need::Candidates(mark.to_owned())).await;
-    assert_eq!(view.candidates(mark).expect("loaded"), [agent_id("same")]);
+    let snapshot = view_of(store, tenant, &Need::Candidates(mark.to_owned())).await;
+    assert_eq!(snapshot.candidates(mark).expect("loaded"), [agent_id("same")]);
     let routes = vec!["capability:one".to_owned(), "capability:two".to_owned()];
-    let view = view_of(store, tenant, &Need::Waiting(routes.clone())).await;
-    assert_eq!(view.waiting(&routes).expect("loaded").len(), 1);
+    let snapshot = view_of(store, tenant, &Need::Waiting(routes.clone())).await;
+    assert_eq!(snapshot.waiting(&routes).expect("loaded").len(), 1);
     let sessions = store.sessions(tenant, &SessionFilter::default(), &page).await.expect("read").items;
     assert_eq!(sessions.iter().filter_map(|session| session.trace.as_deref()).collect::<Vec<_>>(), [mark]);
     let dead = store.dead_letters(tenant, &DeadLetterFilter::default(), &page).await.expect("read").items;
@@ -212,6 +212,6 @@ async fn sees_nothing(world: &World, tenant: &TenantId) {
         store.dead_letters(tenant, &DeadLetterFilter::default(), &page).await.expect("read").items.is_empty()
     );
     assert!(!store.open_session_of_workflow(tenant, &workflow_id("same"), None).await.expect("read"));
-    let view = view_of(store, tenant, &Need::Candidates("one".into())).await;
-    assert!(view.candidates("one").expect("loaded").is_empty());
+    let snapshot = view_of(store, tenant, &Need::Candidates("one".into())).await;
+    assert!(snapshot.candidates("one").expect("loaded").is_empty());
 }

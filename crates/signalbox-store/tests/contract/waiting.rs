@@ -38,8 +38,8 @@ async fn put_task(store: &Store, tenant: &TenantId, task: Task) {
 
 async fn waiting(store: &Store, tenant: &TenantId, routes: &[&str]) -> Vec<String> {
     let routes: Vec<String> = routes.iter().map(|route| (*route).to_owned()).collect();
-    let view = view_of(store, tenant, &Need::Waiting(routes.clone())).await;
-    view.waiting(&routes).expect("loaded").iter().map(|waiting| waiting.task.to_string()).collect()
+    let snapshot = view_of(store, tenant, &Need::Waiting(routes.clone())).await;
+    snapshot.waiting(&routes).expect("loaded").iter().map(|waiting| waiting.task.to_string()).collect()
 }
 
 async fn candidates_come_least_recently_used_first(world: &World) {
@@ -51,8 +51,8 @@ async fn candidates_come_least_recently_used_first(world: &World) {
     decision.put_guarded(Row::Available(available("capability:read", "c", 3)), 1);
     commit(store, decision).await.expect("listed");
     let candidates = |route: &'static str| async move {
-        let view = view_of(store, &tenant(), &Need::Candidates(route.into())).await;
-        view.candidates(route).expect("loaded").iter().map(ToString::to_string).collect::<Vec<_>>()
+        let snapshot = view_of(store, &tenant(), &Need::Candidates(route.into())).await;
+        snapshot.candidates(route).expect("loaded").iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(candidates("any").await, ["a", "z", "b", "c"]);
     assert_eq!(candidates("capability:read").await, ["c"]);
@@ -141,8 +141,8 @@ async fn what_goes_on_is_found_as_it_is_now(world: &World) {
             assert_eq!(found, usize::from(status == session.status), "{status:?} at version {version}");
         }
         let key = Key::Session(session.id.clone());
-        let view = view_of(store, &tenant(), &Need::Rows(vec![key])).await;
-        let read = view.session(&session.id).expect("loaded").expect("there");
+        let snapshot = view_of(store, &tenant(), &Need::Rows(vec![key])).await;
+        let read = snapshot.session(&session.id).expect("loaded").expect("there");
         assert_eq!((read.version, &*read.value.session, &*read.value.tasks[0]), (version, &session, &task));
     }
 }
@@ -165,7 +165,7 @@ async fn the_hint_never_denies_a_waiting_task(world: &World) {
     });
     while !toggling.is_finished() {
         let need = Need::Waiting(any.to_vec());
-        store.load(&tenant(), &need, &mut signalbox_core::View::new(), false).await.expect("loaded");
+        store.load(&tenant(), &need, &mut signalbox_core::Snapshot::new(), false).await.expect("loaded");
     }
     toggling.await.expect("finished");
     put_task(store, &tenant(), waiting_task("t", Route::Any, 1)).await;

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use signalbox_core::view::Versioned;
-use signalbox_core::{Decision, Need, View};
+use signalbox_core::snapshot::Versioned;
+use signalbox_core::{Decision, Need, Snapshot};
 use signalbox_store::{Committed, Options, Store, StoreError};
 use signalbox_wire::id::{NodeId, TenantId};
 use signalbox_wire::time::Timestamp;
@@ -123,13 +123,13 @@ pub(crate) async fn commit(store: &Store, decision: Decision) -> Result<Committe
 }
 
 /// What a decision sees of one need, from memory and anew: the two must agree.
-pub(crate) async fn view_of(store: &Store, tenant: &TenantId, need: &Need) -> View {
-    let mut view = View::new();
-    store.load(tenant, need, &mut view, true).await.expect("loaded");
-    let mut from_memory = View::new();
+pub(crate) async fn view_of(store: &Store, tenant: &TenantId, need: &Need) -> Snapshot {
+    let mut snapshot = Snapshot::new();
+    store.load(tenant, need, &mut snapshot, true).await.expect("loaded");
+    let mut from_memory = Snapshot::new();
     store.load(tenant, need, &mut from_memory, false).await.expect("loaded");
-    assert_eq!(format!("{view:?}"), format!("{from_memory:?}"), "memory and database differ");
-    view
+    assert_eq!(format!("{snapshot:?}"), format!("{from_memory:?}"), "memory and database differ");
+    snapshot
 }
 
 /// Version and value, to compare.

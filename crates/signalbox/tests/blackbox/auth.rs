@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Answer, Api, Connection, Database, KEY, PATIENCE, PLATFORM_KEY, Request, Server, Setup, Worker,
-    eventually, iso, items, on_each_database,
+    Agent, AgentReply, Api, Connection, Database, KEY, PATIENCE, PLATFORM_KEY, Request, Server, Setup,
+    Worker, eventually, iso, items, on_each_database,
 };
 
 on_each_database![
@@ -178,7 +178,7 @@ struct Estate {
 }
 
 fn furnish(api: &Api) -> Estate {
-    let refusing = Agent::answering(|_, _| Answer::Status(422));
+    let refusing = Agent::answering(|_, _| AgentReply::Status(422));
     let agent = api.register("secret agent", &refusing, &["secret"]);
     let dead = api.run(&agent, &json!({"secret": 1}));
     api.message_becomes(&dead, "dead", PATIENCE);

@@ -105,13 +105,17 @@ fn what_depends_on_how_things_stand_is_asked_anew(database: &Database) {
                       "contactEndpoint": "http://127.0.0.1:9/run"});
     server.post("/v1/agents", &late).is(201);
     assert_eq!(run().is(202), run().is(202), "from then on it is the same answer");
-    let misfit = || {
+    let invalid_transition = || {
         let request = Request::post("/v1/agents", &json!({})).header("idempotency-key", "m");
         let answer = server.send(request);
         answer.faults();
         answer.header("idempotency-replayed").is_some()
     };
-    assert_eq!((misfit(), misfit()), (false, true), "what rests on the request alone is kept");
+    assert_eq!(
+        (invalid_transition(), invalid_transition()),
+        (false, true),
+        "what rests on the request alone is kept"
+    );
 }
 
 fn a_parameter_given_twice_is_named(database: &Database) {

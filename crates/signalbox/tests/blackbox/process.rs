@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Answer, Connection, Database, Request, Server, Setup, Worker, items, on_each_database,
+    Agent, AgentReply, Connection, Database, Request, Server, Setup, Worker, items, on_each_database,
 };
 
 on_each_database![
@@ -44,7 +44,7 @@ fn a_second_process_on_the_same_data_is_refused(database: &Database) {
 
 fn sigterm_ends_it_in_order(database: &Database) {
     let mut server = Server::start(database);
-    let agent = Agent::answering(|_, _| Answer::Hang);
+    let agent = Agent::answering(|_, _| AgentReply::Hang);
     let id = server.register("hangs", &agent, &[]);
     let message = server.run(&id, &json!({}));
     agent.next();
@@ -227,7 +227,7 @@ fn lists_on_the_command_line_are_whole(database: &Database) {
     assert!(listed.status.success(), "{listed:?}");
     assert_eq!(String::from_utf8_lossy(&listed.stdout).lines().count(), 1_001);
 
-    let refusing = Agent::answering(|_, _| Answer::Status(422));
+    let refusing = Agent::answering(|_, _| AgentReply::Status(422));
     let agent = server.register("refuses", &refusing, &[]);
     let dead = server.run(&agent, &json!({}));
     server.message_becomes(&dead, "dead", crate::support::PATIENCE);

@@ -9,9 +9,9 @@ use signalbox_wire::time::Timestamp;
 
 use crate::cron::Recurrence;
 use crate::decision::{Key, Row};
-use crate::due::{Due, Work as DueWork};
+use crate::due::{Due, DueJob};
 use crate::engine::triggers::{self, Start};
-use crate::engine::work::Work;
+use crate::engine::unit_of_work::UnitOfWork;
 use crate::event::{Level, NewEvent};
 use crate::limits::bounded;
 use crate::schedule::{
@@ -31,7 +31,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// A schedule that is being looked after.
 pub(super) struct Tending<'t, 'w, 'p> {
-    work: &'t mut Work<'w, 'p>,
+    work: &'t mut UnitOfWork<'w, 'p>,
     pub(super) schedule: Schedule,
     pub(super) recurrence: Recurrence,
     read: Option<Versioned<Schedule>>,
@@ -46,8 +46,8 @@ pub(super) struct Tending<'t, 'w, 'p> {
 
 impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
     /// A schedule that does not exist yet.
-    pub(super) fn new(work: &'t mut Work<'w, 'p>, id: ScheduleId, plan: Plan) -> Result<Self, Halt> {
-        let now = work.turn.now;
+    pub(super) fn new(work: &'t mut UnitOfWork<'w, 'p>, id: ScheduleId, plan: Plan) -> Result<Self, Halt> {
+        let now = work.context.now;
         let schedule = Schedule::new(id, plan, now);
         let mut tending = Self::over(work, schedule, None)?;
         tending.schedule.arm(&tending.recurrence, now);
@@ -55,19 +55,19 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
     }
 
     /// One that exists.
-    pub(super) fn of(work: &'t mut Work<'w, 'p>, read: &Versioned<Schedule>) -> Result<Self, Halt> {
+    pub(super) fn of(work: &'t mut UnitOfWork<'w, 'p>, read: &Versioned<Schedule>) -> Result<Self, Halt> {
         Self::over(work, Schedule::clone(&read.value), Some(read.clone()))
     }
 
     /// The one with this id.
-    pub(super) fn known(work: &'t mut Work<'w, 'p>, id: &ScheduleId) -> Result<Self, Halt> {
+    pub(super) fn known(work: &'t mut UnitOfWork<'w, 'p>, id: &ScheduleId) -> Result<Self, Halt> {
         let unknown = || Rejected::UnknownSchedule(id.to_string());
-        let read = work.view.schedule(id)?.ok_or_else(unknown)?;
+        let read = work.snapshot.schedule(id)?.ok_or_else(unknown)?;
         Self::of(work, &read)
     }
 
     fn over(
-        work: &'t mut Work<'w, 'p>,
+        work: &'t mut UnitOfWork<'w, 'p>,
         schedule: Schedule,
         read: Option<Versioned<Schedule>>,
     ) -> Result<Self, Halt> {
@@ -85,7 +85,7 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
     }
 
     pub(super) fn now(&self) -> Timestamp {
-        self.work.turn.now
+        self.work.context.now
     }
 
     /// Gives it this plan, and lets it be paused or not where that is said.
@@ -224,12 +224,12 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
         }
         self.look()?;
         self.make_way()?;
-        while let Some(place) = self.schedule.next_in_line() {
+        while let Some(position) = self.schedule.next_in_line() {
             if self.started >= STARTS_MAX {
                 self.has_more = true;
                 return Ok(());
             }
-            let fire = self.schedule.waiting.remove(place);
+            let fire = self.schedule.waiting.remove(position);
             self.start(fire)?;
         }
         Ok(())
@@ -237,7 +237,7 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
 
     /// Cancels what is open, where what is next in line does not wait for its end.
     fn make_way(&mut self) -> Result<(), Halt> {
-        let front = self.schedule.front().and_then(|place| self.schedule.waiting.get(place));
+        let front = self.schedule.front().and_then(|position| self.schedule.waiting.get(position));
         if self.schedule.open.is_empty() || front.is_none_or(|fire| fire.overlap != Overlap::CancelOther) {
             return Ok(());
         }
@@ -247,7 +247,7 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
                 self.has_more = true;
             } else {
                 let reason = format!("the next fire time of schedule {} came", self.schedule.id);
-                self.work.wind_up(&session, SessionStatus::Cancelled, &reason)?;
+                self.work.terminate(&session, SessionStatus::Cancelled, &reason)?;
             }
         }
         self.has_looked = false;
@@ -275,7 +275,7 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
                 }
                 Outcome::Started(session)
             }
-            Err(Halt::Rejected(rejected)) if !matches!(rejected, Rejected::Misfit(_)) => {
+            Err(Halt::Rejected(rejected)) if !matches!(rejected, Rejected::InvalidTransition(_)) => {
                 self.rest_on(&rejected);
                 Outcome::Skipped(bounded(&rejected.to_string()))
             }
@@ -301,7 +301,7 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
         if std::mem::replace(&mut self.has_looked, true) {
             return Ok(());
         }
-        self.work.view.require(self.schedule.open.iter().cloned().map(Key::Session))?;
+        self.work.snapshot.require(self.schedule.open.iter().cloned().map(Key::Session))?;
         let mut open: Vec<SessionId> = Vec::with_capacity(self.schedule.open.len());
         for session in std::mem::take(&mut self.schedule.open) {
             if self.work.session(&session)?.is_some_and(|state| !state.session.status.is_over()) {
@@ -327,7 +327,7 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
         }
         self.work.log(event);
         let Fire { number, at, cause, .. } = fire;
-        self.schedule.remember(Run { number, at, cause, decided_at: self.work.turn.now, outcome });
+        self.schedule.remember(Run { number, at, cause, decided_at: self.work.context.now, outcome });
     }
 
     fn log(&mut self, kind: &str, level: Level, data: &serde_json::Value) {
@@ -340,7 +340,7 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
         if let (Some(all), Some(data)) = (all.as_object_mut(), data.as_object()) {
             all.extend(data.clone());
         }
-        NewEvent::new(kind, level, self.work.turn.now, &all)
+        NewEvent::new(kind, level, self.work.context.now, &all)
     }
 
     /// Writes the row where it has changed, and says when to look again.
@@ -348,13 +348,13 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
         self.start_waiting()?;
         let read = self.read.as_ref().map(|read| read.version);
         if self.read.as_ref().is_none_or(|read| *read.value != self.schedule) {
-            let version = self.work.turn.version_after(read);
+            let version = self.work.context.version_after(read);
             self.work.decision.put(Row::Schedule(Arc::new(self.schedule.clone())), read, version);
         } else {
             // When to look again follows from the row as it was read.
             self.work.decision.expects.push((Key::Schedule(self.schedule.id.clone()), read));
         }
-        let fire = DueWork::Fire { schedule: self.schedule.id.clone() };
+        let fire = DueJob::Fire { schedule: self.schedule.id.clone() };
         match self.look_again_at() {
             Some(at) => self.work.decision.arm(Due { work: fire, at }),
             None => {

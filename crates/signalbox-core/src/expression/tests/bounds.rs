@@ -107,7 +107,7 @@ fn a_long_list_may_be_gone_over_and_its_square_may_not() {
             "input.list.map(x, input.list + input.list)",
         ] {
             let fault = evaluate(text, scope).expect_err(text).to_string();
-            assert!(fault.contains("too much work"), "{text}: {fault}");
+            assert!(fault.contains("too much budget"), "{text}: {fault}");
         }
     });
 }
@@ -119,10 +119,10 @@ fn what_is_made_cannot_grow_without_end() {
     assert!(fault.contains("larger than 16 MiB"), "{fault}");
     let text = format!("['0123456789']{}[0]", ".map(x, x + x)".repeat(40));
     let fault = evaluated(&text).expect_err("2^40 texts");
-    assert!(fault.contains("too much work"), "{fault}");
+    assert!(fault.contains("too much budget"), "{fault}");
     let same = format!("{doubled} == {doubled}");
     let fault = evaluated(&same).expect_err("2^40 comparisons");
-    assert!(fault.contains("too much work") || fault.contains("levels deep"), "{fault}");
+    assert!(fault.contains("too much budget") || fault.contains("levels deep"), "{fault}");
     with_list(10_000, |scope| {
         let template = Value::from("${input.list} ".repeat(1000));
         let fault = render_any(&template, scope).expect_err("a thousand lists").to_string();

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{evaluated, rendered};
-use crate::expression::{Known, Sight, expression_faults, faults};
+use crate::expression::{KnownNames, Sight, expression_faults, faults};
 
 #[test]
 fn what_leads_nowhere_is_said() {
@@ -80,7 +80,7 @@ fn told(text: &str, has_item: bool) -> Vec<String> {
         "later" => Sight::NotBefore,
         _ => Sight::Unknown,
     };
-    let found = expression_faults(text, &Known { task: &task, has_item, has_session: true });
+    let found = expression_faults(text, &KnownNames { task: &task, has_item, has_session: true });
     found.into_iter().map(|fault| fault.reason).collect()
 }
 
@@ -158,6 +158,6 @@ fn a_definition_is_told_all_its_faults_at_once() {
         "e": "${open",
     });
     let task = |id: &str| if id == "here" { Sight::Seen } else { Sight::Unknown };
-    let found = faults(&template, &Known { task: &task, has_item: false, has_session: true });
+    let found = faults(&template, &KnownNames { task: &task, has_item: false, has_session: true });
     assert_eq!(found.len(), 6, "{found:?}");
 }

@@ -46,9 +46,9 @@ impl Payloads for Kept {
 }
 
 impl Kept {
-    fn light(&mut self, value: Value, inline_max: usize) -> Value {
-        let (value, apart) = payload::light(value, inline_max);
-        self.0.extend(apart.into_iter().map(|payload| (payload.sha256.clone(), payload)));
+    fn externalize(&mut self, value: Value, inline_max: usize) -> Value {
+        let (value, payloads) = payload::externalize(value, inline_max);
+        self.0.extend(payloads.into_iter().map(|payload| (payload.sha256.clone(), payload)));
         value
     }
 }
@@ -73,10 +73,10 @@ fn with_scope_of<T>(inline_max: usize, ask: impl FnOnce(Scope<'_>) -> T) -> T {
         task("broken", TaskStatus::Failed, None),
     ];
     let input: Map<String, Value> = input.as_object().expect("object").clone();
-    let input = input.into_iter().map(|(name, part)| (name, kept.light(part, inline_max))).collect();
-    let light =
-        |task: Task| Task { result: task.result.map(|result| kept.light(result, inline_max)), ..task };
-    let tasks: Vec<Task> = tasks.into_iter().map(light).collect();
+    let input = input.into_iter().map(|(name, part)| (name, kept.externalize(part, inline_max))).collect();
+    let external =
+        |task: Task| Task { result: task.result.map(|result| kept.externalize(result, inline_max)), ..task };
+    let tasks: Vec<Task> = tasks.into_iter().map(external).collect();
     let session = json!({"id": "ses_1", "workflowId": "w", "startedAt": "2026-01-01T00:00:00Z"});
     ask(Scope {
         input: &input,
@@ -99,7 +99,7 @@ fn evaluated(text: &str) -> Result<Value, String> {
     };
     let whole = of(usize::MAX);
     for inline_max in [0, 8, 20] {
-        assert_eq!(of(inline_max), whole, "{text} with what is longer than {inline_max} bytes kept apart");
+        assert_eq!(of(inline_max), whole, "{text} with what is longer than {inline_max} bytes kept payloads");
     }
     whole
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Answer, Database, PATIENCE, Server, iso_from_now, items, on_each_database};
+use crate::support::{Agent, AgentReply, Database, PATIENCE, Server, iso_from_now, items, on_each_database};
 
 on_each_database![
     a_dead_letter_shows_what_it_carried,
@@ -23,7 +23,7 @@ fn refusing() -> (Agent, Arc<AtomicBool>) {
     let good = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&good);
     let agent =
-        Agent::answering(move |_, _| Answer::Status(if told.load(Ordering::SeqCst) { 200 } else { 422 }));
+        Agent::answering(move |_, _| AgentReply::Status(if told.load(Ordering::SeqCst) { 200 } else { 422 }));
     (agent, good)
 }
 

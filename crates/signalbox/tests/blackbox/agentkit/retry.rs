@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Agent, Answer, Database, PATIENCE, Server, Setup, on_each_database};
+use crate::support::{Agent, AgentReply, Database, PATIENCE, Server, Setup, on_each_database};
 
 on_each_database![
     a_failed_attempt_is_tried_again_with_the_same_id,
@@ -21,7 +21,7 @@ const WITH_RESTS: Duration = Duration::from_secs(90);
 
 fn a_failed_attempt_is_tried_again_with_the_same_id(database: &Database) {
     let server = Server::start(database);
-    let agent = Agent::first([Answer::Status(500), Answer::Status(408), Answer::Status(503)]);
+    let agent = Agent::first([AgentReply::Status(500), AgentReply::Status(408), AgentReply::Status(503)]);
     let id = server.register("flaky", &agent, &[]);
     let message = server.run(&id, &json!({"n": 1}));
     let deliveries: Vec<_> = (1..=4).map(|_| agent.next()).collect();
@@ -39,7 +39,7 @@ fn a_failed_attempt_is_tried_again_with_the_same_id(database: &Database) {
 
 fn retry_after_is_honoured(database: &Database) {
     let server = Server::start(database);
-    let agent = Agent::first([Answer::TooMany(3)]);
+    let agent = Agent::first([AgentReply::TooMany(3)]);
     let id = server.register("busy", &agent, &[]);
     server.run(&id, &json!({}));
     let (first, second) = (agent.next(), agent.next());
@@ -70,7 +70,7 @@ fn a_refused_connection_is_tried_again(database: &Database) {
 
 fn a_timeout_is_tried_again(database: &Database) {
     let server = Setup::new(database).env("SIGNALBOX_DELIVERY_TIMEOUT", "1s").start();
-    let agent = Agent::first([Answer::Hang]);
+    let agent = Agent::first([AgentReply::Hang]);
     let id = server.register("hangs once", &agent, &[]);
     let message = server.run(&id, &json!({}));
     agent.next();
@@ -81,7 +81,7 @@ fn a_timeout_is_tried_again(database: &Database) {
 fn another_4xx_is_final(database: &Database) {
     let server = Server::start(database);
     for status in [400, 401, 403, 404, 409, 410, 413, 422] {
-        let agent = Agent::first([Answer::Status(status)]);
+        let agent = Agent::first([AgentReply::Status(status)]);
         let id = server.register(&format!("refuses with {status}"), &agent, &[]);
         let message = server.run(&id, &json!({}));
         agent.next();
@@ -99,7 +99,7 @@ fn a_redirect_is_not_followed(database: &Database) {
     let server = Server::start(database);
     let elsewhere = Agent::start();
     let url = elsewhere.url();
-    let agent = Agent::answering(move |_, _| Answer::Redirect(url.clone()));
+    let agent = Agent::answering(move |_, _| AgentReply::Redirect(url.clone()));
     let id = server.register("redirects", &agent, &[]);
     let message = server.run(&id, &json!({}));
     agent.next();
@@ -116,7 +116,7 @@ fn eight_attempts_end_as_a_dead_letter(database: &Database) {
         .env("SIGNALBOX_DELIVERY_BACKOFF_INITIAL", "10ms")
         .env("SIGNALBOX_DELIVERY_BACKOFF_MAX", "50ms")
         .start();
-    let agent = Agent::answering(|_, _| Answer::Status(500));
+    let agent = Agent::answering(|_, _| AgentReply::Status(500));
     let id = server.register("broken", &agent, &[]);
     let message = server.run(&id, &json!({"lost": "never"}));
     for attempt in 1..=8 {

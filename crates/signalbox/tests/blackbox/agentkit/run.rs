@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{AFTER_A_CRASH, Agent, Answer, Database, PATIENCE, Request, Server, on_each_database};
+use crate::support::{
+    AFTER_A_CRASH, Agent, AgentReply, Database, PATIENCE, Request, Server, on_each_database,
+};
 
 on_each_database![
     a_message_is_accepted_at_once_and_delivered_with_all_its_fields,
@@ -197,7 +199,7 @@ fn an_accepted_message_survives_a_kill(database: &Database) {
 
 fn a_slow_agent_does_not_hold_up_another(database: &Database) {
     let server = Server::start(database);
-    let slow = Agent::answering(|_, _| Answer::Hang);
+    let slow = Agent::answering(|_, _| AgentReply::Hang);
     let quick = Agent::start();
     let slow_id = server.register("slow", &slow, &[]);
     let quick_id = server.register("quick", &quick, &[]);

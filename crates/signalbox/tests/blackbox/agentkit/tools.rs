@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Answer, Database, Request, Response, Server, Setup, items, on_each_database};
+use crate::support::{
+    Agent, AgentReply, Database, Request, Response, Server, Setup, items, on_each_database,
+};
 
 on_each_database![
     echo_and_http_get_are_built_in,
@@ -66,7 +68,7 @@ fn echo_and_http_get_are_built_in(database: &Database) {
     assert!(answer["message"].is_string());
     assert!(answer["data"].to_string().contains("hello"), "{answer}");
 
-    let page = Agent::answering(|_, _| Answer::Json(json!({"page": "contents"})));
+    let page = Agent::answering(|_, _| AgentReply::Json(json!({"page": "contents"})));
     let answer = call(&server, "http_get", &json!({"url": page.url()})).is(200);
     assert!(answer["data"].to_string().contains("contents"), "{answer}");
     assert_eq!(page.next().method, "GET");
@@ -108,7 +110,7 @@ fn a_call_runs_at_once_and_gives_the_tools_answer(database: &Database) {
     let server = Server::start(database);
     let endpoint = Agent::answering(|call, _| {
         let arguments = call.json()["arguments"].clone();
-        Answer::Json(json!({"sum": arguments["a"].as_f64().unwrap() + arguments["b"].as_f64().unwrap()}))
+        AgentReply::Json(json!({"sum": arguments["a"].as_f64().unwrap() + arguments["b"].as_f64().unwrap()}))
     });
     server.post("/v1/tools", &calculator(&endpoint.url())).is(201);
     let answer = call(&server, "calculator", &json!({"a": 1, "b": 2.5})).is(200);
@@ -124,7 +126,7 @@ fn a_call_runs_at_once_and_gives_the_tools_answer(database: &Database) {
 
 fn arguments_are_held_against_the_schema(database: &Database) {
     let server = Server::start(database);
-    let endpoint = Agent::answering(|_, _| Answer::Json(json!({})));
+    let endpoint = Agent::answering(|_, _| AgentReply::Json(json!({})));
     server.post("/v1/tools", &calculator(&endpoint.url())).is(201);
     let problem = call(&server, "calculator", &json!({"a": "one"})).problem(422);
     assert!(!problem.pointers.is_empty(), "each fault has its place");
@@ -136,7 +138,7 @@ fn arguments_are_held_against_the_schema(database: &Database) {
 fn a_tool_that_says_error_is_still_a_200(database: &Database) {
     let server = Server::start(database);
     let endpoint = Agent::answering(|_, _| {
-        Answer::Json(json!({"status": "error", "error_message": "division by zero"}))
+        AgentReply::Json(json!({"status": "error", "error_message": "division by zero"}))
     });
     server.post("/v1/tools", &calculator(&endpoint.url())).is(201);
     let answer = call(&server, "calculator", &json!({"a": 1, "b": 0})).is(200);
@@ -156,19 +158,19 @@ fn a_call_without_a_tool_is_refused(database: &Database) {
 fn a_tool_that_cannot_be_reached_or_answers_badly(database: &Database) {
     let server = Server::start(database);
     let arguments = json!({"a": 1, "b": 2});
-    let answered = |answer: Answer| {
+    let answered = |answer: AgentReply| {
         let endpoint = Agent::answering(move |_, _| answer.clone());
         server.post("/v1/tools", &calculator(&endpoint.url())).is(201);
         let response = call(&server, "calculator", &arguments);
         server.delete("/v1/tools/calculator").succeeded();
         response
     };
-    answered(Answer::Status(500)).problem(502);
-    answered(Answer::Status(404)).problem(502);
-    answered(Answer::Text("not JSON")).problem(502);
-    answered(Answer::Half).problem(502);
-    answered(Answer::Huge).problem(502);
-    answered(Answer::Redirect("http://127.0.0.1:9/".to_owned())).problem(502);
+    answered(AgentReply::Status(500)).problem(502);
+    answered(AgentReply::Status(404)).problem(502);
+    answered(AgentReply::Text("not JSON")).problem(502);
+    answered(AgentReply::Half).problem(502);
+    answered(AgentReply::Huge).problem(502);
+    answered(AgentReply::Redirect("http://127.0.0.1:9/".to_owned())).problem(502);
 
     let mut gone = Agent::start();
     gone.stop();
@@ -178,7 +180,7 @@ fn a_tool_that_cannot_be_reached_or_answers_badly(database: &Database) {
 
 fn a_tool_that_is_too_slow_is_504(database: &Database) {
     let server = Server::start(database);
-    let endpoint = Agent::answering(|_, _| Answer::Hang);
+    let endpoint = Agent::answering(|_, _| AgentReply::Hang);
     server.post("/v1/tools", &calculator(&endpoint.url())).is(201);
     let start =
         endpoint_clock(&endpoint, || call(&server, "calculator", &json!({"a": 1, "b": 2})).problem(504));
@@ -210,7 +212,7 @@ fn a_built_in_tool_does_not_reach_metadata(database: &Database) {
 
 fn a_trace_is_carried_on_to_the_tool(database: &Database) {
     let server = Server::start(database);
-    let endpoint = Agent::answering(|_, _| Answer::Json(json!({})));
+    let endpoint = Agent::answering(|_, _| AgentReply::Json(json!({})));
     server.post("/v1/tools", &calculator(&endpoint.url())).is(201);
     let trace = "0af7651916cd43dd8448eb211c80319c";
     let request = call_request(&server, &json!({"tool_name": "calculator", "arguments": {"a": 1, "b": 2}}));
@@ -221,7 +223,7 @@ fn a_trace_is_carried_on_to_the_tool(database: &Database) {
 
 fn a_built_in_tool_reads_the_private_network_only_when_told_to(database: &Database) {
     let server = Setup::new(database).arg("--require-keys").start();
-    let page = Agent::answering(|_, _| Answer::Json(json!({"page": "contents"})));
+    let page = Agent::answering(|_, _| AgentReply::Json(json!({"page": "contents"})));
     for url in [page.url(), server.url("/metrics"), "http://10.0.0.1/".into(), "http://[::1]/".into()] {
         let refused = call(&server, "http_get", &json!({"url": url})).problem(422);
         assert_eq!(refused.pointers, ["/payload/arguments/url"]);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    AFTER_A_CRASH, Agent, Answer, Database, Delivery, PLATFORM_KEY, Request, Server, Setup, eventually,
+    AFTER_A_CRASH, Agent, AgentReply, Database, Delivery, PLATFORM_KEY, Request, Server, Setup, eventually,
     hmac_base64, hmac_hex, items, on_each_database, unix_seconds,
 };
 
@@ -104,7 +104,7 @@ fn a_trace_is_carried_on_to_the_receiver(database: &Database) {
 }
 
 fn a_receiver_that_is_down_is_told_later(database: &Database) {
-    let mut receiver = Agent::first([Answer::Status(500)]);
+    let mut receiver = Agent::first([AgentReply::Status(500)]);
     let server = telling(database, &receiver);
     receiver.stop();
     let id = server.register_at("early", "http://127.0.0.1:9/run", &[]);
@@ -132,7 +132,7 @@ fn an_untold_registration_survives_a_kill(database: &Database) {
 }
 
 fn a_refused_webhook_is_a_dead_letter_and_fails_nothing(database: &Database) {
-    let receiver = Agent::answering(|_, _| Answer::Status(401));
+    let receiver = Agent::answering(|_, _| AgentReply::Status(401));
     let server = telling(database, &receiver);
     let id = server.register_at("unwanted", "http://127.0.0.1:9/run", &[]);
     receiver.next();

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Answer, Database, Server, eventually, on_each_database};
+use crate::support::{Agent, AgentReply, Database, Server, eventually, on_each_database};
 
 on_each_database![
     misbehaving_agents_cost_only_themselves,
@@ -23,9 +23,9 @@ fn resident_kib(server: &Server) -> u64 {
 
 fn misbehaving_agents_cost_only_themselves(database: &Database) {
     let server = Server::start(database);
-    let hangs = Agent::answering(|_, _| Answer::Hang);
-    let half = Agent::answering(|_, _| Answer::Half);
-    let huge = Agent::answering(|_, _| Answer::Huge);
+    let hangs = Agent::answering(|_, _| AgentReply::Hang);
+    let half = Agent::answering(|_, _| AgentReply::Half);
+    let huge = Agent::answering(|_, _| AgentReply::Huge);
     let mut refuses = Agent::start();
     refuses.stop();
     let mut ids = Vec::new();
@@ -67,7 +67,7 @@ fn a_session_whose_agent_never_answers_can_be_ended(database: &Database) {
 
 fn an_agent_that_fails_for_a_while_gets_everything_in_the_end(database: &Database) {
     let server = Server::start(database);
-    let agent = Agent::answering(|_, number| Answer::Status(if number <= 4 { 503 } else { 200 }));
+    let agent = Agent::answering(|_, number| AgentReply::Status(if number <= 4 { 503 } else { 200 }));
     let id = server.register("recovers", &agent, &[]);
     let sent: Vec<_> = (0..20).map(|n| server.run(&id, &json!({"n": n}))).collect();
     for message in &sent {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Answer, Database, PATIENCE, Server, Worker, eventually, on_each_database, task_of,
+    Agent, AgentReply, Database, PATIENCE, Server, Worker, eventually, on_each_database, task_of,
 };
 
 on_each_database![
@@ -167,8 +167,8 @@ fn tools_do_tasks(database: &Database) {
     let server = Server::start(database);
     let starter = starter(&server);
     let tool = Agent::answering(|delivery, number| match number {
-        1 => Answer::Status(500),
-        _ => Answer::Json(json!({"sum": delivery.json()["arguments"]["a"]})),
+        1 => AgentReply::Status(500),
+        _ => AgentReply::Json(json!({"sum": delivery.json()["arguments"]["a"]})),
     });
     let schema = json!({"type": "object", "required": ["a"]});
     let registration =
@@ -254,7 +254,7 @@ fn sessions_with_one_key_take_turns(database: &Database) {
     let server = Server::start(database);
     let starter = starter(&server);
     let workflow = |on_busy: &str| {
-        json!({"id": on_busy, "name": "Gate", "concurrency": {"key": "input.customer", "onBusy": on_busy},
+        json!({"id": on_busy, "name": "ConcurrencyGroup", "concurrency": {"key": "input.customer", "onBusy": on_busy},
             "tasks": [{"taskId": "wait", "wait": {"signal": "go"}}]})
     };
     let customer = |name: &str| json!({"customer": name});

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Answer, Database, PATIENCE, Server, Setup, eventually, on_each_database, task_of,
+    Agent, AgentReply, Database, PATIENCE, Server, Setup, eventually, on_each_database, task_of,
 };
 
 on_each_database![
@@ -80,7 +80,7 @@ fn a_long_value_is_shown_by_reference_and_given_whole(database: &Database) {
 fn a_tool_is_called_with_the_whole_and_answers_at_length(database: &Database) {
     let server = Server::start(database);
     let echo =
-        Agent::answering(|delivery, _| Answer::Json(json!({"got": delivery.json(), "more": long("m")})));
+        Agent::answering(|delivery, _| AgentReply::Json(json!({"got": delivery.json(), "more": long("m")})));
     let tool = json!({"name": "mirror", "description": "Answers with what it got", "parameters": {"type": "object",
         "properties": {"text": {"type": "string", "minLength": 20_000}}}, "endpoint": echo.url()});
     server.post("/v1/tools", &tool).is(201);

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Answer, Database, Delivery, PATIENCE, Server, Setup, iso, iso_from_now, on_each_database, task_of,
+    Agent, AgentReply, Database, Delivery, PATIENCE, Server, Setup, iso, iso_from_now, on_each_database,
+    task_of,
 };
 
 on_each_database![
@@ -214,7 +215,7 @@ fn an_agent_whose_clock_was_wrong_still_settles(database: &Database) {
 
 fn a_dispatch_that_is_refused_for_good_is_an_attempt(database: &Database) {
     let server = Server::start(database);
-    let agent = Agent::first([crate::support::Answer::Status(400)]);
+    let agent = Agent::first([crate::support::AgentReply::Status(400)]);
     let id = server.register("picky", &agent, &[]);
     let definition = json!({"id": "p", "name": "P", "tasks": [{"taskId": "only", "maxRetries": 1}]});
     let session = server.trigger(&id, &definition, &json!({}));
@@ -241,7 +242,7 @@ fn an_agent_that_never_reports_costs_an_attempt(database: &Database) {
 /// Its endpoint answers badly, and yet it works: what it says counts.
 fn a_task_at_work_is_not_sent_again(database: &Database) {
     let server = Server::start(database);
-    let agent = Agent::answering(|_, _| Answer::Status(503));
+    let agent = Agent::answering(|_, _| AgentReply::Status(503));
     let id = server.register("worker", &agent, &["work"]);
     let definition =
         json!({"id": "one", "name": "One", "tasks": [{"taskId": "only", "agentCapability": "work"}]});

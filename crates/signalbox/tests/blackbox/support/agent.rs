@@ -28,7 +28,7 @@ pub(crate) struct Delivery {
 
 /// How a request is answered.
 #[derive(Clone)]
-pub(crate) enum Answer {
+pub(crate) enum AgentReply {
     /// With this status and no body.
     Status(u16),
     /// With 200 and this JSON.
@@ -47,7 +47,7 @@ pub(crate) enum Answer {
     Huge,
 }
 
-type Script = dyn Fn(&Delivery, usize) -> Answer + Send + Sync;
+type Script = dyn Fn(&Delivery, usize) -> AgentReply + Send + Sync;
 
 /// A running endpoint.
 pub(crate) struct Agent {
@@ -78,11 +78,11 @@ impl Delivery {
 impl Agent {
     /// Answers everything with 200.
     pub(crate) fn start() -> Self {
-        Self::answering(|_, _| Answer::Status(200))
+        Self::answering(|_, _| AgentReply::Status(200))
     }
 
     /// Answers by a script, which gets the request and its number from 1.
-    pub(crate) fn answering(script: impl Fn(&Delivery, usize) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) fn answering(script: impl Fn(&Delivery, usize) -> AgentReply + Send + Sync + 'static) -> Self {
         let (news, incoming) = channel();
         let shared = Shared {
             script: Box::new(script),
@@ -99,9 +99,9 @@ impl Agent {
     }
 
     /// Answers the first requests so, and the others with 200.
-    pub(crate) fn first(answers: impl Into<Vec<Answer>>) -> Self {
+    pub(crate) fn first(answers: impl Into<Vec<AgentReply>>) -> Self {
         let answers = answers.into();
-        Self::answering(move |_, number| answers.get(number - 1).cloned().unwrap_or(Answer::Status(200)))
+        Self::answering(move |_, number| answers.get(number - 1).cloned().unwrap_or(AgentReply::Status(200)))
     }
 
     pub(crate) fn url(&self) -> String {
@@ -211,19 +211,21 @@ impl Shared {
     }
 }
 
-fn answer(mut stream: &TcpStream, answer: Answer) -> io::Result<()> {
+fn answer(mut stream: &TcpStream, answer: AgentReply) -> io::Result<()> {
     let (status, header, body) = match answer {
-        Answer::Status(status) => (status, String::new(), Vec::new()),
-        Answer::Json(body) => (200, "content-type: application/json\r\n".to_owned(), body.to_string().into()),
-        Answer::Text(body) => (200, "content-type: text/plain\r\n".to_owned(), body.into()),
-        Answer::TooMany(seconds) => (429, format!("retry-after: {seconds}\r\n"), Vec::new()),
-        Answer::Redirect(to) => (307, format!("location: {to}\r\n"), Vec::new()),
-        Answer::Hang => return hang(stream),
-        Answer::Half => {
+        AgentReply::Status(status) => (status, String::new(), Vec::new()),
+        AgentReply::Json(body) => {
+            (200, "content-type: application/json\r\n".to_owned(), body.to_string().into())
+        }
+        AgentReply::Text(body) => (200, "content-type: text/plain\r\n".to_owned(), body.into()),
+        AgentReply::TooMany(seconds) => (429, format!("retry-after: {seconds}\r\n"), Vec::new()),
+        AgentReply::Redirect(to) => (307, format!("location: {to}\r\n"), Vec::new()),
+        AgentReply::Hang => return hang(stream),
+        AgentReply::Half => {
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"half\":")?;
             return Err(io::ErrorKind::Other.into());
         }
-        Answer::Huge => (200, "content-type: application/json\r\n".to_owned(), huge()),
+        AgentReply::Huge => (200, "content-type: application/json\r\n".to_owned(), huge()),
     };
     let head = format!("HTTP/1.1 {status} Status\r\n{header}content-length: {}\r\n\r\n", body.len());
     stream.write_all(head.as_bytes())?;

@@ -13,7 +13,7 @@ mod sse;
 mod wait;
 mod worker;
 
-pub(crate) use agent::{Agent, Answer, Delivery};
+pub(crate) use agent::{Agent, AgentReply, Delivery};
 pub(crate) use api::{Api, items, task_of};
 pub(crate) use clock::{iso, iso_from_now, unix_seconds};
 pub(crate) use database::{Database, on_each_database};

@@ -4,31 +4,35 @@
 use signalbox_wire::id::{AgentId, SessionId, TaskId};
 
 use super::Operation;
-use super::work::Work;
+use super::unit_of_work::UnitOfWork;
 use crate::routing::{self, Route};
-use crate::{Decision, Halt, Turn, View};
+use crate::{Decision, DecisionContext, Halt, Snapshot};
 
 /// Tries again to give a waiting task to an agent. Answers whether it no longer waits.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct MatchTask {
     /// The session.
     pub session: SessionId,
     /// The task.
     pub task: TaskId,
 }
 
-impl Operation for Place {
-    type Answer = bool;
+impl Operation for MatchTask {
+    type Output = bool;
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, bool), Halt> {
-        let mut work = Work::new(view, turn);
-        let is_waiting = |work: &mut Work<'_, '_>| -> Result<bool, Halt> {
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, bool), Halt> {
+        let mut work = UnitOfWork::new(snapshot, context);
+        let is_waiting = |work: &mut UnitOfWork<'_, '_>| -> Result<bool, Halt> {
             Ok(work.task(&self.session, &self.task)?.is_some_and(|task| task.queued_at.is_some()))
         };
         if !is_waiting(&mut work)? {
             return Ok((Decision::default(), true));
         }
-        work.place(&self.session, &self.task)?;
+        work.match_task(&self.session, &self.task)?;
         let is_placed = !is_waiting(&mut work)?;
         Ok((work.finish(), is_placed))
     }
@@ -38,24 +42,28 @@ impl Operation for Place {
 /// is gone, what waits for it alone learns so.
 /// Answers whether it took one, and might take another.
 #[derive(Debug, Clone)]
-pub struct Offer {
+pub struct MatchAgent {
     /// The agent.
     pub agent: AgentId,
 }
 
-impl Operation for Offer {
-    type Answer = bool;
+impl Operation for MatchAgent {
+    type Output = bool;
 
-    fn decide(&self, view: &View, turn: &mut Turn<'_>) -> Result<(Decision, bool), Halt> {
-        let mut work = Work::new(view, turn);
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, bool), Halt> {
+        let mut work = UnitOfWork::new(snapshot, context);
         let keys = match work.agent(&self.agent)?.map(|current| routing::keys_of(&current.agent)) {
             Some(_) if !work.is_available(&self.agent)? => return Ok((Decision::default(), false)),
             Some(keys) => keys,
             None => vec![Route::Agent(self.agent.clone()).key()],
         };
-        for waiting in work.view.waiting(&keys)?.to_vec() {
+        for waiting in work.snapshot.waiting(&keys)?.to_vec() {
             let before = work.decision.events.len();
-            work.place(&waiting.session, &waiting.task)?;
+            work.match_task(&waiting.session, &waiting.task)?;
             if work.decision.events.len() > before {
                 return Ok((work.finish(), true));
             }

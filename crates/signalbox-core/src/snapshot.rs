@@ -1,6 +1,6 @@
 //! What a decision has been shown of the stored state, and how it asks for more.
 //!
-//! A decision reads only from its [`View`]. What is not there yet stops it with [`Halt::Need`]; whoever
+//! A decision reads only from its [`Snapshot`]. What is not there yet stops it with [`Halt::Need`]; whoever
 //! drives it loads that and runs it again from the start, with the same turn. So a decision reads like
 //! straight code, and still awaits nothing.
 
@@ -11,10 +11,12 @@ use signalbox_wire::id::{AgentId, HookId, MessageId, ScheduleId, SessionId, Task
 use signalbox_wire::time::Timestamp;
 
 use crate::agent::{Agent, AgentStatus};
-use crate::decision::{AgentName, Answered, Gate, Key, Retention, SeenSignature, Tool, Workflow};
+use crate::decision::{
+    AgentName, ConcurrencyGroup, IdempotencyRecord, Key, Retention, SeenSignature, Tool, Workflow,
+};
 use crate::definition::Definition;
 use crate::delivery::Message;
-use crate::hook::Hook;
+use crate::hook::WebhookTrigger;
 use crate::payload::Payload;
 use crate::schedule::{BACKFILL_MAX, Schedule, WAITING_MAX};
 use crate::session::SessionState;
@@ -68,12 +70,12 @@ pub enum Loaded {
     Workflow(Versioned<Workflow>),
     Message(Versioned<Message>),
     Tool(Versioned<Tool>),
-    Answered(Versioned<Answered>),
+    IdempotencyRecord(Versioned<IdempotencyRecord>),
     Signature(Versioned<SeenSignature>),
-    Gate(Versioned<Gate>),
+    ConcurrencyGroup(Versioned<ConcurrencyGroup>),
     Retention(Versioned<Retention>),
     Schedule(Versioned<Schedule>),
-    Hook(Versioned<Hook>),
+    WebhookTrigger(Versioned<WebhookTrigger>),
     Payload(Versioned<Payload>),
 }
 
@@ -85,7 +87,7 @@ const FIRST_MAX: usize = 8;
 
 /// What has been loaded for one decision.
 #[derive(Debug, Default)]
-pub struct View {
+pub struct Snapshot {
     /// Nearly always so few that looking through them is the fastest way to find one.
     first: Vec<(Key, Option<Loaded>)>,
     /// Those after the first [`FIRST_MAX`].
@@ -212,7 +214,7 @@ pub enum Rejected {
     },
     /// As many sessions with this key run as may.
     #[error("Workflow {workflow} runs as many sessions with the key '{key}' as it may; wait until one ends")]
-    GateFull {
+    ConcurrencyFull {
         /// The workflow.
         workflow: WorkflowId,
         /// The key.
@@ -220,7 +222,7 @@ pub enum Rejected {
     },
     /// As many sessions with this key wait as may.
     #[error("As many sessions of workflow {workflow} with the key '{key}' wait as may; try again later")]
-    GateQueueFull {
+    ConcurrencyQueueFull {
         /// The workflow.
         workflow: WorkflowId,
         /// The key.
@@ -228,7 +230,7 @@ pub enum Rejected {
     },
     /// The expression that gives the key has no value.
     #[error("Workflow {workflow} has no concurrency key for this input: {fault}")]
-    GateKey {
+    ConcurrencyKey {
         /// The workflow.
         workflow: WorkflowId,
         /// Why.
@@ -292,7 +294,7 @@ pub enum Rejected {
         waiting: usize,
     },
     /// No such hook.
-    #[error("Hook not found: {0}")]
+    #[error("WebhookTrigger not found: {0}")]
     UnknownHook(String),
     /// The hook's id is taken.
     #[error("A hook with id '{0}' exists already; rotate it for another secret, or delete it first")]
@@ -308,12 +310,12 @@ pub enum Rejected {
     KeyReused,
     /// The history and the tables disagree: a defect, never a client's fault.
     #[error("The stored session does not allow this: {0}")]
-    Misfit(String),
+    InvalidTransition(String),
 }
 
 /// The first of some faults, as the end of a sentence.
 fn listed(faults: &[(String, String)]) -> String {
-    let told = faults.iter().take(FAULTS_TOLD).map(|(place, message)| format!("{place} {message}"));
+    let told = faults.iter().take(FAULTS_TOLD).map(|(pointer, message)| format!("{pointer} {message}"));
     let told = told.collect::<Vec<_>>().join("; ");
     let more = faults.len().saturating_sub(FAULTS_TOLD);
     match (told.is_empty(), more) {
@@ -329,9 +331,9 @@ impl From<Rejected> for Halt {
     }
 }
 
-impl From<crate::session::Misfit> for Halt {
-    fn from(misfit: crate::session::Misfit) -> Self {
-        Self::Rejected(Rejected::Misfit(misfit.to_string()))
+impl From<crate::session::InvalidTransition> for Halt {
+    fn from(invalid_transition: crate::session::InvalidTransition) -> Self {
+        Self::Rejected(Rejected::InvalidTransition(invalid_transition.to_string()))
     }
 }
 
@@ -350,7 +352,7 @@ macro_rules! readers {
     )*};
 }
 
-impl View {
+impl Snapshot {
     /// An empty view.
     #[must_use]
     pub fn new() -> Self {
@@ -396,17 +398,17 @@ impl View {
         /// A tool.
         tool(name: &ToolName) -> Tool, Tool, Key::Tool(name.clone());
         /// The answer given before under an idempotency key.
-        answered(key: &str) -> Answered, Answered, Key::Answered(key.to_owned());
+        idempotency_record(key: &str) -> IdempotencyRecord, IdempotencyRecord, Key::IdempotencyRecord(key.to_owned());
         /// A webhook signature that was seen.
         signature(signature: &str) -> SeenSignature, Signature, Key::Signature(signature.to_owned());
         /// The sessions that share a key.
-        gate(key: &str) -> Gate, Gate, Key::Gate(key.to_owned());
+        group(key: &str) -> ConcurrencyGroup, ConcurrencyGroup, Key::ConcurrencyGroup(key.to_owned());
         /// How long the tenant keeps what is over, where it says.
         retention() -> Retention, Retention, Key::Retention;
         /// A schedule.
         schedule(id: &ScheduleId) -> Schedule, Schedule, Key::Schedule(id.clone());
         /// A hook.
-        hook(id: &HookId) -> Hook, Hook, Key::Hook(id.clone());
+        hook(id: &HookId) -> WebhookTrigger, WebhookTrigger, Key::WebhookTrigger(id.clone());
     }
 
     /// A payload; `None` where it is not kept, or no longer.

@@ -34,7 +34,11 @@ fn whoever_is_named_hears_of_the_ends_that_are_named() {
             let mut stage = Stage::with_agent();
             let session = stage.start(notified(on), &json!({}));
             end(&mut stage, &session, how);
-            assert_eq!(stage.bodies(MessageKind::Notice).len(), usize::from(expected), "{on:?}, {how}");
+            assert_eq!(
+                stage.bodies(MessageKind::SessionWebhook).len(),
+                usize::from(expected),
+                "{on:?}, {how}"
+            );
         }
     }
 }
@@ -44,11 +48,11 @@ fn a_notice_says_what_came_of_the_session() {
     let mut stage = Stage::with_agent();
     let session = stage.start(notified(&[]), &json!({}));
     end(&mut stage, &session, 0);
-    let notice = stage.bodies(MessageKind::Notice).remove(0);
+    let notice = stage.bodies(MessageKind::SessionWebhook).remove(0);
     assert_eq!(notice["type"], json!("session.completed"));
     assert_eq!(notice["data"]["sessionId"], json!(session));
     assert_eq!(notice["data"]["result"], json!({"v": 7}));
-    let message = stage.store.messages.values().find(|message| message.kind == MessageKind::Notice);
+    let message = stage.store.messages.values().find(|message| message.kind == MessageKind::SessionWebhook);
     assert_eq!(message.and_then(|message| message.url.as_deref()), Some("http://hook/"));
 }
 
@@ -59,7 +63,8 @@ fn every_end_of_a_retried_session_is_told() {
     end(&mut stage, &session, 1);
     stage.retry(&session);
     end(&mut stage, &session, 0);
-    let types: Vec<_> = stage.bodies(MessageKind::Notice).iter().map(|body| body["type"].clone()).collect();
+    let types: Vec<_> =
+        stage.bodies(MessageKind::SessionWebhook).iter().map(|body| body["type"].clone()).collect();
     assert_eq!(types, ["session.failed", "session.completed"]);
 }
 

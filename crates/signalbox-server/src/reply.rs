@@ -5,12 +5,12 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
-use signalbox_core::decision::Answered;
+use signalbox_core::decision::IdempotencyRecord;
 use signalbox_wire::problem::Problem;
 
 /// A status and a JSON body.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
+pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) body: Bytes,
     is_repeated: bool,
@@ -19,9 +19,9 @@ pub(crate) struct Answer {
 
 /// What is kept in place of an answer that must not be.
 #[derive(Debug, Clone)]
-pub(crate) struct StandIn(pub(crate) Answer);
+pub(crate) struct StandIn(pub(crate) Reply);
 
-impl Answer {
+impl Reply {
     /// `body` as JSON under `status`.
     pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Self {
         match serde_json::to_vec(body) {
@@ -60,19 +60,19 @@ impl Answer {
     }
 
     /// The answer that was given before.
-    pub(crate) fn kept(kept: &Answered) -> Self {
+    pub(crate) fn kept(kept: &IdempotencyRecord) -> Self {
         let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
         Self { is_repeated: true, ..Self::new(status, Bytes::from(kept.body.clone().into_bytes())) }
     }
 }
 
-impl IntoResponse for Answer {
+impl IntoResponse for Reply {
     fn into_response(self) -> Response {
         self.into_parts_and(Body::from)
     }
 }
 
-impl Answer {
+impl Reply {
     /// The answer as a response whose body `wrap` makes of its bytes.
     pub(crate) fn into_parts_and<B>(self, wrap: impl FnOnce(Bytes) -> B) -> Response<B> {
         let is_problem = self.status.is_client_error() || self.status.is_server_error();

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use signalbox_core::decision::Hint;
-use signalbox_core::engine::{Offer, Place};
+use signalbox_core::decision::MatchHint;
+use signalbox_core::engine::{MatchAgent, MatchTask};
 use signalbox_core::routing;
 use signalbox_wire::id::{AgentId, TenantId};
 use tokio::sync::mpsc;
@@ -23,7 +23,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 const SWEEP_LIMIT: usize = 1_000;
 
 /// Acts on hints until the server drains.
-pub(super) async fn run(app: App, mut hints: mpsc::Receiver<(TenantId, Hint)>, tracker: TaskTracker) {
+pub(super) async fn run(app: App, mut hints: mpsc::Receiver<(TenantId, MatchHint)>, tracker: TaskTracker) {
     let room = std::sync::Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
     loop {
         let next = tokio::select! {
@@ -37,9 +37,9 @@ pub(super) async fn run(app: App, mut hints: mpsc::Receiver<(TenantId, Hint)>, t
         let app = app.clone();
         tracker.spawn(async move {
             let met = match hint {
-                Hint::Offer(agent) => offer(&app, &tenant, agent).await,
-                Hint::Place(session, task) => {
-                    app.drive.run(&tenant, &Place { session, task }).await.map(drop)
+                MatchHint::Agent(agent) => offer(&app, &tenant, agent).await,
+                MatchHint::Task(session, task) => {
+                    app.drive.run(&tenant, &MatchTask { session, task }).await.map(drop)
                 }
             };
             if let Err(error) = met {
@@ -57,7 +57,7 @@ async fn offer(app: &App, tenant: &TenantId, agent: AgentId) -> Result<(), Drive
         Some(registration) => routing::keys_of(&registration.value),
         None => vec![routing::Route::Agent(agent.clone()).key()],
     };
-    let operation = Offer { agent };
+    let operation = MatchAgent { agent };
     while app.store.maybe_waiting(tenant, &routes) && app.drive.run(tenant, &operation).await? {}
     Ok(())
 }
@@ -68,7 +68,7 @@ pub(super) async fn sweep(app: App) {
         match app.store.waiting_tasks(SWEEP_LIMIT).await {
             Ok(waiting) => {
                 for (tenant, task) in waiting {
-                    let place = Place { session: task.session, task: task.task };
+                    let place = MatchTask { session: task.session, task: task.task };
                     if let Err(error) = app.drive.run(&tenant, &place).await {
                         tracing::warn!(%error, task = %place.task, "a waiting task could not be looked at");
                     }

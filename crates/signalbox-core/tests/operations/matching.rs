@@ -1,9 +1,9 @@
 //! Tasks and agents meet: the longest waiting first, the least recently used first, and nobody jumps the queue.
 
 use serde_json::json;
-use signalbox_core::decision::Hint;
+use signalbox_core::decision::MatchHint;
 use signalbox_core::definition::OnFailure;
-use signalbox_core::engine::{Deregister, Offer, Place};
+use signalbox_core::engine::{Deregister, MatchAgent, MatchTask};
 use signalbox_core::task::TaskStatus;
 use signalbox_wire::id::AgentId;
 
@@ -15,7 +15,7 @@ fn an_offered_agent_takes_the_task_that_waits_longest() {
     let sessions: Vec<_> = (0..3).map(|_| stage.session(vec![step("read", None)])).collect();
     let agent = stage.agent("reader", 2);
     for taken in 1..=2 {
-        assert_eq!(stage.run(&Offer { agent: agent.clone() }), Ok(true));
+        assert_eq!(stage.run(&MatchAgent { agent: agent.clone() }), Ok(true));
         let held: Vec<_> = stage
             .store
             .status(&agent)
@@ -26,7 +26,7 @@ fn an_offered_agent_takes_the_task_that_waits_longest() {
             .collect();
         assert_eq!(held, sessions[..taken]);
     }
-    assert_eq!(stage.run(&Offer { agent }), Ok(false), "it holds as many as it can");
+    assert_eq!(stage.run(&MatchAgent { agent }), Ok(false), "it holds as many as it can");
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn an_agent_that_is_done_goes_to_those_that_wait_before_its_own_next_task() {
     let second = stage.session(vec![step("read", None)]);
     stage.report(&agent, "completed", None, json!(1));
     assert!(stage.state(&first).tasks[1].queued_at.is_some(), "it joins the queue");
-    stage.run(&Offer { agent: agent.clone() }).expect("offered");
+    stage.run(&MatchAgent { agent: agent.clone() }).expect("offered");
     assert_eq!(stage.state(&second).tasks[0].status, TaskStatus::Dispatched);
 }
 
@@ -98,11 +98,11 @@ fn whoever_becomes_available_and_whoever_begins_to_wait_is_hinted_at() {
     stage.store.commit(&begun, None).expect("nobody comes in between");
     let session = triggered.session;
     let task = stage.state(&session).tasks[0].id.clone();
-    assert_eq!(begun.hints, [Hint::Place(session.clone(), task.clone())]);
-    let (again, is_placed) = stage.decide(&Place { session, task }).expect("decided");
+    assert_eq!(begun.hints, [MatchHint::Task(session.clone(), task.clone())]);
+    let (again, is_placed) = stage.decide(&MatchTask { session, task }).expect("decided");
     assert!(!is_placed && again.is_empty(), "it waits on, and nothing changes");
     let (came, registered) = stage.decide(&registration("reader", 1, false)).expect("decided");
-    assert_eq!(came.hints, [Hint::Offer(registered.agent)]);
+    assert_eq!(came.hints, [MatchHint::Agent(registered.agent)]);
 }
 
 #[test]
@@ -130,9 +130,9 @@ fn a_task_that_begins_to_wait_for_an_agent_that_is_going_fails_too() {
     let session = stage.session(vec![wants]);
     stage.store.commit(&going, None).expect("it goes");
     assert!(stage.state(&session).session.error.is_none());
-    assert!(going.hints.contains(&Hint::Offer(agent.clone())));
-    assert_eq!(stage.run(&Offer { agent: agent.clone() }), Ok(true));
+    assert!(going.hints.contains(&MatchHint::Agent(agent.clone())));
+    assert_eq!(stage.run(&MatchAgent { agent: agent.clone() }), Ok(true));
     let error = stage.state(&session).session.error.clone().expect("a reason");
     assert!(error.contains(agent.as_str()), "{error}");
-    assert_eq!(stage.run(&Offer { agent }), Ok(false));
+    assert_eq!(stage.run(&MatchAgent { agent }), Ok(false));
 }

@@ -1,4 +1,4 @@
-//! The [`Authority`]: which key belongs to whom, and what an unsigned call on loopback may do.
+//! The [`Authenticator`]: which key belongs to whom, and what an unsigned call on loopback may do.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use signalbox_wire::problem::Problem;
 use signalbox_wire::time::Timestamp;
 use subtle::ConstantTimeEq;
 
-use super::door::{self, Door};
+use super::anonymous::{self, AnonymousAccess};
 use crate::app::App;
 use crate::clock;
 use crate::egress::MARK;
@@ -36,10 +36,10 @@ pub(crate) struct Caller {
 }
 
 /// Tells callers apart.
-pub(crate) struct Authority {
+pub(crate) struct Authenticator {
     platform: [u8; 32],
     admin: Option<[u8; 32]>,
-    door: Door,
+    anonymous: AnonymousAccess,
     mark: HeaderValue,
     fingerprints: [RandomState; 2],
     remembered: Cache<Fingerprint, (Timestamp, Caller)>,
@@ -49,12 +49,17 @@ pub(crate) struct Authority {
 /// cost of SHA-256, and worth nothing to whoever reads it.
 type Fingerprint = [u64; 2];
 
-impl Authority {
-    pub(crate) fn new(platform: &Secret, admin: Option<&Secret>, door: Door, mark: HeaderValue) -> Self {
+impl Authenticator {
+    pub(crate) fn new(
+        platform: &Secret,
+        admin: Option<&Secret>,
+        anonymous: AnonymousAccess,
+        mark: HeaderValue,
+    ) -> Self {
         Self {
             platform: keys::hash(platform.expose()),
             admin: admin.map(|key| keys::hash(key.expose())),
-            door,
+            anonymous,
             mark,
             fingerprints: [RandomState::new(), RandomState::new()],
             remembered: Cache::new(REMEMBERED_MAX),
@@ -63,7 +68,7 @@ impl Authority {
 
     /// Whether only programs of this machine are expected to call.
     pub(crate) fn is_for_this_machine(&self) -> bool {
-        matches!(self.door, Door::Local { .. })
+        matches!(self.anonymous, AnonymousAccess::Local { .. })
     }
 
     /// Whether a call without a key, and without anything else that it could be believed by, is taken.
@@ -72,7 +77,7 @@ impl Authority {
             let detail = "This server called itself without a key; an endpoint or a tool leads back to it.";
             return Err(Problem::forbidden(detail));
         }
-        self.door.admit(headers)
+        self.anonymous.admit(headers)
     }
 
     /// The caller of a request with these headers to `path`.
@@ -113,7 +118,7 @@ impl Authority {
 
     fn anonymous(&self, headers: &HeaderMap, path: &str) -> Result<Caller, Refusal> {
         if !is_open_path(path) {
-            return Err(door::no_key().into());
+            return Err(anonymous::no_key().into());
         }
         self.admit_keyless(headers)?;
         Ok(Caller { tenant: TenantId::default_tenant(), scope: Scope::Admin, is_platform: false })

@@ -15,17 +15,17 @@ use http::request::Parts;
 use http::{Method, Request};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use crate::answer::Answer;
 use crate::app::App;
 use crate::clock::Stopwatch;
 use crate::config::Surface;
 use crate::context::{Context, Input};
 use crate::metrics::RouteMetrics;
 use crate::problem::Refusal;
+use crate::reply::Reply;
 use crate::{agentkit, edge, opscore};
 
 /// The hot paths of the surfaces that are served.
-pub(crate) struct Hot {
+pub(crate) struct FastPath {
     reports: Option<Arc<RouteMetrics>>,
     messages: Option<Arc<RouteMetrics>>,
 }
@@ -44,7 +44,7 @@ enum Asks {
 const STATES: (&str, &str) = ("/v1/opscore/agent/", "/state");
 const RUNS: (&str, &str) = ("/v1/agents/", "/run");
 
-impl Hot {
+impl FastPath {
     pub(crate) fn new(app: &App) -> Self {
         let route = |surface, (begin, end): (&str, &str)| {
             app.config.serves(surface).then(|| app.metrics.route(&[begin, "{agentId}", end].concat()))
@@ -113,18 +113,18 @@ fn agent_in<'p>(path: &'p str, (begin, end): (&str, &str)) -> Option<&'p str> {
     is_plain.then_some(agent)
 }
 
-async fn report(app: &App, parts: &Parts, body: Incoming) -> Result<Answer, Refusal> {
+async fn report(app: &App, parts: &Parts, body: Incoming) -> Result<Reply, Refusal> {
     let context = Context::of(app, parts).await?;
     let input = Input::of(app, &parts.headers, body).await?;
     opscore::report(app, &context, agent_in(parts.uri.path(), STATES).unwrap_or_default(), &input).await
 }
 
-async fn state(app: &App, parts: &Parts) -> Result<Answer, Refusal> {
+async fn state(app: &App, parts: &Parts) -> Result<Reply, Refusal> {
     let context = Context::of(app, parts).await?;
     opscore::state(app, &context, agent_in(parts.uri.path(), STATES).unwrap_or_default()).await
 }
 
-async fn run(app: &App, parts: &Parts, body: Incoming) -> Result<Answer, Refusal> {
+async fn run(app: &App, parts: &Parts, body: Incoming) -> Result<Reply, Refusal> {
     let context = Context::of(app, parts).await?;
     let input = Input::of(app, &parts.headers, body).await?;
     agentkit::run(app, &context, agent_in(parts.uri.path(), RUNS).unwrap_or_default(), &input).await

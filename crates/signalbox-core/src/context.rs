@@ -20,7 +20,7 @@ pub trait Inputs: std::fmt::Debug + Sync {
 
 /// What a decision may know besides the stored state.
 #[derive(Debug, Clone)]
-pub struct Turn<'a> {
+pub struct DecisionContext<'a> {
     /// The moment of the decision.
     pub now: Timestamp,
     /// Defaults and bounds set by the operator.
@@ -30,7 +30,7 @@ pub struct Turn<'a> {
     random: SmallRng,
 }
 
-impl<'a> Turn<'a> {
+impl<'a> DecisionContext<'a> {
     /// A turn at `now` whose randomness follows from `seed` alone.
     #[must_use]
     pub fn new(now: Timestamp, seed: u64, policy: &'a Policy) -> Self {

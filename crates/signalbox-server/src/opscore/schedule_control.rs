@@ -2,18 +2,18 @@
 
 use axum::extract::State;
 use http::StatusCode;
-use signalbox_core::engine::{Steer, SteerSchedule};
+use signalbox_core::engine::{ControlSchedule, ScheduleCommand};
 use signalbox_core::schedule::Overlap;
 use signalbox_wire::opscore::{BackfillAnswer, BackfillBody, FireView, ScheduleView, StartScheduleBody};
 use signalbox_wire::problem::Problem;
 
 use super::lookup;
 use super::schedule_convert as convert;
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Administers, Context, Input};
 use crate::params::Path;
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 /// Let a schedule's fire times come no more until it is resumed
 ///
@@ -27,8 +27,8 @@ pub(super) async fn pause_schedule(
     State(app): State<App>,
     context: Context<Administers>,
     Path(schedule): Path,
-) -> Result<Answer, Refusal> {
-    turn(&app, &context, &schedule, Steer::Pause).await
+) -> Result<Reply, Refusal> {
+    turn(&app, &context, &schedule, ScheduleCommand::Pause).await
 }
 
 /// Let a paused schedule's fire times come again
@@ -43,8 +43,8 @@ pub(super) async fn resume_schedule(
     State(app): State<App>,
     context: Context<Administers>,
     Path(schedule): Path,
-) -> Result<Answer, Refusal> {
-    turn(&app, &context, &schedule, Steer::Resume).await
+) -> Result<Reply, Refusal> {
+    turn(&app, &context, &schedule, ScheduleCommand::Resume).await
 }
 
 /// Start a session of a schedule now
@@ -62,14 +62,14 @@ pub(super) async fn trigger_schedule(
     context: Context<Administers>,
     Path(schedule): Path,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let body: StartScheduleBody = input.parse_or_default()?;
-    let steer = Steer::Trigger { overlap: body.overlap.map(convert::overlap) };
-    let operation = SteerSchedule { schedule: lookup::schedule(&schedule)?, steer };
+    let control = ScheduleCommand::Trigger { overlap: body.overlap.map(convert::overlap) };
+    let operation = ControlSchedule { schedule: lookup::schedule(&schedule)?, command: control };
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), &operation, |steered| {
-            let mut fires = convert::fires(&steered.schedule).into_iter();
-            Answer::json(StatusCode::ACCEPTED, &fires.find(|fire| fire.number == steered.filled.first))
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |controlled| {
+            let mut fires = convert::fires(&controlled.schedule).into_iter();
+            Reply::json(StatusCode::ACCEPTED, &fires.find(|fire| fire.number == controlled.filled.first))
         })
         .await
 }
@@ -90,16 +90,19 @@ pub(super) async fn backfill_schedule(
     context: Context<Administers>,
     Path(schedule): Path,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let body: BackfillBody = input.parse()?;
     let overlap = body.overlap.map_or(Overlap::BufferAll, convert::overlap);
-    let steer = Steer::Backfill { from: body.from, to: body.to, overlap };
-    let operation = SteerSchedule { schedule: lookup::schedule(&schedule)?, steer };
+    let control = ScheduleCommand::Backfill { from: body.from, to: body.to, overlap };
+    let operation = ControlSchedule { schedule: lookup::schedule(&schedule)?, command: control };
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), &operation, |steered| {
-            let is_of_it = |number: u64| number >= steered.filled.first;
-            let waiting = steered.schedule.waiting.iter().filter(|fire| is_of_it(fire.number)).count();
-            Answer::json(StatusCode::ACCEPTED, &BackfillAnswer { fire_times: steered.filled.count, waiting })
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |controlled| {
+            let is_of_it = |number: u64| number >= controlled.filled.first;
+            let waiting = controlled.schedule.waiting.iter().filter(|fire| is_of_it(fire.number)).count();
+            Reply::json(
+                StatusCode::ACCEPTED,
+                &BackfillAnswer { fire_times: controlled.filled.count, waiting },
+            )
         })
         .await
 }
@@ -108,12 +111,12 @@ async fn turn(
     app: &App,
     context: &Context<Administers>,
     schedule: &str,
-    steer: Steer,
-) -> Result<Answer, Refusal> {
-    let operation = SteerSchedule { schedule: lookup::schedule(schedule)?, steer };
+    control: ScheduleCommand,
+) -> Result<Reply, Refusal> {
+    let operation = ControlSchedule { schedule: lookup::schedule(schedule)?, command: control };
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), &operation, |steered| {
-            Answer::ok(&convert::schedule(&steered.schedule))
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |controlled| {
+            Reply::ok(&convert::schedule(&controlled.schedule))
         })
         .await
 }

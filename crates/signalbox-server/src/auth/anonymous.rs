@@ -1,4 +1,4 @@
-//! The [`Door`]: which calls come in without a key.
+//! The [`AnonymousAccess`]: which calls come in without a key.
 //!
 //! A listener on loopback is meant for the people and programs of this machine. A proxy on it and a page in a
 //! browser are on this machine too, but call for somebody else: both are told apart by their headers.
@@ -20,7 +20,7 @@ const FORWARDED: [HeaderName; 3] = [
 
 /// Who may call without a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Door {
+pub(crate) enum AnonymousAccess {
     /// Nobody.
     Closed,
     /// Whoever is on this machine, and calls it by one of its own names or by the public one.
@@ -29,7 +29,7 @@ pub(crate) enum Door {
     Everybody,
 }
 
-impl Door {
+impl AnonymousAccess {
     pub(crate) fn new(config: &Config, address: SocketAddr) -> Self {
         if config.require_keys {
             Self::Closed
@@ -125,15 +125,15 @@ mod tests {
 
     use super::*;
 
-    fn verdict(door: &Door, pairs: &[(&'static str, &str)]) -> Option<u16> {
+    fn verdict(anonymous: &AnonymousAccess, pairs: &[(&'static str, &str)]) -> Option<u16> {
         let pair = |(name, value): &(&'static str, &str)| {
             (HeaderName::from_static(name), HeaderValue::from_str(value).expect("valid"))
         };
-        door.admit(&pairs.iter().map(pair).collect()).err().map(|problem| problem.status)
+        anonymous.admit(&pairs.iter().map(pair).collect()).err().map(|problem| problem.status)
     }
 
-    fn local() -> Door {
-        Door::Local { public_host: Some("signalbox.example".to_owned()) }
+    fn local() -> AnonymousAccess {
+        AnonymousAccess::Local { public_host: Some("signalbox.example".to_owned()) }
     }
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
         for name in ["forwarded", "x-forwarded-for", "x-real-ip"] {
             let pairs = [("host", "localhost"), (name, "203.0.113.7")];
             assert_eq!(verdict(&local(), &pairs), Some(401), "{name}");
-            assert_eq!(verdict(&Door::Everybody, &pairs), None, "{name}");
+            assert_eq!(verdict(&AnonymousAccess::Everybody, &pairs), None, "{name}");
         }
     }
 
@@ -170,7 +170,7 @@ mod tests {
             assert_eq!(verdict(&local(), &[("host", host), ("origin", origin)]), expected, "{origin}");
         }
         let foreign = [("host", "localhost:8000"), ("origin", "https://evil.example")];
-        assert_eq!(verdict(&Door::Everybody, &foreign), Some(403));
+        assert_eq!(verdict(&AnonymousAccess::Everybody, &foreign), Some(403));
     }
 
     #[test]
@@ -178,6 +178,6 @@ mod tests {
         for host in ["evil.example:8000", "localhost.evil.example", "10.0.0.1", ""] {
             assert_eq!(verdict(&local(), &[("host", host)]), Some(403), "{host:?}");
         }
-        assert_eq!(verdict(&Door::Closed, &[("host", "localhost")]), Some(401));
+        assert_eq!(verdict(&AnonymousAccess::Closed, &[("host", "localhost")]), Some(401));
     }
 }

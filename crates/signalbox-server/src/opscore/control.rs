@@ -9,11 +9,11 @@ use signalbox_wire::problem::Problem;
 
 use super::convert::{self, Versions};
 use super::lookup;
-use crate::answer::Answer;
 use crate::app::App;
 use crate::context::{Administers, Context, Input};
 use crate::params::Path;
 use crate::problem::Refusal;
+use crate::reply::Reply;
 
 /// Dispatch nothing more of a session until it is resumed
 ///
@@ -28,9 +28,9 @@ pub(super) async fn pause_session(
     State(app): State<App>,
     context: Context<Administers>,
     Path(session): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let session = lookup::session(&session)?;
-    steer(&app, &context, &session, &engine::Pause { session: session.clone() }).await
+    control(&app, &context, &session, &engine::Pause { session: session.clone() }).await
 }
 
 /// Let a paused session go on
@@ -44,9 +44,9 @@ pub(super) async fn resume_session(
     State(app): State<App>,
     context: Context<Administers>,
     Path(session): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let session = lookup::session(&session)?;
-    steer(&app, &context, &session, &engine::Resume { session: session.clone() }).await
+    control(&app, &context, &session, &engine::Resume { session: session.clone() }).await
 }
 
 /// End a session before its time
@@ -63,10 +63,10 @@ pub(super) async fn cancel_session(
     context: Context<Administers>,
     Path(session): Path,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let body: CancelBody = input.parse_or_default()?;
     let session = lookup::session(&session)?;
-    steer(&app, &context, &session, &engine::Cancel { session: session.clone(), reason: body.reason }).await
+    control(&app, &context, &session, &engine::Cancel { session: session.clone(), reason: body.reason }).await
 }
 
 /// Let a failed session go on from the task that failed
@@ -80,9 +80,9 @@ pub(super) async fn retry_session(
     State(app): State<App>,
     context: Context<Administers>,
     Path(session): Path,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let session = lookup::session(&session)?;
-    steer(&app, &context, &session, &engine::RetrySession { session: session.clone() }).await
+    control(&app, &context, &session, &engine::RetrySession { session: session.clone() }).await
 }
 
 /// Tell a session of something that a task waits for
@@ -100,12 +100,12 @@ pub(super) async fn signal_session(
     context: Context<Administers>,
     Path(session): Path,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let body: SignalBody = input.parse_or_default()?;
     let session = lookup::session(&session)?;
     let name = body.signal.unwrap_or_default();
     let operation = engine::Signal { session: session.clone(), name, payload: body.payload };
-    steer(&app, &context, &session, &operation).await
+    control(&app, &context, &session, &operation).await
 }
 
 /// Agree to what a task asks approval for
@@ -124,7 +124,7 @@ pub(super) async fn approve_task(
     context: Context<Administers>,
     Path((session, task)): Path<(String, String)>,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     decide(&app, &context, (&session, task), &input, true).await
 }
 
@@ -143,7 +143,7 @@ pub(super) async fn refuse_task(
     context: Context<Administers>,
     Path((session, task)): Path<(String, String)>,
     input: Input,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     decide(&app, &context, (&session, task), &input, false).await
 }
 
@@ -153,21 +153,21 @@ async fn decide(
     (session, task): (&str, String),
     input: &Input,
     is_approved: bool,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let ApproveBody { by, comment, digest } = input.parse_or_default()?;
     let session = lookup::session(session)?;
     let operation = engine::Approve { session: session.clone(), task, is_approved, by, comment, digest };
-    steer(app, context, &session, &operation).await
+    control(app, context, &session, &operation).await
 }
 
-async fn steer<O>(
+async fn control<O>(
     app: &App,
     context: &Context<Administers>,
     id: &SessionId,
     operation: &O,
-) -> Result<Answer, Refusal>
+) -> Result<Reply, Refusal>
 where
-    O: Operation<Answer = SessionState>,
+    O: Operation<Output = SessionState>,
 {
     // Looked up before: a session stays on the revision that it started with.
     let mut versions = Versions::default();
@@ -175,8 +175,8 @@ where
         versions.look_up(app, context.tenant(), &read.value.session).await?;
     }
     app.drive
-        .answer(context.tenant(), context.promise.as_ref(), operation, |state| {
-            Answer::ok(&convert::session(&state.session, &versions, Some(&state.tasks)))
+        .answer(context.tenant(), context.claim.as_ref(), operation, |state| {
+            Reply::ok(&convert::session(&state.session, &versions, Some(&state.tasks)))
         })
         .await
 }

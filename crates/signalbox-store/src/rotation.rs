@@ -19,23 +19,23 @@ pub(crate) fn share(room: usize) -> usize {
 
 /// The turns of due work, one for each kind.
 #[derive(Debug, Default)]
-pub(crate) struct DueTurns {
-    deliveries: DueTurn,
-    timers: DueTurn,
+pub(crate) struct TenantRotation {
+    deliveries: RotationCursor,
+    timers: RotationCursor,
 }
 
 /// Whose due work was taken last.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct DueTurn {
+pub(crate) struct RotationCursor {
     /// Whether there was more than could be taken: as long as not, all that is due is taken anyway.
     pub(crate) is_behind: bool,
     /// The tenant that had the last turn; empty before the first.
     pub(crate) last: String,
 }
 
-impl DueTurns {
+impl TenantRotation {
     /// The turn of one kind.
-    pub(crate) fn of(&mut self, kind: DueKind) -> &mut DueTurn {
+    pub(crate) fn of(&mut self, kind: DueKind) -> &mut RotationCursor {
         match kind {
             DueKind::Delivery => &mut self.deliveries,
             DueKind::Timer => &mut self.timers,

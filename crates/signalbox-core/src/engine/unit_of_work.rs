@@ -1,6 +1,6 @@
 //! A decision in the making: the agents and sessions it touches, and what it has changed so far.
 //!
-//! Sessions change by events only, agents in place; [`Work::finish`] compares with what was read and writes
+//! Sessions change by events only, agents in place; [`UnitOfWork::finish`] compares with what was read and writes
 //! what differs. Whether an agent is listed as available is derived here and nowhere else.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use signalbox_wire::id::{AgentId, SessionId, TaskId};
 
-use super::payloads::Known;
+use super::payloads::KnownPayloads;
 use super::schedules;
 use crate::agent::{Agent, AgentStatus};
-use crate::decision::{AgentName, Available, Gate, Hint, Key, Row};
+use crate::decision::{AgentName, Available, ConcurrencyGroup, Key, MatchHint, Row};
 use crate::definition::Definition;
 use crate::event::NewEvent;
 use crate::limits::{BEGUN_AT_ONCE_MAX, HISTORY_AT_ONCE_BYTES};
@@ -19,16 +19,16 @@ use crate::payload::Payload;
 use crate::routing;
 use crate::session::{SessionEvent, SessionState};
 use crate::task::Task;
-use crate::{Decision, Halt, Rejected, Turn, Versioned, View};
+use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot, Versioned};
 
 /// A decision in the making.
-pub(super) struct Work<'w, 'p> {
-    pub(super) view: &'w View,
-    pub(super) turn: &'w mut Turn<'p>,
+pub(super) struct UnitOfWork<'w, 'p> {
+    pub(super) snapshot: &'w Snapshot,
+    pub(super) context: &'w mut DecisionContext<'p>,
     pub(super) decision: Decision,
     agents: BTreeMap<AgentId, Option<AgentWork>>,
     sessions: BTreeMap<SessionId, SessionWork>,
-    gates: BTreeMap<String, GateWork>,
+    concurrency_groups: BTreeMap<String, GroupWork>,
     /// Revisions of workflows that this decision keeps.
     pub(super) kept: Vec<Definition>,
     /// Sessions that are being let go on.
@@ -36,16 +36,16 @@ pub(super) struct Work<'w, 'p> {
     /// Tasks that have begun, and those of sessions that were begun for them.
     pub(super) begun: usize,
     /// Payloads that are new with this decision, each before those that refer to it.
-    pub(super) apart: Vec<Arc<Payload>>,
+    pub(super) new_payloads: Vec<Arc<Payload>>,
     /// The agent whose report this is, where it says that a task is done.
     pub(super) just_done: Option<AgentId>,
 }
 
-/// A gate that a decision touches.
-struct GateWork {
-    gate: Gate,
+/// A group that a decision touches.
+struct GroupWork {
+    group: ConcurrencyGroup,
     read: Option<i64>,
-    before: Gate,
+    before: ConcurrencyGroup,
 }
 
 /// An agent that a decision touches.
@@ -102,19 +102,19 @@ impl AgentWork {
     }
 }
 
-impl<'w, 'p> Work<'w, 'p> {
-    pub(super) fn new(view: &'w View, turn: &'w mut Turn<'p>) -> Self {
+impl<'w, 'p> UnitOfWork<'w, 'p> {
+    pub(super) fn new(snapshot: &'w Snapshot, context: &'w mut DecisionContext<'p>) -> Self {
         Self {
-            view,
-            turn,
+            snapshot,
+            context,
             decision: Decision::default(),
             agents: BTreeMap::new(),
             sessions: BTreeMap::new(),
-            gates: BTreeMap::new(),
+            concurrency_groups: BTreeMap::new(),
             kept: Vec::new(),
             advancing: BTreeSet::new(),
             begun: 0,
-            apart: Vec::new(),
+            new_payloads: Vec::new(),
             just_done: None,
         }
     }
@@ -147,7 +147,7 @@ impl<'w, 'p> Work<'w, 'p> {
     /// Who has this name. A name whose agent is gone was read too early and counts as free: where it is not,
     /// taking it conflicts.
     pub(super) fn agent_named(&mut self, name: &str) -> Result<Option<AgentId>, Halt> {
-        let Some(holder) = self.view.agent_named(name)?.map(|row| row.value.agent.clone()) else {
+        let Some(holder) = self.snapshot.agent_named(name)?.map(|row| row.value.agent.clone()) else {
             return Ok(None);
         };
         Ok(self.agent(&holder)?.is_some().then_some(holder))
@@ -157,7 +157,7 @@ impl<'w, 'p> Work<'w, 'p> {
     pub(super) fn create_agent(&mut self, agent: Agent) {
         let (id, agent) = (agent.id.clone(), Arc::new(agent));
         let work = AgentWork {
-            status: Arc::new(AgentStatus::fresh(id.clone(), agent.generation, self.turn.now)),
+            status: Arc::new(AgentStatus::fresh(id.clone(), agent.generation, self.context.now)),
             read: None,
             is_agent_changed: true,
             is_status_changed: true,
@@ -189,7 +189,7 @@ impl<'w, 'p> Work<'w, 'p> {
     /// The session with this id, as changed so far.
     pub(super) fn session(&mut self, id: &SessionId) -> Result<Option<&SessionState>, Halt> {
         if !self.sessions.contains_key(id) {
-            let Some(read) = self.view.session(id)? else { return Ok(None) };
+            let Some(read) = self.snapshot.session(id)? else { return Ok(None) };
             let work = SessionWork {
                 changed: vec![false; read.value.tasks.len()],
                 state: Arc::clone(&read.value),
@@ -207,10 +207,13 @@ impl<'w, 'p> Work<'w, 'p> {
     }
 
     /// The same, with the payloads that its expressions can look into.
-    pub(super) fn session_to_see(&mut self, id: &SessionId) -> Result<(&SessionState, Known<'_>), Halt> {
+    pub(super) fn session_to_see(
+        &mut self,
+        id: &SessionId,
+    ) -> Result<(&SessionState, KnownPayloads<'_>), Halt> {
         self.known_session(id)?;
         let work = self.sessions.get(id).ok_or_else(|| Rejected::UnknownSession(id.to_string()))?;
-        Ok((&work.state, Known { view: self.view, apart: &self.apart }))
+        Ok((&work.state, KnownPayloads { snapshot: self.snapshot, new_payloads: &self.new_payloads }))
     }
 
     /// A task of a session that is being worked on.
@@ -220,8 +223,8 @@ impl<'w, 'p> Work<'w, 'p> {
 
     /// Adds a session that begins with `started`.
     pub(super) fn create_session(&mut self, id: &SessionId, started: &SessionEvent) {
-        let Some(state) = SessionState::start(id, self.turn.now, started) else { return };
-        self.decision.events.push(started.entry(id, state.session.sequence, self.turn.now));
+        let Some(state) = SessionState::start(id, self.context.now, started) else { return };
+        self.decision.events.push(started.entry(id, state.session.sequence, self.context.now));
         let work = SessionWork {
             changed: vec![true; state.tasks.len()],
             state: Arc::new(state),
@@ -239,10 +242,10 @@ impl<'w, 'p> Work<'w, 'p> {
             let loses_its_place = *event == SessionEvent::Paused && task.queued_at.is_some();
             *is_changed |= event.task() == Some(&task.id) || loses_its_place;
         }
-        Arc::make_mut(&mut work.state).apply(self.turn.now, event)?;
+        Arc::make_mut(&mut work.state).apply(self.context.now, event)?;
         work.changed.resize(work.state.tasks.len(), true);
         work.is_changed = true;
-        self.decision.events.push(event.entry(id, work.state.session.sequence, self.turn.now));
+        self.decision.events.push(event.entry(id, work.state.session.sequence, self.context.now));
         if work.state.session.status.is_over()
             && let Some(schedule) = work.state.session.schedule.clone()
         {
@@ -251,20 +254,20 @@ impl<'w, 'p> Work<'w, 'p> {
         Ok(())
     }
 
-    /// The gate with this name, to be changed.
-    pub(super) fn gate_mut(&mut self, name: &str) -> Result<&mut Gate, Halt> {
-        if !self.gates.contains_key(name) {
-            let read = self.view.gate(name)?;
-            let gate = read.as_ref().map_or_else(
-                || Gate { key: name.to_owned(), limit: 1, ..Gate::default() },
-                |read| Gate::clone(&read.value),
+    /// The group with this name, to be changed.
+    pub(super) fn group_mut(&mut self, name: &str) -> Result<&mut ConcurrencyGroup, Halt> {
+        if !self.concurrency_groups.contains_key(name) {
+            let read = self.snapshot.group(name)?;
+            let group = read.as_ref().map_or_else(
+                || ConcurrencyGroup { key: name.to_owned(), limit: 1, ..ConcurrencyGroup::default() },
+                |read| ConcurrencyGroup::clone(&read.value),
             );
-            let before = gate.clone();
-            self.gates
-                .insert(name.to_owned(), GateWork { gate, read: read.map(|read| read.version), before });
+            let before = group.clone();
+            self.concurrency_groups
+                .insert(name.to_owned(), GroupWork { group, read: read.map(|read| read.version), before });
         }
-        let missing = || Halt::from(Rejected::Misfit(format!("gate {name} was not read")));
-        self.gates.get_mut(name).map(|work| &mut work.gate).ok_or_else(missing)
+        let missing = || Halt::from(Rejected::InvalidTransition(format!("group {name} was not read")));
+        self.concurrency_groups.get_mut(name).map(|work| &mut work.group).ok_or_else(missing)
     }
 
     /// Appends an entry to the log.
@@ -282,17 +285,17 @@ impl<'w, 'p> Work<'w, 'p> {
         for (id, work) in std::mem::take(&mut self.sessions) {
             self.write_session(&id, work);
         }
-        for work in std::mem::take(&mut self.gates).into_values() {
-            self.write_gate(work);
+        for work in std::mem::take(&mut self.concurrency_groups).into_values() {
+            self.write_group(work);
         }
         self.write_payloads();
         self.decision
     }
 
     fn load_agent(&self, id: &AgentId) -> Result<Option<AgentWork>, Halt> {
-        self.view.require([Key::Agent(id.clone()), Key::Status(id.clone())])?;
-        let Some(agent) = self.view.agent(id)? else { return Ok(None) };
-        let status = self.view.status(id)?;
+        self.snapshot.require([Key::Agent(id.clone()), Key::Status(id.clone())])?;
+        let Some(agent) = self.snapshot.agent(id)? else { return Ok(None) };
+        let status = self.snapshot.status(id)?;
         Ok(Some(AgentWork {
             agent: Arc::clone(&agent.value),
             status: status.as_ref().map_or_else(
@@ -329,7 +332,7 @@ impl<'w, 'p> Work<'w, 'p> {
             return;
         }
         if work.is_agent_changed {
-            let version = self.turn.version_after(agent_read.map(|read| read.version));
+            let version = self.context.version_after(agent_read.map(|read| read.version));
             let row = Row::Agent(work.agent);
             self.decision.put(row, agent_read.map(|read| read.version), version);
         } else if let Some(agent) = agent_read {
@@ -338,7 +341,7 @@ impl<'w, 'p> Work<'w, 'p> {
         }
         if work.is_status_changed {
             let read = status_read.map(|read| read.version);
-            let version = self.turn.version_after(read);
+            let version = self.context.version_after(read);
             self.decision.put(Row::Status(work.status), read, version);
         }
     }
@@ -356,7 +359,7 @@ impl<'w, 'p> Work<'w, 'p> {
             }
             if let Some(name) = work.name_after() {
                 let row = Row::AgentName(AgentName { name: name.to_owned(), agent: work.agent.id.clone() });
-                let version = self.turn.version_after(None);
+                let version = self.context.version_after(None);
                 if moved.iter().any(|other| other.name_before() == Some(name)) {
                     self.decision.put_guarded(row, version);
                 } else {
@@ -384,13 +387,13 @@ impl<'w, 'p> Work<'w, 'p> {
         for route in old.iter().filter(|route| !new.contains(route)) {
             self.decision.remove_guarded(Key::Available(route.clone(), work.agent.id.clone()));
         }
-        let version = self.turn.version_after(None);
+        let version = self.context.version_after(None);
         for route in new.iter().filter(|route| old_used != last_used || !old.contains(route)) {
             let row = Available { route: route.clone(), agent: work.agent.id.clone(), last_used };
             self.decision.put_guarded(Row::Available(row), version);
         }
         if new.iter().any(|route| !old.contains(route)) {
-            self.decision.hints.push(Hint::Offer(work.agent.id.clone()));
+            self.decision.hints.push(MatchHint::Agent(work.agent.id.clone()));
         }
     }
 
@@ -400,28 +403,28 @@ impl<'w, 'p> Work<'w, 'p> {
             self.decision.expects.push((Key::Session(id.clone()), work.read));
             return;
         }
-        let version = self.turn.version_after(work.read);
+        let version = self.context.version_after(work.read);
         let SessionState { session, tasks } = Arc::unwrap_or_clone(work.state);
         for (task, _) in tasks.into_iter().zip(work.changed).filter(|(_, changed)| *changed) {
             if task.queued_at.is_some() {
-                self.decision.hints.push(Hint::Place(id.clone(), task.id.clone()));
+                self.decision.hints.push(MatchHint::Task(id.clone(), task.id.clone()));
             }
             self.decision.put_guarded(Row::Task(id.clone(), task), version);
         }
         self.decision.put(Row::Session(session), work.read, version);
     }
 
-    /// A gate that nobody holds or waits at is not kept.
-    fn write_gate(&mut self, work: GateWork) {
-        let key = Key::Gate(work.gate.key.clone());
-        let is_empty = work.gate.holders.is_empty() && work.gate.queue.is_empty();
+    /// A group that nobody holds or waits at is not kept.
+    fn write_group(&mut self, work: GroupWork) {
+        let key = Key::ConcurrencyGroup(work.group.key.clone());
+        let is_empty = work.group.holders.is_empty() && work.group.queue.is_empty();
         match work.read {
-            _ if work.gate == work.before => self.decision.expects.push((key, work.read)),
+            _ if work.group == work.before => self.decision.expects.push((key, work.read)),
             Some(read) if is_empty => self.decision.remove(key, read),
             None if is_empty => self.decision.expects.push((key, None)),
             read => {
-                let version = self.turn.version_after(read);
-                self.decision.put(Row::Gate(Arc::new(work.gate)), read, version);
+                let version = self.context.version_after(read);
+                self.decision.put(Row::ConcurrencyGroup(Arc::new(work.group)), read, version);
             }
         }
     }

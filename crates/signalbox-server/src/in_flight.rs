@@ -11,32 +11,32 @@ use signalbox_wire::id::{AgentId, TenantId};
 
 /// Agents in flight; as many as there are decisions at once.
 #[derive(Default)]
-pub(crate) struct Flights(Mutex<HashMap<TenantId, HashMap<AgentId, u32>>>);
+pub(crate) struct InFlightAgents(Mutex<HashMap<TenantId, HashMap<AgentId, u32>>>);
 
 /// Agents that one decision is about; they are free again when it is dropped.
-pub(crate) struct Flight<'a> {
-    flights: &'a Flights,
+pub(crate) struct AgentChoice<'a> {
+    in_flight_agents: &'a InFlightAgents,
     tenant: TenantId,
     agents: Vec<AgentId>,
 }
 
-impl Flights {
+impl InFlightAgents {
     /// How many agents of `tenant` are in flight.
     pub(crate) fn count(&self, tenant: &TenantId) -> usize {
         self.0.lock().get(tenant).map_or(0, HashMap::len)
     }
 
     /// A flight without anybody on it.
-    pub(crate) fn flight(&self, tenant: &TenantId) -> Flight<'_> {
-        Flight { flights: self, tenant: tenant.clone(), agents: Vec::new() }
+    pub(crate) fn choice(&self, tenant: &TenantId) -> AgentChoice<'_> {
+        AgentChoice { in_flight_agents: self, tenant: tenant.clone(), agents: Vec::new() }
     }
 }
 
-impl Flight<'_> {
+impl AgentChoice<'_> {
     /// Takes the first of `candidates` that nobody else has, and gives those that nobody else has, at most `most`;
     /// the first `most` where there is none.
     pub(crate) fn choose(&mut self, mut candidates: Vec<AgentId>, most: usize) -> Vec<AgentId> {
-        let mut all = self.flights.0.lock();
+        let mut all = self.in_flight_agents.0.lock();
         let taken = all.get(&self.tenant);
         let is_free = |agent: &AgentId| {
             taken.is_none_or(|taken| !taken.contains_key(agent)) || self.agents.contains(agent)
@@ -75,7 +75,7 @@ impl Flight<'_> {
     }
 
     fn take(&mut self, agent: &AgentId) {
-        Self::add(&mut self.flights.0.lock(), &self.tenant, agent, &mut self.agents);
+        Self::add(&mut self.in_flight_agents.0.lock(), &self.tenant, agent, &mut self.agents);
     }
 
     fn add(
@@ -92,12 +92,12 @@ impl Flight<'_> {
     }
 }
 
-impl Drop for Flight<'_> {
+impl Drop for AgentChoice<'_> {
     fn drop(&mut self) {
         if self.agents.is_empty() {
             return;
         }
-        let mut all = self.flights.0.lock();
+        let mut all = self.in_flight_agents.0.lock();
         let Some(taken) = all.get_mut(&self.tenant) else { return };
         for agent in &self.agents {
             if let Some(count) = taken.get_mut(agent) {
@@ -123,23 +123,23 @@ mod tests {
 
     #[test]
     fn each_takes_another_until_all_are_taken_and_a_flight_that_ends_frees_its_own() {
-        let flights = Flights::default();
+        let in_flight_agents = InFlightAgents::default();
         let tenant = TenantId::default_tenant();
         let candidates = || agents(&["a", "b", "c"]);
-        let mut first = flights.flight(&tenant);
+        let mut first = in_flight_agents.choice(&tenant);
         assert_eq!(first.choose(candidates(), 2), agents(&["a", "b"]));
         assert_eq!(first.choose(candidates(), 9), agents(&["a", "b", "c"]), "its own are free to it");
-        let mut second = flights.flight(&tenant);
+        let mut second = in_flight_agents.choice(&tenant);
         assert_eq!(second.choose(candidates(), 2), agents(&["b", "c"]));
-        let mut third = flights.flight(&tenant);
+        let mut third = in_flight_agents.choice(&tenant);
         third.take(&agents(&["c"])[0]);
         assert_eq!(
-            (flights.count(&tenant), flights.flight(&tenant).choose(candidates(), 2)),
+            (in_flight_agents.count(&tenant), in_flight_agents.choice(&tenant).choose(candidates(), 2)),
             (3, agents(&["a", "b"]))
         );
         drop(second);
-        assert_eq!(flights.flight(&tenant).choose(candidates(), 9), agents(&["b"]));
+        assert_eq!(in_flight_agents.choice(&tenant).choose(candidates(), 9), agents(&["b"]));
         drop((first, third));
-        assert_eq!(flights.count(&tenant), 0);
+        assert_eq!(in_flight_agents.count(&tenant), 0);
     }
 }

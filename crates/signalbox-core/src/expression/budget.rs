@@ -27,7 +27,7 @@ pub(super) const ASKED_FOR_MAX: usize = 64;
 const TEXT_STEP: usize = 32;
 
 /// What is left of the bounds of one rendering.
-pub(super) struct Work<'a> {
+pub(super) struct Budget<'a> {
     payloads: &'a dyn Payloads,
     steps: Cell<usize>,
     bytes: Cell<usize>,
@@ -77,7 +77,7 @@ impl From<&'static str> for Fault {
     }
 }
 
-impl<'a> Work<'a> {
+impl<'a> Budget<'a> {
     pub(super) fn new(payloads: &'a dyn Payloads) -> Self {
         Self {
             payloads,
@@ -119,18 +119,18 @@ impl<'a> Work<'a> {
     }
 
     /// `value` with all that it refers to in its place.
-    pub(super) fn whole(&self, value: &'a Value, depth: usize) -> Result<Value, Fault> {
+    pub(super) fn inline(&self, value: &'a Value, depth: usize) -> Result<Value, Fault> {
         if depth > super::DEPTH_MAX {
             return Err(Fault::of("gives a value that is nested too deeply"));
         }
         self.write(8)?;
         match self.look_into(value)? {
-            Value::Array(items) => items.iter().map(|item| self.whole(item, depth + 1)).collect(),
+            Value::Array(items) => items.iter().map(|item| self.inline(item, depth + 1)).collect(),
             Value::Object(fields) => fields
                 .iter()
                 .map(|(name, part)| {
                     self.write(name.len())?;
-                    Ok((name.clone(), self.whole(part, depth + 1)?))
+                    Ok((name.clone(), self.inline(part, depth + 1)?))
                 })
                 .collect::<Result<_, _>>()
                 .map(Value::Object),
@@ -147,7 +147,7 @@ impl<'a> Work<'a> {
         let left = self.steps.get().checked_sub(steps);
         self.steps.set(left.unwrap_or(0));
         left.map(drop).ok_or_else(|| {
-            Fault::beyond("takes too much work; go over fewer items, or leave it to an agent or a tool")
+            Fault::beyond("takes too much budget; go over fewer items, or leave it to an agent or a tool")
         })
     }
 
