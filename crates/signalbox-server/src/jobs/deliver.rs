@@ -76,13 +76,13 @@ async fn attempt(
     let needed = app.config.delivery_timeout + LEASE_MARGIN;
     // Waiting on past this would leave no time to deliver.
     let patience = claimed.lease.until.since(clock::now() + needed);
-    let turn = match destination.turn_now(slot) {
-        Ok(turn) => Ok(Some(turn)),
-        Err(slot) => Box::pin(tokio::time::timeout(patience, app.deliveries.turn(&destination, slot))).await,
+    let permit = match destination.permit_now(slot) {
+        Ok(permit) => Ok(Some(permit)),
+        Err(slot) => Box::pin(tokio::time::timeout(patience, app.deliveries.permit(&destination, slot))).await,
     };
     let now = clock::now();
-    let turn = match turn {
-        Ok(Some(turn)) if claimed.lease.covers(now, needed) => turn,
+    let permit = match permit {
+        Ok(Some(permit)) if claimed.lease.covers(now, needed) => permit,
         Ok(None) => return postpone(app, claimed, now + COME_AGAIN).await,
         _ => return postpone(app, claimed, now).await,
     };
@@ -96,7 +96,7 @@ async fn attempt(
     };
     destination.tell(is_reached(&outcome), clock::now());
     // The next one may call it while what came of this is being kept.
-    let _slot = turn.leave();
+    let _slot = permit.leave();
     app.metrics.delivered(kind_name(message.kind), outcome_name(&outcome), watch.elapsed());
     if let Outcome::Failed { error, .. } = &outcome {
         tracing::info!(message_id = %id, attempt, error, "a delivery failed");

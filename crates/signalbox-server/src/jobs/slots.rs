@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Destinations remembered at once; over it, those that nobody uses are forgotten.
 const DESTINATIONS_MAX: usize = 10_000;
-/// Deliveries that may wait for their destination's turn, for each that may be in flight to it.
+/// Deliveries that may wait for their destination, for each that may be in flight to it.
 const WAITING_PER_SLOT: usize = 8;
 /// Deliveries that may wait in all, for each that may be in flight in all.
 const WAITING_PER_SLOT_IN_ALL: usize = 4;
@@ -38,12 +38,12 @@ pub(crate) struct Destination {
 pub(crate) struct Slots(OwnedSemaphorePermit);
 
 /// The right to call one destination now.
-pub(crate) struct DecisionContext {
+pub(crate) struct DestinationPermit {
     at: OwnedSemaphorePermit,
     slot: Option<Slots>,
 }
 
-impl DecisionContext {
+impl DestinationPermit {
     /// Leaves the destination to the next one; the slot remains.
     pub(crate) fn leave(self) -> Option<Slots> {
         drop(self.at);
@@ -81,22 +81,22 @@ impl Deliveries {
         Arc::clone(&self.0.all).acquire_owned().await.ok().map(Slots)
     }
 
-    /// A turn at `destination` and the slot to use it. One that has to wait gives its slot back meanwhile, so
+    /// A permit at `destination` and the slot to use it. One that has to wait gives its slot back meanwhile, so
     /// that a slow destination holds up only itself. `None` when so many wait already that another must come
     /// again later.
-    pub(crate) async fn turn(
+    pub(crate) async fn permit(
         &self,
         destination: &Destination,
         slot: Option<Slots>,
-    ) -> Option<DecisionContext> {
-        let slot = match destination.turn_now(slot) {
-            Ok(turn) => return Some(turn),
+    ) -> Option<DestinationPermit> {
+        let slot = match destination.permit_now(slot) {
+            Ok(permit) => return Some(permit),
             Err(slot) => slot,
         };
         let (_here, _anywhere) = (destination.queue.try_acquire().ok()?, self.0.waiting.try_acquire().ok()?);
         drop(slot);
         let at = Arc::clone(&destination.slots).acquire_owned().await.ok()?;
-        Some(DecisionContext { at, slot: self.slot().await })
+        Some(DestinationPermit { at, slot: self.slot().await })
     }
 
     /// The destination at `authority` (host and port).
@@ -126,10 +126,10 @@ impl Slots {
 }
 
 impl Destination {
-    /// A turn where nobody has to wait for one; else the slot back.
-    pub(crate) fn turn_now(&self, slot: Option<Slots>) -> Result<DecisionContext, Option<Slots>> {
+    /// A permit where nobody has to wait for one; else the slot back.
+    pub(crate) fn permit_now(&self, slot: Option<Slots>) -> Result<DestinationPermit, Option<Slots>> {
         match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(at) => Ok(DecisionContext { at, slot }),
+            Ok(at) => Ok(DestinationPermit { at, slot }),
             Err(_) => Err(slot),
         }
     }
@@ -167,13 +167,13 @@ mod tests {
     async fn whoever_waits_for_a_destination_holds_up_nobody_else() {
         let deliveries = Deliveries::new(2, 1);
         let destination = deliveries.destination("a:1");
-        let turn = deliveries.turn(&destination, deliveries.reserve(1)).await.expect("a turn");
+        let permit = deliveries.permit(&destination, deliveries.reserve(1)).await.expect("a permit");
         let waiting: Vec<_> = (0..WAITING_PER_SLOT)
             .map(|_| {
                 let (deliveries, destination) = (deliveries.clone(), Arc::clone(&destination));
                 tokio::spawn(async move {
                     let slot = deliveries.slot().await;
-                    deliveries.turn(&destination, slot).await.is_some()
+                    deliveries.permit(&destination, slot).await.is_some()
                 })
             })
             .collect();
@@ -181,12 +181,12 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert!(
-            deliveries.turn(&destination, deliveries.reserve(1)).await.is_none(),
+            deliveries.permit(&destination, deliveries.reserve(1)).await.is_none(),
             "too many wait already"
         );
         let other = deliveries.destination("b:1");
-        assert!(deliveries.turn(&other, deliveries.reserve(1)).await.is_some(), "and another has its turn");
-        drop(turn);
+        assert!(deliveries.permit(&other, deliveries.reserve(1)).await.is_some(), "and another goes out");
+        drop(permit);
         for task in waiting {
             assert!(task.await.expect("no panic"));
         }
