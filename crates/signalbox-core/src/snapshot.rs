@@ -294,7 +294,7 @@ pub enum Rejected {
         waiting: usize,
     },
     /// No such hook.
-    #[error("WebhookTrigger not found: {0}")]
+    #[error("Hook not found: {0}")]
     UnknownHook(String),
     /// The hook's id is taken.
     #[error("A hook with id '{0}' exists already; rotate it for another secret, or delete it first")]

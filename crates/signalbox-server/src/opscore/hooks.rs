@@ -114,7 +114,7 @@ pub(super) async fn delete_hook(
     Path(hook): Path,
 ) -> Result<Reply, Refusal> {
     app.drive.run(context.tenant(), &DeleteHook { hook: lookup::hook(&hook)? }).await?;
-    Ok(Reply::ok(&Done::new(format!("WebhookTrigger {hook} deleted successfully."))))
+    Ok(Reply::ok(&Done::new(format!("Hook {hook} deleted successfully."))))
 }
 
 /// Give a hook another secret

@@ -16,7 +16,7 @@ struct Facts {
 pub(super) fn told(happened: &str, data: &str) -> Option<String> {
     let facts: Facts = serde_json::from_str(data).unwrap_or_default();
     let Facts { hook_id, workflow_id, webhook_id, session_id } = facts;
-    let hook = format!("WebhookTrigger {hook_id}");
+    let hook = format!("Hook {hook_id}");
     Some(match happened {
         "created" => format!("{hook} made; it starts workflow {workflow_id}"),
         "rotated" => format!("{hook} has another secret"),
@@ -34,10 +34,10 @@ mod tests {
     fn every_event_of_a_hook_has_its_sentence() {
         let data = r#"{"hookId":"orders","workflowId":"bill","webhookId":"msg_1","sessionId":"ses_1"}"#;
         for (happened, expected) in [
-            ("created", "WebhookTrigger orders made; it starts workflow bill"),
-            ("rotated", "WebhookTrigger orders has another secret"),
-            ("deleted", "WebhookTrigger orders deleted"),
-            ("received", "WebhookTrigger orders started session ses_1 for webhook msg_1"),
+            ("created", "Hook orders made; it starts workflow bill"),
+            ("rotated", "Hook orders has another secret"),
+            ("deleted", "Hook orders deleted"),
+            ("received", "Hook orders started session ses_1 for webhook msg_1"),
         ] {
             assert_eq!(told(happened, data).as_deref(), Some(expected));
         }

@@ -254,7 +254,7 @@ fn sessions_with_one_key_take_turns(database: &Database) {
     let server = Server::start(database);
     let starter = starter(&server);
     let workflow = |on_busy: &str| {
-        json!({"id": on_busy, "name": "ConcurrencyGroup", "concurrency": {"key": "input.customer", "onBusy": on_busy},
+        json!({"id": on_busy, "name": "Group", "concurrency": {"key": "input.customer", "onBusy": on_busy},
             "tasks": [{"taskId": "wait", "wait": {"signal": "go"}}]})
     };
     let customer = |name: &str| json!({"customer": name});
