@@ -12,9 +12,9 @@ use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::drive::Drive;
 use crate::egress::Egress;
-use crate::idempotency::InFlight;
+use crate::http::idempotency::InFlight;
 use crate::jobs::Deliveries;
-use crate::metrics::Metrics;
+use crate::telemetry::metrics::Metrics;
 use crate::tools::Tools;
 
 /// A running server's parts; cheap to clone.

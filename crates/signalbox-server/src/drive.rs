@@ -20,13 +20,13 @@ use signalbox_wire::time::Timestamp;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::clock::{self, Stopwatch};
-use crate::idempotency::IdempotencyClaim;
+use crate::http::idempotency::IdempotencyClaim;
+use crate::http::problem::Refusal;
+use crate::http::reply::Reply;
 use crate::in_flight::{AgentChoice, InFlightAgents};
 use crate::jobs::{Deliveries, Mailbox};
-use crate::metrics::Metrics;
-use crate::problem::Refusal;
-use crate::reply::Reply;
 use crate::start_inputs::StartInputs;
+use crate::telemetry::metrics::Metrics;
 
 /// How long conflicts are retried before the caller is told to come back.
 const CONTENTION_PATIENCE: Duration = Duration::from_secs(10);
@@ -339,7 +339,7 @@ impl Inner {
         self.metrics.decided(&committed, watch.elapsed());
         let committed = committed?;
         if has_events {
-            self.bus.publish(|| crate::streams::log_subject(tenant), committed.sequence);
+            self.bus.publish(|| crate::http::streams::log_subject(tenant), committed.sequence);
         }
         if let (Some(slots), Some(lease)) = (slots, lease) {
             let claimed = deliver.into_iter().map(|work| Claimed {

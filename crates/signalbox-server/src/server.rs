@@ -23,10 +23,10 @@ use crate::auth::{AnonymousAccess, Authenticator, bootstrap};
 use crate::config::{Config, Surface};
 use crate::drive::Drive;
 use crate::egress::{Egress, policy};
+use crate::http::{docs, edge};
 use crate::jobs::{self, Deliveries, Post};
 use crate::lock::{self, Lock};
-use crate::metrics::Metrics;
-use crate::{docs, edge};
+use crate::telemetry::metrics::Metrics;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -259,7 +259,7 @@ fn assemble(
         tools: crate::tools::Tools::default(),
         deliveries,
         metrics,
-        in_flight: crate::idempotency::InFlight::default(),
+        in_flight: crate::http::idempotency::InFlight::default(),
         draining: CancellationToken::new(),
     });
     Ok((app, post))

@@ -4,7 +4,7 @@ use serde_json::Value;
 use signalbox_core::context::Inputs;
 use signalbox_core::definition::Definition;
 
-use crate::schema::{Schema, Schemas};
+use crate::engine::schema::{Schema, Schemas};
 
 /// Schemas by their text, compiled.
 #[derive(Default)]

@@ -5,9 +5,9 @@ use anyhow::Result;
 use super::rust::{Token, code_of, is_word, tokens};
 use super::{Fault, Project};
 
-const SERVER: &str = "crates/signalbox-server/src/";
+const SERVER: &str = "crates/signalbox-server/src/surface/";
 
-const SURFACES: [&str; 4] = ["agentkit", "artcafe", "dashboard", "opscore"];
+const SURFACES: [&str; 5] = ["agentkit", "artcafe", "dashboard", "opscore", "process"];
 
 /// Looks for the modules of other surfaces in the files of each.
 pub(super) fn check(project: &Project<'_>) -> Result<Vec<Fault>> {
@@ -47,11 +47,11 @@ fn check_file(path: &str, module: &[&str], text: &str) -> Vec<Fault> {
     faults
 }
 
-/// Whether a path that begins so stands at the root of the server, seen from a module `depth` below it.
+/// Whether a path that begins so stands where the surfaces are, seen from a module `depth` below it.
 fn is_root(prefix: &[&str], depth: usize) -> bool {
     match prefix {
         [] => false,
-        ["crate" | "signalbox_server"] => true,
+        ["surface", ..] => true,
         // A module inside the file makes the way up longer, never shorter.
         climbing => climbing.iter().all(|name| *name == "super") && climbing.len() >= depth,
     }
@@ -107,11 +107,11 @@ mod tests {
     #[test]
     fn every_way_to_a_sibling_is_found() {
         let run = "agentkit/run.rs";
-        assert_eq!(lines(run, "use crate::opscore::state;"), [1]);
+        assert_eq!(lines(run, "use crate::surface::opscore::state;"), [1]);
         assert_eq!(lines(run, "fn f() {\n    super::super::opscore::g();\n}"), [2]);
-        assert_eq!(lines(run, "use crate::{\n    auth,\n    opscore,\n};"), [3]);
-        assert_eq!(lines(run, "use crate::{auth::{A, B}, artcafe::c};"), [1]);
-        assert_eq!(lines(run, "use signalbox_server::dashboard;"), [1]);
+        assert_eq!(lines(run, "use crate::surface::{\n    auth,\n    opscore,\n};"), [3]);
+        assert_eq!(lines(run, "use crate::surface::{auth::{A, B}, artcafe::c};"), [1]);
+        assert_eq!(lines(run, "use signalbox_server::surface::dashboard;"), [1]);
         assert_eq!(lines("agentkit/mod.rs", "use super::opscore;"), [1]);
         assert_eq!(lines("agentkit.rs", "mod tests { use super::super::opscore; }"), [1]);
     }
@@ -119,11 +119,14 @@ mod tests {
     #[test]
     fn own_modules_and_other_crates_pass() {
         let run = "agentkit/run.rs";
-        assert_eq!(lines(run, "use super::opscore; use crate::agentkit::opscore;"), NONE);
+        assert_eq!(lines(run, "use super::opscore; use crate::surface::agentkit::opscore;"), NONE);
         assert_eq!(lines(run, "use signalbox_wire::{agentkit, opscore};"), NONE);
-        assert_eq!(lines(run, "// crate::opscore\nlet opscore = f(opscore, \"crate::opscore\");"), NONE);
+        assert_eq!(
+            lines(run, "// crate::surface::opscore\nlet opscore = f(opscore, \"crate::surface::opscore\");"),
+            NONE
+        );
         assert_eq!(lines(run, "S { opscore, b }; crate::f(a, opscore);"), NONE);
-        assert_eq!(lines("opscore/state.rs", "use crate::opscore::notify;"), NONE);
+        assert_eq!(lines("opscore/state.rs", "use crate::surface::opscore::notify;"), NONE);
     }
 
     #[test]

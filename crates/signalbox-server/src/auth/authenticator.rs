@@ -16,7 +16,7 @@ use super::anonymous::{self, AnonymousAccess};
 use crate::app::App;
 use crate::clock;
 use crate::egress::MARK;
-use crate::problem::Refusal;
+use crate::http::problem::Refusal;
 
 /// How long a looked-up key is believed; a key revoked on another node may open things for so long.
 const BELIEVED_FOR: Duration = Duration::from_secs(5);

@@ -14,8 +14,8 @@ use signalbox_wire::id::{SessionId, TaskId};
 use super::slots::Slots;
 use crate::app::App;
 use crate::drive::DriveError;
-use crate::payloads;
-use crate::problem::Refusal;
+use crate::engine::payloads;
+use crate::http::problem::Refusal;
 
 /// Calls the tool of a claimed task.
 pub(super) async fn run(

@@ -25,7 +25,7 @@ use super::slots::Slots;
 use crate::app::App;
 use crate::clock::{self, Stopwatch};
 use crate::egress::{Egress, EgressError};
-use crate::payloads;
+use crate::engine::payloads;
 
 /// How long a delivery that found no turn at its destination waits before it comes again.
 const COME_AGAIN: Duration = Duration::from_secs(1);
@@ -78,7 +78,9 @@ async fn attempt(
     let patience = claimed.lease.until.since(clock::now() + needed);
     let permit = match destination.permit_now(slot) {
         Ok(permit) => Ok(Some(permit)),
-        Err(slot) => Box::pin(tokio::time::timeout(patience, app.deliveries.permit(&destination, slot))).await,
+        Err(slot) => {
+            Box::pin(tokio::time::timeout(patience, app.deliveries.permit(&destination, slot))).await
+        }
     };
     let now = clock::now();
     let permit = match permit {

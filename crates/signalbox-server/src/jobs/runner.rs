@@ -34,7 +34,7 @@ pub(crate) struct Mailbox {
     deliveries: mpsc::UnboundedSender<(Vec<Claimed>, Slots)>,
     hints: mpsc::Sender<(TenantId, MatchHint)>,
     alarms: Arc<Alarms>,
-    metrics: crate::metrics::Metrics,
+    metrics: crate::telemetry::metrics::Metrics,
 }
 
 /// The other end of the mailbox.
@@ -61,7 +61,7 @@ struct Alarm {
 const NEVER: Timestamp = Timestamp::from_micros(i64::MAX);
 
 /// A mailbox and its other end.
-pub(crate) fn mailbox(metrics: crate::metrics::Metrics) -> (Mailbox, Post) {
+pub(crate) fn mailbox(metrics: crate::telemetry::metrics::Metrics) -> (Mailbox, Post) {
     // Every delivery in this channel holds a slot, so the slots bound it.
     let (deliveries, deliveries_end) = mpsc::unbounded_channel();
     let (hints, hints_end) = mpsc::channel(HINTS_MAX);

@@ -12,7 +12,7 @@ use signalbox_wire::problem::Problem;
 use super::USER_AGENT;
 use crate::app::App;
 use crate::egress::EgressError;
-use crate::problem::Refusal;
+use crate::http::problem::Refusal;
 
 /// Bytes of a page that `http_get` reads.
 const PAGE_BYTES_MAX: usize = 256 << 10;

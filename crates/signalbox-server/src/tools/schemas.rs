@@ -8,8 +8,8 @@ use signalbox_wire::fault::Fault;
 use signalbox_wire::id::{TenantId, ToolName};
 
 use super::built_in::BuiltIn;
-use crate::problem::Refusal;
-use crate::schema::{self, Schema};
+use crate::engine::schema::{self, Schema};
+use crate::http::problem::Refusal;
 
 /// Compiled schemas of tools.
 #[derive(Clone, Default)]

@@ -1,0 +1,195 @@
+//! What a handler knows of its request besides path and body: who calls, with what allowed, in which trace.
+//!
+//! A handler names what it requires in its signature: `Context<Reads>`, `Context<Acts>`, `Context<Administers>`;
+//! `Body` is the request's body, read within its limits.
+
+use std::marker::PhantomData;
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use bytes::Bytes;
+use http::HeaderMap;
+use http::request::Parts;
+use hyper::body::Body;
+use signalbox_core::decision::Scope;
+use signalbox_wire::body::{self as wire_body, BodyError};
+use signalbox_wire::id::TenantId;
+use signalbox_wire::problem::Problem;
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::http::body::{self, Format};
+use crate::http::idempotency::IdempotencyClaim;
+use crate::http::problem::Refusal;
+
+/// Who calls, and what belongs to the call.
+pub(crate) struct Context<R> {
+    pub(crate) caller: Caller,
+    /// The request's `traceparent`, where it carried a well-formed one.
+    pub(crate) trace: Option<String>,
+    /// That the answer is to be kept.
+    pub(crate) claim: Option<IdempotencyClaim>,
+    required: PhantomData<R>,
+}
+
+/// What a handler requires of its caller.
+pub(crate) trait Requirement: Send + Sync + 'static {
+    /// The least scope that is enough.
+    const SCOPE: Scope;
+}
+
+/// Looking is enough.
+pub(crate) struct Reads;
+/// For agents: register, report, send.
+pub(crate) struct Acts;
+/// For those who run the tenant.
+pub(crate) struct Administers;
+
+impl Requirement for Reads {
+    const SCOPE: Scope = Scope::Read;
+}
+
+impl Requirement for Acts {
+    const SCOPE: Scope = Scope::Agent;
+}
+
+impl Requirement for Administers {
+    const SCOPE: Scope = Scope::Admin;
+}
+
+impl<R> Context<R> {
+    /// The tenant that the call is in.
+    pub(crate) fn tenant(&self) -> &TenantId {
+        &self.caller.tenant
+    }
+}
+
+impl<R: Requirement> FromRequestParts<App> for Context<R> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        let caller = match parts.extensions.remove::<Caller>() {
+            Some(caller) => caller,
+            None => app.authenticator.caller(app, &parts.headers, parts.uri.path()).await?,
+        };
+        Self::allowed(caller, parts.extensions.remove::<IdempotencyClaim>(), &parts.headers)
+    }
+}
+
+impl<R: Requirement> Context<R> {
+    /// That of a request whose answer will not be kept.
+    pub(crate) async fn of(app: &App, parts: &Parts) -> Result<Self, Refusal> {
+        let caller = app.authenticator.caller(app, &parts.headers, parts.uri.path()).await?;
+        Self::allowed(caller, None, &parts.headers)
+    }
+
+    fn allowed(
+        caller: Caller,
+        claim: Option<IdempotencyClaim>,
+        headers: &HeaderMap,
+    ) -> Result<Self, Refusal> {
+        if caller.scope < R::SCOPE {
+            let (have, need) = (scope_name(caller.scope), scope_name(R::SCOPE));
+            let detail = format!("This key has the scope '{have}'; a key with the scope '{need}' is needed.");
+            return Err(Problem::forbidden(detail).into());
+        }
+        Ok(Self { caller, trace: trace_of(headers), claim, required: PhantomData })
+    }
+}
+
+pub(crate) fn scope_name(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Read => "read",
+        Scope::Agent => "agent",
+        Scope::Admin => "admin",
+    }
+}
+
+/// The request's `traceparent`, where it carries a well-formed one.
+pub(crate) fn trace_of(headers: &HeaderMap) -> Option<String> {
+    let trace = headers.get("traceparent").and_then(|trace| trace.to_str().ok());
+    trace.filter(|trace| is_traceparent(trace)).map(str::to_owned)
+}
+
+/// Whether a text has the form of W3C Trace Context's `traceparent`.
+fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let is_hex = |part: &&str, length: usize| {
+        part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    matches!(parts.as_slice(), [version, trace, span, flags, ..]
+        if is_hex(version, 2) && is_hex(trace, 32) && is_hex(span, 16) && is_hex(flags, 2))
+}
+
+/// A request's body.
+pub(crate) struct Input {
+    pub(crate) bytes: Bytes,
+    pub(crate) format: Format,
+}
+
+impl Input {
+    /// That of a request with these headers.
+    pub(crate) async fn of(
+        app: &App,
+        headers: &HeaderMap,
+        body: impl Body<Data = Bytes> + Unpin,
+    ) -> Result<Self, Refusal> {
+        let format = body::format(headers)?;
+        Ok(Self { bytes: body::collect(app, headers, body).await?, format })
+    }
+
+    /// The body as `T`.
+    pub(crate) fn parse<T: wire_body::Body>(&self) -> Result<T, Refusal> {
+        match self.format {
+            Format::Json => Ok(wire_body::parse(&self.bytes)?),
+            Format::Yaml => {
+                let detail = "The body is YAML; here it must be application/json.".to_owned();
+                Err(Problem::unsupported_media(detail).into())
+            }
+        }
+    }
+
+    /// The body as `T`, or `T`'s default when it is empty.
+    pub(crate) fn parse_or_default<T: wire_body::Body + Default>(&self) -> Result<T, Refusal> {
+        if self.bytes.trim_ascii().is_empty() { Ok(T::default()) } else { self.parse() }
+    }
+
+    /// The body as `T`, from JSON or YAML.
+    pub(crate) fn parse_either<T: wire_body::Body>(&self) -> Result<T, Refusal> {
+        if self.format == Format::Json {
+            return self.parse();
+        }
+        let text = std::str::from_utf8(&self.bytes)
+            .map_err(|_| BodyError::NotJson { detail: "The body is not UTF-8.".to_owned() })?;
+        // Without the part of the body that the parser would quote: it may be all of it.
+        // `no`, `y` and `on` are words, as in YAML 1.2.
+        let options = serde_saphyr::options! { strict_booleans: true };
+        let read = serde_saphyr::from_str_with_options(text, options);
+        let value: serde_json::Value = read.map_err(|error| {
+            let detail = format!("The body is not YAML: {}.", error.without_snippet());
+            Problem::bad_request("not-yaml", detail)
+        })?;
+        Ok(wire_body::from_value(value)?)
+    }
+}
+
+impl FromRequest<App> for Input {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
+        let (parts, body) = request.into_parts();
+        Self::of(app, &parts.headers, body).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_traceparent_is_carried_on_only_when_it_is_one() {
+        assert!(is_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+        for text in ["", "00-xyz", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331", "a\r\nb"] {
+            assert!(!is_traceparent(text), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The edge: connections come in, requests go to the router, answers go out with what every answer carries.
+//!
+//! Bounds: connections at once, time for headers, time for a body (see [`crate::http::body`]). A connection that is
+//! over its time is closed and costs nobody else anything.
+
+mod timer;
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::MatchedPath;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::{Router, extract::Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use signalbox_wire::problem::Problem;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+use tower::{Layer, Service, ServiceExt as _};
+
+use crate::app::App;
+use crate::clock::{self, Stopwatch};
+use crate::http::fast_path::{FastPath, Outgoing};
+use crate::http::idempotency;
+use crate::http::problem::{Reason, Refusal};
+use crate::http::streams::WriteDeadline;
+use crate::telemetry::metrics::RouteMetrics;
+use timer::ConnectionTimer;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How long a client may stop reading what it is sent.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes of a request's headers.
+const HEADER_BYTES_MAX: usize = 64 << 10;
+/// The longest `x-request-id` that is taken over from a client.
+const REQUEST_ID_LENGTH_MAX: usize = 128;
+
+/// Accepts connections until the server drains.
+pub(crate) async fn serve(app: App, listener: TcpListener, router: Router, tracker: TaskTracker) {
+    let hot = Arc::new(FastPath::new(&app));
+    let room = Arc::new(Semaphore::new(app.config.connections_max));
+    loop {
+        let accepted = tokio::select! {
+            () = app.draining.cancelled() => return,
+            accepted = accept(&room, &listener) => accepted,
+        };
+        match accepted {
+            Ok((stream, permit)) => {
+                let (app, router, hot) = (app.clone(), router.clone(), Arc::clone(&hot));
+                tracker.spawn(async move {
+                    app.metrics.connection(1);
+                    connection(&app, stream, router, &hot).await;
+                    app.metrics.connection(-1);
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: wait for some to come free.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// A connection and the room for it, whenever there are both.
+async fn accept(
+    room: &Arc<Semaphore>,
+    listener: &TcpListener,
+) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, permit))
+}
+
+async fn connection(app: &App, stream: TcpStream, router: Router, hot: &Arc<FastPath>) {
+    let _ = stream.set_nodelay(true);
+    let (to, hot) = (app.clone(), Arc::clone(hot));
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let answer = match hot.find(&request) {
+            Some(found) => Ok(found.answer(to.clone(), request)),
+            None => Err(router.clone().oneshot(request.map(Body::new))),
+        };
+        async {
+            match answer {
+                Ok(hot) => Ok::<_, Infallible>(hot.await),
+                Err(routed) => routed.await.map(|response| response.map(Outgoing::Routed)),
+            }
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(ConnectionTimer::new(app.config.header_timeout))
+        .header_read_timeout(app.config.header_timeout)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .serve_connection(TokioIo::new(WriteDeadline::new(stream, WRITE_PATIENCE)), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = app.draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+/// Puts [`around`] around a route.
+#[derive(Clone)]
+pub(crate) struct Around(pub(crate) App);
+
+/// A route with [`around`] around it.
+#[derive(Clone)]
+pub(crate) struct Surrounded<S> {
+    app: App,
+    route: S,
+}
+
+impl<S> Layer<S> for Around {
+    type Service = Surrounded<S>;
+
+    fn layer(&self, route: S) -> Surrounded<S> {
+        Surrounded { app: self.0.clone(), route }
+    }
+}
+
+impl<S> Service<Request> for Surrounded<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.route.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        // The one that is ready is used; its clone becomes ready before the next call.
+        let fresh = self.route.clone();
+        let route = std::mem::replace(&mut self.route, fresh);
+        let app = self.app.clone();
+        Box::pin(async move { Ok(around(app, request, route).await) })
+    }
+}
+
+async fn run<S>(mut route: S, request: Request) -> Response
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    match route.call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// What every request goes through: its id, its measure, and its `Idempotency-Key` where it has one.
+async fn around<S>(app: App, mut request: Request, next: S) -> Response
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Send,
+    S::Future: Send,
+{
+    let watch = Stopwatch::start();
+    let method = method_name(request.method());
+    let id = request_id(request.headers());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut response =
+        if request.headers().contains_key("idempotency-key") && request.method() == Method::POST {
+            Box::pin(once(&app, request, next)).await
+        } else {
+            request.extensions_mut().remove::<crate::http::idempotency::IdempotencyClaim>();
+            run(next, request).await
+        };
+    let route = app.metrics.route(route.as_ref().map_or("none", MatchedPath::as_str));
+    finish(&app, method, &route, id, watch, &mut response);
+    response
+}
+
+/// What every answer goes through: it gets its request's id, is measured, and told of where it is a failure.
+pub(crate) fn finish<B>(
+    app: &App,
+    method: &'static str,
+    route: &RouteMetrics,
+    id: HeaderValue,
+    watch: Stopwatch,
+    response: &mut Response<B>,
+) {
+    response.headers_mut().insert(REQUEST_ID, id);
+    let status = response.status();
+    app.metrics.answered(method, route, status.as_u16(), watch.elapsed());
+    if status.is_server_error() {
+        let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+        let reason = response.extensions().get::<Reason>().map(|reason| reason.0.as_str());
+        let (status, route) = (status.as_u16(), route.name());
+        if status == 500 {
+            tracing::error!(method, route, status, request_id = id, reason, "a request failed");
+        } else {
+            tracing::warn!(method, route, status, request_id = id, reason, "a request failed");
+        }
+    }
+}
+
+/// Answers a request that carries an `Idempotency-Key`; who calls is found out first, since keys are a tenant's.
+async fn once<S>(app: &App, mut request: Request, next: S) -> Response
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Send,
+    S::Future: Send,
+{
+    let caller = match app.authenticator.caller(app, request.headers(), request.uri().path()).await {
+        Ok(caller) => caller,
+        // Without a caller there is nobody to keep an answer for; the handler says what is wrong.
+        Err(_) => return run(next, request).await,
+    };
+    let tenant = caller.tenant.clone();
+    request.extensions_mut().insert(caller);
+    let answered = idempotency::answer(app, &tenant, request, |request| run(next, request)).await;
+    answered.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// What is answered where there is no route.
+pub(crate) async fn no_route(request: Request) -> Refusal {
+    nothing_at(request.uri().path())
+}
+
+/// The page of the API's description, and the files that belong to it.
+pub(crate) async fn pages(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let response = next.run(request).await;
+    if response.status() == StatusCode::NOT_FOUND { nothing_at(&path).into_response() } else { response }
+}
+
+fn nothing_at(path: &str) -> Refusal {
+    let detail = format!("There is nothing at {}; GET /openapi.json lists what there is.", bounded(path));
+    Problem::not_found("unknown-route", detail).into()
+}
+
+/// What is answered where there is a route, but not for this method.
+pub(crate) async fn no_method(request: Request) -> Refusal {
+    let detail = format!(
+        "{} is not for {}; GET /openapi.json lists what is.",
+        bounded(request.uri().path()),
+        request.method()
+    );
+    Problem::new(405, "method-not-allowed", detail).into()
+}
+
+fn bounded(path: &str) -> String {
+    path.chars().take(200).collect()
+}
+
+/// The client's own id for the request, else a new one.
+pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let own = headers.get(REQUEST_ID).filter(|id| {
+        !id.is_empty() && id.len() <= REQUEST_ID_LENGTH_MAX && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    });
+    match own {
+        Some(id) => id.clone(),
+        None => {
+            let mut made = *b"req_0000000000000000";
+            let random = clock::seed();
+            for (place, letter) in made.iter_mut().skip(4).enumerate() {
+                let digit = (random >> (4 * place)) & 0xf;
+                *letter = b"0123456789abcdef".get(digit as usize).copied().unwrap_or(b'0');
+            }
+            HeaderValue::from_bytes(&made).unwrap_or_else(|_| HeaderValue::from_static("req_"))
+        }
+    }
+}
+
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

@@ -1,0 +1,13 @@
+//! HTTP: the listener, what every request and answer goes through, bodies, parameters, problems, idempotency,
+//! server-sent events and the fast path.
+
+pub(crate) mod body;
+pub(crate) mod context;
+pub(crate) mod docs;
+pub(crate) mod edge;
+pub(crate) mod fast_path;
+pub(crate) mod idempotency;
+pub(crate) mod params;
+pub(crate) mod problem;
+pub(crate) mod reply;
+pub(crate) mod streams;

@@ -1,0 +1,102 @@
+//! `GET /v1/agents` and `GET /v1/agents/{agentId}`: who is registered, and what each last said of itself.
+
+use axum::extract::State;
+use serde::Deserialize;
+use signalbox_core::Rejected;
+use signalbox_store::{AgentFilter, Page};
+use signalbox_wire::agentkit::{AgentView, Success, SuccessList};
+use signalbox_wire::paging::{Cursor, PageQuery};
+use signalbox_wire::problem::Problem;
+use signalbox_wire::text::Text;
+
+use crate::app::App;
+use crate::http::context::{Context, Reads};
+use crate::http::params::{Path, Query, Reader};
+use crate::http::problem::Refusal;
+use crate::http::reply::Reply;
+use crate::surface::agentkit::convert;
+use crate::surface::agentkit::pages;
+
+const LIST: &str = "agents";
+
+/// Which agents to list.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AgentQuery {
+    /// Those that offer this capability.
+    capability: Option<String>,
+    /// Those whose newest report has this state, compared without case.
+    state: Option<String>,
+    /// The one with this name.
+    name: Option<String>,
+}
+
+/// List agents
+#[utoipa::path(get, path = "/v1/agents", tag = "AgentKit", params(AgentQuery, PageQuery),
+    responses(
+        (status = 200, description = "A page of the agents", body = SuccessList<AgentView>),
+        (status = 422, description = "The query does not fit", body = Problem)))]
+pub(crate) async fn list_agents(
+    State(app): State<App>,
+    context: Context<Reads>,
+    Query(query): Query<AgentQuery>,
+    Query(page): Query<PageQuery>,
+) -> Result<Reply, Refusal> {
+    let mut reader = Reader::default();
+    let filter = filter(&query, &mut reader);
+    let page = reader.page(LIST, &page);
+    reader.finish()?;
+    let (app, tenant, filter) = (&app, context.tenant(), &filter);
+    let list = |page: Page| async move { app.store.agents(tenant, filter, &page).await };
+    let listed =
+        pages::gather(page, list, |(agent, status)| Some(convert::agent(agent, status.as_deref()))).await?;
+    let next_cursor = listed.next.map(|next| Cursor::encode(LIST, &next));
+    Ok(Reply::ok(&SuccessList::new("Agents retrieved successfully.", listed.items, next_cursor)))
+}
+
+fn filter(query: &AgentQuery, reader: &mut Reader) -> AgentFilter {
+    let fits = |rule: Text| move |text: &str| rule.check(text).map(|()| text.to_owned());
+    AgentFilter {
+        capability: reader.read("capability", query.capability.as_deref(), fits(Text::NAME)),
+        state: reader.read("state", query.state.as_deref(), fits(Text::STATE)),
+        name: reader.read("name", query.name.as_deref(), fits(Text::NAME)),
+    }
+}
+
+/// Show an agent
+#[utoipa::path(get, path = "/v1/agents/{agentId}", tag = "AgentKit",
+    params(("agentId" = String, Path, description = "Which agent")),
+    responses(
+        (status = 200, description = "The agent", body = Success<AgentView>),
+        (status = 404, description = "No such agent", body = Problem)))]
+pub(crate) async fn get_agent(
+    State(app): State<App>,
+    context: Context<Reads>,
+    Path(id): Path,
+) -> Result<Reply, Refusal> {
+    let id = convert::agent_id(&id)?;
+    let agent = app.store.agent(context.tenant(), &id).await?;
+    let agent = agent.ok_or_else(|| Rejected::UnknownAgent(id.to_string()))?;
+    let status = app.store.status(context.tenant(), &id).await?;
+    let view = convert::agent(&agent.value, status.as_ref().map(|status| &*status.value));
+    Ok(Reply::ok(&Success::new("Agent retrieved successfully.", view)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_nothing_can_match_is_told() {
+        let query = AgentQuery {
+            capability: Some("a\0".to_owned()),
+            state: Some("two words".to_owned()),
+            name: Some(String::new()),
+        };
+        let mut reader = Reader::default();
+        filter(&query, &mut reader);
+        let refusal = reader.finish().expect_err("faults");
+        let pointers: Vec<&str> = refusal.0.errors.iter().map(|fault| fault.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/capability", "/state", "/name"]);
+    }
+}

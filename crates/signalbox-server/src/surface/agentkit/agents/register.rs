@@ -1,0 +1,81 @@
+//! `POST /v1/agents/register` and `POST /v1/agents`: an agent joins, or takes its name over again.
+
+use axum::extract::State;
+use http::StatusCode;
+use serde::Deserialize;
+use signalbox_core::engine;
+use signalbox_wire::agentkit::{RegisterBody, Registered, Success};
+use signalbox_wire::problem::Problem;
+
+use crate::app::App;
+use crate::http::context::{Acts, Context, Input};
+use crate::http::params::{self, Query, Reader};
+use crate::http::problem::Refusal;
+use crate::http::reply::Reply;
+use crate::surface::agentkit::convert;
+
+/// What the query may ask for.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RegisterQuery {
+    /// Take over a name that is registered already, as a restarted agent does.
+    #[param(value_type = Option<bool>)]
+    replace: Option<String>,
+}
+
+/// Register an agent
+///
+/// Registered means durable. A name is unique in its tenant; `replace=true` takes a taken one over, keeping its id.
+#[utoipa::path(post, path = "/v1/agents/register", tag = "AgentKit", params(RegisterQuery), request_body = RegisterBody,
+    responses(
+        (status = 201, description = "Registered", body = Success<Registered>),
+        (status = 200, description = "An earlier registration was taken over", body = Success<Registered>),
+        (status = 409, description = "The name is taken", body = Problem),
+        (status = 422, description = "The body does not fit", body = Problem)))]
+pub(crate) async fn register_agent(
+    State(app): State<App>,
+    context: Context<Acts>,
+    Query(query): Query<RegisterQuery>,
+    input: Input,
+) -> Result<Reply, Refusal> {
+    let body: RegisterBody = input.parse()?;
+    answer(&app, &context, &query, RegisterBody { agent_id: None, ..body }).await
+}
+
+/// Register an agent under an id of its own
+#[utoipa::path(post, path = "/v1/agents", tag = "AgentKit", params(RegisterQuery), request_body = RegisterBody,
+    responses(
+        (status = 201, description = "Registered", body = Success<Registered>),
+        (status = 200, description = "An earlier registration was taken over", body = Success<Registered>),
+        (status = 409, description = "The name or the id is taken", body = Problem),
+        (status = 422, description = "The body does not fit", body = Problem)))]
+pub(crate) async fn create_agent(
+    State(app): State<App>,
+    context: Context<Acts>,
+    Query(query): Query<RegisterQuery>,
+    input: Input,
+) -> Result<Reply, Refusal> {
+    answer(&app, &context, &query, input.parse()?).await
+}
+
+async fn answer(
+    app: &App,
+    context: &Context<Acts>,
+    query: &RegisterQuery,
+    body: RegisterBody,
+) -> Result<Reply, Refusal> {
+    let mut reader = Reader::default();
+    let replace = reader.read("replace", query.replace.as_deref(), params::flag).unwrap_or_default();
+    reader.finish()?;
+    let operation = convert::registration(app, body, replace, context.trace.clone())?;
+    let tell = |registered: &engine::Registered| {
+        let (status, done) = if registered.is_replaced {
+            (StatusCode::OK, "registered anew")
+        } else {
+            (StatusCode::CREATED, "registered successfully")
+        };
+        let data = Registered { agent_id: registered.agent.clone() };
+        Reply::json(status, &Success::new(format!("Agent '{}' {done}.", operation.name), data))
+    };
+    app.drive.answer(context.tenant(), context.claim.as_ref(), &operation, tell).await
+}

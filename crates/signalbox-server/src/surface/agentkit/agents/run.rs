@@ -1,0 +1,128 @@
+//! `POST /v1/agents/{agentId}/run`: a message or a task for an agent, or the call of a tool.
+//!
+//! A message is durable before the 202 and is then delivered or ends as a dead letter; a tool answers at once.
+
+use axum::extract::State;
+use http::StatusCode;
+use signalbox_core::{Rejected, engine};
+use signalbox_wire::agentkit::{RunAccepted, RunBody, RunMessage, Scheduled, Success, ToolAnswer, ToolCall};
+use signalbox_wire::id::{AgentId, MessageId};
+use signalbox_wire::problem::Problem;
+
+use crate::app::App;
+use crate::http::body::Format;
+use crate::http::context::{Acts, Context, Input};
+use crate::http::params::Path;
+use crate::http::problem::Refusal;
+use crate::http::reply::Reply;
+use crate::surface::agentkit::convert;
+
+/// Where the arguments of a call are in its body.
+const ARGUMENTS: &str = "/payload/arguments";
+
+/// Send an agent a message or a task, or call a tool
+///
+/// A message of type `tool_invocation` calls the tool that its payload names and answers with the tool's answer.
+/// Everything else is accepted at once, and delivered to the agent's contact endpoint with all its fields kept.
+///
+/// A body may bring its own `messageId`. The same id and body to the same agent again is the same message and is
+/// delivered once; an id that was used for another body or another agent is refused, and a new one is the cure.
+#[utoipa::path(post, path = "/v1/agents/{agentId}/run", tag = "AgentKit", request_body = RunBody,
+    params(("agentId" = String, Path, description = "Which agent")),
+    responses(
+        (status = 202, description = "Accepted: it will be delivered, or become a dead letter", body = Success<RunAccepted>),
+        (status = 200, description = "The tool's answer", body = ToolAnswer),
+        (status = 400, description = "The agent cannot be reached, or no tool is named", body = Problem),
+        (status = 404, description = "No such agent, or no such tool", body = Problem),
+        (status = 409, description = "The messageId was used for another body or another agent", body = Problem),
+        (status = 422, description = "The body does not fit, or the arguments not the tool's schema", body = Problem),
+        (status = 502, description = "The tool answered badly", body = Problem),
+        (status = 503, description = "The tool could not be reached", body = Problem),
+        (status = 504, description = "The tool was too slow", body = Problem)))]
+pub(crate) async fn run_agent(
+    State(app): State<App>,
+    context: Context<Acts>,
+    Path(agent): Path,
+    input: Input,
+) -> Result<Reply, Refusal> {
+    run(&app, &context, &agent, &input).await
+}
+
+/// Takes a message for `agent`, or calls a tool in its name.
+pub(crate) async fn run(
+    app: &App,
+    context: &Context<Acts>,
+    agent: &str,
+    input: &Input,
+) -> Result<Reply, Refusal> {
+    if input.format != Format::Json {
+        let detail = "The body is YAML; here it must be application/json.";
+        return Err(Problem::unsupported_media(detail).into());
+    }
+    let message = RunMessage::parse(&input.bytes)?;
+    let agent = convert::agent_id(agent)?;
+    if let Some(tool_call) = message.tool {
+        // Boxed, so that the usual message does not carry the room that a call needs.
+        return Box::pin(call_tool(app, context, &agent, tool_call)).await;
+    }
+    let operation = engine::Accept {
+        agent,
+        id: message.message_id.and_then(|id| MessageId::parse(&id).ok()),
+        body: message.body,
+        trace: context.trace.clone(),
+    };
+    app.drive
+        .answer(&context.caller.tenant, context.claim.as_ref(), &operation, |id| {
+            accepted(&operation.agent, id)
+        })
+        .await
+}
+
+/// Calls a tool for an agent.
+async fn call_tool(
+    app: &App,
+    context: &Context<Acts>,
+    agent: &AgentId,
+    call: ToolCall,
+) -> Result<Reply, Refusal> {
+    let tenant = context.tenant();
+    if app.store.agent(tenant, agent).await?.is_none() {
+        return Err(Rejected::UnknownAgent(agent.to_string()).into());
+    }
+    let Some(name) = call.tool_name else {
+        let detail = "The call names no tool; name it in payload.tool_name.";
+        return Err(Problem::bad_request("no-tool", detail).into());
+    };
+    let arguments = (&call.arguments, ARGUMENTS);
+    Ok(Reply::ok(&app.tools.call(app, tenant, &name, arguments, context.trace.as_deref()).await?))
+}
+
+fn accepted(agent: &AgentId, message: &MessageId) -> Reply {
+    let data = RunAccepted {
+        agent_id: agent.clone(),
+        dispatch_status: Scheduled::Scheduled,
+        message_id: message.clone(),
+    };
+    let told = format!("Task accepted for agent {agent}. Dispatch scheduled.");
+    Reply::json(StatusCode::ACCEPTED, &Success::new(told, data))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn an_accepted_message_answers_as_its_senders_expect() {
+        let agent = AgentId::parse("agt_1").expect("valid");
+        let answer = accepted(&agent, &MessageId::parse("msg_1").expect("valid"));
+        assert_eq!(answer.status, StatusCode::ACCEPTED);
+        let expected = json!({
+            "status": "success",
+            "message": "Task accepted for agent agt_1. Dispatch scheduled.",
+            "data": {"agentId": "agt_1", "dispatch_status": "scheduled", "messageId": "msg_1"},
+        });
+        assert_eq!(serde_json::from_slice::<Value>(&answer.body).expect("JSON"), expected);
+    }
+}

@@ -1,0 +1,4 @@
+//! `/v1/dead-letters/…`: messages that ran out of attempts, one by one and by a filter.
+
+pub(super) mod each;
+pub(super) mod sweep;

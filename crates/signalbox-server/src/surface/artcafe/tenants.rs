@@ -1,0 +1,204 @@
+//! `POST | GET /api/v1/tenants` and `DELETE /api/v1/tenants/{tenant_id}`: the platform key makes tenants, each with
+//! its first key, lists them, and removes them with everything that they have.
+
+use axum::extract::State;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use signalbox_core::decision::{Scope, Tenant};
+use signalbox_core::engine::CreateTenant;
+use signalbox_core::limits::bounded;
+use signalbox_store::{Page, Removal};
+use signalbox_wire::body::{Body, Faults};
+use signalbox_wire::fault::Fault;
+use signalbox_wire::id::TenantId;
+use signalbox_wire::keys;
+use signalbox_wire::paging::{Cursor, PageQuery};
+use signalbox_wire::problem::Problem;
+use signalbox_wire::time::Timestamp;
+
+use crate::app::App;
+use crate::auth::api_key;
+use crate::clock;
+use crate::http::context::{Administers, Context, Input};
+use crate::http::params::{Path, Query};
+use crate::http::problem::Refusal;
+use crate::http::reply::Reply;
+
+/// What the list is called in its cursors.
+const LIST: &str = "tenants";
+
+/// What a tenant is asked to be.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+pub(super) struct TenantBody {
+    /// Its name.
+    name: String,
+    /// Whom to write to; not kept.
+    #[serde(default)]
+    #[expect(dead_code, reason = "part of the surface's body; nothing is sent to it")]
+    admin_email: Option<String>,
+}
+
+/// A tenant that was made.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct TenantMade {
+    #[schema(value_type = String)]
+    tenant_id: TenantId,
+    /// Its first key, of scope admin; shown only now.
+    api_key: String,
+    success: bool,
+}
+
+/// A tenant as it is listed.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct TenantView {
+    #[schema(value_type = String)]
+    tenant_id: TenantId,
+    name: String,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+}
+
+/// A page of the tenants.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct TenantList {
+    tenants: Vec<TenantView>,
+    /// Where the next page begins; null on the last.
+    next_token: Option<String>,
+}
+
+/// Which page of the tenants.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct TenantQuery {
+    /// How many at most, 1 to 1000; 100 where absent.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<String>,
+    /// The `next_token` of the page before.
+    next_token: Option<String>,
+}
+
+impl Body for TenantBody {
+    fn check(value: &Value, faults: &mut Faults) {
+        if let Some(mut fields) = faults.object("", value) {
+            fields.required_string("name", 1..=256);
+            fields.optional_string("admin_email", 0..=320);
+        }
+    }
+}
+
+/// Make a tenant
+///
+/// Its first key is shown in this answer alone. Sent again under the same `Idempotency-Key`, the request is refused
+/// with 409 and names the tenant that was made.
+#[utoipa::path(post, path = "/api/v1/tenants", operation_id = "create_tenant", tag = "ArtCafe", request_body = TenantBody, responses(
+    (status = 201, description = "Made", body = TenantMade),
+    (status = 403, description = "Only the platform key makes tenants", body = Problem),
+    (status = 409, description = "Made before, under the same Idempotency-Key", body = Problem),
+    (status = 422, description = "The body does not fit", body = Problem)))]
+pub(super) async fn create(
+    State(app): State<App>,
+    context: Context<Administers>,
+    input: Input,
+) -> Result<Reply, Refusal> {
+    only_platform(&context)?;
+    let body: TenantBody = input.parse()?;
+    let now = clock::now();
+    let id = TenantId::new(now, clock::seed_128());
+    let secret = keys::from_random(&clock::secret_bytes());
+    let key = api_key(&secret, "first".to_owned(), Scope::Admin);
+    let tenant = Tenant { id: id.clone(), name: body.name, created_at: now };
+    app.drive.run(&id, &CreateTenant { tenant, key }).await?;
+    let detail = format!(
+        "The tenant {id} was made and its key shown in the first answer; if that is lost, make another with the platform key: POST /v1/keys with 'x-tenant-id: {id}'."
+    );
+    let made = TenantMade { tenant_id: id, api_key: secret.expose().to_owned(), success: true };
+    let shown_before = Problem::conflict("key-shown-before", detail);
+    Ok(Reply::json(StatusCode::CREATED, &made).shown_once(&shown_before))
+}
+
+/// List the tenants
+///
+/// The tenant `default` is always there and not in the list.
+#[utoipa::path(get, path = "/api/v1/tenants", operation_id = "list_tenants", tag = "ArtCafe", params(TenantQuery), responses(
+    (status = 200, description = "The tenants by id", body = TenantList),
+    (status = 403, description = "Only the platform key sees tenants", body = Problem)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Query(query): Query<TenantQuery>,
+) -> Result<Reply, Refusal> {
+    only_platform(&context)?;
+    let query = PageQuery { limit: query.limit, cursor: query.next_token };
+    let page = query.read(LIST).map_err(|faults| {
+        let renamed = |fault: Fault| match fault.pointer.as_str() {
+            "/cursor" => Fault::new("/next_token", fault.message),
+            _ => fault,
+        };
+        faults.into_iter().map(renamed).collect::<Vec<Fault>>()
+    })?;
+    let listed = app.store.tenants(&Page { limit: page.limit, after: page.after }).await?;
+    let view = |tenant: Tenant| TenantView {
+        tenant_id: tenant.id,
+        name: tenant.name,
+        created_at: tenant.created_at,
+    };
+    Ok(Reply::ok(&TenantList {
+        tenants: listed.items.into_iter().map(view).collect(),
+        next_token: listed.next.map(|next| Cursor::encode(LIST, &next)),
+    }))
+}
+
+/// Remove a tenant with everything that it has
+///
+/// Its keys end at once (on another node after five seconds at most); the answer comes when nothing is left. A large
+/// tenant takes a while; where the answer is lost, ask again until it is 404.
+#[utoipa::path(delete, path = "/api/v1/tenants/{tenant_id}", operation_id = "remove_tenant", tag = "ArtCafe",
+    params(("tenant_id" = String, Path, description = "Which tenant")),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 403, description = "Only the platform key removes tenants", body = Problem),
+        (status = 404, description = "No such tenant", body = Problem),
+        (status = 409, description = "The tenant `default` cannot be removed", body = Problem)))]
+pub(super) async fn remove(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(id): Path,
+) -> Result<StatusCode, Refusal> {
+    only_platform(&context)?;
+    let unknown = || {
+        let detail = format!("Tenant not found: {}; GET /api/v1/tenants lists them.", bounded(&id));
+        Problem::not_found("unknown-tenant", detail)
+    };
+    let tenant = TenantId::parse(&id).map_err(|_| unknown())?;
+    if tenant == TenantId::default_tenant() {
+        let detail = "The tenant 'default' cannot be removed; it is where calls without a key belong.";
+        return Err(Problem::conflict("default-tenant", detail).into());
+    }
+    if app.store.tenant(&tenant).await?.is_none() {
+        return Err(unknown().into());
+    }
+    // On its own, so that it goes on when the client does not wait.
+    let removal = tokio::spawn(removal(app, tenant));
+    removal.await.unwrap_or_else(|error| Err(Refusal::failed(error)))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn removal(app: App, tenant: TenantId) -> Result<(), Refusal> {
+    // The keys go with the first part; what calls under way add goes with the parts that follow.
+    let mut removed = app.store.remove_tenant(&tenant).await?;
+    app.authenticator.forget_all();
+    while removed == Removal::Goes {
+        removed = app.store.remove_tenant(&tenant).await?;
+    }
+    tracing::info!(%tenant, "a tenant was removed");
+    Ok(())
+}
+
+fn only_platform(context: &Context<Administers>) -> Result<(), Refusal> {
+    if context.caller.is_platform {
+        return Ok(());
+    }
+    let detail = "Only the platform key makes, lists and removes tenants; this call has another.";
+    Err(Problem::forbidden(detail).into())
+}

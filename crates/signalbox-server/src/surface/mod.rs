@@ -1,0 +1,7 @@
+//! The surfaces: one folder each, with one file per operation in folders that mirror its URLs. A surface never
+//! imports another.
+
+pub(crate) mod agentkit;
+pub(crate) mod artcafe;
+pub(crate) mod opscore;
+pub(crate) mod process;

@@ -1,0 +1,81 @@
+//! `POST /v1/opscore/internal/agent/notify`: AgentKit tells of an agent that came or went. The call brings no
+//! key; its signature is what it is believed by, verified over the raw body before anything of it is read.
+
+use axum::extract::State;
+use http::HeaderMap;
+use signalbox_wire::fault::Fault;
+use signalbox_wire::id::TenantId;
+use signalbox_wire::opscore::{DEREGISTER, Done, NotifyBody, REGISTER};
+use signalbox_wire::problem::Problem;
+
+use super::notification::{self, Notification, Told};
+use super::signed;
+use crate::app::App;
+use crate::clock;
+use crate::http::context::Input;
+use crate::http::problem::Refusal;
+use crate::http::reply::Reply;
+
+/// Tell of an agent that registered or is gone
+///
+/// Signed with the shared webhook secret, by the headers of AgentKit or of Standard Webhooks. A signature counts
+/// once and for 300 s.
+#[utoipa::path(post, path = "/v1/opscore/internal/agent/notify", tag = "Ops-Core", request_body = NotifyBody,
+    params(
+        ("X-AgentKit-Timestamp" = Option<String>, Header, description = "Unix seconds or ISO 8601"),
+        ("X-AgentKit-Signature" = Option<String>, Header,
+            description = "Lower-case hex of HMAC-SHA256 over the timestamp, a dot and the body")),
+    responses(
+        (status = 200, description = "Taken, or known already", body = Done),
+        (status = 400, description = "Not JSON, or an unknown event", body = Problem),
+        (status = 401, description = "Unsigned, badly signed, stale, or seen before", body = Problem),
+        (status = 403, description = "Unsigned, and relayed by this server or sent by a foreign page", body = Problem),
+        (status = 422, description = "The body does not fit", body = Problem)))]
+pub(crate) async fn notify_agent(
+    State(app): State<App>,
+    headers: HeaderMap,
+    input: Input,
+) -> Result<Reply, Refusal> {
+    let seen = match &app.config.opscore_webhook_secret {
+        Some(secret) => signed::verify(secret, &headers, &input.bytes, clock::now())?,
+        None => {
+            // A key is nothing that this call is believed by: where it would help, a signature does.
+            let unsigned =
+                |problem: Problem| if problem.status == 401 { signed::unsigned() } else { problem };
+            app.authenticator.admit_keyless(&headers).map_err(unsigned)?;
+            Vec::new()
+        }
+    };
+    let body: NotifyBody = input.parse()?;
+    let agent = body.agent_details.agent_id.clone();
+    let (told, done) = match body.event_type.as_str() {
+        REGISTER => {
+            (Told::Registered(notification::registration(body.agent_details, &input.bytes)), "registered")
+        }
+        DEREGISTER => {
+            let registered_at = notification::time(body.agent_details.registration_time.as_deref());
+            (Told::Gone { agent: agent.clone(), registered_at }, "deregistered")
+        }
+        other => return Err(unknown(other).into()),
+    };
+    if let Told::Registered(announce) = &told
+        && let Some(message) = announce.endpoint.as_deref().and_then(|url| app.egress.fault(url))
+        && app.config.dispatches_through().is_none()
+    {
+        return Err(vec![Fault::new("/agent_details/contactEndpoint", message)].into());
+    }
+    let message = format!("Agent {agent} {done} successfully.");
+    app.drive
+        .answer(&TenantId::default_tenant(), None, &Notification { told, seen }, |()| {
+            Reply::ok(&Done::new(message.as_str()))
+        })
+        .await
+}
+
+fn unknown(event: &str) -> Problem {
+    let event: String = event.chars().take(64).collect();
+    Problem::bad_request(
+        "unknown-event",
+        format!("The event '{event}' is not known; send {REGISTER} or {DEREGISTER}."),
+    )
+}

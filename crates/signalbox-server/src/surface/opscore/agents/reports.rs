@@ -1,0 +1,125 @@
+//! Reports of agents as they are shown: written straight from what is stored, without a copy of the details.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use signalbox_core::agent::Report;
+use signalbox_store::StoredEvent;
+use signalbox_wire::id::AgentId;
+use signalbox_wire::quote;
+use signalbox_wire::raw::RawObject;
+use signalbox_wire::time::Timestamp;
+
+/// A state as it is written: [`signalbox_wire::opscore::StateView`] without a copy of anything, and by hand, since
+/// states are read often.
+#[derive(Debug)]
+pub(crate) struct StateAnswer<'a> {
+    agent_id: &'a AgentId,
+    state: &'a str,
+    details: Option<&'a str>,
+    timestamp: Timestamp,
+}
+
+impl<'a> StateAnswer<'a> {
+    pub(crate) fn of(agent_id: &'a AgentId, report: &'a Report) -> Self {
+        let details = report.details.as_ref().map(RawObject::as_str);
+        Self { agent_id, state: &report.state, details, timestamp: report.timestamp }
+    }
+
+    /// The state of an agent that has not reported since it registered.
+    pub(crate) fn before_any(agent_id: &'a AgentId, registered_at: Timestamp) -> Self {
+        Self { agent_id, state: "unknown", details: None, timestamp: registered_at }
+    }
+
+    /// The answer as JSON.
+    pub(crate) fn written(&self) -> String {
+        let details = self.details.unwrap_or("null");
+        let length = self.agent_id.as_str().len() + self.state.len() + details.len();
+        let mut text = String::with_capacity(96 + length);
+        text.push_str("{\"agentId\":");
+        quote(&mut text, self.agent_id.as_str());
+        text.push_str(",\"state\":");
+        quote(&mut text, self.state);
+        text.push_str(",\"details\":");
+        text.push_str(details);
+        text.push_str(",\"timestamp\":");
+        self.timestamp.quote(&mut text);
+        text.push('}');
+        text
+    }
+}
+
+/// A report of the history as it is written: [`signalbox_wire::opscore::HistoryEntry`] without a copy of its details.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HistoryAnswer<'a> {
+    state: Cow<'a, str>,
+    details: Option<&'a RawValue>,
+    timestamp: Timestamp,
+    received_at: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Reported<'a> {
+    #[serde(borrow)]
+    state: Cow<'a, str>,
+    timestamp: Timestamp,
+    #[serde(borrow, default)]
+    details: Option<&'a RawValue>,
+}
+
+impl<'a> HistoryAnswer<'a> {
+    pub(crate) fn of(event: &'a StoredEvent) -> Option<Self> {
+        let Reported { state, timestamp, details } = serde_json::from_str(&event.data).ok()?;
+        Some(Self { state, details, timestamp, received_at: event.at })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use signalbox_core::event::Level;
+    use signalbox_wire::opscore::{HistoryEntry, StateView};
+
+    use super::*;
+
+    #[test]
+    fn states_are_written_as_the_wire_names_them() {
+        let agent = AgentId::parse("a").expect("valid");
+        let report = Report {
+            state: "Idle".into(),
+            details: Some(RawObject::parse("{\"x\": 1.0}".into()).expect("JSON")),
+            timestamp: Timestamp::from_seconds(1_704_110_400),
+            about_task: false,
+            counts_as: None,
+        };
+        let written = StateAnswer::of(&agent, &report).written();
+        let read: StateView = serde_json::from_str(&written).expect("a state");
+        assert_eq!(serde_json::to_string(&read).expect("JSON"), written);
+        let before = StateAnswer::before_any(&agent, report.timestamp).written();
+        let before: serde_json::Value = serde_json::from_str(&before).expect("JSON");
+        assert_eq!(
+            before,
+            json!({"agentId": "a", "state": "unknown", "details": null, "timestamp": report.timestamp})
+        );
+    }
+
+    #[test]
+    fn a_report_of_the_history_is_written_as_the_wire_names_it() {
+        let event = StoredEvent {
+            sequence: 1,
+            kind: "agent.reported".into(),
+            level: Level::Info,
+            at: Timestamp::from_seconds(1_704_110_401),
+            session: None,
+            agent: None,
+            task: None,
+            data: r#"{"state":"a\"b","timestamp":"2024-01-01T12:00:00Z","details":{"x": 1.0}}"#.into(),
+        };
+        let written = serde_json::to_string(&HistoryAnswer::of(&event)).expect("JSON");
+        let read: HistoryEntry = serde_json::from_str(&written).expect("an entry");
+        assert_eq!((read.state.as_str(), read.received_at), ("a\"b", event.at));
+        assert_eq!(serde_json::to_string(&read).expect("JSON"), written);
+    }
+}

@@ -1,0 +1,134 @@
+//! `/v1/opscore/agent/{agentId}/state` and `…/history`: what an agent says of itself, durable once it is
+//! acknowledged, and what it said last. Reporting is the hottest path of the server, reading the next.
+
+use axum::extract::State;
+use signalbox_core::{Rejected, engine};
+use signalbox_store::EventFilter;
+use signalbox_wire::id::AgentId;
+use signalbox_wire::opscore::{Done, HistoryEntry, Page, StateBody, StateView};
+use signalbox_wire::paging::PageQuery;
+use signalbox_wire::problem::Problem;
+
+use super::reports::{HistoryAnswer, StateAnswer};
+use crate::app::App;
+use crate::http::context::{Acts, Context, Input, Reads};
+use crate::http::params::{Path, Query, Reader};
+use crate::http::problem::Refusal;
+use crate::http::reply::Reply;
+use crate::surface::opscore::lookup::{self, Gathering};
+
+const ACCEPTED: &str = r#"{"status":"success","message":"State update accepted"}"#;
+const HISTORY: &str = "history";
+
+/// Report an agent's state
+///
+/// 202 means durable. A report settles the task that its details name in `opscore_task_id`, else the only one
+/// that the agent has in flight. Named as it was given, with its attempt, the task is settled however late the
+/// report comes; named by its step or without the attempt, or not at all, only if the report is newer than what
+/// the agent said before. A report that is sent again settles nothing.
+#[utoipa::path(post, path = "/v1/opscore/agent/{agentId}/state", tag = "Ops-Core",
+    params(("agentId" = String, Path, description = "Who reports")), request_body = StateBody,
+    responses(
+        (status = 202, description = "Kept", body = Done),
+        (status = 400, description = "Not JSON, or path and body name different agents", body = Problem),
+        (status = 401, description = "No key, or a bad one", body = Problem),
+        (status = 404, description = "No such agent", body = Problem),
+        (status = 422, description = "The body does not fit", body = Problem)))]
+pub(crate) async fn report_state(
+    State(app): State<App>,
+    context: Context<Acts>,
+    Path(agent): Path,
+    input: Input,
+) -> Result<Reply, Refusal> {
+    report(&app, &context, &agent, &input).await
+}
+
+/// Keeps a report of `agent`.
+pub(crate) async fn report(
+    app: &App,
+    context: &Context<Acts>,
+    agent: &str,
+    input: &Input,
+) -> Result<Reply, Refusal> {
+    let body: StateBody = input.parse()?;
+    if body.agent_id.as_str() != agent {
+        let detail = format!(
+            "The path names agent '{agent}', the body agent '{}'; they must be the same.",
+            body.agent_id
+        );
+        return Err(Problem::bad_request("agent-mismatch", detail).into());
+    }
+    let (task, session) = body.task_and_session();
+    let operation = engine::ReportState {
+        agent: body.agent_id,
+        state: body.state,
+        timestamp: body.timestamp,
+        details: body.details,
+        task,
+        session,
+    };
+    app.drive
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |()| Reply::accepted(ACCEPTED))
+        .await
+}
+
+/// What an agent reported last
+///
+/// `unknown` before its first report, with the time of its registration.
+#[utoipa::path(get, path = "/v1/opscore/agent/{agentId}/state", tag = "Ops-Core",
+    params(("agentId" = String, Path, description = "Whose state")),
+    responses(
+        (status = 200, description = "The newest report by its own timestamp", body = StateView),
+        (status = 404, description = "No such agent", body = Problem)))]
+pub(crate) async fn agent_state(
+    State(app): State<App>,
+    context: Context<Reads>,
+    Path(agent): Path,
+) -> Result<Reply, Refusal> {
+    state(&app, &context, &agent).await
+}
+
+/// Answers what `agent` reported last.
+pub(crate) async fn state(app: &App, context: &Context<Reads>, agent: &str) -> Result<Reply, Refusal> {
+    let id = lookup::agent(agent)?;
+    let status = app.store.status(context.tenant(), &id).await?;
+    if let Some(report) = status.as_ref().and_then(|status| status.value.report.as_ref()) {
+        return Ok(Reply::written(StateAnswer::of(&id, report).written()));
+    }
+    let registered = app.store.agent(context.tenant(), &id).await?.ok_or_else(|| unknown(&id))?;
+    Ok(Reply::written(StateAnswer::before_any(&id, registered.value.registered_at).written()))
+}
+
+/// Everything that an agent reported, newest first
+#[utoipa::path(get, path = "/v1/opscore/agent/{agentId}/history", tag = "Ops-Core",
+    params(("agentId" = String, Path, description = "Whose history"), PageQuery),
+    responses(
+        (status = 200, description = "A page of the reports in the order they came in", body = Page<HistoryEntry>),
+        (status = 404, description = "No such agent", body = Problem),
+        (status = 422, description = "The query does not fit", body = Problem)))]
+pub(crate) async fn agent_history(
+    State(app): State<App>,
+    context: Context<Reads>,
+    Path(agent): Path,
+    Query(query): Query<PageQuery>,
+) -> Result<Reply, Refusal> {
+    let mut reader = Reader::default();
+    let page = reader.page(HISTORY, &query);
+    reader.finish()?;
+    let id = lookup::agent(&agent)?;
+    app.store.agent(context.tenant(), &id).await?.ok_or_else(|| unknown(&id))?;
+    let filter = EventFilter {
+        agent: Some(id),
+        kind: Some("agent.reported".to_owned()),
+        newest_first: true,
+        ..EventFilter::default()
+    };
+    let mut gathering = Gathering::new(page);
+    let events = lookup::events(&app, context.tenant(), &filter, &mut gathering).await?;
+    let data: Vec<HistoryAnswer<'_>> = events.iter().filter_map(HistoryAnswer::of).collect();
+    Ok(Reply::ok(&Page { data, next_cursor: gathering.next_cursor(HISTORY) }))
+}
+
+fn unknown(agent: &AgentId) -> Rejected {
+    Rejected::UnknownAgent(agent.to_string())
+}

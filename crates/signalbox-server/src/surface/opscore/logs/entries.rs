@@ -1,0 +1,222 @@
+//! Entries of the log as they are shown: in a session's history, and in the log of the tenant.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use signalbox_store::{StoreError, StoredEvent};
+use signalbox_wire::id::{SessionId, TenantId};
+use signalbox_wire::opscore::{EventView, LogView};
+use signalbox_wire::time::Timestamp;
+
+use super::names;
+use crate::app::App;
+use crate::http::streams::Snapshot;
+use crate::surface::opscore::convert::level_out;
+
+/// Sessions whose traces are remembered at once.
+const TRACES_MAX: usize = 1_000;
+/// The kind of the entries that agents write.
+const BY_AGENT: &str = "log";
+
+/// An entry of a session's history.
+pub(crate) fn event(event: &StoredEvent) -> EventView {
+    let (session_id, sequence) = match &event.session {
+        Some((session, place)) => (Some(session.clone()), *place),
+        None => (None, event.sequence),
+    };
+    EventView {
+        sequence,
+        kind: event.kind.clone(),
+        timestamp: event.at,
+        level: level_out(event.level),
+        session_id,
+        agent_id: event.agent.clone(),
+        task_id: task_of(event, &Named::of(event)),
+        message: names::of(event),
+        data: raw(&event.data),
+    }
+}
+
+/// What entries name besides their columns.
+#[derive(Default, Deserialize)]
+struct Named<'a> {
+    #[serde(default)]
+    step: Option<String>,
+    #[serde(default, rename = "sessionId")]
+    session_id: Option<String>,
+    #[serde(default, rename = "taskId")]
+    task_id: Option<String>,
+    #[serde(default)]
+    timestamp: Option<Timestamp>,
+    #[serde(default, borrow)]
+    fields: Option<&'a RawValue>,
+}
+
+impl<'a> Named<'a> {
+    fn of(event: &'a StoredEvent) -> Self {
+        serde_json::from_str(&event.data).unwrap_or_default()
+    }
+}
+
+/// A task is shown by its name in the definition, as in a session's list of tasks.
+fn task_of(event: &StoredEvent, named: &Named<'_>) -> Option<String> {
+    let kept = || event.task.as_ref().map(ToString::to_string);
+    named.step.clone().or_else(|| named.task_id.clone()).or_else(kept)
+}
+
+fn raw(json: &str) -> Box<RawValue> {
+    RawValue::from_string(json.to_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+/// Shows entries of a session's history.
+pub(crate) struct InHistory;
+
+impl Snapshot for InHistory {
+    async fn json(&mut self, _: &App, _: &TenantId, stored: &StoredEvent) -> Result<Vec<u8>, StoreError> {
+        Ok(serde_json::to_vec(&event(stored)).unwrap_or_default())
+    }
+}
+
+/// Shows entries of the log, each with the trace of its session.
+#[derive(Default)]
+pub(crate) struct InLog {
+    traces: HashMap<SessionId, Option<String>>,
+}
+
+impl Snapshot for InLog {
+    async fn json(
+        &mut self,
+        app: &App,
+        tenant: &TenantId,
+        stored: &StoredEvent,
+    ) -> Result<Vec<u8>, StoreError> {
+        Ok(serde_json::to_vec(&self.entry(app, tenant, stored).await?).unwrap_or_default())
+    }
+}
+
+impl InLog {
+    /// An entry of the log.
+    pub(crate) async fn entry(
+        &mut self,
+        app: &App,
+        tenant: &TenantId,
+        event: &StoredEvent,
+    ) -> Result<LogView, StoreError> {
+        let mut view = entry(event);
+        if let Some(session) = &view.session_id {
+            view.trace_id = self.trace(app, tenant, session).await?;
+        }
+        Ok(view)
+    }
+
+    async fn trace(
+        &mut self,
+        app: &App,
+        tenant: &TenantId,
+        session: &SessionId,
+    ) -> Result<Option<String>, StoreError> {
+        if let Some(known) = self.traces.get(session) {
+            return Ok(known.clone());
+        }
+        let read = app.store.session(tenant, session).await?;
+        let trace = read.and_then(|read| trace_id(read.value.session.trace.as_deref()?));
+        if self.traces.len() >= TRACES_MAX {
+            self.traces.clear();
+        }
+        self.traces.insert(session.clone(), trace.clone());
+        Ok(trace)
+    }
+}
+
+fn entry(event: &StoredEvent) -> LogView {
+    let named = Named::of(event);
+    let is_by_agent = event.kind == BY_AGENT;
+    let in_session = event.session.as_ref().map(|(session, _)| session.clone());
+    let fields = if is_by_agent { named.fields.map(ToOwned::to_owned) } else { Some(raw(&event.data)) };
+    LogView {
+        sequence: event.sequence,
+        timestamp: named.timestamp.filter(|_| is_by_agent).unwrap_or(event.at),
+        level: level_out(event.level),
+        agent_id: event.agent.clone(),
+        session_id: in_session.or_else(|| SessionId::parse(named.session_id.as_deref()?).ok()),
+        task_id: task_of(event, &named),
+        trace_id: None,
+        message: names::of(event),
+        fields,
+    }
+}
+
+/// The trace's id in a `traceparent`.
+fn trace_id(traceparent: &str) -> Option<String> {
+    traceparent.split('-').nth(1).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use signalbox_core::event::{Level, NewEvent};
+    use signalbox_core::session::SessionEvent;
+    use signalbox_wire::id::{AgentId, TaskId};
+
+    use super::*;
+
+    fn stored(new: NewEvent) -> StoredEvent {
+        let NewEvent { kind, level, at, session, agent, task, data } = new;
+        StoredEvent { sequence: 40, kind, level, at, session, agent, task, data }
+    }
+
+    fn running() -> StoredEvent {
+        let event = SessionEvent::TaskRunning {
+            task: TaskId::parse("tsk_1").expect("valid"),
+            step: "read".into(),
+            attempt: 1,
+            agent: AgentId::parse("agt_1").expect("valid"),
+        };
+        stored(event.entry(&SessionId::parse("ses_1").expect("valid"), 3, Timestamp::from_seconds(1)))
+    }
+
+    #[test]
+    fn an_event_has_its_session_s_sequence_and_its_task_s_name() {
+        let view = serde_json::to_value(event(&running())).expect("JSON");
+        let expected = json!({
+            "sequence": 3, "type": "task.running", "timestamp": "1970-01-01T00:00:01.000000Z", "level": "info",
+            "sessionId": "ses_1", "agentId": "agt_1", "taskId": "read",
+            "message": "Task read is under way at agent agt_1 (attempt 1)",
+            "data": {"type": "task.running", "task": "tsk_1", "step": "read", "attempt": 1, "agent": "agt_1"},
+        });
+        assert_eq!(view, expected);
+    }
+
+    #[test]
+    fn an_entry_has_the_tenant_s_sequence() {
+        let view = serde_json::to_value(entry(&running())).expect("JSON");
+        assert_eq!(
+            (&view["sequence"], &view["sessionId"], &view["taskId"]),
+            (&json!(40), &json!("ses_1"), &json!("read"))
+        );
+        assert_eq!(view["fields"]["step"], "read");
+    }
+
+    #[test]
+    fn an_agent_s_entry_is_shown_as_it_wrote_it() {
+        let data = json!({"message": "Reading", "timestamp": "2024-01-01T12:00:00Z", "fields": {"n": 1},
+            "sessionId": "ses_9", "taskId": "tsk_9-1"});
+        let about = AgentId::parse("a").expect("valid");
+        let event = NewEvent::new("log", Level::Warning, Timestamp::default(), &data).about(&about);
+        let view = serde_json::to_value(entry(&stored(event))).expect("JSON");
+        let expected = json!({"sequence": 40, "timestamp": "2024-01-01T12:00:00.000000Z", "level": "warning",
+            "agentId": "a", "sessionId": "ses_9", "taskId": "tsk_9-1", "message": "Reading", "fields": {"n": 1}});
+        assert_eq!(view, expected);
+        let bare =
+            NewEvent::new("log", Level::Info, Timestamp::default(), &json!({"message": "m", "fields": null}));
+        assert_eq!(serde_json::to_value(entry(&stored(bare))).expect("JSON")["fields"], Value::Null);
+    }
+
+    #[test]
+    fn a_trace_is_known_by_the_middle_of_its_traceparent() {
+        assert_eq!(trace_id("00-0af7-b7ad-01").as_deref(), Some("0af7"));
+        assert_eq!(trace_id("nothing"), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! The Ops-Core surface: agents report their state, workflows run as sessions, everything is in the log.
+
+mod agents;
+mod convert;
+mod hooks;
+mod inputs;
+mod logs;
+mod lookup;
+mod payloads;
+mod retention;
+mod schedules;
+mod sessions;
+mod workflows;
+
+pub(crate) use self::agents::state::{report, state};
+
+use axum::Extension;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use self::inputs::Inputs;
+use crate::app::App;
+
+/// What every path of this surface begins with.
+const PATH: &str = "/v1/opscore";
+
+/// Every route of this surface.
+pub(crate) fn router() -> OpenApiRouter<App> {
+    // Those that hold an input against its workflow's schema.
+    let starts = OpenApiRouter::new()
+        .routes(routes!(workflows::trigger::trigger_agent_workflow))
+        .routes(routes!(workflows::trigger::trigger_workflow))
+        .routes(routes!(hooks::receive::receive_webhook))
+        .routes(routes!(schedules::apply::apply_schedule, schedules::apply::list_schedules))
+        .routes(routes!(
+            schedules::apply::get_schedule,
+            schedules::apply::change_schedule,
+            schedules::apply::delete_schedule
+        ))
+        .layer(Extension(Inputs::default()));
+    OpenApiRouter::new()
+        .routes(routes!(agents::notify::notify_agent))
+        .routes(routes!(agents::state::report_state, agents::state::agent_state))
+        .routes(routes!(agents::state::agent_history))
+        .routes(routes!(agents::drain::drain_agent))
+        .routes(routes!(agents::drain::undrain_agent))
+        .merge(starts)
+        .routes(routes!(workflows::apply::apply_workflow, workflows::apply::list_workflows))
+        .routes(routes!(workflows::apply::get_workflow, workflows::apply::delete_workflow))
+        .routes(routes!(workflows::versions::list_versions))
+        .routes(routes!(workflows::versions::get_version, workflows::versions::delete_version))
+        .routes(routes!(workflows::versions::compare_versions))
+        .routes(routes!(workflows::versions::roll_back))
+        .routes(routes!(sessions::read::list_sessions))
+        .routes(routes!(sessions::read::get_session, sessions::purge::delete_session))
+        .routes(routes!(sessions::control::pause_session))
+        .routes(routes!(sessions::control::resume_session))
+        .routes(routes!(sessions::control::cancel_session))
+        .routes(routes!(sessions::control::retry_session))
+        .routes(routes!(sessions::control::signal_session))
+        .routes(routes!(sessions::control::approve_task))
+        .routes(routes!(sessions::control::refuse_task))
+        .routes(routes!(sessions::rerun::rerun_session))
+        .routes(routes!(sessions::many::pause_sessions))
+        .routes(routes!(sessions::many::resume_sessions))
+        .routes(routes!(sessions::many::cancel_sessions))
+        .routes(routes!(sessions::many::retry_sessions))
+        .routes(routes!(sessions::many::rerun_sessions))
+        .routes(routes!(sessions::many::signal_sessions))
+        .routes(routes!(sessions::many::approve_sessions))
+        .routes(routes!(sessions::many::refuse_sessions))
+        .routes(routes!(sessions::many::purge_sessions))
+        .routes(routes!(sessions::events::session_events))
+        .routes(routes!(sessions::timeline::session_timeline))
+        .routes(routes!(payloads::get_payload))
+        .routes(routes!(retention::get_retention, retention::put_retention))
+        .routes(routes!(hooks::manage::create_hook, hooks::manage::list_hooks))
+        .routes(routes!(hooks::manage::get_hook, hooks::manage::delete_hook))
+        .routes(routes!(hooks::manage::rotate_hook))
+        .routes(routes!(schedules::control::pause_schedule))
+        .routes(routes!(schedules::control::resume_schedule))
+        .routes(routes!(schedules::control::trigger_schedule))
+        .routes(routes!(schedules::control::backfill_schedule))
+        .routes(routes!(schedules::runs::list_runs))
+        .routes(routes!(agents::logs::append_logs))
+        .routes(routes!(logs::read::read_logs))
+}

@@ -1,0 +1,201 @@
+//! `POST /v1/opscore/sessions/{pause|resume|cancel|retry|rerun|signal|approve|refuse|purge}`: the same for all sessions
+//! that a filter matches, each a decision of its own.
+
+use axum::extract::State;
+use signalbox_core::engine::{self, Operation};
+use signalbox_core::limits::bounded;
+use signalbox_wire::id::{SessionId, TenantId};
+use signalbox_wire::opscore::{
+    ApproveBody, ApproveManyBody, ManyAnswer, ManyBody, Refused, SignalManyBody, Which,
+};
+use signalbox_wire::paging::PageQuery;
+use signalbox_wire::problem::Problem;
+use tokio::task::JoinSet;
+
+use super::filter::SessionsQuery;
+use super::purge;
+use super::read::LIST;
+use crate::app::App;
+use crate::drive::DriveError;
+use crate::http::context::{Administers, Context, Input};
+use crate::http::params::Reader;
+use crate::http::problem::Refusal;
+use crate::http::reply::Reply;
+use crate::surface::opscore::lookup::Gathering;
+
+macro_rules! many {
+    ($(#[$doc:meta])* $name:ident($type:ty), $path:literal, |$session:ident, $body:ident, $trace:ident| $operation:expr) => {
+        $(#[$doc])*
+        ///
+        /// Newest first, at most 1,000 in one request, each on its own: one that is refused holds up no other. Where
+        /// `more` is true, `next_cursor` goes on where this request ended.
+        #[utoipa::path(post, path = $path, tag = "Ops-Core", request_body = $type,
+            responses(
+                (status = 200, description = "What became of them", body = ManyAnswer),
+                (status = 422, description = "The body does not fit", body = Problem)))]
+        pub(crate) async fn $name(
+            State(app): State<App>,
+            context: Context<Administers>,
+            input: Input,
+        ) -> Result<Reply, Refusal> {
+            let $body: $type = input.parse()?;
+            let $trace = context.trace.clone();
+            let done = sweep(&app, context.tenant(), &$body.which, |$session| $operation).await?;
+            Ok(Reply::ok(&done))
+        }
+    };
+}
+
+many! {
+    /// Pause all sessions that match
+    pause_sessions(ManyBody), "/v1/opscore/sessions/pause", |session, _body, _trace| engine::Pause { session }
+}
+
+many! {
+    /// Resume all sessions that match
+    resume_sessions(ManyBody), "/v1/opscore/sessions/resume", |session, _body, _trace| engine::Resume { session }
+}
+
+many! {
+    /// Cancel all sessions that match
+    cancel_sessions(ManyBody), "/v1/opscore/sessions/cancel",
+    |session, body, _trace| engine::Cancel { session, reason: body.reason.clone() }
+}
+
+many! {
+    /// Let all failed sessions that match go on from the tasks that failed
+    retry_sessions(ManyBody), "/v1/opscore/sessions/retry", |session, _body, _trace| engine::RetrySession { session }
+}
+
+many! {
+    /// Run all sessions that match again, each as a new one
+    ///
+    /// The new sessions match the filter too, where it does not say `until`: go on with `next_cursor`.
+    rerun_sessions(ManyBody), "/v1/opscore/sessions/rerun", |session, _body, trace| engine::Rerun { session, trace: trace.clone() }
+}
+
+many! {
+    /// Tell all sessions that match of something that tasks wait for
+    ///
+    /// One that waits for no such signal, and will not, is refused.
+    signal_sessions(SignalManyBody), "/v1/opscore/sessions/signal",
+    |session, body, _trace| engine::Signal { session, name: body.signal.clone(), payload: body.payload.clone() }
+}
+
+many! {
+    /// Agree to what a task asks approval for, in all sessions that match
+    ///
+    /// Each approval is good for the parameters that are shown with the task of that session. With a `digest`, only
+    /// those are approved that ask for just that.
+    approve_sessions(ApproveManyBody), "/v1/opscore/sessions/approve",
+    |session, body, _trace| approval(session, &body, true)
+}
+
+many! {
+    /// Refuse what a task asks approval for, in all sessions that match
+    ///
+    /// The tasks fail, with the comment as their error.
+    refuse_sessions(ApproveManyBody), "/v1/opscore/sessions/refuse",
+    |session, body, _trace| approval(session, &body, false)
+}
+
+fn approval(session: SessionId, body: &ApproveManyBody, is_approved: bool) -> engine::Approve {
+    let ApproveBody { by, comment, digest } = body.approval.clone();
+    engine::Approve { session, task: body.task_id.clone(), is_approved, by, comment, digest }
+}
+
+/// Remove all sessions that match and are over, with their history
+///
+/// Newest first, at most 1,000 in one request. One that is not over is refused. Where `more` is true, `next_cursor`
+/// goes on where this request ended.
+#[utoipa::path(post, path = "/v1/opscore/sessions/purge", tag = "Ops-Core", request_body = ManyBody,
+    responses(
+        (status = 200, description = "What became of them", body = ManyAnswer),
+        (status = 422, description = "The body does not fit", body = Problem)))]
+pub(crate) async fn purge_sessions(
+    State(app): State<App>,
+    context: Context<Administers>,
+    input: Input,
+) -> Result<Reply, Refusal> {
+    let body: ManyBody = input.parse()?;
+    let many = Many::read(&body.which)?;
+    let done = many.go(&app, context.tenant(), |app, tenant, session| async move {
+        purge::purge(&app, &tenant, &session).await
+    });
+    Ok(Reply::ok(&done.await?))
+}
+
+async fn sweep<O>(
+    app: &App,
+    tenant: &TenantId,
+    which: &Which,
+    operation: impl Fn(SessionId) -> O,
+) -> Result<ManyAnswer, Refusal>
+where
+    O: Operation + Send + Sync + 'static,
+    O::Output: Send,
+{
+    let many = Many::read(which)?;
+    many.go(app, tenant, |app, tenant, session| {
+        let operation = operation(session);
+        async move { app.drive.run(&tenant, &operation).await.map(drop) }
+    })
+    .await
+}
+
+/// Which sessions, and how far.
+struct Many {
+    filter: signalbox_store::SessionFilter,
+    gathering: Gathering,
+}
+
+impl Many {
+    fn read(which: &Which) -> Result<Self, Refusal> {
+        let mut reader = Reader::default();
+        let filter = SessionsQuery::of(&which.filter).read(&mut reader, "filter/");
+        let limit = Some(which.limit.unwrap_or(MANY_MAX).to_string());
+        let page = reader.page(LIST, &PageQuery { limit, cursor: which.cursor.clone() });
+        reader.finish()?;
+        Ok(Self { filter, gathering: Gathering::new(page) })
+    }
+
+    /// Does it to each, a few side by side so that they share commits.
+    async fn go<F>(
+        self,
+        app: &App,
+        tenant: &TenantId,
+        act: impl Fn(App, TenantId, SessionId) -> F,
+    ) -> Result<ManyAnswer, Refusal>
+    where
+        F: Future<Output = Result<(), DriveError>> + Send + 'static,
+    {
+        let Self { filter, mut gathering } = self;
+        let mut told = ManyAnswer::default();
+        while let Some(go) = gathering.go() {
+            let listed = app.store.sessions(tenant, &filter, &go).await?;
+            let mut running = JoinSet::new();
+            for session in &listed.items {
+                let (id, done) = (session.id.clone(), act(app.clone(), tenant.clone(), session.id.clone()));
+                running.spawn(async move { (id, done.await) });
+            }
+            gathering.took(listed.items.len(), 0, listed.next);
+            while let Some(ended) = running.join_next().await {
+                told.matched += 1;
+                match ended.map_err(Refusal::failed)? {
+                    (_, Ok(())) => told.done += 1,
+                    (session_id, Err(DriveError::Rejected(rejected))) => {
+                        told.refused.push(Refused { session_id, detail: bounded(&rejected.to_string()) });
+                    }
+                    (_, Err(DriveError::Store(error))) => return Err(error.into()),
+                }
+            }
+        }
+        told.refused.sort_by(|one, other| one.session_id.cmp(&other.session_id));
+        told.next_cursor = gathering.next_cursor(LIST);
+        told.more = told.next_cursor.is_some();
+        Ok(told)
+    }
+}
+
+/// Sessions that one request does it to, at most.
+const MANY_MAX: u32 = 1_000;

@@ -1,0 +1,51 @@
+//! `DELETE /v1/opscore/sessions/{id}`: a session that is over is removed, with its tasks and its history.
+
+use axum::extract::State;
+use signalbox_core::{Rejected, engine};
+use signalbox_store::StoreError;
+use signalbox_wire::id::{SessionId, TenantId};
+use signalbox_wire::opscore::Done;
+use signalbox_wire::problem::Problem;
+
+use crate::app::App;
+use crate::drive::DriveError;
+use crate::http::context::{Administers, Context};
+use crate::http::params::Path;
+use crate::http::problem::Refusal;
+use crate::http::reply::Reply;
+use crate::surface::opscore::lookup;
+
+/// Remove a session that is over, with its history
+#[utoipa::path(delete, path = "/v1/opscore/sessions/{id}", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which session")),
+    responses(
+        (status = 200, description = "Removed", body = Done),
+        (status = 404, description = "No such session", body = Problem),
+        (status = 409, description = "It is not over", body = Problem)))]
+pub(crate) async fn delete_session(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(session): Path,
+) -> Result<Reply, Refusal> {
+    let id = lookup::session(&session)?;
+    purge(&app, context.tenant(), &id).await?;
+    Ok(Reply::ok(&Done::new(format!("Session {id} removed with its history."))))
+}
+
+/// Removes a session, then its history. Whoever is interrupted between the two asks again and is told that there is no
+/// such session, with what was left of it gone.
+pub(crate) async fn purge(app: &App, tenant: &TenantId, session: &SessionId) -> Result<(), DriveError> {
+    let purged = app.drive.run(tenant, &engine::PurgeSession { session: session.clone() }).await;
+    match &purged {
+        Ok(()) | Err(DriveError::Rejected(Rejected::UnknownSession(_))) => {
+            forget(app, tenant, session).await?
+        }
+        Err(_) => {}
+    }
+    purged
+}
+
+async fn forget(app: &App, tenant: &TenantId, session: &SessionId) -> Result<(), StoreError> {
+    while app.store.remove_history(tenant, session).await? == signalbox_store::Removal::Goes {}
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! `GET /v1/opscore/sessions` and `…/{id}`: how far each run of a workflow is.
+
+use axum::extract::State;
+use serde::Deserialize;
+use signalbox_core::Rejected;
+use signalbox_store::StoreError;
+use signalbox_wire::opscore::{Page, SessionView};
+use signalbox_wire::paging::PageQuery;
+use signalbox_wire::problem::Problem;
+
+use super::filter::SessionsQuery;
+use crate::app::App;
+use crate::engine::payloads;
+use crate::http::context::{Context, Reads};
+use crate::http::params::{Path, Query, Reader, flag};
+use crate::http::problem::Refusal;
+use crate::http::reply::Reply;
+use crate::surface::opscore::convert::{self, Versions};
+use crate::surface::opscore::lookup::{self, Gathering};
+
+pub(crate) const LIST: &str = "sessions";
+
+/// List the sessions, newest first
+///
+/// A page that is filtered by `text`, or by `agent` together with `workflow` or `status`, may be short, even empty, and
+/// still have a `next_cursor`.
+#[utoipa::path(get, path = "/v1/opscore/sessions", tag = "Ops-Core", params(SessionsQuery, PageQuery),
+    responses(
+        (status = 200, description = "A page of the sessions, without their tasks", body = Page<SessionView>),
+        (status = 422, description = "The query does not fit", body = Problem)))]
+pub(crate) async fn list_sessions(
+    State(app): State<App>,
+    context: Context<Reads>,
+    Query(query): Query<SessionsQuery>,
+    Query(page): Query<PageQuery>,
+) -> Result<Reply, Refusal> {
+    let mut reader = Reader::default();
+    let filter = query.read(&mut reader, "");
+    let page = reader.page(LIST, &page);
+    reader.finish()?;
+    let (mut gathering, mut data, mut versions) = (Gathering::new(page), Vec::new(), Versions::default());
+    while let Some(go) = gathering.go() {
+        let before = data.len();
+        let mut bytes = 0;
+        let listed = app.store.sessions(context.tenant(), &filter, &go).await?;
+        for session in &listed.items {
+            versions.look_up(&app, context.tenant(), session).await?;
+            let entry = lookup::written(&convert::session(session, &versions, None))?;
+            bytes += entry.get().len();
+            data.push(entry);
+        }
+        gathering.took(data.len() - before, bytes, listed.next);
+    }
+    Ok(Reply::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
+}
+
+/// How a session is shown.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SessionQuery {
+    /// Whether payloads stand in their places themselves, not references to them: true or false.
+    whole: Option<String>,
+}
+
+/// Show a session with its tasks
+#[utoipa::path(get, path = "/v1/opscore/sessions/{id}", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which session"), SessionQuery),
+    responses(
+        (status = 200, description = "The session", body = SessionView),
+        (status = 404, description = "No such session", body = Problem),
+        (status = 409, description = "The whole is larger than payload_bytes_max", body = Problem),
+        (status = 422, description = "The query does not fit", body = Problem)))]
+pub(crate) async fn get_session(
+    State(app): State<App>,
+    context: Context<Reads>,
+    Path(session): Path,
+    Query(query): Query<SessionQuery>,
+) -> Result<Reply, Refusal> {
+    let id = lookup::session(&session)?;
+    let mut reader = Reader::default();
+    let is_whole = reader.read("whole", query.whole.as_deref(), flag).unwrap_or_default();
+    reader.finish()?;
+    let read = app.store.session(context.tenant(), &id).await?;
+    let state = read.ok_or_else(|| Rejected::UnknownSession(id.to_string()))?.value;
+    let mut versions = Versions::default();
+    versions.look_up(&app, context.tenant(), &state.session).await?;
+    let mut view = convert::session(&state.session, &versions, Some(&state.tasks));
+    let places = app.store.places_in_line(context.tenant(), &state.tasks).await?;
+    for (task, place) in view.tasks.iter_mut().flatten().zip(places) {
+        task.place_in_line = place.and_then(|place| u32::try_from(place).ok());
+    }
+    if !is_whole {
+        return Ok(Reply::ok(&view));
+    }
+    let stored = serde_json::to_value(&view).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let whole = payloads::inline(&app.store, context.tenant(), &stored, app.config.payload_bytes_max).await?;
+    match whole {
+        Ok(whole) => Ok(Reply::ok(&whole)),
+        Err(reason) => {
+            let detail = format!(
+                "The session cannot be shown whole: {reason}. Without whole=true it is shown with references; \
+                 GET /v1/opscore/payloads/{{sha256}} answers what each refers to."
+            );
+            Err(Problem::conflict("not-whole", detail).into())
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! `/v1/opscore/workflows`: definitions are kept, listed, shown and removed. A change makes a new revision;
+//! sessions stay on the one that they started with.
+
+use axum::extract::State;
+use http::StatusCode;
+use signalbox_core::definition::Definition;
+use signalbox_core::engine::{self, Operation};
+use signalbox_core::{Decision, DecisionContext, Halt, Rejected, Snapshot};
+use signalbox_wire::opscore::{Done, Page, WorkflowBody, WorkflowView};
+use signalbox_wire::paging::PageQuery;
+use signalbox_wire::problem::Problem;
+
+use super::definitions::{self, Whole};
+use crate::app::App;
+use crate::http::context::{Administers, Context, Input, Reads};
+use crate::http::params::{Path, Query, Reader};
+use crate::http::problem::Refusal;
+use crate::http::reply::Reply;
+use crate::surface::opscore::lookup::{self, Gathering};
+
+const LIST: &str = "workflows";
+
+/// Keeps a definition, and says whether its id is new.
+struct Apply(engine::ApplyDefinition);
+
+impl Operation for Apply {
+    type Output = (Definition, bool);
+
+    fn decide(
+        &self,
+        view: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Self::Output), Halt> {
+        let is_new = view.workflow(&self.0.definition.id)?.is_none();
+        let (decision, kept) = self.0.decide(view, context)?;
+        Ok((decision, (kept, is_new)))
+    }
+}
+
+/// Keep a workflow's definition
+///
+/// In JSON or YAML. One that is known already becomes a new revision where it differs, and nothing where not.
+#[utoipa::path(post, path = "/v1/opscore/workflows", tag = "Ops-Core",
+    request_body(content((WorkflowBody = "application/json"), (WorkflowBody = "application/yaml"))),
+    responses(
+        (status = 201, description = "Kept under a new id", body = WorkflowView),
+        (status = 200, description = "Changed, or the same as before", body = WorkflowView),
+        (status = 422, description = "The definition does not hold together", body = Problem)))]
+pub(crate) async fn apply_workflow(
+    State(app): State<App>,
+    context: Context<Administers>,
+    input: Input,
+) -> Result<Reply, Refusal> {
+    let Whole(body) = input.parse_either()?;
+    let definition = Box::new(definitions::definition(body, "")?);
+    let operation = Apply(engine::ApplyDefinition { definition });
+    app.drive
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |(kept, is_new)| {
+            let status = if *is_new { StatusCode::CREATED } else { StatusCode::OK };
+            Reply::json(status, &definitions::shown(kept))
+        })
+        .await
+}
+
+/// List the workflows
+#[utoipa::path(get, path = "/v1/opscore/workflows", tag = "Ops-Core", params(PageQuery),
+    responses(
+        (status = 200, description = "A page of the current definitions, by id", body = Page<WorkflowView>),
+        (status = 422, description = "The query does not fit", body = Problem)))]
+pub(crate) async fn list_workflows(
+    State(app): State<App>,
+    context: Context<Reads>,
+    Query(query): Query<PageQuery>,
+) -> Result<Reply, Refusal> {
+    let mut reader = Reader::default();
+    let page = reader.page(LIST, &query);
+    reader.finish()?;
+    let (mut gathering, mut data) = (Gathering::new(page), Vec::new());
+    while let Some(go) = gathering.go() {
+        let listed = app.store.workflows(context.tenant(), &go).await?;
+        let entries = listed.items.iter().map(|kept| lookup::written(&definitions::shown(kept)));
+        let entries = entries.collect::<Result<Vec<_>, _>>()?;
+        gathering.took(entries.len(), entries.iter().map(|entry| entry.get().len()).sum(), listed.next);
+        data.extend(entries);
+    }
+    Ok(Reply::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
+}
+
+/// Show a workflow's current definition
+#[utoipa::path(get, path = "/v1/opscore/workflows/{id}", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which workflow")),
+    responses(
+        (status = 200, description = "Its current definition", body = WorkflowView),
+        (status = 404, description = "No such workflow", body = Problem)))]
+pub(crate) async fn get_workflow(
+    State(app): State<App>,
+    context: Context<Reads>,
+    Path(workflow): Path,
+) -> Result<Reply, Refusal> {
+    let id = lookup::workflow(&workflow)?;
+    let kept = app.store.definition(context.tenant(), &id, None).await?;
+    let kept = kept.ok_or_else(|| Rejected::UnknownWorkflow(id.to_string()))?;
+    Ok(Reply::ok(&definitions::shown(&kept.value)))
+}
+
+/// Remove a workflow's definition
+#[utoipa::path(delete, path = "/v1/opscore/workflows/{id}", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which workflow")),
+    responses(
+        (status = 200, description = "Removed, with all its revisions", body = Done),
+        (status = 404, description = "No such workflow", body = Problem),
+        (status = 409, description = "It has sessions that are not over", body = Problem)))]
+pub(crate) async fn delete_workflow(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(workflow): Path,
+) -> Result<Reply, Refusal> {
+    let id = lookup::workflow(&workflow)?;
+    // A session that starts between the look and the removal carries its own tasks and is not harmed.
+    if app.store.open_session_of_workflow(context.tenant(), &id, None).await? {
+        return Err(Rejected::WorkflowInUse(id).into());
+    }
+    let operation = engine::DeleteDefinition { workflow: id };
+    app.drive.run(context.tenant(), &operation).await?;
+    Ok(Reply::ok(&Done::new(format!("Workflow {workflow} deleted successfully."))))
+}

@@ -1,0 +1,89 @@
+//! A workflow is started: `POST /v1/opscore/agent/{agentId}/workflow` by or with its definition, and
+//! `POST /v1/opscore/workflows/{id}/trigger`.
+
+use axum::Extension;
+use axum::extract::State;
+use http::StatusCode;
+use signalbox_core::engine::{self, WorkflowSource};
+use signalbox_wire::fault::Fault;
+use signalbox_wire::opscore::{StartBody, TriggerAnswer, TriggerBody};
+use signalbox_wire::problem::Problem;
+
+use super::definitions::{self, INLINE, WholeTrigger};
+use crate::app::App;
+use crate::http::context::{Administers, Context, Input};
+use crate::http::params::Path;
+use crate::http::problem::Refusal;
+use crate::http::reply::Reply;
+use crate::surface::opscore::inputs::{Checked, Inputs};
+use crate::surface::opscore::lookup;
+
+/// Start a workflow with an agent for what names nobody
+///
+/// Exactly one of `workflowDefinitionId` and `workflowDefinition`; an inline definition is kept under its id.
+#[utoipa::path(post, path = "/v1/opscore/agent/{agentId}/workflow", tag = "Ops-Core",
+    params(("agentId" = String, Path, description = "The agent of tasks that name neither an agent nor a capability")),
+    request_body = TriggerBody,
+    responses(
+        (status = 202, description = "Started", body = TriggerAnswer),
+        (status = 404, description = "No such agent or definition", body = Problem),
+        (status = 422, description = "The body does not fit, or the input not the workflow's schema", body = Problem)))]
+pub(crate) async fn trigger_agent_workflow(
+    State(app): State<App>,
+    Extension(inputs): Extension<Inputs>,
+    context: Context<Administers>,
+    Path(agent): Path,
+    input: Input,
+) -> Result<Reply, Refusal> {
+    let WholeTrigger(body) = input.parse()?;
+    let source = match body.workflow_definition {
+        Some(definition) => WorkflowSource::Inline(Box::new(definitions::definition(definition, INLINE)?)),
+        // The body's own check has seen that there is exactly one of the two.
+        None => WorkflowSource::Kept(body.workflow_definition_id.ok_or_else(|| {
+            vec![Fault::new("", "must have exactly one of workflowDefinitionId and workflowDefinition")]
+        })?),
+    };
+    let agent = Some(lookup::agent(&agent)?);
+    let trigger =
+        engine::Trigger { source, agent, input: body.initial_payload, trace: context.trace.clone() };
+    start(&app, &context, &inputs, trigger).await
+}
+
+/// Start a workflow
+#[utoipa::path(post, path = "/v1/opscore/workflows/{id}/trigger", tag = "Ops-Core",
+    params(("id" = String, Path, description = "Which workflow")), request_body = StartBody,
+    responses(
+        (status = 202, description = "Started", body = TriggerAnswer),
+        (status = 404, description = "No such workflow or agent", body = Problem),
+        (status = 422, description = "The body does not fit, or the input not the workflow's schema", body = Problem)))]
+pub(crate) async fn trigger_workflow(
+    State(app): State<App>,
+    Extension(inputs): Extension<Inputs>,
+    context: Context<Administers>,
+    Path(workflow): Path,
+    input: Input,
+) -> Result<Reply, Refusal> {
+    let body: StartBody = input.parse_or_default()?;
+    let trigger = engine::Trigger {
+        source: WorkflowSource::Kept(lookup::workflow(&workflow)?),
+        agent: body.agent_id,
+        input: body.initial_payload,
+        trace: context.trace.clone(),
+    };
+    start(&app, &context, &inputs, trigger).await
+}
+
+async fn start(
+    app: &App,
+    context: &Context<Administers>,
+    inputs: &Inputs,
+    trigger: engine::Trigger,
+) -> Result<Reply, Refusal> {
+    let operation = Checked { trigger, tenant: context.tenant(), inputs };
+    app.drive
+        .answer(context.tenant(), context.claim.as_ref(), &operation, |started| {
+            let answer = TriggerAnswer::new(started.session.clone(), started.workflow.clone());
+            Reply::json(StatusCode::ACCEPTED, &answer)
+        })
+        .await
+}

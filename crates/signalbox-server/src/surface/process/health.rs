@@ -1,0 +1,51 @@
+//! `GET /health`, `/ready` and `/metrics`: is it alive, can it work, how is it doing.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header;
+use serde_json::json;
+use signalbox_wire::problem::Problem;
+
+use crate::app::App;
+use crate::clock;
+use crate::http::problem::Refusal;
+use crate::http::reply::Reply;
+
+/// Seconds after which to ask again whether it is ready.
+const RETRY_AFTER_S: u32 = 2;
+
+/// Whether the process is alive
+#[utoipa::path(get, path = "/health", tag = "Process", responses((status = 200, description = "Alive", body = serde_json::Value)))]
+pub(super) async fn health() -> Reply {
+    Reply::ok(&json!({"status": "ok"}))
+}
+
+/// Whether the process can do its work
+#[utoipa::path(get, path = "/ready", tag = "Process", responses(
+    (status = 200, description = "Ready", body = serde_json::Value),
+    (status = 503, description = "Not ready, and why", body = Problem)))]
+pub(super) async fn ready(State(app): State<App>) -> Result<Reply, Refusal> {
+    let mut not_ready = Vec::new();
+    if app.draining.is_cancelled() {
+        not_ready.push("the process is shutting down");
+    }
+    if let Err(error) = app.store.is_writable().await {
+        tracing::warn!(%error, "the store is not ready");
+        not_ready.push("the store cannot take writes now");
+    }
+    if not_ready.is_empty() {
+        Ok(Reply::ok(&json!({"status": "ready", "store": app.store.kind(), "bus": app.config.bus})))
+    } else {
+        let detail = format!("Not ready: {}; try again later.", not_ready.join(", "));
+        Err(Problem::unavailable("not-ready", detail).retry_after(RETRY_AFTER_S).into())
+    }
+}
+
+/// Figures for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "Process", responses((status = 200, description = "Prometheus text", body = String)))]
+pub(super) async fn metrics(State(app): State<App>) -> Response {
+    let backlog = app.store.backlog().await.ok();
+    let text = app.metrics.text(clock::now(), backlog.as_ref(), &app.store.figures());
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+        .into_response()
+}

@@ -1,0 +1,152 @@
+//! `/v1/keys`: the API keys of a tenant. A key is shown once, when it is made.
+
+use axum::extract::State;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use signalbox_core::decision::{ApiKey, Scope};
+use signalbox_core::engine::{CreateKey, RevokeKey};
+use signalbox_wire::body::{Body, Faults};
+use signalbox_wire::id::KeyId;
+use signalbox_wire::keys;
+use signalbox_wire::problem::Problem;
+use signalbox_wire::time::Timestamp;
+
+use crate::app::App;
+use crate::auth::api_key;
+use crate::clock;
+use crate::http::context::{Administers, Context, Input, scope_name};
+use crate::http::params::{Path, Query};
+use crate::http::problem::Refusal;
+use crate::http::reply::Reply;
+
+/// What a new key is asked to be.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+pub(crate) struct KeyBody {
+    /// What its owner calls it.
+    name: String,
+    /// `read`, `agent` or `admin`.
+    #[schema(value_type = String)]
+    scope: Scope,
+}
+
+/// A key as it is listed: without itself.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct KeyView {
+    #[schema(value_type = String)]
+    key_id: KeyId,
+    name: String,
+    scope: &'static str,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// The key itself, in the answer that made it and never again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+}
+
+/// All keys of a tenant.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct KeyList {
+    data: Vec<KeyView>,
+    next_cursor: Option<String>,
+}
+
+impl Body for KeyBody {
+    fn check(value: &Value, faults: &mut Faults) {
+        if let Some(mut fields) = faults.object("", value) {
+            fields.required_string("name", 1..=256);
+            if let Some(scope) = fields.required_string("scope", 1..=16)
+                && !matches!(scope, "read" | "agent" | "admin")
+            {
+                fields.fault("scope", "must be read, agent or admin");
+            }
+        }
+    }
+}
+
+/// Make a key
+///
+/// The key is shown in this answer alone. Sent again under the same `Idempotency-Key`, the request is refused with
+/// 409 and names the key that was made: revoke that one where its first answer was lost.
+#[utoipa::path(post, path = "/v1/keys", operation_id = "create_key", tag = "Process", request_body = KeyBody, responses(
+    (status = 201, description = "Made; the key is shown only now", body = KeyView),
+    (status = 403, description = "Not an admin key", body = Problem),
+    (status = 409, description = "Made before, under the same Idempotency-Key", body = Problem),
+    (status = 422, description = "The body does not fit", body = Problem)))]
+pub(super) async fn create(
+    State(app): State<App>,
+    context: Context<Administers>,
+    input: Input,
+) -> Result<Reply, Refusal> {
+    let body: KeyBody = input.parse()?;
+    let secret = keys::from_random(&clock::secret_bytes());
+    let key = api_key(&secret, body.name, body.scope);
+    app.drive.run(context.tenant(), &CreateKey { key: key.clone() }).await?;
+    let view = KeyView { key: Some(secret.expose().to_owned()), ..view(&key) };
+    let detail = format!(
+        "The key {} was made and shown in the first answer; if that is lost, revoke it and make another under a new Idempotency-Key.",
+        key.id
+    );
+    Ok(Reply::json(StatusCode::CREATED, &view).shown_once(&Problem::conflict("key-shown-before", detail)))
+}
+
+/// The keys of the tenant
+#[utoipa::path(get, path = "/v1/keys", tag = "Process", responses((status = 200, description = "Without the keys themselves", body = KeyList)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Query(query): Query<signalbox_wire::paging::PageQuery>,
+) -> Result<Reply, Refusal> {
+    let page = query.read("keys")?;
+    let listed = app
+        .store
+        .keys(context.tenant(), &signalbox_store::Page { limit: page.limit, after: page.after })
+        .await?;
+    let next_cursor = listed.next.map(|next| signalbox_wire::paging::Cursor::encode("keys", &next));
+    Ok(Reply::ok(&KeyList { data: listed.items.iter().map(|key| view(key)).collect(), next_cursor }))
+}
+
+/// Revoke a key
+///
+/// It opens nothing from now on; another node may take it for five seconds more.
+#[utoipa::path(delete, path = "/v1/keys/{key_id}", tag = "Process", responses(
+    (status = 200, description = "Revoked", body = signalbox_wire::envelope::Done),
+    (status = 404, description = "No such key", body = Problem)))]
+pub(super) async fn revoke(
+    State(app): State<App>,
+    context: Context<Administers>,
+    Path(id): Path,
+) -> Result<Reply, Refusal> {
+    let unknown = || Problem::not_found("unknown-key", format!("Key not found: {id}"));
+    let key = KeyId::parse(&id).map_err(|_| unknown())?;
+    if !is_known(&app, &context, &key).await? {
+        return Err(unknown().into());
+    }
+    app.drive.run(context.tenant(), &RevokeKey { key }).await?;
+    app.authenticator.forget_all();
+    Ok(Reply::ok(&signalbox_wire::envelope::Done::new(format!("Key {id} is revoked."))))
+}
+
+async fn is_known(app: &App, context: &Context<Administers>, key: &KeyId) -> Result<bool, Refusal> {
+    let mut page = signalbox_store::Page { limit: 1_000, after: None };
+    loop {
+        let listed = app.store.keys(context.tenant(), &page).await?;
+        if listed.items.iter().any(|other| other.id == *key) {
+            return Ok(true);
+        }
+        page.after = listed.next;
+        if page.after.is_none() {
+            return Ok(false);
+        }
+    }
+}
+
+fn view(key: &ApiKey) -> KeyView {
+    KeyView {
+        key_id: key.id.clone(),
+        name: key.name.clone(),
+        scope: scope_name(key.scope),
+        created_at: key.created_at,
+        key: None,
+    }
+}

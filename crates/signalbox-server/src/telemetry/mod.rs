@@ -1,0 +1,35 @@
+//! The log: structured, to standard error, as JSON unless somebody is reading it on a terminal.
+
+pub(crate) mod metrics;
+
+use std::io::{self, IsTerminal as _};
+
+use tracing_subscriber::filter::EnvFilter;
+
+use crate::config::{Config, ConfigError, LogFormat};
+
+/// Starts logging for this process. A second call changes nothing.
+///
+/// # Errors
+/// When the directives in `log` are not ones.
+pub fn start(config: &Config) -> Result<(), ConfigError> {
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| ConfigError::BadValue {
+        key: "log",
+        reason: format!(
+            "'{}' is no level and no directives: {error}; write error, warn, info, debug or trace",
+            config.log
+        ),
+    })?;
+    let is_json = match config.log_format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !io::stderr().is_terminal(),
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let _ = if is_json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        builder.with_ansi(io::stderr().is_terminal()).try_init()
+    };
+    Ok(())
+}

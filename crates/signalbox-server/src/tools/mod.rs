@@ -1,0 +1,186 @@
+//! The call of a tool: its arguments are held against its schema, its endpoint is asked, its answer passed on.
+//!
+//! What the tool itself says, also that it failed, is a 200; that it could not be asked is a problem.
+
+mod built_in;
+mod schemas;
+
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::Full;
+use serde::Serialize;
+use serde_json::Value;
+use signalbox_core::Rejected;
+use signalbox_core::decision::Tool;
+use signalbox_core::limits::bounded;
+use signalbox_wire::agentkit::{ToolAnswer, ToolReply};
+use signalbox_wire::id::{TenantId, ToolName};
+use signalbox_wire::problem::Problem;
+
+pub(crate) use self::built_in::BuiltIn;
+use self::schemas::Schemas;
+use crate::app::App;
+use crate::egress::EgressError;
+use crate::http::problem::Refusal;
+
+/// How calls introduce themselves.
+const USER_AGENT: &str = concat!("signalbox/", env!("CARGO_PKG_VERSION"));
+/// Bytes of a tool's answer that are read.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Seconds after which to try a tool again that could not be reached.
+const RETRY_AFTER_S: u32 = 5;
+
+/// What a tool's endpoint gets.
+#[derive(Serialize)]
+struct Call<'a> {
+    arguments: &'a Value,
+}
+
+/// The tools that can be called, by agents and by workflows.
+#[derive(Clone, Default)]
+pub(crate) struct Tools(Schemas);
+
+impl Tools {
+    /// Calls the tool called `name` with `arguments`, which stood at `place`.
+    pub(crate) async fn call(
+        &self,
+        app: &App,
+        tenant: &TenantId,
+        name: &str,
+        arguments: (&Value, &str),
+        trace: Option<&str>,
+    ) -> Result<ToolAnswer, Refusal> {
+        let (arguments, pointer) = arguments;
+        if let Some(tool) = BuiltIn::named(name) {
+            self.0.built_in(tool)?.check(arguments, pointer)?;
+            return tool.run(app, (arguments, pointer), trace).await;
+        }
+        let unknown = || Rejected::UnknownTool(bounded(name));
+        let known = ToolName::parse(name).map_err(|_| unknown())?;
+        let tool = app.store.tool(tenant, &known).await?.ok_or_else(unknown)?;
+        self.0.registered(tenant, &tool)?.check(arguments, pointer)?;
+        ask(app, &tool.value, arguments, trace).await
+    }
+}
+
+/// Asks a tool's endpoint.
+async fn ask(app: &App, tool: &Tool, arguments: &Value, trace: Option<&str>) -> Result<ToolAnswer, Refusal> {
+    let request = request(tool, arguments, trace).ok_or_else(Problem::internal)?;
+    let asked = app.egress.send(request, app.config.tool_timeout, ANSWER_BYTES_MAX).await;
+    let (status, _, body) = asked.map_err(|error| unasked(tool, &error))?;
+    Ok(read(tool, status, &body)?)
+}
+
+fn request(tool: &Tool, arguments: &Value, trace: Option<&str>) -> Option<Request<Full<Bytes>>> {
+    let body = serde_json::to_vec(&Call { arguments }).ok()?;
+    let mut request = Request::post(&tool.endpoint)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::ACCEPT, "application/json")
+        .header(header::USER_AGENT, USER_AGENT);
+    if let Some(trace) = trace {
+        request = request.header("traceparent", trace);
+    }
+    request.body(Full::new(body.into())).ok()
+}
+
+/// What an endpoint's answer means.
+fn read(tool: &Tool, status: StatusCode, body: &[u8]) -> Result<ToolAnswer, Problem> {
+    let name = &tool.name;
+    if !status.is_success() {
+        let detail =
+            format!("Tool '{name}' answered {}; its endpoint must answer 200 with JSON.", status.as_u16());
+        return Err(Problem::bad_gateway("tool-failed", detail));
+    }
+    match ToolReply::parse(body) {
+        Ok(ToolReply::Success(data)) => Ok(ToolAnswer::success(name.as_str(), data)),
+        Ok(ToolReply::Error(reason)) => Ok(ToolAnswer::failure(name.as_str(), &reason, false)),
+        Err(error) => {
+            let detail = format!(
+                "Tool '{name}' did not answer with JSON: {error}; its endpoint must answer 200 with JSON."
+            );
+            Err(Problem::bad_gateway("tool-answered-badly", detail))
+        }
+    }
+}
+
+/// Why an endpoint could not be asked.
+fn unasked(tool: &Tool, error: &EgressError) -> Problem {
+    let name = &tool.name;
+    match error {
+        EgressError::Refused(reason) => {
+            let detail = format!("Tool '{name}' could not be reached: {reason}; try again later.");
+            Problem::unavailable("tool-unreachable", detail).retry_after(RETRY_AFTER_S)
+        }
+        EgressError::TimedOut(after) => {
+            let detail = format!(
+                "Tool '{name}' did not answer within {} s; try again, or ask the operator to raise tool_timeout.",
+                after.as_secs_f32()
+            );
+            Problem::timeout("tool-timeout", detail)
+        }
+        EgressError::Forbidden(_) => Problem::forbidden(format!(
+            "Tool '{name}' may not be called: {error}; register another endpoint."
+        )),
+        EgressError::Broken(_) | EgressError::TooLarge(_) => {
+            Problem::bad_gateway("tool-answered-badly", format!("Tool '{name}' answered badly: {error}."))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Map, json};
+    use signalbox_wire::agentkit::ToolStatus;
+    use signalbox_wire::time::Timestamp;
+
+    use super::*;
+
+    fn tool() -> Tool {
+        Tool {
+            name: ToolName::parse("add").expect("valid"),
+            description: String::new(),
+            parameters: Map::new(),
+            endpoint: "http://127.0.0.1:9/add?x=1".into(),
+            created_at: Timestamp::default(),
+        }
+    }
+
+    #[test]
+    fn a_tool_gets_its_arguments_and_the_trace() {
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let request = request(&tool(), &json!({"a": 1}), Some(trace)).expect("a request");
+        assert_eq!(request.uri(), "http://127.0.0.1:9/add?x=1");
+        assert_eq!(request.headers()["traceparent"], trace);
+        assert_eq!(request.headers()["content-type"], "application/json");
+    }
+
+    #[test]
+    fn a_tools_own_failure_is_an_answer_and_a_bad_answer_a_problem() {
+        let ok = StatusCode::OK;
+        assert_eq!(read(&tool(), ok, b"{\"sum\":3}").expect("an answer").status, ToolStatus::Success);
+        let failed =
+            read(&tool(), ok, b"{\"status\":\"error\",\"error_message\":\"no\"}").expect("an answer");
+        assert_eq!(failed.error_code.as_deref(), Some("EXTERNAL_TOOL_EXECUTION_FAILED"));
+        for (status, body) in [(500, "{}"), (404, "{}"), (302, "{}"), (200, "<html>"), (204, "")] {
+            let status = StatusCode::from_u16(status).expect("a status");
+            assert_eq!(
+                read(&tool(), status, body.as_bytes()).expect_err("a problem").status,
+                502,
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_way_of_not_answering_has_its_status() {
+        let status = |error| unasked(&tool(), &error).status;
+        assert_eq!(status(EgressError::Refused("no connection".into())), 503);
+        assert_eq!(status(EgressError::TimedOut(Duration::from_secs(15))), 504);
+        assert_eq!(status(EgressError::Forbidden("leads elsewhere".into())), 403);
+        assert_eq!(status(EgressError::Broken("cut".into())), 502);
+        assert_eq!(status(EgressError::TooLarge(1)), 502);
+        assert!(unasked(&tool(), &EgressError::Refused("x".into())).retry_after_s.is_some());
+    }
+}
