@@ -5,6 +5,7 @@
 
 mod app;
 mod auth;
+pub mod backup;
 mod clock;
 pub mod config;
 mod drive;
@@ -22,4 +23,4 @@ mod tools;
 
 pub use self::http::docs::openapi;
 pub use config::Config;
-pub use server::{Server, StartError, backup};
+pub use server::{Server, StartError};

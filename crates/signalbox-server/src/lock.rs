@@ -1,4 +1,4 @@
-//! One process to a data directory: an advisory lock that the operating system lets go of when the process
+//! One process to a data directory: an advisory lock that the operating system releases when the process
 //! ends, however it ends.
 
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 
 /// The lock's file in the data directory.
-const FILE: &str = "signalbox.lock";
+pub(crate) const FILE: &str = "signalbox.lock";
 
 /// That this process alone uses a data directory, for as long as this lives.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use axum::Router;
 use http::HeaderValue;
@@ -113,7 +113,7 @@ impl Server {
             AnonymousAccess::new(&config, address),
             mark.clone(),
         );
-        let (app, post) = assemble(config, node, store, (authenticator, keys.notices), mark)?;
+        let (app, post) = assemble(config, node, store, (authenticator, keys.session_webhooks), mark)?;
         Ok(Self { app, listener, address, post, made: keys.made, lock })
     }
 
@@ -154,24 +154,6 @@ impl Server {
         drop(lock);
         tracing::info!("stopped");
     }
-}
-
-/// Copies the embedded database of `data_dir` to `target` while a server may be using it.
-///
-/// # Errors
-/// [`StartError`] when there is no such database or it cannot be copied.
-pub fn backup(data_dir: &Path, target: &Path) -> Result<(), StartError> {
-    let file = data_dir.join("signalbox.db");
-    if !file.is_file() {
-        return Err(StartError::Config(format!(
-            "{} does not exist; name the server's --data-dir (a PostgreSQL database is backed up with pg_dump)",
-            file.display()
-        )));
-    }
-    if target.exists() {
-        return Err(StartError::Config(format!("{} exists already; choose another file", target.display())));
-    }
-    Ok(signalbox_store::backup_file(&file, target)?)
 }
 
 fn check(config: &Config) -> Result<(), StartError> {

@@ -30,6 +30,9 @@ pub const WEBHOOK_SIGNATURE: &str = "webhook-signature";
 /// How far a timestamp may lie from now, before or after, in seconds.
 pub const WINDOW_S: i64 = 300;
 
+/// What a secret in the form of Standard Webhooks begins with; the key follows in base64.
+pub const SECRET_PREFIX: &str = "whsec_";
+
 const BLOCK_BYTES: usize = 64;
 const STANDARD_VERSION: &str = "v1,";
 
@@ -101,7 +104,7 @@ fn standard(secret: &str, id: &str, timestamp: &str, body: &[u8]) -> String {
 }
 
 fn standard_key(secret: &str) -> Vec<u8> {
-    let decoded = secret.strip_prefix("whsec_").and_then(|encoded| STANDARD.decode(encoded).ok());
+    let decoded = secret.strip_prefix(SECRET_PREFIX).and_then(|encoded| STANDARD.decode(encoded).ok());
     decoded.filter(|key| !key.is_empty()).unwrap_or_else(|| secret.as_bytes().to_vec())
 }
 

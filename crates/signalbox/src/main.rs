@@ -12,8 +12,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use mimalloc::MiMalloc;
+use signalbox_server::backup::Parts;
 
 /// Requests allocate on one thread what another frees; this allocator makes that cheap.
 #[global_allocator]
@@ -48,17 +49,23 @@ enum Command {
     /// One of the demo's agents
     #[command(hide = true)]
     DemoAgent(demo::AgentArgs),
-    /// Copy the embedded database while a server is using it
+    /// Copy all that a server keeps, while it runs: the embedded database, keys and secrets
     Backup {
-        /// The file to write; it must not exist yet
-        file: PathBuf,
-        /// The server's data directory
-        #[arg(long, env = "SIGNALBOX_DATA_DIR", default_value = "signalbox-data")]
-        data_dir: PathBuf,
+        /// The directory to write; it must be new or empty
+        directory: PathBuf,
+        #[command(flatten)]
+        kept: Kept,
+    },
+    /// Put a backup back, into a new data directory
+    Restore {
+        /// The directory that `signalbox backup` wrote
+        directory: PathBuf,
+        #[command(flatten)]
+        kept: Kept,
     },
     /// List the agents of a running server
     Agents(admin::Target),
-    /// Look at sessions of a running server, and steer them
+    /// Look at sessions of a running server, and control them
     Sessions(admin::Asked<admin::SessionVerb>),
     /// Keep workflows on a running server, and start them
     Workflows(admin::Asked<admin::WorkflowVerb>),
@@ -72,13 +79,31 @@ enum Command {
     },
 }
 
+/// What is backed up or restored.
+#[derive(Debug, Args)]
+struct Kept {
+    /// The server's data directory
+    #[arg(long, env = "SIGNALBOX_DATA_DIR", default_value = "signalbox-data")]
+    data_dir: PathBuf,
+    /// Only keys and secrets, for a server on PostgreSQL, whose database pg_dump copies
+    #[arg(long)]
+    without_database: bool,
+}
+
+impl Kept {
+    fn parts(&self) -> Parts {
+        if self.without_database { Parts::WithoutDatabase } else { Parts::All }
+    }
+}
+
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve { arguments } => serve::run(arguments, std::future::pending()),
         Command::Demo(arguments) => demo::run(arguments),
         Command::DemoServer { arguments } => serve::run(arguments, demo::parent_gone()),
         Command::DemoAgent(arguments) => demo::agent(arguments),
-        Command::Backup { file, data_dir } => serve::backup(&data_dir, &file),
+        Command::Backup { directory, kept } => serve::backup(&kept.data_dir, &directory, kept.parts()),
+        Command::Restore { directory, kept } => serve::restore(&directory, &kept.data_dir, kept.parts()),
         Command::Agents(target) => admin::agents(&target),
         Command::Sessions(sessions) => admin::sessions(&sessions),
         Command::Workflows(workflows) => admin::workflows(&workflows),

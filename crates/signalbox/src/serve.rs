@@ -1,10 +1,11 @@
-//! `signalbox serve` and `signalbox backup`.
+//! `signalbox serve`, `signalbox backup` and `signalbox restore`.
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use signalbox_server::backup::{self, Copied, Parts};
 use signalbox_server::config::ConfigError;
 use signalbox_server::{Config, Server, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,10 +41,11 @@ async fn serve(config: Config, until: impl Future<Output = ()> + Send + 'static)
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
     let server = Server::open(config).await?;
-    for (what, key) in server.made_keys() {
-        printer::notice(&format!("made the {what}, shown only now: {}", key.expose()));
-    }
     printer::line(&format!("signalbox listening on http://{}", server.address()));
+    // Data, so that it goes where nothing is logged.
+    for (what, key) in server.made_keys() {
+        printer::line(&format!("made the {what}, shown only now: {}", key.expose()));
+    }
     server
         .run(async move {
             tokio::select! {
@@ -56,11 +58,27 @@ async fn serve(config: Config, until: impl Future<Output = ()> + Send + 'static)
     Ok(ExitCode::SUCCESS)
 }
 
-/// Copies the embedded database.
-pub(crate) fn backup(data_dir: &Path, file: &Path) -> anyhow::Result<ExitCode> {
-    signalbox_server::backup(data_dir, file)?;
-    printer::notice(&format!("copied the database of {} to {}", data_dir.display(), file.display()));
+/// Copies a data directory.
+pub(crate) fn backup(data_dir: &Path, target: &Path, parts: Parts) -> anyhow::Result<ExitCode> {
+    let copied = backup::backup(data_dir, target, parts)?;
+    printer::notice(&format!("copied {} of {} to {}", names(&copied), data_dir.display(), target.display()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Puts a copy back.
+pub(crate) fn restore(source: &Path, data_dir: &Path, parts: Parts) -> anyhow::Result<ExitCode> {
+    let copied = backup::restore(source, data_dir, parts)?;
+    printer::notice(&format!(
+        "restored {} of {} to {}",
+        names(&copied),
+        source.display(),
+        data_dir.display()
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn names(copied: &Copied) -> String {
+    if copied.0.is_empty() { "nothing".to_owned() } else { copied.0.join(", ") }
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -1,38 +1,44 @@
 //! The keys of a first start: made once, shown once, kept in the data directory with mode 0600.
 //!
 //! `platform.key` creates tenants; `admin.key` is the admin key of the tenant `default`, for the command line
-//! on the same machine and for whoever copies it. Keys given by configuration are not written anywhere.
+//! on the same machine and for whoever copies it; `webhook.secret` signs session webhooks. Keys given by
+//! configuration are not written anywhere. None of them is ever logged.
 
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use signalbox_wire::id::NodeId;
 use signalbox_wire::keys::{self, Secret};
+use signalbox_wire::signature;
 
 use crate::clock;
 use crate::config::Config;
 
 /// The platform key's file in the data directory.
-pub(crate) const PLATFORM_FILE: &str = "platform.key";
+const PLATFORM_FILE: &str = "platform.key";
 /// The admin key's file in the data directory.
-pub(crate) const ADMIN_FILE: &str = "admin.key";
+const ADMIN_FILE: &str = "admin.key";
+/// The file of the secret that signs session webhooks.
+const WEBHOOK_SECRET_FILE: &str = "webhook.secret";
+/// The node's file in the data directory.
+pub(crate) const NODE_FILE: &str = "node.id";
 
-/// The file of the secret that signs notices.
-const NOTICES_FILE: &str = "webhook.secret";
+/// The files with what is made at a first start and cannot be made again. A backup holds them all.
+pub(crate) const KEPT: [&str; 3] = [PLATFORM_FILE, ADMIN_FILE, WEBHOOK_SECRET_FILE];
 
 /// The keys that a server starts with.
 pub(crate) struct Keys {
     pub(crate) platform: Secret,
     pub(crate) admin: Secret,
-    /// What signs the notices of a session's end.
-    pub(crate) notices: Secret,
+    /// What signs session webhooks.
+    pub(crate) session_webhooks: Secret,
     /// What was made just now and is to be shown once.
     pub(crate) made: Vec<(&'static str, Secret)>,
 }
-
-/// The node's file in the data directory.
-const NODE_FILE: &str = "node.id";
 
 /// Who this process is to others that share its database: the same after a restart, so that what an earlier
 /// process held can be taken up at once. The directory's lock keeps two processes from being one node.
@@ -43,48 +49,63 @@ pub(crate) fn node(data_dir: &Path) -> io::Result<NodeId> {
         return Ok(known);
     }
     let node = NodeId::new(clock::now(), clock::seed_128());
-    std::fs::write(&path, format!("{node}\n"))?;
+    write(&path, node.as_str())?;
     Ok(node)
 }
 
 /// The configured keys, else those of an earlier start, else new ones.
 pub(crate) fn keys(config: &Config) -> io::Result<Keys> {
+    let file = |name| config.data_dir.join(name);
+    let (platform, made_platform) =
+        key(config.platform_key.as_ref(), &file(PLATFORM_FILE), keys::from_random)?;
+    let (admin, made_admin) = key(config.opscore_api_key.as_ref(), &file(ADMIN_FILE), keys::from_random)?;
+    // Whoever runs the receivers looks it up; it opens nothing here, so it is not shown.
+    let (session_webhooks, _) =
+        key(config.webhook_secret.as_ref(), &file(WEBHOOK_SECRET_FILE), webhook_secret)?;
     let mut made = Vec::new();
-    let platform =
-        key(config.platform_key.as_ref(), &config.data_dir.join(PLATFORM_FILE), "platform key", &mut made)?;
-    let admin =
-        key(config.opscore_api_key.as_ref(), &config.data_dir.join(ADMIN_FILE), "admin key", &mut made)?;
-    // Whoever runs the receivers looks it up; it opens nothing here.
-    let path = config.data_dir.join(NOTICES_FILE);
-    let notices = key(config.webhook_secret.as_ref(), &path, "webhook secret", &mut Vec::new())?;
-    Ok(Keys { platform, admin, notices, made })
+    made.extend(made_platform.then(|| ("platform key", platform.clone())));
+    made.extend(made_admin.then(|| ("admin key", admin.clone())));
+    Ok(Keys { platform, admin, session_webhooks, made })
 }
 
+/// A secret in the form that the libraries of Standard Webhooks read.
+pub(crate) fn webhook_secret(random: &[u8; 32]) -> Secret {
+    Secret::new(format!("{}{}", signature::SECRET_PREFIX, STANDARD.encode(random)))
+}
+
+/// A key, and whether it was made just now.
 fn key(
     configured: Option<&Secret>,
     path: &Path,
-    what: &'static str,
-    made: &mut Vec<(&'static str, Secret)>,
-) -> io::Result<Secret> {
+    make: impl FnOnce(&[u8; 32]) -> Secret,
+) -> io::Result<(Secret, bool)> {
     if let Some(key) = configured {
-        return Ok(key.clone());
+        return Ok((key.clone(), false));
     }
     match std::fs::read_to_string(path) {
-        Ok(text) if !text.trim().is_empty() => return Ok(Secret::new(text.trim())),
+        Ok(text) if !text.trim().is_empty() => return Ok((Secret::new(text.trim()), false)),
         Ok(_) => std::fs::remove_file(path)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let key = keys::from_random(&clock::secret_bytes());
-    // Written beside and renamed, so that a crash leaves a whole key or none.
+    let key = make(&clock::secret_bytes());
+    write(path, key.expose())?;
+    Ok((key, true))
+}
+
+/// Writes a line, for its owner alone. It is written beside and renamed, and both are flushed, so that a crash
+/// leaves all of it or none.
+fn write(path: &Path, line: &str) -> io::Result<()> {
     let draft = path.with_extension("new");
     let _ = std::fs::remove_file(&draft);
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    writeln!(file, "{}", key.expose())?;
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&draft)?;
+    writeln!(file, "{line}")?;
     file.sync_all()?;
     std::fs::rename(&draft, path)?;
-    made.push((what, key.clone()));
-    Ok(key)
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -98,14 +119,14 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("signalbox-keys-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("temporary folder");
         let path = folder.join("a.key");
-        let mut made = Vec::new();
-        let first = key(None, &path, "a key", &mut made).expect("made");
-        assert_eq!(made.len(), 1);
+        let (first, was_made) = key(None, &path, keys::from_random).expect("made");
+        assert!(was_made);
         assert_eq!(std::fs::metadata(&path).expect("file").permissions().mode() & 0o777, 0o600);
-        let again = key(None, &path, "a key", &mut made).expect("read");
-        assert_eq!((again.expose(), made.len()), (first.expose(), 1));
-        let configured = key(Some(&Secret::new("mine")), &path, "a key", &mut made).expect("configured");
-        assert_eq!(configured.expose(), "mine");
+        let (again, was_made) = key(None, &path, keys::from_random).expect("read");
+        assert_eq!((again.expose(), was_made), (first.expose(), false));
+        let (configured, was_made) =
+            key(Some(&Secret::new("mine")), &path, keys::from_random).expect("configured");
+        assert_eq!((configured.expose(), was_made), ("mine", false));
         std::fs::remove_dir_all(&folder).expect("clean up");
     }
 }

@@ -51,6 +51,7 @@ fn a_first_start_makes_a_key_and_keeps_it_private(database: &Database) {
     let mut server = Setup::new(database).without_key().start();
     let (key, printed) = shown_admin_key(&server);
     assert_eq!(printed.matches(&key).count(), 1, "shown once: {printed}");
+    assert!(!server.stderr().contains("sbk_"), "the log holds a key: {}", server.stderr());
     let file = file_with(&server.data_dir(), &key).expect("a file with the key");
     let mode = fs::metadata(&file).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o600, "{}", file.display());

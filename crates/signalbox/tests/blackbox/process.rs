@@ -1,16 +1,18 @@
 //! The process: its data directory, its signals, its configuration, its sub-commands.
 
 use std::fs;
-use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, AgentReply, Connection, Database, Request, Server, Setup, Worker, items, on_each_database,
+    Agent, AgentReply, Connection, Database, Request, Server, Setup, Worker, hmac_base64, items,
+    on_each_database,
 };
 
 on_each_database![
@@ -21,6 +23,7 @@ on_each_database![
     a_file_with_an_unknown_key_is_refused,
     a_bad_flag_is_told_with_its_cure,
     a_backup_of_a_running_server_serves,
+    a_restored_server_has_its_keys_and_signs_as_before,
     data_is_for_its_owner_alone,
     lists_on_the_command_line_are_whole,
     a_job_is_run_from_the_command_line,
@@ -167,32 +170,78 @@ fn a_backup_of_a_running_server_serves(database: &Database) {
     for n in 0..20 {
         server.report(&id, "idle", &json!({"n": n}));
     }
-    let file = server.setup().dir().join("backup.db");
-    let output = backup(&server, &file);
+    let folder = server.setup().dir().join("backup");
+    let output = backup(&server, &folder, &[]);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     if database.url().is_some() {
-        assert!(!output.status.success() && !stderr.is_empty(), "there is no file to copy, and it says so");
+        assert!(!output.status.success() && stderr.contains("--without-database"), "{stderr}");
         return;
     }
     assert!(output.status.success(), "{stderr}");
     server.report(&id, "busy", &json!({"after": "the backup"}));
 
-    let copy = Setup::new(&Database::sqlite());
-    let folder = copy.dir().join("data");
-    fs::create_dir(&folder).unwrap();
-    fs::copy(&file, folder.join(database_file(&server.data_dir()))).unwrap();
-    let copy = copy.start();
+    let copy = restored(&Setup::new(&Database::sqlite()), &folder, &[]).start();
     assert_eq!(copy.get(&format!("/v1/agents/{id}")).is(200)["data"]["agentName"], "kept");
     assert_eq!(copy.get(&format!("/v1/opscore/agent/{id}/state")).is(200)["details"]["n"], 19);
     let history = copy.get(&format!("/v1/opscore/agent/{id}/history")).is(200);
     assert_eq!(items(&history).len(), 20);
     copy.report(&id, "idle", &Value::Null);
+
+    for (copies, target) in [("backup", &folder), ("restore", &copy.data_dir())] {
+        let mut command = server.setup().bare_command();
+        command.arg(copies).arg(&folder).arg("--data-dir").arg(copy.data_dir());
+        let output = command.output().expect("the binary starts");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{copies} writes over what is there");
+        assert!(stderr.contains(&target.display().to_string()) && stderr.contains("not empty"), "{stderr}");
+    }
 }
 
-fn backup(server: &Server, file: &Path) -> Output {
+/// Keys and secrets come back too: who called before calls on, and who verified webhooks verifies them on, with the
+/// rules of Standard Webhooks.
+fn a_restored_server_has_its_keys_and_signs_as_before(database: &Database) {
+    let mut server = Setup::new(database).without_key().start();
+    let data_dir = server.data_dir();
+    let read = |name: &str| fs::read_to_string(data_dir.join(name)).expect(name).trim().to_owned();
+    let [admin, platform, secret] = ["admin.key", "platform.key", "webhook.secret"].map(read);
+    let folder = server.setup().dir().join("backup");
+    let args: &[&str] = if database.url().is_some() { &["--without-database"] } else { &[] };
+    let output = backup(&server, &folder, args);
+    assert!(output.status.success(), "{output:?}");
+    server.kill();
+    fs::remove_dir_all(&data_dir).unwrap();
+
+    let restored = restored(server.setup(), &folder, args).start();
+    let api = restored.with_key(&admin);
+    api.get("/v1/opscore/sessions").is(200);
+    restored.with_key(&platform).get("/api/v1/tenants").is(200);
+    let receiver = Agent::start();
+    let workflow = json!({"id": "w", "name": "W", "tasks": [], "notify": {"url": receiver.url()}});
+    api.post("/v1/opscore/workflows", &workflow).is(201);
+    api.post("/v1/opscore/workflows/w/trigger", &json!({})).is(202);
+    let webhook = receiver.next();
+    let encoded = secret.strip_prefix("whsec_").expect("the form of Standard Webhooks");
+    let key = STANDARD.decode(encoded).expect("base64");
+    let header = |name: &str| webhook.header(name).to_owned();
+    let mut signed = format!("{}.{}.", header("webhook-id"), header("webhook-timestamp")).into_bytes();
+    signed.extend_from_slice(&webhook.body);
+    assert_eq!(header("webhook-signature"), format!("v1,{}", hmac_base64(&key, &signed)));
+}
+
+fn backup(server: &Server, target: &Path, args: &[&str]) -> Output {
     let mut command = server.setup().bare_command();
-    command.arg("backup").arg(file).env("SIGNALBOX_DATA_DIR", server.data_dir());
+    command.arg("backup").arg(target).args(args).env("SIGNALBOX_DATA_DIR", server.data_dir());
     command.output().expect("the binary starts")
+}
+
+/// The same setup on a new data directory that was restored from a backup.
+fn restored(setup: &Setup, source: &Path, args: &[&str]) -> Setup {
+    let data_dir = setup.dir().join("restored");
+    let mut command = setup.bare_command();
+    command.arg("restore").arg(source).args(args).arg("--data-dir").arg(&data_dir);
+    let output = command.output().expect("the binary starts");
+    assert!(output.status.success(), "{output:?}");
+    setup.clone().data_dir(Some(data_dir))
 }
 
 fn data_is_for_its_owner_alone(database: &Database) {
@@ -203,12 +252,15 @@ fn data_is_for_its_owner_alone(database: &Database) {
     if database.url().is_some() {
         return;
     }
-    let file = server.setup().dir().join("backup.db");
-    assert!(backup(&server, &file).status.success());
+    let folder = server.setup().dir().join("backup");
+    assert!(backup(&server, &folder, &[]).status.success());
     for name in ["signalbox.db", "signalbox.db-wal", "signalbox.db-shm"] {
         assert_eq!(mode(&server.data_dir().join(name)), 0o600, "{name}");
     }
-    assert_eq!(mode(&file), 0o600);
+    assert_eq!(mode(&folder), 0o700);
+    for entry in fs::read_dir(&folder).unwrap() {
+        assert_eq!(mode(&entry.unwrap().path()), 0o600);
+    }
 }
 
 fn lists_on_the_command_line_are_whole(database: &Database) {
@@ -281,17 +333,4 @@ fn a_job_is_run_from_the_command_line(database: &Database) {
     let mut wrong = server.setup().bare_command();
     let wrong = wrong.args(["workflows", "trigger", "pay", "{n: 5}"]).output().unwrap();
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("not JSON"), "{wrong:?}");
-}
-
-/// The name of the one SQLite file of a data directory.
-fn database_file(folder: &Path) -> PathBuf {
-    let is_database = |path: &PathBuf| {
-        let mut head = [0; 16];
-        fs::File::open(path).is_ok_and(|mut file| file.read_exact(&mut head).is_ok())
-            && head.starts_with(b"SQLite format 3")
-    };
-    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let found: Vec<_> = paths.filter(is_database).collect();
-    assert_eq!(found.len(), 1, "{found:?}");
-    found[0].file_name().unwrap().into()
 }

@@ -2,8 +2,6 @@
 //! answer that made it, and nowhere else.
 
 use axum::extract::State;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use signalbox_core::Rejected;
 use signalbox_core::engine::{CreateHook, DeleteHook, RotateHook};
@@ -16,6 +14,7 @@ use signalbox_wire::problem::Problem;
 use signalbox_wire::time::Timestamp;
 
 use crate::app::App;
+use crate::auth::bootstrap;
 use crate::clock;
 use crate::http::context::{Administers, Context, Input, Reads};
 use crate::http::params::{Path, Query, Reader};
@@ -25,8 +24,6 @@ use crate::surface::opscore::PATH;
 use crate::surface::opscore::lookup::{self, Gathering};
 
 const LIST: &str = "hooks";
-/// What a secret in the form of Standard Webhooks begins with.
-const SECRET_PREFIX: &str = "whsec_";
 
 /// Make a hook
 ///
@@ -141,7 +138,7 @@ pub(crate) async fn rotate_hook(
 }
 
 fn new_secret() -> HookSecret {
-    HookSecret::new(format!("{SECRET_PREFIX}{}", STANDARD.encode(clock::secret_bytes())))
+    HookSecret::new(bootstrap::webhook_secret(&clock::secret_bytes()).expose())
 }
 
 fn with_secret(status: StatusCode, tenant: &TenantId, hook: &WebhookTrigger) -> Reply {
@@ -169,12 +166,16 @@ fn view(tenant: &TenantId, hook: &WebhookTrigger) -> HookView {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use signalbox_wire::signature;
+
     use super::*;
 
     #[test]
     fn a_secret_has_the_form_of_standard_webhooks_and_is_each_time_another() {
         let secret = new_secret();
-        let encoded = secret.expose().strip_prefix(SECRET_PREFIX).expect("its prefix");
+        let encoded = secret.expose().strip_prefix(signature::SECRET_PREFIX).expect("its prefix");
         assert_eq!(STANDARD.decode(encoded).map(|key| key.len()), Ok(32));
         assert_ne!(secret, new_secret());
     }

@@ -1,0 +1,150 @@
+//! A backup of what a server keeps in its data directory, and the way back: the embedded database, the keys and
+//! secrets that were made here, and which node this is.
+//!
+//! Files are copied one by one and the database last, each under a temporary name first. A directory without the
+//! database is therefore no complete backup, and none is restored from.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use signalbox_store::StoreError;
+
+use crate::auth::bootstrap;
+use crate::lock;
+
+/// The embedded database's file in the data directory.
+const DATABASE_FILE: &str = "signalbox.db";
+
+/// Why a backup was not made, or not restored.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// There is nothing to copy.
+    #[error(
+        "there is no {DATABASE_FILE} in {0}; name the server's --data-dir (for a server on PostgreSQL, run pg_dump \
+         and add --without-database here: the keys and secrets are in the data directory all the same)"
+    )]
+    NoDatabase(PathBuf),
+    /// The directory is no backup.
+    #[error("{0} is no complete backup: there is no {DATABASE_FILE} in it{1}")]
+    NoBackup(PathBuf, &'static str),
+    /// There is something where the copy is to be.
+    #[error("{0} is not empty; name a directory that does not exist yet or has nothing in it")]
+    NotEmpty(PathBuf),
+    /// A process uses the data directory.
+    #[error("{0} is in use by a signalbox process; stop it or choose another --data-dir")]
+    Locked(PathBuf),
+    /// A file or directory cannot be used.
+    #[error("{path} cannot be used: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The database cannot be copied.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a backup or a restore copied, by the names of the files.
+#[derive(Debug)]
+pub struct Copied(pub Vec<&'static str>);
+
+/// Which parts of a data directory are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parts {
+    /// The embedded database and all that goes with it.
+    All,
+    /// The keys and secrets alone, for a server whose database is PostgreSQL. Not the node's identity: the node that
+    /// it belongs to may still run.
+    WithoutDatabase,
+}
+
+/// Copies `data_dir` to the new directory `target` while a server may be using it.
+///
+/// # Errors
+/// [`BackupError`], which says what to do about it.
+pub fn backup(data_dir: &Path, target: &Path, parts: Parts) -> Result<Copied, BackupError> {
+    if parts == Parts::All && !data_dir.join(DATABASE_FILE).is_file() {
+        return Err(BackupError::NoDatabase(data_dir.to_owned()));
+    }
+    prepare(target)?;
+    copy(data_dir, target, parts)
+}
+
+/// Puts a backup back into the new directory `data_dir`.
+///
+/// # Errors
+/// [`BackupError`], which says what to do about it.
+pub fn restore(source: &Path, data_dir: &Path, parts: Parts) -> Result<Copied, BackupError> {
+    if parts == Parts::All && !source.join(DATABASE_FILE).is_file() {
+        let cure = if bootstrap::KEPT.iter().any(|name| source.join(name).is_file()) {
+            "; add --without-database if it was made so"
+        } else {
+            ""
+        };
+        return Err(BackupError::NoBackup(source.to_owned(), cure));
+    }
+    prepare(data_dir)?;
+    let lock = lock::take(data_dir).map_err(|source| fault(data_dir, source))?;
+    let _lock = lock.ok_or_else(|| BackupError::Locked(data_dir.to_owned()))?;
+    copy(source, data_dir, parts)
+}
+
+/// Makes the directory, for its owner alone; one that is there must be empty but for a lock's file.
+fn prepare(target: &Path) -> Result<(), BackupError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(target).map_err(|source| fault(target, source))?;
+    for entry in fs::read_dir(target).map_err(|source| fault(target, source))? {
+        let entry = entry.map_err(|source| fault(target, source))?;
+        if entry.file_name() != lock::FILE {
+            return Err(BackupError::NotEmpty(target.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path, parts: Parts) -> Result<Copied, BackupError> {
+    let mut copied = Vec::new();
+    let node = (parts == Parts::All).then_some(bootstrap::NODE_FILE);
+    for name in bootstrap::KEPT.into_iter().chain(node) {
+        let source = from.join(name);
+        match fs::read(&source) {
+            Ok(content) => write(&to.join(name), &content)?,
+            // A key that is configured has no file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(fault(&source, error)),
+        }
+        copied.push(name);
+    }
+    if parts == Parts::All {
+        let database = to.join(DATABASE_FILE);
+        signalbox_store::backup_file(&from.join(DATABASE_FILE), &database)?;
+        sync(&database)?;
+        copied.push(DATABASE_FILE);
+    }
+    sync(to)?;
+    Ok(Copied(copied))
+}
+
+/// Writes a file for its owner alone; a crash leaves all of it or none.
+fn write(path: &Path, content: &[u8]) -> Result<(), BackupError> {
+    let draft = path.with_extension("new");
+    let written = || {
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(&draft)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&draft, path)
+    };
+    written().map_err(|source| fault(path, source))
+}
+
+/// Flushes a file or a directory.
+fn sync(path: &Path) -> Result<(), BackupError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(|source| fault(path, source))
+}
+
+fn fault(path: &Path, source: io::Error) -> BackupError {
+    BackupError::Io { path: path.to_owned(), source }
+}
