@@ -5,11 +5,12 @@ use std::path::Path;
 
 use anyhow::ensure;
 use serde_json::Map;
+use signalbox_core::Need;
 use signalbox_core::decision::Key;
 use signalbox_core::delivery::Outcome;
+use signalbox_core::engine::attempt::{Asked, Attempt, Next, Resolution, Terms};
 use signalbox_core::engine::{Operation, ReportState, SettleDelivery, Trigger, WorkflowSource};
 use signalbox_core::limits::Policy;
-use signalbox_core::{Decision, DecisionContext, Halt, Need, Snapshot};
 use signalbox_store::{Options, Store};
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId, WorkflowId};
 use signalbox_wire::raw::RawObject;
@@ -118,16 +119,17 @@ impl Fill {
         at: Timestamp,
     ) -> anyhow::Result<O::Output> {
         self.seed += 1;
-        let turn = DecisionContext::new(at, self.seed, &self.policy);
-        let mut view = Snapshot::new();
+        let terms = Terms { policy: &self.policy, inputs: None };
+        let (mut asked, mut attempt) = ([Asked::new(operation)], Attempt::new(at, self.seed));
         loop {
-            match operation.decide(&view, &mut turn.clone()) {
-                Ok((decision, answer)) => {
+            match attempt.step(&mut asked, terms) {
+                Next::Load(need) => world.show(&need, attempt.snapshot()),
+                Next::Long => attempt.allow_long(),
+                Next::Commit(decision) => {
                     world.absorb(decision);
-                    return Ok(answer);
+                    return made(&mut asked);
                 }
-                Err(Halt::Need(need)) => world.show(&need, &mut view),
-                Err(Halt::Rejected(rejected)) => return Err(rejected.into()),
+                Next::Done => return made(&mut asked),
             }
         }
     }
@@ -135,17 +137,29 @@ impl Fill {
     /// Makes a decision on the store and commits it.
     async fn drive<O: Operation>(&mut self, operation: &O, at: Timestamp) -> anyhow::Result<O::Output> {
         self.seed += 1;
-        let turn = DecisionContext::new(at, self.seed, &self.policy);
-        let mut view = Snapshot::new();
-        let (decision, answer): (Decision, _) = loop {
-            match operation.decide(&view, &mut turn.clone()) {
-                Ok(made) => break made,
-                Err(Halt::Need(need)) => self.store.load(&self.tenant, &need, &mut view, false).await?,
-                Err(Halt::Rejected(rejected)) => return Err(rejected.into()),
+        let terms = Terms { policy: &self.policy, inputs: None };
+        let (mut asked, mut attempt) = ([Asked::new(operation)], Attempt::new(at, self.seed));
+        loop {
+            match attempt.step(&mut asked, terms) {
+                Next::Load(need) => {
+                    self.store.load(&self.tenant, &need, attempt.snapshot(), false).await?;
+                }
+                Next::Long => attempt.allow_long(),
+                Next::Commit(decision) => {
+                    self.store.commit(&self.tenant, decision, at, None).await?;
+                    return made(&mut asked);
+                }
+                Next::Done => return made(&mut asked),
             }
-        };
-        self.store.commit(&self.tenant, decision, at, None).await?;
-        Ok(answer)
+        }
+    }
+}
+
+fn made<O: Operation>([asked]: &mut [Asked<O>; 1]) -> anyhow::Result<O::Output> {
+    match asked.take_resolution() {
+        Some(Resolution::Made(output)) => Ok(output),
+        Some(Resolution::Rejected(rejected)) => Err(rejected.into()),
+        Some(Resolution::Repeated(_)) | None => anyhow::bail!("an operation alone has an outcome"),
     }
 }
 

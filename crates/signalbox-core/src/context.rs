@@ -27,6 +27,8 @@ pub struct DecisionContext<'a> {
     pub policy: &'a Policy,
     /// What holds inputs against schemas; without it, whatever comes fits.
     pub inputs: Option<&'a dyn Inputs>,
+    /// Whether a decision may take long here. Where not, one that would stops with [`crate::Halt::Long`].
+    pub allows_long: bool,
     random: SmallRng,
 }
 
@@ -34,13 +36,19 @@ impl<'a> DecisionContext<'a> {
     /// A turn at `now` whose randomness follows from `seed` alone.
     #[must_use]
     pub fn new(now: Timestamp, seed: u64, policy: &'a Policy) -> Self {
-        Self { now, policy, inputs: None, random: SmallRng::seed_from_u64(seed) }
+        Self { now, policy, inputs: None, allows_long: true, random: SmallRng::seed_from_u64(seed) }
     }
 
     /// The same turn, in which sessions that other sessions and schedules start are held to their workflow's schema.
     #[must_use]
     pub fn holding(self, inputs: &'a dyn Inputs) -> Self {
         Self { inputs: Some(inputs), ..self }
+    }
+
+    /// The same, in which a decision may take long or not.
+    #[must_use]
+    pub fn allowing_long(self, allows_long: bool) -> Self {
+        Self { allows_long, ..self }
     }
 
     /// 128 random bits, for an id.

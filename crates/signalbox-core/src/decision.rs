@@ -3,6 +3,8 @@
 //! The store applies a decision whole or answers that it conflicts with what happened meanwhile; it never
 //! knows what was decided.
 
+mod fold;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use signalbox_wire::id::{
 };
 use signalbox_wire::time::Timestamp;
 
+pub(crate) use self::fold::Fold;
 use crate::agent::{Agent, AgentStatus};
 use crate::definition::Definition;
 use crate::delivery::Message;
@@ -22,6 +25,7 @@ use crate::hook::WebhookTrigger;
 use crate::payload::Payload;
 use crate::schedule::Schedule;
 use crate::session::Session;
+use crate::snapshot::{Loaded, Versioned};
 use crate::task::Task;
 
 /// Everything that one event changes, applied whole or not at all.
@@ -310,6 +314,58 @@ impl Row {
             Self::Schedule(row) => Key::Schedule(row.id.clone()),
             Self::WebhookTrigger(row) => Key::WebhookTrigger(row.id.clone()),
             Self::Payload(row) => Key::Payload(row.sha256.clone()),
+        }
+    }
+}
+
+impl Row {
+    /// The row at this version as a decision sees it. `None` for rows that no decision reads, and for sessions and
+    /// tasks, which are read together.
+    #[must_use]
+    pub fn loaded(&self, version: i64) -> Option<Loaded> {
+        fn seen<T>(version: i64, value: &Arc<T>) -> Versioned<T> {
+            Versioned { version, value: Arc::clone(value) }
+        }
+        fn held<T: Clone>(version: i64, value: &T) -> Versioned<T> {
+            Versioned { version, value: Arc::new(value.clone()) }
+        }
+        Some(match self {
+            Self::Agent(row) => Loaded::Agent(seen(version, row)),
+            Self::AgentName(row) => Loaded::AgentName(held(version, row)),
+            Self::Status(row) => Loaded::Status(seen(version, row)),
+            Self::Definition(row) => Loaded::Definition(seen(version, row)),
+            Self::Workflow(row) => Loaded::Workflow(held(version, row)),
+            Self::Message(row) => Loaded::Message(seen(version, row)),
+            Self::Tool(row) => Loaded::Tool(seen(version, row)),
+            Self::IdempotencyRecord(row) => Loaded::IdempotencyRecord(held(version, row)),
+            Self::Signature(row) => Loaded::Signature(held(version, row)),
+            Self::ConcurrencyGroup(row) => Loaded::ConcurrencyGroup(seen(version, row)),
+            Self::Retention(row) => Loaded::Retention(held(version, row)),
+            Self::Schedule(row) => Loaded::Schedule(seen(version, row)),
+            Self::WebhookTrigger(row) => Loaded::WebhookTrigger(seen(version, row)),
+            Self::Payload(row) => Loaded::Payload(seen(version, row)),
+            Self::Session(_) | Self::Task(..) | Self::Available(_) | Self::ApiKey(_) | Self::Tenant(_) => {
+                return None;
+            }
+        })
+    }
+}
+
+impl Write {
+    /// The key of the row that it is about.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Put { row, .. } => row.key(),
+            Self::Remove { key, .. } => key.clone(),
+        }
+    }
+
+    /// What must be there for it.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
+        match self {
+            Self::Put { guard, .. } | Self::Remove { guard, .. } => *guard,
         }
     }
 }

@@ -20,6 +20,8 @@ pub const EXPANSION_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const BEGUN_AT_ONCE_MAX: usize = 256;
 /// Bytes of history from which on one decision begins no further task.
 pub const HISTORY_AT_ONCE_BYTES: usize = 4 * 1024 * 1024;
+/// Rows that operations which are decided together may write; over it the rest is left to another commit.
+pub const FOLDED_WRITES_MAX: usize = 2_000;
 /// Sessions above a session that does a task of another, at most.
 pub const SESSION_DEPTH_MAX: u32 = 8;
 /// Sessions that wait for their turn under one key, at most.

@@ -12,14 +12,15 @@ use signalbox_wire::time::Timestamp;
 
 use crate::agent::{Agent, AgentStatus};
 use crate::decision::{
-    AgentName, ConcurrencyGroup, IdempotencyRecord, Key, Retention, SeenSignature, Tool, Workflow,
+    AgentName, ConcurrencyGroup, Decision, IdempotencyRecord, Key, Retention, Row, SeenSignature, Tool,
+    Workflow, Write,
 };
 use crate::definition::Definition;
 use crate::delivery::Message;
 use crate::hook::WebhookTrigger;
 use crate::payload::Payload;
 use crate::schedule::{BACKFILL_MAX, Schedule, WAITING_MAX};
-use crate::session::SessionState;
+use crate::session::{Session, SessionState};
 
 /// A stored value and the version it was read at.
 #[derive(Debug)]
@@ -94,6 +95,8 @@ pub struct Snapshot {
     others: HashMap<Key, Option<Loaded>>,
     candidates: HashMap<String, Vec<AgentId>>,
     waiting: HashMap<Vec<String>, Vec<WaitingTask>>,
+    /// Agents that decisions before this one list under a routing key, or list no more.
+    relisted: Vec<(String, AgentId, bool)>,
 }
 
 /// Why a decision was not made.
@@ -101,6 +104,8 @@ pub struct Snapshot {
 pub enum Halt {
     /// It needs to see this first.
     Need(Need),
+    /// It takes longer than [`crate::DecisionContext::allows_long`] permits.
+    Long,
     /// It is refused.
     Rejected(Rejected),
 }
@@ -337,6 +342,14 @@ impl From<crate::session::InvalidTransition> for Halt {
     }
 }
 
+/// Brings a list of agents, the least recently used first, in line with one that is listed last, or no more.
+fn relist(agents: &mut Vec<AgentId>, agent: &AgentId, is_listed: bool) {
+    agents.retain(|other| other != agent);
+    if is_listed {
+        agents.push(agent.clone());
+    }
+}
+
 macro_rules! readers {
     ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) -> $value:ty, $variant:ident, $key:expr;)*) => {$(
         $(#[$doc])*
@@ -371,8 +384,63 @@ impl Snapshot {
     }
 
     /// Takes in the candidates for a route.
-    pub fn show_candidates(&mut self, route: String, agents: Vec<AgentId>) {
+    pub fn show_candidates(&mut self, route: String, mut agents: Vec<AgentId>) {
+        for (_, agent, is_listed) in self.relisted.iter().filter(|(other, ..)| *other == route) {
+            relist(&mut agents, agent, *is_listed);
+        }
         self.candidates.insert(route, agents);
+    }
+
+    /// Takes in what a decision changes, as if it had been committed: the next one is made on that.
+    pub(crate) fn apply(&mut self, decision: &Decision) {
+        for write in &decision.writes {
+            match write {
+                Write::Put { row: Row::Session(session), version, .. } => {
+                    let state = self.session_after(session, decision);
+                    let row = Versioned { version: *version, value: Arc::new(state) };
+                    self.show(Key::Session(session.id.clone()), Some(Loaded::Session(row)));
+                }
+                Write::Put { row: Row::Available(row), .. } => self.relist(&row.route, &row.agent, true),
+                Write::Put { row, version, .. } => {
+                    if let Some(loaded) = row.loaded(*version) {
+                        self.show(row.key(), Some(loaded));
+                    }
+                }
+                Write::Remove { key: Key::Available(route, agent), .. } => self.relist(route, agent, false),
+                Write::Remove { key, .. } => self.show(key.clone(), None),
+            }
+        }
+    }
+
+    /// A session with its tasks as a decision leaves them.
+    fn session_after(&self, session: &Arc<Session>, decision: &Decision) -> SessionState {
+        let mut tasks = match self.shown(&Key::Session(session.id.clone())) {
+            Some(Some(Loaded::Session(before))) => before.value.tasks.clone(),
+            _ => Vec::new(),
+        };
+        for write in &decision.writes {
+            let Write::Put { row: Row::Task(owner, task), .. } = write else { continue };
+            if *owner != session.id {
+                continue;
+            }
+            match tasks.get_mut(task.position) {
+                Some(before) => *before = Arc::clone(task),
+                None => tasks.push(Arc::clone(task)),
+            }
+        }
+        SessionState { session: Arc::clone(session), tasks }
+    }
+
+    fn relist(&mut self, route: &str, agent: &AgentId, is_listed: bool) {
+        if let Some(agents) = self.candidates.get_mut(route) {
+            relist(agents, agent, is_listed);
+        }
+        self.relisted.push((route.to_owned(), agent.clone(), is_listed));
+    }
+
+    /// Whether a list from the store has been shown: of what was committed when it was loaded.
+    pub(crate) fn has_lists(&self) -> bool {
+        !self.candidates.is_empty() || !self.waiting.is_empty()
     }
 
     /// Takes in the waiting tasks under some routes.
@@ -420,6 +488,18 @@ impl Snapshot {
             Some(Loaded::Payload(row)) => Some(&row.value),
             _ => None,
         })
+    }
+
+    /// The answer that was given before under an idempotency key, to the same request.
+    ///
+    /// # Errors
+    /// [`Halt::Need`] when it has not been loaded yet; [`Rejected::KeyReused`] when it was another request.
+    pub fn answered_before(&self, key: &str, request: &str) -> Result<Option<IdempotencyRecord>, Halt> {
+        match self.idempotency_record(key)? {
+            None => Ok(None),
+            Some(kept) if kept.value.request == request => Ok(Some(IdempotencyRecord::clone(&kept.value))),
+            Some(_) => Err(Rejected::KeyReused.into()),
+        }
     }
 
     /// The available agents under a routing key, least recently used first.

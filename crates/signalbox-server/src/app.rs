@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Authenticator;
 use crate::config::Config;
-use crate::drive::Drive;
 use crate::egress::Egress;
+use crate::engine::Drive;
 use crate::http::idempotency::InFlight;
 use crate::jobs::Deliveries;
 use crate::telemetry::metrics::Metrics;

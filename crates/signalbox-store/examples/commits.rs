@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Map;
+use signalbox_core::engine::attempt::{Asked, Attempt, Next, Resolution, Terms};
 use signalbox_core::engine::{Operation, Register, ReportState};
 use signalbox_core::limits::Policy;
-use signalbox_core::{DecisionContext, Halt, Snapshot};
 use signalbox_store::{Options, Store, StoreError};
 use signalbox_wire::id::{AgentId, NodeId, TenantId};
 use signalbox_wire::raw::RawObject;
@@ -142,19 +142,23 @@ async fn drive<O: Operation>(
     let tenant = TenantId::default_tenant();
     let policy = Policy::default();
     let seed = SEED.fetch_add(1, Ordering::Relaxed);
-    let mut fresh = false;
+    let terms = Terms { policy: &policy, inputs: None };
+    let mut asked = [Asked::new(operation)];
+    let mut attempt = Attempt::new(now(), seed);
     loop {
-        let context = DecisionContext::new(now(), seed, &policy);
-        let mut snapshot = Snapshot::new();
-        let (decision, answer) = loop {
-            match operation.decide(&snapshot, &mut context.clone()) {
-                Ok(decided) => break decided,
-                Err(Halt::Need(need)) => store.load(&tenant, &need, &mut snapshot, fresh).await?,
-                Err(Halt::Rejected(rejected)) => return Err(StoreError::Corrupt(rejected.to_string())),
+        let decision = loop {
+            match attempt.step(&mut asked, terms) {
+                Next::Load(need) => {
+                    let fresh = attempt.is_fresh();
+                    store.load(&tenant, &need, attempt.snapshot(), fresh).await?;
+                }
+                Next::Long => attempt.allow_long(),
+                Next::Commit(decision) => break decision,
+                Next::Done => return made(&mut asked[0]),
             }
         };
-        match store.commit(&tenant, decision, context.now, None).await {
-            Ok(_) => return Ok(answer),
+        match store.commit(&tenant, decision, attempt.now(), None).await {
+            Ok(_) => return made(&mut asked[0]),
             Err(StoreError::Conflict) => counts.conflicts += 1,
             Err(StoreError::Busy(_)) => {
                 counts.busy += 1;
@@ -162,7 +166,15 @@ async fn drive<O: Operation>(
             }
             Err(error) => return Err(error),
         }
-        fresh = true;
+        attempt.conflicted(now(), seed);
+    }
+}
+
+fn made<O: Operation>(asked: &mut Asked<&O>) -> Result<O::Output, StoreError> {
+    match asked.take_resolution() {
+        Some(Resolution::Made(output)) => Ok(output),
+        Some(Resolution::Rejected(rejected)) => Err(StoreError::Corrupt(rejected.to_string())),
+        Some(Resolution::Repeated(_)) | None => Err(StoreError::Corrupt("no outcome".to_owned())),
     }
 }
 

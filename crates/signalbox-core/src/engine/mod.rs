@@ -1,23 +1,11 @@
 //! The engine: one [`Operation`] for each thing that can happen, each a pure function.
 //!
-//! Whoever drives an operation runs this loop, over a database or in a simulation:
-//!
-//! ```text
-//! view = empty, turn = (now, seed)
-//! loop:
-//!     decide(view, turn) ─ Need(n)     → load n into the view, run again with the same turn
-//!                        ─ Rejected(r) → answer r
-//!                        ─ Decision    → commit it ─ conflict → empty the view, load anew, run again
-//!                                                  ─ done     → answer, follow the decision's hints
-//! ```
-//!
-//! Rows may be old, from a cache or because they were read one after the other: a decision on such rows
-//! conflicts. A refusal and an empty decision commit nothing, so where a cache can be old they are only to be
-//! believed when they were made on rows from the store itself.
+//! [`attempt`] is the loop that whoever drives an operation runs, over a database or in a simulation.
 
 mod agents;
 mod announce;
 mod approvals;
+pub mod attempt;
 mod calls;
 mod children;
 mod concurrency;
@@ -88,4 +76,20 @@ pub trait Operation {
         snapshot: &Snapshot,
         context: &mut DecisionContext<'_>,
     ) -> Result<(Decision, Self::Output), Halt>;
+}
+
+impl<O: Operation + ?Sized> Operation for &O {
+    type Output = O::Output;
+
+    fn keys(&self) -> Vec<Key> {
+        (**self).keys()
+    }
+
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Self::Output), Halt> {
+        (**self).decide(snapshot, context)
+    }
 }

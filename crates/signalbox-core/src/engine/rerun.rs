@@ -32,12 +32,14 @@ impl Operation for Rerun {
         context: &mut DecisionContext<'_>,
     ) -> Result<(Decision, Triggered), Halt> {
         let unknown = || Rejected::UnknownSession(self.session.to_string());
-        let before = snapshot.session(&self.session)?.ok_or_else(unknown)?.value;
+        let read = snapshot.session(&self.session)?.ok_or_else(unknown)?;
+        let before = read.value;
         let (workflow, revision) = (before.session.workflow.clone(), before.session.revision);
         let gone = || Rejected::UnknownRevision { workflow: workflow.clone(), revision };
         let kept = snapshot.definition(&workflow, revision)?.ok_or_else(gone)?;
         let mut work = UnitOfWork::new(snapshot, context);
-        // A revision that is removed meanwhile is not started any more.
+        // Neither a session nor a revision that is removed meanwhile is run any more.
+        work.decision.expects.push((Key::Session(self.session.clone()), Some(read.version)));
         work.decision.expects.push((Key::Definition(workflow.clone(), revision), Some(kept.version)));
         let start = Start {
             agent: before.session.agent.as_ref(),

@@ -6,7 +6,7 @@ use serde_json::json;
 use signalbox_core::Rejected;
 use signalbox_core::delivery::Outcome;
 use signalbox_core::due::DueJob;
-use signalbox_core::engine::{Cancel, Pause, Resume, RetrySession, Signal, TimerFired};
+use signalbox_core::engine::{Cancel, Pause, Rerun, Resume, RetrySession, Signal, TimerFired};
 use signalbox_core::session::SessionStatus;
 use signalbox_core::task::TaskStatus;
 use signalbox_wire::id::SessionId;
@@ -146,4 +146,16 @@ fn a_retried_session_keeps_what_succeeded_and_gives_the_failed_task_new_attempts
     assert_eq!(state.tasks[1].retries, 1 + stage.policy.task_retries);
     assert_eq!((state.session.error.clone(), state.session.ended_at), (None, None));
     assert_eq!(stage.kinds(&session)[6..], ["session.retried", "task.reopened", "task.dispatched"]);
+}
+
+#[test]
+fn a_session_that_changes_or_is_removed_meanwhile_is_looked_at_again_before_it_is_run_again() {
+    let mut stage = Stage::new();
+    let session = stage.session(vec![step("first", None)]);
+    let rerun = Rerun { session: session.clone(), trace: None };
+    let (decision, _) = stage.decide(&rerun).expect("decided");
+    stage.run(&Cancel { session: session.clone(), reason: None }).expect("cancelled");
+    assert!(stage.store.commit(&decision, None).is_err(), "it was decided on what the session was before");
+    let again = stage.run(&rerun).expect("run again");
+    assert_ne!(again.session, session);
 }

@@ -7,13 +7,14 @@ use signalbox_core::context::Inputs;
 use signalbox_core::definition::{Definition, Step};
 use signalbox_core::delivery::Outcome;
 use signalbox_core::due::DueJob;
+use signalbox_core::engine::attempt::{Asked, Attempt, Next, Resolution, Terms};
 use signalbox_core::engine::{
     Operation, Register, ReportState, SettleCall, SettleDelivery, TimerFired, Trigger, WorkflowSource,
 };
 use signalbox_core::limits::Policy;
 use signalbox_core::retry::Backoff;
 use signalbox_core::session::SessionState;
-use signalbox_core::{Decision, DecisionContext, Halt, Rejected, Snapshot};
+use signalbox_core::{Decision, Rejected};
 use signalbox_wire::id::{AgentId, SessionId, WorkflowId};
 use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
@@ -71,16 +72,23 @@ impl Stage {
     pub(crate) fn decide<O: Operation>(&mut self, operation: &O) -> Result<(Decision, O::Output), Rejected> {
         self.turns += 1;
         self.now = self.now + Duration::from_millis(1);
-        let context = DecisionContext::new(self.now, self.turns, &self.policy).holding(&Wants);
-        let mut snapshot = Snapshot::new();
+        let terms = Terms { policy: &self.policy, inputs: Some(&Wants) };
+        let mut asked = [Asked::new(operation)];
+        let mut attempt = Attempt::new(self.now, self.turns);
         self.runs = 0;
-        loop {
+        let decision = loop {
             self.runs += 1;
-            match operation.decide(&snapshot, &mut context.clone()) {
-                Ok(decided) => return Ok(decided),
-                Err(Halt::Need(need)) => self.store.load(&need, &mut snapshot),
-                Err(Halt::Rejected(rejected)) => return Err(rejected),
+            match attempt.step(&mut asked, terms) {
+                Next::Load(need) => self.store.load(&need, attempt.snapshot()),
+                Next::Long => attempt.allow_long(),
+                Next::Commit(decision) => break decision,
+                Next::Done => break Decision::default(),
             }
+        };
+        match asked[0].take_resolution() {
+            Some(Resolution::Made(output)) => Ok((decision, output)),
+            Some(Resolution::Rejected(rejected)) => Err(rejected),
+            Some(Resolution::Repeated(_)) | None => panic!("an operation alone has an outcome"),
         }
     }
 

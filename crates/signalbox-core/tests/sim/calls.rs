@@ -1,5 +1,6 @@
 //! Every operation of the engine as one type, so that a world can hold, suspend and repeat any of them.
 
+use signalbox_core::decision::Key;
 use signalbox_core::engine::{
     Accept, Announce, AppendLogs, ApplyDefinition, ApplySchedule, Approve, Cancel, ControlSchedule,
     DeleteDefinition, DeleteSchedule, Deregister, Discard, Drain, MatchAgent, MatchTask, Operation,
@@ -18,9 +19,16 @@ macro_rules! calls {
             $($operation($operation),)*
         }
 
-        impl Call {
-            /// What the operation decides on `view`.
-            pub(crate) fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ToolReply), Halt> {
+        impl Operation for Call {
+            type Output = ToolReply;
+
+            fn keys(&self) -> Vec<Key> {
+                match self {
+                    $(Self::$operation(operation) => operation.keys(),)*
+                }
+            }
+
+            fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ToolReply), Halt> {
                 match self {
                     $(Self::$operation(operation) => {
                         let (decision, answer) = operation.decide(snapshot, context)?;
@@ -29,7 +37,9 @@ macro_rules! calls {
                     })*
                 }
             }
+        }
 
+        impl Call {
             /// Its name.
             pub(crate) fn name(&self) -> &'static str {
                 match self {

@@ -22,7 +22,7 @@ use crate::check_decisions::{check_announced, check_cause, check_delivery, check
 use crate::check_rows::{check_agent, check_gate, check_message, check_status, check_task, check_wakes_up};
 use crate::check_wholes::{check_approved, check_children, check_over, check_payloads, check_undoing};
 use crate::schedules::Fired;
-use crate::store::{Store, written};
+use crate::store::Store;
 
 /// What is remembered from one commit to the next.
 #[derive(Debug, Default)]
@@ -273,7 +273,7 @@ fn said(report: &ReportState) -> Option<Said> {
 fn touched(decision: &Decision, removed: &[DueJob]) -> Touched {
     let mut touched = Touched::default();
     for write in &decision.writes {
-        match written(write) {
+        match write.key() {
             Key::Session(id) => drop(touched.sessions.insert(id)),
             Key::Agent(id) | Key::Status(id) | Key::Available(_, id) => drop(touched.agents.insert(id)),
             Key::Message(id) => drop(touched.messages.insert(id)),

@@ -1,18 +1,19 @@
-//! The engine's loop as every plane runs it, cut into steps: between any two of them others may come in
+//! The engine's own attempts as every plane runs them, cut into steps: between any two of them others may come in
 //! between, or the plane may crash.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use signalbox_core::decision::{Key, MatchHint};
+use signalbox_core::engine::attempt::{Asked, Attempt, Next, Resolution, Terms};
 use signalbox_core::engine::{MatchAgent, MatchTask};
 use signalbox_core::event::NewEvent;
 use signalbox_core::snapshot::Loaded;
-use signalbox_core::{Decision, DecisionContext, Halt, Need, Rejected, Snapshot};
+use signalbox_core::{Decision, Need, Rejected, Write};
 use signalbox_wire::time::Timestamp;
 
 use crate::calls::{Call, ToolReply};
-use crate::store::{Conflict, written};
+use crate::store::Conflict;
 use crate::world::{Event, Plane, Seat, World};
 
 /// Conflicts of one operation, at most: over it nobody would believe in chance.
@@ -23,33 +24,24 @@ const READS_MAX: u32 = 500;
 /// An operation under way.
 pub(crate) struct Running {
     seat: Seat,
-    call: Box<Call>,
+    asked: [Asked<Call>; 1],
     caller: Caller,
-    now: Timestamp,
-    seed: u64,
-    snapshot: Snapshot,
+    attempt: Attempt,
     stage: Stage,
     conflicts: u32,
     reads: u32,
-    /// Whether rows may come from the plane's cache.
-    may_be_cached: bool,
-    /// Whether one did.
-    is_cached: bool,
 }
 
 impl Running {
-    /// Nothing that was read counts any more; what is read from now on comes from the store itself.
-    fn read_again(&mut self) {
-        self.snapshot = Snapshot::new();
-        self.reads = 0;
-        (self.may_be_cached, self.is_cached) = (false, false);
+    fn call(&self) -> &Call {
+        self.asked[0].operation()
     }
 }
 
 enum Stage {
     Deciding,
-    Decided(Box<(Decision, ToolReply)>),
-    Committed(Box<ToolReply>),
+    Decided(Box<Decision>),
+    Over,
 }
 
 /// Who asked, and so who is told.
@@ -83,16 +75,12 @@ impl World {
         self.say(|_| format!("{seat:?} begins {call:?}"));
         let running = Running {
             seat,
-            call: Box::new(call),
+            asked: [Asked::new(call)],
             caller,
-            now,
-            seed: self.dice.bits(),
-            snapshot: Snapshot::new(),
+            attempt: Attempt::new(now, self.dice.bits()),
             stage: Stage::Deciding,
             conflicts: 0,
             reads: 0,
-            may_be_cached: true,
-            is_cached: false,
         };
         self.suspend(running);
     }
@@ -157,7 +145,7 @@ impl World {
             .collect();
         for id in lost {
             if let Some(running) = self.running.remove(&id) {
-                self.unheard(*running.call, running.caller);
+                self.unheard(running.call().clone(), running.caller);
             }
         }
         let wait = self.dice.millis(50, 8_000);
@@ -189,31 +177,31 @@ impl World {
     fn advance(&mut self, mut running: Running) -> Option<Running> {
         match std::mem::replace(&mut running.stage, Stage::Deciding) {
             Stage::Deciding => {
-                let mut context = DecisionContext::new(running.now, running.seed, &self.policy);
-                match running.call.decide(&running.snapshot, &mut context) {
-                    Ok((decision, _)) if running.is_cached && decision.is_empty() => running.read_again(),
-                    Err(Halt::Rejected(_)) if running.is_cached => running.read_again(),
-                    Ok(decided) => running.stage = Stage::Decided(Box::new(decided)),
-                    Err(Halt::Need(need)) => {
+                let terms = Terms { policy: &self.policy, inputs: None };
+                match running.attempt.step(&mut running.asked, terms) {
+                    Next::Load(need) => {
                         running.reads += 1;
-                        assert!(running.reads < READS_MAX, "{:?} reads {need:?} without end", running.call);
+                        assert!(running.reads < READS_MAX, "{:?} reads {need:?} without end", running.call());
                         self.read(&mut running, &need);
                     }
-                    Err(Halt::Rejected(rejected)) => {
-                        self.refused(running, &rejected);
-                        return None;
-                    }
+                    Next::Long => running.attempt.allow_long(),
+                    Next::Commit(decision) => running.stage = Stage::Decided(Box::new(decision)),
+                    Next::Done => running.stage = Stage::Over,
                 }
             }
-            Stage::Decided(decided) => match self.commit(&running, &decided.0) {
+            Stage::Decided(decision) => match self.commit(&running, &decision) {
                 Ok(()) => {
-                    self.is_kept(&decided.1);
-                    running.stage = Stage::Committed(Box::new(decided.1));
+                    self.is_kept(&running);
+                    running.stage = Stage::Over;
                 }
                 Err(Conflict) => self.begin_again(&mut running),
             },
-            Stage::Committed(answer) => {
-                self.answered(running, *answer);
+            Stage::Over => {
+                match running.asked[0].take_resolution() {
+                    Some(Resolution::Made(answer)) => self.answered(running, answer),
+                    Some(Resolution::Rejected(rejected)) => self.refused(running, &rejected),
+                    other => panic!("an operation alone ends in {other:?}"),
+                }
                 return None;
             }
         }
@@ -221,8 +209,8 @@ impl World {
     }
 
     /// What is told of a session is what is kept of it.
-    fn is_kept(&self, answer: &ToolReply) {
-        if let ToolReply::Session(told) = answer {
+    fn is_kept(&self, running: &Running) {
+        if let Some(Resolution::Made(ToolReply::Session(told))) = running.asked[0].resolution() {
             let stored = self.store.session(&told.session.id).map(|stored| &*stored.value);
             assert_eq!(stored, Some(told.as_ref()), "what is told differs from what is kept");
         }
@@ -233,48 +221,38 @@ impl World {
         match need {
             Need::Row(key) => self.read_row(running, key),
             Need::Rows(keys) => keys.iter().for_each(|key| self.read_row(running, key)),
-            _ => self.store.load(need, &mut running.snapshot),
+            _ => self.store.load(need, running.attempt.snapshot()),
         }
     }
 
     fn read_row(&mut self, running: &mut Running, key: &Key) {
         let cache = &mut self.planes[running.seat.plane].cache;
-        if let Some(row) = cache.get(key).filter(|_| running.may_be_cached) {
-            running.is_cached = true;
-            return running.snapshot.show(key.clone(), Some(row.clone()));
+        if let Some(row) = cache.get(key).filter(|_| !running.attempt.is_fresh()) {
+            running.attempt.snapshot().show(key.clone(), Some(row.clone()));
+            return running.attempt.loaded(true);
         }
         let row = self.store.loaded(key);
         if self.weather.caches {
             remember(cache, key, row.clone());
         }
-        running.snapshot.show(key.clone(), row);
+        running.attempt.snapshot().show(key.clone(), row);
     }
 
     fn begin_again(&mut self, running: &mut Running) {
         self.figures.conflicts += 1;
         running.conflicts += 1;
-        assert!(running.conflicts < CONFLICTS_MAX, "{:?} conflicts without end", running.call);
-        running.read_again();
-        // The same turn again, or a new one: a driver may do either.
-        if self.dice.chance(70) {
-            running.now = self.time_at(running.seat.plane);
-            running.seed = self.dice.bits();
-        }
+        running.reads = 0;
+        assert!(running.conflicts < CONFLICTS_MAX, "{:?} conflicts without end", running.call());
+        running.attempt.conflicted(self.time_at(running.seat.plane), self.dice.bits());
     }
 
     fn commit(&mut self, running: &Running, decision: &Decision) -> Result<(), Conflict> {
-        if decision.is_empty() {
-            return Ok(());
-        }
-        let lease = self
-            .dice
-            .chance(self.weather.born_leased)
-            .then(|| (running.now, running.now + self.policy.lease));
-        let born: Vec<_> =
-            decision.due.iter().filter(|due| due.at <= running.now && lease.is_some()).collect();
+        let now = running.attempt.now();
+        let lease = self.dice.chance(self.weather.born_leased).then(|| (now, now + self.policy.lease));
+        let born: Vec<_> = decision.due.iter().filter(|due| due.at <= now && lease.is_some()).collect();
         let removed = self.store.commit(decision, lease)?;
         if self.weather.caches {
-            let keys = decision.writes.iter().map(written);
+            let keys = decision.writes.iter().map(Write::key);
             keys.for_each(|key| {
                 remember(&mut self.planes[running.seat.plane].cache, &key, self.store.loaded(&key))
             });
@@ -285,12 +263,12 @@ impl World {
         self.digest(self.now.as_micros().unsigned_abs() ^ decision.events.len() as u64);
         self.say(|_| {
             let told: Vec<String> = decision.events.iter().map(told).collect();
-            format!("{:?} commits {}: {}", running.seat, running.call.name(), told.join("; "))
+            format!("{:?} commits {}: {}", running.seat, running.call().name(), told.join("; "))
         });
-        if let Call::Discard(discard) = &*running.call {
+        if let Call::Discard(discard) = running.call() {
             self.promises.discarded.insert(discard.message.clone());
         }
-        self.checker.after_commit(&self.store, &running.call, decision, &removed);
+        self.checker.after_commit(&self.store, running.call(), decision, &removed);
         for event in &decision.events {
             if let (Some(agent), "agent.registered" | "agent.replaced" | "agent.announced") =
                 (&event.agent, event.kind.as_str())
@@ -313,13 +291,13 @@ impl World {
     }
 
     fn answered(&mut self, running: Running, answer: ToolReply) {
-        match (&*running.call, &answer, &running.caller) {
+        match (running.call(), &answer, &running.caller) {
             (Call::MatchAgent(offer), ToolReply::Yes(true), Caller::Plane) => {
                 let hint = MatchHint::Agent(offer.agent.clone());
                 self.follow(running.seat, hint);
             }
             (_, _, Caller::Program { index, life, .. }) => {
-                self.program_hears(*index, *life, &running.call, &answer)
+                self.program_hears(*index, *life, running.call(), &answer)
             }
             (_, _, Caller::Client { .. } | Caller::Operator) => self.person_hears(&answer),
             _ => {}
@@ -327,8 +305,8 @@ impl World {
     }
 
     fn refused(&mut self, running: Running, rejected: &Rejected) {
-        self.say(|_| format!("{:?} refuses {}: {rejected}", running.seat, running.call.name()));
-        let call = &*running.call;
+        self.say(|_| format!("{:?} refuses {}: {rejected}", running.seat, running.call().name()));
+        let call = running.call();
         assert!(!matches!(rejected, Rejected::InvalidTransition(_)), "{call:?}: {rejected}");
         assert!(!matches!(running.caller, Caller::Plane), "a plane's own {call:?} is refused: {rejected}");
         let is_known = !matches!(rejected, Rejected::UnknownAgent(_));

@@ -18,7 +18,7 @@ use signalbox_wire::time::Timestamp;
 
 use crate::calls::Call;
 use crate::driver::Caller;
-use crate::store::{Store, written};
+use crate::store::Store;
 use crate::world::{Event, World};
 
 /// Schedules that people know. Of the first, no two sessions may be open at once.
@@ -123,7 +123,7 @@ impl Fired {
         }
         self.check_strict(store);
         for write in &decision.writes {
-            if let Key::Schedule(schedule) = written(write) {
+            if let Key::Schedule(schedule) = write.key() {
                 check_row(store, &schedule, matches!(write, Write::Put { row: Row::Schedule(_), .. }));
             }
         }

@@ -203,14 +203,11 @@ impl Store {
         let mut seen = HashSet::new();
         let version = |key: &Key| self.rows.get(key).map(|(_, version)| *version);
         for write in &decision.writes {
-            let (key, guard) = match write {
-                Write::Put { row, guard, .. } => (row.key(), guard),
-                Write::Remove { key, guard } => (key.clone(), guard),
-            };
+            let (key, guard) = (write.key(), write.guard());
             assert!(seen.insert(key.clone()), "a decision writes {key:?} twice");
             let fits = match guard {
                 Guard::Absent => version(&key).is_none(),
-                Guard::At(read) => version(&key) == Some(*read),
+                Guard::At(read) => version(&key) == Some(read),
                 Guard::Guarded => true,
             };
             if !fits {
@@ -285,7 +282,7 @@ impl Store {
 
     /// Keeps what the rows were.
     fn remember(&mut self, decision: &Decision) {
-        for key in decision.writes.iter().map(written) {
+        for key in decision.writes.iter().map(Write::key) {
             if let Some(before) = self.loaded(&key) {
                 self.past.insert(key, before);
             }
@@ -313,39 +310,6 @@ impl Store {
             return self.session(id).cloned().map(Loaded::Session);
         }
         let (row, version) = self.rows.get(key)?;
-        let version = *version;
-        Some(match row {
-            Row::Agent(value) => Loaded::Agent(Versioned { version, value: Arc::clone(value) }),
-            Row::AgentName(value) => Loaded::AgentName(Versioned { version, value: Arc::new(value.clone()) }),
-            Row::Status(value) => Loaded::Status(Versioned { version, value: Arc::clone(value) }),
-            Row::Definition(value) => Loaded::Definition(Versioned { version, value: Arc::clone(value) }),
-            Row::Workflow(value) => Loaded::Workflow(Versioned { version, value: Arc::new(value.clone()) }),
-            Row::Message(value) => Loaded::Message(Versioned { version, value: Arc::clone(value) }),
-            Row::Tool(value) => Loaded::Tool(Versioned { version, value: Arc::clone(value) }),
-            Row::IdempotencyRecord(value) => {
-                Loaded::IdempotencyRecord(Versioned { version, value: Arc::new(value.clone()) })
-            }
-            Row::Retention(value) => Loaded::Retention(Versioned { version, value: Arc::new(*value) }),
-            Row::Signature(value) => Loaded::Signature(Versioned { version, value: Arc::new(value.clone()) }),
-            Row::ConcurrencyGroup(value) => {
-                Loaded::ConcurrencyGroup(Versioned { version, value: Arc::clone(value) })
-            }
-            Row::Schedule(value) => Loaded::Schedule(Versioned { version, value: Arc::clone(value) }),
-            Row::WebhookTrigger(value) => {
-                Loaded::WebhookTrigger(Versioned { version, value: Arc::clone(value) })
-            }
-            Row::Payload(value) => Loaded::Payload(Versioned { version, value: Arc::clone(value) }),
-            Row::Available(_) | Row::Session(_) | Row::Task(..) | Row::ApiKey(_) | Row::Tenant(_) => {
-                return None;
-            }
-        })
-    }
-}
-
-/// The key of the row that a write is about.
-pub(crate) fn written(write: &Write) -> Key {
-    match write {
-        Write::Put { row, .. } => row.key(),
-        Write::Remove { key, .. } => key.clone(),
+        row.loaded(*version)
     }
 }

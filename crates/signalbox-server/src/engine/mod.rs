@@ -1,4 +1,10 @@
-//! What the server puts around the engine: checks against JSON Schemas, and values put together again.
+//! The driver: core's attempt loop over the real store, lines for what conflicts, and what follows from a commit.
+//! Beside it what the server puts around the engine: checks against JSON Schemas, and values put together again.
 
+mod drive;
+mod in_flight;
 pub(crate) mod payloads;
 pub(crate) mod schema;
+mod start_inputs;
+
+pub(crate) use self::drive::{Drive, DriveError};

@@ -1,6 +1,6 @@
 //! `Idempotency-Key` on any POST: the same key with the same body gets the first answer again.
 //!
-//! An operation's answer is kept in the commit that makes it true (see [`crate::drive`]); every other one that
+//! An operation's answer is kept in the commit that makes it true (see [`crate::engine`]); every other one that
 //! rests on the request alone (2xx and 422) is kept after it was made. What depends on how things stand, such as
 //! an unknown agent, is found out anew. Two requests at once under one key: the second is told to wait.
 //!
@@ -59,6 +59,12 @@ impl IdempotencyClaim {
     /// Says that the answer has been kept.
     pub(crate) fn keep(&self) {
         self.is_kept.store(true, Ordering::Relaxed);
+    }
+
+    /// The record of an answer that is given at `now`.
+    pub(crate) fn record(&self, reply: &Reply, now: Timestamp) -> IdempotencyRecord {
+        let kept = reply.to_keep();
+        self.answered(kept.status, &kept.body, now)
     }
 
     /// The row that keeps an answer which is given at `now`.

@@ -44,6 +44,11 @@ impl Reply {
         Self { stand_in: Some(Box::new(Self::json(status, problem))), ..self }
     }
 
+    /// What is kept of it under an `Idempotency-Key`.
+    pub(crate) fn to_keep(&self) -> &Self {
+        self.stand_in.as_deref().unwrap_or(self)
+    }
+
     /// 200 with `body`.
     pub(crate) fn ok(body: &impl Serialize) -> Self {
         Self::json(StatusCode::OK, body)

@@ -13,7 +13,7 @@ use signalbox_wire::id::{SessionId, TaskId};
 
 use super::slots::Slots;
 use crate::app::App;
-use crate::drive::DriveError;
+use crate::engine::DriveError;
 use crate::engine::payloads;
 use crate::http::problem::Refusal;
 

@@ -54,7 +54,7 @@ async fn attempt(
     claimed: &Claimed,
     id: &MessageId,
     slot: Option<Slots>,
-) -> Result<(), crate::drive::DriveError> {
+) -> Result<(), crate::engine::DriveError> {
     let tenant = &claimed.tenant;
     let read = app.store.message(tenant, id).await?;
     let version = read.as_ref().map(|read| read.version);
@@ -243,7 +243,7 @@ fn is_reached(outcome: &Outcome) -> Option<bool> {
 
 /// Leaves the work for later without counting an attempt. Once the lease is over the work is another's, whose
 /// lease must not be written over.
-async fn postpone(app: &App, claimed: &Claimed, at: Timestamp) -> Result<(), crate::drive::DriveError> {
+async fn postpone(app: &App, claimed: &Claimed, at: Timestamp) -> Result<(), crate::engine::DriveError> {
     let now = clock::now();
     if claimed.lease.is_over(now) {
         return Ok(());
@@ -261,7 +261,7 @@ async fn finish(
     claimed: &Claimed,
     id: &MessageId,
     version: Option<i64>,
-) -> Result<(), crate::drive::DriveError> {
+) -> Result<(), crate::engine::DriveError> {
     match app.drive.commit(&claimed.tenant, finished(&claimed.work, id, version), clock::now()).await {
         Ok(()) | Err(StoreError::Conflict) => Ok(()),
         Err(error) => Err(error.into()),

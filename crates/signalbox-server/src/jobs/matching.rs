@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
-use crate::drive::DriveError;
+use crate::engine::DriveError;
 
 /// Meetings tried at once.
 const AT_ONCE: usize = 64;

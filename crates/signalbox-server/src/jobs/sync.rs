@@ -19,7 +19,7 @@ use signalbox_wire::time::Timestamp;
 
 use crate::app::App;
 use crate::clock;
-use crate::drive::DriveError;
+use crate::engine::DriveError;
 
 /// The most that one page of the other service's list may weigh.
 const PAGE_BYTES_MAX: usize = 64 << 20;

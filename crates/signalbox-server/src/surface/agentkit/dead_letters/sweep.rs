@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use super::each::DeadLetterQuery;
 use crate::app::App;
 use crate::clock;
-use crate::drive::DriveError;
+use crate::engine::DriveError;
 use crate::http::context::{Administers, Context};
 use crate::http::params::{Query, Reader};
 use crate::http::problem::Refusal;

@@ -16,7 +16,7 @@ use super::filter::SessionsQuery;
 use super::purge;
 use super::read::LIST;
 use crate::app::App;
-use crate::drive::DriveError;
+use crate::engine::DriveError;
 use crate::http::context::{Administers, Context, Input};
 use crate::http::params::Reader;
 use crate::http::problem::Refusal;

@@ -8,7 +8,7 @@ use signalbox_wire::opscore::Done;
 use signalbox_wire::problem::Problem;
 
 use crate::app::App;
-use crate::drive::DriveError;
+use crate::engine::DriveError;
 use crate::http::context::{Administers, Context};
 use crate::http::params::Path;
 use crate::http::problem::Refusal;

@@ -1,31 +1,30 @@
-//! The driver: load what an operation needs, let it decide, commit, follow its hints.
-//!
-//! This is the loop that `signalbox_core::engine` describes, over the real store. A conflict empties the view
-//! and decides again on fresh rows; whatever the operation, this is the only way anything is written.
+//! The driver: core's attempt loop over the real store, and what follows from a commit. Whatever the operation, this
+//! is the only way anything is written.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use signalbox_bus::Bus;
-use signalbox_core::decision::{IdempotencyRecord, Key, Row};
+use signalbox_core::decision::{IdempotencyRecord, Key};
 use signalbox_core::due::DueJob;
 use signalbox_core::engine::Operation;
+use signalbox_core::engine::attempt::{Asked, Attempt, Claim, Member, Next, Resolution, Terms};
 use signalbox_core::lease::Lease;
 use signalbox_core::limits::{CANDIDATES_LOOKED_AT, Policy};
-use signalbox_core::{Decision, DecisionContext, Halt, Need, Rejected, Snapshot};
+use signalbox_core::{Decision, Halt, Need, Rejected, Snapshot};
 use signalbox_store::{Claimed, DueKind, Store, StoreError};
 use signalbox_wire::id::{NodeId, TenantId};
 use signalbox_wire::time::Timestamp;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::in_flight::{AgentChoice, InFlightAgents};
+use super::start_inputs::StartInputs;
 use crate::clock::{self, Stopwatch};
 use crate::http::idempotency::IdempotencyClaim;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
-use crate::in_flight::{AgentChoice, InFlightAgents};
 use crate::jobs::{Deliveries, Mailbox};
-use crate::start_inputs::StartInputs;
 use crate::telemetry::metrics::Metrics;
 
 /// How long conflicts are retried before the caller is told to come back.
@@ -92,12 +91,6 @@ impl From<DriveError> for Refusal {
     }
 }
 
-/// What came of an operation that was asked for under an idempotency key.
-enum Made<A> {
-    Now(A),
-    Before(IdempotencyRecord),
-}
-
 impl Drive {
     pub(crate) fn new(
         store: Store,
@@ -130,10 +123,14 @@ impl Drive {
         tenant: &TenantId,
         operation: &O,
     ) -> Result<O::Output, DriveError> {
-        match self.make(tenant, operation, None::<(&IdempotencyClaim, fn(&O::Output) -> Reply)>).await? {
-            Made::Now(answer) => Ok(answer),
-            Made::Before(_) => {
-                Err(DriveError::Rejected(Rejected::InvalidTransition("an answer without a claim".to_owned())))
+        let mut asked = Asked::new(operation);
+        self.attempt(tenant, &mut asked, operation.keys().into_iter().next()).await?;
+        match asked.take_resolution() {
+            Some(Resolution::Made(output)) => Ok(output),
+            Some(Resolution::Rejected(rejected)) => Err(rejected.into()),
+            // Without a claim nothing is repeated, and whoever is alone is not put off.
+            Some(Resolution::Repeated(_)) | None => {
+                Err(StoreError::Unavailable("an operation has no outcome".to_owned()).into())
             }
         }
     }
@@ -150,112 +147,76 @@ impl Drive {
         let Some(claim) = claim else {
             return Ok(tell(&self.run(tenant, operation).await?));
         };
-        match self.make(tenant, operation, Some((claim, &tell))).await? {
-            Made::Now(answer) => {
+        let record = |output: &O::Output, now| claim.record(&tell(output), now);
+        let (key, request) = (claim.key.clone(), claim.request.clone());
+        let mut asked = Asked::under(operation, Some(Claim { key, request, record }));
+        self.attempt(tenant, &mut asked, operation.keys().into_iter().next()).await?;
+        match asked.take_resolution() {
+            Some(Resolution::Made(output)) => {
                 claim.keep();
-                Ok(tell(&answer))
+                Ok(tell(&output))
             }
-            Made::Before(kept) => Ok(Reply::kept(&kept)),
+            Some(Resolution::Repeated(kept)) => Ok(Reply::kept(&kept)),
+            Some(Resolution::Rejected(rejected)) => Err(rejected.into()),
+            None => Err(StoreError::Unavailable("an operation has no outcome".to_owned()).into()),
         }
     }
 
-    async fn make<O: Operation>(
+    /// Attempts what `member` asks for until it is committed, refused, or the store cannot answer.
+    async fn attempt(
         &self,
         tenant: &TenantId,
-        operation: &O,
-        claim: Option<(&IdempotencyClaim, impl Fn(&O::Output) -> Reply)>,
-    ) -> Result<Made<O::Output>, DriveError> {
+        member: &mut impl Member,
+        key: Option<Key>,
+    ) -> Result<(), DriveError> {
         let inner = &*self.0;
         let watch = Stopwatch::start();
-        // A conflict tells that rows were old; a refusal and an empty decision commit nothing that could, so
-        // over a cache that may be behind another node they are believed only on rows from the database.
-        let may_be_old = inner.store.cache_may_be_old();
-        let mut fresh = false;
         let mut permit = None;
         let policy = inner.policy.of(tenant);
+        let terms = Terms { policy: &policy, inputs: Some(&inner.inputs) };
+        let mut attempt = Attempt::new(clock::now(), clock::seed());
         loop {
-            let now = clock::now();
-            let context = DecisionContext::new(now, clock::seed(), &policy).holding(&inner.inputs);
-            let mut snapshot = Snapshot::new();
             let mut choice = inner.in_flight_agents.choice(tenant);
-            inner.store.load(tenant, &Need::Rows(operation.keys()), &mut snapshot, fresh).await?;
-            let (mut decision, answer) = loop {
-                if let Some((claim, _)) = &claim
-                    && let Some(kept) = self.kept_answer(tenant, claim, &mut snapshot, fresh).await?
-                {
-                    return Ok(Made::Before(kept));
-                }
-                match operation.decide(&snapshot, &mut context.clone()) {
-                    Ok(made) => break made,
-                    Err(Halt::Need(Need::Candidates(route))) => {
-                        inner.candidates(&mut choice, route, &mut snapshot, fresh).await?;
-                    }
-                    Err(Halt::Need(need)) => inner.store.load(tenant, &need, &mut snapshot, fresh).await?,
-                    Err(Halt::Rejected(_)) if may_be_old && !fresh => {
-                        fresh = true;
-                        snapshot = Snapshot::new();
-                    }
-                    Err(Halt::Rejected(rejected)) => return Err(rejected.into()),
+            let decision = loop {
+                match attempt.step(std::slice::from_mut(member), terms) {
+                    Next::Load(need) => inner.load(&mut choice, need, &mut attempt).await?,
+                    Next::Long => attempt.allow_long(),
+                    Next::Commit(decision) => break decision,
+                    Next::Done => return Ok(()),
                 }
             };
-            if may_be_old && !fresh && decision.is_empty() {
-                fresh = true;
-                continue;
-            }
-            if let Some((claim, tell)) = &claim {
-                let told = tell(&answer);
-                let row = Row::IdempotencyRecord(claim.answered(told.status, &told.body, now));
-                decision.create(row, context.version_after(None));
-            }
-            if decision.is_empty() {
-                return Ok(Made::Now(answer));
-            }
             choice.follow(&decision);
-            let row = contended(operation, &choice);
-            match self.commit(tenant, decision, now).await {
-                Ok(()) => return Ok(Made::Now(answer)),
+            // The row that decisions most likely conflict over: the first that the operation names, else the agent
+            // it chose.
+            let row = key.clone().or_else(|| choice.agents().first().cloned().map(Key::Agent));
+            match self.commit(tenant, decision, attempt.now()).await {
+                Ok(()) => return Ok(()),
                 Err(StoreError::Conflict) if watch.elapsed() < CONTENTION_PATIENCE => {
-                    fresh = true;
                     // What it chose is free for others while it stands in line.
                     drop(choice);
                     if let (None, Some(row)) = (&permit, row) {
                         permit = inner.lines.permit(tenant, &row).await;
                     }
+                    attempt.conflicted(clock::now(), clock::seed());
                 }
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// The answer that is kept under `idempotency claim`, where the request was answered before.
+    /// The answer that is kept under `claim`, where the request was answered before.
     pub(crate) async fn kept(
         &self,
         tenant: &TenantId,
         claim: &IdempotencyClaim,
     ) -> Result<Option<IdempotencyRecord>, DriveError> {
-        self.kept_answer(tenant, claim, &mut Snapshot::new(), false).await
-    }
-
-    async fn kept_answer(
-        &self,
-        tenant: &TenantId,
-        claim: &IdempotencyClaim,
-        snapshot: &mut Snapshot,
-        fresh: bool,
-    ) -> Result<Option<IdempotencyRecord>, DriveError> {
-        let kept = loop {
-            match snapshot.idempotency_record(&claim.key) {
-                Ok(kept) => break kept,
-                Err(Halt::Need(need)) => self.0.store.load(tenant, &need, snapshot, fresh).await?,
-                Err(Halt::Rejected(rejected)) => return Err(rejected.into()),
-            }
-        };
-        match kept {
-            None => Ok(None),
-            Some(kept) if kept.value.request == claim.request => {
-                Ok(Some(IdempotencyRecord::clone(&kept.value)))
-            }
-            Some(_) => Err(Rejected::KeyReused.into()),
+        let mut snapshot = Snapshot::new();
+        let need = Need::Row(Key::IdempotencyRecord(claim.key.clone()));
+        self.0.store.load(tenant, &need, &mut snapshot, false).await?;
+        match snapshot.answered_before(&claim.key, &claim.request) {
+            Ok(kept) => Ok(kept),
+            Err(Halt::Rejected(rejected)) => Err(rejected.into()),
+            Err(Halt::Need(_) | Halt::Long) => Ok(None),
         }
     }
 
@@ -279,12 +240,23 @@ impl Drive {
     }
 }
 
-/// The row that decisions most likely conflict over: the first that the operation names, else the agent it chose.
-fn contended(operation: &impl Operation, choice: &AgentChoice<'_>) -> Option<Key> {
-    operation.keys().into_iter().next().or_else(|| choice.agents().first().cloned().map(Key::Agent))
-}
-
 impl Inner {
+    /// Shows an attempt what it needs.
+    async fn load(
+        &self,
+        choice: &mut AgentChoice<'_>,
+        need: Need,
+        attempt: &mut Attempt,
+    ) -> Result<(), StoreError> {
+        let fresh = attempt.is_fresh();
+        match need {
+            Need::Candidates(route) => self.candidates(choice, route, attempt.snapshot(), fresh).await?,
+            need => self.store.load(choice.tenant(), &need, attempt.snapshot(), fresh).await?,
+        }
+        attempt.loaded(!fresh && self.store.cache_may_be_old());
+        Ok(())
+    }
+
     /// Shows a decision the agents that it may choose from, those first that no other is choosing now, and with them
     /// the rows of the one that it will most likely take.
     async fn candidates(
