@@ -3,7 +3,6 @@
 //! [`run`] is a server: configuration in, a listener, and a signal to stop. Nothing is global, so that two
 //! servers can live in one process. Knows nothing of the command line that starts it.
 
-mod app;
 mod auth;
 pub mod backup;
 mod clock;
@@ -15,9 +14,10 @@ mod jobs;
 mod lock;
 mod server;
 mod surface;
+mod surfaces;
 pub mod telemetry;
 mod tools;
 
-pub use self::http::docs::openapi;
 pub use config::Config;
 pub use server::{Server, StartError};
+pub use surfaces::openapi;

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use axum::Router;
 use http::HeaderValue;
@@ -18,15 +19,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::app::{App, Parts};
 use crate::auth::{AnonymousAccess, Authenticator, bootstrap};
 use crate::config::{Config, Surface};
 use crate::egress::{Egress, policy};
 use crate::engine::Drive;
-use crate::http::{docs, edge};
-use crate::jobs::{self, Deliveries, Post};
+use crate::http::body::BodyLimits;
+use crate::http::docs;
+use crate::http::edge::{self, Edge};
+use crate::http::fast_path::FastPath;
+use crate::http::idempotency::{Idempotency, InFlight};
+use crate::http::streams::Streams;
+use crate::jobs::{self, Deliveries, Jobs, Post};
 use crate::lock::{self, Lock};
+use crate::surface::state::{self, Announcements, AppState, Limits, OperatorRetention, Readiness};
+use crate::surfaces;
 use crate::telemetry::metrics::Metrics;
+use crate::tools::{self, Tools};
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +78,11 @@ pub enum StartError {
 
 /// A server that is ready to serve.
 pub struct Server {
-    app: App,
+    config: Config,
+    store: Store,
+    edge: Arc<Edge>,
+    state: AppState,
+    jobs: Jobs,
     listener: TcpListener,
     address: SocketAddr,
     post: Post,
@@ -108,13 +120,26 @@ impl Server {
         let address = listener.local_addr().map_err(listening)?;
         let mark = HeaderValue::from_str(node.as_str()).unwrap_or_else(|_| HeaderValue::from_static("node"));
         let authenticator = Authenticator::new(
-            &keys.platform,
-            Some(&keys.admin),
+            store.clone(),
+            (&keys.platform, Some(&keys.admin)),
             AnonymousAccess::new(&config, address),
+            surfaces::keyless(),
             mark.clone(),
         );
-        let (app, post) = assemble(config, node, store, (authenticator, keys.session_webhooks), mark)?;
-        Ok(Self { app, listener, address, post, made: keys.made, lock })
+        let (edge, state, jobs, post) =
+            assemble(&config, node, &store, (authenticator, keys.session_webhooks), mark)?;
+        Ok(Self {
+            config,
+            store,
+            edge: Arc::new(edge),
+            state,
+            jobs,
+            listener,
+            address,
+            post,
+            made: keys.made,
+            lock,
+        })
     }
 
     /// The address that is listened on.
@@ -131,24 +156,26 @@ impl Server {
 
     /// Serves until `stop` comes, then drains: what is in flight may finish within the configured time.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { app, listener, address, post, lock, .. } = self;
-        if app.config.insecure && !address.ip().is_loopback() {
+        let Self { config, store, edge, state, jobs, listener, address, post, lock, .. } = self;
+        if config.insecure && !address.ip().is_loopback() {
             tracing::warn!(%address, "INSECURE: everybody who can connect may do everything on the AgentKit surface");
         }
         let tracker = TaskTracker::new();
-        jobs::start(&app, post, &tracker);
-        tracker.spawn(edge::serve(app.clone(), listener, router(&app), tracker.clone()));
+        jobs::start(&jobs, post, &tracker);
+        let fast_path = FastPath::new(surfaces::fast_routes(&config, &state), &edge.metrics);
+        let routes = (fast_path, router(&config, &edge, state));
+        tracker.spawn(edge::serve(Arc::clone(&edge), listener, routes, tracker.clone()));
         stop.await;
         tracing::info!("draining");
-        app.draining.cancel();
+        edge.draining.cancel();
         tracker.close();
-        if tokio::time::timeout(app.config.shutdown_timeout, tracker.wait()).await.is_err() {
+        if tokio::time::timeout(config.shutdown_timeout, tracker.wait()).await.is_err() {
             tracing::warn!("not everything in choice finished in time; deliveries will be tried again");
         }
-        if let Err(error) = app.store.release().await {
+        if let Err(error) = store.release().await {
             tracing::warn!(%error, "leases were not given up; they will run out");
         }
-        if let Err(error) = app.store.close().await {
+        if let Err(error) = store.close().await {
             tracing::warn!(%error, "the store was not closed in order; the next start recovers it");
         }
         drop(lock);
@@ -200,14 +227,13 @@ fn address_fault(url: &str) -> Option<String> {
 }
 
 fn assemble(
-    config: Config,
+    config: &Config,
     node: NodeId,
-    store: Store,
+    store: &Store,
     (authenticator, notice_secret): (Authenticator, Secret),
     mark: HeaderValue,
-) -> Result<(App, Post), StartError> {
-    let policy = config.policy();
-    let metrics = Metrics::new();
+) -> Result<(Edge, AppState, Jobs, Post), StartError> {
+    let (policy, metrics, draining) = (config.policy(), Metrics::new(), CancellationToken::new());
     let bus = Bus::open(&config.bus)?;
     let deliveries = Deliveries::new(config.deliveries_max, config.deliveries_per_destination_max);
     let (mailbox, post) = jobs::mailbox(metrics.clone());
@@ -220,40 +246,84 @@ fn assemble(
         mailbox,
         metrics.clone(),
     );
+    let body_limits = BodyLimits { bytes_max: config.body_bytes_max, timeout: config.body_timeout };
     let allowed = policy::Policy {
         forbid_loopback: config.egress_forbid_loopback,
         forbid_private: config.egress_forbid_private,
     };
+    let egress = Egress::new(allowed, mark.clone());
     // Where the callers are programs of this machine, they reach as much without asking.
     let reads_private = config.http_get_private || authenticator.is_for_this_machine();
     let for_pages = if reads_private { allowed } else { policy::Policy::PUBLIC };
-    let app = App::new(Parts {
-        config,
-        policy,
-        store,
-        bus,
-        drive,
-        authenticator,
-        notice_secret,
-        egress: Egress::new(allowed, mark.clone()),
-        services: Egress::new(policy::Policy::default(), mark.clone()),
-        pages: Egress::new(for_pages, mark),
-        tools: crate::tools::Tools::default(),
-        deliveries,
-        metrics,
-        in_flight: crate::http::idempotency::InFlight::default(),
-        draining: CancellationToken::new(),
+    let tools = Tools::new(tools::Parts {
+        store: store.clone(),
+        egress: egress.clone(),
+        pages: Egress::new(for_pages, mark.clone()),
+        timeout: config.tool_timeout,
+        schemas: tools::Schemas::default(),
     });
-    Ok((app, post))
+    let edge = Edge {
+        connections_max: config.connections_max,
+        header_timeout: config.header_timeout,
+        metrics: metrics.clone(),
+        authenticator: authenticator.clone(),
+        idempotency: Idempotency {
+            store: store.clone(),
+            metrics: metrics.clone(),
+            limits: body_limits,
+            in_flight: InFlight::default(),
+        },
+        draining: draining.clone(),
+    };
+    let jobs = Jobs::new(jobs::Parts {
+        config: config.clone(),
+        policy,
+        store: store.clone(),
+        drive: drive.clone(),
+        notice_secret,
+        egress: egress.clone(),
+        services: Egress::new(policy::Policy::default(), mark),
+        tools: tools.clone(),
+        deliveries,
+        metrics: metrics.clone(),
+        draining: draining.clone(),
+    });
+    let state = AppState::new(state::Parts {
+        store: store.clone(),
+        drive,
+        streams: Streams {
+            store: store.clone(),
+            bus,
+            authenticator: authenticator.clone(),
+            draining: draining.clone(),
+        },
+        authenticator,
+        egress,
+        tools,
+        metrics,
+        body_limits,
+        limits: Limits { payload_bytes_max: config.payload_bytes_max },
+        retention: OperatorRetention {
+            sessions: config.retention_sessions,
+            events: config.retention_events,
+            messages: config.retention_messages,
+        },
+        announcements: Announcements {
+            secret: config.opscore_webhook_secret.clone(),
+            calls_endpoints: config.dispatches_through().is_none(),
+        },
+        readiness: Readiness { stopping: draining, bus: config.bus.clone() },
+    });
+    Ok((edge, state, jobs, post))
 }
 
 /// All routes of the surfaces that are served.
-fn router(app: &App) -> Router {
-    let (routes, description) = docs::routes(|surface| app.config.serves(surface)).split_for_parts();
+fn router(config: &Config, edge: &Arc<Edge>, state: AppState) -> Router {
+    let (routes, description) = surfaces::routes(config).split_for_parts();
     routes
-        .merge(docs::pages(description, app.config.public_url.as_deref()))
+        .merge(docs::pages(description, config.public_url.as_deref()))
         .fallback(edge::no_route)
         .method_not_allowed_fallback(edge::no_method)
-        .layer(edge::Around(app.clone()))
-        .with_state(app.clone())
+        .layer(edge::Around(Arc::clone(edge)))
+        .with_state(state)
 }

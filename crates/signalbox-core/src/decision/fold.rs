@@ -209,8 +209,7 @@ mod tests {
         assert_eq!((both.hints.len(), both.may_wait), (1, true));
         let id = signalbox_wire::id::WorkflowId::parse("w").expect("valid");
         let workflow = Workflow { id, revision: 1, created_at: Timestamp::default() };
-        let waits_for =
-            folded([one(), decided(|decision| decision.create(Row::Workflow(workflow), 1))]);
+        let waits_for = folded([one(), decided(|decision| decision.create(Row::Workflow(workflow), 1))]);
         assert!(!waits_for.may_wait);
     }
 }

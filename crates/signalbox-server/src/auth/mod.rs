@@ -8,7 +8,7 @@ mod authenticator;
 pub(crate) mod bootstrap;
 
 pub(crate) use anonymous::AnonymousAccess;
-pub(crate) use authenticator::{Authenticator, Caller};
+pub(crate) use authenticator::{AuthError, Authenticator, Caller};
 
 use signalbox_core::decision::{ApiKey, Scope};
 use signalbox_wire::id::KeyId;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signalbox_bus::Bus;
-use signalbox_core::decision::{IdempotencyRecord, Key};
+use signalbox_core::decision::Key;
 use signalbox_core::due::DueJob;
 use signalbox_core::engine::Operation;
 use signalbox_core::engine::attempt::{Asked, Attempt, Claim, Member, Next, Resolution, Terms};
 use signalbox_core::lease::Lease;
 use signalbox_core::limits::{CANDIDATES_LOOKED_AT, Policy};
-use signalbox_core::{Decision, Halt, Need, Rejected, Snapshot};
+use signalbox_core::{Decision, Need, Rejected, Snapshot};
 use signalbox_store::{Claimed, DueKind, Store, StoreError};
 use signalbox_wire::id::{NodeId, TenantId};
 use signalbox_wire::time::Timestamp;
@@ -201,22 +201,6 @@ impl Drive {
                 }
                 Err(error) => return Err(error.into()),
             }
-        }
-    }
-
-    /// The answer that is kept under `claim`, where the request was answered before.
-    pub(crate) async fn kept(
-        &self,
-        tenant: &TenantId,
-        claim: &IdempotencyClaim,
-    ) -> Result<Option<IdempotencyRecord>, DriveError> {
-        let mut snapshot = Snapshot::new();
-        let need = Need::Row(Key::IdempotencyRecord(claim.key.clone()));
-        self.0.store.load(tenant, &need, &mut snapshot, false).await?;
-        match snapshot.answered_before(&claim.key, &claim.request) {
-            Ok(kept) => Ok(kept),
-            Err(Halt::Rejected(rejected)) => Err(rejected.into()),
-            Err(Halt::Need(_) | Halt::Long) => Ok(None),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
@@ -9,20 +10,27 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use signalbox_wire::problem::Problem;
 
-use crate::app::App;
 use crate::http::problem::Refusal;
 
 /// Bytes of a body over the limit that are taken in and dropped, so that whoever is sending it comes to read why it is
 /// refused: to most clients a connection that is closed while they send is only a broken one.
 const DROPPED_BYTES_MAX: usize = 64 << 20;
 
+/// What a request's body may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyLimits {
+    pub(crate) bytes_max: usize,
+    /// From the first look at it to its end.
+    pub(crate) timeout: Duration,
+}
+
 /// Reads a body whole.
 pub(crate) async fn collect(
-    app: &App,
+    limits: BodyLimits,
     headers: &HeaderMap,
     mut body: impl Body<Data = Bytes> + Unpin,
 ) -> Result<Bytes, Refusal> {
-    let limit = app.config.body_bytes_max;
+    let limit = limits.bytes_max;
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let is_too_large = declared.is_some_and(|length| length > limit as u64);
@@ -42,14 +50,12 @@ pub(crate) async fn collect(
         return read;
     }
     // Boxed, because a timer is large and would make every request's future so.
-    match Box::pin(tokio::time::timeout(app.config.body_timeout, reading)).await {
+    match Box::pin(tokio::time::timeout(limits.timeout, reading)).await {
         Ok(read) => read,
         Err(_) if is_too_large => Err(too_large(limit)),
         Err(_) => {
-            let detail = format!(
-                "The body did not arrive within {} s; send it faster.",
-                app.config.body_timeout.as_secs()
-            );
+            let detail =
+                format!("The body did not arrive within {} s; send it faster.", limits.timeout.as_secs());
             Err(Problem::new(408, "body-timeout", detail).into())
         }
     }

@@ -5,7 +5,7 @@
 
 use std::marker::PhantomData;
 
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRef, FromRequest, FromRequestParts, Request};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
@@ -15,9 +15,8 @@ use signalbox_wire::body::{self as wire_body, BodyError};
 use signalbox_wire::id::TenantId;
 use signalbox_wire::problem::Problem;
 
-use crate::app::App;
-use crate::auth::Caller;
-use crate::http::body::{self, Format};
+use crate::auth::{Authenticator, Caller};
+use crate::http::body::{self, BodyLimits, Format};
 use crate::http::idempotency::IdempotencyClaim;
 use crate::http::problem::Refusal;
 
@@ -63,13 +62,18 @@ impl<R> Context<R> {
     }
 }
 
-impl<R: Requirement> FromRequestParts<App> for Context<R> {
+impl<R, S> FromRequestParts<S> for Context<R>
+where
+    R: Requirement,
+    S: Send + Sync,
+    Authenticator: FromRef<S>,
+{
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let caller = match parts.extensions.remove::<Caller>() {
             Some(caller) => caller,
-            None => app.authenticator.caller(app, &parts.headers, parts.uri.path()).await?,
+            None => Authenticator::from_ref(state).caller(&parts.headers, parts.uri.path()).await?,
         };
         Self::allowed(caller, parts.extensions.remove::<IdempotencyClaim>(), &parts.headers)
     }
@@ -77,8 +81,8 @@ impl<R: Requirement> FromRequestParts<App> for Context<R> {
 
 impl<R: Requirement> Context<R> {
     /// That of a request whose answer will not be kept.
-    pub(crate) async fn of(app: &App, parts: &Parts) -> Result<Self, Refusal> {
-        let caller = app.authenticator.caller(app, &parts.headers, parts.uri.path()).await?;
+    pub(crate) async fn of(authenticator: &Authenticator, parts: &Parts) -> Result<Self, Refusal> {
+        let caller = authenticator.caller(&parts.headers, parts.uri.path()).await?;
         Self::allowed(caller, None, &parts.headers)
     }
 
@@ -129,12 +133,12 @@ pub(crate) struct Input {
 impl Input {
     /// That of a request with these headers.
     pub(crate) async fn of(
-        app: &App,
+        limits: BodyLimits,
         headers: &HeaderMap,
         body: impl Body<Data = Bytes> + Unpin,
     ) -> Result<Self, Refusal> {
         let format = body::format(headers)?;
-        Ok(Self { bytes: body::collect(app, headers, body).await?, format })
+        Ok(Self { bytes: body::collect(limits, headers, body).await?, format })
     }
 
     /// The body as `T`.
@@ -172,12 +176,16 @@ impl Input {
     }
 }
 
-impl FromRequest<App> for Input {
+impl<S> FromRequest<S> for Input
+where
+    S: Send + Sync,
+    BodyLimits: FromRef<S>,
+{
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let (parts, body) = request.into_parts();
-        Self::of(app, &parts.headers, body).await
+        Self::of(BodyLimits::from_ref(state), &parts.headers, body).await
     }
 }
 

@@ -8,33 +8,13 @@ use utoipa::openapi::{
     ComponentsBuilder, ContactBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, ObjectBuilder, OpenApi,
     OpenApiBuilder, Ref, Required, ResponseBuilder, SecurityRequirement, ServerBuilder, Type,
 };
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::app::App;
-use crate::config::Surface;
 use crate::http::edge;
-use crate::surface::{agentkit, artcafe, opscore, process};
-
-/// The routes of the process and of each surface that `serves` says yes to.
-pub(crate) fn routes(serves: impl Fn(Surface) -> bool) -> OpenApiRouter<App> {
-    let mut routes = OpenApiRouter::with_openapi(empty()).merge(process::router());
-    if serves(Surface::Agentkit) {
-        routes = routes.merge(agentkit::router());
-    }
-    if serves(Surface::Opscore) {
-        routes = routes.merge(opscore::router());
-    }
-    if serves(Surface::Artcafe) {
-        routes = routes.merge(artcafe::router());
-    }
-    complete(routes.get_openapi_mut());
-    routes
-}
 
 /// What holds for every operation is not repeated at each handler: a refusal of any kind is a problem, and a POST
 /// takes an `Idempotency-Key`.
-fn complete(description: &mut OpenApi) {
+pub(crate) fn complete(description: &mut OpenApi) {
     for (path, item) in &mut description.paths.paths {
         // Its signature is its key: a repeat is refused by that.
         let is_signed = path.ends_with("/notify");
@@ -69,7 +49,10 @@ fn complete(description: &mut OpenApi) {
 }
 
 /// `GET /openapi.json` and `/docs`; nothing in them is loaded from elsewhere.
-pub(crate) fn pages(mut description: OpenApi, public_url: Option<&str>) -> Router<App> {
+pub(crate) fn pages<S>(mut description: OpenApi, public_url: Option<&str>) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
     if let Some(url) = public_url {
         description.servers = Some(vec![ServerBuilder::new().url(url).build()]);
     }
@@ -77,13 +60,8 @@ pub(crate) fn pages(mut description: OpenApi, public_url: Option<&str>) -> Route
         .layer(axum::middleware::from_fn(edge::pages))
 }
 
-/// The description of everything that can be served.
-#[must_use]
-pub fn openapi() -> OpenApi {
-    routes(|_| true).split_for_parts().1
-}
-
-fn empty() -> OpenApi {
+/// The description of an API without operations.
+pub(crate) fn empty() -> OpenApi {
     let key = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     OpenApiBuilder::new()
         .info(

@@ -23,16 +23,17 @@ use hyper_util::rt::TokioIo;
 use signalbox_wire::problem::Problem;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Layer, Service, ServiceExt as _};
 
-use crate::app::App;
+use crate::auth::Authenticator;
 use crate::clock::{self, Stopwatch};
 use crate::http::fast_path::{FastPath, Outgoing};
-use crate::http::idempotency;
+use crate::http::idempotency::{Idempotency, IdempotencyClaim};
 use crate::http::problem::{Reason, Refusal};
 use crate::http::streams::WriteDeadline;
-use crate::telemetry::metrics::RouteMetrics;
+use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use timer::ConnectionTimer;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -43,22 +44,40 @@ const HEADER_BYTES_MAX: usize = 64 << 10;
 /// The longest `x-request-id` that is taken over from a client.
 const REQUEST_ID_LENGTH_MAX: usize = 128;
 
+/// What connections and the requests on them go through.
+pub(crate) struct Edge {
+    /// Connections at once; further ones wait.
+    pub(crate) connections_max: usize,
+    /// How long a client may take to send a request's headers.
+    pub(crate) header_timeout: Duration,
+    pub(crate) metrics: Metrics,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) idempotency: Idempotency,
+    /// Cancelled when the server begins to drain.
+    pub(crate) draining: CancellationToken,
+}
+
 /// Accepts connections until the server drains.
-pub(crate) async fn serve(app: App, listener: TcpListener, router: Router, tracker: TaskTracker) {
-    let hot = Arc::new(FastPath::new(&app));
-    let room = Arc::new(Semaphore::new(app.config.connections_max));
+pub(crate) async fn serve(
+    edge: Arc<Edge>,
+    listener: TcpListener,
+    (fast_path, router): (FastPath, Router),
+    tracker: TaskTracker,
+) {
+    let fast_path = Arc::new(fast_path);
+    let room = Arc::new(Semaphore::new(edge.connections_max));
     loop {
         let accepted = tokio::select! {
-            () = app.draining.cancelled() => return,
+            () = edge.draining.cancelled() => return,
             accepted = accept(&room, &listener) => accepted,
         };
         match accepted {
             Ok((stream, permit)) => {
-                let (app, router, hot) = (app.clone(), router.clone(), Arc::clone(&hot));
+                let (edge, router, fast_path) = (Arc::clone(&edge), router.clone(), Arc::clone(&fast_path));
                 tracker.spawn(async move {
-                    app.metrics.connection(1);
-                    connection(&app, stream, router, &hot).await;
-                    app.metrics.connection(-1);
+                    edge.metrics.connection(1);
+                    connection(&edge, stream, router, &fast_path).await;
+                    edge.metrics.connection(-1);
                     drop(permit);
                 });
             }
@@ -81,30 +100,30 @@ async fn accept(
     Ok((stream, permit))
 }
 
-async fn connection(app: &App, stream: TcpStream, router: Router, hot: &Arc<FastPath>) {
+async fn connection(edge: &Arc<Edge>, stream: TcpStream, router: Router, fast_path: &Arc<FastPath>) {
     let _ = stream.set_nodelay(true);
-    let (to, hot) = (app.clone(), Arc::clone(hot));
+    let (metrics, fast_path) = (edge.metrics.clone(), Arc::clone(fast_path));
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let answer = match hot.find(&request) {
-            Some(found) => Ok(found.answer(to.clone(), request)),
+        let answer = match fast_path.find(&request) {
+            Some(found) => Ok(found.answer(metrics.clone(), request)),
             None => Err(router.clone().oneshot(request.map(Body::new))),
         };
         async {
             match answer {
-                Ok(hot) => Ok::<_, Infallible>(hot.await),
+                Ok(fast) => Ok::<_, Infallible>(fast.await),
                 Err(routed) => routed.await.map(|response| response.map(Outgoing::Routed)),
             }
         }
     });
     let connection = http1::Builder::new()
-        .timer(ConnectionTimer::new(app.config.header_timeout))
-        .header_read_timeout(app.config.header_timeout)
+        .timer(ConnectionTimer::new(edge.header_timeout))
+        .header_read_timeout(edge.header_timeout)
         .max_buf_size(HEADER_BYTES_MAX)
         .serve_connection(TokioIo::new(WriteDeadline::new(stream, WRITE_PATIENCE)), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => {}
-        () = app.draining.cancelled() => {
+        () = edge.draining.cancelled() => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }
@@ -113,12 +132,12 @@ async fn connection(app: &App, stream: TcpStream, router: Router, hot: &Arc<Fast
 
 /// Puts [`around`] around a route.
 #[derive(Clone)]
-pub(crate) struct Around(pub(crate) App);
+pub(crate) struct Around(pub(crate) Arc<Edge>);
 
 /// A route with [`around`] around it.
 #[derive(Clone)]
 pub(crate) struct Surrounded<S> {
-    app: App,
+    edge: Arc<Edge>,
     route: S,
 }
 
@@ -126,7 +145,7 @@ impl<S> Layer<S> for Around {
     type Service = Surrounded<S>;
 
     fn layer(&self, route: S) -> Surrounded<S> {
-        Surrounded { app: self.0.clone(), route }
+        Surrounded { edge: Arc::clone(&self.0), route }
     }
 }
 
@@ -147,8 +166,8 @@ where
         // The one that is ready is used; its clone becomes ready before the next call.
         let fresh = self.route.clone();
         let route = std::mem::replace(&mut self.route, fresh);
-        let app = self.app.clone();
-        Box::pin(async move { Ok(around(app, request, route).await) })
+        let edge = Arc::clone(&self.edge);
+        Box::pin(async move { Ok(around(&edge, request, route).await) })
     }
 }
 
@@ -163,7 +182,7 @@ where
 }
 
 /// What every request goes through: its id, its measure, and its `Idempotency-Key` where it has one.
-async fn around<S>(app: App, mut request: Request, next: S) -> Response
+async fn around<S>(edge: &Edge, mut request: Request, next: S) -> Response
 where
     S: Service<Request, Response = Response, Error = Infallible> + Send,
     S::Future: Send,
@@ -174,19 +193,19 @@ where
     let route = request.extensions().get::<MatchedPath>().cloned();
     let mut response =
         if request.headers().contains_key("idempotency-key") && request.method() == Method::POST {
-            Box::pin(once(&app, request, next)).await
+            Box::pin(once(edge, request, next)).await
         } else {
-            request.extensions_mut().remove::<crate::http::idempotency::IdempotencyClaim>();
+            request.extensions_mut().remove::<IdempotencyClaim>();
             run(next, request).await
         };
-    let route = app.metrics.route(route.as_ref().map_or("none", MatchedPath::as_str));
-    finish(&app, method, &route, id, watch, &mut response);
+    let route = edge.metrics.route(route.as_ref().map_or("none", MatchedPath::as_str));
+    finish(&edge.metrics, method, &route, id, watch, &mut response);
     response
 }
 
 /// What every answer goes through: it gets its request's id, is measured, and told of where it is a failure.
 pub(crate) fn finish<B>(
-    app: &App,
+    metrics: &Metrics,
     method: &'static str,
     route: &RouteMetrics,
     id: HeaderValue,
@@ -195,7 +214,7 @@ pub(crate) fn finish<B>(
 ) {
     response.headers_mut().insert(REQUEST_ID, id);
     let status = response.status();
-    app.metrics.answered(method, route, status.as_u16(), watch.elapsed());
+    metrics.answered(method, route, status.as_u16(), watch.elapsed());
     if status.is_server_error() {
         let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
         let reason = response.extensions().get::<Reason>().map(|reason| reason.0.as_str());
@@ -209,19 +228,19 @@ pub(crate) fn finish<B>(
 }
 
 /// Answers a request that carries an `Idempotency-Key`; who calls is found out first, since keys are a tenant's.
-async fn once<S>(app: &App, mut request: Request, next: S) -> Response
+async fn once<S>(edge: &Edge, mut request: Request, next: S) -> Response
 where
     S: Service<Request, Response = Response, Error = Infallible> + Send,
     S::Future: Send,
 {
-    let caller = match app.authenticator.caller(app, request.headers(), request.uri().path()).await {
+    let caller = match edge.authenticator.caller(request.headers(), request.uri().path()).await {
         Ok(caller) => caller,
         // Without a caller there is nobody to keep an answer for; the handler says what is wrong.
         Err(_) => return run(next, request).await,
     };
     let tenant = caller.tenant.clone();
     request.extensions_mut().insert(caller);
-    let answered = idempotency::answer(app, &tenant, request, |request| run(next, request)).await;
+    let answered = edge.idempotency.answer(&tenant, request, |request| run(next, request)).await;
     answered.unwrap_or_else(IntoResponse::into_response)
 }
 

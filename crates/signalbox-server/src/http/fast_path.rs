@@ -1,134 +1,152 @@
-//! The paths that nearly every request takes: reports, states and messages. They are told by their text and answered
-//! without the layers that every other route goes through, which cost about as much as a report itself.
+//! The fast path: routes that nearly every request takes are told by their text and answered without the layers that
+//! every other route goes through, which cost about as much as a report itself.
 //!
-//! They answer as their routes do, with the same handlers. Whatever is unusual about a request, such as a percent
-//! sign in its path or an `Idempotency-Key`, leaves it to the router.
+//! Which routes these are, the surfaces say ([`FastRoute`]). They answer as the router does, with the same handlers.
+//! Whatever is unusual about a request, such as a percent sign in its path or an `Idempotency-Key`, leaves it to the
+//! router.
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use axum::body::Body;
+use axum::extract::FromRef;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use crate::app::App;
+use crate::auth::Authenticator;
 use crate::clock::Stopwatch;
-use crate::config::Surface;
-use crate::http::context::{Context, Input};
+use crate::http::body::BodyLimits;
+use crate::http::context::{Context, Input, Requirement};
 use crate::http::edge;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
-use crate::surface::{agentkit, opscore};
-use crate::telemetry::metrics::RouteMetrics;
+use crate::telemetry::metrics::{Metrics, RouteMetrics};
 
-/// The hot paths of the surfaces that are served.
-pub(crate) struct FastPath {
-    reports: Option<Arc<RouteMetrics>>,
-    messages: Option<Arc<RouteMetrics>>,
+/// What a fast route answers.
+type Answering = Pin<Box<dyn Future<Output = Result<Reply, Refusal>> + Send>>;
+
+/// A route that is answered without the router.
+pub(crate) struct FastRoute {
+    method: &'static str,
+    path: &'static str,
+    /// What stands before and after the one parameter of the path.
+    around: (&'static str, &'static str),
+    handler: Box<dyn Fn(FastRequest) -> Answering + Send + Sync>,
 }
 
-/// A request on a hot path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asks {
-    /// `POST /v1/opscore/agent/{agentId}/state`
-    Report,
-    /// `GET /v1/opscore/agent/{agentId}/state`
-    State,
-    /// `POST /v1/agents/{agentId}/run`
-    Run,
+/// A request on a fast route.
+pub(crate) struct FastRequest {
+    parts: Parts,
+    body: Incoming,
+    parameter: Range<usize>,
 }
 
-const STATES: (&str, &str) = ("/v1/opscore/agent/", "/state");
-const RUNS: (&str, &str) = ("/v1/agents/", "/run");
+impl FastRequest {
+    /// The parameter of the path, as it stands there.
+    pub(crate) fn parameter(&self) -> &str {
+        self.parts.uri.path().get(self.parameter.clone()).unwrap_or_default()
+    }
+
+    /// What the handler's extractor would find.
+    pub(crate) async fn context<R: Requirement, S>(&self, state: &S) -> Result<Context<R>, Refusal>
+    where
+        Authenticator: FromRef<S>,
+    {
+        Context::of(&Authenticator::from_ref(state), &self.parts).await
+    }
+
+    /// What the handler's extractor would read.
+    pub(crate) async fn input<S>(&mut self, state: &S) -> Result<Input, Refusal>
+    where
+        BodyLimits: FromRef<S>,
+    {
+        Input::of(BodyLimits::from_ref(state), &self.parts.headers, &mut self.body).await
+    }
+}
+
+impl FastRoute {
+    /// A route for `method` at `path`, which has one parameter, such as `/v1/agents/{agentId}/run`. `handler` gets a
+    /// copy of `state` for each request.
+    pub(crate) fn new<S, F>(
+        method: &'static str,
+        path: &'static str,
+        state: &S,
+        handler: impl Fn(S, FastRequest) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        S: Clone + Send + Sync + 'static,
+        F: Future<Output = Result<Reply, Refusal>> + Send + 'static,
+    {
+        let state = state.clone();
+        let begin = path.split('{').next().unwrap_or_default();
+        let end = path.rsplit('}').next().unwrap_or_default();
+        let handler = Box::new(move |request| -> Answering { Box::pin(handler(state.clone(), request)) });
+        Self { method, path, around: (begin, end), handler }
+    }
+
+    /// Where the parameter is in the path of a request that is on this route.
+    fn parameter_in<B>(&self, request: &Request<B>) -> Option<Range<usize>> {
+        let (begin, end) = self.around;
+        let path = request.uri().path();
+        let parameter = path.strip_prefix(begin)?.strip_suffix(end)?;
+        let is_plain = !parameter.is_empty() && !parameter.bytes().any(|byte| matches!(byte, b'/' | b'%'));
+        let is_usual = is_plain && request.method().as_str() == self.method && !is_to_be_kept(request);
+        is_usual.then(|| begin.len()..begin.len() + parameter.len())
+    }
+}
+
+/// Whether the answer is one that the router's layers keep.
+fn is_to_be_kept<B>(request: &Request<B>) -> bool {
+    request.method() == Method::POST && request.headers().contains_key("idempotency-key")
+}
+
+/// All fast routes of a server.
+pub(crate) struct FastPath(Vec<(Arc<FastRoute>, Arc<RouteMetrics>)>);
 
 impl FastPath {
-    pub(crate) fn new(app: &App) -> Self {
-        let route = |surface, (begin, end): (&str, &str)| {
-            app.config.serves(surface).then(|| app.metrics.route(&[begin, "{agentId}", end].concat()))
+    pub(crate) fn new(routes: Vec<FastRoute>, metrics: &Metrics) -> Self {
+        let measured = |route: FastRoute| {
+            let measures = metrics.route(route.path);
+            (Arc::new(route), measures)
         };
-        Self { reports: route(Surface::Opscore, STATES), messages: route(Surface::Agentkit, RUNS) }
+        Self(routes.into_iter().map(measured).collect())
     }
 
-    /// What a request asks for, where it is on a hot path.
+    /// The fast route that a request is on, if it is on one.
     pub(crate) fn find<B>(&self, request: &Request<B>) -> Option<Found> {
-        let asks = asks(request)?;
-        let route = match asks {
-            Asks::Report | Asks::State => &self.reports,
-            Asks::Run => &self.messages,
-        };
-        Some(Found { asks, route: Arc::clone(route.as_ref()?) })
+        self.0.iter().find_map(|(route, metrics)| {
+            let parameter = route.parameter_in(request)?;
+            Some(Found { route: Arc::clone(route), metrics: Arc::clone(metrics), parameter })
+        })
     }
 }
 
-/// A hot path that a request was found to be on.
+/// A fast route that a request was found to be on.
 pub(crate) struct Found {
-    asks: Asks,
-    route: Arc<RouteMetrics>,
+    route: Arc<FastRoute>,
+    metrics: Arc<RouteMetrics>,
+    parameter: Range<usize>,
 }
 
 impl Found {
     /// Answers that request.
-    pub(crate) async fn answer(self, app: App, request: Request<Incoming>) -> Response<Outgoing> {
+    pub(crate) async fn answer(self, metrics: Metrics, request: Request<Incoming>) -> Response<Outgoing> {
         let watch = Stopwatch::start();
         let (parts, body) = request.into_parts();
         let id = edge::request_id(&parts.headers);
-        let answered = match self.asks {
-            Asks::Report => report(&app, &parts, body).await,
-            Asks::State => state(&app, &parts).await,
-            // Boxed, so that the others do not carry the room that it needs.
-            Asks::Run => Box::pin(run(&app, &parts, body)).await,
-        };
-        let mut response = match answered {
+        let request = FastRequest { parts, body, parameter: self.parameter };
+        let mut response = match (self.route.handler)(request).await {
             Ok(answer) => answer.into_parts_and(Outgoing::Whole),
             Err(refusal) => refusal.into_response().map(Outgoing::Routed),
         };
-        let method = if self.asks == Asks::State { "GET" } else { "POST" };
-        edge::finish(&app, method, &self.route, id, watch, &mut response);
+        edge::finish(&metrics, self.route.method, &self.metrics, id, watch, &mut response);
         response
     }
-}
-
-/// What is asked for, where that is something on a hot path.
-fn asks<B>(request: &Request<B>) -> Option<Asks> {
-    let (path, is_post) = (request.uri().path(), request.method() == Method::POST);
-    if agent_in(path, STATES).is_some() {
-        let is_get = request.method() == Method::GET;
-        let found = if is_post { Some(Asks::Report) } else { is_get.then_some(Asks::State) };
-        return found.filter(|asks| *asks == Asks::State || !is_to_be_kept(request));
-    }
-    (is_post && agent_in(path, RUNS).is_some() && !is_to_be_kept(request)).then_some(Asks::Run)
-}
-
-fn is_to_be_kept<B>(request: &Request<B>) -> bool {
-    request.headers().contains_key("idempotency-key")
-}
-
-/// The agent between two parts of a path, as it stands there.
-fn agent_in<'p>(path: &'p str, (begin, end): (&str, &str)) -> Option<&'p str> {
-    let agent = path.strip_prefix(begin)?.strip_suffix(end)?;
-    let is_plain = !agent.is_empty() && !agent.bytes().any(|byte| matches!(byte, b'/' | b'%'));
-    is_plain.then_some(agent)
-}
-
-async fn report(app: &App, parts: &Parts, body: Incoming) -> Result<Reply, Refusal> {
-    let context = Context::of(app, parts).await?;
-    let input = Input::of(app, &parts.headers, body).await?;
-    opscore::report(app, &context, agent_in(parts.uri.path(), STATES).unwrap_or_default(), &input).await
-}
-
-async fn state(app: &App, parts: &Parts) -> Result<Reply, Refusal> {
-    let context = Context::of(app, parts).await?;
-    opscore::state(app, &context, agent_in(parts.uri.path(), STATES).unwrap_or_default()).await
-}
-
-async fn run(app: &App, parts: &Parts, body: Incoming) -> Result<Reply, Refusal> {
-    let context = Context::of(app, parts).await?;
-    let input = Input::of(app, &parts.headers, body).await?;
-    agentkit::run(app, &context, agent_in(parts.uri.path(), RUNS).unwrap_or_default(), &input).await
 }
 
 /// The body of an answer.
@@ -173,42 +191,38 @@ impl HttpBody for Outgoing {
 mod tests {
     use super::*;
 
-    fn asked(method: &str, path: &str, key: bool) -> Option<Asks> {
+    fn is_fast(method: &str, path: &str, key: bool) -> Option<String> {
+        let route = FastRoute::new("POST", "/v1/agents/{agentId}/run", &(), |(), _| async {
+            Ok(Reply::accepted(""))
+        });
         let mut request = Request::builder().method(method).uri(path);
         if key {
             request = request.header("Idempotency-Key", "k");
         }
-        asks(&request.body(()).expect("valid"))
+        let request = request.body(()).expect("valid");
+        route.parameter_in(&request).map(|range| request.uri().path()[range].to_owned())
     }
 
     #[test]
     fn the_usual_is_told_by_its_path() {
-        let (state, run) = ("/v1/opscore/agent/agt_1/state", "/v1/agents/a.b/run");
-        assert_eq!(asked("POST", state, false), Some(Asks::Report));
-        assert_eq!(asked("GET", state, true), Some(Asks::State));
-        assert_eq!(asked("POST", &format!("{run}?x=/state"), false), Some(Asks::Run));
-        assert_eq!(agent_in(run, RUNS), Some("a.b"));
+        assert_eq!(is_fast("POST", "/v1/agents/a.b/run", false).as_deref(), Some("a.b"));
+        assert_eq!(is_fast("POST", "/v1/agents/a/run?x=/state", false).as_deref(), Some("a"));
     }
 
     #[test]
     fn the_unusual_is_left_to_the_router() {
         for (method, path) in [
-            ("PUT", "/v1/opscore/agent/a/state"),
-            ("HEAD", "/v1/opscore/agent/a/state"),
+            ("PUT", "/v1/agents/a/run"),
             ("GET", "/v1/agents/a/run"),
             ("POST", "/v1/agents/a%20b/run"),
             ("POST", "/v1/agents//run"),
             ("POST", "/v1/agents/run"),
             ("POST", "/v1/agents/a/b/run"),
             ("POST", "/v1/agents/a/run/"),
-            ("POST", "/v1/opscore/agent/a/state/"),
-            ("POST", "/v1/opscore/agent/state"),
-            ("POST", "/v1/opscore/agent/a/statement"),
+            ("POST", "/v1/agents/a/running"),
         ] {
-            assert_eq!(asked(method, path, false), None, "{method} {path}");
+            assert_eq!(is_fast(method, path, false), None, "{method} {path}");
         }
-        for path in ["/v1/opscore/agent/a/state", "/v1/agents/a/run"] {
-            assert_eq!(asked("POST", path, true), None, "{path}: its answer is to be kept");
-        }
+        assert_eq!(is_fast("POST", "/v1/agents/a/run", true), None, "its answer is to be kept");
     }
 }

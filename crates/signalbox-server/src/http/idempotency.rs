@@ -19,19 +19,21 @@ use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
-use signalbox_core::decision::{IdempotencyRecord, Row};
-use signalbox_core::{Decision, DecisionContext};
+use signalbox_core::decision::{IdempotencyRecord, Key, Row};
+use signalbox_core::limits::Policy;
+use signalbox_core::{Decision, DecisionContext, Halt, Need, Snapshot};
+use signalbox_store::Store;
 use signalbox_wire::fault::Fault;
 use signalbox_wire::id::TenantId;
 use signalbox_wire::keys;
 use signalbox_wire::problem::Problem;
 use signalbox_wire::time::Timestamp;
 
-use crate::app::App;
-use crate::clock;
-use crate::http::body;
+use crate::clock::{self, Stopwatch};
+use crate::http::body::{self, BodyLimits};
 use crate::http::problem::Refusal;
 use crate::http::reply::{Reply, StandIn};
+use crate::telemetry::metrics::Metrics;
 
 /// How long an answer is kept.
 const ANSWER_KEPT: Duration = Duration::from_secs(24 * 3_600);
@@ -79,6 +81,15 @@ impl IdempotencyClaim {
     }
 }
 
+/// Answers under keys; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Idempotency {
+    pub(crate) store: Store,
+    pub(crate) metrics: Metrics,
+    pub(crate) limits: BodyLimits,
+    pub(crate) in_flight: InFlight,
+}
+
 /// The keys whose first request is still being answered.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct InFlight(Arc<Mutex<HashSet<(TenantId, String)>>>);
@@ -102,76 +113,102 @@ impl Drop for Entered {
     }
 }
 
-/// Answers a request that carries an `Idempotency-Key`, from what is kept or by `inner`.
-pub(crate) async fn answer<F>(
-    app: &App,
-    tenant: &TenantId,
-    request: Request<Body>,
-    inner: impl FnOnce(Request<Body>) -> F,
-) -> Result<Response, Refusal>
-where
-    F: Future<Output = Response>,
-{
-    let Some(key) = request.headers().get("idempotency-key").filter(|_| request.method() == Method::POST)
-    else {
-        return Ok(inner(request).await);
-    };
-    let key = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY_LENGTH_MAX);
-    let Some(key) = key else {
-        let message = format!("must be 1 to {KEY_LENGTH_MAX} visible ASCII characters");
-        return Err(vec![Fault::new("/headers/Idempotency-Key", message)].into());
-    };
-    let key = format!("{} {} {key}", request.uri(), credentials(request.headers()));
-    let (mut parts, body) = request.into_parts();
-    let body = body::collect(app, &parts.headers, body).await?;
-    let request = keys::hex(&Sha256::digest(&body));
-    let Some(_entered) = app.in_flight.enter(tenant, &key) else {
-        let detail = "The first request under this Idempotency-Key is still being answered; send it again in a moment.";
-        return Err(Problem::conflict("idempotency-in-progress", detail).retry_after(1).into());
-    };
-    let claim = IdempotencyClaim { key, request, is_kept: Arc::default() };
-    if let Some(kept) = app.drive.kept(tenant, &claim).await? {
-        return Ok(Reply::kept(&kept).into_response());
+impl Idempotency {
+    /// Answers a request that carries an `Idempotency-Key`, from what is kept or by `inner`.
+    pub(crate) async fn answer<F>(
+        &self,
+        tenant: &TenantId,
+        request: Request<Body>,
+        inner: impl FnOnce(Request<Body>) -> F,
+    ) -> Result<Response, Refusal>
+    where
+        F: Future<Output = Response>,
+    {
+        let Some(key) = request.headers().get("idempotency-key").filter(|_| request.method() == Method::POST)
+        else {
+            return Ok(inner(request).await);
+        };
+        let key = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY_LENGTH_MAX);
+        let Some(key) = key else {
+            let message = format!("must be 1 to {KEY_LENGTH_MAX} visible ASCII characters");
+            return Err(vec![Fault::new("/headers/Idempotency-Key", message)].into());
+        };
+        let key = format!("{} {} {key}", request.uri(), credentials(request.headers()));
+        let (mut parts, body) = request.into_parts();
+        let body = body::collect(self.limits, &parts.headers, body).await?;
+        let request = keys::hex(&Sha256::digest(&body));
+        let Some(_entered) = self.in_flight.enter(tenant, &key) else {
+            let detail = "The first request under this Idempotency-Key is still being answered; send it again in a moment.";
+            return Err(Problem::conflict("idempotency-in-progress", detail).retry_after(1).into());
+        };
+        let claim = IdempotencyClaim { key, request, is_kept: Arc::default() };
+        if let Some(kept) = self.kept(tenant, &claim).await? {
+            return Ok(Reply::kept(&kept).into_response());
+        }
+        parts.extensions.insert(claim.clone());
+        let response = inner(Request::from_parts(parts, Body::from(body))).await;
+        self.keep_if_needed(tenant, &claim, response).await
     }
-    parts.extensions.insert(claim.clone());
-    let response = inner(Request::from_parts(parts, Body::from(body))).await;
-    keep_if_needed(app, tenant, &claim, response).await
-}
 
-async fn keep_if_needed(
-    app: &App,
-    tenant: &TenantId,
-    claim: &IdempotencyClaim,
-    response: Response,
-) -> Result<Response, Refusal> {
-    let status = response.status();
-    let is_lasting = status.is_success() || status == StatusCode::UNPROCESSABLE_ENTITY;
-    if claim.is_kept.load(Ordering::Relaxed) || !is_lasting {
-        return Ok(response);
+    /// The answer that is kept under `claim`, where the request was answered before.
+    async fn kept(
+        &self,
+        tenant: &TenantId,
+        claim: &IdempotencyClaim,
+    ) -> Result<Option<IdempotencyRecord>, Refusal> {
+        let mut snapshot = Snapshot::new();
+        let row = Need::Row(Key::IdempotencyRecord(claim.key.clone()));
+        self.store.load(tenant, &row, &mut snapshot, false).await?;
+        match snapshot.answered_before(&claim.key, &claim.request) {
+            Ok(kept) => Ok(kept),
+            Err(Halt::Rejected(rejected)) => Err(rejected.into()),
+            Err(Halt::Need(_) | Halt::Long) => {
+                Err(Refusal::failed("an idempotency record was asked for and not shown"))
+            }
+        }
     }
-    let (mut parts, body) = response.into_parts();
-    if let Some(StandIn(stand_in)) = parts.extensions.remove::<StandIn>() {
-        keep(app, tenant, claim, stand_in.status, &stand_in.body).await;
-        return Ok(Response::from_parts(parts, body));
-    }
-    let body: Bytes = match body.collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(_) => return Err(Problem::internal().into()),
-    };
-    keep(app, tenant, claim, status, &body).await;
-    Ok(Response::from_parts(parts, Body::from(body)))
-}
 
-async fn keep(app: &App, tenant: &TenantId, claim: &IdempotencyClaim, status: StatusCode, body: &[u8]) {
-    if body.len() > ANSWER_BYTES_MAX {
-        return;
+    async fn keep_if_needed(
+        &self,
+        tenant: &TenantId,
+        claim: &IdempotencyClaim,
+        response: Response,
+    ) -> Result<Response, Refusal> {
+        let status = response.status();
+        let is_lasting = status.is_success() || status == StatusCode::UNPROCESSABLE_ENTITY;
+        if claim.is_kept.load(Ordering::Relaxed) || !is_lasting {
+            return Ok(response);
+        }
+        let (mut parts, body) = response.into_parts();
+        if let Some(StandIn(stand_in)) = parts.extensions.remove::<StandIn>() {
+            self.keep(tenant, claim, stand_in.status, &stand_in.body).await;
+            return Ok(Response::from_parts(parts, body));
+        }
+        let body: Bytes = match body.collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(_) => return Err(Problem::internal().into()),
+        };
+        self.keep(tenant, claim, status, &body).await;
+        Ok(Response::from_parts(parts, Body::from(body)))
     }
-    let now = clock::now();
-    let context = DecisionContext::new(now, clock::seed(), &app.policy);
-    let mut decision = Decision::default();
-    decision.create(Row::IdempotencyRecord(claim.answered(status, body, now)), context.version_after(None));
-    if let Err(error) = app.drive.commit(tenant, decision, now).await {
-        tracing::warn!(%error, "an answer under an Idempotency-Key could not be kept");
+
+    async fn keep(&self, tenant: &TenantId, claim: &IdempotencyClaim, status: StatusCode, body: &[u8]) {
+        if body.len() > ANSWER_BYTES_MAX {
+            return;
+        }
+        let now = clock::now();
+        // The policy decides nothing here.
+        let policy = Policy::default();
+        let context = DecisionContext::new(now, clock::seed(), &policy);
+        let mut decision = Decision::default();
+        let row = Row::IdempotencyRecord(claim.answered(status, body, now));
+        decision.create(row, context.version_after(None));
+        let watch = Stopwatch::start();
+        let committed = self.store.commit(tenant, decision, now, None).await;
+        self.metrics.decided(&committed, watch.elapsed());
+        if let Err(error) = committed {
+            tracing::warn!(%error, "an answer under an Idempotency-Key could not be kept");
+        }
     }
 }
 

@@ -9,17 +9,16 @@ use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
 use signalbox_wire::time::Timestamp;
 
-use crate::app::App;
 use crate::http::problem::Refusal;
 
 /// A path's parameter, or its parameters as a tuple.
 pub(crate) struct Path<T = String>(pub(crate) T);
 
-impl<T: DeserializeOwned + Send> FromRequestParts<App> for Path<T> {
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
-        match axum::extract::Path::<T>::from_request_parts(parts, app).await {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(texts)) => Ok(Self(texts)),
             Err(_) => {
                 let detail = "The path is not UTF-8; percent-encode it as such.";
@@ -32,11 +31,11 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Path<T> {
 /// Two path parameters.
 pub(crate) struct PathPair(pub(crate) String, pub(crate) String);
 
-impl FromRequestParts<App> for PathPair {
+impl<S: Send + Sync> FromRequestParts<S> for PathPair {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
-        match axum::extract::Path::<(String, String)>::from_request_parts(parts, app).await {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match axum::extract::Path::<(String, String)>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path((first, second))) => Ok(Self(first, second)),
             Err(_) => {
                 let detail = "The path is not UTF-8; percent-encode it as such.";
@@ -49,11 +48,11 @@ impl FromRequestParts<App> for PathPair {
 /// The query's parameters.
 pub(crate) struct Query<T>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
-        match axum::extract::Query::<T>::from_request_parts(parts, app).await {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match axum::extract::Query::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(query)) => Ok(Self(query)),
             Err(rejection) => {
                 let reason = rejection.body_text();

@@ -13,6 +13,8 @@ use signalbox_wire::body::BodyError;
 use signalbox_wire::fault::Fault;
 use signalbox_wire::problem::{self, Problem};
 
+use crate::auth::AuthError;
+
 /// A [`Problem`] on its way out of a handler, with what is behind it and no client's business.
 #[derive(Debug)]
 pub(crate) struct Refusal(pub(crate) Problem, Option<Box<Reason>>);
@@ -71,6 +73,15 @@ impl From<StoreError> for Refusal {
             StoreError::Corrupt(_) | StoreError::Open(_) => return Self(Problem::internal(), Some(reason)),
         };
         Self(problem.retry_after(STORE_RETRY_AFTER_S), Some(reason))
+    }
+}
+
+impl From<AuthError> for Refusal {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Denied(problem) => problem.into(),
+            AuthError::Store(error) => error.into(),
+        }
     }
 }
 

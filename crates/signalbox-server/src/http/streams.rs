@@ -17,14 +17,14 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use signalbox_bus::Subscription;
-use signalbox_store::{StoreError, StoredEvent};
+use signalbox_bus::{Bus, Subscription};
+use signalbox_store::{Store, StoreError, StoredEvent};
 use signalbox_wire::fault::Fault;
 use signalbox_wire::id::TenantId;
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
-use crate::auth::Caller;
+use crate::auth::{AuthError, Authenticator, Caller};
 
 pub(crate) use chunk::Chunk;
 pub(crate) use deadline::WriteDeadline;
@@ -71,10 +71,20 @@ pub(crate) fn not_of_this_stream() -> Vec<Fault> {
     vec![Fault::new("/headers/Last-Event-ID", "must be the id of an event of this stream")]
 }
 
+/// What streams are made from; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Streams {
+    pub(crate) store: Store,
+    pub(crate) bus: Bus,
+    pub(crate) authenticator: Authenticator,
+    /// Cancelled when the server begins to drain: streams end then.
+    pub(crate) draining: CancellationToken,
+}
+
 /// Something whose entries can be read on from where it was left.
 pub(crate) trait Source: Send + 'static {
     /// What there is to send now. `news` is how far the log has come by the last word of the bus.
-    fn read(&mut self, app: &App, news: u64) -> impl Future<Output = Result<Read, StoreError>> + Send;
+    fn read(&mut self, store: &Store, news: u64) -> impl Future<Output = Result<Read, StoreError>> + Send;
 }
 
 /// What came of a look at a source.
@@ -93,7 +103,7 @@ pub(crate) enum Read {
 pub(crate) trait Snapshot: Send + 'static {
     fn json(
         &mut self,
-        app: &App,
+        store: &Store,
         tenant: &TenantId,
         event: &StoredEvent,
     ) -> impl Future<Output = Result<Vec<u8>, StoreError>> + Send;
@@ -115,40 +125,43 @@ impl Access {
         Self { headers, path, caller }
     }
 
-    async fn holds(&self, app: &App) -> bool {
-        match app.authenticator.caller(app, &self.headers, self.path).await {
+    async fn holds(&self, authenticator: &Authenticator) -> bool {
+        match authenticator.caller(&self.headers, self.path).await {
             Ok(caller) => caller == self.caller,
+            Err(AuthError::Denied(_)) => false,
             // A store that cannot answer now proves nothing.
-            Err(refusal) => refusal.0.status >= 500,
+            Err(AuthError::Store(_)) => true,
         }
     }
 }
 
-/// Answers with a stream of what `source` has and will have, until it is over or the server drains.
-pub(crate) fn follow(app: &App, access: Access, source: impl Source) -> Response {
-    let subscription = app.bus.subscribe(&log_subject(&access.caller.tenant));
-    let now = Instant::now();
-    let following = Following {
-        app: app.clone(),
-        subscription,
-        access,
-        source,
-        news: 0,
-        check_at: now + CHECK_EVERY,
-        speak_at: now + KEEP_ALIVE_EVERY,
-    };
-    let mut response = Response::new(Body::new(pulled::Pulled::new(following)));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // A proxy that gathers an answer before it passes it on would hold the stream back.
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
+impl Streams {
+    /// Answers with a stream of what `source` has and will have, until it is over or the server drains.
+    pub(crate) fn follow(&self, access: Access, source: impl Source) -> Response {
+        let subscription = self.bus.subscribe(&log_subject(&access.caller.tenant));
+        let now = Instant::now();
+        let following = Following {
+            streams: self.clone(),
+            subscription,
+            access,
+            source,
+            news: 0,
+            check_at: now + CHECK_EVERY,
+            speak_at: now + KEEP_ALIVE_EVERY,
+        };
+        let mut response = Response::new(Body::new(pulled::Pulled::new(following)));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // A proxy that gathers an answer before it passes it on would hold the stream back.
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        response
+    }
 }
 
 /// A stream under way.
 struct Following<S> {
-    app: App,
+    streams: Streams,
     subscription: Subscription,
     access: Access,
     source: S,
@@ -160,13 +173,13 @@ struct Following<S> {
 impl<S: Source> pulled::Pull for Following<S> {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if self.app.draining.is_cancelled() || !self.may_go_on().await {
+            if self.streams.draining.is_cancelled() || !self.may_go_on().await {
                 return None;
             }
             if Instant::now() >= self.speak_at {
                 return Some(self.speak(Bytes::from_static(chunk::KEEP_ALIVE)));
             }
-            match self.source.read(&self.app, self.news).await {
+            match self.source.read(&self.streams.store, self.news).await {
                 Ok(Read::Chunk(chunk)) => return Some(self.speak(chunk.into_bytes())),
                 Ok(Read::More) => {}
                 Ok(Read::Nothing) => self.wait().await,
@@ -188,7 +201,7 @@ impl<S: Source> Following<S> {
             return true;
         }
         self.check_at = now + CHECK_EVERY;
-        self.access.holds(&self.app).await
+        self.access.holds(&self.streams.authenticator).await
     }
 
     fn speak(&mut self, piece: Bytes) -> Bytes {
@@ -200,7 +213,7 @@ impl<S: Source> Following<S> {
     async fn wait(&mut self) {
         let rested_at = Instant::now() + REST;
         tokio::select! {
-            () = self.app.draining.cancelled() => return,
+            () = self.streams.draining.cancelled() => return,
             () = sleep_until(self.speak_at) => return,
             news = self.subscription.recv() => self.news = news,
             () = sleep(POLL_EVERY) => {}

@@ -11,15 +11,15 @@ use signalbox_store::Claimed;
 use signalbox_wire::agentkit::{ToolAnswer, ToolStatus};
 use signalbox_wire::id::{SessionId, TaskId};
 
+use super::context::Jobs;
 use super::slots::Slots;
-use crate::app::App;
 use crate::engine::DriveError;
 use crate::engine::payloads;
 use crate::http::problem::Refusal;
 
 /// Calls the tool of a claimed task.
 pub(super) async fn run(
-    app: &App,
+    app: &Jobs,
     claimed: &Claimed,
     session: &SessionId,
     task: &TaskId,
@@ -33,7 +33,7 @@ pub(super) async fn run(
 }
 
 async fn call(
-    app: &App,
+    app: &Jobs,
     claimed: &Claimed,
     session: &SessionId,
     task: &TaskId,
@@ -50,7 +50,7 @@ async fn call(
                 Ok(arguments) => {
                     let trace = read.as_ref().and_then(|read| read.value.session.trace.as_deref());
                     let arguments = (&arguments, "/parameters");
-                    let asked = app.tools.call(app, tenant, tool.as_str(), arguments, trace).await;
+                    let asked = app.tools.call(tenant, tool.as_str(), arguments, trace).await;
                     asked.map_or_else(|refusal| Err(unasked(&refusal)), answered)
                 }
                 Err(fault) => Err(("PAYLOAD".to_owned(), format!("the tool was not called: {fault}"))),

@@ -21,8 +21,8 @@ use signalbox_wire::id::{MessageId, TenantId};
 use signalbox_wire::signature;
 use signalbox_wire::time::Timestamp;
 
+use super::context::Jobs;
 use super::slots::Slots;
-use crate::app::App;
 use crate::clock::{self, Stopwatch};
 use crate::egress::{Egress, EgressError};
 use crate::engine::payloads;
@@ -33,7 +33,7 @@ const COME_AGAIN: Duration = Duration::from_secs(1);
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
 /// Attempts a claimed delivery.
-pub(super) async fn run(app: App, claimed: Claimed, slot: Option<Slots>) {
+pub(super) async fn run(app: Jobs, claimed: Claimed, slot: Option<Slots>) {
     let message = match &claimed.work {
         DueJob::Deliver { message } => message,
         DueJob::Call { session, task, attempt } => {
@@ -50,7 +50,7 @@ pub(super) async fn run(app: App, claimed: Claimed, slot: Option<Slots>) {
 }
 
 async fn attempt(
-    app: &App,
+    app: &Jobs,
     claimed: &Claimed,
     id: &MessageId,
     slot: Option<Slots>,
@@ -108,7 +108,7 @@ async fn attempt(
 
 /// Where a message goes now, or why it goes nowhere.
 async fn target(
-    app: &App,
+    app: &Jobs,
     tenant: &TenantId,
     message: &Message,
 ) -> Result<Result<String, Outcome>, StoreError> {
@@ -147,7 +147,11 @@ async fn target(
 }
 
 /// What is sent: for a task, with the payloads that its parameters refer to in their places.
-async fn body(app: &App, tenant: &TenantId, message: &Message) -> Result<Result<Bytes, Outcome>, StoreError> {
+async fn body(
+    app: &Jobs,
+    tenant: &TenantId,
+    message: &Message,
+) -> Result<Result<Bytes, Outcome>, StoreError> {
     if message.kind != MessageKind::Task || !message.body.contains(payload::REFERENCE) {
         return Ok(Ok(Bytes::from(message.body.clone())));
     }
@@ -162,7 +166,7 @@ async fn body(app: &App, tenant: &TenantId, message: &Message) -> Result<Result<
 }
 
 fn request(
-    app: &App,
+    app: &Jobs,
     target: &str,
     (message, body): (&Message, Bytes),
     attempt: u32,
@@ -209,7 +213,7 @@ fn request(
 }
 
 /// What clients named goes by the policy for them; the operator's own services are the operator's choice.
-fn way_out<'a>(app: &'a App, message: &Message) -> &'a Egress {
+fn way_out<'a>(app: &'a Jobs, message: &Message) -> &'a Egress {
     let is_service = match message.kind {
         MessageKind::RegistrationWebhook => true,
         MessageKind::Task => app.config.dispatches_through().is_some(),
@@ -218,7 +222,7 @@ fn way_out<'a>(app: &'a App, message: &Message) -> &'a Egress {
     if is_service { &app.services } else { &app.egress }
 }
 
-async fn send(app: &App, egress: &Egress, request: Request<Full<Bytes>>) -> Outcome {
+async fn send(app: &Jobs, egress: &Egress, request: Request<Full<Bytes>>) -> Outcome {
     match egress.status_of(request, app.config.delivery_timeout).await {
         Ok((status, headers)) => Outcome::of_status(status.as_u16(), retry_after(&headers)),
         Err(error @ EgressError::Forbidden(_)) => failed(error.to_string(), false),
@@ -243,7 +247,7 @@ fn is_reached(outcome: &Outcome) -> Option<bool> {
 
 /// Leaves the work for later without counting an attempt. Once the lease is over the work is another's, whose
 /// lease must not be written over.
-async fn postpone(app: &App, claimed: &Claimed, at: Timestamp) -> Result<(), crate::engine::DriveError> {
+async fn postpone(app: &Jobs, claimed: &Claimed, at: Timestamp) -> Result<(), crate::engine::DriveError> {
     let now = clock::now();
     if claimed.lease.is_over(now) {
         return Ok(());
@@ -257,7 +261,7 @@ async fn postpone(app: &App, claimed: &Claimed, at: Timestamp) -> Result<(), cra
 /// Nothing is left to do, unless the message has changed since it was read: then whoever changed it has said
 /// what is due.
 async fn finish(
-    app: &App,
+    app: &Jobs,
     claimed: &Claimed,
     id: &MessageId,
     version: Option<i64>,

@@ -12,7 +12,7 @@ use signalbox_wire::id::{AgentId, TenantId};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use crate::app::App;
+use super::context::Jobs;
 use crate::engine::DriveError;
 
 /// Meetings tried at once.
@@ -23,7 +23,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 const SWEEP_LIMIT: usize = 1_000;
 
 /// Acts on hints until the server drains.
-pub(super) async fn run(app: App, mut hints: mpsc::Receiver<(TenantId, MatchHint)>, tracker: TaskTracker) {
+pub(super) async fn run(app: Jobs, mut hints: mpsc::Receiver<(TenantId, MatchHint)>, tracker: TaskTracker) {
     let room = std::sync::Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
     loop {
         let next = tokio::select! {
@@ -51,7 +51,7 @@ pub(super) async fn run(app: App, mut hints: mpsc::Receiver<(TenantId, MatchHint
 }
 
 /// Offers an agent until it takes no more, or until nothing waits any longer for one that is gone.
-async fn offer(app: &App, tenant: &TenantId, agent: AgentId) -> Result<(), DriveError> {
+async fn offer(app: &Jobs, tenant: &TenantId, agent: AgentId) -> Result<(), DriveError> {
     let registration = app.store.agent(tenant, &agent).await?;
     let routes = match registration {
         Some(registration) => routing::keys_of(&registration.value),
@@ -63,7 +63,7 @@ async fn offer(app: &App, tenant: &TenantId, agent: AgentId) -> Result<(), Drive
 }
 
 /// Looks at every waiting task now and then, at once after a start.
-pub(super) async fn sweep(app: App) {
+pub(super) async fn sweep(app: Jobs) {
     loop {
         match app.store.waiting_tasks(SWEEP_LIMIT).await {
             Ok(waiting) => {

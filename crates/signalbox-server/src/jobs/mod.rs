@@ -5,6 +5,7 @@
 //! a lease. The [`Mailbox`] is how commits set jobs in motion at once; the polls here are the safety net.
 
 mod call;
+mod context;
 mod deliver;
 mod matching;
 mod prune;
@@ -12,5 +13,6 @@ mod runner;
 mod slots;
 mod sync;
 
+pub(crate) use context::{Jobs, Parts};
 pub(crate) use runner::{Mailbox, Post, mailbox, start};
 pub(crate) use slots::Deliveries;

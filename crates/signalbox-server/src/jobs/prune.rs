@@ -5,7 +5,7 @@ use std::time::Duration;
 use signalbox_store::Prune;
 use signalbox_wire::time::Timestamp;
 
-use crate::app::App;
+use super::context::Jobs;
 use crate::clock::{self, Stopwatch};
 
 /// Rows removed in one commit, so that nobody waits long behind it.
@@ -44,7 +44,7 @@ impl SteadyClock {
 }
 
 /// Prunes until the server drains.
-pub(super) async fn run(app: App) {
+pub(super) async fn run(app: Jobs) {
     let mut clock = SteadyClock::start();
     loop {
         let now = clock::now();

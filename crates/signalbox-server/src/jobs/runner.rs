@@ -12,9 +12,9 @@ use signalbox_wire::time::Timestamp;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
+use super::context::Jobs;
 use super::slots::Slots;
 use super::{deliver, matching, prune, sync};
-use crate::app::App;
 use crate::clock;
 
 /// Hints that may wait; over it they are left to the sweep.
@@ -111,7 +111,7 @@ impl Mailbox {
 }
 
 /// Starts all jobs; they end when the server drains, and `tracker` tells when the last one has.
-pub(crate) fn start(app: &App, post: Post, tracker: &TaskTracker) {
+pub(crate) fn start(app: &Jobs, post: Post, tracker: &TaskTracker) {
     tracker.spawn(deliveries(app.clone(), post.deliveries, tracker.clone()));
     for kind in DueKind::ALL {
         tracker.spawn(claims(app.clone(), kind, Arc::clone(&post.alarms), tracker.clone()));
@@ -125,7 +125,7 @@ pub(crate) fn start(app: &App, post: Post, tracker: &TaskTracker) {
 }
 
 async fn deliveries(
-    app: App,
+    app: Jobs,
     mut handed: mpsc::UnboundedReceiver<(Vec<Claimed>, Slots)>,
     tracker: TaskTracker,
 ) {
@@ -140,7 +140,7 @@ async fn deliveries(
     }
 }
 
-fn spawn_deliveries(app: &App, claimed: Vec<Claimed>, mut slots: Slots, tracker: &TaskTracker) {
+fn spawn_deliveries(app: &Jobs, claimed: Vec<Claimed>, mut slots: Slots, tracker: &TaskTracker) {
     for claimed in claimed {
         let slot = slots.split();
         tracker.spawn(deliver::run(app.clone(), claimed, slot));
@@ -148,7 +148,7 @@ fn spawn_deliveries(app: &App, claimed: Vec<Claimed>, mut slots: Slots, tracker:
 }
 
 /// Claims what is due of one kind and sleeps until something is.
-async fn claims(app: App, kind: DueKind, alarms: Arc<Alarms>, tracker: TaskTracker) {
+async fn claims(app: Jobs, kind: DueKind, alarms: Arc<Alarms>, tracker: TaskTracker) {
     let alarm = alarms.of(kind);
     let timers = Arc::new(Semaphore::new(TIMERS_MAX));
     while !app.draining.is_cancelled() {
@@ -186,7 +186,7 @@ async fn claims(app: App, kind: DueKind, alarms: Arc<Alarms>, tracker: TaskTrack
 }
 
 /// Claims deliveries once and starts them; answers when to come again.
-async fn claim_deliveries(app: &App, tracker: &TaskTracker) -> Result<Option<Timestamp>, StoreError> {
+async fn claim_deliveries(app: &Jobs, tracker: &TaskTracker) -> Result<Option<Timestamp>, StoreError> {
     let Some((slots, room)) = app.deliveries.reserve_up_to(CLAIMS_MAX) else {
         drop(app.deliveries.slot().await);
         return Ok(Some(clock::now()));
@@ -200,7 +200,7 @@ async fn claim_deliveries(app: &App, tracker: &TaskTracker) -> Result<Option<Tim
 
 /// Claims timers once and fires them; answers when to come again.
 async fn claim_timers(
-    app: &App,
+    app: &Jobs,
     room: &Arc<Semaphore>,
     tracker: &TaskTracker,
 ) -> Result<Option<Timestamp>, StoreError> {
@@ -220,7 +220,7 @@ async fn claim_timers(
 }
 
 /// Tells the engine that a moment has come. If that fails the lease runs out and the moment comes again.
-async fn fire(app: App, claimed: Claimed, _room: Option<OwnedSemaphorePermit>) {
+async fn fire(app: Jobs, claimed: Claimed, _room: Option<OwnedSemaphorePermit>) {
     let operation = TimerFired { work: claimed.work };
     if let Err(error) = app.drive.run(&claimed.tenant, &operation).await {
         tracing::warn!(%error, work = %operation.work.id(), "a timer will be tried again");

@@ -17,7 +17,7 @@ use signalbox_wire::agentkit::AgentView;
 use signalbox_wire::id::{AgentId, TenantId};
 use signalbox_wire::time::Timestamp;
 
-use crate::app::App;
+use super::context::Jobs;
 use crate::clock;
 use crate::engine::DriveError;
 
@@ -35,7 +35,7 @@ struct Listing {
 }
 
 /// Compares now and then until the server drains.
-pub(super) async fn run(app: App) {
+pub(super) async fn run(app: Jobs) {
     loop {
         let round = async {
             if let Err(error) = compare(&app).await {
@@ -87,7 +87,7 @@ enum SyncError {
     Drive(#[from] DriveError),
 }
 
-async fn compare(app: &App) -> Result<(), SyncError> {
+async fn compare(app: &Jobs) -> Result<(), SyncError> {
     let tenant = TenantId::default_tenant();
     let began = clock::now();
     let mut there = HashSet::new();
@@ -109,7 +109,7 @@ async fn compare(app: &App) -> Result<(), SyncError> {
 }
 
 async fn take_in(
-    app: &App,
+    app: &Jobs,
     tenant: &TenantId,
     agent: AgentView,
     asked_at: Timestamp,
@@ -124,7 +124,7 @@ async fn take_in(
 
 /// Whether an agent that is not here was removed since the page was asked for: then it is the page that is old.
 async fn was_removed(
-    app: &App,
+    app: &Jobs,
     tenant: &TenantId,
     agent: &AgentId,
     since: Timestamp,
@@ -140,7 +140,7 @@ async fn was_removed(
 }
 
 async fn remove_others(
-    app: &App,
+    app: &Jobs,
     tenant: &TenantId,
     there: &HashSet<AgentId>,
     began: Timestamp,
@@ -158,7 +158,7 @@ async fn remove_others(
     Ok(())
 }
 
-async fn here(app: &App, tenant: &TenantId) -> Result<Vec<(AgentId, Timestamp)>, SyncError> {
+async fn here(app: &Jobs, tenant: &TenantId) -> Result<Vec<(AgentId, Timestamp)>, SyncError> {
     let mut found = Vec::new();
     let mut page = Page { limit: 1_000, after: None };
     loop {
@@ -175,7 +175,7 @@ async fn here(app: &App, tenant: &TenantId) -> Result<Vec<(AgentId, Timestamp)>,
     }
 }
 
-async fn page(app: &App, cursor: Option<&str>) -> Result<Listing, SyncError> {
+async fn page(app: &Jobs, cursor: Option<&str>) -> Result<Listing, SyncError> {
     let service = app.config.dispatches_through().unwrap_or_default().trim_end_matches('/');
     let mut request = Request::get(format!("{service}/v1/agents?limit=1000{}", cursor_query(cursor)));
     if let Some(key) = &app.config.agentkit_api_key {

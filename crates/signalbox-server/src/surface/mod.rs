@@ -3,5 +3,7 @@
 
 pub(crate) mod agentkit;
 pub(crate) mod artcafe;
+pub(crate) mod description;
 pub(crate) mod opscore;
 pub(crate) mod process;
+pub(crate) mod state;

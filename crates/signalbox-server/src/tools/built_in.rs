@@ -9,8 +9,7 @@ use signalbox_wire::agentkit::{ToolAnswer, ToolView};
 use signalbox_wire::fault::Fault;
 use signalbox_wire::problem::Problem;
 
-use super::USER_AGENT;
-use crate::app::App;
+use super::{Parts, USER_AGENT};
 use crate::egress::EgressError;
 use crate::http::problem::Refusal;
 
@@ -93,15 +92,15 @@ impl BuiltIn {
     /// Runs it with arguments that fit its schema; they stood at `place`.
     pub(crate) async fn run(
         self,
-        app: &App,
+        parts: &Parts,
         (arguments, pointer): (&Value, &str),
         trace: Option<&str>,
     ) -> Result<ToolAnswer, Refusal> {
         match self {
             Self::Echo => self.success(arguments),
             Self::HttpGet => {
-                let request = get(app, (arguments, pointer), trace)?;
-                match app.pages.send(request, app.config.tool_timeout, PAGE_BYTES_MAX).await {
+                let request = get(parts, (arguments, pointer), trace)?;
+                match parts.pages.send(request, parts.timeout, PAGE_BYTES_MAX).await {
                     Ok((status, headers, body)) => self.success(&page(status.as_u16(), &headers, &body)),
                     Err(error) => Ok(ToolAnswer::failure(self.name(), &error.to_string(), true)),
                 }
@@ -117,14 +116,14 @@ impl BuiltIn {
 
 /// The request for a page; an address that may not be called is a fault of the arguments.
 fn get(
-    app: &App,
+    parts: &Parts,
     (arguments, pointer): (&Value, &str),
     trace: Option<&str>,
 ) -> Result<Request<Full<Bytes>>, Refusal> {
     let url = arguments.get("url").and_then(Value::as_str).unwrap_or_default();
-    let target = app.pages.target(url).map_err(|error| {
+    let target = parts.pages.target(url).map_err(|error| {
         let message = match error {
-            EgressError::Forbidden(reason) if app.egress.target(url).is_ok() => {
+            EgressError::Forbidden(reason) if parts.egress.target(url).is_ok() => {
                 format!("{reason} by http_get, unless the operator sets http_get_private")
             }
             EgressError::Forbidden(reason) => reason,

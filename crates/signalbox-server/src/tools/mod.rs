@@ -5,6 +5,9 @@
 mod built_in;
 mod schemas;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::Full;
@@ -13,14 +16,14 @@ use serde_json::Value;
 use signalbox_core::Rejected;
 use signalbox_core::decision::Tool;
 use signalbox_core::limits::bounded;
+use signalbox_store::Store;
 use signalbox_wire::agentkit::{ToolAnswer, ToolReply};
 use signalbox_wire::id::{TenantId, ToolName};
 use signalbox_wire::problem::Problem;
 
 pub(crate) use self::built_in::BuiltIn;
-use self::schemas::Schemas;
-use crate::app::App;
-use crate::egress::EgressError;
+pub(crate) use self::schemas::Schemas;
+use crate::egress::{Egress, EgressError};
 use crate::http::problem::Refusal;
 
 /// How calls introduce themselves.
@@ -36,15 +39,30 @@ struct Call<'a> {
     arguments: &'a Value,
 }
 
-/// The tools that can be called, by agents and by workflows.
-#[derive(Clone, Default)]
-pub(crate) struct Tools(Schemas);
+/// The tools that can be called, by agents and by workflows; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Tools(Arc<Parts>);
+
+/// What calls are made with.
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    /// The way to the tools that clients register.
+    pub(crate) egress: Egress,
+    /// The way of the built-in tool that reads pages.
+    pub(crate) pages: Egress,
+    /// How long a tool may take to answer.
+    pub(crate) timeout: Duration,
+    pub(crate) schemas: Schemas,
+}
 
 impl Tools {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
     /// Calls the tool called `name` with `arguments`, which stood at `place`.
     pub(crate) async fn call(
         &self,
-        app: &App,
         tenant: &TenantId,
         name: &str,
         arguments: (&Value, &str),
@@ -52,23 +70,23 @@ impl Tools {
     ) -> Result<ToolAnswer, Refusal> {
         let (arguments, pointer) = arguments;
         if let Some(tool) = BuiltIn::named(name) {
-            self.0.built_in(tool)?.check(arguments, pointer)?;
-            return tool.run(app, (arguments, pointer), trace).await;
+            self.0.schemas.built_in(tool)?.check(arguments, pointer)?;
+            return tool.run(&self.0, (arguments, pointer), trace).await;
         }
         let unknown = || Rejected::UnknownTool(bounded(name));
         let known = ToolName::parse(name).map_err(|_| unknown())?;
-        let tool = app.store.tool(tenant, &known).await?.ok_or_else(unknown)?;
-        self.0.registered(tenant, &tool)?.check(arguments, pointer)?;
-        ask(app, &tool.value, arguments, trace).await
+        let tool = self.0.store.tool(tenant, &known).await?.ok_or_else(unknown)?;
+        self.0.schemas.registered(tenant, &tool)?.check(arguments, pointer)?;
+        self.ask(&tool.value, arguments, trace).await
     }
-}
 
-/// Asks a tool's endpoint.
-async fn ask(app: &App, tool: &Tool, arguments: &Value, trace: Option<&str>) -> Result<ToolAnswer, Refusal> {
-    let request = request(tool, arguments, trace).ok_or_else(Problem::internal)?;
-    let asked = app.egress.send(request, app.config.tool_timeout, ANSWER_BYTES_MAX).await;
-    let (status, _, body) = asked.map_err(|error| unasked(tool, &error))?;
-    Ok(read(tool, status, &body)?)
+    /// Asks a tool's endpoint.
+    async fn ask(&self, tool: &Tool, arguments: &Value, trace: Option<&str>) -> Result<ToolAnswer, Refusal> {
+        let request = request(tool, arguments, trace).ok_or_else(Problem::internal)?;
+        let asked = self.0.egress.send(request, self.0.timeout, ANSWER_BYTES_MAX).await;
+        let (status, _, body) = asked.map_err(|error| unasked(tool, &error))?;
+        Ok(read(tool, status, &body)?)
+    }
 }
 
 fn request(tool: &Tool, arguments: &Value, trace: Option<&str>) -> Option<Request<Full<Bytes>>> {
@@ -129,8 +147,6 @@ fn unasked(tool: &Tool, error: &EgressError) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::{Map, json};
     use signalbox_wire::agentkit::ToolStatus;
     use signalbox_wire::time::Timestamp;

@@ -13,7 +13,7 @@ use crate::http::problem::Refusal;
 
 /// Compiled schemas of tools.
 #[derive(Clone, Default)]
-pub(super) struct Schemas(schema::Schemas<SchemaKey>);
+pub(crate) struct Schemas(schema::Schemas<SchemaKey>);
 
 /// Whose tool, and which version of it; a built-in one has neither tenant nor version.
 type SchemaKey = (Option<TenantId>, ToolName, i64);

@@ -3,11 +3,10 @@
 //! What has been looked at moves on with the log, not with what was let through: a filter that seldom matches
 //! looks at every entry once.
 
-use signalbox_store::{EventFilter, Page, StoreError, StoredEvent};
+use signalbox_store::{EventFilter, Page, Store, StoreError, StoredEvent};
 use signalbox_wire::id::TenantId;
 
 use super::{Chunk, PAGE_ENTRIES, Read, Snapshot, Source};
-use crate::app::App;
 
 /// The end of a tenant's log.
 pub(crate) struct LogTail<V> {
@@ -29,18 +28,18 @@ struct Look {
 }
 
 /// The newest entry of a tenant's log; 0 when there is none.
-pub(crate) async fn newest(app: &App, tenant: &TenantId) -> Result<u64, StoreError> {
+pub(crate) async fn newest(store: &Store, tenant: &TenantId) -> Result<u64, StoreError> {
     let filter = EventFilter { newest_first: true, ..EventFilter::default() };
-    Ok(first(app, tenant, &filter).await?.map_or(0, |event| event.sequence))
+    Ok(first(store, tenant, &filter).await?.map_or(0, |event| event.sequence))
 }
 
 async fn first(
-    app: &App,
+    store: &Store,
     tenant: &TenantId,
     filter: &EventFilter,
 ) -> Result<Option<StoredEvent>, StoreError> {
     let page = Page { limit: 1, after: None };
-    Ok(app.store.events(tenant, filter, &page).await?.items.into_iter().next())
+    Ok(store.events(tenant, filter, &page).await?.items.into_iter().next())
 }
 
 impl<V: Snapshot> LogTail<V> {
@@ -52,14 +51,14 @@ impl<V: Snapshot> LogTail<V> {
 
     /// The same after an entry that a reader has seen: what is missing from there on is told.
     pub(crate) async fn resumed(
-        app: &App,
+        store: &Store,
         tenant: TenantId,
         filter: EventFilter,
         seen: u64,
         view: V,
     ) -> Result<Self, StoreError> {
         let next = EventFilter { after: Some(seen), ..EventFilter::default() };
-        let next = first(app, &tenant, &next).await?.map(|event| event.sequence);
+        let next = first(store, &tenant, &next).await?.map(|event| event.sequence);
         let mut tail = Self::new(tenant, filter, seen, view);
         if let Some(next) = next.filter(|next| *next > seen + 1) {
             tail.gap = Some((seen + 1, next - 1));
@@ -69,11 +68,11 @@ impl<V: Snapshot> LogTail<V> {
     }
 
     /// The look that is under way, or a new one where the log has grown.
-    async fn look(&mut self, app: &App, news: u64) -> Result<Option<Look>, StoreError> {
+    async fn look(&mut self, store: &Store, news: u64) -> Result<Option<Look>, StoreError> {
         if let Some(look) = self.look.take() {
             return Ok(Some(look));
         }
-        let until = if news > self.looked_at { news } else { newest(app, &self.tenant).await? };
+        let until = if news > self.looked_at { news } else { newest(store, &self.tenant).await? };
         if until <= self.looked_at {
             return Ok(None);
         }
@@ -83,7 +82,7 @@ impl<V: Snapshot> LogTail<V> {
 
     async fn add(
         &mut self,
-        app: &App,
+        store: &Store,
         chunk: &mut Chunk,
         event: &StoredEvent,
         before: u64,
@@ -91,25 +90,25 @@ impl<V: Snapshot> LogTail<V> {
         if self.is_whole && event.sequence > before + 1 {
             chunk.gap(before + 1, event.sequence - 1);
         }
-        let json = self.view.json(app, &self.tenant, event).await?;
+        let json = self.view.json(store, &self.tenant, event).await?;
         chunk.event(event.sequence, "log", &json);
         Ok(())
     }
 }
 
 impl<V: Snapshot> Source for LogTail<V> {
-    async fn read(&mut self, app: &App, news: u64) -> Result<Read, StoreError> {
+    async fn read(&mut self, store: &Store, news: u64) -> Result<Read, StoreError> {
         let mut chunk = Chunk::default();
         if let Some((from, to)) = self.gap.take() {
             chunk.gap(from, to);
             return Ok(Read::Chunk(chunk));
         }
-        let Some(look) = self.look(app, news).await? else { return Ok(Read::Nothing) };
+        let Some(look) = self.look(store, news).await? else { return Ok(Read::Nothing) };
         let page = Page { limit: PAGE_ENTRIES, after: look.position };
-        let listed = app.store.events(&self.tenant, &self.filter, &page).await?;
+        let listed = store.events(&self.tenant, &self.filter, &page).await?;
         let mut last = self.looked_at;
         for event in &listed.items {
-            self.add(app, &mut chunk, event, last).await?;
+            self.add(store, &mut chunk, event, last).await?;
             last = last.max(event.sequence);
             if chunk.is_full() {
                 self.looked_at = last;

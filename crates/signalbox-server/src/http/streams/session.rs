@@ -1,10 +1,9 @@
 //! A session's history as it happens, by its own strict sequence; it ends with the session.
 
-use signalbox_store::{EventFilter, Page, StoreError};
+use signalbox_store::{EventFilter, Page, Store, StoreError};
 use signalbox_wire::id::{SessionId, TenantId};
 
 use super::{Chunk, PAGE_ENTRIES, Read, Snapshot, Source};
-use crate::app::App;
 
 /// The history of one session.
 pub(crate) struct SessionHistory<V> {
@@ -23,7 +22,7 @@ impl<V: Snapshot> SessionHistory<V> {
         Self { tenant, session, last, looked_at: 0, view }
     }
 
-    async fn read_on(&mut self, app: &App, reached: u64) -> Result<Read, StoreError> {
+    async fn read_on(&mut self, store: &Store, reached: u64) -> Result<Read, StoreError> {
         let filter = EventFilter {
             session: Some(self.session.clone()),
             after: Some(self.looked_at),
@@ -31,12 +30,12 @@ impl<V: Snapshot> SessionHistory<V> {
             ..EventFilter::default()
         };
         let page = Page { limit: PAGE_ENTRIES, after: None };
-        let events = app.store.events(&self.tenant, &filter, &page).await?.items;
+        let events = store.events(&self.tenant, &filter, &page).await?.items;
         let mut chunk = Chunk::default();
         for event in &events {
             let Some((_, place)) = event.session else { continue };
             self.pass_over(&mut chunk, place.saturating_sub(1));
-            chunk.event(place, &event.kind, &self.view.json(app, &self.tenant, event).await?);
+            chunk.event(place, &event.kind, &self.view.json(store, &self.tenant, event).await?);
             (self.last, self.looked_at) = (place, event.sequence);
             if chunk.is_full() {
                 break;
@@ -58,13 +57,13 @@ impl<V: Snapshot> SessionHistory<V> {
 }
 
 impl<V: Snapshot> Source for SessionHistory<V> {
-    async fn read(&mut self, app: &App, _: u64) -> Result<Read, StoreError> {
+    async fn read(&mut self, store: &Store, _: u64) -> Result<Read, StoreError> {
         // The row tells how long the history is, and is mostly at hand: a word about another session costs
         // no look at the log.
-        let Some(row) = app.store.session(&self.tenant, &self.session).await? else { return Ok(Read::Over) };
+        let Some(row) = store.session(&self.tenant, &self.session).await? else { return Ok(Read::Over) };
         let session = &row.value.session;
         match session.sequence {
-            reached if reached > self.last => self.read_on(app, reached).await,
+            reached if reached > self.last => self.read_on(store, reached).await,
             reached if reached == self.last && session.status.is_over() => Ok(Read::Over),
             _ => Ok(Read::Nothing),
         }

@@ -4,32 +4,22 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, json};
-use signalbox_bus::Bus;
-use signalbox_core::Decision;
 use signalbox_core::definition::{Definition, Step};
-use signalbox_core::engine::{Cancel, Trigger, WorkflowSource};
+use signalbox_core::engine::{Cancel, Operation, Trigger, WorkflowSource};
 use signalbox_core::event::{Level, NewEvent};
+use signalbox_core::limits::Policy;
+use signalbox_core::{Decision, DecisionContext, Halt, Snapshot as Seen};
 use signalbox_store::{EventFilter, Options, Prune, Store, StoreError, StoredEvent};
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId, WorkflowId};
-use signalbox_wire::keys::Secret;
 use signalbox_wire::time::Timestamp;
-use tokio_util::sync::CancellationToken;
 
 use super::{LogTail, Read, SessionHistory, Snapshot, Source, is_asked_for, newest, resumed_after};
-use crate::app::{App, Parts};
-use crate::auth::{AnonymousAccess, Authenticator};
-use crate::egress::{Egress, policy};
-use crate::engine::Drive;
-use crate::http::idempotency::InFlight;
-use crate::jobs::{self, Deliveries};
-use crate::telemetry::metrics::Metrics;
-use crate::{Config, clock};
+use crate::clock;
 
-/// A server's parts over a store of its own; nothing runs beside them.
+/// A store of its own; nothing runs beside it.
 struct World {
-    app: App,
+    store: Store,
     folder: std::path::PathBuf,
-    _post: jobs::Post,
 }
 
 impl Drop for World {
@@ -41,47 +31,10 @@ impl Drop for World {
 async fn world() -> World {
     let folder = std::env::temp_dir().join(format!("signalbox-streams-{:016x}", clock::seed()));
     std::fs::create_dir_all(&folder).expect("temporary folder");
-    let arguments = ["--data-dir", folder.to_str().expect("text")];
-    let config = Config::read(arguments.map(std::ffi::OsString::from)).expect("good flags");
+    let url = format!("sqlite://{}", folder.join("signalbox.db").display());
     let node = NodeId::parse("nod_test").expect("valid");
-    let store = Store::open(Options::new(config.database_url(), node.clone())).await.expect("a new store");
-    let (policy, metrics) = (config.policy(), Metrics::new());
-    let bus = Bus::open("local").expect("local");
-    let deliveries = Deliveries::new(1, 1);
-    let (mailbox, post) = jobs::mailbox(metrics.clone());
-    let drive = Drive::new(
-        store.clone(),
-        bus.clone(),
-        policy.clone(),
-        node,
-        deliveries.clone(),
-        mailbox,
-        metrics.clone(),
-    );
-    let egress = Egress::new(policy::Policy::default(), http::HeaderValue::from_static("test"));
-    let app = App::new(Parts {
-        policy,
-        store,
-        bus,
-        drive,
-        authenticator: Authenticator::new(
-            &Secret::new("platform"),
-            Some(&Secret::new("admin")),
-            AnonymousAccess::Closed,
-            http::HeaderValue::from_static("test"),
-        ),
-        notice_secret: Secret::new("notices"),
-        services: egress.clone(),
-        pages: egress.clone(),
-        tools: crate::tools::Tools::default(),
-        egress,
-        deliveries,
-        metrics,
-        in_flight: InFlight::default(),
-        draining: CancellationToken::new(),
-        config,
-    });
-    World { app, folder, _post: post }
+    let store = Store::open(Options::new(url, node)).await.expect("a new store");
+    World { store, folder }
 }
 
 fn tenant() -> TenantId {
@@ -96,7 +49,7 @@ impl World {
         for _ in 0..entries {
             let event = NewEvent::new("log", Level::Info, at, &json!({"message": "m"})).about(&about);
             let decision = Decision { events: vec![event], ..Decision::default() };
-            self.app.drive.commit(&tenant(), decision, at).await.expect("committed");
+            self.store.commit(&tenant(), decision, at, None).await.expect("committed");
         }
     }
 
@@ -106,19 +59,39 @@ impl World {
         let workflow = Definition::of(WorkflowId::parse("w").expect("valid"), vec![step]);
         let source = WorkflowSource::Inline(Box::new(workflow));
         let trigger = Trigger { source, agent: None, input: Map::new(), trace: None };
-        self.app.drive.run(&tenant(), &trigger).await.expect("started").session
+        self.run(&trigger).await.session
+    }
+
+    /// Decides on an operation with nobody beside it, and commits that.
+    async fn run<O: Operation>(&self, operation: &O) -> O::Output {
+        let (now, policy) = (clock::now(), Policy::default());
+        let mut snapshot = Seen::new();
+        loop {
+            let mut context = DecisionContext::new(now, clock::seed(), &policy);
+            match operation.decide(&snapshot, &mut context) {
+                Ok((decision, output)) => {
+                    self.store.commit(&tenant(), decision, now, None).await.expect("committed");
+                    return output;
+                }
+                Err(Halt::Need(need)) => {
+                    self.store.load(&tenant(), &need, &mut snapshot, false).await.expect("loaded");
+                }
+                Err(Halt::Rejected(rejected)) => panic!("{rejected}"),
+                Err(Halt::Long) => panic!("nothing here takes long"),
+            }
+        }
     }
 
     async fn cancel(&self, session: &SessionId) {
         let cancel = Cancel { session: session.clone(), reason: None };
-        self.app.drive.run(&tenant(), &cancel).await.expect("cancelled");
+        self.run(&cancel).await;
     }
 
     async fn prune(&self, events_before: Timestamp) {
         let old = Timestamp::default();
         let prune =
             Prune { events_before, sessions_before: old, messages_before: old, now: old, limit: 1_000 };
-        while self.app.store.prune(prune).await.expect("pruned") > 0 {}
+        while self.store.prune(prune).await.expect("pruned") > 0 {}
     }
 }
 
@@ -126,7 +99,7 @@ impl World {
 struct Bare;
 
 impl Snapshot for Bare {
-    async fn json(&mut self, _: &App, _: &TenantId, event: &StoredEvent) -> Result<Vec<u8>, StoreError> {
+    async fn json(&mut self, _: &Store, _: &TenantId, event: &StoredEvent) -> Result<Vec<u8>, StoreError> {
         Ok(event.kind.clone().into_bytes())
     }
 }
@@ -136,7 +109,7 @@ impl Snapshot for Bare {
 async fn drain(world: &World, source: &mut impl Source) -> (Vec<String>, bool) {
     let mut seen = Vec::new();
     let is_over = loop {
-        match source.read(&world.app, 0).await.expect("the store answers") {
+        match source.read(&world.store, 0).await.expect("the store answers") {
             Read::Chunk(chunk) => seen.extend(frames(&chunk.into_bytes())),
             Read::More => {}
             Read::Nothing => break false,
@@ -174,7 +147,7 @@ fn about(agent: &str) -> EventFilter {
 async fn a_tail_shows_each_entry_once_and_only_what_the_filter_lets_through() {
     let world = world().await;
     world.log("a", 1, 3).await;
-    let start = newest(&world.app, &tenant()).await.expect("newest");
+    let start = newest(&world.store, &tenant()).await.expect("newest");
     let mut whole = LogTail::new(tenant(), EventFilter::default(), start, Bare);
     let mut of_b = LogTail::new(tenant(), about("b"), start, Bare);
     assert_eq!(drain(&world, &mut whole).await, (vec![], false));
@@ -193,7 +166,7 @@ async fn a_tail_shows_each_entry_once_and_only_what_the_filter_lets_through() {
 async fn a_tail_of_a_session_shows_only_what_came_since() {
     let world = world().await;
     let session = world.session().await;
-    let start = newest(&world.app, &tenant()).await.expect("newest");
+    let start = newest(&world.store, &tenant()).await.expect("newest");
     let filter = EventFilter { session: Some(session.clone()), ..EventFilter::default() };
     let mut tail = LogTail::new(tenant(), filter, start, Bare);
     assert_eq!(drain(&world, &mut tail).await.0, [""; 0]);
@@ -214,16 +187,16 @@ async fn a_resumed_tail_says_what_retention_has_taken() {
         (EventFilter::default(), vec!["3 log", "4 log", "5 log", "6 log", "7 log", "8 log"]),
         (about("b"), vec!["7 log", "8 log"]),
     ] {
-        let mut tail = LogTail::resumed(&world.app, tenant(), filter, 2, Bare).await.expect("resumed");
+        let mut tail = LogTail::resumed(&world.store, tenant(), filter, 2, Bare).await.expect("resumed");
         assert_eq!(drain(&world, &mut tail).await.0, expected);
     }
     world.prune(Timestamp::from_seconds(50)).await;
     for filter in [EventFilter::default(), about("b")] {
-        let mut tail = LogTail::resumed(&world.app, tenant(), filter, 2, Bare).await.expect("resumed");
+        let mut tail = LogTail::resumed(&world.store, tenant(), filter, 2, Bare).await.expect("resumed");
         assert_eq!(drain(&world, &mut tail).await.0, ["3-6 gap", "7 log", "8 log"]);
     }
     let mut tail =
-        LogTail::resumed(&world.app, tenant(), EventFilter::default(), 6, Bare).await.expect("resumed");
+        LogTail::resumed(&world.store, tenant(), EventFilter::default(), 6, Bare).await.expect("resumed");
     assert_eq!(drain(&world, &mut tail).await.0, ["7 log", "8 log"]);
 }
 

@@ -14,7 +14,7 @@ use signalbox_wire::agentkit::{
 use signalbox_wire::fault::Faults;
 use signalbox_wire::id::{AgentId, MessageId, ToolName};
 
-use crate::app::App;
+use crate::egress::Egress;
 use crate::http::problem::Refusal;
 
 /// The agent that a path names.
@@ -34,13 +34,13 @@ pub(super) fn dead_letter_id(text: &str) -> Result<MessageId, Rejected> {
 
 /// A registration as the engine takes it, or everything that stands against it.
 pub(super) fn registration(
-    app: &App,
+    egress: &Egress,
     body: RegisterBody,
     replace: bool,
     trace: Option<String>,
 ) -> Result<engine::Register, Refusal> {
     let metadata = body.metadata.unwrap_or_default();
-    check(app, body.contact_endpoint.as_deref(), Some(&metadata))?;
+    check(egress, body.contact_endpoint.as_deref(), Some(&metadata))?;
     Ok(engine::Register {
         id: body.agent_id,
         name: body.agent_name,
@@ -54,9 +54,13 @@ pub(super) fn registration(
 }
 
 /// A change of a registration as the engine takes it, or everything that stands against it.
-pub(super) fn patch(app: &App, agent: AgentId, body: PatchAgentBody) -> Result<engine::PatchAgent, Refusal> {
+pub(super) fn patch(
+    egress: &Egress,
+    agent: AgentId,
+    body: PatchAgentBody,
+) -> Result<engine::PatchAgent, Refusal> {
     let endpoint = body.contact_endpoint.as_ref().and_then(Option::as_deref);
-    check(app, endpoint, body.metadata.as_ref())?;
+    check(egress, endpoint, body.metadata.as_ref())?;
     Ok(engine::PatchAgent {
         agent,
         version: body.version,
@@ -67,9 +71,13 @@ pub(super) fn patch(app: &App, agent: AgentId, body: PatchAgentBody) -> Result<e
 }
 
 /// What the body's own check cannot know: the operator's address policy and the engine's limits.
-fn check(app: &App, endpoint: Option<&str>, metadata: Option<&Map<String, Value>>) -> Result<(), Refusal> {
+fn check(
+    egress: &Egress,
+    endpoint: Option<&str>,
+    metadata: Option<&Map<String, Value>>,
+) -> Result<(), Refusal> {
     let mut faults = Faults::default();
-    if let Some(message) = endpoint.and_then(|url| app.egress.fault(url)) {
+    if let Some(message) = endpoint.and_then(|url| egress.fault(url)) {
         faults.add("/contactEndpoint", message);
     }
     if let Some(Err(message)) = metadata.map(agent::concurrency) {

@@ -10,13 +10,24 @@ mod tools;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub(crate) use self::agents::run::run;
 use self::agents::{change, read, register, run};
 use self::dead_letters::{each, sweep};
-use crate::app::App;
+use crate::config;
+use crate::http::fast_path::FastRoute;
+use crate::surface::description::Description;
+use crate::surface::state::AppState;
+
+/// This surface.
+pub(crate) const SURFACE: Description = Description {
+    name: Some(config::Surface::Agentkit),
+    prefixes: &["/v1/agents", "/v1/tools", "/v1/messages", "/v1/dead-letters"],
+    is_keyless: true,
+    routes: router,
+    fast_routes,
+};
 
 /// Every route of this surface.
-pub(crate) fn router() -> OpenApiRouter<App> {
+fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(register::register_agent))
         .routes(routes!(read::list_agents, register::create_agent))
@@ -29,4 +40,8 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(each::redrive_dead_letter))
         .routes(routes!(tools::list_tools, tools::create_tool))
         .routes(routes!(tools::get_tool, tools::delete_tool))
+}
+
+fn fast_routes(state: &AppState) -> Vec<FastRoute> {
+    vec![run::fast_route(state)]
 }

@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::value::{RawValue, to_raw_value};
 use signalbox_core::decision::Tool;
 use signalbox_core::{Rejected, engine};
-use signalbox_store::Page;
+use signalbox_store::{Page, Store};
 use signalbox_wire::agentkit::{Success, SuccessList, ToolBody, ToolView};
 use signalbox_wire::envelope::Done;
 use signalbox_wire::fault::{Fault, Faults};
@@ -17,8 +17,9 @@ use signalbox_wire::problem::Problem;
 
 use super::convert;
 use super::pages;
-use crate::app::App;
 use crate::clock;
+use crate::egress::Egress;
+use crate::engine::Drive;
 use crate::engine::schema::Schema;
 use crate::http::context::{Administers, Context, Input, Reads};
 use crate::http::params::{Path, Query, Reader};
@@ -40,15 +41,16 @@ const IN_REGISTERED: &str = "registered/";
         (status = 409, description = "The name is taken", body = Problem),
         (status = 422, description = "The body does not fit", body = Problem)))]
 pub(super) async fn create_tool(
-    State(app): State<App>,
+    State(drive): State<Drive>,
+    State(egress): State<Egress>,
     context: Context<Administers>,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    let tool = tool(&app, input.parse()?)?;
+    let tool = tool(&egress, input.parse()?)?;
     if BuiltIn::named(tool.name.as_str()).is_some() {
         return Err(Rejected::ToolTaken(tool.name).into());
     }
-    app.drive
+    drive
         .answer(context.tenant(), context.claim.as_ref(), &engine::CreateTool { tool }, |tool| {
             let message = format!("Tool '{}' registered successfully.", tool.name);
             Reply::json(StatusCode::CREATED, &Success::new(message, convert::tool(tool)))
@@ -57,9 +59,9 @@ pub(super) async fn create_tool(
 }
 
 /// A tool as it is kept, or everything that stands against it.
-fn tool(app: &App, body: ToolBody) -> Result<Tool, Refusal> {
+fn tool(egress: &Egress, body: ToolBody) -> Result<Tool, Refusal> {
     let mut faults = Faults::default();
-    if let Some(message) = app.egress.fault(&body.endpoint) {
+    if let Some(message) = egress.fault(&body.endpoint) {
         faults.add("/endpoint", message);
     }
     for fault in Schema::compile(&body.parameters).err().into_iter().flatten() {
@@ -83,7 +85,7 @@ fn tool(app: &App, body: ToolBody) -> Result<Tool, Refusal> {
         (status = 200, description = "A page of the tools, the built-in ones first", body = SuccessList<ToolView>),
         (status = 422, description = "The query does not fit", body = Problem)))]
 pub(super) async fn list_tools(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Query(query): Query<PageQuery>,
 ) -> Result<Reply, Refusal> {
@@ -97,7 +99,7 @@ pub(super) async fn list_tools(
     let (registered, next) = if given < BuiltIn::ALL.len() {
         (Vec::new(), Some(format!("{IN_BUILT_IN}{given}")))
     } else {
-        registered(&app, context.tenant(), rest).await?
+        registered(&store, context.tenant(), rest).await?
     };
     let mut views = Vec::with_capacity(built_in.len() + registered.len());
     for tool in built_in {
@@ -110,15 +112,15 @@ pub(super) async fn list_tools(
 
 /// A page of the registered tools, and the position after it; of no room, only whether there are any.
 async fn registered(
-    app: &App,
+    store: &Store,
     tenant: &TenantId,
     page: Page,
 ) -> Result<(Vec<Box<RawValue>>, Option<String>), Refusal> {
     if page.limit == 0 {
-        let first = app.store.tools(tenant, &Page { limit: 1, ..page }).await?;
+        let first = store.tools(tenant, &Page { limit: 1, ..page }).await?;
         return Ok((Vec::new(), (!first.items.is_empty()).then(|| IN_REGISTERED.to_owned())));
     }
-    let list = |page: Page| async move { app.store.tools(tenant, &page).await };
+    let list = |page: Page| async move { store.tools(tenant, &page).await };
     let listed = pages::gather(page, list, |tool| Some(convert::tool(tool))).await?;
     Ok((listed.items, listed.next.map(|next| format!("{IN_REGISTERED}{next}"))))
 }
@@ -146,7 +148,7 @@ fn position(after: Option<String>) -> Result<(usize, Option<String>), Fault> {
         (status = 200, description = "The tool", body = Success<ToolView>),
         (status = 404, description = "No such tool", body = Problem)))]
 pub(super) async fn get_tool(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Path(name): Path,
 ) -> Result<Reply, Refusal> {
@@ -154,7 +156,7 @@ pub(super) async fn get_tool(
         Some(tool) => tool.view(),
         None => {
             let name = convert::tool_name(&name)?;
-            let tool = app.store.tool(context.tenant(), &name).await?;
+            let tool = store.tool(context.tenant(), &name).await?;
             let tool = tool.ok_or_else(|| Rejected::UnknownTool(name.to_string()))?;
             convert::tool(&tool.value)
         }
@@ -170,7 +172,7 @@ pub(super) async fn get_tool(
         (status = 404, description = "No such tool", body = Problem),
         (status = 409, description = "It is built in", body = Problem)))]
 pub(super) async fn delete_tool(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(name): Path,
 ) -> Result<Reply, Refusal> {
@@ -179,7 +181,7 @@ pub(super) async fn delete_tool(
         return Err(Problem::conflict("built-in-tool", detail).into());
     }
     let operation = engine::DeleteTool { name: convert::tool_name(&name)? };
-    app.drive
+    drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |()| {
             Reply::ok(&Done::new(format!("Tool '{name}' removed successfully.")))
         })

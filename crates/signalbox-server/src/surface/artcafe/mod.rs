@@ -5,9 +5,20 @@ mod tenants;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::App;
+use crate::config;
+use crate::surface::description::Description;
+use crate::surface::state::AppState;
+
+/// This surface.
+pub(crate) const SURFACE: Description = Description {
+    name: Some(config::Surface::Artcafe),
+    prefixes: &["/api/v1"],
+    is_keyless: false,
+    routes: router,
+    fast_routes: |_| Vec::new(),
+};
 
 /// Every route of this surface.
-pub(crate) fn router() -> OpenApiRouter<App> {
+fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(tenants::create, tenants::list)).routes(routes!(tenants::remove))
 }

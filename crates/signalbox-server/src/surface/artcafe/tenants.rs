@@ -8,7 +8,7 @@ use serde_json::Value;
 use signalbox_core::decision::{Scope, Tenant};
 use signalbox_core::engine::CreateTenant;
 use signalbox_core::limits::bounded;
-use signalbox_store::{Page, Removal};
+use signalbox_store::{Page, Removal, Store};
 use signalbox_wire::body::{Body, Faults};
 use signalbox_wire::fault::Fault;
 use signalbox_wire::id::TenantId;
@@ -17,9 +17,10 @@ use signalbox_wire::paging::{Cursor, PageQuery};
 use signalbox_wire::problem::Problem;
 use signalbox_wire::time::Timestamp;
 
-use crate::app::App;
+use crate::auth::Authenticator;
 use crate::auth::api_key;
 use crate::clock;
+use crate::engine::Drive;
 use crate::http::context::{Administers, Context, Input};
 use crate::http::params::{Path, Query};
 use crate::http::problem::Refusal;
@@ -97,7 +98,7 @@ impl Body for TenantBody {
     (status = 409, description = "Made before, under the same Idempotency-Key", body = Problem),
     (status = 422, description = "The body does not fit", body = Problem)))]
 pub(super) async fn create(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     input: Input,
 ) -> Result<Reply, Refusal> {
@@ -108,7 +109,7 @@ pub(super) async fn create(
     let secret = keys::from_random(&clock::secret_bytes());
     let key = api_key(&secret, "first".to_owned(), Scope::Admin);
     let tenant = Tenant { id: id.clone(), name: body.name, created_at: now };
-    app.drive.run(&id, &CreateTenant { tenant, key }).await?;
+    drive.run(&id, &CreateTenant { tenant, key }).await?;
     let detail = format!(
         "The tenant {id} was made and its key shown in the first answer; if that is lost, make another with the platform key: POST /v1/keys with 'x-tenant-id: {id}'."
     );
@@ -124,7 +125,7 @@ pub(super) async fn create(
     (status = 200, description = "The tenants by id", body = TenantList),
     (status = 403, description = "Only the platform key sees tenants", body = Problem)))]
 pub(super) async fn list(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Administers>,
     Query(query): Query<TenantQuery>,
 ) -> Result<Reply, Refusal> {
@@ -137,7 +138,7 @@ pub(super) async fn list(
         };
         faults.into_iter().map(renamed).collect::<Vec<Fault>>()
     })?;
-    let listed = app.store.tenants(&Page { limit: page.limit, after: page.after }).await?;
+    let listed = store.tenants(&Page { limit: page.limit, after: page.after }).await?;
     let view = |tenant: Tenant| TenantView {
         tenant_id: tenant.id,
         name: tenant.name,
@@ -161,7 +162,8 @@ pub(super) async fn list(
         (status = 404, description = "No such tenant", body = Problem),
         (status = 409, description = "The tenant `default` cannot be removed", body = Problem)))]
 pub(super) async fn remove(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(authenticator): State<Authenticator>,
     context: Context<Administers>,
     Path(id): Path,
 ) -> Result<StatusCode, Refusal> {
@@ -175,21 +177,21 @@ pub(super) async fn remove(
         let detail = "The tenant 'default' cannot be removed; it is where calls without a key belong.";
         return Err(Problem::conflict("default-tenant", detail).into());
     }
-    if app.store.tenant(&tenant).await?.is_none() {
+    if store.tenant(&tenant).await?.is_none() {
         return Err(unknown().into());
     }
     // On its own, so that it goes on when the client does not wait.
-    let removal = tokio::spawn(removal(app, tenant));
+    let removal = tokio::spawn(removal(store, authenticator, tenant));
     removal.await.unwrap_or_else(|error| Err(Refusal::failed(error)))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn removal(app: App, tenant: TenantId) -> Result<(), Refusal> {
+async fn removal(store: Store, authenticator: Authenticator, tenant: TenantId) -> Result<(), Refusal> {
     // The keys go with the first part; what calls under way add goes with the parts that follow.
-    let mut removed = app.store.remove_tenant(&tenant).await?;
-    app.authenticator.forget_all();
+    let mut removed = store.remove_tenant(&tenant).await?;
+    authenticator.forget_all();
     while removed == Removal::Goes {
-        removed = app.store.remove_tenant(&tenant).await?;
+        removed = store.remove_tenant(&tenant).await?;
     }
     tracing::info!(%tenant, "a tenant was removed");
     Ok(())

@@ -9,11 +9,9 @@ use signalbox_core::engine;
 use signalbox_core::event::Level;
 use signalbox_core::session::{Session, SessionStatus};
 use signalbox_core::task::{Task, TaskStatus};
-use signalbox_store::StoreError;
+use signalbox_store::{Store, StoreError};
 use signalbox_wire::id::{TenantId, WorkflowId};
 use signalbox_wire::opscore::{self as wire, ApprovalView, LogLevel, SessionView, TaskView};
-
-use crate::app::App;
 
 /// The versions that authors gave to the definitions of some sessions.
 #[derive(Debug, Default)]
@@ -23,12 +21,12 @@ impl Versions {
     /// Finds the version of `session`'s definition; none where that is no longer kept.
     pub(super) async fn look_up(
         &mut self,
-        app: &App,
+        store: &Store,
         tenant: &TenantId,
         session: &Session,
     ) -> Result<(), StoreError> {
         if let Entry::Vacant(unknown) = self.0.entry((session.workflow.clone(), session.revision)) {
-            let kept = app.store.definition(tenant, &session.workflow, Some(session.revision)).await?;
+            let kept = store.definition(tenant, &session.workflow, Some(session.revision)).await?;
             unknown.insert(kept.and_then(|kept| kept.value.version.clone()));
         }
         Ok(())

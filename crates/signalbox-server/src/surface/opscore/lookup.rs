@@ -4,11 +4,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use signalbox_core::Rejected;
 use signalbox_core::limits::bounded;
-use signalbox_store::{EventFilter, Page, StoreError, StoredEvent};
+use signalbox_store::{EventFilter, Page, Store, StoreError, StoredEvent};
 use signalbox_wire::id::{AgentId, HookId, ScheduleId, SessionId, TenantId, WorkflowId};
 use signalbox_wire::paging::Cursor;
 
-use crate::app::App;
 use crate::http::problem::Refusal;
 
 /// Entries that are read in one go for a page, at most: each may be as large as a request's body.
@@ -80,14 +79,14 @@ impl Gathering {
 
 /// A page of the log.
 pub(super) async fn events(
-    app: &App,
+    store: &Store,
     tenant: &TenantId,
     filter: &EventFilter,
     gathering: &mut Gathering,
 ) -> Result<Vec<StoredEvent>, StoreError> {
     let mut events = Vec::new();
     while let Some(go) = gathering.go() {
-        let listed = app.store.events(tenant, filter, &go).await?;
+        let listed = store.events(tenant, filter, &go).await?;
         let bytes = listed.items.iter().map(|event| event.data.len()).sum();
         gathering.took(listed.items.len(), bytes, listed.next);
         events.extend(listed.items);

@@ -12,20 +12,30 @@ mod schedules;
 mod sessions;
 mod workflows;
 
-pub(crate) use self::agents::state::{report, state};
-
 use axum::Extension;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::inputs::Inputs;
-use crate::app::App;
+use crate::config;
+use crate::http::fast_path::FastRoute;
+use crate::surface::description::Description;
+use crate::surface::state::AppState;
 
 /// What every path of this surface begins with.
 const PATH: &str = "/v1/opscore";
 
+/// This surface.
+pub(crate) const SURFACE: Description = Description {
+    name: Some(config::Surface::Opscore),
+    prefixes: &["/v1/opscore"],
+    is_keyless: false,
+    routes: router,
+    fast_routes,
+};
+
 /// Every route of this surface.
-pub(crate) fn router() -> OpenApiRouter<App> {
+fn router() -> OpenApiRouter<AppState> {
     // Those that hold an input against its workflow's schema.
     let starts = OpenApiRouter::new()
         .routes(routes!(workflows::trigger::trigger_agent_workflow))
@@ -84,4 +94,8 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(schedules::runs::list_runs))
         .routes(routes!(agents::logs::append_logs))
         .routes(routes!(logs::read::read_logs))
+}
+
+fn fast_routes(state: &AppState) -> Vec<FastRoute> {
+    agents::state::fast_routes(state)
 }

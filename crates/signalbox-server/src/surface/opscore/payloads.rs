@@ -3,9 +3,9 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
+use signalbox_store::Store;
 use signalbox_wire::problem::Problem;
 
-use crate::app::App;
 use crate::http::context::{Context, Reads};
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
@@ -24,11 +24,11 @@ const KEPT_BY_CLIENTS: HeaderValue = HeaderValue::from_static("private, max-age=
         (status = 200, description = "The value", body = serde_json::Value),
         (status = 404, description = "No session refers to such a payload", body = Problem)))]
 pub(super) async fn get_payload(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Path(sha256): Path,
 ) -> Result<Response, Refusal> {
-    let Some(payload) = app.store.payload(context.tenant(), &sha256).await? else {
+    let Some(payload) = store.payload(context.tenant(), &sha256).await? else {
         let detail = format!("Payload not found: {sha256}; it is kept as long as a session refers to it.");
         return Err(Problem::not_found("unknown-payload", detail).into());
     };

@@ -5,22 +5,27 @@ use std::time::Duration;
 use axum::extract::State;
 use signalbox_core::decision::Retention;
 use signalbox_core::engine::SetRetention;
+use signalbox_store::Store;
 use signalbox_wire::duration::Period;
 use signalbox_wire::opscore::{EffectiveRetention, RetentionBody, RetentionView};
 use signalbox_wire::problem::Problem;
 
-use crate::app::App;
-use crate::config::Config;
+use crate::engine::Drive;
 use crate::http::context::{Administers, Context, Input, Reads};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::surface::state::OperatorRetention;
 
 /// Show how long what is over is kept
 #[utoipa::path(get, path = "/v1/opscore/retention", tag = "Ops-Core",
     responses((status = 200, description = "What the tenant has set, and what holds", body = RetentionView)))]
-pub(super) async fn get_retention(State(app): State<App>, context: Context<Reads>) -> Result<Reply, Refusal> {
-    let own = app.store.retention(context.tenant()).await?.map(|read| *read.value).unwrap_or_default();
-    Ok(Reply::ok(&view(own, &app.config)))
+pub(super) async fn get_retention(
+    State(store): State<Store>,
+    State(operator): State<OperatorRetention>,
+    context: Context<Reads>,
+) -> Result<Reply, Refusal> {
+    let own = store.retention(context.tenant()).await?.map(|read| *read.value).unwrap_or_default();
+    Ok(Reply::ok(&view(own, operator)))
 }
 
 /// Set how long what is over is kept
@@ -31,7 +36,8 @@ pub(super) async fn get_retention(State(app): State<App>, context: Context<Reads
         (status = 200, description = "What the tenant has set, and what holds", body = RetentionView),
         (status = 422, description = "The body does not fit", body = Problem)))]
 pub(super) async fn put_retention(
-    State(app): State<App>,
+    State(drive): State<Drive>,
+    State(operator): State<OperatorRetention>,
     context: Context<Administers>,
     input: Input,
 ) -> Result<Reply, Refusal> {
@@ -41,11 +47,11 @@ pub(super) async fn put_retention(
         events: body.events.map(Duration::from),
         messages: body.messages.map(Duration::from),
     };
-    let kept = app.drive.run(context.tenant(), &SetRetention { retention }).await?;
-    Ok(Reply::ok(&view(kept, &app.config)))
+    let kept = drive.run(context.tenant(), &SetRetention { retention }).await?;
+    Ok(Reply::ok(&view(kept, operator)))
 }
 
-fn view(own: Retention, config: &Config) -> RetentionView {
+fn view(own: Retention, operator: OperatorRetention) -> RetentionView {
     let shown = |kept: Option<Duration>| kept.and_then(|kept| Period::try_from(kept).ok());
     RetentionView {
         own: RetentionBody {
@@ -54,9 +60,9 @@ fn view(own: Retention, config: &Config) -> RetentionView {
             messages: shown(own.messages),
         },
         effective: EffectiveRetention {
-            sessions: told(own.sessions.unwrap_or(config.retention_sessions)),
-            events: told(own.events.unwrap_or(config.retention_events)),
-            messages: told(own.messages.unwrap_or(config.retention_messages)),
+            sessions: told(own.sessions.unwrap_or(operator.sessions)),
+            events: told(own.events.unwrap_or(operator.events)),
+            messages: told(own.messages.unwrap_or(operator.messages)),
         },
     }
 }

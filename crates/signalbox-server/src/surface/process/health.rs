@@ -4,12 +4,14 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header;
 use serde_json::json;
+use signalbox_store::Store;
 use signalbox_wire::problem::Problem;
 
-use crate::app::App;
 use crate::clock;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::surface::state::Readiness;
+use crate::telemetry::metrics::Metrics;
 
 /// Seconds after which to ask again whether it is ready.
 const RETRY_AFTER_S: u32 = 2;
@@ -24,17 +26,20 @@ pub(super) async fn health() -> Reply {
 #[utoipa::path(get, path = "/ready", tag = "Process", responses(
     (status = 200, description = "Ready", body = serde_json::Value),
     (status = 503, description = "Not ready, and why", body = Problem)))]
-pub(super) async fn ready(State(app): State<App>) -> Result<Reply, Refusal> {
+pub(super) async fn ready(
+    State(store): State<Store>,
+    State(readiness): State<Readiness>,
+) -> Result<Reply, Refusal> {
     let mut not_ready = Vec::new();
-    if app.draining.is_cancelled() {
+    if readiness.stopping.is_cancelled() {
         not_ready.push("the process is shutting down");
     }
-    if let Err(error) = app.store.is_writable().await {
+    if let Err(error) = store.is_writable().await {
         tracing::warn!(%error, "the store is not ready");
         not_ready.push("the store cannot take writes now");
     }
     if not_ready.is_empty() {
-        Ok(Reply::ok(&json!({"status": "ready", "store": app.store.kind(), "bus": app.config.bus})))
+        Ok(Reply::ok(&json!({"status": "ready", "store": store.kind(), "bus": readiness.bus})))
     } else {
         let detail = format!("Not ready: {}; try again later.", not_ready.join(", "));
         Err(Problem::unavailable("not-ready", detail).retry_after(RETRY_AFTER_S).into())
@@ -43,9 +48,9 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Reply, Refusal> {
 
 /// Figures for Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "Process", responses((status = 200, description = "Prometheus text", body = String)))]
-pub(super) async fn metrics(State(app): State<App>) -> Response {
-    let backlog = app.store.backlog().await.ok();
-    let text = app.metrics.text(clock::now(), backlog.as_ref(), &app.store.figures());
+pub(super) async fn metrics(State(store): State<Store>, State(metrics): State<Metrics>) -> Response {
+    let backlog = store.backlog().await.ok();
+    let text = metrics.text(clock::now(), backlog.as_ref(), &store.figures());
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
         .into_response()
 }

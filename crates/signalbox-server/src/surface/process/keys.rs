@@ -6,15 +6,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use signalbox_core::decision::{ApiKey, Scope};
 use signalbox_core::engine::{CreateKey, RevokeKey};
+use signalbox_store::Store;
 use signalbox_wire::body::{Body, Faults};
 use signalbox_wire::id::KeyId;
 use signalbox_wire::keys;
 use signalbox_wire::problem::Problem;
 use signalbox_wire::time::Timestamp;
 
-use crate::app::App;
+use crate::auth::Authenticator;
 use crate::auth::api_key;
 use crate::clock;
+use crate::engine::Drive;
 use crate::http::context::{Administers, Context, Input, scope_name};
 use crate::http::params::{Path, Query};
 use crate::http::problem::Refusal;
@@ -74,14 +76,14 @@ impl Body for KeyBody {
     (status = 409, description = "Made before, under the same Idempotency-Key", body = Problem),
     (status = 422, description = "The body does not fit", body = Problem)))]
 pub(super) async fn create(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     input: Input,
 ) -> Result<Reply, Refusal> {
     let body: KeyBody = input.parse()?;
     let secret = keys::from_random(&clock::secret_bytes());
     let key = api_key(&secret, body.name, body.scope);
-    app.drive.run(context.tenant(), &CreateKey { key: key.clone() }).await?;
+    drive.run(context.tenant(), &CreateKey { key: key.clone() }).await?;
     let view = KeyView { key: Some(secret.expose().to_owned()), ..view(&key) };
     let detail = format!(
         "The key {} was made and shown in the first answer; if that is lost, revoke it and make another under a new Idempotency-Key.",
@@ -93,15 +95,13 @@ pub(super) async fn create(
 /// The keys of the tenant
 #[utoipa::path(get, path = "/v1/keys", tag = "Process", responses((status = 200, description = "Without the keys themselves", body = KeyList)))]
 pub(super) async fn list(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Administers>,
     Query(query): Query<signalbox_wire::paging::PageQuery>,
 ) -> Result<Reply, Refusal> {
     let page = query.read("keys")?;
-    let listed = app
-        .store
-        .keys(context.tenant(), &signalbox_store::Page { limit: page.limit, after: page.after })
-        .await?;
+    let listed =
+        store.keys(context.tenant(), &signalbox_store::Page { limit: page.limit, after: page.after }).await?;
     let next_cursor = listed.next.map(|next| signalbox_wire::paging::Cursor::encode("keys", &next));
     Ok(Reply::ok(&KeyList { data: listed.items.iter().map(|key| view(key)).collect(), next_cursor }))
 }
@@ -113,24 +113,26 @@ pub(super) async fn list(
     (status = 200, description = "Revoked", body = signalbox_wire::envelope::Done),
     (status = 404, description = "No such key", body = Problem)))]
 pub(super) async fn revoke(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(drive): State<Drive>,
+    State(authenticator): State<Authenticator>,
     context: Context<Administers>,
     Path(id): Path,
 ) -> Result<Reply, Refusal> {
     let unknown = || Problem::not_found("unknown-key", format!("Key not found: {id}"));
     let key = KeyId::parse(&id).map_err(|_| unknown())?;
-    if !is_known(&app, &context, &key).await? {
+    if !is_known(&store, &context, &key).await? {
         return Err(unknown().into());
     }
-    app.drive.run(context.tenant(), &RevokeKey { key }).await?;
-    app.authenticator.forget_all();
+    drive.run(context.tenant(), &RevokeKey { key }).await?;
+    authenticator.forget_all();
     Ok(Reply::ok(&signalbox_wire::envelope::Done::new(format!("Key {id} is revoked."))))
 }
 
-async fn is_known(app: &App, context: &Context<Administers>, key: &KeyId) -> Result<bool, Refusal> {
+async fn is_known(store: &Store, context: &Context<Administers>, key: &KeyId) -> Result<bool, Refusal> {
     let mut page = signalbox_store::Page { limit: 1_000, after: None };
     loop {
-        let listed = app.store.keys(context.tenant(), &page).await?;
+        let listed = store.keys(context.tenant(), &page).await?;
         if listed.items.iter().any(|other| other.id == *key) {
             return Ok(true);
         }

@@ -6,10 +6,20 @@ mod keys;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::App;
+use crate::surface::description::Description;
+use crate::surface::state::AppState;
+
+/// This surface.
+pub(crate) const SURFACE: Description = Description {
+    name: None,
+    prefixes: &["/health", "/ready", "/metrics", "/v1/keys"],
+    is_keyless: false,
+    routes: router,
+    fast_routes: |_| Vec::new(),
+};
 
 /// Every route of the process.
-pub(crate) fn router() -> OpenApiRouter<App> {
+fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(health::health))
         .routes(routes!(health::ready))

@@ -2,10 +2,12 @@
 
 use axum::extract::State;
 use signalbox_core::engine;
+use signalbox_store::Store;
 use signalbox_wire::agentkit::{AgentView, PatchAgentBody, Registered, Success};
 use signalbox_wire::problem::Problem;
 
-use crate::app::App;
+use crate::egress::Egress;
+use crate::engine::Drive;
 use crate::http::context::{Acts, Context, Input};
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
@@ -22,16 +24,18 @@ use crate::surface::agentkit::convert;
         (status = 404, description = "No such agent", body = Problem),
         (status = 422, description = "The body does not fit", body = Problem)))]
 pub(crate) async fn patch_agent(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(drive): State<Drive>,
+    State(egress): State<Egress>,
     context: Context<Acts>,
     Path(id): Path,
     input: Input,
 ) -> Result<Reply, Refusal> {
     let id = convert::agent_id(&id)?;
-    let operation = convert::patch(&app, id, input.parse()?)?;
-    let status = app.store.status(context.tenant(), &operation.agent).await?;
+    let operation = convert::patch(&egress, id, input.parse()?)?;
+    let status = store.status(context.tenant(), &operation.agent).await?;
     let status = status.as_ref().map(|status| &*status.value);
-    app.drive
+    drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |agent| {
             Reply::ok(&Success::new(
                 format!("Agent '{}' updated successfully.", agent.name),
@@ -50,12 +54,12 @@ pub(crate) async fn patch_agent(
         (status = 200, description = "It is gone, and its name is free", body = Success<Registered>),
         (status = 404, description = "No such agent", body = Problem)))]
 pub(crate) async fn deregister_agent(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Acts>,
     Path(id): Path,
 ) -> Result<Reply, Refusal> {
     let operation = engine::Deregister { agent: convert::agent_id(&id)?, trace: context.trace.clone() };
-    app.drive
+    drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |agent| {
             let data = Registered { agent_id: agent.id.clone() };
             Reply::ok(&Success::new(format!("Agent {} deregistered successfully.", agent.id), data))

@@ -3,13 +3,12 @@
 use axum::extract::State;
 use serde::Deserialize;
 use signalbox_core::Rejected;
-use signalbox_store::{AgentFilter, Page};
+use signalbox_store::{AgentFilter, Page, Store};
 use signalbox_wire::agentkit::{AgentView, Success, SuccessList};
 use signalbox_wire::paging::{Cursor, PageQuery};
 use signalbox_wire::problem::Problem;
 use signalbox_wire::text::Text;
 
-use crate::app::App;
 use crate::http::context::{Context, Reads};
 use crate::http::params::{Path, Query, Reader};
 use crate::http::problem::Refusal;
@@ -37,7 +36,7 @@ pub(crate) struct AgentQuery {
         (status = 200, description = "A page of the agents", body = SuccessList<AgentView>),
         (status = 422, description = "The query does not fit", body = Problem)))]
 pub(crate) async fn list_agents(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Query(query): Query<AgentQuery>,
     Query(page): Query<PageQuery>,
@@ -46,8 +45,8 @@ pub(crate) async fn list_agents(
     let filter = filter(&query, &mut reader);
     let page = reader.page(LIST, &page);
     reader.finish()?;
-    let (app, tenant, filter) = (&app, context.tenant(), &filter);
-    let list = |page: Page| async move { app.store.agents(tenant, filter, &page).await };
+    let (store, tenant, filter) = (&store, context.tenant(), &filter);
+    let list = |page: Page| async move { store.agents(tenant, filter, &page).await };
     let listed =
         pages::gather(page, list, |(agent, status)| Some(convert::agent(agent, status.as_deref()))).await?;
     let next_cursor = listed.next.map(|next| Cursor::encode(LIST, &next));
@@ -70,14 +69,14 @@ fn filter(query: &AgentQuery, reader: &mut Reader) -> AgentFilter {
         (status = 200, description = "The agent", body = Success<AgentView>),
         (status = 404, description = "No such agent", body = Problem)))]
 pub(crate) async fn get_agent(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Path(id): Path,
 ) -> Result<Reply, Refusal> {
     let id = convert::agent_id(&id)?;
-    let agent = app.store.agent(context.tenant(), &id).await?;
+    let agent = store.agent(context.tenant(), &id).await?;
     let agent = agent.ok_or_else(|| Rejected::UnknownAgent(id.to_string()))?;
-    let status = app.store.status(context.tenant(), &id).await?;
+    let status = store.status(context.tenant(), &id).await?;
     let view = convert::agent(&agent.value, status.as_ref().map(|status| &*status.value));
     Ok(Reply::ok(&Success::new("Agent retrieved successfully.", view)))
 }

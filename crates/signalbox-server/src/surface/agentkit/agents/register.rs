@@ -7,7 +7,8 @@ use signalbox_core::engine;
 use signalbox_wire::agentkit::{RegisterBody, Registered, Success};
 use signalbox_wire::problem::Problem;
 
-use crate::app::App;
+use crate::egress::Egress;
+use crate::engine::Drive;
 use crate::http::context::{Acts, Context, Input};
 use crate::http::params::{self, Query, Reader};
 use crate::http::problem::Refusal;
@@ -33,13 +34,14 @@ pub(crate) struct RegisterQuery {
         (status = 409, description = "The name is taken", body = Problem),
         (status = 422, description = "The body does not fit", body = Problem)))]
 pub(crate) async fn register_agent(
-    State(app): State<App>,
+    State(drive): State<Drive>,
+    State(egress): State<Egress>,
     context: Context<Acts>,
     Query(query): Query<RegisterQuery>,
     input: Input,
 ) -> Result<Reply, Refusal> {
     let body: RegisterBody = input.parse()?;
-    answer(&app, &context, &query, RegisterBody { agent_id: None, ..body }).await
+    answer(&drive, &egress, &context, &query, RegisterBody { agent_id: None, ..body }).await
 }
 
 /// Register an agent under an id of its own
@@ -50,16 +52,18 @@ pub(crate) async fn register_agent(
         (status = 409, description = "The name or the id is taken", body = Problem),
         (status = 422, description = "The body does not fit", body = Problem)))]
 pub(crate) async fn create_agent(
-    State(app): State<App>,
+    State(drive): State<Drive>,
+    State(egress): State<Egress>,
     context: Context<Acts>,
     Query(query): Query<RegisterQuery>,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    answer(&app, &context, &query, input.parse()?).await
+    answer(&drive, &egress, &context, &query, input.parse()?).await
 }
 
 async fn answer(
-    app: &App,
+    drive: &Drive,
+    egress: &Egress,
     context: &Context<Acts>,
     query: &RegisterQuery,
     body: RegisterBody,
@@ -67,7 +71,7 @@ async fn answer(
     let mut reader = Reader::default();
     let replace = reader.read("replace", query.replace.as_deref(), params::flag).unwrap_or_default();
     reader.finish()?;
-    let operation = convert::registration(app, body, replace, context.trace.clone())?;
+    let operation = convert::registration(egress, body, replace, context.trace.clone())?;
     let tell = |registered: &engine::Registered| {
         let (status, done) = if registered.is_replaced {
             (StatusCode::OK, "registered anew")
@@ -77,5 +81,5 @@ async fn answer(
         let data = Registered { agent_id: registered.agent.clone() };
         Reply::json(status, &Success::new(format!("Agent '{}' {done}.", operation.name), data))
     };
-    app.drive.answer(context.tenant(), context.claim.as_ref(), &operation, tell).await
+    drive.answer(context.tenant(), context.claim.as_ref(), &operation, tell).await
 }

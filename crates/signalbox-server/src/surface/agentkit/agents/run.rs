@@ -2,20 +2,24 @@
 //!
 //! A message is durable before the 202 and is then delivered or ends as a dead letter; a tool answers at once.
 
-use axum::extract::State;
+use axum::extract::{FromRef as _, State};
 use http::StatusCode;
 use signalbox_core::{Rejected, engine};
+use signalbox_store::Store;
 use signalbox_wire::agentkit::{RunAccepted, RunBody, RunMessage, Scheduled, Success, ToolAnswer, ToolCall};
 use signalbox_wire::id::{AgentId, MessageId};
 use signalbox_wire::problem::Problem;
 
-use crate::app::App;
+use crate::engine::Drive;
 use crate::http::body::Format;
 use crate::http::context::{Acts, Context, Input};
+use crate::http::fast_path::FastRoute;
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 use crate::surface::agentkit::convert;
+use crate::surface::state::AppState;
+use crate::tools::Tools;
 
 /// Where the arguments of a call are in its body.
 const ARGUMENTS: &str = "/payload/arguments";
@@ -40,17 +44,31 @@ const ARGUMENTS: &str = "/payload/arguments";
         (status = 503, description = "The tool could not be reached", body = Problem),
         (status = 504, description = "The tool was too slow", body = Problem)))]
 pub(crate) async fn run_agent(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(drive): State<Drive>,
+    State(tools): State<Tools>,
     context: Context<Acts>,
     Path(agent): Path,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    run(&app, &context, &agent, &input).await
+    run(&store, &drive, &tools, &context, &agent, &input).await
+}
+
+/// The same without the router.
+pub(crate) fn fast_route(state: &AppState) -> FastRoute {
+    FastRoute::new("POST", "/v1/agents/{agentId}/run", state, |state, mut request| async move {
+        let (context, input) = (request.context(&state).await?, request.input(&state).await?);
+        let (store, drive, tools) =
+            (Store::from_ref(&state), Drive::from_ref(&state), Tools::from_ref(&state));
+        run(&store, &drive, &tools, &context, request.parameter(), &input).await
+    })
 }
 
 /// Takes a message for `agent`, or calls a tool in its name.
-pub(crate) async fn run(
-    app: &App,
+async fn run(
+    store: &Store,
+    drive: &Drive,
+    tools: &Tools,
     context: &Context<Acts>,
     agent: &str,
     input: &Input,
@@ -63,7 +81,7 @@ pub(crate) async fn run(
     let agent = convert::agent_id(agent)?;
     if let Some(tool_call) = message.tool {
         // Boxed, so that the usual message does not carry the room that a call needs.
-        return Box::pin(call_tool(app, context, &agent, tool_call)).await;
+        return Box::pin(call_tool(store, tools, context, &agent, tool_call)).await;
     }
     let operation = engine::Accept {
         agent,
@@ -71,7 +89,7 @@ pub(crate) async fn run(
         body: message.body,
         trace: context.trace.clone(),
     };
-    app.drive
+    drive
         .answer(&context.caller.tenant, context.claim.as_ref(), &operation, |id| {
             accepted(&operation.agent, id)
         })
@@ -80,13 +98,14 @@ pub(crate) async fn run(
 
 /// Calls a tool for an agent.
 async fn call_tool(
-    app: &App,
+    store: &Store,
+    tools: &Tools,
     context: &Context<Acts>,
     agent: &AgentId,
     call: ToolCall,
 ) -> Result<Reply, Refusal> {
     let tenant = context.tenant();
-    if app.store.agent(tenant, agent).await?.is_none() {
+    if store.agent(tenant, agent).await?.is_none() {
         return Err(Rejected::UnknownAgent(agent.to_string()).into());
     }
     let Some(name) = call.tool_name else {
@@ -94,7 +113,7 @@ async fn call_tool(
         return Err(Problem::bad_request("no-tool", detail).into());
     };
     let arguments = (&call.arguments, ARGUMENTS);
-    Ok(Reply::ok(&app.tools.call(app, tenant, &name, arguments, context.trace.as_deref()).await?))
+    Ok(Reply::ok(&tools.call(tenant, &name, arguments, context.trace.as_deref()).await?))
 }
 
 fn accepted(agent: &AgentId, message: &MessageId) -> Reply {

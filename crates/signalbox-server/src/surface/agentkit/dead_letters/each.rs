@@ -5,14 +5,14 @@ use http::StatusCode;
 use serde::Deserialize;
 use signalbox_core::delivery::MessageStatus;
 use signalbox_core::{Rejected, engine};
-use signalbox_store::{DeadLetterFilter, Page};
+use signalbox_store::{DeadLetterFilter, Page, Store};
 use signalbox_wire::agentkit::{DeadLetterView, RedriveAnswer, Success, SuccessList};
 use signalbox_wire::envelope::Done;
 use signalbox_wire::id::AgentId;
 use signalbox_wire::paging::{Cursor, PageQuery};
 use signalbox_wire::problem::Problem;
 
-use crate::app::App;
+use crate::engine::Drive;
 use crate::http::context::{Administers, Context, Reads};
 use crate::http::params::{self, Path, Query, Reader};
 use crate::http::problem::Refusal;
@@ -51,7 +51,7 @@ impl DeadLetterQuery {
         (status = 200, description = "A page of the dead letters", body = SuccessList<DeadLetterView>),
         (status = 422, description = "The query does not fit", body = Problem)))]
 pub(crate) async fn list_dead_letters(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Query(query): Query<DeadLetterQuery>,
     Query(page): Query<PageQuery>,
@@ -60,8 +60,8 @@ pub(crate) async fn list_dead_letters(
     let filter = query.read(&mut reader);
     let page = reader.page(LIST, &page);
     reader.finish()?;
-    let (app, tenant, filter) = (&app, context.tenant(), &filter);
-    let list = |page: Page| async move { app.store.dead_letters(tenant, filter, &page).await };
+    let (store, tenant, filter) = (&store, context.tenant(), &filter);
+    let list = |page: Page| async move { store.dead_letters(tenant, filter, &page).await };
     let listed = pages::gather(page, list, |message| convert::dead_letter(message)).await?;
     let next_cursor = listed.next.map(|next| Cursor::encode(LIST, &next));
     Ok(Reply::ok(&SuccessList::new("Dead letters retrieved successfully.", listed.items, next_cursor)))
@@ -74,12 +74,12 @@ pub(crate) async fn list_dead_letters(
         (status = 200, description = "The dead letter", body = Success<DeadLetterView>),
         (status = 404, description = "No such dead letter", body = Problem)))]
 pub(crate) async fn get_dead_letter(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Path(id): Path,
 ) -> Result<Reply, Refusal> {
     let id = convert::dead_letter_id(&id)?;
-    let message = app.store.message(context.tenant(), &id).await?.map(|read| read.value);
+    let message = store.message(context.tenant(), &id).await?.map(|read| read.value);
     let message = message.filter(|message| message.status == MessageStatus::Dead);
     let message = message.ok_or_else(|| Rejected::UnknownDeadLetter(id.to_string()))?;
     let view = convert::dead_letter(&message).ok_or_else(Problem::internal)?;
@@ -95,12 +95,12 @@ pub(crate) async fn get_dead_letter(
         (status = 202, description = "It is scheduled", body = Success<RedriveAnswer>),
         (status = 404, description = "No such dead letter", body = Problem)))]
 pub(crate) async fn redrive_dead_letter(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(id): Path,
 ) -> Result<Reply, Refusal> {
     let operation = engine::Redrive { message: convert::dead_letter_id(&id)? };
-    app.drive
+    drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |()| {
             let message = format!("Dead letter {id} is scheduled again.");
             Reply::json(StatusCode::ACCEPTED, &Success::new(message, RedriveAnswer { redriven: 1 }))
@@ -115,12 +115,12 @@ pub(crate) async fn redrive_dead_letter(
         (status = 200, description = "It is gone", body = Done),
         (status = 404, description = "No such dead letter", body = Problem)))]
 pub(crate) async fn discard_dead_letter(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(id): Path,
 ) -> Result<Reply, Refusal> {
     let operation = engine::Discard { message: convert::dead_letter_id(&id)? };
-    app.drive
+    drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |()| {
             Reply::ok(&Done::new(format!("Dead letter {id} was dropped.")))
         })

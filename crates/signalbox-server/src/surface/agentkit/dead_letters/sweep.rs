@@ -8,16 +8,15 @@ use http::StatusCode;
 use serde::Serialize;
 use signalbox_core::Rejected;
 use signalbox_core::engine::{Discard, Operation, Redrive};
-use signalbox_store::{DeadLetterFilter, Page};
+use signalbox_store::{DeadLetterFilter, Page, Store};
 use signalbox_wire::agentkit::{RedriveAnswer, Success};
 use signalbox_wire::id::{MessageId, TenantId};
 use signalbox_wire::problem::Problem;
 use tokio::task::JoinSet;
 
 use super::each::DeadLetterQuery;
-use crate::app::App;
 use crate::clock;
-use crate::engine::DriveError;
+use crate::engine::{Drive, DriveError};
 use crate::http::context::{Administers, Context};
 use crate::http::params::{Query, Reader};
 use crate::http::problem::Refusal;
@@ -49,12 +48,13 @@ struct Swept {
         (status = 202, description = "They are scheduled", body = Success<RedriveAnswer>),
         (status = 422, description = "The query does not fit", body = Problem)))]
 pub(crate) async fn redrive_dead_letters(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Query(query): Query<DeadLetterQuery>,
 ) -> Result<Reply, Refusal> {
     let filter = filter(&query)?;
-    let swept = sweep(&app, context.tenant(), &filter, |message| Redrive { message }).await?;
+    let swept = sweep(&store, &drive, context.tenant(), &filter, |message| Redrive { message }).await?;
     let data = RedriveAnswer { redriven: swept.count };
     Ok(Reply::json(StatusCode::ACCEPTED, &Success::new(swept.told("scheduled again"), data)))
 }
@@ -68,7 +68,8 @@ pub(crate) async fn redrive_dead_letters(
         (status = 400, description = "No filter was given", body = Problem),
         (status = 422, description = "The query does not fit", body = Problem)))]
 pub(crate) async fn discard_dead_letters(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Query(query): Query<DeadLetterQuery>,
 ) -> Result<Reply, Refusal> {
@@ -79,7 +80,7 @@ pub(crate) async fn discard_dead_letters(
             (since=1970-01-01T00:00:00Z means all).";
         return Err(Problem::bad_request("no-filter", detail).into());
     }
-    let swept = sweep(&app, context.tenant(), &filter, |message| Discard { message }).await?;
+    let swept = sweep(&store, &drive, context.tenant(), &filter, |message| Discard { message }).await?;
     let data = DiscardAnswer { discarded: swept.count };
     Ok(Reply::ok(&Success::new(swept.told("dropped"), data)))
 }
@@ -98,7 +99,8 @@ fn filter(query: &DeadLetterQuery) -> Result<DeadLetterFilter, Refusal> {
 }
 
 async fn sweep<O>(
-    app: &App,
+    store: &Store,
+    drive: &Drive,
     tenant: &TenantId,
     filter: &DeadLetterFilter,
     operation: fn(MessageId) -> O,
@@ -110,11 +112,11 @@ where
     let mut page = Page { limit: AT_ONCE, after: None };
     let mut count = 0;
     while count < SWEPT_MAX {
-        let listed = app.store.dead_letters(tenant, filter, &page).await?;
+        let listed = store.dead_letters(tenant, filter, &page).await?;
         let old = listed.items.iter().filter(|message| message.settled_at.is_none_or(|at| at <= began));
         let old: Vec<MessageId> = old.map(|message| message.id.clone()).collect();
         let is_last = listed.next.is_none() || old.len() < listed.items.len();
-        count += settle(app, tenant, old.into_iter().map(operation)).await?;
+        count += settle(drive, tenant, old.into_iter().map(operation)).await?;
         if is_last {
             return Ok(Swept { count, has_more: false });
         }
@@ -124,14 +126,18 @@ where
 }
 
 /// Runs the operations side by side; answers how many of them found their dead letter still there.
-async fn settle<O>(app: &App, tenant: &TenantId, operations: impl Iterator<Item = O>) -> Result<u64, Refusal>
+async fn settle<O>(
+    drive: &Drive,
+    tenant: &TenantId,
+    operations: impl Iterator<Item = O>,
+) -> Result<u64, Refusal>
 where
     O: Operation<Output = ()> + Send + Sync + 'static,
 {
     let mut running = JoinSet::new();
     for operation in operations {
-        let (app, tenant) = (app.clone(), tenant.clone());
-        running.spawn(async move { app.drive.run(&tenant, &operation).await });
+        let (drive, tenant) = (drive.clone(), tenant.clone());
+        running.spawn(async move { drive.run(&tenant, &operation).await });
     }
     let mut count = 0;
     let mut failed = None;

@@ -6,7 +6,7 @@ use signalbox_core::engine;
 use signalbox_wire::opscore::Done;
 use signalbox_wire::problem::Problem;
 
-use crate::app::App;
+use crate::engine::Drive;
 use crate::http::context::{Administers, Context};
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
@@ -22,11 +22,11 @@ use crate::surface::opscore::lookup;
         (status = 200, description = "It drains", body = Done),
         (status = 404, description = "No such agent", body = Problem)))]
 pub(crate) async fn drain_agent(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(agent): Path,
 ) -> Result<Reply, Refusal> {
-    set(&app, &context, &agent, true).await
+    set(&drive, &context, &agent, true).await
 }
 
 /// Take an agent back into service
@@ -36,15 +36,15 @@ pub(crate) async fn drain_agent(
         (status = 200, description = "It may be given tasks again", body = Done),
         (status = 404, description = "No such agent", body = Problem)))]
 pub(crate) async fn undrain_agent(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(agent): Path,
 ) -> Result<Reply, Refusal> {
-    set(&app, &context, &agent, false).await
+    set(&drive, &context, &agent, false).await
 }
 
 async fn set(
-    app: &App,
+    drive: &Drive,
     context: &Context<Administers>,
     agent: &str,
     draining: bool,
@@ -55,7 +55,7 @@ async fn set(
     } else {
         format!("Agent {agent} is back in service.")
     };
-    app.drive
+    drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |()| {
             Reply::ok(&Done::new(message.as_str()))
         })

@@ -6,7 +6,7 @@ use signalbox_core::engine;
 use signalbox_wire::opscore::{LogBody, LogsAccepted};
 use signalbox_wire::problem::Problem;
 
-use crate::app::App;
+use crate::engine::Drive;
 use crate::http::context::{Acts, Context, Input};
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
@@ -24,7 +24,7 @@ use crate::surface::opscore::lookup;
         (status = 404, description = "No such agent", body = Problem),
         (status = 422, description = "The body does not fit", body = Problem)))]
 pub(crate) async fn append_logs(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Acts>,
     Path(agent): Path,
     input: Input,
@@ -32,7 +32,7 @@ pub(crate) async fn append_logs(
     let body: LogBody = input.parse()?;
     let entries = body.entries.into_iter().map(convert::log_entry).collect();
     let operation = engine::AppendLogs { agent: lookup::agent(&agent)?, entries };
-    app.drive
+    drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |accepted| {
             Reply::json(StatusCode::ACCEPTED, &LogsAccepted { accepted: *accepted })
         })

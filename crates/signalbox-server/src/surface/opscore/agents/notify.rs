@@ -10,11 +10,14 @@ use signalbox_wire::problem::Problem;
 
 use super::notification::{self, Notification, Told};
 use super::signed;
-use crate::app::App;
+use crate::auth::Authenticator;
 use crate::clock;
+use crate::egress::Egress;
+use crate::engine::Drive;
 use crate::http::context::Input;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::surface::state::Announcements;
 
 /// Tell of an agent that registered or is gone
 ///
@@ -32,17 +35,20 @@ use crate::http::reply::Reply;
         (status = 403, description = "Unsigned, and relayed by this server or sent by a foreign page", body = Problem),
         (status = 422, description = "The body does not fit", body = Problem)))]
 pub(crate) async fn notify_agent(
-    State(app): State<App>,
+    State(drive): State<Drive>,
+    State(authenticator): State<Authenticator>,
+    State(egress): State<Egress>,
+    State(announcements): State<Announcements>,
     headers: HeaderMap,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    let seen = match &app.config.opscore_webhook_secret {
+    let seen = match &announcements.secret {
         Some(secret) => signed::verify(secret, &headers, &input.bytes, clock::now())?,
         None => {
             // A key is nothing that this call is believed by: where it would help, a signature does.
             let unsigned =
                 |problem: Problem| if problem.status == 401 { signed::unsigned() } else { problem };
-            app.authenticator.admit_keyless(&headers).map_err(unsigned)?;
+            authenticator.admit_keyless(&headers).map_err(unsigned)?;
             Vec::new()
         }
     };
@@ -59,13 +65,13 @@ pub(crate) async fn notify_agent(
         other => return Err(unknown(other).into()),
     };
     if let Told::Registered(announce) = &told
-        && let Some(message) = announce.endpoint.as_deref().and_then(|url| app.egress.fault(url))
-        && app.config.dispatches_through().is_none()
+        && let Some(message) = announce.endpoint.as_deref().and_then(|url| egress.fault(url))
+        && announcements.calls_endpoints
     {
         return Err(vec![Fault::new("/agent_details/contactEndpoint", message)].into());
     }
     let message = format!("Agent {agent} {done} successfully.");
-    app.drive
+    drive
         .answer(&TenantId::default_tenant(), None, &Notification { told, seen }, |()| {
             Reply::ok(&Done::new(message.as_str()))
         })

@@ -1,23 +1,27 @@
 //! `/v1/opscore/agent/{agentId}/state` and `…/history`: what an agent says of itself, durable once it is
 //! acknowledged, and what it said last. Reporting is the hottest path of the server, reading the next.
 
-use axum::extract::State;
+use axum::extract::{FromRef as _, State};
 use signalbox_core::{Rejected, engine};
-use signalbox_store::EventFilter;
+use signalbox_store::{EventFilter, Store};
 use signalbox_wire::id::AgentId;
 use signalbox_wire::opscore::{Done, HistoryEntry, Page, StateBody, StateView};
 use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
 
 use super::reports::{HistoryAnswer, StateAnswer};
-use crate::app::App;
+use crate::engine::Drive;
 use crate::http::context::{Acts, Context, Input, Reads};
+use crate::http::fast_path::FastRoute;
 use crate::http::params::{Path, Query, Reader};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 use crate::surface::opscore::lookup::{self, Gathering};
+use crate::surface::state::AppState;
 
 const ACCEPTED: &str = r#"{"status":"success","message":"State update accepted"}"#;
+/// Where reports and states are.
+const STATE: &str = "/v1/opscore/agent/{agentId}/state";
 const HISTORY: &str = "history";
 
 /// Report an agent's state
@@ -35,17 +39,17 @@ const HISTORY: &str = "history";
         (status = 404, description = "No such agent", body = Problem),
         (status = 422, description = "The body does not fit", body = Problem)))]
 pub(crate) async fn report_state(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Acts>,
     Path(agent): Path,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    report(&app, &context, &agent, &input).await
+    report(&drive, &context, &agent, &input).await
 }
 
 /// Keeps a report of `agent`.
-pub(crate) async fn report(
-    app: &App,
+async fn report(
+    drive: &Drive,
     context: &Context<Acts>,
     agent: &str,
     input: &Input,
@@ -67,9 +71,7 @@ pub(crate) async fn report(
         task,
         session,
     };
-    app.drive
-        .answer(context.tenant(), context.claim.as_ref(), &operation, |()| Reply::accepted(ACCEPTED))
-        .await
+    drive.answer(context.tenant(), context.claim.as_ref(), &operation, |()| Reply::accepted(ACCEPTED)).await
 }
 
 /// What an agent reported last
@@ -81,22 +83,34 @@ pub(crate) async fn report(
         (status = 200, description = "The newest report by its own timestamp", body = StateView),
         (status = 404, description = "No such agent", body = Problem)))]
 pub(crate) async fn agent_state(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Path(agent): Path,
 ) -> Result<Reply, Refusal> {
-    state(&app, &context, &agent).await
+    state(&store, &context, &agent).await
 }
 
 /// Answers what `agent` reported last.
-pub(crate) async fn state(app: &App, context: &Context<Reads>, agent: &str) -> Result<Reply, Refusal> {
+async fn state(store: &Store, context: &Context<Reads>, agent: &str) -> Result<Reply, Refusal> {
     let id = lookup::agent(agent)?;
-    let status = app.store.status(context.tenant(), &id).await?;
+    let status = store.status(context.tenant(), &id).await?;
     if let Some(report) = status.as_ref().and_then(|status| status.value.report.as_ref()) {
         return Ok(Reply::written(StateAnswer::of(&id, report).written()));
     }
-    let registered = app.store.agent(context.tenant(), &id).await?.ok_or_else(|| unknown(&id))?;
+    let registered = store.agent(context.tenant(), &id).await?.ok_or_else(|| unknown(&id))?;
     Ok(Reply::written(StateAnswer::before_any(&id, registered.value.registered_at).written()))
+}
+
+/// Reports and states without the router.
+pub(crate) fn fast_routes(app: &AppState) -> Vec<FastRoute> {
+    let report = FastRoute::new("POST", STATE, app, |app, mut request| async move {
+        let (context, input) = (request.context(&app).await?, request.input(&app).await?);
+        report(&Drive::from_ref(&app), &context, request.parameter(), &input).await
+    });
+    let state = FastRoute::new("GET", STATE, app, |app, request| async move {
+        state(&Store::from_ref(&app), &request.context(&app).await?, request.parameter()).await
+    });
+    vec![report, state]
 }
 
 /// Everything that an agent reported, newest first
@@ -107,7 +121,7 @@ pub(crate) async fn state(app: &App, context: &Context<Reads>, agent: &str) -> R
         (status = 404, description = "No such agent", body = Problem),
         (status = 422, description = "The query does not fit", body = Problem)))]
 pub(crate) async fn agent_history(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Path(agent): Path,
     Query(query): Query<PageQuery>,
@@ -116,7 +130,7 @@ pub(crate) async fn agent_history(
     let page = reader.page(HISTORY, &query);
     reader.finish()?;
     let id = lookup::agent(&agent)?;
-    app.store.agent(context.tenant(), &id).await?.ok_or_else(|| unknown(&id))?;
+    store.agent(context.tenant(), &id).await?.ok_or_else(|| unknown(&id))?;
     let filter = EventFilter {
         agent: Some(id),
         kind: Some("agent.reported".to_owned()),
@@ -124,7 +138,7 @@ pub(crate) async fn agent_history(
         ..EventFilter::default()
     };
     let mut gathering = Gathering::new(page);
-    let events = lookup::events(&app, context.tenant(), &filter, &mut gathering).await?;
+    let events = lookup::events(&store, context.tenant(), &filter, &mut gathering).await?;
     let data: Vec<HistoryAnswer<'_>> = events.iter().filter_map(HistoryAnswer::of).collect();
     Ok(Reply::ok(&Page { data, next_cursor: gathering.next_cursor(HISTORY) }))
 }

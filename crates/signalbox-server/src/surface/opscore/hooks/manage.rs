@@ -6,6 +6,7 @@ use http::StatusCode;
 use signalbox_core::Rejected;
 use signalbox_core::engine::{CreateHook, DeleteHook, RotateHook};
 use signalbox_core::hook::{HookSecret, WebhookTrigger};
+use signalbox_store::Store;
 use signalbox_wire::fault::Fault;
 use signalbox_wire::id::{HookId, TenantId};
 use signalbox_wire::opscore::{Done, HookBody, HookView, Page, RotateHookBody};
@@ -13,9 +14,9 @@ use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
 use signalbox_wire::time::Timestamp;
 
-use crate::app::App;
 use crate::auth::bootstrap;
 use crate::clock;
+use crate::engine::Drive;
 use crate::http::context::{Administers, Context, Input, Reads};
 use crate::http::params::{Path, Query, Reader};
 use crate::http::problem::Refusal;
@@ -36,7 +37,7 @@ const LIST: &str = "hooks";
         (status = 409, description = "There is one with this id, or it was made under this Idempotency-Key", body = Problem),
         (status = 422, description = "The body does not fit", body = Problem)))]
 pub(crate) async fn create_hook(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     input: Input,
 ) -> Result<Reply, Refusal> {
@@ -52,7 +53,7 @@ pub(crate) async fn create_hook(
         created_at: clock::now(),
         rotated_at: None,
     };
-    let hook = app.drive.run(context.tenant(), &CreateHook { hook }).await?;
+    let hook = drive.run(context.tenant(), &CreateHook { hook }).await?;
     Ok(with_secret(StatusCode::CREATED, context.tenant(), &hook))
 }
 
@@ -62,7 +63,7 @@ pub(crate) async fn create_hook(
         (status = 200, description = "A page of the hooks, by id, without their secrets", body = Page<HookView>),
         (status = 422, description = "The query does not fit", body = Problem)))]
 pub(crate) async fn list_hooks(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Query(query): Query<PageQuery>,
 ) -> Result<Reply, Refusal> {
@@ -71,7 +72,7 @@ pub(crate) async fn list_hooks(
     reader.finish()?;
     let (mut gathering, mut data) = (Gathering::new(page), Vec::new());
     while let Some(go) = gathering.go() {
-        let listed = app.store.hooks(context.tenant(), &go).await?;
+        let listed = store.hooks(context.tenant(), &go).await?;
         let entries = listed.items.iter().map(|hook| lookup::written(&view(context.tenant(), hook)));
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         gathering.took(entries.len(), entries.iter().map(|entry| entry.get().len()).sum(), listed.next);
@@ -87,12 +88,12 @@ pub(crate) async fn list_hooks(
         (status = 200, description = "The hook, without its secret", body = HookView),
         (status = 404, description = "No such hook", body = Problem)))]
 pub(crate) async fn get_hook(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Path(hook): Path,
 ) -> Result<Reply, Refusal> {
     let id = lookup::hook(&hook)?;
-    let kept = app.store.hook(context.tenant(), &id).await?;
+    let kept = store.hook(context.tenant(), &id).await?;
     let kept = kept.ok_or_else(|| Rejected::UnknownHook(id.to_string()))?;
     Ok(Reply::ok(&view(context.tenant(), &kept.value)))
 }
@@ -106,11 +107,11 @@ pub(crate) async fn get_hook(
         (status = 200, description = "Removed", body = Done),
         (status = 404, description = "No such hook", body = Problem)))]
 pub(crate) async fn delete_hook(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(hook): Path,
 ) -> Result<Reply, Refusal> {
-    app.drive.run(context.tenant(), &DeleteHook { hook: lookup::hook(&hook)? }).await?;
+    drive.run(context.tenant(), &DeleteHook { hook: lookup::hook(&hook)? }).await?;
     Ok(Reply::ok(&Done::new(format!("Hook {hook} deleted successfully."))))
 }
 
@@ -125,7 +126,7 @@ pub(crate) async fn delete_hook(
         (status = 409, description = "Done before, under the same Idempotency-Key", body = Problem),
         (status = 422, description = "The body does not fit", body = Problem)))]
 pub(crate) async fn rotate_hook(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(hook): Path,
     input: Input,
@@ -133,7 +134,7 @@ pub(crate) async fn rotate_hook(
     let body: RotateHookBody = input.parse_or_default()?;
     let earlier_until: Option<Timestamp> = body.keep_earlier_for.map(|period| clock::now() + period.into());
     let operation = RotateHook { hook: lookup::hook(&hook)?, secret: new_secret(), earlier_until };
-    let hook = app.drive.run(context.tenant(), &operation).await?;
+    let hook = drive.run(context.tenant(), &operation).await?;
     Ok(with_secret(StatusCode::OK, context.tenant(), &hook))
 }
 

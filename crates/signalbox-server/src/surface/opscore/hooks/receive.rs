@@ -11,14 +11,15 @@ use http::{HeaderMap, StatusCode};
 use signalbox_core::engine::{Operation, ReceiveWebhook, Triggered};
 use signalbox_core::hook::{HookSecret, WebhookTrigger};
 use signalbox_core::{Decision, DecisionContext, Halt, Snapshot};
+use signalbox_store::Store;
 use signalbox_wire::id::{HookId, TenantId};
 use signalbox_wire::opscore::{HookInput, TriggerAnswer};
 use signalbox_wire::problem::Problem;
 use signalbox_wire::signature::{self, SignatureError};
 use signalbox_wire::time::Timestamp;
 
-use crate::app::App;
 use crate::clock;
+use crate::engine::Drive;
 use crate::http::context::{Input, trace_of};
 use crate::http::idempotency::IdempotencyClaim;
 use crate::http::params::PathPair;
@@ -48,7 +49,8 @@ const WEBHOOK_ID_MAX: usize = 255;
         (status = 404, description = "The hook's workflow or agent is gone", body = Problem),
         (status = 422, description = "Not an object, or not what the workflow's input schema asks for", body = Problem)))]
 pub(crate) async fn receive_webhook(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(drive): State<Drive>,
     Extension(inputs): Extension<Inputs>,
     headers: HeaderMap,
     PathPair(tenant, id): PathPair,
@@ -56,7 +58,7 @@ pub(crate) async fn receive_webhook(
 ) -> Result<Reply, Refusal> {
     let call = Call::read(&headers, &input.bytes)?;
     let found = match (TenantId::parse(&tenant), HookId::parse(&id)) {
-        (Ok(tenant), Ok(id)) => app.store.hook(&tenant, &id).await?.map(|read| (tenant, read.value)),
+        (Ok(tenant), Ok(id)) => store.hook(&tenant, &id).await?.map(|read| (tenant, read.value)),
         _ => None,
     };
     let now = clock::now();
@@ -75,7 +77,7 @@ pub(crate) async fn receive_webhook(
     let operation = Checked { operation, tenant: &tenant, inputs: &inputs };
     // Whatever else a repeat says, it is the same webhook.
     let claim = IdempotencyClaim::of(format!("hook {} {}", hook.id, call.id), String::new());
-    app.drive
+    drive
         .answer(&tenant, Some(&claim), &operation, |started| {
             let answer = TriggerAnswer::new(started.session.clone(), started.workflow.clone());
             Reply::json(StatusCode::ACCEPTED, &answer)

@@ -5,13 +5,12 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use signalbox_store::{StoreError, StoredEvent};
+use signalbox_store::{Store, StoreError, StoredEvent};
 use signalbox_wire::id::{SessionId, TenantId};
 use signalbox_wire::opscore::{EventView, LogView};
 use signalbox_wire::time::Timestamp;
 
 use super::names;
-use crate::app::App;
 use crate::http::streams::Snapshot;
 use crate::surface::opscore::convert::level_out;
 
@@ -74,7 +73,7 @@ fn raw(json: &str) -> Box<RawValue> {
 pub(crate) struct InHistory;
 
 impl Snapshot for InHistory {
-    async fn json(&mut self, _: &App, _: &TenantId, stored: &StoredEvent) -> Result<Vec<u8>, StoreError> {
+    async fn json(&mut self, _: &Store, _: &TenantId, stored: &StoredEvent) -> Result<Vec<u8>, StoreError> {
         Ok(serde_json::to_vec(&event(stored)).unwrap_or_default())
     }
 }
@@ -88,11 +87,11 @@ pub(crate) struct InLog {
 impl Snapshot for InLog {
     async fn json(
         &mut self,
-        app: &App,
+        store: &Store,
         tenant: &TenantId,
         stored: &StoredEvent,
     ) -> Result<Vec<u8>, StoreError> {
-        Ok(serde_json::to_vec(&self.entry(app, tenant, stored).await?).unwrap_or_default())
+        Ok(serde_json::to_vec(&self.entry(store, tenant, stored).await?).unwrap_or_default())
     }
 }
 
@@ -100,27 +99,27 @@ impl InLog {
     /// An entry of the log.
     pub(crate) async fn entry(
         &mut self,
-        app: &App,
+        store: &Store,
         tenant: &TenantId,
         event: &StoredEvent,
     ) -> Result<LogView, StoreError> {
         let mut view = entry(event);
         if let Some(session) = &view.session_id {
-            view.trace_id = self.trace(app, tenant, session).await?;
+            view.trace_id = self.trace(store, tenant, session).await?;
         }
         Ok(view)
     }
 
     async fn trace(
         &mut self,
-        app: &App,
+        store: &Store,
         tenant: &TenantId,
         session: &SessionId,
     ) -> Result<Option<String>, StoreError> {
         if let Some(known) = self.traces.get(session) {
             return Ok(known.clone());
         }
-        let read = app.store.session(tenant, session).await?;
+        let read = store.session(tenant, session).await?;
         let trace = read.and_then(|read| trace_id(read.value.session.trace.as_deref()?));
         if self.traces.len() >= TRACES_MAX {
             self.traces.clear();

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use serde::Deserialize;
-use signalbox_store::EventFilter;
+use signalbox_store::{EventFilter, Store};
 use signalbox_wire::id::{AgentId, SessionId};
 use signalbox_wire::opscore::{LogLevel, LogView, Page};
 use signalbox_wire::paging::PageQuery;
@@ -13,11 +13,11 @@ use signalbox_wire::problem::Problem;
 use signalbox_wire::text::Text;
 
 use super::entries::InLog;
-use crate::app::App;
 use crate::http::context::{Context, Reads};
 use crate::http::params::{self, Query, Reader};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::http::streams::Streams;
 use crate::http::streams::{self, Access, LogTail};
 use crate::surface::opscore::PATH;
 use crate::surface::opscore::convert;
@@ -58,7 +58,8 @@ pub(crate) struct LogsQuery {
             (Page<LogView> = "application/json"), (String = "text/event-stream"))),
         (status = 422, description = "The query does not fit", body = Problem)))]
 pub(crate) async fn read_logs(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(streams): State<Streams>,
     context: Context<Reads>,
     Query(query): Query<LogsQuery>,
     Query(page): Query<PageQuery>,
@@ -70,14 +71,14 @@ pub(crate) async fn read_logs(
     let page = reader.page(LIST, &page);
     reader.finish()?;
     if is_stream {
-        return tail(&app, context, filter, &headers).await;
+        return tail(&store, &streams, context, filter, &headers).await;
     }
     let mut gathering = Gathering::new(page);
-    let events = lookup::events(&app, context.tenant(), &filter, &mut gathering).await?;
+    let events = lookup::events(&store, context.tenant(), &filter, &mut gathering).await?;
     let mut view = InLog::default();
     let mut data = Vec::with_capacity(events.len());
     for event in &events {
-        data.push(view.entry(&app, context.tenant(), event).await?);
+        data.push(view.entry(&store, context.tenant(), event).await?);
     }
     Ok(Reply::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }).into_response())
 }
@@ -104,20 +105,21 @@ fn filter(reader: &mut Reader, query: &LogsQuery, is_stream: bool) -> EventFilte
 }
 
 async fn tail(
-    app: &App,
+    store: &Store,
+    streams: &Streams,
     context: Context<Reads>,
     filter: EventFilter,
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
     let tenant = context.tenant().clone();
-    let newest = streams::newest(app, &tenant).await?;
+    let newest = streams::newest(store, &tenant).await?;
     let tail = match streams::resumed_after(headers)? {
         Some(seen) if seen > newest => return Err(streams::not_of_this_stream().into()),
-        Some(seen) => LogTail::resumed(app, tenant, filter, seen, InLog::default()).await?,
+        Some(seen) => LogTail::resumed(store, tenant, filter, seen, InLog::default()).await?,
         None if filter.since.is_some() => LogTail::new(tenant, filter, 0, InLog::default()),
         None => LogTail::new(tenant, filter, newest, InLog::default()),
     };
-    Ok(streams::follow(app, Access::new(headers, PATH, context.caller), tail))
+    Ok(streams.follow(Access::new(headers, PATH, context.caller), tail))
 }
 
 /// Whether the newest come first.

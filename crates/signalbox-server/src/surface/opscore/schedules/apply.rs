@@ -6,13 +6,14 @@ use http::StatusCode;
 use signalbox_core::engine::{self, Operation};
 use signalbox_core::schedule::Schedule;
 use signalbox_core::{Decision, DecisionContext, Halt, Rejected, Snapshot};
+use signalbox_store::Store;
 use signalbox_wire::id::TenantId;
 use signalbox_wire::opscore::{Done, Page, PatchScheduleBody, ScheduleBody, ScheduleView};
 use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
 
 use super::convert;
-use crate::app::App;
+use crate::engine::Drive;
 use crate::http::context::{Administers, Context, Input, Reads};
 use crate::http::params::{Path, Query, Reader};
 use crate::http::problem::Refusal;
@@ -62,7 +63,7 @@ impl<O: Operation> Operation for Fitting<'_, O> {
         (status = 404, description = "No such workflow or agent", body = Problem),
         (status = 422, description = "The body does not fit, or its input not the workflow's schema", body = Problem)))]
 pub(crate) async fn apply_schedule(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     Extension(inputs): Extension<Inputs>,
     context: Context<Administers>,
     input: Input,
@@ -70,7 +71,7 @@ pub(crate) async fn apply_schedule(
     let body: ScheduleBody = input.parse()?;
     let (operation, tenant, inputs) = (convert::apply(body)?, context.tenant(), &inputs);
     let operation = Fitting { operation, tenant, inputs, kept: |(kept, _)| kept };
-    app.drive
+    drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |(kept, is_new)| {
             let status = if *is_new { StatusCode::CREATED } else { StatusCode::OK };
             Reply::json(status, &convert::schedule(kept))
@@ -84,7 +85,7 @@ pub(crate) async fn apply_schedule(
         (status = 200, description = "A page of the schedules, by id", body = Page<ScheduleView>),
         (status = 422, description = "The query does not fit", body = Problem)))]
 pub(crate) async fn list_schedules(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Query(query): Query<PageQuery>,
 ) -> Result<Reply, Refusal> {
@@ -93,7 +94,7 @@ pub(crate) async fn list_schedules(
     reader.finish()?;
     let (mut gathering, mut data) = (Gathering::new(page), Vec::new());
     while let Some(go) = gathering.go() {
-        let listed = app.store.schedules(context.tenant(), &go).await?;
+        let listed = store.schedules(context.tenant(), &go).await?;
         let entries = listed.items.iter().map(|kept| lookup::written(&convert::schedule(kept)));
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         gathering.took(entries.len(), entries.iter().map(|entry| entry.get().len()).sum(), listed.next);
@@ -109,12 +110,12 @@ pub(crate) async fn list_schedules(
         (status = 200, description = "The schedule", body = ScheduleView),
         (status = 404, description = "No such schedule", body = Problem)))]
 pub(crate) async fn get_schedule(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Path(schedule): Path,
 ) -> Result<Reply, Refusal> {
     let id = lookup::schedule(&schedule)?;
-    let kept = app.store.schedule(context.tenant(), &id).await?;
+    let kept = store.schedule(context.tenant(), &id).await?;
     let kept = kept.ok_or_else(|| Rejected::UnknownSchedule(id.to_string()))?;
     Ok(Reply::ok(&convert::schedule(&kept.value)))
 }
@@ -129,7 +130,7 @@ pub(crate) async fn get_schedule(
         (status = 404, description = "No such schedule, workflow or agent", body = Problem),
         (status = 422, description = "The body does not fit, or its input not the workflow's schema", body = Problem)))]
 pub(crate) async fn change_schedule(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     Extension(inputs): Extension<Inputs>,
     context: Context<Administers>,
     Path(schedule): Path,
@@ -139,7 +140,7 @@ pub(crate) async fn change_schedule(
     let operation = convert::change(lookup::schedule(&schedule)?, body)?;
     let (tenant, inputs) = (context.tenant(), &inputs);
     let operation = Fitting { operation, tenant, inputs, kept: |kept| kept };
-    app.drive
+    drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |kept| {
             Reply::ok(&convert::schedule(kept))
         })
@@ -155,11 +156,11 @@ pub(crate) async fn change_schedule(
         (status = 200, description = "Removed", body = Done),
         (status = 404, description = "No such schedule", body = Problem)))]
 pub(crate) async fn delete_schedule(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(schedule): Path,
 ) -> Result<Reply, Refusal> {
     let operation = engine::DeleteSchedule { schedule: lookup::schedule(&schedule)? };
-    app.drive.run(context.tenant(), &operation).await?;
+    drive.run(context.tenant(), &operation).await?;
     Ok(Reply::ok(&Done::new(format!("Schedule {schedule} deleted successfully."))))
 }

@@ -8,7 +8,7 @@ use signalbox_wire::opscore::{BackfillAnswer, BackfillBody, FireView, ScheduleVi
 use signalbox_wire::problem::Problem;
 
 use super::convert;
-use crate::app::App;
+use crate::engine::Drive;
 use crate::http::context::{Administers, Context, Input};
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
@@ -24,11 +24,11 @@ use crate::surface::opscore::lookup;
         (status = 200, description = "Paused", body = ScheduleView),
         (status = 404, description = "No such schedule", body = Problem)))]
 pub(crate) async fn pause_schedule(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(schedule): Path,
 ) -> Result<Reply, Refusal> {
-    turn(&app, &context, &schedule, ScheduleCommand::Pause).await
+    turn(&drive, &context, &schedule, ScheduleCommand::Pause).await
 }
 
 /// Let a paused schedule's fire times come again
@@ -40,11 +40,11 @@ pub(crate) async fn pause_schedule(
         (status = 200, description = "Active again", body = ScheduleView),
         (status = 404, description = "No such schedule", body = Problem)))]
 pub(crate) async fn resume_schedule(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(schedule): Path,
 ) -> Result<Reply, Refusal> {
-    turn(&app, &context, &schedule, ScheduleCommand::Resume).await
+    turn(&drive, &context, &schedule, ScheduleCommand::Resume).await
 }
 
 /// Start a session of a schedule now
@@ -58,7 +58,7 @@ pub(crate) async fn resume_schedule(
         (status = 404, description = "No such schedule", body = Problem),
         (status = 422, description = "The body does not fit", body = Problem)))]
 pub(crate) async fn trigger_schedule(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(schedule): Path,
     input: Input,
@@ -66,7 +66,7 @@ pub(crate) async fn trigger_schedule(
     let body: StartScheduleBody = input.parse_or_default()?;
     let control = ScheduleCommand::Trigger { overlap: body.overlap.map(convert::overlap) };
     let operation = ControlSchedule { schedule: lookup::schedule(&schedule)?, command: control };
-    app.drive
+    drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |controlled| {
             let mut fires = convert::fires(&controlled.schedule).into_iter();
             Reply::json(StatusCode::ACCEPTED, &fires.find(|fire| fire.number == controlled.filled.first))
@@ -86,7 +86,7 @@ pub(crate) async fn trigger_schedule(
         (status = 409, description = "Too many fire times wait already", body = Problem),
         (status = 422, description = "The body does not fit, or asks for too many", body = Problem)))]
 pub(crate) async fn backfill_schedule(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(schedule): Path,
     input: Input,
@@ -95,7 +95,7 @@ pub(crate) async fn backfill_schedule(
     let overlap = body.overlap.map_or(Overlap::BufferAll, convert::overlap);
     let control = ScheduleCommand::Backfill { from: body.from, to: body.to, overlap };
     let operation = ControlSchedule { schedule: lookup::schedule(&schedule)?, command: control };
-    app.drive
+    drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |controlled| {
             let is_of_it = |number: u64| number >= controlled.filled.first;
             let waiting = controlled.schedule.waiting.iter().filter(|fire| is_of_it(fire.number)).count();
@@ -108,13 +108,13 @@ pub(crate) async fn backfill_schedule(
 }
 
 async fn turn(
-    app: &App,
+    drive: &Drive,
     context: &Context<Administers>,
     schedule: &str,
     control: ScheduleCommand,
 ) -> Result<Reply, Refusal> {
     let operation = ControlSchedule { schedule: lookup::schedule(schedule)?, command: control };
-    app.drive
+    drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |controlled| {
             Reply::ok(&convert::schedule(&controlled.schedule))
         })

@@ -2,12 +2,12 @@
 
 use axum::extract::State;
 use signalbox_core::Rejected;
+use signalbox_store::Store;
 use signalbox_wire::opscore::{FireView, Page};
 use signalbox_wire::paging::{Cursor, PageQuery};
 use signalbox_wire::problem::Problem;
 
 use super::convert;
-use crate::app::App;
 use crate::http::context::{Context, Reads};
 use crate::http::params::{Path, Query, Reader};
 use crate::http::problem::Refusal;
@@ -27,7 +27,7 @@ const LIST: &str = "runs";
         (status = 404, description = "No such schedule", body = Problem),
         (status = 422, description = "The query does not fit", body = Problem)))]
 pub(crate) async fn list_runs(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Path(schedule): Path,
     Query(query): Query<PageQuery>,
@@ -36,7 +36,7 @@ pub(crate) async fn list_runs(
     let page = reader.page(LIST, &query);
     reader.finish()?;
     let id = lookup::schedule(&schedule)?;
-    let kept = app.store.schedule(context.tenant(), &id).await?;
+    let kept = store.schedule(context.tenant(), &id).await?;
     let kept = kept.ok_or_else(|| Rejected::UnknownSchedule(id.to_string()))?;
     let after = page.after.map(|after| after.parse().unwrap_or(0_u64));
     let mut fires = convert::fires(&kept.value);

@@ -3,11 +3,12 @@
 use axum::extract::State;
 use signalbox_core::engine::{self, Operation};
 use signalbox_core::session::SessionState;
+use signalbox_store::Store;
 use signalbox_wire::id::SessionId;
 use signalbox_wire::opscore::{ApproveBody, CancelBody, SessionView, SignalBody};
 use signalbox_wire::problem::Problem;
 
-use crate::app::App;
+use crate::engine::Drive;
 use crate::http::context::{Administers, Context, Input};
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
@@ -25,12 +26,13 @@ use crate::surface::opscore::lookup;
         (status = 404, description = "No such session", body = Problem),
         (status = 409, description = "It is not under way", body = Problem)))]
 pub(crate) async fn pause_session(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(session): Path,
 ) -> Result<Reply, Refusal> {
     let session = lookup::session(&session)?;
-    control(&app, &context, &session, &engine::Pause { session: session.clone() }).await
+    control(&store, &drive, &context, &session, &engine::Pause { session: session.clone() }).await
 }
 
 /// Let a paused session go on
@@ -41,12 +43,13 @@ pub(crate) async fn pause_session(
         (status = 404, description = "No such session", body = Problem),
         (status = 409, description = "It is not paused", body = Problem)))]
 pub(crate) async fn resume_session(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(session): Path,
 ) -> Result<Reply, Refusal> {
     let session = lookup::session(&session)?;
-    control(&app, &context, &session, &engine::Resume { session: session.clone() }).await
+    control(&store, &drive, &context, &session, &engine::Resume { session: session.clone() }).await
 }
 
 /// End a session before its time
@@ -59,14 +62,22 @@ pub(crate) async fn resume_session(
         (status = 404, description = "No such session", body = Problem),
         (status = 409, description = "It is over already", body = Problem)))]
 pub(crate) async fn cancel_session(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(session): Path,
     input: Input,
 ) -> Result<Reply, Refusal> {
     let body: CancelBody = input.parse_or_default()?;
     let session = lookup::session(&session)?;
-    control(&app, &context, &session, &engine::Cancel { session: session.clone(), reason: body.reason }).await
+    control(
+        &store,
+        &drive,
+        &context,
+        &session,
+        &engine::Cancel { session: session.clone(), reason: body.reason },
+    )
+    .await
 }
 
 /// Let a failed session go on from the task that failed
@@ -77,12 +88,13 @@ pub(crate) async fn cancel_session(
         (status = 404, description = "No such session", body = Problem),
         (status = 409, description = "It has not failed", body = Problem)))]
 pub(crate) async fn retry_session(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(session): Path,
 ) -> Result<Reply, Refusal> {
     let session = lookup::session(&session)?;
-    control(&app, &context, &session, &engine::RetrySession { session: session.clone() }).await
+    control(&store, &drive, &context, &session, &engine::RetrySession { session: session.clone() }).await
 }
 
 /// Tell a session of something that a task waits for
@@ -96,7 +108,8 @@ pub(crate) async fn retry_session(
         (status = 404, description = "No such session", body = Problem),
         (status = 409, description = "No task of it waits for this signal, or will", body = Problem)))]
 pub(crate) async fn signal_session(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(session): Path,
     input: Input,
@@ -105,7 +118,7 @@ pub(crate) async fn signal_session(
     let session = lookup::session(&session)?;
     let name = body.signal.unwrap_or_default();
     let operation = engine::Signal { session: session.clone(), name, payload: body.payload };
-    control(&app, &context, &session, &operation).await
+    control(&store, &drive, &context, &session, &operation).await
 }
 
 /// Agree to what a task asks approval for
@@ -120,12 +133,13 @@ pub(crate) async fn signal_session(
         (status = 404, description = "No such session", body = Problem),
         (status = 409, description = "The task asks for no approval, or for another one", body = Problem)))]
 pub(crate) async fn approve_task(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path((session, task)): Path<(String, String)>,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    decide(&app, &context, (&session, task), &input, true).await
+    decide(&store, &drive, &context, (&session, task), &input, true).await
 }
 
 /// Refuse what a task asks approval for
@@ -139,16 +153,18 @@ pub(crate) async fn approve_task(
         (status = 404, description = "No such session", body = Problem),
         (status = 409, description = "The task asks for no approval, or for another one", body = Problem)))]
 pub(crate) async fn refuse_task(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path((session, task)): Path<(String, String)>,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    decide(&app, &context, (&session, task), &input, false).await
+    decide(&store, &drive, &context, (&session, task), &input, false).await
 }
 
 async fn decide(
-    app: &App,
+    store: &Store,
+    drive: &Drive,
     context: &Context<Administers>,
     (session, task): (&str, String),
     input: &Input,
@@ -157,11 +173,12 @@ async fn decide(
     let ApproveBody { by, comment, digest } = input.parse_or_default()?;
     let session = lookup::session(session)?;
     let operation = engine::Approve { session: session.clone(), task, is_approved, by, comment, digest };
-    control(app, context, &session, &operation).await
+    control(store, drive, context, &session, &operation).await
 }
 
 async fn control<O>(
-    app: &App,
+    store: &Store,
+    drive: &Drive,
     context: &Context<Administers>,
     id: &SessionId,
     operation: &O,
@@ -171,10 +188,10 @@ where
 {
     // Looked up before: a session stays on the revision that it started with.
     let mut versions = Versions::default();
-    if let Some(read) = app.store.session(context.tenant(), id).await? {
-        versions.look_up(app, context.tenant(), &read.value.session).await?;
+    if let Some(read) = store.session(context.tenant(), id).await? {
+        versions.look_up(store, context.tenant(), &read.value.session).await?;
     }
-    app.drive
+    drive
         .answer(context.tenant(), context.claim.as_ref(), operation, |state| {
             Reply::ok(&convert::session(&state.session, &versions, Some(&state.tasks)))
         })

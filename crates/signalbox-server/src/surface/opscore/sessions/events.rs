@@ -4,17 +4,17 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use signalbox_core::Rejected;
-use signalbox_store::EventFilter;
+use signalbox_store::{EventFilter, Store};
 use signalbox_wire::id::SessionId;
 use signalbox_wire::opscore::{EventView, Page};
 use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
 
-use crate::app::App;
 use crate::http::context::{Context, Reads};
 use crate::http::params::{Path, Query, Reader};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::http::streams::Streams;
 use crate::http::streams::{self, Access, SessionHistory};
 use crate::surface::opscore::PATH;
 use crate::surface::opscore::logs::entries::{self, InHistory};
@@ -37,18 +37,19 @@ const LIST: &str = "events";
         (status = 404, description = "No such session", body = Problem),
         (status = 422, description = "The query does not fit", body = Problem)))]
 pub(crate) async fn session_events(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(streams): State<Streams>,
     context: Context<Reads>,
     Path(session): Path,
     Query(query): Query<PageQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let id = lookup::session(&session)?;
-    let read = app.store.session(context.tenant(), &id).await?;
+    let read = store.session(context.tenant(), &id).await?;
     let state = read.ok_or_else(|| Rejected::UnknownSession(id.to_string()))?.value;
     let reached = state.session.sequence;
     if !streams::is_asked_for(&headers) {
-        return Ok(page(&app, &context, id, &query).await?.into_response());
+        return Ok(page(&store, &context, id, &query).await?.into_response());
     }
     let after = streams::resumed_after(&headers)?.unwrap_or(0);
     if after > reached {
@@ -59,11 +60,11 @@ pub(crate) async fn session_events(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let history = SessionHistory::new(context.tenant().clone(), id, after, InHistory);
-    Ok(streams::follow(&app, Access::new(&headers, PATH, context.caller), history))
+    Ok(streams.follow(Access::new(&headers, PATH, context.caller), history))
 }
 
 async fn page(
-    app: &App,
+    store: &Store,
     context: &Context<Reads>,
     id: SessionId,
     query: &PageQuery,
@@ -73,7 +74,7 @@ async fn page(
     reader.finish()?;
     let filter = EventFilter { session: Some(id), after_in_session: Some(0), ..EventFilter::default() };
     let mut gathering = Gathering::new(page);
-    let events = lookup::events(app, context.tenant(), &filter, &mut gathering).await?;
+    let events = lookup::events(store, context.tenant(), &filter, &mut gathering).await?;
     let data: Vec<EventView> = events.iter().map(entries::event).collect();
     Ok(Reply::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
 }

@@ -4,6 +4,7 @@
 use axum::extract::State;
 use signalbox_core::engine::{self, Operation};
 use signalbox_core::limits::bounded;
+use signalbox_store::Store;
 use signalbox_wire::id::{SessionId, TenantId};
 use signalbox_wire::opscore::{
     ApproveBody, ApproveManyBody, ManyAnswer, ManyBody, Refused, SignalManyBody, Which,
@@ -15,8 +16,7 @@ use tokio::task::JoinSet;
 use super::filter::SessionsQuery;
 use super::purge;
 use super::read::LIST;
-use crate::app::App;
-use crate::engine::DriveError;
+use crate::engine::{Drive, DriveError};
 use crate::http::context::{Administers, Context, Input};
 use crate::http::params::Reader;
 use crate::http::problem::Refusal;
@@ -34,13 +34,13 @@ macro_rules! many {
                 (status = 200, description = "What became of them", body = ManyAnswer),
                 (status = 422, description = "The body does not fit", body = Problem)))]
         pub(crate) async fn $name(
-            State(app): State<App>,
+            State(store): State<Store>, State(drive): State<Drive>,
             context: Context<Administers>,
             input: Input,
         ) -> Result<Reply, Refusal> {
             let $body: $type = input.parse()?;
             let $trace = context.trace.clone();
-            let done = sweep(&app, context.tenant(), &$body.which, |$session| $operation).await?;
+            let done = sweep(&store, &drive, context.tenant(), &$body.which, |$session| $operation).await?;
             Ok(Reply::ok(&done))
         }
     };
@@ -113,20 +113,23 @@ fn approval(session: SessionId, body: &ApproveManyBody, is_approved: bool) -> en
         (status = 200, description = "What became of them", body = ManyAnswer),
         (status = 422, description = "The body does not fit", body = Problem)))]
 pub(crate) async fn purge_sessions(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     input: Input,
 ) -> Result<Reply, Refusal> {
     let body: ManyBody = input.parse()?;
     let many = Many::read(&body.which)?;
-    let done = many.go(&app, context.tenant(), |app, tenant, session| async move {
-        purge::purge(&app, &tenant, &session).await
+    let done = many.go(&store, context.tenant(), |tenant, session| {
+        let (store, drive) = (store.clone(), drive.clone());
+        async move { purge::purge(&store, &drive, &tenant, &session).await }
     });
     Ok(Reply::ok(&done.await?))
 }
 
 async fn sweep<O>(
-    app: &App,
+    store: &Store,
+    drive: &Drive,
     tenant: &TenantId,
     which: &Which,
     operation: impl Fn(SessionId) -> O,
@@ -136,9 +139,9 @@ where
     O::Output: Send,
 {
     let many = Many::read(which)?;
-    many.go(app, tenant, |app, tenant, session| {
-        let operation = operation(session);
-        async move { app.drive.run(&tenant, &operation).await.map(drop) }
+    many.go(store, tenant, |tenant, session| {
+        let (drive, operation) = (drive.clone(), operation(session));
+        async move { drive.run(&tenant, &operation).await.map(drop) }
     })
     .await
 }
@@ -162,9 +165,9 @@ impl Many {
     /// Does it to each, a few side by side so that they share commits.
     async fn go<F>(
         self,
-        app: &App,
+        store: &Store,
         tenant: &TenantId,
-        act: impl Fn(App, TenantId, SessionId) -> F,
+        act: impl Fn(TenantId, SessionId) -> F,
     ) -> Result<ManyAnswer, Refusal>
     where
         F: Future<Output = Result<(), DriveError>> + Send + 'static,
@@ -172,10 +175,10 @@ impl Many {
         let Self { filter, mut gathering } = self;
         let mut told = ManyAnswer::default();
         while let Some(go) = gathering.go() {
-            let listed = app.store.sessions(tenant, &filter, &go).await?;
+            let listed = store.sessions(tenant, &filter, &go).await?;
             let mut running = JoinSet::new();
             for session in &listed.items {
-                let (id, done) = (session.id.clone(), act(app.clone(), tenant.clone(), session.id.clone()));
+                let (id, done) = (session.id.clone(), act(tenant.clone(), session.id.clone()));
                 running.spawn(async move { (id, done.await) });
             }
             gathering.took(listed.items.len(), 0, listed.next);

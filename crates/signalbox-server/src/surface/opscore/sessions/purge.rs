@@ -2,13 +2,12 @@
 
 use axum::extract::State;
 use signalbox_core::{Rejected, engine};
-use signalbox_store::StoreError;
+use signalbox_store::{Store, StoreError};
 use signalbox_wire::id::{SessionId, TenantId};
 use signalbox_wire::opscore::Done;
 use signalbox_wire::problem::Problem;
 
-use crate::app::App;
-use crate::engine::DriveError;
+use crate::engine::{Drive, DriveError};
 use crate::http::context::{Administers, Context};
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
@@ -23,29 +22,35 @@ use crate::surface::opscore::lookup;
         (status = 404, description = "No such session", body = Problem),
         (status = 409, description = "It is not over", body = Problem)))]
 pub(crate) async fn delete_session(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(session): Path,
 ) -> Result<Reply, Refusal> {
     let id = lookup::session(&session)?;
-    purge(&app, context.tenant(), &id).await?;
+    purge(&store, &drive, context.tenant(), &id).await?;
     Ok(Reply::ok(&Done::new(format!("Session {id} removed with its history."))))
 }
 
 /// Removes a session, then its history. Whoever is interrupted between the two asks again and is told that there is no
 /// such session, with what was left of it gone.
-pub(crate) async fn purge(app: &App, tenant: &TenantId, session: &SessionId) -> Result<(), DriveError> {
-    let purged = app.drive.run(tenant, &engine::PurgeSession { session: session.clone() }).await;
+pub(crate) async fn purge(
+    store: &Store,
+    drive: &Drive,
+    tenant: &TenantId,
+    session: &SessionId,
+) -> Result<(), DriveError> {
+    let purged = drive.run(tenant, &engine::PurgeSession { session: session.clone() }).await;
     match &purged {
         Ok(()) | Err(DriveError::Rejected(Rejected::UnknownSession(_))) => {
-            forget(app, tenant, session).await?
+            forget(store, tenant, session).await?
         }
         Err(_) => {}
     }
     purged
 }
 
-async fn forget(app: &App, tenant: &TenantId, session: &SessionId) -> Result<(), StoreError> {
-    while app.store.remove_history(tenant, session).await? == signalbox_store::Removal::Goes {}
+async fn forget(store: &Store, tenant: &TenantId, session: &SessionId) -> Result<(), StoreError> {
+    while store.remove_history(tenant, session).await? == signalbox_store::Removal::Goes {}
     Ok(())
 }

@@ -3,13 +3,12 @@
 use axum::extract::State;
 use serde::Deserialize;
 use signalbox_core::Rejected;
-use signalbox_store::StoreError;
+use signalbox_store::{Store, StoreError};
 use signalbox_wire::opscore::{Page, SessionView};
 use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
 
 use super::filter::SessionsQuery;
-use crate::app::App;
 use crate::engine::payloads;
 use crate::http::context::{Context, Reads};
 use crate::http::params::{Path, Query, Reader, flag};
@@ -17,6 +16,7 @@ use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 use crate::surface::opscore::convert::{self, Versions};
 use crate::surface::opscore::lookup::{self, Gathering};
+use crate::surface::state::Limits;
 
 pub(crate) const LIST: &str = "sessions";
 
@@ -29,7 +29,7 @@ pub(crate) const LIST: &str = "sessions";
         (status = 200, description = "A page of the sessions, without their tasks", body = Page<SessionView>),
         (status = 422, description = "The query does not fit", body = Problem)))]
 pub(crate) async fn list_sessions(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Query(query): Query<SessionsQuery>,
     Query(page): Query<PageQuery>,
@@ -42,9 +42,9 @@ pub(crate) async fn list_sessions(
     while let Some(go) = gathering.go() {
         let before = data.len();
         let mut bytes = 0;
-        let listed = app.store.sessions(context.tenant(), &filter, &go).await?;
+        let listed = store.sessions(context.tenant(), &filter, &go).await?;
         for session in &listed.items {
-            versions.look_up(&app, context.tenant(), session).await?;
+            versions.look_up(&store, context.tenant(), session).await?;
             let entry = lookup::written(&convert::session(session, &versions, None))?;
             bytes += entry.get().len();
             data.push(entry);
@@ -71,7 +71,8 @@ pub(crate) struct SessionQuery {
         (status = 409, description = "The whole is larger than payload_bytes_max", body = Problem),
         (status = 422, description = "The query does not fit", body = Problem)))]
 pub(crate) async fn get_session(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(limits): State<Limits>,
     context: Context<Reads>,
     Path(session): Path,
     Query(query): Query<SessionQuery>,
@@ -80,12 +81,12 @@ pub(crate) async fn get_session(
     let mut reader = Reader::default();
     let is_whole = reader.read("whole", query.whole.as_deref(), flag).unwrap_or_default();
     reader.finish()?;
-    let read = app.store.session(context.tenant(), &id).await?;
+    let read = store.session(context.tenant(), &id).await?;
     let state = read.ok_or_else(|| Rejected::UnknownSession(id.to_string()))?.value;
     let mut versions = Versions::default();
-    versions.look_up(&app, context.tenant(), &state.session).await?;
+    versions.look_up(&store, context.tenant(), &state.session).await?;
     let mut view = convert::session(&state.session, &versions, Some(&state.tasks));
-    let places = app.store.places_in_line(context.tenant(), &state.tasks).await?;
+    let places = store.places_in_line(context.tenant(), &state.tasks).await?;
     for (task, place) in view.tasks.iter_mut().flatten().zip(places) {
         task.place_in_line = place.and_then(|place| u32::try_from(place).ok());
     }
@@ -93,7 +94,7 @@ pub(crate) async fn get_session(
         return Ok(Reply::ok(&view));
     }
     let stored = serde_json::to_value(&view).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    let whole = payloads::inline(&app.store, context.tenant(), &stored, app.config.payload_bytes_max).await?;
+    let whole = payloads::inline(&store, context.tenant(), &stored, limits.payload_bytes_max).await?;
     match whole {
         Ok(whole) => Ok(Reply::ok(&whole)),
         Err(reason) => {

@@ -6,7 +6,7 @@ use signalbox_core::engine::Rerun;
 use signalbox_wire::opscore::TriggerAnswer;
 use signalbox_wire::problem::Problem;
 
-use crate::app::App;
+use crate::engine::Drive;
 use crate::http::context::{Administers, Context};
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
@@ -23,12 +23,12 @@ use crate::surface::opscore::lookup;
         (status = 404, description = "No such session, or its agent or its revision is gone", body = Problem),
         (status = 409, description = "As many sessions like it run as may", body = Problem)))]
 pub(crate) async fn rerun_session(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(session): Path,
 ) -> Result<Reply, Refusal> {
     let operation = Rerun { session: lookup::session(&session)?, trace: context.trace.clone() };
-    app.drive
+    drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |started| {
             let answer = TriggerAnswer::new(started.session.clone(), started.workflow.clone());
             Reply::json(StatusCode::ACCEPTED, &answer)

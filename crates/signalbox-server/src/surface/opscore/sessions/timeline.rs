@@ -7,13 +7,12 @@ use axum::extract::State;
 use serde::Deserialize;
 use signalbox_core::Rejected;
 use signalbox_core::session::SessionState;
-use signalbox_store::{EventFilter, Page, StoredEvent};
+use signalbox_store::{EventFilter, Page, Store, StoredEvent};
 use signalbox_wire::id::{TaskId, TenantId};
 use signalbox_wire::opscore::{SpanKind, SpanView, TaskTimeline, TimelineView};
 use signalbox_wire::problem::Problem;
 use signalbox_wire::time::Timestamp;
 
-use crate::app::App;
 use crate::http::context::{Context, Reads};
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
@@ -36,25 +35,29 @@ const EVENTS_AT_ONCE: usize = 50;
         (status = 200, description = "The tasks in time", body = TimelineView),
         (status = 404, description = "No such session", body = Problem)))]
 pub(crate) async fn session_timeline(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Path(session): Path,
 ) -> Result<Reply, Refusal> {
     let id = lookup::session(&session)?;
-    let read = app.store.session(context.tenant(), &id).await?;
+    let read = store.session(context.tenant(), &id).await?;
     let state = read.ok_or_else(|| Rejected::UnknownSession(id.to_string()))?.value;
-    let (spans, is_complete) = read_history(&app, context.tenant(), &state).await?;
+    let (spans, is_complete) = read_history(&store, context.tenant(), &state).await?;
     Ok(Reply::ok(&view(&state, spans, is_complete)))
 }
 
 /// The spans that the history gives, and whether it was read whole.
-async fn read_history(app: &App, tenant: &TenantId, state: &SessionState) -> Result<(Spans, bool), Refusal> {
+async fn read_history(
+    store: &Store,
+    tenant: &TenantId,
+    state: &SessionState,
+) -> Result<(Spans, bool), Refusal> {
     let session = Some(state.session.id.clone());
     let filter = EventFilter { session, after_in_session: Some(0), ..EventFilter::default() };
     let (mut spans, mut count, mut after) = (Spans::default(), 0, None);
     while count < EVENTS_MAX {
         let page = Page { limit: EVENTS_AT_ONCE, after: after.take() };
-        let listed = app.store.events(tenant, &filter, &page).await?;
+        let listed = store.events(tenant, &filter, &page).await?;
         count += listed.items.len();
         listed.items.iter().for_each(|event| spans.take(event));
         match listed.next {

@@ -6,12 +6,13 @@ use http::StatusCode;
 use signalbox_core::definition::Definition;
 use signalbox_core::engine::{self, Operation};
 use signalbox_core::{Decision, DecisionContext, Halt, Rejected, Snapshot};
+use signalbox_store::Store;
 use signalbox_wire::opscore::{Done, Page, WorkflowBody, WorkflowView};
 use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
 
 use super::definitions::{self, Whole};
-use crate::app::App;
+use crate::engine::Drive;
 use crate::http::context::{Administers, Context, Input, Reads};
 use crate::http::params::{Path, Query, Reader};
 use crate::http::problem::Refusal;
@@ -47,14 +48,14 @@ impl Operation for Apply {
         (status = 200, description = "Changed, or the same as before", body = WorkflowView),
         (status = 422, description = "The definition does not hold together", body = Problem)))]
 pub(crate) async fn apply_workflow(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     input: Input,
 ) -> Result<Reply, Refusal> {
     let Whole(body) = input.parse_either()?;
     let definition = Box::new(definitions::definition(body, "")?);
     let operation = Apply(engine::ApplyDefinition { definition });
-    app.drive
+    drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |(kept, is_new)| {
             let status = if *is_new { StatusCode::CREATED } else { StatusCode::OK };
             Reply::json(status, &definitions::shown(kept))
@@ -68,7 +69,7 @@ pub(crate) async fn apply_workflow(
         (status = 200, description = "A page of the current definitions, by id", body = Page<WorkflowView>),
         (status = 422, description = "The query does not fit", body = Problem)))]
 pub(crate) async fn list_workflows(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Query(query): Query<PageQuery>,
 ) -> Result<Reply, Refusal> {
@@ -77,7 +78,7 @@ pub(crate) async fn list_workflows(
     reader.finish()?;
     let (mut gathering, mut data) = (Gathering::new(page), Vec::new());
     while let Some(go) = gathering.go() {
-        let listed = app.store.workflows(context.tenant(), &go).await?;
+        let listed = store.workflows(context.tenant(), &go).await?;
         let entries = listed.items.iter().map(|kept| lookup::written(&definitions::shown(kept)));
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         gathering.took(entries.len(), entries.iter().map(|entry| entry.get().len()).sum(), listed.next);
@@ -93,12 +94,12 @@ pub(crate) async fn list_workflows(
         (status = 200, description = "Its current definition", body = WorkflowView),
         (status = 404, description = "No such workflow", body = Problem)))]
 pub(crate) async fn get_workflow(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Path(workflow): Path,
 ) -> Result<Reply, Refusal> {
     let id = lookup::workflow(&workflow)?;
-    let kept = app.store.definition(context.tenant(), &id, None).await?;
+    let kept = store.definition(context.tenant(), &id, None).await?;
     let kept = kept.ok_or_else(|| Rejected::UnknownWorkflow(id.to_string()))?;
     Ok(Reply::ok(&definitions::shown(&kept.value)))
 }
@@ -111,16 +112,17 @@ pub(crate) async fn get_workflow(
         (status = 404, description = "No such workflow", body = Problem),
         (status = 409, description = "It has sessions that are not over", body = Problem)))]
 pub(crate) async fn delete_workflow(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path(workflow): Path,
 ) -> Result<Reply, Refusal> {
     let id = lookup::workflow(&workflow)?;
     // A session that starts between the look and the removal carries its own tasks and is not harmed.
-    if app.store.open_session_of_workflow(context.tenant(), &id, None).await? {
+    if store.open_session_of_workflow(context.tenant(), &id, None).await? {
         return Err(Rejected::WorkflowInUse(id).into());
     }
     let operation = engine::DeleteDefinition { workflow: id };
-    app.drive.run(context.tenant(), &operation).await?;
+    drive.run(context.tenant(), &operation).await?;
     Ok(Reply::ok(&Done::new(format!("Workflow {workflow} deleted successfully."))))
 }

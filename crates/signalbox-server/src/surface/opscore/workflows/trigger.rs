@@ -10,7 +10,7 @@ use signalbox_wire::opscore::{StartBody, TriggerAnswer, TriggerBody};
 use signalbox_wire::problem::Problem;
 
 use super::definitions::{self, INLINE, WholeTrigger};
-use crate::app::App;
+use crate::engine::Drive;
 use crate::http::context::{Administers, Context, Input};
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
@@ -29,7 +29,7 @@ use crate::surface::opscore::lookup;
         (status = 404, description = "No such agent or definition", body = Problem),
         (status = 422, description = "The body does not fit, or the input not the workflow's schema", body = Problem)))]
 pub(crate) async fn trigger_agent_workflow(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     Extension(inputs): Extension<Inputs>,
     context: Context<Administers>,
     Path(agent): Path,
@@ -46,7 +46,7 @@ pub(crate) async fn trigger_agent_workflow(
     let agent = Some(lookup::agent(&agent)?);
     let trigger =
         engine::Trigger { source, agent, input: body.initial_payload, trace: context.trace.clone() };
-    start(&app, &context, &inputs, trigger).await
+    start(&drive, &context, &inputs, trigger).await
 }
 
 /// Start a workflow
@@ -57,7 +57,7 @@ pub(crate) async fn trigger_agent_workflow(
         (status = 404, description = "No such workflow or agent", body = Problem),
         (status = 422, description = "The body does not fit, or the input not the workflow's schema", body = Problem)))]
 pub(crate) async fn trigger_workflow(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     Extension(inputs): Extension<Inputs>,
     context: Context<Administers>,
     Path(workflow): Path,
@@ -70,17 +70,17 @@ pub(crate) async fn trigger_workflow(
         input: body.initial_payload,
         trace: context.trace.clone(),
     };
-    start(&app, &context, &inputs, trigger).await
+    start(&drive, &context, &inputs, trigger).await
 }
 
 async fn start(
-    app: &App,
+    drive: &Drive,
     context: &Context<Administers>,
     inputs: &Inputs,
     trigger: engine::Trigger,
 ) -> Result<Reply, Refusal> {
     let operation = Checked { trigger, tenant: context.tenant(), inputs };
-    app.drive
+    drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |started| {
             let answer = TriggerAnswer::new(started.session.clone(), started.workflow.clone());
             Reply::json(StatusCode::ACCEPTED, &answer)

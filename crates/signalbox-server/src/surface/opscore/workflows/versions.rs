@@ -5,6 +5,7 @@ use axum::extract::State;
 use serde_json::Value;
 use signalbox_core::definition::Definition;
 use signalbox_core::{Rejected, engine};
+use signalbox_store::Store;
 use signalbox_wire::id::{TenantId, WorkflowId};
 use signalbox_wire::opscore::{Comparison, Done, Page, WorkflowVersion, WorkflowView};
 use signalbox_wire::paging::PageQuery;
@@ -12,7 +13,7 @@ use signalbox_wire::problem::Problem;
 
 use super::compare;
 use super::definitions;
-use crate::app::App;
+use crate::engine::Drive;
 use crate::http::context::{Administers, Context, Reads};
 use crate::http::params::{Path, Query, Reader};
 use crate::http::problem::Refusal;
@@ -29,7 +30,7 @@ const LIST: &str = "versions";
         (status = 404, description = "No such workflow", body = Problem),
         (status = 422, description = "The query does not fit", body = Problem)))]
 pub(crate) async fn list_versions(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Path(workflow): Path,
     Query(query): Query<PageQuery>,
@@ -38,11 +39,11 @@ pub(crate) async fn list_versions(
     let mut reader = Reader::default();
     let page = reader.page(LIST, &query);
     reader.finish()?;
-    let current = app.store.workflow(context.tenant(), &id).await?;
+    let current = store.workflow(context.tenant(), &id).await?;
     let current = current.ok_or_else(|| Rejected::UnknownWorkflow(id.to_string()))?.value.revision;
     let (mut gathering, mut data) = (Gathering::new(page), Vec::new());
     while let Some(go) = gathering.go() {
-        let listed = app.store.revisions(context.tenant(), &id, &go).await?;
+        let listed = store.revisions(context.tenant(), &id, &go).await?;
         let entries = listed.items.iter().map(|kept| lookup::written(&version(kept, current)));
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         gathering.took(entries.len(), entries.iter().map(|entry| entry.get().len()).sum(), listed.next);
@@ -59,12 +60,12 @@ pub(crate) async fn list_versions(
         (status = 200, description = "The definition as it was then", body = WorkflowView),
         (status = 404, description = "No such workflow or revision", body = Problem)))]
 pub(crate) async fn get_version(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Path((workflow, revision)): Path<(String, String)>,
 ) -> Result<Reply, Refusal> {
     let id = lookup::workflow(&workflow)?;
-    Ok(Reply::ok(&view(&app, context.tenant(), &id, &revision).await?))
+    Ok(Reply::ok(&view(&store, context.tenant(), &id, &revision).await?))
 }
 
 /// Tell what differs between two revisions of a workflow's definition
@@ -79,13 +80,13 @@ pub(crate) async fn get_version(
         (status = 200, description = "What differs", body = Comparison),
         (status = 404, description = "No such workflow or revision", body = Problem)))]
 pub(crate) async fn compare_versions(
-    State(app): State<App>,
+    State(store): State<Store>,
     context: Context<Reads>,
     Path((workflow, a, b)): Path<(String, String, String)>,
 ) -> Result<Reply, Refusal> {
     let id = lookup::workflow(&workflow)?;
-    let from = view(&app, context.tenant(), &id, &a).await?;
-    let to = view(&app, context.tenant(), &id, &b).await?;
+    let from = view(&store, context.tenant(), &id, &a).await?;
+    let to = view(&store, context.tenant(), &id, &b).await?;
     let (differences, more) = compare::differences(&content(&from)?, &content(&to)?);
     let (from, to) = (from.revision, to.revision);
     Ok(Reply::ok(&Comparison { workflow_id: id.to_string(), from, to, differences, more }))
@@ -102,14 +103,14 @@ pub(crate) async fn compare_versions(
         (status = 200, description = "The current definition from now on", body = WorkflowView),
         (status = 404, description = "No such workflow or revision", body = Problem)))]
 pub(crate) async fn roll_back(
-    State(app): State<App>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path((workflow, revision)): Path<(String, String)>,
 ) -> Result<Reply, Refusal> {
     let workflow = lookup::workflow(&workflow)?;
     let revision = number(&workflow, &revision)?;
     let operation = engine::RollBack { workflow, revision };
-    app.drive
+    drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |kept| {
             Reply::ok(&definitions::shown(kept))
         })
@@ -125,32 +126,33 @@ pub(crate) async fn roll_back(
         (status = 404, description = "No such workflow or revision", body = Problem),
         (status = 409, description = "It is the current one, or a session that is not over runs on it", body = Problem)))]
 pub(crate) async fn delete_version(
-    State(app): State<App>,
+    State(store): State<Store>,
+    State(drive): State<Drive>,
     context: Context<Administers>,
     Path((workflow, revision)): Path<(String, String)>,
 ) -> Result<Reply, Refusal> {
     let workflow = lookup::workflow(&workflow)?;
     let revision = number(&workflow, &revision)?;
     // A session that is run again between the look and the removal carries its own tasks and is not harmed.
-    if app.store.open_session_of_workflow(context.tenant(), &workflow, Some(revision)).await? {
+    if store.open_session_of_workflow(context.tenant(), &workflow, Some(revision)).await? {
         return Err(Rejected::RevisionInUse { workflow, revision }.into());
     }
     let told = format!("Revision {revision} of workflow {workflow} deleted successfully.");
-    app.drive.run(context.tenant(), &engine::DeleteRevision { workflow, revision }).await?;
+    drive.run(context.tenant(), &engine::DeleteRevision { workflow, revision }).await?;
     Ok(Reply::ok(&Done::new(told)))
 }
 
 async fn view(
-    app: &App,
+    store: &Store,
     tenant: &TenantId,
     id: &WorkflowId,
     revision: &str,
 ) -> Result<WorkflowView, Refusal> {
-    if app.store.workflow(tenant, id).await?.is_none() {
+    if store.workflow(tenant, id).await?.is_none() {
         return Err(Rejected::UnknownWorkflow(id.to_string()).into());
     }
     let revision = number(id, revision)?;
-    let kept = app.store.definition(tenant, id, Some(revision)).await?;
+    let kept = store.definition(tenant, id, Some(revision)).await?;
     let kept = kept.ok_or_else(|| Rejected::UnknownRevision { workflow: id.clone(), revision })?;
     Ok(definitions::shown(&kept.value))
 }

@@ -1,58 +1,49 @@
-//! What every handler and job shares: one [`App`] a server process.
+//! What jobs work with.
 
 use std::sync::Arc;
 
-use signalbox_bus::Bus;
 use signalbox_core::limits::Policy;
 use signalbox_store::Store;
 use signalbox_wire::keys::Secret;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Authenticator;
+use super::slots::Deliveries;
 use crate::config::Config;
 use crate::egress::Egress;
 use crate::engine::Drive;
-use crate::http::idempotency::InFlight;
-use crate::jobs::Deliveries;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::Tools;
 
-/// A running server's parts; cheap to clone.
+/// What jobs work with; cheap to clone.
 #[derive(Clone)]
-pub(crate) struct App(Arc<Parts>);
+pub(crate) struct Jobs(Arc<Parts>);
 
 /// The parts themselves.
 pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) policy: Policy,
     pub(crate) store: Store,
-    pub(crate) bus: Bus,
     pub(crate) drive: Drive,
-    pub(crate) authenticator: Authenticator,
     /// What signs the notices that tell of a session's end.
     pub(crate) notice_secret: Secret,
     /// The way to what clients name.
     pub(crate) egress: Egress,
     /// The way to the services that the operator names.
     pub(crate) services: Egress,
-    /// The way of the built-in tool that reads pages.
-    pub(crate) pages: Egress,
-    /// What agents and workflows may call.
     pub(crate) tools: Tools,
     pub(crate) deliveries: Deliveries,
     pub(crate) metrics: Metrics,
-    pub(crate) in_flight: InFlight,
-    /// Cancelled when the server begins to drain: streams end, jobs take nothing new.
+    /// Cancelled when the server begins to drain: jobs take nothing new.
     pub(crate) draining: CancellationToken,
 }
 
-impl App {
+impl Jobs {
     pub(crate) fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
     }
 }
 
-impl std::ops::Deref for App {
+impl std::ops::Deref for Jobs {
     type Target = Parts;
 
     fn deref(&self) -> &Parts {

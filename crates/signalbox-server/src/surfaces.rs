@@ -1,0 +1,89 @@
+//! The one list of surfaces. The router, the API's description, the fast path and the question which paths may be
+//! called without a key all come from it; what each surface is, it says itself (its `SURFACE`).
+
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::config::Config;
+use crate::http::docs;
+use crate::http::fast_path::FastRoute;
+use crate::surface::description::Description;
+use crate::surface::state::AppState;
+use crate::surface::{agentkit, artcafe, opscore, process};
+
+/// Every surface. A new one is a folder in `surface/`, a name in `config`, and a line here.
+const ALL: [&Description; 4] = [&process::SURFACE, &agentkit::SURFACE, &opscore::SURFACE, &artcafe::SURFACE];
+
+/// Those that a server with this configuration serves.
+fn served(config: &Config) -> impl Iterator<Item = &'static Description> {
+    ALL.into_iter().filter(|surface| surface.name.is_none_or(|name| config.serves(name)))
+}
+
+/// The routes of all surfaces that are served.
+pub(crate) fn routes(config: &Config) -> OpenApiRouter<AppState> {
+    merged(served(config))
+}
+
+/// The fast routes of all surfaces that are served.
+pub(crate) fn fast_routes(config: &Config, state: &AppState) -> Vec<FastRoute> {
+    served(config).flat_map(|surface| (surface.fast_routes)(state)).collect()
+}
+
+/// What the paths of surfaces begin with that may be called without a key.
+pub(crate) fn keyless() -> Vec<&'static str> {
+    ALL.iter().filter(|surface| surface.is_keyless).flat_map(|surface| surface.prefixes).copied().collect()
+}
+
+/// The description of everything that can be served.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    merged(ALL.into_iter()).split_for_parts().1
+}
+
+fn merged(surfaces: impl Iterator<Item = &'static Description>) -> OpenApiRouter<AppState> {
+    let mut routes = OpenApiRouter::with_openapi(docs::empty());
+    for surface in surfaces {
+        routes = routes.merge((surface.routes)());
+    }
+    docs::complete(routes.get_openapi_mut());
+    routes
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum as _;
+
+    use super::*;
+    use crate::config;
+
+    /// Whether a path is `prefix` or under it.
+    fn is_under(path: &str, prefix: &str) -> bool {
+        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    #[test]
+    fn every_path_is_under_a_prefix_of_its_surface_and_of_no_other() {
+        for surface in ALL {
+            let (_, description) = (surface.routes)().split_for_parts();
+            assert!(!description.paths.paths.is_empty());
+            for path in description.paths.paths.keys() {
+                for other in ALL {
+                    let is_its = other.prefixes.iter().any(|prefix| is_under(path, prefix));
+                    assert_eq!(is_its, std::ptr::eq(surface, other), "{path}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_name_that_an_operator_may_give_is_a_surface() {
+        for name in config::Surface::value_variants() {
+            assert_eq!(ALL.iter().filter(|surface| surface.name == Some(*name)).count(), 1, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_agentkit_surface_is_keyless() {
+        assert_eq!(keyless(), agentkit::SURFACE.prefixes);
+    }
+}
