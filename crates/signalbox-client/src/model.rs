@@ -156,19 +156,18 @@ pub struct Triggered {
     pub workflow_id: String,
 }
 
-/// What somebody says of an approval that a task asks for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+/// What a task asks approval for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Approval {
-    /// Who says so.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-    /// Why.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub comment: Option<String>,
-    /// The digest of what was seen: an approval of anything else is refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
+    /// Who may agree, in words.
+    pub who: Option<String>,
+    /// What it is about, in the words of the workflow.
+    pub what: Option<String>,
+    /// The parameters of each task that waits for it.
+    pub parameters: Value,
+    /// What names just this: it is sent with the approval, which is good for nothing else.
+    pub digest: String,
 }
 
 /// One run of a workflow.
@@ -212,6 +211,9 @@ pub struct Task {
     pub attempt: u32,
     /// Its id towards the agent.
     pub opscore_task_id: Option<String>,
+    /// What it asks approval for, where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
     /// When it was last given out.
     pub dispatched_at: Option<Timestamp>,
     /// When the agent began.
@@ -276,6 +278,17 @@ impl Session {
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.status.as_str(), "completed" | "failed" | "cancelled")
+    }
+}
+
+impl Session {
+    /// What the task with this name, as its workflow or its agent knows it, asks approval for now.
+    #[must_use]
+    pub fn asked(&self, task: &str) -> Option<&Approval> {
+        let is_meant =
+            |known: &&Task| known.task_id == task || known.opscore_task_id.as_deref() == Some(task);
+        let waits = |known: &&Task| known.status == "waiting";
+        self.tasks.iter().filter(is_meant).find(waits)?.approval.as_ref()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Calls about sessions: look, steer, and read or follow their history.
 
+use serde::Serialize;
 use serde_json::{Value, json};
+use signalbox_wire::opscore::{ApproveBody, RefuseBody};
 
 use crate::client::{Client, ListQuery};
 use crate::error::Error;
@@ -89,30 +91,33 @@ impl Client {
         self.control(session_id, "signal", &json!({ "signal": signal, "payload": payload })).await
     }
 
-    /// Agrees to what a task asks approval for.
+    /// Agrees to what a task asks approval for, as it was seen: [`Session::asked`] shows it with its digest.
     ///
     /// # Errors
-    /// [`Error`]; where it asks for none, or for another one than the digest says, a problem of status 409.
+    /// [`Error`]; where it asks for none, or for another one than was seen, a problem of status 409.
     pub async fn approve_task(
         &self,
         session_id: &str,
         task_id: &str,
-        approval: &Approval,
+        seen: &Approval,
+        comment: Option<&str>,
     ) -> Result<(), Error> {
-        self.decide(session_id, task_id, "approve", approval).await
+        let body = ApproveBody { digest: seen.digest.clone(), comment: comment.map(str::to_owned) };
+        self.decide(session_id, task_id, "approve", &body).await
     }
 
     /// Refuses what a task asks approval for.
     ///
     /// # Errors
-    /// [`Error`], as of [`Client::approve_task`].
+    /// [`Error`]; where it asks for none, a problem of status 409.
     pub async fn refuse_task(
         &self,
         session_id: &str,
         task_id: &str,
-        approval: &Approval,
+        comment: Option<&str>,
     ) -> Result<(), Error> {
-        self.decide(session_id, task_id, "refuse", approval).await
+        let body = RefuseBody { comment: comment.map(str::to_owned), digest: None };
+        self.decide(session_id, task_id, "refuse", &body).await
     }
 
     /// A page of a session's history, oldest first.
@@ -136,10 +141,10 @@ impl Client {
         session_id: &str,
         task_id: &str,
         verb: &str,
-        approval: &Approval,
+        body: &impl Serialize,
     ) -> Result<(), Error> {
         let call = self.post(&["v1", "opscore", "sessions", session_id, "tasks", task_id, verb]);
-        call.json(approval).send().await.map(drop)
+        call.json(body).send().await.map(drop)
     }
 
     async fn control(&self, session_id: &str, verb: &str, body: &Value) -> Result<(), Error> {

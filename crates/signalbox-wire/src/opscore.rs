@@ -18,13 +18,16 @@ mod workflow;
 pub use event::{EventView, LogLevel};
 pub use hook::{HookBody, HookInput, HookView, RotateHookBody};
 pub use log::{LogBody, LogEntry, LogView, LogsAccepted};
-pub use many::{ApproveManyBody, ManyAnswer, ManyBody, Refused, SessionFilterBody, SignalManyBody, Which};
+pub use many::{
+    ApproveManyBody, ManyAnswer, ManyBody, RefuseManyBody, Refused, SessionFilterBody, SignalManyBody, Which,
+};
 pub use notify::{AgentDetails, DEREGISTER, NotifyBody, REGISTER};
 pub use retention::{EffectiveRetention, RetentionBody, RetentionView};
 pub use schedule::{BackfillBody, Overlap, PatchScheduleBody, ScheduleBody, StartScheduleBody};
 pub use schedule_view::{BackfillAnswer, FireCause, FireOutcome, FireView, ScheduleStatus, ScheduleView};
 pub use session::{
-    ApprovalView, ApproveBody, CancelBody, SessionStatus, SessionView, SignalBody, TaskStatus, TaskView,
+    ApprovalView, ApproveBody, CancelBody, RefuseBody, SessionStatus, SessionView, SignalBody, TaskStatus,
+    TaskView,
 };
 pub use state::{HistoryEntry, StateBody, StateView};
 pub use timeline::{SpanKind, SpanView, TaskTimeline, TimelineView};

@@ -144,9 +144,9 @@ async fn what_is_done_to_a_session_reaches_its_path() {
     let answer = json!({"sessionId": "ses_2", "workflowId": "w"});
     let server = TestServer::respond(move |_| CannedResponse::new(200).json(&answer)).await;
     let client = client(&server);
-    let seen = Approval { by: Some("Ada".into()), digest: Some("d".into()), ..Approval::default() };
-    client.approve_task("ses_1", "ask", &seen).await.unwrap();
-    client.refuse_task("ses_1", "ask", &Approval::default()).await.unwrap();
+    let seen = Approval { digest: "d".into(), ..Approval::default() };
+    client.approve_task("ses_1", "ask", &seen, Some("as seen")).await.unwrap();
+    client.refuse_task("ses_1", "ask", None).await.unwrap();
     client.signal_session("ses_1", "go", &json!({"n": 1})).await.unwrap();
     assert_eq!(client.rerun_session("ses_1").await.unwrap().session_id, "ses_2");
     assert_eq!(client.start_workflow("w", &json!({"n": 1})).await.unwrap().session_id, "ses_2");
@@ -158,7 +158,7 @@ async fn what_is_done_to_a_session_reaches_its_path() {
     assert_eq!(
         sent,
         [
-            ("/v1/opscore/sessions/ses_1/tasks/ask/approve", r#"{"by":"Ada","digest":"d"}"#),
+            ("/v1/opscore/sessions/ses_1/tasks/ask/approve", r#"{"digest":"d","comment":"as seen"}"#),
             ("/v1/opscore/sessions/ses_1/tasks/ask/refuse", "{}"),
             ("/v1/opscore/sessions/ses_1/signal", r#"{"payload":{"n":1},"signal":"go"}"#),
             ("/v1/opscore/sessions/ses_1/rerun", "{}"),

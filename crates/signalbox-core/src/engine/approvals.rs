@@ -29,11 +29,12 @@ pub struct Approve {
     pub task: String,
     /// Whether it is agreed to.
     pub is_approved: bool,
-    /// Who says so.
-    pub by: Option<String>,
+    /// Who says so: the caller, as the key names it.
+    pub by: String,
     /// Why.
     pub comment: Option<String>,
-    /// The digest of what was seen; where it is given it must be that of what is asked for.
+    /// The digest of what was seen. Nothing is agreed to without it, and where it is given it must be that of what is
+    /// asked for.
     pub digest: Option<String>,
 }
 
@@ -55,16 +56,17 @@ impl Operation for Approve {
             return Err(Rejected::NothingToApprove { session, task }.into());
         };
         let digest = task.subject.as_ref().map(|subject| subject.digest.clone()).unwrap_or_default();
-        if self.digest.as_ref().is_some_and(|seen| *seen != digest) {
+        let is_seen =
+            self.digest.as_ref().map_or(!self.is_approved, |seen| seen.eq_ignore_ascii_case(&digest));
+        if !is_seen {
             return Err(Rejected::ApprovalChanged { task: task.step.clone(), digest }.into());
         }
         if self.is_approved {
             let result = json!({"approved": true, "by": self.by, "comment": self.comment, "digest": digest});
             work.complete(&self.session, &task, Some(result))?;
         } else {
-            let by = self.by.as_deref().unwrap_or("somebody who did not say who");
             let why = self.comment.as_deref().map(|comment| format!(": {comment}")).unwrap_or_default();
-            work.fail_task(&self.session, &task, &bounded(&format!("refused by {by}{why}")))?;
+            work.fail_task(&self.session, &task, &bounded(&format!("refused by {}{why}", self.by)))?;
         }
         let state = work.known_session(&self.session)?.clone();
         Ok((work.finish(), state))
@@ -73,7 +75,7 @@ impl Operation for Approve {
 
 impl UnitOfWork<'_, '_> {
     /// Asks for an approval of the tasks that `task` guards, with the parameters that they would be given. Where none
-    /// of those that follow can still run there is nothing to ask.
+    /// of those that follow can still run, or each is passed over by its own condition, there is nothing to ask.
     pub(super) fn ask(
         &mut self,
         session: &SessionId,
@@ -90,19 +92,27 @@ impl UnitOfWork<'_, '_> {
         }
         let approved = as_approved(state, task);
         let mut parameters = Map::new();
-        for guarded in following.iter().filter(|next| next.kind.takes_room()) {
+        let mut is_asked = following.is_empty();
+        for guarded in &following {
             let given = would_be_given(&approved, guarded, &self.payloads());
             match or_need(self.snapshot, given)? {
-                Ok(Value::Null) => None,
+                Ok(Value::Null) => {}
+                Ok(_) if !guarded.kind.takes_room() => is_asked = true,
                 Ok(given) => {
+                    is_asked |= !is_nothing(&given);
                     let given = self.as_given(given);
-                    parameters.insert(guarded.step.clone(), given)
+                    parameters.insert(guarded.step.clone(), given);
                 }
                 Err(fault) => {
                     let error = format!("The parameters of {} to be approved: {fault}", guarded.step);
                     return self.fail_task(session, task, &error);
                 }
-            };
+            }
+        }
+        if !is_asked {
+            // Those that follow are passed over next, each by its own condition.
+            let reason = "the conditions of all that it is asked for are not true";
+            return self.skip_task(session, task.position, reason, false);
         }
         let template = Value::String(what.unwrap_or_default().to_owned());
         let what = match self.see(session, task, |scope| expression::render_any(&template, scope))? {
@@ -214,6 +224,8 @@ fn would_be_given(
     payloads: &KnownPayloads<'_>,
 ) -> Result<Value, Unresolved> {
     let given = |task: &Task| {
+        // Nobody is given the parameters of a task that nobody does.
+        let template = if task.kind.takes_room() { &task.template } else { &Map::new() };
         if let Some(when) = task.rules.when.as_deref() {
             match see(state, Some(task), payloads, |scope| expression::is_true(when, scope)) {
                 Ok(false) => return Ok(Value::Null),
@@ -221,7 +233,7 @@ fn would_be_given(
                 _ => {}
             }
         }
-        see(state, Some(task), payloads, |scope| expression::render(&task.template, scope)).map(Value::Object)
+        see(state, Some(task), payloads, |scope| expression::render(template, scope)).map(Value::Object)
     };
     let Some(list) = task.rules.for_each.as_deref() else { return given(task) };
     let items = see(state, Some(task), payloads, |scope| expression::list(list, scope))?;
@@ -231,6 +243,11 @@ fn would_be_given(
         given(&instance)
     });
     instances.collect::<Result<Vec<Value>, Unresolved>>().map(Value::Array)
+}
+
+/// Whether no item of a list is left to be done.
+fn is_nothing(given: &Value) -> bool {
+    given.as_array().is_some_and(|items| items.iter().all(Value::is_null))
 }
 
 /// SHA-256 over the parameters with the keys of every object in order, in hex.

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 use signalbox_core::Rejected;
-use signalbox_core::definition::Step;
+use signalbox_core::definition::{Kind, Step};
 use signalbox_core::engine::Approve;
 use signalbox_wire::id::SessionId;
 
-use crate::play::{Making, approve, seconds, task, workflow};
+use crate::play::{self, Making, approve, seconds, task, workflow};
 use crate::stage::Stage;
 
 fn answer(
@@ -15,16 +15,21 @@ fn answer(
     is_approved: bool,
     digest: Option<String>,
 ) -> Result<(), Rejected> {
-    let by = Some("Ada".to_owned());
     let approve = Approve {
         session: session.clone(),
         task: "ok".to_owned(),
         is_approved,
-        by,
+        by: "Ada".to_owned(),
         comment: Some("as seen".to_owned()),
         digest,
     };
     stage.run(&approve).map(drop)
+}
+
+/// Agrees to what is asked for.
+fn agree(stage: &mut Stage, session: &SessionId) -> Result<(), Rejected> {
+    let seen = stage.task(session, "ok").subject.clone().map(|subject| subject.digest);
+    answer(stage, session, true, seen)
 }
 
 fn digest(stage: &Stage, session: &SessionId) -> String {
@@ -61,18 +66,16 @@ fn what_is_approved_is_what_is_done() {
     assert_eq!(json!(stage.task(&session, "pay").parameters), json!({"sum": 7, "to": "Bo"}));
     let expected = json!({"approved": true, "by": "Ada", "comment": "as seen", "digest": seen});
     assert_eq!(stage.task(&session, "ok").result, Some(expected));
-    assert!(
-        matches!(answer(&mut stage, &session, true, None), Err(Rejected::NothingToApprove { .. })),
-        "once"
-    );
+    assert!(matches!(agree(&mut stage, &session), Err(Rejected::NothingToApprove { .. })), "once");
 }
 
 #[test]
 fn an_answer_to_something_else_counts_for_nothing() {
     let mut stage = Stage::with_agent();
     let session = asking(&mut stage);
-    for is_approved in [true, false] {
-        let refused = answer(&mut stage, &session, is_approved, Some("another".to_owned()));
+    let another = || Some("another".to_owned());
+    for (is_approved, seen) in [(true, another()), (false, another()), (true, None)] {
+        let refused = answer(&mut stage, &session, is_approved, seen);
         let expected = Rejected::ApprovalChanged { task: "ok".to_owned(), digest: digest(&stage, &session) };
         assert_eq!(refused, Err(expected));
     }
@@ -115,7 +118,7 @@ fn nobody_answers_in_time() {
     let session = stage.play(steps);
     stage.after(10);
     assert_eq!(stage.look(&session), "running ok=failed pay=skipped no=dispatched");
-    assert!(answer(&mut stage, &session, true, None).is_err(), "too late");
+    assert!(agree(&mut stage, &session).is_err(), "too late");
 }
 
 /// What was agreed to was one run of the task.
@@ -123,12 +126,12 @@ fn nobody_answers_in_time() {
 fn an_approval_is_used_once() {
     let mut stage = Stage::with_agent();
     let session = asking(&mut stage);
-    answer(&mut stage, &session, true, None).expect("approved");
+    agree(&mut stage, &session).expect("approved");
     stage.fail(&session, "pay");
     stage.retry(&session);
     assert_eq!(stage.look(&session), "running a=completed ok=waiting pay=pending");
     assert_eq!(stage.task(&session, "ok").result, None);
-    answer(&mut stage, &session, true, None).expect("approved again");
+    agree(&mut stage, &session).expect("approved again");
     stage.done(&session, "pay", &json!(1));
     assert_eq!(stage.look(&session), "completed a=completed ok=completed pay=completed");
 }
@@ -144,7 +147,7 @@ fn an_approval_that_was_not_used_is_still_good_after_a_retry() {
     ];
     let session = stage.play(steps);
     stage.pause(&session);
-    answer(&mut stage, &session, true, None).expect("approved");
+    agree(&mut stage, &session).expect("approved");
     stage.report(&agent, "error", None, json!(null));
     assert_eq!(stage.look(&session), "failed ok=completed pay=pending b=failed");
     stage.retry(&session);
@@ -156,7 +159,7 @@ fn attempts_of_one_run_need_no_further_approval() {
     let mut stage = Stage::with_agent();
     let pay = task("pay").with(|step| step.retries = Some(1));
     let session = stage.play(vec![approve("ok"), pay]);
-    answer(&mut stage, &session, true, None).expect("approved");
+    agree(&mut stage, &session).expect("approved");
     stage.fail(&session, "pay");
     stage.after(10);
     assert_eq!(stage.look(&session), "running ok=completed pay=dispatched");
@@ -171,7 +174,7 @@ fn each_item_of_a_list_is_part_of_what_is_approved() {
         .with(|step| step.rules.when = Some("item > 0".into()));
     let session = stage.start(workflow("workflow", vec![approve("ok"), pay]), &json!({"list": [1, 0, 3]}));
     assert_eq!(subject(&stage, &session), json!({"pay": [{"sum": 1}, null, {"sum": 3}]}));
-    answer(&mut stage, &session, true, None).expect("approved");
+    agree(&mut stage, &session).expect("approved");
     assert_eq!(
         stage.look(&session),
         "running ok=completed pay=running pay[0]=dispatched pay[1]=skipped pay[2]=dispatched"
@@ -220,8 +223,41 @@ fn a_task_whose_condition_is_not_true_is_no_part_of_what_is_asked() {
     let session = stage.play(steps);
     stage.fail(&session, "a");
     assert_eq!(subject(&stage, &session), json!({"b": {"was": "completed"}}), "as it will be");
-    answer(&mut stage, &session, true, None).expect("approved");
+    agree(&mut stage, &session).expect("approved");
     assert_eq!(stage.look(&session), "running a=failed ok=completed pay=skipped b=dispatched");
+}
+
+/// Else it would wait for ever, with nothing in it to agree to.
+#[test]
+fn an_approval_of_nothing_is_passed_over_with_its_tasks() {
+    let mut stage = Stage::with_agent();
+    let no = |id: &str| task(id).with(|step| step.rules.when = Some("false".to_owned()));
+    let session = stage.play(vec![approve("ok"), no("pay"), task("b")]);
+    assert_eq!(stage.look(&session), "running ok=skipped pay=skipped b=dispatched");
+    let nap = |when: &str| {
+        play::of("nap", Kind::Sleep("1h".to_owned())).with(|step| step.rules.when = Some(when.into()))
+    };
+    let session = stage.play(vec![approve("ok"), nap("false")]);
+    assert_eq!(stage.look(&session), "completed ok=skipped nap=skipped");
+    let session = stage.play(vec![approve("ok"), nap("true")]);
+    assert_eq!(
+        stage.look(&session),
+        "running ok=waiting nap=pending",
+        "somebody is to agree that it goes on"
+    );
+    let each = task("pay").for_each().with(|step| step.rules.when = Some("item > 0".into()));
+    for list in [json!([]), json!([0, -1])] {
+        let steps = vec![approve("ok"), each.clone(), task("b")];
+        let session = stage.start(workflow("workflow", steps), &json!({ "list": list }));
+        assert!(
+            stage.look(&session).starts_with("running ok=skipped pay=completed b="),
+            "{}",
+            stage.look(&session)
+        );
+    }
+    let steps = vec![approve("ok"), no("pay").needs(&["ok"]), task("b").needs(&["ok"])];
+    let session = stage.play(steps);
+    assert_eq!(subject(&stage, &session), json!({"b": {}}), "one is left to agree to");
 }
 
 #[test]
@@ -229,11 +265,11 @@ fn an_approval_counts_during_a_pause_and_not_after_a_cancellation() {
     let mut stage = Stage::with_agent();
     let session = asking(&mut stage);
     stage.pause(&session);
-    answer(&mut stage, &session, true, None).expect("approved");
+    agree(&mut stage, &session).expect("approved");
     assert_eq!(stage.look(&session), "paused a=completed ok=completed pay=pending");
     stage.resume(&session);
     assert_eq!(stage.look(&session), "running a=completed ok=completed pay=dispatched");
     let session = asking(&mut stage);
     stage.cancel(&session);
-    assert!(answer(&mut stage, &session, true, None).is_err());
+    assert!(agree(&mut stage, &session).is_err());
 }

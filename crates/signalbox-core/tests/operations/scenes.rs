@@ -72,7 +72,7 @@ pub(crate) fn approved_twice(stage: &mut Stage) -> SessionId {
     let session = stage.play(vec![approve("ok"), task("pay").given(&json!({"sum": 7}))]);
     for attempt in 1..=2 {
         let digest = stage.task(&session, "ok").subject.clone().map(|subject| subject.digest);
-        let (by, comment) = (Some("Ada".to_owned()), Some("as seen".to_owned()));
+        let (by, comment) = ("Ada".to_owned(), Some("as seen".to_owned()));
         let yes = Approve {
             session: session.clone(),
             task: "ok".to_owned(),

@@ -148,7 +148,7 @@ impl World {
         };
         let is_approved = self.is_calm || self.dice.chance(75);
         let task = asking.map_or_else(|| "no such task".to_owned(), |task| task.step.clone());
-        Approve { session, task, is_approved, by: Some("Ada".to_owned()), comment: None, digest }.into()
+        Approve { session, task, is_approved, by: "Ada".to_owned(), comment: None, digest }.into()
     }
 
     /// Whatever waits for somebody gets what it waits for.
@@ -166,9 +166,9 @@ impl World {
                             session,
                             task: task.id.to_string(),
                             is_approved: true,
-                            by: None,
+                            by: "Bo".to_owned(),
                             comment: None,
-                            digest: None,
+                            digest: task.subject.as_ref().map(|subject| subject.digest.clone()),
                         }
                         .into(),
                     ),

@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, header};
@@ -28,6 +29,8 @@ const REMEMBERED_MAX: usize = 10_000;
 pub(crate) struct Caller {
     pub(crate) tenant: TenantId,
     pub(crate) scope: Scope,
+    /// Who that is, by the name and id of the key: what is kept where it matters who did something.
+    pub(crate) name: Arc<str>,
     /// Whether the platform key was used: it alone makes tenants.
     pub(crate) is_platform: bool,
 }
@@ -56,8 +59,29 @@ struct Inner {
     keyless: Vec<&'static str>,
     mark: HeaderValue,
     fingerprints: [RandomState; 2],
-    remembered: Cache<Fingerprint, (Timestamp, Caller)>,
+    remembered: Remembered,
 }
+
+/// Callers that were looked up a moment ago.
+///
+/// A look-up that began before a key was revoked may end after it. So what is remembered belongs to the generation in
+/// which its look-up began, and counts for nothing once another has begun.
+struct Remembered {
+    callers: Cache<Fingerprint, Looked>,
+    generation: AtomicU64,
+}
+
+/// A caller that was looked up.
+#[derive(Clone)]
+struct Looked {
+    generation: Generation,
+    until: Timestamp,
+    caller: Caller,
+}
+
+/// Counts how often everything was forgotten.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Generation(u64);
 
 /// A key under a keyed hash of 128 bits that nobody outside this process can compute: found again without the
 /// cost of SHA-256, and worth nothing to whoever reads it.
@@ -79,7 +103,7 @@ impl Authenticator {
             keyless,
             mark,
             fingerprints: [RandomState::new(), RandomState::new()],
-            remembered: Cache::new(REMEMBERED_MAX),
+            remembered: Remembered::new(),
         }))
     }
 
@@ -109,28 +133,27 @@ impl Authenticator {
         })?;
         let now = clock::now();
         let fingerprint = self.0.fingerprints.each_ref().map(|state| state.hash_one(key));
-        if let Some((until, caller)) = self.0.remembered.get(&fingerprint)
-            && now < until
-        {
+        if let Some(caller) = self.0.remembered.get(&fingerprint, now) {
             return Ok(caller);
         }
+        let generation = self.0.remembered.generation();
         let hash = keys::hash(key);
         if is_key(&hash, Some(&self.0.platform)) {
             // Not remembered: its tenant is named anew by each request.
             return self.platform_caller(headers).await;
         }
         let caller = if is_key(&hash, self.0.admin.as_ref()) {
-            Caller { tenant: TenantId::default_tenant(), scope: Scope::Admin, is_platform: false }
+            of_default("the admin key")
         } else {
             self.looked_up(&hash).await?
         };
-        self.0.remembered.insert(fingerprint, (now + BELIEVED_FOR, caller.clone()));
+        self.0.remembered.insert(fingerprint, generation, now + BELIEVED_FOR, caller.clone());
         Ok(caller)
     }
 
     /// Forgets a key at once, when it is revoked here.
     pub(crate) fn forget_all(&self) {
-        self.0.remembered.clear();
+        self.0.remembered.forget_all();
     }
 
     fn anonymous(&self, headers: &HeaderMap, path: &str) -> Result<Caller, AuthError> {
@@ -138,12 +161,15 @@ impl Authenticator {
             return Err(anonymous::no_key().into());
         }
         self.admit_keyless(headers)?;
-        Ok(Caller { tenant: TenantId::default_tenant(), scope: Scope::Admin, is_platform: false })
+        Ok(of_default("a caller without a key"))
     }
 
     async fn looked_up(&self, hash: &[u8; 32]) -> Result<Caller, AuthError> {
         match self.0.store.key_by_hash(&keys::hex(hash)).await? {
-            Some((tenant, key)) => Ok(Caller { tenant, scope: key.scope, is_platform: false }),
+            Some((tenant, key)) => {
+                let name = Arc::from(format!("{} ({})", key.name, key.id));
+                Ok(Caller { tenant, scope: key.scope, name, is_platform: false })
+            }
             None => {
                 let detail =
                     "This key is not known here, or was revoked; ask an admin of the tenant for one.";
@@ -170,7 +196,43 @@ impl Authenticator {
                 })?
             }
         };
-        Ok(Caller { tenant, scope: Scope::Admin, is_platform: true })
+        Ok(Caller { tenant, scope: Scope::Admin, name: Arc::from("the platform key"), is_platform: true })
+    }
+}
+
+impl Remembered {
+    fn new() -> Self {
+        Self { callers: Cache::new(REMEMBERED_MAX), generation: AtomicU64::new(0) }
+    }
+
+    /// The generation of a look-up that begins now.
+    fn generation(&self) -> Generation {
+        Generation(self.generation.load(Ordering::SeqCst))
+    }
+
+    fn get(&self, fingerprint: &Fingerprint, now: Timestamp) -> Option<Caller> {
+        let looked = self.callers.get(fingerprint)?;
+        (looked.generation == self.generation() && now < looked.until).then_some(looked.caller)
+    }
+
+    /// Remembers what a look-up found that began in `generation`.
+    fn insert(&self, fingerprint: Fingerprint, generation: Generation, until: Timestamp, caller: Caller) {
+        self.callers.insert(fingerprint, Looked { generation, until, caller });
+    }
+
+    fn forget_all(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        self.callers.clear();
+    }
+}
+
+/// A caller that may do everything in the tenant `default`.
+fn of_default(name: &str) -> Caller {
+    Caller {
+        tenant: TenantId::default_tenant(),
+        scope: Scope::Admin,
+        name: Arc::from(name),
+        is_platform: false,
     }
 }
 
@@ -193,7 +255,29 @@ fn bearer(value: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{bearer, is_keyless};
+    use std::time::Duration;
+
+    use signalbox_wire::time::Timestamp;
+
+    use super::{Remembered, bearer, is_keyless, of_default};
+
+    #[test]
+    fn a_look_up_that_began_before_a_key_was_revoked_is_not_remembered_after_it() {
+        let remembered = Remembered::new();
+        let (now, until) = (Timestamp::from_seconds(10), Timestamp::from_seconds(15));
+        let (key, caller) = ([1, 2], of_default("a key"));
+        let begun = remembered.generation();
+        // The store still had the key; it is revoked before what was found is remembered.
+        remembered.forget_all();
+        remembered.insert(key, begun, until, caller.clone());
+        assert_eq!(remembered.get(&key, now), None);
+        // One that begins afterwards finds what is true.
+        remembered.insert(key, remembered.generation(), until, caller.clone());
+        assert_eq!(remembered.get(&key, now), Some(caller));
+        assert_eq!(remembered.get(&key, now + Duration::from_secs(5)), None, "for a moment only");
+        remembered.forget_all();
+        assert_eq!(remembered.get(&key, now), None);
+    }
 
     #[test]
     fn only_what_is_listed_is_open() {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::ApproveBody;
+use super::{ApproveBody, RefuseBody};
 use crate::body::{Body, Faults, Text};
 use crate::id::SessionId;
 
@@ -48,7 +48,7 @@ pub struct SignalManyBody {
     pub payload: Option<Value>,
 }
 
-/// `POST /v1/opscore/sessions/{approve|refuse}`.
+/// `POST /v1/opscore/sessions/approve`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApproveManyBody {
@@ -58,9 +58,24 @@ pub struct ApproveManyBody {
     /// The task that asks, by its id in the workflow.
     #[schema(max_length = 256)]
     pub task_id: String,
-    /// Who says so, why, and the digest of what was seen: an approval of another one is refused.
+    /// The digest of what was seen, and why it is agreed to: only tasks that ask for just that are approved.
     #[serde(flatten)]
     pub approval: ApproveBody,
+}
+
+/// `POST /v1/opscore/sessions/refuse`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefuseManyBody {
+    /// Which sessions.
+    #[serde(flatten)]
+    pub which: Which,
+    /// The task that asks, by its id in the workflow.
+    #[schema(max_length = 256)]
+    pub task_id: String,
+    /// Why; and the digest of what was seen, where only tasks that ask for just that are refused.
+    #[serde(flatten)]
+    pub refusal: RefuseBody,
 }
 
 /// Which sessions: those that all that is given fits. The same as in the list of sessions; at least one is given.
@@ -148,6 +163,15 @@ impl Body for ApproveManyBody {
     }
 }
 
+impl Body for RefuseManyBody {
+    fn check(value: &Value, faults: &mut Faults) {
+        let Some(mut fields) = faults.object("", value) else { return };
+        fields.required_string("taskId", Text::NAME);
+        RefuseBody::check(value, faults);
+        check_which(value, faults);
+    }
+}
+
 fn check_which(value: &Value, faults: &mut Faults) {
     let Some(mut fields) = faults.object("", value) else { return };
     fields.optional_integer("limit", 1..=LIMIT_MAX);
@@ -196,17 +220,21 @@ mod tests {
 
     #[test]
     fn a_signal_and_an_approval_say_what_they_are_about() {
+        let digest = "0a".repeat(32);
+        let text = format!(r#"{{"filter": {{"workflow": "w"}}, "taskId": "ask", "digest": "{digest}"}}"#);
+        let body = parse::<ApproveManyBody>(text.as_bytes()).unwrap();
+        assert_eq!((body.task_id.as_str(), body.approval.digest), ("ask", digest));
         let body =
-            parse::<ApproveManyBody>(br#"{"filter": {"workflow": "w"}, "taskId": "ask", "by": "Ada"}"#)
+            parse::<RefuseManyBody>(br#"{"filter": {"workflow": "w"}, "taskId": "ask", "comment": "no"}"#)
                 .unwrap();
-        assert_eq!((body.task_id.as_str(), body.approval.by.as_deref()), ("ask", Some("Ada")));
+        assert_eq!((body.task_id.as_str(), body.refusal.comment.as_deref()), ("ask", Some("no")));
         let body = parse::<SignalManyBody>(br#"{"filter": {"workflow": "w"}, "signal": "go", "payload": 1}"#)
             .unwrap();
         assert_eq!((body.signal.as_str(), body.payload), ("go", Some(Value::from(1))));
         assert_eq!(faults_of::<SignalManyBody>("{}"), ["/signal is required", "/filter is required"]);
         assert_eq!(
             faults_of::<ApproveManyBody>(r#"{"taskId": 5, "comment": 1, "filter": {"workflow": "w"}}"#).len(),
-            2
+            3
         );
     }
 }

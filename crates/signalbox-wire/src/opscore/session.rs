@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::body::{Body, Faults, Text};
+use crate::body::{Body, Faults, Fields, Text};
 use crate::id::{AgentId, ScheduleId, SessionId, WorkflowId};
 use crate::time::Timestamp;
 
@@ -188,24 +188,32 @@ pub struct ApprovalView {
     pub what: Option<String>,
     /// The parameters of each task that is guarded, by its id in the definition.
     pub parameters: Value,
-    /// SHA-256 of them, in hex: an approval that names it is good for nothing else.
+    /// SHA-256 of them, in hex: whoever approves names it, and it is good for nothing else.
     pub digest: String,
 }
 
-/// `POST …/sessions/{id}/tasks/{taskId}/{approve|refuse}`; may be left out.
+/// `POST …/sessions/{id}/tasks/{taskId}/approve`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ApproveBody {
-    /// Who says so; kept with the approval.
+    /// The digest of what was seen. It must be that of what is asked for now.
+    #[schema(min_length = 64, max_length = 64, pattern = "^[0-9a-f]{64}$")]
+    pub digest: String,
+    /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 256)]
-    pub by: Option<String>,
+    #[schema(max_length = 4096)]
+    pub comment: Option<String>,
+}
+
+/// `POST …/sessions/{id}/tasks/{taskId}/refuse`; may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RefuseBody {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 4096)]
     pub comment: Option<String>,
     /// The digest of what was seen. Where it is given, it must be that of what is asked for now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 64)]
+    #[schema(min_length = 64, max_length = 64, pattern = "^[0-9a-f]{64}$")]
     pub digest: Option<String>,
 }
 
@@ -218,13 +226,13 @@ pub struct CancelBody {
     pub reason: Option<String>,
 }
 
-/// `POST …/sessions/{id}/signal`; may be left out.
+/// `POST …/sessions/{id}/signal`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SignalBody {
     /// The signal's name; `name` is read too.
-    #[serde(default, alias = "name", skip_serializing_if = "Option::is_none")]
+    #[serde(alias = "name")]
     #[schema(max_length = 256)]
-    pub signal: Option<String>,
+    pub signal: String,
     /// What it carries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Value>,
@@ -261,17 +269,35 @@ impl Body for CancelBody {
 impl Body for ApproveBody {
     fn check(value: &Value, faults: &mut Faults) {
         let Some(mut fields) = faults.object("", value) else { return };
-        fields.optional_string("by", Text::NAME);
         fields.optional_string("comment", Text::DESCRIPTION);
-        fields.optional_string("digest", Text::NAME);
+        if let Some(digest) = fields.required("digest") {
+            check_digest(&mut fields, digest);
+        }
+    }
+}
+
+impl Body for RefuseBody {
+    fn check(value: &Value, faults: &mut Faults) {
+        let Some(mut fields) = faults.object("", value) else { return };
+        fields.optional_string("comment", Text::DESCRIPTION);
+        if let Some(digest) = fields.optional("digest") {
+            check_digest(&mut fields, digest);
+        }
+    }
+}
+
+fn check_digest(fields: &mut Fields<'_, '_>, digest: &Value) {
+    let is_hex = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !digest.as_str().is_some_and(is_hex) {
+        fields.fault("digest", "must be the digest that the session shows with the task: 64 hex digits");
     }
 }
 
 impl Body for SignalBody {
     fn check(value: &Value, faults: &mut Faults) {
         let Some(mut fields) = faults.object("", value) else { return };
-        let name = if fields.optional("signal").is_some() { "signal" } else { "name" };
-        fields.optional_string(name, Text::NAME);
+        let is_renamed = fields.optional("signal").is_none() && fields.optional("name").is_some();
+        fields.required_string(if is_renamed { "name" } else { "signal" }, Text::NAME);
     }
 }
 
@@ -282,9 +308,9 @@ mod tests {
     use crate::body::{parse, parse_or_default};
 
     #[test]
-    fn both_requests_may_be_empty() {
+    fn a_request_that_says_nothing_may_be_empty() {
         assert_eq!(parse_or_default::<CancelBody>(b"").unwrap(), CancelBody::default());
-        assert_eq!(parse_or_default::<SignalBody>(b"{}").unwrap(), SignalBody::default());
+        assert_eq!(parse_or_default::<RefuseBody>(b"").unwrap(), RefuseBody::default());
         assert_eq!(faults_of::<CancelBody>(r#"{"reason":5}"#), ["/reason must be a string, not a number"]);
     }
 
@@ -292,7 +318,21 @@ mod tests {
     fn a_signal_has_its_name_under_either_key() {
         for text in [r#"{"signal":"go","payload":[1]}"#, r#"{"name":"go","payload":[1]}"#] {
             let body = parse::<SignalBody>(text.as_bytes()).unwrap();
-            assert_eq!((body.signal.as_deref(), body.payload), (Some("go"), Some(serde_json::json!([1]))));
+            assert_eq!((body.signal.as_str(), body.payload), ("go", Some(serde_json::json!([1]))));
+        }
+        assert_eq!(faults_of::<SignalBody>("{}"), ["/signal is required"]);
+    }
+
+    #[test]
+    fn an_approval_names_what_was_seen() {
+        let digest = "0a".repeat(32);
+        let body = parse::<ApproveBody>(format!(r#"{{"digest":"{digest}"}}"#).as_bytes()).unwrap();
+        assert_eq!(body, ApproveBody { digest, comment: None });
+        assert_eq!(faults_of::<ApproveBody>(r#"{"by":"Ada"}"#), ["/digest is required"]);
+        let wrong = "/digest must be the digest that the session shows with the task: 64 hex digits";
+        for text in [r#"{"digest":"seen"}"#, r#"{"digest":5}"#] {
+            assert_eq!(faults_of::<ApproveBody>(text), [wrong]);
+            assert_eq!(faults_of::<RefuseBody>(text), [wrong]);
         }
     }
 

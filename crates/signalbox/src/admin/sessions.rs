@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::Value;
-use signalbox_client::{Approval, ListQuery};
+use signalbox_client::{Approval, Client, ListQuery};
 
 use super::{Asked, json, print_page, print_whole, run};
 use crate::printer;
@@ -65,10 +66,10 @@ pub(crate) enum SessionVerb {
         #[arg(value_parser = json, default_value = "null")]
         payload: Value,
     },
-    /// Agree to what a task asks approval for
-    Approve(Decision),
+    /// Print what a task asks approval for, and agree to just that
+    Approve(Approve),
     /// Refuse what a task asks approval for
-    Refuse(Decision),
+    Refuse(Refuse),
 }
 
 /// Which sessions are listed: those that match everything that is given.
@@ -88,22 +89,31 @@ pub(crate) struct Filter {
     text: Option<String>,
 }
 
-/// What somebody says of an approval.
+/// That somebody agrees.
 #[derive(Debug, Args)]
-pub(crate) struct Decision {
+pub(crate) struct Approve {
     /// The session
     id: String,
     /// The task that asks
     task: String,
-    /// Who says so
-    #[arg(long)]
-    by: Option<String>,
     /// Why
     #[arg(long)]
     comment: Option<String>,
-    /// The digest that was shown with the task: anything else is not agreed to
+    /// The digest of what was seen before, as `sessions show` prints it: anything else is not agreed to
     #[arg(long)]
     digest: Option<String>,
+}
+
+/// That somebody does not agree.
+#[derive(Debug, Args)]
+pub(crate) struct Refuse {
+    /// The session
+    id: String,
+    /// The task that asks
+    task: String,
+    /// Why
+    #[arg(long)]
+    comment: Option<String>,
 }
 
 impl Filter {
@@ -121,9 +131,22 @@ impl Filter {
     }
 }
 
-impl Decision {
-    fn approval(&self) -> Approval {
-        Approval { by: self.by.clone(), comment: self.comment.clone(), digest: self.digest.clone() }
+impl Approve {
+    /// Shows what is asked for, and agrees to what was shown.
+    async fn give(&self, client: &Client) -> anyhow::Result<()> {
+        let session = client.session(&self.id).await?;
+        let asked = session.asked(&self.task).with_context(|| {
+            format!(
+                "task {} of session {} asks for no approval; sessions show says how it stands",
+                self.task, self.id
+            )
+        })?;
+        print_whole(asked)?;
+        let seen = match &self.digest {
+            Some(digest) => Approval { digest: digest.clone(), ..asked.clone() },
+            None => asked.clone(),
+        };
+        Ok(client.approve_task(&self.id, &self.task, &seen, self.comment.as_deref()).await?)
     }
 }
 
@@ -171,13 +194,13 @@ pub(crate) fn sessions(asked: &Asked<SessionVerb>) -> anyhow::Result<ExitCode> {
                 client.signal_session(id, signal, payload).await?;
                 done(id, &format!("has got the signal {signal}"));
             }
-            SessionVerb::Approve(decision) => {
-                client.approve_task(&decision.id, &decision.task, &decision.approval()).await?;
-                done(&decision.id, &format!("has the approval that {} asked for", decision.task));
+            SessionVerb::Approve(approve) => {
+                approve.give(&client).await?;
+                done(&approve.id, &format!("has the approval that {} asked for", approve.task));
             }
-            SessionVerb::Refuse(decision) => {
-                client.refuse_task(&decision.id, &decision.task, &decision.approval()).await?;
-                done(&decision.id, &format!("is refused what {} asked for", decision.task));
+            SessionVerb::Refuse(refuse) => {
+                client.refuse_task(&refuse.id, &refuse.task, refuse.comment.as_deref()).await?;
+                done(&refuse.id, &format!("is refused what {} asked for", refuse.task));
             }
         }
         Ok(())

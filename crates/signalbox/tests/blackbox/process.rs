@@ -314,7 +314,12 @@ fn a_job_is_run_from_the_command_line(database: &Database) {
     ask(&["sessions", "resume", &session]);
     let shown: Value = serde_json::from_str(&ask(&["sessions", "show", &session]).0).unwrap();
     assert_eq!((&shown["tasks"][0]["status"], &shown["input"]["n"]), (&json!("waiting"), &json!(5)));
-    ask(&["sessions", "approve", &session, "ask", "--by", "Ada"]);
+    let mut unseen = server.setup().bare_command();
+    let unseen = unseen.args(["sessions", "approve", &session, "ask", "--digest", &"0".repeat(64)]);
+    assert!(!unseen.env("SIGNALBOX_URL", server.url("")).output().unwrap().status.success());
+    let (seen, _) = ask(&["sessions", "approve", &session, "ask"]);
+    let seen: Value = serde_json::from_str(&seen).unwrap();
+    assert_eq!((&seen["what"], &seen["parameters"]), (&json!("Pay 5?"), &json!({"pay": {"n": 5}})));
     server.complete(&worker, &agent.next(), &json!("x".repeat(20_000)));
     ask(&["sessions", "signal", &session, "received", r#"{"no": 7}"#]);
     server.session_becomes(&session, "completed");

@@ -39,6 +39,8 @@ impl Versions {
 
 /// A session as it is shown, with its tasks where they are given.
 pub(super) fn session(session: &Session, versions: &Versions, tasks: Option<&[Arc<Task>]>) -> SessionView {
+    // What is over has a status that says how; that it was undone is in its history.
+    let ending = session.ending.as_ref().filter(|_| !session.status.is_over());
     SessionView {
         session_id: session.id.clone(),
         workflow_id: session.workflow.clone(),
@@ -49,7 +51,7 @@ pub(super) fn session(session: &Session, versions: &Versions, tasks: Option<&[Ar
         schedule_id: session.schedule.clone(),
         status: session_status(session.status),
         waiting_for: session.waits_for_group.then(|| "its turn among sessions like it".to_owned()),
-        ending: session.ending.as_ref().map(|ending| session_status(ending.status)),
+        ending: ending.map(|ending| session_status(ending.status)),
         created_at: session.created_at,
         updated_at: session.updated_at,
         ended_at: session.ended_at,

@@ -10,6 +10,8 @@ on_each_database![
     a_list_is_worked_through_in_parallel_and_its_results_are_in_order,
     a_graph_joins_and_its_conditions_hold,
     an_approval_is_good_for_the_parameters_that_were_seen,
+    an_approval_of_a_task_that_is_passed_over_is_passed_over_too,
+    a_session_that_is_over_has_no_ending_to_come,
     a_refusal_fails_the_task,
     a_signal_ends_a_wait_also_when_it_comes_early,
     tools_do_tasks,
@@ -117,19 +119,58 @@ fn an_approval_is_good_for_the_parameters_that_were_seen(database: &Database) {
     let path = format!("/v1/opscore/sessions/{session}/tasks/ask/approve");
     let problem = server.post(&path, &json!({"digest": "0".repeat(64)})).problem(409);
     assert!(problem.detail.contains(asks["digest"].as_str().unwrap()), "{}", problem.detail);
+    for unseen in [json!({}), json!({"by": "Ada"}), json!({"digest": "seen"})] {
+        assert_eq!(server.post(&path, &unseen).faults(), ["/digest"]);
+    }
     assert_eq!(agent.count(), 0, "nothing is done before it is approved");
-    server.post(&path, &json!({"digest": asks["digest"], "by": "Ada"})).is(200);
-    server.post(&path, &json!({})).problem(409);
+    let seen = json!({"digest": asks["digest"], "by": "somebody else"});
+    server.post(&path, &seen).is(200);
+    server.post(&path, &seen).problem(409);
     let given = agent.next();
     server.report(&payer, "error", &json!({"opscore_task_id": task_of(&given), "error": "no money"}));
     server.session_becomes(&session, "failed");
     // It was good for once.
     server.post(&format!("/v1/opscore/sessions/{session}/retry"), &json!({})).is(200);
     task_becomes(&server, &session, "ask", "waiting");
-    server.post(&path, &json!({"by": "Ada"})).is(200);
+    let key = server.post("/v1/keys", &json!({"name": "Ada", "scope": "admin"})).is(201);
+    server.with_key(key["key"].as_str().unwrap()).post(&path, &seen).is(200);
     server.complete(&payer, &agent.next(), &json!("paid"));
     let done = server.session_becomes(&session, "completed");
-    assert_eq!(task(&done, "ask")["result"]["by"], "Ada");
+    let by = format!("Ada ({})", key["key_id"].as_str().unwrap());
+    assert_eq!(task(&done, "ask")["result"]["by"], by, "whose key it was, whatever the body says");
+}
+
+fn an_approval_of_a_task_that_is_passed_over_is_passed_over_too(database: &Database) {
+    let server = Server::start(database);
+    let workflow = json!({"id": "pay", "name": "Pay", "tasks": [
+        {"taskId": "ask", "approve": {}},
+        {"taskId": "pay", "agentCapability": "pay", "when": "input.amount > 0", "parameters": {"amount": "${input.amount}"}}]});
+    let session = server.trigger(&starter(&server), &workflow, &json!({"amount": 0}));
+    let done = server.session_becomes(&session, "completed");
+    assert_eq!(
+        ["ask", "pay"].map(|id| task(&done, id)["status"].clone()),
+        [json!("skipped"), json!("skipped")]
+    );
+    assert!(task(&done, "ask").get("approval").is_none(), "{done}");
+}
+
+fn a_session_that_is_over_has_no_ending_to_come(database: &Database) {
+    let server = Server::start(database);
+    let agent = Agent::start();
+    let id = server.register("doer", &agent, &["do"]);
+    let workflow = json!({"id": "undo", "name": "Undo", "tasks": [
+        {"taskId": "a", "agentCapability": "do", "compensate": {"agentCapability": "do"}},
+        {"taskId": "b", "agentCapability": "do", "maxRetries": 0}]});
+    let session = server.trigger(&starter(&server), &workflow, &json!({}));
+    server.complete(&id, &agent.next(), &json!(1));
+    server.report(&id, "error", &json!({"opscore_task_id": task_of(&agent.next()), "error": "no"}));
+    let undoing = agent.next();
+    assert_eq!(server.session(&session)["ending"], "failed");
+    server.complete(&id, &undoing, &json!(1));
+    let failed = server.session_becomes(&session, "failed");
+    assert!(failed.get("ending").is_none(), "{failed}");
+    let listed = server.get("/v1/opscore/sessions").is(200);
+    assert!(listed["data"][0].get("ending").is_none(), "{listed}");
 }
 
 fn a_refusal_fails_the_task(database: &Database) {
@@ -139,7 +180,7 @@ fn a_refusal_fails_the_task(database: &Database) {
     let path = format!("/v1/opscore/sessions/{session}/tasks/ask/refuse");
     server.post(&path, &json!({"by": "Ada", "comment": "too much"})).is(200);
     let failed = server.session_becomes(&session, "failed");
-    assert_eq!(failed["error"], "Task ask failed: refused by Ada: too much");
+    assert_eq!(failed["error"], "Task ask failed: refused by the admin key: too much");
     server.post(&path.replace("/ask/", "/pay/"), &json!({})).problem(409);
 }
 
@@ -155,6 +196,9 @@ fn a_signal_ends_a_wait_also_when_it_comes_early(database: &Database) {
     let path = format!("/v1/opscore/sessions/{session}/signal");
     server.post(&path, &json!({"signal": "two", "payload": {"n": 2}})).is(200);
     server.post(&path, &json!({"signal": "four"})).problem(409);
+    for nameless in [json!({}), json!({"payload": 1}), json!({"signal": ""})] {
+        assert_eq!(server.post(&path, &nameless).faults(), ["/signal"]);
+    }
     server.kill();
     server.restart();
     server.post(&path, &json!({"signal": "one"})).is(200);

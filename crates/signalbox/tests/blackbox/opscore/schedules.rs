@@ -92,14 +92,19 @@ fn a_schedule_that_does_not_fit_is_refused_with_all_its_faults(database: &Databa
     keep_empty(&server);
     let bad = json!({"id": "a b", "every": "10ms", "cron": 5, "overlap": "maybe", "catchUp": "long"});
     let faults = server.post(SCHEDULES, &bad).faults();
-    assert_eq!(faults, ["", "/catchUp", "/cron", "/id", "/overlap", "/workflowId"]);
+    assert_eq!(faults, ["", "/catchUp", "/cron", "/every", "/id", "/overlap", "/workflowId"]);
+    let bad = json!({"id": "a b", "cron": "* *", "timeZone": "Mars/Base", "paused": "yes"});
+    assert_eq!(
+        server.post(SCHEDULES, &bad).faults(),
+        ["/cron", "/id", "/paused", "/timeZone", "/workflowId"]
+    );
     let bad = json!({"id": "s", "workflowId": "empty", "cron": "0 0 30 2 *", "timeZone": "Mars/Base"});
     assert_eq!(server.post(SCHEDULES, &bad).faults(), ["/cron", "/timeZone"]);
     let large =
         json!({"id": "s", "workflowId": "empty", "cron": "@daily", "input": {"x": "y".repeat(70_000)}});
     assert_eq!(server.post(SCHEDULES, &large).faults(), ["/input"]);
     server.post(SCHEDULES, &json!({"id": "s", "workflowId": "empty", "every": "1h"})).is(201);
-    assert_eq!(server.patch(&path("s"), &json!({"cron": "x", "input": 1})).faults(), ["/input"]);
+    assert_eq!(server.patch(&path("s"), &json!({"cron": "x", "input": 1})).faults(), ["/cron", "/input"]);
     assert_eq!(server.patch(&path("s"), &json!({"cron": "x"})).faults(), ["/cron"]);
     let backwards = json!({"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"});
     assert_eq!(server.post(&path("s/backfill"), &backwards).faults(), ["/to"]);

@@ -68,7 +68,7 @@ pub(crate) async fn apply_schedule(
     context: Context<Administers>,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    let body: ScheduleBody = input.parse()?;
+    let body: convert::WholeSchedule = input.parse()?;
     let (operation, tenant, inputs) = (convert::apply(body)?, context.tenant(), &inputs);
     let operation = Fitting { operation, tenant, inputs, kept: |(kept, _)| kept };
     drive
@@ -136,8 +136,8 @@ pub(crate) async fn change_schedule(
     Path(schedule): Path,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    let body: PatchScheduleBody = input.parse()?;
-    let operation = convert::change(lookup::schedule(&schedule)?, body)?;
+    let body: convert::WholeChange = input.parse()?;
+    let operation = convert::change(lookup::schedule(&schedule)?, body);
     let (tenant, inputs) = (context.tenant(), &inputs);
     let operation = Fitting { operation, tenant, inputs, kept: |kept| kept };
     drive

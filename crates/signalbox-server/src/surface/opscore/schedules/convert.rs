@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use signalbox_core::cron::{BadRhythm, Rhythm};
 use signalbox_core::engine::{ApplySchedule, ChangeSchedule, PlanChange};
 use signalbox_core::schedule::{
     self, Cause, Fire, INPUT_BYTES_MAX, Outcome, Plan, Run, Schedule, ScheduleStatus,
 };
+use signalbox_wire::body::Body;
 use signalbox_wire::duration::Period;
 use signalbox_wire::fault::Faults;
 use signalbox_wire::id::ScheduleId;
@@ -23,17 +25,64 @@ const TIME_ZONE: &str = "UTC";
 /// Where nothing is said of it.
 const CATCH_UP: Duration = Duration::from_secs(600);
 
-/// A schedule as the engine takes it, or everything that stands against it.
-pub(crate) fn apply(body: ScheduleBody) -> Result<ApplySchedule, Refusal> {
+/// A schedule whose times are understood too, so that all its faults are told together.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(crate) struct WholeSchedule(ScheduleBody);
+
+/// The same for a change.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(crate) struct WholeChange(PatchScheduleBody);
+
+impl Body for WholeSchedule {
+    fn check(value: &Value, faults: &mut Faults) {
+        ScheduleBody::check(value, faults);
+        check_whole(value, faults);
+    }
+}
+
+impl Body for WholeChange {
+    fn check(value: &Value, faults: &mut Faults) {
+        PatchScheduleBody::check(value, faults);
+        check_whole(value, faults);
+    }
+}
+
+/// What the shape of a body does not show. Parts that are ill-shaped are passed over: they are told beside this.
+fn check_whole(body: &Value, faults: &mut Faults) {
+    let text = |name: &str| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let every = body.get("every").and_then(|every| Period::from_value(every).ok());
+    let rhythms = [
+        text("cron").map(|cron| Rhythm::Cron(cron.to_owned())),
+        every.map(|every| Rhythm::Every(every.into())),
+    ];
+    let mut wrong: Vec<BadRhythm> = Vec::new();
+    // Any rhythm will do where there is only the time zone to be understood.
+    for rhythm in rhythms.into_iter().flatten().chain([Rhythm::Every(CATCH_UP)]) {
+        let zone = text("timeZone").unwrap_or(TIME_ZONE);
+        let found = rhythm.understand(zone, Timestamp::default()).err().unwrap_or_default();
+        wrong.extend(found.into_iter().filter(|fault| !wrong.contains(fault)).collect::<Vec<_>>());
+    }
+    for fault in wrong {
+        let pointer = match &fault {
+            BadRhythm::Expression(_) => "/cron",
+            BadRhythm::Interval => "/every",
+            BadRhythm::TimeZone => "/timeZone",
+        };
+        faults.add(pointer, fault.to_string());
+    }
+    if let Some(Value::Object(input)) = body.get("input") {
+        check_input(input, faults);
+    }
+}
+
+/// A schedule as the engine takes it, or what stands against its id.
+pub(crate) fn apply(WholeSchedule(body): WholeSchedule) -> Result<ApplySchedule, Refusal> {
     let mut faults = Faults::default();
     let id = ScheduleId::parse(&body.id).map_err(|error| faults.add("/id", error.to_string()));
     let rhythm = rhythm(body.cron, body.every);
     let time_zone = body.time_zone.unwrap_or_else(|| TIME_ZONE.to_owned());
-    match &rhythm {
-        Some(rhythm) => check_rhythm(rhythm, &time_zone, &mut faults),
-        None => faults.add("", "must have exactly one of cron and every"),
-    }
-    check_input(&body.input, &mut faults);
     match (id, rhythm) {
         (Ok(schedule), Some(rhythm)) if faults.is_empty() => {
             let plan = Plan {
@@ -52,46 +101,24 @@ pub(crate) fn apply(body: ScheduleBody) -> Result<ApplySchedule, Refusal> {
     }
 }
 
-/// A change as the engine takes it, or everything that stands against it.
-pub(crate) fn change(schedule: ScheduleId, body: PatchScheduleBody) -> Result<ChangeSchedule, Refusal> {
-    let mut faults = Faults::default();
-    let rhythm = rhythm(body.cron, body.every);
-    // Any rhythm will do where only the time zone is given.
-    let checked = rhythm.clone().unwrap_or(Rhythm::Every(CATCH_UP));
-    check_rhythm(&checked, body.time_zone.as_deref().unwrap_or(TIME_ZONE), &mut faults);
-    if let Some(input) = &body.input {
-        check_input(input, &mut faults);
-    }
-    if !faults.is_empty() {
-        return Err(faults.into_vec().into());
-    }
+/// A change as the engine takes it.
+pub(crate) fn change(schedule: ScheduleId, WholeChange(body): WholeChange) -> ChangeSchedule {
     let change = PlanChange {
         workflow: body.workflow_id,
         agent: body.agent_id,
         input: body.input,
-        rhythm,
+        rhythm: rhythm(body.cron, body.every),
         time_zone: body.time_zone,
         overlap: body.overlap.map(overlap),
         catch_up: body.catch_up.map(Duration::from),
         note: body.note,
         paused: body.paused,
     };
-    Ok(ChangeSchedule { schedule, change })
+    ChangeSchedule { schedule, change }
 }
 
 fn rhythm(cron: Option<String>, every: Option<Period>) -> Option<Rhythm> {
     cron.map(Rhythm::Cron).or_else(|| every.map(|every| Rhythm::Every(every.into())))
-}
-
-fn check_rhythm(rhythm: &Rhythm, time_zone: &str, faults: &mut Faults) {
-    for fault in rhythm.understand(time_zone, Timestamp::default()).err().unwrap_or_default() {
-        let pointer = match &fault {
-            BadRhythm::Expression(_) => "/cron",
-            BadRhythm::Interval => "/every",
-            BadRhythm::TimeZone => "/timeZone",
-        };
-        faults.add(pointer, fault.to_string());
-    }
 }
 
 fn check_input(input: &Map<String, Value>, faults: &mut Faults) {
@@ -206,12 +233,14 @@ mod tests {
 
     use super::*;
 
-    fn body(value: Value) -> ScheduleBody {
+    fn body(value: Value) -> WholeSchedule {
         serde_json::from_value(value).expect("a body")
     }
 
-    fn pointers(refusal: Refusal) -> Vec<String> {
-        refusal.0.errors.into_iter().map(|fault| fault.pointer).collect()
+    fn pointers<T: Body>(value: &Value) -> Vec<String> {
+        let mut faults = Faults::default();
+        T::check(value, &mut faults);
+        faults.into_vec().into_iter().map(|fault| fault.pointer).collect()
     }
 
     #[test]
@@ -229,13 +258,25 @@ mod tests {
         let bad = json!({
             "id": "s", "workflowId": "w", "cron": "* *", "timeZone": "Mars/Base", "input": {"large": large}
         });
-        assert_eq!(pointers(apply(body(bad)).expect_err("bad")), ["/cron", "/timeZone", "/input"]);
+        assert_eq!(pointers::<WholeSchedule>(&bad), ["/cron", "/timeZone", "/input"]);
         let bad = json!({"id": "s", "workflowId": "w", "every": "10ms"});
-        assert_eq!(pointers(apply(body(bad)).expect_err("bad")), ["/every"]);
+        assert_eq!(pointers::<WholeSchedule>(&bad), ["/every"]);
+        assert_eq!(pointers::<WholeChange>(&json!({"timeZone": "here"})), ["/timeZone"]);
+        assert_eq!(pointers::<WholeChange>(&json!({})), [""; 0]);
         let id = ScheduleId::parse("s").expect("valid");
-        let zone = PatchScheduleBody { time_zone: Some("here".to_owned()), ..PatchScheduleBody::default() };
-        assert_eq!(pointers(change(id.clone(), zone).expect_err("bad")), ["/timeZone"]);
-        assert!(change(id, PatchScheduleBody::default()).is_ok());
+        assert!(change(id, WholeChange(PatchScheduleBody::default())).change.rhythm.is_none());
+    }
+
+    #[test]
+    fn a_rhythm_is_told_of_beside_everything_else() {
+        let bad = json!({"id": 5, "cron": "* *", "every": "10ms", "timeZone": "here", "overlap": "maybe", "paused": 1});
+        let expected = ["/id", "/workflowId", "/overlap", "/paused", "", "/cron", "/timeZone", "/every"];
+        assert_eq!(pointers::<WholeSchedule>(&bad), expected);
+        assert_eq!(
+            pointers::<WholeChange>(&json!({"timeZone": "here", "input": 1})),
+            ["/input", "/timeZone"]
+        );
+        assert_eq!(pointers::<WholeSchedule>(&json!({"id": "s", "workflowId": "w", "cron": ""})), ["/cron"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use signalbox_core::engine::{self, Operation};
 use signalbox_core::session::SessionState;
 use signalbox_store::Store;
 use signalbox_wire::id::SessionId;
-use signalbox_wire::opscore::{ApproveBody, CancelBody, SessionView, SignalBody};
+use signalbox_wire::opscore::{ApproveBody, CancelBody, RefuseBody, SessionView, SignalBody};
 use signalbox_wire::problem::Problem;
 
 use crate::engine::Drive;
@@ -106,7 +106,8 @@ pub(crate) async fn retry_session(
     responses(
         (status = 200, description = "Taken, and the session as it is then", body = SessionView),
         (status = 404, description = "No such session", body = Problem),
-        (status = 409, description = "No task of it waits for this signal, or will", body = Problem)))]
+        (status = 409, description = "No task of it waits for this signal, or will", body = Problem),
+        (status = 422, description = "The body does not fit", body = Problem)))]
 pub(crate) async fn signal_session(
     State(store): State<Store>,
     State(drive): State<Drive>,
@@ -114,24 +115,24 @@ pub(crate) async fn signal_session(
     Path(session): Path,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    let body: SignalBody = input.parse_or_default()?;
+    let SignalBody { signal: name, payload } = input.parse()?;
     let session = lookup::session(&session)?;
-    let name = body.signal.unwrap_or_default();
-    let operation = engine::Signal { session: session.clone(), name, payload: body.payload };
+    let operation = engine::Signal { session: session.clone(), name, payload };
     control(&store, &drive, &context, &session, &operation).await
 }
 
 /// Agree to what a task asks approval for
 ///
-/// The body may be left out. An approval is good for exactly the parameters that are shown with the task, and for one
-/// run of the tasks that it guards.
+/// With the `digest` that is shown with the task: an approval is good for exactly the parameters that were seen, and
+/// for one run of the tasks that it guards. Who approves is told by the key of the request.
 #[utoipa::path(post, path = "/v1/opscore/sessions/{id}/tasks/{taskId}/approve", tag = "Ops-Core",
     params(("id" = String, Path, description = "Which session"),
         ("taskId" = String, Path, description = "Which task of it")), request_body = ApproveBody,
     responses(
         (status = 200, description = "Approved, and the session as it is then", body = SessionView),
         (status = 404, description = "No such session", body = Problem),
-        (status = 409, description = "The task asks for no approval, or for another one", body = Problem)))]
+        (status = 409, description = "The task asks for no approval, or for another one", body = Problem),
+        (status = 422, description = "The body does not fit, or names no digest", body = Problem)))]
 pub(crate) async fn approve_task(
     State(store): State<Store>,
     State(drive): State<Drive>,
@@ -139,7 +140,18 @@ pub(crate) async fn approve_task(
     Path((session, task)): Path<(String, String)>,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    decide(&store, &drive, &context, (&session, task), &input, true).await
+    let ApproveBody { digest, comment } = input.parse()?;
+    let by = context.caller.name.to_string();
+    let digest = Some(digest);
+    answer(&store, &drive, &context, &session, |session| engine::Approve {
+        session,
+        task,
+        is_approved: true,
+        by,
+        comment,
+        digest,
+    })
+    .await
 }
 
 /// Refuse what a task asks approval for
@@ -147,7 +159,7 @@ pub(crate) async fn approve_task(
 /// The body may be left out. The task fails, with the reason as its error.
 #[utoipa::path(post, path = "/v1/opscore/sessions/{id}/tasks/{taskId}/refuse", tag = "Ops-Core",
     params(("id" = String, Path, description = "Which session"),
-        ("taskId" = String, Path, description = "Which task of it")), request_body = ApproveBody,
+        ("taskId" = String, Path, description = "Which task of it")), request_body = RefuseBody,
     responses(
         (status = 200, description = "Refused, and the session as it is then", body = SessionView),
         (status = 404, description = "No such session", body = Problem),
@@ -159,21 +171,28 @@ pub(crate) async fn refuse_task(
     Path((session, task)): Path<(String, String)>,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    decide(&store, &drive, &context, (&session, task), &input, false).await
+    let RefuseBody { comment, digest } = input.parse_or_default()?;
+    let by = context.caller.name.to_string();
+    answer(&store, &drive, &context, &session, |session| engine::Approve {
+        session,
+        task,
+        is_approved: false,
+        by,
+        comment,
+        digest,
+    })
+    .await
 }
 
-async fn decide(
+async fn answer(
     store: &Store,
     drive: &Drive,
     context: &Context<Administers>,
-    (session, task): (&str, String),
-    input: &Input,
-    is_approved: bool,
+    session: &str,
+    answer: impl FnOnce(SessionId) -> engine::Approve,
 ) -> Result<Reply, Refusal> {
-    let ApproveBody { by, comment, digest } = input.parse_or_default()?;
     let session = lookup::session(session)?;
-    let operation = engine::Approve { session: session.clone(), task, is_approved, by, comment, digest };
-    control(store, drive, context, &session, &operation).await
+    control(store, drive, context, &session, &answer(session.clone())).await
 }
 
 async fn control<O>(

@@ -7,7 +7,8 @@ use signalbox_core::limits::bounded;
 use signalbox_store::Store;
 use signalbox_wire::id::{SessionId, TenantId};
 use signalbox_wire::opscore::{
-    ApproveBody, ApproveManyBody, ManyAnswer, ManyBody, Refused, SignalManyBody, Which,
+    ApproveBody, ApproveManyBody, ManyAnswer, ManyBody, RefuseBody, RefuseManyBody, Refused, SignalManyBody,
+    Which,
 };
 use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
@@ -24,7 +25,7 @@ use crate::http::reply::Reply;
 use crate::surface::opscore::lookup::Gathering;
 
 macro_rules! many {
-    ($(#[$doc:meta])* $name:ident($type:ty), $path:literal, |$session:ident, $body:ident, $trace:ident| $operation:expr) => {
+    ($(#[$doc:meta])* $name:ident($type:ty), $path:literal, |$session:ident, $body:ident, $caller:ident| $operation:expr) => {
         $(#[$doc])*
         ///
         /// Newest first, at most 1,000 in one request, each on its own: one that is refused holds up no other. Where
@@ -39,7 +40,7 @@ macro_rules! many {
             input: Input,
         ) -> Result<Reply, Refusal> {
             let $body: $type = input.parse()?;
-            let $trace = context.trace.clone();
+            let $caller = &context;
             let done = sweep(&store, &drive, context.tenant(), &$body.which, |$session| $operation).await?;
             Ok(Reply::ok(&done))
         }
@@ -48,30 +49,30 @@ macro_rules! many {
 
 many! {
     /// Pause all sessions that match
-    pause_sessions(ManyBody), "/v1/opscore/sessions/pause", |session, _body, _trace| engine::Pause { session }
+    pause_sessions(ManyBody), "/v1/opscore/sessions/pause", |session, _body, _caller| engine::Pause { session }
 }
 
 many! {
     /// Resume all sessions that match
-    resume_sessions(ManyBody), "/v1/opscore/sessions/resume", |session, _body, _trace| engine::Resume { session }
+    resume_sessions(ManyBody), "/v1/opscore/sessions/resume", |session, _body, _caller| engine::Resume { session }
 }
 
 many! {
     /// Cancel all sessions that match
     cancel_sessions(ManyBody), "/v1/opscore/sessions/cancel",
-    |session, body, _trace| engine::Cancel { session, reason: body.reason.clone() }
+    |session, body, _caller| engine::Cancel { session, reason: body.reason.clone() }
 }
 
 many! {
     /// Let all failed sessions that match go on from the tasks that failed
-    retry_sessions(ManyBody), "/v1/opscore/sessions/retry", |session, _body, _trace| engine::RetrySession { session }
+    retry_sessions(ManyBody), "/v1/opscore/sessions/retry", |session, _body, _caller| engine::RetrySession { session }
 }
 
 many! {
     /// Run all sessions that match again, each as a new one
     ///
     /// The new sessions match the filter too, where it does not say `until`: go on with `next_cursor`.
-    rerun_sessions(ManyBody), "/v1/opscore/sessions/rerun", |session, _body, trace| engine::Rerun { session, trace: trace.clone() }
+    rerun_sessions(ManyBody), "/v1/opscore/sessions/rerun", |session, _body, caller| engine::Rerun { session, trace: caller.trace.clone() }
 }
 
 many! {
@@ -79,29 +80,30 @@ many! {
     ///
     /// One that waits for no such signal, and will not, is refused.
     signal_sessions(SignalManyBody), "/v1/opscore/sessions/signal",
-    |session, body, _trace| engine::Signal { session, name: body.signal.clone(), payload: body.payload.clone() }
+    |session, body, _caller| engine::Signal { session, name: body.signal.clone(), payload: body.payload.clone() }
 }
 
 many! {
     /// Agree to what a task asks approval for, in all sessions that match
     ///
-    /// Each approval is good for the parameters that are shown with the task of that session. With a `digest`, only
-    /// those are approved that ask for just that.
-    approve_sessions(ApproveManyBody), "/v1/opscore/sessions/approve",
-    |session, body, _trace| approval(session, &body, true)
+    /// Only tasks are approved that ask for just what was seen, which is what the `digest` says; one that asks for
+    /// something else is refused.
+    approve_sessions(ApproveManyBody), "/v1/opscore/sessions/approve", |session, body, caller| {
+        let ApproveBody { digest, comment } = body.approval.clone();
+        let (task, by) = (body.task_id.clone(), caller.caller.name.to_string());
+        engine::Approve { session, task, is_approved: true, by, comment, digest: Some(digest) }
+    }
 }
 
 many! {
     /// Refuse what a task asks approval for, in all sessions that match
     ///
-    /// The tasks fail, with the comment as their error.
-    refuse_sessions(ApproveManyBody), "/v1/opscore/sessions/refuse",
-    |session, body, _trace| approval(session, &body, false)
-}
-
-fn approval(session: SessionId, body: &ApproveManyBody, is_approved: bool) -> engine::Approve {
-    let ApproveBody { by, comment, digest } = body.approval.clone();
-    engine::Approve { session, task: body.task_id.clone(), is_approved, by, comment, digest }
+    /// The tasks fail, with the comment as their error. With a `digest`, only those are refused that ask for just that.
+    refuse_sessions(RefuseManyBody), "/v1/opscore/sessions/refuse", |session, body, caller| {
+        let RefuseBody { comment, digest } = body.refusal.clone();
+        let (task, by) = (body.task_id.clone(), caller.caller.name.to_string());
+        engine::Approve { session, task, is_approved: false, by, comment, digest }
+    }
 }
 
 /// Remove all sessions that match and are over, with their history
