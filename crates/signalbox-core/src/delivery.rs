@@ -15,6 +15,7 @@ use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
 use crate::DecisionContext;
+use crate::due::Lane;
 
 /// The longest wait that a destination may ask for with `Retry-After`.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
@@ -63,6 +64,9 @@ pub struct Message {
     /// Where a notice goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// The lane that it goes by.
+    #[serde(default)]
+    pub lane: Lane,
     /// What is sent, as JSON.
     pub body: String,
     /// The `traceparent` that goes with it.
@@ -204,6 +208,7 @@ mod tests {
             agent: None,
             task: None,
             url: None,
+            lane: Lane::default(),
             body: "{}".into(),
             trace: None,
             status,

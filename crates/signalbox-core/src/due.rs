@@ -5,7 +5,7 @@
 //! it. Coming late, early or twice changes nothing.
 
 use serde::{Deserialize, Serialize};
-use signalbox_wire::id::{MessageId, ScheduleId, SessionId, TaskId};
+use signalbox_wire::id::{AgentId, MessageId, ScheduleId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
 /// Something that must still happen.
@@ -15,6 +15,72 @@ pub struct Due {
     pub work: DueJob,
     /// Not before this moment.
     pub at: Timestamp,
+    /// The lane that it goes by, where it is something to send.
+    pub lane: Lane,
+}
+
+impl Due {
+    /// Work that is due at `at` and goes by no lane of its own.
+    #[must_use]
+    pub fn new(work: DueJob, at: Timestamp) -> Self {
+        Self { work, at, lane: Lane::default() }
+    }
+
+    /// The same by `lane`.
+    #[must_use]
+    pub fn by(self, lane: Lane) -> Self {
+        Self { lane, ..self }
+    }
+}
+
+/// What things that are sent share a destination by: those of one lane are sent a bounded number at once, and wait
+/// together while their destination is left alone. It is chosen when the work is made; where its destination has
+/// moved since, it still goes by the lane that it was given.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Lane(String);
+
+/// Bytes of a lane's name, at most; a longer one is cut.
+const LANE_BYTES_MAX: usize = 255;
+
+impl Lane {
+    /// The lane of all that goes to the host and port of `url`.
+    #[must_use]
+    pub fn host(url: &str) -> Self {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        Self::named(format!("host:{}", host.to_ascii_lowercase()))
+    }
+
+    /// The lane of one agent that is reached by no address.
+    #[must_use]
+    pub fn agent(agent: &AgentId) -> Self {
+        Self::named(format!("agent:{agent}"))
+    }
+
+    /// The lane of one tool.
+    #[must_use]
+    pub fn tool(name: &str) -> Self {
+        Self::named(format!("tool:{name}"))
+    }
+
+    /// The lane with this name.
+    #[must_use]
+    pub fn named(mut name: String) -> Self {
+        let mut end = name.len().min(LANE_BYTES_MAX);
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        name.truncate(end);
+        Self(name)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// The kinds of due work.
@@ -139,5 +205,23 @@ impl DueJob {
             Self::End { .. } => "end",
             Self::Fire { .. } => "fire",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_is_a_host_and_its_port() {
+        for (url, expected) in [
+            ("http://Host:1/a/b", "host:host:1"),
+            ("https://host?x", "host:host"),
+            ("http://[::1]:8/", "host:[::1]:8"),
+            ("https://name:secret@host/", "host:host"),
+        ] {
+            assert_eq!(Lane::host(url).as_str(), expected);
+        }
+        assert_eq!(Lane::host(&format!("http://{}\u{e9}/", "a".repeat(249))).as_str().len(), 254);
     }
 }

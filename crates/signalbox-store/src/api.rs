@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use signalbox_core::decision::Retention;
 use signalbox_core::delivery::MessageKind;
-use signalbox_core::due::DueJob;
+use signalbox_core::due::{DueJob, Lane};
 use signalbox_core::event::Level;
 use signalbox_core::lease::Lease;
 use signalbox_core::session::SessionStatus;
@@ -165,6 +165,8 @@ pub struct Claimed {
     pub work: DueJob,
     /// When it was due.
     pub due_at: Timestamp,
+    /// The lane that it goes by.
+    pub lane: Lane,
     /// Under which claim.
     pub lease: Lease,
 }
@@ -178,33 +180,82 @@ pub struct Backlog {
     pub next: Option<Timestamp>,
 }
 
-/// The two kinds of due work. They are claimed apart, so that deliveries that wait hold up no timer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Things of one lane that can be claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingLane {
+    /// Whose they are.
+    pub tenant: TenantId,
+    /// The lane.
+    pub lane: Lane,
+    /// How many were seen: at least these wait.
+    pub seen: usize,
+}
+
+/// What waits, lane by lane.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WaitingLanes {
+    /// Lanes with something that can be claimed now: those of what has waited the longest, and while there is more
+    /// than is looked at in one go, others in turn.
+    pub lanes: Vec<WaitingLane>,
+    /// Whether there was more than was looked at: the next look goes on from there.
+    pub has_more: bool,
+    /// The next moment after this one at which something can be claimed.
+    pub next: Option<Timestamp>,
+}
+
+/// What to take of one lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneClaim {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which lane.
+    pub lane: Lane,
+    /// How much, at most.
+    pub most: usize,
+    /// Only what could be claimed by then.
+    pub visible_by: Timestamp,
+}
+
+/// The kinds of due work. They are claimed apart, so that none of one kind that waits holds up another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DueKind {
     /// Something to send.
     Delivery,
+    /// A tool to call.
+    Call,
     /// A moment that comes.
     Timer,
 }
 
 impl DueKind {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Delivery, Self::Timer];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Delivery, Self::Call, Self::Timer];
 
     /// The kind of this work.
     #[must_use]
     pub fn of(work: &DueJob) -> Self {
         match work {
-            DueJob::Deliver { .. } | DueJob::Call { .. } => Self::Delivery,
+            DueJob::Deliver { .. } => Self::Delivery,
+            DueJob::Call { .. } => Self::Call,
             _ => Self::Timer,
         }
     }
 
-    /// What a row of this work has as its kind: the indexes tell what is to be sent from everything else.
-    pub(crate) fn column(work: &DueJob) -> &'static str {
-        match Self::of(work) {
+    /// What a row has as its kind.
+    pub(crate) fn column(self) -> &'static str {
+        match self {
             Self::Delivery => "deliver",
-            Self::Timer => work.kind(),
+            Self::Call => "call",
+            Self::Timer => "timer",
+        }
+    }
+
+    /// The index that has this kind's lanes in order; timers have no lanes.
+    pub(crate) fn lanes_index(self) -> &'static str {
+        match self {
+            Self::Delivery => "due_deliveries_by_lane",
+            Self::Call => "due_calls_by_lane",
+            Self::Timer => "due_timers_by_tenant",
         }
     }
 
@@ -212,7 +263,8 @@ impl DueKind {
     pub(crate) fn condition(self) -> &'static str {
         match self {
             Self::Delivery => "kind = 'deliver'",
-            Self::Timer => "kind <> 'deliver'",
+            Self::Call => "kind = 'call'",
+            Self::Timer => "kind = 'timer'",
         }
     }
 }

@@ -20,8 +20,8 @@ use signalbox_wire::id::{AgentId, SessionId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, Listed, Page, Prune,
-    SessionFilter, StoredEvent, WriterFigures,
+    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed,
+    Page, Prune, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::commit::Commit;
 use crate::error::StoreError;
@@ -89,13 +89,24 @@ pub(crate) trait Backend: Send + Sync {
     ) -> Result<Vec<(TenantId, WaitingTask)>, StoreError>;
 
     /// Takes due work that is visible at `now`, the longest visible first, and hides it until `lease.until`. While
-    /// more is visible than can be taken, a part of it is taken from each tenant in turn.
+    /// more timers are visible than can be taken, a part is taken from each tenant in turn.
     async fn claim(
         &self,
         now: Timestamp,
         lease: Lease,
         kind: DueKind,
         limit: usize,
+    ) -> Result<Vec<Claimed>, StoreError>;
+
+    /// The lanes with work of this kind that can be claimed at `now`.
+    async fn waiting_lanes(&self, now: Timestamp, kind: DueKind) -> Result<WaitingLanes, StoreError>;
+
+    /// Takes work of lanes, of each the longest visible first, and hides it until `lease.until`.
+    async fn claim_lanes(
+        &self,
+        lease: Lease,
+        kind: DueKind,
+        wanted: Vec<LaneClaim>,
     ) -> Result<Vec<Claimed>, StoreError>;
 
     /// The next moment at which work of this kind can be claimed.

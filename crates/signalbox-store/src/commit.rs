@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use signalbox_core::Decision;
 use signalbox_core::decision::{Guard, Key, Row, Write};
-use signalbox_core::due::Due;
+use signalbox_core::due::{Due, Lane};
 use signalbox_core::event::NewEvent;
 use signalbox_core::lease::Lease;
 use signalbox_core::payload;
@@ -98,6 +98,8 @@ pub(crate) struct DueRow {
     pub(crate) id: String,
     /// Its kind, as a word.
     pub(crate) kind: &'static str,
+    /// The lane that it goes by.
+    pub(crate) lane: Lane,
     /// When it is due.
     pub(crate) due_at: Timestamp,
     /// From when on it can be claimed.
@@ -262,7 +264,8 @@ fn due_row(due: Due, now: Timestamp, lease: Option<&Lease>) -> Result<DueRow, St
         .map_err(|error| StoreError::Corrupt(format!("due work cannot be written: {error}")))?;
     Ok(DueRow {
         id: due.work.id(),
-        kind: crate::DueKind::column(&due.work),
+        kind: crate::DueKind::of(&due.work).column(),
+        lane: due.lane,
         due_at: due.at,
         visible_at: lease.map_or(due.at, |lease| lease.until),
         leased_by: lease.map(|lease| lease.node.clone()),

@@ -3,7 +3,10 @@
 
 use std::collections::HashMap;
 
-use crate::api::DueKind;
+use signalbox_core::due::Lane;
+use signalbox_wire::id::TenantId;
+
+use crate::api::{DueKind, WaitingLane};
 
 /// Tenants that are looked at in one go, at most.
 pub(crate) const TENANTS_LOOKED_AT: usize = 64;
@@ -21,7 +24,44 @@ pub(crate) fn share(room: usize) -> usize {
 #[derive(Debug, Default)]
 pub(crate) struct TenantRotation {
     deliveries: RotationCursor,
+    calls: RotationCursor,
     timers: RotationCursor,
+}
+
+/// The lanes that were looked at last, one for each kind that has lanes.
+#[derive(Debug, Default)]
+pub(crate) struct LaneRotation {
+    deliveries: Sweep,
+    calls: Sweep,
+}
+
+impl LaneRotation {
+    /// Those of one kind.
+    pub(crate) fn of(&mut self, kind: DueKind) -> &mut Sweep {
+        match kind {
+            DueKind::Call => &mut self.calls,
+            DueKind::Delivery | DueKind::Timer => &mut self.deliveries,
+        }
+    }
+}
+
+/// Rows of what has waited the longest that one look at the lanes reads.
+pub(crate) const OLDEST_LOOKED_AT: usize = 512;
+/// Lanes of one tenant that one look at the lanes reads.
+pub(crate) const LANES_LOOKED_AT: usize = 16;
+
+/// The lanes of rows, as they were read.
+pub(crate) fn by_lane(rows: Vec<(TenantId, Lane, usize)>) -> Vec<WaitingLane> {
+    let mut places = HashMap::new();
+    let mut lanes: Vec<WaitingLane> = Vec::new();
+    for (tenant, lane, seen) in rows {
+        let place = *places.entry((tenant.clone(), lane.clone())).or_insert(lanes.len());
+        match lanes.get_mut(place) {
+            Some(known) => known.seen += seen,
+            None => lanes.push(WaitingLane { tenant, lane, seen }),
+        }
+    }
+    lanes
 }
 
 /// Whose due work was taken last.
@@ -38,6 +78,7 @@ impl TenantRotation {
     pub(crate) fn of(&mut self, kind: DueKind) -> &mut RotationCursor {
         match kind {
             DueKind::Delivery => &mut self.deliveries,
+            DueKind::Call => &mut self.calls,
             DueKind::Timer => &mut self.timers,
         }
     }

@@ -28,8 +28,8 @@ use signalbox_wire::id::{
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, Listed, Options, Page,
-    Prune, Removal, SessionFilter, StoredEvent, WriterFigures,
+    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed,
+    Options, Page, Prune, Removal, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::{Cache, Lookup};
@@ -200,7 +200,7 @@ impl Store {
     }
 
     /// Takes due work of this kind, of all tenants, that is free or whose lease is over, the longest due first. While
-    /// more is due than can be taken, a part of it is taken from each tenant in turn.
+    /// more timers are due than can be taken, a part is taken from each tenant in turn.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot answer.
@@ -213,6 +213,30 @@ impl Store {
     ) -> Result<Vec<Claimed>, StoreError> {
         let lease = Lease::new(self.inner.node.clone(), now, lease_for);
         self.inner.backend.claim(now, lease, kind, limit).await
+    }
+
+    /// The lanes of all tenants with work of this kind that can be claimed at `now`. It is for the caller to say how
+    /// much is taken of each: what it may not act on yet stays where it is, and costs nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn waiting_lanes(&self, now: Timestamp, kind: DueKind) -> Result<WaitingLanes, StoreError> {
+        self.inner.backend.waiting_lanes(now, kind).await
+    }
+
+    /// Takes work of these lanes, of each the longest due first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn claim_lanes(
+        &self,
+        now: Timestamp,
+        lease_for: Duration,
+        kind: DueKind,
+        wanted: Vec<LaneClaim>,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let lease = Lease::new(self.inner.node.clone(), now, lease_for);
+        self.inner.backend.claim_lanes(lease, kind, wanted).await
     }
 
     /// The next moment at which work of this kind can be claimed.

@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn due_work_is_as_the_last_left_it() {
         let work = DueJob::Deadline { session: SessionId::parse("s").expect("valid") };
-        let at = |seconds| Due { work: work.clone(), at: Timestamp::from_seconds(seconds) };
+        let at = |seconds| Due::new(work.clone(), Timestamp::from_seconds(seconds));
         let (arm, disarm) =
             (|next: &mut Decision| next.arm(at(1)), |next: &mut Decision| next.disarm(work.id()));
         assert_eq!(folded([decided(arm), decided(|next| next.arm(at(2)))]).due, [at(2)]);

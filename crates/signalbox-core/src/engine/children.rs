@@ -75,6 +75,6 @@ impl UnitOfWork<'_, '_> {
         }
         let reason = format!("the task {} that it did is no longer wanted", task.step);
         let work = DueJob::End { session: child.clone(), reason };
-        self.decision.arm(Due { work, at: self.context.now });
+        self.decision.arm(Due::new(work, self.context.now));
     }
 }

@@ -175,7 +175,7 @@ impl UnitOfWork<'_, '_> {
             admitted.push(next);
         }
         for session in admitted {
-            self.decision.arm(Due { work: DueJob::Begin { session }, at: self.context.now });
+            self.decision.arm(Due::new(DueJob::Begin { session }, self.context.now));
         }
         Ok(())
     }

@@ -46,7 +46,7 @@ impl Operation for SettleDelivery {
         match next.next_at {
             Some(at) => {
                 let due = DueJob::Deliver { message: self.message.clone() };
-                work.decision.arm(Due { work: due, at });
+                work.decision.arm(Due::new(due, at).by(next.lane.clone()));
             }
             None => work.decision.disarm(work_id),
         }
@@ -141,7 +141,7 @@ impl Operation for Redrive {
         };
         let mut decision = Decision::default();
         let work = DueJob::Deliver { message: self.message.clone() };
-        decision.due.push(Due { work, at: context.now });
+        decision.due.push(Due::new(work, context.now).by(next.lane.clone()));
         let mut event =
             NewEvent::new("message.redriven", Level::Info, context.now, &json!({"messageId": self.message}));
         event.agent.clone_from(&next.agent);

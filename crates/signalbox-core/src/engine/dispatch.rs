@@ -16,7 +16,7 @@ use crate::agent::Held;
 use crate::decision::{Key, Row};
 use crate::definition::Kind;
 use crate::delivery::{Message, MessageKind, MessageStatus, TaskAttempt};
-use crate::due::{Due, DueJob};
+use crate::due::{Due, DueJob, Lane};
 use crate::expression;
 use crate::limits::bounded;
 use crate::payload;
@@ -48,7 +48,7 @@ impl UnitOfWork<'_, '_> {
     fn queue(&mut self, session: &SessionId, task: &Task) -> Result<(), Halt> {
         if let Some(limit) = task.rules.schedule_timeout {
             let at = self.context.now + limit;
-            self.decision.arm(Due { work: schedule_timer(session, task), at });
+            self.decision.arm(Due::new(schedule_timer(session, task), at));
         }
         self.emit(
             session,
@@ -89,7 +89,11 @@ impl UnitOfWork<'_, '_> {
         let Some(parameters) = self.rendered(session, task)? else { return Ok(()) };
         let attempt = task.attempt + 1;
         let call = DueJob::Call { session: session.clone(), task: task.id.clone(), attempt };
-        self.decision.arm(Due { work: call, at: self.context.now });
+        let lane = match &task.kind {
+            Kind::Tool(tool) => Lane::tool(tool.as_str()),
+            _ => Lane::default(),
+        };
+        self.decision.arm(Due::new(call, self.context.now).by(lane));
         let limit = task.rules.timeout.unwrap_or(self.context.policy.task_timeout);
         self.arm_timeout(session, task, attempt, limit);
         self.emit(
@@ -114,7 +118,7 @@ impl UnitOfWork<'_, '_> {
         limit: std::time::Duration,
     ) {
         let timeout = DueJob::Timeout { session: session.clone(), task: task.id.clone(), attempt };
-        self.decision.arm(Due { work: timeout, at: self.context.now + limit });
+        self.decision.arm(Due::new(timeout, self.context.now + limit));
     }
 
     /// Settles a task as done and goes on with what follows it.
@@ -352,7 +356,7 @@ impl UnitOfWork<'_, '_> {
         self.arm_timeout(session, task, attempt, limit);
         if let Some(limit) = task.rules.heartbeat_timeout {
             let heartbeat = DueJob::Heartbeat { session: session.clone(), task: task.id.clone(), attempt };
-            self.decision.arm(Due { work: heartbeat, at: now + limit });
+            self.decision.arm(Due::new(heartbeat, now + limit));
         }
         if task.queued_at.is_some() && task.rules.schedule_timeout.is_some() {
             self.decision.disarm(schedule_timer(session, task).id());
@@ -384,13 +388,15 @@ impl UnitOfWork<'_, '_> {
     /// Accepts a message for delivery: durable with this decision, sent after it.
     pub(super) fn send(&mut self, new: NewMessage) {
         let now = self.context.now;
-        self.decision.arm(Due { work: DueJob::Deliver { message: new.id.clone() }, at: now });
+        let lane = self.lane_of(&new);
+        self.decision.arm(Due::new(DueJob::Deliver { message: new.id.clone() }, now).by(lane.clone()));
         let message = Message {
             id: new.id,
             kind: new.kind,
             agent: new.agent,
             task: new.task,
             url: new.url,
+            lane,
             body: new.body,
             trace: new.trace,
             status: MessageStatus::Scheduled,
@@ -405,7 +411,27 @@ impl UnitOfWork<'_, '_> {
         let version = self.context.version_after(None);
         self.decision.create(Row::Message(Arc::new(message)), version);
     }
+
+    /// The lane of a new message: what is sent to one host shares one.
+    fn lane_of(&self, new: &NewMessage) -> Lane {
+        if new.kind == MessageKind::RegistrationWebhook {
+            return Lane::named(REGISTRATIONS.to_owned());
+        }
+        if let Some(url) = &new.url {
+            return Lane::host(url);
+        }
+        let Some(agent) = &new.agent else { return Lane::default() };
+        // An agent that the decision did not have to look at keeps a lane of its own.
+        let known = self.snapshot.agent(agent).ok().flatten();
+        match known.and_then(|known| known.value.endpoint.as_deref().map(Lane::host)) {
+            Some(lane) => lane,
+            None => Lane::agent(agent),
+        }
+    }
 }
+
+/// The lane of what goes to the one service that registrations are announced to.
+const REGISTRATIONS: &str = "registrations";
 
 /// A message to accept.
 pub(super) struct NewMessage {

@@ -33,7 +33,7 @@ impl UnitOfWork<'_, '_> {
         self.release(session, task)?;
         let backoff = backoff(task, self.context.policy.task_backoff);
         let retry_at = self.context.now + backoff.wait(task.attempt, self.context);
-        self.decision.arm(Due { work: super::dispatch::retry_timer(session, task), at: retry_at });
+        self.decision.arm(Due::new(super::dispatch::retry_timer(session, task), retry_at));
         self.emit(
             session,
             &SessionEvent::TaskRetrying {

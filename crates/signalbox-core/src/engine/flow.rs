@@ -40,7 +40,7 @@ impl UnitOfWork<'_, '_> {
                 None => return Ok(()),
                 Some(Move::Begin(_)) if self.is_large() => {
                     let work = DueJob::Begin { session: session.clone() };
-                    self.decision.arm(Due { work, at: self.context.now });
+                    self.decision.arm(Due::new(work, self.context.now));
                     return Ok(());
                 }
                 Some(Move::Begin(position)) => self.begin(session, position)?,

@@ -260,5 +260,5 @@ pub(super) fn fire(work: &mut UnitOfWork<'_, '_>, schedule: &ScheduleId) -> Resu
 /// A session of a schedule is over: whatever waits for that is looked after next.
 pub(super) fn schedule_session_ended(work: &mut UnitOfWork<'_, '_>, schedule: ScheduleId) {
     let at = work.context.now;
-    work.decision.arm(Due { work: DueJob::Fire { schedule }, at });
+    work.decision.arm(Due::new(DueJob::Fire { schedule }, at));
 }

@@ -63,7 +63,7 @@ session_operation! {
             match task.retry_at {
                 // By another process's clock the wait may have ended during the pause, and used up its timer.
                 Some(at) if at > work.context.now => {
-                    work.decision.arm(Due { work: retry_timer(&this.session, task), at });
+                    work.decision.arm(Due::new(retry_timer(&this.session, task), at));
                 }
                 Some(_) => work.try_again(&this.session, &task.id)?,
                 None => {}
@@ -99,7 +99,7 @@ session_operation! {
         }
         work.emit(&this.session, &SessionEvent::Retried)?;
         if let Some(at) = work.known_session(&this.session)?.session.deadline {
-            work.decision.arm(Due { work: DueJob::Deadline { session: this.session.clone() }, at });
+            work.decision.arm(Due::new(DueJob::Deadline { session: this.session.clone() }, at));
         }
         for task in to_reopen(&state) {
             let retries = task.attempt + work.context.policy.task_retries;

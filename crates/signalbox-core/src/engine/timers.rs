@@ -106,7 +106,7 @@ impl UnitOfWork<'_, '_> {
     fn has_come(&mut self, timer: &DueJob, at: Option<Timestamp>) -> bool {
         match at.filter(|at| self.context.now < *at) {
             Some(at) => {
-                self.decision.arm(Due { work: timer.clone(), at });
+                self.decision.arm(Due::new(timer.clone(), at));
                 false
             }
             None => true,

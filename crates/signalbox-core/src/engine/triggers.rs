@@ -150,7 +150,7 @@ impl Start<'_> {
         work.create_session(session, &started);
         if let Some(limit) = definition.timeout {
             let timer = DueJob::Deadline { session: session.clone() };
-            work.decision.arm(Due { work: timer, at: work.context.now + limit });
+            work.decision.arm(Due::new(timer, work.context.now + limit));
         }
         match admission {
             Some((pass, admission)) => work.enter_group(session, &pass, admission),

@@ -97,7 +97,7 @@ impl UnitOfWork<'_, '_> {
     ) -> Result<(), Halt> {
         if let Some(at) = until {
             let work = DueJob::Wake { session: session.clone(), task: task.id.clone() };
-            self.decision.arm(Due { work, at });
+            self.decision.arm(Due::new(work, at));
         }
         let event = SessionEvent::TaskBegun {
             task: task.id.clone(),

@@ -82,7 +82,11 @@ pub(crate) fn check_delivery(call: &Call, decision: &Decision) {
         let Write::Put { row: Row::Message(message), .. } = write else { continue };
         if let Some(next) = message.next_at {
             let work = DueJob::Deliver { message: message.id.clone() };
-            assert!(decision.due.contains(&Due { work, at: next }), "{} is not due at its time", message.id);
+            assert!(
+                decision.due.contains(&Due::new(work, next).by(message.lane.clone())),
+                "{} is not due at its time",
+                message.id
+            );
         }
         if let Call::SettleDelivery(settled) = call
             && settled.message == message.id

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use signalbox_bus::Bus;
 use signalbox_core::decision::Key;
-use signalbox_core::due::DueJob;
+use signalbox_core::due::{DueJob, Lane};
 use signalbox_core::engine::Operation;
 use signalbox_core::engine::attempt::{Asked, Attempt, Claim, Member, Next, Resolution, Terms};
 use signalbox_core::lease::Lease;
@@ -270,8 +270,8 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let hints = std::mem::take(&mut decision.hints);
         let deliver =
-            decision.due.iter().filter(|due| due.at <= now && DueKind::of(&due.work) == DueKind::Delivery);
-        let deliver: Vec<DueJob> = deliver.map(|due| due.work.clone()).collect();
+            decision.due.iter().filter(|due| due.at <= now && DueKind::of(&due.work) != DueKind::Timer);
+        let deliver: Vec<(DueJob, Lane)> = deliver.map(|due| (due.work.clone(), due.lane.clone())).collect();
         let is_all_deliveries = decision.due.iter().filter(|due| due.at <= now).count() == deliver.len();
         let next_due: Vec<_> = decision
             .due
@@ -298,10 +298,11 @@ impl Inner {
             self.bus.publish(|| crate::http::streams::log_subject(tenant), committed.sequence);
         }
         if let (Some(slots), Some(lease)) = (slots, lease) {
-            let claimed = deliver.into_iter().map(|work| Claimed {
+            let claimed = deliver.into_iter().map(|(work, lane)| Claimed {
                 tenant: tenant.clone(),
                 work,
                 due_at: now,
+                lane,
                 lease: lease.clone(),
             });
             self.mailbox.deliver(claimed.collect(), slots);

@@ -252,7 +252,10 @@ async fn postpone(app: &Jobs, claimed: &Claimed, at: Timestamp) -> Result<(), cr
     if claimed.lease.is_over(now) {
         return Ok(());
     }
-    let decision = Decision { due: vec![Due { work: claimed.work.clone(), at }], ..Decision::default() };
+    let decision = Decision {
+        due: vec![Due::new(claimed.work.clone(), at).by(claimed.lane.clone())],
+        ..Decision::default()
+    };
     // Committed as of a moment before it is due, so that it is not born leased to this very attempt.
     let as_of = now.min(at - Duration::from_micros(1));
     Ok(app.drive.commit(&claimed.tenant, decision, as_of).await?)

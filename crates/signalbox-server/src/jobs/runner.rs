@@ -48,6 +48,7 @@ pub(crate) struct Post {
 #[derive(Default)]
 struct Alarms {
     deliveries: Alarm,
+    calls: Alarm,
     timers: Alarm,
 }
 
@@ -80,6 +81,7 @@ impl Alarms {
     fn of(&self, kind: DueKind) -> &Alarm {
         match kind {
             DueKind::Delivery => &self.deliveries,
+            DueKind::Call => &self.calls,
             DueKind::Timer => &self.timers,
         }
     }
@@ -157,7 +159,7 @@ async fn claims(app: Jobs, kind: DueKind, alarms: Arc<Alarms>, tracker: TaskTrac
         let now = clock::now();
         let claimed = async {
             match kind {
-                DueKind::Delivery => claim_deliveries(&app, &tracker).await,
+                DueKind::Delivery | DueKind::Call => claim_deliveries(&app, kind, &tracker).await,
                 DueKind::Timer => claim_timers(&app, &timers, &tracker).await,
             }
         };
@@ -186,16 +188,20 @@ async fn claims(app: Jobs, kind: DueKind, alarms: Arc<Alarms>, tracker: TaskTrac
 }
 
 /// Claims deliveries once and starts them; answers when to come again.
-async fn claim_deliveries(app: &Jobs, tracker: &TaskTracker) -> Result<Option<Timestamp>, StoreError> {
+async fn claim_deliveries(
+    app: &Jobs,
+    kind: DueKind,
+    tracker: &TaskTracker,
+) -> Result<Option<Timestamp>, StoreError> {
     let Some((slots, room)) = app.deliveries.reserve_up_to(CLAIMS_MAX) else {
         drop(app.deliveries.slot().await);
         return Ok(Some(clock::now()));
     };
     let now = clock::now();
-    let claimed = app.store.claim(now, app.policy.lease, DueKind::Delivery, room).await?;
+    let claimed = app.store.claim(now, app.policy.lease, kind, room).await?;
     let is_full = claimed.len() == room;
     spawn_deliveries(app, claimed, slots, tracker);
-    if is_full { Ok(Some(now)) } else { app.store.next_due(DueKind::Delivery).await }
+    if is_full { Ok(Some(now)) } else { app.store.next_due(kind).await }
 }
 
 /// Claims timers once and fires them; answers when to come again.

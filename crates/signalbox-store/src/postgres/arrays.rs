@@ -119,7 +119,7 @@ pub(super) fn uses<'a>(outcome: &Outcome<'a>) -> Columns<'a> {
 
 /// The due work to put, and the ids of that to remove.
 pub(super) fn due<'a>(outcome: &Outcome<'a>) -> (Columns<'a>, Columns<'a>) {
-    let mut put = Columns::of([TEXT, TEXT, TEXT, NUMBER, NUMBER, TEXT, TEXT], outcome.due.len());
+    let mut put = Columns::of([TEXT, TEXT, TEXT, TEXT, NUMBER, NUMBER, TEXT, TEXT], outcome.due.len());
     let mut removed = Columns::of([TEXT; 2], outcome.due.len());
     for ((tenant, id), due) in &outcome.due {
         match due {
@@ -137,6 +137,7 @@ fn push_due<'a>(columns: &mut Columns<'a>, tenant: &'a TenantId, due: &'a DueRow
     columns.push(tenant.as_str());
     columns.push(due.id.as_str());
     columns.push(due.kind);
+    columns.push(due.lane.as_str());
     columns.push(due.due_at);
     columns.push(due.visible_at);
     columns.push_text(due.leased_by.as_ref().map(|node| node.as_str()));

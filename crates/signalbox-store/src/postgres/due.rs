@@ -1,5 +1,8 @@
 //! Due work: claiming, releasing, and the sweep over waiting tasks.
 
+use std::collections::HashMap;
+
+use signalbox_core::due::Lane;
 use signalbox_core::lease::Lease;
 use signalbox_core::snapshot::WaitingTask;
 use signalbox_wire::id::{NodeId, TenantId};
@@ -11,8 +14,11 @@ use super::pool::Pool;
 use super::query::{bound, get, id, unsigned};
 use super::rows::waiting_task;
 use crate::StoreError;
-use crate::api::{Backlog, Claimed, DueKind};
-use crate::rotation::{RotationCursor, Sweep, TENANTS_LOOKED_AT, TenantRotation, share};
+use crate::api::{Backlog, Claimed, DueKind, LaneClaim, WaitingLanes};
+use crate::rotation::{
+    LANES_LOOKED_AT, OLDEST_LOOKED_AT, RotationCursor, Sweep, TENANTS_LOOKED_AT, TenantRotation, by_lane,
+    share,
+};
 use crate::schema;
 
 /// Takes rows of due work, `free` telling which. What others are about to take or to remove is passed over, so claims
@@ -21,7 +27,7 @@ fn claim_sql(free: &str) -> String {
     format!(
         "UPDATE due SET visible_at = $2, leased_by = $3 FROM ({free}) AS free \
          WHERE due.tenant = free.tenant AND due.id = free.id \
-         RETURNING due.tenant, due.body, due.due_at, free.visible_at"
+         RETURNING due.tenant, due.body, due.due_at, free.visible_at, due.lane"
     )
 }
 
@@ -64,8 +70,8 @@ struct Claim<'a> {
     taken: Vec<(i64, Claimed)>,
 }
 
-/// Takes what is visible at `now`, the longest visible first; while that is more than `limit`, a part of it tenant by
-/// tenant.
+/// Takes what is visible at `now`, the longest visible first; while that is more than `limit`, a part of what are
+/// timers tenant by tenant.
 pub(super) async fn claim(
     pool: &Pool,
     now: Timestamp,
@@ -76,7 +82,7 @@ pub(super) async fn claim(
 ) -> Result<Vec<Claimed>, StoreError> {
     let mut turn = turns.lock().await.of(kind).clone();
     let mut claim = Claim { pool, now: now.as_micros(), lease, kind, taken: Vec::new() };
-    if turn.is_behind {
+    if turn.is_behind && kind == DueKind::Timer {
         claim.in_turn(limit, &mut turn).await?;
     }
     let left = limit.saturating_sub(claim.taken.len());
@@ -117,11 +123,124 @@ impl Claim<'_> {
             let tenant = id(TenantId::parse(get(&row, 0)?))?;
             let due_at = Timestamp::from_micros(get(&row, 2)?);
             let work = schema::decode(get(&row, 1)?)?;
-            let claimed = Claimed { tenant, work, due_at, lease: self.lease.clone() };
+            let lane = Lane::named(get::<String>(&row, 4)?);
+            let claimed = Claimed { tenant, work, due_at, lane, lease: self.lease.clone() };
             self.taken.push((get(&row, 3)?, claimed));
         }
         Ok(())
     }
+}
+
+/// What is visible of some lanes. Parameters after those of every claim (the first is not looked at): arrays of tenants,
+/// lanes, how much of each, and by when it must have been visible.
+fn of_lanes(kind: DueKind) -> String {
+    format!(
+        "SELECT part.tenant, part.id, part.visible_at \
+         FROM unnest($5::text[], $6::text[], $7::bigint[], $8::bigint[]) AS asked (tenant, lane, most, by) \
+         CROSS JOIN LATERAL (SELECT tenant, id, visible_at FROM due WHERE {} AND due.tenant = asked.tenant \
+          AND due.lane = asked.lane AND visible_at <= least(asked.by, $1) ORDER BY visible_at LIMIT asked.most \
+          FOR UPDATE SKIP LOCKED) AS part LIMIT $4",
+        kind.condition()
+    )
+}
+
+/// Takes of each lane what it may.
+pub(super) async fn claim_lanes(
+    pool: &Pool,
+    lease: &Lease,
+    kind: DueKind,
+    wanted: &[LaneClaim],
+) -> Result<Vec<Claimed>, StoreError> {
+    let tenants: Vec<&str> = wanted.iter().map(|lane| lane.tenant.as_str()).collect();
+    let lanes: Vec<&str> = wanted.iter().map(|lane| lane.lane.as_str()).collect();
+    let most: Vec<i64> = wanted.iter().map(|lane| bound(lane.most)).collect();
+    let by: Vec<i64> = wanted.iter().map(|lane| lane.visible_by.as_micros()).collect();
+    let in_all = wanted.iter().map(|lane| lane.most).sum();
+    let mut claim = Claim { pool, now: i64::MAX, lease, kind, taken: Vec::new() };
+    claim.take(&of_lanes(kind), in_all, &[&tenants, &lanes, &most, &by]).await?;
+    claim.taken.sort_by_key(|(visible_at, _)| *visible_at);
+    Ok(claim.taken.into_iter().map(|(_, claimed)| claimed).collect())
+}
+
+/// The lanes of what has been visible the longest. Parameters: now, how many rows.
+fn oldest_lanes(kind: DueKind) -> String {
+    format!(
+        "SELECT tenant, lane, count(*) FROM (SELECT tenant, lane FROM due WHERE {} AND visible_at <= $1 \
+         ORDER BY visible_at LIMIT $2) AS oldest GROUP BY tenant, lane",
+        kind.condition()
+    )
+}
+
+/// The next lanes of some tenants, each with the moment from which on something of it can be claimed. Parameters:
+/// arrays of tenants and of the lane after which each goes on, how many lanes of each.
+fn lanes_in_turn(kind: DueKind) -> String {
+    let condition = kind.condition();
+    format!(
+        "SELECT asked.tenant, walk.lane, walk.visible_at FROM unnest($1::text[], $2::text[]) AS asked (tenant, after) \
+         CROSS JOIN LATERAL (WITH RECURSIVE walk (lane, visible_at, count) AS ( \
+          (SELECT lane, visible_at, 1::bigint FROM due WHERE {condition} AND tenant = asked.tenant \
+           AND lane > asked.after ORDER BY lane, visible_at LIMIT 1) \
+          UNION ALL SELECT following.lane, following.visible_at, walk.count + 1 FROM walk CROSS JOIN LATERAL \
+           (SELECT lane, visible_at FROM due WHERE {condition} AND tenant = asked.tenant AND lane > walk.lane \
+            ORDER BY lane, visible_at LIMIT 1) AS following WHERE walk.count < $3) \
+         SELECT lane, visible_at FROM walk) AS walk"
+    )
+}
+
+/// The lanes of what has waited the longest, and while that is more than is looked at, those of other tenants and other
+/// lanes in turn.
+pub(super) async fn waiting_lanes(
+    pool: &Pool,
+    now: Timestamp,
+    kind: DueKind,
+    sweep: &mut Sweep,
+) -> Result<WaitingLanes, StoreError> {
+    let mut rows = Vec::new();
+    let mut count = 0;
+    for row in pool.query(&oldest_lanes(kind), &[&now.as_micros(), &bound(OLDEST_LOOKED_AT)]).await? {
+        let seen = usize::try_from(get::<i64>(&row, 2)?).unwrap_or(1);
+        count += seen;
+        rows.push((id(TenantId::parse(get(&row, 0)?))?, Lane::named(get::<String>(&row, 1)?), seen));
+    }
+    let has_more = count >= OLDEST_LOOKED_AT;
+    if has_more {
+        rows.extend(others_in_turn(pool, now, kind, sweep).await?);
+    }
+    let sql = format!(
+        "SELECT visible_at FROM due WHERE {} AND visible_at > $1 ORDER BY visible_at LIMIT 1",
+        kind.condition()
+    );
+    let next = pool.query_one(&sql, &[&now.as_micros()]).await?;
+    let next = next.map(|row| Ok::<_, StoreError>(Timestamp::from_micros(get(&row, 0)?))).transpose()?;
+    Ok(WaitingLanes { lanes: by_lane(rows), has_more, next })
+}
+
+/// Lanes of one tenant after the other, with something that can be claimed.
+async fn others_in_turn(
+    pool: &Pool,
+    now: Timestamp,
+    kind: DueKind,
+    sweep: &mut Sweep,
+) -> Result<Vec<(TenantId, Lane, usize)>, StoreError> {
+    let asked = tenants(pool, "due", kind.condition(), &sweep.last).await?;
+    sweep.last = asked.last().filter(|_| asked.len() >= TENANTS_LOOKED_AT).cloned().unwrap_or_default();
+    let after: Vec<String> = asked.iter().map(|tenant| sweep.resume(tenant)).collect();
+    let mut rows = Vec::new();
+    let mut ends: HashMap<String, (usize, String)> = HashMap::new();
+    for row in pool.query(&lanes_in_turn(kind), &[&asked, &after, &bound(LANES_LOOKED_AT)]).await? {
+        let (tenant, lane) = (get::<String>(&row, 0)?, get::<String>(&row, 1)?);
+        if get::<i64>(&row, 2)? <= now.as_micros() {
+            rows.push((id(TenantId::parse(&tenant))?, Lane::named(lane.clone()), 1));
+        }
+        let end = ends.entry(tenant).or_default();
+        *end = (end.0 + 1, lane.max(std::mem::take(&mut end.1)));
+    }
+    for (tenant, (count, lane)) in ends {
+        if count >= LANES_LOOKED_AT {
+            sweep.stopped(&tenant, lane);
+        }
+    }
+    Ok(rows)
 }
 
 /// The next tenants after `last` with rows in `table`.

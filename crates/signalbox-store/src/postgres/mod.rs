@@ -47,14 +47,14 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::api::{
-    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, Listed, Options, Page,
-    Prune, SessionFilter, StoredEvent, WriterFigures,
+    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed,
+    Options, Page, Prune, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::Cache;
 use crate::commit::Commit;
 use crate::error::StoreError;
-use crate::rotation::{Sweep, TenantRotation};
+use crate::rotation::{LaneRotation, Sweep, TenantRotation};
 
 use committer::{Committer, Figures, Job};
 use pool::Pool;
@@ -71,6 +71,7 @@ struct Postgres {
     cache: Arc<Cache>,
     sweep: Mutex<Sweep>,
     turns: Mutex<TenantRotation>,
+    lanes: Mutex<LaneRotation>,
     resume: Mutex<Resume>,
     node: NodeId,
     patience: Duration,
@@ -100,6 +101,7 @@ pub(crate) async fn open(options: &Options, cache: Arc<Cache>) -> Result<Arc<dyn
         cache,
         sweep: Mutex::default(),
         turns: Mutex::default(),
+        lanes: Mutex::default(),
         resume: Mutex::default(),
         node: options.node.clone(),
         patience: options.patience,
@@ -189,6 +191,19 @@ impl Backend for Postgres {
 
     async fn next_due(&self, kind: DueKind) -> Result<Option<Timestamp>, StoreError> {
         due::next(&self.pool, kind).await
+    }
+
+    async fn waiting_lanes(&self, now: Timestamp, kind: DueKind) -> Result<WaitingLanes, StoreError> {
+        due::waiting_lanes(&self.pool, now, kind, self.lanes.lock().await.of(kind)).await
+    }
+
+    async fn claim_lanes(
+        &self,
+        lease: Lease,
+        kind: DueKind,
+        wanted: Vec<LaneClaim>,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        due::claim_lanes(&self.pool, &lease, kind, &wanted).await
     }
 
     async fn release(&self) -> Result<(), StoreError> {

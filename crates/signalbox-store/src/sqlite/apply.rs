@@ -242,6 +242,7 @@ impl<'c> Batch<'c> {
             tenant.as_str(),
             due.id,
             due.kind,
+            due.lane.as_str(),
             due.due_at.as_micros(),
             due.visible_at.as_micros(),
             due.leased_by.as_ref().map(|node| node.as_str()),

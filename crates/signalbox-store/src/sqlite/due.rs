@@ -1,7 +1,7 @@
 //! Due work in the file: claiming, releasing, and the sweep over waiting tasks.
 
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
-use signalbox_core::due::DueJob;
+use signalbox_core::due::{DueJob, Lane};
 use signalbox_core::lease::Lease;
 use signalbox_core::snapshot::WaitingTask;
 use signalbox_wire::id::{NodeId, SessionId, TaskId, TenantId};
@@ -9,9 +9,11 @@ use signalbox_wire::time::Timestamp;
 
 use super::fault::fault;
 use super::{id, sql_limit, unsigned};
-use crate::api::{Backlog, Claimed, DueKind};
+use crate::api::{Backlog, Claimed, DueKind, LaneClaim, WaitingLanes};
 use crate::error::StoreError;
-use crate::rotation::{RotationCursor, Sweep, TENANTS_LOOKED_AT, share};
+use crate::rotation::{
+    LANES_LOOKED_AT, OLDEST_LOOKED_AT, RotationCursor, Sweep, TENANTS_LOOKED_AT, by_lane, share,
+};
 use crate::schema;
 
 /// A claimed row, not yet understood.
@@ -19,6 +21,7 @@ pub(super) struct Taken {
     tenant: String,
     work: String,
     due_at: i64,
+    lane: String,
     lease: Lease,
 }
 
@@ -26,7 +29,8 @@ impl Taken {
     pub(super) fn into_claimed(self) -> Result<Claimed, StoreError> {
         let work: DueJob = schema::decode(&self.work)?;
         let due_at = Timestamp::from_micros(self.due_at);
-        Ok(Claimed { tenant: id(TenantId::parse(&self.tenant))?, work, due_at, lease: self.lease })
+        let lane = Lane::named(self.lane);
+        Ok(Claimed { tenant: id(TenantId::parse(&self.tenant))?, work, due_at, lane, lease: self.lease })
     }
 }
 
@@ -39,8 +43,8 @@ struct Claim<'a> {
     taken: Vec<Taken>,
 }
 
-/// Takes what is visible at `now`, the longest visible first; while that is more than `limit`, a part of it tenant by
-/// tenant.
+/// Takes what is visible at `now`, the longest visible first; while that is more than `limit`, a part of what are
+/// timers tenant by tenant.
 pub(super) fn claim(
     connection: &Connection,
     now: Timestamp,
@@ -50,11 +54,11 @@ pub(super) fn claim(
     turn: &mut RotationCursor,
 ) -> rusqlite::Result<Vec<Taken>> {
     let mut claim = Claim { connection, now, lease, kind, taken: Vec::new() };
-    if turn.is_behind {
+    if turn.is_behind && kind == DueKind::Timer {
         claim.in_turn(limit, turn)?;
     }
     let sql = format!(
-        "SELECT tenant, id, due_at, body FROM due WHERE {} AND visible_at <= ?1 ORDER BY visible_at LIMIT ?2",
+        "SELECT tenant, id, due_at, body, lane FROM due WHERE {} AND visible_at <= ?1 ORDER BY visible_at LIMIT ?2",
         kind.condition()
     );
     let left = sql_limit(limit.saturating_sub(claim.taken.len()));
@@ -66,12 +70,9 @@ pub(super) fn claim(
 impl Claim<'_> {
     /// Takes what is visible of one tenant after the other, of each its share.
     fn in_turn(&mut self, limit: usize, turn: &mut RotationCursor) -> rusqlite::Result<()> {
-        let (condition, index) = match self.kind {
-            DueKind::Delivery => (self.kind.condition(), "due_deliveries_by_tenant"),
-            DueKind::Timer => (self.kind.condition(), "due_timers_by_tenant"),
-        };
+        let (condition, index) = (self.kind.condition(), self.kind.lanes_index());
         let sql = format!(
-            "SELECT tenant, id, due_at, body FROM due INDEXED BY {index}
+            "SELECT tenant, id, due_at, body, lane FROM due INDEXED BY {index}
              WHERE {condition} AND tenant = ?1 AND visible_at <= ?2 ORDER BY visible_at LIMIT ?3"
         );
         let mut next = self.connection.prepare_cached(&format!(
@@ -108,8 +109,8 @@ impl Claim<'_> {
             .prepare_cached("UPDATE due SET visible_at = ?3, leased_by = ?4 WHERE tenant = ?1 AND id = ?2")?;
         let lease = self.lease;
         let rows = find.query_map(values, |row| {
-            let taken =
-                Taken { tenant: row.get(0)?, due_at: row.get(2)?, work: row.get(3)?, lease: lease.clone() };
+            let (tenant, due_at, work, lane) = (row.get(0)?, row.get(2)?, row.get(3)?, row.get(4)?);
+            let taken = Taken { tenant, work, due_at, lane, lease: lease.clone() };
             Ok((row.get::<_, String>(1)?, taken))
         })?;
         for (id, taken) in rows.collect::<rusqlite::Result<Vec<_>>>()? {
@@ -118,6 +119,108 @@ impl Claim<'_> {
         }
         Ok(())
     }
+}
+
+/// Takes of each lane what it may.
+pub(super) fn claim_lanes(
+    connection: &Connection,
+    lease: &Lease,
+    kind: DueKind,
+    wanted: &[LaneClaim],
+) -> rusqlite::Result<Vec<Taken>> {
+    let sql = format!(
+        "SELECT tenant, id, due_at, body, lane FROM due INDEXED BY {}
+         WHERE {} AND tenant = ?1 AND lane = ?2 AND visible_at <= ?3 ORDER BY visible_at LIMIT ?4",
+        kind.lanes_index(),
+        kind.condition()
+    );
+    let mut claim = Claim { connection, now: Timestamp::default(), lease, kind, taken: Vec::new() };
+    for LaneClaim { tenant, lane, most, visible_by } in wanted {
+        claim
+            .take(&sql, params![tenant.as_str(), lane.as_str(), visible_by.as_micros(), sql_limit(*most)])?;
+    }
+    Ok(claim.taken)
+}
+
+/// The lanes of what has waited the longest, and while that is more than is looked at, those of other tenants and other
+/// lanes in turn.
+pub(super) fn waiting_lanes(
+    connection: &Connection,
+    now: Timestamp,
+    kind: DueKind,
+    sweep: &mut Sweep,
+) -> Result<WaitingLanes, StoreError> {
+    let (rows, next) = oldest_lanes(connection, now, kind).map_err(|error| fault(&error))?;
+    let has_more = rows.len() >= OLDEST_LOOKED_AT;
+    let others = if has_more { lanes_in_turn(connection, now, kind, sweep) } else { Ok(Vec::new()) };
+    let others = others.map_err(|error| fault(&error))?;
+    let rows = rows.into_iter().chain(others);
+    let rows = rows.map(|(tenant, lane)| Ok((id(TenantId::parse(&tenant))?, Lane::named(lane), 1)));
+    let lanes = by_lane(rows.collect::<Result<_, StoreError>>()?);
+    Ok(WaitingLanes { lanes, has_more, next: next.map(Timestamp::from_micros) })
+}
+
+type LaneNames = Vec<(String, String)>;
+
+fn oldest_lanes(
+    connection: &Connection,
+    now: Timestamp,
+    kind: DueKind,
+) -> rusqlite::Result<(LaneNames, Option<i64>)> {
+    let mut oldest = connection.prepare_cached(&format!(
+        "SELECT tenant, lane FROM due WHERE {} AND visible_at <= ?1 ORDER BY visible_at LIMIT ?2",
+        kind.condition()
+    ))?;
+    let rows = oldest.query_map(params![now.as_micros(), sql_limit(OLDEST_LOOKED_AT)], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
+    let rows = rows.collect::<rusqlite::Result<LaneNames>>()?;
+    let mut next = connection.prepare_cached(&format!(
+        "SELECT visible_at FROM due WHERE {} AND visible_at > ?1 ORDER BY visible_at LIMIT 1",
+        kind.condition()
+    ))?;
+    let next = next.query_row([now.as_micros()], |row| row.get(0)).optional()?;
+    Ok((rows, next))
+}
+
+/// Lanes of one tenant after the other, with something that can be claimed.
+fn lanes_in_turn(
+    connection: &Connection,
+    now: Timestamp,
+    kind: DueKind,
+    sweep: &mut Sweep,
+) -> rusqlite::Result<LaneNames> {
+    let (condition, index) = (kind.condition(), kind.lanes_index());
+    let mut next_tenant = connection.prepare_cached(&format!(
+        "SELECT tenant FROM due INDEXED BY {index} WHERE {condition} AND tenant > ?1 ORDER BY tenant LIMIT 1"
+    ))?;
+    let mut next_lane = connection.prepare_cached(&format!(
+        "SELECT lane, visible_at FROM due INDEXED BY {index} WHERE {condition} AND tenant = ?1 AND lane > ?2
+         ORDER BY lane, visible_at LIMIT 1"
+    ))?;
+    let mut found = LaneNames::new();
+    for _ in 0..TENANTS_LOOKED_AT {
+        let tenant: Option<String> = next_tenant.query_row([&sweep.last], |row| row.get(0)).optional()?;
+        let Some(tenant) = tenant else {
+            sweep.last.clear();
+            break;
+        };
+        let mut after = sweep.resume(&tenant);
+        for looked_at in 1..=LANES_LOOKED_AT {
+            let next = next_lane.query_row([&tenant, &after], |row| Ok((row.get(0)?, row.get(1)?)));
+            let next: Option<(String, i64)> = next.optional()?;
+            let Some((lane, visible_at)) = next else { break };
+            if visible_at <= now.as_micros() {
+                found.push((tenant.clone(), lane.clone()));
+            }
+            if looked_at == LANES_LOOKED_AT {
+                sweep.stopped(&tenant, lane.clone());
+            }
+            after = lane;
+        }
+        sweep.last = tenant;
+    }
+    Ok(found)
 }
 
 /// Frees what `node` holds.

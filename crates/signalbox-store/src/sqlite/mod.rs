@@ -48,14 +48,14 @@ use signalbox_wire::time::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::api::{
-    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, Listed, Options, Page,
-    Prune, SessionFilter, StoredEvent, WriterFigures,
+    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed,
+    Options, Page, Prune, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::Cache;
 use crate::commit::Commit;
 use crate::error::StoreError;
-use crate::rotation::{Sweep, TenantRotation};
+use crate::rotation::{LaneRotation, Sweep, TenantRotation};
 
 use job::{Closure, Job};
 use prune::{Old, Resume};
@@ -73,6 +73,7 @@ pub(crate) struct Sqlite {
     thread: Mutex<Option<JoinHandle<()>>>,
     sweep: Arc<Mutex<Sweep>>,
     turns: Arc<Mutex<TenantRotation>>,
+    lanes: Arc<Mutex<LaneRotation>>,
     resume: Arc<Mutex<Resume>>,
     node: NodeId,
     patience: Duration,
@@ -137,6 +138,7 @@ impl Sqlite {
             thread: Mutex::new(Some(thread)),
             sweep: Arc::default(),
             turns: Arc::default(),
+            lanes: Arc::default(),
             resume: Arc::default(),
             node: options.node.clone(),
             patience: options.patience,
@@ -254,6 +256,22 @@ impl Backend for Sqlite {
         let claim = move |connection: &Connection| {
             due::claim(connection, now, &lease, kind, limit, turns.lock().of(kind))
         };
+        let claimed = self.write(claim, |_| {}).await?;
+        claimed.into_iter().map(due::Taken::into_claimed).collect()
+    }
+
+    async fn waiting_lanes(&self, now: Timestamp, kind: DueKind) -> Result<WaitingLanes, StoreError> {
+        let mut lanes = self.lanes.lock();
+        self.readers.point(|connection| due::waiting_lanes(connection, now, kind, lanes.of(kind)))
+    }
+
+    async fn claim_lanes(
+        &self,
+        lease: Lease,
+        kind: DueKind,
+        wanted: Vec<LaneClaim>,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let claim = move |connection: &Connection| due::claim_lanes(connection, &lease, kind, &wanted);
         let claimed = self.write(claim, |_| {}).await?;
         claimed.into_iter().map(due::Taken::into_claimed).collect()
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use signalbox_core::Decision;
-use signalbox_core::due::{Due, DueJob};
+use signalbox_core::due::{Due, DueJob, Lane};
 use signalbox_core::lease::Lease;
 use signalbox_store::{Claimed, DueKind, Store};
 use signalbox_wire::time::Timestamp;
@@ -34,6 +34,14 @@ async fn claim(store: &Store, now: i64, limit: usize) -> Vec<Claimed> {
     store.claim(at(now), LEASE, DueKind::Delivery, limit).await.expect("claimed")
 }
 
+async fn claim_timers(store: &Store, now: i64, limit: usize) -> Vec<Claimed> {
+    store.claim(at(now), LEASE, DueKind::Timer, limit).await.expect("claimed")
+}
+
+fn timer(session: &str, due_at: i64) -> Due {
+    Due::new(DueJob::Begin { session: session_id(session) }, at(due_at))
+}
+
 fn ids(claimed: &[Claimed]) -> Vec<String> {
     claimed.iter().map(|claimed| claimed.work.id()).collect()
 }
@@ -42,7 +50,7 @@ async fn work_is_claimed_when_it_is_due_the_oldest_first(world: &World) {
     let store = &world.store;
     let timeout = DueJob::Timeout { session: session_id("s"), task: task_id("t"), attempt: 2 };
     add(store, vec![deliver("c", 30), deliver("a", 10), deliver("b", 20)]).await;
-    let decision = Decision { due: vec![Due { work: timeout.clone(), at: at(15) }], ..Decision::default() };
+    let decision = Decision { due: vec![Due::new(timeout.clone(), at(15))], ..Decision::default() };
     store.commit(&tenant_id("other"), decision, at(0), None).await.expect("added");
     assert_eq!(ids(&claim(store, 9, 10).await), [""; 0]);
     let backlog = store.backlog().await.expect("read");
@@ -51,6 +59,7 @@ async fn work_is_claimed_when_it_is_due_the_oldest_first(world: &World) {
         tenant,
         work,
         due_at: at(due_at),
+        lane: Lane::default(),
         lease: Lease { node: node(1), until: at(80) },
     };
     assert_eq!(claim(store, 20, 1).await, [expected(tenant(), deliver("a", 0).work, 10)]);
@@ -136,17 +145,17 @@ async fn leases_and_restarts(world: &World) {
 
 async fn tenants_take_turns_while_more_is_due_than_can_be_taken(world: &World) {
     let store = &world.store;
-    let backlog = (0..500).map(|number| deliver(&format!("m{number:03}"), 0)).collect();
+    let backlog = (0..500).map(|number| timer(&format!("m{number:03}"), 0)).collect();
     add(store, backlog).await;
     let others: Vec<_> = (0..9).map(|number| tenant_id(&format!("other-{number}"))).collect();
     for other in &others {
-        let due = (0..3).map(|number| deliver(&format!("late{number}"), 50)).collect();
+        let due = (0..3).map(|number| timer(&format!("late{number}"), 50)).collect();
         store.commit(other, Decision { due, ..Decision::default() }, at(0), None).await.expect("added");
     }
-    assert_eq!(claim(store, 100, 16).await.len(), 16, "more is due than was asked for");
+    assert_eq!(claim_timers(store, 100, 16).await.len(), 16, "more is due than was asked for");
     let mut taken: Vec<Claimed> = Vec::new();
     for _ in 0..5 {
-        let some = claim(store, 100, 16).await;
+        let some = claim_timers(store, 100, 16).await;
         assert_eq!(some.len(), 16);
         taken.extend(some);
     }
@@ -156,7 +165,7 @@ async fn tenants_take_turns_while_more_is_due_than_can_be_taken(world: &World) {
     }
     let first = taken.iter().filter(|claimed| claimed.tenant == tenant()).count();
     assert_eq!(first, 80 - 27, "and all that could be taken was");
-    let rest = claim(store, 100, 1_000).await;
+    let rest = claim_timers(store, 100, 1_000).await;
     assert_eq!(rest.len(), 500 - 16 - first, "the rest is there still, and nothing twice");
     let distinct: HashSet<String> = taken
         .iter()

@@ -13,6 +13,7 @@ mod crash;
 mod differential;
 mod due;
 mod events;
+mod lanes;
 mod listings;
 mod opening;
 mod payloads;

@@ -124,6 +124,7 @@ pub(crate) fn message(id: &str) -> Message {
         attempts_max: 8,
         created_at: at(0),
         next_at: Some(at(0)),
+        lane: signalbox_core::due::Lane::default(),
         settled_at: None,
         last_status: None,
         last_error: None,
@@ -232,5 +233,5 @@ pub(crate) fn event_at(kind: &str, level: Level, at: Timestamp) -> NewEvent {
 }
 
 pub(crate) fn deliver(message: &str, due_at: i64) -> Due {
-    Due { work: DueJob::Deliver { message: message_id(message) }, at: at(due_at) }
+    Due::new(DueJob::Deliver { message: message_id(message) }, at(due_at))
 }

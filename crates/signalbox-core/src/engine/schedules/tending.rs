@@ -356,7 +356,7 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
         }
         let fire = DueJob::Fire { schedule: self.schedule.id.clone() };
         match self.look_again_at() {
-            Some(at) => self.work.decision.arm(Due { work: fire, at }),
+            Some(at) => self.work.decision.arm(Due::new(fire, at)),
             None => {
                 self.work.decision.due.retain(|due| due.work != fire);
                 self.work.decision.done.push(fire.id());

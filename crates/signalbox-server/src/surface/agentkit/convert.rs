@@ -225,6 +225,7 @@ mod tests {
             attempts_max: 8,
             created_at: Timestamp::from_seconds(1),
             next_at: None,
+            lane: signalbox_core::due::Lane::default(),
             settled_at: Some(Timestamp::from_seconds(2)),
             last_status: Some(422),
             last_error: Some("the endpoint answered 422".into()),

@@ -111,11 +111,12 @@ CREATE INDEX signatures_by_expiry ON signatures (expires_at);
 -- What must still happen, of all tenants.
 CREATE TABLE due (
     tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL, kind TEXT COLLATE "C" NOT NULL,
-    due_at BIGINT NOT NULL,
+    lane TEXT COLLATE "C" NOT NULL, due_at BIGINT NOT NULL,
     visible_at BIGINT NOT NULL, leased_by TEXT COLLATE "C", body TEXT NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
-CREATE INDEX due_deliveries ON due (visible_at) WHERE kind = 'deliver';
-CREATE INDEX due_timers ON due (visible_at) WHERE kind <> 'deliver';
+CREATE INDEX due_deliveries ON due (visible_at, tenant, lane) WHERE kind = 'deliver';
+CREATE INDEX due_calls ON due (visible_at, tenant, lane) WHERE kind = 'call';
+CREATE INDEX due_timers ON due (visible_at) WHERE kind = 'timer';
 
 -- The log: per tenant in strict sequence. The body keeps the letters of every language: its collation is the
 -- database's own.

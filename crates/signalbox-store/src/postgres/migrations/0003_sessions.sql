@@ -27,9 +27,11 @@ DROP INDEX tasks_waiting;
 CREATE INDEX tasks_waiting ON tasks (tenant, wait_route, priority DESC, queued_at, id)
     WHERE wait_route IS NOT NULL;
 
--- What must still happen, tenant by tenant: while more is due than can be taken, tenants take turns.
-CREATE INDEX due_deliveries_by_tenant ON due (tenant, visible_at) WHERE kind = 'deliver';
-CREATE INDEX due_timers_by_tenant ON due (tenant, visible_at) WHERE kind <> 'deliver';
+-- What must still happen, tenant by tenant: while more is due than can be taken, tenants take turns, and so do the
+-- lanes of what is sent.
+CREATE INDEX due_deliveries_by_lane ON due (tenant, lane, visible_at) WHERE kind = 'deliver';
+CREATE INDEX due_calls_by_lane ON due (tenant, lane, visible_at) WHERE kind = 'call';
+CREATE INDEX due_timers_by_tenant ON due (tenant, visible_at) WHERE kind = 'timer';
 
 -- Tenants keep what is over as long as they say: what may go is looked for tenant by tenant.
 DROP INDEX sessions_by_end;

@@ -111,12 +111,13 @@ CREATE INDEX signatures_by_expiry ON signatures (expires_at);
 
 -- What must still happen, of all tenants.
 CREATE TABLE due (
-    tenant TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, due_at INTEGER NOT NULL,
+    tenant TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, lane TEXT NOT NULL, due_at INTEGER NOT NULL,
     visible_at INTEGER NOT NULL, leased_by TEXT, body TEXT NOT NULL,
     PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
-CREATE INDEX due_deliveries ON due (visible_at) WHERE kind = 'deliver';
-CREATE INDEX due_timers ON due (visible_at) WHERE kind <> 'deliver';
+CREATE INDEX due_deliveries ON due (visible_at, tenant, lane) WHERE kind = 'deliver';
+CREATE INDEX due_calls ON due (visible_at, tenant, lane) WHERE kind = 'call';
+CREATE INDEX due_timers ON due (visible_at) WHERE kind = 'timer';
 
 -- The log. An entry's id is its tenant's number times 2^40 plus its place in the tenant's order, so that the
 -- log only ever grows at its end.
