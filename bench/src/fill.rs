@@ -106,7 +106,7 @@ impl Fill {
         let session = self.decide(world, &trigger(workflow), at)?.session;
         let (message, task) = world.handed_over(&session)?;
         let delivered = Outcome::Delivered { status: 202 };
-        self.decide(world, &SettleDelivery { message, attempt: 1, outcome: delivered }, at)?;
+        self.decide(world, &SettleDelivery::at(at, message, 1, delivered), at)?;
         self.decide(world, &report(agent, &task, &session, at)?, at)?;
         world.forget(&session)
     }

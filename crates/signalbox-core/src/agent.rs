@@ -141,6 +141,16 @@ pub struct Held {
     pub step: String,
     /// Which attempt this is, from 1.
     pub attempt: u32,
+    /// When it was given to the agent.
+    #[serde(default)]
+    pub dispatched_at: Timestamp,
+    /// Since when the agent is known to have it: the delivery that it answered with 2xx was sent then, or it said
+    /// then that it works on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_at: Option<Timestamp>,
+    /// Whether the agent has said `active` or `busy` of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_active: bool,
 }
 
 /// What a reported state word means.
@@ -240,6 +250,24 @@ impl AgentStatus {
 }
 
 impl Held {
+    /// A task that an agent is given now.
+    #[must_use]
+    pub fn new(attempt: TaskAttempt, step: String, dispatched_at: Timestamp) -> Self {
+        let TaskAttempt { session, task, attempt } = attempt;
+        Self { session, task, step, attempt, dispatched_at, taken_at: None, is_active: false }
+    }
+
+    /// The agent has it, since `at` at the latest.
+    pub fn take(&mut self, at: Timestamp) {
+        self.taken_at = Some(self.taken_at.map_or(at, |taken_at| taken_at.min(at)));
+    }
+
+    /// Whether it is this attempt.
+    #[must_use]
+    pub fn is(&self, attempt: &TaskAttempt) -> bool {
+        self.session == attempt.session && self.task == attempt.task && self.attempt == attempt.attempt
+    }
+
     /// Whether `name` is this task's id with this attempt.
     #[must_use]
     pub fn is_named_exactly(&self, name: &str) -> bool {
@@ -285,13 +313,16 @@ mod tests {
             timestamp: Timestamp::default(),
             about_task,
             counts_as: None,
+            awaits_delivery: None,
         });
         status.held = (0..held)
-            .map(|n| Held {
-                session: SessionId::parse("s").expect("valid"),
-                task: TaskId::parse(&format!("tsk_{n}")).expect("valid"),
-                step: format!("step{n}"),
-                attempt: 2,
+            .map(|n| {
+                let attempt = TaskAttempt {
+                    session: SessionId::parse("s").expect("valid"),
+                    task: TaskId::parse(&format!("tsk_{n}")).expect("valid"),
+                    attempt: 2,
+                };
+                Held::new(attempt, format!("step{n}"), Timestamp::default())
             })
             .collect();
         status

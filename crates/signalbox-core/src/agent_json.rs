@@ -60,6 +60,15 @@ impl Report {
             into.push_str(",\"counts_as\":");
             moment.quote(into);
         }
+        if let Some(awaited) = &self.awaits_delivery {
+            into.push_str(",\"awaits_delivery\":{\"attempt\":{\"session\":");
+            quote(into, awaited.attempt.session.as_str());
+            into.push_str(",\"task\":");
+            quote(into, awaited.attempt.task.as_str());
+            into.push_str(&format!(",\"attempt\":{}}},\"received_at\":", awaited.attempt.attempt));
+            awaited.received_at.quote(into);
+            into.push('}');
+        }
         into.push('}');
     }
 
@@ -78,6 +87,8 @@ mod tests {
 
     use super::*;
     use crate::agent::Held;
+    use crate::delivery::TaskAttempt;
+    use crate::report::AwaitedDelivery;
 
     fn moment() -> impl Strategy<Value = Timestamp> {
         (-1_000_i64..4_000_000_000_000_000).prop_map(Timestamp::from_micros)
@@ -86,24 +97,36 @@ mod tests {
     fn report() -> impl Strategy<Value = Report> {
         let details = prop_oneof![Just("{}"), Just(r#"{ "a" : 1.0 }"#), Just(r#"{"\u00e9":["\\"]}"#)];
         let details = prop::option::of(details.prop_map(|text| RawObject::parse(text.to_owned()).unwrap()));
-        ("[a-z\"\\\\é]{1,8}", details, moment(), any::<bool>(), prop::option::of(moment())).prop_map(
-            |(state, details, timestamp, about_task, counts_as)| Report {
+        let awaited = moment().prop_map(|received_at| {
+            Box::new(AwaitedDelivery { attempt: attempt(3), received_at })
+        });
+        let awaited = prop::option::of(awaited);
+        ("[a-z\"\\\\é]{1,8}", details, moment(), any::<bool>(), prop::option::of(moment()), awaited).prop_map(
+            |(state, details, timestamp, about_task, counts_as, awaits_delivery)| Report {
                 state,
                 details,
                 timestamp,
                 about_task,
                 counts_as,
+                awaits_delivery,
             },
         )
     }
 
+    fn attempt(attempt: u32) -> TaskAttempt {
+        let session = SessionId::parse("ses_1").unwrap();
+        TaskAttempt { session, task: TaskId::parse("tsk_1").unwrap(), attempt }
+    }
+
     fn held() -> impl Strategy<Value = Held> {
-        ("[a-z\"]{1,4}", 1..4_u32).prop_map(|(step, attempt)| Held {
-            session: SessionId::parse("ses_1").unwrap(),
-            task: TaskId::parse("tsk_1").unwrap(),
-            step,
-            attempt,
-        })
+        let taken_at = prop::option::of(moment());
+        ("[a-z\"]{1,4}", 1..4_u32, moment(), taken_at, any::<bool>()).prop_map(
+            |(step, number, dispatched_at, taken_at, is_active)| Held {
+                taken_at,
+                is_active,
+                ..Held::new(attempt(number), step, dispatched_at)
+            },
+        )
     }
 
     proptest! {

@@ -4,6 +4,9 @@
 //! reception than [`CLOCK_AHEAD_MAX`] counts as if it were that far ahead. So one report from a clock that is
 //! wrong cannot silence the right ones that follow for longer than that.
 //!
+//! A report that names no task settles the one that its agent holds only where the agent can have meant it:
+//! [`Effect`] says which do.
+//!
 //! A report that comes again, from a client that lost the answer, is no news. Where the order cannot tell,
 //! because the report shares its moment with a newer one or is dated ahead, a fingerprint does.
 
@@ -13,13 +16,18 @@ use serde::{Deserialize, Serialize};
 use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
 
-use crate::agent::AgentStatus;
+use crate::agent::{AgentStatus, Held, Meaning};
+use crate::delivery::TaskAttempt;
 
 /// How far ahead of the server's an agent's clock may be and still order its reports: more than any clock that
 /// is kept at all is wrong by, and a small part of the time that a task is given.
 pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(60);
 /// Fingerprints that are kept of one agent, the oldest forgotten first.
 pub const FINGERPRINTS_MAX: usize = 16;
+
+/// How much later than a report's reception the agent may seem to have answered the delivery that it answered
+/// first: the two come over different connections, and are looked at by different threads.
+pub const OVERTAKING_MAX: Duration = Duration::from_secs(1);
 
 /// One report of an agent's state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,6 +43,29 @@ pub struct Report {
     /// The moment that it counts as, where its timestamp is too far ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts_as: Option<Timestamp>,
+    /// The attempt that it settles once the delivery of it is answered, while that is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaits_delivery: Option<Box<AwaitedDelivery>>,
+}
+
+/// The delivery that a report waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwaitedDelivery {
+    /// The attempt that it carries.
+    pub attempt: TaskAttempt,
+    /// When the report was received.
+    pub received_at: Timestamp,
+}
+
+/// What a report does to the task that it names, or to the only one that its agent holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It is about the task.
+    Counts,
+    /// It is, as soon as the task's delivery is answered with 2xx, if it is still the newest report then.
+    AwaitsDelivery,
+    /// It cannot be meant.
+    Nothing,
 }
 
 /// A report that the order of timestamps alone would let count once more.
@@ -70,7 +101,57 @@ impl Report {
     }
 }
 
+impl Report {
+    /// What this report does to the only task that its agent holds, without naming it.
+    ///
+    /// | unnamed report              | delivery still open    | task taken, report not older      |
+    /// |-----------------------------|------------------------|-----------------------------------|
+    /// | `active`, `busy`            | counts, if not older than the dispatch | the same          |
+    /// | `finished` … `failed`       | awaits the delivery    | counts                            |
+    /// | `idle` with a `result`      | awaits the delivery    | counts                            |
+    /// | `idle`                      | nothing                | counts once the task was `active` |
+    /// | any other word              | nothing                | nothing                           |
+    #[must_use]
+    pub fn effect_unnamed(&self, held: &Held) -> Effect {
+        let is_idle = self.state.eq_ignore_ascii_case("idle");
+        let counts = match (Meaning::of(&self.state), held.taken_at) {
+            (Meaning::Away, _) => false,
+            (Meaning::Working, _) => self.is_since(held.dispatched_at),
+            (Meaning::Done | Meaning::Failed, None) => {
+                let awaits = self.is_since(held.dispatched_at) && (!is_idle || self.has_result());
+                return if awaits { Effect::AwaitsDelivery } else { Effect::Nothing };
+            }
+            (Meaning::Done | Meaning::Failed, Some(taken_at)) => {
+                self.is_since(taken_at) && (!is_idle || held.is_active || self.has_result())
+            }
+        };
+        if counts { Effect::Counts } else { Effect::Nothing }
+    }
+
+    /// Whether its timestamp is not before `at`, as far as it says: clients that round down to milliseconds or to
+    /// seconds are not late for it.
+    fn is_since(&self, at: Timestamp) -> bool {
+        let micros = self.timestamp.as_micros();
+        let unit = [1_000_000, 1_000].into_iter().find(|unit| micros % unit == 0).unwrap_or(1);
+        micros >= at.as_micros() - at.as_micros().rem_euclid(unit)
+    }
+
+    fn has_result(&self) -> bool {
+        self.details.as_ref().is_some_and(|details| details.to_value().get("result").is_some())
+    }
+}
+
 impl AgentStatus {
+    /// The newest report, where it settles this attempt now that its delivery has been answered.
+    #[must_use]
+    pub fn report_awaiting(&self, attempt: &TaskAttempt, answered_at: Timestamp) -> Option<&Report> {
+        let report = self.report.as_ref()?;
+        let awaited = report.awaits_delivery.as_ref().filter(|awaited| awaited.attempt == *attempt)?;
+        // An agent that says that it is idle before it answers has said nothing of the task.
+        let is_idle = report.state.eq_ignore_ascii_case("idle");
+        (!is_idle || awaited.received_at + OVERTAKING_MAX >= answered_at).then_some(report)
+    }
+
     /// Whether this report was heard before: what it had to say has been taken in.
     #[must_use]
     pub fn has_heard(&self, report: &Report) -> bool {
@@ -98,6 +179,16 @@ impl AgentStatus {
         // Processes whose clocks differ must not turn the order round.
         let moment = before.as_ref().map_or(counted, |before| counted.max(before.moment()));
         report.counts_as = (moment != report.timestamp).then_some(moment);
+        self.report = Some(report);
+        self.remember(before.as_ref(), now);
+    }
+
+    /// Takes in what the agent answered to a delivery. It bears the server's time, so it is ordered as if it had been
+    /// said with what came before: an agent whose clock is behind is not silenced by it.
+    pub fn apply_answer(&mut self, mut report: Report, now: Timestamp) {
+        let before = self.report.take();
+        let moment = before.as_ref().map(Report::moment).or(self.earlier_until).unwrap_or_default();
+        report.counts_as = Some(moment.min(report.timestamp));
         self.report = Some(report);
         self.remember(before.as_ref(), now);
     }
@@ -154,7 +245,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
     fn report(state: &str, timestamp: Timestamp) -> Report {
-        Report { state: state.to_owned(), details: None, timestamp, about_task: false, counts_as: None }
+        Report { state: state.to_owned(), details: None, timestamp, about_task: false, counts_as: None, awaits_delivery: None }
     }
 
     fn status() -> AgentStatus {

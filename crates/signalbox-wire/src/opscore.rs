@@ -29,7 +29,7 @@ pub use session::{
     ApprovalView, ApproveBody, CancelBody, RefuseBody, SessionStatus, SessionView, SignalBody, TaskStatus,
     TaskView,
 };
-pub use state::{HistoryEntry, StateBody, StateView};
+pub use state::{ACCEPTS_REPORT, HistoryEntry, StateBody, StateView, TaskAnswer};
 pub use timeline::{SpanKind, SpanView, TaskTimeline, TimelineView};
 pub use trigger::{StartBody, TriggerAnswer, TriggerBody};
 pub use version::{Change, Comparison, Difference, WorkflowVersion};

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use serde_json::json;
 use signalbox_wire::id::MessageId;
+use signalbox_wire::raw::RawObject;
+use signalbox_wire::time::Timestamp;
 
 use super::Operation;
+use super::reports::ReportState;
 use super::unit_of_work::UnitOfWork;
 use crate::decision::{Key, Row};
 use crate::delivery::{Message, MessageStatus, Outcome};
@@ -24,6 +27,58 @@ pub struct SettleDelivery {
     pub attempt: u32,
     /// How it ended.
     pub outcome: Outcome,
+    /// When it was sent.
+    pub sent_at: Timestamp,
+    /// When it was answered.
+    pub answered_at: Timestamp,
+    /// What the agent answered of the task that was delivered to it.
+    pub report: Option<DeliveredReport>,
+}
+
+/// The report that an agent gave of a task in its answer to the task's delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeliveredReport {
+    /// The state, as sent.
+    pub state: String,
+    /// The details, as sent.
+    pub details: Option<RawObject>,
+}
+
+impl SettleDelivery {
+    /// An attempt that was answered as soon as it was sent, with nothing but a status.
+    #[must_use]
+    pub fn at(now: Timestamp, message: MessageId, attempt: u32, outcome: Outcome) -> Self {
+        Self { message, attempt, outcome, sent_at: now, answered_at: now, report: None }
+    }
+
+    /// The agent has the task that the message carries; whether that, or what it said of it, settles the task.
+    fn hand_over(&self, work: &mut UnitOfWork<'_, '_>, message: &Message) -> Result<bool, Halt> {
+        let (Some(carried), Some(agent)) = (&message.task, &message.agent) else { return Ok(false) };
+        let status = work.snapshot.status(agent)?.map(|read| read.version);
+        let Some(current) = work.agent(agent)? else { return Ok(false) };
+        match current.status.held.iter().position(|held| held.is(carried)) {
+            Some(position) => current.status_mut().held[position].take(self.sent_at),
+            // The status may be one from before the dispatch.
+            None if self.report.is_none() => {
+                work.decision.expects.push((Key::Status(agent.clone()), status));
+                return Ok(false);
+            }
+            None => {}
+        }
+        let Some(report) = &self.report else {
+            return ReportState::settle_awaiting(work, agent, carried, self.answered_at);
+        };
+        let report = ReportState {
+            agent: agent.clone(),
+            state: report.state.clone(),
+            timestamp: self.answered_at,
+            details: report.details.clone(),
+            task: Some(carried.task.attempt_name(carried.attempt)),
+            session: Some(carried.session.to_string()),
+        };
+        report.apply_answer(work)?;
+        Ok(true)
+    }
 }
 
 impl Operation for SettleDelivery {
@@ -50,14 +105,19 @@ impl Operation for SettleDelivery {
             }
             None => work.decision.disarm(work_id),
         }
-        if let Outcome::Failed { error, .. } = &self.outcome {
-            tell_session(&mut work, &next, error)?;
-        }
+        let is_settled = match &self.outcome {
+            Outcome::Failed { error, .. } => {
+                tell_session(&mut work, &next, error)?;
+                false
+            }
+            Outcome::Delivered { .. } => self.hand_over(&mut work, &next)?,
+            Outcome::Unwanted { .. } => false,
+        };
         work.log(entry(&next, work.context.now));
         let version = work.context.version_after(Some(read.version));
         let mut decision = work.finish();
         // Whoever got it is about to say what came of it; lost, it is delivered again, and known by its id.
-        decision.may_wait = next.status == MessageStatus::Delivered;
+        decision.may_wait = next.status == MessageStatus::Delivered && !is_settled;
         decision.put(Row::Message(Arc::new(next)), Some(read.version), version);
         Ok((decision, ()))
     }
@@ -101,7 +161,7 @@ fn tell_session(work: &mut UnitOfWork<'_, '_>, message: &Message, error: &str) -
     }
 }
 
-fn entry(message: &Message, now: signalbox_wire::time::Timestamp) -> NewEvent {
+fn entry(message: &Message, now: Timestamp) -> NewEvent {
     let (kind, level) = match message.status {
         MessageStatus::Delivered => ("message.delivered", Level::Debug),
         MessageStatus::Scheduled => ("message.retrying", Level::Warning),

@@ -342,15 +342,11 @@ impl UnitOfWork<'_, '_> {
                 "taskId": task.step,
             },
         });
+        let carried = TaskAttempt { session: session.clone(), task: task.id.clone(), attempt };
         if let Some(work) = self.agent(agent)? {
             let status = work.status_mut();
             status.last_used = now;
-            status.held.push(Held {
-                session: session.clone(),
-                task: task.id.clone(),
-                step: task.step.clone(),
-                attempt,
-            });
+            status.held.push(Held::new(carried.clone(), task.step.clone(), now));
         }
         let limit = task.rules.timeout.unwrap_or(self.context.policy.task_timeout);
         self.arm_timeout(session, task, attempt, limit);
@@ -361,7 +357,6 @@ impl UnitOfWork<'_, '_> {
         if task.queued_at.is_some() && task.rules.schedule_timeout.is_some() {
             self.decision.disarm(schedule_timer(session, task).id());
         }
-        let carried = TaskAttempt { session: session.clone(), task: task.id.clone(), attempt };
         self.send(NewMessage {
             id: message.clone(),
             kind: MessageKind::Task,

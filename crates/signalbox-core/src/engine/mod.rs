@@ -35,7 +35,7 @@ pub use announce::{Announce, Announced};
 pub use approvals::Approve;
 pub use calls::SettleCall;
 pub use definitions::{ApplyDefinition, DeleteDefinition, DeleteRevision, RollBack};
-pub use deliveries::{Discard, Redrive, SettleDelivery};
+pub use deliveries::{DeliveredReport, Discard, Redrive, SettleDelivery};
 pub use hooks::{CreateHook, DeleteHook, ReceiveWebhook, RotateHook};
 pub use logs::{AppendLogs, LogEntry};
 pub use matching::{MatchAgent, MatchTask};

@@ -13,7 +13,9 @@ use super::agents::give_all_back;
 use super::unit_of_work::UnitOfWork;
 use crate::agent::{AgentStatus, Held, Meaning, Report};
 use crate::decision::{Key, Row};
+use crate::delivery::TaskAttempt;
 use crate::event::{Level, NewEvent};
+use crate::report::{AwaitedDelivery, Effect};
 use crate::session::SessionEvent;
 use crate::task::{Fault, Task, TaskStatus};
 use crate::{Decision, DecisionContext, Halt, Snapshot};
@@ -33,6 +35,15 @@ pub struct ReportState {
     pub task: Option<String>,
     /// The session that the details name.
     pub session: Option<String>,
+}
+
+/// How a report reached the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// The agent sent it.
+    Report,
+    /// It is the answer to a delivery.
+    Answer,
 }
 
 /// The word by which an agent says that it goes: it works on nothing any longer.
@@ -56,32 +67,76 @@ impl Operation for ReportState {
 
 impl ReportState {
     fn in_general(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<Decision, Halt> {
-        let now = context.now;
         let mut work = UnitOfWork::new(snapshot, context);
+        self.apply(&mut work, Origin::Report)?;
+        Ok(work.finish())
+    }
+
+    /// Takes in what the agent answered to a delivery.
+    pub(super) fn apply_answer(&self, work: &mut UnitOfWork<'_, '_>) -> Result<(), Halt> {
+        self.apply(work, Origin::Answer)
+    }
+
+    /// Takes the report in, and lets happen what follows from it.
+    fn apply(&self, work: &mut UnitOfWork<'_, '_>, origin: Origin) -> Result<(), Halt> {
+        let (now, snapshot) = (work.context.now, work.snapshot);
         let current = work.known_agent(&self.agent)?;
         // Whatever else it decides, it looks at the session: asked for before anything is done that would have to be
         // done again.
         if let Some(held) = current.status.task_named(self.task.as_deref(), self.session.as_deref()) {
             snapshot.session(&held.session)?;
         }
-        let (is_news, held) = self.apply_report(current.status_mut(), now);
+        let (is_news, held) = self.apply_report(current.status_mut(), origin, now);
         let task = match &held {
             Some(held) => work.held_task(&held.attempt_of())?,
             None => None,
         };
-        let details = task.as_ref().and_then(|_| self.externalize_details(&mut work));
+        let details = task.as_ref().and_then(|_| self.externalize_details(work));
         if let (Some(details), true) = (&details, is_news) {
             work.known_agent(&self.agent)?.status_mut().shorten(details);
         }
         work.log(self.logged(now, details.as_ref().or(self.details.as_ref())));
         if let Some(held) = held {
-            self.settle(&mut work, &held, task, details.as_ref().or(self.details.as_ref()))?;
+            self.settle(work, &held, task, details.as_ref().or(self.details.as_ref()))?;
         }
         if is_news && self.state.eq_ignore_ascii_case(OFFLINE) {
             let held = std::mem::take(&mut work.known_agent(&self.agent)?.status_mut().held);
-            give_all_back(&mut work, &held, "its agent went offline")?;
+            give_all_back(work, &held, "its agent went offline")?;
         }
-        Ok(work.finish())
+        Ok(())
+    }
+
+    /// The delivery of an attempt has been answered: the newest report of its agent settles it, where that could only
+    /// wait for this.
+    pub(super) fn settle_awaiting(
+        work: &mut UnitOfWork<'_, '_>,
+        agent: &AgentId,
+        attempt: &TaskAttempt,
+        answered_at: Timestamp,
+    ) -> Result<bool, Halt> {
+        let status = &work.known_agent(agent)?.status;
+        let Some(held) = status.held.iter().find(|held| held.is(attempt)).cloned() else { return Ok(false) };
+        let Some(report) = status.report_awaiting(attempt, answered_at) else { return Ok(false) };
+        let report = Self {
+            agent: agent.clone(),
+            state: report.state.clone(),
+            timestamp: report.timestamp,
+            details: report.details.clone(),
+            task: None,
+            session: None,
+        };
+        let task = work.held_task(attempt)?;
+        let details = task.as_ref().and_then(|_| report.externalize_details(work));
+        let status = work.known_agent(agent)?.status_mut();
+        if let Some(details) = &details {
+            status.shorten(details);
+        }
+        if let Some(newest) = &mut status.report {
+            newest.awaits_delivery = None;
+            newest.about_task = true;
+        }
+        report.settle(work, &held, task, details.as_ref().or(report.details.as_ref()))?;
+        Ok(true)
     }
 
     /// The decision where the report moves nothing but its agent's status, as nearly all do: no task is held that it
@@ -97,7 +152,7 @@ impl ReportState {
             return Ok(None);
         }
         let mut status = AgentStatus::clone(&read.value);
-        let _nothing_is_held = self.apply_report(&mut status, context.now);
+        let _nothing_is_held = self.apply_report(&mut status, Origin::Report, context.now);
         if status.is_available(&agent.value) != read.value.is_available(&agent.value) {
             return Ok(None);
         }
@@ -109,19 +164,43 @@ impl ReportState {
         Ok(Some(decision))
     }
 
-    /// Takes the report in: whether it is news, and the held task that it settles.
-    fn apply_report(&self, status: &mut AgentStatus, now: Timestamp) -> (bool, Option<Held>) {
+    /// Applies the report to its agent's status: whether it is news, and the held task that it is about.
+    fn apply_report(
+        &self,
+        status: &mut AgentStatus,
+        origin: Origin,
+        now: Timestamp,
+    ) -> (bool, Option<Held>) {
         let report = self.report();
-        let is_news = status.is_news(&report, now);
-        let held = self.held(status, &report, is_news).cloned();
+        let is_news = origin == Origin::Answer || status.is_news(&report, now);
+        let meant = self.held(status, &report, is_news).cloned();
+        let effect = meant.as_ref().map_or(Effect::Nothing, |held| self.effect(&report, held));
+        let awaits_delivery = meant
+            .as_ref()
+            .filter(|_| effect == Effect::AwaitsDelivery)
+            .map(|held| Box::new(AwaitedDelivery { attempt: held.attempt_of(), received_at: now }));
+        let held = meant.filter(|_| effect == Effect::Counts);
         status.last_seen = status.latest(now);
-        if is_news {
-            let about_task = held.is_some() || self.task.is_some();
-            status.apply_report(Report { about_task, ..report }, now);
-        } else {
-            status.set_aside(&report, now);
+        let about_task = held.is_some() || self.task.is_some();
+        match origin {
+            Origin::Answer => status.apply_answer(Report { about_task, ..report }, now),
+            Origin::Report if is_news => {
+                status.apply_report(Report { about_task, awaits_delivery, ..report }, now);
+            }
+            Origin::Report => status.set_aside(&report, now),
+        }
+        if let Some(held) = held.as_ref().filter(|_| Meaning::of(&self.state) == Meaning::Working)
+            && let Some(held) = status.held.iter_mut().find(|other| *other == held)
+        {
+            held.is_active = true;
+            held.take(self.timestamp.min(now));
         }
         (is_news, held)
+    }
+
+    /// A report that names a task means it, whenever it comes.
+    fn effect(&self, report: &Report, held: &Held) -> Effect {
+        if self.task.is_some() { Effect::Counts } else { report.effect_unnamed(held) }
     }
 
     fn logged(&self, now: Timestamp, details: Option<&RawObject>) -> NewEvent {
@@ -149,6 +228,7 @@ impl ReportState {
             timestamp: self.timestamp,
             about_task: false,
             counts_as: None,
+            awaits_delivery: None,
         }
     }
 
@@ -185,7 +265,8 @@ impl ReportState {
     ) -> Result<(), Halt> {
         let Some(task) = task else {
             // The session let go of this attempt: the agent no longer holds it either.
-            work.known_agent(&self.agent)?.status_mut().held.retain(|other| other != held);
+            let attempt = held.attempt_of();
+            work.known_agent(&self.agent)?.status_mut().held.retain(|other| !other.is(&attempt));
             return Ok(());
         };
         match Meaning::of(&self.state) {
@@ -318,7 +399,7 @@ mod tests {
         ) {
             let (policy, agent) = (Policy::default(), agent(endpoint));
             let mut status = AgentStatus { draining, ..AgentStatus::fresh(agent.id.clone(), 1, NOW) };
-            report(states[0], seconds[0], None).apply_report(&mut status, NOW);
+            report(states[0], seconds[0], None).apply_report(&mut status, Origin::Report, NOW);
             let mut snapshot = Snapshot::new();
             let status = Versioned { version: 7, value: Arc::new(status) };
             snapshot.show(Key::Status(agent.id.clone()), Some(Loaded::Status(status)));

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::json;
-use signalbox_core::delivery::Outcome;
-use signalbox_core::engine::ReportState;
+use signalbox_core::delivery::{MessageStatus, Outcome};
+use signalbox_core::engine::{DeliveredReport, ReportState, SettleDelivery};
 use signalbox_core::report::CLOCK_AHEAD_MAX;
 use signalbox_core::task::TaskStatus;
 use signalbox_wire::id::AgentId;
@@ -13,6 +13,10 @@ use signalbox_wire::raw::RawObject;
 use crate::stage::{Stage, registration, step};
 
 fn say(stage: &mut Stage, agent: &AgentId, state: &str, task: Option<&str>) -> ReportState {
+    if task.is_none() {
+        // It can be about a task only that the agent has taken.
+        stage.deliver();
+    }
     let report = ReportState {
         agent: agent.clone(),
         state: state.to_owned(),
@@ -227,6 +231,135 @@ fn a_report_from_tomorrow_does_not_make_an_agent_deaf() {
     }
 }
 
+/// What agents do after they registered, and again and again as a sign of life.
+#[test]
+fn an_idle_agent_completes_nothing() {
+    let mut stage = Stage::new();
+    let agent = stage.agent("reader", 1);
+    let session = stage.session(vec![step("read", None)]);
+    let status = |stage: &Stage| stage.state(&session).tasks[0].status;
+    let idle = |stage: &mut Stage, details: serde_json::Value| {
+        let details = RawObject::parse(details.to_string()).ok();
+        let (agent, timestamp) = (agent.clone(), stage.now);
+        let report = ReportState { agent, state: "idle".into(), timestamp, details, task: None, session: None };
+        stage.run(&report).expect("reported");
+    };
+    idle(&mut stage, json!({}));
+    stage.deliver();
+    assert_eq!(status(&stage), TaskStatus::Dispatched, "it was said before the delivery");
+    idle(&mut stage, json!({"note": "still here"}));
+    assert_eq!(status(&stage), TaskStatus::Dispatched, "taken, and nothing said of it");
+    stage.report_details(&agent, "busy", None, &json!({}));
+    idle(&mut stage, json!({}));
+    assert_eq!(status(&stage), TaskStatus::Completed, "it was at work, and no longer is");
+
+    let session = stage.session(vec![step("read", None)]);
+    stage.deliver();
+    idle(&mut stage, json!({"result": 1}));
+    assert_eq!(stage.state(&session).tasks[0].result, Some(json!(1)), "taken, and here is its result");
+}
+
+#[test]
+fn an_unnamed_report_older_than_the_taking_of_the_task_settles_nothing() {
+    for (state, named, expected) in [
+        ("completed", false, TaskStatus::Dispatched),
+        ("failed", false, TaskStatus::Dispatched),
+        ("active", false, TaskStatus::Dispatched),
+        ("completed", true, TaskStatus::Completed),
+    ] {
+        let mut stage = Stage::new();
+        let agent = stage.agent("reader", 1);
+        let before = stage.now;
+        stage.now = stage.now + Duration::from_secs(5);
+        let session = stage.session(vec![step("read", None)]);
+        stage.deliver();
+        let task = named.then(|| stage.state(&session).tasks[0].id.attempt_name(1));
+        let report =
+            ReportState { agent, state: state.into(), timestamp: before, details: None, task, session: None };
+        stage.run(&report).expect("reported");
+        assert_eq!(stage.state(&session).tasks[0].status, expected, "{state}, named: {named}");
+    }
+}
+
+/// An agent works before it answers the POST, or its report overtakes its answer.
+#[test]
+fn a_report_that_comes_before_the_answer_counts_with_it() {
+    let held = Duration::from_secs(3);
+    for (state, result, wait, is_newest, expected) in [
+        ("completed", false, held, true, TaskStatus::Completed),
+        ("failed", false, held, true, TaskStatus::Failed),
+        ("completed", false, held, false, TaskStatus::Dispatched),
+        ("idle", false, Duration::ZERO, true, TaskStatus::Dispatched),
+        ("idle", true, Duration::ZERO, true, TaskStatus::Completed),
+        ("idle", true, held, true, TaskStatus::Dispatched),
+    ] {
+        let mut stage = Stage::new();
+        let agent = stage.agent("reader", 1);
+        let session = stage.session(vec![step("read", Some(0))]);
+        let message = stage.state(&session).tasks[0].message.clone().expect("a message");
+        let sent_at = stage.now;
+        let details = if result { json!({"result": 7}) } else { json!({}) };
+        let details = RawObject::parse(details.to_string()).ok();
+        let report = ReportState {
+            agent: agent.clone(),
+            state: state.into(),
+            timestamp: stage.now,
+            details,
+            task: None,
+            session: None,
+        };
+        stage.run(&report).expect("reported");
+        assert_eq!(stage.state(&session).tasks[0].status, TaskStatus::Dispatched, "the delivery is open");
+        if !is_newest {
+            let (state, timestamp) = ("idle".into(), stage.now);
+            stage.run(&ReportState { state, timestamp, ..report }).expect("reported");
+        }
+        stage.now = stage.now + wait;
+        let delivered = Outcome::Delivered { status: 200 };
+        let settled = SettleDelivery { sent_at, ..SettleDelivery::at(stage.now, message, 1, delivered) };
+        stage.run(&settled).expect("settled");
+        let status = stage.state(&session).tasks[0].status;
+        assert_eq!(status, expected, "{state}, with a result: {result}, after {wait:?}, newest: {is_newest}");
+        let is_free = stage.store.status(&agent).is_some_and(|status| status.held.is_empty());
+        assert_eq!(is_free, expected.is_settled());
+    }
+}
+
+#[test]
+fn an_answer_to_a_delivery_may_be_the_report() {
+    for (state, expected) in [
+        ("completed", TaskStatus::Completed),
+        ("Idle", TaskStatus::Completed),
+        ("error", TaskStatus::Failed),
+        ("busy", TaskStatus::Running),
+        ("initializing", TaskStatus::Dispatched),
+    ] {
+        let mut stage = Stage::new();
+        let agent = stage.agent("reader", 1);
+        let session = stage.session(vec![step("read", Some(0))]);
+        let message = stage.state(&session).tasks[0].message.clone().expect("a message");
+        let details = RawObject::parse(json!({"result": 7}).to_string()).ok();
+        let report = Some(DeliveredReport { state: state.into(), details });
+        let settled = SettleDelivery {
+            report,
+            ..SettleDelivery::at(stage.now, message.clone(), 1, Outcome::Delivered { status: 200 })
+        };
+        for _ in 0..2 {
+            stage.run(&settled).expect("settled, once");
+        }
+        let task = &stage.state(&session).tasks[0];
+        assert_eq!(task.status, expected, "{state}");
+        assert_eq!(task.result, (expected == TaskStatus::Completed).then(|| json!(7)));
+        assert_eq!(stage.store.messages[&message].status, MessageStatus::Delivered);
+        // Its own clock may be behind: what it says next is news all the same.
+        let (timestamp, state) = (stage.now - Duration::from_secs(30), "meditating".to_owned());
+        let next = ReportState { agent: agent.clone(), state, timestamp, details: None, task: None, session: None };
+        stage.run(&next).expect("reported");
+        let newest = stage.store.status(&agent).and_then(|status| status.report.as_ref()?.state.clone().into());
+        assert_eq!(newest.as_deref(), Some("meditating"));
+    }
+}
+
 #[test]
 fn a_result_is_what_the_details_say_it_is() {
     for (details, expected) in [
@@ -238,6 +371,7 @@ fn a_result_is_what_the_details_say_it_is() {
         let mut stage = Stage::new();
         let agent = stage.agent("reader", 1);
         let session = stage.session(vec![step("read", None)]);
+        stage.deliver();
         let text = details.as_ref().map(ToString::to_string);
         let details = text.and_then(|text| RawObject::parse(text).ok());
         let report = ReportState {

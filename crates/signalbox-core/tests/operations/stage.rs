@@ -115,6 +115,10 @@ impl Stage {
         task: Option<&str>,
         details: &Value,
     ) {
+        if task.is_none() {
+            // It can be about a task only that the agent has taken.
+            self.deliver();
+        }
         let timestamp = self.now;
         let details = RawObject::parse(details.to_string()).ok();
         let report = ReportState {
@@ -140,8 +144,8 @@ impl Stage {
             match row.work {
                 DueJob::Deliver { message } => {
                     let attempt = self.store.messages[&message].attempts + 1;
-                    self.run(&SettleDelivery { message, attempt, outcome: outcome.clone() })
-                        .expect("settled");
+                    let settled = SettleDelivery::at(self.now, message, attempt, outcome.clone());
+                    self.run(&settled).expect("settled");
                 }
                 DueJob::Call { session, task, attempt } => {
                     let outcome = self.tool.clone().expect("an answer");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use signalbox_core::Rejected;
 use signalbox_core::delivery::{MessageKind, TaskAttempt};
-use signalbox_core::engine::ReportState;
+use signalbox_core::engine::{DeliveredReport, ReportState};
 use signalbox_core::report::CLOCK_AHEAD_MAX;
 use signalbox_wire::id::{AgentId, MessageId, TaskId};
 use signalbox_wire::raw::RawObject;
@@ -144,8 +144,21 @@ impl World {
             return;
         }
         if let (MessageKind::Task, Some(task)) = (letter.message.kind, &letter.message.task) {
-            self.take_on(index, task);
+            if is_new && self.dice.chance(20) && self.answer_with_report(&letter.message.id) {
+                return;
+            }
+            if is_new || !self.answers.contains_key(&letter.message.id) {
+                self.take_on(index, task);
+            }
         }
+    }
+
+    /// The program's answer to the delivery is its report; whether that is all that it has to say of the task.
+    fn answer_with_report(&mut self, message: &MessageId) -> bool {
+        let state = self.dice.weighted(&[(6, "completed"), (1, "IDLE"), (1, "failed"), (1, "active")]);
+        let details = RawObject::parse(json!({"result": {"v": 7, "s": "x"}}).to_string()).ok();
+        self.answers.insert(message.clone(), DeliveredReport { state: state.to_owned(), details });
+        state != "active"
     }
 
     /// A program acts, if it still lives that life.
@@ -227,6 +240,11 @@ impl World {
         let faulty = self.dice.chance(self.weather.faults);
         let fault = if faulty { self.dice.below(6) } else { usize::MAX };
         let mut at = self.dice.millis(10, 4_000);
+        if self.dice.chance(30) {
+            // A sign of life, which is about nothing.
+            let idle = self.dice.millis(0, 5_000);
+            self.plan_act(index, idle, Act::Idle);
+        }
         if fault == 0 {
             return; // It forgets the task.
         }

@@ -1,7 +1,7 @@
 //! What must hold of a single decision: that it follows from what caused it, and says what goes with it.
 
 use signalbox_core::Decision;
-use signalbox_core::agent::{AgentStatus, Held};
+use signalbox_core::agent::{AgentStatus, Held, Meaning};
 use signalbox_core::decision::{Guard, Row, Write};
 use signalbox_core::delivery::{MessageKind, MessageStatus};
 use signalbox_core::due::{Due, DueJob};
@@ -50,7 +50,10 @@ pub(crate) fn check_cause(store: &Store, call: &Call, event: &SessionEvent, befo
                 Some(named) => held.step == named && is_only(&|held| held.step == named),
             };
             let is_late = status.is_some_and(|status| is_late(status, report));
-            let is_meant = is_exact || (is_named && !is_late);
+            let held = status.and_then(|status| status.held.iter().find(|held| held.task == *task));
+            let is_taken = held.is_some_and(|held| held.taken_at.is_some());
+            let is_said_of = report.task.is_some() || is_taken || Meaning::of(&report.state) == Meaning::Working;
+            let is_meant = is_exact || (is_named && !is_late && is_said_of);
             assert!(is_meant, "{task} attempt {attempt} is moved by a report on {:?}", report.task);
         }
         Call::SettleDelivery(settled) => {

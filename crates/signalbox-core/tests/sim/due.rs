@@ -55,7 +55,8 @@ impl World {
             DueJob::Deliver { message } => match self.plan(&message) {
                 Plan::Send(letter, endpoint) => self.send(plane, letter, endpoint),
                 Plan::Settle(attempt, outcome) => {
-                    self.start(plane, SettleDelivery { message, attempt, outcome }.into(), Caller::Plane);
+                    let settled = SettleDelivery::at(self.time_at(plane), message, attempt, outcome);
+                    self.start(plane, settled.into(), Caller::Plane);
                 }
             },
             DueJob::Call { session, task, attempt } => self.call_tool(plane, session, task, attempt),
@@ -64,24 +65,27 @@ impl World {
     }
 
     /// A plane learns what came of an attempt. Now and then it learns so too late, or twice.
-    pub(crate) fn learn(&mut self, seat: Seat, message: MessageId, attempt: u32, outcome: Outcome) {
+    pub(crate) fn learn(&mut self, seat: Seat, mut settled: SettleDelivery) {
         if !self.lives(seat) {
             return;
         }
-        // The endpoint died while the message was on its way.
-        let is_cut =
-            matches!(outcome, Outcome::Delivered { .. }) && !self.promises.arrived.contains(&message);
-        let outcome = if is_cut { failed(None, "connection reset", true) } else { outcome };
-        let call = SettleDelivery { message, attempt, outcome };
+        settled.answered_at = self.time_at(seat.plane);
+        if matches!(settled.outcome, Outcome::Delivered { .. }) {
+            // The endpoint died while the message was on its way.
+            if self.promises.arrived.contains(&settled.message) {
+                settled.report = self.answers.get(&settled.message).cloned();
+            } else {
+                settled.outcome = failed(None, "connection reset", true);
+            }
+        }
         if self.dice.chance(self.weather.network / 5) {
             let wait = self.dice.millis(100, 40_000);
-            let SettleDelivery { message, attempt, outcome } = call.clone();
-            self.after(wait, Event::Outcome { seat, message, attempt, outcome });
+            self.after(wait, Event::Outcome { seat, settled: Box::new(settled.clone()) });
             if self.dice.chance(50) {
                 return;
             }
         }
-        self.start(seat.plane, call.into(), Caller::Plane);
+        self.start(seat.plane, settled.into(), Caller::Plane);
     }
 
     /// A plane calls a tool for a task. Its answer may be late, lost, or come twice.
@@ -206,7 +210,8 @@ impl World {
                 self.after(there.min(after) + late.min(after.saturating_sub(there)), Event::Arrive(letter));
             }
         }
-        self.after(after, Event::Outcome { seat, message: id, attempt, outcome });
+        let settled = SettleDelivery::at(self.time_at(plane), id, attempt, outcome);
+        self.after(after, Event::Outcome { seat, settled: Box::new(settled) });
     }
 }
 

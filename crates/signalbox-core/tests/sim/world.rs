@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use signalbox_core::decision::{Key, MatchHint};
 use signalbox_core::definition::Definition;
-use signalbox_core::delivery::{Message, Outcome};
-use signalbox_core::engine::SettleCall;
+use signalbox_core::delivery::Message;
+use signalbox_core::engine::{DeliveredReport, SettleCall, SettleDelivery};
 use signalbox_core::limits::Policy;
 use signalbox_core::snapshot::Loaded;
 use signalbox_wire::id::{AgentId, MessageId, SessionId};
@@ -46,6 +46,8 @@ pub(crate) struct World {
     pub(crate) registered: BTreeMap<AgentId, Timestamp>,
     pub(crate) definitions: BTreeMap<usize, Definition>,
     pub(crate) promises: Promises,
+    /// What agents answer to the deliveries of their tasks, where that is their report.
+    pub(crate) answers: BTreeMap<MessageId, DeliveredReport>,
     pub(crate) is_calm: bool,
     pub(crate) figures: Figures,
     is_traced: bool,
@@ -109,7 +111,7 @@ pub(crate) enum Event {
     /// A delivery reaches its endpoint.
     Arrive(Letter),
     /// A plane learns what came of an attempt to deliver.
-    Outcome { seat: Seat, message: MessageId, attempt: u32, outcome: Outcome },
+    Outcome { seat: Seat, settled: Box<SettleDelivery> },
     /// A plane learns what came of calling a tool.
     Called(Seat, SettleCall),
     /// A program does something, if it is still in that life.
@@ -160,6 +162,7 @@ impl World {
             planes,
             running: BTreeMap::new(),
             promises: Promises::default(),
+            answers: BTreeMap::new(),
             is_calm: false,
             figures: Figures::default(),
             is_traced,
@@ -256,7 +259,7 @@ impl World {
             Event::MatchHint(seat, hint) => self.follow(seat, hint),
             Event::Poll { plane, is_chain } => self.poll(plane, is_chain),
             Event::Arrive(letter) => self.arrive(&letter),
-            Event::Outcome { seat, message, attempt, outcome } => self.learn(seat, message, attempt, outcome),
+            Event::Outcome { seat, settled } => self.learn(seat, *settled),
             Event::Called(seat, call) if self.lives(seat) => {
                 self.start(seat.plane, call.into(), Caller::Plane);
             }

@@ -127,6 +127,27 @@ impl Egress {
         tokio::time::timeout(timeout, exchange).await.map_err(|_| EgressError::TimedOut(timeout))?
     }
 
+    /// Sends a request whose answer may say more than its status, and reads up to `bytes_max` of that. `None` where
+    /// it is longer.
+    pub(crate) async fn answer_of(
+        &self,
+        request: Request<Full<Bytes>>,
+        timeout: Duration,
+        bytes_max: usize,
+    ) -> Result<(StatusCode, HeaderMap, Option<Bytes>), EgressError> {
+        let exchange = async {
+            let (status, headers, body) = self.start(request).await?;
+            match read(body, bytes_max).await {
+                Ok(body) => Ok((status, headers, Some(body))),
+                Err(EgressError::TooLarge(_)) => Ok((status, headers, None)),
+                // What was said is lost: it is asked for again, and known by its id.
+                Err(error) if status.is_success() => Err(error),
+                Err(_) => Ok((status, headers, None)),
+            }
+        };
+        tokio::time::timeout(timeout, exchange).await.map_err(|_| EgressError::TimedOut(timeout))?
+    }
+
     async fn start(
         &self,
         request: Request<Full<Bytes>>,

@@ -13,11 +13,12 @@ use signalbox_core::breaker::Permission;
 use signalbox_core::decision::Key;
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus, Outcome};
 use signalbox_core::due::{Due, DueJob};
-use signalbox_core::engine::SettleDelivery;
+use signalbox_core::engine::{DeliveredReport, SettleDelivery};
 use signalbox_core::payload;
 use signalbox_core::task::TaskStatus;
 use signalbox_store::{Claimed, StoreError};
 use signalbox_wire::id::{MessageId, TenantId};
+use signalbox_wire::opscore::{ACCEPTS_REPORT, TaskAnswer};
 use signalbox_wire::signature;
 use signalbox_wire::time::Timestamp;
 
@@ -29,6 +30,8 @@ use crate::engine::payloads;
 
 /// How long a delivery that found no turn at its destination waits before it comes again.
 const COME_AGAIN: Duration = Duration::from_secs(1);
+/// The most of an agent's answer that is read for its report of the task: as much as a report may have that is sent.
+const REPORT_BYTES_MAX: usize = 1 << 20;
 /// What an attempt needs of its lease besides the destination's time to answer.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
@@ -63,7 +66,7 @@ async fn attempt(
         return finish(app, claimed, id, version).await;
     };
     let attempt = message.attempts + 1;
-    let settle = |outcome| SettleDelivery { message: id.clone(), attempt, outcome };
+    let settle = |outcome| SettleDelivery::at(clock::now(), id.clone(), attempt, outcome);
     let target = match target(app, tenant, &message).await? {
         Ok(target) => target,
         Err(outcome) => return app.drive.run(tenant, &settle(outcome)).await,
@@ -92,18 +95,23 @@ async fn attempt(
         return postpone(app, claimed, until).await;
     }
     let watch = Stopwatch::start();
-    let outcome = match request(app, &target, (&message, body), attempt, now) {
-        Some(request) => send(app, way_out(app, &message), request).await,
-        None => failed("the message's address or id cannot be written as HTTP".to_owned(), false),
+    let (outcome, report) = match request(app, &target, (&message, body), attempt, now) {
+        Some(request) => send(app, &message, request).await,
+        None => {
+            (failed("the message's address or id cannot be written as HTTP".to_owned(), false), None)
+        }
     };
-    destination.tell(is_reached(&outcome), clock::now());
+    let answered_at = clock::now();
+    destination.tell(is_reached(&outcome), answered_at);
     // The next one may call it while what came of this is being kept.
     let _slot = permit.leave();
     app.metrics.delivered(kind_name(message.kind), outcome_name(&outcome), watch.elapsed());
     if let Outcome::Failed { error, .. } = &outcome {
         tracing::info!(message_id = %id, attempt, error, "a delivery failed");
     }
-    app.drive.run(tenant, &settle(outcome)).await
+    let settled =
+        SettleDelivery { message: id.clone(), attempt, outcome, sent_at: now, answered_at, report };
+    app.drive.run(tenant, &settled).await
 }
 
 /// Where a message goes now, or why it goes nowhere.
@@ -180,6 +188,9 @@ fn request(
     if let Some(trace) = &message.trace {
         request = request.header("traceparent", trace);
     }
+    if may_report(app, message) {
+        request = request.header(ACCEPTS_REPORT, "true");
+    }
     let secret = match message.kind {
         MessageKind::RegistrationWebhook => Some(app.config.opscore_webhook_secret.as_ref()?.expose()),
         MessageKind::SessionWebhook => Some(app.notice_secret.expose()),
@@ -222,12 +233,32 @@ fn way_out<'a>(app: &'a Jobs, message: &Message) -> &'a Egress {
     if is_service { &app.services } else { &app.egress }
 }
 
-async fn send(app: &Jobs, egress: &Egress, request: Request<Full<Bytes>>) -> Outcome {
-    match egress.status_of(request, app.config.delivery_timeout).await {
-        Ok((status, headers)) => Outcome::of_status(status.as_u16(), retry_after(&headers)),
-        Err(error @ EgressError::Forbidden(_)) => failed(error.to_string(), false),
-        Err(error) => failed(error.to_string(), true),
+/// Sends a request: what came of it, and what the agent answered of its task.
+async fn send(
+    app: &Jobs,
+    message: &Message,
+    request: Request<Full<Bytes>>,
+) -> (Outcome, Option<DeliveredReport>) {
+    let (egress, timeout) = (way_out(app, message), app.config.delivery_timeout);
+    let answer = if may_report(app, message) {
+        egress.answer_of(request, timeout, REPORT_BYTES_MAX).await
+    } else {
+        egress.status_of(request, timeout).await.map(|(status, headers)| (status, headers, None))
+    };
+    match answer {
+        Ok((status, headers, body)) => {
+            let report = body.filter(|_| status.is_success()).and_then(|body| TaskAnswer::read(&body));
+            let report = report.map(|answer| DeliveredReport { state: answer.state, details: answer.details });
+            (Outcome::of_status(status.as_u16(), retry_after(&headers)), report)
+        }
+        Err(error @ EgressError::Forbidden(_)) => (failed(error.to_string(), false), None),
+        Err(error) => (failed(error.to_string(), true), None),
     }
+}
+
+/// Whether the answer may be the agent's report: its own answer to a task, not that of a service in between.
+fn may_report(app: &Jobs, message: &Message) -> bool {
+    message.task.is_some() && app.config.dispatches_through().is_none()
 }
 
 /// `Retry-After` in seconds; its date form is left to the backoff.

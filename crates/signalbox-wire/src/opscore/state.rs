@@ -64,6 +64,34 @@ pub struct HistoryEntry {
     pub received_at: Timestamp,
 }
 
+/// The header that tells an agent that its answer to this delivery is read, and may be its report of the task.
+pub const ACCEPTS_REPORT: &str = "x-accepts-report";
+
+/// What an agent may answer to the delivery of a task: its report of the attempt.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct TaskAnswer {
+    /// One of the words that carry meaning, as sent.
+    pub state: String,
+    /// Anything else about it; `result` is what came of it.
+    #[serde(default)]
+    pub details: Option<RawObject>,
+}
+
+impl TaskAnswer {
+    /// The words that carry meaning; compared without case.
+    pub const STATES: [&str; 9] =
+        ["initializing", "idle", "active", "busy", "finished", "completed", "error", "failed", "offline"];
+
+    /// Reads the body of an answer; `None` where it is no report.
+    #[must_use]
+    pub fn read(body: &[u8]) -> Option<Self> {
+        // A list of the fields in their order would be read as well.
+        let is_object = body.trim_ascii_start().starts_with(b"{");
+        let answer: Self = serde_json::from_slice(body).ok().filter(|_| is_object)?;
+        Self::STATES.iter().any(|state| state.eq_ignore_ascii_case(&answer.state)).then_some(answer)
+    }
+}
+
 /// The fields of the details that name a task and its session, in the order in which they count.
 const TASK_AND_SESSION: [&str; 6] =
     ["opscore_task_id", "task_id", "taskId", "opscore_session_id", "session_id", "sessionId"];
@@ -171,6 +199,32 @@ mod tests {
             (None, some("ses_1"))
         );
         assert_eq!(named(json!({"task_id": "", "session_id": "a chat of its own"})), (None, None));
+    }
+
+    #[test]
+    fn an_answer_is_a_report_only_where_its_state_means_something() {
+        let read = |text: &str| TaskAnswer::read(text.as_bytes()).map(|answer| (answer.state, answer.details));
+        let details = RawObject::parse(r#"{"result": 1.0}"#.to_owned()).unwrap();
+        assert_eq!(
+            read(r#" {"state":"Completed","details":{"result": 1.0},"x":1}"#),
+            Some(("Completed".to_owned(), Some(details)))
+        );
+        for text in [r#"{"state":"failed"}"#, r#"{"state":"failed","details":null}"#] {
+            assert_eq!(read(text), Some(("failed".to_owned(), None)), "{text}");
+        }
+        for text in [
+            "",
+            "ok",
+            "[]",
+            r#"["completed"]"#,
+            r#"{"status":"accepted"}"#,
+            r#"{"state":"accepted"}"#,
+            r#"{"state":1}"#,
+            r#"{"state":"completed","details":[]}"#,
+            r#"{"state":"completed","details":{"#,
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 
     #[test]

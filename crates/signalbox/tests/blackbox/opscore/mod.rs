@@ -13,5 +13,6 @@ mod schedules;
 mod sessions;
 mod settling;
 mod state;
+mod taking;
 mod triggers;
 mod versions;

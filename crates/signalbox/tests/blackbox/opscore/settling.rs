@@ -92,6 +92,7 @@ fn a_report_may_name_its_task_in_three_ways_or_not_at_all(database: &Database) {
     stage.server.report(&stage.id, "idle", &json!({"result": "the one in flight"}));
     assert_eq!(stage.done()["result"], "the one in flight");
     stage.again();
+    stage.server.report(&stage.id, "active", &Value::Null);
     stage.server.report(&stage.id, "idle", &Value::Null);
     stage.done();
 }

@@ -28,8 +28,9 @@ const HISTORY: &str = "history";
 ///
 /// 202 means durable. A report settles the task that its details name in `opscore_task_id`, else the only one
 /// that the agent has in flight. Named as it was given, with its attempt, the task is settled however late the
-/// report comes; named by its step or without the attempt, or not at all, only if the report is newer than what
-/// the agent said before. A report that is sent again settles nothing.
+/// report comes; named by its step or without the attempt, only if the report is newer than what the agent said
+/// before; not named at all, only if the agent has taken the task and can mean it: an `idle` without a `result`
+/// settles only what was `active`. A report that is sent again settles nothing.
 #[utoipa::path(post, path = "/v1/opscore/agent/{agentId}/state", tag = "Ops-Core",
     params(("agentId" = String, Path, description = "Who reports")), request_body = StateBody,
     responses(
