@@ -97,9 +97,8 @@ mod tests {
     fn report() -> impl Strategy<Value = Report> {
         let details = prop_oneof![Just("{}"), Just(r#"{ "a" : 1.0 }"#), Just(r#"{"\u00e9":["\\"]}"#)];
         let details = prop::option::of(details.prop_map(|text| RawObject::parse(text.to_owned()).unwrap()));
-        let awaited = moment().prop_map(|received_at| {
-            Box::new(AwaitedDelivery { attempt: attempt(3), received_at })
-        });
+        let awaited =
+            moment().prop_map(|received_at| Box::new(AwaitedDelivery { attempt: attempt(3), received_at }));
         let awaited = prop::option::of(awaited);
         ("[a-z\"\\\\é]{1,8}", details, moment(), any::<bool>(), prop::option::of(moment()), awaited).prop_map(
             |(state, details, timestamp, about_task, counts_as, awaits_delivery)| Report {

@@ -165,12 +165,7 @@ impl ReportState {
     }
 
     /// Applies the report to its agent's status: whether it is news, and the held task that it is about.
-    fn apply_report(
-        &self,
-        status: &mut AgentStatus,
-        origin: Origin,
-        now: Timestamp,
-    ) -> (bool, Option<Held>) {
+    fn apply_report(&self, status: &mut AgentStatus, origin: Origin, now: Timestamp) -> (bool, Option<Held>) {
         let report = self.report();
         let is_news = origin == Origin::Answer || status.is_news(&report, now);
         let meant = self.held(status, &report, is_news).cloned();

@@ -241,7 +241,8 @@ fn an_idle_agent_completes_nothing() {
     let idle = |stage: &mut Stage, details: serde_json::Value| {
         let details = RawObject::parse(details.to_string()).ok();
         let (agent, timestamp) = (agent.clone(), stage.now);
-        let report = ReportState { agent, state: "idle".into(), timestamp, details, task: None, session: None };
+        let report =
+            ReportState { agent, state: "idle".into(), timestamp, details, task: None, session: None };
         stage.run(&report).expect("reported");
     };
     idle(&mut stage, json!({}));
@@ -353,9 +354,11 @@ fn an_answer_to_a_delivery_may_be_the_report() {
         assert_eq!(stage.store.messages[&message].status, MessageStatus::Delivered);
         // Its own clock may be behind: what it says next is news all the same.
         let (timestamp, state) = (stage.now - Duration::from_secs(30), "meditating".to_owned());
-        let next = ReportState { agent: agent.clone(), state, timestamp, details: None, task: None, session: None };
+        let next =
+            ReportState { agent: agent.clone(), state, timestamp, details: None, task: None, session: None };
         stage.run(&next).expect("reported");
-        let newest = stage.store.status(&agent).and_then(|status| status.report.as_ref()?.state.clone().into());
+        let newest =
+            stage.store.status(&agent).and_then(|status| status.report.as_ref()?.state.clone().into());
         assert_eq!(newest.as_deref(), Some("meditating"));
     }
 }

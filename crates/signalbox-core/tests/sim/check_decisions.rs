@@ -52,7 +52,8 @@ pub(crate) fn check_cause(store: &Store, call: &Call, event: &SessionEvent, befo
             let is_late = status.is_some_and(|status| is_late(status, report));
             let held = status.and_then(|status| status.held.iter().find(|held| held.task == *task));
             let is_taken = held.is_some_and(|held| held.taken_at.is_some());
-            let is_said_of = report.task.is_some() || is_taken || Meaning::of(&report.state) == Meaning::Working;
+            let is_said_of =
+                report.task.is_some() || is_taken || Meaning::of(&report.state) == Meaning::Working;
             let is_meant = is_exact || (is_named && !is_late && is_said_of);
             assert!(is_meant, "{task} attempt {attempt} is moved by a report on {:?}", report.task);
         }

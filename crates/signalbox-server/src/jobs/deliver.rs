@@ -97,9 +97,7 @@ async fn attempt(
     let watch = Stopwatch::start();
     let (outcome, report) = match request(app, &target, (&message, body), attempt, now) {
         Some(request) => send(app, &message, request).await,
-        None => {
-            (failed("the message's address or id cannot be written as HTTP".to_owned(), false), None)
-        }
+        None => (failed("the message's address or id cannot be written as HTTP".to_owned(), false), None),
     };
     let answered_at = clock::now();
     destination.tell(is_reached(&outcome), answered_at);
@@ -109,8 +107,7 @@ async fn attempt(
     if let Outcome::Failed { error, .. } = &outcome {
         tracing::info!(message_id = %id, attempt, error, "a delivery failed");
     }
-    let settled =
-        SettleDelivery { message: id.clone(), attempt, outcome, sent_at: now, answered_at, report };
+    let settled = SettleDelivery { message: id.clone(), attempt, outcome, sent_at: now, answered_at, report };
     app.drive.run(tenant, &settled).await
 }
 
@@ -248,7 +245,8 @@ async fn send(
     match answer {
         Ok((status, headers, body)) => {
             let report = body.filter(|_| status.is_success()).and_then(|body| TaskAnswer::read(&body));
-            let report = report.map(|answer| DeliveredReport { state: answer.state, details: answer.details });
+            let report =
+                report.map(|answer| DeliveredReport { state: answer.state, details: answer.details });
             (Outcome::of_status(status.as_u16(), retry_after(&headers)), report)
         }
         Err(error @ EgressError::Forbidden(_)) => (failed(error.to_string(), false), None),

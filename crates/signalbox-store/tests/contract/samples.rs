@@ -63,8 +63,14 @@ pub(crate) fn agent(id: &str, capabilities: &[&str]) -> Agent {
 }
 
 pub(crate) fn status(id: &str, state: &str) -> AgentStatus {
-    let report =
-        Report { state: state.into(), details: None, timestamp: at(1), about_task: false, counts_as: None };
+    let report = Report {
+        state: state.into(),
+        details: None,
+        timestamp: at(1),
+        about_task: false,
+        counts_as: None,
+        awaits_delivery: None,
+    };
     AgentStatus { report: Some(report), ..AgentStatus::fresh(agent_id(id), 1, at(0)) }
 }
 

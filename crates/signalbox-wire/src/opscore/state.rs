@@ -203,7 +203,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_a_report_only_where_its_state_means_something() {
-        let read = |text: &str| TaskAnswer::read(text.as_bytes()).map(|answer| (answer.state, answer.details));
+        let read =
+            |text: &str| TaskAnswer::read(text.as_bytes()).map(|answer| (answer.state, answer.details));
         let details = RawObject::parse(r#"{"result": 1.0}"#.to_owned()).unwrap();
         assert_eq!(
             read(r#" {"state":"Completed","details":{"result": 1.0},"x":1}"#),

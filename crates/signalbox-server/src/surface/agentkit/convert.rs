@@ -244,6 +244,7 @@ mod tests {
             timestamp: Timestamp::default(),
             about_task: false,
             counts_as: None,
+            awaits_delivery: None,
         });
         let view = agent(&registered(), Some(&status));
         assert_eq!(view.state.as_deref(), Some("Idle"));

@@ -93,6 +93,7 @@ mod tests {
             timestamp: Timestamp::from_seconds(1_704_110_400),
             about_task: false,
             counts_as: None,
+            awaits_delivery: None,
         };
         let written = StateAnswer::of(&agent, &report).written();
         let read: StateView = serde_json::from_str(&written).expect("a state");
