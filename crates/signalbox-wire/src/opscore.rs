@@ -1,6 +1,7 @@
 //! Bodies of the Ops-Core surface (`/v1/opscore`): notifications, states, workflows, sessions, events, logs.
 
 mod event;
+mod event_data;
 mod hook;
 mod log;
 mod many;
@@ -16,6 +17,7 @@ mod version;
 mod workflow;
 
 pub use event::{EventView, LogLevel};
+pub use event_data::{EventApproval, EventData, EventTask, LogData};
 pub use hook::{HookBody, HookInput, HookView, RotateHookBody};
 pub use log::{LogBody, LogEntry, LogView, LogsAccepted};
 pub use many::{

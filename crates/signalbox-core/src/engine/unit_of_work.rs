@@ -224,7 +224,7 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
     /// Adds a session that begins with `started`.
     pub(super) fn create_session(&mut self, id: &SessionId, started: &SessionEvent) {
         let Some(state) = SessionState::start(id, self.context.now, started) else { return };
-        self.decision.events.push(started.entry(id, state.session.sequence, self.context.now));
+        self.decision.events.push(started.entry(id, state.session.sequence, self.context.now, None));
         let work = SessionWork {
             changed: vec![true; state.tasks.len()],
             state: Arc::new(state),
@@ -237,6 +237,7 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
     /// Lets `event` happen in a session: changes its state and appends to its history.
     pub(super) fn emit(&mut self, id: &SessionId, event: &SessionEvent) -> Result<(), Halt> {
         self.known_session(id)?;
+        let agent_name = event.agent().and_then(|agent| self.agent_name(agent));
         let Some(work) = self.sessions.get_mut(id) else { return Ok(()) };
         for (task, is_changed) in work.state.tasks.iter().zip(&mut work.changed) {
             let loses_its_place = *event == SessionEvent::Paused && task.queued_at.is_some();
@@ -245,13 +246,22 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
         Arc::make_mut(&mut work.state).apply(self.context.now, event)?;
         work.changed.resize(work.state.tasks.len(), true);
         work.is_changed = true;
-        self.decision.events.push(event.entry(id, work.state.session.sequence, self.context.now));
+        let sequence = work.state.session.sequence;
+        self.decision.events.push(event.entry(id, sequence, self.context.now, agent_name.as_deref()));
         if work.state.session.status.is_over()
             && let Some(schedule) = work.state.session.schedule.clone()
         {
             schedules::schedule_session_ended(self, schedule);
         }
         Ok(())
+    }
+
+    /// An agent's name, where it is at hand: nothing is loaded for it.
+    fn agent_name(&self, id: &AgentId) -> Option<String> {
+        match self.agents.get(id) {
+            Some(work) => work.as_ref().map(|work| work.agent.name.clone()),
+            None => self.snapshot.agent(id).ok().flatten().map(|agent| agent.value.name.clone()),
+        }
     }
 
     /// The group with this name, to be changed.

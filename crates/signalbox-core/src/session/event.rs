@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use signalbox_wire::id::{AgentId, MessageId, ScheduleId, SessionId, TaskId, WorkflowId};
+use signalbox_wire::quote;
 use signalbox_wire::time::Timestamp;
 
 use super::{Ending, Parent, Plan};
@@ -250,10 +251,22 @@ impl SessionEvent {
         }
     }
 
-    /// The entry that the log keeps of it, as number `sequence` of its session.
+    /// The entry that the log keeps of it, as number `sequence` of its session, with the name of the agent that it is
+    /// about: that may be gone when somebody reads of it.
     #[must_use]
-    pub fn entry(&self, session: &SessionId, sequence: u64, at: Timestamp) -> NewEvent {
+    pub fn entry(
+        &self,
+        session: &SessionId,
+        sequence: u64,
+        at: Timestamp,
+        agent_name: Option<&str>,
+    ) -> NewEvent {
         let mut entry = NewEvent::new(self.kind(), self.level(), at, self);
+        if let (Some(name), Some('}')) = (agent_name, entry.data.pop()) {
+            entry.data.push_str(",\"agent_name\":");
+            quote(&mut entry.data, name);
+        }
+        entry.data.push('}');
         entry.session = Some((session.clone(), sequence));
         entry.agent = self.agent().cloned();
         entry.task = self.task().cloned();

@@ -295,7 +295,7 @@ proptest! {
         let kept: Vec<(Timestamp, SessionEvent)> = history
             .iter()
             .zip(1..)
-            .map(|((at, event), sequence)| (*at, event.entry(&session_id(), sequence, *at).data))
+            .map(|((at, event), sequence)| (*at, event.entry(&session_id(), sequence, *at, Some("a \"b\"")).data))
             .map(|(at, data)| (at, serde_json::from_str(&data).expect("it can be read back")))
             .collect();
         let replayed = SessionState::replay(&session_id(), kept.iter().map(|(at, event)| (*at, event)));

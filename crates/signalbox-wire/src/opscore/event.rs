@@ -1,9 +1,9 @@
 //! An entry of the event log, as every list and stream shows it.
 
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::EventData;
 use crate::id::{AgentId, SessionId};
 use crate::time::Timestamp;
 
@@ -24,7 +24,7 @@ pub enum LogLevel {
 }
 
 /// One event.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventView {
     /// Its place: in its session's strict sequence, or in the tenant's order; also the id in a stream.
@@ -52,8 +52,7 @@ pub struct EventView {
     /// What happened, in one sentence.
     pub message: String,
     /// The rest.
-    #[schema(value_type = Object)]
-    pub data: Box<RawValue>,
+    pub data: EventData,
 }
 
 impl LogLevel {
@@ -99,7 +98,7 @@ mod tests {
     fn an_event_is_written_and_read_back() {
         let text = concat!(
             r#"{"sequence":1,"type":"task.dispatched","timestamp":"2026-01-31T12:00:00.000000Z","level":"info","#,
-            r#""agentId":"a","message":"Task t was given to agent a.","data":{"n":1.0}}"#
+            r#""agentId":"a","message":"Task t was given to agent a.","data":{"attempt":1,"result":1.0}}"#
         );
         let event: EventView = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&event).unwrap(), text);

@@ -108,7 +108,8 @@ pub struct LogView {
     pub trace_id: Option<String>,
     /// What it says.
     pub message: String,
-    /// The rest; null when there is none.
+    /// The rest: of an entry that an agent wrote, its own fields; of an event of a session, what the session's history
+    /// tells as `data`. Null when there is none.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     pub fields: Option<Box<RawValue>>,

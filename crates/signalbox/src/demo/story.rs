@@ -78,7 +78,9 @@ impl Story {
 
     /// What an event says, with agents' names for their ids.
     pub(super) fn in_words(&self, event: &Event) -> String {
-        self.names.iter().fold(event.message.clone(), |text, (id, name)| text.replace(id, name))
+        self.names.iter().fold(event.message.clone(), |text, (id, name)| {
+            text.replace(&format!("'{name}' ({id})"), name).replace(id, name)
+        })
     }
 
     pub(super) fn steps(&self) -> &[Step] {
@@ -145,8 +147,8 @@ fn steps(event: &Event) -> Vec<Step> {
 }
 
 fn step(task: &Value) -> Step {
-    let files = task.pointer("/instance/item").and_then(Value::as_array).map_or(0, Vec::len);
-    let name = task.get("step").and_then(Value::as_str).unwrap_or_default();
+    let files = task.get("item").and_then(Value::as_array).map_or(0, Vec::len);
+    let name = task.get("taskId").and_then(Value::as_str).unwrap_or_default();
     Step { task: name.to_owned(), files, status: "pending".to_owned(), tries: Vec::new() }
 }
 
@@ -188,7 +190,7 @@ pub(super) mod tests {
 
     /// The beginning of a session of these tasks.
     pub(in super::super) fn started(tasks: &[&str]) -> Event {
-        let tasks: Vec<_> = tasks.iter().map(|task| json!({"step": task})).collect();
+        let tasks: Vec<_> = tasks.iter().map(|task| json!({"taskId": task})).collect();
         Event { data: json!({"tasks": tasks}), ..event("session.started", "", "", 0) }
     }
 
@@ -199,8 +201,8 @@ pub(super) mod tests {
         let mut story = Story::new(BTreeMap::from(names));
         story.apply(&started(&["a", "c"]));
         let items = json!({"tasks": [
-            {"step": "a[0]", "instance": {"index": 0, "item": ["x", "y"]}},
-            {"step": "a[1]", "instance": {"index": 1, "item": ["x", "y", "z"]}},
+            {"taskId": "a[0]", "item": ["x", "y"]},
+            {"taskId": "a[1]", "item": ["x", "y", "z"]},
         ]});
         story.apply(&Event { data: items, ..event("task.expanded", "a", "", 0) });
         for (kind, task, agent, second) in [
@@ -270,7 +272,7 @@ pub(super) mod tests {
 
     #[test]
     fn messages_name_the_agents() {
-        let message = "Task a given to agent agt_1 (attempt 1)".to_owned();
+        let message = "Task a given to agent 'reader-1' (agt_1) (attempt 1)".to_owned();
         let words = told().in_words(&Event { message, ..Event::default() });
         assert_eq!(words, "Task a given to agent reader-1 (attempt 1)");
     }

@@ -9,6 +9,7 @@ on_each_database![
     the_stream_shows_what_happens_as_it_happens,
     a_stream_resumes_after_the_last_event_seen,
     the_history_is_kept_over_a_kill,
+    what_is_served_is_not_what_is_stored,
 ];
 
 fn definition() -> Value {
@@ -93,4 +94,55 @@ fn the_history_is_kept_over_a_kill(database: &Database) {
     server.kill();
     server.restart();
     assert_eq!(history(&server, &session), before);
+}
+
+/// Panics where a name is not one of this API's. Below some of them stand values of clients.
+fn check(value: &Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                assert!(!name.contains('_'), "{name}: {value}");
+                for inner in ["template", "rules", "nanos", "secs", "step", "plan", "trace"] {
+                    assert_ne!(name, inner, "{value}");
+                }
+                if !["input", "parameters", "result", "details"].contains(&name.as_str()) {
+                    check(value);
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(check),
+        _ => {}
+    }
+}
+
+fn what_is_served_is_not_what_is_stored(database: &Database) {
+    let server = Server::start(database);
+    let worker = Worker::start(&server.api(), "worker", &[]);
+    let workflow = json!({"id": "timed", "name": "Timed", "timeout": "1h", "maxParallel": 2, "tasks": [
+        {"taskId": "a", "timeout": "3s", "retry": {"initial": "3s"}, "forEach": "input.list", "parameters": {"x_y": "${item}"}},
+        {"taskId": "b", "sleep": "1ms"}]});
+    let session = server.trigger(&worker.id, &workflow, &json!({"list": [1, 2]}));
+    server.session_becomes(&session, "completed");
+    let events = history(&server, &session);
+    assert_eq!(events[0]["data"]["timeout"], "1h", "{}", events[0]);
+    assert_eq!(events[0]["data"]["tasks"][0], json!({"taskId": "a"}));
+    let dispatched = events.iter().find(|event| event["type"] == "task.dispatched").expect("one");
+    let by_name = format!("agent 'worker' ({})", worker.id);
+    assert!(dispatched["message"].as_str().unwrap().contains(&by_name), "{dispatched}");
+    assert_eq!(dispatched["data"]["agentName"], "worker");
+    events.iter().for_each(check);
+    let streamed: Vec<Value> = {
+        let stream = server.follow(&path(&session), None);
+        events.iter().map(|_| stream.next().data).collect()
+    };
+    assert_eq!(streamed, events, "the stream tells the same");
+    let log = server.all_pages("/v1/opscore/logs?order=oldest", 100);
+    log.iter().for_each(check);
+    let reported = |entry: &&Value| entry["message"].as_str().unwrap().contains("reported");
+    let reported = log.iter().find(reported).expect("one")["message"].as_str().unwrap();
+    assert!(reported.to_lowercase().contains(&by_name), "{reported}");
+    let stream = server.follow("/v1/opscore/logs?since=2000-01-01", None);
+    for expected in &log {
+        assert_eq!(&stream.next().data, expected);
+    }
 }

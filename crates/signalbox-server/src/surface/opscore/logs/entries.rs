@@ -6,16 +6,16 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use signalbox_store::{Store, StoreError, StoredEvent};
-use signalbox_wire::id::{SessionId, TenantId};
+use signalbox_wire::id::{AgentId, SessionId, TenantId};
 use signalbox_wire::opscore::{EventView, LogView};
 use signalbox_wire::time::Timestamp;
 
-use super::names;
+use super::{names, served};
 use crate::http::streams::Snapshot;
 use crate::surface::opscore::convert::level_out;
 
-/// Sessions whose traces are remembered at once.
-const TRACES_MAX: usize = 1_000;
+/// Sessions whose traces, and agents whose names, are remembered at once.
+const REMEMBERED_MAX: usize = 1_000;
 /// The kind of the entries that agents write.
 const BY_AGENT: &str = "log";
 
@@ -33,8 +33,8 @@ pub(crate) fn event(event: &StoredEvent) -> EventView {
         session_id,
         agent_id: event.agent.clone(),
         task_id: task_of(event, &Named::of(event)),
-        message: names::of(event),
-        data: raw(&event.data),
+        message: names::of(event, None),
+        data: served::session_event(event),
     }
 }
 
@@ -65,10 +65,6 @@ fn task_of(event: &StoredEvent, named: &Named<'_>) -> Option<String> {
     named.step.clone().or_else(|| named.task_id.clone()).or_else(kept)
 }
 
-fn raw(json: &str) -> Box<RawValue> {
-    RawValue::from_string(json.to_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned())
-}
-
 /// Shows entries of a session's history.
 pub(crate) struct InHistory;
 
@@ -78,10 +74,11 @@ impl Snapshot for InHistory {
     }
 }
 
-/// Shows entries of the log, each with the trace of its session.
+/// Shows entries of the log, each with the trace of its session and the name of its agent.
 #[derive(Default)]
 pub(crate) struct InLog {
     traces: HashMap<SessionId, Option<String>>,
+    names: HashMap<AgentId, Option<String>>,
 }
 
 impl Snapshot for InLog {
@@ -103,11 +100,33 @@ impl InLog {
         tenant: &TenantId,
         event: &StoredEvent,
     ) -> Result<LogView, StoreError> {
-        let mut view = entry(event);
+        let name = match &event.agent {
+            Some(agent) => self.name(store, tenant, agent).await?,
+            None => None,
+        };
+        let mut view = entry(event, name.as_deref());
         if let Some(session) = &view.session_id {
             view.trace_id = self.trace(store, tenant, session).await?;
         }
         Ok(view)
+    }
+
+    /// An agent's name as it is now; none of one that is gone.
+    async fn name(
+        &mut self,
+        store: &Store,
+        tenant: &TenantId,
+        agent: &AgentId,
+    ) -> Result<Option<String>, StoreError> {
+        if let Some(known) = self.names.get(agent) {
+            return Ok(known.clone());
+        }
+        let name = store.agent(tenant, agent).await?.map(|read| read.value.name.clone());
+        if self.names.len() >= REMEMBERED_MAX {
+            self.names.clear();
+        }
+        self.names.insert(agent.clone(), name.clone());
+        Ok(name)
     }
 
     async fn trace(
@@ -121,7 +140,7 @@ impl InLog {
         }
         let read = store.session(tenant, session).await?;
         let trace = read.and_then(|read| trace_id(read.value.session.trace.as_deref()?));
-        if self.traces.len() >= TRACES_MAX {
+        if self.traces.len() >= REMEMBERED_MAX {
             self.traces.clear();
         }
         self.traces.insert(session.clone(), trace.clone());
@@ -129,11 +148,11 @@ impl InLog {
     }
 }
 
-fn entry(event: &StoredEvent) -> LogView {
+fn entry(event: &StoredEvent, name: Option<&str>) -> LogView {
     let named = Named::of(event);
     let is_by_agent = event.kind == BY_AGENT;
     let in_session = event.session.as_ref().map(|(session, _)| session.clone());
-    let fields = if is_by_agent { named.fields.map(ToOwned::to_owned) } else { Some(raw(&event.data)) };
+    let fields = if is_by_agent { named.fields.map(ToOwned::to_owned) } else { Some(served::of(event)) };
     LogView {
         sequence: event.sequence,
         timestamp: named.timestamp.filter(|_| is_by_agent).unwrap_or(event.at),
@@ -142,7 +161,7 @@ fn entry(event: &StoredEvent) -> LogView {
         session_id: in_session.or_else(|| SessionId::parse(named.session_id.as_deref()?).ok()),
         task_id: task_of(event, &named),
         trace_id: None,
-        message: names::of(event),
+        message: names::of(event, name),
         fields,
     }
 }
@@ -157,7 +176,7 @@ mod tests {
     use serde_json::{Value, json};
     use signalbox_core::event::{Level, NewEvent};
     use signalbox_core::session::SessionEvent;
-    use signalbox_wire::id::{AgentId, TaskId};
+    use signalbox_wire::id::TaskId;
 
     use super::*;
 
@@ -173,7 +192,12 @@ mod tests {
             attempt: 1,
             agent: AgentId::parse("agt_1").expect("valid"),
         };
-        stored(event.entry(&SessionId::parse("ses_1").expect("valid"), 3, Timestamp::from_seconds(1)))
+        stored(event.entry(
+            &SessionId::parse("ses_1").expect("valid"),
+            3,
+            Timestamp::from_seconds(1),
+            Some("reader"),
+        ))
     }
 
     #[test]
@@ -182,20 +206,20 @@ mod tests {
         let expected = json!({
             "sequence": 3, "type": "task.running", "timestamp": "1970-01-01T00:00:01.000000Z", "level": "info",
             "sessionId": "ses_1", "agentId": "agt_1", "taskId": "read",
-            "message": "Task read is under way at agent agt_1 (attempt 1)",
-            "data": {"type": "task.running", "task": "tsk_1", "step": "read", "attempt": 1, "agent": "agt_1"},
+            "message": "Task read is under way at agent 'reader' (agt_1) (attempt 1)",
+            "data": {"agentName": "reader", "opscoreTaskId": "tsk_1-1", "attempt": 1},
         });
         assert_eq!(view, expected);
     }
 
     #[test]
     fn an_entry_has_the_tenant_s_sequence() {
-        let view = serde_json::to_value(entry(&running())).expect("JSON");
+        let view = serde_json::to_value(entry(&running(), None)).expect("JSON");
         assert_eq!(
             (&view["sequence"], &view["sessionId"], &view["taskId"]),
             (&json!(40), &json!("ses_1"), &json!("read"))
         );
-        assert_eq!(view["fields"]["step"], "read");
+        assert_eq!(view["fields"]["opscoreTaskId"], "tsk_1-1");
     }
 
     #[test]
@@ -204,13 +228,13 @@ mod tests {
             "sessionId": "ses_9", "taskId": "tsk_9-1"});
         let about = AgentId::parse("a").expect("valid");
         let event = NewEvent::new("log", Level::Warning, Timestamp::default(), &data).about(&about);
-        let view = serde_json::to_value(entry(&stored(event))).expect("JSON");
+        let view = serde_json::to_value(entry(&stored(event), None)).expect("JSON");
         let expected = json!({"sequence": 40, "timestamp": "2024-01-01T12:00:00.000000Z", "level": "warning",
             "agentId": "a", "sessionId": "ses_9", "taskId": "tsk_9-1", "message": "Reading", "fields": {"n": 1}});
         assert_eq!(view, expected);
         let bare =
             NewEvent::new("log", Level::Info, Timestamp::default(), &json!({"message": "m", "fields": null}));
-        assert_eq!(serde_json::to_value(entry(&stored(bare))).expect("JSON")["fields"], Value::Null);
+        assert_eq!(serde_json::to_value(entry(&stored(bare), None)).expect("JSON")["fields"], Value::Null);
     }
 
     #[test]

@@ -3,3 +3,4 @@
 pub(super) mod entries;
 pub(super) mod names;
 pub(super) mod read;
+mod served;

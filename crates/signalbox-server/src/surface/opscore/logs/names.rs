@@ -24,7 +24,7 @@ struct Facts {
     revision: Option<u32>,
     retries: Option<u32>,
     state: Option<String>,
-    #[serde(rename = "agentName")]
+    #[serde(rename = "agentName", alias = "agent_name")]
     agent_name: Option<String>,
     #[serde(rename = "messageId")]
     message_id: Option<String>,
@@ -44,11 +44,16 @@ struct Facts {
     scope: Option<String>,
 }
 
-/// What happened.
-pub(crate) fn of(event: &StoredEvent) -> String {
+/// What happened. `name` is the agent's, for an entry that does not keep it.
+pub(crate) fn of(event: &StoredEvent, name: Option<&str>) -> String {
     let facts: Facts = serde_json::from_str(&event.data).unwrap_or_default();
-    let agent = facts.agent.as_deref().or_else(|| event.agent.as_ref().map(|agent| agent.as_str()));
-    let telling = Telling { agent: agent.unwrap_or("that is gone"), facts: &facts };
+    let id = event.agent.as_ref().map(|agent| agent.as_str()).or(facts.agent.as_deref());
+    let agent = match (id, facts.agent_name.as_deref().or(name)) {
+        (Some(id), Some(name)) => format!("'{name}' ({id})"),
+        (Some(id), None) => id.to_owned(),
+        (None, _) => "that is gone".to_owned(),
+    };
+    let telling = Telling { agent: &agent, facts: &facts };
     let told = match event.kind.split_once('.') {
         Some(("session", happened)) => telling.session(happened),
         Some(("task", happened)) => telling.task(happened),
@@ -124,10 +129,7 @@ impl Telling<'_> {
     }
 
     fn agent(&self, happened: &str) -> Option<String> {
-        let agent = match &self.facts.agent_name {
-            Some(name) => format!("Agent '{name}' ({})", self.agent),
-            None => format!("Agent {}", self.agent),
-        };
+        let agent = format!("Agent {}", self.agent);
         Some(match happened {
             "registered" => format!("{agent} registered"),
             "replaced" => format!("{agent} registered anew, in place of its former self"),
@@ -229,7 +231,7 @@ mod tests {
     }
 
     fn told(event: &E) -> String {
-        of(&stored(event.entry(&SessionId::parse("s").expect("valid"), 1, Timestamp::default())))
+        of(&stored(event.entry(&SessionId::parse("s").expect("valid"), 1, Timestamp::default(), None)), None)
     }
 
     #[test]
@@ -396,7 +398,7 @@ mod tests {
         ];
         for (kind, data, expected) in cases {
             let event = NewEvent::new(kind, signalbox_core::event::Level::Info, Timestamp::default(), &data);
-            assert_eq!(of(&stored(event.about(&about))), expected, "{kind}");
+            assert_eq!(of(&stored(event.about(&about)), None), expected, "{kind}");
         }
     }
 }
