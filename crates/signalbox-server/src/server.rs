@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::auth::{AnonymousAccess, Authenticator, bootstrap};
-use crate::config::{Config, Surface};
+use crate::config::Config;
 use crate::egress::{Egress, policy};
 use crate::engine::Drive;
 use crate::http::body::BodyLimits;
@@ -60,11 +60,6 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
-    /// Everybody would be let in.
-    #[error(
-        "{0} is reachable from other machines and no key is configured; set SIGNALBOX_PLATFORM_KEY or OPSCORE_API_KEY, listen on 127.0.0.1, or accept the risk with --insecure"
-    )]
-    Unprotected(SocketAddr),
     /// The configuration contradicts itself.
     #[error("{0}")]
     Config(String),
@@ -183,39 +178,28 @@ impl Server {
     }
 }
 
+/// Whether the configuration can be served; all that stands in the way at once.
 fn check(config: &Config) -> Result<(), StartError> {
-    let has_keys = config.platform_key.is_some() || config.opscore_api_key.is_some();
-    if !config.listen.ip().is_loopback() && !has_keys && !config.insecure {
-        return Err(StartError::Unprotected(config.listen));
-    }
-    if config.opscore_webhook_url.is_some()
-        && config.opscore_webhook_secret.is_none()
-        && config.serves(Surface::Agentkit)
-    {
-        return Err(StartError::Config("opscore_webhook_url is set without opscore_webhook_secret; announcements must be signed, set both".to_owned()));
-    }
-    if config.insecure && config.require_keys {
-        return Err(StartError::Config(
-            "insecure and require_keys are both set; leave out the one that is not meant".to_owned(),
-        ));
-    }
+    let mut faults = config.contradictions();
     for (key, url) in [
         ("opscore_webhook_url", &config.opscore_webhook_url),
         ("agentkit_api_url", &config.agentkit_api_url),
         ("public_url", &config.public_url),
     ] {
         if let Some(fault) = url.as_deref().and_then(address_fault) {
-            return Err(StartError::Config(format!(
+            faults.push(format!(
                 "{key} {fault}; give the service's address, such as https://signalbox.example"
-            )));
+            ));
         }
     }
-    if config.surfaces.is_empty() {
-        return Err(StartError::Config(
-            "no surface is to be served; name at least one in --surfaces".to_owned(),
-        ));
+    match faults.as_slice() {
+        [] => Ok(()),
+        [fault] => Err(StartError::Config(fault.clone())),
+        _ => Err(StartError::Config(format!(
+            "the configuration contradicts itself:\n  {}",
+            faults.join("\n  ")
+        ))),
     }
-    Ok(())
 }
 
 /// Why the address of another service can never be called, if so.

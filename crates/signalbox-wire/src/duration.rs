@@ -24,12 +24,50 @@ const UNITS: [(&str, u64); 6] =
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(u64);
 
+/// The longest length that an operator may set, in days: a hundred years.
+const SETTING_DAYS_MAX: u64 = 36_525;
+
 /// Why something is not a [`Period`]; read after what it is said of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be a duration from 1ms to {DAYS_MAX}d, such as 500ms, 30s, 1h30m, 2d, PT5M or a number of seconds"
 )]
 pub struct BadPeriod;
+
+/// Why a setting is not a duration; read after what it is said of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a duration, such as 500ms, 30s, 1h30m, 2d, PT5M or a number of seconds")]
+pub struct BadSetting;
+
+/// A length of time that an operator sets: any form of a [`Period`], a bare number for seconds, also none at all and
+/// up to a hundred years.
+///
+/// # Errors
+/// When it is none of these.
+pub fn parse_setting(text: &str) -> Result<Duration, BadSetting> {
+    let text = text.trim();
+    let is_number = text.starts_with(|c: char| c.is_ascii_digit())
+        && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let millis = if is_number { text.parse().ok().and_then(seconds) } else { lettered(text) };
+    let millis = millis.filter(|millis| *millis <= SETTING_DAYS_MAX * DAY_MS).ok_or(BadSetting)?;
+    Ok(Duration::from_millis(millis))
+}
+
+/// The milliseconds of a number of seconds.
+fn seconds(seconds: f64) -> Option<u64> {
+    let seconds = Some(seconds).filter(|seconds| (0.0..1e10).contains(seconds))?;
+    let millis = Duration::from_secs_f64(seconds).as_micros().saturating_add(500) / 1_000;
+    u64::try_from(millis).ok()
+}
+
+/// The milliseconds of a text with units.
+fn lettered(text: &str) -> Option<u64> {
+    match text {
+        "" => None,
+        _ if text.starts_with(['P', 'p']) => iso(text),
+        _ => short(text),
+    }
+}
 
 impl Period {
     /// Of a number of milliseconds.
@@ -47,11 +85,8 @@ impl Period {
     pub fn from_value(value: &Value) -> Result<Self, BadPeriod> {
         match value {
             Value::String(text) => text.parse(),
-            Value::Number(seconds) => {
-                let seconds =
-                    seconds.as_f64().filter(|seconds| (0.0..1e9).contains(seconds)).ok_or(BadPeriod)?;
-                let millis = Duration::from_secs_f64(seconds).as_micros().saturating_add(500) / 1_000;
-                Self::from_millis(u64::try_from(millis).map_err(|_| BadPeriod)?)
+            Value::Number(number) => {
+                number.as_f64().and_then(seconds).ok_or(BadPeriod).and_then(Self::from_millis)
             }
             _ => Err(BadPeriod),
         }
@@ -76,9 +111,7 @@ impl FromStr for Period {
     type Err = BadPeriod;
 
     fn from_str(text: &str) -> Result<Self, BadPeriod> {
-        let text = text.trim();
-        let millis = if text.starts_with(['P', 'p']) { iso(text) } else { short(text) };
-        millis.ok_or(BadPeriod).and_then(Self::from_millis)
+        lettered(text.trim()).ok_or(BadPeriod).and_then(Self::from_millis)
     }
 }
 
@@ -86,7 +119,7 @@ impl FromStr for Period {
 fn iso(text: &str) -> Option<u64> {
     let span: Span = text.parse().ok()?;
     let millis = span.total((Unit::Millisecond, SpanRelativeTo::days_are_24_hours())).ok()?;
-    let in_range = (0.0..=(DAYS_MAX * DAY_MS) as f64).contains(&millis);
+    let in_range = (0.0..=(SETTING_DAYS_MAX * DAY_MS) as f64).contains(&millis);
     // In range, it fits.
     in_range.then(|| millis.round() as u64)
 }
@@ -208,6 +241,24 @@ mod tests {
             json!([5]),
         ] {
             assert_eq!(Period::from_value(&given), Err(BadPeriod), "{given}");
+        }
+    }
+
+    #[test]
+    fn a_setting_may_also_be_none_at_all_or_a_bare_number() {
+        for (text, millis) in [
+            ("0s", 0),
+            ("0", 0),
+            ("900", 900_000),
+            ("1.5", 1_500),
+            ("1h30m", 5_400_000),
+            ("PT0S", 0),
+            ("3650d", 3_650 * DAY_MS),
+        ] {
+            assert_eq!(parse_setting(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", " ", "-1", "1.5h", "1e3", "1.2.3", "36526d", "99999999999", "soon", "."] {
+            assert_eq!(parse_setting(text), Err(BadSetting), "{text}");
         }
     }
 

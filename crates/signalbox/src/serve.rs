@@ -19,8 +19,7 @@ pub(crate) fn run(
 ) -> anyhow::Result<ExitCode> {
     let config = match Config::read(arguments) {
         Ok(config) => config,
-        Err(ConfigError::Usage(usage)) => {
-            // Help and version come this way too, and go where clap says.
+        Err(ConfigError::Help(usage)) => {
             // A reader that has gone away is not an error.
             let _ = usage.print();
             return Ok(ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2)));
@@ -30,10 +29,7 @@ pub(crate) fn run(
             return Ok(ExitCode::from(2));
         }
     };
-    if let Err(error) = telemetry::start(&config) {
-        printer::notice(&format!("error: {error}"));
-        return Ok(ExitCode::from(2));
-    }
+    telemetry::start(&config);
     runtime()?.block_on(serve(config, until))
 }
 

@@ -6,20 +6,12 @@ use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::filter::EnvFilter;
 
-use crate::config::{Config, ConfigError, LogFormat};
+use crate::config::{Config, LogFormat};
 
 /// Starts logging for this process. A second call changes nothing.
-///
-/// # Errors
-/// When the directives in `log` are not ones.
-pub fn start(config: &Config) -> Result<(), ConfigError> {
-    let filter = EnvFilter::try_new(&config.log).map_err(|error| ConfigError::BadValue {
-        key: "log",
-        reason: format!(
-            "'{}' is no level and no directives: {error}; write error, warn, info, debug or trace",
-            config.log
-        ),
-    })?;
+pub fn start(config: &Config) {
+    // The directives were checked when they were read; a library's caller may have set others.
+    let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
     let is_json = match config.log_format {
         LogFormat::Json => true,
         LogFormat::Text => false,
@@ -31,5 +23,4 @@ pub fn start(config: &Config) -> Result<(), ConfigError> {
     } else {
         builder.with_ansi(io::stderr().is_terminal()).try_init()
     };
-    Ok(())
 }

@@ -116,9 +116,9 @@ impl Stage {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         for (name, _) in std::env::vars_os() {
-            let ours = name
-                .to_str()
-                .is_some_and(|name| ["SIGNALBOX_", "OPSCORE_"].iter().any(|own| name.starts_with(own)));
+            let ours = name.to_str().is_some_and(|name| {
+                ["SIGNALBOX_", "OPSCORE_", "AGENTKIT_"].iter().any(|own| name.starts_with(own))
+            });
             if ours {
                 command.env_remove(name);
             }

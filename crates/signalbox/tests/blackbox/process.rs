@@ -22,6 +22,7 @@ on_each_database![
     a_flag_beats_the_environment_beats_the_file,
     a_file_with_an_unknown_key_is_refused,
     a_bad_flag_is_told_with_its_cure,
+    every_fault_of_a_configuration_is_told_at_once,
     a_backup_of_a_running_server_serves,
     a_restored_server_has_its_keys_and_signs_as_before,
     data_is_for_its_owner_alone,
@@ -158,10 +159,52 @@ fn a_bad_flag_is_told_with_its_cure(database: &Database) {
         assert!(says_why && told.contains(word), "{told}");
     }
 
+    let Err(refused) =
+        Setup::new(database).arg("--insecure").arg("--require-keys").arg("--surfaces").arg("").try_start()
+    else {
+        panic!("it serves nothing, to everybody and nobody")
+    };
+    assert!(refused.stderr.contains("--surfaces"), "{}", refused.stderr);
+
     let taken = Server::start(database);
     let again = Setup::new(&Database::sqlite()).listen(Some(&taken.address())).try_start();
     let stderr = again.err().expect("the port is taken").stderr;
     assert!(stderr.contains(&taken.address()), "{stderr}");
+}
+
+/// A slip in one variable must not hide behind a slip in another, nor be passed over in silence.
+fn every_fault_of_a_configuration_is_told_at_once(database: &Database) {
+    let setup = Setup::new(database).listen(None);
+    let file = setup.dir().join("signalbox.toml");
+    fs::write(&file, "connections_max = 10\nbody_bytes = 5\ntask_timeout = \"soon\"\n").unwrap();
+    let refused = setup
+        .arg("--listen")
+        .arg("localhost")
+        .env("OPSCORE_API_KEY", "short-key")
+        .env("SIGNALBOX_TASK_TIMOUT", "1m")
+        .env("SIGNALBOX_STORE_TIMEOUT", "0s")
+        .try_start();
+    let Err(refused) = refused else { panic!("it serves whatever is configured") };
+    assert_eq!(refused.status.code(), Some(2));
+    for expected in [
+        "signalbox.toml:2: unknown key 'body_bytes'",
+        "signalbox.toml:3: task_timeout",
+        "flag --listen",
+        "variable OPSCORE_API_KEY",
+        "variable SIGNALBOX_TASK_TIMOUT: there is no such setting; did you mean 'SIGNALBOX_TASK_TIMEOUT'?",
+        "variable SIGNALBOX_STORE_TIMEOUT",
+    ] {
+        assert!(refused.stderr.contains(expected), "{expected} is not in {}", refused.stderr);
+    }
+    assert!(!refused.stderr.contains("short-key"), "a secret is not shown: {}", refused.stderr);
+
+    let server = Setup::new(database)
+        .listen(Some("localhost:0"))
+        .env("SIGNALBOX_TASK_TIMEOUT", "1h30m")
+        .env("SIGNALBOX_STORE_TIMEOUT", "900")
+        .env("SIGNALBOX_SERVICE_HOST", "10.0.0.1")
+        .start();
+    server.get("/health").is(200);
 }
 
 fn a_backup_of_a_running_server_serves(database: &Database) {

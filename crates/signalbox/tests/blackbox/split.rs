@@ -34,7 +34,8 @@ impl Pair {
             .arg("--surfaces")
             .arg("opscore")
             .env("OPSCORE_WEBHOOK_SECRET", SECRET)
-            .env("AGENTKIT_API_URL", agentkit.url(""))
+            // As clients of the API often have it, with the version.
+            .env("AGENTKIT_API_URL", agentkit.url("/v1/"))
             .env("SIGNALBOX_AGENT_SYNC_INTERVAL", "1s")
             .start();
         Self { agentkit, opscore }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, AgentReply, Database, PATIENCE, Server, Setup, eventually, on_each_database, task_of,
+    Agent, AgentReply, Database, PATIENCE, PLATFORM_KEY, Server, Setup, eventually, on_each_database, task_of,
 };
 
 on_each_database![
@@ -168,7 +168,7 @@ fn what_is_too_large_is_refused(database: &Database) {
 }
 
 fn another_tenant_finds_nothing(database: &Database) {
-    let server = Setup::new(database).env("SIGNALBOX_PLATFORM_KEY", "platform").start();
+    let server = Setup::new(database).env("SIGNALBOX_PLATFORM_KEY", PLATFORM_KEY).start();
     let agent = Agent::start();
     let id = server.register("worker", &agent, &["work"]);
     let session = server.trigger(&id, &two_steps(), &json!({"page": long("p")}));
@@ -176,7 +176,7 @@ fn another_tenant_finds_nothing(database: &Database) {
     let path = format!("/v1/opscore/payloads/{}", reference.as_str().unwrap());
     server.get(&path).is(200);
     server.get("/v1/opscore/payloads/none").problem(404);
-    let made = server.with_key("platform").post("/api/v1/tenants", &json!({"name": "other"})).succeeded();
+    let made = server.with_key(PLATFORM_KEY).post("/api/v1/tenants", &json!({"name": "other"})).succeeded();
     let other = server.with_key(made["api_key"].as_str().expect("a key"));
     other.get(&path).problem(404);
 }
