@@ -155,6 +155,18 @@ impl Server {
         if config.insecure && !address.ip().is_loopback() {
             tracing::warn!(%address, "INSECURE: everybody who can connect may do everything on the AgentKit surface");
         }
+        let of = |is_configured: bool| if is_configured { "configured" } else { "of the data directory" };
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            store = store.kind(),
+            bus = config.bus,
+            surfaces = ?config.surfaces,
+            %address,
+            platform_key = of(config.platform_key.is_some()),
+            admin_key = of(config.opscore_api_key.is_some()),
+            require_keys = config.require_keys,
+            "serving"
+        );
         let tracker = TaskTracker::new();
         jobs::start(&jobs, post, &tracker);
         let fast_path = FastPath::new(surfaces::fast_routes(&config, &state), &edge.metrics);

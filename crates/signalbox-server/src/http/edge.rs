@@ -214,7 +214,18 @@ pub(crate) fn finish<B>(
 ) {
     response.headers_mut().insert(REQUEST_ID, id);
     let status = response.status();
-    metrics.answered(method, route, status.as_u16(), watch.elapsed());
+    let took = watch.elapsed();
+    metrics.answered(method, route, status.as_u16(), took);
+    // The route as declared, never the path or the query as sent: those may carry a token.
+    tracing::debug!(
+        target: "access",
+        method,
+        route = route.name(),
+        status = status.as_u16(),
+        took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        request_id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()),
+        "answered"
+    );
     if status.is_server_error() {
         let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
         let reason = response.extensions().get::<Reason>().map(|reason| reason.0.as_str());

@@ -315,8 +315,15 @@ fn secrets_stay_out_of_the_log(database: &Database) {
     tenant.get("/v1/agents").is(200);
     server.with_key(&made).get("/v1/opscore/sessions").is(200);
     server.with_key("an-attempted-key").get("/v1/opscore/sessions").problem(401);
+    server.get("/v1/agents?token=in-a-query").is(200);
+    // Each step of a request is logged before the line that says that it was answered.
+    eventually("the access log", || {
+        let log = server.stderr();
+        let is_whole = log.contains("serving") && log.contains("answered") && log.contains("/v1/agents");
+        if is_whole { Ok(()) } else { Err(log) }
+    });
     let log = format!("{}{}", server.stderr(), server.stdout());
-    for secret in [KEY, PLATFORM_KEY, "a-webhook-secret", &made, "an-attempted-key"] {
+    for secret in [KEY, PLATFORM_KEY, "a-webhook-secret", &made, "an-attempted-key", "in-a-query"] {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
 }
