@@ -1,96 +1,167 @@
-//! The bus inside one process. A listener that is slow hears the newest word and misses those between, so
-//! that nothing queues up for it; a subject without listeners is forgotten.
+//! The bus inside one process. A subject without subscribers costs nothing and is not remembered.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::RwLock;
-use tokio::sync::watch;
+use tokio::sync::mpsc;
+
+use crate::subscription::Queue;
+use crate::{Backend, Buffer, BusError, Message, Pattern, Reply, Subject, Subscription};
 
 /// The bus inside one process.
-#[derive(Debug, Default)]
-pub struct Local {
-    subjects: RwLock<HashMap<String, watch::Sender<u64>>>,
+#[derive(Default)]
+pub(crate) struct Local(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    routes: RwLock<Routes>,
+    /// How many subscriptions there are, readable without the lock.
+    count: AtomicUsize,
+    next_id: AtomicU64,
 }
 
-/// One listener's ear on a subject.
-#[derive(Debug)]
-pub struct Subscription {
-    bus: Arc<Local>,
-    subject: String,
-    receiver: watch::Receiver<u64>,
+/// Who gets what.
+#[derive(Default)]
+struct Routes {
+    exact: HashMap<Arc<str>, Vec<Route>>,
+    /// Those with wildcards, by what their subjects begin with: see [`scope`].
+    wild: HashMap<Arc<str>, Vec<(Pattern, Route)>>,
+}
+
+struct Route {
+    id: u64,
+    queue: Arc<Queue>,
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Local").field("subscriptions", &self.0.count).finish()
+    }
 }
 
 impl Local {
-    pub(crate) fn has_listeners(&self) -> bool {
-        !self.subjects.read().is_empty()
-    }
-
-    pub(crate) fn publish(&self, subject: &str, sequence: u64) {
-        if let Some(sender) = self.subjects.read().get(subject) {
-            sender.send_modify(|newest| *newest = sequence.max(*newest));
+    /// Gives a message to all who are subscribed to its subject; says whether there was anybody.
+    fn deliver(&self, message: &Message) -> bool {
+        let routes = self.0.routes.read();
+        let mut is_heard = false;
+        for route in routes.exact.get(message.subject.as_str()).into_iter().flatten() {
+            route.queue.push(message.clone());
+            is_heard = true;
         }
-    }
-
-    pub(crate) fn subscribe(bus: &Arc<Self>, subject: &str) -> Subscription {
-        let mut subjects = bus.subjects.write();
-        let sender = subjects.entry(subject.to_owned()).or_insert_with(|| watch::channel(0).0);
-        Subscription { bus: Arc::clone(bus), subject: subject.to_owned(), receiver: sender.subscribe() }
+        for (pattern, route) in routes.wild.get(scope(message.subject.as_str())).into_iter().flatten() {
+            if pattern.matches(&message.subject) {
+                route.queue.push(message.clone());
+                is_heard = true;
+            }
+        }
+        is_heard
     }
 }
 
-impl Subscription {
-    /// Waits until the subject has moved since the last call, and says to where.
-    pub async fn recv(&mut self) -> u64 {
-        // The sender lives in the bus as long as this listener does, so it cannot be gone.
-        let _ = self.receiver.changed().await;
-        *self.receiver.borrow_and_update()
+#[async_trait]
+impl Backend for Local {
+    fn kind(&self) -> &'static str {
+        "local"
+    }
+
+    fn may_have_subscribers(&self) -> bool {
+        self.0.count.load(Ordering::Relaxed) > 0
+    }
+
+    fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), BusError> {
+        if self.may_have_subscribers() {
+            self.deliver(&Message { subject: subject.clone(), payload, reply: None });
+        }
+        Ok(())
+    }
+
+    async fn subscribe(&self, pattern: &Pattern, buffer: Buffer) -> Result<Subscription, BusError> {
+        let queue = Queue::new(buffer);
+        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
+        let route = Route { id, queue: Arc::clone(&queue) };
+        {
+            let mut routes = self.0.routes.write();
+            if pattern.has_wildcards() {
+                routes
+                    .wild
+                    .entry(Arc::from(scope(pattern.as_str())))
+                    .or_default()
+                    .push((pattern.clone(), route));
+            } else {
+                routes.exact.entry(Arc::from(pattern.as_str())).or_default().push(route);
+            }
+            self.0.count.fetch_add(1, Ordering::Relaxed);
+        }
+        let (shared, pattern) = (Arc::clone(&self.0), pattern.clone());
+        Ok(Subscription::new(queue, move || shared.unsubscribe(&pattern, id)))
+    }
+
+    async fn request(&self, subject: &Subject, payload: Bytes, within: Duration) -> Result<Bytes, BusError> {
+        // The first reply takes the only room; this end stays open, so that the wait ends by a reply or by its time.
+        let (sender, mut receiver) = mpsc::channel(1);
+        let back = sender.clone();
+        let reply = Reply::new(move |payload| drop(back.try_send(payload)));
+        if !self.deliver(&Message { subject: subject.clone(), payload, reply: Some(reply) }) {
+            return Err(BusError::NoResponders(subject.clone()));
+        }
+        let timed_out = || BusError::TimedOut { subject: subject.clone(), within };
+        let replied = tokio::time::timeout(within, receiver.recv()).await.map_err(|_| timed_out())?;
+        drop(sender);
+        replied.ok_or_else(timed_out)
     }
 }
 
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        let mut subjects = self.bus.subjects.write();
-        // This listener is still counted.
-        if subjects.get(&self.subject).is_some_and(|sender| sender.receiver_count() <= 1) {
-            subjects.remove(&self.subject);
+impl Shared {
+    fn unsubscribe(&self, pattern: &Pattern, id: u64) {
+        let mut routes = self.routes.write();
+        if pattern.has_wildcards() {
+            let scope = scope(pattern.as_str());
+            if let Some(listed) = routes.wild.get_mut(scope) {
+                listed.retain(|(_, route)| route.id != id);
+                if listed.is_empty() {
+                    routes.wild.remove(scope);
+                }
+            }
+        } else if let Some(listed) = routes.exact.get_mut(pattern.as_str()) {
+            listed.retain(|route| route.id != id);
+            if listed.is_empty() {
+                routes.exact.remove(pattern.as_str());
+            }
         }
+        self.count.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// The first two tokens of a subject, which no pattern has a wildcard in: a message is held against the patterns of
+/// its own tenant only.
+fn scope(subject: &str) -> &str {
+    let end = subject.match_indices('.').nth(1).map_or(subject.len(), |(at, _)| at);
+    subject.get(..end).unwrap_or(subject)
 }
 
 #[cfg(test)]
 mod tests {
+    use signalbox_wire::id::TenantId;
+
     use super::*;
-    use crate::{Bus, BusError};
 
     #[tokio::test]
-    async fn listeners_hear_the_newest_word_and_only_of_their_subject() {
-        let bus = Bus::open("local").expect("local");
-        let mut mine = bus.subscribe("a.log");
-        let mut also_mine = bus.subscribe("a.log");
-        let _other = bus.subscribe("b.log");
-        bus.publish(|| "b.log".to_owned(), 9);
-        bus.publish(|| "a.log".to_owned(), 1);
-        bus.publish(|| "a.log".to_owned(), 3);
-        assert_eq!((mine.recv().await, also_mine.recv().await), (3, 3));
-        drop(also_mine);
-        bus.publish(|| "a.log".to_owned(), 4);
-        assert_eq!(mine.recv().await, 4);
-    }
-
-    #[test]
-    fn a_subject_without_listeners_is_forgotten() {
-        let bus = Arc::new(Local::default());
-        let one = Local::subscribe(&bus, "a");
-        let two = Local::subscribe(&bus, "a");
-        drop(one);
-        assert_eq!(bus.subjects.read().len(), 1);
-        drop(two);
-        assert!(bus.subjects.read().is_empty());
-    }
-
-    #[test]
-    fn an_unknown_bus_is_refused_by_name() {
-        assert_eq!(Bus::open("carrier-pigeon").err(), Some(BusError::Unknown("carrier-pigeon".to_owned())));
+    async fn what_nobody_is_subscribed_to_is_forgotten() {
+        let bus = Local::default();
+        let tenant = TenantId::default_tenant();
+        let one =
+            bus.subscribe(&Pattern::exactly(&Subject::log(&tenant)), Buffer::Newest).await.expect("local");
+        let all = Pattern::channels(&tenant, ">").expect("a pattern");
+        let two = bus.subscribe(&all, Buffer::Newest).await.expect("local");
+        assert!(bus.may_have_subscribers());
+        drop((one, two));
+        assert!(!bus.may_have_subscribers());
+        let routes = bus.0.routes.read();
+        assert!(routes.exact.is_empty() && routes.wild.is_empty());
     }
 }
