@@ -11,6 +11,7 @@ mod local;
 mod message;
 mod subject;
 mod subscription;
+mod wake_ups;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use bytes::Bytes;
 pub use message::{Message, Reply};
 pub use subject::{BadSubject, NAME_BYTES_MAX, Pattern, Subject, TOKENS_MAX};
 pub use subscription::{Buffer, Received, Subscription};
+pub use wake_ups::{WakeUps, Woken};
 
 /// The largest payload, in bytes; NATS takes no more by default.
 pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
@@ -63,6 +65,9 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Whether anybody may be subscribed to anything. `false` saves making a message.
     fn may_have_subscribers(&self) -> bool;
 
+    /// Whether other nodes are on this bus.
+    fn reaches_other_nodes(&self) -> bool;
+
     /// Passes a message on without waiting for anybody.
     ///
     /// # Errors
@@ -103,6 +108,12 @@ impl Bus {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         self.0.kind()
+    }
+
+    /// Whether other nodes are on this bus.
+    #[must_use]
+    pub fn reaches_other_nodes(&self) -> bool {
+        self.0.reaches_other_nodes()
     }
 
     /// Passes a message on to whoever is subscribed, without waiting for them.

@@ -73,6 +73,10 @@ impl Backend for Local {
         self.0.count.load(Ordering::Relaxed) > 0
     }
 
+    fn reaches_other_nodes(&self) -> bool {
+        false
+    }
+
     fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), BusError> {
         if self.may_have_subscribers() {
             self.deliver(&Message { subject: subject.clone(), payload, reply: None });

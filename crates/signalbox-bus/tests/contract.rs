@@ -1,5 +1,7 @@
 //! What every bus must do, whatever carries it. A new backend adds one line to [`over_every_bus`].
 
+#![cfg(test)]
+
 use std::time::Duration;
 
 use signalbox_bus::{

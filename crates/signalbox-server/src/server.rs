@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use http::HeaderValue;
-use signalbox_bus::{Bus, BusError};
+use signalbox_bus::{Bus, BusError, WakeUps};
 use signalbox_store::{Options, Store, StoreError};
 use signalbox_wire::id::NodeId;
 use signalbox_wire::keys::Secret;
@@ -230,12 +230,12 @@ fn assemble(
     mark: HeaderValue,
 ) -> Result<(Edge, AppState, Jobs, Post), StartError> {
     let (policy, metrics, draining) = (config.policy(), Metrics::new(), CancellationToken::new());
-    let bus = Bus::open(&config.bus)?;
+    let wake_ups = WakeUps::new(Bus::open(&config.bus)?, node.clone());
     let deliveries = Deliveries::new(config.deliveries_max, config.deliveries_per_destination_max);
     let (mailbox, post) = jobs::mailbox(metrics.clone());
     let drive = Drive::new(
         store.clone(),
-        bus.clone(),
+        wake_ups.clone(),
         policy.clone(),
         node,
         deliveries.clone(),
@@ -276,6 +276,7 @@ fn assemble(
         policy,
         store: store.clone(),
         drive: drive.clone(),
+        authenticator: authenticator.clone(),
         notice_secret,
         egress: egress.clone(),
         services: Egress::new(policy::Policy::default(), mark),
@@ -289,7 +290,7 @@ fn assemble(
         drive,
         streams: Streams {
             store: store.clone(),
-            bus,
+            wake_ups,
             authenticator: authenticator.clone(),
             draining: draining.clone(),
         },

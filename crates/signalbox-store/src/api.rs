@@ -231,6 +231,15 @@ impl DueKind {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Delivery, Self::Call, Self::Timer];
 
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Delivery => "delivery",
+            Self::Timer => "timer",
+        }
+    }
+
     /// The kind of this work.
     #[must_use]
     pub fn of(work: &DueJob) -> Self {

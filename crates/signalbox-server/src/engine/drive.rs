@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use signalbox_bus::Bus;
+use signalbox_bus::WakeUps;
 use signalbox_core::decision::Key;
 use signalbox_core::due::{DueJob, Lane};
 use signalbox_core::engine::Operation;
@@ -39,7 +39,7 @@ pub(crate) struct Drive(Arc<Inner>);
 
 struct Inner {
     store: Store,
-    bus: Bus,
+    wake_ups: WakeUps,
     policy: Policy,
     node: NodeId,
     deliveries: Deliveries,
@@ -94,7 +94,7 @@ impl From<DriveError> for Refusal {
 impl Drive {
     pub(crate) fn new(
         store: Store,
-        bus: Bus,
+        wake_ups: WakeUps,
         policy: Policy,
         node: NodeId,
         deliveries: Deliveries,
@@ -105,7 +105,7 @@ impl Drive {
             (Lines::new(), InFlightAgents::default(), StartInputs::default());
         Self(Arc::new(Inner {
             store,
-            bus,
+            wake_ups,
             policy,
             node,
             deliveries,
@@ -115,6 +115,11 @@ impl Drive {
             in_flight_agents,
             inputs,
         }))
+    }
+
+    /// How other parts of the server, and other nodes, are woken.
+    pub(crate) fn wake_ups(&self) -> &WakeUps {
+        &self.0.wake_ups
     }
 
     /// Runs an operation to its answer.
@@ -295,7 +300,7 @@ impl Inner {
         self.metrics.decided(&committed, watch.elapsed());
         let committed = committed?;
         if has_events {
-            self.bus.publish(|| crate::http::streams::log_subject(tenant), committed.sequence);
+            self.wake_ups.log_grew(tenant, committed.sequence);
         }
         if let (Some(slots), Some(lease)) = (slots, lease) {
             let claimed = deliver.into_iter().map(|(work, lane)| Claimed {
@@ -307,10 +312,16 @@ impl Inner {
             });
             self.mailbox.deliver(claimed.collect(), slots);
         } else {
-            due_now.into_iter().for_each(|kind| self.mailbox.wake(kind, now));
+            due_now.into_iter().for_each(|kind| self.wake(kind, now));
         }
-        next_due.into_iter().for_each(|(kind, at)| self.mailbox.wake(kind, at));
+        next_due.into_iter().for_each(|(kind, at)| self.wake(kind, at));
         hints.into_iter().for_each(|hint| self.mailbox.hint(tenant.clone(), hint));
         Ok(())
+    }
+
+    /// Work of this kind is due at `at`: whoever comes first takes it.
+    fn wake(&self, kind: DueKind, at: Timestamp) {
+        self.mailbox.wake(kind, at);
+        self.wake_ups.work_is_due(kind.name(), at);
     }
 }

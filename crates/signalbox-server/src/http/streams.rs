@@ -17,7 +17,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use signalbox_bus::{Bus, Subscription};
+use signalbox_bus::{WakeUps, Woken};
 use signalbox_store::{Store, StoreError, StoredEvent};
 use signalbox_wire::fault::Fault;
 use signalbox_wire::id::TenantId;
@@ -43,11 +43,6 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// The least time between two looks at the store that find nothing: a busy log wakes all who follow it.
 const REST: Duration = Duration::from_millis(10);
-
-/// The subject on which a tenant's log tells how far it has come.
-pub(crate) fn log_subject(tenant: &TenantId) -> String {
-    format!("{tenant}.log")
-}
 
 /// Whether a request asks for a stream instead of a page.
 pub(crate) fn is_asked_for(headers: &HeaderMap) -> bool {
@@ -75,7 +70,7 @@ pub(crate) fn not_of_this_stream() -> Vec<Fault> {
 #[derive(Clone)]
 pub(crate) struct Streams {
     pub(crate) store: Store,
-    pub(crate) bus: Bus,
+    pub(crate) wake_ups: WakeUps,
     pub(crate) authenticator: Authenticator,
     /// Cancelled when the server begins to drain: streams end then.
     pub(crate) draining: CancellationToken,
@@ -100,7 +95,7 @@ pub(crate) enum Read {
 }
 
 /// Makes an entry's JSON in a surface's words.
-pub(crate) trait Snapshot: Send + 'static {
+pub(crate) trait EntryView: Send + 'static {
     fn json(
         &mut self,
         store: &Store,
@@ -137,12 +132,14 @@ impl Access {
 
 impl Streams {
     /// Answers with a stream of what `source` has and will have, until it is over or the server drains.
-    pub(crate) fn follow(&self, access: Access, source: impl Source) -> Response {
-        let subscription = self.bus.subscribe(&log_subject(&access.caller.tenant));
+    pub(crate) async fn follow(&self, access: Access, source: impl Source) -> Response {
+        let log = self.wake_ups.log(&access.caller.tenant).await;
+        let revoked = self.wake_ups.revoked_keys().await;
         let now = Instant::now();
         let following = Following {
             streams: self.clone(),
-            subscription,
+            log,
+            revoked,
             access,
             source,
             news: 0,
@@ -162,7 +159,8 @@ impl Streams {
 /// A stream under way.
 struct Following<S> {
     streams: Streams,
-    subscription: Subscription,
+    log: Woken,
+    revoked: Woken,
     access: Access,
     source: S,
     news: u64,
@@ -215,7 +213,11 @@ impl<S: Source> Following<S> {
         tokio::select! {
             () = self.streams.draining.cancelled() => return,
             () = sleep_until(self.speak_at) => return,
-            news = self.subscription.recv() => self.news = news,
+            news = self.log.sequence() => self.news = news,
+            _ = self.revoked.next() => {
+                self.check_at = Instant::now();
+                return;
+            }
             () = sleep(POLL_EVERY) => {}
         }
         sleep_until(rested_at).await;

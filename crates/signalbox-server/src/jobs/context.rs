@@ -8,6 +8,7 @@ use signalbox_wire::keys::Secret;
 use tokio_util::sync::CancellationToken;
 
 use super::slots::Deliveries;
+use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::egress::Egress;
 use crate::engine::Drive;
@@ -24,6 +25,8 @@ pub(crate) struct Parts {
     pub(crate) policy: Policy,
     pub(crate) store: Store,
     pub(crate) drive: Drive,
+    /// What remembers keys, and forgets them when they are revoked.
+    pub(crate) authenticator: Authenticator,
     /// What signs the notices that tell of a session's end.
     pub(crate) notice_secret: Secret,
     /// The way to what clients name.

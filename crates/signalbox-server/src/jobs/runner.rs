@@ -77,6 +77,17 @@ impl Default for Alarm {
     }
 }
 
+impl Alarm {
+    /// The next claim is at `at`, where it was planned for later.
+    fn bring_forward(&self, at: Timestamp) {
+        let mut planned = self.planned.lock();
+        if at < *planned {
+            *planned = at;
+            self.bell.notify_one();
+        }
+    }
+}
+
 impl Alarms {
     fn of(&self, kind: DueKind) -> &Alarm {
         match kind {
@@ -96,12 +107,7 @@ impl Mailbox {
 
     /// Something of this kind will be due at `at`.
     pub(crate) fn wake(&self, kind: DueKind, at: Timestamp) {
-        let alarm = self.alarms.of(kind);
-        let mut planned = alarm.planned.lock();
-        if at < *planned {
-            *planned = at;
-            alarm.bell.notify_one();
-        }
+        self.alarms.of(kind).bring_forward(at);
     }
 
     /// Something may meet.
@@ -118,11 +124,34 @@ pub(crate) fn start(app: &Jobs, post: Post, tracker: &TaskTracker) {
     for kind in DueKind::ALL {
         tracker.spawn(claims(app.clone(), kind, Arc::clone(&post.alarms), tracker.clone()));
     }
+    tracker.spawn(woken(app.clone(), Arc::clone(&post.alarms)));
     tracker.spawn(matching::run(app.clone(), post.hints, tracker.clone()));
     tracker.spawn(matching::sweep(app.clone()));
     tracker.spawn(prune::run(app.clone()));
     if app.config.dispatches_through().is_some() {
         tracker.spawn(sync::run(app.clone()));
+    }
+}
+
+/// Passes on what other nodes tell: that work is due which this node may take, and that keys were revoked.
+async fn woken(app: Jobs, alarms: Arc<Alarms>) {
+    let wake_ups = app.drive.wake_ups();
+    let mut deliveries = wake_ups.due_work(DueKind::Delivery.name()).await;
+    let mut timers = wake_ups.due_work(DueKind::Timer.name()).await;
+    let mut revoked = wake_ups.revoked_keys().await;
+    loop {
+        let (kind, payload) = tokio::select! {
+            () = app.draining.cancelled() => return,
+            _ = revoked.next() => {
+                app.authenticator.forget_all();
+                continue;
+            }
+            payload = deliveries.next() => (DueKind::Delivery, payload),
+            payload = timers.next() => (DueKind::Timer, payload),
+        };
+        if let Some(at) = wake_ups.due_at(&payload) {
+            alarms.of(kind).bring_forward(at);
+        }
     }
 }
 

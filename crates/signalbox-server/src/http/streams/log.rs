@@ -6,7 +6,7 @@
 use signalbox_store::{EventFilter, Page, Store, StoreError, StoredEvent};
 use signalbox_wire::id::TenantId;
 
-use super::{Chunk, PAGE_ENTRIES, Read, Snapshot, Source};
+use super::{Chunk, EntryView, PAGE_ENTRIES, Read, Source};
 
 /// The end of a tenant's log.
 pub(crate) struct LogTail<V> {
@@ -42,7 +42,7 @@ async fn first(
     Ok(store.events(tenant, filter, &page).await?.items.into_iter().next())
 }
 
-impl<V: Snapshot> LogTail<V> {
+impl<V: EntryView> LogTail<V> {
     /// What `filter` lets through after entry `looked_at`.
     pub(crate) fn new(tenant: TenantId, filter: EventFilter, looked_at: u64, view: V) -> Self {
         let is_whole = is_whole(&filter);
@@ -96,7 +96,7 @@ impl<V: Snapshot> LogTail<V> {
     }
 }
 
-impl<V: Snapshot> Source for LogTail<V> {
+impl<V: EntryView> Source for LogTail<V> {
     async fn read(&mut self, store: &Store, news: u64) -> Result<Read, StoreError> {
         let mut chunk = Chunk::default();
         if let Some((from, to)) = self.gap.take() {

@@ -3,7 +3,7 @@
 use signalbox_store::{EventFilter, Page, Store, StoreError};
 use signalbox_wire::id::{SessionId, TenantId};
 
-use super::{Chunk, PAGE_ENTRIES, Read, Snapshot, Source};
+use super::{Chunk, EntryView, PAGE_ENTRIES, Read, Source};
 
 /// The history of one session.
 pub(crate) struct SessionHistory<V> {
@@ -16,7 +16,7 @@ pub(crate) struct SessionHistory<V> {
     view: V,
 }
 
-impl<V: Snapshot> SessionHistory<V> {
+impl<V: EntryView> SessionHistory<V> {
     /// The history after entry `last`; 0 for all of it.
     pub(crate) fn new(tenant: TenantId, session: SessionId, last: u64, view: V) -> Self {
         Self { tenant, session, last, looked_at: 0, view }
@@ -56,7 +56,7 @@ impl<V: Snapshot> SessionHistory<V> {
     }
 }
 
-impl<V: Snapshot> Source for SessionHistory<V> {
+impl<V: EntryView> Source for SessionHistory<V> {
     async fn read(&mut self, store: &Store, _: u64) -> Result<Read, StoreError> {
         // The row tells how long the history is, and is mostly at hand: a word about another session costs
         // no look at the log.

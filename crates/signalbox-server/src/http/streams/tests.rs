@@ -8,12 +8,12 @@ use signalbox_core::definition::{Definition, Step};
 use signalbox_core::engine::{Cancel, Operation, Trigger, WorkflowSource};
 use signalbox_core::event::{Level, NewEvent};
 use signalbox_core::limits::Policy;
-use signalbox_core::{Decision, DecisionContext, Halt, Snapshot as Seen};
+use signalbox_core::{Decision, DecisionContext, EntryView as Seen, Halt};
 use signalbox_store::{EventFilter, Options, Prune, Store, StoreError, StoredEvent};
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
-use super::{LogTail, Read, SessionHistory, Snapshot, Source, is_asked_for, newest, resumed_after};
+use super::{EntryView, LogTail, Read, SessionHistory, Source, is_asked_for, newest, resumed_after};
 use crate::clock;
 
 /// A store of its own; nothing runs beside it.
@@ -98,7 +98,7 @@ impl World {
 /// Shows nothing but the kind.
 struct Bare;
 
-impl Snapshot for Bare {
+impl EntryView for Bare {
     async fn json(&mut self, _: &Store, _: &TenantId, event: &StoredEvent) -> Result<Vec<u8>, StoreError> {
         Ok(event.kind.clone().into_bytes())
     }

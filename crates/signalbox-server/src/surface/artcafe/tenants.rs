@@ -5,6 +5,7 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use signalbox_bus::WakeUps;
 use signalbox_core::decision::{Scope, Tenant};
 use signalbox_core::engine::CreateTenant;
 use signalbox_core::limits::bounded;
@@ -163,6 +164,7 @@ pub(super) async fn list(
         (status = 409, description = "The tenant `default` cannot be removed", body = Problem)))]
 pub(super) async fn remove(
     State(store): State<Store>,
+    State(drive): State<Drive>,
     State(authenticator): State<Authenticator>,
     context: Context<Administers>,
     Path(id): Path,
@@ -181,15 +183,21 @@ pub(super) async fn remove(
         return Err(unknown().into());
     }
     // On its own, so that it goes on when the client does not wait.
-    let removal = tokio::spawn(removal(store, authenticator, tenant));
+    let removal = tokio::spawn(removal(store, authenticator, drive.wake_ups().clone(), tenant));
     removal.await.unwrap_or_else(|error| Err(Refusal::failed(error)))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn removal(store: Store, authenticator: Authenticator, tenant: TenantId) -> Result<(), Refusal> {
+async fn removal(
+    store: Store,
+    authenticator: Authenticator,
+    wake_ups: WakeUps,
+    tenant: TenantId,
+) -> Result<(), Refusal> {
     // The keys go with the first part; what calls under way add goes with the parts that follow.
     let mut removed = store.remove_tenant(&tenant).await?;
     authenticator.forget_all();
+    wake_ups.keys_revoked();
     while removed == Removal::Goes {
         removed = store.remove_tenant(&tenant).await?;
     }

@@ -126,6 +126,7 @@ pub(super) async fn revoke(
     }
     drive.run(context.tenant(), &RevokeKey { key }).await?;
     authenticator.forget_all();
+    drive.wake_ups().keys_revoked();
     Ok(Reply::ok(&signalbox_wire::envelope::Done::new(format!("Key {id} is revoked."))))
 }
 

@@ -11,7 +11,7 @@ use signalbox_wire::opscore::{EventView, LogView};
 use signalbox_wire::time::Timestamp;
 
 use super::{names, served};
-use crate::http::streams::Snapshot;
+use crate::http::streams::EntryView;
 use crate::surface::opscore::convert::level_out;
 
 /// Sessions whose traces, and agents whose names, are remembered at once.
@@ -68,7 +68,7 @@ fn task_of(event: &StoredEvent, named: &Named<'_>) -> Option<String> {
 /// Shows entries of a session's history.
 pub(crate) struct InHistory;
 
-impl Snapshot for InHistory {
+impl EntryView for InHistory {
     async fn json(&mut self, _: &Store, _: &TenantId, stored: &StoredEvent) -> Result<Vec<u8>, StoreError> {
         Ok(serde_json::to_vec(&event(stored)).unwrap_or_default())
     }
@@ -81,7 +81,7 @@ pub(crate) struct InLog {
     names: HashMap<AgentId, Option<String>>,
 }
 
-impl Snapshot for InLog {
+impl EntryView for InLog {
     async fn json(
         &mut self,
         store: &Store,

@@ -119,7 +119,7 @@ async fn tail(
         None if filter.since.is_some() => LogTail::new(tenant, filter, 0, InLog::default()),
         None => LogTail::new(tenant, filter, newest, InLog::default()),
     };
-    Ok(streams.follow(Access::new(headers, PATH, context.caller), tail))
+    Ok(streams.follow(Access::new(headers, PATH, context.caller), tail).await)
 }
 
 /// Whether the newest come first.

@@ -60,7 +60,7 @@ pub(crate) async fn session_events(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let history = SessionHistory::new(context.tenant().clone(), id, after, InHistory);
-    Ok(streams.follow(Access::new(&headers, PATH, context.caller), history))
+    Ok(streams.follow(Access::new(&headers, PATH, context.caller), history).await)
 }
 
 async fn page(

@@ -1,0 +1,125 @@
+//! Wake-ups: what one part of a server tells the others at once, on this node and on the others.
+//!
+//! A wake-up only says that there is something to look at in the store. One that is lost costs a moment, because
+//! whoever waits for one also polls.
+
+use signalbox_wire::id::{NodeId, TenantId};
+use signalbox_wire::time::Timestamp;
+
+use crate::{Buffer, Bus, Bytes, Pattern, Received, Subject, Subscription};
+
+/// Sends wake-ups and subscribes to them; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct WakeUps {
+    bus: Bus,
+    node: NodeId,
+}
+
+/// A subscription to one kind of wake-up. Only the newest is kept. While the bus is away there is none, and polls
+/// alone find what is new.
+#[derive(Debug)]
+pub struct Woken(Option<Subscription>);
+
+impl WakeUps {
+    /// The wake-ups of `node`, over `bus`.
+    #[must_use]
+    pub fn new(bus: Bus, node: NodeId) -> Self {
+        Self { bus, node }
+    }
+
+    /// A tenant's log has come to `sequence`.
+    pub fn log_grew(&self, tenant: &TenantId, sequence: u64) {
+        self.bus.wake(|| (Subject::log(tenant), Bytes::copy_from_slice(&sequence.to_be_bytes())));
+    }
+
+    /// Work of a kind is due at `at`, and may be taken by another node. This node's own jobs are woken directly.
+    pub fn work_is_due(&self, kind: &str, at: Timestamp) {
+        if self.bus.reaches_other_nodes() {
+            self.bus.wake(|| (Subject::due_work(kind), due_payload(&self.node, at)));
+        }
+    }
+
+    /// Keys were revoked: what is remembered of keys is to be forgotten.
+    pub fn keys_revoked(&self) {
+        self.bus.wake(|| (Subject::revoked_keys(), Bytes::new()));
+    }
+
+    /// Is woken when a tenant's log grows.
+    pub async fn log(&self, tenant: &TenantId) -> Woken {
+        self.woken_by(&Subject::log(tenant)).await
+    }
+
+    /// Is woken when another node has added work of this kind.
+    pub async fn due_work(&self, kind: &str) -> Woken {
+        self.woken_by(&Subject::due_work(kind)).await
+    }
+
+    /// Is woken when keys were revoked on any node.
+    pub async fn revoked_keys(&self) -> Woken {
+        self.woken_by(&Subject::revoked_keys()).await
+    }
+
+    /// When the work is due that a wake-up tells of; `None` for one that this node has sent itself.
+    #[must_use]
+    pub fn due_at(&self, payload: &[u8]) -> Option<Timestamp> {
+        let (at, node) = payload.split_first_chunk::<8>()?;
+        (node != self.node.as_str().as_bytes()).then(|| Timestamp::from_micros(i64::from_be_bytes(*at)))
+    }
+
+    async fn woken_by(&self, subject: &Subject) -> Woken {
+        Woken(self.bus.subscribe(&Pattern::exactly(subject), Buffer::Newest).await.ok())
+    }
+}
+
+impl Woken {
+    /// Waits for the next wake-up and gives what it says. Without a bus it never comes.
+    pub async fn next(&mut self) -> Bytes {
+        let Some(subscription) = &mut self.0 else { return std::future::pending().await };
+        match subscription.recv().await {
+            Received::Message(message) => message.payload,
+            Received::Missed(_) => Bytes::new(),
+        }
+    }
+
+    /// Waits for the next wake-up of a log and gives the sequence that it has come to; 0 where that is not known.
+    pub async fn sequence(&mut self) -> u64 {
+        self.next().await.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    }
+}
+
+fn due_payload(node: &NodeId, at: Timestamp) -> Bytes {
+    [&at.as_micros().to_be_bytes()[..], node.as_str().as_bytes()].concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_another_node_adds_wakes_this_one_and_its_own_does_not() {
+        let node = |id| NodeId::parse(id).expect("valid");
+        let bus = Bus::open("local").expect("local");
+        let here = WakeUps::new(bus.clone(), node("nod_here"));
+        let mut woken = here.due_work("timer").await;
+        let at = Timestamp::from_seconds(7);
+        bus.publish(&Subject::due_work("delivery"), due_payload(&node("nod_there"), at)).expect("published");
+        bus.publish(&Subject::due_work("timer"), due_payload(&node("nod_there"), at)).expect("published");
+        assert_eq!(here.due_at(&woken.next().await), Some(at));
+        assert_eq!(here.due_at(&due_payload(&node("nod_here"), at)), None);
+        assert_eq!(here.due_at(b"short"), None);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_grew_says_how_far() {
+        let bus = Bus::open("local").expect("local");
+        let wake_ups = WakeUps::new(bus, NodeId::parse("nod_a").expect("valid"));
+        let tenant = TenantId::default_tenant();
+        let mut log = wake_ups.log(&tenant).await;
+        let mut keys = wake_ups.revoked_keys().await;
+        for sequence in [1, 2, 3] {
+            wake_ups.log_grew(&tenant, sequence);
+        }
+        wake_ups.keys_revoked();
+        assert_eq!((log.sequence().await, keys.next().await.len()), (3, 0));
+    }
+}
