@@ -3,6 +3,9 @@
 //! A wake-up only says that there is something to look at in the store. One that is lost costs a moment, because
 //! whoever waits for one also polls.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use signalbox_wire::id::{NodeId, TenantId};
 use signalbox_wire::time::Timestamp;
 
@@ -13,22 +16,41 @@ use crate::{Buffer, Bus, Bytes, Pattern, Received, Subject, Subscription};
 pub struct WakeUps {
     bus: Bus,
     node: NodeId,
+    /// How many on this node wait for a log to grow.
+    log_readers: Arc<AtomicUsize>,
 }
 
 /// A subscription to one kind of wake-up. Only the newest is kept. While the bus is away there is none, and polls
 /// alone find what is new.
 #[derive(Debug)]
-pub struct Woken(Option<Subscription>);
+pub struct Woken {
+    subscription: Option<Subscription>,
+    _reader: Option<LogReader>,
+}
+
+/// Somebody who waits for a log to grow; no longer once it is dropped.
+#[derive(Debug)]
+struct LogReader(Arc<AtomicUsize>);
+
+impl Drop for LogReader {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl WakeUps {
     /// The wake-ups of `node`, over `bus`.
     #[must_use]
     pub fn new(bus: Bus, node: NodeId) -> Self {
-        Self { bus, node }
+        Self { bus, node, log_readers: Arc::default() }
     }
 
     /// A tenant's log has come to `sequence`.
     pub fn log_grew(&self, tenant: &TenantId, sequence: u64) {
+        // Every commit comes by here: where nobody reads any log, not even the subject is named.
+        if self.log_readers.load(Ordering::Relaxed) == 0 && !self.bus.reaches_other_nodes() {
+            return;
+        }
         self.bus.wake(|| (Subject::log(tenant), Bytes::copy_from_slice(&sequence.to_be_bytes())));
     }
 
@@ -46,7 +68,9 @@ impl WakeUps {
 
     /// Is woken when a tenant's log grows.
     pub async fn log(&self, tenant: &TenantId) -> Woken {
-        self.woken_by(&Subject::log(tenant)).await
+        self.log_readers.fetch_add(1, Ordering::Relaxed);
+        let reader = Some(LogReader(Arc::clone(&self.log_readers)));
+        Woken { _reader: reader, ..self.woken_by(&Subject::log(tenant)).await }
     }
 
     /// Is woken when another node has added work of this kind.
@@ -67,14 +91,15 @@ impl WakeUps {
     }
 
     async fn woken_by(&self, subject: &Subject) -> Woken {
-        Woken(self.bus.subscribe(&Pattern::exactly(subject), Buffer::Newest).await.ok())
+        let subscription = self.bus.subscribe(&Pattern::exactly(subject), Buffer::Newest).await.ok();
+        Woken { subscription, _reader: None }
     }
 }
 
 impl Woken {
     /// Waits for the next wake-up and gives what it says. Without a bus it never comes.
     pub async fn next(&mut self) -> Bytes {
-        let Some(subscription) = &mut self.0 else { return std::future::pending().await };
+        let Some(subscription) = &mut self.subscription else { return std::future::pending().await };
         match subscription.recv().await {
             Received::Message(message) => message.payload,
             Received::Missed(_) => Bytes::new(),

@@ -236,6 +236,7 @@ impl DueKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Delivery => "delivery",
+            Self::Call => "call",
             Self::Timer => "timer",
         }
     }

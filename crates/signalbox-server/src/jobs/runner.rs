@@ -122,9 +122,10 @@ impl Mailbox {
 pub(crate) fn start(app: &Jobs, post: Post, tracker: &TaskTracker) {
     tracker.spawn(deliveries(app.clone(), post.deliveries, tracker.clone()));
     for kind in DueKind::ALL {
+        tracker.spawn(woken(app.clone(), kind, Arc::clone(&post.alarms)));
         tracker.spawn(claims(app.clone(), kind, Arc::clone(&post.alarms), tracker.clone()));
     }
-    tracker.spawn(woken(app.clone(), Arc::clone(&post.alarms)));
+    tracker.spawn(forget_revoked_keys(app.clone()));
     tracker.spawn(matching::run(app.clone(), post.hints, tracker.clone()));
     tracker.spawn(matching::sweep(app.clone()));
     tracker.spawn(prune::run(app.clone()));
@@ -133,24 +134,28 @@ pub(crate) fn start(app: &Jobs, post: Post, tracker: &TaskTracker) {
     }
 }
 
-/// Passes on what other nodes tell: that work is due which this node may take, and that keys were revoked.
-async fn woken(app: Jobs, alarms: Arc<Alarms>) {
+/// Passes on what other nodes tell: that work of a kind is due which this node may take.
+async fn woken(app: Jobs, kind: DueKind, alarms: Arc<Alarms>) {
     let wake_ups = app.drive.wake_ups();
-    let mut deliveries = wake_ups.due_work(DueKind::Delivery.name()).await;
-    let mut timers = wake_ups.due_work(DueKind::Timer.name()).await;
-    let mut revoked = wake_ups.revoked_keys().await;
+    let mut due = wake_ups.due_work(kind.name()).await;
     loop {
-        let (kind, payload) = tokio::select! {
+        let payload = tokio::select! {
             () = app.draining.cancelled() => return,
-            _ = revoked.next() => {
-                app.authenticator.forget_all();
-                continue;
-            }
-            payload = deliveries.next() => (DueKind::Delivery, payload),
-            payload = timers.next() => (DueKind::Timer, payload),
+            payload = due.next() => payload,
         };
         if let Some(at) = wake_ups.due_at(&payload) {
             alarms.of(kind).bring_forward(at);
+        }
+    }
+}
+
+/// Forgets what is remembered of keys when some were revoked, on whatever node.
+async fn forget_revoked_keys(app: Jobs) {
+    let mut revoked = app.drive.wake_ups().revoked_keys().await;
+    loop {
+        tokio::select! {
+            () = app.draining.cancelled() => return,
+            _ = revoked.next() => app.authenticator.forget_all(),
         }
     }
 }

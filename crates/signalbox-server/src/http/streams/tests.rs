@@ -8,7 +8,7 @@ use signalbox_core::definition::{Definition, Step};
 use signalbox_core::engine::{Cancel, Operation, Trigger, WorkflowSource};
 use signalbox_core::event::{Level, NewEvent};
 use signalbox_core::limits::Policy;
-use signalbox_core::{Decision, DecisionContext, EntryView as Seen, Halt};
+use signalbox_core::{Decision, DecisionContext, Halt, Snapshot as Seen};
 use signalbox_store::{EventFilter, Options, Prune, Store, StoreError, StoredEvent};
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
