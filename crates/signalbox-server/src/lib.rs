@@ -19,5 +19,5 @@ pub mod telemetry;
 mod tools;
 
 pub use config::Config;
-pub use server::{Server, StartError};
+pub use server::{Opening, Running, Server, StartError};
 pub use surfaces::openapi;

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
@@ -85,12 +86,25 @@ pub struct Server {
     lock: Lock,
 }
 
+/// A server that is being opened.
+///
+/// It is boxed, as [`Running`] is, so that the code of the whole server is compiled with this crate and not once more
+/// with each crate that awaits it.
+pub type Opening = Pin<Box<dyn Future<Output = Result<Server, StartError>> + Send>>;
+
+/// Something that goes on until it ends by itself: a server, or the wait for what stops it.
+pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 impl Server {
     /// Opens everything: the data directory and its lock, the keys, the store, the listener.
     ///
     /// # Errors
     /// [`StartError`], which says what stands in the way and what to do about it.
-    pub async fn open(config: Config) -> Result<Self, StartError> {
+    pub fn open(config: Config) -> Opening {
+        Box::pin(Self::opened(config))
+    }
+
+    async fn opened(config: Config) -> Result<Self, StartError> {
         check(&config)?;
         let unusable = |source| StartError::DataDir { path: config.data_dir.clone(), source };
         // Only for its owner: it will hold keys and whatever agents are sent.
@@ -150,7 +164,11 @@ impl Server {
     }
 
     /// Serves until `stop` comes, then drains: what is in flight may finish within the configured time.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    pub fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Running {
+        Box::pin(self.serve(Box::pin(stop)))
+    }
+
+    async fn serve(self, stop: Running) {
         let Self { config, store, edge, state, jobs, listener, address, post, lock, .. } = self;
         if config.insecure && !address.ip().is_loopback() {
             tracing::warn!(%address, "INSECURE: everybody who can connect may do everything on the AgentKit surface");

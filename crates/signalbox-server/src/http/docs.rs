@@ -1,6 +1,10 @@
 //! The API's description, generated from the handlers' types, and the page to browse it.
 
 use axum::Router;
+use axum::response::Redirect;
+use axum::routing::get;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use signalbox_wire::problem;
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -8,9 +12,6 @@ use utoipa::openapi::{
     ComponentsBuilder, ContactBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, ObjectBuilder, OpenApi,
     OpenApiBuilder, Ref, Required, ResponseBuilder, SecurityRequirement, ServerBuilder, Type,
 };
-use utoipa_swagger_ui::SwaggerUi;
-
-use crate::http::edge;
 
 /// What holds for every operation is not repeated at each handler: a refusal of any kind is a problem, and a POST
 /// takes an `Idempotency-Key`.
@@ -48,6 +49,13 @@ pub(crate) fn complete(description: &mut OpenApi) {
     }
 }
 
+/// The page that shows the description, and the files that belong to it: where, what kind, and the text.
+const PAGE: [(&str, &str, &str); 3] = [
+    ("/docs", "text/html; charset=utf-8", include_str!("docs/page.html")),
+    ("/docs/page.css", "text/css; charset=utf-8", include_str!("docs/page.css")),
+    ("/docs/page.js", "text/javascript; charset=utf-8", include_str!("docs/page.js")),
+];
+
 /// `GET /openapi.json` and `/docs`; nothing in them is loaded from elsewhere.
 pub(crate) fn pages<S>(mut description: OpenApi, public_url: Option<&str>) -> Router<S>
 where
@@ -56,8 +64,15 @@ where
     if let Some(url) = public_url {
         description.servers = Some(vec![ServerBuilder::new().url(url).build()]);
     }
-    Router::from(SwaggerUi::new("/docs").url("/openapi.json", description))
-        .layer(axum::middleware::from_fn(edge::pages))
+    // What was made from the handlers' types can always be written.
+    let description = Bytes::from(description.to_json().unwrap_or_default());
+    let mut router = Router::new()
+        .route("/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], description)))
+        .route("/docs/", get(async || Redirect::permanent("../docs")));
+    for (path, kind, text) in PAGE {
+        router = router.route(path, get(async move || ([(CONTENT_TYPE, kind)], text)));
+    }
+    router
 }
 
 /// The description of an API without operations.

@@ -13,10 +13,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::MatchedPath;
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, extract::Request};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -258,13 +257,6 @@ where
 /// What is answered where there is no route.
 pub(crate) async fn no_route(request: Request) -> Refusal {
     nothing_at(request.uri().path())
-}
-
-/// The page of the API's description, and the files that belong to it.
-pub(crate) async fn pages(request: Request, next: Next) -> Response {
-    let path = request.uri().path().to_owned();
-    let response = next.run(request).await;
-    if response.status() == StatusCode::NOT_FOUND { nothing_at(&path).into_response() } else { response }
 }
 
 fn nothing_at(path: &str) -> Refusal {
