@@ -339,4 +339,6 @@ pub struct WriterFigures {
     pub commit_micros: u64,
     /// Commits that wait to be written now.
     pub queued: u64,
+    /// Rows of due work that this program could not read and has left alone.
+    pub due_unreadable: u64,
 }

@@ -16,7 +16,7 @@ use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::{Loaded, WaitingTask};
 use signalbox_core::task::Task;
-use signalbox_wire::id::{AgentId, SessionId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
@@ -89,7 +89,8 @@ pub(crate) trait Backend: Send + Sync {
     ) -> Result<Vec<(TenantId, WaitingTask)>, StoreError>;
 
     /// Takes due work that is visible at `now`, the longest visible first, and hides it until `lease.until`. While
-    /// more timers are visible than can be taken, a part is taken from each tenant in turn.
+    /// more timers are visible than can be taken, a part is taken from each tenant in turn. A row that cannot be read is
+    /// passed over. What this process holds without knowing is freed before.
     async fn claim(
         &self,
         now: Timestamp,
@@ -111,6 +112,18 @@ pub(crate) trait Backend: Send + Sync {
 
     /// The next moment at which work of this kind can be claimed.
     async fn next_due(&self, kind: DueKind) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Ends leases that are still as they were claimed: with a `keeper` the work is his until then, without one it is
+    /// due then. Answers how many were.
+    async fn move_held(
+        &self,
+        held: &[Claimed],
+        until: Timestamp,
+        keeper: Option<&NodeId>,
+    ) -> Result<usize, StoreError>;
+
+    /// The database's time, where it has a clock of its own.
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Ends this node's leases: the work is free again at its own due time.
     async fn release(&self) -> Result<(), StoreError>;

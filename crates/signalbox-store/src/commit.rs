@@ -147,6 +147,11 @@ impl Commit {
         })
     }
 
+    /// Until when it lets this process hold due work from the start.
+    pub(crate) fn born_leases(&self) -> impl Iterator<Item = Timestamp> {
+        self.due.iter().filter(|due| due.leased_by.is_some()).map(|due| due.visible_at)
+    }
+
     /// About how many bytes it takes.
     pub(crate) fn size_bytes(&self) -> usize {
         let rows = self.changes.iter().filter_map(|change| change.put.as_ref()).map(|put| put.body.len());

@@ -11,6 +11,7 @@ mod backend;
 mod cache;
 mod commit;
 mod error;
+mod lost;
 mod postgres;
 mod removal;
 mod rotation;

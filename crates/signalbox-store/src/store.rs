@@ -200,7 +200,8 @@ impl Store {
     }
 
     /// Takes due work of this kind, of all tenants, that is free or whose lease is over, the longest due first. While
-    /// more timers are due than can be taken, a part is taken from each tenant in turn.
+    /// more timers are due than can be taken, a part is taken from each tenant in turn. A row that this program
+    /// cannot read holds up no other: it is left alone for a while, and counted.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot answer.
@@ -245,6 +246,34 @@ impl Store {
     /// [`StoreError::Unavailable`] when the database cannot answer.
     pub async fn next_due(&self, kind: DueKind) -> Result<Option<Timestamp>, StoreError> {
         self.inner.backend.next_due(kind).await
+    }
+
+    /// Makes claimed work due at `until` instead, whether that is soon or late; answers how much of it. Work whose lease
+    /// is no longer the one that it was claimed under stays as it is: it is another's.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn postpone(&self, claimed: &[Claimed], until: Timestamp) -> Result<usize, StoreError> {
+        self.inner.backend.move_held(claimed, until, None).await
+    }
+
+    /// Holds claimed work until `until`; answers the new lease, or nothing where it is another's by now.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn extend(&self, claimed: &Claimed, until: Timestamp) -> Result<Option<Lease>, StoreError> {
+        let node = &claimed.lease.node;
+        let held = self.inner.backend.move_held(std::slice::from_ref(claimed), until, Some(node)).await?;
+        Ok((held > 0).then(|| Lease { node: node.clone(), until }))
+    }
+
+    /// The time by the database's own clock, on which its nodes agree; nothing where the one process that uses it
+    /// is the only one to ask.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn database_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.backend.time().await
     }
 
     /// Ends the leases of this process: what it held is free at its own due time.

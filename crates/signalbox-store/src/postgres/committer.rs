@@ -21,6 +21,7 @@ use crate::StoreError;
 use crate::api::{Committed, WriterFigures};
 use crate::cache::Cache;
 use crate::commit::Commit;
+use crate::lost::LostLeases;
 
 /// The wait between attempts to connect: from this, doubling, to that.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -57,6 +58,7 @@ pub(super) struct Committer {
     pub(super) target: Target,
     pub(super) cache: Arc<Cache>,
     pub(super) figures: Arc<Figures>,
+    pub(super) lost: Arc<LostLeases>,
     pub(super) batch_max: usize,
     pub(super) jobs: mpsc::Receiver<Job>,
 }
@@ -86,6 +88,7 @@ impl Figures {
             conflicts: read(&self.conflicts),
             commit_micros: read(&self.commit_micros),
             queued: queued as u64,
+            due_unreadable: 0,
         }
     }
 
@@ -194,9 +197,11 @@ impl Committer {
         loop {
             match self.attempt(writer, &mut batch).await {
                 Ok(verdicts) => {
-                    for (asked, verdict) in batch.into_iter().zip(verdicts) {
-                        // Whoever asked may have gone; the commit stands.
-                        let _gone = asked.answer.send(verdict);
+                    for (Asked { commit, answer }, verdict) in batch.into_iter().zip(verdicts) {
+                        // Whoever asked may have gone; the commit stands, but nobody does what it leased.
+                        if let Err(Ok(_)) = answer.send(verdict) {
+                            self.lost.add(commit.born_leases());
+                        }
                     }
                     return Ok(Vec::new());
                 }
@@ -211,6 +216,7 @@ impl Committer {
                 Err(Failure::Undone(error)) => return Ok(self.undone(batch, &error)),
                 Err(Failure::Broken(reason)) => {
                     self.cache.clear();
+                    self.lost.add(batch.iter().flat_map(|asked| asked.commit.born_leases()));
                     let error = StoreError::Unavailable(reason);
                     refuse(batch, &error);
                     return Err(error);

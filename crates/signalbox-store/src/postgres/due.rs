@@ -1,6 +1,10 @@
 //! Due work: claiming, releasing, and the sweep over waiting tasks.
+//!
+//! Nothing is taken that is not visible by the database's own clock too: a node whose clock is ahead takes nothing
+//! from the others.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use signalbox_core::due::Lane;
 use signalbox_core::lease::Lease;
@@ -8,6 +12,7 @@ use signalbox_core::snapshot::WaitingTask;
 use signalbox_wire::id::{NodeId, TenantId};
 use signalbox_wire::time::Timestamp;
 use tokio::sync::Mutex;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::pool::Pool;
@@ -21,22 +26,34 @@ use crate::rotation::{
 };
 use crate::schema;
 
+/// How long due work that this program cannot read is left alone.
+const UNREADABLE_REST: Duration = Duration::from_secs(10);
+
 /// Takes rows of due work, `free` telling which. What others are about to take or to remove is passed over, so claims
 /// never wait for each other. Parameters: now, until when, by whom, how many; then those of `free`.
 fn claim_sql(free: &str) -> String {
     format!(
         "UPDATE due SET visible_at = $2, leased_by = $3 FROM ({free}) AS free \
          WHERE due.tenant = free.tenant AND due.id = free.id \
-         RETURNING due.tenant, due.body, due.due_at, free.visible_at, due.lane"
+         RETURNING due.tenant, due.body, due.due_at, free.visible_at, due.lane, due.id"
     )
 }
+
+/// Visible for whoever says that it is `$1`, and for the database.
+fn visible() -> String {
+    format!("visible_at <= $1 AND visible_at <= {NOW}")
+}
+
+/// The database's time in microseconds since 1970; the same throughout a statement.
+pub(super) const NOW: &str = "(extract(epoch from statement_timestamp()) * 1000000)::bigint";
 
 /// What has been visible the longest.
 fn oldest(kind: DueKind) -> String {
     format!(
-        "SELECT tenant, id, visible_at FROM due WHERE {} AND visible_at <= $1 ORDER BY visible_at LIMIT $4 \
+        "SELECT tenant, id, visible_at FROM due WHERE {} AND {} ORDER BY visible_at LIMIT $4 \
          FOR UPDATE SKIP LOCKED",
-        kind.condition()
+        kind.condition(),
+        visible()
     )
 }
 
@@ -44,9 +61,10 @@ fn oldest(kind: DueKind) -> String {
 fn in_turn(kind: DueKind) -> String {
     format!(
         "SELECT part.tenant, part.id, part.visible_at FROM unnest($5::text[]) AS asked (tenant) CROSS JOIN LATERAL \
-         (SELECT tenant, id, visible_at FROM due WHERE {} AND due.tenant = asked.tenant AND visible_at <= $1 \
+         (SELECT tenant, id, visible_at FROM due WHERE {} AND due.tenant = asked.tenant AND {} \
           ORDER BY visible_at LIMIT $6 FOR UPDATE SKIP LOCKED) AS part LIMIT $4",
-        kind.condition()
+        kind.condition(),
+        visible()
     )
 }
 
@@ -68,6 +86,8 @@ struct Claim<'a> {
     lease: &'a Lease,
     kind: DueKind,
     taken: Vec<(i64, Claimed)>,
+    /// The tenants and ids of rows that this program cannot read.
+    unreadable: (Vec<String>, Vec<String>),
 }
 
 /// Takes what is visible at `now`, the longest visible first; while that is more than `limit`, a part of what are
@@ -79,9 +99,9 @@ pub(super) async fn claim(
     kind: DueKind,
     limit: usize,
     turns: &Mutex<TenantRotation>,
-) -> Result<Vec<Claimed>, StoreError> {
+) -> Result<ClaimedBatch, StoreError> {
     let mut turn = turns.lock().await.of(kind).clone();
-    let mut claim = Claim { pool, now: now.as_micros(), lease, kind, taken: Vec::new() };
+    let mut claim = Claim::new(pool, now.as_micros(), lease, kind);
     if turn.is_behind && kind == DueKind::Timer {
         claim.in_turn(limit, &mut turn).await?;
     }
@@ -91,11 +111,29 @@ pub(super) async fn claim(
     }
     turn.is_behind = claim.taken.len() >= limit;
     *turns.lock().await.of(kind) = turn;
-    claim.taken.sort_by_key(|(visible_at, _)| *visible_at);
-    Ok(claim.taken.into_iter().map(|(_, claimed)| claimed).collect())
+    claim.end().await
 }
 
-impl Claim<'_> {
+/// What a claim has taken.
+pub(super) struct ClaimedBatch {
+    pub(super) claimed: Vec<Claimed>,
+    /// Rows that were left to a program that can read them.
+    pub(super) unreadable: usize,
+}
+
+impl<'a> Claim<'a> {
+    fn new(pool: &'a Pool, now: i64, lease: &'a Lease, kind: DueKind) -> Self {
+        Self { pool, now, lease, kind, taken: Vec::new(), unreadable: (Vec::new(), Vec::new()) }
+    }
+
+    /// Lays aside what cannot be read and gives the rest, the longest visible first.
+    async fn end(mut self) -> Result<ClaimedBatch, StoreError> {
+        self.leave_unreadable().await?;
+        self.taken.sort_by_key(|(visible_at, _)| *visible_at);
+        let claimed = self.taken.into_iter().map(|(_, claimed)| claimed).collect();
+        Ok(ClaimedBatch { claimed, unreadable: self.unreadable.1.len() })
+    }
+
     /// Takes what is visible of one tenant after the other, of each its share.
     async fn in_turn(&mut self, limit: usize, turn: &mut RotationCursor) -> Result<(), StoreError> {
         let asked = tenants(self.pool, "due", self.kind.condition(), &turn.last).await?;
@@ -119,28 +157,99 @@ impl Claim<'_> {
         let node = self.lease.node.as_str();
         let values: [&(dyn ToSql + Sync); 4] = [&self.now, &until, &node, &most];
         let values: Vec<_> = values.into_iter().chain(others.iter().copied()).collect();
-        for row in self.pool.query(&claim_sql(free), &values).await? {
-            let tenant = id(TenantId::parse(get(&row, 0)?))?;
-            let due_at = Timestamp::from_micros(get(&row, 2)?);
-            let work = schema::decode(get(&row, 1)?)?;
-            let lane = Lane::named(get::<String>(&row, 4)?);
-            let claimed = Claimed { tenant, work, due_at, lane, lease: self.lease.clone() };
-            self.taken.push((get(&row, 3)?, claimed));
+        for row in self.pool.query_once(&claim_sql(free), &values).await? {
+            match self.understand(&row) {
+                Ok(claimed) => self.taken.push((get(&row, 3)?, claimed)),
+                Err(error) => {
+                    let (tenant, id): (String, String) = (get(&row, 0)?, get(&row, 5)?);
+                    tracing::warn!(tenant, id, %error, "due work is left to a program that can read it");
+                    self.unreadable.0.push(tenant);
+                    self.unreadable.1.push(id);
+                }
+            }
         }
         Ok(())
     }
+
+    fn understand(&self, row: &Row) -> Result<Claimed, StoreError> {
+        let tenant = id(TenantId::parse(get(row, 0)?))?;
+        let due_at = Timestamp::from_micros(get(row, 2)?);
+        let work = schema::decode(get(row, 1)?)?;
+        let lane = Lane::named(get::<String>(row, 4)?);
+        Ok(Claimed { tenant, work, due_at, lane, lease: self.lease.clone() })
+    }
+
+    /// Lays aside what cannot be read here, for a program of a later version that may be running beside this one.
+    async fn leave_unreadable(&self) -> Result<(), StoreError> {
+        let (tenants, ids) = &self.unreadable;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let (until, free_at) = (self.lease.until.as_micros(), self.now + micros(UNREADABLE_REST));
+        let node = self.lease.node.as_str();
+        let sql = "UPDATE due SET visible_at = $1, leased_by = NULL \
+            FROM unnest($4::text[], $5::text[]) AS given (tenant, id) \
+            WHERE due.tenant = given.tenant AND due.id = given.id AND leased_by = $2 AND visible_at = $3";
+        self.pool.query(sql, &[&free_at, &node, &until, tenants, ids]).await.map(drop)
+    }
 }
 
-/// What is visible of some lanes. Parameters after those of every claim (the first is not looked at): arrays of tenants,
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Moves leased work, or keeps it for longer, where it is still held as it was claimed; answers how much was.
+pub(super) async fn move_held(
+    pool: &Pool,
+    held: &[Claimed],
+    until: Timestamp,
+    keeper: Option<&NodeId>,
+) -> Result<usize, StoreError> {
+    let tenants: Vec<&str> = held.iter().map(|held| held.tenant.as_str()).collect();
+    let ids: Vec<String> = held.iter().map(|held| held.work.id()).collect();
+    let nodes: Vec<&str> = held.iter().map(|held| held.lease.node.as_str()).collect();
+    let untils: Vec<i64> = held.iter().map(|held| held.lease.until.as_micros()).collect();
+    let (until, keeper) = (until.as_micros(), keeper.map(NodeId::as_str));
+    // Work that is kept stays due when it was: should its holder die, it is as old as it is.
+    let sql = "UPDATE due SET visible_at = $1, leased_by = $2, \
+         due_at = CASE WHEN $2::text IS NULL THEN $1 ELSE due_at END \
+        FROM unnest($3::text[], $4::text[], $5::text[], $6::bigint[]) AS held (tenant, id, node, until) \
+        WHERE due.tenant = held.tenant AND due.id = held.id AND due.leased_by = held.node \
+        AND due.visible_at = held.until RETURNING 1";
+    Ok(pool.query_once(sql, &[&until, &keeper, &tenants, &ids, &nodes, &untils]).await?.len())
+}
+
+/// Frees what `node` holds until exactly one of these moments.
+pub(super) async fn free_lost(pool: &Pool, node: &NodeId, untils: &[i64]) -> Result<(), StoreError> {
+    for kind in DueKind::ALL {
+        let sql = format!(
+            "UPDATE due SET visible_at = due_at, leased_by = NULL \
+             WHERE {} AND visible_at = ANY($2::bigint[]) AND leased_by = $1",
+            kind.condition()
+        );
+        pool.query(&sql, &[&node.as_str(), &untils]).await?;
+    }
+    Ok(())
+}
+
+/// The database's time.
+pub(super) async fn time(pool: &Pool) -> Result<Timestamp, StoreError> {
+    let row = pool.query_one(&format!("SELECT {NOW}"), &[]).await?;
+    let row = row.ok_or_else(|| StoreError::Corrupt("PostgreSQL knows no time".to_owned()))?;
+    Ok(Timestamp::from_micros(get(&row, 0)?))
+}
+
+/// What is visible of some lanes. Parameters after those of every claim (the first is the latest of the moments): arrays of tenants,
 /// lanes, how much of each, and by when it must have been visible.
 fn of_lanes(kind: DueKind) -> String {
     format!(
         "SELECT part.tenant, part.id, part.visible_at \
          FROM unnest($5::text[], $6::text[], $7::bigint[], $8::bigint[]) AS asked (tenant, lane, most, by) \
          CROSS JOIN LATERAL (SELECT tenant, id, visible_at FROM due WHERE {} AND due.tenant = asked.tenant \
-          AND due.lane = asked.lane AND visible_at <= least(asked.by, $1) ORDER BY visible_at LIMIT asked.most \
+          AND due.lane = asked.lane AND visible_at <= asked.by AND {} ORDER BY visible_at LIMIT asked.most \
           FOR UPDATE SKIP LOCKED) AS part LIMIT $4",
-        kind.condition()
+        kind.condition(),
+        visible()
     )
 }
 
@@ -150,16 +259,16 @@ pub(super) async fn claim_lanes(
     lease: &Lease,
     kind: DueKind,
     wanted: &[LaneClaim],
-) -> Result<Vec<Claimed>, StoreError> {
+) -> Result<ClaimedBatch, StoreError> {
     let tenants: Vec<&str> = wanted.iter().map(|lane| lane.tenant.as_str()).collect();
     let lanes: Vec<&str> = wanted.iter().map(|lane| lane.lane.as_str()).collect();
     let most: Vec<i64> = wanted.iter().map(|lane| bound(lane.most)).collect();
     let by: Vec<i64> = wanted.iter().map(|lane| lane.visible_by.as_micros()).collect();
     let in_all = wanted.iter().map(|lane| lane.most).sum();
-    let mut claim = Claim { pool, now: i64::MAX, lease, kind, taken: Vec::new() };
+    let latest = wanted.iter().map(|lane| lane.visible_by.as_micros()).max().unwrap_or_default();
+    let mut claim = Claim::new(pool, latest, lease, kind);
     claim.take(&of_lanes(kind), in_all, &[&tenants, &lanes, &most, &by]).await?;
-    claim.taken.sort_by_key(|(visible_at, _)| *visible_at);
-    Ok(claim.taken.into_iter().map(|(_, claimed)| claimed).collect())
+    claim.end().await
 }
 
 /// The lanes of what has been visible the longest. Parameters: now, how many rows.

@@ -29,6 +29,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
@@ -54,9 +55,11 @@ use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::Cache;
 use crate::commit::Commit;
 use crate::error::StoreError;
+use crate::lost::LostLeases;
 use crate::rotation::{LaneRotation, Sweep, TenantRotation};
 
 use committer::{Committer, Figures, Job};
+use due::ClaimedBatch;
 use pool::Pool;
 use prune::{Pruning, Resume};
 use target::Target;
@@ -68,6 +71,8 @@ struct Postgres {
     jobs: mpsc::Sender<Job>,
     committer: Mutex<Option<JoinHandle<()>>>,
     figures: Arc<Figures>,
+    lost: Arc<LostLeases>,
+    unreadable: AtomicU64,
     cache: Arc<Cache>,
     sweep: Mutex<Sweep>,
     turns: Mutex<TenantRotation>,
@@ -84,12 +89,13 @@ pub(crate) async fn open(options: &Options, cache: Arc<Cache>) -> Result<Arc<dyn
     migrate::run(&mut client).await?;
     drop(client);
     let writer = Writer::open(&target).await?;
-    let figures = Arc::new(Figures::default());
+    let (figures, lost) = (Arc::new(Figures::default()), Arc::new(LostLeases::default()));
     let (sender, jobs) = mpsc::channel(options.queue_max.max(1));
     let committer = Committer {
         target: target.clone(),
         cache: Arc::clone(&cache),
         figures: Arc::clone(&figures),
+        lost: Arc::clone(&lost),
         batch_max: options.batch_max.max(1),
         jobs,
     };
@@ -98,6 +104,8 @@ pub(crate) async fn open(options: &Options, cache: Arc<Cache>) -> Result<Arc<dyn
         jobs: sender,
         committer: Mutex::new(Some(tokio::spawn(committer.run(writer)))),
         figures,
+        lost,
+        unreadable: AtomicU64::new(0),
         cache,
         sweep: Mutex::default(),
         turns: Mutex::default(),
@@ -111,6 +119,27 @@ pub(crate) async fn open(options: &Options, cache: Arc<Cache>) -> Result<Arc<dyn
 impl Postgres {
     fn queued(&self) -> usize {
         self.jobs.max_capacity() - self.jobs.capacity()
+    }
+
+    /// Ends leases that this process may hold without knowing.
+    async fn free_lost(&self, now: Timestamp) -> Result<(), StoreError> {
+        let lost = self.lost.due(now);
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let freed = due::free_lost(&self.pool, &self.node, &lost).await;
+        freed.inspect_err(|_| self.lost.add(lost.into_iter().map(Timestamp::from_micros)))
+    }
+
+    /// What a claim took; where its answer was lost, it may have taken anything.
+    fn note_claim(
+        &self,
+        claimed: Result<ClaimedBatch, StoreError>,
+        lease: &Lease,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let batch = claimed.inspect_err(|_| self.lost.add([lease.until]))?;
+        self.unreadable.fetch_add(batch.unreadable as u64, Ordering::Relaxed);
+        Ok(batch.claimed)
     }
 }
 
@@ -186,7 +215,8 @@ impl Backend for Postgres {
         kind: DueKind,
         limit: usize,
     ) -> Result<Vec<Claimed>, StoreError> {
-        due::claim(&self.pool, now, &lease, kind, limit, &self.turns).await
+        self.free_lost(now).await?;
+        self.note_claim(due::claim(&self.pool, now, &lease, kind, limit, &self.turns).await, &lease)
     }
 
     async fn next_due(&self, kind: DueKind) -> Result<Option<Timestamp>, StoreError> {
@@ -203,7 +233,22 @@ impl Backend for Postgres {
         kind: DueKind,
         wanted: Vec<LaneClaim>,
     ) -> Result<Vec<Claimed>, StoreError> {
-        due::claim_lanes(&self.pool, &lease, kind, &wanted).await
+        let now = wanted.iter().map(|lane| lane.visible_by).max().unwrap_or_default();
+        self.free_lost(now).await?;
+        self.note_claim(due::claim_lanes(&self.pool, &lease, kind, &wanted).await, &lease)
+    }
+
+    async fn move_held(
+        &self,
+        held: &[Claimed],
+        until: Timestamp,
+        keeper: Option<&NodeId>,
+    ) -> Result<usize, StoreError> {
+        due::move_held(&self.pool, held, until, keeper).await
+    }
+
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        due::time(&self.pool).await.map(Some)
     }
 
     async fn release(&self) -> Result<(), StoreError> {
@@ -339,7 +384,8 @@ impl Backend for Postgres {
     }
 
     fn figures(&self) -> WriterFigures {
-        self.figures.read(self.queued())
+        let due_unreadable = self.unreadable.load(Ordering::Relaxed);
+        WriterFigures { due_unreadable, ..self.figures.read(self.queued()) }
     }
 
     async fn close(&self) -> Result<(), StoreError> {

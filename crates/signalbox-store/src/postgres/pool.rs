@@ -53,6 +53,22 @@ impl Pool {
         }
     }
 
+    /// The rows that a statement answers which must not run twice.
+    pub(super) async fn query_once(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, StoreError> {
+        let attempt = async {
+            let lent = Lent(Some(self.connection().await?));
+            lent.run(sql, parameters).await.map_err(|error| fault::of_statement(&error))
+        };
+        match timeout(self.patience, attempt).await {
+            Ok(answer) => answer,
+            Err(_) => Err(StoreError::Unavailable("PostgreSQL did not answer in time".to_owned())),
+        }
+    }
+
     /// The first row that a statement answers.
     pub(super) async fn query_one(
         &self,
@@ -88,18 +104,10 @@ impl Pool {
         let mut is_again = false;
         loop {
             let lent = Lent(Some(self.connection().await?));
-            match lent.query(sql, parameters).await {
-                Ok(rows) => {
-                    lent.give_back();
-                    return Ok(rows);
-                }
+            match lent.run(sql, parameters).await {
+                Ok(rows) => return Ok(rows),
                 Err(error) if error.is_closed() && !is_again => is_again = true,
-                Err(error) => {
-                    if error.as_db_error().is_some() {
-                        lent.give_back();
-                    }
-                    return Err(fault::of_statement(&error));
-                }
+                Err(error) => return Err(fault::of_statement(&error)),
             }
         }
     }
@@ -123,6 +131,19 @@ fn replanning() -> Hook {
 struct Lent(Option<Object>);
 
 impl Lent {
+    /// Runs a statement, then gives the connection back if it is known to be idle.
+    async fn run(
+        self,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let answer = self.query(sql, parameters).await;
+        if answer.as_ref().err().is_none_or(|error| error.as_db_error().is_some()) {
+            self.give_back();
+        }
+        answer
+    }
+
     async fn query(
         &self,
         sql: &str,

@@ -26,7 +26,7 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    pub(super) fn into_claimed(self) -> Result<Claimed, StoreError> {
+    pub(super) fn understood(self) -> Result<Claimed, StoreError> {
         let work: DueJob = schema::decode(&self.work)?;
         let due_at = Timestamp::from_micros(self.due_at);
         let lane = Lane::named(self.lane);
@@ -221,6 +221,40 @@ fn lanes_in_turn(
         sweep.last = tenant;
     }
     Ok(found)
+}
+
+/// Moves leased work, or keeps it for longer, where it is still held as it was claimed; answers how much was.
+pub(super) fn move_held(
+    connection: &Connection,
+    held: &[Claimed],
+    until: Timestamp,
+    keeper: Option<&NodeId>,
+) -> rusqlite::Result<usize> {
+    let mut sql = connection.prepare_cached(
+        "UPDATE due SET visible_at = ?1, leased_by = ?2, due_at = CASE WHEN ?2 IS NULL THEN ?1 ELSE due_at END
+         WHERE tenant = ?3 AND id = ?4 AND leased_by = ?5 AND visible_at = ?6",
+    )?;
+    let (until, keeper, mut count) = (until.as_micros(), keeper.map(NodeId::as_str), 0);
+    for Claimed { tenant, work, lease, .. } in held {
+        let (node, end) = (lease.node.as_str(), lease.until.as_micros());
+        count += sql.execute(params![until, keeper, tenant.as_str(), work.id(), node, end])?;
+    }
+    Ok(count)
+}
+
+/// Frees what `node` holds until exactly one of these moments.
+pub(super) fn free_lost(connection: &Connection, node: &NodeId, untils: &[i64]) -> rusqlite::Result<()> {
+    for kind in DueKind::ALL {
+        let mut sql = connection.prepare_cached(&format!(
+            "UPDATE due SET visible_at = due_at, leased_by = NULL
+             WHERE {} AND visible_at = ?2 AND leased_by = ?1",
+            kind.condition()
+        ))?;
+        for until in untils {
+            sql.execute(params![node.as_str(), until])?;
+        }
+    }
+    Ok(())
 }
 
 /// Frees what `node` holds.

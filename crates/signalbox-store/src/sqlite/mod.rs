@@ -28,6 +28,7 @@ mod writer;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -76,6 +77,7 @@ pub(crate) struct Sqlite {
     lanes: Arc<Mutex<LaneRotation>>,
     resume: Arc<Mutex<Resume>>,
     node: NodeId,
+    unreadable: AtomicU64,
     patience: Duration,
 }
 
@@ -141,6 +143,7 @@ impl Sqlite {
             lanes: Arc::default(),
             resume: Arc::default(),
             node: options.node.clone(),
+            unreadable: AtomicU64::new(0),
             patience: options.patience,
         })
     }
@@ -158,6 +161,35 @@ impl Sqlite {
             Ok(Err(_)) => Err(StoreError::Unavailable("the writer has ended".to_owned())),
             Err(_) => Err(StoreError::Unavailable(format!("not done within {} s", self.patience.as_secs()))),
         }
+    }
+
+    /// Claims, after what this process holds without knowing is free; rows that cannot be read are left out.
+    async fn claim_by(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        mut claim: impl FnMut(&Connection) -> rusqlite::Result<Vec<due::Taken>> + Send + 'static,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let (node, lost) = (self.node.clone(), self.shared.lost.due(now));
+        let again = lost.clone();
+        let claim = move |connection: &Connection| {
+            due::free_lost(connection, &node, &lost)?;
+            claim(connection)
+        };
+        let taken = self.write(claim, |_| {}).await.inspect_err(|_| {
+            self.shared.lost.add(again.into_iter().map(Timestamp::from_micros).chain([until]));
+        })?;
+        let mut claimed = Vec::with_capacity(taken.len());
+        for taken in taken {
+            match taken.understood() {
+                Ok(work) => claimed.push(work),
+                Err(error) => {
+                    tracing::warn!(%error, "due work is left to a program that can read it");
+                    self.unreadable.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+        Ok(claimed)
     }
 
     /// Runs a query that may take long, away from the async threads.
@@ -253,11 +285,25 @@ impl Backend for Sqlite {
         limit: usize,
     ) -> Result<Vec<Claimed>, StoreError> {
         let turns = Arc::clone(&self.turns);
+        let until = lease.until;
         let claim = move |connection: &Connection| {
             due::claim(connection, now, &lease, kind, limit, turns.lock().of(kind))
         };
-        let claimed = self.write(claim, |_| {}).await?;
-        claimed.into_iter().map(due::Taken::into_claimed).collect()
+        self.claim_by(now, until, claim).await
+    }
+
+    async fn move_held(
+        &self,
+        held: &[Claimed],
+        until: Timestamp,
+        keeper: Option<&NodeId>,
+    ) -> Result<usize, StoreError> {
+        let (held, keeper) = (held.to_vec(), keeper.cloned());
+        self.write(move |connection| due::move_held(connection, &held, until, keeper.as_ref()), |_| {}).await
+    }
+
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
     }
 
     async fn waiting_lanes(&self, now: Timestamp, kind: DueKind) -> Result<WaitingLanes, StoreError> {
@@ -271,9 +317,9 @@ impl Backend for Sqlite {
         kind: DueKind,
         wanted: Vec<LaneClaim>,
     ) -> Result<Vec<Claimed>, StoreError> {
-        let claim = move |connection: &Connection| due::claim_lanes(connection, &lease, kind, &wanted);
-        let claimed = self.write(claim, |_| {}).await?;
-        claimed.into_iter().map(due::Taken::into_claimed).collect()
+        let now = wanted.iter().map(|lane| lane.visible_by).max().unwrap_or_default();
+        let until = lease.until;
+        self.claim_by(now, until, move |connection| due::claim_lanes(connection, &lease, kind, &wanted)).await
     }
 
     async fn release(&self) -> Result<(), StoreError> {
@@ -451,7 +497,8 @@ impl Backend for Sqlite {
     }
 
     fn figures(&self) -> WriterFigures {
-        self.shared.figures()
+        let due_unreadable = self.unreadable.load(Ordering::Relaxed);
+        WriterFigures { due_unreadable, ..self.shared.figures() }
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -24,6 +24,7 @@ use crate::api::{Committed, WriterFigures};
 use crate::cache::Cache;
 use crate::commit::Commit;
 use crate::error::StoreError;
+use crate::lost::LostLeases;
 
 /// What the writer shares with those who give it work.
 pub(super) struct Shared {
@@ -32,6 +33,7 @@ pub(super) struct Shared {
     pub(super) cache: Arc<Cache>,
     pub(super) waiting: WaitingRoutes,
     pub(super) figures: Figures,
+    pub(super) lost: LostLeases,
     pub(super) batch_max: usize,
     in_hand: Mutex<InHand>,
 }
@@ -67,6 +69,7 @@ impl Shared {
             cache,
             waiting,
             figures: Figures::default(),
+            lost: LostLeases::default(),
             batch_max,
             in_hand: Mutex::default(),
         }
@@ -81,6 +84,7 @@ impl Shared {
             conflicts: read(&self.figures.conflicts),
             commit_micros: read(&self.figures.commit_micros),
             queued: self.queue.len() as u64,
+            due_unreadable: 0,
         }
     }
 
@@ -210,7 +214,7 @@ impl Writer<'_, '_> {
             std::mem::take(&mut in_hand.answers)
         };
         for ((work, answer), outcome) in work.into_iter().zip(answers).zip(outcomes) {
-            tell(work, answer, outcome);
+            self.tell(work, answer, outcome);
         }
     }
 
@@ -287,6 +291,25 @@ impl Writer<'_, '_> {
         }
     }
 
+    /// Answers one job. Whoever asked may have gone, or have been told already; what is committed stands, but nobody
+    /// does what it leased.
+    fn tell(&self, work: WriterJob, answer: Option<Answer>, outcome: Outcome) {
+        let commit = match work {
+            WriterJob::Commit(commit) => commit,
+            WriterJob::Errand(errand) => return errand.answer(outcome.map(|_| ())),
+        };
+        let unheard = match (answer, outcome) {
+            (Some(answer), Ok(Applied::Yes(sequence))) => answer.send(Ok((Committed { sequence }, commit))).err(),
+            (Some(answer), Ok(Applied::Conflict)) => answer.send(Err(StoreError::Conflict)).err(),
+            (Some(answer), Err(error)) => answer.send(Err(error)).err(),
+            (None, Ok(Applied::Yes(sequence))) => Some(Ok((Committed { sequence }, commit))),
+            (None, _) => None,
+        };
+        if let Some(Ok((_, commit))) = unheard {
+            self.shared.lost.add(commit.born_leases());
+        }
+    }
+
     fn undo(&mut self) {
         self.batch.rolled_back();
         // A COMMIT that failed may have taken, and somebody may have read it since.
@@ -303,20 +326,5 @@ impl Writer<'_, '_> {
         add(&figures.decisions, outcomes.len());
         add(&figures.conflicts, conflicts);
         add(&figures.commit_micros, usize::try_from(started.elapsed().as_micros()).unwrap_or(usize::MAX));
-    }
-}
-
-/// Answers one job. Whoever asked may have gone, or have been told already; what is committed stands.
-fn tell(work: WriterJob, answer: Option<Answer>, outcome: Outcome) {
-    match (work, answer) {
-        (WriterJob::Commit(commit), Some(answer)) => {
-            let _gone = answer.send(match outcome {
-                Ok(Applied::Yes(sequence)) => Ok((Committed { sequence }, commit)),
-                Ok(Applied::Conflict) => Err(StoreError::Conflict),
-                Err(error) => Err(error),
-            });
-        }
-        (WriterJob::Commit(_), None) => {}
-        (WriterJob::Errand(errand), _) => errand.answer(outcome.map(|_| ())),
     }
 }

@@ -21,6 +21,9 @@ contract! {
     work_can_be_born_leased,
     leases_and_restarts,
     two_claimers_never_get_the_same,
+    a_lease_is_moved_by_its_holder_alone,
+    what_cannot_be_read_holds_up_nothing_else,
+    a_clock_that_is_ahead_takes_nothing_from_others,
     tenants_take_turns_while_more_is_due_than_can_be_taken,
 }
 
@@ -203,4 +206,47 @@ async fn two_claimers_never_get_the_same(world: &World) {
     }
     let distinct: HashSet<&String> = all.iter().collect();
     assert_eq!((all.len(), distinct.len()), (COUNT, COUNT));
+}
+
+async fn a_lease_is_moved_by_its_holder_alone(world: &World) {
+    let store = &world.store;
+    add(store, vec![deliver("a", 10), deliver("b", 10)]).await;
+    let mine = claim(store, 10, 10).await;
+    assert_eq!(store.postpone(&mine[1..], at(20)).await.expect("moved"), 1);
+    assert_eq!(ids(&claim(store, 20, 10).await), [mine[1].work.id()], "due again");
+    let longer = store.extend(&mine[0], at(100)).await.expect("held").expect("mine");
+    assert_eq!((longer.until, claim(store, 99, 10).await.len()), (at(100), 1), "only what the other lease held");
+    assert_eq!(store.extend(&mine[0], at(300)).await.expect("answered"), None, "the lease is another by now");
+    let others = claim(store, 100, 10).await;
+    assert_eq!(ids(&others), [mine[0].work.id()], "as old as it was");
+    assert_eq!(others[0].due_at, at(10));
+    let late = Claimed { lease: longer, ..mine[0].clone() };
+    assert_eq!(store.postpone(&[late], at(0)).await.expect("answered"), 0, "another holds it");
+    assert_eq!(claim(store, 150, 10).await.len(), 0);
+    assert_eq!(store.postpone(&[], at(0)).await.expect("answered"), 0);
+}
+
+async fn what_cannot_be_read_holds_up_nothing_else(world: &World) {
+    let store = &world.store;
+    add(store, vec![deliver("a", 1), deliver("b", 2), deliver("c", 3)]).await;
+    world.execute("UPDATE due SET body = '{\"work\":\"of a later version\"}' WHERE id = 'deliver:a'").await;
+    assert_eq!(ids(&claim(store, 10, 2).await), ["deliver:b"], "the first is not for this program");
+    assert_eq!(ids(&claim(store, 10, 2).await), ["deliver:c"]);
+    assert_eq!(store.figures().due_unreadable, 1);
+    assert_eq!(store.backlog().await.expect("read").pending, 3, "it is kept for one that can read it");
+    world.execute("UPDATE due SET body = replace(body, 'of a later version', '') WHERE id = 'deliver:a'").await;
+    assert_eq!(claim(store, 69, 2).await.len(), 0, "and comes again after a while");
+    assert_eq!(store.figures().due_unreadable, if store.kind() == "sqlite" { 1 } else { 2 });
+}
+
+async fn a_clock_that_is_ahead_takes_nothing_from_others(world: &World) {
+    let store = &world.store;
+    let Some(now) = store.database_time().await.expect("answered") else { return };
+    let after = |seconds| Due { at: now + Duration::from_secs(seconds), ..deliver("a", 0) };
+    add(store, vec![after(0)]).await;
+    let two_minutes_ahead = now + Duration::from_secs(120);
+    let claim = || store.claim(two_minutes_ahead, LEASE, DueKind::Delivery, 10);
+    assert_eq!(claim().await.expect("claimed").len(), 1, "it is due for the database too");
+    add(store, vec![after(60)]).await;
+    assert_eq!(claim().await.expect("claimed").len(), 0, "another may hold it for a minute");
 }

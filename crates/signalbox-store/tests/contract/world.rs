@@ -77,6 +77,18 @@ impl World {
         }
     }
 
+    /// Changes what is stored by other hands than the store's.
+    pub(crate) async fn execute(&self, sql: &str) {
+        match &self.home {
+            Home::Directory(directory) => {
+                let file = rusqlite::Connection::open(directory.path().join("store.db")).expect("opened");
+                file.busy_timeout(std::time::Duration::from_secs(10)).expect("set");
+                file.execute_batch(sql).expect(sql);
+            }
+            Home::Database { .. } => administer(&self.options.database, sql).await,
+        }
+    }
+
     /// The same store, opened once more by a process that starts anew.
     pub(crate) async fn reopened(&self) -> Store {
         self.store.close().await.expect("closed");
