@@ -9,14 +9,18 @@ use std::time::Duration;
 use serde_json::{Map, json};
 use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::decision::{Key, Row};
+use signalbox_core::due::{Due, DueJob};
 use signalbox_core::event::{Level, NewEvent};
+use signalbox_core::lease::Lease;
 use signalbox_core::{Decision, Need, Snapshot};
-use signalbox_wire::id::{AgentId, NodeId, TenantId};
+use signalbox_wire::id::{AgentId, MessageId, NodeId, TenantId};
 use signalbox_wire::time::Timestamp;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls};
 
-use crate::{AgentFilter, EventFilter, Options, Page, Store, StoreError};
+use crate::{AgentFilter, DueKind, EventFilter, Options, Page, Store, StoreError};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -389,5 +393,78 @@ async fn a_database_that_is_not_there_is_told_without_the_password() {
     let nobody = Options::new("postgres://u:geheim@127.0.0.1:1/d", node);
     let refused = Store::open(nobody).await.err().expect("nobody listens");
     assert!(matches!(&refused, StoreError::Unavailable(text) if !text.contains("geheim")), "{refused:?}");
+    server.end().await;
+}
+
+/// A way to the server that passes a COMMIT on, then ends before its answer comes back. Answers the URL through it.
+async fn way_that_loses_the_answer(server: &Server) -> (String, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let (rest, place) = server.url.rsplit_once('@').expect("a user");
+    let (target, database) = place.split_once('/').expect("a database");
+    let url = format!("{rest}@{}/{database}", listener.local_addr().expect("bound"));
+    let (target, is_armed) = (target.to_owned(), Arc::new(AtomicBool::new(false)));
+    let armed = Arc::clone(&is_armed);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (target, armed) = (target.clone(), Arc::clone(&armed));
+            tokio::spawn(async move {
+                let mut behind = TcpStream::connect(&target).await.expect("a server");
+                let (mut client, mut there, mut back) = (client, vec![0; 65_536], vec![0; 65_536]);
+                loop {
+                    tokio::select! {
+                        count = client.read(&mut there) => {
+                            let said = &there[..count.unwrap_or(0)];
+                            if said.is_empty() || behind.write_all(said).await.is_err() { return }
+                            if said.windows(6).any(|word| word == b"COMMIT")
+                                && armed.swap(false, Ordering::Relaxed)
+                            {
+                                // The answers of the statements before it, then its own.
+                                let _taken = timeout(Duration::from_millis(500), async {
+                                    while behind.read(&mut back).await.is_ok_and(|count| count > 0) {}
+                                }).await;
+                                return;
+                            }
+                        }
+                        count = behind.read(&mut back) => {
+                            let said = &back[..count.unwrap_or(0)];
+                            if said.is_empty() || client.write_all(said).await.is_err() { return }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    (url, is_armed)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_that_a_lost_answer_left_to_nobody_is_free_at_once() {
+    let Some(server) = Server::new().await else { return };
+    let (url, is_armed) = way_that_loses_the_answer(&server).await;
+    let node = NodeId::parse("nod_1").expect("valid");
+    let store = Store::open(Options::new(url, node.clone())).await.expect("opened");
+    let now = Timestamp::from_seconds(100);
+    let born = |id: &str| {
+        let work = DueJob::Deliver { message: MessageId::parse(id).expect("valid") };
+        Decision { due: vec![Due { work, at: now }], ..Decision::default() }
+    };
+    let lease = || Some(Lease::new(node.clone(), now, Duration::from_secs(60)));
+    store.commit(&tenant(), born("known"), now, lease()).await.expect("committed");
+    is_armed.store(true, Ordering::Relaxed);
+    let later = Some(Lease { until: now + Duration::from_secs(61), ..lease().expect("made") });
+    let lost = store.commit(&tenant(), born("lost"), now, later).await;
+    assert!(matches!(lost, Err(StoreError::Unavailable(_))), "{lost:?}");
+    let claims = async {
+        loop {
+            let claimed = store.claim(now + Duration::from_secs(1), DEADLINE, DueKind::Delivery, 10).await;
+            if let Some(claimed) = claimed.ok().filter(|claimed| !claimed.is_empty()) {
+                break claimed;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let claimed = timeout(DEADLINE, claims).await.expect("free");
+    let ids: Vec<String> = claimed.iter().map(|claimed| claimed.work.id()).collect();
+    assert_eq!(ids, ["deliver:lost"], "and not what somebody is at");
     server.end().await;
 }
