@@ -1,15 +1,43 @@
 //! The one clock and the one source of randomness. Everything else takes both as arguments.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use parking_lot::RwLock;
 use rand::Rng;
 use signalbox_wire::time::Timestamp;
 
-/// The time now, by the system's clock.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system's clock")]
+mod follow;
+mod steady;
+
+pub(crate) use follow::{complaints, run, set};
+use steady::SteadyClock;
+
+/// What the process works by.
+static CLOCK: LazyLock<RwLock<SteadyClock>> =
+    LazyLock::new(|| RwLock::new(SteadyClock::set(monotonic(), system().as_micros())));
+
+/// The time now: what is decided by. It goes on evenly and never back, see [`steady`]; over PostgreSQL it is the
+/// database's.
 pub(crate) fn now() -> Timestamp {
+    let monotonic = monotonic();
+    Timestamp::from_micros(CLOCK.read().at(monotonic))
+}
+
+/// The time by the system's clock, wherever it has jumped to: what other machines compare theirs with.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system's clock")]
+pub(crate) fn system() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// Time that only passes, also while the machine sleeps.
+fn monotonic() -> Duration {
+    #[cfg(target_os = "linux")]
+    let clock = rustix::time::ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    let clock = rustix::time::ClockId::Monotonic;
+    Duration::try_from(rustix::time::clock_gettime(clock)).unwrap_or_default()
 }
 
 /// A seed for one turn of the engine.

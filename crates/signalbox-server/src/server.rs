@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::auth::{AnonymousAccess, Authenticator, bootstrap};
+use crate::clock;
 use crate::config::Config;
 use crate::egress::{Egress, policy};
 use crate::engine::Drive;
@@ -121,6 +122,7 @@ impl Server {
             ..Options::new(config.database_url(), node.clone())
         })
         .await?;
+        clock::set(&store).await?;
         // What an earlier process of this node held when it died is free again.
         store.release().await?;
         let listener = TcpListener::bind(config.listen).await;
@@ -186,6 +188,7 @@ impl Server {
             "serving"
         );
         let tracker = TaskTracker::new();
+        tracker.spawn(clock::run(store.clone(), edge.draining.clone()));
         jobs::start(&jobs, post, &tracker);
         let fast_path = FastPath::new(surfaces::fast_routes(&config, &state), &edge.metrics);
         let routes = (fast_path, router(&config, &edge, state));

@@ -209,6 +209,11 @@ impl Drive {
         }
     }
 
+    /// Something of this kind will be due at `at`.
+    pub(crate) fn wake(&self, kind: DueKind, at: Timestamp) {
+        self.0.mailbox.wake(kind, at);
+    }
+
     /// Commits a decision and sets in motion what follows from it.
     pub(crate) async fn commit(
         &self,

@@ -12,11 +12,11 @@ use signalbox_core::Decision;
 use signalbox_core::breaker::Permission;
 use signalbox_core::decision::Key;
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus, Outcome};
-use signalbox_core::due::{Due, DueJob};
+use signalbox_core::due::DueJob;
 use signalbox_core::engine::{DeliveredReport, SettleDelivery};
 use signalbox_core::payload;
 use signalbox_core::task::TaskStatus;
-use signalbox_store::{Claimed, StoreError};
+use signalbox_store::{Claimed, DueKind, StoreError};
 use signalbox_wire::id::{MessageId, TenantId};
 use signalbox_wire::opscore::{ACCEPTS_REPORT, TaskAnswer};
 use signalbox_wire::signature;
@@ -95,7 +95,7 @@ async fn attempt(
         return postpone(app, claimed, until).await;
     }
     let watch = Stopwatch::start();
-    let (outcome, report) = match request(app, &target, (&message, body), attempt, now) {
+    let (outcome, report) = match request(app, &target, (&message, body), attempt) {
         Some(request) => send(app, &message, request).await,
         None => (failed("the message's address or id cannot be written as HTTP".to_owned(), false), None),
     };
@@ -175,7 +175,6 @@ fn request(
     target: &str,
     (message, body): (&Message, Bytes),
     attempt: u32,
-    now: Timestamp,
 ) -> Option<Request<Full<Bytes>>> {
     let mut request = Request::post(target)
         .header(header::CONTENT_TYPE, "application/json")
@@ -194,7 +193,8 @@ fn request(
         MessageKind::Message | MessageKind::Task => None,
     };
     if let Some(secret) = secret {
-        let seconds = now.as_seconds();
+        // Receivers compare it with their own clocks.
+        let seconds = clock::system().as_seconds();
         request = request
             .header(
                 signature::WEBHOOK_SIGNATURE,
@@ -274,20 +274,12 @@ fn is_reached(outcome: &Outcome) -> Option<bool> {
     }
 }
 
-/// Leaves the work for later without counting an attempt. Once the lease is over the work is another's, whose
-/// lease must not be written over.
+/// Leaves the work for later without counting an attempt. Once the lease is over the work is another's, and stays so.
 async fn postpone(app: &Jobs, claimed: &Claimed, at: Timestamp) -> Result<(), crate::engine::DriveError> {
-    let now = clock::now();
-    if claimed.lease.is_over(now) {
-        return Ok(());
+    if app.store.postpone(std::slice::from_ref(claimed), at).await? > 0 {
+        app.drive.wake(DueKind::of(&claimed.work), at);
     }
-    let decision = Decision {
-        due: vec![Due::new(claimed.work.clone(), at).by(claimed.lane.clone())],
-        ..Decision::default()
-    };
-    // Committed as of a moment before it is due, so that it is not born leased to this very attempt.
-    let as_of = now.min(at - Duration::from_micros(1));
-    Ok(app.drive.commit(&claimed.tenant, decision, as_of).await?)
+    Ok(())
 }
 
 /// Nothing is left to do, unless the message has changed since it was read: then whoever changed it has said

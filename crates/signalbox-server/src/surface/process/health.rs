@@ -39,7 +39,12 @@ pub(super) async fn ready(
         not_ready.push("the store cannot take writes now");
     }
     if not_ready.is_empty() {
-        Ok(Reply::ok(&json!({"status": "ready", "store": store.kind(), "bus": readiness.bus})))
+        let mut ready = json!({"status": "ready", "store": store.kind(), "bus": readiness.bus});
+        let warnings = clock::complaints();
+        if !warnings.is_empty() {
+            ready["warnings"] = json!(warnings);
+        }
+        Ok(Reply::ok(&ready))
     } else {
         let detail = format!("Not ready: {}; try again later.", not_ready.join(", "));
         Err(Problem::unavailable("not-ready", detail).retry_after(RETRY_AFTER_S).into())

@@ -1,8 +1,8 @@
-//! Clocks that jump, as far as they can be seen from outside: agents whose time is not the server's.
+//! Clocks that differ: agents whose time is not the server's, and nodes whose time is not the database's.
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Database, Server, iso, iso_from_now, on_each_database, task_of};
+use crate::support::{Agent, Database, PATIENCE, Server, iso, iso_from_now, on_each_database, task_of};
 
 on_each_database![reports_from_any_year_are_kept, a_task_settles_whatever_its_agents_clock_says,];
 
@@ -36,5 +36,24 @@ fn a_task_settles_whatever_its_agents_clock_says(database: &Database) {
         server.try_report(&id, "active", &details, &iso_from_now(active)).is(202);
         server.try_report(&id, "completed", &details, &iso_from_now(done)).is(202);
         assert_eq!(server.session_becomes(&session, "completed")["tasks"][0]["result"], n);
+    }
+}
+
+#[test]
+fn nodes_work_by_the_databases_time_and_say_that_theirs_is_another() {
+    let Some(database) = Database::postgres("a database whose clock is ahead") else { return };
+    database.set_clock_ahead("2 hours");
+    let nodes = [Server::start(&database), Server::start(&database)];
+    let an_hour_ahead = iso_from_now(3_600);
+    for (number, node) in nodes.iter().enumerate() {
+        let ready = node.get("/ready").is(200);
+        let warning = ready["warnings"][0].as_str().unwrap_or_default().to_owned();
+        assert!(warning.contains("behind the database's"), "{ready}");
+        let agent = Agent::start();
+        let id = node.register(&format!("agent {number}"), &agent, &[]);
+        let message = node.run(&id, &json!({"n": 1}));
+        node.message_becomes(&message, "delivered", PATIENCE);
+        let sent = nodes[0].get(&format!("/v1/messages/{message}")).is(200);
+        assert!(sent["createdAt"].as_str().is_some_and(|at| at > an_hour_ahead.as_str()), "{sent}");
     }
 }

@@ -46,6 +46,19 @@ impl Database {
         Some(format!("{head}://{user}{address}/{name}"))
     }
 
+    /// Lets the clock of a database on PostgreSQL, as it shows it to whoever connects from now on, be ahead.
+    pub(crate) fn set_clock_ahead(&self, interval: &str) {
+        let (url, (_, name)) = (self.url().expect("PostgreSQL"), self.created.as_ref().expect("one's own"));
+        execute(
+            url,
+            &format!(
+                "CREATE SCHEMA ahead; CREATE FUNCTION ahead.statement_timestamp() RETURNS timestamptz STABLE \
+                 LANGUAGE sql AS $$SELECT pg_catalog.statement_timestamp() + interval '{interval}'$$; \
+                 ALTER DATABASE {name} SET search_path = ahead, pg_catalog, public"
+            ),
+        );
+    }
+
     /// Host and port of the database server.
     pub(crate) fn address(&self) -> Option<String> {
         let (_, rest) = self.url()?.split_once("://")?;

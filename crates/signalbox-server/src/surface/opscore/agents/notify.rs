@@ -43,7 +43,7 @@ pub(crate) async fn notify_agent(
     input: Input,
 ) -> Result<Reply, Refusal> {
     let seen = match &announcements.secret {
-        Some(secret) => signed::verify(secret, &headers, &input.bytes, clock::now())?,
+        Some(secret) => signed::verify(secret, &headers, &input.bytes, clock::system())?,
         None => {
             // A key is nothing that this call is believed by: where it would help, a signature does.
             let unsigned =
