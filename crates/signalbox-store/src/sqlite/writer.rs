@@ -299,7 +299,9 @@ impl Writer<'_, '_> {
             WriterJob::Errand(errand) => return errand.answer(outcome.map(|_| ())),
         };
         let unheard = match (answer, outcome) {
-            (Some(answer), Ok(Applied::Yes(sequence))) => answer.send(Ok((Committed { sequence }, commit))).err(),
+            (Some(answer), Ok(Applied::Yes(sequence))) => {
+                answer.send(Ok((Committed { sequence }, commit))).err()
+            }
             (Some(answer), Ok(Applied::Conflict)) => answer.send(Err(StoreError::Conflict)).err(),
             (Some(answer), Err(error)) => answer.send(Err(error)).err(),
             (None, Ok(Applied::Yes(sequence))) => Some(Ok((Committed { sequence }, commit))),

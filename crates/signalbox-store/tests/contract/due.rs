@@ -215,7 +215,11 @@ async fn a_lease_is_moved_by_its_holder_alone(world: &World) {
     assert_eq!(store.postpone(&mine[1..], at(20)).await.expect("moved"), 1);
     assert_eq!(ids(&claim(store, 20, 10).await), [mine[1].work.id()], "due again");
     let longer = store.extend(&mine[0], at(100)).await.expect("held").expect("mine");
-    assert_eq!((longer.until, claim(store, 99, 10).await.len()), (at(100), 1), "only what the other lease held");
+    assert_eq!(
+        (longer.until, claim(store, 99, 10).await.len()),
+        (at(100), 1),
+        "only what the other lease held"
+    );
     assert_eq!(store.extend(&mine[0], at(300)).await.expect("answered"), None, "the lease is another by now");
     let others = claim(store, 100, 10).await;
     assert_eq!(ids(&others), [mine[0].work.id()], "as old as it was");
@@ -234,7 +238,9 @@ async fn what_cannot_be_read_holds_up_nothing_else(world: &World) {
     assert_eq!(ids(&claim(store, 10, 2).await), ["deliver:c"]);
     assert_eq!(store.figures().due_unreadable, 1);
     assert_eq!(store.backlog().await.expect("read").pending, 3, "it is kept for one that can read it");
-    world.execute("UPDATE due SET body = replace(body, 'of a later version', '') WHERE id = 'deliver:a'").await;
+    world
+        .execute("UPDATE due SET body = replace(body, 'of a later version', '') WHERE id = 'deliver:a'")
+        .await;
     assert_eq!(claim(store, 69, 2).await.len(), 0, "and comes again after a while");
     assert_eq!(store.figures().due_unreadable, if store.kind() == "sqlite" { 1 } else { 2 });
 }
