@@ -25,6 +25,10 @@ use crate::{Options, StoreError};
 /// The longest wait for one connection to be made.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
+/// How long a transaction may wait for the next statement of its node: one that is frozen between two statements
+/// holds up the commits of its tenants on all nodes for as long.
+const FROZEN_MAX: Duration = Duration::from_secs(1);
+
 /// A database that connections can be made to.
 #[derive(Clone)]
 pub(super) struct Target {
@@ -117,9 +121,10 @@ fn late() -> StoreError {
 fn settings(patience: Duration) -> String {
     // The server gives up a little earlier than the client: then the connection can go on being used.
     let patience_ms = (patience.as_millis() * 9 / 10).clamp(1, 86_400_000);
+    let frozen_ms = patience_ms.min(FROZEN_MAX.as_millis());
     format!(
         "SET statement_timeout = {patience_ms}; SET lock_timeout = {patience_ms}; \
-         SET idle_in_transaction_session_timeout = {patience_ms}; \
+         SET idle_in_transaction_session_timeout = {frozen_ms}; \
          SET default_transaction_isolation = 'read committed'; \
          SET jit = off; SET plan_cache_mode = force_generic_plan; \
          SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; \

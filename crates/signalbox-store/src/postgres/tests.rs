@@ -446,7 +446,7 @@ async fn work_that_a_lost_answer_left_to_nobody_is_free_at_once() {
     let now = Timestamp::from_seconds(100);
     let born = |id: &str| {
         let work = DueJob::Deliver { message: MessageId::parse(id).expect("valid") };
-        Decision { due: vec![Due { work, at: now }], ..Decision::default() }
+        Decision { due: vec![Due::new(work, now)], ..Decision::default() }
     };
     let lease = || Some(Lease::new(node.clone(), now, Duration::from_secs(60)));
     store.commit(&tenant(), born("known"), now, lease()).await.expect("committed");
