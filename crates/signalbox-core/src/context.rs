@@ -1,6 +1,6 @@
-//! One turn of the engine: the moment, the randomness and the policy that a decision is made with.
+//! What a decision is made with: the moment, the randomness and the policy.
 //!
-//! The clock is read once at the edge; every row written in a turn shares its stamp. A turn can be run
+//! The clock is read once at the edge; every row written by a decision shares its stamp. A context can be used
 //! again from the same seed and gives the same decision.
 
 use rand::rngs::SmallRng;
@@ -33,13 +33,13 @@ pub struct DecisionContext<'a> {
 }
 
 impl<'a> DecisionContext<'a> {
-    /// A turn at `now` whose randomness follows from `seed` alone.
+    /// A context at `now` whose randomness follows from `seed` alone.
     #[must_use]
     pub fn new(now: Timestamp, seed: u64, policy: &'a Policy) -> Self {
         Self { now, policy, inputs: None, allows_long: true, random: SmallRng::seed_from_u64(seed) }
     }
 
-    /// The same turn, in which sessions that other sessions and schedules start are held to their workflow's schema.
+    /// The same context, in which sessions that other sessions and schedules start are held to their workflow's schema.
     #[must_use]
     pub fn holding(self, inputs: &'a dyn Inputs) -> Self {
         Self { inputs: Some(inputs), ..self }

@@ -38,7 +38,7 @@ pub const ERROR_TEXT_MAX: usize = 2_000;
 /// decision gives it all back: over a thousand, more agents do better than a larger one.
 pub const CONCURRENCY_MAX: u32 = 1_000;
 
-/// Defaults that an operator may change; the engine reads them from its turn.
+/// Defaults that an operator may change; the engine reads them from its context.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     /// Attempts of a delivery before it becomes a dead letter.

@@ -1,7 +1,7 @@
 //! What a decision has been shown of the stored state, and how it asks for more.
 //!
 //! A decision reads only from its [`Snapshot`]. What is not there yet stops it with [`Halt::Need`]; whoever
-//! drives it loads that and runs it again from the start, with the same turn. So a decision reads like
+//! drives it loads that and runs it again from the start, with the same context. So a decision reads like
 //! straight code, and still awaits nothing.
 
 use std::collections::HashMap;

@@ -198,7 +198,7 @@ impl Server {
         edge.draining.cancel();
         tracker.close();
         if tokio::time::timeout(config.shutdown_timeout, tracker.wait()).await.is_err() {
-            tracing::warn!("not everything in choice finished in time; deliveries will be tried again");
+            tracing::warn!("not everything in flight finished in time; deliveries will be tried again");
         }
         if let Err(error) = store.release().await {
             tracing::warn!(%error, "leases were not given up; they will run out");

@@ -1,4 +1,4 @@
-//! Whose turn it is: while more waits than can be taken, tenants are served one after the other, so that one with a
+//! Rotation: while more waits than can be taken, tenants are served one after the other, so that one with a
 //! long backlog holds up no other.
 
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ pub(crate) fn share(room: usize) -> usize {
     (room / TURN_PART).max(1)
 }
 
-/// The turns of due work, one for each kind.
+/// How far the rotation over tenants has come, one for each kind.
 #[derive(Debug, Default)]
 pub(crate) struct TenantRotation {
     deliveries: RotationCursor,

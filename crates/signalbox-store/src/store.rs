@@ -175,7 +175,7 @@ impl Store {
         self.inner.backend.candidates(tenant, route, limit).await
     }
 
-    /// Applies a decision whole. DueJob that is due at `now` already is held under `lease` where one is given, so
+    /// Applies a decision whole. Work that is due at `now` already is held under `lease` where one is given, so
     /// that whoever commits it may act on it at once; without one it is free for the next claim.
     ///
     /// # Errors

@@ -56,7 +56,7 @@ pub use waits::Signal;
 use crate::decision::Key;
 use crate::{Decision, DecisionContext, Halt, Snapshot};
 
-/// Something that happens: what it changes follows from the stored state and the turn alone.
+/// Something that happens: what it changes follows from the stored state and the context alone.
 pub trait Operation {
     /// What whoever asked is told.
     type Output;

@@ -147,7 +147,7 @@ fn task_events(position: usize, attempt: u32) -> [SessionEvent; 14] {
     ]
 }
 
-/// What applying `event` gives; on a misfit it must have changed nothing.
+/// What applying `event` gives; on an invalid transition it must have changed nothing.
 fn applied(before: &SessionState, event: &SessionEvent) -> Option<SessionState> {
     let mut after = before.clone();
     match after.apply(at(9), event) {

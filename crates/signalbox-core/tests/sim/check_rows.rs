@@ -85,7 +85,7 @@ pub(crate) fn check_task(store: &Store, state: &SessionState, task: &Task) {
 pub(crate) fn check_gate(store: &Store, state: &SessionState) {
     let session = &state.session;
     let Some(pass) = &session.plan.group else {
-        return assert!(!session.waits_for_group, "{} waits at no group", session.id);
+        return assert!(!session.waits_for_group, "{} waits in no group", session.id);
     };
     let group = store.group(&pass.group);
     let count = |ids: &[_]| ids.iter().filter(|id| **id == session.id).count();

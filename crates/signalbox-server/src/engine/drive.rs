@@ -291,7 +291,7 @@ impl Inner {
             .collect();
         let due_now: Vec<_> =
             decision.due.iter().filter(|due| due.at <= now).map(|due| DueKind::of(&due.work)).collect();
-        // DueJob that is due at once is born leased to this process where it has room for it: no second
+        // Work that is due at once is born leased to this process where it has room for it: no second
         // commit is needed to claim it. Without room it stays free for whoever has.
         let slots = if deliver.is_empty() || !is_all_deliveries {
             None

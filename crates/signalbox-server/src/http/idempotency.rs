@@ -53,7 +53,7 @@ pub(crate) struct IdempotencyClaim {
 }
 
 impl IdempotencyClaim {
-    /// A idempotency claim under a key of our own; `request` tells apart what may not come twice under it.
+    /// An idempotency claim under a key of our own; `request` tells apart what may not come twice under it.
     pub(crate) fn of(key: String, request: String) -> Self {
         Self { key, request, is_kept: Arc::default() }
     }

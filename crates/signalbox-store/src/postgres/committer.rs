@@ -67,7 +67,7 @@ pub(super) struct Committer {
 enum Failure {
     /// A statement failed and the transaction is undone.
     Undone(Error),
-    /// The connection is of no more use; whether the transaction took is unknown when the second flight had
+    /// The connection is of no more use; whether the transaction took is unknown when the second round trip had
     /// begun.
     Broken(String),
 }

@@ -1,4 +1,4 @@
-//! Several statements in one flight: all are sent, in order, before the first answer is awaited.
+//! Several statements in one round trip: all are sent, in order, before the first answer is awaited.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::task::Poll;
 /// A statement under way.
 pub(super) type PendingQuery<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
 
-/// Runs all flights at once and answers what they gave, in their order, or the first error once all that was
+/// Runs all queries at once and answers what they gave, in their order, or the first error once all that was
 /// sent is answered. The driver sends a statement when its future is first polled, so the order given is the
 /// order of arrival; behind one that could not be sent nothing is sent, least of all a COMMIT.
 pub(super) async fn enqueue<T, E>(mut flights: Vec<PendingQuery<'_, T, E>>) -> Result<Vec<T>, E> {

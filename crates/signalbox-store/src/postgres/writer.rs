@@ -1,6 +1,6 @@
-//! The writing connection: one transaction in two flights, or in one statement.
+//! The writing connection: one transaction in two round trips, or in one statement.
 //!
-//! The first flight begins, takes hold of the tenants and reads the versions that matter; what is decided on
+//! The first round trip begins, takes hold of the tenants and reads the versions that matter; what is decided on
 //! them is written and committed by the second. A failed statement lets the COMMIT behind it undo everything.
 //! Reports, the bulk of all commits, need no look where all that they rest on is remembered: then one statement
 //! does it all, and fails if a tenant does not stand where it was left.
@@ -218,7 +218,7 @@ impl Writer {
         }
     }
 
-    /// Adds a flight of its own for each statement that has something to do.
+    /// Adds a query of its own for each statement that has something to do.
     fn beside<'a>(&'a self, outcome: &Outcome<'a>, flights: &mut Vec<PendingQuery<'a, u64, Error>>) {
         let (agents, listed) = arrays::capabilities(outcome);
         let (due, done) = arrays::due(outcome);
