@@ -33,6 +33,29 @@ pub struct Announce {
     pub generation: Option<u64>,
 }
 
+/// An agent as a page of another service's list has it. What was written here since the page was asked for is newer
+/// than the page.
+#[derive(Debug, Clone)]
+pub struct AnnounceListed {
+    /// The agent.
+    pub announce: Announce,
+    /// When the page was asked for.
+    pub asked_at: Timestamp,
+}
+
+impl Operation for AnnounceListed {
+    type Output = ();
+
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
+        // Versions are moments, and grow.
+        let known = snapshot.agent(&self.announce.id)?;
+        if known.is_some_and(|known| known.version >= self.asked_at.as_micros()) {
+            return Ok((Decision::default(), ()));
+        }
+        Ok((self.announce.decide(snapshot, context)?.0, ()))
+    }
+}
+
 /// What an announcement came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Announced {

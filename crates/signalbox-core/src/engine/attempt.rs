@@ -137,6 +137,11 @@ impl<O: Operation, F> Asked<O, F> {
         Self { operation, claim, resolution: None }
     }
 
+    /// The operation, and the claim to its answer.
+    pub fn into_parts(self) -> (O, Option<Claim<F>>) {
+        (self.operation, self.claim)
+    }
+
     /// What was asked.
     pub fn operation(&self) -> &O {
         &self.operation
@@ -256,6 +261,12 @@ impl Attempt {
     /// Its steps may take long from now on.
     pub fn allow_long(&mut self) {
         self.allows_long = true;
+    }
+
+    /// Whether its steps may take long.
+    #[must_use]
+    pub fn allows_long(&self) -> bool {
+        self.allows_long
     }
 
     /// The commit found something else than what was decided on: everything is decided anew, on fresh rows.

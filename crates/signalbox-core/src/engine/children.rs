@@ -55,8 +55,14 @@ impl UnitOfWork<'_, '_> {
         )?;
         self.begun += definition.tasks.len();
         let parent = Parent { session: session.clone(), task: task.id.clone(), attempt, depth };
-        let start =
-            Start { agent: agent.as_ref(), input: parameters, trace, schedule: None, parent: Some(parent) };
+        let start = Start {
+            agent: agent.as_ref(),
+            input: parameters,
+            input_place: Some(""),
+            trace,
+            schedule: None,
+            parent: Some(parent),
+        };
         match start.session_as(&child, self, &definition) {
             Err(Halt::Rejected(reason)) => {
                 let Some(task) = self.task(session, &task.id)? else { return Ok(()) };

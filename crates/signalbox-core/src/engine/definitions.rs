@@ -20,16 +20,18 @@ pub struct ApplyDefinition {
 }
 
 impl Operation for ApplyDefinition {
-    type Output = Definition;
+    /// The definition as it is kept, and whether its id is new.
+    type Output = (Definition, bool);
 
     fn decide(
         &self,
         snapshot: &Snapshot,
         context: &mut DecisionContext<'_>,
-    ) -> Result<(Decision, Definition), Halt> {
+    ) -> Result<(Decision, Self::Output), Halt> {
+        let is_new = snapshot.workflow(&self.definition.id)?.is_none();
         let mut work = UnitOfWork::new(snapshot, context);
         let kept = keep(&mut work, &self.definition)?;
-        Ok((work.finish(), kept))
+        Ok((work.finish(), (kept, is_new)))
     }
 }
 

@@ -141,6 +141,7 @@ impl Operation for ReceiveWebhook {
         let start = Start {
             agent: hook.agent.as_ref(),
             input: self.input.clone(),
+            input_place: Some(""),
             trace: self.trace.clone(),
             schedule: None,
             parent: None,

@@ -52,14 +52,22 @@ impl UnitOfWork<'_, '_> {
         KnownPayloads { snapshot: self.snapshot, new_payloads: &self.new_payloads }
     }
 
-    /// Refuses an input that does not fit the schema of the workflow that it is for.
-    pub(super) fn fits(&self, definition: &Definition, input: &Map<String, Value>) -> Result<(), Halt> {
+    /// Refuses an input, which came at `place` of a request, that does not fit the schema of the workflow that it is
+    /// for.
+    pub(super) fn fits(
+        &self,
+        definition: &Definition,
+        input: &Map<String, Value>,
+        place: &str,
+    ) -> Result<(), Halt> {
         let Some(inputs) = self.context.inputs.filter(|_| definition.input.is_some()) else { return Ok(()) };
         let input = Value::Object(input.clone());
         let faults = match or_need(self.snapshot, expression::inline(&input, &self.payloads()))? {
             Ok(whole) => inputs.faults(definition, &whole),
-            Err(fault) => vec![(String::new(), fault.reason)],
+            Err(fault) => vec![(String::new(), format!("cannot be used: {}", fault.reason))],
         };
+        let faults: Vec<_> =
+            faults.into_iter().map(|(pointer, fault)| (format!("{place}{pointer}"), fault)).collect();
         if faults.is_empty() { Ok(()) } else { Err(Rejected::UnfitInput(faults).into()) }
     }
 

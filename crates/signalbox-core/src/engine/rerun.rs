@@ -44,6 +44,7 @@ impl Operation for Rerun {
         let start = Start {
             agent: before.session.agent.as_ref(),
             input: before.session.input.clone(),
+            input_place: None,
             trace: self.trace.clone(),
             schedule: None,
             parent: None,

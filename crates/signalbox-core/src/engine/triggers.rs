@@ -63,6 +63,7 @@ impl Operation for Trigger {
         let start = Start {
             agent: self.agent.as_ref(),
             input: self.input.clone(),
+            input_place: Some("/initialPayload"),
             trace: self.trace.clone(),
             schedule: None,
             parent: None,
@@ -78,6 +79,8 @@ pub(super) struct Start<'a> {
     pub(super) agent: Option<&'a AgentId>,
     /// Its input.
     pub(super) input: Map<String, Value>,
+    /// Where a request holds the input, as a JSON pointer. Without it the input is known to fit.
+    pub(super) input_place: Option<&'static str>,
     /// The `traceparent` of what started it.
     pub(super) trace: Option<String>,
     /// The schedule that it is started by.
@@ -117,9 +120,8 @@ impl Start<'_> {
             notify: definition.notify.clone(),
         };
         let input = work.externalize_fields(self.input);
-        // What is asked for from outside has been held against the schema by whoever was asked.
-        if self.parent.is_some() || self.schedule.is_some() {
-            work.fits(definition, &input)?;
+        if let Some(place) = self.input_place {
+            work.fits(definition, &input, place)?;
         }
         let admission = match &definition.concurrency {
             Some(concurrency) => {

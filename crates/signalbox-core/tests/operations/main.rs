@@ -9,6 +9,7 @@ mod attempts;
 mod children;
 mod concurrency;
 mod deliveries;
+mod folding;
 mod full_paths;
 mod graphs;
 mod histories;

@@ -68,6 +68,38 @@ impl Stage {
         Ok(answer)
     }
 
+    /// Runs operations as one, until each has its answer.
+    pub(crate) fn fold<O: Operation>(&mut self, operations: &[O]) -> Vec<Result<O::Output, Rejected>> {
+        let mut asked: Vec<(usize, Asked<&O>)> = operations.iter().map(Asked::new).enumerate().collect();
+        let mut answers: Vec<_> = operations.iter().map(|_| None).collect();
+        while !asked.is_empty() {
+            self.turns += 1000;
+            self.now = self.now + Duration::from_millis(1);
+            let terms = Terms { policy: &self.policy, inputs: Some(&Wants) };
+            let (numbers, mut members): (Vec<usize>, Vec<Asked<&O>>) = asked.into_iter().unzip();
+            let mut attempt = Attempt::new(self.now, self.turns);
+            let decision = loop {
+                match attempt.step(&mut members, terms) {
+                    Next::Load(need) => self.store.load(&need, attempt.snapshot()),
+                    Next::Long => attempt.allow_long(),
+                    Next::Commit(decision) => break decision,
+                    Next::Done => break Decision::default(),
+                }
+            };
+            self.store.commit(&decision, None).expect("nobody comes in between");
+            asked = Vec::new();
+            for (number, mut member) in numbers.into_iter().zip(members) {
+                match member.take_resolution() {
+                    Some(Resolution::Made(output)) => answers[number] = Some(Ok(output)),
+                    Some(Resolution::Rejected(rejected)) => answers[number] = Some(Err(rejected)),
+                    Some(Resolution::Repeated(_)) => panic!("without a claim nothing is repeated"),
+                    None => asked.push((number, member)),
+                }
+            }
+        }
+        answers.into_iter().map(|answer| answer.expect("an answer")).collect()
+    }
+
     /// What an operation decides now, without making it true.
     pub(crate) fn decide<O: Operation>(&mut self, operation: &O) -> Result<(Decision, O::Output), Rejected> {
         self.turns += 1;

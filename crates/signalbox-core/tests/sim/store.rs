@@ -42,6 +42,8 @@ pub(crate) struct Store {
     pub(crate) agents: BTreeMap<AgentId, Arc<Agent>>,
     /// Marks that agents put into their reports and that the log has.
     pub(crate) marks: HashSet<u64>,
+    /// How many decisions were applied.
+    pub(crate) commits: usize,
     /// Candidates and waiting tasks shown at once.
     looks: (usize, usize),
 }
@@ -98,6 +100,7 @@ impl Store {
         born_leased: Option<(Timestamp, Timestamp)>,
     ) -> Result<Vec<DueJob>, Conflict> {
         self.allow(decision)?;
+        self.commits += 1;
         self.remember(decision);
         for write in &decision.writes {
             match write {

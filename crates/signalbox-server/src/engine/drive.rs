@@ -1,12 +1,11 @@
 //! The driver: core's attempt loop over the real store, and what follows from a commit. Whatever the operation, this
 //! is the only way anything is written.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use signalbox_bus::WakeUps;
-use signalbox_core::decision::Key;
+use signalbox_core::decision::{IdempotencyRecord, Key};
 use signalbox_core::due::{DueJob, Lane};
 use signalbox_core::engine::Operation;
 use signalbox_core::engine::attempt::{Asked, Attempt, Claim, Member, Next, Resolution, Terms};
@@ -14,11 +13,12 @@ use signalbox_core::lease::Lease;
 use signalbox_core::limits::{CANDIDATES_LOOKED_AT, Policy};
 use signalbox_core::{Decision, Need, Rejected, Snapshot};
 use signalbox_store::{Claimed, DueKind, Store, StoreError};
-use signalbox_wire::id::{NodeId, TenantId};
+use signalbox_wire::id::{NodeId, SessionId, TenantId};
 use signalbox_wire::time::Timestamp;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::in_flight::{AgentChoice, InFlightAgents};
+use super::lines::{InLine, Joined, LINE_MAX, LineKey, Lines, Service, Waiting};
+use super::long::{self, LongDecisions};
 use super::start_inputs::StartInputs;
 use crate::clock::{self, Stopwatch};
 use crate::http::idempotency::IdempotencyClaim;
@@ -29,6 +29,9 @@ use crate::telemetry::metrics::Metrics;
 
 /// How long conflicts are retried before the caller is told to come back.
 const CONTENTION_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Operations decided as one by an async worker; more of them would hold up its connections.
+const DECIDED_INLINE_MAX: usize = 8;
 
 /// Agents in other decisions that are passed over to find one that is in none.
 const CANDIDATES_PASSED_OVER_MAX: usize = 256;
@@ -48,28 +51,13 @@ struct Inner {
     lines: Lines,
     in_flight_agents: InFlightAgents,
     inputs: StartInputs,
+    long: LongDecisions,
 }
 
-/// Where operations on the same row line up once one of them has conflicted: tried all at once they would
-/// conflict again and again, one after the other each gets through at its first try.
-struct Lines(Box<[Semaphore]>);
+/// An operation that can be driven: handed to whoever decides for those that wait in one line.
+pub(crate) trait Driven: Operation<Output: Send + 'static> + Clone + Send + Sync + 'static {}
 
-/// Lines; different rows may share one.
-const LINES: usize = 256;
-
-impl Lines {
-    fn new() -> Self {
-        Self((0..LINES).map(|_| Semaphore::new(1)).collect())
-    }
-
-    /// A place at the head of the line for a row, once it is reached.
-    async fn permit(&self, tenant: &TenantId, key: &Key) -> Option<SemaphorePermit<'_>> {
-        let mut hasher = DefaultHasher::new();
-        (tenant, key).hash(&mut hasher);
-        let line = self.0.get(usize::try_from(hasher.finish() % LINES as u64).ok()?)?;
-        line.acquire().await.ok()
-    }
-}
+impl<O: Operation<Output: Send + 'static> + Clone + Send + Sync + 'static> Driven for O {}
 
 /// Why an operation came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +90,7 @@ impl Drive {
         metrics: Metrics,
     ) -> Self {
         let (lines, in_flight_agents, inputs) =
-            (Lines::new(), InFlightAgents::default(), StartInputs::default());
+            (Lines::default(), InFlightAgents::default(), StartInputs::default());
         Self(Arc::new(Inner {
             store,
             wake_ups,
@@ -114,6 +102,7 @@ impl Drive {
             lines,
             in_flight_agents,
             inputs,
+            long: LongDecisions::new(),
         }))
     }
 
@@ -123,88 +112,144 @@ impl Drive {
     }
 
     /// Runs an operation to its answer.
-    pub(crate) async fn run<O: Operation>(
-        &self,
-        tenant: &TenantId,
-        operation: &O,
-    ) -> Result<O::Output, DriveError> {
-        let mut asked = Asked::new(operation);
-        self.attempt(tenant, &mut asked, operation.keys().into_iter().next()).await?;
-        match asked.take_resolution() {
-            Some(Resolution::Made(output)) => Ok(output),
-            Some(Resolution::Rejected(rejected)) => Err(rejected.into()),
-            // Without a claim nothing is repeated, and whoever is alone is not put off.
-            Some(Resolution::Repeated(_)) | None => {
-                Err(StoreError::Unavailable("an operation has no outcome".to_owned()).into())
-            }
+    pub(crate) async fn run<O>(&self, tenant: &TenantId, operation: &O) -> Result<O::Output, DriveError>
+    where
+        O: Driven,
+    {
+        match self.resolve(tenant, Asked::new(operation)).await? {
+            Resolution::Made(output) => Ok(output),
+            Resolution::Rejected(rejected) => Err(rejected.into()),
+            Resolution::Repeated(_) => Err(no_resolution().into()),
         }
     }
 
     /// Runs an operation and tells its answer. Under an `Idempotency-Key` the answer is kept in the same
     /// commit, so that the same request again gets it again, also after a crash.
-    pub(crate) async fn answer<O: Operation>(
+    pub(crate) async fn answer<O>(
         &self,
         tenant: &TenantId,
         claim: Option<&IdempotencyClaim>,
         operation: &O,
-        tell: impl Fn(&O::Output) -> Reply,
-    ) -> Result<Reply, Refusal> {
+        tell: impl Fn(&O::Output) -> Reply + Send + Sync + 'static,
+    ) -> Result<Reply, Refusal>
+    where
+        O: Driven,
+    {
         let Some(claim) = claim else {
             return Ok(tell(&self.run(tenant, operation).await?));
         };
-        let record = |output: &O::Output, now| claim.record(&tell(output), now);
-        let (key, request) = (claim.key.clone(), claim.request.clone());
-        let mut asked = Asked::under(operation, Some(Claim { key, request, record }));
-        self.attempt(tenant, &mut asked, operation.keys().into_iter().next()).await?;
-        match asked.take_resolution() {
-            Some(Resolution::Made(output)) => {
+        let tell = Arc::new(tell);
+        let record = {
+            let (tell, claim) = (Arc::clone(&tell), claim.clone());
+            move |output: &O::Output, now| claim.record(&tell(output), now)
+        };
+        let kept = Claim { key: claim.key.clone(), request: claim.request.clone(), record };
+        match self.resolve(tenant, Asked::under(operation, Some(kept))).await? {
+            Resolution::Made(output) => {
                 claim.keep();
                 Ok(tell(&output))
             }
-            Some(Resolution::Repeated(kept)) => Ok(Reply::kept(&kept)),
-            Some(Resolution::Rejected(rejected)) => Err(rejected.into()),
-            None => Err(StoreError::Unavailable("an operation has no outcome".to_owned()).into()),
+            Resolution::Repeated(kept) => Ok(Reply::kept(&kept)),
+            Resolution::Rejected(rejected) => Err(rejected.into()),
         }
     }
 
-    /// Attempts what `member` asks for until it is committed, refused, or the store cannot answer.
-    async fn attempt(
+    /// Attempts what is asked until it is committed, refused, or the store cannot answer. What conflicts, or would
+    /// with those that have, goes on in the line of what it conflicts about.
+    async fn resolve<O, F>(
         &self,
         tenant: &TenantId,
-        member: &mut impl Member,
-        key: Option<Key>,
-    ) -> Result<(), DriveError> {
+        mut asked: Asked<&O, F>,
+    ) -> Result<Resolution<O::Output>, DriveError>
+    where
+        O: Driven,
+        F: Fn(&O::Output, Timestamp) -> IdempotencyRecord + Send + 'static,
+    {
+        let inner = &*self.0;
+        let mut attempt = Attempt::new(clock::now(), clock::seed());
+        let mut choice = inner.in_flight_agents.choice(tenant);
+        let decided = inner.decide(&mut choice, &mut attempt, std::slice::from_mut(&mut asked)).await?;
+        let Some(decision) = decided else {
+            return asked.take_resolution().ok_or_else(|| no_resolution().into());
+        };
+        choice.follow(&decision);
+        let (operation, session) = (*asked.operation(), session_of(&decision));
+        let line = || {
+            let key = contended(operation, session.clone(), &choice)?;
+            Some((tenant.clone(), key))
+        };
+        if !inner.lines.has(line) {
+            match self.commit(tenant, decision, attempt.now()).await {
+                Ok(()) => return asked.take_resolution().ok_or_else(|| no_resolution().into()),
+                Err(StoreError::Conflict) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let key = line();
+        // What it chose is free for others while it stands in line.
+        drop(choice);
+        let Some(key) = key else { return Err(StoreError::Conflict.into()) };
+        let (_, claim) = asked.into_parts();
+        let (waiting, answer) = InLine::new(Asked::under(operation.clone(), claim));
+        match inner.lines.join(&key, Box::new(waiting)) {
+            Joined::AsFirst => drop(tokio::spawn(self.clone().serve(key))),
+            Joined::Behind => {}
+            Joined::Full => return Err(StoreError::Busy(LINE_MAX).into()),
+        }
+        answer.await.unwrap_or_else(|_| Err(no_resolution())).map_err(DriveError::from)
+    }
+
+    /// Serves a line until nobody waits in it.
+    async fn serve(self, key: LineKey) {
+        let mut service = Service::of(&self.0.lines, &key);
+        let mut is_first = true;
+        loop {
+            let mut members = service.next();
+            if members.is_empty() {
+                return;
+            }
+            let committed = self.fold(&key.0, &mut members, is_first).await;
+            is_first = false;
+            if let (Err(StoreError::Corrupt(_)), true) = (&committed, members.len() > 1) {
+                // One of them finds what cannot be read, and must not spoil the others.
+                for member in members {
+                    let mut alone = vec![member];
+                    let committed = self.fold(&key.0, &mut alone, false).await;
+                    alone.into_iter().for_each(|member| member.answer(committed.clone()));
+                }
+                continue;
+            }
+            let (resolved, put_off): (Vec<_>, Vec<_>) =
+                members.into_iter().partition(|member| committed.is_err() || member.is_resolved());
+            service.put_back(put_off);
+            resolved.into_iter().for_each(|member| member.answer(committed.clone()));
+        }
+    }
+
+    /// Decides and commits what several ask for as one. `is_known_old`: what memory holds has just conflicted.
+    async fn fold(
+        &self,
+        tenant: &TenantId,
+        members: &mut [Box<dyn Waiting>],
+        is_known_old: bool,
+    ) -> Result<(), StoreError> {
         let inner = &*self.0;
         let watch = Stopwatch::start();
-        let mut permit = None;
-        let policy = inner.policy.of(tenant);
-        let terms = Terms { policy: &policy, inputs: Some(&inner.inputs) };
         let mut attempt = Attempt::new(clock::now(), clock::seed());
+        if is_known_old {
+            attempt.conflicted(clock::now(), clock::seed());
+        }
         loop {
             let mut choice = inner.in_flight_agents.choice(tenant);
-            let decision = loop {
-                match attempt.step(std::slice::from_mut(member), terms) {
-                    Next::Load(need) => inner.load(&mut choice, need, &mut attempt).await?,
-                    Next::Long => attempt.allow_long(),
-                    Next::Commit(decision) => break decision,
-                    Next::Done => return Ok(()),
-                }
+            let Some(decision) = inner.decide(&mut choice, &mut attempt, members).await? else {
+                return Ok(());
             };
             choice.follow(&decision);
-            // The row that decisions most likely conflict over: the first that the operation names, else the agent
-            // it chose.
-            let row = key.clone().or_else(|| choice.agents().first().cloned().map(Key::Agent));
             match self.commit(tenant, decision, attempt.now()).await {
-                Ok(()) => return Ok(()),
                 Err(StoreError::Conflict) if watch.elapsed() < CONTENTION_PATIENCE => {
-                    // What it chose is free for others while it stands in line.
-                    drop(choice);
-                    if let (None, Some(row)) = (&permit, row) {
-                        permit = inner.lines.permit(tenant, &row).await;
-                    }
                     attempt.conflicted(clock::now(), clock::seed());
                 }
-                Err(error) => return Err(error.into()),
+                committed => return committed,
             }
         }
     }
@@ -234,7 +279,60 @@ impl Drive {
     }
 }
 
+/// A defect of the driver: every operation comes to something.
+fn no_resolution() -> StoreError {
+    StoreError::Unavailable("it is not known what came of the operation".to_owned())
+}
+
+/// What an operation most likely conflicts about: the session that it is about first, else the first row that it
+/// names, else the agent that it chose.
+fn contended(
+    operation: &impl Operation,
+    session: Option<SessionId>,
+    choice: &AgentChoice<'_>,
+) -> Option<Key> {
+    let named = || {
+        let keys = operation.keys();
+        let session = keys.iter().find(|key| matches!(key, Key::Session(_))).cloned();
+        session.or_else(|| keys.into_iter().next())
+    };
+    let chosen = || choice.agents().first().cloned().map(Key::Agent);
+    session.map(Key::Session).or_else(named).or_else(chosen)
+}
+
+/// The session that a decision is about first: that of the first event in a session's history.
+fn session_of(decision: &Decision) -> Option<SessionId> {
+    decision.events.iter().find_map(|event| event.session.as_ref()).map(|(session, _)| session.clone())
+}
+
 impl Inner {
+    /// Takes an attempt as far as a decision to commit; `None` where there is nothing to commit.
+    async fn decide<M: Member>(
+        &self,
+        choice: &mut AgentChoice<'_>,
+        attempt: &mut Attempt,
+        members: &mut [M],
+    ) -> Result<Option<Decision>, StoreError> {
+        let policy = self.policy.of(choice.tenant());
+        let policy = policy.as_ref();
+        loop {
+            let terms = Terms { policy, inputs: Some(&self.inputs) };
+            let next = if members.len() > DECIDED_INLINE_MAX {
+                long::aside(|| attempt.step(members, terms))
+            } else if attempt.allows_long() {
+                self.long.run(|| attempt.step(members, terms)).await
+            } else {
+                attempt.step(members, terms)
+            };
+            match next {
+                Next::Load(need) => self.load(choice, need, attempt).await?,
+                Next::Long => attempt.allow_long(),
+                Next::Commit(decision) => return Ok(Some(decision)),
+                Next::Done => return Ok(None),
+            }
+        }
+    }
+
     /// Shows an attempt what it needs.
     async fn load(
         &self,

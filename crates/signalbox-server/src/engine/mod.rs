@@ -3,8 +3,10 @@
 
 mod drive;
 mod in_flight;
+mod lines;
+mod long;
 pub(crate) mod payloads;
 pub(crate) mod schema;
 mod start_inputs;
 
-pub(crate) use self::drive::{Drive, DriveError};
+pub(crate) use self::drive::{Drive, DriveError, Driven};

@@ -1,8 +1,9 @@
-//! Inputs that sessions and schedules start sessions with, held against the schema of the workflow that is started.
+//! Inputs that sessions are started with, held against the schema of the workflow that is started.
 
 use serde_json::Value;
 use signalbox_core::context::Inputs;
 use signalbox_core::definition::Definition;
+use signalbox_wire::fault::Fault;
 
 use crate::engine::schema::{Schema, Schemas};
 
@@ -20,8 +21,10 @@ impl Inputs for StartInputs {
     fn faults(&self, definition: &Definition, input: &Value) -> Vec<(String, String)> {
         let Some(schema) = &definition.input else { return Vec::new() };
         let Some(fields) = schema.as_object() else { return Vec::new() };
-        let held = self.0.held(schema.to_string(), || Schema::compile(fields));
-        let checked = held.and_then(|schema| schema.check(input, ""));
+        let message = "cannot be held against the input schema of the workflow, which is not valid any more; mend it there";
+        // It was found to be a schema when its definition was kept.
+        let compile = || Schema::compile(fields).map_err(|_| vec![Fault::new("", message)]);
+        let checked = self.0.held(schema.to_string(), compile).and_then(|schema| schema.check(input, ""));
         checked.err().into_iter().flatten().map(|fault| (fault.pointer, fault.message)).collect()
     }
 }
@@ -48,5 +51,6 @@ mod tests {
             assert_eq!(pointers(&strict, json!({"a": 1})), [""; 0]);
         }
         assert_eq!(pointers(&of(None), json!({})), [""; 0]);
+        assert_eq!(pointers(&of(Some(json!({"type": 5}))), json!({})), [""]);
     }
 }

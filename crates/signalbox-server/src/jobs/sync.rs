@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::Full;
 use serde::Deserialize;
-use signalbox_core::engine::{Announce, Deregister, Operation};
-use signalbox_core::{Decision, DecisionContext, Halt, Rejected, Snapshot};
+use signalbox_core::Rejected;
+use signalbox_core::engine::{Announce, AnnounceListed, Deregister};
 use signalbox_store::{AgentFilter, EventFilter, Page};
 use signalbox_wire::agentkit::AgentView;
 use signalbox_wire::id::{AgentId, TenantId};
@@ -47,26 +47,6 @@ pub(super) async fn run(app: Jobs) {
             () = app.draining.cancelled() => return,
             () = round => {}
         }
-    }
-}
-
-/// An agent as a page of the list has it, which was asked for at some moment. What was written here since then
-/// is newer than the page.
-struct Listed {
-    announce: Announce,
-    asked_at: Timestamp,
-}
-
-impl Operation for Listed {
-    type Output = ();
-
-    fn decide(&self, view: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
-        // Versions are moments, and grow.
-        let known = view.agent(&self.announce.id)?;
-        if known.is_some_and(|known| known.version >= self.asked_at.as_micros()) {
-            return Ok((Decision::default(), ()));
-        }
-        Ok((self.announce.decide(view, context)?.0, ()))
     }
 }
 
@@ -118,7 +98,7 @@ async fn take_in(
     if !is_known && was_removed(app, tenant, &agent.agent_id, asked_at).await? {
         return Ok(());
     }
-    app.drive.run(tenant, &Listed { announce: announcement(agent), asked_at }).await?;
+    app.drive.run(tenant, &AnnounceListed { announce: announcement(agent), asked_at }).await?;
     Ok(())
 }
 
@@ -213,57 +193,7 @@ fn announcement(agent: AgentView) -> Announce {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use signalbox_core::Versioned;
-    use signalbox_core::agent::Agent;
-    use signalbox_core::decision::Key;
-    use signalbox_core::limits::Policy;
-    use signalbox_core::snapshot::Loaded;
-
     use super::*;
-
-    const ASKED: Timestamp = Timestamp::from_seconds(1_704_110_400);
-
-    fn announce(endpoint: &str) -> Announce {
-        Announce {
-            id: AgentId::parse("a").expect("valid"),
-            name: "A".into(),
-            version: "1".into(),
-            endpoint: Some(endpoint.to_owned()),
-            capabilities: Vec::new(),
-            metadata: serde_json::Map::new(),
-            registered_at: Some(Timestamp::from_seconds(7)),
-            generation: None,
-        }
-    }
-
-    #[test]
-    fn a_page_does_not_overwrite_what_was_told_after_it_was_asked_for() {
-        let policy = Policy::default();
-        let listed = Listed { announce: announce("http://old"), asked_at: ASKED };
-        for (written_at, changes) in [(ASKED, false), (Timestamp::from_micros(ASKED.as_micros() - 1), true)] {
-            let mut view = Snapshot::new();
-            let agent = Agent {
-                id: listed.announce.id.clone(),
-                name: "A".into(),
-                version: "1".into(),
-                endpoint: Some("http://new".into()),
-                capabilities: Vec::new(),
-                metadata: serde_json::Map::new(),
-                registered_at: Timestamp::from_seconds(7),
-                generation: 3,
-                concurrency: 1,
-            };
-            let row = Versioned { version: written_at.as_micros(), value: Arc::new(agent) };
-            view.show(Key::Agent(listed.announce.id.clone()), Some(Loaded::Agent(row)));
-            view.show(Key::Status(listed.announce.id.clone()), None);
-            view.show(Key::AgentName("A".into()), None);
-            let (decision, ()) =
-                listed.decide(&view, &mut DecisionContext::new(ASKED, 1, &policy)).expect("decided");
-            assert_eq!(decision.is_empty(), !changes);
-        }
-    }
 
     #[test]
     fn a_cursor_is_quoted() {

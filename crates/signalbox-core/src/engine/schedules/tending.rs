@@ -92,10 +92,12 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
     pub(super) fn change(&mut self, plan: &Plan, paused: Option<bool>) -> Result<(), Halt> {
         let now = self.now();
         // Whoever makes a plan learns at once that it could not be carried out.
-        triggers::current(self.work, &plan.workflow)?;
+        let definition = triggers::current(self.work, &plan.workflow)?;
         if let Some(agent) = &plan.agent {
             self.work.known_agent(agent)?;
         }
+        // A later revision may ask for something else: then the session of a fire time is not started.
+        self.work.fits(&definition, &plan.input_at(now), "/input")?;
         if self.schedule.plan != *plan {
             let keeps_time = self.schedule.plan.keeps_time_with(plan);
             self.schedule.plan = plan.clone();
@@ -261,6 +263,7 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
         let start = Start {
             agent: plan.agent.as_ref(),
             input: plan.input_at(fire.at),
+            input_place: Some(""),
             trace: None,
             schedule: Some(self.schedule.id.clone()),
             parent: None,

@@ -182,7 +182,7 @@ pub(super) async fn delete_tool(
     }
     let operation = engine::DeleteTool { name: convert::tool_name(&name)? };
     drive
-        .answer(context.tenant(), context.claim.as_ref(), &operation, |()| {
+        .answer(context.tenant(), context.claim.as_ref(), &operation, move |()| {
             Reply::ok(&Done::new(format!("Tool '{name}' removed successfully.")))
         })
         .await

@@ -3,7 +3,6 @@
 mod agents;
 mod convert;
 mod hooks;
-mod inputs;
 mod logs;
 mod lookup;
 mod payloads;
@@ -12,11 +11,9 @@ mod schedules;
 mod sessions;
 mod workflows;
 
-use axum::Extension;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::inputs::Inputs;
 use crate::config;
 use crate::http::fast_path::FastRoute;
 use crate::surface::description::Description;
@@ -36,8 +33,12 @@ pub(crate) const SURFACE: Description = Description {
 
 /// Every route of this surface.
 fn router() -> OpenApiRouter<AppState> {
-    // Those that hold an input against its workflow's schema.
-    let starts = OpenApiRouter::new()
+    OpenApiRouter::new()
+        .routes(routes!(agents::notify::notify_agent))
+        .routes(routes!(agents::state::report_state, agents::state::agent_state))
+        .routes(routes!(agents::state::agent_history))
+        .routes(routes!(agents::drain::drain_agent))
+        .routes(routes!(agents::drain::undrain_agent))
         .routes(routes!(workflows::trigger::trigger_agent_workflow))
         .routes(routes!(workflows::trigger::trigger_workflow))
         .routes(routes!(hooks::receive::receive_webhook))
@@ -47,14 +48,6 @@ fn router() -> OpenApiRouter<AppState> {
             schedules::apply::change_schedule,
             schedules::apply::delete_schedule
         ))
-        .layer(Extension(Inputs::default()));
-    OpenApiRouter::new()
-        .routes(routes!(agents::notify::notify_agent))
-        .routes(routes!(agents::state::report_state, agents::state::agent_state))
-        .routes(routes!(agents::state::agent_history))
-        .routes(routes!(agents::drain::drain_agent))
-        .routes(routes!(agents::drain::undrain_agent))
-        .merge(starts)
         .routes(routes!(workflows::apply::apply_workflow, workflows::apply::list_workflows))
         .routes(routes!(workflows::apply::get_workflow, workflows::apply::delete_workflow))
         .routes(routes!(workflows::versions::list_versions))

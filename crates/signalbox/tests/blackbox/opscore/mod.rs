@@ -16,3 +16,4 @@ mod state;
 mod taking;
 mod triggers;
 mod versions;
+mod wide;

@@ -34,12 +34,11 @@ pub(crate) async fn patch_agent(
     let id = convert::agent_id(&id)?;
     let operation = convert::patch(&egress, id, input.parse()?)?;
     let status = store.status(context.tenant(), &operation.agent).await?;
-    let status = status.as_ref().map(|status| &*status.value);
     drive
-        .answer(context.tenant(), context.claim.as_ref(), &operation, |agent| {
+        .answer(context.tenant(), context.claim.as_ref(), &operation, move |agent| {
             Reply::ok(&Success::new(
                 format!("Agent '{}' updated successfully.", agent.name),
-                convert::agent(agent, status),
+                convert::agent(agent, status.as_ref().map(|status| &*status.value)),
             ))
         })
         .await
@@ -60,7 +59,7 @@ pub(crate) async fn deregister_agent(
 ) -> Result<Reply, Refusal> {
     let operation = engine::Deregister { agent: convert::agent_id(&id)?, trace: context.trace.clone() };
     drive
-        .answer(context.tenant(), context.claim.as_ref(), &operation, |agent| {
+        .answer(context.tenant(), context.claim.as_ref(), &operation, move |agent| {
             let data = Registered { agent_id: agent.id.clone() };
             Reply::ok(&Success::new(format!("Agent {} deregistered successfully.", agent.id), data))
         })

@@ -72,14 +72,15 @@ async fn answer(
     let replace = reader.read("replace", query.replace.as_deref(), params::flag).unwrap_or_default();
     reader.finish()?;
     let operation = convert::registration(egress, body, replace, context.trace.clone())?;
-    let tell = |registered: &engine::Registered| {
+    let name = operation.name.clone();
+    let tell = move |registered: &engine::Registered| {
         let (status, done) = if registered.is_replaced {
             (StatusCode::OK, "registered anew")
         } else {
             (StatusCode::CREATED, "registered successfully")
         };
         let data = Registered { agent_id: registered.agent.clone() };
-        Reply::json(status, &Success::new(format!("Agent '{}' {done}.", operation.name), data))
+        Reply::json(status, &Success::new(format!("Agent '{name}' {done}."), data))
     };
     drive.answer(context.tenant(), context.claim.as_ref(), &operation, tell).await
 }

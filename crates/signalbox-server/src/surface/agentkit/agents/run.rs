@@ -89,10 +89,9 @@ async fn run(
         body: message.body,
         trace: context.trace.clone(),
     };
+    let to = operation.agent.clone();
     drive
-        .answer(&context.caller.tenant, context.claim.as_ref(), &operation, |id| {
-            accepted(&operation.agent, id)
-        })
+        .answer(&context.caller.tenant, context.claim.as_ref(), &operation, move |id| accepted(&to, id))
         .await
 }
 

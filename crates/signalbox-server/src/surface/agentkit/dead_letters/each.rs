@@ -101,7 +101,7 @@ pub(crate) async fn redrive_dead_letter(
 ) -> Result<Reply, Refusal> {
     let operation = engine::Redrive { message: convert::dead_letter_id(&id)? };
     drive
-        .answer(context.tenant(), context.claim.as_ref(), &operation, |()| {
+        .answer(context.tenant(), context.claim.as_ref(), &operation, move |()| {
             let message = format!("Dead letter {id} is scheduled again.");
             Reply::json(StatusCode::ACCEPTED, &Success::new(message, RedriveAnswer { redriven: 1 }))
         })
@@ -121,7 +121,7 @@ pub(crate) async fn discard_dead_letter(
 ) -> Result<Reply, Refusal> {
     let operation = engine::Discard { message: convert::dead_letter_id(&id)? };
     drive
-        .answer(context.tenant(), context.claim.as_ref(), &operation, |()| {
+        .answer(context.tenant(), context.claim.as_ref(), &operation, move |()| {
             Reply::ok(&Done::new(format!("Dead letter {id} was dropped.")))
         })
         .await

@@ -7,7 +7,7 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::Serialize;
 use signalbox_core::Rejected;
-use signalbox_core::engine::{Discard, Operation, Redrive};
+use signalbox_core::engine::{Discard, Redrive};
 use signalbox_store::{DeadLetterFilter, Page, Store};
 use signalbox_wire::agentkit::{RedriveAnswer, Success};
 use signalbox_wire::id::{MessageId, TenantId};
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::each::DeadLetterQuery;
 use crate::clock;
-use crate::engine::{Drive, DriveError};
+use crate::engine::{Drive, DriveError, Driven};
 use crate::http::context::{Administers, Context};
 use crate::http::params::{Query, Reader};
 use crate::http::problem::Refusal;
@@ -106,7 +106,7 @@ async fn sweep<O>(
     operation: fn(MessageId) -> O,
 ) -> Result<Swept, Refusal>
 where
-    O: Operation<Output = ()> + Send + Sync + 'static,
+    O: Driven<Output = ()>,
 {
     let began = clock::now();
     let mut page = Page { limit: AT_ONCE, after: None };
@@ -132,7 +132,7 @@ async fn settle<O>(
     operations: impl Iterator<Item = O>,
 ) -> Result<u64, Refusal>
 where
-    O: Operation<Output = ()> + Send + Sync + 'static,
+    O: Driven<Output = ()>,
 {
     let mut running = JoinSet::new();
     for operation in operations {

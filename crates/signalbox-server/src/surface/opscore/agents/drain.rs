@@ -56,7 +56,7 @@ async fn set(
         format!("Agent {agent} is back in service.")
     };
     drive
-        .answer(context.tenant(), context.claim.as_ref(), &operation, |()| {
+        .answer(context.tenant(), context.claim.as_ref(), &operation, move |()| {
             Reply::ok(&Done::new(message.as_str()))
         })
         .await

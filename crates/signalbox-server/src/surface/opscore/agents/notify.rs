@@ -3,12 +3,13 @@
 
 use axum::extract::State;
 use http::HeaderMap;
+use signalbox_core::engine::{Notification, NotifiedEvent};
 use signalbox_wire::fault::Fault;
 use signalbox_wire::id::TenantId;
 use signalbox_wire::opscore::{DEREGISTER, Done, NotifyBody, REGISTER};
 use signalbox_wire::problem::Problem;
 
-use super::notification::{self, Notification, Told};
+use super::notification;
 use super::signed;
 use crate::auth::Authenticator;
 use crate::clock;
@@ -54,17 +55,18 @@ pub(crate) async fn notify_agent(
     };
     let body: NotifyBody = input.parse()?;
     let agent = body.agent_details.agent_id.clone();
-    let (told, done) = match body.event_type.as_str() {
-        REGISTER => {
-            (Told::Registered(notification::registration(body.agent_details, &input.bytes)), "registered")
-        }
+    let (event, done) = match body.event_type.as_str() {
+        REGISTER => (
+            NotifiedEvent::Registered(notification::registration(body.agent_details, &input.bytes)),
+            "registered",
+        ),
         DEREGISTER => {
             let registered_at = notification::time(body.agent_details.registration_time.as_deref());
-            (Told::Gone { agent: agent.clone(), registered_at }, "deregistered")
+            (NotifiedEvent::Gone { agent: agent.clone(), registered_at }, "deregistered")
         }
         other => return Err(unknown(other).into()),
     };
-    if let Told::Registered(announce) = &told
+    if let NotifiedEvent::Registered(announce) = &event
         && let Some(message) = announce.endpoint.as_deref().and_then(|url| egress.fault(url))
         && announcements.calls_endpoints
     {
@@ -72,7 +74,7 @@ pub(crate) async fn notify_agent(
     }
     let message = format!("Agent {agent} {done} successfully.");
     drive
-        .answer(&TenantId::default_tenant(), None, &Notification { told, seen }, |()| {
+        .answer(&TenantId::default_tenant(), None, &Notification { event, seen }, move |()| {
             Reply::ok(&Done::new(message.as_str()))
         })
         .await

@@ -5,12 +5,10 @@
 //! each costs a signature to compute. A webhook's id counts once: its answer is kept in the commit that starts
 //! the session, and is what every repeat gets.
 
-use axum::Extension;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
-use signalbox_core::engine::{Operation, ReceiveWebhook, Triggered};
+use signalbox_core::engine::ReceiveWebhook;
 use signalbox_core::hook::{HookSecret, WebhookTrigger};
-use signalbox_core::{Decision, DecisionContext, Halt, Snapshot};
 use signalbox_store::Store;
 use signalbox_wire::id::{HookId, TenantId};
 use signalbox_wire::opscore::{HookInput, TriggerAnswer};
@@ -25,7 +23,6 @@ use crate::http::idempotency::IdempotencyClaim;
 use crate::http::params::PathPair;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
-use crate::surface::opscore::inputs::Inputs;
 
 /// The longest id of a webhook, in characters.
 const WEBHOOK_ID_MAX: usize = 255;
@@ -51,7 +48,6 @@ const WEBHOOK_ID_MAX: usize = 255;
 pub(crate) async fn receive_webhook(
     State(store): State<Store>,
     State(drive): State<Drive>,
-    Extension(inputs): Extension<Inputs>,
     headers: HeaderMap,
     PathPair(tenant, id): PathPair,
     input: Input,
@@ -75,7 +71,6 @@ pub(crate) async fn receive_webhook(
         input: body,
         trace: trace_of(&headers),
     };
-    let operation = Checked { operation, tenant: &tenant, inputs: &inputs };
     // Whatever else a repeat says, it is the same webhook.
     let claim = IdempotencyClaim::of(format!("hook {} {}", hook.id, call.id), String::new());
     drive
@@ -84,27 +79,6 @@ pub(crate) async fn receive_webhook(
             Reply::json(StatusCode::ACCEPTED, &answer)
         })
         .await
-}
-
-/// A webhook whose body has to fit the very definition that is run.
-struct Checked<'a> {
-    operation: ReceiveWebhook,
-    tenant: &'a TenantId,
-    inputs: &'a Inputs,
-}
-
-impl Operation for Checked<'_> {
-    type Output = Triggered;
-
-    fn decide(
-        &self,
-        view: &Snapshot,
-        context: &mut DecisionContext<'_>,
-    ) -> Result<(Decision, Triggered), Halt> {
-        let made = self.operation.decide(view, context)?;
-        self.inputs.check(self.tenant, view, &made.1.workflow, &self.operation.input, "")?;
-        Ok(made)
-    }
 }
 
 /// What a webhook says of itself.

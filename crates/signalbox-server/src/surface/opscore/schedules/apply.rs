@@ -1,13 +1,10 @@
 //! `/v1/opscore/schedules`: schedules are kept, listed, shown, changed and removed.
 
-use axum::Extension;
 use axum::extract::State;
 use http::StatusCode;
-use signalbox_core::engine::{self, Operation};
-use signalbox_core::schedule::Schedule;
-use signalbox_core::{Decision, DecisionContext, Halt, Rejected, Snapshot};
+use signalbox_core::Rejected;
+use signalbox_core::engine;
 use signalbox_store::Store;
-use signalbox_wire::id::TenantId;
 use signalbox_wire::opscore::{Done, Page, PatchScheduleBody, ScheduleBody, ScheduleView};
 use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
@@ -18,39 +15,9 @@ use crate::http::context::{Administers, Context, Input, Reads};
 use crate::http::params::{Path, Query, Reader};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
-use crate::surface::opscore::inputs::Inputs;
 use crate::surface::opscore::lookup::{self, Gathering};
 
 const LIST: &str = "schedules";
-
-/// Keeps or changes a schedule whose input has to fit the definition that is current now. A later one may ask for
-/// something else: then the session is started all the same.
-struct Fitting<'a, O: Operation> {
-    operation: O,
-    tenant: &'a TenantId,
-    inputs: &'a Inputs,
-    kept: fn(&O::Output) -> &Schedule,
-}
-
-impl<O: Operation> Operation for Fitting<'_, O> {
-    type Output = O::Output;
-
-    fn keys(&self) -> Vec<signalbox_core::decision::Key> {
-        self.operation.keys()
-    }
-
-    fn decide(
-        &self,
-        view: &Snapshot,
-        context: &mut DecisionContext<'_>,
-    ) -> Result<(Decision, O::Output), Halt> {
-        let now = context.now;
-        let made = self.operation.decide(view, context)?;
-        let plan = &(self.kept)(&made.1).plan;
-        self.inputs.check(self.tenant, view, &plan.workflow, &plan.input_at(now), "/input")?;
-        Ok(made)
-    }
-}
 
 /// Keep a schedule
 ///
@@ -64,13 +31,11 @@ impl<O: Operation> Operation for Fitting<'_, O> {
         (status = 422, description = "The body does not fit, or its input not the workflow's schema", body = Problem)))]
 pub(crate) async fn apply_schedule(
     State(drive): State<Drive>,
-    Extension(inputs): Extension<Inputs>,
     context: Context<Administers>,
     input: Input,
 ) -> Result<Reply, Refusal> {
     let body: convert::WholeSchedule = input.parse()?;
-    let (operation, tenant, inputs) = (convert::apply(body)?, context.tenant(), &inputs);
-    let operation = Fitting { operation, tenant, inputs, kept: |(kept, _)| kept };
+    let operation = convert::apply(body)?;
     drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |(kept, is_new)| {
             let status = if *is_new { StatusCode::CREATED } else { StatusCode::OK };
@@ -131,15 +96,12 @@ pub(crate) async fn get_schedule(
         (status = 422, description = "The body does not fit, or its input not the workflow's schema", body = Problem)))]
 pub(crate) async fn change_schedule(
     State(drive): State<Drive>,
-    Extension(inputs): Extension<Inputs>,
     context: Context<Administers>,
     Path(schedule): Path,
     input: Input,
 ) -> Result<Reply, Refusal> {
     let body: convert::WholeChange = input.parse()?;
     let operation = convert::change(lookup::schedule(&schedule)?, body);
-    let (tenant, inputs) = (context.tenant(), &inputs);
-    let operation = Fitting { operation, tenant, inputs, kept: |kept| kept };
     drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |kept| {
             Reply::ok(&convert::schedule(kept))

@@ -1,14 +1,14 @@
 //! `POST /v1/opscore/sessions/{id}/{pause|resume|cancel|retry|signal}`: each answers the session as it is then.
 
 use axum::extract::State;
-use signalbox_core::engine::{self, Operation};
+use signalbox_core::engine;
 use signalbox_core::session::SessionState;
 use signalbox_store::Store;
 use signalbox_wire::id::SessionId;
 use signalbox_wire::opscore::{ApproveBody, CancelBody, RefuseBody, SessionView, SignalBody};
 use signalbox_wire::problem::Problem;
 
-use crate::engine::Drive;
+use crate::engine::{Drive, Driven};
 use crate::http::context::{Administers, Context, Input};
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
@@ -203,7 +203,7 @@ async fn control<O>(
     operation: &O,
 ) -> Result<Reply, Refusal>
 where
-    O: Operation<Output = SessionState>,
+    O: Driven<Output = SessionState>,
 {
     // Looked up before: a session stays on the revision that it started with.
     let mut versions = Versions::default();
@@ -211,7 +211,7 @@ where
         versions.look_up(store, context.tenant(), &read.value.session).await?;
     }
     drive
-        .answer(context.tenant(), context.claim.as_ref(), operation, |state| {
+        .answer(context.tenant(), context.claim.as_ref(), operation, move |state| {
             Reply::ok(&convert::session(&state.session, &versions, Some(&state.tasks)))
         })
         .await

@@ -2,7 +2,7 @@
 //! that a filter matches, each a decision of its own.
 
 use axum::extract::State;
-use signalbox_core::engine::{self, Operation};
+use signalbox_core::engine;
 use signalbox_core::limits::bounded;
 use signalbox_store::Store;
 use signalbox_wire::id::{SessionId, TenantId};
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use super::filter::SessionsQuery;
 use super::purge;
 use super::read::LIST;
-use crate::engine::{Drive, DriveError};
+use crate::engine::{Drive, DriveError, Driven};
 use crate::http::context::{Administers, Context, Input};
 use crate::http::params::Reader;
 use crate::http::problem::Refusal;
@@ -137,7 +137,7 @@ async fn sweep<O>(
     operation: impl Fn(SessionId) -> O,
 ) -> Result<ManyAnswer, Refusal>
 where
-    O: Operation + Send + Sync + 'static,
+    O: Driven,
     O::Output: Send,
 {
     let many = Many::read(which)?;

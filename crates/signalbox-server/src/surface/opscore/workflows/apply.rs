@@ -3,9 +3,8 @@
 
 use axum::extract::State;
 use http::StatusCode;
-use signalbox_core::definition::Definition;
-use signalbox_core::engine::{self, Operation};
-use signalbox_core::{Decision, DecisionContext, Halt, Rejected, Snapshot};
+use signalbox_core::Rejected;
+use signalbox_core::engine;
 use signalbox_store::Store;
 use signalbox_wire::opscore::{Done, Page, WorkflowBody, WorkflowView};
 use signalbox_wire::paging::PageQuery;
@@ -20,23 +19,6 @@ use crate::http::reply::Reply;
 use crate::surface::opscore::lookup::{self, Gathering};
 
 const LIST: &str = "workflows";
-
-/// Keeps a definition, and says whether its id is new.
-struct Apply(engine::ApplyDefinition);
-
-impl Operation for Apply {
-    type Output = (Definition, bool);
-
-    fn decide(
-        &self,
-        view: &Snapshot,
-        context: &mut DecisionContext<'_>,
-    ) -> Result<(Decision, Self::Output), Halt> {
-        let is_new = view.workflow(&self.0.definition.id)?.is_none();
-        let (decision, kept) = self.0.decide(view, context)?;
-        Ok((decision, (kept, is_new)))
-    }
-}
 
 /// Keep a workflow's definition
 ///
@@ -54,7 +36,7 @@ pub(crate) async fn apply_workflow(
 ) -> Result<Reply, Refusal> {
     let Whole(body) = input.parse_either()?;
     let definition = Box::new(definitions::definition(body, "")?);
-    let operation = Apply(engine::ApplyDefinition { definition });
+    let operation = engine::ApplyDefinition { definition };
     drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |(kept, is_new)| {
             let status = if *is_new { StatusCode::CREATED } else { StatusCode::OK };

@@ -1,7 +1,6 @@
 //! A workflow is started: `POST /v1/opscore/agent/{agentId}/workflow` by or with its definition, and
 //! `POST /v1/opscore/workflows/{id}/trigger`.
 
-use axum::Extension;
 use axum::extract::State;
 use http::StatusCode;
 use signalbox_core::engine::{self, WorkflowSource};
@@ -15,7 +14,6 @@ use crate::http::context::{Administers, Context, Input};
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
-use crate::surface::opscore::inputs::{Checked, Inputs};
 use crate::surface::opscore::lookup;
 
 /// Start a workflow with an agent for what names nobody
@@ -30,7 +28,6 @@ use crate::surface::opscore::lookup;
         (status = 422, description = "The body does not fit, or the input not the workflow's schema", body = Problem)))]
 pub(crate) async fn trigger_agent_workflow(
     State(drive): State<Drive>,
-    Extension(inputs): Extension<Inputs>,
     context: Context<Administers>,
     Path(agent): Path,
     input: Input,
@@ -46,7 +43,7 @@ pub(crate) async fn trigger_agent_workflow(
     let agent = Some(lookup::agent(&agent)?);
     let trigger =
         engine::Trigger { source, agent, input: body.initial_payload, trace: context.trace.clone() };
-    start(&drive, &context, &inputs, trigger).await
+    start(&drive, &context, trigger).await
 }
 
 /// Start a workflow
@@ -58,7 +55,6 @@ pub(crate) async fn trigger_agent_workflow(
         (status = 422, description = "The body does not fit, or the input not the workflow's schema", body = Problem)))]
 pub(crate) async fn trigger_workflow(
     State(drive): State<Drive>,
-    Extension(inputs): Extension<Inputs>,
     context: Context<Administers>,
     Path(workflow): Path,
     input: Input,
@@ -70,18 +66,16 @@ pub(crate) async fn trigger_workflow(
         input: body.initial_payload,
         trace: context.trace.clone(),
     };
-    start(&drive, &context, &inputs, trigger).await
+    start(&drive, &context, trigger).await
 }
 
 async fn start(
     drive: &Drive,
     context: &Context<Administers>,
-    inputs: &Inputs,
     trigger: engine::Trigger,
 ) -> Result<Reply, Refusal> {
-    let operation = Checked { trigger, tenant: context.tenant(), inputs };
     drive
-        .answer(context.tenant(), context.claim.as_ref(), &operation, |started| {
+        .answer(context.tenant(), context.claim.as_ref(), &trigger, |started| {
             let answer = TriggerAnswer::new(started.session.clone(), started.workflow.clone());
             Reply::json(StatusCode::ACCEPTED, &answer)
         })
