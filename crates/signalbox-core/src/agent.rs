@@ -128,6 +128,10 @@ pub struct AgentStatus {
     pub draining: bool,
     /// The tasks it holds.
     pub held: Vec<Held>,
+    /// The attempts that it was told to stop and may still be at: they count against its concurrency until it says
+    /// that it is done with them, or [`STOPPING_MAX`](crate::limits::STOPPING_MAX) has passed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stopping: Vec<TaskAttempt>,
 }
 
 /// A task in an agent's hands.
@@ -197,6 +201,7 @@ impl AgentStatus {
             last_used: Timestamp::default(),
             draining: false,
             held: Vec::new(),
+            stopping: Vec::new(),
         }
     }
 
@@ -215,7 +220,7 @@ impl AgentStatus {
     /// Whether the agent can take another task now; see the table above.
     #[must_use]
     pub fn is_available(&self, agent: &Agent) -> bool {
-        let room = self.held.len() < agent.concurrency as usize;
+        let room = self.held.len() + self.stopping.len() < agent.concurrency as usize;
         let willing = self.report.as_ref().is_none_or(|report| match Meaning::of(&report.state) {
             Meaning::Done => true,
             Meaning::Working => report.about_task && !self.held.is_empty(),
@@ -241,7 +246,10 @@ impl AgentStatus {
     pub fn task_named(&self, named: Option<&str>, session: Option<&str>) -> Option<&Held> {
         let is_meant = |held: &&Held| session.is_none_or(|session| held.session.as_str() == session);
         let mut meant = self.held.iter().filter(is_meant);
-        let Some(name) = named else { return only(meant) };
+        let Some(name) = named else {
+            // What it says may be about a task that it was told to stop.
+            return only(meant).filter(|_| self.stopping.is_empty());
+        };
         let exact = self.held.iter().find(|held| held.is_named_exactly(name));
         exact
             .or_else(|| meant.clone().find(|held| held.task.as_str() == name))

@@ -41,6 +41,10 @@ impl AgentStatus {
             [] => text.push_str("[]"),
             held => text.push_str(&serde_json::to_string(held)?),
         }
+        if !self.stopping.is_empty() {
+            text.push_str(",\"stopping\":");
+            text.push_str(&serde_json::to_string(&self.stopping)?);
+        }
         text.push('}');
         Ok(text)
     }
@@ -138,13 +142,14 @@ mod tests {
             last_used in moment(),
             draining in any::<bool>(),
             held in prop::collection::vec(held(), 0..3),
+            stopping in prop::collection::vec((1..9_u32).prop_map(attempt), 0..2),
         ) {
             let mut status = AgentStatus::fresh(AgentId::parse(&agent).unwrap(), generation, last_used);
             for report in reports {
                 // Those that are dated ahead leave fingerprints.
                 status.apply_report(report, Timestamp::default());
             }
-            let status = AgentStatus { earlier_until, last_used, draining, held, ..status };
+            let status = AgentStatus { earlier_until, last_used, draining, held, stopping, ..status };
             prop_assert_eq!(status.to_json().unwrap(), serde_json::to_string(&status).unwrap());
         }
     }

@@ -137,6 +137,15 @@ pub enum DueJob {
         /// The attempt that failed.
         attempt: u32,
     },
+    /// An agent that was told to stop a task has had its time to say that it did.
+    Stop {
+        /// The agent.
+        agent: AgentId,
+        /// The task.
+        task: TaskId,
+        /// The attempt that it had in hand.
+        attempt: u32,
+    },
     /// A task that waits for something that is not an agent has waited long enough.
     Wake {
         /// The session.
@@ -180,7 +189,8 @@ impl DueJob {
             | Self::Timeout { task, attempt, .. }
             | Self::Heartbeat { task, attempt, .. }
             | Self::Schedule { task, attempt, .. }
-            | Self::Retry { task, attempt, .. } => format!("{kind}:{task}-{attempt}"),
+            | Self::Retry { task, attempt, .. }
+            | Self::Stop { task, attempt, .. } => format!("{kind}:{task}-{attempt}"),
             Self::Wake { task, .. } => format!("{kind}:{task}"),
             Self::Begin { session } | Self::Deadline { session } | Self::End { session, .. } => {
                 format!("{kind}:{session}")
@@ -199,6 +209,7 @@ impl DueJob {
             Self::Heartbeat { .. } => "heartbeat",
             Self::Schedule { .. } => "schedule",
             Self::Retry { .. } => "retry",
+            Self::Stop { .. } => "stop",
             Self::Wake { .. } => "wake",
             Self::Begin { .. } => "begin",
             Self::Deadline { .. } => "deadline",

@@ -1,13 +1,14 @@
 //! What came in and is not begun: [`Inbox`] drops repeats by their message id and refuses what it has no
-//! room for; [`TaskCall`] is a message as its handler sees it. The invariant: remembered ids and waiting
+//! room for; [`TaskCall`] is a message as its handler sees it. The invariant: remembered ids, answers and waiting
 //! messages are bounded, and an id is remembered only together with a place in the queue.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::worker::AtWork;
 use super::{Happening, Observer};
@@ -16,6 +17,10 @@ use super::{Happening, Observer};
 pub(super) const QUEUE_MAX: usize = 64;
 /// Ids remembered: a message's retries span minutes, so this holds at several a second.
 const REMEMBERED_MAX: usize = 4_096;
+/// Answers remembered, for deliveries that come again because the answer was lost.
+const ANSWERS_MAX: usize = 256;
+/// The longest report that is given as an answer, in bytes; a longer one is reported, and so not remembered.
+pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// A message for the handler, most often a workflow's task.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -38,22 +43,33 @@ pub struct TaskCall {
     pub attempt: u32,
     /// The trace that the message belongs to, as the W3C header has it.
     pub traceparent: Option<String>,
+    /// Whether the answer to its delivery may be the report of it.
+    pub accepts_report: bool,
     /// The rest of the message, such as `sessionContext`.
     pub more: Map<String, Value>,
 }
 
 /// What became of a message that came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Receipt {
     Taken,
-    Repeated,
+    /// With what was answered before, where that was a report.
+    Repeated(Option<Bytes>),
     Full,
+}
+
+/// A message in the queue.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) call: TaskCall,
+    /// Where the report of it goes, as long as its delivery waits for the answer.
+    pub(super) answer: Option<oneshot::Sender<Bytes>>,
 }
 
 /// What came in and is not begun.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    queue: mpsc::Sender<TaskCall>,
+    queue: mpsc::Sender<Queued>,
     known: Mutex<SeenMessage>,
     observer: Observer,
     running: AtWork,
@@ -63,42 +79,58 @@ pub(super) struct Inbox {
 struct SeenMessage {
     ids: HashSet<String>,
     oldest_first: VecDeque<String>,
+    answers: HashMap<String, Bytes>,
+    oldest_answers_first: VecDeque<String>,
 }
 
 /// The type of the message by which a workflow's task is taken back.
 const CANCEL: &str = "workflow_cancel";
 
 impl Inbox {
-    pub(super) fn new(queue: mpsc::Sender<TaskCall>, observer: Observer, running: AtWork) -> Self {
+    pub(super) fn new(queue: mpsc::Sender<Queued>, observer: Observer, running: AtWork) -> Self {
         Self { queue, known: Mutex::default(), observer, running }
     }
 
     /// Takes a message, unless it was taken before or there is no room.
     ///
     /// That a task is no longer wanted has no place in the queue: it would wait behind the very task.
-    pub(super) fn put(&self, call: TaskCall) -> Receipt {
+    pub(super) fn put(&self, call: TaskCall, answer: Option<oneshot::Sender<Bytes>>) -> Receipt {
         if call.message_type == CANCEL {
             call.opscore_task_id.iter().for_each(|task| self.running.stop(task));
             return Receipt::Taken;
         }
         let taken = Happening::Taken { name: call.name().to_owned(), attempt: call.attempt };
         let id = call.message_id.clone();
-        let receipt = self.admit(call);
-        match (receipt, id) {
+        let receipt = self.admit(Queued { call, answer });
+        match (&receipt, id) {
             (Receipt::Taken, _) => self.observer.tell(taken),
-            (Receipt::Repeated, Some(message_id)) => self.observer.tell(Happening::Repeated { message_id }),
+            (Receipt::Repeated(_), Some(message_id)) => {
+                self.observer.tell(Happening::Repeated { message_id })
+            }
             _ => {}
         }
         receipt
     }
 
-    fn admit(&self, call: TaskCall) -> Receipt {
+    /// Remembers what is answered to a delivery: where the answer is lost, the same delivery gets it again.
+    pub(super) fn answered(&self, message_id: String, answer: Bytes) {
         let mut known = self.known.lock();
-        let id = call.message_id.clone();
-        if id.as_ref().is_some_and(|id| known.ids.contains(id)) {
-            return Receipt::Repeated;
+        if known.oldest_answers_first.len() >= ANSWERS_MAX
+            && let Some(oldest) = known.oldest_answers_first.pop_front()
+        {
+            known.answers.remove(&oldest);
         }
-        if self.queue.try_send(call).is_err() {
+        known.oldest_answers_first.push_back(message_id.clone());
+        known.answers.insert(message_id, answer);
+    }
+
+    fn admit(&self, queued: Queued) -> Receipt {
+        let mut known = self.known.lock();
+        let id = queued.call.message_id.clone();
+        if let Some(id) = id.as_ref().filter(|id| known.ids.contains(*id)) {
+            return Receipt::Repeated(known.answers.get(id).cloned());
+        }
+        if self.queue.try_send(queued).is_err() {
             return Receipt::Full;
         }
         if let Some(id) = id {
@@ -151,6 +183,7 @@ impl TaskCall {
             message_id: None,
             attempt: 1,
             traceparent: None,
+            accepts_report: false,
             more: body.more,
         })
     }
@@ -186,7 +219,7 @@ mod tests {
         TaskCall { message_id: Some(id.to_owned()), ..TaskCall::default() }
     }
 
-    fn inbox(room: usize) -> (Inbox, mpsc::Receiver<TaskCall>) {
+    fn inbox(room: usize) -> (Inbox, mpsc::Receiver<Queued>) {
         let (sender, receiver) = mpsc::channel(room);
         (Inbox::new(sender, Observer(Arc::new(drop)), AtWork::default()), receiver)
     }
@@ -194,19 +227,25 @@ mod tests {
     #[test]
     fn a_repeat_is_dropped_and_a_full_inbox_refuses() {
         let (inbox, mut receiver) = inbox(2);
-        assert_eq!(inbox.put(message("a")), Receipt::Taken);
-        assert_eq!(inbox.put(message("a")), Receipt::Repeated);
-        assert_eq!(inbox.put(message("b")), Receipt::Taken);
-        assert_eq!(inbox.put(message("c")), Receipt::Full);
+        assert_eq!(inbox.put(message("a"), None), Receipt::Taken);
+        assert_eq!(inbox.put(message("a"), None), Receipt::Repeated(None));
+        inbox.answered("a".to_owned(), Bytes::from_static(b"{}"));
+        assert_eq!(inbox.put(message("a"), None), Receipt::Repeated(Some(Bytes::from_static(b"{}"))));
+        assert_eq!(inbox.put(message("b"), None), Receipt::Taken);
+        assert_eq!(inbox.put(message("c"), None), Receipt::Full);
         receiver.try_recv().unwrap();
-        assert_eq!(inbox.put(message("c")), Receipt::Taken, "what was refused is not taken for a repeat");
+        assert_eq!(
+            inbox.put(message("c"), None),
+            Receipt::Taken,
+            "what was refused is not taken for a repeat"
+        );
     }
 
     #[test]
     fn messages_without_an_id_are_never_repeats() {
         let (inbox, _receiver) = inbox(2);
-        assert_eq!(inbox.put(TaskCall::default()), Receipt::Taken);
-        assert_eq!(inbox.put(TaskCall::default()), Receipt::Taken);
+        assert_eq!(inbox.put(TaskCall::default(), None), Receipt::Taken);
+        assert_eq!(inbox.put(TaskCall::default(), None), Receipt::Taken);
     }
 
     #[test]

@@ -13,8 +13,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use signalbox_wire::opscore::ACCEPTS_REPORT;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::inbox::{Inbox, Receipt, TaskCall};
 
@@ -24,6 +25,8 @@ const MESSAGE_BYTES_MAX: usize = 4 << 20;
 const CONNECTIONS_MAX: usize = 256;
 /// How long a head, and then a body, may take to arrive; also how long a connection may idle.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a delivery is left open for a handler that ends soon: its answer is the report then.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// How long to leave accepting alone when the operating system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -51,7 +54,7 @@ pub(super) async fn serve(listener: TcpListener, inbox: Arc<Inbox>, mut stopping
     }
 }
 
-async fn connection(stream: TcpStream, inbox: &Inbox, mut stopping: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, inbox: &Arc<Inbox>, mut stopping: watch::Receiver<bool>) {
     let service = service_fn(|request| async { Ok::<_, Infallible>(answer(request, inbox).await) });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -66,7 +69,7 @@ async fn connection(stream: TcpStream, inbox: &Inbox, mut stopping: watch::Recei
     let _ = tokio::time::timeout(ARRIVAL_TIMEOUT, connection).await;
 }
 
-async fn answer(request: Request<Incoming>, inbox: &Inbox) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, inbox: &Arc<Inbox>) -> Response<Full<Bytes>> {
     match *request.method() {
         Method::POST => {}
         Method::GET | Method::HEAD => return respond(StatusCode::OK, r#"{"status":"ok"}"#),
@@ -83,7 +86,7 @@ async fn answer(request: Request<Incoming>, inbox: &Inbox) -> Response<Full<Byte
         Err(_) => return problem(StatusCode::REQUEST_TIMEOUT, "The message took too long to arrive."),
     };
     match TaskCall::read(&body) {
-        Ok(call) => receipt(inbox.put(with_headers(call, &head.headers))),
+        Ok(call) => take(with_headers(call, &head.headers), inbox).await,
         Err(error) => problem(StatusCode::BAD_REQUEST, &format!("The message is not to be read: {error}.")),
     }
 }
@@ -91,13 +94,53 @@ async fn answer(request: Request<Incoming>, inbox: &Inbox) -> Response<Full<Byte
 fn with_headers(call: TaskCall, headers: &HeaderMap) -> TaskCall {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let attempt = text("x-attempt").and_then(|value| value.parse().ok()).unwrap_or(1);
-    TaskCall { message_id: text("x-message-id"), attempt, traceparent: text("traceparent"), ..call }
+    let accepts_report = text(ACCEPTS_REPORT).as_deref() == Some("true");
+    let (message_id, traceparent) = (text("x-message-id"), text("traceparent"));
+    TaskCall { message_id, attempt, traceparent, accepts_report, ..call }
+}
+
+/// Takes a message, and answers with the report of it where that comes soon enough and is asked for.
+async fn take(call: TaskCall, inbox: &Arc<Inbox>) -> Response<Full<Bytes>> {
+    let message_id =
+        call.message_id.clone().filter(|_| call.accepts_report && call.opscore_task_id.is_some());
+    let Some(message_id) = message_id else { return receipt(inbox.put(call, None)) };
+    let (answer, answered) = oneshot::channel();
+    let taken = inbox.put(call, Some(answer));
+    if taken != Receipt::Taken {
+        return receipt(taken);
+    }
+    // In a task of its own: where the connection breaks, the next try of the delivery gets the report.
+    let waiting = tokio::spawn(wait_for_report(answered, message_id, Arc::clone(inbox)));
+    match waiting.await {
+        Ok(Some(report)) => respond_with(StatusCode::OK, report),
+        _ => receipt(Receipt::Taken),
+    }
+}
+
+async fn wait_for_report(
+    mut answered: oneshot::Receiver<Bytes>,
+    message_id: String,
+    inbox: Arc<Inbox>,
+) -> Option<Bytes> {
+    let report = match tokio::time::timeout(ANSWER_WITHIN, &mut answered).await {
+        Ok(report) => report.ok(),
+        Err(_) => {
+            // From here on the worker reports by itself; what it said just before counts.
+            answered.close();
+            answered.try_recv().ok()
+        }
+    };
+    if let Some(report) = &report {
+        inbox.answered(message_id, report.clone());
+    }
+    report
 }
 
 fn receipt(receipt: Receipt) -> Response<Full<Bytes>> {
     match receipt {
         Receipt::Taken => respond(StatusCode::OK, r#"{"status":"accepted"}"#),
-        Receipt::Repeated => respond(StatusCode::OK, r#"{"status":"accepted","repeated":true}"#),
+        Receipt::Repeated(Some(report)) => respond_with(StatusCode::OK, report),
+        Receipt::Repeated(None) => respond(StatusCode::OK, r#"{"status":"accepted","repeated":true}"#),
         Receipt::Full => {
             let mut response =
                 problem(StatusCode::SERVICE_UNAVAILABLE, "The agent's queue is full; try later.");
@@ -117,7 +160,11 @@ fn problem(status: StatusCode, detail: &str) -> Response<Full<Bytes>> {
 }
 
 fn respond(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body.to_owned())));
+    respond_with(status, Bytes::from(body.to_owned()))
+}
+
+fn respond_with(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     let kind = http::HeaderValue::from_static("application/json");
     response.headers_mut().insert("content-type", kind);

@@ -145,8 +145,10 @@ impl Agent {
 
     /// Listens, then registers (taking over its name from a former process), then works.
     ///
-    /// It does not report `idle` on arrival: a registered agent counts as available, and such a report would
-    /// settle a task that was given to it in the meantime.
+    /// It does not report `idle` on arrival: a registered agent counts as available.
+    ///
+    /// A handler that ends within a second answers the delivery of its task with its report, where the server says
+    /// that it reads the answer; a longer one is reported `active`, and then how it ended.
     ///
     /// # Errors
     /// [`Error::Local`] when the address cannot be listened on; any error of the registration.

@@ -61,6 +61,20 @@ async fn post(endpoint: &str, message_id: &str, body: &Value) -> StatusCode {
     status
 }
 
+/// A delivery whose answer is read, and that answer.
+async fn post_for_answer(endpoint: &str, message_id: &str, body: &Value) -> (StatusCode, Value) {
+    let client = HyperClient::builder(TokioExecutor::new()).build_http();
+    let request = Request::post(endpoint)
+        .header("x-message-id", message_id)
+        .header("x-accepts-report", "true")
+        .body(Full::new(Bytes::from(body.to_string())))
+        .unwrap();
+    let response = client.request(request).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
 fn task(id: &str, parameters: &Value) -> Value {
     json!({"senderId": "opscore", "messageType": "workflow_task", "payload": parameters, "task_name": "count",
         "opscore_session_id": "ses_1", "opscore_task_id": id})
@@ -91,6 +105,44 @@ async fn a_task_is_reported_active_and_then_completed_with_its_result() {
     assert_eq!(completed["state"], "completed");
     assert_eq!(completed["details"], json!({"opscore_task_id": "t1", "result": {"twice": 42}}));
     assert!(active["timestamp"].as_str() <= completed["timestamp"].as_str());
+}
+
+#[tokio::test]
+async fn a_handler_that_ends_soon_answers_the_delivery_with_its_report() {
+    let (server, mut reports) = server(|_| None).await;
+    let go_on = Arc::new(Notify::new());
+    let waits = Arc::clone(&go_on);
+    let handler = move |call: TaskCall| {
+        let waits = Arc::clone(&waits);
+        async move {
+            if call.parameters["wait"] == true {
+                waits.notified().await;
+            }
+            if call.parameters["fail"] == true { failure("no such file") } else { Ok(json!(7)) }
+        }
+    };
+    let running = agent(&server).concurrency(4).start(handler).await.unwrap();
+    let completed = json!({"state": "completed", "details": {"opscore_task_id": "t1-1", "result": 7}});
+    for _ in 0..2 {
+        // The second is a repeat, whose first answer was lost.
+        let (status, body) = post_for_answer(running.endpoint(), "m1", &task("t1-1", &json!({}))).await;
+        assert_eq!((status, body), (StatusCode::OK, completed.clone()));
+    }
+    let (_, body) = post_for_answer(running.endpoint(), "m2", &task("t2-1", &json!({"fail": true}))).await;
+    assert_eq!(
+        body,
+        json!({"state": "error", "details": {"opscore_task_id": "t2-1", "error": "no such file"}})
+    );
+    let (status, body) =
+        post_for_answer(running.endpoint(), "m3", &task("t3-1", &json!({"wait": true}))).await;
+    assert_eq!((status, &body["state"]), (StatusCode::OK, &Value::Null), "it takes longer: {body}");
+    assert_eq!(reports.next().await["state"], "active");
+    go_on.notify_one();
+    let report = reports.next().await;
+    assert_eq!(
+        (&report["state"], &report["details"]["opscore_task_id"]),
+        (&json!("completed"), &json!("t3-1"))
+    );
 }
 
 #[tokio::test]

@@ -7,11 +7,14 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use signalbox_wire::opscore::TaskAnswer;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::inbox::{ANSWER_BYTES_MAX, Queued};
 use super::{Happening, Observer, TaskCall};
 use crate::client::Client;
 use crate::edge;
@@ -72,7 +75,7 @@ where
     /// Works until told to stop, then finishes what was taken.
     pub(super) async fn run(
         self,
-        mut queue: mpsc::Receiver<TaskCall>,
+        mut queue: mpsc::Receiver<Queued>,
         concurrency: usize,
         mut stopping: watch::Receiver<bool>,
     ) {
@@ -81,7 +84,7 @@ where
         while open || !working.is_empty() {
             tokio::select! {
                 call = queue.recv(), if open && working.len() < concurrency => match call {
-                    Some(call) => drop(working.spawn(Arc::clone(&self.0).handle(call))),
+                    Some(queued) => drop(working.spawn(Arc::clone(&self.0).handle(queued))),
                     None => open = false,
                 },
                 Some(_) = working.join_next() => {}
@@ -98,14 +101,35 @@ where
     F: Future<Output = Result<Value, E>> + Send + 'static,
     E: Display + Send + 'static,
 {
-    async fn handle(self: Arc<Self>, call: TaskCall) {
+    /// A task whose delivery waits for the answer is reported by that, if its handler ends before the delivery is
+    /// answered; any other is reported `active` first.
+    async fn handle(self: Arc<Self>, Queued { call, answer }: Queued) {
         let name = call.name().to_owned();
         let task = call.opscore_task_id.clone().map(|id| (id, call.traceparent.clone()));
-        if let Some((id, trace)) = &task {
-            self.report(about("active", id, trace.as_deref()), 1).await.unwrap_or(());
-        }
-        let outcome = self.run_handler(call).await;
+        let mut answer = answer.filter(|answer| !answer.is_closed());
+        let mut handler = Box::pin(self.run_handler(call));
+        let at_once = match &mut answer {
+            Some(answer) => tokio::select! {
+                outcome = &mut handler => Some(outcome),
+                () = answer.closed() => None,
+            },
+            None => None,
+        };
+        let outcome = match at_once {
+            Some(outcome) => outcome,
+            None => {
+                if let Some((id, trace)) = &task {
+                    self.report(about("active", id, trace.as_deref()), 1).await.unwrap_or(());
+                }
+                handler.await
+            }
+        };
         self.observer.tell(Happening::Done { name, failure: outcome.as_ref().err().cloned() });
+        if let (Some(answer), Some((id, _))) = (answer, &task)
+            && give(answer, &outcome, id)
+        {
+            return;
+        }
         // A message that is no task is not reported: without a task's id, the report would settle whatever
         // task the agent happens to have.
         if let Some((id, trace)) = task {
@@ -179,6 +203,23 @@ impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// Gives the report as the delivery's answer; `false` where it has to be reported, because nobody waits for it any
+/// longer or it would not be read as one.
+fn give(answer: oneshot::Sender<Bytes>, outcome: &Result<Value, String>, task_id: &str) -> bool {
+    let body = match outcome {
+        Ok(result) => serde_json::json!({
+            "state": "completed",
+            "details": {"opscore_task_id": task_id, "result": result},
+        }),
+        Err(failure) => serde_json::json!({
+            "state": "error",
+            "details": {"opscore_task_id": task_id, "error": failure},
+        }),
+    };
+    let body = Bytes::from(body.to_string());
+    body.len() <= ANSWER_BYTES_MAX && TaskAnswer::read(&body).is_some() && answer.send(body).is_ok()
 }
 
 fn about(state: &str, task_id: &str, traceparent: Option<&str>) -> StateReport {

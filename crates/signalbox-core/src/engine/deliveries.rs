@@ -111,7 +111,13 @@ impl Operation for SettleDelivery {
                 false
             }
             Outcome::Delivered { .. } => self.hand_over(&mut work, &next)?,
-            Outcome::Unwanted { .. } => false,
+            Outcome::Unwanted { .. } => {
+                if let (0, Some(carried), Some(agent)) = (next.attempts, &next.task, &next.agent) {
+                    // It was never sent, so there is nothing to stop.
+                    work.stopped(agent, |stopping| stopping == carried)?;
+                }
+                false
+            }
         };
         work.log(entry(&next, work.context.now));
         let version = work.context.version_after(Some(read.version));

@@ -332,6 +332,7 @@ impl UnitOfWork<'_, '_> {
             "senderId": "opscore",
             "messageType": "workflow_task",
             "payload": parameters,
+            "messageId": message,
             "timestamp": now,
             "task_name": task.name.as_deref().unwrap_or(&task.step),
             "opscore_session_id": session,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use signalbox_wire::id::{MessageId, SessionId, TaskId};
+use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
 
 use super::dispatch::NewMessage;
 use super::unit_of_work::UnitOfWork;
@@ -12,7 +12,7 @@ use crate::Halt;
 use crate::definition::{Kind, OnFailure};
 use crate::delivery::{MessageKind, TaskAttempt};
 use crate::due::{Due, DueJob};
-use crate::limits::bounded;
+use crate::limits::{STOPPING_MAX, bounded};
 use crate::retry::Backoff;
 use crate::routing::Route;
 use crate::session::{Ending, SessionEvent, SessionState, SessionStatus};
@@ -120,6 +120,7 @@ impl UnitOfWork<'_, '_> {
     fn take_away(&mut self, session: &SessionId, task: &Task, reason: &str) -> Result<(), Halt> {
         if task.status.is_held() && task.agent.is_some() {
             self.tell_to_stop(session, task, reason)?;
+            self.count_as_stopping(session, task)?;
         }
         self.release(session, task)?;
         let event = SessionEvent::TaskCancelled {
@@ -136,12 +137,14 @@ impl UnitOfWork<'_, '_> {
         task: &Task,
         reason: &str,
     ) -> Result<(), Halt> {
+        let id = MessageId::new(self.context.now, self.context.bits());
         let state = self.known_session(session)?;
         let trace = state.session.trace.clone();
         let body = json!({
             "senderId": "opscore",
             "messageType": "workflow_cancel",
             "payload": {"reason": reason},
+            "messageId": id,
             "timestamp": state.session.updated_at,
             "opscore_session_id": session,
             "opscore_task_id": task.id.attempt_name(task.attempt),
@@ -151,7 +154,6 @@ impl UnitOfWork<'_, '_> {
                 "taskId": task.step,
             },
         });
-        let id = MessageId::new(self.context.now, self.context.bits());
         self.send(NewMessage {
             id,
             kind: MessageKind::Task,
@@ -161,6 +163,36 @@ impl UnitOfWork<'_, '_> {
             body: body.to_string(),
             trace,
         });
+        Ok(())
+    }
+
+    /// An agent that is told to stop is at it until it says otherwise, or has had its time to.
+    fn count_as_stopping(&mut self, session: &SessionId, task: &Task) -> Result<(), Halt> {
+        let Some(agent) = &task.agent else { return Ok(()) };
+        let Some(work) = self.agent(agent)? else { return Ok(()) };
+        let (session, attempt) = (session.clone(), task.attempt);
+        work.status_mut().stopping.push(TaskAttempt { session, task: task.id.clone(), attempt });
+        let stop = DueJob::Stop { agent: agent.clone(), task: task.id.clone(), attempt };
+        self.decision.arm(Due::new(stop, self.context.now + STOPPING_MAX));
+        Ok(())
+    }
+
+    /// Some of the attempts that an agent was told to stop are over.
+    pub(super) fn stopped(
+        &mut self,
+        agent: &AgentId,
+        is_over: impl Fn(&TaskAttempt) -> bool,
+    ) -> Result<(), Halt> {
+        let Some(work) = self.agent(agent)? else { return Ok(()) };
+        let over: Vec<TaskAttempt> =
+            work.status.stopping.iter().filter(|stopping| is_over(stopping)).cloned().collect();
+        if over.is_empty() {
+            return Ok(());
+        }
+        work.status_mut().stopping.retain(|stopping| !over.contains(stopping));
+        for TaskAttempt { task, attempt, .. } in over {
+            self.decision.disarm(DueJob::Stop { agent: agent.clone(), task, attempt }.id());
+        }
         Ok(())
     }
 

@@ -87,6 +87,7 @@ impl ReportState {
             snapshot.session(&held.session)?;
         }
         let (is_news, held) = self.apply_report(current.status_mut(), origin, now);
+        self.end_stopping(work, is_news)?;
         let task = match &held {
             Some(held) => work.held_task(&held.attempt_of())?,
             None => None,
@@ -148,7 +149,7 @@ impl ReportState {
     ) -> Result<Option<Decision>, Halt> {
         let Some(agent) = snapshot.agent(&self.agent)? else { return Ok(None) };
         let Some(read) = snapshot.status(&self.agent)? else { return Ok(None) };
-        if !read.value.held.is_empty() {
+        if !read.value.held.is_empty() || !read.value.stopping.is_empty() {
             return Ok(None);
         }
         let mut status = AgentStatus::clone(&read.value);
@@ -196,6 +197,22 @@ impl ReportState {
     /// A report that names a task means it, whenever it comes.
     fn effect(&self, report: &Report, held: &Held) -> Effect {
         if self.task.is_some() { Effect::Counts } else { report.effect_unnamed(held) }
+    }
+
+    /// An agent says that it is done with what it was told to stop: it names the attempt, or it is done with all.
+    fn end_stopping(&self, work: &mut UnitOfWork<'_, '_>, is_news: bool) -> Result<(), Halt> {
+        let is_gone = self.state.eq_ignore_ascii_case(OFFLINE);
+        if !is_gone && !matches!(Meaning::of(&self.state), Meaning::Done | Meaning::Failed) {
+            return Ok(());
+        }
+        work.stopped(&self.agent, |stopping| match self.task.as_deref().filter(|_| !is_gone) {
+            None => is_news,
+            Some(name) => match stopping.task.matches(name) {
+                Some(Some(attempt)) => attempt == stopping.attempt,
+                Some(None) => is_news,
+                None => false,
+            },
+        })
     }
 
     fn logged(&self, now: Timestamp, details: Option<&RawObject>) -> NewEvent {

@@ -60,6 +60,9 @@ impl Operation for TimerFired {
                     work.advance(session)?;
                 }
             }
+            DueJob::Stop { agent, task, attempt } => {
+                work.stopped(agent, |stopping| stopping.task == *task && stopping.attempt == *attempt)?;
+            }
             DueJob::Wake { session, task } => {
                 let task = work.task(session, task)?.filter(|task| task.status == TaskStatus::Waiting);
                 let Some(task) = task.filter(|task| task.until.is_some()) else { return self.over(work) };

@@ -210,7 +210,8 @@ impl Stage {
     /// What is due and is no delivery, by kind.
     pub(crate) fn timers(&self) -> Vec<&'static str> {
         let works = self.store.due.values().map(|row| &row.work);
-        works.filter(|work| !matches!(work, DueJob::Deliver { .. })).map(DueJob::kind).collect()
+        let is_timer = |work: &&DueJob| !matches!(work, DueJob::Deliver { .. } | DueJob::Stop { .. });
+        works.filter(is_timer).map(DueJob::kind).collect()
     }
 
     /// The bodies of all messages of this kind.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use signalbox_core::delivery::{MessageStatus, Outcome};
-use signalbox_core::engine::{DeliveredReport, ReportState, SettleDelivery};
+use signalbox_core::engine::{Cancel, DeliveredReport, MatchAgent, ReportState, SettleDelivery};
+use signalbox_core::limits::STOPPING_MAX;
 use signalbox_core::report::CLOCK_AHEAD_MAX;
 use signalbox_core::task::TaskStatus;
 use signalbox_wire::id::AgentId;
@@ -389,4 +390,48 @@ fn a_result_is_what_the_details_say_it_is() {
         let state = stage.state(&session);
         assert_eq!((&state.tasks[0].result, &state.session.result), (&expected, &expected));
     }
+}
+
+/// Until it says that it has stopped, or has had its time to.
+#[test]
+fn an_agent_that_is_told_to_stop_gets_no_other_task_meanwhile() {
+    for ends in ["named", "idle", "registered", "time", "another"] {
+        let mut stage = Stage::new();
+        let agent = stage.agent("reader", 1);
+        let first = stage.session(vec![step("read", None)]);
+        stage.deliver();
+        let name = stage.state(&first).tasks[0].id.attempt_name(1);
+        stage.run(&Cancel { session: first.clone(), reason: None }).expect("cancelled");
+        let second = stage.session(vec![step("read", None)]);
+        stage.deliver();
+        say(&mut stage, &agent, "active", Some(&name));
+        let status = |stage: &Stage| stage.state(&second).tasks[0].status;
+        assert_eq!(status(&stage), TaskStatus::Pending, "it may still be at the first");
+        match ends {
+            "named" => drop(say(&mut stage, &agent, "error", Some(&name))),
+            "idle" => drop(say(&mut stage, &agent, "idle", None)),
+            "registered" => drop(stage.run(&registration("reader", 1, true)).expect("registered")),
+            "another" => drop(say(&mut stage, &agent, "completed", Some("tsk_another-1"))),
+            _ => {
+                say(&mut stage, &agent, "initializing", None);
+                stage.pass(STOPPING_MAX, &Outcome::Delivered { status: 202 });
+                say(&mut stage, &agent, "completed", Some("tsk_another-1"));
+            }
+        }
+        let is_free = stage.store.available.get(&agent).is_some_and(|routes| !routes.is_empty());
+        assert_eq!(is_free, ends != "another", "{ends}");
+        stage.run(&MatchAgent { agent }).expect("matched");
+        let expected = if is_free { TaskStatus::Dispatched } else { TaskStatus::Pending };
+        assert_eq!(status(&stage), expected, "{ends}");
+    }
+}
+
+#[test]
+fn the_body_of_a_dispatch_names_its_message() {
+    let mut stage = Stage::new();
+    stage.agent("reader", 1);
+    let session = stage.session(vec![step("read", None)]);
+    let message = stage.state(&session).tasks[0].message.clone().expect("a message");
+    let body: serde_json::Value = serde_json::from_str(&stage.store.messages[&message].body).expect("JSON");
+    assert_eq!(body["messageId"], message.as_str(), "whoever passes it on keeps its id");
 }

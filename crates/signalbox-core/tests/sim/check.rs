@@ -227,7 +227,11 @@ impl Checker {
                     task.id
                 );
                 let room = registered.concurrency as usize;
-                assert!(status.held.len() <= room, "{agent} holds {} of {room}", status.held.len());
+                let holds = status.held.len() + status.stopping.len();
+                assert!(
+                    holds <= room,
+                    "{agent} holds {holds} of {room}, with those that it was told to stop"
+                );
             }
             E::TaskWaiting { waiting_for, .. } => assert!(!waiting_for.is_empty(), "a wait without a reason"),
             _ => {}
@@ -294,7 +298,7 @@ fn touched(decision: &Decision, removed: &[DueJob]) -> Touched {
             | DueJob::End { session, .. } => {
                 touched.sessions.insert(session.clone());
             }
-            DueJob::Fire { .. } => {}
+            DueJob::Fire { .. } | DueJob::Stop { .. } => {}
         }
     }
     for event in &decision.events {

@@ -21,7 +21,11 @@ pub(crate) fn check_over(store: &Store, state: &SessionState) {
     }
     for row in store.due.values() {
         let of = match &row.work {
-            DueJob::Deliver { .. } | DueJob::Begin { .. } | DueJob::End { .. } | DueJob::Fire { .. } => None,
+            DueJob::Deliver { .. }
+            | DueJob::Begin { .. }
+            | DueJob::End { .. }
+            | DueJob::Fire { .. }
+            | DueJob::Stop { .. } => None,
             DueJob::Call { session, .. }
             | DueJob::Timeout { session, .. }
             | DueJob::Heartbeat { session, .. }

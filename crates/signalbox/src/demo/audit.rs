@@ -161,7 +161,7 @@ impl<'a> Audit<'a> {
     fn is_halfway(&self, event: &Event) -> bool {
         let parts = || self.story.steps().iter().filter(|step| part_of(&step.task).is_some());
         let is_part = event.task_id.as_deref().and_then(part_of).is_some();
-        event.kind == "task.running"
+        event.kind == "task.dispatched"
             && is_part
             && (parts().filter(|step| step.is_done()).count() + 1) * 2 >= parts().count()
     }
