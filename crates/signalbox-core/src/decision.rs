@@ -177,13 +177,20 @@ pub struct Available {
     pub last_used: Timestamp,
 }
 
-/// A workflow's current revision.
+/// A workflow's current revision. The row of a workflow that is deleted stays: its revisions count on from there, so
+/// that a number never comes to mean another definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workflow {
     /// The workflow.
     pub id: WorkflowId,
     /// Its newest revision.
     pub revision: u32,
+    /// The oldest revision that may still be kept; 0 where none has been dropped.
+    #[serde(default)]
+    pub oldest: u32,
+    /// Whether it is deleted, with all its revisions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_deleted: bool,
     /// When it was first kept.
     pub created_at: Timestamp,
 }

@@ -63,6 +63,9 @@ pub struct Policy {
     pub payload_max: u64,
 }
 
+/// Revisions of one workflow that are kept; the oldest goes when there is one more.
+pub const REVISIONS_KEPT_MAX: u32 = 100;
+
 impl Policy {
     /// The policy as it applies to one tenant: the service that registrations are announced to knows agents of
     /// the default tenant only, and would take those of any other for its own.

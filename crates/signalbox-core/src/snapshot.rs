@@ -372,6 +372,14 @@ impl Snapshot {
         Self::default()
     }
 
+    /// The workflow with this id, where it is not deleted.
+    ///
+    /// # Errors
+    /// [`Halt::Need`] when it has not been loaded yet.
+    pub fn kept_workflow(&self, id: &WorkflowId) -> Result<Option<Versioned<Workflow>>, Halt> {
+        Ok(self.workflow(id)?.filter(|row| !row.value.is_deleted))
+    }
+
     /// Takes in a row, or that there is none.
     pub fn show(&mut self, key: Key, row: Option<Loaded>) {
         if let Some((_, shown)) = self.first.iter_mut().find(|(known, _)| *known == key) {

@@ -208,7 +208,8 @@ mod tests {
         let both = folded([one(), one()]);
         assert_eq!((both.hints.len(), both.may_wait), (1, true));
         let id = signalbox_wire::id::WorkflowId::parse("w").expect("valid");
-        let workflow = Workflow { id, revision: 1, created_at: Timestamp::default() };
+        let workflow =
+            Workflow { id, revision: 1, oldest: 1, is_deleted: false, created_at: Timestamp::default() };
         let waits_for = folded([one(), decided(|decision| decision.create(Row::Workflow(workflow), 1))]);
         assert!(!waits_for.may_wait);
     }

@@ -4,7 +4,6 @@ use signalbox_wire::id::{SessionId, WorkflowId};
 
 use super::triggers::{Start, current};
 use super::unit_of_work::UnitOfWork;
-use crate::decision::Key;
 use crate::due::{Due, DueJob};
 use crate::limits::SESSION_DEPTH_MAX;
 use crate::session::{Parent, SessionEvent};
@@ -22,7 +21,7 @@ impl UnitOfWork<'_, '_> {
         let definition = match current(self, workflow) {
             Ok(definition) => definition,
             Err(Halt::Rejected(reason)) => {
-                self.decision.expects.push((Key::Workflow(workflow.clone()), None));
+                self.expect_absent(workflow.clone());
                 return self.fail_task(session, task, &reason.to_string());
             }
             Err(need) => return Err(need),

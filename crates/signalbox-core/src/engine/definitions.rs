@@ -10,6 +10,7 @@ use super::unit_of_work::UnitOfWork;
 use crate::decision::{Key, Row, Workflow};
 use crate::definition::Definition;
 use crate::event::{Level, NewEvent};
+use crate::limits::REVISIONS_KEPT_MAX;
 use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 
 /// A definition is to be kept. One that says the same as the current revision changes nothing.
@@ -28,17 +29,19 @@ impl Operation for ApplyDefinition {
         snapshot: &Snapshot,
         context: &mut DecisionContext<'_>,
     ) -> Result<(Decision, Self::Output), Halt> {
-        let is_new = snapshot.workflow(&self.definition.id)?.is_none();
+        let is_new = snapshot.kept_workflow(&self.definition.id)?.is_none();
         let mut work = UnitOfWork::new(snapshot, context);
         let kept = keep(&mut work, &self.definition)?;
         Ok((work.finish(), (kept, is_new)))
     }
 }
 
-/// Keeps `definition` and returns it with its revision.
+/// Keeps `definition` and returns it with its revision. Sessions carry their own tasks, so the oldest revision can go
+/// where more than [`REVISIONS_KEPT_MAX`] would be kept.
 pub(super) fn keep(work: &mut UnitOfWork<'_, '_>, definition: &Definition) -> Result<Definition, Halt> {
     let current = work.snapshot.workflow(&definition.id)?;
-    if let Some(current) = &current
+    // What is at hand of a deleted one's revisions may be older than its end.
+    if let Some(current) = current.as_ref().filter(|current| !current.value.is_deleted)
         && let Some(kept) = work.snapshot.definition(&definition.id, current.value.revision)?
         && kept.value.says_the_same(definition)
     {
@@ -48,10 +51,17 @@ pub(super) fn keep(work: &mut UnitOfWork<'_, '_>, definition: &Definition) -> Re
     let now = work.context.now;
     let revision = current.as_ref().map_or(1, |current| current.value.revision + 1);
     let kept = Definition { revision, created_at: now, ..definition.clone() };
-    let created_at = current.as_ref().map_or(now, |current| current.value.created_at);
+    let before = current.as_ref().map(|current| &current.value).filter(|current| !current.is_deleted);
+    let created_at = before.map_or(now, |before| before.created_at);
+    let first = before.map_or(revision, |before| before.oldest.max(1));
+    let oldest = first.max(revision.saturating_sub(REVISIONS_KEPT_MAX - 1));
+    for dropped in first..oldest {
+        work.decision.remove_guarded(Key::Definition(kept.id.clone(), dropped));
+    }
     let read = current.map(|current| current.version);
     let version = work.context.version_after(read);
-    work.decision.put(Row::Workflow(Workflow { id: kept.id.clone(), revision, created_at }), read, version);
+    let row = Workflow { id: kept.id.clone(), revision, oldest, is_deleted: false, created_at };
+    work.decision.put(Row::Workflow(row), read, version);
     work.decision.put_guarded(Row::Definition(Arc::new(kept.clone())), version);
     let data = json!({"workflowId": kept.id, "revision": revision, "tasks": kept.tasks.len()});
     work.log(NewEvent::new("workflow.applied", Level::Info, now, &data));
@@ -71,11 +81,13 @@ impl Operation for DeleteDefinition {
 
     fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
         let unknown = || Rejected::UnknownWorkflow(self.workflow.to_string());
-        let current = snapshot.workflow(&self.workflow)?.ok_or_else(unknown)?;
+        let current = snapshot.kept_workflow(&self.workflow)?.ok_or_else(unknown)?;
         let mut decision = Decision::default();
-        decision.remove(Key::Workflow(self.workflow.clone()), current.version);
+        let row = Workflow { is_deleted: true, ..Workflow::clone(&current.value) };
+        let version = context.version_after(Some(current.version));
+        decision.put(Row::Workflow(row), Some(current.version), version);
         // Some of them may be gone already.
-        for revision in 1..=current.value.revision {
+        for revision in current.value.oldest.max(1)..=current.value.revision {
             decision.remove_guarded(Key::Definition(self.workflow.clone(), revision));
         }
         let data = json!({"workflowId": self.workflow});
@@ -102,7 +114,7 @@ impl Operation for RollBack {
         context: &mut DecisionContext<'_>,
     ) -> Result<(Decision, Definition), Halt> {
         let unknown = || Rejected::UnknownWorkflow(self.workflow.to_string());
-        snapshot.workflow(&self.workflow)?.ok_or_else(unknown)?;
+        snapshot.kept_workflow(&self.workflow)?.ok_or_else(unknown)?;
         let wanted = snapshot.definition(&self.workflow, self.revision)?.ok_or_else(|| self.gone())?;
         let mut work = UnitOfWork::new(snapshot, context);
         let kept = keep(&mut work, &wanted.value)?;
@@ -131,7 +143,7 @@ impl Operation for DeleteRevision {
     fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
         let (workflow, revision) = (self.workflow.clone(), self.revision);
         let unknown = || Rejected::UnknownWorkflow(workflow.to_string());
-        let current = snapshot.workflow(&workflow)?.ok_or_else(unknown)?;
+        let current = snapshot.kept_workflow(&workflow)?.ok_or_else(unknown)?;
         if current.value.revision == revision {
             return Err(Rejected::CurrentRevision { workflow, revision }.into());
         }

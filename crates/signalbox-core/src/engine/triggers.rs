@@ -182,13 +182,19 @@ pub(super) fn current(work: &mut UnitOfWork<'_, '_>, id: &WorkflowId) -> Result<
         return Ok(kept.clone());
     }
     let unknown = || Rejected::UnknownWorkflow(id.to_string());
-    let current = work.snapshot.workflow(id)?.ok_or_else(unknown)?;
+    let current = work.snapshot.kept_workflow(id)?.ok_or_else(unknown)?;
     let kept = work.snapshot.definition(id, current.value.revision)?.ok_or_else(unknown)?;
     work.decision.expects.push((Key::Workflow(id.clone()), Some(current.version)));
     Ok(Definition::clone(&kept.value))
 }
 
 impl UnitOfWork<'_, '_> {
+    /// The decision rests on a workflow's not being there: neither ever kept, nor kept again since it was deleted.
+    pub(super) fn expect_absent(&mut self, workflow: WorkflowId) {
+        let deleted = self.snapshot.workflow(&workflow).ok().flatten().map(|row| row.version);
+        self.decision.expects.push((Key::Workflow(workflow), deleted));
+    }
+
     fn tasks(&mut self, definition: &Definition, graph: &Graph, agent: Option<&AgentId>) -> Vec<Task> {
         let now = self.context.now;
         let retries = self.context.policy.task_retries;

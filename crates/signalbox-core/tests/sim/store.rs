@@ -178,7 +178,7 @@ impl Store {
     /// The current revision of a workflow.
     pub(crate) fn revision(&self, id: &WorkflowId) -> Option<u32> {
         match self.rows.get(&Key::Workflow(id.clone()))? {
-            (Row::Workflow(row), _) => Some(row.revision),
+            (Row::Workflow(row), _) => Some(row.revision).filter(|_| !row.is_deleted),
             _ => None,
         }
     }

@@ -113,7 +113,7 @@ pub(crate) fn definition(id: &str, revision: u32) -> Definition {
 }
 
 pub(crate) fn workflow(id: &str, revision: u32) -> Workflow {
-    Workflow { id: workflow_id(id), revision, created_at: at(0) }
+    Workflow { id: workflow_id(id), revision, oldest: 1, is_deleted: false, created_at: at(0) }
 }
 
 pub(crate) fn message(id: &str) -> Message {

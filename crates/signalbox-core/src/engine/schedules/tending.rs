@@ -291,12 +291,16 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
     /// What was passed over because something is not there must be tried again when it is there by now.
     fn rest_on(&mut self, rejected: &Rejected) {
         let plan = &self.schedule.plan;
-        let absent = match (rejected, &plan.agent) {
-            (Rejected::UnknownWorkflow(_), _) => Key::Workflow(plan.workflow.clone()),
-            (Rejected::UnknownAgent(_), Some(agent)) => Key::Agent(agent.clone()),
-            _ => return,
-        };
-        self.work.decision.expects.push((absent, None));
+        match (rejected, &plan.agent) {
+            (Rejected::UnknownWorkflow(_), _) => {
+                let workflow = plan.workflow.clone();
+                self.work.expect_absent(workflow);
+            }
+            (Rejected::UnknownAgent(_), Some(agent)) => {
+                self.work.decision.expects.push((Key::Agent(agent.clone()), None));
+            }
+            _ => {}
+        }
     }
 
     /// Finds out which of the open sessions are over by now.

@@ -140,6 +140,24 @@ fn a_session_is_run_again_on_its_revision(database: &Database) {
         server.session_becomes(&session, "completed");
     }
 
+    // A number never comes to mean another definition.
+    let kept = |body: &Value| server.post("/v1/opscore/workflows", body).succeeded()["revision"].clone();
+    let other = json!({"id": "again", "name": "Other", "tasks": []});
+    let again = server.trigger(
+        &worker.id,
+        &json!({"id": "again", "name": "A", "tasks": [{"taskId": "a"}]}),
+        &json!({}),
+    );
+    server.session_becomes(&again, "completed");
+    server.delete("/v1/opscore/workflows/again").is(200);
+    server.get("/v1/opscore/workflows/again").absent();
+    server.get("/v1/opscore/workflows/again/versions").absent();
+    server.delete("/v1/opscore/workflows/again").absent();
+    server.post("/v1/opscore/workflows/again/trigger", &json!({})).absent();
+    assert_eq!(kept(&other), 2);
+    server.post(&format!("{SESSIONS}/{again}/rerun"), &json!({})).problem(404);
+    assert_eq!(kept(&other), 2, "the same again makes none");
+
     server.delete("/v1/opscore/workflows/one/versions/1").is(200);
     let gone = server.post(&format!("{SESSIONS}/{first}/rerun"), &json!({})).problem(404);
     assert!(gone.detail.contains("revision 1"), "{}", gone.detail);

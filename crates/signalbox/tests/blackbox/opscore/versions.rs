@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Agent, Database, Server, on_each_database};
 
 on_each_database![
+    as_many_revisions_are_kept_as_may_be,
     every_revision_is_kept_and_shown,
     two_revisions_are_compared,
     a_definition_goes_back_to_a_revision,
@@ -110,4 +111,20 @@ fn what_is_not_there_is_404(database: &Database) {
     server.delete(&format!("{VERSIONS}/9")).absent();
     server.get("/v1/opscore/workflows/none/versions").absent();
     server.get("/v1/opscore/workflows/none/versions/1").absent();
+}
+
+fn as_many_revisions_are_kept_as_may_be(database: &Database) {
+    let server = Server::start(database);
+    let agent = server.register_at("agent", "http://127.0.0.1:9/run", &[]);
+    let inline = |n: u32| json!({"id": "inline", "name": format!("Inline {n}"), "tasks": []});
+    for n in 1..=103 {
+        server.trigger(&agent, &inline(n), &json!({}));
+    }
+    server.trigger(&agent, &inline(103), &json!({}));
+    let kept = server.all_pages("/v1/opscore/workflows/inline/versions", 1000);
+    let revisions: Vec<u64> = kept.iter().map(|kept| kept["revision"].as_u64().unwrap()).collect();
+    assert_eq!(revisions, (4..=103).rev().collect::<Vec<_>>(), "the newest 100, and none for the same again");
+    server.get("/v1/opscore/workflows/inline/versions/3").problem(404);
+    server.delete("/v1/opscore/workflows/inline").is(200);
+    server.get("/v1/opscore/workflows/inline/versions/103").problem(404);
 }

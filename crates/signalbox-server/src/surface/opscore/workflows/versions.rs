@@ -39,7 +39,7 @@ pub(crate) async fn list_versions(
     let mut reader = Reader::default();
     let page = reader.page(LIST, &query);
     reader.finish()?;
-    let current = store.workflow(context.tenant(), &id).await?;
+    let current = store.workflow(context.tenant(), &id).await?.filter(|row| !row.value.is_deleted);
     let current = current.ok_or_else(|| Rejected::UnknownWorkflow(id.to_string()))?.value.revision;
     let (mut gathering, mut data) = (Gathering::new(page), Vec::new());
     while let Some(go) = gathering.go() {
@@ -148,7 +148,7 @@ async fn view(
     id: &WorkflowId,
     revision: &str,
 ) -> Result<WorkflowView, Refusal> {
-    if store.workflow(tenant, id).await?.is_none() {
+    if store.workflow(tenant, id).await?.is_none_or(|row| row.value.is_deleted) {
         return Err(Rejected::UnknownWorkflow(id.to_string()).into());
     }
     let revision = number(id, revision)?;
