@@ -79,6 +79,7 @@ pub struct Server {
     store: Store,
     edge: Arc<Edge>,
     state: AppState,
+    stopping: CancellationToken,
     jobs: Jobs,
     listener: TcpListener,
     address: SocketAddr,
@@ -137,13 +138,20 @@ impl Server {
             surfaces::keyless(),
             mark.clone(),
         );
-        let (edge, state, jobs, post) =
-            assemble(&config, node, &store, (authenticator, keys.session_webhooks), mark)?;
+        let stopping = CancellationToken::new();
+        let (edge, state, jobs, post) = assemble(
+            &config,
+            node,
+            &store,
+            (authenticator, keys.session_webhooks),
+            (mark, stopping.clone()),
+        )?;
         Ok(Self {
             config,
             store,
             edge: Arc::new(edge),
             state,
+            stopping,
             jobs,
             listener,
             address,
@@ -171,7 +179,7 @@ impl Server {
     }
 
     async fn serve(self, stop: Running) {
-        let Self { config, store, edge, state, jobs, listener, address, post, lock, .. } = self;
+        let Self { config, store, edge, state, stopping, jobs, listener, address, post, lock, .. } = self;
         if config.insecure && !address.ip().is_loopback() {
             tracing::warn!(%address, "INSECURE: everybody who can connect may do everything on the AgentKit surface");
         }
@@ -194,13 +202,19 @@ impl Server {
         let routes = (fast_path, router(&config, &edge, state));
         tracker.spawn(edge::serve(Arc::clone(&edge), listener, routes, tracker.clone()));
         stop.await;
+        // Whoever asks whether it is ready learns first that it will not be, and sends its requests elsewhere.
+        stopping.cancel();
+        tracing::info!(delay = ?config.shutdown_delay, "stopping");
+        tokio::time::sleep(config.shutdown_delay).await;
         tracing::info!("draining");
         edge.draining.cancel();
         tracker.close();
         if tokio::time::timeout(config.shutdown_timeout, tracker.wait()).await.is_err() {
-            tracing::warn!("not everything in flight finished in time; deliveries will be tried again");
-        }
-        if let Err(error) = store.release().await {
+            // Nor are leases given up: what still runs may yet have its effect, and another node would repeat it now.
+            tracing::warn!(
+                "not everything in flight finished in time; deliveries will be tried again when their leases run out"
+            );
+        } else if let Err(error) = store.release().await {
             tracing::warn!(%error, "leases were not given up; they will run out");
         }
         if let Err(error) = store.close().await {
@@ -248,7 +262,7 @@ fn assemble(
     node: NodeId,
     store: &Store,
     (authenticator, notice_secret): (Authenticator, Secret),
-    mark: HeaderValue,
+    (mark, stopping): (HeaderValue, CancellationToken),
 ) -> Result<(Edge, AppState, Jobs, Post), StartError> {
     let (policy, metrics, draining) = (config.policy(), Metrics::new(), CancellationToken::new());
     let wake_ups = WakeUps::new(Bus::open(&config.bus)?, node.clone());
@@ -282,6 +296,8 @@ fn assemble(
     let edge = Edge {
         connections_max: config.connections_max,
         header_timeout: config.header_timeout,
+        keep_alive_timeout: config.keep_alive_timeout,
+        body_timeout: config.body_timeout,
         metrics: metrics.clone(),
         authenticator: authenticator.clone(),
         idempotency: Idempotency {
@@ -330,7 +346,7 @@ fn assemble(
             secret: config.opscore_webhook_secret.clone(),
             calls_endpoints: config.dispatches_through().is_none(),
         },
-        readiness: Readiness { stopping: draining, bus: config.bus.clone() },
+        readiness: Readiness { stopping, bus: config.bus.clone() },
     });
     Ok((edge, state, jobs, post))
 }

@@ -71,6 +71,9 @@ pub struct Config {
     /// How long requests and deliveries in flight may take after SIGTERM
     #[arg(long, env = "SIGNALBOX_SHUTDOWN_TIMEOUT", value_parser = duration, default_value = "10s")]
     pub shutdown_timeout: Duration,
+    /// How long after SIGTERM everything is still served while /ready says 503, before the listener closes; longer than a load balancer takes to ask
+    #[arg(long, env = "SIGNALBOX_SHUTDOWN_DELAY", value_parser = duration, default_value = "500ms")]
+    pub shutdown_delay: Duration,
 
     /// The key that creates tenants and may act in any, at least 16 characters; made at first start when absent
     #[arg(long, env = "SIGNALBOX_PLATFORM_KEY", hide_env_values = true, value_parser = key, help_heading = "Keys and other services")]
@@ -112,6 +115,9 @@ pub struct Config {
     /// How long a client may take to send a request's headers
     #[arg(long, env = "SIGNALBOX_HEADER_TIMEOUT", value_parser = time_allowed, default_value = "10s", help_heading = "Limits")]
     pub header_timeout: Duration,
+    /// How long a connection may be idle between requests; longer than clients keep theirs
+    #[arg(long, env = "SIGNALBOX_KEEP_ALIVE_TIMEOUT", value_parser = time_allowed, default_value = "75s", help_heading = "Limits")]
+    pub keep_alive_timeout: Duration,
     /// How long a client may take to send a request's body
     #[arg(long, env = "SIGNALBOX_BODY_TIMEOUT", value_parser = time_allowed, default_value = "30s", help_heading = "Limits")]
     pub body_timeout: Duration,

@@ -12,10 +12,6 @@ use signalbox_wire::problem::Problem;
 
 use crate::http::problem::Refusal;
 
-/// Bytes of a body over the limit that are taken in and dropped, so that whoever is sending it comes to read why it is
-/// refused: to most clients a connection that is closed while they send is only a broken one.
-const DROPPED_BYTES_MAX: usize = 64 << 20;
-
 /// What a request's body may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyLimits {
@@ -33,17 +29,14 @@ pub(crate) async fn collect(
     let limit = limits.bytes_max;
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let is_too_large = declared.is_some_and(|length| length > limit as u64);
-    if is_too_large && headers.contains_key(header::EXPECT) {
-        // It waits to be told to send, or not to.
+    if declared.is_some_and(|length| length > limit as u64) {
         return Err(too_large(limit));
     }
     let mut reading = std::pin::pin!(async {
-        if !is_too_large && let Some(bytes) = read(&mut body, limit).await? {
-            return Ok(bytes);
+        match read(&mut body, limit).await? {
+            Some(bytes) => Ok(bytes),
+            None => Err(too_large(limit)),
         }
-        drop_rest(&mut body).await;
-        Err(too_large(limit))
     });
     // Nearly always all of it is there already, and nothing has to be timed.
     if let Poll::Ready(read) = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
@@ -52,7 +45,6 @@ pub(crate) async fn collect(
     // Boxed, because a timer is large and would make every request's future so.
     match Box::pin(tokio::time::timeout(limits.timeout, reading)).await {
         Ok(read) => read,
-        Err(_) if is_too_large => Err(too_large(limit)),
         Err(_) => {
             let detail =
                 format!("The body did not arrive within {} s; send it faster.", limits.timeout.as_secs());
@@ -87,15 +79,6 @@ async fn read(body: &mut (impl Body<Data = Bytes> + Unpin), limit: usize) -> Res
         Some(first) => [first, rest.freeze()].concat().into(),
         None => Bytes::new(),
     }))
-}
-
-async fn drop_rest(body: &mut (impl Body<Data = Bytes> + Unpin)) {
-    let mut left = DROPPED_BYTES_MAX;
-    while let Some(Ok(frame)) = body.frame().await {
-        let bytes = frame.data_ref().map_or(0, Bytes::len);
-        let Some(less) = left.checked_sub(bytes) else { return };
-        left = less;
-    }
 }
 
 fn too_large(limit: usize) -> Refusal {

@@ -3,6 +3,7 @@
 //! Bounds: connections at once, time for headers, time for a body (see [`crate::http::body`]). A connection that is
 //! over its time is closed and costs nobody else anything.
 
+mod received;
 mod timer;
 
 use std::convert::Infallible;
@@ -15,8 +16,8 @@ use axum::body::Body;
 use axum::extract::MatchedPath;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, extract::Request};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use signalbox_wire::problem::Problem;
@@ -33,7 +34,9 @@ use crate::http::idempotency::{Idempotency, IdempotencyClaim};
 use crate::http::problem::{Reason, Refusal};
 use crate::http::streams::WriteDeadline;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
-use timer::ConnectionTimer;
+use received::DROPPED_BYTES_MAX;
+pub(crate) use received::Received;
+use timer::{ConnectionTimer, Timed};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a client may stop reading what it is sent.
@@ -49,6 +52,10 @@ pub(crate) struct Edge {
     pub(crate) connections_max: usize,
     /// How long a client may take to send a request's headers.
     pub(crate) header_timeout: Duration,
+    /// How long a connection may be idle between requests.
+    pub(crate) keep_alive_timeout: Duration,
+    /// How long the rest of a body may take that is not read.
+    pub(crate) body_timeout: Duration,
     pub(crate) metrics: Metrics,
     pub(crate) authenticator: Authenticator,
     pub(crate) idempotency: Idempotency,
@@ -101,24 +108,34 @@ async fn accept(
 
 async fn connection(edge: &Arc<Edge>, stream: TcpStream, router: Router, fast_path: &Arc<FastPath>) {
     let _ = stream.set_nodelay(true);
-    let (metrics, fast_path) = (edge.metrics.clone(), Arc::clone(fast_path));
+    let (metrics, fast_path, body_timeout) = (edge.metrics.clone(), Arc::clone(fast_path), edge.body_timeout);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let waits_to_send = request.headers().contains_key(header::EXPECT);
+        let rest_stays = waits_to_send || request.body().size_hint().lower() > DROPPED_BYTES_MAX;
+        let rest_within = (!waits_to_send).then_some(body_timeout);
+        let request = request.map(|body| Received::new(body, rest_within));
         let answer = match fast_path.find(&request) {
             Some(found) => Ok(found.answer(metrics.clone(), request)),
             None => Err(router.clone().oneshot(request.map(Body::new))),
         };
-        async {
-            match answer {
-                Ok(fast) => Ok::<_, Infallible>(fast.await),
-                Err(routed) => routed.await.map(|response| response.map(Outgoing::Routed)),
+        async move {
+            let mut response = match answer {
+                Ok(fast) => fast.await,
+                Err(routed) => routed.await?.map(Outgoing::Routed),
+            };
+            if rest_stays && response.status().as_u16() >= 400 {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
+            Ok::<_, Infallible>(response)
         }
     });
+    let timer = ConnectionTimer::new(edge.header_timeout);
+    let stream = Timed::new(WriteDeadline::new(stream, WRITE_PATIENCE), timer.clone());
     let connection = http1::Builder::new()
-        .timer(ConnectionTimer::new(edge.header_timeout))
-        .header_read_timeout(edge.header_timeout)
+        .timer(timer)
+        .header_read_timeout(edge.keep_alive_timeout.max(edge.header_timeout))
         .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(WriteDeadline::new(stream, WRITE_PATIENCE)), service);
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => {}

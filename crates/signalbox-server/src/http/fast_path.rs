@@ -16,13 +16,13 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request};
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::auth::Authenticator;
 use crate::clock::Stopwatch;
 use crate::http::body::BodyLimits;
 use crate::http::context::{Context, Input, Requirement};
-use crate::http::edge;
+use crate::http::edge::{self, Received};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
@@ -42,7 +42,7 @@ pub(crate) struct FastRoute {
 /// A request on a fast route.
 pub(crate) struct FastRequest {
     parts: Parts,
-    body: Incoming,
+    body: Received,
     parameter: Range<usize>,
 }
 
@@ -135,7 +135,7 @@ pub(crate) struct Found {
 
 impl Found {
     /// Answers that request.
-    pub(crate) async fn answer(self, metrics: Metrics, request: Request<Incoming>) -> Response<Outgoing> {
+    pub(crate) async fn answer(self, metrics: Metrics, request: Request<Received>) -> Response<Outgoing> {
         let watch = Stopwatch::start();
         let (parts, body) = request.into_parts();
         let id = edge::request_id(&parts.headers);

@@ -7,14 +7,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Connection, Database, KEY, Request, Response, Server, Setup, eventually, items, on_each_database,
-    within,
+    Agent, Connection, Database, KEY, Request, Response, Server, Setup, eventually, items, now,
+    on_each_database, within,
 };
 
 on_each_database![
     nesting_without_end_is_not_json,
     a_body_over_the_limit_is_413,
     who_sends_far_too_much_still_reads_why_it_is_refused,
+    an_answer_that_needs_no_body_is_read_by_who_still_sends_one,
     bytes_that_are_no_text_are_refused,
     wrong_types_everywhere_are_told,
     hostile_ids_are_just_unknown,
@@ -23,6 +24,7 @@ on_each_database![
     metadata_addresses_are_never_called,
     loopback_can_be_forbidden_too,
     a_slow_sender_is_cut_off,
+    an_idle_connection_outlives_the_time_for_headers,
     half_a_body_is_not_a_request,
     what_is_not_http_is_refused,
     an_answer_does_not_wait_for_what_follows_the_request,
@@ -106,6 +108,44 @@ fn who_sends_far_too_much_still_reads_why_it_is_refused(database: &Database) {
         let mut connection = Connection::open(&server.address()).unwrap();
         connection.write_raw(head(&format!("{declared}expect: 100-continue\r\n")).as_bytes()).unwrap();
         connection.read().unwrap().problem(413);
+    }
+}
+
+/// Refused by its head alone, or in no need of a body: the connection stays whole, and goes on after the body.
+fn an_answer_that_needs_no_body_is_read_by_who_still_sends_one(database: &Database) {
+    let (server, id) = with_agent(database);
+    let address = server.address();
+    let key = format!("authorization: Bearer {KEY}\r\n");
+    let state = format!("/v1/opscore/agent/{id}/state");
+    let large = "x".repeat(8 * 1024 * 1024);
+    for (status, method, path, host, key) in [
+        (401, "POST", state.as_str(), address.as_str(), ""),
+        (401, "POST", "/v1/opscore/workflows", &address, ""),
+        (403, "POST", "/v1/agents/register", "elsewhere.example", ""),
+        (404, "POST", "/v1/nowhere", &address, &key),
+        (405, "PUT", "/v1/agents/register", &address, &key),
+        (413, "POST", &state, &address, &key),
+        (413, "POST", "/v1/opscore/workflows", &address, &key),
+        (200, "GET", "/health", &address, &key),
+        (404, "DELETE", "/v1/agents/agt_unknown", &address, &key),
+    ] {
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n{key}content-type: application/json\r\n");
+        let mut connection = Connection::open(&address).unwrap();
+        let said = format!("{head}content-length: {}\r\n\r\n{large}", large.len());
+        connection.write_raw(said.as_bytes()).unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let answer = connection.read().unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.shown());
+        assert_eq!(connection.send(&Request::get("/health")).unwrap().status, 200, "after {method} {path}");
+        // Whoever waits to be told to send is told not to, and that the connection ends.
+        if status >= 400 {
+            let mut connection = Connection::open(&address).unwrap();
+            let said = format!("{head}expect: 100-continue\r\ncontent-length: {}\r\n\r\n", large.len());
+            connection.write_raw(said.as_bytes()).unwrap();
+            let answer = connection.read().unwrap();
+            assert_eq!(answer.status, status, "{method} {path}: {}", answer.shown());
+            assert_eq!(answer.header("connection"), Some("close"), "{method} {path}");
+        }
     }
 }
 
@@ -384,6 +424,27 @@ fn a_slow_sender_is_cut_off(database: &Database) {
         server.get("/health").is(200);
     });
     server.get("/health").is(200);
+}
+
+fn an_idle_connection_outlives_the_time_for_headers(database: &Database) {
+    let server = Setup::new(database)
+        .env("SIGNALBOX_HEADER_TIMEOUT", "100ms")
+        .env("SIGNALBOX_KEEP_ALIVE_TIMEOUT", "2s")
+        .start();
+    let mut idle = Connection::open(&server.address()).unwrap();
+    assert_eq!(idle.send(&Request::get("/health")).unwrap().status, 200);
+    let since = now().instant;
+    assert_eq!(idle.socket().read(&mut [0; 16]).unwrap(), 0, "it is closed in the end");
+    assert!(since.elapsed() >= Duration::from_secs(1), "closed after {:?}", since.elapsed());
+    // A head that has begun has no more time than the first one.
+    let server = Setup::new(database)
+        .env("SIGNALBOX_HEADER_TIMEOUT", "1s")
+        .env("SIGNALBOX_KEEP_ALIVE_TIMEOUT", "1h")
+        .start();
+    let mut begun = Connection::open(&server.address()).unwrap();
+    assert_eq!(begun.send(&Request::get("/health")).unwrap().status, 200);
+    begun.write_raw(b"GET /health HTTP/1.1\r\n").unwrap();
+    until_cut_off(begun, b"x-slow: 1\r\n");
 }
 
 fn half_a_body_is_not_a_request(database: &Database) {

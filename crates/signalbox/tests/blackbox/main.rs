@@ -15,6 +15,7 @@ mod baddays;
 mod badinput;
 mod common;
 mod demo;
+mod fast_path;
 mod opscore;
 mod process;
 mod split;

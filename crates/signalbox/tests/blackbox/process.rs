@@ -11,13 +11,14 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, AgentReply, Connection, Database, Request, Server, Setup, Worker, hmac_base64, items,
+    Agent, AgentReply, Connection, Database, Request, Server, Setup, Worker, eventually, hmac_base64, items,
     on_each_database,
 };
 
 on_each_database![
     a_second_process_on_the_same_data_is_refused,
     sigterm_ends_it_in_order,
+    it_says_that_it_will_not_be_ready_before_it_stops_listening,
     it_starts_again_on_its_data,
     a_flag_beats_the_environment_beats_the_file,
     a_file_with_an_unknown_key_is_refused,
@@ -63,6 +64,19 @@ fn sigterm_ends_it_in_order(database: &Database) {
     server.restart();
     let kept = server.message(&message);
     assert_ne!(kept["status"], "delivered", "{kept}");
+}
+
+fn it_says_that_it_will_not_be_ready_before_it_stops_listening(database: &Database) {
+    let mut server = Setup::new(database).env("SIGNALBOX_SHUTDOWN_DELAY", "3s").start();
+    server.get("/ready").is(200);
+    server.terminate();
+    let refused = eventually("a 503 from /ready", || {
+        let answer = server.api().try_send(Request::get("/ready")).map_err(|error| error.to_string())?;
+        if answer.status == 503 { Ok(answer) } else { Err(answer.shown()) }
+    });
+    refused.problem(503);
+    server.get("/v1/agents").is(200);
+    assert_eq!(server.ended(DRAIN).code(), Some(0));
 }
 
 fn it_starts_again_on_its_data(database: &Database) {
