@@ -15,7 +15,7 @@ mod worker;
 
 pub(crate) use agent::{Agent, AgentReply, Delivery};
 pub(crate) use api::{Api, items, task_of};
-pub(crate) use clock::{iso, iso_from_now, unix_seconds};
+pub(crate) use clock::{iso, iso_from_now, now, unix_seconds};
 pub(crate) use database::{Database, on_each_database};
 pub(crate) use http::{Connection, Request};
 pub(crate) use proxy::Proxy;
