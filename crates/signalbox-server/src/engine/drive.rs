@@ -166,29 +166,32 @@ impl Drive {
         F: Fn(&O::Output, Timestamp) -> IdempotencyRecord + Send + 'static,
     {
         let inner = &*self.0;
+        let watch = Stopwatch::start();
         let mut attempt = Attempt::new(clock::now(), clock::seed());
-        let mut choice = inner.in_flight_agents.choice(tenant);
-        let decided = inner.decide(&mut choice, &mut attempt, std::slice::from_mut(&mut asked)).await?;
-        let Some(decision) = decided else {
-            return asked.take_resolution().ok_or_else(|| no_resolution().into());
-        };
-        choice.follow(&decision);
-        let (operation, session) = (*asked.operation(), session_of(&decision));
-        let line = || {
-            let key = contended(operation, session.clone(), &choice)?;
-            Some((tenant.clone(), key))
-        };
-        if !inner.lines.has(line) {
-            match self.commit(tenant, decision, attempt.now()).await {
-                Ok(()) => return asked.take_resolution().ok_or_else(|| no_resolution().into()),
-                Err(StoreError::Conflict) => {}
-                Err(error) => return Err(error.into()),
+        let operation: &O = asked.operation();
+        let key = loop {
+            let mut choice = inner.in_flight_agents.choice(tenant);
+            let decided = inner.decide(&mut choice, &mut attempt, std::slice::from_mut(&mut asked)).await?;
+            let Some(decision) = decided else {
+                return asked.take_resolution().ok_or_else(|| no_resolution().into());
+            };
+            choice.follow(&decision);
+            let session = session_of(&decision);
+            let line = || Some((tenant.clone(), contended(operation, session.clone(), &choice)?));
+            if !inner.lines.has(line) {
+                match self.commit(tenant, decision, attempt.now()).await {
+                    Ok(()) => return asked.take_resolution().ok_or_else(|| no_resolution().into()),
+                    Err(StoreError::Conflict) if watch.elapsed() < CONTENTION_PATIENCE => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
-        }
-        let key = line();
-        // What it chose is free for others while it stands in line.
-        drop(choice);
-        let Some(key) = key else { return Err(StoreError::Conflict.into()) };
+            // What it chose is free for others while it stands in line: it ends with this round.
+            match line() {
+                Some(key) => break key,
+                // It names nothing that others could line up for, as a registration under a name does.
+                None => attempt.conflicted(clock::now(), clock::seed()),
+            }
+        };
         let (_, claim) = asked.into_parts();
         let (waiting, answer) = InLine::new(Asked::under(operation.clone(), claim));
         match inner.lines.join(&key, Box::new(waiting)) {
