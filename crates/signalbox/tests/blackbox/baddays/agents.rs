@@ -55,11 +55,13 @@ fn a_session_whose_agent_never_answers_can_be_ended(database: &Database) {
     let id = server.register("silent", &silent, &[]);
     let definition = json!({"id": "w", "name": "W", "tasks": [{"taskId": "t"}]});
     let session = server.trigger(&id, &definition, &json!({}));
-    silent.next();
+    let stopped = silent.next();
     server.post(&format!("/v1/opscore/sessions/{session}/cancel"), &json!({})).succeeded();
     server.session_becomes(&session, "cancelled");
     assert_eq!(silent.next().json()["messageType"], "workflow_cancel");
     let next = server.trigger(&id, &definition, &json!({}));
+    // It gets nothing else until it says that it has stopped.
+    server.complete(&id, &stopped, &Value::Null);
     let given = silent.next();
     server.complete(&id, &given, &Value::Null);
     server.session_becomes(&next, "completed");
