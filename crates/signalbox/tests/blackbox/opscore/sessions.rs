@@ -139,7 +139,7 @@ fn an_unknown_session_is_404_everywhere(database: &Database) {
     server.get(&format!("{path}/timeline")).absent();
     server.delete(path).absent();
     for verb in ["pause", "resume", "cancel", "retry", "signal"] {
-        server.post(&format!("{path}/{verb}"), &json!({})).absent();
+        server.post(&format!("{path}/{verb}"), &json!({"signal": "go"})).absent();
     }
 }
 
