@@ -1,7 +1,8 @@
 //! Decisions that take long: an expression over a large list, a large schema, a list of many items.
 //!
 //! An async worker that decided one would hold up every connection that it serves. They run where nobody waits for the
-//! thread, a few at once, so that the processors are left to what is quick.
+//! thread, a few at once, so that the processors are left to what is quick. Large folds do so today; no operation says of
+//! itself yet that it takes long.
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
