@@ -3,66 +3,41 @@
 //! Each check is a file with one function from the [`Project`] to its [`Fault`]s; all run, all faults are shown.
 
 mod arrows;
+mod circles;
 mod documents;
 mod generated;
 mod graph;
+mod known;
 mod links;
 mod manifests;
 mod markdown;
+mod modules;
+mod paths;
+mod project;
 mod reach;
+mod rooms;
 mod rust;
 mod sources;
-mod surfaces;
-
-use std::collections::BTreeSet;
-use std::fmt;
 
 use anyhow::{Result, bail};
 
-use self::graph::Graph;
+use self::project::{Fault, Project, line_where};
 use crate::print;
 use crate::repo::Repo;
 
-/// What the checks look at.
-struct Project<'a> {
-    repo: &'a Repo,
-    files: BTreeSet<String>,
-    graph: Graph,
-    /// Generated files are renewed instead of compared.
-    write: bool,
-}
-
-/// One place that breaks a rule, and how to mend it.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Fault {
-    path: String,
-    line: usize,
-    message: String,
-}
-
-impl Fault {
-    fn new(path: &str, line: usize, message: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), line, message: message.into() }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}:{}: {}", self.path, self.line, self.message)
-    }
-}
-
 type Check = fn(&Project<'_>) -> Result<Vec<Fault>>;
 
-const CHECKS: [Check; 8] = [
+const CHECKS: [Check; 10] = [
     arrows::check,
+    circles::check,
     documents::check,
     generated::check,
+    known::check,
     links::check,
     manifests::check,
     reach::check,
+    rooms::check,
     sources::check,
-    surfaces::check,
 ];
 
 /// Runs all checks and shows what they found.
@@ -71,7 +46,7 @@ pub(crate) fn run(repo: &Repo, write: bool) -> Result<()> {
     if write {
         generated::write(repo)?;
     }
-    let project = Project { repo, files: repo.files()?, graph: Graph::load(repo)?, write };
+    let project = Project::load(repo, write)?;
     let mut faults = Vec::new();
     for check in CHECKS {
         faults.extend(check(&project)?);
@@ -83,9 +58,4 @@ pub(crate) fn run(repo: &Repo, write: bool) -> Result<()> {
         1 => bail!("tidy found a fault"),
         count => bail!("tidy found {count} faults"),
     }
-}
-
-/// The number of the first line that `matches`, or 1 where the fault is in what the file lacks.
-fn line_where(text: &str, matches: impl Fn(&str) -> bool) -> usize {
-    text.lines().position(matches).map_or(1, |index| index + 1)
 }
