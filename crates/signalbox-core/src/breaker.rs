@@ -78,6 +78,23 @@ impl Breaker {
         self.probing = false;
     }
 
+    /// Whether it is open or half-open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open_until.is_some()
+    }
+
+    /// Whether nothing may be tried at `now`, and no attempt finds out whether something may again.
+    #[must_use]
+    pub fn is_left_alone(&self, now: Timestamp) -> bool {
+        self.open_until.is_some_and(|until| now < until && until <= now + PAUSE_MAX)
+    }
+
+    /// There is a reason to think that the destination is back: the pause ends at `now`.
+    pub fn try_again(&mut self, now: Timestamp) {
+        self.open_until = self.open_until.map(|until| until.min(now));
+    }
+
     /// Whether nothing is remembered, so that it may be forgotten.
     #[must_use]
     pub fn is_idle(&self) -> bool {

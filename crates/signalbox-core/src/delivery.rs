@@ -175,6 +175,19 @@ impl Message {
         Some(next)
     }
 
+    /// The message as a dead letter, without another attempt: its time is over. `None` when it is settled already.
+    #[must_use]
+    pub fn expired(&self, reason: &str, now: Timestamp) -> Option<Self> {
+        if self.status != MessageStatus::Scheduled {
+            return None;
+        }
+        let mut next = self.clone();
+        let last = self.last_error.as_deref().map(|last| format!("; the last attempt: {last}"));
+        next.last_error = Some(crate::limits::bounded(&format!("{reason}{}", last.unwrap_or_default())));
+        next.settle(MessageStatus::Dead, now);
+        Some(next)
+    }
+
     /// The message with a new set of attempts; `None` unless it is a dead letter.
     #[must_use]
     pub fn redriven(&self, context: &DecisionContext<'_>) -> Option<Self> {

@@ -199,6 +199,23 @@ impl DueJob {
         }
     }
 
+    /// The session that it is about, if it is about one.
+    #[must_use]
+    pub fn session(&self) -> Option<&SessionId> {
+        match self {
+            Self::Deliver { .. } | Self::Stop { .. } | Self::Fire { .. } => None,
+            Self::Call { session, .. }
+            | Self::Timeout { session, .. }
+            | Self::Heartbeat { session, .. }
+            | Self::Schedule { session, .. }
+            | Self::Retry { session, .. }
+            | Self::Wake { session, .. }
+            | Self::Begin { session }
+            | Self::Deadline { session }
+            | Self::End { session, .. } => Some(session),
+        }
+    }
+
     /// Its kind, as a metric's label.
     #[must_use]
     pub fn kind(&self) -> &'static str {

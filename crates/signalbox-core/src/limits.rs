@@ -67,6 +67,16 @@ pub struct Policy {
 pub const REVISIONS_KEPT_MAX: u32 = 100;
 
 impl Policy {
+    /// The longest that the waits between a delivery's attempts come to: what waits this long for a destination that is
+    /// left alone has had the time of all its attempts. Never less than the longest pause of a destination.
+    #[must_use]
+    pub fn delivery_span(&self) -> Duration {
+        let waits: Duration =
+            (1..self.delivery_attempts).map(|attempt| self.delivery_backoff.ceiling(attempt)).sum();
+        // Whatever the backoff is, what waits alone for a destination is tried at the end of each of its pauses.
+        waits.max(crate::breaker::PAUSE_MAX)
+    }
+
     /// The policy as it applies to one tenant: the service that registrations are announced to knows agents of
     /// the default tenant only, and would take those of any other for its own.
     #[must_use]

@@ -266,7 +266,8 @@ fn assemble(
 ) -> Result<(Edge, AppState, Jobs, Post), StartError> {
     let (policy, metrics, draining) = (config.policy(), Metrics::new(), CancellationToken::new());
     let wake_ups = WakeUps::new(Bus::open(&config.bus)?, node.clone());
-    let deliveries = Deliveries::new(config.deliveries_max, config.deliveries_per_destination_max);
+    let deliveries =
+        Deliveries::new(config.deliveries_max, config.tool_calls_max, config.deliveries_per_destination_max);
     let (mailbox, post) = jobs::mailbox(metrics.clone());
     let drive = Drive::new(
         store.clone(),

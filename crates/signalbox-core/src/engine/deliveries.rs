@@ -129,6 +129,46 @@ impl Operation for SettleDelivery {
     }
 }
 
+/// A message has waited for a destination that is left alone for as long as all its attempts would have taken.
+#[derive(Debug, Clone)]
+pub struct ExpireDelivery {
+    /// The message.
+    pub message: MessageId,
+    /// What is said of it.
+    pub reason: String,
+}
+
+impl Operation for ExpireDelivery {
+    /// The dead letter, where it has become one now.
+    type Output = Option<Arc<Message>>;
+
+    fn keys(&self) -> Vec<Key> {
+        vec![Key::Message(self.message.clone())]
+    }
+
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Self::Output), Halt> {
+        let work_id = DueJob::Deliver { message: self.message.clone() }.id();
+        let read = snapshot.message(&self.message)?;
+        let expired = read.as_ref().and_then(|read| read.value.expired(&self.reason, context.now));
+        let (Some(next), Some(read)) = (expired, &read) else {
+            return Ok((too_late(&self.message, work_id, read.as_ref()), None));
+        };
+        let mut work = UnitOfWork::new(snapshot, context);
+        work.decision.disarm(work_id);
+        tell_session(&mut work, &next, &self.reason)?;
+        work.log(entry(&next, work.context.now));
+        let version = work.context.version_after(Some(read.version));
+        let mut decision = work.finish();
+        let next = Arc::new(next);
+        decision.put(Row::Message(Arc::clone(&next)), Some(read.version), version);
+        Ok((decision, Some(next)))
+    }
+}
+
 /// What an outcome that changes nothing leaves to do: a message that is settled is no longer due. One that is
 /// still scheduled is, for its next attempt.
 fn too_late(id: &MessageId, work_id: String, read: Option<&Versioned<Message>>) -> Decision {

@@ -36,7 +36,7 @@ pub use announce::{Announce, AnnounceListed, Announced};
 pub use approvals::Approve;
 pub use calls::SettleCall;
 pub use definitions::{ApplyDefinition, DeleteDefinition, DeleteRevision, RollBack};
-pub use deliveries::{DeliveredReport, Discard, Redrive, SettleDelivery};
+pub use deliveries::{DeliveredReport, Discard, ExpireDelivery, Redrive, SettleDelivery};
 pub use hooks::{CreateHook, DeleteHook, ReceiveWebhook, RotateHook};
 pub use logs::{AppendLogs, LogEntry};
 pub use matching::{MatchAgent, MatchTask};

@@ -176,6 +176,9 @@ pub struct Config {
     /// How long a tool may take to answer
     #[arg(long, env = "SIGNALBOX_TOOL_TIMEOUT", value_parser = time_allowed, default_value = "15s", help_heading = "Deliveries and tasks")]
     pub tool_timeout: Duration,
+    /// Calls of tools for workflows in flight at once
+    #[arg(long, value_parser = within(1_usize, 100_000), env = "SIGNALBOX_TOOL_CALLS_MAX", default_value_t = 256, help_heading = "Deliveries and tasks")]
+    pub tool_calls_max: usize,
     /// Refuse agents' and tools' endpoints on loopback addresses
     #[arg(long, env = "SIGNALBOX_EGRESS_FORBID_LOOPBACK", value_parser = switch, help_heading = "Deliveries and tasks")]
     pub egress_forbid_loopback: bool,
@@ -246,7 +249,7 @@ impl Config {
             delivery_backoff,
             task_backoff: Backoff { initial: self.task_backoff_initial, ..Policy::default().task_backoff },
             task_timeout: self.task_timeout,
-            lease: self.delivery_timeout * 2 + Duration::from_secs(30),
+            lease: self.delivery_timeout.max(self.tool_timeout) * 2 + Duration::from_secs(30),
             announce: announce && self.serves(Surface::Agentkit),
             payload_inline_max: self.payload_inline_max,
             payload_max: self.payload_bytes_max,

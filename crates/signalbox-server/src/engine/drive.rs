@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signalbox_bus::WakeUps;
-use signalbox_core::decision::{IdempotencyRecord, Key};
+use signalbox_core::decision::{IdempotencyRecord, Key, Row, Write};
 use signalbox_core::due::{DueJob, Lane};
 use signalbox_core::engine::Operation;
 use signalbox_core::engine::attempt::{Asked, Attempt, Claim, Member, Next, Resolution, Terms};
@@ -13,7 +13,7 @@ use signalbox_core::lease::Lease;
 use signalbox_core::limits::{CANDIDATES_LOOKED_AT, Policy};
 use signalbox_core::{Decision, Need, Rejected, Snapshot};
 use signalbox_store::{Claimed, DueKind, Store, StoreError};
-use signalbox_wire::id::{NodeId, SessionId, TenantId};
+use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId};
 use signalbox_wire::time::Timestamp;
 
 use super::in_flight::{AgentChoice, InFlightAgents};
@@ -362,15 +362,45 @@ impl Inner {
         fresh: bool,
     ) -> Result<(), StoreError> {
         let tenant = choice.tenant().clone();
-        let most =
-            CANDIDATES_LOOKED_AT + self.in_flight_agents.count(&tenant).min(CANDIDATES_PASSED_OVER_MAX);
-        let listed = self.store.candidates(&tenant, &route, most).await?;
+        let open = self.deliveries.room(DueKind::Delivery).open_count();
+        let passed_over = self.in_flight_agents.count(&tenant).saturating_add(open);
+        let most = CANDIDATES_LOOKED_AT + passed_over.min(CANDIDATES_PASSED_OVER_MAX);
+        let mut listed = self.store.candidates(&tenant, &route, most).await?;
+        if open > 0 {
+            listed = self.reachable(&tenant, listed).await?;
+        }
         let shown = choice.choose(listed, CANDIDATES_LOOKED_AT);
         let first = shown.iter().take(1);
         let rows = first.flat_map(|agent| [Key::Agent(agent.clone()), Key::Status(agent.clone())]);
         self.store.load(&tenant, &Need::Rows(rows.collect()), snapshot, fresh).await?;
         snapshot.show_candidates(route, shown);
         Ok(())
+    }
+
+    /// The lanes of agents that a decision registers, while any lane is left alone: whoever registers is back.
+    fn signs_of_life(&self, decision: &Decision) -> Vec<Lane> {
+        if self.deliveries.room(DueKind::Delivery).open_count() == 0 {
+            return Vec::new();
+        }
+        let agents = decision.writes.iter().filter_map(|write| match write {
+            Write::Put { row: Row::Agent(agent), .. } => agent.endpoint.as_deref().map(Lane::host),
+            _ => None,
+        });
+        agents.collect()
+    }
+
+    /// Those of `agents` whose destination is not left alone now.
+    async fn reachable(&self, tenant: &TenantId, agents: Vec<AgentId>) -> Result<Vec<AgentId>, StoreError> {
+        let (room, now) = (self.deliveries.room(DueKind::Delivery), clock::now());
+        let mut reachable = Vec::with_capacity(agents.len());
+        for agent in agents {
+            let known = self.store.agent(tenant, &agent).await?;
+            let endpoint = known.and_then(|known| known.value.endpoint.as_deref().map(Lane::host));
+            if !endpoint.is_some_and(|lane| room.is_left_alone(tenant, &lane, now)) {
+                reachable.push(agent);
+            }
+        }
+        Ok(reachable)
     }
 
     async fn commit(
@@ -380,24 +410,26 @@ impl Inner {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let hints = std::mem::take(&mut decision.hints);
-        let deliver =
-            decision.due.iter().filter(|due| due.at <= now && DueKind::of(&due.work) != DueKind::Timer);
-        let deliver: Vec<(DueJob, Lane)> = deliver.map(|due| (due.work.clone(), due.lane.clone())).collect();
-        let is_all_deliveries = decision.due.iter().filter(|due| due.at <= now).count() == deliver.len();
+        let due_now: Vec<(DueJob, Lane)> = decision
+            .due
+            .iter()
+            .filter(|due| due.at <= now)
+            .map(|due| (due.work.clone(), due.lane.clone()))
+            .collect();
         let next_due: Vec<_> = decision
             .due
             .iter()
             .map(|due| (DueKind::of(&due.work), due.at))
             .filter(|(_, at)| *at > now)
             .collect();
-        let due_now: Vec<_> =
-            decision.due.iter().filter(|due| due.at <= now).map(|due| DueKind::of(&due.work)).collect();
-        // Work that is due at once is born leased to this process where it has room for it: no second
-        // commit is needed to claim it. Without room it stays free for whoever has.
-        let slots = if deliver.is_empty() || !is_all_deliveries {
+        let signs_of_life = self.signs_of_life(&decision);
+        // What is due at once is born leased to this process where there are slots for all of it: no second commit is
+        // needed to claim it. Else it stays free for whoever has.
+        let kinds: Vec<_> = due_now.iter().map(|(work, lane)| (DueKind::of(work), lane.clone())).collect();
+        let slots = if kinds.is_empty() || kinds.iter().any(|(kind, _)| *kind == DueKind::Timer) {
             None
         } else {
-            self.deliveries.reserve(deliver.len())
+            self.deliveries.reserve(tenant, &kinds, now)
         };
         let lease = slots.as_ref().map(|_| Lease::new(self.node.clone(), now, self.policy.lease));
         let has_events = !decision.events.is_empty();
@@ -409,16 +441,15 @@ impl Inner {
             self.wake_ups.log_grew(tenant, committed.sequence);
         }
         if let (Some(slots), Some(lease)) = (slots, lease) {
-            let claimed = deliver.into_iter().map(|(work, lane)| Claimed {
-                tenant: tenant.clone(),
-                work,
-                due_at: now,
-                lane,
-                lease: lease.clone(),
-            });
-            self.mailbox.deliver(claimed.collect(), slots);
+            for ((work, lane), slot) in due_now.into_iter().zip(slots) {
+                let (tenant, lease) = (tenant.clone(), lease.clone());
+                self.mailbox.deliver(Claimed { tenant, work, due_at: now, lane, lease }, slot);
+            }
         } else {
-            due_now.into_iter().for_each(|kind| self.wake(kind, now));
+            kinds.into_iter().for_each(|(kind, _)| self.wake(kind, now));
+        }
+        for lane in signs_of_life {
+            self.deliveries.room(DueKind::Delivery).try_again(tenant, &lane, now);
         }
         next_due.into_iter().for_each(|(kind, at)| self.wake(kind, at));
         hints.into_iter().for_each(|hint| self.mailbox.hint(tenant.clone(), hint));

@@ -3,30 +3,43 @@
 //! Run twice, it calls twice; the second outcome finds the attempt over and changes nothing. A process that dies
 //! here leaves a lease that runs out.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use signalbox_core::definition::Kind;
 use signalbox_core::engine::SettleCall;
 use signalbox_core::task::TaskStatus;
-use signalbox_store::Claimed;
+use signalbox_store::{Claimed, StoreError};
 use signalbox_wire::agentkit::{ToolAnswer, ToolStatus};
 use signalbox_wire::id::{SessionId, TaskId};
 
 use super::context::Jobs;
-use super::slots::Slots;
-use crate::engine::DriveError;
+use super::keep::keep;
+use super::slots::Slot;
+use crate::clock;
 use crate::engine::payloads;
 use crate::http::problem::Refusal;
+use crate::tools::Origin;
+
+/// What a call needs of its lease beside the time that the tool has to answer.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
 /// Calls the tool of a claimed task.
 pub(super) async fn run(
     app: &Jobs,
     claimed: &Claimed,
-    session: &SessionId,
-    task: &TaskId,
-    attempt: u32,
-    _slot: Option<Slots>,
+    (session, task, attempt): (&SessionId, &TaskId, u32),
+    mut slot: Slot,
 ) {
-    if let Err(error) = call(app, claimed, session, task, attempt).await {
+    let outcome = match call(app, claimed, (session, task, attempt), &mut slot).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            // The lease runs out and the tool is called.
+            return tracing::warn!(%error, task = %task, "a tool could not be called");
+        }
+    };
+    let operation = SettleCall { session: session.clone(), task: task.clone(), attempt, outcome };
+    if let Err(error) = keep(app, claimed, &operation).await {
         // The lease runs out and the tool is called again.
         tracing::warn!(%error, task = %task, "what came of calling a tool could not be kept");
     }
@@ -35,32 +48,43 @@ pub(super) async fn run(
 async fn call(
     app: &Jobs,
     claimed: &Claimed,
-    session: &SessionId,
-    task: &TaskId,
-    attempt: u32,
-) -> Result<(), DriveError> {
+    (session, task, attempt): (&SessionId, &TaskId, u32),
+    slot: &mut Slot,
+) -> Result<Result<Value, (String, String)>, StoreError> {
     let tenant = &claimed.tenant;
     let read = app.store.session(tenant, session).await?;
     let current = read.as_ref().and_then(|read| read.value.task(task));
     let wanted = current.filter(|task| task.attempt == attempt && task.status == TaskStatus::Dispatched);
-    let outcome = match wanted.map(|task| (&task.kind, &task.parameters)) {
-        Some((Kind::Tool(tool), parameters)) => {
-            let arguments = Value::Object(parameters.clone().unwrap_or_default());
-            match payloads::inline(&app.store, tenant, &arguments, app.config.payload_bytes_max).await? {
-                Ok(arguments) => {
-                    let trace = read.as_ref().and_then(|read| read.value.session.trace.as_deref());
-                    let arguments = (&arguments, "/parameters");
-                    let asked = app.tools.call(tenant, tool.as_str(), arguments, trace).await;
-                    asked.map_or_else(|refusal| Err(unasked(&refusal)), answered)
-                }
-                Err(fault) => Err(("PAYLOAD".to_owned(), format!("the tool was not called: {fault}"))),
-            }
-        }
+    let Some((Kind::Tool(tool), parameters)) = wanted.map(|task| (&task.kind, &task.parameters)) else {
         // The attempt is over; all that is left is to strike it out.
-        _ => Err(("NOT_WANTED".to_owned(), "the task is no longer with its tool".to_owned())),
+        return Ok(Err(("NOT_WANTED".to_owned(), "the task is no longer with its tool".to_owned())));
     };
-    let operation = SettleCall { session: session.clone(), task: task.clone(), attempt, outcome };
-    app.drive.run(tenant, &operation).await
+    let arguments = Value::Object(parameters.clone().unwrap_or_default());
+    let arguments =
+        match payloads::inline(&app.store, tenant, &arguments, app.config.payload_bytes_max).await? {
+            Ok(arguments) => arguments,
+            Err(fault) => {
+                return Ok(Err(("PAYLOAD".to_owned(), format!("the tool was not called: {fault}"))));
+            }
+        };
+    let name = task.attempt_name(attempt);
+    let trace = read.as_ref().and_then(|read| read.value.session.trace.as_deref());
+    let origin = Origin { trace, attempt: Some((&name, attempt)) };
+    let asked = app.tools.call(tenant, tool.as_str(), (&arguments, "/parameters"), origin);
+    // It ends before its lease does: another would call the tool beside it.
+    let most = claimed.lease.until.since(clock::now() + LEASE_MARGIN);
+    let Ok(asked) = tokio::time::timeout(most, asked).await else {
+        slot.leave(Some(false), clock::now());
+        let error = format!("the tool gave no answer within {} s", most.as_secs());
+        return Ok(Err(("tool-timeout".to_owned(), error)));
+    };
+    let is_reached = match &asked {
+        Ok(_) => Some(true),
+        Err(refusal) if matches!(refusal.0.status, 503 | 504) => Some(false),
+        Err(_) => None,
+    };
+    slot.leave(is_reached, clock::now());
+    Ok(asked.map_or_else(|refusal| Err(unasked(&refusal)), answered))
 }
 
 fn answered(answer: ToolAnswer) -> Result<Value, (String, String)> {

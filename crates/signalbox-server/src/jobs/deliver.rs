@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, header};
 use http_body_util::Full;
 use signalbox_core::Decision;
-use signalbox_core::breaker::Permission;
 use signalbox_core::decision::Key;
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus, Outcome};
 use signalbox_core::due::DueJob;
@@ -23,24 +22,24 @@ use signalbox_wire::signature;
 use signalbox_wire::time::Timestamp;
 
 use super::context::Jobs;
-use super::slots::Slots;
+use super::keep::keep;
+use super::slots::Slot;
 use crate::clock::{self, Stopwatch};
 use crate::egress::{Egress, EgressError};
 use crate::engine::payloads;
+use crate::telemetry;
 
-/// How long a delivery that found no turn at its destination waits before it comes again.
-const COME_AGAIN: Duration = Duration::from_secs(1);
 /// The most of an agent's answer that is read for its report of the task: as much as a report may have that is sent.
 const REPORT_BYTES_MAX: usize = 1 << 20;
 /// What an attempt needs of its lease besides the destination's time to answer.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
-/// Attempts a claimed delivery.
-pub(super) async fn run(app: Jobs, claimed: Claimed, slot: Option<Slots>) {
+/// Does something claimed that is sent.
+pub(super) async fn run(app: Jobs, claimed: Claimed, slot: Slot) {
     let message = match &claimed.work {
         DueJob::Deliver { message } => message,
         DueJob::Call { session, task, attempt } => {
-            return super::call::run(&app, &claimed, session, task, *attempt, slot).await;
+            return super::call::run(&app, &claimed, (session, task, *attempt), slot).await;
         }
         _ => return,
     };
@@ -56,7 +55,7 @@ async fn attempt(
     app: &Jobs,
     claimed: &Claimed,
     id: &MessageId,
-    slot: Option<Slots>,
+    mut slot: Slot,
 ) -> Result<(), crate::engine::DriveError> {
     let tenant = &claimed.tenant;
     let read = app.store.message(tenant, id).await?;
@@ -69,30 +68,16 @@ async fn attempt(
     let settle = |outcome| SettleDelivery::at(clock::now(), id.clone(), attempt, outcome);
     let target = match target(app, tenant, &message).await? {
         Ok(target) => target,
-        Err(outcome) => return app.drive.run(tenant, &settle(outcome)).await,
+        Err(outcome) => return keep(app, claimed, &settle(outcome)).await,
     };
     let body = match body(app, tenant, &message).await? {
         Ok(body) => body,
-        Err(outcome) => return app.drive.run(tenant, &settle(outcome)).await,
-    };
-    let destination = app.deliveries.destination(&authority(&target));
-    let needed = app.config.delivery_timeout + LEASE_MARGIN;
-    // Waiting on past this would leave no time to deliver.
-    let patience = claimed.lease.until.since(clock::now() + needed);
-    let permit = match destination.permit_now(slot) {
-        Ok(permit) => Ok(Some(permit)),
-        Err(slot) => {
-            Box::pin(tokio::time::timeout(patience, app.deliveries.permit(&destination, slot))).await
-        }
+        Err(outcome) => return keep(app, claimed, &settle(outcome)).await,
     };
     let now = clock::now();
-    let permit = match permit {
-        Ok(Some(permit)) if claimed.lease.covers(now, needed) => permit,
-        Ok(None) => return postpone(app, claimed, now + COME_AGAIN).await,
-        _ => return postpone(app, claimed, now).await,
-    };
-    if let Permission::Wait(until) = destination.ask(now) {
-        return postpone(app, claimed, until).await;
+    // With less left than the destination may take, another would send it beside this one.
+    if !claimed.lease.covers(now, app.config.delivery_timeout + LEASE_MARGIN) {
+        return postpone(app, claimed, now).await;
     }
     let watch = Stopwatch::start();
     let (outcome, report) = match request(app, &target, (&message, body), attempt) {
@@ -100,15 +85,21 @@ async fn attempt(
         None => (failed("the message's address or id cannot be written as HTTP".to_owned(), false), None),
     };
     let answered_at = clock::now();
-    destination.tell(is_reached(&outcome), answered_at);
     // The next one may call it while what came of this is being kept.
-    let _slot = permit.leave();
+    slot.leave(is_reached(&outcome), answered_at);
     app.metrics.delivered(kind_name(message.kind), outcome_name(&outcome), watch.elapsed());
     if let Outcome::Failed { error, .. } = &outcome {
         tracing::info!(message_id = %id, attempt, error, "a delivery failed");
     }
     let settled = SettleDelivery { message: id.clone(), attempt, outcome, sent_at: now, answered_at, report };
-    app.drive.run(tenant, &settled).await
+    keep(app, claimed, &settled).await?;
+    if let Outcome::Failed { error, may_retry, .. } = &settled.outcome
+        && (!may_retry || attempt >= message.attempts_max)
+    {
+        let dead = Message { attempts: attempt, last_error: Some(error.clone()), ..Message::clone(&message) };
+        telemetry::dead_letters::tell(&app.metrics, &app.store, tenant, &dead).await;
+    }
+    Ok(())
 }
 
 /// Where a message goes now, or why it goes nowhere.
@@ -301,11 +292,6 @@ fn finished(work: &DueJob, id: &MessageId, version: Option<i64>) -> Decision {
     Decision { expects, done: vec![work.id()], ..Decision::default() }
 }
 
-fn authority(target: &str) -> String {
-    let rest = target.split_once("://").map_or(target, |(_, rest)| rest);
-    rest.split(['/', '?']).next().unwrap_or(rest).to_ascii_lowercase()
-}
-
 fn failed(error: String, may_retry: bool) -> Outcome {
     Outcome::Failed { status: None, error, retry_after: None, may_retry }
 }
@@ -345,15 +331,6 @@ mod tests {
             let decision = finished(&work, &id, version);
             assert_eq!(decision.expects, [(Key::Message(id.clone()), version)]);
             assert_eq!(decision.done, [work.id()]);
-        }
-    }
-
-    #[test]
-    fn a_destination_is_its_host_and_port() {
-        for (target, expected) in
-            [("http://Host:1/a/b", "host:1"), ("https://host?x", "host"), ("http://[::1]:8/", "[::1]:8")]
-        {
-            assert_eq!(authority(target), expected);
         }
     }
 }

@@ -7,11 +7,14 @@
 mod call;
 mod context;
 mod deliver;
+mod expire;
+mod keep;
 mod matching;
 mod prune;
 mod runner;
 mod slots;
 mod sync;
+mod timers;
 
 pub(crate) use context::{Jobs, Parts};
 pub(crate) use runner::{Mailbox, Post, mailbox, start};

@@ -1,26 +1,30 @@
 //! The runner: takes what commits hand over, claims what is due, and starts each job.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use signalbox_core::decision::MatchHint;
-use signalbox_core::engine::TimerFired;
-use signalbox_store::{Claimed, DueKind, StoreError};
+use signalbox_core::due::Lane;
+use signalbox_store::{Claimed, DueKind, LaneClaim, StoreError, WaitingLane, WaitingLanes};
 use signalbox_wire::id::TenantId;
 use signalbox_wire::time::Timestamp;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::task::TaskTracker;
 
 use super::context::Jobs;
-use super::slots::Slots;
-use super::{deliver, matching, prune, sync};
+use super::slots::{Room, Slot};
+use super::timers::Timers;
+use super::{deliver, expire, matching, prune, sync};
 use crate::clock;
 
 /// Hints that may wait; over it they are left to the sweep.
 const HINTS_MAX: usize = 10_000;
 /// Deliveries claimed in one go.
 const CLAIMS_MAX: usize = 256;
+/// Slots that a lane of which only a part was seen gets in one go.
+const LANE_BATCH: usize = 16;
 /// Timers that may be firing at once.
 const TIMERS_MAX: usize = 256;
 /// How long due work of other nodes may lie unnoticed.
@@ -31,7 +35,7 @@ const REST: Duration = Duration::from_millis(500);
 /// Sets jobs in motion; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Mailbox {
-    deliveries: mpsc::UnboundedSender<(Vec<Claimed>, Slots)>,
+    deliveries: mpsc::UnboundedSender<(Claimed, Slot)>,
     hints: mpsc::Sender<(TenantId, MatchHint)>,
     alarms: Arc<Alarms>,
     metrics: crate::telemetry::metrics::Metrics,
@@ -39,7 +43,7 @@ pub(crate) struct Mailbox {
 
 /// The other end of the mailbox.
 pub(crate) struct Post {
-    deliveries: mpsc::UnboundedReceiver<(Vec<Claimed>, Slots)>,
+    deliveries: mpsc::UnboundedReceiver<(Claimed, Slot)>,
     hints: mpsc::Receiver<(TenantId, MatchHint)>,
     alarms: Arc<Alarms>,
 }
@@ -99,10 +103,10 @@ impl Alarms {
 }
 
 impl Mailbox {
-    /// Hands over deliveries that were born leased, with the room reserved for them.
-    pub(crate) fn deliver(&self, claimed: Vec<Claimed>, slots: Slots) {
-        // Without a receiver the server is stopping: the lease runs out and another process takes over.
-        let _ = self.deliveries.send((claimed, slots));
+    /// Hands over something to send that was born leased, with the slot reserved for it.
+    pub(crate) fn deliver(&self, claimed: Claimed, slot: Slot) {
+        // Without a receiver the server is stopping: the lease is ended at its end, and another process takes over.
+        let _ = self.deliveries.send((claimed, slot));
     }
 
     /// Something of this kind will be due at `at`.
@@ -160,41 +164,30 @@ async fn forget_revoked_keys(app: Jobs) {
     }
 }
 
-async fn deliveries(
-    app: Jobs,
-    mut handed: mpsc::UnboundedReceiver<(Vec<Claimed>, Slots)>,
-    tracker: TaskTracker,
-) {
+async fn deliveries(app: Jobs, mut handed: mpsc::UnboundedReceiver<(Claimed, Slot)>, tracker: TaskTracker) {
     loop {
         tokio::select! {
             () = app.draining.cancelled() => return,
             next = handed.recv() => match next {
-                Some((claimed, slots)) => spawn_deliveries(&app, claimed, slots, &tracker),
+                Some((claimed, slot)) => drop(tracker.spawn(deliver::run(app.clone(), claimed, slot))),
                 None => return,
             },
         }
     }
 }
 
-fn spawn_deliveries(app: &Jobs, claimed: Vec<Claimed>, mut slots: Slots, tracker: &TaskTracker) {
-    for claimed in claimed {
-        let slot = slots.split();
-        tracker.spawn(deliver::run(app.clone(), claimed, slot));
-    }
-}
-
 /// Claims what is due of one kind and sleeps until something is.
 async fn claims(app: Jobs, kind: DueKind, alarms: Arc<Alarms>, tracker: TaskTracker) {
     let alarm = alarms.of(kind);
-    let timers = Arc::new(Semaphore::new(TIMERS_MAX));
+    let timers = Timers::new(TIMERS_MAX);
     while !app.draining.is_cancelled() {
         // Whatever is committed from here on may be missed by the claim below, and must ring.
         *alarm.planned.lock() = NEVER;
         let now = clock::now();
         let claimed = async {
             match kind {
-                DueKind::Delivery | DueKind::Call => claim_deliveries(&app, kind, &tracker).await,
-                DueKind::Timer => claim_timers(&app, &timers, &tracker).await,
+                DueKind::Delivery | DueKind::Call => claim_by_lane(&app, kind, &tracker).await,
+                DueKind::Timer => timers.claim(&app, &tracker).await,
             }
         };
         let claimed = tokio::select! {
@@ -213,56 +206,77 @@ async fn claims(app: Jobs, kind: DueKind, alarms: Arc<Alarms>, tracker: TaskTrac
             *planned = next.min(*planned);
             *planned
         };
+        let freed = async {
+            match kind {
+                DueKind::Timer => std::future::pending().await,
+                kind => app.deliveries.room(kind).freed().await,
+            }
+        };
         tokio::select! {
             () = app.draining.cancelled() => return,
             () = tokio::time::sleep(next.since(clock::now())) => {}
             () = alarm.bell.notified() => {}
+            () = freed => {}
         }
     }
 }
 
-/// Claims deliveries once and starts them; answers when to come again.
-async fn claim_deliveries(
+/// Looks which lanes have something, claims what there are slots for, and starts it; answers when to come again.
+/// What gets no slot stays unclaimed until one is free.
+async fn claim_by_lane(
     app: &Jobs,
     kind: DueKind,
     tracker: &TaskTracker,
 ) -> Result<Option<Timestamp>, StoreError> {
-    let Some((slots, room)) = app.deliveries.reserve_up_to(CLAIMS_MAX) else {
-        drop(app.deliveries.slot().await);
-        return Ok(Some(clock::now()));
-    };
+    let room = app.deliveries.room(kind);
     let now = clock::now();
-    let claimed = app.store.claim(now, app.policy.lease, kind, room).await?;
-    let is_full = claimed.len() == room;
-    spawn_deliveries(app, claimed, slots, tracker);
-    if is_full { Ok(Some(now)) } else { app.store.next_due(kind).await }
+    room.begin_round();
+    let waiting = app.store.waiting_lanes(now, kind).await?;
+    for lane in &waiting.lanes {
+        if room.expires(&lane.tenant, &lane.lane, now) {
+            tracker.spawn(expire::run(app.clone(), kind, lane.clone()));
+        }
+    }
+    let mut slots = slots_for(room, &waiting, now);
+    let wanted: Vec<LaneClaim> = slots
+        .iter()
+        .map(|((tenant, lane), slots)| LaneClaim {
+            tenant: tenant.clone(),
+            lane: lane.clone(),
+            most: slots.len(),
+            visible_by: now,
+        })
+        .collect();
+    let asked: usize = wanted.iter().map(|lane| lane.most).sum();
+    if !wanted.is_empty() {
+        for claimed in app.store.claim_lanes(now, app.policy.lease, kind, wanted).await? {
+            let slot = slots.get_mut(&(claimed.tenant.clone(), claimed.lane.clone())).and_then(Vec::pop);
+            if let Some(slot) = slot {
+                tracker.spawn(deliver::run(app.clone(), claimed, slot));
+            }
+        }
+    }
+    let comes_again = (waiting.has_more || asked >= CLAIMS_MAX) && asked > 0;
+    let next = [waiting.next, room.opens_at()].into_iter().flatten().min();
+    Ok(if comes_again { Some(now) } else { next })
 }
 
-/// Claims timers once and fires them; answers when to come again.
-async fn claim_timers(
-    app: &Jobs,
-    room: &Arc<Semaphore>,
-    tracker: &TaskTracker,
-) -> Result<Option<Timestamp>, StoreError> {
-    // The semaphore is never closed.
-    let Ok(first) = Arc::clone(room).acquire_owned().await else { return Ok(None) };
-    let most = 1 + room.available_permits();
-    let now = clock::now();
-    let mut claimed = app.store.claim(now, app.policy.lease, DueKind::Timer, most).await?.into_iter();
-    let is_full = claimed.len() == most;
-    if let Some(timer) = claimed.next() {
-        tracker.spawn(fire(app.clone(), timer, Some(first)));
-    }
-    for timer in claimed {
-        tracker.spawn(fire(app.clone(), timer, Arc::clone(room).try_acquire_owned().ok()));
-    }
-    if is_full { Ok(Some(now)) } else { app.store.next_due(DueKind::Timer).await }
-}
+type LaneSlots = HashMap<(TenantId, Lane), Vec<Slot>>;
 
-/// Tells the engine that a moment has come. If that fails the lease runs out and the moment comes again.
-async fn fire(app: Jobs, claimed: Claimed, _room: Option<OwnedSemaphorePermit>) {
-    let operation = TimerFired { work: claimed.work };
-    if let Err(error) = app.drive.run(&claimed.tenant, &operation).await {
-        tracing::warn!(%error, work = %operation.work.id(), "a timer will be tried again");
+/// Slots for what waits, one for each lane in turn until nobody gets another.
+fn slots_for(room: &Arc<Room>, waiting: &WaitingLanes, now: Timestamp) -> LaneSlots {
+    let mut slots = LaneSlots::new();
+    let mut lanes: Vec<&WaitingLane> = waiting.lanes.iter().collect();
+    let mut count = 0;
+    while !lanes.is_empty() && count < CLAIMS_MAX {
+        lanes.retain(|lane| {
+            let Some(slot) = Room::slot(room, &lane.tenant, &lane.lane, now) else { return false };
+            count += 1;
+            let of_lane = slots.entry((lane.tenant.clone(), lane.lane.clone())).or_default();
+            of_lane.push(slot);
+            // While more waits than was looked at, a lane may have more than was seen of it.
+            of_lane.len() < if waiting.has_more { lane.seen.max(LANE_BATCH) } else { lane.seen }
+        });
     }
+    slots
 }

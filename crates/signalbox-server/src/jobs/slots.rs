@@ -1,194 +1,329 @@
-//! Room for deliveries: how many may be in flight, in all and to one destination, how many may wait for their
-//! destination, and each destination's circuit breaker.
+//! Room for what is sent: how much may be in flight, in all, of one tenant and by one lane, and each lane's circuit
+//! breaker.
+//!
+//! A tenant may use two thirds of what others leave, so that something is free whoever comes. Of a tenant's share a
+//! quarter is kept for lanes that have little in flight: the first thing of a lane goes out at once whatever its
+//! neighbours do. What gets no slot stays in the store, unclaimed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use signalbox_core::breaker::{Breaker, Permission};
+use signalbox_core::due::Lane;
+use signalbox_store::DueKind;
+use signalbox_wire::id::TenantId;
 use signalbox_wire::time::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 
-/// Destinations remembered at once; over it, those that nobody uses are forgotten.
-const DESTINATIONS_MAX: usize = 10_000;
-/// Deliveries that may wait for their destination, for each that may be in flight to it.
-const WAITING_PER_SLOT: usize = 8;
-/// Deliveries that may wait in all, for each that may be in flight in all.
-const WAITING_PER_SLOT_IN_ALL: usize = 4;
+/// Lanes remembered at once; over it, those that have nothing in flight are forgotten.
+const LANES_MAX: usize = 10_000;
+/// Time between two looks for what has waited too long for a lane that is left alone.
+const EXPIRE_EVERY: Duration = Duration::from_secs(5);
 
-/// Room for deliveries; cheap to clone.
+/// Room for deliveries, and room of their own for calls of tools; cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Deliveries(Arc<Inner>);
-
-struct Inner {
-    all: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
-    per_destination: usize,
-    destinations: Mutex<HashMap<String, Arc<Destination>>>,
+pub(crate) struct Deliveries {
+    deliveries: Arc<Room>,
+    calls: Arc<Room>,
 }
 
-/// One place that is delivered to.
-pub(crate) struct Destination {
-    slots: Arc<Semaphore>,
-    queue: Arc<Semaphore>,
-    breaker: Mutex<Breaker>,
+/// Room for one kind of what is sent.
+pub(crate) struct Room {
+    all: usize,
+    per_lane: usize,
+    state: Mutex<State>,
+    /// Rings when something that was refused may go now.
+    freed: Notify,
 }
 
-/// Room that was reserved.
-pub(crate) struct Slots(OwnedSemaphorePermit);
-
-/// The right to call one destination now.
-pub(crate) struct DestinationPermit {
-    at: OwnedSemaphorePermit,
-    slot: Option<Slots>,
+#[derive(Default)]
+struct State {
+    in_flight: usize,
+    tenants: HashMap<TenantId, usize>,
+    lanes: HashMap<(TenantId, Lane), LaneState>,
+    /// Something was refused because the room was short, not because its lane was full.
+    is_short: bool,
+    /// When the first lane that was refused because it is left alone may be tried.
+    opens_at: Option<Timestamp>,
+    open: usize,
 }
 
-impl DestinationPermit {
-    /// Leaves the destination to the next one; the slot remains.
-    pub(crate) fn leave(self) -> Option<Slots> {
-        drop(self.at);
-        self.slot
-    }
+#[derive(Default)]
+struct LaneState {
+    in_flight: usize,
+    breaker: Breaker,
+    /// Something was refused because the lane was full.
+    has_waiting: bool,
+    is_expiring: bool,
+    expired_at: Option<Timestamp>,
+}
+
+/// The right to send one thing by its lane.
+pub(crate) struct Slot {
+    room: Arc<Room>,
+    key: (TenantId, Lane),
+    is_probe: bool,
+    has_left: bool,
 }
 
 impl Deliveries {
-    pub(crate) fn new(all: usize, per_destination: usize) -> Self {
-        Self(Arc::new(Inner {
-            all: Arc::new(Semaphore::new(all)),
-            waiting: Arc::new(Semaphore::new(all.saturating_mul(WAITING_PER_SLOT_IN_ALL))),
-            per_destination: per_destination.max(1),
-            destinations: Mutex::default(),
-        }))
+    pub(crate) fn new(deliveries: usize, calls: usize, per_lane: usize) -> Self {
+        let room = |all: usize| {
+            let (state, freed) = (Mutex::default(), Notify::new());
+            Arc::new(Room { all: all.max(1), per_lane: per_lane.max(1), state, freed })
+        };
+        Self { deliveries: room(deliveries), calls: room(calls) }
     }
 
-    /// Reserves room for `count` deliveries, if there is that much.
-    pub(crate) fn reserve(&self, count: usize) -> Option<Slots> {
-        let count = u32::try_from(count).ok()?;
-        Arc::clone(&self.0.all).try_acquire_many_owned(count).ok().map(Slots)
+    /// The room for one kind.
+    pub(crate) fn room(&self, kind: DueKind) -> &Arc<Room> {
+        match kind {
+            DueKind::Call => &self.calls,
+            DueKind::Delivery | DueKind::Timer => &self.deliveries,
+        }
     }
 
-    /// Reserves whatever room there is, up to `most`.
-    pub(crate) fn reserve_up_to(&self, most: usize) -> Option<(Slots, usize)> {
-        let free = self.0.all.available_permits().min(most);
-        if free == 0 {
+    /// A slot for each of these, or none at all.
+    pub(crate) fn reserve(
+        &self,
+        tenant: &TenantId,
+        wanted: &[(DueKind, Lane)],
+        now: Timestamp,
+    ) -> Option<Vec<Slot>> {
+        wanted.iter().map(|(kind, lane)| Room::slot(self.room(*kind), tenant, lane, now)).collect()
+    }
+}
+
+/// A tenant's share of what others leave.
+fn share(left: usize) -> usize {
+    left.saturating_mul(2).div_ceil(3)
+}
+
+/// How much of its tenant's share a lane with so much in flight leaves free for lanes with less.
+fn kept_free(share: usize, in_flight: usize) -> usize {
+    share * in_flight.min(4) / 16
+}
+
+impl Room {
+    /// A slot for one thing by `lane`, if there is room and the lane is not left alone.
+    pub(crate) fn slot(room: &Arc<Self>, tenant: &TenantId, lane: &Lane, now: Timestamp) -> Option<Slot> {
+        let mut state = room.state.lock();
+        let state = &mut *state;
+        let of_tenant = state.tenants.get(tenant).copied().unwrap_or_default();
+        let share = share(room.all.saturating_sub(state.in_flight - of_tenant));
+        let free = share.saturating_sub(of_tenant);
+        if state.lanes.len() >= LANES_MAX {
+            state.lanes.retain(|_, lane| lane.in_flight > 0);
+            state.open = state.lanes.values().filter(|lane| lane.breaker.is_open()).count();
+        }
+        let key = (tenant.clone(), lane.clone());
+        let lane = state.lanes.entry(key.clone()).or_default();
+        if lane.in_flight >= room.per_lane {
+            lane.has_waiting = true;
             return None;
         }
-        self.reserve(free).map(|slots| (slots, free))
-    }
-
-    /// Waits until there is room for one more, and reserves it.
-    pub(crate) async fn slot(&self) -> Option<Slots> {
-        Arc::clone(&self.0.all).acquire_owned().await.ok().map(Slots)
-    }
-
-    /// A permit at `destination` and the slot to use it. One that has to wait gives its slot back meanwhile, so
-    /// that a slow destination holds up only itself. `None` when so many wait already that another must come
-    /// again later.
-    pub(crate) async fn permit(
-        &self,
-        destination: &Destination,
-        slot: Option<Slots>,
-    ) -> Option<DestinationPermit> {
-        let slot = match destination.permit_now(slot) {
-            Ok(permit) => return Some(permit),
-            Err(slot) => slot,
-        };
-        let (_here, _anywhere) = (destination.queue.try_acquire().ok()?, self.0.waiting.try_acquire().ok()?);
-        drop(slot);
-        let at = Arc::clone(&destination.slots).acquire_owned().await.ok()?;
-        Some(DestinationPermit { at, slot: self.slot().await })
-    }
-
-    /// The destination at `authority` (host and port).
-    pub(crate) fn destination(&self, authority: &str) -> Arc<Destination> {
-        let mut destinations = self.0.destinations.lock();
-        if let Some(known) = destinations.get(authority) {
-            return Arc::clone(known);
+        if free <= kept_free(share, lane.in_flight) {
+            state.is_short = true;
+            if lane.in_flight == 0 && lane.breaker.is_idle() && !lane.is_expiring {
+                state.lanes.remove(&key);
+            }
+            return None;
         }
-        if destinations.len() >= DESTINATIONS_MAX {
-            destinations.retain(|_, destination| Arc::strong_count(destination) > 1);
+        if let Permission::Wait(until) = lane.breaker.ask(now) {
+            state.opens_at = Some(state.opens_at.map_or(until, |at| at.min(until)));
+            return None;
         }
-        let fresh = Arc::new(Destination {
-            slots: Arc::new(Semaphore::new(self.0.per_destination)),
-            queue: Arc::new(Semaphore::new(self.0.per_destination * WAITING_PER_SLOT)),
-            breaker: Mutex::default(),
-        });
-        destinations.insert(authority.to_owned(), Arc::clone(&fresh));
-        fresh
+        let is_probe = lane.breaker.is_open();
+        lane.in_flight += 1;
+        state.in_flight += 1;
+        *state.tenants.entry(tenant.clone()).or_default() += 1;
+        Some(Slot { room: Arc::clone(room), key, is_probe, has_left: false })
+    }
+
+    /// Forgets what was refused: whoever calls asks anew for all that waits.
+    pub(crate) fn begin_round(&self) {
+        let mut state = self.state.lock();
+        (state.is_short, state.opens_at) = (false, None);
+    }
+
+    /// When something that was refused in this round may be tried, where nothing else rings before.
+    pub(crate) fn opens_at(&self) -> Option<Timestamp> {
+        self.state.lock().opens_at
+    }
+
+    /// Waits until something that was refused may go.
+    pub(crate) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    /// How many destinations are left alone now, of all tenants.
+    pub(crate) fn open_count(&self) -> usize {
+        self.state.lock().open
+    }
+
+    /// Whether what goes by `lane` is held back now.
+    pub(crate) fn is_left_alone(&self, tenant: &TenantId, lane: &Lane, now: Timestamp) -> bool {
+        let state = self.state.lock();
+        state.open > 0
+            && state
+                .lanes
+                .get(&(tenant.clone(), lane.clone()))
+                .is_some_and(|lane| lane.breaker.is_left_alone(now))
+    }
+
+    /// A sign of life of whoever is at the end of a lane: it may be tried at once.
+    pub(crate) fn try_again(&self, tenant: &TenantId, lane: &Lane, now: Timestamp) {
+        let mut state = self.state.lock();
+        if let Some(lane) = state.lanes.get_mut(&(tenant.clone(), lane.clone())) {
+            lane.breaker.try_again(now);
+            self.freed.notify_one();
+        }
+    }
+
+    /// Whether to look now for what has waited too long for a lane that is left alone; then nobody else does until
+    /// [`Room::has_expired`].
+    pub(crate) fn expires(&self, tenant: &TenantId, lane: &Lane, now: Timestamp) -> bool {
+        let mut state = self.state.lock();
+        let Some(lane) = state.lanes.get_mut(&(tenant.clone(), lane.clone())) else { return false };
+        let is_due = lane.expired_at.is_none_or(|at| now.since(at) >= EXPIRE_EVERY);
+        if !lane.breaker.is_open() || lane.is_expiring || !is_due {
+            return false;
+        }
+        (lane.is_expiring, lane.expired_at) = (true, Some(now));
+        true
+    }
+
+    /// What had waited too long is settled; `has_more` may be there.
+    pub(crate) fn has_expired(&self, tenant: &TenantId, lane: &Lane, has_more: bool) {
+        let mut state = self.state.lock();
+        if let Some(lane) = state.lanes.get_mut(&(tenant.clone(), lane.clone())) {
+            lane.is_expiring = false;
+            if has_more {
+                lane.expired_at = None;
+                self.freed.notify_one();
+            }
+        }
     }
 }
 
-impl Slots {
-    /// Splits one slot off; the last one takes what remains.
-    pub(crate) fn split(&mut self) -> Option<Self> {
-        self.0.split(1).map(Self)
-    }
-}
-
-impl Destination {
-    /// A permit where nobody has to wait for one; else the slot back.
-    pub(crate) fn permit_now(&self, slot: Option<Slots>) -> Result<DestinationPermit, Option<Slots>> {
-        match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(at) => Ok(DestinationPermit { at, slot }),
-            Err(_) => Err(slot),
+impl Slot {
+    /// Tells the lane's breaker how an attempt ended (reached, failed, or nothing learned), and leaves the lane to the
+    /// next; the room stays taken until the slot is dropped.
+    pub(crate) fn leave(&mut self, is_reached: Option<bool>, now: Timestamp) {
+        if std::mem::replace(&mut self.has_left, true) {
+            return;
         }
-    }
-
-    /// Asks the breaker for permission.
-    pub(crate) fn ask(&self, now: Timestamp) -> Permission {
-        self.breaker.lock().ask(now)
-    }
-
-    /// Tells the breaker how an attempt ended: reached, failed, or nothing learned.
-    pub(crate) fn tell(&self, is_reached: Option<bool>, now: Timestamp) {
-        let mut breaker = self.breaker.lock();
+        let mut state = self.room.state.lock();
+        let state = &mut *state;
+        let Some(lane) = state.lanes.get_mut(&self.key) else { return };
+        let was_open = lane.breaker.is_open();
         match is_reached {
-            Some(true) => breaker.succeeded(),
-            Some(false) => breaker.failed(now),
-            None => breaker.abandoned(),
+            Some(true) => lane.breaker.succeeded(),
+            Some(false) => lane.breaker.failed(now),
+            None if self.is_probe => lane.breaker.abandoned(),
+            None => {}
+        }
+        match (was_open, lane.breaker.is_open()) {
+            (false, true) => state.open += 1,
+            (true, false) => state.open = state.open.saturating_sub(1),
+            _ => {}
+        }
+        lane.in_flight = lane.in_flight.saturating_sub(1);
+        let rings = std::mem::take(&mut lane.has_waiting) || self.is_probe;
+        if lane.in_flight == 0 && lane.breaker.is_idle() && !lane.is_expiring {
+            state.lanes.remove(&self.key);
+        }
+        if rings {
+            self.room.freed.notify_one();
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.leave(None, Timestamp::default());
+        let mut state = self.room.state.lock();
+        state.in_flight = state.in_flight.saturating_sub(1);
+        if let Some(count) = state.tenants.get_mut(&self.key.0) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                state.tenants.remove(&self.key.0);
+            }
+        }
+        if std::mem::take(&mut state.is_short) {
+            self.room.freed.notify_one();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use signalbox_core::breaker::{PAUSE_INITIAL, THRESHOLD};
+
     use super::*;
 
-    #[tokio::test]
-    async fn room_is_bounded_in_all_and_for_one_destination() {
-        let deliveries = Deliveries::new(2, 1);
-        let mut both = deliveries.reserve(2).expect("room");
-        assert!(deliveries.reserve(1).is_none() && deliveries.reserve_up_to(5).is_none());
-        drop(both.split());
-        assert_eq!(deliveries.reserve_up_to(5).map(|(_, count)| count), Some(1));
+    fn tenant(name: &str) -> TenantId {
+        TenantId::parse(name).expect("valid")
     }
 
-    #[tokio::test]
-    async fn whoever_waits_for_a_destination_holds_up_nobody_else() {
-        let deliveries = Deliveries::new(2, 1);
-        let destination = deliveries.destination("a:1");
-        let permit = deliveries.permit(&destination, deliveries.reserve(1)).await.expect("a permit");
-        let waiting: Vec<_> = (0..WAITING_PER_SLOT)
-            .map(|_| {
-                let (deliveries, destination) = (deliveries.clone(), Arc::clone(&destination));
-                tokio::spawn(async move {
-                    let slot = deliveries.slot().await;
-                    deliveries.permit(&destination, slot).await.is_some()
-                })
-            })
-            .collect();
-        while destination.queue.available_permits() > 0 {
-            tokio::task::yield_now().await;
+    fn lane(number: usize) -> Lane {
+        Lane::named(format!("lane-{number}"))
+    }
+
+    fn taken(room: &Arc<Room>, tenant: &TenantId, number: usize) -> Vec<Slot> {
+        std::iter::from_fn(|| Room::slot(room, tenant, &lane(number), Timestamp::default())).collect()
+    }
+
+    #[test]
+    fn something_is_left_for_others_whatever_some_take() {
+        let rooms = Deliveries::new(1_024, 256, 64);
+        let room = rooms.room(DueKind::Delivery);
+        let (greedy, other) = (tenant("greedy"), tenant("other"));
+        let slots: Vec<_> = (0..1_000).map(|number| taken(room, &greedy, number)).collect();
+        assert_eq!(slots.iter().map(Vec::len).sum::<usize>(), 683, "two thirds");
+        let theirs = taken(room, &other, 1);
+        assert_eq!(theirs.len(), 64, "another tenant has its own");
+        assert!(rooms.room(DueKind::Call).state.lock().in_flight == 0, "and calls have room of their own");
+        drop(slots);
+        drop(theirs);
+        let state = room.state.lock();
+        assert!(state.in_flight == 0 && state.tenants.is_empty() && state.lanes.is_empty());
+    }
+
+    #[test]
+    fn a_new_lane_of_the_same_tenant_gets_a_slot() {
+        let rooms = Deliveries::new(1_024, 256, 64);
+        let room = rooms.room(DueKind::Delivery);
+        let one = tenant("one");
+        let slots: Vec<_> = (0..20).map(|number| taken(room, &one, number)).collect();
+        assert_eq!(slots[0].len(), 64);
+        assert!(slots.iter().all(|slots| !slots.is_empty()));
+        assert!(Room::slot(room, &one, &lane(99), Timestamp::default()).is_some());
+    }
+
+    #[test]
+    fn a_lane_that_fails_is_left_alone_and_then_tried_once() {
+        let rooms = Deliveries::new(1_024, 256, 64);
+        let room = rooms.room(DueKind::Delivery);
+        let (one, start) = (tenant("one"), Timestamp::from_seconds(100));
+        for _ in 0..THRESHOLD {
+            let mut slot = Room::slot(room, &one, &lane(1), start).expect("a slot");
+            slot.leave(Some(false), start);
         }
         assert!(
-            deliveries.permit(&destination, deliveries.reserve(1)).await.is_none(),
-            "too many wait already"
+            Room::slot(room, &one, &lane(1), start).is_none() && room.is_left_alone(&one, &lane(1), start)
         );
-        let other = deliveries.destination("b:1");
-        assert!(deliveries.permit(&other, deliveries.reserve(1)).await.is_some(), "and another goes out");
-        drop(permit);
-        for task in waiting {
-            assert!(task.await.expect("no panic"));
-        }
+        assert_eq!(room.opens_at(), Some(start + PAUSE_INITIAL));
+        let later = start + PAUSE_INITIAL;
+        assert!(!room.is_left_alone(&one, &lane(1), later));
+        let probe = Room::slot(room, &one, &lane(1), later).expect("one may try");
+        assert!(Room::slot(room, &one, &lane(1), later).is_none());
+        drop(probe);
+        let mut again =
+            Room::slot(room, &one, &lane(1), later).expect("another may, since that one told nothing");
+        again.leave(Some(true), later);
+        assert!(room.open_count() == 0 && taken(room, &one, 1).len() == 64);
     }
 }

@@ -38,6 +38,7 @@ struct Inner {
     delivery_seconds: Histogram,
     deliveries_in_flight: Gauge,
     hints_dropped: Counter,
+    dead_letters: Counter,
     due_pending: Gauge,
     due_age_seconds: Gauge<f64, AtomicU64>,
     commits: Gauge,
@@ -109,6 +110,7 @@ impl Metrics {
             delivery_seconds: seconds(),
             deliveries_in_flight: Gauge::default(),
             hints_dropped: Counter::default(),
+            dead_letters: Counter::default(),
             due_pending: Gauge::default(),
             due_age_seconds: Gauge::default(),
             commits: Gauge::default(),
@@ -173,6 +175,11 @@ impl Metrics {
     /// A delivery began (1) or ended (-1).
     pub(crate) fn delivering(&self, change: i64) {
         self.0.deliveries_in_flight.inc_by(change);
+    }
+
+    /// A message was given up.
+    pub(crate) fn dead_letter(&self) {
+        self.0.dead_letters.inc();
     }
 
     /// A hint found no place and is left to the sweep.
@@ -244,6 +251,7 @@ impl Inner {
             "Meetings of tasks and agents left to the sweep",
             self.hints_dropped.clone(),
         );
+        registry.register("dead_letters", "Messages given up", self.dead_letters.clone());
         registry.register("due_pending", "Pieces of due work", self.due_pending.clone());
         registry.register_with_unit(
             "due_age",

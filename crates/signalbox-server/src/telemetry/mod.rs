@@ -1,5 +1,6 @@
 //! The log: structured, to standard error, as JSON unless somebody is reading it on a terminal.
 
+pub(crate) mod dead_letters;
 pub(crate) mod metrics;
 
 use std::io::{self, IsTerminal as _};

@@ -39,6 +39,15 @@ struct Call<'a> {
     arguments: &'a Value,
 }
 
+/// What a call is made for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Origin<'a> {
+    /// The `traceparent` that goes with it.
+    pub(crate) trace: Option<&'a str>,
+    /// The attempt of a task that it makes: its name, the same at every try of it, and its number.
+    pub(crate) attempt: Option<(&'a str, u32)>,
+}
+
 /// The tools that can be called, by agents and by workflows; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Tools(Arc<Parts>);
@@ -66,8 +75,9 @@ impl Tools {
         tenant: &TenantId,
         name: &str,
         arguments: (&Value, &str),
-        trace: Option<&str>,
+        origin: Origin<'_>,
     ) -> Result<ToolAnswer, Refusal> {
+        let trace = origin.trace;
         let (arguments, pointer) = arguments;
         if let Some(tool) = BuiltIn::named(name) {
             self.0.schemas.built_in(tool)?.check(arguments, pointer)?;
@@ -77,26 +87,29 @@ impl Tools {
         let known = ToolName::parse(name).map_err(|_| unknown())?;
         let tool = self.0.store.tool(tenant, &known).await?.ok_or_else(unknown)?;
         self.0.schemas.registered(tenant, &tool)?.check(arguments, pointer)?;
-        self.ask(&tool.value, arguments, trace).await
+        self.ask(&tool.value, arguments, origin).await
     }
 
     /// Asks a tool's endpoint.
-    async fn ask(&self, tool: &Tool, arguments: &Value, trace: Option<&str>) -> Result<ToolAnswer, Refusal> {
-        let request = request(tool, arguments, trace).ok_or_else(Problem::internal)?;
+    async fn ask(&self, tool: &Tool, arguments: &Value, origin: Origin<'_>) -> Result<ToolAnswer, Refusal> {
+        let request = request(tool, arguments, origin).ok_or_else(Problem::internal)?;
         let asked = self.0.egress.send(request, self.0.timeout, ANSWER_BYTES_MAX).await;
         let (status, _, body) = asked.map_err(|error| unasked(tool, &error))?;
         Ok(read(tool, status, &body)?)
     }
 }
 
-fn request(tool: &Tool, arguments: &Value, trace: Option<&str>) -> Option<Request<Full<Bytes>>> {
+fn request(tool: &Tool, arguments: &Value, origin: Origin<'_>) -> Option<Request<Full<Bytes>>> {
     let body = serde_json::to_vec(&Call { arguments }).ok()?;
     let mut request = Request::post(&tool.endpoint)
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::ACCEPT, "application/json")
         .header(header::USER_AGENT, USER_AGENT);
-    if let Some(trace) = trace {
+    if let Some(trace) = origin.trace {
         request = request.header("traceparent", trace);
+    }
+    if let Some((id, attempt)) = origin.attempt {
+        request = request.header("x-message-id", id).header("x-attempt", attempt);
     }
     request.body(Full::new(body.into())).ok()
 }
@@ -166,7 +179,10 @@ mod tests {
     #[test]
     fn a_tool_gets_its_arguments_and_the_trace() {
         let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        let request = request(&tool(), &json!({"a": 1}), Some(trace)).expect("a request");
+        let origin = Origin { trace: Some(trace), attempt: Some(("tsk_1-2", 2)) };
+        let request = request(&tool(), &json!({"a": 1}), origin).expect("a request");
+        assert_eq!(request.headers()["x-message-id"], "tsk_1-2");
+        assert_eq!(request.headers()["x-attempt"], "2");
         assert_eq!(request.uri(), "http://127.0.0.1:9/add?x=1");
         assert_eq!(request.headers()["traceparent"], trace);
         assert_eq!(request.headers()["content-type"], "application/json");

@@ -6,3 +6,4 @@ mod disk;
 mod flows;
 mod kills;
 mod outage;
+mod shares;

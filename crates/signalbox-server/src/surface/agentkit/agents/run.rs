@@ -19,7 +19,7 @@ use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 use crate::surface::agentkit::convert;
 use crate::surface::state::AppState;
-use crate::tools::Tools;
+use crate::tools::{Origin, Tools};
 
 /// Where the arguments of a call are in its body.
 const ARGUMENTS: &str = "/payload/arguments";
@@ -112,7 +112,8 @@ async fn call_tool(
         return Err(Problem::bad_request("no-tool", detail).into());
     };
     let arguments = (&call.arguments, ARGUMENTS);
-    Ok(Reply::ok(&tools.call(tenant, &name, arguments, context.trace.as_deref()).await?))
+    let origin = Origin { trace: context.trace.as_deref(), attempt: None };
+    Ok(Reply::ok(&tools.call(tenant, &name, arguments, origin).await?))
 }
 
 fn accepted(agent: &AgentId, message: &MessageId) -> Reply {

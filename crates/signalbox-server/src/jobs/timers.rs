@@ -1,0 +1,108 @@
+//! Timers that have come: those of one session fire one after the other in one place, so that a session with many
+//! holds up no other.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use signalbox_core::due::DueJob;
+use signalbox_core::engine::TimerFired;
+use signalbox_store::{Claimed, DueKind, StoreError};
+use signalbox_wire::id::TenantId;
+use signalbox_wire::time::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+
+use super::context::Jobs;
+use super::keep::keep;
+use crate::clock;
+
+/// Timers that may be claimed and wait for those of their session, for each place.
+const WAITING_PER_PLACE: usize = 4;
+
+/// Room for timers; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Timers(Arc<Inner>);
+
+struct Inner {
+    places: Arc<Semaphore>,
+    claimed: Arc<Semaphore>,
+    sessions: Mutex<HashMap<Group, VecDeque<(Claimed, OwnedSemaphorePermit)>>>,
+}
+
+/// What fires in order.
+type Group = (TenantId, String);
+
+impl Timers {
+    pub(super) fn new(places: usize) -> Self {
+        Self(Arc::new(Inner {
+            places: Arc::new(Semaphore::new(places)),
+            claimed: Arc::new(Semaphore::new(places.saturating_mul(WAITING_PER_PLACE))),
+            sessions: Mutex::default(),
+        }))
+    }
+
+    /// Claims timers once and fires them; answers when to come again.
+    pub(super) async fn claim(
+        &self,
+        app: &Jobs,
+        tracker: &TaskTracker,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        // The semaphores are never closed.
+        drop(Arc::clone(&self.0.places).acquire_owned().await);
+        let Ok(mut room) = Arc::clone(&self.0.claimed).acquire_owned().await else { return Ok(None) };
+        let most = self.0.places.available_permits().min(1 + self.0.claimed.available_permits()).max(1);
+        if let Ok(more) = u32::try_from(most - 1)
+            .map_or(Err(()), |more| Arc::clone(&self.0.claimed).try_acquire_many_owned(more).map_err(|_| ()))
+        {
+            room.merge(more);
+        }
+        let now = clock::now();
+        let claimed = app.store.claim(now, app.policy.lease, DueKind::Timer, room.num_permits()).await?;
+        let is_full = claimed.len() >= room.num_permits();
+        for claimed in claimed {
+            if let Some(held) = room.split(1) {
+                self.enqueue(app, claimed, held, tracker);
+            }
+        }
+        if is_full { Ok(Some(now)) } else { app.store.next_due(DueKind::Timer).await }
+    }
+
+    fn enqueue(&self, app: &Jobs, claimed: Claimed, held: OwnedSemaphorePermit, tracker: &TaskTracker) {
+        let group = (claimed.tenant.clone(), group(&claimed.work));
+        let mut sessions = self.0.sessions.lock();
+        if let Some(queue) = sessions.get_mut(&group) {
+            queue.push_back((claimed, held));
+            return;
+        }
+        sessions.insert(group.clone(), VecDeque::from([(claimed, held)]));
+        drop(sessions);
+        tracker.spawn(self.clone().fire_all(app.clone(), group));
+    }
+
+    /// Fires what one group has until nothing is left.
+    async fn fire_all(self, app: Jobs, group: Group) {
+        let _place = Arc::clone(&self.0.places).acquire_owned().await;
+        loop {
+            let next = {
+                let mut sessions = self.0.sessions.lock();
+                let next = sessions.get_mut(&group).and_then(VecDeque::pop_front);
+                if next.is_none() {
+                    sessions.remove(&group);
+                }
+                next
+            };
+            let Some((claimed, _held)) = next else { return };
+            let operation = TimerFired { work: claimed.work.clone() };
+            if let Err(error) = keep(&app, &claimed, &operation).await {
+                // The lease runs out and the moment comes again.
+                tracing::warn!(%error, work = %operation.work.id(), "a timer will be tried again");
+            }
+        }
+    }
+}
+
+/// What fires together with this: all of its session, or it alone.
+fn group(work: &DueJob) -> String {
+    work.session().map_or_else(|| work.id(), ToString::to_string)
+}
