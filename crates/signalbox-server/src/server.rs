@@ -24,7 +24,7 @@ use crate::auth::{AnonymousAccess, Authenticator, bootstrap};
 use crate::clock;
 use crate::config::Config;
 use crate::egress::{Egress, policy};
-use crate::engine::Drive;
+use crate::engine::{Admission, Drive};
 use crate::http::body::BodyLimits;
 use crate::http::docs;
 use crate::http::edge::{self, Edge};
@@ -326,6 +326,7 @@ fn assemble(
     let state = AppState::new(state::Parts {
         store: store.clone(),
         drive,
+        admission: Admission::new(store.clone(), config.waiting_per_destination_max),
         streams: Streams {
             store: store.clone(),
             wake_ups,

@@ -10,6 +10,7 @@ use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
+use signalbox_core::due::Lane;
 use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::lease::Lease;
 use signalbox_core::schedule::Schedule;
@@ -109,6 +110,15 @@ pub(crate) trait Backend: Send + Sync {
         kind: DueKind,
         wanted: Vec<LaneClaim>,
     ) -> Result<Vec<Claimed>, StoreError>;
+
+    /// How much work of this kind there is in one lane, due or not, up to `most`.
+    async fn waiting_in_lane(
+        &self,
+        tenant: &TenantId,
+        kind: DueKind,
+        lane: &Lane,
+        most: usize,
+    ) -> Result<usize, StoreError>;
 
     /// The next moment at which work of this kind can be claimed.
     async fn next_due(&self, kind: DueKind) -> Result<Option<Timestamp>, StoreError>;

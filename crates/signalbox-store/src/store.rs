@@ -13,6 +13,7 @@ use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::decision::{ApiKey, Key, Retention, Tenant, Tool, Workflow};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
+use signalbox_core::due::Lane;
 use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::lease::Lease;
 use signalbox_core::limits::{CANDIDATES_LOOKED_AT, WAITING_LOOKED_AT};
@@ -223,6 +224,20 @@ impl Store {
     /// [`StoreError::Unavailable`] when the database cannot answer.
     pub async fn waiting_lanes(&self, now: Timestamp, kind: DueKind) -> Result<WaitingLanes, StoreError> {
         self.inner.backend.waiting_lanes(now, kind).await
+    }
+
+    /// How much work of this kind there is in one lane of a tenant, due, leased or yet to be due, up to `most`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn waiting_in_lane(
+        &self,
+        tenant: &TenantId,
+        kind: DueKind,
+        lane: &Lane,
+        most: usize,
+    ) -> Result<usize, StoreError> {
+        self.inner.backend.waiting_in_lane(tenant, kind, lane, most).await
     }
 
     /// Takes work of these lanes, of each the longest due first.

@@ -167,6 +167,14 @@ pub struct Config {
         help_heading = "Deliveries and tasks"
     )]
     pub deliveries_per_destination_max: usize,
+    /// Messages that may wait for one destination; over it, `POST /v1/agents/{agentId}/run` answers 429
+    #[arg(
+        long,
+        value_parser = within(64_usize, 100_000_000), env = "SIGNALBOX_WAITING_PER_DESTINATION_MAX",
+        default_value_t = 100_000,
+        help_heading = "Deliveries and tasks"
+    )]
+    pub waiting_per_destination_max: usize,
     /// From a task's dispatch to the report that settles it; over it the attempt has failed
     #[arg(long, env = "SIGNALBOX_TASK_TIMEOUT", value_parser = time_allowed, default_value = "15m", help_heading = "Deliveries and tasks")]
     pub task_timeout: Duration,

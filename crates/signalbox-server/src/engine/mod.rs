@@ -1,6 +1,7 @@
 //! The driver: core's attempt loop over the real store, lines for what conflicts, and what follows from a commit.
 //! Beside it what the server puts around the engine: checks against JSON Schemas, and values put together again.
 
+mod admission;
 mod drive;
 mod in_flight;
 mod lines;
@@ -9,4 +10,5 @@ pub(crate) mod payloads;
 pub(crate) mod schema;
 mod start_inputs;
 
+pub(crate) use self::admission::Admission;
 pub(crate) use self::drive::{Drive, DriveError, Driven};

@@ -80,13 +80,16 @@ async fn attempt(
         return postpone(app, claimed, now).await;
     }
     let watch = Stopwatch::start();
-    let (outcome, report) = match request(app, &target, (&message, body), attempt) {
+    let (mut outcome, report) = match request(app, &target, (&message, body), attempt) {
         Some(request) => send(app, &message, request).await,
         None => (failed("the message's address or id cannot be written as HTTP".to_owned(), false), None),
     };
     let answered_at = clock::now();
     // The next one may call it while what came of this is being kept.
     slot.leave(is_reached(&outcome), answered_at);
+    if slot.is_probe() {
+        end_in_time(app, &message, answered_at, &mut outcome);
+    }
     app.metrics.delivered(kind_name(message.kind), outcome_name(&outcome), watch.elapsed());
     if let Outcome::Failed { error, .. } = &outcome {
         tracing::info!(message_id = %id, attempt, error, "a delivery failed");
@@ -100,6 +103,18 @@ async fn attempt(
         telemetry::dead_letters::tell(&app.metrics, &app.store, tenant, &dead).await;
     }
     Ok(())
+}
+
+/// The message that tries a destination which is left alone is due anew after each try, so the time it has waited is
+/// counted from its start. One that was redriven has its attempts counted.
+fn end_in_time(app: &Jobs, message: &Message, now: Timestamp, outcome: &mut Outcome) {
+    let span = app.policy.delivery_span();
+    let is_over =
+        now.since(message.created_at) >= span && message.attempts_max == app.policy.delivery_attempts;
+    if let (true, Outcome::Failed { may_retry: may_retry @ true, error, .. }) = (is_over, outcome) {
+        *may_retry = false;
+        error.push_str(&format!("; the time of all attempts ({} s) is over", span.as_secs()));
+    }
 }
 
 /// Where a message goes now, or why it goes nowhere.

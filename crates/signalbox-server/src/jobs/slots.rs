@@ -209,6 +209,11 @@ impl Room {
 }
 
 impl Slot {
+    /// Whether what is sent by this slot tries a destination that was left alone.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.is_probe
+    }
+
     /// Tells the lane's breaker how an attempt ended (reached, failed, or nothing learned), and leaves the lane to the
     /// next; the room stays taken until the slot is dropped.
     pub(crate) fn leave(&mut self, is_reached: Option<bool>, now: Timestamp) {

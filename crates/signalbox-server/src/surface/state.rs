@@ -10,7 +10,7 @@ use signalbox_wire::keys::Secret;
 
 use crate::auth::Authenticator;
 use crate::egress::Egress;
-use crate::engine::Drive;
+use crate::engine::{Admission, Drive};
 use crate::http::body::BodyLimits;
 use crate::http::streams::Streams;
 use crate::telemetry::metrics::Metrics;
@@ -24,6 +24,8 @@ pub(crate) struct AppState(Arc<Parts>);
 pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) drive: Drive,
+    /// Whether more may wait for a destination.
+    pub(crate) admission: Admission,
     pub(crate) authenticator: Authenticator,
     /// The way to what clients name.
     pub(crate) egress: Egress,
@@ -91,6 +93,7 @@ macro_rules! part {
 part! {
     store: Store,
     drive: Drive,
+    admission: Admission,
     authenticator: Authenticator,
     egress: Egress,
     tools: Tools,

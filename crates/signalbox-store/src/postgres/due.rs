@@ -324,6 +324,23 @@ pub(super) async fn waiting_lanes(
     Ok(WaitingLanes { lanes: by_lane(rows), has_more, next })
 }
 
+/// How much there is in one lane, up to `most`.
+pub(super) async fn waiting_in_lane(
+    pool: &Pool,
+    tenant: &TenantId,
+    kind: DueKind,
+    lane: &Lane,
+    most: usize,
+) -> Result<usize, StoreError> {
+    let sql = format!(
+        "SELECT count(*) FROM (SELECT 1 FROM due WHERE {} AND tenant = $1 AND lane = $2 LIMIT $3) AS found",
+        kind.condition()
+    );
+    let row = pool.query_one(&sql, &[&tenant.as_str(), &lane.as_str(), &bound(most)]).await?;
+    let count: i64 = row.map_or(Ok(0), |row| get(&row, 0))?;
+    Ok(usize::try_from(count).unwrap_or_default())
+}
+
 /// Lanes of one tenant after the other, with something that can be claimed.
 async fn others_in_turn(
     pool: &Pool,

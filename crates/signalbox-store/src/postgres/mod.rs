@@ -35,6 +35,7 @@ use std::time::Duration;
 use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
+use signalbox_core::due::Lane;
 use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::lease::Lease;
 use signalbox_core::schedule::Schedule;
@@ -221,6 +222,16 @@ impl Backend for Postgres {
 
     async fn next_due(&self, kind: DueKind) -> Result<Option<Timestamp>, StoreError> {
         due::next(&self.pool, kind).await
+    }
+
+    async fn waiting_in_lane(
+        &self,
+        tenant: &TenantId,
+        kind: DueKind,
+        lane: &Lane,
+        most: usize,
+    ) -> Result<usize, StoreError> {
+        due::waiting_in_lane(&self.pool, tenant, kind, lane, most).await
     }
 
     async fn waiting_lanes(&self, now: Timestamp, kind: DueKind) -> Result<WaitingLanes, StoreError> {

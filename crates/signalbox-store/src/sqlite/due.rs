@@ -160,6 +160,26 @@ pub(super) fn waiting_lanes(
     Ok(WaitingLanes { lanes, has_more, next: next.map(Timestamp::from_micros) })
 }
 
+/// How much there is in one lane, up to `most`.
+pub(super) fn waiting_in_lane(
+    connection: &Connection,
+    tenant: &TenantId,
+    kind: DueKind,
+    lane: &Lane,
+    most: usize,
+) -> Result<usize, StoreError> {
+    let sql = format!(
+        "SELECT count(*) FROM (SELECT 1 FROM due INDEXED BY {} WHERE {} AND tenant = ?1 AND lane = ?2 LIMIT ?3)",
+        kind.lanes_index(),
+        kind.condition()
+    );
+    let mut counted = connection.prepare_cached(&sql).map_err(|error| fault(&error))?;
+    let count: i64 = counted
+        .query_row(params![tenant.as_str(), lane.as_str(), sql_limit(most)], |row| row.get(0))
+        .map_err(|error| fault(&error))?;
+    Ok(usize::try_from(count).unwrap_or_default())
+}
+
 type LaneNames = Vec<(String, String)>;
 
 fn oldest_lanes(

@@ -38,6 +38,7 @@ use rusqlite::Connection;
 use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
+use signalbox_core::due::Lane;
 use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::lease::Lease;
 use signalbox_core::schedule::Schedule;
@@ -309,6 +310,17 @@ impl Backend for Sqlite {
     async fn waiting_lanes(&self, now: Timestamp, kind: DueKind) -> Result<WaitingLanes, StoreError> {
         let mut lanes = self.lanes.lock();
         self.readers.point(|connection| due::waiting_lanes(connection, now, kind, lanes.of(kind)))
+    }
+
+    async fn waiting_in_lane(
+        &self,
+        tenant: &TenantId,
+        kind: DueKind,
+        lane: &Lane,
+        most: usize,
+    ) -> Result<usize, StoreError> {
+        let (tenant, lane) = (tenant.clone(), lane.clone());
+        self.list(move |connection| due::waiting_in_lane(connection, &tenant, kind, &lane, most)).await
     }
 
     async fn claim_lanes(

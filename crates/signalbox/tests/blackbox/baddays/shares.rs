@@ -10,6 +10,7 @@ on_each_database![
     slow_endpoints_hold_up_nobody_else,
     what_waits_for_a_dead_endpoint_ends_in_time,
     a_hanging_tool_holds_up_no_delivery,
+    what_waits_for_one_destination_is_bounded,
 ];
 
 /// Much less than the 15 s that a slow endpoint takes its place for.
@@ -77,4 +78,41 @@ fn a_hanging_tool_holds_up_no_delivery(database: &Database) {
     assert!(call.header("x-message-id").ends_with("-1"), "{}", call.header("x-message-id"));
     assert_eq!(call.header("x-attempt"), "1");
     all_go_out_soon(&server);
+}
+
+fn what_waits_for_one_destination_is_bounded(database: &Database) {
+    let server = Setup::new(database).arg("--waiting-per-destination-max").arg("64").start();
+    let mut agent = Agent::start();
+    let id = server.register("away", &agent, &[]);
+    agent.stop();
+    let accepted = (0..100)
+        .map(|n| {
+            server.post(
+                &format!("/v1/agents/{id}/run"),
+                &json!({"senderId": "test", "messageType": "text", "payload": {"n": n}}),
+            )
+        })
+        .take_while(|answer| answer.status == 202)
+        .count();
+    assert_eq!(accepted, 64);
+    let refused = server.post(
+        &format!("/v1/agents/{id}/run"),
+        &json!({"senderId": "test", "messageType": "text", "payload": {}}),
+    );
+    let problem = refused.problem(429);
+    assert!(problem.kind.ends_with("/too-many-waiting"), "{}", problem.kind);
+    assert!(problem.detail.contains("waiting_per_destination_max"), "{}", problem.detail);
+    all_go_out_soon(&server);
+    agent.resume();
+    server.replace("away", &agent.url(), &[]);
+    for _ in 0..accepted {
+        agent.next();
+    }
+    eventually("messages are accepted again", || {
+        let answer = server.post(
+            &format!("/v1/agents/{id}/run"),
+            &json!({"senderId": "test", "messageType": "text", "payload": {}}),
+        );
+        if answer.status == 202 { Ok(()) } else { Err(answer.status.to_string()) }
+    });
 }

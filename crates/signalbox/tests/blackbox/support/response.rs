@@ -16,7 +16,7 @@ pub(crate) struct Response {
 /// A refusal, in the one shape that refusals have.
 #[derive(Debug)]
 pub(crate) struct Problem {
-    kind: String,
+    pub(crate) kind: String,
     pub(crate) detail: String,
     pub(crate) pointers: Vec<String>,
 }

@@ -4,13 +4,14 @@
 
 use axum::extract::{FromRef as _, State};
 use http::StatusCode;
+use signalbox_core::due::Lane;
 use signalbox_core::{Rejected, engine};
 use signalbox_store::Store;
 use signalbox_wire::agentkit::{RunAccepted, RunBody, RunMessage, Scheduled, Success, ToolAnswer, ToolCall};
-use signalbox_wire::id::{AgentId, MessageId};
+use signalbox_wire::id::{AgentId, MessageId, TenantId};
 use signalbox_wire::problem::Problem;
 
-use crate::engine::Drive;
+use crate::engine::{Admission, Drive};
 use crate::http::body::Format;
 use crate::http::context::{Acts, Context, Input};
 use crate::http::fast_path::FastRoute;
@@ -21,6 +22,8 @@ use crate::surface::agentkit::convert;
 use crate::surface::state::AppState;
 use crate::tools::{Origin, Tools};
 
+/// Seconds after which to come again where too many messages wait.
+const RETRY_AFTER_S: u32 = 5;
 /// Where the arguments of a call are in its body.
 const ARGUMENTS: &str = "/payload/arguments";
 
@@ -40,34 +43,36 @@ const ARGUMENTS: &str = "/payload/arguments";
         (status = 404, description = "No such agent, or no such tool", body = Problem),
         (status = 409, description = "The messageId was used for another body or another agent", body = Problem),
         (status = 422, description = "The body does not fit, or the arguments not the tool's schema", body = Problem),
+        (status = 429, description = "Too many messages wait for the agent's address already", body = Problem),
         (status = 502, description = "The tool answered badly", body = Problem),
         (status = 503, description = "The tool could not be reached", body = Problem),
         (status = 504, description = "The tool was too slow", body = Problem)))]
 pub(crate) async fn run_agent(
     State(store): State<Store>,
     State(drive): State<Drive>,
+    State(admission): State<Admission>,
     State(tools): State<Tools>,
     context: Context<Acts>,
     Path(agent): Path,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    run(&store, &drive, &tools, &context, &agent, &input).await
+    run(&store, (&drive, &admission), &tools, &context, &agent, &input).await
 }
 
 /// The same without the router.
 pub(crate) fn fast_route(state: &AppState) -> FastRoute {
     FastRoute::new("POST", "/v1/agents/{agentId}/run", state, |state, mut request| async move {
         let (context, input) = (request.context(&state).await?, request.input(&state).await?);
-        let (store, drive, tools) =
-            (Store::from_ref(&state), Drive::from_ref(&state), Tools::from_ref(&state));
-        run(&store, &drive, &tools, &context, request.parameter(), &input).await
+        let (store, drive) = (Store::from_ref(&state), Drive::from_ref(&state));
+        let (admission, tools) = (Admission::from_ref(&state), Tools::from_ref(&state));
+        run(&store, (&drive, &admission), &tools, &context, request.parameter(), &input).await
     })
 }
 
 /// Takes a message for `agent`, or calls a tool in its name.
 async fn run(
     store: &Store,
-    drive: &Drive,
+    (drive, admission): (&Drive, &Admission),
     tools: &Tools,
     context: &Context<Acts>,
     agent: &str,
@@ -83,6 +88,7 @@ async fn run(
         // Boxed, so that the usual message does not carry the room that a call needs.
         return Box::pin(call_tool(store, tools, context, &agent, tool_call)).await;
     }
+    admit(store, admission, context.tenant(), &agent).await?;
     let operation = engine::Accept {
         agent,
         id: message.message_id.and_then(|id| MessageId::parse(&id).ok()),
@@ -93,6 +99,29 @@ async fn run(
     drive
         .answer(&context.caller.tenant, context.claim.as_ref(), &operation, move |id| accepted(&to, id))
         .await
+}
+
+/// Refuses a message where too many wait already for where its agent is.
+async fn admit(
+    store: &Store,
+    admission: &Admission,
+    tenant: &TenantId,
+    agent: &AgentId,
+) -> Result<(), Refusal> {
+    let registration = store.agent(tenant, agent).await?;
+    // What else is wrong with the agent is for the operation to say.
+    let Some(endpoint) = registration.as_ref().and_then(|read| read.value.endpoint.as_deref()) else {
+        return Ok(());
+    };
+    if admission.admits(tenant, Lane::host(endpoint)).await? {
+        return Ok(());
+    }
+    let detail = format!(
+        "{} messages or more wait for agent {agent} and others at its address (waiting_per_destination_max); send this \
+         one again when the agent has caught up.",
+        admission.max()
+    );
+    Err(Problem::new(429, "too-many-waiting", detail).retry_after(RETRY_AFTER_S).into())
 }
 
 /// Calls a tool for an agent.
