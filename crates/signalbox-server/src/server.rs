@@ -24,6 +24,8 @@ use crate::auth::{AnonymousAccess, Authenticator, bootstrap};
 use crate::clock;
 use crate::config::Config;
 use crate::egress::{Egress, policy};
+use crate::engine::mailbox::{Post, mailbox};
+use crate::engine::slots::Deliveries;
 use crate::engine::{Admission, Drive};
 use crate::http::body::BodyLimits;
 use crate::http::docs;
@@ -31,7 +33,7 @@ use crate::http::edge::{self, Edge};
 use crate::http::fast_path::FastPath;
 use crate::http::idempotency::{Idempotency, InFlight};
 use crate::http::streams::Streams;
-use crate::jobs::{self, Deliveries, Jobs, Post};
+use crate::jobs::{self, Jobs};
 use crate::lock::{self, Lock};
 use crate::surface::state::{self, Announcements, AppState, Limits, OperatorRetention, Readiness};
 use crate::surfaces;
@@ -268,7 +270,7 @@ fn assemble(
     let wake_ups = WakeUps::new(Bus::open(&config.bus)?, node.clone());
     let deliveries =
         Deliveries::new(config.deliveries_max, config.tool_calls_max, config.deliveries_per_destination_max);
-    let (mailbox, post) = jobs::mailbox(metrics.clone());
+    let (mailbox, post) = mailbox(metrics.clone());
     let drive = Drive::new(
         store.clone(),
         wake_ups.clone(),

@@ -19,12 +19,13 @@ use signalbox_wire::time::Timestamp;
 use super::in_flight::{AgentChoice, InFlightAgents};
 use super::lines::{InLine, Joined, LINE_MAX, LineKey, Lines, Service, Waiting};
 use super::long::{self, LongDecisions};
+use super::mailbox::Mailbox;
+use super::slots::Deliveries;
 use super::start_inputs::StartInputs;
 use crate::clock::{self, Stopwatch};
 use crate::http::idempotency::IdempotencyClaim;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
-use crate::jobs::{Deliveries, Mailbox};
 use crate::telemetry::metrics::Metrics;
 
 /// How long conflicts are retried before the caller is told to come back.

@@ -6,8 +6,10 @@ mod drive;
 mod in_flight;
 mod lines;
 mod long;
+pub(crate) mod mailbox;
 pub(crate) mod payloads;
 pub(crate) mod schema;
+pub(crate) mod slots;
 mod start_inputs;
 
 pub(crate) use self::admission::Admission;

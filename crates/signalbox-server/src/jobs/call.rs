@@ -15,9 +15,9 @@ use signalbox_wire::id::{SessionId, TaskId};
 
 use super::context::Jobs;
 use super::keep::keep;
-use super::slots::Slot;
 use crate::clock;
 use crate::engine::payloads;
+use crate::engine::slots::Slot;
 use crate::http::problem::Refusal;
 use crate::tools::Origin;
 

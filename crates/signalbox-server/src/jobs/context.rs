@@ -7,11 +7,11 @@ use signalbox_store::Store;
 use signalbox_wire::keys::Secret;
 use tokio_util::sync::CancellationToken;
 
-use super::slots::Deliveries;
 use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::egress::Egress;
 use crate::engine::Drive;
+use crate::engine::slots::Deliveries;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::Tools;
 

@@ -23,10 +23,10 @@ use signalbox_wire::time::Timestamp;
 
 use super::context::Jobs;
 use super::keep::keep;
-use super::slots::Slot;
 use crate::clock::{self, Stopwatch};
 use crate::egress::{Egress, EgressError};
 use crate::engine::payloads;
+use crate::engine::slots::Slot;
 use crate::telemetry;
 
 /// The most of an agent's answer that is read for its report of the task: as much as a report may have that is sent.

@@ -12,10 +12,8 @@ mod keep;
 mod matching;
 mod prune;
 mod runner;
-mod slots;
 mod sync;
 mod timers;
 
 pub(crate) use context::{Jobs, Parts};
-pub(crate) use runner::{Mailbox, Post, mailbox, start};
-pub(crate) use slots::Deliveries;
+pub(crate) use runner::start;

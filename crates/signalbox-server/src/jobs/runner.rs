@@ -4,23 +4,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use signalbox_core::decision::MatchHint;
 use signalbox_core::due::Lane;
 use signalbox_store::{Claimed, DueKind, LaneClaim, StoreError, WaitingLane, WaitingLanes};
 use signalbox_wire::id::TenantId;
 use signalbox_wire::time::Timestamp;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use super::context::Jobs;
-use super::slots::{Room, Slot};
 use super::timers::Timers;
 use super::{deliver, expire, matching, prune, sync};
 use crate::clock;
+use crate::engine::mailbox::{Alarms, NEVER, Post};
+use crate::engine::slots::{Room, Slot};
 
-/// Hints that may wait; over it they are left to the sweep.
-const HINTS_MAX: usize = 10_000;
 /// Deliveries claimed in one go.
 const CLAIMS_MAX: usize = 256;
 /// Slots that a lane of which only a part was seen gets in one go.
@@ -31,96 +28,6 @@ const TIMERS_MAX: usize = 256;
 const POLL: Duration = Duration::from_secs(1);
 /// How long claiming rests after the store could not answer.
 const REST: Duration = Duration::from_millis(500);
-
-/// Sets jobs in motion; cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Mailbox {
-    deliveries: mpsc::UnboundedSender<(Claimed, Slot)>,
-    hints: mpsc::Sender<(TenantId, MatchHint)>,
-    alarms: Arc<Alarms>,
-    metrics: crate::telemetry::metrics::Metrics,
-}
-
-/// The other end of the mailbox.
-pub(crate) struct Post {
-    deliveries: mpsc::UnboundedReceiver<(Claimed, Slot)>,
-    hints: mpsc::Receiver<(TenantId, MatchHint)>,
-    alarms: Arc<Alarms>,
-}
-
-/// One for each kind of due work.
-#[derive(Default)]
-struct Alarms {
-    deliveries: Alarm,
-    calls: Alarm,
-    timers: Alarm,
-}
-
-/// When the next claim is planned, and the bell that brings it forward.
-struct Alarm {
-    planned: Mutex<Timestamp>,
-    bell: Notify,
-}
-
-/// Later than anything is due.
-const NEVER: Timestamp = Timestamp::from_micros(i64::MAX);
-
-/// A mailbox and its other end.
-pub(crate) fn mailbox(metrics: crate::telemetry::metrics::Metrics) -> (Mailbox, Post) {
-    // Every delivery in this channel holds a slot, so the slots bound it.
-    let (deliveries, deliveries_end) = mpsc::unbounded_channel();
-    let (hints, hints_end) = mpsc::channel(HINTS_MAX);
-    let alarms = Arc::new(Alarms::default());
-    let post = Post { deliveries: deliveries_end, hints: hints_end, alarms: Arc::clone(&alarms) };
-    (Mailbox { deliveries, hints, alarms, metrics }, post)
-}
-
-impl Default for Alarm {
-    fn default() -> Self {
-        Self { planned: Mutex::new(NEVER), bell: Notify::new() }
-    }
-}
-
-impl Alarm {
-    /// The next claim is at `at`, where it was planned for later.
-    fn bring_forward(&self, at: Timestamp) {
-        let mut planned = self.planned.lock();
-        if at < *planned {
-            *planned = at;
-            self.bell.notify_one();
-        }
-    }
-}
-
-impl Alarms {
-    fn of(&self, kind: DueKind) -> &Alarm {
-        match kind {
-            DueKind::Delivery => &self.deliveries,
-            DueKind::Call => &self.calls,
-            DueKind::Timer => &self.timers,
-        }
-    }
-}
-
-impl Mailbox {
-    /// Hands over something to send that was born leased, with the slot reserved for it.
-    pub(crate) fn deliver(&self, claimed: Claimed, slot: Slot) {
-        // Without a receiver the server is stopping: the lease is ended at its end, and another process takes over.
-        let _ = self.deliveries.send((claimed, slot));
-    }
-
-    /// Something of this kind will be due at `at`.
-    pub(crate) fn wake(&self, kind: DueKind, at: Timestamp) {
-        self.alarms.of(kind).bring_forward(at);
-    }
-
-    /// Something may meet.
-    pub(crate) fn hint(&self, tenant: TenantId, hint: MatchHint) {
-        if self.hints.try_send((tenant, hint)).is_err() {
-            self.metrics.hint_dropped();
-        }
-    }
-}
 
 /// Starts all jobs; they end when the server drains, and `tracker` tells when the last one has.
 pub(crate) fn start(app: &Jobs, post: Post, tracker: &TaskTracker) {
@@ -182,7 +89,7 @@ async fn claims(app: Jobs, kind: DueKind, alarms: Arc<Alarms>, tracker: TaskTrac
     let timers = Timers::new(TIMERS_MAX);
     while !app.draining.is_cancelled() {
         // Whatever is committed from here on may be missed by the claim below, and must ring.
-        *alarm.planned.lock() = NEVER;
+        alarm.begin();
         let now = clock::now();
         let claimed = async {
             match kind {
@@ -201,11 +108,7 @@ async fn claims(app: Jobs, kind: DueKind, alarms: Arc<Alarms>, tracker: TaskTrac
                 now + REST
             }
         };
-        let next = {
-            let mut planned = alarm.planned.lock();
-            *planned = next.min(*planned);
-            *planned
-        };
+        let next = alarm.plan(next);
         let freed = async {
             match kind {
                 DueKind::Timer => std::future::pending().await,
@@ -215,7 +118,7 @@ async fn claims(app: Jobs, kind: DueKind, alarms: Arc<Alarms>, tracker: TaskTrac
         tokio::select! {
             () = app.draining.cancelled() => return,
             () = tokio::time::sleep(next.since(clock::now())) => {}
-            () = alarm.bell.notified() => {}
+            () = alarm.rings() => {}
             () = freed => {}
         }
     }
