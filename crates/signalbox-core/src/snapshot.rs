@@ -498,12 +498,18 @@ impl Snapshot {
         })
     }
 
-    /// The answer that was given before under an idempotency key, to the same request.
+    /// The answer that was given before under an idempotency key, to the same request. One that has expired counts
+    /// for nothing, whether retention has removed it yet or not.
     ///
     /// # Errors
     /// [`Halt::Need`] when it has not been loaded yet; [`Rejected::KeyReused`] when it was another request.
-    pub fn answered_before(&self, key: &str, request: &str) -> Result<Option<IdempotencyRecord>, Halt> {
-        match self.idempotency_record(key)? {
+    pub fn answered_before(
+        &self,
+        key: &str,
+        request: &str,
+        now: Timestamp,
+    ) -> Result<Option<IdempotencyRecord>, Halt> {
+        match self.idempotency_record(key)?.filter(|kept| kept.value.expires_at > now) {
             None => Ok(None),
             Some(kept) if kept.value.request == request => Ok(Some(IdempotencyRecord::clone(&kept.value))),
             Some(_) => Err(Rejected::KeyReused.into()),

@@ -167,7 +167,7 @@ impl<O: Operation, F: Fn(&O::Output, Timestamp) -> IdempotencyRecord> Member for
 
     fn decide(&mut self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<Decision, Halt> {
         if let Some(claim) = &self.claim
-            && let Some(before) = snapshot.answered_before(&claim.key, &claim.request)?
+            && let Some(before) = snapshot.answered_before(&claim.key, &claim.request, context.now)?
         {
             self.resolution = Some(Resolution::Repeated(before));
             return Ok(Decision::default());
@@ -303,8 +303,7 @@ impl Attempt {
                 Ok(decision) if decision.is_empty() && self.at > 0 && self.has_listed() => member.put_off(),
                 Ok(mut decision) => {
                     if let Some(record) = member.record(self.now) {
-                        decision
-                            .create(Row::IdempotencyRecord(record), self.context(terms).version_after(None));
+                        self.keep(record, &mut decision, terms);
                     }
                     self.add(decision, self.at + 1 == count);
                 }
@@ -313,6 +312,13 @@ impl Attempt {
         }
         let fold = std::mem::take(&mut self.fold);
         if fold.is_empty() { Next::Done } else { Next::Commit(fold.finish()) }
+    }
+
+    /// Keeps an answer with the decision that makes it true, in place of one that has expired.
+    fn keep(&self, record: IdempotencyRecord, decision: &mut Decision, terms: Terms<'_>) {
+        let expired = self.snapshot.idempotency_record(&record.key).ok().flatten().map(|kept| kept.version);
+        let version = self.context(terms).version_after(expired);
+        decision.put(Row::IdempotencyRecord(record), expired, version);
     }
 
     /// Whether something has been decided already, by which a list from the store may not show what it will.

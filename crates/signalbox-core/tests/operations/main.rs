@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod announce;
+mod answers;
 mod approvals;
 mod attempts;
 mod children;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use signalbox_core::context::Inputs;
+use signalbox_core::decision::IdempotencyRecord;
 use signalbox_core::definition::{Definition, Step};
 use signalbox_core::delivery::Outcome;
 use signalbox_core::due::DueJob;
-use signalbox_core::engine::attempt::{Asked, Attempt, Next, Resolution, Terms};
+use signalbox_core::engine::attempt::{Asked, Attempt, Claim, Next, Resolution, Terms};
 use signalbox_core::engine::{
     Operation, Register, ReportState, SettleCall, SettleDelivery, TimerFired, Trigger, WorkflowSource,
 };
@@ -100,12 +101,34 @@ impl Stage {
         answers.into_iter().map(|answer| answer.expect("an answer")).collect()
     }
 
+    /// Runs an operation whose answer is kept under a key.
+    pub(crate) fn claim<O: Operation>(
+        &mut self,
+        operation: &O,
+        claim: Claim<impl Fn(&O::Output, Timestamp) -> IdempotencyRecord>,
+    ) -> Resolution<O::Output> {
+        let (decision, resolution) = self.resolve(Asked::under(operation, Some(claim)));
+        self.store.commit(&decision, None).expect("nobody comes in between");
+        resolution
+    }
+
     /// What an operation decides now, without making it true.
     pub(crate) fn decide<O: Operation>(&mut self, operation: &O) -> Result<(Decision, O::Output), Rejected> {
+        match self.resolve(Asked::new(operation)) {
+            (decision, Resolution::Made(output)) => Ok((decision, output)),
+            (_, Resolution::Rejected(rejected)) => Err(rejected),
+            (_, Resolution::Repeated(_)) => panic!("without a claim nothing is repeated"),
+        }
+    }
+
+    fn resolve<O: Operation, F: Fn(&O::Output, Timestamp) -> IdempotencyRecord>(
+        &mut self,
+        asked: Asked<&O, F>,
+    ) -> (Decision, Resolution<O::Output>) {
         self.turns += 1;
         self.now = self.now + Duration::from_millis(1);
         let terms = Terms { policy: &self.policy, inputs: Some(&Wants) };
-        let mut asked = [Asked::new(operation)];
+        let mut asked = [asked];
         let mut attempt = Attempt::new(self.now, self.turns);
         self.runs = 0;
         let decision = loop {
@@ -117,11 +140,7 @@ impl Stage {
                 Next::Done => break Decision::default(),
             }
         };
-        match asked[0].take_resolution() {
-            Some(Resolution::Made(output)) => Ok((decision, output)),
-            Some(Resolution::Rejected(rejected)) => Err(rejected),
-            Some(Resolution::Repeated(_)) | None => panic!("an operation alone has an outcome"),
-        }
+        (decision, asked[0].take_resolution().expect("an operation alone has an outcome"))
     }
 
     /// Registers an agent that does everything, and takes this many tasks at once.

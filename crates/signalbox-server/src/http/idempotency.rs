@@ -90,6 +90,14 @@ pub(crate) struct Idempotency {
     pub(crate) in_flight: InFlight,
 }
 
+/// What is kept of an earlier request under the same key.
+enum Kept {
+    /// Its answer.
+    Answer(IdempotencyRecord),
+    /// Nothing that counts; a row that has expired may still be there, at this version.
+    Nothing { expired: Option<i64> },
+}
+
 /// The keys whose first request is still being answered.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct InFlight(Arc<Mutex<HashSet<(TenantId, String)>>>);
@@ -142,25 +150,26 @@ impl Idempotency {
             return Err(Problem::conflict("idempotency-in-progress", detail).retry_after(1).into());
         };
         let claim = IdempotencyClaim { key, request, is_kept: Arc::default() };
-        if let Some(kept) = self.kept(tenant, &claim).await? {
-            return Ok(Reply::kept(&kept).into_response());
-        }
+        let expired = match self.kept(tenant, &claim).await? {
+            Kept::Answer(kept) => return Ok(Reply::kept(&kept).into_response()),
+            Kept::Nothing { expired } => expired,
+        };
         parts.extensions.insert(claim.clone());
         let response = inner(Request::from_parts(parts, Body::from(body))).await;
-        self.keep_if_needed(tenant, &claim, response).await
+        self.keep_if_needed(tenant, &claim, expired, response).await
     }
 
-    /// The answer that is kept under `claim`, where the request was answered before.
-    async fn kept(
-        &self,
-        tenant: &TenantId,
-        claim: &IdempotencyClaim,
-    ) -> Result<Option<IdempotencyRecord>, Refusal> {
+    /// What is kept under `claim`.
+    async fn kept(&self, tenant: &TenantId, claim: &IdempotencyClaim) -> Result<Kept, Refusal> {
         let mut snapshot = Snapshot::new();
         let row = Need::Row(Key::IdempotencyRecord(claim.key.clone()));
         self.store.load(tenant, &row, &mut snapshot, false).await?;
-        match snapshot.answered_before(&claim.key, &claim.request) {
-            Ok(kept) => Ok(kept),
+        let kept = snapshot
+            .answered_before(&claim.key, &claim.request, clock::now())
+            .and_then(|kept| Ok((kept, snapshot.idempotency_record(&claim.key)?)));
+        match kept {
+            Ok((Some(kept), _)) => Ok(Kept::Answer(kept)),
+            Ok((None, expired)) => Ok(Kept::Nothing { expired: expired.map(|row| row.version) }),
             Err(Halt::Rejected(rejected)) => Err(rejected.into()),
             Err(Halt::Need(_) | Halt::Long) => {
                 Err(Refusal::failed("an idempotency record was asked for and not shown"))
@@ -172,6 +181,7 @@ impl Idempotency {
         &self,
         tenant: &TenantId,
         claim: &IdempotencyClaim,
+        expired: Option<i64>,
         response: Response,
     ) -> Result<Response, Refusal> {
         let status = response.status();
@@ -181,18 +191,25 @@ impl Idempotency {
         }
         let (mut parts, body) = response.into_parts();
         if let Some(StandIn(stand_in)) = parts.extensions.remove::<StandIn>() {
-            self.keep(tenant, claim, stand_in.status, &stand_in.body).await;
+            self.keep(tenant, claim, expired, stand_in.status, &stand_in.body).await;
             return Ok(Response::from_parts(parts, body));
         }
         let body: Bytes = match body.collect().await {
             Ok(body) => body.to_bytes(),
             Err(_) => return Err(Problem::internal().into()),
         };
-        self.keep(tenant, claim, status, &body).await;
+        self.keep(tenant, claim, expired, status, &body).await;
         Ok(Response::from_parts(parts, Body::from(body)))
     }
 
-    async fn keep(&self, tenant: &TenantId, claim: &IdempotencyClaim, status: StatusCode, body: &[u8]) {
+    async fn keep(
+        &self,
+        tenant: &TenantId,
+        claim: &IdempotencyClaim,
+        expired: Option<i64>,
+        status: StatusCode,
+        body: &[u8],
+    ) {
         if body.len() > ANSWER_BYTES_MAX {
             return;
         }
@@ -202,7 +219,7 @@ impl Idempotency {
         let context = DecisionContext::new(now, clock::seed(), &policy);
         let mut decision = Decision::default();
         let row = Row::IdempotencyRecord(claim.answered(status, body, now));
-        decision.create(row, context.version_after(None));
+        decision.put(row, expired, context.version_after(expired));
         let watch = Stopwatch::start();
         let committed = self.store.commit(tenant, decision, now, None).await;
         self.metrics.decided(&committed, watch.elapsed());
