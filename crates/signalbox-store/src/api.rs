@@ -171,10 +171,13 @@ pub struct Claimed {
     pub lease: Lease,
 }
 
+/// Pieces of due work that are counted, at most: whoever asks every few seconds must not read a million of them.
+pub const BACKLOG_COUNTED_MAX: u64 = 100_000;
+
 /// How much due work there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Backlog {
-    /// Pieces of due work, whenever they are due.
+    /// Pieces of due work, whenever they are due; at most [`BACKLOG_COUNTED_MAX`] of them are counted.
     pub pending: u64,
     /// The next moment at which something can be claimed; long past where nobody does.
     pub next: Option<Timestamp>,

@@ -221,7 +221,7 @@ mod tests {
     fn row(version: i64, bytes: usize) -> ReadRow {
         let agent = AgentId::parse("a").expect("valid");
         let value = Arc::new(AgentName { name: "n".into(), agent });
-        ReadRow { loaded: Loaded::AgentName(Versioned { version, value }), bytes }
+        ReadRow::alone(Loaded::AgentName(Versioned { version, value }), bytes)
     }
 
     fn gap<'a>(cache: &'a Cache, tenant: &TenantId, key: &Key) -> Gap<'a> {

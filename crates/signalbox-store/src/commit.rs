@@ -293,7 +293,7 @@ fn loaded(put: &Put) -> Option<ReadRow> {
         Row::WebhookTrigger(row) => Loaded::WebhookTrigger(Versioned { version, value: Arc::clone(row) }),
         _ => return None,
     };
-    Some(ReadRow { loaded, bytes })
+    Some(ReadRow::alone(loaded, bytes))
 }
 
 /// The sessions that are touched, as they will be; `None` for one that must be read again.
@@ -326,64 +326,108 @@ fn session(
     cache: &Cache,
 ) -> Option<ReadRow> {
     let Row::Session(row) = &put.row else { return None };
-    let (mut tasks, before_bytes) = match change.guard {
-        Guard::Absent => (Vec::new(), 0),
+    let mut parts = match change.guard {
+        Guard::Absent => Vec::new(),
         Guard::At(read) => {
-            let (state, bytes) = cached_session(tenant, &change.key, read, cache)?;
-            (state.tasks.clone(), bytes)
+            let (state, task_bytes) = cached_session(tenant, &change.key, read, cache)?;
+            state.tasks.iter().cloned().zip(task_bytes.iter().copied()).collect()
         }
         Guard::Guarded => return None,
     };
-    let bytes = put.body.len() + merge(&mut tasks, before_bytes, &row.id, changes)?;
-    let value = Arc::new(SessionState { session: Arc::clone(row), tasks });
-    Some(ReadRow { loaded: Loaded::Session(Versioned { version: put.version, value }), bytes })
+    merge(&mut parts, &row.id, changes)?;
+    let task_bytes = parts.iter().map(|(_, bytes)| *bytes).collect();
+    let tasks = parts.into_iter().map(|(task, _)| task).collect();
+    let state = SessionState { session: Arc::clone(row), tasks };
+    Some(ReadRow::session(put.version, state, put.body.len(), task_bytes))
 }
 
-/// A session as the cache holds it at `version`, and about how many bytes it takes.
+/// A session as the cache holds it at `version`, and how many bytes each of its tasks takes.
 fn cached_session(
     tenant: &TenantId,
     key: &Key,
     version: i64,
     cache: &Cache,
-) -> Option<(Arc<SessionState>, usize)> {
+) -> Option<(Arc<SessionState>, Arc<[usize]>)> {
     let cached = cache.get(tenant, key)?;
     match cached.loaded {
-        Loaded::Session(state) if state.version == version => Some((state.value, cached.bytes)),
+        Loaded::Session(state) if state.version == version => Some((state.value, cached.task_bytes)),
         _ => None,
     }
 }
 
-/// Puts the changed tasks in their places and answers about how many bytes all of them take; `None` when a
-/// task is removed, which only a read can follow.
-fn merge(
-    tasks: &mut Vec<Arc<Task>>,
-    before_bytes: usize,
-    session: &SessionId,
-    changes: &[Change],
-) -> Option<usize> {
-    let (mut changed_bytes, mut replaced, count) = (0, 0, tasks.len());
+/// Puts the changed tasks in their places, each with the length of its body; `None` when a task is removed, which only
+/// a read can follow.
+fn merge(parts: &mut Vec<(Arc<Task>, usize)>, session: &SessionId, changes: &[Change]) -> Option<()> {
     for change in changes {
         match (&change.key, &change.put) {
             (Key::Task(_), None) => return None,
             (Key::Task(_), Some(Put { row: Row::Task(owner, task), body, .. })) if owner == session => {
-                changed_bytes += body.len();
+                let part = (Arc::clone(task), body.len());
                 // Nearly always a task stands where its position says.
                 let place = task.position;
-                let known = match tasks.get(place).is_some_and(|known| known.id == task.id) {
-                    true => tasks.get_mut(place),
-                    false => tasks.iter_mut().find(|known| known.id == task.id),
+                let known = match parts.get(place).is_some_and(|(known, _)| known.id == task.id) {
+                    true => parts.get_mut(place),
+                    false => parts.iter_mut().find(|(known, _)| known.id == task.id),
                 };
                 match known {
-                    Some(known) => {
-                        replaced += 1;
-                        *known = Arc::clone(task);
-                    }
-                    None => tasks.push(Arc::clone(task)),
+                    Some(known) => *known = part,
+                    None => parts.push(part),
                 }
             }
             _ => {}
         }
     }
-    tasks.sort_by_key(|task| task.position);
-    Some(changed_bytes + before_bytes.checked_div(count).unwrap_or(0) * (count - replaced))
+    parts.sort_by_key(|(task, _)| task.position);
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use signalbox_core::routing::Route;
+    use signalbox_wire::id::{TaskId, WorkflowId};
+
+    use super::*;
+
+    /// A session of which these tasks are written, each with a result of this many letters.
+    fn decision(version: i64, tasks: &[(usize, usize)]) -> Decision {
+        let id = SessionId::parse("ses_a").expect("valid");
+        let workflow = WorkflowId::parse("w").expect("valid");
+        let session = signalbox_core::session::Session::new(id.clone(), workflow, 1, Timestamp::default());
+        let mut decision = Decision::default();
+        let read = (version > 1).then(|| version - 1);
+        decision.put(Row::Session(Arc::new(session)), read, version);
+        for (position, letters) in tasks.iter().copied().collect::<std::collections::BTreeMap<_, _>>() {
+            let task_id = TaskId::parse(&format!("tsk_{position}")).expect("valid");
+            let mut task = Task::new(task_id, format!("step{position}"), position, Route::Any);
+            task.result = Some("x".repeat(letters).into());
+            decision.put_guarded(Row::Task(id.clone(), Arc::new(task)), version);
+        }
+        decision
+    }
+
+    proptest! {
+        #[test]
+        fn a_session_in_the_cache_is_reckoned_at_the_length_of_its_bodies(
+            steps in prop::collection::vec(prop::collection::vec((0_usize..6, 0_usize..5_000), 0..4), 1..12),
+        ) {
+            let (tenant, cache) = (TenantId::default_tenant(), Cache::new(1 << 30).expect("made"));
+            let key = Key::Session(SessionId::parse("ses_a").expect("valid"));
+            for (version, tasks) in (1_i64..).zip(&steps) {
+                let decision = decision(version, tasks);
+                let prepared = Commit::prepare(&tenant, decision, Timestamp::default(), None, &cache);
+                prepared.expect("prepared").settle(&cache);
+                let held = cache.get(&tenant, &key).expect("held");
+                let Loaded::Session(row) = &held.loaded else { panic!("no session") };
+                let tasks = row.value.tasks.iter().map(|task| Row::Task(row.value.session.id.clone(), Arc::clone(task)));
+                let mut bytes = schema::body(&Row::Session(Arc::clone(&row.value.session))).expect("text").len();
+                for task in tasks {
+                    bytes += schema::body(&task).expect("text").len();
+                }
+                prop_assert_eq!(held.bytes, bytes);
+                let places: Vec<usize> = row.value.tasks.iter().map(|task| task.position).collect();
+                prop_assert!(places.is_sorted());
+            }
+        }
+    }
 }

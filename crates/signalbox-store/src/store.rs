@@ -29,8 +29,9 @@ use signalbox_wire::id::{
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed,
-    Options, Page, Prune, Removal, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, BACKLOG_COUNTED_MAX, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter,
+    LaneClaim, Listed, Options, Page, Prune, Removal, SessionFilter, StoredEvent, WaitingLanes,
+    WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::{Cache, Lookup};
@@ -299,12 +300,12 @@ impl Store {
         self.inner.backend.release().await
     }
 
-    /// How much due work there is.
+    /// How much due work there is, counted up to [`BACKLOG_COUNTED_MAX`].
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot answer.
     pub async fn backlog(&self) -> Result<Backlog, StoreError> {
-        self.inner.backend.backlog().await
+        self.inner.backend.backlog(BACKLOG_COUNTED_MAX).await
     }
 
     rows! {

@@ -41,6 +41,7 @@ struct Inner {
     dead_letters: Counter,
     due_pending: Gauge,
     due_age_seconds: Gauge<f64, AtomicU64>,
+    due_unreadable: Gauge,
     commits: Gauge,
     commit_decisions: Gauge,
     commit_conflicts: Gauge,
@@ -113,6 +114,7 @@ impl Metrics {
             dead_letters: Counter::default(),
             due_pending: Gauge::default(),
             due_age_seconds: Gauge::default(),
+            due_unreadable: Gauge::default(),
             commits: Gauge::default(),
             commit_decisions: Gauge::default(),
             commit_conflicts: Gauge::default(),
@@ -194,6 +196,7 @@ impl Metrics {
             inner.due_pending.set(as_gauge(backlog.pending));
             inner.due_age_seconds.set(backlog.next.map_or(0.0, |due| now.since(due).as_secs_f64()));
         }
+        inner.due_unreadable.set(as_gauge(writer.due_unreadable));
         inner.commits.set(as_gauge(writer.commits));
         inner.commit_decisions.set(as_gauge(writer.decisions));
         inner.commit_conflicts.set(as_gauge(writer.conflicts));
@@ -252,7 +255,16 @@ impl Inner {
             self.hints_dropped.clone(),
         );
         registry.register("dead_letters", "Messages given up", self.dead_letters.clone());
-        registry.register("due_pending", "Pieces of due work", self.due_pending.clone());
+        registry.register(
+            "due_pending",
+            "Pieces of due work, counted up to 100,000",
+            self.due_pending.clone(),
+        );
+        registry.register(
+            "due_unreadable",
+            "Pieces of due work met since the start that this version cannot read",
+            self.due_unreadable.clone(),
+        );
         registry.register_with_unit(
             "due_age",
             "Age of the oldest due work that nobody has claimed",

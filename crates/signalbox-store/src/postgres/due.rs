@@ -383,16 +383,19 @@ pub(super) async fn release(pool: &Pool, node: &NodeId) -> Result<(), StoreError
     pool.query(sql, &[&node.as_str()]).await.map(drop)
 }
 
-/// How much there is.
-pub(super) async fn backlog(pool: &Pool) -> Result<Backlog, StoreError> {
-    let Some(row) = pool.query_one("SELECT count(*) FROM due", &[]).await? else {
-        return Ok(Backlog::default());
-    };
-    let mut earliest = None;
+/// How much there is; `limit` pieces are counted at most, by an index of each kind.
+pub(super) async fn backlog(pool: &Pool, limit: u64) -> Result<Backlog, StoreError> {
+    let mut backlog = Backlog::default();
     for kind in DueKind::ALL {
-        earliest = [earliest, next(pool, kind).await?].into_iter().flatten().min();
+        let left = bound(usize::try_from(limit - backlog.pending).unwrap_or(usize::MAX));
+        let sql =
+            format!("SELECT count(*) FROM (SELECT 1 FROM due WHERE {} LIMIT $1) AS counted", kind.condition());
+        if let Some(row) = pool.query_one(&sql, &[&left]).await? {
+            backlog.pending += unsigned(get(&row, 0)?)?;
+        }
+        backlog.next = [backlog.next, next(pool, kind).await?].into_iter().flatten().min();
     }
-    Ok(Backlog { pending: unsigned(get(&row, 0)?)?, next: earliest })
+    Ok(backlog)
 }
 
 /// The next moment at which work of this kind can be claimed.

@@ -266,8 +266,8 @@ impl Backend for Postgres {
         due::release(&self.pool, &self.node).await
     }
 
-    async fn backlog(&self) -> Result<Backlog, StoreError> {
-        due::backlog(&self.pool).await
+    async fn backlog(&self, limit: u64) -> Result<Backlog, StoreError> {
+        due::backlog(&self.pool, limit).await
     }
 
     async fn agents(

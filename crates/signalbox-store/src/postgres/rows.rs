@@ -1,11 +1,8 @@
 //! Single rows, and the two lists that decisions ask for.
 
-use std::sync::Arc;
-
-use signalbox_core::Versioned;
 use signalbox_core::decision::Key;
 use signalbox_core::session::SessionState;
-use signalbox_core::snapshot::{Loaded, WaitingTask};
+use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId};
 
@@ -27,7 +24,7 @@ pub(super) async fn row(pool: &Pool, tenant: &TenantId, key: &Key) -> Result<Opt
     let Some(row) = pool.query_one(sql, &parameters(&values)).await? else { return Ok(None) };
     let body: &str = get(&row, 1)?;
     let loaded = schema::loaded(key, get(&row, 0)?, body)?;
-    Ok(loaded.map(|loaded| ReadRow { loaded, bytes: body.len() }))
+    Ok(loaded.map(|loaded| ReadRow::alone(loaded, body.len())))
 }
 
 /// One statement, so that session and tasks are those of one moment.
@@ -36,22 +33,16 @@ const SESSION: &str = "SELECT version, body, -1::bigint AS place FROM sessions W
 
 async fn session(pool: &Pool, tenant: &TenantId, id: &SessionId) -> Result<Option<ReadRow>, StoreError> {
     let rows = pool.query(SESSION, &parameters(&[text(tenant.as_str()), text(id.as_str())])).await?;
-    let mut bytes = 0;
-    let mut bodies = rows.iter().map(|row| {
-        let body: &str = get(row, 1)?;
-        bytes += body.len();
-        Ok::<_, StoreError>(body)
-    });
-    let is_there = match rows.first() {
-        Some(row) => get::<i64>(row, 2)? < 0,
-        None => false,
-    };
-    let Some(first) = bodies.next().filter(|_| is_there) else { return Ok(None) };
-    let session = schema::decode(first?)?;
-    let tasks = bodies.map(|body| schema::decode(body?)).collect::<Result<_, _>>()?;
-    let value = Arc::new(SessionState { session, tasks });
-    let version = rows.first().map_or(Ok(0), |row| get(row, 0))?;
-    Ok(Some(ReadRow { loaded: Loaded::Session(Versioned { version, value }), bytes }))
+    let bodies = rows.iter().map(|row| get(row, 1)).collect::<Result<Vec<&str>, _>>()?;
+    let (Some(first), Some((own, tasks))) = (rows.first(), bodies.split_first()) else { return Ok(None) };
+    // Tasks without their session: what was removed by halves is as good as gone.
+    if get::<i64>(first, 2)? >= 0 {
+        return Ok(None);
+    }
+    let task_bytes = tasks.iter().map(|body| body.len()).collect();
+    let tasks = tasks.iter().map(|body| schema::decode(body)).collect::<Result<_, _>>()?;
+    let state = SessionState { session: schema::decode(own)?, tasks };
+    Ok(Some(ReadRow::session(get(first, 0)?, state, own.len(), task_bytes)))
 }
 
 /// The available agents under a route, least recently used first.

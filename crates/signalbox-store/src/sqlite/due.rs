@@ -289,14 +289,23 @@ pub(super) fn end_all_leases(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute(sql, []).map(|_| ())
 }
 
-/// How much there is.
-pub(super) fn backlog(connection: &Connection) -> Result<Backlog, StoreError> {
-    let pending = connection.prepare_cached("SELECT count(*) FROM due");
-    let pending = pending.and_then(|mut count| count.query_row([], |row| row.get(0)));
-    let pending = unsigned(pending.map_err(|error| fault(&error))?)?;
-    let next = DueKind::ALL.map(|kind| next(connection, kind));
-    let next = next.into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(Backlog { pending, next: next.into_iter().flatten().min() })
+/// Counts work of this kind by an index that holds all that the count looks at; parameter: how much at most.
+pub(super) fn count(kind: DueKind) -> String {
+    format!("SELECT count(*) FROM (SELECT 1 FROM due WHERE {} LIMIT ?1)", kind.condition())
+}
+
+/// How much there is; `limit` pieces are counted at most.
+pub(super) fn backlog(connection: &Connection, limit: u64) -> Result<Backlog, StoreError> {
+    let mut backlog = Backlog::default();
+    for kind in DueKind::ALL {
+        let left = sql_limit(usize::try_from(limit - backlog.pending).unwrap_or(usize::MAX));
+        let counted = connection
+            .prepare_cached(&count(kind))
+            .and_then(|mut count| count.query_row([left], |row| row.get::<_, i64>(0)));
+        backlog.pending += unsigned(counted.map_err(|error| fault(&error))?)?;
+        backlog.next = [backlog.next, next(connection, kind)?].into_iter().flatten().min();
+    }
+    Ok(backlog)
 }
 
 /// The next moment at which work of this kind can be claimed.

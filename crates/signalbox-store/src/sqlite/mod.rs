@@ -343,8 +343,8 @@ impl Backend for Sqlite {
         self.readers.point(|connection| due::next(connection, kind))
     }
 
-    async fn backlog(&self) -> Result<Backlog, StoreError> {
-        self.list(due::backlog).await
+    async fn backlog(&self, limit: u64) -> Result<Backlog, StoreError> {
+        self.list(move |connection| due::backlog(connection, limit)).await
     }
 
     async fn agents(

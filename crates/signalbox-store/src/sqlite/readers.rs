@@ -8,7 +8,6 @@ use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, OptionalExtension, params};
 use signalbox_core::decision::Key;
 use signalbox_core::session::{Session, SessionState};
-use signalbox_core::snapshot::{Loaded, Versioned};
 use signalbox_core::task::Task;
 use signalbox_wire::id::{SessionId, TenantId};
 
@@ -93,7 +92,7 @@ fn row(connection: &Connection, tenant: &TenantId, key: &Key) -> Result<Option<R
         return Ok(None);
     };
     let loaded = schema::loaded(key, version, &body)?;
-    Ok(loaded.map(|loaded| ReadRow { loaded, bytes: body.len() }))
+    Ok(loaded.map(|loaded| ReadRow::alone(loaded, body.len())))
 }
 
 fn stored(connection: &Connection, tenant: &TenantId, key: &Key) -> rusqlite::Result<Option<(i64, String)>> {
@@ -129,7 +128,6 @@ fn session(
     let Some((version, body, bodies)) = read().map_err(|error| fault(&error))? else { return Ok(None) };
     let session: Arc<Session> = schema::decode(&body)?;
     let tasks = bodies.iter().map(|body| schema::decode(body)).collect::<Result<Vec<Arc<Task>>, _>>()?;
-    let bytes = body.len() + bodies.iter().map(String::len).sum::<usize>();
-    let value = Arc::new(SessionState { session, tasks });
-    Ok(Some(ReadRow { loaded: Loaded::Session(Versioned { version, value }), bytes }))
+    let task_bytes = bodies.iter().map(String::len).collect();
+    Ok(Some(ReadRow::session(version, SessionState { session, tasks }, body.len(), task_bytes)))
 }

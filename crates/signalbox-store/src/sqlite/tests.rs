@@ -249,3 +249,20 @@ async fn the_log_of_an_agent_is_whole_across_blocks() {
     );
     const { assert!(EVENTS_LOOKED_AT > 9_000) };
 }
+
+#[tokio::test]
+async fn due_work_is_counted_up_to_a_bound() {
+    let (_directory, sqlite, _cache) = sqlite(|_| {});
+    let fill = |connection: &Connection| {
+        connection.execute_batch(
+            "INSERT INTO due (tenant, id, kind, lane, due_at, visible_at, body)
+             VALUES ('t', 'a', 'timer', '', 1, 1, ''), ('t', 'b', 'deliver', '', 2, 2, ''),
+                    ('t', 'c', 'timer', '', 3, 3, '')",
+        )
+    };
+    sqlite.write(fill, |()| {}).await.expect("filled");
+    for (limit, pending) in [(0, 0), (2, 2), (3, 3), (100, 3)] {
+        let backlog = sqlite.backlog(limit).await.expect("counted");
+        assert_eq!((backlog.pending, backlog.next), (pending, Some(Timestamp::from_micros(1))));
+    }
+}

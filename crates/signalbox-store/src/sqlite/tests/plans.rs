@@ -153,3 +153,20 @@ async fn lists_cost_the_same_however_many_sessions_are_over() {
     }
     assert!(many.iter().any(|seen| seen.steps > 50), "something was read");
 }
+
+#[test]
+fn due_work_is_counted_by_an_index_that_holds_it() {
+    let (_directory, sqlite, _cache) = sqlite(|_| {});
+    let plans = sqlite.readers.list(|connection| {
+        let plans = crate::DueKind::ALL.map(|kind| {
+            let explain = format!("EXPLAIN QUERY PLAN {}", super::due::count(kind));
+            let mut explain = connection.prepare(&explain).expect("explained");
+            let lines = explain.query_map([1], |row| row.get(3)).expect("explained");
+            lines.collect::<rusqlite::Result<Vec<String>>>().expect("explained").join("\n")
+        });
+        Ok(plans)
+    });
+    for plan in plans.expect("read") {
+        assert!(plan.contains("COVERING INDEX due_"), "{plan}");
+    }
+}
