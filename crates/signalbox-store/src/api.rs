@@ -293,8 +293,19 @@ pub struct Prune {
     pub messages_before: Timestamp,
     /// Now: kept answers and signatures that expired before it go.
     pub now: Timestamp,
-    /// Rows to remove in one go, at most.
+    /// Rows to remove in one round, at most.
     pub limit: usize,
+    /// The longest that commits are held up at a time, about: a round is made of pieces, and others go on between them.
+    pub piece: Duration,
+}
+
+/// What a round of retention did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pruned {
+    /// Rows removed.
+    pub removed: u64,
+    /// Whether there is more that may go now.
+    pub has_more: bool,
 }
 
 /// The moments before which one tenant's things go, in microseconds since 1970.

@@ -22,7 +22,7 @@ use signalbox_wire::time::Timestamp;
 
 use crate::api::{
     AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed,
-    Page, Prune, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::commit::Commit;
 use crate::error::StoreError;
@@ -238,9 +238,8 @@ pub(crate) trait Backend: Send + Sync {
         revision: Option<u32>,
     ) -> Result<bool, StoreError>;
 
-    /// Removes what retention no longer keeps, at most `prune.limit` rows; answers how many. The newest entry
-    /// of a tenant's log always stays, so that its order never starts again.
-    async fn prune(&self, prune: Prune) -> Result<u64, StoreError>;
+    /// One round of retention ([`crate::retention`]). The newest entry of a tenant's log always stays, so that its order never starts again.
+    async fn prune(&self, prune: Prune) -> Result<Pruned, StoreError>;
 
     /// Removes up to `limit` entries of the history of a session that is gone; answers how many. Under it, nothing is
     /// left. The newest entry of a tenant's log stays.

@@ -152,6 +152,13 @@ impl Commit {
         self.due.iter().filter(|due| due.leased_by.is_some()).map(|due| due.visible_at)
     }
 
+    /// Whether it makes the tenant that it is for.
+    pub(crate) fn makes_its_tenant(&self) -> bool {
+        self.changes.iter().any(|change| {
+            change.put.is_some() && matches!(&change.key, Key::Tenant(tenant) if *tenant == self.tenant)
+        })
+    }
+
     /// About how many bytes it takes.
     pub(crate) fn size_bytes(&self) -> usize {
         let rows = self.changes.iter().filter_map(|change| change.put.as_ref()).map(|put| put.body.len());

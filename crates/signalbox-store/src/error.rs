@@ -13,6 +13,9 @@ pub enum StoreError {
     /// Too much is waiting to be written already. Nothing was changed.
     #[error("{0} commits wait to be written already")]
     Busy(usize),
+    /// The tenant has been removed, or is being removed: nothing is written for it any more.
+    #[error("the tenant has been removed")]
+    Removed,
     /// What is stored cannot be read: a defect, or a foreign hand.
     #[error("the store holds what it should not: {0}")]
     Corrupt(String),

@@ -14,6 +14,7 @@ mod error;
 mod lost;
 mod postgres;
 mod removal;
+mod retention;
 mod rotation;
 mod schema;
 mod sessions;

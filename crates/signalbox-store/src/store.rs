@@ -30,7 +30,7 @@ use signalbox_wire::time::Timestamp;
 
 use crate::api::{
     AgentFilter, BACKLOG_COUNTED_MAX, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter,
-    LaneClaim, Listed, Options, Page, Prune, Removal, SessionFilter, StoredEvent, WaitingLanes,
+    LaneClaim, Listed, Options, Page, Prune, Pruned, Removal, SessionFilter, StoredEvent, WaitingLanes,
     WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
@@ -643,12 +643,12 @@ impl Store {
 
 /// Operation.
 impl Store {
-    /// Removes what retention no longer keeps; answers how many rows went. Call again while it answers
-    /// [`Prune::limit`].
+    /// Removes what retention no longer keeps, in one round: some of each kind and of each tenant. To be called again
+    /// at once while there is more.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot answer.
-    pub async fn prune(&self, prune: Prune) -> Result<u64, StoreError> {
+    pub async fn prune(&self, prune: Prune) -> Result<Pruned, StoreError> {
         self.inner.backend.prune(prune).await
     }
 

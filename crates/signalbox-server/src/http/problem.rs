@@ -70,6 +70,10 @@ impl From<StoreError> for Refusal {
                 "store-busy",
                 "Too much is waiting to be written; nothing was changed, try again later.",
             ),
+            StoreError::Removed => {
+                let problem = Problem::not_found("tenant-removed", "The tenant has been removed.");
+                return Self(problem, Some(reason));
+            }
             StoreError::Corrupt(_) | StoreError::Open(_) => return Self(Problem::internal(), Some(reason)),
         };
         Self(problem.retry_after(STORE_RETRY_AFTER_S), Some(reason))

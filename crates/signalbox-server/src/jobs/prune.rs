@@ -8,12 +8,33 @@ use signalbox_wire::time::Timestamp;
 use super::context::Jobs;
 use crate::clock::{self, Stopwatch};
 
-/// Rows removed in one commit, so that nobody waits long behind it.
-const ROWS_AT_ONCE: usize = 2_000;
+/// Rows removed in one round, in which every tenant has a share.
+const ROWS_AT_ONCE: usize = 20_000;
+/// How long commits may have to wait for one piece of a round.
+const PIECE: Duration = Duration::from_millis(5);
 /// Time between rounds when there is nothing left to remove.
 const EVERY: Duration = Duration::from_secs(60);
-/// Time between commits while there is.
-const BREATH: Duration = Duration::from_millis(50);
+/// The part of the time that rounds take while there is more, in percent: in the beginning, and at most, when the
+/// backlog does not end.
+const PART: (u32, u32) = (20, 80);
+
+/// How fast a backlog is removed: the longer there is one, the faster, so that the database does not grow for ever.
+struct Pace {
+    percent: u32,
+}
+
+impl Pace {
+    /// The time until the next round, after one that took so long.
+    fn pause(&mut self, has_more: bool, took: Duration) -> Duration {
+        if !has_more {
+            self.percent = PART.0;
+            return EVERY;
+        }
+        let pause = took * (100 - self.percent) / self.percent;
+        self.percent = (self.percent * 5 / 4).min(PART.1);
+        pause.min(EVERY)
+    }
+}
 
 /// How far the system's clock may run ahead of the time that has passed before it is taken to have jumped.
 const JUMP: Duration = Duration::from_secs(3_600);
@@ -45,7 +66,7 @@ impl SteadyClock {
 
 /// Prunes until the server drains.
 pub(super) async fn run(app: Jobs) {
-    let mut clock = SteadyClock::start();
+    let (mut clock, mut pace) = (SteadyClock::start(), Pace { percent: PART.0 });
     loop {
         let now = clock::now();
         if !clock.is_steady(now) {
@@ -60,10 +81,11 @@ pub(super) async fn run(app: Jobs) {
             messages_before: now - app.config.retention_messages,
             now,
             limit: ROWS_AT_ONCE,
+            piece: PIECE,
         };
+        let watch = Stopwatch::start();
         let pause = match app.store.prune(prune).await {
-            Ok(removed) if removed >= ROWS_AT_ONCE as u64 => BREATH,
-            Ok(_) => EVERY,
+            Ok(pruned) => pace.pause(pruned.has_more, watch.elapsed()),
             Err(error) => {
                 tracing::warn!(%error, "what is over its retention could not be removed");
                 EVERY
@@ -79,6 +101,16 @@ pub(super) async fn run(app: Jobs) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_backlog_that_does_not_end_is_removed_ever_faster() {
+        let (mut pace, took) = (Pace { percent: PART.0 }, Duration::from_millis(100));
+        let pauses: Vec<Duration> = (0..20).map(|_| pace.pause(true, took)).collect();
+        assert_eq!((pauses[0], pauses[19]), (took * 4, took / 4));
+        assert!(pauses.windows(2).all(|pair| pair[1] <= pair[0]), "{pauses:?}");
+        assert_eq!(pace.pause(false, took), EVERY);
+        assert_eq!(pace.pause(true, took), took * 4, "gently again");
+    }
 
     #[test]
     fn a_jump_is_told_from_time_that_passes() {

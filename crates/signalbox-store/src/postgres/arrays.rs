@@ -3,7 +3,7 @@
 use signalbox_core::decision::{Key, Row};
 use signalbox_wire::id::TenantId;
 
-use super::batch::{Map, Name, Outcome, RowSlot};
+use super::batch::{Name, Outcome};
 use super::columns::Columns;
 use super::sql;
 use crate::commit::{DueRow, Holder, Put, Use};
@@ -35,17 +35,13 @@ pub(super) fn rows<'a>(table: TableId, puts: &[(Name<'a>, &'a Put)]) -> Columns<
     columns
 }
 
-/// From where the tenants move, and to where.
-pub(super) fn moves<'a>(held: &Map<&'a TenantId, RowSlot>, outcome: &Outcome<'a>) -> Columns<'a> {
-    let mut columns = Columns::of([TEXT, NUMBER, NUMBER, NUMBER], held.len());
-    let mut held: Vec<_> = held.iter().collect();
-    held.sort_unstable_by_key(|(tenant, _)| **tenant);
-    for (tenant, place) in held {
-        let next = outcome.after(tenant, *place);
+/// Tenants, and who may rely on what it remembers of each.
+pub(super) fn writers<'a>(mut tenants: Vec<(&'a TenantId, Option<i64>)>) -> Columns<'a> {
+    let mut columns = Columns::of([TEXT, NUMBER], tenants.len());
+    tenants.sort_unstable_by_key(|(tenant, _)| *tenant);
+    for (tenant, writer) in tenants {
         columns.push(tenant.as_str());
-        columns.push(next.last);
-        columns.push(place.commits);
-        columns.push(next.commits - place.commits);
+        columns.push_number(writer);
     }
     columns
 }

@@ -26,8 +26,8 @@ pub(super) type Questions<'a> = Map<TableId, Vec<Name<'a>>>;
 /// What a batch comes to.
 #[derive(Default)]
 pub(super) struct Outcome<'a> {
-    /// For each decision the place of its last event (0 for none), or `None` when it conflicts.
-    pub(super) verdicts: Vec<Option<i64>>,
+    /// What comes of each decision.
+    pub(super) verdicts: Vec<Verdict>,
     /// The rows that are written.
     pub(super) rows: Map<Name<'a>, Written<'a>>,
     /// Entries for the log with their place.
@@ -46,13 +46,26 @@ pub(super) struct Outcome<'a> {
     pub(super) versions: Map<Name<'a>, i64>,
 }
 
-/// Where a tenant stands.
+/// What comes of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RowSlot {
+pub(super) enum Verdict {
+    /// It is written; the place of its last event, 0 for none.
+    Written(i64),
+    /// Something it rests on is not as it was.
+    Conflict,
+    /// Its tenant has been removed.
+    Removed,
+}
+
+/// How a tenant is found, while it is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TenantLock {
     /// The last place in its log.
     pub(super) last: i64,
-    /// How many commits it has had.
-    pub(super) commits: i64,
+    /// Which writer may rely on what it remembers.
+    pub(super) writer: Option<i64>,
+    /// Whether the tenant has been removed, and not made again.
+    pub(super) is_removed: bool,
 }
 
 /// A row that a batch writes.
@@ -103,19 +116,23 @@ pub(super) fn by_table<'a>(names: impl IntoIterator<Item = Name<'a>>) -> Questio
     tables
 }
 
-/// Decides a batch on `versions` (absent rows are not in it) and the last place in each tenant's order.
+/// Decides a batch on `versions` (absent rows are not in it) and on how its tenants are found.
 pub(super) fn decide<'a>(
     commits: impl Iterator<Item = &'a Commit>,
     versions: Map<Name<'a>, i64>,
-    last: impl Fn(&TenantId) -> i64,
+    held: &Map<&'a TenantId, TenantLock>,
 ) -> Outcome<'a> {
     let mut outcome = Outcome { versions, ..Outcome::default() };
     for commit in commits {
-        if outcome.admits(commit) {
+        let lock = held.get(&commit.tenant);
+        if lock.is_some_and(|lock| lock.is_removed) && !outcome.is_there_again(commit) {
+            outcome.verdicts.push(Verdict::Removed);
+        } else if outcome.admits(commit) {
             outcome.take(commit);
-            outcome.append(commit, &last);
+            let verdict = outcome.append(commit, lock.map_or(0, |lock| lock.last));
+            outcome.verdicts.push(verdict);
         } else {
-            outcome.verdicts.push(None);
+            outcome.verdicts.push(Verdict::Conflict);
         }
     }
     outcome
@@ -149,10 +166,14 @@ impl<'a> Outcome<'a> {
         statuses.collect::<Option<_>>().filter(|_| self.due.is_empty())
     }
 
-    /// Where a tenant that stood at `before` stands after the batch.
-    pub(super) fn after(&self, tenant: &TenantId, before: RowSlot) -> RowSlot {
-        let last = self.last.get(tenant).copied().unwrap_or(before.last);
-        RowSlot { last, commits: before.commits + i64::from(self.touched.contains(tenant)) }
+    /// The last place of a tenant after the batch, where it was at `before`.
+    pub(super) fn last_after(&self, tenant: &TenantId, before: i64) -> i64 {
+        self.last.get(tenant).copied().unwrap_or(before)
+    }
+
+    /// Whether a tenant that was removed is made again by `commit`, or was by one before it.
+    fn is_there_again(&self, commit: &Commit) -> bool {
+        commit.makes_its_tenant() || self.touched.contains(&commit.tenant)
     }
 
     fn admits(&self, commit: &Commit) -> bool {
@@ -187,15 +208,15 @@ impl<'a> Outcome<'a> {
         }
     }
 
-    fn append(&mut self, commit: &'a Commit, last: &impl Fn(&TenantId) -> i64) {
+    fn append(&mut self, commit: &'a Commit, before: i64) -> Verdict {
         if commit.events.is_empty() {
-            return self.verdicts.push(Some(0));
+            return Verdict::Written(0);
         }
-        let place = self.last.entry(&commit.tenant).or_insert_with(|| last(&commit.tenant));
+        let place = self.last.entry(&commit.tenant).or_insert(before);
         for event in &commit.events {
             *place += 1;
             self.events.push((&commit.tenant, *place, event));
         }
-        self.verdicts.push(Some(*place));
+        Verdict::Written(*place)
     }
 }

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use signalbox_wire::id::TenantId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_postgres::Error;
 
-use super::batch::{self, Outcome};
+use super::batch::{self, Outcome, Verdict};
 use super::fault;
 use super::target::Target;
 use super::writer::{Found, Writer};
@@ -246,20 +245,21 @@ impl Committer {
             let commits: Vec<&Commit> = batch.iter().map(|asked| &*asked.commit).collect();
             self.transact(writer, &commits).await?
         };
-        let conflicts = verdicts.iter().filter(|verdict| verdict.is_none()).count();
+        let conflicts = verdicts.iter().filter(|verdict| **verdict == Verdict::Conflict).count();
         self.figures.count(verdicts.len(), conflicts, started.elapsed());
         let told = batch.iter_mut().zip(verdicts).map(|(asked, verdict)| match verdict {
-            Some(place) => {
+            Verdict::Written(place) => {
                 asked.commit.settle(&self.cache);
                 Ok(Committed { sequence: place.unsigned_abs() })
             }
-            None => Err(StoreError::Conflict),
+            Verdict::Conflict => Err(StoreError::Conflict),
+            Verdict::Removed => Err(StoreError::Removed),
         });
         Ok(told.collect())
     }
 
     /// One transaction: on what is remembered where that is possible, else after a look.
-    async fn transact(&self, writer: &mut Writer, commits: &[&Commit]) -> Result<Vec<Option<i64>>, Failure> {
+    async fn transact(&self, writer: &mut Writer, commits: &[&Commit]) -> Result<Vec<Verdict>, Failure> {
         if let Some(mut found) = writer.recall(commits) {
             let outcome = decide(commits, &mut found);
             if let Some(statuses) = outcome.reports() {
@@ -310,8 +310,7 @@ impl Committer {
 
 fn decide<'a>(commits: &[&'a Commit], found: &mut Found<'a>) -> Outcome<'a> {
     let versions = std::mem::take(&mut found.versions);
-    let last = |tenant: &TenantId| found.held.get(tenant).map_or(0, |place| place.last);
-    batch::decide(commits.iter().copied(), versions, last)
+    batch::decide(commits.iter().copied(), versions, &found.held)
 }
 
 fn lost(error: &Error) -> Failure {

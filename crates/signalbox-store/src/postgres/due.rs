@@ -388,8 +388,10 @@ pub(super) async fn backlog(pool: &Pool, limit: u64) -> Result<Backlog, StoreErr
     let mut backlog = Backlog::default();
     for kind in DueKind::ALL {
         let left = bound(usize::try_from(limit - backlog.pending).unwrap_or(usize::MAX));
-        let sql =
-            format!("SELECT count(*) FROM (SELECT 1 FROM due WHERE {} LIMIT $1) AS counted", kind.condition());
+        let sql = format!(
+            "SELECT count(*) FROM (SELECT 1 FROM due WHERE {} LIMIT $1) AS counted",
+            kind.condition()
+        );
         if let Some(row) = pool.query_one(&sql, &[&left]).await? {
             backlog.pending += unsigned(get(&row, 0)?)?;
         }

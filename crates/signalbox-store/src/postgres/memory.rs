@@ -1,68 +1,100 @@
 //! Versions that this process knows without asking: those it wrote or read itself, as long as nobody else has
 //! committed for the tenant.
 //!
-//! Every commit of a tenant, by whichever process, counts up a number that is read, or compared, under the
-//! tenant's lock. Is it still the one that this process left there, then what it remembers holds. Only rows
-//! that nothing but a commit removes are remembered, and only those that every report rests on.
+//! A tenant's row in `tenant_locks`, which every commit locks, names the writer that may rely on what it remembers of
+//! the tenant. Whoever else commits takes that name away. So the row says under the lock whether anything that is
+//! remembered holds, and is itself written only when another process begins to commit, not with each commit. Where
+//! several processes commit for a tenant they leave the row without a name, and take it rarely.
+//!
+//! Only rows that nothing but a commit removes are remembered, and only those that every report rests on.
+
+use std::time::Duration;
 
 use signalbox_core::decision::Key;
 use signalbox_wire::id::TenantId;
+use tokio::time::Instant;
 
-use super::batch::{Map, Name, RowSlot};
+use super::batch::{Map, Name, TenantLock};
 
 /// Versions that are remembered, and tenants, at most; over it all are forgotten.
 const VERSIONS_MAX: usize = 65_536;
-/// How often in a row this process must have been the last to commit before it stops asking.
-const STREAK_MIN: u32 = 3;
+/// The time after which a tenant's row is taken again that another process took: each time leaves a dead version of it.
+const TAKE_AGAIN: Duration = Duration::from_secs(60);
 
 /// What is remembered.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Memory {
-    tenants: Map<TenantId, CachedVersion>,
+    /// The name of this writer.
+    writer: i64,
+    tenants: Map<TenantId, Known>,
     count: usize,
 }
 
 #[derive(Debug)]
-struct CachedVersion {
-    place: RowSlot,
-    streak: u32,
+struct Known {
+    lock: TenantLock,
+    taken_at: Instant,
     versions: Map<Key, Option<i64>>,
 }
 
 impl Memory {
-    /// What is remembered of a row, where it may be relied on if the tenant's count agrees later: its version,
-    /// or that it does not exist.
+    /// An empty memory of the writer with this name, which no other has or had.
+    pub(super) fn of(writer: i64) -> Self {
+        Self { writer, tenants: Map::default(), count: 0 }
+    }
+
+    /// The name of this writer.
+    pub(super) fn writer(&self) -> i64 {
+        self.writer
+    }
+
+    /// What is remembered of a row, where it may be relied on if the tenant's row agrees later: its version, or that
+    /// it does not exist.
     pub(super) fn recall(&self, (tenant, key): Name<'_>) -> Option<Option<i64>> {
         self.trusted(tenant)?.versions.get(key).copied()
     }
 
-    /// Where a tenant stood when this process left it, under the same condition.
-    pub(super) fn recall_place(&self, tenant: &TenantId) -> Option<RowSlot> {
-        self.trusted(tenant).map(|known| known.place)
+    /// How this process left a tenant, under the same condition.
+    pub(super) fn recall_lock(&self, tenant: &TenantId) -> Option<TenantLock> {
+        self.trusted(tenant).map(|known| known.lock)
     }
 
-    /// Compares with where a tenant stands under the lock; forgets what does not hold any longer.
-    pub(super) fn meet(&mut self, tenant: &TenantId, place: RowSlot) {
-        match self.tenants.get_mut(tenant) {
-            Some(known) if known.place == place => known.streak = known.streak.saturating_add(1),
-            Some(known) => {
-                self.count -= known.versions.len();
-                self.tenants.remove(tenant);
-            }
-            None => {}
+    /// Compares with how a tenant is found under the lock; forgets what does not hold any longer.
+    pub(super) fn meet(&mut self, tenant: &TenantId, found: TenantLock) {
+        if let Some(known) = self.tenants.get_mut(tenant)
+            && (known.lock != found || found.writer != Some(self.writer))
+        {
+            self.count -= known.versions.len();
+            known.versions.clear();
+            known.lock = found;
         }
     }
 
-    /// Takes note of where this process leaves a tenant.
-    pub(super) fn leave(&mut self, tenant: &TenantId, place: RowSlot) {
+    /// Who may rely on what it remembers of a tenant after a commit by this process.
+    pub(super) fn next_writer(&self, tenant: &TenantId, found: TenantLock, now: Instant) -> Option<i64> {
+        let may_take = match self.tenants.get(tenant) {
+            Some(known) => now.duration_since(known.taken_at) >= TAKE_AGAIN,
+            None => true,
+        };
+        (found.writer == Some(self.writer) || may_take).then_some(self.writer)
+    }
+
+    /// Takes note of how this process leaves a tenant.
+    pub(super) fn leave(&mut self, tenant: &TenantId, before: TenantLock, after: TenantLock, now: Instant) {
+        let is_taken = after.writer == Some(self.writer) && before.writer != after.writer;
         match self.tenants.get_mut(tenant) {
-            Some(known) => known.place = place,
+            Some(known) => {
+                known.lock = after;
+                if is_taken {
+                    known.taken_at = now;
+                }
+            }
             None => {
                 if self.tenants.len() >= VERSIONS_MAX {
-                    *self = Self::default();
+                    *self = Self::of(self.writer);
                 }
-                self.tenants
-                    .insert(tenant.clone(), CachedVersion { place, streak: 0, versions: Map::default() });
+                let known = Known { lock: after, taken_at: now, versions: Map::default() };
+                self.tenants.insert(tenant.clone(), known);
             }
         }
     }
@@ -86,8 +118,8 @@ impl Memory {
         }
     }
 
-    fn trusted(&self, tenant: &TenantId) -> Option<&CachedVersion> {
-        self.tenants.get(tenant).filter(|known| known.streak >= STREAK_MIN)
+    fn trusted(&self, tenant: &TenantId) -> Option<&Known> {
+        self.tenants.get(tenant).filter(|known| known.lock.writer == Some(self.writer))
     }
 }
 
@@ -97,28 +129,36 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn what_is_remembered_holds_until_somebody_else_commits() {
-        let (tenant, mut memory) = (TenantId::default_tenant(), Memory::default());
+    const LEFT: TenantLock = TenantLock { last: 7, writer: Some(1), is_removed: false };
+
+    #[tokio::test]
+    async fn what_is_remembered_holds_until_somebody_else_commits() {
+        let (tenant, mut memory, now) = (TenantId::default_tenant(), Memory::of(1), Instant::now());
         let key = Key::Status(AgentId::parse("a").expect("valid"));
-        let place = |commits| RowSlot { last: 7, commits };
-        for commits in 1..10 {
-            memory.meet(&tenant, place(commits - 1));
-            let is_trusted = commits > i64::from(STREAK_MIN);
-            assert_eq!(memory.recall((&tenant, &key)).is_some(), is_trusted, "{commits}");
-            assert_eq!(memory.recall_place(&tenant), is_trusted.then(|| place(commits - 1)));
-            memory.leave(&tenant, place(commits));
-            memory.keep((&tenant, &key), Some(commits));
+        let free = TenantLock { writer: None, ..LEFT };
+        assert_eq!(memory.next_writer(&tenant, free, now), Some(1));
+        memory.leave(&tenant, free, LEFT, now);
+        memory.keep((&tenant, &key), Some(3));
+        memory.meet(&tenant, LEFT);
+        assert_eq!(memory.recall((&tenant, &key)), Some(Some(3)));
+        assert_eq!(memory.recall_lock(&tenant), Some(LEFT));
+
+        for other in [Some(2), None] {
+            let found = TenantLock { writer: other, ..LEFT };
+            memory.meet(&tenant, found);
+            assert_eq!(memory.recall((&tenant, &key)), None, "another process has committed");
+            assert_eq!(memory.next_writer(&tenant, found, now), None, "the row is not taken all the time");
+            assert_eq!(memory.next_writer(&tenant, found, now + TAKE_AGAIN), Some(1));
         }
-        assert_eq!(memory.recall((&tenant, &key)), Some(Some(9)));
-        memory.meet(&tenant, place(10));
-        assert_eq!(memory.recall((&tenant, &key)), None, "another process has committed");
+        // What was forgotten does not come back with the name.
+        memory.leave(&tenant, free, LEFT, now);
+        assert_eq!(memory.recall((&tenant, &key)), None);
     }
 
-    #[test]
-    fn memory_is_bounded() {
-        let (tenant, mut memory) = (TenantId::default_tenant(), Memory::default());
-        memory.leave(&tenant, RowSlot { last: 1, commits: 1 });
+    #[tokio::test]
+    async fn memory_is_bounded() {
+        let (tenant, mut memory, now) = (TenantId::default_tenant(), Memory::of(1), Instant::now());
+        memory.leave(&tenant, TenantLock { writer: None, ..LEFT }, LEFT, now);
         for number in 0..=VERSIONS_MAX {
             let key = Key::Agent(AgentId::parse(&number.to_string()).expect("valid"));
             memory.keep((&tenant, &key), None);

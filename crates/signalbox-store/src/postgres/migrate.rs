@@ -1,19 +1,58 @@
-//! Brings the tables up to date: numbered steps, each taken once, all in one transaction.
+//! Brings the tables up to date: numbered steps, each taken once, while other nodes go on working.
+//!
+//! One node at a time takes steps; it holds an advisory lock of its session, which the others try for from time to
+//! time: a node that waited inside a statement would keep a snapshot open, and an index that is built concurrently
+//! waits for those. A step asks for its locks only for a moment, since everybody else queues behind whoever waits for
+//! one, and tries again later. CONTRIBUTING.md says how a step is written.
 
-use tokio_postgres::Client;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error};
 
 use super::fault;
 use crate::StoreError;
 
-/// The steps by their version, in order; the first brings an empty database to version 1.
-const STEPS: [(i64, &str); 6] = [
-    (1, include_str!("migrations/0001_initial.sql")),
-    (2, include_str!("migrations/0002_starting.sql")),
-    (3, include_str!("migrations/0003_sessions.sql")),
-    (4, include_str!("migrations/0004_gates.sql")),
-    (5, include_str!("migrations/0005_payloads.sql")),
-    (6, include_str!("migrations/0006_listing.sql")),
-];
+/// One step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step {
+    /// The version that it brings the tables to.
+    pub(super) version: i64,
+    /// What it does.
+    pub(super) sql: &'static str,
+    /// Whether it runs outside a transaction, statement by statement, as `CREATE INDEX CONCURRENTLY` has to. Each of
+    /// its statements must do no harm when it is run again.
+    pub(super) is_outside: bool,
+    /// Whether programs that do not know it can use the tables after it.
+    pub(super) is_compatible: bool,
+}
+
+/// The steps in order; the first makes the tables.
+pub(super) const STEPS: [Step; 1] = [Step {
+    version: 1,
+    sql: include_str!("migrations/0001_initial.sql"),
+    is_outside: false,
+    is_compatible: true,
+}];
+
+/// How long steps are tried for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waits {
+    /// The longest that a step waits for a lock, and with it whoever needs the same table.
+    pub(super) lock: Duration,
+    /// The wait between two attempts.
+    pub(super) pause: Duration,
+    /// After this long the node gives up.
+    pub(super) all: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        let (lock, pause) = (Duration::from_millis(500), Duration::from_millis(500));
+        Self { lock, pause, all: Duration::from_secs(120) }
+    }
+}
 
 /// The oldest PostgreSQL that has everything used here.
 const SERVER_VERSION_MIN: i64 = 130_000;
@@ -21,42 +60,116 @@ const SERVER_VERSION_MIN: i64 = 130_000;
 /// Any number that no other program is likely to lock: one process migrates at a time.
 const LOCK: i64 = 0x5167_6e61_6c62_6f78;
 
-/// Migrates; refuses a database that a newer program has migrated.
-pub(super) async fn run(client: &mut Client) -> Result<(), StoreError> {
-    check_server(client).await?;
-    migrate(client).await.map_err(|error| match error.code().map(|code| code.code().to_owned()) {
-        Some(code) if code == "42501" => StoreError::Open(format!(
-            "the tables cannot be made: {}; make the user of the database URL the owner of the database",
-            fault::text(&error)
-        )),
-        _ => fault::of_statement(&error),
-    })?
+/// Why the tables are not up to date.
+enum Stopped {
+    Fault(Error),
+    Refused(String),
 }
 
-async fn migrate(client: &mut Client) -> Result<Result<(), StoreError>, tokio_postgres::Error> {
-    let transaction = client.transaction().await?;
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        Self::Fault(error)
+    }
+}
+
+/// Migrates; refuses a database that this program cannot use.
+pub(super) async fn run(client: &mut Client) -> Result<(), StoreError> {
+    check_server(client).await?;
+    take(client, &STEPS, Waits::default()).await
+}
+
+/// Takes the steps that have not been taken. The connection is of no further use afterwards.
+pub(super) async fn take(client: &mut Client, steps: &[Step], waits: Waits) -> Result<(), StoreError> {
+    let until = Instant::now() + waits.all;
+    match take_missing(client, steps, waits, until).await {
+        Ok(()) => Ok(()),
+        Err(Stopped::Refused(reason)) => Err(StoreError::Open(reason)),
+        Err(Stopped::Fault(error)) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            Err(StoreError::Open(format!(
+                "the tables cannot be made: {}; make the user of the database URL the owner of the database",
+                fault::text(&error)
+            )))
+        }
+        Err(Stopped::Fault(error)) => Err(fault::of_statement(&error)),
+    }
+}
+
+async fn take_missing(
+    client: &mut Client,
+    steps: &[Step],
+    waits: Waits,
+    until: Instant,
+) -> Result<(), Stopped> {
+    if missing(client, steps).await?.is_empty() {
+        return Ok(());
+    }
     // A large table may take longer than anybody would wait for a commit.
-    transaction.batch_execute("SET LOCAL statement_timeout = 0").await?;
-    transaction.query("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
-    let table = "CREATE TABLE IF NOT EXISTS signalbox_migrations \
-        (version BIGINT PRIMARY KEY, taken_at TIMESTAMPTZ NOT NULL DEFAULT now())";
-    transaction.batch_execute(table).await?;
-    let rows = transaction.query("SELECT version FROM signalbox_migrations", &[]).await?;
-    let taken = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
-    let current = taken.iter().copied().max().unwrap_or(0);
-    let newest = STEPS.last().map_or(0, |(version, _)| *version);
-    if current > newest {
-        return Ok(Err(StoreError::Open(format!(
-            "the database is at version {current} and this program knows versions up to {newest}: it was used \
-             by a newer signalbox; start that one, or restore a backup"
-        ))));
+    let lock_ms = waits.lock.as_millis();
+    let settings = format!("SET statement_timeout = 0; SET lock_timeout = {lock_ms}");
+    client.batch_execute(&settings).await?;
+    while !client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]).await?.try_get::<_, bool>(0)? {
+        pause(waits, until, "another node brings the tables up to date").await?;
     }
-    for (version, step) in STEPS.into_iter().filter(|(version, _)| !taken.contains(version)) {
-        transaction.batch_execute(step).await?;
-        transaction.query("INSERT INTO signalbox_migrations (version) VALUES ($1)", &[&version]).await?;
+    let table = "CREATE TABLE IF NOT EXISTS signalbox_migrations (version BIGINT PRIMARY KEY, \
+        is_compatible BOOLEAN NOT NULL, taken_at TIMESTAMPTZ NOT NULL DEFAULT now())";
+    client.batch_execute(table).await?;
+    for step in missing(client, steps).await? {
+        while let Err(error) = attempt(client, step).await {
+            let is_lock = [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED];
+            if !error.code().is_some_and(|code| is_lock.contains(code)) {
+                return Err(error.into());
+            }
+            tracing::warn!(step = step.version, "the tables are in use; the step is tried again");
+            pause(waits, until, "a long transaction keeps a table locked; pg_stat_activity shows it").await?;
+        }
     }
-    transaction.commit().await?;
-    Ok(Ok(()))
+    client.query("SELECT pg_advisory_unlock($1)", &[&LOCK]).await?;
+    Ok(())
+}
+
+async fn pause(waits: Waits, until: Instant, reason: &str) -> Result<(), Stopped> {
+    if Instant::now() >= until {
+        let seconds = waits.all.as_secs();
+        return Err(Stopped::Refused(format!(
+            "the tables could not be brought up to date within {seconds} s: {reason}; start again when it is over"
+        )));
+    }
+    sleep(waits.pause).await;
+    Ok(())
+}
+
+/// The steps that have not been taken; refuses what a later program has left unfit for this one.
+async fn missing<'a>(client: &Client, steps: &'a [Step]) -> Result<Vec<&'a Step>, Stopped> {
+    let there = client.query_one("SELECT to_regclass('signalbox_migrations') IS NOT NULL", &[]).await?;
+    if !there.try_get::<_, bool>(0)? {
+        return Ok(steps.iter().collect());
+    }
+    let rows = client.query("SELECT version, is_compatible FROM signalbox_migrations", &[]).await?;
+    let taken = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+    let taken = taken.collect::<Result<Vec<(i64, bool)>, Error>>()?;
+    let newest = steps.last().map_or(0, |step| step.version);
+    if let Some((version, _)) = taken.iter().find(|(version, is_fit)| *version > newest && !is_fit) {
+        return Err(Stopped::Refused(format!(
+            "the database is at version {version}, which programs that know versions up to {newest} cannot use: \
+             it was used by a newer signalbox; start that one, or restore a backup"
+        )));
+    }
+    Ok(steps.iter().filter(|step| !taken.iter().any(|(version, _)| *version == step.version)).collect())
+}
+
+async fn attempt(client: &mut Client, step: &Step) -> Result<(), Error> {
+    let note = "INSERT INTO signalbox_migrations (version, is_compatible) VALUES ($1, $2)";
+    if step.is_outside {
+        for statement in step.sql.split(";\n").filter(|statement| !statement.trim().is_empty()) {
+            client.batch_execute(statement).await?;
+        }
+        client.query(note, &[&step.version, &step.is_compatible]).await?;
+        return Ok(());
+    }
+    let transaction = client.transaction().await?;
+    transaction.batch_execute(step.sql).await?;
+    transaction.query(note, &[&step.version, &step.is_compatible]).await?;
+    transaction.commit().await
 }
 
 async fn check_server(client: &Client) -> Result<(), StoreError> {

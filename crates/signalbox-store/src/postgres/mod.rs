@@ -1,7 +1,7 @@
 //! The shared store: any number of processes over one PostgreSQL.
 //!
 //! Each process has one connection that writes, in groups, and a few that read. Commits of one tenant are
-//! serial over all processes, because each holds that tenant's row of `tenant_sequences` until it has ended:
+//! serial over all processes, because each holds that tenant's row of `tenant_locks` until it has ended:
 //! what it has checked cannot change, and no reader sees an entry of the log before one that goes before it.
 
 mod arrays;
@@ -50,13 +50,14 @@ use tokio::time::timeout;
 
 use crate::api::{
     AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed,
-    Options, Page, Prune, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::Cache;
 use crate::commit::Commit;
 use crate::error::StoreError;
 use crate::lost::LostLeases;
+use crate::retention::Rounds;
 use crate::rotation::{LaneRotation, Sweep, TenantRotation};
 
 use committer::{Committer, Figures, Job};
@@ -78,7 +79,8 @@ struct Postgres {
     sweep: Mutex<Sweep>,
     turns: Mutex<TenantRotation>,
     lanes: Mutex<LaneRotation>,
-    resume: Mutex<Resume>,
+    resume: parking_lot::Mutex<Resume>,
+    rounds: Mutex<Rounds>,
     node: NodeId,
     patience: Duration,
 }
@@ -111,7 +113,8 @@ pub(crate) async fn open(options: &Options, cache: Arc<Cache>) -> Result<Arc<dyn
         sweep: Mutex::default(),
         turns: Mutex::default(),
         lanes: Mutex::default(),
-        resume: Mutex::default(),
+        resume: parking_lot::Mutex::default(),
+        rounds: Mutex::default(),
         node: options.node.clone(),
         patience: options.patience,
     }))
@@ -360,9 +363,9 @@ impl Backend for Postgres {
         listings::open_session(&self.pool, tenant, workflow, revision).await
     }
 
-    async fn prune(&self, prune: Prune) -> Result<u64, StoreError> {
-        let pruning = Pruning { pool: &self.pool, cache: &self.cache, prune, gone: 0, own: Vec::new() };
-        pruning.run(&mut *self.resume.lock().await).await
+    async fn prune(&self, prune: Prune) -> Result<Pruned, StoreError> {
+        let pruning = Pruning::begin(&self.pool, &self.cache, &self.resume, prune).await?;
+        Rounds::go(&self.rounds, &pruning, &prune).await
     }
 
     async fn remove_history(

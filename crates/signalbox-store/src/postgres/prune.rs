@@ -1,29 +1,30 @@
-//! Retention: removing what is no longer kept, a bounded number of rows at a time.
+//! Retention: removing what is no longer kept, a piece at a time.
 //!
 //! Only what is removed together with a session needs its tenant held, for a moment: a session that ended long
 //! ago may be opened again right now. Everything else is final once it may go.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use signalbox_core::decision::{Key, Retention};
 use signalbox_wire::id::{MessageId, SessionId, TenantId};
 use signalbox_wire::time::Timestamp;
-use tokio::time::timeout;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error, Row};
+use tokio::time::{Instant, timeout};
+use tokio_postgres::Error;
 
 use super::pool::Pool;
-use super::query::{bound, get, id};
+use super::query::{bound, get, id, unsigned};
 use super::{events, fault, sql};
 use crate::api::{Cutoffs, Prune};
 use crate::cache::Cache;
+use crate::retention::{Kind, Piece, Removes, TENANTS_MAX, Tenant};
 use crate::{StoreError, schema};
 
-/// Rows that one statement removes, at most: it must end well within the caller's patience.
-const CHUNK: usize = 2_000;
-/// Sessions whose tenants are held at once.
+/// Sessions that go in one piece, at most: their tenant is held meanwhile.
 const SESSIONS: usize = 50;
 
+/// Parameters: the moment, how much.
 const EXPIRED: [&str; 2] = [
     "DELETE FROM answered USING (SELECT tenant, key FROM answered WHERE expires_at < $1 \
      ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS old \
@@ -33,44 +34,46 @@ const EXPIRED: [&str; 2] = [
      WHERE signatures.tenant = old.tenant AND signatures.signature = old.signature RETURNING 1",
 ];
 
-/// Walks the tenants with something that may get old, each with the moment before which it goes. Parameters: that of
-/// tenants that say nothing, how much is sought; arrays of the others and their moments.
+/// Walks the tenants with something that may get old, and tells those whose oldest may go now, with their moment.
+/// Parameters: the tenant after which it begins, the moment of those that say nothing, how many; arrays of the others
+/// and their moments.
 macro_rules! walk {
-    ($table:literal, $condition:literal) => {
+    ($table:literal, $at:literal, $order:literal, $condition:literal) => {
         concat!(
-            "WITH RECURSIVE walk (tenant) AS ((SELECT tenant FROM ", $table, " WHERE ", $condition,
-            " ORDER BY tenant LIMIT 1) UNION ALL SELECT following.tenant FROM walk CROSS JOIN LATERAL \
-             (SELECT tenant FROM ", $table, " WHERE ", $condition,
-            " AND tenant > walk.tenant ORDER BY tenant LIMIT 1) AS following), \
-             sought AS (SELECT walk.tenant, COALESCE(own.before, $1) AS before FROM walk \
-             LEFT JOIN unnest($3::text[], $4::bigint[]) AS own (tenant, before) ON own.tenant = walk.tenant)"
+            "WITH RECURSIVE walk (tenant, at) AS ((SELECT tenant, ", $at, " FROM ", $table, " WHERE ", $condition,
+            " AND tenant > $1 ORDER BY tenant, ", $order, " LIMIT 1) \
+             UNION ALL SELECT following.tenant, following.at FROM walk CROSS JOIN LATERAL \
+             (SELECT tenant, ", $at, " AS at FROM ", $table, " WHERE ", $condition,
+            " AND tenant > walk.tenant ORDER BY tenant, ", $order, " LIMIT 1) AS following) \
+             SELECT walk.tenant, COALESCE(own.before, $2) FROM walk \
+             LEFT JOIN unnest($4::text[], $5::bigint[]) AS own (tenant, before) ON own.tenant = walk.tenant \
+             WHERE walk.at < COALESCE(own.before, $2) LIMIT $3"
         )
     };
 }
 
-const MESSAGES: &str = concat!(
-    walk!("messages", "status IN ('delivered', 'cancelled')"),
-    ", old AS (SELECT part.tenant, part.id FROM sought CROSS JOIN LATERAL (SELECT tenant, id FROM messages \
-     WHERE messages.tenant = sought.tenant AND status IN ('delivered', 'cancelled') \
-     AND settled_at < sought.before ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS part LIMIT $2) \
-     DELETE FROM messages USING old \
-     WHERE messages.tenant = old.tenant AND messages.id = old.id RETURNING messages.tenant, messages.id"
-);
+const WITH_MESSAGES: &str =
+    walk!("messages", "settled_at", "settled_at", "status IN ('delivered', 'cancelled')");
+const WITH_SESSIONS: &str = walk!("sessions", "ended_at", "ended_at", "ended_at IS NOT NULL");
+const WITH_EVENTS: &str = walk!("events", "at", "sequence", "true");
 
-const ENDED: &str = concat!(
-    walk!("sessions", "ended_at IS NOT NULL"),
-    " SELECT part.tenant, part.id, sought.before FROM sought CROSS JOIN LATERAL (SELECT tenant, id FROM sessions \
-     WHERE sessions.tenant = sought.tenant AND ended_at < sought.before ORDER BY ended_at LIMIT $2) AS part LIMIT $2"
-);
+/// Parameters: tenant, moment, how much.
+const MESSAGES: &str = "DELETE FROM messages USING (SELECT tenant, id FROM messages WHERE tenant = $1 \
+    AND status IN ('delivered', 'cancelled') AND settled_at < $2 ORDER BY settled_at LIMIT $3 \
+    FOR UPDATE SKIP LOCKED) AS old WHERE messages.tenant = old.tenant AND messages.id = old.id RETURNING messages.id";
 
-/// Removes history; parameters: arrays of tenant, session and moment, how much.
+/// Parameters: tenant, moment, how much.
+const ENDED: &str = "SELECT id FROM sessions WHERE tenant = $1 AND ended_at < $2 ORDER BY ended_at LIMIT $3";
+
+/// Removes history; parameters: arrays of tenant, session and moment, how much. The newest entry of the log stays.
 const HISTORY: &str = "DELETE FROM events USING (SELECT entry.tenant, entry.sequence \
     FROM unnest($1::text[], $2::text[], $3::bigint[]) AS given (tenant, id, before) \
     JOIN sessions ON sessions.tenant = given.tenant AND sessions.id = given.id \
      AND sessions.ended_at < given.before \
-    JOIN tenant_sequences ON tenant_sequences.tenant = given.tenant \
+    CROSS JOIN LATERAL (SELECT sequence FROM events WHERE tenant = given.tenant \
+     ORDER BY sequence DESC LIMIT 1) AS newest \
     JOIN events AS entry ON entry.tenant = given.tenant AND entry.session = given.id \
-     AND entry.sequence < tenant_sequences.last LIMIT $4) AS old \
+     AND entry.sequence < newest.sequence LIMIT $4) AS old \
     WHERE events.tenant = old.tenant AND events.sequence = old.sequence";
 
 /// Removes sessions with their tasks; parameters: arrays of tenant, session and moment.
@@ -83,31 +86,27 @@ const SESSION_ROWS: &str = "WITH gone AS (DELETE FROM sessions \
     agents_gone AS (DELETE FROM session_agents USING gone \
     WHERE session_agents.tenant = gone.tenant AND session_agents.session = gone.id RETURNING 1) SELECT tenant, id, (SELECT count(*) FROM tasks_gone) FROM gone";
 
-/// Tenants whose log begins before their moment, with its last place and that moment. Parameters: the moment of those
-/// that say nothing; arrays of the others and their moments.
-const OLD_LOGS: &str = "SELECT log.tenant, log.last, COALESCE(own.before, $1) FROM tenant_sequences AS log \
-    LEFT JOIN unnest($2::text[], $3::bigint[]) AS own (tenant, before) ON own.tenant = log.tenant \
-    CROSS JOIN LATERAL (SELECT at FROM events WHERE tenant = log.tenant ORDER BY sequence LIMIT 1) AS oldest \
-    WHERE oldest.at < COALESCE(own.before, $1) ORDER BY log.tenant";
-
 /// What tenants say of how long they keep things.
 const OWN: &str = "SELECT tenant, body FROM settings WHERE name = $1";
 
-/// Looks at the entries of a tenant between two places and removes the old ones that belong to no open session;
-/// answers the last place looked at, how many it looked at, and how many it removed.
-const OLD_EVENTS: &str = "WITH looked_at AS (SELECT sequence, at, session FROM events \
-    WHERE tenant = $1 AND sequence > $2 AND sequence < $3 ORDER BY sequence LIMIT $5), \
-    gone AS (DELETE FROM events USING looked_at \
-    WHERE events.tenant = $1 AND events.sequence = looked_at.sequence AND looked_at.at < $4 AND NOT EXISTS \
-     (SELECT 1 FROM sessions WHERE sessions.tenant = $1 AND sessions.id = looked_at.session \
+/// Looks at a range of places of a tenant's log and removes the old entries in it that belong to no open session; answers
+/// the first place that it found, nothing where there is none, and how many it removed. Parameters: tenant, the places
+/// between which it looks (exclusive), the moment, how many places.
+const OLD_EVENTS: &str = "WITH first AS (SELECT sequence FROM events \
+    WHERE tenant = $1 AND sequence > $2 AND sequence < $3 ORDER BY sequence LIMIT 1), \
+    gone AS (DELETE FROM events USING first WHERE events.tenant = $1 AND events.sequence >= first.sequence \
+    AND events.sequence < first.sequence + $5 AND events.sequence < $3 AND events.at < $4 AND NOT EXISTS \
+     (SELECT 1 FROM sessions WHERE sessions.tenant = $1 AND sessions.id = events.session \
       AND sessions.ended_at IS NULL) RETURNING 1) \
-    SELECT (SELECT max(sequence) FROM looked_at), (SELECT count(*) FROM looked_at), \
-    (SELECT count(*) FROM gone)";
+    SELECT (SELECT sequence FROM first), (SELECT count(*) FROM gone)";
+
+/// The newest place of a tenant's log: its entry stays.
+const NEWEST: &str = "SELECT sequence FROM events WHERE tenant = $1 ORDER BY sequence DESC LIMIT 1";
 
 /// Removes history of a session that is gone. Parameters: tenant, session, how much.
 const LEFT_OVER: &str = "DELETE FROM events USING (SELECT entry.tenant, entry.sequence FROM events AS entry \
-    JOIN tenant_sequences ON tenant_sequences.tenant = entry.tenant \
-    WHERE entry.tenant = $1 AND entry.session = $2 AND entry.sequence < tenant_sequences.last \
+    WHERE entry.tenant = $1 AND entry.session = $2 AND entry.sequence < \
+     (SELECT sequence FROM events WHERE tenant = $1 ORDER BY sequence DESC LIMIT 1) \
     AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.tenant = $1 AND sessions.id = $2) LIMIT $3) AS old \
     WHERE events.tenant = old.tenant AND events.sequence = old.sequence RETURNING 1";
 
@@ -122,173 +121,160 @@ pub(super) async fn history(
     Ok(pool.query(LEFT_OVER, &[&tenant, &session, &bound(limit)]).await?.len())
 }
 
-/// Where the search for old entries goes on, in tenants whose open sessions keep many of them.
+/// Where the search for old entries goes on, by tenant: open sessions may keep many of them.
 #[derive(Debug, Default)]
 pub(super) struct Resume {
     after: HashMap<String, i64>,
 }
 
-/// A removal under way.
+/// A round of removals.
 pub(super) struct Pruning<'a> {
-    pub(super) pool: &'a Pool,
-    pub(super) cache: &'a Cache,
-    pub(super) prune: Prune,
-    pub(super) gone: u64,
+    pool: &'a Pool,
+    cache: &'a Cache,
+    prune: Prune,
+    resume: &'a Mutex<Resume>,
     /// The moments of tenants that say how long they keep things.
-    pub(super) own: Vec<(String, Cutoffs)>,
+    own: Vec<(String, Cutoffs)>,
 }
 
-impl Pruning<'_> {
-    /// Removes what may go; answers how many rows went.
-    pub(super) async fn run(mut self, resume: &mut Resume) -> Result<u64, StoreError> {
-        for row in self.pool.query(OWN, &[&schema::RETENTION]).await? {
-            let own: Retention = schema::decode(get(&row, 1)?)?;
-            self.own.push((get(&row, 0)?, self.prune.of(Some(&own))));
+impl<'a> Pruning<'a> {
+    /// A round by these moments.
+    pub(super) async fn begin(
+        pool: &'a Pool,
+        cache: &'a Cache,
+        resume: &'a Mutex<Resume>,
+        prune: Prune,
+    ) -> Result<Self, StoreError> {
+        let mut own = Vec::new();
+        for row in pool.query(OWN, &[&schema::RETENTION]).await? {
+            let says: Retention = schema::decode(get(&row, 1)?)?;
+            own.push((get(&row, 0)?, prune.of(Some(&says))));
         }
-        self.expired().await?;
-        self.messages().await?;
-        self.sessions().await?;
-        self.events(resume).await?;
-        Ok(self.gone)
+        Ok(Self { pool, cache, prune, resume, own })
     }
 
-    /// How many rows the next statement may remove.
-    fn chunk(&self) -> usize {
-        let gone = usize::try_from(self.gone).unwrap_or(usize::MAX);
-        self.prune.limit.saturating_sub(gone).min(CHUNK)
-    }
-
-    /// The tenants that say how long they keep things, and one moment of each.
-    fn own(&self, moment: impl Fn(Cutoffs) -> i64) -> (Vec<String>, Vec<i64>) {
-        self.own.iter().map(|(tenant, cutoffs)| (tenant.clone(), moment(*cutoffs))).unzip()
-    }
-
-    async fn expired(&mut self) -> Result<(), StoreError> {
-        for sql in EXPIRED {
-            self.repeat(sql, self.prune.now.as_micros(), None, |_| Ok(())).await?;
+    async fn messages(&self, tenant: &Tenant, limit: usize) -> Result<Piece, StoreError> {
+        let name = id(TenantId::parse(&tenant.name))?;
+        let rows = self.pool.query(MESSAGES, &[&tenant.name, &tenant.before, &bound(limit)]).await?;
+        for row in &rows {
+            self.cache.forget(&name, Key::Message(id(MessageId::parse(get(row, 0)?))?));
         }
-        Ok(())
+        Ok(piece(rows.len(), rows.len() < limit))
     }
 
-    async fn messages(&mut self) -> Result<(), StoreError> {
-        let cache = self.cache;
-        let forget = |row: &Row| {
-            let (tenant, id) = (id(TenantId::parse(get(row, 0)?))?, id(MessageId::parse(get(row, 1)?))?);
-            cache.forget(&tenant, Key::Message(id));
-            Ok(())
-        };
-        let own = self.own(|cutoffs| cutoffs.messages);
-        self.repeat(MESSAGES, self.prune.messages_before.as_micros(), Some(own), forget).await
-    }
-
-    async fn repeat(
-        &mut self,
-        sql: &str,
-        before: i64,
-        own: Option<(Vec<String>, Vec<i64>)>,
-        forget: impl Fn(&Row) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        loop {
-            let chunk = self.chunk();
-            if chunk == 0 {
-                return Ok(());
-            }
-            let limit = bound(chunk);
-            let mut values: Vec<&(dyn ToSql + Sync)> = vec![&before, &limit];
-            if let Some((tenants, moments)) = &own {
-                values.extend([tenants as &(dyn ToSql + Sync), moments]);
-            }
-            let rows = self.pool.query(sql, &values).await?;
-            self.gone += rows.len() as u64;
-            rows.iter().try_for_each(&forget)?;
-            if rows.len() < chunk {
-                return Ok(());
-            }
+    async fn sessions(&self, tenant: &Tenant, limit: usize) -> Result<Piece, StoreError> {
+        let asked = limit.min(SESSIONS);
+        let found = self.pool.query(ENDED, &[&tenant.name, &tenant.before, &bound(asked)]).await?;
+        if found.is_empty() {
+            return Ok(piece(0, true));
         }
-    }
-
-    async fn sessions(&mut self) -> Result<(), StoreError> {
-        let (tenants, moments) = self.own(|cutoffs| cutoffs.sessions);
-        let before = self.prune.sessions_before.as_micros();
-        while self.chunk() > 0 {
-            let limit = bound(self.chunk().min(SESSIONS));
-            let found = self.pool.query(ENDED, &[&before, &limit, &tenants, &moments]).await?;
-            if found.is_empty() {
-                return Ok(());
-            }
-            let rows = self.remove_sessions(&found).await?;
-            for row in &rows {
-                let (tenant, id) = (id(TenantId::parse(get(row, 0)?))?, id(SessionId::parse(get(row, 1)?))?);
-                self.cache.forget(&tenant, Key::Session(id));
-            }
-            let tasks: i64 = rows.first().map_or(Ok(0), |row| get(row, 2))?;
-            self.gone += rows.len() as u64 + tasks.unsigned_abs();
+        let ids = found.iter().map(|row| get(row, 0)).collect::<Result<Vec<String>, _>>()?;
+        let (entries, gone, tasks) = self.remove_sessions(tenant, &ids, limit).await?;
+        let name = id(TenantId::parse(&tenant.name))?;
+        for session in &gone {
+            self.cache.forget(&name, Key::Session(id(SessionId::parse(session))?));
         }
-        Ok(())
+        Ok(piece(entries + gone.len() + tasks, gone.len() == found.len() && found.len() < asked))
     }
 
-    async fn remove_sessions(&mut self, found: &[Row]) -> Result<Vec<Row>, StoreError> {
-        let tenants = found.iter().map(|row| get(row, 0)).collect::<Result<Vec<&str>, _>>()?;
-        let ids = found.iter().map(|row| get(row, 1)).collect::<Result<Vec<&str>, _>>()?;
-        let before = found.iter().map(|row| get(row, 2)).collect::<Result<Vec<i64>, _>>()?;
-        let limit = bound(self.chunk());
+    /// Removes up to `limit` entries of the sessions' history, and the sessions themselves where that was all of it.
+    /// Answers how many entries, which sessions, and how many tasks.
+    async fn remove_sessions(
+        &self,
+        tenant: &Tenant,
+        ids: &[String],
+        limit: usize,
+    ) -> Result<(usize, Vec<String>, usize), StoreError> {
+        let tenants = vec![tenant.name.as_str(); ids.len()];
+        let before = vec![tenant.before; ids.len()];
+        let limit = bound(limit);
         let mut connection = self.pool.connection().await?;
         let work = async {
             let transaction = connection.transaction().await?;
             transaction.query(&transaction.prepare_cached(sql::LOCK_TENANTS).await?, &[&tenants]).await?;
             let history = transaction.prepare_cached(HISTORY).await?;
             let entries = transaction.execute(&history, &[&tenants, &ids, &before, &limit]).await?;
-            let rows = if entries < limit.unsigned_abs() {
+            let (mut gone, mut tasks) = (Vec::new(), 0);
+            if entries < limit.unsigned_abs() {
                 let sessions = transaction.prepare_cached(SESSION_ROWS).await?;
                 let rows = transaction.query(&sessions, &[&tenants, &ids, &before]).await?;
-                let tenants = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<&str>, _>>()?;
-                let ids = rows.iter().map(|row| row.try_get(1)).collect::<Result<Vec<&str>, _>>()?;
+                gone = rows.iter().map(|row| row.try_get(1)).collect::<Result<Vec<String>, _>>()?;
+                tasks = rows.first().map_or(Ok(0), |row| row.try_get::<_, i64>(2))?;
                 let payloads = transaction.prepare_cached(sql::CLEAR_PAYLOADS).await?;
-                transaction.execute(&payloads, &[&tenants, &ids]).await?;
-                rows
-            } else {
-                Vec::new()
-            };
+                transaction.execute(&payloads, &[&vec![tenant.name.as_str(); gone.len()], &gone]).await?;
+            }
             transaction.commit().await?;
-            Ok::<_, Error>((entries, rows))
+            Ok::<_, Error>((entries, gone, tasks))
         };
         let late = |_| StoreError::Unavailable("PostgreSQL did not answer in time".to_owned());
         let done = timeout(self.pool.patience(), work).await.map_err(late)?;
-        let (entries, rows) = done.map_err(|error| fault::of_statement(&error))?;
-        self.gone += entries;
-        Ok(rows)
+        let (entries, gone, tasks) = done.map_err(|error| fault::of_statement(&error))?;
+        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        Ok((count(entries), gone, count(tasks.unsigned_abs())))
     }
 
-    async fn events(&mut self, resume: &mut Resume) -> Result<(), StoreError> {
-        if self.chunk() == 0 {
-            return Ok(());
+    async fn events(&self, tenant: &Tenant, limit: usize) -> Result<Piece, StoreError> {
+        let Some(newest) = self.pool.query_one(NEWEST, &[&tenant.name]).await? else {
+            return Ok(piece(0, true));
+        };
+        let before = Timestamp::from_micros(tenant.before);
+        let end = events::place_of_moment(self.pool, &tenant.name, before).await?.min(get(&newest, 0)?);
+        let after = self.resume.lock().after.remove(&tenant.name).unwrap_or(-1);
+        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+            [&tenant.name, &after, &end, &tenant.before, &bound(limit)];
+        let row = self.pool.query_one(OLD_EVENTS, &values).await?;
+        let Some((first, gone)) =
+            row.map(|row| Ok::<_, StoreError>((get(&row, 0)?, get(&row, 1)?))).transpose()?
+        else {
+            return Ok(piece(0, true));
+        };
+        let (first, gone): (Option<i64>, i64) = (first, gone);
+        let next = first.map(|first| first + bound(limit)).filter(|next| *next < end);
+        if let Some(next) = next {
+            self.resume.lock().after.insert(tenant.name.clone(), next - 1);
         }
-        let (tenants, moments) = self.own(|cutoffs| cutoffs.events);
-        let operators = self.prune.events_before.as_micros();
-        for row in self.pool.query(OLD_LOGS, &[&operators, &tenants, &moments]).await? {
-            let tenant: &str = get(&row, 0)?;
-            let last: i64 = get(&row, 1)?;
-            let before = Timestamp::from_micros(get(&row, 2)?);
-            let end = events::place_of_moment(self.pool, tenant, before).await?.min(last);
-            let mut after = resume.after.remove(tenant).unwrap_or(-1);
-            loop {
-                let chunk = self.chunk();
-                if chunk == 0 {
-                    resume.after.insert(tenant.to_owned(), after);
-                    return Ok(());
-                }
-                let values: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-                    [&tenant, &after, &end, &before.as_micros(), &bound(chunk)];
-                let Some(row) = self.pool.query_one(OLD_EVENTS, &values).await? else { break };
-                let (last, looked_at, gone): (Option<i64>, i64, i64) =
-                    (get(&row, 0)?, get(&row, 1)?, get(&row, 2)?);
-                self.gone += gone.unsigned_abs();
-                match last {
-                    Some(last) if looked_at == bound(chunk) => after = last,
-                    _ => break,
-                }
-            }
+        let removed = usize::try_from(unsigned(gone)?).unwrap_or(usize::MAX);
+        Ok(piece(removed, next.is_none()))
+    }
+}
+
+/// A piece; how long it took is measured around it.
+fn piece(removed: usize, is_done: bool) -> Piece {
+    Piece { removed, is_done, took: Duration::ZERO }
+}
+
+#[async_trait::async_trait]
+impl Removes for Pruning<'_> {
+    async fn expired(&self, limit: usize) -> Result<Piece, StoreError> {
+        let (started, mut removed) = (Instant::now(), 0);
+        for sql in EXPIRED {
+            let values: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
+                [&self.prune.now.as_micros(), &bound(limit - removed)];
+            removed += self.pool.query(sql, &values).await?.len();
         }
-        Ok(())
+        Ok(Piece { took: started.elapsed(), ..piece(removed, removed < limit) })
+    }
+
+    async fn tenants(&self, kind: Kind, after: &str) -> Result<Vec<Tenant>, StoreError> {
+        let sql = match kind {
+            Kind::Messages => WITH_MESSAGES,
+            Kind::Sessions => WITH_SESSIONS,
+            Kind::Events => WITH_EVENTS,
+        };
+        let (names, moments): (Vec<&str>, Vec<i64>) =
+            self.own.iter().map(|(tenant, own)| (tenant.as_str(), kind.cutoff(*own))).unzip();
+        let operators = kind.cutoff(self.prune.of(None));
+        let rows = self.pool.query(sql, &[&after, &operators, &bound(TENANTS_MAX), &names, &moments]).await?;
+        rows.iter().map(|row| Ok(Tenant { name: get(row, 0)?, before: get(row, 1)? })).collect()
+    }
+
+    async fn remove(&self, kind: Kind, tenant: &Tenant, limit: usize) -> Result<Piece, StoreError> {
+        let started = Instant::now();
+        let piece = match kind {
+            Kind::Messages => self.messages(tenant, limit).await?,
+            Kind::Sessions => self.sessions(tenant, limit).await?,
+            Kind::Events => self.events(tenant, limit).await?,
+        };
+        Ok(Piece { took: started.elapsed(), ..piece })
     }
 }

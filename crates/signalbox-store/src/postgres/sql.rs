@@ -27,40 +27,45 @@ pub(super) struct TableSql {
 /// often in the beginning, when tables grow fast, and ever more rarely.
 pub(super) const REPLAN: &str = "DISCARD PLANS";
 
-/// The last place in each tenant's order and the number of its commits, held until the end of the transaction,
-/// in the order of the tenants so that no two transactions wait for each other. Parameter: an array of tenants.
-pub(super) const LOCK_TENANTS: &str = "SELECT tenant, last, commits FROM tenant_sequences \
+/// How tenants are found, held until the end of the transaction, in the order of the tenants so that no two transactions
+/// wait for each other. Parameter: an array of tenants.
+pub(super) const LOCK_TENANTS: &str = "SELECT tenant, last, writer, is_removed FROM tenant_locks \
     WHERE tenant = ANY($1::text[]) ORDER BY tenant FOR UPDATE";
 
-/// Gives tenants a row to hold, each after what its log has already. Parameter: an array of tenants.
-pub(super) const ADD_TENANTS: &str = "INSERT INTO tenant_sequences (tenant, last, commits) \
-    SELECT tenant, COALESCE((SELECT max(sequence) FROM events WHERE events.tenant = given.tenant), 0), 0 \
-    FROM unnest($1::text[]) AS given (tenant) ON CONFLICT DO NOTHING";
+/// The last place in each tenant's order, where its log has an entry; right only while the tenants are held. Parameter:
+/// an array of tenants.
+pub(super) const LAST_PLACES: &str = "SELECT given.tenant, newest.sequence \
+    FROM unnest($1::text[]) AS given (tenant) CROSS JOIN LATERAL \
+    (SELECT sequence FROM events WHERE events.tenant = given.tenant ORDER BY sequence DESC LIMIT 1) AS newest";
 
-/// Moves tenants that are held. Parameters: arrays of tenant, last place, commits so far, commits to add.
-pub(super) const MOVE_TENANTS: &str = "UPDATE tenant_sequences \
-    SET last = given.last, commits = given.commits + given.step \
-    FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) AS given (tenant, last, commits, step) \
-    WHERE tenant_sequences.tenant = given.tenant";
+/// Gives tenants a row to hold. Parameter: an array of tenants.
+pub(super) const ADD_TENANTS: &str = "INSERT INTO tenant_locks (tenant, last, writer, is_removed) \
+    SELECT tenant, 0, NULL, false FROM unnest($1::text[]) AS given (tenant) ON CONFLICT DO NOTHING";
 
-/// A whole batch of reports in one statement: moves the tenants, replaces statuses and appends to the log. It
-/// fails with a division by zero, and so changes nothing, where a tenant does not stand where it is said to, or
-/// a status does not exist. Parameters: those of [`MOVE_TENANTS`], of statuses, of [`ADD_EVENTS`].
-pub(super) const REPORT: &str = "WITH moved AS (UPDATE tenant_sequences \
-    SET last = given.last, commits = given.commits + given.step \
-    FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) AS given (tenant, last, commits, step) \
-    WHERE tenant_sequences.tenant = given.tenant AND tenant_sequences.commits = given.commits RETURNING 1), \
-    held AS (SELECT 1 / (count(*) = cardinality($1::text[]))::int AS one FROM moved), \
+/// Says who may rely on what it remembers of tenants that are held. Parameters: arrays of tenant and writer.
+pub(super) const TAKE_TENANTS: &str = "UPDATE tenant_locks SET writer = given.writer, is_removed = false \
+    FROM unnest($1::text[], $2::bigint[]) AS given (tenant, writer) WHERE tenant_locks.tenant = given.tenant";
+
+/// A whole batch of reports in one statement: holds the tenants, replaces statuses and appends to the log. It fails with
+/// a division by zero, and so changes nothing, where another process has committed for a tenant since the writer did
+/// (then the row does not name the writer), or a status does not exist. What the statement sees is older than the moment
+/// at which it holds the tenants, but not older than the writer's own last commit, and nobody has committed since.
+/// Parameters: arrays of tenant and writer, those of statuses, of [`ADD_EVENTS`].
+pub(super) const REPORT: &str = "WITH locked AS (SELECT tenant_locks.tenant FROM tenant_locks \
+    JOIN unnest($1::text[], $2::bigint[]) AS given (tenant, writer) \
+    ON tenant_locks.tenant = given.tenant AND tenant_locks.writer = given.writer \
+    ORDER BY tenant_locks.tenant FOR UPDATE OF tenant_locks), \
+    held AS (SELECT 1 / (count(*) = cardinality($1::text[]))::int AS one FROM locked), \
     replaced AS (UPDATE agent_statuses \
     SET state = given.state, version = given.version, body = given.body \
-    FROM held, unnest($5::text[], $6::text[], $7::text[], $8::bigint[], $9::text[]) \
+    FROM held, unnest($3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[]) \
     AS given (tenant, agent, state, version, body) WHERE held.one = 1 \
     AND agent_statuses.tenant = given.tenant AND agent_statuses.agent = given.agent RETURNING 1), \
     added AS (INSERT INTO events \
     (tenant, sequence, at, kind, level, session, session_sequence, agent, task, data) \
-    SELECT given.* FROM held, unnest($10::text[], $11::bigint[], $12::bigint[], $13::text[], $14::bigint[], \
-    $15::text[], $16::bigint[], $17::text[], $18::text[], $19::text[]) AS given WHERE held.one = 1) \
-    SELECT 1 / (count(*) = cardinality($5::text[]))::int FROM replaced";
+    SELECT given.* FROM held, unnest($8::text[], $9::bigint[], $10::bigint[], $11::text[], $12::bigint[], \
+    $13::text[], $14::bigint[], $15::text[], $16::text[], $17::text[]) AS given WHERE held.one = 1) \
+    SELECT 1 / (count(*) = cardinality($3::text[]))::int FROM replaced";
 
 /// Appends to the log.
 pub(super) const ADD_EVENTS: &str = "INSERT INTO events \

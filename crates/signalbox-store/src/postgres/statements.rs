@@ -11,7 +11,8 @@ pub(super) struct Statements {
     tables: Vec<TableStatements>,
     pub(super) lock_tenants: Statement,
     pub(super) add_tenants: Statement,
-    pub(super) move_tenants: Statement,
+    pub(super) last_places: Statement,
+    pub(super) take_tenants: Statement,
     pub(super) add_events: Statement,
     pub(super) report: Statement,
     pub(super) put_due: Statement,
@@ -35,10 +36,11 @@ pub(super) struct TableStatements {
 impl Statements {
     /// Prepares them all.
     pub(super) async fn prepare(client: &Client) -> Result<Self, Error> {
-        let (lock_tenants, add_tenants, move_tenants, add_events) = tokio::try_join!(
+        let (lock_tenants, last_places, add_tenants, take_tenants, add_events) = tokio::try_join!(
             client.prepare(sql::LOCK_TENANTS),
+            client.prepare(sql::LAST_PLACES),
             client.prepare(sql::ADD_TENANTS),
-            client.prepare(sql::MOVE_TENANTS),
+            client.prepare(sql::TAKE_TENANTS),
             client.prepare(sql::ADD_EVENTS),
         )?;
         let (report, put_due, remove_due, clear_capabilities, add_capabilities) = tokio::try_join!(
@@ -61,8 +63,9 @@ impl Statements {
         Ok(Self {
             tables,
             lock_tenants,
+            last_places,
             add_tenants,
-            move_tenants,
+            take_tenants,
             add_events,
             report,
             put_due,

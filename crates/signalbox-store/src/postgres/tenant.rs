@@ -1,7 +1,7 @@
 //! A tenant is removed, some of its rows at a time.
 //!
-//! Each time the tenant is held and its count of commits moves, so that no process goes on relying on what it
-//! remembers of the rows.
+//! Each time the tenant is held. The first time says in its row that it is removed: whoever commits for it later, on
+//! whatever node, finds that under the same lock and writes nothing, so nothing comes after a part that has gone.
 
 use signalbox_wire::id::TenantId;
 use tokio::time::timeout;
@@ -14,7 +14,15 @@ use crate::StoreError;
 use crate::cache::Cache;
 use crate::removal::{PARTS, Part, Removed};
 
-const HOLD: &str = "UPDATE tenant_sequences SET commits = commits + 1 WHERE tenant = $1";
+/// Parameter: the tenant. It has a row to hold also when nothing was ever written for it.
+const ADD: &str = "INSERT INTO tenant_locks (tenant, last, writer, is_removed) VALUES ($1, 0, NULL, true) \
+    ON CONFLICT DO NOTHING";
+
+const HOLD: &str = "SELECT 1 FROM tenant_locks WHERE tenant = $1 FOR UPDATE";
+
+/// Nobody relies on what it remembers, and the log's order does not start again.
+const REMOVE: &str = "UPDATE tenant_locks SET writer = NULL, is_removed = true, last = GREATEST(last, \
+    (SELECT sequence FROM events WHERE tenant = $1 ORDER BY sequence DESC LIMIT 1)) WHERE tenant = $1";
 
 const LOG: &str = "DELETE FROM events WHERE tenant = $1 AND sequence IN \
     (SELECT sequence FROM events WHERE tenant = $1 ORDER BY sequence LIMIT $2) RETURNING 1";
@@ -51,7 +59,9 @@ async fn rows(pool: &Pool, tenant: &TenantId, sql: &str, limit: usize) -> Result
     let mut connection = pool.connection().await?;
     let work = async {
         let transaction = connection.transaction().await?;
-        transaction.execute(HOLD, &[&tenant.as_str()]).await?;
+        transaction.execute(ADD, &[&tenant.as_str()]).await?;
+        transaction.query(HOLD, &[&tenant.as_str()]).await?;
+        transaction.execute(REMOVE, &[&tenant.as_str()]).await?;
         let rows = transaction.query(sql, &[&tenant.as_str(), &bound(limit)]).await?;
         transaction.commit().await?;
         Ok::<_, Error>(rows)

@@ -20,7 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls};
 
-use crate::{AgentFilter, DueKind, EventFilter, Options, Page, Store, StoreError};
+use super::migrate::{self, STEPS, Step, Waits};
+use crate::{AgentFilter, DueKind, EventFilter, Options, Page, Prune, SessionFilter, Store, StoreError};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -210,8 +211,8 @@ async fn batches_of_many_tenants_never_wait_for_each_other_in_a_circle() {
     for writer in writers.collect::<Vec<_>>() {
         timeout(DEADLINE, writer).await.expect("in time").expect("no fault");
     }
-    let sql = "SELECT sum(last)::bigint, \
-        (SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()) FROM tenant_sequences";
+    let sql = "SELECT count(*), \
+        (SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()) FROM events";
     let row = server.beside.query_one(sql, &[]).await.expect("read");
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (360, 0));
     server.end().await;
@@ -334,7 +335,7 @@ async fn nobody_waits_longer_than_their_patience() {
     let Some(server) = Server::new().await else { return };
     let store = server.patient_store(1, Duration::from_millis(500)).await;
     count_up(&store, "a").await.expect("counted");
-    server.beside.batch_execute("BEGIN; SELECT 1 FROM tenant_sequences FOR UPDATE").await.expect("held");
+    server.beside.batch_execute("BEGIN; SELECT 1 FROM tenant_locks FOR UPDATE").await.expect("held");
     let refused = timeout(Duration::from_secs(5), count_up(&store, "a")).await.expect("in time");
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     assert_eq!(counted(&store, "a").await, 1, "readers do not wait");
@@ -359,11 +360,11 @@ async fn a_database_of_a_newer_program_is_refused() {
         store.close().await.expect("closed");
         assert!(matches!(count_up(&store, "a").await, Err(StoreError::Unavailable(_))), "it is closed");
     }
-    server
-        .beside
-        .batch_execute("INSERT INTO signalbox_migrations (version) VALUES (99)")
-        .await
-        .expect("newer");
+    let compatible = "INSERT INTO signalbox_migrations (version, is_compatible) VALUES (98, true)";
+    server.beside.batch_execute(compatible).await.expect("newer");
+    Store::open(Options::new(&server.url, node.clone())).await.expect("one that it can live with");
+    let newer = "INSERT INTO signalbox_migrations (version, is_compatible) VALUES (99, false)";
+    server.beside.batch_execute(newer).await.expect("newer");
     let refused = Store::open(Options::new(&server.url, node)).await.err().expect("refused");
     assert!(matches!(&refused, StoreError::Open(text) if text.contains("99")), "{refused:?}");
     server.end().await;
@@ -466,5 +467,137 @@ async fn work_that_a_lost_answer_left_to_nobody_is_free_at_once() {
     let claimed = timeout(DEADLINE, claims).await.expect("free");
     let ids: Vec<String> = claimed.iter().map(|claimed| claimed.work.id()).collect();
     assert_eq!(ids, ["deliver:lost"], "and not what somebody is at");
+    server.end().await;
+}
+
+/// Row versions of a table, dead ones included, as its pages hold them.
+async fn row_versions(server: &Server, table: &str) -> i64 {
+    let extension = "CREATE EXTENSION IF NOT EXISTS pageinspect";
+    server.beside.batch_execute(extension).await.expect("the server has its contributed modules");
+    let sql = format!(
+        "SELECT count(*) FROM generate_series(0, pg_relation_size('{table}') / 8192 - 1) AS page, \
+         heap_page_items(get_raw_page('{table}', page::int)) WHERE lp_flags = 1"
+    );
+    server.beside.query_one(&sql, &[]).await.expect("counted").get(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_under_a_long_snapshot_leave_nothing_that_every_commit_walks_through() {
+    let Some(server) = Server::new().await else { return };
+    let stores = [server.store(1).await, server.store(2).await];
+    count_up(&stores[0], "a").await.expect("counted");
+    // What a backup does: nothing that is written from now on may be cleaned up.
+    let backup = connect(&server.url).await;
+    backup
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM tenant_locks")
+        .await
+        .expect("begun");
+    for number in 0..200 {
+        // One agent for each commit: its own row has no history.
+        count_up(&stores[0], &format!("alone-{number}")).await.expect("counted");
+    }
+    for number in 0..100 {
+        count_up(&stores[number % 2], &format!("both-{number}")).await.expect("counted");
+    }
+    let versions = row_versions(&server, "tenant_locks").await;
+    assert!(versions <= 10, "{versions} versions of one tenant's row after 300 commits");
+    assert_eq!(sequences(&stores[1]).await.len(), 301);
+    backup.batch_execute("ROLLBACK").await.expect("ended");
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_whose_old_entries_are_gone_goes_on_where_it_was() {
+    let Some(server) = Server::new().await else { return };
+    let (one, two) = (server.store(1).await, server.store(2).await);
+    for count in 1..=5 {
+        assert_eq!(count_up(&one, "a").await.expect("counted"), (count, count));
+    }
+    let now = Timestamp::from_seconds(1_000);
+    let piece = Duration::from_millis(5);
+    let prune =
+        Prune { events_before: now, sessions_before: now, messages_before: now, now, limit: 100, piece };
+    assert_eq!(one.prune(prune).await.expect("pruned").removed, 4, "all but the newest");
+    assert_eq!(count_up(&two, "a").await.expect("counted"), (6, 6));
+    assert_eq!(count_up(&one, "a").await.expect("counted"), (7, 7));
+    server.end().await;
+}
+
+/// Steps after those that there are: one that needs the table `sessions` for itself, and one that builds an index while
+/// others work.
+fn later_steps(is_compatible: bool) -> Vec<Step> {
+    let alone = "ALTER TABLE sessions ADD COLUMN later BIGINT";
+    let index = "DROP INDEX CONCURRENTLY IF EXISTS sessions_later;\n\
+        CREATE INDEX CONCURRENTLY sessions_later ON sessions (tenant, later);\n";
+    let mut steps = STEPS.to_vec();
+    steps.push(Step { version: 98, sql: alone, is_outside: false, is_compatible: true });
+    steps.push(Step { version: 99, sql: index, is_outside: true, is_compatible });
+    steps
+}
+
+const SHORT: Waits =
+    Waits { lock: Duration::from_millis(50), pause: Duration::from_millis(50), all: Duration::from_secs(60) };
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_of_the_tables_waits_for_a_long_reader_and_holds_up_nobody() {
+    let Some(server) = Server::new().await else { return };
+    let store = server.store(1).await;
+    let reader = connect(&server.url).await;
+    reader.batch_execute("BEGIN; SELECT count(*) FROM sessions").await.expect("begun");
+    // Two nodes of a later version start at once.
+    let nodes: Vec<_> = (0..2)
+        .map(|_| {
+            let url = server.url.clone();
+            tokio::spawn(
+                async move { migrate::take(&mut connect(&url).await, &later_steps(true), SHORT).await },
+            )
+        })
+        .collect();
+    let is_tried = async {
+        let sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
+        while server.beside.query_one(sql, &[]).await.expect("read").get::<_, i64>(0) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, is_tried).await.expect("a node has begun");
+    // Listing sessions needs the table that the step waits for.
+    for count in 1..=20 {
+        assert_eq!(count_up(&store, "a").await.expect("counted").0, count);
+        let page = Page { limit: 1, after: None };
+        store.sessions(&tenant(), &SessionFilter::default(), &page).await.expect("listed");
+    }
+    assert!(nodes.iter().all(|node| !node.is_finished()), "the reader is still there");
+    reader.batch_execute("ROLLBACK").await.expect("ended");
+    for node in nodes {
+        timeout(DEADLINE, node).await.expect("in time").expect("no panic").expect("up to date");
+    }
+    let valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'sessions_later'::regclass";
+    assert!(server.beside.query_one(valid, &[]).await.expect("there").get::<_, bool>(0));
+    // A node of the version before goes on, and another one of it may start.
+    count_up(&store, "a").await.expect("counted");
+    count_up(&server.store(2).await, "a").await.expect("counted");
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_is_never_let_in_says_what_stands_in_its_way() {
+    let Some(server) = Server::new().await else { return };
+    drop(server.store(1).await);
+    let reader = connect(&server.url).await;
+    reader.batch_execute("BEGIN; SELECT count(*) FROM sessions").await.expect("begun");
+    let waits = Waits { all: Duration::from_millis(200), ..SHORT };
+    let refused = migrate::take(&mut connect(&server.url).await, &later_steps(true), waits).await;
+    assert!(
+        matches!(&refused, Err(StoreError::Open(text)) if text.contains("pg_stat_activity")),
+        "{refused:?}"
+    );
+    reader.batch_execute("ROLLBACK").await.expect("ended");
+    migrate::take(&mut connect(&server.url).await, &later_steps(false), SHORT).await.expect("up to date");
+    let node = NodeId::parse("nod_2").expect("valid");
+    let refused = Store::open(Options::new(&server.url, node)).await.err();
+    assert!(
+        matches!(&refused, Some(StoreError::Open(text)) if text.contains("cannot use") && text.contains("99")),
+        "{refused:?}"
+    );
     server.end().await;
 }

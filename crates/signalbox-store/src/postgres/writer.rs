@@ -3,12 +3,13 @@
 //! The first round trip begins, takes hold of the tenants and reads the versions that matter; what is decided on
 //! them is written and committed by the second. A failed statement lets the COMMIT behind it undo everything.
 //! Reports, the bulk of all commits, need no look where all that they rest on is remembered: then one statement
-//! does it all, and fails if a tenant does not stand where it was left.
+//! does it all, and fails if another process has committed for a tenant meanwhile.
 
 use signalbox_wire::id::TenantId;
+use tokio::time::Instant;
 use tokio_postgres::{Client, Error, Statement};
 
-use super::batch::{self, Map, Name, Outcome, Questions, RowSlot};
+use super::batch::{self, Map, Name, Outcome, Questions, TenantLock};
 use super::columns::Columns;
 use super::memory::Memory;
 use super::pipeline::{PendingQuery, enqueue};
@@ -34,7 +35,7 @@ pub(super) struct Found<'a> {
     /// The versions asked for, of the rows that exist.
     pub(super) versions: Map<Name<'a>, i64>,
     /// The tenants and where they stand.
-    pub(super) held: Map<&'a TenantId, RowSlot>,
+    pub(super) held: Map<&'a TenantId, TenantLock>,
     /// Tenants that have no row to hold yet.
     pub(super) new: Vec<&'a TenantId>,
     asked: Vec<Name<'a>>,
@@ -42,12 +43,17 @@ pub(super) struct Found<'a> {
 
 type Rows = Vec<tokio_postgres::Row>;
 
+/// A name that no other writer has or had.
+const NAME: &str = "SELECT ('x' || left(md5(gen_random_uuid()::text), 16))::bit(64)::bigint";
+
 impl Writer {
     /// Connects and prepares all statements.
     pub(super) async fn open(target: &Target) -> Result<Self, StoreError> {
         let client = target.connect().await?;
         let statements = Statements::prepare(&client).await.map_err(|error| fault::of_statement(&error))?;
-        Ok(Self { client, statements, memory: Memory::default(), count: 0 })
+        let named = client.query_one(NAME, &[]).await.and_then(|row| row.try_get(0));
+        let memory = Memory::of(named.map_err(|error| fault::of_statement(&error))?);
+        Ok(Self { client, statements, memory, count: 0 })
     }
 
     /// Whether the connection is gone.
@@ -65,7 +71,7 @@ impl Writer {
             }
         }
         let tenants = batch::tenants(commits.iter().copied()).into_iter();
-        let held = tenants.map(|tenant| Some((tenant, self.memory.recall_place(tenant)?)));
+        let held = tenants.map(|tenant| Some((tenant, self.memory.recall_lock(tenant)?)));
         Some(Found { versions, held: held.collect::<Option<_>>()?, new: Vec::new(), asked })
     }
 
@@ -81,12 +87,13 @@ impl Writer {
             self.client.batch_execute(REPLAN).await?;
         }
         flights.push(Box::pin(async { self.client.batch_execute("BEGIN").await.map(|()| Vec::new()) }));
-        flights.push(Box::pin(self.hold(&tenants)));
+        flights.push(Box::pin(self.of_tenants(&self.statements.lock_tenants, &tenants)));
+        flights.push(Box::pin(self.of_tenants(&self.statements.last_places, &tenants)));
         flights.extend(self.ask(&open));
         let mut answers = enqueue(flights).await?.into_iter();
         let mut answer = || answers.next().unwrap_or_default();
         answer();
-        let held = places(&tenants, &answer())?;
+        let held = held(&tenants, &answer(), &answer())?;
         let mut versions = Map::default();
         for rows in open.values() {
             note(&mut versions, rows, &answer())?;
@@ -106,10 +113,17 @@ impl Writer {
     /// Writes what a batch comes to and commits it.
     pub(super) async fn finish<'a>(&mut self, found: &Found<'a>, outcome: &Outcome<'a>) -> Result<(), Error> {
         let mut flights: Vec<PendingQuery<'_, u64, Error>> = Vec::new();
-        if !outcome.touched.is_empty() {
-            flights.push(Box::pin(
-                self.execute(&self.statements.move_tenants, arrays::moves(&found.held, outcome)),
-            ));
+        let now = Instant::now();
+        let after = self.after(found, outcome, now);
+        let taken = after.iter().filter(|(tenant, lock)| {
+            found
+                .held
+                .get(*tenant)
+                .is_some_and(|before| (before.writer, before.is_removed) != (lock.writer, lock.is_removed))
+        });
+        let taken: Vec<_> = taken.map(|(tenant, lock)| (*tenant, lock.writer)).collect();
+        if !taken.is_empty() {
+            flights.push(Box::pin(self.execute(&self.statements.take_tenants, arrays::writers(taken))));
         }
         let writes = outcome.writes();
         for (table, rows) in writes.replace {
@@ -127,7 +141,7 @@ impl Writer {
         flights.push(Box::pin(async { self.client.batch_execute("COMMIT").await.map(|()| 0) }));
         enqueue(flights).await?;
         self.count += 1;
-        self.remember(found, outcome);
+        self.remember(found, outcome, &after, now);
         Ok(())
     }
 
@@ -139,19 +153,23 @@ impl Writer {
         statuses: &[(Name<'a>, &'a Put)],
     ) -> Result<(), Error> {
         let statuses = arrays::rows(TableId::AgentStatuses, statuses);
-        let columns = arrays::moves(&found.held, outcome).then(statuses).then(arrays::entries(outcome));
+        let writer = Some(self.memory.writer());
+        let tenants = arrays::writers(found.held.keys().map(|tenant| (*tenant, writer)).collect());
+        let columns = tenants.then(statuses).then(arrays::entries(outcome));
         if self.count.is_power_of_two() {
             self.client.batch_execute(REPLAN).await?;
         }
         self.execute(&self.statements.report, columns).await?;
         self.count += 1;
-        self.remember(found, outcome);
+        let now = Instant::now();
+        let after = self.after(found, outcome, now);
+        self.remember(found, outcome, &after, now);
         Ok(())
     }
 
     /// Relies on nothing that is remembered any longer.
     pub(super) fn forget(&mut self) {
-        self.memory = Memory::default();
+        self.memory = Memory::of(self.memory.writer());
     }
 
     /// Undoes a transaction that was begun and is not to be finished.
@@ -165,9 +183,25 @@ impl Writer {
         self.client.execute(&self.statements.add_tenants, &[&names]).await.map(drop)
     }
 
-    async fn hold(&self, tenants: &[&TenantId]) -> Result<Rows, Error> {
+    async fn of_tenants(&self, statement: &Statement, tenants: &[&TenantId]) -> Result<Rows, Error> {
         let names: Vec<&str> = tenants.iter().map(|tenant| tenant.as_str()).collect();
-        self.client.query(&self.statements.lock_tenants, &[&names]).await
+        self.client.query(statement, &[&names]).await
+    }
+
+    /// How the tenants for which anything is committed are left.
+    fn after<'a>(
+        &self,
+        found: &Found<'a>,
+        outcome: &Outcome<'a>,
+        now: Instant,
+    ) -> Vec<(&'a TenantId, TenantLock)> {
+        let touched = found.held.iter().filter(|(tenant, _)| outcome.touched.contains(*tenant));
+        let after = touched.map(|(tenant, before)| {
+            let writer = self.memory.next_writer(tenant, *before, now);
+            let last = outcome.last_after(tenant, before.last);
+            (*tenant, TenantLock { last, writer, is_removed: false })
+        });
+        after.collect()
     }
 
     fn ask<'q>(
@@ -187,11 +221,11 @@ impl Writer {
     fn confirm<'a>(
         &mut self,
         recalled: Vec<Name<'a>>,
-        held: &Map<&'a TenantId, RowSlot>,
+        held: &Map<&'a TenantId, TenantLock>,
         versions: &mut Map<Name<'a>, i64>,
     ) -> Vec<Name<'a>> {
-        for (tenant, place) in held {
-            self.memory.meet(tenant, *place);
+        for (tenant, lock) in held {
+            self.memory.meet(tenant, *lock);
         }
         let mut changed = Vec::new();
         for name in recalled {
@@ -206,9 +240,17 @@ impl Writer {
         changed
     }
 
-    fn remember(&mut self, found: &Found<'_>, outcome: &Outcome<'_>) {
-        for (tenant, place) in &found.held {
-            self.memory.leave(tenant, outcome.after(tenant, *place));
+    fn remember(
+        &mut self,
+        found: &Found<'_>,
+        outcome: &Outcome<'_>,
+        after: &[(&TenantId, TenantLock)],
+        now: Instant,
+    ) {
+        for (tenant, after) in after {
+            if let Some(before) = found.held.get(*tenant) {
+                self.memory.leave(tenant, *before, *after, now);
+            }
         }
         for name in &found.asked {
             self.memory.keep(*name, outcome.versions.get(name).copied());
@@ -246,14 +288,24 @@ impl Writer {
     }
 }
 
-/// Where the tenants stand; one without a row is missing.
-fn places<'a>(tenants: &[&'a TenantId], rows: &Rows) -> Result<Map<&'a TenantId, RowSlot>, Error> {
+/// How the tenants are found; one without a row is missing.
+fn held<'a>(
+    tenants: &[&'a TenantId],
+    locks: &Rows,
+    places: &Rows,
+) -> Result<Map<&'a TenantId, TenantLock>, Error> {
+    // Both sides are in the order of their bytes.
+    let find = |name: &str| tenants.binary_search_by(|tenant| tenant.as_str().cmp(name));
     let mut held = Map::default();
-    for row in rows {
-        let name: &str = row.try_get(0)?;
-        // Both sides are in the order of their bytes.
-        if let Ok(index) = tenants.binary_search_by(|tenant| tenant.as_str().cmp(name)) {
-            held.insert(tenants[index], RowSlot { last: row.try_get(1)?, commits: row.try_get(2)? });
+    for row in locks {
+        if let Ok(index) = find(row.try_get(0)?) {
+            let (last, writer, is_removed) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+            held.insert(tenants[index], TenantLock { last, writer, is_removed });
+        }
+    }
+    for row in places {
+        if let Some(lock) = find(row.try_get(0)?).ok().and_then(|index| held.get_mut(tenants[index])) {
+            lock.last = lock.last.max(row.try_get(1)?);
         }
     }
     Ok(held)

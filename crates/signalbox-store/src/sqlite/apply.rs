@@ -42,6 +42,8 @@ pub(super) enum Applied {
     Yes(u64),
     /// Something that it rests on has changed.
     Conflict,
+    /// Its tenant has been removed.
+    Removed,
 }
 
 impl<'c> Batch<'c> {

@@ -14,14 +14,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::error::StoreError;
 
 /// All migrations by their number, in order.
-const MIGRATIONS: &[(i64, &str)] = &[
-    (1, include_str!("migrations/0001_initial.sql")),
-    (2, include_str!("migrations/0002_starting.sql")),
-    (3, include_str!("migrations/0003_sessions.sql")),
-    (4, include_str!("migrations/0004_gates.sql")),
-    (5, include_str!("migrations/0005_payloads.sql")),
-    (6, include_str!("migrations/0006_listing.sql")),
-];
+const MIGRATIONS: &[(i64, &str)] = &[(1, include_str!("migrations/0001_initial.sql"))];
 
 /// Pages of the log file after which a commit copies them into the main file itself: only when
 /// [checkpoints](super::checkpoint) beside the writer do not come about.
@@ -149,35 +142,5 @@ mod tests {
         connection.execute("INSERT INTO migrations VALUES (?1)", [newer]).expect("inserted");
         let refused = migrate(&mut connection).expect_err("newer");
         assert!(refused.to_string().contains("newer version"), "{refused}");
-    }
-
-    #[test]
-    fn what_was_there_before_a_migration_is_found_after_it() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let mut connection = writer(&directory.path().join("a.db")).expect("opened");
-        let (number, first) = MIGRATIONS[0];
-        connection.execute_batch(first).expect("made");
-        connection
-            .execute_batch(&format!(
-                "CREATE TABLE migrations (number INTEGER PRIMARY KEY); INSERT INTO migrations VALUES ({number});
-                 INSERT INTO sessions VALUES ('t', 's', 'w', 'running', 7, NULL, 1, '{{\"revision\": 3}}');
-                 INSERT INTO tasks VALUES ('t', 'a', 's', 0, NULL, NULL, 1, '{{\"agent\": \"x\"}}');
-                 INSERT INTO tasks VALUES ('t', 'b', 's', 1, NULL, NULL, 1, '{{\"agent\": \"x\"}}');
-                 INSERT INTO tasks VALUES ('t', 'c', 's', 2, NULL, NULL, 1, '{{\"agent\": null}}');
-                 INSERT INTO available VALUES ('t', 'agent:x', 'x', 0, 1, ''), ('t', 'any', 'x', 0, 1, '');"
-            ))
-            .expect("filled");
-        migrate(&mut connection).expect("migrated");
-        let found: (i64, String, i64) = connection
-            .query_row(
-                "SELECT s.revision, h.agent, h.created_at FROM sessions s
-                 JOIN session_agents h ON h.tenant = s.tenant AND h.session = s.id",
-                [],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-            )
-            .expect("one");
-        assert_eq!(found, (3, "x".to_owned(), 7));
-        let listed = connection.query_row("SELECT group_concat(route) FROM available", [], |row| row.get(0));
-        assert_eq!(listed, Ok("any".to_owned()));
     }
 }

@@ -38,16 +38,16 @@ impl Log {
         Ok(Self { number: connection.last_insert_rowid() })
     }
 
-    /// The tenant with the next number after `last`: its number, its id and its log.
-    pub(super) fn next(connection: &Connection, last: i64) -> rusqlite::Result<Option<(i64, String, Self)>> {
-        let mut statement = connection.prepare_cached(
-            "SELECT number, tenant FROM tenant_numbers WHERE number > ?1 ORDER BY number LIMIT 1",
-        )?;
-        let found = statement.query_row([last], |row| {
-            let number = row.get(0)?;
-            Ok((number, row.get(1)?, Self { number }))
-        });
-        found.optional()
+    /// The log of the tenant with this number.
+    pub(super) fn numbered(number: i64) -> Self {
+        Self { number }
+    }
+
+    /// The moment of the oldest entry that is kept.
+    pub(super) fn oldest(self, connection: &Connection) -> rusqlite::Result<Option<i64>> {
+        let sql = "SELECT at FROM events WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1";
+        let mut statement = connection.prepare_cached(sql)?;
+        statement.query_row([self.id(0), self.id(i64::MAX)], |row| row.get(0)).optional()
     }
 
     /// The id of the entry at `place`.

@@ -51,16 +51,17 @@ use tokio::sync::oneshot;
 
 use crate::api::{
     AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed,
-    Options, Page, Prune, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::Cache;
 use crate::commit::Commit;
 use crate::error::StoreError;
+use crate::retention::Rounds;
 use crate::rotation::{LaneRotation, Sweep, TenantRotation};
 
 use job::{Closure, Job};
-use prune::{Old, Resume};
+use prune::{Pruning, Resume};
 use readers::Readers;
 use waiting::WaitingRoutes;
 use writer::Shared;
@@ -77,6 +78,7 @@ pub(crate) struct Sqlite {
     turns: Arc<Mutex<TenantRotation>>,
     lanes: Arc<Mutex<LaneRotation>>,
     resume: Arc<Mutex<Resume>>,
+    rounds: tokio::sync::Mutex<Rounds>,
     node: NodeId,
     unreadable: AtomicU64,
     patience: Duration,
@@ -143,6 +145,7 @@ impl Sqlite {
             turns: Arc::default(),
             lanes: Arc::default(),
             resume: Arc::default(),
+            rounds: tokio::sync::Mutex::default(),
             node: options.node.clone(),
             unreadable: AtomicU64::new(0),
             patience: options.patience,
@@ -448,22 +451,8 @@ impl Backend for Sqlite {
         self.readers.point(|connection| listings::open_session(connection, tenant, workflow, revision))
     }
 
-    async fn prune(&self, prune: Prune) -> Result<u64, StoreError> {
-        let cache = Arc::clone(&self.shared.cache);
-        let old = Arc::new(self.list(move |connection| Old::find(connection, &prune)).await?);
-        let seen = Arc::clone(&old);
-        let kept = self
-            .write(move |connection| prune::rows(connection, &prune, &seen), move |gone| gone.forget(&cache));
-        let rows = kept.await?.count;
-        let left = prune.limit.saturating_sub(usize::try_from(rows).unwrap_or(usize::MAX));
-        if left == 0 {
-            return Ok(rows);
-        }
-        let resume = Arc::clone(&self.resume);
-        let runs =
-            self.list(move |connection| resume.lock().old_events(connection, &prune, &old, left)).await?;
-        let events = self.write(move |connection| prune::events(connection, &runs), |_| {}).await?;
-        Ok(rows + events)
+    async fn prune(&self, prune: Prune) -> Result<Pruned, StoreError> {
+        Rounds::go(&self.rounds, &Pruning::begin(self, prune).await?, &prune).await
     }
 
     async fn remove_history(
@@ -478,6 +467,7 @@ impl Backend for Sqlite {
     }
 
     async fn remove_tenant(&self, tenant: &TenantId, limit: usize) -> Result<usize, StoreError> {
+        self.shared.removed.add(tenant);
         let (shared, owner, tenant) = (Arc::clone(&self.shared), tenant.clone(), tenant.clone());
         let removed = self.write(
             move |connection| tenant::remove(connection, &tenant, limit),

@@ -1,91 +1,193 @@
-//! Retention: removing what is no longer kept, a bounded number of rows at a time.
+//! Retention: removing what is no longer kept, a piece at a time on the writing connection, among the commits.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use signalbox_core::decision::{Key, Retention};
 use signalbox_wire::id::{MessageId, SessionId, TenantId};
+use tokio::time::Instant;
 
 use super::fault::fault;
 use super::log::Log;
-use super::sql_limit;
-use crate::api::{Cutoffs, Prune};
+use super::{Sqlite, sql_limit};
+use crate::api::Prune;
 use crate::backend::EVENTS_LOOKED_AT;
 use crate::cache::Cache;
 use crate::error::StoreError;
+use crate::retention::{Kind, Piece, Removes, TENANTS_MAX, Tenant};
 use crate::schema;
 
-/// What was removed.
+/// What one piece removed.
 #[derive(Default)]
-pub(super) struct Gone {
+struct Gone {
     /// Rows, in all.
-    pub(super) count: u64,
-    messages: Vec<(String, String)>,
-    sessions: Vec<(String, String)>,
+    count: u64,
+    is_done: bool,
+    took: Duration,
+    messages: Vec<String>,
+    sessions: Vec<String>,
 }
 
 impl Gone {
+    fn piece(&self) -> Piece {
+        let removed = usize::try_from(self.count).unwrap_or(usize::MAX);
+        Piece { removed, is_done: self.is_done, took: self.took }
+    }
+
     /// Lets the cache follow.
-    pub(super) fn forget(&self, cache: &Cache) {
-        for (tenant, id) in &self.messages {
-            if let (Ok(tenant), Ok(id)) = (TenantId::parse(tenant), MessageId::parse(id)) {
-                cache.forget(&tenant, Key::Message(id));
-            }
+    fn forget(&self, cache: &Cache, tenant: &str) {
+        let Ok(tenant) = TenantId::parse(tenant) else { return };
+        for id in self.messages.iter().filter_map(|id| MessageId::parse(id).ok()) {
+            cache.forget(&tenant, Key::Message(id));
         }
-        for (tenant, id) in &self.sessions {
-            if let (Ok(tenant), Ok(id)) = (TenantId::parse(tenant), SessionId::parse(id)) {
-                cache.forget(&tenant, Key::Session(id));
-            }
+        for id in self.sessions.iter().filter_map(|id| SessionId::parse(id).ok()) {
+            cache.forget(&tenant, Key::Session(id));
         }
     }
 }
 
-/// Tenants whose things are removed in one go, at most.
-const TENANTS_MAX: usize = 256;
-
-/// What is old, and in whose eyes.
-pub(super) struct Old {
+/// A round of removals.
+pub(super) struct Pruning<'a> {
+    sqlite: &'a Sqlite,
+    prune: Prune,
     /// What tenants say of how long they keep things.
-    own: HashMap<String, Retention>,
-    /// Tenants with messages or sessions that may go, and before which moments.
-    tenants: Vec<(String, Cutoffs)>,
+    own: Arc<HashMap<String, Retention>>,
 }
 
-impl Old {
-    /// Looks for tenants with something old: at the oldest of each.
-    pub(super) fn find(connection: &Connection, prune: &Prune) -> Result<Self, StoreError> {
-        let mut old = Self { own: own(connection)?, tenants: Vec::new() };
-        let messages = "SELECT tenant, settled_at FROM messages INDEXED BY messages_settled
-            WHERE status IN ('delivered', 'cancelled') AND tenant > ?1 ORDER BY tenant, settled_at LIMIT 1";
-        let sessions = "SELECT tenant, ended_at FROM sessions INDEXED BY sessions_by_end
-            WHERE ended_at IS NOT NULL AND tenant > ?1 ORDER BY tenant, ended_at LIMIT 1";
-        old.walk(connection, prune, messages, |cutoffs| cutoffs.messages).map_err(|error| fault(&error))?;
-        old.walk(connection, prune, sessions, |cutoffs| cutoffs.sessions).map_err(|error| fault(&error))?;
-        Ok(old)
+impl<'a> Pruning<'a> {
+    /// A round by these moments.
+    pub(super) async fn begin(sqlite: &'a Sqlite, prune: Prune) -> Result<Self, StoreError> {
+        Ok(Self { sqlite, prune, own: Arc::new(sqlite.list(own).await?) })
     }
 
-    fn walk(
-        &mut self,
-        connection: &Connection,
-        prune: &Prune,
-        sql: &str,
-        cutoff: fn(Cutoffs) -> i64,
-    ) -> rusqlite::Result<()> {
-        let mut oldest = connection.prepare_cached(sql)?;
-        let mut last = String::new();
-        while self.tenants.len() < TENANTS_MAX
-            && let Some((tenant, at)) = oldest
-                .query_row([&last], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))
-                .optional()?
-        {
-            last.clone_from(&tenant);
-            let cutoffs = prune.of(self.own.get(&tenant));
-            if at < cutoff(cutoffs) && !self.tenants.iter().any(|(known, _)| *known == tenant) {
-                self.tenants.push((tenant, cutoffs));
-            }
-        }
-        Ok(())
+    /// Does `work` among the commits, and takes the time that it holds them up.
+    async fn work(
+        &self,
+        tenant: &str,
+        mut work: impl FnMut(&Connection, &mut Gone) -> rusqlite::Result<()> + Send + 'static,
+    ) -> Result<Piece, StoreError> {
+        let timed = move |connection: &Connection| {
+            let (started, mut gone) = (Instant::now(), Gone::default());
+            work(connection, &mut gone)?;
+            gone.took = started.elapsed();
+            Ok(gone)
+        };
+        let (cache, tenant) = (Arc::clone(&self.sqlite.shared.cache), tenant.to_owned());
+        let gone = self.sqlite.write(timed, move |gone| gone.forget(&cache, &tenant)).await?;
+        Ok(gone.piece())
     }
+
+    async fn events(&self, tenant: &Tenant, limit: usize) -> Result<Piece, StoreError> {
+        let (resume, wanted) = (Arc::clone(&self.sqlite.resume), tenant.clone());
+        let look = move |connection: &Connection| {
+            let mut resume = resume.lock();
+            let after = resume.after.remove(&wanted.name).unwrap_or(0);
+            let found = old_events(connection, &wanted, after, limit).map_err(|error| fault(&error))?;
+            if let Some(stopped) = found.stopped {
+                resume.after.insert(wanted.name, stopped);
+            }
+            Ok(found)
+        };
+        let Found { log, runs, stopped } = self.sqlite.list(look).await?;
+        let name = tenant.name.clone();
+        let remove = move |connection: &Connection, gone: &mut Gone| {
+            gone.count = events(connection, &name, log, &runs)?;
+            gone.is_done = stopped.is_none();
+            Ok(())
+        };
+        self.work(&tenant.name, remove).await
+    }
+}
+
+#[async_trait::async_trait]
+impl Removes for Pruning<'_> {
+    async fn expired(&self, limit: usize) -> Result<Piece, StoreError> {
+        let now = self.prune.now.as_micros();
+        self.work("", move |connection, gone| expired(connection, now, limit, gone)).await
+    }
+
+    async fn tenants(&self, kind: Kind, after: &str) -> Result<Vec<Tenant>, StoreError> {
+        let (prune, own, after) = (self.prune, Arc::clone(&self.own), after.to_owned());
+        let look = move |connection: &Connection| {
+            let before = |tenant: &str| kind.cutoff(prune.of(own.get(tenant)));
+            tenants(connection, kind, after, before).map_err(|error| fault(&error))
+        };
+        self.sqlite.list(look).await
+    }
+
+    async fn remove(&self, kind: Kind, tenant: &Tenant, limit: usize) -> Result<Piece, StoreError> {
+        let Tenant { name, before } = tenant.clone();
+        let left = sql_limit(limit);
+        match kind {
+            Kind::Messages => {
+                let remove = move |connection: &Connection, gone: &mut Gone| {
+                    messages(connection, &name, before, left, gone)
+                };
+                self.work(&tenant.name, remove).await
+            }
+            Kind::Sessions => {
+                let remove = move |connection: &Connection, gone: &mut Gone| {
+                    sessions(connection, &name, before, left, gone)
+                };
+                self.work(&tenant.name, remove).await
+            }
+            Kind::Events => self.events(tenant, limit).await,
+        }
+    }
+}
+
+/// Tenants after `last` whose oldest thing of this kind is older than `before` says.
+fn tenants(
+    connection: &Connection,
+    kind: Kind,
+    mut last: String,
+    before: impl Fn(&str) -> i64,
+) -> rusqlite::Result<Vec<Tenant>> {
+    let sql = match kind {
+        Kind::Messages => {
+            "SELECT tenant, settled_at FROM messages INDEXED BY messages_settled
+             WHERE status IN ('delivered', 'cancelled') AND tenant > ?1 ORDER BY tenant, settled_at LIMIT 1"
+        }
+        Kind::Sessions => {
+            "SELECT tenant, ended_at FROM sessions INDEXED BY sessions_by_end
+             WHERE ended_at IS NOT NULL AND tenant > ?1 ORDER BY tenant, ended_at LIMIT 1"
+        }
+        Kind::Events => "SELECT tenant, number FROM tenant_numbers WHERE tenant > ?1 ORDER BY tenant LIMIT 1",
+    };
+    let mut oldest = connection.prepare_cached(sql)?;
+    let mut tenants = Vec::new();
+    while tenants.len() < TENANTS_MAX
+        && let Some((name, found)) = oldest
+            .query_row([&last], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))
+            .optional()?
+    {
+        last.clone_from(&name);
+        let at = match kind {
+            Kind::Messages | Kind::Sessions => Some(found),
+            Kind::Events => Log::numbered(found).oldest(connection)?,
+        };
+        let before = before(&name);
+        if at.is_some_and(|at| at < before) {
+            tenants.push(Tenant { name, before });
+        }
+    }
+    Ok(tenants)
+}
+
+fn expired(connection: &Connection, now: i64, limit: usize, gone: &mut Gone) -> rusqlite::Result<()> {
+    for sql in [
+        "DELETE FROM answered WHERE rowid IN
+         (SELECT rowid FROM answered WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+        "DELETE FROM signatures WHERE (tenant, signature) IN
+         (SELECT tenant, signature FROM signatures WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+    ] {
+        let left = sql_limit(limit).saturating_sub_unsigned(gone.count);
+        gone.count += connection.prepare_cached(sql)?.execute(params![now, left])? as u64;
+    }
+    gone.is_done = gone.count < limit as u64;
+    Ok(())
 }
 
 fn own(connection: &Connection) -> Result<HashMap<String, Retention>, StoreError> {
@@ -98,48 +200,23 @@ fn own(connection: &Connection) -> Result<HashMap<String, Retention>, StoreError
     rows.into_iter().map(|(tenant, body)| Ok((tenant, schema::decode(&body)?))).collect()
 }
 
-/// Removes expired answers and signatures, settled messages, and ended sessions with their history.
-pub(super) fn rows(connection: &Connection, prune: &Prune, old: &Old) -> rusqlite::Result<Gone> {
-    let mut gone = Gone::default();
-    let left = |gone: &Gone| sql_limit(prune.limit).saturating_sub_unsigned(gone.count);
-    for sql in [
-        "DELETE FROM answered WHERE rowid IN
-         (SELECT rowid FROM answered WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
-        "DELETE FROM signatures WHERE (tenant, signature) IN
-         (SELECT tenant, signature FROM signatures WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
-    ] {
-        let limit = left(&gone);
-        gone.count += connection.prepare_cached(sql)?.execute(params![prune.now.as_micros(), limit])? as u64;
-    }
-    for (tenant, cutoffs) in &old.tenants {
-        if left(&gone) <= 0 {
-            break;
-        }
-        messages(connection, tenant, cutoffs.messages, left(&gone), &mut gone)?;
-        sessions(connection, tenant, cutoffs.sessions, sql_limit(prune.limit), &mut gone)?;
-    }
-    Ok(gone)
-}
-
 fn messages(
     connection: &Connection,
     tenant: &str,
     before: i64,
-    left: i64,
+    limit: i64,
     gone: &mut Gone,
 ) -> rusqlite::Result<()> {
     let mut messages = connection.prepare_cached(
         "DELETE FROM messages WHERE rowid IN
          (SELECT rowid FROM messages WHERE tenant = ?1
           AND status IN ('delivered', 'cancelled') AND settled_at < ?2 ORDER BY settled_at LIMIT ?3)
-         RETURNING tenant, id",
+         RETURNING id",
     )?;
-    let removed = messages.query_map(params![tenant, before, left], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let before = gone.messages.len();
-    for message in removed {
-        gone.messages.push(message?);
-    }
-    gone.count += (gone.messages.len() - before) as u64;
+    let removed = messages.query_map(params![tenant, before, limit], |row| row.get(0))?;
+    gone.messages = removed.collect::<rusqlite::Result<_>>()?;
+    gone.count = gone.messages.len() as u64;
+    gone.is_done = sql_limit(gone.messages.len()) < limit;
     Ok(())
 }
 
@@ -151,28 +228,30 @@ fn sessions(
     gone: &mut Gone,
 ) -> rusqlite::Result<()> {
     let mut ended = connection.prepare_cached(
-        "SELECT tenant, id FROM sessions WHERE tenant = ?1 AND ended_at < ?2 ORDER BY ended_at LIMIT ?3",
+        "SELECT id FROM sessions WHERE tenant = ?1 AND ended_at < ?2 ORDER BY ended_at LIMIT ?3",
     )?;
-    let left = limit.saturating_sub_unsigned(gone.count);
-    let found = ended.query_map(params![tenant, before, left], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    for session in found.collect::<rusqlite::Result<Vec<(String, String)>>>()? {
+    let found = ended.query_map(params![tenant, before, limit], |row| row.get(0))?;
+    let found = found.collect::<rusqlite::Result<Vec<String>>>()?;
+    let is_last = sql_limit(found.len()) < limit;
+    for session in found {
         let left = limit.saturating_sub_unsigned(gone.count);
-        let (count, is_whole) = session_rows(connection, &session, left)?;
+        if left <= 0 {
+            return Ok(());
+        }
+        let (count, is_whole) = session_rows(connection, tenant, &session, left)?;
         gone.count += count;
+        // Memory lets go of it even when it is there by halves.
         gone.sessions.push(session);
         if !is_whole {
-            break;
+            return Ok(());
         }
     }
+    gone.is_done = is_last;
     Ok(())
 }
 
 /// Removes up to `left` rows of one session, the session itself last. Answers how many, and whether all.
-fn session_rows(
-    connection: &Connection,
-    (tenant, id): &(String, String),
-    left: i64,
-) -> rusqlite::Result<(u64, bool)> {
+fn session_rows(connection: &Connection, tenant: &str, id: &str, left: i64) -> rusqlite::Result<(u64, bool)> {
     let mut count = 0;
     if let Some(log) = Log::find(connection, tenant)? {
         let mut events = connection.prepare_cached(
@@ -232,104 +311,70 @@ pub(super) fn history(
 }
 
 /// A run of places in a tenant's order.
-pub(super) struct Run {
-    log: Log,
-    tenant: String,
+struct Run {
     first: i64,
     last: i64,
 }
 
-/// Where the search for old entries goes on, in tenants whose open sessions keep many of them.
+/// Where the search for old entries goes on, by tenant: open sessions may keep many of them.
 #[derive(Default)]
 pub(super) struct Resume {
-    after: HashMap<i64, i64>,
+    after: HashMap<String, i64>,
 }
 
-impl Resume {
-    /// Entries older than their tenant keeps them that belong to no open session, at most `limit` of them.
-    pub(super) fn old_events(
-        &mut self,
-        connection: &Connection,
-        prune: &Prune,
-        old: &Old,
-        limit: usize,
-    ) -> Result<Vec<Run>, StoreError> {
-        let mut runs = Vec::new();
-        let (mut left, mut last) = (limit, 0);
-        while left > 0
-            && let Some((number, tenant, log)) = Log::next(connection, last).map_err(|error| fault(&error))?
-        {
-            last = number;
-            let before = prune.of(old.own.get(&tenant)).events;
-            let mut search = Search { before, left: &mut left, runs: &mut runs };
-            let after = self.after.remove(&number).unwrap_or(0);
-            let stopped = search.of_tenant(connection, &tenant, log, after).map_err(|error| fault(&error))?;
-            if let Some(stopped) = stopped {
-                self.after.insert(number, stopped);
-            }
+/// Old entries that belong to no open session.
+struct Found {
+    log: Option<Log>,
+    runs: Vec<Run>,
+    /// The last place that was looked at, where there may be more behind it.
+    stopped: Option<i64>,
+}
+
+/// Looks for up to `limit` old entries after a place.
+fn old_events(connection: &Connection, tenant: &Tenant, after: i64, limit: usize) -> rusqlite::Result<Found> {
+    let mut found = Found { log: Log::find(connection, &tenant.name)?, runs: Vec::new(), stopped: None };
+    let Some(log) = found.log else { return Ok(found) };
+    let newest = log.last_place(connection)?;
+    let mut walk = connection.prepare_cached(
+        "SELECT e.id, e.at, s.id IS NOT NULL AND s.ended_at IS NULL
+         FROM events e LEFT JOIN sessions s ON s.tenant = ?1 AND s.id = e.session
+         WHERE e.id BETWEEN ?2 AND ?3 ORDER BY e.id",
+    )?;
+    let mut rows = walk.query(params![tenant.name, log.id(after + 1), log.id(newest - 1)])?;
+    let mut left = limit;
+    for count in 0.. {
+        let Some(row) = rows.next()? else { break };
+        let (place, at, is_kept): (i64, i64, bool) = (log.place(row.get(0)?), row.get(1)?, row.get(2)?);
+        if at >= tenant.before {
+            break;
         }
-        Ok(runs)
-    }
-}
-
-struct Search<'a> {
-    before: i64,
-    left: &'a mut usize,
-    runs: &'a mut Vec<Run>,
-}
-
-impl Search<'_> {
-    /// Looks at a tenant's entries; answers where it stopped when it did before the end.
-    fn of_tenant(
-        &mut self,
-        connection: &Connection,
-        tenant: &str,
-        log: Log,
-        after: i64,
-    ) -> rusqlite::Result<Option<i64>> {
-        let newest = log.last_place(connection)?;
-        let mut walk = connection.prepare_cached(
-            "SELECT e.id, e.at, s.id IS NOT NULL AND s.ended_at IS NULL
-             FROM events e LEFT JOIN sessions s ON s.tenant = ?1 AND s.id = e.session
-             WHERE e.id BETWEEN ?2 AND ?3 ORDER BY e.id",
-        )?;
-        let mut rows = walk.query(params![tenant, log.id(after + 1), log.id(newest - 1)])?;
-        for count in 0.. {
-            let Some(row) = rows.next()? else { break };
-            let (place, at, is_kept): (i64, i64, bool) = (log.place(row.get(0)?), row.get(1)?, row.get(2)?);
-            if at >= self.before {
-                break;
-            }
-            if *self.left == 0 || count == EVENTS_LOOKED_AT {
-                return Ok(Some(place - 1));
-            }
-            if is_kept {
-                continue;
-            }
-            *self.left -= 1;
-            match self.runs.last_mut() {
-                Some(run) if run.log == log && run.last == place - 1 => run.last = place,
-                _ => self.runs.push(Run { log, tenant: tenant.to_owned(), first: place, last: place }),
-            }
+        if left == 0 || count == EVENTS_LOOKED_AT {
+            found.stopped = Some(place - 1);
+            break;
         }
-        Ok(None)
+        if is_kept {
+            continue;
+        }
+        left -= 1;
+        match found.runs.last_mut() {
+            Some(run) if run.last == place - 1 => run.last = place,
+            _ => found.runs.push(Run { first: place, last: place }),
+        }
     }
+    Ok(found)
 }
 
 /// Removes runs of entries, but for those whose session has been opened again meanwhile.
-pub(super) fn events(connection: &Connection, runs: &[Run]) -> rusqlite::Result<u64> {
+fn events(connection: &Connection, tenant: &str, log: Option<Log>, runs: &[Run]) -> rusqlite::Result<u64> {
+    let Some(log) = log.filter(|_| !runs.is_empty()) else { return Ok(0) };
     let mut remove = connection.prepare_cached(
         "DELETE FROM events WHERE id BETWEEN ?2 AND ?3 AND NOT EXISTS
          (SELECT 1 FROM sessions s WHERE s.tenant = ?1 AND s.id = events.session AND s.ended_at IS NULL)",
     )?;
     let mut count = 0;
     for run in runs {
-        count += remove.execute(params![run.tenant, run.log.id(run.first), run.log.id(run.last)])? as u64;
+        count += remove.execute(params![tenant, log.id(run.first), log.id(run.last)])? as u64;
     }
-    for (number, run) in runs.iter().enumerate() {
-        if runs.get(number + 1).is_none_or(|next| next.log != run.log) {
-            run.log.trim_index(connection)?;
-        }
-    }
+    log.trim_index(connection)?;
     Ok(count)
 }

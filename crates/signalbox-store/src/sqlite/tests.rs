@@ -233,9 +233,11 @@ async fn the_log_of_an_agent_is_whole_across_blocks() {
         messages_before: before,
         now: before,
         limit: 5_000,
+        piece: Duration::from_millis(5),
     };
-    assert_eq!(sqlite.prune(prune).await.expect("pruned"), 5_000);
-    assert_eq!(sqlite.prune(prune).await.expect("pruned"), 3_499);
+    let pruned = |removed, has_more| Pruned { removed, has_more };
+    assert_eq!(sqlite.prune(prune).await.expect("pruned"), pruned(5_000, true));
+    assert_eq!(sqlite.prune(prune).await.expect("pruned"), pruned(3_499, false));
     assert_eq!(list(about, 100).await, expected.into_iter().filter(|n| *n >= 8_500).collect::<Vec<_>>());
     let blocks = sqlite.list(|connection| {
         let count =

@@ -4,6 +4,7 @@
 //! and answers `Unavailable` to all in it; an error of one decision is found by writing each on its own. The
 //! thread outlives every error and opens its connection anew where that is needed.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
+use signalbox_wire::id::TenantId;
 use tokio::time::Instant;
 
 use super::apply::{Applied, Batch};
@@ -35,7 +37,30 @@ pub(super) struct Shared {
     pub(super) figures: Figures,
     pub(super) lost: LostLeases,
     pub(super) batch_max: usize,
+    pub(super) removed: RemovedTenants,
     in_hand: Mutex<InHand>,
+}
+
+/// Tenants that were removed while this process ran: what was on its way for them is not written any more.
+#[derive(Default)]
+pub(super) struct RemovedTenants(Mutex<HashSet<TenantId>>);
+
+impl RemovedTenants {
+    /// The tenant is being removed.
+    pub(super) fn add(&self, tenant: &TenantId) {
+        self.0.lock().insert(tenant.clone());
+    }
+
+    fn refuses(&self, commit: &Commit) -> bool {
+        let removed = self.0.lock();
+        !removed.is_empty() && removed.contains(&commit.tenant) && !commit.makes_its_tenant()
+    }
+
+    fn note(&self, commit: &Commit) {
+        if commit.makes_its_tenant() {
+            self.0.lock().remove(&commit.tenant);
+        }
+    }
 }
 
 /// The batch that is being written: since when, and who waits for it.
@@ -71,6 +96,7 @@ impl Shared {
             figures: Figures::default(),
             lost: LostLeases::default(),
             batch_max,
+            removed: RemovedTenants::default(),
             in_hand: Mutex::default(),
         }
     }
@@ -262,6 +288,7 @@ impl Writer<'_, '_> {
         let mut placed = Vec::with_capacity(work.len());
         for work in work {
             outcomes.push(match work {
+                WriterJob::Commit(commit) if self.shared.removed.refuses(commit) => Applied::Removed,
                 WriterJob::Commit(commit) => self.batch.apply(commit, &self.shared.cache, &mut placed)?,
                 WriterJob::Errand(errand) => {
                     // It sees what those before it did.
@@ -280,7 +307,8 @@ impl Writer<'_, '_> {
     fn settle(&mut self, work: &mut [WriterJob], outcomes: &[Applied]) {
         for (work, outcome) in work.iter_mut().zip(outcomes) {
             match work {
-                WriterJob::Commit(commit) if *outcome != Applied::Conflict => {
+                WriterJob::Commit(commit) if matches!(outcome, Applied::Yes(_)) => {
+                    self.shared.removed.note(commit);
                     self.checkpoints.count(commit);
                     self.shared.waiting.note(commit);
                     commit.settle(&self.shared.cache);
@@ -303,6 +331,7 @@ impl Writer<'_, '_> {
                 answer.send(Ok((Committed { sequence }, commit))).err()
             }
             (Some(answer), Ok(Applied::Conflict)) => answer.send(Err(StoreError::Conflict)).err(),
+            (Some(answer), Ok(Applied::Removed)) => answer.send(Err(StoreError::Removed)).err(),
             (Some(answer), Err(error)) => answer.send(Err(error)).err(),
             (None, Ok(Applied::Yes(sequence))) => Some(Ok((Committed { sequence }, commit))),
             (None, _) => None,

@@ -16,6 +16,7 @@ mod events;
 mod lanes;
 mod listings;
 mod opening;
+mod pace;
 mod payloads;
 mod retention;
 mod rows;

@@ -46,6 +46,7 @@ async fn prune(store: &Store, before: i64) {
         messages_before: at(0),
         now: at(0),
         limit: 1_000,
+        piece: std::time::Duration::from_millis(5),
     };
     store.prune(prune).await.expect("pruned");
 }

@@ -8,7 +8,7 @@ use signalbox_core::decision::{Retention, Row};
 use signalbox_core::delivery::MessageStatus;
 use signalbox_core::event::Level;
 use signalbox_core::session::SessionStatus;
-use signalbox_store::{EventFilter, Options, Page, Prune, Removal, Store, StoreError};
+use signalbox_store::{EventFilter, Options, Page, Prune, Pruned, Removal, Store, StoreError};
 use signalbox_wire::id::TenantId;
 
 use crate::samples::{
@@ -22,12 +22,22 @@ contract! {
     a_tenants_own_retention_goes_before_the_operators,
     the_history_of_a_session_that_is_gone_is_removed,
     pruning_is_bounded_and_ends,
+    a_backlog_of_one_tenant_keeps_nothing_of_another,
     a_backup_is_a_store_of_its_own,
 }
 
+const PIECE: Duration = Duration::from_millis(5);
+
 fn prune(before: i64, limit: usize) -> Prune {
     let before = at(before);
-    Prune { events_before: before, sessions_before: before, messages_before: before, now: before, limit }
+    Prune {
+        events_before: before,
+        sessions_before: before,
+        messages_before: before,
+        now: before,
+        limit,
+        piece: PIECE,
+    }
 }
 
 async fn put(store: &Store, row: Row) {
@@ -71,7 +81,11 @@ async fn only_what_is_over_and_old_goes(world: &World) {
         log(store, &tenant(), moment, place).await;
     }
     let removed = store.prune(prune(10, 1_000)).await.expect("pruned");
-    assert_eq!(removed, 2 + 2 + 2, "two messages, an answer and a signature, two entries");
+    assert_eq!(
+        (removed.removed, removed.has_more),
+        (2 + 2 + 2, false),
+        "two messages, an answer and a signature, two entries"
+    );
     for (id, is_kept) in
         [("delivered", false), ("cancelled", false), ("dead", true), ("young", true), ("scheduled", true)]
     {
@@ -86,7 +100,7 @@ async fn only_what_is_over_and_old_goes(world: &World) {
     assert_eq!(store.first_sequence(&tenant()).await.expect("read"), Some(2));
     assert!(store.session(&tenant(), &session_id("open")).await.expect("read").is_some());
     assert!(store.session(&tenant(), &session_id("young")).await.expect("read").is_some());
-    assert_eq!(store.prune(prune(10, 1_000)).await.expect("pruned"), 0);
+    assert_eq!(store.prune(prune(10, 1_000)).await.expect("pruned"), Pruned::default());
 }
 
 async fn a_sessions_history_goes_with_it(world: &World) {
@@ -107,7 +121,7 @@ async fn a_sessions_history_goes_with_it(world: &World) {
         log(store, &tenant(), 100, Some(("open", place))).await;
     }
     assert!(store.session(&tenant(), &session_id("old")).await.expect("read").is_some(), "and in memory now");
-    assert_eq!(store.prune(prune(10, 1_000)).await.expect("pruned"), 1 + 3 + 4);
+    assert_eq!(store.prune(prune(10, 1_000)).await.expect("pruned").removed, 1 + 3 + 4);
     assert!(store.session(&tenant(), &session_id("old")).await.expect("read").is_none());
     let filter = EventFilter { session: Some(session_id("old")), ..EventFilter::default() };
     let page = Page { limit: 10, after: None };
@@ -153,7 +167,7 @@ async fn a_tenants_own_retention_goes_before_the_operators(world: &World) {
         assert_eq!(kept, expected, "{tenant}");
         assert_eq!(sequences(store, tenant).await.len(), expected.len(), "{tenant}");
     }
-    assert_eq!(store.prune(prune).await.expect("pruned"), 0, "nothing more");
+    assert_eq!(store.prune(prune).await.expect("pruned"), Pruned::default(), "nothing more");
 }
 
 async fn the_history_of_a_session_that_is_gone_is_removed(world: &World) {
@@ -184,9 +198,9 @@ async fn pruning_is_bounded_and_ends(world: &World) {
     let mut rounds = Vec::new();
     loop {
         let removed = store.prune(prune(10, 4)).await.expect("pruned");
-        assert!(removed <= 4, "{removed} rows at once");
-        rounds.push(removed);
-        if removed == 0 {
+        assert!(removed.removed <= 4, "{removed:?} at once");
+        rounds.push(removed.removed);
+        if !removed.has_more {
             break;
         }
         assert!(rounds.len() < 100, "it never ends: {rounds:?}");
@@ -196,6 +210,36 @@ async fn pruning_is_bounded_and_ends(world: &World) {
     let decision = Decision { events: vec![event_at("b", Level::Info, at(2))], ..Decision::default() };
     let next = store.commit(&other, decision, at(0), None).await.expect("appended");
     assert_eq!(next.sequence, 11);
+}
+
+async fn a_backlog_of_one_tenant_keeps_nothing_of_another(world: &World) {
+    let store = &world.store;
+    let (big, small) = (tenant_id("big"), tenant_id("small"));
+    for (tenant, count) in [(&big, 2_000), (&small, 4)] {
+        let events = vec![event_at("a", Level::Info, at(1)); count];
+        let mut decision = Decision { events, ..Decision::default() };
+        for number in 0..count {
+            let message = settled(&format!("m{number}"), MessageStatus::Delivered, 1);
+            decision.create(Row::Message(Arc::new(message)), 1);
+        }
+        store.commit(tenant, decision, at(0), None).await.expect("put");
+    }
+    let pruned = store.prune(prune(10, 100)).await.expect("pruned");
+    assert!(pruned.has_more && (50..=100).contains(&pruned.removed), "{pruned:?}");
+    assert_eq!(sequences(store, &small).await, [4], "its old entries go in the first round");
+    assert!(store.message(&small, &message_id("m3")).await.expect("read").is_none(), "and its messages");
+    // Commits go on between the rounds and their pieces.
+    let mut rounds = 0;
+    loop {
+        log(store, &big, 100, None).await;
+        rounds += 1;
+        if !store.prune(prune(10, 500)).await.expect("pruned").has_more {
+            break;
+        }
+        assert!(rounds < 50, "it never ends");
+    }
+    assert!(rounds > 5, "{rounds} rounds of 500 for 4,000 rows");
+    assert_eq!(sequences(store, &big).await.len(), rounds);
 }
 
 async fn a_backup_is_a_store_of_its_own(world: &World) {

@@ -15,7 +15,11 @@ use crate::samples::{
 };
 use crate::world::{World, at, contract, parts, view_of};
 
-contract! { the_same_ids_in_two_tenants_are_strangers, a_removed_tenant_leaves_nothing }
+contract! {
+    the_same_ids_in_two_tenants_are_strangers,
+    a_removed_tenant_leaves_nothing,
+    what_is_on_its_way_for_a_removed_tenant_is_not_written,
+}
 
 /// Everything that a tenant can have, told apart by `mark`.
 fn everything(mark: &str) -> Decision {
@@ -153,8 +157,34 @@ async fn a_removed_tenant_leaves_nothing(world: &World) {
     let mut late = Decision::default();
     late.remove(Key::Agent(agent_id("same")), 1);
     let refused = store.commit(&one, late, at(0), None).await;
-    assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Removed)), "{refused:?}");
     assert_eq!(store.remove_tenant(&one).await.expect("nothing to do"), Removal::Done);
+}
+
+async fn what_is_on_its_way_for_a_removed_tenant_is_not_written(world: &World) {
+    let (store, one) = (&world.store, tenant_id("one"));
+    let made = |mark: &str, version: i64| {
+        let mut decision = everything(mark);
+        decision.create(Row::Tenant(tenant_row("one")), version);
+        decision
+    };
+    let sequence = store.commit(&one, made("one", 1), at(0), None).await.expect("made").sequence;
+    // Another node knows nothing of the removal, and has long been alone in writing for the tenant.
+    let node = world.another_node().await;
+    let writers = [store, node.as_ref().unwrap_or(store)];
+    while store.remove_tenant(&one).await.expect("removed") == Removal::Goes {}
+    for writer in writers {
+        let late = writer.commit(&one, everything("late"), at(0), None).await;
+        assert!(matches!(late, Err(StoreError::Removed)), "{late:?}");
+    }
+    sees_nothing(world, &one).await;
+    // Made again, it begins with nothing; where other nodes may still know its log, that goes on where it was.
+    let again = store.commit(&one, made("again", 2), at(0), None).await.expect("made again");
+    assert!(again.sequence > sequence || node.is_none());
+    for writer in writers {
+        let event = Decision { events: vec![event("more")], ..Decision::default() };
+        writer.commit(&one, event, at(0), None).await.expect("it is there");
+    }
 }
 
 async fn sees_its_own(world: &World, tenant: &TenantId) {

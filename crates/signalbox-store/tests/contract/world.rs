@@ -95,6 +95,17 @@ impl World {
         Store::open(Options { node: node(2), ..self.options.clone() }).await.expect("opened again")
     }
 
+    /// Another node over the same database, where it can be shared.
+    pub(crate) async fn another_node(&self) -> Option<Store> {
+        match &self.home {
+            Home::Directory(_) => None,
+            Home::Database { .. } => {
+                let options = Options { node: node(2), ..self.options.clone() };
+                Some(Store::open(options).await.expect("opened beside the other"))
+            }
+        }
+    }
+
     pub(crate) async fn end(self) {
         let _was_closed_already = self.store.close().await;
         drop(self.store);

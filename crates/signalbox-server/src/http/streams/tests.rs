@@ -89,9 +89,15 @@ impl World {
 
     async fn prune(&self, events_before: Timestamp) {
         let old = Timestamp::default();
-        let prune =
-            Prune { events_before, sessions_before: old, messages_before: old, now: old, limit: 1_000 };
-        while self.store.prune(prune).await.expect("pruned") > 0 {}
+        let prune = Prune {
+            events_before,
+            sessions_before: old,
+            messages_before: old,
+            now: old,
+            limit: 1_000,
+            piece: Duration::from_millis(5),
+        };
+        while self.store.prune(prune).await.expect("pruned").has_more {}
     }
 }
 

@@ -2,13 +2,14 @@
 -- Keys are compared byte by byte (COLLATE "C"), so that lists have the same order everywhere.
 -- What is written often leaves room in its pages, so that a new version finds place beside the old one.
 
--- How many entries each tenant's log has had, and how many commits. A commit holds its tenant's row from its
--- start to its end: that makes the commits of a tenant serial over all nodes.
-CREATE TABLE tenant_sequences (
-    tenant TEXT COLLATE "C" PRIMARY KEY,
-    last BIGINT NOT NULL,
-    commits BIGINT NOT NULL
-) WITH (fillfactor = 20);
+-- One row for each tenant that was ever written for. A commit holds its tenant's row from its start to its end: that
+-- makes the commits of a tenant serial over all nodes. The row is written only when another process becomes the one
+-- that may rely on what it remembers of the tenant (`writer`; nobody where it is null), and when the tenant is removed:
+-- a row that every commit wrote would leave a dead version for each while a long snapshot, such as a backup, is open.
+-- `last` is how many entries the log had that are gone with the tenant.
+CREATE TABLE tenant_locks (
+    tenant TEXT COLLATE "C" PRIMARY KEY, last BIGINT NOT NULL, writer BIGINT, is_removed BOOLEAN NOT NULL
+) WITH (fillfactor = 50);
 
 CREATE TABLE agents (
     tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL, name TEXT COLLATE "C" NOT NULL,
@@ -42,23 +43,34 @@ CREATE INDEX available_by_use ON available (tenant, route, last_used, agent);
 CREATE TABLE sessions (
     tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL, workflow TEXT COLLATE "C" NOT NULL,
     status TEXT COLLATE "C" NOT NULL,
-    created_at BIGINT NOT NULL, ended_at BIGINT,
+    created_at BIGINT NOT NULL, ended_at BIGINT, revision BIGINT NOT NULL,
     version BIGINT NOT NULL, body TEXT NOT NULL
 ) WITH (fillfactor = 80);
 CREATE INDEX sessions_by_age ON sessions (tenant, created_at, id);
-CREATE INDEX sessions_by_workflow ON sessions (tenant, workflow, created_at, id);
+-- A list of some statuses of a workflow's sessions reads a range of each.
+CREATE INDEX sessions_by_workflow ON sessions (tenant, workflow, status, created_at, id);
 CREATE INDEX sessions_by_status ON sessions (tenant, status, created_at, id);
-CREATE INDEX sessions_by_end ON sessions (ended_at) WHERE ended_at IS NOT NULL;
-CREATE INDEX sessions_open ON sessions (tenant, workflow) WHERE ended_at IS NULL;
+-- Tenants keep what is over as long as they say: what may go is looked for tenant by tenant.
+CREATE INDEX sessions_by_end ON sessions (tenant, ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX sessions_open ON sessions (tenant, workflow, revision) WHERE ended_at IS NULL;
+
+-- Which agents hold or held a task of a session, written with each dispatch.
+CREATE TABLE session_agents (
+    tenant TEXT COLLATE "C" NOT NULL, session TEXT COLLATE "C" NOT NULL, agent TEXT COLLATE "C" NOT NULL,
+    created_at BIGINT NOT NULL
+);
+CREATE INDEX session_agents_by_agent ON session_agents (tenant, agent, created_at, session);
 
 CREATE TABLE tasks (
     tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL, session TEXT COLLATE "C" NOT NULL,
-    position BIGINT NOT NULL,
+    position BIGINT NOT NULL, priority BIGINT NOT NULL,
     wait_route TEXT COLLATE "C", queued_at BIGINT,
     version BIGINT NOT NULL, body TEXT NOT NULL
 ) WITH (fillfactor = 80);
 CREATE INDEX tasks_by_session ON tasks (tenant, session, position);
-CREATE INDEX tasks_waiting ON tasks (tenant, wait_route, queued_at, id) WHERE wait_route IS NOT NULL;
+-- Waiting tasks are served by priority, then by how long they wait.
+CREATE INDEX tasks_waiting ON tasks (tenant, wait_route, priority DESC, queued_at, id)
+    WHERE wait_route IS NOT NULL;
 
 CREATE TABLE definitions (
     tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL, revision BIGINT NOT NULL,
@@ -77,7 +89,7 @@ CREATE TABLE messages (
     version BIGINT NOT NULL, body TEXT NOT NULL
 ) WITH (fillfactor = 80);
 CREATE INDEX messages_dead ON messages (tenant, settled_at, id) WHERE status = 'dead';
-CREATE INDEX messages_settled ON messages (settled_at) WHERE status IN ('delivered', 'cancelled');
+CREATE INDEX messages_settled ON messages (tenant, settled_at) WHERE status IN ('delivered', 'cancelled');
 
 CREATE TABLE tools (
     tenant TEXT COLLATE "C" NOT NULL, name TEXT COLLATE "C" NOT NULL,
@@ -108,6 +120,48 @@ CREATE TABLE signatures (
 );
 CREATE INDEX signatures_by_expiry ON signatures (expires_at);
 
+-- What starts sessions besides calls. A schedule is written at every fire time.
+CREATE TABLE schedules (
+    tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL,
+    version BIGINT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+) WITH (fillfactor = 50);
+
+CREATE TABLE hooks (
+    tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL,
+    version BIGINT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+);
+
+-- What a tenant has set, by name.
+CREATE TABLE settings (
+    tenant TEXT COLLATE "C" NOT NULL, name TEXT COLLATE "C" NOT NULL,
+    version BIGINT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, name)
+);
+CREATE INDEX settings_by_name ON settings (name, tenant);
+
+-- Sessions that share a key and may not all run at once.
+CREATE TABLE concurrency_groups (
+    tenant TEXT COLLATE "C" NOT NULL, key TEXT COLLATE "C" NOT NULL,
+    version BIGINT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, key)
+);
+
+-- Large values, each once under the hash of its bytes. `holds` lists the payloads that a payload refers to, as JSON.
+CREATE TABLE payloads (
+    tenant TEXT COLLATE "C" NOT NULL, sha256 TEXT COLLATE "C" NOT NULL, holds TEXT,
+    version BIGINT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, sha256)
+);
+
+-- Which sessions refer to which payloads, also by way of others. A payload goes with the last of them.
+CREATE TABLE payload_uses (
+    tenant TEXT COLLATE "C" NOT NULL, session TEXT COLLATE "C" NOT NULL, payload TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (tenant, session, payload)
+);
+CREATE INDEX payload_uses_by_payload ON payload_uses (tenant, payload);
+
 -- What must still happen, of all tenants.
 CREATE TABLE due (
     tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL, kind TEXT COLLATE "C" NOT NULL,
@@ -117,6 +171,10 @@ CREATE TABLE due (
 CREATE INDEX due_deliveries ON due (visible_at, tenant, lane) WHERE kind = 'deliver';
 CREATE INDEX due_calls ON due (visible_at, tenant, lane) WHERE kind = 'call';
 CREATE INDEX due_timers ON due (visible_at) WHERE kind = 'timer';
+-- While more is due than can be taken, tenants are served in turn, and so are the lanes of what is sent.
+CREATE INDEX due_deliveries_by_lane ON due (tenant, lane, visible_at) WHERE kind = 'deliver';
+CREATE INDEX due_calls_by_lane ON due (tenant, lane, visible_at) WHERE kind = 'call';
+CREATE INDEX due_timers_by_tenant ON due (tenant, visible_at) WHERE kind = 'timer';
 
 -- The log: per tenant in strict sequence. The body keeps the letters of every language: its collation is the
 -- database's own.
@@ -137,6 +195,7 @@ ALTER TABLE agent_names ADD PRIMARY KEY (tenant, name);
 ALTER TABLE agent_capabilities ADD PRIMARY KEY (tenant, agent, capability);
 ALTER TABLE agent_statuses ADD PRIMARY KEY (tenant, agent);
 ALTER TABLE available ADD PRIMARY KEY (tenant, route, agent);
+ALTER TABLE session_agents ADD PRIMARY KEY (tenant, session, agent);
 ALTER TABLE sessions ADD PRIMARY KEY (tenant, id);
 ALTER TABLE tasks ADD PRIMARY KEY (tenant, id);
 ALTER TABLE definitions ADD PRIMARY KEY (tenant, id, revision);

@@ -35,24 +35,35 @@ CREATE INDEX available_by_use ON available (tenant, route, last_used, agent);
 
 CREATE TABLE sessions (
     tenant TEXT NOT NULL, id TEXT NOT NULL, workflow TEXT NOT NULL, status TEXT NOT NULL,
-    created_at INTEGER NOT NULL, ended_at INTEGER,
+    created_at INTEGER NOT NULL, ended_at INTEGER, revision INTEGER NOT NULL,
     version INTEGER NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (tenant, id)
 );
 CREATE INDEX sessions_by_age ON sessions (tenant, created_at, id);
-CREATE INDEX sessions_by_workflow ON sessions (tenant, workflow, created_at, id);
+-- A list of some statuses of a workflow's sessions reads a range of each.
+CREATE INDEX sessions_by_workflow ON sessions (tenant, workflow, status, created_at, id);
 CREATE INDEX sessions_by_status ON sessions (tenant, status, created_at, id);
-CREATE INDEX sessions_open ON sessions (tenant, workflow) WHERE ended_at IS NULL;
-CREATE INDEX sessions_by_end ON sessions (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX sessions_open ON sessions (tenant, workflow, revision) WHERE ended_at IS NULL;
+-- Tenants keep what is over as long as they say: what may go is looked for tenant by tenant.
+CREATE INDEX sessions_by_end ON sessions (tenant, ended_at) WHERE ended_at IS NOT NULL;
+
+-- Which agents hold or held a task of a session, written with each dispatch.
+CREATE TABLE session_agents (
+    tenant TEXT NOT NULL, session TEXT NOT NULL, agent TEXT NOT NULL, created_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, session, agent)
+) WITHOUT ROWID;
+CREATE INDEX session_agents_by_agent ON session_agents (tenant, agent, created_at, session);
 
 CREATE TABLE tasks (
     tenant TEXT NOT NULL, id TEXT NOT NULL, session TEXT NOT NULL, position INTEGER NOT NULL,
-    wait_route TEXT, queued_at INTEGER,
+    priority INTEGER NOT NULL, wait_route TEXT, queued_at INTEGER,
     version INTEGER NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (tenant, id)
 );
 CREATE INDEX tasks_by_session ON tasks (tenant, session, position);
-CREATE INDEX tasks_waiting ON tasks (tenant, wait_route, queued_at, id) WHERE wait_route IS NOT NULL;
+-- Waiting tasks are served by priority, then by how long they wait.
+CREATE INDEX tasks_waiting ON tasks (tenant, wait_route, priority DESC, queued_at, id)
+    WHERE wait_route IS NOT NULL;
 
 CREATE TABLE definitions (
     tenant TEXT NOT NULL, id TEXT NOT NULL, revision INTEGER NOT NULL,
@@ -73,7 +84,7 @@ CREATE TABLE messages (
     PRIMARY KEY (tenant, id)
 );
 CREATE INDEX messages_dead ON messages (tenant, settled_at, id) WHERE status = 'dead';
-CREATE INDEX messages_settled ON messages (settled_at) WHERE status IN ('delivered', 'cancelled');
+CREATE INDEX messages_settled ON messages (tenant, settled_at) WHERE status IN ('delivered', 'cancelled');
 
 CREATE TABLE tools (
     tenant TEXT NOT NULL, name TEXT NOT NULL,
@@ -109,6 +120,48 @@ CREATE TABLE signatures (
 ) WITHOUT ROWID;
 CREATE INDEX signatures_by_expiry ON signatures (expires_at);
 
+-- What starts sessions besides calls.
+CREATE TABLE schedules (
+    tenant TEXT NOT NULL, id TEXT NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+);
+
+CREATE TABLE hooks (
+    tenant TEXT NOT NULL, id TEXT NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+);
+
+-- What a tenant has set, by name.
+CREATE TABLE settings (
+    tenant TEXT NOT NULL, name TEXT NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, name)
+) WITHOUT ROWID;
+CREATE INDEX settings_by_name ON settings (name, tenant);
+
+-- Sessions that share a key and may not all run at once.
+CREATE TABLE concurrency_groups (
+    tenant TEXT NOT NULL, key TEXT NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, key)
+) WITHOUT ROWID;
+
+-- Large values, each once under the hash of its bytes. `holds` lists the payloads that a payload refers to, as JSON.
+CREATE TABLE payloads (
+    tenant TEXT NOT NULL, sha256 TEXT NOT NULL, holds TEXT,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, sha256)
+);
+
+-- Which sessions refer to which payloads, also by way of others. A payload goes with the last of them.
+CREATE TABLE payload_uses (
+    tenant TEXT NOT NULL, session TEXT NOT NULL, payload TEXT NOT NULL,
+    PRIMARY KEY (tenant, session, payload)
+) WITHOUT ROWID;
+CREATE INDEX payload_uses_by_payload ON payload_uses (tenant, payload);
+
 -- What must still happen, of all tenants.
 CREATE TABLE due (
     tenant TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, lane TEXT NOT NULL, due_at INTEGER NOT NULL,
@@ -118,6 +171,10 @@ CREATE TABLE due (
 CREATE INDEX due_deliveries ON due (visible_at, tenant, lane) WHERE kind = 'deliver';
 CREATE INDEX due_calls ON due (visible_at, tenant, lane) WHERE kind = 'call';
 CREATE INDEX due_timers ON due (visible_at) WHERE kind = 'timer';
+-- While more is due than can be taken, tenants are served in turn, and so are the lanes of what is sent.
+CREATE INDEX due_deliveries_by_lane ON due (tenant, lane, visible_at) WHERE kind = 'deliver';
+CREATE INDEX due_calls_by_lane ON due (tenant, lane, visible_at) WHERE kind = 'call';
+CREATE INDEX due_timers_by_tenant ON due (tenant, visible_at) WHERE kind = 'timer';
 
 -- The log. An entry's id is its tenant's number times 2^40 plus its place in the tenant's order, so that the
 -- log only ever grows at its end.
