@@ -79,6 +79,9 @@ pub(crate) trait Backend: Send + Sync {
     /// The row with this key from the database; a session with its tasks, all read at one moment.
     async fn read(&self, tenant: &TenantId, key: &Key) -> Result<Option<ReadRow>, StoreError>;
 
+    /// The version of the row that [`Backend::read`] would give.
+    async fn version(&self, tenant: &TenantId, key: &Key) -> Result<Option<i64>, StoreError>;
+
     /// The available agents under `route`, least recently used first (then by id).
     async fn candidates(
         &self,

@@ -20,6 +20,7 @@ mod schema;
 mod sessions;
 mod sqlite;
 mod store;
+mod strangers;
 
 pub use api::*;
 pub use error::StoreError;

@@ -34,11 +34,12 @@ use crate::api::{
     WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
-use crate::cache::{Cache, Lookup};
+use crate::cache::{Cache, Lookup, version_of};
 use crate::commit::Commit;
 use crate::error::StoreError;
 use crate::removal::ROWS_AT_ONCE;
 use crate::sessions::{self, SESSIONS_AT_ONCE, SESSIONS_LOOKED_AT};
+use crate::strangers::Strangers;
 use crate::{postgres, sqlite};
 
 /// The last place in a line that is told; those behind it are told as it.
@@ -55,6 +56,8 @@ pub struct Store {
 struct Inner {
     backend: Arc<dyn Backend>,
     cache: Arc<Cache>,
+    /// Which tenants other processes write for as well.
+    strangers: Arc<Strangers>,
     node: NodeId,
     /// Bytes of the commits that callers wait for.
     waiting_bytes: AtomicU64,
@@ -108,10 +111,13 @@ impl Store {
     /// [`StoreError::Open`] when there is no such database, or it is newer than this program.
     pub async fn open(options: Options) -> Result<Self, StoreError> {
         let cache = Arc::new(Cache::new(options.cache_bytes)?);
+        let strangers = Arc::<Strangers>::default();
         let (node, waiting_bytes_max) = (options.node.clone(), options.queue_bytes_max);
         let backend = match options.database.split_once("://") {
             Some(("sqlite", path)) => sqlite::open(path, &options, Arc::clone(&cache)).await?,
-            Some(("postgres" | "postgresql", _)) => postgres::open(&options, Arc::clone(&cache)).await?,
+            Some(("postgres" | "postgresql", _)) => {
+                postgres::open(&options, Arc::clone(&cache), Arc::clone(&strangers)).await?
+            }
             _ => {
                 return Err(StoreError::Open(
                     "the database must be given as sqlite:///path/to/file.db or postgres://user@host/database"
@@ -123,6 +129,7 @@ impl Store {
             inner: Arc::new(Inner {
                 backend,
                 cache,
+                strangers,
                 node,
                 waiting_bytes: AtomicU64::new(0),
                 waiting_bytes_max,
@@ -395,6 +402,9 @@ impl Store {
             self.remember(tenant, key, row.as_ref());
             return Ok(row.map(|row| row.loaded));
         }
+        if may_be_old && is_changed_often(key) && self.inner.strangers.are_about(tenant) {
+            return self.confirmed(tenant, key).await;
+        }
         match cache.look_up(tenant, key) {
             Lookup::Held(row) => Ok(Some(row.loaded)),
             Lookup::Busy => Ok(backend.read(tenant, key).await?.map(|row| row.loaded)),
@@ -408,6 +418,21 @@ impl Store {
         }
     }
 
+    /// The row in memory where it is still the one in the database, else that.
+    async fn confirmed(&self, tenant: &TenantId, key: &Key) -> Result<Option<Loaded>, StoreError> {
+        let Inner { backend, cache, strangers, .. } = self.inner.as_ref();
+        if let Some(row) = cache.get(tenant, key) {
+            if backend.version(tenant, key).await? == Some(version_of(&row.loaded)) {
+                strangers.found_same(tenant);
+                return Ok(Some(row.loaded));
+            }
+            strangers.met(tenant);
+        }
+        let row = backend.read(tenant, key).await?;
+        self.remember(tenant, key, row.as_ref());
+        Ok(row.map(|row| row.loaded))
+    }
+
     /// Takes over what was read from a shared database, in place of what another process has changed.
     fn remember(&self, tenant: &TenantId, key: &Key, row: Option<&ReadRow>) {
         match row {
@@ -415,6 +440,12 @@ impl Store {
             None => self.inner.cache.forget(tenant, key.clone()),
         }
     }
+}
+
+/// Whether decisions change rows with such a key all the time: where several processes do, the row in memory is old as
+/// often as not.
+fn is_changed_often(key: &Key) -> bool {
+    matches!(key, Key::Status(_) | Key::Session(_) | Key::Message(_))
 }
 
 /// Lists and lookups, always as committed now.

@@ -28,6 +28,8 @@ pub(super) type Questions<'a> = Map<TableId, Vec<Name<'a>>>;
 pub(super) struct Outcome<'a> {
     /// What comes of each decision.
     pub(super) verdicts: Vec<Verdict>,
+    /// Rows that decisions rest on at a version that is not theirs.
+    pub(super) stale: Vec<(Name<'a>, i64)>,
     /// The rows that are written.
     pub(super) rows: Map<Name<'a>, Written<'a>>,
     /// Entries for the log with their place.
@@ -132,6 +134,7 @@ pub(super) fn decide<'a>(
             let verdict = outcome.append(commit, lock.map_or(0, |lock| lock.last));
             outcome.verdicts.push(verdict);
         } else {
+            outcome.note_stale(commit);
             outcome.verdicts.push(Verdict::Conflict);
         }
     }
@@ -184,6 +187,20 @@ impl<'a> Outcome<'a> {
             Guard::Guarded => true,
         });
         guards && commit.expects.iter().all(|(key, expected)| version(key) == *expected)
+    }
+
+    fn note_stale(&mut self, commit: &'a Commit) {
+        let guards = commit.changes.iter().filter_map(|change| match change.guard {
+            Guard::At(read) => Some((&change.key, read)),
+            Guard::Absent | Guard::Guarded => None,
+        });
+        let expected = commit.expects.iter().filter_map(|(key, read)| Some((key, (*read)?)));
+        for (key, read) in guards.chain(expected) {
+            let name = (&commit.tenant, key);
+            if self.versions.get(&name) != Some(&read) {
+                self.stale.push((name, read));
+            }
+        }
     }
 
     fn take(&mut self, commit: &'a Commit) {

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use signalbox_core::decision::Key;
+use signalbox_wire::id::TenantId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_postgres::Error;
@@ -21,6 +23,7 @@ use crate::api::{Committed, WriterFigures};
 use crate::cache::Cache;
 use crate::commit::Commit;
 use crate::lost::LostLeases;
+use crate::strangers::Strangers;
 
 /// The wait between attempts to connect: from this, doubling, to that.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -58,6 +61,7 @@ pub(super) struct Committer {
     pub(super) cache: Arc<Cache>,
     pub(super) figures: Arc<Figures>,
     pub(super) lost: Arc<LostLeases>,
+    pub(super) strangers: Arc<Strangers>,
     pub(super) batch_max: usize,
     pub(super) jobs: mpsc::Receiver<Job>,
 }
@@ -241,9 +245,12 @@ impl Committer {
         batch: &mut [Asked],
     ) -> Result<Vec<Result<Committed, StoreError>>, Failure> {
         let started = Instant::now();
-        let verdicts = {
+        let (verdicts, stale) = {
             let commits: Vec<&Commit> = batch.iter().map(|asked| &*asked.commit).collect();
-            self.transact(writer, &commits).await?
+            let outcome = self.transact(writer, &commits).await?;
+            let stale =
+                outcome.stale.into_iter().map(|((tenant, key), read)| (tenant.clone(), key.clone(), read));
+            (outcome.verdicts, stale.collect::<Vec<_>>())
         };
         let conflicts = verdicts.iter().filter(|verdict| **verdict == Verdict::Conflict).count();
         self.figures.count(verdicts.len(), conflicts, started.elapsed());
@@ -255,16 +262,33 @@ impl Committer {
             Verdict::Conflict => Err(StoreError::Conflict),
             Verdict::Removed => Err(StoreError::Removed),
         });
-        Ok(told.collect())
+        let told = told.collect();
+        self.meet_strangers(stale);
+        Ok(told)
+    }
+
+    /// Rows that are in memory as no commit found them, after memory follows what this process has written: another
+    /// process has changed them.
+    fn meet_strangers(&self, stale: Vec<(TenantId, Key, i64)>) {
+        for (tenant, key, read) in stale {
+            if self.cache.version(&tenant, &key) == Some(read) {
+                self.cache.forget(&tenant, key);
+                self.strangers.met(&tenant);
+            }
+        }
     }
 
     /// One transaction: on what is remembered where that is possible, else after a look.
-    async fn transact(&self, writer: &mut Writer, commits: &[&Commit]) -> Result<Vec<Verdict>, Failure> {
+    async fn transact<'a>(
+        &self,
+        writer: &mut Writer,
+        commits: &[&'a Commit],
+    ) -> Result<Outcome<'a>, Failure> {
         if let Some(mut found) = writer.recall(commits) {
             let outcome = decide(commits, &mut found);
             if let Some(statuses) = outcome.reports() {
                 match self.bounded(writer.report(&found, &outcome, &statuses)).await? {
-                    Ok(()) => return Ok(outcome.verdicts),
+                    Ok(()) => return Ok(outcome),
                     Err(error) if fault::is_of_memory(&error) => writer.forget(),
                     Err(error) => return Err(self.give_up(writer, error).await),
                 }
@@ -278,7 +302,7 @@ impl Committer {
         }
         let outcome = decide(commits, &mut found);
         match self.bounded(writer.finish(&found, &outcome)).await? {
-            Ok(()) => Ok(outcome.verdicts),
+            Ok(()) => Ok(outcome),
             Err(error) => Err(self.give_up(writer, error).await),
         }
     }

@@ -59,6 +59,7 @@ use crate::error::StoreError;
 use crate::lost::LostLeases;
 use crate::retention::Rounds;
 use crate::rotation::{LaneRotation, Sweep, TenantRotation};
+use crate::strangers::Strangers;
 
 use committer::{Committer, Figures, Job};
 use due::ClaimedBatch;
@@ -86,7 +87,11 @@ struct Postgres {
 }
 
 /// Opens the store in the database that the options' URL names, making its tables where there are none.
-pub(crate) async fn open(options: &Options, cache: Arc<Cache>) -> Result<Arc<dyn Backend>, StoreError> {
+pub(crate) async fn open(
+    options: &Options,
+    cache: Arc<Cache>,
+    strangers: Arc<Strangers>,
+) -> Result<Arc<dyn Backend>, StoreError> {
     let target = Target::new(options)?;
     let mut client = target.connect_first().await?;
     migrate::run(&mut client).await?;
@@ -99,6 +104,7 @@ pub(crate) async fn open(options: &Options, cache: Arc<Cache>) -> Result<Arc<dyn
         cache: Arc::clone(&cache),
         figures: Arc::clone(&figures),
         lost: Arc::clone(&lost),
+        strangers,
         batch_max: options.batch_max.max(1),
         jobs,
     };
@@ -175,6 +181,10 @@ impl Backend for Postgres {
 
     async fn read(&self, tenant: &TenantId, key: &Key) -> Result<Option<ReadRow>, StoreError> {
         rows::row(&self.pool, tenant, key).await
+    }
+
+    async fn version(&self, tenant: &TenantId, key: &Key) -> Result<Option<i64>, StoreError> {
+        rows::version(&self.pool, tenant, key).await
     }
 
     async fn candidates(

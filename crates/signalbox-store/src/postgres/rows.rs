@@ -27,6 +27,14 @@ pub(super) async fn row(pool: &Pool, tenant: &TenantId, key: &Key) -> Result<Opt
     Ok(loaded.map(|loaded| ReadRow::alone(loaded, body.len())))
 }
 
+/// The version of the row with this key.
+pub(super) async fn version(pool: &Pool, tenant: &TenantId, key: &Key) -> Result<Option<i64>, StoreError> {
+    let mut values = vec![text(tenant.as_str())];
+    values.extend(schema::key_cells(key).iter().map(Value::from));
+    let sql = &sql::of(TableId::of(key)).version;
+    pool.query_one(sql, &parameters(&values)).await?.map(|row| get(&row, 0)).transpose()
+}
+
 /// One statement, so that session and tasks are those of one moment.
 const SESSION: &str = "SELECT version, body, -1::bigint AS place FROM sessions WHERE tenant = $1 AND id = $2 \
     UNION ALL SELECT version, body, position FROM tasks WHERE tenant = $1 AND session = $2 ORDER BY place";

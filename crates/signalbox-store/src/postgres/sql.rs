@@ -11,6 +11,8 @@ use super::columns::array_type;
 pub(super) struct TableSql {
     /// Version and body of one row; parameters: tenant, key.
     pub(super) read: String,
+    /// The version of one row; parameters: tenant, key.
+    pub(super) version: String,
     /// The versions of rows; parameters: arrays of tenant, key. Answers the place in the arrays, from 1, and
     /// the version; nothing for a row that does not exist.
     pub(super) versions: String,
@@ -157,6 +159,7 @@ impl TableSql {
         let sets: Vec<String> = rest.iter().map(|column| format!("{column} = EXCLUDED.{column}")).collect();
         Self {
             read: format!("SELECT version, body FROM {name} WHERE {}", by_one.join(" AND ")),
+            version: format!("SELECT version FROM {name} WHERE {}", by_one.join(" AND ")),
             versions: format!(
                 "SELECT given.place, {name}.version \
                  FROM unnest({keys}) WITH ORDINALITY AS given ({key_list}, place) JOIN {name} ON {by_key}"

@@ -601,3 +601,20 @@ async fn a_step_that_is_never_let_in_says_what_stands_in_its_way() {
     );
     server.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_that_serve_the_same_agents_rarely_decide_in_vain() {
+    let Some(server) = Server::new().await else { return };
+    let stores = [server.store(1).await, server.store(2).await];
+    for number in 0..200 {
+        count_up(&stores[number / 5 % 2], &format!("agent-{}", number % 5)).await.expect("counted");
+    }
+    let conflicts: u64 = stores.iter().map(|store| store.figures().conflicts).sum();
+    assert!(conflicts <= 10, "{conflicts} conflicts of 200 decisions");
+    // One that is alone again relies on what it remembers.
+    for number in 0..400 {
+        count_up(&stores[0], &format!("agent-{}", number % 5)).await.expect("counted");
+    }
+    assert_eq!(stores.iter().map(|store| store.figures().conflicts).sum::<u64>(), conflicts);
+    server.end().await;
+}

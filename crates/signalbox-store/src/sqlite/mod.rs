@@ -54,7 +54,7 @@ use crate::api::{
     Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
-use crate::cache::Cache;
+use crate::cache::{self, Cache};
 use crate::commit::Commit;
 use crate::error::StoreError;
 use crate::retention::Rounds;
@@ -243,6 +243,10 @@ impl Backend for Sqlite {
 
     async fn read(&self, tenant: &TenantId, key: &Key) -> Result<Option<ReadRow>, StoreError> {
         self.readers.row(tenant, key)
+    }
+
+    async fn version(&self, tenant: &TenantId, key: &Key) -> Result<Option<i64>, StoreError> {
+        Ok(self.read(tenant, key).await?.map(|row| cache::version_of(&row.loaded)))
     }
 
     async fn candidates(
