@@ -7,9 +7,8 @@ use anyhow::ensure;
 use serde_json::Map;
 use signalbox_core::Need;
 use signalbox_core::decision::Key;
-use signalbox_core::delivery::Outcome;
 use signalbox_core::engine::attempt::{Asked, Attempt, Next, Resolution, Terms};
-use signalbox_core::engine::{Operation, ReportState, SettleDelivery, Trigger, WorkflowSource};
+use signalbox_core::engine::{Operation, ReportState, Trigger, WorkflowSource};
 use signalbox_core::limits::Policy;
 use signalbox_store::{Options, Store};
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId, WorkflowId};
@@ -104,9 +103,7 @@ impl Fill {
         at: Timestamp,
     ) -> anyhow::Result<()> {
         let session = self.decide(world, &trigger(workflow), at)?.session;
-        let (message, task) = world.handed_over(&session)?;
-        let delivered = Outcome::Delivered { status: 202 };
-        self.decide(world, &SettleDelivery::at(at, message, 1, delivered), at)?;
+        let task = world.handed_over(&session)?;
         self.decide(world, &report(agent, &task, &session, at)?, at)?;
         world.forget(&session)
     }

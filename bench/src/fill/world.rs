@@ -10,7 +10,7 @@ use signalbox_core::session::SessionState;
 use signalbox_core::snapshot::Loaded;
 use signalbox_core::{Decision, Need, Snapshot, Versioned};
 use signalbox_store::Store;
-use signalbox_wire::id::{AgentId, MessageId, SessionId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, SessionId, TenantId, WorkflowId};
 
 /// One agent and one workflow, and the sessions that they are about.
 pub(super) struct World {
@@ -68,10 +68,6 @@ impl World {
                     self.rows.insert(key, Loaded::Status(Versioned { version, value: Arc::clone(status) }));
                     continue;
                 }
-                Row::Message(message) => {
-                    let loaded = Loaded::Message(Versioned { version, value: Arc::clone(message) });
-                    self.rows.insert(key.clone(), loaded);
-                }
                 Row::Task(_, task) => tasks.push(Arc::clone(task)),
                 Row::Session(session) => {
                     let mut state =
@@ -90,20 +86,18 @@ impl World {
         }
     }
 
-    /// The message and the name of the task that a session has handed to the agent.
-    pub(super) fn handed_over(&self, session: &SessionId) -> anyhow::Result<(MessageId, String)> {
+    /// The name of the task that a session has handed to the agent.
+    pub(super) fn handed_over(&self, session: &SessionId) -> anyhow::Result<String> {
         let task =
             self.state(session).and_then(|state| state.tasks.first()).context("the session has no task")?;
-        let message = task.message.clone().context("the task was not handed over")?;
-        Ok((message, task.id.attempt_name(task.attempt)))
+        anyhow::ensure!(task.attempt > 0, "the task was not handed over");
+        Ok(task.id.attempt_name(task.attempt))
     }
 
     /// Forgets a session once it is over.
     pub(super) fn forget(&mut self, session: &SessionId) -> anyhow::Result<()> {
-        let (message, _) = self.handed_over(session)?;
         let is_over = self.state(session).is_some_and(|state| state.session.status.is_over());
         anyhow::ensure!(is_over, "session {session} was to be over");
-        self.rows.remove(&Key::Message(message));
         self.rows.remove(&Key::Session(session.clone()));
         Ok(())
     }

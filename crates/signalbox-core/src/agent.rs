@@ -128,6 +128,9 @@ pub struct AgentStatus {
     pub draining: bool,
     /// The tasks it holds.
     pub held: Vec<Held>,
+    /// Whether it named the task when it last reported of one: then nothing rests on when it took the task.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub names_tasks: bool,
     /// The attempts that it was told to stop and may still be at: they count against its concurrency until it says
     /// that it is done with them, or [`STOPPING_MAX`](crate::limits::STOPPING_MAX) has passed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -201,6 +204,7 @@ impl AgentStatus {
             last_used: Timestamp::default(),
             draining: false,
             held: Vec::new(),
+            names_tasks: false,
             stopping: Vec::new(),
         }
     }
@@ -211,6 +215,7 @@ impl AgentStatus {
         let (earlier_until, recent) = self.last_words(now);
         Self {
             last_used: self.last_used,
+            names_tasks: self.names_tasks,
             earlier_until,
             recent,
             ..Self::fresh(self.agent.clone(), generation, now)
@@ -227,7 +232,7 @@ impl AgentStatus {
             Meaning::Failed => report.about_task,
             Meaning::Away => false,
         });
-        room && willing && !self.draining && agent.endpoint.is_some()
+        room && willing && !self.draining && agent.is_reachable()
     }
 
     /// Whether the agent is at work: it said so last, or holds as many tasks as it takes.
@@ -237,6 +242,14 @@ impl AgentStatus {
             self.report.as_ref().is_some_and(|report| Meaning::of(&report.state) == Meaning::Working);
         let is_full = !self.held.is_empty() && self.held.len() >= agent.concurrency as usize;
         says_so || is_full
+    }
+
+    /// Whether it may be kept in memory for a while that the agent has taken what it was sent: it names its tasks, so
+    /// what it says of them counts in any case, and nothing that it has said waits for this.
+    #[must_use]
+    pub fn may_keep_taken_in_memory(&self) -> bool {
+        let awaits = self.report.as_ref().is_some_and(|report| report.awaits_delivery.is_some());
+        self.names_tasks && !awaits
     }
 
     /// The task that a report is about: the one it names, else the only one held. Where it names the session

@@ -407,7 +407,7 @@ impl Decision {
     pub fn arm(&mut self, due: Due) {
         let id = due.work.id();
         self.done.retain(|done| *done != id);
-        self.due.retain(|other| other.work != due.work);
+        self.due.retain(|other| other.work.id() != id);
         self.due.push(due);
     }
 

@@ -1,4 +1,4 @@
-//! Getting one message to one endpoint: attempts, backoff, and the dead letter at their end.
+//! Getting one message to one endpoint (a task's message is made when it is sent: [`crate::task_message`]): attempts, backoff, and the dead letter at their end.
 //!
 //! | status    | delivered   | failed, may be tried again | failed for good | no longer wanted | redrive     |
 //! |-----------|-------------|----------------------------|-----------------|------------------|-------------|
@@ -126,7 +126,48 @@ pub enum Outcome {
     },
 }
 
+impl MessageKind {
+    /// The kind in a word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Task => "task",
+            Self::RegistrationWebhook => "webhook",
+            Self::SessionWebhook => "notice",
+        }
+    }
+}
+
 impl Outcome {
+    /// It was not delivered, for this reason.
+    #[must_use]
+    pub fn failed(error: String, may_retry: bool) -> Self {
+        Self::Failed { status: None, error, retry_after: None, may_retry }
+    }
+
+    /// Nobody wants it, for this reason.
+    #[must_use]
+    pub fn unwanted(reason: &str) -> Self {
+        Self::Unwanted { reason: reason.to_owned() }
+    }
+
+    /// When to try again after this outcome of the try number `tries`, if that is not to be the last one.
+    pub(crate) fn next_try(
+        &self,
+        tries: u32,
+        most: u32,
+        context: &mut DecisionContext<'_>,
+    ) -> Option<Timestamp> {
+        let Self::Failed { retry_after, may_retry: true, .. } = self else { return None };
+        if tries >= most {
+            return None;
+        }
+        let backoff = context.policy.delivery_backoff.wait(tries, context);
+        let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+        Some(context.now + backoff.max(asked))
+    }
+
     /// What an answer with `status` means.
     #[must_use]
     pub fn of_status(status: u16, retry_after: Option<Duration>) -> Self {
@@ -156,15 +197,12 @@ impl Message {
                 (next.last_status, next.last_error) = (Some(*status), None);
                 next.settle(MessageStatus::Delivered, context.now);
             }
-            Outcome::Failed { status, error, retry_after, may_retry } => {
+            Outcome::Failed { status, error, .. } => {
                 next.attempts += 1;
                 (next.last_status, next.last_error) = (*status, Some(crate::limits::bounded(error)));
-                if *may_retry && next.attempts < next.attempts_max {
-                    let backoff = context.policy.delivery_backoff.wait(next.attempts, context);
-                    let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
-                    next.next_at = Some(context.now + backoff.max(asked));
-                } else {
-                    next.settle(MessageStatus::Dead, context.now);
+                match outcome.next_try(next.attempts, next.attempts_max, context) {
+                    Some(at) => next.next_at = Some(at),
+                    None => next.settle(MessageStatus::Dead, context.now),
                 }
             }
             Outcome::Unwanted { reason } => {

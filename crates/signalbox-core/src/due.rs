@@ -17,19 +17,27 @@ pub struct Due {
     pub at: Timestamp,
     /// The lane that it goes by, where it is something to send.
     pub lane: Lane,
+    /// When it is over, whatever has become of it by then: it is a timer from that moment on.
+    pub ends: Option<Timestamp>,
 }
 
 impl Due {
     /// Work that is due at `at` and goes by no lane of its own.
     #[must_use]
     pub fn new(work: DueJob, at: Timestamp) -> Self {
-        Self { work, at, lane: Lane::default() }
+        Self { work, at, lane: Lane::default(), ends: None }
     }
 
     /// The same by `lane`.
     #[must_use]
     pub fn by(self, lane: Lane) -> Self {
         Self { lane, ..self }
+    }
+
+    /// The same, over at `ends`.
+    #[must_use]
+    pub fn until(self, ends: Timestamp) -> Self {
+        Self { ends: Some(ends), ..self }
     }
 }
 
@@ -92,7 +100,17 @@ pub enum DueJob {
         /// The message.
         message: MessageId,
     },
-    /// Call the tool that does a task.
+    /// Send an attempt of a task to its agent. The same row as the attempt's [`Timeout`](Self::Timeout), which it becomes
+    /// once the agent has it.
+    Dispatch {
+        /// The session.
+        session: SessionId,
+        /// The task.
+        task: TaskId,
+        /// The attempt.
+        attempt: u32,
+    },
+    /// Call the tool that does a task. The same row as the attempt's timeout.
     Call {
         /// The session.
         session: SessionId,
@@ -179,15 +197,16 @@ pub enum DueJob {
 }
 
 impl DueJob {
-    /// Its id: equal work has an equal id.
+    /// Its id: equal work has an equal id, and so has all that is one attempt of a task in its order.
     #[must_use]
     pub fn id(&self) -> String {
         let kind = self.kind();
         match self {
             Self::Deliver { message } => format!("{kind}:{message}"),
-            Self::Call { task, attempt, .. }
-            | Self::Timeout { task, attempt, .. }
-            | Self::Heartbeat { task, attempt, .. }
+            Self::Dispatch { task, attempt, .. }
+            | Self::Call { task, attempt, .. }
+            | Self::Timeout { task, attempt, .. } => format!("attempt:{task}-{attempt}"),
+            Self::Heartbeat { task, attempt, .. }
             | Self::Schedule { task, attempt, .. }
             | Self::Retry { task, attempt, .. }
             | Self::Stop { task, attempt, .. } => format!("{kind}:{task}-{attempt}"),
@@ -204,7 +223,8 @@ impl DueJob {
     pub fn session(&self) -> Option<&SessionId> {
         match self {
             Self::Deliver { .. } | Self::Stop { .. } | Self::Fire { .. } => None,
-            Self::Call { session, .. }
+            Self::Dispatch { session, .. }
+            | Self::Call { session, .. }
             | Self::Timeout { session, .. }
             | Self::Heartbeat { session, .. }
             | Self::Schedule { session, .. }
@@ -221,6 +241,7 @@ impl DueJob {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Deliver { .. } => "deliver",
+            Self::Dispatch { .. } => "dispatch",
             Self::Call { .. } => "call",
             Self::Timeout { .. } => "timeout",
             Self::Heartbeat { .. } => "heartbeat",

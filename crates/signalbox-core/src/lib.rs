@@ -22,6 +22,7 @@ pub mod language;
 pub mod lease;
 pub mod limits;
 pub mod payload;
+pub mod reach;
 pub mod report;
 pub mod retry;
 pub mod routing;
@@ -29,6 +30,7 @@ pub mod schedule;
 pub mod session;
 pub mod snapshot;
 pub mod task;
+pub mod task_message;
 
 pub use context::DecisionContext;
 pub use decision::{Decision, Row, Write};

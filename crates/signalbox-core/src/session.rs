@@ -26,7 +26,7 @@ use signalbox_wire::time::Timestamp;
 pub use self::event::SessionEvent;
 pub use self::ready::Move;
 use crate::definition::{Kind, Notify};
-use crate::task::{Task, TaskEvent, TaskStatus};
+use crate::task::{Task, TaskEvent, TaskStatus, Undelivered};
 
 /// Where a session stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -417,18 +417,17 @@ impl SessionState {
                 task.queued_at = Some(task.queued_at.unwrap_or(at));
                 task.retry_at = None;
             }
-            E::TaskDispatched { attempt, agent, message, child, parameters, .. } => {
+            E::TaskDispatched { attempt, agent, child, parameters, .. } => {
                 if !may_begin || *attempt != task.attempt + 1 {
                     return Err(format!("attempt {attempt} of {id} cannot start now"));
                 }
                 step(task, TaskEvent::Dispatch)?;
                 task.attempt = *attempt;
                 task.agent.clone_from(agent);
-                task.message.clone_from(message);
                 task.child.clone_from(child);
                 task.parameters = Some(parameters.clone());
                 (task.queued_at, task.retry_at, task.started_at) = (None, None, None);
-                (task.last_report_at, task.progress) = (None, None);
+                (task.last_report_at, task.progress, task.undelivered) = (None, None, None);
                 task.dispatched_at = Some(at);
                 self.session_mut().status = SessionStatus::Running;
             }
@@ -461,7 +460,14 @@ impl SessionState {
                 task.ended_at = Some(at);
                 forget_signal(Arc::make_mut(&mut self.session), &task.kind);
             }
-            E::DeliveryFailed { .. } if task.status.is_held() => {}
+            E::DeliveryFailed { tries, status, error, retry_at, .. } if task.status.is_held() => {
+                task.undelivered = Some(Undelivered {
+                    tries: *tries,
+                    status: *status,
+                    error: error.clone(),
+                    retry_at: *retry_at,
+                });
+            }
             E::TaskRetrying { error, retry_at, .. } => {
                 step(task, TaskEvent::GiveBack)?;
                 task.error = Some(error.clone());

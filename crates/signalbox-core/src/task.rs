@@ -16,9 +16,11 @@
 //! instances, tasks of their own at the end of the list, are under way. An undoing task is one that the session
 //! got when it failed or was cancelled.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
+use signalbox_wire::id::{AgentId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
 use crate::definition::{Kind, OnFailure, Rules};
@@ -174,8 +176,9 @@ pub struct Task {
     pub retries: u32,
     /// The agent of the last attempt.
     pub agent: Option<AgentId>,
-    /// The message of the last attempt.
-    pub message: Option<MessageId>,
+    /// How often the last attempt was sent in vain so far, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undelivered: Option<Undelivered>,
     /// The session that does it, where one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub child: Option<SessionId>,
@@ -207,6 +210,19 @@ pub struct Task {
     pub last_report_at: Option<Timestamp>,
     /// When it was settled.
     pub ended_at: Option<Timestamp>,
+}
+
+/// How an attempt's delivery stands that has failed, and will be tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undelivered {
+    /// How often it was sent.
+    pub tries: u32,
+    /// The status of the last answer, when there was one.
+    pub status: Option<u16>,
+    /// Why the last try failed.
+    pub error: String,
+    /// When it is sent again.
+    pub retry_at: Timestamp,
 }
 
 /// Which instance of a task for each item of a list.
@@ -281,7 +297,7 @@ impl Task {
             attempt: 0,
             retries: 0,
             agent: None,
-            message: None,
+            undelivered: None,
             child: None,
             parameters: None,
             result: None,
@@ -309,6 +325,18 @@ impl Task {
     pub fn may_retry(&self, fault: Option<Fault<'_>>) -> bool {
         let words = self.rules.retry.as_ref().map_or(&[][..], |rule| &rule.retry_on);
         self.attempt <= self.retries && fault.is_none_or(|fault| fault.is_among(words))
+    }
+
+    /// How often its present attempt was sent so far without being taken.
+    #[must_use]
+    pub fn tries(&self) -> u32 {
+        self.undelivered.as_ref().map_or(0, |undelivered| undelivered.tries)
+    }
+
+    /// When its present attempt has had its time, where it is given `default` unless its definition says otherwise.
+    #[must_use]
+    pub fn times_out_at(&self, default: Duration) -> Option<Timestamp> {
+        self.dispatched_at.map(|at| at + self.rules.timeout.unwrap_or(default))
     }
 
     /// Whether it is done by instances of it.

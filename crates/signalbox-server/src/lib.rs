@@ -17,6 +17,7 @@ mod surface;
 mod surfaces;
 pub mod telemetry;
 mod tools;
+mod transport;
 
 pub use config::Config;
 pub use server::{Opening, Running, Server, StartError};

@@ -39,6 +39,7 @@ use crate::surface::state::{self, Announcements, AppState, Limits, OperatorReten
 use crate::surfaces;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::{self, Tools};
+use crate::transport::Transport;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -311,15 +312,15 @@ fn assemble(
         },
         draining: draining.clone(),
     };
+    let services = Egress::new(policy::Policy::default(), mark);
     let jobs = Jobs::new(jobs::Parts {
         config: config.clone(),
         policy,
         store: store.clone(),
         drive: drive.clone(),
         authenticator: authenticator.clone(),
-        notice_secret,
-        egress: egress.clone(),
-        services: Egress::new(policy::Policy::default(), mark),
+        transport: Transport::new(config, egress.clone(), services.clone(), notice_secret),
+        services,
         tools: tools.clone(),
         deliveries,
         metrics: metrics.clone(),

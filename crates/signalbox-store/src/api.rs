@@ -248,7 +248,7 @@ impl DueKind {
     #[must_use]
     pub fn of(work: &DueJob) -> Self {
         match work {
-            DueJob::Deliver { .. } => Self::Delivery,
+            DueJob::Deliver { .. } | DueJob::Dispatch { .. } => Self::Delivery,
             DueJob::Call { .. } => Self::Call,
             _ => Self::Timer,
         }

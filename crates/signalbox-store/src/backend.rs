@@ -17,7 +17,7 @@ use signalbox_core::schedule::Schedule;
 use signalbox_core::session::{Session, SessionState};
 use signalbox_core::snapshot::{Loaded, Versioned, WaitingTask};
 use signalbox_core::task::Task;
-use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
@@ -240,6 +240,13 @@ pub(crate) trait Backend: Send + Sync {
         workflow: &WorkflowId,
         revision: Option<u32>,
     ) -> Result<bool, StoreError>;
+
+    /// The session that a task belongs to.
+    async fn session_of_task(
+        &self,
+        tenant: &TenantId,
+        task: &TaskId,
+    ) -> Result<Option<SessionId>, StoreError>;
 
     /// One round of retention ([`crate::retention`]). The newest entry of a tenant's log always stays, so that its order never starts again.
     async fn prune(&self, prune: Prune) -> Result<Pruned, StoreError>;

@@ -106,6 +106,8 @@ pub(crate) struct DueRow {
     pub(crate) visible_at: Timestamp,
     /// Who holds it from the start.
     pub(crate) leased_by: Option<NodeId>,
+    /// From when on it is a timer, whoever holds it.
+    pub(crate) ends_at: Option<Timestamp>,
     /// [`signalbox_core::due::DueJob`] as JSON.
     pub(crate) body: String,
 }
@@ -281,6 +283,7 @@ fn due_row(due: Due, now: Timestamp, lease: Option<&Lease>) -> Result<DueRow, St
         due_at: due.at,
         visible_at: lease.map_or(due.at, |lease| lease.until),
         leased_by: lease.map(|lease| lease.node.clone()),
+        ends_at: due.ends,
         body,
     })
 }

@@ -24,7 +24,7 @@ use signalbox_core::snapshot::{Loaded, WaitingTask};
 use signalbox_core::task::Task;
 use signalbox_core::{Decision, Need, Snapshot, Versioned};
 use signalbox_wire::id::{
-    AgentId, HookId, MessageId, NodeId, ScheduleId, SessionId, TenantId, ToolName, WorkflowId,
+    AgentId, HookId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
 };
 use signalbox_wire::time::Timestamp;
 
@@ -654,6 +654,18 @@ impl Store {
         revision: Option<u32>,
     ) -> Result<bool, StoreError> {
         self.inner.backend.open_session_of_workflow(tenant, workflow, revision).await
+    }
+
+    /// The session that a task belongs to.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn session_of_task(
+        &self,
+        tenant: &TenantId,
+        task: &TaskId,
+    ) -> Result<Option<SessionId>, StoreError> {
+        self.inner.backend.session_of_task(tenant, task).await
     }
 
     /// Whether a task may wait under one of these routing keys; `false` only when certainly none does.

@@ -142,6 +142,13 @@ impl TaskId {
         format!("{}-{attempt}", self.0)
     }
 
+    /// The id of the message that carries an attempt of the task: it follows from the two, and is the same at every try.
+    #[must_use]
+    pub fn message(&self, attempt: u32) -> MessageId {
+        let own = self.0.strip_prefix(Self::PREFIX).unwrap_or(&self.0);
+        MessageId(Arc::from(format!("{}{own}-{attempt}", MessageId::PREFIX)))
+    }
+
     /// Whether `named` is this task, or one attempt of it: `Some(None)` the task, `Some(Some(n))` attempt n.
     #[must_use]
     pub fn matches(&self, named: &str) -> Option<Option<u32>> {
@@ -150,6 +157,16 @@ impl TaskId {
             return Some(None);
         }
         rest.strip_prefix('-')?.parse().ok().map(Some)
+    }
+}
+
+impl MessageId {
+    /// The task and the attempt that a message with this id would carry, if it is one that carries a task.
+    #[must_use]
+    pub fn task_attempt(&self) -> Option<(TaskId, u32)> {
+        let (own, attempt) = self.0.strip_prefix(Self::PREFIX)?.rsplit_once('-')?;
+        let task = TaskId::parse(&format!("{}{own}", TaskId::PREFIX)).ok()?;
+        Some((task, attempt.parse().ok()?))
     }
 }
 
@@ -180,6 +197,16 @@ mod tests {
         assert_eq!(task.matches(&task.attempt_name(3)), Some(Some(3)));
         for other in ["tsk_b", "tsk_ab", "tsk_a-", "tsk_a-x"] {
             assert_eq!(task.matches(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_task_and_its_message_name_each_other() {
+        let task = TaskId::parse("tsk_a-b").expect("valid");
+        assert_eq!(task.message(3).as_str(), "msg_a-b-3");
+        assert_eq!(task.message(3).task_attempt(), Some((task, 3)));
+        for other in ["msg_a", "msg_a-x", "order-1", "msg_-1x"] {
+            assert_eq!(MessageId::parse(other).expect("valid").task_attempt(), None, "{other}");
         }
     }
 }

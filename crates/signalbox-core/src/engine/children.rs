@@ -47,7 +47,6 @@ impl UnitOfWork<'_, '_> {
                 step: task.step.clone(),
                 attempt,
                 agent: None,
-                message: None,
                 child: Some(child.clone()),
                 parameters: parameters.clone(),
             },

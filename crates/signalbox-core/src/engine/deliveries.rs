@@ -8,14 +8,10 @@ use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
 
 use super::Operation;
-use super::reports::ReportState;
-use super::unit_of_work::UnitOfWork;
 use crate::decision::{Key, Row};
 use crate::delivery::{Message, MessageStatus, Outcome};
 use crate::due::{Due, DueJob};
 use crate::event::{Level, NewEvent};
-use crate::session::SessionEvent;
-use crate::task::{Fault, TaskStatus};
 use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot, Versioned};
 
 /// An attempt to deliver has ended.
@@ -27,12 +23,6 @@ pub struct SettleDelivery {
     pub attempt: u32,
     /// How it ended.
     pub outcome: Outcome,
-    /// When it was sent.
-    pub sent_at: Timestamp,
-    /// When it was answered.
-    pub answered_at: Timestamp,
-    /// What the agent answered of the task that was delivered to it.
-    pub report: Option<DeliveredReport>,
 }
 
 /// The report that an agent gave of a task in its answer to the task's delivery.
@@ -42,43 +32,6 @@ pub struct DeliveredReport {
     pub state: String,
     /// The details, as sent.
     pub details: Option<RawObject>,
-}
-
-impl SettleDelivery {
-    /// An attempt that was answered as soon as it was sent, with nothing but a status.
-    #[must_use]
-    pub fn at(now: Timestamp, message: MessageId, attempt: u32, outcome: Outcome) -> Self {
-        Self { message, attempt, outcome, sent_at: now, answered_at: now, report: None }
-    }
-
-    /// The agent has the task that the message carries; whether that, or what it said of it, settles the task.
-    fn hand_over(&self, work: &mut UnitOfWork<'_, '_>, message: &Message) -> Result<bool, Halt> {
-        let (Some(carried), Some(agent)) = (&message.task, &message.agent) else { return Ok(false) };
-        let status = work.snapshot.status(agent)?.map(|read| read.version);
-        let Some(current) = work.agent(agent)? else { return Ok(false) };
-        match current.status.held.iter().position(|held| held.is(carried)) {
-            Some(position) => current.status_mut().held[position].take(self.sent_at),
-            // The status may be one from before the dispatch.
-            None if self.report.is_none() => {
-                work.decision.expects.push((Key::Status(agent.clone()), status));
-                return Ok(false);
-            }
-            None => {}
-        }
-        let Some(report) = &self.report else {
-            return ReportState::settle_awaiting(work, agent, carried, self.answered_at);
-        };
-        let report = ReportState {
-            agent: agent.clone(),
-            state: report.state.clone(),
-            timestamp: self.answered_at,
-            details: report.details.clone(),
-            task: Some(carried.task.attempt_name(carried.attempt)),
-            session: Some(carried.session.to_string()),
-        };
-        report.apply_answer(work)?;
-        Ok(true)
-    }
 }
 
 impl Operation for SettleDelivery {
@@ -97,33 +50,18 @@ impl Operation for SettleDelivery {
         else {
             return Ok((too_late(&self.message, work_id, read.as_ref()), ()));
         };
-        let mut work = UnitOfWork::new(snapshot, context);
+        let mut decision = Decision::default();
         match next.next_at {
             Some(at) => {
                 let due = DueJob::Deliver { message: self.message.clone() };
-                work.decision.arm(Due::new(due, at).by(next.lane.clone()));
+                decision.arm(Due::new(due, at).by(next.lane.clone()));
             }
-            None => work.decision.disarm(work_id),
+            None => decision.disarm(work_id),
         }
-        let is_settled = match &self.outcome {
-            Outcome::Failed { error, .. } => {
-                tell_session(&mut work, &next, error)?;
-                false
-            }
-            Outcome::Delivered { .. } => self.hand_over(&mut work, &next)?,
-            Outcome::Unwanted { .. } => {
-                if let (0, Some(carried), Some(agent)) = (next.attempts, &next.task, &next.agent) {
-                    // It was never sent, so there is nothing to stop.
-                    work.stopped(agent, |stopping| stopping == carried)?;
-                }
-                false
-            }
-        };
-        work.log(entry(&next, work.context.now));
-        let version = work.context.version_after(Some(read.version));
-        let mut decision = work.finish();
-        // Whoever got it is about to say what came of it; lost, it is delivered again, and known by its id.
-        decision.may_wait = next.status == MessageStatus::Delivered && !is_settled;
+        decision.events.push(entry(&next, context.now));
+        // Lost, it is delivered again, and known by its id.
+        decision.may_wait = next.status == MessageStatus::Delivered;
+        let version = context.version_after(Some(read.version));
         decision.put(Row::Message(Arc::new(next)), Some(read.version), version);
         Ok((decision, ()))
     }
@@ -157,12 +95,10 @@ impl Operation for ExpireDelivery {
         let (Some(next), Some(read)) = (expired, &read) else {
             return Ok((too_late(&self.message, work_id, read.as_ref()), None));
         };
-        let mut work = UnitOfWork::new(snapshot, context);
-        work.decision.disarm(work_id);
-        tell_session(&mut work, &next, &self.reason)?;
-        work.log(entry(&next, work.context.now));
-        let version = work.context.version_after(Some(read.version));
-        let mut decision = work.finish();
+        let mut decision = Decision::default();
+        decision.disarm(work_id);
+        decision.events.push(entry(&next, context.now));
+        let version = context.version_after(Some(read.version));
         let next = Arc::new(next);
         decision.put(Row::Message(Arc::clone(&next)), Some(read.version), version);
         Ok((decision, Some(next)))
@@ -180,34 +116,8 @@ fn too_late(id: &MessageId, work_id: String, read: Option<&Versioned<Message>>) 
     decision
 }
 
-/// A task whose message could not be handed over hears of it: it waits on, or its attempt has failed.
-fn tell_session(work: &mut UnitOfWork<'_, '_>, message: &Message, error: &str) -> Result<(), Halt> {
-    let Some(carried) = &message.task else { return Ok(()) };
-    let Some(task) = work.held_task(carried)? else { return Ok(()) };
-    if task.status == TaskStatus::Running {
-        // Its agent has it, whatever the endpoint answered: the task's own timeout governs.
-        return Ok(());
-    }
-    match (message.next_at, &task.agent) {
-        (Some(retry_at), Some(agent)) => work.emit(
-            &carried.session,
-            &SessionEvent::DeliveryFailed {
-                task: task.id.clone(),
-                step: task.step.clone(),
-                attempt: task.attempt,
-                agent: agent.clone(),
-                error: crate::limits::bounded(error),
-                retry_at,
-            },
-        ),
-        _ => {
-            let reason = format!("the task could not be handed to its agent: {error}");
-            work.fail_attempt(&carried.session, &task, &reason, Fault::Undelivered)
-        }
-    }
-}
-
-fn entry(message: &Message, now: Timestamp) -> NewEvent {
+/// What the log keeps of how a message stands.
+pub(super) fn entry(message: &Message, now: Timestamp) -> NewEvent {
     let (kind, level) = match message.status {
         MessageStatus::Delivered => ("message.delivered", Level::Debug),
         MessageStatus::Scheduled => ("message.retrying", Level::Warning),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
@@ -93,9 +93,8 @@ impl UnitOfWork<'_, '_> {
             Kind::Tool(tool) => Lane::tool(tool.as_str()),
             _ => Lane::default(),
         };
-        self.decision.arm(Due::new(call, self.context.now).by(lane));
-        let limit = task.rules.timeout.unwrap_or(self.context.policy.task_timeout);
-        self.arm_timeout(session, task, attempt, limit);
+        let ends = self.context.now + task.rules.timeout.unwrap_or(self.context.policy.task_timeout);
+        self.decision.arm(Due::new(call, self.context.now).by(lane).until(ends));
         self.emit(
             session,
             &SessionEvent::TaskDispatched {
@@ -103,7 +102,6 @@ impl UnitOfWork<'_, '_> {
                 step: task.step.clone(),
                 attempt,
                 agent: None,
-                message: None,
                 child: None,
                 parameters,
             },
@@ -174,12 +172,8 @@ impl UnitOfWork<'_, '_> {
         let timeout = DueJob::Timeout { session: session.clone(), task: id.clone(), attempt };
         self.decision.disarm(timeout.id());
         if task.rules.heartbeat_timeout.is_some() {
-            let heartbeat = DueJob::Heartbeat { session: session.clone(), task: id.clone(), attempt };
+            let heartbeat = DueJob::Heartbeat { session: session.clone(), task: id, attempt };
             self.decision.disarm(heartbeat.id());
-        }
-        if matches!(task.kind, Kind::Tool(_)) {
-            let call = DueJob::Call { session: session.clone(), task: id, attempt };
-            self.decision.disarm(call.id());
         }
         if let Some(child) = &task.child {
             self.end_child(child, task);
@@ -325,32 +319,17 @@ impl UnitOfWork<'_, '_> {
     ) -> Result<(), Halt> {
         let now = self.context.now;
         let attempt = task.attempt + 1;
-        let message = MessageId::new(now, self.context.bits());
-        let state = self.known_session(session)?;
-        let trace = state.session.trace.clone();
-        let body = json!({
-            "senderId": "opscore",
-            "messageType": "workflow_task",
-            "payload": parameters,
-            "messageId": message,
-            "timestamp": now,
-            "task_name": task.name.as_deref().unwrap_or(&task.step),
-            "opscore_session_id": session,
-            "opscore_task_id": task.id.attempt_name(attempt),
-            "sessionContext": {
-                "sessionId": session,
-                "workflowId": state.session.workflow,
-                "taskId": task.step,
-            },
-        });
         let carried = TaskAttempt { session: session.clone(), task: task.id.clone(), attempt };
+        let mut lane = Lane::default();
         if let Some(work) = self.agent(agent)? {
+            lane = work.agent.lane();
             let status = work.status_mut();
             status.last_used = now;
-            status.held.push(Held::new(carried.clone(), task.step.clone(), now));
+            status.held.push(Held::new(carried, task.step.clone(), now));
         }
-        let limit = task.rules.timeout.unwrap_or(self.context.policy.task_timeout);
-        self.arm_timeout(session, task, attempt, limit);
+        let ends = now + task.rules.timeout.unwrap_or(self.context.policy.task_timeout);
+        let dispatch = DueJob::Dispatch { session: session.clone(), task: task.id.clone(), attempt };
+        self.decision.arm(Due::new(dispatch, now).by(lane).until(ends));
         if let Some(limit) = task.rules.heartbeat_timeout {
             let heartbeat = DueJob::Heartbeat { session: session.clone(), task: task.id.clone(), attempt };
             self.decision.arm(Due::new(heartbeat, now + limit));
@@ -358,15 +337,6 @@ impl UnitOfWork<'_, '_> {
         if task.queued_at.is_some() && task.rules.schedule_timeout.is_some() {
             self.decision.disarm(schedule_timer(session, task).id());
         }
-        self.send(NewMessage {
-            id: message.clone(),
-            kind: MessageKind::Task,
-            agent: Some(agent.clone()),
-            task: Some(carried),
-            url: None,
-            body: body.to_string(),
-            trace,
-        });
         self.emit(
             session,
             &SessionEvent::TaskDispatched {
@@ -374,7 +344,6 @@ impl UnitOfWork<'_, '_> {
                 step: task.step.clone(),
                 attempt,
                 agent: Some(agent.clone()),
-                message: Some(message),
                 child: None,
                 parameters,
             },
@@ -419,10 +388,7 @@ impl UnitOfWork<'_, '_> {
         let Some(agent) = &new.agent else { return Lane::default() };
         // An agent that the decision did not have to look at keeps a lane of its own.
         let known = self.snapshot.agent(agent).ok().flatten();
-        match known.and_then(|known| known.value.endpoint.as_deref().map(Lane::host)) {
-            Some(lane) => lane,
-            None => Lane::agent(agent),
-        }
+        known.map_or_else(|| Lane::agent(agent), |known| known.value.lane())
     }
 }
 

@@ -118,11 +118,18 @@ impl UnitOfWork<'_, '_> {
 
     /// A task is no longer wanted: whoever has it in hand is told.
     fn take_away(&mut self, session: &SessionId, task: &Task, reason: &str) -> Result<(), Halt> {
-        if task.status.is_held() && task.agent.is_some() {
+        let attempt = TaskAttempt { session: session.clone(), task: task.id.clone(), attempt: task.attempt };
+        let is_new = self.dispatches_now(&attempt);
+        if task.status.is_held() && task.agent.is_some() && !is_new {
             self.tell_to_stop(session, task, reason)?;
             self.count_as_stopping(session, task)?;
         }
+        let may_be_unsent = !is_new && self.may_be_unsent(&attempt, task)?;
         self.release(session, task)?;
+        if may_be_unsent {
+            // Whoever comes to send it finds that it never was, and that there is nothing to stop.
+            self.keep_dispatch(&attempt);
+        }
         let event = SessionEvent::TaskCancelled {
             task: task.id.clone(),
             step: task.step.clone(),

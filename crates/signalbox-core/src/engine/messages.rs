@@ -38,7 +38,7 @@ impl Operation for Accept {
     ) -> Result<(Decision, MessageId), Halt> {
         let agent =
             snapshot.agent(&self.agent)?.ok_or_else(|| Rejected::UnknownAgent(self.agent.to_string()))?;
-        if agent.value.endpoint.is_none() {
+        if !agent.value.is_reachable() {
             return Err(Rejected::Unreachable(self.agent.clone()).into());
         }
         if let Some(id) = &self.id

@@ -171,6 +171,9 @@ impl ReportState {
         let is_news = origin == Origin::Answer || status.is_news(&report, now);
         let meant = self.held(status, &report, is_news).cloned();
         let effect = meant.as_ref().map_or(Effect::Nothing, |held| self.effect(&report, held));
+        if effect != Effect::Nothing {
+            status.names_tasks = self.task.is_some();
+        }
         let awaits_delivery = meant
             .as_ref()
             .filter(|_| effect == Effect::AwaitsDelivery)
@@ -293,6 +296,8 @@ impl ReportState {
                     agent: self.agent.clone(),
                 };
                 work.emit(&held.session, &event)?;
+                // It has the task: what is left of the attempt is its timeout.
+                work.await_end(&held.session, &task);
                 self.progress(work, held, &task, false)
             }
             Meaning::Done => {

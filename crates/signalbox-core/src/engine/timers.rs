@@ -27,10 +27,19 @@ impl Operation for TimerFired {
     fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
         let mut work = UnitOfWork::new(snapshot, context);
         match &self.work {
-            DueJob::Timeout { session, task, attempt } => {
+            DueJob::Timeout { session, task, attempt }
+            | DueJob::Dispatch { session, task, attempt }
+            | DueJob::Call { session, task, attempt } => {
                 let Some(task) = work.held(session, task, *attempt)? else { return self.over(work) };
                 let limit = task.rules.timeout.unwrap_or(work.context.policy.task_timeout);
-                if work.has_come(&self.work, task.dispatched_at.map(|at| at + limit)) {
+                let ends = task.times_out_at(limit);
+                if !matches!(self.work, DueJob::Timeout { .. })
+                    && ends.is_some_and(|ends| work.context.now < ends)
+                {
+                    // It stays due until it is sent or called.
+                    return Ok((Decision::default(), ()));
+                }
+                if work.has_come(&self.work, ends) {
                     let error = format!("no report settled the task within {} s", limit.as_secs_f64());
                     work.fail_attempt(session, &task, &error, Fault::TimedOut)?;
                 }
@@ -86,8 +95,8 @@ impl Operation for TimerFired {
                 }
             }
             DueJob::Fire { schedule } => schedules::fire(&mut work, schedule)?,
-            // Neither is a timer: it stays due until it is done.
-            DueJob::Deliver { .. } | DueJob::Call { .. } => return Ok((Decision::default(), ())),
+            // It is no timer: it stays due until it is done.
+            DueJob::Deliver { .. } => return Ok((Decision::default(), ())),
         }
         self.over(work)
     }
@@ -97,7 +106,7 @@ impl TimerFired {
     /// The decision; the timer is used up unless it was set anew.
     fn over(&self, work: UnitOfWork<'_, '_>) -> Result<(Decision, ()), Halt> {
         let mut decision = work.finish();
-        if !decision.due.iter().any(|due| due.work == self.work) {
+        if !decision.due.iter().any(|due| due.work.id() == self.work.id()) {
             decision.disarm(self.work.id());
         }
         Ok((decision, ()))

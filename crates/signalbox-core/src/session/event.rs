@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use signalbox_wire::id::{AgentId, MessageId, ScheduleId, SessionId, TaskId, WorkflowId};
+use signalbox_wire::id::{AgentId, ScheduleId, SessionId, TaskId, WorkflowId};
 use signalbox_wire::quote;
 use signalbox_wire::time::Timestamp;
 
@@ -48,8 +48,6 @@ pub enum SessionEvent {
         attempt: u32,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         agent: Option<AgentId>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        message: Option<MessageId>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         child: Option<SessionId>,
         parameters: Map<String, Value>,
@@ -98,6 +96,9 @@ pub enum SessionEvent {
         step: String,
         attempt: u32,
         agent: AgentId,
+        tries: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
         error: String,
         retry_at: Timestamp,
     },
@@ -208,7 +209,8 @@ impl SessionEvent {
     }
 
     /// The attempt under way that it is about. A dispatch begins another.
-    pub(super) fn attempt(&self) -> Option<u32> {
+    #[must_use]
+    pub fn attempt(&self) -> Option<u32> {
         match self {
             Self::TaskRunning { attempt, .. }
             | Self::TaskProgress { attempt, .. }

@@ -3,8 +3,6 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use signalbox_wire::id::MessageId;
-
 use super::*;
 use crate::routing::Route;
 
@@ -91,7 +89,6 @@ fn task_events(position: usize, attempt: u32) -> [SessionEvent; 14] {
             step: step.clone(),
             attempt: attempt + 1,
             agent: Some(agent.clone()),
-            message: MessageId::parse("msg_1").ok(),
             child: None,
             parameters: Map::new(),
         },
@@ -108,6 +105,8 @@ fn task_events(position: usize, attempt: u32) -> [SessionEvent; 14] {
             step: step.clone(),
             attempt,
             agent: agent.clone(),
+            tries: 1,
+            status: None,
             error: "refused".into(),
             retry_at: at(60),
         },

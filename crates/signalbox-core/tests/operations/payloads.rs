@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use signalbox_core::decision::{Key, Write};
 use signalbox_core::definition::{Concurrency, OnBusy};
-use signalbox_core::delivery::MessageKind;
 use signalbox_core::engine::{MatchTask, Rerun};
 use signalbox_core::payload::{self, Payload, Reference};
+use signalbox_core::task_message;
 use signalbox_wire::id::SessionId;
 
 use crate::play::{Making, child, task, workflow};
@@ -55,7 +55,9 @@ fn a_long_result_is_handed_on_by_reference_and_looked_into() {
         (&b["name"], &b["size"], &b["text"], &b["starts"]),
         (&json!("report"), &json!(1_000), &json!("it is report"), &json!(true))
     );
-    let body = &stage.bodies(MessageKind::Task)[1];
+    let state = stage.state(&session);
+    let sent = task_message::of_task(&state, &state.tasks[1], &stage.policy);
+    let body: Value = serde_json::from_str(&sent.body).expect("JSON");
     assert_eq!(body["payload"], b, "and the message refers to it too");
     let history = &stage.store.histories[&session];
     let written =

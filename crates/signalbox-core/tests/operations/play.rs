@@ -210,7 +210,9 @@ impl Stage {
     /// What is due and is no delivery, by kind.
     pub(crate) fn timers(&self) -> Vec<&'static str> {
         let works = self.store.due.values().map(|row| &row.work);
-        let is_timer = |work: &&DueJob| !matches!(work, DueJob::Deliver { .. } | DueJob::Stop { .. });
+        let is_timer = |work: &&DueJob| {
+            !matches!(work, DueJob::Deliver { .. } | DueJob::Dispatch { .. } | DueJob::Stop { .. })
+        };
         works.filter(is_timer).map(DueJob::kind).collect()
     }
 

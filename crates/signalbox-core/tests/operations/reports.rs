@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use serde_json::json;
-use signalbox_core::delivery::{MessageStatus, Outcome};
-use signalbox_core::engine::{Cancel, DeliveredReport, MatchAgent, ReportState, SettleDelivery};
+use signalbox_core::delivery::Outcome;
+use signalbox_core::engine::{Cancel, DeliveredReport, MatchAgent, ReportState, SettleDispatch};
 use signalbox_core::limits::STOPPING_MAX;
 use signalbox_core::report::CLOCK_AHEAD_MAX;
 use signalbox_core::task::TaskStatus;
+use signalbox_core::task_message;
 use signalbox_wire::id::AgentId;
 use signalbox_wire::raw::RawObject;
 
@@ -298,7 +299,7 @@ fn a_report_that_comes_before_the_answer_counts_with_it() {
         let mut stage = Stage::new();
         let agent = stage.agent("reader", 1);
         let session = stage.session(vec![step("read", Some(0))]);
-        let message = stage.state(&session).tasks[0].message.clone().expect("a message");
+        let attempt = stage.attempt(&session, 0);
         let sent_at = stage.now;
         let details = if result { json!({"result": 7}) } else { json!({}) };
         let details = RawObject::parse(details.to_string()).ok();
@@ -318,7 +319,7 @@ fn a_report_that_comes_before_the_answer_counts_with_it() {
         }
         stage.now = stage.now + wait;
         let delivered = Outcome::Delivered { status: 200 };
-        let settled = SettleDelivery { sent_at, ..SettleDelivery::at(stage.now, message, 1, delivered) };
+        let settled = SettleDispatch { sent_at, ..stage.dispatched(&attempt, delivered) };
         stage.run(&settled).expect("settled");
         let status = stage.state(&session).tasks[0].status;
         assert_eq!(status, expected, "{state}, with a result: {result}, after {wait:?}, newest: {is_newest}");
@@ -339,20 +340,18 @@ fn an_answer_to_a_delivery_may_be_the_report() {
         let mut stage = Stage::new();
         let agent = stage.agent("reader", 1);
         let session = stage.session(vec![step("read", Some(0))]);
-        let message = stage.state(&session).tasks[0].message.clone().expect("a message");
+        let attempt = stage.attempt(&session, 0);
         let details = RawObject::parse(json!({"result": 7}).to_string()).ok();
         let report = Some(DeliveredReport { state: state.into(), details });
-        let settled = SettleDelivery {
-            report,
-            ..SettleDelivery::at(stage.now, message.clone(), 1, Outcome::Delivered { status: 200 })
-        };
+        let settled =
+            SettleDispatch { report, ..stage.dispatched(&attempt, Outcome::Delivered { status: 200 }) };
         for _ in 0..2 {
             stage.run(&settled).expect("settled, once");
         }
         let task = &stage.state(&session).tasks[0];
         assert_eq!(task.status, expected, "{state}");
         assert_eq!(task.result, (expected == TaskStatus::Completed).then(|| json!(7)));
-        assert_eq!(stage.store.messages[&message].status, MessageStatus::Delivered);
+        assert!(stage.store.messages.is_empty(), "a task that is delivered has no message");
         // Its own clock may be behind: what it says next is news all the same.
         let (timestamp, state) = (stage.now - Duration::from_secs(30), "meditating".to_owned());
         let next =
@@ -431,7 +430,10 @@ fn the_body_of_a_dispatch_names_its_message() {
     let mut stage = Stage::new();
     stage.agent("reader", 1);
     let session = stage.session(vec![step("read", None)]);
-    let message = stage.state(&session).tasks[0].message.clone().expect("a message");
-    let body: serde_json::Value = serde_json::from_str(&stage.store.messages[&message].body).expect("JSON");
+    let state = stage.state(&session);
+    let sent = task_message::of_task(&state, &state.tasks[0], &stage.policy);
+    let message = state.tasks[0].id.message(1);
+    assert_eq!(sent.id, message);
+    let body: serde_json::Value = serde_json::from_str(&sent.body).expect("JSON");
     assert_eq!(body["messageId"], message.as_str(), "whoever passes it on keeps its id");
 }

@@ -6,15 +6,17 @@ use serde_json::{Map, Value, json};
 use signalbox_core::context::Inputs;
 use signalbox_core::decision::IdempotencyRecord;
 use signalbox_core::definition::{Definition, Step};
-use signalbox_core::delivery::Outcome;
+use signalbox_core::delivery::{Outcome, TaskAttempt};
 use signalbox_core::due::DueJob;
 use signalbox_core::engine::attempt::{Asked, Attempt, Claim, Next, Resolution, Terms};
 use signalbox_core::engine::{
-    Operation, Register, ReportState, SettleCall, SettleDelivery, TimerFired, Trigger, WorkflowSource,
+    Operation, Register, ReportState, SettleCall, SettleDelivery, SettleDispatch, TimerFired, Trigger,
+    WorkflowSource,
 };
 use signalbox_core::limits::Policy;
 use signalbox_core::retry::Backoff;
 use signalbox_core::session::SessionState;
+use signalbox_core::task::TaskStatus;
 use signalbox_core::{Decision, Rejected};
 use signalbox_wire::id::{AgentId, SessionId, WorkflowId};
 use signalbox_wire::raw::RawObject;
@@ -188,15 +190,25 @@ impl Stage {
         let end = self.now + wait;
         loop {
             let can_be_done = |work: &DueJob| self.tool.is_some() || !matches!(work, DueJob::Call { .. });
-            let due = self.store.due.values().filter(|row| row.visible_at <= end && can_be_done(&row.work));
-            let next = due.min_by_key(|row| row.visible_at);
-            let Some(row) = next.cloned() else { break };
-            self.now = self.now.max(row.visible_at);
+            let due = self.store.due.values().filter_map(|row| {
+                let at = if can_be_done(&row.work) { row.next_at() } else { row.ends? };
+                (at <= end).then_some((at, row))
+            });
+            let next = due.min_by_key(|(at, _)| *at);
+            let Some((at, row)) = next.map(|(at, row)| (at, row.clone())) else { break };
+            self.now = self.now.max(at);
             match row.work {
+                work if row.ends.is_some_and(|ends| ends <= self.now) => {
+                    self.run(&TimerFired { work }).expect("fired");
+                }
                 DueJob::Deliver { message } => {
                     let attempt = self.store.messages[&message].attempts + 1;
-                    let settled = SettleDelivery::at(self.now, message, attempt, outcome.clone());
+                    let settled = SettleDelivery { message, attempt, outcome: outcome.clone() };
                     self.run(&settled).expect("settled");
+                }
+                DueJob::Dispatch { session, task, attempt } => {
+                    let attempt = TaskAttempt { session, task, attempt };
+                    self.settle_dispatch(&attempt, outcome.clone());
                 }
                 DueJob::Call { session, task, attempt } => {
                     let outcome = self.tool.clone().expect("an answer");
@@ -206,6 +218,28 @@ impl Stage {
             }
         }
         self.now = self.now.max(end);
+    }
+
+    /// The present attempt of the task at this position.
+    pub(crate) fn attempt(&self, session: &SessionId, position: usize) -> TaskAttempt {
+        let task = &self.state(session).tasks[position];
+        TaskAttempt { session: session.clone(), task: task.id.clone(), attempt: task.attempt }
+    }
+
+    /// A try to send an attempt to its agent ends so.
+    pub(crate) fn settle_dispatch(&mut self, attempt: &TaskAttempt, outcome: Outcome) {
+        let settled = self.dispatched(attempt, outcome);
+        self.run(&settled).expect("settled");
+    }
+
+    /// The next try to send an attempt, ended so.
+    pub(crate) fn dispatched(&self, attempt: &TaskAttempt, outcome: Outcome) -> SettleDispatch {
+        let state = self.state(&attempt.session);
+        let task = state.task(&attempt.task).expect("its task");
+        let is_wanted = task.status == TaskStatus::Dispatched && task.attempt == attempt.attempt;
+        let outcome = if is_wanted { outcome } else { Outcome::unwanted("the task is over") };
+        let agent = task.agent.clone().expect("its agent");
+        SettleDispatch::at(self.now, agent, attempt.clone(), task.tries() + 1, outcome)
     }
 
     /// Delivers what is due now.

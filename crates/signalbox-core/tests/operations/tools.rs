@@ -34,7 +34,7 @@ fn a_tool_is_called_with_the_rendered_parameters() {
     ];
     let session = stage.start(workflow("workflow", steps), &json!({"n": 3}));
     assert_eq!(json!(stage.task(&session, "t").parameters), json!({"n": 3}));
-    assert_eq!(stage.timers(), ["call", "timeout"]);
+    assert_eq!(stage.timers(), ["call"]);
     stage.tool = Some(Ok(json!({"v": 7})));
     stage.after(1);
     assert_eq!(json!(stage.task(&session, "a").parameters), json!({"got": 7}));
@@ -70,7 +70,7 @@ fn an_answer_counts_once_and_for_its_own_attempt() {
     settle(&mut stage, &session, 2, Ok(json!("repeated")));
     assert_eq!(stage.state(&session), before);
     assert_eq!(stage.look(&session), "running t=completed u=dispatched");
-    assert_eq!(stage.timers(), ["call", "timeout"]);
+    assert_eq!(stage.timers(), ["call"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use signalbox_core::engine::{
     Accept, Announce, AppendLogs, ApplyDefinition, ApplySchedule, Approve, Cancel, ControlSchedule,
     DeleteDefinition, DeleteSchedule, Deregister, Discard, Drain, MatchAgent, MatchTask, Operation,
     PatchAgent, Pause, Redrive, Register, Registered, ReportState, Resume, RetrySession, SettleCall,
-    SettleDelivery, Signal, TimerFired, Trigger, Triggered,
+    SettleDelivery, SettleDispatch, Signal, TimerFired, Trigger, Triggered,
 };
 use signalbox_core::session::SessionState;
 use signalbox_core::{Decision, DecisionContext, Halt, Snapshot};
@@ -80,6 +80,7 @@ calls! {
     RetrySession => |session| ToolReply::Session(Box::new(session));
     SettleCall => |_| ToolReply::Done;
     SettleDelivery => |_| ToolReply::Done;
+    SettleDispatch => |_| ToolReply::Done;
     Signal => |session| ToolReply::Session(Box::new(session));
     ControlSchedule => |_| ToolReply::Done;
     TimerFired => |_| ToolReply::Done;

@@ -122,7 +122,11 @@ impl Checker {
         let Call::TimerFired(TimerFired { work }) = call else { return };
         let Some(task) = event.task().and_then(|id| before.task(id)) else { return };
         match work {
-            DueJob::Timeout { task: timed, .. } if *timed == task.id && task.status.is_held() => {
+            DueJob::Timeout { task: timed, .. }
+            | DueJob::Dispatch { task: timed, .. }
+            | DueJob::Call { task: timed, .. }
+                if *timed == task.id && task.status.is_held() =>
+            {
                 let limit = task.rules.timeout.unwrap_or(self.policy.task_timeout);
                 let due = task.dispatched_at.map(|dispatched| dispatched + limit);
                 assert!(due.is_some_and(|due| due <= at), "{} times out before its time", task.id);
@@ -287,7 +291,8 @@ fn touched(decision: &Decision, removed: &[DueJob]) -> Touched {
     for work in decision.due.iter().map(|due| &due.work).chain(removed) {
         match work {
             DueJob::Deliver { message } => drop(touched.messages.insert(message.clone())),
-            DueJob::Call { session, .. }
+            DueJob::Dispatch { session, .. }
+            | DueJob::Call { session, .. }
             | DueJob::Retry { session, .. }
             | DueJob::Timeout { session, .. }
             | DueJob::Heartbeat { session, .. }

@@ -3,7 +3,7 @@
 use signalbox_core::Decision;
 use signalbox_core::agent::{AgentStatus, Held, Meaning};
 use signalbox_core::decision::{Guard, Row, Write};
-use signalbox_core::delivery::{MessageKind, MessageStatus};
+use signalbox_core::delivery::{MessageKind, MessageStatus, TaskAttempt};
 use signalbox_core::due::{Due, DueJob};
 use signalbox_core::engine::{ReportState, TimerFired};
 use signalbox_core::session::{SessionEvent, SessionState};
@@ -57,16 +57,18 @@ pub(crate) fn check_cause(store: &Store, call: &Call, event: &SessionEvent, befo
             let is_meant = is_exact || (is_named && !is_late && is_said_of);
             assert!(is_meant, "{task} attempt {attempt} is moved by a report on {:?}", report.task);
         }
-        Call::SettleDelivery(settled) => {
-            let carried = store.messages.get(&settled.message).and_then(|message| message.task.as_ref());
-            let is_its = carried.is_some_and(|carried| carried.task == *task && carried.attempt == *attempt);
-            assert!(
-                is_its,
-                "{task} attempt {attempt} is moved by {}, which carries {carried:?}",
-                settled.message
-            );
+        Call::SettleDispatch(settled) => {
+            let TaskAttempt { task: its, attempt: number, .. } = &settled.attempt;
+            assert_eq!((its, number), (task, attempt), "the outcome of another attempt moves {task}");
+            if matches!(event, E::DeliveryFailed { .. }) {
+                assert_eq!(held.tries() + 1, settled.tries, "{task} takes an outcome of another try");
+            }
         }
-        Call::TimerFired(TimerFired { work: DueJob::Timeout { task: timed, attempt: its, .. } }) => {
+        Call::TimerFired(TimerFired {
+            work:
+                DueJob::Timeout { task: timed, attempt: its, .. }
+                | DueJob::Dispatch { task: timed, attempt: its, .. },
+        }) => {
             assert_eq!((timed, its), (task, attempt), "the timer of another attempt moves {task}");
         }
         _ => {}

@@ -54,15 +54,22 @@ pub(crate) fn check_task(store: &Store, state: &SessionState, task: &Task) {
     let (session, id, attempt) = (session.id.clone(), task.id.clone(), task.attempt);
     let timeout = DueJob::Timeout { session: session.clone(), task: id.clone(), attempt };
     let is_timed = task.rules.timeout.is_some() || task.child.is_none();
-    assert!(!is_timed || store.due.contains_key(&timeout.id()), "{} is held and has no timeout", task.id);
+    let row = store.due.get(&timeout.id());
+    assert!(!is_timed || row.is_some(), "{} is held and has no timeout", task.id);
+    if let Some(row) = row {
+        let is_timer = matches!(row.work, DueJob::Timeout { .. });
+        assert_eq!(row.ends.is_none(), is_timer, "{} is to be sent without end: {row:?}", task.id);
+        let is_at_work = task.status == TaskStatus::Running && task.agent.is_some();
+        assert!(is_timer || !is_at_work, "{} is at work and would be sent again", task.id);
+    }
     if task.rules.heartbeat_timeout.is_some() {
         let heartbeat = DueJob::Heartbeat { session: session.clone(), task: id.clone(), attempt };
         assert!(store.due.contains_key(&heartbeat.id()), "nobody listens for {}", task.id);
     }
     match &task.kind {
         Kind::Tool(_) => {
-            let call = DueJob::Call { session, task: id, attempt };
-            assert!(store.due.contains_key(&call.id()), "{} is held by a tool that nobody calls", task.id);
+            let is_called = row.is_some_and(|row| matches!(row.work, DueJob::Call { .. }));
+            assert!(is_called, "{} is held by a tool that nobody calls", task.id);
         }
         Kind::Workflow(_) => {
             let child = task.child.as_ref().and_then(|child| store.session(child));

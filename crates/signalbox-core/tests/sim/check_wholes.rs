@@ -22,6 +22,7 @@ pub(crate) fn check_over(store: &Store, state: &SessionState) {
     for row in store.due.values() {
         let of = match &row.work {
             DueJob::Deliver { .. }
+            | DueJob::Dispatch { .. }
             | DueJob::Begin { .. }
             | DueJob::End { .. }
             | DueJob::Fire { .. }

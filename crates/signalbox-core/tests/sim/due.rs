@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use signalbox_core::delivery::{Message, MessageKind, MessageStatus, Outcome};
+use signalbox_core::agent::AgentStatus;
+use signalbox_core::delivery::{Message, MessageKind, MessageStatus, Outcome, TaskAttempt};
 use signalbox_core::due::DueJob;
-use signalbox_core::engine::{MatchTask, SettleCall, SettleDelivery, TimerFired};
-use signalbox_core::task::{Task, TaskStatus};
+use signalbox_core::engine::{MatchTask, SettleCall, SettleDelivery, SettleDispatch, TimerFired};
+use signalbox_core::task::TaskStatus;
+use signalbox_core::task_message;
 use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
 
+use crate::calls::Call;
 use crate::driver::Caller;
+use crate::store::DueRow;
 use crate::world::{Event, Letter, Seat, World};
 
 /// How long a plane waits for an endpoint's answer.
@@ -20,6 +24,44 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_secs(5);
 /// How often waiting tasks are swept up.
 const SWEEP: Duration = Duration::from_secs(20);
+
+/// What a plane has learnt of something that it sent.
+#[derive(Debug, Clone)]
+pub(crate) enum Settled {
+    Delivery(SettleDelivery),
+    Dispatch(Box<SettleDispatch>),
+}
+
+impl Settled {
+    fn set_outcome(&mut self, outcome: Outcome) {
+        match self {
+            Self::Delivery(settled) => settled.outcome = outcome,
+            Self::Dispatch(settled) => settled.outcome = outcome,
+        }
+    }
+
+    fn is_delivered(&self) -> bool {
+        let outcome = match self {
+            Self::Delivery(settled) => &settled.outcome,
+            Self::Dispatch(settled) => &settled.outcome,
+        };
+        matches!(outcome, Outcome::Delivered { .. })
+    }
+
+    fn message(&self) -> MessageId {
+        match self {
+            Self::Delivery(settled) => settled.message.clone(),
+            Self::Dispatch(settled) => settled.attempt.task.message(settled.attempt.attempt),
+        }
+    }
+
+    pub(crate) fn into_call(self) -> Call {
+        match self {
+            Self::Delivery(settled) => settled.into(),
+            Self::Dispatch(settled) => (*settled).into(),
+        }
+    }
+}
 
 /// What a plane does with a message that is due.
 enum Plan {
@@ -42,8 +84,12 @@ impl World {
         if claimed.len() == limit {
             self.soon(Event::Poll { plane, is_chain: false });
         }
-        for work in claimed {
-            self.do_due(plane, work);
+        for (work, is_over) in claimed {
+            if is_over {
+                self.start(plane, TimerFired { work }.into(), Caller::Plane);
+            } else {
+                self.do_due(plane, work);
+            }
         }
         self.fire_early(plane);
         self.wake_for_next(plane);
@@ -53,39 +99,88 @@ impl World {
     pub(crate) fn do_due(&mut self, plane: usize, work: DueJob) {
         match work {
             DueJob::Deliver { message } => match self.plan(&message) {
-                Plan::Send(letter, endpoint) => self.send(plane, letter, endpoint),
+                Plan::Send(letter, endpoint) => {
+                    let attempt = letter.attempts + 1;
+                    self.send(plane, letter, endpoint, |outcome| {
+                        Settled::Delivery(SettleDelivery { message, attempt, outcome })
+                    });
+                }
                 Plan::Settle(attempt, outcome) => {
-                    let settled = SettleDelivery::at(self.time_at(plane), message, attempt, outcome);
+                    let settled = SettleDelivery { message, attempt, outcome };
                     self.start(plane, settled.into(), Caller::Plane);
                 }
             },
+            DueJob::Dispatch { session, task, attempt } => {
+                self.dispatch(plane, TaskAttempt { session, task, attempt });
+            }
             DueJob::Call { session, task, attempt } => self.call_tool(plane, session, task, attempt),
             work => self.start(plane, TimerFired { work }.into(), Caller::Plane),
         }
     }
 
-    /// A plane learns what came of an attempt. Now and then it learns so too late, or twice.
-    pub(crate) fn learn(&mut self, seat: Seat, mut settled: SettleDelivery) {
+    /// A plane sends an attempt to its agent, where the task still wants that.
+    fn dispatch(&mut self, plane: usize, attempt: TaskAttempt) {
+        let Some(read) = self.store.session(&attempt.session) else { return };
+        let Some(task) = read.value.task(&attempt.task).cloned() else { return };
+        let message = task_message::of_task(&read.value, &task, &self.policy);
+        let (now, agent) = (self.time_at(plane), task.agent.clone().expect("an agent"));
+        let settle =
+            |outcome| SettleDispatch::at(now, agent.clone(), attempt.clone(), task.tries() + 1, outcome);
+        if task.status != TaskStatus::Dispatched || task.attempt != attempt.attempt {
+            let unwanted = settle(Outcome::unwanted("the task no longer waits for this"));
+            return self.start(plane, unwanted.into(), Caller::Plane);
+        }
+        if task.times_out_at(self.policy.task_timeout).is_some_and(|ends| ends <= now) {
+            let TaskAttempt { session, task, attempt } = attempt;
+            let work = DueJob::Dispatch { session, task, attempt };
+            return self.start(plane, TimerFired { work }.into(), Caller::Plane);
+        }
+        match self.endpoint(Some(&agent)) {
+            Some(endpoint) => self.send(plane, Arc::new(message), endpoint, |outcome| {
+                Settled::Dispatch(Box::new(settle(outcome)))
+            }),
+            None => {
+                let gone = settle(failed(None, "the agent cannot be reached", false));
+                self.start(plane, gone.into(), Caller::Plane);
+            }
+        }
+    }
+
+    /// A plane learns what came of an attempt. Now and then it learns so too late, or twice; and that an agent has taken
+    /// a task it keeps in memory for a while, where it may.
+    pub(crate) fn learn(&mut self, seat: Seat, mut settled: Settled) {
         if !self.lives(seat) {
             return;
         }
-        settled.answered_at = self.time_at(seat.plane);
-        if matches!(settled.outcome, Outcome::Delivered { .. }) {
+        let now = self.time_at(seat.plane);
+        if settled.is_delivered() {
             // The endpoint died while the message was on its way.
-            if self.promises.arrived.contains(&settled.message) {
-                settled.report = self.answers.get(&settled.message).cloned();
-            } else {
-                settled.outcome = failed(None, "connection reset", true);
+            if !self.promises.arrived.contains(&settled.message()) {
+                settled.set_outcome(failed(None, "connection reset", true));
+            } else if let Settled::Dispatch(dispatch) = &mut settled {
+                dispatch.report =
+                    self.answers.get(&dispatch.attempt.task.message(dispatch.attempt.attempt)).cloned();
             }
+        }
+        if let Settled::Dispatch(dispatch) = &mut settled {
+            dispatch.answered_at = now;
         }
         if self.dice.chance(self.weather.network / 5) {
             let wait = self.dice.millis(100, 40_000);
-            self.after(wait, Event::Outcome { seat, settled: Box::new(settled.clone()) });
+            self.after(wait, Event::Outcome { seat, settled: settled.clone() });
             if self.dice.chance(50) {
                 return;
             }
         }
-        self.start(seat.plane, settled.into(), Caller::Plane);
+        if let Settled::Dispatch(dispatch) = &settled
+            && settled.is_delivered()
+            && dispatch.report.is_none()
+            && self.store.status(&dispatch.agent).is_some_and(AgentStatus::may_keep_taken_in_memory)
+        {
+            let wait = self.dice.millis(0, 5_000);
+            return self.after(wait, Event::Kept { seat, settled });
+        }
+        self.start(seat.plane, settled.into_call(), Caller::Plane);
     }
 
     /// A plane calls a tool for a task. Its answer may be late, lost, or come twice.
@@ -138,13 +233,13 @@ impl World {
         }
         let timers: Vec<DueJob> = self.store.due.values().map(|row| row.work.clone()).collect();
         match self.dice.pick(&timers).cloned() {
-            None | Some(DueJob::Deliver { .. } | DueJob::Call { .. }) => {}
-            Some(timer) => self.do_due(plane, timer),
+            None | Some(DueJob::Deliver { .. }) => {}
+            Some(work) => self.start(plane, TimerFired { work }.into(), Caller::Plane),
         }
     }
 
     fn wake_for_next(&mut self, plane: usize) {
-        let next = self.store.due.values().map(|row| row.visible_at).min();
+        let next = self.store.due.values().map(DueRow::next_at).min();
         if let Some(next) = next {
             let wait = next.since(self.time_at(plane));
             if wait < POLL {
@@ -164,14 +259,8 @@ impl World {
         if message.status != MessageStatus::Scheduled {
             return unwanted(attempt, "it is settled already");
         }
-        if let Some(carried) = &message.task {
-            let session = self.store.session(&carried.session);
-            let task = session.and_then(|session| session.value.task(&carried.task));
-            let wants =
-                |task: &Arc<Task>| task.status == TaskStatus::Dispatched && task.attempt == carried.attempt;
-            if !task.is_some_and(wants) {
-                return unwanted(attempt, "the task no longer waits for this");
-            }
+        if message.task.is_some() {
+            return unwanted(attempt, "the task is over");
         }
         match (message.kind, self.endpoint(message.agent.as_ref())) {
             (MessageKind::RegistrationWebhook | MessageKind::SessionWebhook, _) => {
@@ -186,9 +275,14 @@ impl World {
         self.store.agents.get(agent?)?.endpoint.clone()
     }
 
-    fn send(&mut self, plane: usize, message: Arc<Message>, endpoint: String) {
+    fn send(
+        &mut self,
+        plane: usize,
+        message: Arc<Message>,
+        endpoint: String,
+        settled: impl FnOnce(Outcome) -> Settled,
+    ) {
         let seat = Seat { plane, life: self.planes[plane].life };
-        let (id, attempt) = (message.id.clone(), message.attempts + 1);
         let (there, back) = (self.dice.millis(0, 30), self.dice.millis(0, 30));
         let is_up = self.answers(&endpoint);
         let trouble = if self.dice.chance(self.weather.network) { self.dice.below(8) } else { usize::MAX };
@@ -210,8 +304,7 @@ impl World {
                 self.after(there.min(after) + late.min(after.saturating_sub(there)), Event::Arrive(letter));
             }
         }
-        let settled = SettleDelivery::at(self.time_at(plane), id, attempt, outcome);
-        self.after(after, Event::Outcome { seat, settled: Box::new(settled) });
+        self.after(after, Event::Outcome { seat, settled: settled(outcome) });
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) struct Store {
     pub(crate) marks: HashSet<u64>,
     /// How many decisions were applied.
     pub(crate) commits: usize,
+    /// Rows written and removed, due work and the log included.
+    pub(crate) rows_written: usize,
     /// Candidates and waiting tasks shown at once.
     looks: (usize, usize),
 }
@@ -62,6 +64,14 @@ pub(crate) struct Waiting {
 pub(crate) struct DueRow {
     pub(crate) work: DueJob,
     pub(crate) visible_at: Timestamp,
+    pub(crate) ends: Option<Timestamp>,
+}
+
+impl DueRow {
+    /// When it can be claimed next, for what it is or because its time is over.
+    pub(crate) fn next_at(&self) -> Timestamp {
+        self.ends.map_or(self.visible_at, |ends| ends.min(self.visible_at))
+    }
 }
 
 /// The decision does not fit what is there now.
@@ -101,6 +111,7 @@ impl Store {
     ) -> Result<Vec<DueJob>, Conflict> {
         self.allow(decision)?;
         self.commits += 1;
+        self.rows_written += decision.writes.len() + decision.due.len() + decision.events.len();
         self.remember(decision);
         for write in &decision.writes {
             match write {
@@ -111,29 +122,35 @@ impl Store {
         self.refresh(decision);
         for due in &decision.due {
             let lease = born_leased.filter(|(now, _)| due.at <= *now).map(|(_, until)| until);
-            let row = DueRow { work: due.work.clone(), visible_at: lease.unwrap_or(due.at) };
+            let row = DueRow { work: due.work.clone(), visible_at: lease.unwrap_or(due.at), ends: due.ends };
             self.due.insert(due.work.id(), row);
         }
-        let removed = decision.done.iter().filter_map(|id| self.due.remove(id)).map(|row| row.work).collect();
+        let removed: Vec<DueJob> =
+            decision.done.iter().filter_map(|id| self.due.remove(id)).map(|row| row.work).collect();
+        self.rows_written += removed.len();
         for event in &decision.events {
             self.append(event);
         }
         Ok(removed)
     }
 
-    /// Takes the work that has been visible longest, and hides it until `until`.
-    pub(crate) fn claim(&mut self, now: Timestamp, until: Timestamp, limit: usize) -> Vec<DueJob> {
+    /// Takes the work that has been visible longest, and hides it until `until`; of each, whether its time is over.
+    pub(crate) fn claim(&mut self, now: Timestamp, until: Timestamp, limit: usize) -> Vec<(DueJob, bool)> {
         let mut visible: Vec<(Timestamp, String)> = self
             .due
             .iter()
-            .filter(|(_, row)| row.visible_at <= now)
-            .map(|(id, row)| (row.visible_at, id.clone()))
+            .filter(|(_, row)| row.next_at() <= now)
+            .map(|(id, row)| (row.next_at(), id.clone()))
             .collect();
         visible.sort();
         let claimed = visible.into_iter().take(limit).filter_map(|(_, id)| {
             let row = self.due.get_mut(&id)?;
+            let is_over = row.ends.is_some_and(|ends| ends <= now);
             row.visible_at = until;
-            Some(row.work.clone())
+            if is_over {
+                row.ends = Some(until);
+            }
+            Some((row.work.clone(), is_over))
         });
         claimed.collect()
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use signalbox_core::decision::{Key, MatchHint};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
-use signalbox_core::engine::{DeliveredReport, SettleCall, SettleDelivery};
+use signalbox_core::engine::{DeliveredReport, SettleCall};
 use signalbox_core::limits::Policy;
 use signalbox_core::snapshot::Loaded;
 use signalbox_wire::id::{AgentId, MessageId, SessionId};
@@ -21,6 +21,7 @@ use crate::calls::Call;
 use crate::check::Checker;
 use crate::dice::Dice;
 use crate::driver::{Caller, Running};
+use crate::due::Settled;
 use crate::store::Store;
 use crate::weather::{self, Weather};
 
@@ -111,7 +112,9 @@ pub(crate) enum Event {
     /// A delivery reaches its endpoint.
     Arrive(Letter),
     /// A plane learns what came of an attempt to deliver.
-    Outcome { seat: Seat, settled: Box<SettleDelivery> },
+    Outcome { seat: Seat, settled: Settled },
+    /// A plane writes down that an agent has taken a task, if it still lives.
+    Kept { seat: Seat, settled: Settled },
     /// A plane learns what came of calling a tool.
     Called(Seat, SettleCall),
     /// A program does something, if it is still in that life.
@@ -259,7 +262,11 @@ impl World {
             Event::MatchHint(seat, hint) => self.follow(seat, hint),
             Event::Poll { plane, is_chain } => self.poll(plane, is_chain),
             Event::Arrive(letter) => self.arrive(&letter),
-            Event::Outcome { seat, settled } => self.learn(seat, *settled),
+            Event::Outcome { seat, settled } => self.learn(seat, settled),
+            Event::Kept { seat, settled } if self.lives(seat) => {
+                self.start(seat.plane, settled.into_call(), Caller::Plane);
+            }
+            Event::Kept { .. } => {}
             Event::Called(seat, call) if self.lives(seat) => {
                 self.start(seat.plane, call.into(), Caller::Plane);
             }

@@ -22,6 +22,7 @@ use super::long::{self, LongDecisions};
 use super::mailbox::Mailbox;
 use super::slots::Deliveries;
 use super::start_inputs::StartInputs;
+use super::taken::TakenAttempts;
 use crate::clock::{self, Stopwatch};
 use crate::http::idempotency::IdempotencyClaim;
 use crate::http::problem::Refusal;
@@ -53,6 +54,7 @@ struct Inner {
     in_flight_agents: InFlightAgents,
     inputs: StartInputs,
     long: LongDecisions,
+    taken: TakenAttempts,
 }
 
 /// An operation that can be driven: handed to whoever decides for those that wait in one line.
@@ -104,12 +106,23 @@ impl Drive {
             in_flight_agents,
             inputs,
             long: LongDecisions::new(),
+            taken: TakenAttempts::default(),
         }))
     }
 
     /// How other parts of the server, and other nodes, are woken.
     pub(crate) fn wake_ups(&self) -> &WakeUps {
         &self.0.wake_ups
+    }
+
+    /// The bounds and defaults that decisions obey.
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    /// What agents have taken, as far as that is not written.
+    pub(crate) fn taken(&self) -> TakenAttempts {
+        self.0.taken.clone()
     }
 
     /// Runs an operation to its answer.
@@ -384,7 +397,7 @@ impl Inner {
             return Vec::new();
         }
         let agents = decision.writes.iter().filter_map(|write| match write {
-            Write::Put { row: Row::Agent(agent), .. } => agent.endpoint.as_deref().map(Lane::host),
+            Write::Put { row: Row::Agent(agent), .. } => agent.is_reachable().then(|| agent.lane()),
             _ => None,
         });
         agents.collect()
@@ -396,8 +409,7 @@ impl Inner {
         let mut reachable = Vec::with_capacity(agents.len());
         for agent in agents {
             let known = self.store.agent(tenant, &agent).await?;
-            let endpoint = known.and_then(|known| known.value.endpoint.as_deref().map(Lane::host));
-            if !endpoint.is_some_and(|lane| room.is_left_alone(tenant, &lane, now)) {
+            if !known.is_some_and(|known| room.is_left_alone(tenant, &known.value.lane(), now)) {
                 reachable.push(agent);
             }
         }
@@ -420,9 +432,11 @@ impl Inner {
         let next_due: Vec<_> = decision
             .due
             .iter()
-            .map(|due| (DueKind::of(&due.work), due.at))
+            .flat_map(|due| [Some((DueKind::of(&due.work), due.at)), due.ends.map(|at| (DueKind::Timer, at))])
+            .flatten()
             .filter(|(_, at)| *at > now)
             .collect();
+        let said = self.taken.said(&decision);
         let signs_of_life = self.signs_of_life(&decision);
         // What is due at once is born leased to this process where there are slots for all of it: no second commit is
         // needed to claim it. Else it stays free for whoever has.
@@ -438,6 +452,7 @@ impl Inner {
         let committed = self.store.commit(tenant, decision, now, lease.clone()).await;
         self.metrics.decided(&committed, watch.elapsed());
         let committed = committed?;
+        self.taken.follow(tenant, said);
         if has_events {
             self.wake_ups.log_grew(tenant, committed.sequence);
         }

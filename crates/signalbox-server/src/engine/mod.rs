@@ -11,6 +11,8 @@ pub(crate) mod payloads;
 pub(crate) mod schema;
 pub(crate) mod slots;
 mod start_inputs;
+mod taken;
 
 pub(crate) use self::admission::Admission;
 pub(crate) use self::drive::{Drive, DriveError, Driven};
+pub(crate) use self::taken::Taken;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use signalbox_core::definition::Kind;
-use signalbox_core::engine::SettleCall;
+use signalbox_core::engine::{SettleCall, TimerFired};
 use signalbox_core::task::TaskStatus;
 use signalbox_store::{Claimed, StoreError};
 use signalbox_wire::agentkit::{ToolAnswer, ToolStatus};
@@ -31,6 +31,17 @@ pub(super) async fn run(
     (session, task, attempt): (&SessionId, &TaskId, u32),
     mut slot: Slot,
 ) {
+    match is_over(app, claimed, session, task).await {
+        Ok(false) => {}
+        Ok(true) => {
+            if let Err(error) = keep(app, claimed, &TimerFired { work: claimed.work.clone() }).await {
+                tracing::warn!(%error, task = %task, "that a task took too long could not be kept");
+            }
+            return;
+        }
+        // The lease runs out and the tool is called.
+        Err(error) => return tracing::warn!(%error, task = %task, "a tool could not be called"),
+    }
     let outcome = match call(app, claimed, (session, task, attempt), &mut slot).await {
         Ok(outcome) => outcome,
         Err(error) => {
@@ -43,6 +54,18 @@ pub(super) async fn run(
         // The lease runs out and the tool is called again.
         tracing::warn!(%error, task = %task, "what came of calling a tool could not be kept");
     }
+}
+
+/// Whether the task has had its time while its call waited.
+async fn is_over(
+    app: &Jobs,
+    claimed: &Claimed,
+    session: &SessionId,
+    task: &TaskId,
+) -> Result<bool, StoreError> {
+    let read = app.store.session(&claimed.tenant, session).await?;
+    let ends = read.as_ref().and_then(|read| read.value.task(task)?.times_out_at(app.policy.task_timeout));
+    Ok(ends.is_some_and(|ends| ends <= clock::now()))
 }
 
 async fn call(

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use signalbox_core::limits::Policy;
 use signalbox_store::Store;
-use signalbox_wire::keys::Secret;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Authenticator;
@@ -14,6 +13,7 @@ use crate::engine::Drive;
 use crate::engine::slots::Deliveries;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::Tools;
+use crate::transport::Transport;
 
 /// What jobs work with; cheap to clone.
 #[derive(Clone)]
@@ -27,10 +27,8 @@ pub(crate) struct Parts {
     pub(crate) drive: Drive,
     /// What remembers keys, and forgets them when they are revoked.
     pub(crate) authenticator: Authenticator,
-    /// What signs the notices that tell of a session's end.
-    pub(crate) notice_secret: Secret,
-    /// The way to what clients name.
-    pub(crate) egress: Egress,
+    /// How what is sent is carried.
+    pub(crate) transport: Transport,
     /// The way to the services that the operator names.
     pub(crate) services: Egress,
     pub(crate) tools: Tools,

@@ -3,60 +3,50 @@
 //! Run twice, it sends twice with the same `x-message-id`; the second outcome finds the message settled, or
 //! counted on, and changes nothing. A process that dies here leaves a lease that runs out.
 
-use std::time::Duration;
-
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, header};
-use http_body_util::Full;
 use signalbox_core::Decision;
 use signalbox_core::decision::Key;
-use signalbox_core::delivery::{Message, MessageKind, MessageStatus, Outcome};
+use signalbox_core::delivery::{Message, MessageStatus, Outcome, TaskAttempt};
 use signalbox_core::due::DueJob;
-use signalbox_core::engine::{DeliveredReport, SettleDelivery};
-use signalbox_core::payload;
-use signalbox_core::task::TaskStatus;
-use signalbox_store::{Claimed, DueKind, StoreError};
-use signalbox_wire::id::{MessageId, TenantId};
-use signalbox_wire::opscore::{ACCEPTS_REPORT, TaskAnswer};
-use signalbox_wire::signature;
-use signalbox_wire::time::Timestamp;
+use signalbox_core::engine::SettleDelivery;
+use signalbox_store::{Claimed, StoreError};
+use signalbox_wire::id::MessageId;
 
 use super::context::Jobs;
 use super::keep::keep;
-use crate::clock::{self, Stopwatch};
-use crate::egress::{Egress, EgressError};
-use crate::engine::payloads;
+use super::send::{Sent, send};
+use crate::clock;
+use crate::engine::DriveError;
 use crate::engine::slots::Slot;
 use crate::telemetry;
 
-/// The most of an agent's answer that is read for its report of the task: as much as a report may have that is sent.
-const REPORT_BYTES_MAX: usize = 1 << 20;
-/// What an attempt needs of its lease besides the destination's time to answer.
-const LEASE_MARGIN: Duration = Duration::from_secs(5);
-
 /// Does something claimed that is sent.
-pub(super) async fn run(app: Jobs, claimed: Claimed, slot: Slot) {
-    let message = match &claimed.work {
-        DueJob::Deliver { message } => message,
-        DueJob::Call { session, task, attempt } => {
-            return super::call::run(&app, &claimed, (session, task, *attempt), slot).await;
-        }
-        _ => return,
-    };
-    app.metrics.delivering(1);
-    if let Err(error) = attempt(&app, &claimed, message, slot).await {
-        // The lease runs out and the attempt is made again.
-        tracing::warn!(%error, message_id = %message, "what came of a delivery could not be kept");
+pub(super) async fn run(app: Jobs, claimed: Claimed, mut slot: Slot) {
+    let is_call = matches!(claimed.work, DueJob::Call { .. });
+    if !is_call {
+        app.metrics.delivering(1);
     }
-    app.metrics.delivering(-1);
+    let done = match &claimed.work {
+        DueJob::Deliver { message } => attempt(&app, &claimed, message, &mut slot).await,
+        DueJob::Dispatch { session, task, attempt } => {
+            let meant = TaskAttempt { session: session.clone(), task: task.clone(), attempt: *attempt };
+            super::dispatch::run(&app, &claimed, &meant, &mut slot).await
+        }
+        DueJob::Call { session, task, attempt } => {
+            super::call::run(&app, &claimed, (session, task, *attempt), slot).await;
+            Ok(())
+        }
+        _ => Ok(()),
+    };
+    if let Err(error) = done {
+        // The lease runs out and the attempt is made again.
+        tracing::warn!(%error, work = %claimed.work.id(), "what came of a delivery could not be kept");
+    }
+    if !is_call {
+        app.metrics.delivering(-1);
+    }
 }
 
-async fn attempt(
-    app: &Jobs,
-    claimed: &Claimed,
-    id: &MessageId,
-    mut slot: Slot,
-) -> Result<(), crate::engine::DriveError> {
+async fn attempt(app: &Jobs, claimed: &Claimed, id: &MessageId, slot: &mut Slot) -> Result<(), DriveError> {
     let tenant = &claimed.tenant;
     let read = app.store.message(tenant, id).await?;
     let version = read.as_ref().map(|read| read.version);
@@ -65,225 +55,20 @@ async fn attempt(
         return finish(app, claimed, id, version).await;
     };
     let attempt = message.attempts + 1;
-    let settle = |outcome| SettleDelivery::at(clock::now(), id.clone(), attempt, outcome);
-    let target = match target(app, tenant, &message).await? {
-        Ok(target) => target,
-        Err(outcome) => return keep(app, claimed, &settle(outcome)).await,
+    let sent = if message.task.is_some() {
+        // The dead letter of a task: whatever became of the task, it is no longer in that attempt.
+        Sent::not(Outcome::unwanted("the task is no longer with this agent in this attempt"))
+    } else {
+        let Some(sent) = send(app, claimed, &message, slot).await? else { return Ok(()) };
+        sent
     };
-    let body = match body(app, tenant, &message).await? {
-        Ok(body) => body,
-        Err(outcome) => return keep(app, claimed, &settle(outcome)).await,
-    };
-    let now = clock::now();
-    // With less left than the destination may take, another would send it beside this one.
-    if !claimed.lease.covers(now, app.config.delivery_timeout + LEASE_MARGIN) {
-        return postpone(app, claimed, now).await;
-    }
-    let watch = Stopwatch::start();
-    let (mut outcome, report) = match request(app, &target, (&message, body), attempt) {
-        Some(request) => send(app, &message, request).await,
-        None => (failed("the message's address or id cannot be written as HTTP".to_owned(), false), None),
-    };
-    let answered_at = clock::now();
-    // The next one may call it while what came of this is being kept.
-    slot.leave(is_reached(&outcome), answered_at);
-    if slot.is_probe() {
-        end_in_time(app, &message, answered_at, &mut outcome);
-    }
-    app.metrics.delivered(kind_name(message.kind), outcome_name(&outcome), watch.elapsed());
-    if let Outcome::Failed { error, .. } = &outcome {
-        tracing::info!(message_id = %id, attempt, error, "a delivery failed");
-    }
-    let settled = SettleDelivery { message: id.clone(), attempt, outcome, sent_at: now, answered_at, report };
+    let settled = SettleDelivery { message: id.clone(), attempt, outcome: sent.carried.outcome };
     keep(app, claimed, &settled).await?;
     if let Outcome::Failed { error, may_retry, .. } = &settled.outcome
         && (!may_retry || attempt >= message.attempts_max)
     {
         let dead = Message { attempts: attempt, last_error: Some(error.clone()), ..Message::clone(&message) };
         telemetry::dead_letters::tell(&app.metrics, &app.store, tenant, &dead).await;
-    }
-    Ok(())
-}
-
-/// The message that tries a destination which is left alone is due anew after each try, so the time it has waited is
-/// counted from its start. One that was redriven has its attempts counted.
-fn end_in_time(app: &Jobs, message: &Message, now: Timestamp, outcome: &mut Outcome) {
-    let span = app.policy.delivery_span();
-    let is_over =
-        now.since(message.created_at) >= span && message.attempts_max == app.policy.delivery_attempts;
-    if let (true, Outcome::Failed { may_retry: may_retry @ true, error, .. }) = (is_over, outcome) {
-        *may_retry = false;
-        error.push_str(&format!("; the time of all attempts ({} s) is over", span.as_secs()));
-    }
-}
-
-/// Where a message goes now, or why it goes nowhere.
-async fn target(
-    app: &Jobs,
-    tenant: &TenantId,
-    message: &Message,
-) -> Result<Result<String, Outcome>, StoreError> {
-    if message.kind == MessageKind::SessionWebhook {
-        return Ok(message.url.clone().ok_or_else(|| unwanted("the notice names no address")));
-    }
-    if message.kind == MessageKind::RegistrationWebhook {
-        return Ok(app
-            .config
-            .opscore_webhook_url
-            .clone()
-            .ok_or_else(|| unwanted("no webhook address is configured any more")));
-    }
-    if let Some(carried) = &message.task {
-        let session = app.store.session(tenant, &carried.session).await?;
-        let task = session.as_ref().and_then(|session| session.value.task(&carried.task));
-        match task.filter(|task| task.attempt == carried.attempt).map(|task| task.status) {
-            Some(TaskStatus::Dispatched) => {}
-            // An attempt that got no answer has arrived all the same.
-            Some(TaskStatus::Running) => return Ok(Err(unwanted("the agent works on the task already"))),
-            _ => return Ok(Err(unwanted("the task is no longer with this agent in this attempt"))),
-        }
-    }
-    let Some(agent) = &message.agent else { return Ok(Err(unwanted("the message names no agent"))) };
-    let Some(registration) = app.store.agent(tenant, agent).await? else {
-        return Ok(Err(failed(format!("agent {agent} is no longer registered"), false)));
-    };
-    if message.kind == MessageKind::Task
-        && let Some(service) = app.config.dispatches_through()
-    {
-        let agent = percent_encoding::utf8_percent_encode(agent.as_str(), percent_encoding::NON_ALPHANUMERIC);
-        return Ok(Ok(format!("{}/v1/agents/{agent}/run", service.trim_end_matches('/'))));
-    }
-    let endpoint = registration.value.endpoint.clone();
-    Ok(endpoint.ok_or_else(|| failed(format!("agent {agent} has no contact endpoint"), true)))
-}
-
-/// What is sent: for a task, with the payloads that its parameters refer to in their places.
-async fn body(
-    app: &Jobs,
-    tenant: &TenantId,
-    message: &Message,
-) -> Result<Result<Bytes, Outcome>, StoreError> {
-    if message.kind != MessageKind::Task || !message.body.contains(payload::REFERENCE) {
-        return Ok(Ok(Bytes::from(message.body.clone())));
-    }
-    let Ok(stored) = serde_json::from_str(&message.body) else {
-        return Ok(Ok(Bytes::from(message.body.clone())));
-    };
-    let whole = payloads::inline(&app.store, tenant, &stored, app.config.payload_bytes_max).await?;
-    Ok(match whole {
-        Ok(whole) => Ok(Bytes::from(whole.to_string())),
-        Err(fault) => Err(failed(format!("the task cannot be sent: {fault}"), false)),
-    })
-}
-
-fn request(
-    app: &Jobs,
-    target: &str,
-    (message, body): (&Message, Bytes),
-    attempt: u32,
-) -> Option<Request<Full<Bytes>>> {
-    let mut request = Request::post(target)
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(header::USER_AGENT, concat!("signalbox/", env!("CARGO_PKG_VERSION")))
-        .header("x-message-id", message.id.as_str())
-        .header("x-attempt", attempt);
-    if let Some(trace) = &message.trace {
-        request = request.header("traceparent", trace);
-    }
-    if may_report(app, message) {
-        request = request.header(ACCEPTS_REPORT, "true");
-    }
-    let secret = match message.kind {
-        MessageKind::RegistrationWebhook => Some(app.config.opscore_webhook_secret.as_ref()?.expose()),
-        MessageKind::SessionWebhook => Some(app.notice_secret.expose()),
-        MessageKind::Message | MessageKind::Task => None,
-    };
-    if let Some(secret) = secret {
-        // Receivers compare it with their own clocks.
-        let seconds = clock::system().as_seconds();
-        request = request
-            .header(
-                signature::WEBHOOK_SIGNATURE,
-                signature::sign_standard(secret, message.id.as_str(), seconds, &body),
-            )
-            .header(signature::WEBHOOK_ID, message.id.as_str())
-            .header(signature::WEBHOOK_TIMESTAMP, seconds);
-        if message.kind == MessageKind::RegistrationWebhook {
-            let stamp = seconds.to_string();
-            request = request
-                .header(signature::AGENTKIT_SIGNATURE, signature::sign_agentkit(secret, &stamp, &body))
-                .header(signature::AGENTKIT_TIMESTAMP, stamp);
-        }
-    }
-    if app.config.dispatches_through().is_some()
-        && message.kind == MessageKind::Task
-        && let Some(key) = &app.config.agentkit_api_key
-    {
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).ok()?;
-        value.set_sensitive(true);
-        request = request.header(header::AUTHORIZATION, value);
-    }
-    request.body(Full::new(body)).ok()
-}
-
-/// What clients named goes by the policy for them; the operator's own services are the operator's choice.
-fn way_out<'a>(app: &'a Jobs, message: &Message) -> &'a Egress {
-    let is_service = match message.kind {
-        MessageKind::RegistrationWebhook => true,
-        MessageKind::Task => app.config.dispatches_through().is_some(),
-        MessageKind::Message | MessageKind::SessionWebhook => false,
-    };
-    if is_service { &app.services } else { &app.egress }
-}
-
-/// Sends a request: what came of it, and what the agent answered of its task.
-async fn send(
-    app: &Jobs,
-    message: &Message,
-    request: Request<Full<Bytes>>,
-) -> (Outcome, Option<DeliveredReport>) {
-    let (egress, timeout) = (way_out(app, message), app.config.delivery_timeout);
-    let answer = if may_report(app, message) {
-        egress.answer_of(request, timeout, REPORT_BYTES_MAX).await
-    } else {
-        egress.status_of(request, timeout).await.map(|(status, headers)| (status, headers, None))
-    };
-    match answer {
-        Ok((status, headers, body)) => {
-            let report = body.filter(|_| status.is_success()).and_then(|body| TaskAnswer::read(&body));
-            let report =
-                report.map(|answer| DeliveredReport { state: answer.state, details: answer.details });
-            (Outcome::of_status(status.as_u16(), retry_after(&headers)), report)
-        }
-        Err(error @ EgressError::Forbidden(_)) => (failed(error.to_string(), false), None),
-        Err(error) => (failed(error.to_string(), true), None),
-    }
-}
-
-/// Whether the answer may be the agent's report: its own answer to a task, not that of a service in between.
-fn may_report(app: &Jobs, message: &Message) -> bool {
-    message.task.is_some() && app.config.dispatches_through().is_none()
-}
-
-/// `Retry-After` in seconds; its date form is left to the backoff.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
-}
-
-/// Whether the destination is there: an answer of any kind but overload says so.
-fn is_reached(outcome: &Outcome) -> Option<bool> {
-    match outcome {
-        Outcome::Delivered { .. } => Some(true),
-        Outcome::Failed { may_retry, .. } => Some(!may_retry),
-        Outcome::Unwanted { .. } => None,
-    }
-}
-
-/// Leaves the work for later without counting an attempt. Once the lease is over the work is another's, and stays so.
-async fn postpone(app: &Jobs, claimed: &Claimed, at: Timestamp) -> Result<(), crate::engine::DriveError> {
-    if app.store.postpone(std::slice::from_ref(claimed), at).await? > 0 {
-        app.drive.wake(DueKind::of(&claimed.work), at);
     }
     Ok(())
 }
@@ -295,7 +80,7 @@ async fn finish(
     claimed: &Claimed,
     id: &MessageId,
     version: Option<i64>,
-) -> Result<(), crate::engine::DriveError> {
+) -> Result<(), DriveError> {
     match app.drive.commit(&claimed.tenant, finished(&claimed.work, id, version), clock::now()).await {
         Ok(()) | Err(StoreError::Conflict) => Ok(()),
         Err(error) => Err(error.into()),
@@ -305,32 +90,6 @@ async fn finish(
 fn finished(work: &DueJob, id: &MessageId, version: Option<i64>) -> Decision {
     let expects = vec![(Key::Message(id.clone()), version)];
     Decision { expects, done: vec![work.id()], ..Decision::default() }
-}
-
-fn failed(error: String, may_retry: bool) -> Outcome {
-    Outcome::Failed { status: None, error, retry_after: None, may_retry }
-}
-
-fn unwanted(reason: &str) -> Outcome {
-    Outcome::Unwanted { reason: reason.to_owned() }
-}
-
-fn kind_name(kind: MessageKind) -> &'static str {
-    match kind {
-        MessageKind::Message => "message",
-        MessageKind::Task => "task",
-        MessageKind::RegistrationWebhook => "webhook",
-        MessageKind::SessionWebhook => "notice",
-    }
-}
-
-fn outcome_name(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Delivered { .. } => "delivered",
-        Outcome::Failed { may_retry: true, .. } => "failed",
-        Outcome::Failed { may_retry: false, .. } => "refused",
-        Outcome::Unwanted { .. } => "unwanted",
-    }
 }
 
 #[cfg(test)]

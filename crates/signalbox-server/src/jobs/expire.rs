@@ -1,7 +1,8 @@
 //! What has waited for a destination that is left alone for as long as all its attempts would have taken: it ends.
 
+use signalbox_core::delivery::TaskAttempt;
 use signalbox_core::due::DueJob;
-use signalbox_core::engine::{ExpireDelivery, SettleCall};
+use signalbox_core::engine::{ExpireDelivery, ExpireDispatch, SettleCall};
 use signalbox_store::{Claimed, DueKind, LaneClaim, StoreError, WaitingLane};
 
 use super::context::Jobs;
@@ -48,6 +49,13 @@ async fn one(app: &Jobs, claimed: &Claimed, seconds: u64) -> Result<(), crate::e
         DueJob::Deliver { message } => {
             let operation = ExpireDelivery { message: message.clone(), reason };
             if let Some(message) = keep(app, claimed, &operation).await? {
+                telemetry::dead_letters::tell(&app.metrics, &app.store, &claimed.tenant, &message).await;
+            }
+            Ok(())
+        }
+        DueJob::Dispatch { session, task, attempt } => {
+            let attempt = TaskAttempt { session: session.clone(), task: task.clone(), attempt: *attempt };
+            if let Some(message) = keep(app, claimed, &ExpireDispatch { attempt, reason }).await? {
                 telemetry::dead_letters::tell(&app.metrics, &app.store, &claimed.tenant, &message).await;
             }
             Ok(())

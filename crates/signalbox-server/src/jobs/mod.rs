@@ -7,12 +7,15 @@
 mod call;
 mod context;
 mod deliver;
+mod dispatch;
 mod expire;
 mod keep;
 mod matching;
 mod prune;
 mod runner;
+mod send;
 mod sync;
+mod taken;
 mod timers;
 
 pub(crate) use context::{Jobs, Parts};

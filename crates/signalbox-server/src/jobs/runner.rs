@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::context::Jobs;
 use super::timers::Timers;
-use super::{deliver, expire, matching, prune, sync};
+use super::{deliver, expire, matching, prune, sync, taken};
 use crate::clock;
 use crate::engine::mailbox::{Alarms, NEVER, Post};
 use crate::engine::slots::{Room, Slot};
@@ -39,6 +39,7 @@ pub(crate) fn start(app: &Jobs, post: Post, tracker: &TaskTracker) {
     tracker.spawn(forget_revoked_keys(app.clone()));
     tracker.spawn(matching::run(app.clone(), post.hints, tracker.clone()));
     tracker.spawn(matching::sweep(app.clone()));
+    tracker.spawn(taken::run(app.clone()));
     tracker.spawn(prune::run(app.clone()));
     if app.config.dispatches_through().is_some() {
         tracker.spawn(sync::run(app.clone()));

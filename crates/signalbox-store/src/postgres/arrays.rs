@@ -2,6 +2,7 @@
 
 use signalbox_core::decision::{Key, Row};
 use signalbox_wire::id::TenantId;
+use signalbox_wire::time::Timestamp;
 
 use super::batch::{Name, Outcome};
 use super::columns::Columns;
@@ -115,7 +116,8 @@ pub(super) fn uses<'a>(outcome: &Outcome<'a>) -> Columns<'a> {
 
 /// The due work to put, and the ids of that to remove.
 pub(super) fn due<'a>(outcome: &Outcome<'a>) -> (Columns<'a>, Columns<'a>) {
-    let mut put = Columns::of([TEXT, TEXT, TEXT, TEXT, NUMBER, NUMBER, TEXT, TEXT], outcome.due.len());
+    let mut put =
+        Columns::of([TEXT, TEXT, TEXT, TEXT, NUMBER, NUMBER, TEXT, NUMBER, TEXT], outcome.due.len());
     let mut removed = Columns::of([TEXT; 2], outcome.due.len());
     for ((tenant, id), due) in &outcome.due {
         match due {
@@ -137,5 +139,6 @@ fn push_due<'a>(columns: &mut Columns<'a>, tenant: &'a TenantId, due: &'a DueRow
     columns.push(due.due_at);
     columns.push(due.visible_at);
     columns.push_text(due.leased_by.as_ref().map(|node| node.as_str()));
+    columns.push_number(due.ends_at.map(Timestamp::as_micros));
     columns.push(due.body.as_str());
 }

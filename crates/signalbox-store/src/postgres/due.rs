@@ -31,9 +31,9 @@ const UNREADABLE_REST: Duration = Duration::from_secs(10);
 
 /// Takes rows of due work, `free` telling which. What others are about to take or to remove is passed over, so claims
 /// never wait for each other. Parameters: now, until when, by whom, how many; then those of `free`.
-fn claim_sql(free: &str) -> String {
+fn claim_sql(free: &str, also: &str) -> String {
     format!(
-        "UPDATE due SET visible_at = $2, leased_by = $3 FROM ({free}) AS free \
+        "UPDATE due SET visible_at = $2, leased_by = $3{also} FROM ({free}) AS free \
          WHERE due.tenant = free.tenant AND due.id = free.id \
          RETURNING due.tenant, due.body, due.due_at, free.visible_at, due.lane, due.id"
     )
@@ -54,6 +54,14 @@ fn oldest(kind: DueKind) -> String {
          FOR UPDATE SKIP LOCKED",
         kind.condition(),
         visible()
+    )
+}
+
+/// What is over by now, whatever it is and whoever holds it.
+fn ended() -> String {
+    format!(
+        "SELECT tenant, id, ends_at AS visible_at FROM due WHERE ends_at IS NOT NULL AND ends_at <= $1 \
+         AND ends_at <= {NOW} ORDER BY ends_at LIMIT $4 FOR UPDATE SKIP LOCKED"
     )
 }
 
@@ -102,8 +110,12 @@ pub(super) async fn claim(
 ) -> Result<ClaimedBatch, StoreError> {
     let mut turn = turns.lock().await.of(kind).clone();
     let mut claim = Claim::new(pool, now.as_micros(), lease, kind);
-    if turn.is_behind && kind == DueKind::Timer {
-        claim.in_turn(limit, &mut turn).await?;
+    if kind == DueKind::Timer {
+        claim.take_by(&claim_sql(&ended(), ", ends_at = $2"), limit, &[]).await?;
+    }
+    if turn.is_behind && kind == DueKind::Timer && claim.taken.len() < limit {
+        let left = limit - claim.taken.len();
+        claim.in_turn(left, &mut turn).await?;
     }
     let left = limit.saturating_sub(claim.taken.len());
     if left > 0 {
@@ -153,11 +165,20 @@ impl<'a> Claim<'a> {
         most: usize,
         others: &[&(dyn ToSql + Sync)],
     ) -> Result<(), StoreError> {
+        self.take_by(&claim_sql(free, ""), most, others).await
+    }
+
+    async fn take_by(
+        &mut self,
+        sql: &str,
+        most: usize,
+        others: &[&(dyn ToSql + Sync)],
+    ) -> Result<(), StoreError> {
         let (until, most) = (self.lease.until.as_micros(), bound(most));
         let node = self.lease.node.as_str();
         let values: [&(dyn ToSql + Sync); 4] = [&self.now, &until, &node, &most];
         let values: Vec<_> = values.into_iter().chain(others.iter().copied()).collect();
-        for row in self.pool.query_once(&claim_sql(free), &values).await? {
+        for row in self.pool.query_once(sql, &values).await? {
             match self.understand(&row) {
                 Ok(claimed) => self.taken.push((get(&row, 3)?, claimed)),
                 Err(error) => {
@@ -404,7 +425,14 @@ pub(super) async fn backlog(pool: &Pool, limit: u64) -> Result<Backlog, StoreErr
 pub(super) async fn next(pool: &Pool, kind: DueKind) -> Result<Option<Timestamp>, StoreError> {
     let sql = format!("SELECT visible_at FROM due WHERE {} ORDER BY visible_at LIMIT 1", kind.condition());
     let row = pool.query_one(&sql, &[]).await?;
-    row.map(|row| Ok(Timestamp::from_micros(get(&row, 0)?))).transpose()
+    let next = row.map(|row| Ok::<_, StoreError>(Timestamp::from_micros(get(&row, 0)?))).transpose()?;
+    if kind != DueKind::Timer {
+        return Ok(next);
+    }
+    let sql = "SELECT ends_at FROM due WHERE ends_at IS NOT NULL ORDER BY ends_at LIMIT 1";
+    let row = pool.query_one(sql, &[]).await?;
+    let ends = row.map(|row| Ok::<_, StoreError>(Timestamp::from_micros(get(&row, 0)?))).transpose()?;
+    Ok([next, ends].into_iter().flatten().min())
 }
 
 /// The tasks that are served first, `$3` at most of each, under the routing keys of tenant `$1` after `$2`; `$4` at

@@ -9,7 +9,7 @@ use signalbox_core::delivery::Message;
 use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
-use signalbox_wire::id::{TenantId, WorkflowId};
+use signalbox_wire::id::{SessionId, TaskId, TenantId, WorkflowId};
 use tokio_postgres::Row;
 
 use super::pool::Pool;
@@ -200,6 +200,17 @@ pub(super) async fn open_session(
     }
     query.add(" LIMIT 1", []);
     Ok(!query.rows(pool).await?.is_empty())
+}
+
+/// The session that a task belongs to.
+pub(super) async fn session_of_task(
+    pool: &Pool,
+    tenant: &TenantId,
+    task: &TaskId,
+) -> Result<Option<SessionId>, StoreError> {
+    let sql = "SELECT session FROM tasks WHERE tenant = $1 AND id = $2";
+    let row = pool.query_one(sql, &[&tenant.as_str(), &task.as_str()]).await?;
+    row.map(|row| id(SessionId::parse(get(&row, 0)?))).transpose()
 }
 
 /// A page of rows whose place in the list is their first column, and the place of the last one where more

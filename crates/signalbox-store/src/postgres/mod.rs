@@ -42,7 +42,7 @@ use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::task::Task;
-use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -371,6 +371,14 @@ impl Backend for Postgres {
         revision: Option<u32>,
     ) -> Result<bool, StoreError> {
         listings::open_session(&self.pool, tenant, workflow, revision).await
+    }
+
+    async fn session_of_task(
+        &self,
+        tenant: &TenantId,
+        task: &TaskId,
+    ) -> Result<Option<SessionId>, StoreError> {
+        listings::session_of_task(&self.pool, tenant, task).await
     }
 
     async fn prune(&self, prune: Prune) -> Result<Pruned, StoreError> {

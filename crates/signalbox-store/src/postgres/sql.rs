@@ -76,11 +76,12 @@ pub(super) const ADD_EVENTS: &str = "INSERT INTO events \
     $7::bigint[], $8::text[], $9::text[], $10::text[])";
 
 /// Adds due work, or moves it.
-pub(super) const PUT_DUE: &str = "INSERT INTO due (tenant, id, kind, lane, due_at, visible_at, leased_by, body) \
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], \
-    $8::text[]) \
+pub(super) const PUT_DUE: &str = "INSERT INTO due (tenant, id, kind, lane, due_at, visible_at, leased_by, ends_at, \
+    body) SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], \
+    $8::bigint[], $9::text[]) \
     ON CONFLICT (tenant, id) DO UPDATE SET kind = EXCLUDED.kind, lane = EXCLUDED.lane, \
-    due_at = EXCLUDED.due_at, visible_at = EXCLUDED.visible_at, leased_by = EXCLUDED.leased_by";
+    due_at = EXCLUDED.due_at, visible_at = EXCLUDED.visible_at, leased_by = EXCLUDED.leased_by, \
+    ends_at = EXCLUDED.ends_at, body = EXCLUDED.body";
 
 /// Removes due work. Parameters: arrays of tenant, id.
 pub(super) const REMOVE_DUE: &str = "DELETE FROM due USING unnest($1::text[], $2::text[]) AS done (tenant, id) \

@@ -9,6 +9,7 @@ use quick_cache::DefaultHashBuilder;
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 use signalbox_core::decision::{Guard, Key, Row};
 use signalbox_wire::id::TenantId;
+use signalbox_wire::time::Timestamp;
 
 use super::append::{Appender, Placed};
 use super::prune;
@@ -248,6 +249,7 @@ impl<'c> Batch<'c> {
             due.due_at.as_micros(),
             due.visible_at.as_micros(),
             due.leased_by.as_ref().map(|node| node.as_str()),
+            due.ends_at.map(Timestamp::as_micros),
             due.body,
         ])?;
         Ok(())

@@ -54,6 +54,9 @@ pub(super) fn claim(
     turn: &mut RotationCursor,
 ) -> rusqlite::Result<Vec<Taken>> {
     let mut claim = Claim { connection, now, lease, kind, taken: Vec::new() };
+    if kind == DueKind::Timer {
+        claim.ended(limit)?;
+    }
     if turn.is_behind && kind == DueKind::Timer {
         claim.in_turn(limit, turn)?;
     }
@@ -67,7 +70,18 @@ pub(super) fn claim(
     Ok(claim.taken)
 }
 
+const TAKE: &str = "UPDATE due SET visible_at = ?3, leased_by = ?4 WHERE tenant = ?1 AND id = ?2";
+const TAKE_ENDED: &str =
+    "UPDATE due SET visible_at = ?3, ends_at = ?3, leased_by = ?4 WHERE tenant = ?1 AND id = ?2";
+
 impl Claim<'_> {
+    /// Takes what is over, whatever it is and whoever holds it.
+    fn ended(&mut self, limit: usize) -> rusqlite::Result<()> {
+        let sql = "SELECT tenant, id, due_at, body, lane FROM due WHERE ends_at IS NOT NULL AND ends_at <= ?1
+             ORDER BY ends_at LIMIT ?2";
+        self.take_by(TAKE_ENDED, sql, params![self.now.as_micros(), sql_limit(limit)])
+    }
+
     /// Takes what is visible of one tenant after the other, of each its share.
     fn in_turn(&mut self, limit: usize, turn: &mut RotationCursor) -> rusqlite::Result<()> {
         let (condition, index) = (self.kind.condition(), self.kind.lanes_index());
@@ -103,10 +117,12 @@ impl Claim<'_> {
 
     /// Takes the rows that a statement finds.
     fn take(&mut self, sql: &str, values: &[&dyn ToSql]) -> rusqlite::Result<()> {
+        self.take_by(TAKE, sql, values)
+    }
+
+    fn take_by(&mut self, take: &str, sql: &str, values: &[&dyn ToSql]) -> rusqlite::Result<()> {
         let mut find = self.connection.prepare_cached(sql)?;
-        let mut take = self
-            .connection
-            .prepare_cached("UPDATE due SET visible_at = ?3, leased_by = ?4 WHERE tenant = ?1 AND id = ?2")?;
+        let mut take = self.connection.prepare_cached(take)?;
         let lease = self.lease;
         let rows = find.query_map(values, |row| {
             let (tenant, due_at, work, lane) = (row.get(0)?, row.get(2)?, row.get(3)?, row.get(4)?);
@@ -314,7 +330,16 @@ pub(super) fn next(connection: &Connection, kind: DueKind) -> Result<Option<Time
     let next = connection
         .prepare_cached(&sql)
         .and_then(|mut next| next.query_row([], |row| row.get::<_, i64>(0)).optional());
-    Ok(next.map_err(|error| fault(&error))?.map(Timestamp::from_micros))
+    let next = next.map_err(|error| fault(&error))?;
+    let ends =
+        if kind == DueKind::Timer { next_end(connection).map_err(|error| fault(&error))? } else { None };
+    Ok([next, ends].into_iter().flatten().min().map(Timestamp::from_micros))
+}
+
+/// When the next thing is over that is no timer yet.
+fn next_end(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT ends_at FROM due WHERE ends_at IS NOT NULL ORDER BY ends_at LIMIT 1";
+    connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()
 }
 
 /// Waiting tasks of one tenant after the other, and of each those that are served first under its next routing keys,

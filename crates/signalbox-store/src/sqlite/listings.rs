@@ -342,6 +342,20 @@ pub(super) fn open_session(
     Ok(!rows.is_empty())
 }
 
+/// The session that a task belongs to.
+pub(super) fn session_of_task(
+    connection: &Connection,
+    tenant: &TenantId,
+    task: &TaskId,
+) -> Result<Option<SessionId>, StoreError> {
+    let found = connection
+        .prepare_cached("SELECT session FROM tasks WHERE tenant = ?1 AND id = ?2")
+        .and_then(|mut find| {
+            find.query_row(params![tenant.as_str(), task.as_str()], |row| row.get::<_, String>(0)).optional()
+        });
+    found.map_err(|error| fault(&error))?.map(|session| id(SessionId::parse(&session))).transpose()
+}
+
 /// How many tasks are served before this one of those that wait under the same key; no more than `most` are counted.
 pub(super) fn ahead(
     connection: &Connection,

@@ -45,7 +45,7 @@ use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::task::Task;
-use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 use tokio::sync::oneshot;
 
@@ -453,6 +453,14 @@ impl Backend for Sqlite {
         revision: Option<u32>,
     ) -> Result<bool, StoreError> {
         self.readers.point(|connection| listings::open_session(connection, tenant, workflow, revision))
+    }
+
+    async fn session_of_task(
+        &self,
+        tenant: &TenantId,
+        task: &TaskId,
+    ) -> Result<Option<SessionId>, StoreError> {
+        self.readers.point(|connection| listings::session_of_task(connection, tenant, task))
     }
 
     async fn prune(&self, prune: Prune) -> Result<Pruned, StoreError> {

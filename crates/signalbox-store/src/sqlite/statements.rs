@@ -61,10 +61,11 @@ impl<'c> Statements<'c> {
             add_event: prepare(&add_events(1))?,
             add_events: prepare(&add_events(EVENTS_AT_ONCE))?,
             add_due: prepare(
-                "INSERT INTO due (tenant, id, kind, lane, due_at, visible_at, leased_by, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                "INSERT INTO due (tenant, id, kind, lane, due_at, visible_at, leased_by, ends_at, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                  ON CONFLICT (tenant, id) DO UPDATE SET kind = excluded.kind, lane = excluded.lane,
-                 due_at = excluded.due_at, visible_at = excluded.visible_at, leased_by = excluded.leased_by",
+                 due_at = excluded.due_at, visible_at = excluded.visible_at, leased_by = excluded.leased_by,
+                 ends_at = excluded.ends_at, body = excluded.body",
             )?,
             remove_due: prepare("DELETE FROM due WHERE tenant = ?1 AND id = ?2")?,
             clear_capabilities: prepare("DELETE FROM agent_capabilities WHERE tenant = ?1 AND agent = ?2")?,

@@ -25,6 +25,8 @@ contract! {
     what_cannot_be_read_holds_up_nothing_else,
     a_clock_that_is_ahead_takes_nothing_from_others,
     tenants_take_turns_while_more_is_due_than_can_be_taken,
+    what_is_over_is_a_timer_whoever_holds_it,
+    an_attempt_is_one_row_from_its_delivery_to_its_timeout,
 }
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -255,4 +257,35 @@ async fn a_clock_that_is_ahead_takes_nothing_from_others(world: &World) {
     assert_eq!(claim().await.expect("claimed").len(), 1, "it is due for the database too");
     add(store, vec![after(60)]).await;
     assert_eq!(claim().await.expect("claimed").len(), 0, "another may hold it for a minute");
+}
+
+fn dispatch(due_at: i64, ends: i64) -> Due {
+    let work = DueJob::Dispatch { session: session_id("s"), task: task_id("t"), attempt: 1 };
+    Due::new(work, at(due_at)).until(at(ends))
+}
+
+async fn what_is_over_is_a_timer_whoever_holds_it(world: &World) {
+    let store = &world.store;
+    add(store, vec![dispatch(10, 30)]).await;
+    assert_eq!(store.next_due(DueKind::Timer).await.expect("read"), Some(at(30)));
+    assert_eq!(claim(store, 10, 10).await.len(), 1, "it is being sent until 70");
+    assert_eq!(ids(&claim_timers(store, 29, 10).await), [""; 0]);
+    let over = claim_timers(store, 30, 10).await;
+    assert_eq!(ids(&over), ["attempt:t-1"]);
+    assert_eq!(over[0].work, dispatch(0, 0).work);
+    assert_eq!(ids(&claim_timers(store, 31, 10).await), [""; 0], "once, as long as the lease lasts");
+    assert_eq!(ids(&claim(store, 89, 10).await), [""; 0]);
+    assert_eq!(ids(&claim_timers(store, 90, 10).await), ["attempt:t-1"], "then another takes over");
+}
+
+async fn an_attempt_is_one_row_from_its_delivery_to_its_timeout(world: &World) {
+    let store = &world.store;
+    add(store, vec![dispatch(10, 30)]).await;
+    let timeout = DueJob::Timeout { session: session_id("s"), task: task_id("t"), attempt: 1 };
+    add(store, vec![Due::new(timeout.clone(), at(30))]).await;
+    assert_eq!(store.backlog().await.expect("read").pending, 1);
+    assert_eq!(ids(&claim(store, 20, 10).await), [""; 0], "it is not sent any more");
+    assert_eq!(ids(&claim_timers(store, 29, 10).await), [""; 0]);
+    let over = claim_timers(store, 30, 10).await;
+    assert_eq!(over.iter().map(|claimed| &claimed.work).collect::<Vec<_>>(), [&timeout]);
 }

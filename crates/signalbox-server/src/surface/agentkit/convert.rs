@@ -121,7 +121,7 @@ fn capability(kept: &Value) -> Option<CapabilityBody> {
 pub(super) fn message(message: &Message) -> MessageView {
     MessageView {
         message_id: message.id.clone(),
-        kind: kind_name(message.kind).to_owned(),
+        kind: message.kind.name().to_owned(),
         agent_id: message.agent.clone(),
         status: match message.status {
             MessageStatus::Scheduled => DeliveryStatus::Scheduled,
@@ -142,7 +142,7 @@ pub(super) fn message(message: &Message) -> MessageView {
 pub(super) fn dead_letter(message: &Message) -> Option<DeadLetterView> {
     Some(DeadLetterView {
         message_id: message.id.clone(),
-        kind: kind_name(message.kind).to_owned(),
+        kind: message.kind.name().to_owned(),
         agent_id: message.agent.clone(),
         status: DeliveryStatus::Dead,
         attempts: message.attempts,
@@ -152,15 +152,6 @@ pub(super) fn dead_letter(message: &Message) -> Option<DeadLetterView> {
         dead_at: message.settled_at.unwrap_or(message.created_at),
         body: RawValue::from_string(message.body.clone()).ok()?,
     })
-}
-
-fn kind_name(kind: MessageKind) -> &'static str {
-    match kind {
-        MessageKind::Message => "message",
-        MessageKind::Task => "task",
-        MessageKind::RegistrationWebhook => "webhook",
-        MessageKind::SessionWebhook => "notice",
-    }
 }
 
 /// The kind of delivery that a query names.
@@ -283,7 +274,7 @@ mod tests {
             MessageKind::RegistrationWebhook,
             MessageKind::SessionWebhook,
         ] {
-            assert_eq!(kind(kind_name(each)), Ok(each));
+            assert_eq!(kind(each.name()), Ok(each));
         }
         assert!(kind("Message").is_err());
     }

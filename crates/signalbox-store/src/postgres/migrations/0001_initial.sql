@@ -166,8 +166,9 @@ CREATE INDEX payload_uses_by_payload ON payload_uses (tenant, payload);
 CREATE TABLE due (
     tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL, kind TEXT COLLATE "C" NOT NULL,
     lane TEXT COLLATE "C" NOT NULL, due_at BIGINT NOT NULL,
-    visible_at BIGINT NOT NULL, leased_by TEXT COLLATE "C", body TEXT NOT NULL
+    visible_at BIGINT NOT NULL, leased_by TEXT COLLATE "C", ends_at BIGINT, body TEXT NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX due_ends ON due (ends_at) WHERE ends_at IS NOT NULL;
 CREATE INDEX due_deliveries ON due (visible_at, tenant, lane) WHERE kind = 'deliver';
 CREATE INDEX due_calls ON due (visible_at, tenant, lane) WHERE kind = 'call';
 CREATE INDEX due_timers ON due (visible_at) WHERE kind = 'timer';

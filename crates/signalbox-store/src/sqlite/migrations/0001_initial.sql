@@ -165,9 +165,10 @@ CREATE INDEX payload_uses_by_payload ON payload_uses (tenant, payload);
 -- What must still happen, of all tenants.
 CREATE TABLE due (
     tenant TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, lane TEXT NOT NULL, due_at INTEGER NOT NULL,
-    visible_at INTEGER NOT NULL, leased_by TEXT, body TEXT NOT NULL,
+    visible_at INTEGER NOT NULL, leased_by TEXT, ends_at INTEGER, body TEXT NOT NULL,
     PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
+CREATE INDEX due_ends ON due (ends_at) WHERE ends_at IS NOT NULL;
 CREATE INDEX due_deliveries ON due (visible_at, tenant, lane) WHERE kind = 'deliver';
 CREATE INDEX due_calls ON due (visible_at, tenant, lane) WHERE kind = 'call';
 CREATE INDEX due_timers ON due (visible_at) WHERE kind = 'timer';

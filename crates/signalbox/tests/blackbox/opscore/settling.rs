@@ -18,6 +18,9 @@ on_each_database![
     a_report_of_anothers_task_settles_nothing,
     an_agent_whose_clock_was_wrong_still_settles,
     a_dispatch_that_is_refused_for_good_is_an_attempt,
+    a_task_that_cannot_be_handed_over_is_a_dead_letter,
+    an_unnamed_report_of_an_agent_that_names_its_tasks_counts_too,
+    a_task_that_was_taken_is_not_sent_again_after_a_stop,
     an_agent_that_never_reports_costs_an_attempt,
     a_task_at_work_is_not_sent_again,
 ];
@@ -227,6 +230,65 @@ fn a_dispatch_that_is_refused_for_good_is_an_attempt(database: &Database) {
     assert_eq!((&done["tasks"][0]["attempt"], &done["tasks"][0]["result"]), (&json!(2), &json!("took it")));
 }
 
+fn a_task_that_cannot_be_handed_over_is_a_dead_letter(database: &Database) {
+    let server = Server::start(database);
+    let agent = Agent::answering(|_, _| crate::support::AgentReply::Status(400));
+    let id = server.register("picky", &agent, &[]);
+    let definition = json!({"id": "p", "name": "P",
+        "tasks": [{"taskId": "only", "maxRetries": 0, "parameters": {"n": 7}}]});
+    let session = server.trigger(&id, &definition, &json!({}));
+    let given = agent.next();
+    let message = given.header("x-message-id").to_owned();
+    assert_eq!(given.json()["messageId"], message.as_str(), "its id is in its body too");
+    server.session_becomes(&session, "failed");
+    let letter = server.get(&format!("/v1/dead-letters/{message}")).is(200)["data"].clone();
+    assert_eq!(
+        (&letter["kind"], &letter["attempts"], &letter["lastStatus"]),
+        (&json!("task"), &json!(1), &json!(400))
+    );
+    assert_eq!(letter["body"], given.json(), "as it was sent");
+    assert_eq!(server.message(&message)["status"], "dead");
+    assert_eq!(server.all_pages("/v1/dead-letters?kind=task", 10).len(), 1);
+    // Nobody waits for it any more.
+    server.post(&format!("/v1/dead-letters/{message}/redrive"), &json!({})).succeeded();
+    server.message_becomes(&message, "cancelled", PATIENCE);
+    assert_eq!(agent.count(), 1);
+}
+
+/// What it said before says that it names its tasks: that it has taken the next one is not written for a while.
+fn an_unnamed_report_of_an_agent_that_names_its_tasks_counts_too(database: &Database) {
+    let server = Server::start(database);
+    let agent = Agent::start();
+    let id = server.register("worker", &agent, &[]);
+    let definition = json!({"id": "two", "name": "Two", "tasks": [{"taskId": "a"}, {"taskId": "b"}]});
+    let session = server.trigger(&id, &definition, &json!({}));
+    server.complete(&id, &agent.next(), &json!("named"));
+    let second = agent.next();
+    // Whether that is known in memory, or written, or the answer is still under way.
+    server.report(&id, "completed", &json!({"result": "unnamed"}));
+    let done = server.session_becomes(&session, "completed");
+    assert_eq!(done["tasks"][1]["result"], "unnamed", "{done}");
+    assert_eq!(agent.count(), 2);
+    assert_eq!(server.message(second.header("x-message-id"))["status"], "delivered");
+}
+
+fn a_task_that_was_taken_is_not_sent_again_after_a_stop(database: &Database) {
+    let mut server = Server::start(database);
+    let agent = Agent::start();
+    let id = server.register("worker", &agent, &[]);
+    let definition = json!({"id": "two", "name": "Two", "tasks": [{"taskId": "a"}, {"taskId": "b"}]});
+    let session = server.trigger(&id, &definition, &json!({}));
+    server.complete(&id, &agent.next(), &json!("named"));
+    let second = agent.next();
+    server.terminate();
+    assert!(server.ended(PATIENCE).success());
+    server.restart();
+    server.message_becomes(second.header("x-message-id"), "delivered", PATIENCE);
+    server.complete(&id, &second, &json!("done"));
+    server.session_becomes(&session, "completed");
+    assert_eq!(agent.count(), 2);
+}
+
 fn an_agent_that_never_reports_costs_an_attempt(database: &Database) {
     let server = Setup::new(database).env("SIGNALBOX_TASK_TIMEOUT", "1s").start();
     let agent = Agent::start();
@@ -250,7 +312,7 @@ fn a_task_at_work_is_not_sent_again(database: &Database) {
     let session = server.trigger(&id, &definition, &json!({}));
     let given = agent.next();
     server.report(&id, "active", &json!({"opscore_task_id": task_of(&given)}));
-    server.message_becomes(given.header("x-message-id"), "cancelled", PATIENCE);
+    server.message_becomes(given.header("x-message-id"), "delivered", PATIENCE);
     server.complete(&id, &given, &json!("done"));
     let done = server.session_becomes(&session, "completed");
     assert_eq!(done["tasks"][0]["attempt"], 1, "{done}");

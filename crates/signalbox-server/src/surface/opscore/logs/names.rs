@@ -220,7 +220,7 @@ mod tests {
     use serde_json::{Map, json};
     use signalbox_core::event::NewEvent;
     use signalbox_core::session::{Plan, SessionEvent as E};
-    use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId, WorkflowId};
+    use signalbox_wire::id::{AgentId, SessionId, TaskId, WorkflowId};
     use signalbox_wire::time::Timestamp;
 
     use super::*;
@@ -239,7 +239,6 @@ mod tests {
         let (task, agent) = (TaskId::parse("tsk_1").expect("valid"), AgentId::parse("agt_1").expect("valid"));
         let (step, error) = ("read-6".to_owned(), "no such file".to_owned());
         let at = Timestamp::from_seconds(1_704_110_400);
-        let message = MessageId::parse("m").expect("valid");
         let parameters = Map::from_iter([("agent".to_owned(), json!(7))]);
         let workflow = WorkflowId::parse("w").expect("valid");
         let (trace, tasks) = (None, Vec::new());
@@ -248,7 +247,6 @@ mod tests {
             step: step.clone(),
             attempt: 2,
             agent: Some(agent.clone()),
-            message: Some(message),
             child: None,
             parameters,
         };
@@ -257,6 +255,8 @@ mod tests {
             step: step.clone(),
             attempt: 1,
             agent: agent.clone(),
+            tries: 1,
+            status: None,
             error: error.clone(),
             retry_at: at,
         };

@@ -63,8 +63,8 @@ fn told(event: E) -> EventData {
         E::TaskWaiting { task, step: _, waiting_for } => {
             EventData { waiting_for: Some(waiting_for), ..of_task(&task, 0) }
         }
-        E::TaskDispatched { task, step: _, attempt, agent: _, message, child, parameters } => EventData {
-            message_id: message,
+        E::TaskDispatched { task, step: _, attempt, agent, child, parameters } => EventData {
+            message_id: agent.map(|_| task.message(attempt)),
             child_session_id: child,
             parameters: Some(parameters),
             ..of_task(&task, attempt)
@@ -85,7 +85,7 @@ fn told(event: E) -> EventData {
         E::TaskCompleted { task, step: _, attempt, agent: _, result } => {
             EventData { result, ..of_task(&task, attempt) }
         }
-        E::DeliveryFailed { task, step: _, attempt, agent: _, error, retry_at }
+        E::DeliveryFailed { task, step: _, attempt, agent: _, tries: _, status: _, error, retry_at }
         | E::TaskRetrying { task, step: _, attempt, error, retry_at } => {
             EventData { error: Some(error), retry_at: Some(retry_at), ..of_task(&task, attempt) }
         }
@@ -171,7 +171,7 @@ mod tests {
     use signalbox_core::routing::Route;
     use signalbox_core::session::{ConcurrencyClaim, Ending, Parent, Plan, SessionStatus};
     use signalbox_core::task::Instance;
-    use signalbox_wire::id::{AgentId, MessageId, SessionId, WorkflowId};
+    use signalbox_wire::id::{AgentId, SessionId, WorkflowId};
     use signalbox_wire::time::Timestamp;
 
     use super::*;
@@ -237,7 +237,6 @@ mod tests {
                 step: s(),
                 attempt,
                 agent: Some(agent.clone()),
-                message: MessageId::parse("m").ok(),
                 child: Some(session),
                 parameters: values,
             },
@@ -263,6 +262,8 @@ mod tests {
                 step: s(),
                 attempt,
                 agent: agent.clone(),
+                tries: 1,
+                status: None,
                 error: error.clone(),
                 retry_at: at,
             },

@@ -1,0 +1,97 @@
+//! One try to give an attempt of a task to its agent.
+//!
+//! Run twice, it sends twice with the same `x-message-id`. What is sent is made from the session as it is now; nothing is
+//! kept of a delivery that goes well beyond the task itself.
+
+use std::time::Duration;
+
+use signalbox_core::delivery::{Outcome, TaskAttempt};
+use signalbox_core::engine::{SettleDispatch, TimerFired};
+use signalbox_core::task::TaskStatus;
+use signalbox_core::task_message;
+use signalbox_store::Claimed;
+
+use super::context::Jobs;
+use super::keep::keep;
+use super::send::{Sent, send};
+use crate::clock;
+use crate::engine::slots::Slot;
+use crate::engine::{DriveError, Taken};
+use crate::telemetry;
+
+/// How long it is kept in memory alone that an agent has taken a task: most are over by then, and it need not be
+/// written at all.
+const IN_MEMORY: Duration = Duration::from_secs(5);
+/// What writing it needs of the lease.
+const LEASE_MARGIN: Duration = Duration::from_secs(10);
+
+/// Sends a claimed attempt to its agent.
+pub(super) async fn run(
+    app: &Jobs,
+    claimed: &Claimed,
+    meant: &TaskAttempt,
+    slot: &mut Slot,
+) -> Result<(), DriveError> {
+    let read = app.store.session(&claimed.tenant, &meant.session).await?;
+    let task = read.as_ref().and_then(|read| Some((read, read.value.task(&meant.task)?)));
+    let now = clock::now();
+    let over = TimerFired { work: claimed.work.clone() };
+    let Some((read, task)) = task else { return keep(app, claimed, &over).await };
+    let policy = app.drive.policy();
+    if task.times_out_at(policy.task_timeout).is_some_and(|ends| ends <= now) && task.status.is_held() {
+        return keep(app, claimed, &over).await;
+    }
+    let Some(agent) = task.agent.clone() else { return keep(app, claimed, &over).await };
+    let message = task_message::of_task(&read.value, task, policy);
+    let tries = task.tries() + 1;
+    let settled = |outcome| SettleDispatch::at(now, agent.clone(), meant.clone(), tries, outcome);
+    if task.attempt != meant.attempt || task.status != TaskStatus::Dispatched {
+        let reason =
+            "the task is no longer with this agent in this attempt, or the agent works on it already";
+        return keep(app, claimed, &settled(Outcome::unwanted(reason))).await.map(drop);
+    }
+    let Some(Sent { carried, sent_at, answered_at }) = send(app, claimed, &message, slot).await? else {
+        return Ok(());
+    };
+    let report = carried.report;
+    let settled = SettleDispatch { sent_at, answered_at, report, ..settled(carried.outcome) };
+    if may_be_kept_in_memory(app, claimed, &settled).await? {
+        return Ok(());
+    }
+    write(app, claimed, &settled).await
+}
+
+/// Keeps in memory that the agent has taken the task, where that is enough.
+async fn may_be_kept_in_memory(
+    app: &Jobs,
+    claimed: &Claimed,
+    settled: &SettleDispatch,
+) -> Result<bool, DriveError> {
+    let is_taken = matches!(settled.outcome, Outcome::Delivered { .. }) && settled.report.is_none();
+    let now = clock::now();
+    if !is_taken || app.draining.is_cancelled() || !claimed.lease.covers(now, IN_MEMORY + LEASE_MARGIN) {
+        return Ok(false);
+    }
+    let taken = app.drive.taken();
+    let kept = Taken { claimed: claimed.clone(), settled: settled.clone() };
+    // First kept, then looked: a report that waits for this finds it here, or is found.
+    let Some(id) = taken.keep(kept, now + IN_MEMORY) else { return Ok(false) };
+    let status = app.store.status(&claimed.tenant, &settled.agent).await;
+    let may = status
+        .as_ref()
+        .is_ok_and(|status| status.as_ref().is_some_and(|status| status.value.may_keep_taken_in_memory()));
+    if !may && taken.take(&id).is_none() {
+        // It is over meanwhile, or is being written.
+        return Ok(true);
+    }
+    status?;
+    Ok(may)
+}
+
+/// Writes down what came of a try.
+pub(super) async fn write(app: &Jobs, claimed: &Claimed, settled: &SettleDispatch) -> Result<(), DriveError> {
+    if let Some(dead) = keep(app, claimed, settled).await? {
+        telemetry::dead_letters::tell(&app.metrics, &app.store, &claimed.tenant, &dead).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! Sending one message once: which way it takes, what its body is, and whether enough of the lease is left.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use signalbox_core::delivery::{Message, Outcome};
+use signalbox_core::payload;
+use signalbox_store::{Claimed, DueKind, StoreError};
+use signalbox_wire::id::TenantId;
+use signalbox_wire::time::Timestamp;
+
+use super::context::Jobs;
+use crate::clock::{self, Stopwatch};
+use crate::engine::slots::Slot;
+use crate::engine::{DriveError, payloads};
+use crate::transport::{Carried, Parcel};
+
+/// What an attempt needs of its lease besides the destination's time to answer.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
+
+/// What came of a try, and when it was made.
+pub(super) struct Sent {
+    pub(super) carried: Carried,
+    pub(super) sent_at: Timestamp,
+    pub(super) answered_at: Timestamp,
+}
+
+impl Sent {
+    /// It was not sent.
+    pub(super) fn not(outcome: Outcome) -> Self {
+        let now = clock::now();
+        Self { carried: Carried { outcome, report: None }, sent_at: now, answered_at: now }
+    }
+}
+
+/// Sends a message once more; `None` where too little of the lease is left, and the work for later.
+pub(super) async fn send(
+    app: &Jobs,
+    claimed: &Claimed,
+    message: &Message,
+    slot: &mut Slot,
+) -> Result<Option<Sent>, DriveError> {
+    let (tenant, attempt) = (&claimed.tenant, message.attempts + 1);
+    let agent = match &message.agent {
+        Some(agent) => app.store.agent(tenant, agent).await?,
+        None => None,
+    };
+    let reach = match message.reach(agent.as_ref().map(|agent| &*agent.value), app.transport.ways()) {
+        Ok(reach) => reach,
+        Err(outcome) => return Ok(Some(Sent::not(outcome))),
+    };
+    let body = match body(app, tenant, message).await? {
+        Ok(body) => body,
+        Err(outcome) => return Ok(Some(Sent::not(outcome))),
+    };
+    let sent_at = clock::now();
+    // With less left than the destination may take, another would send it beside this one.
+    if !claimed.lease.covers(sent_at, app.transport.timeout() + LEASE_MARGIN) {
+        postpone(app, claimed, sent_at).await?;
+        return Ok(None);
+    }
+    let watch = Stopwatch::start();
+    let mut carried = app.transport.carry(&reach, Parcel { message, body, attempt }).await;
+    let answered_at = clock::now();
+    // The next one may call it while what came of this is being kept.
+    slot.leave(is_reached(&carried.outcome), answered_at);
+    if slot.is_probe() {
+        end_in_time(app, message, answered_at, &mut carried.outcome);
+    }
+    app.metrics.delivered(message.kind.name(), outcome_name(&carried.outcome), watch.elapsed());
+    if let Outcome::Failed { error, .. } = &carried.outcome {
+        tracing::info!(message_id = %message.id, attempt, error, "a delivery failed");
+    }
+    Ok(Some(Sent { carried, sent_at, answered_at }))
+}
+
+/// The message that tries a destination which is left alone is due anew after each try, so the time it has waited is
+/// counted from its start. One that was redriven has its attempts counted.
+fn end_in_time(app: &Jobs, message: &Message, now: Timestamp, outcome: &mut Outcome) {
+    let span = app.policy.delivery_span();
+    let is_over =
+        now.since(message.created_at) >= span && message.attempts_max == app.policy.delivery_attempts;
+    if let (true, Outcome::Failed { may_retry: may_retry @ true, error, .. }) = (is_over, outcome) {
+        *may_retry = false;
+        error.push_str(&format!("; the time of all attempts ({} s) is over", span.as_secs()));
+    }
+}
+
+/// What is sent, with the payloads that it refers to in their places where it is a task's.
+async fn body(
+    app: &Jobs,
+    tenant: &TenantId,
+    message: &Message,
+) -> Result<Result<Bytes, Outcome>, StoreError> {
+    if message.task.is_none() || !message.body.contains(payload::REFERENCE) {
+        return Ok(Ok(Bytes::from(message.body.clone())));
+    }
+    let Ok(stored) = serde_json::from_str(&message.body) else {
+        return Ok(Ok(Bytes::from(message.body.clone())));
+    };
+    let whole = payloads::inline(&app.store, tenant, &stored, app.config.payload_bytes_max).await?;
+    Ok(match whole {
+        Ok(whole) => Ok(Bytes::from(whole.to_string())),
+        Err(fault) => Err(Outcome::failed(format!("the task cannot be sent: {fault}"), false)),
+    })
+}
+
+/// Whether the destination is there: an answer of any kind but overload says so.
+fn is_reached(outcome: &Outcome) -> Option<bool> {
+    match outcome {
+        Outcome::Delivered { .. } => Some(true),
+        Outcome::Failed { may_retry, .. } => Some(!may_retry),
+        Outcome::Unwanted { .. } => None,
+    }
+}
+
+/// Leaves the work for later without counting an attempt. Once the lease is over the work is another's, and stays so.
+async fn postpone(app: &Jobs, claimed: &Claimed, at: Timestamp) -> Result<(), DriveError> {
+    if app.store.postpone(std::slice::from_ref(claimed), at).await? > 0 {
+        app.drive.wake(DueKind::of(&claimed.work), at);
+    }
+    Ok(())
+}
+
+fn outcome_name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Delivered { .. } => "delivered",
+        Outcome::Failed { may_retry: true, .. } => "failed",
+        Outcome::Failed { may_retry: false, .. } => "refused",
+        Outcome::Unwanted { .. } => "unwanted",
+    }
+}
