@@ -28,6 +28,7 @@ pub mod routing;
 pub mod schedule;
 pub mod session;
 pub mod snapshot;
+pub mod steps;
 pub mod task;
 
 pub use context::DecisionContext;

@@ -21,6 +21,7 @@ use crate::hook::WebhookTrigger;
 use crate::payload::Payload;
 use crate::schedule::{BACKFILL_MAX, Schedule, WAITING_MAX};
 use crate::session::{Session, SessionState};
+use crate::steps::TooLong;
 
 /// A stored value and the version it was read at.
 #[derive(Debug)]
@@ -104,10 +105,16 @@ pub struct Snapshot {
 pub enum Halt {
     /// It needs to see this first.
     Need(Need),
-    /// It takes longer than [`crate::DecisionContext::allows_long`] permits.
+    /// It takes longer than [`crate::DecisionContext::steps`] permit.
     Long,
     /// It is refused.
     Rejected(Rejected),
+}
+
+impl From<TooLong> for Halt {
+    fn from(_: TooLong) -> Self {
+        Self::Long
+    }
 }
 
 /// Why an event was refused, by name.

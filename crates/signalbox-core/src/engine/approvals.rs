@@ -100,7 +100,7 @@ impl UnitOfWork<'_, '_> {
                 Ok(_) if !guarded.kind.takes_room() => is_asked = true,
                 Ok(given) => {
                     is_asked |= !is_nothing(&given);
-                    let given = self.as_given(given);
+                    let given = self.as_given(given)?;
                     parameters.insert(guarded.step.clone(), given);
                 }
                 Err(fault) => {
@@ -181,15 +181,15 @@ impl UnitOfWork<'_, '_> {
 
 impl UnitOfWork<'_, '_> {
     /// What a task, or each task of a list, would be given, as a session keeps it.
-    fn as_given(&mut self, given: Value) -> Value {
-        match given {
-            Value::Object(fields) => Value::Object(self.externalize_fields(fields)),
+    fn as_given(&mut self, given: Value) -> Result<Value, Halt> {
+        Ok(match given {
+            Value::Object(fields) => Value::Object(self.externalize_fields(fields)?),
             Value::Array(items) => {
-                let items = items.into_iter().map(|item| self.as_given(item)).collect();
-                self.externalize(Value::Array(items))
+                let items = items.into_iter().map(|item| self.as_given(item)).collect::<Result<_, _>>()?;
+                self.externalize(Value::Array(items))?
             }
             other => other,
-        }
+        })
     }
 }
 
@@ -229,7 +229,7 @@ fn would_be_given(
         if let Some(when) = task.rules.when.as_deref() {
             match see(state, Some(task), payloads, |scope| expression::is_true(when, scope)) {
                 Ok(false) => return Ok(Value::Null),
-                Err(fault) if !fault.needs.is_empty() => return Err(fault),
+                Err(fault) if fault.is_open() => return Err(fault),
                 _ => {}
             }
         }

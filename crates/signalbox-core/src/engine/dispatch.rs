@@ -129,7 +129,7 @@ impl UnitOfWork<'_, '_> {
         result: Option<Value>,
     ) -> Result<(), Halt> {
         self.release(session, task)?;
-        let result = result.map(|result| self.externalize(result));
+        let result = result.map(|result| self.externalize(result)).transpose()?;
         self.foresee_next(session, task)?;
         self.emit(session, &completed(task, result))?;
         self.advance(session)
@@ -219,7 +219,7 @@ impl UnitOfWork<'_, '_> {
                 "come to {bytes} bytes with all that they refer to, and {most} are the most; give it a part of them"
             )));
         }
-        Ok(Ok(self.externalize_fields(parameters)))
+        Ok(Ok(self.externalize_fields(parameters)?))
     }
 
     /// An agent for `route`: the one that has just done a task, where nothing else is in its hands, else the available

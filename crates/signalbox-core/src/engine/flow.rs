@@ -14,6 +14,7 @@ use crate::due::{Due, DueJob};
 use crate::expression::{self, Scope, TaskFacts, Tasks, Unresolved};
 use crate::limits::{EXPANSION_BYTES_MAX, ITEMS_MAX, TASKS_PER_SESSION_MAX};
 use crate::session::{Move, SessionEvent, SessionState, SessionStatus};
+use crate::steps::{STEPS_PER_MOVE, STEPS_PER_TASK_MADE, TASKS_PER_STEP};
 use crate::task::{Instance, Task, TaskStatus};
 use crate::{Halt, Rejected};
 
@@ -36,6 +37,8 @@ impl UnitOfWork<'_, '_> {
     fn move_on(&mut self, session: &SessionId) -> Result<(), Halt> {
         // Every task begins at most a few times in one decision; more would be a defect that never ends.
         for _ in 0..TASKS_PER_SESSION_MAX * 8 {
+            let tasks = self.known_session(session)?.tasks.len() as u64;
+            self.context.steps.take(tasks / TASKS_PER_STEP)?;
             match self.known_session(session)?.next_move() {
                 None => return Ok(()),
                 Some(Move::Begin(_)) if self.is_large() => {
@@ -57,6 +60,7 @@ impl UnitOfWork<'_, '_> {
     fn begin(&mut self, session: &SessionId, position: usize) -> Result<(), Halt> {
         let Some(task) = self.known_session(session)?.tasks.get(position).cloned() else { return Ok(()) };
         self.begun += 1;
+        self.context.steps.take(STEPS_PER_MOVE)?;
         if task.is_expanding() {
             return self.expand(session, &task);
         }
@@ -109,7 +113,7 @@ impl UnitOfWork<'_, '_> {
     /// A task for each item of a list gets its instances.
     fn expand(&mut self, session: &SessionId, task: &Task) -> Result<(), Halt> {
         let items: Vec<Value> = match self.items(session, task)? {
-            Ok(items) => items.into_iter().map(|item| self.externalize(item)).collect(),
+            Ok(items) => items.into_iter().map(|item| self.externalize(item)).collect::<Result<_, _>>()?,
             Err(fault) => return self.fail_task(session, task, &format!("The task's list: {fault}")),
         };
         let count = self.known_session(session)?.tasks.len();
@@ -129,6 +133,8 @@ impl UnitOfWork<'_, '_> {
             );
             return self.fail_task(session, task, &error);
         }
+        self.context.steps.take(items.len() as u64 * STEPS_PER_TASK_MADE)?;
+        self.context.steps.take_bytes(bytes as u64)?;
         let now = self.context.now;
         // Ids that rise with the list, so that those that wait equally long are served in its order.
         let base = self.context.bits() >> (u128::BITS - INSTANCE_BITS);
@@ -173,7 +179,7 @@ impl UnitOfWork<'_, '_> {
             _ => Value::Null,
         });
         let result = Value::Array(results.collect());
-        let result = Some(self.externalize(result));
+        let result = Some(self.externalize(result)?);
         self.emit(session, &completed(&task, result))
     }
 
@@ -206,7 +212,7 @@ impl UnitOfWork<'_, '_> {
         };
         match result {
             Ok(result) => {
-                let result = result.map(|result| self.externalize(result));
+                let result = result.map(|result| self.externalize(result)).transpose()?;
                 self.finish_session(session, &SessionEvent::Completed { result })
             }
             Err(fault) => {

@@ -12,12 +12,14 @@ use crate::definition::Definition;
 use crate::event::NewEvent;
 use crate::expression::{self, Payloads, Unresolved};
 use crate::payload::{self, Payload, Reference};
+use crate::steps::Steps;
 use crate::{Halt, Rejected, Snapshot};
 
 /// The payloads that a decision knows: those that are kept, and those that are new with it.
 pub(super) struct KnownPayloads<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) new_payloads: &'a [Arc<Payload>],
+    pub(super) steps: &'a Steps,
 }
 
 impl Payloads for KnownPayloads<'_> {
@@ -27,14 +29,19 @@ impl Payloads for KnownPayloads<'_> {
             None => self.snapshot.payload(sha256).ok(),
         }
     }
+
+    fn steps(&self) -> Option<&Steps> {
+        Some(self.steps)
+    }
 }
 
-/// What an expression came to, or the payloads that it needs first.
+/// What an expression came to, unless it needs payloads first, or takes too long here.
 pub(super) fn or_need<T>(
     snapshot: &Snapshot,
     seen: Result<T, Unresolved>,
 ) -> Result<Result<T, Unresolved>, Halt> {
     match seen {
+        Err(fault) if fault.is_long => Err(Halt::Long),
         Err(fault) if !fault.needs.is_empty() => {
             let mut names = fault.needs.clone();
             names.sort_unstable();
@@ -49,7 +56,8 @@ pub(super) fn or_need<T>(
 impl UnitOfWork<'_, '_> {
     /// The payloads that this decision knows.
     pub(super) fn payloads(&self) -> KnownPayloads<'_> {
-        KnownPayloads { snapshot: self.snapshot, new_payloads: &self.new_payloads }
+        let steps = &self.context.steps;
+        KnownPayloads { snapshot: self.snapshot, new_payloads: &self.new_payloads, steps }
     }
 
     /// Refuses an input, which came at `place` of a request, that does not fit the schema of the workflow that it is
@@ -63,7 +71,7 @@ impl UnitOfWork<'_, '_> {
         let Some(inputs) = self.context.inputs.filter(|_| definition.input.is_some()) else { return Ok(()) };
         let input = Value::Object(input.clone());
         let faults = match or_need(self.snapshot, expression::inline(&input, &self.payloads()))? {
-            Ok(whole) => inputs.faults(definition, &whole),
+            Ok(whole) => inputs.faults(definition, &whole, &self.context.steps)?,
             Err(fault) => vec![(String::new(), format!("cannot be used: {}", fault.reason))],
         };
         let faults: Vec<_> =
@@ -83,18 +91,23 @@ impl UnitOfWork<'_, '_> {
     }
 
     /// `value` as a session keeps it.
-    pub(super) fn externalize(&mut self, value: Value) -> Value {
+    pub(super) fn externalize(&mut self, value: Value) -> Result<Value, Halt> {
+        self.context.steps.take_bytes(payload::length(&value))?;
         let (value, new_payloads) = payload::externalize(value, self.context.policy.payload_inline_max);
         self.add_payloads(new_payloads);
-        value
+        Ok(value)
     }
 
     /// `fields` as a session keeps them.
-    pub(super) fn externalize_fields(&mut self, fields: Map<String, Value>) -> Map<String, Value> {
+    pub(super) fn externalize_fields(
+        &mut self,
+        fields: Map<String, Value>,
+    ) -> Result<Map<String, Value>, Halt> {
+        self.context.steps.take_bytes(payload::length_of_fields(&fields))?;
         let (fields, new_payloads) =
             payload::externalize_fields(fields, self.context.policy.payload_inline_max);
         self.add_payloads(new_payloads);
-        fields
+        Ok(fields)
     }
 
     fn add_payloads(&mut self, new_payloads: Vec<Arc<Payload>>) {

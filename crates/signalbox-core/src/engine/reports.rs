@@ -92,7 +92,10 @@ impl ReportState {
             Some(held) => work.held_task(&held.attempt_of())?,
             None => None,
         };
-        let details = task.as_ref().and_then(|_| self.externalize_details(work));
+        let details = match &task {
+            Some(_) => self.externalize_details(work)?,
+            None => None,
+        };
         if let (Some(details), true) = (&details, is_news) {
             work.known_agent(&self.agent)?.status_mut().shorten(details);
         }
@@ -127,7 +130,10 @@ impl ReportState {
             session: None,
         };
         let task = work.held_task(attempt)?;
-        let details = task.as_ref().and_then(|_| report.externalize_details(work));
+        let details = match &task {
+            Some(_) => report.externalize_details(work)?,
+            None => None,
+        };
         let status = work.known_agent(agent)?.status_mut();
         if let Some(details) = &details {
             status.shorten(details);
@@ -220,17 +226,19 @@ impl ReportState {
     }
 
     /// The details of a report that a task is done, where they are long: what becomes its result is kept apart.
-    fn externalize_details(&self, work: &mut UnitOfWork<'_, '_>) -> Option<RawObject> {
-        let details = self.details.as_ref().filter(|_| Meaning::of(&self.state) == Meaning::Done)?;
-        if details.as_str().len() <= work.context.policy.payload_inline_max {
-            return None;
-        }
-        let Value::Object(mut details) = details.to_value() else { return None };
+    fn externalize_details(&self, work: &mut UnitOfWork<'_, '_>) -> Result<Option<RawObject>, Halt> {
+        let details = self.details.as_ref().filter(|_| Meaning::of(&self.state) == Meaning::Done);
+        let inline_max = work.context.policy.payload_inline_max;
+        let Some(details) = details.filter(|details| details.as_str().len() > inline_max) else {
+            return Ok(None);
+        };
+        work.context.steps.take_bytes(details.as_str().len() as u64)?;
+        let Value::Object(mut details) = details.to_value() else { return Ok(None) };
         match details.get_mut("result") {
-            Some(result) => *result = work.externalize(result.take()),
-            None => details = work.externalize_fields(details),
+            Some(result) => *result = work.externalize(result.take())?,
+            None => details = work.externalize_fields(details)?,
         }
-        RawObject::parse(Value::Object(details).to_string()).ok()
+        Ok(RawObject::parse(Value::Object(details).to_string()).ok())
     }
 
     fn report(&self) -> Report {
@@ -317,7 +325,7 @@ impl ReportState {
         is_awaited: bool,
     ) -> Result<(), Halt> {
         let progress = self.details().and_then(|mut details| details.get_mut("progress").map(Value::take));
-        let progress = progress.map(|progress| work.externalize(progress));
+        let progress = progress.map(|progress| work.externalize(progress)).transpose()?;
         if progress.is_none() && !is_awaited {
             return Ok(());
         }

@@ -13,6 +13,7 @@ use crate::due::{Due, DueJob};
 use crate::graph::Graph;
 use crate::routing::Route;
 use crate::session::{ConcurrencyClaim, Parent, Plan, SessionEvent};
+use crate::steps::STEPS_PER_TASK_MADE;
 use crate::task::Task;
 use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 
@@ -119,7 +120,7 @@ impl Start<'_> {
             group: None,
             notify: definition.notify.clone(),
         };
-        let input = work.externalize_fields(self.input);
+        let input = work.externalize_fields(self.input)?;
         if let Some(place) = self.input_place {
             work.fits(definition, &input, place)?;
         }
@@ -134,6 +135,7 @@ impl Start<'_> {
             }
             None => None,
         };
+        work.context.steps.take(definition.tasks.len() as u64 * STEPS_PER_TASK_MADE)?;
         let graph = Graph::of(&definition.tasks);
         if admission.is_none() {
             work.foresee(&first_routes(definition, &graph, self.agent))?;

@@ -213,7 +213,9 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
     ) -> Result<(&SessionState, KnownPayloads<'_>), Halt> {
         self.known_session(id)?;
         let work = self.sessions.get(id).ok_or_else(|| Rejected::UnknownSession(id.to_string()))?;
-        Ok((&work.state, KnownPayloads { snapshot: self.snapshot, new_payloads: &self.new_payloads }))
+        let steps = &self.context.steps;
+        let payloads = KnownPayloads { snapshot: self.snapshot, new_payloads: &self.new_payloads, steps };
+        Ok((&work.state, payloads))
     }
 
     /// A task of a session that is being worked on.

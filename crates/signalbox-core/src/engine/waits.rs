@@ -47,7 +47,7 @@ impl Operation for Signal {
         match waiting {
             Some(task) if !is_over => work.complete(&self.session, &task, self.payload.clone())?,
             None if will_wait && !is_over && kept < SIGNALS_KEPT_MAX => {
-                let payload = self.payload.clone().map(|payload| work.externalize(payload));
+                let payload = self.payload.clone().map(|payload| work.externalize(payload)).transpose()?;
                 let event = SessionEvent::SignalKept { signal: self.name.clone(), payload };
                 work.emit(&self.session, &event)?;
             }

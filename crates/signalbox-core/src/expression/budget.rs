@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Payloads;
 use super::value::Val;
 use crate::payload::Reference;
+use crate::steps::{BYTES_PER_STEP, Steps};
 
 /// Steps that the expressions of one rendering may take together: a value that is looked at, an item that is gone
 /// over, a comparison. A tenth of a second at most, and some 50,000 items under a simple condition.
@@ -26,9 +27,14 @@ pub(super) const ASKED_FOR_MAX: usize = 64;
 /// Characters of text that count as one step.
 const TEXT_STEP: usize = 32;
 
+/// Characters of an expression that are read in one step.
+const TEXT_PARSED_STEP: usize = 4;
+
 /// What is left of the bounds of one rendering.
 pub(super) struct Budget<'a> {
     payloads: &'a dyn Payloads,
+    /// What the decision may still take, whatever is left of the bounds.
+    decision: Option<&'a Steps>,
     steps: Cell<usize>,
     bytes: Cell<usize>,
     looked_into: Cell<usize>,
@@ -45,11 +51,13 @@ pub(super) struct Fault {
     pub(super) is_final: bool,
     /// The payloads that have to be loaded first.
     pub(super) needs: Vec<String>,
+    /// The decision may not take so long where it is made.
+    pub(super) is_long: bool,
 }
 
 impl Fault {
     pub(super) fn of(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), is_final: false, needs: Vec::new() }
+        Self { reason: reason.into(), is_final: false, needs: Vec::new(), is_long: false }
     }
 
     fn beyond(reason: impl Into<String>) -> Self {
@@ -59,6 +67,10 @@ impl Fault {
     fn needs(sha256: &str) -> Self {
         let needs = vec![sha256.to_owned()];
         Self { needs, ..Self::beyond("looks into a payload that has not been loaded") }
+    }
+
+    fn long() -> Self {
+        Self { is_long: true, ..Self::beyond("takes longer than a quick decision may") }
     }
 
     /// The same fault where a macro goes over `items`: it will need them all.
@@ -81,6 +93,7 @@ impl<'a> Budget<'a> {
     pub(super) fn new(payloads: &'a dyn Payloads) -> Self {
         Self {
             payloads,
+            decision: payloads.steps(),
             steps: Cell::new(STEPS_MAX),
             bytes: Cell::new(BYTES_MAX),
             looked_into: Cell::new(LOOKED_INTO_MAX),
@@ -144,11 +157,24 @@ impl<'a> Budget<'a> {
 
     /// Takes `steps` from what is left.
     pub(super) fn spend(&self, steps: usize) -> Result<(), Fault> {
+        self.take(steps)?;
         let left = self.steps.get().checked_sub(steps);
         self.steps.set(left.unwrap_or(0));
         left.map(drop).ok_or_else(|| {
             Fault::beyond("takes too much budget; go over fewer items, or leave it to an agent or a tool")
         })
+    }
+
+    /// Takes what the decision spends on reading `text` as an expression.
+    pub(super) fn take_text(&self, text: &str) -> Result<(), Fault> {
+        self.take(1 + text.len() / TEXT_PARSED_STEP)
+    }
+
+    fn take(&self, steps: usize) -> Result<(), Fault> {
+        match self.decision {
+            Some(decision) => decision.take(steps as u64).map_err(|_| Fault::long()),
+            None => Ok(()),
+        }
     }
 
     /// Takes what it costs to go through `text`.
@@ -158,6 +184,7 @@ impl<'a> Budget<'a> {
 
     /// Takes `bytes` from what may still be written.
     pub(super) fn write(&self, bytes: usize) -> Result<(), Fault> {
+        self.take(1 + bytes / BYTES_PER_STEP as usize)?;
         let left = self.bytes.get().checked_sub(bytes);
         self.bytes.set(left.unwrap_or(0));
         left.map(drop).ok_or_else(|| Fault::beyond("makes the rendered value larger than 16 MiB"))

@@ -24,6 +24,7 @@ use self::budget::{Budget, Fault};
 use self::eval::Machine;
 use self::template::{Piece, pieces};
 use crate::payload::Payload;
+use crate::steps::Steps;
 
 /// What expressions can see.
 #[derive(Clone, Copy)]
@@ -46,6 +47,11 @@ pub struct Scope<'a> {
 pub trait Payloads {
     /// The payload with this name; `Some(None)` where it is not kept, `None` where that is not known yet.
     fn payload(&self, sha256: &str) -> Option<Option<&Payload>>;
+
+    /// The steps that the decision may still take whose expressions these are.
+    fn steps(&self) -> Option<&Steps> {
+        None
+    }
 }
 
 /// What expressions can see of a task.
@@ -101,6 +107,21 @@ pub struct Unresolved {
     pub reason: String,
     /// The payloads that have to be loaded before it can be told; nothing is wrong then.
     pub needs: Vec<String>,
+    /// It takes longer to tell than it may here; nothing is wrong then.
+    pub is_long: bool,
+}
+
+impl Unresolved {
+    /// Whether it cannot be told yet what the expression gives: nothing is wrong then.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_long || !self.needs.is_empty()
+    }
+
+    fn of(expression: &str, fault: Fault) -> Self {
+        let Fault { reason, needs, is_long, .. } = fault;
+        Self { needs, is_long, ..unresolved(expression, reason) }
+    }
 }
 
 /// Nesting of parameters that is rendered, at most; also that of what an expression gives.
@@ -133,9 +154,7 @@ pub fn render_any(template: &Value, scope: Scope<'_>) -> Result<Value, Unresolve
 /// # Errors
 /// A payload is not kept, or not loaded yet; or there is more of them than one rendering may look into.
 pub fn inline(value: &Value, payloads: &dyn Payloads) -> Result<Value, Unresolved> {
-    Budget::new(payloads)
-        .inline(value, 0)
-        .map_err(|Fault { reason, needs, .. }| Unresolved { needs, ..unresolved("…", reason) })
+    Budget::new(payloads).inline(value, 0).map_err(|fault| Unresolved::of("…", fault))
 }
 
 /// The value of an expression key, which holds an expression: bare, or as one `${…}`. It is whole: what it refers to
@@ -232,10 +251,10 @@ enum Form {
 }
 
 fn resolve(expression: &str, machine: Machine<'_, '_>, form: Form) -> Result<Value, Unresolved> {
+    machine.budget.take_text(expression).map_err(|fault| Unresolved::of(expression, fault))?;
     let node = syntax::read(expression, None)
         .map_err(|reasons| unresolved(expression, reasons.into_iter().next().unwrap_or_default()))?;
-    value_of(&node, machine, form)
-        .map_err(|Fault { reason, needs, .. }| Unresolved { needs, ..unresolved(expression, reason) })
+    value_of(&node, machine, form).map_err(|fault| Unresolved::of(expression, fault))
 }
 
 fn value_of<'a>(node: &'a syntax::Node, machine: Machine<'a, '_>, form: Form) -> Result<Value, Fault> {
@@ -308,5 +327,5 @@ fn unresolved(expression: &str, reason: impl Into<String>) -> Unresolved {
     if quoted.len() < expression.len() {
         quoted.push('…');
     }
-    Unresolved { expression: quoted, reason: reason.into(), needs: Vec::new() }
+    Unresolved { expression: quoted, reason: reason.into(), needs: Vec::new(), is_long: false }
 }
