@@ -40,9 +40,8 @@ fn others_are_served_while_decisions_take_long(database: &Database) {
             }
             served
         });
-        let starts: Vec<_> = (0..SESSIONS)
-            .map(|_| scope.spawn(|| server.trigger(&starter, &workflow, &input)))
-            .collect();
+        let starts: Vec<_> =
+            (0..SESSIONS).map(|_| scope.spawn(|| server.trigger(&starter, &workflow, &input))).collect();
         for start in starts {
             let session = start.join().expect("started");
             let done = server.session_becomes_within(PATIENCE * 4, &session, "completed");
