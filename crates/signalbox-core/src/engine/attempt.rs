@@ -22,7 +22,7 @@ use std::fmt;
 
 use signalbox_wire::time::Timestamp;
 
-use super::Operation;
+use super::operation::Operation;
 use crate::context::Inputs;
 use crate::decision::{Fold, IdempotencyRecord, Key, Row};
 use crate::limits::Policy;

@@ -1,57 +1,16 @@
 //! Values on their way into sessions: what is long is kept apart, and expressions look into it where they have to.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::known_payloads::{KnownPayloads, or_need};
 use super::unit_of_work::UnitOfWork;
-use crate::decision::{Key, Row};
 use crate::definition::Definition;
-use crate::event::NewEvent;
-use crate::expression::{self, Payloads, Unresolved};
+use crate::expression;
 use crate::payload::{self, Payload, Reference};
-use crate::steps::Steps;
-use crate::{Halt, Rejected, Snapshot};
-
-/// The payloads that a decision knows: those that are kept, and those that are new with it.
-pub(super) struct KnownPayloads<'a> {
-    pub(super) snapshot: &'a Snapshot,
-    pub(super) new_payloads: &'a [Arc<Payload>],
-    pub(super) steps: &'a Steps,
-}
-
-impl Payloads for KnownPayloads<'_> {
-    fn payload(&self, sha256: &str) -> Option<Option<&Payload>> {
-        match self.new_payloads.iter().find(|payload| payload.sha256 == sha256) {
-            Some(payload) => Some(Some(payload)),
-            None => self.snapshot.payload(sha256).ok(),
-        }
-    }
-
-    fn steps(&self) -> Option<&Steps> {
-        Some(self.steps)
-    }
-}
-
-/// What an expression came to, unless it needs payloads first, or takes too long here.
-pub(super) fn or_need<T>(
-    snapshot: &Snapshot,
-    seen: Result<T, Unresolved>,
-) -> Result<Result<T, Unresolved>, Halt> {
-    match seen {
-        Err(fault) if fault.is_long => Err(Halt::Long),
-        Err(fault) if !fault.needs.is_empty() => {
-            let mut names = fault.needs.clone();
-            names.sort_unstable();
-            names.dedup();
-            snapshot.require(names.into_iter().map(Key::Payload))?;
-            Ok(Err(Unresolved { needs: Vec::new(), ..fault }))
-        }
-        seen => Ok(seen),
-    }
-}
+use crate::{Halt, Rejected};
 
 impl UnitOfWork<'_, '_> {
     /// The payloads that this decision knows.
@@ -117,32 +76,4 @@ impl UnitOfWork<'_, '_> {
             }
         }
     }
-
-    /// Keeps the new payloads that something refers to: what sessions keep, their history tells.
-    pub(super) fn write_payloads(&mut self) {
-        if self.new_payloads.is_empty() {
-            return;
-        }
-        let is_history =
-            |event: &&NewEvent| event.session.as_ref().is_some_and(|(_, sequence)| *sequence > 0);
-        let history = self.decision.events.iter().filter(is_history);
-        let mut named: HashSet<String> = history.flat_map(|event| named_in(&event.data)).collect();
-        let version = self.context.version_after(None);
-        // Those that refer to others come after them.
-        while let Some(payload) = self.new_payloads.pop() {
-            if named.contains(&payload.sha256) {
-                named.extend(payload.references().into_iter().map(str::to_owned));
-                self.decision.put_guarded(Row::Payload(payload), version);
-            }
-        }
-    }
-}
-
-/// What may be names of payloads in a text that is JSON, found without reading it.
-fn named_in(text: &str) -> impl Iterator<Item = String> {
-    const BEFORE: &str = "\"sha256\":\"";
-    text.match_indices(BEFORE).filter_map(|(at, _)| {
-        let from = at + BEFORE.len();
-        text.get(from..from + 64).map(str::to_owned)
-    })
 }
