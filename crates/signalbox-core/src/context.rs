@@ -8,23 +8,17 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 use signalbox_wire::time::Timestamp;
 
-use crate::definition::Definition;
 use crate::limits::Policy;
 use crate::steps::{Steps, TooLong};
 
-/// Tells whether an input fits the JSON Schema of the workflow that it is for. A pure function, and too large a one to
+/// Tells whether an input fits the JSON Schema that its workflow has for it. A pure function, and too large a one to
 /// be the engine's own.
 pub trait Inputs: std::fmt::Debug + Sync {
     /// Everything that does not fit: where in the input, and why not.
     ///
     /// # Errors
     /// It takes more than these steps to tell.
-    fn faults(
-        &self,
-        definition: &Definition,
-        input: &Value,
-        steps: &Steps,
-    ) -> Result<Vec<(String, String)>, TooLong>;
+    fn faults(&self, schema: &Value, input: &Value, steps: &Steps) -> Result<Vec<(String, String)>, TooLong>;
 }
 
 /// What a decision may know besides the stored state.

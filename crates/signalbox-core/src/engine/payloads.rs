@@ -27,10 +27,10 @@ impl UnitOfWork<'_, '_> {
         input: &Map<String, Value>,
         place: &str,
     ) -> Result<(), Halt> {
-        let Some(inputs) = self.context.inputs.filter(|_| definition.input.is_some()) else { return Ok(()) };
+        let (Some(inputs), Some(schema)) = (self.context.inputs, &definition.input) else { return Ok(()) };
         let input = Value::Object(input.clone());
         let faults = match or_need(self.snapshot, expression::inline(&input, &self.payloads()))? {
-            Ok(whole) => inputs.faults(definition, &whole, &self.context.steps)?,
+            Ok(whole) => inputs.faults(schema, &whole, &self.context.steps)?,
             Err(fault) => vec![(String::new(), format!("cannot be used: {}", fault.reason))],
         };
         let faults: Vec<_> =

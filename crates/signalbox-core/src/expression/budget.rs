@@ -5,8 +5,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::Payloads;
-use super::value::Val;
+use super::scope::Payloads;
 use crate::payload::Reference;
 use crate::steps::{BYTES_PER_STEP, Steps};
 
@@ -21,8 +20,8 @@ pub(super) const BYTES_MAX: usize = 16 << 20;
 /// Bytes of payloads that one rendering may look into.
 pub(super) const LOOKED_INTO_MAX: usize = 64 << 20;
 
-/// Payloads that are asked for at once, where a macro goes over a list of them.
-pub(super) const ASKED_FOR_MAX: usize = 64;
+/// Nesting of parameters that is rendered, at most; also that of what an expression gives.
+pub(super) const DEPTH_MAX: usize = 128;
 
 /// Characters of text that count as one step.
 const TEXT_STEP: usize = 32;
@@ -72,15 +71,6 @@ impl Fault {
     fn long() -> Self {
         Self { is_long: true, ..Self::beyond("takes longer than a quick decision may") }
     }
-
-    /// The same fault where a macro goes over `items`: it will need them all.
-    pub(super) fn over(mut self, items: &[Val<'_>]) -> Self {
-        if !self.needs.is_empty() {
-            let others = items.iter().filter_map(Val::reference).map(|reference| reference.sha256.to_owned());
-            self.needs.extend(others.take(ASKED_FOR_MAX));
-        }
-        self
-    }
 }
 
 impl From<&'static str> for Fault {
@@ -98,14 +88,6 @@ impl<'a> Budget<'a> {
             bytes: Cell::new(BYTES_MAX),
             looked_into: Cell::new(LOOKED_INTO_MAX),
             counted: RefCell::default(),
-        }
-    }
-
-    /// `value` itself where it is a reference.
-    pub(super) fn open(&self, value: Val<'a>) -> Result<Val<'a>, Fault> {
-        match value {
-            Val::Json(value) => self.look_into(value).map(Val::from),
-            value => Ok(value),
         }
     }
 
@@ -133,7 +115,7 @@ impl<'a> Budget<'a> {
 
     /// `value` with all that it refers to in its place.
     pub(super) fn inline(&self, value: &'a Value, depth: usize) -> Result<Value, Fault> {
-        if depth > super::DEPTH_MAX {
+        if depth > DEPTH_MAX {
             return Err(Fault::of("gives a value that is nested too deeply"));
         }
         self.write(8)?;

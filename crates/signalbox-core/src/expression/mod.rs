@@ -12,6 +12,7 @@ mod eval;
 mod functions;
 mod parse;
 mod path;
+mod scope;
 mod syntax;
 mod template;
 #[cfg(test)]
@@ -20,82 +21,10 @@ mod value;
 
 use serde_json::{Map, Value};
 
-use self::budget::{Budget, Fault};
+use self::budget::{Budget, DEPTH_MAX, Fault};
 use self::eval::Machine;
+pub use self::scope::{KnownNames, Payloads, Scope, Sight, TaskFacts, Tasks};
 use self::template::{Piece, pieces};
-use crate::payload::Payload;
-use crate::steps::Steps;
-
-/// What expressions can see.
-#[derive(Clone, Copy)]
-pub struct Scope<'a> {
-    /// What the session was started with.
-    pub input: &'a Map<String, Value>,
-    /// The tasks of the session.
-    pub tasks: &'a dyn Tasks,
-    /// What the instance of a task with `forEach` is for.
-    pub item: Option<&'a Value>,
-    /// Which of the items it is, from 0.
-    pub index: Option<u64>,
-    /// The session itself: an object with `id`, `workflowId` and `startedAt`.
-    pub session: Option<&'a Value>,
-    /// What references stand for.
-    pub payloads: &'a dyn Payloads,
-}
-
-/// Finds payloads by their names.
-pub trait Payloads {
-    /// The payload with this name; `Some(None)` where it is not kept, `None` where that is not known yet.
-    fn payload(&self, sha256: &str) -> Option<Option<&Payload>>;
-
-    /// The steps that the decision may still take whose expressions these are.
-    fn steps(&self) -> Option<&Steps> {
-        None
-    }
-}
-
-/// What expressions can see of a task.
-#[derive(Debug, Clone, Copy)]
-pub struct TaskFacts<'a> {
-    /// The name of its status.
-    pub status: &'static str,
-    /// Whether it has come to an end; before that it has no result to see.
-    pub is_settled: bool,
-    /// What came of it.
-    pub result: Option<&'a Value>,
-    /// Why it failed.
-    pub error: Option<&'a str>,
-}
-
-/// Finds the tasks of a session by their ids in the definition.
-pub trait Tasks {
-    /// What can be seen of the task `step`.
-    fn facts(&self, step: &str) -> Option<TaskFacts<'_>>;
-    /// The ids of all tasks.
-    fn steps(&self) -> Vec<&str>;
-}
-
-/// Whether an expression can see a task, as far as a definition tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sight {
-    /// The task is certain to have settled before.
-    Seen,
-    /// There is no such task.
-    Unknown,
-    /// There is, but it may not have settled.
-    NotBefore,
-}
-
-/// What is known where an expression stands in a definition.
-#[derive(Clone, Copy)]
-pub struct KnownNames<'a> {
-    /// Tells of a task, by its id, whether it can be seen.
-    pub task: &'a dyn Fn(&str) -> Sight,
-    /// Whether there are `item` and `index`.
-    pub has_item: bool,
-    /// Whether there is a session already.
-    pub has_session: bool,
-}
 
 /// Why an expression has no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -123,9 +52,6 @@ impl Unresolved {
         Self { needs, is_long, ..unresolved(expression, reason) }
     }
 }
-
-/// Nesting of parameters that is rendered, at most; also that of what an expression gives.
-const DEPTH_MAX: usize = 128;
 
 /// Characters of an expression that are repeated in a fault.
 const QUOTED_MAX: usize = 200;
@@ -262,7 +188,7 @@ fn value_of<'a>(node: &'a syntax::Node, machine: Machine<'a, '_>, form: Form) ->
     let value = machine.value(node)?;
     match form {
         Form::Light => value.to_json(budget, 0),
-        Form::Opened => budget.open(value)?.to_json(budget, 0),
+        Form::Opened => value.open(budget)?.to_json(budget, 0),
         Form::Whole => {
             let external = value.to_json(budget, 0)?;
             if crate::payload::references(&external).is_empty() {

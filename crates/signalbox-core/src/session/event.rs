@@ -6,7 +6,7 @@ use signalbox_wire::id::{AgentId, MessageId, ScheduleId, SessionId, TaskId, Work
 use signalbox_wire::quote;
 use signalbox_wire::time::Timestamp;
 
-use super::{Ending, Parent, Plan};
+use super::plan::{Ending, Parent, Plan};
 use crate::event::{Level, NewEvent};
 use crate::limits::bounded;
 use crate::task::{Subject, Task};

@@ -28,15 +28,10 @@ use crate::store::Store;
 struct Wants;
 
 impl Inputs for Wants {
-    fn faults(
-        &self,
-        definition: &Definition,
-        input: &Value,
-        steps: &Steps,
-    ) -> Result<Vec<(String, String)>, TooLong> {
+    fn faults(&self, schema: &Value, input: &Value, steps: &Steps) -> Result<Vec<(String, String)>, TooLong> {
         // One that says so takes long.
         steps.take(if input.get("isLong").is_some() { QUICK_STEPS_MAX + 1 } else { 1 })?;
-        let wanted = definition.input.as_ref().and_then(Value::as_array).into_iter().flatten();
+        let wanted = schema.as_array().into_iter().flatten();
         let missing =
             wanted.filter_map(Value::as_str).filter(|name| input.get(name).is_none_or(Value::is_object));
         Ok(missing.map(|name| (format!("/{name}"), "is required".to_owned())).collect())

@@ -21,7 +21,7 @@ pub(super) fn retry_task(
 ) -> Result<(), Halt> {
     work.release(session, task)?;
     let backoff = backoff(task, work.context.policy.task_backoff);
-    let retry_at = work.context.now + backoff.wait(task.attempt, work.context);
+    let retry_at = work.context.now + backoff.wait(task.attempt, work.context.fraction());
     work.decision.arm(Due::new(retry_timer(session, task), retry_at));
     // It counts as under way while it waits, so nothing else has room now that had none before.
     work.emit(
