@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
+use signalbox_wire::id::{AgentId, MessageId};
 use signalbox_wire::time::Timestamp;
 
 use crate::DecisionContext;

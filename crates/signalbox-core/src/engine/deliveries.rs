@@ -159,12 +159,12 @@ impl Operation for ExpireDelivery {
         let (Some(next), Some(read)) = (expired, &read) else {
             return Ok((too_late(&self.message, work_id, read.as_ref()), None));
         };
-        let mut work = UnitOfWork::new(snapshot, context);
-        work.decision.disarm(work_id);
-        tell_session(&mut work, &next, &self.reason)?;
-        work.log(entry(&next, work.context.now));
-        let version = work.context.version_after(Some(read.version));
-        let mut decision = work.finish();
+        let mut machine = Machine::new(snapshot, context);
+        machine.work.decision.disarm(work_id);
+        tell_session(&mut machine, &next, &self.reason)?;
+        machine.work.log(entry(&next, machine.work.context.now));
+        let version = machine.work.context.version_after(Some(read.version));
+        let mut decision = machine.finish();
         let next = Arc::new(next);
         decision.put(Row::Message(Arc::clone(&next)), Some(read.version), version);
         Ok((decision, Some(next)))
