@@ -10,7 +10,7 @@ use signalbox_wire::keys::Secret;
 
 use crate::auth::Authenticator;
 use crate::egress::Egress;
-use crate::engine::{Admission, Drive, LongWork};
+use crate::engine::{Admission, Drive};
 use crate::http::body::BodyLimits;
 use crate::http::streams::Streams;
 use crate::telemetry::metrics::Metrics;
@@ -76,12 +76,6 @@ pub(crate) struct Readiness {
 impl AppState {
     pub(crate) fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
-    }
-}
-
-impl FromRef<AppState> for LongWork {
-    fn from_ref(state: &AppState) -> Self {
-        state.0.drive.long_work().clone()
     }
 }
 
