@@ -11,11 +11,12 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
+use signalbox_wire::id::{AgentId, MessageId};
 use signalbox_wire::time::Timestamp;
 
 use crate::DecisionContext;
 use crate::due::Lane;
+pub use crate::task_attempt::TaskAttempt;
 
 /// The longest wait that a destination may ask for with `Retry-After`.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
@@ -89,17 +90,6 @@ pub struct Message {
     pub last_error: Option<String>,
 }
 
-/// One attempt of one task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskAttempt {
-    /// The session.
-    pub session: SessionId,
-    /// The task.
-    pub task: TaskId,
-    /// The attempt, from 1.
-    pub attempt: u32,
-}
-
 /// What came of one attempt to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -160,7 +150,7 @@ impl Message {
                 next.attempts += 1;
                 (next.last_status, next.last_error) = (*status, Some(crate::limits::bounded(error)));
                 if *may_retry && next.attempts < next.attempts_max {
-                    let backoff = context.policy.delivery_backoff.wait(next.attempts, context);
+                    let backoff = context.policy.delivery_backoff.wait(next.attempts, context.fraction());
                     let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
                     next.next_at = Some(context.now + backoff.max(asked));
                 } else {

@@ -295,6 +295,7 @@ fn assemble(
         pages: Egress::new(for_pages, mark.clone()),
         timeout: config.tool_timeout,
         schemas: tools::Schemas::default(),
+        long: drive.long_work().clone(),
     });
     let edge = Edge {
         connections_max: config.connections_max,

@@ -7,9 +7,10 @@ use signalbox_wire::id::MessageId;
 use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
 
-use super::Operation;
+use super::machine::Machine;
+use super::machine::command::Command;
+use super::operation::Operation;
 use super::reports::ReportState;
-use super::unit_of_work::UnitOfWork;
 use crate::decision::{Key, Row};
 use crate::delivery::{Message, MessageStatus, Outcome};
 use crate::due::{Due, DueJob};
@@ -52,7 +53,8 @@ impl SettleDelivery {
     }
 
     /// The agent has the task that the message carries; whether that, or what it said of it, settles the task.
-    fn hand_over(&self, work: &mut UnitOfWork<'_, '_>, message: &Message) -> Result<bool, Halt> {
+    fn hand_over(&self, machine: &mut Machine<'_, '_>, message: &Message) -> Result<bool, Halt> {
+        let work = &mut machine.work;
         let (Some(carried), Some(agent)) = (&message.task, &message.agent) else { return Ok(false) };
         let status = work.snapshot.status(agent)?.map(|read| read.version);
         let Some(current) = work.agent(agent)? else { return Ok(false) };
@@ -66,7 +68,7 @@ impl SettleDelivery {
             None => {}
         }
         let Some(report) = &self.report else {
-            return ReportState::settle_awaiting(work, agent, carried, self.answered_at);
+            return ReportState::settle_awaiting(machine, agent, carried, self.answered_at);
         };
         let report = ReportState {
             agent: agent.clone(),
@@ -76,7 +78,7 @@ impl SettleDelivery {
             task: Some(carried.task.attempt_name(carried.attempt)),
             session: Some(carried.session.to_string()),
         };
-        report.apply_answer(work)?;
+        report.apply_answer(machine)?;
         Ok(true)
     }
 }
@@ -97,31 +99,31 @@ impl Operation for SettleDelivery {
         else {
             return Ok((too_late(&self.message, work_id, read.as_ref()), ()));
         };
-        let mut work = UnitOfWork::new(snapshot, context);
+        let mut machine = Machine::new(snapshot, context);
         match next.next_at {
             Some(at) => {
                 let due = DueJob::Deliver { message: self.message.clone() };
-                work.decision.arm(Due::new(due, at).by(next.lane.clone()));
+                machine.work.decision.arm(Due::new(due, at).by(next.lane.clone()));
             }
-            None => work.decision.disarm(work_id),
+            None => machine.work.decision.disarm(work_id),
         }
         let is_settled = match &self.outcome {
             Outcome::Failed { error, .. } => {
-                tell_session(&mut work, &next, error)?;
+                tell_session(&mut machine, &next, error)?;
                 false
             }
-            Outcome::Delivered { .. } => self.hand_over(&mut work, &next)?,
+            Outcome::Delivered { .. } => self.hand_over(&mut machine, &next)?,
             Outcome::Unwanted { .. } => {
                 if let (0, Some(carried), Some(agent)) = (next.attempts, &next.task, &next.agent) {
                     // It was never sent, so there is nothing to stop.
-                    work.stopped(agent, |stopping| stopping == carried)?;
+                    machine.work.stopped(agent, |stopping| stopping == carried)?;
                 }
                 false
             }
         };
-        work.log(entry(&next, work.context.now));
-        let version = work.context.version_after(Some(read.version));
-        let mut decision = work.finish();
+        machine.work.log(entry(&next, machine.work.context.now));
+        let version = machine.work.context.version_after(Some(read.version));
+        let mut decision = machine.finish();
         // Whoever got it is about to say what came of it; lost, it is delivered again, and known by its id.
         decision.may_wait = next.status == MessageStatus::Delivered && !is_settled;
         decision.put(Row::Message(Arc::new(next)), Some(read.version), version);
@@ -157,12 +159,12 @@ impl Operation for ExpireDelivery {
         let (Some(next), Some(read)) = (expired, &read) else {
             return Ok((too_late(&self.message, work_id, read.as_ref()), None));
         };
-        let mut work = UnitOfWork::new(snapshot, context);
-        work.decision.disarm(work_id);
-        tell_session(&mut work, &next, &self.reason)?;
-        work.log(entry(&next, work.context.now));
-        let version = work.context.version_after(Some(read.version));
-        let mut decision = work.finish();
+        let mut machine = Machine::new(snapshot, context);
+        machine.work.decision.disarm(work_id);
+        tell_session(&mut machine, &next, &self.reason)?;
+        machine.work.log(entry(&next, machine.work.context.now));
+        let version = machine.work.context.version_after(Some(read.version));
+        let mut decision = machine.finish();
         let next = Arc::new(next);
         decision.put(Row::Message(Arc::clone(&next)), Some(read.version), version);
         Ok((decision, Some(next)))
@@ -181,7 +183,8 @@ fn too_late(id: &MessageId, work_id: String, read: Option<&Versioned<Message>>) 
 }
 
 /// A task whose message could not be handed over hears of it: it waits on, or its attempt has failed.
-fn tell_session(work: &mut UnitOfWork<'_, '_>, message: &Message, error: &str) -> Result<(), Halt> {
+fn tell_session(machine: &mut Machine<'_, '_>, message: &Message, error: &str) -> Result<(), Halt> {
+    let work = &mut machine.work;
     let Some(carried) = &message.task else { return Ok(()) };
     let Some(task) = work.held_task(carried)? else { return Ok(()) };
     if task.status == TaskStatus::Running {
@@ -202,7 +205,7 @@ fn tell_session(work: &mut UnitOfWork<'_, '_>, message: &Message, error: &str) -
         ),
         _ => {
             let reason = format!("the task could not be handed to its agent: {error}");
-            work.fail_attempt(&carried.session, &task, &reason, Fault::Undelivered)
+            machine.run(Command::attempt_failed(&carried.session, task, reason, Fault::Undelivered))
         }
     }
 }

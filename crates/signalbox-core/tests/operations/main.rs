@@ -16,6 +16,7 @@ mod graphs;
 mod histories;
 mod hooks;
 mod lists;
+mod long;
 mod matching;
 mod payloads;
 mod play;

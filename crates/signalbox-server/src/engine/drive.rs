@@ -18,7 +18,7 @@ use signalbox_wire::time::Timestamp;
 
 use super::in_flight::{AgentChoice, InFlightAgents};
 use super::lines::{InLine, Joined, LINE_MAX, LineKey, Lines, Service, Waiting};
-use super::long::{self, LongDecisions};
+use super::long::{self, LongWork};
 use super::mailbox::Mailbox;
 use super::slots::Deliveries;
 use super::start_inputs::StartInputs;
@@ -52,7 +52,7 @@ struct Inner {
     lines: Lines,
     in_flight_agents: InFlightAgents,
     inputs: StartInputs,
-    long: LongDecisions,
+    long: LongWork,
 }
 
 /// An operation that can be driven: handed to whoever decides for those that wait in one line.
@@ -99,12 +99,17 @@ impl Drive {
             node,
             deliveries,
             mailbox,
+            long: LongWork::new(metrics.clone()),
             metrics,
             lines,
             in_flight_agents,
             inputs,
-            long: LongDecisions::new(),
         }))
+    }
+
+    /// Room for what takes long, decisions or not.
+    pub(crate) fn long_work(&self) -> &LongWork {
+        &self.0.long
     }
 
     /// How other parts of the server, and other nodes, are woken.

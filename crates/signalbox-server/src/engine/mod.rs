@@ -14,3 +14,4 @@ mod start_inputs;
 
 pub(crate) use self::admission::Admission;
 pub(crate) use self::drive::{Drive, DriveError, Driven};
+pub(crate) use self::long::LongWork;

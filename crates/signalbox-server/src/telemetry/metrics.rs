@@ -39,6 +39,7 @@ struct Inner {
     deliveries_in_flight: Gauge,
     hints_dropped: Counter,
     dead_letters: Counter,
+    long_work: Counter,
     due_pending: Gauge,
     due_age_seconds: Gauge<f64, AtomicU64>,
     due_unreadable: Gauge,
@@ -112,6 +113,7 @@ impl Metrics {
             deliveries_in_flight: Gauge::default(),
             hints_dropped: Counter::default(),
             dead_letters: Counter::default(),
+            long_work: Counter::default(),
             due_pending: Gauge::default(),
             due_age_seconds: Gauge::default(),
             due_unreadable: Gauge::default(),
@@ -189,6 +191,11 @@ impl Metrics {
         self.0.hints_dropped.inc();
     }
 
+    /// Something took long, and was done where nobody waits for the thread.
+    pub(crate) fn long_work(&self) {
+        self.0.long_work.inc();
+    }
+
     /// The whole as Prometheus text, with the store's figures of this moment.
     pub(crate) fn text(&self, now: Timestamp, backlog: Option<&Backlog>, writer: &WriterFigures) -> String {
         let inner = &self.0;
@@ -255,6 +262,11 @@ impl Inner {
             self.hints_dropped.clone(),
         );
         registry.register("dead_letters", "Messages given up", self.dead_letters.clone());
+        registry.register(
+            "long_work",
+            "Decisions and checks that took long, and were made beside those that serve connections",
+            self.long_work.clone(),
+        );
         registry.register(
             "due_pending",
             "Pieces of due work, counted up to 100,000",

@@ -16,6 +16,7 @@ use serde_json::Value;
 use signalbox_core::Rejected;
 use signalbox_core::decision::Tool;
 use signalbox_core::limits::bounded;
+use signalbox_core::steps::Steps;
 use signalbox_store::Store;
 use signalbox_wire::agentkit::{ToolAnswer, ToolReply};
 use signalbox_wire::id::{TenantId, ToolName};
@@ -23,7 +24,9 @@ use signalbox_wire::problem::Problem;
 
 pub(crate) use self::built_in::BuiltIn;
 pub(crate) use self::schemas::Schemas;
+use self::schemas::Unfitting;
 use crate::egress::{Egress, EgressError};
+use crate::engine::LongWork;
 use crate::http::problem::Refusal;
 
 /// How calls introduce themselves.
@@ -62,6 +65,8 @@ pub(crate) struct Parts {
     /// How long a tool may take to answer.
     pub(crate) timeout: Duration,
     pub(crate) schemas: Schemas,
+    /// Where a check that takes long is made.
+    pub(crate) long: LongWork,
 }
 
 impl Tools {
@@ -78,16 +83,28 @@ impl Tools {
         origin: Origin<'_>,
     ) -> Result<ToolAnswer, Refusal> {
         let trace = origin.trace;
-        let (arguments, pointer) = arguments;
+        let schemas = &self.0.schemas;
         if let Some(tool) = BuiltIn::named(name) {
-            self.0.schemas.built_in(tool)?.check(arguments, pointer)?;
-            return tool.run(&self.0, (arguments, pointer), trace).await;
+            self.check(|steps| schemas.check_built_in(tool, arguments, steps)).await?;
+            return tool.run(&self.0, arguments, trace).await;
         }
         let unknown = || Rejected::UnknownTool(bounded(name));
         let known = ToolName::parse(name).map_err(|_| unknown())?;
         let tool = self.0.store.tool(tenant, &known).await?.ok_or_else(unknown)?;
-        self.0.schemas.registered(tenant, &tool)?.check(arguments, pointer)?;
-        self.ask(&tool.value, arguments, origin).await
+        self.check(|steps| schemas.check_registered(tenant, &tool, arguments, steps)).await?;
+        self.ask(&tool.value, arguments.0, origin).await
+    }
+
+    /// Makes a check of arguments, one that takes long where nobody waits for the thread.
+    async fn check(&self, check: impl Fn(&Steps) -> Result<(), Unfitting>) -> Result<(), Refusal> {
+        let checked = match check(&Steps::quick()) {
+            Err(Unfitting::TooLong) => self.0.long.run(|| check(&Steps::unbounded())).await,
+            checked => checked,
+        };
+        checked.map_err(|unfitting| match unfitting {
+            Unfitting::Refused(refusal) => refusal,
+            Unfitting::TooLong => Refusal::failed("a check took more steps than there are"),
+        })
     }
 
     /// Asks a tool's endpoint.
