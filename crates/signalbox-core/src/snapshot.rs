@@ -60,25 +60,44 @@ pub struct WaitingTask {
     pub task: TaskId,
 }
 
-/// A loaded row.
-#[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "each holds the row of the same name")]
-pub enum Loaded {
-    Agent(Versioned<Agent>),
-    AgentName(Versioned<AgentName>),
-    Status(Versioned<AgentStatus>),
-    Session(Versioned<SessionState>),
-    Definition(Versioned<Definition>),
-    Workflow(Versioned<Workflow>),
-    Message(Versioned<Message>),
-    Tool(Versioned<Tool>),
-    IdempotencyRecord(Versioned<IdempotencyRecord>),
-    Signature(Versioned<SeenSignature>),
-    ConcurrencyGroup(Versioned<ConcurrencyGroup>),
-    Retention(Versioned<Retention>),
-    Schedule(Versioned<Schedule>),
-    WebhookTrigger(Versioned<WebhookTrigger>),
-    Payload(Versioned<Payload>),
+/// Defines [`Loaded`] and what holds for all of its kinds.
+macro_rules! loaded {
+    ($($kind:ident($value:ty);)*) => {
+        /// A loaded row.
+        #[derive(Debug, Clone)]
+        #[expect(missing_docs, reason = "each holds the row of the same name")]
+        pub enum Loaded {
+            $($kind(Versioned<$value>),)*
+        }
+
+        impl Loaded {
+            /// The version that it was read at.
+            #[must_use]
+            pub fn version(&self) -> i64 {
+                match self {
+                    $(Self::$kind(row) => row.version,)*
+                }
+            }
+        }
+    };
+}
+
+loaded! {
+    Agent(Agent);
+    AgentName(AgentName);
+    Status(AgentStatus);
+    Session(SessionState);
+    Definition(Definition);
+    Workflow(Workflow);
+    Message(Message);
+    Tool(Tool);
+    IdempotencyRecord(IdempotencyRecord);
+    Signature(SeenSignature);
+    ConcurrencyGroup(ConcurrencyGroup);
+    Retention(Retention);
+    Schedule(Schedule);
+    WebhookTrigger(WebhookTrigger);
+    Payload(Payload);
 }
 
 impl Row {

@@ -34,7 +34,7 @@ use crate::api::{
     WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
-use crate::cache::{Cache, Lookup, version_of};
+use crate::cache::{Cache, Lookup};
 use crate::commit::Commit;
 use crate::error::StoreError;
 use crate::removal::ROWS_AT_ONCE;
@@ -422,7 +422,7 @@ impl Store {
     async fn confirmed(&self, tenant: &TenantId, key: &Key) -> Result<Option<Loaded>, StoreError> {
         let Inner { backend, cache, strangers, .. } = self.inner.as_ref();
         if let Some(row) = cache.get(tenant, key) {
-            if backend.version(tenant, key).await? == Some(version_of(&row.loaded)) {
+            if backend.version(tenant, key).await? == Some(row.loaded.version()) {
                 strangers.found_same(tenant);
                 return Ok(Some(row.loaded));
             }

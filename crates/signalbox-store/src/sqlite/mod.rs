@@ -54,7 +54,7 @@ use crate::api::{
     Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
-use crate::cache::{self, Cache};
+use crate::cache::Cache;
 use crate::commit::Commit;
 use crate::error::StoreError;
 use crate::retention::Rounds;
@@ -246,7 +246,7 @@ impl Backend for Sqlite {
     }
 
     async fn version(&self, tenant: &TenantId, key: &Key) -> Result<Option<i64>, StoreError> {
-        Ok(self.read(tenant, key).await?.map(|row| cache::version_of(&row.loaded)))
+        Ok(self.read(tenant, key).await?.map(|row| row.loaded.version()))
     }
 
     async fn candidates(
