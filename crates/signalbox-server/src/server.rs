@@ -57,7 +57,7 @@ pub enum StartError {
     )]
     Locked(PathBuf),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {address}; if another process does, stop it, else choose another --listen")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -86,7 +86,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     post: Post,
-    made: Vec<(&'static str, Secret)>,
+    made: Vec<(String, Secret)>,
     lock: Lock,
 }
 
@@ -169,9 +169,9 @@ impl Server {
         self.address
     }
 
-    /// The keys that were made just now, each with what it is: to be shown once.
+    /// The keys that were made just now, each with what it is and where it is kept: to be shown once.
     #[must_use]
-    pub fn made_keys(&self) -> &[(&'static str, Secret)] {
+    pub fn made_keys(&self) -> &[(String, Secret)] {
         &self.made
     }
 

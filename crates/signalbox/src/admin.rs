@@ -106,16 +106,26 @@ fn run<F: Future<Output = anyhow::Result<()>>>(
     target: &Target,
     work: impl FnOnce(Client) -> F,
 ) -> anyhow::Result<ExitCode> {
-    let key = key(target)?;
+    let (key, source) = key(target)?;
     let client = Client::new(&target.url, Some(&key))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(work(client))?;
-    Ok(ExitCode::SUCCESS)
+    match runtime.block_on(work(client)) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) if is_unauthorized(&error) => {
+            Err(error.context(format!("{} does not take the key of {source}", target.url)))
+        }
+        Err(error) => Err(error),
+    }
 }
 
-fn key(target: &Target) -> anyhow::Result<String> {
+fn is_unauthorized(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<signalbox_client::Error>().and_then(signalbox_client::Error::status) == Some(401)
+}
+
+/// The key, and where it was found.
+fn key(target: &Target) -> anyhow::Result<(String, String)> {
     if let Some(key) = std::env::var("OPSCORE_API_KEY").ok().filter(|key| !key.is_empty()) {
-        return Ok(key);
+        return Ok((key, "the variable OPSCORE_API_KEY".to_owned()));
     }
     let path = target.data_dir.join("admin.key");
     let key = std::fs::read_to_string(&path).with_context(|| {
@@ -126,6 +136,6 @@ fn key(target: &Target) -> anyhow::Result<String> {
     })?;
     match key.trim() {
         "" => bail!("{} is empty; set OPSCORE_API_KEY", path.display()),
-        key => Ok(key.to_owned()),
+        key => Ok((key.to_owned(), path.display().to_string())),
     }
 }
