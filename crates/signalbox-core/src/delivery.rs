@@ -80,6 +80,9 @@ pub struct Message {
     pub attempts_max: u32,
     /// When it was accepted.
     pub created_at: Timestamp,
+    /// When it got new attempts as a dead letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redriven_at: Option<Timestamp>,
     /// When the next attempt is due, while it is scheduled.
     pub next_at: Option<Timestamp>,
     /// When it was delivered, given up or cancelled.
@@ -178,12 +181,19 @@ impl Message {
         Some(next)
     }
 
+    /// Since when it has the attempts that it has now.
+    #[must_use]
+    pub fn scheduled_at(&self) -> Timestamp {
+        self.redriven_at.unwrap_or(self.created_at)
+    }
+
     /// The message with a new set of attempts; `None` unless it is a dead letter.
     #[must_use]
     pub fn redriven(&self, context: &DecisionContext<'_>) -> Option<Self> {
         (self.status == MessageStatus::Dead).then(|| Self {
             status: MessageStatus::Scheduled,
             attempts_max: self.attempts + context.policy.delivery_attempts,
+            redriven_at: Some(context.now),
             next_at: Some(context.now),
             settled_at: None,
             ..self.clone()
@@ -218,6 +228,7 @@ mod tests {
             attempts: 0,
             attempts_max: 3,
             created_at: Timestamp::default(),
+            redriven_at: None,
             next_at: None,
             settled_at: None,
             last_status: None,

@@ -294,6 +294,7 @@ impl UnitOfWork<'_, '_> {
             attempts: 0,
             attempts_max: self.context.policy.delivery_attempts,
             created_at: now,
+            redriven_at: None,
             next_at: Some(now),
             settled_at: None,
             last_status: None,
@@ -309,12 +310,12 @@ impl UnitOfWork<'_, '_> {
             return Lane::named(REGISTRATIONS.to_owned());
         }
         if let Some(url) = &new.url {
-            return Lane::host(url);
+            return Lane::endpoint(url);
         }
         let Some(agent) = &new.agent else { return Lane::default() };
         // An agent that the decision did not have to look at keeps a lane of its own.
         let known = self.snapshot.agent(agent).ok().flatten();
-        match known.and_then(|known| known.value.endpoint.as_deref().map(Lane::host)) {
+        match known.and_then(|known| known.value.endpoint.as_deref().map(Lane::endpoint)) {
             Some(lane) => lane,
             None => Lane::agent(agent),
         }

@@ -36,6 +36,8 @@ const DECIDED_INLINE_MAX: usize = 8;
 
 /// Agents in other decisions that are passed over to find one that is in none.
 const CANDIDATES_PASSED_OVER_MAX: usize = 256;
+/// Agents of one route that are listed at most to find one that can be reached.
+const CANDIDATES_LISTED_MAX: usize = 10_000;
 
 /// Runs operations against the store.
 #[derive(Clone)]
@@ -368,12 +370,20 @@ impl Inner {
         fresh: bool,
     ) -> Result<(), StoreError> {
         let tenant = choice.tenant().clone();
-        let open = self.deliveries.room(DueKind::Delivery).open_count();
-        let passed_over = self.in_flight_agents.count(&tenant).saturating_add(open);
-        let most = CANDIDATES_LOOKED_AT + passed_over.min(CANDIDATES_PASSED_OVER_MAX);
+        let has_open = self.deliveries.room(DueKind::Delivery).open_count() > 0;
+        let passed_over = self.in_flight_agents.count(&tenant);
+        let mut most = CANDIDATES_LOOKED_AT + passed_over.min(CANDIDATES_PASSED_OVER_MAX);
         let mut listed = self.store.candidates(&tenant, &route, most).await?;
-        if open > 0 {
+        while has_open {
+            let (found, is_all) = (listed.len(), listed.len() < most);
             listed = self.reachable(&tenant, listed).await?;
+            // Agents that cannot be reached now hide no others.
+            let is_short = listed.len() < CANDIDATES_LOOKED_AT && listed.len() < found;
+            if !is_short || is_all || most >= CANDIDATES_LISTED_MAX {
+                break;
+            }
+            most = (most * 4).min(CANDIDATES_LISTED_MAX);
+            listed = self.store.candidates(&tenant, &route, most).await?;
         }
         let shown = choice.choose(listed, CANDIDATES_LOOKED_AT);
         let first = shown.iter().take(1);
@@ -389,7 +399,7 @@ impl Inner {
             return Vec::new();
         }
         let agents = decision.writes.iter().filter_map(|write| match write {
-            Write::Put { row: Row::Agent(agent), .. } => agent.endpoint.as_deref().map(Lane::host),
+            Write::Put { row: Row::Agent(agent), .. } => agent.endpoint.as_deref().map(Lane::endpoint),
             _ => None,
         });
         agents.collect()
@@ -401,7 +411,7 @@ impl Inner {
         let mut reachable = Vec::with_capacity(agents.len());
         for agent in agents {
             let known = self.store.agent(tenant, &agent).await?;
-            let endpoint = known.and_then(|known| known.value.endpoint.as_deref().map(Lane::host));
+            let endpoint = known.and_then(|known| known.value.endpoint.as_deref().map(Lane::endpoint));
             if !endpoint.is_some_and(|lane| room.is_left_alone(tenant, &lane, now)) {
                 reachable.push(agent);
             }

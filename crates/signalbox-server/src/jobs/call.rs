@@ -14,7 +14,7 @@ use signalbox_wire::agentkit::{ToolAnswer, ToolStatus};
 use signalbox_wire::id::{SessionId, TaskId};
 
 use super::context::Jobs;
-use super::keep::keep;
+use super::keep::{keep, retry_soon};
 use crate::clock;
 use crate::engine::payloads;
 use crate::engine::slots::Slot;
@@ -34,8 +34,8 @@ pub(super) async fn run(
     let outcome = match call(app, claimed, (session, task, attempt), &mut slot).await {
         Ok(outcome) => outcome,
         Err(error) => {
-            // The lease runs out and the tool is called.
-            return tracing::warn!(%error, task = %task, "a tool could not be called");
+            tracing::warn!(%error, task = %task, "a tool is called later");
+            return retry_soon(app, claimed).await;
         }
     };
     let operation = SettleCall { session: session.clone(), task: task.clone(), attempt, outcome };
@@ -67,6 +67,9 @@ async fn call(
                 return Ok(Err(("PAYLOAD".to_owned(), format!("the tool was not called: {fault}"))));
             }
         };
+    if !claimed.lease.covers(clock::now(), LEASE_MARGIN * 2) {
+        return Err(StoreError::Unavailable("too little of the lease is left for a call".into()));
+    }
     let name = task.attempt_name(attempt);
     let trace = read.as_ref().and_then(|read| read.value.session.trace.as_deref());
     let origin = Origin { trace, attempt: Some((&name, attempt)) };
@@ -78,13 +81,29 @@ async fn call(
         let error = format!("the tool gave no answer within {} s", most.as_secs());
         return Ok(Err(("tool-timeout".to_owned(), error)));
     };
-    let is_reached = match &asked {
-        Ok(_) => Some(true),
-        Err(refusal) if matches!(refusal.0.status, 503 | 504) => Some(false),
-        Err(_) => None,
-    };
-    slot.leave(is_reached, clock::now());
+    if let Err(refusal) = &asked
+        && let Some(error) = of_our_own(refusal)
+    {
+        return Err(error);
+    }
+    slot.leave(asked.as_ref().map_or_else(is_reached, |_| Some(true)), clock::now());
     Ok(asked.map_or_else(|refusal| Err(unasked(&refusal)), answered))
+}
+
+/// A failure of this server's store, which is none of the tool's.
+fn of_our_own(refusal: &Refusal) -> Option<StoreError> {
+    let is_ours =
+        matches!(refusal.0.kind.as_ref(), "store-unavailable" | "store-busy" | "contended" | "internal");
+    is_ours.then(|| StoreError::Unavailable(refusal.0.detail.clone()))
+}
+
+/// Whether the tool is there: that it answered badly says so, too. What was refused before it was asked says nothing.
+fn is_reached(refusal: &Refusal) -> Option<bool> {
+    match refusal.0.kind.as_ref() {
+        "tool-unreachable" | "tool-timeout" => Some(false),
+        "tool-failed" | "tool-answered-badly" => Some(true),
+        _ => None,
+    }
 }
 
 fn answered(answer: ToolAnswer) -> Result<Value, (String, String)> {

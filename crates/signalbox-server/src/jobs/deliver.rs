@@ -22,7 +22,7 @@ use signalbox_wire::signature;
 use signalbox_wire::time::Timestamp;
 
 use super::context::Jobs;
-use super::keep::keep;
+use super::keep::{keep, retry_soon};
 use crate::clock::{self, Stopwatch};
 use crate::egress::{Egress, EgressError};
 use crate::engine::payloads;
@@ -45,8 +45,8 @@ pub(super) async fn run(app: Jobs, claimed: Claimed, slot: Slot) {
     };
     app.metrics.delivering(1);
     if let Err(error) = attempt(&app, &claimed, message, slot).await {
-        // The lease runs out and the attempt is made again.
-        tracing::warn!(%error, message_id = %message, "what came of a delivery could not be kept");
+        tracing::warn!(%error, message_id = %message, "a delivery is made again");
+        retry_soon(&app, &claimed).await;
     }
     app.metrics.delivering(-1);
 }
@@ -88,7 +88,7 @@ async fn attempt(
     // The next one may call it while what came of this is being kept.
     slot.leave(is_reached(&outcome), answered_at);
     if slot.is_probe() {
-        end_in_time(app, &message, answered_at, &mut outcome);
+        end_in_time(app, &message, slot.open_for(answered_at), answered_at, &mut outcome);
     }
     app.metrics.delivered(kind_name(message.kind), outcome_name(&outcome), watch.elapsed());
     if let Outcome::Failed { error, .. } = &outcome {
@@ -105,12 +105,17 @@ async fn attempt(
     Ok(())
 }
 
-/// The message that tries a destination which is left alone is due anew after each try, so the time it has waited is
-/// counted from its start. One that was redriven has its attempts counted.
-fn end_in_time(app: &Jobs, message: &Message, now: Timestamp, outcome: &mut Outcome) {
+/// The message that tries a destination which is left alone is due anew after each try, so the time that it has waited is
+/// counted from its start, and that of the destination since it was reached last.
+fn end_in_time(
+    app: &Jobs,
+    message: &Message,
+    open_for: Option<Duration>,
+    now: Timestamp,
+    outcome: &mut Outcome,
+) {
     let span = app.policy.delivery_span();
-    let is_over =
-        now.since(message.created_at) >= span && message.attempts_max == app.policy.delivery_attempts;
+    let is_over = now.since(message.scheduled_at()) >= span && open_for.is_some_and(|open| open >= span);
     if let (true, Outcome::Failed { may_retry: may_retry @ true, error, .. }) = (is_over, outcome) {
         *may_retry = false;
         error.push_str(&format!("; the time of all attempts ({} s) is over", span.as_secs()));
@@ -275,7 +280,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 fn is_reached(outcome: &Outcome) -> Option<bool> {
     match outcome {
         Outcome::Delivered { .. } => Some(true),
-        Outcome::Failed { may_retry, .. } => Some(!may_retry),
+        Outcome::Failed { may_retry: true, .. } => Some(false),
+        Outcome::Failed { status, .. } => status.map(|_| true),
         Outcome::Unwanted { .. } => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use signalbox_store::Claimed;
+use signalbox_store::{Claimed, DueKind};
 
 use super::context::Jobs;
 use crate::clock;
@@ -32,5 +32,17 @@ pub(super) async fn keep<O: Driven>(
         tracing::info!(%error, work = %claimed.work.id(), "what came of a job is stored again");
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(WAIT_MAX);
+    }
+}
+
+/// What could not be done because the store did not answer is due again soon, not only when its lease is over.
+pub(super) async fn retry_soon(app: &Jobs, claimed: &Claimed) {
+    let at = clock::now() + WAIT_MAX;
+    match app.store.postpone(std::slice::from_ref(claimed), at).await {
+        Ok(postponed) if postponed > 0 => app.drive.wake(DueKind::of(&claimed.work), at),
+        Ok(_) => {}
+        Err(error) => {
+            tracing::info!(%error, work = %claimed.work.id(), "it is due again when its lease is over")
+        }
     }
 }

@@ -15,7 +15,7 @@ pub(crate) async fn tell(metrics: &Metrics, store: &Store, tenant: &TenantId, me
         None => None,
     };
     let endpoint = known.as_ref().and_then(|known| known.value.endpoint.as_deref());
-    let destination = message.url.as_deref().or(endpoint).map_or(message.lane.clone(), Lane::host);
+    let destination = message.url.as_deref().or(endpoint).map_or(message.lane.clone(), Lane::endpoint);
     tracing::warn!(
         tenant = %tenant,
         message_id = %message.id,
