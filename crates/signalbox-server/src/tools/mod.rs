@@ -22,12 +22,11 @@ use signalbox_wire::id::{TenantId, ToolName};
 use signalbox_wire::problem::Problem;
 
 pub(crate) use self::built_in::BuiltIn;
+use self::built_in::{USER_AGENT, Ways};
 pub(crate) use self::schemas::Schemas;
 use crate::egress::{Egress, EgressError};
 use crate::http::problem::Refusal;
 
-/// How calls introduce themselves.
-const USER_AGENT: &str = concat!("signalbox/", env!("CARGO_PKG_VERSION"));
 /// Bytes of a tool's answer that are read.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Seconds after which to try a tool again that could not be reached.
@@ -81,7 +80,9 @@ impl Tools {
         let (arguments, pointer) = arguments;
         if let Some(tool) = BuiltIn::named(name) {
             self.0.schemas.built_in(tool)?.check(arguments, pointer)?;
-            return tool.run(&self.0, (arguments, pointer), trace).await;
+            let Parts { egress, pages, timeout, .. } = &*self.0;
+            let ways = Ways { egress, pages, timeout: *timeout };
+            return tool.run(ways, (arguments, pointer), trace).await;
         }
         let unknown = || Rejected::UnknownTool(bounded(name));
         let known = ToolName::parse(name).map_err(|_| unknown())?;
