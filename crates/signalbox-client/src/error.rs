@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use signalbox_wire::time::Timestamp;
 
-use crate::retry;
+use crate::retry_after;
 
 /// Why a call did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +137,7 @@ impl Problem {
             title: parsed.title.unwrap_or_else(reason),
             detail: parsed.detail.unwrap_or_else(|| excerpt(body)),
             errors: parsed.errors,
-            retry_after: text(header::RETRY_AFTER.as_str()).and_then(|value| retry::after(value, now)),
+            retry_after: text(header::RETRY_AFTER.as_str()).and_then(|value| retry_after::parse(value, now)),
             request_id: text("x-request-id").map(str::to_owned),
         }
     }

@@ -16,7 +16,6 @@ mod variables;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -232,14 +231,6 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// Reads the configuration from `arguments` (without the program's name), the environment and the file.
-    ///
-    /// # Errors
-    /// [`ConfigError`]: all that is wrong, and where each of it stands.
-    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ConfigError> {
-        read::read(arguments.into_iter().collect(), &std::env::vars_os().collect())
-    }
-
     /// The `serve` command with every flag.
     #[must_use]
     pub fn command() -> Command {

@@ -25,6 +25,16 @@ struct Given {
     values: Vec<OsString>,
 }
 
+impl Config {
+    /// Reads the configuration from `arguments` (without the program's name), the environment and the file.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: all that is wrong, and where each of it stands.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ConfigError> {
+        read(arguments.into_iter().collect(), &std::env::vars_os().collect())
+    }
+}
+
 /// Reads what is configured by `arguments`, by `environment`, and by the file that one of them names.
 pub(super) fn read(
     arguments: Vec<OsString>,

@@ -1,5 +1,7 @@
 //! What is taken, what is refused, and how that is told.
 
+use std::ffi::OsString;
+
 use super::*;
 
 /// What is read from flags and variables, as text where it is refused.

@@ -16,7 +16,7 @@ use axum::body::Body;
 use axum::extract::MatchedPath;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, extract::Request};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderValue, Method, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -28,24 +28,21 @@ use tokio_util::task::TaskTracker;
 use tower::{Layer, Service, ServiceExt as _};
 
 use crate::auth::Authenticator;
-use crate::clock::{self, Stopwatch};
+use crate::clock::Stopwatch;
+use crate::http::answered::{finish, request_id};
 use crate::http::fast_path::{FastPath, Outgoing};
 use crate::http::idempotency::{Idempotency, IdempotencyClaim};
-use crate::http::problem::{Reason, Refusal};
+use crate::http::problem::Refusal;
 use crate::http::streams::WriteDeadline;
-use crate::telemetry::metrics::{Metrics, RouteMetrics};
+use crate::telemetry::metrics::Metrics;
 use received::DROPPED_BYTES_MAX;
 pub(crate) use received::Received;
 use timer::{ConnectionTimer, Timed};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a client may stop reading what it is sent.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of a request's headers.
 const HEADER_BYTES_MAX: usize = 64 << 10;
-/// The longest `x-request-id` that is taken over from a client.
-const REQUEST_ID_LENGTH_MAX: usize = 128;
-
 /// What connections and the requests on them go through.
 pub(crate) struct Edge {
     /// Connections at once; further ones wait.
@@ -219,41 +216,6 @@ where
     response
 }
 
-/// What every answer goes through: it gets its request's id, is measured, and told of where it is a failure.
-pub(crate) fn finish<B>(
-    metrics: &Metrics,
-    method: &'static str,
-    route: &RouteMetrics,
-    id: HeaderValue,
-    watch: Stopwatch,
-    response: &mut Response<B>,
-) {
-    response.headers_mut().insert(REQUEST_ID, id);
-    let status = response.status();
-    let took = watch.elapsed();
-    metrics.answered(method, route, status.as_u16(), took);
-    // The route as declared, never the path or the query as sent: those may carry a token.
-    tracing::debug!(
-        target: "access",
-        method,
-        route = route.name(),
-        status = status.as_u16(),
-        took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        request_id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()),
-        "answered"
-    );
-    if status.is_server_error() {
-        let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-        let reason = response.extensions().get::<Reason>().map(|reason| reason.0.as_str());
-        let (status, route) = (status.as_u16(), route.name());
-        if status == 500 {
-            tracing::error!(method, route, status, request_id = id, reason, "a request failed");
-        } else {
-            tracing::warn!(method, route, status, request_id = id, reason, "a request failed");
-        }
-    }
-}
-
 /// Answers a request that carries an `Idempotency-Key`; who calls is found out first, since keys are a tenant's.
 async fn once<S>(edge: &Edge, mut request: Request, next: S) -> Response
 where
@@ -293,25 +255,6 @@ pub(crate) async fn no_method(request: Request) -> Refusal {
 
 fn bounded(path: &str) -> String {
     path.chars().take(200).collect()
-}
-
-/// The client's own id for the request, else a new one.
-pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let own = headers.get(REQUEST_ID).filter(|id| {
-        !id.is_empty() && id.len() <= REQUEST_ID_LENGTH_MAX && id.as_bytes().iter().all(u8::is_ascii_graphic)
-    });
-    match own {
-        Some(id) => id.clone(),
-        None => {
-            let mut made = *b"req_0000000000000000";
-            let random = clock::seed();
-            for (place, letter) in made.iter_mut().skip(4).enumerate() {
-                let digit = (random >> (4 * place)) & 0xf;
-                *letter = b"0123456789abcdef".get(digit as usize).copied().unwrap_or(b'0');
-            }
-            HeaderValue::from_bytes(&made).unwrap_or_else(|_| HeaderValue::from_static("req_"))
-        }
-    }
 }
 
 fn method_name(method: &Method) -> &'static str {

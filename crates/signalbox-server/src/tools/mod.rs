@@ -23,14 +23,13 @@ use signalbox_wire::id::{TenantId, ToolName};
 use signalbox_wire::problem::Problem;
 
 pub(crate) use self::built_in::BuiltIn;
+use self::built_in::{USER_AGENT, Ways};
 pub(crate) use self::schemas::Schemas;
 use self::schemas::Unfitting;
 use crate::egress::{Egress, EgressError};
 use crate::engine::LongWork;
 use crate::http::problem::Refusal;
 
-/// How calls introduce themselves.
-const USER_AGENT: &str = concat!("signalbox/", env!("CARGO_PKG_VERSION"));
 /// Bytes of a tool's answer that are read.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Seconds after which to try a tool again that could not be reached.
@@ -86,7 +85,9 @@ impl Tools {
         let schemas = &self.0.schemas;
         if let Some(tool) = BuiltIn::named(name) {
             self.check(|steps| schemas.check_built_in(tool, arguments, steps)).await?;
-            return tool.run(&self.0, arguments, trace).await;
+            let Parts { egress, pages, timeout, .. } = &*self.0;
+            let ways = Ways { egress, pages, timeout: *timeout };
+            return tool.run(ways, arguments, trace).await;
         }
         let unknown = || Rejected::UnknownTool(bounded(name));
         let known = ToolName::parse(name).map_err(|_| unknown())?;

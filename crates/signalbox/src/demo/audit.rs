@@ -9,9 +9,9 @@ use signalbox_client::{Client, Error, Event, Session};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::actors::{Actor, Cast};
 use super::cast::{Ready, Stage};
 use super::plan::{PLAN, Plan, WORKFLOW, WORKFLOW_ID, part_of};
-use super::play::{Actor, Cast};
 use super::roles::{PACE, Role};
 use super::screen::{self, Screen};
 use super::story::{Story, attempt, is_notable};

@@ -16,9 +16,9 @@ use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 use crate::http::streams::Streams;
 use crate::http::streams::{self, Access, SessionHistory};
-use crate::surface::opscore::PATH;
 use crate::surface::opscore::logs::entries::{self, InHistory};
 use crate::surface::opscore::lookup::{self, Gathering};
+use crate::surface::opscore::paths::PATH;
 
 const LIST: &str = "events";
 
