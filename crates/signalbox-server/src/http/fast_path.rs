@@ -65,7 +65,7 @@ impl FastRequest {
     where
         BodyLimits: FromRef<S>,
     {
-        Input::of(BodyLimits::from_ref(state), &self.parts.headers, &mut self.body).await
+        Input::of(&BodyLimits::from_ref(state), &self.parts.headers, &mut self.body).await
     }
 }
 

@@ -19,6 +19,8 @@ use prometheus_client::registry::{Registry, Unit};
 use signalbox_store::{Backlog, Committed, StoreError, WriterFigures};
 use signalbox_wire::time::Timestamp;
 
+use crate::byte_budget::BudgetFigures;
+
 /// All metrics of a server; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Metrics(Arc<Inner>);
@@ -46,6 +48,8 @@ struct Inner {
     commit_conflicts: Gauge,
     commit_seconds: Gauge<f64, AtomicU64>,
     commit_queue: Gauge,
+    inbound: BudgetFigures,
+    outbound: BudgetFigures,
 }
 
 /// What is measured of one route.
@@ -118,6 +122,8 @@ impl Metrics {
             commit_conflicts: Gauge::default(),
             commit_seconds: Gauge::default(),
             commit_queue: Gauge::default(),
+            inbound: BudgetFigures::default(),
+            outbound: BudgetFigures::default(),
         };
         inner.register();
         Self(Arc::new(inner))
@@ -144,6 +150,16 @@ impl Metrics {
                 route.answers.write().push(((method, status), count));
             }
         }
+    }
+
+    /// What is measured of the bodies that are being received.
+    pub(crate) fn inbound(&self) -> BudgetFigures {
+        self.0.inbound.clone()
+    }
+
+    /// What is measured of the bodies that are being sent, and of their answers.
+    pub(crate) fn outbound(&self) -> BudgetFigures {
+        self.0.outbound.clone()
     }
 
     /// A connection was opened (1) or closed (-1).
@@ -273,6 +289,16 @@ impl Inner {
             self.commit_seconds.clone(),
         );
         registry.register("commit_queue", "Decisions waiting to be written", self.commit_queue.clone());
+        let (inbound, outbound) = (&self.inbound, &self.outbound);
+        registry.register_with_unit("inbound", "Bodies being received", Unit::Bytes, inbound.held.clone());
+        registry.register("inbound_refused", "Bodies that found no room", inbound.short.clone());
+        registry.register_with_unit(
+            "outbound",
+            "Bodies being sent, and answers",
+            Unit::Bytes,
+            outbound.held.clone(),
+        );
+        registry.register("outbound_waits", "How often one of these found no room", outbound.short.clone());
     }
 }
 

@@ -149,6 +149,10 @@ fn unasked(tool: &Tool, error: &EgressError) -> Problem {
             );
             Problem::timeout("tool-timeout", detail)
         }
+        EgressError::NoRoom => {
+            Problem::unavailable("outbound-full", format!("Tool '{name}' was not called: {error}."))
+                .retry_after(RETRY_AFTER_S)
+        }
         EgressError::Forbidden(_) => Problem::forbidden(format!(
             "Tool '{name}' may not be called: {error}; register another endpoint."
         )),

@@ -22,6 +22,7 @@ on_each_database![
     an_address_beyond_loopback_needs_keys,
     secrets_stay_out_of_the_log,
     a_kept_answer_is_only_for_who_got_it,
+    a_lost_answer_is_told_of_what_was_made,
     a_key_is_shown_once_and_kept_nowhere,
     a_server_can_ask_everybody_for_a_key,
     a_proxy_s_callers_need_a_key,
@@ -330,6 +331,31 @@ fn secrets_stay_out_of_the_log(database: &Database) {
 
 fn once(path: &str, body: &Value, key: &str) -> Request {
     Request::post(path, body).header("idempotency-key", key)
+}
+
+fn a_lost_answer_is_told_of_what_was_made(database: &Database) {
+    let mut server = with_platform_key(database);
+    for (path, ids, id) in [("/api/v1/tenants", "tenants", "tenant_id"), ("/v1/keys", "data", "key_id")] {
+        for round in 0..3 {
+            let name = format!("lost-{round}");
+            let platform = server.with_key(PLATFORM_KEY);
+            let request = once(path, &json!({"name": name, "scope": "read"}), &name);
+            let mut connection = Connection::open(&server.address()).unwrap();
+            connection.write(&platform.authorized(request.clone())).unwrap();
+            let made = |platform: &Api| {
+                let list = platform.get(path).is(200);
+                let made = list[ids].as_array().expect("a list").iter().filter(|made| made["name"] == name);
+                made.map(|made| made[id].as_str().expect("an id").to_owned()).collect::<Vec<_>>()
+            };
+            // As soon as it is there, whatever else was to become of the request.
+            let first = eventually("what was asked for", || made(&platform).pop().ok_or(name.clone()));
+            server.kill();
+            server.restart();
+            let repeated = platform.send(request).problem(409);
+            assert!(repeated.detail.contains(&first), "{repeated:?}");
+            assert_eq!(made(&platform), [first]);
+        }
+    }
 }
 
 fn a_kept_answer_is_only_for_who_got_it(database: &Database) {

@@ -83,13 +83,18 @@ pub(super) async fn create(
     let body: KeyBody = input.parse()?;
     let secret = keys::from_random(&clock::secret_bytes());
     let key = api_key(&secret, body.name, body.scope);
-    drive.run(context.tenant(), &CreateKey { key: key.clone() }).await?;
-    let view = KeyView { key: Some(secret.expose().to_owned()), ..view(&key) };
-    let detail = format!(
-        "The key {} was made and shown in the first answer; if that is lost, revoke it and make another under a new Idempotency-Key.",
-        key.id
-    );
-    Ok(Reply::json(StatusCode::CREATED, &view).shown_once(&Problem::conflict("key-shown-before", detail)))
+    let operation = CreateKey { key: key.clone() };
+    drive
+        .answer(context.tenant(), context.claim.as_ref(), &operation, move |()| {
+            let made = KeyView { key: Some(secret.expose().to_owned()), ..view(&key) };
+            let detail = format!(
+                "The key {} was made and shown in the first answer; if that is lost, revoke it and make another under a new Idempotency-Key.",
+                key.id
+            );
+            let shown_before = Problem::conflict("key-shown-before", detail);
+            Reply::json(StatusCode::CREATED, &made).shown_once(&shown_before)
+        })
+        .await
 }
 
 /// The keys of the tenant
