@@ -267,7 +267,8 @@ fn assemble(
     (authenticator, notice_secret): (Authenticator, Secret),
     (mark, stopping): (HeaderValue, CancellationToken),
 ) -> Result<(Edge, AppState, Jobs, Post), StartError> {
-    let (policy, metrics, draining) = (config.policy(), Metrics::new(), CancellationToken::new());
+    let (policy, metrics, draining) =
+        (config.policy(), Metrics::new(clock::system()), CancellationToken::new());
     let wake_ups = WakeUps::new(Bus::open(&config.bus)?, node.clone());
     let deliveries =
         Deliveries::new(config.deliveries_max, config.tool_calls_max, config.deliveries_per_destination_max);

@@ -17,6 +17,7 @@ use signalbox_wire::problem::Problem;
 
 use crate::auth::{Authenticator, Caller};
 use crate::byte_budget::{ByteBudget, Share};
+use crate::http::access::Visit;
 use crate::http::body::{self, BodyLimits, Format, IsCounted};
 use crate::http::idempotency::IdempotencyClaim;
 use crate::http::problem::Refusal;
@@ -76,6 +77,7 @@ where
             Some(caller) => caller,
             None => Authenticator::from_ref(state).caller(&parts.headers, parts.uri.path()).await?,
         };
+        Visit::is_by(&parts.extensions, &caller.tenant);
         Self::allowed(caller, parts.extensions.remove::<IdempotencyClaim>(), &parts.headers)
     }
 }
@@ -84,6 +86,7 @@ impl<R: Requirement> Context<R> {
     /// That of a request whose answer will not be kept.
     pub(crate) async fn of(authenticator: &Authenticator, parts: &Parts) -> Result<Self, Refusal> {
         let caller = authenticator.caller(&parts.headers, parts.uri.path()).await?;
+        Visit::is_by(&parts.extensions, &caller.tenant);
         Self::allowed(caller, None, &parts.headers)
     }
 

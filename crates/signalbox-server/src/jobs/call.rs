@@ -21,7 +21,7 @@ use crate::clock;
 use crate::engine::payloads;
 use crate::engine::slots::Slot;
 use crate::http::problem::Refusal;
-use crate::tools::Origin;
+use crate::tools::{self, Origin};
 
 /// What a call needs of its lease beside the time that the tool has to answer.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
@@ -95,6 +95,8 @@ async fn call(
     };
     let is_reached = match &asked {
         Ok(_) => Some(true),
+        // That says nothing of the tool.
+        Err(refusal) if refusal.0.kind.ends_with(tools::NO_ROOM) => None,
         Err(refusal) if matches!(refusal.0.status, 503 | 504) => Some(false),
         Err(_) => None,
     };

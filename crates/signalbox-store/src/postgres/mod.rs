@@ -6,6 +6,7 @@
 
 mod arrays;
 mod batch;
+mod census;
 mod columns;
 mod committer;
 mod due;
@@ -49,8 +50,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::api::{
-    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed,
-    Options, Page, Prune, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim,
+    Listed, Options, Page, Prune, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::Cache;
@@ -268,6 +269,10 @@ impl Backend for Postgres {
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {
         due::backlog(&self.pool).await
+    }
+
+    async fn census(&self, limit: usize) -> Result<Census, StoreError> {
+        census::census(&self.pool, limit).await
     }
 
     async fn agents(

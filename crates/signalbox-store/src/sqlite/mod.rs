@@ -7,6 +7,7 @@
 mod append;
 mod apply;
 pub(crate) mod backup;
+mod census;
 mod checkpoint;
 mod connect;
 mod due;
@@ -50,8 +51,8 @@ use signalbox_wire::time::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::api::{
-    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed,
-    Options, Page, Prune, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim,
+    Listed, Options, Page, Prune, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::Cache;
@@ -345,6 +346,10 @@ impl Backend for Sqlite {
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {
         self.list(due::backlog).await
+    }
+
+    async fn census(&self, limit: usize) -> Result<Census, StoreError> {
+        self.list(move |connection| census::census(connection, limit)).await
     }
 
     async fn agents(

@@ -3,20 +3,18 @@
 
 use axum::extract::State;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Deserialize;
 use signalbox_bus::WakeUps;
 use signalbox_core::decision::{Scope, Tenant};
 use signalbox_core::engine::CreateTenant;
 use signalbox_core::limits::bounded;
 use signalbox_store::{Page, Removal, Store};
-use signalbox_wire::body::{Body, Faults};
+use signalbox_wire::artcafe::{TenantBody, TenantCreated, TenantList, TenantView};
 use signalbox_wire::fault::Fault;
 use signalbox_wire::id::TenantId;
 use signalbox_wire::keys;
 use signalbox_wire::paging::{Cursor, PageQuery};
 use signalbox_wire::problem::Problem;
-use signalbox_wire::time::Timestamp;
 
 use crate::auth::Authenticator;
 use crate::auth::api_key;
@@ -33,45 +31,6 @@ const USES_MAX: u32 = 64;
 /// What the list is called in its cursors.
 const LIST: &str = "tenants";
 
-/// What a tenant is asked to be.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-pub(super) struct TenantBody {
-    /// Its name.
-    name: String,
-    /// Whom to write to; not kept.
-    #[serde(default)]
-    #[expect(dead_code, reason = "part of the surface's body; nothing is sent to it")]
-    admin_email: Option<String>,
-}
-
-/// A tenant that was made.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-struct TenantMade {
-    #[schema(value_type = String)]
-    tenant_id: TenantId,
-    /// Its first key, of scope admin; shown only now.
-    api_key: String,
-    success: bool,
-}
-
-/// A tenant as it is listed.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-struct TenantView {
-    #[schema(value_type = String)]
-    tenant_id: TenantId,
-    name: String,
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
-}
-
-/// A page of the tenants.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-struct TenantList {
-    tenants: Vec<TenantView>,
-    /// Where the next page begins; null on the last.
-    next_token: Option<String>,
-}
-
 /// Which page of the tenants.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -83,21 +42,12 @@ pub(super) struct TenantQuery {
     next_token: Option<String>,
 }
 
-impl Body for TenantBody {
-    fn check(value: &Value, faults: &mut Faults) {
-        if let Some(mut fields) = faults.object("", value) {
-            fields.required_string("name", 1..=256);
-            fields.optional_string("admin_email", 0..=320);
-        }
-    }
-}
-
 /// Make a tenant
 ///
 /// Its first key is shown in this answer alone. Sent again under the same `Idempotency-Key`, the request is refused
 /// with 409 and names the tenant that was made.
 #[utoipa::path(post, path = "/api/v1/tenants", operation_id = "create_tenant", tag = "ArtCafe", request_body = TenantBody, responses(
-    (status = 201, description = "Made", body = TenantMade),
+    (status = 201, description = "Made", body = TenantCreated),
     (status = 403, description = "Only the platform key makes tenants", body = Problem),
     (status = 409, description = "Made before, under the same Idempotency-Key", body = Problem),
     (status = 422, description = "The body does not fit", body = Problem)))]
@@ -126,7 +76,7 @@ pub(super) async fn create(
                 "The tenant {tenant} was made and its key shown in the first answer; if that is lost, make another with the platform key: POST /v1/keys with 'x-tenant-id: {tenant}'."
             );
             let api_key = secret.expose().to_owned();
-            let made = TenantMade { tenant_id: tenant.clone(), api_key, success: true };
+            let made = TenantCreated { tenant_id: tenant.clone(), api_key, success: true };
             let shown_before = Problem::conflict("key-shown-before", detail);
             Reply::json(StatusCode::CREATED, &made).shown_once(&shown_before)
         })
