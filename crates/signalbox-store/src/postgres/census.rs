@@ -10,7 +10,7 @@ const SESSIONS: &str = "SELECT status, count(*) FROM \
 const WAITING: &str =
     "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE wait_route IS NOT NULL LIMIT $1) AS waiting";
 const AGENTS: &str = "SELECT state, count(*), sum(jsonb_array_length(body::jsonb -> 'held'))::bigint FROM \
-    (SELECT state, body FROM agent_statuses LIMIT $1) AS some GROUP BY state";
+    (SELECT state, body FROM agent_statuses LIMIT $1) AS listed GROUP BY state";
 const DEAD: &str = "SELECT count(*) FROM (SELECT 1 FROM messages WHERE status = 'dead' LIMIT $1) AS dead";
 
 /// Counts `limit` of each at most.

@@ -1,5 +1,10 @@
 //! What all requests, and all calls, may hold in memory together.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::support::{
@@ -68,9 +73,16 @@ fn bodies_that_are_being_sent_share_a_budget_and_wait_for_it(database: &Database
     let server = Setup::new(database)
         .env("SIGNALBOX_PAYLOAD_BYTES_MAX", payload)
         .env("SIGNALBOX_OUTBOUND_BYTES_MAX", budget)
-        .env("SIGNALBOX_DELIVERY_TIMEOUT", "3s")
+        .env("SIGNALBOX_DELIVERY_TIMEOUT", "60s")
         .start();
-    let slow = Agent::first([AgentReply::Hang, AgentReply::Hang, AgentReply::Hang]);
+    let released = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&released);
+    let slow = Agent::answering(move |_, _| {
+        while !told.load(Ordering::SeqCst) {
+            thread::park_timeout(Duration::from_millis(5));
+        }
+        AgentReply::Status(200)
+    });
     let id = server.register("slow", &slow, &[]);
     let large = json!({"x": "x".repeat(900 * KIB)});
     let sent: Vec<String> = (0..5).map(|_| server.run(&id, &large)).collect();
@@ -83,13 +95,14 @@ fn bodies_that_are_being_sent_share_a_budget_and_wait_for_it(database: &Database
     let other = server.register("quick", &quick, &[]);
     server.run(&other, &json!({}));
     quick.next();
+    eventually("as many as fit", || if slow.count() >= 3 { Ok(()) } else { Err(slow.count().to_string()) });
     assert_eq!(slow.count(), 3, "no more are under way than fit");
+    released.store(true, Ordering::SeqCst);
     for message in &sent {
         server.message_becomes(message, "delivered", PATIENCE * 2);
     }
-    // Waiting is no attempt.
-    let attempts = slow.all().iter().filter(|delivery| delivery.header("x-attempt") == "1").count();
-    assert_eq!(attempts, 5);
+    let attempts: Vec<String> = slow.all().iter().map(|sent| sent.header("x-attempt").to_owned()).collect();
+    assert_eq!(attempts, ["1"; 5], "waiting is no attempt");
     eventually("nothing held", || match metric(&server, "outbound_bytes") {
         0.0 => Ok(()),
         held => Err(held.to_string()),
