@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::auth::{AnonymousAccess, Authenticator, bootstrap};
+use crate::byte_budget::ByteBudget;
 use crate::clock;
 use crate::config::Config;
 use crate::egress::{Egress, policy};
@@ -266,7 +267,8 @@ fn assemble(
     (authenticator, notice_secret): (Authenticator, Secret),
     (mark, stopping): (HeaderValue, CancellationToken),
 ) -> Result<(Edge, AppState, Jobs, Post), StartError> {
-    let (policy, metrics, draining) = (config.policy(), Metrics::new(), CancellationToken::new());
+    let (policy, metrics, draining) =
+        (config.policy(), Metrics::new(clock::system()), CancellationToken::new());
     let wake_ups = WakeUps::new(Bus::open(&config.bus)?, node.clone());
     let deliveries =
         Deliveries::new(config.deliveries_max, config.tool_calls_max, config.deliveries_per_destination_max);
@@ -280,19 +282,24 @@ fn assemble(
         mailbox,
         metrics.clone(),
     );
-    let body_limits = BodyLimits { bytes_max: config.body_bytes_max, timeout: config.body_timeout };
+    let body_limits = BodyLimits {
+        bytes_max: config.body_bytes_max,
+        timeout: config.body_timeout,
+        budget: ByteBudget::new(config.inbound_bytes_max, metrics.inbound()),
+    };
+    let outbound = ByteBudget::new(config.outbound_bytes_max, metrics.outbound());
     let allowed = policy::Policy {
         forbid_loopback: config.egress_forbid_loopback,
         forbid_private: config.egress_forbid_private,
     };
-    let egress = Egress::new(allowed, mark.clone());
+    let egress = Egress::new(allowed, mark.clone(), outbound.clone());
     // Where the callers are programs of this machine, they reach as much without asking.
     let reads_private = config.http_get_private || authenticator.is_for_this_machine();
     let for_pages = if reads_private { allowed } else { policy::Policy::PUBLIC };
     let tools = Tools::new(tools::Parts {
         store: store.clone(),
         egress: egress.clone(),
-        pages: Egress::new(for_pages, mark.clone()),
+        pages: Egress::new(for_pages, mark.clone(), outbound.clone()),
         timeout: config.tool_timeout,
         schemas: tools::Schemas::default(),
         long: drive.long_work().clone(),
@@ -307,7 +314,7 @@ fn assemble(
         idempotency: Idempotency {
             store: store.clone(),
             metrics: metrics.clone(),
-            limits: body_limits,
+            limits: body_limits.clone(),
             in_flight: InFlight::default(),
         },
         draining: draining.clone(),
@@ -320,7 +327,7 @@ fn assemble(
         authenticator: authenticator.clone(),
         notice_secret,
         egress: egress.clone(),
-        services: Egress::new(policy::Policy::default(), mark),
+        services: Egress::new(policy::Policy::default(), mark, outbound),
         tools: tools.clone(),
         deliveries,
         metrics: metrics.clone(),

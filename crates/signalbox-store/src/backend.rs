@@ -21,8 +21,8 @@ use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed,
-    Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim,
+    Listed, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::commit::Commit;
 use crate::error::StoreError;
@@ -165,6 +165,9 @@ pub(crate) trait Backend: Send + Sync {
 
     /// How much due work there is.
     async fn backlog(&self, limit: u64) -> Result<Backlog, StoreError>;
+
+    /// How many there are of what an operator watches, `limit` of each counted at most.
+    async fn census(&self, limit: usize) -> Result<Census, StoreError>;
 
     /// Agents by id.
     async fn agents(

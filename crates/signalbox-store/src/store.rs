@@ -29,8 +29,9 @@ use signalbox_wire::id::{
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, BACKLOG_COUNTED_MAX, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter,
-    LaneClaim, Listed, Options, Page, Prune, Pruned, Removal, SessionFilter, StoredEvent, WaitingLanes,
+    AgentFilter, BACKLOG_COUNTED_MAX, Backlog, CENSUS_COUNTED_MAX, Census, Claimed, Committed,
+    DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Options, Page, Prune, Pruned, Removal,
+    SessionFilter, StoredEvent, WaitingLanes,
     WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
@@ -313,6 +314,15 @@ impl Store {
     /// [`StoreError::Unavailable`] when the database cannot answer.
     pub async fn backlog(&self) -> Result<Backlog, StoreError> {
         self.inner.backend.backlog(BACKLOG_COUNTED_MAX).await
+    }
+
+    /// How many there are of what an operator watches; at most [`CENSUS_COUNTED_MAX`](crate::CENSUS_COUNTED_MAX) of each
+    /// are counted.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn census(&self) -> Result<Census, StoreError> {
+        self.inner.backend.census(CENSUS_COUNTED_MAX).await
     }
 
     rows! {

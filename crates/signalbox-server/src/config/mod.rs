@@ -105,6 +105,12 @@ pub struct Config {
     /// Bytes of a request's body
     #[arg(long, value_parser = within(1_usize, 1 << 30), env = "SIGNALBOX_BODY_BYTES_MAX", default_value_t = 1 << 20, help_heading = "Limits")]
     pub body_bytes_max: usize,
+    /// Bytes of all bodies that are being received at once, those up to 16 KiB not counted; beyond it the answer is 503
+    #[arg(long, value_parser = within(1_u64 << 16, 64 << 30), env = "SIGNALBOX_INBOUND_BYTES_MAX", default_value_t = 256 << 20, help_heading = "Limits")]
+    pub inbound_bytes_max: u64,
+    /// Bytes of all bodies and answers of deliveries, webhooks and tool calls under way, those up to 16 KiB not counted; what does not fit waits
+    #[arg(long, value_parser = within(1_u64 << 20, 64 << 30), env = "SIGNALBOX_OUTBOUND_BYTES_MAX", default_value_t = 256 << 20, help_heading = "Limits")]
+    pub outbound_bytes_max: u64,
     /// Bytes of a value that a session keeps where it is; longer ones are kept apart, once each, and shown as references
     #[arg(long, value_parser = within(256_usize, 1 << 20), env = "SIGNALBOX_PAYLOAD_INLINE_MAX", default_value_t = 16 << 10, help_heading = "Limits")]
     pub payload_inline_max: usize,

@@ -26,6 +26,7 @@ use crate::clock::{self, Stopwatch};
 use crate::http::idempotency::IdempotencyClaim;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::telemetry::Ended;
 use crate::telemetry::metrics::Metrics;
 
 /// How long conflicts are retried before the caller is told to come back.
@@ -449,10 +450,12 @@ impl Inner {
         };
         let lease = slots.as_ref().map(|_| Lease::new(self.node.clone(), now, self.policy.lease));
         let has_events = !decision.events.is_empty();
+        let ended = Ended::by(&decision);
         let watch = Stopwatch::start();
         let committed = self.store.commit(tenant, decision, now, lease.clone()).await;
         self.metrics.decided(&committed, watch.elapsed());
         let committed = committed?;
+        self.metrics.ended(ended);
         if has_events {
             self.wake_ups.log_grew(tenant, committed.sequence);
         }

@@ -4,6 +4,7 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::clock::{self, Stopwatch};
+use crate::http::access::{self, Visit};
 use crate::http::problem::Reason;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 
@@ -35,7 +36,7 @@ pub(crate) fn finish<B>(
     metrics: &Metrics,
     method: &'static str,
     route: &RouteMetrics,
-    id: HeaderValue,
+    (id, visit): (HeaderValue, Option<Visit>),
     watch: Stopwatch,
     response: &mut Response<B>,
 ) {
@@ -43,15 +44,15 @@ pub(crate) fn finish<B>(
     let status = response.status();
     let took = watch.elapsed();
     metrics.answered(method, route, status.as_u16(), took);
-    // The route as declared, never the path or the query as sent: those may carry a token.
-    tracing::debug!(
-        target: "access",
-        method,
-        route = route.name(),
-        status = status.as_u16(),
-        took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        request_id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()),
-        "answered"
+    access::tell(
+        visit.as_ref(),
+        &access::Outcome {
+            method,
+            route: route.name(),
+            status: status.as_u16(),
+            took,
+            request_id: response.headers().get(REQUEST_ID),
+        },
     );
     if status.is_server_error() {
         let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();

@@ -7,6 +7,7 @@ mod received;
 mod timer;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -29,6 +30,7 @@ use tower::{Layer, Service, ServiceExt as _};
 
 use crate::auth::Authenticator;
 use crate::clock::Stopwatch;
+use crate::http::access::Visit;
 use crate::http::answered::{finish, request_id};
 use crate::http::fast_path::{FastPath, Outgoing};
 use crate::http::idempotency::{Idempotency, IdempotencyClaim};
@@ -75,11 +77,11 @@ pub(crate) async fn serve(
             accepted = accept(&room, &listener) => accepted,
         };
         match accepted {
-            Ok((stream, permit)) => {
+            Ok((stream, peer, permit)) => {
                 let (edge, router, fast_path) = (Arc::clone(&edge), router.clone(), Arc::clone(&fast_path));
                 tracker.spawn(async move {
                     edge.metrics.connection(1);
-                    connection(&edge, stream, router, &fast_path).await;
+                    connection(&edge, (stream, peer), router, &fast_path).await;
                     edge.metrics.connection(-1);
                     drop(permit);
                 });
@@ -97,16 +99,22 @@ pub(crate) async fn serve(
 async fn accept(
     room: &Arc<Semaphore>,
     listener: &TcpListener,
-) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, permit))
 }
 
-async fn connection(edge: &Arc<Edge>, stream: TcpStream, router: Router, fast_path: &Arc<FastPath>) {
+async fn connection(
+    edge: &Arc<Edge>,
+    (stream, peer): (TcpStream, SocketAddr),
+    router: Router,
+    fast_path: &Arc<FastPath>,
+) {
     let _ = stream.set_nodelay(true);
     let (metrics, fast_path, body_timeout) = (edge.metrics.clone(), Arc::clone(fast_path), edge.body_timeout);
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        Visit::begin(Some(peer), request.extensions_mut());
         let waits_to_send = request.headers().contains_key(header::EXPECT);
         let rest_stays = waits_to_send || request.body().size_hint().lower() > DROPPED_BYTES_MAX;
         let rest_within = (!waits_to_send).then_some(body_timeout);
@@ -204,6 +212,7 @@ where
     let method = method_name(request.method());
     let id = request_id(request.headers());
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let visit = Visit::of(request.extensions());
     let mut response =
         if request.headers().contains_key("idempotency-key") && request.method() == Method::POST {
             Box::pin(once(edge, request, next)).await
@@ -212,7 +221,7 @@ where
             run(next, request).await
         };
     let route = edge.metrics.route(route.as_ref().map_or("none", MatchedPath::as_str));
-    finish(&edge.metrics, method, &route, id, watch, &mut response);
+    finish(&edge.metrics, method, &route, (id, visit), watch, &mut response);
     response
 }
 

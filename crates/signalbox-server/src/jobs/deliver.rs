@@ -24,13 +24,15 @@ use signalbox_wire::time::Timestamp;
 use super::context::Jobs;
 use super::keep::{keep, retry_soon};
 use crate::clock::{self, Stopwatch};
-use crate::egress::{Egress, EgressError};
+use crate::egress::{Egress, EgressError, Room};
 use crate::engine::payloads;
 use crate::engine::slots::Slot;
 use crate::telemetry;
 
 /// The most of an agent's answer that is read for its report of the task: as much as a report may have that is sent.
 const REPORT_BYTES_MAX: usize = 1 << 20;
+/// How long what is sent waits where it found no room among the bytes under way.
+pub(super) const ROOM_AGAIN: Duration = Duration::from_secs(1);
 /// What an attempt needs of its lease besides the destination's time to answer.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
@@ -70,6 +72,10 @@ async fn attempt(
         Ok(target) => target,
         Err(outcome) => return keep(app, claimed, &settle(outcome)).await,
     };
+    // Made only where there is room for it; until then it stays due.
+    let Some(room) = app.egress.room_now(body_bytes(app, &message)) else {
+        return Ok(postpone(app, claimed, clock::now() + ROOM_AGAIN).await?);
+    };
     let body = match body(app, tenant, &message).await? {
         Ok(body) => body,
         Err(outcome) => return keep(app, claimed, &settle(outcome)).await,
@@ -77,10 +83,10 @@ async fn attempt(
     let now = clock::now();
     // With less left than the destination may take, another would send it beside this one.
     if !claimed.lease.covers(now, app.config.delivery_timeout + LEASE_MARGIN) {
-        return postpone(app, claimed, now).await;
+        return Ok(postpone(app, claimed, now).await?);
     }
     let watch = Stopwatch::start();
-    let (mut outcome, report) = match request(app, &target, (&message, body), attempt) {
+    let (mut outcome, report) = match request(app, &target, (&message, body, room), attempt) {
         Some(request) => send(app, &message, request).await,
         None => (failed("the message's address or id cannot be written as HTTP".to_owned(), false), None),
     };
@@ -162,13 +168,28 @@ async fn target(
     Ok(endpoint.ok_or_else(|| failed(format!("agent {agent} has no contact endpoint"), true)))
 }
 
+/// How many bytes [`body`] is going to take.
+fn body_bytes(app: &Jobs, message: &Message) -> u64 {
+    let stored = message.body.len() as u64;
+    if !refers(message) {
+        return stored;
+    }
+    let said = serde_json::from_str(&message.body).map_or(stored, |value| payload::bytes(&value));
+    said.clamp(stored, app.config.payload_bytes_max.max(stored))
+}
+
+/// Whether its body may hold references to payloads.
+fn refers(message: &Message) -> bool {
+    message.kind == MessageKind::Task && message.body.contains(payload::REFERENCE)
+}
+
 /// What is sent: for a task, with the payloads that its parameters refer to in their places.
 async fn body(
     app: &Jobs,
     tenant: &TenantId,
     message: &Message,
 ) -> Result<Result<Bytes, Outcome>, StoreError> {
-    if message.kind != MessageKind::Task || !message.body.contains(payload::REFERENCE) {
+    if !refers(message) {
         return Ok(Ok(Bytes::from(message.body.clone())));
     }
     let Ok(stored) = serde_json::from_str(&message.body) else {
@@ -184,10 +205,11 @@ async fn body(
 fn request(
     app: &Jobs,
     target: &str,
-    (message, body): (&Message, Bytes),
+    (message, body, room): (&Message, Bytes, Room),
     attempt: u32,
 ) -> Option<Request<Full<Bytes>>> {
     let mut request = Request::post(target)
+        .extension(room)
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::USER_AGENT, concat!("signalbox/", env!("CARGO_PKG_VERSION")))
         .header("x-message-id", message.id.as_str())
@@ -287,7 +309,7 @@ fn is_reached(outcome: &Outcome) -> Option<bool> {
 }
 
 /// Leaves the work for later without counting an attempt. Once the lease is over the work is another's, and stays so.
-async fn postpone(app: &Jobs, claimed: &Claimed, at: Timestamp) -> Result<(), crate::engine::DriveError> {
+pub(super) async fn postpone(app: &Jobs, claimed: &Claimed, at: Timestamp) -> Result<(), StoreError> {
     if app.store.postpone(std::slice::from_ref(claimed), at).await? > 0 {
         app.drive.wake(DueKind::of(&claimed.work), at);
     }

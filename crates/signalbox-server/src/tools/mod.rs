@@ -35,6 +35,9 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Seconds after which to try a tool again that could not be reached.
 const RETRY_AFTER_S: u32 = 5;
 
+/// The kind of problem where a call found no room among the bytes under way.
+pub(crate) const NO_ROOM: &str = "outbound-full";
+
 /// What a tool's endpoint gets.
 #[derive(Serialize)]
 struct Call<'a> {
@@ -166,6 +169,10 @@ fn unasked(tool: &Tool, error: &EgressError) -> Problem {
                 after.as_secs_f32()
             );
             Problem::timeout("tool-timeout", detail)
+        }
+        EgressError::NoRoom => {
+            Problem::unavailable(NO_ROOM, format!("Tool '{name}' was not called: {error}."))
+                .retry_after(RETRY_AFTER_S)
         }
         EgressError::Forbidden(_) => Problem::forbidden(format!(
             "Tool '{name}' may not be called: {error}; register another endpoint."

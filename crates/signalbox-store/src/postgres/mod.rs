@@ -6,6 +6,7 @@
 
 mod arrays;
 mod batch;
+mod census;
 mod columns;
 mod committer;
 mod due;
@@ -49,8 +50,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::api::{
-    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed,
-    Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim,
+    Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::Cache;
@@ -281,6 +282,10 @@ impl Backend for Postgres {
 
     async fn backlog(&self, limit: u64) -> Result<Backlog, StoreError> {
         due::backlog(&self.pool, limit).await
+    }
+
+    async fn census(&self, limit: usize) -> Result<Census, StoreError> {
+        census::census(&self.pool, limit).await
     }
 
     async fn agents(

@@ -7,6 +7,7 @@
 mod append;
 mod apply;
 pub(crate) mod backup;
+mod census;
 mod checkpoint;
 mod connect;
 mod due;
@@ -50,8 +51,8 @@ use signalbox_wire::time::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::api::{
-    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed,
-    Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim,
+    Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::Cache;
@@ -352,6 +353,10 @@ impl Backend for Sqlite {
 
     async fn backlog(&self, limit: u64) -> Result<Backlog, StoreError> {
         self.list(move |connection| due::backlog(connection, limit)).await
+    }
+
+    async fn census(&self, limit: usize) -> Result<Census, StoreError> {
+        self.list(move |connection| census::census(connection, limit)).await
     }
 
     async fn agents(
