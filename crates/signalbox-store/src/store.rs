@@ -31,8 +31,7 @@ use signalbox_wire::time::Timestamp;
 use crate::api::{
     AgentFilter, BACKLOG_COUNTED_MAX, Backlog, CENSUS_COUNTED_MAX, Census, Claimed, Committed,
     DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Options, Page, Prune, Pruned, Removal,
-    SessionFilter, StoredEvent, WaitingLanes,
-    WriterFigures,
+    SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend, ReadRow};
 use crate::cache::{Cache, Lookup};

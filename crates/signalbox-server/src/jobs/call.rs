@@ -15,8 +15,8 @@ use signalbox_wire::agentkit::{ToolAnswer, ToolStatus};
 use signalbox_wire::id::{SessionId, TaskId};
 
 use super::context::Jobs;
-use super::deliver::{ROOM_AGAIN, postpone};
 use super::keep::{keep, retry_soon};
+use super::postpone::{ROOM_AGAIN, postpone};
 use crate::clock;
 use crate::engine::payloads;
 use crate::engine::slots::Slot;

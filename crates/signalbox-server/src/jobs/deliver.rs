@@ -15,7 +15,7 @@ use signalbox_core::due::DueJob;
 use signalbox_core::engine::{DeliveredReport, SettleDelivery};
 use signalbox_core::payload;
 use signalbox_core::task::TaskStatus;
-use signalbox_store::{Claimed, DueKind, StoreError};
+use signalbox_store::{Claimed, StoreError};
 use signalbox_wire::id::{MessageId, TenantId};
 use signalbox_wire::opscore::{ACCEPTS_REPORT, TaskAnswer};
 use signalbox_wire::signature;
@@ -23,6 +23,7 @@ use signalbox_wire::time::Timestamp;
 
 use super::context::Jobs;
 use super::keep::{keep, retry_soon};
+use super::postpone::{ROOM_AGAIN, postpone};
 use crate::clock::{self, Stopwatch};
 use crate::egress::{Egress, EgressError, Room};
 use crate::engine::payloads;
@@ -31,8 +32,6 @@ use crate::telemetry;
 
 /// The most of an agent's answer that is read for its report of the task: as much as a report may have that is sent.
 const REPORT_BYTES_MAX: usize = 1 << 20;
-/// How long what is sent waits where it found no room among the bytes under way.
-pub(super) const ROOM_AGAIN: Duration = Duration::from_secs(1);
 /// What an attempt needs of its lease besides the destination's time to answer.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
@@ -306,14 +305,6 @@ fn is_reached(outcome: &Outcome) -> Option<bool> {
         Outcome::Failed { status, .. } => status.map(|_| true),
         Outcome::Unwanted { .. } => None,
     }
-}
-
-/// Leaves the work for later without counting an attempt. Once the lease is over the work is another's, and stays so.
-pub(super) async fn postpone(app: &Jobs, claimed: &Claimed, at: Timestamp) -> Result<(), StoreError> {
-    if app.store.postpone(std::slice::from_ref(claimed), at).await? > 0 {
-        app.drive.wake(DueKind::of(&claimed.work), at);
-    }
-    Ok(())
 }
 
 /// Nothing is left to do, unless the message has changed since it was read: then whoever changed it has said

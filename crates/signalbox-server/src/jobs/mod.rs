@@ -10,6 +10,7 @@ mod deliver;
 mod expire;
 mod keep;
 mod matching;
+mod postpone;
 mod prune;
 mod runner;
 mod sync;

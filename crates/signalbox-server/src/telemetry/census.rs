@@ -91,7 +91,7 @@ impl Counts {
         registry.register("tasks_waiting", "Tasks that wait for an agent", self.tasks_waiting.clone());
         registry.register("tasks_running", "Tasks that agents hold", self.tasks_running.clone());
         registry.register("agents", "Agents by what they reported last", self.agents.clone());
-        registry.register("dead_letters", "Deliveries given up, and kept", self.dead_letters.clone());
+        registry.register("dead_letters_kept", "Deliveries given up, and kept", self.dead_letters.clone());
     }
 
     /// What a commit ended.

@@ -210,7 +210,7 @@ fn metrics_count_what_an_operator_watches(database: &Database) {
         "signalbox_tasks_running 1",
         "signalbox_agents{state=\"active\"} 1",
         "signalbox_agents{state=\"other\"} 1",
-        "signalbox_dead_letters 1",
+        "signalbox_dead_letters_kept 1",
     ] {
         assert!(text.lines().any(|other| other == line), "{line} is not in {text}");
     }
