@@ -58,6 +58,8 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
+    use signalbox_wire::time::Timestamp;
+
     use super::*;
 
     /// Far longer than it takes.
@@ -65,7 +67,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn the_only_worker_serves_others_meanwhile() {
-        let long = LongWork::new(Metrics::new());
+        let long = LongWork::new(Metrics::new(Timestamp::default()));
         let (tell, told) = mpsc::channel();
         let (begun, has_begun) = tokio::sync::oneshot::channel();
         let held = tokio::spawn(async move {

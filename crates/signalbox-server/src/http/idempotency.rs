@@ -215,7 +215,11 @@ impl Idempotency {
 }
 
 /// What a tenant keeps under `claim`.
-pub(crate) async fn kept(store: &Store, tenant: &TenantId, claim: &IdempotencyClaim) -> Result<Kept, Refusal> {
+pub(crate) async fn kept(
+    store: &Store,
+    tenant: &TenantId,
+    claim: &IdempotencyClaim,
+) -> Result<Kept, Refusal> {
     let mut snapshot = Snapshot::new();
     let row = Need::Row(Key::IdempotencyRecord(claim.key.clone()));
     store.load(tenant, &row, &mut snapshot, false).await?;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use signalbox_store::{Claimed, DueKind};
+use signalbox_store::Claimed;
 
 use super::context::Jobs;
+use super::postpone::postpone;
 use crate::clock;
 use crate::engine::{DriveError, Driven};
 
@@ -37,12 +38,7 @@ pub(super) async fn keep<O: Driven>(
 
 /// What could not be done because the store did not answer is due again soon, not only when its lease is over.
 pub(super) async fn retry_soon(app: &Jobs, claimed: &Claimed) {
-    let at = clock::now() + WAIT_MAX;
-    match app.store.postpone(std::slice::from_ref(claimed), at).await {
-        Ok(postponed) if postponed > 0 => app.drive.wake(DueKind::of(&claimed.work), at),
-        Ok(_) => {}
-        Err(error) => {
-            tracing::info!(%error, work = %claimed.work.id(), "it is due again when its lease is over")
-        }
+    if let Err(error) = postpone(app, claimed, clock::now() + WAIT_MAX).await {
+        tracing::info!(%error, work = %claimed.work.id(), "it is due again when its lease is over");
     }
 }

@@ -90,7 +90,9 @@ async fn claimed_id(store: &Store, claim: &IdempotencyClaim) -> Result<TenantId,
         let named = keys::hash_hex(&format!("{use_of_key} {}", claim.key));
         let id = TenantId::parse(&format!("tnt_{named:.26}")).map_err(Refusal::failed)?;
         // One whose answer is not kept any more was made by an earlier use of the same key.
-        if store.tenant(&id).await?.is_none() || matches!(idempotency::kept(store, &id, claim).await?, Kept::Answer(_)) {
+        if store.tenant(&id).await?.is_none()
+            || matches!(idempotency::kept(store, &id, claim).await?, Kept::Answer(_))
+        {
             return Ok(id);
         }
     }
