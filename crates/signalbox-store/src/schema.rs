@@ -21,6 +21,9 @@ use signalbox_wire::time::Timestamp;
 
 use crate::StoreError;
 
+/// What names a row, from the texts of its key columns.
+pub(crate) type KeyOfCells = fn(&[String]) -> Option<Key>;
+
 /// One table of rows.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -31,7 +34,7 @@ pub(crate) struct Table {
     /// The columns that repeat parts of the body.
     pub(crate) index: &'static [Column],
     /// Whether the cache holds its rows: then what names one, from the texts of its key columns.
-    pub(crate) held: Option<fn(&[String]) -> Option<Key>>,
+    pub(crate) held: Option<KeyOfCells>,
 }
 
 /// One column.

@@ -109,7 +109,7 @@ fn lists_and_switches_are_read_from_everywhere() {
     assert_eq!((config.surfaces, config.insecure), (vec![Surface::Artcafe], true));
     assert!(given(&[], &[("SIGNALBOX_INSECURE", "maybe")]).expect_err("no switch").contains("true or false"));
     let help = given(&["--help"], &[]).expect_err("help");
-    for expected in ["--listen", "[default: 127.0.0.1:8000]", "[possible values: auto, json, text]"] {
+    for expected in ["--listen", "[default: 127.0.0.1:8000]", "- auto: Text on a terminal, JSON elsewhere"] {
         assert!(help.contains(expected), "{expected} is not in {help}");
     }
 }

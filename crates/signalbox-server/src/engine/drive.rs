@@ -373,18 +373,10 @@ impl Inner {
         let tenant = choice.tenant().clone();
         let has_open = self.deliveries.room(DueKind::Delivery).open_count() > 0;
         let passed_over = self.in_flight_agents.count(&tenant);
-        let mut most = CANDIDATES_LOOKED_AT + passed_over.min(CANDIDATES_PASSED_OVER_MAX);
+        let most = CANDIDATES_LOOKED_AT + passed_over.min(CANDIDATES_PASSED_OVER_MAX);
         let mut listed = self.store.candidates(&tenant, &route, most).await?;
-        while has_open {
-            let (found, is_all) = (listed.len(), listed.len() < most);
-            listed = self.reachable(&tenant, listed).await?;
-            // Agents that cannot be reached now hide no others.
-            let is_short = listed.len() < CANDIDATES_LOOKED_AT && listed.len() < found;
-            if !is_short || is_all || most >= CANDIDATES_LISTED_MAX {
-                break;
-            }
-            most = (most * 4).min(CANDIDATES_LISTED_MAX);
-            listed = self.store.candidates(&tenant, &route, most).await?;
+        if has_open {
+            listed = self.reachable_of(&tenant, &route, most, listed).await?;
         }
         let shown = choice.choose(listed, CANDIDATES_LOOKED_AT);
         let first = shown.iter().take(1);
@@ -404,6 +396,27 @@ impl Inner {
             _ => None,
         });
         agents.collect()
+    }
+
+    /// Those that can be reached now of the agents of a route, of which `listed` are the first `most`. Agents that cannot be
+    /// reached hide no others: more are listed until enough can.
+    async fn reachable_of(
+        &self,
+        tenant: &TenantId,
+        route: &str,
+        mut most: usize,
+        mut listed: Vec<AgentId>,
+    ) -> Result<Vec<AgentId>, StoreError> {
+        loop {
+            let (count, is_all) = (listed.len(), listed.len() < most);
+            let reachable = self.reachable(tenant, listed).await?;
+            let is_enough = reachable.len() >= CANDIDATES_LOOKED_AT || reachable.len() == count;
+            if is_enough || is_all || most >= CANDIDATES_LISTED_MAX {
+                return Ok(reachable);
+            }
+            most = (most * 4).min(CANDIDATES_LISTED_MAX);
+            listed = self.store.candidates(tenant, route, most).await?;
+        }
     }
 
     /// Those of `agents` whose destination is not left alone now.
