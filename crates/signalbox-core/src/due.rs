@@ -78,6 +78,12 @@ impl Lane {
         Self(name)
     }
 
+    /// What a log may tell of it: the host and port of an endpoint, whose path may hold a secret; else its name.
+    #[must_use]
+    pub fn without_path(&self) -> &str {
+        self.0.split_once('/').map_or(&*self.0, |(host, _)| host)
+    }
+
     /// Its name.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -252,6 +258,7 @@ mod tests {
         ] {
             assert_eq!(Lane::endpoint(url).as_str(), expected);
         }
+        assert_eq!(Lane::endpoint("https://name:secret@host:8/hooks/T0KEN?x=1").without_path(), "host:8");
         let cut = Lane::endpoint(&format!("http://{}\u{e9}/", "a".repeat(254)));
         assert_eq!(cut.as_str().len(), 254);
     }

@@ -12,8 +12,8 @@ use quick_cache::{DefaultHashBuilder, Equivalent, OptionsBuilder, Weighter};
 use signalbox_core::decision::Key;
 use signalbox_wire::id::TenantId;
 
-use crate::backend::ReadRow;
 use crate::error::StoreError;
+use crate::read_row::ReadRow;
 use crate::schema::TableId;
 
 /// The cache of rows.

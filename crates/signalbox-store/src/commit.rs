@@ -16,9 +16,9 @@ use signalbox_core::task::{Task, TaskStatus};
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId};
 use signalbox_wire::time::Timestamp;
 
-use crate::backend::ReadRow;
 use crate::cache::Cache;
 use crate::error::StoreError;
+use crate::read_row::ReadRow;
 use crate::schema::{self, TableId};
 
 /// A decision ready to be written.

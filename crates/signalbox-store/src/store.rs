@@ -33,10 +33,11 @@ use crate::api::{
     DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Options, Page, Prune, Pruned, Removal,
     SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
-use crate::backend::{AgentWithStatus, Backend, ReadRow};
+use crate::backend::{AgentWithStatus, Backend};
 use crate::cache::{Cache, Lookup};
 use crate::commit::Commit;
 use crate::error::StoreError;
+use crate::read_row::ReadRow;
 use crate::removal::ROWS_AT_ONCE;
 use crate::sessions::{self, SESSIONS_AT_ONCE, SESSIONS_LOOKED_AT};
 use crate::strangers::Strangers;

@@ -21,7 +21,7 @@ pub(crate) async fn tell(metrics: &Metrics, store: &Store, tenant: &TenantId, me
         message_id = %message.id,
         agent_id = message.agent.as_ref().map(tracing::field::display),
         agent_name = known.as_ref().map(|known| known.value.name.as_str()),
-        destination = destination.as_str(),
+        destination = destination.without_path(),
         attempts = message.attempts,
         error = message.last_error.as_deref(),
         "a message is given up: see GET /v1/dead-letters"

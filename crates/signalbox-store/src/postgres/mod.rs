@@ -53,11 +53,12 @@ use crate::api::{
     AgentFilter, Backlog, Census, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim,
     Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
-use crate::backend::{AgentWithStatus, Backend, ReadRow};
+use crate::backend::{AgentWithStatus, Backend};
 use crate::cache::Cache;
 use crate::commit::Commit;
 use crate::error::StoreError;
 use crate::lost::LostLeases;
+use crate::read_row::ReadRow;
 use crate::retention::Rounds;
 use crate::rotation::{LaneRotation, Sweep, TenantRotation};
 use crate::strangers::Strangers;

@@ -2,8 +2,8 @@
 
 use rusqlite::Connection;
 
+use super::convert::sql_limit;
 use super::fault::fault;
-use super::sql_limit;
 use crate::api::Census;
 use crate::error::StoreError;
 
