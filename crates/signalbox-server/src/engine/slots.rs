@@ -43,6 +43,8 @@ struct State {
     in_flight: usize,
     tenants: HashMap<TenantId, usize>,
     lanes: HashMap<(TenantId, Lane), LaneState>,
+    /// Lanes for which something may wait in the store: what is new goes behind it.
+    backlog: HashSet<(TenantId, Lane)>,
     /// Something was refused because the room was short, not because its lane was full.
     is_short: bool,
     /// When the first lane that was refused because it is left alone may be tried.
@@ -56,8 +58,6 @@ struct LaneState {
     breaker: Breaker,
     /// Something was refused because the lane was full.
     has_waiting: bool,
-    /// Something may wait in the store: what is new goes behind it.
-    has_backlog: bool,
     is_expiring: bool,
     expired_at: Option<Timestamp>,
 }
@@ -146,25 +146,22 @@ impl Room {
     /// A slot for something that is not yet in the store, where nothing waits there that is older.
     fn slot_for_new(self: &Arc<Self>, tenant: &TenantId, lane: &Lane, now: Timestamp) -> Option<Slot> {
         let key = (tenant.clone(), lane.clone());
-        if self.state.lock().lanes.get(&key).is_some_and(|lane| lane.has_backlog) {
+        if self.state.lock().backlog.contains(&key) {
             return None;
         }
         let slot = Self::slot(self, tenant, lane, now);
-        if slot.is_none()
-            && let Some(lane) = self.state.lock().lanes.get_mut(&key)
-        {
-            lane.has_backlog = true;
+        if slot.is_none() {
+            let mut state = self.state.lock();
+            if state.backlog.len() < LANES_MAX {
+                state.backlog.insert(key);
+            }
         }
         slot
     }
 
     /// Nothing waits in the store for any lane but `behind`.
-    pub(crate) fn caught_up(&self, behind: &HashSet<(TenantId, Lane)>) {
-        let mut state = self.state.lock();
-        state.lanes.retain(|key, lane| {
-            lane.has_backlog = behind.contains(key);
-            !lane.is_forgotten()
-        });
+    pub(crate) fn caught_up(&self, behind: HashSet<(TenantId, Lane)>) {
+        self.state.lock().backlog = behind;
     }
 
     /// Forgets what was refused: whoever calls asks anew for all that waits.
@@ -252,7 +249,7 @@ impl State {
 impl LaneState {
     /// Whether nothing is known of it that is worth remembering.
     fn is_forgotten(&self) -> bool {
-        self.in_flight == 0 && self.breaker.is_idle() && !self.is_expiring && !self.has_backlog
+        self.in_flight == 0 && self.breaker.is_idle() && !self.is_expiring
     }
 }
 

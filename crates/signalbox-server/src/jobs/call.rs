@@ -107,10 +107,8 @@ async fn call(
 
 /// A failure of this server, which is none of the tool's.
 fn of_our_own(refusal: &Refusal) -> Option<StoreError> {
-    let is_ours = matches!(
-        refusal.0.kind.as_ref(),
-        "store-unavailable" | "store-busy" | "contended" | "internal" | tools::NO_ROOM
-    );
+    let is_ours =
+        matches!(refusal.0.kind.as_ref(), "store-unavailable" | "store-busy" | "contended" | tools::NO_ROOM);
     is_ours.then(|| StoreError::Unavailable(refusal.0.detail.clone()))
 }
 

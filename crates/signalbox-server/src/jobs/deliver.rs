@@ -26,8 +26,8 @@ use super::keep::{keep, retry_soon};
 use super::postpone::{ROOM_AGAIN, postpone};
 use crate::clock::{self, Stopwatch};
 use crate::egress::{Egress, EgressError, Room};
-use crate::engine::payloads;
 use crate::engine::slots::Slot;
+use crate::engine::{DriveError, payloads};
 use crate::telemetry;
 
 /// The most of an agent's answer that is read for its report of the task: as much as a report may have that is sent.
@@ -47,17 +47,15 @@ pub(super) async fn run(app: Jobs, claimed: Claimed, slot: Slot) {
     app.metrics.delivering(1);
     if let Err(error) = attempt(&app, &claimed, message, slot).await {
         tracing::warn!(%error, message_id = %message, "a delivery is made again");
-        retry_soon(&app, &claimed).await;
+        // What the store refused for good would be sent again and again: that waits for the end of its lease.
+        if matches!(&error, DriveError::Store(error) if error.is_passing()) {
+            retry_soon(&app, &claimed).await;
+        }
     }
     app.metrics.delivering(-1);
 }
 
-async fn attempt(
-    app: &Jobs,
-    claimed: &Claimed,
-    id: &MessageId,
-    mut slot: Slot,
-) -> Result<(), crate::engine::DriveError> {
+async fn attempt(app: &Jobs, claimed: &Claimed, id: &MessageId, mut slot: Slot) -> Result<(), DriveError> {
     let tenant = &claimed.tenant;
     let read = app.store.message(tenant, id).await?;
     let version = read.as_ref().map(|read| read.version);
@@ -314,7 +312,7 @@ async fn finish(
     claimed: &Claimed,
     id: &MessageId,
     version: Option<i64>,
-) -> Result<(), crate::engine::DriveError> {
+) -> Result<(), DriveError> {
     match app.drive.commit(&claimed.tenant, finished(&claimed.work, id, version), clock::now()).await {
         Ok(()) | Err(StoreError::Conflict) => Ok(()),
         Err(error) => Err(error.into()),

@@ -24,7 +24,7 @@ pub(super) async fn keep<O: Driven>(
     let mut wait = WAIT_INITIAL;
     loop {
         let error = match app.drive.run(&claimed.tenant, operation).await {
-            Err(DriveError::Store(error)) => error,
+            Err(DriveError::Store(error)) if error.is_passing() => error,
             other => return other,
         };
         if !claimed.lease.covers(clock::now(), wait) {

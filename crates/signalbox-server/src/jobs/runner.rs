@@ -29,7 +29,7 @@ const TIMERS_MAX: usize = 256;
 /// How long due work of other nodes may lie unnoticed.
 const POLL: Duration = Duration::from_secs(1);
 /// Time between two looks at other lanes while more waits than is looked at.
-const LOOK_ON: Duration = Duration::from_millis(50);
+const LOOK_ON: Duration = Duration::from_millis(250);
 /// How long claiming rests after the store could not answer.
 const REST: Duration = Duration::from_millis(500);
 
@@ -150,7 +150,7 @@ async fn claim_by_lane(
     }
     let mut slots = slots_for(room, &waiting, now);
     if !waiting.has_more {
-        room.caught_up(&behind(&waiting, &slots));
+        room.caught_up(behind(&waiting, &slots));
     }
     let wanted: Vec<LaneClaim> = slots
         .iter()
