@@ -5,13 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use crate::cases::Case;
-
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Cases to run, in this order; all of them when none is named.
-    #[arg(value_enum)]
-    pub(crate) names: Vec<Case>,
     /// Seconds that each side is measured for in each round.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     seconds: Option<Duration>,
@@ -36,7 +31,6 @@ pub(crate) struct Options {
 }
 
 pub(crate) struct Context {
-    pub(crate) names: Vec<Case>,
     pub(crate) seconds: Duration,
     pub(crate) warm_up: Duration,
     pub(crate) rounds: u32,
@@ -55,7 +49,6 @@ impl Context {
         std::fs::create_dir_all(&data_root)
             .with_context(|| format!("{} cannot be made; choose another --data-root", data_root.display()))?;
         Ok(Self {
-            names: if options.names.is_empty() { Case::all() } else { options.names },
             seconds: options.seconds.unwrap_or(Duration::from_millis(if quick { 500 } else { 5_000 })),
             warm_up: Duration::from_millis(if quick { 200 } else { 1_000 }),
             rounds: options.rounds.unwrap_or(if quick { 2 } else { 3 }),

@@ -5,8 +5,6 @@ use std::path::Path;
 
 use anyhow::ensure;
 use serde_json::Map;
-use signalbox_core::Need;
-use signalbox_core::decision::Key;
 use signalbox_core::engine::attempt::{Asked, Attempt, Next, Resolution, Terms};
 use signalbox_core::engine::{Operation, ReportState, Trigger, WorkflowSource};
 use signalbox_core::limits::Policy;
@@ -180,13 +178,4 @@ fn report(agent: &AgentId, task: &str, session: &SessionId, at: Timestamp) -> an
 /// The time as the store has it.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_micros(i64::try_from(clock::unix_micros()).unwrap_or(i64::MAX))
-}
-
-/// Rows that a decision of this module asks for by name.
-fn keys(need: &Need) -> Vec<Key> {
-    match need {
-        Need::Row(key) => vec![key.clone()],
-        Need::Rows(keys) => keys.clone(),
-        Need::Candidates(_) | Need::Waiting(_) => Vec::new(),
-    }
 }

@@ -29,12 +29,16 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
+use crate::cases::Case;
 use crate::context::{Context, Options};
 
 #[derive(Parser)]
 #[command(name = "bench", about = "Compares the release binary with bare servers in the same run")]
 #[command(args_conflicts_with_subcommands = true)]
 struct Cli {
+    /// Cases to run, in this order; all of them when none is named.
+    #[arg(value_enum)]
+    names: Vec<Case>,
     #[command(flatten)]
     options: Options,
     #[command(subcommand)]
@@ -51,7 +55,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Some(Command::Baseline(baseline)) => baseline.run().map(|()| true),
-        None => bench(cli.options),
+        None => bench(&cli.names, cli.options),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -65,7 +69,7 @@ fn main() -> ExitCode {
 
 /// Runs the cases until they end or a signal comes; either way every child and every temporary folder goes with
 /// the future that owns it.
-fn bench(options: Options) -> anyhow::Result<bool> {
+fn bench(names: &[Case], options: Options) -> anyhow::Result<bool> {
     let context = Context::new(options)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -73,7 +77,7 @@ fn bench(options: Options) -> anyhow::Result<bool> {
         .context("the runtime that conducts the run did not start")?;
     let outcome = runtime.block_on(async {
         tokio::select! {
-            outcome = Box::pin(cases::run(&context)) => outcome,
+            outcome = Box::pin(cases::run(&context, names)) => outcome,
             stopped = signalled() => Err(stopped),
         }
     });

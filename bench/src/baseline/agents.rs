@@ -1,5 +1,6 @@
-//! Agents that answer at once: each takes a task's POST with 202 and reports it `completed` over a connection that
-//! stays open. Once the report that ends a session was acknowledged, its number goes to whoever follows the ends.
+//! Agents that are done at once. Those that call back take a task's POST with 202 and report it `completed` over a
+//! connection that stays open; once the report that ends a session was acknowledged, its number goes to whoever follows
+//! the ends. Those that answer give the report as the answer to the POST, and tell of the end when they give it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use parking_lot::Mutex;
@@ -32,6 +34,9 @@ pub(crate) struct Options {
     /// Who is told of the ends of sessions.
     #[arg(long)]
     tell: Option<SocketAddr>,
+    /// Answer each task's POST with its report, and report nothing by themselves.
+    #[arg(long)]
+    answer: bool,
 }
 
 /// What a task's message has of use here.
@@ -51,6 +56,8 @@ struct Payload {
 
 struct Agents {
     server: SocketAddr,
+    /// Whether the answer to a task is its report.
+    is_answering: bool,
     /// Connections to the server that nobody uses; as many as there ever were reports at once.
     idle: Mutex<Vec<Connection>>,
     ends: mpsc::Sender<String>,
@@ -64,7 +71,7 @@ pub(crate) async fn routes(options: &Options) -> anyhow::Result<Router> {
     stream.set_nodelay(true)?;
     let (ends, told) = mpsc::channel(ENDS_MAX);
     tokio::spawn(tell_all(stream, told));
-    let agents = Arc::new(Agents { server, idle: Mutex::default(), ends });
+    let agents = Arc::new(Agents { server, is_answering: options.answer, idle: Mutex::default(), ends });
     Ok(Router::new().route("/agents/{agent}", post(take)).with_state(agents))
 }
 
@@ -72,16 +79,28 @@ async fn take(
     State(agents): State<Arc<Agents>>,
     Path(agent): Path<String>,
     Json(task): Json<Task>,
-) -> StatusCode {
+) -> Response {
+    if agents.is_answering {
+        return agents.answer(&task).await;
+    }
     tokio::spawn(async move {
         if let Err(error) = agents.report(&agent, &task).await {
             printer::error(&format!("{agent} could not report {}: {error:#}", task.opscore_task_id));
         }
     });
-    StatusCode::ACCEPTED
+    StatusCode::ACCEPTED.into_response()
 }
 
 impl Agents {
+    async fn answer(&self, task: &Task) -> Response {
+        if task.payload.last {
+            // Nobody follows the ends any more where this fails.
+            let _ = self.ends.send(format!("{}\n", task.payload.n)).await;
+        }
+        let report = serde_json::json!({"state": "completed", "details": {"result": {"n": task.payload.n}}});
+        Json(report).into_response()
+    }
+
     async fn report(&self, agent: &str, task: &Task) -> anyhow::Result<()> {
         let request = report(agent, task);
         let idle = self.idle.lock().pop();

@@ -26,14 +26,18 @@ impl Bare {
         Self::start_with(kind, command(kind)?, folder).await
     }
 
-    /// Agents that report to `server` and tell `ends` of each session's end.
+    /// Agents that report to `server`, or answer with their reports, and tell `ends` of each session's end.
     pub(crate) async fn start_agents(
         server: SocketAddr,
         ends: SocketAddr,
+        is_answering: bool,
         folder: &Path,
     ) -> anyhow::Result<Self> {
         let mut command = command(Kind::Agents)?;
         command.args(["--report-to", &server.to_string(), "--tell", &ends.to_string()]);
+        if is_answering {
+            command.arg("--answer");
+        }
         Self::start_with(Kind::Agents, command, folder).await
     }
 

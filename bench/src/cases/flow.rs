@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::bail;
 
@@ -10,12 +11,25 @@ use crate::context::Context;
 use crate::interleave::{Side, plan};
 use crate::load::{self, Ends, Plan};
 use crate::server::Signalbox;
-use crate::{agents, requests};
+use crate::{agents, clock, requests};
 
 /// Agents that do the work, so many that they are never what is waited for.
 pub(super) const AGENTS: u64 = 256;
 /// Tasks that each of them takes at once.
 pub(super) const CONCURRENCY: u32 = 4;
+
+/// How long the last sessions may take to end after their ends were told.
+const SETTLED_WITHIN: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(20);
+
+/// How agents say what came of a task.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reports {
+    /// By a call to the server.
+    ByCall,
+    /// By their answer to the task's delivery.
+    ByAnswer,
+}
 
 /// The server under test with its agents.
 pub(super) struct Flow {
@@ -33,9 +47,10 @@ impl Flow {
         signalbox: Signalbox,
         folder: &Path,
         tasks: &[u32],
+        reports: Reports,
     ) -> anyhow::Result<Self> {
         let (ends, tell) = Ends::listen().await?;
-        let agents = Bare::start_agents(signalbox.addr, tell, folder).await?;
+        let agents = Bare::start_agents(signalbox.addr, tell, reports == Reports::ByAnswer, folder).await?;
         let registration = requests::worker("worker", &format!("http://{}", agents.addr), CONCURRENCY)?;
         let plan = agents::counted(context, signalbox.addr, registration, AGENTS);
         agents::complete("registering the agents", AGENTS, load::run(&plan).await?)?;
@@ -63,8 +78,19 @@ impl Flow {
         Ok(side)
     }
 
-    /// Nothing is left open and nothing went wrong: every session that began has completed.
+    /// Nothing is left open and nothing went wrong: every session that began has completed, or does so in a moment.
     pub(super) async fn all_completed(&self) -> anyhow::Result<()> {
+        let until = clock::now() + SETTLED_WITHIN;
+        while let Err(error) = self.look().await {
+            if clock::now() >= until {
+                return Err(error);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    async fn look(&self) -> anyhow::Result<()> {
         for status in ["started", "running", "failed", "cancelled", "paused"] {
             let path = format!("/v1/opscore/sessions?status={status}&limit=1");
             let body = load::call(self.signalbox.addr, "GET", &path, None).await?;

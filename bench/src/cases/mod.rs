@@ -64,10 +64,6 @@ pub(crate) enum Case {
 }
 
 impl Case {
-    pub(crate) fn all() -> Vec<Self> {
-        Self::value_variants().to_vec()
-    }
-
     fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
@@ -97,12 +93,14 @@ impl Case {
     }
 }
 
-/// Runs the cases one after the other; false when one of them failed or is invalid. A missed goal is a result.
-pub(crate) async fn run(context: &Context) -> anyhow::Result<bool> {
+/// Runs these cases, or all where none is named, one after the other; false when one of them failed or is invalid. A
+/// missed goal is a result.
+pub(crate) async fn run(context: &Context, names: &[Case]) -> anyhow::Result<bool> {
+    let names = if names.is_empty() { Case::value_variants() } else { names };
     let machine = environment::facts(&context.data_root);
     let mut reports = Vec::new();
     let mut failed = Vec::new();
-    for case in &context.names {
+    for case in names {
         printer::progress(&format!("{}: {}", case.name(), case.about()));
         match report_on(*case, context, machine.clone()).await {
             Ok(report) => reports.push(report),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::flow::Flow;
+use super::flow::{Flow, Reports};
 use crate::context::Context;
 use crate::fill::Fill;
 use crate::interleave::{Side, interleave, plan};
@@ -51,7 +51,7 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Measured> {
     let mut flows = Vec::new();
     for (size, folder) in &kept {
         let signalbox = Signalbox::start(context, folder.path(), None).await?;
-        flows.push((*size, Flow::new(context, signalbox, folder.path(), &[TASKS]).await?));
+        flows.push((*size, Flow::new(context, signalbox, folder.path(), &[TASKS], Reports::ByCall).await?));
         flows.iter().for_each(|(_, flow)| flow.signalbox.process.pause());
     }
     sessions(context, &flows, &mut measured).await?;

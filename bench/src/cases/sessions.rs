@@ -1,10 +1,11 @@
-//! Goals 6 and 7: sessions of one, three and ten tasks through HTTP agents that answer at once, beside the same job
-//! on the Restate server. The clock of a session runs from its trigger until its last report is acknowledged.
+//! Goals 6 and 7: sessions of one, three and ten tasks through HTTP agents that are done at once, beside the same job on
+//! the Restate server. Some agents call back with their report, others answer the delivery with it. The clock of a
+//! session runs from its trigger until its last report is acknowledged, or given as an answer.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use super::flow::{AGENTS, CONCURRENCY, Flow};
+use super::flow::{AGENTS, CONCURRENCY, Flow, Reports};
 use crate::context::Context;
 use crate::interleave::{Side, interleave, plan};
 use crate::report::{Figure, Goal, Measured, Metric, P50_MS, P99_MS, PER_S, Verdict};
@@ -24,23 +25,29 @@ const P50: Goal = Goal::AtMost(1.0);
 const P99: Goal = Goal::AtMost(5.0);
 /// Restate's own default is 24, which costs it half of its rate on two cores.
 const FEW_PARTITIONS: u32 = 2;
+/// Our two sides: agents that report by a call, and agents that report by their answer.
+const SIDES: [&str; 2] = ["Signalbox, agents call back", "Signalbox, agents answer"];
 const TASKS_PER_S: &str = "tasks per second";
 
 pub(crate) async fn measure(context: &Context) -> anyhow::Result<Measured> {
     let folder = context.temporary("sessions")?;
     let signalbox = Signalbox::start(context, folder.path(), None).await?;
-    let ours = Flow::new(context, signalbox, folder.path(), &TASKS).await?;
+    let calling = Flow::new(context, signalbox, folder.path(), &TASKS, Reports::ByCall).await?;
+    let second = context.temporary("sessions-answered")?;
+    let signalbox = Signalbox::start(context, second.path(), None).await?;
+    let answering = Flow::new(context, signalbox, second.path(), &TASKS, Reports::ByAnswer).await?;
+    let ours = [calling, answering];
     let theirs = Theirs::start(folder.path()).await;
     if let Err(error) = &theirs {
         printer::error(&format!("Restate is left out: {error:#}"));
     }
 
     let mut measured = Measured::default();
-    let mut first_ticket = 0;
+    let mut first_tickets = [0; 2];
     for tasks in TASKS {
         for open in if context.quick { &OPEN_QUICK[..] } else { &OPEN[..] } {
             let rounds =
-                compare(context, &ours, theirs.as_ref().ok(), (tasks, *open), &mut first_ticket).await?;
+                compare(context, &ours, theirs.as_ref().ok(), (tasks, *open), &mut first_tickets).await?;
             conclude(tasks, *open, rounds, theirs.is_ok(), &mut measured);
         }
     }
@@ -48,7 +55,9 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Measured> {
     if let Ok(theirs) = theirs {
         theirs.stop().await?;
     }
-    ours.stop().await?;
+    for flow in ours {
+        flow.stop().await?;
+    }
     Ok(measured)
 }
 
@@ -75,12 +84,15 @@ impl Theirs {
 
 async fn compare(
     context: &Context,
-    ours: &Flow,
+    ours: &[Flow; 2],
     theirs: Option<&Theirs>,
     (tasks, open): (u32, usize),
-    first_ticket: &mut u64,
+    first_tickets: &mut [u64; 2],
 ) -> anyhow::Result<Vec<Vec<Figure>>> {
-    let mut sides = vec![ours.side(context, "Signalbox", (tasks, open), *first_ticket)?];
+    let mut sides = Vec::new();
+    for ((flow, name), first_ticket) in ours.iter().zip(SIDES).zip(first_tickets.iter()) {
+        sides.push(flow.side(context, name, (tasks, open), *first_ticket)?);
+    }
     let job = Arc::new(requests::restate(tasks)?);
     let restates =
         theirs.map(|theirs| [("Restate, 2 partitions", &theirs.few), ("Restate, default", &theirs.default)]);
@@ -90,9 +102,13 @@ async fn compare(
         sides.push(side);
     }
     let mut rounds = interleave(context, &group(tasks, open), &mut sides).await?;
-    *first_ticket = sides.first().map_or(0, |side| side.plan.first_ticket);
+    for (side, first_ticket) in sides.iter().zip(first_tickets.iter_mut()) {
+        *first_ticket = side.plan.first_ticket;
+    }
     drop(sides);
-    ours.all_completed().await?;
+    for flow in ours {
+        flow.all_completed().await?;
+    }
     for figure in rounds.iter_mut().flatten() {
         let value = figure.metric(PER_S) * f64::from(tasks);
         figure.metrics.insert(1, Metric { name: TASKS_PER_S, value });
@@ -107,12 +123,16 @@ fn group(tasks: u32, open: usize) -> String {
 fn conclude(tasks: u32, open: usize, rounds: Vec<Vec<Figure>>, is_compared: bool, measured: &mut Measured) {
     let group = group(tasks, open);
     if is_compared {
-        let goal = (open == RATE_OPEN && RATE_TASKS.contains(&tasks)).then_some(RATE);
-        let name = format!("{group}, rate over Restate with {FEW_PARTITIONS} partitions");
-        measured.verdicts.push(Verdict::ratio(&name, &rounds, (0, 1), PER_S, goal));
-        let name = format!("{group}, rate over Restate as it comes");
-        measured.verdicts.push(Verdict::ratio(&name, &rounds, (0, 2), PER_S, None));
+        for (ours, how) in ["agents call back", "agents answer"].into_iter().enumerate() {
+            let goal = (ours == 0 && open == RATE_OPEN && RATE_TASKS.contains(&tasks)).then_some(RATE);
+            let name = format!("{group}, {how}, rate over Restate with {FEW_PARTITIONS} partitions");
+            measured.verdicts.push(Verdict::ratio(&name, &rounds, (ours, 2), PER_S, goal));
+            let name = format!("{group}, {how}, rate over Restate as it comes");
+            measured.verdicts.push(Verdict::ratio(&name, &rounds, (ours, 3), PER_S, None));
+        }
     }
+    let name = format!("{group}, rate of agents that answer over agents that call back");
+    measured.verdicts.push(Verdict::ratio(&name, &rounds, (1, 0), PER_S, None));
     if open == 1 {
         for (name, metric, goal) in [("p50", P50_MS, P50), ("p99", P99_MS, P99)] {
             let ours = rounds.iter().filter_map(|round| round.first());
@@ -129,11 +149,15 @@ fn describe(folder: &Path, theirs: Result<&Theirs, &anyhow::Error>, measured: &m
     measured.facts.extend(sqlite_facts(folder));
     measured.fact(
         "agents",
-        format!("{AGENTS} in one process, found by capability, {CONCURRENCY} tasks at once each; they answer 202 and report at once"),
+        format!("{AGENTS} in one process, found by capability, {CONCURRENCY} tasks at once each; they answer 202 and report at once, or answer with their report"),
     );
     measured.note(
         "Signalbox: each trigger and report is flushed before its 202, each task's message is durable before it is \
          POSTed and delivered at least once; an agent is another process, called over HTTP, and calls back.",
+    );
+    measured.note(
+        "Where agents answer, a session counts as ended when its last answer is given, a commit before it is durable: \
+         the rate is the server's own, the latency lacks that commit.",
     );
     measured.note("A session has ended when its last report is acknowledged; after each group every session must be `completed`.");
     match theirs {

@@ -45,7 +45,7 @@ impl World {
 
     /// Shows a decision what it needs.
     pub(super) fn show(&self, need: &Need, view: &mut Snapshot) {
-        for key in super::keys(need) {
+        for key in keys(need) {
             let row = self.rows.get(&key).cloned();
             view.show(key, row);
         }
@@ -115,5 +115,14 @@ impl World {
             Loaded::Session(row) => Some(&row.value),
             _ => None,
         }
+    }
+}
+
+/// Rows that a decision asks for by name.
+fn keys(need: &Need) -> Vec<Key> {
+    match need {
+        Need::Row(key) => vec![key.clone()],
+        Need::Rows(keys) => keys.clone(),
+        Need::Candidates(_) | Need::Waiting(_) => Vec::new(),
     }
 }

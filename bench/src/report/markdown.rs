@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{CaseReport, Figure, Verdict};
+use super::case::CaseReport;
+use super::figure::Figure;
+use super::verdict::Verdict;
 use crate::environment::Fact;
 use crate::flush::Flush;
 

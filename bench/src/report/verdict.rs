@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::Figure;
+use super::figure::Figure;
 use crate::stats::median;
 
 /// What a value should be.
@@ -112,7 +112,7 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::PER_S;
+    use super::super::figure::PER_S;
     use super::*;
 
     fn round(a: f64, b: f64) -> Vec<Figure> {

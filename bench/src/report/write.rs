@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::{CaseReport, markdown};
+use super::case::CaseReport;
+use super::markdown;
 
 /// Writes `<date>-<case>.md` and `.json` into `folder`; a later run of the same day takes their place.
 pub(crate) fn keep(report: &CaseReport, folder: &Path) -> anyhow::Result<()> {

@@ -245,10 +245,16 @@ impl Call<'_> {
 
 fn parse_base(base: &str) -> Result<Url, Error> {
     let fault = |reason: &str| Error::unusable(format!("the server address '{base}'"), reason);
-    let url = Url::parse(base).map_err(|error| fault(&error.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(fault("give one such as http://127.0.0.1:8000"));
-    }
+    let usable = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    let url = match Url::parse(base) {
+        Ok(url) if usable(&url) => url,
+        // A host and a port alone; `localhost:8000` reads as an address with the scheme `localhost`.
+        _ if !base.contains("://") && Url::parse(&format!("http://{base}")).is_ok_and(|url| usable(&url)) => {
+            return Err(fault(&format!("write it as http://{base}")));
+        }
+        Ok(_) => return Err(fault("give one such as http://127.0.0.1:8000")),
+        Err(error) => return Err(fault(&format!("{error}; give one such as http://127.0.0.1:8000"))),
+    };
     if !url.username().is_empty() || url.password().is_some() {
         return Err(fault("credentials do not belong in it; pass the API key instead"));
     }

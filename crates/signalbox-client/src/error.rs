@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use signalbox_wire::time::Timestamp;
 
-use crate::retry;
+use crate::retry_after;
 
 /// Why a call did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +137,7 @@ impl Problem {
             title: parsed.title.unwrap_or_else(reason),
             detail: parsed.detail.unwrap_or_else(|| excerpt(body)),
             errors: parsed.errors,
-            retry_after: text(header::RETRY_AFTER.as_str()).and_then(|value| retry::after(value, now)),
+            retry_after: text(header::RETRY_AFTER.as_str()).and_then(|value| retry_after::parse(value, now)),
             request_id: text("x-request-id").map(str::to_owned),
         }
     }
@@ -145,18 +145,29 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The detail repeats the first of them.
+        if !self.errors.is_empty() {
+            let faults: Vec<_> = self.errors.iter().map(ToString::to_string).collect();
+            return write!(f, "{}: {}", self.status, faults.join("; "));
+        }
         write!(f, "{} {}", self.status, self.title)?;
         if !self.detail.is_empty() {
             write!(f, ": {}", self.detail)?;
-        }
-        for fault in &self.errors {
-            write!(f, "; {} {}", fault.pointer, fault.message)?;
         }
         Ok(())
     }
 }
 
 impl std::error::Error for Problem {}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pointer.as_str() {
+            "" => f.write_str(&self.message),
+            pointer => write!(f, "{pointer} {}", self.message),
+        }
+    }
+}
 
 /// An error and its causes in one line.
 pub(crate) fn causes(error: &dyn std::error::Error) -> String {
@@ -192,7 +203,7 @@ mod tests {
         assert_eq!(problem.errors.len(), 2);
         assert_eq!(problem.retry_after, Some(Duration::from_secs(7)));
         assert_eq!(problem.request_id.as_deref(), Some("req_1"));
-        assert_eq!(problem.to_string(), "422 Invalid body: Mend the body.; /a is missing; /b is no text");
+        assert_eq!(problem.to_string(), "422: /a is missing; /b is no text");
     }
 
     #[test]

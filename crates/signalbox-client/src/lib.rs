@@ -40,6 +40,7 @@ mod follow;
 mod messages;
 mod model;
 mod retry;
+mod retry_after;
 mod sessions;
 mod sse;
 mod transport;

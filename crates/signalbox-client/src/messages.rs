@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use signalbox_wire::agentkit::RedriveManyAnswer;
 
 use crate::client::{Client, ListQuery};
 use crate::error::Error;
@@ -59,13 +60,14 @@ impl Client {
         self.post(&["v1", "dead-letters", id, "redrive"]).send().await.map(drop)
     }
 
-    /// Sends on their way again all dead letters that the filters `agent`, `kind` and `since` match, and
-    /// answers what the server says of it.
+    /// Sends on their way again all dead letters that the filters `agent`, `kind` and `since` match, at most 1,000.
+    /// Where the answer says that there are more, its `next_cursor` as `cursor` of the query goes on.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn redrive_dead_letters(&self, query: &ListQuery) -> Result<Value, Error> {
-        self.post(&["v1", "dead-letters", "redrive"]).list(query).fetch().await
+    pub async fn redrive_dead_letters(&self, query: &ListQuery) -> Result<RedriveManyAnswer, Error> {
+        let call = self.post(&["v1", "dead-letters", "redrive"]).list(query);
+        call.fetch::<Envelope<RedriveManyAnswer>>().await.map(|answer| answer.data)
     }
 
     /// Drops a dead letter.

@@ -109,7 +109,7 @@ pub struct LogEntry {
 pub struct MessageStatus {
     /// The message.
     pub message_id: String,
-    /// `scheduled`, `delivered` or `dead`.
+    /// `scheduled`, `delivered`, `dead` or `cancelled`.
     #[serde(default, deserialize_with = "or_default")]
     pub status: String,
     /// Tries made.
@@ -185,7 +185,7 @@ pub struct Session {
     /// When it came to its end.
     pub ended_at: Option<Timestamp>,
     /// Its tasks, in order; a list of sessions may leave them out.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<Task>,
     /// What it came to.
     pub result: Value,

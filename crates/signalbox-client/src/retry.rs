@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use signalbox_wire::time::Timestamp;
-
 use crate::error::Error;
 
 /// How often and how patiently a call is repeated.
@@ -79,16 +77,6 @@ impl Repeat {
     }
 }
 
-/// The wait that a `Retry-After` header asks for: seconds, or the time from `now` to an HTTP date.
-pub(crate) fn after(header: &str, now: Timestamp) -> Option<Duration> {
-    let header = header.trim();
-    if let Ok(seconds) = header.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(header).ok()?;
-    Some(Timestamp::from_micros(date.as_microsecond()).since(now))
-}
-
 fn asked_wait(error: &Error) -> Option<Duration> {
     match error {
         Error::Problem(problem) => problem.retry_after,
@@ -145,14 +133,5 @@ mod tests {
         assert_eq!(wait(3, 0.0), Some(Duration::from_secs(3)));
         assert!(wait(3, 0.9) > Some(Duration::from_secs(3)));
         assert_eq!(wait(61, 0.0), None);
-    }
-
-    #[test]
-    fn retry_after_comes_in_seconds_or_as_a_date() {
-        let now = Timestamp::parse("1994-11-06T08:49:30Z").unwrap();
-        assert_eq!(after("120", now), Some(Duration::from_secs(120)));
-        assert_eq!(after("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(Duration::from_secs(7)));
-        assert_eq!(after("Sat, 05 Nov 1994 08:49:37 GMT", now), Some(Duration::ZERO));
-        assert_eq!(after("soon", now), None);
     }
 }

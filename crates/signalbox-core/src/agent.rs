@@ -20,10 +20,10 @@ use serde_json::{Map, Value};
 use signalbox_wire::id::{AgentId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
-use crate::delivery::TaskAttempt;
 use crate::limits::CONCURRENCY_MAX;
 use crate::report::Fingerprint;
-pub use crate::report::Report;
+pub use crate::report::{Meaning, Report};
+use crate::task_attempt::TaskAttempt;
 
 /// A registration. Changes rarely; what changes with every report is [`AgentStatus`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -158,36 +158,6 @@ pub struct Held {
     /// Whether the agent has said `active` or `busy` of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_active: bool,
-}
-
-/// What a reported state word means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Meaning {
-    /// Ready for work: `idle`, `finished`, `completed`.
-    Done,
-    /// At work: `active`, `busy`.
-    Working,
-    /// Something went wrong: `error`, `failed`.
-    Failed,
-    /// Not available: `initializing`, `offline` and every unknown word.
-    Away,
-}
-
-impl Meaning {
-    /// The meaning of a state word, compared without case.
-    #[must_use]
-    pub fn of(state: &str) -> Self {
-        let is = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(state));
-        if is(&["idle", "finished", "completed"]) {
-            Self::Done
-        } else if is(&["active", "busy"]) {
-            Self::Working
-        } else if is(&["error", "failed"]) {
-            Self::Failed
-        } else {
-            Self::Away
-        }
-    }
 }
 
 impl AgentStatus {

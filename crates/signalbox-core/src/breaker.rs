@@ -4,7 +4,7 @@
 //! |-----------|----------|----------------------------------------|--------------------|
 //! | closed    | closed   | closed, or open after `threshold`      | closed             |
 //! | open      | → closed | open (a straggler; the wait stands)    | → half-open at its end |
-//! | half-open | → closed | → open, for twice as long up to `max`  | half-open          |
+//! | half-open | → closed | → open, for twice as long up to `max`; a straggler's changes nothing | half-open |
 //!
 //! Half-open lets one attempt through at a time. Breakers live in memory: after a restart each destination
 //! gets a fresh chance.
@@ -26,6 +26,7 @@ pub struct Breaker {
     failures: u32,
     pause: Duration,
     open_until: Option<Timestamp>,
+    open_since: Option<Timestamp>,
     probing: bool,
 }
 
@@ -58,9 +59,10 @@ impl Breaker {
         *self = Self::default();
     }
 
-    /// An attempt failed at `now`.
-    pub fn failed(&mut self, now: Timestamp) {
-        if self.probing {
+    /// An attempt failed at `now`: the one that a half-open breaker let through, or another, which says nothing new of
+    /// a destination that is left alone.
+    pub fn failed(&mut self, now: Timestamp, is_probe: bool) {
+        if is_probe {
             self.probing = false;
             self.pause = (self.pause * 2).min(PAUSE_MAX);
             self.open_until = Some(now + self.pause);
@@ -69,7 +71,7 @@ impl Breaker {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= THRESHOLD && self.open_until.is_none() {
             self.pause = PAUSE_INITIAL;
-            self.open_until = Some(now + self.pause);
+            (self.open_since, self.open_until) = (Some(now), Some(now + self.pause));
         }
     }
 
@@ -84,10 +86,16 @@ impl Breaker {
         self.open_until.is_some()
     }
 
-    /// Whether nothing may be tried at `now`, and no attempt finds out whether something may again.
+    /// How long the destination has not been reached, where it is left alone.
+    #[must_use]
+    pub fn open_for(&self, now: Timestamp) -> Option<Duration> {
+        self.open_since.map(|since| now.since(since))
+    }
+
+    /// Whether nothing but an attempt that is under way already may be tried at `now`.
     #[must_use]
     pub fn is_left_alone(&self, now: Timestamp) -> bool {
-        self.open_until.is_some_and(|until| now < until && until <= now + PAUSE_MAX)
+        self.probing || self.open_until.is_some_and(|until| now < until && until <= now + PAUSE_MAX)
     }
 
     /// There is a reason to think that the destination is back: the pause ends at `now`.
@@ -113,7 +121,7 @@ mod tests {
     fn open() -> Breaker {
         let mut breaker = Breaker::default();
         for _ in 0..THRESHOLD {
-            breaker.failed(at(0));
+            breaker.failed(at(0), false);
         }
         breaker
     }
@@ -123,7 +131,7 @@ mod tests {
         let mut breaker = Breaker::default();
         assert_eq!(breaker.ask(at(0)), Permission::Go);
         for _ in 1..THRESHOLD {
-            breaker.failed(at(0));
+            breaker.failed(at(0), false);
             assert_eq!(breaker.ask(at(0)), Permission::Go);
         }
         breaker.succeeded();
@@ -134,7 +142,7 @@ mod tests {
     fn open_waits_ignores_stragglers_and_closes_on_success() {
         let mut breaker = open();
         assert_eq!(breaker.ask(at(1)), Permission::Wait(at(2)));
-        breaker.failed(at(1));
+        breaker.failed(at(1), false);
         assert_eq!(breaker.ask(at(1)), Permission::Wait(at(2)));
         breaker.succeeded();
         assert_eq!(breaker.ask(at(1)), Permission::Go);
@@ -145,7 +153,7 @@ mod tests {
         let mut breaker = open();
         let hour = Duration::from_secs(3_600);
         assert_eq!(breaker.ask(at(1) - hour), Permission::Go, "the pause cannot be that long");
-        breaker.failed(at(1) - hour);
+        breaker.failed(at(1) - hour, true);
         assert_eq!(breaker.ask(at(1) - hour), Permission::Wait(at(5) - hour), "and begins anew");
     }
 
@@ -154,7 +162,10 @@ mod tests {
         let mut breaker = open();
         assert_eq!(breaker.ask(at(2)), Permission::Go);
         assert!(matches!(breaker.ask(at(2)), Permission::Wait(_)));
-        breaker.failed(at(3));
+        breaker.failed(at(3), false);
+        assert!(breaker.is_left_alone(at(3)), "a straggler says nothing of the attempt that is under way");
+        breaker.failed(at(3), true);
+        assert_eq!(breaker.open_for(at(4)), Some(Duration::from_secs(4)), "over failed attempts");
         assert_eq!(breaker.ask(at(4)), Permission::Wait(at(7)), "the pause has doubled");
         assert_eq!(breaker.ask(at(7)), Permission::Go);
         breaker.abandoned();

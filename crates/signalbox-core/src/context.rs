@@ -8,14 +8,17 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 use signalbox_wire::time::Timestamp;
 
-use crate::definition::Definition;
 use crate::limits::Policy;
+use crate::steps::{Steps, TooLong};
 
-/// Tells whether an input fits the JSON Schema of the workflow that it is for. A pure function, and too large a one to
+/// Tells whether an input fits the JSON Schema that its workflow has for it. A pure function, and too large a one to
 /// be the engine's own.
 pub trait Inputs: std::fmt::Debug + Sync {
     /// Everything that does not fit: where in the input, and why not.
-    fn faults(&self, definition: &Definition, input: &Value) -> Vec<(String, String)>;
+    ///
+    /// # Errors
+    /// It takes more than these steps to tell.
+    fn faults(&self, schema: &Value, input: &Value, steps: &Steps) -> Result<Vec<(String, String)>, TooLong>;
 }
 
 /// What a decision may know besides the stored state.
@@ -27,8 +30,8 @@ pub struct DecisionContext<'a> {
     pub policy: &'a Policy,
     /// What holds inputs against schemas; without it, whatever comes fits.
     pub inputs: Option<&'a dyn Inputs>,
-    /// Whether a decision may take long here. Where not, one that would stops with [`crate::Halt::Long`].
-    pub allows_long: bool,
+    /// How long the decision may take here. One that would take longer stops with [`crate::Halt::Long`].
+    pub steps: Steps,
     random: SmallRng,
 }
 
@@ -36,7 +39,7 @@ impl<'a> DecisionContext<'a> {
     /// A context at `now` whose randomness follows from `seed` alone.
     #[must_use]
     pub fn new(now: Timestamp, seed: u64, policy: &'a Policy) -> Self {
-        Self { now, policy, inputs: None, allows_long: true, random: SmallRng::seed_from_u64(seed) }
+        Self { now, policy, inputs: None, steps: Steps::unbounded(), random: SmallRng::seed_from_u64(seed) }
     }
 
     /// The same context, in which sessions that other sessions and schedules start are held to their workflow's schema.
@@ -45,10 +48,10 @@ impl<'a> DecisionContext<'a> {
         Self { inputs: Some(inputs), ..self }
     }
 
-    /// The same, in which a decision may take long or not.
+    /// The same, in which a decision may take no more than these steps.
     #[must_use]
-    pub fn allowing_long(self, allows_long: bool) -> Self {
-        Self { allows_long, ..self }
+    pub fn within(self, steps: Steps) -> Self {
+        Self { steps, ..self }
     }
 
     /// 128 random bits, for an id.

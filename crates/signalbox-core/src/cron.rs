@@ -85,12 +85,33 @@ fn parse(expression: &str) -> Result<Cron, BadRhythm> {
         return Err(bad(format!("it has more than {EXPRESSION_MAX} characters")));
     }
     let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-    let cron = parser.parse(expression).map_err(|error| bad(error.to_string()))?;
+    let cron = parser.parse(expression).map_err(|_| BadRhythm::Expression(unread(expression, &parser)))?;
     let first = Recurrence::Cron(Box::new(cron.clone()), TimeZone::UTC).after(Timestamp::default());
     if first.is_none() {
         return Err(bad("no day is ever like that".to_owned()));
     }
     Ok(cron)
+}
+
+/// What is wrong with an expression that the parser does not read, by its fields.
+fn unread(expression: &str, parser: &CronParser) -> String {
+    const FIELDS: [&str; 6] = ["second", "minute", "hour", "day of the month", "month", "day of the week"];
+    let fields: Vec<&str> = expression.split_whitespace().collect();
+    if !(5..=6).contains(&fields.len()) {
+        return "must have five fields (minute, hour, day of the month, month, day of the week), or six with the \
+                second first"
+            .to_owned();
+    }
+    let names = FIELDS.iter().skip(FIELDS.len() - fields.len());
+    let is_bad = |place: usize| {
+        let alone: Vec<&str> =
+            fields.iter().enumerate().map(|(at, field)| if at == place { *field } else { "*" }).collect();
+        parser.parse(&alone.join(" ")).is_err()
+    };
+    match names.zip(&fields).enumerate().find(|(place, _)| is_bad(*place)) {
+        Some((_, (name, field))) => format!("must be a cron expression: its {name} cannot be '{field}'"),
+        None => "must be a cron expression: its fields do not go together".to_owned(),
+    }
 }
 
 impl Recurrence {
@@ -251,6 +272,10 @@ mod tests {
             let faults = faults(Rhythm::Cron(expression.to_owned()), "UTC");
             assert!(matches!(faults.as_slice(), [BadRhythm::Expression(_)]), "{expression}: {faults:?}");
         }
+        let told = |expression: &str| faults(Rhythm::Cron(expression.to_owned()), "UTC")[0].to_string();
+        assert!(told("0 3 * *").starts_with("must have five fields (minute, hour,"), "{}", told("0 3 * *"));
+        assert_eq!(told("0 99 * * 1"), "must be a cron expression: its hour cannot be '99'");
+        assert_eq!(told("0 0 3 * * XYZ"), "must be a cron expression: its day of the week cannot be 'XYZ'");
         assert_eq!(faults(Rhythm::Cron("x".to_owned()), "Mars/Base").len(), 2);
         assert!(Rhythm::Cron("*".repeat(300)).understand("UTC", at("2026-01-01")).is_err());
         for every in [Duration::ZERO, Duration::from_millis(999), INTERVAL_MAX + INTERVAL_MIN] {

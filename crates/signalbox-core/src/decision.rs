@@ -25,7 +25,6 @@ use crate::hook::WebhookTrigger;
 use crate::payload::Payload;
 use crate::schedule::Schedule;
 use crate::session::Session;
-use crate::snapshot::{Loaded, Versioned};
 use crate::task::Task;
 
 /// Everything that one event changes, applied whole or not at all.
@@ -322,39 +321,6 @@ impl Row {
             Self::WebhookTrigger(row) => Key::WebhookTrigger(row.id.clone()),
             Self::Payload(row) => Key::Payload(row.sha256.clone()),
         }
-    }
-}
-
-impl Row {
-    /// The row at this version as a decision sees it. `None` for rows that no decision reads, and for sessions and
-    /// tasks, which are read together.
-    #[must_use]
-    pub fn loaded(&self, version: i64) -> Option<Loaded> {
-        fn seen<T>(version: i64, value: &Arc<T>) -> Versioned<T> {
-            Versioned { version, value: Arc::clone(value) }
-        }
-        fn held<T: Clone>(version: i64, value: &T) -> Versioned<T> {
-            Versioned { version, value: Arc::new(value.clone()) }
-        }
-        Some(match self {
-            Self::Agent(row) => Loaded::Agent(seen(version, row)),
-            Self::AgentName(row) => Loaded::AgentName(held(version, row)),
-            Self::Status(row) => Loaded::Status(seen(version, row)),
-            Self::Definition(row) => Loaded::Definition(seen(version, row)),
-            Self::Workflow(row) => Loaded::Workflow(held(version, row)),
-            Self::Message(row) => Loaded::Message(seen(version, row)),
-            Self::Tool(row) => Loaded::Tool(seen(version, row)),
-            Self::IdempotencyRecord(row) => Loaded::IdempotencyRecord(held(version, row)),
-            Self::Signature(row) => Loaded::Signature(held(version, row)),
-            Self::ConcurrencyGroup(row) => Loaded::ConcurrencyGroup(seen(version, row)),
-            Self::Retention(row) => Loaded::Retention(held(version, row)),
-            Self::Schedule(row) => Loaded::Schedule(seen(version, row)),
-            Self::WebhookTrigger(row) => Loaded::WebhookTrigger(seen(version, row)),
-            Self::Payload(row) => Loaded::Payload(seen(version, row)),
-            Self::Session(_) | Self::Task(..) | Self::Available(_) | Self::ApiKey(_) | Self::Tenant(_) => {
-                return None;
-            }
-        })
     }
 }
 

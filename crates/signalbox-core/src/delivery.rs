@@ -11,11 +11,12 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
+use signalbox_wire::id::{AgentId, MessageId};
 use signalbox_wire::time::Timestamp;
 
 use crate::DecisionContext;
 use crate::due::Lane;
+pub use crate::task_attempt::TaskAttempt;
 
 /// The longest wait that a destination may ask for with `Retry-After`.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
@@ -79,6 +80,9 @@ pub struct Message {
     pub attempts_max: u32,
     /// When it was accepted.
     pub created_at: Timestamp,
+    /// When it got new attempts as a dead letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redriven_at: Option<Timestamp>,
     /// When the next attempt is due, while it is scheduled.
     pub next_at: Option<Timestamp>,
     /// When it was delivered, given up or cancelled.
@@ -87,17 +91,6 @@ pub struct Message {
     pub last_status: Option<u16>,
     /// Why the last attempt failed.
     pub last_error: Option<String>,
-}
-
-/// One attempt of one task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskAttempt {
-    /// The session.
-    pub session: SessionId,
-    /// The task.
-    pub task: TaskId,
-    /// The attempt, from 1.
-    pub attempt: u32,
 }
 
 /// What came of one attempt to send.
@@ -163,7 +156,7 @@ impl Outcome {
         if tries >= most {
             return None;
         }
-        let backoff = context.policy.delivery_backoff.wait(tries, context);
+        let backoff = context.policy.delivery_backoff.wait(tries, context.fraction());
         let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
         Some(context.now + backoff.max(asked))
     }
@@ -226,12 +219,19 @@ impl Message {
         Some(next)
     }
 
+    /// Since when it has the attempts that it has now.
+    #[must_use]
+    pub fn scheduled_at(&self) -> Timestamp {
+        self.redriven_at.unwrap_or(self.created_at)
+    }
+
     /// The message with a new set of attempts; `None` unless it is a dead letter.
     #[must_use]
     pub fn redriven(&self, context: &DecisionContext<'_>) -> Option<Self> {
         (self.status == MessageStatus::Dead).then(|| Self {
             status: MessageStatus::Scheduled,
             attempts_max: self.attempts + context.policy.delivery_attempts,
+            redriven_at: Some(context.now),
             next_at: Some(context.now),
             settled_at: None,
             ..self.clone()
@@ -266,6 +266,7 @@ mod tests {
             attempts: 0,
             attempts_max: 3,
             created_at: Timestamp::default(),
+            redriven_at: None,
             next_at: None,
             settled_at: None,
             last_status: None,

@@ -41,7 +41,8 @@ impl Due {
     }
 }
 
-/// What things that are sent share a destination by: those of one lane are sent a bounded number at once, and wait
+/// Key of a limit on what is in flight and of a circuit breaker: an endpoint, a tool, or an agent without an endpoint.
+/// Those of one lane are sent a bounded number at once, and wait
 /// together while their destination is left alone. It is chosen when the work is made; where its destination has
 /// moved since, it still goes by the lane that it was given.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -52,13 +53,14 @@ pub struct Lane(String);
 const LANE_BYTES_MAX: usize = 255;
 
 impl Lane {
-    /// The lane of all that goes to the host and port of `url`.
+    /// The lane of all that goes to the host, port and path of `url`: agents behind one gateway each have their own.
     #[must_use]
-    pub fn host(url: &str) -> Self {
+    pub fn endpoint(url: &str) -> Self {
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+        let rest = rest.split(['?', '#']).next().unwrap_or(rest);
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        Self::named(format!("host:{}", host.to_ascii_lowercase()))
+        Self::named(format!("{}/{path}", host.to_ascii_lowercase()))
     }
 
     /// The lane of one agent that is reached by no address.
@@ -82,6 +84,12 @@ impl Lane {
         }
         name.truncate(end);
         Self(name)
+    }
+
+    /// What a log may tell of it: the host and port of an endpoint, whose path may hold a secret; else its name.
+    #[must_use]
+    pub fn without_path(&self) -> &str {
+        self.0.split_once('/').map_or(&*self.0, |(host, _)| host)
     }
 
     /// Its name.
@@ -262,15 +270,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lane_is_a_host_and_its_port() {
+    fn a_lane_is_a_host_with_its_port_and_path() {
         for (url, expected) in [
-            ("http://Host:1/a/b", "host:host:1"),
-            ("https://host?x", "host:host"),
-            ("http://[::1]:8/", "host:[::1]:8"),
-            ("https://name:secret@host/", "host:host"),
+            ("http://Host:1/a/B", "host:1/a/B"),
+            ("https://host?x", "host/"),
+            ("http://[::1]:8/", "[::1]:8/"),
+            ("https://name:secret@host/a@b?token=1", "host/a@b"),
         ] {
-            assert_eq!(Lane::host(url).as_str(), expected);
+            assert_eq!(Lane::endpoint(url).as_str(), expected);
         }
-        assert_eq!(Lane::host(&format!("http://{}\u{e9}/", "a".repeat(249))).as_str().len(), 254);
+        assert_eq!(Lane::endpoint("https://name:secret@host:8/hooks/T0KEN?x=1").without_path(), "host:8");
+        let cut = Lane::endpoint(&format!("http://{}\u{e9}/", "a".repeat(254)));
+        assert_eq!(cut.as_str().len(), 254);
     }
 }

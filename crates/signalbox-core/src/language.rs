@@ -4,6 +4,7 @@
 //! it. Parts that are ill-shaped are passed over: that they are is told by the check of the shape, beside this one.
 
 mod expressions;
+mod found;
 mod order;
 #[cfg(test)]
 mod tests;
@@ -38,11 +39,6 @@ pub fn faults(workflow: &Value) -> Vec<(String, String)> {
     expressions::check(workflow, tasks, &links, &graph, &mut found);
     found
 }
-
-type Found = Vec<(String, String)>;
-
-/// Faults after which expressions are looked at no further: nobody reads so many.
-const FOUND_MAX: usize = 1_000;
 
 fn links(task: &Value) -> Links<'_> {
     let text = |name: &str| task.get(name).and_then(Value::as_str);

@@ -6,6 +6,7 @@
 
 pub mod agent;
 mod agent_json;
+pub mod agent_reports;
 pub mod breaker;
 pub mod context;
 pub mod cron;
@@ -29,8 +30,10 @@ pub mod routing;
 pub mod schedule;
 pub mod session;
 pub mod snapshot;
+pub mod steps;
 pub mod task;
 pub mod task_message;
+pub mod task_attempt;
 
 pub use context::DecisionContext;
 pub use decision::{Decision, Row, Write};

@@ -92,8 +92,7 @@ pub fn externalize_fields(
     fields: Map<String, Value>,
     inline_max: usize,
 ) -> (Map<String, Value>, Vec<Arc<Payload>>) {
-    let of_fields = |fields: &Map<String, Value>| fields.iter().map(field_length).sum::<u64>();
-    if of_fields(&fields) <= inline_max as u64 {
+    if length_of_fields(&fields) <= inline_max as u64 {
         return (fields, Vec::new());
     }
     let mut payloads = Vec::new();
@@ -101,7 +100,7 @@ pub fn externalize_fields(
         .into_iter()
         .map(|(name, part)| (name, externalize_value(part, inline_max as u64, &mut payloads).0));
     let mut fields: Map<String, Value> = parts.collect();
-    let mut total = of_fields(&fields);
+    let mut total = length_of_fields(&fields);
     while total > inline_max as u64 {
         let largest =
             fields.values_mut().filter(|part| length(part) > REFERENCE_BYTES).max_by_key(|part| length(part));
@@ -163,7 +162,7 @@ fn keep(value: Value, payloads: &mut Vec<Arc<Payload>>) -> Value {
 }
 
 /// About how many bytes `value` takes as JSON, as it is.
-fn length(value: &Value) -> u64 {
+pub(crate) fn length(value: &Value) -> u64 {
     match value {
         Value::Null | Value::Bool(_) => 5,
         Value::Number(_) => 8,
@@ -171,6 +170,11 @@ fn length(value: &Value) -> u64 {
         Value::Array(items) => items.iter().map(|item| length(item) + 1).sum::<u64>() + 2,
         Value::Object(fields) => fields.iter().map(field_length).sum::<u64>() + 2,
     }
+}
+
+/// [`length`] of the fields of an object together.
+pub(crate) fn length_of_fields(fields: &Map<String, Value>) -> u64 {
+    fields.iter().map(field_length).sum()
 }
 
 fn field_length((name, part): (&String, &Value)) -> u64 {

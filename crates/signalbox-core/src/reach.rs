@@ -36,7 +36,7 @@ impl Agent {
     /// The lane of what is sent to it: what goes to one host shares one.
     #[must_use]
     pub fn lane(&self) -> Lane {
-        self.endpoint.as_deref().map_or_else(|| Lane::agent(&self.id), Lane::host)
+        self.endpoint.as_deref().map_or_else(|| Lane::agent(&self.id), Lane::endpoint)
     }
 }
 
@@ -91,6 +91,7 @@ mod tests {
             attempts: 0,
             attempts_max: 8,
             created_at: Timestamp::default(),
+            redriven_at: None,
             next_at: None,
             settled_at: None,
             last_status: None,

@@ -21,6 +21,7 @@ use crate::hook::WebhookTrigger;
 use crate::payload::Payload;
 use crate::schedule::{BACKFILL_MAX, Schedule, WAITING_MAX};
 use crate::session::{Session, SessionState};
+use crate::steps::TooLong;
 
 /// A stored value and the version it was read at.
 #[derive(Debug)]
@@ -59,25 +60,77 @@ pub struct WaitingTask {
     pub task: TaskId,
 }
 
-/// A loaded row.
-#[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "each holds the row of the same name")]
-pub enum Loaded {
-    Agent(Versioned<Agent>),
-    AgentName(Versioned<AgentName>),
-    Status(Versioned<AgentStatus>),
-    Session(Versioned<SessionState>),
-    Definition(Versioned<Definition>),
-    Workflow(Versioned<Workflow>),
-    Message(Versioned<Message>),
-    Tool(Versioned<Tool>),
-    IdempotencyRecord(Versioned<IdempotencyRecord>),
-    Signature(Versioned<SeenSignature>),
-    ConcurrencyGroup(Versioned<ConcurrencyGroup>),
-    Retention(Versioned<Retention>),
-    Schedule(Versioned<Schedule>),
-    WebhookTrigger(Versioned<WebhookTrigger>),
-    Payload(Versioned<Payload>),
+/// Defines [`Loaded`] and what holds for all of its kinds.
+macro_rules! loaded {
+    ($($kind:ident($value:ty);)*) => {
+        /// A loaded row.
+        #[derive(Debug, Clone)]
+        #[expect(missing_docs, reason = "each holds the row of the same name")]
+        pub enum Loaded {
+            $($kind(Versioned<$value>),)*
+        }
+
+        impl Loaded {
+            /// The version that it was read at.
+            #[must_use]
+            pub fn version(&self) -> i64 {
+                match self {
+                    $(Self::$kind(row) => row.version,)*
+                }
+            }
+        }
+    };
+}
+
+loaded! {
+    Agent(Agent);
+    AgentName(AgentName);
+    Status(AgentStatus);
+    Session(SessionState);
+    Definition(Definition);
+    Workflow(Workflow);
+    Message(Message);
+    Tool(Tool);
+    IdempotencyRecord(IdempotencyRecord);
+    Signature(SeenSignature);
+    ConcurrencyGroup(ConcurrencyGroup);
+    Retention(Retention);
+    Schedule(Schedule);
+    WebhookTrigger(WebhookTrigger);
+    Payload(Payload);
+}
+
+impl Row {
+    /// The row at this version as a decision sees it. `None` for rows that no decision reads, and for sessions and
+    /// tasks, which are read together.
+    #[must_use]
+    pub fn loaded(&self, version: i64) -> Option<Loaded> {
+        fn seen<T>(version: i64, value: &Arc<T>) -> Versioned<T> {
+            Versioned { version, value: Arc::clone(value) }
+        }
+        fn held<T: Clone>(version: i64, value: &T) -> Versioned<T> {
+            Versioned { version, value: Arc::new(value.clone()) }
+        }
+        Some(match self {
+            Self::Agent(row) => Loaded::Agent(seen(version, row)),
+            Self::AgentName(row) => Loaded::AgentName(held(version, row)),
+            Self::Status(row) => Loaded::Status(seen(version, row)),
+            Self::Definition(row) => Loaded::Definition(seen(version, row)),
+            Self::Workflow(row) => Loaded::Workflow(held(version, row)),
+            Self::Message(row) => Loaded::Message(seen(version, row)),
+            Self::Tool(row) => Loaded::Tool(seen(version, row)),
+            Self::IdempotencyRecord(row) => Loaded::IdempotencyRecord(held(version, row)),
+            Self::Signature(row) => Loaded::Signature(held(version, row)),
+            Self::ConcurrencyGroup(row) => Loaded::ConcurrencyGroup(seen(version, row)),
+            Self::Retention(row) => Loaded::Retention(held(version, row)),
+            Self::Schedule(row) => Loaded::Schedule(seen(version, row)),
+            Self::WebhookTrigger(row) => Loaded::WebhookTrigger(seen(version, row)),
+            Self::Payload(row) => Loaded::Payload(seen(version, row)),
+            Self::Session(_) | Self::Task(..) | Self::Available(_) | Self::ApiKey(_) | Self::Tenant(_) => {
+                return None;
+            }
+        })
+    }
 }
 
 /// Faults of an input that one sentence repeats.
@@ -104,10 +157,16 @@ pub struct Snapshot {
 pub enum Halt {
     /// It needs to see this first.
     Need(Need),
-    /// It takes longer than [`crate::DecisionContext::allows_long`] permits.
+    /// It takes longer than [`crate::DecisionContext::steps`] permit.
     Long,
     /// It is refused.
     Rejected(Rejected),
+}
+
+impl From<TooLong> for Halt {
+    fn from(_: TooLong) -> Self {
+        Self::Long
+    }
 }
 
 /// Why an event was refused, by name.

@@ -5,6 +5,7 @@
 
 mod auth;
 pub mod backup;
+mod byte_budget;
 mod clock;
 pub mod config;
 mod egress;

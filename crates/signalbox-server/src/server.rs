@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::auth::{AnonymousAccess, Authenticator, bootstrap};
+use crate::byte_budget::ByteBudget;
 use crate::clock;
 use crate::config::Config;
 use crate::egress::{Egress, policy};
@@ -58,7 +59,7 @@ pub enum StartError {
     )]
     Locked(PathBuf),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {address}; if another process does, stop it, else choose another --listen")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -87,7 +88,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     post: Post,
-    made: Vec<(&'static str, Secret)>,
+    made: Vec<(String, Secret)>,
     lock: Lock,
 }
 
@@ -170,9 +171,9 @@ impl Server {
         self.address
     }
 
-    /// The keys that were made just now, each with what it is: to be shown once.
+    /// The keys that were made just now, each with what it is and where it is kept: to be shown once.
     #[must_use]
-    pub fn made_keys(&self) -> &[(&'static str, Secret)] {
+    pub fn made_keys(&self) -> &[(String, Secret)] {
         &self.made
     }
 
@@ -267,7 +268,8 @@ fn assemble(
     (authenticator, notice_secret): (Authenticator, Secret),
     (mark, stopping): (HeaderValue, CancellationToken),
 ) -> Result<(Edge, AppState, Jobs, Post), StartError> {
-    let (policy, metrics, draining) = (config.policy(), Metrics::new(), CancellationToken::new());
+    let (policy, metrics, draining) =
+        (config.policy(), Metrics::new(clock::system()), CancellationToken::new());
     let wake_ups = WakeUps::new(Bus::open(&config.bus)?, node.clone());
     let deliveries =
         Deliveries::new(config.deliveries_max, config.tool_calls_max, config.deliveries_per_destination_max);
@@ -281,21 +283,27 @@ fn assemble(
         mailbox,
         metrics.clone(),
     );
-    let body_limits = BodyLimits { bytes_max: config.body_bytes_max, timeout: config.body_timeout };
+    let body_limits = BodyLimits {
+        bytes_max: config.body_bytes_max,
+        timeout: config.body_timeout,
+        budget: ByteBudget::new(config.inbound_bytes_max, metrics.inbound()),
+    };
+    let outbound = ByteBudget::new(config.outbound_bytes_max, metrics.outbound());
     let allowed = policy::Policy {
         forbid_loopback: config.egress_forbid_loopback,
         forbid_private: config.egress_forbid_private,
     };
-    let egress = Egress::new(allowed, mark.clone());
+    let egress = Egress::new(allowed, mark.clone(), outbound.clone());
     // Where the callers are programs of this machine, they reach as much without asking.
     let reads_private = config.http_get_private || authenticator.is_for_this_machine();
     let for_pages = if reads_private { allowed } else { policy::Policy::PUBLIC };
     let tools = Tools::new(tools::Parts {
         store: store.clone(),
         egress: egress.clone(),
-        pages: Egress::new(for_pages, mark.clone()),
+        pages: Egress::new(for_pages, mark.clone(), outbound.clone()),
         timeout: config.tool_timeout,
         schemas: tools::Schemas::default(),
+        long: drive.long_work().clone(),
     });
     let edge = Edge {
         connections_max: config.connections_max,
@@ -307,12 +315,12 @@ fn assemble(
         idempotency: Idempotency {
             store: store.clone(),
             metrics: metrics.clone(),
-            limits: body_limits,
+            limits: body_limits.clone(),
             in_flight: InFlight::default(),
         },
         draining: draining.clone(),
     };
-    let services = Egress::new(policy::Policy::default(), mark);
+    let services = Egress::new(policy::Policy::default(), mark, outbound);
     let jobs = Jobs::new(jobs::Parts {
         config: config.clone(),
         policy,

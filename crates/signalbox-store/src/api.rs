@@ -173,6 +173,23 @@ pub struct Claimed {
 
 /// Pieces of due work that are counted, at most: whoever asks every few seconds must not read a million of them.
 pub const BACKLOG_COUNTED_MAX: u64 = 100_000;
+/// Rows of a kind that a [`Census`] counts, at most.
+pub const CENSUS_COUNTED_MAX: usize = 20_000;
+
+/// How many there are of what an operator watches, of all tenants.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Census {
+    /// Sessions that are not over, by the name of their status.
+    pub open_sessions: Vec<(String, u64)>,
+    /// Tasks that wait for an agent.
+    pub tasks_waiting: u64,
+    /// Tasks that agents hold.
+    pub tasks_held: u64,
+    /// Agents by what they reported last, in lower case; none for those that have not.
+    pub agents: Vec<(Option<String>, u64)>,
+    /// Dead letters.
+    pub dead_letters: u64,
+}
 
 /// How much due work there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -14,50 +14,22 @@ use signalbox_core::due::Lane;
 use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::lease::Lease;
 use signalbox_core::schedule::Schedule;
-use signalbox_core::session::{Session, SessionState};
-use signalbox_core::snapshot::{Loaded, Versioned, WaitingTask};
+use signalbox_core::session::Session;
+use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed,
-    Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim,
+    Listed, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::commit::Commit;
 use crate::error::StoreError;
+use crate::read_row::ReadRow;
 
 /// An agent and what it last said, when it said anything.
 pub(crate) type AgentWithStatus = (Arc<Agent>, Option<Arc<AgentStatus>>);
-
-/// A row as read, and the length of its bodies.
-#[derive(Debug, Clone)]
-pub(crate) struct ReadRow {
-    pub(crate) loaded: Loaded,
-    /// The length of all its bodies.
-    pub(crate) bytes: usize,
-    /// The length of the body of each task, in their order; of a session alone.
-    pub(crate) task_bytes: Arc<[usize]>,
-}
-
-impl ReadRow {
-    /// A row other than a session.
-    pub(crate) fn alone(loaded: Loaded, bytes: usize) -> Self {
-        Self { loaded, bytes, task_bytes: Arc::default() }
-    }
-
-    /// A session with its tasks, the length of its own body, and of theirs in their order.
-    pub(crate) fn session(
-        version: i64,
-        state: SessionState,
-        own_bytes: usize,
-        task_bytes: Arc<[usize]>,
-    ) -> Self {
-        let bytes = own_bytes + task_bytes.iter().sum::<usize>();
-        let value = Arc::new(state);
-        Self { loaded: Loaded::Session(Versioned { version, value }), bytes, task_bytes }
-    }
-}
 
 /// One database.
 ///
@@ -165,6 +137,9 @@ pub(crate) trait Backend: Send + Sync {
 
     /// How much due work there is.
     async fn backlog(&self, limit: u64) -> Result<Backlog, StoreError>;
+
+    /// How many there are of what an operator watches, `limit` of each counted at most.
+    async fn census(&self, limit: usize) -> Result<Census, StoreError>;
 
     /// Agents by id.
     async fn agents(

@@ -10,11 +10,11 @@ use std::time::Duration;
 use quick_cache::sync::{DefaultLifecycle, GuardResult, PlaceholderGuard};
 use quick_cache::{DefaultHashBuilder, Equivalent, OptionsBuilder, Weighter};
 use signalbox_core::decision::Key;
-use signalbox_core::snapshot::Loaded;
 use signalbox_wire::id::TenantId;
 
-use crate::backend::ReadRow;
 use crate::error::StoreError;
+use crate::read_row::ReadRow;
+use crate::schema::TableId;
 
 /// The cache of rows.
 pub(crate) struct Cache {
@@ -91,19 +91,7 @@ impl Cache {
 
     /// Whether rows with such a key are held at all.
     pub(crate) fn holds(key: &Key) -> bool {
-        matches!(
-            key,
-            Key::Agent(_)
-                | Key::AgentName(_)
-                | Key::Status(_)
-                | Key::Session(_)
-                | Key::Definition(..)
-                | Key::Workflow(_)
-                | Key::Message(_)
-                | Key::Tool(_)
-                | Key::Schedule(_)
-                | Key::WebhookTrigger(_)
-        )
+        TableId::of(key).table().held.is_some()
     }
 
     /// The row, when it is held.
@@ -113,7 +101,7 @@ impl Cache {
 
     /// The row's version, when it is held.
     pub(crate) fn version(&self, tenant: &TenantId, key: &Key) -> Option<i64> {
-        self.rows.peek(&Named { tenant, key }).map(|row| version_of(&row.loaded))
+        self.rows.peek(&Named { tenant, key }).map(|row| row.loaded.version())
     }
 
     /// The row, or the right to fill its place.
@@ -158,27 +146,6 @@ impl Gap<'_> {
     }
 }
 
-/// The version that a row was read at.
-pub(crate) fn version_of(loaded: &Loaded) -> i64 {
-    match loaded {
-        Loaded::Agent(row) => row.version,
-        Loaded::AgentName(row) => row.version,
-        Loaded::Status(row) => row.version,
-        Loaded::Session(row) => row.version,
-        Loaded::Definition(row) => row.version,
-        Loaded::Workflow(row) => row.version,
-        Loaded::Message(row) => row.version,
-        Loaded::Tool(row) => row.version,
-        Loaded::IdempotencyRecord(row) => row.version,
-        Loaded::Signature(row) => row.version,
-        Loaded::ConcurrencyGroup(row) => row.version,
-        Loaded::Retention(row) => row.version,
-        Loaded::Schedule(row) => row.version,
-        Loaded::WebhookTrigger(row) => row.version,
-        Loaded::Payload(row) => row.version,
-    }
-}
-
 fn weight(row: &ReadRow) -> u64 {
     (row.bytes * EXPANSION + OVERHEAD_BYTES) as u64
 }
@@ -213,7 +180,7 @@ mod tests {
     use std::sync::Arc;
 
     use signalbox_core::decision::AgentName;
-    use signalbox_core::snapshot::Versioned;
+    use signalbox_core::snapshot::{Loaded, Versioned};
     use signalbox_wire::id::AgentId;
 
     use super::*;

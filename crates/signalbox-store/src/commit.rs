@@ -11,14 +11,14 @@ use signalbox_core::event::NewEvent;
 use signalbox_core::lease::Lease;
 use signalbox_core::payload;
 use signalbox_core::session::SessionState;
-use signalbox_core::snapshot::{Loaded, Versioned};
+use signalbox_core::snapshot::Loaded;
 use signalbox_core::task::{Task, TaskStatus};
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId};
 use signalbox_wire::time::Timestamp;
 
-use crate::backend::ReadRow;
 use crate::cache::Cache;
 use crate::error::StoreError;
+use crate::read_row::ReadRow;
 use crate::schema::{self, TableId};
 
 /// A decision ready to be written.
@@ -171,7 +171,7 @@ impl Commit {
     /// Brings the cache in line with what is now committed.
     pub(crate) fn settle(&mut self, cache: &Cache) {
         for Change { key, put, .. } in &self.changes {
-            match put.as_ref().and_then(loaded) {
+            match put.as_ref().and_then(|put| loaded(key, put)) {
                 Some(row) => cache.put(&self.tenant, key.clone(), row),
                 None if Cache::holds(key) && !matches!(key, Key::Session(_)) => {
                     cache.forget(&self.tenant, key.clone());
@@ -289,21 +289,9 @@ fn due_row(due: Due, now: Timestamp, lease: Option<&Lease>) -> Result<DueRow, St
 }
 
 /// A written row as a decision will see it; `None` for those that are not held, and for sessions.
-fn loaded(put: &Put) -> Option<ReadRow> {
-    let (version, bytes) = (put.version, put.body.len());
-    let loaded = match &put.row {
-        Row::Agent(row) => Loaded::Agent(Versioned { version, value: Arc::clone(row) }),
-        Row::AgentName(row) => Loaded::AgentName(Versioned { version, value: Arc::new(row.clone()) }),
-        Row::Status(row) => Loaded::Status(Versioned { version, value: Arc::clone(row) }),
-        Row::Definition(row) => Loaded::Definition(Versioned { version, value: Arc::clone(row) }),
-        Row::Workflow(row) => Loaded::Workflow(Versioned { version, value: Arc::new(row.clone()) }),
-        Row::Message(row) => Loaded::Message(Versioned { version, value: Arc::clone(row) }),
-        Row::Tool(row) => Loaded::Tool(Versioned { version, value: Arc::clone(row) }),
-        Row::Schedule(row) => Loaded::Schedule(Versioned { version, value: Arc::clone(row) }),
-        Row::WebhookTrigger(row) => Loaded::WebhookTrigger(Versioned { version, value: Arc::clone(row) }),
-        _ => return None,
-    };
-    Some(ReadRow::alone(loaded, bytes))
+fn loaded(key: &Key, put: &Put) -> Option<ReadRow> {
+    let loaded = Cache::holds(key).then(|| put.row.loaded(put.version))??;
+    Some(ReadRow::alone(loaded, put.body.len()))
 }
 
 /// The sessions that are touched, as they will be; `None` for one that must be read again.

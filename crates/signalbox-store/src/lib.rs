@@ -13,6 +13,7 @@ mod commit;
 mod error;
 mod lost;
 mod postgres;
+mod read_row;
 mod removal;
 mod retention;
 mod rotation;

@@ -5,7 +5,7 @@
 //! of entries that its log has had, so that nothing that is still under way can be taken for somebody else's.
 
 use signalbox_core::decision::Key;
-use signalbox_wire::id::{AgentId, HookId, MessageId, ScheduleId, SessionId, TenantId, ToolName, WorkflowId};
+use signalbox_wire::id::TenantId;
 
 use crate::cache::Cache;
 use crate::schema::TableId;
@@ -96,23 +96,10 @@ impl Part {
 
     /// The name under which the cache may hold the row with these key columns.
     pub(crate) fn held(self, columns: &[String]) -> Option<Key> {
-        let Self::Rows(table) = self else { return None };
-        let first = columns.first()?;
-        Some(match table {
-            TableId::Agents => Key::Agent(AgentId::parse(first).ok()?),
-            TableId::AgentNames => Key::AgentName(first.clone()),
-            TableId::AgentStatuses => Key::Status(AgentId::parse(first).ok()?),
-            TableId::Sessions => Key::Session(SessionId::parse(first).ok()?),
-            TableId::Definitions => {
-                Key::Definition(WorkflowId::parse(first).ok()?, columns.get(1)?.parse().ok()?)
-            }
-            TableId::Workflows => Key::Workflow(WorkflowId::parse(first).ok()?),
-            TableId::Messages => Key::Message(MessageId::parse(first).ok()?),
-            TableId::Tools => Key::Tool(ToolName::parse(first).ok()?),
-            TableId::Schedules => Key::Schedule(ScheduleId::parse(first).ok()?),
-            TableId::Hooks => Key::WebhookTrigger(HookId::parse(first).ok()?),
-            _ => return None,
-        })
+        match self {
+            Self::Rows(table) => (table.table().held?)(columns),
+            Self::Capabilities | Self::SessionAgents | Self::PayloadUses | Self::Due | Self::Log => None,
+        }
     }
 }
 

@@ -16,10 +16,13 @@ use signalbox_core::payload::Payload;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::{Loaded, Versioned};
 use signalbox_core::task::Task;
-use signalbox_wire::id::SessionId;
+use signalbox_wire::id::{AgentId, HookId, MessageId, ScheduleId, SessionId, ToolName, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::StoreError;
+
+/// What names a row, from the texts of its key columns.
+pub(crate) type KeyOfCells = fn(&[String]) -> Option<Key>;
 
 /// One table of rows.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub(crate) struct Table {
     pub(crate) key: &'static [Column],
     /// The columns that repeat parts of the body.
     pub(crate) index: &'static [Column],
+    /// Whether the cache holds its rows: then what names one, from the texts of its key columns.
+    pub(crate) held: Option<KeyOfCells>,
 }
 
 /// One column.
@@ -60,30 +65,6 @@ pub(crate) enum ColumnKind {
     MaybeText,
     /// A number or nothing.
     MaybeInteger,
-}
-
-/// Which table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum TableId {
-    Agents,
-    AgentNames,
-    AgentStatuses,
-    Available,
-    Sessions,
-    Tasks,
-    Definitions,
-    Workflows,
-    Messages,
-    Tools,
-    ApiKeys,
-    Tenants,
-    IdempotencyRecord,
-    Signatures,
-    ConcurrencyGroups,
-    Settings,
-    Schedules,
-    Hooks,
-    Payloads,
 }
 
 /// The value of one column.
@@ -128,80 +109,84 @@ const fn maybe_integer(name: &'static str) -> Column {
     column(name, ColumnKind::MaybeInteger)
 }
 
-impl TableId {
-    /// All tables, in the order of their numbers.
-    pub(crate) const ALL: [Self; 19] = [
-        Self::Agents,
-        Self::AgentNames,
-        Self::AgentStatuses,
-        Self::Available,
-        Self::Sessions,
-        Self::Tasks,
-        Self::Definitions,
-        Self::Workflows,
-        Self::Messages,
-        Self::Tools,
-        Self::ApiKeys,
-        Self::Tenants,
-        Self::IdempotencyRecord,
-        Self::Signatures,
-        Self::ConcurrencyGroups,
-        Self::Settings,
-        Self::Schedules,
-        Self::Hooks,
-        Self::Payloads,
-    ];
+/// Defines the tables, each once: its number, name, key columns and index columns, and whether the cache holds its rows
+/// (then how a key is made of the key columns' texts) or they are read each time.
+macro_rules! tables {
+    ($($id:ident $name:literal [$($key:expr),*] [$($index:expr),*] $kept:ident $(by $held:expr)?;)*) => {
+        /// Which table.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub(crate) enum TableId {
+            $($id,)*
+        }
 
-    /// Its description.
-    pub(crate) fn table(self) -> &'static Table {
-        static TABLES: [Table; 19] = [
-            Table { name: "agents", key: &[text("id")], index: &[text("name")] },
-            Table { name: "agent_names", key: &[text("name")], index: &[] },
-            Table { name: "agent_statuses", key: &[text("agent")], index: &[maybe_text("state")] },
-            Table { name: "available", key: &[text("route"), text("agent")], index: &[integer("last_used")] },
-            Table {
-                name: "sessions",
-                key: &[text("id")],
-                index: &[
-                    text("workflow").fixed(),
-                    integer("created_at").fixed(),
-                    integer("revision").fixed(),
-                    text("status"),
-                    maybe_integer("ended_at"),
-                ],
-            },
-            Table {
-                name: "tasks",
-                key: &[text("id")],
-                index: &[
-                    text("session").fixed(),
-                    integer("position").fixed(),
-                    integer("priority"),
-                    maybe_text("wait_route"),
-                    maybe_integer("queued_at"),
-                ],
-            },
-            Table { name: "definitions", key: &[text("id"), integer("revision")], index: &[] },
-            Table { name: "workflows", key: &[text("id")], index: &[integer("revision")] },
-            Table {
-                name: "messages",
-                key: &[text("id")],
-                index: &[maybe_text("agent"), text("kind"), text("status"), maybe_integer("settled_at")],
-            },
-            Table { name: "tools", key: &[text("name")], index: &[] },
-            Table { name: "api_keys", key: &[text("id")], index: &[text("hash")] },
-            Table { name: "tenants", key: &[text("id")], index: &[] },
-            Table { name: "answered", key: &[text("key")], index: &[integer("expires_at")] },
-            Table { name: "signatures", key: &[text("signature")], index: &[integer("expires_at")] },
-            Table { name: "concurrency_groups", key: &[text("key")], index: &[] },
-            Table { name: "settings", key: &[text("name")], index: &[] },
-            Table { name: "schedules", key: &[text("id")], index: &[] },
-            Table { name: "hooks", key: &[text("id")], index: &[] },
-            Table { name: "payloads", key: &[text("sha256")], index: &[maybe_text("holds")] },
+        const COUNT: usize = [$(stringify!($id)),*].len();
+
+        static TABLES: [Table; COUNT] = [
+            $(Table { name: $name, key: &[$($key),*], index: &[$($index),*], held: tables!(@ $kept $($held)?) },)*
         ];
-        &TABLES[self as usize]
-    }
 
+        impl TableId {
+            /// All tables, in the order of their numbers.
+            pub(crate) const ALL: [Self; COUNT] = [$(Self::$id,)*];
+
+            /// Its description.
+            pub(crate) fn table(self) -> &'static Table {
+                &TABLES[self as usize]
+            }
+        }
+    };
+    (@ read) => { None };
+    (@ held $held:expr) => { Some($held) };
+}
+
+tables! {
+    Agents "agents" [text("id")]
+        [text("name")]
+        held by |names| Some(Key::Agent(AgentId::parse(first(names)?).ok()?));
+    AgentNames "agent_names" [text("name")] [] held by |names| Some(Key::AgentName(first(names)?.to_owned()));
+    AgentStatuses "agent_statuses" [text("agent")]
+        [maybe_text("state")]
+        held by |names| Some(Key::Status(AgentId::parse(first(names)?).ok()?));
+    Available "available" [text("route"), text("agent")] [integer("last_used")] read;
+    Sessions "sessions" [text("id")]
+        [text("workflow").fixed(), integer("created_at").fixed(), integer("revision").fixed(),
+        text("status"), maybe_integer("ended_at")]
+        held by |names| Some(Key::Session(SessionId::parse(first(names)?).ok()?));
+    Tasks "tasks" [text("id")]
+        [text("session").fixed(), integer("position").fixed(), integer("priority"),
+        maybe_text("wait_route"), maybe_integer("queued_at")]
+        read;
+    Definitions "definitions" [text("id"), integer("revision")]
+        []
+        held by |names|
+            Some(Key::Definition(WorkflowId::parse(first(names)?).ok()?, names.get(1)?.parse().ok()?));
+    Workflows "workflows" [text("id")]
+        [integer("revision")]
+        held by |names| Some(Key::Workflow(WorkflowId::parse(first(names)?).ok()?));
+    Messages "messages" [text("id")]
+        [maybe_text("agent"), text("kind"), text("status"), maybe_integer("settled_at")]
+        held by |names| Some(Key::Message(MessageId::parse(first(names)?).ok()?));
+    Tools "tools" [text("name")] [] held by |names| Some(Key::Tool(ToolName::parse(first(names)?).ok()?));
+    ApiKeys "api_keys" [text("id")] [text("hash")] read;
+    Tenants "tenants" [text("id")] [] read;
+    IdempotencyRecord "answered" [text("key")] [integer("expires_at")] read;
+    Signatures "signatures" [text("signature")] [integer("expires_at")] read;
+    ConcurrencyGroups "concurrency_groups" [text("key")] [] read;
+    Settings "settings" [text("name")] [] read;
+    Schedules "schedules" [text("id")]
+        []
+        held by |names| Some(Key::Schedule(ScheduleId::parse(first(names)?).ok()?));
+    Hooks "hooks" [text("id")]
+        []
+        held by |names| Some(Key::WebhookTrigger(HookId::parse(first(names)?).ok()?));
+    Payloads "payloads" [text("sha256")] [maybe_text("holds")] read;
+}
+
+fn first(names: &[String]) -> Option<&str> {
+    names.first().map(String::as_str)
+}
+
+impl TableId {
     /// The table of the row with this key.
     pub(crate) fn of(key: &Key) -> Self {
         match key {

@@ -29,14 +29,15 @@ use signalbox_wire::id::{
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, BACKLOG_COUNTED_MAX, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter,
-    LaneClaim, Listed, Options, Page, Prune, Pruned, Removal, SessionFilter, StoredEvent, WaitingLanes,
-    WriterFigures,
+    AgentFilter, BACKLOG_COUNTED_MAX, Backlog, CENSUS_COUNTED_MAX, Census, Claimed, Committed,
+    DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Options, Page, Prune, Pruned, Removal,
+    SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
-use crate::backend::{AgentWithStatus, Backend, ReadRow};
-use crate::cache::{Cache, Lookup, version_of};
+use crate::backend::{AgentWithStatus, Backend};
+use crate::cache::{Cache, Lookup};
 use crate::commit::Commit;
 use crate::error::StoreError;
+use crate::read_row::ReadRow;
 use crate::removal::ROWS_AT_ONCE;
 use crate::sessions::{self, SESSIONS_AT_ONCE, SESSIONS_LOOKED_AT};
 use crate::strangers::Strangers;
@@ -315,6 +316,15 @@ impl Store {
         self.inner.backend.backlog(BACKLOG_COUNTED_MAX).await
     }
 
+    /// How many there are of what an operator watches; at most [`CENSUS_COUNTED_MAX`](crate::CENSUS_COUNTED_MAX) of each
+    /// are counted.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn census(&self) -> Result<Census, StoreError> {
+        self.inner.backend.census(CENSUS_COUNTED_MAX).await
+    }
+
     rows! {
         /// The registration of an agent.
         agent(id: &AgentId) -> Agent, Agent, Key::Agent(id.clone());
@@ -422,7 +432,7 @@ impl Store {
     async fn confirmed(&self, tenant: &TenantId, key: &Key) -> Result<Option<Loaded>, StoreError> {
         let Inner { backend, cache, strangers, .. } = self.inner.as_ref();
         if let Some(row) = cache.get(tenant, key) {
-            if backend.version(tenant, key).await? == Some(version_of(&row.loaded)) {
+            if backend.version(tenant, key).await? == Some(row.loaded.version()) {
                 strangers.found_same(tenant);
                 return Ok(Some(row.loaded));
             }

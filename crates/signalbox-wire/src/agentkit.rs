@@ -9,7 +9,9 @@ mod run_body;
 mod tool;
 
 pub use agent::{AgentView, PatchAgentBody, RegisterBody, Registered};
-pub use delivery::{DeadLetterView, DeliveryStatus, MessageView, RedriveAnswer};
+pub use delivery::{
+    DeadLetterView, DeliveryStatus, DiscardManyAnswer, MessageView, RedriveAnswer, RedriveManyAnswer,
+};
 pub use run::{RunMessage, TOOL_INVOCATION, ToolCall};
 pub use run_body::{MessageBody, RunAccepted, RunBody, Scheduled, TaskBody};
 pub use tool::{ToolAnswer, ToolBody, ToolReply, ToolStatus, ToolView};

@@ -172,6 +172,8 @@ impl MessageId {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -188,6 +190,16 @@ mod tests {
             assert_eq!(AgentId::parse(bad), Err(BadId), "{bad:?}");
         }
         assert!(AgentId::parse(&"é".repeat(MAX_LENGTH)).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_usual_is_an_id(text in "[ -~]{0,12}|\\PC{0,12}|[\\x00-\\x20a]{0,6}|a{250,260}") {
+            let count = text.chars().count();
+            let is_id = (1..=MAX_LENGTH).contains(&count) && !text.chars().any(char::is_control);
+            prop_assert_eq!(AgentId::parse(&text).is_ok(), is_id);
+            prop_assert!(!is_usual(text.as_bytes()) || is_id);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Knows nothing of the engine, the store, HTTP servers or an async runtime.
 
 pub mod agentkit;
+pub mod artcafe;
 pub mod body;
 pub mod capability;
 pub mod duration;
@@ -14,6 +15,7 @@ pub mod opscore;
 pub mod paging;
 mod plain;
 pub mod problem;
+pub mod process;
 pub mod raw;
 pub mod signature;
 pub mod text;

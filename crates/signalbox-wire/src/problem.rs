@@ -170,7 +170,7 @@ fn title_of(kind: &str) -> String {
     if let Some(first) = title.get_mut(..1) {
         first.make_ascii_uppercase();
     }
-    title
+    title.replace(" json", " JSON").replace(" yaml", " YAML")
 }
 
 mod kind_as_path {

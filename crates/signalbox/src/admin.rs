@@ -44,10 +44,23 @@ pub(crate) struct Asked<V: Subcommand> {
 pub(crate) enum DeadLetterVerb {
     /// List them, oldest first
     List,
-    /// Give one new attempts
+    /// Give one new attempts, or all that match
     Redrive {
         /// Its message id
-        id: String,
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        id: Option<String>,
+        /// All of them, or all that the filters match
+        #[arg(long)]
+        all: bool,
+        /// Those for this agent, by its id
+        #[arg(long, requires = "all")]
+        agent: Option<String>,
+        /// Those of this kind: message, task or webhook
+        #[arg(long, requires = "all")]
+        kind: Option<String>,
+        /// Those given up at or after this moment
+        #[arg(long, requires = "all")]
+        since: Option<String>,
     },
 }
 
@@ -61,13 +74,36 @@ pub(crate) fn dead_letters(asked: &Asked<DeadLetterVerb>) -> anyhow::Result<Exit
     run(&asked.target, |client| async move {
         match &asked.verb {
             DeadLetterVerb::List => print_all(async |query| client.dead_letters(&query).await).await,
-            DeadLetterVerb::Redrive { id } => {
+            DeadLetterVerb::Redrive { id: Some(id), .. } => {
                 client.redrive_dead_letter(id).await?;
                 printer::notice(&format!("message {id} will be delivered anew"));
                 Ok(())
             }
+            DeadLetterVerb::Redrive { id: None, agent, kind, since, .. } => {
+                let filters = [("agent", agent), ("kind", kind), ("since", since)];
+                redrive_all(&client, &filters).await
+            }
         }
     })
+}
+
+/// Gives new attempts to all dead letters that match, however many requests that takes.
+async fn redrive_all(client: &Client, filters: &[(&str, &Option<String>)]) -> anyhow::Result<()> {
+    let asked = || {
+        let given = filters.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+        given.fold(ListQuery::new(), |query, (name, value)| query.filter(name, value))
+    };
+    let (mut query, mut redriven) = (asked(), 0);
+    loop {
+        let answer = client.redrive_dead_letters(&query).await?;
+        redriven += answer.redriven;
+        match answer.next_cursor.filter(|_| answer.more) {
+            Some(cursor) => query = asked().cursor(cursor),
+            None => break,
+        }
+    }
+    printer::notice(&format!("{redriven} messages will be delivered anew"));
+    Ok(())
 }
 
 /// Every page of a list, one JSON object a line.
@@ -106,16 +142,26 @@ fn run<F: Future<Output = anyhow::Result<()>>>(
     target: &Target,
     work: impl FnOnce(Client) -> F,
 ) -> anyhow::Result<ExitCode> {
-    let key = key(target)?;
+    let (key, source) = key(target)?;
     let client = Client::new(&target.url, Some(&key))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(work(client))?;
-    Ok(ExitCode::SUCCESS)
+    match runtime.block_on(work(client)) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) if is_unauthorized(&error) => {
+            Err(error.context(format!("{} does not take the key of {source}", target.url)))
+        }
+        Err(error) => Err(error),
+    }
 }
 
-fn key(target: &Target) -> anyhow::Result<String> {
+fn is_unauthorized(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<signalbox_client::Error>().and_then(signalbox_client::Error::status) == Some(401)
+}
+
+/// The key, and where it was found.
+fn key(target: &Target) -> anyhow::Result<(String, String)> {
     if let Some(key) = std::env::var("OPSCORE_API_KEY").ok().filter(|key| !key.is_empty()) {
-        return Ok(key);
+        return Ok((key, "the variable OPSCORE_API_KEY".to_owned()));
     }
     let path = target.data_dir.join("admin.key");
     let key = std::fs::read_to_string(&path).with_context(|| {
@@ -126,6 +172,6 @@ fn key(target: &Target) -> anyhow::Result<String> {
     })?;
     match key.trim() {
         "" => bail!("{} is empty; set OPSCORE_API_KEY", path.display()),
-        key => Ok(key.to_owned()),
+        key => Ok((key.to_owned(), path.display().to_string())),
     }
 }

@@ -30,9 +30,9 @@ fn configuration() -> String {
     let mut page = String::from(
         "# Configuration\n\nEvery key can be given as a flag of `signalbox serve`, as an environment variable, or in \
          `signalbox.toml`; the\nfirst of these that is set counts. Unknown flags, variables that begin with \
-         `SIGNALBOX_`, and keys of the file are\nrefused; all faults are told at once, each with where it stands. \
-         A duration is written as `500ms`, `30s`, `1h30m`,\n`2d`, `PT5M`, or a number of seconds. This page is \
-         generated from the code.\n",
+         `SIGNALBOX_`, and keys of the file are\nrefused. What is wrong with names and values is told at once, each \
+         with where it stands; what contradicts itself,\nonce they are all good. A duration is written as `500ms`, \
+         `30s`, `1h30m`, `2d`, `PT5M`, or a number of seconds. This\npage is generated from the code.\n",
     );
     let mut heading = None;
     for argument in Config::command().get_arguments().filter(|argument| argument.get_id() != "help") {

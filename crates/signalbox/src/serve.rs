@@ -40,7 +40,7 @@ async fn serve(config: Config, until: impl Future<Output = ()> + Send + 'static)
     printer::line(&format!("signalbox listening on http://{}", server.address()));
     // Data, so that it goes where nothing is logged.
     for (what, key) in server.made_keys() {
-        printer::line(&format!("made the {what}, shown only now: {}", key.expose()));
+        printer::line(&format!("made the {what}: {}", key.expose()));
     }
     server
         .run(async move {

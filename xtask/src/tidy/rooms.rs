@@ -32,7 +32,7 @@ const HOUSES: [House; 3] = [
             &["engine/"],
             &["http/"],
             &["auth/", "egress/", "config/", "telemetry/"],
-            &["clock.rs", "clock/"],
+            &["byte_budget.rs", "clock.rs", "clock/"],
         ],
         strangers: &["surface/"],
     },
@@ -43,9 +43,21 @@ const HOUSES: [House; 3] = [
     },
     House {
         folder: "crates/signalbox-wire/src/",
-        rooms: &[&["lib.rs"], &["agentkit.rs", "agentkit/", "opscore.rs", "opscore/"], &[REST]],
-        strangers: &["agentkit", "opscore"],
+        rooms: &[&["lib.rs"], &WIRE_SURFACES, &[REST]],
+        strangers: &["agentkit", "artcafe", "opscore", "process"],
     },
+];
+
+/// What each surface says, and what the process does beside them.
+const WIRE_SURFACES: [&str; 8] = [
+    "agentkit.rs",
+    "agentkit/",
+    "artcafe.rs",
+    "artcafe/",
+    "opscore.rs",
+    "opscore/",
+    "process.rs",
+    "process/",
 ];
 
 /// A room for all files that have no other.

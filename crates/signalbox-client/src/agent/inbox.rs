@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
-use super::worker::AtWork;
-use super::{Happening, Observer};
+use super::at_work::AtWork;
+use super::happening::{Happening, Observer};
 
 /// Messages that may wait for the handler; the next one is answered 503, and so comes again later.
 pub(super) const QUEUE_MAX: usize = 64;
@@ -209,7 +209,6 @@ fn parameters(payload: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use serde_json::json;
 
@@ -221,7 +220,7 @@ mod tests {
 
     fn inbox(room: usize) -> (Inbox, mpsc::Receiver<Queued>) {
         let (sender, receiver) = mpsc::channel(room);
-        (Inbox::new(sender, Observer(Arc::new(drop)), AtWork::default()), receiver)
+        (Inbox::new(sender, Observer::new(drop), AtWork::default()), receiver)
     }
 
     #[test]

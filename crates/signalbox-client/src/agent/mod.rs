@@ -5,6 +5,8 @@
 //! is reported until the server takes the report or refuses it for good. A message that was taken is only
 //! in memory: when the process dies, the server gives its task out again.
 
+mod at_work;
+mod happening;
 mod inbox;
 mod listener;
 mod worker;
@@ -22,9 +24,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use self::at_work::AtWork;
+pub use self::happening::Happening;
+use self::happening::Observer;
 pub use self::inbox::TaskCall;
 use self::inbox::{Inbox, QUEUE_MAX};
-use self::worker::{AtWork, Worker};
+use self::worker::Worker;
 use crate::client::Client;
 use crate::error::Error;
 use crate::model::Registration;
@@ -48,42 +53,6 @@ pub struct Running {
     worker: JoinHandle<()>,
 }
 
-/// What happens in an agent, for its log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Happening {
-    /// A message was taken.
-    Taken {
-        /// Its task's name, or its type.
-        name: String,
-        /// Which try of the delivery brought it.
-        attempt: u32,
-    },
-    /// A message came again and was dropped.
-    Repeated {
-        /// The message.
-        message_id: String,
-    },
-    /// The handler is done.
-    Done {
-        /// The task's name, or the message's type.
-        name: String,
-        /// Why it failed, if it did.
-        failure: Option<String>,
-    },
-    /// A report did not get through and is given up.
-    Unreported {
-        /// The state that was to be reported.
-        state: String,
-        /// Why.
-        reason: String,
-    },
-}
-
-/// Who is told of an agent's happenings.
-#[derive(Clone)]
-struct Observer(Arc<dyn Fn(Happening) + Send + Sync>);
-
 impl Agent {
     /// An agent that registers as `name` and listens on a free loopback port.
     #[must_use]
@@ -91,7 +60,7 @@ impl Agent {
         let registration =
             Registration { agent_name: name.into(), version: "1".to_owned(), ..Registration::default() };
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { client, registration, listen, concurrency: 1, observer: Observer(Arc::new(drop)) }
+        Self { client, registration, listen, concurrency: 1, observer: Observer::new(drop) }
     }
 
     /// The agent's own version.
@@ -139,7 +108,7 @@ impl Agent {
     /// Tells `observer` of everything that happens, for a log.
     #[must_use]
     pub fn observer(mut self, observer: impl Fn(Happening) + Send + Sync + 'static) -> Self {
-        self.observer = Observer(Arc::new(observer));
+        self.observer = Observer::new(observer);
         self
     }
 
@@ -208,17 +177,5 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.stop.send_replace(true);
         self.worker.abort();
-    }
-}
-
-impl Observer {
-    fn tell(&self, happening: Happening) {
-        (self.0)(happening);
-    }
-}
-
-impl fmt::Debug for Observer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Observer")
     }
 }

@@ -2,20 +2,19 @@
 //! and reports. The invariant: each task that was begun ends in one settling report, also when its handler
 //! panics or its result is refused.
 
-use std::collections::HashMap;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use serde_json::Value;
 use signalbox_wire::opscore::TaskAnswer;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 
-use super::inbox::{ANSWER_BYTES_MAX, Queued};
-use super::{Happening, Observer, TaskCall};
+use super::at_work::AtWork;
+use super::happening::{Happening, Observer};
+use super::inbox::{ANSWER_BYTES_MAX, Queued, TaskCall};
 use crate::client::Client;
 use crate::edge;
 use crate::error::Error;
@@ -41,19 +40,6 @@ struct Parts<H> {
     observer: Observer,
     running: AtWork,
     handler: H,
-}
-
-/// The handlers at work, by the task that each is for: a task that is no longer wanted ends its handler.
-#[derive(Debug, Clone, Default)]
-pub(super) struct AtWork(Arc<Mutex<HashMap<String, AbortHandle>>>);
-
-impl AtWork {
-    /// Ends the handler of a task, where it is at work.
-    pub(super) fn stop(&self, task: &str) {
-        if let Some(handler) = self.0.lock().remove(task) {
-            handler.abort();
-        }
-    }
 }
 
 impl<H, F, E> Worker<H>
@@ -144,11 +130,11 @@ where
         let handler = async move { (parts.handler)(call).await.map_err(|failure| failure.to_string()) };
         let handler = tokio::spawn(handler);
         if let Some(task) = &task {
-            self.running.0.lock().insert(task.clone(), handler.abort_handle());
+            self.running.begin(task.clone(), handler.abort_handle());
         }
         let outcome = AbortOnDrop(handler).join().await;
         if let Some(task) = &task {
-            self.running.0.lock().remove(task);
+            self.running.end(task);
         }
         match outcome {
             Ok(outcome) => outcome,

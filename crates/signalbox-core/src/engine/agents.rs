@@ -5,8 +5,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use signalbox_wire::id::{AgentId, MessageId};
 
-use super::Operation;
 use super::dispatch::NewMessage;
+use super::machine::Machine;
+use super::machine::command::Command;
+use super::operation::Operation;
 use super::unit_of_work::UnitOfWork;
 use crate::agent::{self, Agent, Held};
 use crate::decision::{Key, MatchHint};
@@ -55,24 +57,24 @@ impl Operation for Register {
     ) -> Result<(Decision, Registered), Halt> {
         let now = context.now;
         let fresh = AgentId::new(now, context.bits());
-        let mut work = UnitOfWork::new(snapshot, context);
-        let existing = work.agent_named(&self.name)?;
+        let mut machine = Machine::new(snapshot, context);
+        let existing = machine.work.agent_named(&self.name)?;
         let (id, is_replaced) = match existing {
             Some(_) if !self.replace => return Err(Rejected::NameTaken(self.name.clone()).into()),
             Some(existing) if self.id.as_ref().is_some_and(|wanted| *wanted != existing) => {
                 return Err(Rejected::NameTaken(self.name.clone()).into());
             }
             Some(existing) => {
-                self.take_over(&mut work, &existing)?;
+                self.take_over(&mut machine, &existing)?;
                 (existing, true)
             }
-            None => (self.create(&mut work, fresh)?, false),
+            None => (self.create(&mut machine.work, fresh)?, false),
         };
-        let agent = work.known_agent(&id)?.agent.clone();
+        let agent = machine.work.known_agent(&id)?.agent.clone();
         let kind = if is_replaced { "agent.replaced" } else { "agent.registered" };
-        work.log(NewEvent::new(kind, Level::Info, now, &summary(&agent)).about(&id));
-        announce(&mut work, "REGISTER", &agent, self.trace.as_deref());
-        Ok((work.finish(), Registered { agent: id, is_replaced }))
+        machine.work.log(NewEvent::new(kind, Level::Info, now, &summary(&agent)).about(&id));
+        announce(&mut machine.work, "REGISTER", &agent, self.trace.as_deref());
+        Ok((machine.finish(), Registered { agent: id, is_replaced }))
     }
 }
 
@@ -96,34 +98,36 @@ impl Register {
         Ok(id)
     }
 
-    fn take_over(&self, work: &mut UnitOfWork<'_, '_>, id: &AgentId) -> Result<(), Halt> {
-        let current = work.known_agent(id)?;
+    fn take_over(&self, machine: &mut Machine<'_, '_>, id: &AgentId) -> Result<(), Halt> {
+        let current = machine.work.known_agent(id)?;
         let agent = current.agent_mut();
         agent.version.clone_from(&self.version);
         agent.endpoint.clone_from(&self.endpoint);
         agent.capabilities.clone_from(&self.capabilities);
         agent.metadata.clone_from(&self.metadata);
         agent.concurrency = agent::concurrency(&self.metadata).unwrap_or(1);
-        restart(work, id, "its agent registered anew")
+        restart(machine, id, "its agent registered anew")
     }
 }
 
 /// A new life of a known agent: what it held goes back, and what the old one said no longer counts.
-pub(super) fn restart(work: &mut UnitOfWork<'_, '_>, id: &AgentId, reason: &str) -> Result<(), Halt> {
-    let now = work.context.now;
-    let current = work.known_agent(id)?;
+pub(super) fn restart(machine: &mut Machine<'_, '_>, id: &AgentId, reason: &str) -> Result<(), Halt> {
+    let now = machine.work.context.now;
+    let current = machine.work.known_agent(id)?;
     current.agent_mut().generation += 1;
     let generation = current.agent.generation;
     let held = std::mem::take(&mut current.status_mut().held);
     *current.status_mut() = current.status.restarted(generation, now);
-    give_all_back(work, &held, reason)
+    give_all_back(machine, &held, reason)
 }
 
 /// Each task is of a session of its own: they are asked for together, for one by one would make as many runs of
 /// the decision as there are tasks.
-pub(super) fn give_all_back(work: &mut UnitOfWork<'_, '_>, held: &[Held], reason: &str) -> Result<(), Halt> {
-    work.snapshot.require(held.iter().map(|held| Key::Session(held.session.clone())))?;
-    held.iter().try_for_each(|held| work.return_task(held, reason))
+pub(super) fn give_all_back(machine: &mut Machine<'_, '_>, held: &[Held], reason: &str) -> Result<(), Halt> {
+    machine.work.snapshot.require(held.iter().map(|held| Key::Session(held.session.clone())))?;
+    held.iter().try_for_each(|held| {
+        machine.run(Command::ReturnTask { attempt: held.attempt_of(), reason: reason.to_owned() })
+    })
 }
 
 /// Some of a registration changes; what is absent stays.
@@ -216,29 +220,29 @@ impl Operation for Deregister {
         snapshot: &Snapshot,
         context: &mut DecisionContext<'_>,
     ) -> Result<(Decision, Agent), Halt> {
-        let mut work = UnitOfWork::new(snapshot, context);
-        let agent = remove(&mut work, &self.agent)?;
-        announce(&mut work, "DEREGISTER", &agent, self.trace.as_deref());
-        Ok((work.finish(), Agent::clone(&agent)))
+        let mut machine = Machine::new(snapshot, context);
+        let agent = remove(&mut machine, &self.agent)?;
+        announce(&mut machine.work, "DEREGISTER", &agent, self.trace.as_deref());
+        Ok((machine.finish(), Agent::clone(&agent)))
     }
 }
 
 /// Removes an agent; what it held is routed again, what waited for it alone fails.
-pub(super) fn remove(work: &mut UnitOfWork<'_, '_>, id: &AgentId) -> Result<Arc<Agent>, Halt> {
-    let now = work.context.now;
-    let current = work.known_agent(id)?;
+pub(super) fn remove(machine: &mut Machine<'_, '_>, id: &AgentId) -> Result<Arc<Agent>, Halt> {
+    let now = machine.work.context.now;
+    let current = machine.work.known_agent(id)?;
     let agent = Arc::clone(&current.agent);
     let held = std::mem::take(&mut current.status_mut().held);
     current.remove();
-    give_all_back(work, &held, "its agent was deregistered")?;
-    let waiting = work.snapshot.waiting(&[Route::Agent(id.clone()).key()])?.to_vec();
-    work.snapshot.require(waiting.iter().map(|waiting| Key::Session(waiting.session.clone())))?;
+    give_all_back(machine, &held, "its agent was deregistered")?;
+    let waiting = machine.work.snapshot.waiting(&[Route::Agent(id.clone()).key()])?.to_vec();
+    machine.work.snapshot.require(waiting.iter().map(|waiting| Key::Session(waiting.session.clone())))?;
     for waiting in waiting {
-        work.match_task(&waiting.session, &waiting.task)?;
+        machine.run(Command::MatchTask { session: waiting.session, task: waiting.task })?;
     }
     // Others may have begun to wait for it since, or were too many to be seen.
-    work.decision.hints.push(MatchHint::Agent(id.clone()));
-    work.log(NewEvent::new("agent.deregistered", Level::Info, now, &summary(&agent)).about(id));
+    machine.work.decision.hints.push(MatchHint::Agent(id.clone()));
+    machine.work.log(NewEvent::new("agent.deregistered", Level::Info, now, &summary(&agent)).about(id));
     Ok(agent)
 }
 

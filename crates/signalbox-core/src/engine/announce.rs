@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 use signalbox_wire::id::AgentId;
 use signalbox_wire::time::Timestamp;
 
-use super::Operation;
 use super::agents::{remove, restart};
-use super::unit_of_work::UnitOfWork;
+use super::machine::Machine;
+use super::operation::Operation;
 use crate::agent::{self, Agent};
 use crate::event::{Level, NewEvent};
 use crate::{Decision, DecisionContext, Halt, Snapshot};
@@ -76,32 +76,32 @@ impl Operation for Announce {
         context: &mut DecisionContext<'_>,
     ) -> Result<(Decision, Announced), Halt> {
         let now = context.now;
-        let mut work = UnitOfWork::new(snapshot, context);
-        if work.agent(&self.id)?.is_some_and(|known| self.is_outdated(&known.agent)) {
+        let mut machine = Machine::new(snapshot, context);
+        if machine.work.agent(&self.id)?.is_some_and(|known| self.is_outdated(&known.agent)) {
             return Ok((Decision::default(), Announced::Unchanged));
         }
-        let holder = work.agent_named(&self.name)?;
+        let holder = machine.work.agent_named(&self.name)?;
         if let Some(other) = holder.filter(|holder| *holder != self.id) {
             // The other service gives names out once: whoever had this one here is gone there.
-            remove(&mut work, &other)?;
+            remove(&mut machine, &other)?;
         }
-        let announced = match work.agent(&self.id)?.map(|known| known.agent.clone()) {
+        let announced = match machine.work.agent(&self.id)?.map(|known| known.agent.clone()) {
             None => {
-                work.create_agent(self.agent(self.generation.unwrap_or(1), now));
+                machine.work.create_agent(self.agent(self.generation.unwrap_or(1), now));
                 Announced::Created
             }
             Some(known) if self.says_the_same(&known) => Announced::Unchanged,
             Some(known) => {
-                self.update(&mut work, &known)?;
+                self.update(&mut machine, &known)?;
                 Announced::Updated
             }
         };
         if announced != Announced::Unchanged {
             let data =
                 json!({"agentName": self.name, "version": self.version, "contactEndpoint": self.endpoint});
-            work.log(NewEvent::new("agent.announced", Level::Info, now, &data).about(&self.id));
+            machine.work.log(NewEvent::new("agent.announced", Level::Info, now, &data).about(&self.id));
         }
-        Ok((work.finish(), announced))
+        Ok((machine.finish(), announced))
     }
 }
 
@@ -114,7 +114,7 @@ impl Announce {
 
     /// A service that counts registrations tells of a new life by its count, any service by another registration.
     /// All else is a change: the agent stays at its work.
-    fn update(&self, work: &mut UnitOfWork<'_, '_>, known: &Agent) -> Result<(), Halt> {
+    fn update(&self, machine: &mut Machine<'_, '_>, known: &Agent) -> Result<(), Halt> {
         let counts_more = self.generation.is_some_and(|generation| generation > known.generation);
         let is_another = self.is_another_registration(known);
         let is_new_life = counts_more || is_another;
@@ -124,10 +124,10 @@ impl Announce {
             None if is_another => 0,
             _ => known.generation,
         };
-        let current = work.known_agent(&self.id)?;
+        let current = machine.work.known_agent(&self.id)?;
         *current.agent_mut() = self.agent(generation, known.registered_at);
         if is_new_life {
-            return restart(work, &self.id, "its agent registered anew");
+            return restart(machine, &self.id, "its agent registered anew");
         }
         // The status is written too, so that a dispatch decided on the old registration conflicts.
         current.status_mut();

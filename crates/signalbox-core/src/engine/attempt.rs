@@ -22,10 +22,11 @@ use std::fmt;
 
 use signalbox_wire::time::Timestamp;
 
-use super::Operation;
+use super::operation::Operation;
 use crate::context::Inputs;
 use crate::decision::{Fold, IdempotencyRecord, Key, Row};
 use crate::limits::Policy;
+use crate::steps::Steps;
 use crate::{Decision, DecisionContext, Halt, Need, Rejected, Snapshot};
 
 /// What whoever drives an attempt does next.
@@ -217,6 +218,8 @@ pub struct Attempt {
     /// Whether a row that was shown may be older than what the store has.
     may_be_old: bool,
     allows_long: bool,
+    /// What its steps may still take together.
+    steps: Steps,
 }
 
 impl Attempt {
@@ -233,6 +236,7 @@ impl Attempt {
             is_fresh: false,
             may_be_old: false,
             allows_long: false,
+            steps: Steps::quick(),
         }
     }
 
@@ -261,6 +265,7 @@ impl Attempt {
     /// Its steps may take long from now on.
     pub fn allow_long(&mut self) {
         self.allows_long = true;
+        self.steps = Steps::unbounded();
     }
 
     /// Whether its steps may take long.
@@ -291,7 +296,10 @@ impl Attempt {
                 self.at += 1;
                 continue;
             }
-            match member.decide(&self.snapshot, &mut self.context(terms)) {
+            let mut context = self.context(terms);
+            let decided = member.decide(&self.snapshot, &mut context);
+            self.steps = context.steps;
+            match decided {
                 Err(Halt::Need(need)) => return Next::Load(need),
                 Err(Halt::Long) => return Next::Long,
                 Err(Halt::Rejected(_)) if self.may_be_old => return self.look_again(members, terms),
@@ -344,12 +352,15 @@ impl Attempt {
         self.fold = Fold::default();
         (self.at, self.has_begun) = (0, false);
         (self.is_fresh, self.may_be_old) = (true, false);
+        if !self.allows_long {
+            self.steps = Steps::quick();
+        }
     }
 
     /// The context of the member that decides now, the same whenever it decides again.
     fn context<'t>(&self, terms: Terms<'t>) -> DecisionContext<'t> {
         let seed = self.seed.wrapping_add((self.at as u64).wrapping_mul(SEEDS_APART));
-        let mut context = DecisionContext::new(self.now, seed, terms.policy).allowing_long(self.allows_long);
+        let mut context = DecisionContext::new(self.now, seed, terms.policy).within(self.steps.clone());
         context.inputs = terms.inputs;
         context
     }

@@ -3,8 +3,9 @@
 use serde_json::Value;
 use signalbox_wire::id::{SessionId, TaskId};
 
-use super::Operation;
-use super::unit_of_work::UnitOfWork;
+use super::machine::Machine;
+use super::machine::command::Command;
+use super::operation::Operation;
 use crate::delivery::TaskAttempt;
 use crate::due::DueJob;
 use crate::task::Fault;
@@ -27,20 +28,21 @@ impl Operation for SettleCall {
     type Output = ();
 
     fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
-        let mut work = UnitOfWork::new(snapshot, context);
+        let mut machine = Machine::new(snapshot, context);
         let (session, task, attempt) = (self.session.clone(), self.task.clone(), self.attempt);
         let call = DueJob::Call { session, task, attempt };
         let meant =
             TaskAttempt { session: self.session.clone(), task: self.task.clone(), attempt: self.attempt };
-        if let Some(task) = work.held_task(&meant)? {
-            match &self.outcome {
-                Ok(answer) => work.complete(&self.session, &task, Some(answer.clone()))?,
+        if let Some(task) = machine.work.held_task(&meant)? {
+            let session = self.session.clone();
+            machine.run(match &self.outcome {
+                Ok(answer) => Command::CompleteTask { session, task, result: Some(answer.clone()) },
                 Err((code, error)) => {
-                    work.fail_attempt(&self.session, &task, error, Fault::Said(Some(code)))?;
+                    Command::attempt_failed(&session, task, error.clone(), Fault::Said(Some(code)))
                 }
-            }
+            })?;
         }
-        let mut decision = work.finish();
+        let mut decision = machine.finish();
         decision.disarm(call.id());
         Ok((decision, ()))
     }

@@ -6,13 +6,13 @@
 
 use signalbox_wire::id::{SessionId, WorkflowId};
 
-use super::payloads::or_need;
+use super::known_payloads::or_need;
 use super::unit_of_work::UnitOfWork;
 use crate::definition::{Concurrency, Definition, OnBusy};
 use crate::due::{Due, DueJob};
 use crate::expression::{self, Scope, TaskFacts, Tasks};
 use crate::limits::CONCURRENCY_QUEUE_MAX;
-use crate::session::{ConcurrencyClaim, Parent, SessionEvent, SessionStatus};
+use crate::session::{ConcurrencyClaim, Parent, SessionEvent};
 use crate::{Halt, Rejected};
 
 /// No tasks: what a key may depend on is the input alone.
@@ -61,6 +61,7 @@ fn names(group: &str) -> Result<(WorkflowId, String), Rejected> {
 }
 
 /// What becomes of a session that comes to its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admission {
     /// There is room.
     GoesOn,
@@ -112,48 +113,8 @@ impl UnitOfWork<'_, '_> {
         Ok(())
     }
 
-    /// Brings a session to its group; it goes on if it may.
-    pub(super) fn enter_group(
-        &mut self,
-        session: &SessionId,
-        pass: &ConcurrencyClaim,
-        admission: Admission,
-    ) -> Result<(), Halt> {
-        let current = self.group_mut(&pass.group)?;
-        current.limit = pass.limit.max(1);
-        match admission {
-            Admission::GoesOn => {
-                current.holders.push(session.clone());
-                self.advance(session)
-            }
-            Admission::Waits => {
-                current.queue.push(session.clone());
-                self.queue_session(session, &pass.group)?;
-                self.let_in(&pass.group)
-            }
-            Admission::Replaces => self.replace(session, &pass.group),
-        }
-    }
-
-    /// A session takes the place of all that came before it. Those that undo what they did keep theirs until they
-    /// have, so it waits all the same.
-    fn replace(&mut self, session: &SessionId, group: &str) -> Result<(), Halt> {
-        let current = self.group_mut(group)?;
-        let before: Vec<SessionId> = current.queue.drain(..).chain(current.holders.iter().cloned()).collect();
-        current.queue.push(session.clone());
-        self.queue_session(session, group)?;
-        let reason = format!("session {session} took its place");
-        for other in before {
-            if self.session(&other)?.is_none() {
-                self.leave_group(group, &other)?;
-            } else {
-                self.terminate(&other, SessionStatus::Cancelled, &reason)?;
-            }
-        }
-        self.let_in(group)
-    }
-
-    fn queue_session(&mut self, session: &SessionId, group: &str) -> Result<(), Halt> {
+    /// A session waits for its turn at its group.
+    pub(super) fn queue_session(&mut self, session: &SessionId, group: &str) -> Result<(), Halt> {
         self.emit(session, &SessionEvent::Queued { key: group.to_owned() })
     }
 
@@ -162,11 +123,11 @@ impl UnitOfWork<'_, '_> {
         let current = self.group_mut(group)?;
         current.holders.retain(|holder| holder != session);
         current.queue.retain(|waiting| waiting != session);
-        self.let_in(group)
+        self.admit_next(group)
     }
 
     /// Gives the places that are free to those that wait; there may be more of them than before.
-    fn let_in(&mut self, group: &str) -> Result<(), Halt> {
+    pub(super) fn admit_next(&mut self, group: &str) -> Result<(), Halt> {
         let current = self.group_mut(group)?;
         let mut admitted = Vec::new();
         while current.holders.len() < current.limit as usize && !current.queue.is_empty() {
@@ -178,15 +139,5 @@ impl UnitOfWork<'_, '_> {
             self.decision.arm(Due::new(DueJob::Begin { session }, self.context.now));
         }
         Ok(())
-    }
-
-    /// The turn of a session has come: one that waited at its group begins, one that had too much to do at once
-    /// goes on.
-    pub(super) fn admit(&mut self, session: &SessionId) -> Result<(), Halt> {
-        let Some(state) = self.session(session)? else { return Ok(()) };
-        if state.session.waits_for_group {
-            self.emit(session, &SessionEvent::Admitted)?;
-        }
-        self.advance(session)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use signalbox_wire::id::WorkflowId;
 
-use super::Operation;
+use super::operation::Operation;
 use super::unit_of_work::UnitOfWork;
 use crate::decision::{Key, Row, Workflow};
 use crate::definition::Definition;

@@ -7,7 +7,7 @@ use signalbox_wire::id::MessageId;
 use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
 
-use super::Operation;
+use super::operation::Operation;
 use crate::decision::{Key, Row};
 use crate::delivery::{Message, MessageStatus, Outcome};
 use crate::due::{Due, DueJob};

@@ -6,46 +6,24 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
+use signalbox_wire::id::{AgentId, MessageId, SessionId};
 use signalbox_wire::time::Timestamp;
 
-use super::flow::completed;
 use super::unit_of_work::UnitOfWork;
 use crate::Halt;
 use crate::agent::Held;
 use crate::decision::{Key, Row};
-use crate::definition::Kind;
 use crate::delivery::{Message, MessageKind, MessageStatus, TaskAttempt};
 use crate::due::{Due, DueJob, Lane};
 use crate::expression;
-use crate::limits::bounded;
 use crate::payload;
 use crate::routing::{self, Route};
-use crate::session::{SessionEvent, SessionStatus};
+use crate::session::SessionEvent;
 use crate::task::{Task, TaskStatus};
 
 impl UnitOfWork<'_, '_> {
-    /// Tries to give a pending task to an agent; where none is available the task waits.
-    pub(super) fn match_task(&mut self, session: &SessionId, task: &TaskId) -> Result<(), Halt> {
-        let state = self.known_session(session)?;
-        let is_open = matches!(state.session.status, SessionStatus::Started | SessionStatus::Running);
-        let task = state.task(task).filter(|task| task.status == TaskStatus::Pending).cloned();
-        let Some(task) = task.filter(|_| is_open && !state.session.waits_for_group) else { return Ok(()) };
-        if let Route::Agent(agent) = &task.route
-            && self.agent(agent)?.is_none()
-        {
-            let error = format!("Agent not found: {agent}; the task asks for it by id");
-            return self.fail_task(session, &task, &error);
-        }
-        let Some(parameters) = self.rendered(session, &task)? else { return Ok(()) };
-        match self.choose(&task.route)? {
-            Some(agent) => self.dispatch(session, &task, &agent, parameters),
-            None if task.queued_at.is_some() => Ok(()),
-            None => self.queue(session, &task),
-        }
-    }
-
-    fn queue(&mut self, session: &SessionId, task: &Task) -> Result<(), Halt> {
+    /// A task waits for an agent from now on.
+    pub(super) fn queue(&mut self, session: &SessionId, task: &Task) -> Result<(), Halt> {
         if let Some(limit) = task.rules.schedule_timeout {
             let at = self.context.now + limit;
             self.decision.arm(Due::new(schedule_timer(session, task), at));
@@ -60,54 +38,6 @@ impl UnitOfWork<'_, '_> {
         )
     }
 
-    /// What whoever does the task is given; `None` when that cannot be said, and the task has failed, or when it
-    /// is not what was approved, and has to be approved anew.
-    pub(super) fn rendered(
-        &mut self,
-        session: &SessionId,
-        task: &Task,
-    ) -> Result<Option<Map<String, Value>>, Halt> {
-        let parameters = match self.render(session, task)? {
-            Ok(parameters) => parameters,
-            Err(fault) => {
-                self.fail_task(session, task, &format!("The task's parameters: {fault}"))?;
-                return Ok(None);
-            }
-        };
-        if self.ask_again(session, task, &parameters)? {
-            return Ok(None);
-        }
-        // It begins now: whatever else brought it here, its wait is over.
-        if task.retry_at.is_some() {
-            self.decision.disarm(retry_timer(session, task).id());
-        }
-        Ok(Some(parameters))
-    }
-
-    /// Gives a task to the tool that does it.
-    pub(super) fn call(&mut self, session: &SessionId, task: &Task) -> Result<(), Halt> {
-        let Some(parameters) = self.rendered(session, task)? else { return Ok(()) };
-        let attempt = task.attempt + 1;
-        let call = DueJob::Call { session: session.clone(), task: task.id.clone(), attempt };
-        let lane = match &task.kind {
-            Kind::Tool(tool) => Lane::tool(tool.as_str()),
-            _ => Lane::default(),
-        };
-        let ends = self.context.now + task.rules.timeout.unwrap_or(self.context.policy.task_timeout);
-        self.decision.arm(Due::new(call, self.context.now).by(lane).until(ends));
-        self.emit(
-            session,
-            &SessionEvent::TaskDispatched {
-                task: task.id.clone(),
-                step: task.step.clone(),
-                attempt,
-                agent: None,
-                child: None,
-                parameters,
-            },
-        )
-    }
-
     pub(super) fn arm_timeout(
         &mut self,
         session: &SessionId,
@@ -117,40 +47,6 @@ impl UnitOfWork<'_, '_> {
     ) {
         let timeout = DueJob::Timeout { session: session.clone(), task: task.id.clone(), attempt };
         self.decision.arm(Due::new(timeout, self.context.now + limit));
-    }
-
-    /// Settles a task as done and goes on with what follows it.
-    pub(super) fn complete(
-        &mut self,
-        session: &SessionId,
-        task: &Task,
-        result: Option<Value>,
-    ) -> Result<(), Halt> {
-        self.release(session, task)?;
-        let result = result.map(|result| self.externalize(result));
-        self.foresee_next(session, task)?;
-        self.emit(session, &completed(task, result))?;
-        self.advance(session)
-    }
-
-    /// An agent went away with a task in its hands: the task is routed again at once, or fails.
-    pub(super) fn return_task(&mut self, held: &Held, reason: &str) -> Result<(), Halt> {
-        let Some(task) = self.held_task(&held.attempt_of())? else { return Ok(()) };
-        if !task.may_retry(None) {
-            return self.fail_task(&held.session, &task, reason);
-        }
-        self.release(&held.session, &task)?;
-        self.emit(
-            &held.session,
-            &SessionEvent::TaskReturned {
-                task: task.id.clone(),
-                step: task.step.clone(),
-                attempt: task.attempt,
-                agent: task.agent.clone(),
-                reason: bounded(reason),
-            },
-        )?;
-        self.advance(&held.session)
     }
 
     /// Takes a task out of its holder's hands and off the clock, where it is.
@@ -213,13 +109,13 @@ impl UnitOfWork<'_, '_> {
                 "come to {bytes} bytes with all that they refer to, and {most} are the most; give it a part of them"
             )));
         }
-        Ok(Ok(self.externalize_fields(parameters)))
+        Ok(Ok(self.externalize_fields(parameters)?))
     }
 
     /// An agent for `route`: the one that has just done a task, where nothing else is in its hands, else the available
     /// one that was used least recently. An agent that this decision itself has freed is taken only when no other
     /// task waits for it.
-    fn choose(&mut self, route: &Route) -> Result<Option<AgentId>, Halt> {
+    pub(super) fn choose(&mut self, route: &Route) -> Result<Option<AgentId>, Halt> {
         if let Route::Agent(agent) = route {
             return Ok(self.may_give_to(agent, route)?.then(|| agent.clone()));
         }
@@ -269,7 +165,7 @@ impl UnitOfWork<'_, '_> {
     }
 
     /// Asks for what the tasks need that will follow `task` once it is done.
-    fn foresee_next(&mut self, session: &SessionId, task: &Task) -> Result<(), Halt> {
+    pub(super) fn foresee_next(&mut self, session: &SessionId, task: &Task) -> Result<(), Halt> {
         let mut routes: Vec<Route> = Vec::new();
         for next in self.known_session(session)?.next_after(task).filter(|next| next.is_given_at_once()) {
             if !routes.contains(&next.route) {
@@ -310,7 +206,7 @@ impl UnitOfWork<'_, '_> {
         Ok(status.value.is_available(&agent.value))
     }
 
-    fn dispatch(
+    pub(super) fn dispatch(
         &mut self,
         session: &SessionId,
         task: &Task,
@@ -368,6 +264,7 @@ impl UnitOfWork<'_, '_> {
             attempts: 0,
             attempts_max: self.context.policy.delivery_attempts,
             created_at: now,
+            redriven_at: None,
             next_at: Some(now),
             settled_at: None,
             last_status: None,
@@ -383,7 +280,7 @@ impl UnitOfWork<'_, '_> {
             return Lane::named(REGISTRATIONS.to_owned());
         }
         if let Some(url) = &new.url {
-            return Lane::host(url);
+            return Lane::endpoint(url);
         }
         let Some(agent) = &new.agent else { return Lane::default() };
         // An agent that the decision did not have to look at keeps a lane of its own.

@@ -7,8 +7,10 @@ use serde_json::json;
 use signalbox_wire::id::{AgentId, SessionId};
 use signalbox_wire::time::Timestamp;
 
-use super::Operation;
 use super::deliveries::{DeliveredReport, entry};
+use super::machine::Machine;
+use super::machine::command::Command;
+use super::operation::Operation;
 use super::reports::ReportState;
 use super::unit_of_work::UnitOfWork;
 use crate::decision::{Key, Row};
@@ -48,7 +50,8 @@ impl SettleDispatch {
     }
 
     /// The agent has the task; whether that, or what it said of it, settles the task.
-    fn hand_over(&self, work: &mut UnitOfWork<'_, '_>) -> Result<bool, Halt> {
+    fn hand_over(&self, machine: &mut Machine<'_, '_>) -> Result<bool, Halt> {
+        let work = &mut machine.work;
         let read = work.snapshot.status(&self.agent)?.map(|read| read.version);
         let Some(current) = work.agent(&self.agent)? else { return Ok(false) };
         match current.status.held.iter().position(|held| held.is(&self.attempt)) {
@@ -61,7 +64,7 @@ impl SettleDispatch {
             None => {}
         }
         let Some(report) = &self.report else {
-            return ReportState::settle_awaiting(work, &self.agent, &self.attempt, self.answered_at);
+            return ReportState::settle_awaiting(machine, &self.agent, &self.attempt, self.answered_at);
         };
         let report = ReportState {
             agent: self.agent.clone(),
@@ -71,46 +74,46 @@ impl SettleDispatch {
             task: Some(self.attempt.task.attempt_name(self.attempt.attempt)),
             session: Some(self.attempt.session.to_string()),
         };
-        report.apply_answer(work)?;
+        report.apply_answer(machine)?;
         Ok(true)
     }
 
     /// The attempt is over: what its agent answered is kept as a report, and nothing is due for it any more.
-    fn over(&self, mut work: UnitOfWork<'_, '_>) -> Result<Decision, Halt> {
+    fn over(&self, mut machine: Machine<'_, '_>) -> Result<Decision, Halt> {
         match &self.outcome {
-            Outcome::Delivered { .. } if self.report.is_some() => drop(self.hand_over(&mut work)?),
+            Outcome::Delivered { .. } if self.report.is_some() => drop(self.hand_over(&mut machine)?),
             Outcome::Unwanted { .. } if self.tries == 1 => {
                 // It was never sent, so there is nothing to stop.
-                work.stopped(&self.agent, |stopping| *stopping == self.attempt)?;
+                machine.work.stopped(&self.agent, |stopping| *stopping == self.attempt)?;
             }
             _ => {}
         }
-        let task = work.task(&self.attempt.session, &self.attempt.task)?;
+        let task = machine.work.task(&self.attempt.session, &self.attempt.task)?;
         // Whatever else ends an attempt takes its row with it.
         let is_left =
             |task: Arc<Task>| task.status == TaskStatus::Cancelled || task.attempt != self.attempt.attempt;
         if task.is_none_or(is_left) {
-            work.decision.disarm(dispatch(&self.attempt).id());
+            machine.work.decision.disarm(dispatch(&self.attempt).id());
         }
-        let decision = work.finish();
+        let decision = machine.finish();
         Ok(if decision.is_empty() { Decision::default() } else { decision })
     }
 
-    fn delivered(&self, mut work: UnitOfWork<'_, '_>, task: &Task) -> Result<Decision, Halt> {
+    fn delivered(&self, mut machine: Machine<'_, '_>, task: &Task) -> Result<Decision, Halt> {
         let is_known = task.status == TaskStatus::Running && self.report.is_none();
-        let is_taken = work.agent(&self.agent)?.is_some_and(|work| {
+        let is_taken = machine.work.agent(&self.agent)?.is_some_and(|work| {
             work.status.held.iter().any(|held| held.is(&self.attempt) && held.taken_at.is_some())
         });
         if is_known && is_taken {
             return Ok(Decision::default());
         }
-        work.await_end(&self.attempt.session, task);
-        let is_settled = self.hand_over(&mut work)?;
-        let now = work.context.now;
+        machine.work.await_end(&self.attempt.session, task);
+        let is_settled = self.hand_over(&mut machine)?;
+        let now = machine.work.context.now;
         if self.report.is_none() {
-            work.log(delivered(self, now));
+            machine.work.log(delivered(self, now));
         }
-        let mut decision = work.finish();
+        let mut decision = machine.finish();
         // The agent is about to say what came of it; lost, it is delivered again, and known by its id.
         decision.may_wait = !is_settled;
         Ok(decision)
@@ -118,8 +121,8 @@ impl SettleDispatch {
 
     fn failed(
         &self,
-        mut work: UnitOfWork<'_, '_>,
-        task: &Task,
+        mut machine: Machine<'_, '_>,
+        task: Arc<Task>,
     ) -> Result<(Decision, Option<Arc<Message>>), Halt> {
         let nothing = || Ok((Decision::default(), None));
         let Outcome::Failed { status, error, .. } = &self.outcome else { return nothing() };
@@ -127,10 +130,11 @@ impl SettleDispatch {
         if task.status != TaskStatus::Dispatched || task.tries() + 1 != self.tries {
             return nothing();
         }
+        let work = &mut machine.work;
         let most = work.context.policy.delivery_attempts;
         let Some(retry_at) = self.outcome.next_try(self.tries, most, work.context) else {
             let letter = Letter { tries: self.tries, status: *status, error };
-            return give_up(work, &self.attempt, task, &letter)
+            return give_up(machine, &self.attempt, task, &letter)
                 .map(|(decision, dead)| (decision, Some(dead)));
         };
         let lane = work.agent(&self.agent)?.map(|work| work.agent.lane()).unwrap_or_default();
@@ -149,7 +153,7 @@ impl SettleDispatch {
                 retry_at,
             },
         )?;
-        Ok((work.finish(), None))
+        Ok((machine.finish(), None))
     }
 }
 
@@ -170,12 +174,12 @@ impl Operation for SettleDispatch {
         snapshot: &Snapshot,
         context: &mut DecisionContext<'_>,
     ) -> Result<(Decision, Self::Output), Halt> {
-        let mut work = UnitOfWork::new(snapshot, context);
-        let held = work.held_task(&self.attempt)?.filter(|task| task.agent.as_ref() == Some(&self.agent));
+        let mut machine = Machine::new(snapshot, context);
+        let held = machine.work.held_task(&self.attempt)?.filter(|task| task.agent.as_ref() == Some(&self.agent));
         let decision = match (&self.outcome, held) {
-            (_, None) => self.over(work)?,
-            (Outcome::Delivered { .. }, Some(task)) => self.delivered(work, &task)?,
-            (Outcome::Failed { .. }, Some(task)) => return self.failed(work, &task),
+            (_, None) => self.over(machine)?,
+            (Outcome::Delivered { .. }, Some(task)) => self.delivered(machine, &task)?,
+            (Outcome::Failed { .. }, Some(task)) => return self.failed(machine, task),
             // Whoever did not want it saw the task before it was given to this agent, or at work.
             (Outcome::Unwanted { .. }, Some(_)) => Decision::default(),
         };
@@ -205,23 +209,23 @@ impl Operation for ExpireDispatch {
         snapshot: &Snapshot,
         context: &mut DecisionContext<'_>,
     ) -> Result<(Decision, Self::Output), Halt> {
-        let mut work = UnitOfWork::new(snapshot, context);
-        let Some(task) = work.held_task(&self.attempt)? else {
-            work.decision.disarm(dispatch(&self.attempt).id());
-            return Ok((work.finish(), None));
+        let mut machine = Machine::new(snapshot, context);
+        let Some(task) = machine.work.held_task(&self.attempt)? else {
+            machine.work.decision.disarm(dispatch(&self.attempt).id());
+            return Ok((machine.finish(), None));
         };
         if task.status != TaskStatus::Dispatched {
-            work.await_end(&self.attempt.session, &task);
-            return Ok((work.finish(), None));
+            machine.work.await_end(&self.attempt.session, &task);
+            return Ok((machine.finish(), None));
         }
-        let last = task.undelivered.as_ref();
-        let error = last.map(|last| format!("{}; the last attempt: {}", self.reason, last.error));
+        let last = task.undelivered.clone();
+        let error = last.as_ref().map(|last| format!("{}; the last attempt: {}", self.reason, last.error));
         let letter = Letter {
             tries: task.tries(),
-            status: last.and_then(|last| last.status),
+            status: last.as_ref().and_then(|last| last.status),
             error: error.as_deref().unwrap_or(&self.reason),
         };
-        let (decision, message) = give_up(work, &self.attempt, &task, &letter)?;
+        let (decision, message) = give_up(machine, &self.attempt, task, &letter)?;
         Ok((decision, Some(message)))
     }
 }
@@ -235,11 +239,12 @@ struct Letter<'a> {
 
 /// The attempt becomes a dead letter, and has failed.
 fn give_up(
-    mut work: UnitOfWork<'_, '_>,
+    mut machine: Machine<'_, '_>,
     attempt: &TaskAttempt,
-    task: &Task,
+    task: Arc<Task>,
     letter: &Letter<'_>,
 ) -> Result<(Decision, Arc<Message>), Halt> {
+    let work = &mut machine.work;
     let (policy, now) = (work.context.policy, work.context.now);
     let state = work.known_session(&attempt.session)?;
     let message = Arc::new(Message {
@@ -249,13 +254,13 @@ fn give_up(
         settled_at: Some(now),
         last_status: letter.status,
         last_error: Some(bounded(letter.error)),
-        ..task_message::of_task(state, task, policy)
+        ..task_message::of_task(state, &task, policy)
     });
     let reason = format!("the task could not be handed to its agent: {}", letter.error);
-    work.fail_attempt(&attempt.session, task, &reason, Fault::Undelivered)?;
-    work.log(entry(&message, now));
-    let version = work.context.version_after(None);
-    let mut decision = work.finish();
+    machine.run(Command::attempt_failed(&attempt.session, task, reason, Fault::Undelivered))?;
+    machine.work.log(entry(&message, now));
+    let version = machine.work.context.version_after(None);
+    let mut decision = machine.finish();
     decision.create(Row::Message(Arc::clone(&message)), version);
     Ok((decision, message))
 }

@@ -9,8 +9,10 @@ use serde_json::{Map, Value, json};
 use signalbox_wire::id::HookId;
 use signalbox_wire::time::Timestamp;
 
-use super::Operation;
-use super::triggers::{self, Start, Triggered};
+use super::machine::Machine;
+use super::operation::Operation;
+use super::start::{Start, current};
+use super::triggers::Triggered;
 use super::unit_of_work::UnitOfWork;
 use crate::decision::{Key, Row};
 use crate::event::{Level, NewEvent};
@@ -37,7 +39,7 @@ impl Operation for CreateHook {
             return Err(Rejected::HookTaken(self.hook.id.clone()).into());
         }
         // Whoever makes it learns at once that it could not start anything.
-        triggers::current(&mut work, &self.hook.workflow)?;
+        current(&mut work, &self.hook.workflow)?;
         if let Some(agent) = &self.hook.agent {
             work.known_agent(agent)?;
         }
@@ -130,14 +132,14 @@ impl Operation for ReceiveWebhook {
         snapshot: &Snapshot,
         context: &mut DecisionContext<'_>,
     ) -> Result<(Decision, Triggered), Halt> {
-        let mut work = UnitOfWork::new(snapshot, context);
-        let now = work.context.now;
-        let read = work.snapshot.hook(&self.hook)?;
+        let mut machine = Machine::new(snapshot, context);
+        let now = machine.work.context.now;
+        let read = machine.work.snapshot.hook(&self.hook)?;
         let read = read.filter(|read| read.value.secrets(now).any(|secret| *secret == self.believed_by));
         let Some(read) = read else { return Err(Rejected::NotBelieved.into()) };
-        work.decision.expects.push((Key::WebhookTrigger(self.hook.clone()), Some(read.version)));
+        machine.work.decision.expects.push((Key::WebhookTrigger(self.hook.clone()), Some(read.version)));
         let hook = &read.value;
-        let definition = triggers::current(&mut work, &hook.workflow)?;
+        let definition = current(&mut machine.work, &hook.workflow)?;
         let start = Start {
             agent: hook.agent.as_ref(),
             input: self.input.clone(),
@@ -146,11 +148,11 @@ impl Operation for ReceiveWebhook {
             schedule: None,
             parent: None,
         };
-        let session = start.session_of(&mut work, &definition)?;
+        let session = machine.start(start, &definition)?;
         let data = json!({"hookId": self.hook, "webhookId": self.webhook, "sessionId": session});
         let mut event = NewEvent::new("hook.received", Level::Info, now, &data);
         event.session = Some((session.clone(), 0));
-        work.log(event);
-        Ok((work.finish(), Triggered { session, workflow: definition.id }))
+        machine.work.log(event);
+        Ok((machine.finish(), Triggered { session, workflow: definition.id }))
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use signalbox_wire::id::{AgentId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
-use super::Operation;
+use super::operation::Operation;
 use crate::decision::Key;
 use crate::event::{Level, NewEvent};
 use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};

@@ -3,8 +3,9 @@
 
 use signalbox_wire::id::{AgentId, SessionId, TaskId};
 
-use super::Operation;
-use super::unit_of_work::UnitOfWork;
+use super::machine::Machine;
+use super::machine::command::Command;
+use super::operation::Operation;
 use crate::routing::{self, Route};
 use crate::{Decision, DecisionContext, Halt, Snapshot};
 
@@ -25,16 +26,17 @@ impl Operation for MatchTask {
         snapshot: &Snapshot,
         context: &mut DecisionContext<'_>,
     ) -> Result<(Decision, bool), Halt> {
-        let mut work = UnitOfWork::new(snapshot, context);
-        let is_waiting = |work: &mut UnitOfWork<'_, '_>| -> Result<bool, Halt> {
-            Ok(work.task(&self.session, &self.task)?.is_some_and(|task| task.queued_at.is_some()))
+        let mut machine = Machine::new(snapshot, context);
+        let is_waiting = |machine: &mut Machine<'_, '_>| -> Result<bool, Halt> {
+            Ok(machine.work.task(&self.session, &self.task)?.is_some_and(|task| task.queued_at.is_some()))
         };
-        if !is_waiting(&mut work)? {
+        if !is_waiting(&mut machine)? {
             return Ok((Decision::default(), true));
         }
-        work.match_task(&self.session, &self.task)?;
-        let is_placed = !is_waiting(&mut work)?;
-        Ok((work.finish(), is_placed))
+        let (session, task) = (self.session.clone(), self.task.clone());
+        machine.run(Command::MatchTask { session, task })?;
+        let is_placed = !is_waiting(&mut machine)?;
+        Ok((machine.finish(), is_placed))
     }
 }
 
@@ -55,19 +57,19 @@ impl Operation for MatchAgent {
         snapshot: &Snapshot,
         context: &mut DecisionContext<'_>,
     ) -> Result<(Decision, bool), Halt> {
-        let mut work = UnitOfWork::new(snapshot, context);
-        let keys = match work.agent(&self.agent)?.map(|current| routing::keys_of(&current.agent)) {
-            Some(_) if !work.is_available(&self.agent)? => return Ok((Decision::default(), false)),
+        let mut machine = Machine::new(snapshot, context);
+        let keys = match machine.work.agent(&self.agent)?.map(|current| routing::keys_of(&current.agent)) {
+            Some(_) if !machine.work.is_available(&self.agent)? => return Ok((Decision::default(), false)),
             Some(keys) => keys,
             None => vec![Route::Agent(self.agent.clone()).key()],
         };
-        for waiting in work.snapshot.waiting(&keys)?.to_vec() {
-            let before = work.decision.events.len();
-            work.match_task(&waiting.session, &waiting.task)?;
-            if work.decision.events.len() > before {
-                return Ok((work.finish(), true));
+        for waiting in machine.work.snapshot.waiting(&keys)?.to_vec() {
+            let before = machine.work.decision.events.len();
+            machine.run(Command::MatchTask { session: waiting.session, task: waiting.task })?;
+            if machine.work.decision.events.len() > before {
+                return Ok((machine.finish(), true));
             }
         }
-        Ok((work.finish(), false))
+        Ok((machine.finish(), false))
     }
 }

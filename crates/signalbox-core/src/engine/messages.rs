@@ -2,10 +2,10 @@
 
 use signalbox_wire::id::{AgentId, MessageId};
 
-use super::Operation;
 use super::agents::give_all_back;
 use super::dispatch::NewMessage;
-use super::unit_of_work::UnitOfWork;
+use super::machine::Machine;
+use super::operation::Operation;
 use crate::agent::{self, BusyPolicy};
 use crate::decision::Key;
 use crate::delivery::MessageKind;
@@ -53,18 +53,18 @@ impl Operation for Accept {
             return Ok((Decision::default(), id.clone()));
         }
         let id = self.id.clone().unwrap_or_else(|| MessageId::new(context.now, context.bits()));
-        let mut work = UnitOfWork::new(snapshot, context);
+        let mut machine = Machine::new(snapshot, context);
         // Nearly all agents want their messages whatever they do: of them nothing more has to be known.
         match agent::busy_policy(&agent.value.metadata).unwrap_or(BusyPolicy::Queue) {
             BusyPolicy::Queue => {}
             BusyPolicy::Reject => {
-                if work.known_agent(&self.agent)?.is_busy() {
+                if machine.work.known_agent(&self.agent)?.is_busy() {
                     return Err(Rejected::AgentBusy(self.agent.clone()).into());
                 }
             }
-            BusyPolicy::Interrupt => interrupt(&mut work, &self.agent)?,
+            BusyPolicy::Interrupt => interrupt(&mut machine, &self.agent)?,
         }
-        work.send(NewMessage {
+        machine.work.send(NewMessage {
             id: id.clone(),
             kind: MessageKind::Message,
             agent: Some(self.agent.clone()),
@@ -76,29 +76,29 @@ impl Operation for Accept {
         let event = crate::event::NewEvent::new(
             "message.accepted",
             crate::event::Level::Debug,
-            work.context.now,
+            machine.work.context.now,
             &serde_json::json!({"messageId": id}),
         );
-        work.log(event.about(&self.agent));
-        let mut decision = work.finish();
+        machine.work.log(event.about(&self.agent));
+        let mut decision = machine.finish();
         decision.expects.push((Key::Agent(self.agent.clone()), Some(agent.version)));
         Ok((decision, id))
     }
 }
 
 /// A busy agent's tasks are taken from it, for others or for later, and it is told to stop.
-fn interrupt(work: &mut UnitOfWork<'_, '_>, agent: &AgentId) -> Result<(), Halt> {
-    if !work.known_agent(agent)?.is_busy() {
+fn interrupt(machine: &mut Machine<'_, '_>, agent: &AgentId) -> Result<(), Halt> {
+    if !machine.work.known_agent(agent)?.is_busy() {
         return Ok(());
     }
     const REASON: &str = "its agent was interrupted by a message";
-    let held = work.known_agent(agent)?.status.held.clone();
-    work.snapshot.require(held.iter().map(|held| Key::Session(held.session.clone())))?;
+    let held = machine.work.known_agent(agent)?.status.held.clone();
+    machine.work.snapshot.require(held.iter().map(|held| Key::Session(held.session.clone())))?;
     for held in &held {
-        if let Some(task) = work.held_task(&held.attempt_of())? {
-            work.tell_to_stop(&held.session, &task, REASON)?;
+        if let Some(task) = machine.work.held_task(&held.attempt_of())? {
+            machine.work.tell_to_stop(&held.session, &task, REASON)?;
         }
     }
-    work.known_agent(agent)?.status_mut().held.clear();
-    give_all_back(work, &held, REASON)
+    machine.work.known_agent(agent)?.status_mut().held.clear();
+    give_all_back(machine, &held, REASON)
 }

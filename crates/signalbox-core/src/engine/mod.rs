@@ -14,19 +14,25 @@ mod deliveries;
 mod dispatch;
 mod dispatched;
 mod ending;
-mod flow;
+mod guards;
 mod hooks;
+mod known_payloads;
 mod logs;
+mod machine;
 mod matching;
 mod messages;
 mod notifications;
+mod operation;
 mod payloads;
 mod purge;
 mod records;
 mod reports;
 mod rerun;
 mod schedules;
+mod seeing;
 mod sessions;
+mod start;
+mod tasks;
 mod timers;
 mod triggers;
 mod unit_of_work;
@@ -44,6 +50,7 @@ pub use logs::{AppendLogs, LogEntry};
 pub use matching::{MatchAgent, MatchTask};
 pub use messages::Accept;
 pub use notifications::{Notification, NotifiedEvent};
+pub use operation::Operation;
 pub use purge::PurgeSession;
 pub use records::{CreateKey, CreateTenant, CreateTool, DeleteTool, RevokeKey, SeeSignature, SetRetention};
 pub use reports::ReportState;
@@ -56,44 +63,3 @@ pub use sessions::{Cancel, Pause, Resume, RetrySession};
 pub use timers::TimerFired;
 pub use triggers::{Trigger, Triggered, WorkflowSource};
 pub use waits::Signal;
-
-use crate::decision::Key;
-use crate::{Decision, DecisionContext, Halt, Snapshot};
-
-/// Something that happens: what it changes follows from the stored state and the context alone.
-pub trait Operation {
-    /// What whoever asked is told.
-    type Output;
-
-    /// Rows that it asks for in any case. Whoever drives it may show them from the start, which saves running
-    /// it once for each; it decides the same without.
-    fn keys(&self) -> Vec<Key> {
-        Vec::new()
-    }
-
-    /// Decides what changes.
-    ///
-    /// # Errors
-    /// [`Halt::Need`] when it must see more first; [`Halt::Rejected`] when it is refused.
-    fn decide(
-        &self,
-        snapshot: &Snapshot,
-        context: &mut DecisionContext<'_>,
-    ) -> Result<(Decision, Self::Output), Halt>;
-}
-
-impl<O: Operation + ?Sized> Operation for &O {
-    type Output = O::Output;
-
-    fn keys(&self) -> Vec<Key> {
-        (**self).keys()
-    }
-
-    fn decide(
-        &self,
-        snapshot: &Snapshot,
-        context: &mut DecisionContext<'_>,
-    ) -> Result<(Decision, Self::Output), Halt> {
-        (**self).decide(snapshot, context)
-    }
-}

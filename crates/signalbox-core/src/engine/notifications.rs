@@ -7,7 +7,10 @@
 use signalbox_wire::id::AgentId;
 use signalbox_wire::time::Timestamp;
 
-use super::{Announce, Deregister, Operation, SeeSignature};
+use super::agents::Deregister;
+use super::announce::Announce;
+use super::operation::Operation;
+use super::records::SeeSignature;
 use crate::decision::{Fold, SeenSignature};
 use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 

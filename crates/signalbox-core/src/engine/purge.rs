@@ -3,7 +3,7 @@
 use serde_json::json;
 use signalbox_wire::id::SessionId;
 
-use super::Operation;
+use super::operation::Operation;
 use crate::decision::Key;
 use crate::event::{Level, NewEvent};
 use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};

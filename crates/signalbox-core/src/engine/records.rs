@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use signalbox_wire::id::{KeyId, ToolName};
 
-use super::Operation;
+use super::operation::Operation;
 use crate::decision::{ApiKey, Key, Retention, Row, SeenSignature, Tenant, Tool};
 use crate::event::{Level, NewEvent};
 use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};

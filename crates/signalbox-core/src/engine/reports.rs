@@ -8,14 +8,17 @@ use signalbox_wire::quote;
 use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
 
-use super::Operation;
 use super::agents::give_all_back;
+use super::machine::Machine;
+use super::machine::command::Command;
+use super::operation::Operation;
 use super::unit_of_work::UnitOfWork;
 use crate::agent::{AgentStatus, Held, Meaning, Report};
+use crate::agent_reports::Effect;
 use crate::decision::{Key, Row};
 use crate::delivery::TaskAttempt;
 use crate::event::{Level, NewEvent};
-use crate::report::{AwaitedDelivery, Effect};
+use crate::report::AwaitedDelivery;
 use crate::session::SessionEvent;
 use crate::task::{Fault, Task, TaskStatus};
 use crate::{Decision, DecisionContext, Halt, Snapshot};
@@ -67,18 +70,19 @@ impl Operation for ReportState {
 
 impl ReportState {
     fn in_general(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<Decision, Halt> {
-        let mut work = UnitOfWork::new(snapshot, context);
-        self.apply(&mut work, Origin::Report)?;
-        Ok(work.finish())
+        let mut machine = Machine::new(snapshot, context);
+        self.apply(&mut machine, Origin::Report)?;
+        Ok(machine.finish())
     }
 
     /// Takes in what the agent answered to a delivery.
-    pub(super) fn apply_answer(&self, work: &mut UnitOfWork<'_, '_>) -> Result<(), Halt> {
-        self.apply(work, Origin::Answer)
+    pub(super) fn apply_answer(&self, machine: &mut Machine<'_, '_>) -> Result<(), Halt> {
+        self.apply(machine, Origin::Answer)
     }
 
     /// Takes the report in, and lets happen what follows from it.
-    fn apply(&self, work: &mut UnitOfWork<'_, '_>, origin: Origin) -> Result<(), Halt> {
+    fn apply(&self, machine: &mut Machine<'_, '_>, origin: Origin) -> Result<(), Halt> {
+        let work = &mut machine.work;
         let (now, snapshot) = (work.context.now, work.snapshot);
         let current = work.known_agent(&self.agent)?;
         // Whatever else it decides, it looks at the session: asked for before anything is done that would have to be
@@ -92,17 +96,20 @@ impl ReportState {
             Some(held) => work.held_task(&held.attempt_of())?,
             None => None,
         };
-        let details = task.as_ref().and_then(|_| self.externalize_details(work));
+        let details = match &task {
+            Some(_) => self.externalize_details(work)?,
+            None => None,
+        };
         if let (Some(details), true) = (&details, is_news) {
             work.known_agent(&self.agent)?.status_mut().shorten(details);
         }
         work.log(self.logged(now, details.as_ref().or(self.details.as_ref())));
         if let Some(held) = held {
-            self.settle(work, &held, task, details.as_ref().or(self.details.as_ref()))?;
+            self.settle(machine, &held, task, details.as_ref().or(self.details.as_ref()))?;
         }
         if is_news && self.state.eq_ignore_ascii_case(OFFLINE) {
-            let held = std::mem::take(&mut work.known_agent(&self.agent)?.status_mut().held);
-            give_all_back(work, &held, "its agent went offline")?;
+            let held = std::mem::take(&mut machine.work.known_agent(&self.agent)?.status_mut().held);
+            give_all_back(machine, &held, "its agent went offline")?;
         }
         Ok(())
     }
@@ -110,11 +117,12 @@ impl ReportState {
     /// The delivery of an attempt has been answered: the newest report of its agent settles it, where that could only
     /// wait for this.
     pub(super) fn settle_awaiting(
-        work: &mut UnitOfWork<'_, '_>,
+        machine: &mut Machine<'_, '_>,
         agent: &AgentId,
         attempt: &TaskAttempt,
         answered_at: Timestamp,
     ) -> Result<bool, Halt> {
+        let work = &mut machine.work;
         let status = &work.known_agent(agent)?.status;
         let Some(held) = status.held.iter().find(|held| held.is(attempt)).cloned() else { return Ok(false) };
         let Some(report) = status.report_awaiting(attempt, answered_at) else { return Ok(false) };
@@ -127,7 +135,10 @@ impl ReportState {
             session: None,
         };
         let task = work.held_task(attempt)?;
-        let details = task.as_ref().and_then(|_| report.externalize_details(work));
+        let details = match &task {
+            Some(_) => report.externalize_details(work)?,
+            None => None,
+        };
         let status = work.known_agent(agent)?.status_mut();
         if let Some(details) = &details {
             status.shorten(details);
@@ -136,7 +147,7 @@ impl ReportState {
             newest.awaits_delivery = None;
             newest.about_task = true;
         }
-        report.settle(work, &held, task, details.as_ref().or(report.details.as_ref()))?;
+        report.settle(machine, &held, task, details.as_ref().or(report.details.as_ref()))?;
         Ok(true)
     }
 
@@ -223,17 +234,19 @@ impl ReportState {
     }
 
     /// The details of a report that a task is done, where they are long: what becomes its result is kept apart.
-    fn externalize_details(&self, work: &mut UnitOfWork<'_, '_>) -> Option<RawObject> {
-        let details = self.details.as_ref().filter(|_| Meaning::of(&self.state) == Meaning::Done)?;
-        if details.as_str().len() <= work.context.policy.payload_inline_max {
-            return None;
-        }
-        let Value::Object(mut details) = details.to_value() else { return None };
+    fn externalize_details(&self, work: &mut UnitOfWork<'_, '_>) -> Result<Option<RawObject>, Halt> {
+        let details = self.details.as_ref().filter(|_| Meaning::of(&self.state) == Meaning::Done);
+        let inline_max = work.context.policy.payload_inline_max;
+        let Some(details) = details.filter(|details| details.as_str().len() > inline_max) else {
+            return Ok(None);
+        };
+        work.context.steps.take_bytes(details.as_str().len() as u64)?;
+        let Value::Object(mut details) = details.to_value() else { return Ok(None) };
         match details.get_mut("result") {
-            Some(result) => *result = work.externalize(result.take()),
-            None => details = work.externalize_fields(details),
+            Some(result) => *result = work.externalize(result.take())?,
+            None => details = work.externalize_fields(details)?,
         }
-        RawObject::parse(Value::Object(details).to_string()).ok()
+        Ok(RawObject::parse(Value::Object(details).to_string()).ok())
     }
 
     fn report(&self) -> Report {
@@ -273,11 +286,12 @@ impl ReportState {
 
     fn settle(
         &self,
-        work: &mut UnitOfWork<'_, '_>,
+        machine: &mut Machine<'_, '_>,
         held: &Held,
         task: Option<Arc<Task>>,
         details: Option<&RawObject>,
     ) -> Result<(), Halt> {
+        let work = &mut machine.work;
         let Some(task) = task else {
             // The session let go of this attempt: the agent no longer holds it either.
             let attempt = held.attempt_of();
@@ -302,12 +316,13 @@ impl ReportState {
             }
             Meaning::Done => {
                 work.just_done = Some(self.agent.clone());
-                work.complete(&held.session, &task, details.and_then(result))
+                let (session, result) = (held.session.clone(), details.and_then(result));
+                machine.run(Command::CompleteTask { session, task, result })
             }
             Meaning::Failed => {
                 let details = self.details().unwrap_or_default();
                 let code = ["error_code", "code"].iter().find_map(|field| details.get(field)?.as_str());
-                work.fail_attempt(&held.session, &task, &self.error(), Fault::Said(code))
+                machine.run(Command::attempt_failed(&held.session, task, self.error(), Fault::Said(code)))
             }
             Meaning::Away => Ok(()),
         }
@@ -322,7 +337,7 @@ impl ReportState {
         is_awaited: bool,
     ) -> Result<(), Halt> {
         let progress = self.details().and_then(|mut details| details.get_mut("progress").map(Value::take));
-        let progress = progress.map(|progress| work.externalize(progress));
+        let progress = progress.map(|progress| work.externalize(progress)).transpose()?;
         if progress.is_none() && !is_awaited {
             return Ok(());
         }

@@ -3,9 +3,10 @@
 use serde_json::json;
 use signalbox_wire::id::SessionId;
 
-use super::Operation;
-use super::triggers::{Start, Triggered};
-use super::unit_of_work::UnitOfWork;
+use super::machine::Machine;
+use super::operation::Operation;
+use super::start::Start;
+use super::triggers::Triggered;
 use crate::decision::Key;
 use crate::event::{Level, NewEvent};
 use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
@@ -37,10 +38,10 @@ impl Operation for Rerun {
         let (workflow, revision) = (before.session.workflow.clone(), before.session.revision);
         let gone = || Rejected::UnknownRevision { workflow: workflow.clone(), revision };
         let kept = snapshot.definition(&workflow, revision)?.ok_or_else(gone)?;
-        let mut work = UnitOfWork::new(snapshot, context);
+        let mut machine = Machine::new(snapshot, context);
         // Neither a session nor a revision that is removed meanwhile is run any more.
-        work.decision.expects.push((Key::Session(self.session.clone()), Some(read.version)));
-        work.decision.expects.push((Key::Definition(workflow.clone(), revision), Some(kept.version)));
+        machine.work.decision.expects.push((Key::Session(self.session.clone()), Some(read.version)));
+        machine.work.decision.expects.push((Key::Definition(workflow.clone(), revision), Some(kept.version)));
         let start = Start {
             agent: before.session.agent.as_ref(),
             input: before.session.input.clone(),
@@ -49,11 +50,11 @@ impl Operation for Rerun {
             schedule: None,
             parent: None,
         };
-        let session = start.session_of(&mut work, &kept.value)?;
+        let session = machine.start(start, &kept.value)?;
         let data = json!({"sessionId": self.session, "newSessionId": session});
-        let mut entry = NewEvent::new("session.rerun", Level::Info, work.context.now, &data);
+        let mut entry = NewEvent::new("session.rerun", Level::Info, machine.work.context.now, &data);
         entry.session = Some((self.session.clone(), 0));
-        work.log(entry);
-        Ok((work.finish(), Triggered { session, workflow }))
+        machine.work.log(entry);
+        Ok((machine.finish(), Triggered { session, workflow }))
     }
 }

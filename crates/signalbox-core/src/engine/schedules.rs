@@ -13,11 +13,11 @@ use signalbox_wire::id::{AgentId, ScheduleId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use self::tending::Tending;
-use super::Operation;
-use super::unit_of_work::UnitOfWork;
+use super::machine::Machine;
+use super::operation::Operation;
 use crate::cron::Rhythm;
 use crate::decision::Key;
-use crate::due::{Due, DueJob};
+use crate::due::DueJob;
 use crate::event::{Level, NewEvent};
 use crate::schedule::{BACKFILL_MAX, Cause, Overlap, Plan, Schedule, ScheduleStatus, WAITING_MAX};
 use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
@@ -46,16 +46,16 @@ impl Operation for ApplySchedule {
         snapshot: &Snapshot,
         context: &mut DecisionContext<'_>,
     ) -> Result<(Decision, Self::Output), Halt> {
-        let mut work = UnitOfWork::new(snapshot, context);
-        let read = work.snapshot.schedule(&self.schedule)?;
+        let mut machine = Machine::new(snapshot, context);
+        let read = machine.work.snapshot.schedule(&self.schedule)?;
         let is_new = read.is_none();
         let mut tending = match read {
-            Some(read) => Tending::of(&mut work, &read)?,
-            None => Tending::new(&mut work, self.schedule.clone(), self.plan.clone())?,
+            Some(read) => Tending::of(&mut machine, &read)?,
+            None => Tending::new(&mut machine, self.schedule.clone(), self.plan.clone())?,
         };
         tending.change(&self.plan, self.paused)?;
         let schedule = tending.finish()?;
-        Ok((work.finish(), (schedule, is_new)))
+        Ok((machine.finish(), (schedule, is_new)))
     }
 }
 
@@ -111,12 +111,12 @@ impl Operation for ChangeSchedule {
         snapshot: &Snapshot,
         context: &mut DecisionContext<'_>,
     ) -> Result<(Decision, Schedule), Halt> {
-        let mut work = UnitOfWork::new(snapshot, context);
-        let mut tending = Tending::known(&mut work, &self.schedule)?;
+        let mut machine = Machine::new(snapshot, context);
+        let mut tending = Tending::known(&mut machine, &self.schedule)?;
         let plan = self.change.applied_to(&tending.schedule.plan);
         tending.change(&plan, self.change.paused)?;
         let schedule = tending.finish()?;
-        Ok((work.finish(), schedule))
+        Ok((machine.finish(), schedule))
     }
 }
 
@@ -208,8 +208,8 @@ impl Operation for ControlSchedule {
         snapshot: &Snapshot,
         context: &mut DecisionContext<'_>,
     ) -> Result<(Decision, ScheduleControlled), Halt> {
-        let mut work = UnitOfWork::new(snapshot, context);
-        let mut tending = Tending::known(&mut work, &self.schedule)?;
+        let mut machine = Machine::new(snapshot, context);
+        let mut tending = Tending::known(&mut machine, &self.schedule)?;
         let first = tending.schedule.fires + 1;
         match &self.command {
             ScheduleCommand::Pause => tending.turn_to(ScheduleStatus::Paused),
@@ -224,7 +224,7 @@ impl Operation for ControlSchedule {
         }
         let schedule = tending.finish()?;
         let count = usize::try_from(schedule.fires + 1 - first).unwrap_or(usize::MAX);
-        Ok((work.finish(), ScheduleControlled { schedule, filled: Filled { first, count } }))
+        Ok((machine.finish(), ScheduleControlled { schedule, filled: Filled { first, count } }))
     }
 }
 
@@ -249,16 +249,10 @@ fn backfill(
 }
 
 /// Looks after a schedule whose time may have come. Coming late, early or twice changes nothing.
-pub(super) fn fire(work: &mut UnitOfWork<'_, '_>, schedule: &ScheduleId) -> Result<(), Halt> {
-    let Some(read) = work.snapshot.schedule(schedule)? else { return Ok(()) };
-    let mut tending = Tending::of(work, &read)?;
+pub(super) fn fire(machine: &mut Machine<'_, '_>, schedule: &ScheduleId) -> Result<(), Halt> {
+    let Some(read) = machine.work.snapshot.schedule(schedule)? else { return Ok(()) };
+    let mut tending = Tending::of(machine, &read)?;
     tending.start_waiting()?;
     tending.catch_up()?;
     tending.finish().map(drop)
-}
-
-/// A session of a schedule is over: whatever waits for that is looked after next.
-pub(super) fn schedule_session_ended(work: &mut UnitOfWork<'_, '_>, schedule: ScheduleId) {
-    let at = work.context.now;
-    work.decision.arm(Due::new(DueJob::Fire { schedule }, at));
 }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use signalbox_wire::id::SessionId;
 
-use super::Operation;
-use super::approvals::guards;
 use super::dispatch::retry_timer;
+use super::guards::guards;
+use super::machine::Machine;
+use super::machine::command::Command;
+use super::operation::Operation;
 use super::unit_of_work::UnitOfWork;
 use crate::definition::{Kind, OnBusy, OnFailure};
 use crate::due::{Due, DueJob};
@@ -30,11 +32,11 @@ macro_rules! session_operation {
             type Output = SessionState;
 
             fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, SessionState), Halt> {
-                let mut work = UnitOfWork::new(snapshot, context);
-                let body: fn(&Self, &mut UnitOfWork<'_, '_>) -> Result<(), Halt> = $body;
-                body(self, &mut work)?;
-                let state = work.known_session(&self.session)?.clone();
-                Ok((work.finish(), state))
+                let mut machine = Machine::new(snapshot, context);
+                let body: fn(&Self, &mut Machine<'_, '_>) -> Result<(), Halt> = $body;
+                body(self, &mut machine)?;
+                let state = machine.work.known_session(&self.session)?.clone();
+                Ok((machine.finish(), state))
             }
         }
     };
@@ -43,33 +45,33 @@ macro_rules! session_operation {
 session_operation! {
     /// Nothing more is dispatched until the session is resumed; what is in flight may finish.
     Pause;
-    |this, work| {
-        let state = allow(work, &this.session, &[SessionStatus::Started, SessionStatus::Running], "paused")?;
+    |this, machine| {
+        let state = allow(&mut machine.work, &this.session, &[SessionStatus::Started, SessionStatus::Running], "paused")?;
         for task in state.tasks.iter().filter(|task| task.queued_at.is_some()) {
             // It gives up its place in the queue, and waits for nobody meanwhile.
-            work.release(&this.session, task)?;
+            machine.work.release(&this.session, task)?;
         }
-        work.emit(&this.session, &SessionEvent::Paused)
+        machine.work.emit(&this.session, &SessionEvent::Paused)
     }
 }
 
 session_operation! {
     /// A paused session goes on where it was.
     Resume;
-    |this, work| {
-        let state = allow(work, &this.session, &[SessionStatus::Paused], "resumed")?;
-        work.emit(&this.session, &SessionEvent::Resumed)?;
+    |this, machine| {
+        let state = allow(&mut machine.work, &this.session, &[SessionStatus::Paused], "resumed")?;
+        machine.work.emit(&this.session, &SessionEvent::Resumed)?;
         for task in state.tasks.iter().filter(|task| task.status == TaskStatus::Pending) {
             match task.retry_at {
                 // By another process's clock the wait may have ended during the pause, and used up its timer.
-                Some(at) if at > work.context.now => {
-                    work.decision.arm(Due::new(retry_timer(&this.session, task), at));
+                Some(at) if at > machine.work.context.now => {
+                    machine.work.decision.arm(Due::new(retry_timer(&this.session, task), at));
                 }
-                Some(_) => work.try_again(&this.session, &task.id)?,
+                Some(_) => machine.try_again(&this.session, &task.id)?,
                 None => {}
             }
         }
-        work.advance(&this.session)
+        machine.advance(&this.session)
     }
 }
 
@@ -78,40 +80,42 @@ session_operation! {
     Cancel,
     /// Why.
     reason: Option<String>;
-    |this, work| {
+    |this, machine| {
         let open = [SessionStatus::Started, SessionStatus::Running, SessionStatus::Paused];
-        let state = allow(work, &this.session, &open, "cancelled")?;
+        let state = allow(&mut machine.work, &this.session, &open, "cancelled")?;
         if state.session.ending.is_some() {
             return Err(Rejected::Undone(this.session.clone()).into());
         }
         let reason = this.reason.as_deref().map_or_else(|| "cancelled on request".to_owned(), bounded);
-        work.terminate(&this.session, SessionStatus::Cancelled, &reason)
+        let (session, status) = (this.session.clone(), SessionStatus::Cancelled);
+        machine.run(Command::Terminate { session, status, reason })
     }
 }
 
 session_operation! {
     /// A failed session goes on from the task that failed, keeping what succeeded.
     RetrySession;
-    |this, work| {
-        let state = allow(work, &this.session, &[SessionStatus::Failed], "retried")?;
+    |this, machine| {
+        let state = allow(&mut machine.work, &this.session, &[SessionStatus::Failed], "retried")?;
         if state.session.ending.is_some() {
             return Err(Rejected::Undone(this.session.clone()).into());
         }
-        work.emit(&this.session, &SessionEvent::Retried)?;
-        if let Some(at) = work.known_session(&this.session)?.session.deadline {
-            work.decision.arm(Due::new(DueJob::Deadline { session: this.session.clone() }, at));
+        machine.work.emit(&this.session, &SessionEvent::Retried)?;
+        if let Some(at) = machine.work.known_session(&this.session)?.session.deadline {
+            machine.work.decision.arm(Due::new(DueJob::Deadline { session: this.session.clone() }, at));
         }
         for task in to_reopen(&state) {
-            let retries = task.attempt + work.context.policy.task_retries;
+            let retries = task.attempt + machine.work.context.policy.task_retries;
             let event = SessionEvent::TaskReopened { task: task.id.clone(), step: task.step.clone(), retries };
-            work.emit(&this.session, &event)?;
+            machine.work.emit(&this.session, &event)?;
         }
         match &state.session.plan.group {
-            Some(pass) => {
-                let admission = work.admission(pass, OnBusy::Queue)?;
-                work.enter_group(&this.session, pass, admission)
+            Some(claim) => {
+                let admission = machine.work.admission(claim, OnBusy::Queue)?;
+                let (session, claim) = (this.session.clone(), claim.clone());
+                machine.run(Command::EnterGroup { session, claim, admission })
             }
-            None => work.advance(&this.session),
+            None => machine.advance(&this.session),
         }
     }
 }

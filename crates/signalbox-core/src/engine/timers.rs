@@ -5,12 +5,15 @@ use std::sync::Arc;
 use signalbox_wire::id::{SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
-use super::Operation;
+use super::machine::Machine;
+use super::machine::command::Command;
+use super::operation::Operation;
 use super::schedules;
 use super::unit_of_work::UnitOfWork;
+use crate::definition::Kind;
 use crate::delivery::TaskAttempt;
 use crate::due::{Due, DueJob};
-use crate::session::SessionStatus;
+use crate::session::{SessionEvent, SessionStatus};
 use crate::task::{Fault, Task, TaskStatus};
 use crate::{Decision, DecisionContext, Halt, Snapshot};
 
@@ -25,92 +28,127 @@ impl Operation for TimerFired {
     type Output = ();
 
     fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
-        let mut work = UnitOfWork::new(snapshot, context);
+        let mut machine = Machine::new(snapshot, context);
         match &self.work {
             DueJob::Timeout { session, task, attempt }
             | DueJob::Dispatch { session, task, attempt }
             | DueJob::Call { session, task, attempt } => {
-                let Some(task) = work.held(session, task, *attempt)? else { return self.over(work) };
-                let limit = task.rules.timeout.unwrap_or(work.context.policy.task_timeout);
+                let Some(task) = machine.work.held(session, task, *attempt)? else {
+                    return self.over(machine);
+                };
+                let limit = task.rules.timeout.unwrap_or(machine.work.context.policy.task_timeout);
                 let ends = task.times_out_at(limit);
                 if !matches!(self.work, DueJob::Timeout { .. })
-                    && ends.is_some_and(|ends| work.context.now < ends)
+                    && ends.is_some_and(|ends| machine.work.context.now < ends)
                 {
                     // It stays due until it is sent or called.
                     return Ok((Decision::default(), ()));
                 }
-                if work.has_come(&self.work, ends) {
+                if machine.work.has_come(&self.work, ends) {
                     let error = format!("no report settled the task within {} s", limit.as_secs_f64());
-                    work.fail_attempt(session, &task, &error, Fault::TimedOut)?;
+                    machine.run(Command::attempt_failed(session, task, error, Fault::TimedOut))?;
                 }
             }
             DueJob::Heartbeat { session, task, attempt } => {
-                let Some(task) = work.held(session, task, *attempt)? else { return self.over(work) };
-                let Some(limit) = task.rules.heartbeat_timeout else { return self.over(work) };
+                let Some(task) = machine.work.held(session, task, *attempt)? else {
+                    return self.over(machine);
+                };
+                let Some(limit) = task.rules.heartbeat_timeout else { return self.over(machine) };
                 let heard = task.last_report_at.or(task.started_at).or(task.dispatched_at);
-                if work.has_come(&self.work, heard.map(|at| at + limit)) {
+                if machine.work.has_come(&self.work, heard.map(|at| at + limit)) {
                     let error = format!("its agent was not heard for {} s", limit.as_secs_f64());
-                    work.fail_attempt(session, &task, &error, Fault::Silent)?;
+                    machine.run(Command::attempt_failed(session, task, error, Fault::Silent))?;
                 }
             }
             DueJob::Schedule { session, task, attempt } => {
-                let Some(task) = work.pending(session, task, *attempt)? else { return self.over(work) };
-                let Some(limit) = task.rules.schedule_timeout else { return self.over(work) };
-                let Some(queued_at) = task.queued_at else { return self.over(work) };
-                if work.has_come(&self.work, Some(queued_at + limit)) {
+                let Some(task) = machine.work.pending(session, task, *attempt)? else {
+                    return self.over(machine);
+                };
+                let Some(limit) = task.rules.schedule_timeout else { return self.over(machine) };
+                let Some(queued_at) = task.queued_at else { return self.over(machine) };
+                if machine.work.has_come(&self.work, Some(queued_at + limit)) {
                     let (route, seconds) = (task.route.waiting_for(), limit.as_secs_f64());
-                    work.fail_task(session, &task, &format!("waited {seconds} s for {route}, in vain"))?;
+                    let error = format!("waited {seconds} s for {route}, in vain");
+                    machine.run(Command::fail(session, &task, error))?;
                 }
             }
             DueJob::Retry { session, task, attempt } => {
-                let Some(task) = work.pending(session, task, *attempt)? else { return self.over(work) };
-                if task.retry_at.is_some() && work.has_come(&self.work, task.retry_at) {
-                    work.try_again(session, &task.id)?;
-                    work.advance(session)?;
+                let Some(task) = machine.work.pending(session, task, *attempt)? else {
+                    return self.over(machine);
+                };
+                if task.retry_at.is_some() && machine.work.has_come(&self.work, task.retry_at) {
+                    machine.try_again(session, &task.id)?;
+                    machine.advance(session)?;
                 }
             }
             DueJob::Stop { agent, task, attempt } => {
-                work.stopped(agent, |stopping| stopping.task == *task && stopping.attempt == *attempt)?;
+                machine
+                    .work
+                    .stopped(agent, |stopping| stopping.task == *task && stopping.attempt == *attempt)?;
             }
             DueJob::Wake { session, task } => {
-                let task = work.task(session, task)?.filter(|task| task.status == TaskStatus::Waiting);
-                let Some(task) = task.filter(|task| task.until.is_some()) else { return self.over(work) };
-                if work.has_come(&self.work, task.until) {
-                    work.wake(session, &task)?;
+                let task =
+                    machine.work.task(session, task)?.filter(|task| task.status == TaskStatus::Waiting);
+                let Some(task) = task.filter(|task| task.until.is_some()) else { return self.over(machine) };
+                if machine.work.has_come(&self.work, task.until) {
+                    machine.run(woken(session, task))?;
                 }
             }
-            DueJob::Begin { session } => work.admit(session)?,
+            DueJob::Begin { session } => admit(&mut machine, session)?,
             DueJob::Deadline { session } => {
-                let deadline = work.session(session)?.filter(|state| !state.session.status.is_over());
+                let deadline = machine.work.session(session)?.filter(|state| !state.session.status.is_over());
                 let Some(deadline) = deadline.and_then(|state| state.session.deadline) else {
-                    return self.over(work);
+                    return self.over(machine);
                 };
-                if work.has_come(&self.work, Some(deadline)) {
-                    work.terminate(session, SessionStatus::Failed, "the session took longer than it may")?;
+                if machine.work.has_come(&self.work, Some(deadline)) {
+                    let reason = "the session took longer than it may".to_owned();
+                    let (session, status) = (session.clone(), SessionStatus::Failed);
+                    machine.run(Command::Terminate { session, status, reason })?;
                 }
             }
             DueJob::End { session, reason } => {
-                if work.session(session)?.is_some() {
-                    work.terminate(session, SessionStatus::Cancelled, reason)?;
+                if machine.work.session(session)?.is_some() {
+                    let (session, reason) = (session.clone(), reason.clone());
+                    machine.run(Command::Terminate { session, status: SessionStatus::Cancelled, reason })?;
                 }
             }
-            DueJob::Fire { schedule } => schedules::fire(&mut work, schedule)?,
+            DueJob::Fire { schedule } => schedules::fire(&mut machine, schedule)?,
             // It is no timer: it stays due until it is done.
             DueJob::Deliver { .. } => return Ok((Decision::default(), ())),
         }
-        self.over(work)
+        self.over(machine)
     }
 }
 
 impl TimerFired {
     /// The decision; the timer is used up unless it was set anew.
-    fn over(&self, work: UnitOfWork<'_, '_>) -> Result<(Decision, ()), Halt> {
-        let mut decision = work.finish();
+    fn over(&self, machine: Machine<'_, '_>) -> Result<(Decision, ()), Halt> {
+        let mut decision = machine.finish();
         if !decision.due.iter().any(|due| due.work.id() == self.work.id()) {
             decision.disarm(self.work.id());
         }
         Ok((decision, ()))
     }
+}
+
+/// The time of a task that waits is over: a sleep is done, a wait or an approval has failed.
+fn woken(session: &SessionId, task: Arc<Task>) -> Command {
+    match &task.kind {
+        Kind::Sleep(_) => Command::CompleteTask { session: session.clone(), task, result: None },
+        Kind::Wait { signal } => {
+            Command::fail(session, &task, format!("the signal '{signal}' did not come in time"))
+        }
+        _ => Command::fail(session, &task, "nobody approved it in time".to_owned()),
+    }
+}
+
+/// The turn of a session has come: one that waited at its group begins, one that had too much to do at once goes on.
+fn admit(machine: &mut Machine<'_, '_>, session: &SessionId) -> Result<(), Halt> {
+    let Some(state) = machine.work.session(session)? else { return Ok(()) };
+    if state.session.waits_for_group {
+        machine.work.emit(session, &SessionEvent::Admitted)?;
+    }
+    machine.advance(session)
 }
 
 impl UnitOfWork<'_, '_> {

@@ -3,16 +3,16 @@
 //! Sessions change by events only, agents in place; [`UnitOfWork::finish`] compares with what was read and writes
 //! what differs. Whether an agent is listed as available is derived here and nowhere else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use signalbox_wire::id::{AgentId, SessionId, TaskId};
 
-use super::payloads::KnownPayloads;
-use super::schedules;
+use super::known_payloads::{KnownPayloads, named_in};
 use crate::agent::{Agent, AgentStatus};
 use crate::decision::{AgentName, Available, ConcurrencyGroup, Key, MatchHint, Row};
 use crate::definition::Definition;
+use crate::due::{Due, DueJob};
 use crate::event::NewEvent;
 use crate::limits::{BEGUN_AT_ONCE_MAX, HISTORY_AT_ONCE_BYTES};
 use crate::payload::Payload;
@@ -31,8 +31,6 @@ pub(super) struct UnitOfWork<'w, 'p> {
     concurrency_groups: BTreeMap<String, GroupWork>,
     /// Revisions of workflows that this decision keeps.
     pub(super) kept: Vec<Definition>,
-    /// Sessions that are being let go on.
-    pub(super) advancing: BTreeSet<SessionId>,
     /// Tasks that have begun, and those of sessions that were begun for them.
     pub(super) begun: usize,
     /// Payloads that are new with this decision, each before those that refer to it.
@@ -112,7 +110,6 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
             sessions: BTreeMap::new(),
             concurrency_groups: BTreeMap::new(),
             kept: Vec::new(),
-            advancing: BTreeSet::new(),
             begun: 0,
             new_payloads: Vec::new(),
             just_done: None,
@@ -213,7 +210,9 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
     ) -> Result<(&SessionState, KnownPayloads<'_>), Halt> {
         self.known_session(id)?;
         let work = self.sessions.get(id).ok_or_else(|| Rejected::UnknownSession(id.to_string()))?;
-        Ok((&work.state, KnownPayloads { snapshot: self.snapshot, new_payloads: &self.new_payloads }))
+        let steps = &self.context.steps;
+        let payloads = KnownPayloads { snapshot: self.snapshot, new_payloads: &self.new_payloads, steps };
+        Ok((&work.state, payloads))
     }
 
     /// A task of a session that is being worked on.
@@ -251,7 +250,8 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
         if work.state.session.status.is_over()
             && let Some(schedule) = work.state.session.schedule.clone()
         {
-            schedules::schedule_session_ended(self, schedule);
+            // Whatever waits for the end of its session is looked after next.
+            self.decision.arm(Due::new(DueJob::Fire { schedule }, self.context.now));
         }
         Ok(())
     }
@@ -435,6 +435,25 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
             read => {
                 let version = self.context.version_after(read);
                 self.decision.put(Row::ConcurrencyGroup(Arc::new(work.group)), read, version);
+            }
+        }
+    }
+
+    /// Keeps the new payloads that something refers to: what sessions keep, their history tells.
+    fn write_payloads(&mut self) {
+        if self.new_payloads.is_empty() {
+            return;
+        }
+        let is_history =
+            |event: &&NewEvent| event.session.as_ref().is_some_and(|(_, sequence)| *sequence > 0);
+        let history = self.decision.events.iter().filter(is_history);
+        let mut named: HashSet<String> = history.flat_map(|event| named_in(&event.data)).collect();
+        let version = self.context.version_after(None);
+        // Those that refer to others come after them.
+        while let Some(payload) = self.new_payloads.pop() {
+            if named.contains(&payload.sha256) {
+                named.extend(payload.references().into_iter().map(str::to_owned));
+                self.decision.put_guarded(Row::Payload(payload), version);
             }
         }
     }

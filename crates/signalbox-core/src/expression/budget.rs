@@ -5,9 +5,9 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::Payloads;
-use super::value::Val;
+use super::scope::Payloads;
 use crate::payload::Reference;
+use crate::steps::{BYTES_PER_STEP, Steps};
 
 /// Steps that the expressions of one rendering may take together: a value that is looked at, an item that is gone
 /// over, a comparison. A tenth of a second at most, and some 50,000 items under a simple condition.
@@ -20,15 +20,20 @@ pub(super) const BYTES_MAX: usize = 16 << 20;
 /// Bytes of payloads that one rendering may look into.
 pub(super) const LOOKED_INTO_MAX: usize = 64 << 20;
 
-/// Payloads that are asked for at once, where a macro goes over a list of them.
-pub(super) const ASKED_FOR_MAX: usize = 64;
+/// Nesting of parameters that is rendered, at most; also that of what an expression gives.
+pub(super) const DEPTH_MAX: usize = 128;
 
 /// Characters of text that count as one step.
 const TEXT_STEP: usize = 32;
 
+/// Characters of an expression that are read in one step.
+const TEXT_PARSED_STEP: usize = 4;
+
 /// What is left of the bounds of one rendering.
 pub(super) struct Budget<'a> {
     payloads: &'a dyn Payloads,
+    /// What the decision may still take, whatever is left of the bounds.
+    decision: Option<&'a Steps>,
     steps: Cell<usize>,
     bytes: Cell<usize>,
     looked_into: Cell<usize>,
@@ -45,11 +50,13 @@ pub(super) struct Fault {
     pub(super) is_final: bool,
     /// The payloads that have to be loaded first.
     pub(super) needs: Vec<String>,
+    /// The decision may not take so long where it is made.
+    pub(super) is_long: bool,
 }
 
 impl Fault {
     pub(super) fn of(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), is_final: false, needs: Vec::new() }
+        Self { reason: reason.into(), is_final: false, needs: Vec::new(), is_long: false }
     }
 
     fn beyond(reason: impl Into<String>) -> Self {
@@ -61,13 +68,8 @@ impl Fault {
         Self { needs, ..Self::beyond("looks into a payload that has not been loaded") }
     }
 
-    /// The same fault where a macro goes over `items`: it will need them all.
-    pub(super) fn over(mut self, items: &[Val<'_>]) -> Self {
-        if !self.needs.is_empty() {
-            let others = items.iter().filter_map(Val::reference).map(|reference| reference.sha256.to_owned());
-            self.needs.extend(others.take(ASKED_FOR_MAX));
-        }
-        self
+    fn long() -> Self {
+        Self { is_long: true, ..Self::beyond("takes longer than a quick decision may") }
     }
 }
 
@@ -81,18 +83,11 @@ impl<'a> Budget<'a> {
     pub(super) fn new(payloads: &'a dyn Payloads) -> Self {
         Self {
             payloads,
+            decision: payloads.steps(),
             steps: Cell::new(STEPS_MAX),
             bytes: Cell::new(BYTES_MAX),
             looked_into: Cell::new(LOOKED_INTO_MAX),
             counted: RefCell::default(),
-        }
-    }
-
-    /// `value` itself where it is a reference.
-    pub(super) fn open(&self, value: Val<'a>) -> Result<Val<'a>, Fault> {
-        match value {
-            Val::Json(value) => self.look_into(value).map(Val::from),
-            value => Ok(value),
         }
     }
 
@@ -120,7 +115,7 @@ impl<'a> Budget<'a> {
 
     /// `value` with all that it refers to in its place.
     pub(super) fn inline(&self, value: &'a Value, depth: usize) -> Result<Value, Fault> {
-        if depth > super::DEPTH_MAX {
+        if depth > DEPTH_MAX {
             return Err(Fault::of("gives a value that is nested too deeply"));
         }
         self.write(8)?;
@@ -144,11 +139,24 @@ impl<'a> Budget<'a> {
 
     /// Takes `steps` from what is left.
     pub(super) fn spend(&self, steps: usize) -> Result<(), Fault> {
+        self.take(steps)?;
         let left = self.steps.get().checked_sub(steps);
         self.steps.set(left.unwrap_or(0));
         left.map(drop).ok_or_else(|| {
             Fault::beyond("takes too much budget; go over fewer items, or leave it to an agent or a tool")
         })
+    }
+
+    /// Takes what the decision spends on reading `text` as an expression.
+    pub(super) fn take_text(&self, text: &str) -> Result<(), Fault> {
+        self.take(1 + text.len() / TEXT_PARSED_STEP)
+    }
+
+    fn take(&self, steps: usize) -> Result<(), Fault> {
+        match self.decision {
+            Some(decision) => decision.take(steps as u64).map_err(|_| Fault::long()),
+            None => Ok(()),
+        }
     }
 
     /// Takes what it costs to go through `text`.
@@ -158,6 +166,7 @@ impl<'a> Budget<'a> {
 
     /// Takes `bytes` from what may still be written.
     pub(super) fn write(&self, bytes: usize) -> Result<(), Fault> {
+        self.take(1 + bytes / BYTES_PER_STEP as usize)?;
         let left = self.bytes.get().checked_sub(bytes);
         self.bytes.set(left.unwrap_or(0));
         left.map(drop).ok_or_else(|| Fault::beyond("makes the rendered value larger than 16 MiB"))

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::Scope;
 use super::budget::{Budget, Fault};
 use super::path::NO_FIELD;
+use super::scope::Scope;
 use super::syntax::{Each, Literal, Node, What};
-use super::value::Val;
+use super::value::{Val, over};
 
 /// What expressions are worked out with.
 #[derive(Clone, Copy)]
@@ -66,7 +66,7 @@ impl<'a> Machine<'a, '_> {
 
     /// What `node` gives, to be looked into.
     fn opened(self, node: &'a Node, locals: Locals<'_, 'a>) -> Result<Val<'a>, Fault> {
-        self.budget.open(self.eval(node, locals)?)
+        self.eval(node, locals)?.open(self.budget)
     }
 
     fn truth(self, node: &'a Node, locals: Locals<'_, 'a>) -> Result<bool, Fault> {
@@ -107,7 +107,7 @@ impl<'a> Machine<'a, '_> {
 
     fn each(self, each: &'a Each, locals: Locals<'_, 'a>) -> Result<Val<'a>, Fault> {
         let items = self.opened(&each.range, locals)?.items(self.budget)?;
-        self.each_of(&items, each, locals).map_err(|fault| fault.over(&items))
+        self.each_of(&items, each, locals).map_err(|fault| over(fault, &items))
     }
 
     fn each_of(self, items: &[Val<'a>], each: &'a Each, locals: Locals<'_, 'a>) -> Result<Val<'a>, Fault> {

@@ -7,7 +7,7 @@ use cel::common::ast::operators;
 
 use super::budget::{Budget, Fault};
 use super::convert::{to_bool, to_double, to_int, to_text, to_uint};
-use super::value::Val;
+use super::value::{Val, over};
 
 /// An operator or a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -261,7 +261,7 @@ fn is_in<'a>(value: &Val<'a>, of: &Val<'a>, budget: &Budget<'a>) -> Result<bool,
     if of.is_list() {
         let items = of.items(budget)?;
         for item in &items {
-            if item.equals(value, budget).map_err(|fault| fault.over(&items))? {
+            if item.equals(value, budget).map_err(|fault| over(fault, &items))? {
                 return Ok(true);
             }
         }

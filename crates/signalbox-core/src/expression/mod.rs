@@ -12,6 +12,7 @@ mod eval;
 mod functions;
 mod parse;
 mod path;
+mod scope;
 mod syntax;
 mod template;
 #[cfg(test)]
@@ -20,76 +21,10 @@ mod value;
 
 use serde_json::{Map, Value};
 
-use self::budget::{Budget, Fault};
+use self::budget::{Budget, DEPTH_MAX, Fault};
 use self::eval::Machine;
+pub use self::scope::{KnownNames, Payloads, Scope, Sight, TaskFacts, Tasks};
 use self::template::{Piece, pieces};
-use crate::payload::Payload;
-
-/// What expressions can see.
-#[derive(Clone, Copy)]
-pub struct Scope<'a> {
-    /// What the session was started with.
-    pub input: &'a Map<String, Value>,
-    /// The tasks of the session.
-    pub tasks: &'a dyn Tasks,
-    /// What the instance of a task with `forEach` is for.
-    pub item: Option<&'a Value>,
-    /// Which of the items it is, from 0.
-    pub index: Option<u64>,
-    /// The session itself: an object with `id`, `workflowId` and `startedAt`.
-    pub session: Option<&'a Value>,
-    /// What references stand for.
-    pub payloads: &'a dyn Payloads,
-}
-
-/// Finds payloads by their names.
-pub trait Payloads {
-    /// The payload with this name; `Some(None)` where it is not kept, `None` where that is not known yet.
-    fn payload(&self, sha256: &str) -> Option<Option<&Payload>>;
-}
-
-/// What expressions can see of a task.
-#[derive(Debug, Clone, Copy)]
-pub struct TaskFacts<'a> {
-    /// The name of its status.
-    pub status: &'static str,
-    /// Whether it has come to an end; before that it has no result to see.
-    pub is_settled: bool,
-    /// What came of it.
-    pub result: Option<&'a Value>,
-    /// Why it failed.
-    pub error: Option<&'a str>,
-}
-
-/// Finds the tasks of a session by their ids in the definition.
-pub trait Tasks {
-    /// What can be seen of the task `step`.
-    fn facts(&self, step: &str) -> Option<TaskFacts<'_>>;
-    /// The ids of all tasks.
-    fn steps(&self) -> Vec<&str>;
-}
-
-/// Whether an expression can see a task, as far as a definition tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sight {
-    /// The task is certain to have settled before.
-    Seen,
-    /// There is no such task.
-    Unknown,
-    /// There is, but it may not have settled.
-    NotBefore,
-}
-
-/// What is known where an expression stands in a definition.
-#[derive(Clone, Copy)]
-pub struct KnownNames<'a> {
-    /// Tells of a task, by its id, whether it can be seen.
-    pub task: &'a dyn Fn(&str) -> Sight,
-    /// Whether there are `item` and `index`.
-    pub has_item: bool,
-    /// Whether there is a session already.
-    pub has_session: bool,
-}
 
 /// Why an expression has no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -101,10 +36,22 @@ pub struct Unresolved {
     pub reason: String,
     /// The payloads that have to be loaded before it can be told; nothing is wrong then.
     pub needs: Vec<String>,
+    /// It takes longer to tell than it may here; nothing is wrong then.
+    pub is_long: bool,
 }
 
-/// Nesting of parameters that is rendered, at most; also that of what an expression gives.
-const DEPTH_MAX: usize = 128;
+impl Unresolved {
+    /// Whether it cannot be told yet what the expression gives: nothing is wrong then.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_long || !self.needs.is_empty()
+    }
+
+    fn of(expression: &str, fault: Fault) -> Self {
+        let Fault { reason, needs, is_long, .. } = fault;
+        Self { needs, is_long, ..unresolved(expression, reason) }
+    }
+}
 
 /// Characters of an expression that are repeated in a fault.
 const QUOTED_MAX: usize = 200;
@@ -133,9 +80,7 @@ pub fn render_any(template: &Value, scope: Scope<'_>) -> Result<Value, Unresolve
 /// # Errors
 /// A payload is not kept, or not loaded yet; or there is more of them than one rendering may look into.
 pub fn inline(value: &Value, payloads: &dyn Payloads) -> Result<Value, Unresolved> {
-    Budget::new(payloads)
-        .inline(value, 0)
-        .map_err(|Fault { reason, needs, .. }| Unresolved { needs, ..unresolved("…", reason) })
+    Budget::new(payloads).inline(value, 0).map_err(|fault| Unresolved::of("…", fault))
 }
 
 /// The value of an expression key, which holds an expression: bare, or as one `${…}`. It is whole: what it refers to
@@ -232,10 +177,10 @@ enum Form {
 }
 
 fn resolve(expression: &str, machine: Machine<'_, '_>, form: Form) -> Result<Value, Unresolved> {
+    machine.budget.take_text(expression).map_err(|fault| Unresolved::of(expression, fault))?;
     let node = syntax::read(expression, None)
         .map_err(|reasons| unresolved(expression, reasons.into_iter().next().unwrap_or_default()))?;
-    value_of(&node, machine, form)
-        .map_err(|Fault { reason, needs, .. }| Unresolved { needs, ..unresolved(expression, reason) })
+    value_of(&node, machine, form).map_err(|fault| Unresolved::of(expression, fault))
 }
 
 fn value_of<'a>(node: &'a syntax::Node, machine: Machine<'a, '_>, form: Form) -> Result<Value, Fault> {
@@ -243,7 +188,7 @@ fn value_of<'a>(node: &'a syntax::Node, machine: Machine<'a, '_>, form: Form) ->
     let value = machine.value(node)?;
     match form {
         Form::Light => value.to_json(budget, 0),
-        Form::Opened => budget.open(value)?.to_json(budget, 0),
+        Form::Opened => value.open(budget)?.to_json(budget, 0),
         Form::Whole => {
             let external = value.to_json(budget, 0)?;
             if crate::payload::references(&external).is_empty() {
@@ -308,5 +253,5 @@ fn unresolved(expression: &str, reason: impl Into<String>) -> Unresolved {
     if quoted.len() < expression.len() {
         quoted.push('…');
     }
-    Unresolved { expression: quoted, reason: reason.into(), needs: Vec::new() }
+    Unresolved { expression: quoted, reason: reason.into(), needs: Vec::new(), is_long: false }
 }

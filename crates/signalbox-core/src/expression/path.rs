@@ -7,8 +7,8 @@
 use serde_json::Value;
 
 use super::budget::{Budget, Fault};
+use super::scope::{KnownNames, Scope, Sight};
 use super::value::Val;
-use super::{KnownNames, Scope, Sight};
 
 /// Where a path begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,7 +146,7 @@ impl Path {
                 Part::Status => true,
             });
         }
-        match budget.open(self.find(scope, budget)?)? {
+        match self.find(scope, budget)?.open(budget)? {
             Val::Fields(fields) | Val::Json(Value::Object(fields)) => Ok(fields.contains_key(name)),
             _ => Err(NO_FIELD.into()),
         }

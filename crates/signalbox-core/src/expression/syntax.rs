@@ -8,10 +8,10 @@
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, LiteralValue};
 use cel::common::ast::{SelectExpr, operators};
 
-use super::KnownNames;
 use super::functions::{self, Function};
 use super::parse::parse;
 use super::path::{self, Path, Root, Step};
+use super::scope::KnownNames;
 
 /// Characters of one expression, at most.
 pub(super) const LENGTH_MAX: usize = 4096;

@@ -10,8 +10,11 @@ use std::rc::Rc;
 
 use serde_json::{Map, Number, Value};
 
-use super::budget::{Budget, Fault};
+use super::budget::{Budget, DEPTH_MAX, Fault};
 use crate::payload::Reference;
+
+/// Payloads that are asked for at once, where a macro goes over a list of them.
+const ASKED_FOR_MAX: usize = 64;
 
 /// A value.
 #[derive(Debug, Clone)]
@@ -32,6 +35,15 @@ pub(super) enum Val<'a> {
     List(Rc<Vec<Self>>),
     /// An object that an expression made.
     Object(Rc<BTreeMap<Rc<str>, Self>>),
+}
+
+/// The same fault where a macro goes over `items`: it will need them all.
+pub(super) fn over(mut fault: Fault, items: &[Val<'_>]) -> Fault {
+    if !fault.needs.is_empty() {
+        let others = items.iter().filter_map(Val::reference).map(|reference| reference.sha256.to_owned());
+        fault.needs.extend(others.take(ASKED_FOR_MAX));
+    }
+    fault
 }
 
 impl<'a> From<&'a Value> for Val<'a> {
@@ -62,6 +74,14 @@ impl<'a> Val<'a> {
             Self::Text(text) => Some(text),
             Self::Made(text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// The value itself where it is a reference to one.
+    pub(super) fn open(self, budget: &Budget<'a>) -> Result<Self, Fault> {
+        match self {
+            Self::Json(value) => budget.look_into(value).map(Self::from),
+            value => Ok(value),
         }
     }
 
@@ -141,7 +161,7 @@ impl<'a> Val<'a> {
         match (self.reference(), other.reference()) {
             (None, None) => {}
             (Some(left), Some(right)) if left.sha256 == right.sha256 => return Ok(true),
-            _ => return budget.open(self.clone())?.equals(&budget.open(other.clone())?, budget),
+            _ => return self.clone().open(budget)?.equals(&other.clone().open(budget)?, budget),
         }
         match (self, other) {
             (Self::Null, Self::Null) => Ok(true),
@@ -164,7 +184,7 @@ impl<'a> Val<'a> {
         }
         let items = self.items(budget)?;
         for (left, right) in items.iter().zip(other.items(budget)?) {
-            if !left.equals(&right, budget).map_err(|fault| fault.over(&items))? {
+            if !left.equals(&right, budget).map_err(|fault| over(fault, &items))? {
                 return Ok(false);
             }
         }
@@ -227,7 +247,7 @@ impl<'a> Val<'a> {
     /// # Errors
     /// It is larger than what may be rendered, nested too deeply, or a number that JSON does not have.
     pub(super) fn to_json(&self, budget: &Budget<'_>, depth: usize) -> Result<Value, Fault> {
-        if depth > super::DEPTH_MAX {
+        if depth > DEPTH_MAX {
             return Err(Fault::of("gives a value that is nested too deeply"));
         }
         budget.write(8)?;

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::{FOUND_MAX, Found};
+use super::found::{FOUND_MAX, Found};
 use crate::expression::{self, KnownNames, Sight, Unresolved};
 use crate::graph::{Edge, EdgeKind, Graph, Links, positions};
 

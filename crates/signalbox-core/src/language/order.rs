@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::Found;
+use super::found::Found;
 use crate::graph::{EdgeKind, Graph, Links, Order, positions};
 
 /// Names in all `dependsOn` of a definition.

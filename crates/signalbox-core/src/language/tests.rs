@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::found::FOUND_MAX;
 use super::*;
 
 fn told(tasks: Value) -> Vec<String> {

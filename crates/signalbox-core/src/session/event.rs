@@ -6,8 +6,9 @@ use signalbox_wire::id::{AgentId, ScheduleId, SessionId, TaskId, WorkflowId};
 use signalbox_wire::quote;
 use signalbox_wire::time::Timestamp;
 
-use super::{Ending, Parent, Plan};
+use super::plan::{Ending, Parent, Plan};
 use crate::event::{Level, NewEvent};
+use crate::limits::bounded;
 use crate::task::{Subject, Task};
 
 /// What happened in a session; its history is a list of these.
@@ -154,6 +155,27 @@ pub enum SessionEvent {
 }
 
 impl SessionEvent {
+    /// That a task is done, whoever did it.
+    pub(crate) fn completed(task: &Task, result: Option<Value>) -> Self {
+        Self::TaskCompleted {
+            task: task.id.clone(),
+            step: task.step.clone(),
+            attempt: task.attempt,
+            agent: task.agent.clone(),
+            result,
+        }
+    }
+
+    /// That a task has failed for good.
+    pub(crate) fn failed(task: &Task, error: &str) -> Self {
+        Self::TaskFailed {
+            task: task.id.clone(),
+            step: task.step.clone(),
+            attempt: task.attempt,
+            error: bounded(error),
+        }
+    }
+
     /// The event's type as the history and the log name it.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -17,6 +17,7 @@ mod graphs;
 mod histories;
 mod hooks;
 mod lists;
+mod long;
 mod matching;
 mod payloads;
 mod play;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
+use signalbox_core::agent_reports::CLOCK_AHEAD_MAX;
 use signalbox_core::delivery::Outcome;
 use signalbox_core::engine::{Cancel, DeliveredReport, MatchAgent, ReportState, SettleDispatch};
 use signalbox_core::limits::STOPPING_MAX;
-use signalbox_core::report::CLOCK_AHEAD_MAX;
 use signalbox_core::task::TaskStatus;
 use signalbox_core::task_message;
 use signalbox_wire::id::AgentId;

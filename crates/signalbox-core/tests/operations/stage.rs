@@ -17,6 +17,7 @@ use signalbox_core::limits::Policy;
 use signalbox_core::retry::Backoff;
 use signalbox_core::session::SessionState;
 use signalbox_core::task::TaskStatus;
+use signalbox_core::steps::{QUICK_STEPS_MAX, Steps, TooLong};
 use signalbox_core::{Decision, Rejected};
 use signalbox_wire::id::{AgentId, SessionId, WorkflowId};
 use signalbox_wire::raw::RawObject;
@@ -29,11 +30,13 @@ use crate::store::Store;
 struct Wants;
 
 impl Inputs for Wants {
-    fn faults(&self, definition: &Definition, input: &Value) -> Vec<(String, String)> {
-        let wanted = definition.input.as_ref().and_then(Value::as_array).into_iter().flatten();
+    fn faults(&self, schema: &Value, input: &Value, steps: &Steps) -> Result<Vec<(String, String)>, TooLong> {
+        // One that says so takes long.
+        steps.take(if input.get("isLong").is_some() { QUICK_STEPS_MAX + 1 } else { 1 })?;
+        let wanted = schema.as_array().into_iter().flatten();
         let missing =
             wanted.filter_map(Value::as_str).filter(|name| input.get(name).is_none_or(Value::is_object));
-        missing.map(|name| (format!("/{name}"), "is required".to_owned())).collect()
+        Ok(missing.map(|name| (format!("/{name}"), "is required".to_owned())).collect())
     }
 }
 
@@ -45,6 +48,8 @@ pub(crate) struct Stage {
     turns: u64,
     /// How often the last operation was run until it had all that it needed.
     pub(crate) runs: u32,
+    /// How often a decision took longer than a thread can spare that others wait for.
+    pub(crate) longs: u32,
     /// What tools answer when they are called; nothing yet where it is absent.
     pub(crate) tool: Option<Result<Value, (String, String)>>,
 }
@@ -60,6 +65,7 @@ impl Stage {
             policy: Policy { task_backoff: backoff, delivery_backoff: backoff, ..Policy::default() },
             turns: 0,
             runs: 0,
+            longs: 0,
             tool: None,
         }
     }
@@ -84,7 +90,10 @@ impl Stage {
             let decision = loop {
                 match attempt.step(&mut members, terms) {
                     Next::Load(need) => self.store.load(&need, attempt.snapshot()),
-                    Next::Long => attempt.allow_long(),
+                    Next::Long => {
+                        self.longs += 1;
+                        attempt.allow_long();
+                    }
                     Next::Commit(decision) => break decision,
                     Next::Done => break Decision::default(),
                 }
@@ -137,7 +146,10 @@ impl Stage {
             self.runs += 1;
             match attempt.step(&mut asked, terms) {
                 Next::Load(need) => self.store.load(&need, attempt.snapshot()),
-                Next::Long => attempt.allow_long(),
+                Next::Long => {
+                    self.longs += 1;
+                    attempt.allow_long();
+                }
                 Next::Commit(decision) => break decision,
                 Next::Done => break Decision::default(),
             }

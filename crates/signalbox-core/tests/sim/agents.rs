@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use signalbox_core::Rejected;
+use signalbox_core::agent_reports::CLOCK_AHEAD_MAX;
 use signalbox_core::delivery::{MessageKind, TaskAttempt};
 use signalbox_core::engine::{DeliveredReport, ReportState};
-use signalbox_core::report::CLOCK_AHEAD_MAX;
 use signalbox_wire::id::{AgentId, MessageId, TaskId};
 use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;

@@ -36,8 +36,8 @@ pub(crate) struct Keys {
     pub(crate) admin: Secret,
     /// What signs session webhooks.
     pub(crate) session_webhooks: Secret,
-    /// What was made just now and is to be shown once.
-    pub(crate) made: Vec<(&'static str, Secret)>,
+    /// What was made just now and is to be shown once, each with its name and its file.
+    pub(crate) made: Vec<(String, Secret)>,
 }
 
 /// Who this process is to others that share its database: the same after a restart, so that what an earlier
@@ -63,8 +63,9 @@ pub(crate) fn keys(config: &Config) -> io::Result<Keys> {
     let (session_webhooks, _) =
         key(config.webhook_secret.as_ref(), &file(WEBHOOK_SECRET_FILE), webhook_secret)?;
     let mut made = Vec::new();
-    made.extend(made_platform.then(|| ("platform key", platform.clone())));
-    made.extend(made_admin.then(|| ("admin key", admin.clone())));
+    let kept = |what: &str, name| format!("{what}, kept in {}", file(name).display());
+    made.extend(made_platform.then(|| (kept("platform key", PLATFORM_FILE), platform.clone())));
+    made.extend(made_admin.then(|| (kept("admin key", ADMIN_FILE), admin.clone())));
     Ok(Keys { platform, admin, session_webhooks, made })
 }
 

@@ -2,6 +2,9 @@
 
 use super::{Config, Surface};
 
+/// Bytes of an answer that has to fit beside what was sent, and of what goes around it.
+const ANSWER_ROOM: u64 = 2 << 20;
+
 impl Config {
     /// What contradicts itself, each with the cure.
     #[must_use]
@@ -28,6 +31,20 @@ impl Config {
             found.push(
                 "insecure and require_keys are both set; leave out the one that is not meant".to_owned(),
             );
+        }
+        if self.inbound_bytes_max < self.body_bytes_max as u64 {
+            found.push(format!(
+                "inbound_bytes_max ({}) has no room for one body of body_bytes_max ({}); raise it, or lower that",
+                self.inbound_bytes_max, self.body_bytes_max
+            ));
+        }
+        let sent_max = self.payload_bytes_max.max(self.body_bytes_max as u64) + ANSWER_ROOM;
+        if self.outbound_bytes_max < sent_max {
+            found.push(format!(
+                "outbound_bytes_max ({}) has no room for one task of payload_bytes_max ({}) or one message of \
+                 body_bytes_max ({}) with its answer; make it {sent_max} or more, or lower those",
+                self.outbound_bytes_max, self.payload_bytes_max, self.body_bytes_max
+            ));
         }
         if self.surfaces.is_empty() {
             found.push("no surface is to be served; name at least one in --surfaces".to_owned());

@@ -55,6 +55,6 @@ pub(super) fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str>) -
     // Nearer than a third of its letters, it is a slip; else it is another name.
     match nearest.filter(|other| strsim::damerau_levenshtein(name, other) * 3 <= name.len()) {
         Some(nearest) => format!("; did you mean '{nearest}'?"),
-        None => "; docs/reference/configuration.md lists all".to_owned(),
+        None => "; `signalbox serve --help` lists all".to_owned(),
     }
 }

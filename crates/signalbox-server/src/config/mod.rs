@@ -16,7 +16,6 @@ mod variables;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -106,6 +105,12 @@ pub struct Config {
     /// Bytes of a request's body
     #[arg(long, value_parser = within(1_usize, 1 << 30), env = "SIGNALBOX_BODY_BYTES_MAX", default_value_t = 1 << 20, help_heading = "Limits")]
     pub body_bytes_max: usize,
+    /// Bytes of all bodies that are being received at once, those up to 16 KiB not counted; beyond it the answer is 503
+    #[arg(long, value_parser = within(1_u64 << 16, 64 << 30), env = "SIGNALBOX_INBOUND_BYTES_MAX", default_value_t = 256 << 20, help_heading = "Limits")]
+    pub inbound_bytes_max: u64,
+    /// Bytes of all bodies and answers of deliveries, webhooks and tool calls under way, those up to 16 KiB not counted; what does not fit waits
+    #[arg(long, value_parser = within(1_u64 << 20, 64 << 30), env = "SIGNALBOX_OUTBOUND_BYTES_MAX", default_value_t = 256 << 20, help_heading = "Limits")]
+    pub outbound_bytes_max: u64,
     /// Bytes of a value that a session keeps where it is; longer ones are kept apart, once each, and shown as references
     #[arg(long, value_parser = within(256_usize, 1 << 20), env = "SIGNALBOX_PAYLOAD_INLINE_MAX", default_value_t = 16 << 10, help_heading = "Limits")]
     pub payload_inline_max: usize,
@@ -232,14 +237,6 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// Reads the configuration from `arguments` (without the program's name), the environment and the file.
-    ///
-    /// # Errors
-    /// [`ConfigError`]: all that is wrong, and where each of it stands.
-    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ConfigError> {
-        read::read(arguments.into_iter().collect(), &std::env::vars_os().collect())
-    }
-
     /// The `serve` command with every flag.
     #[must_use]
     pub fn command() -> Command {

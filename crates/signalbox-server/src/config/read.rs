@@ -20,7 +20,19 @@ const PROGRAM: &str = "signalbox serve";
 /// Where a key is set, and to what.
 struct Given {
     source: String,
+    /// Whether the source says which key it is, as a line of a file does not.
+    names_key: bool,
     values: Vec<OsString>,
+}
+
+impl Config {
+    /// Reads the configuration from `arguments` (without the program's name), the environment and the file.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: all that is wrong, and where each of it stands.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ConfigError> {
+        read(arguments.into_iter().collect(), &std::env::vars_os().collect())
+    }
 }
 
 /// Reads what is configured by `arguments`, by `environment`, and by the file that one of them names.
@@ -40,7 +52,7 @@ pub(super) fn read(
     }
     let named = given.get("config").and_then(|given| given.values.first()).map(PathBuf::from);
     for setting in file::read(named.as_deref(), &command, &mut faults) {
-        let found = Given { source: setting.source, values: setting.values };
+        let found = Given { source: setting.source, names_key: false, values: setting.values };
         given.entry(setting.key).or_insert(found);
     }
     for argument in command.get_arguments() {
@@ -80,7 +92,11 @@ fn flags(
         let all = std::iter::once(OsString::from(PROGRAM)).chain(arguments.iter().cloned());
         let error = match unchecked.clone().try_get_matches_from(all) {
             Ok(matches) => return Ok(matches),
-            Err(error) if !error.use_stderr() => return Err(error.into()),
+            Err(error) if !error.use_stderr() => {
+                // Told by the command as it is, with variables, defaults and the values that are allowed.
+                let help = command.clone().try_get_matches_from([PROGRAM, "--help"]);
+                return Err(help.err().unwrap_or(error).into());
+            }
             Err(error) => error,
         };
         faults.push(misuse(command, &error));
@@ -131,23 +147,24 @@ fn by_flag(argument: &Arg, flags: &ArgMatches) -> Option<Given> {
         Some(values) if argument.get_action().takes_values() => values.map(OsString::from).collect(),
         _ => vec![OsString::from("true")],
     };
-    Some(Given { source: format!("flag --{}", argument.get_long().unwrap_or(key)), values })
+    let source = format!("flag --{}", argument.get_long().unwrap_or(key));
+    Some(Given { source, names_key: true, values })
 }
 
 fn by_variable(argument: &Arg, environment: &HashMap<OsString, OsString>) -> Option<Given> {
     let (name, value) = variables::of(argument, environment)?;
-    Some(Given { source: format!("variable {name}"), values: vec![value.clone()] })
+    Some(Given { source: format!("variable {name}"), names_key: true, values: vec![value.clone()] })
 }
 
-/// Why the values cannot be taken, if so: said by the key, since the source may be a file or another's variable.
+/// Why the values cannot be taken, if so.
 fn fault(argument: &Arg, given: &Given) -> Option<Fault> {
     let alone = Command::new(PROGRAM).arg(set(argument.clone(), given.values.clone()));
     let error = alone.try_get_matches_from([PROGRAM]).err()?;
-    let key = argument.get_id().as_str();
-    let name = format!("{key} (--{})", argument.get_long().unwrap_or(key));
+    let key = (!given.names_key).then(|| argument.get_id().to_string());
     let value = text(&error, ContextKind::InvalidValue).filter(|_| !argument.is_hide_env_values_set());
-    let subject = value.map_or(name.clone(), |value| format!("{name}: '{value}'"));
-    Some(Fault::new(&given.source, format!("{subject} {}", reason(&error))))
+    let value = value.map(|value| format!("'{value}'"));
+    let told: Vec<_> = key.into_iter().chain(value).chain([reason(&error)]).collect();
+    Some(Fault::new(&given.source, told.join(" ")))
 }
 
 fn reason(error: &clap::Error) -> String {

@@ -1,5 +1,7 @@
 //! What is taken, what is refused, and how that is told.
 
+use std::ffi::OsString;
+
 use super::*;
 
 /// What is read from flags and variables, as text where it is refused.
@@ -47,25 +49,25 @@ fn all_faults_are_told_each_with_its_source() {
             ("OPSCORE_API_KEY", "hunter2"),
             ("AGENTKIT_API_URL", "ftp://kit"),
             ("SIGNALBOX_LOG_FORMAT", "xml"),
+            ("OPSCORE_API_KYE", "hunter2"),
+            ("OPSCORE_API_URL", "http://ops:8000"),
             ("SIGNALBOX_URL", "http://127.0.0.1:8000"),
         ],
     );
     let refused = refused.expect_err("all of it is wrong");
     for expected in [
-        "has 10 faults".to_owned(),
+        "has 11 faults".to_owned(),
         "--lissten: there is no such flag; did you mean '--listen'?".to_owned(),
-        "flag --delivery-attempts: delivery_attempts (--delivery-attempts): '0' must be a whole number"
-            .to_owned(),
+        "variable OPSCORE_API_KYE: there is no such setting; did you mean 'OPSCORE_API_KEY'?".to_owned(),
+        "flag --delivery-attempts: '0' must be a whole number".to_owned(),
         "variable SIGNALBOX_DATA_DRI: there is no such setting; did you mean 'SIGNALBOX_DATA_DIR'?"
             .to_owned(),
-        "variable SIGNALBOX_STORE_TIMEOUT: store_timeout (--store-timeout): '0s' must be longer".to_owned(),
-        "variable OPSCORE_API_KEY: opscore_api_key (--opscore-api-key) has 7 characters".to_owned(),
-        "variable AGENTKIT_API_URL: agentkit_api_url (--agentkit-api-url): 'ftp://kit' has the scheme 'ftp'"
-            .to_owned(),
-        "variable SIGNALBOX_LOG_FORMAT: log_format (--log-format): 'xml' must be one of auto, json, text"
-            .to_owned(),
+        "variable SIGNALBOX_STORE_TIMEOUT: '0s' must be longer".to_owned(),
+        "variable OPSCORE_API_KEY: has 7 characters".to_owned(),
+        "variable AGENTKIT_API_URL: 'ftp://kit' has the scheme 'ftp'".to_owned(),
+        "variable SIGNALBOX_LOG_FORMAT: 'xml' must be one of auto, json, text".to_owned(),
         format!("{file}:3: unknown key 'body_byte_max'; did you mean 'body_bytes_max'?"),
-        format!("{file}:4: task_timeout (--task-timeout): 'soon' must be a duration"),
+        format!("{file}:4: task_timeout 'soon' must be a duration"),
         format!("{file}:5: the value of 'bus' must be"),
     ] {
         assert!(refused.contains(&expected), "{expected} is not in {refused}");
@@ -106,7 +108,10 @@ fn lists_and_switches_are_read_from_everywhere() {
     let config = config.expect("good");
     assert_eq!((config.surfaces, config.insecure), (vec![Surface::Artcafe], true));
     assert!(given(&[], &[("SIGNALBOX_INSECURE", "maybe")]).expect_err("no switch").contains("true or false"));
-    assert!(given(&["--help"], &[]).expect_err("help").contains("--listen"));
+    let help = given(&["--help"], &[]).expect_err("help");
+    for expected in ["--listen", "[default: 127.0.0.1:8000]", "- auto: Text on a terminal, JSON elsewhere"] {
+        assert!(help.contains(expected), "{expected} is not in {help}");
+    }
 }
 
 #[test]

@@ -17,6 +17,10 @@ const FOREIGN: [(&str, &str); 5] = [
 ];
 
 const PREFIX: &str = "SIGNALBOX_";
+/// What begins [`FOREIGN`] ones. Others may have variables that begin so: only what is nearly one of ours is a slip.
+const FOREIGN_PREFIXES: [&str; 2] = ["OPSCORE_", "AGENTKIT_"];
+/// Letters by which a slip differs at most: fewer than `URL` from `KEY`.
+const SLIP_MAX: usize = 2;
 /// Variables with the prefix that are for others: the commands that call a server.
 const OTHERS: [&str; 1] = ["SIGNALBOX_URL"];
 /// What begins variables that are for the tests of this repository.
@@ -52,7 +56,25 @@ pub(super) fn unknown(command: &Command, environment: &HashMap<OsString, OsStrin
             format!("there is no such setting{}", suggestion(name, known())),
         )
     };
-    names.into_iter().map(fault).collect()
+    names.into_iter().map(fault).chain(foreign_slips(environment)).collect()
+}
+
+/// Variables that are nearly one that other services of this kind know.
+fn foreign_slips(environment: &HashMap<OsString, OsString>) -> Vec<Fault> {
+    let mut names: Vec<&str> = environment
+        .keys()
+        .filter_map(|name| name.to_str())
+        .filter(|name| FOREIGN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+        .filter(|name| FOREIGN.iter().all(|(_, known)| known != name))
+        .collect();
+    names.sort_unstable();
+    let fault = |name: &str| {
+        let (_, meant) =
+            FOREIGN.iter().find(|(_, known)| strsim::damerau_levenshtein(name, known) <= SLIP_MAX)?;
+        let reason = format!("there is no such setting; did you mean '{meant}'?");
+        Some(Fault::new(format!("variable {name}"), reason))
+    };
+    names.into_iter().filter_map(fault).collect()
 }
 
 /// Whether Kubernetes or Docker made the variable, to tell of a service that is called `signalbox` or begins so:

@@ -4,13 +4,14 @@ use std::error::Error as StdError;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -20,6 +21,7 @@ use tower::Service;
 use url::Url;
 
 use super::policy::Policy;
+use crate::byte_budget::{ByteBudget, Share};
 
 /// What every request that leaves carries, with a value of this process alone: a call that comes back to it
 /// without a key is one that an agent or a tool was made to relay, and gets nothing that is open to people.
@@ -31,11 +33,22 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Idle connections kept for one host.
 const IDLE_PER_HOST_MAX: usize = 128;
 
+/// How long a call waits for room among what is under way.
+const ROOM_PATIENCE: Duration = Duration::from_secs(3);
+/// Bytes of an answer that nobody wants which are read all the same.
+const DROPPED_BYTES_MAX: usize = 64 << 10;
+
+/// Room among the bodies and answers under way; it is given back with the last copy.
+#[derive(Debug, Clone)]
+pub(crate) struct Room(#[expect(dead_code, reason = "held for what it gives back")] Arc<Share>);
+
 /// The way out.
 #[derive(Clone)]
 pub(crate) struct Egress {
     policy: Policy,
     mark: HeaderValue,
+    /// What bodies and answers under way may take together.
+    outbound: ByteBudget,
     client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
 }
 
@@ -54,13 +67,16 @@ pub(crate) enum EgressError {
     /// The answer was cut or is no HTTP.
     #[error("{0}")]
     Broken(String),
+    /// The bodies and answers under way leave no room for this one.
+    #[error("the bodies and answers under way take all of outbound_bytes_max; try again later")]
+    NoRoom,
     /// The answer is larger than what is read.
     #[error("the answer is over {0} bytes")]
     TooLarge(usize),
 }
 
 impl Egress {
-    pub(crate) fn new(policy: Policy, mark: HeaderValue) -> Self {
+    pub(crate) fn new(policy: Policy, mark: HeaderValue, outbound: ByteBudget) -> Self {
         let mut http = HttpConnector::new_with_resolver(Resolver { policy });
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -75,7 +91,7 @@ impl Egress {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
             .build(https);
-        Self { policy, mark, client }
+        Self { policy, mark, outbound, client }
     }
 
     /// Why `url` may not be called, as far as its text tells.
@@ -97,6 +113,13 @@ impl Egress {
         url.as_str().parse().map_err(|error| EgressError::Forbidden(format!("cannot be called: {error}")))
     }
 
+    /// Room for `bytes` that are about to be made and sent, or none now. What goes with a request (in its extensions)
+    /// is not drawn again.
+    pub(crate) fn room_now(&self, bytes: u64) -> Option<Room> {
+        let mut share = Share::default();
+        self.outbound.grow(&mut share, bytes).then(|| Room(Arc::new(share)))
+    }
+
     /// Sends a request and reads its answer whole, up to `bytes_max`.
     pub(crate) async fn send(
         &self,
@@ -104,9 +127,10 @@ impl Egress {
         timeout: Duration,
         bytes_max: usize,
     ) -> Result<(StatusCode, HeaderMap, Bytes), EgressError> {
+        let _room = self.room_for(&request).await?;
         let exchange = async {
             let (status, headers, body) = self.start(request).await?;
-            Ok((status, headers, read(body, bytes_max).await?))
+            Ok((status, headers, self.read(body, bytes_max).await?))
         };
         tokio::time::timeout(timeout, exchange).await.map_err(|_| EgressError::TimedOut(timeout))?
     }
@@ -118,10 +142,11 @@ impl Egress {
         request: Request<Full<Bytes>>,
         timeout: Duration,
     ) -> Result<(StatusCode, HeaderMap), EgressError> {
+        let _room = self.room_for(&request).await?;
         let exchange = async {
             let (status, headers, body) = self.start(request).await?;
             // A destination that drips its body must not hold the delivery longer than a moment.
-            let _ = tokio::time::timeout(Duration::from_secs(1), read(body, 64 << 10)).await;
+            let _ = tokio::time::timeout(Duration::from_secs(1), drop_short(body)).await;
             Ok((status, headers))
         };
         tokio::time::timeout(timeout, exchange).await.map_err(|_| EgressError::TimedOut(timeout))?
@@ -135,9 +160,10 @@ impl Egress {
         timeout: Duration,
         bytes_max: usize,
     ) -> Result<(StatusCode, HeaderMap, Option<Bytes>), EgressError> {
+        let _room = self.room_for(&request).await?;
         let exchange = async {
             let (status, headers, body) = self.start(request).await?;
-            match read(body, bytes_max).await {
+            match self.read(body, bytes_max).await {
                 Ok(body) => Ok((status, headers, Some(body))),
                 Err(EgressError::TooLarge(_)) => Ok((status, headers, None)),
                 // What was said is lost: it is asked for again, and known by its id.
@@ -146,6 +172,41 @@ impl Egress {
             }
         };
         tokio::time::timeout(timeout, exchange).await.map_err(|_| EgressError::TimedOut(timeout))?
+    }
+
+    /// Room for a request's body, for as long as it is under way; it may wait a little for that.
+    async fn room_for(&self, request: &Request<Full<Bytes>>) -> Result<Room, EgressError> {
+        if let Some(room) = request.extensions().get::<Room>() {
+            return Ok(room.clone());
+        }
+        let mut share = Share::default();
+        let bytes = request.body().size_hint().lower();
+        self.wait_for(&mut share, bytes).await?;
+        Ok(Room(Arc::new(share)))
+    }
+
+    async fn wait_for(&self, share: &mut Share, bytes: u64) -> Result<(), EgressError> {
+        if self.outbound.grow(share, bytes) {
+            return Ok(());
+        }
+        let room = self.outbound.grow_when_free(share, bytes);
+        tokio::time::timeout(ROOM_PATIENCE, room).await.map_err(|_| EgressError::NoRoom)
+    }
+
+    async fn read(&self, mut body: Incoming, bytes_max: usize) -> Result<Bytes, EgressError> {
+        let (mut whole, mut share) = (BytesMut::new(), Share::default());
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| EgressError::Broken("the answer was cut short".to_owned()))?;
+            if let Ok(data) = frame.into_data() {
+                let bytes = whole.len() + data.len();
+                if bytes > bytes_max {
+                    return Err(EgressError::TooLarge(bytes_max));
+                }
+                self.wait_for(&mut share, bytes as u64).await?;
+                whole.extend_from_slice(&data);
+            }
+        }
+        Ok(whole.freeze())
     }
 
     async fn start(
@@ -165,18 +226,13 @@ impl Egress {
     }
 }
 
-async fn read(mut body: Incoming, bytes_max: usize) -> Result<Bytes, EgressError> {
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| EgressError::Broken("the answer was cut short".to_owned()))?;
-        if let Ok(data) = frame.into_data() {
-            if whole.len() + data.len() > bytes_max {
-                return Err(EgressError::TooLarge(bytes_max));
-            }
-            whole.extend_from_slice(&data);
-        }
+/// Reads what is left of an answer that nobody wants, if that is little.
+async fn drop_short(mut body: Incoming) {
+    let mut left = DROPPED_BYTES_MAX;
+    while let Some(Ok(frame)) = body.frame().await {
+        let Some(less) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+        left = less;
     }
-    Ok(whole.freeze())
 }
 
 fn classify(error: &hyper_util::client::legacy::Error) -> EgressError {

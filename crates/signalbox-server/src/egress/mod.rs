@@ -6,4 +6,4 @@
 mod client;
 pub(crate) mod policy;
 
-pub(crate) use client::{Egress, EgressError, MARK};
+pub(crate) use client::{Egress, EgressError, MARK, Room};

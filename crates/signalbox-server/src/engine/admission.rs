@@ -5,29 +5,43 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use signalbox_core::due::Lane;
 use signalbox_store::{DueKind, Store, StoreError};
 use signalbox_wire::id::TenantId;
+use signalbox_wire::time::Timestamp;
 
 /// Destinations counted at once; over it, counting begins anew.
 const LANES_MAX: usize = 10_000;
 /// The part of the bound that is accepted between two questions to the store.
 const PART: usize = 64;
 
+/// How long a destination that was found full is taken for full.
+const FULL_FOR: Duration = Duration::from_secs(1);
+
 /// What waits for each destination; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Admission {
     store: Store,
     max: usize,
-    accepted: Arc<Mutex<HashMap<(TenantId, Lane), usize>>>,
+    known: Arc<Mutex<HashMap<(TenantId, Lane), Known>>>,
+}
+
+/// What a node knows of one destination.
+#[derive(Debug, Clone, Copy)]
+enum Known {
+    /// Messages accepted since the store was asked.
+    Accepted(usize),
+    /// It was full then.
+    Full(Timestamp),
 }
 
 impl Admission {
     /// No destination may have more than `max` messages waiting.
     pub(crate) fn new(store: Store, max: usize) -> Self {
-        Self { store, max, accepted: Arc::default() }
+        Self { store, max, known: Arc::default() }
     }
 
     /// The most that may wait for one destination.
@@ -39,31 +53,28 @@ impl Admission {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot answer.
-    pub(crate) async fn admits(&self, tenant: &TenantId, lane: Lane) -> Result<bool, StoreError> {
+    pub(crate) async fn admits(
+        &self,
+        tenant: &TenantId,
+        lane: Lane,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let key = (tenant.clone(), lane);
-        if self.counts(&key) {
-            return Ok(true);
+        match self.known.lock().get_mut(&key) {
+            Some(Known::Accepted(count)) if *count < self.max.div_ceil(PART) => {
+                *count += 1;
+                return Ok(true);
+            }
+            Some(Known::Full(at)) if now.since(*at) < FULL_FOR => return Ok(false),
+            _ => {}
         }
         let waiting = self.store.waiting_in_lane(tenant, DueKind::Delivery, &key.1, self.max).await?;
         let is_admitted = waiting < self.max;
-        if is_admitted {
-            self.accepted.lock().insert(key, 1);
+        let mut known = self.known.lock();
+        if known.len() >= LANES_MAX {
+            known.clear();
         }
+        known.insert(key, if is_admitted { Known::Accepted(1) } else { Known::Full(now) });
         Ok(is_admitted)
-    }
-
-    /// Counts one more, unless it is time to ask.
-    fn counts(&self, key: &(TenantId, Lane)) -> bool {
-        let mut accepted = self.accepted.lock();
-        if let Some(count) = accepted.get_mut(key) {
-            *count += 1;
-            return *count <= self.max.div_ceil(PART);
-        }
-        if accepted.len() >= LANES_MAX {
-            accepted.clear();
-        }
-        // After a start nothing is known of what waits.
-        accepted.insert(key.clone(), usize::MAX / 2);
-        false
     }
 }

@@ -18,7 +18,7 @@ use signalbox_wire::time::Timestamp;
 
 use super::in_flight::{AgentChoice, InFlightAgents};
 use super::lines::{InLine, Joined, LINE_MAX, LineKey, Lines, Service, Waiting};
-use super::long::{self, LongDecisions};
+use super::long::{self, LongWork};
 use super::mailbox::Mailbox;
 use super::slots::Deliveries;
 use super::start_inputs::StartInputs;
@@ -27,6 +27,7 @@ use crate::clock::{self, Stopwatch};
 use crate::http::idempotency::IdempotencyClaim;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::telemetry::Ended;
 use crate::telemetry::metrics::Metrics;
 
 /// How long conflicts are retried before the caller is told to come back.
@@ -37,6 +38,8 @@ const DECIDED_INLINE_MAX: usize = 8;
 
 /// Agents in other decisions that are passed over to find one that is in none.
 const CANDIDATES_PASSED_OVER_MAX: usize = 256;
+/// Agents of one route that are listed at most to find one that can be reached.
+const CANDIDATES_LISTED_MAX: usize = 10_000;
 
 /// Runs operations against the store.
 #[derive(Clone)]
@@ -53,7 +56,7 @@ struct Inner {
     lines: Lines,
     in_flight_agents: InFlightAgents,
     inputs: StartInputs,
-    long: LongDecisions,
+    long: LongWork,
     taken: TakenAttempts,
 }
 
@@ -101,13 +104,18 @@ impl Drive {
             node,
             deliveries,
             mailbox,
+            long: LongWork::new(metrics.clone()),
             metrics,
             lines,
             in_flight_agents,
             inputs,
-            long: LongDecisions::new(),
             taken: TakenAttempts::default(),
         }))
+    }
+
+    /// Room for what takes long, decisions or not.
+    pub(crate) fn long_work(&self) -> &LongWork {
+        &self.0.long
     }
 
     /// How other parts of the server, and other nodes, are woken.
@@ -376,12 +384,12 @@ impl Inner {
         fresh: bool,
     ) -> Result<(), StoreError> {
         let tenant = choice.tenant().clone();
-        let open = self.deliveries.room(DueKind::Delivery).open_count();
-        let passed_over = self.in_flight_agents.count(&tenant).saturating_add(open);
+        let has_open = self.deliveries.room(DueKind::Delivery).open_count() > 0;
+        let passed_over = self.in_flight_agents.count(&tenant);
         let most = CANDIDATES_LOOKED_AT + passed_over.min(CANDIDATES_PASSED_OVER_MAX);
         let mut listed = self.store.candidates(&tenant, &route, most).await?;
-        if open > 0 {
-            listed = self.reachable(&tenant, listed).await?;
+        if has_open {
+            listed = self.reachable_of(&tenant, &route, most, listed).await?;
         }
         let shown = choice.choose(listed, CANDIDATES_LOOKED_AT);
         let first = shown.iter().take(1);
@@ -401,6 +409,27 @@ impl Inner {
             _ => None,
         });
         agents.collect()
+    }
+
+    /// Those that can be reached now of the agents of a route, of which `listed` are the first `most`. Agents that cannot be
+    /// reached hide no others: more are listed until enough can.
+    async fn reachable_of(
+        &self,
+        tenant: &TenantId,
+        route: &str,
+        mut most: usize,
+        mut listed: Vec<AgentId>,
+    ) -> Result<Vec<AgentId>, StoreError> {
+        loop {
+            let (count, is_all) = (listed.len(), listed.len() < most);
+            let reachable = self.reachable(tenant, listed).await?;
+            let is_enough = reachable.len() >= CANDIDATES_LOOKED_AT || reachable.len() == count;
+            if is_enough || is_all || most >= CANDIDATES_LISTED_MAX {
+                return Ok(reachable);
+            }
+            most = (most * 4).min(CANDIDATES_LISTED_MAX);
+            listed = self.store.candidates(tenant, route, most).await?;
+        }
     }
 
     /// Those of `agents` whose destination is not left alone now.
@@ -448,11 +477,13 @@ impl Inner {
         };
         let lease = slots.as_ref().map(|_| Lease::new(self.node.clone(), now, self.policy.lease));
         let has_events = !decision.events.is_empty();
+        let ended = Ended::by(&decision);
         let watch = Stopwatch::start();
         let committed = self.store.commit(tenant, decision, now, lease.clone()).await;
         self.metrics.decided(&committed, watch.elapsed());
         let committed = committed?;
         self.taken.follow(tenant, said);
+        self.metrics.ended(ended);
         if has_events {
             self.wake_ups.log_grew(tenant, committed.sequence);
         }

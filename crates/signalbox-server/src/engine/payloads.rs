@@ -8,8 +8,13 @@ use signalbox_core::payload::{self, Payload, Reference};
 use signalbox_store::{Store, StoreError};
 use signalbox_wire::id::TenantId;
 
+use super::long;
+
 /// Nesting of a value that is put together, at most.
 const DEPTH_MAX: usize = 256;
+
+/// Bytes of payloads that are put together on a thread that others wait for; more take more than a millisecond.
+const QUICK_BYTES_MAX: u64 = 512 << 10;
 
 /// Why a value cannot be put together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +55,8 @@ pub(crate) async fn inline(
         open.extend(owned(payload.references()));
         known.insert(name, payload);
     }
-    Ok(put_together(value, &|name| known.get(name).map(AsRef::as_ref), bytes_max))
+    let put_together = || put_together(value, &|name| known.get(name).map(AsRef::as_ref), bytes_max);
+    Ok(if bytes > QUICK_BYTES_MAX { long::aside(put_together) } else { put_together() })
 }
 
 fn owned(names: Vec<&str>) -> Vec<String> {

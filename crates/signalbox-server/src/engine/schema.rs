@@ -14,6 +14,7 @@ use jsonschema::{PatternOptions, ValidationError, Validator};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use serde_json::{Map, Value};
+use signalbox_core::steps::{QUICK_STEPS_MAX, Steps, TooLong};
 use signalbox_wire::fault::{Fault, Faults};
 
 use self::shape::{Extent, Shape};
@@ -34,6 +35,8 @@ const HELD_EXPECTED: usize = 256;
 const STEPS_MAX: u64 = 1_000_000;
 /// Steps up to which every fault is looked for; over it only that there is one.
 const STEPS_TOLD_MAX: u64 = 50_000;
+/// Steps that it takes to compile a schema: more than what is quick may take, for one pattern can take milliseconds.
+const STEPS_TO_COMPILE: u64 = QUICK_STEPS_MAX + 1;
 /// Subschemas that may be entered inside one another: what a worker's stack has room for.
 const NESTED_MAX: u32 = 500;
 /// Characters of the message of one fault.
@@ -63,17 +66,34 @@ impl<P: Eq + Hash + Clone> Default for Schemas<P> {
     }
 }
 
+/// Why a value is not known to fit a schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// It takes more steps to tell than may be taken here.
+    TooLong,
+    /// All that does not fit, or what is wrong with the schema.
+    Faults(Vec<Fault>),
+}
+
+impl From<TooLong> for Unfit {
+    fn from(_: TooLong) -> Self {
+        Self::TooLong
+    }
+}
+
 impl<P: Eq + Hash> Schemas<P> {
     /// The schema at `place`, compiled where it is not held.
     pub(crate) fn held(
         &self,
         pointer: P,
+        steps: &Steps,
         compile: impl FnOnce() -> Result<Schema, Vec<Fault>>,
-    ) -> Result<Arc<Schema>, Vec<Fault>> {
+    ) -> Result<Arc<Schema>, Unfit> {
         if let Some(schema) = self.0.get(&pointer) {
             return Ok(schema);
         }
-        let schema = Arc::new(compile()?);
+        steps.take(STEPS_TO_COMPILE)?;
+        let schema = Arc::new(compile().map_err(Unfit::Faults)?);
         self.0.insert(pointer, Arc::clone(&schema));
         Ok(schema)
     }
@@ -114,21 +134,22 @@ impl Schema {
         Ok(Self { validator, shape, bytes })
     }
 
-    /// Holds the value that stands at `place` against the schema, or tells all that does not fit.
-    pub(crate) fn check(&self, value: &Value, pointer: &str) -> Result<(), Vec<Fault>> {
+    /// Holds the value that stands at `place` against the schema within these steps, or tells all that does not fit.
+    pub(crate) fn check(&self, value: &Value, pointer: &str, steps: &Steps) -> Result<(), Unfit> {
         let extent = Extent::of(value);
         let cost = self.shape.cost(&extent);
-        let whole = |message: &str| Err(vec![Fault::new(pointer, message)]);
+        let whole = |message: &str| Err(Unfit::Faults(vec![Fault::new(pointer, message)]));
         if cost.steps > STEPS_MAX || cost.nested > NESTED_MAX {
             return whole("is too large or too deep to be held against its schema");
         }
+        steps.take(cost.steps)?;
         if self.validator.is_valid(value) {
             return Ok(());
         }
         if cost.steps > STEPS_TOLD_MAX {
             return whole("does not fit its schema, and is too large to say where");
         }
-        Err(faults(pointer, self.validator.iter_errors(value)))
+        Err(Unfit::Faults(faults(pointer, self.validator.iter_errors(value))))
     }
 }
 
@@ -177,9 +198,16 @@ mod tests {
         compiled.map_err(|faults| faults.into_iter().map(|fault| fault.pointer).collect())
     }
 
+    fn check(schema: &Schema, arguments: &Value) -> Vec<Fault> {
+        match schema.check(arguments, PLACE, &Steps::unbounded()) {
+            Err(Unfit::Faults(faults)) => faults,
+            checked => checked.map(|()| Vec::new()).expect("it may take long"),
+        }
+    }
+
     fn faults(schema: &Value, arguments: &Value) -> Vec<String> {
         let compiled = compile(schema).map_err(|faults| panic!("{faults:?}")).expect("a schema");
-        let faults = compiled.check(arguments, PLACE).err().unwrap_or_default();
+        let faults = check(&compiled, arguments);
         faults.iter().map(ToString::to_string).collect()
     }
 
@@ -268,7 +296,8 @@ mod tests {
         let mut arguments = json!({"b": 1});
         for depth in 1..100 {
             arguments = json!({"a": arguments});
-            let faults = schema.check(&arguments, PLACE).expect_err("b is missing");
+            let faults = check(&schema, &arguments);
+            assert!(!faults.is_empty(), "b is missing");
             assert!(depth < 20 || faults.len() == 1, "at depth {depth}: {}", faults.len());
         }
     }
@@ -283,9 +312,9 @@ mod tests {
         let mut arguments = json!({"a": {"b": 1}, "b": 1});
         let mut refused = 0;
         for _ in 0..95 {
-            let faults = schema.check(&arguments, PLACE).err().unwrap_or_default();
+            let faults = check(&schema, &arguments);
             refused += usize::from(faults.iter().any(|fault| fault.message.contains("too deep")));
-            let faults = schema.check(&json!({"a": arguments}), PLACE).err().unwrap_or_default();
+            let faults = check(&schema, &json!({"a": arguments}));
             assert!(!faults.is_empty(), "b is missing, or it is too deep");
             arguments = json!({"a": arguments, "b": 1});
         }
@@ -306,12 +335,14 @@ mod tests {
         let schemas = Schemas::<(&str, u32)>::default();
         let check = |pointer, schema: Value| {
             let compile = || Schema::compile(schema.as_object().expect("an object"));
-            let schema = schemas.held(pointer, compile).expect("compiles");
-            schema.check(&json!(5), PLACE).is_ok()
+            let schema = schemas.held(pointer, &Steps::unbounded(), compile).expect("compiles");
+            schema.check(&json!(5), PLACE, &Steps::quick()).is_ok()
         };
         assert!(check(("a", 1), json!({"type": "integer"})));
         assert!(!check(("a", 2), json!({"type": "string"})));
         assert!(check(("a", 1), json!({"type": "string"})), "it was compiled before");
-        assert!(schemas.held(("b", 1), || Err(Vec::new())).is_err());
+        let compiled = |steps| schemas.held(("b", 1), &steps, || Err(Vec::new())).map(drop);
+        assert_eq!(compiled(Steps::quick()), Err(Unfit::TooLong));
+        assert_eq!(compiled(Steps::unbounded()), Err(Unfit::Faults(Vec::new())));
     }
 }

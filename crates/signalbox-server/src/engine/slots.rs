@@ -5,7 +5,7 @@
 //! quarter is kept for lanes that have little in flight: the first thing of a lane goes out at once whatever its
 //! neighbours do. What gets no slot stays in the store, unclaimed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ struct State {
     in_flight: usize,
     tenants: HashMap<TenantId, usize>,
     lanes: HashMap<(TenantId, Lane), LaneState>,
+    /// Lanes for which something may wait in the store: what is new goes behind it.
+    backlog: HashSet<(TenantId, Lane)>,
     /// Something was refused because the room was short, not because its lane was full.
     is_short: bool,
     /// When the first lane that was refused because it is left alone may be tried.
@@ -92,7 +94,7 @@ impl Deliveries {
         wanted: &[(DueKind, Lane)],
         now: Timestamp,
     ) -> Option<Vec<Slot>> {
-        wanted.iter().map(|(kind, lane)| Room::slot(self.room(*kind), tenant, lane, now)).collect()
+        wanted.iter().map(|(kind, lane)| self.room(*kind).slot_for_new(tenant, lane, now)).collect()
     }
 }
 
@@ -115,8 +117,7 @@ impl Room {
         let share = share(room.all.saturating_sub(state.in_flight - of_tenant));
         let free = share.saturating_sub(of_tenant);
         if state.lanes.len() >= LANES_MAX {
-            state.lanes.retain(|_, lane| lane.in_flight > 0);
-            state.open = state.lanes.values().filter(|lane| lane.breaker.is_open()).count();
+            state.forget_lanes(tenant);
         }
         let key = (tenant.clone(), lane.clone());
         let lane = state.lanes.entry(key.clone()).or_default();
@@ -126,7 +127,7 @@ impl Room {
         }
         if free <= kept_free(share, lane.in_flight) {
             state.is_short = true;
-            if lane.in_flight == 0 && lane.breaker.is_idle() && !lane.is_expiring {
+            if lane.is_forgotten() {
                 state.lanes.remove(&key);
             }
             return None;
@@ -140,6 +141,27 @@ impl Room {
         state.in_flight += 1;
         *state.tenants.entry(tenant.clone()).or_default() += 1;
         Some(Slot { room: Arc::clone(room), key, is_probe, has_left: false })
+    }
+
+    /// A slot for something that is not yet in the store, where nothing waits there that is older.
+    fn slot_for_new(self: &Arc<Self>, tenant: &TenantId, lane: &Lane, now: Timestamp) -> Option<Slot> {
+        let key = (tenant.clone(), lane.clone());
+        if self.state.lock().backlog.contains(&key) {
+            return None;
+        }
+        let slot = Self::slot(self, tenant, lane, now);
+        if slot.is_none() {
+            let mut state = self.state.lock();
+            if state.backlog.len() < LANES_MAX {
+                state.backlog.insert(key);
+            }
+        }
+        slot
+    }
+
+    /// Nothing waits in the store for any lane but `behind`.
+    pub(crate) fn caught_up(&self, behind: HashSet<(TenantId, Lane)>) {
+        self.state.lock().backlog = behind;
     }
 
     /// Forgets what was refused: whoever calls asks anew for all that waits.
@@ -182,13 +204,14 @@ impl Room {
         }
     }
 
-    /// Whether to look now for what has waited too long for a lane that is left alone; then nobody else does until
-    /// [`Room::has_expired`].
-    pub(crate) fn expires(&self, tenant: &TenantId, lane: &Lane, now: Timestamp) -> bool {
+    /// Whether to look now for what has waited too long for a lane that was not reached for `span`; then nobody else
+    /// does until [`Room::has_expired`].
+    pub(crate) fn expires(&self, tenant: &TenantId, lane: &Lane, span: Duration, now: Timestamp) -> bool {
         let mut state = self.state.lock();
         let Some(lane) = state.lanes.get_mut(&(tenant.clone(), lane.clone())) else { return false };
         let is_due = lane.expired_at.is_none_or(|at| now.since(at) >= EXPIRE_EVERY);
-        if !lane.breaker.is_open() || lane.is_expiring || !is_due {
+        let is_open = lane.breaker.open_for(now).is_some_and(|open| open >= span);
+        if !is_open || lane.is_expiring || !is_due {
             return false;
         }
         (lane.is_expiring, lane.expired_at) = (true, Some(now));
@@ -208,10 +231,37 @@ impl Room {
     }
 }
 
+impl State {
+    /// Makes room for more lanes: those that are not left alone are forgotten first, then those of the tenant that wants
+    /// more, so that nobody's many destinations make others' forgotten.
+    fn forget_lanes(&mut self, tenant: &TenantId) {
+        self.lanes.retain(|_, lane| lane.in_flight > 0 || lane.breaker.is_open());
+        if self.lanes.len() >= LANES_MAX {
+            self.lanes.retain(|(of, _), lane| lane.in_flight > 0 || of != tenant);
+        }
+        if self.lanes.len() >= LANES_MAX {
+            self.lanes.retain(|_, lane| lane.in_flight > 0);
+        }
+        self.open = self.lanes.values().filter(|lane| lane.breaker.is_open()).count();
+    }
+}
+
+impl LaneState {
+    /// Whether nothing is known of it that is worth remembering.
+    fn is_forgotten(&self) -> bool {
+        self.in_flight == 0 && self.breaker.is_idle() && !self.is_expiring
+    }
+}
+
 impl Slot {
     /// Whether what is sent by this slot tries a destination that was left alone.
     pub(crate) fn is_probe(&self) -> bool {
         self.is_probe
+    }
+
+    /// How long the destination has not been reached, where it is left alone.
+    pub(crate) fn open_for(&self, now: Timestamp) -> Option<Duration> {
+        self.room.state.lock().lanes.get(&self.key).and_then(|lane| lane.breaker.open_for(now))
     }
 
     /// Tells the lane's breaker how an attempt ended (reached, failed, or nothing learned), and leaves the lane to the
@@ -226,7 +276,7 @@ impl Slot {
         let was_open = lane.breaker.is_open();
         match is_reached {
             Some(true) => lane.breaker.succeeded(),
-            Some(false) => lane.breaker.failed(now),
+            Some(false) => lane.breaker.failed(now, self.is_probe),
             None if self.is_probe => lane.breaker.abandoned(),
             None => {}
         }
@@ -237,7 +287,7 @@ impl Slot {
         }
         lane.in_flight = lane.in_flight.saturating_sub(1);
         let rings = std::mem::take(&mut lane.has_waiting) || self.is_probe;
-        if lane.in_flight == 0 && lane.breaker.is_idle() && !lane.is_expiring {
+        if lane.is_forgotten() {
             state.lanes.remove(&self.key);
         }
         if rings {

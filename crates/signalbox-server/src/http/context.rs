@@ -16,7 +16,9 @@ use signalbox_wire::id::TenantId;
 use signalbox_wire::problem::Problem;
 
 use crate::auth::{Authenticator, Caller};
-use crate::http::body::{self, BodyLimits, Format};
+use crate::byte_budget::{ByteBudget, Share};
+use crate::http::access::Visit;
+use crate::http::body::{self, BodyLimits, Format, IsCounted};
 use crate::http::idempotency::IdempotencyClaim;
 use crate::http::problem::Refusal;
 
@@ -75,6 +77,7 @@ where
             Some(caller) => caller,
             None => Authenticator::from_ref(state).caller(&parts.headers, parts.uri.path()).await?,
         };
+        Visit::is_by(&parts.extensions, &caller.tenant);
         Self::allowed(caller, parts.extensions.remove::<IdempotencyClaim>(), &parts.headers)
     }
 }
@@ -83,6 +86,7 @@ impl<R: Requirement> Context<R> {
     /// That of a request whose answer will not be kept.
     pub(crate) async fn of(authenticator: &Authenticator, parts: &Parts) -> Result<Self, Refusal> {
         let caller = authenticator.caller(&parts.headers, parts.uri.path()).await?;
+        Visit::is_by(&parts.extensions, &caller.tenant);
         Self::allowed(caller, None, &parts.headers)
     }
 
@@ -128,17 +132,20 @@ fn is_traceparent(text: &str) -> bool {
 pub(crate) struct Input {
     pub(crate) bytes: Bytes,
     pub(crate) format: Format,
+    /// Its part of what all bodies may take, until the handler is done with it.
+    _share: Share,
 }
 
 impl Input {
     /// That of a request with these headers.
     pub(crate) async fn of(
-        limits: BodyLimits,
+        limits: &BodyLimits,
         headers: &HeaderMap,
         body: impl Body<Data = Bytes> + Unpin,
     ) -> Result<Self, Refusal> {
         let format = body::format(headers)?;
-        Ok(Self { bytes: body::collect(limits, headers, body).await?, format })
+        let body::Collected { bytes, share } = body::collect(limits, headers, body).await?;
+        Ok(Self { bytes, format, _share: share })
     }
 
     /// The body as `T`.
@@ -185,7 +192,11 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let (parts, body) = request.into_parts();
-        Self::of(BodyLimits::from_ref(state), &parts.headers, body).await
+        let mut limits = BodyLimits::from_ref(state);
+        if parts.extensions.get::<IsCounted>().is_some() {
+            limits.budget = ByteBudget::unbounded();
+        }
+        Self::of(&limits, &parts.headers, body).await
     }
 }
 

@@ -7,6 +7,7 @@ mod received;
 mod timer;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,7 +17,7 @@ use axum::body::Body;
 use axum::extract::MatchedPath;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, extract::Request};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderValue, Method, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -28,24 +29,22 @@ use tokio_util::task::TaskTracker;
 use tower::{Layer, Service, ServiceExt as _};
 
 use crate::auth::Authenticator;
-use crate::clock::{self, Stopwatch};
+use crate::clock::Stopwatch;
+use crate::http::access::Visit;
+use crate::http::answered::{finish, request_id};
 use crate::http::fast_path::{FastPath, Outgoing};
 use crate::http::idempotency::{Idempotency, IdempotencyClaim};
-use crate::http::problem::{Reason, Refusal};
+use crate::http::problem::Refusal;
 use crate::http::streams::WriteDeadline;
-use crate::telemetry::metrics::{Metrics, RouteMetrics};
+use crate::telemetry::metrics::Metrics;
 use received::DROPPED_BYTES_MAX;
 pub(crate) use received::Received;
 use timer::{ConnectionTimer, Timed};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a client may stop reading what it is sent.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of a request's headers.
 const HEADER_BYTES_MAX: usize = 64 << 10;
-/// The longest `x-request-id` that is taken over from a client.
-const REQUEST_ID_LENGTH_MAX: usize = 128;
-
 /// What connections and the requests on them go through.
 pub(crate) struct Edge {
     /// Connections at once; further ones wait.
@@ -78,11 +77,11 @@ pub(crate) async fn serve(
             accepted = accept(&room, &listener) => accepted,
         };
         match accepted {
-            Ok((stream, permit)) => {
+            Ok((stream, peer, permit)) => {
                 let (edge, router, fast_path) = (Arc::clone(&edge), router.clone(), Arc::clone(&fast_path));
                 tracker.spawn(async move {
                     edge.metrics.connection(1);
-                    connection(&edge, stream, router, &fast_path).await;
+                    connection(&edge, (stream, peer), router, &fast_path).await;
                     edge.metrics.connection(-1);
                     drop(permit);
                 });
@@ -100,16 +99,22 @@ pub(crate) async fn serve(
 async fn accept(
     room: &Arc<Semaphore>,
     listener: &TcpListener,
-) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, permit))
 }
 
-async fn connection(edge: &Arc<Edge>, stream: TcpStream, router: Router, fast_path: &Arc<FastPath>) {
+async fn connection(
+    edge: &Arc<Edge>,
+    (stream, peer): (TcpStream, SocketAddr),
+    router: Router,
+    fast_path: &Arc<FastPath>,
+) {
     let _ = stream.set_nodelay(true);
     let (metrics, fast_path, body_timeout) = (edge.metrics.clone(), Arc::clone(fast_path), edge.body_timeout);
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        Visit::begin(Some(peer), request.extensions_mut());
         let waits_to_send = request.headers().contains_key(header::EXPECT);
         let rest_stays = waits_to_send || request.body().size_hint().lower() > DROPPED_BYTES_MAX;
         let rest_within = (!waits_to_send).then_some(body_timeout);
@@ -207,6 +212,7 @@ where
     let method = method_name(request.method());
     let id = request_id(request.headers());
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let visit = Visit::of(request.extensions());
     let mut response =
         if request.headers().contains_key("idempotency-key") && request.method() == Method::POST {
             Box::pin(once(edge, request, next)).await
@@ -215,43 +221,8 @@ where
             run(next, request).await
         };
     let route = edge.metrics.route(route.as_ref().map_or("none", MatchedPath::as_str));
-    finish(&edge.metrics, method, &route, id, watch, &mut response);
+    finish(&edge.metrics, method, &route, (id, visit), watch, &mut response);
     response
-}
-
-/// What every answer goes through: it gets its request's id, is measured, and told of where it is a failure.
-pub(crate) fn finish<B>(
-    metrics: &Metrics,
-    method: &'static str,
-    route: &RouteMetrics,
-    id: HeaderValue,
-    watch: Stopwatch,
-    response: &mut Response<B>,
-) {
-    response.headers_mut().insert(REQUEST_ID, id);
-    let status = response.status();
-    let took = watch.elapsed();
-    metrics.answered(method, route, status.as_u16(), took);
-    // The route as declared, never the path or the query as sent: those may carry a token.
-    tracing::debug!(
-        target: "access",
-        method,
-        route = route.name(),
-        status = status.as_u16(),
-        took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        request_id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()),
-        "answered"
-    );
-    if status.is_server_error() {
-        let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-        let reason = response.extensions().get::<Reason>().map(|reason| reason.0.as_str());
-        let (status, route) = (status.as_u16(), route.name());
-        if status == 500 {
-            tracing::error!(method, route, status, request_id = id, reason, "a request failed");
-        } else {
-            tracing::warn!(method, route, status, request_id = id, reason, "a request failed");
-        }
-    }
 }
 
 /// Answers a request that carries an `Idempotency-Key`; who calls is found out first, since keys are a tenant's.
@@ -293,25 +264,6 @@ pub(crate) async fn no_method(request: Request) -> Refusal {
 
 fn bounded(path: &str) -> String {
     path.chars().take(200).collect()
-}
-
-/// The client's own id for the request, else a new one.
-pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let own = headers.get(REQUEST_ID).filter(|id| {
-        !id.is_empty() && id.len() <= REQUEST_ID_LENGTH_MAX && id.as_bytes().iter().all(u8::is_ascii_graphic)
-    });
-    match own {
-        Some(id) => id.clone(),
-        None => {
-            let mut made = *b"req_0000000000000000";
-            let random = clock::seed();
-            for (place, letter) in made.iter_mut().skip(4).enumerate() {
-                let digit = (random >> (4 * place)) & 0xf;
-                *letter = b"0123456789abcdef".get(digit as usize).copied().unwrap_or(b'0');
-            }
-            HeaderValue::from_bytes(&made).unwrap_or_else(|_| HeaderValue::from_static("req_"))
-        }
-    }
 }
 
 fn method_name(method: &Method) -> &'static str {

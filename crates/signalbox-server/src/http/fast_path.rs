@@ -20,9 +20,11 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::auth::Authenticator;
 use crate::clock::Stopwatch;
+use crate::http::access::Visit;
+use crate::http::answered::{finish, request_id};
 use crate::http::body::BodyLimits;
 use crate::http::context::{Context, Input, Requirement};
-use crate::http::edge::{self, Received};
+use crate::http::edge::Received;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
@@ -65,7 +67,7 @@ impl FastRequest {
     where
         BodyLimits: FromRef<S>,
     {
-        Input::of(BodyLimits::from_ref(state), &self.parts.headers, &mut self.body).await
+        Input::of(&BodyLimits::from_ref(state), &self.parts.headers, &mut self.body).await
     }
 }
 
@@ -138,13 +140,13 @@ impl Found {
     pub(crate) async fn answer(self, metrics: Metrics, request: Request<Received>) -> Response<Outgoing> {
         let watch = Stopwatch::start();
         let (parts, body) = request.into_parts();
-        let id = edge::request_id(&parts.headers);
+        let (id, visit) = (request_id(&parts.headers), Visit::of(&parts.extensions));
         let request = FastRequest { parts, body, parameter: self.parameter };
         let mut response = match (self.route.handler)(request).await {
             Ok(answer) => answer.into_parts_and(Outgoing::Whole),
             Err(refusal) => refusal.into_response().map(Outgoing::Routed),
         };
-        edge::finish(&metrics, self.route.method, &self.metrics, id, watch, &mut response);
+        finish(&metrics, self.route.method, &self.metrics, (id, visit), watch, &mut response);
         response
     }
 }

@@ -1,6 +1,7 @@
 //! `Idempotency-Key` on any POST: the same key with the same body gets the first answer again.
 //!
-//! An operation's answer is kept in the commit that makes it true (see [`crate::engine`]); every other one that
+//! An operation's answer is kept in the commit that makes it true (see [`crate::engine`]; that of a new tenant among its
+//! own rows); every other one that
 //! rests on the request alone (2xx and 422) is kept after it was made. What depends on how things stand, such as
 //! an unknown agent, is found out anew. Two requests at once under one key: the second is told to wait.
 //!
@@ -30,7 +31,7 @@ use signalbox_wire::problem::Problem;
 use signalbox_wire::time::Timestamp;
 
 use crate::clock::{self, Stopwatch};
-use crate::http::body::{self, BodyLimits};
+use crate::http::body::{self, BodyLimits, Collected, IsCounted};
 use crate::http::problem::Refusal;
 use crate::http::reply::{Reply, StandIn};
 use crate::telemetry::metrics::Metrics;
@@ -91,7 +92,7 @@ pub(crate) struct Idempotency {
 }
 
 /// What is kept of an earlier request under the same key.
-enum Kept {
+pub(crate) enum Kept {
     /// Its answer.
     Answer(IdempotencyRecord),
     /// Nothing that counts; a row that has expired may still be there, at this version.
@@ -143,38 +144,22 @@ impl Idempotency {
         };
         let key = format!("{} {} {key}", request.uri(), credentials(request.headers()));
         let (mut parts, body) = request.into_parts();
-        let body = body::collect(self.limits, &parts.headers, body).await?;
+        let Collected { bytes: body, share: _share } =
+            body::collect(&self.limits, &parts.headers, body).await?;
+        parts.extensions.insert(IsCounted);
         let request = keys::hex(&Sha256::digest(&body));
         let Some(_entered) = self.in_flight.enter(tenant, &key) else {
             let detail = "The first request under this Idempotency-Key is still being answered; send it again in a moment.";
             return Err(Problem::conflict("idempotency-in-progress", detail).retry_after(1).into());
         };
         let claim = IdempotencyClaim { key, request, is_kept: Arc::default() };
-        let expired = match self.kept(tenant, &claim).await? {
+        let expired = match kept(&self.store, tenant, &claim).await? {
             Kept::Answer(kept) => return Ok(Reply::kept(&kept).into_response()),
             Kept::Nothing { expired } => expired,
         };
         parts.extensions.insert(claim.clone());
         let response = inner(Request::from_parts(parts, Body::from(body))).await;
         self.keep_if_needed(tenant, &claim, expired, response).await
-    }
-
-    /// What is kept under `claim`.
-    async fn kept(&self, tenant: &TenantId, claim: &IdempotencyClaim) -> Result<Kept, Refusal> {
-        let mut snapshot = Snapshot::new();
-        let row = Need::Row(Key::IdempotencyRecord(claim.key.clone()));
-        self.store.load(tenant, &row, &mut snapshot, false).await?;
-        let kept = snapshot
-            .answered_before(&claim.key, &claim.request, clock::now())
-            .and_then(|kept| Ok((kept, snapshot.idempotency_record(&claim.key)?)));
-        match kept {
-            Ok((Some(kept), _)) => Ok(Kept::Answer(kept)),
-            Ok((None, expired)) => Ok(Kept::Nothing { expired: expired.map(|row| row.version) }),
-            Err(Halt::Rejected(rejected)) => Err(rejected.into()),
-            Err(Halt::Need(_) | Halt::Long) => {
-                Err(Refusal::failed("an idempotency record was asked for and not shown"))
-            }
-        }
     }
 
     async fn keep_if_needed(
@@ -225,6 +210,28 @@ impl Idempotency {
         self.metrics.decided(&committed, watch.elapsed());
         if let Err(error) = committed {
             tracing::warn!(%error, "an answer under an Idempotency-Key could not be kept");
+        }
+    }
+}
+
+/// What a tenant keeps under `claim`.
+pub(crate) async fn kept(
+    store: &Store,
+    tenant: &TenantId,
+    claim: &IdempotencyClaim,
+) -> Result<Kept, Refusal> {
+    let mut snapshot = Snapshot::new();
+    let row = Need::Row(Key::IdempotencyRecord(claim.key.clone()));
+    store.load(tenant, &row, &mut snapshot, false).await?;
+    let kept = snapshot
+        .answered_before(&claim.key, &claim.request, clock::now())
+        .and_then(|kept| Ok((kept, snapshot.idempotency_record(&claim.key)?)));
+    match kept {
+        Ok((Some(kept), _)) => Ok(Kept::Answer(kept)),
+        Ok((None, expired)) => Ok(Kept::Nothing { expired: expired.map(|row| row.version) }),
+        Err(Halt::Rejected(rejected)) => Err(rejected.into()),
+        Err(Halt::Need(_) | Halt::Long) => {
+            Err(Refusal::failed("an idempotency record was asked for and not shown"))
         }
     }
 }

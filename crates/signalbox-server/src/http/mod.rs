@@ -1,6 +1,8 @@
 //! HTTP: the listener, what every request and answer goes through, bodies, parameters, problems, idempotency,
 //! server-sent events and the fast path.
 
+mod access;
+pub(crate) mod answered;
 pub(crate) mod body;
 pub(crate) mod context;
 pub(crate) mod docs;

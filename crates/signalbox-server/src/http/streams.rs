@@ -33,8 +33,6 @@ pub(crate) use session::SessionHistory;
 
 /// Entries of one page, at most: what a stream holds in memory while its reader is slow.
 const PAGE_ENTRIES: usize = 32;
-/// Bytes after which nothing more is added to what is sent in one go.
-const CHUNK_BYTES_MAX: usize = 256 << 10;
 /// After so long without a word from the bus, the store is asked anyway.
 const POLL_EVERY: Duration = Duration::from_secs(2);
 /// After so long without an entry, a comment shows that the stream is alive.

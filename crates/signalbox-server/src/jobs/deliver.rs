@@ -12,7 +12,7 @@ use signalbox_store::{Claimed, StoreError};
 use signalbox_wire::id::MessageId;
 
 use super::context::Jobs;
-use super::keep::keep;
+use super::keep::{keep, retry_soon};
 use super::send::{Sent, send};
 use crate::clock;
 use crate::engine::DriveError;
@@ -21,29 +21,26 @@ use crate::telemetry;
 
 /// Does something claimed that is sent.
 pub(super) async fn run(app: Jobs, claimed: Claimed, mut slot: Slot) {
-    let is_call = matches!(claimed.work, DueJob::Call { .. });
-    if !is_call {
-        app.metrics.delivering(1);
+    if let DueJob::Call { session, task, attempt } = &claimed.work {
+        return super::call::run(&app, &claimed, (session, task, *attempt), slot).await;
     }
+    app.metrics.delivering(1);
     let done = match &claimed.work {
         DueJob::Deliver { message } => attempt(&app, &claimed, message, &mut slot).await,
         DueJob::Dispatch { session, task, attempt } => {
             let meant = TaskAttempt { session: session.clone(), task: task.clone(), attempt: *attempt };
             super::dispatch::run(&app, &claimed, &meant, &mut slot).await
         }
-        DueJob::Call { session, task, attempt } => {
-            super::call::run(&app, &claimed, (session, task, *attempt), slot).await;
-            Ok(())
-        }
         _ => Ok(()),
     };
     if let Err(error) = done {
-        // The lease runs out and the attempt is made again.
-        tracing::warn!(%error, work = %claimed.work.id(), "what came of a delivery could not be kept");
+        tracing::warn!(%error, work = %claimed.work.id(), "a delivery is made again");
+        // What the store refused for good would be sent again and again: that waits for the end of its lease.
+        if matches!(&error, DriveError::Store(error) if error.is_passing()) {
+            retry_soon(&app, &claimed).await;
+        }
     }
-    if !is_call {
-        app.metrics.delivering(-1);
-    }
+    app.metrics.delivering(-1);
 }
 
 async fn attempt(app: &Jobs, claimed: &Claimed, id: &MessageId, slot: &mut Slot) -> Result<(), DriveError> {

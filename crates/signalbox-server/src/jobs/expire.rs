@@ -19,7 +19,7 @@ pub(super) async fn run(app: Jobs, kind: DueKind, lane: WaitingLane) {
     let has_more = match &ended {
         Ok(count) => *count >= AT_ONCE,
         Err(error) => {
-            tracing::warn!(%error, lane = lane.lane.as_str(), "what waits too long could not be ended");
+            tracing::warn!(%error, lane = lane.lane.without_path(), "what waits too long could not be ended");
             false
         }
     };

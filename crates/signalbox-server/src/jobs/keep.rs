@@ -5,6 +5,7 @@ use std::time::Duration;
 use signalbox_store::Claimed;
 
 use super::context::Jobs;
+use super::postpone::postpone;
 use crate::clock;
 use crate::engine::{DriveError, Driven};
 
@@ -23,7 +24,7 @@ pub(super) async fn keep<O: Driven>(
     let mut wait = WAIT_INITIAL;
     loop {
         let error = match app.drive.run(&claimed.tenant, operation).await {
-            Err(DriveError::Store(error)) => error,
+            Err(DriveError::Store(error)) if error.is_passing() => error,
             other => return other,
         };
         if !claimed.lease.covers(clock::now(), wait) {
@@ -32,5 +33,12 @@ pub(super) async fn keep<O: Driven>(
         tracing::info!(%error, work = %claimed.work.id(), "what came of a job is stored again");
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(WAIT_MAX);
+    }
+}
+
+/// What could not be done because the store did not answer is due again soon, not only when its lease is over.
+pub(super) async fn retry_soon(app: &Jobs, claimed: &Claimed) {
+    if let Err(error) = postpone(app, claimed, clock::now() + WAIT_MAX).await {
+        tracing::info!(%error, work = %claimed.work.id(), "it is due again when its lease is over");
     }
 }

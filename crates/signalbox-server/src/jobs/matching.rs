@@ -6,13 +6,16 @@
 use std::time::Duration;
 
 use signalbox_core::decision::MatchHint;
+use signalbox_core::due::Lane;
 use signalbox_core::engine::{MatchAgent, MatchTask};
 use signalbox_core::routing;
+use signalbox_store::DueKind;
 use signalbox_wire::id::{AgentId, TenantId};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use super::context::Jobs;
+use crate::clock;
 use crate::engine::DriveError;
 
 /// Meetings tried at once.
@@ -53,6 +56,12 @@ pub(super) async fn run(app: Jobs, mut hints: mpsc::Receiver<(TenantId, MatchHin
 /// Offers an agent until it takes no more, or until nothing waits any longer for one that is gone.
 async fn offer(app: &Jobs, tenant: &TenantId, agent: AgentId) -> Result<(), DriveError> {
     let registration = app.store.agent(tenant, &agent).await?;
+    let endpoint = registration.as_ref().and_then(|read| read.value.endpoint.as_deref()).map(Lane::endpoint);
+    let room = app.deliveries.room(DueKind::Delivery);
+    if endpoint.is_some_and(|lane| room.is_left_alone(tenant, &lane, clock::now())) {
+        // The sweep offers it again when it can be reached.
+        return Ok(());
+    }
     let routes = match registration {
         Some(registration) => routing::keys_of(&registration.value),
         None => vec![routing::Route::Agent(agent.clone()).key()],

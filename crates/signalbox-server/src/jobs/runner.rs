@@ -1,6 +1,6 @@
 //! The runner: takes what commits hand over, claims what is due, and starts each job.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,10 +22,14 @@ use crate::engine::slots::{Room, Slot};
 const CLAIMS_MAX: usize = 256;
 /// Slots that a lane of which only a part was seen gets in one go.
 const LANE_BATCH: usize = 16;
+/// Lanes of which what has waited too long is ended, begun in one round.
+const EXPIRED_AT_ONCE: usize = 16;
 /// Timers that may be firing at once.
 const TIMERS_MAX: usize = 256;
 /// How long due work of other nodes may lie unnoticed.
 const POLL: Duration = Duration::from_secs(1);
+/// Time between two looks at other lanes while more waits than is looked at.
+const LOOK_ON: Duration = Duration::from_millis(250);
 /// How long claiming rests after the store could not answer.
 const REST: Duration = Duration::from_millis(500);
 
@@ -106,7 +110,11 @@ async fn claims(app: Jobs, kind: DueKind, alarms: Arc<Alarms>, tracker: TaskTrac
             Ok(next) => next.unwrap_or(NEVER).min(now + POLL),
             Err(error) => {
                 tracing::warn!(%error, "due work could not be claimed");
-                now + REST
+                // Slots that are given back would ring at once.
+                tokio::select! {
+                    () = app.draining.cancelled() => return,
+                    () = tokio::time::sleep(REST) => continue,
+                }
             }
         };
         let next = alarm.plan(next);
@@ -136,12 +144,15 @@ async fn claim_by_lane(
     let now = clock::now();
     room.begin_round();
     let waiting = app.store.waiting_lanes(now, kind).await?;
-    for lane in &waiting.lanes {
-        if room.expires(&lane.tenant, &lane.lane, now) {
-            tracker.spawn(expire::run(app.clone(), kind, lane.clone()));
-        }
+    let span = app.policy.delivery_span();
+    let expiring = waiting.lanes.iter().filter(|lane| room.expires(&lane.tenant, &lane.lane, span, now));
+    for lane in expiring.take(EXPIRED_AT_ONCE) {
+        tracker.spawn(expire::run(app.clone(), kind, lane.clone()));
     }
     let mut slots = slots_for(room, &waiting, now);
+    if !waiting.has_more {
+        room.caught_up(behind(&waiting, &slots));
+    }
     let wanted: Vec<LaneClaim> = slots
         .iter()
         .map(|((tenant, lane), slots)| LaneClaim {
@@ -161,8 +172,18 @@ async fn claim_by_lane(
         }
     }
     let comes_again = (waiting.has_more || asked >= CLAIMS_MAX) && asked > 0;
-    let next = [waiting.next, room.opens_at()].into_iter().flatten().min();
+    // Lanes that were not looked at yet may have slots.
+    let looks_on = waiting.has_more.then(|| now + LOOK_ON);
+    let next = [waiting.next, room.opens_at(), looks_on].into_iter().flatten().min();
     Ok(if comes_again { Some(now) } else { next })
+}
+
+/// The lanes of which not all that waits got a slot.
+fn behind(waiting: &WaitingLanes, slots: &LaneSlots) -> HashSet<(TenantId, Lane)> {
+    let keys = waiting.lanes.iter().map(|lane| ((lane.tenant.clone(), lane.lane.clone()), lane.seen));
+    keys.filter(|(key, seen)| slots.get(key).is_none_or(|slots| slots.len() < *seen))
+        .map(|(key, _)| key)
+        .collect()
 }
 
 type LaneSlots = HashMap<(TenantId, Lane), Vec<Slot>>;

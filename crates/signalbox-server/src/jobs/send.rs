@@ -5,11 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use signalbox_core::delivery::{Message, Outcome};
 use signalbox_core::payload;
-use signalbox_store::{Claimed, DueKind, StoreError};
+use signalbox_store::{Claimed, StoreError};
 use signalbox_wire::id::TenantId;
 use signalbox_wire::time::Timestamp;
 
 use super::context::Jobs;
+use super::postpone::{ROOM_AGAIN, postpone};
 use crate::clock::{self, Stopwatch};
 use crate::engine::slots::Slot;
 use crate::engine::{DriveError, payloads};
@@ -49,6 +50,11 @@ pub(super) async fn send(
         Ok(reach) => reach,
         Err(outcome) => return Ok(Some(Sent::not(outcome))),
     };
+    // Made only where there is room for it; until then it stays due.
+    let Some(room) = app.transport.room_now(body_bytes(app, message)) else {
+        postpone(app, claimed, clock::now() + ROOM_AGAIN).await?;
+        return Ok(None);
+    };
     let body = match body(app, tenant, message).await? {
         Ok(body) => body,
         Err(outcome) => return Ok(Some(Sent::not(outcome))),
@@ -60,12 +66,12 @@ pub(super) async fn send(
         return Ok(None);
     }
     let watch = Stopwatch::start();
-    let mut carried = app.transport.carry(&reach, Parcel { message, body, attempt }).await;
+    let mut carried = app.transport.carry(&reach, Parcel { message, body, room, attempt }).await;
     let answered_at = clock::now();
     // The next one may call it while what came of this is being kept.
     slot.leave(is_reached(&carried.outcome), answered_at);
     if slot.is_probe() {
-        end_in_time(app, message, answered_at, &mut carried.outcome);
+        end_in_time(app, message, slot.open_for(answered_at), answered_at, &mut carried.outcome);
     }
     app.metrics.delivered(message.kind.name(), outcome_name(&carried.outcome), watch.elapsed());
     if let Outcome::Failed { error, .. } = &carried.outcome {
@@ -74,16 +80,36 @@ pub(super) async fn send(
     Ok(Some(Sent { carried, sent_at, answered_at }))
 }
 
-/// The message that tries a destination which is left alone is due anew after each try, so the time it has waited is
-/// counted from its start. One that was redriven has its attempts counted.
-fn end_in_time(app: &Jobs, message: &Message, now: Timestamp, outcome: &mut Outcome) {
+/// The message that tries a destination which is left alone is due anew after each try, so the time that it has waited is
+/// counted from its start, and that of the destination since it was reached last.
+fn end_in_time(
+    app: &Jobs,
+    message: &Message,
+    open_for: Option<Duration>,
+    now: Timestamp,
+    outcome: &mut Outcome,
+) {
     let span = app.policy.delivery_span();
-    let is_over =
-        now.since(message.created_at) >= span && message.attempts_max == app.policy.delivery_attempts;
+    let is_over = now.since(message.scheduled_at()) >= span && open_for.is_some_and(|open| open >= span);
     if let (true, Outcome::Failed { may_retry: may_retry @ true, error, .. }) = (is_over, outcome) {
         *may_retry = false;
         error.push_str(&format!("; the time of all attempts ({} s) is over", span.as_secs()));
     }
+}
+
+/// How many bytes [`body`] is going to take.
+fn body_bytes(app: &Jobs, message: &Message) -> u64 {
+    let stored = message.body.len() as u64;
+    if !refers(message) {
+        return stored;
+    }
+    let said = serde_json::from_str(&message.body).map_or(stored, |value| payload::bytes(&value));
+    said.clamp(stored, app.config.payload_bytes_max.max(stored))
+}
+
+/// Whether its body may hold references to payloads.
+fn refers(message: &Message) -> bool {
+    message.task.is_some() && message.body.contains(payload::REFERENCE)
 }
 
 /// What is sent, with the payloads that it refers to in their places where it is a task's.
@@ -92,7 +118,7 @@ async fn body(
     tenant: &TenantId,
     message: &Message,
 ) -> Result<Result<Bytes, Outcome>, StoreError> {
-    if message.task.is_none() || !message.body.contains(payload::REFERENCE) {
+    if !refers(message) {
         return Ok(Ok(Bytes::from(message.body.clone())));
     }
     let Ok(stored) = serde_json::from_str(&message.body) else {
@@ -109,17 +135,10 @@ async fn body(
 fn is_reached(outcome: &Outcome) -> Option<bool> {
     match outcome {
         Outcome::Delivered { .. } => Some(true),
-        Outcome::Failed { may_retry, .. } => Some(!may_retry),
+        Outcome::Failed { may_retry: true, .. } => Some(false),
+        Outcome::Failed { status, .. } => status.map(|_| true),
         Outcome::Unwanted { .. } => None,
     }
-}
-
-/// Leaves the work for later without counting an attempt. Once the lease is over the work is another's, and stays so.
-async fn postpone(app: &Jobs, claimed: &Claimed, at: Timestamp) -> Result<(), DriveError> {
-    if app.store.postpone(std::slice::from_ref(claimed), at).await? > 0 {
-        app.drive.wake(DueKind::of(&claimed.work), at);
-    }
-    Ok(())
 }
 
 fn outcome_name(outcome: &Outcome) -> &'static str {

@@ -1,5 +1,5 @@
-//! Timers that have come: those of one session fire one after the other in one place, so that a session with many
-//! holds up no other.
+//! Timers that have come: those of one session fire together in one place, so that a session with many holds up no
+//! other.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use signalbox_store::{Claimed, DueKind, StoreError};
 use signalbox_wire::id::TenantId;
 use signalbox_wire::time::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use super::context::Jobs;
@@ -30,7 +31,7 @@ struct Inner {
     sessions: Mutex<HashMap<Group, VecDeque<(Claimed, OwnedSemaphorePermit)>>>,
 }
 
-/// What fires in order.
+/// What fires together.
 type Group = (TenantId, String);
 
 impl Timers {
@@ -80,25 +81,36 @@ impl Timers {
         tracker.spawn(self.clone().fire_all(app.clone(), group));
     }
 
-    /// Fires what one group has until nothing is left.
+    /// Fires what one group has until nothing is left. Those that are there together are decided in as few commits as
+    /// their session's line allows.
     async fn fire_all(self, app: Jobs, group: Group) {
         let _place = Arc::clone(&self.0.places).acquire_owned().await;
         loop {
-            let next = {
+            let next: Vec<_> = {
                 let mut sessions = self.0.sessions.lock();
-                let next = sessions.get_mut(&group).and_then(VecDeque::pop_front);
-                if next.is_none() {
-                    sessions.remove(&group);
+                match sessions.get_mut(&group).map(std::mem::take).filter(|queue| !queue.is_empty()) {
+                    Some(queue) => queue.into(),
+                    None => {
+                        sessions.remove(&group);
+                        return;
+                    }
                 }
-                next
             };
-            let Some((claimed, _held)) = next else { return };
-            let operation = TimerFired { work: claimed.work.clone() };
-            if let Err(error) = keep(&app, &claimed, &operation).await {
-                // The lease runs out and the moment comes again.
-                tracing::warn!(%error, work = %operation.work.id(), "a timer will be tried again");
+            let mut firing = JoinSet::new();
+            for (claimed, held) in next {
+                firing.spawn(fire(app.clone(), claimed, held));
             }
+            // One that panics takes none of the others with it; its lease runs out.
+            while firing.join_next().await.is_some() {}
         }
+    }
+}
+
+async fn fire(app: Jobs, claimed: Claimed, _held: OwnedSemaphorePermit) {
+    let operation = TimerFired { work: claimed.work.clone() };
+    if let Err(error) = keep(&app, &claimed, &operation).await {
+        // The lease runs out and the moment comes again.
+        tracing::warn!(%error, work = %operation.work.id(), "a timer will be tried again");
     }
 }
 

@@ -15,13 +15,13 @@ pub(crate) async fn tell(metrics: &Metrics, store: &Store, tenant: &TenantId, me
         None => None,
     };
     let endpoint = known.as_ref().and_then(|known| known.value.endpoint.as_deref());
-    let destination = message.url.as_deref().or(endpoint).map_or(message.lane.clone(), Lane::host);
+    let destination = message.url.as_deref().or(endpoint).map_or(message.lane.clone(), Lane::endpoint);
     tracing::warn!(
         tenant = %tenant,
         message_id = %message.id,
         agent_id = message.agent.as_ref().map(tracing::field::display),
         agent_name = known.as_ref().map(|known| known.value.name.as_str()),
-        destination = destination.as_str(),
+        destination = destination.without_path(),
         attempts = message.attempts,
         error = message.last_error.as_deref(),
         "a message is given up: see GET /v1/dead-letters"

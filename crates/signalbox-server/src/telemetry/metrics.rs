@@ -15,9 +15,14 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use signalbox_store::{Backlog, Committed, StoreError, WriterFigures};
+use signalbox_store::{Committed, Store, StoreError};
 use signalbox_wire::time::Timestamp;
+
+use super::census::{Counts, Ended};
+use super::process::ProcessFigures;
+use crate::byte_budget::BudgetFigures;
 
 /// All metrics of a server; cheap to clone.
 #[derive(Clone)]
@@ -39,6 +44,7 @@ struct Inner {
     deliveries_in_flight: Gauge,
     hints_dropped: Counter,
     dead_letters: Counter,
+    long_work: Counter,
     due_pending: Gauge,
     due_age_seconds: Gauge<f64, AtomicU64>,
     due_unreadable: Gauge,
@@ -47,6 +53,10 @@ struct Inner {
     commit_conflicts: Gauge,
     commit_seconds: Gauge<f64, AtomicU64>,
     commit_queue: Gauge,
+    inbound: BudgetFigures,
+    outbound: BudgetFigures,
+    counts: Counts,
+    process: ProcessFigures,
 }
 
 /// What is measured of one route.
@@ -95,11 +105,12 @@ fn seconds() -> Histogram {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// Those of a process that begins at `started_at`.
+    pub(crate) fn new(started_at: Timestamp) -> Self {
         let decisions = Family::<OutcomeLabels, Counter>::default();
         let committed = decisions.get_or_create(&OutcomeLabels { outcome: "committed" }).clone();
         let mut inner = Inner {
-            registry: Registry::with_prefix("signalbox"),
+            registry: Registry::default(),
             requests: Family::default(),
             routes: RwLock::default(),
             request_seconds: Family::new_with_constructor(seconds),
@@ -112,6 +123,7 @@ impl Metrics {
             deliveries_in_flight: Gauge::default(),
             hints_dropped: Counter::default(),
             dead_letters: Counter::default(),
+            long_work: Counter::default(),
             due_pending: Gauge::default(),
             due_age_seconds: Gauge::default(),
             due_unreadable: Gauge::default(),
@@ -120,6 +132,10 @@ impl Metrics {
             commit_conflicts: Gauge::default(),
             commit_seconds: Gauge::default(),
             commit_queue: Gauge::default(),
+            inbound: BudgetFigures::default(),
+            outbound: BudgetFigures::default(),
+            counts: Counts::new(),
+            process: ProcessFigures::new(started_at),
         };
         inner.register();
         Self(Arc::new(inner))
@@ -146,6 +162,16 @@ impl Metrics {
                 route.answers.write().push(((method, status), count));
             }
         }
+    }
+
+    /// What is measured of the bodies that are being received.
+    pub(crate) fn inbound(&self) -> BudgetFigures {
+        self.0.inbound.clone()
+    }
+
+    /// What is measured of the bodies that are being sent, and of their answers.
+    pub(crate) fn outbound(&self) -> BudgetFigures {
+        self.0.outbound.clone()
     }
 
     /// A connection was opened (1) or closed (-1).
@@ -189,10 +215,23 @@ impl Metrics {
         self.0.hints_dropped.inc();
     }
 
+    /// Something took long, and was done where nobody waits for the thread.
+    pub(crate) fn long_work(&self) {
+        self.0.long_work.inc();
+    }
+
+    /// What a commit ended.
+    pub(crate) fn ended(&self, ended: Ended) {
+        self.0.counts.ended(ended);
+    }
+
     /// The whole as Prometheus text, with the store's figures of this moment.
-    pub(crate) fn text(&self, now: Timestamp, backlog: Option<&Backlog>, writer: &WriterFigures) -> String {
+    pub(crate) async fn text(&self, now: Timestamp, store: &Store) -> String {
         let inner = &self.0;
-        if let Some(backlog) = backlog {
+        inner.counts.refresh(store).await;
+        inner.process.read();
+        let writer = store.figures();
+        if let Ok(backlog) = store.backlog().await {
             inner.due_pending.set(as_gauge(backlog.pending));
             inner.due_age_seconds.set(backlog.next.map_or(0.0, |due| now.since(due).as_secs_f64()));
         }
@@ -221,7 +260,11 @@ impl Inner {
     }
 
     fn register(&mut self) {
-        let registry = &mut self.registry;
+        self.process.register(&mut self.registry);
+        let registry = self.registry.sub_registry_with_prefix("signalbox");
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "What is running", build);
+        self.counts.register(registry);
         registry.register("requests", "Requests answered", self.requests.clone());
         registry.register_with_unit(
             "request_duration",
@@ -256,6 +299,11 @@ impl Inner {
         );
         registry.register("dead_letters", "Messages given up", self.dead_letters.clone());
         registry.register(
+            "long_work",
+            "Decisions and checks that took long, and were made beside those that serve connections",
+            self.long_work.clone(),
+        );
+        registry.register(
             "due_pending",
             "Pieces of due work, counted up to 100,000",
             self.due_pending.clone(),
@@ -285,6 +333,16 @@ impl Inner {
             self.commit_seconds.clone(),
         );
         registry.register("commit_queue", "Decisions waiting to be written", self.commit_queue.clone());
+        let (inbound, outbound) = (&self.inbound, &self.outbound);
+        registry.register_with_unit("inbound", "Bodies being received", Unit::Bytes, inbound.held.clone());
+        registry.register("inbound_refused", "Bodies that found no room", inbound.short.clone());
+        registry.register_with_unit(
+            "outbound",
+            "Bodies being sent, and answers",
+            Unit::Bytes,
+            outbound.held.clone(),
+        );
+        registry.register("outbound_waits", "How often one of these found no room", outbound.short.clone());
     }
 }
 

@@ -1,12 +1,15 @@
 //! The log: structured, to standard error, as JSON unless somebody is reading it on a terminal.
 
+mod census;
 pub(crate) mod dead_letters;
 pub(crate) mod metrics;
+mod process;
 
 use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::filter::EnvFilter;
 
+pub(crate) use self::census::Ended;
 use crate::config::{Config, LogFormat};
 
 /// Starts logging for this process. A second call changes nothing.

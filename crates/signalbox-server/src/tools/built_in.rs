@@ -1,5 +1,7 @@
 //! The two tools that every tenant has: `echo` and `http_get`. They can be neither overwritten nor deleted.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, header};
 use http_body_util::Full;
@@ -9,10 +11,11 @@ use signalbox_wire::agentkit::{ToolAnswer, ToolView};
 use signalbox_wire::fault::Fault;
 use signalbox_wire::problem::Problem;
 
-use super::{Parts, USER_AGENT};
-use crate::egress::EgressError;
+use crate::egress::{Egress, EgressError};
 use crate::http::problem::Refusal;
 
+/// How calls introduce themselves.
+pub(super) const USER_AGENT: &str = concat!("signalbox/", env!("CARGO_PKG_VERSION"));
 /// Bytes of a page that `http_get` reads.
 const PAGE_BYTES_MAX: usize = 256 << 10;
 /// The headers of a page that are passed on.
@@ -24,6 +27,17 @@ const HEADERS: [HeaderName; 6] = [
     header::RETRY_AFTER,
     header::CONTENT_LANGUAGE,
 ];
+
+/// What calls of built-in tools are made with.
+#[derive(Clone, Copy)]
+pub(super) struct Ways<'a> {
+    /// The way to the tools that clients register.
+    pub(super) egress: &'a Egress,
+    /// The way to pages.
+    pub(super) pages: &'a Egress,
+    /// How long a page may take.
+    pub(super) timeout: Duration,
+}
 
 /// A tool that is part of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,17 +104,17 @@ impl BuiltIn {
     }
 
     /// Runs it with arguments that fit its schema; they stood at `place`.
-    pub(crate) async fn run(
+    pub(super) async fn run(
         self,
-        parts: &Parts,
+        ways: Ways<'_>,
         (arguments, pointer): (&Value, &str),
         trace: Option<&str>,
     ) -> Result<ToolAnswer, Refusal> {
         match self {
             Self::Echo => self.success(arguments),
             Self::HttpGet => {
-                let request = get(parts, (arguments, pointer), trace)?;
-                match parts.pages.send(request, parts.timeout, PAGE_BYTES_MAX).await {
+                let request = get(ways, (arguments, pointer), trace)?;
+                match ways.pages.send(request, ways.timeout, PAGE_BYTES_MAX).await {
                     Ok((status, headers, body)) => self.success(&page(status.as_u16(), &headers, &body)),
                     Err(error) => Ok(ToolAnswer::failure(self.name(), &error.to_string(), true)),
                 }
@@ -116,14 +130,14 @@ impl BuiltIn {
 
 /// The request for a page; an address that may not be called is a fault of the arguments.
 fn get(
-    parts: &Parts,
+    ways: Ways<'_>,
     (arguments, pointer): (&Value, &str),
     trace: Option<&str>,
 ) -> Result<Request<Full<Bytes>>, Refusal> {
     let url = arguments.get("url").and_then(Value::as_str).unwrap_or_default();
-    let target = parts.pages.target(url).map_err(|error| {
+    let target = ways.pages.target(url).map_err(|error| {
         let message = match error {
-            EgressError::Forbidden(reason) if parts.egress.target(url).is_ok() => {
+            EgressError::Forbidden(reason) if ways.egress.target(url).is_ok() => {
                 format!("{reason} by http_get, unless the operator sets http_get_private")
             }
             EgressError::Forbidden(reason) => reason,

@@ -16,22 +16,27 @@ use serde_json::Value;
 use signalbox_core::Rejected;
 use signalbox_core::decision::Tool;
 use signalbox_core::limits::bounded;
+use signalbox_core::steps::Steps;
 use signalbox_store::Store;
 use signalbox_wire::agentkit::{ToolAnswer, ToolReply};
 use signalbox_wire::id::{TenantId, ToolName};
 use signalbox_wire::problem::Problem;
 
 pub(crate) use self::built_in::BuiltIn;
+use self::built_in::{USER_AGENT, Ways};
 pub(crate) use self::schemas::Schemas;
+use self::schemas::Unfitting;
 use crate::egress::{Egress, EgressError};
+use crate::engine::LongWork;
 use crate::http::problem::Refusal;
 
-/// How calls introduce themselves.
-const USER_AGENT: &str = concat!("signalbox/", env!("CARGO_PKG_VERSION"));
 /// Bytes of a tool's answer that are read.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Seconds after which to try a tool again that could not be reached.
 const RETRY_AFTER_S: u32 = 5;
+
+/// The kind of problem where a call found no room among the bytes under way.
+pub(crate) const NO_ROOM: &str = "outbound-full";
 
 /// What a tool's endpoint gets.
 #[derive(Serialize)]
@@ -62,6 +67,8 @@ pub(crate) struct Parts {
     /// How long a tool may take to answer.
     pub(crate) timeout: Duration,
     pub(crate) schemas: Schemas,
+    /// Where a check that takes long is made.
+    pub(crate) long: LongWork,
 }
 
 impl Tools {
@@ -78,16 +85,30 @@ impl Tools {
         origin: Origin<'_>,
     ) -> Result<ToolAnswer, Refusal> {
         let trace = origin.trace;
-        let (arguments, pointer) = arguments;
+        let schemas = &self.0.schemas;
         if let Some(tool) = BuiltIn::named(name) {
-            self.0.schemas.built_in(tool)?.check(arguments, pointer)?;
-            return tool.run(&self.0, (arguments, pointer), trace).await;
+            self.check(|steps| schemas.check_built_in(tool, arguments, steps)).await?;
+            let Parts { egress, pages, timeout, .. } = &*self.0;
+            let ways = Ways { egress, pages, timeout: *timeout };
+            return tool.run(ways, arguments, trace).await;
         }
         let unknown = || Rejected::UnknownTool(bounded(name));
         let known = ToolName::parse(name).map_err(|_| unknown())?;
         let tool = self.0.store.tool(tenant, &known).await?.ok_or_else(unknown)?;
-        self.0.schemas.registered(tenant, &tool)?.check(arguments, pointer)?;
-        self.ask(&tool.value, arguments, origin).await
+        self.check(|steps| schemas.check_registered(tenant, &tool, arguments, steps)).await?;
+        self.ask(&tool.value, arguments.0, origin).await
+    }
+
+    /// Makes a check of arguments, one that takes long where nobody waits for the thread.
+    async fn check(&self, check: impl Fn(&Steps) -> Result<(), Unfitting>) -> Result<(), Refusal> {
+        let checked = match check(&Steps::quick()) {
+            Err(Unfitting::TooLong) => self.0.long.run(|| check(&Steps::unbounded())).await,
+            checked => checked,
+        };
+        checked.map_err(|unfitting| match unfitting {
+            Unfitting::Refused(refusal) => refusal,
+            Unfitting::TooLong => Refusal::failed("a check took more steps than there are"),
+        })
     }
 
     /// Asks a tool's endpoint.
@@ -148,6 +169,10 @@ fn unasked(tool: &Tool, error: &EgressError) -> Problem {
                 after.as_secs_f32()
             );
             Problem::timeout("tool-timeout", detail)
+        }
+        EgressError::NoRoom => {
+            Problem::unavailable(NO_ROOM, format!("Tool '{name}' was not called: {error}."))
+                .retry_after(RETRY_AFTER_S)
         }
         EgressError::Forbidden(_) => Problem::forbidden(format!(
             "Tool '{name}' may not be called: {error}; register another endpoint."

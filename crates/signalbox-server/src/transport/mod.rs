@@ -18,7 +18,7 @@ pub(crate) use self::parcel::{Carried, Parcel};
 use self::service::Service;
 use self::webhook::Registrations;
 use crate::config::Config;
-use crate::egress::Egress;
+use crate::egress::{Egress, Room};
 
 /// The ways out.
 #[derive(Clone)]
@@ -52,6 +52,11 @@ impl Transport {
     /// What the operator has set up, as far as core decides by it.
     pub(crate) fn ways(&self) -> Ways {
         Ways { through_service: self.service.is_some() }
+    }
+
+    /// Room for `bytes` that are about to be made and carried, or none now.
+    pub(crate) fn room_now(&self, bytes: u64) -> Option<Room> {
+        self.named.egress.room_now(bytes)
     }
 
     /// How long carrying something may take.

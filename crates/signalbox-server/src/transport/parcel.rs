@@ -9,7 +9,7 @@ use http_body_util::Full;
 use signalbox_core::delivery::{Message, Outcome};
 use signalbox_core::engine::DeliveredReport;
 
-use crate::egress::{Egress, EgressError};
+use crate::egress::{Egress, EgressError, Room};
 
 /// What is to be carried.
 pub(crate) struct Parcel<'a> {
@@ -17,6 +17,8 @@ pub(crate) struct Parcel<'a> {
     pub(crate) message: &'a Message,
     /// What is sent of it, payloads included.
     pub(crate) body: Bytes,
+    /// Its share of the bytes under way.
+    pub(crate) room: Room,
     /// Which try this is, from 1.
     pub(crate) attempt: u32,
 }
@@ -42,6 +44,7 @@ impl Parcel<'_> {
     /// The request that carries it to `url`, without its body.
     pub(super) fn request(&self, url: &str) -> Builder {
         let mut request = Request::post(url)
+            .extension(self.room.clone())
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, concat!("signalbox/", env!("CARGO_PKG_VERSION")))
             .header("x-message-id", self.message.id.as_str())

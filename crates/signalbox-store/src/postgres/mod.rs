@@ -6,6 +6,7 @@
 
 mod arrays;
 mod batch;
+mod census;
 mod columns;
 mod committer;
 mod due;
@@ -49,14 +50,15 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::api::{
-    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed,
-    Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim,
+    Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
-use crate::backend::{AgentWithStatus, Backend, ReadRow};
+use crate::backend::{AgentWithStatus, Backend};
 use crate::cache::Cache;
 use crate::commit::Commit;
 use crate::error::StoreError;
 use crate::lost::LostLeases;
+use crate::read_row::ReadRow;
 use crate::retention::Rounds;
 use crate::rotation::{LaneRotation, Sweep, TenantRotation};
 use crate::strangers::Strangers;
@@ -281,6 +283,10 @@ impl Backend for Postgres {
 
     async fn backlog(&self, limit: u64) -> Result<Backlog, StoreError> {
         due::backlog(&self.pool, limit).await
+    }
+
+    async fn census(&self, limit: usize) -> Result<Census, StoreError> {
+        census::census(&self.pool, limit).await
     }
 
     async fn agents(

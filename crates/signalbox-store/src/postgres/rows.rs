@@ -10,7 +10,7 @@ use super::pool::Pool;
 use super::query::{Query, Value, bound, get, id, parameters, text};
 use super::sql;
 use crate::StoreError;
-use crate::backend::ReadRow;
+use crate::read_row::ReadRow;
 use crate::schema::{self, TableId};
 
 /// The row with this key; a session with its tasks.

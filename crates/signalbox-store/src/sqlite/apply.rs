@@ -12,9 +12,9 @@ use signalbox_wire::id::TenantId;
 use signalbox_wire::time::Timestamp;
 
 use super::append::{Appender, Placed};
-use super::prune;
 use super::row_hints::Places;
 use super::statements::{Statements, bind};
+use super::unused;
 use crate::cache::Cache;
 use crate::commit::{Change, Commit, DueRow, Holder, Put, Use};
 use crate::schema::{self, TableId};
@@ -111,7 +111,7 @@ impl<'c> Batch<'c> {
         }
         for change in &commit.changes {
             if let (Key::Session(session), None) = (&change.key, &change.put) {
-                prune::payloads(self.connection, commit.tenant.as_str(), session.as_str())?;
+                unused::payloads(self.connection, commit.tenant.as_str(), session.as_str())?;
             }
         }
         for due in &commit.due {

@@ -7,8 +7,8 @@ use signalbox_core::snapshot::WaitingTask;
 use signalbox_wire::id::{NodeId, SessionId, TaskId, TenantId};
 use signalbox_wire::time::Timestamp;
 
+use super::convert::{id, sql_limit, unsigned};
 use super::fault::fault;
-use super::{id, sql_limit, unsigned};
 use crate::api::{Backlog, Claimed, DueKind, LaneClaim, WaitingLanes};
 use crate::error::StoreError;
 use crate::rotation::{

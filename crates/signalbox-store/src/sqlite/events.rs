@@ -8,9 +8,9 @@ use signalbox_core::event::Level;
 use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId};
 use signalbox_wire::time::Timestamp;
 
+use super::convert::{id, unsigned};
 use super::fault::fault;
 use super::log::{Log, block_of, places_of};
-use super::{id, unsigned};
 use crate::api::{EventFilter, Listed, Page, StoredEvent};
 use crate::backend::EVENTS_LOOKED_AT;
 use crate::error::StoreError;

@@ -16,9 +16,9 @@ use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId, WorkflowId};
 
+use super::convert::{id, sql_limit};
 use super::fault::fault;
 use super::waiting::WaitingRoutes;
-use super::{id, sql_limit};
 use crate::api::{AgentFilter, DeadLetterFilter, Listed, Page, SessionFilter};
 use crate::backend::AgentWithStatus;
 use crate::error::StoreError;

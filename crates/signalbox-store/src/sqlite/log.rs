@@ -143,7 +143,7 @@ impl Log {
             "DELETE FROM event_agents WHERE (tenant, block, agent) IN
              (SELECT tenant, block, agent FROM event_agents WHERE tenant = ?1 LIMIT ?2)",
         )?;
-        remove.execute(params![self.number, super::sql_limit(limit)])
+        remove.execute(params![self.number, super::convert::sql_limit(limit)])
     }
 
     /// Forgets the index of the blocks that lie before the oldest kept entry.

@@ -4,11 +4,14 @@
 //! The process is the file's only writer (whoever runs it locks the data directory), so leases left in it are
 //! over when it is opened, and the cache is always current.
 
+mod access;
 mod append;
 mod apply;
 pub(crate) mod backup;
+mod census;
 mod checkpoint;
 mod connect;
+mod convert;
 mod due;
 mod events;
 mod fault;
@@ -21,6 +24,7 @@ mod readers;
 mod row_hints;
 mod statements;
 mod tenant;
+mod unused;
 mod waiting;
 mod writer;
 
@@ -50,17 +54,19 @@ use signalbox_wire::time::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::api::{
-    AgentFilter, Backlog, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed,
-    Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim,
+    Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
-use crate::backend::{AgentWithStatus, Backend, ReadRow};
-use crate::cache::{self, Cache};
+use crate::backend::{AgentWithStatus, Backend};
+use crate::cache::Cache;
 use crate::commit::Commit;
 use crate::error::StoreError;
+use crate::read_row::ReadRow;
 use crate::retention::Rounds;
 use crate::rotation::{LaneRotation, Sweep, TenantRotation};
 
-use job::{Closure, Job};
+use access::Access;
+use job::Job;
 use prune::{Pruning, Resume};
 use readers::Readers;
 use waiting::WaitingRoutes;
@@ -71,8 +77,7 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// A store in one file.
 pub(crate) struct Sqlite {
-    shared: Arc<Shared>,
-    readers: Arc<Readers>,
+    access: Access,
     thread: Mutex<Option<JoinHandle<()>>>,
     sweep: Arc<Mutex<Sweep>>,
     turns: Arc<Mutex<TenantRotation>>,
@@ -81,7 +86,6 @@ pub(crate) struct Sqlite {
     rounds: tokio::sync::Mutex<Rounds>,
     node: NodeId,
     unreadable: AtomicU64,
-    patience: Duration,
 }
 
 /// Opens the store in the file at `path`, creating it where there is none.
@@ -98,7 +102,7 @@ pub(crate) async fn open(
     match opened {
         Ok(sqlite) => {
             let sqlite = sqlite?;
-            tokio::spawn(watch(Arc::downgrade(&sqlite.shared), sqlite.patience));
+            tokio::spawn(watch(Arc::downgrade(&sqlite.access.shared), sqlite.access.patience));
             Ok(Arc::new(sqlite))
         }
         Err(error) => Err(StoreError::Open(format!("the database could not be opened: {error}"))),
@@ -138,8 +142,7 @@ impl Sqlite {
         });
         let thread = thread.map_err(|error| StoreError::Open(format!("the writer cannot start: {error}")))?;
         Ok(Self {
-            shared,
-            readers,
+            access: Access { shared, readers, patience: options.patience },
             thread: Mutex::new(Some(thread)),
             sweep: Arc::default(),
             turns: Arc::default(),
@@ -148,23 +151,7 @@ impl Sqlite {
             rounds: tokio::sync::Mutex::default(),
             node: options.node.clone(),
             unreadable: AtomicU64::new(0),
-            patience: options.patience,
         })
-    }
-
-    /// Does `work` on the writing connection within a physical commit, then `settle` before the answer.
-    async fn write<T: Send + 'static>(
-        &self,
-        work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
-        settle: impl FnMut(&T) + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        self.shared.queue.push(Job::Errand(Box::new(Closure { work, settle, result: None, answer })))?;
-        match tokio::time::timeout(self.patience, answered).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(StoreError::Unavailable("the writer has ended".to_owned())),
-            Err(_) => Err(StoreError::Unavailable(format!("not done within {} s", self.patience.as_secs()))),
-        }
     }
 
     /// Claims, after what this process holds without knowing is free; rows that cannot be read are left out.
@@ -174,14 +161,14 @@ impl Sqlite {
         until: Timestamp,
         mut claim: impl FnMut(&Connection) -> rusqlite::Result<Vec<due::Taken>> + Send + 'static,
     ) -> Result<Vec<Claimed>, StoreError> {
-        let (node, lost) = (self.node.clone(), self.shared.lost.due(now));
+        let (node, lost) = (self.node.clone(), self.access.shared.lost.due(now));
         let again = lost.clone();
         let claim = move |connection: &Connection| {
             due::free_lost(connection, &node, &lost)?;
             claim(connection)
         };
-        let taken = self.write(claim, |_| {}).await.inspect_err(|_| {
-            self.shared.lost.add(again.into_iter().map(Timestamp::from_micros).chain([until]));
+        let taken = self.access.write(claim, |_| {}).await.inspect_err(|_| {
+            self.access.shared.lost.add(again.into_iter().map(Timestamp::from_micros).chain([until]));
         })?;
         let mut claimed = Vec::with_capacity(taken.len());
         for taken in taken {
@@ -195,23 +182,11 @@ impl Sqlite {
         }
         Ok(claimed)
     }
-
-    /// Runs a query that may take long, away from the async threads.
-    async fn list<T: Send + 'static>(
-        &self,
-        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let readers = Arc::clone(&self.readers);
-        match tokio::task::spawn_blocking(move || readers.list(query)).await {
-            Ok(answer) => answer,
-            Err(error) => Err(StoreError::Unavailable(format!("the query was not finished: {error}"))),
-        }
-    }
 }
 
 impl Drop for Sqlite {
     fn drop(&mut self) {
-        self.shared.queue.close();
+        self.access.shared.queue.close();
     }
 }
 
@@ -230,9 +205,9 @@ impl Backend for Sqlite {
         let may_wait = commit.may_wait;
         let job = Job::Commit(Box::new(commit), answer);
         if may_wait {
-            self.shared.queue.push_patient(job)?
+            self.access.shared.queue.push_patient(job)?
         } else {
-            self.shared.queue.push(job)?
+            self.access.shared.queue.push(job)?
         }
         match answered.await {
             Ok(Ok((committed, _taken_apart_here))) => Ok(committed),
@@ -242,11 +217,11 @@ impl Backend for Sqlite {
     }
 
     async fn read(&self, tenant: &TenantId, key: &Key) -> Result<Option<ReadRow>, StoreError> {
-        self.readers.row(tenant, key)
+        self.access.readers.row(tenant, key)
     }
 
     async fn version(&self, tenant: &TenantId, key: &Key) -> Result<Option<i64>, StoreError> {
-        Ok(self.read(tenant, key).await?.map(|row| cache::version_of(&row.loaded)))
+        Ok(self.read(tenant, key).await?.map(|row| row.loaded.version()))
     }
 
     async fn candidates(
@@ -255,7 +230,7 @@ impl Backend for Sqlite {
         route: &str,
         limit: usize,
     ) -> Result<Vec<AgentId>, StoreError> {
-        self.readers.point(|connection| listings::candidates(connection, tenant, route, limit))
+        self.access.readers.point(|connection| listings::candidates(connection, tenant, route, limit))
     }
 
     async fn waiting(
@@ -264,16 +239,16 @@ impl Backend for Sqlite {
         routes: &[String],
         limit: usize,
     ) -> Result<Vec<WaitingTask>, StoreError> {
-        let hint = &self.shared.waiting;
-        self.readers.point(|connection| listings::waiting(connection, tenant, routes, limit, hint))
+        let hint = &self.access.shared.waiting;
+        self.access.readers.point(|connection| listings::waiting(connection, tenant, routes, limit, hint))
     }
 
     async fn ahead(&self, tenant: &TenantId, task: &Task, most: usize) -> Result<usize, StoreError> {
-        self.readers.point(|connection| listings::ahead(connection, tenant, task, most))
+        self.access.readers.point(|connection| listings::ahead(connection, tenant, task, most))
     }
 
     fn maybe_waiting(&self, tenant: &TenantId, routes: &[String]) -> bool {
-        self.shared.waiting.may_hold(tenant, routes)
+        self.access.shared.waiting.may_hold(tenant, routes)
     }
 
     async fn waiting_tasks(
@@ -282,7 +257,7 @@ impl Backend for Sqlite {
         per_route: usize,
     ) -> Result<Vec<(TenantId, WaitingTask)>, StoreError> {
         let sweep = Arc::clone(&self.sweep);
-        self.list(move |connection| due::sweep(connection, &mut sweep.lock(), limit, per_route)).await
+        self.access.list(move |connection| due::sweep(connection, &mut sweep.lock(), limit, per_route)).await
     }
 
     async fn claim(
@@ -307,7 +282,9 @@ impl Backend for Sqlite {
         keeper: Option<&NodeId>,
     ) -> Result<usize, StoreError> {
         let (held, keeper) = (held.to_vec(), keeper.cloned());
-        self.write(move |connection| due::move_held(connection, &held, until, keeper.as_ref()), |_| {}).await
+        self.access
+            .write(move |connection| due::move_held(connection, &held, until, keeper.as_ref()), |_| {})
+            .await
     }
 
     async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -316,7 +293,7 @@ impl Backend for Sqlite {
 
     async fn waiting_lanes(&self, now: Timestamp, kind: DueKind) -> Result<WaitingLanes, StoreError> {
         let mut lanes = self.lanes.lock();
-        self.readers.point(|connection| due::waiting_lanes(connection, now, kind, lanes.of(kind)))
+        self.access.readers.point(|connection| due::waiting_lanes(connection, now, kind, lanes.of(kind)))
     }
 
     async fn waiting_in_lane(
@@ -327,7 +304,7 @@ impl Backend for Sqlite {
         most: usize,
     ) -> Result<usize, StoreError> {
         let (tenant, lane) = (tenant.clone(), lane.clone());
-        self.list(move |connection| due::waiting_in_lane(connection, &tenant, kind, &lane, most)).await
+        self.access.list(move |connection| due::waiting_in_lane(connection, &tenant, kind, &lane, most)).await
     }
 
     async fn claim_lanes(
@@ -343,15 +320,19 @@ impl Backend for Sqlite {
 
     async fn release(&self) -> Result<(), StoreError> {
         let node = self.node.clone();
-        self.write(move |connection| due::release(connection, &node), |()| {}).await
+        self.access.write(move |connection| due::release(connection, &node), |()| {}).await
     }
 
     async fn next_due(&self, kind: DueKind) -> Result<Option<Timestamp>, StoreError> {
-        self.readers.point(|connection| due::next(connection, kind))
+        self.access.readers.point(|connection| due::next(connection, kind))
     }
 
     async fn backlog(&self, limit: u64) -> Result<Backlog, StoreError> {
-        self.list(move |connection| due::backlog(connection, limit)).await
+        self.access.list(move |connection| due::backlog(connection, limit)).await
+    }
+
+    async fn census(&self, limit: usize) -> Result<Census, StoreError> {
+        self.access.list(move |connection| census::census(connection, limit)).await
     }
 
     async fn agents(
@@ -361,7 +342,7 @@ impl Backend for Sqlite {
         page: &Page,
     ) -> Result<Listed<AgentWithStatus>, StoreError> {
         let (tenant, filter, page) = (tenant.clone(), filter.clone(), page.clone());
-        self.list(move |connection| listings::agents(connection, &tenant, &filter, &page)).await
+        self.access.list(move |connection| listings::agents(connection, &tenant, &filter, &page)).await
     }
 
     async fn sessions(
@@ -371,27 +352,27 @@ impl Backend for Sqlite {
         page: &Page,
     ) -> Result<Listed<Arc<Session>>, StoreError> {
         let (tenant, filter, page) = (tenant.clone(), filter.clone(), page.clone());
-        self.list(move |connection| listings::sessions(connection, &tenant, &filter, &page)).await
+        self.access.list(move |connection| listings::sessions(connection, &tenant, &filter, &page)).await
     }
 
     async fn tools(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Tool>>, StoreError> {
         let (tenant, page) = (tenant.clone(), page.clone());
-        self.list(move |connection| listings::tools(connection, &tenant, &page)).await
+        self.access.list(move |connection| listings::tools(connection, &tenant, &page)).await
     }
 
     async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError> {
         let (tenant, page) = (tenant.clone(), page.clone());
-        self.list(move |connection| listings::schedules(connection, &tenant, &page)).await
+        self.access.list(move |connection| listings::schedules(connection, &tenant, &page)).await
     }
 
     async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {
         let (tenant, page) = (tenant.clone(), page.clone());
-        self.list(move |connection| listings::hooks(connection, &tenant, &page)).await
+        self.access.list(move |connection| listings::hooks(connection, &tenant, &page)).await
     }
 
     async fn workflows(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Definition>>, StoreError> {
         let (tenant, page) = (tenant.clone(), page.clone());
-        self.list(move |connection| listings::workflows(connection, &tenant, &page)).await
+        self.access.list(move |connection| listings::workflows(connection, &tenant, &page)).await
     }
 
     async fn revisions(
@@ -401,7 +382,7 @@ impl Backend for Sqlite {
         page: &Page,
     ) -> Result<Listed<Arc<Definition>>, StoreError> {
         let (tenant, workflow, page) = (tenant.clone(), workflow.clone(), page.clone());
-        self.list(move |connection| listings::revisions(connection, &tenant, &workflow, &page)).await
+        self.access.list(move |connection| listings::revisions(connection, &tenant, &workflow, &page)).await
     }
 
     async fn dead_letters(
@@ -411,21 +392,21 @@ impl Backend for Sqlite {
         page: &Page,
     ) -> Result<Listed<Arc<Message>>, StoreError> {
         let (tenant, filter, page) = (tenant.clone(), filter.clone(), page.clone());
-        self.list(move |connection| listings::dead_letters(connection, &tenant, &filter, &page)).await
+        self.access.list(move |connection| listings::dead_letters(connection, &tenant, &filter, &page)).await
     }
 
     async fn keys(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<ApiKey>>, StoreError> {
         let (tenant, page) = (tenant.clone(), page.clone());
-        self.list(move |connection| listings::keys(connection, &tenant, &page)).await
+        self.access.list(move |connection| listings::keys(connection, &tenant, &page)).await
     }
 
     async fn tenants(&self, page: &Page) -> Result<Listed<Tenant>, StoreError> {
         let page = page.clone();
-        self.list(move |connection| listings::tenants(connection, &page)).await
+        self.access.list(move |connection| listings::tenants(connection, &page)).await
     }
 
     async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, StoreError> {
-        self.readers.point(|connection| listings::tenant(connection, id))
+        self.access.readers.point(|connection| listings::tenant(connection, id))
     }
 
     async fn events(
@@ -435,15 +416,15 @@ impl Backend for Sqlite {
         page: &Page,
     ) -> Result<Listed<StoredEvent>, StoreError> {
         let (tenant, filter, page) = (tenant.clone(), filter.clone(), page.clone());
-        self.list(move |connection| events::list(connection, &tenant, &filter, &page)).await
+        self.access.list(move |connection| events::list(connection, &tenant, &filter, &page)).await
     }
 
     async fn first_sequence(&self, tenant: &TenantId) -> Result<Option<u64>, StoreError> {
-        self.readers.point(|connection| events::first_sequence(connection, tenant))
+        self.access.readers.point(|connection| events::first_sequence(connection, tenant))
     }
 
     async fn key_by_hash(&self, hash: &str) -> Result<Option<(TenantId, Arc<ApiKey>)>, StoreError> {
-        self.readers.point(|connection| listings::key_by_hash(connection, hash))
+        self.access.readers.point(|connection| listings::key_by_hash(connection, hash))
     }
 
     async fn open_session_of_workflow(
@@ -452,7 +433,7 @@ impl Backend for Sqlite {
         workflow: &WorkflowId,
         revision: Option<u32>,
     ) -> Result<bool, StoreError> {
-        self.readers.point(|connection| listings::open_session(connection, tenant, workflow, revision))
+        self.access.readers.point(|connection| listings::open_session(connection, tenant, workflow, revision))
     }
 
     async fn session_of_task(
@@ -460,11 +441,16 @@ impl Backend for Sqlite {
         tenant: &TenantId,
         task: &TaskId,
     ) -> Result<Option<SessionId>, StoreError> {
-        self.readers.point(|connection| listings::session_of_task(connection, tenant, task))
+        self.access.readers.point(|connection| listings::session_of_task(connection, tenant, task))
     }
 
     async fn prune(&self, prune: Prune) -> Result<Pruned, StoreError> {
-        Rounds::go(&self.rounds, &Pruning::begin(self, prune).await?, &prune).await
+        Rounds::go(
+            &self.rounds,
+            &Pruning::begin(&self.access, Arc::clone(&self.resume), prune).await?,
+            &prune,
+        )
+        .await
     }
 
     async fn remove_history(
@@ -475,13 +461,13 @@ impl Backend for Sqlite {
     ) -> Result<usize, StoreError> {
         let (tenant, session) = (tenant.clone(), session.clone());
         let remove = move |connection: &Connection| prune::history(connection, &tenant, &session, limit);
-        self.write(remove, |_| {}).await
+        self.access.write(remove, |_| {}).await
     }
 
     async fn remove_tenant(&self, tenant: &TenantId, limit: usize) -> Result<usize, StoreError> {
-        self.shared.removed.add(tenant);
-        let (shared, owner, tenant) = (Arc::clone(&self.shared), tenant.clone(), tenant.clone());
-        let removed = self.write(
+        self.access.shared.removed.add(tenant);
+        let (shared, owner, tenant) = (Arc::clone(&self.access.shared), tenant.clone(), tenant.clone());
+        let removed = self.access.write(
             move |connection| tenant::remove(connection, &tenant, limit),
             move |removed| {
                 removed.forget(&shared.cache, &owner);
@@ -492,7 +478,7 @@ impl Backend for Sqlite {
     }
 
     async fn backup(&self, path: &Path) -> Result<(), StoreError> {
-        let (from, to) = (self.shared.path.clone(), path.to_owned());
+        let (from, to) = (self.access.shared.path.clone(), path.to_owned());
         match tokio::task::spawn_blocking(move || backup::copy(&from, &to)).await {
             Ok(copied) => copied,
             Err(error) => Err(StoreError::Open(format!("the backup was not finished: {error}"))),
@@ -504,7 +490,7 @@ impl Backend for Sqlite {
         let probe = |connection: &Connection| {
             connection.execute("UPDATE migrations SET number = number WHERE number = 1", []).map(|_| ())
         };
-        match self.write(probe, |()| {}).await {
+        match self.access.write(probe, |()| {}).await {
             Err(StoreError::Busy(_)) => Ok(()),
             other => other,
         }
@@ -512,31 +498,16 @@ impl Backend for Sqlite {
 
     fn figures(&self) -> WriterFigures {
         let due_unreadable = self.unreadable.load(Ordering::Relaxed);
-        WriterFigures { due_unreadable, ..self.shared.figures() }
+        WriterFigures { due_unreadable, ..self.access.shared.figures() }
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        self.shared.queue.close();
+        self.access.shared.queue.close();
         let Some(thread) = self.thread.lock().take() else { return Ok(()) };
-        self.readers.close();
+        self.access.readers.close();
         match tokio::task::spawn_blocking(move || thread.join()).await {
             Ok(Ok(())) => Ok(()),
             _ => Err(StoreError::Unavailable("the writer did not end in order".to_owned())),
         }
     }
-}
-
-/// The text as an id, which it was when it was stored.
-fn id<T, E: std::fmt::Display>(parsed: Result<T, E>) -> Result<T, StoreError> {
-    parsed.map_err(|error| StoreError::Corrupt(format!("a stored id: {error}")))
-}
-
-/// A stored number as one that is never negative.
-fn unsigned(number: i64) -> Result<u64, StoreError> {
-    u64::try_from(number).map_err(|_| StoreError::Corrupt(format!("a stored sequence is {number}")))
-}
-
-/// A bound as SQL takes it.
-fn sql_limit(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }

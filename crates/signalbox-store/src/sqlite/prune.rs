@@ -4,14 +4,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, params};
 use signalbox_core::decision::{Key, Retention};
 use signalbox_wire::id::{MessageId, SessionId, TenantId};
 use tokio::time::Instant;
 
+use super::access::Access;
+use super::convert::sql_limit;
 use super::fault::fault;
 use super::log::Log;
-use super::{Sqlite, sql_limit};
+use super::unused;
 use crate::api::Prune;
 use crate::backend::EVENTS_LOOKED_AT;
 use crate::cache::Cache;
@@ -50,7 +53,8 @@ impl Gone {
 
 /// A round of removals.
 pub(super) struct Pruning<'a> {
-    sqlite: &'a Sqlite,
+    sqlite: &'a Access,
+    resume: Arc<Mutex<Resume>>,
     prune: Prune,
     /// What tenants say of how long they keep things.
     own: Arc<HashMap<String, Retention>>,
@@ -58,8 +62,12 @@ pub(super) struct Pruning<'a> {
 
 impl<'a> Pruning<'a> {
     /// A round by these moments.
-    pub(super) async fn begin(sqlite: &'a Sqlite, prune: Prune) -> Result<Self, StoreError> {
-        Ok(Self { sqlite, prune, own: Arc::new(sqlite.list(own).await?) })
+    pub(super) async fn begin(
+        sqlite: &'a Access,
+        resume: Arc<Mutex<Resume>>,
+        prune: Prune,
+    ) -> Result<Self, StoreError> {
+        Ok(Self { sqlite, resume, prune, own: Arc::new(sqlite.list(own).await?) })
     }
 
     /// Does `work` among the commits, and takes the time that it holds them up.
@@ -80,7 +88,7 @@ impl<'a> Pruning<'a> {
     }
 
     async fn events(&self, tenant: &Tenant, limit: usize) -> Result<Piece, StoreError> {
-        let (resume, wanted) = (Arc::clone(&self.sqlite.resume), tenant.clone());
+        let (resume, wanted) = (Arc::clone(&self.resume), tenant.clone());
         let look = move |connection: &Connection| {
             let mut resume = resume.lock();
             let after = resume.after.remove(&wanted.name).unwrap_or(0);
@@ -271,25 +279,8 @@ fn session_rows(connection: &Connection, tenant: &str, id: &str, left: i64) -> r
     ] {
         count += connection.prepare_cached(sql)?.execute([tenant, id])? as u64;
     }
-    count += payloads(connection, tenant, id)?;
+    count += unused::payloads(connection, tenant, id)?;
     Ok((count, true))
-}
-
-/// Removes the payloads that only this session referred to; answers how many rows went.
-pub(super) fn payloads(connection: &Connection, tenant: &str, session: &str) -> rusqlite::Result<u64> {
-    let mut uses = connection
-        .prepare_cached("DELETE FROM payload_uses WHERE tenant = ?1 AND session = ?2 RETURNING payload")?;
-    let named = uses.query_map([tenant, session], |row| row.get(0))?;
-    let named = named.collect::<rusqlite::Result<Vec<String>>>()?;
-    let mut remove = connection.prepare_cached(
-        "DELETE FROM payloads WHERE tenant = ?1 AND sha256 = ?2
-         AND NOT EXISTS (SELECT 1 FROM payload_uses WHERE tenant = ?1 AND payload = ?2)",
-    )?;
-    let mut count = named.len() as u64;
-    for payload in named {
-        count += remove.execute([tenant, &payload])? as u64;
-    }
-    Ok(count)
 }
 
 /// Removes up to `limit` entries of the history of a session that is gone.

@@ -13,8 +13,8 @@ use signalbox_wire::id::{SessionId, TenantId};
 
 use super::fault::fault;
 use super::{connect, statements};
-use crate::backend::ReadRow;
 use crate::error::StoreError;
+use crate::read_row::ReadRow;
 use crate::schema::{self, Cell, TableId};
 
 /// Connections for single rows.

@@ -3,8 +3,8 @@
 use rusqlite::{Connection, params};
 use signalbox_wire::id::TenantId;
 
+use super::convert::sql_limit;
 use super::log::Log;
-use super::sql_limit;
 use crate::removal::{PARTS, Part, Removed};
 
 /// Removes up to `limit` rows of a tenant.

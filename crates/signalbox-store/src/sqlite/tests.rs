@@ -46,7 +46,7 @@ async fn pages_max(sqlite: &Sqlite, pages: u32) {
     let set = move |connection: &Connection| -> rusqlite::Result<()> {
         connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
     };
-    sqlite.write(set, |()| {}).await.expect("set");
+    sqlite.access.write(set, |()| {}).await.expect("set");
 }
 
 #[tokio::test]
@@ -87,9 +87,9 @@ async fn one_decision_at_fault_does_not_fail_the_others() {
     let mut conflicting = name("other");
     conflicting.writes.push(Write::Remove { key: Key::AgentName("nobody".into()), guard: Guard::At(1) });
     let (slow, first, fault, conflict, last) = tokio::join!(
-        sqlite.write(slowly, |()| {}),
+        sqlite.access.write(slowly, |()| {}),
         commit(&sqlite, &cache, good.clone()),
-        sqlite.write(faulty, |()| {}),
+        sqlite.access.write(faulty, |()| {}),
         commit(&sqlite, &cache, conflicting),
         commit(&sqlite, &cache, name("also good")),
     );
@@ -126,7 +126,7 @@ async fn what_nobody_waits_for_any_more_is_not_done() {
             () = std::future::ready(()) => {}
         }
     };
-    let (slow, ()) = tokio::join!(sqlite.write(slowly, |()| {}), given_up);
+    let (slow, ()) = tokio::join!(sqlite.access.write(slowly, |()| {}), given_up);
     slow.expect("done");
     commit(&sqlite, &cache, name("after")).await.expect("committed");
     assert!(!is_there(&sqlite, "n").await && is_there(&sqlite, "after").await);
@@ -147,11 +147,11 @@ async fn a_disk_that_hangs_keeps_nobody_waiting() {
     let commit_of = |text: &str| Commit::prepare(&tenant(), name(text), Timestamp::default(), None, &cache);
     // The two are one batch: the commit is in the writer's hands while the errand hangs.
     let (slow, hangs, queued, ()) = tokio::join!(
-        sqlite.write(slowly, |()| {}),
+        sqlite.access.write(slowly, |()| {}),
         async {
             let commit = Box::new(commit_of("in hand").expect("prepared"));
-            sqlite.shared.queue.push(Job::Commit(commit, answer)).expect("taken");
-            sqlite.write(hanging, |()| {}).await
+            sqlite.access.shared.queue.push(Job::Commit(commit, answer)).expect("taken");
+            sqlite.access.write(hanging, |()| {}).await
         },
         async {
             has_begun.recv().await.expect("begun");
@@ -159,12 +159,12 @@ async fn a_disk_that_hangs_keeps_nobody_waiting() {
             commit(&sqlite, &cache, name("queued")).await
         },
         async {
-            while !is_hanging.get() || sqlite.shared.queue.len() == 0 {
+            while !is_hanging.get() || sqlite.access.shared.queue.len() == 0 {
                 tokio::task::yield_now().await;
             }
-            sqlite.shared.give_up_after(Duration::from_secs(3600));
-            assert!(sqlite.shared.queue.len() > 0, "not late yet");
-            sqlite.shared.give_up_after(Duration::ZERO);
+            sqlite.access.shared.give_up_after(Duration::from_secs(3600));
+            assert!(sqlite.access.shared.queue.len() > 0, "not late yet");
+            sqlite.access.shared.give_up_after(Duration::ZERO);
             drop(go_on);
         },
     );
@@ -239,7 +239,7 @@ async fn the_log_of_an_agent_is_whole_across_blocks() {
     assert_eq!(sqlite.prune(prune).await.expect("pruned"), pruned(5_000, true));
     assert_eq!(sqlite.prune(prune).await.expect("pruned"), pruned(3_499, false));
     assert_eq!(list(about, 100).await, expected.into_iter().filter(|n| *n >= 8_500).collect::<Vec<_>>());
-    let blocks = sqlite.list(|connection| {
+    let blocks = sqlite.access.list(|connection| {
         let count =
             connection.query_row("SELECT count(DISTINCT block) FROM event_agents", [], |row| row.get(0));
         Ok(count.unwrap_or(-1_i64))
@@ -262,7 +262,7 @@ async fn due_work_is_counted_up_to_a_bound() {
                     ('t', 'c', 'timer', '', 3, 3, '')",
         )
     };
-    sqlite.write(fill, |()| {}).await.expect("filled");
+    sqlite.access.write(fill, |()| {}).await.expect("filled");
     for (limit, pending) in [(0, 0), (2, 2), (3, 3), (100, 3)] {
         let backlog = sqlite.backlog(limit).await.expect("counted");
         assert_eq!((backlog.pending, backlog.next), (pending, Some(Timestamp::from_micros(1))));

@@ -30,7 +30,7 @@ impl WaitingRoutes {
         let waiting = Self::default();
         let mut statement = connection
             .prepare("SELECT DISTINCT tenant, wait_route FROM tasks WHERE wait_route IS NOT NULL LIMIT ?1")?;
-        let mut rows = statement.query([super::sql_limit(ROUTES_MAX)])?;
+        let mut rows = statement.query([super::convert::sql_limit(ROUTES_MAX)])?;
         let mut routes = waiting.routes.write();
         while let Some(row) = rows.next()? {
             let (tenant, route): (String, String) = (row.get(0)?, row.get(1)?);

@@ -8,6 +8,7 @@
     reason = "helpers of tests fail like tests"
 )]
 
+mod census;
 mod conflicts;
 mod crash;
 mod differential;

@@ -129,6 +129,7 @@ pub(crate) fn message(id: &str) -> Message {
         attempts: 0,
         attempts_max: 8,
         created_at: at(0),
+        redriven_at: None,
         next_at: Some(at(0)),
         lane: signalbox_core::due::Lane::default(),
         settled_at: None,

@@ -87,3 +87,27 @@ pub struct RedriveAnswer {
     /// How many deliveries are scheduled again.
     pub redriven: u64,
 }
+
+/// What sending many on their way again answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RedriveManyAnswer {
+    /// How many deliveries are scheduled again.
+    pub redriven: u64,
+    /// Whether more may match.
+    pub more: bool,
+    /// Where the next request goes on; null where nothing is left.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
+}
+
+/// What dropping many answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DiscardManyAnswer {
+    /// How many dead letters were dropped.
+    pub discarded: u64,
+    /// Whether more may match.
+    pub more: bool,
+    /// Where the next request goes on; null where nothing is left.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
+}

@@ -261,6 +261,20 @@ mod tests {
         }
 
         #[test]
+        fn names_are_found_in_one_pass_as_in_general(
+            text in r#"\{("(task_id|taskId|sessionId|x)":("[a\\u06]{0,5}"|[0-9]|null|\{"task_id":"b"\}),?){0,4}\}"#,
+        ) {
+            if let Ok(details) = RawObject::parse(text) {
+                let in_general = details
+                    .fields(TASK_AND_SESSION)
+                    .map(|raw| raw.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok()));
+                if let Some(found) = details.plain_strings(TASK_AND_SESSION) {
+                    prop_assert_eq!(found.map(|text| text.map(str::to_owned)), in_general);
+                }
+            }
+        }
+
+        #[test]
         fn one_pass_reads_what_the_general_way_reads(
             text in r#"\{ ?"agentId":"a[\u{0}\u{7f}é\\]?","timestamp":"2024-01-01T12:00:0[0-9](\.[0-9]{0,10})?(Z|\+00:00|)",("state":"(idle|[a-z "\\]{0,3})",?){1,2}"details": ?(\{("[a$]":[0-9{}"\[\],eE.-]{0,4},?){0,2}\}|null|\[\])(,"x":[0-9a{}]{1,2})?\} ?,?"#,
         ) {

@@ -12,13 +12,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+pub use self::check::TASKS_MAX;
 pub use self::task::{ApproveRule, CompensateBody, OnFailure, RetryBody, WaitRule, WorkflowTask};
 use crate::body::{Body, Faults, or_default};
 use crate::duration::Period;
 use crate::time::Timestamp;
 
-/// The most tasks that a definition may have.
-pub const TASKS_MAX: usize = 1000;
 /// How often a failed task is tried again where its definition does not say.
 pub const MAX_RETRIES_DEFAULT: u32 = 3;
 

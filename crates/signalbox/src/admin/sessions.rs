@@ -183,7 +183,10 @@ pub(crate) fn sessions(asked: &Asked<SessionVerb>) -> anyhow::Result<ExitCode> {
             }
             SessionVerb::Cancel { id, reason } => {
                 client.cancel_session(id, reason.as_deref()).await?;
-                done(id, "ends as cancelled, once it has undone what its workflow undoes");
+                // It is over at once where there is nothing to undo.
+                let is_over = client.session(id).await.is_ok_and(|session| session.is_over());
+                let undoing = "ends as cancelled, once it has undone what its workflow undoes";
+                done(id, if is_over { "is cancelled" } else { undoing });
             }
             SessionVerb::Retry { id } => {
                 client.retry_session(id).await?;

@@ -9,9 +9,9 @@ use signalbox_client::{Client, Error, Event, Session};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::actors::{Actor, Cast};
 use super::cast::{Ready, Stage};
 use super::plan::{PLAN, Plan, WORKFLOW, WORKFLOW_ID, part_of};
-use super::play::{Actor, Cast};
 use super::roles::{PACE, Role};
 use super::screen::{self, Screen};
 use super::story::{Story, attempt, is_notable};
@@ -150,9 +150,15 @@ impl<'a> Audit<'a> {
             self.screen.step(Mark::Good, &planned(plan.map(|plan| plan.result).unwrap_or_default())?);
         }
         let away = |victim: &Victim| matches!(victim.fate, Fate::Down | Fate::Returning);
-        let by_agent = event.agent_id.is_some();
-        if let Some(victim) = self.victim.as_mut().filter(|victim| by_agent && away(victim)) {
-            victim.meanwhile.push(task.to_owned());
+        let Some(by) = event.agent_id.as_deref() else { return Ok(()) };
+        let Some(victim) = self.victim.as_mut().filter(|victim| away(victim)) else { return Ok(()) };
+        match self.cast.agents.get(victim.place).filter(|reader| reader.agent_id == by) {
+            // At full speed it may have reported just before: then nothing was lost.
+            Some(reader) => {
+                let text = format!("{} had reported {task} before it was killed", reader.name);
+                self.screen.step(Mark::Plain, &text);
+            }
+            None => victim.meanwhile.push(task.to_owned()),
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::Args;
+use super::arguments::Args;
 use super::roles::Role;
 
 /// How long a process may take to say that it is there.

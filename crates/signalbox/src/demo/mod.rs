@@ -5,7 +5,9 @@
 //! `analysis`, `links`, `walk`, `report`, `roles` are the agents' work; `plan`, `story`, `timeline`, `verify`
 //! are pure; `cast` starts processes, `screen` prints, `play` and `audit` put it all together.
 
+mod actors;
 mod analysis;
+mod arguments;
 mod audit;
 mod cast;
 mod links;
@@ -21,7 +23,6 @@ mod verify;
 mod walk;
 
 use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,51 +34,12 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+pub(crate) use self::arguments::{AgentArgs, Args};
 use self::cast::{READY, Ready};
-use self::roles::{Desk, PACE, Role};
+use self::roles::{Desk, PACE};
 
 /// What a process that is ended by Ctrl-C answers, by custom.
 const INTERRUPTED: u8 = 130;
-
-/// What the demo is to do.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// The folder whose text and Markdown files are audited
-    #[arg(default_value = ".")]
-    folder: PathBuf,
-    /// Print plain lines in ASCII, also on a terminal
-    #[arg(long)]
-    plain: bool,
-    /// Keep the server's data too, beside the report and the logs
-    #[arg(long)]
-    keep: bool,
-    /// Read at full speed, not at a pace that can be watched
-    #[arg(long)]
-    fast: bool,
-}
-
-/// What one of the demo's agents is to do; its key comes in the variable `OPSCORE_API_KEY`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct AgentArgs {
-    /// The name to register under
-    #[arg(long)]
-    name: String,
-    /// What to do
-    #[arg(long, value_enum)]
-    role: Role,
-    /// The server to register with
-    #[arg(long)]
-    server: String,
-    /// The folder under audit
-    #[arg(long)]
-    folder: PathBuf,
-    /// Where the report goes
-    #[arg(long)]
-    out: PathBuf,
-    /// Read at full speed
-    #[arg(long)]
-    fast: bool,
-}
 
 /// Plays the demo. The exit code is 0 only when every file was counted exactly once.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {

@@ -1,14 +1,14 @@
 //! The demo from beginning to end: set the stage, audit, check, and say what came of it.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use signalbox_client::{Client, Session};
 
-use super::Args;
+use super::actors::{Actor, Cast};
+use super::arguments::Args;
 use super::audit::Audit;
-use super::cast::{Process, Stage};
+use super::cast::Stage;
 use super::plan::Outcome;
 use super::report::{grouped, named};
 use super::roles::{PACE, PLAYERS, Role};
@@ -21,21 +21,6 @@ use super::walk::{Found, Limits, walk};
 
 /// Differences that are named one by one.
 const DIFFERENCES_MAX: usize = 20;
-
-/// The processes and who they are.
-pub(super) struct Cast {
-    pub(super) server: Process,
-    pub(super) agents: Vec<Actor>,
-    pub(super) address: String,
-}
-
-/// An agent's process and how the server knows it.
-pub(super) struct Actor {
-    pub(super) name: &'static str,
-    pub(super) role: Role,
-    pub(super) process: Process,
-    pub(super) agent_id: String,
-}
 
 /// Plays the demo and answers whether every file was counted exactly once.
 pub(super) async fn play(args: &Args) -> anyhow::Result<bool> {
@@ -92,20 +77,6 @@ async fn enter(stage: &Stage, screen: &Screen) -> anyhow::Result<Cast> {
         agents.push(Actor { name, role, process, agent_id: ready.agent_id });
     }
     Ok(Cast { server, agents, address })
-}
-
-impl Cast {
-    pub(super) fn actor(&self, role: Role) -> anyhow::Result<&Actor> {
-        self.agents
-            .iter()
-            .find(|actor| actor.role == role)
-            .with_context(|| format!("no {} is there", role.name()))
-    }
-
-    /// Agents' names by their ids.
-    pub(super) fn names(&self) -> BTreeMap<String, String> {
-        self.agents.iter().map(|actor| (actor.agent_id.clone(), actor.name.to_owned())).collect()
-    }
 }
 
 /// What a session that must have completed came to.

@@ -22,6 +22,7 @@ on_each_database![
     an_address_beyond_loopback_needs_keys,
     secrets_stay_out_of_the_log,
     a_kept_answer_is_only_for_who_got_it,
+    a_lost_answer_is_told_of_what_was_made,
     a_key_is_shown_once_and_kept_nowhere,
     a_server_can_ask_everybody_for_a_key,
     a_proxy_s_callers_need_a_key,
@@ -92,7 +93,7 @@ fn file_with(folder: &Path, text: &str) -> Option<PathBuf> {
 fn make_key(api: &Api, scope: &str) -> (String, String) {
     let answer = api.post("/v1/keys", &json!({"name": format!("a key to {scope}"), "scope": scope})).is(201);
     let text = |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("{name}: {answer}")).to_owned();
-    (text("key_id"), text("key"))
+    (text("keyId"), text("key"))
 }
 
 fn a_key_does_what_its_scope_allows(database: &Database) {
@@ -127,7 +128,7 @@ fn a_revoked_key_ends_at_once(database: &Database) {
     let api = server.with_key(&key);
     api.get("/v1/opscore/sessions").is(200);
     let list = server.get("/v1/keys").is(200);
-    assert!(items(&list).iter().any(|known| known["key_id"] == key_id.as_str()), "{list}");
+    assert!(items(&list).iter().any(|known| known["keyId"] == key_id.as_str()), "{list}");
     assert!(!list.to_string().contains(&key), "a key is shown once");
 
     server.delete(&format!("/v1/keys/{key_id}")).succeeded();
@@ -332,6 +333,31 @@ fn once(path: &str, body: &Value, key: &str) -> Request {
     Request::post(path, body).header("idempotency-key", key)
 }
 
+fn a_lost_answer_is_told_of_what_was_made(database: &Database) {
+    let mut server = with_platform_key(database);
+    for (path, ids, id) in [("/api/v1/tenants", "tenants", "tenant_id"), ("/v1/keys", "data", "keyId")] {
+        for round in 0..3 {
+            let name = format!("lost-{round}");
+            let platform = server.with_key(PLATFORM_KEY);
+            let request = once(path, &json!({"name": name, "scope": "read"}), &name);
+            let mut connection = Connection::open(&server.address()).unwrap();
+            connection.write(&platform.authorized(request.clone())).unwrap();
+            let made = |platform: &Api| {
+                let list = platform.get(path).is(200);
+                let made = list[ids].as_array().expect("a list").iter().filter(|made| made["name"] == name);
+                made.map(|made| made[id].as_str().expect("an id").to_owned()).collect::<Vec<_>>()
+            };
+            // As soon as it is there, whatever else was to become of the request.
+            let first = eventually("what was asked for", || made(&platform).pop().ok_or(name.clone()));
+            server.kill();
+            server.restart();
+            let repeated = platform.send(request).problem(409);
+            assert!(repeated.detail.contains(&first), "{repeated:?}");
+            assert_eq!(made(&platform), [first]);
+        }
+    }
+}
+
 fn a_kept_answer_is_only_for_who_got_it(database: &Database) {
     let server = with_platform_key(database);
     let read = server.with_key(&make_key(&server, "read").1);
@@ -360,7 +386,7 @@ fn a_key_is_shown_once_and_kept_nowhere(database: &Database) {
     let made = server.send(once("/v1/keys", &key, "k")).is(201);
     let founded = platform.send(once("/api/v1/tenants", &tenant, "t")).is(201);
     let repeat = server.send(once("/v1/keys", &key, "k")).problem(409);
-    assert!(repeat.detail.contains(made["key_id"].as_str().unwrap()), "{}", repeat.detail);
+    assert!(repeat.detail.contains(made["keyId"].as_str().unwrap()), "{}", repeat.detail);
     let repeat = platform.send(once("/api/v1/tenants", &tenant, "t")).problem(409);
     assert!(repeat.detail.contains(founded["tenant_id"].as_str().unwrap()), "{}", repeat.detail);
     assert_eq!(server.send(once("/v1/keys", &json!({"name": "y", "scope": "read"}), "k")).status, 422);

@@ -5,7 +5,10 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Api, Database, Request, Response, Server, Setup, items, on_each_database};
+use crate::support::{
+    Agent, AgentReply, Api, Database, PATIENCE, PLATFORM_KEY, Request, Response, Server, Setup, eventually,
+    items, on_each_database, task_of,
+};
 
 on_each_database![
     every_answer_carries_a_request_id,
@@ -16,6 +19,8 @@ on_each_database![
     of_many_with_one_idempotency_key_one_takes_effect,
     health_and_readiness_are_open,
     metrics_have_the_families_that_matter,
+    metrics_count_what_an_operator_watches,
+    the_access_log_says_who_called,
     the_description_lists_every_route,
     the_browsable_page_loads_nothing_foreign,
     an_unknown_route_is_a_problem,
@@ -177,6 +182,77 @@ fn metrics_have_the_families_that_matter(database: &Database) {
         assert!(families.iter().any(|family| family.contains(word)), "{word}: {families:?}");
     }
     assert!(!text.contains(&id), "a label for each agent would never stop growing");
+}
+
+fn metrics_count_what_an_operator_watches(database: &Database) {
+    let server = Server::start(database);
+    let agent = Agent::first([AgentReply::Status(422)]);
+    let id = server.register("measured", &agent, &[]);
+    let dead = server.run(&id, &json!({}));
+    server.message_becomes(&dead, "dead", PATIENCE);
+    let workflow = |id: &str, task: Value| json!({"id": id, "name": id, "tasks": [task]});
+    server.trigger(&id, &workflow("waits", json!({"taskId": "t", "agentCapability": "rare"})), &json!({}));
+    server.trigger(&id, &workflow("runs", json!({"taskId": "t"})), &json!({}));
+    agent.next();
+    let task = agent.next();
+    server.report(&id, "active", &json!({"opscore_task_id": task_of(&task)}));
+    let silent = server.register_at("silent", "http://127.0.0.1:9/run", &[]);
+    server.report(&silent, "making-coffee", &Value::Null);
+    let over = json!({"id": "over", "name": "over", "tasks": []});
+    server.trigger(&id, &over, &json!({}));
+    // The first look counts; what follows may show the same for some seconds.
+    let text = server.get("/metrics").text();
+    for line in [
+        "signalbox_sessions{status=\"running\"} 1",
+        "signalbox_sessions{status=\"paused\"} 0",
+        "signalbox_sessions_ended_total{status=\"completed\"} 1",
+        "signalbox_tasks_waiting 1",
+        "signalbox_tasks_running 1",
+        "signalbox_agents{state=\"active\"} 1",
+        "signalbox_agents{state=\"other\"} 1",
+        "signalbox_dead_letters_kept 1",
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line} is not in {text}");
+    }
+    assert!(!text.contains("making-coffee"), "labels are not made by agents");
+    assert!(text.contains(&format!("signalbox_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))));
+    for name in ["resident_memory_bytes", "open_fds", "max_fds", "cpu_seconds", "start_time_seconds"] {
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("process_{name} ")));
+        let value: f64 = line.unwrap_or_else(|| panic!("{name} is not in {text}")).parse().unwrap();
+        assert!(value > 0.0 || name == "cpu_seconds", "{name} {value}");
+    }
+}
+
+fn the_access_log_says_who_called(database: &Database) {
+    let server = Setup::new(database)
+        .env("SIGNALBOX_LOG", "info,access=debug")
+        .env("SIGNALBOX_PLATFORM_KEY", PLATFORM_KEY)
+        .start();
+    let id = server.register_at("logged", "http://127.0.0.1:9/run", &[]);
+    server.report(&id, "idle", &Value::Null);
+    let platform = server.with_key(PLATFORM_KEY);
+    let made = platform.post("/api/v1/tenants", &json!({"name": "other"})).is(201);
+    let tenant = made["tenant_id"].as_str().unwrap();
+    let key = made["api_key"].as_str().unwrap();
+    server.with_key(key).get("/v1/agents").is(200);
+    server.with_key("nobody's key, but a long one").get("/v1/agents").problem(401);
+    for (route, status, of) in [
+        ("/v1/opscore/agent/{agentId}/state", 202, Some("default")),
+        ("/v1/agents", 200, Some(tenant)),
+        ("/v1/agents", 401, None),
+    ] {
+        eventually("a line of the access log", || {
+            let log = server.stderr();
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let mut lines = lines.filter(|line| line["target"] == "access");
+            let is_it = |line: &Value| {
+                line["route"] == route && line["status"] == status && line["tenant"].as_str() == of
+            };
+            let line = lines.find(is_it).ok_or_else(|| log.clone())?;
+            let peer = line["peer"].as_str().unwrap_or_default();
+            if peer.starts_with("127.0.0.1:") { Ok(()) } else { Err(line.to_string()) }
+        });
+    }
 }
 
 fn the_description_lists_every_route(database: &Database) {

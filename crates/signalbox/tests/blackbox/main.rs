@@ -13,6 +13,7 @@ mod agentkit;
 mod auth;
 mod baddays;
 mod badinput;
+mod bounds;
 mod common;
 mod demo;
 mod fast_path;

@@ -10,8 +10,9 @@ use signalbox_wire::time::Timestamp;
 use crate::cron::Recurrence;
 use crate::decision::{Key, Row};
 use crate::due::{Due, DueJob};
-use crate::engine::triggers::{self, Start};
-use crate::engine::unit_of_work::UnitOfWork;
+use crate::engine::machine::Machine;
+use crate::engine::machine::command::Command;
+use crate::engine::start::{Start, current};
 use crate::event::{Level, NewEvent};
 use crate::limits::bounded;
 use crate::schedule::{
@@ -31,7 +32,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// A schedule that is being looked after.
 pub(super) struct Tending<'t, 'w, 'p> {
-    work: &'t mut UnitOfWork<'w, 'p>,
+    machine: &'t mut Machine<'w, 'p>,
     pub(super) schedule: Schedule,
     pub(super) recurrence: Recurrence,
     read: Option<Versioned<Schedule>>,
@@ -46,34 +47,34 @@ pub(super) struct Tending<'t, 'w, 'p> {
 
 impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
     /// A schedule that does not exist yet.
-    pub(super) fn new(work: &'t mut UnitOfWork<'w, 'p>, id: ScheduleId, plan: Plan) -> Result<Self, Halt> {
-        let now = work.context.now;
+    pub(super) fn new(machine: &'t mut Machine<'w, 'p>, id: ScheduleId, plan: Plan) -> Result<Self, Halt> {
+        let now = machine.work.context.now;
         let schedule = Schedule::new(id, plan, now);
-        let mut tending = Self::over(work, schedule, None)?;
+        let mut tending = Self::over(machine, schedule, None)?;
         tending.schedule.arm(&tending.recurrence, now);
         Ok(tending)
     }
 
     /// One that exists.
-    pub(super) fn of(work: &'t mut UnitOfWork<'w, 'p>, read: &Versioned<Schedule>) -> Result<Self, Halt> {
-        Self::over(work, Schedule::clone(&read.value), Some(read.clone()))
+    pub(super) fn of(machine: &'t mut Machine<'w, 'p>, read: &Versioned<Schedule>) -> Result<Self, Halt> {
+        Self::over(machine, Schedule::clone(&read.value), Some(read.clone()))
     }
 
     /// The one with this id.
-    pub(super) fn known(work: &'t mut UnitOfWork<'w, 'p>, id: &ScheduleId) -> Result<Self, Halt> {
+    pub(super) fn known(machine: &'t mut Machine<'w, 'p>, id: &ScheduleId) -> Result<Self, Halt> {
         let unknown = || Rejected::UnknownSchedule(id.to_string());
-        let read = work.snapshot.schedule(id)?.ok_or_else(unknown)?;
-        Self::of(work, &read)
+        let read = machine.work.snapshot.schedule(id)?.ok_or_else(unknown)?;
+        Self::of(machine, &read)
     }
 
     fn over(
-        work: &'t mut UnitOfWork<'w, 'p>,
+        machine: &'t mut Machine<'w, 'p>,
         schedule: Schedule,
         read: Option<Versioned<Schedule>>,
     ) -> Result<Self, Halt> {
         let recurrence = understand(&schedule)?;
         Ok(Self {
-            work,
+            machine,
             schedule,
             recurrence,
             read,
@@ -85,19 +86,19 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
     }
 
     pub(super) fn now(&self) -> Timestamp {
-        self.work.context.now
+        self.machine.work.context.now
     }
 
     /// Gives it this plan, and lets it be paused or not where that is said.
     pub(super) fn change(&mut self, plan: &Plan, paused: Option<bool>) -> Result<(), Halt> {
         let now = self.now();
         // Whoever makes a plan learns at once that it could not be carried out.
-        let definition = triggers::current(self.work, &plan.workflow)?;
+        let definition = current(&mut self.machine.work, &plan.workflow)?;
         if let Some(agent) = &plan.agent {
-            self.work.known_agent(agent)?;
+            self.machine.work.known_agent(agent)?;
         }
         // A later revision may ask for something else: then the session of a fire time is not started.
-        self.work.fits(&definition, &plan.input_at(now), "/input")?;
+        self.machine.work.fits(&definition, &plan.input_at(now), "/input")?;
         if self.schedule.plan != *plan {
             let keeps_time = self.schedule.plan.keeps_time_with(plan);
             self.schedule.plan = plan.clone();
@@ -249,7 +250,8 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
                 self.has_more = true;
             } else {
                 let reason = format!("the next fire time of schedule {} came", self.schedule.id);
-                self.work.terminate(&session, SessionStatus::Cancelled, &reason)?;
+                let status = SessionStatus::Cancelled;
+                self.machine.run(Command::Terminate { session, status, reason })?;
             }
         }
         self.has_looked = false;
@@ -268,10 +270,10 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
             schedule: Some(self.schedule.id.clone()),
             parent: None,
         };
-        let definition = triggers::current(self.work, &plan.workflow);
-        let outcome = match definition.and_then(|definition| start.session_of(self.work, &definition)) {
+        let definition = current(&mut self.machine.work, &plan.workflow);
+        let outcome = match definition.and_then(|definition| self.machine.start(start, &definition)) {
             Ok(session) => {
-                let is_over = self.work.known_session(&session)?.session.status.is_over();
+                let is_over = self.machine.work.known_session(&session)?.session.status.is_over();
                 if !is_over {
                     self.fresh.push(session.clone());
                     self.schedule.opened(session.clone());
@@ -294,10 +296,10 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
         match (rejected, &plan.agent) {
             (Rejected::UnknownWorkflow(_), _) => {
                 let workflow = plan.workflow.clone();
-                self.work.expect_absent(workflow);
+                self.machine.work.expect_absent(workflow);
             }
             (Rejected::UnknownAgent(_), Some(agent)) => {
-                self.work.decision.expects.push((Key::Agent(agent.clone()), None));
+                self.machine.work.decision.expects.push((Key::Agent(agent.clone()), None));
             }
             _ => {}
         }
@@ -308,10 +310,10 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
         if std::mem::replace(&mut self.has_looked, true) {
             return Ok(());
         }
-        self.work.snapshot.require(self.schedule.open.iter().cloned().map(Key::Session))?;
+        self.machine.work.snapshot.require(self.schedule.open.iter().cloned().map(Key::Session))?;
         let mut open: Vec<SessionId> = Vec::with_capacity(self.schedule.open.len());
         for session in std::mem::take(&mut self.schedule.open) {
-            if self.work.session(&session)?.is_some_and(|state| !state.session.status.is_over()) {
+            if self.machine.work.session(&session)?.is_some_and(|state| !state.session.status.is_over()) {
                 open.push(session);
             }
         }
@@ -332,14 +334,14 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
         if let Outcome::Started(session) = &outcome {
             event.session = Some((session.clone(), 0));
         }
-        self.work.log(event);
+        self.machine.work.log(event);
         let Fire { number, at, cause, .. } = fire;
-        self.schedule.remember(Run { number, at, cause, decided_at: self.work.context.now, outcome });
+        self.schedule.remember(Run { number, at, cause, decided_at: self.machine.work.context.now, outcome });
     }
 
     fn log(&mut self, kind: &str, level: Level, data: &serde_json::Value) {
         let event = self.event(kind, level, data);
-        self.work.log(event);
+        self.machine.work.log(event);
     }
 
     fn event(&self, kind: &str, level: Level, data: &serde_json::Value) -> NewEvent {
@@ -347,7 +349,7 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
         if let (Some(all), Some(data)) = (all.as_object_mut(), data.as_object()) {
             all.extend(data.clone());
         }
-        NewEvent::new(kind, level, self.work.context.now, &all)
+        NewEvent::new(kind, level, self.machine.work.context.now, &all)
     }
 
     /// Writes the row where it has changed, and says when to look again.
@@ -355,18 +357,18 @@ impl<'t, 'w, 'p> Tending<'t, 'w, 'p> {
         self.start_waiting()?;
         let read = self.read.as_ref().map(|read| read.version);
         if self.read.as_ref().is_none_or(|read| *read.value != self.schedule) {
-            let version = self.work.context.version_after(read);
-            self.work.decision.put(Row::Schedule(Arc::new(self.schedule.clone())), read, version);
+            let version = self.machine.work.context.version_after(read);
+            self.machine.work.decision.put(Row::Schedule(Arc::new(self.schedule.clone())), read, version);
         } else {
             // When to look again follows from the row as it was read.
-            self.work.decision.expects.push((Key::Schedule(self.schedule.id.clone()), read));
+            self.machine.work.decision.expects.push((Key::Schedule(self.schedule.id.clone()), read));
         }
         let fire = DueJob::Fire { schedule: self.schedule.id.clone() };
         match self.look_again_at() {
-            Some(at) => self.work.decision.arm(Due::new(fire, at)),
+            Some(at) => self.machine.work.decision.arm(Due::new(fire, at)),
             None => {
-                self.work.decision.due.retain(|due| due.work != fire);
-                self.work.decision.done.push(fire.id());
+                self.machine.work.decision.due.retain(|due| due.work != fire);
+                self.machine.work.decision.done.push(fire.id());
             }
         }
         Ok(self.schedule)

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::*;
-use crate::payload;
+use crate::payload::{self, Payload};
 use crate::routing::Route;
 use crate::task::{Task, TaskStatus};
 

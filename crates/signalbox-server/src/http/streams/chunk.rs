@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::CHUNK_BYTES_MAX;
-
+/// Bytes after which nothing more is added to what is sent in one go.
+pub(super) const CHUNK_BYTES_MAX: usize = 256 << 10;
 /// A comment, which every reader passes over.
 pub(super) const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 

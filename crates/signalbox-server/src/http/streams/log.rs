@@ -1,7 +1,7 @@
 //! A tenant's log as it grows, by the tenant's order, as far as a filter lets it through.
 //!
 //! What has been looked at moves on with the log, not with what was let through: a filter that seldom matches
-//! looks at every entry once.
+//! looks at every entry once. What retention takes before it was looked at is told as a gap.
 
 use signalbox_store::{EventFilter, Page, Store, StoreError, StoredEvent};
 use signalbox_wire::id::TenantId;
@@ -25,6 +25,8 @@ pub(crate) struct LogTail<V> {
 struct Look {
     until: u64,
     position: Option<String>,
+    /// Everything up to here was looked at, or told to be gone.
+    passed: u64,
 }
 
 /// The newest entry of a tenant's log; 0 when there is none.
@@ -77,7 +79,7 @@ impl<V: EntryView> LogTail<V> {
             return Ok(None);
         }
         self.filter.after = Some(self.looked_at);
-        Ok(Some(Look { until, position: None }))
+        Ok(Some(Look { until, position: None, passed: 0 }))
     }
 
     async fn add(
@@ -94,6 +96,24 @@ impl<V: EntryView> LogTail<V> {
         chunk.event(event.sequence, "log", &json);
         Ok(())
     }
+
+    /// The oldest entry that is kept, where what a filter lets through cannot tell. Asked for after a page was read: what
+    /// is older and was not looked at by then is gone.
+    async fn oldest(&mut self, store: &Store) -> Result<u64, StoreError> {
+        if self.is_whole {
+            return Ok(0);
+        }
+        Ok(store.first_sequence(&self.tenant).await?.unwrap_or(0))
+    }
+
+    /// Says that retention has passed what comes after `last`, where it has; how far everything is told of then.
+    fn pass_over(chunk: &mut Chunk, last: u64, oldest: u64) -> u64 {
+        if oldest <= last + 1 {
+            return last;
+        }
+        chunk.gap(last + 1, oldest - 1);
+        oldest - 1
+    }
 }
 
 impl<V: EntryView> Source for LogTail<V> {
@@ -106,8 +126,12 @@ impl<V: EntryView> Source for LogTail<V> {
         let Some(look) = self.look(store, news).await? else { return Ok(Read::Nothing) };
         let page = Page { limit: PAGE_ENTRIES, after: look.position };
         let listed = store.events(&self.tenant, &self.filter, &page).await?;
-        let mut last = self.looked_at;
+        let oldest = self.oldest(store).await?;
+        let mut last = self.looked_at.max(look.passed);
         for event in &listed.items {
+            if event.sequence >= oldest {
+                last = Self::pass_over(&mut chunk, last, oldest);
+            }
             self.add(store, &mut chunk, event, last).await?;
             last = last.max(event.sequence);
             if chunk.is_full() {
@@ -115,11 +139,15 @@ impl<V: EntryView> Source for LogTail<V> {
                 return Ok(Read::Chunk(chunk));
             }
         }
+        last = Self::pass_over(&mut chunk, last, oldest);
         let is_done = listed.next.is_none();
         match listed.next {
             None => self.looked_at = look.until.max(last),
             Some(next) if listed.items.is_empty() => {
-                self.look = Some(Look { until: look.until, position: Some(next) });
+                // The places of a session's own order say nothing here.
+                let place = next.parse().ok().filter(|_| self.filter.session.is_none());
+                let passed = last.max(place.unwrap_or(0));
+                self.look = Some(Look { until: look.until, position: Some(next), passed });
             }
             Some(_) => self.looked_at = last,
         }

@@ -207,6 +207,33 @@ async fn a_resumed_tail_says_what_retention_has_taken() {
 }
 
 #[tokio::test]
+async fn a_tail_under_way_says_what_retention_took_before_it_was_looked_at() {
+    let world = world().await;
+    world.log("a", 1, 1).await;
+    let of_session = EventFilter { session: SessionId::parse("ses_x").ok(), ..EventFilter::default() };
+    let start = newest(&world.store, &tenant()).await.expect("newest");
+    let mut tails = [EventFilter::default(), about("b"), about("nobody"), of_session]
+        .map(|filter| LogTail::new(tenant(), filter, start, Bare));
+    for tail in &mut tails {
+        assert_eq!(drain(&world, tail).await, (vec![], false));
+    }
+    // Its readers are slow: what comes is gone before they look.
+    world.log("b", 1, 2).await;
+    world.log("a", 100, 1).await;
+    world.log("b", 100, 1).await;
+    world.prune(Timestamp::from_seconds(50)).await;
+    let gap = format!("{}-{} gap", start + 1, start + 2);
+    let (a, b) = (format!("{} log", start + 3), format!("{} log", start + 4));
+    let expected = [vec![gap.clone(), a, b.clone()], vec![gap.clone(), b], vec![gap.clone()], vec![gap]];
+    for (tail, expected) in tails.iter_mut().zip(expected) {
+        assert_eq!(drain(&world, tail).await.0, expected);
+        assert_eq!(drain(&world, tail).await.0, [""; 0], "it is told once");
+    }
+    world.log("a", 200, 200).await;
+    assert_eq!(drain(&world, &mut tails[2]).await.0, [""; 0]);
+}
+
+#[tokio::test]
 async fn a_history_ends_with_its_session() {
     let world = world().await;
     let session = world.session().await;

@@ -215,6 +215,7 @@ mod tests {
             attempts: 2,
             attempts_max: 8,
             created_at: Timestamp::from_seconds(1),
+            redriven_at: None,
             next_at: None,
             lane: signalbox_core::due::Lane::default(),
             settled_at: Some(Timestamp::from_seconds(2)),

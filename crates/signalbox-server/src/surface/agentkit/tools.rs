@@ -46,7 +46,9 @@ pub(super) async fn create_tool(
     context: Context<Administers>,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    let tool = tool(&egress, input.parse()?)?;
+    let body = input.parse()?;
+    // To compile a schema can take long.
+    let tool = drive.long_work().run(|| tool(&egress, body)).await?;
     if BuiltIn::named(tool.name.as_str()).is_some() {
         return Err(Rejected::ToolTaken(tool.name).into());
     }

@@ -5,6 +5,7 @@ mod convert;
 mod hooks;
 mod logs;
 mod lookup;
+mod paths;
 mod payloads;
 mod retention;
 mod schedules;
@@ -19,13 +20,10 @@ use crate::http::fast_path::FastRoute;
 use crate::surface::description::Description;
 use crate::surface::state::AppState;
 
-/// What every path of this surface begins with.
-const PATH: &str = "/v1/opscore";
-
 /// This surface.
 pub(crate) const SURFACE: Description = Description {
     name: Some(config::Surface::Opscore),
-    prefixes: &["/v1/opscore"],
+    prefixes: &[paths::PATH],
     is_keyless: false,
     routes: router,
     fast_routes,

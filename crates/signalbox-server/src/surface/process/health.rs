@@ -3,9 +3,9 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header;
-use serde_json::json;
 use signalbox_store::Store;
 use signalbox_wire::problem::Problem;
+use signalbox_wire::process::{HealthView, ReadyView, ReadyWord};
 
 use crate::clock;
 use crate::http::problem::Refusal;
@@ -17,14 +17,14 @@ use crate::telemetry::metrics::Metrics;
 const RETRY_AFTER_S: u32 = 2;
 
 /// Whether the process is alive
-#[utoipa::path(get, path = "/health", tag = "Process", responses((status = 200, description = "Alive", body = serde_json::Value)))]
+#[utoipa::path(get, path = "/health", tag = "Process", responses((status = 200, description = "Alive", body = HealthView)))]
 pub(super) async fn health() -> Reply {
-    Reply::ok(&json!({"status": "ok"}))
+    Reply::ok(&HealthView::default())
 }
 
 /// Whether the process can do its work
 #[utoipa::path(get, path = "/ready", tag = "Process", responses(
-    (status = 200, description = "Ready", body = serde_json::Value),
+    (status = 200, description = "Ready", body = ReadyView),
     (status = 503, description = "Not ready, and why", body = Problem)))]
 pub(super) async fn ready(
     State(store): State<Store>,
@@ -39,12 +39,12 @@ pub(super) async fn ready(
         not_ready.push("the store cannot take writes now");
     }
     if not_ready.is_empty() {
-        let mut ready = json!({"status": "ready", "store": store.kind(), "bus": readiness.bus});
-        let warnings = clock::complaints();
-        if !warnings.is_empty() {
-            ready["warnings"] = json!(warnings);
-        }
-        Ok(Reply::ok(&ready))
+        Ok(Reply::ok(&ReadyView {
+            status: ReadyWord::Ready,
+            store: store.kind().to_owned(),
+            bus: readiness.bus,
+            warnings: clock::complaints(),
+        }))
     } else {
         let detail = format!("Not ready: {}; try again later.", not_ready.join(", "));
         Err(Problem::unavailable("not-ready", detail).retry_after(RETRY_AFTER_S).into())
@@ -54,8 +54,7 @@ pub(super) async fn ready(
 /// Figures for Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "Process", responses((status = 200, description = "Prometheus text", body = String)))]
 pub(super) async fn metrics(State(store): State<Store>, State(metrics): State<Metrics>) -> Response {
-    let backlog = store.backlog().await.ok();
-    let text = metrics.text(clock::now(), backlog.as_ref(), &store.figures());
+    let text = metrics.text(clock::now(), &store).await;
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
         .into_response()
 }

@@ -2,69 +2,26 @@
 
 use axum::extract::State;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use signalbox_core::decision::{ApiKey, Scope};
 use signalbox_core::engine::{CreateKey, RevokeKey};
 use signalbox_store::Store;
-use signalbox_wire::body::{Body, Faults};
 use signalbox_wire::id::KeyId;
 use signalbox_wire::keys;
+use signalbox_wire::paging::{Cursor, Page, PageQuery};
 use signalbox_wire::problem::Problem;
-use signalbox_wire::time::Timestamp;
+use signalbox_wire::process::{KeyBody, KeyScope, KeyView};
 
 use crate::auth::Authenticator;
 use crate::auth::api_key;
 use crate::clock;
 use crate::engine::Drive;
-use crate::http::context::{Administers, Context, Input, scope_name};
+use crate::http::context::{Administers, Context, Input};
 use crate::http::params::{Path, Query};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 
-/// What a new key is asked to be.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-pub(crate) struct KeyBody {
-    /// What its owner calls it.
-    name: String,
-    /// `read`, `agent` or `admin`.
-    #[schema(value_type = String)]
-    scope: Scope,
-}
-
-/// A key as it is listed: without itself.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-struct KeyView {
-    #[schema(value_type = String)]
-    key_id: KeyId,
-    name: String,
-    scope: &'static str,
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
-    /// The key itself, in the answer that made it and never again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
-}
-
-/// All keys of a tenant.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-struct KeyList {
-    data: Vec<KeyView>,
-    next_cursor: Option<String>,
-}
-
-impl Body for KeyBody {
-    fn check(value: &Value, faults: &mut Faults) {
-        if let Some(mut fields) = faults.object("", value) {
-            fields.required_string("name", 1..=256);
-            if let Some(scope) = fields.required_string("scope", 1..=16)
-                && !matches!(scope, "read" | "agent" | "admin")
-            {
-                fields.fault("scope", "must be read, agent or admin");
-            }
-        }
-    }
-}
+/// What the list is called in its cursors.
+const LIST: &str = "keys";
 
 /// Make a key
 ///
@@ -82,34 +39,39 @@ pub(super) async fn create(
 ) -> Result<Reply, Refusal> {
     let body: KeyBody = input.parse()?;
     let secret = keys::from_random(&clock::secret_bytes());
-    let key = api_key(&secret, body.name, body.scope);
-    drive.run(context.tenant(), &CreateKey { key: key.clone() }).await?;
-    let view = KeyView { key: Some(secret.expose().to_owned()), ..view(&key) };
-    let detail = format!(
-        "The key {} was made and shown in the first answer; if that is lost, revoke it and make another under a new Idempotency-Key.",
-        key.id
-    );
-    Ok(Reply::json(StatusCode::CREATED, &view).shown_once(&Problem::conflict("key-shown-before", detail)))
+    let key = api_key(&secret, body.name, scope_in(body.scope));
+    let operation = CreateKey { key: key.clone() };
+    drive
+        .answer(context.tenant(), context.claim.as_ref(), &operation, move |()| {
+            let made = KeyView { key: Some(secret.expose().to_owned()), ..view(&key) };
+            let detail = format!(
+                "The key {} was made and shown in the first answer; if that is lost, revoke it and make another under a new Idempotency-Key.",
+                key.id
+            );
+            let shown_before = Problem::conflict("key-shown-before", detail);
+            Reply::json(StatusCode::CREATED, &made).shown_once(&shown_before)
+        })
+        .await
 }
 
 /// The keys of the tenant
-#[utoipa::path(get, path = "/v1/keys", tag = "Process", responses((status = 200, description = "Without the keys themselves", body = KeyList)))]
+#[utoipa::path(get, path = "/v1/keys", tag = "Process", params(PageQuery), responses((status = 200, description = "Without the keys themselves", body = Page<KeyView>)))]
 pub(super) async fn list(
     State(store): State<Store>,
     context: Context<Administers>,
-    Query(query): Query<signalbox_wire::paging::PageQuery>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Reply, Refusal> {
-    let page = query.read("keys")?;
+    let page = query.read(LIST)?;
     let listed =
         store.keys(context.tenant(), &signalbox_store::Page { limit: page.limit, after: page.after }).await?;
-    let next_cursor = listed.next.map(|next| signalbox_wire::paging::Cursor::encode("keys", &next));
-    Ok(Reply::ok(&KeyList { data: listed.items.iter().map(|key| view(key)).collect(), next_cursor }))
+    let next_cursor = listed.next.map(|next| Cursor::encode(LIST, &next));
+    Ok(Reply::ok(&Page { data: listed.items.iter().map(|key| view(key)).collect(), next_cursor }))
 }
 
 /// Revoke a key
 ///
 /// It opens nothing from now on; another node may take it for five seconds more.
-#[utoipa::path(delete, path = "/v1/keys/{key_id}", tag = "Process", responses(
+#[utoipa::path(delete, path = "/v1/keys/{keyId}", tag = "Process", responses(
     (status = 200, description = "Revoked", body = signalbox_wire::envelope::Done),
     (status = 404, description = "No such key", body = Problem)))]
 pub(super) async fn revoke(
@@ -148,8 +110,24 @@ fn view(key: &ApiKey) -> KeyView {
     KeyView {
         key_id: key.id.clone(),
         name: key.name.clone(),
-        scope: scope_name(key.scope),
+        scope: scope_out(key.scope),
         created_at: key.created_at,
         key: None,
+    }
+}
+
+fn scope_in(scope: KeyScope) -> Scope {
+    match scope {
+        KeyScope::Read => Scope::Read,
+        KeyScope::Agent => Scope::Agent,
+        KeyScope::Admin => Scope::Admin,
+    }
+}
+
+fn scope_out(scope: Scope) -> KeyScope {
+    match scope {
+        Scope::Read => KeyScope::Read,
+        Scope::Agent => KeyScope::Agent,
+        Scope::Admin => KeyScope::Admin,
     }
 }

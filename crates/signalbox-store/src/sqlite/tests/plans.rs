@@ -57,7 +57,7 @@ async fn fill(sqlite: &Sqlite, first: u32, count: u32) {
         )?;
         Ok(())
     };
-    sqlite.write(fill, |()| {}).await.expect("filled");
+    sqlite.access.write(fill, |()| {}).await.expect("filled");
 }
 
 fn filters() -> Vec<SessionFilter> {
@@ -83,7 +83,7 @@ fn run_lists(sqlite: &Sqlite) -> Vec<Seen> {
     let (agent, capability) = (AgentId::parse("a").ok(), Some("read".to_owned()));
     let workflow = WorkflowId::parse("w").expect("valid");
     let places = [None, Some("50/ses_50".to_owned())];
-    let listed = sqlite.readers.list(|connection| {
+    let listed = sqlite.access.readers.list(|connection| {
         let tenant = &tenant();
         for after in places {
             let page = &Page { limit: 10, after };
@@ -157,7 +157,7 @@ async fn lists_cost_the_same_however_many_sessions_are_over() {
 #[test]
 fn due_work_is_counted_by_an_index_that_holds_it() {
     let (_directory, sqlite, _cache) = sqlite(|_| {});
-    let plans = sqlite.readers.list(|connection| {
+    let plans = sqlite.access.readers.list(|connection| {
         let plans = crate::DueKind::ALL.map(|kind| {
             let explain = format!("EXPLAIN QUERY PLAN {}", super::due::count(kind));
             let mut explain = connection.prepare(&explain).expect("explained");

@@ -4,10 +4,11 @@
 
 use serde_json::Value;
 
-use super::TASKS_MAX;
 use crate::body::{Faults, Fields, Text};
 use crate::duration::Period;
 
+/// The most tasks that a definition may have.
+pub const TASKS_MAX: usize = 1000;
 /// The most that a definition may ask for.
 const MAX_RETRIES_MAX: u64 = 100;
 /// Tasks of one session at once, and sessions of one key, at most.

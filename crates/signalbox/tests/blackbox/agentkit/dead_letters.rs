@@ -6,13 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, AgentReply, Database, PATIENCE, Server, iso_from_now, items, on_each_database};
+use crate::support::{
+    Agent, AgentReply, Database, PATIENCE, Server, eventually, iso_from_now, items, on_each_database,
+};
 
 on_each_database![
     a_dead_letter_shows_what_it_carried,
     filters_narrow_the_list,
     one_is_sent_again,
     many_are_sent_again_by_filter,
+    what_takes_several_requests_says_that_there_is_more,
     one_is_dropped_by_choice,
     many_are_dropped_by_filter,
     an_unknown_one_is_404,
@@ -105,6 +108,40 @@ fn many_are_sent_again_by_filter(database: &Database) {
     server.post("/v1/dead-letters/redrive", &json!({})).succeeded();
     server.message_becomes(&of_b, "delivered", PATIENCE);
     assert_eq!(items(&server.get("/v1/dead-letters").is(200)), [Value::Null; 0]);
+}
+
+fn what_takes_several_requests_says_that_there_is_more(database: &Database) {
+    let server = Server::start(database);
+    let (agent, _) = refusing();
+    let id = server.register("a", &agent, &[]);
+    let letters: Vec<_> = (0..5).map(|n| dead(&server, &id, &json!({"n": n}))).collect();
+    let redrive = |query: &str| {
+        server.post(&format!("/v1/dead-letters/redrive?{query}"), &json!({})).is(202)["data"].clone()
+    };
+    let mut cursor = String::new();
+    for (redriven, more) in [(2, true), (2, true), (1, false)] {
+        let answer = redrive(&format!("limit=2{cursor}"));
+        assert_eq!((&answer["redriven"], &answer["more"]), (&json!(redriven), &json!(more)), "{answer}");
+        // They die again at once, and none of them comes round again.
+        for message in &letters {
+            server.message_becomes(message, "dead", PATIENCE);
+        }
+        cursor = answer["next_cursor"].as_str().map(|next| format!("&cursor={next}")).unwrap_or_default();
+    }
+    assert_eq!(agent.count(), 10);
+    let told = server.delete("/v1/dead-letters?kind=message&limit=3").is(200)["data"].clone();
+    assert_eq!((&told["discarded"], &told["more"]), (&json!(3), &json!(true)), "{told}");
+    server.delete("/v1/dead-letters?kind=message&cursor=x").problem(422);
+    server.post("/v1/dead-letters/redrive?limit=0", &json!({})).problem(422);
+    let mut command = server.setup().bare_command();
+    command.args(["dead-letters", "redrive", "--all", "--agent", &id]);
+    let output = command.env("SIGNALBOX_URL", server.url("")).output().expect("the binary starts");
+    let told =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && told.contains("2 messages"), "{told}");
+    eventually("two more attempts", || {
+        if agent.count() == 12 { Ok(()) } else { Err(agent.count().to_string()) }
+    });
 }
 
 fn one_is_dropped_by_choice(database: &Database) {

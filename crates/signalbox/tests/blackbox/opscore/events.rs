@@ -10,6 +10,7 @@ on_each_database![
     a_stream_resumes_after_the_last_event_seen,
     the_history_is_kept_over_a_kill,
     what_is_served_is_not_what_is_stored,
+    agents_are_named_beside_their_ids,
 ];
 
 fn definition() -> Value {
@@ -33,6 +34,34 @@ fn history(server: &Server, session: &str) -> Vec<Value> {
 
 fn sequence(event: &Value) -> u64 {
     event["sequence"].as_u64().unwrap_or_else(|| panic!("no sequence: {event}"))
+}
+
+fn agents_are_named_beside_their_ids(database: &Database) {
+    let server = Server::start(database);
+    let agent = Agent::start();
+    let id = server.register("Ada", &agent, &[]);
+    let first = server.trigger(&id, &definition(), &json!({}));
+    agent.next();
+    let second = server.trigger(&id, &definition(), &json!({}));
+    let stream = server.follow(&path(&second), None);
+    stream.next();
+    let streamed = stream.next().data;
+    for (session, kind, told) in
+        [(&first, "task.dispatched", "agent 'Ada' ("), (&second, "task.waiting", "agent 'Ada' (")]
+    {
+        let events = history(&server, session);
+        let event = events.iter().find(|event| event["type"] == kind).expect("the event");
+        let message = event["message"].as_str().unwrap();
+        assert!(message.contains(told) && message.contains(&id), "{message}");
+        if session == &second {
+            assert_eq!(&streamed, event);
+        }
+    }
+    let log = items(&server.get(&format!("/v1/opscore/logs?session={second}")).is(200));
+    assert!(
+        log.iter().any(|entry| entry["message"].as_str().unwrap().contains("waits for agent 'Ada' (")),
+        "{log:?}"
+    );
 }
 
 fn the_history_is_in_strict_sequence(database: &Database) {

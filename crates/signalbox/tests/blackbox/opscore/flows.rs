@@ -136,7 +136,7 @@ fn an_approval_is_good_for_the_parameters_that_were_seen(database: &Database) {
     server.with_key(key["key"].as_str().unwrap()).post(&path, &seen).is(200);
     server.complete(&payer, &agent.next(), &json!("paid"));
     let done = server.session_becomes(&session, "completed");
-    let by = format!("Ada ({})", key["key_id"].as_str().unwrap());
+    let by = format!("Ada ({})", key["keyId"].as_str().unwrap());
     assert_eq!(task(&done, "ask")["result"]["by"], by, "whose key it was, whatever the body says");
 }
 

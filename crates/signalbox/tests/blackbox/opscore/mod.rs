@@ -5,6 +5,7 @@ mod events;
 mod flows;
 mod hooks;
 mod logs;
+mod long;
 mod many;
 mod notify;
 mod payloads;

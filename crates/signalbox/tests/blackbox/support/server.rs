@@ -253,7 +253,7 @@ impl Drop for Server {
 /// A child with its output, which is read as it comes so that it never blocks.
 struct Process {
     child: Child,
-    lines: Receiver<String>,
+    lines: std::sync::Mutex<Receiver<String>>,
     stdout: Arc<Mutex<String>>,
     stderr: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
@@ -271,13 +271,13 @@ impl Process {
             read_lines(out, &stdout, move |line| drop(sender.send(line.to_owned()))),
             read_lines(err, &stderr, |_| {}),
         ];
-        Self { child, lines, stdout, stderr, readers }
+        Self { child, lines: std::sync::Mutex::new(lines), stdout, stderr, readers }
     }
 
     /// The address it serves on; `None` where it ended instead.
     fn ready(&mut self) -> Option<String> {
         loop {
-            match self.lines.recv_timeout(START) {
+            match self.lines.get_mut().expect("no reader has panicked").recv_timeout(START) {
                 Ok(line) => {
                     if let Some((_, url)) = line.split_once(READY) {
                         let authority = url.trim().trim_start_matches("http://");

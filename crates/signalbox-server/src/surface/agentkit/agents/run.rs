@@ -11,6 +11,7 @@ use signalbox_wire::agentkit::{RunAccepted, RunBody, RunMessage, Scheduled, Succ
 use signalbox_wire::id::{AgentId, MessageId, TenantId};
 use signalbox_wire::problem::Problem;
 
+use crate::clock;
 use crate::engine::{Admission, Drive};
 use crate::http::body::Format;
 use crate::http::context::{Acts, Context, Input};
@@ -113,7 +114,7 @@ async fn admit(
     let Some(endpoint) = registration.as_ref().and_then(|read| read.value.endpoint.as_deref()) else {
         return Ok(());
     };
-    if admission.admits(tenant, Lane::host(endpoint)).await? {
+    if admission.admits(tenant, Lane::endpoint(endpoint), clock::now()).await? {
         return Ok(());
     }
     let detail = format!(

@@ -21,8 +21,8 @@ use crate::http::context::{Administers, Context, Input, Reads};
 use crate::http::params::{Path, Query, Reader};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
-use crate::surface::opscore::PATH;
 use crate::surface::opscore::lookup::{self, Gathering};
+use crate::surface::opscore::paths::PATH;
 
 const LIST: &str = "hooks";
 

@@ -19,8 +19,8 @@ const REMEMBERED_MAX: usize = 1_000;
 /// The kind of the entries that agents write.
 const BY_AGENT: &str = "log";
 
-/// An entry of a session's history.
-pub(crate) fn event(event: &StoredEvent) -> EventView {
+/// An entry of a session's history; `name` is that of the agent that it speaks of.
+fn event(event: &StoredEvent, name: Option<&str>) -> EventView {
     let (session_id, sequence) = match &event.session {
         Some((session, place)) => (Some(session.clone()), *place),
         None => (None, event.sequence),
@@ -33,7 +33,7 @@ pub(crate) fn event(event: &StoredEvent) -> EventView {
         session_id,
         agent_id: event.agent.clone(),
         task_id: task_of(event, &Named::of(event)),
-        message: names::of(event, None),
+        message: names::of(event, name),
         data: served::session_event(event),
     }
 }
@@ -65,12 +65,58 @@ fn task_of(event: &StoredEvent, named: &Named<'_>) -> Option<String> {
     named.step.clone().or_else(|| named.task_id.clone()).or_else(kept)
 }
 
-/// Shows entries of a session's history.
-pub(crate) struct InHistory;
+/// Shows entries of a session's history, each with the name of its agent.
+#[derive(Default)]
+pub(crate) struct InHistory {
+    names: AgentNames,
+}
+
+impl InHistory {
+    /// An entry of a history.
+    pub(crate) async fn entry(
+        &mut self,
+        store: &Store,
+        tenant: &TenantId,
+        stored: &StoredEvent,
+    ) -> Result<EventView, StoreError> {
+        let name = self.names.of(store, tenant, stored).await?;
+        Ok(event(stored, name.as_deref()))
+    }
+}
 
 impl EntryView for InHistory {
-    async fn json(&mut self, _: &Store, _: &TenantId, stored: &StoredEvent) -> Result<Vec<u8>, StoreError> {
-        Ok(serde_json::to_vec(&event(stored)).unwrap_or_default())
+    async fn json(
+        &mut self,
+        store: &Store,
+        tenant: &TenantId,
+        stored: &StoredEvent,
+    ) -> Result<Vec<u8>, StoreError> {
+        Ok(serde_json::to_vec(&self.entry(store, tenant, stored).await?).unwrap_or_default())
+    }
+}
+
+/// The names of agents as they are now, by their ids.
+#[derive(Default)]
+struct AgentNames(HashMap<AgentId, Option<String>>);
+
+impl AgentNames {
+    /// The name of the agent that an entry speaks of; none of one that is gone.
+    async fn of(
+        &mut self,
+        store: &Store,
+        tenant: &TenantId,
+        event: &StoredEvent,
+    ) -> Result<Option<String>, StoreError> {
+        let Some(agent) = names::agent_of(event) else { return Ok(None) };
+        if let Some(known) = self.0.get(&agent) {
+            return Ok(known.clone());
+        }
+        let name = store.agent(tenant, &agent).await?.map(|read| read.value.name.clone());
+        if self.0.len() >= REMEMBERED_MAX {
+            self.0.clear();
+        }
+        self.0.insert(agent, name.clone());
+        Ok(name)
     }
 }
 
@@ -78,7 +124,7 @@ impl EntryView for InHistory {
 #[derive(Default)]
 pub(crate) struct InLog {
     traces: HashMap<SessionId, Option<String>>,
-    names: HashMap<AgentId, Option<String>>,
+    names: AgentNames,
 }
 
 impl EntryView for InLog {
@@ -100,33 +146,12 @@ impl InLog {
         tenant: &TenantId,
         event: &StoredEvent,
     ) -> Result<LogView, StoreError> {
-        let name = match &event.agent {
-            Some(agent) => self.name(store, tenant, agent).await?,
-            None => None,
-        };
+        let name = self.names.of(store, tenant, event).await?;
         let mut view = entry(event, name.as_deref());
         if let Some(session) = &view.session_id {
             view.trace_id = self.trace(store, tenant, session).await?;
         }
         Ok(view)
-    }
-
-    /// An agent's name as it is now; none of one that is gone.
-    async fn name(
-        &mut self,
-        store: &Store,
-        tenant: &TenantId,
-        agent: &AgentId,
-    ) -> Result<Option<String>, StoreError> {
-        if let Some(known) = self.names.get(agent) {
-            return Ok(known.clone());
-        }
-        let name = store.agent(tenant, agent).await?.map(|read| read.value.name.clone());
-        if self.names.len() >= REMEMBERED_MAX {
-            self.names.clear();
-        }
-        self.names.insert(agent.clone(), name.clone());
-        Ok(name)
     }
 
     async fn trace(
@@ -202,7 +227,7 @@ mod tests {
 
     #[test]
     fn an_event_has_its_session_s_sequence_and_its_task_s_name() {
-        let view = serde_json::to_value(event(&running())).expect("JSON");
+        let view = serde_json::to_value(event(&running(), None)).expect("JSON");
         let expected = json!({
             "sequence": 3, "type": "task.running", "timestamp": "1970-01-01T00:00:01.000000Z", "level": "info",
             "sessionId": "ses_1", "agentId": "agt_1", "taskId": "read",

@@ -5,6 +5,7 @@ mod schedule;
 
 use serde::Deserialize;
 use signalbox_store::StoredEvent;
+use signalbox_wire::id::AgentId;
 
 /// What sentences are made of. Whatever else an entry keeps is passed over.
 #[derive(Debug, Default, Deserialize)]
@@ -44,10 +45,29 @@ struct Facts {
     scope: Option<String>,
 }
 
+/// The agent that an entry's sentence names.
+pub(crate) fn agent_of(event: &StoredEvent) -> Option<AgentId> {
+    if event.agent.is_some() {
+        return event.agent.clone();
+    }
+    let waits = matches!(event.kind.as_str(), "task.waiting" | "task.begun");
+    let facts: Facts = serde_json::from_str(&event.data).ok().filter(|_| waits)?;
+    AgentId::parse(facts.agent.as_deref().or_else(|| waited_for(&facts))?).ok()
+}
+
+/// The id of the agent that a task waits for, where it waits for one and no other.
+fn waited_for(facts: &Facts) -> Option<&str> {
+    facts.waiting_for.as_deref()?.strip_prefix("agent ")?.strip_suffix(AVAILABLE)
+}
+
+/// How a wait for one agent is kept, after its id.
+const AVAILABLE: &str = " to be available";
+
 /// What happened. `name` is the agent's, for an entry that does not keep it.
 pub(crate) fn of(event: &StoredEvent, name: Option<&str>) -> String {
     let facts: Facts = serde_json::from_str(&event.data).unwrap_or_default();
     let id = event.agent.as_ref().map(|agent| agent.as_str()).or(facts.agent.as_deref());
+    let id = id.or_else(|| waited_for(&facts));
     let agent = match (id, facts.agent_name.as_deref().or(name)) {
         (Some(id), Some(name)) => format!("'{name}' ({id})"),
         (Some(id), None) => id.to_owned(),
@@ -98,8 +118,11 @@ impl Telling<'_> {
         let (task, agent, attempt) = (format!("Task {}", or(step, "?")), self.agent, attempt.unwrap_or(0));
         let has_agent = self.facts.agent.is_some();
         let error = or(error, "no reason was kept");
+        let awaited = waited_for(self.facts).map(|_| format!("agent {agent}{AVAILABLE}"));
         Some(match happened {
-            "waiting" => format!("{task} waits for {}", or(waiting_for, "an agent")),
+            "waiting" => {
+                format!("{task} waits for {}", or(&awaited, or(waiting_for, "an agent")))
+            }
             "begun" => format!("{task} waits for {}", or(waiting_for, "something")),
             "expanded" => format!("{task} is done once for each item of its list"),
             "progress" => format!("{task} goes on at agent {agent} (attempt {attempt})"),
@@ -219,6 +242,7 @@ fn or<'a>(text: &'a Option<String>, instead: &'a str) -> &'a str {
 mod tests {
     use serde_json::{Map, json};
     use signalbox_core::event::NewEvent;
+    use signalbox_core::routing::Route;
     use signalbox_core::session::{Plan, SessionEvent as E};
     use signalbox_wire::id::{AgentId, SessionId, TaskId, WorkflowId};
     use signalbox_wire::time::Timestamp;
@@ -232,6 +256,25 @@ mod tests {
 
     fn told(event: &E) -> String {
         of(&stored(event.entry(&SessionId::parse("s").expect("valid"), 1, Timestamp::default(), None)), None)
+    }
+
+    #[test]
+    fn an_agent_that_a_task_waits_for_has_its_name_beside_its_id() {
+        let agent = AgentId::parse("agt_1").expect("valid");
+        let wait = |route: &Route| {
+            let (task, step) = (TaskId::parse("tsk_1").expect("valid"), "a".to_owned());
+            let event = E::TaskWaiting { task, step, waiting_for: route.waiting_for() };
+            stored(event.entry(&SessionId::parse("s").expect("valid"), 1, Timestamp::default(), None))
+        };
+        let event = wait(&Route::Agent(agent.clone()));
+        assert_eq!(agent_of(&event), Some(agent));
+        assert_eq!(of(&event, Some("R")), "Task a waits for agent 'R' (agt_1) to be available");
+        assert_eq!(of(&event, None), "Task a waits for agent agt_1 to be available");
+        let event = wait(&Route::Any);
+        assert_eq!(
+            (agent_of(&event), of(&event, None)),
+            (None, "Task a waits for any available agent".into())
+        );
     }
 
     #[test]

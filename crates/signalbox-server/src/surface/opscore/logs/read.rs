@@ -19,9 +19,9 @@ use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 use crate::http::streams::Streams;
 use crate::http::streams::{self, Access, LogTail};
-use crate::surface::opscore::PATH;
 use crate::surface::opscore::convert;
 use crate::surface::opscore::lookup::{self, Gathering};
+use crate::surface::opscore::paths::PATH;
 
 const LIST: &str = "logs";
 

@@ -16,9 +16,9 @@ use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 use crate::http::streams::Streams;
 use crate::http::streams::{self, Access, SessionHistory};
-use crate::surface::opscore::PATH;
-use crate::surface::opscore::logs::entries::{self, InHistory};
+use crate::surface::opscore::logs::entries::InHistory;
 use crate::surface::opscore::lookup::{self, Gathering};
+use crate::surface::opscore::paths::PATH;
 
 const LIST: &str = "events";
 
@@ -59,7 +59,7 @@ pub(crate) async fn session_events(
         // An empty stream would be opened again and again; this ends it (HTML Standard, 9.2.3).
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let history = SessionHistory::new(context.tenant().clone(), id, after, InHistory);
+    let history = SessionHistory::new(context.tenant().clone(), id, after, InHistory::default());
     Ok(streams.follow(Access::new(&headers, PATH, context.caller), history).await)
 }
 
@@ -75,6 +75,9 @@ async fn page(
     let filter = EventFilter { session: Some(id), after_in_session: Some(0), ..EventFilter::default() };
     let mut gathering = Gathering::new(page);
     let events = lookup::events(store, context.tenant(), &filter, &mut gathering).await?;
-    let data: Vec<EventView> = events.iter().map(entries::event).collect();
+    let (mut view, mut data) = (InHistory::default(), Vec::with_capacity(events.len()));
+    for event in &events {
+        data.push(view.entry(store, context.tenant(), event).await?);
+    }
     Ok(Reply::ok(&Page { data, next_cursor: gathering.next_cursor(LIST) }))
 }

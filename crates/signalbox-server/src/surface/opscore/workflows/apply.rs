@@ -34,8 +34,8 @@ pub(crate) async fn apply_workflow(
     context: Context<Administers>,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    let Whole(body) = input.parse_either()?;
-    let definition = Box::new(definitions::definition(body, "")?);
+    let read = || definitions::definition(input.parse_either::<Whole>()?.0, "");
+    let definition = Box::new(drive.long_work().run_if(definitions::is_long(&input.bytes), read).await?);
     let operation = engine::ApplyDefinition { definition };
     drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, |(kept, is_new)| {

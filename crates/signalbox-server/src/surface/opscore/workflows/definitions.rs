@@ -53,6 +53,17 @@ impl Body for WholeTrigger {
     }
 }
 
+/// Bytes of a definition that are checked in less than what a thread can spare that others wait for.
+const QUICK_BYTES_MAX: usize = 16 << 10;
+
+/// Whether it may take long to check a definition in this body: it is large, or may have a pattern to compile.
+pub(crate) fn is_long(body: &[u8]) -> bool {
+    body.len() > QUICK_BYTES_MAX || body.windows(PATTERN.len()).any(|part| part == PATTERN)
+}
+
+/// What the names of keywords begin with that patterns stand under.
+const PATTERN: &[u8] = b"pattern";
+
 fn check_whole(definition: &Value, pointer: &str, faults: &mut Faults) {
     for (place, message) in language::faults(definition) {
         faults.add(format!("{pointer}{place}"), message);

@@ -32,7 +32,8 @@ pub(crate) async fn trigger_agent_workflow(
     Path(agent): Path,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    let WholeTrigger(body) = input.parse()?;
+    let read = || input.parse();
+    let WholeTrigger(body) = drive.long_work().run_if(definitions::is_long(&input.bytes), read).await?;
     let source = match body.workflow_definition {
         Some(definition) => WorkflowSource::Inline(Box::new(definitions::definition(definition, INLINE)?)),
         // The body's own check has seen that there is exactly one of the two.

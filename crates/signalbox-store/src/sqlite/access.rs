@@ -1,0 +1,49 @@
+//! The two ways to the database: the writing connection's thread, and readers away from the async threads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::job::{Closure, Job};
+use super::readers::Readers;
+use super::writer::Shared;
+use crate::error::StoreError;
+
+/// What everything that asks the database goes through; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Access {
+    pub(super) shared: Arc<Shared>,
+    pub(super) readers: Arc<Readers>,
+    pub(super) patience: Duration,
+}
+
+impl Access {
+    /// Does `work` on the writing connection within a physical commit, then `settle` before the answer.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        settle: impl FnMut(&T) + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.shared.queue.push(Job::Errand(Box::new(Closure { work, settle, result: None, answer })))?;
+        match tokio::time::timeout(self.patience, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(StoreError::Unavailable("the writer has ended".to_owned())),
+            Err(_) => Err(StoreError::Unavailable(format!("not done within {} s", self.patience.as_secs()))),
+        }
+    }
+
+    /// Runs a query that may take long, away from the async threads.
+    pub(super) async fn list<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let readers = Arc::clone(&self.readers);
+        match tokio::task::spawn_blocking(move || readers.list(query)).await {
+            Ok(answer) => answer,
+            Err(error) => Err(StoreError::Unavailable(format!("the query was not finished: {error}"))),
+        }
+    }
+}
