@@ -13,6 +13,7 @@ mod engine;
 mod http;
 mod jobs;
 mod lock;
+mod nearest;
 mod server;
 mod surface;
 mod surfaces;

@@ -33,6 +33,7 @@ use crate::http::docs;
 use crate::http::edge::{self, Edge};
 use crate::http::fast_path::FastPath;
 use crate::http::idempotency::{Idempotency, InFlight};
+use crate::http::query_keys::QueryKeys;
 use crate::http::streams::Streams;
 use crate::jobs::{self, Jobs};
 use crate::lock::{self, Lock};
@@ -348,6 +349,7 @@ fn assemble(
         tools,
         metrics,
         body_limits,
+        query_keys: QueryKeys::of(&surfaces::openapi()),
         limits: Limits { payload_bytes_max: config.payload_bytes_max },
         retention: OperatorRetention {
             sessions: config.retention_sessions,

@@ -21,6 +21,7 @@ use crate::http::access::Visit;
 use crate::http::body::{self, BodyLimits, Format, IsCounted};
 use crate::http::idempotency::IdempotencyClaim;
 use crate::http::problem::Refusal;
+use crate::http::query_keys::QueryKeys;
 
 /// Who calls, and what belongs to the call.
 pub(crate) struct Context<R> {
@@ -69,6 +70,7 @@ where
     R: Requirement,
     S: Send + Sync,
     Authenticator: FromRef<S>,
+    QueryKeys: FromRef<S>,
 {
     type Rejection = Refusal;
 
@@ -78,12 +80,15 @@ where
             None => Authenticator::from_ref(state).caller(&parts.headers, parts.uri.path()).await?,
         };
         Visit::is_by(&parts.extensions, &caller.tenant);
-        Self::allowed(caller, parts.extensions.remove::<IdempotencyClaim>(), &parts.headers)
+        let claim = parts.extensions.remove::<IdempotencyClaim>();
+        let context = Self::allowed(caller, claim, &parts.headers)?;
+        QueryKeys::from_ref(state).check(parts)?;
+        Ok(context)
     }
 }
 
 impl<R: Requirement> Context<R> {
-    /// That of a request whose answer will not be kept.
+    /// That of a request without a query whose answer will not be kept.
     pub(crate) async fn of(authenticator: &Authenticator, parts: &Parts) -> Result<Self, Refusal> {
         let caller = authenticator.caller(&parts.headers, parts.uri.path()).await?;
         Visit::is_by(&parts.extensions, &caller.tenant);

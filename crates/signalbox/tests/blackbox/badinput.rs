@@ -20,6 +20,7 @@ on_each_database![
     wrong_types_everywhere_are_told,
     hostile_ids_are_just_unknown,
     hostile_texts_are_kept_as_they_are,
+    an_unknown_parameter_of_a_query_is_refused,
     foreign_endpoints_are_refused,
     metadata_addresses_are_never_called,
     loopback_can_be_forbidden_too,
@@ -265,6 +266,34 @@ fn hostile_ids_are_just_unknown(database: &Database) {
         server.get(path).problem(404);
     }
     assert_eq!(items(&server.get("/v1/agents").is(200)).len(), 1, "nothing was dropped");
+}
+
+/// A filter with a typing error would mean everything.
+fn an_unknown_parameter_of_a_query_is_refused(database: &Database) {
+    let (server, id) = with_agent(database);
+    let refused = |method: &str, path: &str| {
+        let problem = server.send(Request::new(method, path).json(&json!({}))).problem(422);
+        (problem.pointers.join(" "), problem.detail)
+    };
+    let (pointers, detail) = refused("POST", "/v1/dead-letters/redrive?agnt=x&kind=message");
+    assert_eq!(pointers, "/agnt");
+    let told = "takes agent, kind, since, limit and cursor; did you mean 'agent'?";
+    assert!(detail.contains(told), "{detail}");
+    assert_eq!(refused("DELETE", "/v1/dead-letters?kind=message&sinse=2020-01-01").0, "/sinse");
+    assert_eq!(refused("POST", "/v1/agents/register?replce=true").0, "/replce");
+    assert_eq!(refused("GET", "/v1/opscore/logs?sesion=x&agnet=y").0, "/agnet /sesion", "all at once");
+    assert_eq!(refused("GET", "/v1/opscore/logs?a~b%2Fc").0, "/a~0b~1c");
+    for path in [format!("/v1/agents/{id}/run"), format!("/v1/opscore/agent/{id}/state")] {
+        let (pointers, detail) = refused("POST", &format!("{path}?wait=1"));
+        assert!(pointers == "/wait" && detail.contains("takes none"), "{path}: {detail}");
+        assert_eq!(refused("POST", &format!("{path}?&=")).0, "/", "{path}");
+    }
+    // Who calls comes first; and what no client of ours calls may have parameters of others.
+    server.with_key("wrong-key-of-16-letters").get("/v1/opscore/logs?sesion=x").problem(401);
+    for path in ["/health?x=1", "/ready?x=1", "/metrics?x=1", "/v1/agents?", "/v1/agents?&"] {
+        assert_eq!(server.get(path).status, 200, "{path}");
+    }
+    assert_eq!(items(&server.get("/v1/agents").is(200)).len(), 1, "the agent is still there");
 }
 
 fn hostile_texts_are_kept_as_they_are(database: &Database) {

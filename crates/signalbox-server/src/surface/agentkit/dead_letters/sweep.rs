@@ -80,7 +80,7 @@ pub(crate) async fn discard_dead_letters(
 ) -> Result<Reply, Refusal> {
     let (filter, part) = read(&query, &part)?;
     if filter.agent.is_none() && filter.kind.is_none() && filter.since.is_none() {
-        // A filter with a typing error is an unknown parameter, and must not come to mean everything.
+        // Everything is dropped only where that was meant.
         let detail = "No filter was given; name the dead letters to drop by agent, kind or since \
             (since=1970-01-01T00:00:00Z means all).";
         return Err(Problem::bad_request("no-filter", detail).into());

@@ -1,0 +1,112 @@
+//! Which parameters each route takes in its query. One that a route does not know is refused: a filter with a typing
+//! error must not come to mean everything.
+//!
+//! The table is made from the API's description, which names the parameters of every handler. It is looked into where
+//! a caller becomes known ([`crate::http::context::Context`]), so that a request without a good key learns nothing
+//! else. What is asked without a key (health, metrics) or believed by its signature (webhooks) comes from programs that
+//! add parameters of their own, and is not looked at.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::MatchedPath;
+use http::Method;
+use http::request::Parts;
+use signalbox_wire::fault::Faults;
+use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
+use utoipa::openapi::{OpenApi, RefOr};
+
+use crate::http::problem::Refusal;
+use crate::nearest::nearest;
+
+/// Characters of an unknown parameter that its refusal repeats.
+const SHOWN_CHARS_MAX: usize = 100;
+
+/// The parameters of each route; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct QueryKeys(Arc<HashMap<String, Vec<(Method, Vec<String>)>>>);
+
+impl QueryKeys {
+    /// Those that an API's description tells of.
+    pub(crate) fn of(description: &OpenApi) -> Self {
+        let routes = description.paths.paths.iter().map(|(path, item)| (path.clone(), methods(item)));
+        Self(Arc::new(routes.collect()))
+    }
+
+    /// Refuses a request whose query has a parameter that its route does not know.
+    pub(crate) fn check(&self, parts: &Parts) -> Result<(), Refusal> {
+        let query = parts.uri.query().unwrap_or_default();
+        let Some(known) = self.known(parts).filter(|_| !query.is_empty()) else { return Ok(()) };
+        let mut faults = Faults::default();
+        for (key, _) in url::form_urlencoded::parse(query.as_bytes()) {
+            if !known.iter().any(|name| *name == key) {
+                let shown: String = key.chars().take(SHOWN_CHARS_MAX).collect();
+                faults.add(format!("/{}", shown.replace('~', "~0").replace('/', "~1")), told(&key, known));
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults.into_vec().into()) }
+    }
+
+    fn known(&self, parts: &Parts) -> Option<&[String]> {
+        let path = parts.extensions.get::<MatchedPath>()?;
+        let methods = self.0.get(path.as_str())?;
+        // What answers GET answers HEAD.
+        let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
+        methods.iter().find(|(of, _)| of == method).map(|(_, known)| known.as_slice())
+    }
+}
+
+fn methods(item: &PathItem) -> Vec<(Method, Vec<String>)> {
+    let each = [
+        (Method::GET, &item.get),
+        (Method::POST, &item.post),
+        (Method::PUT, &item.put),
+        (Method::PATCH, &item.patch),
+        (Method::DELETE, &item.delete),
+    ];
+    let each = each.into_iter();
+    each.filter_map(|(method, operation)| Some((method, names(operation.as_ref()?)))).collect()
+}
+
+fn names(operation: &Operation) -> Vec<String> {
+    let parameters = operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
+        RefOr::T(parameter) => Some(parameter),
+        RefOr::Ref(_) => None,
+    });
+    let of_query = parameters.filter(|parameter| matches!(parameter.parameter_in, ParameterIn::Query));
+    of_query.map(|parameter| parameter.name.clone()).collect()
+}
+
+fn told(key: &str, known: &[String]) -> String {
+    let Some((last, others)) = known.split_last() else {
+        return "is not a parameter of this request, which takes none in its query; leave it out".to_owned();
+    };
+    let listed = match others {
+        [] => last.clone(),
+        others => format!("{} and {last}", others.join(", ")),
+    };
+    let meant = match nearest(key, known.iter().map(String::as_str)) {
+        Some(meant) => format!("; did you mean '{meant}'?"),
+        None => String::new(),
+    };
+    format!("is not a parameter of this request, which takes {listed}{meant}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_refusal_tells_what_there_is_and_what_was_meant() {
+        assert_eq!(
+            told("agnt", &strings(&["agent", "kind", "since"])),
+            "is not a parameter of this request, which takes agent, kind and since; did you mean 'agent'?"
+        );
+        assert_eq!(told("x", &strings(&["limit"])), "is not a parameter of this request, which takes limit");
+        assert!(told("x", &[]).contains("takes none"));
+    }
+}

@@ -1,0 +1,25 @@
+//! The nearest of the known names to one that is not known, for errors that say what was perhaps meant.
+
+/// The one of `known` that `name` was perhaps meant to be.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let measured = known.into_iter().map(|other| (strsim::damerau_levenshtein(name, other), other));
+    // Nearer than a third of its letters, it is a slip; else it is another name.
+    let (_, nearest) = measured.min().filter(|(distance, _)| distance * 3 <= name.chars().count())?;
+    Some(nearest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_little_is_a_slip() {
+        let known = ["agent", "kind", "since", "limit", "cursor"];
+        assert_eq!(nearest("agnt", known), Some("agent"));
+        assert_eq!(nearest("cusror", known), Some("cursor"));
+        assert_eq!(nearest("limits", known), Some("limit"));
+        for other in ["", "x", "name", "agentName"] {
+            assert_eq!(nearest(other, known), None, "{other}");
+        }
+    }
+}
