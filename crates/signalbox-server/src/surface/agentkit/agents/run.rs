@@ -89,25 +89,22 @@ async fn run(
         // Boxed, so that the usual message does not carry the room that a call needs.
         return Box::pin(call_tool(store, tools, context, &agent, tool_call)).await;
     }
-    admit(store, admission, context.tenant(), &agent).await?;
-    let operation = engine::Accept {
-        agent,
-        id: message.message_id.and_then(|id| MessageId::parse(&id).ok()),
-        body: message.body,
-        trace: context.trace.clone(),
-    };
+    let id = message.message_id.and_then(|id| MessageId::parse(&id).ok());
+    admit(store, admission, context.tenant(), &agent, id.as_ref()).await?;
+    let operation = engine::Accept { agent, id, body: message.body, trace: context.trace.clone() };
     let to = operation.agent.clone();
     drive
         .answer(&context.caller.tenant, context.claim.as_ref(), &operation, move |id| accepted(&to, id))
         .await
 }
 
-/// Refuses a message where too many wait already for where its agent is.
+/// Refuses a message where too many wait already for where its agent is, unless it is one that was accepted before.
 async fn admit(
     store: &Store,
     admission: &Admission,
     tenant: &TenantId,
     agent: &AgentId,
+    id: Option<&MessageId>,
 ) -> Result<(), Refusal> {
     let registration = store.agent(tenant, agent).await?;
     // What else is wrong with the agent is for the operation to say.
@@ -115,6 +112,12 @@ async fn admit(
         return Ok(());
     };
     if admission.admits(tenant, Lane::endpoint(endpoint), clock::now()).await? {
+        return Ok(());
+    }
+    // A repeat adds nothing to what waits; whether it is one, the operation says.
+    if let Some(id) = id
+        && store.message(tenant, id).await?.is_some()
+    {
         return Ok(());
     }
     let detail = format!(
