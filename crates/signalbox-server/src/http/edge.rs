@@ -119,6 +119,7 @@ async fn connection(
         let rest_stays = waits_to_send || request.body().size_hint().lower() > DROPPED_BYTES_MAX;
         let rest_within = (!waits_to_send).then_some(body_timeout);
         let request = request.map(|body| Received::new(body, rest_within));
+        let open = metrics.request();
         let answer = match fast_path.find(&request) {
             Some(found) => Ok(found.answer(metrics.clone(), request)),
             None => Err(router.clone().oneshot(request.map(Body::new))),
@@ -128,6 +129,7 @@ async fn connection(
                 Ok(fast) => fast.await,
                 Err(routed) => routed.await?.map(Outgoing::Routed),
             };
+            drop(open);
             if rest_stays && response.status().as_u16() >= 400 {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
