@@ -34,7 +34,7 @@ use crate::http::docs;
 use crate::http::edge::{self, Edge};
 use crate::http::fast_path::FastPath;
 use crate::http::idempotency::{self, Idempotency};
-use crate::http::query_keys::QueryKeys;
+use crate::http::route_table::RouteTable;
 use crate::http::streams::Streams;
 use crate::jobs::{self, Jobs};
 use crate::lock::{self, Lock};
@@ -367,7 +367,7 @@ fn assemble(
         tools,
         metrics,
         body_limits,
-        query_keys: QueryKeys::of(&surfaces::openapi()),
+        route_table: RouteTable::of(&surfaces::openapi()),
         limits: Limits { payload_bytes_max: config.payload_bytes_max },
         retention: OperatorRetention {
             sessions: config.retention_sessions,

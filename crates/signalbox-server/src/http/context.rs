@@ -21,7 +21,7 @@ use crate::http::access::Visit;
 use crate::http::body::{self, BodyLimits, Format, IsCounted};
 use crate::http::idempotency::IdempotencyClaim;
 use crate::http::problem::Refusal;
-use crate::http::query_keys::QueryKeys;
+use crate::http::route_table::RouteTable;
 
 /// Who calls, and what belongs to the call.
 pub(crate) struct Context<R> {
@@ -70,7 +70,7 @@ where
     R: Requirement,
     S: Send + Sync,
     Authenticator: FromRef<S>,
-    QueryKeys: FromRef<S>,
+    RouteTable: FromRef<S>,
 {
     type Rejection = Refusal;
 
@@ -82,7 +82,7 @@ where
         Visit::is_by(&parts.extensions, &caller.tenant);
         let claim = parts.extensions.remove::<IdempotencyClaim>();
         let context = Self::allowed(caller, claim, &parts.headers)?;
-        QueryKeys::from_ref(state).check(parts)?;
+        RouteTable::from_ref(state).check(parts)?;
         Ok(context)
     }
 }

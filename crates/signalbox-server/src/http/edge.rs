@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::MatchedPath;
+use axum::extract::{MatchedPath, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, extract::Request};
 use http::{HeaderValue, Method, header};
@@ -35,6 +35,7 @@ use crate::http::answered::{finish, request_id};
 use crate::http::fast_path::{FastPath, Outgoing};
 use crate::http::idempotency::{Idempotency, IdempotencyClaim};
 use crate::http::problem::Refusal;
+use crate::http::route_table::RouteTable;
 use crate::http::streams::WriteDeadline;
 use crate::telemetry::metrics::Metrics;
 use received::DROPPED_BYTES_MAX;
@@ -245,12 +246,14 @@ where
 }
 
 /// What is answered where there is no route.
-pub(crate) async fn no_route(request: Request) -> Refusal {
-    nothing_at(request.uri().path())
-}
-
-fn nothing_at(path: &str) -> Refusal {
-    let detail = format!("There is nothing at {}; GET /openapi.json lists what there is.", bounded(path));
+pub(crate) async fn no_route(State(routes): State<RouteTable>, request: Request) -> Refusal {
+    let path = request.uri().path();
+    let meant = routes.nearest_path(path).map(|meant| format!("; did you mean {meant}?"));
+    let detail = format!(
+        "There is nothing at {}; GET /openapi.json lists what there is{}",
+        bounded(path),
+        meant.as_deref().unwrap_or(".")
+    );
     Problem::not_found("unknown-route", detail).into()
 }
 

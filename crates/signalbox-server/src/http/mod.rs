@@ -11,6 +11,6 @@ pub(crate) mod fast_path;
 pub(crate) mod idempotency;
 pub(crate) mod params;
 pub(crate) mod problem;
-pub(crate) mod query_keys;
 pub(crate) mod reply;
+pub(crate) mod route_table;
 pub(crate) mod streams;

@@ -12,7 +12,7 @@ use crate::auth::Authenticator;
 use crate::egress::Egress;
 use crate::engine::{Admission, Drive};
 use crate::http::body::BodyLimits;
-use crate::http::query_keys::QueryKeys;
+use crate::http::route_table::RouteTable;
 use crate::http::streams::Streams;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::Tools;
@@ -35,7 +35,7 @@ pub(crate) struct Parts {
     pub(crate) streams: Streams,
     pub(crate) metrics: Metrics,
     pub(crate) body_limits: BodyLimits,
-    pub(crate) query_keys: QueryKeys,
+    pub(crate) route_table: RouteTable,
     pub(crate) limits: Limits,
     pub(crate) retention: OperatorRetention,
     pub(crate) announcements: Announcements,
@@ -102,7 +102,7 @@ part! {
     streams: Streams,
     metrics: Metrics,
     body_limits: BodyLimits,
-    query_keys: QueryKeys,
+    route_table: RouteTable,
     limits: Limits,
     retention: OperatorRetention,
     announcements: Announcements,

@@ -19,6 +19,7 @@ use crate::http::fast_path::FastRoute;
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::surface::absent;
 use crate::surface::agentkit::convert;
 use crate::surface::state::AppState;
 use crate::tools::{Origin, Tools};
@@ -72,6 +73,21 @@ pub(crate) fn fast_route(state: &AppState) -> FastRoute {
 
 /// Takes a message for `agent`, or calls a tool in its name.
 async fn run(
+    store: &Store,
+    ways: (&Drive, &Admission),
+    tools: &Tools,
+    context: &Context<Acts>,
+    agent: &str,
+    input: &Input,
+) -> Result<Reply, Refusal> {
+    let answered = send(store, ways, tools, context, agent, input).await;
+    if answered.is_ok() {
+        return answered;
+    }
+    Box::pin(absent::hinted(store, context.tenant(), agent, answered)).await
+}
+
+async fn send(
     store: &Store,
     (drive, admission): (&Drive, &Admission),
     tools: &Tools,
@@ -146,7 +162,8 @@ async fn call_tool(
     };
     let arguments = (&call.arguments, ARGUMENTS);
     let origin = Origin { trace: context.trace.as_deref(), attempt: None };
-    Ok(Reply::ok(&tools.call(tenant, &name, arguments, origin).await?))
+    let called = tools.call(tenant, &name, arguments, origin).await;
+    Ok(Reply::ok(&absent::hinted(store, tenant, &name, called).await?))
 }
 
 fn accepted(agent: &AgentId, message: &MessageId) -> Reply {

@@ -1,10 +1,10 @@
-//! Which parameters each route takes in its query. One that a route does not know is refused: a filter with a typing
-//! error must not come to mean everything.
+//! What routes there are, and which parameters each takes in its query: made from the API's description, which names
+//! the parameters of every handler.
 //!
-//! The table is made from the API's description, which names the parameters of every handler. It is looked into where
-//! a caller becomes known ([`crate::http::context::Context`]), so that a request without a good key learns nothing
-//! else. What is asked without a key (health, metrics) or believed by its signature (webhooks) comes from programs that
-//! add parameters of their own, and is not looked at.
+//! A parameter that a route does not know is refused: a filter with a typing error must not come to mean everything. It
+//! is looked for where a caller becomes known ([`crate::http::context::Context`]), so that a request without a good key
+//! learns nothing else. What is asked without a key (health, metrics) or believed by its signature (webhooks) comes from
+//! programs that add parameters of their own, and is not looked at.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,11 +22,14 @@ use crate::nearest::nearest;
 /// Characters of an unknown parameter that its refusal repeats.
 const SHOWN_CHARS_MAX: usize = 100;
 
-/// The parameters of each route; cheap to clone.
+/// Every route with its parameters; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct QueryKeys(Arc<HashMap<String, Vec<(Method, Vec<String>)>>>);
+pub(crate) struct RouteTable(Arc<HashMap<String, Methods>>);
 
-impl QueryKeys {
+/// The parameters of one path, by method.
+type Methods = Vec<(Method, Vec<String>)>;
+
+impl RouteTable {
     /// Those that an API's description tells of.
     pub(crate) fn of(description: &OpenApi) -> Self {
         let routes = description.paths.paths.iter().map(|(path, item)| (path.clone(), methods(item)));
@@ -47,6 +50,19 @@ impl QueryKeys {
         if faults.is_empty() { Ok(()) } else { Err(faults.into_vec().into()) }
     }
 
+    /// The path that was perhaps meant by one that there is not, with its own parameters.
+    pub(crate) fn nearest_path(&self, path: &str) -> Option<String> {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        if path.len() > SHOWN_CHARS_MAX || path.contains('%') {
+            return None;
+        }
+        let like: Vec<String> = self.0.keys().filter_map(|route| filled(route, path)).collect();
+        if let Some(same) = like.iter().find(|other| *other == path) {
+            return Some(same.clone());
+        }
+        nearest(path, like.iter().map(String::as_str)).map(str::to_owned)
+    }
+
     fn known(&self, parts: &Parts) -> Option<&[String]> {
         let path = parts.extensions.get::<MatchedPath>()?;
         let methods = self.0.get(path.as_str())?;
@@ -56,7 +72,17 @@ impl QueryKeys {
     }
 }
 
-fn methods(item: &PathItem) -> Vec<(Method, Vec<String>)> {
+/// A route with the parameters that a path of as many segments has in their places.
+fn filled(route: &str, path: &str) -> Option<String> {
+    if route.split('/').count() != path.split('/').count() {
+        return None;
+    }
+    let segments = route.split('/').zip(path.split('/'));
+    let filled = segments.map(|(of_route, given)| if of_route.starts_with('{') { given } else { of_route });
+    Some(filled.collect::<Vec<&str>>().join("/"))
+}
+
+fn methods(item: &PathItem) -> Methods {
     let each = [
         (Method::GET, &item.get),
         (Method::POST, &item.post),
@@ -98,6 +124,20 @@ mod tests {
 
     fn strings(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_path_that_is_nearly_one_is_told_with_its_parameters() {
+        let routes = ["/v1/agents", "/v1/agents/{agentId}", "/v1/opscore/agent/{agentId}/state", "/v1/keys"];
+        let table = routes.map(|route| (route.to_owned(), Vec::new()));
+        let table = RouteTable(Arc::new(table.into_iter().collect()));
+        let meant = |path: &str| table.nearest_path(path);
+        assert_eq!(meant("/v1/agent").as_deref(), Some("/v1/agents"));
+        assert_eq!(meant("/v1/agents/").as_deref(), Some("/v1/agents"));
+        assert_eq!(meant("/v1/opscore/agents/agt_1/state").as_deref(), Some("/v1/opscore/agent/agt_1/state"));
+        for path in ["/", "/nowhere", "/v1", "/v1/opscore/agent/a/b/c", "/v1/%61gent"] {
+            assert_eq!(meant(path), None, "{path}");
+        }
     }
 
     #[test]
