@@ -14,7 +14,6 @@ mod engine;
 mod http;
 mod jobs;
 mod lock;
-mod nearest;
 mod server;
 mod surface;
 mod surfaces;

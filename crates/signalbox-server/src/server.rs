@@ -36,6 +36,7 @@ use crate::http::fast_path::FastPath;
 use crate::http::idempotency::{self, Idempotency};
 use crate::http::route_table::RouteTable;
 use crate::http::streams::Streams;
+use crate::http::unknown_fields::BodyFields;
 use crate::jobs::{self, Jobs};
 use crate::lock::{self, Lock};
 use crate::surface::state::{self, Announcements, AppState, Limits, OperatorRetention, Readiness};
@@ -351,6 +352,7 @@ fn assemble(
         metrics: metrics.clone(),
         draining: draining.clone(),
     });
+    let description = surfaces::openapi();
     let state = AppState::new(state::Parts {
         store: store.clone(),
         drive,
@@ -367,7 +369,8 @@ fn assemble(
         tools,
         metrics,
         body_limits,
-        route_table: RouteTable::of(&surfaces::openapi()),
+        route_table: RouteTable::of(&description),
+        body_fields: BodyFields::of(&description),
         limits: Limits { payload_bytes_max: config.payload_bytes_max },
         retention: OperatorRetention {
             sessions: config.retention_sessions,

@@ -32,7 +32,7 @@ const HOUSES: [House; 3] = [
             &["engine/"],
             &["http/"],
             &["auth/", "egress/", "config/", "telemetry/"],
-            &["byte_budget.rs", "clock.rs", "clock/", "nearest.rs"],
+            &["byte_budget.rs", "clock.rs", "clock/"],
         ],
         strangers: &["surface/"],
     },

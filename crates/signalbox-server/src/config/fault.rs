@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::nearest::nearest;
+use signalbox_wire::nearest::nearest;
 
 /// Why a configuration was not taken.
 #[derive(Debug, thiserror::Error)]

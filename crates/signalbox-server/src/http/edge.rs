@@ -37,6 +37,7 @@ use crate::http::idempotency::{Idempotency, IdempotencyClaim};
 use crate::http::problem::Refusal;
 use crate::http::route_table::RouteTable;
 use crate::http::streams::WriteDeadline;
+use crate::http::unknown_fields::Told;
 use crate::telemetry::metrics::Metrics;
 use received::DROPPED_BYTES_MAX;
 pub(crate) use received::Received;
@@ -216,6 +217,10 @@ where
     let id = request_id(request.headers());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let visit = Visit::of(request.extensions());
+    let told = Told::is_for(request.method()).then(Told::default);
+    if let Some(told) = &told {
+        request.extensions_mut().insert(told.clone());
+    }
     let mut response =
         if request.headers().contains_key("idempotency-key") && request.method() == Method::POST {
             Box::pin(once(edge, request, next)).await
@@ -223,6 +228,9 @@ where
             request.extensions_mut().remove::<IdempotencyClaim>();
             run(next, request).await
         };
+    if let Some(told) = told {
+        told.add_to(&mut response);
+    }
     let route = edge.metrics.route(route.as_ref().map_or("none", MatchedPath::as_str));
     finish(&edge.metrics, method, &route, (id, visit), watch, &mut response);
     response

@@ -14,3 +14,4 @@ pub(crate) mod problem;
 pub(crate) mod reply;
 pub(crate) mod route_table;
 pub(crate) mod streams;
+pub(crate) mod unknown_fields;

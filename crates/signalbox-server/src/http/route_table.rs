@@ -13,11 +13,11 @@ use axum::extract::MatchedPath;
 use http::Method;
 use http::request::Parts;
 use signalbox_wire::fault::Faults;
+use signalbox_wire::nearest::nearest;
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::{OpenApi, RefOr};
 
 use crate::http::problem::Refusal;
-use crate::nearest::nearest;
 
 /// Characters of an unknown parameter that its refusal repeats.
 const SHOWN_CHARS_MAX: usize = 100;

@@ -2,9 +2,9 @@
 
 use signalbox_store::{AgentFilter, Page, Store, StoreError};
 use signalbox_wire::id::TenantId;
+use signalbox_wire::nearest::nearest;
 
 use crate::http::problem::Refusal;
-use crate::nearest::nearest;
 use crate::tools::BuiltIn;
 
 /// Names that are looked at to find the nearest one.

@@ -21,6 +21,7 @@ on_each_database![
     hostile_ids_are_just_unknown,
     hostile_texts_are_kept_as_they_are,
     an_unknown_parameter_of_a_query_is_refused,
+    a_misspelt_field_is_ignored_and_told,
     foreign_endpoints_are_refused,
     metadata_addresses_are_never_called,
     loopback_can_be_forbidden_too,
@@ -294,6 +295,51 @@ fn an_unknown_parameter_of_a_query_is_refused(database: &Database) {
         assert_eq!(server.get(path).status, 200, "{path}");
     }
     assert_eq!(items(&server.get("/v1/agents").is(200)).len(), 1, "the agent is still there");
+}
+
+/// Unknown fields are ignored, whatever they are; one that is nearly a known one is told in a header.
+fn a_misspelt_field_is_ignored_and_told(database: &Database) {
+    let (server, id) = with_agent(database);
+    let warnings = |request: Request, status: u16| {
+        let answer = server.send(request);
+        answer.is(status);
+        let of_answer = answer.headers.iter().filter(|(name, _)| name == "warning");
+        of_answer.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+    };
+    let definition = json!({"id": "w", "name": "W", "tasks": [{"taskId": "a", "maxRetrys": 0}]});
+    let trigger = format!("/v1/opscore/agent/{id}/workflow");
+    let body = json!({"workflowDefinition": definition, "initialPaylod": {"initialPaylod": 1}, "own": true});
+    let told = warnings(Request::post(&trigger, &body), 202);
+    let told_of = |name: &str, meant: &str| {
+        let text = format!("the field {name} is not known and was ignored; did you mean '{meant}'?");
+        format!("299 - \"{text}\"")
+    };
+    assert_eq!(
+        told,
+        [
+            told_of("/initialPaylod", "initialPayload"),
+            told_of("/workflowDefinition/tasks/0/maxRetrys", "maxRetries"),
+        ]
+    );
+    let with_key = Request::post("/v1/opscore/workflows/w/trigger", &json!({"initial_payload": {}}));
+    let told = warnings(with_key.header("idempotency-key", "a-key"), 202);
+    assert_eq!(told, [told_of("/initial_payload", "initialPayload")]);
+    let yaml = "id: w\nname: W\nmaxParalel: 3\ntasks: []\n";
+    let told = warnings(Request::new("POST", "/v1/opscore/workflows").body("application/yaml", yaml), 200);
+    assert_eq!(told, [told_of("/maxParalel", "maxParallel")]);
+    for (path, body, status) in [
+        (
+            trigger.as_str(),
+            json!({"workflowDefinitionId": "w", "initialPayload": {"x": 1}, "note": "mine"}),
+            202,
+        ),
+        ("/v1/opscore/workflows/w/trigger", json!({}), 202),
+    ] {
+        assert_eq!(warnings(Request::post(path, &body), status), [""; 0], "{path}: {body}");
+    }
+    // What would mean more sessions than were meant is not passed over.
+    let many = json!({"filter": {"workflow": "w"}, "limt": 1});
+    assert_eq!(server.post("/v1/opscore/sessions/cancel", &many).faults(), ["/limt"]);
 }
 
 fn hostile_texts_are_kept_as_they_are(database: &Database) {

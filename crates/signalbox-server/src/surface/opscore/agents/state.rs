@@ -48,7 +48,7 @@ pub(crate) async fn report_state(
     Path(agent): Path,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    report(&store, &drive, &context, &agent, &input).await
+    report(&store, &drive, &context, &agent, &input.unlooked()).await
 }
 
 /// Keeps a report of `agent`.

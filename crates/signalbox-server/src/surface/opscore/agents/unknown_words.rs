@@ -6,9 +6,8 @@ use signalbox_core::engine::{AppendLogs, LogEntry};
 use signalbox_core::event::Level;
 use signalbox_store::{Store, StoreError};
 use signalbox_wire::id::{AgentId, TenantId};
+use signalbox_wire::nearest::nearest;
 use signalbox_wire::opscore::TaskAnswer;
-
-use crate::nearest::nearest;
 
 /// What to add to the log about a report that `agent` is about to make: nothing where its word carries meaning, or is
 /// what it said last, or is one of its own while it holds no task.

@@ -4,7 +4,8 @@
 const DIFFERENCE_MAX: usize = 3;
 
 /// The one of `known` that `name` was perhaps meant to be.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let measured = known.into_iter().map(|other| (strsim::damerau_levenshtein(name, other), other));
     // Nearer than a third of its letters, it is a slip; else it is another name.
     let difference_max = (name.chars().count() / 3).min(DIFFERENCE_MAX);
