@@ -149,7 +149,8 @@ fn run<F: Future<Output = anyhow::Result<()>>>(
     work: impl FnOnce(Client) -> F,
 ) -> anyhow::Result<ExitCode> {
     let (key, source) = key(target)?;
-    let client = Client::new(&target.url, Some(&key))?;
+    let warn = |text: &str| printer::notice(&format!("warning: {text}"));
+    let client = Client::new(&target.url, Some(&key))?.on_warning(warn);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(work(client)) {
         Ok(()) => Ok(ExitCode::SUCCESS),

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use axum::extract::MatchedPath;
 use axum::response::Response;
+use http::header::WARNING;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderValue, Method};
 use parking_lot::Mutex;
 use serde_json::Value;
 use signalbox_wire::nearest::nearest;
 use utoipa::openapi::OpenApi;
 
-const WARNING: HeaderName = HeaderName::from_static("warning");
 /// Bytes of a body that is looked at.
 const BODY_BYTES_MAX: usize = 64 << 10;
 /// Fields that one answer tells of.

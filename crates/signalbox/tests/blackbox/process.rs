@@ -409,11 +409,13 @@ fn a_job_is_run_from_the_command_line(database: &Database) {
     let text = "id: pay\nname: Pay\ntasks:\n  - {taskId: ask, approve: {what: 'Pay ${input.n}?'}}\n  \
                 - {taskId: pay, agentCapability: work, parameters: {n: '${input.n}'}}\n  \
                 - {taskId: receipt, wait: {signal: received}}\n";
-    fs::write(&file, text).unwrap();
-    ask(&["workflows", "apply", file.to_str().unwrap()]);
+    fs::write(&file, format!("{text}maxParalel: 3\n")).unwrap();
+    let (_, told) = ask(&["workflows", "apply", file.to_str().unwrap()]);
+    assert!(told.contains("warning: the field /maxParalel is not known"), "{told}");
     assert!(ask(&["workflows", "list"]).0.contains("\"pay\""));
     fs::write(&file, ask(&["workflows", "show", "pay"]).0).unwrap();
-    ask(&["workflows", "apply", file.to_str().unwrap()]);
+    let (_, told) = ask(&["workflows", "apply", file.to_str().unwrap()]);
+    assert_eq!(told, "", "what is shown is known");
 
     let (session, _) = ask(&["workflows", "trigger", "pay", r#"{"n": 5}"#]);
     ask(&["sessions", "pause", &session]);
