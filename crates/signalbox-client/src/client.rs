@@ -72,6 +72,14 @@ impl Client {
         self
     }
 
+    /// The same client, which passes on what the server remarks on requests that it took: fields of a body that it does
+    /// not know and that are nearly one it does.
+    #[must_use]
+    pub fn on_warning(mut self, tell: fn(&str)) -> Self {
+        self.transport.on_warning = tell;
+        self
+    }
+
     /// The server's address as given, without a slash at its end.
     #[must_use]
     pub fn base(&self) -> &str {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -28,6 +28,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Transport {
     http: HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
     authorization: Option<HeaderValue>,
+    /// Gets what the server remarks on a request that it took.
+    pub(crate) on_warning: fn(&str),
 }
 
 impl Transport {
@@ -36,7 +38,7 @@ impl Transport {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build(connector()?);
-        Ok(Self { http, authorization: key.map(bearer).transpose()? })
+        Ok(Self { http, authorization: key.map(bearer).transpose()?, on_warning: |_| {} })
     }
 
     /// Sends the request and reads the whole answer; an error status becomes [`Error::Problem`].
@@ -48,6 +50,7 @@ impl Transport {
         let url = request.uri().to_string();
         let exchange = async {
             let response = self.open(request).await?;
+            warnings(response.headers()).for_each(self.on_warning);
             read(&url, response.into_body()).await
         };
         timeout(within, exchange)
@@ -80,6 +83,12 @@ fn connector() -> Result<HttpsConnector<HttpConnector>, Error> {
         .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
         .map_err(|error| Error::unusable("TLS", error))?;
     Ok(builder.https_or_http().enable_http1().wrap_connector(http))
+}
+
+/// The texts of `warning` headers, each as in `299 - "text"`.
+fn warnings(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(header::WARNING).iter().filter_map(|value| value.to_str().ok());
+    values.filter_map(|value| value.split_once('"')?.1.strip_suffix('"'))
 }
 
 /// The header is marked sensitive, so that printing a request or a client never shows the key.

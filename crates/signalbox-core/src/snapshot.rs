@@ -201,9 +201,7 @@ pub enum Rejected {
     #[error("Workflow {0} has open sessions; cancel them or wait until they end")]
     WorkflowInUse(WorkflowId),
     /// The workflow has no such revision, or no longer.
-    #[error(
-        "Workflow {workflow} has no revision {revision} that is kept; its list of versions has those that are"
-    )]
+    #[error("Workflow {workflow} has no revision {revision} that is kept")]
     UnknownRevision {
         /// The workflow.
         workflow: WorkflowId,
@@ -321,7 +319,7 @@ pub enum Rejected {
     #[error("Dead letter not found: {0}")]
     UnknownDeadLetter(String),
     /// No such tool.
-    #[error("Tool not found: {0}; the list of tools has the names that there are")]
+    #[error("Tool not found: {0}")]
     UnknownTool(String),
     /// The tool's name is taken.
     #[error("A tool named '{0}' exists already; delete it first or choose another name")]

@@ -8,6 +8,7 @@ pub mod backup;
 mod byte_budget;
 mod clock;
 pub mod config;
+mod drain;
 mod egress;
 mod engine;
 mod http;

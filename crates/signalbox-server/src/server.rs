@@ -22,9 +22,10 @@ use url::Url;
 
 use crate::auth::{AnonymousAccess, Authenticator, bootstrap};
 use crate::byte_budget::ByteBudget;
-use crate::clock;
+use crate::clock::{self, Stopwatch};
 use crate::config::Config;
-use crate::egress::{Egress, policy};
+use crate::drain::{InFlight, Step};
+use crate::egress::{Egress, Names, policy};
 use crate::engine::mailbox::{Post, mailbox};
 use crate::engine::slots::Deliveries;
 use crate::engine::{Admission, Drive};
@@ -32,8 +33,10 @@ use crate::http::body::BodyLimits;
 use crate::http::docs;
 use crate::http::edge::{self, Edge};
 use crate::http::fast_path::FastPath;
-use crate::http::idempotency::{Idempotency, InFlight};
+use crate::http::idempotency::{self, Idempotency};
+use crate::http::route_table::RouteTable;
 use crate::http::streams::Streams;
+use crate::http::unknown_fields::BodyFields;
 use crate::jobs::{self, Jobs};
 use crate::lock::{self, Lock};
 use crate::surface::state::{self, Announcements, AppState, Limits, OperatorRetention, Readiness};
@@ -97,6 +100,9 @@ pub struct Server {
 /// It is boxed, as [`Running`] is, so that the code of the whole server is compiled with this crate and not once more
 /// with each crate that awaits it.
 pub type Opening = Pin<Box<dyn Future<Output = Result<Server, StartError>> + Send>>;
+
+/// What is told each step to a server's end.
+type Teller = Box<dyn Fn(&str) + Send + Sync>;
 
 /// Something that goes on until it ends by itself: a server, or the wait for what stops it.
 pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -177,12 +183,17 @@ impl Server {
         &self.made
     }
 
-    /// Serves until `stop` comes, then drains: what is in flight may finish within the configured time.
-    pub fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Running {
-        Box::pin(self.serve(Box::pin(stop)))
+    /// Serves until `stop` comes, then drains: what is in flight may finish within the configured time. Each step to the
+    /// end is told, in a sentence for a person, besides what the log says.
+    pub fn run(
+        self,
+        stop: impl Future<Output = ()> + Send + 'static,
+        tell: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Running {
+        Box::pin(self.serve(Box::pin(stop), Box::new(tell)))
     }
 
-    async fn serve(self, stop: Running) {
+    async fn serve(self, stop: Running, tell: Teller) {
         let Self { config, store, edge, state, stopping, jobs, listener, address, post, lock, .. } = self;
         if config.insecure && !address.ip().is_loopback() {
             tracing::warn!(%address, "INSECURE: everybody who can connect may do everything on the AgentKit surface");
@@ -206,20 +217,27 @@ impl Server {
         let routes = (fast_path, router(&config, &edge, state));
         tracker.spawn(edge::serve(Arc::clone(&edge), listener, routes, tracker.clone()));
         stop.await;
+        let told = |step: Step| {
+            step.log();
+            tell(&step.to_string());
+        };
         // Whoever asks whether it is ready learns first that it will not be, and sends its requests elsewhere.
         stopping.cancel();
-        tracing::info!(delay = ?config.shutdown_delay, "stopping");
+        told(Step::Stopping { delay: config.shutdown_delay });
         tokio::time::sleep(config.shutdown_delay).await;
-        tracing::info!("draining");
+        let (watch, within) = (Stopwatch::start(), config.shutdown_timeout);
+        let open = || InFlight::now(&edge.metrics, &jobs.deliveries);
+        told(Step::Draining { open: open(), within, until: clock::system() + within });
         edge.draining.cancel();
         tracker.close();
-        if tokio::time::timeout(config.shutdown_timeout, tracker.wait()).await.is_err() {
+        if tokio::time::timeout(within, tracker.wait()).await.is_err() {
             // Nor are leases given up: what still runs may yet have its effect, and another node would repeat it now.
-            tracing::warn!(
-                "not everything in flight finished in time; deliveries will be tried again when their leases run out"
-            );
-        } else if let Err(error) = store.release().await {
-            tracing::warn!(%error, "leases were not given up; they will run out");
+            told(Step::Cut { open: open(), after: within });
+        } else {
+            told(Step::Drained { took: watch.elapsed() });
+            if let Err(error) = store.release().await {
+                tracing::warn!(%error, "leases were not given up; they will run out");
+            }
         }
         if let Err(error) = store.close().await {
             tracing::warn!(%error, "the store was not closed in order; the next start recovers it");
@@ -293,14 +311,15 @@ fn assemble(
         forbid_loopback: config.egress_forbid_loopback,
         forbid_private: config.egress_forbid_private,
     };
-    let egress = Egress::new(allowed, mark.clone(), outbound.clone());
+    let names = Names::of_system(metrics.name_lookups());
+    let egress = Egress::new(allowed, mark.clone(), outbound.clone(), names.clone());
     // Where the callers are programs of this machine, they reach as much without asking.
     let reads_private = config.http_get_private || authenticator.is_for_this_machine();
     let for_pages = if reads_private { allowed } else { policy::Policy::PUBLIC };
     let tools = Tools::new(tools::Parts {
         store: store.clone(),
         egress: egress.clone(),
-        pages: Egress::new(for_pages, mark.clone(), outbound.clone()),
+        pages: Egress::new(for_pages, mark.clone(), outbound.clone(), names.clone()),
         timeout: config.tool_timeout,
         schemas: tools::Schemas::default(),
         long: drive.long_work().clone(),
@@ -316,11 +335,11 @@ fn assemble(
             store: store.clone(),
             metrics: metrics.clone(),
             limits: body_limits.clone(),
-            in_flight: InFlight::default(),
+            in_flight: idempotency::InFlight::default(),
         },
         draining: draining.clone(),
     };
-    let services = Egress::new(policy::Policy::default(), mark, outbound);
+    let services = Egress::new(policy::Policy::default(), mark, outbound, names);
     let jobs = Jobs::new(jobs::Parts {
         config: config.clone(),
         policy,
@@ -334,6 +353,7 @@ fn assemble(
         metrics: metrics.clone(),
         draining: draining.clone(),
     });
+    let description = surfaces::openapi();
     let state = AppState::new(state::Parts {
         store: store.clone(),
         drive,
@@ -342,6 +362,7 @@ fn assemble(
             store: store.clone(),
             wake_ups,
             authenticator: authenticator.clone(),
+            metrics: metrics.clone(),
             draining: draining.clone(),
         },
         authenticator,
@@ -349,6 +370,8 @@ fn assemble(
         tools,
         metrics,
         body_limits,
+        route_table: RouteTable::of(&description),
+        body_fields: BodyFields::of(&description),
         limits: Limits { payload_bytes_max: config.payload_bytes_max },
         retention: OperatorRetention {
             sessions: config.retention_sessions,

@@ -11,6 +11,7 @@ pub mod envelope;
 pub mod fault;
 pub mod id;
 pub mod keys;
+pub mod nearest;
 pub mod opscore;
 pub mod paging;
 mod plain;

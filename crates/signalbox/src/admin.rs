@@ -93,16 +93,22 @@ async fn redrive_all(client: &Client, filters: &[(&str, &Option<String>)]) -> an
         let given = filters.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
         given.fold(ListQuery::new(), |query, (name, value)| query.filter(name, value))
     };
-    let (mut query, mut redriven) = (asked(), 0);
+    let (mut query, mut redriven, mut passed_over) = (asked(), 0, 0);
     loop {
         let answer = client.redrive_dead_letters(&query).await?;
         redriven += answer.redriven;
+        passed_over += answer.passed_over;
         match answer.next_cursor.filter(|_| answer.more) {
             Some(cursor) => query = asked().cursor(cursor),
             None => break,
         }
     }
     printer::notice(&format!("{redriven} messages will be delivered anew"));
+    if passed_over > 0 {
+        printer::notice(&format!(
+            "{passed_over} of tasks were passed over; retry their sessions, or run them again (signalbox sessions --help)"
+        ));
+    }
     Ok(())
 }
 
@@ -143,7 +149,8 @@ fn run<F: Future<Output = anyhow::Result<()>>>(
     work: impl FnOnce(Client) -> F,
 ) -> anyhow::Result<ExitCode> {
     let (key, source) = key(target)?;
-    let client = Client::new(&target.url, Some(&key))?;
+    let warn = |text: &str| printer::notice(&format!("warning: {text}"));
+    let client = Client::new(&target.url, Some(&key))?.on_warning(warn);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(work(client)) {
         Ok(()) => Ok(ExitCode::SUCCESS),

@@ -1,6 +1,7 @@
 //! `signalbox serve`, `signalbox backup` and `signalbox restore`.
 
 use std::ffi::OsString;
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -30,7 +31,11 @@ pub(crate) fn run(
         }
     };
     telemetry::start(&config);
-    runtime()?.block_on(serve(config, until))
+    let runtime = runtime()?;
+    let served = runtime.block_on(serve(config, until));
+    // A look-up of a name cannot be called off, and must not hold up the end.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(config: Config, until: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<ExitCode> {
@@ -42,15 +47,21 @@ async fn serve(config: Config, until: impl Future<Output = ()> + Send + 'static)
     for (what, key) in server.made_keys() {
         printer::line(&format!("made the {what}: {}", key.expose()));
     }
-    server
-        .run(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                () = until => {}
-            }
-        })
-        .await;
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = until => {}
+        }
+    };
+    // Where nobody watches, the log says it all, and is all that is in the stream.
+    let is_watched = std::io::stderr().is_terminal();
+    let tell = move |step: &str| {
+        if is_watched {
+            printer::notice(step);
+        }
+    };
+    server.run(stop, tell).await;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,7 +9,8 @@ use super::operation::Operation;
 use crate::routing::{self, Route};
 use crate::{Decision, DecisionContext, Halt, Snapshot};
 
-/// Tries again to give a waiting task to an agent. Answers whether it no longer waits.
+/// Tries again to give a waiting task to an agent, or the one that waits longest for the same agent. Answers whether it
+/// was another that got it: then this one is to be tried again.
 #[derive(Debug, Clone)]
 pub struct MatchTask {
     /// The session.
@@ -27,17 +28,39 @@ impl Operation for MatchTask {
         context: &mut DecisionContext<'_>,
     ) -> Result<(Decision, bool), Halt> {
         let mut machine = Machine::new(snapshot, context);
-        let is_waiting = |machine: &mut Machine<'_, '_>| -> Result<bool, Halt> {
-            Ok(machine.work.task(&self.session, &self.task)?.is_some_and(|task| task.queued_at.is_some()))
+        let waiting = machine.work.task(&self.session, &self.task)?;
+        let Some(task) = waiting.filter(|task| task.queued_at.is_some()) else {
+            return Ok((Decision::default(), false));
         };
-        if !is_waiting(&mut machine)? {
-            return Ok((Decision::default(), true));
+        if let Some(agent) = machine.work.choose(&task.route)?
+            && let Some(keys) = machine.work.agent(&agent)?.map(|current| routing::keys_of(&current.agent))
+            && serve_first(&mut machine, &keys, Some(&self.task))?
+        {
+            return Ok((machine.finish(), true));
         }
         let (session, task) = (self.session.clone(), self.task.clone());
         machine.run(Command::MatchTask { session, task })?;
-        let is_placed = !is_waiting(&mut machine)?;
-        Ok((machine.finish(), is_placed))
+        Ok((machine.finish(), false))
     }
+}
+
+/// Serves the one that waits longest of those that wait under one of `keys` before `until`; whether one was served.
+fn serve_first(
+    machine: &mut Machine<'_, '_>,
+    keys: &[String],
+    until: Option<&TaskId>,
+) -> Result<bool, Halt> {
+    for waiting in machine.work.snapshot.waiting(keys)?.to_vec() {
+        if until == Some(&waiting.task) {
+            break;
+        }
+        let before = machine.work.decision.events.len();
+        machine.run(Command::MatchTask { session: waiting.session, task: waiting.task })?;
+        if machine.work.decision.events.len() > before {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Offers an agent that may have become available to the tasks that wait for it, the longest waiting first. Where it
@@ -63,13 +86,7 @@ impl Operation for MatchAgent {
             Some(keys) => keys,
             None => vec![Route::Agent(self.agent.clone()).key()],
         };
-        for waiting in machine.work.snapshot.waiting(&keys)?.to_vec() {
-            let before = machine.work.decision.events.len();
-            machine.run(Command::MatchTask { session: waiting.session, task: waiting.task })?;
-            if machine.work.decision.events.len() > before {
-                return Ok((machine.finish(), true));
-            }
-        }
-        Ok((machine.finish(), false))
+        let is_served = serve_first(&mut machine, &keys, None)?;
+        Ok((machine.finish(), is_served))
     }
 }

@@ -30,6 +30,22 @@ fn an_offered_agent_takes_the_task_that_waits_longest() {
 }
 
 #[test]
+fn a_task_that_is_tried_lets_those_go_first_that_wait_longer() {
+    let mut stage = Stage::new();
+    let sessions: Vec<_> = (0..4).map(|_| stage.session(vec![step("read", None)])).collect();
+    let agent = stage.agent("reader", 1);
+    let last = stage.state(&sessions[3]).tasks[0].id.clone();
+    let try_last = MatchTask { session: sessions[3].clone(), task: last };
+    for (served, session) in sessions.iter().enumerate() {
+        assert_eq!(stage.run(&try_last), Ok(served < 3), "whether another was served in its place");
+        assert_eq!(stage.state(session).tasks[0].status, TaskStatus::Dispatched, "{served}");
+        assert_eq!(stage.run(&try_last), Ok(false), "the agent has its hands full");
+        // It is done, and nobody offers it to those that wait.
+        stage.report(&agent, "completed", None, json!(1));
+    }
+}
+
+#[test]
 fn the_least_recently_used_agent_goes_first() {
     let mut stage = Stage::new();
     let agents: Vec<AgentId> = ["a", "b", "c"].iter().map(|name| stage.agent(name, 2)).collect();
@@ -99,8 +115,8 @@ fn whoever_becomes_available_and_whoever_begins_to_wait_is_hinted_at() {
     let session = triggered.session;
     let task = stage.state(&session).tasks[0].id.clone();
     assert_eq!(begun.hints, [MatchHint::Task(session.clone(), task.clone())]);
-    let (again, is_placed) = stage.decide(&MatchTask { session, task }).expect("decided");
-    assert!(!is_placed && again.is_empty(), "it waits on, and nothing changes");
+    let (again, is_another) = stage.decide(&MatchTask { session, task }).expect("decided");
+    assert!(!is_another && again.is_empty(), "it waits on, and nothing changes");
     let (came, registered) = stage.decide(&registration("reader", 1, false)).expect("decided");
     assert_eq!(came.hints, [MatchHint::Agent(registered.agent)]);
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use signalbox_wire::nearest::nearest;
+
 /// Why a configuration was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -51,9 +53,7 @@ impl fmt::Display for Listed<'_> {
 
 /// What `name` was perhaps meant to be, as the end of a sentence.
 pub(super) fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let nearest = known.min_by_key(|other| strsim::damerau_levenshtein(name, other));
-    // Nearer than a third of its letters, it is a slip; else it is another name.
-    match nearest.filter(|other| strsim::damerau_levenshtein(name, other) * 3 <= name.len()) {
+    match nearest(name, known) {
         Some(nearest) => format!("; did you mean '{nearest}'?"),
         None => "; `signalbox serve --help` lists all".to_owned(),
     }

@@ -17,9 +17,11 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use signalbox_wire::id::TenantId;
 use tower::Service;
 use url::Url;
 
+use super::names::{Asker, Names};
 use super::policy::Policy;
 use crate::byte_budget::{ByteBudget, Share};
 
@@ -41,6 +43,15 @@ const DROPPED_BYTES_MAX: usize = 64 << 10;
 /// Room among the bodies and answers under way; it is given back with the last copy.
 #[derive(Debug, Clone)]
 pub(crate) struct Room(#[expect(dead_code, reason = "held for what it gives back")] Arc<Share>);
+
+/// For which tenant a request is sent: goes with it, in its extensions. What it makes wait is that tenant's alone.
+#[derive(Debug, Clone)]
+pub(crate) struct OnBehalfOf(pub(crate) TenantId);
+
+tokio::task_local! {
+    /// Who sends the request that is under way, for the look-up of its host.
+    static ASKER: TenantId;
+}
 
 /// The way out.
 #[derive(Clone)]
@@ -76,8 +87,8 @@ pub(crate) enum EgressError {
 }
 
 impl Egress {
-    pub(crate) fn new(policy: Policy, mark: HeaderValue, outbound: ByteBudget) -> Self {
-        let mut http = HttpConnector::new_with_resolver(Resolver { policy });
+    pub(crate) fn new(policy: Policy, mark: HeaderValue, outbound: ByteBudget, names: Names) -> Self {
+        let mut http = HttpConnector::new_with_resolver(Resolver { policy, names });
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -214,7 +225,13 @@ impl Egress {
         request: Request<Full<Bytes>>,
     ) -> Result<(StatusCode, HeaderMap, Incoming), EgressError> {
         let request = self.checked(request)?;
-        let response = self.client.request(request).await.map_err(|error| classify(&error))?;
+        let asker = request.extensions().get::<OnBehalfOf>().map(|OnBehalfOf(tenant)| tenant.clone());
+        let sent = self.client.request(request);
+        let response = match asker {
+            Some(tenant) => ASKER.scope(tenant, sent).await,
+            None => sent.await,
+        };
+        let response = response.map_err(|error| classify(&error))?;
         let (parts, body) = response.into_parts();
         Ok((parts.status, parts.headers, body))
     }
@@ -258,9 +275,10 @@ fn causes_of<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'
 }
 
 /// Resolves names and lets only allowed addresses through.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Resolver {
     policy: Policy,
+    names: Names,
 }
 
 /// That a name leads only to addresses that may not be called.
@@ -278,24 +296,70 @@ impl Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let policy = self.policy;
+        let (policy, names) = (self.policy, self.names.clone());
+        let asker = ASKER.try_with(TenantId::clone);
+        let asker = asker.map_or_else(|_| Asker::unnamed(name.as_str()), Asker::Tenant);
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found = names.addresses(name.as_str(), &asker).await?;
             let mut fault = None;
             let allowed: Vec<SocketAddr> = found
-                .into_iter()
-                .filter(|address| match policy.fault(address.ip()) {
+                .iter()
+                .filter(|address| match policy.fault(**address) {
                     None => true,
                     Some(what) => {
                         fault = Some(what);
                         false
                     }
                 })
+                .map(|address| SocketAddr::new(*address, 0))
                 .collect();
             match fault {
                 Some(what) if allowed.is_empty() => Err(io::Error::other(Forbidden(what))),
                 _ => Ok(allowed.into_iter()),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::egress::names::tests::with_slow_ones;
+
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    fn request(url: String, tenant: &str) -> Request<Full<Bytes>> {
+        let tenant = TenantId::parse(tenant).expect("valid");
+        Request::get(url).extension(OnBehalfOf(tenant)).body(Full::default()).expect("valid")
+    }
+
+    /// The requests of one tenant to hosts whose look-up hangs leave room for those of another, also where all names
+    /// are under one domain.
+    #[tokio::test]
+    async fn slow_names_of_one_tenant_do_not_hold_up_another() {
+        let outbound = ByteBudget::unbounded();
+        let egress =
+            Egress::new(Policy::default(), HeaderValue::from_static("test"), outbound, with_slow_ones());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let _ = stream.read(&mut [0; 1_024]).await;
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+        });
+        let mut hanging = JoinSet::new();
+        for number in 0..300 {
+            let (egress, url) = (egress.clone(), format!("http://{number}.example.slow:{port}/"));
+            hanging.spawn(async move { egress.status_of(request(url, "hostile"), TIMEOUT).await });
+        }
+        tokio::task::yield_now().await;
+        let url = format!("http://x.example.test:{port}/");
+        let (status, _) = egress.status_of(request(url, "good"), TIMEOUT).await.expect("answered");
+        assert_eq!(status, StatusCode::NO_CONTENT);
+        assert!(hanging.try_join_next().is_none(), "they still wait");
     }
 }

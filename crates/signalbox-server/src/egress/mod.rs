@@ -4,6 +4,8 @@
 //! for a name after it was resolved, on every connection. Redirects are never followed.
 
 mod client;
+mod names;
 pub(crate) mod policy;
 
-pub(crate) use client::{Egress, EgressError, MARK, Room};
+pub(crate) use client::{Egress, EgressError, MARK, OnBehalfOf, Room};
+pub(crate) use names::Names;

@@ -87,6 +87,11 @@ impl Deliveries {
         }
     }
 
+    /// Deliveries and calls that are under way.
+    pub(crate) fn in_flight(&self) -> (usize, usize) {
+        (self.deliveries.state.lock().in_flight, self.calls.state.lock().in_flight)
+    }
+
     /// A slot for each of these, or none at all.
     pub(crate) fn reserve(
         &self,

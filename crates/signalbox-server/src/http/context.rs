@@ -21,6 +21,8 @@ use crate::http::access::Visit;
 use crate::http::body::{self, BodyLimits, Format, IsCounted};
 use crate::http::idempotency::IdempotencyClaim;
 use crate::http::problem::Refusal;
+use crate::http::route_table::RouteTable;
+use crate::http::unknown_fields::{BodyFields, Look};
 
 /// Who calls, and what belongs to the call.
 pub(crate) struct Context<R> {
@@ -69,6 +71,7 @@ where
     R: Requirement,
     S: Send + Sync,
     Authenticator: FromRef<S>,
+    RouteTable: FromRef<S>,
 {
     type Rejection = Refusal;
 
@@ -78,12 +81,15 @@ where
             None => Authenticator::from_ref(state).caller(&parts.headers, parts.uri.path()).await?,
         };
         Visit::is_by(&parts.extensions, &caller.tenant);
-        Self::allowed(caller, parts.extensions.remove::<IdempotencyClaim>(), &parts.headers)
+        let claim = parts.extensions.remove::<IdempotencyClaim>();
+        let context = Self::allowed(caller, claim, &parts.headers)?;
+        RouteTable::from_ref(state).check(parts)?;
+        Ok(context)
     }
 }
 
 impl<R: Requirement> Context<R> {
-    /// That of a request whose answer will not be kept.
+    /// That of a request without a query whose answer will not be kept.
     pub(crate) async fn of(authenticator: &Authenticator, parts: &Parts) -> Result<Self, Refusal> {
         let caller = authenticator.caller(&parts.headers, parts.uri.path()).await?;
         Visit::is_by(&parts.extensions, &caller.tenant);
@@ -132,6 +138,8 @@ fn is_traceparent(text: &str) -> bool {
 pub(crate) struct Input {
     pub(crate) bytes: Bytes,
     pub(crate) format: Format,
+    /// Looks for fields that are nearly one that there is.
+    look: Option<Look>,
     /// Its part of what all bodies may take, until the handler is done with it.
     _share: Share,
 }
@@ -145,13 +153,19 @@ impl Input {
     ) -> Result<Self, Refusal> {
         let format = body::format(headers)?;
         let body::Collected { bytes, share } = body::collect(limits, headers, body).await?;
-        Ok(Self { bytes, format, _share: share })
+        Ok(Self { bytes, format, look: None, _share: share })
     }
 
     /// The body as `T`.
     pub(crate) fn parse<T: wire_body::Body>(&self) -> Result<T, Refusal> {
         match self.format {
-            Format::Json => Ok(wire_body::parse(&self.bytes)?),
+            Format::Json => {
+                let body = wire_body::parse(&self.bytes)?;
+                if let Some(look) = &self.look {
+                    look.at_json(&self.bytes);
+                }
+                Ok(body)
+            }
             Format::Yaml => {
                 let detail = "The body is YAML; here it must be application/json.".to_owned();
                 Err(Problem::unsupported_media(detail).into())
@@ -179,7 +193,15 @@ impl Input {
             let detail = format!("The body is not YAML: {}.", error.without_snippet());
             Problem::bad_request("not-yaml", detail)
         })?;
+        if let Some(look) = &self.look {
+            look.at(&value, self.bytes.len());
+        }
         Ok(wire_body::from_value(value)?)
+    }
+
+    /// The body, without a look at what is not known in it: for routes that nearly every request takes.
+    pub(crate) fn unlooked(self) -> Self {
+        Self { look: None, ..self }
     }
 }
 
@@ -187,6 +209,7 @@ impl<S> FromRequest<S> for Input
 where
     S: Send + Sync,
     BodyLimits: FromRef<S>,
+    BodyFields: FromRef<S>,
 {
     type Rejection = Refusal;
 
@@ -196,7 +219,8 @@ where
         if parts.extensions.get::<IsCounted>().is_some() {
             limits.budget = ByteBudget::unbounded();
         }
-        Self::of(&limits, &parts.headers, body).await
+        let look = BodyFields::from_ref(state).for_request(&parts);
+        Ok(Self { look, ..Self::of(&limits, &parts.headers, body).await? })
     }
 }
 

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::MatchedPath;
+use axum::extract::{MatchedPath, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, extract::Request};
 use http::{HeaderValue, Method, header};
@@ -35,7 +35,9 @@ use crate::http::answered::{finish, request_id};
 use crate::http::fast_path::{FastPath, Outgoing};
 use crate::http::idempotency::{Idempotency, IdempotencyClaim};
 use crate::http::problem::Refusal;
+use crate::http::route_table::RouteTable;
 use crate::http::streams::WriteDeadline;
+use crate::http::unknown_fields::Told;
 use crate::telemetry::metrics::Metrics;
 use received::DROPPED_BYTES_MAX;
 pub(crate) use received::Received;
@@ -119,6 +121,7 @@ async fn connection(
         let rest_stays = waits_to_send || request.body().size_hint().lower() > DROPPED_BYTES_MAX;
         let rest_within = (!waits_to_send).then_some(body_timeout);
         let request = request.map(|body| Received::new(body, rest_within));
+        let open = metrics.request();
         let answer = match fast_path.find(&request) {
             Some(found) => Ok(found.answer(metrics.clone(), request)),
             None => Err(router.clone().oneshot(request.map(Body::new))),
@@ -128,6 +131,7 @@ async fn connection(
                 Ok(fast) => fast.await,
                 Err(routed) => routed.await?.map(Outgoing::Routed),
             };
+            drop(open);
             if rest_stays && response.status().as_u16() >= 400 {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -213,6 +217,10 @@ where
     let id = request_id(request.headers());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let visit = Visit::of(request.extensions());
+    let told = Told::is_for(request.method()).then(Told::default);
+    if let Some(told) = &told {
+        request.extensions_mut().insert(told.clone());
+    }
     let mut response =
         if request.headers().contains_key("idempotency-key") && request.method() == Method::POST {
             Box::pin(once(edge, request, next)).await
@@ -220,6 +228,9 @@ where
             request.extensions_mut().remove::<IdempotencyClaim>();
             run(next, request).await
         };
+    if let Some(told) = told {
+        told.add_to(&mut response);
+    }
     let route = edge.metrics.route(route.as_ref().map_or("none", MatchedPath::as_str));
     finish(&edge.metrics, method, &route, (id, visit), watch, &mut response);
     response
@@ -243,12 +254,14 @@ where
 }
 
 /// What is answered where there is no route.
-pub(crate) async fn no_route(request: Request) -> Refusal {
-    nothing_at(request.uri().path())
-}
-
-fn nothing_at(path: &str) -> Refusal {
-    let detail = format!("There is nothing at {}; GET /openapi.json lists what there is.", bounded(path));
+pub(crate) async fn no_route(State(routes): State<RouteTable>, request: Request) -> Refusal {
+    let path = request.uri().path();
+    let meant = routes.nearest_path(path).map(|meant| format!("; did you mean {meant}?"));
+    let detail = format!(
+        "There is nothing at {}; GET /openapi.json lists what there is{}",
+        bounded(path),
+        meant.as_deref().unwrap_or(".")
+    );
     Problem::not_found("unknown-route", detail).into()
 }
 

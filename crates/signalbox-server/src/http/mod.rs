@@ -12,4 +12,6 @@ pub(crate) mod idempotency;
 pub(crate) mod params;
 pub(crate) mod problem;
 pub(crate) mod reply;
+pub(crate) mod route_table;
 pub(crate) mod streams;
+pub(crate) mod unknown_fields;

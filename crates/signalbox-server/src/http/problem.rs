@@ -71,7 +71,10 @@ impl From<StoreError> for Refusal {
                 "Too much is waiting to be written; nothing was changed, try again later.",
             ),
             StoreError::Removed => {
-                let problem = Problem::not_found("tenant-removed", "The tenant has been removed.");
+                let problem = Problem::not_found(
+                    "tenant-removed",
+                    "The tenant has been removed; the platform key makes one anew with POST /api/v1/tenants.",
+                );
                 return Self(problem, Some(reason));
             }
             StoreError::Corrupt(_) | StoreError::Open(_) => return Self(Problem::internal(), Some(reason)),
@@ -91,7 +94,10 @@ impl From<AuthError> for Refusal {
 
 impl From<Rejected> for Refusal {
     fn from(rejected: Rejected) -> Self {
-        let detail = rejected.to_string();
+        let detail = match next_step(&rejected) {
+            Some(next) => format!("{rejected}; {next}"),
+            None => rejected.to_string(),
+        };
         let problem = match rejected {
             Rejected::UnknownAgent(_) => Problem::not_found("unknown-agent", detail),
             Rejected::UnknownWorkflow(_) => Problem::not_found("unknown-workflow", detail),
@@ -139,6 +145,32 @@ impl From<Rejected> for Refusal {
         };
         problem.into()
     }
+}
+
+/// What to do about something that is not there.
+fn next_step(rejected: &Rejected) -> Option<&'static str> {
+    Some(match rejected {
+        Rejected::UnknownAgent(_) => {
+            "GET /v1/agents lists the agents with their ids, and POST /v1/agents/register registers one"
+        }
+        Rejected::UnknownWorkflow(_) => "GET /v1/opscore/workflows lists those that are kept",
+        Rejected::UnknownRevision { .. } => {
+            "GET /v1/opscore/workflows/{id}/versions lists those that are kept"
+        }
+        Rejected::UnknownSession(_) => {
+            "GET /v1/opscore/sessions lists the sessions; those that are over are removed when their time to be kept ends"
+        }
+        Rejected::UnknownMessage(_) => {
+            "what was delivered is forgotten after a while, and GET /v1/dead-letters lists what was given up"
+        }
+        Rejected::UnknownDeadLetter(_) => {
+            "GET /v1/dead-letters lists those that there are, and GET /v1/messages/{id} tells where a message is"
+        }
+        Rejected::UnknownTool(_) => "GET /v1/tools lists the tools, and POST /v1/tools registers one",
+        Rejected::UnknownSchedule(_) => "GET /v1/opscore/schedules lists the schedules",
+        Rejected::UnknownHook(_) => "GET /v1/opscore/hooks lists the hooks",
+        _ => return None,
+    })
 }
 
 impl IntoResponse for Refusal {

@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{AuthError, Authenticator, Caller};
+use crate::telemetry::metrics::{Metrics, Open};
 
 pub(crate) use chunk::Chunk;
 pub(crate) use deadline::WriteDeadline;
@@ -70,6 +71,7 @@ pub(crate) struct Streams {
     pub(crate) store: Store,
     pub(crate) wake_ups: WakeUps,
     pub(crate) authenticator: Authenticator,
+    pub(crate) metrics: Metrics,
     /// Cancelled when the server begins to drain: streams end then.
     pub(crate) draining: CancellationToken,
 }
@@ -135,6 +137,7 @@ impl Streams {
         let revoked = self.wake_ups.revoked_keys().await;
         let now = Instant::now();
         let following = Following {
+            _open: self.metrics.stream(),
             streams: self.clone(),
             log,
             revoked,
@@ -156,6 +159,7 @@ impl Streams {
 
 /// A stream under way.
 struct Following<S> {
+    _open: Open,
     streams: Streams,
     log: Woken,
     revoked: Woken,

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use signalbox_core::decision::MatchHint;
-use signalbox_core::due::Lane;
 use signalbox_core::engine::{MatchAgent, MatchTask};
 use signalbox_core::routing;
 use signalbox_store::DueKind;
@@ -20,6 +19,8 @@ use crate::engine::DriveError;
 
 /// Meetings tried at once.
 const AT_ONCE: usize = 64;
+/// Tasks that are served before one that is tried, at most; the sweep goes on from there.
+const SERVED_BEFORE_MAX: usize = 1_000;
 /// Time between sweeps.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Waiting tasks that one sweep looks at.
@@ -41,9 +42,7 @@ pub(super) async fn run(app: Jobs, mut hints: mpsc::Receiver<(TenantId, MatchHin
         tracker.spawn(async move {
             let met = match hint {
                 MatchHint::Agent(agent) => offer(&app, &tenant, agent).await,
-                MatchHint::Task(session, task) => {
-                    app.drive.run(&tenant, &MatchTask { session, task }).await.map(drop)
-                }
+                MatchHint::Task(session, task) => place(&app, &tenant, &MatchTask { session, task }).await,
             };
             if let Err(error) = met {
                 tracing::warn!(%error, "a waiting task is left to the next sweep");
@@ -53,12 +52,22 @@ pub(super) async fn run(app: Jobs, mut hints: mpsc::Receiver<(TenantId, MatchHin
     }
 }
 
+/// Tries to give a waiting task to an agent, those that wait longer before it.
+async fn place(app: &Jobs, tenant: &TenantId, task: &MatchTask) -> Result<(), DriveError> {
+    for _ in 0..SERVED_BEFORE_MAX {
+        if !app.drive.run(tenant, task).await? {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Offers an agent until it takes no more, or until nothing waits any longer for one that is gone.
 async fn offer(app: &Jobs, tenant: &TenantId, agent: AgentId) -> Result<(), DriveError> {
     let registration = app.store.agent(tenant, &agent).await?;
-    let endpoint = registration.as_ref().and_then(|read| read.value.endpoint.as_deref()).map(Lane::endpoint);
+    let lane = registration.as_ref().map(|read| read.value.lane());
     let room = app.deliveries.room(DueKind::Delivery);
-    if endpoint.is_some_and(|lane| room.is_left_alone(tenant, &lane, clock::now())) {
+    if lane.is_some_and(|lane| room.is_left_alone(tenant, &lane, clock::now())) {
         // The sweep offers it again when it can be reached.
         return Ok(());
     }
@@ -77,9 +86,9 @@ pub(super) async fn sweep(app: Jobs) {
         match app.store.waiting_tasks(SWEEP_LIMIT).await {
             Ok(waiting) => {
                 for (tenant, task) in waiting {
-                    let place = MatchTask { session: task.session, task: task.task };
-                    if let Err(error) = app.drive.run(&tenant, &place).await {
-                        tracing::warn!(%error, task = %place.task, "a waiting task could not be looked at");
+                    let meant = MatchTask { session: task.session, task: task.task };
+                    if let Err(error) = place(&app, &tenant, &meant).await {
+                        tracing::warn!(%error, task = %meant.task, "a waiting task could not be looked at");
                     }
                     if app.draining.is_cancelled() {
                         return;

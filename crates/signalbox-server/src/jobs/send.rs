@@ -66,7 +66,7 @@ pub(super) async fn send(
         return Ok(None);
     }
     let watch = Stopwatch::start();
-    let mut carried = app.transport.carry(&reach, Parcel { message, body, room, attempt }).await;
+    let mut carried = app.transport.carry(&reach, Parcel { tenant, message, body, room, attempt }).await;
     let answered_at = clock::now();
     // The next one may call it while what came of this is being kept.
     slot.leave(is_reached(&carried.outcome), answered_at);

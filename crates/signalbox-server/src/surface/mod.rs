@@ -1,6 +1,7 @@
 //! The surfaces: one folder each, with one file per operation in folders that mirror its URLs. A surface never
 //! imports another.
 
+mod absent;
 pub(crate) mod agentkit;
 pub(crate) mod artcafe;
 pub(crate) mod description;

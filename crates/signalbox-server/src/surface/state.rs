@@ -12,7 +12,9 @@ use crate::auth::Authenticator;
 use crate::egress::Egress;
 use crate::engine::{Admission, Drive};
 use crate::http::body::BodyLimits;
+use crate::http::route_table::RouteTable;
 use crate::http::streams::Streams;
+use crate::http::unknown_fields::BodyFields;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::Tools;
 
@@ -34,6 +36,8 @@ pub(crate) struct Parts {
     pub(crate) streams: Streams,
     pub(crate) metrics: Metrics,
     pub(crate) body_limits: BodyLimits,
+    pub(crate) route_table: RouteTable,
+    pub(crate) body_fields: BodyFields,
     pub(crate) limits: Limits,
     pub(crate) retention: OperatorRetention,
     pub(crate) announcements: Announcements,
@@ -100,6 +104,8 @@ part! {
     streams: Streams,
     metrics: Metrics,
     body_limits: BodyLimits,
+    route_table: RouteTable,
+    body_fields: BodyFields,
     limits: Limits,
     retention: OperatorRetention,
     announcements: Announcements,

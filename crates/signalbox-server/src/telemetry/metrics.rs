@@ -42,6 +42,9 @@ struct Inner {
     deliveries: Family<DeliveryLabels, Counter>,
     delivery_seconds: Histogram,
     deliveries_in_flight: Gauge,
+    requests_in_flight: Gauge,
+    streams: Gauge,
+    name_lookups: Gauge,
     hints_dropped: Counter,
     dead_letters: Counter,
     long_work: Counter,
@@ -57,6 +60,24 @@ struct Inner {
     outbound: BudgetFigures,
     counts: Counts,
     process: ProcessFigures,
+}
+
+/// Something that is open, and is counted until this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Open(Gauge);
+
+impl Open {
+    fn new(open: &Gauge) -> Self {
+        open.inc();
+        Self(open.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// What is measured of one route.
@@ -121,6 +142,9 @@ impl Metrics {
             deliveries: Family::default(),
             delivery_seconds: seconds(),
             deliveries_in_flight: Gauge::default(),
+            requests_in_flight: Gauge::default(),
+            streams: Gauge::default(),
+            name_lookups: Gauge::default(),
             hints_dropped: Counter::default(),
             dead_letters: Counter::default(),
             long_work: Counter::default(),
@@ -203,6 +227,27 @@ impl Metrics {
     /// A delivery began (1) or ended (-1).
     pub(crate) fn delivering(&self, change: i64) {
         self.0.deliveries_in_flight.inc_by(change);
+    }
+
+    /// Look-ups of names that are under way.
+    pub(crate) fn name_lookups(&self) -> Gauge {
+        self.0.name_lookups.clone()
+    }
+
+    /// A request is being answered, for as long as what is returned is held.
+    pub(crate) fn request(&self) -> Open {
+        Open::new(&self.0.requests_in_flight)
+    }
+
+    /// A stream is open, for as long as what is returned is held.
+    pub(crate) fn stream(&self) -> Open {
+        Open::new(&self.0.streams)
+    }
+
+    /// Connections, requests and streams that are open now.
+    pub(crate) fn open(&self) -> (i64, i64, i64) {
+        let Inner { connections, requests_in_flight, streams, .. } = &*self.0;
+        (connections.get(), requests_in_flight.get(), streams.get())
     }
 
     /// A message was given up.
@@ -292,6 +337,13 @@ impl Inner {
             "Delivery attempts under way",
             self.deliveries_in_flight.clone(),
         );
+        registry.register(
+            "requests_in_flight",
+            "Requests that are being answered",
+            self.requests_in_flight.clone(),
+        );
+        registry.register("streams", "Streams of events open", self.streams.clone());
+        registry.register("name_lookups", "Look-ups of host names under way", self.name_lookups.clone());
         registry.register(
             "hints_dropped",
             "Meetings of tasks and agents left to the sweep",

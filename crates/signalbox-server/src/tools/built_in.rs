@@ -9,9 +9,10 @@ use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 use signalbox_wire::agentkit::{ToolAnswer, ToolView};
 use signalbox_wire::fault::Fault;
+use signalbox_wire::id::TenantId;
 use signalbox_wire::problem::Problem;
 
-use crate::egress::{Egress, EgressError};
+use crate::egress::{Egress, EgressError, OnBehalfOf};
 use crate::http::problem::Refusal;
 
 /// How calls introduce themselves.
@@ -31,6 +32,8 @@ const HEADERS: [HeaderName; 6] = [
 /// What calls of built-in tools are made with.
 #[derive(Clone, Copy)]
 pub(super) struct Ways<'a> {
+    /// Who calls.
+    pub(super) tenant: &'a TenantId,
     /// The way to the tools that clients register.
     pub(super) egress: &'a Egress,
     /// The way to pages.
@@ -145,7 +148,9 @@ fn get(
         };
         vec![Fault::new(format!("{pointer}/url"), message)]
     })?;
-    let mut request = Request::get(target).header(header::USER_AGENT, USER_AGENT);
+    let mut request = Request::get(target)
+        .extension(OnBehalfOf(ways.tenant.clone()))
+        .header(header::USER_AGENT, USER_AGENT);
     if let Some(trace) = trace {
         request = request.header("traceparent", trace);
     }

@@ -26,7 +26,7 @@ pub(crate) use self::built_in::BuiltIn;
 use self::built_in::{USER_AGENT, Ways};
 pub(crate) use self::schemas::Schemas;
 use self::schemas::Unfitting;
-use crate::egress::{Egress, EgressError};
+use crate::egress::{Egress, EgressError, OnBehalfOf};
 use crate::engine::LongWork;
 use crate::http::problem::Refusal;
 
@@ -89,14 +89,14 @@ impl Tools {
         if let Some(tool) = BuiltIn::named(name) {
             self.check(|steps| schemas.check_built_in(tool, arguments, steps)).await?;
             let Parts { egress, pages, timeout, .. } = &*self.0;
-            let ways = Ways { egress, pages, timeout: *timeout };
+            let ways = Ways { tenant, egress, pages, timeout: *timeout };
             return tool.run(ways, arguments, trace).await;
         }
         let unknown = || Rejected::UnknownTool(bounded(name));
         let known = ToolName::parse(name).map_err(|_| unknown())?;
         let tool = self.0.store.tool(tenant, &known).await?.ok_or_else(unknown)?;
         self.check(|steps| schemas.check_registered(tenant, &tool, arguments, steps)).await?;
-        self.ask(&tool.value, arguments.0, origin).await
+        self.ask(tenant, &tool.value, arguments.0, origin).await
     }
 
     /// Makes a check of arguments, one that takes long where nobody waits for the thread.
@@ -112,8 +112,15 @@ impl Tools {
     }
 
     /// Asks a tool's endpoint.
-    async fn ask(&self, tool: &Tool, arguments: &Value, origin: Origin<'_>) -> Result<ToolAnswer, Refusal> {
-        let request = request(tool, arguments, origin).ok_or_else(Problem::internal)?;
+    async fn ask(
+        &self,
+        tenant: &TenantId,
+        tool: &Tool,
+        arguments: &Value,
+        origin: Origin<'_>,
+    ) -> Result<ToolAnswer, Refusal> {
+        let mut request = request(tool, arguments, origin).ok_or_else(Problem::internal)?;
+        request.extensions_mut().insert(OnBehalfOf(tenant.clone()));
         let asked = self.0.egress.send(request, self.0.timeout, ANSWER_BYTES_MAX).await;
         let (status, _, body) = asked.map_err(|error| unasked(tool, &error))?;
         Ok(read(tool, status, &body)?)

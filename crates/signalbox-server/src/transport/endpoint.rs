@@ -17,8 +17,16 @@ pub(super) async fn carry(way: &Way, url: &str, parcel: Parcel<'_>) -> Carried {
     let Ok(request) = request.header(ACCEPTS_REPORT, "true").body(Full::new(parcel.body)) else {
         return Carried::unwritable();
     };
+    let parcel_id = &parcel.message.id;
     match way.egress.answer_of(request, way.timeout, REPORT_BYTES_MAX).await {
         Ok((status, headers, body)) => {
+            if body.is_none() && status.is_success() {
+                tracing::warn!(
+                    message_id = %parcel_id,
+                    bytes_max = REPORT_BYTES_MAX,
+                    "an agent's answer to its task is too large to be its report: it has to send the report"
+                );
+            }
             let report = body.filter(|_| status.is_success()).and_then(|body| TaskAnswer::read(&body));
             let report =
                 report.map(|answer| DeliveredReport { state: answer.state, details: answer.details });

@@ -8,11 +8,14 @@ use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::Full;
 use signalbox_core::delivery::{Message, Outcome};
 use signalbox_core::engine::DeliveredReport;
+use signalbox_wire::id::TenantId;
 
-use crate::egress::{Egress, EgressError, Room};
+use crate::egress::{Egress, EgressError, OnBehalfOf, Room};
 
 /// What is to be carried.
 pub(crate) struct Parcel<'a> {
+    /// Whose it is: look-ups of names are shared out by tenant.
+    pub(crate) tenant: &'a TenantId,
     /// The message.
     pub(crate) message: &'a Message,
     /// What is sent of it, payloads included.
@@ -45,6 +48,7 @@ impl Parcel<'_> {
     pub(super) fn request(&self, url: &str) -> Builder {
         let mut request = Request::post(url)
             .extension(self.room.clone())
+            .extension(OnBehalfOf(self.tenant.clone()))
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, concat!("signalbox/", env!("CARGO_PKG_VERSION")))
             .header("x-message-id", self.message.id.as_str())

@@ -93,6 +93,9 @@ pub struct RedriveAnswer {
 pub struct RedriveManyAnswer {
     /// How many deliveries are scheduled again.
     pub redriven: u64,
+    /// How many were passed over: those of tasks, whose sessions are what can be retried or run again.
+    #[serde(default)]
+    pub passed_over: u64,
     /// Whether more may match.
     pub more: bool,
     /// Where the next request goes on; null where nothing is left.

@@ -73,7 +73,8 @@ pub struct LogEntry {
     /// The same, under the name that agents get it under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opscore_session_id: Option<String>,
-    /// The task that it belongs to; `taskId` is taken too.
+    /// The task that it belongs to, by its id in the definition or by the name that agents get it under; `taskId` is
+    /// taken too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_id: Option<String>,
     /// The same, under the name that agents get it under.
@@ -100,9 +101,12 @@ pub struct LogView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub session_id: Option<SessionId>,
-    /// The task that it belongs to.
+    /// The task that it belongs to: its id in the definition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_id: Option<String>,
+    /// The same task under the name that agents get it under, where the entry names it by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opscore_task_id: Option<String>,
     /// The trace that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::{ApproveBody, RefuseBody};
 use crate::body::{Body, Faults, Text};
 use crate::id::SessionId;
+use crate::nearest::nearest;
 
 /// Which sessions, and how many of them at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -132,6 +133,8 @@ pub struct Refused {
     pub detail: String,
 }
 
+/// What says which sessions, and how many.
+const WHICH: [&str; 3] = ["filter", "limit", "cursor"];
 const FILTERS: [&str; 6] = ["workflow", "status", "agent", "since", "until", "text"];
 /// The most sessions that one request takes.
 const LIMIT_MAX: u64 = 1_000;
@@ -174,6 +177,12 @@ impl Body for RefuseManyBody {
 
 fn check_which(value: &Value, faults: &mut Faults) {
     let Some(mut fields) = faults.object("", value) else { return };
+    // What says how many must not be passed over as unknown: it would come to mean all.
+    for name in value.as_object().into_iter().flat_map(|map| map.keys()) {
+        if let Some(meant) = nearest(name, WHICH).filter(|_| !WHICH.contains(&name.as_str())) {
+            fields.fault(name, format!("is not known here; did you mean '{meant}'?"));
+        }
+    }
     fields.optional_integer("limit", 1..=LIMIT_MAX);
     fields.optional_string("cursor", 1..=TEXT_MAX);
     let Some(filter) = fields.required("filter") else { return };
@@ -185,7 +194,9 @@ fn check_filter(faults: &mut Faults, value: &Value) {
     let Some(mut fields) = faults.object("/filter", value) else { return };
     for name in value.as_object().into_iter().flat_map(|map| map.keys()) {
         if !FILTERS.contains(&name.as_str()) {
-            fields.fault(name, format!("is no filter; there are {}", FILTERS.join(", ")));
+            let meant = nearest(name, FILTERS).map(|meant| format!("; did you mean '{meant}'?"));
+            let listed = FILTERS.join(", ");
+            fields.fault(name, format!("is no filter; there are {listed}{}", meant.unwrap_or_default()));
         }
     }
     for name in FILTERS {
@@ -216,6 +227,9 @@ mod tests {
         let wrong = faults_of::<ManyBody>(r#"{"filter": {"stauts": "failed", "text": 5}, "limit": 0}"#);
         let pointers: Vec<&str> = wrong.iter().filter_map(|fault| fault.split_whitespace().next()).collect();
         assert_eq!(pointers, ["/limit", "/filter/stauts", "/filter/text"]);
+        assert!(wrong[1].ends_with("did you mean 'status'?"), "{wrong:?}");
+        let slip = faults_of::<ManyBody>(r#"{"filter": {"text": "x"}, "limt": 5, "reason": "r", "own": 1}"#);
+        assert_eq!(slip, ["/limt is not known here; did you mean 'limit'?"]);
     }
 
     #[test]

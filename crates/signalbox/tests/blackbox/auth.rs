@@ -316,7 +316,7 @@ fn secrets_stay_out_of_the_log(database: &Database) {
     tenant.get("/v1/agents").is(200);
     server.with_key(&made).get("/v1/opscore/sessions").is(200);
     server.with_key("an-attempted-key").get("/v1/opscore/sessions").problem(401);
-    server.get("/v1/agents?token=in-a-query").is(200);
+    server.get("/v1/agents?token=in-a-query").problem(422);
     // Each step of a request is logged before the line that says that it was answered.
     eventually("the access log", || {
         let log = server.stderr();

@@ -20,6 +20,8 @@ on_each_database![
     wrong_types_everywhere_are_told,
     hostile_ids_are_just_unknown,
     hostile_texts_are_kept_as_they_are,
+    an_unknown_parameter_of_a_query_is_refused,
+    a_misspelt_field_is_ignored_and_told,
     foreign_endpoints_are_refused,
     metadata_addresses_are_never_called,
     loopback_can_be_forbidden_too,
@@ -265,6 +267,79 @@ fn hostile_ids_are_just_unknown(database: &Database) {
         server.get(path).problem(404);
     }
     assert_eq!(items(&server.get("/v1/agents").is(200)).len(), 1, "nothing was dropped");
+}
+
+/// A filter with a typing error would mean everything.
+fn an_unknown_parameter_of_a_query_is_refused(database: &Database) {
+    let (server, id) = with_agent(database);
+    let refused = |method: &str, path: &str| {
+        let problem = server.send(Request::new(method, path).json(&json!({}))).problem(422);
+        (problem.pointers.join(" "), problem.detail)
+    };
+    let (pointers, detail) = refused("POST", "/v1/dead-letters/redrive?agnt=x&kind=message");
+    assert_eq!(pointers, "/agnt");
+    let told = "takes agent, kind, since, limit and cursor; did you mean 'agent'?";
+    assert!(detail.contains(told), "{detail}");
+    assert_eq!(refused("DELETE", "/v1/dead-letters?kind=message&sinse=2020-01-01").0, "/sinse");
+    assert_eq!(refused("POST", "/v1/agents/register?replce=true").0, "/replce");
+    assert_eq!(refused("GET", "/v1/opscore/logs?sesion=x&agnet=y").0, "/agnet /sesion", "all at once");
+    assert_eq!(refused("GET", "/v1/opscore/logs?a~b%2Fc").0, "/a~0b~1c");
+    for path in [format!("/v1/agents/{id}/run"), format!("/v1/opscore/agent/{id}/state")] {
+        let (pointers, detail) = refused("POST", &format!("{path}?wait=1"));
+        assert!(pointers == "/wait" && detail.contains("takes none"), "{path}: {detail}");
+        assert_eq!(refused("POST", &format!("{path}?&=")).0, "/", "{path}");
+    }
+    // Who calls comes first; and what no client of ours calls may have parameters of others.
+    server.with_key("wrong-key-of-16-letters").get("/v1/opscore/logs?sesion=x").problem(401);
+    for path in ["/health?x=1", "/ready?x=1", "/metrics?x=1", "/v1/agents?", "/v1/agents?&"] {
+        assert_eq!(server.get(path).status, 200, "{path}");
+    }
+    assert_eq!(items(&server.get("/v1/agents").is(200)).len(), 1, "the agent is still there");
+}
+
+/// Unknown fields are ignored, whatever they are; one that is nearly a known one is told in a header.
+fn a_misspelt_field_is_ignored_and_told(database: &Database) {
+    let (server, id) = with_agent(database);
+    let warnings = |request: Request, status: u16| {
+        let answer = server.send(request);
+        answer.is(status);
+        let of_answer = answer.headers.iter().filter(|(name, _)| name == "warning");
+        of_answer.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+    };
+    let definition = json!({"id": "w", "name": "W", "tasks": [{"taskId": "a", "maxRetrys": 0}]});
+    let trigger = format!("/v1/opscore/agent/{id}/workflow");
+    let body = json!({"workflowDefinition": definition, "initialPaylod": {"initialPaylod": 1}, "own": true});
+    let told = warnings(Request::post(&trigger, &body), 202);
+    let told_of = |name: &str, meant: &str| {
+        let text = format!("the field {name} is not known and was ignored; did you mean '{meant}'?");
+        format!("299 - \"{text}\"")
+    };
+    assert_eq!(
+        told,
+        [
+            told_of("/initialPaylod", "initialPayload"),
+            told_of("/workflowDefinition/tasks/0/maxRetrys", "maxRetries"),
+        ]
+    );
+    let with_key = Request::post("/v1/opscore/workflows/w/trigger", &json!({"initial_payload": {}}));
+    let told = warnings(with_key.header("idempotency-key", "a-key"), 202);
+    assert_eq!(told, [told_of("/initial_payload", "initialPayload")]);
+    let yaml = "id: w\nname: W\nmaxParalel: 3\ntasks: []\n";
+    let told = warnings(Request::new("POST", "/v1/opscore/workflows").body("application/yaml", yaml), 200);
+    assert_eq!(told, [told_of("/maxParalel", "maxParallel")]);
+    for (path, body, status) in [
+        (
+            trigger.as_str(),
+            json!({"workflowDefinitionId": "w", "initialPayload": {"x": 1}, "note": "mine"}),
+            202,
+        ),
+        ("/v1/opscore/workflows/w/trigger", json!({}), 202),
+    ] {
+        assert_eq!(warnings(Request::post(path, &body), status), [""; 0], "{path}: {body}");
+    }
+    // What would mean more sessions than were meant is not passed over.
+    let many = json!({"filter": {"workflow": "w"}, "limt": 1});
+    assert_eq!(server.post("/v1/opscore/sessions/cancel", &many).faults(), ["/limt"]);
 }
 
 fn hostile_texts_are_kept_as_they_are(database: &Database) {

@@ -24,6 +24,7 @@ on_each_database![
     the_description_lists_every_route,
     the_browsable_page_loads_nothing_foreign,
     an_unknown_route_is_a_problem,
+    what_is_not_there_is_told_with_what_to_do,
     a_wrong_method_is_a_problem,
     a_surface_that_is_off_is_not_there,
     a_connection_serves_many_requests,
@@ -389,6 +390,74 @@ fn resolve(from: &str, reference: &str) -> String {
     }
     let folder = from.rsplit_once('/').map_or("", |(folder, _)| folder);
     format!("{folder}/{}", reference.trim_start_matches("./"))
+}
+
+/// Whoever reads a 404 learns from it where to look.
+fn what_is_not_there_is_told_with_what_to_do(database: &Database) {
+    let server = Server::start(database);
+    let id = server.register_at("reader", "http://127.0.0.1:9/run", &[]);
+    let definition = json!({"id": "report", "name": "Report", "tasks": []});
+    server.post("/v1/opscore/workflows", &definition).succeeded();
+    let tool =
+        json!({"name": "fetch", "description": "", "parameters": {}, "endpoint": "http://127.0.0.1:9/"});
+    server.post("/v1/tools", &tool).succeeded();
+    let note = json!({"senderId": "t", "messageType": "text", "payload": {}});
+    let state = |agent: &str| json!({"agentId": agent, "timestamp": "2024-01-01T12:00:00Z", "state": "idle"});
+    let (post, get, delete) = ("POST", "GET", "DELETE");
+    for (method, path, body) in [
+        (get, "/v1/agents/none", json!({})),
+        ("PATCH", "/v1/agents/none", json!({})),
+        (delete, "/v1/agents/none", json!({})),
+        (post, "/v1/agents/none/run", note.clone()),
+        (get, "/v1/messages/none", json!({})),
+        (get, "/v1/dead-letters/none", json!({})),
+        (delete, "/v1/dead-letters/none", json!({})),
+        (post, "/v1/dead-letters/none/redrive", json!({})),
+        (get, "/v1/tools/none", json!({})),
+        (delete, "/v1/tools/none", json!({})),
+        (delete, "/v1/keys/none", json!({})),
+        (post, "/v1/opscore/agent/none/state", state("none")),
+        (get, "/v1/opscore/agent/none/state", json!({})),
+        (get, "/v1/opscore/agent/none/history", json!({})),
+        (post, "/v1/opscore/agent/none/drain", json!({})),
+        (post, "/v1/opscore/agent/none/logs", json!({"level": "info", "message": "m"})),
+        (post, "/v1/opscore/agent/none/workflow", json!({"workflowDefinitionId": "report"})),
+        (post, &format!("/v1/opscore/agent/{id}/workflow"), json!({"workflowDefinitionId": "none"})),
+        (get, "/v1/opscore/workflows/none", json!({})),
+        (delete, "/v1/opscore/workflows/none", json!({})),
+        (post, "/v1/opscore/workflows/none/trigger", json!({})),
+        (get, "/v1/opscore/workflows/none/versions", json!({})),
+        (get, "/v1/opscore/workflows/report/versions/9", json!({})),
+        (get, "/v1/opscore/sessions/none", json!({})),
+        (delete, "/v1/opscore/sessions/none", json!({})),
+        (get, "/v1/opscore/sessions/none/events", json!({})),
+        (get, "/v1/opscore/sessions/none/timeline", json!({})),
+        (post, "/v1/opscore/sessions/none/pause", json!({})),
+        (post, "/v1/opscore/sessions/none/rerun", json!({})),
+        (post, "/v1/opscore/sessions/none/signal", json!({"name": "go"})),
+        (get, "/v1/opscore/schedules/none", json!({})),
+        (post, "/v1/opscore/schedules/none/pause", json!({})),
+        (get, "/v1/opscore/hooks/none", json!({})),
+        (get, "/v1/opscore/payloads/none", json!({})),
+        (get, "/v1/nowhere", json!({})),
+    ] {
+        let problem = server.send(Request::new(method, path).json(&body)).problem(404);
+        let says = |part: &str| problem.detail.contains(part);
+        assert!(says("GET /"), "{method} {path}: {}", problem.detail);
+    }
+    let meant = |method: &str, path: &str, body: &Value| {
+        server.send(Request::new(method, path).json(body)).problem(404).detail
+    };
+    let tells = |detail: String, part: &str| assert!(detail.contains(part), "{part}: {detail}");
+    tells(meant(get, "/v1/agents/reader", &json!({})), &id);
+    tells(meant(post, "/v1/agents/reader/run", &note), &id);
+    tells(meant(post, "/v1/opscore/workflows/reprot/trigger", &json!({})), "did you mean 'report'?");
+    tells(meant(get, "/v1/opscore/workflows/reports", &json!({})), "did you mean 'report'?");
+    let call = |tool: &str| json!({"senderId": "t", "messageType": "tool_invocation", "payload": {"tool_name": tool, "arguments": {}}});
+    tells(meant(post, &format!("/v1/agents/{id}/run"), &call("fetsh")), "did you mean 'fetch'?");
+    tells(meant(post, &format!("/v1/agents/{id}/run"), &call("ecoh")), "did you mean 'echo'?");
+    tells(meant(post, "/v1/agent/register", &json!({})), "did you mean /v1/agents/register?");
+    tells(meant(get, "/v1/opscore/agents/x/state", &json!({})), "did you mean /v1/opscore/agent/x/state?");
 }
 
 fn an_unknown_route_is_a_problem(database: &Database) {

@@ -18,6 +18,7 @@ use crate::support::{
 on_each_database![
     a_second_process_on_the_same_data_is_refused,
     sigterm_ends_it_in_order,
+    a_drain_tells_what_is_open_and_what_became_of_it,
     it_says_that_it_will_not_be_ready_before_it_stops_listening,
     it_starts_again_on_its_data,
     a_flag_beats_the_environment_beats_the_file,
@@ -64,6 +65,53 @@ fn sigterm_ends_it_in_order(database: &Database) {
     server.restart();
     let kept = server.message(&message);
     assert_ne!(kept["status"], "delivered", "{kept}");
+}
+
+/// The entry of a server's own log that begins with this message.
+fn logged(server: &Server, message: &str) -> Value {
+    let log = server.stderr();
+    let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let is_it = |entry: &Value| entry["message"].as_str().is_some_and(|text| text.starts_with(message));
+    entries.into_iter().find(is_it).unwrap_or_else(|| panic!("no '{message}' in {log}"))
+}
+
+fn a_drain_tells_what_is_open_and_what_became_of_it(database: &Database) {
+    let mut server = Setup::new(database).env("SIGNALBOX_SHUTDOWN_TIMEOUT", "1s").start();
+    let agent = Agent::answering(|_, _| AgentReply::Hang);
+    let id = server.register("hangs", &agent, &[]);
+    server.run(&id, &json!({}));
+    agent.next();
+    let stream = server.follow("/v1/opscore/logs", None);
+    let mut slow = Connection::open(&server.address()).unwrap();
+    let head = "POST /v1/agents/register HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
+    slow.write_raw(format!("{head}content-length: 100\r\n\r\n{{").as_bytes()).unwrap();
+    let figures = |name: &str| {
+        let metrics = server.get("/metrics").text();
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("signalbox_{name} ")));
+        line.and_then(|figure| figure.parse::<u64>().ok()).unwrap_or_else(|| panic!("{name}: {metrics}"))
+    };
+    // Itself included.
+    eventually("the slow request", || match figures("requests_in_flight") {
+        2 => Ok(()),
+        count => Err(count.to_string()),
+    });
+    assert_eq!(figures("streams"), 1);
+    server.terminate();
+    assert_eq!(server.ended(DRAIN).code(), Some(0), "{}", server.stderr());
+    let draining = logged(&server, "draining");
+    let counts =
+        |entry: &Value| ["requests", "streams", "deliveries", "calls"].map(|name| entry[name].clone());
+    assert_eq!(counts(&draining), [1, 1, 1, 0].map(Value::from), "{draining}");
+    assert!(draining["until"].as_str().is_some_and(|until| until.ends_with('Z')), "{draining}");
+    let cut = logged(&server, "not everything that was open finished in time");
+    assert_eq!((&cut["level"], &counts(&cut)[2]), (&json!("WARN"), &json!(1)), "{cut}");
+    drop((stream, slow));
+
+    let mut server = Server::start(database);
+    server.terminate();
+    assert_eq!(server.ended(DRAIN).code(), Some(0), "{}", server.stderr());
+    assert_eq!(counts(&logged(&server, "draining")), [0, 0, 0, 0].map(Value::from));
+    logged(&server, "drained");
 }
 
 fn it_says_that_it_will_not_be_ready_before_it_stops_listening(database: &Database) {
@@ -361,11 +409,13 @@ fn a_job_is_run_from_the_command_line(database: &Database) {
     let text = "id: pay\nname: Pay\ntasks:\n  - {taskId: ask, approve: {what: 'Pay ${input.n}?'}}\n  \
                 - {taskId: pay, agentCapability: work, parameters: {n: '${input.n}'}}\n  \
                 - {taskId: receipt, wait: {signal: received}}\n";
-    fs::write(&file, text).unwrap();
-    ask(&["workflows", "apply", file.to_str().unwrap()]);
+    fs::write(&file, format!("{text}maxParalel: 3\n")).unwrap();
+    let (_, told) = ask(&["workflows", "apply", file.to_str().unwrap()]);
+    assert!(told.contains("warning: the field /maxParalel is not known"), "{told}");
     assert!(ask(&["workflows", "list"]).0.contains("\"pay\""));
     fs::write(&file, ask(&["workflows", "show", "pay"]).0).unwrap();
-    ask(&["workflows", "apply", file.to_str().unwrap()]);
+    let (_, told) = ask(&["workflows", "apply", file.to_str().unwrap()]);
+    assert_eq!(told, "", "what is shown is known");
 
     let (session, _) = ask(&["workflows", "trigger", "pay", r#"{"n": 5}"#]);
     ask(&["sessions", "pause", &session]);

@@ -29,7 +29,10 @@ pub(super) async fn get_payload(
     Path(sha256): Path,
 ) -> Result<Response, Refusal> {
     let Some(payload) = store.payload(context.tenant(), &sha256).await? else {
-        let detail = format!("Payload not found: {sha256}; it is kept as long as a session refers to it.");
+        let detail = format!(
+            "Payload not found: {sha256}; it is kept as long as a session refers to it, and GET \
+             /v1/opscore/sessions/{{id}} shows what one refers to."
+        );
         return Err(Problem::not_found("unknown-payload", detail).into());
     };
     let mut response = payload.body.clone().into_response();

@@ -81,7 +81,10 @@ pub(super) async fn revoke(
     context: Context<Administers>,
     Path(id): Path,
 ) -> Result<Reply, Refusal> {
-    let unknown = || Problem::not_found("unknown-key", format!("Key not found: {id}"));
+    let unknown = || {
+        let detail = format!("Key not found: {id}; GET /v1/keys lists the keys with their ids.");
+        Problem::not_found("unknown-key", detail)
+    };
     let key = KeyId::parse(&id).map_err(|_| unknown())?;
     if !is_known(&store, &context, &key).await? {
         return Err(unknown().into());

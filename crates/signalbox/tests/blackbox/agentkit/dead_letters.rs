@@ -16,6 +16,7 @@ on_each_database![
     one_is_sent_again,
     many_are_sent_again_by_filter,
     what_takes_several_requests_says_that_there_is_more,
+    one_of_a_task_is_not_sent_again_and_says_what_to_do,
     one_is_dropped_by_choice,
     many_are_dropped_by_filter,
     an_unknown_one_is_404,
@@ -142,6 +143,47 @@ fn what_takes_several_requests_says_that_there_is_more(database: &Database) {
     eventually("two more attempts", || {
         if agent.count() == 12 { Ok(()) } else { Err(agent.count().to_string()) }
     });
+}
+
+/// What is sent again must have an effect: a task's attempt failed when it died.
+fn one_of_a_task_is_not_sent_again_and_says_what_to_do(database: &Database) {
+    let server = Server::start(database);
+    let (agent, good) = refusing();
+    let id = server.register("recovers", &agent, &[]);
+    let definition = json!({"id": "w", "name": "W", "tasks": [{"taskId": "read", "maxRetries": 0}]});
+    let session = server.trigger(&id, &definition, &json!({}));
+    server.session_becomes(&session, "failed");
+    let letters = || ids(&server.get("/v1/dead-letters?kind=task").is(200));
+    let letter = letters().pop_first().expect("the attempt's");
+    let message = dead(&server, &id, &json!({}));
+    let redrive = format!("/v1/dead-letters/{letter}/redrive");
+    let problem = server.post(&redrive, &json!({})).problem(409);
+    assert!(problem.kind.ends_with("/dead-letter-of-task"), "{}", problem.kind);
+    for part in ["task 'read'", &format!("POST /v1/opscore/sessions/{session}/retry")] {
+        assert!(problem.detail.contains(part), "{part}: {}", problem.detail);
+    }
+    good.store(true, Ordering::SeqCst);
+    let answer = server.post("/v1/dead-letters/redrive", &json!({})).is(202);
+    assert_eq!(
+        (&answer["data"]["redriven"], &answer["data"]["passed_over"]),
+        (&json!(1), &json!(1)),
+        "{answer}"
+    );
+    assert!(answer["message"].as_str().is_some_and(|text| text.contains("retry their sessions")), "{answer}");
+    server.message_becomes(&message, "delivered", PATIENCE);
+    assert_eq!(letters(), BTreeSet::from([letter.clone()]), "it is still there");
+    server.post(&format!("/v1/opscore/sessions/{session}/retry"), &json!({})).succeeded();
+    let task = std::iter::repeat_with(|| agent.next())
+        .find(|delivery| {
+            !delivery.header("x-message-id").contains(&letter) && delivery.json()["task_name"] == "read"
+        })
+        .expect("it goes on until it is found");
+    server.complete(&id, &task, &json!({}));
+    server.session_becomes(&session, "completed");
+    let problem = server.post(&redrive, &json!({})).problem(409);
+    assert!(problem.detail.contains(&format!("{session}/rerun")), "{}", problem.detail);
+    server.delete(&format!("/v1/dead-letters/{letter}")).is(200);
+    assert!(letters().is_empty());
 }
 
 fn one_is_dropped_by_choice(database: &Database) {

@@ -85,13 +85,13 @@ fn what_waits_for_one_destination_is_bounded(database: &Database) {
     let mut agent = Agent::start();
     let id = server.register("away", &agent, &[]);
     agent.stop();
-    let accepted = (0..100)
-        .map(|n| {
-            server.post(
-                &format!("/v1/agents/{id}/run"),
-                &json!({"senderId": "test", "messageType": "text", "payload": {"n": n}}),
-            )
+    let numbered = |n: u32| {
+        json!({
+            "senderId": "test", "messageType": "text", "payload": {"n": n}, "messageId": format!("msg_number-{n}"),
         })
+    };
+    let accepted = (0..100)
+        .map(|n| server.post(&format!("/v1/agents/{id}/run"), &numbered(n)))
         .take_while(|answer| answer.status == 202)
         .count();
     assert_eq!(accepted, 64);
@@ -102,6 +102,13 @@ fn what_waits_for_one_destination_is_bounded(database: &Database) {
     let problem = refused.problem(429);
     assert!(problem.kind.ends_with("/too-many-waiting"), "{}", problem.kind);
     assert!(problem.detail.contains("waiting_per_destination_max"), "{}", problem.detail);
+    // What was accepted is answered as it was then, also now; and what differs is told as what it is.
+    let run = format!("/v1/agents/{id}/run");
+    assert_eq!(server.post(&run, &numbered(0)).is(202)["data"]["messageId"], "msg_number-0");
+    let mut other = numbered(0);
+    other["payload"] = json!({"n": "another"});
+    server.post(&run, &other).problem(409);
+    server.post(&run, &numbered(1_000)).problem(429);
     all_go_out_soon(&server);
     agent.resume();
     server.replace("away", &agent.url(), &[]);

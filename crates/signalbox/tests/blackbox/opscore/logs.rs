@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Database, Server, Worker, eventually, iso_from_now, on_each_database};
+use crate::support::{Agent, Database, Server, Worker, eventually, iso_from_now, on_each_database, task_of};
 
 on_each_database![
     one_entry_and_a_batch_are_kept,
@@ -10,6 +10,7 @@ on_each_database![
     an_entry_that_does_not_fit_is_refused_with_its_batch,
     the_tail_shows_entries_as_they_come,
     what_the_engine_does_is_in_the_log_too,
+    a_task_has_one_name_in_the_log_whoever_wrote_the_entry,
 ];
 
 const LOGS: &str = "/v1/opscore/logs";
@@ -142,4 +143,27 @@ fn what_the_engine_does_is_in_the_log_too(database: &Database) {
     });
     let about_agent = server.all_pages(&format!("{LOGS}?agent={}", worker.id), 100);
     assert!(about_agent.len() >= 2, "its registration and its reports: {about_agent:?}");
+}
+
+fn a_task_has_one_name_in_the_log_whoever_wrote_the_entry(database: &Database) {
+    let server = Server::start(database);
+    let agent = Agent::start();
+    let id = server.register("writer", &agent, &[]);
+    let definition = json!({"id": "one", "name": "One", "tasks": [{"taskId": "read"}]});
+    let session = server.trigger(&id, &definition, &json!({}));
+    let task = agent.next();
+    let own = task_of(&task);
+    for (name, value) in [("opscore_task_id", own.as_str()), ("taskId", &own), ("task_id", "read")] {
+        write(&server, &id, &json!({"level": "info", "message": "mark", "sessionId": session, name: value}));
+    }
+    write(&server, &id, &json!({"level": "info", "message": "mark", "opscore_task_id": own}));
+    let entries = server.all_pages(&format!("{LOGS}?text=mark&order=oldest"), 100);
+    let names: Vec<_> = entries.iter().map(|entry| (&entry["taskId"], &entry["opscoreTaskId"])).collect();
+    let (read, own, none) = (json!("read"), json!(own), Value::Null);
+    assert_eq!(names, [(&read, &own), (&read, &own), (&read, &none), (&none, &own)]);
+    server.complete(&id, &task, &json!({}));
+    server.session_becomes(&session, "completed");
+    for entry in server.all_pages(&format!("{LOGS}?session={session}"), 100) {
+        assert!(entry["taskId"].is_null() || entry["taskId"] == "read", "{entry}");
+    }
 }

@@ -5,13 +5,14 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::support::{Database, Request, Server, iso, iso_from_now, items, on_each_database};
+use crate::support::{Agent, Database, Request, Server, iso, iso_from_now, items, on_each_database, task_of};
 
 on_each_database![
     a_report_is_accepted_and_shown,
     path_and_body_must_agree,
     an_unknown_agent_is_404_by_name,
     any_word_is_a_state_and_kept_as_sent,
+    a_word_that_means_nothing_is_told_in_the_log,
     timestamps_come_in_many_forms,
     an_older_report_is_history_and_not_the_state,
     history_comes_in_pages,
@@ -66,6 +67,37 @@ fn an_unknown_agent_is_404_by_name(database: &Database) {
     let problem = server.get(&format!("{path}/state")).absent();
     assert!(problem.detail.contains("Agent not found: nobody"), "{}", problem.detail);
     server.get(&format!("{path}/history")).absent();
+}
+
+/// An agent that holds a task and says `done` would wait for its time-out, and whoever wrote it would never know why.
+fn a_word_that_means_nothing_is_told_in_the_log(database: &Database) {
+    let server = Server::start(database);
+    let agent = Agent::start();
+    let id = server.register("talker", &agent, &[]);
+    let warnings = || server.all_pages(&format!("/v1/opscore/logs?agent={id}&level=warning"), 100);
+    server.report(&id, "thinking", &Value::Null);
+    server.report(&id, "idle", &Value::Null);
+    assert_eq!(warnings(), [Value::Null; 0], "words of its own are its own while it holds nothing");
+    server.report(&id, "Finishd", &Value::Null);
+    let slip = warnings().pop().expect("a slip is told at once");
+    assert!(slip["message"].as_str().is_some_and(|text| text.contains("Did you mean 'finished'?")), "{slip}");
+    server.report(&id, "idle", &Value::Null);
+    let definition = json!({"id": "w", "name": "W", "tasks": [{"taskId": "read"}]});
+    let session = server.trigger(&id, &definition, &json!({}));
+    let task = agent.next();
+    for _ in 0..3 {
+        let answer = server.try_report(&id, "done", &json!({"task_id": task_of(&task)}), &iso()).is(202);
+        assert_eq!(answer, json!({"status": "success", "message": "State update accepted"}));
+    }
+    let told = warnings();
+    assert_eq!(told.len(), 2, "once, however often it says so: {told:?}");
+    let told = told.into_iter().find(|entry| entry["sessionId"] == session.as_str()).expect("of the session");
+    let message = told["message"].as_str().unwrap();
+    for part in ["'done'", "task 'read'", &session, "stays open", "finished, completed, error, failed"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    server.complete(&id, &task, &json!({}));
+    server.session_becomes(&session, "completed");
 }
 
 fn any_word_is_a_state_and_kept_as_sent(database: &Database) {

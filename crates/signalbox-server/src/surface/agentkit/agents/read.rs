@@ -13,6 +13,7 @@ use crate::http::context::{Context, Reads};
 use crate::http::params::{Path, Query, Reader};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::surface::absent;
 use crate::surface::agentkit::convert;
 use crate::surface::agentkit::pages;
 
@@ -75,7 +76,8 @@ pub(crate) async fn get_agent(
 ) -> Result<Reply, Refusal> {
     let id = convert::agent_id(&id)?;
     let agent = store.agent(context.tenant(), &id).await?;
-    let agent = agent.ok_or_else(|| Rejected::UnknownAgent(id.to_string()))?;
+    let agent = agent.ok_or_else(|| Rejected::UnknownAgent(id.to_string()).into());
+    let agent = absent::hinted(&store, context.tenant(), id.as_str(), agent).await?;
     let status = store.status(context.tenant(), &id).await?;
     let view = convert::agent(&agent.value, status.as_ref().map(|status| &*status.value));
     Ok(Reply::ok(&Success::new("Agent retrieved successfully.", view)))

@@ -19,6 +19,7 @@ use crate::http::fast_path::FastRoute;
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::surface::absent;
 use crate::surface::agentkit::convert;
 use crate::surface::state::AppState;
 use crate::tools::{Origin, Tools};
@@ -73,6 +74,21 @@ pub(crate) fn fast_route(state: &AppState) -> FastRoute {
 /// Takes a message for `agent`, or calls a tool in its name.
 async fn run(
     store: &Store,
+    ways: (&Drive, &Admission),
+    tools: &Tools,
+    context: &Context<Acts>,
+    agent: &str,
+    input: &Input,
+) -> Result<Reply, Refusal> {
+    let answered = send(store, ways, tools, context, agent, input).await;
+    if answered.is_ok() {
+        return answered;
+    }
+    Box::pin(absent::hinted(store, context.tenant(), agent, answered)).await
+}
+
+async fn send(
+    store: &Store,
     (drive, admission): (&Drive, &Admission),
     tools: &Tools,
     context: &Context<Acts>,
@@ -89,25 +105,22 @@ async fn run(
         // Boxed, so that the usual message does not carry the room that a call needs.
         return Box::pin(call_tool(store, tools, context, &agent, tool_call)).await;
     }
-    admit(store, admission, context.tenant(), &agent).await?;
-    let operation = engine::Accept {
-        agent,
-        id: message.message_id.and_then(|id| MessageId::parse(&id).ok()),
-        body: message.body,
-        trace: context.trace.clone(),
-    };
+    let id = message.message_id.and_then(|id| MessageId::parse(&id).ok());
+    admit(store, admission, context.tenant(), &agent, id.as_ref()).await?;
+    let operation = engine::Accept { agent, id, body: message.body, trace: context.trace.clone() };
     let to = operation.agent.clone();
     drive
         .answer(&context.caller.tenant, context.claim.as_ref(), &operation, move |id| accepted(&to, id))
         .await
 }
 
-/// Refuses a message where too many wait already for where its agent is.
+/// Refuses a message where too many wait already for where its agent is, unless it is one that was accepted before.
 async fn admit(
     store: &Store,
     admission: &Admission,
     tenant: &TenantId,
     agent: &AgentId,
+    id: Option<&MessageId>,
 ) -> Result<(), Refusal> {
     let registration = store.agent(tenant, agent).await?;
     // What else is wrong with the agent is for the operation to say.
@@ -115,6 +128,12 @@ async fn admit(
         return Ok(());
     };
     if admission.admits(tenant, Lane::endpoint(endpoint), clock::now()).await? {
+        return Ok(());
+    }
+    // A repeat adds nothing to what waits; whether it is one, the operation says.
+    if let Some(id) = id
+        && store.message(tenant, id).await?.is_some()
+    {
         return Ok(());
     }
     let detail = format!(
@@ -143,7 +162,8 @@ async fn call_tool(
     };
     let arguments = (&call.arguments, ARGUMENTS);
     let origin = Origin { trace: context.trace.as_deref(), attempt: None };
-    Ok(Reply::ok(&tools.call(tenant, &name, arguments, origin).await?))
+    let called = tools.call(tenant, &name, arguments, origin).await;
+    Ok(Reply::ok(&absent::hinted(store, tenant, &name, called).await?))
 }
 
 fn accepted(agent: &AgentId, message: &MessageId) -> Reply {

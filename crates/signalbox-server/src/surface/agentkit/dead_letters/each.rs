@@ -12,6 +12,7 @@ use signalbox_wire::id::AgentId;
 use signalbox_wire::paging::{Cursor, PageQuery};
 use signalbox_wire::problem::Problem;
 
+use super::of_task;
 use crate::engine::Drive;
 use crate::http::context::{Administers, Context, Reads};
 use crate::http::params::{self, Path, Query, Reader};
@@ -93,13 +94,16 @@ pub(crate) async fn get_dead_letter(
     params(("messageId" = String, Path, description = "Which message")),
     responses(
         (status = 202, description = "It is scheduled", body = Success<RedriveAnswer>),
-        (status = 404, description = "No such dead letter", body = Problem)))]
+        (status = 404, description = "No such dead letter", body = Problem),
+        (status = 409, description = "It is a task's: its session is what can be retried or run again", body = Problem)))]
 pub(crate) async fn redrive_dead_letter(
+    State(store): State<Store>,
     State(drive): State<Drive>,
     context: Context<Administers>,
     Path(id): Path,
 ) -> Result<Reply, Refusal> {
     let operation = engine::Redrive { message: convert::dead_letter_id(&id)? };
+    of_task::refuse(&store, context.tenant(), &operation.message).await?;
     drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, move |()| {
             let message = format!("Dead letter {id} is scheduled again.");

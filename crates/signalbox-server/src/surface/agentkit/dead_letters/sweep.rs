@@ -7,17 +7,19 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
 use signalbox_core::Rejected;
+use signalbox_core::delivery::Message;
 use signalbox_core::engine::{Discard, Redrive};
 use signalbox_store::{DeadLetterFilter, Page, Store};
 use signalbox_wire::agentkit::{DiscardManyAnswer, RedriveManyAnswer, Success};
 use signalbox_wire::fault::Fault;
-use signalbox_wire::id::{MessageId, TenantId};
+use signalbox_wire::id::TenantId;
 use signalbox_wire::paging::{Cursor, PageQuery};
 use signalbox_wire::problem::Problem;
 use signalbox_wire::time::Timestamp;
 use tokio::task::JoinSet;
 
 use super::each::DeadLetterQuery;
+use super::of_task;
 use crate::clock;
 use crate::engine::{Drive, DriveError, Driven};
 use crate::http::context::{Administers, Context};
@@ -35,13 +37,16 @@ const AT_ONCE: usize = 64;
 /// How far a sweep came.
 struct Swept {
     count: u64,
+    /// Those that the operation is not for: they are tasks'.
+    passed_over: u64,
     next_cursor: Option<String>,
 }
 
 /// Send all matching dead letters on their way again
 ///
 /// The longest dead first, at most 1,000 in one request. Where `more` is true, `next_cursor` goes on where this request
-/// ended; it leaves alone what died since the first of them.
+/// ended; it leaves alone what died since the first of them. Those of tasks are passed over: their sessions are what can be
+/// retried or run again.
 #[utoipa::path(post, path = "/v1/dead-letters/redrive", tag = "AgentKit", params(DeadLetterQuery, SweepQuery),
     responses(
         (status = 202, description = "They are scheduled", body = Success<RedriveManyAnswer>),
@@ -54,11 +59,13 @@ pub(crate) async fn redrive_dead_letters(
     Query(part): Query<SweepQuery>,
 ) -> Result<Reply, Refusal> {
     let (filter, part) = read(&query, &part)?;
-    let swept =
-        sweep((&store, &drive), context.tenant(), &filter, part, |message| Redrive { message }).await?;
+    let swept = sweep((&store, &drive), context.tenant(), &filter, part, |letter| {
+        of_task::may_be_redriven(letter).then(|| Redrive { message: letter.id.clone() })
+    })
+    .await?;
     let message = swept.told("scheduled again");
-    let Swept { count, next_cursor } = swept;
-    let data = RedriveManyAnswer { redriven: count, more: next_cursor.is_some(), next_cursor };
+    let Swept { count, passed_over, next_cursor } = swept;
+    let data = RedriveManyAnswer { redriven: count, passed_over, more: next_cursor.is_some(), next_cursor };
     Ok(Reply::json(StatusCode::ACCEPTED, &Success::new(message, data)))
 }
 
@@ -80,15 +87,17 @@ pub(crate) async fn discard_dead_letters(
 ) -> Result<Reply, Refusal> {
     let (filter, part) = read(&query, &part)?;
     if filter.agent.is_none() && filter.kind.is_none() && filter.since.is_none() {
-        // A filter with a typing error is an unknown parameter, and must not come to mean everything.
+        // Everything is dropped only where that was meant.
         let detail = "No filter was given; name the dead letters to drop by agent, kind or since \
             (since=1970-01-01T00:00:00Z means all).";
         return Err(Problem::bad_request("no-filter", detail).into());
     }
-    let swept =
-        sweep((&store, &drive), context.tenant(), &filter, part, |message| Discard { message }).await?;
+    let swept = sweep((&store, &drive), context.tenant(), &filter, part, |letter| {
+        Some(Discard { message: letter.id.clone() })
+    })
+    .await?;
     let message = swept.told("dropped");
-    let Swept { count, next_cursor } = swept;
+    let Swept { count, next_cursor, .. } = swept;
     let data = DiscardManyAnswer { discarded: count, more: next_cursor.is_some(), next_cursor };
     Ok(Reply::ok(&Success::new(message, data)))
 }
@@ -97,7 +106,14 @@ impl Swept {
     fn told(&self, done: &str) -> String {
         let more =
             if self.next_cursor.is_some() { " There are more; ask again with next_cursor." } else { "" };
-        format!("{} dead letters were {done}.{more}", self.count)
+        let passed_over = match self.passed_over {
+            0 => String::new(),
+            count => format!(
+                " {count} of tasks were passed over: retry their sessions, or run them again \
+                 (POST /v1/opscore/sessions/{{id}}/retry or …/rerun)."
+            ),
+        };
+        format!("{} dead letters were {done}.{passed_over}{more}", self.count)
     }
 }
 
@@ -144,28 +160,30 @@ async fn sweep<O>(
     tenant: &TenantId,
     filter: &DeadLetterFilter,
     part: Part,
-    operation: fn(MessageId) -> O,
+    operation: fn(&Message) -> Option<O>,
 ) -> Result<Swept, Refusal>
 where
     O: Driven<Output = ()>,
 {
     let Part { limit, began, mut after } = part;
-    let (mut count, mut left) = (0, limit);
+    let (mut count, mut passed_over, mut left) = (0, 0, limit);
     while left > 0 {
         let page = Page { limit: left.min(AT_ONCE), after };
         let listed = store.dead_letters(tenant, filter, &page).await?;
         let old = listed.items.iter().filter(|message| message.settled_at.is_none_or(|at| at <= began));
-        let old: Vec<MessageId> = old.map(|message| message.id.clone()).collect();
+        let old: Vec<Option<O>> = old.map(|message| operation(message)).collect();
         let is_last = listed.next.is_none() || old.len() < listed.items.len();
         left -= old.len().min(left);
-        count += settle(drive, tenant, old.into_iter().map(operation)).await?;
+        passed_over += old.iter().filter(|operation| operation.is_none()).count() as u64;
+        count += settle(drive, tenant, old.into_iter().flatten()).await?;
         if is_last {
-            return Ok(Swept { count, next_cursor: None });
+            return Ok(Swept { count, passed_over, next_cursor: None });
         }
         after = listed.next;
     }
     let position = after.map(|after| format!("{} {after}", began.as_micros()));
-    Ok(Swept { count, next_cursor: position.map(|position| Cursor::encode(SWEEP, &position)) })
+    let next_cursor = position.map(|position| Cursor::encode(SWEEP, &position));
+    Ok(Swept { count, passed_over, next_cursor })
 }
 
 /// Runs the operations side by side; answers how many of them found their dead letter still there.
@@ -201,9 +219,11 @@ mod tests {
 
     #[test]
     fn a_sweep_that_stopped_early_says_so() {
-        let told =
-            |next: Option<&str>| Swept { count: 3, next_cursor: next.map(str::to_owned) }.told("dropped");
-        assert_eq!(told(None), "3 dead letters were dropped.");
-        assert!(told(Some("c")).contains("ask again"));
+        let told = |passed_over, next: Option<&str>| {
+            Swept { count: 3, passed_over, next_cursor: next.map(str::to_owned) }.told("dropped")
+        };
+        assert_eq!(told(0, None), "3 dead letters were dropped.");
+        assert!(told(0, Some("c")).contains("ask again"));
+        assert!(told(2, None).contains("2 of tasks were passed over"));
     }
 }

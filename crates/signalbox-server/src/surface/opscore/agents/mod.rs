@@ -7,3 +7,4 @@ pub(super) mod notify;
 pub(super) mod reports;
 pub(super) mod signed;
 pub(super) mod state;
+mod unknown_words;

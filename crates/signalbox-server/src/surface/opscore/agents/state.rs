@@ -10,6 +10,7 @@ use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
 
 use super::reports::{HistoryAnswer, StateAnswer};
+use super::unknown_words;
 use crate::engine::Drive;
 use crate::http::context::{Acts, Context, Input, Reads};
 use crate::http::fast_path::FastRoute;
@@ -30,7 +31,8 @@ const HISTORY: &str = "history";
 /// that the agent has in flight. Named as it was given, with its attempt, the task is settled however late the
 /// report comes; named by its step or without the attempt, only if the report is newer than what the agent said
 /// before; not named at all, only if the agent has taken the task and can mean it: an `idle` without a `result`
-/// settles only what was `active`. A report that is sent again settles nothing.
+/// settles only what was `active`. A report that is sent again settles nothing. A word without a meaning settles nothing
+/// either, and the log says so.
 #[utoipa::path(post, path = "/v1/opscore/agent/{agentId}/state", tag = "Ops-Core",
     params(("agentId" = String, Path, description = "Who reports")), request_body = StateBody,
     responses(
@@ -40,16 +42,18 @@ const HISTORY: &str = "history";
         (status = 404, description = "No such agent", body = Problem),
         (status = 422, description = "The body does not fit", body = Problem)))]
 pub(crate) async fn report_state(
+    State(store): State<Store>,
     State(drive): State<Drive>,
     context: Context<Acts>,
     Path(agent): Path,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    report(&drive, &context, &agent, &input).await
+    report(&store, &drive, &context, &agent, &input.unlooked()).await
 }
 
 /// Keeps a report of `agent`.
 async fn report(
+    store: &Store,
     drive: &Drive,
     context: &Context<Acts>,
     agent: &str,
@@ -72,7 +76,17 @@ async fn report(
         task,
         session,
     };
-    drive.answer(context.tenant(), context.claim.as_ref(), &operation, |()| Reply::accepted(ACCEPTED)).await
+    let tenant = context.tenant();
+    let warning = unknown_words::warning(store, tenant, &operation.agent, &operation.state).await?;
+    let reply =
+        drive.answer(tenant, context.claim.as_ref(), &operation, |()| Reply::accepted(ACCEPTED)).await?;
+    if let Some(warning) = warning
+        && let Err(error) = drive.run(tenant, &warning).await
+    {
+        // The report is kept, whatever became of the remark about it.
+        tracing::warn!(%error, agent = %warning.agent, "a report's unknown word was not told in the log");
+    }
+    Ok(reply)
 }
 
 /// What an agent reported last
@@ -106,7 +120,8 @@ async fn state(store: &Store, context: &Context<Reads>, agent: &str) -> Result<R
 pub(crate) fn fast_routes(app: &AppState) -> Vec<FastRoute> {
     let report = FastRoute::new("POST", STATE, app, |app, mut request| async move {
         let (context, input) = (request.context(&app).await?, request.input(&app).await?);
-        report(&Drive::from_ref(&app), &context, request.parameter(), &input).await
+        let (store, drive) = (Store::from_ref(&app), Drive::from_ref(&app));
+        report(&store, &drive, &context, request.parameter(), &input).await
     });
     let state = FastRoute::new("GET", STATE, app, |app, request| async move {
         state(&Store::from_ref(&app), &request.context(&app).await?, request.parameter()).await

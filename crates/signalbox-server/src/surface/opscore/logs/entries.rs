@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use signalbox_store::{Store, StoreError, StoredEvent};
-use signalbox_wire::id::{AgentId, SessionId, TenantId};
+use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId};
 use signalbox_wire::opscore::{EventView, LogView};
 use signalbox_wire::time::Timestamp;
 
@@ -32,7 +32,7 @@ fn event(event: &StoredEvent, name: Option<&str>) -> EventView {
         level: level_out(event.level),
         session_id,
         agent_id: event.agent.clone(),
-        task_id: task_of(event, &Named::of(event)),
+        task_id: Named::of(event).step,
         message: names::of(event, name),
         data: served::session_event(event),
     }
@@ -59,10 +59,26 @@ impl<'a> Named<'a> {
     }
 }
 
-/// A task is shown by its name in the definition, as in a session's list of tasks.
-fn task_of(event: &StoredEvent, named: &Named<'_>) -> Option<String> {
-    let kept = || event.task.as_ref().map(ToString::to_string);
-    named.step.clone().or_else(|| named.task_id.clone()).or_else(kept)
+/// The two names of an entry's task, as in a session's list of tasks: its id in the definition, and the one that its
+/// agent knows it by. Where only the second is written down, the first is looked up.
+#[derive(Default)]
+struct TaskNames {
+    task_id: Option<String>,
+    opscore_task_id: Option<String>,
+}
+
+impl TaskNames {
+    fn of(event: &StoredEvent, named: &Named<'_>) -> Self {
+        let kept = || event.task.as_ref().map(ToString::to_string);
+        match (&named.step, named.task_id.clone().or_else(kept)) {
+            // What the history tells of it has the other name among its fields.
+            (Some(step), _) => Self { task_id: Some(step.clone()), opscore_task_id: None },
+            (None, Some(name)) if name.starts_with(TaskId::PREFIX) => {
+                Self { task_id: None, opscore_task_id: Some(name) }
+            }
+            (None, task_id) => Self { task_id, opscore_task_id: None },
+        }
+    }
 }
 
 /// Shows entries of a session's history, each with the name of its agent.
@@ -150,6 +166,9 @@ impl InLog {
         let mut view = entry(event, name.as_deref());
         if let Some(session) = &view.session_id {
             view.trace_id = self.trace(store, tenant, session).await?;
+            if let (None, Some(name)) = (&view.task_id, &view.opscore_task_id) {
+                view.task_id = step_of(store, tenant, session, name).await?;
+            }
         }
         Ok(view)
     }
@@ -173,8 +192,21 @@ impl InLog {
     }
 }
 
+/// The id in its definition of the task of `session` that agents know as `name`.
+async fn step_of(
+    store: &Store,
+    tenant: &TenantId,
+    session: &SessionId,
+    name: &str,
+) -> Result<Option<String>, StoreError> {
+    let Some(read) = store.session(tenant, session).await? else { return Ok(None) };
+    let task = read.value.tasks.iter().find(|task| task.id.matches(name).is_some());
+    Ok(task.map(|task| task.step.clone()))
+}
+
 fn entry(event: &StoredEvent, name: Option<&str>) -> LogView {
     let named = Named::of(event);
+    let TaskNames { task_id, opscore_task_id } = TaskNames::of(event, &named);
     let is_by_agent = event.kind == BY_AGENT;
     let in_session = event.session.as_ref().map(|(session, _)| session.clone());
     let fields = if is_by_agent { named.fields.map(ToOwned::to_owned) } else { Some(served::of(event)) };
@@ -184,7 +216,8 @@ fn entry(event: &StoredEvent, name: Option<&str>) -> LogView {
         level: level_out(event.level),
         agent_id: event.agent.clone(),
         session_id: in_session.or_else(|| SessionId::parse(named.session_id.as_deref()?).ok()),
-        task_id: task_of(event, &named),
+        task_id,
+        opscore_task_id,
         trace_id: None,
         message: names::of(event, name),
         fields,
@@ -201,7 +234,6 @@ mod tests {
     use serde_json::{Value, json};
     use signalbox_core::event::{Level, NewEvent};
     use signalbox_core::session::SessionEvent;
-    use signalbox_wire::id::TaskId;
 
     use super::*;
 
@@ -255,8 +287,11 @@ mod tests {
         let event = NewEvent::new("log", Level::Warning, Timestamp::default(), &data).about(&about);
         let view = serde_json::to_value(entry(&stored(event), None)).expect("JSON");
         let expected = json!({"sequence": 40, "timestamp": "2024-01-01T12:00:00.000000Z", "level": "warning",
-            "agentId": "a", "sessionId": "ses_9", "taskId": "tsk_9-1", "message": "Reading", "fields": {"n": 1}});
+            "agentId": "a", "sessionId": "ses_9", "opscoreTaskId": "tsk_9-1", "message": "Reading", "fields": {"n": 1}});
         assert_eq!(view, expected);
+        let data = json!({"message": "m", "taskId": "read"});
+        let named = stored(NewEvent::new("log", Level::Info, Timestamp::default(), &data));
+        assert_eq!(serde_json::to_value(entry(&named, None)).expect("JSON")["taskId"], "read");
         let bare =
             NewEvent::new("log", Level::Info, Timestamp::default(), &json!({"message": "m", "fields": null}));
         assert_eq!(serde_json::to_value(entry(&stored(bare), None)).expect("JSON")["fields"], Value::Null);

@@ -16,6 +16,7 @@ use crate::http::context::{Administers, Context, Input, Reads};
 use crate::http::params::{Path, Query, Reader};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::surface::absent;
 use crate::surface::opscore::lookup::{self, Gathering};
 
 const LIST: &str = "workflows";
@@ -82,7 +83,8 @@ pub(crate) async fn get_workflow(
 ) -> Result<Reply, Refusal> {
     let id = lookup::workflow(&workflow)?;
     let kept = store.definition(context.tenant(), &id, None).await?;
-    let kept = kept.ok_or_else(|| Rejected::UnknownWorkflow(id.to_string()))?;
+    let kept = kept.ok_or_else(|| Rejected::UnknownWorkflow(id.to_string()).into());
+    let kept = absent::hinted(&store, context.tenant(), id.as_str(), kept).await?;
     Ok(Reply::ok(&definitions::shown(&kept.value)))
 }
 

@@ -4,6 +4,7 @@
 use axum::extract::State;
 use http::StatusCode;
 use signalbox_core::engine::{self, WorkflowSource};
+use signalbox_store::Store;
 use signalbox_wire::fault::Fault;
 use signalbox_wire::opscore::{StartBody, TriggerAnswer, TriggerBody};
 use signalbox_wire::problem::Problem;
@@ -14,6 +15,7 @@ use crate::http::context::{Administers, Context, Input};
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::surface::absent;
 use crate::surface::opscore::lookup;
 
 /// Start a workflow with an agent for what names nobody
@@ -27,6 +29,7 @@ use crate::surface::opscore::lookup;
         (status = 404, description = "No such agent or definition", body = Problem),
         (status = 422, description = "The body does not fit, or the input not the workflow's schema", body = Problem)))]
 pub(crate) async fn trigger_agent_workflow(
+    State(store): State<Store>,
     State(drive): State<Drive>,
     context: Context<Administers>,
     Path(agent): Path,
@@ -41,10 +44,21 @@ pub(crate) async fn trigger_agent_workflow(
             vec![Fault::new("", "must have exactly one of workflowDefinitionId and workflowDefinition")]
         })?),
     };
-    let agent = Some(lookup::agent(&agent)?);
-    let trigger =
-        engine::Trigger { source, agent, input: body.initial_payload, trace: context.trace.clone() };
-    start(&drive, &context, trigger).await
+    let named = match &source {
+        WorkflowSource::Kept(id) => Some(id.to_string()),
+        WorkflowSource::Inline(_) => None,
+    };
+    let by_id = lookup::agent(&agent)?;
+    let trigger = engine::Trigger {
+        source,
+        agent: Some(by_id),
+        input: body.initial_payload,
+        trace: context.trace.clone(),
+    };
+    let started = start(&drive, &context, trigger).await;
+    let is_of_agent = started.as_ref().is_err_and(|refusal| refusal.0.kind == "unknown-agent");
+    let named = named.filter(|_| !is_of_agent).unwrap_or(agent);
+    absent::hinted(&store, context.tenant(), &named, started).await
 }
 
 /// Start a workflow
@@ -55,6 +69,7 @@ pub(crate) async fn trigger_agent_workflow(
         (status = 404, description = "No such workflow or agent", body = Problem),
         (status = 422, description = "The body does not fit, or the input not the workflow's schema", body = Problem)))]
 pub(crate) async fn trigger_workflow(
+    State(store): State<Store>,
     State(drive): State<Drive>,
     context: Context<Administers>,
     Path(workflow): Path,
@@ -67,7 +82,8 @@ pub(crate) async fn trigger_workflow(
         input: body.initial_payload,
         trace: context.trace.clone(),
     };
-    start(&drive, &context, trigger).await
+    let started = start(&drive, &context, trigger).await;
+    absent::hinted(&store, context.tenant(), &workflow, started).await
 }
 
 async fn start(
