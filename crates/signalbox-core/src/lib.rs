@@ -32,8 +32,8 @@ pub mod session;
 pub mod snapshot;
 pub mod steps;
 pub mod task;
-pub mod task_message;
 pub mod task_attempt;
+pub mod task_message;
 
 pub use context::DecisionContext;
 pub use decision::{Decision, Row, Write};

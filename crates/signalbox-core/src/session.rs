@@ -21,6 +21,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use signalbox_wire::id::{AgentId, ScheduleId, SessionId, TaskId, WorkflowId};
+use signalbox_wire::outbound::SessionContext;
 use signalbox_wire::time::Timestamp;
 
 pub use self::event::SessionEvent;
@@ -90,6 +91,11 @@ impl Session {
             "workflowId": self.workflow.as_str(),
             "startedAt": self.created_at.to_string(),
         })
+    }
+
+    /// What a message about one of its tasks says of where the task belongs.
+    pub(crate) fn context_of<'s>(&'s self, task: &'s Task) -> SessionContext<'s> {
+        SessionContext { session_id: &self.id, workflow_id: &self.workflow, task_id: &task.step }
     }
 
     /// A session that has just begun.

@@ -1,7 +1,8 @@
 //! The message that carries an attempt of a task to its agent. It is no row: it follows from the session and the task,
 //! and is made when it is sent. Only a dead letter of it is kept.
 
-use serde_json::json;
+use serde_json::Map;
+use signalbox_wire::outbound::{self, WorkflowMessage};
 use signalbox_wire::time::Timestamp;
 
 use crate::delivery::{Message, MessageKind, MessageStatus, TaskAttempt};
@@ -17,21 +18,14 @@ pub fn of_task(state: &SessionState, task: &Task, policy: &Policy) -> Message {
     let (session, attempt) = (&state.session, task.attempt);
     let id = task.id.message(attempt);
     let dispatched_at = task.dispatched_at.unwrap_or(session.updated_at);
-    let body = json!({
-        "senderId": "opscore",
-        "messageType": "workflow_task",
-        "payload": task.parameters.clone().unwrap_or_default(),
-        "messageId": id,
-        "timestamp": dispatched_at,
-        "task_name": task.name.as_deref().unwrap_or(&task.step),
-        "opscore_session_id": session.id,
-        "opscore_task_id": task.id.attempt_name(attempt),
-        "sessionContext": {
-            "sessionId": session.id,
-            "workflowId": session.workflow,
-            "taskId": task.step,
-        },
-    });
+    let none = Map::new();
+    let name = task.name.as_deref().unwrap_or(&task.step);
+    let body = outbound::text(&WorkflowMessage::task(
+        (&id, dispatched_at),
+        (name, &task.id.attempt_name(attempt)),
+        task.parameters.as_ref().unwrap_or(&none),
+        session.context_of(task),
+    ));
     let undelivered = task.undelivered.as_ref();
     Message {
         id,
@@ -40,7 +34,7 @@ pub fn of_task(state: &SessionState, task: &Task, policy: &Policy) -> Message {
         task: Some(TaskAttempt { session: session.id.clone(), task: task.id.clone(), attempt }),
         url: None,
         lane: Lane::default(),
-        body: body.to_string(),
+        body,
         trace: session.trace.clone(),
         status: MessageStatus::Scheduled,
         attempts: task.tries(),

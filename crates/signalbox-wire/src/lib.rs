@@ -13,6 +13,7 @@ pub mod id;
 pub mod keys;
 pub mod nearest;
 pub mod opscore;
+pub mod outbound;
 pub mod paging;
 mod plain;
 pub mod problem;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use signalbox_wire::id::{AgentId, MessageId};
+use signalbox_wire::opscore::{DEREGISTER, REGISTER};
+use signalbox_wire::outbound::{self, AnnouncedAgent, RegistrationNotice};
 
 use super::dispatch::NewMessage;
 use super::machine::Machine;
@@ -73,7 +75,7 @@ impl Operation for Register {
         let agent = machine.work.known_agent(&id)?.agent.clone();
         let kind = if is_replaced { "agent.replaced" } else { "agent.registered" };
         machine.work.log(NewEvent::new(kind, Level::Info, now, &summary(&agent)).about(&id));
-        announce(&mut machine.work, "REGISTER", &agent, self.trace.as_deref());
+        announce(&mut machine.work, REGISTER, &agent, self.trace.as_deref());
         Ok((machine.finish(), Registered { agent: id, is_replaced }))
     }
 }
@@ -222,7 +224,7 @@ impl Operation for Deregister {
     ) -> Result<(Decision, Agent), Halt> {
         let mut machine = Machine::new(snapshot, context);
         let agent = remove(&mut machine, &self.agent)?;
-        announce(&mut machine.work, "DEREGISTER", &agent, self.trace.as_deref());
+        announce(&mut machine.work, DEREGISTER, &agent, self.trace.as_deref());
         Ok((machine.finish(), Agent::clone(&agent)))
     }
 }
@@ -260,17 +262,17 @@ fn announce(work: &mut UnitOfWork<'_, '_>, event: &str, agent: &Agent, trace: Op
     if !work.context.policy.announce {
         return;
     }
-    let body = json!({
-        "event_type": event,
-        "agent_details": {
-            "agentId": agent.id,
-            "agentName": agent.name,
-            "version": agent.version,
-            "capabilities": agent.capability_names().collect::<Vec<_>>(),
-            "contactEndpoint": agent.endpoint,
-            "metadata": agent.metadata,
-            "registrationTime": agent.registered_at,
-            "generation": agent.generation,
+    let body = outbound::text(&RegistrationNotice {
+        event_type: event,
+        agent_details: AnnouncedAgent {
+            agent_id: &agent.id,
+            agent_name: &agent.name,
+            version: &agent.version,
+            capabilities: agent.capability_names().collect(),
+            contact_endpoint: agent.endpoint.as_deref(),
+            metadata: &agent.metadata,
+            registration_time: agent.registered_at,
+            generation: agent.generation,
         },
     });
     let id = MessageId::new(work.context.now, work.context.bits());
@@ -280,7 +282,7 @@ fn announce(work: &mut UnitOfWork<'_, '_>, event: &str, agent: &Agent, trace: Op
         agent: Some(agent.id.clone()),
         task: None,
         url: None,
-        body: body.to_string(),
+        body,
         trace: trace.map(str::to_owned),
     });
 }

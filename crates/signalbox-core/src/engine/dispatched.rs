@@ -175,7 +175,8 @@ impl Operation for SettleDispatch {
         context: &mut DecisionContext<'_>,
     ) -> Result<(Decision, Self::Output), Halt> {
         let mut machine = Machine::new(snapshot, context);
-        let held = machine.work.held_task(&self.attempt)?.filter(|task| task.agent.as_ref() == Some(&self.agent));
+        let held =
+            machine.work.held_task(&self.attempt)?.filter(|task| task.agent.as_ref() == Some(&self.agent));
         let decision = match (&self.outcome, held) {
             (_, None) => self.over(machine)?,
             (Outcome::Delivered { .. }, Some(task)) => self.delivered(machine, &task)?,

@@ -1,7 +1,7 @@
 //! Tasks that are no longer wanted, and the agents that are told to stop them.
 
-use serde_json::json;
 use signalbox_wire::id::{AgentId, MessageId, SessionId};
+use signalbox_wire::outbound::{self, WorkflowMessage};
 
 use super::dispatch::NewMessage;
 use super::unit_of_work::UnitOfWork;
@@ -44,27 +44,20 @@ impl UnitOfWork<'_, '_> {
         let id = MessageId::new(self.context.now, self.context.bits());
         let state = self.known_session(session)?;
         let trace = state.session.trace.clone();
-        let body = json!({
-            "senderId": "opscore",
-            "messageType": "workflow_cancel",
-            "payload": {"reason": reason},
-            "messageId": id,
-            "timestamp": state.session.updated_at,
-            "opscore_session_id": session,
-            "opscore_task_id": task.id.attempt_name(task.attempt),
-            "sessionContext": {
-                "sessionId": session,
-                "workflowId": state.session.workflow,
-                "taskId": task.step,
-            },
-        });
+        let session = &state.session;
+        let body = outbound::text(&WorkflowMessage::cancel(
+            (&id, session.updated_at),
+            &task.id.attempt_name(task.attempt),
+            reason,
+            session.context_of(task),
+        ));
         self.send(NewMessage {
             id,
             kind: MessageKind::Task,
             agent: task.agent.clone(),
             task: None,
             url: None,
-            body: body.to_string(),
+            body,
             trace,
         });
         Ok(())

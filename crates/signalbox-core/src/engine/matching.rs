@@ -45,11 +45,7 @@ impl Operation for MatchTask {
 }
 
 /// Serves the one that waits longest of those that wait under one of `keys` before `until`; whether one was served.
-fn serve_first(
-    machine: &mut Machine<'_, '_>,
-    keys: &[String],
-    until: Option<&TaskId>,
-) -> Result<bool, Halt> {
+fn serve_first(machine: &mut Machine<'_, '_>, keys: &[String], until: Option<&TaskId>) -> Result<bool, Halt> {
     for waiting in machine.work.snapshot.waiting(keys)?.to_vec() {
         if until == Some(&waiting.task) {
             break;

@@ -16,8 +16,8 @@ use signalbox_core::engine::{
 use signalbox_core::limits::Policy;
 use signalbox_core::retry::Backoff;
 use signalbox_core::session::SessionState;
-use signalbox_core::task::TaskStatus;
 use signalbox_core::steps::{QUICK_STEPS_MAX, Steps, TooLong};
+use signalbox_core::task::TaskStatus;
 use signalbox_core::{Decision, Rejected};
 use signalbox_wire::id::{AgentId, SessionId, WorkflowId};
 use signalbox_wire::raw::RawObject;

@@ -15,5 +15,5 @@ mod taken;
 
 pub(crate) use self::admission::Admission;
 pub(crate) use self::drive::{Drive, DriveError, Driven};
-pub(crate) use self::taken::Taken;
 pub(crate) use self::long::LongWork;
+pub(crate) use self::taken::Taken;

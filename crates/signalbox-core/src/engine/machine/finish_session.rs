@@ -1,7 +1,7 @@
 //! A session is over: everybody who waits for that hears of it.
 
-use serde_json::json;
 use signalbox_wire::id::{MessageId, SessionId};
+use signalbox_wire::outbound::{self, EndedSession, SessionNotice};
 
 use super::command::{Command, Commands, SessionEnd};
 use crate::Halt;
@@ -70,18 +70,18 @@ fn notify_of_end(ended: &Session, work: &mut UnitOfWork<'_, '_>) {
     if !notify.on.is_empty() && !notify.on.iter().any(|named| named == status) {
         return;
     }
-    let body = json!({
-        "type": format!("session.{status}"),
-        "timestamp": work.context.now,
-        "data": {
-            "sessionId": ended.id,
-            "workflowId": ended.workflow,
-            "workflowRevision": ended.revision,
-            "status": status,
-            "result": ended.result,
-            "error": ended.error,
-            "createdAt": ended.created_at,
-            "endedAt": ended.ended_at,
+    let body = outbound::text(&SessionNotice {
+        kind: format!("session.{status}"),
+        timestamp: work.context.now,
+        data: EndedSession {
+            session_id: &ended.id,
+            workflow_id: &ended.workflow,
+            workflow_revision: ended.revision,
+            status,
+            result: ended.result.as_ref(),
+            error: ended.error.as_deref(),
+            created_at: ended.created_at,
+            ended_at: ended.ended_at,
         },
     });
     let id = MessageId::new(work.context.now, work.context.bits());
@@ -91,7 +91,7 @@ fn notify_of_end(ended: &Session, work: &mut UnitOfWork<'_, '_>) {
         agent: None,
         task: None,
         url: Some(notify.url.clone()),
-        body: body.to_string(),
+        body,
         trace: ended.trace.clone(),
     });
 }
