@@ -1,18 +1,16 @@
 //! Calls about agents: register, find, remove, report state, write to the log.
 
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
+use signalbox_wire::agentkit::{AgentView, RegisterBody, Registered};
+use signalbox_wire::id::AgentId;
+use signalbox_wire::opscore::{LogEntry, StateBody, StateView};
+use signalbox_wire::paging::Page;
+use signalbox_wire::raw::RawObject;
 
 use crate::client::{Client, ListQuery};
 use crate::edge;
 use crate::error::Error;
-use crate::model::{AgentInfo, AgentState, Envelope, LogEntry, Page, Registration, StateReport};
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Registered {
-    agent_id: String,
-}
+use crate::model::{Envelope, StateReport};
 
 impl Client {
     /// Registers an agent and answers its id. With `replace`, a taken name is taken over: the id stays, and
@@ -20,10 +18,10 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`]; a taken name without `replace` is a problem of status 409.
-    pub async fn register_agent(&self, agent: &Registration, replace: bool) -> Result<String, Error> {
+    pub async fn register_agent(&self, agent: &RegisterBody, replace: bool) -> Result<String, Error> {
         let call = self.post(&["v1", "agents", "register"]).json(agent);
         let call = if replace { call.query("replace", "true") } else { call };
-        call.fetch::<Envelope<Registered>>().await.map(|answer| answer.data.agent_id)
+        call.fetch::<Envelope<Registered>>().await.map(|answer| answer.data.agent_id.to_string())
     }
 
     /// Removes an agent.
@@ -38,7 +36,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn agents(&self, query: &ListQuery) -> Result<Page<AgentInfo>, Error> {
+    pub async fn agents(&self, query: &ListQuery) -> Result<Page<AgentView>, Error> {
         self.get(&["v1", "agents"]).list(query).page().await
     }
 
@@ -46,8 +44,8 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`]; an unknown agent is a problem of status 404.
-    pub async fn agent(&self, agent_id: &str) -> Result<AgentInfo, Error> {
-        let answer: Envelope<AgentInfo> = self.get(&["v1", "agents", agent_id]).fetch().await?;
+    pub async fn agent(&self, agent_id: &str) -> Result<AgentView, Error> {
+        let answer: Envelope<AgentView> = self.get(&["v1", "agents", agent_id]).fetch().await?;
         Ok(answer.data)
     }
 
@@ -56,13 +54,14 @@ impl Client {
     /// # Errors
     /// [`Error`]; `Ok` means that the report is durable.
     pub async fn report_state(&self, agent_id: &str, report: &StateReport) -> Result<(), Error> {
-        let mut body = Map::new();
-        body.insert("agentId".to_owned(), json!(agent_id));
-        body.insert("timestamp".to_owned(), json!(report.timestamp.unwrap_or_else(edge::now)));
-        body.insert("state".to_owned(), json!(report.state));
-        if let Some(details) = &report.details {
-            body.insert("details".to_owned(), Value::Object(details.clone()));
-        }
+        let details =
+            report.details.clone().map(|details| RawObject::parse(Value::Object(details).to_string()));
+        let body = StateBody {
+            agent_id: AgentId::parse(agent_id).map_err(|error| Error::unusable("the agent's id", error))?,
+            timestamp: report.timestamp.unwrap_or_else(edge::now),
+            state: report.state.clone(),
+            details: details.transpose().map_err(|error| Error::unusable("the report's details", error))?,
+        };
         let call = self.post(&["v1", "opscore", "agent", agent_id, "state"]).json(&body);
         let call = match &report.traceparent {
             Some(trace) => call.header("traceparent", trace),
@@ -75,7 +74,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`]; an unknown agent is a problem of status 404.
-    pub async fn agent_state(&self, agent_id: &str) -> Result<AgentState, Error> {
+    pub async fn agent_state(&self, agent_id: &str) -> Result<StateView, Error> {
         self.get(&["v1", "opscore", "agent", agent_id, "state"]).fetch().await
     }
 

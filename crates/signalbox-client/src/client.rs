@@ -9,11 +9,11 @@ use http::{HeaderValue, Method, Request, header};
 use http_body_util::Full;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use signalbox_wire::paging::Page;
 use url::Url;
 
 use crate::edge;
 use crate::error::Error;
-use crate::model::Page;
 use crate::retry::{Repeat, RetryPolicy};
 use crate::transport::Transport;
 

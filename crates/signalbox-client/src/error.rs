@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
+use signalbox_wire::fault::Fault;
 use signalbox_wire::time::Timestamp;
 
 use crate::retry_after;
@@ -75,15 +76,6 @@ pub struct Problem {
     pub retry_after: Option<Duration>,
     /// The answer's `x-request-id`, to be named when asking an operator.
     pub request_id: Option<String>,
-}
-
-/// One fault of a rejected body.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Fault {
-    /// Where: a JSON pointer into the body.
-    pub pointer: String,
-    /// What is wrong there.
-    pub message: String,
 }
 
 impl Error {
@@ -159,15 +151,6 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.pointer.as_str() {
-            "" => f.write_str(&self.message),
-            pointer => write!(f, "{pointer} {}", self.message),
-        }
-    }
-}
 
 /// An error and its causes in one line.
 pub(crate) fn causes(error: &dyn std::error::Error) -> String {

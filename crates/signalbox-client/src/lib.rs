@@ -22,7 +22,7 @@
 //! let workflow = json!({ "id": "loud", "name": "Loud", "tasks": tasks });
 //! let input = json!({ "text": "hello" });
 //! let session = client.trigger_inline(running.agent_id(), &workflow, &input).await?.session_id;
-//! let mut events = client.follow_session(&session, 0);
+//! let mut events = client.follow_session(session.as_str(), 0);
 //! while let Some(event) = events.next().await? {
 //!     println!("{} {}", event.kind, event.message);
 //! }
@@ -50,11 +50,12 @@ mod workflows;
 mod test_server;
 
 pub use client::{Client, ListQuery};
-pub use error::{Error, Fault, Problem};
+pub use error::{Error, Problem};
 pub use follow::EventStream;
-pub use model::{
-    AgentInfo, AgentState, Approval, DeadLetter, Event, LogEntry, MessageStatus, Page, Registration, Session,
-    StateReport, Task, Triggered,
-};
+pub use model::{DeadLetter, Event, MessageStatus, Session, StateReport, Task};
 pub use retry::RetryPolicy;
+pub use signalbox_wire::agentkit::{AgentView, CapabilityBody, RedriveManyAnswer, RegisterBody};
+pub use signalbox_wire::fault::Fault;
+pub use signalbox_wire::opscore::{ApprovalView, LogEntry, LogLevel, StateView, TriggerAnswer};
+pub use signalbox_wire::paging::Page;
 pub use signalbox_wire::time::Timestamp;

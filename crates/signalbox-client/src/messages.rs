@@ -3,10 +3,11 @@
 use serde::Deserialize;
 use serde_json::Value;
 use signalbox_wire::agentkit::RedriveManyAnswer;
+use signalbox_wire::paging::Page;
 
 use crate::client::{Client, ListQuery};
 use crate::error::Error;
-use crate::model::{DeadLetter, Envelope, MessageStatus, Page};
+use crate::model::{DeadLetter, Envelope, MessageStatus};
 use crate::retry::Repeat;
 
 #[derive(Deserialize)]

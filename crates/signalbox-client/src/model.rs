@@ -1,57 +1,11 @@
-//! What calls send and answer, as a client sees it. Answers are read leniently: unknown fields are ignored
-//! and states are text, so that a client of today understands a server of tomorrow.
+//! What the client reads more leniently than it is written: sessions, their events and deliveries have their statuses as
+//! text here and keep fields that they do not know, so that a client of today understands a server of tomorrow.
+//! Everything else that calls send and answer are the types of `signalbox-wire`.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+use signalbox_wire::opscore::ApprovalView;
 use signalbox_wire::time::Timestamp;
-
-/// What an agent tells of itself when it registers.
-#[derive(Debug, Clone, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Registration {
-    /// Unique within the tenant.
-    pub agent_name: String,
-    /// The agent's own version.
-    pub version: String,
-    /// Where its messages are POSTed; `None` for an agent that keeps a WebSocket open.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub contact_endpoint: Option<String>,
-    /// What it can do: names, or objects `{name, description?, parameters?, version?}`.
-    pub capabilities: Vec<Value>,
-    /// Anything else worth knowing about it.
-    pub metadata: Map<String, Value>,
-}
-
-/// A registered agent.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AgentInfo {
-    /// Its id.
-    pub agent_id: String,
-    /// Its name.
-    pub agent_name: String,
-    /// Its own version.
-    #[serde(default, deserialize_with = "or_default")]
-    pub version: String,
-    /// What it can do, as it registered it.
-    #[serde(default, deserialize_with = "or_default")]
-    pub capabilities: Vec<Value>,
-    /// Where its messages are POSTed.
-    #[serde(default)]
-    pub contact_endpoint: Option<String>,
-    /// What else it told.
-    #[serde(default, deserialize_with = "or_default")]
-    pub metadata: Map<String, Value>,
-    /// When it registered.
-    #[serde(default)]
-    pub registration_time: Option<Timestamp>,
-    /// Its newest reported state.
-    #[serde(default)]
-    pub state: Option<String>,
-    /// Its last sign of life.
-    #[serde(default)]
-    pub last_seen: Option<Timestamp>,
-}
 
 /// What an agent reports of its state.
 #[derive(Debug, Clone)]
@@ -64,43 +18,6 @@ pub struct StateReport {
     pub timestamp: Option<Timestamp>,
     /// The trace that the report belongs to, as the W3C header has it.
     pub traceparent: Option<String>,
-}
-
-/// The newest state that is held of an agent.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AgentState {
-    /// Whose.
-    pub agent_id: String,
-    /// The word as it was reported.
-    pub state: String,
-    /// What was reported with it.
-    #[serde(default)]
-    pub details: Value,
-    /// When it was so.
-    #[serde(default)]
-    pub timestamp: Option<Timestamp>,
-}
-
-/// One line for the central log.
-#[derive(Debug, Clone, Serialize)]
-pub struct LogEntry {
-    /// `debug`, `info`, `warning`, `error` or `critical`.
-    pub level: String,
-    /// What happened.
-    pub message: String,
-    /// When; the server's clock when `None`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timestamp: Option<Timestamp>,
-    /// What belongs to it.
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    pub fields: Map<String, Value>,
-    /// The session that it belongs to.
-    #[serde(rename = "session_id", skip_serializing_if = "Option::is_none")]
-    pub session_id: Option<String>,
-    /// The task that it belongs to.
-    #[serde(rename = "task_id", skip_serializing_if = "Option::is_none")]
-    pub task_id: Option<String>,
 }
 
 /// Where a message stands on its way to the agent.
@@ -146,30 +63,6 @@ pub struct DeadLetter {
     pub more: Map<String, Value>,
 }
 
-/// A session that was started.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Triggered {
-    /// The new session.
-    pub session_id: String,
-    /// The definition that it runs.
-    pub workflow_id: String,
-}
-
-/// What a task asks approval for.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Approval {
-    /// Who may agree, in words.
-    pub who: Option<String>,
-    /// What it is about, in the words of the workflow.
-    pub what: Option<String>,
-    /// The parameters of each task that waits for it.
-    pub parameters: Value,
-    /// What names just this: it is sent with the approval, which is good for nothing else.
-    pub digest: String,
-}
-
 /// One run of a workflow.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -213,7 +106,7 @@ pub struct Task {
     pub opscore_task_id: Option<String>,
     /// What it asks approval for, where it does.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub approval: Option<Approval>,
+    pub approval: Option<ApprovalView>,
     /// When it was last given out.
     pub dispatched_at: Option<Timestamp>,
     /// When the agent began.
@@ -256,17 +149,6 @@ pub struct Event {
     pub data: Value,
 }
 
-/// One page of a list.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-pub struct Page<T> {
-    /// The items, in the server's order.
-    #[serde(rename = "data")]
-    pub items: Vec<T>,
-    /// Where the next page begins; `None` on the last.
-    #[serde(default)]
-    pub next_cursor: Option<String>,
-}
-
 /// The envelope of the AgentKit surface.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Envelope<T> {
@@ -284,7 +166,7 @@ impl Session {
 impl Session {
     /// What the task with this name, as its workflow or its agent knows it, asks approval for now.
     #[must_use]
-    pub fn asked(&self, task: &str) -> Option<&Approval> {
+    pub fn asked(&self, task: &str) -> Option<&ApprovalView> {
         let is_meant =
             |known: &&Task| known.task_id == task || known.opscore_task_id.as_deref() == Some(task);
         let waits = |known: &&Task| known.status == "waiting";
@@ -312,21 +194,6 @@ impl StateReport {
     pub fn detail(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.details.get_or_insert_default().insert(name.into(), value.into());
         self
-    }
-}
-
-impl LogEntry {
-    /// A line at `level` as of the moment the server takes it.
-    #[must_use]
-    pub fn new(level: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            level: level.into(),
-            message: message.into(),
-            timestamp: None,
-            fields: Map::new(),
-            session_id: None,
-            task_id: None,
-        }
     }
 }
 
@@ -359,26 +226,5 @@ mod tests {
             json!({"later": true}),
             "nothing is lost"
         );
-    }
-
-    #[test]
-    fn the_last_page_has_no_cursor() {
-        for (body, more) in [
-            (json!({"status": "success", "message": "m", "data": [1, 2], "next_cursor": "c"}), true),
-            (json!({"data": [1, 2], "next_cursor": null}), false),
-            (json!({"data": [1, 2]}), false),
-        ] {
-            let page: Page<u8> = serde_json::from_value(body).unwrap();
-            assert_eq!(page.items, [1, 2]);
-            assert_eq!(page.next_cursor.is_some(), more);
-        }
-    }
-
-    #[test]
-    fn a_registration_without_an_endpoint_leaves_it_out() {
-        let registration =
-            Registration { agent_name: "a".into(), version: "1".into(), ..Registration::default() };
-        let body = serde_json::to_value(registration).unwrap();
-        assert_eq!(body, json!({"agentName": "a", "version": "1", "capabilities": [], "metadata": {}}));
     }
 }

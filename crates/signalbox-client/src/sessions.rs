@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use signalbox_wire::opscore::{ApproveBody, RefuseBody};
+use signalbox_wire::opscore::{ApprovalView, ApproveBody, CancelBody, RefuseBody, SignalBody, TriggerAnswer};
+use signalbox_wire::paging::Page;
 
 use crate::client::{Client, ListQuery};
 use crate::error::Error;
 use crate::follow::EventStream;
-use crate::model::{Approval, Event, Page, Session, Triggered};
+use crate::model::{Event, Session};
 
 impl Client {
     /// A session with its tasks.
@@ -47,7 +48,7 @@ impl Client {
     /// # Errors
     /// [`Error`]; one that is over already is a problem of status 409.
     pub async fn cancel_session(&self, session_id: &str, reason: Option<&str>) -> Result<(), Error> {
-        let body = reason.map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
+        let body = CancelBody { reason: reason.map(str::to_owned) };
         self.control(session_id, "cancel", &body).await
     }
 
@@ -79,7 +80,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`]; where its agent or its revision is gone, a problem of status 404.
-    pub async fn rerun_session(&self, session_id: &str) -> Result<Triggered, Error> {
+    pub async fn rerun_session(&self, session_id: &str) -> Result<TriggerAnswer, Error> {
         self.post(&["v1", "opscore", "sessions", session_id, "rerun"]).json(&json!({})).fetch().await
     }
 
@@ -88,7 +89,8 @@ impl Client {
     /// # Errors
     /// [`Error`]; where no task waits for it, or will, a problem of status 409.
     pub async fn signal_session(&self, session_id: &str, signal: &str, payload: &Value) -> Result<(), Error> {
-        self.control(session_id, "signal", &json!({ "signal": signal, "payload": payload })).await
+        let body = SignalBody { signal: signal.to_owned(), payload: Some(payload.clone()) };
+        self.control(session_id, "signal", &body).await
     }
 
     /// Agrees to what a task asks approval for, as it was seen: [`Session::asked`] shows it with its digest.
@@ -99,7 +101,7 @@ impl Client {
         &self,
         session_id: &str,
         task_id: &str,
-        seen: &Approval,
+        seen: &ApprovalView,
         comment: Option<&str>,
     ) -> Result<(), Error> {
         let body = ApproveBody { digest: seen.digest.clone(), comment: comment.map(str::to_owned) };
@@ -147,7 +149,7 @@ impl Client {
         call.json(body).send().await.map(drop)
     }
 
-    async fn control(&self, session_id: &str, verb: &str, body: &Value) -> Result<(), Error> {
+    async fn control(&self, session_id: &str, verb: &str, body: &impl Serialize) -> Result<(), Error> {
         self.post(&["v1", "opscore", "sessions", session_id, verb]).json(body).send().await.map(drop)
     }
 }

@@ -1,10 +1,11 @@
 //! Calls about workflow definitions: keep, list, remove, start.
 
 use serde_json::{Map, Value, json};
+use signalbox_wire::opscore::TriggerAnswer;
+use signalbox_wire::paging::Page;
 
 use crate::client::{Client, ListQuery};
 use crate::error::Error;
-use crate::model::{Page, Triggered};
 
 impl Client {
     /// Keeps a definition under its id, replacing the one before, and answers what the server kept.
@@ -52,7 +53,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`]; an unknown definition is a problem of status 404, an input that it does not take one of status 422.
-    pub async fn start_workflow(&self, workflow_id: &str, input: &Value) -> Result<Triggered, Error> {
+    pub async fn start_workflow(&self, workflow_id: &str, input: &Value) -> Result<TriggerAnswer, Error> {
         let body = if input.is_null() { json!({}) } else { json!({ "initialPayload": input }) };
         self.post(&["v1", "opscore", "workflows", workflow_id, "trigger"]).json(&body).fetch().await
     }
@@ -66,7 +67,7 @@ impl Client {
         agent_id: &str,
         workflow_id: &str,
         input: &Value,
-    ) -> Result<Triggered, Error> {
+    ) -> Result<TriggerAnswer, Error> {
         self.start(agent_id, "workflowDefinitionId", Value::from(workflow_id), input).await
     }
 
@@ -79,7 +80,7 @@ impl Client {
         agent_id: &str,
         definition: &Value,
         input: &Value,
-    ) -> Result<Triggered, Error> {
+    ) -> Result<TriggerAnswer, Error> {
         self.start(agent_id, "workflowDefinition", definition.clone(), input).await
     }
 
@@ -89,7 +90,7 @@ impl Client {
         what: &str,
         workflow: Value,
         input: &Value,
-    ) -> Result<Triggered, Error> {
+    ) -> Result<TriggerAnswer, Error> {
         let mut body = Map::new();
         body.insert(what.to_owned(), workflow);
         if !input.is_null() {

@@ -23,7 +23,7 @@ use url::Url;
 use crate::auth::{AnonymousAccess, Authenticator, bootstrap};
 use crate::byte_budget::ByteBudget;
 use crate::clock::{self, Stopwatch};
-use crate::config::Config;
+use crate::config::{Config, JobSettings};
 use crate::drain::{InFlight, Step};
 use crate::egress::{Egress, Names, policy};
 use crate::engine::mailbox::{Post, mailbox};
@@ -118,26 +118,26 @@ impl Server {
 
     async fn opened(config: Config) -> Result<Self, StartError> {
         check(&config)?;
-        let unusable = |source| StartError::DataDir { path: config.data_dir.clone(), source };
+        let unusable = |source| StartError::DataDir { path: config.server.data_dir.clone(), source };
         // Only for its owner: it will hold keys and whatever agents are sent.
-        DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir).map_err(unusable)?;
-        let lock = lock::take(&config.data_dir).map_err(unusable)?;
-        let lock = lock.ok_or_else(|| StartError::Locked(config.data_dir.clone()))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&config.server.data_dir).map_err(unusable)?;
+        let lock = lock::take(&config.server.data_dir).map_err(unusable)?;
+        let lock = lock.ok_or_else(|| StartError::Locked(config.server.data_dir.clone()))?;
         let keys = bootstrap::keys(&config).map_err(unusable)?;
-        let node = bootstrap::node(&config.data_dir).map_err(unusable)?;
+        let node = bootstrap::node(&config.server.data_dir).map_err(unusable)?;
         let store = Store::open(Options {
-            queue_max: config.commit_queue_max,
-            queue_bytes_max: config.commit_queue_bytes_max,
-            cache_bytes: config.cache_bytes,
-            patience: config.store_timeout,
+            queue_max: config.storage.commit_queue_max,
+            queue_bytes_max: config.storage.commit_queue_bytes_max,
+            cache_bytes: config.storage.cache_bytes,
+            patience: config.storage.store_timeout,
             ..Options::new(config.database_url(), node.clone())
         })
         .await?;
         clock::set(&store).await?;
         // What an earlier process of this node held when it died is free again.
         store.release().await?;
-        let listener = TcpListener::bind(config.listen).await;
-        let listening = |source| StartError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.server.listen).await;
+        let listening = |source| StartError::Listen { address: config.server.listen, source };
         let listener = listener.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
         let mark = HeaderValue::from_str(node.as_str()).unwrap_or_else(|_| HeaderValue::from_static("node"));
@@ -195,19 +195,19 @@ impl Server {
 
     async fn serve(self, stop: Running, tell: Teller) {
         let Self { config, store, edge, state, stopping, jobs, listener, address, post, lock, .. } = self;
-        if config.insecure && !address.ip().is_loopback() {
+        if config.server.insecure && !address.ip().is_loopback() {
             tracing::warn!(%address, "INSECURE: everybody who can connect may do everything on the AgentKit surface");
         }
         let of = |is_configured: bool| if is_configured { "configured" } else { "of the data directory" };
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             store = store.kind(),
-            bus = config.bus,
-            surfaces = ?config.surfaces,
+            bus = config.server.bus,
+            surfaces = ?config.server.surfaces,
             %address,
-            platform_key = of(config.platform_key.is_some()),
-            admin_key = of(config.opscore_api_key.is_some()),
-            require_keys = config.require_keys,
+            platform_key = of(config.services.platform_key.is_some()),
+            admin_key = of(config.services.opscore_api_key.is_some()),
+            require_keys = config.server.require_keys,
             "serving"
         );
         let tracker = TaskTracker::new();
@@ -223,9 +223,9 @@ impl Server {
         };
         // Whoever asks whether it is ready learns first that it will not be, and sends its requests elsewhere.
         stopping.cancel();
-        told(Step::Stopping { delay: config.shutdown_delay });
-        tokio::time::sleep(config.shutdown_delay).await;
-        let (watch, within) = (Stopwatch::start(), config.shutdown_timeout);
+        told(Step::Stopping { delay: config.server.shutdown_delay });
+        tokio::time::sleep(config.server.shutdown_delay).await;
+        let (watch, within) = (Stopwatch::start(), config.server.shutdown_timeout);
         let open = || InFlight::now(&edge.metrics, &jobs.deliveries);
         told(Step::Draining { open: open(), within, until: clock::system() + within });
         edge.draining.cancel();
@@ -251,9 +251,9 @@ impl Server {
 fn check(config: &Config) -> Result<(), StartError> {
     let mut faults = config.contradictions();
     for (key, url) in [
-        ("opscore_webhook_url", &config.opscore_webhook_url),
-        ("agentkit_api_url", &config.agentkit_api_url),
-        ("public_url", &config.public_url),
+        ("opscore_webhook_url", &config.services.opscore_webhook_url),
+        ("agentkit_api_url", &config.services.agentkit_api_url),
+        ("public_url", &config.server.public_url),
     ] {
         if let Some(fault) = url.as_deref().and_then(address_fault) {
             faults.push(format!(
@@ -288,9 +288,12 @@ fn assemble(
 ) -> Result<(Edge, AppState, Jobs, Post), StartError> {
     let (policy, metrics, draining) =
         (config.policy(), Metrics::new(clock::system()), CancellationToken::new());
-    let wake_ups = WakeUps::new(Bus::open(&config.bus)?, node.clone());
-    let deliveries =
-        Deliveries::new(config.deliveries_max, config.tool_calls_max, config.deliveries_per_destination_max);
+    let wake_ups = WakeUps::new(Bus::open(&config.server.bus)?, node.clone());
+    let deliveries = Deliveries::new(
+        config.delivery.deliveries_max,
+        config.tools.tool_calls_max,
+        config.delivery.deliveries_per_destination_max,
+    );
     let (mailbox, post) = mailbox(metrics.clone());
     let drive = Drive::new(
         store.clone(),
@@ -302,33 +305,33 @@ fn assemble(
         metrics.clone(),
     );
     let body_limits = BodyLimits {
-        bytes_max: config.body_bytes_max,
-        timeout: config.body_timeout,
-        budget: ByteBudget::new(config.inbound_bytes_max, metrics.inbound()),
+        bytes_max: config.http.body_bytes_max,
+        timeout: config.http.body_timeout,
+        budget: ByteBudget::new(config.http.inbound_bytes_max, metrics.inbound()),
     };
-    let outbound = ByteBudget::new(config.outbound_bytes_max, metrics.outbound());
+    let outbound = ByteBudget::new(config.http.outbound_bytes_max, metrics.outbound());
     let allowed = policy::Policy {
-        forbid_loopback: config.egress_forbid_loopback,
-        forbid_private: config.egress_forbid_private,
+        forbid_loopback: config.egress.egress_forbid_loopback,
+        forbid_private: config.egress.egress_forbid_private,
     };
     let names = Names::of_system(metrics.name_lookups());
     let egress = Egress::new(allowed, mark.clone(), outbound.clone(), names.clone());
     // Where the callers are programs of this machine, they reach as much without asking.
-    let reads_private = config.http_get_private || authenticator.is_for_this_machine();
+    let reads_private = config.egress.http_get_private || authenticator.is_for_this_machine();
     let for_pages = if reads_private { allowed } else { policy::Policy::PUBLIC };
     let tools = Tools::new(tools::Parts {
         store: store.clone(),
         egress: egress.clone(),
         pages: Egress::new(for_pages, mark.clone(), outbound.clone(), names.clone()),
-        timeout: config.tool_timeout,
+        timeout: config.tools.tool_timeout,
         schemas: tools::Schemas::default(),
         long: drive.long_work().clone(),
     });
     let edge = Edge {
-        connections_max: config.connections_max,
-        header_timeout: config.header_timeout,
-        keep_alive_timeout: config.keep_alive_timeout,
-        body_timeout: config.body_timeout,
+        connections_max: config.http.connections_max,
+        header_timeout: config.http.header_timeout,
+        keep_alive_timeout: config.http.keep_alive_timeout,
+        body_timeout: config.http.body_timeout,
         metrics: metrics.clone(),
         authenticator: authenticator.clone(),
         idempotency: Idempotency {
@@ -341,7 +344,7 @@ fn assemble(
     };
     let services = Egress::new(policy::Policy::default(), mark, outbound, names);
     let jobs = Jobs::new(jobs::Parts {
-        config: config.clone(),
+        config: JobSettings::new(config),
         policy,
         store: store.clone(),
         drive: drive.clone(),
@@ -357,7 +360,7 @@ fn assemble(
     let state = AppState::new(state::Parts {
         store: store.clone(),
         drive,
-        admission: Admission::new(store.clone(), config.waiting_per_destination_max),
+        admission: Admission::new(store.clone(), config.delivery.waiting_per_destination_max),
         streams: Streams {
             store: store.clone(),
             wake_ups,
@@ -372,17 +375,17 @@ fn assemble(
         body_limits,
         route_table: RouteTable::of(&description),
         body_fields: BodyFields::of(&description),
-        limits: Limits { payload_bytes_max: config.payload_bytes_max },
+        limits: Limits { payload_bytes_max: config.http.payload_bytes_max },
         retention: OperatorRetention {
-            sessions: config.retention_sessions,
-            events: config.retention_events,
-            messages: config.retention_messages,
+            sessions: config.retention.retention_sessions,
+            events: config.retention.retention_events,
+            messages: config.retention.retention_messages,
         },
         announcements: Announcements {
-            secret: config.opscore_webhook_secret.clone(),
+            secret: config.services.opscore_webhook_secret.clone(),
             calls_endpoints: config.dispatches_through().is_none(),
         },
-        readiness: Readiness { stopping, bus: config.bus.clone() },
+        readiness: Readiness { stopping, bus: config.server.bus.clone() },
     });
     Ok((edge, state, jobs, post))
 }
@@ -391,7 +394,7 @@ fn assemble(
 fn router(config: &Config, edge: &Arc<Edge>, state: AppState) -> Router {
     let (routes, description) = surfaces::routes(config).split_for_parts();
     routes
-        .merge(docs::pages(description, config.public_url.as_deref()))
+        .merge(docs::pages(description, config.server.public_url.as_deref()))
         .fallback(edge::no_route)
         .method_not_allowed_fallback(edge::no_method)
         .layer(edge::Around(Arc::clone(edge)))

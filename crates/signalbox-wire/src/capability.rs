@@ -32,6 +32,12 @@ pub enum CapabilityBody {
     },
 }
 
+impl<T: Into<String>> From<T> for CapabilityBody {
+    fn from(name: T) -> Self {
+        Self::Name(name.into())
+    }
+}
+
 impl CapabilityBody {
     /// The capability's name.
     #[must_use]

@@ -128,7 +128,7 @@ async fn print_all<T: Serialize>(
 }
 
 fn print_page<T: Serialize>(page: &Page<T>) -> anyhow::Result<()> {
-    for item in &page.items {
+    for item in &page.data {
         printer::line(&serde_json::to_string(item)?);
     }
     Ok(())

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use signalbox_wire::agentkit::{CapabilityBody, RegisterBody};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -32,13 +33,12 @@ use self::inbox::{Inbox, QUEUE_MAX};
 use self::worker::Worker;
 use crate::client::Client;
 use crate::error::Error;
-use crate::model::Registration;
 
 /// An agent about to start.
 #[derive(Debug)]
 pub struct Agent {
     client: Client,
-    registration: Registration,
+    registration: RegisterBody,
     listen: SocketAddr,
     concurrency: usize,
     observer: Observer,
@@ -57,8 +57,14 @@ impl Agent {
     /// An agent that registers as `name` and listens on a free loopback port.
     #[must_use]
     pub fn new(client: Client, name: impl Into<String>) -> Self {
-        let registration =
-            Registration { agent_name: name.into(), version: "1".to_owned(), ..Registration::default() };
+        let registration = RegisterBody {
+            agent_name: name.into(),
+            version: "1".to_owned(),
+            contact_endpoint: None,
+            capabilities: Vec::new(),
+            metadata: None,
+            agent_id: None,
+        };
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         Self { client, registration, listen, concurrency: 1, observer: Observer::new(drop) }
     }
@@ -72,7 +78,7 @@ impl Agent {
 
     /// Something that it can do.
     #[must_use]
-    pub fn capability(mut self, capability: impl Into<Value>) -> Self {
+    pub fn capability(mut self, capability: impl Into<CapabilityBody>) -> Self {
         self.registration.capabilities.push(capability.into());
         self
     }
@@ -80,7 +86,7 @@ impl Agent {
     /// Anything else worth knowing about it.
     #[must_use]
     pub fn metadata(mut self, metadata: Map<String, Value>) -> Self {
-        self.registration.metadata = metadata;
+        self.registration.metadata = Some(metadata);
         self
     }
 

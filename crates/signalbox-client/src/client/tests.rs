@@ -1,9 +1,11 @@
 //! The client against a tiny server: what is sent, what is repeated, and how failures are told.
 
 use serde_json::{Value, json};
+use signalbox_wire::agentkit::RegisterBody;
+use signalbox_wire::opscore::ApprovalView;
 
 use super::*;
-use crate::model::{Approval, Registration, StateReport};
+use crate::model::StateReport;
 use crate::test_server::{Asked, CannedResponse, TestServer};
 
 fn client(server: &TestServer) -> Client {
@@ -23,7 +25,8 @@ fn keys(requests: &[Asked]) -> Vec<&str> {
 async fn a_post_is_repeated_under_one_key_and_another_call_has_another() {
     let busy = CannedResponse::new(503).header("retry-after", "0");
     let server = TestServer::start(vec![busy, CannedResponse::hang_up(), registered(), registered()]).await;
-    let agent = Registration { agent_name: "a".into(), version: "1".into(), ..Registration::default() };
+    let agent: RegisterBody =
+        serde_json::from_value(json!({"agentName": "a", "version": "1", "capabilities": []})).unwrap();
     let client = client(&server);
     assert_eq!(client.register_agent(&agent, true).await.unwrap(), "agt_1");
     client.register_agent(&agent, false).await.unwrap();
@@ -108,7 +111,7 @@ async fn pages_and_filters_reach_the_query() {
     let server = TestServer::start(vec![CannedResponse::new(200).json(&page)]).await;
     let query = ListQuery::new().limit(5).cursor("a b").filter("status", "running");
     let page = client(&server).sessions(&query).await.unwrap();
-    assert_eq!((page.items[0].session_id.as_str(), page.next_cursor.as_deref()), ("s", Some("n")));
+    assert_eq!((page.data[0].session_id.as_str(), page.next_cursor.as_deref()), ("s", Some("n")));
     let target = "/v1/opscore/sessions?limit=5&cursor=a+b&status=running";
     assert_eq!(server.requests()[0].target, target);
 }
@@ -141,15 +144,15 @@ fn a_printed_client_does_not_show_its_key() {
 
 #[tokio::test]
 async fn what_is_done_to_a_session_reaches_its_path() {
-    let answer = json!({"sessionId": "ses_2", "workflowId": "w"});
+    let answer = json!({"sessionId": "ses_2", "workflowId": "w", "message": "m"});
     let server = TestServer::respond(move |_| CannedResponse::new(200).json(&answer)).await;
     let client = client(&server);
-    let seen = Approval { digest: "d".into(), ..Approval::default() };
+    let seen = ApprovalView { who: None, what: None, parameters: Value::Null, digest: "d".into() };
     client.approve_task("ses_1", "ask", &seen, Some("as seen")).await.unwrap();
     client.refuse_task("ses_1", "ask", None).await.unwrap();
     client.signal_session("ses_1", "go", &json!({"n": 1})).await.unwrap();
-    assert_eq!(client.rerun_session("ses_1").await.unwrap().session_id, "ses_2");
-    assert_eq!(client.start_workflow("w", &json!({"n": 1})).await.unwrap().session_id, "ses_2");
+    assert_eq!(client.rerun_session("ses_1").await.unwrap().session_id.as_str(), "ses_2");
+    assert_eq!(client.start_workflow("w", &json!({"n": 1})).await.unwrap().session_id.as_str(), "ses_2");
     client.start_workflow("w", &Value::Null).await.unwrap();
     client.whole_session("ses_1").await.unwrap();
     client.payload("9f86").await.unwrap();
@@ -160,7 +163,7 @@ async fn what_is_done_to_a_session_reaches_its_path() {
         [
             ("/v1/opscore/sessions/ses_1/tasks/ask/approve", r#"{"digest":"d","comment":"as seen"}"#),
             ("/v1/opscore/sessions/ses_1/tasks/ask/refuse", "{}"),
-            ("/v1/opscore/sessions/ses_1/signal", r#"{"payload":{"n":1},"signal":"go"}"#),
+            ("/v1/opscore/sessions/ses_1/signal", r#"{"signal":"go","payload":{"n":1}}"#),
             ("/v1/opscore/sessions/ses_1/rerun", "{}"),
             ("/v1/opscore/workflows/w/trigger", r#"{"initialPayload":{"n":1}}"#),
             ("/v1/opscore/workflows/w/trigger", "{}"),

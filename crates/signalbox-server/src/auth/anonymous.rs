@@ -31,12 +31,12 @@ pub(crate) enum AnonymousAccess {
 
 impl AnonymousAccess {
     pub(crate) fn new(config: &Config, address: SocketAddr) -> Self {
-        if config.require_keys {
+        if config.server.require_keys {
             Self::Closed
-        } else if config.insecure {
+        } else if config.server.insecure {
             Self::Everybody
         } else if address.ip().is_loopback() {
-            let public = config.public_url.as_deref().and_then(|url| Url::parse(url).ok());
+            let public = config.server.public_url.as_deref().and_then(|url| Url::parse(url).ok());
             Self::Local { public_host: public.and_then(|url| url.host_str().map(str::to_owned)) }
         } else {
             Self::Closed

@@ -55,13 +55,14 @@ pub(crate) fn node(data_dir: &Path) -> io::Result<NodeId> {
 
 /// The configured keys, else those of an earlier start, else new ones.
 pub(crate) fn keys(config: &Config) -> io::Result<Keys> {
-    let file = |name| config.data_dir.join(name);
+    let file = |name| config.server.data_dir.join(name);
     let (platform, made_platform) =
-        key(config.platform_key.as_ref(), &file(PLATFORM_FILE), keys::from_random)?;
-    let (admin, made_admin) = key(config.opscore_api_key.as_ref(), &file(ADMIN_FILE), keys::from_random)?;
+        key(config.services.platform_key.as_ref(), &file(PLATFORM_FILE), keys::from_random)?;
+    let (admin, made_admin) =
+        key(config.services.opscore_api_key.as_ref(), &file(ADMIN_FILE), keys::from_random)?;
     // Whoever runs the receivers looks it up; it opens nothing here, so it is not shown.
     let (session_webhooks, _) =
-        key(config.webhook_secret.as_ref(), &file(WEBHOOK_SECRET_FILE), webhook_secret)?;
+        key(config.services.webhook_secret.as_ref(), &file(WEBHOOK_SECRET_FILE), webhook_secret)?;
     let mut made = Vec::new();
     let kept = |what: &str, name| format!("{what}, kept in {}", file(name).display());
     made.extend(made_platform.then(|| (kept("platform key", PLATFORM_FILE), platform.clone())));

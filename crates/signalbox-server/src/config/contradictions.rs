@@ -10,16 +10,16 @@ impl Config {
     #[must_use]
     pub fn contradictions(&self) -> Vec<String> {
         let mut found = Vec::new();
-        let has_keys = self.platform_key.is_some() || self.opscore_api_key.is_some();
-        if !self.listen.ip().is_loopback() && !has_keys && !self.insecure {
+        let has_keys = self.services.platform_key.is_some() || self.services.opscore_api_key.is_some();
+        if !self.server.listen.ip().is_loopback() && !has_keys && !self.server.insecure {
             found.push(format!(
                 "{} is reachable from other machines and no key is configured; set SIGNALBOX_PLATFORM_KEY or \
                  OPSCORE_API_KEY, listen on 127.0.0.1, or accept the risk with --insecure",
-                self.listen
+                self.server.listen
             ));
         }
-        if self.opscore_webhook_url.is_some()
-            && self.opscore_webhook_secret.is_none()
+        if self.services.opscore_webhook_url.is_some()
+            && self.services.opscore_webhook_secret.is_none()
             && self.serves(Surface::Agentkit)
         {
             found.push(
@@ -27,26 +27,26 @@ impl Config {
                     .to_owned(),
             );
         }
-        if self.insecure && self.require_keys {
+        if self.server.insecure && self.server.require_keys {
             found.push(
                 "insecure and require_keys are both set; leave out the one that is not meant".to_owned(),
             );
         }
-        if self.inbound_bytes_max < self.body_bytes_max as u64 {
+        if self.http.inbound_bytes_max < self.http.body_bytes_max as u64 {
             found.push(format!(
                 "inbound_bytes_max ({}) has no room for one body of body_bytes_max ({}); raise it, or lower that",
-                self.inbound_bytes_max, self.body_bytes_max
+                self.http.inbound_bytes_max, self.http.body_bytes_max
             ));
         }
-        let sent_max = self.payload_bytes_max.max(self.body_bytes_max as u64) + ANSWER_ROOM;
-        if self.outbound_bytes_max < sent_max {
+        let sent_max = self.http.payload_bytes_max.max(self.http.body_bytes_max as u64) + ANSWER_ROOM;
+        if self.http.outbound_bytes_max < sent_max {
             found.push(format!(
                 "outbound_bytes_max ({}) has no room for one task of payload_bytes_max ({}) or one message of \
                  body_bytes_max ({}) with its answer; make it {sent_max} or more, or lower those",
-                self.outbound_bytes_max, self.payload_bytes_max, self.body_bytes_max
+                self.http.outbound_bytes_max, self.http.payload_bytes_max, self.http.body_bytes_max
             ));
         }
-        if self.surfaces.is_empty() {
+        if self.server.surfaces.is_empty() {
             found.push("no surface is to be served; name at least one in --surfaces".to_owned());
         }
         found

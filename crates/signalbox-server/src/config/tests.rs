@@ -22,7 +22,7 @@ fn durations_are_written_as_in_the_api() {
         ("1w", 604_800_000),
     ] {
         let config = given(&["--shutdown-timeout", text], &[]).expect(text);
-        assert_eq!(config.shutdown_timeout, Duration::from_millis(millis), "{text}");
+        assert_eq!(config.server.shutdown_timeout, Duration::from_millis(millis), "{text}");
     }
     for text in ["", "s", "-1s", "1.5s", "1 h", "99999999999999999999s", "9999999999d", "soon"] {
         let refused = given(&[&format!("--shutdown-timeout={text}")], &[]).expect_err(text);
@@ -89,7 +89,7 @@ fn a_broken_file_is_told_with_its_line() {
 #[test]
 fn a_name_is_resolved_and_a_service_is_named_with_or_without_its_version() {
     let config = given(&["--listen", "localhost:0"], &[]).expect("a name");
-    assert!(config.listen.ip().is_loopback());
+    assert!(config.server.listen.ip().is_loopback());
     for refused in ["localhost", ":8000", "localhost:eight", "8000"] {
         assert!(given(&["--listen", refused], &[]).expect_err(refused).contains("localhost:8000"));
     }
@@ -103,10 +103,10 @@ fn a_name_is_resolved_and_a_service_is_named_with_or_without_its_version() {
 fn lists_and_switches_are_read_from_everywhere() {
     let config = given(&[], &[("SIGNALBOX_SURFACES", "agentkit,opscore"), ("SIGNALBOX_INSECURE", "yes")]);
     let config = config.expect("good");
-    assert_eq!((config.surfaces.len(), config.insecure), (2, true));
+    assert_eq!((config.server.surfaces.len(), config.server.insecure), (2, true));
     let config = given(&["--insecure", "--surfaces", "artcafe"], &[("SIGNALBOX_INSECURE", "no")]);
     let config = config.expect("good");
-    assert_eq!((config.surfaces, config.insecure), (vec![Surface::Artcafe], true));
+    assert_eq!((config.server.surfaces, config.server.insecure), (vec![Surface::Artcafe], true));
     assert!(given(&[], &[("SIGNALBOX_INSECURE", "maybe")]).expect_err("no switch").contains("true or false"));
     let help = given(&["--help"], &[]).expect_err("help");
     for expected in ["--listen", "[default: 127.0.0.1:8000]", "- auto: Text on a terminal, JSON elsewhere"] {
@@ -149,10 +149,10 @@ fn a_file_is_overruled_by_flags_and_its_unknown_keys_are_refused() {
         &["--body-bytes-max", "8"],
     );
     let config = config.expect("a good file");
-    assert_eq!(config.listen.port(), 9);
-    assert_eq!(config.body_bytes_max, 8);
-    assert_eq!(config.surfaces, [Surface::Opscore]);
-    assert!(config.insecure);
+    assert_eq!(config.server.listen.port(), 9);
+    assert_eq!(config.http.body_bytes_max, 8);
+    assert_eq!(config.server.surfaces, [Surface::Opscore]);
+    assert!(config.server.insecure);
     let fault = read("lisen = 1", &[]).expect_err("unknown key").to_string();
     assert!(fault.contains("lisen"), "{fault}");
     assert!(read("listen = \"nowhere\"", &[]).is_err());

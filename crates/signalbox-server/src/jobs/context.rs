@@ -7,7 +7,7 @@ use signalbox_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Authenticator;
-use crate::config::Config;
+use crate::config::JobSettings;
 use crate::egress::Egress;
 use crate::engine::Drive;
 use crate::engine::slots::Deliveries;
@@ -21,7 +21,7 @@ pub(crate) struct Jobs(Arc<Parts>);
 
 /// The parts themselves.
 pub(crate) struct Parts {
-    pub(crate) config: Config,
+    pub(crate) config: JobSettings,
     pub(crate) policy: Policy,
     pub(crate) store: Store,
     pub(crate) drive: Drive,

@@ -15,8 +15,8 @@ use crate::config::{Config, LogFormat};
 /// Starts logging for this process. A second call changes nothing.
 pub fn start(config: &Config) {
     // The directives were checked when they were read; a library's caller may have set others.
-    let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
-    let is_json = match config.log_format {
+    let filter = EnvFilter::try_new(&config.server.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let is_json = match config.server.log_format {
         LogFormat::Json => true,
         LogFormat::Text => false,
         LogFormat::Auto => !io::stderr().is_terminal(),

@@ -36,15 +36,16 @@ pub(crate) struct Transport {
 impl Transport {
     /// Ways out by `egress` to what clients name, by `services` to what the operator names.
     pub(crate) fn new(config: &Config, egress: Egress, services: Egress, notices: Secret) -> Self {
-        let timeout = config.delivery_timeout;
+        let timeout = config.delivery.delivery_timeout;
         let named = Way { egress, timeout };
         let chosen = Way { egress: services, timeout };
         let service = config.dispatches_through().map(|url| Service {
             way: chosen.clone(),
             url: url.to_owned(),
-            key: config.agentkit_api_key.clone(),
+            key: config.services.agentkit_api_key.clone(),
         });
-        let announced = config.opscore_webhook_url.clone().zip(config.opscore_webhook_secret.clone());
+        let announced =
+            config.services.opscore_webhook_url.clone().zip(config.services.opscore_webhook_secret.clone());
         let registrations = announced.map(|(url, secret)| Registrations { way: chosen, url, secret });
         Self { named, service, registrations, notices }
     }

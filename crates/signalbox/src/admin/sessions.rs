@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::Value;
-use signalbox_client::{Approval, Client, ListQuery};
+use signalbox_client::{ApprovalView, Client, ListQuery};
 
 use super::{Asked, json, print_page, print_whole, run};
 use crate::printer;
@@ -143,7 +143,7 @@ impl Approve {
         })?;
         print_whole(asked)?;
         let seen = match &self.digest {
-            Some(digest) => Approval { digest: digest.clone(), ..asked.clone() },
+            Some(digest) => ApprovalView { digest: digest.clone(), ..asked.clone() },
             None => asked.clone(),
         };
         Ok(client.approve_task(&self.id, &self.task, &seen, self.comment.as_deref()).await?)
@@ -192,7 +192,7 @@ pub(crate) fn sessions(asked: &Asked<SessionVerb>) -> anyhow::Result<ExitCode> {
                 client.retry_session(id).await?;
                 done(id, "goes on");
             }
-            SessionVerb::Rerun { id } => printer::line(&client.rerun_session(id).await?.session_id),
+            SessionVerb::Rerun { id } => printer::line(client.rerun_session(id).await?.session_id.as_str()),
             SessionVerb::Signal { id, signal, payload } => {
                 client.signal_session(id, signal, payload).await?;
                 done(id, &format!("has got the signal {signal}"));

@@ -63,7 +63,7 @@ pub(crate) fn workflows(asked: &Asked<WorkflowVerb>) -> anyhow::Result<ExitCode>
                     Some(agent) => client.trigger(agent, id, input).await?,
                     None => client.start_workflow(id, input).await?,
                 };
-                printer::line(&triggered.session_id);
+                printer::line(triggered.session_id.as_str());
             }
             WorkflowVerb::Delete { id } => {
                 client.delete_workflow(id).await?;

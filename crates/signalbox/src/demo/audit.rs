@@ -82,7 +82,7 @@ impl<'a> Audit<'a> {
         let planner = &self.cast.actor(Role::Planner)?.agent_id;
         self.client.apply_workflow_yaml(WORKFLOW).await?;
         let input = json!({"partsMax": PARTS_MAX});
-        self.session = self.client.trigger(planner, WORKFLOW_ID, &input).await?.session_id;
+        self.session = self.client.trigger(planner, WORKFLOW_ID, &input).await?.session_id.to_string();
         self.screen.step(Mark::Good, &format!("session {} of workflow {WORKFLOW_ID}", self.session));
         self.screen.open(self.cast.agents.len());
         let outcome = self.follow().await;

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::agents::{change, read, register, run};
-use self::dead_letters::{each, sweep};
+use self::dead_letters::{discard, redrive};
 use crate::config;
 use crate::http::fast_path::FastRoute;
 use crate::surface::description::Description;
@@ -34,12 +34,12 @@ fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(read::get_agent, change::patch_agent, change::deregister_agent))
         .routes(routes!(run::run_agent))
         .routes(routes!(messages::get_message))
-        .routes(routes!(each::list_dead_letters, sweep::discard_dead_letters))
-        .routes(routes!(sweep::redrive_dead_letters))
-        .routes(routes!(each::get_dead_letter, each::discard_dead_letter))
-        .routes(routes!(each::redrive_dead_letter))
-        .routes(routes!(tools::list_tools, tools::create_tool))
-        .routes(routes!(tools::get_tool, tools::delete_tool))
+        .routes(routes!(dead_letters::list::list_dead_letters, discard::discard_dead_letters))
+        .routes(routes!(redrive::redrive_dead_letters))
+        .routes(routes!(dead_letters::get::get_dead_letter, discard::discard_dead_letter))
+        .routes(routes!(redrive::redrive_dead_letter))
+        .routes(routes!(tools::list::list_tools, tools::create::create_tool))
+        .routes(routes!(tools::get::get_tool, tools::delete::delete_tool))
 }
 
 fn fast_routes(state: &AppState) -> Vec<FastRoute> {

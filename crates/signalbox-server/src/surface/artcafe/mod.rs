@@ -5,6 +5,7 @@ mod tenants;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::tenants::{create, list, remove};
 use crate::config;
 use crate::surface::description::Description;
 use crate::surface::state::AppState;
@@ -20,5 +21,5 @@ pub(crate) const SURFACE: Description = Description {
 
 /// Every route of this surface.
 fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(tenants::create, tenants::list)).routes(routes!(tenants::remove))
+    OpenApiRouter::new().routes(routes!(create::create, list::list)).routes(routes!(remove::remove))
 }

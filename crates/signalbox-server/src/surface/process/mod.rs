@@ -6,6 +6,7 @@ mod keys;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::keys::{create, list, revoke};
 use crate::surface::description::Description;
 use crate::surface::state::AppState;
 
@@ -24,6 +25,6 @@ fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(health::health))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
-        .routes(routes!(keys::create, keys::list))
-        .routes(routes!(keys::revoke))
+        .routes(routes!(create::create, list::list))
+        .routes(routes!(revoke::revoke))
 }

@@ -1,16 +1,12 @@
-//! `POST /v1/dead-letters/redrive` and `DELETE /v1/dead-letters`: all that the filters match, page by page.
+//! All dead letters that the filters match, page by page.
 //!
 //! What became a dead letter after the first request began is left alone: a redriven message that fails at once
 //! would otherwise come round again without end.
 
-use axum::extract::State;
-use http::StatusCode;
 use serde::Deserialize;
 use signalbox_core::Rejected;
 use signalbox_core::delivery::Message;
-use signalbox_core::engine::{Discard, Redrive};
 use signalbox_store::{DeadLetterFilter, Page, Store};
-use signalbox_wire::agentkit::{DiscardManyAnswer, RedriveManyAnswer, Success};
 use signalbox_wire::fault::Fault;
 use signalbox_wire::id::TenantId;
 use signalbox_wire::paging::{Cursor, PageQuery};
@@ -18,92 +14,32 @@ use signalbox_wire::problem::Problem;
 use signalbox_wire::time::Timestamp;
 use tokio::task::JoinSet;
 
-use super::each::DeadLetterQuery;
-use super::of_task;
+use super::filter::DeadLetterQuery;
 use crate::clock;
 use crate::engine::{Drive, DriveError, Driven};
-use crate::http::context::{Administers, Context};
-use crate::http::params::{Query, Reader};
+use crate::http::params::Reader;
 use crate::http::problem::Refusal;
-use crate::http::reply::Reply;
 
 /// What a sweep is called in its cursors.
 const SWEEP: &str = "dead-letter-sweep";
+
 /// Dead letters that one request settles, at most; the answer says when there are more.
 const SWEPT_MAX: usize = 1_000;
+
 /// Dead letters that are settled at once, so that they share commits.
 const AT_ONCE: usize = 64;
 
 /// How far a sweep came.
-struct Swept {
-    count: u64,
+pub(super) struct Swept {
+    pub(super) count: u64,
     /// Those that the operation is not for: they are tasks'.
-    passed_over: u64,
-    next_cursor: Option<String>,
-}
-
-/// Send all matching dead letters on their way again
-///
-/// The longest dead first, at most 1,000 in one request. Where `more` is true, `next_cursor` goes on where this request
-/// ended; it leaves alone what died since the first of them. Those of tasks are passed over: their sessions are what can be
-/// retried or run again.
-#[utoipa::path(post, path = "/v1/dead-letters/redrive", tag = "AgentKit", params(DeadLetterQuery, SweepQuery),
-    responses(
-        (status = 202, description = "They are scheduled", body = Success<RedriveManyAnswer>),
-        (status = 422, description = "The query does not fit", body = Problem)))]
-pub(crate) async fn redrive_dead_letters(
-    State(store): State<Store>,
-    State(drive): State<Drive>,
-    context: Context<Administers>,
-    Query(query): Query<DeadLetterQuery>,
-    Query(part): Query<SweepQuery>,
-) -> Result<Reply, Refusal> {
-    let (filter, part) = read(&query, &part)?;
-    let swept = sweep((&store, &drive), context.tenant(), &filter, part, |letter| {
-        of_task::may_be_redriven(letter).then(|| Redrive { message: letter.id.clone() })
-    })
-    .await?;
-    let message = swept.told("scheduled again");
-    let Swept { count, passed_over, next_cursor } = swept;
-    let data = RedriveManyAnswer { redriven: count, passed_over, more: next_cursor.is_some(), next_cursor };
-    Ok(Reply::json(StatusCode::ACCEPTED, &Success::new(message, data)))
-}
-
-/// Drop all matching dead letters
-///
-/// At least one filter must be given. The longest dead first, at most 1,000 in one request. Where `more` is true,
-/// `next_cursor` goes on where this request ended; it leaves alone what died since the first of them.
-#[utoipa::path(delete, path = "/v1/dead-letters", tag = "AgentKit", params(DeadLetterQuery, SweepQuery),
-    responses(
-        (status = 200, description = "They are gone", body = Success<DiscardManyAnswer>),
-        (status = 400, description = "No filter was given", body = Problem),
-        (status = 422, description = "The query does not fit", body = Problem)))]
-pub(crate) async fn discard_dead_letters(
-    State(store): State<Store>,
-    State(drive): State<Drive>,
-    context: Context<Administers>,
-    Query(query): Query<DeadLetterQuery>,
-    Query(part): Query<SweepQuery>,
-) -> Result<Reply, Refusal> {
-    let (filter, part) = read(&query, &part)?;
-    if filter.agent.is_none() && filter.kind.is_none() && filter.since.is_none() {
-        // Everything is dropped only where that was meant.
-        let detail = "No filter was given; name the dead letters to drop by agent, kind or since \
-            (since=1970-01-01T00:00:00Z means all).";
-        return Err(Problem::bad_request("no-filter", detail).into());
-    }
-    let swept = sweep((&store, &drive), context.tenant(), &filter, part, |letter| {
-        Some(Discard { message: letter.id.clone() })
-    })
-    .await?;
-    let message = swept.told("dropped");
-    let Swept { count, next_cursor, .. } = swept;
-    let data = DiscardManyAnswer { discarded: count, more: next_cursor.is_some(), next_cursor };
-    Ok(Reply::ok(&Success::new(message, data)))
+    pub(super) passed_over: u64,
+    pub(super) next_cursor: Option<String>,
 }
 
 impl Swept {
-    fn told(&self, done: &str) -> String {
+    /// What became of them, in words.
+    pub(super) fn told(&self, done: &str) -> String {
         let more =
             if self.next_cursor.is_some() { " There are more; ask again with next_cursor." } else { "" };
         let passed_over = match self.passed_over {
@@ -129,14 +65,14 @@ pub(crate) struct SweepQuery {
 }
 
 /// A part of a sweep.
-struct Part {
+pub(super) struct Part {
     limit: usize,
     /// When its first request began: what died later is left alone, also by those that follow.
     began: Timestamp,
     after: Option<String>,
 }
 
-fn read(query: &DeadLetterQuery, part: &SweepQuery) -> Result<(DeadLetterFilter, Part), Refusal> {
+pub(super) fn read(query: &DeadLetterQuery, part: &SweepQuery) -> Result<(DeadLetterFilter, Part), Refusal> {
     let mut reader = Reader::default();
     let filter = query.read(&mut reader);
     let limit = part.limit.clone().unwrap_or_else(|| SWEPT_MAX.to_string());
@@ -155,7 +91,7 @@ fn started((began, after): (&str, &str)) -> Option<(Timestamp, Option<String>)> 
     Some((Timestamp::from_micros(began.parse().ok()?), Some(after.to_owned())))
 }
 
-async fn sweep<O>(
+pub(super) async fn sweep<O>(
     (store, drive): (&Store, &Drive),
     tenant: &TenantId,
     filter: &DeadLetterFilter,

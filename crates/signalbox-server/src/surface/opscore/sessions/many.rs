@@ -1,29 +1,20 @@
-//! `POST /v1/opscore/sessions/{pause|resume|cancel|retry|rerun|signal|approve|refuse|purge}`: the same for all sessions
-//! that a filter matches, each a decision of its own.
+//! The same for all sessions that a filter matches, each a decision of its own.
 
-use axum::extract::State;
-use signalbox_core::engine;
 use signalbox_core::limits::bounded;
 use signalbox_store::Store;
 use signalbox_wire::id::{SessionId, TenantId};
-use signalbox_wire::opscore::{
-    ApproveBody, ApproveManyBody, ManyAnswer, ManyBody, RefuseBody, RefuseManyBody, Refused, SignalManyBody,
-    Which,
-};
+use signalbox_wire::opscore::{ManyAnswer, Refused, Which};
 use signalbox_wire::paging::PageQuery;
-use signalbox_wire::problem::Problem;
 use tokio::task::JoinSet;
 
 use super::filter::SessionsQuery;
-use super::purge;
 use super::read::LIST;
 use crate::engine::{Drive, DriveError, Driven};
-use crate::http::context::{Administers, Context, Input};
 use crate::http::params::Reader;
 use crate::http::problem::Refusal;
-use crate::http::reply::Reply;
 use crate::surface::opscore::lookup::Gathering;
 
+/// The operation that does it to all: its texts, its name with its body, its path, and what it does to each.
 macro_rules! many {
     ($(#[$doc:meta])* $name:ident($type:ty), $path:literal, |$session:ident, $body:ident, $caller:ident| $operation:expr) => {
         $(#[$doc])*
@@ -46,90 +37,9 @@ macro_rules! many {
         }
     };
 }
+pub(super) use many;
 
-many! {
-    /// Pause all sessions that match
-    pause_sessions(ManyBody), "/v1/opscore/sessions/pause", |session, _body, _caller| engine::Pause { session }
-}
-
-many! {
-    /// Resume all sessions that match
-    resume_sessions(ManyBody), "/v1/opscore/sessions/resume", |session, _body, _caller| engine::Resume { session }
-}
-
-many! {
-    /// Cancel all sessions that match
-    cancel_sessions(ManyBody), "/v1/opscore/sessions/cancel",
-    |session, body, _caller| engine::Cancel { session, reason: body.reason.clone() }
-}
-
-many! {
-    /// Let all failed sessions that match go on from the tasks that failed
-    retry_sessions(ManyBody), "/v1/opscore/sessions/retry", |session, _body, _caller| engine::RetrySession { session }
-}
-
-many! {
-    /// Run all sessions that match again, each as a new one
-    ///
-    /// The new sessions match the filter too, where it does not say `until`: go on with `next_cursor`.
-    rerun_sessions(ManyBody), "/v1/opscore/sessions/rerun", |session, _body, caller| engine::Rerun { session, trace: caller.trace.clone() }
-}
-
-many! {
-    /// Tell all sessions that match of something that tasks wait for
-    ///
-    /// One that waits for no such signal, and will not, is refused.
-    signal_sessions(SignalManyBody), "/v1/opscore/sessions/signal",
-    |session, body, _caller| engine::Signal { session, name: body.signal.clone(), payload: body.payload.clone() }
-}
-
-many! {
-    /// Agree to what a task asks approval for, in all sessions that match
-    ///
-    /// Only tasks are approved that ask for just what was seen, which is what the `digest` says; one that asks for
-    /// something else is refused.
-    approve_sessions(ApproveManyBody), "/v1/opscore/sessions/approve", |session, body, caller| {
-        let ApproveBody { digest, comment } = body.approval.clone();
-        let (task, by) = (body.task_id.clone(), caller.caller.name.to_string());
-        engine::Approve { session, task, is_approved: true, by, comment, digest: Some(digest) }
-    }
-}
-
-many! {
-    /// Refuse what a task asks approval for, in all sessions that match
-    ///
-    /// The tasks fail, with the comment as their error. With a `digest`, only those are refused that ask for just that.
-    refuse_sessions(RefuseManyBody), "/v1/opscore/sessions/refuse", |session, body, caller| {
-        let RefuseBody { comment, digest } = body.refusal.clone();
-        let (task, by) = (body.task_id.clone(), caller.caller.name.to_string());
-        engine::Approve { session, task, is_approved: false, by, comment, digest }
-    }
-}
-
-/// Remove all sessions that match and are over, with their history
-///
-/// Newest first, at most 1,000 in one request. One that is not over is refused. Where `more` is true, `next_cursor`
-/// goes on where this request ended.
-#[utoipa::path(post, path = "/v1/opscore/sessions/purge", tag = "Ops-Core", request_body = ManyBody,
-    responses(
-        (status = 200, description = "What became of them", body = ManyAnswer),
-        (status = 422, description = "The body does not fit", body = Problem)))]
-pub(crate) async fn purge_sessions(
-    State(store): State<Store>,
-    State(drive): State<Drive>,
-    context: Context<Administers>,
-    input: Input,
-) -> Result<Reply, Refusal> {
-    let body: ManyBody = input.parse()?;
-    let many = Many::read(&body.which)?;
-    let done = many.go(&store, context.tenant(), |tenant, session| {
-        let (store, drive) = (store.clone(), drive.clone());
-        async move { purge::purge(&store, &drive, &tenant, &session).await }
-    });
-    Ok(Reply::ok(&done.await?))
-}
-
-async fn sweep<O>(
+pub(super) async fn sweep<O>(
     store: &Store,
     drive: &Drive,
     tenant: &TenantId,
@@ -149,13 +59,13 @@ where
 }
 
 /// Which sessions, and how far.
-struct Many {
+pub(super) struct Many {
     filter: signalbox_store::SessionFilter,
     gathering: Gathering,
 }
 
 impl Many {
-    fn read(which: &Which) -> Result<Self, Refusal> {
+    pub(super) fn read(which: &Which) -> Result<Self, Refusal> {
         let mut reader = Reader::default();
         let filter = SessionsQuery::of(&which.filter).read(&mut reader, "filter/");
         let limit = Some(which.limit.unwrap_or(MANY_MAX).to_string());
@@ -165,7 +75,7 @@ impl Many {
     }
 
     /// Does it to each, a few side by side so that they share commits.
-    async fn go<F>(
+    pub(super) async fn go<F>(
         self,
         store: &Store,
         tenant: &TenantId,

@@ -4,11 +4,12 @@ use axum::extract::State;
 use signalbox_core::{Rejected, engine};
 use signalbox_store::{Store, StoreError};
 use signalbox_wire::id::{SessionId, TenantId};
-use signalbox_wire::opscore::Done;
+use signalbox_wire::opscore::{Done, ManyAnswer, ManyBody};
 use signalbox_wire::problem::Problem;
 
+use super::many::Many;
 use crate::engine::{Drive, DriveError};
-use crate::http::context::{Administers, Context};
+use crate::http::context::{Administers, Context, Input};
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
@@ -53,4 +54,27 @@ pub(crate) async fn purge(
 async fn forget(store: &Store, tenant: &TenantId, session: &SessionId) -> Result<(), StoreError> {
     while store.remove_history(tenant, session).await? == signalbox_store::Removal::Goes {}
     Ok(())
+}
+
+/// Remove all sessions that match and are over, with their history
+///
+/// Newest first, at most 1,000 in one request. One that is not over is refused. Where `more` is true, `next_cursor`
+/// goes on where this request ended.
+#[utoipa::path(post, path = "/v1/opscore/sessions/purge", tag = "Ops-Core", request_body = ManyBody,
+    responses(
+        (status = 200, description = "What became of them", body = ManyAnswer),
+        (status = 422, description = "The body does not fit", body = Problem)))]
+pub(crate) async fn purge_sessions(
+    State(store): State<Store>,
+    State(drive): State<Drive>,
+    context: Context<Administers>,
+    input: Input,
+) -> Result<Reply, Refusal> {
+    let body: ManyBody = input.parse()?;
+    let many = Many::read(&body.which)?;
+    let done = many.go(&store, context.tenant(), |tenant, session| {
+        let (store, drive) = (store.clone(), drive.clone());
+        async move { purge(&store, &drive, &tenant, &session).await }
+    });
+    Ok(Reply::ok(&done.await?))
 }

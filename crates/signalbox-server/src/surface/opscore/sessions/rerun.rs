@@ -2,12 +2,15 @@
 
 use axum::extract::State;
 use http::StatusCode;
+use signalbox_core::engine;
 use signalbox_core::engine::Rerun;
-use signalbox_wire::opscore::TriggerAnswer;
+use signalbox_store::Store;
+use signalbox_wire::opscore::{ManyAnswer, ManyBody, TriggerAnswer};
 use signalbox_wire::problem::Problem;
 
+use super::many::{many, sweep};
 use crate::engine::Drive;
-use crate::http::context::{Administers, Context};
+use crate::http::context::{Administers, Context, Input};
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
@@ -34,4 +37,11 @@ pub(crate) async fn rerun_session(
             Reply::json(StatusCode::ACCEPTED, &answer)
         })
         .await
+}
+
+many! {
+    /// Run all sessions that match again, each as a new one
+    ///
+    /// The new sessions match the filter too, where it does not say `until`: go on with `next_cursor`.
+    rerun_sessions(ManyBody), "/v1/opscore/sessions/rerun", |session, _body, caller| engine::Rerun { session, trace: caller.trace.clone() }
 }

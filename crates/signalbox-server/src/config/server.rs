@@ -1,0 +1,77 @@
+//! Where the server listens, what it serves, where it keeps its data, and how it logs and stops.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use signalbox_wire::keys::Secret;
+
+use super::values::{duration, host_and_port, http_url, log_directives, secret, switch};
+
+/// Where the server listens, what it serves, where it keeps its data, and how it logs and stops.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Server")]
+pub struct ServerSettings {
+    /// The address or host name, and the port, to listen on; port 0 takes a free one
+    #[arg(long, env = "SIGNALBOX_LISTEN", value_parser = host_and_port, default_value = "127.0.0.1:8000")]
+    pub listen: SocketAddr,
+    /// Where the embedded database, the keys and the lock live
+    #[arg(long, env = "SIGNALBOX_DATA_DIR", default_value = "signalbox-data")]
+    pub data_dir: PathBuf,
+    /// Where state is kept: postgres://user:password@host/database; the embedded SQLite when absent
+    #[arg(long, env = "SIGNALBOX_DATABASE", hide_env_values = true, value_parser = secret)]
+    pub database: Option<Secret>,
+    /// Where live traffic goes: `local`, inside this process
+    #[arg(long, env = "SIGNALBOX_BUS", default_value = "local")]
+    pub bus: String,
+    /// A file with any of these keys; signalbox.toml in the working directory when there is one
+    #[arg(long, env = "SIGNALBOX_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Which surfaces to serve
+    #[arg(long, env = "SIGNALBOX_SURFACES", value_delimiter = ',', default_values = ["agentkit", "opscore", "artcafe"])]
+    pub surfaces: Vec<Surface>,
+    /// Serve beyond loopback without any key configured: everybody who can connect may do everything
+    #[arg(long, env = "SIGNALBOX_INSECURE", value_parser = switch)]
+    pub insecure: bool,
+    /// Ask for a key on every surface, also on loopback; for a server behind a proxy
+    #[arg(long, env = "SIGNALBOX_REQUIRE_KEYS", value_parser = switch)]
+    pub require_keys: bool,
+    /// Where clients reach this server, when that is not the address it listens on
+    #[arg(long, env = "SIGNALBOX_PUBLIC_URL", value_parser = http_url)]
+    pub public_url: Option<String>,
+    /// How the log is written
+    #[arg(long, env = "SIGNALBOX_LOG_FORMAT", default_value = "auto")]
+    pub log_format: LogFormat,
+    /// What is logged: a level, or directives such as `info,signalbox_store=debug`
+    #[arg(long, env = "SIGNALBOX_LOG", value_parser = log_directives, default_value = "info")]
+    pub log: String,
+    /// How long requests and deliveries in flight may take after SIGTERM
+    #[arg(long, env = "SIGNALBOX_SHUTDOWN_TIMEOUT", value_parser = duration, default_value = "10s")]
+    pub shutdown_timeout: Duration,
+    /// How long after SIGTERM everything is still served while /ready says 503, before the listener closes; longer than a load balancer takes to ask
+    #[arg(long, env = "SIGNALBOX_SHUTDOWN_DELAY", value_parser = duration, default_value = "500ms")]
+    pub shutdown_delay: Duration,
+}
+
+/// One of the APIs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Surface {
+    /// `/v1/agents`, `/v1/tools`, and what belongs to deliveries.
+    Agentkit,
+    /// `/v1/opscore`.
+    Opscore,
+    /// `/api/v1`.
+    Artcafe,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For reading.
+    Text,
+}

@@ -1,0 +1,70 @@
+//! `DELETE /api/v1/tenants/{tenant_id}`: a tenant goes with everything that it has.
+
+use axum::extract::State;
+use http::StatusCode;
+use signalbox_bus::WakeUps;
+use signalbox_core::limits::bounded;
+use signalbox_store::{Removal, Store};
+use signalbox_wire::id::TenantId;
+use signalbox_wire::problem::Problem;
+
+use crate::auth::Authenticator;
+use crate::engine::Drive;
+use crate::http::context::{Administers, Context};
+use crate::http::params::Path;
+use crate::http::problem::Refusal;
+use crate::surface::artcafe::tenants::platform::only_platform;
+
+/// Remove a tenant with everything that it has
+///
+/// Its keys end at once (on another node after five seconds at most); the answer comes when nothing is left. A large
+/// tenant takes a while; where the answer is lost, ask again until it is 404.
+#[utoipa::path(delete, path = "/api/v1/tenants/{tenant_id}", operation_id = "remove_tenant", tag = "ArtCafe",
+    params(("tenant_id" = String, Path, description = "Which tenant")),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 403, description = "Only the platform key removes tenants", body = Problem),
+        (status = 404, description = "No such tenant", body = Problem),
+        (status = 409, description = "The tenant `default` cannot be removed", body = Problem)))]
+pub(crate) async fn remove(
+    State(store): State<Store>,
+    State(drive): State<Drive>,
+    State(authenticator): State<Authenticator>,
+    context: Context<Administers>,
+    Path(id): Path,
+) -> Result<StatusCode, Refusal> {
+    only_platform(&context)?;
+    let unknown = || {
+        let detail = format!("Tenant not found: {}; GET /api/v1/tenants lists them.", bounded(&id));
+        Problem::not_found("unknown-tenant", detail)
+    };
+    let tenant = TenantId::parse(&id).map_err(|_| unknown())?;
+    if tenant == TenantId::default_tenant() {
+        let detail = "The tenant 'default' cannot be removed; it is where calls without a key belong.";
+        return Err(Problem::conflict("default-tenant", detail).into());
+    }
+    if store.tenant(&tenant).await?.is_none() {
+        return Err(unknown().into());
+    }
+    // On its own, so that it goes on when the client does not wait.
+    let removal = tokio::spawn(removal(store, authenticator, drive.wake_ups().clone(), tenant));
+    removal.await.unwrap_or_else(|error| Err(Refusal::failed(error)))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn removal(
+    store: Store,
+    authenticator: Authenticator,
+    wake_ups: WakeUps,
+    tenant: TenantId,
+) -> Result<(), Refusal> {
+    // The keys go with the first part; what calls under way add goes with the parts that follow.
+    let mut removed = store.remove_tenant(&tenant).await?;
+    authenticator.forget_all();
+    wake_ups.keys_revoked();
+    while removed == Removal::Goes {
+        removed = store.remove_tenant(&tenant).await?;
+    }
+    tracing::info!(%tenant, "a tenant was removed");
+    Ok(())
+}
