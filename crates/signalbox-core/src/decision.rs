@@ -88,72 +88,73 @@ pub enum Guard {
     Guarded,
 }
 
-/// A stored row.
-#[derive(Debug, Clone)]
-pub enum Row {
-    /// A registration.
-    Agent(Arc<Agent>),
-    /// A name that is taken.
-    AgentName(AgentName),
-    /// An agent's status.
-    Status(Arc<AgentStatus>),
-    /// An available agent, listed under one routing key.
-    Available(Available),
-    /// A session.
-    Session(Arc<Session>),
-    /// One of its tasks.
-    Task(SessionId, Arc<Task>),
-    /// A revision of a workflow.
-    Definition(Arc<Definition>),
-    /// Which revision of a workflow new sessions start with.
-    Workflow(Workflow),
-    /// A message.
-    Message(Arc<Message>),
-    /// A tool.
-    Tool(Arc<Tool>),
-    /// An API key.
-    ApiKey(Arc<ApiKey>),
-    /// A tenant.
-    Tenant(Tenant),
-    /// The answer to a request that carried an `Idempotency-Key`.
-    IdempotencyRecord(IdempotencyRecord),
-    /// A signature that was seen.
-    Signature(SeenSignature),
-    /// Sessions that may not all run at once.
-    ConcurrencyGroup(Arc<ConcurrencyGroup>),
-    /// How long the tenant keeps what is over.
-    Retention(Retention),
-    /// A schedule.
-    Schedule(Arc<Schedule>),
-    /// A hook.
-    WebhookTrigger(Arc<WebhookTrigger>),
-    /// A value that is kept apart.
-    Payload(Arc<Payload>),
+/// Defines the kinds of rows, each once: what a row holds, what names it within its tenant, and how the name follows from
+/// the row. The store describes each kind's table by the same names.
+macro_rules! records {
+    ($($(#[$doc:meta])* $kind:ident($($field:ident: $row:ty),+) $(=> ($($key:ty = $value:expr),+))?;)*) => {
+        /// A stored row.
+        #[derive(Debug, Clone)]
+        pub enum Row {
+            $($(#[$doc])* $kind($($row),+),)*
+        }
+
+        /// Names a row within its tenant.
+        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+        pub enum Key {
+            $($(#[$doc])* $kind $(($($key),+))?,)*
+        }
+
+        impl Row {
+            /// The row's key.
+            #[must_use]
+            pub fn key(&self) -> Key {
+                match self {
+                    $(Self::$kind($($field),+) => Key::$kind $(($($value),+))?,)*
+                }
+            }
+        }
+    };
 }
 
-/// Names a row within its tenant.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each names the row of the same name")]
-pub enum Key {
-    Agent(AgentId),
-    AgentName(String),
-    Status(AgentId),
-    Available(String, AgentId),
-    Session(SessionId),
-    Task(TaskId),
-    Definition(WorkflowId, u32),
-    Workflow(WorkflowId),
-    Message(MessageId),
-    Tool(ToolName),
-    ApiKey(KeyId),
-    Tenant(TenantId),
-    IdempotencyRecord(String),
-    Signature(String),
-    ConcurrencyGroup(String),
-    Retention,
-    Schedule(ScheduleId),
-    WebhookTrigger(HookId),
-    Payload(String),
+records! {
+    /// A registration.
+    Agent(row: Arc<Agent>) => (AgentId = row.id.clone());
+    /// A name that is taken.
+    AgentName(row: AgentName) => (String = row.name.clone());
+    /// An agent's status.
+    Status(row: Arc<AgentStatus>) => (AgentId = row.agent.clone());
+    /// An available agent, listed under one routing key.
+    Available(row: Available) => (String = row.route.clone(), AgentId = row.agent.clone());
+    /// A session.
+    Session(row: Arc<Session>) => (SessionId = row.id.clone());
+    /// One of its tasks.
+    Task(_session: SessionId, row: Arc<Task>) => (TaskId = row.id.clone());
+    /// A revision of a workflow.
+    Definition(row: Arc<Definition>) => (WorkflowId = row.id.clone(), u32 = row.revision);
+    /// Which revision of a workflow new sessions start with.
+    Workflow(row: Workflow) => (WorkflowId = row.id.clone());
+    /// A message.
+    Message(row: Arc<Message>) => (MessageId = row.id.clone());
+    /// A tool.
+    Tool(row: Arc<Tool>) => (ToolName = row.name.clone());
+    /// An API key.
+    ApiKey(row: Arc<ApiKey>) => (KeyId = row.id.clone());
+    /// A tenant.
+    Tenant(row: Tenant) => (TenantId = row.id.clone());
+    /// The answer to a request that carried an `Idempotency-Key`.
+    IdempotencyRecord(row: IdempotencyRecord) => (String = row.key.clone());
+    /// A signature that was seen.
+    Signature(row: SeenSignature) => (String = row.signature.clone());
+    /// Sessions that may not all run at once.
+    ConcurrencyGroup(row: Arc<ConcurrencyGroup>) => (String = row.key.clone());
+    /// How long the tenant keeps what is over.
+    Retention(_row: Retention);
+    /// A schedule.
+    Schedule(row: Arc<Schedule>) => (ScheduleId = row.id.clone());
+    /// A hook.
+    WebhookTrigger(row: Arc<WebhookTrigger>) => (HookId = row.id.clone());
+    /// A value that is kept apart.
+    Payload(row: Arc<Payload>) => (String = row.sha256.clone());
 }
 
 /// A name that an agent has taken in its tenant.
@@ -294,34 +295,6 @@ pub struct Retention {
     pub events: Option<Duration>,
     /// Delivered messages.
     pub messages: Option<Duration>,
-}
-
-impl Row {
-    /// The row's key.
-    #[must_use]
-    pub fn key(&self) -> Key {
-        match self {
-            Self::Agent(row) => Key::Agent(row.id.clone()),
-            Self::AgentName(row) => Key::AgentName(row.name.clone()),
-            Self::Status(row) => Key::Status(row.agent.clone()),
-            Self::Available(row) => Key::Available(row.route.clone(), row.agent.clone()),
-            Self::Session(row) => Key::Session(row.id.clone()),
-            Self::Task(_, row) => Key::Task(row.id.clone()),
-            Self::Definition(row) => Key::Definition(row.id.clone(), row.revision),
-            Self::Workflow(row) => Key::Workflow(row.id.clone()),
-            Self::Message(row) => Key::Message(row.id.clone()),
-            Self::Tool(row) => Key::Tool(row.name.clone()),
-            Self::ApiKey(row) => Key::ApiKey(row.id.clone()),
-            Self::Tenant(row) => Key::Tenant(row.id.clone()),
-            Self::IdempotencyRecord(row) => Key::IdempotencyRecord(row.key.clone()),
-            Self::Signature(row) => Key::Signature(row.signature.clone()),
-            Self::ConcurrencyGroup(row) => Key::ConcurrencyGroup(row.key.clone()),
-            Self::Retention(_) => Key::Retention,
-            Self::Schedule(row) => Key::Schedule(row.id.clone()),
-            Self::WebhookTrigger(row) => Key::WebhookTrigger(row.id.clone()),
-            Self::Payload(row) => Key::Payload(row.sha256.clone()),
-        }
-    }
 }
 
 impl Write {

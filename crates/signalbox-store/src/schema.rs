@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::decision::{Key, Row};
-use signalbox_core::delivery::MessageStatus;
+use signalbox_core::delivery::{Message, MessageStatus};
 use signalbox_core::payload::Payload;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::{Loaded, Versioned};
@@ -109,10 +109,14 @@ const fn maybe_integer(name: &'static str) -> Column {
     column(name, ColumnKind::MaybeInteger)
 }
 
-/// Defines the tables, each once: its number, name, key columns and index columns, and whether the cache holds its rows
-/// (then how a key is made of the key columns' texts) or they are read each time.
+/// Defines the tables, each once: its number and name; the kind of its rows with what a key holds, the key columns and their
+/// values; what a row holds, the index columns, their values and the body; whether the cache holds its rows (then how a key is made
+/// of the key columns' texts) or they are read each time; and what a decision sees of a stored row, where it sees it.
 macro_rules! tables {
-    ($($id:ident $name:literal [$($key:expr),*] [$($index:expr),*] $kept:ident $(by $held:expr)?;)*) => {
+    ($($id:ident $name:literal
+        $kind:ident $(($($part:ident),+))? [$($key:expr),*] $names:expr,
+        ($($field:ident),+) [$($index:expr),*] $cells:expr, $body:expr,
+        $kept:ident $(by $held:expr)?, $seen:ident $(by $load:expr)?;)*) => {
         /// Which table.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub(crate) enum TableId {
@@ -133,143 +137,163 @@ macro_rules! tables {
             pub(crate) fn table(self) -> &'static Table {
                 &TABLES[self as usize]
             }
+
+            /// The table of the row with this key.
+            pub(crate) fn of(key: &Key) -> Self {
+                match key {
+                    $(tables!(@ any $kind $($($part)+)?) => Self::$id,)*
+                }
+            }
+        }
+
+        /// The values of the key columns, after the tenant.
+        pub(crate) fn key_cells(key: &Key) -> Cells<'_> {
+            match key {
+                $(Key::$kind $(($($part),+))? => Cells::of($names),)*
+            }
+        }
+
+        /// The values of the index columns.
+        pub(crate) fn index_cells(row: &Row) -> Cells<'_> {
+            match row {
+                $(Row::$kind($($field),+) => {
+                    let _ = ($($field),+);
+                    $cells
+                })*
+            }
+        }
+
+        /// The body of a row.
+        pub(crate) fn body(row: &Row) -> Result<String, StoreError> {
+            match row {
+                $(Row::$kind($($field),+) => {
+                    let _ = ($($field),+);
+                    $body
+                })*
+            }
+        }
+
+        /// The row with this key as a decision sees it. `None` for rows that no decision reads, and for sessions,
+        /// which are read together with their tasks.
+        pub(crate) fn loaded(key: &Key, version: i64, body: &str) -> Result<Option<Loaded>, StoreError> {
+            match key {
+                $(tables!(@ any $kind $($($part)+)?) => tables!(@ $seen $kind (key, version, body) $($load)?),)*
+            }
         }
     };
     (@ read) => { None };
     (@ held $held:expr) => { Some($held) };
+    (@ any $kind:ident $($part:ident)+) => { Key::$kind(..) };
+    (@ any $kind:ident) => { Key::$kind };
+    (@ seen $kind:ident ($key:ident, $version:ident, $body:ident)) => {
+        Ok(Some(Loaded::$kind(versioned($version, $body)?)))
+    };
+    (@ seen $kind:ident ($key:ident, $version:ident, $body:ident) $load:expr) => { $load($key, $version, $body) };
+    (@ unseen $kind:ident ($key:ident, $version:ident, $body:ident)) => { Ok(None) };
 }
 
 tables! {
-    Agents "agents" [text("id")]
-        [text("name")]
-        held by |names| Some(Key::Agent(AgentId::parse(first(names)?).ok()?));
-    AgentNames "agent_names" [text("name")] [] held by |names| Some(Key::AgentName(first(names)?.to_owned()));
-    AgentStatuses "agent_statuses" [text("agent")]
-        [maybe_text("state")]
-        held by |names| Some(Key::Status(AgentId::parse(first(names)?).ok()?));
-    Available "available" [text("route"), text("agent")] [integer("last_used")] read;
-    Sessions "sessions" [text("id")]
-        [text("workflow").fixed(), integer("created_at").fixed(), integer("revision").fixed(),
-        text("status"), maybe_integer("ended_at")]
-        held by |names| Some(Key::Session(SessionId::parse(first(names)?).ok()?));
-    Tasks "tasks" [text("id")]
-        [text("session").fixed(), integer("position").fixed(), integer("priority"),
-        maybe_text("wait_route"), maybe_integer("queued_at")]
-        read;
-    Definitions "definitions" [text("id"), integer("revision")]
-        []
+    Agents "agents"
+        Agent(id) [text("id")] [id.as_str().into()],
+        (row) [text("name")] Cells::of([row.name.as_str().into()]), encode(row),
+        held by |names| Some(Key::Agent(AgentId::parse(first(names)?).ok()?)), seen;
+    AgentNames "agent_names"
+        AgentName(name) [text("name")] [name.as_str().into()],
+        (row) [] Cells::of([]), encode(row),
+        held by |names| Some(Key::AgentName(first(names)?.to_owned())), seen;
+    AgentStatuses "agent_statuses"
+        Status(agent) [text("agent")] [agent.as_str().into()],
+        (row) [maybe_text("state")]
+            Cells::of([state_cell(row).map_or(Cell::Null, Cell::Text)]), row.to_json().map_err(unwritten),
+        held by |names| Some(Key::Status(AgentId::parse(first(names)?).ok()?)), seen;
+    Available "available"
+        Available(route, agent) [text("route"), text("agent")] [route.as_str().into(), agent.as_str().into()],
+        (row) [integer("last_used")] Cells::of([row.last_used.into()]), encode(row),
+        read, unseen;
+    Sessions "sessions"
+        Session(id) [text("id")] [id.as_str().into()],
+        (row) [text("workflow").fixed(), integer("created_at").fixed(), integer("revision").fixed(),
+            text("status"), maybe_integer("ended_at")] session_cells(row), encode(row),
+        held by |names| Some(Key::Session(SessionId::parse(first(names)?).ok()?)), unseen;
+    Tasks "tasks"
+        Task(id) [text("id")] [id.as_str().into()],
+        (session, row) [text("session").fixed(), integer("position").fixed(), integer("priority"),
+            maybe_text("wait_route"), maybe_integer("queued_at")] task_cells(session, row), encode(row),
+        read, unseen;
+    Definitions "definitions"
+        Definition(id, revision) [text("id"), integer("revision")]
+            [id.as_str().into(), i64::from(*revision).into()],
+        (row) [] Cells::of([]), encode(row),
         held by |names|
-            Some(Key::Definition(WorkflowId::parse(first(names)?).ok()?, names.get(1)?.parse().ok()?));
-    Workflows "workflows" [text("id")]
-        [integer("revision")]
-        held by |names| Some(Key::Workflow(WorkflowId::parse(first(names)?).ok()?));
-    Messages "messages" [text("id")]
-        [maybe_text("agent"), text("kind"), text("status"), maybe_integer("settled_at")]
-        held by |names| Some(Key::Message(MessageId::parse(first(names)?).ok()?));
-    Tools "tools" [text("name")] [] held by |names| Some(Key::Tool(ToolName::parse(first(names)?).ok()?));
-    ApiKeys "api_keys" [text("id")] [text("hash")] read;
-    Tenants "tenants" [text("id")] [] read;
-    IdempotencyRecord "answered" [text("key")] [integer("expires_at")] read;
-    Signatures "signatures" [text("signature")] [integer("expires_at")] read;
-    ConcurrencyGroups "concurrency_groups" [text("key")] [] read;
-    Settings "settings" [text("name")] [] read;
-    Schedules "schedules" [text("id")]
-        []
-        held by |names| Some(Key::Schedule(ScheduleId::parse(first(names)?).ok()?));
-    Hooks "hooks" [text("id")]
-        []
-        held by |names| Some(Key::WebhookTrigger(HookId::parse(first(names)?).ok()?));
-    Payloads "payloads" [text("sha256")] [maybe_text("holds")] read;
+            Some(Key::Definition(WorkflowId::parse(first(names)?).ok()?, names.get(1)?.parse().ok()?)),
+        seen;
+    Workflows "workflows"
+        Workflow(id) [text("id")] [id.as_str().into()],
+        (row) [integer("revision")] Cells::of([i64::from(row.revision).into()]), encode(row),
+        held by |names| Some(Key::Workflow(WorkflowId::parse(first(names)?).ok()?)), seen;
+    Messages "messages"
+        Message(id) [text("id")] [id.as_str().into()],
+        (row) [maybe_text("agent"), text("kind"), text("status"), maybe_integer("settled_at")]
+            message_cells(row), encode(row),
+        held by |names| Some(Key::Message(MessageId::parse(first(names)?).ok()?)), seen;
+    Tools "tools"
+        Tool(name) [text("name")] [name.as_str().into()],
+        (row) [] Cells::of([]), encode(row),
+        held by |names| Some(Key::Tool(ToolName::parse(first(names)?).ok()?)), seen;
+    ApiKeys "api_keys"
+        ApiKey(id) [text("id")] [id.as_str().into()],
+        (row) [text("hash")] Cells::of([row.hash.as_str().into()]), encode(row),
+        read, unseen;
+    Tenants "tenants"
+        Tenant(id) [text("id")] [id.as_str().into()],
+        (row) [] Cells::of([]), encode(row),
+        read, unseen;
+    IdempotencyRecord "answered"
+        IdempotencyRecord(key) [text("key")] [key.as_str().into()],
+        (row) [integer("expires_at")] Cells::of([row.expires_at.into()]), encode(row),
+        read, seen;
+    Signatures "signatures"
+        Signature(signature) [text("signature")] [signature.as_str().into()],
+        (row) [integer("expires_at")] Cells::of([row.expires_at.into()]), encode(row),
+        read, seen;
+    ConcurrencyGroups "concurrency_groups"
+        ConcurrencyGroup(key) [text("key")] [key.as_str().into()],
+        (row) [] Cells::of([]), encode(row),
+        read, seen;
+    Settings "settings"
+        Retention [text("name")] [RETENTION.into()],
+        (row) [] Cells::of([]), encode(row),
+        read, seen;
+    Schedules "schedules"
+        Schedule(id) [text("id")] [id.as_str().into()],
+        (row) [] Cells::of([]), encode(row),
+        held by |names| Some(Key::Schedule(ScheduleId::parse(first(names)?).ok()?)), seen;
+    Hooks "hooks"
+        WebhookTrigger(id) [text("id")] [id.as_str().into()],
+        (row) [] Cells::of([]), encode(row),
+        held by |names| Some(Key::WebhookTrigger(HookId::parse(first(names)?).ok()?)), seen;
+    Payloads "payloads"
+        Payload(sha256) [text("sha256")] [sha256.as_str().into()],
+        (row) [maybe_text("holds")]
+            Cells::of([holds(row).map_or(Cell::Null, |holds| Cell::Text(Cow::Owned(holds)))]), Ok(row.body.clone()),
+        read, seen by payload;
 }
 
 fn first(names: &[String]) -> Option<&str> {
     names.first().map(String::as_str)
 }
 
-impl TableId {
-    /// The table of the row with this key.
-    pub(crate) fn of(key: &Key) -> Self {
-        match key {
-            Key::Agent(_) => Self::Agents,
-            Key::AgentName(_) => Self::AgentNames,
-            Key::Status(_) => Self::AgentStatuses,
-            Key::Available(..) => Self::Available,
-            Key::Session(_) => Self::Sessions,
-            Key::Task(_) => Self::Tasks,
-            Key::Definition(..) => Self::Definitions,
-            Key::Workflow(_) => Self::Workflows,
-            Key::Message(_) => Self::Messages,
-            Key::Tool(_) => Self::Tools,
-            Key::ApiKey(_) => Self::ApiKeys,
-            Key::Tenant(_) => Self::Tenants,
-            Key::IdempotencyRecord(_) => Self::IdempotencyRecord,
-            Key::Signature(_) => Self::Signatures,
-            Key::ConcurrencyGroup(_) => Self::ConcurrencyGroups,
-            Key::Retention => Self::Settings,
-            Key::Schedule(_) => Self::Schedules,
-            Key::WebhookTrigger(_) => Self::Hooks,
-            Key::Payload(_) => Self::Payloads,
-        }
-    }
-}
-
 /// The name of the setting that [`Row::Retention`] is.
 pub(crate) const RETENTION: &str = "retention";
 
-/// The values of the key columns, after the tenant.
-pub(crate) fn key_cells(key: &Key) -> Cells<'_> {
-    match key {
-        Key::Agent(id) | Key::Status(id) => Cells::of([id.as_str().into()]),
-        Key::AgentName(name)
-        | Key::IdempotencyRecord(name)
-        | Key::Signature(name)
-        | Key::ConcurrencyGroup(name)
-        | Key::Payload(name) => Cells::of([name.as_str().into()]),
-        Key::Available(route, agent) => Cells::of([route.as_str().into(), agent.as_str().into()]),
-        Key::Session(id) => Cells::of([id.as_str().into()]),
-        Key::Task(id) => Cells::of([id.as_str().into()]),
-        Key::Definition(id, revision) => Cells::of([id.as_str().into(), i64::from(*revision).into()]),
-        Key::Workflow(id) => Cells::of([id.as_str().into()]),
-        Key::Schedule(id) => Cells::of([id.as_str().into()]),
-        Key::WebhookTrigger(id) => Cells::of([id.as_str().into()]),
-        Key::Message(id) => Cells::of([id.as_str().into()]),
-        Key::Tool(name) => Cells::of([name.as_str().into()]),
-        Key::ApiKey(id) => Cells::of([id.as_str().into()]),
-        Key::Tenant(id) => Cells::of([id.as_str().into()]),
-        Key::Retention => Cells::of([RETENTION.into()]),
-    }
-}
-
-/// The values of the index columns.
-pub(crate) fn index_cells(row: &Row) -> Cells<'_> {
-    match row {
-        Row::Agent(row) => Cells::of([row.name.as_str().into()]),
-        Row::Status(row) => Cells::of([state_cell(row).map_or(Cell::Null, Cell::Text)]),
-        Row::Available(row) => Cells::of([row.last_used.into()]),
-        Row::Session(row) => session_cells(row),
-        Row::Task(session, row) => task_cells(session, row),
-        Row::Workflow(row) => Cells::of([i64::from(row.revision).into()]),
-        Row::Message(row) => Cells::of([
-            row.agent.as_ref().map_or(Cell::Null, |agent| agent.as_str().into()),
-            message_kind(row.kind).into(),
-            message_status(row.status).into(),
-            row.settled_at.into(),
-        ]),
-        Row::ApiKey(row) => Cells::of([row.hash.as_str().into()]),
-        Row::Payload(row) => {
-            Cells::of([holds(row).map_or(Cell::Null, |holds| Cell::Text(Cow::Owned(holds)))])
-        }
-        Row::IdempotencyRecord(row) => Cells::of([row.expires_at.into()]),
-        Row::Signature(row) => Cells::of([row.expires_at.into()]),
-        Row::AgentName(_)
-        | Row::Definition(_)
-        | Row::Tool(_)
-        | Row::Tenant(_)
-        | Row::ConcurrencyGroup(_)
-        | Row::Retention(_)
-        | Row::Schedule(_)
-        | Row::WebhookTrigger(_) => Cells::of([]),
-    }
+/// The values of the index columns of a message.
+fn message_cells(row: &Message) -> Cells<'_> {
+    Cells::of([
+        row.agent.as_ref().map_or(Cell::Null, |agent| agent.as_str().into()),
+        row.kind.name().into(),
+        message_status(row.status).into(),
+        row.settled_at.into(),
+    ])
 }
 
 /// The values of the index columns of a session.
@@ -312,17 +336,6 @@ pub(crate) fn state_cell(status: &AgentStatus) -> Option<Cow<'_, str>> {
     Some(if is_lowercase { Cow::Borrowed(state) } else { Cow::Owned(state.to_lowercase()) })
 }
 
-/// The word that `messages.kind` holds.
-pub(crate) fn message_kind(kind: signalbox_core::delivery::MessageKind) -> &'static str {
-    use signalbox_core::delivery::MessageKind as M;
-    match kind {
-        M::Message => "message",
-        M::Task => "task",
-        M::RegistrationWebhook => "webhook",
-        M::SessionWebhook => "notice",
-    }
-}
-
 /// The word that `messages.status` holds.
 pub(crate) fn message_status(status: MessageStatus) -> &'static str {
     match status {
@@ -341,31 +354,6 @@ pub(crate) fn capabilities(agent: &Agent) -> Vec<&str> {
     names
 }
 
-/// The body of a row.
-pub(crate) fn body(row: &Row) -> Result<String, StoreError> {
-    match row {
-        Row::Agent(row) => encode(row),
-        Row::AgentName(row) => encode(row),
-        Row::Status(row) => row.to_json().map_err(unwritten),
-        Row::Available(row) => encode(row),
-        Row::Session(row) => encode(row),
-        Row::Task(_, row) => encode(row),
-        Row::Definition(row) => encode(row),
-        Row::Workflow(row) => encode(row),
-        Row::Message(row) => encode(row),
-        Row::Tool(row) => encode(row),
-        Row::ApiKey(row) => encode(row),
-        Row::Tenant(row) => encode(row),
-        Row::IdempotencyRecord(row) => encode(row),
-        Row::Signature(row) => encode(row),
-        Row::ConcurrencyGroup(row) => encode(row),
-        Row::Retention(row) => encode(row),
-        Row::Schedule(row) => encode(row),
-        Row::WebhookTrigger(row) => encode(row),
-        Row::Payload(row) => Ok(row.body.clone()),
-    }
-}
-
 /// The value that a body holds.
 pub(crate) fn decode<T: DeserializeOwned>(body: &str) -> Result<T, StoreError> {
     serde_json::from_str(body).map_err(|error| {
@@ -373,31 +361,11 @@ pub(crate) fn decode<T: DeserializeOwned>(body: &str) -> Result<T, StoreError> {
     })
 }
 
-/// The row with this key as a decision sees it. `None` for rows that no decision reads, and for sessions,
-/// which are read together with their tasks.
-pub(crate) fn loaded(key: &Key, version: i64, body: &str) -> Result<Option<Loaded>, StoreError> {
-    Ok(Some(match key {
-        Key::Agent(_) => Loaded::Agent(versioned(version, body)?),
-        Key::AgentName(_) => Loaded::AgentName(versioned(version, body)?),
-        Key::Status(_) => Loaded::Status(versioned(version, body)?),
-        Key::Definition(..) => Loaded::Definition(versioned(version, body)?),
-        Key::Workflow(_) => Loaded::Workflow(versioned(version, body)?),
-        Key::Message(_) => Loaded::Message(versioned(version, body)?),
-        Key::Tool(_) => Loaded::Tool(versioned(version, body)?),
-        Key::IdempotencyRecord(_) => Loaded::IdempotencyRecord(versioned(version, body)?),
-        Key::Signature(_) => Loaded::Signature(versioned(version, body)?),
-        Key::ConcurrencyGroup(_) => Loaded::ConcurrencyGroup(versioned(version, body)?),
-        Key::Retention => Loaded::Retention(versioned(version, body)?),
-        Key::Schedule(_) => Loaded::Schedule(versioned(version, body)?),
-        Key::WebhookTrigger(_) => Loaded::WebhookTrigger(versioned(version, body)?),
-        Key::Payload(sha256) => {
-            let (sha256, body, value) = (sha256.clone(), body.to_owned(), Arc::new(decode(body)?));
-            Loaded::Payload(Versioned { version, value: Arc::new(Payload { sha256, body, value }) })
-        }
-        Key::Available(..) | Key::Session(_) | Key::Task(_) | Key::ApiKey(_) | Key::Tenant(_) => {
-            return Ok(None);
-        }
-    }))
+/// A payload's row holds its value as it is, under the hash of it.
+fn payload(key: &Key, version: i64, body: &str) -> Result<Option<Loaded>, StoreError> {
+    let Key::Payload(sha256) = key else { return Ok(None) };
+    let (sha256, body, value) = (sha256.clone(), body.to_owned(), Arc::new(decode(body)?));
+    Ok(Some(Loaded::Payload(Versioned { version, value: Arc::new(Payload { sha256, body, value }) })))
 }
 
 fn versioned<T: DeserializeOwned>(version: i64, body: &str) -> Result<Versioned<T>, StoreError> {

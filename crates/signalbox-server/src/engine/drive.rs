@@ -342,10 +342,10 @@ impl Inner {
         let policy = policy.as_ref();
         loop {
             let terms = Terms { policy, inputs: Some(&self.inputs) };
-            let next = if members.len() > DECIDED_INLINE_MAX {
-                long::aside(|| attempt.step(members, terms))
-            } else if attempt.allows_long() {
+            let next = if attempt.allows_long() {
                 self.long.run(|| attempt.step(members, terms)).await
+            } else if members.len() > DECIDED_INLINE_MAX {
+                long::aside(|| attempt.step(members, terms))
             } else {
                 attempt.step(members, terms)
             };

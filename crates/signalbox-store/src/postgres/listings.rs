@@ -99,7 +99,7 @@ pub(super) async fn dead_letters(
         query.add(" AND agent = ?", [text(agent.as_str())]);
     }
     if let Some(kind) = filter.kind {
-        query.add(" AND kind = ?", [text(schema::message_kind(kind))]);
+        query.add(" AND kind = ?", [text(kind.name())]);
     }
     if let Some(since) = filter.since {
         query.add(" AND settled_at >= ?", [Value::Number(since.as_micros())]);

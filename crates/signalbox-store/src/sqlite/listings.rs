@@ -203,7 +203,7 @@ pub(super) fn dead_letters(
         query.and("agent = ?", [text(agent.as_str())]);
     }
     if let Some(kind) = filter.kind {
-        query.and("kind = ?", [text(schema::message_kind(kind))]);
+        query.and("kind = ?", [text(kind.name())]);
     }
     if let Some(since) = filter.since {
         query.and("settled_at >= ?", [Value::Integer(since.as_micros())]);
