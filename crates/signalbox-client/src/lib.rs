@@ -55,7 +55,8 @@ pub use error::{Error, Problem};
 pub use follow::EventStream;
 pub use retry::RetryPolicy;
 pub use signalbox_wire::agentkit::{
-    AgentView, CapabilityBody, DeadLetterView, DeliveryStatus, MessageView, RedriveManyAnswer, RegisterBody,
+    AgentView, CapabilityBody, DeadLetterView, DeliveryStatus, MessageBody, MessageView, RedriveManyAnswer,
+    RegisterBody, TaskBody,
 };
 pub use signalbox_wire::fault::Fault;
 pub use signalbox_wire::opscore::{

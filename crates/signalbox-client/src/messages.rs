@@ -1,5 +1,6 @@
 //! Calls about messages: send one, ask where it is, and look after those that could not be delivered.
 
+use serde::Serialize;
 use serde_json::Value;
 use signalbox_wire::agentkit::{DeadLetterView, MessageView, RedriveManyAnswer, RunAccepted, Success};
 use signalbox_wire::paging::Page;
@@ -9,12 +10,17 @@ use crate::error::Error;
 use crate::retry::Repeat;
 
 impl Client {
-    /// Sends a message or task to an agent and answers the message's id. `Ok` means that it is durable and
-    /// will be delivered or become a dead letter.
+    /// Sends a message or task to an agent, as a [`MessageBody`](crate::MessageBody), a [`TaskBody`](crate::TaskBody) or
+    /// other JSON, and answers the message's id. `Ok` means that it is durable and will be delivered or become a dead
+    /// letter.
     ///
     /// # Errors
     /// [`Error`]; an unknown agent is a problem of status 404.
-    pub async fn send_message(&self, agent_id: &str, message: &Value) -> Result<String, Error> {
+    pub async fn send_message(
+        &self,
+        agent_id: &str,
+        message: &(impl Serialize + Sync),
+    ) -> Result<String, Error> {
         let call = self.post(&["v1", "agents", agent_id, "run"]).json(message);
         call.fetch::<Success<RunAccepted>>().await.map(|answer| answer.data.message_id.to_string())
     }
@@ -24,7 +30,11 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn invoke_tool(&self, agent_id: &str, message: &Value) -> Result<Value, Error> {
+    pub async fn invoke_tool(
+        &self,
+        agent_id: &str,
+        message: &(impl Serialize + Sync),
+    ) -> Result<Value, Error> {
         self.post(&["v1", "agents", agent_id, "run"]).json(message).repeat(Repeat::Harmful).fetch().await
     }
 

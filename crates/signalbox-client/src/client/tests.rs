@@ -1,7 +1,7 @@
 //! The client against a tiny server: what is sent, what is repeated, and how failures are told.
 
 use serde_json::{Value, json};
-use signalbox_wire::agentkit::{DeliveryStatus, RegisterBody};
+use signalbox_wire::agentkit::{DeliveryStatus, MessageBody, RegisterBody};
 use signalbox_wire::opscore::{ApprovalView, SessionStatus, WorkflowBody};
 
 use super::*;
@@ -211,7 +211,10 @@ async fn messages_and_dead_letters_are_read_as_the_surface_has_them() {
     let answers = vec![success(&accepted), success(&message), success(&json!([letter]))];
     let server = TestServer::start(answers).await;
     let client = client(&server);
-    assert_eq!(client.send_message("a", &json!({})).await.unwrap(), "msg_1");
+    let greeting =
+        MessageBody { sender_id: "b".into(), message_type: "greeting".into(), ..MessageBody::default() };
+    assert_eq!(client.send_message("a", &greeting).await.unwrap(), "msg_1");
+    assert_eq!(server.requests()[0].body, r#"{"senderId":"b","messageType":"greeting","payload":{}}"#);
     let read = client.message("msg_1").await.unwrap();
     assert_eq!((read.status, read.attempts), (DeliveryStatus::Unknown, 2));
     let page = client.dead_letters(&ListQuery::new()).await.unwrap();
