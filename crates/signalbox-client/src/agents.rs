@@ -1,7 +1,7 @@
 //! Calls about agents: register, find, remove, report state, write to the log.
 
 use serde_json::Value;
-use signalbox_wire::agentkit::{AgentView, RegisterBody, Registered};
+use signalbox_wire::agentkit::{AgentView, RegisterBody, Registered, Success};
 use signalbox_wire::id::AgentId;
 use signalbox_wire::opscore::{LogEntry, StateBody, StateView};
 use signalbox_wire::paging::Page;
@@ -10,7 +10,7 @@ use signalbox_wire::raw::RawObject;
 use crate::client::{Client, ListQuery};
 use crate::edge;
 use crate::error::Error;
-use crate::model::{Envelope, StateReport};
+use crate::state_report::StateReport;
 
 impl Client {
     /// Registers an agent and answers its id. With `replace`, a taken name is taken over: the id stays, and
@@ -21,7 +21,7 @@ impl Client {
     pub async fn register_agent(&self, agent: &RegisterBody, replace: bool) -> Result<String, Error> {
         let call = self.post(&["v1", "agents", "register"]).json(agent);
         let call = if replace { call.query("replace", "true") } else { call };
-        call.fetch::<Envelope<Registered>>().await.map(|answer| answer.data.agent_id.to_string())
+        call.fetch::<Success<Registered>>().await.map(|answer| answer.data.agent_id.to_string())
     }
 
     /// Removes an agent.
@@ -45,7 +45,7 @@ impl Client {
     /// # Errors
     /// [`Error`]; an unknown agent is a problem of status 404.
     pub async fn agent(&self, agent_id: &str) -> Result<AgentView, Error> {
-        let answer: Envelope<AgentView> = self.get(&["v1", "agents", agent_id]).fetch().await?;
+        let answer: Success<AgentView> = self.get(&["v1", "agents", agent_id]).fetch().await?;
         Ok(answer.data)
     }
 

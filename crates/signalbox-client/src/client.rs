@@ -102,6 +102,15 @@ impl Client {
         self.get(&["ready"]).repeat(Repeat::Never).send().await.map(drop)
     }
 
+    /// Reads what a GET answers at a path of the API, which is given by its segments, as a type of the caller's choice.
+    /// A [`serde_json::Value`] keeps also what this client does not know.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn read<T: DeserializeOwned>(&self, path: &[&str], query: &ListQuery) -> Result<T, Error> {
+        self.get(path).list(query).fetch().await
+    }
+
     pub(crate) fn get(&self, path: &[&str]) -> Call<'_> {
         self.call(Method::GET, path, Repeat::Harmless)
     }

@@ -7,12 +7,13 @@ use std::time::Duration;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use signalbox_wire::opscore::{EventData, EventView, GapView, LogLevel};
+use signalbox_wire::time::Timestamp;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::client::Client;
 use crate::edge;
 use crate::error::Error;
-use crate::model::Event;
 use crate::sse::{Frame, Parser};
 
 /// How long a stream may be silent before it is taken for dead; servers send a comment well before.
@@ -30,7 +31,9 @@ pub struct EventStream {
     last: u64,
     parser: Parser,
     body: Option<Incoming>,
-    waiting: VecDeque<Event>,
+    waiting: VecDeque<Received>,
+    /// The event that was given out last.
+    text: String,
     /// Tries in a row that brought nothing; what the next wait grows with.
     fruitless: u32,
     /// Tries in a row that were refused; what the patience ends by.
@@ -42,6 +45,13 @@ pub struct EventStream {
     over: bool,
 }
 
+/// An event, and the text that it was read from.
+#[derive(Debug)]
+struct Received {
+    event: EventView,
+    text: String,
+}
+
 impl EventStream {
     pub(crate) fn new(client: Client, session_id: &str, after: u64) -> Self {
         Self {
@@ -51,6 +61,7 @@ impl EventStream {
             parser: Parser::default(),
             body: None,
             waiting: VecDeque::new(),
+            text: String::new(),
             fruitless: 0,
             refused: 0,
             resume_at: None,
@@ -65,15 +76,23 @@ impl EventStream {
         self.last
     }
 
+    /// The event that was given out last as JSON, as the server sent it: with what this client does not know.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The next event; `None` when the session is over and the server has closed the stream. A call that is
-    /// dropped loses no event; one that is dropped while it connects will connect again.
+    /// dropped loses no event; one that is dropped while it connects will connect again. Where entries are no longer
+    /// kept, one event of the kind `gap` tells of them, in the place of the last and as of now.
     ///
     /// # Errors
     /// [`Error`] when the server refuses the stream for good or ten times in a row; a further call tries
     /// again.
-    pub async fn next(&mut self) -> Result<Option<Event>, Error> {
+    pub async fn next(&mut self) -> Result<Option<EventView>, Error> {
         loop {
-            if let Some(event) = self.waiting.pop_front() {
+            if let Some(Received { event, text }) = self.waiting.pop_front() {
+                self.text = text;
                 self.last = self.last.max(event.sequence);
                 self.over = event.ends_session() || (self.over && !event.kind.starts_with("session."));
                 return Ok(Some(event));
@@ -138,16 +157,16 @@ impl EventStream {
         let Ok(bytes) = frame.into_data() else { return Ok(()) };
         let frames = self.parser.push(&bytes).map_err(|fault| self.unreadable(fault))?;
         for frame in frames {
-            let event = read_event(&frame).map_err(|fault| self.unreadable(fault))?;
-            if event.sequence == 0 || event.sequence > self.newest() {
-                self.waiting.push_back(event);
+            let event = read_event(&frame, edge::now()).map_err(|fault| self.unreadable(fault))?;
+            if event.sequence > self.newest() {
+                self.waiting.push_back(Received { event, text: frame.data });
             }
         }
         Ok(())
     }
 
     fn newest(&self) -> u64 {
-        self.waiting.iter().map(|event| event.sequence).max().unwrap_or_default().max(self.last)
+        self.waiting.iter().map(|waiting| waiting.event.sequence).max().unwrap_or_default().max(self.last)
     }
 
     fn opened(&mut self, body: Incoming) {
@@ -184,16 +203,23 @@ impl EventStream {
     }
 }
 
-/// The frame's id and type stand in for what its data leaves out, as in a gap marker.
-fn read_event(frame: &Frame) -> Result<Event, serde_json::Error> {
-    let mut event: Event = serde_json::from_str(&frame.data)?;
-    if event.sequence == 0 {
-        event.sequence = frame.id.parse().unwrap_or_default();
+/// A gap is told as the event that it stands for, so that a caller sees one kind of thing.
+fn read_event(frame: &Frame, now: Timestamp) -> Result<EventView, serde_json::Error> {
+    if frame.kind != GapView::KIND {
+        return serde_json::from_str(&frame.data);
     }
-    if event.kind.is_empty() {
-        frame.kind.clone_into(&mut event.kind);
-    }
-    Ok(event)
+    let gap: GapView = serde_json::from_str(&frame.data)?;
+    Ok(EventView {
+        sequence: gap.to,
+        kind: gap.kind,
+        timestamp: now,
+        level: LogLevel::Warning,
+        session_id: None,
+        agent_id: None,
+        task_id: None,
+        message: gap.message,
+        data: EventData::default(),
+    })
 }
 
 #[cfg(test)]
@@ -202,13 +228,17 @@ mod tests {
     use crate::retry::RetryPolicy;
     use crate::test_server::{CannedResponse, TestServer};
 
+    fn event(sequence: u64, kind: &str) -> String {
+        format!(
+            r#"{{"sequence":{sequence},"type":"{kind}","timestamp":"2026-01-31T12:00:00Z","level":"info","message":"m","data":{{}}}}"#
+        )
+    }
+
     fn stream(events: &[(u64, &str)]) -> CannedResponse {
         let body: String = events
             .iter()
             .map(|(sequence, kind)| {
-                format!(
-                    "id: {sequence}\nevent: {kind}\ndata: {{\"sequence\":{sequence},\"message\":\"m\"}}\n\n"
-                )
+                format!("id: {sequence}\nevent: {kind}\ndata: {}\n\n", event(*sequence, kind))
             })
             .collect();
         CannedResponse::new(200).header("content-type", "text/event-stream").body(body)
@@ -268,8 +298,9 @@ mod tests {
     #[tokio::test]
     async fn an_event_that_cannot_be_read_is_an_error_and_nothing_after_it_is_skipped() {
         let broken = CannedResponse::new(200).header("content-type", "text/event-stream");
+        let whole = event(1, "session.started");
         let broken =
-            broken.body("id: 1\ndata: {\"sequence\":1}\n\nid: 2\ndata: {oops\n\nid: 3\ndata: {}\n\n");
+            broken.body(format!("id: 1\ndata: {whole}\n\nid: 2\ndata: {{oops\n\nid: 3\ndata: {{}}\n\n"));
         let server = TestServer::start(vec![broken, stream(&[(2, "session.completed")])]).await;
         let mut events = client(&server).follow_session("x", 0);
         assert!(matches!(events.next().await, Err(Error::Unreadable { .. })));
@@ -286,10 +317,26 @@ mod tests {
         assert_eq!(server.requests().len(), 10);
     }
 
+    #[tokio::test]
+    async fn what_a_later_server_tells_is_read_and_its_text_is_kept() {
+        let invented = event(1, "weather.changed").replace(r#""info""#, r#""loud""#);
+        let invented = invented.replace(r#""data":{}"#, r#""data":{"wind":"strong"},"invented":true"#);
+        let body = format!("id: 1\nevent: weather.changed\ndata: {invented}\n\n");
+        let answer = CannedResponse::new(200).header("content-type", "text/event-stream").body(body);
+        let server = TestServer::start(vec![answer]).await;
+        let mut events = client(&server).follow_session("ses_1", 0);
+        let read = events.next().await.unwrap().unwrap();
+        assert_eq!((read.kind.as_str(), read.level), ("weather.changed", LogLevel::Unknown));
+        assert_eq!(events.text(), invented);
+    }
+
     #[test]
-    fn a_marker_without_a_sequence_of_its_own_takes_the_frame_s() {
-        let frame = Frame { id: "9".into(), kind: "gap".into(), data: "{}".into() };
-        let event = read_event(&frame).unwrap();
+    fn a_gap_is_told_as_an_event_in_the_place_of_its_last_entry() {
+        let data = serde_json::to_string(&GapView::new(3, 9)).unwrap();
+        let frame = Frame { id: "9".into(), kind: "gap".into(), data };
+        let event = read_event(&frame, Timestamp::from_seconds(5)).unwrap();
         assert_eq!((event.sequence, event.kind.as_str()), (9, "gap"));
+        assert_eq!(event.message, "Entries 3 to 9 are no longer kept");
+        assert_eq!((event.timestamp, event.ends_session()), (Timestamp::from_seconds(5), false));
     }
 }

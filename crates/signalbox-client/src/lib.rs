@@ -6,7 +6,7 @@
 //!
 //! ```no_run
 //! use serde_json::{Value, json};
-//! use signalbox_client::{Client, agent::{Agent, TaskCall}};
+//! use signalbox_client::{Client, WorkflowBody, WorkflowTask, agent::{Agent, TaskCall}};
 //!
 //! # async fn example() -> Result<(), signalbox_client::Error> {
 //! let client = Client::new("http://127.0.0.1:8000", Some("sbk_…"))?;
@@ -18,10 +18,11 @@
 //!     })
 //!     .await?;
 //!
-//! let tasks = json!([{ "taskId": "shout", "agentCapability": "shout" }]);
-//! let workflow = json!({ "id": "loud", "name": "Loud", "tasks": tasks });
+//! let shout = WorkflowTask { task_id: "shout".into(), agent_capability: Some("shout".into()), ..Default::default() };
+//! let workflow =
+//!     WorkflowBody { id: "loud".into(), name: "Loud".into(), tasks: vec![shout], ..Default::default() };
 //! let input = json!({ "text": "hello" });
-//! let session = client.trigger_inline(running.agent_id(), &workflow, &input).await?.session_id;
+//! let session = client.trigger_inline(running.agent_id(), workflow, &input).await?.session_id;
 //! let mut events = client.follow_session(session.as_str(), 0);
 //! while let Some(event) = events.next().await? {
 //!     println!("{} {}", event.kind, event.message);
@@ -38,11 +39,11 @@ mod edge;
 mod error;
 mod follow;
 mod messages;
-mod model;
 mod retry;
 mod retry_after;
 mod sessions;
 mod sse;
+mod state_report;
 mod transport;
 mod workflows;
 
@@ -52,10 +53,16 @@ mod test_server;
 pub use client::{Client, ListQuery};
 pub use error::{Error, Problem};
 pub use follow::EventStream;
-pub use model::{DeadLetter, Event, MessageStatus, Session, StateReport, Task};
 pub use retry::RetryPolicy;
-pub use signalbox_wire::agentkit::{AgentView, CapabilityBody, RedriveManyAnswer, RegisterBody};
+pub use signalbox_wire::agentkit::{
+    AgentView, CapabilityBody, DeadLetterView, DeliveryStatus, MessageBody, MessageView, RedriveManyAnswer,
+    RegisterBody, TaskBody,
+};
 pub use signalbox_wire::fault::Fault;
-pub use signalbox_wire::opscore::{ApprovalView, LogEntry, LogLevel, StateView, TriggerAnswer};
+pub use signalbox_wire::opscore::{
+    ApprovalView, EventData, EventTask, EventView, LogEntry, LogLevel, SessionStatus, SessionView, StateView,
+    TaskStatus, TaskView, TriggerAnswer, WorkflowBody, WorkflowTask,
+};
 pub use signalbox_wire::paging::Page;
 pub use signalbox_wire::time::Timestamp;
+pub use state_report::StateReport;

@@ -1,30 +1,28 @@
 //! Calls about messages: send one, ask where it is, and look after those that could not be delivered.
 
-use serde::Deserialize;
+use serde::Serialize;
 use serde_json::Value;
-use signalbox_wire::agentkit::RedriveManyAnswer;
+use signalbox_wire::agentkit::{DeadLetterView, MessageView, RedriveManyAnswer, RunAccepted, Success};
 use signalbox_wire::paging::Page;
 
 use crate::client::{Client, ListQuery};
 use crate::error::Error;
-use crate::model::{DeadLetter, Envelope, MessageStatus};
 use crate::retry::Repeat;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Accepted {
-    message_id: String,
-}
-
 impl Client {
-    /// Sends a message or task to an agent and answers the message's id. `Ok` means that it is durable and
-    /// will be delivered or become a dead letter.
+    /// Sends a message or task to an agent, as a [`MessageBody`](crate::MessageBody), a [`TaskBody`](crate::TaskBody) or
+    /// other JSON, and answers the message's id. `Ok` means that it is durable and will be delivered or become a dead
+    /// letter.
     ///
     /// # Errors
     /// [`Error`]; an unknown agent is a problem of status 404.
-    pub async fn send_message(&self, agent_id: &str, message: &Value) -> Result<String, Error> {
+    pub async fn send_message(
+        &self,
+        agent_id: &str,
+        message: &(impl Serialize + Sync),
+    ) -> Result<String, Error> {
         let call = self.post(&["v1", "agents", agent_id, "run"]).json(message);
-        call.fetch::<Envelope<Accepted>>().await.map(|answer| answer.data.message_id)
+        call.fetch::<Success<RunAccepted>>().await.map(|answer| answer.data.message_id.to_string())
     }
 
     /// Runs a tool for an agent (a message of type `tool_invocation`) and answers the server's whole answer.
@@ -32,7 +30,11 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn invoke_tool(&self, agent_id: &str, message: &Value) -> Result<Value, Error> {
+    pub async fn invoke_tool(
+        &self,
+        agent_id: &str,
+        message: &(impl Serialize + Sync),
+    ) -> Result<Value, Error> {
         self.post(&["v1", "agents", agent_id, "run"]).json(message).repeat(Repeat::Harmful).fetch().await
     }
 
@@ -40,16 +42,16 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`]; an unknown message is a problem of status 404.
-    pub async fn message(&self, message_id: &str) -> Result<MessageStatus, Error> {
-        let answer: Value = self.get(&["v1", "messages", message_id]).fetch().await?;
-        unwrap_envelope(answer)
+    pub async fn message(&self, message_id: &str) -> Result<MessageView, Error> {
+        let answer: Success<MessageView> = self.get(&["v1", "messages", message_id]).fetch().await?;
+        Ok(answer.data)
     }
 
     /// A page of the dead letters, by the filters `agent`, `kind` and `since`.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn dead_letters(&self, query: &ListQuery) -> Result<Page<DeadLetter>, Error> {
+    pub async fn dead_letters(&self, query: &ListQuery) -> Result<Page<DeadLetterView>, Error> {
         self.get(&["v1", "dead-letters"]).list(query).page().await
     }
 
@@ -68,7 +70,7 @@ impl Client {
     /// [`Error`].
     pub async fn redrive_dead_letters(&self, query: &ListQuery) -> Result<RedriveManyAnswer, Error> {
         let call = self.post(&["v1", "dead-letters", "redrive"]).list(query);
-        call.fetch::<Envelope<RedriveManyAnswer>>().await.map(|answer| answer.data)
+        call.fetch::<Success<RedriveManyAnswer>>().await.map(|answer| answer.data)
     }
 
     /// Drops a dead letter.
@@ -78,13 +80,4 @@ impl Client {
     pub async fn delete_dead_letter(&self, id: &str) -> Result<(), Error> {
         self.delete(&["v1", "dead-letters", id]).send().await.map(drop)
     }
-}
-
-/// Some answers of this surface stand in its envelope and some do not; both are read.
-fn unwrap_envelope<T: serde::de::DeserializeOwned>(mut answer: Value) -> Result<T, Error> {
-    let inner = match answer.get_mut("data") {
-        Some(data) if data.is_object() => data.take(),
-        _ => answer,
-    };
-    serde_json::from_value(inner).map_err(|error| Error::unreadable("the server", error))
 }

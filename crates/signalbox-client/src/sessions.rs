@@ -2,20 +2,21 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use signalbox_wire::opscore::{ApprovalView, ApproveBody, CancelBody, RefuseBody, SignalBody, TriggerAnswer};
+use signalbox_wire::opscore::{
+    ApprovalView, ApproveBody, CancelBody, EventView, RefuseBody, SessionView, SignalBody, TriggerAnswer,
+};
 use signalbox_wire::paging::Page;
 
 use crate::client::{Client, ListQuery};
 use crate::error::Error;
 use crate::follow::EventStream;
-use crate::model::{Event, Session};
 
 impl Client {
     /// A session with its tasks.
     ///
     /// # Errors
     /// [`Error`]; an unknown one is a problem of status 404.
-    pub async fn session(&self, session_id: &str) -> Result<Session, Error> {
+    pub async fn session(&self, session_id: &str) -> Result<SessionView, Error> {
         self.get(&["v1", "opscore", "sessions", session_id]).fetch().await
     }
 
@@ -23,7 +24,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`]; one that is larger in all than the server allows is a problem of status 409.
-    pub async fn whole_session(&self, session_id: &str) -> Result<Session, Error> {
+    pub async fn whole_session(&self, session_id: &str) -> Result<SessionView, Error> {
         self.get(&["v1", "opscore", "sessions", session_id]).query("whole", "true").fetch().await
     }
 
@@ -39,7 +40,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn sessions(&self, query: &ListQuery) -> Result<Page<Session>, Error> {
+    pub async fn sessions(&self, query: &ListQuery) -> Result<Page<SessionView>, Error> {
         self.get(&["v1", "opscore", "sessions"]).list(query).page().await
     }
 
@@ -93,7 +94,7 @@ impl Client {
         self.control(session_id, "signal", &body).await
     }
 
-    /// Agrees to what a task asks approval for, as it was seen: [`Session::asked`] shows it with its digest.
+    /// Agrees to what a task asks approval for, as it was seen: [`SessionView::asked`] shows it with its digest.
     ///
     /// # Errors
     /// [`Error`]; where it asks for none, or for another one than was seen, a problem of status 409.
@@ -126,7 +127,11 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`]; an unknown session is a problem of status 404.
-    pub async fn session_events(&self, session_id: &str, query: &ListQuery) -> Result<Page<Event>, Error> {
+    pub async fn session_events(
+        &self,
+        session_id: &str,
+        query: &ListQuery,
+    ) -> Result<Page<EventView>, Error> {
         let call = self.get(&["v1", "opscore", "sessions", session_id, "events"]).list(query);
         call.header("accept", "application/json").page().await
     }

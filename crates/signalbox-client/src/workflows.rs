@@ -1,7 +1,8 @@
 //! Calls about workflow definitions: keep, list, remove, start.
 
-use serde_json::{Map, Value, json};
-use signalbox_wire::opscore::TriggerAnswer;
+use serde_json::{Map, Value};
+use signalbox_wire::id::WorkflowId;
+use signalbox_wire::opscore::{StartBody, TriggerAnswer, TriggerBody, WorkflowBody};
 use signalbox_wire::paging::Page;
 
 use crate::client::{Client, ListQuery};
@@ -49,16 +50,18 @@ impl Client {
         self.delete(&["v1", "opscore", "workflows", id]).send().await.map(drop)
     }
 
-    /// Starts a kept definition; any agent does the tasks that name neither an agent nor a capability.
+    /// Starts a kept definition; any agent does the tasks that name neither an agent nor a capability. The input is an
+    /// object, or null where there is none.
     ///
     /// # Errors
     /// [`Error`]; an unknown definition is a problem of status 404, an input that it does not take one of status 422.
     pub async fn start_workflow(&self, workflow_id: &str, input: &Value) -> Result<TriggerAnswer, Error> {
-        let body = if input.is_null() { json!({}) } else { json!({ "initialPayload": input }) };
+        let body = StartBody { agent_id: None, initial_payload: payload(input)? };
         self.post(&["v1", "opscore", "workflows", workflow_id, "trigger"]).json(&body).fetch().await
     }
 
-    /// Starts a kept definition; `agent_id` does the tasks that name neither an agent nor a capability.
+    /// Starts a kept definition; `agent_id` does the tasks that name neither an agent nor a capability. The input is
+    /// an object, or null where there is none.
     ///
     /// # Errors
     /// [`Error`]; an unknown agent or definition is a problem of status 404.
@@ -68,34 +71,38 @@ impl Client {
         workflow_id: &str,
         input: &Value,
     ) -> Result<TriggerAnswer, Error> {
-        self.start(agent_id, "workflowDefinitionId", Value::from(workflow_id), input).await
+        let id = WorkflowId::parse(workflow_id)
+            .map_err(|error| Error::unusable(format!("the workflow's id '{workflow_id}'"), error))?;
+        let body = TriggerBody { workflow_definition_id: Some(id), ..TriggerBody::default() };
+        self.start(agent_id, body, input).await
     }
 
-    /// Starts a definition that comes with the call and is kept under its id.
+    /// Starts a definition that comes with the call and is kept under its id. The input is an object, or null where
+    /// there is none. A definition that is read from a file is better given to [`Client::apply_workflow`], which sends
+    /// it as it is.
     ///
     /// # Errors
     /// [`Error`]; an unknown agent is a problem of status 404, a faulty definition one of status 422.
     pub async fn trigger_inline(
         &self,
         agent_id: &str,
-        definition: &Value,
+        definition: WorkflowBody,
         input: &Value,
     ) -> Result<TriggerAnswer, Error> {
-        self.start(agent_id, "workflowDefinition", definition.clone(), input).await
+        let body = TriggerBody { workflow_definition: Some(definition), ..TriggerBody::default() };
+        self.start(agent_id, body, input).await
     }
 
-    async fn start(
-        &self,
-        agent_id: &str,
-        what: &str,
-        workflow: Value,
-        input: &Value,
-    ) -> Result<TriggerAnswer, Error> {
-        let mut body = Map::new();
-        body.insert(what.to_owned(), workflow);
-        if !input.is_null() {
-            body.insert("initialPayload".to_owned(), input.clone());
-        }
+    async fn start(&self, agent_id: &str, body: TriggerBody, input: &Value) -> Result<TriggerAnswer, Error> {
+        let body = TriggerBody { initial_payload: payload(input)?, ..body };
         self.post(&["v1", "opscore", "agent", agent_id, "workflow"]).json(&body).fetch().await
+    }
+}
+
+fn payload(input: &Value) -> Result<Map<String, Value>, Error> {
+    match input {
+        Value::Null => Ok(Map::new()),
+        Value::Object(fields) => Ok(fields.clone()),
+        _ => Err(Error::unusable("the session's input", "it must be a JSON object")),
     }
 }

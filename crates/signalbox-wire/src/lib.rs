@@ -22,5 +22,7 @@ pub mod raw;
 pub mod signature;
 pub mod text;
 pub mod time;
+#[cfg(test)]
+mod unknown_words;
 
 pub use plain::quote;

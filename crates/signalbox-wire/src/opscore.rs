@@ -16,7 +16,7 @@ mod trigger;
 mod version;
 mod workflow;
 
-pub use event::{EventView, LogLevel};
+pub use event::{EventView, GapView, LogLevel};
 pub use event_data::{EventApproval, EventData, EventTask, LogData};
 pub use hook::{HookBody, HookInput, HookView, RotateHookBody};
 pub use log::{LogBody, LogEntry, LogView, LogsAccepted};

@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use signalbox_client::{Client, ListQuery, Page};
 
 pub(crate) use self::sessions::{SessionVerb, sessions};
@@ -66,14 +67,14 @@ pub(crate) enum DeadLetterVerb {
 
 /// Lists the agents.
 pub(crate) fn agents(target: &Target) -> anyhow::Result<ExitCode> {
-    run(target, |client| async move { print_all(async |query| client.agents(&query).await).await })
+    run(target, |client| async move { print_all(&client, &["v1", "agents"]).await })
 }
 
 /// Does what is asked with dead letters.
 pub(crate) fn dead_letters(asked: &Asked<DeadLetterVerb>) -> anyhow::Result<ExitCode> {
     run(&asked.target, |client| async move {
         match &asked.verb {
-            DeadLetterVerb::List => print_all(async |query| client.dead_letters(&query).await).await,
+            DeadLetterVerb::List => print_all(&client, &["v1", "dead-letters"]).await,
             DeadLetterVerb::Redrive { id: Some(id), .. } => {
                 client.redrive_dead_letter(id).await?;
                 printer::notice(&format!("message {id} will be delivered anew"));
@@ -112,26 +113,21 @@ async fn redrive_all(client: &Client, filters: &[(&str, &Option<String>)]) -> an
     Ok(())
 }
 
-/// Every page of a list, one JSON object a line.
-async fn print_all<T: Serialize>(
-    list: impl AsyncFn(ListQuery) -> Result<Page<T>, signalbox_client::Error>,
-) -> anyhow::Result<()> {
+/// Every page of a list.
+async fn print_all(client: &Client, path: &[&str]) -> anyhow::Result<()> {
     let mut query = ListQuery::new().limit(PAGE);
-    loop {
-        let page = list(query).await?;
-        print_page(&page)?;
-        match page.next_cursor {
-            Some(cursor) => query = ListQuery::new().limit(PAGE).cursor(cursor),
-            None => return Ok(()),
-        }
-    }
-}
-
-fn print_page<T: Serialize>(page: &Page<T>) -> anyhow::Result<()> {
-    for item in &page.data {
-        printer::line(&serde_json::to_string(item)?);
+    while let Some(cursor) = print_page(client, path, &query).await? {
+        query = ListQuery::new().limit(PAGE).cursor(cursor);
     }
     Ok(())
+}
+
+/// A page of a list, one JSON object a line, each as the server sent it: a later server may tell more of it than is
+/// known here. Answers where the next page begins.
+async fn print_page(client: &Client, path: &[&str], query: &ListQuery) -> anyhow::Result<Option<String>> {
+    let page: Page<Box<RawValue>> = client.read(path, query).await?;
+    page.data.iter().for_each(|item| printer::line(item.get()));
+    Ok(page.next_cursor)
 }
 
 fn print_whole(value: &impl Serialize) -> anyhow::Result<()> {

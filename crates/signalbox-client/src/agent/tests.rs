@@ -24,7 +24,8 @@ async fn server(
     let (sender, receiver) = mpsc::unbounded_channel();
     let respond = move |asked: &Asked| {
         if asked.target.starts_with("/v1/agents/register") {
-            return CannedResponse::new(201).json(&json!({"data": {"agentId": "agt_1"}}));
+            return CannedResponse::new(201)
+                .json(&json!({"status": "success", "message": "m", "data": {"agentId": "agt_1"}}));
         }
         let report = asked.json();
         let answer = refuse(&report).unwrap_or_else(|| CannedResponse::new(202));

@@ -18,8 +18,8 @@ use super::inbox::{ANSWER_BYTES_MAX, Queued, TaskCall};
 use crate::client::Client;
 use crate::edge;
 use crate::error::Error;
-use crate::model::StateReport;
 use crate::retry::RetryPolicy;
+use crate::state_report::StateReport;
 
 /// How often a settling report is tried again beyond the client's own repeats: with its waits of up to 10 s,
 /// about five minutes, in which a server can be restarted.

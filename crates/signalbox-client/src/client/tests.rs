@@ -1,11 +1,11 @@
 //! The client against a tiny server: what is sent, what is repeated, and how failures are told.
 
 use serde_json::{Value, json};
-use signalbox_wire::agentkit::RegisterBody;
-use signalbox_wire::opscore::ApprovalView;
+use signalbox_wire::agentkit::{DeliveryStatus, MessageBody, RegisterBody};
+use signalbox_wire::opscore::{ApprovalView, SessionStatus, WorkflowBody};
 
 use super::*;
-use crate::model::StateReport;
+use crate::state_report::StateReport;
 use crate::test_server::{Asked, CannedResponse, TestServer};
 
 fn client(server: &TestServer) -> Client {
@@ -15,6 +15,11 @@ fn client(server: &TestServer) -> Client {
 
 fn registered() -> CannedResponse {
     CannedResponse::new(201).json(&json!({"status": "success", "message": "m", "data": {"agentId": "agt_1"}}))
+}
+
+fn session(status: &str) -> Value {
+    json!({"sessionId": "s", "workflowId": "w", "status": status, "createdAt": "2026-01-31T12:00:00Z",
+        "updatedAt": "2026-01-31T12:00:00Z", "endedAt": null, "input": {}, "invented": {"later": true}})
 }
 
 fn keys(requests: &[Asked]) -> Vec<&str> {
@@ -107,13 +112,18 @@ async fn a_report_is_sent_as_the_surface_has_it() {
 
 #[tokio::test]
 async fn pages_and_filters_reach_the_query() {
-    let page = json!({"data": [{"sessionId": "s", "status": "running"}], "next_cursor": "n"});
-    let server = TestServer::start(vec![CannedResponse::new(200).json(&page)]).await;
+    let page = json!({"data": [session("running"), session("hibernating")], "next_cursor": "n"});
+    let answer = || CannedResponse::new(200).json(&page);
+    let server = TestServer::start(vec![answer(), answer()]).await;
     let query = ListQuery::new().limit(5).cursor("a b").filter("status", "running");
-    let page = client(&server).sessions(&query).await.unwrap();
-    assert_eq!((page.data[0].session_id.as_str(), page.next_cursor.as_deref()), ("s", Some("n")));
+    let read = client(&server).sessions(&query).await.unwrap();
+    assert_eq!((read.data[0].session_id.as_str(), read.next_cursor.as_deref()), ("s", Some("n")));
+    let statuses = [read.data[0].status, read.data[1].status];
+    assert_eq!(statuses, [SessionStatus::Running, SessionStatus::Unknown], "a later server's status is read");
+    let all: Value = client(&server).read(&["v1", "opscore", "sessions"], &query).await.unwrap();
+    assert_eq!(all, page, "all that the server said");
     let target = "/v1/opscore/sessions?limit=5&cursor=a+b&status=running";
-    assert_eq!(server.requests()[0].target, target);
+    assert!(server.requests().iter().all(|asked| asked.target == target));
 }
 
 #[test]
@@ -144,8 +154,12 @@ fn a_printed_client_does_not_show_its_key() {
 
 #[tokio::test]
 async fn what_is_done_to_a_session_reaches_its_path() {
-    let answer = json!({"sessionId": "ses_2", "workflowId": "w", "message": "m"});
-    let server = TestServer::respond(move |_| CannedResponse::new(200).json(&answer)).await;
+    let started = json!({"sessionId": "ses_2", "workflowId": "w", "message": "m"});
+    let server = TestServer::respond(move |asked| {
+        let shows = asked.method == "GET" && asked.target.contains("/sessions/");
+        CannedResponse::new(200).json(&if shows { session("completed") } else { started.clone() })
+    })
+    .await;
     let client = client(&server);
     let seen = ApprovalView { who: None, what: None, parameters: Value::Null, digest: "d".into() };
     client.approve_task("ses_1", "ask", &seen, Some("as seen")).await.unwrap();
@@ -154,6 +168,11 @@ async fn what_is_done_to_a_session_reaches_its_path() {
     assert_eq!(client.rerun_session("ses_1").await.unwrap().session_id.as_str(), "ses_2");
     assert_eq!(client.start_workflow("w", &json!({"n": 1})).await.unwrap().session_id.as_str(), "ses_2");
     client.start_workflow("w", &Value::Null).await.unwrap();
+    client.trigger("agt_1", "w", &json!({"n": 1})).await.unwrap();
+    let inline = WorkflowBody { id: "w".into(), name: "W".into(), ..WorkflowBody::default() };
+    client.trigger_inline("agt_1", inline, &Value::Null).await.unwrap();
+    let error = client.start_workflow("w", &json!([1])).await.unwrap_err();
+    assert!(matches!(error, Error::Unusable { .. }), "an input that is no object: {error}");
     client.whole_session("ses_1").await.unwrap();
     client.payload("9f86").await.unwrap();
     let requests = server.requests();
@@ -167,8 +186,37 @@ async fn what_is_done_to_a_session_reaches_its_path() {
             ("/v1/opscore/sessions/ses_1/rerun", "{}"),
             ("/v1/opscore/workflows/w/trigger", r#"{"initialPayload":{"n":1}}"#),
             ("/v1/opscore/workflows/w/trigger", "{}"),
+            ("/v1/opscore/agent/agt_1/workflow", r#"{"workflowDefinitionId":"w","initialPayload":{"n":1}}"#),
+            (
+                "/v1/opscore/agent/agt_1/workflow",
+                r#"{"workflowDefinition":{"id":"w","name":"W","tasks":[]}}"#
+            ),
             ("/v1/opscore/sessions/ses_1?whole=true", ""),
             ("/v1/opscore/payloads/9f86", ""),
         ]
     );
+}
+
+#[tokio::test]
+async fn messages_and_dead_letters_are_read_as_the_surface_has_them() {
+    let accepted = json!({"agentId": "a", "dispatch_status": "queued", "messageId": "msg_1"});
+    let message = json!({"messageId": "msg_1", "kind": "message", "agentId": "a", "status": "postponed", "attempts": 2,
+        "nextAttemptAt": null, "lastError": "e", "createdAt": "2026-01-31T12:00:00Z", "deliveredAt": null});
+    let letter = json!({"messageId": "msg_2", "kind": "webhook", "agentId": null, "status": "dead", "attempts": 9,
+        "lastError": "e", "lastStatus": 500, "createdAt": "2026-01-31T12:00:00Z",
+        "deadAt": "2026-01-31T13:00:00Z", "body": {"a": 1.0}, "invented": 1});
+    let success = |data: &Value| {
+        CannedResponse::new(200).json(&json!({"status": "success", "message": "m", "data": data}))
+    };
+    let answers = vec![success(&accepted), success(&message), success(&json!([letter]))];
+    let server = TestServer::start(answers).await;
+    let client = client(&server);
+    let greeting =
+        MessageBody { sender_id: "b".into(), message_type: "greeting".into(), ..MessageBody::default() };
+    assert_eq!(client.send_message("a", &greeting).await.unwrap(), "msg_1");
+    assert_eq!(server.requests()[0].body, r#"{"senderId":"b","messageType":"greeting","payload":{}}"#);
+    let read = client.message("msg_1").await.unwrap();
+    assert_eq!((read.status, read.attempts), (DeliveryStatus::Unknown, 2));
+    let page = client.dead_letters(&ListQuery::new()).await.unwrap();
+    assert_eq!((page.data[0].last_status, page.data[0].body.get()), (Some(500), r#"{"a":1.0}"#));
 }

@@ -149,7 +149,9 @@ fn is_reached(refusal: &Refusal) -> Option<bool> {
 fn answered(answer: ToolAnswer) -> Result<Value, (String, String)> {
     let code = answer.error_code.unwrap_or_default();
     match answer.status {
-        ToolStatus::Error => Err((code, answer.error_message.unwrap_or(answer.message))),
+        ToolStatus::Error | ToolStatus::Unknown => {
+            Err((code, answer.error_message.unwrap_or(answer.message)))
+        }
         ToolStatus::Success => {
             let data = answer.data.map_or(Ok(Value::Null), |data| serde_json::from_str(data.get()));
             data.map_err(|error| (code, error.to_string()))

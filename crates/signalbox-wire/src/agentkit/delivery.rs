@@ -19,6 +19,9 @@ pub enum DeliveryStatus {
     Dead,
     /// It was no longer wanted before it was taken: its task had moved on.
     Cancelled,
+    /// One that this version does not know; read, and never written.
+    #[serde(other, skip_serializing)]
+    Unknown,
 }
 
 /// `GET /v1/messages/{messageId}`.

@@ -88,4 +88,7 @@ pub enum Scheduled {
     /// `scheduled`
     #[default]
     Scheduled,
+    /// One that this version does not know; read, and never written.
+    #[serde(other, skip_serializing)]
+    Unknown,
 }

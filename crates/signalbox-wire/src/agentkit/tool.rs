@@ -73,6 +73,9 @@ pub enum ToolStatus {
     Success,
     /// The tool answered that it failed.
     Error,
+    /// One that this version does not know; read, and never written.
+    #[serde(other, skip_serializing)]
+    Unknown,
 }
 
 /// What a tool's endpoint answered.

@@ -21,6 +21,10 @@ pub enum LogLevel {
     Error,
     /// Something must be done now.
     Critical,
+    /// One that this version does not know; read in what a server answers, and never written. It sorts above all
+    /// others, so that nothing that asks for the severe ones drops it.
+    #[serde(skip_serializing)]
+    Unknown,
 }
 
 /// One event.
@@ -55,6 +59,40 @@ pub struct EventView {
     pub data: EventData,
 }
 
+/// What a stream tells in place of entries that are no longer kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GapView {
+    /// Always [`GapView::KIND`].
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The first place that is missing.
+    pub from: u64,
+    /// The last.
+    pub to: u64,
+    /// The same in one sentence.
+    pub message: String,
+}
+
+impl GapView {
+    /// Its kind, and that of its event in a stream.
+    pub const KIND: &'static str = "gap";
+
+    /// From the first to the last place that is missing.
+    #[must_use]
+    pub fn new(from: u64, to: u64) -> Self {
+        let message = format!("Entries {from} to {to} are no longer kept");
+        Self { kind: Self::KIND.to_owned(), from, to, message }
+    }
+}
+
+impl EventView {
+    /// Whether the session came to its end with this event.
+    #[must_use]
+    pub fn ends_session(&self) -> bool {
+        matches!(self.kind.as_str(), "session.completed" | "session.failed" | "session.cancelled")
+    }
+}
+
 impl LogLevel {
     /// Reads a level's name, without case.
     #[must_use]
@@ -70,7 +108,7 @@ impl LogLevel {
         NAMES.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, level)| level)
     }
 
-    /// The level's name.
+    /// The level's name; `unknown` where it is.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -79,6 +117,7 @@ impl LogLevel {
             Self::Warning => "warning",
             Self::Error => "error",
             Self::Critical => "critical",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -86,7 +125,7 @@ impl LogLevel {
 impl<'de> Deserialize<'de> for LogLevel {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Self::parse(&name).ok_or_else(|| serde::de::Error::custom("unknown log level"))
+        Ok(Self::parse(&name).unwrap_or(Self::Unknown))
     }
 }
 
@@ -108,6 +147,6 @@ mod tests {
     fn levels_order_by_severity_and_are_read_without_case() {
         assert!(LogLevel::Debug < LogLevel::Warning && LogLevel::Error < LogLevel::Critical);
         assert_eq!(LogLevel::parse("WARN"), LogLevel::parse("Warning"));
-        assert_eq!(LogLevel::parse("loud"), None);
+        assert_eq!((LogLevel::parse("loud"), LogLevel::parse("unknown")), (None, None));
     }
 }

@@ -55,6 +55,7 @@ impl ToSchema for LogBody {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LogEntry {
     /// How much it matters: debug, info, warn or warning, error, critical, in any case.
+    #[serde(deserialize_with = "known_level")]
     pub level: LogLevel,
     /// What it says.
     #[schema(min_length = 1, max_length = 65536)]
@@ -151,6 +152,14 @@ impl<'de> Deserialize<'de> for LogBody {
         entries.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut).for_each(rename);
         let entries = serde_json::from_value(entries).map_err(serde::de::Error::custom)?;
         Ok(Self { entries })
+    }
+}
+
+/// What is written to the log has a level that is known.
+fn known_level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LogLevel, D::Error> {
+    match LogLevel::deserialize(deserializer)? {
+        LogLevel::Unknown => Err(serde::de::Error::custom("unknown log level")),
+        level => Ok(level),
     }
 }
 

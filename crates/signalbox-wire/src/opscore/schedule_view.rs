@@ -17,6 +17,9 @@ pub enum ScheduleStatus {
     Active,
     /// They do not, until it is resumed.
     Paused,
+    /// One that this version does not know; read, and never written.
+    #[serde(other, skip_serializing)]
+    Unknown,
 }
 
 /// A schedule.
@@ -72,6 +75,9 @@ pub enum FireCause {
     Trigger,
     /// `POST …/backfill`.
     Backfill,
+    /// One that this version does not know; read, and never written.
+    #[serde(other, skip_serializing)]
+    Unknown,
 }
 
 /// What came of a fire time.
@@ -86,6 +92,9 @@ pub enum FireOutcome {
     Skipped,
     /// It, and others after it where `reason` says so, came too late.
     Missed,
+    /// One that this version does not know; read, and never written.
+    #[serde(other, skip_serializing)]
+    Unknown,
 }
 
 /// A fire time.

@@ -24,6 +24,9 @@ pub enum SessionStatus {
     Failed,
     /// It was cancelled.
     Cancelled,
+    /// One that this version does not know; read, and never written.
+    #[serde(other, skip_serializing)]
+    Unknown,
 }
 
 /// How far a task is.
@@ -46,6 +49,9 @@ pub enum TaskStatus {
     Skipped,
     /// Its session was cancelled.
     Cancelled,
+    /// One that this version does not know; read, and never written.
+    #[serde(other, skip_serializing)]
+    Unknown,
 }
 
 /// One run of a workflow.
@@ -239,7 +245,7 @@ pub struct SignalBody {
 }
 
 impl SessionStatus {
-    /// The status as it is written.
+    /// The status as it is written; `unknown` where it is.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -249,6 +255,7 @@ impl SessionStatus {
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -256,6 +263,36 @@ impl SessionStatus {
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}
+
+impl SessionView {
+    /// Whether nothing more will happen in it unless it is asked for.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        match self.status {
+            SessionStatus::Unknown => self.ended_at.is_some(),
+            known => known.is_terminal(),
+        }
+    }
+
+    /// The task with this name, as its workflow or its agent knows it; none in a list of sessions, which has no tasks.
+    #[must_use]
+    pub fn task(&self, name: &str) -> Option<&TaskView> {
+        self.tasks.iter().flatten().find(|task| task.is_named(name))
+    }
+
+    /// What the task with this name asks approval for now.
+    #[must_use]
+    pub fn asked(&self, task: &str) -> Option<&ApprovalView> {
+        let waits = |known: &&TaskView| known.is_named(task) && known.status == TaskStatus::Waiting;
+        self.tasks.iter().flatten().find(waits)?.approval.as_ref()
+    }
+}
+
+impl TaskView {
+    fn is_named(&self, name: &str) -> bool {
+        self.task_id == name || self.opscore_task_id.as_deref() == Some(name)
     }
 }
 
@@ -334,6 +371,25 @@ mod tests {
             assert_eq!(faults_of::<ApproveBody>(text), [wrong]);
             assert_eq!(faults_of::<RefuseBody>(text), [wrong]);
         }
+    }
+
+    #[test]
+    fn a_session_of_a_later_server_is_read() {
+        let session: SessionView = serde_json::from_value(serde_json::json!({
+            "sessionId": "ses_1", "workflowId": "w", "status": "hibernating", "invented": {"later": true},
+            "createdAt": "2026-01-31T12:00:00Z", "updatedAt": "2026-01-31T12:00:00Z", "endedAt": null, "input": {},
+            "tasks": [
+                {"taskId": "a", "status": "dreaming", "attempt": 0, "maxRetries": 3, "agentId": null},
+                {"taskId": "b", "status": "waiting", "attempt": 0, "maxRetries": 3, "opscoreTaskId": "tsk_1",
+                    "approval": {"who": null, "parameters": {}, "digest": "d"}},
+            ],
+        }))
+        .unwrap();
+        assert_eq!((session.status, session.is_over()), (SessionStatus::Unknown, false));
+        assert_eq!(session.task("a").map(|task| task.status), Some(TaskStatus::Unknown));
+        assert_eq!(session.asked("tsk_1").map(|asked| asked.digest.as_str()), Some("d"));
+        assert_eq!((session.asked("a"), session.task("c")), (None, None));
+        assert!(SessionView { ended_at: Some(session.created_at), ..session }.is_over());
     }
 
     #[test]

@@ -78,4 +78,7 @@ pub enum SpanKind {
     Running,
     /// An attempt had failed, and the next one was not due.
     RetryWait,
+    /// One that this version does not know; read, and never written.
+    #[serde(other, skip_serializing)]
+    Unknown,
 }

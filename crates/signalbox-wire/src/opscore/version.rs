@@ -67,4 +67,7 @@ pub enum Change {
     Remove,
     /// Something else.
     Replace,
+    /// One that this version does not know; read, and never written.
+    #[serde(other, skip_serializing)]
+    Unknown,
 }

@@ -150,24 +150,29 @@ impl Approve {
     }
 }
 
+/// Prints a session as the server tells of it, also what is not known here.
+async fn show(client: &Client, id: &str, whole: bool) -> anyhow::Result<()> {
+    let query = if whole { ListQuery::new().filter("whole", "true") } else { ListQuery::new() };
+    let session: Value = client.read(&["v1", "opscore", "sessions", id], &query).await?;
+    print_whole(&session)
+}
+
 /// Does what is asked with sessions.
 pub(crate) fn sessions(asked: &Asked<SessionVerb>) -> anyhow::Result<ExitCode> {
     run(&asked.target, |client| async move {
         let done = |id: &str, what: &str| printer::notice(&format!("session {id} {what}"));
         match &asked.verb {
             SessionVerb::List(filter) => {
-                let page = client.sessions(&filter.query()).await?;
-                print_page(&page)?;
-                if page.next_cursor.is_some() {
+                let next = print_page(&client, &["v1", "opscore", "sessions"], &filter.query()).await?;
+                if next.is_some() {
                     printer::notice("there are older sessions; GET /v1/opscore/sessions lists them all");
                 }
             }
-            SessionVerb::Show { id, whole: false } => print_whole(&client.session(id).await?)?,
-            SessionVerb::Show { id, whole: true } => print_whole(&client.whole_session(id).await?)?,
+            SessionVerb::Show { id, whole } => show(&client, id, *whole).await?,
             SessionVerb::Follow { id } => {
                 let mut events = client.follow_session(id, 0);
                 while let Some(event) = events.next().await? {
-                    printer::line(&serde_json::to_string(&event)?);
+                    printer::line(events.text());
                     if event.ends_session() {
                         break;
                     }

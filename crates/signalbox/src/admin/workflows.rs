@@ -48,7 +48,7 @@ pub(crate) enum WorkflowVerb {
 pub(crate) fn workflows(asked: &Asked<WorkflowVerb>) -> anyhow::Result<ExitCode> {
     run(&asked.target, |client| async move {
         match &asked.verb {
-            WorkflowVerb::List => print_all(async |query| client.workflows(&query).await).await?,
+            WorkflowVerb::List => print_all(&client, &["v1", "opscore", "workflows"]).await?,
             WorkflowVerb::Show { id } => print_whole(&client.workflow(id).await?)?,
             WorkflowVerb::Apply { file } => {
                 let text = read(file)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
-use signalbox_client::{Client, Error, Event, Session};
+use signalbox_client::{Client, Error, EventView, SessionStatus, SessionView, TaskStatus};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -78,7 +78,7 @@ impl<'a> Audit<'a> {
     }
 
     /// Runs the session to its end and answers it, its results whole, with its story.
-    pub(super) async fn run(mut self) -> anyhow::Result<(Session, Story)> {
+    pub(super) async fn run(mut self) -> anyhow::Result<(SessionView, Story)> {
         let planner = &self.cast.actor(Role::Planner)?.agent_id;
         self.client.apply_workflow_yaml(WORKFLOW).await?;
         let input = json!({"partsMax": PARTS_MAX});
@@ -90,9 +90,10 @@ impl<'a> Audit<'a> {
         self.screen.close();
         outcome?;
         let session = self.client.whole_session(&self.session).await?;
-        let mark = if session.status == "completed" { Mark::Good } else { Mark::Bad };
+        let mark = if session.status == SessionStatus::Completed { Mark::Good } else { Mark::Bad };
         let (done, of) = (self.story.settled(), self.story.steps().len());
-        self.screen.step(mark, &format!("the session is {}: {done} of {of} tasks done", session.status));
+        let status = session.status.as_str();
+        self.screen.step(mark, &format!("the session is {status}: {done} of {of} tasks done"));
         Ok((session, self.story))
     }
 
@@ -126,7 +127,7 @@ impl<'a> Audit<'a> {
         }
     }
 
-    async fn on_event(&mut self, event: &Event) -> anyhow::Result<()> {
+    async fn on_event(&mut self, event: &EventView) -> anyhow::Result<()> {
         self.story.apply(event);
         if is_notable(event) || (!self.screen.style.live && event.kind != "task.waiting") {
             self.screen.event(mark(event), event, &self.story);
@@ -141,18 +142,18 @@ impl<'a> Audit<'a> {
         Ok(())
     }
 
-    async fn on_completed(&mut self, event: &Event) -> anyhow::Result<()> {
+    async fn on_completed(&mut self, event: &EventView) -> anyhow::Result<()> {
         let task = event.task_id.as_deref().unwrap_or_default();
         if task == PLAN {
             // The event may hold no more than a reference to it.
             let session = self.client.whole_session(&self.session).await?;
-            let plan = session.tasks.into_iter().find(|task| task.task_id == PLAN);
-            self.screen.step(Mark::Good, &planned(plan.map(|plan| plan.result).unwrap_or_default())?);
+            let plan = session.task(PLAN).and_then(|plan| plan.result.clone());
+            self.screen.step(Mark::Good, &planned(plan.unwrap_or_default())?);
         }
         let away = |victim: &Victim| matches!(victim.fate, Fate::Down | Fate::Returning);
-        let Some(by) = event.agent_id.as_deref() else { return Ok(()) };
+        let Some(by) = event.agent_id.as_ref() else { return Ok(()) };
         let Some(victim) = self.victim.as_mut().filter(|victim| away(victim)) else { return Ok(()) };
-        match self.cast.agents.get(victim.place).filter(|reader| reader.agent_id == by) {
+        match self.cast.agents.get(victim.place).filter(|reader| reader.agent_id == by.as_str()) {
             // At full speed it may have reported just before: then nothing was lost.
             Some(reader) => {
                 let text = format!("{} had reported {task} before it was killed", reader.name);
@@ -164,7 +165,7 @@ impl<'a> Audit<'a> {
     }
 
     /// By what is done, not by the place in the list: nothing says which part a reader gets first.
-    fn is_halfway(&self, event: &Event) -> bool {
+    fn is_halfway(&self, event: &EventView) -> bool {
         let parts = || self.story.steps().iter().filter(|step| part_of(&step.task).is_some());
         let is_part = event.task_id.as_deref().and_then(part_of).is_some();
         event.kind == "task.dispatched"
@@ -197,9 +198,9 @@ impl<'a> Audit<'a> {
         reader.process.kill();
         self.cue_after(ABSENCE, Cue::Return);
         let session = self.client.session(&self.session).await?;
-        let held = session.tasks.iter().find(|task| {
-            task.agent_id.as_deref() == Some(&agent_id)
-                && matches!(task.status.as_str(), "dispatched" | "running")
+        let held = session.tasks.iter().flatten().find(|task| {
+            task.agent_id.as_ref().is_some_and(|agent| agent.as_str() == agent_id)
+                && matches!(task.status, TaskStatus::Dispatched | TaskStatus::Running)
         });
         let holding = match held {
             Some(task) => format!("holding {}, try {}", task.task_id, task.attempt),
@@ -288,12 +289,12 @@ fn planned(plan: Value) -> anyhow::Result<String> {
 }
 
 /// The session's events, followed in a task of its own so that drawing never interrupts a connection.
-fn follow(client: &Client, session: &str) -> mpsc::Receiver<Result<Event, Error>> {
+fn follow(client: &Client, session: &str) -> mpsc::Receiver<Result<EventView, Error>> {
     let (sender, receiver) = mpsc::channel(EVENTS_WAITING);
     let mut stream = client.follow_session(session, 0);
     tokio::spawn(async move {
         while let Some(event) = stream.next().await.transpose() {
-            let last = event.as_ref().map_or(true, Event::ends_session);
+            let last = event.as_ref().map_or(true, EventView::ends_session);
             if sender.send(event).await.is_err() || last {
                 return;
             }
@@ -302,7 +303,7 @@ fn follow(client: &Client, session: &str) -> mpsc::Receiver<Result<Event, Error>
     receiver
 }
 
-fn mark(event: &Event) -> Mark {
+fn mark(event: &EventView) -> Mark {
     match event.kind.as_str() {
         "task.completed" | "session.completed" => Mark::Good,
         "task.failed" | "delivery.failed" | "session.failed" | "session.cancelled" => Mark::Bad,

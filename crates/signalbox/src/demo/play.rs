@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use signalbox_client::{Client, Session};
+use signalbox_client::{Client, SessionStatus, SessionView};
 
 use super::actors::{Actor, Cast};
 use super::arguments::Args;
@@ -80,11 +80,12 @@ async fn enter(stage: &Stage, screen: &Screen) -> anyhow::Result<Cast> {
 }
 
 /// What a session that must have completed came to.
-fn result_of(session: &Session) -> anyhow::Result<Outcome> {
-    if session.status != "completed" {
-        bail!("the session {} is {}: {}", session.session_id, session.status, session.error);
+fn result_of(session: &SessionView) -> anyhow::Result<Outcome> {
+    if session.status != SessionStatus::Completed {
+        let why = session.error.as_deref().unwrap_or("it does not say why");
+        bail!("the session {} is {}: {why}", session.session_id, session.status.as_str());
     }
-    serde_json::from_value(session.result.clone())
+    serde_json::from_value(session.result.clone().unwrap_or_default())
         .context("the session's result is not what its workflow makes")
 }
 
@@ -93,7 +94,7 @@ fn conclude(
     stage: &Stage,
     screen: &Screen,
     found: &Found,
-    session: &Session,
+    session: &SessionView,
     story: &Story,
 ) -> anyhow::Result<bool> {
     let Outcome { report: written, parts } = result_of(session)?;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use signalbox_client::Event;
+use signalbox_client::EventView;
 use tokio::time::Instant;
 
 use super::story::Story;
@@ -59,7 +59,7 @@ impl Screen {
     }
 
     /// An event of the server's; where lines are all there is, with its type, for whoever searches them.
-    pub(super) fn event(&self, mark: Mark, event: &Event, story: &Story) {
+    pub(super) fn event(&self, mark: Mark, event: &EventView, story: &Story) {
         let words = story.in_words(event);
         if self.style.live {
             self.step(mark, &words);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use signalbox_client::{Event, Timestamp};
+use signalbox_client::{EventTask, EventView, Timestamp};
 
 /// A session as told by its events.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ impl Story {
     }
 
     /// Takes the next event.
-    pub(super) fn apply(&mut self, event: &Event) {
+    pub(super) fn apply(&mut self, event: &EventView) {
         match event.kind.as_str() {
             "session.started" => self.steps = steps(event),
             "task.expanded" => self.expand(event),
@@ -54,16 +54,16 @@ impl Story {
     }
 
     /// A task that is done for each item of a list stands for nothing but its instances.
-    fn expand(&mut self, event: &Event) {
+    fn expand(&mut self, event: &EventView) {
         let position = self.steps.iter().position(|step| Some(&step.task) == event.task_id.as_ref());
         if let Some(position) = position {
             self.steps.splice(position..=position, steps(event));
         }
     }
 
-    fn tell(&mut self, event: &Event) {
-        let (Some(task), Some(at)) = (&event.task_id, event.timestamp) else { return };
-        let agent = event.agent_id.as_ref().map(|id| self.names.get(id).unwrap_or(id).clone());
+    fn tell(&mut self, event: &EventView) {
+        let (Some(task), at) = (&event.task_id, event.timestamp) else { return };
+        let agent = event.agent_id.as_ref().map(|id| self.name(id.as_str()));
         let Some(step) = self.steps.iter_mut().find(|step| step.task == *task) else { return };
         match event.kind.strip_prefix("task.") {
             Some("dispatched") => step.give(agent.unwrap_or_default(), at),
@@ -76,8 +76,12 @@ impl Story {
         }
     }
 
+    fn name(&self, agent: &str) -> String {
+        self.names.get(agent).map_or(agent, String::as_str).to_owned()
+    }
+
     /// What an event says, with agents' names for their ids.
-    pub(super) fn in_words(&self, event: &Event) -> String {
+    pub(super) fn in_words(&self, event: &EventView) -> String {
         self.names.iter().fold(event.message.clone(), |text, (id, name)| {
             text.replace(&format!("'{name}' ({id})"), name).replace(id, name)
         })
@@ -141,24 +145,22 @@ impl Step {
 }
 
 /// The tasks that an event brings; an instance is about as many files as its item is long.
-fn steps(event: &Event) -> Vec<Step> {
-    let tasks = event.data.get("tasks").and_then(Value::as_array);
-    tasks.into_iter().flatten().map(step).collect()
+fn steps(event: &EventView) -> Vec<Step> {
+    event.data.tasks.iter().flatten().map(step).collect()
 }
 
-fn step(task: &Value) -> Step {
-    let files = task.get("item").and_then(Value::as_array).map_or(0, Vec::len);
-    let name = task.get("taskId").and_then(Value::as_str).unwrap_or_default();
-    Step { task: name.to_owned(), files, status: "pending".to_owned(), tries: Vec::new() }
+fn step(task: &EventTask) -> Step {
+    let files = task.item.as_ref().and_then(Value::as_array).map_or(0, Vec::len);
+    Step { task: task.task_id.clone(), files, status: "pending".to_owned(), tries: Vec::new() }
 }
 
 /// Which try of its task an event is about.
-pub(super) fn attempt(event: &Event) -> u64 {
-    event.data.get("attempt").and_then(Value::as_u64).unwrap_or_default()
+pub(super) fn attempt(event: &EventView) -> u32 {
+    event.data.attempt.unwrap_or_default()
 }
 
 /// Whether an event is worth a line of its own where the display already shows the usual ones.
-pub(super) fn is_notable(event: &Event) -> bool {
+pub(super) fn is_notable(event: &EventView) -> bool {
     let usual = [
         "session.started",
         "task.expanded",
@@ -174,24 +176,43 @@ pub(super) fn is_notable(event: &Event) -> bool {
 #[cfg(test)]
 pub(super) mod tests {
     use serde_json::json;
+    use signalbox_client::{EventData, LogLevel};
+    use signalbox_wire::id::AgentId;
 
     use super::*;
 
     /// An event of a task, this many seconds after the beginning.
-    pub(in super::super) fn event(kind: &str, task: &str, agent: &str, second: i64) -> Event {
-        Event {
+    pub(in super::super) fn event(kind: &str, task: &str, agent: &str, second: i64) -> EventView {
+        EventView {
+            sequence: 1,
             kind: kind.to_owned(),
+            timestamp: Timestamp::from_seconds(second),
+            level: LogLevel::Info,
+            session_id: None,
+            agent_id: AgentId::parse(agent).ok(),
             task_id: Some(task.to_owned()),
-            agent_id: Some(agent.to_owned()),
-            timestamp: Some(Timestamp::from_seconds(second)),
-            ..Event::default()
+            message: String::new(),
+            data: EventData::default(),
+        }
+    }
+
+    /// The same with tasks, each with its item.
+    fn with_tasks(event: EventView, tasks: &[(&str, Value)]) -> EventView {
+        let task = |(task, item): &(&str, Value)| EventTask {
+            task_id: (*task).to_owned(),
+            name: None,
+            item: Some(item.clone()),
+        };
+        EventView {
+            data: EventData { tasks: Some(tasks.iter().map(task).collect()), ..EventData::default() },
+            ..event
         }
     }
 
     /// The beginning of a session of these tasks.
-    pub(in super::super) fn started(tasks: &[&str]) -> Event {
-        let tasks: Vec<_> = tasks.iter().map(|task| json!({"taskId": task})).collect();
-        Event { data: json!({"tasks": tasks}), ..event("session.started", "", "", 0) }
+    pub(in super::super) fn started(tasks: &[&str]) -> EventView {
+        let tasks: Vec<_> = tasks.iter().map(|task| (*task, Value::Null)).collect();
+        with_tasks(event("session.started", "", "", 0), &tasks)
     }
 
     /// `a` is done for two items: the first at once, the second is lost by one reader and done by another.
@@ -200,11 +221,8 @@ pub(super) mod tests {
         let names = names.map(|(id, name)| (id.to_owned(), name.to_owned()));
         let mut story = Story::new(BTreeMap::from(names));
         story.apply(&started(&["a", "c"]));
-        let items = json!({"tasks": [
-            {"taskId": "a[0]", "item": ["x", "y"]},
-            {"taskId": "a[1]", "item": ["x", "y", "z"]},
-        ]});
-        story.apply(&Event { data: items, ..event("task.expanded", "a", "", 0) });
+        let items = [("a[0]", json!(["x", "y"])), ("a[1]", json!(["x", "y", "z"]))];
+        story.apply(&with_tasks(event("task.expanded", "a", "", 0), &items));
         for (kind, task, agent, second) in [
             ("task.dispatched", "a[0]", "agt_1", 0),
             ("task.running", "a[0]", "agt_1", 1),
@@ -247,7 +265,7 @@ pub(super) mod tests {
     fn a_list_without_items_leaves_no_task() {
         let mut story = Story::default();
         story.apply(&started(&["a", "b"]));
-        story.apply(&Event { data: json!({"tasks": []}), ..event("task.expanded", "a", "", 0) });
+        story.apply(&with_tasks(event("task.expanded", "a", "", 0), &[]));
         assert_eq!(story.steps().len(), 1);
     }
 
@@ -273,14 +291,16 @@ pub(super) mod tests {
     #[test]
     fn messages_name_the_agents() {
         let message = "Task a given to agent 'reader-1' (agt_1) (attempt 1)".to_owned();
-        let words = told().in_words(&Event { message, ..Event::default() });
+        let words = told().in_words(&EventView { message, ..event("task.dispatched", "a", "agt_1", 0) });
         assert_eq!(words, "Task a given to agent reader-1 (attempt 1)");
     }
 
     #[test]
     fn the_unusual_and_the_unknown_are_notable() {
-        let kind =
-            |kind, attempt: u64| Event { data: json!({"attempt": attempt}), ..event(kind, "a", "x", 0) };
+        let kind = |kind, attempt: u32| EventView {
+            data: EventData { attempt: Some(attempt), ..EventData::default() },
+            ..event(kind, "a", "x", 0)
+        };
         for (event, notable) in [
             (kind("task.dispatched", 1), false),
             (kind("task.dispatched", 2), true),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use signalbox_client::Session;
+use signalbox_client::SessionView;
 
 use super::plan::{Reading, Written, part_of};
 
@@ -40,10 +40,10 @@ impl Verdict {
 }
 
 /// The files that the session's reads counted, task by task.
-pub(super) fn counted(session: &Session) -> anyhow::Result<Vec<String>> {
+pub(super) fn counted(session: &SessionView) -> anyhow::Result<Vec<String>> {
     let mut files = Vec::new();
-    for task in session.tasks.iter().filter(|task| part_of(&task.task_id).is_some()) {
-        let reading: Reading = serde_json::from_value(task.result.clone())
+    for task in session.tasks.iter().flatten().filter(|task| part_of(&task.task_id).is_some()) {
+        let reading: Reading = serde_json::from_value(task.result.clone().unwrap_or_default())
             .with_context(|| format!("the result of {} is not a reader's", task.task_id))?;
         files.extend(reading.files);
     }
@@ -71,12 +71,23 @@ pub(super) fn verify(found: &[String], counted: &[String], written: &Written) ->
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    /// A session that is over, of these tasks with their attempts and results.
+    fn session(tasks: &[(&str, u32, Value)]) -> SessionView {
+        let task = |(id, attempt, result): &(&str, u32, Value)| json!({"taskId": id, "status": "completed", "attempt": attempt, "maxRetries": 3, "result": result});
+        serde_json::from_value(
+            json!({"sessionId": "ses_1", "workflowId": "w", "status": "completed", "input": {},
+            "createdAt": "2026-01-31T12:00:00Z", "updatedAt": "2026-01-31T12:00:00Z",
+            "tasks": tasks.iter().map(task).collect::<Vec<_>>()}),
+        )
+        .unwrap()
     }
 
     fn written(files: u64) -> Written {
@@ -110,19 +121,18 @@ mod tests {
             json!({"files": files, "unreadable": [], "summary":
             {"folders": [], "broken": {"total": 0, "first": []}, "notes": {"total": 0, "first": []}}})
         };
-        let session: Session = serde_json::from_value(json!({"tasks": [
-            {"taskId": "read[0]", "attempt": 1, "result": reading(&["a"])},
-            {"taskId": "read[1]", "attempt": 2, "result": reading(&["b", "c"])},
-            {"taskId": "read", "attempt": 0, "result": [reading(&["a"]), reading(&["b", "c"])]},
-            {"taskId": "report", "attempt": 1, "result": {"path": "x"}},
-        ]}))
-        .unwrap();
+        let session = session(&[
+            ("read[0]", 1, reading(&["a"])),
+            ("read[1]", 2, reading(&["b", "c"])),
+            ("read", 0, json!([reading(&["a"]), reading(&["b", "c"])])),
+            ("report", 1, json!({"path": "x"})),
+        ]);
         assert_eq!(counted(&session).unwrap(), ["a", "b", "c"]);
     }
 
     #[test]
     fn a_read_without_a_result_is_an_error() {
-        let session: Session = serde_json::from_value(json!({"tasks": [{"taskId": "read[0]"}]})).unwrap();
+        let session = session(&[("read[0]", 1, Value::Null)]);
         assert!(counted(&session).unwrap_err().to_string().contains("read[0]"));
     }
 }

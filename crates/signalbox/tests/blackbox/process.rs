@@ -394,6 +394,28 @@ fn lists_on_the_command_line_are_whole(database: &Database) {
     assert!(String::from_utf8_lossy(&redriven.stderr).contains(&dead), "it says what was done");
 }
 
+#[test]
+fn what_a_later_server_tells_is_printed_as_it_is() {
+    let session =
+        json!({"sessionId": "ses_1", "status": "hibernating", "invented": {"later": 1.0}, "tasks": null});
+    let (told, page) = (session.clone(), json!({"data": [session], "next_cursor": null}));
+    let later = Agent::answering(move |asked, _| {
+        AgentReply::Json(if asked.path.contains("/ses_1") { told.clone() } else { page.clone() })
+    });
+    let setup = Setup::new(&Database::sqlite());
+    let ask = |words: &[&str]| {
+        let mut command = setup.bare_command();
+        let output = command.args(words).env("SIGNALBOX_URL", later.url()).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    for words in [&["sessions", "list"], &["dead-letters", "list"], &["workflows", "list"], &["agents"][..]] {
+        assert_eq!(ask(words), session.to_string(), "{words:?}");
+    }
+    let shown: Value = serde_json::from_str(&ask(&["sessions", "show", "ses_1"])).unwrap();
+    assert_eq!(shown, session);
+}
+
 fn a_job_is_run_from_the_command_line(database: &Database) {
     let server = Server::start(database);
     let agent = Agent::start();

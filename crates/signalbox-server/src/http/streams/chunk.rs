@@ -1,6 +1,7 @@
 //! The text of server-sent events: what is sent in one go.
 
 use bytes::Bytes;
+use signalbox_wire::opscore::GapView;
 
 /// Bytes after which nothing more is added to what is sent in one go.
 pub(super) const CHUNK_BYTES_MAX: usize = 256 << 10;
@@ -24,10 +25,8 @@ impl Chunk {
     /// Says that the entries from `from` to `to` are no longer kept. Its id is the last of them, so that who
     /// resumes after it is not told again.
     pub(crate) fn gap(&mut self, from: u64, to: u64) {
-        let json = format!(
-            r#"{{"type":"gap","from":{from},"to":{to},"message":"Entries {from} to {to} are no longer kept"}}"#
-        );
-        self.event(to, "gap", json.as_bytes());
+        let json = serde_json::to_vec(&GapView::new(from, to)).unwrap_or_default();
+        self.event(to, GapView::KIND, &json);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

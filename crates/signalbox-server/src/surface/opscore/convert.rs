@@ -155,7 +155,8 @@ pub(super) fn log_entry(entry: wire::LogEntry) -> engine::LogEntry {
 pub(super) fn level_in(level: LogLevel) -> Level {
     match level {
         LogLevel::Debug => Level::Debug,
-        LogLevel::Info => Level::Info,
+        // A request with a level that is not known is refused when it is read.
+        LogLevel::Info | LogLevel::Unknown => Level::Info,
         LogLevel::Warning => Level::Warning,
         LogLevel::Error => Level::Error,
         LogLevel::Critical => Level::Critical,

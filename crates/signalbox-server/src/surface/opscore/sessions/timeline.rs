@@ -148,10 +148,10 @@ impl TaskSpans {
         let attempt = match kind {
             SpanKind::Dispatched | SpanKind::Running => attempt.unwrap_or(before).max(1),
             SpanKind::RetryWait => attempt.unwrap_or(before) + 1,
-            // The attempt waited for is the next after one that was with an agent.
-            SpanKind::Waiting => match last {
+            // The attempt waited for is the next after one that was with an agent. An unknown kind is never made here.
+            SpanKind::Waiting | SpanKind::Unknown => match last {
                 Some(SpanKind::Dispatched | SpanKind::Running) | None => before + 1,
-                Some(SpanKind::Waiting | SpanKind::RetryWait) => before,
+                Some(SpanKind::Waiting | SpanKind::RetryWait | SpanKind::Unknown) => before,
             },
         };
         let agent_id = event.agent.clone().filter(|_| is_with_somebody);
