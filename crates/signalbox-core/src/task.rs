@@ -333,6 +333,12 @@ impl Task {
         self.undelivered.as_ref().map_or(0, |undelivered| undelivered.tries)
     }
 
+    /// When its present attempt is sent next, where it is not known to be taken.
+    #[must_use]
+    pub fn sent_next_at(&self) -> Option<Timestamp> {
+        self.undelivered.as_ref().map(|undelivered| undelivered.retry_at).or(self.dispatched_at)
+    }
+
     /// When its present attempt has had its time, where it is given `default` unless its definition says otherwise.
     #[must_use]
     pub fn times_out_at(&self, default: Duration) -> Option<Timestamp> {

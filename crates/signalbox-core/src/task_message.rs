@@ -41,7 +41,7 @@ pub fn of_task(state: &SessionState, task: &Task, policy: &Policy) -> Message {
         attempts_max: policy.delivery_attempts,
         created_at: dispatched_at,
         redriven_at: None,
-        next_at: Some(undelivered.map_or(dispatched_at, |undelivered| undelivered.retry_at)),
+        next_at: Some(task.sent_next_at().unwrap_or(dispatched_at)),
         settled_at: None,
         last_status: undelivered.and_then(|undelivered| undelivered.status),
         last_error: undelivered.map(|undelivered| undelivered.error.clone()),

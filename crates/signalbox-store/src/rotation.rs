@@ -8,6 +8,9 @@ use signalbox_wire::id::TenantId;
 
 use crate::api::{DueKind, WaitingLane};
 
+/// The part of a claim of timers that what is over may take, so that a tenant with many of those holds up nobody's timers.
+pub(crate) const ENDED_PART: usize = 2;
+
 /// Tenants that are looked at in one go, at most.
 pub(crate) const TENANTS_LOOKED_AT: usize = 64;
 /// One turn takes this part of what can be taken.

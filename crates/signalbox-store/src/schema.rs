@@ -21,6 +21,10 @@ use signalbox_wire::time::Timestamp;
 
 use crate::StoreError;
 
+/// Sets due work free. What was claimed because it is over has its end moved along with the lease: it is over at once.
+pub(crate) const FREE_DUE: &str = "ends_at = CASE WHEN ends_at = visible_at THEN due_at ELSE ends_at END, \
+    visible_at = due_at, leased_by = NULL";
+
 /// What names a row, from the texts of its key columns.
 pub(crate) type KeyOfCells = fn(&[String]) -> Option<Key>;
 

@@ -14,8 +14,9 @@ use super::operation::Operation;
 use super::reports::ReportState;
 use super::unit_of_work::UnitOfWork;
 use crate::decision::{Key, Row};
+use crate::definition::Kind;
 use crate::delivery::{Message, MessageStatus, Outcome, TaskAttempt};
-use crate::due::{Due, DueJob};
+use crate::due::{Due, DueJob, Lane};
 use crate::event::{Level, NewEvent};
 use crate::limits::bounded;
 use crate::session::SessionEvent;
@@ -78,18 +79,19 @@ impl SettleDispatch {
         Ok(true)
     }
 
-    /// The attempt is over: what its agent answered is kept as a report, and nothing is due for it any more.
+    /// The attempt is over: what its agent answered is kept as a report. Its row is struck out where the session left it
+    /// behind ([`UnitOfWork::keep_dispatch`]); whatever else ends an attempt takes the row with it.
     fn over(&self, mut machine: Machine<'_, '_>) -> Result<Decision, Halt> {
         match &self.outcome {
             Outcome::Delivered { .. } if self.report.is_some() => drop(self.hand_over(&mut machine)?),
             Outcome::Unwanted { .. } if self.tries == 1 => {
-                // It was never sent, so there is nothing to stop.
+                // As far as is known it was never sent, so there is nothing to stop. A process that died within seconds of
+                // sending it may have known better: then the agent has one task more for a while.
                 machine.work.stopped(&self.agent, |stopping| *stopping == self.attempt)?;
             }
             _ => {}
         }
         let task = machine.work.task(&self.attempt.session, &self.attempt.task)?;
-        // Whatever else ends an attempt takes its row with it.
         let is_left =
             |task: Arc<Task>| task.status == TaskStatus::Cancelled || task.attempt != self.attempt.attempt;
         if task.is_none_or(is_left) {
@@ -137,7 +139,7 @@ impl SettleDispatch {
             return give_up(machine, &self.attempt, task, &letter)
                 .map(|(decision, dead)| (decision, Some(dead)));
         };
-        let lane = work.agent(&self.agent)?.map(|work| work.agent.lane()).unwrap_or_default();
+        let lane = work.lane_of_attempt(&task)?;
         let ends = task.times_out_at(work.context.policy.task_timeout).unwrap_or(retry_at);
         work.decision.arm(Due::new(dispatch(&self.attempt), retry_at).by(lane).until(ends));
         work.emit(
@@ -273,9 +275,16 @@ impl UnitOfWork<'_, '_> {
         let (session, task, attempt) = (session.clone(), task.id.clone(), task.attempt);
         self.decision.arm(Due::new(DueJob::Timeout { session, task, attempt }, ends));
     }
-}
 
-impl UnitOfWork<'_, '_> {
+    /// The lane by which the present attempt of a task goes to whoever does it.
+    pub(super) fn lane_of_attempt(&mut self, task: &Task) -> Result<Lane, Halt> {
+        Ok(match (&task.agent, &task.kind) {
+            (Some(agent), _) => self.agent(agent)?.map(|work| work.agent.lane()).unwrap_or_default(),
+            (None, Kind::Tool(tool)) => Lane::tool(tool.as_str()),
+            _ => Lane::default(),
+        })
+    }
+
     /// Whether it is this very decision that gives the attempt to its agent.
     pub(super) fn dispatches_now(&self, attempt: &TaskAttempt) -> bool {
         let id = dispatch(attempt).id();

@@ -24,7 +24,7 @@ impl UnitOfWork<'_, '_> {
         let may_be_unsent = !is_new && self.may_be_unsent(&attempt, task)?;
         self.release(session, task)?;
         if may_be_unsent {
-            // Whoever comes to send it finds that it never was, and that there is nothing to stop.
+            // Whoever comes to send it finds whether it ever was, and so whether there is anything to stop.
             self.keep_dispatch(&attempt);
         }
         let event = SessionEvent::TaskCancelled {

@@ -60,8 +60,12 @@ impl TakenAttempts {
     /// Keeps one until `until`; `None` where there are too many.
     pub(crate) fn keep(&self, taken: Taken, until: Timestamp) -> Option<TakenId> {
         let mut state = self.0.state.lock();
-        if state.queue.len() >= KEPT_MAX {
+        if state.kept.len() >= KEPT_MAX {
             return None;
+        }
+        if state.queue.len() >= KEPT_MAX * 2 {
+            let State { kept, queue } = &mut *state;
+            queue.retain(|(_, id)| kept.contains_key(id));
         }
         let id = (taken.claimed.tenant.clone(), taken.claimed.work.id());
         state.kept.insert(id.clone(), taken);

@@ -23,7 +23,7 @@ use crate::telemetry;
 /// written at all.
 const IN_MEMORY: Duration = Duration::from_secs(5);
 /// What writing it needs of the lease.
-const LEASE_MARGIN: Duration = Duration::from_secs(10);
+const WRITE_MARGIN: Duration = Duration::from_secs(10);
 
 /// Sends a claimed attempt to its agent.
 pub(super) async fn run(
@@ -55,37 +55,30 @@ pub(super) async fn run(
     };
     let report = carried.report;
     let settled = SettleDispatch { sent_at, answered_at, report, ..settled(carried.outcome) };
-    if may_be_kept_in_memory(app, claimed, &settled).await? {
+    if is_kept_in_memory(app, claimed, &settled).await {
         return Ok(());
     }
     write(app, claimed, &settled).await
 }
 
-/// Keeps in memory that the agent has taken the task, where that is enough.
-async fn may_be_kept_in_memory(
-    app: &Jobs,
-    claimed: &Claimed,
-    settled: &SettleDispatch,
-) -> Result<bool, DriveError> {
+/// Keeps in memory that the agent has taken the task, where that is enough; whether it is.
+async fn is_kept_in_memory(app: &Jobs, claimed: &Claimed, settled: &SettleDispatch) -> bool {
     let is_taken = matches!(settled.outcome, Outcome::Delivered { .. }) && settled.report.is_none();
     let now = clock::now();
-    if !is_taken || app.draining.is_cancelled() || !claimed.lease.covers(now, IN_MEMORY + LEASE_MARGIN) {
-        return Ok(false);
+    if !is_taken || app.draining.is_cancelled() || !claimed.lease.covers(now, IN_MEMORY + WRITE_MARGIN) {
+        return false;
     }
     let taken = app.drive.taken();
     let kept = Taken { claimed: claimed.clone(), settled: settled.clone() };
     // First kept, then looked: a report that waits for this finds it here, or is found.
-    let Some(id) = taken.keep(kept, now + IN_MEMORY) else { return Ok(false) };
+    let Some(id) = taken.keep(kept, now + IN_MEMORY) else { return false };
     let status = app.store.status(&claimed.tenant, &settled.agent).await;
-    let may = status
-        .as_ref()
-        .is_ok_and(|status| status.as_ref().is_some_and(|status| status.value.may_keep_taken_in_memory()));
-    if !may && taken.take(&id).is_none() {
-        // It is over meanwhile, or is being written.
-        return Ok(true);
-    }
-    status?;
-    Ok(may)
+    // Where the store does not answer it is written: that is tried for as long as the lease lasts. While the server drains
+    // nobody may be left to write it.
+    let may = !app.draining.is_cancelled()
+        && status.is_ok_and(|status| status.is_some_and(|status| status.value.may_keep_taken_in_memory()));
+    // What is not there any more is over meanwhile, or is being written.
+    may || taken.take(&id).is_none()
 }
 
 /// Writes down what came of a try.

@@ -16,14 +16,19 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Runs until the server drains; then what is in memory is written as it is.
 pub(super) async fn run(app: Jobs) {
     let taken = app.drive.taken();
+    let mut writing = JoinSet::new();
     loop {
         let is_last = app.draining.is_cancelled();
         loop {
-            let due = if is_last { taken.take_any(AT_ONCE) } else { taken.take_due(clock::now(), AT_ONCE) };
+            while writing.try_join_next().is_some() {}
+            if writing.len() >= AT_ONCE {
+                writing.join_next().await;
+            }
+            let room = AT_ONCE.saturating_sub(writing.len());
+            let due = if is_last { taken.take_any(room) } else { taken.take_due(clock::now(), room) };
             if due.is_empty() {
                 break;
             }
-            let mut writing = JoinSet::new();
             for kept in due {
                 let app = app.clone();
                 writing.spawn(async move {
@@ -34,9 +39,9 @@ pub(super) async fn run(app: Jobs) {
                     }
                 });
             }
-            while writing.join_next().await.is_some() {}
         }
         if is_last {
+            while writing.join_next().await.is_some() {}
             return;
         }
         tokio::select! {

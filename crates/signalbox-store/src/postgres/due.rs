@@ -21,10 +21,10 @@ use super::rows::waiting_task;
 use crate::StoreError;
 use crate::api::{Backlog, Claimed, DueKind, LaneClaim, WaitingLanes};
 use crate::rotation::{
-    LANES_LOOKED_AT, OLDEST_LOOKED_AT, RotationCursor, Sweep, TENANTS_LOOKED_AT, TenantRotation, by_lane,
-    share,
+    ENDED_PART, LANES_LOOKED_AT, OLDEST_LOOKED_AT, RotationCursor, Sweep, TENANTS_LOOKED_AT, TenantRotation,
+    by_lane, share,
 };
-use crate::schema;
+use crate::schema::{self, FREE_DUE};
 
 /// How long due work that this program cannot read is left alone.
 const UNREADABLE_REST: Duration = Duration::from_secs(10);
@@ -99,7 +99,7 @@ struct Claim<'a> {
 }
 
 /// Takes what is visible at `now`, the longest visible first; while that is more than `limit`, a part of what are
-/// timers tenant by tenant.
+/// timers tenant by tenant. Timers are also what is over, of which a part of `limit` is taken first.
 pub(super) async fn claim(
     pool: &Pool,
     now: Timestamp,
@@ -111,7 +111,7 @@ pub(super) async fn claim(
     let mut turn = turns.lock().await.of(kind).clone();
     let mut claim = Claim::new(pool, now.as_micros(), lease, kind);
     if kind == DueKind::Timer {
-        claim.take_by(&claim_sql(&ended(), ", ends_at = $2"), limit, &[]).await?;
+        claim.take_by(&claim_sql(&ended(), ", ends_at = $2"), limit.div_ceil(ENDED_PART), &[]).await?;
     }
     if turn.is_behind && kind == DueKind::Timer && claim.taken.len() < limit {
         let left = limit - claim.taken.len();
@@ -244,7 +244,7 @@ pub(super) async fn move_held(
 pub(super) async fn free_lost(pool: &Pool, node: &NodeId, untils: &[i64]) -> Result<(), StoreError> {
     for kind in DueKind::ALL {
         let sql = format!(
-            "UPDATE due SET visible_at = due_at, leased_by = NULL \
+            "UPDATE due SET {FREE_DUE} \
              WHERE {} AND visible_at = ANY($2::bigint[]) AND leased_by = $1",
             kind.condition()
         );
@@ -400,8 +400,8 @@ async fn tenants(pool: &Pool, table: &str, condition: &str, last: &str) -> Resul
 
 /// Frees what `node` holds.
 pub(super) async fn release(pool: &Pool, node: &NodeId) -> Result<(), StoreError> {
-    let sql = "UPDATE due SET visible_at = due_at, leased_by = NULL WHERE leased_by = $1";
-    pool.query(sql, &[&node.as_str()]).await.map(drop)
+    let sql = format!("UPDATE due SET {FREE_DUE} WHERE leased_by = $1");
+    pool.query(&sql, &[&node.as_str()]).await.map(drop)
 }
 
 /// How much there is; `limit` pieces are counted at most, by an index of each kind.

@@ -12,9 +12,9 @@ use super::fault::fault;
 use crate::api::{Backlog, Claimed, DueKind, LaneClaim, WaitingLanes};
 use crate::error::StoreError;
 use crate::rotation::{
-    LANES_LOOKED_AT, OLDEST_LOOKED_AT, RotationCursor, Sweep, TENANTS_LOOKED_AT, by_lane, share,
+    ENDED_PART, LANES_LOOKED_AT, OLDEST_LOOKED_AT, RotationCursor, Sweep, TENANTS_LOOKED_AT, by_lane, share,
 };
-use crate::schema;
+use crate::schema::{self, FREE_DUE};
 
 /// A claimed row, not yet understood.
 pub(super) struct Taken {
@@ -44,7 +44,7 @@ struct Claim<'a> {
 }
 
 /// Takes what is visible at `now`, the longest visible first; while that is more than `limit`, a part of what are
-/// timers tenant by tenant.
+/// timers tenant by tenant. Timers are also what is over, of which a part of `limit` is taken first.
 pub(super) fn claim(
     connection: &Connection,
     now: Timestamp,
@@ -55,7 +55,7 @@ pub(super) fn claim(
 ) -> rusqlite::Result<Vec<Taken>> {
     let mut claim = Claim { connection, now, lease, kind, taken: Vec::new() };
     if kind == DueKind::Timer {
-        claim.ended(limit)?;
+        claim.ended(limit.div_ceil(ENDED_PART))?;
     }
     if turn.is_behind && kind == DueKind::Timer {
         claim.in_turn(limit, turn)?;
@@ -282,7 +282,7 @@ pub(super) fn move_held(
 pub(super) fn free_lost(connection: &Connection, node: &NodeId, untils: &[i64]) -> rusqlite::Result<()> {
     for kind in DueKind::ALL {
         let mut sql = connection.prepare_cached(&format!(
-            "UPDATE due SET visible_at = due_at, leased_by = NULL
+            "UPDATE due SET {FREE_DUE}
              WHERE {} AND visible_at = ?2 AND leased_by = ?1",
             kind.condition()
         ))?;
@@ -295,14 +295,14 @@ pub(super) fn free_lost(connection: &Connection, node: &NodeId, untils: &[i64]) 
 
 /// Frees what `node` holds.
 pub(super) fn release(connection: &Connection, node: &NodeId) -> rusqlite::Result<()> {
-    let sql = "UPDATE due SET visible_at = due_at, leased_by = NULL WHERE leased_by = ?1";
-    connection.execute(sql, [node.as_str()]).map(|_| ())
+    let sql = format!("UPDATE due SET {FREE_DUE} WHERE leased_by = ?1");
+    connection.execute(&sql, [node.as_str()]).map(|_| ())
 }
 
 /// Frees what anybody holds: who held it is gone.
 pub(super) fn end_all_leases(connection: &Connection) -> rusqlite::Result<()> {
-    let sql = "UPDATE due SET visible_at = due_at, leased_by = NULL WHERE leased_by IS NOT NULL";
-    connection.execute(sql, []).map(|_| ())
+    let sql = format!("UPDATE due SET {FREE_DUE} WHERE leased_by IS NOT NULL");
+    connection.execute(&sql, []).map(|_| ())
 }
 
 /// Counts work of this kind by an index that holds all that the count looks at; parameter: how much at most.

@@ -27,6 +27,8 @@ contract! {
     tenants_take_turns_while_more_is_due_than_can_be_taken,
     what_is_over_is_a_timer_whoever_holds_it,
     an_attempt_is_one_row_from_its_delivery_to_its_timeout,
+    what_is_over_leaves_room_for_timers,
+    what_is_over_and_set_free_is_over_at_once,
 }
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -288,4 +290,24 @@ async fn an_attempt_is_one_row_from_its_delivery_to_its_timeout(world: &World) {
     assert_eq!(ids(&claim_timers(store, 29, 10).await), [""; 0]);
     let over = claim_timers(store, 30, 10).await;
     assert_eq!(over.iter().map(|claimed| &claimed.work).collect::<Vec<_>>(), [&timeout]);
+}
+
+async fn what_is_over_leaves_room_for_timers(world: &World) {
+    let store = &world.store;
+    let ended = |number: u32| {
+        let work = DueJob::Dispatch { session: session_id("s"), task: task_id("t"), attempt: number };
+        Due::new(work, at(10)).until(at(30))
+    };
+    add(store, (1..=20).map(ended).chain([timer("other", 40)]).collect()).await;
+    let claimed = claim_timers(store, 40, 8).await;
+    assert!(ids(&claimed).contains(&timer("other", 0).work.id()), "{:?}", ids(&claimed));
+    assert_eq!(claimed.len(), 5, "a part of them is what is over");
+}
+
+async fn what_is_over_and_set_free_is_over_at_once(world: &World) {
+    let store = &world.store;
+    add(store, vec![dispatch(10, 30)]).await;
+    assert_eq!(claim_timers(store, 30, 10).await.len(), 1);
+    store.release().await.expect("released");
+    assert_eq!(ids(&claim_timers(store, 31, 10).await), ["attempt:t-1"]);
 }

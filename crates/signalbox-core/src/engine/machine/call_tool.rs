@@ -22,10 +22,7 @@ pub(super) fn call_tool(
     let Some(parameters) = given(session, task, work, then)? else { return Ok(()) };
     let attempt = task.attempt + 1;
     let call = DueJob::Call { session: session.clone(), task: task.id.clone(), attempt };
-    let lane = match &task.kind {
-        Kind::Tool(tool) => Lane::tool(tool.as_str()),
-        _ => Lane::default(),
-    };
+    let lane = work.lane_of_attempt(task)?;
     let ends = work.context.now + task.rules.timeout.unwrap_or(work.context.policy.task_timeout);
     work.decision.arm(Due::new(call, work.context.now).by(lane).until(ends));
     work.emit(
