@@ -58,4 +58,5 @@ pub use signalbox_wire::agentkit::{AgentView, CapabilityBody, RedriveManyAnswer,
 pub use signalbox_wire::fault::Fault;
 pub use signalbox_wire::opscore::{ApprovalView, LogEntry, LogLevel, StateView, TriggerAnswer};
 pub use signalbox_wire::paging::Page;
+pub use signalbox_wire::problem_kind::{ProblemKind, ProblemType};
 pub use signalbox_wire::time::Timestamp;
