@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use signalbox_wire::fault::Fault;
+use signalbox_wire::problem_kind::{ProblemKind, ProblemType};
 use signalbox_wire::time::Timestamp;
 
 use crate::retry_after;
@@ -66,6 +67,8 @@ pub enum Error {
 pub struct Problem {
     /// The HTTP status code.
     pub status: u16,
+    /// The kind of problem: one that this client knows, or the text of another.
+    pub kind: ProblemType,
     /// The kind of problem, in a few words.
     pub title: String,
     /// What is wrong and what to do.
@@ -84,6 +87,15 @@ impl Error {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Problem(problem) => Some(problem.status),
+            _ => None,
+        }
+    }
+
+    /// The kind of the server's problem, where it answered one that this client knows.
+    #[must_use]
+    pub fn kind(&self) -> Option<ProblemKind> {
+        match self {
+            Self::Problem(problem) => problem.kind.known(),
             _ => None,
         }
     }
@@ -117,6 +129,8 @@ impl Problem {
         #[derive(Default, Deserialize)]
         #[serde(default)]
         struct Body {
+            #[serde(rename = "type")]
+            kind: ProblemType,
             title: Option<String>,
             detail: Option<String>,
             errors: Vec<Fault>,
@@ -126,6 +140,7 @@ impl Problem {
         let reason = || status.canonical_reason().unwrap_or("Unknown status").to_owned();
         Self {
             status: status.as_u16(),
+            kind: parsed.kind,
             title: parsed.title.unwrap_or_else(reason),
             detail: parsed.detail.unwrap_or_else(|| excerpt(body)),
             errors: parsed.errors,
@@ -180,13 +195,15 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("retry-after", "7".parse().unwrap());
         headers.insert("x-request-id", "req_1".parse().unwrap());
-        let body = br#"{"title":"Invalid body","status":422,"detail":"Mend the body.",
+        let body =
+            br#"{"type":"/problems/invalid","title":"Invalid body","status":422,"detail":"Mend the body.",
             "errors":[{"pointer":"/a","message":"is missing"},{"pointer":"/b","message":"is no text"}]}"#;
         let problem = Problem::read(StatusCode::UNPROCESSABLE_ENTITY, &headers, body, Timestamp::default());
         assert_eq!(problem.errors.len(), 2);
         assert_eq!(problem.retry_after, Some(Duration::from_secs(7)));
         assert_eq!(problem.request_id.as_deref(), Some("req_1"));
         assert_eq!(problem.to_string(), "422: /a is missing; /b is no text");
+        assert_eq!(Error::Problem(Box::new(problem)).kind(), Some(ProblemKind::Invalid));
     }
 
     #[test]
@@ -194,9 +211,18 @@ mod tests {
         let page = b"<html>\n  bad   gateway</html>";
         let problem = Problem::read(StatusCode::BAD_GATEWAY, &HeaderMap::new(), page, Timestamp::default());
         assert_eq!(problem.to_string(), "502 Bad Gateway: <html> bad gateway</html>");
+        assert_eq!(problem.kind, ProblemType::default());
         let oddly = br#"{"detail": 5}"#;
         let problem = Problem::read(StatusCode::IM_A_TEAPOT, &HeaderMap::new(), oddly, Timestamp::default());
         assert_eq!(problem.detail, r#"{"detail": 5}"#);
+    }
+
+    #[test]
+    fn a_kind_that_this_client_does_not_know_stays_text() {
+        let body = br#"{"type":"/problems/of-tomorrow","title":"Of tomorrow"}"#;
+        let problem = Problem::read(StatusCode::CONFLICT, &HeaderMap::new(), body, Timestamp::default());
+        assert_eq!(problem.kind.name(), "of-tomorrow");
+        assert_eq!(Error::Problem(Box::new(problem)).kind(), None);
     }
 
     #[test]

@@ -64,5 +64,6 @@ pub use signalbox_wire::opscore::{
     TaskStatus, TaskView, TriggerAnswer, WorkflowBody, WorkflowTask,
 };
 pub use signalbox_wire::paging::Page;
+pub use signalbox_wire::problem_kind::{ProblemKind, ProblemType};
 pub use signalbox_wire::time::Timestamp;
 pub use state_report::StateReport;

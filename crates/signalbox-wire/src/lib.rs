@@ -17,6 +17,7 @@ pub mod outbound;
 pub mod paging;
 mod plain;
 pub mod problem;
+pub mod problem_kind;
 pub mod process;
 pub mod raw;
 pub mod signature;

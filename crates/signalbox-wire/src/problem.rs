@@ -4,7 +4,6 @@
 //! to do. A rejected body carries all of its [`Fault`]s. The server turns `retry_after_s` into a header; it is
 //! never part of the body. Nothing here may hold what a client must not see.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::body::BodyError;
 pub use crate::fault::Fault;
+use crate::problem_kind::{ProblemKind, ProblemType};
 
 /// The media type of a [`Problem`].
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -20,9 +20,9 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// What kind of problem this is: a slug, written as `/problems/<kind>`.
-    #[serde(rename = "type", with = "kind_as_path", default = "kind_as_path::unnamed")]
+    #[serde(rename = "type", default)]
     #[schema(required, value_type = String, example = "/problems/unknown-agent")]
-    pub kind: Cow<'static, str>,
+    pub kind: ProblemType,
     /// The kind in words; the same for every problem of the kind.
     #[serde(default)]
     #[schema(required, example = "Unknown agent")]
@@ -44,59 +44,41 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem of any status; the constructors below name the usual ones.
+    /// A problem of this kind, under the kind's status; the constructors below say their kind by themselves.
     #[must_use]
-    pub fn new(status: u16, kind: &'static str, detail: impl Into<String>) -> Self {
+    pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         Self {
-            kind: Cow::Borrowed(kind),
-            title: title_of(kind),
-            status,
+            kind: kind.into(),
+            title: kind.title(),
+            status: kind.status(),
             detail: detail.into(),
             errors: Vec::new(),
             retry_after_s: None,
         }
     }
 
-    /// 400: the request contradicts itself or its context, or is not well-formed.
-    #[must_use]
-    pub fn bad_request(kind: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(400, kind, detail)
-    }
-
     /// 401: no credentials, or bad ones.
     #[must_use]
     pub fn unauthorized(detail: impl Into<String>) -> Self {
-        Self::new(401, "unauthorized", detail)
+        Self::new(ProblemKind::Unauthorized, detail)
     }
 
     /// 403: good credentials that do not allow this.
     #[must_use]
     pub fn forbidden(detail: impl Into<String>) -> Self {
-        Self::new(403, "forbidden", detail)
-    }
-
-    /// 404: proven not to exist; never used when the store could not answer.
-    #[must_use]
-    pub fn not_found(kind: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(404, kind, detail)
-    }
-
-    /// 409: it conflicts with what exists.
-    #[must_use]
-    pub fn conflict(kind: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(409, kind, detail)
+        Self::new(ProblemKind::Forbidden, detail)
     }
 
     /// 413: the body is over the limit.
     #[must_use]
     pub fn too_large(detail: impl Into<String>) -> Self {
-        Self::new(413, "too-large", detail)
+        Self::new(ProblemKind::TooLarge, detail)
     }
 
     /// 415: the body is of a type that is not taken here.
     #[must_use]
     pub fn unsupported_media(detail: impl Into<String>) -> Self {
-        Self::new(415, "unsupported-media-type", detail)
+        Self::new(ProblemKind::UnsupportedMediaType, detail)
     }
 
     /// 422: the request does not fit its schema; `detail` tells the first fault and how many there are.
@@ -109,33 +91,14 @@ impl Problem {
                 format!("The request does not fit its schema: {first}; {} more in errors.", rest.len())
             }
         };
-        Self { errors: faults, ..Self::new(422, "invalid", detail) }
-    }
-
-    /// 502: a tool or upstream answered badly.
-    #[must_use]
-    pub fn bad_gateway(kind: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(502, kind, detail)
-    }
-
-    /// 503: the store, a tool or an upstream could not be reached.
-    #[must_use]
-    pub fn unavailable(kind: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(503, kind, detail)
-    }
-
-    /// 504: a tool or upstream was too slow.
-    #[must_use]
-    pub fn timeout(kind: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(504, kind, detail)
+        Self { errors: faults, ..Self::new(ProblemKind::Invalid, detail) }
     }
 
     /// 500: takes no detail, so that none can leak.
     #[must_use]
     pub fn internal() -> Self {
         Self::new(
-            500,
-            "internal",
+            ProblemKind::Internal,
             "The server failed; its log has the reason under this answer's x-request-id.",
         )
     }
@@ -159,40 +122,9 @@ impl std::error::Error for Problem {}
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
         match error {
-            BodyError::NotJson { detail } => Self::bad_request("not-json", detail),
+            BodyError::NotJson { detail } => Self::new(ProblemKind::NotJson, detail),
             BodyError::Invalid(faults) => Self::invalid(faults),
         }
-    }
-}
-
-fn title_of(kind: &str) -> String {
-    let mut title = kind.replace('-', " ");
-    if let Some(first) = title.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
-    title.replace(" json", " JSON").replace(" yaml", " YAML")
-}
-
-mod kind_as_path {
-    use std::borrow::Cow;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    const BASE: &str = "/problems/";
-
-    pub(super) fn unnamed() -> Cow<'static, str> {
-        Cow::Borrowed("unnamed")
-    }
-
-    pub(super) fn serialize<S: Serializer>(kind: &str, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{BASE}{kind}"))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Cow<'static, str>, D::Error> {
-        let path = String::deserialize(deserializer)?;
-        Ok(Cow::Owned(path.strip_prefix(BASE).unwrap_or(&path).to_owned()))
     }
 }
 
@@ -204,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_problem_is_written_as_rfc_9457_says() {
-        let problem = Problem::not_found("unknown-agent", "Agent not found: x").retry_after(3);
+        let problem = Problem::new(ProblemKind::UnknownAgent, "Agent not found: x").retry_after(3);
         let written = serde_json::to_value(&problem).unwrap();
         let expected = json!({"type": "/problems/unknown-agent", "title": "Unknown agent", "status": 404,
             "detail": "Agent not found: x"});
@@ -225,7 +157,7 @@ mod tests {
     #[test]
     fn a_stranger_s_problem_can_be_read() {
         let read: Problem = serde_json::from_str(r#"{"title":"No"}"#).unwrap();
-        assert_eq!((read.kind.as_ref(), read.title.as_str(), read.status), ("unnamed", "No", 0));
+        assert_eq!((read.kind.name(), read.title.as_str(), read.status), ("unnamed", "No", 0));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use signalbox_server::Config;
+use signalbox_wire::problem_kind::ProblemKind;
 
 use crate::printer;
 
@@ -15,6 +16,8 @@ pub(crate) enum Page {
     Config,
     /// The API's description, as JSON
     Openapi,
+    /// Every kind of problem, as Markdown
+    Problems,
 }
 
 /// Prints the page.
@@ -22,6 +25,7 @@ pub(crate) fn print(page: Page) -> anyhow::Result<ExitCode> {
     match page {
         Page::Config => printer::line(configuration().trim_end()),
         Page::Openapi => printer::line(&signalbox_server::openapi().to_pretty_json()?),
+        Page::Problems => printer::line(problems().trim_end()),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -63,6 +67,20 @@ fn configuration() -> String {
             "| `--{flag}` | `{variable}` | `{}` | {default} | {help}{values} |",
             argument.get_id()
         );
+    }
+    page
+}
+
+fn problems() -> String {
+    let mut page = String::from(
+        "# Problems\n\nEvery error is `application/problem+json`; its `type` is `/problems/` and one of these names. \
+         A kind has one status and one\ntitle; `detail` says what is wrong with this request. A client that meets a \
+         name it does not know goes by the status.\n429 and 503 come with `Retry-After`. This page is generated from \
+         the code.\n\n| status | name | title | when, and what to do |\n|---|---|---|---|\n",
+    );
+    for kind in ProblemKind::ALL {
+        let (status, title, meaning) = (kind.status(), kind.title(), kind.meaning());
+        let _ = writeln!(page, "| {status} | `{kind}` | {title} | {meaning} |");
     }
     page
 }

@@ -9,8 +9,11 @@ use crate::print;
 use crate::repo::{self, Repo};
 
 /// What `signalbox reference` is asked for, and the file that holds the answer.
-const PAGES: [(&str, &str); 2] =
-    [("config", "docs/reference/configuration.md"), ("openapi", "docs/reference/openapi.json")];
+const PAGES: [(&str, &str); 3] = [
+    ("config", "docs/reference/configuration.md"),
+    ("openapi", "docs/reference/openapi.json"),
+    ("problems", "docs/reference/problems.md"),
+];
 
 /// Compares each page with what the binary prints.
 pub(super) fn check(project: &Project<'_>) -> Result<Vec<Fault>> {

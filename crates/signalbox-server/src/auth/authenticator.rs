@@ -12,6 +12,7 @@ use signalbox_store::{Store, StoreError};
 use signalbox_wire::id::TenantId;
 use signalbox_wire::keys::{self, Secret};
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 use signalbox_wire::time::Timestamp;
 use subtle::ConstantTimeEq;
 
@@ -192,7 +193,7 @@ impl Authenticator {
                 known.ok_or_else(|| {
                     let detail =
                         "The tenant named in x-tenant-id does not exist; GET /api/v1/tenants lists them.";
-                    Problem::not_found("unknown-tenant", detail)
+                    Problem::new(ProblemKind::UnknownTenant, detail)
                 })?
             }
         };

@@ -10,6 +10,7 @@ use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use hyper::body::Body;
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 
 use crate::byte_budget::{ByteBudget, Share};
 use crate::http::problem::Refusal;
@@ -66,7 +67,7 @@ pub(crate) async fn collect(
         Err(_) => {
             let detail =
                 format!("The body did not arrive within {} s; send it faster.", limits.timeout.as_secs());
-            Err(Problem::new(408, "body-timeout", detail).into())
+            Err(Problem::new(ProblemKind::BodyTimeout, detail).into())
         }
     }
 }
@@ -120,7 +121,7 @@ async fn read(
     let mut held = Held::Nothing;
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
-            return Err(Problem::bad_request("body-cut", "The body ended early; send it whole.").into());
+            return Err(Problem::new(ProblemKind::BodyCut, "The body ended early; send it whole.").into());
         };
         let Ok(data) = frame.into_data() else { continue };
         let bytes = held.len() + data.len();
@@ -147,7 +148,7 @@ fn too_large(limit: usize) -> Refusal {
 
 fn no_room() -> Refusal {
     let detail = "The bodies that are being received take all of inbound_bytes_max; nothing was changed, try again later.";
-    Problem::unavailable("bodies-full", detail).retry_after(ROOM_RETRY_AFTER_S).into()
+    Problem::new(ProblemKind::BodiesFull, detail).retry_after(ROOM_RETRY_AFTER_S).into()
 }
 
 /// What a body claims to be.

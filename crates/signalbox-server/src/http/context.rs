@@ -14,6 +14,7 @@ use signalbox_core::decision::Scope;
 use signalbox_wire::body::{self as wire_body, BodyError};
 use signalbox_wire::id::TenantId;
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 
 use crate::auth::{Authenticator, Caller};
 use crate::byte_budget::{ByteBudget, Share};
@@ -191,7 +192,7 @@ impl Input {
         let read = serde_saphyr::from_str_with_options(text, options);
         let value: serde_json::Value = read.map_err(|error| {
             let detail = format!("The body is not YAML: {}.", error.without_snippet());
-            Problem::bad_request("not-yaml", detail)
+            Problem::new(ProblemKind::NotYaml, detail)
         })?;
         if let Some(look) = &self.look {
             look.at(&value, self.bytes.len());

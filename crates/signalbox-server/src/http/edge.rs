@@ -22,6 +22,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -262,7 +263,7 @@ pub(crate) async fn no_route(State(routes): State<RouteTable>, request: Request)
         bounded(path),
         meant.as_deref().unwrap_or(".")
     );
-    Problem::not_found("unknown-route", detail).into()
+    Problem::new(ProblemKind::UnknownRoute, detail).into()
 }
 
 /// What is answered where there is a route, but not for this method.
@@ -272,7 +273,7 @@ pub(crate) async fn no_method(request: Request) -> Refusal {
         bounded(request.uri().path()),
         request.method()
     );
-    Problem::new(405, "method-not-allowed", detail).into()
+    Problem::new(ProblemKind::MethodNotAllowed, detail).into()
 }
 
 fn bounded(path: &str) -> String {

@@ -28,6 +28,7 @@ use signalbox_wire::fault::Fault;
 use signalbox_wire::id::TenantId;
 use signalbox_wire::keys;
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 use signalbox_wire::time::Timestamp;
 
 use crate::clock::{self, Stopwatch};
@@ -150,7 +151,7 @@ impl Idempotency {
         let request = keys::hex(&Sha256::digest(&body));
         let Some(_entered) = self.in_flight.enter(tenant, &key) else {
             let detail = "The first request under this Idempotency-Key is still being answered; send it again in a moment.";
-            return Err(Problem::conflict("idempotency-in-progress", detail).retry_after(1).into());
+            return Err(Problem::new(ProblemKind::IdempotencyInProgress, detail).retry_after(1).into());
         };
         let claim = IdempotencyClaim { key, request, is_kept: Arc::default() };
         let expired = match kept(&self.store, tenant, &claim).await? {

@@ -7,6 +7,7 @@ use signalbox_store::Page;
 use signalbox_wire::fault::Fault;
 use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 use signalbox_wire::time::Timestamp;
 
 use crate::http::problem::Refusal;
@@ -22,7 +23,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
             Ok(axum::extract::Path(texts)) => Ok(Self(texts)),
             Err(_) => {
                 let detail = "The path is not UTF-8; percent-encode it as such.";
-                Err(Problem::bad_request("bad-path", detail).into())
+                Err(Problem::new(ProblemKind::BadPath, detail).into())
             }
         }
     }
@@ -39,7 +40,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathPair {
             Ok(axum::extract::Path((first, second))) => Ok(Self(first, second)),
             Err(_) => {
                 let detail = "The path is not UTF-8; percent-encode it as such.";
-                Err(Problem::bad_request("bad-path", detail).into())
+                Err(Problem::new(ProblemKind::BadPath, detail).into())
             }
         }
     }
@@ -57,7 +58,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
             Err(rejection) => {
                 let reason = rejection.body_text();
                 Err(twice(&reason).unwrap_or_else(|| {
-                    Problem::new(422, "bad-query", format!("The query cannot be read: {reason}.")).into()
+                    Problem::new(ProblemKind::BadQuery, format!("The query cannot be read: {reason}.")).into()
                 }))
             }
         }

@@ -1,4 +1,4 @@
-//! Where every error becomes an answer: one place for each mapping from what went wrong to a status.
+//! Where every error becomes an answer: one place for each mapping from what went wrong to a kind of problem.
 //!
 //! `From<Rejected>` covers what the engine refuses, `From<StoreError>` what the database cannot do. An unknown
 //! thing is 404 only where its absence is proven; a store that cannot answer is 503 with `Retry-After`.
@@ -12,6 +12,7 @@ use signalbox_store::StoreError;
 use signalbox_wire::body::BodyError;
 use signalbox_wire::fault::Fault;
 use signalbox_wire::problem::{self, Problem};
+use signalbox_wire::problem_kind::ProblemKind;
 
 use crate::auth::AuthError;
 
@@ -35,6 +36,11 @@ impl From<Problem> for Refusal {
 }
 
 impl Refusal {
+    /// What kind of problem it is; `None` only of one that was read from elsewhere.
+    pub(crate) fn kind(&self) -> Option<ProblemKind> {
+        self.0.kind.known()
+    }
+
     /// 500, for a reason that only the log is told.
     pub(crate) fn failed(reason: impl Display) -> Self {
         Self(Problem::internal(), Some(Box::new(Reason(reason.to_string()))))
@@ -57,22 +63,22 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let reason = Box::new(Reason(error.to_string()));
         let problem = match &error {
-            StoreError::Conflict => Problem::unavailable(
-                "contended",
+            StoreError::Conflict => Problem::new(
+                ProblemKind::Contended,
                 "Too many requests change the same thing at once; try again in a moment.",
             ),
-            StoreError::Unavailable(_) => Problem::unavailable(
-                "store-unavailable",
+            StoreError::Unavailable(_) => Problem::new(
+                ProblemKind::StoreUnavailable,
                 "The store cannot answer now, and whether it took a change is not known; try again later, a POST under \
                  the same Idempotency-Key.",
             ),
-            StoreError::Busy(_) => Problem::unavailable(
-                "store-busy",
+            StoreError::Busy(_) => Problem::new(
+                ProblemKind::StoreBusy,
                 "Too much is waiting to be written; nothing was changed, try again later.",
             ),
             StoreError::Removed => {
-                let problem = Problem::not_found(
-                    "tenant-removed",
+                let problem = Problem::new(
+                    ProblemKind::TenantRemoved,
                     "The tenant has been removed; the platform key makes one anew with POST /api/v1/tenants.",
                 );
                 return Self(problem, Some(reason));
@@ -98,52 +104,61 @@ impl From<Rejected> for Refusal {
             Some(next) => format!("{rejected}; {next}"),
             None => rejected.to_string(),
         };
-        let problem = match rejected {
-            Rejected::UnknownAgent(_) => Problem::not_found("unknown-agent", detail),
-            Rejected::UnknownWorkflow(_) => Problem::not_found("unknown-workflow", detail),
-            Rejected::UnknownRevision { .. } => Problem::not_found("unknown-revision", detail),
-            Rejected::RevisionInUse { .. } => Problem::conflict("revision-in-use", detail),
-            Rejected::CurrentRevision { .. } => Problem::conflict("current-revision", detail),
-            Rejected::UnknownSession(_) => Problem::not_found("unknown-session", detail),
-            Rejected::UnknownMessage(_) => Problem::not_found("unknown-message", detail),
-            Rejected::UnknownDeadLetter(_) => Problem::not_found("unknown-dead-letter", detail),
-            Rejected::UnknownHook(_) => Problem::not_found("unknown-hook", detail),
-            Rejected::UnknownSchedule(_) => Problem::not_found("unknown-schedule", detail),
-            Rejected::UnknownTool(_) => Problem::not_found("unknown-tool", detail),
-            Rejected::NameTaken(_) => Problem::conflict("name-taken", detail),
-            Rejected::IdTaken(_) => Problem::conflict("id-taken", detail),
-            Rejected::MessageIdTaken(_) => Problem::conflict("message-id-taken", detail),
-            Rejected::MessageIdReused(_) => Problem::conflict("message-id-reused", detail),
-            Rejected::ToolTaken(_) => Problem::conflict("tool-taken", detail),
-            Rejected::WorkflowInUse(_) => Problem::conflict("workflow-in-use", detail),
-            Rejected::WrongStatus { .. } => Problem::conflict("wrong-status", detail),
-            Rejected::NothingWaits { .. } => Problem::conflict("nothing-waits", detail),
-            Rejected::NothingToApprove { .. } => Problem::conflict("nothing-to-approve", detail),
-            Rejected::ApprovalChanged { .. } => Problem::conflict("approval-changed", detail),
-            Rejected::SignalsFull(_) => {
-                Problem::new(429, "signals-full", detail).retry_after(TURN_RETRY_AFTER_S)
+        let kind = kind_of(&rejected);
+        match rejected {
+            Rejected::UnfitInput(faults) => {
+                let faults = faults.into_iter().map(|(pointer, message)| Fault::new(pointer, message));
+                Problem::invalid(faults.collect()).into()
             }
-            Rejected::ConcurrencyFull { .. } => Problem::conflict("workflow-busy", detail),
-            Rejected::ConcurrencyQueueFull { .. } => {
-                Problem::new(429, "workflow-queue-full", detail).retry_after(TURN_RETRY_AFTER_S)
+            Rejected::InvalidTransition(_) => Self::failed(detail),
+            Rejected::SignalsFull(_) | Rejected::ConcurrencyQueueFull { .. } => {
+                Problem::new(kind, detail).retry_after(TURN_RETRY_AFTER_S).into()
             }
-            Rejected::ConcurrencyKey { .. } => Problem::new(422, "no-concurrency-key", detail),
-            Rejected::TooDeep(_) => Problem::conflict("too-deep", detail),
-            Rejected::Undone(_) => Problem::conflict("session-undone", detail),
-            Rejected::AgentBusy(_) => Problem::conflict("agent-busy", detail),
-            Rejected::HookTaken(_) => Problem::conflict("hook-taken", detail),
-            Rejected::BackfillFull { .. } => Problem::conflict("backfill-full", detail),
-            Rejected::BackfillTooLong { .. } => Problem::new(422, "backfill-too-long", detail),
-            Rejected::BadRhythm { .. } => Problem::new(422, "bad-rhythm", detail),
-            Rejected::Unreachable(_) => Problem::bad_request("unreachable-agent", detail),
-            Rejected::Replayed | Rejected::NotBelieved => Problem::unauthorized(detail),
-            Rejected::UnfitInput(faults) => Problem::invalid(
-                faults.into_iter().map(|(pointer, message)| Fault::new(pointer, message)).collect(),
-            ),
-            Rejected::KeyReused => Problem::new(422, "idempotency-key-reused", detail),
-            Rejected::InvalidTransition(_) => return Self::failed(detail),
-        };
-        problem.into()
+            _ => Problem::new(kind, detail).into(),
+        }
+    }
+}
+
+/// What kind of problem it is that the engine refuses this.
+fn kind_of(rejected: &Rejected) -> ProblemKind {
+    match rejected {
+        Rejected::UnknownAgent(_) => ProblemKind::UnknownAgent,
+        Rejected::UnknownWorkflow(_) => ProblemKind::UnknownWorkflow,
+        Rejected::UnknownRevision { .. } => ProblemKind::UnknownRevision,
+        Rejected::RevisionInUse { .. } => ProblemKind::RevisionInUse,
+        Rejected::CurrentRevision { .. } => ProblemKind::CurrentRevision,
+        Rejected::UnknownSession(_) => ProblemKind::UnknownSession,
+        Rejected::UnknownMessage(_) => ProblemKind::UnknownMessage,
+        Rejected::UnknownDeadLetter(_) => ProblemKind::UnknownDeadLetter,
+        Rejected::UnknownHook(_) => ProblemKind::UnknownHook,
+        Rejected::UnknownSchedule(_) => ProblemKind::UnknownSchedule,
+        Rejected::UnknownTool(_) => ProblemKind::UnknownTool,
+        Rejected::NameTaken(_) => ProblemKind::NameTaken,
+        Rejected::IdTaken(_) => ProblemKind::IdTaken,
+        Rejected::MessageIdTaken(_) => ProblemKind::MessageIdTaken,
+        Rejected::MessageIdReused(_) => ProblemKind::MessageIdReused,
+        Rejected::ToolTaken(_) => ProblemKind::ToolTaken,
+        Rejected::WorkflowInUse(_) => ProblemKind::WorkflowInUse,
+        Rejected::WrongStatus { .. } => ProblemKind::WrongStatus,
+        Rejected::NothingWaits { .. } => ProblemKind::NothingWaits,
+        Rejected::NothingToApprove { .. } => ProblemKind::NothingToApprove,
+        Rejected::ApprovalChanged { .. } => ProblemKind::ApprovalChanged,
+        Rejected::SignalsFull(_) => ProblemKind::SignalsFull,
+        Rejected::ConcurrencyFull { .. } => ProblemKind::WorkflowBusy,
+        Rejected::ConcurrencyQueueFull { .. } => ProblemKind::WorkflowQueueFull,
+        Rejected::ConcurrencyKey { .. } => ProblemKind::NoConcurrencyKey,
+        Rejected::TooDeep(_) => ProblemKind::TooDeep,
+        Rejected::Undone(_) => ProblemKind::SessionUndone,
+        Rejected::AgentBusy(_) => ProblemKind::AgentBusy,
+        Rejected::HookTaken(_) => ProblemKind::HookTaken,
+        Rejected::BackfillFull { .. } => ProblemKind::BackfillFull,
+        Rejected::BackfillTooLong { .. } => ProblemKind::BackfillTooLong,
+        Rejected::BadRhythm { .. } => ProblemKind::BadRhythm,
+        Rejected::Unreachable(_) => ProblemKind::UnreachableAgent,
+        Rejected::Replayed | Rejected::NotBelieved => ProblemKind::Unauthorized,
+        Rejected::KeyReused => ProblemKind::IdempotencyKeyReused,
+        Rejected::UnfitInput(_) => ProblemKind::Invalid,
+        Rejected::InvalidTransition(_) => ProblemKind::Internal,
     }
 }
 

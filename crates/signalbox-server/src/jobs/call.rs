@@ -13,6 +13,7 @@ use signalbox_core::task::TaskStatus;
 use signalbox_store::{Claimed, StoreError};
 use signalbox_wire::agentkit::{ToolAnswer, ToolStatus};
 use signalbox_wire::id::{SessionId, TaskId};
+use signalbox_wire::problem_kind::ProblemKind;
 
 use super::context::Jobs;
 use super::keep::{keep, retry_soon};
@@ -21,7 +22,7 @@ use crate::clock;
 use crate::engine::payloads;
 use crate::engine::slots::Slot;
 use crate::http::problem::Refusal;
-use crate::tools::{self, Origin};
+use crate::tools::Origin;
 
 /// What a call needs of its lease beside the time that the tool has to answer.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
@@ -119,7 +120,7 @@ async fn call(
     let Ok(asked) = tokio::time::timeout(most, asked).await else {
         slot.leave(Some(false), clock::now());
         let error = format!("the tool gave no answer within {} s", most.as_secs());
-        return Ok(Some(Err(("tool-timeout".to_owned(), error))));
+        return Ok(Some(Err((ProblemKind::ToolTimeout.to_string(), error))));
     };
     if let Err(refusal) = &asked
         && let Some(error) = of_our_own(refusal)
@@ -132,16 +133,23 @@ async fn call(
 
 /// A failure of this server, which is none of the tool's.
 fn of_our_own(refusal: &Refusal) -> Option<StoreError> {
-    let is_ours =
-        matches!(refusal.0.kind.as_ref(), "store-unavailable" | "store-busy" | "contended" | tools::NO_ROOM);
+    let is_ours = matches!(
+        refusal.kind(),
+        Some(
+            ProblemKind::StoreUnavailable
+                | ProblemKind::StoreBusy
+                | ProblemKind::Contended
+                | ProblemKind::OutboundFull
+        )
+    );
     is_ours.then(|| StoreError::Unavailable(refusal.0.detail.clone()))
 }
 
 /// Whether the tool is there: that it answered badly says so, too. What was refused before it was asked says nothing.
 fn is_reached(refusal: &Refusal) -> Option<bool> {
-    match refusal.0.kind.as_ref() {
-        "tool-unreachable" | "tool-timeout" => Some(false),
-        "tool-failed" | "tool-answered-badly" => Some(true),
+    match refusal.kind()? {
+        ProblemKind::ToolUnreachable | ProblemKind::ToolTimeout => Some(false),
+        ProblemKind::ToolFailed | ProblemKind::ToolAnsweredBadly => Some(true),
         _ => None,
     }
 }

@@ -4,6 +4,7 @@ use signalbox_core::delivery::TaskAttempt;
 use signalbox_core::due::DueJob;
 use signalbox_core::engine::{ExpireDelivery, ExpireDispatch, SettleCall};
 use signalbox_store::{Claimed, DueKind, LaneClaim, StoreError, WaitingLane};
+use signalbox_wire::problem_kind::ProblemKind;
 
 use super::context::Jobs;
 use super::keep::keep;
@@ -62,7 +63,8 @@ async fn one(app: &Jobs, claimed: &Claimed, seconds: u64) -> Result<(), crate::e
         }
         DueJob::Call { session, task, attempt } => {
             let (session, task, attempt) = (session.clone(), task.clone(), *attempt);
-            let outcome = Err(("tool-unreachable".to_owned(), format!("the tool was not called: {reason}")));
+            let outcome =
+                Err((ProblemKind::ToolUnreachable.to_string(), format!("the tool was not called: {reason}")));
             keep(app, claimed, &SettleCall { session, task, attempt, outcome }).await
         }
         _ => Ok(()),

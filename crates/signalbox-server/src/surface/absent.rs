@@ -3,6 +3,7 @@
 use signalbox_store::{AgentFilter, Page, Store, StoreError};
 use signalbox_wire::id::TenantId;
 use signalbox_wire::nearest::nearest;
+use signalbox_wire::problem_kind::ProblemKind;
 
 use crate::http::problem::Refusal;
 use crate::tools::BuiltIn;
@@ -18,10 +19,10 @@ pub(crate) async fn hinted<T>(
     answered: Result<T, Refusal>,
 ) -> Result<T, Refusal> {
     let Err(mut refusal) = answered else { return answered };
-    let hint = match refusal.0.kind.as_ref() {
-        "unknown-agent" => id_of_agent(store, tenant, named).await,
-        "unknown-workflow" => nearest_workflow(store, tenant, named).await,
-        "unknown-tool" => nearest_tool(store, tenant, named).await,
+    let hint = match refusal.kind() {
+        Some(ProblemKind::UnknownAgent) => id_of_agent(store, tenant, named).await,
+        Some(ProblemKind::UnknownWorkflow) => nearest_workflow(store, tenant, named).await,
+        Some(ProblemKind::UnknownTool) => nearest_tool(store, tenant, named).await,
         _ => return Err(refusal),
     };
     // A store that cannot answer now takes nothing from the refusal.

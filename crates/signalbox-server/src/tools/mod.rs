@@ -21,6 +21,7 @@ use signalbox_store::Store;
 use signalbox_wire::agentkit::{ToolAnswer, ToolReply};
 use signalbox_wire::id::{TenantId, ToolName};
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 
 pub(crate) use self::built_in::BuiltIn;
 use self::built_in::{USER_AGENT, Ways};
@@ -34,9 +35,6 @@ use crate::http::problem::Refusal;
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Seconds after which to try a tool again that could not be reached.
 const RETRY_AFTER_S: u32 = 5;
-
-/// The kind of problem where a call found no room among the bytes under way.
-pub(crate) const NO_ROOM: &str = "outbound-full";
 
 /// What a tool's endpoint gets.
 #[derive(Serialize)]
@@ -148,7 +146,7 @@ fn read(tool: &Tool, status: StatusCode, body: &[u8]) -> Result<ToolAnswer, Prob
     if !status.is_success() {
         let detail =
             format!("Tool '{name}' answered {}; its endpoint must answer 200 with JSON.", status.as_u16());
-        return Err(Problem::bad_gateway("tool-failed", detail));
+        return Err(Problem::new(ProblemKind::ToolFailed, detail));
     }
     match ToolReply::parse(body) {
         Ok(ToolReply::Success(data)) => Ok(ToolAnswer::success(name.as_str(), data)),
@@ -157,7 +155,7 @@ fn read(tool: &Tool, status: StatusCode, body: &[u8]) -> Result<ToolAnswer, Prob
             let detail = format!(
                 "Tool '{name}' did not answer with JSON: {error}; its endpoint must answer 200 with JSON."
             );
-            Err(Problem::bad_gateway("tool-answered-badly", detail))
+            Err(Problem::new(ProblemKind::ToolAnsweredBadly, detail))
         }
     }
 }
@@ -168,24 +166,24 @@ fn unasked(tool: &Tool, error: &EgressError) -> Problem {
     match error {
         EgressError::Refused(reason) => {
             let detail = format!("Tool '{name}' could not be reached: {reason}; try again later.");
-            Problem::unavailable("tool-unreachable", detail).retry_after(RETRY_AFTER_S)
+            Problem::new(ProblemKind::ToolUnreachable, detail).retry_after(RETRY_AFTER_S)
         }
         EgressError::TimedOut(after) => {
             let detail = format!(
                 "Tool '{name}' did not answer within {} s; try again, or ask the operator to raise tool_timeout.",
                 after.as_secs_f32()
             );
-            Problem::timeout("tool-timeout", detail)
+            Problem::new(ProblemKind::ToolTimeout, detail)
         }
         EgressError::NoRoom => {
-            Problem::unavailable(NO_ROOM, format!("Tool '{name}' was not called: {error}."))
+            Problem::new(ProblemKind::OutboundFull, format!("Tool '{name}' was not called: {error}."))
                 .retry_after(RETRY_AFTER_S)
         }
         EgressError::Forbidden(_) => Problem::forbidden(format!(
             "Tool '{name}' may not be called: {error}; register another endpoint."
         )),
         EgressError::Broken(_) | EgressError::TooLarge(_) => {
-            Problem::bad_gateway("tool-answered-badly", format!("Tool '{name}' answered badly: {error}."))
+            Problem::new(ProblemKind::ToolAnsweredBadly, format!("Tool '{name}' answered badly: {error}."))
         }
     }
 }

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
 use signalbox_store::Store;
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 
 use crate::http::context::{Context, Reads};
 use crate::http::params::Path;
@@ -33,7 +34,7 @@ pub(super) async fn get_payload(
             "Payload not found: {sha256}; it is kept as long as a session refers to it, and GET \
              /v1/opscore/sessions/{{id}} shows what one refers to."
         );
-        return Err(Problem::not_found("unknown-payload", detail).into());
+        return Err(Problem::new(ProblemKind::UnknownPayload, detail).into());
     };
     let mut response = payload.body.clone().into_response();
     let headers = response.headers_mut();

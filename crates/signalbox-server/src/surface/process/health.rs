@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::header;
 use signalbox_store::Store;
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 use signalbox_wire::process::{HealthView, ReadyView, ReadyWord};
 
 use crate::clock;
@@ -47,7 +48,7 @@ pub(super) async fn ready(
         }))
     } else {
         let detail = format!("Not ready: {}; try again later.", not_ready.join(", "));
-        Err(Problem::unavailable("not-ready", detail).retry_after(RETRY_AFTER_S).into())
+        Err(Problem::new(ProblemKind::NotReady, detail).retry_after(RETRY_AFTER_S).into())
     }
 }
 

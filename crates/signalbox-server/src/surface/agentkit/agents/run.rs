@@ -10,6 +10,7 @@ use signalbox_store::Store;
 use signalbox_wire::agentkit::{RunAccepted, RunBody, RunMessage, Scheduled, Success, ToolAnswer, ToolCall};
 use signalbox_wire::id::{AgentId, MessageId, TenantId};
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 
 use crate::clock;
 use crate::engine::{Admission, Drive};
@@ -141,7 +142,7 @@ async fn admit(
          one again when the agent has caught up.",
         admission.max()
     );
-    Err(Problem::new(429, "too-many-waiting", detail).retry_after(RETRY_AFTER_S).into())
+    Err(Problem::new(ProblemKind::TooManyWaiting, detail).retry_after(RETRY_AFTER_S).into())
 }
 
 /// Calls a tool for an agent.
@@ -158,7 +159,7 @@ async fn call_tool(
     }
     let Some(name) = call.tool_name else {
         let detail = "The call names no tool; name it in payload.tool_name.";
-        return Err(Problem::bad_request("no-tool", detail).into());
+        return Err(Problem::new(ProblemKind::NoTool, detail).into());
     };
     let arguments = (&call.arguments, ARGUMENTS);
     let origin = Origin { trace: context.trace.as_deref(), attempt: None };

@@ -7,6 +7,7 @@ use signalbox_store::Store;
 use signalbox_wire::agentkit::{DiscardManyAnswer, Success};
 use signalbox_wire::envelope::Done;
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 
 use super::filter::DeadLetterQuery;
 use super::sweep::{self, SweepQuery, Swept};
@@ -57,7 +58,7 @@ pub(crate) async fn discard_dead_letters(
         // Everything is dropped only where that was meant.
         let detail = "No filter was given; name the dead letters to drop by agent, kind or since \
             (since=1970-01-01T00:00:00Z means all).";
-        return Err(Problem::bad_request("no-filter", detail).into());
+        return Err(Problem::new(ProblemKind::NoFilter, detail).into());
     }
     let swept = sweep::sweep((&store, &drive), context.tenant(), &filter, part, |letter| {
         Some(Discard { message: letter.id.clone() })

@@ -6,6 +6,7 @@ use signalbox_core::session::SessionStatus;
 use signalbox_store::Store;
 use signalbox_wire::id::{MessageId, TenantId};
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 
 use crate::http::problem::Refusal;
 
@@ -41,5 +42,5 @@ pub(super) async fn refuse(store: &Store, tenant: &TenantId, id: &MessageId) -> 
         task.attempt,
         step.unwrap_or_else(|| task.task.as_str()),
     );
-    Err(Problem::conflict("dead-letter-of-task", detail).into())
+    Err(Problem::new(ProblemKind::DeadLetterOfTask, detail).into())
 }

@@ -4,6 +4,7 @@ use axum::extract::State;
 use signalbox_core::engine;
 use signalbox_wire::envelope::Done;
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 
 use crate::engine::Drive;
 use crate::http::context::{Administers, Context};
@@ -27,7 +28,7 @@ pub(crate) async fn delete_tool(
 ) -> Result<Reply, Refusal> {
     if BuiltIn::named(&name).is_some() {
         let detail = format!("Tool '{name}' is built in and cannot be removed.");
-        return Err(Problem::conflict("built-in-tool", detail).into());
+        return Err(Problem::new(ProblemKind::BuiltInTool, detail).into());
     }
     let operation = engine::DeleteTool { name: convert::tool_name(&name)? };
     drive

@@ -9,6 +9,7 @@ use signalbox_wire::artcafe::{TenantBody, TenantCreated};
 use signalbox_wire::id::TenantId;
 use signalbox_wire::keys;
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 
 use crate::auth::api_key;
 use crate::clock;
@@ -57,7 +58,7 @@ pub(crate) async fn create(
             );
             let api_key = secret.expose().to_owned();
             let made = TenantCreated { tenant_id: tenant.clone(), api_key, success: true };
-            let shown_before = Problem::conflict("key-shown-before", detail);
+            let shown_before = Problem::new(ProblemKind::KeyShownBefore, detail);
             Reply::json(StatusCode::CREATED, &made).shown_once(&shown_before)
         })
         .await
@@ -77,5 +78,5 @@ async fn claimed_id(store: &Store, claim: &IdempotencyClaim) -> Result<TenantId,
         }
     }
     let detail = format!("This Idempotency-Key has made {USES_MAX} tenants; choose a new one.");
-    Err(Problem::conflict("idempotency-key-worn", detail).into())
+    Err(Problem::new(ProblemKind::IdempotencyKeyWorn, detail).into())
 }

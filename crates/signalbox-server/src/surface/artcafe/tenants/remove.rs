@@ -7,6 +7,7 @@ use signalbox_core::limits::bounded;
 use signalbox_store::{Removal, Store};
 use signalbox_wire::id::TenantId;
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 
 use crate::auth::Authenticator;
 use crate::engine::Drive;
@@ -36,12 +37,12 @@ pub(crate) async fn remove(
     only_platform(&context)?;
     let unknown = || {
         let detail = format!("Tenant not found: {}; GET /api/v1/tenants lists them.", bounded(&id));
-        Problem::not_found("unknown-tenant", detail)
+        Problem::new(ProblemKind::UnknownTenant, detail)
     };
     let tenant = TenantId::parse(&id).map_err(|_| unknown())?;
     if tenant == TenantId::default_tenant() {
         let detail = "The tenant 'default' cannot be removed; it is where calls without a key belong.";
-        return Err(Problem::conflict("default-tenant", detail).into());
+        return Err(Problem::new(ProblemKind::DefaultTenant, detail).into());
     }
     if store.tenant(&tenant).await?.is_none() {
         return Err(unknown().into());

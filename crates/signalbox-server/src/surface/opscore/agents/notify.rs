@@ -8,6 +8,7 @@ use signalbox_wire::fault::Fault;
 use signalbox_wire::id::TenantId;
 use signalbox_wire::opscore::{DEREGISTER, Done, NotifyBody, REGISTER};
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 
 use super::notification;
 use super::signed;
@@ -82,8 +83,8 @@ pub(crate) async fn notify_agent(
 
 fn unknown(event: &str) -> Problem {
     let event: String = event.chars().take(64).collect();
-    Problem::bad_request(
-        "unknown-event",
+    Problem::new(
+        ProblemKind::UnknownEvent,
         format!("The event '{event}' is not known; send {REGISTER} or {DEREGISTER}."),
     )
 }

@@ -8,6 +8,7 @@ use signalbox_wire::id::AgentId;
 use signalbox_wire::opscore::{Done, HistoryEntry, Page, StateBody, StateView};
 use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 
 use super::reports::{HistoryAnswer, StateAnswer};
 use super::unknown_words;
@@ -65,7 +66,7 @@ async fn report(
             "The path names agent '{agent}', the body agent '{}'; they must be the same.",
             body.agent_id
         );
-        return Err(Problem::bad_request("agent-mismatch", detail).into());
+        return Err(Problem::new(ProblemKind::AgentMismatch, detail).into());
     }
     let (task, session) = body.task_and_session();
     let operation = engine::ReportState {

@@ -12,6 +12,7 @@ use signalbox_wire::id::{HookId, TenantId};
 use signalbox_wire::opscore::{Done, HookBody, HookView, Page, RotateHookBody};
 use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 use signalbox_wire::time::Timestamp;
 
 use crate::auth::bootstrap;
@@ -148,7 +149,7 @@ fn with_secret(status: StatusCode, tenant: &TenantId, hook: &WebhookTrigger) -> 
         "The secret of hook {} was made and shown in the first answer; if that is lost, rotate the hook under a new Idempotency-Key.",
         hook.id
     );
-    Reply::json(status, &shown).shown_once(&Problem::conflict("secret-shown-before", detail))
+    Reply::json(status, &shown).shown_once(&Problem::new(ProblemKind::SecretShownBefore, detail))
 }
 
 fn view(tenant: &TenantId, hook: &WebhookTrigger) -> HookView {

@@ -7,6 +7,7 @@ use signalbox_store::{Store, StoreError};
 use signalbox_wire::opscore::{Page, SessionView};
 use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 
 use super::filter::SessionsQuery;
 use crate::engine::payloads;
@@ -102,7 +103,7 @@ pub(crate) async fn get_session(
                 "The session cannot be shown whole: {reason}. Without whole=true it is shown with references; \
                  GET /v1/opscore/payloads/{{sha256}} answers what each refers to."
             );
-            Err(Problem::conflict("not-whole", detail).into())
+            Err(Problem::new(ProblemKind::NotWhole, detail).into())
         }
     }
 }

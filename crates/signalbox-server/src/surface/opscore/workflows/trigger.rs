@@ -8,6 +8,7 @@ use signalbox_store::Store;
 use signalbox_wire::fault::Fault;
 use signalbox_wire::opscore::{StartBody, TriggerAnswer, TriggerBody};
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 
 use super::definitions::{self, INLINE, WholeTrigger};
 use crate::engine::Drive;
@@ -56,7 +57,7 @@ pub(crate) async fn trigger_agent_workflow(
         trace: context.trace.clone(),
     };
     let started = start(&drive, &context, trigger).await;
-    let is_of_agent = started.as_ref().is_err_and(|refusal| refusal.0.kind == "unknown-agent");
+    let is_of_agent = started.as_ref().is_err_and(|refusal| refusal.0.kind == ProblemKind::UnknownAgent);
     let named = named.filter(|_| !is_of_agent).unwrap_or(agent);
     absent::hinted(&store, context.tenant(), &named, started).await
 }

@@ -5,6 +5,7 @@ use http::StatusCode;
 use signalbox_core::engine::CreateKey;
 use signalbox_wire::keys;
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 use signalbox_wire::process::{KeyBody, KeyView};
 
 use super::convert::{scope_in, view};
@@ -40,7 +41,7 @@ pub(crate) async fn create(
                 "The key {} was made and shown in the first answer; if that is lost, revoke it and make another under a new Idempotency-Key.",
                 key.id
             );
-            let shown_before = Problem::conflict("key-shown-before", detail);
+            let shown_before = Problem::new(ProblemKind::KeyShownBefore, detail);
             Reply::json(StatusCode::CREATED, &made).shown_once(&shown_before)
         })
         .await

@@ -5,6 +5,7 @@ use signalbox_core::engine::RevokeKey;
 use signalbox_store::Store;
 use signalbox_wire::id::KeyId;
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 
 use crate::auth::Authenticator;
 use crate::engine::Drive;
@@ -28,7 +29,7 @@ pub(crate) async fn revoke(
 ) -> Result<Reply, Refusal> {
     let unknown = || {
         let detail = format!("Key not found: {id}; GET /v1/keys lists the keys with their ids.");
-        Problem::not_found("unknown-key", detail)
+        Problem::new(ProblemKind::UnknownKey, detail)
     };
     let key = KeyId::parse(&id).map_err(|_| unknown())?;
     if !is_known(&store, &context, &key).await? {
