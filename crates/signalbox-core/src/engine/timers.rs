@@ -38,14 +38,11 @@ impl Operation for TimerFired {
                 };
                 let limit = task.rules.timeout.unwrap_or(machine.work.context.policy.task_timeout);
                 let ends = task.times_out_at(limit);
-                if let Some(ends) = ends.filter(|ends| machine.work.context.now < *ends)
-                    && !matches!(self.work, DueJob::Timeout { .. })
+                if !matches!(self.work, DueJob::Timeout { .. })
+                    && ends.is_some_and(|ends| machine.work.context.now < ends)
                 {
-                    // It was given less time than it is given now: it is due again as what it is.
-                    let lane = machine.work.lane_of_attempt(&task)?;
-                    let at = task.sent_next_at().unwrap_or(ends);
-                    machine.work.decision.arm(Due::new(self.work.clone(), at).by(lane).until(ends));
-                    return Ok((machine.finish(), ()));
+                    // It was given less time than it is given now: it stays due until it is sent or called.
+                    return Ok((Decision::default(), ()));
                 }
                 if machine.work.has_come(&self.work, ends) {
                     let error = format!("no report settled the task within {} s", limit.as_secs_f64());

@@ -240,23 +240,3 @@ fn the_history_tells_where_the_message_of_an_attempt_is() {
     stage.report(&agent, "active", Some(&attempt.task.attempt_name(2)), json!(null));
     assert_eq!(look(&stage, 2), Some((MessageStatus::Delivered, 1)));
 }
-
-#[test]
-fn an_attempt_that_is_given_more_time_stays_due_as_what_it_is() {
-    let mut stage = Stage::new();
-    stage.policy.task_timeout = Duration::from_secs(60);
-    stage.agent("reader", 1);
-    let session = stage.session(vec![step("read", None)]);
-    let before = stage.store.due.values().find(|row| row.ends.is_some()).expect("its attempt").clone();
-    // The operator gives tasks more time.
-    stage.policy.task_timeout = Duration::from_secs(3_600);
-    stage.now = before.ends.expect("an end");
-    stage.run(&TimerFired { work: before.work.clone() }).expect("fired");
-    let after = stage.store.due.values().find(|row| row.ends.is_some()).expect("its attempt");
-    assert_eq!(
-        (&after.work, after.ends),
-        (&before.work, before.ends.map(|at| at + Duration::from_secs(3_540)))
-    );
-    assert!(after.next_at() <= stage.now, "it is sent at once");
-    assert_eq!(stage.state(&session).tasks[0].status, TaskStatus::Dispatched);
-}

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use signalbox_core::due::DueJob;
 use signalbox_core::engine::TimerFired;
+use signalbox_core::task::TaskStatus;
 use signalbox_store::{Claimed, DueKind, StoreError};
-use signalbox_wire::id::TenantId;
+use signalbox_wire::id::{SessionId, TaskId, TenantId};
 use signalbox_wire::time::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::context::Jobs;
 use super::keep::keep;
+use super::postpone::postpone;
 use crate::clock;
 
 /// Timers that may be claimed and wait for those of their session, for each place.
@@ -111,7 +113,31 @@ async fn fire(app: Jobs, claimed: Claimed, _held: OwnedSemaphorePermit) {
     if let Err(error) = keep(&app, &claimed, &operation).await {
         // The lease runs out and the moment comes again.
         tracing::warn!(%error, work = %operation.work.id(), "a timer will be tried again");
+        return;
     }
+    if let DueJob::Dispatch { session, task, attempt } | DueJob::Call { session, task, attempt } =
+        &claimed.work
+        && let Err(error) = give_back(&app, &claimed, (session, task, *attempt)).await
+    {
+        tracing::info!(%error, work = %claimed.work.id(), "it is sent when its lease is over");
+    }
+}
+
+/// An attempt that was not sent yet came as a timer before its end: the operator has given tasks more time since. Whoever
+/// sends what goes by its lane may have it at once, and not only after the lease.
+async fn give_back(
+    app: &Jobs,
+    claimed: &Claimed,
+    (session, task, attempt): (&SessionId, &TaskId, u32),
+) -> Result<(), StoreError> {
+    let read = app.store.session(&claimed.tenant, session).await?;
+    let task = read.as_ref().and_then(|read| read.value.task(task));
+    let task = task.filter(|task| task.attempt == attempt && task.status == TaskStatus::Dispatched);
+    let now = clock::now();
+    if task.and_then(|task| task.times_out_at(app.policy.task_timeout)).is_some_and(|ends| now < ends) {
+        postpone(app, claimed, now).await?;
+    }
+    Ok(())
 }
 
 /// What fires together with this: all of its session, or it alone.
