@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
+use utoipa::openapi::OpenApi;
 
 use crate::auth::{AnonymousAccess, Authenticator, bootstrap};
 use crate::byte_budget::ByteBudget;
@@ -86,6 +87,7 @@ pub struct Server {
     store: Store,
     edge: Arc<Edge>,
     state: AppState,
+    routes: Router<AppState>,
     stopping: CancellationToken,
     jobs: Jobs,
     listener: TcpListener,
@@ -149,18 +151,20 @@ impl Server {
             mark.clone(),
         );
         let stopping = CancellationToken::new();
+        let (routes, description) = surfaces::routes(&config).split_for_parts();
         let (edge, state, jobs, post) = assemble(
-            &config,
+            (&config, &description),
             node,
             &store,
             (authenticator, keys.session_webhooks),
             (mark, stopping.clone()),
         )?;
         Ok(Self {
-            config,
             store,
             edge: Arc::new(edge),
             state,
+            routes: routes.merge(docs::pages(description, config.server.public_url.as_deref())),
+            config,
             stopping,
             jobs,
             listener,
@@ -194,7 +198,9 @@ impl Server {
     }
 
     async fn serve(self, stop: Running, tell: Teller) {
-        let Self { config, store, edge, state, stopping, jobs, listener, address, post, lock, .. } = self;
+        let Self {
+            config, store, edge, state, routes, stopping, jobs, listener, address, post, lock, ..
+        } = self;
         if config.server.insecure && !address.ip().is_loopback() {
             tracing::warn!(%address, "INSECURE: everybody who can connect may do everything on the AgentKit surface");
         }
@@ -214,7 +220,7 @@ impl Server {
         tracker.spawn(clock::run(store.clone(), edge.draining.clone()));
         jobs::start(&jobs, post, &tracker);
         let fast_path = FastPath::new(surfaces::fast_routes(&config, &state), &edge.metrics);
-        let routes = (fast_path, router(&config, &edge, state));
+        let routes = (fast_path, router(&edge, state, routes));
         tracker.spawn(edge::serve(Arc::clone(&edge), listener, routes, tracker.clone()));
         stop.await;
         let told = |step: Step| {
@@ -280,7 +286,7 @@ fn address_fault(url: &str) -> Option<String> {
 }
 
 fn assemble(
-    config: &Config,
+    (config, description): (&Config, &OpenApi),
     node: NodeId,
     store: &Store,
     (authenticator, notice_secret): (Authenticator, Secret),
@@ -356,7 +362,6 @@ fn assemble(
         metrics: metrics.clone(),
         draining: draining.clone(),
     });
-    let description = surfaces::openapi();
     let state = AppState::new(state::Parts {
         store: store.clone(),
         drive,
@@ -373,8 +378,8 @@ fn assemble(
         tools,
         metrics,
         body_limits,
-        route_table: RouteTable::of(&description),
-        body_fields: BodyFields::of(&description),
+        route_table: RouteTable::of(description),
+        body_fields: BodyFields::of(description),
         limits: Limits { payload_bytes_max: config.http.payload_bytes_max },
         retention: OperatorRetention {
             sessions: config.retention.retention_sessions,
@@ -391,10 +396,8 @@ fn assemble(
 }
 
 /// All routes of the surfaces that are served.
-fn router(config: &Config, edge: &Arc<Edge>, state: AppState) -> Router {
-    let (routes, description) = surfaces::routes(config).split_for_parts();
+fn router(edge: &Arc<Edge>, state: AppState, routes: Router<AppState>) -> Router {
     routes
-        .merge(docs::pages(description, config.server.public_url.as_deref()))
         .fallback(edge::no_route)
         .method_not_allowed_fallback(edge::no_method)
         .layer(edge::Around(Arc::clone(edge)))

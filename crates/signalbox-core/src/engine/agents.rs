@@ -280,7 +280,6 @@ fn announce(work: &mut UnitOfWork<'_, '_>, event: &str, agent: &Agent, trace: Op
         id,
         kind: MessageKind::RegistrationWebhook,
         agent: Some(agent.id.clone()),
-        task: None,
         url: None,
         body,
         trace: trace.map(str::to_owned),

@@ -55,7 +55,6 @@ impl UnitOfWork<'_, '_> {
             id,
             kind: MessageKind::Task,
             agent: task.agent.clone(),
-            task: None,
             url: None,
             body,
             trace,

@@ -68,7 +68,6 @@ impl Operation for Accept {
             id: id.clone(),
             kind: MessageKind::Message,
             agent: Some(self.agent.clone()),
-            task: None,
             url: None,
             body: self.body.clone(),
             trace: self.trace.clone(),

@@ -89,7 +89,6 @@ fn notify_of_end(ended: &Session, work: &mut UnitOfWork<'_, '_>) {
         id,
         kind: MessageKind::SessionWebhook,
         agent: None,
-        task: None,
         url: Some(notify.url.clone()),
         body,
         trace: ended.trace.clone(),
