@@ -497,7 +497,8 @@ fn a_wrong_method_is_a_problem(database: &Database) {
 fn a_surface_that_is_off_is_not_there(database: &Database) {
     let agentkit = Setup::new(database).arg("--surfaces").arg("agentkit").start();
     assert_eq!(items(&agentkit.get("/v1/agents").is(200)), [Value::Null; 0]);
-    agentkit.get("/v1/opscore/sessions").problem(404);
+    let told = agentkit.get("/v1/opscore/sessions").problem(404).detail;
+    assert!(!told.contains("did you mean"), "a path that is not served is not named: {told}");
     agentkit.get("/health").is(200);
     drop(agentkit);
     let opscore = Setup::new(database).arg("--surfaces").arg("opscore").start();
