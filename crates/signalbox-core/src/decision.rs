@@ -17,6 +17,7 @@ use signalbox_wire::time::Timestamp;
 
 pub(crate) use self::fold::Fold;
 use crate::agent::{Agent, AgentStatus};
+use crate::connection::Disconnected;
 use crate::definition::Definition;
 use crate::delivery::Message;
 use crate::due::Due;
@@ -42,6 +43,8 @@ pub struct Decision {
     pub done: Vec<String>,
     /// Meetings of waiting tasks and available agents to try once this is committed.
     pub hints: Vec<MatchHint>,
+    /// Connections that are no longer their agents' once this is committed.
+    pub disconnected: Vec<Disconnected>,
     /// Nobody waits for it to be durable, and losing it loses nothing that would not come about again: it may be
     /// written along with whatever comes next.
     pub may_wait: bool,
@@ -54,6 +57,8 @@ pub enum MatchHint {
     Agent(AgentId),
     /// This task waits; an agent may have become available meanwhile.
     Task(SessionId, TaskId),
+    /// This agent is connected: what waits for that can be sent.
+    Connected(AgentId),
 }
 
 /// One write.

@@ -49,6 +49,8 @@ impl Due {
 #[serde(transparent)]
 pub struct Lane(String);
 
+/// What the lanes of agents begin with, and no host does.
+const AGENT: &str = "@agent:";
 /// Bytes of a lane's name, at most; a longer one is cut.
 const LANE_BYTES_MAX: usize = 255;
 
@@ -66,7 +68,14 @@ impl Lane {
     /// The lane of one agent that is reached by no address.
     #[must_use]
     pub fn agent(agent: &AgentId) -> Self {
-        Self::named(format!("agent:{agent}"))
+        Self::named(format!("{AGENT}{agent}"))
+    }
+
+    /// The agent whose lane it is, where it is one's that is reached by no address; nothing where the name was cut.
+    #[must_use]
+    pub fn of_agent(&self) -> Option<AgentId> {
+        let id = self.0.strip_prefix(AGENT).filter(|_| self.0.len() < LANE_BYTES_MAX)?;
+        AgentId::parse(id).ok()
     }
 
     /// The lane of one tool.
@@ -172,6 +181,12 @@ pub enum DueJob {
         /// The attempt that it had in hand.
         attempt: u32,
     },
+    /// An agent whose connection has ended has had its time to come back: what it was given and never had is given to
+    /// others.
+    Absence {
+        /// The agent.
+        agent: AgentId,
+    },
     /// A task that waits for something that is not an agent has waited long enough.
     Wake {
         /// The session.
@@ -218,6 +233,7 @@ impl DueJob {
             | Self::Schedule { task, attempt, .. }
             | Self::Retry { task, attempt, .. }
             | Self::Stop { task, attempt, .. } => format!("{kind}:{task}-{attempt}"),
+            Self::Absence { agent } => format!("{kind}:{agent}"),
             Self::Wake { task, .. } => format!("{kind}:{task}"),
             Self::Begin { session } | Self::Deadline { session } | Self::End { session, .. } => {
                 format!("{kind}:{session}")
@@ -230,7 +246,7 @@ impl DueJob {
     #[must_use]
     pub fn session(&self) -> Option<&SessionId> {
         match self {
-            Self::Deliver { .. } | Self::Stop { .. } | Self::Fire { .. } => None,
+            Self::Deliver { .. } | Self::Stop { .. } | Self::Absence { .. } | Self::Fire { .. } => None,
             Self::Dispatch { session, .. }
             | Self::Call { session, .. }
             | Self::Timeout { session, .. }
@@ -256,6 +272,7 @@ impl DueJob {
             Self::Schedule { .. } => "schedule",
             Self::Retry { .. } => "retry",
             Self::Stop { .. } => "stop",
+            Self::Absence { .. } => "absence",
             Self::Wake { .. } => "wake",
             Self::Begin { .. } => "begin",
             Self::Deadline { .. } => "deadline",
@@ -280,6 +297,10 @@ mod tests {
             assert_eq!(Lane::endpoint(url).as_str(), expected);
         }
         assert_eq!(Lane::endpoint("https://name:secret@host:8/hooks/T0KEN?x=1").without_path(), "host:8");
+        let (agent, gateway) = (AgentId::parse("80/a").expect("valid"), Lane::endpoint("http://agent:80/a"));
+        assert_eq!((Lane::agent(&agent).of_agent(), gateway.of_agent()), (Some(agent), None));
+        let long = AgentId::parse(&"a".repeat(256)).expect("valid");
+        assert_eq!(Lane::agent(&long).of_agent(), None, "its name is cut");
         let cut = Lane::endpoint(&format!("http://{}\u{e9}/", "a".repeat(254)));
         assert_eq!(cut.as_str().len(), 254);
     }

@@ -186,8 +186,16 @@ pub enum Rejected {
     )]
     IdTaken(String),
     /// The agent cannot be reached.
-    #[error("Agent {0} has no contact endpoint and no connection; register it with a contactEndpoint")]
-    Unreachable(AgentId),
+    #[error(
+        "Agent {agent} has no contact endpoint and {}; send it again once the agent is connected, or register it with a contactEndpoint",
+        not_connected(*was_connected_until)
+    )]
+    Unreachable {
+        /// The agent.
+        agent: AgentId,
+        /// When its last connection ended, where it has had one.
+        was_connected_until: Option<Timestamp>,
+    },
     /// The agent takes no messages while it is busy.
     #[error("Agent {0} is busy and takes no messages meanwhile; send it again later")]
     AgentBusy(AgentId),
@@ -373,6 +381,14 @@ pub enum Rejected {
     /// The history and the tables disagree: a defect, never a client's fault.
     #[error("The stored session does not allow this: {0}")]
     InvalidTransition(String),
+}
+
+/// Since when there is no connection, as a part of a sentence.
+fn not_connected(until: Option<Timestamp>) -> String {
+    until.map_or_else(
+        || "has not connected yet".to_owned(),
+        |until| format!("has not been connected since {until}"),
+    )
 }
 
 /// The first of some faults, as the end of a sentence.

@@ -21,8 +21,8 @@ use signalbox_wire::id::{AgentId, NodeId, SessionId, TaskId, TenantId, WorkflowI
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, Backlog, Census, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim,
-    Listed, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, DeadLetterFilter, DueKind, EventFilter,
+    LaneClaim, Listed, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::commit::Commit;
 use crate::error::StoreError;
@@ -148,6 +148,17 @@ pub(crate) trait Backend: Send + Sync {
         filter: &AgentFilter,
         page: &Page,
     ) -> Result<Listed<AgentWithStatus>, StoreError>;
+
+    /// The nodes that agents are connected to, at most `limit`.
+    async fn connected_nodes(&self, limit: usize) -> Result<Vec<NodeId>, StoreError>;
+
+    /// The agents that are connected to a node, by tenant and agent, after these.
+    async fn connected_agents(
+        &self,
+        node: &NodeId,
+        after: Option<(&TenantId, &AgentId)>,
+        limit: usize,
+    ) -> Result<Vec<ConnectedAgent>, StoreError>;
 
     /// Sessions, newest first: by `created_at`, then id, both descending. Of the filter it obeys what
     /// [`SessionFilter::listing`] does.

@@ -207,8 +207,9 @@ tables! {
         held by |names| Some(Key::AgentName(first(names)?.to_owned())), seen;
     AgentStatuses "agent_statuses"
         Status(agent) [text("agent")] [agent.as_str().into()],
-        (row) [maybe_text("state")]
-            Cells::of([state_cell(row).map_or(Cell::Null, Cell::Text)]), row.to_json().map_err(unwritten),
+        (row) [maybe_text("state"), maybe_text("node")]
+            Cells::of([state_cell(row).map_or(Cell::Null, Cell::Text), node_cell(row).into()]),
+            row.to_json().map_err(unwritten),
         held by |names| Some(Key::Status(AgentId::parse(first(names)?).ok()?)), seen;
     Available "available"
         Available(route, agent) [text("route"), text("agent")] [route.as_str().into(), agent.as_str().into()],
@@ -340,6 +341,11 @@ pub(crate) fn state_cell(status: &AgentStatus) -> Option<Cow<'_, str>> {
     Some(if is_lowercase { Cow::Borrowed(state) } else { Cow::Owned(state.to_lowercase()) })
 }
 
+/// What `agent_statuses.node` holds: the node that the agent is connected to.
+pub(crate) fn node_cell(status: &AgentStatus) -> Option<&str> {
+    status.connection.as_ref().map(|connection| connection.node.as_str())
+}
+
 /// The word that `messages.status` holds.
 pub(crate) fn message_status(status: MessageStatus) -> &'static str {
     match status {
@@ -407,6 +413,12 @@ impl<'a> Deref for Cells<'a> {
 impl<'a> From<&'a str> for Cell<'a> {
     fn from(text: &'a str) -> Self {
         Self::Text(Cow::Borrowed(text))
+    }
+}
+
+impl<'a> From<Option<&'a str>> for Cell<'a> {
+    fn from(text: Option<&'a str>) -> Self {
+        text.map_or(Self::Null, Self::from)
     }
 }
 

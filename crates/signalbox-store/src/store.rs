@@ -30,8 +30,8 @@ use signalbox_wire::time::Timestamp;
 
 use crate::api::{
     AgentFilter, BACKLOG_COUNTED_MAX, Backlog, CENSUS_COUNTED_MAX, Census, Claimed, Committed,
-    DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Options, Page, Prune, Pruned, Removal,
-    SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    ConnectedAgent, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Options, Page, Prune, Pruned,
+    Removal, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend};
 use crate::cache::{Cache, Lookup};
@@ -45,6 +45,8 @@ use crate::{postgres, sqlite};
 
 /// The last place in a line that is told; those behind it are told as it.
 pub const PLACE_MAX: usize = 1_000;
+/// Nodes that are looked for among the connections of agents, at most.
+pub const CONNECTED_NODES_MAX: usize = 1_000;
 /// Tasks whose places are looked up for one session, at most.
 pub const PLACES_MAX: usize = 100;
 
@@ -473,6 +475,27 @@ impl Store {
         page: &Page,
     ) -> Result<Listed<AgentWithStatus>, StoreError> {
         self.inner.backend.agents(tenant, filter, page).await
+    }
+
+    /// The nodes that agents are connected to by their statuses, whether the nodes are still there or not.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn connected_nodes(&self) -> Result<Vec<NodeId>, StoreError> {
+        self.inner.backend.connected_nodes(CONNECTED_NODES_MAX).await
+    }
+
+    /// Agents of all tenants that are connected to a node, by tenant and agent, after these.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn connected_agents(
+        &self,
+        node: &NodeId,
+        after: Option<(&TenantId, &AgentId)>,
+        limit: usize,
+    ) -> Result<Vec<ConnectedAgent>, StoreError> {
+        self.inner.backend.connected_agents(node, after, limit).await
     }
 
     /// Sessions, newest first. A page that is filtered by text, or by agent and something else, may be short, even

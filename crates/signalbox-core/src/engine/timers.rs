@@ -8,8 +8,8 @@ use signalbox_wire::time::Timestamp;
 use super::machine::Machine;
 use super::machine::command::Command;
 use super::operation::Operation;
-use super::schedules;
 use super::unit_of_work::UnitOfWork;
+use super::{connections, schedules};
 use crate::definition::Kind;
 use crate::delivery::TaskAttempt;
 use crate::due::{Due, DueJob};
@@ -85,6 +85,11 @@ impl Operation for TimerFired {
                 machine
                     .work
                     .stopped(agent, |stopping| stopping.task == *task && stopping.attempt == *attempt)?;
+            }
+            DueJob::Absence { agent } => {
+                if let Some(at) = connections::absence(&mut machine, agent)? {
+                    machine.work.decision.arm(Due::new(self.work.clone(), at));
+                }
             }
             DueJob::Wake { session, task } => {
                 let task =

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use signalbox_core::connection::Disconnected;
 use signalbox_core::due::Lane;
 use signalbox_store::{Claimed, DueKind, LaneClaim, StoreError, WaitingLane, WaitingLanes};
 use signalbox_wire::id::TenantId;
@@ -43,6 +44,7 @@ pub(crate) fn start(app: &Jobs, post: Post, tracker: &TaskTracker) {
     tracker.spawn(forget_revoked_keys(app.clone()));
     tracker.spawn(matching::run(app.clone(), post.hints, tracker.clone()));
     tracker.spawn(matching::sweep(app.clone()));
+    tracker.spawn(close(app.clone(), post.disconnected));
     tracker.spawn(taken::run(app.clone()));
     tracker.spawn(prune::run(app.clone()));
     if app.config.dispatches_through().is_some() {
@@ -72,6 +74,19 @@ async fn forget_revoked_keys(app: Jobs) {
         tokio::select! {
             () = app.draining.cancelled() => return,
             _ = revoked.next() => app.authenticator.forget_all(),
+        }
+    }
+}
+
+/// Closes connections that commits on this node have ended.
+async fn close(app: Jobs, mut disconnected: mpsc::Receiver<(TenantId, Disconnected)>) {
+    loop {
+        tokio::select! {
+            () = app.draining.cancelled() => return,
+            next = disconnected.recv() => match next {
+                Some((tenant, ended)) => app.transport.connections().close(&tenant, &ended),
+                None => return,
+            },
         }
     }
 }

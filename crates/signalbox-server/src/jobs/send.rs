@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use signalbox_core::delivery::{Message, Outcome};
 use signalbox_core::payload;
+use signalbox_core::reach::{NoWay, Reach};
 use signalbox_store::{Claimed, StoreError};
 use signalbox_wire::id::TenantId;
 use signalbox_wire::time::Timestamp;
@@ -42,13 +43,10 @@ pub(super) async fn send(
     slot: &mut Slot,
 ) -> Result<Option<Sent>, DriveError> {
     let (tenant, attempt) = (&claimed.tenant, message.attempts + 1);
-    let agent = match &message.agent {
-        Some(agent) => app.store.agent(tenant, agent).await?,
-        None => None,
-    };
-    let reach = match message.reach(agent.as_ref().map(|agent| &*agent.value), app.transport.ways()) {
+    let reach = match reach(app, tenant, message).await? {
         Ok(reach) => reach,
-        Err(outcome) => return Ok(Some(Sent::not(outcome))),
+        Err(NoWay::Over(outcome)) => return Ok(Some(Sent::not(outcome))),
+        Err(NoWay::Away) => return away(app, claimed, message).await,
     };
     // Made only where there is room for it; until then it stays due.
     let Some(room) = app.transport.room_now(body_bytes(app, message)) else {
@@ -66,7 +64,10 @@ pub(super) async fn send(
         return Ok(None);
     }
     let watch = Stopwatch::start();
-    let mut carried = app.transport.carry(&reach, Parcel { tenant, message, body, room, attempt }).await;
+    let parcel = Parcel { tenant, message, body, room, attempt };
+    let Ok(mut carried) = app.transport.carry(&reach, parcel).await else {
+        return away(app, claimed, message).await;
+    };
     let answered_at = clock::now();
     // The next one may call it while what came of this is being kept.
     slot.leave(is_reached(&carried.outcome), answered_at);
@@ -78,6 +79,26 @@ pub(super) async fn send(
         tracing::info!(message_id = %message.id, attempt, error, "a delivery failed");
     }
     Ok(Some(Sent { carried, sent_at, answered_at }))
+}
+
+/// The way that a message takes now.
+async fn reach(app: &Jobs, tenant: &TenantId, message: &Message) -> Result<Result<Reach, NoWay>, StoreError> {
+    let Some(id) = &message.agent else { return Ok(message.reach(None, false, app.transport.ways())) };
+    let agent = app.store.agent(tenant, id).await?;
+    let is_connected = match &agent {
+        Some(agent) if agent.value.endpoint.is_none() => {
+            app.store.status(tenant, id).await?.is_some_and(|status| status.value.connection.is_some())
+        }
+        _ => false,
+    };
+    Ok(message.reach(agent.as_ref().map(|agent| &*agent.value), is_connected, app.transport.ways()))
+}
+
+/// The agent holds no connection.
+async fn away(_app: &Jobs, _claimed: &Claimed, message: &Message) -> Result<Option<Sent>, DriveError> {
+    let agent = message.agent.as_ref().map_or("?", |agent| agent.as_str());
+    let reason = format!("agent {agent} has no contact endpoint and is not connected");
+    Ok(Some(Sent::not(Outcome::failed(reason, true))))
 }
 
 /// The message that tries a destination which is left alone is due anew after each try, so the time that it has waited is

@@ -1,14 +1,20 @@
 //! Who may connect as which agent: a request's credentials become an [`Admitted`], or the reason why not.
 
+use std::collections::HashSet;
+
 use http::{HeaderMap, HeaderValue, header};
 use signalbox_core::decision::Scope;
-use signalbox_store::{Store, StoreError};
+use signalbox_store::{Page, Store, StoreError};
 use signalbox_wire::id::{AgentId, KeyId, TenantId};
 use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 
 use crate::auth::{AuthError, Authenticator, Caller};
 use crate::http::problem::Refusal;
 use crate::transport::outbox::CloseReason;
+
+/// Keys that are looked at in one go.
+const KEYS_PAGE: usize = 1_000;
 
 /// An agent that may connect.
 #[derive(Debug, Clone)]
@@ -80,11 +86,27 @@ fn is_its_own(caller: &Caller, agent: &AgentId) -> bool {
 
 fn unknown() -> Verdict {
     let detail = "Agent not found; register it with POST /api/v1/agents.";
-    let problem = Problem::new(signalbox_wire::problem_kind::ProblemKind::UnknownAgent, detail);
+    let problem = Problem::new(ProblemKind::UnknownAgent, detail);
     Verdict::Refused(CloseReason::Removed, problem)
 }
 
-/// Whether a key still opens connections.
-pub(crate) async fn is_good(store: &Store, tenant: &TenantId, key: &KeyId) -> Result<bool, StoreError> {
-    store.key(tenant, key).await.map(|key| key.is_some())
+/// Those of `keys` that open nothing any more.
+pub(crate) async fn revoked(
+    store: &Store,
+    tenant: &TenantId,
+    keys: Vec<KeyId>,
+) -> Result<Vec<KeyId>, StoreError> {
+    let mut left: HashSet<KeyId> = keys.into_iter().collect();
+    let mut page = Page { limit: KEYS_PAGE, after: None };
+    while !left.is_empty() {
+        let listed = store.keys(tenant, &page).await?;
+        for key in &listed.items {
+            left.remove(&key.id);
+        }
+        match listed.next {
+            Some(next) => page.after = Some(next),
+            None => break,
+        }
+    }
+    Ok(left.into_iter().collect())
 }

@@ -51,13 +51,15 @@ impl Credentials {
     }
 
     async fn look(&self, live: &Live) {
-        let keys: Vec<(TenantId, KeyId)> = self.0.lock().keys().cloned().collect();
-        for key in keys {
-            match admission::is_good(&live.parts().store, &key.0, &key.1).await {
-                Ok(true) => {}
-                Ok(false) => self.end(&key),
+        let mut tenants: HashMap<TenantId, Vec<KeyId>> = HashMap::new();
+        for (tenant, key) in self.0.lock().keys() {
+            tenants.entry(tenant.clone()).or_default().push(key.clone());
+        }
+        for (tenant, keys) in tenants {
+            match admission::revoked(&live.parts().store, &tenant, keys).await {
+                Ok(revoked) => revoked.into_iter().for_each(|key| self.end(&(tenant.clone(), key))),
                 // A store that cannot answer now proves nothing.
-                Err(error) => tracing::debug!(%error, "a key of connected agents could not be looked at"),
+                Err(error) => tracing::debug!(%error, "the keys of connected agents could not be looked at"),
             }
         }
     }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use signalbox_bus::{Buffer, Bus, BusError, Message, Pattern, Received as OnBus, Subject};
+use signalbox_core::connection::{DisconnectCause, Disconnected};
 use signalbox_core::delivery::Outcome;
 use signalbox_wire::artcafe::live;
 use signalbox_wire::id::{AgentId, ConnectionId, TenantId};
@@ -178,13 +179,15 @@ impl Connections {
     }
 
     /// Closes a connection that is no longer its agent's, wherever it is held.
-    pub(crate) fn close(
-        &self,
-        tenant: &TenantId,
-        agent: &AgentId,
-        connection: &ConnectionId,
-        reason: CloseReason,
-    ) {
+    pub(crate) fn close(&self, tenant: &TenantId, disconnected: &Disconnected) {
+        let (agent, connection) = (&disconnected.agent, &disconnected.connection.id);
+        let reason = match disconnected.cause {
+            DisconnectCause::TakenOver => CloseReason::TakenOver,
+            DisconnectCause::Replaced => CloseReason::Replaced,
+            DisconnectCause::Removed => CloseReason::Removed,
+            // Told by another than the one that holds it, where it is still there.
+            DisconnectCause::Ended => CloseReason::Unavailable,
+        };
         let outbox = self.outbox(tenant, agent);
         if let Some(outbox) = outbox.filter(|outbox| outbox.connection() == connection) {
             outbox.close(reason);

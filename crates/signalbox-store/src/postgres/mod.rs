@@ -50,8 +50,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::api::{
-    AgentFilter, Backlog, Census, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim,
-    Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, DeadLetterFilter, DueKind, EventFilter,
+    LaneClaim, Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend};
 use crate::cache::Cache;
@@ -296,6 +296,19 @@ impl Backend for Postgres {
         page: &Page,
     ) -> Result<Listed<AgentWithStatus>, StoreError> {
         listings::agents(&self.pool, tenant, filter, page).await
+    }
+
+    async fn connected_nodes(&self, limit: usize) -> Result<Vec<NodeId>, StoreError> {
+        listings::connected_nodes(&self.pool, limit).await
+    }
+
+    async fn connected_agents(
+        &self,
+        node: &NodeId,
+        after: Option<(&TenantId, &AgentId)>,
+        limit: usize,
+    ) -> Result<Vec<ConnectedAgent>, StoreError> {
+        listings::connected_agents(&self.pool, node, after, limit).await
     }
 
     async fn sessions(

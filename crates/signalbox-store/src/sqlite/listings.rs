@@ -14,12 +14,12 @@ use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::task::Task;
-use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, ConnectionId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 
 use super::convert::{id, sql_limit};
 use super::fault::fault;
 use super::waiting::WaitingRoutes;
-use crate::api::{AgentFilter, DeadLetterFilter, Listed, Page, SessionFilter};
+use crate::api::{AgentFilter, ConnectedAgent, DeadLetterFilter, Listed, Page, Presence, SessionFilter};
 use crate::backend::AgentWithStatus;
 use crate::error::StoreError;
 use crate::schema::{self, Cell};
@@ -140,6 +140,13 @@ pub(super) fn agents(
     if let Some(state) = &filter.state {
         query.and("s.state = ?", [text(state.to_lowercase())]);
     }
+    match filter.presence {
+        None => {}
+        Some(Presence::Connected) => query.and("s.node IS NOT NULL", []),
+        Some(Presence::Offline) => {
+            query.and("s.node IS NULL AND json_extract(a.body, '$.endpoint') IS NULL", []);
+        }
+    }
     let read = |row: &Row<'_>| -> rusqlite::Result<(String, String, Option<String>)> {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?))
     };
@@ -150,6 +157,49 @@ pub(super) fn agents(
         Ok((Arc::new(schema::decode(agent)?), status.map(Arc::new)))
     });
     Ok(Listed { items: items.collect::<Result<_, StoreError>>()?, next })
+}
+
+/// The nodes that agents are connected to.
+pub(super) fn connected_nodes(connection: &Connection, limit: usize) -> Result<Vec<NodeId>, StoreError> {
+    let read = || -> rusqlite::Result<Vec<String>> {
+        let mut next = connection.prepare_cached(
+            "SELECT node FROM agent_statuses WHERE node IS NOT NULL AND node > ?1 ORDER BY node LIMIT 1",
+        )?;
+        let (mut nodes, mut last) = (Vec::new(), String::new());
+        while nodes.len() < limit
+            && let Some(node) = next.query_row([&last], |row| row.get::<_, String>(0)).optional()?
+        {
+            last.clone_from(&node);
+            nodes.push(node);
+        }
+        Ok(nodes)
+    };
+    let nodes = read().map_err(|error| fault(&error))?;
+    nodes.iter().map(|node| id(NodeId::parse(node))).collect()
+}
+
+/// The agents that are connected to a node.
+pub(super) fn connected_agents(
+    connection: &Connection,
+    node: &NodeId,
+    after: Option<(&TenantId, &AgentId)>,
+    limit: usize,
+) -> Result<Vec<ConnectedAgent>, StoreError> {
+    let (tenant, agent) = after.map_or(("", ""), |(tenant, agent)| (tenant.as_str(), agent.as_str()));
+    let query = Query::new(
+        "SELECT tenant, agent, json_extract(body, '$.connection.id') FROM agent_statuses
+         WHERE node = ? AND (tenant, agent) > (?, ?)",
+        [text(node.as_str()), text(tenant), text(agent)],
+    );
+    let read = |row: &Row<'_>| -> rusqlite::Result<(String, String, String)> {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    };
+    let (rows, _) = query.page(connection, "tenant, agent", limit, read)?;
+    let connected = rows.iter().map(|(tenant, agent, connection)| {
+        let (tenant, agent) = (id(TenantId::parse(tenant))?, id(AgentId::parse(agent))?);
+        Ok(ConnectedAgent { tenant, agent, connection: id(ConnectionId::parse(connection))? })
+    });
+    connected.collect()
 }
 
 /// Sessions, newest first.

@@ -54,8 +54,8 @@ use signalbox_wire::time::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::api::{
-    AgentFilter, Backlog, Census, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim,
-    Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, DeadLetterFilter, DueKind, EventFilter,
+    LaneClaim, Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend};
 use crate::cache::Cache;
@@ -343,6 +343,24 @@ impl Backend for Sqlite {
     ) -> Result<Listed<AgentWithStatus>, StoreError> {
         let (tenant, filter, page) = (tenant.clone(), filter.clone(), page.clone());
         self.access.list(move |connection| listings::agents(connection, &tenant, &filter, &page)).await
+    }
+
+    async fn connected_nodes(&self, limit: usize) -> Result<Vec<NodeId>, StoreError> {
+        self.access.list(move |connection| listings::connected_nodes(connection, limit)).await
+    }
+
+    async fn connected_agents(
+        &self,
+        node: &NodeId,
+        after: Option<(&TenantId, &AgentId)>,
+        limit: usize,
+    ) -> Result<Vec<ConnectedAgent>, StoreError> {
+        let (node, after) = (node.clone(), after.map(|(tenant, agent)| (tenant.clone(), agent.clone())));
+        let read = move |connection: &rusqlite::Connection| {
+            let after = after.as_ref().map(|(tenant, agent)| (tenant, agent));
+            listings::connected_agents(connection, &node, after, limit)
+        };
+        self.access.list(read).await
     }
 
     async fn sessions(

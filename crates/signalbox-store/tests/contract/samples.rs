@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, json};
-use signalbox_core::agent::{Agent, AgentStatus, Report};
+use signalbox_core::agent::{Agent, AgentStatus, Connection, Report};
 use signalbox_core::cron::Rhythm;
 use signalbox_core::decision::{
     AgentName, ApiKey, Available, ConcurrencyGroup, IdempotencyRecord, Retention, Row, Scope, SeenSignature,
@@ -21,7 +21,8 @@ use signalbox_core::schedule::{Overlap, Plan, Schedule};
 use signalbox_core::session::{Session, SessionStatus};
 use signalbox_core::task::Task;
 use signalbox_wire::id::{
-    AgentId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
+    AgentId, ConnectionId, HookId, KeyId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId,
+    ToolName, WorkflowId,
 };
 use signalbox_wire::time::Timestamp;
 
@@ -72,6 +73,16 @@ pub(crate) fn status(id: &str, state: &str) -> AgentStatus {
         awaits_delivery: None,
     };
     AgentStatus { report: Some(report), ..AgentStatus::fresh(agent_id(id), 1, at(0)) }
+}
+
+pub(crate) fn connected(id: &str, node: &str) -> AgentStatus {
+    let connection = Connection {
+        node: NodeId::parse(node).expect("valid"),
+        id: ConnectionId::parse(&format!("con_{id}")).expect("valid"),
+        since: at(3),
+        key: Some(key_id("k")),
+    };
+    AgentStatus { connection: Some(connection), ..status(id, "idle") }
 }
 
 pub(crate) fn name(name: &str, agent: &str) -> AgentName {
@@ -206,7 +217,7 @@ pub(crate) fn every_kind() -> Vec<Row> {
     vec![
         Row::Agent(Arc::new(agent("a", &["read", "write", "read"]))),
         Row::AgentName(name("n", "a")),
-        Row::Status(Arc::new(status("a", "Idle"))),
+        Row::Status(Arc::new(connected("a", "nod_1"))),
         Row::Available(available("any", "a", 0)),
         Row::Session(Arc::new(session("s", "w", 0))),
         Row::Task(session_id("s"), Arc::new(task("t", 0))),

@@ -30,8 +30,11 @@ CREATE INDEX agent_capabilities_by_capability ON agent_capabilities (tenant, cap
 
 CREATE TABLE agent_statuses (
     tenant TEXT COLLATE "C" NOT NULL, agent TEXT COLLATE "C" NOT NULL, state TEXT COLLATE "C",
+    node TEXT COLLATE "C",
     version BIGINT NOT NULL, body TEXT NOT NULL
 ) WITH (fillfactor = 50);
+-- Who is connected to a node: what it held is swept up when it is gone.
+CREATE INDEX agent_statuses_by_node ON agent_statuses (node, tenant, agent) WHERE node IS NOT NULL;
 
 CREATE TABLE available (
     tenant TEXT COLLATE "C" NOT NULL, route TEXT COLLATE "C" NOT NULL, agent TEXT COLLATE "C" NOT NULL,

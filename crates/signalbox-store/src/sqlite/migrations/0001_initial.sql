@@ -21,10 +21,12 @@ CREATE TABLE agent_capabilities (
 CREATE INDEX agent_capabilities_by_capability ON agent_capabilities (tenant, capability, agent);
 
 CREATE TABLE agent_statuses (
-    tenant TEXT NOT NULL, agent TEXT NOT NULL, state TEXT,
+    tenant TEXT NOT NULL, agent TEXT NOT NULL, state TEXT, node TEXT,
     version INTEGER NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (tenant, agent)
 );
+-- Who is connected to a node: what it held is swept up when it is gone.
+CREATE INDEX agent_statuses_by_node ON agent_statuses (node, tenant, agent) WHERE node IS NOT NULL;
 
 CREATE TABLE available (
     tenant TEXT NOT NULL, route TEXT NOT NULL, agent TEXT NOT NULL, last_used INTEGER NOT NULL,
