@@ -6,12 +6,13 @@ use bytes::Bytes;
 use signalbox_core::delivery::{Message, Outcome};
 use signalbox_core::payload;
 use signalbox_core::reach::{NoWay, Reach};
-use signalbox_store::{Claimed, StoreError};
-use signalbox_wire::id::TenantId;
+use signalbox_store::{Claimed, DueKind, StoreError};
+use signalbox_wire::id::{AgentId, TenantId};
 use signalbox_wire::time::Timestamp;
 
 use super::context::Jobs;
 use super::postpone::{ROOM_AGAIN, postpone};
+use super::presence;
 use crate::clock::{self, Stopwatch};
 use crate::engine::slots::Slot;
 use crate::engine::{DriveError, payloads};
@@ -94,11 +95,33 @@ async fn reach(app: &Jobs, tenant: &TenantId, message: &Message) -> Result<Resul
     Ok(message.reach(agent.as_ref().map(|agent| &*agent.value), is_connected, app.transport.ways()))
 }
 
-/// The agent holds no connection.
-async fn away(_app: &Jobs, _claimed: &Claimed, message: &Message) -> Result<Option<Sent>, DriveError> {
+/// The agent holds no connection: the message waits for the next one. One that goes by the lane of an endpoint which its
+/// agent had once is tried again like one that failed.
+async fn away(app: &Jobs, claimed: &Claimed, message: &Message) -> Result<Option<Sent>, DriveError> {
+    if wait_for_connection(app, claimed, message.agent.as_ref()).await? {
+        return Ok(None);
+    }
     let agent = message.agent.as_ref().map_or("?", |agent| agent.as_str());
     let reason = format!("agent {agent} has no contact endpoint and is not connected");
     Ok(Some(Sent::not(Outcome::failed(reason, true))))
+}
+
+/// Leaves claimed work until its agent is connected, where it goes by the agent's own lane; whether it does.
+pub(super) async fn wait_for_connection(
+    app: &Jobs,
+    claimed: &Claimed,
+    agent: Option<&AgentId>,
+) -> Result<bool, StoreError> {
+    let Some(agent) = agent.filter(|agent| claimed.lane.of_agent().as_ref() == Some(*agent)) else {
+        return Ok(false);
+    };
+    let now = clock::now();
+    let since = presence::away_since(app, &claimed.tenant, agent, &claimed.lane).await?;
+    // It may have connected with another node which has not found its way here: soon somebody looks again.
+    let room = app.deliveries.room(DueKind::Delivery);
+    room.set_away(&claimed.tenant, &claimed.lane, Some(since.unwrap_or(now)), now);
+    postpone(app, claimed, claimed.due_at).await?;
+    Ok(true)
 }
 
 /// The message that tries a destination which is left alone is due anew after each try, so the time that it has waited is
@@ -153,7 +176,7 @@ async fn body(
 }
 
 /// Whether the destination is there: an answer of any kind but overload says so.
-fn is_reached(outcome: &Outcome) -> Option<bool> {
+pub(super) fn is_reached(outcome: &Outcome) -> Option<bool> {
     match outcome {
         Outcome::Delivered { .. } => Some(true),
         Outcome::Failed { may_retry: true, .. } => Some(false),
