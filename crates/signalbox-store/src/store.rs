@@ -351,7 +351,7 @@ impl Store {
         /// A command.
         command(id: &CommandId) -> AgentCommand, Command, Key::Command(id.clone());
         /// What an agent tells of itself with its heartbeats.
-        figures(id: &AgentId) -> AgentFigures, Figures, Key::Figures(id.clone());
+        agent_figures(id: &AgentId) -> AgentFigures, Figures, Key::Figures(id.clone());
     }
 
     /// A payload, by the hash of its bytes.
