@@ -5,7 +5,7 @@
 //! it. Coming late, early or twice changes nothing.
 
 use serde::{Deserialize, Serialize};
-use signalbox_wire::id::{AgentId, MessageId, ScheduleId, SessionId, TaskId};
+use signalbox_wire::id::{AgentId, CommandId, MessageId, ScheduleId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
 /// Something that must still happen.
@@ -51,6 +51,8 @@ pub struct Lane(String);
 
 /// What the lanes of agents begin with, and no host does.
 const AGENT: &str = "@agent:";
+/// The same, of the commands for them.
+const COMMANDS: &str = "@commands:";
 /// Bytes of a lane's name, at most; a longer one is cut.
 const LANE_BYTES_MAX: usize = 255;
 
@@ -71,11 +73,23 @@ impl Lane {
         Self::named(format!("{AGENT}{agent}"))
     }
 
+    /// The lane of one agent's commands.
+    #[must_use]
+    pub fn commands(agent: &AgentId) -> Self {
+        Self::named(format!("{COMMANDS}{agent}"))
+    }
+
     /// The agent whose lane it is, where it is one's that is reached by no address; nothing where the name was cut.
     #[must_use]
     pub fn of_agent(&self) -> Option<AgentId> {
-        let id = self.0.strip_prefix(AGENT).filter(|_| self.0.len() < LANE_BYTES_MAX)?;
-        AgentId::parse(id).ok()
+        let id = self.0.strip_prefix(AGENT).or_else(|| self.0.strip_prefix(COMMANDS))?;
+        AgentId::parse(id).ok().filter(|_| self.0.len() < LANE_BYTES_MAX)
+    }
+
+    /// Whether what goes by it goes over a connection and in no other way.
+    #[must_use]
+    pub fn needs_connection(&self) -> bool {
+        self.0.starts_with(COMMANDS)
     }
 
     /// The lane of one tool.
@@ -211,6 +225,17 @@ pub enum DueJob {
         /// Why.
         reason: String,
     },
+    /// Send a command to its agent. The same row as its [`CommandTimeout`](Self::CommandTimeout), which it becomes once the
+    /// agent has it.
+    Command {
+        /// The command.
+        command: CommandId,
+    },
+    /// A command has had its time.
+    CommandTimeout {
+        /// The command.
+        command: CommandId,
+    },
     /// Look after a schedule: a fire time has come, or one that waits may have its turn. One for each schedule,
     /// whatever it has to do.
     Fire {
@@ -238,6 +263,7 @@ impl DueJob {
             Self::Begin { session } | Self::Deadline { session } | Self::End { session, .. } => {
                 format!("{kind}:{session}")
             }
+            Self::Command { command } | Self::CommandTimeout { command } => format!("command:{command}"),
             Self::Fire { schedule } => format!("{kind}:{schedule}"),
         }
     }
@@ -246,7 +272,12 @@ impl DueJob {
     #[must_use]
     pub fn session(&self) -> Option<&SessionId> {
         match self {
-            Self::Deliver { .. } | Self::Stop { .. } | Self::Absence { .. } | Self::Fire { .. } => None,
+            Self::Deliver { .. }
+            | Self::Stop { .. }
+            | Self::Absence { .. }
+            | Self::Command { .. }
+            | Self::CommandTimeout { .. }
+            | Self::Fire { .. } => None,
             Self::Dispatch { session, .. }
             | Self::Call { session, .. }
             | Self::Timeout { session, .. }
@@ -277,6 +308,8 @@ impl DueJob {
             Self::Begin { .. } => "begin",
             Self::Deadline { .. } => "deadline",
             Self::End { .. } => "end",
+            Self::Command { .. } => "command",
+            Self::CommandTimeout { .. } => "command_timeout",
             Self::Fire { .. } => "fire",
         }
     }

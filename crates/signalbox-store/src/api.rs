@@ -287,7 +287,7 @@ impl DueKind {
     #[must_use]
     pub fn of(work: &DueJob) -> Self {
         match work {
-            DueJob::Deliver { .. } | DueJob::Dispatch { .. } => Self::Delivery,
+            DueJob::Deliver { .. } | DueJob::Dispatch { .. } | DueJob::Command { .. } => Self::Delivery,
             DueJob::Call { .. } => Self::Call,
             _ => Self::Timer,
         }
@@ -328,7 +328,7 @@ pub struct Prune {
     pub events_before: Timestamp,
     /// Sessions that ended before this, with their tasks and history.
     pub sessions_before: Timestamp,
-    /// Messages settled before this; dead letters stay.
+    /// Messages settled before this, dead letters stay; and commands that ended before it.
     pub messages_before: Timestamp,
     /// Now: kept answers and signatures that expired before it go.
     pub now: Timestamp,

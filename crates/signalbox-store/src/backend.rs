@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use signalbox_core::agent::{Agent, AgentStatus};
+use signalbox_core::command::AgentCommand;
 use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
@@ -184,6 +185,22 @@ pub(crate) trait Backend: Send + Sync {
     ) -> Result<Listed<Arc<Definition>>, StoreError>;
     /// Hooks by id.
     async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<WebhookTrigger>>, StoreError>;
+
+    /// An agent's commands, newest first.
+    async fn commands(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        page: &Page,
+    ) -> Result<Listed<Arc<AgentCommand>>, StoreError>;
+
+    /// How many commands of an agent are not over; no more than `most` are counted.
+    async fn open_commands(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        most: usize,
+    ) -> Result<usize, StoreError>;
 
     /// Schedules by id.
     async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError>;

@@ -16,7 +16,7 @@ use signalbox_core::payload::Payload;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::{Loaded, Versioned};
 use signalbox_core::task::Task;
-use signalbox_wire::id::{AgentId, HookId, MessageId, ScheduleId, SessionId, ToolName, WorkflowId};
+use signalbox_wire::id::{AgentId, CommandId, HookId, MessageId, ScheduleId, SessionId, ToolName, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::StoreError;
@@ -282,6 +282,15 @@ tables! {
         (row) [maybe_text("holds")]
             Cells::of([holds(row).map_or(Cell::Null, |holds| Cell::Text(Cow::Owned(holds)))]), Ok(row.body.clone()),
         read, seen by payload;
+    Commands "commands"
+        Command(id) [text("id")] [id.as_str().into()],
+        (row) [text("agent").fixed(), maybe_integer("ended_at")]
+            Cells::of([row.agent.as_str().into(), row.ended_at.into()]), encode(row),
+        held by |names| Some(Key::Command(CommandId::parse(first(names)?).ok()?)), seen;
+    Figures "agent_figures"
+        Figures(agent) [text("agent")] [agent.as_str().into()],
+        (row) [] Cells::of([]), encode(row),
+        held by |names| Some(Key::Figures(AgentId::parse(first(names)?).ok()?)), seen;
 }
 
 fn first(names: &[String]) -> Option<&str> {

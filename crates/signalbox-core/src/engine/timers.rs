@@ -9,7 +9,7 @@ use super::machine::Machine;
 use super::machine::command::Command;
 use super::operation::Operation;
 use super::unit_of_work::UnitOfWork;
-use super::{connections, schedules};
+use super::{commands, connections, schedules};
 use crate::definition::Kind;
 use crate::delivery::TaskAttempt;
 use crate::due::{Due, DueJob};
@@ -118,6 +118,10 @@ impl Operation for TimerFired {
                 }
             }
             DueJob::Fire { schedule } => schedules::fire(&mut machine, schedule)?,
+            DueJob::Command { command } | DueJob::CommandTimeout { command } => {
+                let decision = commands::expire(snapshot, machine.work.context, &self.work, command)?;
+                return Ok((decision, ()));
+            }
             // It is no timer: it stays due until it is done.
             DueJob::Deliver { .. } => return Ok((Decision::default(), ())),
         }

@@ -355,6 +355,9 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
                 self.decision.remove(Key::Agent(id.clone()), agent.version);
             }
             if let Some(status) = status_read {
+                if status.value.connection.is_some() || status.value.disconnected_at.is_some() {
+                    self.decision.remove_guarded(Key::Figures(id.clone()));
+                }
                 self.decision.remove(Key::Status(id), status.version);
             }
             return;

@@ -505,7 +505,8 @@ impl Inner {
         }
         for hint in hints {
             match hint {
-                MatchHint::Connected(agent) => self.is_connected(tenant, &agent, now),
+                MatchHint::Connected(agent) => self.is_connected(tenant, &agent),
+                MatchHint::Ended(command) => self.wake_ups.command_ended(tenant, &command),
                 hint => self.mailbox.hint(tenant.clone(), hint),
             }
         }
@@ -513,8 +514,11 @@ impl Inner {
     }
 
     /// What waits for a connection of this agent may be sent.
-    fn is_connected(&self, tenant: &TenantId, agent: &AgentId, now: Timestamp) {
-        self.deliveries.room(DueKind::Delivery).try_again(tenant, &Lane::agent(agent), now);
+    fn is_connected(&self, tenant: &TenantId, agent: &AgentId) {
+        let (room, now) = (self.deliveries.room(DueKind::Delivery), clock::now());
+        for lane in [Lane::agent(agent), Lane::commands(agent)] {
+            room.try_again(tenant, &lane, now);
+        }
         self.wake(DueKind::Delivery, now);
     }
 

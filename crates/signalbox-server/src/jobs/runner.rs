@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::context::Jobs;
 use super::timers::Timers;
-use super::{deliver, expire, matching, prune, sync, taken};
+use super::{deliver, expire, matching, presence, prune, sync, taken};
 use crate::clock;
 use crate::engine::mailbox::{Alarms, NEVER, Post};
 use crate::engine::slots::{Room, Slot};
@@ -159,6 +159,7 @@ async fn claim_by_lane(
     let now = clock::now();
     room.begin_round();
     let waiting = app.store.waiting_lanes(now, kind).await?;
+    presence::look(app, room, &waiting, now).await?;
     let span = app.policy.delivery_span();
     let expiring = waiting.lanes.iter().filter(|lane| room.expires(&lane.tenant, &lane.lane, span, now));
     for lane in expiring.take(EXPIRED_AT_ONCE) {

@@ -6,17 +6,20 @@ use bytes::Bytes;
 use signalbox_core::delivery::{Message, Outcome};
 use signalbox_core::payload;
 use signalbox_core::reach::{NoWay, Reach};
-use signalbox_store::{Claimed, StoreError};
-use signalbox_wire::id::TenantId;
+use signalbox_store::{Claimed, DueKind, StoreError};
+use signalbox_wire::id::{AgentId, TenantId};
 use signalbox_wire::time::Timestamp;
 
 use super::context::Jobs;
 use super::postpone::{ROOM_AGAIN, postpone};
+use super::presence;
 use crate::clock::{self, Stopwatch};
 use crate::engine::slots::Slot;
 use crate::engine::{DriveError, payloads};
 use crate::transport::{Carried, Parcel};
 
+/// How long what is sent waits where nobody holds the connection that its agent's status has.
+const UNTOLD_AGAIN: Duration = Duration::from_millis(500);
 /// What an attempt needs of its lease besides the destination's time to answer.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
@@ -94,11 +97,37 @@ async fn reach(app: &Jobs, tenant: &TenantId, message: &Message) -> Result<Resul
     Ok(message.reach(agent.as_ref().map(|agent| &*agent.value), is_connected, app.transport.ways()))
 }
 
-/// The agent holds no connection.
-async fn away(_app: &Jobs, _claimed: &Claimed, message: &Message) -> Result<Option<Sent>, DriveError> {
+/// The agent holds no connection: the message waits for the next one. One that goes by the lane of an endpoint which its
+/// agent had once is tried again like one that failed.
+async fn away(app: &Jobs, claimed: &Claimed, message: &Message) -> Result<Option<Sent>, DriveError> {
+    if wait_for_connection(app, claimed, message.agent.as_ref()).await? {
+        return Ok(None);
+    }
     let agent = message.agent.as_ref().map_or("?", |agent| agent.as_str());
     let reason = format!("agent {agent} has no contact endpoint and is not connected");
     Ok(Some(Sent::not(Outcome::failed(reason, true))))
+}
+
+/// Leaves claimed work until its agent is connected, where it goes by the agent's own lane; whether it does.
+pub(super) async fn wait_for_connection(
+    app: &Jobs,
+    claimed: &Claimed,
+    agent: Option<&AgentId>,
+) -> Result<bool, StoreError> {
+    let Some(agent) = agent.filter(|agent| claimed.lane.of_agent().as_ref() == Some(*agent)) else {
+        return Ok(false);
+    };
+    let (room, now) = (app.deliveries.room(DueKind::Delivery), clock::now());
+    let looked = room.begin_look();
+    match presence::away_since(app, &claimed.tenant, agent, &claimed.lane).await? {
+        Some(since) => {
+            room.set_away((&claimed.tenant, &claimed.lane), Some(since), looked, now);
+            postpone(app, claimed, claimed.due_at).await?;
+        }
+        // The end of its connection is not told yet, or that of its node.
+        None => postpone(app, claimed, now + UNTOLD_AGAIN).await?,
+    }
+    Ok(true)
 }
 
 /// The message that tries a destination which is left alone is due anew after each try, so the time that it has waited is
@@ -153,7 +182,7 @@ async fn body(
 }
 
 /// Whether the destination is there: an answer of any kind but overload says so.
-fn is_reached(outcome: &Outcome) -> Option<bool> {
+pub(super) fn is_reached(outcome: &Outcome) -> Option<bool> {
     match outcome {
         Outcome::Delivered { .. } => Some(true),
         Outcome::Failed { may_retry: true, .. } => Some(false),

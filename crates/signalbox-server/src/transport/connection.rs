@@ -69,6 +69,24 @@ pub(crate) enum Delivered {
     Unavailable(String),
 }
 
+impl Delivered {
+    /// What came of it, as a try.
+    ///
+    /// # Errors
+    /// [`NotConnected`] where there was none.
+    pub(super) fn outcome(self) -> Result<Outcome, NotConnected> {
+        let failed = |reason: &str| Ok(Outcome::failed(reason.to_owned(), true));
+        match self {
+            Self::Had => Ok(Outcome::Delivered { status: 200 }),
+            Self::NotConnected => Err(NotConnected),
+            Self::Lost => failed("the agent's connection ended before it was known to have this"),
+            Self::TimedOut => failed("the agent was not known to have this in time"),
+            Self::Busy => failed("too much waits for the agent's connection"),
+            Self::Unavailable(reason) => Ok(Outcome::failed(reason, true)),
+        }
+    }
+}
+
 /// From where on a connection goes on with an earlier one of its agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Resume {
@@ -252,15 +270,7 @@ impl Connections {
         let packed =
             live::pack(&message.id, (body, parcel.attempt), message.trace.as_deref(), message.scheduled_at());
         let delivered = self.deliver((parcel.tenant, agent), &packed.id, &packed.text, within).await;
-        let failed = |reason: &str| Outcome::failed(reason.to_owned(), true);
-        let outcome = match delivered {
-            Delivered::Had => Outcome::Delivered { status: 200 },
-            Delivered::NotConnected => return Err(NotConnected),
-            Delivered::Lost => failed("the agent's connection ended before it was known to have this"),
-            Delivered::TimedOut => failed("the agent was not known to have this in time"),
-            Delivered::Busy => failed("too much waits for the agent's connection"),
-            Delivered::Unavailable(reason) => Outcome::failed(reason, true),
-        };
+        let outcome = delivered.outcome()?;
         Ok(Carried { outcome, report: None })
     }
 }

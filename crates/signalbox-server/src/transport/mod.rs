@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use signalbox_core::delivery::Outcome;
 use signalbox_core::reach::{Reach, Ways};
+use signalbox_wire::id::{AgentId, TenantId};
 use signalbox_wire::keys::Secret;
 
 use self::connection::{Connections, NotConnected};
@@ -78,6 +79,19 @@ impl Transport {
     /// Who is connected to this node.
     pub(crate) fn connections(&self) -> &Connections {
         &self.connections
+    }
+
+    /// Carries a command to its agent; `envelope` is written without its sequence.
+    ///
+    /// # Errors
+    /// [`NotConnected`] where the agent holds no connection: that is no try.
+    pub(crate) async fn command(
+        &self,
+        to: (&TenantId, &AgentId),
+        id: &str,
+        envelope: &str,
+    ) -> Result<Outcome, NotConnected> {
+        self.connections.deliver(to, id, envelope, self.timeout()).await.outcome()
     }
 
     /// Carries something, whatever the way.

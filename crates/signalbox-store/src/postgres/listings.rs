@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
+use signalbox_core::command::AgentCommand;
 use signalbox_core::decision::{ApiKey, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
@@ -175,6 +176,38 @@ pub(super) async fn hooks(
 ) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {
     let query = Query::new("SELECT id, body FROM hooks WHERE tenant = ?", [text(tenant.as_str())]);
     bodies(by_name(pool, query, "id", page).await?)
+}
+
+/// An agent's commands, newest first.
+pub(super) async fn commands(
+    pool: &Pool,
+    tenant: &TenantId,
+    agent: &AgentId,
+    page: &Page,
+) -> Result<Listed<Arc<AgentCommand>>, StoreError> {
+    let sql = "SELECT id, body FROM commands WHERE tenant = ? AND agent = ?";
+    let mut query = Query::new(sql, [text(tenant.as_str()), text(agent.as_str())]);
+    if let Some(after) = &page.after {
+        query.add(" AND id < ?", [text(after)]);
+    }
+    query.add(" ORDER BY id DESC", []);
+    let (rows, has_more) = query.page(pool, page.limit).await?;
+    let next = rows.last().filter(|_| has_more).map(|row| get::<String>(row, 0)).transpose()?;
+    bodies((rows, next))
+}
+
+/// How many commands of an agent are not over; no more than `most` are counted.
+pub(super) async fn open_commands(
+    pool: &Pool,
+    tenant: &TenantId,
+    agent: &AgentId,
+    most: usize,
+) -> Result<usize, StoreError> {
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM commands \
+        WHERE tenant = $1 AND agent = $2 AND ended_at IS NULL LIMIT $3) AS open";
+    let row = pool.query_one(sql, &[&tenant.as_str(), &agent.as_str(), &bound(most)]).await?;
+    let count: i64 = row.map_or(Ok(0), |row| get(&row, 0))?;
+    Ok(usize::try_from(count).unwrap_or(most))
 }
 
 /// API keys by id.

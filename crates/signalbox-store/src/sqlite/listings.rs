@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use serde::de::DeserializeOwned;
+use signalbox_core::command::AgentCommand;
 use signalbox_core::decision::{ApiKey, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
@@ -318,6 +319,44 @@ pub(super) fn hooks(
 ) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {
     let query = Query::new("SELECT id, body FROM hooks WHERE tenant = ?", [text(tenant.as_str())]);
     by_name(connection, query, "id", page)
+}
+
+/// An agent's commands, newest first.
+pub(super) fn commands(
+    connection: &Connection,
+    tenant: &TenantId,
+    agent: &AgentId,
+    page: &Page,
+) -> Result<Listed<Arc<AgentCommand>>, StoreError> {
+    let mut query = Query::new(
+        "SELECT id, body FROM commands WHERE tenant = ? AND agent = ?",
+        [text(tenant.as_str()), text(agent.as_str())],
+    );
+    if let Some(after) = &page.after {
+        query.and("id < ?", [text(after)]);
+    }
+    let read = |row: &Row<'_>| -> rusqlite::Result<(String, String)> { Ok((row.get(0)?, row.get(1)?)) };
+    let (rows, has_more) = query.page(connection, "id DESC", page.limit, read)?;
+    let next = rows.last().filter(|_| has_more).map(|(id, _)| id.clone());
+    let items = rows.iter().map(|(_, body)| schema::decode(body).map(Arc::new)).collect::<Result<_, _>>()?;
+    Ok(Listed { items, next })
+}
+
+/// How many commands of an agent are not over; no more than `most` are counted.
+pub(super) fn open_commands(
+    connection: &Connection,
+    tenant: &TenantId,
+    agent: &AgentId,
+    most: usize,
+) -> Result<usize, StoreError> {
+    let read = || -> rusqlite::Result<i64> {
+        let mut statement = connection.prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM commands INDEXED BY commands_open
+             WHERE tenant = ?1 AND agent = ?2 AND ended_at IS NULL LIMIT ?3)",
+        )?;
+        statement.query_row(params![tenant.as_str(), agent.as_str(), sql_limit(most)], |row| row.get(0))
+    };
+    Ok(usize::try_from(read().map_err(|error| fault(&error))?).unwrap_or(most))
 }
 
 /// API keys by id.

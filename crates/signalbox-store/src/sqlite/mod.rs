@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
+use signalbox_core::command::AgentCommand;
 use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
@@ -381,6 +382,25 @@ impl Backend for Sqlite {
     async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError> {
         let (tenant, page) = (tenant.clone(), page.clone());
         self.access.list(move |connection| listings::schedules(connection, &tenant, &page)).await
+    }
+
+    async fn commands(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        page: &Page,
+    ) -> Result<Listed<Arc<AgentCommand>>, StoreError> {
+        let (tenant, agent, page) = (tenant.clone(), agent.clone(), page.clone());
+        self.access.list(move |connection| listings::commands(connection, &tenant, &agent, &page)).await
+    }
+
+    async fn open_commands(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        most: usize,
+    ) -> Result<usize, StoreError> {
+        self.access.readers.point(|connection| listings::open_commands(connection, tenant, agent, most))
     }
 
     async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {

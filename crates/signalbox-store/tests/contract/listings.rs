@@ -13,7 +13,7 @@ use signalbox_store::{AgentFilter, DeadLetterFilter, Listed, Page, Presence, Ses
 use signalbox_wire::id::NodeId;
 
 use crate::samples::{
-    agent, agent_id, api_key, connected, definition, ended, hook, name, schedule, session, session_id,
+    agent, agent_id, api_key, command, connected, definition, ended, hook, name, schedule, session, session_id,
     settled, status, task, tenant_id, tenant_row, tool, workflow, workflow_id,
 };
 use crate::world::{World, at, commit, contract, tenant};
@@ -31,6 +31,7 @@ contract! {
     open_sessions_of_a_workflow_are_known,
     dead_letters_are_listed_longest_dead_first,
     tools_keys_workflows_schedules_hooks_and_tenants_are_listed,
+    commands_are_listed_newest_first_and_the_open_ones_counted,
     pages_stay_put_while_rows_come_and_go,
 }
 
@@ -345,6 +346,23 @@ async fn dead_letters_are_listed_longest_dead_first(world: &World) {
     assert_eq!(list(DeadLetterFilter { since: Some(at(5)), ..all.clone() }).await, ["hook", "late"]);
     put(store, vec![Row::Message(Arc::new(crate::samples::message("b")))]).await;
     assert_eq!(list(all).await, ["early", "a", "hook", "late"], "a redriven one is dead no more");
+}
+
+async fn commands_are_listed_newest_first_and_the_open_ones_counted(world: &World) {
+    let store = &world.store;
+    for (id, agent, ended_at) in
+        [("cmd_1", "a", None), ("cmd_2", "b", None), ("cmd_3", "a", Some(1)), ("cmd_4", "a", None)]
+    {
+        put(store, vec![Row::Command(Arc::new(command(id, agent, ended_at)))]).await;
+    }
+    let agent = agent_id("a");
+    let listed =
+        walk!(2, |page| store.commands(&tenant(), &agent, &page), |command| command.id.to_string());
+    assert_eq!(listed, ["cmd_4", "cmd_3", "cmd_1"]);
+    for (most, expected) in [(10, 2), (1, 1)] {
+        assert_eq!(store.open_commands(&tenant(), &agent, most).await.expect("read"), expected);
+    }
+    assert_eq!(store.open_commands(&tenant(), &agent_id("c"), 10).await.expect("read"), 0);
 }
 
 async fn tools_keys_workflows_schedules_hooks_and_tenants_are_listed(world: &World) {

@@ -164,6 +164,23 @@ CREATE TABLE payload_uses (
 ) WITHOUT ROWID;
 CREATE INDEX payload_uses_by_payload ON payload_uses (tenant, payload);
 
+-- Requests to agents over their connections.
+CREATE TABLE commands (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, agent TEXT NOT NULL, ended_at INTEGER,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+);
+CREATE INDEX commands_by_agent ON commands (tenant, agent, id);
+CREATE INDEX commands_open ON commands (tenant, agent) WHERE ended_at IS NULL;
+CREATE INDEX commands_ended ON commands (tenant, ended_at) WHERE ended_at IS NOT NULL;
+
+-- What agents tell of themselves with their heartbeats.
+CREATE TABLE agent_figures (
+    tenant TEXT NOT NULL, agent TEXT NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, agent)
+);
+
 -- What must still happen, of all tenants.
 CREATE TABLE due (
     tenant TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, lane TEXT NOT NULL, due_at INTEGER NOT NULL,
