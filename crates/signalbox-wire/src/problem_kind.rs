@@ -128,6 +128,8 @@ problem_kinds! {
     BackfillFull = 409 "backfill-full";
     /// The tool is built in; it cannot be removed.
     BuiltInTool = 409 "built-in-tool";
+    /// Another connection of the agent, or another poll of it, took over; let one program at a time be the agent.
+    ConnectionTakenOver = 409 "connection-taken-over";
     /// The revision is the current one; make another current first, or delete the workflow.
     CurrentRevision = 409 "current-revision";
     /// The dead letter carried an attempt of a task; do with its session what the detail says.
@@ -188,6 +190,8 @@ problem_kinds! {
     Invalid = 422 "invalid";
     /// The workflow's concurrency key has no value for this input; mend the input, or the workflow.
     NoConcurrencyKey = 422 "no-concurrency-key";
+    /// The request opens no WebSocket; connect with a WebSocket client, or poll the agent's inbox.
+    UpgradeRequired = 426 "upgrade-required";
     /// The session keeps as many early signals as it may; repeat it once a task waits for one.
     SignalsFull = 429 "signals-full";
     /// Too many messages wait for the agent's address; repeat it when the agent has caught up.
@@ -204,6 +208,8 @@ problem_kinds! {
     BodiesFull = 503 "bodies-full";
     /// Too many requests change the same thing at once; repeat it in a moment.
     Contended = 503 "contended";
+    /// As many agents are connected as may be; connect again in a moment, or to another node.
+    ConnectionsFull = 503 "connections-full";
     /// The server cannot take work now; the detail says why, ask again later.
     NotReady = 503 "not-ready";
     /// What is being sent takes all the room; the tool was not called, repeat it later.

@@ -1,10 +1,12 @@
 //! The ArtCafe surface: for now its tenants, which the other surfaces share.
 
+mod live;
 mod tenants;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::live::{connect, inbox};
 use self::tenants::{create, list, remove};
 use crate::config;
 use crate::surface::description::Description;
@@ -21,5 +23,8 @@ pub(crate) const SURFACE: Description = Description {
 
 /// Every route of this surface.
 fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(create::create, list::list)).routes(routes!(remove::remove))
+    OpenApiRouter::new().routes(routes!(create::create, list::list))
+        .routes(routes!(remove::remove))
+        .routes(routes!(connect::connect))
+        .routes(routes!(inbox::poll, inbox::post))
 }
