@@ -1,11 +1,15 @@
-//! The ArtCafe surface: for now its tenants, which the other surfaces share.
+//! The ArtCafe surface: its tenants, which the other surfaces share, its agents with their commands, and where they
+//! connect.
 
+mod agents;
 mod live;
+mod pages;
 mod tenants;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::agents::commands;
 use self::live::{connect, inbox};
 use self::tenants::{create, list, remove};
 use crate::config;
@@ -23,8 +27,15 @@ pub(crate) const SURFACE: Description = Description {
 
 /// Every route of this surface.
 fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(create::create, list::list))
+    OpenApiRouter::new()
+        .routes(routes!(create::create, list::list))
         .routes(routes!(remove::remove))
+        .routes(routes!(agents::create::create, agents::read::list))
+        .routes(routes!(agents::read::get, agents::remove::remove))
+        .routes(routes!(agents::status::set))
+        .routes(routes!(commands::create::create, commands::read::list))
+        .routes(routes!(commands::read::get))
+        .routes(routes!(commands::cancel::cancel))
         .routes(routes!(connect::connect))
         .routes(routes!(inbox::poll, inbox::post))
 }
