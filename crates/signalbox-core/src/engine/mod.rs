@@ -7,6 +7,7 @@ mod announce;
 mod approvals;
 pub mod attempt;
 mod calls;
+mod channels;
 mod children;
 mod concurrency;
 mod definitions;
@@ -42,6 +43,9 @@ pub use agents::{Deregister, Drain, PatchAgent, Register, Registered};
 pub use announce::{Announce, AnnounceListed, Announced};
 pub use approvals::Approve;
 pub use calls::SettleCall;
+pub use channels::{
+    ChangeChannel, CreateChannel, DeleteChannel, NewChannelMessage, PublishToChannel, Published, PublishedMessage,
+};
 pub use definitions::{ApplyDefinition, DeleteDefinition, DeleteRevision, RollBack};
 pub use deliveries::{DeliveredReport, Discard, ExpireDelivery, Redrive, SettleDelivery};
 pub use dispatched::{ExpireDispatch, SettleDispatch};
