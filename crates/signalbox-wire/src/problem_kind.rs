@@ -92,6 +92,8 @@ problem_kinds! {
     TenantRemoved = 404 "tenant-removed";
     /// No such agent; look its id up, or register it.
     UnknownAgent = 404 "unknown-agent";
+    /// No such channel; list those that there are, or make it.
+    UnknownChannel = 404 "unknown-channel";
     /// No such dead letter; list those that there are, or ask where the message is.
     UnknownDeadLetter = 404 "unknown-dead-letter";
     /// No such hook; list those that there are.
@@ -128,6 +130,8 @@ problem_kinds! {
     BackfillFull = 409 "backfill-full";
     /// The tool is built in; it cannot be removed.
     BuiltInTool = 409 "built-in-tool";
+    /// A channel of this name exists; use it, or choose another name.
+    ChannelTaken = 409 "channel-taken";
     /// The revision is the current one; make another current first, or delete the workflow.
     CurrentRevision = 409 "current-revision";
     /// The dead letter carried an attempt of a task; do with its session what the detail says.
