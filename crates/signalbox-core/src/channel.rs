@@ -13,12 +13,8 @@ use signalbox_wire::time::Timestamp;
 
 /// Messages that a channel keeps where it was not said.
 pub const MESSAGES_KEPT_DEFAULT: u64 = 10_000;
-/// The most messages that a channel may be asked to keep.
-pub const MESSAGES_KEPT_MAX: u64 = 1_000_000;
 /// How long a channel keeps a message where it was not said.
 pub const MESSAGE_AGE_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3_600);
-/// The longest that a channel may be asked to keep a message.
-pub const MESSAGE_AGE_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3_600);
 
 /// What of a channel's history is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -34,7 +34,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Messages, Self::Sessions, Self::Events, Self::ChannelMessages];
+    const ALL: [Self; 4] = [Self::Messages, Self::Sessions, Self::ChannelMessages, Self::Events];
 
     /// The moment before which it goes.
     pub(crate) fn cutoff(self, cutoffs: Cutoffs) -> i64 {

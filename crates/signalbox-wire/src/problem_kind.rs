@@ -192,6 +192,10 @@ problem_kinds! {
     Invalid = 422 "invalid";
     /// The workflow's concurrency key has no value for this input; mend the input, or the workflow.
     NoConcurrencyKey = 422 "no-concurrency-key";
+    /// The connection has as many subscriptions, or requests under way, as it may; end some first.
+    ConnectionFull = 429 "connection-full";
+    /// The tenant's connections have as many different patterns on this server as they may; subscribe to subjects.
+    PatternsFull = 429 "patterns-full";
     /// The session keeps as many early signals as it may; repeat it once a task waits for one.
     SignalsFull = 429 "signals-full";
     /// Too many messages wait for the agent's address; repeat it when the agent has caught up.
@@ -208,6 +212,8 @@ problem_kinds! {
     BodiesFull = 503 "bodies-full";
     /// Too many requests change the same thing at once; repeat it in a moment.
     Contended = 503 "contended";
+    /// Nobody is there who could answer the request; repeat it when somebody is.
+    NoResponders = 503 "no-responders";
     /// The server cannot take work now; the detail says why, ask again later.
     NotReady = 503 "not-ready";
     /// What is being sent takes all the room; the tool was not called, repeat it later.
@@ -218,6 +224,8 @@ problem_kinds! {
     StoreUnavailable = 503 "store-unavailable";
     /// The tool could not be reached; repeat it later.
     ToolUnreachable = 503 "tool-unreachable";
+    /// Nobody answered the request in time; whoever got it may have done its work.
+    ReplyTimeout = 504 "reply-timeout";
     /// The tool did not answer in time; it may have done its work.
     ToolTimeout = 504 "tool-timeout";
 }

@@ -51,12 +51,12 @@ fn messages_are_numbered_without_gaps_and_known_again_by_their_publishers_ids() 
         sequences(&first.expect("published")),
         [Some((1, false)), Some((2, false)), Some((1, true))]
     );
-    let again = stage.run(&publish(&channel, Some("a"), &[(Some("1"), "1"), (Some("1"), "other")]));
+    let again = stage.run(&publish(&channel, Some("a"), &[(Some("1"), "1"), (Some("1"), "\"other\"")]));
     let again = again.expect("decided");
     assert_eq!(sequences(&again), [Some((1, true)), None]);
     assert!(matches!(again.messages[1], Err(Rejected::MessageIdReused(_))));
     // Another publisher's ids are its own.
-    let other = stage.run(&publish(&channel, Some("b"), &[(Some("1"), "other")])).expect("published");
+    let other = stage.run(&publish(&channel, Some("b"), &[(Some("1"), "\"other\"")])).expect("published");
     assert_eq!(sequences(&other), [Some((3, false))]);
     assert_eq!(other.channel.next_sequence, 4);
 }

@@ -11,9 +11,9 @@ use crate::raw;
 use crate::time::Timestamp;
 
 /// The most messages that a channel may be asked to keep.
-pub const MAX_MESSAGES: u64 = 1_000_000;
+const MAX_MESSAGES: u64 = 1_000_000;
 /// The longest that a channel may be asked to keep a message, in seconds.
-pub const MAX_AGE_S: u64 = 10 * 366 * 24 * 3_600;
+const MAX_AGE_S: u64 = 10 * 366 * 24 * 3_600;
 
 /// How much of its history a channel keeps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -1,0 +1,219 @@
+//! A durable channel on one node: its messages go to the subscribers in sequence, without a gap or a repeat.
+//!
+//! A message is offered after its commit, from here or from the bus, in any order, and waits until those before it
+//! have come. Whoever offers the one that was missing hands out all that is ready, for everybody; the others only leave
+//! theirs. What does not come is read from the store, and what the store keeps no longer is told as a gap.
+//!
+//! A subscriber that first gets history stands aside meanwhile ([`Aside`]): live messages pass it by until its history
+//! has come as far as the feed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use signalbox_wire::id::ChannelId;
+
+use super::hub::{Route, TenantHub};
+use crate::transport::outbox::Frame;
+
+/// Messages that wait for those before them, at most; what comes over it is read from the store later.
+const WAITING_MAX: usize = 1_024;
+/// Messages that are handed out at a time, before more that came meanwhile.
+const BATCH: usize = 64;
+
+/// A channel's messages on their way to the subscribers of one node.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) subject: Arc<str>,
+    pub(super) channel: ChannelId,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The last sequence that was handed out.
+    head: u64,
+    /// The last sequence that is known of.
+    known: u64,
+    waiting: BTreeMap<u64, Frame>,
+    /// Somebody hands out what is ready.
+    is_handing_out: bool,
+    /// Somebody sees to what is missing.
+    is_tended: bool,
+    /// Subscribers that do not get what is handed out now, by their numbers.
+    aside: HashMap<u64, Aside>,
+}
+
+/// Why a subscriber does not get a live message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aside {
+    /// It is reading the history.
+    Reads,
+    /// Its history has come further than the feed: to this sequence.
+    HasUpTo(u64),
+}
+
+/// What of a feed is handed out now, and to whom.
+struct Ready {
+    frames: Vec<(u64, Frame)>,
+    route: Arc<Route>,
+    aside: HashMap<u64, Aside>,
+}
+
+impl Feed {
+    pub(super) fn new(subject: Arc<str>, channel: ChannelId, head: u64) -> Self {
+        let state = State {
+            head,
+            known: head,
+            waiting: BTreeMap::new(),
+            is_handing_out: false,
+            is_tended: false,
+            aside: HashMap::new(),
+        };
+        Self { subject, channel, state: Mutex::new(state) }
+    }
+
+    /// Offers a message; answers whether some before it are missing and nobody sees to that yet: the caller does then,
+    /// until [`Feed::tended`].
+    pub(super) fn offer(&self, hub: &TenantHub, sequence: u64, frame: Frame) -> bool {
+        {
+            let mut state = self.state.lock();
+            if sequence <= state.head {
+                return false;
+            }
+            state.known = state.known.max(sequence);
+            if state.waiting.len() < WAITING_MAX || sequence == state.head + 1 {
+                state.waiting.entry(sequence).or_insert(frame);
+            }
+            if state.is_handing_out {
+                return false;
+            }
+            state.is_handing_out = true;
+        }
+        self.hand_out(hub);
+        let mut state = self.state.lock();
+        state.head < state.known && !state.is_handing_out && !std::mem::replace(&mut state.is_tended, true)
+    }
+
+    /// The feed is known to have come to `last`; answers as [`Feed::offer`].
+    pub(super) fn has_come_to(&self, last: u64) -> bool {
+        let mut state = self.state.lock();
+        state.known = state.known.max(last);
+        state.head < state.known && !std::mem::replace(&mut state.is_tended, true)
+    }
+
+    /// What is missing after which sequence, where anything is.
+    pub(super) fn missing_after(&self) -> Option<u64> {
+        let state = self.state.lock();
+        (state.head < state.known).then_some(state.head)
+    }
+
+    /// Nobody sees to what is missing any more; says whether something is.
+    pub(super) fn tended(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.head < state.known {
+            return true;
+        }
+        state.is_tended = false;
+        false
+    }
+
+    /// The messages up to `last` are gone for good: the feed goes on behind them. Answers whom to tell.
+    pub(super) fn skip_to(&self, hub: &TenantHub, last: u64) -> Option<(u64, Arc<Route>)> {
+        let (first, route) = {
+            let mut state = self.state.lock();
+            if last <= state.head {
+                return None;
+            }
+            let first = state.head + 1;
+            state.head = last;
+            state.known = state.known.max(last);
+            state.waiting = state.waiting.split_off(&(last + 1));
+            (first, hub.route(&self.subject))
+        };
+        Some((first, route))
+    }
+
+    fn hand_out(&self, hub: &TenantHub) {
+        loop {
+            let Some(ready) = self.ready(hub) else { return };
+            let Ready { frames, route, aside } = &ready;
+            for member in &route.members {
+                let stands = if aside.is_empty() { None } else { aside.get(&member.number) };
+                let has = match stands {
+                    None => 0,
+                    Some(Aside::Reads) => continue,
+                    Some(Aside::HasUpTo(has)) => *has,
+                };
+                for (sequence, frame) in frames {
+                    // One that is too slow ends its connection by itself.
+                    if *sequence > has && member.outbox.push(frame.clone()).is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what is ready. With nothing ready, handing out ends.
+    fn ready(&self, hub: &TenantHub) -> Option<Ready> {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let mut frames = Vec::new();
+        while frames.len() < BATCH
+            && let Some(frame) = state.waiting.remove(&(state.head + 1))
+        {
+            state.head += 1;
+            frames.push((state.head, frame));
+        }
+        if frames.is_empty() {
+            state.is_handing_out = false;
+            return None;
+        }
+        // Under the lock: who subscribes after this begins behind these messages.
+        let ready = Ready { frames, route: hub.route(&self.subject), aside: state.aside.clone() };
+        let head = state.head;
+        state.aside.retain(|_, aside| !matches!(aside, Aside::HasUpTo(has) if *has <= head));
+        Some(ready)
+    }
+
+    /// Runs `subscribe` while nothing is handed out anew, and answers what the subscriber begins after.
+    pub(super) fn at_head<T>(&self, subscribe: impl FnOnce() -> T) -> (T, u64) {
+        let state = self.state.lock();
+        (subscribe(), state.head)
+    }
+
+    /// A subscriber reads the history from now on.
+    pub(super) fn stand_aside(&self, subscriber: u64) {
+        self.state.lock().aside.insert(subscriber, Aside::Reads);
+    }
+
+    /// A subscriber has read the history up to `has`: where that is as far as the feed has come, it gets what is live
+    /// from now on; else it has to read on.
+    pub(super) fn go_live(&self, subscriber: u64, has: u64) -> bool {
+        let mut state = self.state.lock();
+        // Its subscription may have ended meanwhile.
+        if !state.aside.contains_key(&subscriber) {
+            return true;
+        }
+        if has < state.head {
+            return false;
+        }
+        if has > state.head {
+            state.aside.insert(subscriber, Aside::HasUpTo(has));
+        } else {
+            state.aside.remove(&subscriber);
+        }
+        true
+    }
+
+    /// A subscriber is gone.
+    pub(super) fn forget(&self, subscriber: u64) {
+        self.state.lock().aside.remove(&subscriber);
+    }
+
+    /// Whether a subscriber still reads the history.
+    pub(super) fn reads(&self, subscriber: u64) -> bool {
+        self.state.lock().aside.get(&subscriber) == Some(&Aside::Reads)
+    }
+}
