@@ -47,8 +47,8 @@ struct State {
 /// Why a subscriber does not get a live message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Aside {
-    /// It is reading the history.
-    Reads,
+    /// It is reading the history, under this number.
+    Reads(u64),
     /// Its history has come further than the feed: to this sequence.
     HasUpTo(u64),
 }
@@ -142,7 +142,7 @@ impl Feed {
                 let stands = if aside.is_empty() { None } else { aside.get(&member.number) };
                 let has = match stands {
                     None => 0,
-                    Some(Aside::Reads) => continue,
+                    Some(Aside::Reads(_)) => continue,
                     Some(Aside::HasUpTo(has)) => *has,
                 };
                 for (sequence, frame) in frames {
@@ -183,17 +183,22 @@ impl Feed {
         (subscribe(), state.head)
     }
 
-    /// A subscriber reads the history from now on.
-    pub(super) fn stand_aside(&self, subscriber: u64) {
-        self.state.lock().aside.insert(subscriber, Aside::Reads);
+    /// A subscriber reads the history from now on, under a number that tells one reading from the next.
+    pub(super) fn stand_aside(&self, subscriber: u64, reading: u64) {
+        self.state.lock().aside.insert(subscriber, Aside::Reads(reading));
+    }
+
+    /// Whether a subscriber still reads the history under this number.
+    pub(super) fn reads(&self, subscriber: u64, reading: u64) -> bool {
+        self.state.lock().aside.get(&subscriber) == Some(&Aside::Reads(reading))
     }
 
     /// A subscriber has read the history up to `has`: where that is as far as the feed has come, it gets what is live
-    /// from now on; else it has to read on.
-    pub(super) fn go_live(&self, subscriber: u64, has: u64) -> bool {
+    /// from now on, and its reading is over; else it has to read on.
+    pub(super) fn go_live(&self, subscriber: u64, reading: u64, has: u64) -> bool {
         let mut state = self.state.lock();
-        // Its subscription may have ended meanwhile.
-        if !state.aside.contains_key(&subscriber) {
+        // Its subscription may have ended meanwhile, or begun anew.
+        if state.aside.get(&subscriber) != Some(&Aside::Reads(reading)) {
             return true;
         }
         if has < state.head {
@@ -210,10 +215,5 @@ impl Feed {
     /// A subscriber is gone.
     pub(super) fn forget(&self, subscriber: u64) {
         self.state.lock().aside.remove(&subscriber);
-    }
-
-    /// Whether a subscriber still reads the history.
-    pub(super) fn reads(&self, subscriber: u64) -> bool {
-        self.state.lock().aside.get(&subscriber) == Some(&Aside::Reads)
     }
 }

@@ -6,6 +6,7 @@ use signalbox_core::channel::ChannelMessage;
 use signalbox_wire::id::{AgentId, ChannelId, MessageId};
 use signalbox_wire::time::Timestamp;
 
+use super::fault::LiveFault;
 use crate::transport::outbox::Frame;
 
 /// The envelope.
@@ -145,4 +146,16 @@ pub(super) fn reply(id: &str, request: &str, from: &AgentId, payload: &RawValue,
 
 pub(super) fn ack(data: &AckData, at: Timestamp) -> Frame {
     frame("ack", &data.message_id, data, at)
+}
+
+/// An `error` frame about the envelope with this id.
+pub(super) fn error(id: &str, fault: &LiveFault, at: Timestamp) -> Frame {
+    /// What an `error` says.
+    #[derive(Serialize)]
+    struct Error<'a> {
+        #[serde(flatten)]
+        fault: &'a LiveFault,
+        id: &'a str,
+    }
+    frame("error", id, Error { fault, id }, at)
 }

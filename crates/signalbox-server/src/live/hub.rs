@@ -227,6 +227,24 @@ impl TenantHub {
         }
     }
 
+    /// Forgets the feed of a channel that is gone.
+    pub(super) fn forget_feed(&self, feed: &Feed) {
+        let mut index = self.index.lock();
+        if index.feeds.get(&feed.subject).is_some_and(|other| other.channel == feed.channel) {
+            index.feeds.remove(&feed.subject);
+        }
+    }
+
+    /// Every feed that a subscriber may stand aside of.
+    pub(super) fn feeds_of(&self, wanted: &Wanted) -> Vec<Arc<Feed>> {
+        let index = self.index.lock();
+        if !wanted.has_wildcards() {
+            return index.feeds.get(&wanted.text).cloned().into_iter().collect();
+        }
+        let matching = index.feeds.values().filter(|feed| wanted.matches(&self.tenant, &feed.subject));
+        matching.cloned().collect()
+    }
+
     /// All feeds that anybody is subscribed to; the others are forgotten.
     pub(super) fn live_feeds(&self) -> Vec<Arc<Feed>> {
         let mut index = self.index.lock();
@@ -237,11 +255,6 @@ impl TenantHub {
             index.feeds.remove(&feed.subject);
         }
         live
-    }
-
-    /// Whether any subscription has a wildcard.
-    pub(super) fn has_patterns(&self) -> bool {
-        !self.index.lock().patterns.is_empty()
     }
 
     /// Which agents on this node are subscribed to a subject, and by what.
