@@ -2,6 +2,7 @@
 
 mod channel;
 pub mod frames;
+pub mod live;
 mod tenant;
 
 pub use channel::{

@@ -125,6 +125,8 @@ ids! {
     ToolName, "";
     /// A server process, for as long as it runs: who holds a lease.
     NodeId, "nod_";
+    /// One connection of an agent, from its beginning to its end.
+    ConnectionId, "con_";
 }
 
 impl TenantId {

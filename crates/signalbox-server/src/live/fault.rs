@@ -1,6 +1,5 @@
 //! What is wrong with a frame, as the `error` frame tells it.
 
-use serde::Serialize;
 use signalbox_bus::BadSubject;
 use signalbox_core::Rejected;
 use signalbox_store::StoreError;
@@ -12,14 +11,13 @@ use crate::engine::DriveError;
 use crate::http::problem::Refusal;
 
 /// Why something that an agent sent was not done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LiveFault {
     /// The kind of problem, by the name that it has in answers over HTTP.
     pub(crate) code: String,
     /// What is wrong, and what to do.
     pub(crate) message: String,
     /// Where in `data`, where it is at one place.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pointer: Option<String>,
 }
 

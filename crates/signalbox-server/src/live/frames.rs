@@ -3,20 +3,12 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 use signalbox_core::channel::ChannelMessage;
+use signalbox_wire::artcafe::live::{AckData, ErrorData, Outgoing};
 use signalbox_wire::id::{AgentId, ChannelId, MessageId};
 use signalbox_wire::time::Timestamp;
 
 use super::fault::LiveFault;
 use crate::transport::outbox::Frame;
-
-/// The envelope.
-#[derive(Serialize)]
-struct Envelope<'a, D> {
-    r#type: &'static str,
-    id: &'a str,
-    data: D,
-    timestamp: Timestamp,
-}
 
 /// What was published.
 #[derive(Serialize)]
@@ -74,24 +66,16 @@ struct Reply<'a> {
 }
 
 /// What an `ack` says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct AckData {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Acknowledged {
     /// The id of the envelope that it is about, or the id that the message got where it had none.
     pub(crate) message_id: String,
-    /// Of a durable channel: the place of the message in its history, or where the subscription begins.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Of a durable channel: the place of the message in its history, or what the subscription begins after.
     pub(crate) sequence: Option<u64>,
 }
 
 fn frame(kind: &'static str, id: &str, data: impl Serialize, timestamp: Timestamp) -> Frame {
-    let envelope = Envelope { r#type: kind, id, data, timestamp };
-    match serde_json::to_string(&envelope) {
-        Ok(text) => Frame::new(text),
-        Err(error) => {
-            tracing::error!(%error, kind, "a frame could not be written as JSON");
-            Frame::new("{}".to_owned())
-        }
-    }
+    Frame::new(Outgoing { r#type: kind, id, data, timestamp }.text())
 }
 
 /// A message of a channel, or on a subject.
@@ -144,18 +128,15 @@ pub(super) fn reply(id: &str, request: &str, from: &AgentId, payload: &RawValue,
     frame("reply", id, Reply { request_id: request, from, payload }, at)
 }
 
-pub(super) fn ack(data: &AckData, at: Timestamp) -> Frame {
-    frame("ack", &data.message_id, data, at)
+/// An `ack` frame.
+pub(crate) fn ack(acknowledged: &Acknowledged, at: Timestamp) -> Frame {
+    let Acknowledged { message_id, sequence } = acknowledged;
+    frame("ack", message_id, AckData { message_id, sequence: *sequence }, at)
 }
 
 /// An `error` frame about the envelope with this id.
-pub(super) fn error(id: &str, fault: &LiveFault, at: Timestamp) -> Frame {
-    /// What an `error` says.
-    #[derive(Serialize)]
-    struct Error<'a> {
-        #[serde(flatten)]
-        fault: &'a LiveFault,
-        id: &'a str,
-    }
-    frame("error", id, Error { fault, id }, at)
+pub(crate) fn error(id: Option<&str>, fault: &LiveFault, at: Timestamp) -> Frame {
+    let LiveFault { code, message, pointer } = fault;
+    let data = ErrorData { code, message, id, pointer: pointer.as_deref() };
+    frame("error", id.unwrap_or_default(), data, at)
 }

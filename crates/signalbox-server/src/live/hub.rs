@@ -25,7 +25,6 @@ pub(super) const PATTERNS_MAX: usize = 4_096;
 const ROUTES_MAX: usize = 16_384;
 
 /// A connection that may be subscribed.
-#[derive(Debug)]
 pub(super) struct Subscriber {
     pub(super) number: u64,
     pub(super) agent: AgentId,
@@ -33,14 +32,14 @@ pub(super) struct Subscriber {
 }
 
 /// One subscription of one connection.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Entry {
     subscriber: Arc<Subscriber>,
     since: Timestamp,
 }
 
 /// Whom a subject goes to, each once.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Route {
     pub(super) members: Vec<Arc<Subscriber>>,
 }
@@ -58,7 +57,6 @@ pub(super) struct Subscribed {
 }
 
 /// What one tenant's connections on this node are subscribed to.
-#[derive(Debug)]
 pub(super) struct TenantHub {
     pub(super) tenant: TenantId,
     index: Mutex<Index>,
@@ -67,15 +65,15 @@ pub(super) struct TenantHub {
     routes: RwLock<HashMap<Arc<str>, (u64, Arc<Route>)>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Index {
     exact: HashMap<Arc<str>, Vec<Entry>>,
     patterns: HashMap<Arc<str>, (Pattern, Vec<Entry>)>,
     feeds: HashMap<Arc<str>, Arc<Feed>>,
     /// Subscriptions that are told who comes and goes.
     watchers: Vec<(Arc<str>, Arc<Subscriber>)>,
-    /// Every connection, subscribed or not.
-    connected: HashMap<AgentId, Vec<Arc<Subscriber>>>,
+    /// How many connections there are, subscribed or not.
+    connections: usize,
 }
 
 impl TenantHub {
@@ -84,30 +82,15 @@ impl TenantHub {
     }
 
     /// Takes in a connection.
-    pub(super) fn join(&self, subscriber: &Arc<Subscriber>) {
+    pub(super) fn join(&self) {
+        self.index.lock().connections += 1;
+    }
+
+    /// Lets a connection go, whose subscriptions have been ended before; says whether it was the last.
+    pub(super) fn leave(&self) -> bool {
         let mut index = self.index.lock();
-        index.connected.entry(subscriber.agent.clone()).or_default().push(Arc::clone(subscriber));
-    }
-
-    /// Lets a connection go; its subscriptions have been ended before.
-    pub(super) fn leave(&self, subscriber: &Subscriber) {
-        let mut index = self.index.lock();
-        if let Some(connections) = index.connected.get_mut(&subscriber.agent) {
-            connections.retain(|other| other.number != subscriber.number);
-            if connections.is_empty() {
-                index.connected.remove(&subscriber.agent);
-            }
-        }
-    }
-
-    /// Whether no connection is there.
-    pub(super) fn is_empty(&self) -> bool {
-        self.index.lock().connected.is_empty()
-    }
-
-    /// The newest connection of an agent on this node.
-    pub(super) fn connection_of(&self, agent: &AgentId) -> Option<Arc<Subscriber>> {
-        self.index.lock().connected.get(agent).and_then(|connections| connections.last().cloned())
+        index.connections = index.connections.saturating_sub(1);
+        index.connections == 0
     }
 
     /// Adds a subscription, in place of one of the same text.

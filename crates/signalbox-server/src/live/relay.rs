@@ -23,8 +23,8 @@ pub(super) enum Told {
         /// Of a durable channel: which, and the place in its history.
         channel: Option<(ChannelId, u64)>,
     },
-    /// A request for an agent, or for whoever is subscribed to a subject, with the frame that they get.
-    Request { from: NodeId, number: u64, to: Option<AgentId>, subject: Option<String> },
+    /// A request for whoever is subscribed to a subject, with the frame that they get.
+    Request { from: NodeId, number: u64, subject: String },
     /// An agent has subscribed, or ended that.
     Presence { from: NodeId, agent: AgentId, subject: String, has_come: bool, id: String },
     /// A channel of this name was made, changed or removed.
@@ -70,7 +70,7 @@ impl Told {
         let mut bytes = serde_json::to_vec(self).ok()?;
         bytes.push(b'\n');
         if let Some(frame) = frame {
-            bytes.extend_from_slice(frame.as_bytes());
+            bytes.extend_from_slice(&frame.text);
         }
         Some(bytes.into())
     }
@@ -80,8 +80,8 @@ impl Told {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let (told, frame) = bytes.split_at(end);
         let frame = frame.get(1..).filter(|frame| !frame.is_empty());
-        let frame = frame.map(|frame| String::from_utf8(frame.to_vec())).transpose().ok()?;
-        Some((serde_json::from_slice(told).ok()?, frame.map(Frame::new)))
+        let frame = frame.map(|frame| Frame { text: Bytes::copy_from_slice(frame) });
+        Some((serde_json::from_slice(told).ok()?, frame))
     }
 }
 
@@ -97,7 +97,7 @@ mod tests {
         let frame = Frame::new("{\"type\": \"message\",\n\"data\": 1}".to_owned());
         let (read, framed) = Told::read(&told.written(Some(&frame)).expect("written")).expect("read");
         assert_eq!(format!("{read:?}"), format!("{told:?}"));
-        assert_eq!(framed.expect("there").as_bytes(), frame.as_bytes());
+        assert_eq!(framed.expect("there").text, frame.text);
         let (_, none) = Told::read(&told.written(None).expect("written")).expect("read");
         assert!(none.is_none());
         for junk in [&b""[..], b"\n", b"{}\n", b"{\"kind\":\"who\"}", b"{\"kind\":\"other\"}\nx"] {

@@ -2,7 +2,9 @@
 //!
 //! A new way to reach agents is a variant of `Reach` and a file here.
 
+pub(crate) mod connection;
 mod endpoint;
+pub(crate) mod outbox;
 mod parcel;
 mod service;
 mod webhook;
