@@ -10,7 +10,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::FromRef as _;
 use http::HeaderValue;
+use prometheus_client::metrics::gauge::Gauge;
 use signalbox_bus::{Bus, BusError, WakeUps};
 use signalbox_store::{Options, Store, StoreError};
 use signalbox_wire::id::NodeId;
@@ -39,12 +41,14 @@ use crate::http::route_table::RouteTable;
 use crate::http::streams::Streams;
 use crate::http::unknown_fields::BodyFields;
 use crate::jobs::{self, Jobs};
+use crate::live::channels::{self, Channels};
 use crate::lock::{self, Lock};
 use crate::surface::state::{self, Announcements, AppState, Limits, OperatorRetention, Readiness};
 use crate::surfaces;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::{self, Tools};
 use crate::transport::Transport;
+use crate::transport::connection::Connections;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -219,6 +223,7 @@ impl Server {
         let tracker = TaskTracker::new();
         tracker.spawn(clock::run(store.clone(), edge.draining.clone()));
         jobs::start(&jobs, post, &tracker);
+        tracker.spawn(Channels::from_ref(&state).run());
         let fast_path = FastPath::new(surfaces::fast_routes(&config, &state), &edge.metrics);
         let routes = (fast_path, router(&edge, state, routes));
         tracker.spawn(edge::serve(Arc::clone(&edge), listener, routes, tracker.clone()));
@@ -294,7 +299,9 @@ fn assemble(
 ) -> Result<(Edge, AppState, Jobs, Post), StartError> {
     let (policy, metrics, draining) =
         (config.policy(), Metrics::new(clock::system()), CancellationToken::new());
-    let wake_ups = WakeUps::new(Bus::open(&config.server.bus)?, node.clone());
+    let bus = Bus::open(&config.server.bus)?;
+    let wake_ups = WakeUps::new(bus.clone(), node.clone());
+    let connections = Connections::new(bus.clone(), Gauge::default());
     let deliveries = Deliveries::new(
         config.delivery.deliveries_max,
         config.tools.tool_calls_max,
@@ -305,11 +312,19 @@ fn assemble(
         store.clone(),
         wake_ups.clone(),
         policy.clone(),
-        node,
+        node.clone(),
         deliveries.clone(),
         mailbox,
         metrics.clone(),
     );
+    let channels = Channels::new(channels::Parts {
+        store: store.clone(),
+        drive: drive.clone(),
+        bus,
+        node,
+        connections,
+        draining: draining.clone(),
+    });
     let body_limits = BodyLimits {
         bytes_max: config.http.body_bytes_max,
         timeout: config.http.body_timeout,
@@ -365,6 +380,7 @@ fn assemble(
     let state = AppState::new(state::Parts {
         store: store.clone(),
         drive,
+        channels,
         admission: Admission::new(store.clone(), config.delivery.waiting_per_destination_max),
         streams: Streams {
             store: store.clone(),

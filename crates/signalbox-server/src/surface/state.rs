@@ -15,6 +15,7 @@ use crate::http::body::BodyLimits;
 use crate::http::route_table::RouteTable;
 use crate::http::streams::Streams;
 use crate::http::unknown_fields::BodyFields;
+use crate::live::channels::Channels;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::Tools;
 
@@ -26,6 +27,8 @@ pub(crate) struct AppState(Arc<Parts>);
 pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) drive: Drive,
+    /// Channels and those who are subscribed.
+    pub(crate) channels: Channels,
     /// Whether more may wait for a destination.
     pub(crate) admission: Admission,
     pub(crate) authenticator: Authenticator,
@@ -97,6 +100,7 @@ macro_rules! part {
 part! {
     store: Store,
     drive: Drive,
+    channels: Channels,
     admission: Admission,
     authenticator: Authenticator,
     egress: Egress,

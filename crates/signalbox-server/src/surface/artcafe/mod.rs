@@ -1,10 +1,13 @@
-//! The ArtCafe surface: for now its tenants, which the other surfaces share.
+//! The ArtCafe surface: tenants, which the other surfaces share, and channels.
 
+mod channels;
+mod pages;
 mod tenants;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::channels::{change, create as create_channel, messages, presence, read};
 use self::tenants::{create, list, remove};
 use crate::config;
 use crate::surface::description::Description;
@@ -22,4 +25,8 @@ pub(crate) const SURFACE: Description = Description {
 /// Every route of this surface.
 fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(create::create, list::list)).routes(routes!(remove::remove))
+        .routes(routes!(create_channel::create, read::list))
+        .routes(routes!(read::get, change::change, change::delete))
+        .routes(routes!(messages::publish, messages::list))
+        .routes(routes!(presence::presence))
 }

@@ -9,11 +9,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use signalbox_wire::id::ChannelId;
 
-use super::hub::{Route, TenantHub};
+use super::hub::{Route, Subscriber, TenantHub};
 use crate::transport::outbox::Frame;
 
 /// Messages that wait for those before them, at most; what comes over it is read from the store later.
@@ -22,14 +23,14 @@ const WAITING_MAX: usize = 1_024;
 const BATCH: usize = 64;
 
 /// A channel's messages on their way to the subscribers of one node.
-#[derive(Debug)]
 pub(super) struct Feed {
     pub(super) subject: Arc<str>,
     pub(super) channel: ChannelId,
     state: Mutex<State>,
+    /// Nobody was subscribed at the last look.
+    was_idle: AtomicBool,
 }
 
-#[derive(Debug)]
 struct State {
     /// The last sequence that was handed out.
     head: u64,
@@ -70,7 +71,7 @@ impl Feed {
             is_tended: false,
             aside: HashMap::new(),
         };
-        Self { subject, channel, state: Mutex::new(state) }
+        Self { subject, channel, state: Mutex::new(state), was_idle: AtomicBool::new(false) }
     }
 
     /// Offers a message; answers whether some before it are missing and nobody sees to that yet: the caller does then,
@@ -118,20 +119,33 @@ impl Feed {
         false
     }
 
-    /// The messages up to `last` are gone for good: the feed goes on behind them. Answers whom to tell.
-    pub(super) fn skip_to(&self, hub: &TenantHub, last: u64) -> Option<(u64, Arc<Route>)> {
-        let (first, route) = {
-            let mut state = self.state.lock();
-            if last <= state.head {
-                return None;
-            }
-            let first = state.head + 1;
-            state.head = last;
-            state.known = state.known.max(last);
-            state.waiting = state.waiting.split_off(&(last + 1));
-            (first, hub.route(&self.subject))
-        };
-        Some((first, route))
+    /// The messages up to `last` are gone for good: the feed goes on behind them. Answers the first of them, and whom to
+    /// tell.
+    pub(super) fn skip_to(&self, hub: &TenantHub, last: u64) -> Option<(u64, Vec<Arc<Subscriber>>)> {
+        let mut state = self.state.lock();
+        if last <= state.head {
+            return None;
+        }
+        let first = state.head + 1;
+        state.head = last;
+        state.known = state.known.max(last);
+        state.waiting = state.waiting.split_off(&(last + 1));
+        let route = hub.route(&self.subject);
+        // Those that read the history find it out by themselves.
+        let members = route.members.iter().filter(|member| !state.aside.contains_key(&member.number));
+        Some((first, members.cloned().collect()))
+    }
+
+    /// The channel is gone: nothing is missing any more.
+    pub(super) fn close(&self) {
+        let mut state = self.state.lock();
+        state.known = state.head;
+        state.waiting.clear();
+    }
+
+    /// Notes whether anybody is subscribed; answers whether nobody was now and the last time.
+    pub(super) fn is_idle(&self, has_subscribers: bool) -> bool {
+        self.was_idle.swap(!has_subscribers, Ordering::Relaxed) && !has_subscribers
     }
 
     fn hand_out(&self, hub: &TenantHub) {
@@ -178,9 +192,9 @@ impl Feed {
     }
 
     /// Runs `subscribe` while nothing is handed out anew, and answers what the subscriber begins after.
-    pub(super) fn at_head<T>(&self, subscribe: impl FnOnce() -> T) -> (T, u64) {
+    pub(super) fn at_head<T>(&self, subscribe: impl FnOnce(u64) -> T) -> (T, u64) {
         let state = self.state.lock();
-        (subscribe(), state.head)
+        (subscribe(state.head), state.head)
     }
 
     /// A subscriber reads the history from now on, under a number that tells one reading from the next.
@@ -215,5 +229,90 @@ impl Feed {
     /// A subscriber is gone.
     pub(super) fn forget(&self, subscriber: u64) {
         self.state.lock().aside.remove(&subscriber);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use signalbox_wire::time::Timestamp;
+
+    use super::*;
+    use crate::live::channels::hub::tests::{connected, frame, got, hub, wanted};
+
+    fn feed(head: u64) -> Feed {
+        Feed::new(Arc::from("a"), ChannelId::parse("chn_1").expect("valid"), head)
+    }
+
+    fn offer(feed: &Feed, hub: &TenantHub, sequence: u64) -> bool {
+        feed.offer(hub, sequence, frame(&sequence.to_string()))
+    }
+
+    #[test]
+    fn messages_go_out_in_sequence_in_whatever_order_they_come() {
+        let (hub, feed) = (hub(), feed(0));
+        let (one, mut reader) = connected(1, "a");
+        hub.subscribe(&wanted("a"), &one, Timestamp::default(), false).expect("there is room");
+        assert!(offer(&feed, &hub, 3), "somebody has to see to what is missing");
+        assert!(!offer(&feed, &hub, 2), "somebody does");
+        assert_eq!((got(&mut reader).len(), feed.missing_after()), (0, Some(0)));
+        offer(&feed, &hub, 1);
+        offer(&feed, &hub, 2);
+        assert_eq!((got(&mut reader), feed.missing_after()), (vec!["1".into(), "2".into(), "3".into()], None));
+        assert!(!feed.tended());
+        assert!(feed.has_come_to(6) && !feed.has_come_to(7));
+        let (first, members) = feed.skip_to(&hub, 5).expect("they are gone");
+        assert_eq!((first, members.len(), feed.missing_after()), (4, 1, Some(5)));
+        offer(&feed, &hub, 4);
+        offer(&feed, &hub, 6);
+        assert_eq!(got(&mut reader), ["6"]);
+    }
+
+    #[test]
+    fn who_reads_the_history_gets_what_is_live_behind_it() {
+        let (hub, feed) = (hub(), feed(3));
+        let (one, mut reader) = connected(1, "a");
+        feed.stand_aside(1, 7);
+        hub.subscribe(&wanted("a"), &one, Timestamp::default(), false).expect("there is room");
+        offer(&feed, &hub, 4);
+        assert!(got(&mut reader).is_empty());
+        assert!(!feed.go_live(1, 7, 3), "it has to read on");
+        // It read 5 from the store before that came here.
+        assert!(feed.go_live(1, 7, 5));
+        for sequence in 5..=6 {
+            offer(&feed, &hub, sequence);
+        }
+        assert_eq!(got(&mut reader), ["6"]);
+        feed.stand_aside(1, 8);
+        assert!(feed.go_live(1, 7, 0), "another reading has begun since");
+        assert!(feed.reads(1, 8) && !feed.reads(1, 7));
+    }
+
+    proptest! {
+        /// Messages come in any order and more than once, those that get lost are offered again, and a reader goes live at
+        /// any moment: it gets everything after its beginning once and in sequence.
+        #[test]
+        fn nothing_is_missing_and_nothing_comes_twice(
+            mut order in prop::collection::vec(1..40_u64, 0..120),
+            has in 0..40_u64,
+            moment in 0..120_usize,
+        ) {
+            let (hub, feed) = (hub(), feed(0));
+            let ((live, mut lives), (late, mut lates)) = (connected(1, "a"), connected(2, "b"));
+            hub.subscribe(&wanted("a"), &live, Timestamp::default(), false).expect("there is room");
+            feed.stand_aside(2, 1);
+            hub.subscribe(&wanted("a"), &late, Timestamp::default(), false).expect("there is room");
+            order.extend(1..40);
+            let mut begun = None;
+            for (at, sequence) in order.into_iter().enumerate() {
+                if at == moment && feed.go_live(2, 1, has) {
+                    begun = Some(has);
+                }
+                offer(&feed, &hub, sequence);
+            }
+            let all = |after: u64| (after + 1..40).map(|sequence| sequence.to_string()).collect::<Vec<_>>();
+            prop_assert_eq!(got(&mut lives), all(0));
+            prop_assert_eq!(got(&mut lates), begun.map(all).unwrap_or_default());
+        }
     }
 }

@@ -78,14 +78,14 @@ fn frame(kind: &'static str, id: &str, data: impl Serialize, timestamp: Timestam
     Frame::new(Outgoing { r#type: kind, id, data, timestamp }.text())
 }
 
-/// A message of a channel, or on a subject.
-pub(super) fn message(subject: &str, message: &ChannelMessage, is_durable: bool) -> Frame {
+/// A message of a durable channel.
+pub(super) fn message(subject: &str, message: &ChannelMessage) -> Frame {
     let data = Message {
         subject,
-        channel_id: is_durable.then_some(&message.channel),
+        channel_id: Some(&message.channel),
         from: message.from.as_ref(),
         payload: &message.payload,
-        sequence: is_durable.then_some(message.sequence),
+        sequence: Some(message.sequence),
     };
     frame("message", message.id.as_str(), data, message.at)
 }

@@ -50,10 +50,11 @@ pub(super) struct PatternsFull;
 
 /// An agent that is subscribed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Subscribed {
-    pub(super) agent: AgentId,
-    pub(super) subject: String,
-    pub(super) since: Timestamp,
+pub(crate) struct Subscribed {
+    pub(crate) agent: AgentId,
+    /// The subject, or the pattern that matches it.
+    pub(crate) subject: String,
+    pub(crate) since: Timestamp,
 }
 
 /// What one tenant's connections on this node are subscribed to.
@@ -201,7 +202,11 @@ impl TenantHub {
     pub(super) fn feed_of(&self, subject: &str, channel: &ChannelId, head: u64) -> Arc<Feed> {
         let mut index = self.index.lock();
         match index.feeds.get(subject) {
-            Some(feed) if feed.channel >= *channel => Arc::clone(feed),
+            Some(feed) if feed.channel >= *channel => {
+                // It is about to be subscribed to.
+                feed.is_idle(true);
+                Arc::clone(feed)
+            }
             _ => {
                 let feed = Arc::new(Feed::new(Arc::from(subject), channel.clone(), head));
                 index.feeds.insert(Arc::clone(&feed.subject), Arc::clone(&feed));
@@ -228,16 +233,28 @@ impl TenantHub {
         matching.cloned().collect()
     }
 
-    /// All feeds that anybody is subscribed to; the others are forgotten.
+    /// All feeds that anybody is subscribed to; those that nobody was at two looks are forgotten.
     pub(super) fn live_feeds(&self) -> Vec<Arc<Feed>> {
         let mut index = self.index.lock();
-        let feeds: Vec<Arc<Feed>> = index.feeds.values().cloned().collect();
-        let (live, idle): (Vec<_>, Vec<_>) =
-            feeds.into_iter().partition(|feed| !index.route(&self.tenant, &feed.subject).members.is_empty());
-        for feed in idle {
-            index.feeds.remove(&feed.subject);
+        let (mut live, mut idle) = (Vec::new(), Vec::new());
+        for feed in index.feeds.values() {
+            let has_subscribers = index.matching(&self.tenant, &feed.subject).next().is_some();
+            if feed.is_idle(has_subscribers) {
+                idle.push(Arc::clone(&feed.subject));
+            } else if has_subscribers {
+                live.push(Arc::clone(feed));
+            }
+        }
+        for subject in idle {
+            index.feeds.remove(&subject);
         }
         live
+    }
+
+    /// Whether there is any subscription.
+    pub(super) fn has_subscriptions(&self) -> bool {
+        let index = self.index.lock();
+        !index.exact.is_empty() || !index.patterns.is_empty()
     }
 
     /// Which agents on this node are subscribed to a subject, and by what.
@@ -309,4 +326,118 @@ fn put(entries: &mut Vec<Entry>, entry: Entry) {
 fn remove(entries: &mut Vec<Entry>, subscriber: &Subscriber) -> bool {
     entries.retain(|entry| entry.subscriber.number != subscriber.number);
     !entries.iter().any(|entry| entry.subscriber.agent == subscriber.agent)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use prometheus_client::metrics::gauge::Gauge;
+    use signalbox_wire::id::ConnectionId;
+
+    use super::*;
+    use crate::transport::outbox::{CloseReason, Next, OutboxBounds, OutboxReader};
+
+    pub(in crate::live::channels) fn hub() -> TenantHub {
+        TenantHub::new(TenantId::default_tenant())
+    }
+
+    /// A connection of an agent, and what it would read.
+    pub(in crate::live::channels) fn connected(number: u64, agent: &str) -> (Arc<Subscriber>, OutboxReader) {
+        let bounds = OutboxBounds { frames: 1_000, bytes: 1 << 20, unacknowledged: 10 };
+        let connection = ConnectionId::parse(&format!("con_{number}")).expect("valid");
+        let (outbox, reader) = Outbox::new(connection, bounds, Gauge::default());
+        let agent = AgentId::parse(agent).expect("valid");
+        (Arc::new(Subscriber { number, agent, outbox }), reader)
+    }
+
+    pub(in crate::live::channels) fn wanted(text: &str) -> Wanted {
+        Wanted::parse(&TenantId::default_tenant(), text).expect("a subject or pattern")
+    }
+
+    pub(in crate::live::channels) fn frame(text: &str) -> Frame {
+        Frame::new(text.to_owned())
+    }
+
+    /// What a connection has got so far.
+    pub(in crate::live::channels) fn got(reader: &mut OutboxReader) -> Vec<String> {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut texts = Vec::new();
+        while let Poll::Ready(Next::Frame(text, _)) = reader.poll_next(&mut cx) {
+            texts.push(String::from_utf8(text.to_vec()).expect("text"));
+        }
+        texts
+    }
+
+    fn subscribe(hub: &TenantHub, subscriber: &Arc<Subscriber>, text: &str) {
+        hub.subscribe(&wanted(text), subscriber, Timestamp::default(), false).expect("there is room");
+    }
+
+    #[test]
+    fn a_message_that_matches_several_subscriptions_comes_once() {
+        let hub = hub();
+        let ((one, mut reads), (other, mut others)) = (connected(1, "a"), connected(2, "b"));
+        for text in ["a.b", "a.*", "a.>", ">"] {
+            subscribe(&hub, &one, text);
+        }
+        subscribe(&hub, &other, "a.c");
+        assert_eq!(hub.deliver("a.b", &frame("1")), 1);
+        assert_eq!(hub.deliver("a.c", &frame("2")), 2);
+        assert_eq!(hub.deliver("b", &frame("3")), 1);
+        assert_eq!((got(&mut reads), got(&mut others)), (vec!["1".into(), "2".into(), "3".into()], vec!["2".into()]));
+        for text in ["a.*", "a.>", ">"] {
+            hub.unsubscribe(&wanted(text), &one);
+        }
+        assert_eq!((hub.deliver("a.b", &frame("4")), hub.deliver("b", &frame("5"))), (1, 0));
+        hub.unsubscribe(&wanted("a.b"), &one);
+        assert_eq!(hub.deliver("a.b", &frame("6")), 0);
+        assert_eq!(got(&mut reads), ["4"]);
+    }
+
+    #[test]
+    fn who_watches_is_told_who_comes_and_goes_where_it_concerns_them() {
+        let hub = hub();
+        let ((watcher, mut told), (other, _reader)) = (connected(1, "w"), connected(2, "a"));
+        hub.subscribe(&wanted("a.*"), &watcher, Timestamp::default(), true).expect("there is room");
+        let at = Timestamp::default();
+        hub.tell_presence(&other.agent, "a.b", true, "1", at);
+        hub.tell_presence(&other.agent, "b", true, "2", at);
+        hub.tell_presence(&other.agent, "a.>", false, "3", at);
+        let told = got(&mut told);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].contains(r#""event":"join""#) && told[1].contains(r#""event":"leave""#));
+        subscribe(&hub, &watcher, "a.*");
+        hub.tell_presence(&other.agent, "a.b", true, "4", at);
+        subscribe(&hub, &other, "a.b");
+        let subscribed = hub.subscribed("a.b");
+        assert_eq!(subscribed.iter().map(|one| one.subject.as_str()).collect::<Vec<_>>(), ["a.b", "a.*"]);
+    }
+
+    #[test]
+    fn patterns_are_bounded_and_the_same_one_counts_once() {
+        let hub = hub();
+        let ((one, _r1), (other, _r2)) = (connected(1, "a"), connected(2, "b"));
+        for number in 0..PATTERNS_MAX {
+            subscribe(&hub, &one, &format!("a{number}.*"));
+        }
+        assert!(hub.subscribe(&wanted("b.*"), &other, Timestamp::default(), false).is_err());
+        subscribe(&hub, &other, "a7.*");
+        subscribe(&hub, &other, "b.c");
+        hub.unsubscribe(&wanted("a0.*"), &one);
+        subscribe(&hub, &other, "b.*");
+    }
+
+    #[test]
+    fn a_slow_reader_is_closed_and_holds_up_nobody() {
+        let hub = hub();
+        let ((slow, mut never), (quick, mut reads)) = (connected(1, "slow"), connected(2, "quick"));
+        subscribe(&hub, &slow, "a");
+        subscribe(&hub, &quick, "a");
+        for number in 0..1_500 {
+            hub.deliver("a", &frame("{}"));
+            assert_eq!(got(&mut reads).len(), 1, "message {number}");
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        assert_eq!(never.poll_next(&mut cx), Poll::Ready(Next::End(CloseReason::TooSlow)));
+    }
 }

@@ -1,0 +1,3 @@
+//! Live traffic of agents: channels, subscriptions, requests.
+
+pub(crate) mod channels;
