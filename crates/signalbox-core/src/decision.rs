@@ -11,17 +11,20 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use signalbox_wire::id::{
-    AgentId, ChannelId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
+    AgentId, ChannelId, CommandId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
 };
 use signalbox_wire::time::Timestamp;
 
 pub(crate) use self::fold::Fold;
 use crate::agent::{Agent, AgentStatus};
 use crate::channel::{Channel, ChannelMessage, ChannelName};
+use crate::command::AgentCommand;
+use crate::connection::Disconnected;
 use crate::definition::Definition;
 use crate::delivery::Message;
 use crate::due::Due;
 use crate::event::NewEvent;
+use crate::figures::AgentFigures;
 use crate::hook::WebhookTrigger;
 use crate::payload::Payload;
 use crate::schedule::Schedule;
@@ -43,6 +46,8 @@ pub struct Decision {
     pub done: Vec<String>,
     /// Meetings of waiting tasks and available agents to try once this is committed.
     pub hints: Vec<MatchHint>,
+    /// Connections that are no longer their agents' once this is committed.
+    pub disconnected: Vec<Disconnected>,
     /// Nobody waits for it to be durable, and losing it loses nothing that would not come about again: it may be
     /// written along with whatever comes next.
     pub may_wait: bool,
@@ -55,6 +60,10 @@ pub enum MatchHint {
     Agent(AgentId),
     /// This task waits; an agent may have become available meanwhile.
     Task(SessionId, TaskId),
+    /// This agent is connected: what waits for that can be sent.
+    Connected(AgentId),
+    /// Nothing more comes of this command: whoever waits for that is told.
+    Ended(CommandId),
 }
 
 /// One write.
@@ -162,6 +171,10 @@ records! {
     ChannelName(row: ChannelName) => (String = row.name.clone());
     /// A message of a channel's history, under its publisher's own id for it.
     ChannelMessage(row: Arc<ChannelMessage>) => (ChannelId = row.channel.clone(), Option<AgentId> = row.from.clone(), MessageId = row.id.clone());
+    /// A request to an agent over its connection.
+    Command(row: Arc<AgentCommand>) => (CommandId = row.id.clone());
+    /// What an agent tells of itself with its heartbeats.
+    Figures(row: Arc<AgentFigures>) => (AgentId = row.agent.clone());
 }
 
 /// A name that an agent has taken in its tenant.

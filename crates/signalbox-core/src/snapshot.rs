@@ -7,17 +7,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use signalbox_wire::id::{AgentId, ChannelId, HookId, MessageId, ScheduleId, SessionId, TaskId, ToolName, WorkflowId};
+use signalbox_wire::id::{AgentId, ChannelId, CommandId, HookId, MessageId, ScheduleId, SessionId, TaskId, ToolName, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::agent::{Agent, AgentStatus};
 use crate::channel::{Channel, ChannelMessage, ChannelName};
+use crate::command::AgentCommand;
 use crate::decision::{
     AgentName, ConcurrencyGroup, Decision, IdempotencyRecord, Key, Retention, Row, SeenSignature, Tool,
     Workflow, Write,
 };
 use crate::definition::Definition;
 use crate::delivery::Message;
+use crate::figures::AgentFigures;
 use crate::hook::WebhookTrigger;
 use crate::payload::Payload;
 use crate::schedule::{BACKFILL_MAX, Schedule, WAITING_MAX};
@@ -102,6 +104,8 @@ loaded! {
     Channel(Channel);
     ChannelName(ChannelName);
     ChannelMessage(ChannelMessage);
+    Command(AgentCommand);
+    Figures(AgentFigures);
 }
 
 impl Row {
@@ -133,6 +137,8 @@ impl Row {
             Self::Channel(row) => Loaded::Channel(seen(version, row)),
             Self::ChannelName(row) => Loaded::ChannelName(held(version, row)),
             Self::ChannelMessage(row) => Loaded::ChannelMessage(seen(version, row)),
+            Self::Command(row) => Loaded::Command(seen(version, row)),
+            Self::Figures(row) => Loaded::Figures(seen(version, row)),
             Self::Session(_) | Self::Task(..) | Self::Available(_) | Self::ApiKey(_) | Self::Tenant(_) => {
                 return None;
             }
@@ -193,8 +199,16 @@ pub enum Rejected {
     )]
     IdTaken(String),
     /// The agent cannot be reached.
-    #[error("Agent {0} has no contact endpoint and no connection; register it with a contactEndpoint")]
-    Unreachable(AgentId),
+    #[error(
+        "Agent {agent} has no contact endpoint and {}; send it again once the agent is connected, or register it with a contactEndpoint",
+        not_connected(*was_connected_until)
+    )]
+    Unreachable {
+        /// The agent.
+        agent: AgentId,
+        /// When its last connection ended, where it has had one.
+        was_connected_until: Option<Timestamp>,
+    },
     /// The agent takes no messages while it is busy.
     #[error("Agent {0} is busy and takes no messages meanwhile; send it again later")]
     AgentBusy(AgentId),
@@ -380,12 +394,31 @@ pub enum Rejected {
     /// The name is another channel's.
     #[error("A channel named '{0}' exists already; use it, delete it first, or choose another name")]
     ChannelTaken(String),
+    /// No such command.
+    #[error("Command not found: {0}")]
+    UnknownCommand(String),
+    /// Nothing more comes of the command.
+    #[error("Command {command} is {status} already: each is answered, or ends without an answer, once")]
+    CommandOver {
+        /// The command.
+        command: CommandId,
+        /// Its status.
+        status: &'static str,
+    },
     /// The idempotency key came with another body.
     #[error("This Idempotency-Key was used with another body; use a new key for a new request")]
     KeyReused,
     /// The history and the tables disagree: a defect, never a client's fault.
     #[error("The stored session does not allow this: {0}")]
     InvalidTransition(String),
+}
+
+/// Since when there is no connection, as a part of a sentence.
+fn not_connected(until: Option<Timestamp>) -> String {
+    until.map_or_else(
+        || "has not connected yet".to_owned(),
+        |until| format!("has not been connected since {until}"),
+    )
 }
 
 /// The first of some faults, as the end of a sentence.
@@ -562,6 +595,10 @@ impl Snapshot {
         /// The message of a channel that a publisher gave this id.
         channel_message(channel: &ChannelId, from: Option<&AgentId>, id: &MessageId) -> ChannelMessage, ChannelMessage,
             Key::ChannelMessage(channel.clone(), from.cloned(), id.clone());
+        /// A command.
+        command(id: &CommandId) -> AgentCommand, Command, Key::Command(id.clone());
+        /// What an agent tells of itself.
+        figures(id: &AgentId) -> AgentFigures, Figures, Key::Figures(id.clone());
     }
 
     /// A payload; `None` where it is not kept, or no longer.

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::FromRef as _;
 use http::HeaderValue;
-use prometheus_client::metrics::gauge::Gauge;
 use signalbox_bus::{Bus, BusError, WakeUps};
 use signalbox_store::{Options, Store, StoreError};
 use signalbox_wire::id::NodeId;
@@ -42,6 +41,7 @@ use crate::http::streams::Streams;
 use crate::http::unknown_fields::BodyFields;
 use crate::jobs::{self, Jobs};
 use crate::live::channels::{self, Channels};
+use crate::live::{self, Live};
 use crate::lock::{self, Lock};
 use crate::surface::state::{self, Announcements, AppState, Limits, OperatorRetention, Readiness};
 use crate::surfaces;
@@ -221,6 +221,7 @@ impl Server {
             "serving"
         );
         let tracker = TaskTracker::new();
+        tracker.spawn(state.live().clone().run());
         tracker.spawn(clock::run(store.clone(), edge.draining.clone()));
         jobs::start(&jobs, post, &tracker);
         tracker.spawn(Channels::from_ref(&state).run());
@@ -301,7 +302,7 @@ fn assemble(
         (config.policy(), Metrics::new(clock::system()), CancellationToken::new());
     let bus = Bus::open(&config.server.bus)?;
     let wake_ups = WakeUps::new(bus.clone(), node.clone());
-    let connections = Connections::new(bus.clone(), Gauge::default());
+    let connections = Connections::new(bus.clone(), metrics.live().buffered());
     let deliveries = Deliveries::new(
         config.delivery.deliveries_max,
         config.tools.tool_calls_max,
@@ -317,14 +318,6 @@ fn assemble(
         mailbox,
         metrics.clone(),
     );
-    let channels = Channels::new(channels::Parts {
-        store: store.clone(),
-        drive: drive.clone(),
-        bus,
-        node,
-        connections,
-        draining: draining.clone(),
-    });
     let body_limits = BodyLimits {
         bytes_max: config.http.body_bytes_max,
         timeout: config.http.body_timeout,
@@ -370,14 +363,39 @@ fn assemble(
         store: store.clone(),
         drive: drive.clone(),
         authenticator: authenticator.clone(),
-        transport: Transport::new(config, egress.clone(), services.clone(), notice_secret),
+        transport: Transport::new(
+            config,
+            (egress.clone(), services.clone()),
+            notice_secret,
+            connections.clone(),
+        ),
         services,
         tools: tools.clone(),
         deliveries,
         metrics: metrics.clone(),
         draining: draining.clone(),
     });
+    let channels = Channels::new(channels::Parts {
+        store: store.clone(),
+        drive: drive.clone(),
+        bus,
+        node: node.clone(),
+        connections: connections.clone(),
+        draining: draining.clone(),
+    });
+    let live = Live::new(live::Parts {
+        store: store.clone(),
+        drive: drive.clone(),
+        authenticator: authenticator.clone(),
+        connections,
+        channels: channels.clone(),
+        node,
+        settings: config.live.clone(),
+        figures: metrics.live(),
+        draining,
+    });
     let state = AppState::new(state::Parts {
+        live: live.clone(),
         store: store.clone(),
         drive,
         channels,
@@ -387,7 +405,7 @@ fn assemble(
             wake_ups,
             authenticator: authenticator.clone(),
             metrics: metrics.clone(),
-            draining: draining.clone(),
+            draining: live.draining().clone(),
         },
         authenticator,
         egress,

@@ -25,6 +25,8 @@ const PIECE_ROWS: (usize, usize, usize) = (256, 16, 16_384);
 pub(crate) enum Kind {
     /// Settled messages.
     Messages,
+    /// Commands that are over.
+    Commands,
     /// Ended sessions with all that is theirs.
     Sessions,
     /// Entries of the log that belong to no open session.
@@ -34,12 +36,12 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Messages, Self::Sessions, Self::ChannelMessages, Self::Events];
+    const ALL: [Self; 5] = [Self::Messages, Self::Commands, Self::Sessions, Self::ChannelMessages, Self::Events];
 
     /// The moment before which it goes.
     pub(crate) fn cutoff(self, cutoffs: Cutoffs) -> i64 {
         match self {
-            Self::Messages => cutoffs.messages,
+            Self::Messages | Self::Commands => cutoffs.messages,
             Self::Sessions => cutoffs.sessions,
             Self::Events => cutoffs.events,
             Self::ChannelMessages => cutoffs.now,

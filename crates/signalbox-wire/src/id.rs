@@ -127,6 +127,8 @@ ids! {
     NodeId, "nod_";
     /// One connection of an agent, from its beginning to its end.
     ConnectionId, "con_";
+    /// A request to an agent over its connection.
+    CommandId, "cmd_";
 }
 
 impl TenantId {

@@ -9,12 +9,15 @@ pub mod attempt;
 mod calls;
 mod channels;
 mod children;
+mod commands;
 mod concurrency;
+mod connections;
 mod definitions;
 mod deliveries;
 mod dispatch;
 mod dispatched;
 mod ending;
+mod figures;
 mod guards;
 mod hooks;
 mod known_payloads;
@@ -46,9 +49,14 @@ pub use calls::SettleCall;
 pub use channels::{
     ChangeChannel, CreateChannel, DeleteChannel, NewChannelMessage, PublishToChannel, Published, PublishedMessage,
 };
+pub use commands::{
+    AnswerCommand, CancelCommand, CommandAnswered, CreateCommand, ProgressCommand, SettleCommand,
+};
+pub use connections::{Connect, Connected, Disconnect, DisconnectNode};
 pub use definitions::{ApplyDefinition, DeleteDefinition, DeleteRevision, RollBack};
 pub use deliveries::{DeliveredReport, Discard, ExpireDelivery, Redrive, SettleDelivery};
 pub use dispatched::{ExpireDispatch, SettleDispatch};
+pub use figures::{Heartbeat, KeepFigures};
 pub use hooks::{CreateHook, DeleteHook, ReceiveWebhook, RotateHook};
 pub use logs::{AppendLogs, LogEntry};
 pub use matching::{MatchAgent, MatchTask};

@@ -10,6 +10,7 @@ mod attempts;
 mod channels;
 mod children;
 mod concurrency;
+mod connections;
 mod costs;
 mod deliveries;
 mod folding;

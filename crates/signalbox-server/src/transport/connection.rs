@@ -14,6 +14,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use signalbox_bus::{Buffer, Bus, BusError, Message, Pattern, Received as OnBus, Subject};
+use signalbox_core::connection::{DisconnectCause, Disconnected};
 use signalbox_core::delivery::Outcome;
 use signalbox_wire::artcafe::live;
 use signalbox_wire::id::{AgentId, ConnectionId, TenantId};
@@ -66,6 +67,24 @@ pub(crate) enum Delivered {
     Busy,
     /// The node that holds the connection cannot be asked, for this reason.
     Unavailable(String),
+}
+
+impl Delivered {
+    /// What came of it, as a try.
+    ///
+    /// # Errors
+    /// [`NotConnected`] where there was none.
+    pub(super) fn outcome(self) -> Result<Outcome, NotConnected> {
+        let failed = |reason: &str| Ok(Outcome::failed(reason.to_owned(), true));
+        match self {
+            Self::Had => Ok(Outcome::Delivered { status: 200 }),
+            Self::NotConnected => Err(NotConnected),
+            Self::Lost => failed("the agent's connection ended before it was known to have this"),
+            Self::TimedOut => failed("the agent was not known to have this in time"),
+            Self::Busy => failed("too much waits for the agent's connection"),
+            Self::Unavailable(reason) => Ok(Outcome::failed(reason, true)),
+        }
+    }
 }
 
 /// From where on a connection goes on with an earlier one of its agent.
@@ -178,13 +197,15 @@ impl Connections {
     }
 
     /// Closes a connection that is no longer its agent's, wherever it is held.
-    pub(crate) fn close(
-        &self,
-        tenant: &TenantId,
-        agent: &AgentId,
-        connection: &ConnectionId,
-        reason: CloseReason,
-    ) {
+    pub(crate) fn close(&self, tenant: &TenantId, disconnected: &Disconnected) {
+        let (agent, connection) = (&disconnected.agent, &disconnected.connection.id);
+        let reason = match disconnected.cause {
+            DisconnectCause::TakenOver => CloseReason::TakenOver,
+            DisconnectCause::Replaced => CloseReason::Replaced,
+            DisconnectCause::Removed => CloseReason::Removed,
+            // Told by another than the one that holds it, where it is still there.
+            DisconnectCause::Ended => CloseReason::Unavailable,
+        };
         let outbox = self.outbox(tenant, agent);
         if let Some(outbox) = outbox.filter(|outbox| outbox.connection() == connection) {
             outbox.close(reason);
@@ -249,15 +270,7 @@ impl Connections {
         let packed =
             live::pack(&message.id, (body, parcel.attempt), message.trace.as_deref(), message.scheduled_at());
         let delivered = self.deliver((parcel.tenant, agent), &packed.id, &packed.text, within).await;
-        let failed = |reason: &str| Outcome::failed(reason.to_owned(), true);
-        let outcome = match delivered {
-            Delivered::Had => Outcome::Delivered { status: 200 },
-            Delivered::NotConnected => return Err(NotConnected),
-            Delivered::Lost => failed("the agent's connection ended before it was known to have this"),
-            Delivered::TimedOut => failed("the agent was not known to have this in time"),
-            Delivered::Busy => failed("too much waits for the agent's connection"),
-            Delivered::Unavailable(reason) => Outcome::failed(reason, true),
-        };
+        let outcome = delivered.outcome()?;
         Ok(Carried { outcome, report: None })
     }
 }

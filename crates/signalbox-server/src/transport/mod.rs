@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use signalbox_core::delivery::Outcome;
 use signalbox_core::reach::{Reach, Ways};
+use signalbox_wire::id::{AgentId, TenantId};
 use signalbox_wire::keys::Secret;
 
+use self::connection::{Connections, NotConnected};
 use self::parcel::Way;
 pub(crate) use self::parcel::{Carried, Parcel};
 use self::service::Service;
@@ -33,11 +35,18 @@ pub(crate) struct Transport {
     registrations: Option<Registrations>,
     /// What signs the notices that tell of a session's end.
     notices: Secret,
+    /// Who is connected to this node.
+    connections: Connections,
 }
 
 impl Transport {
     /// Ways out by `egress` to what clients name, by `services` to what the operator names.
-    pub(crate) fn new(config: &Config, egress: Egress, services: Egress, notices: Secret) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        (egress, services): (Egress, Egress),
+        notices: Secret,
+        connections: Connections,
+    ) -> Self {
         let timeout = config.delivery.delivery_timeout;
         let named = Way { egress, timeout };
         let chosen = Way { egress: services, timeout };
@@ -49,7 +58,7 @@ impl Transport {
         let announced =
             config.services.opscore_webhook_url.clone().zip(config.services.opscore_webhook_secret.clone());
         let registrations = announced.map(|(url, secret)| Registrations { way: chosen, url, secret });
-        Self { named, service, registrations, notices }
+        Self { named, service, registrations, notices, connections }
     }
 
     /// What the operator has set up, as far as core decides by it.
@@ -67,9 +76,31 @@ impl Transport {
         self.named.timeout
     }
 
+    /// Who is connected to this node.
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// Carries a command to its agent; `envelope` is written without its sequence.
+    ///
+    /// # Errors
+    /// [`NotConnected`] where the agent holds no connection: that is no try.
+    pub(crate) async fn command(
+        &self,
+        to: (&TenantId, &AgentId),
+        id: &str,
+        envelope: &str,
+    ) -> Result<Outcome, NotConnected> {
+        self.connections.deliver(to, id, envelope, self.timeout()).await.outcome()
+    }
+
     /// Carries something, whatever the way.
-    pub(crate) async fn carry(&self, reach: &Reach, parcel: Parcel<'_>) -> Carried {
-        match (reach, &self.service, &self.registrations) {
+    ///
+    /// # Errors
+    /// [`NotConnected`] where it goes over a connection and the agent holds none: that is no try.
+    pub(crate) async fn carry(&self, reach: &Reach, parcel: Parcel<'_>) -> Result<Carried, NotConnected> {
+        Ok(match (reach, &self.service, &self.registrations) {
+            (Reach::Connection(agent), ..) => self.connections.carry(agent, parcel, self.timeout()).await?,
             (Reach::Endpoint(url), ..) => endpoint::carry(&self.named, url, parcel).await,
             (Reach::Service(agent), Some(service), _) => service.carry(agent, parcel).await,
             (Reach::SessionWebhook(url), ..) => {
@@ -80,7 +111,7 @@ impl Transport {
             (Reach::RegistrationWebhook, _, None) => {
                 unconfigured("no webhook address and secret are configured any more")
             }
-        }
+        })
     }
 }
 

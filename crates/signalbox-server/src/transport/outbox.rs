@@ -218,6 +218,8 @@ struct State {
     waker: Option<Waker>,
     /// Those who wait until there is room again.
     for_room: Vec<oneshot::Sender<()>>,
+    /// Only an end wakes the reader.
+    is_for_end_alone: bool,
 }
 
 /// A frame that was not written yet.
@@ -352,10 +354,10 @@ impl Outbox {
         }
     }
 
-    /// Frames and bytes that were not written yet.
-    pub(crate) fn waiting(&self) -> (usize, usize) {
-        let state = self.0.state.lock();
-        (state.waiting.len(), state.waiting_bytes)
+    /// Whether not more than half of what may waits.
+    pub(crate) fn is_half_empty(&self) -> bool {
+        let (state, bounds) = (self.0.state.lock(), &self.0.bounds);
+        state.waiting.len() <= bounds.frames / 2 && state.waiting_bytes <= bounds.bytes / 2
     }
 
     /// Waits until less than a quarter of what may wait does, so that more can be pushed at leisure; `false` when the
@@ -431,6 +433,7 @@ impl OutboxReader {
         if let Some(reason) = end {
             return Poll::Ready(Next::End(reason));
         }
+        state.is_for_end_alone = false;
         if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             state.waker = Some(cx.waker().clone());
         }
@@ -452,15 +455,24 @@ impl OutboxReader {
             frames.push(queued.text);
         }
         if frames.is_empty() {
+            state.is_for_end_alone = false;
             state.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
         Poll::Ready(Ok(frames))
     }
 
-    /// The buffer that it reads.
-    pub(crate) fn outbox(&self) -> &Outbox {
-        &self.0
+    /// Why the connection is to end although what waits cannot be written now. New frames wake nobody.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let mut state = self.0.0.state.lock();
+        match state.end {
+            Some(reason) => Poll::Ready(reason),
+            None => {
+                state.waker = Some(cx.waker().clone());
+                state.is_for_end_alone = true;
+                Poll::Pending
+            }
+        }
     }
 }
 
@@ -529,6 +541,9 @@ impl Durable {
 
 /// Wakes the reader once the lock is free.
 fn wake(mut state: parking_lot::MutexGuard<'_, State>) {
+    if state.is_for_end_alone && state.end.is_none() {
+        return;
+    }
     let waker = state.waker.take();
     drop(state);
     if let Some(waker) = waker {
@@ -597,7 +612,7 @@ mod tests {
         assert_eq!(outbox.push(frame("{}")), Err(Full));
         assert_eq!(outbox.push(frame("{}")), Err(Full));
         assert_eq!(poll_fn(|cx| reader.poll_next(cx)).await, Next::End(CloseReason::TooSlow));
-        assert_eq!((outbox.waiting(), outbox.0.buffered.get()), ((0, 0), 0));
+        assert_eq!((outbox.0.state.lock().waiting_bytes, outbox.0.buffered.get()), (0, 0));
     }
 
     #[tokio::test]

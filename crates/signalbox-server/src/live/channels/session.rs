@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -44,6 +45,17 @@ pub(crate) struct ChannelSession {
     subscriptions: Mutex<HashMap<Arc<str>, Wanted>>,
     lane: Lane,
     open: Arc<Open>,
+    has_left: AtomicBool,
+}
+
+/// What a frame asks for.
+pub(crate) enum Wish {
+    Subscribe(Subscribe),
+    Unsubscribe(Unsubscribe),
+    Publish(Publish),
+    Message(Direct),
+    Request(Ask),
+    Reply(ReplyData),
 }
 
 /// What a frame came to; nothing where the answer goes its own way.
@@ -56,25 +68,47 @@ impl ChannelSession {
     pub(super) fn new(channels: Channels, tenant: Arc<Tenant>, subscriber: Arc<Subscriber>) -> Self {
         let lane = Lane::new(&channels, &tenant, &subscriber);
         let (subscriptions, open) = (Mutex::default(), Arc::default());
-        Self { channels, tenant, subscriber, subscriptions, lane, open }
+        Self { channels, tenant, subscriber, subscriptions, lane, open, has_left: AtomicBool::new(false) }
     }
 
-    /// Does what a frame asks for. What is answered is an `ack` where one is given back; where none is, the `ack`, the
-    /// reply or what went wrong comes over the connection's buffer.
-    pub(crate) async fn handle(&self, envelope: &Envelope<'_>) -> Handled {
-        let (id, data) = (envelope.id.as_deref(), envelope.data.as_bytes());
-        match &*envelope.kind {
-            "subscribe" => self.subscribe(id, body::parse(data)?).await,
-            "unsubscribe" => self.unsubscribe(id, body::parse(data)?).await,
-            "publish" => self.publish(id, body::parse(data)?).await,
-            "message" => self.message(id, body::parse(data)?).await,
-            "request" => self.request(id, body::parse(data)?),
-            "reply" => self.reply(id, body::parse(data)?),
+    /// Reads what a frame asks for.
+    pub(crate) fn read(envelope: &Envelope<'_>) -> Result<Wish, LiveFault> {
+        let data = envelope.data.as_bytes();
+        Ok(match &*envelope.kind {
+            "subscribe" => Wish::Subscribe(body::parse(data)?),
+            "unsubscribe" => Wish::Unsubscribe(body::parse(data)?),
+            "publish" => Wish::Publish(body::parse(data)?),
+            "message" => Wish::Message(body::parse(data)?),
+            "request" => Wish::Request(body::parse(data)?),
+            "reply" => Wish::Reply(body::parse(data)?),
             other => {
                 let known = KINDS.join(", ");
-                Err(LiveFault::invalid("/type", format!("is '{other}', and not one of {known}")))
+                return Err(LiveFault::invalid("/type", format!("is '{other}', and not one of {known}")));
             }
+        })
+    }
+
+    /// Does what the frame with this id asks for. What is answered is an `ack` where one is given back; where none is, the
+    /// `ack`, the reply or what went wrong comes over the connection's buffer.
+    pub(crate) async fn act(&self, id: Option<&str>, wish: Wish) -> Handled {
+        match wish {
+            Wish::Subscribe(wanted) => self.subscribe(id, wanted).await,
+            Wish::Unsubscribe(wanted) => self.unsubscribe(id, wanted).await,
+            Wish::Publish(message) => self.publish(id, message).await,
+            Wish::Message(message) => self.message(id, message).await,
+            Wish::Request(ask) => self.request(id, ask),
+            Wish::Reply(reply) => self.reply(id, reply),
         }
+    }
+
+    /// Ends all that it is subscribed to, for good.
+    pub(crate) fn leave(&self) {
+        if self.has_left.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let ended: Vec<Wanted> = self.subscriptions.lock().drain().map(|(_, subject)| subject).collect();
+        ended.iter().for_each(|subject| self.end(subject));
+        self.channels.left(&self.tenant);
     }
 
     fn acknowledged(id: Option<&str>, sequence: Option<u64>) -> Acknowledged {
@@ -389,9 +423,7 @@ impl ChannelSession {
 
 impl Drop for ChannelSession {
     fn drop(&mut self) {
-        let ended: Vec<Wanted> = self.subscriptions.get_mut().drain().map(|(_, subject)| subject).collect();
-        ended.iter().for_each(|subject| self.end(subject));
-        self.channels.left(&self.tenant);
+        self.leave();
     }
 }
 
