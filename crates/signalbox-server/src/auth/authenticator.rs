@@ -173,7 +173,7 @@ impl Authenticator {
         match self.0.store.key_by_hash(&keys::hex(hash)).await? {
             Some((tenant, key)) => {
                 let name = Arc::from(format!("{} ({})", key.name, key.id));
-                Ok(Caller { tenant, scope: key.scope, name, is_platform: false, agent: None, key: Some(key.id) })
+                Ok(Caller { tenant, scope: key.scope, name, is_platform: false, agent: None, key: Some(key.id.clone()) })
             }
             None => {
                 let detail =

@@ -15,25 +15,32 @@ mod session;
 mod socket;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::extract::Request;
+use axum::response::Response;
+use http::HeaderMap;
 use signalbox_bus::BusError;
 use signalbox_core::engine::{Connect, Disconnect};
 use signalbox_store::Store;
-use signalbox_wire::id::{ConnectionId, NodeId};
+use signalbox_wire::id::NodeId;
+use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::admission::Admitted;
+use self::admission::{Admitted, Verdict};
 use self::channels::Channels;
 use self::credentials::Credentials;
 pub(crate) use self::origin::AllowedOrigins;
-pub(crate) use self::poll::{Inbox, PollRequest};
+pub(crate) use self::poll::PollRequest;
 use self::pulse::Pulses;
 use self::session::Session;
 use crate::auth::Authenticator;
 use crate::config::LiveSettings;
 use crate::engine::{Drive, DriveError};
+use crate::http::problem::Refusal;
 use crate::telemetry::live::{ConnectionKind, LiveFigures, OpenConnection};
 use crate::transport::connection::{Attached, Connections, Resume, new_id};
 use crate::transport::outbox::{CloseReason, Outbox, OutboxBounds, OutboxReader};
@@ -105,9 +112,48 @@ impl Live {
         self.0.tracker.wait().await;
     }
 
+    /// Refuses a call from a page of another origin.
+    pub(crate) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        self.0.origins.check(headers)
+    }
+
+    /// Who may connect as which agent.
+    pub(crate) async fn admit(
+        &self,
+        (credentials, path): (&HeaderMap, &str),
+        agent: &str,
+    ) -> Result<Verdict, Refusal> {
+        let Parts { authenticator, store, .. } = &self.0.parts;
+        admission::admit(authenticator, store, (credentials, path), agent).await
+    }
+
+    /// Answers a request to open a WebSocket, and serves it once it is open. One that is not admitted is told so by how it
+    /// ends, as browsers see nothing of an answer.
+    pub(crate) fn open(
+        &self,
+        request: &mut Request,
+        verdict: Verdict,
+        resume: Option<Resume>,
+    ) -> Result<Response, Refusal> {
+        let (is_draining, room) = (self.draining().is_cancelled(), self.room());
+        let Some(room) = room.filter(|_| !is_draining) else { return Err(full().into()) };
+        let (answer, upgrading) = socket::accept(request, &self.parts().settings, room)?;
+        let admitted = match verdict {
+            Verdict::Admitted(admitted) => Ok(admitted),
+            Verdict::Refused(reason, _) => Err(reason),
+        };
+        self.0.tracker.spawn(socket::serve(self.clone(), upgrading, admitted, resume));
+        Ok(answer)
+    }
+
     /// Room for one more connection, where there is any.
     fn room(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0.room).try_acquire_owned().ok()
+    }
+
+    /// Cancelled when the server begins to drain.
+    pub(crate) fn draining(&self) -> &CancellationToken {
+        &self.0.parts.draining
     }
 
     fn parts(&self) -> &Parts {
@@ -173,11 +219,11 @@ impl Opened {
 /// How often the end of a connection is written again where the store does not take it, before it is left to the sweep.
 const DISCONNECT_TRIES: u32 = 6;
 /// The pause before the second try; it doubles.
-const DISCONNECT_PAUSE: std::time::Duration = std::time::Duration::from_millis(250);
+const DISCONNECT_PAUSE: Duration = Duration::from_millis(250);
 
 /// Writes down that a connection has ended.
 async fn disconnect(live: &Live, session: &Session, reason: CloseReason) {
-    let (tenant, agent, connection): (_, _, &ConnectionId) = session.names();
+    let (tenant, agent, connection) = session.names();
     let operation =
         Disconnect { agent: agent.clone(), connection: connection.clone(), reason: reason.text().to_owned() };
     let mut pause = DISCONNECT_PAUSE;
@@ -196,6 +242,16 @@ async fn disconnect(live: &Live, session: &Session, reason: CloseReason) {
     }
     tracing::warn!(%agent, %connection, "the store did not take the end of a connection; the next start does");
 }
+
+/// That no further agent can be connected.
+fn full() -> Problem {
+    let detail = "As many agents are connected to this node as may be (agent_connections_max), or it is stopping; try again \
+                  in a moment.";
+    Problem::new(ProblemKind::ConnectionsFull, detail).retry_after(RETRY_AFTER_S)
+}
+
+/// Seconds after which to try to connect again.
+const RETRY_AFTER_S: u32 = 5;
 
 fn not_connected(error: &DriveError) -> CloseReason {
     match error {

@@ -1,44 +1,33 @@
-//! Signs of life, kept in memory and written in batches.
+//! Signs of life, kept in memory and written for many agents at once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use signalbox_core::connection::{Connection, DisconnectCause, Disconnected};
+use signalbox_core::engine::{Heartbeat, KeepFigures};
+use signalbox_core::limits::FIGURES_AT_ONCE_MAX;
 use signalbox_wire::id::{AgentId, TenantId};
-use signalbox_wire::raw::RawObject;
-use signalbox_wire::time::Timestamp;
 
 use super::Live;
 
 /// How often they are written.
-const WRITE_EVERY: std::time::Duration = std::time::Duration::from_secs(15);
+const WRITE_EVERY: Duration = Duration::from_secs(10);
 
-/// The last sign of life of an agent.
-#[derive(Debug, Clone)]
-pub(super) struct Pulse {
-    pub(super) at: Timestamp,
-    /// What its last heartbeat told, as it was sent.
-    pub(super) heartbeat: Option<RawObject>,
-}
-
-/// The last signs of life that are not written yet; cheap to clone.
+/// The last heartbeats that are not written yet, one of each agent; cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Pulses(Arc<Mutex<HashMap<TenantId, HashMap<AgentId, Pulse>>>>);
+pub(super) struct Pulses(Arc<Mutex<HashMap<TenantId, HashMap<AgentId, Heartbeat>>>>);
 
 impl Pulses {
     /// An agent showed that it is alive.
-    pub(super) fn note(&self, (tenant, agent): (&TenantId, &AgentId), pulse: Pulse) {
+    pub(super) fn note(&self, tenant: &TenantId, heartbeat: Heartbeat) {
         let mut tenants = self.0.lock();
         if !tenants.contains_key(tenant) {
             tenants.insert(tenant.clone(), HashMap::new());
         }
-        let Some(agents) = tenants.get_mut(tenant) else { return };
-        match agents.get_mut(agent) {
-            Some(known) => {
-                let heartbeat = pulse.heartbeat.or_else(|| known.heartbeat.take());
-                *known = Pulse { at: pulse.at, heartbeat };
-            }
-            None => drop(agents.insert(agent.clone(), pulse)),
+        if let Some(agents) = tenants.get_mut(tenant) {
+            agents.insert(heartbeat.agent.clone(), heartbeat);
         }
     }
 
@@ -50,11 +39,25 @@ impl Pulses {
         }
     }
 
-    /// Writes what is not written yet.
-    pub(super) async fn write_now(&self, _live: &Live) {
+    async fn write_now(&self, live: &Live) {
         let tenants = std::mem::take(&mut *self.0.lock());
         for (tenant, agents) in tenants {
-            tracing::trace!(%tenant, agents = agents.len(), "signs of life");
+            let mut waiting: Vec<Heartbeat> = agents.into_values().collect();
+            while !waiting.is_empty() {
+                let rest = waiting.split_off(waiting.len().min(FIGURES_AT_ONCE_MAX));
+                let heartbeats = std::mem::replace(&mut waiting, rest);
+                match live.parts().drive.run(&tenant, &KeepFigures { heartbeats }).await {
+                    Ok(stale) => stale.into_iter().for_each(|(agent, id)| {
+                        // Nobody told this node that the connection is its agent's no longer.
+                        let connection =
+                            Connection { node: live.parts().node.clone(), id, since: Default::default(), key: None };
+                        let cause = DisconnectCause::Ended;
+                        live.parts().connections.close(&tenant, &Disconnected { agent, connection, cause });
+                    }),
+                    // The next heartbeats tell the same.
+                    Err(error) => tracing::debug!(%error, %tenant, "signs of life were not written"),
+                }
+            }
         }
     }
 }

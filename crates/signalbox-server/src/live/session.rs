@@ -4,20 +4,25 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use signalbox_core::engine::ReportState;
+use serde_json::{Map, Value};
+use signalbox_core::command::CommandStatus;
+use signalbox_core::engine::{self, AnswerCommand, CommandAnswered, ProgressCommand, ReportState};
+use signalbox_core::figures::Sample;
 use signalbox_wire::artcafe::live::{Ack, Envelope, Heartbeat, Response, Status};
 use signalbox_wire::body;
-use signalbox_wire::id::{AgentId, ConnectionId, TaskId, TenantId};
+use signalbox_wire::id::{AgentId, CommandId, ConnectionId, TaskId, TenantId};
 use signalbox_wire::nearest::nearest;
+use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
 use signalbox_wire::raw::RawObject;
 
 use super::admission::Admitted;
 use super::channels::fault::LiveFault;
 use super::channels::{self, ChannelSession, Member};
-use super::pulse::Pulse;
 use super::{Live, answers};
 use crate::clock;
+use crate::engine::Drive;
+use crate::http::problem::Refusal;
 use crate::transport::connection::Resume;
 use crate::transport::outbox::{Frame, Outbox};
 
@@ -25,6 +30,13 @@ use crate::transport::outbox::{Frame, Outbox};
 const TYPES: [&str; 10] = [
     "heartbeat", "status", "response", "ack", "message", "subscribe", "unsubscribe", "publish", "request", "reply",
 ];
+
+/// What of a heartbeat is no metric.
+const NOT_METRICS: [&str; 4] = ["agent_id", "status", "cpu_usage", "memory_usage"];
+/// Bytes of a heartbeat of which its metrics are kept.
+const METRICS_BYTES_MAX: usize = 4 << 10;
+const UNKNOWN_COMMAND: &str = "This agent was given no such command; name the id of the command's envelope.";
+const TOO_LATE: &str = "The command had expired, or was cancelled, before this answer; it is in the log.";
 
 /// An answer that takes a while.
 pub(super) type Answering = Pin<Box<dyn Future<Output = Option<Frame>> + Send>>;
@@ -114,7 +126,7 @@ impl Session {
             "heartbeat" => Handled::Now(Some(self.heartbeat(&envelope))),
             "ack" => Handled::Now(self.acknowledged(&envelope)),
             "status" => match body::parse::<Status>(envelope.data.as_bytes()) {
-                Ok(status) => self.status(&envelope, &status),
+                Ok(status) => self.status(&envelope, status),
                 Err(error) => Handled::Now(Some(answers::refused(error, id))),
             },
             "response" => match body::parse::<Response>(envelope.data.as_bytes()) {
@@ -153,13 +165,22 @@ impl Session {
     }
 
     fn heartbeat(&self, envelope: &Envelope<'_>) -> Frame {
-        if let Err(error) = serde_json::from_str::<Heartbeat>(envelope.data) {
-            let message = format!("The heartbeat's data does not fit: {error}.");
-            return answers::error(ProblemKind::Invalid, &message, envelope.id.as_deref());
-        }
-        let heartbeat = RawObject::parse(envelope.data.to_owned()).ok();
-        let (tenant, agent, _) = self.names();
-        self.0.live.0.pulses.note((tenant, agent), Pulse { at: clock::now(), heartbeat });
+        let read = match serde_json::from_str::<Heartbeat>(envelope.data) {
+            Ok(read) => read,
+            Err(error) => {
+                let message = format!("The heartbeat's data does not fit: {error}.");
+                return answers::error(ProblemKind::Invalid, &message, envelope.id.as_deref());
+            }
+        };
+        let sample = Sample { at: clock::now(), cpu_usage: read.cpu_usage, memory_usage: read.memory_usage };
+        let mut metrics: Map<String, Value> = serde_json::from_str(envelope.data).unwrap_or_default();
+        metrics.retain(|name, _| !NOT_METRICS.contains(&name.as_str()));
+        let (tenant, agent, connection) = self.names();
+        let (agent, connection) = (agent.clone(), connection.clone());
+        // What is too much to be kept for each agent is not kept.
+        let is_kept = !metrics.is_empty() && envelope.data.len() <= METRICS_BYTES_MAX;
+        let metrics = is_kept.then_some(metrics);
+        self.0.live.0.pulses.note(tenant, engine::Heartbeat { agent, connection, sample, metrics });
         answers::heartbeat_ack(envelope, &self.0.outbox)
     }
 
@@ -179,51 +200,87 @@ impl Session {
         }
     }
 
-    fn status(&self, envelope: &Envelope<'_>, status: &Status) -> Handled {
+    fn status(&self, envelope: &Envelope<'_>, status: Status) -> Handled {
+        let details = RawObject::parse(envelope.data.to_owned()).ok();
+        let progress = details.as_ref().and_then(|details| details.field("progress")).map(|raw| raw.get().to_owned());
         let report = ReportState {
             agent: self.0.agent.clone(),
             state: status.state().to_owned(),
             timestamp: envelope.timestamp.unwrap_or_else(clock::now),
-            details: RawObject::parse(envelope.data.to_owned()).ok(),
+            details,
             task: status.current_task.clone(),
             session: None,
         };
-        self.report(envelope, report, None)
+        let command = status.current_task.as_deref().filter(|id| id.starts_with(CommandId::PREFIX));
+        let command = command.and_then(|id| CommandId::parse(id).ok()).zip(progress);
+        let session = self.clone();
+        self.answered(envelope, async move {
+            session.drive().run(session.tenant(), &report).await?;
+            if let Some((command, progress)) = command {
+                let progress = serde_json::from_str(&progress).unwrap_or_default();
+                let operation = ProgressCommand { agent: report.agent, command, progress };
+                // The report is kept, whatever became of the command.
+                if let Err(error) = session.drive().run(session.tenant(), &operation).await {
+                    tracing::debug!(%error, "how far a command is was not kept");
+                }
+            }
+            Ok(())
+        })
     }
 
     fn response(&self, envelope: &Envelope<'_>, response: Response) -> Handled {
-        if !is_task(&response.command_id) {
-            let message = format!("There is no command '{}' of this agent.", response.command_id);
-            return Handled::Now(Some(answers::error(ProblemKind::Invalid, &message, envelope.id.as_deref())));
-        }
-        let report = ReportState {
-            agent: self.0.agent.clone(),
-            state: if response.is_success() { "completed" } else { "failed" }.to_owned(),
-            timestamp: clock::now(),
-            details: response.details(),
-            task: Some(response.command_id.clone()),
-            session: None,
-        };
-        self.report(envelope, report, Some(response.command_id))
+        let session = self.clone();
+        self.answered(envelope, async move {
+            let agent = session.0.agent.clone();
+            if is_task(&response.command_id) {
+                let report = ReportState {
+                    agent,
+                    state: if response.is_success() { "completed" } else { "failed" }.to_owned(),
+                    timestamp: clock::now(),
+                    details: response.details(),
+                    task: Some(response.command_id.clone()),
+                    session: None,
+                };
+                session.drive().run(session.tenant(), &report).await?;
+            } else {
+                let unknown = || Problem::new(ProblemKind::Invalid, UNKNOWN_COMMAND);
+                let command = CommandId::parse(&response.command_id).map_err(|_| unknown())?;
+                let operation = AnswerCommand { agent, command, answer: response.answer() };
+                match session.drive().run(session.tenant(), &operation).await? {
+                    CommandAnswered::TooLate(CommandStatus::Expired | CommandStatus::Cancelled) => {
+                        return Err(Problem::new(ProblemKind::Invalid, TOO_LATE).into());
+                    }
+                    // The answer that it had before counts; one that is sent again is not told apart from it.
+                    CommandAnswered::Taken | CommandAnswered::TooLate(_) => {}
+                }
+            }
+            // What it answers, it has.
+            session.0.outbox.had(&response.command_id);
+            Ok(())
+        })
     }
 
-    /// Keeps a report; what it answers, the agent has.
-    fn report(&self, envelope: &Envelope<'_>, report: ReportState, answers: Option<String>) -> Handled {
+    /// Acknowledges a message once what it says is durable, or says why it is not.
+    fn answered(
+        &self,
+        envelope: &Envelope<'_>,
+        kept: impl Future<Output = Result<(), Refusal>> + Send + 'static,
+    ) -> Handled {
         let id = envelope.id.as_deref().map(str::to_owned);
-        let session = self.clone();
         Handled::Later(Box::pin(async move {
-            let Inner { live, tenant, outbox, .. } = &*session.0;
-            match live.parts().drive.run(tenant, &report).await {
-                Ok(()) => {
-                    if let Some(command) = answers {
-                        outbox.had(&command);
-                    }
-                    let id = id.unwrap_or_else(|| answers::new_id().to_string());
-                    Some(answers::ack(&id))
-                }
-                Err(error) => Some(answers::refused(error, id.as_deref())),
+            match kept.await {
+                Ok(()) => Some(answers::ack(&id.unwrap_or_else(|| answers::new_id().to_string()))),
+                Err(refusal) => Some(answers::refused(refusal, id.as_deref())),
             }
         }))
+    }
+
+    fn drive(&self) -> &Drive {
+        &self.0.live.parts().drive
+    }
+
+    fn tenant(&self) -> &TenantId {
+        &self.0.tenant
     }
 }
 

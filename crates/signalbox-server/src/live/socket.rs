@@ -9,9 +9,15 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
 use futures_sink::Sink;
+use http::header;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
@@ -22,6 +28,7 @@ use super::admission::Admitted;
 use super::session::{Answering, Handled, Session};
 use super::{Live, Opened};
 use crate::config::LiveSettings;
+use crate::http::problem::Refusal;
 use crate::telemetry::live::ConnectionKind;
 use crate::transport::connection::Resume;
 use crate::transport::outbox::{CloseReason, Frame, Next, OutboxReader};
@@ -60,6 +67,32 @@ pub(super) fn options(settings: &LiveSettings) -> yawc::Options {
     } else {
         options.without_compression()
     }
+}
+
+/// Answers a request to open a WebSocket.
+pub(super) fn accept(
+    request: &mut Request,
+    settings: &LiveSettings,
+    room: OwnedSemaphorePermit,
+) -> Result<(Response, Upgrading), Refusal> {
+    let required = || {
+        let detail = "This is the address of a WebSocket: connect with a WebSocket client (HTTP/1.1, \
+                      'Upgrade: websocket', 'Sec-WebSocket-Version: 13'), or poll /api/v1/agents/{agent_id}/inbox.";
+        Refusal::from(Problem::new(ProblemKind::UpgradeRequired, detail))
+    };
+    let upgrade = request.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok());
+    if !upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
+        return Err(required());
+    }
+    let on_upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or_else(required)?;
+    // The library answers; the socket itself is taken here, so that it can still be read from after its end.
+    let mut asked = http::Request::new(());
+    asked.headers_mut().clone_from(request.headers());
+    let answer = WebSocket::upgrade_with_options(&mut asked, options(settings));
+    let (answer, _) = answer.map_err(|_| required())?;
+    let extensions = answer.headers().get(header::SEC_WEBSOCKET_EXTENSIONS);
+    let extensions = extensions.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Ok((answer.map(Body::new), Upgrading { on_upgrade, extensions, room }))
 }
 
 /// A connection that is being made.

@@ -342,6 +342,12 @@ impl Outbox {
         true
     }
 
+    /// Lets sequences begin after this one.
+    pub(crate) fn begin_after(&self, sequence: u64) {
+        let mut state = self.0.state.lock();
+        state.sequence = state.sequence.max(sequence);
+    }
+
     /// Asks the connection to end. The first reason counts.
     pub(crate) fn close(&self, reason: CloseReason) {
         let mut state = self.0.state.lock();
@@ -440,8 +446,9 @@ impl OutboxReader {
         Poll::Pending
     }
 
-    /// All that a poll answers with: first what came before and is not known to be had, then what is new.
-    pub(crate) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<Bytes>, CloseReason>> {
+    /// All that a poll answers with, and the last sequence in it: first what came before and is not known to be had, then
+    /// what is new.
+    pub(crate) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Vec<Bytes>, u64), CloseReason>> {
         let inner = &*self.0.0;
         let mut state = inner.state.lock();
         if let Some(reason) = state.end {
@@ -459,7 +466,7 @@ impl OutboxReader {
             state.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        Poll::Ready(Ok(frames))
+        Poll::Ready(Ok((frames, state.sequence)))
     }
 
     /// Why the connection is to end although what waits cannot be written now. New frames wake nobody.
@@ -697,7 +704,7 @@ mod tests {
         outbox.push(frame("live")).expect("there is room");
         let mut cx = Context::from_waker(Waker::noop());
         let mut all = |reader: &mut OutboxReader| match reader.poll_all(&mut cx) {
-            Poll::Ready(Ok(frames)) => frames,
+            Poll::Ready(Ok((frames, _))) => frames,
             Poll::Ready(Err(_)) | Poll::Pending => Vec::new(),
         };
         assert_eq!(all(&mut reader), ["a", "live"]);

@@ -1,13 +1,18 @@
-//! The ArtCafe surface: tenants, which the other surfaces share, and channels.
+//! The ArtCafe surface: its tenants, which the other surfaces share, its agents with their commands, where they
+//! connect, and channels.
 
+mod agents;
 mod channels;
+mod live;
 mod pages;
 mod tenants;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::channels::{change, create as create_channel, messages, presence, read};
+use self::agents::commands;
+use self::channels::{change, messages, presence};
+use self::live::{connect, inbox};
 use self::tenants::{create, list, remove};
 use crate::config;
 use crate::surface::description::Description;
@@ -24,9 +29,19 @@ pub(crate) const SURFACE: Description = Description {
 
 /// Every route of this surface.
 fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(create::create, list::list)).routes(routes!(remove::remove))
-        .routes(routes!(create_channel::create, read::list))
-        .routes(routes!(read::get, change::change, change::delete))
+    OpenApiRouter::new()
+        .routes(routes!(create::create, list::list))
+        .routes(routes!(remove::remove))
+        .routes(routes!(agents::create::create, agents::read::list))
+        .routes(routes!(agents::read::get, agents::remove::remove))
+        .routes(routes!(agents::status::set))
+        .routes(routes!(commands::create::create, commands::read::list))
+        .routes(routes!(commands::read::get))
+        .routes(routes!(commands::cancel::cancel))
+        .routes(routes!(connect::connect))
+        .routes(routes!(inbox::poll, inbox::post))
+        .routes(routes!(channels::create::create, channels::read::list))
+        .routes(routes!(channels::read::get, change::change, change::delete))
         .routes(routes!(messages::publish, messages::list))
         .routes(routes!(presence::presence))
 }
