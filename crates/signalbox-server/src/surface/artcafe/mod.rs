@@ -1,7 +1,8 @@
-//! The ArtCafe surface: its tenants, which the other surfaces share, its agents with their commands, and where they
-//! connect.
+//! The ArtCafe surface: its tenants, which the other surfaces share, its agents with their commands, where they
+//! connect, and channels.
 
 mod agents;
+mod channels;
 mod live;
 mod pages;
 mod tenants;
@@ -10,6 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::agents::commands;
+use self::channels::{change, messages, presence};
 use self::live::{connect, inbox};
 use self::tenants::{create, list, remove};
 use crate::config;
@@ -38,4 +40,8 @@ fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(commands::cancel::cancel))
         .routes(routes!(connect::connect))
         .routes(routes!(inbox::poll, inbox::post))
+        .routes(routes!(channels::create::create, channels::read::list))
+        .routes(routes!(channels::read::get, change::change, change::delete))
+        .routes(routes!(messages::publish, messages::list))
+        .routes(routes!(presence::presence))
 }
