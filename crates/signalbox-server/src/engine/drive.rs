@@ -123,6 +123,11 @@ impl Drive {
         &self.0.wake_ups
     }
 
+    /// This node.
+    pub(crate) fn node(&self) -> &NodeId {
+        &self.0.node
+    }
+
     /// The bounds and defaults that decisions obey.
     pub(crate) fn policy(&self) -> &Policy {
         &self.0.policy
