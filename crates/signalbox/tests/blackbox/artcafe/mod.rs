@@ -1,0 +1,4 @@
+//! The ArtCafe surface.
+
+mod agents;
+mod commands;
