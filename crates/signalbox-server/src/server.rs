@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::FromRef as _;
 use http::HeaderValue;
 use signalbox_bus::{Bus, BusError, WakeUps};
 use signalbox_store::{Options, Store, StoreError};
@@ -39,6 +40,8 @@ use crate::http::route_table::RouteTable;
 use crate::http::streams::Streams;
 use crate::http::unknown_fields::BodyFields;
 use crate::jobs::{self, Jobs};
+use crate::live::channels::{self, Channels};
+use crate::live::{self, Live};
 use crate::lock::{self, Lock};
 use crate::surface::state::{self, Announcements, AppState, Limits, OperatorRetention, Readiness};
 use crate::surfaces;
@@ -218,8 +221,10 @@ impl Server {
             "serving"
         );
         let tracker = TaskTracker::new();
+        tracker.spawn(state.live().clone().run());
         tracker.spawn(clock::run(store.clone(), edge.draining.clone()));
         jobs::start(&jobs, post, &tracker);
+        tracker.spawn(Channels::from_ref(&state).run());
         let fast_path = FastPath::new(surfaces::fast_routes(&config, &state), &edge.metrics);
         let routes = (fast_path, router(&edge, state, routes));
         tracker.spawn(edge::serve(Arc::clone(&edge), listener, routes, tracker.clone()));
@@ -297,7 +302,7 @@ fn assemble(
         (config.policy(), Metrics::new(clock::system()), CancellationToken::new());
     let bus = Bus::open(&config.server.bus)?;
     let wake_ups = WakeUps::new(bus.clone(), node.clone());
-    let connections = Connections::new(bus, prometheus_client::metrics::gauge::Gauge::default());
+    let connections = Connections::new(bus.clone(), metrics.live().buffered());
     let deliveries = Deliveries::new(
         config.delivery.deliveries_max,
         config.tools.tool_calls_max,
@@ -308,7 +313,7 @@ fn assemble(
         store.clone(),
         wake_ups.clone(),
         policy.clone(),
-        node,
+        node.clone(),
         deliveries.clone(),
         mailbox,
         metrics.clone(),
@@ -370,16 +375,37 @@ fn assemble(
         metrics: metrics.clone(),
         draining: draining.clone(),
     });
+    let channels = Channels::new(channels::Parts {
+        store: store.clone(),
+        drive: drive.clone(),
+        bus,
+        node: node.clone(),
+        connections: connections.clone(),
+        draining: draining.clone(),
+    });
+    let live = Live::new(live::Parts {
+        store: store.clone(),
+        drive: drive.clone(),
+        authenticator: authenticator.clone(),
+        connections,
+        channels: channels.clone(),
+        node,
+        settings: config.live.clone(),
+        figures: metrics.live(),
+        draining,
+    });
     let state = AppState::new(state::Parts {
+        live: live.clone(),
         store: store.clone(),
         drive,
+        channels,
         admission: Admission::new(store.clone(), config.delivery.waiting_per_destination_max),
         streams: Streams {
             store: store.clone(),
             wake_ups,
             authenticator: authenticator.clone(),
             metrics: metrics.clone(),
-            draining: draining.clone(),
+            draining: live.draining().clone(),
         },
         authenticator,
         egress,

@@ -31,7 +31,7 @@ pub(crate) enum Part {
 }
 
 /// Every part, in the order of its going.
-pub(crate) const PARTS: [Part; 26] = [
+pub(crate) const PARTS: [Part; 29] = [
     Part::Rows(TableId::ApiKeys),
     Part::Rows(TableId::Hooks),
     Part::Due,
@@ -56,6 +56,9 @@ pub(crate) const PARTS: [Part; 26] = [
     Part::Rows(TableId::IdempotencyRecord),
     Part::Rows(TableId::Signatures),
     Part::Rows(TableId::Settings),
+    Part::Rows(TableId::ChannelNames),
+    Part::Rows(TableId::Channels),
+    Part::Rows(TableId::ChannelMessages),
     Part::Log,
     Part::Rows(TableId::Tenants),
 ];

@@ -15,6 +15,8 @@ use crate::http::body::BodyLimits;
 use crate::http::route_table::RouteTable;
 use crate::http::streams::Streams;
 use crate::http::unknown_fields::BodyFields;
+use crate::live::channels::Channels;
+use crate::live::Live;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::Tools;
 
@@ -26,6 +28,10 @@ pub(crate) struct AppState(Arc<Parts>);
 pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) drive: Drive,
+    /// Channels and those who are subscribed.
+    pub(crate) channels: Channels,
+    /// Agents that hold a connection.
+    pub(crate) live: Live,
     /// Whether more may wait for a destination.
     pub(crate) admission: Admission,
     pub(crate) authenticator: Authenticator,
@@ -81,6 +87,11 @@ impl AppState {
     pub(crate) fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
     }
+
+    /// Agents that hold a connection.
+    pub(crate) fn live(&self) -> &Live {
+        &self.0.live
+    }
 }
 
 /// Lets a handler ask for one of the parts.
@@ -97,6 +108,8 @@ macro_rules! part {
 part! {
     store: Store,
     drive: Drive,
+    channels: Channels,
+    live: Live,
     admission: Admission,
     authenticator: Authenticator,
     egress: Egress,

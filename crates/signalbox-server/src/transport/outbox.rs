@@ -76,8 +76,6 @@ pub(crate) enum CloseReason {
     TooBig,
     /// What it sends is no WebSocket, or not one in order.
     Protocol,
-    /// It sent what is not text.
-    NotText,
     /// It sent nothing for too long, or did not read.
     Silent,
     /// The server cannot keep it now.
@@ -92,7 +90,6 @@ impl CloseReason {
         match self {
             Self::Gone => 1000,
             Self::Protocol => 1002,
-            Self::NotText => 1003,
             Self::Silent => 1008,
             Self::TooBig => 1009,
             Self::Draining => 1012,
@@ -117,7 +114,6 @@ impl CloseReason {
             Self::Draining => "draining",
             Self::TooBig => "too_big",
             Self::Protocol => "protocol",
-            Self::NotText => "not_text",
             Self::Silent => "silent",
             Self::Unavailable => "unavailable",
             Self::Gone => "gone",
@@ -136,7 +132,6 @@ impl CloseReason {
             Self::Draining => "the server is stopping; connect again",
             Self::TooBig => "a message is larger than this server takes",
             Self::Protocol => "what was received is not the WebSocket protocol",
-            Self::NotText => "messages are JSON in text frames",
             Self::Silent => "nothing came for too long, or nothing was read; send heartbeats",
             Self::Unavailable => "the server cannot keep this connection now; try again later",
             Self::Gone => "goodbye",
@@ -216,6 +211,10 @@ struct State {
     /// Nobody reads any more.
     is_over: bool,
     waker: Option<Waker>,
+    /// Those who wait until there is room again.
+    for_room: Vec<oneshot::Sender<()>>,
+    /// Only an end wakes the reader.
+    is_for_end_alone: bool,
 }
 
 /// A frame that was not written yet.
@@ -338,6 +337,12 @@ impl Outbox {
         true
     }
 
+    /// Lets sequences begin after this one.
+    pub(crate) fn begin_after(&self, sequence: u64) {
+        let mut state = self.0.state.lock();
+        state.sequence = state.sequence.max(sequence);
+    }
+
     /// Asks the connection to end. The first reason counts.
     pub(crate) fn close(&self, reason: CloseReason) {
         let mut state = self.0.state.lock();
@@ -350,10 +355,32 @@ impl Outbox {
         }
     }
 
-    /// Frames and bytes that were not written yet.
-    pub(crate) fn waiting(&self) -> (usize, usize) {
-        let state = self.0.state.lock();
-        (state.waiting.len(), state.waiting_bytes)
+    /// Whether not more than half of what may waits.
+    pub(crate) fn is_half_empty(&self) -> bool {
+        let (state, bounds) = (self.0.state.lock(), &self.0.bounds);
+        state.waiting.len() <= bounds.frames / 2 && state.waiting_bytes <= bounds.bytes / 2
+    }
+
+    /// Waits until less than a quarter of what may wait does, so that more can be pushed at leisure; `false` when the
+    /// connection is ending.
+    pub(crate) async fn room(&self) -> bool {
+        loop {
+            let waits = {
+                let mut state = self.0.state.lock();
+                if state.is_over || state.end.is_some() {
+                    return false;
+                }
+                if self.0.has_plenty_of_room(&state) {
+                    return true;
+                }
+                let (sender, receiver) = oneshot::channel();
+                state.for_room.retain(|waits| !waits.is_closed());
+                state.for_room.push(sender);
+                receiver
+            };
+            // Dropped or sent, there is something to look at.
+            let _ = waits.await;
+        }
     }
 
     /// The last sequence that a durable frame was given.
@@ -407,14 +434,16 @@ impl OutboxReader {
         if let Some(reason) = end {
             return Poll::Ready(Next::End(reason));
         }
+        state.is_for_end_alone = false;
         if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             state.waker = Some(cx.waker().clone());
         }
         Poll::Pending
     }
 
-    /// All that a poll answers with: first what came before and is not known to be had, then what is new.
-    pub(crate) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<Bytes>, CloseReason>> {
+    /// All that a poll answers with, and the last sequence in it: first what came before and is not known to be had, then
+    /// what is new.
+    pub(crate) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Vec<Bytes>, u64), CloseReason>> {
         let inner = &*self.0.0;
         let mut state = inner.state.lock();
         if let Some(reason) = state.end {
@@ -428,15 +457,24 @@ impl OutboxReader {
             frames.push(queued.text);
         }
         if frames.is_empty() {
+            state.is_for_end_alone = false;
             state.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        Poll::Ready(Ok(frames))
+        Poll::Ready(Ok((frames, state.sequence)))
     }
 
-    /// The buffer that it reads.
-    pub(crate) fn outbox(&self) -> &Outbox {
-        &self.0
+    /// Why the connection is to end although what waits cannot be written now. New frames wake nobody.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let mut state = self.0.0.state.lock();
+        match state.end {
+            Some(reason) => Poll::Ready(reason),
+            None => {
+                state.waker = Some(cx.waker().clone());
+                state.is_for_end_alone = true;
+                Poll::Pending
+            }
+        }
     }
 }
 
@@ -464,12 +502,20 @@ impl Inner {
     fn written(&self, state: &mut State, bytes: usize) {
         state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes);
         self.buffered.dec_by(as_gauge(bytes));
+        if !state.for_room.is_empty() && self.has_plenty_of_room(state) {
+            state.for_room.clear();
+        }
         if state.waiting.is_empty() && state.waiting.capacity() > QUEUE_KEPT {
             state.waiting = VecDeque::new();
         }
     }
 
+    fn has_plenty_of_room(&self, state: &State) -> bool {
+        state.waiting.len() <= self.bounds.frames / 4 && state.waiting_bytes <= self.bounds.bytes / 4
+    }
+
     fn forget_waiting(&self, state: &mut State) {
+        state.for_room.clear();
         state.waiting = VecDeque::new();
         self.buffered.dec_by(as_gauge(std::mem::take(&mut state.waiting_bytes)));
     }
@@ -497,6 +543,9 @@ impl Durable {
 
 /// Wakes the reader once the lock is free.
 fn wake(mut state: parking_lot::MutexGuard<'_, State>) {
+    if state.is_for_end_alone && state.end.is_none() {
+        return;
+    }
     let waker = state.waker.take();
     drop(state);
     if let Some(waker) = waker {
@@ -565,7 +614,31 @@ mod tests {
         assert_eq!(outbox.push(frame("{}")), Err(Full));
         assert_eq!(outbox.push(frame("{}")), Err(Full));
         assert_eq!(poll_fn(|cx| reader.poll_next(cx)).await, Next::End(CloseReason::TooSlow));
-        assert_eq!((outbox.waiting(), outbox.0.buffered.get()), ((0, 0), 0));
+        assert_eq!((outbox.0.state.lock().waiting_bytes, outbox.0.buffered.get()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_room_is_told_of_it_and_of_the_end() {
+        let (outbox, mut reader) = outbox(BOUNDS);
+        assert!(outbox.room().await);
+        for _ in 0..3 {
+            outbox.push(frame("{}")).expect("there is room");
+        }
+        let waiting = tokio::spawn({
+            let outbox = outbox.clone();
+            async move { outbox.room().await }
+        });
+        for _ in 0..2 {
+            poll_fn(|cx| reader.poll_next(cx)).await;
+        }
+        assert!(waiting.await.expect("told"));
+        outbox.push(frame("{}")).expect("there is room");
+        let waiting = tokio::spawn({
+            let outbox = outbox.clone();
+            async move { outbox.room().await }
+        });
+        outbox.close(CloseReason::TakenOver);
+        assert!(!waiting.await.expect("told"));
     }
 
     #[test]
@@ -626,7 +699,7 @@ mod tests {
         outbox.push(frame("live")).expect("there is room");
         let mut cx = Context::from_waker(Waker::noop());
         let mut all = |reader: &mut OutboxReader| match reader.poll_all(&mut cx) {
-            Poll::Ready(Ok(frames)) => frames,
+            Poll::Ready(Ok((frames, _))) => frames,
             Poll::Ready(Err(_)) | Poll::Pending => Vec::new(),
         };
         assert_eq!(all(&mut reader), ["a", "live"]);
@@ -697,7 +770,7 @@ mod tests {
                     }
                     Step::HadUpTo(sequence) => {
                         sender.had_up_to(sequence);
-                        (1..=sequence.min(receipts.len() as u64)).for_each(|one| drop(had.insert(one, ())));
+                        (1..=sequence.min(receipts.len() as u64)).for_each(|one| { had.insert(one, ()); });
                     }
                     Step::Had(at) => {
                         if at >= 1 && at <= receipts.len() {
@@ -707,7 +780,7 @@ mod tests {
                     }
                     Step::Reconnect(after) => {
                         let leftover = sender.leave();
-                        (1..=after.min(receipts.len() as u64)).for_each(|one| drop(had.insert(one, ())));
+                        (1..=after.min(receipts.len() as u64)).for_each(|one| { had.insert(one, ()); });
                         (sender, reader) = outbox(wide);
                         sender.take_over(leftover, after);
                         expected = (1..=receipts.len() as u64)

@@ -1,6 +1,9 @@
-//! The ArtCafe surface: its tenants, which the other surfaces share, its agents, and their commands.
+//! The ArtCafe surface: its tenants, which the other surfaces share, its agents with their commands, where they
+//! connect, and channels.
 
 mod agents;
+mod channels;
+mod live;
 mod pages;
 mod tenants;
 
@@ -8,6 +11,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::agents::commands;
+use self::channels::{change, messages, presence};
+use self::live::{connect, inbox};
 use self::tenants::{create, list, remove};
 use crate::config;
 use crate::surface::description::Description;
@@ -33,4 +38,10 @@ fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(commands::create::create, commands::read::list))
         .routes(routes!(commands::read::get))
         .routes(routes!(commands::cancel::cancel))
+        .routes(routes!(connect::connect))
+        .routes(routes!(inbox::poll, inbox::post))
+        .routes(routes!(channels::create::create, channels::read::list))
+        .routes(routes!(channels::read::get, change::change, change::delete))
+        .routes(routes!(messages::publish, messages::list))
+        .routes(routes!(presence::presence))
 }
