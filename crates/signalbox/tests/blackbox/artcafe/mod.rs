@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod connections;
 mod inbox;
+mod presence;
 mod protocol;
 mod requests;
 mod subscriptions;
