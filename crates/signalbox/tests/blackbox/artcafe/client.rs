@@ -19,6 +19,10 @@ pub(super) struct Socket {
     /// Envelopes that came while something else was looked for.
     passed_over: VecDeque<Value>,
     count: usize,
+    /// Whether pings are answered: that says that all before them was received.
+    pub(super) answers_pings: bool,
+    /// The head of the answer to the upgrade.
+    pub(super) head: String,
 }
 
 /// What comes.
@@ -49,6 +53,12 @@ impl Socket {
     }
 
     pub(super) fn try_connect(api: &Api, agent: &str, key: &str) -> io::Result<Self> {
+        let header = format!("authorization: Bearer {key}\r\n");
+        Self::try_upgrade(api, &format!("/api/v1/ws/agent/{agent}"), &header)
+    }
+
+    /// Asks for an upgrade at a path with these header lines; what is answered instead is the error.
+    pub(super) fn try_upgrade(api: &Api, path: &str, headers: &str) -> io::Result<Self> {
         let address = api.address();
         let writing = TcpStream::connect(&address)?;
         writing.set_read_timeout(Some(PATIENCE))?;
@@ -57,7 +67,7 @@ impl Socket {
         let mut reading = BufReader::new(writing.try_clone()?);
         write!(
             &writing,
-            "GET /api/v1/ws/agent/{agent} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\n\
+            "GET {path} HTTP/1.1\r\nhost: {address}\r\n{headers}\
              connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
              sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )?;
@@ -70,7 +80,7 @@ impl Socket {
         if !head.starts_with("HTTP/1.1 101 ") {
             return Err(io::Error::other(head));
         }
-        Ok(Self { writing, reading, passed_over: VecDeque::new(), count: 0 })
+        Ok(Self { writing, reading, passed_over: VecDeque::new(), count: 0, answers_pings: true, head })
     }
 
     /// Sends an envelope under an id of its own; answers the id.
@@ -87,7 +97,12 @@ impl Socket {
     }
 
     pub(super) fn try_write(&mut self, opcode: u8, payload: &[u8]) -> io::Result<()> {
-        let mut frame = vec![0x80 | opcode];
+        self.try_write_part(opcode, true, payload)
+    }
+
+    /// Writes a frame that may be one of several of its message.
+    pub(super) fn try_write_part(&mut self, opcode: u8, is_last: bool, payload: &[u8]) -> io::Result<()> {
+        let mut frame = vec![if is_last { 0x80 | opcode } else { opcode }];
         match payload.len() {
             small @ 0..=125 => frame.push(0x80 | u8::try_from(small).expect("small")),
             middle @ 126..=0xffff => {
@@ -121,7 +136,7 @@ impl Socket {
                     let code = payload.first_chunk::<2>().map(|code| u16::from_be_bytes(*code));
                     return Frame::End(code);
                 }
-                Ok((9, payload)) => drop(self.try_write(10, &payload)),
+                Ok((9, payload)) if self.answers_pings => drop(self.try_write(10, &payload)),
                 Ok(_) => {}
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
@@ -152,6 +167,21 @@ impl Socket {
         let mut payload = vec![0; usize::try_from(length).expect("fits")];
         self.reading.read_exact(&mut payload)?;
         Ok((head[0] & 0x0f, payload))
+    }
+
+    /// Sends text that need not be an envelope.
+    pub(super) fn send_text(&mut self, text: &str) {
+        self.try_write(1, text.as_bytes()).expect("sent");
+    }
+
+    /// The next frame of a kind, by its opcode; others are passed over.
+    pub(super) fn raw(&mut self, opcode: u8) -> Vec<u8> {
+        loop {
+            let (found, payload) = self.try_read().expect("a frame");
+            if found == opcode {
+                return payload;
+            }
+        }
     }
 
     /// The next envelope of a type; those before it are kept for later.

@@ -2,5 +2,9 @@
 
 mod channels;
 mod client;
+mod connections;
+mod inbox;
+mod protocol;
 mod requests;
 mod subscriptions;
+mod work;
