@@ -34,10 +34,12 @@ pub(crate) struct Caller {
     pub(crate) name: Arc<str>,
     /// Whether the platform key was used: it alone makes tenants.
     pub(crate) is_platform: bool,
-    /// The agent that it is, where it proved to be one.
+    /// The agent that a token speaks for, and no other.
     pub(crate) agent: Option<AgentId>,
-    /// The key by which it came, where that can be revoked.
+    /// The SSH key that a token was given for.
     pub(crate) key: Option<KeyId>,
+    /// The API key that was used, where that can be revoked.
+    pub(crate) api_key: Option<KeyId>,
 }
 
 /// Why a request has no caller.
@@ -173,7 +175,7 @@ impl Authenticator {
         match self.0.store.key_by_hash(&keys::hex(hash)).await? {
             Some((tenant, key)) => {
                 let name = Arc::from(format!("{} ({})", key.name, key.id));
-                Ok(Caller { tenant, scope: key.scope, name, is_platform: false, agent: None, key: Some(key.id.clone()) })
+                Ok(Caller { tenant, scope: key.scope, name, is_platform: false, agent: None, key: None, api_key: Some(key.id.clone()) })
             }
             None => {
                 let detail =
@@ -202,7 +204,7 @@ impl Authenticator {
             }
         };
         let name = Arc::from("the platform key");
-        Ok(Caller { tenant, scope: Scope::Admin, name, is_platform: true, agent: None, key: None })
+        Ok(Caller { tenant, scope: Scope::Admin, name, is_platform: true, agent: None, key: None, api_key: None })
     }
 }
 
@@ -241,6 +243,7 @@ fn of_default(name: &str) -> Caller {
         is_platform: false,
         agent: None,
         key: None,
+        api_key: None,
     }
 }
 

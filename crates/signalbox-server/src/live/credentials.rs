@@ -1,4 +1,4 @@
-//! The keys by which connected agents came: where one is revoked, on whichever node, its connections end.
+//! The API keys by which connected agents came: where one is revoked, on whichever node, its connections end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) struct Registered {
 impl Credentials {
     /// Lets a connection end with the key by which its agent came.
     pub(super) fn register(&self, admitted: &Admitted, outbox: &Outbox) -> Registered {
-        let key = admitted.key.clone().map(|key| (admitted.tenant.clone(), key));
+        let key = admitted.api_key.clone().map(|key| (admitted.tenant.clone(), key));
         let connection = outbox.connection().clone();
         if let Some(key) = &key {
             let mut keys = self.0.lock();

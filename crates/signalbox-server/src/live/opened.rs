@@ -57,7 +57,7 @@ impl Opened {
             CloseReason::Unavailable
         })?;
         let connection = outbox.connection().clone();
-        let operation = Connect { agent: agent.clone(), connection, node: node.clone(), key: admitted.key.clone() };
+        let operation = Connect { agent: agent.clone(), connection, node: node.clone(), key: admitted.key.clone().or_else(|| admitted.api_key.clone()) };
         if let Err(error) = drive.run(tenant, &operation).await {
             return Err(not_connected(&error));
         }
