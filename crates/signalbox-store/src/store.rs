@@ -27,7 +27,8 @@ use signalbox_core::snapshot::{Loaded, WaitingTask};
 use signalbox_core::task::Task;
 use signalbox_core::{Decision, Need, Snapshot, Versioned};
 use signalbox_wire::id::{
-    AgentId, ChannelId, CommandId, HookId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
+    AgentId, ChannelId, CommandId, HookId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId,
+    ToolName, WorkflowId,
 };
 use signalbox_wire::time::Timestamp;
 
@@ -498,10 +499,7 @@ impl Store {
 /// Whether decisions change rows with such a key all the time: where several processes do, the row in memory is old as
 /// often as not.
 fn is_changed_often(key: &Key) -> bool {
-    matches!(
-        key,
-        Key::Status(_) | Key::Session(_) | Key::Message(_) | Key::Command(_) | Key::Channel(_)
-    )
+    matches!(key, Key::Status(_) | Key::Session(_) | Key::Message(_) | Key::Command(_) | Key::Channel(_))
 }
 
 /// Lists and lookups, always as committed now.

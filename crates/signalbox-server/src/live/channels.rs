@@ -306,11 +306,7 @@ impl Channels {
     }
 
     /// The channel of a name, as it is now.
-    async fn channel_named(
-        &self,
-        tenant: &TenantId,
-        name: &str,
-    ) -> Result<Option<Arc<Channel>>, StoreError> {
+    async fn channel_named(&self, tenant: &TenantId, name: &str) -> Result<Option<Arc<Channel>>, StoreError> {
         let Some(named) = self.0.store.channel_named(tenant, name).await? else { return Ok(None) };
         Ok(self.0.store.channel(tenant, &named.value.channel).await?.map(|read| read.value))
     }

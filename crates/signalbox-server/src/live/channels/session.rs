@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 use serde_json::json;
 use serde_json::value::RawValue;
 use signalbox_bus::Subject;
+use signalbox_core::Rejected;
 use signalbox_core::channel::Channel;
 use signalbox_core::engine::{Accept, NewChannelMessage};
-use signalbox_core::Rejected;
 use signalbox_wire::artcafe::frames::{
     After, Answer as ReplyData, Ask, Direct, Publish, REQUEST_TIMEOUT_DEFAULT_S, Subscribe, Unsubscribe,
 };
@@ -21,7 +21,6 @@ use signalbox_wire::id::{AgentId, ChannelId, MessageId};
 use signalbox_wire::keys;
 use signalbox_wire::problem_kind::ProblemKind;
 
-use super::{Channels, PAYLOAD_BYTES_MAX, Tenant};
 use super::fault::LiveFault;
 use super::feed::Feed;
 use super::frames::{self, Acknowledged};
@@ -32,6 +31,7 @@ use super::publishing::{Lane, Queued};
 use super::relay::Told;
 use super::requests::{self, Open, Whom};
 use super::subject::Wanted;
+use super::{Channels, PAYLOAD_BYTES_MAX, Tenant};
 use crate::clock;
 
 /// Subscriptions of one connection, at most.
@@ -67,7 +67,15 @@ pub(crate) const KINDS: [&str; 6] = ["subscribe", "unsubscribe", "publish", "mes
 impl ChannelSession {
     pub(super) fn new(channels: Channels, tenant: Arc<Tenant>, subscriber: Arc<Subscriber>) -> Self {
         let (subscriptions, open) = (Mutex::default(), Arc::default());
-        Self { channels, tenant, subscriber, subscriptions, lane: Lane::default(), open, has_left: AtomicBool::new(false) }
+        Self {
+            channels,
+            tenant,
+            subscriber,
+            subscriptions,
+            lane: Lane::default(),
+            open,
+            has_left: AtomicBool::new(false),
+        }
     }
 
     /// Reads what a frame asks for.
@@ -179,7 +187,10 @@ impl ChannelSession {
         };
         let Some(channel) = channel else {
             if after.is_some() {
-                let told = format!("stands beside the subject '{}', of which no channel keeps a history", subject.text);
+                let told = format!(
+                    "stands beside the subject '{}', of which no channel keeps a history",
+                    subject.text
+                );
                 return Err(LiveFault::invalid("/after", told));
             }
             self.push_ack(id, None);
@@ -328,7 +339,8 @@ impl ChannelSession {
     ) -> Handled {
         let tenant = &self.tenant.hub.tenant;
         if payload.get().len() > PAYLOAD_BYTES_MAX {
-            let told = format!("The payload has {} bytes; {PAYLOAD_BYTES_MAX} are the most.", payload.get().len());
+            let told =
+                format!("The payload has {} bytes; {PAYLOAD_BYTES_MAX} are the most.", payload.get().len());
             return Err(LiveFault::new(ProblemKind::TooLarge, told));
         }
         let (subject, resolved) = match (subject, channel) {
@@ -397,7 +409,8 @@ impl ChannelSession {
     }
 
     fn request(&self, id: Option<&str>, ask: Ask) -> Handled {
-        let within = ask.timeout.map_or(Duration::from_secs(REQUEST_TIMEOUT_DEFAULT_S), Duration::from_secs_f64);
+        let within =
+            ask.timeout.map_or(Duration::from_secs(REQUEST_TIMEOUT_DEFAULT_S), Duration::from_secs_f64);
         let whom = match (ask.to, ask.subject) {
             (Some(to), _) => match AgentId::parse(&to) {
                 Ok(agent) => Whom::Agent(agent),
