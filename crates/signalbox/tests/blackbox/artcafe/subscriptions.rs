@@ -158,13 +158,17 @@ fn a_pattern_goes_on_after_what_was_seen_of_each_channel(database: &Database) {
     let server = Server::start(database);
     let ids = ["orders.eu", "orders.us"].map(|name| channel(&server, name, 1_000));
     for number in 1..=90 {
-        ids.iter().for_each(|id| drop(publish(&server.api(), id, &json!(number))));
+        ids.iter().for_each(|id| {
+            publish(&server.api(), id, &json!(number));
+        });
     }
     let mut reader = connected(&server, "reader");
     let after = json!({"orders.eu": 10, "orders.us": 85});
     reader.done("subscribe", &json!({"subject": "orders.*", "after": after}));
     for _ in 0..10 {
-        ids.iter().for_each(|id| drop(publish(&server.api(), id, &json!("live"))));
+        ids.iter().for_each(|id| {
+            publish(&server.api(), id, &json!("live"));
+        });
     }
     let mut seen: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for _ in 0..(90 + 15) {
