@@ -188,6 +188,9 @@ pub enum Rejected {
     /// The agent cannot be reached.
     #[error("Agent {0} has no contact endpoint and no connection; register it with a contactEndpoint")]
     Unreachable(AgentId),
+    /// The dead letter carried an attempt of a task.
+    #[error("Dead letter {0} carried an attempt of a task; its session is what can be retried or run again")]
+    DeadLetterOfTask(MessageId),
     /// The agent takes no messages while it is busy.
     #[error("Agent {0} is busy and takes no messages meanwhile; send it again later")]
     AgentBusy(AgentId),

@@ -19,7 +19,6 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
-use utoipa::openapi::OpenApi;
 
 use crate::auth::{AnonymousAccess, Authenticator, bootstrap};
 use crate::byte_budget::ByteBudget;
@@ -31,7 +30,7 @@ use crate::engine::mailbox::{Post, mailbox};
 use crate::engine::slots::Deliveries;
 use crate::engine::{Admission, Drive};
 use crate::http::body::BodyLimits;
-use crate::http::docs;
+use crate::http::docs::{self, Describe};
 use crate::http::edge::{self, Edge};
 use crate::http::fast_path::FastPath;
 use crate::http::idempotency::{self, Idempotency};
@@ -151,9 +150,10 @@ impl Server {
             mark.clone(),
         );
         let stopping = CancellationToken::new();
-        let (routes, description) = surfaces::routes(&config).split_for_parts();
+        let routes: Router<AppState> = surfaces::routes(&config).into();
+        let describe = surfaces::describe(&config);
         let (edge, state, jobs, post) = assemble(
-            (&config, &description),
+            (&config, &describe),
             node,
             &store,
             (authenticator, keys.session_webhooks),
@@ -163,7 +163,7 @@ impl Server {
             store,
             edge: Arc::new(edge),
             state,
-            routes: routes.merge(docs::pages(description, config.server.public_url.as_deref())),
+            routes: routes.merge(docs::pages(describe, config.server.public_url.as_deref())),
             config,
             stopping,
             jobs,
@@ -286,7 +286,7 @@ fn address_fault(url: &str) -> Option<String> {
 }
 
 fn assemble(
-    (config, description): (&Config, &OpenApi),
+    (config, describe): (&Config, &Describe),
     node: NodeId,
     store: &Store,
     (authenticator, notice_secret): (Authenticator, Secret),
@@ -378,8 +378,8 @@ fn assemble(
         tools,
         metrics,
         body_limits,
-        route_table: RouteTable::of(description),
-        body_fields: BodyFields::of(description),
+        route_table: RouteTable::of(Arc::clone(describe)),
+        body_fields: BodyFields::of(Arc::clone(describe)),
         limits: Limits { payload_bytes_max: config.http.payload_bytes_max },
         retention: OperatorRetention {
             sessions: config.retention.retention_sessions,

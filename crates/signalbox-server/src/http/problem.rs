@@ -130,6 +130,7 @@ fn kind_of(rejected: &Rejected) -> ProblemKind {
         Rejected::UnknownSession(_) => ProblemKind::UnknownSession,
         Rejected::UnknownMessage(_) => ProblemKind::UnknownMessage,
         Rejected::UnknownDeadLetter(_) => ProblemKind::UnknownDeadLetter,
+        Rejected::DeadLetterOfTask(_) => ProblemKind::DeadLetterOfTask,
         Rejected::UnknownHook(_) => ProblemKind::UnknownHook,
         Rejected::UnknownSchedule(_) => ProblemKind::UnknownSchedule,
         Rejected::UnknownTool(_) => ProblemKind::UnknownTool,
