@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use signalbox_wire::id::{AgentId, TenantId};
+use signalbox_wire::id::{AgentId, CommandId, TenantId};
 
 /// Tokens of a channel's name or pattern, at most.
 pub const TOKENS_MAX: usize = 16;
@@ -68,6 +68,12 @@ impl Subject {
     #[must_use]
     pub fn agent(tenant: &TenantId, agent: &AgentId) -> Self {
         Self::of_tenant(tenant, "agent", [agent.as_str()])
+    }
+
+    /// Where it is said that nothing more comes of a command.
+    #[must_use]
+    pub fn command(tenant: &TenantId, command: &CommandId) -> Self {
+        Self::of_tenant(tenant, "command", [command.as_str()])
     }
 
     /// Where a tenant's channel delivers; `name` is made of parts with dots between them.

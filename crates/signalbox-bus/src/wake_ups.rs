@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use signalbox_wire::id::{NodeId, TenantId};
+use signalbox_wire::id::{CommandId, NodeId, TenantId};
 use signalbox_wire::time::Timestamp;
 
 use crate::{Buffer, Bus, Bytes, Pattern, Received, Subject, Subscription};
@@ -64,6 +64,16 @@ impl WakeUps {
     /// Keys were revoked: what is remembered of keys is to be forgotten.
     pub fn keys_revoked(&self) {
         self.bus.wake(|| (Subject::revoked_keys(), Bytes::new()));
+    }
+
+    /// Nothing more comes of a command.
+    pub fn command_ended(&self, tenant: &TenantId, command: &CommandId) {
+        self.bus.wake(|| (Subject::command(tenant, command), Bytes::new()));
+    }
+
+    /// Is woken when nothing more comes of a command.
+    pub async fn ended_command(&self, tenant: &TenantId, command: &CommandId) -> Woken {
+        self.woken_by(&Subject::command(tenant, command)).await
     }
 
     /// Is woken when a tenant's log grows.

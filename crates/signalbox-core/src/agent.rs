@@ -13,13 +13,14 @@
 //!
 //! `active` and `busy` are how an agent says that it works on a task. Where it may hold several at once, such
 //! a report about a held task does not close it to others as long as it holds one; its concurrency does.
-//! Draining, or having nowhere to be reached, makes it unavailable whatever it said.
+//! Draining, or having neither a contact endpoint nor a connection, makes it unavailable whatever it said.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use signalbox_wire::id::{AgentId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
+pub use crate::connection::Connection;
 use crate::limits::CONCURRENCY_MAX;
 use crate::report::Fingerprint;
 pub use crate::report::{Meaning, Report};
@@ -135,6 +136,12 @@ pub struct AgentStatus {
     /// that it is done with them, or [`STOPPING_MAX`](crate::limits::STOPPING_MAX) has passed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stopping: Vec<TaskAttempt>,
+    /// The connection that it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Connection>,
+    /// When the last connection of this registration ended, while it holds none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disconnected_at: Option<Timestamp>,
 }
 
 /// A task in an agent's hands.
@@ -176,6 +183,8 @@ impl AgentStatus {
             held: Vec::new(),
             names_tasks: false,
             stopping: Vec::new(),
+            connection: None,
+            disconnected_at: None,
         }
     }
 
@@ -188,6 +197,7 @@ impl AgentStatus {
             names_tasks: self.names_tasks,
             earlier_until,
             recent,
+            disconnected_at: self.connection.as_ref().map(|_| now).or(self.disconnected_at),
             ..Self::fresh(self.agent.clone(), generation, now)
         }
     }
@@ -202,7 +212,7 @@ impl AgentStatus {
             Meaning::Failed => report.about_task,
             Meaning::Away => false,
         });
-        room && willing && !self.draining && agent.is_reachable()
+        room && willing && !self.draining && self.is_reachable(agent)
     }
 
     /// Whether the agent is at work: it said so last, or holds as many tasks as it takes.
@@ -279,6 +289,7 @@ fn only<'a>(mut held: impl Iterator<Item = &'a Held>) -> Option<&'a Held> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use signalbox_wire::id::{ConnectionId, NodeId};
 
     use super::*;
 
@@ -347,6 +358,38 @@ mod tests {
         assert!(!status(None, false, 0).is_available(&agent(0)), "zero is zero");
         let unreachable = Agent { endpoint: None, ..agent(1) };
         assert!(!status(None, false, 0).is_available(&unreachable));
+        for (state, expected) in [(None, true), (Some("busy"), false), (Some("offline"), true)] {
+            let mut connected = status(state, false, 0);
+            connected.connect(connection("con_1"), Timestamp::from_seconds(1));
+            assert_eq!(connected.is_available(&unreachable), expected, "connected, {state:?}");
+            assert!(
+                !connected.disconnect(&connection("con_2").id, Timestamp::from_seconds(2)),
+                "another's end"
+            );
+            assert!(connected.disconnect(&connection("con_1").id, Timestamp::from_seconds(2)));
+            assert!(!connected.is_available(&unreachable), "no longer connected");
+            assert_eq!(connected.last_seen, Timestamp::from_seconds(1), "its end is no sign of life");
+        }
+    }
+
+    fn connection(id: &str) -> Connection {
+        let (node, id) = (NodeId::parse("nod_1").expect("valid"), ConnectionId::parse(id).expect("valid"));
+        Connection { node, id, since: Timestamp::default(), key: None }
+    }
+
+    #[test]
+    fn a_connection_is_one_registration_s_and_a_later_one_takes_over() {
+        let mut current = status(Some("idle"), false, 0);
+        assert_eq!(current.connect(connection("con_1"), Timestamp::from_seconds(1)), None);
+        let earlier = current.connect(connection("con_2"), Timestamp::from_seconds(2));
+        assert_eq!(earlier, Some(connection("con_1")));
+        assert!(!current.disconnect(&connection("con_1").id, Timestamp::from_seconds(3)));
+        let next = current.restarted(2, Timestamp::from_seconds(4));
+        assert_eq!(
+            (next.connection.as_ref(), next.is_away_since()),
+            (None, Some(Timestamp::from_seconds(4)))
+        );
+        assert_eq!(status(None, false, 0).is_away_since(), None, "it never was connected");
     }
 
     #[test]

@@ -41,9 +41,20 @@ impl AgentStatus {
             [] => text.push_str("[]"),
             held => text.push_str(&serde_json::to_string(held)?),
         }
+        if self.names_tasks {
+            text.push_str(",\"names_tasks\":true");
+        }
         if !self.stopping.is_empty() {
             text.push_str(",\"stopping\":");
             text.push_str(&serde_json::to_string(&self.stopping)?);
+        }
+        if let Some(connection) = &self.connection {
+            text.push_str(",\"connection\":");
+            text.push_str(&serde_json::to_string(connection)?);
+        }
+        if let Some(at) = self.disconnected_at {
+            text.push_str(",\"disconnected_at\":");
+            at.quote(&mut text);
         }
         text.push('}');
         Ok(text)
@@ -85,12 +96,12 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use signalbox_wire::id::{AgentId, SessionId, TaskId};
+    use signalbox_wire::id::{AgentId, ConnectionId, KeyId, NodeId, SessionId, TaskId};
     use signalbox_wire::raw::RawObject;
     use signalbox_wire::time::Timestamp;
 
     use super::*;
-    use crate::agent::Held;
+    use crate::agent::{Connection, Held};
     use crate::delivery::TaskAttempt;
     use crate::report::AwaitedDelivery;
 
@@ -121,6 +132,15 @@ mod tests {
         TaskAttempt { session, task: TaskId::parse("tsk_1").unwrap(), attempt }
     }
 
+    fn connection() -> impl Strategy<Value = Connection> {
+        (moment(), any::<bool>()).prop_map(|(since, has_key)| Connection {
+            node: NodeId::parse("nod_\"1").unwrap(),
+            id: ConnectionId::parse("con_1").unwrap(),
+            since,
+            key: has_key.then(|| KeyId::parse("key_1").unwrap()),
+        })
+    }
+
     fn held() -> impl Strategy<Value = Held> {
         let taken_at = prop::option::of(moment());
         ("[a-z\"]{1,4}", 1..4_u32, moment(), taken_at, any::<bool>()).prop_map(
@@ -143,13 +163,26 @@ mod tests {
             draining in any::<bool>(),
             held in prop::collection::vec(held(), 0..3),
             stopping in prop::collection::vec((1..9_u32).prop_map(attempt), 0..2),
+            names_tasks in any::<bool>(),
+            connection in prop::option::of(connection()),
+            disconnected_at in prop::option::of(moment()),
         ) {
             let mut status = AgentStatus::fresh(AgentId::parse(&agent).unwrap(), generation, last_used);
             for report in reports {
                 // Those that are dated ahead leave fingerprints.
                 status.apply_report(report, Timestamp::default());
             }
-            let status = AgentStatus { earlier_until, last_used, draining, held, stopping, ..status };
+            let status = AgentStatus {
+                earlier_until,
+                last_used,
+                draining,
+                held,
+                stopping,
+                names_tasks,
+                connection,
+                disconnected_at,
+                ..status
+            };
             prop_assert_eq!(status.to_json().unwrap(), serde_json::to_string(&status).unwrap());
         }
     }

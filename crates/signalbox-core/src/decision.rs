@@ -11,16 +11,19 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use signalbox_wire::id::{
-    AgentId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
+    AgentId, CommandId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
 };
 use signalbox_wire::time::Timestamp;
 
 pub(crate) use self::fold::Fold;
 use crate::agent::{Agent, AgentStatus};
+use crate::command::AgentCommand;
+use crate::connection::Disconnected;
 use crate::definition::Definition;
 use crate::delivery::Message;
 use crate::due::Due;
 use crate::event::NewEvent;
+use crate::figures::AgentFigures;
 use crate::hook::WebhookTrigger;
 use crate::payload::Payload;
 use crate::schedule::Schedule;
@@ -42,6 +45,8 @@ pub struct Decision {
     pub done: Vec<String>,
     /// Meetings of waiting tasks and available agents to try once this is committed.
     pub hints: Vec<MatchHint>,
+    /// Connections that are no longer their agents' once this is committed.
+    pub disconnected: Vec<Disconnected>,
     /// Nobody waits for it to be durable, and losing it loses nothing that would not come about again: it may be
     /// written along with whatever comes next.
     pub may_wait: bool,
@@ -54,6 +59,10 @@ pub enum MatchHint {
     Agent(AgentId),
     /// This task waits; an agent may have become available meanwhile.
     Task(SessionId, TaskId),
+    /// This agent is connected: what waits for that can be sent.
+    Connected(AgentId),
+    /// Nothing more comes of this command: whoever waits for that is told.
+    Ended(CommandId),
 }
 
 /// One write.
@@ -155,6 +164,10 @@ records! {
     WebhookTrigger(row: Arc<WebhookTrigger>) => (HookId = row.id.clone());
     /// A value that is kept apart.
     Payload(row: Arc<Payload>) => (String = row.sha256.clone());
+    /// A request to an agent over its connection.
+    Command(row: Arc<AgentCommand>) => (CommandId = row.id.clone());
+    /// What an agent tells of itself with its heartbeats.
+    Figures(row: Arc<AgentFigures>) => (AgentId = row.agent.clone());
 }
 
 /// A name that an agent has taken in its tenant.

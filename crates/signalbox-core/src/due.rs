@@ -5,7 +5,7 @@
 //! it. Coming late, early or twice changes nothing.
 
 use serde::{Deserialize, Serialize};
-use signalbox_wire::id::{AgentId, MessageId, ScheduleId, SessionId, TaskId};
+use signalbox_wire::id::{AgentId, CommandId, MessageId, ScheduleId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
 /// Something that must still happen.
@@ -49,6 +49,10 @@ impl Due {
 #[serde(transparent)]
 pub struct Lane(String);
 
+/// What the lanes of agents begin with, and no host does.
+const AGENT: &str = "@agent:";
+/// The same, of the commands for them.
+const COMMANDS: &str = "@commands:";
 /// Bytes of a lane's name, at most; a longer one is cut.
 const LANE_BYTES_MAX: usize = 255;
 
@@ -66,7 +70,26 @@ impl Lane {
     /// The lane of one agent that is reached by no address.
     #[must_use]
     pub fn agent(agent: &AgentId) -> Self {
-        Self::named(format!("agent:{agent}"))
+        Self::named(format!("{AGENT}{agent}"))
+    }
+
+    /// The lane of one agent's commands.
+    #[must_use]
+    pub fn commands(agent: &AgentId) -> Self {
+        Self::named(format!("{COMMANDS}{agent}"))
+    }
+
+    /// The agent whose lane it is, where it is one's that is reached by no address; nothing where the name was cut.
+    #[must_use]
+    pub fn of_agent(&self) -> Option<AgentId> {
+        let id = self.0.strip_prefix(AGENT).or_else(|| self.0.strip_prefix(COMMANDS))?;
+        AgentId::parse(id).ok().filter(|_| self.0.len() < LANE_BYTES_MAX)
+    }
+
+    /// Whether what goes by it goes over a connection and in no other way.
+    #[must_use]
+    pub fn needs_connection(&self) -> bool {
+        self.0.starts_with(COMMANDS)
     }
 
     /// The lane of one tool.
@@ -172,6 +195,12 @@ pub enum DueJob {
         /// The attempt that it had in hand.
         attempt: u32,
     },
+    /// An agent whose connection has ended has had its time to come back: what it was given and never had is given to
+    /// others.
+    Absence {
+        /// The agent.
+        agent: AgentId,
+    },
     /// A task that waits for something that is not an agent has waited long enough.
     Wake {
         /// The session.
@@ -196,6 +225,17 @@ pub enum DueJob {
         /// Why.
         reason: String,
     },
+    /// Send a command to its agent. The same row as its [`CommandTimeout`](Self::CommandTimeout), which it becomes once the
+    /// agent has it.
+    Command {
+        /// The command.
+        command: CommandId,
+    },
+    /// A command has had its time.
+    CommandTimeout {
+        /// The command.
+        command: CommandId,
+    },
     /// Look after a schedule: a fire time has come, or one that waits may have its turn. One for each schedule,
     /// whatever it has to do.
     Fire {
@@ -218,10 +258,12 @@ impl DueJob {
             | Self::Schedule { task, attempt, .. }
             | Self::Retry { task, attempt, .. }
             | Self::Stop { task, attempt, .. } => format!("{kind}:{task}-{attempt}"),
+            Self::Absence { agent } => format!("{kind}:{agent}"),
             Self::Wake { task, .. } => format!("{kind}:{task}"),
             Self::Begin { session } | Self::Deadline { session } | Self::End { session, .. } => {
                 format!("{kind}:{session}")
             }
+            Self::Command { command } | Self::CommandTimeout { command } => format!("command:{command}"),
             Self::Fire { schedule } => format!("{kind}:{schedule}"),
         }
     }
@@ -230,7 +272,12 @@ impl DueJob {
     #[must_use]
     pub fn session(&self) -> Option<&SessionId> {
         match self {
-            Self::Deliver { .. } | Self::Stop { .. } | Self::Fire { .. } => None,
+            Self::Deliver { .. }
+            | Self::Stop { .. }
+            | Self::Absence { .. }
+            | Self::Command { .. }
+            | Self::CommandTimeout { .. }
+            | Self::Fire { .. } => None,
             Self::Dispatch { session, .. }
             | Self::Call { session, .. }
             | Self::Timeout { session, .. }
@@ -256,10 +303,13 @@ impl DueJob {
             Self::Schedule { .. } => "schedule",
             Self::Retry { .. } => "retry",
             Self::Stop { .. } => "stop",
+            Self::Absence { .. } => "absence",
             Self::Wake { .. } => "wake",
             Self::Begin { .. } => "begin",
             Self::Deadline { .. } => "deadline",
             Self::End { .. } => "end",
+            Self::Command { .. } => "command",
+            Self::CommandTimeout { .. } => "command_timeout",
             Self::Fire { .. } => "fire",
         }
     }
@@ -280,6 +330,10 @@ mod tests {
             assert_eq!(Lane::endpoint(url).as_str(), expected);
         }
         assert_eq!(Lane::endpoint("https://name:secret@host:8/hooks/T0KEN?x=1").without_path(), "host:8");
+        let (agent, gateway) = (AgentId::parse("80/a").expect("valid"), Lane::endpoint("http://agent:80/a"));
+        assert_eq!((Lane::agent(&agent).of_agent(), gateway.of_agent()), (Some(agent), None));
+        let long = AgentId::parse(&"a".repeat(256)).expect("valid");
+        assert_eq!(Lane::agent(&long).of_agent(), None, "its name is cut");
         let cut = Lane::endpoint(&format!("http://{}\u{e9}/", "a".repeat(254)));
         assert_eq!(cut.as_str().len(), 254);
     }

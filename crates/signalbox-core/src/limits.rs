@@ -34,6 +34,15 @@ pub const WAITING_LOOKED_AT: usize = 8;
 pub const CANDIDATES_LOOKED_AT: usize = 8;
 /// How long an agent that was told to stop a task counts as still at it, where it says nothing.
 pub const STOPPING_MAX: Duration = Duration::from_secs(60);
+/// How long an agent whose connection has ended has to come back, before what it was given and never had is given to
+/// others.
+pub const RECONNECT_GRACE: Duration = Duration::from_secs(10);
+/// Commands of one agent that are neither answered nor over, at most.
+pub const OPEN_COMMANDS_MAX: usize = 1_000;
+/// The longest time that a command may be given.
+pub const COMMAND_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Heartbeats that one decision keeps the figures of, at most.
+pub const FIGURES_AT_ONCE_MAX: usize = 256;
 /// Characters of an error text that are kept.
 pub const ERROR_TEXT_MAX: usize = 2_000;
 /// The most tasks at once that an agent may ask for. What it holds is one row that every report rewrites, and one

@@ -2,7 +2,7 @@
 
 use signalbox_wire::id::AgentId;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, AgentStatus};
 use crate::delivery::{Message, MessageKind, Outcome};
 use crate::due::Lane;
 
@@ -11,12 +11,23 @@ use crate::due::Lane;
 pub enum Reach {
     /// A POST to the agent's contact endpoint.
     Endpoint(String),
+    /// The connection that the agent holds with some node.
+    Connection(AgentId),
     /// The AgentKit surface of another process, which knows where the agent is.
     Service(AgentId),
     /// A signed POST to a URL that a workflow names.
     SessionWebhook(String),
     /// A signed POST to the service that registrations are announced to.
     RegistrationWebhook,
+}
+
+/// Why there is no way now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoWay {
+    /// The agent is reached over a connection and holds none: what is for it waits for the next one, without a try.
+    Away,
+    /// What becomes of the message.
+    Over(Outcome),
 }
 
 /// What an operator has set up, as far as it decides the way.
@@ -27,12 +38,6 @@ pub struct Ways {
 }
 
 impl Agent {
-    /// Whether there is a way to it.
-    #[must_use]
-    pub fn is_reachable(&self) -> bool {
-        self.endpoint.is_some()
-    }
-
     /// The lane of what is sent to it: what goes to one host shares one.
     #[must_use]
     pub fn lane(&self) -> Lane {
@@ -40,31 +45,44 @@ impl Agent {
     }
 }
 
+impl AgentStatus {
+    /// Whether there is a way to the agent now: its contact endpoint, or the connection that it holds.
+    #[must_use]
+    pub fn is_reachable(&self, agent: &Agent) -> bool {
+        agent.endpoint.is_some() || self.connection.is_some()
+    }
+}
+
 impl Message {
-    /// The way that the message takes now, `agent` being whom it is for, where that one is registered.
+    /// The way that the message takes now, `agent` being whom it is for, where that one is registered; with
+    /// `is_connected` it holds a connection.
     ///
     /// # Errors
-    /// What becomes of it where there is none.
-    pub fn reach(&self, agent: Option<&Agent>, ways: Ways) -> Result<Reach, Outcome> {
+    /// Why there is none now.
+    pub fn reach(&self, agent: Option<&Agent>, is_connected: bool, ways: Ways) -> Result<Reach, NoWay> {
         match self.kind {
             MessageKind::RegistrationWebhook => return Ok(Reach::RegistrationWebhook),
             MessageKind::SessionWebhook => {
-                let url = self.url.clone().ok_or_else(|| Outcome::unwanted("the notice names no address"))?;
+                let none = || NoWay::Over(Outcome::unwanted("the notice names no address"));
+                let url = self.url.clone().ok_or_else(none)?;
                 return Ok(Reach::SessionWebhook(url));
             }
             MessageKind::Message | MessageKind::Task => {}
         }
-        let Some(id) = &self.agent else { return Err(Outcome::unwanted("the message names no agent")) };
+        let Some(id) = &self.agent else {
+            return Err(NoWay::Over(Outcome::unwanted("the message names no agent")));
+        };
         let Some(agent) = agent else {
-            return Err(Outcome::failed(format!("agent {id} is no longer registered"), false));
+            return Err(NoWay::Over(Outcome::failed(format!("agent {id} is no longer registered"), false)));
         };
         if self.kind == MessageKind::Task && ways.through_service {
             return Ok(Reach::Service(id.clone()));
         }
-        let endpoint = agent.endpoint.clone();
-        endpoint.map(Reach::Endpoint).ok_or_else(|| {
-            Outcome::failed(format!("agent {} ({id}) has no contact endpoint", agent.name), true)
-        })
+        match &agent.endpoint {
+            Some(endpoint) => Ok(Reach::Endpoint(endpoint.clone())),
+            None if is_connected => Ok(Reach::Connection(id.clone())),
+            None => Err(NoWay::Away),
+        }
     }
 }
 
@@ -118,24 +136,30 @@ mod tests {
         let (here, away) = (Ways::default(), Ways { through_service: true });
         let (at_home, id) = (agent(Some("http://a")), AgentId::parse("a").expect("valid"));
         let endpoint = Ok(Reach::Endpoint("http://a".into()));
-        assert_eq!(message(MessageKind::Task).reach(Some(&at_home), here), endpoint);
-        assert_eq!(message(MessageKind::Task).reach(Some(&at_home), away), Ok(Reach::Service(id.clone())));
-        assert_eq!(message(MessageKind::Task).reach(Some(&agent(None)), away), Ok(Reach::Service(id)));
-        assert_eq!(message(MessageKind::Message).reach(Some(&at_home), away), endpoint);
+        let reach = |kind, agent: &Agent, ways| message(kind).reach(Some(agent), false, ways);
+        assert_eq!(reach(MessageKind::Task, &at_home, here), endpoint);
+        assert_eq!(reach(MessageKind::Task, &at_home, away), Ok(Reach::Service(id.clone())));
+        assert_eq!(reach(MessageKind::Task, &agent(None), away), Ok(Reach::Service(id)));
+        assert_eq!(reach(MessageKind::Message, &at_home, away), endpoint);
     }
 
     #[test]
     fn where_there_is_no_way_it_is_said_whether_there_may_be_one_later() {
-        let may_retry =
-            |agent: Option<&Agent>| match message(MessageKind::Message).reach(agent, Ways::default()) {
-                Err(Outcome::Failed { may_retry, .. }) => Some(may_retry),
-                _ => None,
-            };
-        assert_eq!(may_retry(None), Some(false), "it is gone");
-        assert_eq!(may_retry(Some(&agent(None))), Some(true), "it may get an endpoint");
-        let notice = message(MessageKind::SessionWebhook).reach(None, Ways::default());
-        assert!(matches!(notice, Err(Outcome::Unwanted { .. })));
-        let webhook = message(MessageKind::RegistrationWebhook).reach(None, Ways::default());
+        let reach = |kind, agent: Option<&Agent>, is_connected| {
+            message(kind).reach(agent, is_connected, Ways::default())
+        };
+        let gone = reach(MessageKind::Message, None, true);
+        assert!(matches!(gone, Err(NoWay::Over(Outcome::Failed { may_retry: false, .. }))), "it is gone");
+        let (here, elsewhere) = (agent(None), agent(Some("http://a")));
+        let id = here.id.clone();
+        for kind in [MessageKind::Message, MessageKind::Task] {
+            assert_eq!(reach(kind, Some(&here), false), Err(NoWay::Away), "it may connect");
+            assert_eq!(reach(kind, Some(&here), true), Ok(Reach::Connection(id.clone())));
+            assert_eq!(reach(kind, Some(&elsewhere), true), Ok(Reach::Endpoint("http://a".into())));
+        }
+        let notice = reach(MessageKind::SessionWebhook, None, false);
+        assert!(matches!(notice, Err(NoWay::Over(Outcome::Unwanted { .. }))));
+        let webhook = reach(MessageKind::RegistrationWebhook, None, false);
         assert_eq!(webhook, Ok(Reach::RegistrationWebhook), "also of an agent that is gone");
     }
 }

@@ -7,16 +7,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use signalbox_wire::id::{AgentId, HookId, MessageId, ScheduleId, SessionId, TaskId, ToolName, WorkflowId};
+use signalbox_wire::id::{AgentId, CommandId, HookId, MessageId, ScheduleId, SessionId, TaskId, ToolName, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::agent::{Agent, AgentStatus};
+use crate::command::AgentCommand;
 use crate::decision::{
     AgentName, ConcurrencyGroup, Decision, IdempotencyRecord, Key, Retention, Row, SeenSignature, Tool,
     Workflow, Write,
 };
 use crate::definition::Definition;
 use crate::delivery::Message;
+use crate::figures::AgentFigures;
 use crate::hook::WebhookTrigger;
 use crate::payload::Payload;
 use crate::schedule::{BACKFILL_MAX, Schedule, WAITING_MAX};
@@ -98,6 +100,8 @@ loaded! {
     Schedule(Schedule);
     WebhookTrigger(WebhookTrigger);
     Payload(Payload);
+    Command(AgentCommand);
+    Figures(AgentFigures);
 }
 
 impl Row {
@@ -126,6 +130,8 @@ impl Row {
             Self::Schedule(row) => Loaded::Schedule(seen(version, row)),
             Self::WebhookTrigger(row) => Loaded::WebhookTrigger(seen(version, row)),
             Self::Payload(row) => Loaded::Payload(seen(version, row)),
+            Self::Command(row) => Loaded::Command(seen(version, row)),
+            Self::Figures(row) => Loaded::Figures(seen(version, row)),
             Self::Session(_) | Self::Task(..) | Self::Available(_) | Self::ApiKey(_) | Self::Tenant(_) => {
                 return None;
             }
@@ -191,6 +197,16 @@ pub enum Rejected {
     /// The dead letter carried an attempt of a task.
     #[error("Dead letter {0} carried an attempt of a task; its session is what can be retried or run again")]
     DeadLetterOfTask(MessageId),
+    #[error(
+        "Agent {agent} has no contact endpoint and {}; send it again once the agent is connected, or register it with a contactEndpoint",
+        not_connected(*was_connected_until)
+    )]
+    Unreachable {
+        /// The agent.
+        agent: AgentId,
+        /// When its last connection ended, where it has had one.
+        was_connected_until: Option<Timestamp>,
+    },
     /// The agent takes no messages while it is busy.
     #[error("Agent {0} is busy and takes no messages meanwhile; send it again later")]
     AgentBusy(AgentId),
@@ -370,12 +386,31 @@ pub enum Rejected {
     /// The signature was used before.
     #[error("This signature was used before; sign each call anew")]
     Replayed,
+    /// No such command.
+    #[error("Command not found: {0}")]
+    UnknownCommand(String),
+    /// Nothing more comes of the command.
+    #[error("Command {command} is {status} already: each is answered, or ends without an answer, once")]
+    CommandOver {
+        /// The command.
+        command: CommandId,
+        /// Its status.
+        status: &'static str,
+    },
     /// The idempotency key came with another body.
     #[error("This Idempotency-Key was used with another body; use a new key for a new request")]
     KeyReused,
     /// The history and the tables disagree: a defect, never a client's fault.
     #[error("The stored session does not allow this: {0}")]
     InvalidTransition(String),
+}
+
+/// Since when there is no connection, as a part of a sentence.
+fn not_connected(until: Option<Timestamp>) -> String {
+    until.map_or_else(
+        || "has not connected yet".to_owned(),
+        |until| format!("has not been connected since {until}"),
+    )
 }
 
 /// The first of some faults, as the end of a sentence.
@@ -545,6 +580,10 @@ impl Snapshot {
         schedule(id: &ScheduleId) -> Schedule, Schedule, Key::Schedule(id.clone());
         /// A hook.
         hook(id: &HookId) -> WebhookTrigger, WebhookTrigger, Key::WebhookTrigger(id.clone());
+        /// A command.
+        command(id: &CommandId) -> AgentCommand, Command, Key::Command(id.clone());
+        /// What an agent tells of itself.
+        figures(id: &AgentId) -> AgentFigures, Figures, Key::Figures(id.clone());
     }
 
     /// A payload; `None` where it is not kept, or no longer.

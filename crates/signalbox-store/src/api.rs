@@ -8,7 +8,7 @@ use signalbox_core::due::{DueJob, Lane};
 use signalbox_core::event::Level;
 use signalbox_core::lease::Lease;
 use signalbox_core::session::SessionStatus;
-use signalbox_wire::id::{AgentId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, ConnectionId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 /// How a store is opened.
@@ -73,6 +73,28 @@ pub struct AgentFilter {
     pub state: Option<String>,
     /// The one with this name.
     pub name: Option<String>,
+    /// Those that are reached so now.
+    pub presence: Option<Presence>,
+}
+
+/// How agents are reached now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// They hold a connection.
+    Connected,
+    /// They have neither a contact endpoint nor a connection.
+    Offline,
+}
+
+/// An agent that is connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectedAgent {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The agent.
+    pub agent: AgentId,
+    /// Its connection.
+    pub connection: ConnectionId,
 }
 
 /// Which sessions to list, newest first.
@@ -265,7 +287,7 @@ impl DueKind {
     #[must_use]
     pub fn of(work: &DueJob) -> Self {
         match work {
-            DueJob::Deliver { .. } | DueJob::Dispatch { .. } => Self::Delivery,
+            DueJob::Deliver { .. } | DueJob::Dispatch { .. } | DueJob::Command { .. } => Self::Delivery,
             DueJob::Call { .. } => Self::Call,
             _ => Self::Timer,
         }
@@ -306,7 +328,7 @@ pub struct Prune {
     pub events_before: Timestamp,
     /// Sessions that ended before this, with their tasks and history.
     pub sessions_before: Timestamp,
-    /// Messages settled before this; dead letters stay.
+    /// Messages settled before this, dead letters stay; and commands that ended before it.
     pub messages_before: Timestamp,
     /// Now: kept answers and signatures that expired before it go.
     pub now: Timestamp,

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use signalbox_core::agent::{Agent, AgentStatus};
+use signalbox_core::command::AgentCommand;
 use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
@@ -21,8 +22,8 @@ use signalbox_wire::id::{AgentId, NodeId, SessionId, TaskId, TenantId, WorkflowI
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, Backlog, Census, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim,
-    Listed, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, DeadLetterFilter, DueKind, EventFilter,
+    LaneClaim, Listed, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::commit::Commit;
 use crate::error::StoreError;
@@ -149,6 +150,17 @@ pub(crate) trait Backend: Send + Sync {
         page: &Page,
     ) -> Result<Listed<AgentWithStatus>, StoreError>;
 
+    /// The nodes that agents are connected to, at most `limit`.
+    async fn connected_nodes(&self, limit: usize) -> Result<Vec<NodeId>, StoreError>;
+
+    /// The agents that are connected to a node, by tenant and agent, after these.
+    async fn connected_agents(
+        &self,
+        node: &NodeId,
+        after: Option<(&TenantId, &AgentId)>,
+        limit: usize,
+    ) -> Result<Vec<ConnectedAgent>, StoreError>;
+
     /// Sessions, newest first: by `created_at`, then id, both descending. Of the filter it obeys what
     /// [`SessionFilter::listing`] does.
     async fn sessions(
@@ -173,6 +185,22 @@ pub(crate) trait Backend: Send + Sync {
     ) -> Result<Listed<Arc<Definition>>, StoreError>;
     /// Hooks by id.
     async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<WebhookTrigger>>, StoreError>;
+
+    /// An agent's commands, newest first.
+    async fn commands(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        page: &Page,
+    ) -> Result<Listed<Arc<AgentCommand>>, StoreError>;
+
+    /// How many commands of an agent are not over; no more than `most` are counted.
+    async fn open_commands(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        most: usize,
+    ) -> Result<usize, StoreError>;
 
     /// Schedules by id.
     async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError>;

@@ -128,7 +128,7 @@ impl Commit {
         lease: Option<&Lease>,
         cache: &Cache,
     ) -> Result<Self, StoreError> {
-        let Decision { writes, expects, events, due, done, hints: _, may_wait } = decision;
+        let Decision { writes, expects, events, due, done, hints: _, disconnected: _, may_wait } = decision;
         let mut changes = writes.into_iter().map(change).collect::<Result<Vec<_>, _>>()?;
         compare_listing(tenant, &mut changes, cache);
         let due = due.into_iter().map(|due| due_row(due, now, lease)).collect::<Result<Vec<_>, _>>()?;

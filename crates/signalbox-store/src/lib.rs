@@ -25,7 +25,7 @@ mod strangers;
 
 pub use api::*;
 pub use error::StoreError;
-pub use store::{PLACE_MAX, PLACES_MAX, Store};
+pub use store::{CONNECTED_NODES_MAX, PLACE_MAX, PLACES_MAX, Store};
 
 /// Copies the SQLite store in the file `from` to a new file `to`, also while another process uses it.
 ///

@@ -31,7 +31,7 @@ pub(crate) enum Part {
 }
 
 /// Every part, in the order of its going.
-pub(crate) const PARTS: [Part; 24] = [
+pub(crate) const PARTS: [Part; 26] = [
     Part::Rows(TableId::ApiKeys),
     Part::Rows(TableId::Hooks),
     Part::Due,
@@ -44,6 +44,8 @@ pub(crate) const PARTS: [Part; 24] = [
     Part::Rows(TableId::Sessions),
     Part::Rows(TableId::ConcurrencyGroups),
     Part::Rows(TableId::Messages),
+    Part::Rows(TableId::Commands),
+    Part::Rows(TableId::Figures),
     Part::Rows(TableId::AgentNames),
     Part::Capabilities,
     Part::Rows(TableId::AgentStatuses),

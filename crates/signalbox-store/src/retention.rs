@@ -22,6 +22,8 @@ const PIECE_ROWS: (usize, usize, usize) = (256, 16, 16_384);
 pub(crate) enum Kind {
     /// Settled messages.
     Messages,
+    /// Commands that are over.
+    Commands,
     /// Ended sessions with all that is theirs.
     Sessions,
     /// Entries of the log that belong to no open session.
@@ -29,12 +31,12 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Messages, Self::Sessions, Self::Events];
+    const ALL: [Self; 4] = [Self::Messages, Self::Commands, Self::Sessions, Self::Events];
 
     /// The moment before which it goes.
     pub(crate) fn cutoff(self, cutoffs: Cutoffs) -> i64 {
         match self {
-            Self::Messages => cutoffs.messages,
+            Self::Messages | Self::Commands => cutoffs.messages,
             Self::Sessions => cutoffs.sessions,
             Self::Events => cutoffs.events,
         }

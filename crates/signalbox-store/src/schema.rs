@@ -16,7 +16,7 @@ use signalbox_core::payload::Payload;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::{Loaded, Versioned};
 use signalbox_core::task::Task;
-use signalbox_wire::id::{AgentId, HookId, MessageId, ScheduleId, SessionId, ToolName, WorkflowId};
+use signalbox_wire::id::{AgentId, CommandId, HookId, MessageId, ScheduleId, SessionId, ToolName, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::StoreError;
@@ -207,8 +207,9 @@ tables! {
         held by |names| Some(Key::AgentName(first(names)?.to_owned())), seen;
     AgentStatuses "agent_statuses"
         Status(agent) [text("agent")] [agent.as_str().into()],
-        (row) [maybe_text("state")]
-            Cells::of([state_cell(row).map_or(Cell::Null, Cell::Text)]), row.to_json().map_err(unwritten),
+        (row) [maybe_text("state"), maybe_text("node")]
+            Cells::of([state_cell(row).map_or(Cell::Null, Cell::Text), node_cell(row).into()]),
+            row.to_json().map_err(unwritten),
         held by |names| Some(Key::Status(AgentId::parse(first(names)?).ok()?)), seen;
     Available "available"
         Available(route, agent) [text("route"), text("agent")] [route.as_str().into(), agent.as_str().into()],
@@ -281,6 +282,15 @@ tables! {
         (row) [maybe_text("holds")]
             Cells::of([holds(row).map_or(Cell::Null, |holds| Cell::Text(Cow::Owned(holds)))]), Ok(row.body.clone()),
         read, seen by payload;
+    Commands "commands"
+        Command(id) [text("id")] [id.as_str().into()],
+        (row) [text("agent").fixed(), maybe_integer("ended_at")]
+            Cells::of([row.agent.as_str().into(), row.ended_at.into()]), encode(row),
+        held by |names| Some(Key::Command(CommandId::parse(first(names)?).ok()?)), seen;
+    Figures "agent_figures"
+        Figures(agent) [text("agent")] [agent.as_str().into()],
+        (row) [] Cells::of([]), encode(row),
+        held by |names| Some(Key::Figures(AgentId::parse(first(names)?).ok()?)), seen;
 }
 
 fn first(names: &[String]) -> Option<&str> {
@@ -338,6 +348,11 @@ pub(crate) fn state_cell(status: &AgentStatus) -> Option<Cow<'_, str>> {
     let state = status.report.as_ref()?.state.as_str();
     let is_lowercase = state.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
     Some(if is_lowercase { Cow::Borrowed(state) } else { Cow::Owned(state.to_lowercase()) })
+}
+
+/// What `agent_statuses.node` holds: the node that the agent is connected to.
+pub(crate) fn node_cell(status: &AgentStatus) -> Option<&str> {
+    status.connection.as_ref().map(|connection| connection.node.as_str())
 }
 
 /// The word that `messages.status` holds.
@@ -407,6 +422,12 @@ impl<'a> Deref for Cells<'a> {
 impl<'a> From<&'a str> for Cell<'a> {
     fn from(text: &'a str) -> Self {
         Self::Text(Cow::Borrowed(text))
+    }
+}
+
+impl<'a> From<Option<&'a str>> for Cell<'a> {
+    fn from(text: Option<&'a str>) -> Self {
+        text.map_or(Self::Null, Self::from)
     }
 }
 

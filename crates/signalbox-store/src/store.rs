@@ -10,10 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use signalbox_core::agent::{Agent, AgentStatus};
+use signalbox_core::command::AgentCommand;
 use signalbox_core::decision::{ApiKey, Key, Retention, Tenant, Tool, Workflow};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
 use signalbox_core::due::Lane;
+use signalbox_core::figures::AgentFigures;
 use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::lease::Lease;
 use signalbox_core::limits::{CANDIDATES_LOOKED_AT, WAITING_LOOKED_AT};
@@ -24,14 +26,14 @@ use signalbox_core::snapshot::{Loaded, WaitingTask};
 use signalbox_core::task::Task;
 use signalbox_core::{Decision, Need, Snapshot, Versioned};
 use signalbox_wire::id::{
-    AgentId, HookId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
+    AgentId, CommandId, HookId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
 };
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
     AgentFilter, BACKLOG_COUNTED_MAX, Backlog, CENSUS_COUNTED_MAX, Census, Claimed, Committed,
-    DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Options, Page, Prune, Pruned, Removal,
-    SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    ConnectedAgent, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Options, Page, Prune, Pruned,
+    Removal, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend};
 use crate::cache::{Cache, Lookup};
@@ -45,6 +47,8 @@ use crate::{postgres, sqlite};
 
 /// The last place in a line that is told; those behind it are told as it.
 pub const PLACE_MAX: usize = 1_000;
+/// Nodes that are looked for among the connections of agents, at most.
+pub const CONNECTED_NODES_MAX: usize = 1_000;
 /// Tasks whose places are looked up for one session, at most.
 pub const PLACES_MAX: usize = 100;
 
@@ -344,6 +348,10 @@ impl Store {
         schedule(id: &ScheduleId) -> Schedule, Schedule, Key::Schedule(id.clone());
         /// A hook.
         hook(id: &HookId) -> WebhookTrigger, WebhookTrigger, Key::WebhookTrigger(id.clone());
+        /// A command.
+        command(id: &CommandId) -> AgentCommand, Command, Key::Command(id.clone());
+        /// What an agent tells of itself with its heartbeats.
+        figures(id: &AgentId) -> AgentFigures, Figures, Key::Figures(id.clone());
     }
 
     /// A payload, by the hash of its bytes.
@@ -378,6 +386,36 @@ impl Store {
         let key = Key::Definition(id.clone(), revision);
         Ok(match self.row(tenant, &key, Freshness::Current).await? {
             Some(Loaded::Definition(row)) => Some(row),
+            _ => None,
+        })
+    }
+
+    /// The status of an agent as far as this process knows it: where others write too, it may be old.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn status_hint(
+        &self,
+        tenant: &TenantId,
+        id: &AgentId,
+    ) -> Result<Option<Arc<AgentStatus>>, StoreError> {
+        Ok(match self.row(tenant, &Key::Status(id.clone()), Freshness::Checked).await? {
+            Some(Loaded::Status(row)) => Some(row.value),
+            _ => None,
+        })
+    }
+
+    /// The registration of an agent as far as this process knows it: where others write too, it may be old.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn agent_hint(
+        &self,
+        tenant: &TenantId,
+        id: &AgentId,
+    ) -> Result<Option<Arc<Agent>>, StoreError> {
+        Ok(match self.row(tenant, &Key::Agent(id.clone()), Freshness::Checked).await? {
+            Some(Loaded::Agent(row)) => Some(row.value),
             _ => None,
         })
     }
@@ -455,7 +493,7 @@ impl Store {
 /// Whether decisions change rows with such a key all the time: where several processes do, the row in memory is old as
 /// often as not.
 fn is_changed_often(key: &Key) -> bool {
-    matches!(key, Key::Status(_) | Key::Session(_) | Key::Message(_))
+    matches!(key, Key::Status(_) | Key::Session(_) | Key::Message(_) | Key::Command(_))
 }
 
 /// Lists and lookups, always as committed now.
@@ -473,6 +511,27 @@ impl Store {
         page: &Page,
     ) -> Result<Listed<AgentWithStatus>, StoreError> {
         self.inner.backend.agents(tenant, filter, page).await
+    }
+
+    /// The nodes that agents are connected to by their statuses, whether the nodes are still there or not.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn connected_nodes(&self) -> Result<Vec<NodeId>, StoreError> {
+        self.inner.backend.connected_nodes(CONNECTED_NODES_MAX).await
+    }
+
+    /// Agents of all tenants that are connected to a node, by tenant and agent, after these.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn connected_agents(
+        &self,
+        node: &NodeId,
+        after: Option<(&TenantId, &AgentId)>,
+        limit: usize,
+    ) -> Result<Vec<ConnectedAgent>, StoreError> {
+        self.inner.backend.connected_agents(node, after, limit).await
     }
 
     /// Sessions, newest first. A page that is filtered by text, or by agent and something else, may be short, even
@@ -572,6 +631,32 @@ impl Store {
         page: &Page,
     ) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {
         self.inner.backend.hooks(tenant, page).await
+    }
+
+    /// An agent's commands, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn commands(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        page: &Page,
+    ) -> Result<Listed<Arc<AgentCommand>>, StoreError> {
+        self.inner.backend.commands(tenant, agent, page).await
+    }
+
+    /// How many commands of an agent are neither answered nor over; no more than `most` are counted.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn open_commands(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        most: usize,
+    ) -> Result<usize, StoreError> {
+        self.inner.backend.open_commands(tenant, agent, most).await
     }
 
     /// Schedules, by id.

@@ -123,6 +123,10 @@ ids! {
     ToolName, "";
     /// A server process, for as long as it runs: who holds a lease.
     NodeId, "nod_";
+    /// One connection of an agent, from its beginning to its end.
+    ConnectionId, "con_";
+    /// A request to an agent over its connection.
+    CommandId, "cmd_";
 }
 
 impl TenantId {

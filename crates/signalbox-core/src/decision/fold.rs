@@ -39,7 +39,7 @@ impl Fold {
                 .add(std::mem::take(&mut self.decision.writes), std::mem::take(&mut self.decision.expects));
             several
         });
-        let Decision { writes, expects, events, due, done, hints, may_wait } = next;
+        let Decision { writes, expects, events, due, done, hints, disconnected, may_wait } = next;
         several.add(writes, expects);
         let whole = &mut self.decision;
         whole.events.extend(events);
@@ -50,6 +50,7 @@ impl Fold {
                 whole.hints.push(hint);
             }
         }
+        whole.disconnected.extend(disconnected);
         whole.may_wait &= may_wait;
     }
 

@@ -28,14 +28,27 @@ impl UnitOfWork<'_, '_> {
             let at = self.context.now + limit;
             self.decision.arm(Due::new(schedule_timer(session, task), at));
         }
+        let waiting_for = self.waiting_for(&task.route)?;
         self.emit(
             session,
             &SessionEvent::TaskWaiting {
                 task: task.id.clone(),
                 step: task.step.clone(),
-                waiting_for: task.route.waiting_for(),
+                waiting_for,
             },
         )
+    }
+
+    /// What a task of this route waits for, in words: also that the agent that it is for is not connected.
+    fn waiting_for(&mut self, route: &Route) -> Result<String, Halt> {
+        let Route::Agent(agent) = route else { return Ok(route.waiting_for()) };
+        Ok(match self.agent(agent)? {
+            Some(work) if !work.status.is_reachable(&work.agent) => match work.status.is_away_since() {
+                Some(since) => format!("agent {agent} to connect again (it is not connected since {since})"),
+                None => format!("agent {agent} to connect (it has no contact endpoint and has not connected yet)"),
+            },
+            _ => route.waiting_for(),
+        })
     }
 
     pub(super) fn arm_timeout(

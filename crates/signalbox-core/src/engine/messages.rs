@@ -38,8 +38,12 @@ impl Operation for Accept {
     ) -> Result<(Decision, MessageId), Halt> {
         let agent =
             snapshot.agent(&self.agent)?.ok_or_else(|| Rejected::UnknownAgent(self.agent.to_string()))?;
-        if !agent.value.is_reachable() {
-            return Err(Rejected::Unreachable(self.agent.clone()).into());
+        if agent.value.endpoint.is_none() {
+            let status = snapshot.status(&self.agent)?;
+            if !status.as_ref().is_some_and(|status| status.value.is_reachable(&agent.value)) {
+                let was_connected_until = status.and_then(|status| status.value.is_away_since());
+                return Err(Rejected::Unreachable { agent: self.agent.clone(), was_connected_until }.into());
+            }
         }
         if let Some(id) = &self.id
             && let Some(known) = snapshot.message(id)?

@@ -15,6 +15,7 @@ use super::operation::Operation;
 use super::unit_of_work::UnitOfWork;
 use crate::agent::{AgentStatus, Held, Meaning, Report};
 use crate::agent_reports::Effect;
+use crate::connection::OFFLINE;
 use crate::decision::{Key, Row};
 use crate::delivery::TaskAttempt;
 use crate::event::{Level, NewEvent};
@@ -48,9 +49,6 @@ enum Origin {
     /// It is the answer to a delivery.
     Answer,
 }
-
-/// The word by which an agent says that it goes: it works on nothing any longer.
-const OFFLINE: &str = "offline";
 
 impl Operation for ReportState {
     type Output = ();

@@ -8,8 +8,8 @@ use signalbox_wire::time::Timestamp;
 use super::machine::Machine;
 use super::machine::command::Command;
 use super::operation::Operation;
-use super::schedules;
 use super::unit_of_work::UnitOfWork;
+use super::{commands, connections, schedules};
 use crate::definition::Kind;
 use crate::delivery::TaskAttempt;
 use crate::due::{Due, DueJob};
@@ -86,6 +86,11 @@ impl Operation for TimerFired {
                     .work
                     .stopped(agent, |stopping| stopping.task == *task && stopping.attempt == *attempt)?;
             }
+            DueJob::Absence { agent } => {
+                if let Some(at) = connections::absence(&mut machine, agent)? {
+                    machine.work.decision.arm(Due::new(self.work.clone(), at));
+                }
+            }
             DueJob::Wake { session, task } => {
                 let task =
                     machine.work.task(session, task)?.filter(|task| task.status == TaskStatus::Waiting);
@@ -113,6 +118,10 @@ impl Operation for TimerFired {
                 }
             }
             DueJob::Fire { schedule } => schedules::fire(&mut machine, schedule)?,
+            DueJob::Command { command } | DueJob::CommandTimeout { command } => {
+                let decision = commands::expire(snapshot, machine.work.context, &self.work, command)?;
+                return Ok((decision, ()));
+            }
             // It is no timer: it stays due until it is done.
             DueJob::Deliver { .. } => return Ok((Decision::default(), ())),
         }

@@ -10,6 +10,7 @@ use signalbox_wire::id::{AgentId, SessionId, TaskId};
 
 use super::known_payloads::{KnownPayloads, named_in};
 use crate::agent::{Agent, AgentStatus};
+use crate::connection::{DisconnectCause, Disconnected};
 use crate::decision::{AgentName, Available, ConcurrencyGroup, Key, MatchHint, Row};
 use crate::definition::Definition;
 use crate::due::{Due, DueJob};
@@ -88,6 +89,22 @@ impl AgentWork {
 
     fn name_after(&self) -> Option<&str> {
         (!self.is_removed).then_some(self.agent.name.as_str())
+    }
+
+    /// The connection that the agent held before and holds no longer.
+    fn disconnected(&self) -> Option<Disconnected> {
+        let (_, status) = self.read.as_ref()?;
+        let before = &status.as_ref()?.value;
+        let connection = before.connection.clone()?;
+        let after = self.status.connection.as_ref().filter(|_| !self.is_removed);
+        let cause = match after {
+            Some(after) if after.id == connection.id => return None,
+            Some(_) => DisconnectCause::TakenOver,
+            None if self.is_removed => DisconnectCause::Removed,
+            None if self.status.generation != before.generation => DisconnectCause::Replaced,
+            None => DisconnectCause::Ended,
+        };
+        Some(Disconnected { agent: self.agent.id.clone(), connection, cause })
     }
 
     /// Whether the agent is at work.
@@ -327,6 +344,7 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
             return;
         }
         self.relist(&work);
+        self.decision.disconnected.extend(work.disconnected());
         let (agent_read, status_read) = match &work.read {
             Some((agent, status)) => (Some(agent), status.as_ref()),
             None => (None, None),
@@ -337,6 +355,9 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
                 self.decision.remove(Key::Agent(id.clone()), agent.version);
             }
             if let Some(status) = status_read {
+                if status.value.connection.is_some() || status.value.disconnected_at.is_some() {
+                    self.decision.remove_guarded(Key::Figures(id.clone()));
+                }
                 self.decision.remove(Key::Status(id), status.version);
             }
             return;

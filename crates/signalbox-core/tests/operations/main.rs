@@ -9,6 +9,7 @@ mod approvals;
 mod attempts;
 mod children;
 mod concurrency;
+mod connections;
 mod costs;
 mod deliveries;
 mod folding;

@@ -303,7 +303,7 @@ fn touched(decision: &Decision, removed: &[DueJob]) -> Touched {
             | DueJob::End { session, .. } => {
                 touched.sessions.insert(session.clone());
             }
-            DueJob::Fire { .. } | DueJob::Stop { .. } => {}
+            DueJob::Fire { .. } | DueJob::Stop { .. } | DueJob::Absence { .. } => {}
         }
     }
     for event in &decision.events {

@@ -26,7 +26,8 @@ pub(crate) fn check_over(store: &Store, state: &SessionState) {
             | DueJob::Begin { .. }
             | DueJob::End { .. }
             | DueJob::Fire { .. }
-            | DueJob::Stop { .. } => None,
+            | DueJob::Stop { .. }
+            | DueJob::Absence { .. } => None,
             DueJob::Call { session, .. }
             | DueJob::Timeout { session, .. }
             | DueJob::Heartbeat { session, .. }

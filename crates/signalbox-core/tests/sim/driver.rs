@@ -123,6 +123,8 @@ impl World {
             let call: Call = match hint {
                 MatchHint::Agent(agent) => MatchAgent { agent }.into(),
                 MatchHint::Task(session, task) => MatchTask { session, task }.into(),
+                // A plane looks for what is due.
+                MatchHint::Connected(_) => return self.poll(seat.plane, false),
             };
             self.start(seat.plane, call, Caller::Plane);
         }

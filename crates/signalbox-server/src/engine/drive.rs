@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signalbox_bus::WakeUps;
-use signalbox_core::decision::{IdempotencyRecord, Key, Row, Write};
+use signalbox_core::decision::{IdempotencyRecord, Key, MatchHint, Row, Write};
 use signalbox_core::due::{DueJob, Lane};
 use signalbox_core::engine::Operation;
 use signalbox_core::engine::attempt::{Asked, Attempt, Claim, Member, Next, Resolution, Terms};
@@ -405,7 +405,7 @@ impl Inner {
             return Vec::new();
         }
         let agents = decision.writes.iter().filter_map(|write| match write {
-            Write::Put { row: Row::Agent(agent), .. } => agent.is_reachable().then(|| agent.lane()),
+            Write::Put { row: Row::Agent(agent), .. } => agent.endpoint.is_some().then(|| agent.lane()),
             _ => None,
         });
         agents.collect()
@@ -452,6 +452,7 @@ impl Inner {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let hints = std::mem::take(&mut decision.hints);
+        let disconnected = std::mem::take(&mut decision.disconnected);
         let due_now: Vec<(DueJob, Lane)> = decision
             .due
             .iter()
@@ -499,8 +500,26 @@ impl Inner {
             self.deliveries.room(DueKind::Delivery).try_again(tenant, &lane, now);
         }
         next_due.into_iter().for_each(|(kind, at)| self.wake(kind, at));
-        hints.into_iter().for_each(|hint| self.mailbox.hint(tenant.clone(), hint));
+        for connection in disconnected {
+            self.mailbox.disconnected(tenant.clone(), connection);
+        }
+        for hint in hints {
+            match hint {
+                MatchHint::Connected(agent) => self.is_connected(tenant, &agent),
+                MatchHint::Ended(command) => self.wake_ups.command_ended(tenant, &command),
+                hint => self.mailbox.hint(tenant.clone(), hint),
+            }
+        }
         Ok(())
+    }
+
+    /// What waits for a connection of this agent may be sent.
+    fn is_connected(&self, tenant: &TenantId, agent: &AgentId) {
+        let (room, now) = (self.deliveries.room(DueKind::Delivery), clock::now());
+        for lane in [Lane::agent(agent), Lane::commands(agent)] {
+            room.try_again(tenant, &lane, now);
+        }
+        self.wake(DueKind::Delivery, now);
     }
 
     /// Work of this kind is due at `at`: whoever comes first takes it.

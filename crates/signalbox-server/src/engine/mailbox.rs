@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use signalbox_core::connection::Disconnected;
 use signalbox_core::decision::MatchHint;
 use signalbox_store::{Claimed, DueKind};
 use signalbox_wire::id::TenantId;
@@ -15,11 +16,15 @@ use crate::telemetry::metrics::Metrics;
 /// Hints that may wait; over it they are left to the sweep.
 const HINTS_MAX: usize = 10_000;
 
+/// Connections that may wait to be closed.
+const DISCONNECTED_MAX: usize = 10_000;
+
 /// Sets jobs in motion; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Mailbox {
     deliveries: mpsc::UnboundedSender<(Claimed, Slot)>,
     hints: mpsc::Sender<(TenantId, MatchHint)>,
+    disconnected: mpsc::Sender<(TenantId, Disconnected)>,
     alarms: Arc<Alarms>,
     metrics: Metrics,
 }
@@ -28,6 +33,7 @@ pub(crate) struct Mailbox {
 pub(crate) struct Post {
     pub(crate) deliveries: mpsc::UnboundedReceiver<(Claimed, Slot)>,
     pub(crate) hints: mpsc::Receiver<(TenantId, MatchHint)>,
+    pub(crate) disconnected: mpsc::Receiver<(TenantId, Disconnected)>,
     pub(crate) alarms: Arc<Alarms>,
 }
 
@@ -53,9 +59,15 @@ pub(crate) fn mailbox(metrics: Metrics) -> (Mailbox, Post) {
     // Every delivery in this channel holds a slot, so the slots bound it.
     let (deliveries, deliveries_end) = mpsc::unbounded_channel();
     let (hints, hints_end) = mpsc::channel(HINTS_MAX);
+    let (disconnected, disconnected_end) = mpsc::channel(DISCONNECTED_MAX);
     let alarms = Arc::new(Alarms::default());
-    let post = Post { deliveries: deliveries_end, hints: hints_end, alarms: Arc::clone(&alarms) };
-    (Mailbox { deliveries, hints, alarms, metrics }, post)
+    let post = Post {
+        deliveries: deliveries_end,
+        hints: hints_end,
+        disconnected: disconnected_end,
+        alarms: Arc::clone(&alarms),
+    };
+    (Mailbox { deliveries, hints, disconnected, alarms, metrics }, post)
 }
 
 impl Default for Alarm {
@@ -112,6 +124,11 @@ impl Mailbox {
     /// Something of this kind will be due at `at`.
     pub(crate) fn wake(&self, kind: DueKind, at: Timestamp) {
         self.alarms.of(kind).bring_forward(at);
+    }
+
+    /// A connection is no longer its agent's. Where this is lost, it is closed when it says something.
+    pub(crate) fn disconnected(&self, tenant: TenantId, disconnected: Disconnected) {
+        let _ = self.disconnected.try_send((tenant, disconnected));
     }
 
     /// Something may meet.

@@ -19,6 +19,8 @@ use tokio::sync::Notify;
 
 /// Lanes remembered at once; over it, those that have nothing in flight are forgotten.
 const LANES_MAX: usize = 10_000;
+/// How long it is taken for certain that an agent holds no connection, where nothing tells that it has connected.
+const AWAY_FOR: Duration = Duration::from_secs(5);
 /// Time between two looks for what has waited too long for a lane that is left alone.
 const EXPIRE_EVERY: Duration = Duration::from_secs(5);
 
@@ -50,6 +52,8 @@ struct State {
     /// When the first lane that was refused because it is left alone may be tried.
     opens_at: Option<Timestamp>,
     open: usize,
+    /// Lanes whose agents hold no connection.
+    away: usize,
 }
 
 #[derive(Default)]
@@ -60,6 +64,17 @@ struct LaneState {
     has_waiting: bool,
     is_expiring: bool,
     expired_at: Option<Timestamp>,
+    /// Its agent holds no connection.
+    away: Option<Away>,
+}
+
+/// What is known of a lane whose agent holds no connection.
+#[derive(Debug, Clone, Copy)]
+struct Away {
+    /// Since when.
+    since: Timestamp,
+    /// When that was found: it is looked up again after [`AWAY_FOR`].
+    found_at: Timestamp,
 }
 
 /// The right to send one thing by its lane.
@@ -137,6 +152,12 @@ impl Room {
             }
             return None;
         }
+        if let Some(away) = lane.away {
+            // Whether it is still so is for whoever looks for work to find.
+            let until = away.found_at + AWAY_FOR;
+            state.opens_at = Some(state.opens_at.map_or(until, |at| at.min(until)));
+            return None;
+        }
         if let Permission::Wait(until) = lane.breaker.ask(now) {
             state.opens_at = Some(state.opens_at.map_or(until, |at| at.min(until)));
             return None;
@@ -203,10 +224,48 @@ impl Room {
     /// A sign of life of whoever is at the end of a lane: it may be tried at once.
     pub(crate) fn try_again(&self, tenant: &TenantId, lane: &Lane, now: Timestamp) {
         let mut state = self.state.lock();
+        let state = &mut *state;
         if let Some(lane) = state.lanes.get_mut(&(tenant.clone(), lane.clone())) {
             lane.breaker.try_again(now);
+            state.away -= usize::from(lane.away.take().is_some());
             self.freed.notify_one();
         }
+    }
+
+    /// Whether it has to be looked up whether the agent at the end of a lane holds a connection.
+    pub(crate) fn is_presence_unknown(&self, tenant: &TenantId, lane: &Lane, now: Timestamp) -> bool {
+        let state = self.state.lock();
+        let known = state.lanes.get(&(tenant.clone(), lane.clone())).and_then(|lane| lane.away);
+        known.is_none_or(|away| now >= away.found_at + AWAY_FOR || away.found_at > now)
+    }
+
+    /// The agent at the end of a lane holds no connection since then, or holds one: what waits for it is left alone until it
+    /// does.
+    pub(crate) fn set_away(&self, tenant: &TenantId, lane: &Lane, since: Option<Timestamp>, now: Timestamp) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let key = (tenant.clone(), lane.clone());
+        let Some(since) = since else {
+            if let Some(lane) = state.lanes.get_mut(&key).filter(|lane| lane.away.is_some()) {
+                lane.away = None;
+                state.away = state.away.saturating_sub(1);
+                if lane.is_forgotten() {
+                    state.lanes.remove(&key);
+                }
+            }
+            return;
+        };
+        if state.lanes.len() >= LANES_MAX {
+            state.forget_lanes(tenant);
+        }
+        let lane = state.lanes.entry(key).or_default();
+        state.away += usize::from(lane.away.is_none());
+        lane.away = Some(Away { since, found_at: now });
+    }
+
+    /// How many lanes are known to have agents that hold no connection.
+    pub(crate) fn away_count(&self) -> usize {
+        self.state.lock().away
     }
 
     /// Whether to look now for what has waited too long for a lane that was not reached for `span`; then nobody else
@@ -215,7 +274,8 @@ impl Room {
         let mut state = self.state.lock();
         let Some(lane) = state.lanes.get_mut(&(tenant.clone(), lane.clone())) else { return false };
         let is_due = lane.expired_at.is_none_or(|at| now.since(at) >= EXPIRE_EVERY);
-        let is_open = lane.breaker.open_for(now).is_some_and(|open| open >= span);
+        let away_for = lane.away.map(|away| now.since(away.since));
+        let is_open = lane.breaker.open_for(now).or(away_for).is_some_and(|open| open >= span);
         if !is_open || lane.is_expiring || !is_due {
             return false;
         }
@@ -248,13 +308,14 @@ impl State {
             self.lanes.retain(|_, lane| lane.in_flight > 0);
         }
         self.open = self.lanes.values().filter(|lane| lane.breaker.is_open()).count();
+        self.away = self.lanes.values().filter(|lane| lane.away.is_some()).count();
     }
 }
 
 impl LaneState {
     /// Whether nothing is known of it that is worth remembering.
     fn is_forgotten(&self) -> bool {
-        self.in_flight == 0 && self.breaker.is_idle() && !self.is_expiring
+        self.in_flight == 0 && self.breaker.is_idle() && !self.is_expiring && self.away.is_none()
     }
 }
 
@@ -361,6 +422,29 @@ mod tests {
         assert_eq!(slots[0].len(), 64);
         assert!(slots.iter().all(|slots| !slots.is_empty()));
         assert!(Room::slot(room, &one, &lane(99), Timestamp::default()).is_some());
+    }
+
+    #[test]
+    fn what_is_for_an_agent_that_is_not_connected_gets_no_slot_until_it_is() {
+        let rooms = Deliveries::new(1_024, 256, 64);
+        let room = rooms.room(DueKind::Delivery);
+        let (one, start, span) = (tenant("one"), Timestamp::from_seconds(100), Duration::from_secs(60));
+        assert!(room.is_presence_unknown(&one, &lane(1), start));
+        room.set_away(&one, &lane(1), Some(start), start);
+        assert!(Room::slot(room, &one, &lane(1), start).is_none() && room.away_count() == 1);
+        assert!(Room::slot(room, &one, &lane(2), start).is_some(), "others are sent");
+        assert!(!room.is_presence_unknown(&one, &lane(1), start));
+        assert_eq!(room.opens_at(), Some(start + AWAY_FOR));
+        assert!(room.is_presence_unknown(&one, &lane(1), start + AWAY_FOR));
+        assert!(!room.expires(&one, &lane(1), span, start + AWAY_FOR));
+        assert!(room.expires(&one, &lane(1), span, start + span), "dead destinations' bounds are its own");
+        room.has_expired(&one, &lane(1), false);
+        room.try_again(&one, &lane(1), start + span);
+        assert_eq!(room.away_count(), 0);
+        assert!(Room::slot(room, &one, &lane(1), start + span).is_some());
+        room.set_away(&one, &lane(3), Some(start), start);
+        room.set_away(&one, &lane(3), None, start);
+        assert!(room.away_count() == 0 && room.state.lock().lanes.len() == 0, "nothing is remembered");
     }
 
     #[test]

@@ -155,7 +155,7 @@ fn kind_of(rejected: &Rejected) -> ProblemKind {
         Rejected::BackfillFull { .. } => ProblemKind::BackfillFull,
         Rejected::BackfillTooLong { .. } => ProblemKind::BackfillTooLong,
         Rejected::BadRhythm { .. } => ProblemKind::BadRhythm,
-        Rejected::Unreachable(_) => ProblemKind::UnreachableAgent,
+        Rejected::Unreachable { .. } => ProblemKind::UnreachableAgent,
         Rejected::Replayed | Rejected::NotBelieved => ProblemKind::Unauthorized,
         Rejected::KeyReused => ProblemKind::IdempotencyKeyReused,
         Rejected::UnfitInput(_) => ProblemKind::Invalid,

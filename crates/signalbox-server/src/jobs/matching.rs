@@ -43,6 +43,7 @@ pub(super) async fn run(app: Jobs, mut hints: mpsc::Receiver<(TenantId, MatchHin
             let met = match hint {
                 MatchHint::Agent(agent) => offer(&app, &tenant, agent).await,
                 MatchHint::Task(session, task) => place(&app, &tenant, &MatchTask { session, task }).await,
+                MatchHint::Connected(_) | MatchHint::Ended(_) => Ok(()),
             };
             if let Err(error) = met {
                 tracing::warn!(%error, "a waiting task is left to the next sweep");

@@ -5,6 +5,7 @@
 //! a lease. The [`Mailbox`] is how commits set jobs in motion at once; the polls here are the safety net.
 
 mod call;
+mod command;
 mod context;
 mod deliver;
 mod dispatch;
@@ -12,6 +13,7 @@ mod expire;
 mod keep;
 mod matching;
 mod postpone;
+mod presence;
 mod prune;
 mod runner;
 mod send;

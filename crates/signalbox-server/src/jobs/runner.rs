@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use signalbox_core::connection::Disconnected;
 use signalbox_core::due::Lane;
 use signalbox_store::{Claimed, DueKind, LaneClaim, StoreError, WaitingLane, WaitingLanes};
 use signalbox_wire::id::TenantId;
@@ -13,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::context::Jobs;
 use super::timers::Timers;
-use super::{deliver, expire, matching, prune, sync, taken};
+use super::{deliver, expire, matching, presence, prune, sync, taken};
 use crate::clock;
 use crate::engine::mailbox::{Alarms, NEVER, Post};
 use crate::engine::slots::{Room, Slot};
@@ -43,6 +44,7 @@ pub(crate) fn start(app: &Jobs, post: Post, tracker: &TaskTracker) {
     tracker.spawn(forget_revoked_keys(app.clone()));
     tracker.spawn(matching::run(app.clone(), post.hints, tracker.clone()));
     tracker.spawn(matching::sweep(app.clone()));
+    tracker.spawn(close(app.clone(), post.disconnected));
     tracker.spawn(taken::run(app.clone()));
     tracker.spawn(prune::run(app.clone()));
     if app.config.dispatches_through().is_some() {
@@ -72,6 +74,19 @@ async fn forget_revoked_keys(app: Jobs) {
         tokio::select! {
             () = app.draining.cancelled() => return,
             _ = revoked.next() => app.authenticator.forget_all(),
+        }
+    }
+}
+
+/// Closes connections that commits on this node have ended.
+async fn close(app: Jobs, mut disconnected: mpsc::Receiver<(TenantId, Disconnected)>) {
+    loop {
+        tokio::select! {
+            () = app.draining.cancelled() => return,
+            next = disconnected.recv() => match next {
+                Some((tenant, ended)) => app.transport.connections().close(&tenant, &ended),
+                None => return,
+            },
         }
     }
 }
@@ -144,6 +159,7 @@ async fn claim_by_lane(
     let now = clock::now();
     room.begin_round();
     let waiting = app.store.waiting_lanes(now, kind).await?;
+    presence::look(app, room, &waiting, now).await?;
     let span = app.policy.delivery_span();
     let expiring = waiting.lanes.iter().filter(|lane| room.expires(&lane.tenant, &lane.lane, span, now));
     for lane in expiring.take(EXPIRED_AT_ONCE) {

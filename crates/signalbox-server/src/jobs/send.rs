@@ -5,12 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use signalbox_core::delivery::{Message, Outcome};
 use signalbox_core::payload;
-use signalbox_store::{Claimed, StoreError};
-use signalbox_wire::id::TenantId;
+use signalbox_core::reach::{NoWay, Reach};
+use signalbox_store::{Claimed, DueKind, StoreError};
+use signalbox_wire::id::{AgentId, TenantId};
 use signalbox_wire::time::Timestamp;
 
 use super::context::Jobs;
 use super::postpone::{ROOM_AGAIN, postpone};
+use super::presence;
 use crate::clock::{self, Stopwatch};
 use crate::engine::slots::Slot;
 use crate::engine::{DriveError, payloads};
@@ -42,13 +44,10 @@ pub(super) async fn send(
     slot: &mut Slot,
 ) -> Result<Option<Sent>, DriveError> {
     let (tenant, attempt) = (&claimed.tenant, message.attempts + 1);
-    let agent = match &message.agent {
-        Some(agent) => app.store.agent(tenant, agent).await?,
-        None => None,
-    };
-    let reach = match message.reach(agent.as_ref().map(|agent| &*agent.value), app.transport.ways()) {
+    let reach = match reach(app, tenant, message).await? {
         Ok(reach) => reach,
-        Err(outcome) => return Ok(Some(Sent::not(outcome))),
+        Err(NoWay::Over(outcome)) => return Ok(Some(Sent::not(outcome))),
+        Err(NoWay::Away) => return away(app, claimed, message).await,
     };
     // Made only where there is room for it; until then it stays due.
     let Some(room) = app.transport.room_now(body_bytes(app, message)) else {
@@ -66,7 +65,10 @@ pub(super) async fn send(
         return Ok(None);
     }
     let watch = Stopwatch::start();
-    let mut carried = app.transport.carry(&reach, Parcel { tenant, message, body, room, attempt }).await;
+    let parcel = Parcel { tenant, message, body, room, attempt };
+    let Ok(mut carried) = app.transport.carry(&reach, parcel).await else {
+        return away(app, claimed, message).await;
+    };
     let answered_at = clock::now();
     // The next one may call it while what came of this is being kept.
     slot.leave(is_reached(&carried.outcome), answered_at);
@@ -78,6 +80,48 @@ pub(super) async fn send(
         tracing::info!(message_id = %message.id, attempt, error, "a delivery failed");
     }
     Ok(Some(Sent { carried, sent_at, answered_at }))
+}
+
+/// The way that a message takes now.
+async fn reach(app: &Jobs, tenant: &TenantId, message: &Message) -> Result<Result<Reach, NoWay>, StoreError> {
+    let Some(id) = &message.agent else { return Ok(message.reach(None, false, app.transport.ways())) };
+    let agent = app.store.agent(tenant, id).await?;
+    let is_connected = match &agent {
+        Some(agent) if agent.value.endpoint.is_none() => {
+            app.store.status(tenant, id).await?.is_some_and(|status| status.value.connection.is_some())
+        }
+        _ => false,
+    };
+    Ok(message.reach(agent.as_ref().map(|agent| &*agent.value), is_connected, app.transport.ways()))
+}
+
+/// The agent holds no connection: the message waits for the next one. One that goes by the lane of an endpoint which its
+/// agent had once is tried again like one that failed.
+async fn away(app: &Jobs, claimed: &Claimed, message: &Message) -> Result<Option<Sent>, DriveError> {
+    if wait_for_connection(app, claimed, message.agent.as_ref()).await? {
+        return Ok(None);
+    }
+    let agent = message.agent.as_ref().map_or("?", |agent| agent.as_str());
+    let reason = format!("agent {agent} has no contact endpoint and is not connected");
+    Ok(Some(Sent::not(Outcome::failed(reason, true))))
+}
+
+/// Leaves claimed work until its agent is connected, where it goes by the agent's own lane; whether it does.
+pub(super) async fn wait_for_connection(
+    app: &Jobs,
+    claimed: &Claimed,
+    agent: Option<&AgentId>,
+) -> Result<bool, StoreError> {
+    let Some(agent) = agent.filter(|agent| claimed.lane.of_agent().as_ref() == Some(*agent)) else {
+        return Ok(false);
+    };
+    let now = clock::now();
+    let since = presence::away_since(app, &claimed.tenant, agent, &claimed.lane).await?;
+    // It may have connected with another node which has not found its way here: soon somebody looks again.
+    let room = app.deliveries.room(DueKind::Delivery);
+    room.set_away(&claimed.tenant, &claimed.lane, Some(since.unwrap_or(now)), now);
+    postpone(app, claimed, claimed.due_at).await?;
+    Ok(true)
 }
 
 /// The message that tries a destination which is left alone is due anew after each try, so the time that it has waited is
@@ -132,7 +176,7 @@ async fn body(
 }
 
 /// Whether the destination is there: an answer of any kind but overload says so.
-fn is_reached(outcome: &Outcome) -> Option<bool> {
+pub(super) fn is_reached(outcome: &Outcome) -> Option<bool> {
     match outcome {
         Outcome::Delivered { .. } => Some(true),
         Outcome::Failed { may_retry: true, .. } => Some(false),

@@ -2,6 +2,7 @@
 //!
 //! A new way to reach agents is a variant of `Reach` and a file here.
 
+mod connection;
 mod endpoint;
 mod parcel;
 mod service;
@@ -13,6 +14,7 @@ use signalbox_core::delivery::Outcome;
 use signalbox_core::reach::{Reach, Ways};
 use signalbox_wire::keys::Secret;
 
+pub(crate) use self::connection::{Connections, NotConnected};
 use self::parcel::Way;
 pub(crate) use self::parcel::{Carried, Parcel};
 use self::service::Service;
@@ -31,6 +33,8 @@ pub(crate) struct Transport {
     registrations: Option<Registrations>,
     /// What signs the notices that tell of a session's end.
     notices: Secret,
+    /// Who is connected to this node.
+    connections: Connections,
 }
 
 impl Transport {
@@ -47,7 +51,7 @@ impl Transport {
         let announced =
             config.services.opscore_webhook_url.clone().zip(config.services.opscore_webhook_secret.clone());
         let registrations = announced.map(|(url, secret)| Registrations { way: chosen, url, secret });
-        Self { named, service, registrations, notices }
+        Self { named, service, registrations, notices, connections: Connections::default() }
     }
 
     /// What the operator has set up, as far as core decides by it.
@@ -65,9 +69,18 @@ impl Transport {
         self.named.timeout
     }
 
+    /// Who is connected to this node.
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
     /// Carries something, whatever the way.
-    pub(crate) async fn carry(&self, reach: &Reach, parcel: Parcel<'_>) -> Carried {
-        match (reach, &self.service, &self.registrations) {
+    ///
+    /// # Errors
+    /// [`NotConnected`] where it goes over a connection and the agent holds none: that is no try.
+    pub(crate) async fn carry(&self, reach: &Reach, parcel: Parcel<'_>) -> Result<Carried, NotConnected> {
+        Ok(match (reach, &self.service, &self.registrations) {
+            (Reach::Connection(agent), ..) => self.connections.carry(agent, parcel).await?,
             (Reach::Endpoint(url), ..) => endpoint::carry(&self.named, url, parcel).await,
             (Reach::Service(agent), Some(service), _) => service.carry(agent, parcel).await,
             (Reach::SessionWebhook(url), ..) => {
@@ -78,7 +91,7 @@ impl Transport {
             (Reach::RegistrationWebhook, _, None) => {
                 unconfigured("no webhook address and secret are configured any more")
             }
-        }
+        })
     }
 }
 

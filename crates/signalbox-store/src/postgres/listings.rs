@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
+use signalbox_core::command::AgentCommand;
 use signalbox_core::decision::{ApiKey, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
 use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
-use signalbox_wire::id::{SessionId, TaskId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, ConnectionId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use tokio_postgres::Row;
 
 use super::pool::Pool;
-use super::query::{Query, Value, get, id, text};
+use super::query::{Query, Value, bound, get, id, text};
 use crate::StoreError;
-use crate::api::{AgentFilter, DeadLetterFilter, Listed, Page, SessionFilter};
+use crate::api::{AgentFilter, ConnectedAgent, DeadLetterFilter, Listed, Page, Presence, SessionFilter};
 use crate::backend::AgentWithStatus;
 use crate::schema;
 use crate::sessions::place_of;
@@ -45,12 +46,52 @@ pub(super) async fn agents(
     if let Some(state) = &state {
         query.add(" AND s.state = ?", [text(state)]);
     }
+    match filter.presence {
+        None => {}
+        Some(Presence::Connected) => query.add(" AND s.node IS NOT NULL", []),
+        Some(Presence::Offline) => {
+            query.add(" AND s.node IS NULL AND a.body::json ->> 'endpoint' IS NULL", []);
+        }
+    }
     let (rows, next) = by_name(pool, query, "a.id", page).await?;
     let items = rows.iter().map(|row| {
         let status = get::<Option<&str>>(row, 2)?.map(schema::decode).transpose()?;
         Ok((Arc::new(body(row, 1)?), status.map(Arc::new)))
     });
     Ok(Listed { items: items.collect::<Result<_, StoreError>>()?, next })
+}
+
+/// The nodes that agents are connected to.
+pub(super) async fn connected_nodes(pool: &Pool, limit: usize) -> Result<Vec<NodeId>, StoreError> {
+    let (mut nodes, mut last) = (Vec::new(), String::new());
+    while nodes.len() < limit {
+        let sql = "SELECT node FROM agent_statuses WHERE node IS NOT NULL AND node > ? ORDER BY node LIMIT 1";
+        let found = Query::new(sql, [text(&last)]).rows(pool).await?;
+        let Some(row) = found.first() else { break };
+        let node: &str = get(row, 0)?;
+        nodes.push(id(NodeId::parse(node))?);
+        node.clone_into(&mut last);
+    }
+    Ok(nodes)
+}
+
+/// The agents that are connected to a node.
+pub(super) async fn connected_agents(
+    pool: &Pool,
+    node: &NodeId,
+    after: Option<(&TenantId, &AgentId)>,
+    limit: usize,
+) -> Result<Vec<ConnectedAgent>, StoreError> {
+    let (tenant, agent) = after.map_or(("", ""), |(tenant, agent)| (tenant.as_str(), agent.as_str()));
+    let sql = "SELECT tenant, agent, body::json -> 'connection' ->> 'id' FROM agent_statuses \
+        WHERE node = ? AND (tenant, agent) > (?, ?) ORDER BY tenant, agent LIMIT ?";
+    let values = [text(node.as_str()), text(tenant), text(agent), Value::Number(bound(limit))];
+    let rows = Query::new(sql, values).rows(pool).await?;
+    let connected = rows.iter().map(|row| {
+        let (tenant, agent) = (id(TenantId::parse(get(row, 0)?))?, id(AgentId::parse(get(row, 1)?))?);
+        Ok(ConnectedAgent { tenant, agent, connection: id(ConnectionId::parse(get(row, 2)?))? })
+    });
+    connected.collect()
 }
 
 /// Sessions, newest first.
@@ -135,6 +176,38 @@ pub(super) async fn hooks(
 ) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {
     let query = Query::new("SELECT id, body FROM hooks WHERE tenant = ?", [text(tenant.as_str())]);
     bodies(by_name(pool, query, "id", page).await?)
+}
+
+/// An agent's commands, newest first.
+pub(super) async fn commands(
+    pool: &Pool,
+    tenant: &TenantId,
+    agent: &AgentId,
+    page: &Page,
+) -> Result<Listed<Arc<AgentCommand>>, StoreError> {
+    let sql = "SELECT id, body FROM commands WHERE tenant = ? AND agent = ?";
+    let mut query = Query::new(sql, [text(tenant.as_str()), text(agent.as_str())]);
+    if let Some(after) = &page.after {
+        query.add(" AND id < ?", [text(after)]);
+    }
+    query.add(" ORDER BY id DESC", []);
+    let (rows, has_more) = query.page(pool, page.limit).await?;
+    let next = rows.last().filter(|_| has_more).map(|row| get::<String>(row, 0)).transpose()?;
+    bodies((rows, next))
+}
+
+/// How many commands of an agent are not over; no more than `most` are counted.
+pub(super) async fn open_commands(
+    pool: &Pool,
+    tenant: &TenantId,
+    agent: &AgentId,
+    most: usize,
+) -> Result<usize, StoreError> {
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM commands \
+        WHERE tenant = $1 AND agent = $2 AND ended_at IS NULL LIMIT $3) AS open";
+    let row = pool.query_one(sql, &[&tenant.as_str(), &agent.as_str(), &bound(most)]).await?;
+    let count: i64 = row.map_or(Ok(0), |row| get(&row, 0))?;
+    Ok(usize::try_from(count).unwrap_or(most))
 }
 
 /// API keys by id.

@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use signalbox_core::command::AgentCommand;
 use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
@@ -50,8 +51,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::api::{
-    AgentFilter, Backlog, Census, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim,
-    Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, DeadLetterFilter, DueKind, EventFilter,
+    LaneClaim, Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend};
 use crate::cache::Cache;
@@ -298,6 +299,19 @@ impl Backend for Postgres {
         listings::agents(&self.pool, tenant, filter, page).await
     }
 
+    async fn connected_nodes(&self, limit: usize) -> Result<Vec<NodeId>, StoreError> {
+        listings::connected_nodes(&self.pool, limit).await
+    }
+
+    async fn connected_agents(
+        &self,
+        node: &NodeId,
+        after: Option<(&TenantId, &AgentId)>,
+        limit: usize,
+    ) -> Result<Vec<ConnectedAgent>, StoreError> {
+        listings::connected_agents(&self.pool, node, after, limit).await
+    }
+
     async fn sessions(
         &self,
         tenant: &TenantId,
@@ -313,6 +327,24 @@ impl Backend for Postgres {
 
     async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError> {
         listings::schedules(&self.pool, tenant, page).await
+    }
+
+    async fn commands(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        page: &Page,
+    ) -> Result<Listed<Arc<AgentCommand>>, StoreError> {
+        listings::commands(&self.pool, tenant, agent, page).await
+    }
+
+    async fn open_commands(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        most: usize,
+    ) -> Result<usize, StoreError> {
+        listings::open_commands(&self.pool, tenant, agent, most).await
     }
 
     async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {

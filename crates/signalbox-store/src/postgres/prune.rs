@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use signalbox_core::decision::{Key, Retention};
-use signalbox_wire::id::{MessageId, SessionId, TenantId};
+use signalbox_wire::id::{CommandId, MessageId, SessionId, TenantId};
 use signalbox_wire::time::Timestamp;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Error;
@@ -54,6 +54,7 @@ macro_rules! walk {
 
 const WITH_MESSAGES: &str =
     walk!("messages", "settled_at", "settled_at", "status IN ('delivered', 'cancelled')");
+const WITH_COMMANDS: &str = walk!("commands", "ended_at", "ended_at", "ended_at IS NOT NULL");
 const WITH_SESSIONS: &str = walk!("sessions", "ended_at", "ended_at", "ended_at IS NOT NULL");
 const WITH_EVENTS: &str = walk!("events", "at", "sequence", "true");
 
@@ -61,6 +62,11 @@ const WITH_EVENTS: &str = walk!("events", "at", "sequence", "true");
 const MESSAGES: &str = "DELETE FROM messages USING (SELECT tenant, id FROM messages WHERE tenant = $1 \
     AND status IN ('delivered', 'cancelled') AND settled_at < $2 ORDER BY settled_at LIMIT $3 \
     FOR UPDATE SKIP LOCKED) AS old WHERE messages.tenant = old.tenant AND messages.id = old.id RETURNING messages.id";
+
+/// Parameters: tenant, moment, how much.
+const COMMANDS: &str = "DELETE FROM commands USING (SELECT tenant, id FROM commands WHERE tenant = $1 \
+    AND ended_at < $2 ORDER BY ended_at LIMIT $3 FOR UPDATE SKIP LOCKED) AS old \
+    WHERE commands.tenant = old.tenant AND commands.id = old.id RETURNING commands.id";
 
 /// Parameters: tenant, moment, how much.
 const ENDED: &str = "SELECT id FROM sessions WHERE tenant = $1 AND ended_at < $2 ORDER BY ended_at LIMIT $3";
@@ -162,6 +168,15 @@ impl<'a> Pruning<'a> {
         Ok(piece(rows.len(), rows.len() < limit))
     }
 
+    async fn commands(&self, tenant: &Tenant, limit: usize) -> Result<Piece, StoreError> {
+        let name = id(TenantId::parse(&tenant.name))?;
+        let rows = self.pool.query(COMMANDS, &[&tenant.name, &tenant.before, &bound(limit)]).await?;
+        for row in &rows {
+            self.cache.forget(&name, Key::Command(id(CommandId::parse(get(row, 0)?))?));
+        }
+        Ok(piece(rows.len(), rows.len() < limit))
+    }
+
     async fn sessions(&self, tenant: &Tenant, limit: usize) -> Result<Piece, StoreError> {
         let asked = limit.min(SESSIONS);
         let found = self.pool.query(ENDED, &[&tenant.name, &tenant.before, &bound(asked)]).await?;
@@ -258,6 +273,7 @@ impl Removes for Pruning<'_> {
     async fn tenants(&self, kind: Kind, after: &str) -> Result<Vec<Tenant>, StoreError> {
         let sql = match kind {
             Kind::Messages => WITH_MESSAGES,
+            Kind::Commands => WITH_COMMANDS,
             Kind::Sessions => WITH_SESSIONS,
             Kind::Events => WITH_EVENTS,
         };
@@ -272,6 +288,7 @@ impl Removes for Pruning<'_> {
         let started = Instant::now();
         let piece = match kind {
             Kind::Messages => self.messages(tenant, limit).await?,
+            Kind::Commands => self.commands(tenant, limit).await?,
             Kind::Sessions => self.sessions(tenant, limit).await?,
             Kind::Events => self.events(tenant, limit).await?,
         };

@@ -59,14 +59,14 @@ pub(super) const REPORT: &str = "WITH locked AS (SELECT tenant_locks.tenant FROM
     ORDER BY tenant_locks.tenant FOR UPDATE OF tenant_locks), \
     held AS (SELECT 1 / (count(*) = cardinality($1::text[]))::int AS one FROM locked), \
     replaced AS (UPDATE agent_statuses \
-    SET state = given.state, version = given.version, body = given.body \
-    FROM held, unnest($3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[]) \
-    AS given (tenant, agent, state, version, body) WHERE held.one = 1 \
+    SET state = given.state, node = given.node, version = given.version, body = given.body \
+    FROM held, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[]) \
+    AS given (tenant, agent, state, node, version, body) WHERE held.one = 1 \
     AND agent_statuses.tenant = given.tenant AND agent_statuses.agent = given.agent RETURNING 1), \
     added AS (INSERT INTO events \
     (tenant, sequence, at, kind, level, session, session_sequence, agent, task, data) \
-    SELECT given.* FROM held, unnest($8::text[], $9::bigint[], $10::bigint[], $11::text[], $12::bigint[], \
-    $13::text[], $14::bigint[], $15::text[], $16::text[], $17::text[]) AS given WHERE held.one = 1) \
+    SELECT given.* FROM held, unnest($9::text[], $10::bigint[], $11::bigint[], $12::text[], $13::bigint[], \
+    $14::text[], $15::bigint[], $16::text[], $17::text[], $18::text[]) AS given WHERE held.one = 1) \
     SELECT 1 / (count(*) = cardinality($3::text[]))::int FROM replaced";
 
 /// Appends to the log.

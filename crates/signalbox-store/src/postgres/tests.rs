@@ -376,8 +376,12 @@ async fn a_name_that_the_database_cannot_hold_is_still_found() {
     let store = server.store(1).await;
     commit(&store, created(agent("a", "zero\0byte", "also\0here"))).await.expect("committed");
     let page = Page { limit: 10, after: None };
-    let named =
-        AgentFilter { name: Some("zero\0byte".into()), capability: Some("also\0here".into()), state: None };
+    let named = AgentFilter {
+        name: Some("zero\0byte".into()),
+        capability: Some("also\0here".into()),
+        state: None,
+        presence: None,
+    };
     let listed = store.agents(&tenant(), &named, &page).await.expect("listed");
     assert_eq!(listed.items[0].0.name, "zero\0byte", "the body keeps every character");
     server.end().await;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use serde::de::DeserializeOwned;
+use signalbox_core::command::AgentCommand;
 use signalbox_core::decision::{ApiKey, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
@@ -14,12 +15,12 @@ use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::task::Task;
-use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, ConnectionId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 
 use super::convert::{id, sql_limit};
 use super::fault::fault;
 use super::waiting::WaitingRoutes;
-use crate::api::{AgentFilter, DeadLetterFilter, Listed, Page, SessionFilter};
+use crate::api::{AgentFilter, ConnectedAgent, DeadLetterFilter, Listed, Page, Presence, SessionFilter};
 use crate::backend::AgentWithStatus;
 use crate::error::StoreError;
 use crate::schema::{self, Cell};
@@ -140,6 +141,13 @@ pub(super) fn agents(
     if let Some(state) = &filter.state {
         query.and("s.state = ?", [text(state.to_lowercase())]);
     }
+    match filter.presence {
+        None => {}
+        Some(Presence::Connected) => query.and("s.node IS NOT NULL", []),
+        Some(Presence::Offline) => {
+            query.and("s.node IS NULL AND json_extract(a.body, '$.endpoint') IS NULL", []);
+        }
+    }
     let read = |row: &Row<'_>| -> rusqlite::Result<(String, String, Option<String>)> {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?))
     };
@@ -150,6 +158,49 @@ pub(super) fn agents(
         Ok((Arc::new(schema::decode(agent)?), status.map(Arc::new)))
     });
     Ok(Listed { items: items.collect::<Result<_, StoreError>>()?, next })
+}
+
+/// The nodes that agents are connected to.
+pub(super) fn connected_nodes(connection: &Connection, limit: usize) -> Result<Vec<NodeId>, StoreError> {
+    let read = || -> rusqlite::Result<Vec<String>> {
+        let mut next = connection.prepare_cached(
+            "SELECT node FROM agent_statuses WHERE node IS NOT NULL AND node > ?1 ORDER BY node LIMIT 1",
+        )?;
+        let (mut nodes, mut last) = (Vec::new(), String::new());
+        while nodes.len() < limit
+            && let Some(node) = next.query_row([&last], |row| row.get::<_, String>(0)).optional()?
+        {
+            last.clone_from(&node);
+            nodes.push(node);
+        }
+        Ok(nodes)
+    };
+    let nodes = read().map_err(|error| fault(&error))?;
+    nodes.iter().map(|node| id(NodeId::parse(node))).collect()
+}
+
+/// The agents that are connected to a node.
+pub(super) fn connected_agents(
+    connection: &Connection,
+    node: &NodeId,
+    after: Option<(&TenantId, &AgentId)>,
+    limit: usize,
+) -> Result<Vec<ConnectedAgent>, StoreError> {
+    let (tenant, agent) = after.map_or(("", ""), |(tenant, agent)| (tenant.as_str(), agent.as_str()));
+    let query = Query::new(
+        "SELECT tenant, agent, json_extract(body, '$.connection.id') FROM agent_statuses
+         WHERE node = ? AND (tenant, agent) > (?, ?)",
+        [text(node.as_str()), text(tenant), text(agent)],
+    );
+    let read = |row: &Row<'_>| -> rusqlite::Result<(String, String, String)> {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    };
+    let (rows, _) = query.page(connection, "tenant, agent", limit, read)?;
+    let connected = rows.iter().map(|(tenant, agent, connection)| {
+        let (tenant, agent) = (id(TenantId::parse(tenant))?, id(AgentId::parse(agent))?);
+        Ok(ConnectedAgent { tenant, agent, connection: id(ConnectionId::parse(connection))? })
+    });
+    connected.collect()
 }
 
 /// Sessions, newest first.
@@ -268,6 +319,44 @@ pub(super) fn hooks(
 ) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {
     let query = Query::new("SELECT id, body FROM hooks WHERE tenant = ?", [text(tenant.as_str())]);
     by_name(connection, query, "id", page)
+}
+
+/// An agent's commands, newest first.
+pub(super) fn commands(
+    connection: &Connection,
+    tenant: &TenantId,
+    agent: &AgentId,
+    page: &Page,
+) -> Result<Listed<Arc<AgentCommand>>, StoreError> {
+    let mut query = Query::new(
+        "SELECT id, body FROM commands WHERE tenant = ? AND agent = ?",
+        [text(tenant.as_str()), text(agent.as_str())],
+    );
+    if let Some(after) = &page.after {
+        query.and("id < ?", [text(after)]);
+    }
+    let read = |row: &Row<'_>| -> rusqlite::Result<(String, String)> { Ok((row.get(0)?, row.get(1)?)) };
+    let (rows, has_more) = query.page(connection, "id DESC", page.limit, read)?;
+    let next = rows.last().filter(|_| has_more).map(|(id, _)| id.clone());
+    let items = rows.iter().map(|(_, body)| schema::decode(body).map(Arc::new)).collect::<Result<_, _>>()?;
+    Ok(Listed { items, next })
+}
+
+/// How many commands of an agent are not over; no more than `most` are counted.
+pub(super) fn open_commands(
+    connection: &Connection,
+    tenant: &TenantId,
+    agent: &AgentId,
+    most: usize,
+) -> Result<usize, StoreError> {
+    let read = || -> rusqlite::Result<i64> {
+        let mut statement = connection.prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM commands INDEXED BY commands_open
+             WHERE tenant = ?1 AND agent = ?2 AND ended_at IS NULL LIMIT ?3)",
+        )?;
+        statement.query_row(params![tenant.as_str(), agent.as_str(), sql_limit(most)], |row| row.get(0))
+    };
+    Ok(usize::try_from(read().map_err(|error| fault(&error))?).unwrap_or(most))
 }
 
 /// API keys by id.

@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
+use signalbox_core::command::AgentCommand;
 use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
@@ -54,8 +55,8 @@ use signalbox_wire::time::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::api::{
-    AgentFilter, Backlog, Census, Claimed, Committed, DeadLetterFilter, DueKind, EventFilter, LaneClaim,
-    Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, DeadLetterFilter, DueKind, EventFilter,
+    LaneClaim, Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend};
 use crate::cache::Cache;
@@ -345,6 +346,24 @@ impl Backend for Sqlite {
         self.access.list(move |connection| listings::agents(connection, &tenant, &filter, &page)).await
     }
 
+    async fn connected_nodes(&self, limit: usize) -> Result<Vec<NodeId>, StoreError> {
+        self.access.list(move |connection| listings::connected_nodes(connection, limit)).await
+    }
+
+    async fn connected_agents(
+        &self,
+        node: &NodeId,
+        after: Option<(&TenantId, &AgentId)>,
+        limit: usize,
+    ) -> Result<Vec<ConnectedAgent>, StoreError> {
+        let (node, after) = (node.clone(), after.map(|(tenant, agent)| (tenant.clone(), agent.clone())));
+        let read = move |connection: &rusqlite::Connection| {
+            let after = after.as_ref().map(|(tenant, agent)| (tenant, agent));
+            listings::connected_agents(connection, &node, after, limit)
+        };
+        self.access.list(read).await
+    }
+
     async fn sessions(
         &self,
         tenant: &TenantId,
@@ -363,6 +382,25 @@ impl Backend for Sqlite {
     async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError> {
         let (tenant, page) = (tenant.clone(), page.clone());
         self.access.list(move |connection| listings::schedules(connection, &tenant, &page)).await
+    }
+
+    async fn commands(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        page: &Page,
+    ) -> Result<Listed<Arc<AgentCommand>>, StoreError> {
+        let (tenant, agent, page) = (tenant.clone(), agent.clone(), page.clone());
+        self.access.list(move |connection| listings::commands(connection, &tenant, &agent, &page)).await
+    }
+
+    async fn open_commands(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        most: usize,
+    ) -> Result<usize, StoreError> {
+        self.access.readers.point(|connection| listings::open_commands(connection, tenant, agent, most))
     }
 
     async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, params};
 use signalbox_core::decision::{Key, Retention};
-use signalbox_wire::id::{MessageId, SessionId, TenantId};
+use signalbox_wire::id::{CommandId, MessageId, SessionId, TenantId};
 use tokio::time::Instant;
 
 use super::access::Access;
@@ -30,6 +30,7 @@ struct Gone {
     is_done: bool,
     took: Duration,
     messages: Vec<String>,
+    commands: Vec<String>,
     sessions: Vec<String>,
 }
 
@@ -44,6 +45,9 @@ impl Gone {
         let Ok(tenant) = TenantId::parse(tenant) else { return };
         for id in self.messages.iter().filter_map(|id| MessageId::parse(id).ok()) {
             cache.forget(&tenant, Key::Message(id));
+        }
+        for id in self.commands.iter().filter_map(|id| CommandId::parse(id).ok()) {
+            cache.forget(&tenant, Key::Command(id));
         }
         for id in self.sessions.iter().filter_map(|id| SessionId::parse(id).ok()) {
             cache.forget(&tenant, Key::Session(id));
@@ -135,6 +139,12 @@ impl Removes for Pruning<'_> {
                 };
                 self.work(&tenant.name, remove).await
             }
+            Kind::Commands => {
+                let remove = move |connection: &Connection, gone: &mut Gone| {
+                    commands(connection, &name, before, left, gone)
+                };
+                self.work(&tenant.name, remove).await
+            }
             Kind::Sessions => {
                 let remove = move |connection: &Connection, gone: &mut Gone| {
                     sessions(connection, &name, before, left, gone)
@@ -158,6 +168,10 @@ fn tenants(
             "SELECT tenant, settled_at FROM messages INDEXED BY messages_settled
              WHERE status IN ('delivered', 'cancelled') AND tenant > ?1 ORDER BY tenant, settled_at LIMIT 1"
         }
+        Kind::Commands => {
+            "SELECT tenant, ended_at FROM commands INDEXED BY commands_ended
+             WHERE ended_at IS NOT NULL AND tenant > ?1 ORDER BY tenant, ended_at LIMIT 1"
+        }
         Kind::Sessions => {
             "SELECT tenant, ended_at FROM sessions INDEXED BY sessions_by_end
              WHERE ended_at IS NOT NULL AND tenant > ?1 ORDER BY tenant, ended_at LIMIT 1"
@@ -173,7 +187,7 @@ fn tenants(
     {
         last.clone_from(&name);
         let at = match kind {
-            Kind::Messages | Kind::Sessions => Some(found),
+            Kind::Messages | Kind::Commands | Kind::Sessions => Some(found),
             Kind::Events => Log::numbered(found).oldest(connection)?,
         };
         let before = before(&name);
@@ -225,6 +239,25 @@ fn messages(
     gone.messages = removed.collect::<rusqlite::Result<_>>()?;
     gone.count = gone.messages.len() as u64;
     gone.is_done = sql_limit(gone.messages.len()) < limit;
+    Ok(())
+}
+
+fn commands(
+    connection: &Connection,
+    tenant: &str,
+    before: i64,
+    limit: i64,
+    gone: &mut Gone,
+) -> rusqlite::Result<()> {
+    let mut commands = connection.prepare_cached(
+        "DELETE FROM commands WHERE rowid IN
+         (SELECT rowid FROM commands WHERE tenant = ?1 AND ended_at < ?2 ORDER BY ended_at LIMIT ?3)
+         RETURNING id",
+    )?;
+    let removed = commands.query_map(params![tenant, before, limit], |row| row.get(0))?;
+    gone.commands = removed.collect::<rusqlite::Result<_>>()?;
+    gone.count = gone.commands.len() as u64;
+    gone.is_done = sql_limit(gone.commands.len()) < limit;
     Ok(())
 }
 

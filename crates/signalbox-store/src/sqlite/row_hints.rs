@@ -30,7 +30,7 @@ impl<'c> Places<'c> {
         let prepare = |sql: &str| connection.prepare_with_flags(sql, PrepFlags::SQLITE_PREPARE_PERSISTENT);
         Ok(Self {
             update: prepare(
-                "UPDATE agent_statuses SET state = ?1, version = ?2, body = ?3
+                "UPDATE agent_statuses SET state = ?1, version = ?2, body = ?3, node = ?7
                  WHERE rowid = ?4 AND +tenant = ?5 AND +agent = ?6",
             )?,
             find: prepare("SELECT rowid FROM agent_statuses WHERE tenant = ?1 AND agent = ?2")?,
@@ -58,6 +58,10 @@ impl<'c> Places<'c> {
         self.update.raw_bind_parameter(4, *place)?;
         self.update.raw_bind_parameter(5, tenant.as_str())?;
         self.update.raw_bind_parameter(6, status.agent.as_str())?;
+        match schema::node_cell(status) {
+            Some(node) => self.update.raw_bind_parameter(7, node)?,
+            None => self.update.raw_bind_parameter(7, Null)?,
+        }
         Ok(self.update.raw_execute()? == 1)
     }
 

@@ -4,21 +4,25 @@ use std::sync::Arc;
 
 use serde_json::json;
 use signalbox_core::Decision;
+use signalbox_core::agent::Agent;
 use signalbox_core::decision::{Key, Row};
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus};
 use signalbox_core::session::SessionStatus;
 use signalbox_core::task::{Task, TaskStatus};
-use signalbox_store::{AgentFilter, DeadLetterFilter, Listed, Page, SessionFilter, Store};
+use signalbox_store::{AgentFilter, DeadLetterFilter, Listed, Page, Presence, SessionFilter, Store};
+use signalbox_wire::id::NodeId;
 
 use crate::samples::{
-    agent, agent_id, api_key, definition, ended, hook, name, schedule, session, session_id, settled, status,
-    task, tenant_row, tool, workflow, workflow_id,
+    agent, agent_id, api_key, command, connected, definition, ended, hook, name, schedule, session, session_id,
+    settled, status, task, tenant_id, tenant_row, tool, workflow, workflow_id,
 };
 use crate::world::{World, at, commit, contract, tenant};
 
 contract! {
     agents_are_listed_by_id_with_their_status,
     agents_are_filtered,
+    agents_are_found_by_how_they_are_reached,
+    connected_agents_are_found_by_their_node,
     capabilities_follow_the_registration,
     sessions_are_listed_newest_first,
     sessions_are_found_by_their_agents,
@@ -27,6 +31,7 @@ contract! {
     open_sessions_of_a_workflow_are_known,
     dead_letters_are_listed_longest_dead_first,
     tools_keys_workflows_schedules_hooks_and_tenants_are_listed,
+    commands_are_listed_newest_first_and_the_open_ones_counted,
     pages_stay_put_while_rows_come_and_go,
 }
 
@@ -102,6 +107,53 @@ async fn agents_are_filtered(world: &World) {
     assert_eq!(agents(store, both).await, ["b:IDLE"]);
     let none = AgentFilter { name: Some("name of c".into()), ..reads };
     assert_eq!(agents(store, none).await, [""; 0]);
+}
+
+async fn agents_are_found_by_how_they_are_reached(world: &World) {
+    let store = &world.store;
+    let without_endpoint = |id: &str| Row::Agent(Arc::new(Agent { endpoint: None, ..agent(id, &[]) }));
+    put(store, vec![Row::Agent(Arc::new(agent("a", &[]))), Row::Status(Arc::new(status("a", "idle")))]).await;
+    put(store, vec![without_endpoint("b"), Row::Status(Arc::new(connected("b", "nod_1")))]).await;
+    put(store, vec![without_endpoint("c"), Row::Status(Arc::new(status("c", "idle")))]).await;
+    put(store, vec![without_endpoint("d")]).await;
+    put(store, vec![Row::Agent(Arc::new(agent("e", &[]))), Row::Status(Arc::new(connected("e", "nod_1")))])
+        .await;
+    let reached = |presence| AgentFilter { presence: Some(presence), ..AgentFilter::default() };
+    assert_eq!(agents(store, reached(Presence::Connected)).await, ["b:idle", "e:idle"]);
+    assert_eq!(agents(store, reached(Presence::Offline)).await, ["c:idle", "d:"]);
+}
+
+async fn connected_agents_are_found_by_their_node(world: &World) {
+    let store = &world.store;
+    let nodes = || async {
+        let nodes = store.connected_nodes().await.expect("read");
+        nodes.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(nodes().await, [""; 0]);
+    for (id, node) in [("a", "nod_1"), ("b", "nod_2"), ("c", "nod_1"), ("d", "nod_1")] {
+        put(store, vec![Row::Status(Arc::new(connected(id, node)))]).await;
+    }
+    put(store, vec![Row::Status(Arc::new(status("e", "idle")))]).await;
+    let other = tenant_id("other");
+    let mut decision = Decision::default();
+    decision.put_guarded(Row::Status(Arc::new(connected("a", "nod_1"))), 1);
+    store.commit(&other, decision, at(0), None).await.expect("put");
+    assert_eq!(nodes().await, ["nod_1", "nod_2"]);
+    let node = NodeId::parse("nod_1").expect("valid");
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let after_now = after.as_ref().map(|(tenant, agent)| (tenant, agent));
+        let page = store.connected_agents(&node, after_now, 2).await.expect("read");
+        assert!(page.len() <= 2);
+        let Some(last) = page.last() else { break };
+        after = Some((last.tenant.clone(), last.agent.clone()));
+        found.extend(
+            page.iter().map(|found| format!("{} {} {}", found.tenant, found.agent, found.connection)),
+        );
+    }
+    assert_eq!(found, ["default a con_a", "default c con_c", "default d con_d", "other a con_a"]);
+    put(store, vec![Row::Status(Arc::new(status("b", "busy")))]).await;
+    assert_eq!(nodes().await, ["nod_1"], "it is connected no longer");
 }
 
 async fn capabilities_follow_the_registration(world: &World) {
@@ -294,6 +346,23 @@ async fn dead_letters_are_listed_longest_dead_first(world: &World) {
     assert_eq!(list(DeadLetterFilter { since: Some(at(5)), ..all.clone() }).await, ["hook", "late"]);
     put(store, vec![Row::Message(Arc::new(crate::samples::message("b")))]).await;
     assert_eq!(list(all).await, ["early", "a", "hook", "late"], "a redriven one is dead no more");
+}
+
+async fn commands_are_listed_newest_first_and_the_open_ones_counted(world: &World) {
+    let store = &world.store;
+    for (id, agent, ended_at) in
+        [("cmd_1", "a", None), ("cmd_2", "b", None), ("cmd_3", "a", Some(1)), ("cmd_4", "a", None)]
+    {
+        put(store, vec![Row::Command(Arc::new(command(id, agent, ended_at)))]).await;
+    }
+    let agent = agent_id("a");
+    let listed =
+        walk!(2, |page| store.commands(&tenant(), &agent, &page), |command| command.id.to_string());
+    assert_eq!(listed, ["cmd_4", "cmd_3", "cmd_1"]);
+    for (most, expected) in [(10, 2), (1, 1)] {
+        assert_eq!(store.open_commands(&tenant(), &agent, most).await.expect("read"), expected);
+    }
+    assert_eq!(store.open_commands(&tenant(), &agent_id("c"), 10).await.expect("read"), 0);
 }
 
 async fn tools_keys_workflows_schedules_hooks_and_tenants_are_listed(world: &World) {

@@ -9,10 +9,10 @@ use signalbox_core::delivery::MessageStatus;
 use signalbox_core::event::Level;
 use signalbox_core::session::SessionStatus;
 use signalbox_store::{EventFilter, Options, Page, Prune, Pruned, Removal, Store, StoreError};
-use signalbox_wire::id::TenantId;
+use signalbox_wire::id::{CommandId, TenantId};
 
 use crate::samples::{
-    answered, ended, event_at, message, message_id, session, session_id, settled, signature, task, tenant_id,
+    answered, command, ended, event_at, message, message_id, session, session_id, settled, signature, task, tenant_id,
 };
 use crate::world::{World, at, commit, contract, node, tenant};
 
@@ -70,6 +70,9 @@ async fn only_what_is_over_and_old_goes(world: &World) {
         put(store, Row::Message(Arc::new(settled(id, status, moment)))).await;
     }
     put(store, Row::Message(Arc::new(message("scheduled")))).await;
+    for (id, ended_at) in [("cmd_old", Some(1)), ("cmd_young", Some(50)), ("cmd_open", None)] {
+        put(store, Row::Command(Arc::new(command(id, "a", ended_at)))).await;
+    }
     for (key, expires) in [("old", 1), ("young", 50)] {
         put(store, Row::IdempotencyRecord(answered(key, expires))).await;
         put(store, Row::Signature(signature(key, expires))).await;
@@ -83,9 +86,13 @@ async fn only_what_is_over_and_old_goes(world: &World) {
     let removed = store.prune(prune(10, 1_000)).await.expect("pruned");
     assert_eq!(
         (removed.removed, removed.has_more),
-        (2 + 2 + 2, false),
-        "two messages, an answer and a signature, two entries"
+        (2 + 1 + 2 + 2, false),
+        "two messages, a command, an answer and a signature, two entries"
     );
+    for (id, is_kept) in [("cmd_old", false), ("cmd_young", true), ("cmd_open", true)] {
+        let kept = store.command(&tenant(), &CommandId::parse(id).expect("valid")).await.expect("read");
+        assert_eq!(kept.is_some(), is_kept, "{id}");
+    }
     for (id, is_kept) in
         [("delivered", false), ("cancelled", false), ("dead", true), ("young", true), ("scheduled", true)]
     {

@@ -117,6 +117,17 @@ async fn what_is_read_is_what_was_put(world: &World) {
                 let read = store.payload(&tenant(), &row.sha256).await.expect("read");
                 assert_eq!(read.as_deref(), Some(row.as_ref()));
             }
+            Row::Command(row) => {
+                assert_eq!(parts(snapshot.command(&row.id).expect("loaded")), Some((7, row.as_ref().clone())));
+                let read = parts(store.command(&tenant(), &row.id).await.expect("read"));
+                assert_eq!(read, Some((7, row.as_ref().clone())));
+            }
+            Row::Figures(row) => {
+                let read = parts(snapshot.figures(&row.agent).expect("loaded"));
+                assert_eq!(read, Some((7, row.as_ref().clone())));
+                let read = parts(store.figures(&tenant(), &row.agent).await.expect("read"));
+                assert_eq!(read, Some((7, row.as_ref().clone())));
+            }
             Row::Tenant(row) => assert_eq!(store.tenant(&row.id).await.expect("read"), Some(row)),
             Row::Task(..) | Row::Available(_) => {}
         }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, json};
-use signalbox_core::agent::{Agent, AgentStatus, Report};
+use signalbox_core::agent::{Agent, AgentStatus, Connection, Report};
+use signalbox_core::command::{AgentCommand, CommandStatus};
 use signalbox_core::cron::Rhythm;
 use signalbox_core::decision::{
     AgentName, ApiKey, Available, ConcurrencyGroup, IdempotencyRecord, Retention, Row, Scope, SeenSignature,
@@ -14,6 +15,7 @@ use signalbox_core::definition::{Definition, Step};
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus};
 use signalbox_core::due::{Due, DueJob};
 use signalbox_core::event::{Level, NewEvent};
+use signalbox_core::figures::{AgentFigures, Sample};
 use signalbox_core::hook::{HookSecret, WebhookTrigger};
 use signalbox_core::payload::Payload;
 use signalbox_core::routing::Route;
@@ -21,7 +23,8 @@ use signalbox_core::schedule::{Overlap, Plan, Schedule};
 use signalbox_core::session::{Session, SessionStatus};
 use signalbox_core::task::Task;
 use signalbox_wire::id::{
-    AgentId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
+    AgentId, CommandId, ConnectionId, HookId, KeyId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId,
+    ToolName, WorkflowId,
 };
 use signalbox_wire::time::Timestamp;
 
@@ -72,6 +75,47 @@ pub(crate) fn status(id: &str, state: &str) -> AgentStatus {
         awaits_delivery: None,
     };
     AgentStatus { report: Some(report), ..AgentStatus::fresh(agent_id(id), 1, at(0)) }
+}
+
+pub(crate) fn connected(id: &str, node: &str) -> AgentStatus {
+    let connection = Connection {
+        node: NodeId::parse(node).expect("valid"),
+        id: ConnectionId::parse(&format!("con_{id}")).expect("valid"),
+        since: at(3),
+        key: Some(key_id("k")),
+    };
+    AgentStatus { connection: Some(connection), ..status(id, "idle") }
+}
+
+pub(crate) fn command(id: &str, agent: &str, ended_at: Option<i64>) -> AgentCommand {
+    AgentCommand {
+        id: CommandId::parse(id).expect("valid"),
+        agent: agent_id(agent),
+        command: "restart".into(),
+        args: Map::from_iter([("now".to_owned(), json!(true))]),
+        timeout: Duration::from_secs(300),
+        status: if ended_at.is_some() { CommandStatus::Success } else { CommandStatus::Queued },
+        by: Some("key k".into()),
+        trace: None,
+        progress: Some(json!(40)),
+        result: ended_at.map(|_| json!({"ok": 1})),
+        error: None,
+        tries: 1,
+        created_at: at(0),
+        expires_at: at(300),
+        sent_at: None,
+        ended_at: ended_at.map(at),
+    }
+}
+
+pub(crate) fn figures(agent: &str) -> AgentFigures {
+    let sample = Sample { at: at(2), cpu_usage: Some(12.5), memory_usage: None };
+    AgentFigures {
+        agent: agent_id(agent),
+        last_seen: at(2),
+        metrics: Map::from_iter([("queue".to_owned(), json!(3))]),
+        samples: vec![sample],
+    }
 }
 
 pub(crate) fn name(name: &str, agent: &str) -> AgentName {
@@ -206,7 +250,7 @@ pub(crate) fn every_kind() -> Vec<Row> {
     vec![
         Row::Agent(Arc::new(agent("a", &["read", "write", "read"]))),
         Row::AgentName(name("n", "a")),
-        Row::Status(Arc::new(status("a", "Idle"))),
+        Row::Status(Arc::new(connected("a", "nod_1"))),
         Row::Available(available("any", "a", 0)),
         Row::Session(Arc::new(session("s", "w", 0))),
         Row::Task(session_id("s"), Arc::new(task("t", 0))),
@@ -228,6 +272,8 @@ pub(crate) fn every_kind() -> Vec<Row> {
         Row::Schedule(Arc::new(schedule("nightly"))),
         Row::WebhookTrigger(Arc::new(hook("orders", "whsec_x"))),
         Row::Payload(Arc::new(Payload::of(json!({"large": [1, "é\u{0}"]})))),
+        Row::Command(Arc::new(command("cmd_1", "a", None))),
+        Row::Figures(Arc::new(figures("a"))),
     ]
 }
 

@@ -203,7 +203,12 @@ async fn sees_its_own(world: &World, tenant: &TenantId) {
     assert_eq!(parts(definition).expect("there").1.name, mark);
     let session = parts(store.session(tenant, &session_id("same")).await.expect("read")).expect("there");
     assert_eq!((session.1.session.trace.as_deref(), session.1.tasks.len()), (Some(mark), 1));
-    let filter = AgentFilter { state: Some(mark.to_owned()), capability: Some("read".into()), name: None };
+    let filter = AgentFilter {
+        state: Some(mark.to_owned()),
+        capability: Some("read".into()),
+        name: None,
+        presence: None,
+    };
     let agents = store.agents(tenant, &filter, &page).await.expect("read").items;
     assert_eq!(agents.iter().map(|(agent, _)| agent.version.as_str()).collect::<Vec<_>>(), [mark]);
     let events = store.events(tenant, &EventFilter::default(), &page).await.expect("read").items;

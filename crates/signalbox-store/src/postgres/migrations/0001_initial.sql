@@ -30,8 +30,11 @@ CREATE INDEX agent_capabilities_by_capability ON agent_capabilities (tenant, cap
 
 CREATE TABLE agent_statuses (
     tenant TEXT COLLATE "C" NOT NULL, agent TEXT COLLATE "C" NOT NULL, state TEXT COLLATE "C",
+    node TEXT COLLATE "C",
     version BIGINT NOT NULL, body TEXT NOT NULL
 ) WITH (fillfactor = 50);
+-- Who is connected to a node: what it held is swept up when it is gone.
+CREATE INDEX agent_statuses_by_node ON agent_statuses (node, tenant, agent) WHERE node IS NOT NULL;
 
 CREATE TABLE available (
     tenant TEXT COLLATE "C" NOT NULL, route TEXT COLLATE "C" NOT NULL, agent TEXT COLLATE "C" NOT NULL,
@@ -162,6 +165,21 @@ CREATE TABLE payload_uses (
 );
 CREATE INDEX payload_uses_by_payload ON payload_uses (tenant, payload);
 
+-- Requests to agents over their connections.
+CREATE TABLE commands (
+    tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL, agent TEXT COLLATE "C" NOT NULL, ended_at BIGINT,
+    version BIGINT NOT NULL, body TEXT NOT NULL
+) WITH (fillfactor = 80);
+CREATE INDEX commands_by_agent ON commands (tenant, agent, id);
+CREATE INDEX commands_open ON commands (tenant, agent) WHERE ended_at IS NULL;
+CREATE INDEX commands_ended ON commands (tenant, ended_at) WHERE ended_at IS NOT NULL;
+
+-- What agents tell of themselves with their heartbeats.
+CREATE TABLE agent_figures (
+    tenant TEXT COLLATE "C" NOT NULL, agent TEXT COLLATE "C" NOT NULL,
+    version BIGINT NOT NULL, body TEXT NOT NULL
+) WITH (fillfactor = 50);
+
 -- What must still happen, of all tenants.
 CREATE TABLE due (
     tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL, kind TEXT COLLATE "C" NOT NULL,
@@ -207,5 +225,7 @@ ALTER TABLE api_keys ADD PRIMARY KEY (tenant, id);
 ALTER TABLE tenants ADD PRIMARY KEY (tenant, id);
 ALTER TABLE answered ADD PRIMARY KEY (tenant, key);
 ALTER TABLE signatures ADD PRIMARY KEY (tenant, signature);
+ALTER TABLE commands ADD PRIMARY KEY (tenant, id);
+ALTER TABLE agent_figures ADD PRIMARY KEY (tenant, agent);
 ALTER TABLE due ADD PRIMARY KEY (tenant, id);
 ALTER TABLE events ADD PRIMARY KEY (tenant, sequence);

@@ -21,10 +21,12 @@ CREATE TABLE agent_capabilities (
 CREATE INDEX agent_capabilities_by_capability ON agent_capabilities (tenant, capability, agent);
 
 CREATE TABLE agent_statuses (
-    tenant TEXT NOT NULL, agent TEXT NOT NULL, state TEXT,
+    tenant TEXT NOT NULL, agent TEXT NOT NULL, state TEXT, node TEXT,
     version INTEGER NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (tenant, agent)
 );
+-- Who is connected to a node: what it held is swept up when it is gone.
+CREATE INDEX agent_statuses_by_node ON agent_statuses (node, tenant, agent) WHERE node IS NOT NULL;
 
 CREATE TABLE available (
     tenant TEXT NOT NULL, route TEXT NOT NULL, agent TEXT NOT NULL, last_used INTEGER NOT NULL,
@@ -161,6 +163,23 @@ CREATE TABLE payload_uses (
     PRIMARY KEY (tenant, session, payload)
 ) WITHOUT ROWID;
 CREATE INDEX payload_uses_by_payload ON payload_uses (tenant, payload);
+
+-- Requests to agents over their connections.
+CREATE TABLE commands (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, agent TEXT NOT NULL, ended_at INTEGER,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+);
+CREATE INDEX commands_by_agent ON commands (tenant, agent, id);
+CREATE INDEX commands_open ON commands (tenant, agent) WHERE ended_at IS NULL;
+CREATE INDEX commands_ended ON commands (tenant, ended_at) WHERE ended_at IS NOT NULL;
+
+-- What agents tell of themselves with their heartbeats.
+CREATE TABLE agent_figures (
+    tenant TEXT NOT NULL, agent TEXT NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, agent)
+);
 
 -- What must still happen, of all tenants.
 CREATE TABLE due (

@@ -7,10 +7,10 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Statement, StatementStatus, params_from_iter};
 use signalbox_core::delivery::MessageKind;
 use signalbox_core::session::SessionStatus;
-use signalbox_wire::id::{AgentId, WorkflowId};
+use signalbox_wire::id::{AgentId, NodeId, WorkflowId};
 
 use super::{sqlite, tenant};
-use crate::api::{AgentFilter, DeadLetterFilter, Page, SessionFilter};
+use crate::api::{AgentFilter, DeadLetterFilter, Page, Presence, SessionFilter};
 use crate::sqlite::{Sqlite, listings};
 use signalbox_wire::time::Timestamp;
 
@@ -99,6 +99,7 @@ fn run_lists(sqlite: &Sqlite) -> Vec<Seen> {
                 AgentFilter::default(),
                 AgentFilter { capability: capability.clone(), ..AgentFilter::default() },
                 AgentFilter { name: Some("n".to_owned()), ..AgentFilter::default() },
+                AgentFilter { presence: Some(Presence::Connected), ..AgentFilter::default() },
             ] {
                 listings::agents(
                     connection,
@@ -107,6 +108,8 @@ fn run_lists(sqlite: &Sqlite) -> Vec<Seen> {
                     &Page { after: named.clone(), ..page.clone() },
                 )?;
             }
+            let after = agent.as_ref().filter(|_| page.after.is_some()).map(|agent| (tenant, agent));
+            listings::connected_agents(connection, &NodeId::parse("nod_1").expect("valid"), after, 10)?;
             listings::tools(connection, tenant, page)?;
             listings::keys(connection, tenant, page)?;
             listings::workflows(connection, tenant, page)?;

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use serde::Deserialize;
 use signalbox_core::Rejected;
-use signalbox_store::{AgentFilter, Page, Store};
+use signalbox_store::{AgentFilter, Page, Presence, Store};
 use signalbox_wire::agentkit::{AgentView, Success, SuccessList};
 use signalbox_wire::paging::{Cursor, PageQuery};
 use signalbox_wire::problem::Problem;
@@ -29,6 +29,8 @@ pub(crate) struct AgentQuery {
     state: Option<String>,
     /// The one with this name.
     name: Option<String>,
+    /// `connected`: those that hold a connection; `offline`: those with neither a contact endpoint nor a connection.
+    presence: Option<String>,
 }
 
 /// List agents
@@ -54,12 +56,21 @@ pub(crate) async fn list_agents(
     Ok(Reply::ok(&SuccessList::new("Agents retrieved successfully.", listed.items, next_cursor)))
 }
 
+fn presence(text: &str) -> Result<Presence, String> {
+    match text {
+        "connected" => Ok(Presence::Connected),
+        "offline" => Ok(Presence::Offline),
+        _ => Err("must be connected or offline".to_owned()),
+    }
+}
+
 fn filter(query: &AgentQuery, reader: &mut Reader) -> AgentFilter {
     let fits = |rule: Text| move |text: &str| rule.check(text).map(|()| text.to_owned());
     AgentFilter {
         capability: reader.read("capability", query.capability.as_deref(), fits(Text::NAME)),
         state: reader.read("state", query.state.as_deref(), fits(Text::STATE)),
         name: reader.read("name", query.name.as_deref(), fits(Text::NAME)),
+        presence: reader.read("presence", query.presence.as_deref(), presence),
     }
 }
 
@@ -93,11 +104,12 @@ mod tests {
             capability: Some("a\0".to_owned()),
             state: Some("two words".to_owned()),
             name: Some(String::new()),
+            presence: Some("here".to_owned()),
         };
         let mut reader = Reader::default();
         filter(&query, &mut reader);
         let refusal = reader.finish().expect_err("faults");
         let pointers: Vec<&str> = refusal.0.errors.iter().map(|fault| fault.pointer.as_str()).collect();
-        assert_eq!(pointers, ["/capability", "/state", "/name"]);
+        assert_eq!(pointers, ["/capability", "/state", "/name", "/presence"]);
     }
 }

@@ -4,7 +4,6 @@
 
 use axum::extract::{FromRef as _, State};
 use http::StatusCode;
-use signalbox_core::due::Lane;
 use signalbox_core::{Rejected, engine};
 use signalbox_store::Store;
 use signalbox_wire::agentkit::{RunAccepted, RunBody, RunMessage, Scheduled, Success, ToolAnswer, ToolCall};
@@ -125,10 +124,8 @@ async fn admit(
 ) -> Result<(), Refusal> {
     let registration = store.agent(tenant, agent).await?;
     // What else is wrong with the agent is for the operation to say.
-    let Some(endpoint) = registration.as_ref().and_then(|read| read.value.endpoint.as_deref()) else {
-        return Ok(());
-    };
-    if admission.admits(tenant, Lane::endpoint(endpoint), clock::now()).await? {
+    let Some(registration) = registration else { return Ok(()) };
+    if admission.admits(tenant, registration.value.lane(), clock::now()).await? {
         return Ok(());
     }
     // A repeat adds nothing to what waits; whether it is one, the operation says.
@@ -138,7 +135,7 @@ async fn admit(
         return Ok(());
     }
     let detail = format!(
-        "{} messages or more wait for agent {agent} and others at its address (waiting_per_destination_max); send this \
+        "{} messages or more wait for agent {agent}, or for others at its address (waiting_per_destination_max); send this \
          one again when the agent has caught up.",
         admission.max()
     );

@@ -1,0 +1,192 @@
+//! Agents connect, and their connections end.
+
+use serde_json::json;
+use signalbox_wire::id::{AgentId, ConnectionId, KeyId, NodeId};
+use signalbox_wire::time::Timestamp;
+
+use super::agents::give_all_back;
+use super::machine::Machine;
+use super::operation::Operation;
+use super::unit_of_work::UnitOfWork;
+use crate::agent::Held;
+use crate::connection::Connection;
+use crate::decision::{Key, MatchHint};
+use crate::due::{Due, DueJob};
+use crate::event::{Level, NewEvent};
+use crate::limits::{RECONNECT_GRACE, bounded};
+use crate::{Decision, DecisionContext, Halt, Snapshot};
+
+/// An agent has connected. Of several connections the last one counts.
+#[derive(Debug, Clone)]
+pub struct Connect {
+    /// Whose connection it is.
+    pub agent: AgentId,
+    /// Which.
+    pub connection: ConnectionId,
+    /// With which node.
+    pub node: NodeId,
+    /// The key by which the agent proved who it is.
+    pub key: Option<KeyId>,
+}
+
+/// What a connection belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connected {
+    /// The registration: what is said over the connection once there is a later one does not count.
+    pub generation: u64,
+    /// The connection that the agent held before: it is to be closed.
+    pub earlier: Option<Connection>,
+}
+
+impl Operation for Connect {
+    type Output = Connected;
+
+    fn keys(&self) -> Vec<Key> {
+        keys(&self.agent)
+    }
+
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Connected), Halt> {
+        let now = context.now;
+        let mut work = UnitOfWork::new(snapshot, context);
+        let current = work.known_agent(&self.agent)?;
+        let generation = current.agent.generation;
+        if current.status.connection.as_ref().is_some_and(|held| held.id == self.connection) {
+            return Ok((work.finish(), Connected { generation, earlier: None }));
+        }
+        let (id, node, key) = (self.connection.clone(), self.node.clone(), self.key.clone());
+        let earlier = current.status_mut().connect(Connection { node, id, since: now, key }, now);
+        if current.status.held.iter().any(is_never_had) {
+            work.decision.disarm(DueJob::Absence { agent: self.agent.clone() }.id());
+        }
+        work.decision.hints.push(MatchHint::Connected(self.agent.clone()));
+        let data = json!({
+            "connectionId": self.connection,
+            "node": self.node,
+            "generation": generation,
+            "takesOver": earlier.as_ref().map(|earlier| &earlier.id),
+        });
+        work.log(NewEvent::new("agent.connected", Level::Info, now, &data).about(&self.agent));
+        Ok((work.finish(), Connected { generation, earlier }))
+    }
+}
+
+/// A connection has ended. Where the agent holds another by now, nothing changes.
+#[derive(Debug, Clone)]
+pub struct Disconnect {
+    /// Whose connection it was.
+    pub agent: AgentId,
+    /// Which.
+    pub connection: ConnectionId,
+    /// Why it ended, in words.
+    pub reason: String,
+}
+
+impl Operation for Disconnect {
+    /// Whether it was the one that the agent held.
+    type Output = bool;
+
+    fn keys(&self) -> Vec<Key> {
+        keys(&self.agent)
+    }
+
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, bool), Halt> {
+        let mut work = UnitOfWork::new(snapshot, context);
+        let is_held = disconnect(&mut work, &self.agent, &self.connection, &self.reason)?;
+        Ok((work.finish(), is_held))
+    }
+}
+
+/// The connections that agents held with a node which is gone have ended: some of one tenant.
+#[derive(Debug, Clone)]
+pub struct DisconnectNode {
+    /// The node.
+    pub node: NodeId,
+    /// The agents, with the connections that they held with it.
+    pub connections: Vec<(AgentId, ConnectionId)>,
+}
+
+impl Operation for DisconnectNode {
+    /// How many of them held theirs.
+    type Output = usize;
+
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, usize), Halt> {
+        let mut work = UnitOfWork::new(snapshot, context);
+        snapshot.require(self.connections.iter().flat_map(|(agent, _)| keys(agent)))?;
+        let reason = format!("node {} is gone", self.node);
+        let mut count = 0;
+        for (agent, connection) in &self.connections {
+            count += usize::from(disconnect(&mut work, agent, connection, &reason)?);
+        }
+        Ok((work.finish(), count))
+    }
+}
+
+fn disconnect(
+    work: &mut UnitOfWork<'_, '_>,
+    agent: &AgentId,
+    connection: &ConnectionId,
+    reason: &str,
+) -> Result<bool, Halt> {
+    let now = work.context.now;
+    let Some(current) = work.agent(agent)? else { return Ok(false) };
+    if current.status.connection.as_ref().is_none_or(|held| held.id != *connection) {
+        return Ok(false);
+    }
+    current.status_mut().disconnect(connection, now);
+    let waits = current.agent.endpoint.is_none() && current.status.held.iter().any(is_never_had);
+    if waits {
+        let absence = DueJob::Absence { agent: agent.clone() };
+        work.decision.arm(Due::new(absence, now + RECONNECT_GRACE));
+    }
+    let data = json!({"connectionId": connection, "reason": bounded(reason)});
+    work.log(NewEvent::new("agent.disconnected", Level::Info, now, &data).about(agent));
+    Ok(true)
+}
+
+/// An agent that was disconnected has had its time to come back. What it was given and never had goes to others, where
+/// it may be tried again; all else that it holds is its own until its own timeout.
+/// Answers when to look again, where it is too early.
+pub(super) fn absence(machine: &mut Machine<'_, '_>, agent: &AgentId) -> Result<Option<Timestamp>, Halt> {
+    let now = machine.work.context.now;
+    let Some(current) = machine.work.agent(agent)? else { return Ok(None) };
+    let since = current.status.is_away_since().filter(|_| current.agent.endpoint.is_none());
+    let Some(over_at) = since.map(|since| since + RECONNECT_GRACE) else { return Ok(None) };
+    if now < over_at {
+        return Ok(Some(over_at));
+    }
+    let held: Vec<Held> = current.status.held.iter().filter(|held| is_never_had(held)).cloned().collect();
+    machine.work.snapshot.require(held.iter().map(|held| Key::Session(held.session.clone())))?;
+    let mut returned = Vec::new();
+    for held in held {
+        if machine.work.held_task(&held.attempt_of())?.is_none_or(|task| task.may_retry(None)) {
+            returned.push(held);
+        }
+    }
+    if returned.is_empty() {
+        return Ok(None);
+    }
+    machine.work.known_agent(agent)?.status_mut().held.retain(|held| !returned.contains(held));
+    give_all_back(machine, &returned, "its agent lost its connection before it had the task")?;
+    Ok(None)
+}
+
+/// Whether the agent is not known to have it.
+fn is_never_had(held: &Held) -> bool {
+    held.taken_at.is_none()
+}
+
+fn keys(agent: &AgentId) -> Vec<Key> {
+    vec![Key::Agent(agent.clone()), Key::Status(agent.clone())]
+}

@@ -1,0 +1,228 @@
+//! Agents without a contact endpoint: reached while they are connected, and what becomes of what they were given when
+//! they are not.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use signalbox_core::Rejected;
+use signalbox_core::agent::AgentStatus;
+use signalbox_core::connection::{DisconnectCause, Disconnected};
+use signalbox_core::decision::MatchHint;
+use signalbox_core::delivery::{MessageStatus, Outcome};
+use signalbox_core::due::{DueJob, Lane};
+use signalbox_core::engine::{
+    Accept, Connect, Connected, Deregister, Disconnect, DisconnectNode, MatchAgent, Register, SettleDispatch,
+    TimerFired,
+};
+use signalbox_core::limits::RECONNECT_GRACE;
+use signalbox_core::task::TaskStatus;
+use signalbox_wire::id::{AgentId, ConnectionId, NodeId};
+
+use crate::stage::{Stage, registration, step};
+
+const NODE: &str = "nod_1";
+
+fn node() -> NodeId {
+    NodeId::parse(NODE).expect("valid")
+}
+
+fn con(id: &str) -> ConnectionId {
+    ConnectionId::parse(id).expect("valid")
+}
+
+/// Registers an agent that has no contact endpoint.
+fn connecting(stage: &mut Stage, name: &str) -> AgentId {
+    let register = Register { endpoint: None, ..registration(name, 1, true) };
+    stage.run(&register).expect("registered").agent
+}
+
+fn connect(stage: &mut Stage, agent: &AgentId, id: &str) -> Connected {
+    let connect = Connect { agent: agent.clone(), connection: con(id), node: node(), key: None };
+    stage.run(&connect).expect("connected")
+}
+
+fn end(agent: &AgentId, id: &str) -> Disconnect {
+    Disconnect { agent: agent.clone(), connection: con(id), reason: "the socket was closed".to_owned() }
+}
+
+fn status<'s>(stage: &'s Stage, agent: &AgentId) -> &'s AgentStatus {
+    stage.store.status(agent).expect("a status")
+}
+
+fn fire(stage: &mut Stage, work: &DueJob) {
+    stage.run(&TimerFired { work: work.clone() }).expect("fired");
+}
+
+fn message(agent: &AgentId) -> Accept {
+    Accept { agent: agent.clone(), id: None, body: "{}".to_owned(), trace: None }
+}
+
+#[test]
+fn an_agent_is_offered_and_messaged_while_it_is_connected() {
+    let mut stage = Stage::new();
+    let agent = connecting(&mut stage, "reader");
+    let session = stage.session(vec![step("read", None)]);
+    assert!(stage.state(&session).tasks[0].queued_at.is_some(), "nobody can be reached");
+    let refused = stage.run(&message(&agent)).expect_err("refused");
+    assert_eq!(refused, Rejected::Unreachable { agent: agent.clone(), was_connected_until: None });
+    assert!(refused.to_string().contains("has not connected yet"), "{refused}");
+
+    let first = Connect { agent: agent.clone(), connection: con("con_1"), node: node(), key: None };
+    let (decision, connected) = stage.decide(&first).expect("connected");
+    assert_eq!(connected, Connected { generation: 1, earlier: None });
+    assert!(decision.hints.contains(&MatchHint::Connected(agent.clone())));
+    assert!(decision.hints.contains(&MatchHint::Agent(agent.clone())), "waiting tasks are offered");
+    stage.run(&first).expect("connected");
+    assert_eq!(stage.decide(&first).expect("a repeat").0.writes.len(), 0);
+    stage.run(&MatchAgent { agent: agent.clone() }).expect("offered");
+    assert_eq!(stage.state(&session).tasks[0].status, TaskStatus::Dispatched);
+    stage.run(&message(&agent)).expect("accepted");
+
+    stage.now = stage.now + Duration::from_secs(60);
+    let seen = status(&stage, &agent).last_seen;
+    assert_eq!(stage.run(&end(&agent, "con_1")), Ok(true));
+    assert_eq!(stage.run(&end(&agent, "con_1")), Ok(false), "it is told twice");
+    assert_eq!(status(&stage, &agent).last_seen, seen, "only a sign of life moves it");
+    assert!(stage.store.available[&agent].is_empty());
+    let refused = stage.run(&message(&agent)).expect_err("refused").to_string();
+    assert!(refused.contains("has not been connected since"), "{refused}");
+}
+
+#[test]
+fn a_later_connection_takes_over_and_the_end_of_the_earlier_one_changes_nothing() {
+    let mut stage = Stage::new();
+    let agent = connecting(&mut stage, "reader");
+    connect(&mut stage, &agent, "con_1");
+    let second = Connect { agent: agent.clone(), connection: con("con_2"), node: node(), key: None };
+    let (decision, connected) = stage.decide(&second).expect("connected");
+    assert_eq!(connected.earlier.as_ref().map(|earlier| &earlier.id), Some(&con("con_1")));
+    let told: Vec<_> = decision.disconnected.iter().map(cause).collect();
+    assert_eq!(told, [(con("con_1"), DisconnectCause::TakenOver)], "it is to be closed");
+    stage.run(&second).expect("connected");
+    assert_eq!(stage.run(&end(&agent, "con_1")), Ok(false));
+    assert!(!stage.store.available[&agent].is_empty(), "it is connected all the same");
+}
+
+fn cause(disconnected: &Disconnected) -> (ConnectionId, DisconnectCause) {
+    (disconnected.connection.id.clone(), disconnected.cause)
+}
+
+#[test]
+fn whoever_registers_anew_connects_anew() {
+    let mut stage = Stage::new();
+    let agent = connecting(&mut stage, "reader");
+    connect(&mut stage, &agent, "con_1");
+    let again = Register { endpoint: None, replace: true, ..registration("reader", 1, true) };
+    let (decision, _) = stage.decide(&again).expect("registered");
+    let told: Vec<_> = decision.disconnected.iter().map(cause).collect();
+    assert_eq!(told, [(con("con_1"), DisconnectCause::Replaced)]);
+    stage.run(&again).expect("registered");
+    assert!(status(&stage, &agent).connection.is_none() && status(&stage, &agent).is_away_since().is_some());
+    assert_eq!(stage.run(&end(&agent, "con_1")), Ok(false), "of the registration before");
+    assert_eq!(connect(&mut stage, &agent, "con_2").generation, 2);
+
+    let gone = Deregister { agent: agent.clone(), trace: None };
+    let told: Vec<_> = stage.decide(&gone).expect("decided").0.disconnected.iter().map(cause).collect();
+    assert_eq!(told, [(con("con_2"), DisconnectCause::Removed)]);
+    stage.run(&gone).expect("deregistered");
+    assert_eq!(stage.run(&end(&agent, "con_2")), Ok(false));
+    let late = Connect { agent: agent.clone(), connection: con("con_3"), node: node(), key: None };
+    assert_eq!(stage.run(&late), Err(Rejected::UnknownAgent(agent.to_string())), "it must register again");
+}
+
+#[test]
+fn an_agent_that_said_that_it_goes_is_back_when_it_connects() {
+    let mut stage = Stage::new();
+    let agent = connecting(&mut stage, "reader");
+    connect(&mut stage, &agent, "con_1");
+    stage.report(&agent, "Offline", None, Value::Null);
+    assert!(stage.store.available[&agent].is_empty());
+    stage.run(&end(&agent, "con_1")).expect("ended");
+    connect(&mut stage, &agent, "con_2");
+    assert!(!stage.store.available[&agent].is_empty());
+    stage.report(&agent, "busy", None, Value::Null);
+    stage.run(&end(&agent, "con_2")).expect("ended");
+    connect(&mut stage, &agent, "con_3");
+    assert!(stage.store.available[&agent].is_empty(), "it has not said that it is done");
+}
+
+#[test]
+fn what_was_never_had_goes_to_others_and_what_was_had_stays() {
+    let mut stage = Stage::new();
+    let agent = connecting(&mut stage, "reader");
+    for taken in [false, true] {
+        connect(&mut stage, &agent, "con_1");
+        let session = stage.session(vec![step("read", None)]);
+        let attempt = status(&stage, &agent).held[0].attempt_of();
+        if taken {
+            let had = Outcome::Delivered { status: 200 };
+            let settled = SettleDispatch::at(stage.now, agent.clone(), attempt.clone(), 1, had);
+            stage.run(&settled).expect("settled");
+        }
+        stage.run(&end(&agent, "con_1")).expect("ended");
+        assert_eq!(status(&stage, &agent).held.len(), 1, "it may be back in a moment");
+        let absence = DueJob::Absence { agent: agent.clone() };
+        assert_eq!(stage.store.due.contains_key(&absence.id()), !taken);
+        fire(&mut stage, &absence);
+        assert_eq!(status(&stage, &agent).held.len(), 1, "it has more time than that");
+        stage.now = stage.now + RECONNECT_GRACE;
+        fire(&mut stage, &absence);
+        let task = stage.state(&session).tasks[0].clone();
+        assert_eq!(task.queued_at.is_some(), !taken, "{taken}");
+        assert!(!stage.store.due.contains_key(&absence.id()));
+        connect(&mut stage, &agent, "con_2");
+        if taken {
+            stage.report(&agent, "completed", Some(&attempt.task.attempt_name(1)), json!(1));
+            assert_eq!(stage.state(&session).tasks[0].status, TaskStatus::Completed);
+        } else {
+            stage.run(&MatchAgent { agent: agent.clone() }).expect("offered");
+            let again = status(&stage, &agent).held[0].attempt_of();
+            stage.report(&agent, "completed", Some(&again.task.attempt_name(2)), json!(1));
+        }
+        stage.run(&end(&agent, "con_2")).expect("ended");
+    }
+}
+
+#[test]
+fn a_task_without_another_attempt_waits_for_its_agent() {
+    let mut stage = Stage::new();
+    let agent = connecting(&mut stage, "reader");
+    connect(&mut stage, &agent, "con_1");
+    let session = stage.session(vec![step("read", Some(0))]);
+    stage.run(&end(&agent, "con_1")).expect("ended");
+    stage.now = stage.now + RECONNECT_GRACE;
+    fire(&mut stage, &DueJob::Absence { agent: agent.clone() });
+    assert_eq!(stage.state(&session).tasks[0].status, TaskStatus::Dispatched);
+    assert_eq!(status(&stage, &agent).held.len(), 1);
+}
+
+#[test]
+fn the_end_of_a_node_ends_the_connections_that_it_held() {
+    let mut stage = Stage::new();
+    let agents: Vec<AgentId> = ["a", "b", "c"].iter().map(|name| connecting(&mut stage, name)).collect();
+    for agent in &agents {
+        connect(&mut stage, agent, "con_1");
+    }
+    // It was quick, and is connected elsewhere.
+    connect(&mut stage, &agents[1], "con_2");
+    let gone = AgentId::parse("gone").expect("valid");
+    let connections = agents.iter().chain([&gone]).map(|agent| (agent.clone(), con("con_1"))).collect();
+    let swept = stage.run(&DisconnectNode { node: node(), connections });
+    assert_eq!(swept, Ok(2));
+    let connected: Vec<bool> =
+        agents.iter().map(|agent| status(&stage, agent).connection.is_some()).collect();
+    assert_eq!(connected, [false, true, false]);
+}
+
+#[test]
+fn what_is_sent_to_an_agent_without_an_endpoint_has_a_lane_of_its_own() {
+    let mut stage = Stage::new();
+    let agent = connecting(&mut stage, "reader");
+    connect(&mut stage, &agent, "con_1");
+    let id = stage.run(&message(&agent)).expect("accepted");
+    let kept = &stage.store.messages[&id];
+    assert_eq!((kept.lane.of_agent(), kept.status), (Some(agent.clone()), MessageStatus::Scheduled));
+    let (decision, _) = stage.decide(&crate::stage::trigger(vec![step("read", None)])).expect("decided");
+    let lanes: Vec<&Lane> = decision.due.iter().map(|due| &due.lane).collect();
+    assert!(lanes.contains(&&Lane::agent(&agent)), "{lanes:?}");
+}
