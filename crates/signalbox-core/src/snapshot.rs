@@ -192,11 +192,6 @@ pub enum Rejected {
     )]
     IdTaken(String),
     /// The agent cannot be reached.
-    #[error("Agent {0} has no contact endpoint and no connection; register it with a contactEndpoint")]
-    Unreachable(AgentId),
-    /// The dead letter carried an attempt of a task.
-    #[error("Dead letter {0} carried an attempt of a task; its session is what can be retried or run again")]
-    DeadLetterOfTask(MessageId),
     #[error(
         "Agent {agent} has no contact endpoint and {}; send it again once the agent is connected, or register it with a contactEndpoint",
         not_connected(*was_connected_until)
@@ -207,6 +202,9 @@ pub enum Rejected {
         /// When its last connection ended, where it has had one.
         was_connected_until: Option<Timestamp>,
     },
+    /// The dead letter carried an attempt of a task.
+    #[error("Dead letter {0} carried an attempt of a task; its session is what can be retried or run again")]
+    DeadLetterOfTask(MessageId),
     /// The agent takes no messages while it is busy.
     #[error("Agent {0} is busy and takes no messages meanwhile; send it again later")]
     AgentBusy(AgentId),
