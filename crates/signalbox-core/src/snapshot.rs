@@ -7,18 +7,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use signalbox_wire::id::{AgentId, HookId, MessageId, ScheduleId, SessionId, TaskId, ToolName, WorkflowId};
+use signalbox_wire::id::{
+    AgentId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
+};
 use signalbox_wire::time::Timestamp;
 
 use crate::agent::{Agent, AgentStatus};
 use crate::decision::{
-    AgentName, ConcurrencyGroup, Decision, IdempotencyRecord, Key, Retention, Row, SeenSignature, Tool,
-    Workflow, Write,
+    AgentName, ApiKey, ConcurrencyGroup, Decision, IdempotencyRecord, Key, Retention, Row, SeenSignature,
+    Tenant, Tool, Workflow, Write,
 };
 use crate::definition::Definition;
 use crate::delivery::Message;
 use crate::hook::WebhookTrigger;
 use crate::payload::Payload;
+use crate::quota::UsageDay;
 use crate::schedule::{BACKFILL_MAX, Schedule, WAITING_MAX};
 use crate::session::{Session, SessionState};
 use crate::steps::TooLong;
@@ -98,6 +101,9 @@ loaded! {
     Schedule(Schedule);
     WebhookTrigger(WebhookTrigger);
     Payload(Payload);
+    ApiKey(ApiKey);
+    Tenant(Tenant);
+    Usage(UsageDay);
 }
 
 impl Row {
@@ -126,9 +132,10 @@ impl Row {
             Self::Schedule(row) => Loaded::Schedule(seen(version, row)),
             Self::WebhookTrigger(row) => Loaded::WebhookTrigger(seen(version, row)),
             Self::Payload(row) => Loaded::Payload(seen(version, row)),
-            Self::Session(_) | Self::Task(..) | Self::Available(_) | Self::ApiKey(_) | Self::Tenant(_) => {
-                return None;
-            }
+            Self::ApiKey(row) => Loaded::ApiKey(seen(version, row)),
+            Self::Tenant(row) => Loaded::Tenant(held(version, row)),
+            Self::Usage(row) => Loaded::Usage(held(version, row)),
+            Self::Session(_) | Self::Task(..) | Self::Available(_) => return None,
         })
     }
 }
@@ -324,6 +331,20 @@ pub enum Rejected {
     /// The tool's name is taken.
     #[error("A tool named '{0}' exists already; delete it first or choose another name")]
     ToolTaken(ToolName),
+    /// No such tenant.
+    #[error("Tenant not found: {0}")]
+    UnknownTenant(TenantId),
+    /// No such key.
+    #[error("Key not found: {0}")]
+    UnknownKey(KeyId),
+    /// The key has expired, and would be no use with another secret.
+    #[error("Key {key} expired at {expired_at}; give it a later expiresAt or expiresIn along with the new secret")]
+    KeyExpired {
+        /// The key.
+        key: KeyId,
+        /// When.
+        expired_at: Timestamp,
+    },
     /// No such schedule.
     #[error("Schedule not found: {0}")]
     UnknownSchedule(String),
@@ -542,6 +563,12 @@ impl Snapshot {
         schedule(id: &ScheduleId) -> Schedule, Schedule, Key::Schedule(id.clone());
         /// A hook.
         hook(id: &HookId) -> WebhookTrigger, WebhookTrigger, Key::WebhookTrigger(id.clone());
+        /// An API key.
+        api_key(id: &KeyId) -> ApiKey, ApiKey, Key::ApiKey(id.clone());
+        /// The tenant itself.
+        tenant(id: &TenantId) -> Tenant, Tenant, Key::Tenant(id.clone());
+        /// What the tenant took in one day.
+        usage(day: u32) -> UsageDay, Usage, Key::Usage(day);
     }
 
     /// A payload; `None` where it is not kept, or no longer.

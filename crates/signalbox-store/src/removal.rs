@@ -31,7 +31,7 @@ pub(crate) enum Part {
 }
 
 /// Every part, in the order of its going.
-pub(crate) const PARTS: [Part; 24] = [
+pub(crate) const PARTS: [Part; 25] = [
     Part::Rows(TableId::ApiKeys),
     Part::Rows(TableId::Hooks),
     Part::Due,
@@ -54,6 +54,7 @@ pub(crate) const PARTS: [Part; 24] = [
     Part::Rows(TableId::IdempotencyRecord),
     Part::Rows(TableId::Signatures),
     Part::Rows(TableId::Settings),
+    Part::Rows(TableId::Usage),
     Part::Log,
     Part::Rows(TableId::Tenants),
 ];
