@@ -26,6 +26,7 @@ pub mod language;
 pub mod lease;
 pub mod limits;
 pub mod payload;
+pub mod quota;
 pub mod reach;
 pub mod report;
 pub mod retry;

@@ -7,20 +7,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use signalbox_wire::id::{AgentId, CommandId, HookId, MessageId, ScheduleId, SessionId, TaskId, ToolName, WorkflowId};
+use signalbox_wire::id::{AgentId, CommandId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::agent::{Agent, AgentStatus};
 use crate::command::AgentCommand;
 use crate::decision::{
-    AgentName, ConcurrencyGroup, Decision, IdempotencyRecord, Key, Retention, Row, SeenSignature, Tool,
-    Workflow, Write,
+    AgentName, ApiKey, ConcurrencyGroup, Decision, IdempotencyRecord, Key, Retention, Row, SeenSignature,
+    Tenant, Tool, Workflow, Write,
 };
 use crate::definition::Definition;
 use crate::delivery::Message;
 use crate::figures::AgentFigures;
 use crate::hook::WebhookTrigger;
 use crate::payload::Payload;
+use crate::quota::UsageDay;
 use crate::schedule::{BACKFILL_MAX, Schedule, WAITING_MAX};
 use crate::session::{Session, SessionState};
 use crate::steps::TooLong;
@@ -102,6 +103,9 @@ loaded! {
     Payload(Payload);
     Command(AgentCommand);
     Figures(AgentFigures);
+    ApiKey(ApiKey);
+    Tenant(Tenant);
+    Usage(UsageDay);
 }
 
 impl Row {
@@ -132,9 +136,10 @@ impl Row {
             Self::Payload(row) => Loaded::Payload(seen(version, row)),
             Self::Command(row) => Loaded::Command(seen(version, row)),
             Self::Figures(row) => Loaded::Figures(seen(version, row)),
-            Self::Session(_) | Self::Task(..) | Self::Available(_) | Self::ApiKey(_) | Self::Tenant(_) => {
-                return None;
-            }
+            Self::ApiKey(row) => Loaded::ApiKey(seen(version, row)),
+            Self::Tenant(row) => Loaded::Tenant(held(version, row)),
+            Self::Usage(row) => Loaded::Usage(held(version, row)),
+            Self::Session(_) | Self::Task(..) | Self::Available(_) => return None,
         })
     }
 }
@@ -341,6 +346,20 @@ pub enum Rejected {
     /// The tool's name is taken.
     #[error("A tool named '{0}' exists already; delete it first or choose another name")]
     ToolTaken(ToolName),
+    /// No such tenant.
+    #[error("Tenant not found: {0}")]
+    UnknownTenant(TenantId),
+    /// No such key.
+    #[error("Key not found: {0}")]
+    UnknownKey(KeyId),
+    /// The key has expired, and would be no use with another secret.
+    #[error("Key {key} expired at {expired_at}; give it a later expiresAt or expiresIn along with the new secret")]
+    KeyExpired {
+        /// The key.
+        key: KeyId,
+        /// When.
+        expired_at: Timestamp,
+    },
     /// No such schedule.
     #[error("Schedule not found: {0}")]
     UnknownSchedule(String),
@@ -582,6 +601,12 @@ impl Snapshot {
         command(id: &CommandId) -> AgentCommand, Command, Key::Command(id.clone());
         /// What an agent tells of itself.
         figures(id: &AgentId) -> AgentFigures, Figures, Key::Figures(id.clone());
+        /// An API key.
+        api_key(id: &KeyId) -> ApiKey, ApiKey, Key::ApiKey(id.clone());
+        /// The tenant itself.
+        tenant(id: &TenantId) -> Tenant, Tenant, Key::Tenant(id.clone());
+        /// What the tenant took in one day.
+        usage(day: u32) -> UsageDay, Usage, Key::Usage(day);
     }
 
     /// A payload; `None` where it is not kept, or no longer.

@@ -379,6 +379,26 @@ pub enum Removal {
     Done,
 }
 
+/// What a tenant may have a limited number of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// Registered agents.
+    Agents,
+    /// API keys.
+    ApiKeys,
+}
+
+impl Counted {
+    /// The statement that counts them; parameters: tenant, the most that is counted.
+    pub(crate) fn sql(self) -> String {
+        let rows = match self {
+            Self::Agents => "agents WHERE tenant = $1",
+            Self::ApiKeys => "api_keys WHERE tenant = $1",
+        };
+        format!("SELECT count(*) FROM (SELECT 1 FROM {rows} LIMIT $2) AS counted")
+    }
+}
+
 /// Figures of the writer since the process began.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WriterFigures {

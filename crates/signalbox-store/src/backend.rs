@@ -14,6 +14,7 @@ use signalbox_core::delivery::Message;
 use signalbox_core::due::Lane;
 use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::lease::Lease;
+use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
@@ -22,8 +23,7 @@ use signalbox_wire::id::{AgentId, NodeId, SessionId, TaskId, TenantId, WorkflowI
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, DeadLetterFilter, DueKind, EventFilter,
-    LaneClaim, Listed, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, Counted, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::commit::Commit;
 use crate::error::StoreError;
@@ -233,7 +233,13 @@ pub(crate) trait Backend: Send + Sync {
     /// The oldest kept place in the tenant's order.
     async fn first_sequence(&self, tenant: &TenantId) -> Result<Option<u64>, StoreError>;
 
-    /// The API key with this hash, whoever owns it.
+    /// What a tenant took on each day from `first` to `last`, by day.
+    async fn usage(&self, tenant: &TenantId, first: u32, last: u32) -> Result<Vec<UsageDay>, StoreError>;
+
+    /// How many of something a tenant has, up to `most`.
+    async fn count(&self, tenant: &TenantId, what: Counted, most: u64) -> Result<u64, StoreError>;
+
+    /// The API key with this hash, or whose secret before has it, whoever owns it.
     async fn key_by_hash(&self, hash: &str) -> Result<Option<(TenantId, Arc<ApiKey>)>, StoreError>;
 
     /// Whether a session of this workflow, or of one revision of it, is not over.

@@ -31,7 +31,7 @@ pub(crate) enum Part {
 }
 
 /// Every part, in the order of its going.
-pub(crate) const PARTS: [Part; 26] = [
+pub(crate) const PARTS: [Part; 27] = [
     Part::Rows(TableId::ApiKeys),
     Part::Rows(TableId::Hooks),
     Part::Due,
@@ -56,6 +56,7 @@ pub(crate) const PARTS: [Part; 26] = [
     Part::Rows(TableId::IdempotencyRecord),
     Part::Rows(TableId::Signatures),
     Part::Rows(TableId::Settings),
+    Part::Rows(TableId::Usage),
     Part::Log,
     Part::Rows(TableId::Tenants),
 ];

@@ -247,12 +247,14 @@ tables! {
         held by |names| Some(Key::Tool(ToolName::parse(first(names)?).ok()?)), seen;
     ApiKeys "api_keys"
         ApiKey(id) [text("id")] [id.as_str().into()],
-        (row) [text("hash")] Cells::of([row.hash.as_str().into()]), encode(row),
-        read, unseen;
+        (row) [text("hash"), maybe_text("previous_hash")]
+            Cells::of([row.hash.as_str().into(), row.previous.as_ref().map_or(Cell::Null, |old| old.hash.as_str().into())]),
+        encode(row),
+        read, seen;
     Tenants "tenants"
         Tenant(id) [text("id")] [id.as_str().into()],
         (row) [] Cells::of([]), encode(row),
-        read, unseen;
+        read, seen;
     IdempotencyRecord "answered"
         IdempotencyRecord(key) [text("key")] [key.as_str().into()],
         (row) [integer("expires_at")] Cells::of([row.expires_at.into()]), encode(row),
@@ -291,6 +293,10 @@ tables! {
         Figures(agent) [text("agent")] [agent.as_str().into()],
         (row) [] Cells::of([]), encode(row),
         held by |names| Some(Key::Figures(AgentId::parse(first(names)?).ok()?)), seen;
+    Usage "usage_days"
+        Usage(day) [integer("day")] [i64::from(*day).into()],
+        (row) [] Cells::of([]), encode(row),
+        read, seen;
 }
 
 fn first(names: &[String]) -> Option<&str> {

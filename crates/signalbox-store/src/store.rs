@@ -20,6 +20,7 @@ use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::lease::Lease;
 use signalbox_core::limits::{CANDIDATES_LOOKED_AT, WAITING_LOOKED_AT};
 use signalbox_core::payload::Payload;
+use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::{Session, SessionState};
 use signalbox_core::snapshot::{Loaded, WaitingTask};
@@ -31,9 +32,7 @@ use signalbox_wire::id::{
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, BACKLOG_COUNTED_MAX, Backlog, CENSUS_COUNTED_MAX, Census, Claimed, Committed,
-    ConnectedAgent, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Options, Page, Prune, Pruned,
-    Removal, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, BACKLOG_COUNTED_MAX, Backlog, CENSUS_COUNTED_MAX, Census, Claimed, Committed, ConnectedAgent, Counted, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Options, Page, Prune, Pruned, Removal, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend};
 use crate::cache::{Cache, Lookup};
@@ -352,6 +351,8 @@ impl Store {
         command(id: &CommandId) -> AgentCommand, Command, Key::Command(id.clone());
         /// What an agent tells of itself with its heartbeats.
         figures(id: &AgentId) -> AgentFigures, Figures, Key::Figures(id.clone());
+        /// What a tenant took in one day.
+        usage_day(day: u32) -> UsageDay, Usage, Key::Usage(day);
     }
 
     /// A payload, by the hash of its bytes.
@@ -730,7 +731,23 @@ impl Store {
         self.inner.backend.first_sequence(tenant).await
     }
 
-    /// The API key with this hash, and whose it is.
+    /// What a tenant took on each day from `first` to `last`; days without anything are left out.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn usage(&self, tenant: &TenantId, first: u32, last: u32) -> Result<Vec<UsageDay>, StoreError> {
+        self.inner.backend.usage(tenant, first, last).await
+    }
+
+    /// How many of something a tenant has; no more than `most` are counted.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn count(&self, tenant: &TenantId, what: Counted, most: u64) -> Result<u64, StoreError> {
+        self.inner.backend.count(tenant, what, most).await
+    }
+
+    /// The API key with this hash, be it that of its secret or of the one before, and whose it is.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot answer.

@@ -40,6 +40,7 @@ use signalbox_core::delivery::Message;
 use signalbox_core::due::Lane;
 use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::lease::Lease;
+use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
@@ -51,8 +52,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::api::{
-    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, DeadLetterFilter, DueKind, EventFilter,
-    LaneClaim, Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, Counted, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend};
 use crate::cache::Cache;
@@ -396,6 +396,14 @@ impl Backend for Postgres {
 
     async fn first_sequence(&self, tenant: &TenantId) -> Result<Option<u64>, StoreError> {
         events::first_sequence(&self.pool, tenant).await
+    }
+
+    async fn usage(&self, tenant: &TenantId, first: u32, last: u32) -> Result<Vec<UsageDay>, StoreError> {
+        listings::usage(&self.pool, tenant, first, last).await
+    }
+
+    async fn count(&self, tenant: &TenantId, what: Counted, most: u64) -> Result<u64, StoreError> {
+        listings::count(&self.pool, tenant, what, most).await
     }
 
     async fn key_by_hash(&self, hash: &str) -> Result<Option<(TenantId, Arc<ApiKey>)>, StoreError> {

@@ -107,7 +107,8 @@ async fn what_is_read_is_what_was_put(world: &World) {
             }
             Row::ApiKey(row) => {
                 let (owner, read) = store.key_by_hash(&row.hash).await.expect("read").expect("there");
-                assert_eq!((owner, read), (tenant(), row));
+                assert_eq!((owner, read), (tenant(), Arc::clone(&row)));
+                assert_eq!(parts(snapshot.api_key(&row.id).expect("loaded")), Some((7, row.as_ref().clone())));
             }
             Row::ConcurrencyGroup(row) => {
                 assert_eq!(parts(snapshot.group(&row.key).expect("loaded")), Some((7, row.as_ref().clone())));
@@ -128,7 +129,14 @@ async fn what_is_read_is_what_was_put(world: &World) {
                 let read = parts(store.figures(&tenant(), &row.agent).await.expect("read"));
                 assert_eq!(read, Some((7, row.as_ref().clone())));
             }
-            Row::Tenant(row) => assert_eq!(store.tenant(&row.id).await.expect("read"), Some(row)),
+            Row::Tenant(row) => {
+                assert_eq!(parts(snapshot.tenant(&row.id).expect("loaded")), Some((7, row.clone())));
+                assert_eq!(store.tenant(&row.id).await.expect("read"), Some(row));
+            }
+            Row::Usage(row) => {
+                assert_eq!(parts(snapshot.usage(row.day).expect("loaded")), Some((7, row)));
+                assert_eq!(parts(store.usage_day(&tenant(), row.day).await.expect("read")), Some((7, row)));
+            }
             Row::Task(..) | Row::Available(_) => {}
         }
     }

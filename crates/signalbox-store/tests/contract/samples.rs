@@ -18,6 +18,7 @@ use signalbox_core::event::{Level, NewEvent};
 use signalbox_core::figures::{AgentFigures, Sample};
 use signalbox_core::hook::{HookSecret, WebhookTrigger};
 use signalbox_core::payload::Payload;
+use signalbox_core::quota::{TenantLimits, UsageDay};
 use signalbox_core::routing::Route;
 use signalbox_core::schedule::{Overlap, Plan, Schedule};
 use signalbox_core::session::{Session, SessionStatus};
@@ -197,11 +198,22 @@ pub(crate) fn tool(name: &str) -> Tool {
 }
 
 pub(crate) fn api_key(id: &str, hash: &str) -> ApiKey {
-    ApiKey { id: key_id(id), hash: hash.into(), name: "a key".into(), scope: Scope::Agent, created_at: at(0) }
+    ApiKey {
+        id: key_id(id),
+        hash: hash.into(),
+        name: "a key".into(),
+        scope: Scope::Agent,
+        created_at: at(0),
+        expires_at: Some(at(90)),
+        rotated_at: None,
+        previous: None,
+        last_used_at: Some(at(1)),
+    }
 }
 
 pub(crate) fn tenant_row(id: &str) -> Tenant {
-    Tenant { id: tenant_id(id), name: format!("name of {id}"), created_at: at(0) }
+    let limits = TenantLimits { agents: Some(0), ..TenantLimits::default() };
+    Tenant { id: tenant_id(id), name: format!("name of {id}"), created_at: at(0), limits }
 }
 
 pub(crate) fn answered(key: &str, expires_at: i64) -> IdempotencyRecord {
@@ -271,6 +283,7 @@ pub(crate) fn every_kind() -> Vec<Row> {
         Row::Retention(Retention { sessions: Some(Duration::from_secs(60)), ..Retention::default() }),
         Row::Schedule(Arc::new(schedule("nightly"))),
         Row::WebhookTrigger(Arc::new(hook("orders", "whsec_x"))),
+        Row::Usage(UsageDay { messages: 3, ..UsageDay::of(20_000) }),
         Row::Payload(Arc::new(Payload::of(json!({"large": [1, "é\u{0}"]})))),
         Row::Command(Arc::new(command("cmd_1", "a", None))),
         Row::Figures(Arc::new(figures("a"))),

@@ -101,9 +101,12 @@ CREATE TABLE tools (
 
 CREATE TABLE api_keys (
     tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL, hash TEXT COLLATE "C" NOT NULL,
+    previous_hash TEXT COLLATE "C",
     version BIGINT NOT NULL, body TEXT NOT NULL
 );
 CREATE UNIQUE INDEX api_keys_by_hash ON api_keys (hash);
+-- The secret before, while it is good too.
+CREATE INDEX api_keys_by_previous ON api_keys (previous_hash) WHERE previous_hash IS NOT NULL;
 
 CREATE TABLE tenants (
     tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL,
@@ -178,6 +181,13 @@ CREATE INDEX commands_ended ON commands (tenant, ended_at) WHERE ended_at IS NOT
 CREATE TABLE agent_figures (
     tenant TEXT COLLATE "C" NOT NULL, agent TEXT COLLATE "C" NOT NULL,
     version BIGINT NOT NULL, body TEXT NOT NULL
+) WITH (fillfactor = 50);
+
+-- What a tenant took, by day: how many whole days after the first of 1970.
+CREATE TABLE usage_days (
+    tenant TEXT COLLATE "C" NOT NULL, day BIGINT NOT NULL,
+    version BIGINT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, day)
 ) WITH (fillfactor = 50);
 
 -- What must still happen, of all tenants.

@@ -95,11 +95,13 @@ CREATE TABLE tools (
 );
 
 CREATE TABLE api_keys (
-    tenant TEXT NOT NULL, id TEXT NOT NULL, hash TEXT NOT NULL,
+    tenant TEXT NOT NULL, id TEXT NOT NULL, hash TEXT NOT NULL, previous_hash TEXT,
     version INTEGER NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX api_keys_by_hash ON api_keys (hash);
+-- The secret before, while it is good too.
+CREATE INDEX api_keys_by_previous ON api_keys (previous_hash) WHERE previous_hash IS NOT NULL;
 
 CREATE TABLE tenants (
     tenant TEXT NOT NULL, id TEXT NOT NULL,
@@ -180,6 +182,13 @@ CREATE TABLE agent_figures (
     version INTEGER NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (tenant, agent)
 );
+
+-- What a tenant took, by day: how many whole days after the first of 1970.
+CREATE TABLE usage_days (
+    tenant TEXT NOT NULL, day INTEGER NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, day)
+) WITHOUT ROWID;
 
 -- What must still happen, of all tenants.
 CREATE TABLE due (
