@@ -1,6 +1,8 @@
 //! How what is sent reaches whoever it is for. Decided here; the server's `transport/` carries it out, one file for each.
 
 use signalbox_wire::id::AgentId;
+use signalbox_wire::presence::Presence;
+use signalbox_wire::time::Timestamp;
 
 use crate::agent::{Agent, AgentStatus};
 use crate::delivery::{Message, MessageKind, Outcome};
@@ -53,6 +55,18 @@ impl AgentStatus {
     }
 }
 
+/// Whether an agent that is reached over a connection holds one, and since when; nothing for one that has a contact
+/// endpoint and holds none.
+#[must_use]
+pub fn presence(agent: &Agent, status: Option<&AgentStatus>) -> Option<(Presence, Option<Timestamp>)> {
+    let connection = status.and_then(|status| status.connection.as_ref());
+    match connection {
+        Some(connection) => Some((Presence::Connected, Some(connection.since))),
+        None if agent.endpoint.is_some() => None,
+        None => Some((Presence::Offline, status.and_then(AgentStatus::is_away_since))),
+    }
+}
+
 impl Message {
     /// The way that the message takes now, `agent` being whom it is for, where that one is registered; with
     /// `is_connected` it holds a connection.
@@ -90,7 +104,6 @@ impl Message {
 mod tests {
     use serde_json::Map;
     use signalbox_wire::id::MessageId;
-    use signalbox_wire::time::Timestamp;
 
     use super::*;
     use crate::delivery::MessageStatus;

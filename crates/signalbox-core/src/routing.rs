@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use signalbox_wire::id::AgentId;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, AgentStatus};
 
 /// What a task asks of its agent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,6 +53,18 @@ impl Route {
             Self::Capability(name) => format!("an available agent with capability '{name}'"),
             Self::Any => "any available agent".to_owned(),
         }
+    }
+}
+
+/// What a task waits for that is for one agent, in words: also that it is not connected, where that is so.
+#[must_use]
+pub fn waiting_for_agent(agent: &Agent, status: Option<&AgentStatus>) -> String {
+    let id = &agent.id;
+    let is_reachable = agent.endpoint.is_some() || status.is_some_and(|status| status.is_reachable(agent));
+    match status.and_then(AgentStatus::is_away_since) {
+        _ if is_reachable => Route::Agent(id.clone()).waiting_for(),
+        Some(since) => format!("agent {id} to connect again: it is not connected since {since}"),
+        None => format!("agent {id} to connect: it has no contact endpoint and has not connected yet"),
     }
 }
 

@@ -44,6 +44,7 @@ use crate::surfaces;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::{self, Tools};
 use crate::transport::Transport;
+use crate::transport::connection::Connections;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -294,7 +295,9 @@ fn assemble(
 ) -> Result<(Edge, AppState, Jobs, Post), StartError> {
     let (policy, metrics, draining) =
         (config.policy(), Metrics::new(clock::system()), CancellationToken::new());
-    let wake_ups = WakeUps::new(Bus::open(&config.server.bus)?, node.clone());
+    let bus = Bus::open(&config.server.bus)?;
+    let wake_ups = WakeUps::new(bus.clone(), node.clone());
+    let connections = Connections::new(bus, prometheus_client::metrics::gauge::Gauge::default());
     let deliveries = Deliveries::new(
         config.delivery.deliveries_max,
         config.tools.tool_calls_max,
@@ -355,7 +358,12 @@ fn assemble(
         store: store.clone(),
         drive: drive.clone(),
         authenticator: authenticator.clone(),
-        transport: Transport::new(config, egress.clone(), services.clone(), notice_secret),
+        transport: Transport::new(
+            config,
+            (egress.clone(), services.clone()),
+            notice_secret,
+            connections.clone(),
+        ),
         services,
         tools: tools.clone(),
         deliveries,

@@ -291,7 +291,7 @@ tables! {
         held by |names| Some(Key::Command(CommandId::parse(first(names)?).ok()?)), seen;
     Figures "agent_figures"
         Figures(agent) [text("agent")] [agent.as_str().into()],
-        (row) [] Cells::of([]), encode(row),
+        (row) [integer("last_seen")] Cells::of([row.last_seen.into()]), encode(row),
         held by |names| Some(Key::Figures(AgentId::parse(first(names)?).ok()?)), seen;
     Usage "usage_days"
         Usage(day) [integer("day")] [i64::from(*day).into()],
@@ -377,6 +377,16 @@ pub(crate) fn capabilities(agent: &Agent) -> Vec<&str> {
     names.sort_unstable();
     names.dedup();
     names
+}
+
+/// A status as listed, last seen when the heartbeats of its agent's connection told so last.
+pub(crate) fn status_seen(
+    body: Option<&str>,
+    last_seen: Option<i64>,
+) -> Result<Option<Arc<AgentStatus>>, StoreError> {
+    let Some(mut status) = body.map(decode::<AgentStatus>).transpose()? else { return Ok(None) };
+    status.last_seen = status.last_seen.max(last_seen.map(Timestamp::from_micros).unwrap_or_default());
+    Ok(Some(Arc::new(status)))
 }
 
 /// The value that a body holds.

@@ -353,6 +353,7 @@ impl Store {
         figures(id: &AgentId) -> AgentFigures, Figures, Key::Figures(id.clone());
         /// What a tenant took in one day.
         usage_day(day: u32) -> UsageDay, Usage, Key::Usage(day);
+        agent_figures(id: &AgentId) -> AgentFigures, Figures, Key::Figures(id.clone());
     }
 
     /// A payload, by the hash of its bytes.

@@ -1,5 +1,15 @@
 //! Bodies of the ArtCafe surface (`/api/v1`), in its own words: snake_case, and `next_token` in lists.
 
+mod agent;
+mod command;
+pub mod live;
 mod tenant;
 
+pub use agent::{
+    AgentList, AgentPresence, AgentStatusBody, AgentView, CapabilityView, CreateAgentBody, FiguresView, SampleView,
+};
+pub use command::{
+    COMMAND_TIMEOUT_MAX_S, COMMAND_TIMEOUT_S, CancelCommandBody, CommandAccepted, CommandBody, CommandList,
+    CommandStatus, CommandView,
+};
 pub use tenant::{TenantBody, TenantCreated, TenantList, TenantView};

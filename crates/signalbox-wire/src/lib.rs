@@ -16,6 +16,7 @@ pub mod opscore;
 pub mod outbound;
 pub mod paging;
 mod plain;
+pub mod presence;
 pub mod problem;
 pub mod problem_kind;
 pub mod process;

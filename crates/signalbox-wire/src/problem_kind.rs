@@ -92,6 +92,8 @@ problem_kinds! {
     TenantRemoved = 404 "tenant-removed";
     /// No such agent; look its id up, or register it.
     UnknownAgent = 404 "unknown-agent";
+    /// No such command, or it was over and removed; list those of the agent.
+    UnknownCommand = 404 "unknown-command";
     /// No such dead letter; list those that there are, or ask where the message is.
     UnknownDeadLetter = 404 "unknown-dead-letter";
     /// No such hook; list those that there are.
@@ -128,6 +130,8 @@ problem_kinds! {
     BackfillFull = 409 "backfill-full";
     /// The tool is built in; it cannot be removed.
     BuiltInTool = 409 "built-in-tool";
+    /// The command is answered or over already; look at what came of it.
+    CommandOver = 409 "command-over";
     /// The revision is the current one; make another current first, or delete the workflow.
     CurrentRevision = 409 "current-revision";
     /// The dead letter carried an attempt of a task; do with its session what the detail says.
@@ -190,6 +194,8 @@ problem_kinds! {
     NoConcurrencyKey = 422 "no-concurrency-key";
     /// The session keeps as many early signals as it may; repeat it once a task waits for one.
     SignalsFull = 429 "signals-full";
+    /// As many commands of the agent are open as may be (`open_commands_max`); repeat it once some are answered.
+    TooManyCommands = 429 "too-many-commands";
     /// Too many messages wait for the agent's address; repeat it when the agent has caught up.
     TooManyWaiting = 429 "too-many-waiting";
     /// As many sessions with the workflow's concurrency key wait as may; repeat it later.
@@ -214,6 +220,8 @@ problem_kinds! {
     StoreUnavailable = 503 "store-unavailable";
     /// The tool could not be reached; repeat it later.
     ToolUnreachable = 503 "tool-unreachable";
+    /// The agent did not answer the command in time; it may have done it.
+    CommandTimeout = 504 "command-timeout";
     /// The tool did not answer in time; it may have done its work.
     ToolTimeout = 504 "tool-timeout";
 }

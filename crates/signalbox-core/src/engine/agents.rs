@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use signalbox_wire::id::{AgentId, MessageId};
 use signalbox_wire::opscore::{DEREGISTER, REGISTER};
 use signalbox_wire::outbound::{self, AnnouncedAgent, RegistrationNotice};
+use signalbox_wire::time::Timestamp;
 
 use super::dispatch::NewMessage;
 use super::machine::Machine;
@@ -47,6 +48,8 @@ pub struct Registered {
     pub agent: AgentId,
     /// Whether an earlier registration was taken over.
     pub is_replaced: bool,
+    /// When it registered first.
+    pub registered_at: Timestamp,
 }
 
 impl Operation for Register {
@@ -76,7 +79,8 @@ impl Operation for Register {
         let kind = if is_replaced { "agent.replaced" } else { "agent.registered" };
         machine.work.log(NewEvent::new(kind, Level::Info, now, &summary(&agent)).about(&id));
         announce(&mut machine.work, REGISTER, &agent, self.trace.as_deref());
-        Ok((machine.finish(), Registered { agent: id, is_replaced }))
+        let registered_at = agent.registered_at;
+        Ok((machine.finish(), Registered { agent: id, is_replaced, registered_at }))
     }
 }
 

@@ -42,13 +42,11 @@ impl UnitOfWork<'_, '_> {
     /// What a task of this route waits for, in words: also that the agent that it is for is not connected.
     fn waiting_for(&mut self, route: &Route) -> Result<String, Halt> {
         let Route::Agent(agent) = route else { return Ok(route.waiting_for()) };
-        Ok(match self.agent(agent)? {
-            Some(work) if !work.status.is_reachable(&work.agent) => match work.status.is_away_since() {
-                Some(since) => format!("agent {agent} to connect again (it is not connected since {since})"),
-                None => format!("agent {agent} to connect (it has no contact endpoint and has not connected yet)"),
-            },
-            _ => route.waiting_for(),
-        })
+        let known = self.agent(agent)?;
+        Ok(known.map_or_else(
+            || route.waiting_for(),
+            |work| routing::waiting_for_agent(&work.agent, Some(&work.status)),
+        ))
     }
 
     pub(super) fn arm_timeout(

@@ -303,7 +303,11 @@ fn touched(decision: &Decision, removed: &[DueJob]) -> Touched {
             | DueJob::End { session, .. } => {
                 touched.sessions.insert(session.clone());
             }
-            DueJob::Fire { .. } | DueJob::Stop { .. } | DueJob::Absence { .. } => {}
+            DueJob::Fire { .. }
+            | DueJob::Stop { .. }
+            | DueJob::Absence { .. }
+            | DueJob::Command { .. }
+            | DueJob::CommandTimeout { .. } => {}
         }
     }
     for event in &decision.events {

@@ -27,7 +27,9 @@ pub(crate) fn check_over(store: &Store, state: &SessionState) {
             | DueJob::End { .. }
             | DueJob::Fire { .. }
             | DueJob::Stop { .. }
-            | DueJob::Absence { .. } => None,
+            | DueJob::Absence { .. }
+            | DueJob::Command { .. }
+            | DueJob::CommandTimeout { .. } => None,
             DueJob::Call { session, .. }
             | DueJob::Timeout { session, .. }
             | DueJob::Heartbeat { session, .. }

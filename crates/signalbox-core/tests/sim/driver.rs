@@ -125,6 +125,7 @@ impl World {
                 MatchHint::Task(session, task) => MatchTask { session, task }.into(),
                 // A plane looks for what is due.
                 MatchHint::Connected(_) => return self.poll(seat.plane, false),
+                MatchHint::Ended(_) => return,
             };
             self.start(seat.plane, call, Caller::Plane);
         }

@@ -54,7 +54,13 @@ struct State {
     open: usize,
     /// Lanes whose agents hold no connection.
     away: usize,
+    /// How often an agent has connected, or a destination come back.
+    returns: u64,
 }
+
+/// What was known when somebody began to look up whether an agent holds a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Looked(u64);
 
 #[derive(Default)]
 struct LaneState {
@@ -225,11 +231,17 @@ impl Room {
     pub(crate) fn try_again(&self, tenant: &TenantId, lane: &Lane, now: Timestamp) {
         let mut state = self.state.lock();
         let state = &mut *state;
+        state.returns += 1;
         if let Some(lane) = state.lanes.get_mut(&(tenant.clone(), lane.clone())) {
             lane.breaker.try_again(now);
             state.away -= usize::from(lane.away.take().is_some());
             self.freed.notify_one();
         }
+    }
+
+    /// Somebody is about to look up whether an agent holds a connection.
+    pub(crate) fn begin_look(&self) -> Looked {
+        Looked(self.state.lock().returns)
     }
 
     /// Whether it has to be looked up whether the agent at the end of a lane holds a connection.
@@ -239,11 +251,18 @@ impl Room {
         known.is_none_or(|away| now >= away.found_at + AWAY_FOR || away.found_at > now)
     }
 
-    /// The agent at the end of a lane holds no connection since then, or holds one: what waits for it is left alone until it
-    /// does.
-    pub(crate) fn set_away(&self, tenant: &TenantId, lane: &Lane, since: Option<Timestamp>, now: Timestamp) {
+    /// The agent at the end of a lane was found to hold no connection since then, or to hold one: what waits for it is left
+    /// alone until it does. Where anybody has connected since the look began, nothing is taken for known.
+    pub(crate) fn set_away(
+        &self,
+        (tenant, lane): (&TenantId, &Lane),
+        since: Option<Timestamp>,
+        looked: Looked,
+        now: Timestamp,
+    ) {
         let mut state = self.state.lock();
         let state = &mut *state;
+        let since = since.filter(|_| state.returns == looked.0);
         let key = (tenant.clone(), lane.clone());
         let Some(since) = since else {
             if let Some(lane) = state.lanes.get_mut(&key).filter(|lane| lane.away.is_some()) {
@@ -272,6 +291,10 @@ impl Room {
     /// does until [`Room::has_expired`].
     pub(crate) fn expires(&self, tenant: &TenantId, lane: &Lane, span: Duration, now: Timestamp) -> bool {
         let mut state = self.state.lock();
+        // A command has a time of its own.
+        if lane.needs_connection() {
+            return false;
+        }
         let Some(lane) = state.lanes.get_mut(&(tenant.clone(), lane.clone())) else { return false };
         let is_due = lane.expired_at.is_none_or(|at| now.since(at) >= EXPIRE_EVERY);
         let away_for = lane.away.map(|away| now.since(away.since));
@@ -430,7 +453,8 @@ mod tests {
         let room = rooms.room(DueKind::Delivery);
         let (one, start, span) = (tenant("one"), Timestamp::from_seconds(100), Duration::from_secs(60));
         assert!(room.is_presence_unknown(&one, &lane(1), start));
-        room.set_away(&one, &lane(1), Some(start), start);
+        let looked = room.begin_look();
+        room.set_away((&one, &lane(1)), Some(start), looked, start);
         assert!(Room::slot(room, &one, &lane(1), start).is_none() && room.away_count() == 1);
         assert!(Room::slot(room, &one, &lane(2), start).is_some(), "others are sent");
         assert!(!room.is_presence_unknown(&one, &lane(1), start));
@@ -442,8 +466,11 @@ mod tests {
         room.try_again(&one, &lane(1), start + span);
         assert_eq!(room.away_count(), 0);
         assert!(Room::slot(room, &one, &lane(1), start + span).is_some());
-        room.set_away(&one, &lane(3), Some(start), start);
-        room.set_away(&one, &lane(3), None, start);
+        room.set_away((&one, &lane(3)), Some(start), looked, start);
+        assert_eq!(room.away_count(), 0, "somebody has connected since that was looked up");
+        let looked = room.begin_look();
+        room.set_away((&one, &lane(3)), Some(start), looked, start);
+        room.set_away((&one, &lane(3)), None, looked, start);
         assert!(room.away_count() == 0 && room.state.lock().lanes.len() == 0, "nothing is remembered");
     }
 

@@ -132,6 +132,8 @@ fn kind_of(rejected: &Rejected) -> ProblemKind {
         Rejected::UnknownDeadLetter(_) => ProblemKind::UnknownDeadLetter,
         Rejected::DeadLetterOfTask(_) => ProblemKind::DeadLetterOfTask,
         Rejected::UnknownHook(_) => ProblemKind::UnknownHook,
+        Rejected::UnknownCommand(_) => ProblemKind::UnknownCommand,
+        Rejected::CommandOver { .. } => ProblemKind::CommandOver,
         Rejected::UnknownSchedule(_) => ProblemKind::UnknownSchedule,
         Rejected::UnknownTool(_) => ProblemKind::UnknownTool,
         Rejected::NameTaken(_) => ProblemKind::NameTaken,
@@ -185,6 +187,9 @@ fn next_step(rejected: &Rejected) -> Option<&'static str> {
         Rejected::UnknownTool(_) => "GET /v1/tools lists the tools, and POST /v1/tools registers one",
         Rejected::UnknownSchedule(_) => "GET /v1/opscore/schedules lists the schedules",
         Rejected::UnknownHook(_) => "GET /v1/opscore/hooks lists the hooks",
+        Rejected::UnknownCommand(_) => {
+            "GET /api/v1/agents/{agent_id}/commands lists an agent's commands; those that are over are removed after a while"
+        }
         _ => return None,
     })
 }

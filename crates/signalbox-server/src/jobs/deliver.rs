@@ -27,6 +27,7 @@ pub(super) async fn run(app: Jobs, claimed: Claimed, mut slot: Slot) {
     app.metrics.delivering(1);
     let done = match &claimed.work {
         DueJob::Deliver { message } => attempt(&app, &claimed, message, &mut slot).await,
+        DueJob::Command { command } => super::command::run(&app, &claimed, command, &mut slot).await,
         DueJob::Dispatch { session, task, attempt } => {
             let meant = TaskAttempt { session: session.clone(), task: task.clone(), attempt: *attempt };
             super::dispatch::run(&app, &claimed, &meant, &mut slot).await

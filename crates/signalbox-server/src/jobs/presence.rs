@@ -21,8 +21,9 @@ pub(super) async fn look(
         if let Some(agent) = lane.lane.of_agent()
             && room.is_presence_unknown(&lane.tenant, &lane.lane, now)
         {
+            let looked = room.begin_look();
             let since = away_since(app, &lane.tenant, &agent, &lane.lane).await?;
-            room.set_away(&lane.tenant, &lane.lane, since, now);
+            room.set_away((&lane.tenant, &lane.lane), since, looked, now);
         }
     }
     Ok(())

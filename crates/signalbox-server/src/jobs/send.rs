@@ -18,6 +18,8 @@ use crate::engine::slots::Slot;
 use crate::engine::{DriveError, payloads};
 use crate::transport::{Carried, Parcel};
 
+/// How long what is sent waits where nobody holds the connection that its agent's status has.
+const UNTOLD_AGAIN: Duration = Duration::from_millis(500);
 /// What an attempt needs of its lease besides the destination's time to answer.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
@@ -115,12 +117,16 @@ pub(super) async fn wait_for_connection(
     let Some(agent) = agent.filter(|agent| claimed.lane.of_agent().as_ref() == Some(*agent)) else {
         return Ok(false);
     };
-    let now = clock::now();
-    let since = presence::away_since(app, &claimed.tenant, agent, &claimed.lane).await?;
-    // It may have connected with another node which has not found its way here: soon somebody looks again.
-    let room = app.deliveries.room(DueKind::Delivery);
-    room.set_away(&claimed.tenant, &claimed.lane, Some(since.unwrap_or(now)), now);
-    postpone(app, claimed, claimed.due_at).await?;
+    let (room, now) = (app.deliveries.room(DueKind::Delivery), clock::now());
+    let looked = room.begin_look();
+    match presence::away_since(app, &claimed.tenant, agent, &claimed.lane).await? {
+        Some(since) => {
+            room.set_away((&claimed.tenant, &claimed.lane), Some(since), looked, now);
+            postpone(app, claimed, claimed.due_at).await?;
+        }
+        // The end of its connection is not told yet, or that of its node.
+        None => postpone(app, claimed, now + UNTOLD_AGAIN).await?,
+    }
     Ok(true)
 }
 

@@ -7,4 +7,5 @@ pub(crate) mod artcafe;
 pub(crate) mod description;
 pub(crate) mod opscore;
 pub(crate) mod process;
+mod seen;
 pub(crate) mod state;

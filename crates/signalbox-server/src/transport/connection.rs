@@ -1,25 +1,377 @@
-//! What goes to an agent over the connection that it holds with some node.
+//! What goes to an agent over the connection that it holds: here, or with another node.
+//!
+//! [`Connections`] knows who is connected to this node. Other nodes are asked over the bus, on the agent's subject: whoever
+//! holds the connection answers what became of what was sent; nobody answers where nobody does.
 
-use signalbox_core::connection::Disconnected;
-use signalbox_wire::id::{AgentId, TenantId};
+mod letter;
+mod lost;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
+use signalbox_bus::{Buffer, Bus, BusError, Message, Pattern, Received as OnBus, Subject};
+use signalbox_core::connection::{DisconnectCause, Disconnected};
+use signalbox_core::delivery::Outcome;
+use signalbox_wire::artcafe::live;
+use signalbox_wire::id::{AgentId, ConnectionId, TenantId};
+use tokio::task::AbortHandle;
+
+use self::letter::Letter;
+use self::lost::Lost;
+use super::outbox::{CloseReason, Frame, Outbox, Received};
 use super::parcel::{Carried, Parcel};
+use crate::clock;
 
-/// Who is connected to this node; cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Connections(());
+/// Messages of the bus that may wait for one connection.
+const BUS_MESSAGES_MAX: usize = 256;
+/// Their bytes.
+const BUS_BYTES_MAX: usize = 4 << 20;
+
+/// Who is connected to this node, and the way to those that are connected to others; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Connections(Arc<Shared>);
+
+struct Shared {
+    bus: Bus,
+    /// Bytes that wait for all connections.
+    buffered: Gauge,
+    here: Mutex<Here>,
+}
+
+#[derive(Default)]
+struct Here {
+    attached: HashMap<TenantId, HashMap<AgentId, Outbox>>,
+    lost: Lost,
+}
 
 /// The agent holds no connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotConnected;
 
+/// What became of something that was sent to an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    /// The agent's side has it.
+    Had,
+    /// The agent holds no connection with any node that can be asked.
+    NotConnected,
+    /// The connection ended before it was known.
+    Lost,
+    /// It was not known in time; it may still arrive.
+    TimedOut,
+    /// Too much waits for the connection.
+    Busy,
+    /// The node that holds the connection cannot be asked, for this reason.
+    Unavailable(String),
+}
+
+impl Delivered {
+    /// What came of it, as a try.
+    ///
+    /// # Errors
+    /// [`NotConnected`] where there was none.
+    pub(super) fn outcome(self) -> Result<Outcome, NotConnected> {
+        let failed = |reason: &str| Ok(Outcome::failed(reason.to_owned(), true));
+        match self {
+            Self::Had => Ok(Outcome::Delivered { status: 200 }),
+            Self::NotConnected => Err(NotConnected),
+            Self::Lost => failed("the agent's connection ended before it was known to have this"),
+            Self::TimedOut => failed("the agent was not known to have this in time"),
+            Self::Busy => failed("too much waits for the agent's connection"),
+            Self::Unavailable(reason) => Ok(Outcome::failed(reason, true)),
+        }
+    }
+}
+
+/// From where on a connection goes on with an earlier one of its agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Resume {
+    /// The earlier one, where the agent names it.
+    pub(crate) connection: Option<ConnectionId>,
+    /// The last sequence that it saw.
+    pub(crate) after: u64,
+}
+
+/// A connection that is known by its agent until this is dropped.
+pub(crate) struct Attached {
+    connections: Connections,
+    tenant: TenantId,
+    agent: AgentId,
+    outbox: Outbox,
+    /// Whether the connection that the agent named was found.
+    pub(crate) is_resumed: bool,
+    listener: Option<AbortHandle>,
+}
+
 impl Connections {
-    /// Carries something to an agent wherever it is connected.
-    #[expect(clippy::unused_async, reason = "over a connection it waits for the agent's side to have it")]
-    pub(super) async fn carry(&self, _agent: &AgentId, _parcel: Parcel<'_>) -> Result<Carried, NotConnected> {
-        Err(NotConnected)
+    /// None yet; others are reached over `bus`.
+    pub(crate) fn new(bus: Bus, buffered: Gauge) -> Self {
+        Self(Arc::new(Shared { bus, buffered, here: Mutex::default() }))
     }
 
-    /// Closes a connection that is no longer its agent's, where this node holds it.
-    pub(crate) fn close(&self, _tenant: &TenantId, _disconnected: &Disconnected) {}
+    /// What counts the bytes that wait in outboxes.
+    pub(crate) fn buffered(&self) -> Gauge {
+        self.0.buffered.clone()
+    }
+
+    /// Makes a connection known as its agent's. An earlier one on this node ends as taken over, and what the agent is not
+    /// known to have of it goes to the new one; so it is with one that was lost a moment ago. Nodes that hold an earlier
+    /// one are told by [`Self::close`].
+    pub(crate) async fn attach(
+        &self,
+        (tenant, agent): (&TenantId, &AgentId),
+        outbox: Outbox,
+        resume: Option<&Resume>,
+    ) -> Result<Attached, BusError> {
+        let listener = self.listener(tenant, agent, &outbox).await?;
+        let mut here = self.0.here.lock();
+        let agents = here.attached.entry(tenant.clone()).or_default();
+        let earlier = agents.insert(agent.clone(), outbox.clone());
+        let leftover = match earlier {
+            Some(earlier) => {
+                earlier.close(CloseReason::TakenOver);
+                Some(earlier.leave())
+            }
+            None => here.lost.take(tenant, agent),
+        };
+        drop(here);
+        // Without a name, or with another's, what the agent saw is not known: it gets again what it may lack.
+        let named = resume.and_then(|resume| Some((resume.connection.as_ref()?, resume.after)));
+        let known = leftover.as_ref().map(|leftover| &leftover.connection);
+        let is_resumed = named.is_some_and(|(connection, _)| known == Some(connection));
+        if let Some(leftover) = leftover {
+            let after = named.filter(|_| is_resumed).map_or(0, |(_, after)| after);
+            outbox.take_over(leftover, after);
+        }
+        Ok(Attached {
+            connections: self.clone(),
+            tenant: tenant.clone(),
+            agent: agent.clone(),
+            outbox,
+            is_resumed,
+            listener,
+        })
+    }
+
+    /// The connection of an agent on this node.
+    pub(crate) fn outbox(&self, tenant: &TenantId, agent: &AgentId) -> Option<Outbox> {
+        self.0.here.lock().attached.get(tenant)?.get(agent).cloned()
+    }
+
+    /// All connections on this node.
+    pub(crate) fn all(&self) -> Vec<Outbox> {
+        let here = self.0.here.lock();
+        here.attached.values().flat_map(HashMap::values).cloned().collect()
+    }
+
+    /// Sends something durable to an agent wherever it is connected, and waits for its side to have it. `envelope` is
+    /// written without its sequence; under the same `id` it is not sent twice over one connection.
+    pub(crate) async fn deliver(
+        &self,
+        (tenant, agent): (&TenantId, &AgentId),
+        id: &str,
+        envelope: &str,
+        within: Duration,
+    ) -> Delivered {
+        if let Some(outbox) = self.outbox(tenant, agent) {
+            return deliver_here(&outbox, id, envelope, within).await;
+        }
+        self.ask(tenant, agent, &Letter::Deliver { id, envelope, within }, within).await
+    }
+
+    /// Sends something live to an agent wherever it is connected: [`Delivered::Had`] says that it is on its way.
+    pub(crate) async fn push(
+        &self,
+        (tenant, agent): (&TenantId, &AgentId),
+        frame: Frame,
+        within: Duration,
+    ) -> Delivered {
+        if let Some(outbox) = self.outbox(tenant, agent) {
+            return pushed(&outbox, frame);
+        }
+        self.ask(tenant, agent, &Letter::Push { envelope: &frame.text }, within).await
+    }
+
+    /// Closes a connection that is no longer its agent's, wherever it is held.
+    pub(crate) fn close(&self, tenant: &TenantId, disconnected: &Disconnected) {
+        let (agent, connection) = (&disconnected.agent, &disconnected.connection.id);
+        let reason = match disconnected.cause {
+            DisconnectCause::TakenOver => CloseReason::TakenOver,
+            DisconnectCause::Replaced => CloseReason::Replaced,
+            DisconnectCause::Removed => CloseReason::Removed,
+            // Told by another than the one that holds it, where it is still there.
+            DisconnectCause::Ended => CloseReason::Unavailable,
+        };
+        let outbox = self.outbox(tenant, agent);
+        if let Some(outbox) = outbox.filter(|outbox| outbox.connection() == connection) {
+            outbox.close(reason);
+        } else if self.0.bus.reaches_other_nodes() {
+            let letter = Letter::Close { connection: connection.as_str(), reason }.written();
+            let told = self.0.bus.publish(&Subject::agent(tenant, agent), letter);
+            if let Err(error) = told {
+                tracing::warn!(%error, %agent, %connection, "the node that holds a connection was not told to close it");
+            }
+        }
+    }
+
+    async fn ask(&self, tenant: &TenantId, agent: &AgentId, letter: &Letter<'_>, within: Duration) -> Delivered {
+        if !self.0.bus.reaches_other_nodes() {
+            return Delivered::NotConnected;
+        }
+        let answer = self.0.bus.request(&Subject::agent(tenant, agent), letter.written(), within).await;
+        match answer {
+            Ok(answer) => letter::read_answer(&answer),
+            Err(BusError::NoResponders(_)) => Delivered::NotConnected,
+            Err(BusError::TimedOut { .. }) => Delivered::TimedOut,
+            Err(error) => Delivered::Unavailable(error.to_string()),
+        }
+    }
+
+    /// What takes from the bus what other nodes send to the agent, where there are others.
+    async fn listener(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        outbox: &Outbox,
+    ) -> Result<Option<AbortHandle>, BusError> {
+        if !self.0.bus.reaches_other_nodes() {
+            return Ok(None);
+        }
+        let pattern = Pattern::exactly(&Subject::agent(tenant, agent));
+        let buffer = Buffer::Bounded { messages: BUS_MESSAGES_MAX, bytes: BUS_BYTES_MAX };
+        let mut subscription = self.0.bus.subscribe(&pattern, buffer).await?;
+        let outbox = outbox.clone();
+        let listening = tokio::spawn(async move {
+            loop {
+                match subscription.recv().await {
+                    OnBus::Message(message) => take_in(&outbox, message),
+                    OnBus::Missed(missed) => {
+                        tracing::warn!(missed, "messages of other nodes to an agent did not fit and are sent again");
+                    }
+                }
+            }
+        });
+        Ok(Some(listening.abort_handle()))
+    }
+
+    /// Carries a message to an agent wherever it is connected.
+    pub(super) async fn carry(
+        &self,
+        agent: &AgentId,
+        parcel: Parcel<'_>,
+        within: Duration,
+    ) -> Result<Carried, NotConnected> {
+        let message = parcel.message;
+        let Ok(body) = std::str::from_utf8(&parcel.body) else { return Ok(Carried::unwritable()) };
+        let packed =
+            live::pack(&message.id, (body, parcel.attempt), message.trace.as_deref(), message.scheduled_at());
+        let delivered = self.deliver((parcel.tenant, agent), &packed.id, &packed.text, within).await;
+        let outcome = delivered.outcome()?;
+        Ok(Carried { outcome, report: None })
+    }
+}
+
+impl Attached {
+    /// Ends it: what the agent is not known to have is kept for a while, for its next connection. Whether it was the agent's
+    /// connection on this node.
+    pub(crate) fn lose(self) -> bool {
+        let mut here = self.connections.0.here.lock();
+        let is_current = here.detach(&self.tenant, &self.agent, &self.outbox);
+        if is_current {
+            let expires = here.lost.keep(&self.tenant, &self.agent, self.outbox.leave());
+            drop(here);
+            if let Some(connection) = expires {
+                let (connections, tenant, agent) =
+                    (self.connections.clone(), self.tenant.clone(), self.agent.clone());
+                tokio::spawn(async move {
+                    tokio::time::sleep(lost::KEPT_FOR).await;
+                    let expired = connections.0.here.lock().lost.expire(&tenant, &agent, &connection);
+                    drop(expired);
+                });
+            }
+        }
+        is_current
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.connections.0.here.lock().detach(&self.tenant, &self.agent, &self.outbox);
+        if let Some(listener) = self.listener.take() {
+            listener.abort();
+        }
+    }
+}
+
+impl Here {
+    /// Forgets a connection; whether it was the agent's.
+    fn detach(&mut self, tenant: &TenantId, agent: &AgentId, outbox: &Outbox) -> bool {
+        let Some(agents) = self.attached.get_mut(tenant) else { return false };
+        let is_current =
+            agents.get(agent).is_some_and(|current| current.connection() == outbox.connection());
+        if is_current {
+            agents.remove(agent);
+            if agents.is_empty() {
+                self.attached.remove(tenant);
+            }
+        }
+        is_current
+    }
+}
+
+async fn deliver_here(outbox: &Outbox, id: &str, envelope: &str, within: Duration) -> Delivered {
+    let receipt = outbox.deliver(id, |sequence| Frame::with_sequence(envelope, sequence));
+    match tokio::time::timeout(within, receipt).await {
+        Ok(Received::Had) => Delivered::Had,
+        Ok(Received::Lost) => Delivered::Lost,
+        Ok(Received::Busy) => Delivered::Busy,
+        Err(_) => Delivered::TimedOut,
+    }
+}
+
+fn pushed(outbox: &Outbox, frame: Frame) -> Delivered {
+    match outbox.push(frame) {
+        Ok(()) => Delivered::Had,
+        Err(_) => Delivered::Busy,
+    }
+}
+
+/// Takes in what another node sends to an agent.
+fn take_in(outbox: &Outbox, message: Message) {
+    let Some(letter) = Letter::read(&message.payload) else {
+        tracing::warn!("a message of another node to an agent cannot be read; it may be of another version");
+        return;
+    };
+    match letter {
+        Letter::Close { connection, reason } => {
+            if outbox.connection().as_str() == connection {
+                outbox.close(reason);
+            }
+        }
+        Letter::Push { envelope } => {
+            let delivered = pushed(outbox, Frame { text: Bytes::copy_from_slice(envelope) });
+            if let Some(reply) = message.reply {
+                reply.send(letter::answer(&delivered));
+            }
+        }
+        Letter::Deliver { within, .. } => {
+            let outbox = outbox.clone();
+            tokio::spawn(async move {
+                let Some(Letter::Deliver { id, envelope, .. }) = Letter::read(&message.payload) else { return };
+                let delivered = deliver_here(&outbox, id, envelope, within).await;
+                if let Some(reply) = message.reply {
+                    reply.send(letter::answer(&delivered));
+                }
+            });
+        }
+    }
+}
+
+/// A new connection's id.
+pub(crate) fn new_id() -> ConnectionId {
+    ConnectionId::new(clock::now(), clock::seed_128())
 }

@@ -2,8 +2,9 @@
 //!
 //! A new way to reach agents is a variant of `Reach` and a file here.
 
-mod connection;
+pub(crate) mod connection;
 mod endpoint;
+pub(crate) mod outbox;
 mod parcel;
 mod service;
 mod webhook;
@@ -12,9 +13,10 @@ use std::time::Duration;
 
 use signalbox_core::delivery::Outcome;
 use signalbox_core::reach::{Reach, Ways};
+use signalbox_wire::id::{AgentId, TenantId};
 use signalbox_wire::keys::Secret;
 
-pub(crate) use self::connection::{Connections, NotConnected};
+use self::connection::{Connections, NotConnected};
 use self::parcel::Way;
 pub(crate) use self::parcel::{Carried, Parcel};
 use self::service::Service;
@@ -39,7 +41,12 @@ pub(crate) struct Transport {
 
 impl Transport {
     /// Ways out by `egress` to what clients name, by `services` to what the operator names.
-    pub(crate) fn new(config: &Config, egress: Egress, services: Egress, notices: Secret) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        (egress, services): (Egress, Egress),
+        notices: Secret,
+        connections: Connections,
+    ) -> Self {
         let timeout = config.delivery.delivery_timeout;
         let named = Way { egress, timeout };
         let chosen = Way { egress: services, timeout };
@@ -51,7 +58,7 @@ impl Transport {
         let announced =
             config.services.opscore_webhook_url.clone().zip(config.services.opscore_webhook_secret.clone());
         let registrations = announced.map(|(url, secret)| Registrations { way: chosen, url, secret });
-        Self { named, service, registrations, notices, connections: Connections::default() }
+        Self { named, service, registrations, notices, connections }
     }
 
     /// What the operator has set up, as far as core decides by it.
@@ -74,13 +81,26 @@ impl Transport {
         &self.connections
     }
 
+    /// Carries a command to its agent; `envelope` is written without its sequence.
+    ///
+    /// # Errors
+    /// [`NotConnected`] where the agent holds no connection: that is no try.
+    pub(crate) async fn command(
+        &self,
+        to: (&TenantId, &AgentId),
+        id: &str,
+        envelope: &str,
+    ) -> Result<Outcome, NotConnected> {
+        self.connections.deliver(to, id, envelope, self.timeout()).await.outcome()
+    }
+
     /// Carries something, whatever the way.
     ///
     /// # Errors
     /// [`NotConnected`] where it goes over a connection and the agent holds none: that is no try.
     pub(crate) async fn carry(&self, reach: &Reach, parcel: Parcel<'_>) -> Result<Carried, NotConnected> {
         Ok(match (reach, &self.service, &self.registrations) {
-            (Reach::Connection(agent), ..) => self.connections.carry(agent, parcel).await?,
+            (Reach::Connection(agent), ..) => self.connections.carry(agent, parcel, self.timeout()).await?,
             (Reach::Endpoint(url), ..) => endpoint::carry(&self.named, url, parcel).await,
             (Reach::Service(agent), Some(service), _) => service.carry(agent, parcel).await,
             (Reach::SessionWebhook(url), ..) => {

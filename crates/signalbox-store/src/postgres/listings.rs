@@ -31,8 +31,9 @@ pub(super) async fn agents(
 ) -> Result<Listed<AgentWithStatus>, StoreError> {
     let state = filter.state.as_ref().map(|state| state.to_lowercase());
     let mut query = Query::new(
-        "SELECT a.id, a.body, s.body FROM agents a \
-         LEFT JOIN agent_statuses s ON s.tenant = a.tenant AND s.agent = a.id",
+        "SELECT a.id, a.body, s.body, f.last_seen FROM agents a \
+         LEFT JOIN agent_statuses s ON s.tenant = a.tenant AND s.agent = a.id \
+         LEFT JOIN agent_figures f ON f.tenant = a.tenant AND f.agent = a.id",
         [],
     );
     if let Some(capability) = &filter.capability {
@@ -56,8 +57,8 @@ pub(super) async fn agents(
     }
     let (rows, next) = by_name(pool, query, "a.id", page).await?;
     let items = rows.iter().map(|row| {
-        let status = get::<Option<&str>>(row, 2)?.map(schema::decode).transpose()?;
-        Ok((Arc::new(body(row, 1)?), status.map(Arc::new)))
+        let status = schema::status_seen(get(row, 2)?, get(row, 3)?)?;
+        Ok((Arc::new(body(row, 1)?), status))
     });
     Ok(Listed { items: items.collect::<Result<_, StoreError>>()?, next })
 }

@@ -119,8 +119,9 @@ pub(super) fn agents(
     page: &Page,
 ) -> Result<Listed<AgentWithStatus>, StoreError> {
     let mut query = Query::new(
-        "SELECT a.id, a.body, s.body FROM agents a
+        "SELECT a.id, a.body, s.body, f.last_seen FROM agents a
          LEFT JOIN agent_statuses s ON s.tenant = a.tenant AND s.agent = a.id
+         LEFT JOIN agent_figures f ON f.tenant = a.tenant AND f.agent = a.id
          WHERE a.tenant = ?",
         [text(tenant.as_str())],
     );
@@ -149,14 +150,14 @@ pub(super) fn agents(
             query.and("s.node IS NULL AND json_extract(a.body, '$.endpoint') IS NULL", []);
         }
     }
-    let read = |row: &Row<'_>| -> rusqlite::Result<(String, String, Option<String>)> {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    let read = |row: &Row<'_>| -> rusqlite::Result<(String, String, Option<String>, Option<i64>)> {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
     };
     let (rows, has_more) = query.page(connection, "a.id", page.limit, read)?;
     let next = rows.last().filter(|_| has_more).map(|(id, ..)| id.clone());
-    let items = rows.iter().map(|(_, agent, status)| {
-        let status = status.as_deref().map(schema::decode).transpose()?;
-        Ok((Arc::new(schema::decode(agent)?), status.map(Arc::new)))
+    let items = rows.iter().map(|(_, agent, status, seen)| {
+        let status = schema::status_seen(status.as_deref(), *seen)?;
+        Ok((Arc::new(schema::decode(agent)?), status))
     });
     Ok(Listed { items: items.collect::<Result<_, StoreError>>()?, next })
 }

@@ -4,22 +4,24 @@ use std::sync::Arc;
 
 use serde_json::json;
 use signalbox_core::Decision;
-use signalbox_core::agent::Agent;
+use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::decision::{Key, Row};
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus};
+use signalbox_core::figures::AgentFigures;
 use signalbox_core::session::SessionStatus;
 use signalbox_core::task::{Task, TaskStatus};
 use signalbox_store::{AgentFilter, DeadLetterFilter, Listed, Page, Presence, SessionFilter, Store};
 use signalbox_wire::id::NodeId;
 
 use crate::samples::{
-    agent, agent_id, api_key, command, connected, definition, ended, hook, name, schedule, session, session_id,
+    agent, agent_id, api_key, command, connected, definition, ended, figures, hook, name, schedule, session, session_id,
     settled, status, task, tenant_id, tenant_row, tool, workflow, workflow_id,
 };
 use crate::world::{World, at, commit, contract, tenant};
 
 contract! {
     agents_are_listed_by_id_with_their_status,
+    an_agent_is_last_seen_when_it_or_its_connection_said_so,
     agents_are_filtered,
     agents_are_found_by_how_they_are_reached,
     connected_agents_are_found_by_their_node,
@@ -73,6 +75,22 @@ async fn agents_are_listed_by_id_with_their_status(world: &World) {
     put(store, vec![Row::Status(Arc::new(status("a", "Idle"))), Row::Status(Arc::new(status("d", "busy")))])
         .await;
     assert_eq!(agents(store, AgentFilter::default()).await, ["a:Idle", "b:", "c:", "d:busy", "e:"]);
+}
+
+async fn an_agent_is_last_seen_when_it_or_its_connection_said_so(world: &World) {
+    let store = &world.store;
+    for (id, reported, beat) in [("a", 1, Some(9)), ("b", 9, Some(1)), ("c", 5, None)] {
+        let status = AgentStatus { last_seen: at(reported), ..connected(id, "nod_1") };
+        put(store, vec![Row::Agent(Arc::new(agent(id, &[]))), Row::Status(Arc::new(status))]).await;
+        if let Some(beat) = beat {
+            let figures = AgentFigures { last_seen: at(beat), ..figures(id) };
+            put(store, vec![Row::Figures(Arc::new(figures))]).await;
+        }
+    }
+    let page = Page { limit: 10, after: None };
+    let listed = store.agents(&tenant(), &AgentFilter::default(), &page).await.expect("read").items;
+    let seen: Vec<_> = listed.iter().map(|(_, status)| status.as_ref().map(|status| status.last_seen)).collect();
+    assert_eq!(seen, [Some(at(9)), Some(at(9)), Some(at(5))]);
 }
 
 async fn agents_are_filtered(world: &World) {

@@ -126,7 +126,7 @@ async fn what_is_read_is_what_was_put(world: &World) {
             Row::Figures(row) => {
                 let read = parts(snapshot.figures(&row.agent).expect("loaded"));
                 assert_eq!(read, Some((7, row.as_ref().clone())));
-                let read = parts(store.figures(&tenant(), &row.agent).await.expect("read"));
+                let read = parts(store.agent_figures(&tenant(), &row.agent).await.expect("read"));
                 assert_eq!(read, Some((7, row.as_ref().clone())));
             }
             Row::Tenant(row) => {

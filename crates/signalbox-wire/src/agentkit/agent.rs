@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::body::{Body, Faults, Fields, Text, present};
 use crate::capability::{CAPABILITIES_MAX, CapabilityBody};
 use crate::id::AgentId;
+use crate::presence::Presence;
 use crate::time::Timestamp;
 
 /// `POST /v1/agents/register` and `POST /v1/agents`.
@@ -93,6 +94,13 @@ pub struct AgentView {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_seen: Option<Timestamp>,
+    /// Whether it is connected; absent for one that has a contact endpoint and holds no connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence: Option<Presence>,
+    /// Since when that is so; absent for one that never was connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub presence_since: Option<Timestamp>,
 }
 
 impl Body for RegisterBody {

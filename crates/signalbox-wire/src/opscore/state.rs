@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::body::{Body, Faults, Text};
 use crate::id::{AgentId, SessionId};
 use crate::plain::Plain;
+use crate::presence::Presence;
 use crate::raw::RawObject;
 use crate::time::Timestamp;
 
@@ -45,6 +46,13 @@ pub struct StateView {
     /// When the agent was in that state.
     #[schema(value_type = String, format = DateTime)]
     pub timestamp: Timestamp,
+    /// Whether it is connected, of an agent that is reached so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence: Option<Presence>,
+    /// Since when that is so; absent for one that never was connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub presence_since: Option<Timestamp>,
 }
 
 /// One entry of `GET /v1/opscore/agent/{agentId}/history`.

@@ -6,7 +6,7 @@ use signalbox_core::agent::{self, Agent, AgentStatus};
 use signalbox_core::decision::Tool;
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus};
 use signalbox_core::limits::bounded;
-use signalbox_core::{Rejected, engine};
+use signalbox_core::{Rejected, engine, reach};
 use signalbox_wire::agentkit::{
     AgentView, CapabilityBody, DeadLetterView, DeliveryStatus, MessageView, PatchAgentBody, RegisterBody,
     ToolView,
@@ -97,6 +97,7 @@ fn capabilities(given: &[CapabilityBody]) -> Vec<Value> {
 /// An agent as this surface shows it.
 pub(super) fn agent(agent: &Agent, status: Option<&AgentStatus>) -> AgentView {
     let report = status.and_then(|status| status.report.as_ref());
+    let presence = reach::presence(agent, status);
     AgentView {
         agent_id: agent.id.clone(),
         agent_name: agent.name.clone(),
@@ -107,6 +108,8 @@ pub(super) fn agent(agent: &Agent, status: Option<&AgentStatus>) -> AgentView {
         registration_time: agent.registered_at,
         state: report.map(|report| report.state.clone()),
         last_seen: status.map(|status| status.last_seen),
+        presence: presence.map(|(presence, _)| presence),
+        presence_since: presence.and_then(|(_, since)| since),
     }
 }
 
@@ -180,6 +183,7 @@ pub(super) fn tool(tool: &Tool) -> ToolView {
 mod tests {
     use serde_json::json;
     use signalbox_core::agent::Report;
+    use signalbox_wire::presence::Presence;
     use signalbox_wire::time::Timestamp;
 
     use super::*;
@@ -230,6 +234,9 @@ mod tests {
             AgentStatus::fresh(AgentId::parse("a").expect("valid"), 1, Timestamp::from_seconds(5));
         let view = agent(&registered(), Some(&status));
         assert_eq!((view.state, view.last_seen), (None, Some(Timestamp::from_seconds(5))));
+        assert_eq!((view.presence, view.presence_since), (Some(Presence::Offline), None), "it never connected");
+        let reached = Agent { endpoint: Some("http://a".into()), ..registered() };
+        assert_eq!(agent(&reached, Some(&status)).presence, None);
         status.report = Some(Report {
             state: "Idle".into(),
             details: None,

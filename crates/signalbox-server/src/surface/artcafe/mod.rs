@@ -1,10 +1,13 @@
-//! The ArtCafe surface: for now its tenants, which the other surfaces share.
+//! The ArtCafe surface: its tenants, which the other surfaces share, its agents, and their commands.
 
+mod agents;
+mod pages;
 mod tenants;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::agents::commands;
 use self::tenants::{create, list, remove};
 use crate::config;
 use crate::surface::description::Description;
@@ -21,5 +24,13 @@ pub(crate) const SURFACE: Description = Description {
 
 /// Every route of this surface.
 fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(create::create, list::list)).routes(routes!(remove::remove))
+    OpenApiRouter::new()
+        .routes(routes!(create::create, list::list))
+        .routes(routes!(remove::remove))
+        .routes(routes!(agents::create::create, agents::read::list))
+        .routes(routes!(agents::read::get, agents::remove::remove))
+        .routes(routes!(agents::status::set))
+        .routes(routes!(commands::create::create, commands::read::list))
+        .routes(routes!(commands::read::get))
+        .routes(routes!(commands::cancel::cancel))
 }

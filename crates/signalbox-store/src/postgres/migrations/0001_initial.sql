@@ -179,7 +179,7 @@ CREATE INDEX commands_ended ON commands (tenant, ended_at) WHERE ended_at IS NOT
 
 -- What agents tell of themselves with their heartbeats.
 CREATE TABLE agent_figures (
-    tenant TEXT COLLATE "C" NOT NULL, agent TEXT COLLATE "C" NOT NULL,
+    tenant TEXT COLLATE "C" NOT NULL, agent TEXT COLLATE "C" NOT NULL, last_seen BIGINT NOT NULL,
     version BIGINT NOT NULL, body TEXT NOT NULL
 ) WITH (fillfactor = 50);
 

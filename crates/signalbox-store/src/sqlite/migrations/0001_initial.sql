@@ -178,7 +178,7 @@ CREATE INDEX commands_ended ON commands (tenant, ended_at) WHERE ended_at IS NOT
 
 -- What agents tell of themselves with their heartbeats.
 CREATE TABLE agent_figures (
-    tenant TEXT NOT NULL, agent TEXT NOT NULL,
+    tenant TEXT NOT NULL, agent TEXT NOT NULL, last_seen INTEGER NOT NULL,
     version INTEGER NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (tenant, agent)
 );

@@ -13,6 +13,7 @@ use crate::http::params::Path;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 use crate::surface::agentkit::convert;
+use crate::surface::seen;
 
 /// Change an agent's registration
 ///
@@ -33,12 +34,12 @@ pub(crate) async fn patch_agent(
 ) -> Result<Reply, Refusal> {
     let id = convert::agent_id(&id)?;
     let operation = convert::patch(&egress, id, input.parse()?)?;
-    let status = store.status(context.tenant(), &operation.agent).await?;
+    let status = seen::status(&store, context.tenant(), &operation.agent).await?;
     drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, move |agent| {
             Reply::ok(&Success::new(
                 format!("Agent '{}' updated successfully.", agent.name),
-                convert::agent(agent, status.as_ref().map(|status| &*status.value)),
+                convert::agent(agent, status.as_deref()),
             ))
         })
         .await

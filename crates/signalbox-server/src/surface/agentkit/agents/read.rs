@@ -14,6 +14,7 @@ use crate::http::params::{Path, Query, Reader};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 use crate::surface::absent;
+use crate::surface::seen;
 use crate::surface::agentkit::convert;
 use crate::surface::agentkit::pages;
 
@@ -89,8 +90,8 @@ pub(crate) async fn get_agent(
     let agent = store.agent(context.tenant(), &id).await?;
     let agent = agent.ok_or_else(|| Rejected::UnknownAgent(id.to_string()).into());
     let agent = absent::hinted(&store, context.tenant(), id.as_str(), agent).await?;
-    let status = store.status(context.tenant(), &id).await?;
-    let view = convert::agent(&agent.value, status.as_ref().map(|status| &*status.value));
+    let status = seen::status(&store, context.tenant(), &id).await?;
+    let view = convert::agent(&agent.value, status.as_deref());
     Ok(Reply::ok(&Success::new("Agent retrieved successfully.", view)))
 }
 

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use signalbox_core::agent::Report;
 use signalbox_store::StoredEvent;
 use signalbox_wire::id::AgentId;
+use signalbox_wire::presence::Presence;
 use signalbox_wire::quote;
 use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
@@ -19,17 +20,23 @@ pub(crate) struct StateAnswer<'a> {
     state: &'a str,
     details: Option<&'a str>,
     timestamp: Timestamp,
+    presence: Option<(Presence, Option<Timestamp>)>,
 }
 
 impl<'a> StateAnswer<'a> {
     pub(crate) fn of(agent_id: &'a AgentId, report: &'a Report) -> Self {
         let details = report.details.as_ref().map(RawObject::as_str);
-        Self { agent_id, state: &report.state, details, timestamp: report.timestamp }
+        Self { agent_id, state: &report.state, details, timestamp: report.timestamp, presence: None }
+    }
+
+    /// With whether the agent is connected, and since when, where it is reached so.
+    pub(crate) fn with(self, presence: Option<(Presence, Option<Timestamp>)>) -> Self {
+        Self { presence, ..self }
     }
 
     /// The state of an agent that has not reported since it registered.
     pub(crate) fn before_any(agent_id: &'a AgentId, registered_at: Timestamp) -> Self {
-        Self { agent_id, state: "unknown", details: None, timestamp: registered_at }
+        Self { agent_id, state: "unknown", details: None, timestamp: registered_at, presence: None }
     }
 
     /// The answer as JSON.
@@ -45,6 +52,14 @@ impl<'a> StateAnswer<'a> {
         text.push_str(details);
         text.push_str(",\"timestamp\":");
         self.timestamp.quote(&mut text);
+        if let Some((presence, since)) = self.presence {
+            text.push_str(",\"presence\":");
+            quote(&mut text, presence.name());
+            if let Some(since) = since {
+                text.push_str(",\"presenceSince\":");
+                since.quote(&mut text);
+            }
+        }
         text.push('}');
         text
     }
@@ -98,6 +113,11 @@ mod tests {
         let written = StateAnswer::of(&agent, &report).written();
         let read: StateView = serde_json::from_str(&written).expect("a state");
         assert_eq!(serde_json::to_string(&read).expect("JSON"), written);
+        let offline = Some((Presence::Offline, Some(Timestamp::from_seconds(1))));
+        let written = StateAnswer::of(&agent, &report).with(offline).written();
+        let read: StateView = serde_json::from_str(&written).expect("a state");
+        assert_eq!(serde_json::to_string(&read).expect("JSON"), written);
+        assert_eq!(read.presence, Some(Presence::Offline));
         let before = StateAnswer::before_any(&agent, report.timestamp).written();
         let before: serde_json::Value = serde_json::from_str(&before).expect("JSON");
         assert_eq!(

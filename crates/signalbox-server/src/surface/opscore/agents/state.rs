@@ -2,7 +2,8 @@
 //! acknowledged, and what it said last. Reporting is the hottest path of the server, reading the next.
 
 use axum::extract::{FromRef as _, State};
-use signalbox_core::{Rejected, engine};
+use signalbox_core::agent::AgentStatus;
+use signalbox_core::{Rejected, engine, reach};
 use signalbox_store::{EventFilter, Store};
 use signalbox_wire::id::AgentId;
 use signalbox_wire::opscore::{Done, HistoryEntry, Page, StateBody, StateView};
@@ -110,11 +111,21 @@ pub(crate) async fn agent_state(
 async fn state(store: &Store, context: &Context<Reads>, agent: &str) -> Result<Reply, Refusal> {
     let id = lookup::agent(agent)?;
     let status = store.status(context.tenant(), &id).await?;
-    if let Some(report) = status.as_ref().and_then(|status| status.value.report.as_ref()) {
+    let status = status.map(|status| status.value);
+    let report = status.as_ref().and_then(|status| status.report.as_ref());
+    let was_connected = |status: &AgentStatus| status.connection.is_some() || status.disconnected_at.is_some();
+    // How an agent is reached that never was connected and has reported is not looked up: states are read often.
+    if let Some(report) = report
+        && !status.as_deref().is_some_and(was_connected)
+    {
         return Ok(Reply::written(StateAnswer::of(&id, report).written()));
     }
-    let registered = store.agent(context.tenant(), &id).await?.ok_or_else(|| unknown(&id))?;
-    Ok(Reply::written(StateAnswer::before_any(&id, registered.value.registered_at).written()))
+    let agent = store.agent(context.tenant(), &id).await?.ok_or_else(|| unknown(&id))?.value;
+    let answer = match report {
+        Some(report) => StateAnswer::of(&id, report),
+        None => StateAnswer::before_any(&id, agent.registered_at),
+    };
+    Ok(Reply::written(answer.with(reach::presence(&agent, status.as_deref())).written()))
 }
 
 /// Reports and states without the router.

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use serde::Deserialize;
 use signalbox_core::Rejected;
+use signalbox_core::routing::{self, Route};
 use signalbox_store::{Store, StoreError};
 use signalbox_wire::opscore::{Page, SessionView};
 use signalbox_wire::paging::PageQuery;
@@ -90,6 +91,15 @@ pub(crate) async fn get_session(
     let places = store.places_in_line(context.tenant(), &state.tasks).await?;
     for (task, place) in view.tasks.iter_mut().flatten().zip(places) {
         task.place_in_line = place.and_then(|place| u32::try_from(place).ok());
+    }
+    for (shown, task) in view.tasks.iter_mut().flatten().zip(&state.tasks) {
+        if let (Route::Agent(agent), Some(_)) = (&task.route, task.queued_at)
+            && let Some(agent) = store.agent(context.tenant(), agent).await?
+        {
+            let status = store.status(context.tenant(), &agent.value.id).await?;
+            let status = status.as_ref().map(|status| &*status.value);
+            shown.waiting_for = Some(routing::waiting_for_agent(&agent.value, status));
+        }
     }
     if !is_whole {
         return Ok(Reply::ok(&view));

@@ -1,0 +1,736 @@
+//! What is on its way to one connection: a bounded buffer that its socket, or its long poll, empties.
+//!
+//! Live frames are pushed and forgotten. A durable one is kept until the agent's side has it, and answered for by a
+//! [`Receipt`]: the agent's side has it, or the connection ended before it did. What of it is left when a connection ends
+//! ([`Leftover`]) goes to the agent's next connection, under the same sequences.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
+use signalbox_wire::id::ConnectionId;
+use tokio::sync::oneshot;
+
+/// Entries that an empty queue keeps room for.
+const QUEUE_KEPT: usize = 16;
+
+/// A frame, written once however many connections get it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// The envelope as JSON text.
+    pub(crate) text: Bytes,
+}
+
+impl Frame {
+    /// An envelope that is written.
+    pub(crate) fn new(text: String) -> Self {
+        Self { text: Bytes::from(text) }
+    }
+
+    /// An envelope that is written, with its `sequence` put at its end.
+    pub(crate) fn with_sequence(envelope: &str, sequence: u64) -> Self {
+        let open = envelope.strip_suffix('}').unwrap_or(envelope);
+        let mut text = String::with_capacity(open.len() + 33);
+        text.push_str(open);
+        text.push_str(",\"sequence\":");
+        text.push_str(&sequence.to_string());
+        text.push('}');
+        Self::new(text)
+    }
+}
+
+/// How much may wait for one connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OutboxBounds {
+    /// Frames that were not written yet.
+    pub(crate) frames: usize,
+    /// Their bytes; and as many of durable frames that the agent's side is not known to have.
+    pub(crate) bytes: usize,
+    /// Durable frames that the agent's side is not known to have.
+    pub(crate) unacknowledged: usize,
+}
+
+/// Why a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum CloseReason {
+    /// A later connection of the same agent took over.
+    TakenOver,
+    /// The agent registered anew.
+    Replaced,
+    /// Its token or key is not good, or no longer.
+    Unauthorized,
+    /// Its token is another agent's or tenant's.
+    Forbidden,
+    /// The agent is not registered, or no longer.
+    Removed,
+    /// It reads too slowly.
+    TooSlow,
+    /// The server drains.
+    Draining,
+    /// A message is too big.
+    TooBig,
+    /// What it sends is no WebSocket, or not one in order.
+    Protocol,
+    /// It sent what is not text.
+    NotText,
+    /// It sent nothing for too long, or did not read.
+    Silent,
+    /// The server cannot keep it now.
+    Unavailable,
+    /// Its end was told, or found, by the agent's side.
+    Gone,
+}
+
+impl CloseReason {
+    /// The close code.
+    pub(crate) fn code(self) -> u16 {
+        match self {
+            Self::Gone => 1000,
+            Self::Protocol => 1002,
+            Self::NotText => 1003,
+            Self::Silent => 1008,
+            Self::TooBig => 1009,
+            Self::Draining => 1012,
+            Self::Unavailable => 1013,
+            Self::TakenOver | Self::Replaced => 4001,
+            Self::Unauthorized => 4401,
+            Self::Forbidden => 4403,
+            Self::Removed => 4404,
+            Self::TooSlow => 4429,
+        }
+    }
+
+    /// The reason in a word, for metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::TakenOver => "taken_over",
+            Self::Replaced => "replaced",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Removed => "removed",
+            Self::TooSlow => "too_slow",
+            Self::Draining => "draining",
+            Self::TooBig => "too_big",
+            Self::Protocol => "protocol",
+            Self::NotText => "not_text",
+            Self::Silent => "silent",
+            Self::Unavailable => "unavailable",
+            Self::Gone => "gone",
+        }
+    }
+
+    /// The reason and what to do, for the agent; at most 123 bytes, as a close frame holds.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::TakenOver => "another connection of this agent took over",
+            Self::Replaced => "the agent was registered anew; connect again",
+            Self::Unauthorized => "the token is not good, or no longer; authenticate again",
+            Self::Forbidden => "the token is another agent's or another tenant's",
+            Self::Removed => "the agent is not registered",
+            Self::TooSlow => "too much waits for this connection; read faster, then connect again",
+            Self::Draining => "the server is stopping; connect again",
+            Self::TooBig => "a message is larger than this server takes",
+            Self::Protocol => "what was received is not the WebSocket protocol",
+            Self::NotText => "messages are JSON in text frames",
+            Self::Silent => "nothing came for too long, or nothing was read; send heartbeats",
+            Self::Unavailable => "the server cannot keep this connection now; try again later",
+            Self::Gone => "goodbye",
+        }
+    }
+
+    /// Whether what waits is still sent.
+    fn lets_waiting_go(self) -> bool {
+        self == Self::Draining
+    }
+}
+
+/// Too much waits for the connection, or it is ending: the frame was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// What became of a durable frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// The agent's side has it.
+    Had,
+    /// The connection ended before that was known.
+    Lost,
+    /// Too much waits for the connection: it was not sent.
+    Busy,
+}
+
+/// Resolves when it is known what became of a durable frame.
+#[derive(Debug)]
+pub(crate) struct Receipt(Waiting);
+
+#[derive(Debug)]
+enum Waiting {
+    Known(Received),
+    For(oneshot::Receiver<()>),
+}
+
+impl Future for Receipt {
+    type Output = Received;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Received> {
+        match &mut self.0 {
+            Waiting::Known(received) => Poll::Ready(*received),
+            // What is dropped unanswered was lost with its connection.
+            Waiting::For(receiver) => Pin::new(receiver).poll(cx).map(|answered| match answered {
+                Ok(()) => Received::Had,
+                Err(_) => Received::Lost,
+            }),
+        }
+    }
+}
+
+/// The send buffer of one connection; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Outbox(Arc<Inner>);
+
+/// The other end of an [`Outbox`]: what the connection writes.
+pub(crate) struct OutboxReader(Outbox);
+
+struct Inner {
+    connection: ConnectionId,
+    bounds: OutboxBounds,
+    /// Bytes that wait in all outboxes.
+    buffered: Gauge,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Queued>,
+    waiting_bytes: usize,
+    /// The last that a durable frame was given.
+    sequence: u64,
+    unacknowledged: VecDeque<Durable>,
+    unacknowledged_bytes: usize,
+    end: Option<CloseReason>,
+    /// Nobody reads any more.
+    is_over: bool,
+    waker: Option<Waker>,
+}
+
+/// A frame that was not written yet.
+struct Queued {
+    text: Bytes,
+    sequence: Option<u64>,
+}
+
+/// A durable frame that the agent's side is not known to have.
+struct Durable {
+    sequence: u64,
+    id: Box<str>,
+    text: Bytes,
+    /// Who waits to know.
+    receipts: Vec<oneshot::Sender<()>>,
+}
+
+/// What the reader writes next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// A frame, and its sequence where it is durable.
+    Frame(Bytes, Option<u64>),
+    /// The connection is to end.
+    End(CloseReason),
+}
+
+/// What was not known to be had when a connection ended.
+pub(crate) struct Leftover {
+    /// Which connection it was.
+    pub(crate) connection: ConnectionId,
+    sequence: u64,
+    unacknowledged: VecDeque<Durable>,
+}
+
+impl Leftover {
+    /// Whether somebody still waits to know what became of something.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.unacknowledged.is_empty()
+    }
+}
+
+impl Outbox {
+    /// A buffer of this connection within these bounds; `buffered` counts what waits in all of them.
+    pub(crate) fn new(connection: ConnectionId, bounds: OutboxBounds, buffered: Gauge) -> (Self, OutboxReader) {
+        let outbox = Self(Arc::new(Inner { connection, bounds, buffered, state: Mutex::default() }));
+        (outbox.clone(), OutboxReader(outbox))
+    }
+
+    /// Which connection it is.
+    pub(crate) fn connection(&self) -> &ConnectionId {
+        &self.0.connection
+    }
+
+    /// Adds a live frame. Over the bounds the connection ends as too slow, and every later push says so.
+    pub(crate) fn push(&self, frame: Frame) -> Result<(), Full> {
+        let mut state = self.0.state.lock();
+        if state.is_over || state.end.is_some() {
+            return Err(Full);
+        }
+        if !self.0.has_room(&state, frame.text.len()) {
+            state.end = Some(CloseReason::TooSlow);
+            self.0.forget_waiting(&mut state);
+            wake(state);
+            return Err(Full);
+        }
+        self.0.queue(&mut state, frame.text, None);
+        wake(state);
+        Ok(())
+    }
+
+    /// Adds a durable frame under its id (a message's, a command's); `make` writes it with its sequence. One that is still
+    /// on its way under the same id is not sent again: the receipt is that of the first.
+    pub(crate) fn deliver(&self, id: &str, make: impl FnOnce(u64) -> Frame) -> Receipt {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.0.state.lock();
+        if state.is_over || state.end.is_some() {
+            return Receipt(Waiting::Known(Received::Lost));
+        }
+        if let Some(known) = state.unacknowledged.iter_mut().find(|durable| *durable.id == *id) {
+            known.receipts.retain(|receipt| !receipt.is_closed());
+            known.receipts.push(sender);
+            return Receipt(Waiting::For(receiver));
+        }
+        let frame = make(state.sequence + 1);
+        let bytes = frame.text.len();
+        let fits = state.unacknowledged.len() < self.0.bounds.unacknowledged
+            // One that is larger than all that may wait goes by itself.
+            && (state.unacknowledged.is_empty()
+                || state.unacknowledged_bytes.saturating_add(bytes) <= self.0.bounds.bytes);
+        if !fits || !self.0.has_room(&state, bytes) {
+            return Receipt(Waiting::Known(Received::Busy));
+        }
+        state.sequence += 1;
+        let sequence = state.sequence;
+        state.unacknowledged_bytes += bytes;
+        state.unacknowledged.push_back(Durable {
+            sequence,
+            id: Box::from(id),
+            text: frame.text.clone(),
+            receipts: vec![sender],
+        });
+        self.0.queue(&mut state, frame.text, Some(sequence));
+        wake(state);
+        Receipt(Waiting::For(receiver))
+    }
+
+    /// The agent's side has all durable frames up to this sequence.
+    pub(crate) fn had_up_to(&self, sequence: u64) {
+        self.0.state.lock().had_up_to(sequence);
+    }
+
+    /// The agent's side has the durable frame of this id; whether one was on its way.
+    pub(crate) fn had(&self, id: &str) -> bool {
+        let mut state = self.0.state.lock();
+        let at = state.unacknowledged.iter().position(|durable| *durable.id == *id);
+        let Some(durable) = at.and_then(|at| state.unacknowledged.remove(at)) else { return false };
+        state.unacknowledged_bytes = state.unacknowledged_bytes.saturating_sub(durable.text.len());
+        drop(state);
+        durable.had();
+        true
+    }
+
+    /// Asks the connection to end. The first reason counts.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        let mut state = self.0.state.lock();
+        if state.end.is_none() {
+            state.end = Some(reason);
+            if !reason.lets_waiting_go() {
+                self.0.forget_waiting(&mut state);
+            }
+            wake(state);
+        }
+    }
+
+    /// Frames and bytes that were not written yet.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let state = self.0.state.lock();
+        (state.waiting.len(), state.waiting_bytes)
+    }
+
+    /// The last sequence that a durable frame was given.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.0.state.lock().sequence
+    }
+
+    /// What was not known to be had, for the next connection. Nothing more is taken.
+    pub(crate) fn leave(&self) -> Leftover {
+        let mut state = self.0.state.lock();
+        state.is_over = true;
+        self.0.forget_waiting(&mut state);
+        state.unacknowledged_bytes = 0;
+        Leftover {
+            connection: self.0.connection.clone(),
+            sequence: state.sequence,
+            unacknowledged: std::mem::take(&mut state.unacknowledged),
+        }
+    }
+
+    /// Takes over what an earlier connection left: the agent's side has what came up to `after`, and gets the rest again.
+    pub(crate) fn take_over(&self, leftover: Leftover, after: u64) {
+        let mut state = self.0.state.lock();
+        state.sequence = state.sequence.max(leftover.sequence);
+        for durable in leftover.unacknowledged {
+            if durable.sequence <= after {
+                durable.had();
+                continue;
+            }
+            self.0.queue(&mut state, durable.text.clone(), Some(durable.sequence));
+            state.unacknowledged_bytes += durable.text.len();
+            state.unacknowledged.push_back(durable);
+        }
+        wake(state);
+    }
+}
+
+impl OutboxReader {
+    /// What is to be written next.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        let inner = &*self.0.0;
+        let mut state = inner.state.lock();
+        let end = state.end;
+        if let Some(reason) = end.filter(|reason| !reason.lets_waiting_go()) {
+            return Poll::Ready(Next::End(reason));
+        }
+        if let Some(queued) = state.waiting.pop_front() {
+            inner.written(&mut state, queued.text.len());
+            return Poll::Ready(Next::Frame(queued.text, queued.sequence));
+        }
+        if let Some(reason) = end {
+            return Poll::Ready(Next::End(reason));
+        }
+        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            state.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// All that a poll answers with: first what came before and is not known to be had, then what is new.
+    pub(crate) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<Bytes>, CloseReason>> {
+        let inner = &*self.0.0;
+        let mut state = inner.state.lock();
+        if let Some(reason) = state.end {
+            return Poll::Ready(Err(reason));
+        }
+        let first_new = state.waiting.iter().find_map(|queued| queued.sequence).unwrap_or(u64::MAX);
+        let again = state.unacknowledged.iter().take_while(|durable| durable.sequence < first_new);
+        let mut frames: Vec<Bytes> = again.map(|durable| durable.text.clone()).collect();
+        while let Some(queued) = state.waiting.pop_front() {
+            inner.written(&mut state, queued.text.len());
+            frames.push(queued.text);
+        }
+        if frames.is_empty() {
+            state.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(frames))
+    }
+
+    /// The buffer that it reads.
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.0
+    }
+}
+
+impl Drop for OutboxReader {
+    fn drop(&mut self) {
+        // What nobody has taken over is lost.
+        drop(self.0.leave());
+    }
+}
+
+impl Inner {
+    fn has_room(&self, state: &State, bytes: usize) -> bool {
+        // One that is larger than all that may wait goes by itself.
+        state.waiting.is_empty()
+            || state.waiting.len() < self.bounds.frames
+                && state.waiting_bytes.saturating_add(bytes) <= self.bounds.bytes
+    }
+
+    fn queue(&self, state: &mut State, text: Bytes, sequence: Option<u64>) {
+        state.waiting_bytes += text.len();
+        self.buffered.inc_by(as_gauge(text.len()));
+        state.waiting.push_back(Queued { text, sequence });
+    }
+
+    fn written(&self, state: &mut State, bytes: usize) {
+        state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes);
+        self.buffered.dec_by(as_gauge(bytes));
+        if state.waiting.is_empty() && state.waiting.capacity() > QUEUE_KEPT {
+            state.waiting = VecDeque::new();
+        }
+    }
+
+    fn forget_waiting(&self, state: &mut State) {
+        state.waiting = VecDeque::new();
+        self.buffered.dec_by(as_gauge(std::mem::take(&mut state.waiting_bytes)));
+    }
+}
+
+impl State {
+    fn had_up_to(&mut self, sequence: u64) {
+        while let Some(durable) = self.unacknowledged.pop_front_if(|durable| durable.sequence <= sequence) {
+            self.unacknowledged_bytes = self.unacknowledged_bytes.saturating_sub(durable.text.len());
+            durable.had();
+        }
+        if self.unacknowledged.is_empty() && self.unacknowledged.capacity() > QUEUE_KEPT {
+            self.unacknowledged = VecDeque::new();
+        }
+    }
+}
+
+impl Durable {
+    fn had(self) {
+        for receipt in self.receipts {
+            let _ = receipt.send(());
+        }
+    }
+}
+
+/// Wakes the reader once the lock is free.
+fn wake(mut state: parking_lot::MutexGuard<'_, State>) {
+    let waker = state.waker.take();
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+fn as_gauge(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::future::poll_fn;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BOUNDS: OutboxBounds = OutboxBounds { frames: 4, bytes: 64, unacknowledged: 3 };
+
+    fn outbox(bounds: OutboxBounds) -> (Outbox, OutboxReader) {
+        Outbox::new(ConnectionId::parse("con_1").expect("valid"), bounds, Gauge::default())
+    }
+
+    fn frame(text: &str) -> Frame {
+        Frame::new(text.to_owned())
+    }
+
+    fn next(reader: &mut OutboxReader) -> Option<Next> {
+        let mut cx = Context::from_waker(Waker::noop());
+        match reader.poll_next(&mut cx) {
+            Poll::Ready(next) => Some(next),
+            Poll::Pending => None,
+        }
+    }
+
+    fn now(receipt: &mut Receipt) -> Option<Received> {
+        let mut cx = Context::from_waker(Waker::noop());
+        match Pin::new(receipt).poll(&mut cx) {
+            Poll::Ready(received) => Some(received),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn a_sequence_is_put_at_the_end_of_an_envelope() {
+        let framed = Frame::with_sequence(r#"{"type":"command"}"#, 7);
+        assert_eq!(framed.text, r#"{"type":"command","sequence":7}"#);
+    }
+
+    #[test]
+    fn reasons_fit_into_a_close_frame() {
+        for reason in [CloseReason::TooSlow, CloseReason::Silent, CloseReason::Unauthorized] {
+            assert!(reason.text().len() <= 123);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_told_and_what_waited_is_forgotten() {
+        let (outbox, mut reader) = outbox(BOUNDS);
+        for _ in 0..4 {
+            outbox.push(frame("{}")).expect("there is room");
+        }
+        assert_eq!(outbox.push(frame("{}")), Err(Full));
+        assert_eq!(outbox.push(frame("{}")), Err(Full));
+        assert_eq!(poll_fn(|cx| reader.poll_next(cx)).await, Next::End(CloseReason::TooSlow));
+        assert_eq!((outbox.waiting(), outbox.0.buffered.get()), ((0, 0), 0));
+    }
+
+    #[test]
+    fn what_waits_still_goes_out_when_the_server_drains() {
+        let (outbox, mut reader) = outbox(BOUNDS);
+        outbox.push(frame("{}")).expect("there is room");
+        outbox.close(CloseReason::Draining);
+        assert_eq!(next(&mut reader), Some(Next::Frame(Bytes::from("{}"), None)));
+        assert_eq!(next(&mut reader), Some(Next::End(CloseReason::Draining)));
+    }
+
+    #[test]
+    fn one_that_is_on_its_way_is_not_sent_again() {
+        let (outbox, mut reader) = outbox(BOUNDS);
+        let mut first = outbox.deliver("a", |_| frame("{}"));
+        let mut second = outbox.deliver("a", |_| frame("{}"));
+        assert_eq!(next(&mut reader), Some(Next::Frame(Bytes::from("{}"), Some(1))));
+        assert_eq!(next(&mut reader), None);
+        assert!(outbox.had("a") && !outbox.had("a"));
+        assert_eq!((now(&mut first), now(&mut second)), (Some(Received::Had), Some(Received::Had)));
+    }
+
+    #[test]
+    fn what_is_not_known_to_be_had_is_bounded() {
+        let (outbox, mut reader) = outbox(BOUNDS);
+        let receipts: Vec<Receipt> =
+            ["a", "b", "c"].map(|id| outbox.deliver(id, |_| frame("{}"))).into_iter().collect();
+        while next(&mut reader).is_some() {}
+        assert_eq!(now(&mut outbox.deliver("d", |_| frame("{}"))), Some(Received::Busy));
+        drop(receipts);
+        outbox.had_up_to(2);
+        assert_eq!(now(&mut outbox.deliver("d", |_| frame("{}"))), None, "there is room again");
+    }
+
+    #[test]
+    fn what_a_connection_left_goes_to_the_next_without_what_was_had() {
+        let (old, mut reader) = outbox(BOUNDS);
+        let [mut a, mut b, mut c] = ["a", "b", "c"].map(|id| {
+            old.deliver(id, |sequence| Frame::with_sequence(&format!("{{\"id\":\"{id}\"}}"), sequence))
+        });
+        assert!(matches!(next(&mut reader), Some(Next::Frame(_, Some(1)))));
+        let (new, mut reader) = outbox(BOUNDS);
+        new.take_over(old.leave(), 1);
+        assert_eq!(now(&mut a), Some(Received::Had));
+        assert_eq!(next(&mut reader), Some(Next::Frame(Bytes::from(r#"{"id":"b","sequence":2}"#), Some(2))));
+        assert_eq!(now(&mut b), None);
+        new.had_up_to(2);
+        assert_eq!(now(&mut b), Some(Received::Had));
+        assert_eq!(new.sequence(), 3, "the count goes on");
+        drop((old, reader));
+        assert_eq!(now(&mut c), Some(Received::Lost), "nobody took it over");
+    }
+
+    #[test]
+    fn a_poll_gets_again_what_is_not_acknowledged() {
+        let (outbox, mut reader) = outbox(BOUNDS);
+        let _a = outbox.deliver("a", |_| frame("a"));
+        outbox.push(frame("live")).expect("there is room");
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut all = |reader: &mut OutboxReader| match reader.poll_all(&mut cx) {
+            Poll::Ready(Ok(frames)) => frames,
+            Poll::Ready(Err(_)) | Poll::Pending => Vec::new(),
+        };
+        assert_eq!(all(&mut reader), ["a", "live"]);
+        let _b = outbox.deliver("b", |_| frame("b"));
+        assert_eq!(all(&mut reader), ["a", "b"], "live frames come once");
+        outbox.had_up_to(1);
+        assert_eq!(all(&mut reader), ["b"]);
+        outbox.had_up_to(2);
+        assert!(all(&mut reader).is_empty());
+    }
+
+    /// Something that happens to an outbox.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Push,
+        Deliver,
+        Read,
+        HadUpTo(u64),
+        Had(usize),
+        Reconnect(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            2 => Just(Step::Push),
+            4 => Just(Step::Deliver),
+            4 => Just(Step::Read),
+            1 => (0..20_u64).prop_map(Step::HadUpTo),
+            1 => (0..20_usize).prop_map(Step::Had),
+            1 => (0..20_u64).prop_map(Step::Reconnect),
+        ]
+    }
+
+    proptest! {
+        /// Nothing is lost or reordered: within a connection frames come in the order in which they were added; a durable
+        /// one comes again on each connection until it is had, and each receipt resolves once that is so, and not before.
+        #[test]
+        fn nothing_is_lost_and_receipts_resolve(steps in prop::collection::vec(step(), 0..60)) {
+            let wide = OutboxBounds { frames: 1_000, bytes: 1 << 20, unacknowledged: 1_000 };
+            let (mut sender, mut reader) = outbox(wide);
+            let mut receipts: Vec<(u64, Receipt)> = Vec::new();
+            let mut had: HashMap<u64, ()> = HashMap::new();
+            let mut expected: VecDeque<(String, Option<u64>)> = VecDeque::new();
+            let mut live = 0;
+            for step in steps {
+                match step {
+                    Step::Push => {
+                        live += 1;
+                        let text = format!("live {live}");
+                        sender.push(frame(&text)).expect("there is room");
+                        expected.push_back((text, None));
+                    }
+                    Step::Deliver => {
+                        let sequence = receipts.len() as u64 + 1;
+                        let id = format!("d{sequence}");
+                        let receipt = sender.deliver(&id, |given| {
+                            assert_eq!(given, sequence);
+                            frame(&id)
+                        });
+                        receipts.push((sequence, receipt));
+                        expected.push_back((id.clone(), Some(sequence)));
+                    }
+                    Step::Read => {
+                        let read = next(&mut reader);
+                        let wanted = expected.pop_front();
+                        let wanted = wanted.map(|(text, sequence)| Next::Frame(Bytes::from(text), sequence));
+                        prop_assert_eq!(read, wanted);
+                    }
+                    Step::HadUpTo(sequence) => {
+                        sender.had_up_to(sequence);
+                        (1..=sequence.min(receipts.len() as u64)).for_each(|one| drop(had.insert(one, ())));
+                    }
+                    Step::Had(at) => {
+                        if at >= 1 && at <= receipts.len() {
+                            let was_had = had.insert(at as u64, ()).is_some();
+                            prop_assert_eq!(sender.had(&format!("d{at}")), !was_had);
+                        }
+                    }
+                    Step::Reconnect(after) => {
+                        let leftover = sender.leave();
+                        (1..=after.min(receipts.len() as u64)).for_each(|one| drop(had.insert(one, ())));
+                        (sender, reader) = outbox(wide);
+                        sender.take_over(leftover, after);
+                        expected = (1..=receipts.len() as u64)
+                            .filter(|one| !had.contains_key(one))
+                            .map(|one| (format!("d{one}"), Some(one)))
+                            .collect();
+                    }
+                }
+                for (sequence, receipt) in &mut receipts {
+                    if let Waiting::For(_) = receipt.0 {
+                        let known = now(receipt);
+                        prop_assert_eq!(known, had.contains_key(sequence).then_some(Received::Had));
+                        if let Some(known) = known {
+                            receipt.0 = Waiting::Known(known);
+                        }
+                    }
+                }
+            }
+            drop((sender, reader));
+            for (sequence, mut receipt) in receipts {
+                let end = if had.contains_key(&sequence) { Received::Had } else { Received::Lost };
+                prop_assert_eq!(now(&mut receipt), Some(end));
+            }
+        }
+    }
+}
