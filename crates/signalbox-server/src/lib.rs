@@ -13,6 +13,7 @@ mod egress;
 mod engine;
 mod http;
 mod jobs;
+mod live;
 mod lock;
 mod server;
 mod surface;

@@ -38,6 +38,7 @@ use crate::http::route_table::RouteTable;
 use crate::http::streams::Streams;
 use crate::http::unknown_fields::BodyFields;
 use crate::jobs::{self, Jobs};
+use crate::live::{self, Live};
 use crate::lock::{self, Lock};
 use crate::surface::state::{self, Announcements, AppState, Limits, OperatorRetention, Readiness};
 use crate::surfaces;
@@ -218,6 +219,7 @@ impl Server {
             "serving"
         );
         let tracker = TaskTracker::new();
+        tracker.spawn(state.live().clone().run());
         tracker.spawn(clock::run(store.clone(), edge.draining.clone()));
         jobs::start(&jobs, post, &tracker);
         let fast_path = FastPath::new(surfaces::fast_routes(&config, &state), &edge.metrics);
@@ -297,7 +299,7 @@ fn assemble(
         (config.policy(), Metrics::new(clock::system()), CancellationToken::new());
     let bus = Bus::open(&config.server.bus)?;
     let wake_ups = WakeUps::new(bus.clone(), node.clone());
-    let connections = Connections::new(bus, prometheus_client::metrics::gauge::Gauge::default());
+    let connections = Connections::new(bus, metrics.live().buffered());
     let deliveries = Deliveries::new(
         config.delivery.deliveries_max,
         config.tools.tool_calls_max,
@@ -308,7 +310,7 @@ fn assemble(
         store.clone(),
         wake_ups.clone(),
         policy.clone(),
-        node,
+        node.clone(),
         deliveries.clone(),
         mailbox,
         metrics.clone(),
@@ -370,7 +372,18 @@ fn assemble(
         metrics: metrics.clone(),
         draining: draining.clone(),
     });
+    let live = Live::new(live::Parts {
+        store: store.clone(),
+        drive: drive.clone(),
+        authenticator: authenticator.clone(),
+        connections,
+        node,
+        settings: config.live.clone(),
+        figures: metrics.live(),
+        draining,
+    });
     let state = AppState::new(state::Parts {
+        live: live.clone(),
         store: store.clone(),
         drive,
         admission: Admission::new(store.clone(), config.delivery.waiting_per_destination_max),
@@ -379,7 +392,7 @@ fn assemble(
             wake_ups,
             authenticator: authenticator.clone(),
             metrics: metrics.clone(),
-            draining: draining.clone(),
+            draining: live.draining().clone(),
         },
         authenticator,
         egress,

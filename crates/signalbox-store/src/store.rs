@@ -349,10 +349,9 @@ impl Store {
         hook(id: &HookId) -> WebhookTrigger, WebhookTrigger, Key::WebhookTrigger(id.clone());
         /// A command.
         command(id: &CommandId) -> AgentCommand, Command, Key::Command(id.clone());
-        /// What an agent tells of itself with its heartbeats.
-        figures(id: &AgentId) -> AgentFigures, Figures, Key::Figures(id.clone());
         /// What a tenant took in one day.
         usage_day(day: u32) -> UsageDay, Usage, Key::Usage(day);
+        /// What an agent tells of itself with its heartbeats.
         agent_figures(id: &AgentId) -> AgentFigures, Figures, Key::Figures(id.clone());
     }
 

@@ -132,6 +132,8 @@ problem_kinds! {
     BuiltInTool = 409 "built-in-tool";
     /// The command is answered or over already; look at what came of it.
     CommandOver = 409 "command-over";
+    /// Another connection of the agent, or another poll of it, took over; let one program at a time be the agent.
+    ConnectionTakenOver = 409 "connection-taken-over";
     /// The revision is the current one; make another current first, or delete the workflow.
     CurrentRevision = 409 "current-revision";
     /// The dead letter carried an attempt of a task; do with its session what the detail says.
@@ -192,6 +194,8 @@ problem_kinds! {
     Invalid = 422 "invalid";
     /// The workflow's concurrency key has no value for this input; mend the input, or the workflow.
     NoConcurrencyKey = 422 "no-concurrency-key";
+    /// The request opens no WebSocket; connect with a WebSocket client, or poll the agent's inbox.
+    UpgradeRequired = 426 "upgrade-required";
     /// The session keeps as many early signals as it may; repeat it once a task waits for one.
     SignalsFull = 429 "signals-full";
     /// As many commands of the agent are open as may be (`open_commands_max`); repeat it once some are answered.
@@ -210,6 +214,8 @@ problem_kinds! {
     BodiesFull = 503 "bodies-full";
     /// Too many requests change the same thing at once; repeat it in a moment.
     Contended = 503 "contended";
+    /// As many agents are connected as may be; connect again in a moment, or to another node.
+    ConnectionsFull = 503 "connections-full";
     /// The server cannot take work now; the detail says why, ask again later.
     NotReady = 503 "not-ready";
     /// What is being sent takes all the room; the tool was not called, repeat it later.

@@ -85,6 +85,13 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).map(|value| value.to_str().unwrap_or_default())
 }
 
+/// Whether a call comes from a page of another origin than the server that it names as its host; what no browser sent has
+/// none.
+pub(crate) fn foreign_origin(headers: &HeaderMap) -> Option<&str> {
+    let host = text(headers, &header::HOST).map(split);
+    text(headers, &header::ORIGIN).filter(|origin| !is_of(origin, host))
+}
+
 /// Whether a page of `origin` is one of the server that the call names as its host.
 fn is_of(origin: &str, host: Option<(&str, Option<&str>)>) -> bool {
     let (Some((scheme, authority)), Some((host, port))) = (origin.split_once("://"), host) else {

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, header};
 use quick_cache::sync::Cache;
 use signalbox_core::decision::Scope;
 use signalbox_store::{Store, StoreError};
-use signalbox_wire::id::TenantId;
+use signalbox_wire::id::{AgentId, KeyId, TenantId};
 use signalbox_wire::keys::{self, Secret};
 use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
@@ -34,6 +34,10 @@ pub(crate) struct Caller {
     pub(crate) name: Arc<str>,
     /// Whether the platform key was used: it alone makes tenants.
     pub(crate) is_platform: bool,
+    /// The agent that it is, where it proved to be one.
+    pub(crate) agent: Option<AgentId>,
+    /// The key by which it came, where that can be revoked.
+    pub(crate) key: Option<KeyId>,
 }
 
 /// Why a request has no caller.
@@ -169,7 +173,7 @@ impl Authenticator {
         match self.0.store.key_by_hash(&keys::hex(hash)).await? {
             Some((tenant, key)) => {
                 let name = Arc::from(format!("{} ({})", key.name, key.id));
-                Ok(Caller { tenant, scope: key.scope, name, is_platform: false })
+                Ok(Caller { tenant, scope: key.scope, name, is_platform: false, agent: None, key: Some(key.id.clone()) })
             }
             None => {
                 let detail =
@@ -197,7 +201,8 @@ impl Authenticator {
                 })?
             }
         };
-        Ok(Caller { tenant, scope: Scope::Admin, name: Arc::from("the platform key"), is_platform: true })
+        let name = Arc::from("the platform key");
+        Ok(Caller { tenant, scope: Scope::Admin, name, is_platform: true, agent: None, key: None })
     }
 }
 
@@ -234,6 +239,8 @@ fn of_default(name: &str) -> Caller {
         scope: Scope::Admin,
         name: Arc::from(name),
         is_platform: false,
+        agent: None,
+        key: None,
     }
 }
 

@@ -7,7 +7,7 @@ mod anonymous;
 mod authenticator;
 pub(crate) mod bootstrap;
 
-pub(crate) use anonymous::AnonymousAccess;
+pub(crate) use anonymous::{AnonymousAccess, foreign_origin};
 pub(crate) use authenticator::{AuthError, Authenticator, Caller};
 
 use signalbox_core::decision::{ApiKey, Scope};

@@ -13,6 +13,7 @@ mod fault;
 mod file;
 mod http;
 mod jobs;
+mod live;
 mod read;
 mod retention;
 mod server;
@@ -37,6 +38,7 @@ pub use self::egress::EgressSettings;
 pub use self::fault::{ConfigError, Fault};
 pub use self::http::HttpSettings;
 pub(crate) use self::jobs::JobSettings;
+pub use self::live::LiveSettings;
 pub use self::retention::RetentionSettings;
 pub use self::server::{LogFormat, ServerSettings, Surface};
 pub use self::services::ServicesSettings;
@@ -74,6 +76,9 @@ pub struct Config {
     /// How long what is over is kept.
     #[command(flatten)]
     pub retention: RetentionSettings,
+    /// How agents are kept that hold a connection.
+    #[command(flatten)]
+    pub live: LiveSettings,
 }
 
 impl Config {

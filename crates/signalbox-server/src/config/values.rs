@@ -63,6 +63,16 @@ pub(super) fn http_url(text: &str) -> Result<String, String> {
     parse_url(text).map(|_| text.to_owned())
 }
 
+/// The origin of pages: scheme, host, and port where it is not the usual one.
+pub(super) fn origin(text: &str) -> Result<String, String> {
+    let url = parse_url(text)?;
+    let origin = url.origin().ascii_serialization();
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || text.ends_with('/') {
+        return Err(format!("is more than an origin; write {origin}"));
+    }
+    Ok(origin)
+}
+
 /// The address of a service whose operations are below it, without the `/v1` that they begin with.
 pub(super) fn service_url(text: &str) -> Result<String, String> {
     let url = parse_url(text)?;

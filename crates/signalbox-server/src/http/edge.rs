@@ -145,7 +145,8 @@ async fn connection(
         .timer(timer)
         .header_read_timeout(edge.keep_alive_timeout.max(edge.header_timeout))
         .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => {}

@@ -15,6 +15,7 @@ use crate::http::body::BodyLimits;
 use crate::http::route_table::RouteTable;
 use crate::http::streams::Streams;
 use crate::http::unknown_fields::BodyFields;
+use crate::live::Live;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::Tools;
 
@@ -26,6 +27,8 @@ pub(crate) struct AppState(Arc<Parts>);
 pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) drive: Drive,
+    /// Agents that hold a connection.
+    pub(crate) live: Live,
     /// Whether more may wait for a destination.
     pub(crate) admission: Admission,
     pub(crate) authenticator: Authenticator,
@@ -81,6 +84,11 @@ impl AppState {
     pub(crate) fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
     }
+
+    /// Agents that hold a connection.
+    pub(crate) fn live(&self) -> &Live {
+        &self.0.live
+    }
 }
 
 /// Lets a handler ask for one of the parts.
@@ -97,6 +105,7 @@ macro_rules! part {
 part! {
     store: Store,
     drive: Drive,
+    live: Live,
     admission: Admission,
     authenticator: Authenticator,
     egress: Egress,

@@ -21,6 +21,7 @@ use signalbox_store::{Committed, Store, StoreError};
 use signalbox_wire::time::Timestamp;
 
 use super::census::{Counts, Ended};
+use super::live::LiveFigures;
 use super::process::ProcessFigures;
 use crate::byte_budget::BudgetFigures;
 
@@ -60,6 +61,7 @@ struct Inner {
     outbound: BudgetFigures,
     counts: Counts,
     process: ProcessFigures,
+    live: LiveFigures,
 }
 
 /// Something that is open, and is counted until this is dropped.
@@ -160,6 +162,7 @@ impl Metrics {
             outbound: BudgetFigures::default(),
             counts: Counts::new(),
             process: ProcessFigures::new(started_at),
+            live: LiveFigures::default(),
         };
         inner.register();
         Self(Arc::new(inner))
@@ -196,6 +199,11 @@ impl Metrics {
     /// What is measured of the bodies that are being sent, and of their answers.
     pub(crate) fn outbound(&self) -> BudgetFigures {
         self.0.outbound.clone()
+    }
+
+    /// What is measured of connected agents.
+    pub(crate) fn live(&self) -> LiveFigures {
+        self.0.live.clone()
     }
 
     /// A connection was opened (1) or closed (-1).
@@ -395,6 +403,7 @@ impl Inner {
             outbound.held.clone(),
         );
         registry.register("outbound_waits", "How often one of these found no room", outbound.short.clone());
+        self.live.register(registry);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod census;
 pub(crate) mod dead_letters;
+pub(crate) mod live;
 pub(crate) mod metrics;
 mod process;
 

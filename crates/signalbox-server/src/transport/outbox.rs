@@ -216,6 +216,8 @@ struct State {
     /// Nobody reads any more.
     is_over: bool,
     waker: Option<Waker>,
+    /// Only an end wakes the reader.
+    is_for_end_alone: bool,
 }
 
 /// A frame that was not written yet.
@@ -338,6 +340,12 @@ impl Outbox {
         true
     }
 
+    /// Lets sequences begin after this one.
+    pub(crate) fn begin_after(&self, sequence: u64) {
+        let mut state = self.0.state.lock();
+        state.sequence = state.sequence.max(sequence);
+    }
+
     /// Asks the connection to end. The first reason counts.
     pub(crate) fn close(&self, reason: CloseReason) {
         let mut state = self.0.state.lock();
@@ -350,10 +358,10 @@ impl Outbox {
         }
     }
 
-    /// Frames and bytes that were not written yet.
-    pub(crate) fn waiting(&self) -> (usize, usize) {
-        let state = self.0.state.lock();
-        (state.waiting.len(), state.waiting_bytes)
+    /// Whether not more than half of what may waits.
+    pub(crate) fn is_half_empty(&self) -> bool {
+        let (state, bounds) = (self.0.state.lock(), &self.0.bounds);
+        state.waiting.len() <= bounds.frames / 2 && state.waiting_bytes <= bounds.bytes / 2
     }
 
     /// The last sequence that a durable frame was given.
@@ -407,14 +415,16 @@ impl OutboxReader {
         if let Some(reason) = end {
             return Poll::Ready(Next::End(reason));
         }
+        state.is_for_end_alone = false;
         if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             state.waker = Some(cx.waker().clone());
         }
         Poll::Pending
     }
 
-    /// All that a poll answers with: first what came before and is not known to be had, then what is new.
-    pub(crate) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<Bytes>, CloseReason>> {
+    /// All that a poll answers with, and the last sequence in it: first what came before and is not known to be had, then
+    /// what is new.
+    pub(crate) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Vec<Bytes>, u64), CloseReason>> {
         let inner = &*self.0.0;
         let mut state = inner.state.lock();
         if let Some(reason) = state.end {
@@ -428,15 +438,24 @@ impl OutboxReader {
             frames.push(queued.text);
         }
         if frames.is_empty() {
+            state.is_for_end_alone = false;
             state.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        Poll::Ready(Ok(frames))
+        Poll::Ready(Ok((frames, state.sequence)))
     }
 
-    /// The buffer that it reads.
-    pub(crate) fn outbox(&self) -> &Outbox {
-        &self.0
+    /// Why the connection is to end although what waits cannot be written now. New frames wake nobody.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let mut state = self.0.0.state.lock();
+        match state.end {
+            Some(reason) => Poll::Ready(reason),
+            None => {
+                state.waker = Some(cx.waker().clone());
+                state.is_for_end_alone = true;
+                Poll::Pending
+            }
+        }
     }
 }
 
@@ -497,6 +516,9 @@ impl Durable {
 
 /// Wakes the reader once the lock is free.
 fn wake(mut state: parking_lot::MutexGuard<'_, State>) {
+    if state.is_for_end_alone && state.end.is_none() {
+        return;
+    }
     let waker = state.waker.take();
     drop(state);
     if let Some(waker) = waker {
@@ -565,7 +587,7 @@ mod tests {
         assert_eq!(outbox.push(frame("{}")), Err(Full));
         assert_eq!(outbox.push(frame("{}")), Err(Full));
         assert_eq!(poll_fn(|cx| reader.poll_next(cx)).await, Next::End(CloseReason::TooSlow));
-        assert_eq!((outbox.waiting(), outbox.0.buffered.get()), ((0, 0), 0));
+        assert_eq!((outbox.0.state.lock().waiting_bytes, outbox.0.buffered.get()), (0, 0));
     }
 
     #[test]
@@ -626,7 +648,7 @@ mod tests {
         outbox.push(frame("live")).expect("there is room");
         let mut cx = Context::from_waker(Waker::noop());
         let mut all = |reader: &mut OutboxReader| match reader.poll_all(&mut cx) {
-            Poll::Ready(Ok(frames)) => frames,
+            Poll::Ready(Ok((frames, _))) => frames,
             Poll::Ready(Err(_)) | Poll::Pending => Vec::new(),
         };
         assert_eq!(all(&mut reader), ["a", "live"]);

@@ -202,6 +202,17 @@ impl Response {
         serde_json::from_str::<String>(error.get()).unwrap_or_else(|_| error.get().to_owned())
     }
 
+    /// What came of it, or what went wrong.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub fn answer(&self) -> Result<Value, Value> {
+        let value = |raw: &Option<Box<RawValue>>| {
+            raw.as_ref().and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+        };
+        if self.is_success() { Ok(value(&self.result)) } else { Err(value(&self.error)) }
+    }
+
     /// What an Ops-Core report of the task would carry as its details.
     #[must_use]
     pub fn details(&self) -> Option<RawObject> {

@@ -1,6 +1,7 @@
 //! The ArtCafe surface: its tenants, which the other surfaces share, its agents, and their commands.
 
 mod agents;
+mod live;
 mod pages;
 mod tenants;
 
@@ -8,6 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::agents::commands;
+use self::live::{connect, inbox};
 use self::tenants::{create, list, remove};
 use crate::config;
 use crate::surface::description::Description;
@@ -33,4 +35,6 @@ fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(commands::create::create, commands::read::list))
         .routes(routes!(commands::read::get))
         .routes(routes!(commands::cancel::cancel))
+        .routes(routes!(connect::connect))
+        .routes(routes!(inbox::poll, inbox::post))
 }

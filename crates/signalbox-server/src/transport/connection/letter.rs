@@ -23,11 +23,12 @@ const PUSH: u8 = b'p';
 const CLOSE: u8 = b'c';
 
 /// The reasons for which another node closes a connection.
-const REASONS: [(u8, CloseReason); 4] = [
+const REASONS: [(u8, CloseReason); 5] = [
     (b't', CloseReason::TakenOver),
     (b'n', CloseReason::Replaced),
     (b'r', CloseReason::Removed),
     (b'u', CloseReason::Unauthorized),
+    (b'a', CloseReason::Unavailable),
 ];
 
 impl<'a> Letter<'a> {
@@ -41,7 +42,7 @@ impl<'a> Letter<'a> {
             }
             Self::Push { envelope } => [&[PUSH], *envelope].concat().into(),
             Self::Close { connection, reason } => {
-                let word = REASONS.iter().find(|(_, known)| known == reason).map_or(b'u', |(word, _)| *word);
+                let word = REASONS.iter().find(|(_, known)| known == reason).map_or(b'a', |(word, _)| *word);
                 [&[CLOSE, word], connection.as_bytes()].concat().into()
             }
         }

@@ -1,0 +1,112 @@
+//! Who may connect as which agent: a request's credentials become an [`Admitted`], or the reason why not.
+
+use std::collections::HashSet;
+
+use http::{HeaderMap, HeaderValue, header};
+use signalbox_core::decision::Scope;
+use signalbox_store::{Page, Store, StoreError};
+use signalbox_wire::id::{AgentId, KeyId, TenantId};
+use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
+
+use crate::auth::{AuthError, Authenticator, Caller};
+use crate::http::problem::Refusal;
+use crate::transport::outbox::CloseReason;
+
+/// Keys that are looked at in one go.
+const KEYS_PAGE: usize = 1_000;
+
+/// An agent that may connect.
+#[derive(Debug, Clone)]
+pub(crate) struct Admitted {
+    pub(crate) tenant: TenantId,
+    pub(crate) agent: AgentId,
+    /// The key by which it came, where that can be revoked.
+    pub(crate) key: Option<KeyId>,
+}
+
+/// What is said to a request to connect.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// It may.
+    Admitted(Admitted),
+    /// It may not, for this reason; told by how the connection ends, or as the problem.
+    Refused(CloseReason, Problem),
+}
+
+/// What of a request's headers tells who calls, with the token of its query in place of the header that browsers cannot
+/// send.
+pub(crate) fn credentials(headers: &HeaderMap, token: Option<&str>) -> HeaderMap {
+    let mut credentials = headers.clone();
+    if let Some(token) = token.filter(|_| !headers.contains_key(header::AUTHORIZATION)) {
+        // What cannot be in a header is no token.
+        let bearer = HeaderValue::from_str(&format!("Bearer {token}"));
+        let mut bearer = bearer.unwrap_or_else(|_| HeaderValue::from_static("Bearer -"));
+        bearer.set_sensitive(true);
+        credentials.insert(header::AUTHORIZATION, bearer);
+    }
+    credentials
+}
+
+/// Whether whoever has these credentials may connect as `agent`. Without any it is refused at once.
+pub(crate) async fn admit(
+    authenticator: &Authenticator,
+    store: &Store,
+    (credentials, path): (&HeaderMap, &str),
+    agent: &str,
+) -> Result<Verdict, Refusal> {
+    let is_named = credentials.contains_key(header::AUTHORIZATION);
+    let caller = match authenticator.caller(credentials, path).await {
+        Ok(caller) => caller,
+        Err(AuthError::Denied(problem)) if is_named => {
+            return Ok(Verdict::Refused(CloseReason::Unauthorized, problem));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let refused = |reason, detail: String| Ok(Verdict::Refused(reason, Problem::forbidden(detail)));
+    if caller.scope < Scope::Agent {
+        let detail = "This key has the scope 'read'; a key with the scope 'agent' is needed.";
+        return refused(CloseReason::Forbidden, detail.to_owned());
+    }
+    let Ok(agent) = AgentId::parse(agent) else { return Ok(unknown()) };
+    if !is_its_own(&caller, &agent) {
+        let detail = "This token is another agent's; connect as the agent that it was given to.";
+        return refused(CloseReason::Forbidden, detail.to_owned());
+    }
+    if store.agent(&caller.tenant, &agent).await?.is_none() {
+        return Ok(unknown());
+    }
+    Ok(Verdict::Admitted(Admitted { tenant: caller.tenant, agent, key: caller.key }))
+}
+
+/// Whether a caller that proved to be an agent is this one.
+fn is_its_own(caller: &Caller, agent: &AgentId) -> bool {
+    caller.agent.as_ref().is_none_or(|own| own == agent)
+}
+
+fn unknown() -> Verdict {
+    let detail = "Agent not found; register it with POST /api/v1/agents.";
+    let problem = Problem::new(ProblemKind::UnknownAgent, detail);
+    Verdict::Refused(CloseReason::Removed, problem)
+}
+
+/// Those of `keys` that open nothing any more.
+pub(crate) async fn revoked(
+    store: &Store,
+    tenant: &TenantId,
+    keys: Vec<KeyId>,
+) -> Result<Vec<KeyId>, StoreError> {
+    let mut left: HashSet<KeyId> = keys.into_iter().collect();
+    let mut page = Page { limit: KEYS_PAGE, after: None };
+    while !left.is_empty() {
+        let listed = store.keys(tenant, &page).await?;
+        for key in &listed.items {
+            left.remove(&key.id);
+        }
+        match listed.next {
+            Some(next) => page.after = Some(next),
+            None => break,
+        }
+    }
+    Ok(left.into_iter().collect())
+}
