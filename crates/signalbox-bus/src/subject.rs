@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use signalbox_wire::id::{AgentId, CommandId, TenantId};
+use signalbox_wire::id::{AgentId, CommandId, NodeId, TenantId};
 
 /// Tokens of a channel's name or pattern, at most.
 pub const TOKENS_MAX: usize = 16;
@@ -86,6 +86,18 @@ impl Subject {
             true => Err(BadSubject::Wildcard),
             false => Ok(Self::of_tenant(tenant, "channel", tokens)),
         }
+    }
+
+    /// Where the nodes tell each other of a tenant's subscribers.
+    #[must_use]
+    pub fn subscribers(tenant: &TenantId) -> Self {
+        Self::of_tenant(tenant, "subscribers", std::iter::empty())
+    }
+
+    /// Where a node is told what it has asked the others.
+    #[must_use]
+    pub fn answers(node: &NodeId) -> Self {
+        Self(join([NODES, "answers"].into_iter().map(str::to_owned).chain([escaped(node.as_str())])))
     }
 
     /// The subject as the bus writes it.

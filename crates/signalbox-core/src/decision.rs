@@ -11,12 +11,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use signalbox_wire::id::{
-    AgentId, CommandId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
+    AgentId, ChannelId, CommandId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
 };
 use signalbox_wire::time::Timestamp;
 
 pub(crate) use self::fold::Fold;
 use crate::agent::{Agent, AgentStatus};
+use crate::channel::{Channel, ChannelMessage, ChannelName};
 use crate::command::AgentCommand;
 use crate::connection::Disconnected;
 use crate::definition::Definition;
@@ -165,6 +166,12 @@ records! {
     WebhookTrigger(row: Arc<WebhookTrigger>) => (HookId = row.id.clone());
     /// A value that is kept apart.
     Payload(row: Arc<Payload>) => (String = row.sha256.clone());
+    /// A channel.
+    Channel(row: Arc<Channel>) => (ChannelId = row.id.clone());
+    /// A name that a channel has taken.
+    ChannelName(row: ChannelName) => (String = row.name.clone());
+    /// A message of a channel's history, under its publisher's own id for it.
+    ChannelMessage(row: Arc<ChannelMessage>) => (ChannelId = row.channel.clone(), Option<AgentId> = row.from.clone(), MessageId = row.id.clone());
     /// A request to an agent over its connection.
     Command(row: Arc<AgentCommand>) => (CommandId = row.id.clone());
     /// What an agent tells of itself with its heartbeats.

@@ -8,6 +8,7 @@ pub mod agent;
 mod agent_json;
 pub mod agent_reports;
 pub mod breaker;
+pub mod channel;
 pub mod command;
 pub mod connection;
 pub mod context;

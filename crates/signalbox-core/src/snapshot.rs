@@ -7,10 +7,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use signalbox_wire::id::{AgentId, CommandId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId};
+use signalbox_wire::id::{AgentId, ChannelId, CommandId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::agent::{Agent, AgentStatus};
+use crate::channel::{Channel, ChannelMessage, ChannelName};
 use crate::command::AgentCommand;
 use crate::decision::{
     AgentName, ApiKey, ConcurrencyGroup, Decision, IdempotencyRecord, Key, Retention, Row, SeenSignature,
@@ -101,6 +102,9 @@ loaded! {
     Schedule(Schedule);
     WebhookTrigger(WebhookTrigger);
     Payload(Payload);
+    Channel(Channel);
+    ChannelName(ChannelName);
+    ChannelMessage(ChannelMessage);
     Command(AgentCommand);
     Figures(AgentFigures);
     ApiKey(ApiKey);
@@ -134,6 +138,9 @@ impl Row {
             Self::Schedule(row) => Loaded::Schedule(seen(version, row)),
             Self::WebhookTrigger(row) => Loaded::WebhookTrigger(seen(version, row)),
             Self::Payload(row) => Loaded::Payload(seen(version, row)),
+            Self::Channel(row) => Loaded::Channel(seen(version, row)),
+            Self::ChannelName(row) => Loaded::ChannelName(held(version, row)),
+            Self::ChannelMessage(row) => Loaded::ChannelMessage(seen(version, row)),
             Self::Command(row) => Loaded::Command(seen(version, row)),
             Self::Figures(row) => Loaded::Figures(seen(version, row)),
             Self::ApiKey(row) => Loaded::ApiKey(seen(version, row)),
@@ -403,6 +410,12 @@ pub enum Rejected {
     /// The signature was used before.
     #[error("This signature was used before; sign each call anew")]
     Replayed,
+    /// No such channel.
+    #[error("Channel not found: {0}")]
+    UnknownChannel(String),
+    /// The name is another channel's.
+    #[error("A channel named '{0}' exists already; use it, delete it first, or choose another name")]
+    ChannelTaken(String),
     /// No such command.
     #[error("Command not found: {0}")]
     UnknownCommand(String),
@@ -597,6 +610,13 @@ impl Snapshot {
         schedule(id: &ScheduleId) -> Schedule, Schedule, Key::Schedule(id.clone());
         /// A hook.
         hook(id: &HookId) -> WebhookTrigger, WebhookTrigger, Key::WebhookTrigger(id.clone());
+        /// A channel.
+        channel(id: &ChannelId) -> Channel, Channel, Key::Channel(id.clone());
+        /// Which channel has this name.
+        channel_named(name: &str) -> ChannelName, ChannelName, Key::ChannelName(name.to_owned());
+        /// The message of a channel that a publisher gave this id.
+        channel_message(channel: &ChannelId, from: Option<&AgentId>, id: &MessageId) -> ChannelMessage, ChannelMessage,
+            Key::ChannelMessage(channel.clone(), from.cloned(), id.clone());
         /// A command.
         command(id: &CommandId) -> AgentCommand, Command, Key::Command(id.clone());
         /// What an agent tells of itself.

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::FromRef as _;
 use http::HeaderValue;
 use signalbox_bus::{Bus, BusError, WakeUps};
 use signalbox_store::{Options, Store, StoreError};
@@ -38,6 +39,7 @@ use crate::http::route_table::RouteTable;
 use crate::http::streams::Streams;
 use crate::http::unknown_fields::BodyFields;
 use crate::jobs::{self, Jobs};
+use crate::live::channels::{self, Channels};
 use crate::live::{self, Live};
 use crate::lock::{self, Lock};
 use crate::surface::state::{self, Announcements, AppState, Limits, OperatorRetention, Readiness};
@@ -222,6 +224,7 @@ impl Server {
         tracker.spawn(state.live().clone().run());
         tracker.spawn(clock::run(store.clone(), edge.draining.clone()));
         jobs::start(&jobs, post, &tracker);
+        tracker.spawn(Channels::from_ref(&state).run());
         let fast_path = FastPath::new(surfaces::fast_routes(&config, &state), &edge.metrics);
         let routes = (fast_path, router(&edge, state, routes));
         tracker.spawn(edge::serve(Arc::clone(&edge), listener, routes, tracker.clone()));
@@ -299,7 +302,7 @@ fn assemble(
         (config.policy(), Metrics::new(clock::system()), CancellationToken::new());
     let bus = Bus::open(&config.server.bus)?;
     let wake_ups = WakeUps::new(bus.clone(), node.clone());
-    let connections = Connections::new(bus, metrics.live().buffered());
+    let connections = Connections::new(bus.clone(), metrics.live().buffered());
     let deliveries = Deliveries::new(
         config.delivery.deliveries_max,
         config.tools.tool_calls_max,
@@ -372,11 +375,20 @@ fn assemble(
         metrics: metrics.clone(),
         draining: draining.clone(),
     });
+    let channels = Channels::new(channels::Parts {
+        store: store.clone(),
+        drive: drive.clone(),
+        bus,
+        node: node.clone(),
+        connections: connections.clone(),
+        draining: draining.clone(),
+    });
     let live = Live::new(live::Parts {
         store: store.clone(),
         drive: drive.clone(),
         authenticator: authenticator.clone(),
         connections,
+        channels: channels.clone(),
         node,
         settings: config.live.clone(),
         figures: metrics.live(),
@@ -386,6 +398,7 @@ fn assemble(
         live: live.clone(),
         store: store.clone(),
         drive,
+        channels,
         admission: Admission::new(store.clone(), config.delivery.waiting_per_destination_max),
         streams: Streams {
             store: store.clone(),

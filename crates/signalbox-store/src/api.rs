@@ -330,7 +330,7 @@ pub struct Prune {
     pub sessions_before: Timestamp,
     /// Messages settled before this, dead letters stay; and commands that ended before it.
     pub messages_before: Timestamp,
-    /// Now: kept answers and signatures that expired before it go.
+    /// Now: kept answers and signatures that expired before it go, and messages that are too old for their channel.
     pub now: Timestamp,
     /// Rows to remove in one round, at most.
     pub limit: usize,
@@ -353,6 +353,8 @@ pub(crate) struct Cutoffs {
     pub(crate) events: i64,
     pub(crate) sessions: i64,
     pub(crate) messages: i64,
+    /// Now: what a thing says itself of how long it is kept counts from here.
+    pub(crate) now: i64,
 }
 
 impl Prune {
@@ -366,6 +368,7 @@ impl Prune {
             events: cutoff(own.events, self.events_before),
             sessions: cutoff(own.sessions, self.sessions_before),
             messages: cutoff(own.messages, self.messages_before),
+            now: self.now.as_micros(),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use signalbox_core::agent::{Agent, AgentStatus};
+use signalbox_core::channel::{Channel, ChannelMessage};
 use signalbox_core::command::AgentCommand;
 use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
@@ -19,7 +20,7 @@ use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::task::Task;
-use signalbox_wire::id::{AgentId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, ChannelId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
@@ -186,6 +187,19 @@ pub(crate) trait Backend: Send + Sync {
     /// Hooks by id.
     async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<WebhookTrigger>>, StoreError>;
 
+    /// Channels by name.
+    async fn channels(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Channel>>, StoreError>;
+
+    /// Messages of a channel after a sequence, in its order; of more than `bytes` of them only the first part, and one in
+    /// any case.
+    async fn channel_messages(
+        &self,
+        tenant: &TenantId,
+        channel: &ChannelId,
+        after: u64,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Vec<Arc<ChannelMessage>>, StoreError>;
     /// An agent's commands, newest first.
     async fn commands(
         &self,

@@ -31,7 +31,7 @@ pub(crate) enum Part {
 }
 
 /// Every part, in the order of its going.
-pub(crate) const PARTS: [Part; 27] = [
+pub(crate) const PARTS: [Part; 30] = [
     Part::Rows(TableId::ApiKeys),
     Part::Rows(TableId::Hooks),
     Part::Due,
@@ -57,6 +57,9 @@ pub(crate) const PARTS: [Part; 27] = [
     Part::Rows(TableId::Signatures),
     Part::Rows(TableId::Settings),
     Part::Rows(TableId::Usage),
+    Part::Rows(TableId::ChannelNames),
+    Part::Rows(TableId::Channels),
+    Part::Rows(TableId::ChannelMessages),
     Part::Log,
     Part::Rows(TableId::Tenants),
 ];

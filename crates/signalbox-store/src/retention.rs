@@ -14,6 +14,9 @@ use crate::error::StoreError;
 /// Tenants that are served in one round, at most.
 pub(crate) const TENANTS_MAX: usize = 256;
 
+/// Channels that one piece removes something of, at most.
+pub(crate) const CHANNELS_AT_ONCE: usize = 64;
+
 /// Rows of a piece: in the beginning, the fewest, the most.
 const PIECE_ROWS: (usize, usize, usize) = (256, 16, 16_384);
 
@@ -28,10 +31,12 @@ pub(crate) enum Kind {
     Sessions,
     /// Entries of the log that belong to no open session.
     Events,
+    /// What channels keep no longer, each by what it says itself.
+    ChannelMessages,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Messages, Self::Commands, Self::Sessions, Self::Events];
+    const ALL: [Self; 5] = [Self::Messages, Self::Commands, Self::Sessions, Self::ChannelMessages, Self::Events];
 
     /// The moment before which it goes.
     pub(crate) fn cutoff(self, cutoffs: Cutoffs) -> i64 {
@@ -39,6 +44,7 @@ impl Kind {
             Self::Messages | Self::Commands => cutoffs.messages,
             Self::Sessions => cutoffs.sessions,
             Self::Events => cutoffs.events,
+            Self::ChannelMessages => cutoffs.now,
         }
     }
 }

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use signalbox_core::agent::{Agent, AgentStatus};
+use signalbox_core::channel::Channel;
 use signalbox_core::decision::{Key, Row};
 use signalbox_core::delivery::{Message, MessageStatus};
 use signalbox_core::payload::Payload;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::{Loaded, Versioned};
 use signalbox_core::task::Task;
-use signalbox_wire::id::{AgentId, CommandId, HookId, MessageId, ScheduleId, SessionId, ToolName, WorkflowId};
+use signalbox_wire::id::{AgentId, ChannelId, CommandId, HookId, MessageId, ScheduleId, SessionId, ToolName, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::StoreError;
@@ -284,6 +285,20 @@ tables! {
         (row) [maybe_text("holds")]
             Cells::of([holds(row).map_or(Cell::Null, |holds| Cell::Text(Cow::Owned(holds)))]), Ok(row.body.clone()),
         read, seen by payload;
+    Channels "channels"
+        Channel(id) [text("id")] [id.as_str().into()],
+        (row) [integer("first_kept"), integer("max_age")] channel_cells(row), encode(row),
+        held by |names| Some(Key::Channel(ChannelId::parse(first(names)?).ok()?)), seen;
+    ChannelNames "channel_names"
+        ChannelName(name) [text("name")] [name.as_str().into()],
+        (row) [text("channel")] Cells::of([row.channel.as_str().into()]), encode(row),
+        held by |names| Some(Key::ChannelName(first(names)?.to_owned())), seen;
+    ChannelMessages "channel_messages"
+        ChannelMessage(channel, sender, id) [text("channel"), text("sender"), text("id")]
+            [channel.as_str().into(), sender.as_ref().map_or("", AgentId::as_str).into(), id.as_str().into()],
+        (row) [integer("sequence").fixed(), integer("at").fixed()]
+            Cells::of([Cell::Integer(row.sequence.cast_signed()), row.at.into()]), encode(row),
+        read, seen;
     Commands "commands"
         Command(id) [text("id")] [id.as_str().into()],
         (row) [text("agent").fixed(), maybe_integer("ended_at")]
@@ -314,6 +329,12 @@ fn message_cells(row: &Message) -> Cells<'_> {
         message_status(row.status).into(),
         row.settled_at.into(),
     ])
+}
+
+/// The values of the index columns of a channel.
+fn channel_cells(row: &Channel) -> Cells<'_> {
+    let max_age = i64::try_from(row.retention.max_age.as_micros()).unwrap_or(i64::MAX);
+    Cells::of([Cell::Integer(row.first_kept.cast_signed()), Cell::Integer(max_age)])
 }
 
 /// The values of the index columns of a session.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use signalbox_core::agent::{Agent, AgentStatus};
+use signalbox_core::channel::{Channel, ChannelMessage, ChannelName};
 use signalbox_core::command::AgentCommand;
 use signalbox_core::decision::{ApiKey, Key, Retention, Tenant, Tool, Workflow};
 use signalbox_core::definition::Definition;
@@ -27,7 +28,7 @@ use signalbox_core::snapshot::{Loaded, WaitingTask};
 use signalbox_core::task::Task;
 use signalbox_core::{Decision, Need, Snapshot, Versioned};
 use signalbox_wire::id::{
-    AgentId, CommandId, HookId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
+    AgentId, ChannelId, CommandId, HookId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
 };
 use signalbox_wire::time::Timestamp;
 
@@ -347,6 +348,10 @@ impl Store {
         schedule(id: &ScheduleId) -> Schedule, Schedule, Key::Schedule(id.clone());
         /// A hook.
         hook(id: &HookId) -> WebhookTrigger, WebhookTrigger, Key::WebhookTrigger(id.clone());
+        /// A channel.
+        channel(id: &ChannelId) -> Channel, Channel, Key::Channel(id.clone());
+        /// Which channel has a name.
+        channel_named(name: &str) -> ChannelName, ChannelName, Key::ChannelName(name.to_owned());
         /// A command.
         command(id: &CommandId) -> AgentCommand, Command, Key::Command(id.clone());
         /// What a tenant took in one day.
@@ -494,7 +499,10 @@ impl Store {
 /// Whether decisions change rows with such a key all the time: where several processes do, the row in memory is old as
 /// often as not.
 fn is_changed_often(key: &Key) -> bool {
-    matches!(key, Key::Status(_) | Key::Session(_) | Key::Message(_) | Key::Command(_))
+    matches!(
+        key,
+        Key::Status(_) | Key::Session(_) | Key::Message(_) | Key::Command(_) | Key::Channel(_)
+    )
 }
 
 /// Lists and lookups, always as committed now.
@@ -632,6 +640,31 @@ impl Store {
         page: &Page,
     ) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {
         self.inner.backend.hooks(tenant, page).await
+    }
+
+    /// Channels, by name.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn channels(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Channel>>, StoreError> {
+        self.inner.backend.channels(tenant, page).await
+    }
+
+    /// The history of a channel, oldest first: at most `limit` messages after a sequence, and no more than about `bytes`
+    /// of them, but one in any case. What its retention has let go of is not in it, whether removed yet or not.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn channel_messages(
+        &self,
+        tenant: &TenantId,
+        channel: &Channel,
+        after: u64,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Vec<Arc<ChannelMessage>>, StoreError> {
+        let after = after.max(channel.first_kept.saturating_sub(1));
+        self.inner.backend.channel_messages(tenant, &channel.id, after, limit, bytes).await
     }
 
     /// An agent's commands, newest first.

@@ -1,12 +1,18 @@
 //! Bodies of the ArtCafe surface (`/api/v1`), in its own words: snake_case, and `next_token` in lists.
 
 mod agent;
+mod channel;
 mod command;
+pub mod frames;
 pub mod live;
 mod tenant;
 
 pub use agent::{
     AgentList, AgentPresence, AgentStatusBody, AgentView, CapabilityView, CreateAgentBody, FiguresView, SampleView,
+};
+pub use channel::{
+    ChannelBody, ChannelList, ChannelMessageList, ChannelMessageView, ChannelPatch, ChannelView, PresenceView,
+    PublishAccepted, PublishBody, RetentionBody, RetentionView, SubscriberView,
 };
 pub use command::{
     COMMAND_TIMEOUT_MAX_S, COMMAND_TIMEOUT_S, CancelCommandBody, CommandAccepted, CommandBody, CommandList,

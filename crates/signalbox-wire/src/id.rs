@@ -119,6 +119,8 @@ ids! {
     HookId, "hok_";
     /// An API key's public name; never the key itself.
     KeyId, "key_";
+    /// A channel: a named subject with history.
+    ChannelId, "chn_";
     /// A registered tool, named by its author.
     ToolName, "";
     /// A server process, for as long as it runs: who holds a lease.

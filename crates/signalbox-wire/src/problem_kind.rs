@@ -94,6 +94,8 @@ problem_kinds! {
     UnknownAgent = 404 "unknown-agent";
     /// No such command, or it was over and removed; list those of the agent.
     UnknownCommand = 404 "unknown-command";
+    /// No such channel; list those that there are, or make it.
+    UnknownChannel = 404 "unknown-channel";
     /// No such dead letter; list those that there are, or ask where the message is.
     UnknownDeadLetter = 404 "unknown-dead-letter";
     /// No such hook; list those that there are.
@@ -134,6 +136,8 @@ problem_kinds! {
     CommandOver = 409 "command-over";
     /// Another connection of the agent, or another poll of it, took over; let one program at a time be the agent.
     ConnectionTakenOver = 409 "connection-taken-over";
+    /// A channel of this name exists; use it, or choose another name.
+    ChannelTaken = 409 "channel-taken";
     /// The revision is the current one; make another current first, or delete the workflow.
     CurrentRevision = 409 "current-revision";
     /// The dead letter carried an attempt of a task; do with its session what the detail says.
@@ -196,6 +200,10 @@ problem_kinds! {
     NoConcurrencyKey = 422 "no-concurrency-key";
     /// The request opens no WebSocket; connect with a WebSocket client, or poll the agent's inbox.
     UpgradeRequired = 426 "upgrade-required";
+    /// The connection has as many subscriptions, or requests under way, as it may; end some first.
+    ConnectionFull = 429 "connection-full";
+    /// The tenant's connections have as many different patterns on this server as they may; subscribe to subjects.
+    PatternsFull = 429 "patterns-full";
     /// The session keeps as many early signals as it may; repeat it once a task waits for one.
     SignalsFull = 429 "signals-full";
     /// As many commands of the agent are open as may be (`open_commands_max`); repeat it once some are answered.
@@ -216,6 +224,8 @@ problem_kinds! {
     Contended = 503 "contended";
     /// As many agents are connected as may be; connect again in a moment, or to another node.
     ConnectionsFull = 503 "connections-full";
+    /// Nobody is there who could answer the request; repeat it when somebody is.
+    NoResponders = 503 "no-responders";
     /// The server cannot take work now; the detail says why, ask again later.
     NotReady = 503 "not-ready";
     /// What is being sent takes all the room; the tool was not called, repeat it later.
@@ -228,6 +238,8 @@ problem_kinds! {
     ToolUnreachable = 503 "tool-unreachable";
     /// The agent did not answer the command in time; it may have done it.
     CommandTimeout = 504 "command-timeout";
+    /// Nobody answered the request in time; whoever got it may have done its work.
+    ReplyTimeout = 504 "reply-timeout";
     /// The tool did not answer in time; it may have done its work.
     ToolTimeout = 504 "tool-timeout";
 }

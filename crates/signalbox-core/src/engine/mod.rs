@@ -7,6 +7,7 @@ mod announce;
 mod approvals;
 pub mod attempt;
 mod calls;
+mod channels;
 mod children;
 mod commands;
 mod concurrency;
@@ -47,6 +48,9 @@ pub use agents::{Deregister, Drain, PatchAgent, Register, Registered};
 pub use announce::{Announce, AnnounceListed, Announced};
 pub use approvals::Approve;
 pub use calls::SettleCall;
+pub use channels::{
+    ChangeChannel, CreateChannel, DeleteChannel, NewChannelMessage, PublishToChannel, Published, PublishedMessage,
+};
 pub use commands::{
     AnswerCommand, CancelCommand, CommandAnswered, CreateCommand, ProgressCommand, SettleCommand,
 };

@@ -7,6 +7,7 @@ mod announce;
 mod answers;
 mod approvals;
 mod attempts;
+mod channels;
 mod children;
 mod concurrency;
 mod connections;

@@ -123,6 +123,8 @@ impl From<Rejected> for Refusal {
 fn kind_of(rejected: &Rejected) -> ProblemKind {
     match rejected {
         Rejected::UnknownAgent(_) => ProblemKind::UnknownAgent,
+        Rejected::UnknownChannel(_) => ProblemKind::UnknownChannel,
+        Rejected::ChannelTaken(_) => ProblemKind::ChannelTaken,
         Rejected::UnknownWorkflow(_) => ProblemKind::UnknownWorkflow,
         Rejected::UnknownRevision { .. } => ProblemKind::UnknownRevision,
         Rejected::RevisionInUse { .. } => ProblemKind::RevisionInUse,
@@ -185,6 +187,9 @@ fn next_step(rejected: &Rejected) -> Option<&'static str> {
             "GET /v1/dead-letters lists those that there are, and GET /v1/messages/{id} tells where a message is"
         }
         Rejected::UnknownTool(_) => "GET /v1/tools lists the tools, and POST /v1/tools registers one",
+        Rejected::UnknownChannel(_) => {
+            "GET /api/v1/channels lists the channels, and POST /api/v1/channels makes one"
+        }
         Rejected::UnknownSchedule(_) => "GET /v1/opscore/schedules lists the schedules",
         Rejected::UnknownHook(_) => "GET /v1/opscore/hooks lists the hooks",
         Rejected::UnknownCommand(_) => {

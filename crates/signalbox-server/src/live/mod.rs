@@ -6,6 +6,7 @@
 
 pub(crate) mod admission;
 mod answers;
+pub(crate) mod channels;
 mod credentials;
 mod origin;
 mod poll;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::admission::{Admitted, Verdict};
+use self::channels::Channels;
 use self::credentials::Credentials;
 pub(crate) use self::origin::AllowedOrigins;
 pub(crate) use self::poll::PollRequest;
@@ -53,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) drive: Drive,
     pub(crate) authenticator: Authenticator,
     pub(crate) connections: Connections,
+    pub(crate) channels: Channels,
     pub(crate) node: NodeId,
     pub(crate) settings: LiveSettings,
     pub(crate) figures: LiveFigures,
@@ -203,6 +206,7 @@ impl Opened {
         let Self { session, attached, .. } = self;
         let live = session.live().clone();
         live.0.parts.figures.closed(reason.name());
+        session.leave_channels();
         attached.lose();
         let (tenant, agent, connection) = session.names();
         tracing::debug!(%tenant, %agent, %connection, reason = reason.name(), "an agent's connection ended");

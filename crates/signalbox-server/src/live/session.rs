@@ -17,6 +17,8 @@ use signalbox_wire::problem_kind::ProblemKind;
 use signalbox_wire::raw::RawObject;
 
 use super::admission::Admitted;
+use super::channels::fault::LiveFault;
+use super::channels::{self, ChannelSession, Member};
 use super::{Live, answers};
 use crate::clock;
 use crate::engine::Drive;
@@ -56,12 +58,15 @@ struct Inner {
     tenant: TenantId,
     agent: AgentId,
     outbox: Outbox,
+    channels: ChannelSession,
 }
 
 impl Session {
     pub(super) fn new(live: Live, admitted: &Admitted, outbox: Outbox) -> Self {
         let (tenant, agent) = (admitted.tenant.clone(), admitted.agent.clone());
-        Self(Arc::new(Inner { live, tenant, agent, outbox }))
+        let member = Member { tenant: tenant.clone(), agent: agent.clone(), outbox: outbox.clone() };
+        let channels = live.parts().channels.join(member);
+        Self(Arc::new(Inner { live, tenant, agent, outbox, channels }))
     }
 
     pub(super) fn live(&self) -> &Live {
@@ -75,6 +80,11 @@ impl Session {
     /// Whose connection it is, and which.
     pub(super) fn names(&self) -> (&TenantId, &AgentId, &ConnectionId) {
         (&self.0.tenant, &self.0.agent, self.0.outbox.connection())
+    }
+
+    /// Ends its subscriptions.
+    pub(super) fn leave_channels(&self) {
+        self.0.channels.leave();
     }
 
     /// Says that the connection cannot go on with an earlier one.
@@ -123,6 +133,7 @@ impl Session {
                 Ok(response) => self.response(&envelope, response),
                 Err(error) => Handled::Now(Some(answers::refused(error, id))),
             },
+            kind if channels::KINDS.contains(&kind) => self.channel(&envelope),
             other => {
                 let meant = nearest(other, TYPES).map(|meant| format!("; did you mean {meant}?"));
                 let shown: String = other.chars().take(64).collect();
@@ -134,6 +145,23 @@ impl Session {
                 Handled::Now(Some(answers::error(ProblemKind::Invalid, &message, id)))
             }
         }
+    }
+
+    /// Does what a message about channels, or to another agent, asks for.
+    fn channel(&self, envelope: &Envelope<'_>) -> Handled {
+        let id = envelope.id.as_deref().map(str::to_owned);
+        let told = |fault: &LiveFault, id: Option<&str>| channels::frames::error(id, fault, clock::now());
+        let wish = match ChannelSession::read(envelope) {
+            Ok(wish) => wish,
+            Err(fault) => return Handled::Now(Some(told(&fault, id.as_deref()))),
+        };
+        let session = self.clone();
+        Handled::Later(Box::pin(async move {
+            match session.0.channels.act(id.as_deref(), wish).await {
+                Ok(acknowledged) => acknowledged.map(|data| channels::frames::ack(&data, clock::now())),
+                Err(fault) => Some(told(&fault, id.as_deref())),
+            }
+        }))
     }
 
     fn heartbeat(&self, envelope: &Envelope<'_>) -> Frame {

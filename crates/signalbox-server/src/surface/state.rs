@@ -15,6 +15,7 @@ use crate::http::body::BodyLimits;
 use crate::http::route_table::RouteTable;
 use crate::http::streams::Streams;
 use crate::http::unknown_fields::BodyFields;
+use crate::live::channels::Channels;
 use crate::live::Live;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::Tools;
@@ -27,6 +28,8 @@ pub(crate) struct AppState(Arc<Parts>);
 pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) drive: Drive,
+    /// Channels and those who are subscribed.
+    pub(crate) channels: Channels,
     /// Agents that hold a connection.
     pub(crate) live: Live,
     /// Whether more may wait for a destination.
@@ -105,6 +108,7 @@ macro_rules! part {
 part! {
     store: Store,
     drive: Drive,
+    channels: Channels,
     live: Live,
     admission: Admission,
     authenticator: Authenticator,

@@ -216,6 +216,8 @@ struct State {
     /// Nobody reads any more.
     is_over: bool,
     waker: Option<Waker>,
+    /// Those who wait until there is room again.
+    for_room: Vec<oneshot::Sender<()>>,
     /// Only an end wakes the reader.
     is_for_end_alone: bool,
 }
@@ -364,6 +366,28 @@ impl Outbox {
         state.waiting.len() <= bounds.frames / 2 && state.waiting_bytes <= bounds.bytes / 2
     }
 
+    /// Waits until less than a quarter of what may wait does, so that more can be pushed at leisure; `false` when the
+    /// connection is ending.
+    pub(crate) async fn room(&self) -> bool {
+        loop {
+            let waits = {
+                let mut state = self.0.state.lock();
+                if state.is_over || state.end.is_some() {
+                    return false;
+                }
+                if self.0.has_plenty_of_room(&state) {
+                    return true;
+                }
+                let (sender, receiver) = oneshot::channel();
+                state.for_room.retain(|waits| !waits.is_closed());
+                state.for_room.push(sender);
+                receiver
+            };
+            // Dropped or sent, there is something to look at.
+            let _ = waits.await;
+        }
+    }
+
     /// The last sequence that a durable frame was given.
     pub(crate) fn sequence(&self) -> u64 {
         self.0.state.lock().sequence
@@ -483,12 +507,20 @@ impl Inner {
     fn written(&self, state: &mut State, bytes: usize) {
         state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes);
         self.buffered.dec_by(as_gauge(bytes));
+        if !state.for_room.is_empty() && self.has_plenty_of_room(state) {
+            state.for_room.clear();
+        }
         if state.waiting.is_empty() && state.waiting.capacity() > QUEUE_KEPT {
             state.waiting = VecDeque::new();
         }
     }
 
+    fn has_plenty_of_room(&self, state: &State) -> bool {
+        state.waiting.len() <= self.bounds.frames / 4 && state.waiting_bytes <= self.bounds.bytes / 4
+    }
+
     fn forget_waiting(&self, state: &mut State) {
+        state.for_room.clear();
         state.waiting = VecDeque::new();
         self.buffered.dec_by(as_gauge(std::mem::take(&mut state.waiting_bytes)));
     }
@@ -588,6 +620,30 @@ mod tests {
         assert_eq!(outbox.push(frame("{}")), Err(Full));
         assert_eq!(poll_fn(|cx| reader.poll_next(cx)).await, Next::End(CloseReason::TooSlow));
         assert_eq!((outbox.0.state.lock().waiting_bytes, outbox.0.buffered.get()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_room_is_told_of_it_and_of_the_end() {
+        let (outbox, mut reader) = outbox(BOUNDS);
+        assert!(outbox.room().await);
+        for _ in 0..3 {
+            outbox.push(frame("{}")).expect("there is room");
+        }
+        let waiting = tokio::spawn({
+            let outbox = outbox.clone();
+            async move { outbox.room().await }
+        });
+        for _ in 0..2 {
+            poll_fn(|cx| reader.poll_next(cx)).await;
+        }
+        assert!(waiting.await.expect("told"));
+        outbox.push(frame("{}")).expect("there is room");
+        let waiting = tokio::spawn({
+            let outbox = outbox.clone();
+            async move { outbox.room().await }
+        });
+        outbox.close(CloseReason::TakenOver);
+        assert!(!waiting.await.expect("told"));
     }
 
     #[test]

@@ -320,7 +320,7 @@ pub(super) async fn session_of_task(
 
 /// A page of rows whose place in the list is their first column, and the place of the last one where more
 /// follow.
-async fn by_name<'a>(
+pub(super) async fn by_name<'a>(
     pool: &Pool,
     mut query: Query<'a>,
     column: &str,
@@ -335,7 +335,8 @@ async fn by_name<'a>(
     Ok((rows, next))
 }
 
-fn bodies<T: DeserializeOwned>(
+/// The second columns of rows.
+pub(super) fn bodies<T: DeserializeOwned>(
     (rows, next): (Vec<Row>, Option<String>),
 ) -> Result<Listed<Arc<T>>, StoreError> {
     let items = rows.iter().map(|row| body(row, 1).map(Arc::new)).collect::<Result<_, _>>()?;

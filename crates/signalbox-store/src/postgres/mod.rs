@@ -7,6 +7,7 @@
 mod arrays;
 mod batch;
 mod census;
+mod channels;
 mod columns;
 mod committer;
 mod due;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use signalbox_core::channel::{Channel, ChannelMessage};
 use signalbox_core::command::AgentCommand;
 use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
@@ -45,7 +47,7 @@ use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::task::Task;
-use signalbox_wire::id::{AgentId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, ChannelId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -323,6 +325,21 @@ impl Backend for Postgres {
 
     async fn tools(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Tool>>, StoreError> {
         listings::tools(&self.pool, tenant, page).await
+    }
+
+    async fn channels(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Channel>>, StoreError> {
+        channels::by_name(&self.pool, tenant, page).await
+    }
+
+    async fn channel_messages(
+        &self,
+        tenant: &TenantId,
+        channel: &ChannelId,
+        after: u64,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Vec<Arc<ChannelMessage>>, StoreError> {
+        channels::history(&self.pool, tenant, channel, after, limit, bytes).await
     }
 
     async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError> {

@@ -15,7 +15,7 @@ use tokio_postgres::Error;
 
 use super::pool::Pool;
 use super::query::{bound, get, id, unsigned};
-use super::{events, fault, sql};
+use super::{channels, events, fault, sql};
 use crate::api::{Cutoffs, Prune};
 use crate::cache::Cache;
 use crate::retention::{Kind, Piece, Removes, TENANTS_MAX, Tenant};
@@ -276,6 +276,9 @@ impl Removes for Pruning<'_> {
             Kind::Commands => WITH_COMMANDS,
             Kind::Sessions => WITH_SESSIONS,
             Kind::Events => WITH_EVENTS,
+            Kind::ChannelMessages => {
+                return channels::tenants(self.pool, after, self.prune.now.as_micros()).await;
+            }
         };
         let (names, moments): (Vec<&str>, Vec<i64>) =
             self.own.iter().map(|(tenant, own)| (tenant.as_str(), kind.cutoff(*own))).unzip();
@@ -291,6 +294,10 @@ impl Removes for Pruning<'_> {
             Kind::Commands => self.commands(tenant, limit).await?,
             Kind::Sessions => self.sessions(tenant, limit).await?,
             Kind::Events => self.events(tenant, limit).await?,
+            Kind::ChannelMessages => {
+                let (removed, is_done) = channels::remove(self.pool, tenant, limit).await?;
+                piece(removed, is_done)
+            }
         };
         Ok(Piece { took: started.elapsed(), ..piece })
     }

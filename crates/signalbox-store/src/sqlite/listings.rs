@@ -28,13 +28,13 @@ use crate::schema::{self, Cell};
 use crate::sessions::place_of;
 
 /// A query put together from the parts that a filter asks for.
-struct Query {
+pub(super) struct Query {
     sql: String,
     parameters: Vec<Value>,
 }
 
 impl Query {
-    fn new(sql: &str, parameters: impl IntoIterator<Item = Value>) -> Self {
+    pub(super) fn new(sql: &str, parameters: impl IntoIterator<Item = Value>) -> Self {
         Self { sql: sql.to_owned(), parameters: parameters.into_iter().collect() }
     }
 
@@ -90,12 +90,13 @@ fn value(cell: &Cell<'_>) -> Value {
     }
 }
 
-fn text(value: impl Into<String>) -> Value {
+/// A text value.
+pub(super) fn text(value: impl Into<String>) -> Value {
     Value::Text(value.into())
 }
 
 /// A page of rows whose place in the list is their first column and whose body is the second.
-fn by_name<T: DeserializeOwned>(
+pub(super) fn by_name<T: DeserializeOwned>(
     connection: &Connection,
     mut query: Query,
     column: &str,

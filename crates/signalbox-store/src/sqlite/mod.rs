@@ -9,6 +9,7 @@ mod append;
 mod apply;
 pub(crate) mod backup;
 mod census;
+mod channels;
 mod checkpoint;
 mod connect;
 mod convert;
@@ -39,6 +40,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
+use signalbox_core::channel::{Channel, ChannelMessage};
 use signalbox_core::command::AgentCommand;
 use signalbox_core::decision::{ApiKey, Key, Tenant, Tool};
 use signalbox_core::definition::Definition;
@@ -51,7 +53,7 @@ use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::task::Task;
-use signalbox_wire::id::{AgentId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, ChannelId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 use tokio::sync::oneshot;
 
@@ -377,6 +379,25 @@ impl Backend for Sqlite {
     async fn tools(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Tool>>, StoreError> {
         let (tenant, page) = (tenant.clone(), page.clone());
         self.access.list(move |connection| listings::tools(connection, &tenant, &page)).await
+    }
+
+    async fn channels(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Channel>>, StoreError> {
+        let (tenant, page) = (tenant.clone(), page.clone());
+        self.access.list(move |connection| channels::by_name(connection, &tenant, &page)).await
+    }
+
+    async fn channel_messages(
+        &self,
+        tenant: &TenantId,
+        channel: &ChannelId,
+        after: u64,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Vec<Arc<ChannelMessage>>, StoreError> {
+        let (tenant, channel) = (tenant.clone(), channel.clone());
+        let read =
+            move |connection: &Connection| channels::history(connection, &tenant, &channel, after, limit, bytes);
+        self.access.list(read).await
     }
 
     async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError> {

@@ -11,6 +11,7 @@ use signalbox_wire::id::{CommandId, MessageId, SessionId, TenantId};
 use tokio::time::Instant;
 
 use super::access::Access;
+use super::channels;
 use super::convert::sql_limit;
 use super::fault::fault;
 use super::log::Log;
@@ -19,7 +20,7 @@ use crate::api::Prune;
 use crate::backend::EVENTS_LOOKED_AT;
 use crate::cache::Cache;
 use crate::error::StoreError;
-use crate::retention::{Kind, Piece, Removes, TENANTS_MAX, Tenant};
+use crate::retention::{CHANNELS_AT_ONCE, Kind, Piece, Removes, TENANTS_MAX, Tenant};
 use crate::schema;
 
 /// What one piece removed.
@@ -111,6 +112,21 @@ impl<'a> Pruning<'a> {
         };
         self.work(&tenant.name, remove).await
     }
+
+    async fn channel_messages(&self, tenant: &Tenant, limit: usize) -> Result<Piece, StoreError> {
+        let wanted = tenant.clone();
+        let look =
+            move |connection: &Connection| channels::trims(connection, &wanted).map_err(|error| fault(&error));
+        let trims = self.sqlite.list(look).await?;
+        let name = tenant.name.clone();
+        let remove = move |connection: &Connection, gone: &mut Gone| {
+            let count = channels::remove(connection, &name, &trims, limit)?;
+            gone.count = count as u64;
+            gone.is_done = count < limit && trims.len() < CHANNELS_AT_ONCE;
+            Ok(())
+        };
+        self.work(&tenant.name, remove).await
+    }
 }
 
 #[async_trait::async_trait]
@@ -152,6 +168,7 @@ impl Removes for Pruning<'_> {
                 self.work(&tenant.name, remove).await
             }
             Kind::Events => self.events(tenant, limit).await,
+            Kind::ChannelMessages => self.channel_messages(tenant, limit).await,
         }
     }
 }
@@ -164,6 +181,7 @@ fn tenants(
     before: impl Fn(&str) -> i64,
 ) -> rusqlite::Result<Vec<Tenant>> {
     let sql = match kind {
+        Kind::ChannelMessages => return channels::tenants(connection, last, before("")),
         Kind::Messages => {
             "SELECT tenant, settled_at FROM messages INDEXED BY messages_settled
              WHERE status IN ('delivered', 'cancelled') AND tenant > ?1 ORDER BY tenant, settled_at LIMIT 1"
@@ -187,7 +205,7 @@ fn tenants(
     {
         last.clone_from(&name);
         let at = match kind {
-            Kind::Messages | Kind::Commands | Kind::Sessions => Some(found),
+            Kind::Messages | Kind::Commands | Kind::Sessions | Kind::ChannelMessages => Some(found),
             Kind::Events => Log::numbered(found).oldest(connection)?,
         };
         let before = before(&name);

@@ -9,6 +9,7 @@
 )]
 
 mod census;
+mod channels;
 mod conflicts;
 mod crash;
 mod differential;

@@ -113,6 +113,19 @@ async fn what_is_read_is_what_was_put(world: &World) {
             Row::ConcurrencyGroup(row) => {
                 assert_eq!(parts(snapshot.group(&row.key).expect("loaded")), Some((7, row.as_ref().clone())));
             }
+            Row::Channel(row) => {
+                let expected = Some((7, row.as_ref().clone()));
+                assert_eq!(parts(snapshot.channel(&row.id).expect("loaded")), expected);
+                assert_eq!(parts(store.channel(&tenant(), &row.id).await.expect("read")), expected);
+            }
+            Row::ChannelName(row) => {
+                let read = snapshot.channel_named(&row.name).expect("loaded");
+                assert_eq!(parts(read), Some((7, row)));
+            }
+            Row::ChannelMessage(row) => {
+                let read = snapshot.channel_message(&row.channel, row.from.as_ref(), &row.id);
+                assert_eq!(parts(read.expect("loaded")), Some((7, row.as_ref().clone())));
+            }
             Row::Payload(row) => {
                 assert_eq!(snapshot.payload(&row.sha256).expect("loaded"), Some(row.as_ref()));
                 let read = store.payload(&tenant(), &row.sha256).await.expect("read");

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, json};
+use signalbox_core::channel::{Channel, ChannelMessage, ChannelName, ChannelRetention};
 use signalbox_core::agent::{Agent, AgentStatus, Connection, Report};
 use signalbox_core::command::{AgentCommand, CommandStatus};
 use signalbox_core::cron::Rhythm;
@@ -24,8 +26,7 @@ use signalbox_core::schedule::{Overlap, Plan, Schedule};
 use signalbox_core::session::{Session, SessionStatus};
 use signalbox_core::task::Task;
 use signalbox_wire::id::{
-    AgentId, CommandId, ConnectionId, HookId, KeyId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId,
-    ToolName, WorkflowId,
+    AgentId, ChannelId, CommandId, ConnectionId, HookId, KeyId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
 };
 use signalbox_wire::time::Timestamp;
 
@@ -41,6 +42,7 @@ macro_rules! ids {
 
 ids! {
     agent_id -> AgentId;
+    channel_id -> ChannelId;
     key_id -> KeyId;
     message_id -> MessageId;
     schedule_id -> ScheduleId;
@@ -257,6 +259,35 @@ pub(crate) fn schedule(id: &str) -> Schedule {
     Schedule { open: vec![session_id("s")], ..Schedule::new(schedule_id(id), plan, at(0)) }
 }
 
+pub(crate) fn channel(id: &str, name: &str) -> Channel {
+    Channel {
+        id: channel_id(id),
+        name: name.into(),
+        description: Some("what is ordered".into()),
+        retention: ChannelRetention { max_messages: 10, max_age: Duration::from_secs(60) },
+        next_sequence: 1,
+        first_kept: 1,
+        last_at: Some(at(0)),
+        created_at: at(0),
+        created_by: Some(agent_id("a")),
+    }
+}
+
+pub(crate) fn channel_name(name: &str, channel: &str) -> ChannelName {
+    ChannelName { name: name.into(), channel: channel_id(channel) }
+}
+
+pub(crate) fn channel_message(channel: &str, sequence: u64, id: &str, moment: i64) -> ChannelMessage {
+    ChannelMessage {
+        channel: channel_id(channel),
+        sequence,
+        id: message_id(id),
+        from: Some(agent_id("a")),
+        payload: RawValue::from_string(r#"{"é": "\u0000", "n": 1.50}"#.into()).expect("JSON"),
+        at: at(moment),
+    }
+}
+
 /// One row of every kind.
 pub(crate) fn every_kind() -> Vec<Row> {
     vec![
@@ -285,6 +316,9 @@ pub(crate) fn every_kind() -> Vec<Row> {
         Row::WebhookTrigger(Arc::new(hook("orders", "whsec_x"))),
         Row::Usage(UsageDay { messages: 3, ..UsageDay::of(20_000) }),
         Row::Payload(Arc::new(Payload::of(json!({"large": [1, "é\u{0}"]})))),
+        Row::Channel(Arc::new(channel("c", "orders.eu"))),
+        Row::ChannelName(channel_name("orders.eu", "c")),
+        Row::ChannelMessage(Arc::new(channel_message("c", 1, "m", 0))),
         Row::Command(Arc::new(command("cmd_1", "a", None))),
         Row::Figures(Arc::new(figures("a"))),
     ]

@@ -1,6 +1,8 @@
-//! The ArtCafe surface: its tenants, which the other surfaces share, its agents, and their commands.
+//! The ArtCafe surface: its tenants, which the other surfaces share, its agents with their commands and connections, and
+//! channels.
 
 mod agents;
+mod channels;
 mod live;
 mod pages;
 mod tenants;
@@ -9,6 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::agents::commands;
+use self::channels::{change, create as create_channel, messages, presence, read};
 use self::live::{connect, inbox};
 use self::tenants::{create, list, remove};
 use crate::config;
@@ -37,4 +40,8 @@ fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(commands::cancel::cancel))
         .routes(routes!(connect::connect))
         .routes(routes!(inbox::poll, inbox::post))
+        .routes(routes!(create_channel::create, read::list))
+        .routes(routes!(read::get, change::change, change::delete))
+        .routes(routes!(messages::publish, messages::list))
+        .routes(routes!(presence::presence))
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use signalbox_store::Page;
 use signalbox_wire::fault::Fault;
-use signalbox_wire::paging::PageQuery;
+use signalbox_wire::paging::{PageQuery, PageRequest};
 
 use crate::http::problem::Refusal;
 
@@ -21,14 +21,22 @@ pub(crate) struct TokenQuery {
 impl TokenQuery {
     /// The page of `list` that is asked for.
     pub(crate) fn read(self, list: &str) -> Result<Page, Refusal> {
-        let query = PageQuery { limit: self.limit, cursor: self.next_token };
-        let page = query.read(list).map_err(|faults| {
-            let renamed = |fault: Fault| match fault.pointer.as_str() {
-                "/cursor" => Fault::new("/next_token", fault.message),
-                _ => fault,
-            };
-            faults.into_iter().map(renamed).collect::<Vec<Fault>>()
-        })?;
+        let page = read(list, self.limit, self.next_token)?;
         Ok(Page { limit: page.limit, after: page.after })
     }
+}
+
+/// Reads which page of `list` is asked for.
+pub(super) fn read(
+    list: &str,
+    limit: Option<String>,
+    next_token: Option<String>,
+) -> Result<PageRequest, Refusal> {
+    let renamed = |fault: Fault| match fault.pointer.as_str() {
+        "/cursor" => Fault::new("/next_token", "must be the next_token of an answer of this list"),
+        _ => fault,
+    };
+    let query = PageQuery { limit, cursor: next_token };
+    let read = query.read(list).map_err(|faults| faults.into_iter().map(renamed).collect::<Vec<Fault>>());
+    Ok(read?)
 }

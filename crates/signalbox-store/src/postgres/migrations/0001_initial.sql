@@ -168,6 +168,29 @@ CREATE TABLE payload_uses (
 );
 CREATE INDEX payload_uses_by_payload ON payload_uses (tenant, payload);
 
+-- Named subjects. `max_age` is in microseconds, and messages before `first_kept` may go. A channel's row is written
+-- with each batch of what is published to it.
+CREATE TABLE channels (
+    tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL,
+    first_kept BIGINT NOT NULL, max_age BIGINT NOT NULL,
+    version BIGINT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+) WITH (fillfactor = 50);
+
+CREATE TABLE channel_names (
+    tenant TEXT COLLATE "C" NOT NULL, name TEXT COLLATE "C" NOT NULL, channel TEXT COLLATE "C" NOT NULL,
+    version BIGINT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, name)
+);
+
+-- Their histories. A message is found again by its publisher and his own id for it, and read by its sequence.
+CREATE TABLE channel_messages (
+    tenant TEXT COLLATE "C" NOT NULL, channel TEXT COLLATE "C" NOT NULL, sender TEXT COLLATE "C" NOT NULL,
+    id TEXT COLLATE "C" NOT NULL, sequence BIGINT NOT NULL, at BIGINT NOT NULL,
+    version BIGINT NOT NULL, body TEXT NOT NULL
+);
+CREATE INDEX channel_messages_by_sequence ON channel_messages (tenant, channel, sequence, at);
+
 -- Requests to agents over their connections.
 CREATE TABLE commands (
     tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL, agent TEXT COLLATE "C" NOT NULL, ended_at BIGINT,
@@ -239,3 +262,4 @@ ALTER TABLE commands ADD PRIMARY KEY (tenant, id);
 ALTER TABLE agent_figures ADD PRIMARY KEY (tenant, agent);
 ALTER TABLE due ADD PRIMARY KEY (tenant, id);
 ALTER TABLE events ADD PRIMARY KEY (tenant, sequence);
+ALTER TABLE channel_messages ADD PRIMARY KEY (tenant, channel, sender, id);

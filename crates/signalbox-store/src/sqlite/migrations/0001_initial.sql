@@ -166,6 +166,27 @@ CREATE TABLE payload_uses (
 ) WITHOUT ROWID;
 CREATE INDEX payload_uses_by_payload ON payload_uses (tenant, payload);
 
+-- Named subjects. `max_age` is in microseconds, and messages before `first_kept` may go.
+CREATE TABLE channels (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, first_kept INTEGER NOT NULL, max_age INTEGER NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+);
+
+CREATE TABLE channel_names (
+    tenant TEXT NOT NULL, name TEXT NOT NULL, channel TEXT NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, name)
+) WITHOUT ROWID;
+
+-- Their histories. A message is found again by its publisher and his own id for it, and read by its sequence.
+CREATE TABLE channel_messages (
+    tenant TEXT NOT NULL, channel TEXT NOT NULL, sender TEXT NOT NULL, id TEXT NOT NULL,
+    sequence INTEGER NOT NULL, at INTEGER NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, channel, sender, id)
+);
+CREATE INDEX channel_messages_by_sequence ON channel_messages (tenant, channel, sequence, at);
 -- Requests to agents over their connections.
 CREATE TABLE commands (
     tenant TEXT NOT NULL, id TEXT NOT NULL, agent TEXT NOT NULL, ended_at INTEGER,

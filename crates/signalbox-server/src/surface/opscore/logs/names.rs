@@ -224,6 +224,9 @@ impl Telling<'_> {
             }
             "workflow.deleted" => format!("Workflow {} deleted", or(workflow_id, "?")),
             "tool.registered" => format!("Tool '{}' registered", or(tool, "?")),
+            "channel.created" => format!("Channel '{}' made", or(name, "?")),
+            "channel.changed" => format!("Channel '{}' changed", or(name, "?")),
+            "channel.deleted" => format!("Channel '{}' deleted with its history", or(name, "?")),
             "tool.deleted" => format!("Tool '{}' deleted", or(tool, "?")),
             "retention.changed" => "How long what is over is kept was changed".to_owned(),
             "key.created" => format!("Key '{}' made, with scope {}", or(name, "?"), or(scope, "?")),

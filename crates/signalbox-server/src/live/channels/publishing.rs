@@ -1,0 +1,126 @@
+//! What a connection publishes to durable channels: in the order in which it was sent, several at once in one commit,
+//! and each acknowledged once it is durable.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use signalbox_core::engine::{NewChannelMessage, PublishToChannel};
+use signalbox_wire::id::{ChannelId, TenantId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::{Channels, Tenant};
+use super::fault::LiveFault;
+use super::frames::{self, Acknowledged};
+use super::hub::Subscriber;
+use crate::clock;
+
+/// Messages of one connection that wait to be committed, at most; then it is read on when there is room.
+const WAITING_MAX: usize = 256;
+/// Bytes of their payloads, at most.
+const WAITING_BYTES_MAX: usize = 4 << 20;
+/// Messages that go into one commit, at most.
+const AT_ONCE_MAX: usize = 128;
+
+/// A message to publish.
+pub(super) struct Queued {
+    pub(super) channel: ChannelId,
+    pub(super) message: NewChannelMessage,
+}
+
+/// The messages of one connection on their way to the store.
+pub(super) struct Lane {
+    sender: mpsc::Sender<(Queued, OwnedSemaphorePermit)>,
+    bytes: Arc<Semaphore>,
+    start: parking_lot::Mutex<Option<Worker>>,
+}
+
+/// What sends them on; begun with the first.
+struct Worker {
+    channels: Channels,
+    tenant: TenantId,
+    subscriber: Arc<Subscriber>,
+    queue: mpsc::Receiver<(Queued, OwnedSemaphorePermit)>,
+}
+
+impl Lane {
+    pub(super) fn new(channels: &Channels, tenant: &Tenant, subscriber: &Arc<Subscriber>) -> Self {
+        let (sender, queue) = mpsc::channel(WAITING_MAX);
+        let (channels, tenant, subscriber) =
+            (channels.clone(), tenant.hub.tenant.clone(), Arc::clone(subscriber));
+        let worker = Worker { channels, tenant, subscriber, queue };
+        let start = parking_lot::Mutex::new(Some(worker));
+        Self { sender, bytes: Arc::new(Semaphore::new(WAITING_BYTES_MAX)), start }
+    }
+
+    /// Adds a message, once there is room for it.
+    pub(super) async fn put(&self, queued: Queued) {
+        let begins = self.start.lock().take();
+        if let Some(worker) = begins {
+            tokio::spawn(worker.run());
+        }
+        let bytes = u32::try_from(queued.message.payload.get().len().clamp(1, WAITING_BYTES_MAX)).unwrap_or(1);
+        // Neither is closed while this is there.
+        let Ok(permit) = Arc::clone(&self.bytes).acquire_many_owned(bytes).await else { return };
+        let _ = self.sender.send((queued, permit)).await;
+    }
+}
+
+impl Worker {
+    /// Publishes until the connection is gone and nothing of it waits.
+    async fn run(mut self) {
+        let mut waiting = VecDeque::new();
+        loop {
+            if waiting.is_empty() {
+                match self.queue.recv().await {
+                    Some(first) => waiting.push_back(first),
+                    None => return,
+                }
+            }
+            while waiting.len() < AT_ONCE_MAX
+                && let Ok(next) = self.queue.try_recv()
+            {
+                waiting.push_back(next);
+            }
+            let Some(channel) = waiting.front().map(|(first, _)| first.channel.clone()) else { continue };
+            let mut messages = Vec::new();
+            let mut permits = Vec::new();
+            while let Some((queued, permit)) = waiting.pop_front_if(|(next, _)| next.channel == channel) {
+                messages.push(queued.message);
+                permits.push(permit);
+            }
+            self.publish(channel, messages).await;
+            drop(permits);
+        }
+    }
+
+    async fn publish(&self, channel: ChannelId, messages: Vec<NewChannelMessage>) {
+        let ids: Vec<Option<String>> =
+            messages.iter().map(|message| message.id.as_ref().map(ToString::to_string)).collect();
+        let from = Some(self.subscriber.agent.clone());
+        let operation = PublishToChannel { channel, from, messages };
+        match self.channels.publish(&self.tenant, operation).await {
+            Ok(outcomes) => {
+                for (id, outcome) in ids.into_iter().zip(outcomes) {
+                    match outcome {
+                        Ok(published) => {
+                            let message = &published.message;
+                            let sequence = (message.sequence > 0).then_some(message.sequence);
+                            let message_id = id.unwrap_or_else(|| message.id.to_string());
+                            let ack = frames::ack(&Acknowledged { message_id, sequence }, clock::now());
+                            let _ = self.subscriber.outbox.push(ack);
+                        }
+                        Err(rejected) => self.refuse(id.as_deref(), &rejected.into()),
+                    }
+                }
+            }
+            Err(error) => {
+                let fault = LiveFault::from(error);
+                ids.iter().for_each(|id| self.refuse(id.as_deref(), &fault));
+            }
+        }
+    }
+
+    fn refuse(&self, id: Option<&str>, fault: &LiveFault) {
+        let _ = self.subscriber.outbox.push(frames::error(id, fault, clock::now()));
+    }
+}

@@ -1,0 +1,61 @@
+//! `/api/v1/channels`: channels, what is published to them, their histories, and who is subscribed.
+
+pub(super) mod change;
+pub(super) mod create;
+mod history;
+pub(super) mod messages;
+pub(super) mod presence;
+pub(super) mod read;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use signalbox_bus::Subject;
+use signalbox_core::Rejected;
+use signalbox_core::channel::{Channel, ChannelRetention};
+use signalbox_store::Store;
+use signalbox_wire::artcafe::{ChannelView, RetentionBody, RetentionView};
+use signalbox_wire::fault::Fault;
+use signalbox_wire::id::{ChannelId, TenantId};
+
+use crate::http::problem::Refusal;
+
+/// The channel with this id.
+async fn channel_of(store: &Store, tenant: &TenantId, id: &str) -> Result<Arc<Channel>, Refusal> {
+    let read = store.channel(tenant, &parsed(id)?).await?;
+    Ok(read.ok_or_else(|| Rejected::UnknownChannel(id.to_owned()))?.value)
+}
+
+/// What can be no channel's id is unknown.
+fn parsed(id: &str) -> Result<ChannelId, Refusal> {
+    ChannelId::parse(id).map_err(|_| Rejected::UnknownChannel(id.to_owned()).into())
+}
+
+/// Whether a text can be a channel's name, as the bus has it.
+fn check_name(tenant: &TenantId, name: &str) -> Result<(), Refusal> {
+    Subject::channel(tenant, name).map(drop).map_err(|fault| vec![Fault::new("/name", fault.to_string())].into())
+}
+
+fn retention(asked: Option<&RetentionBody>) -> ChannelRetention {
+    let default = ChannelRetention::default();
+    let asked = asked.cloned().unwrap_or_default();
+    ChannelRetention {
+        max_messages: asked.max_messages.unwrap_or(default.max_messages),
+        max_age: asked.max_age_s.map_or(default.max_age, Duration::from_secs),
+    }
+}
+
+fn view(channel: &Channel) -> ChannelView {
+    ChannelView {
+        channel_id: channel.id.clone(),
+        name: channel.name.clone(),
+        description: channel.description.clone(),
+        retention: RetentionView {
+            max_messages: channel.retention.max_messages,
+            max_age_s: channel.retention.max_age.as_secs(),
+        },
+        last_sequence: channel.last_sequence(),
+        created_at: channel.created_at,
+        created_by: channel.created_by.clone(),
+    }
+}
