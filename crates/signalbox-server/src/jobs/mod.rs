@@ -11,6 +11,7 @@ mod dispatch;
 mod expire;
 mod keep;
 mod matching;
+mod nodes;
 mod postpone;
 mod prune;
 mod runner;
