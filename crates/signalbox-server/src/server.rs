@@ -12,7 +12,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::FromRef as _;
 use http::HeaderValue;
-use signalbox_bus::{Bus, BusError, WakeUps};
+use signalbox_bus::{Bus, Options as BusOptions, WakeUps};
 use signalbox_store::{Options, Store, StoreError};
 use signalbox_wire::id::NodeId;
 use signalbox_wire::keys::Secret;
@@ -79,9 +79,6 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error("the store cannot be opened")]
     Store(#[from] StoreError),
-    /// The bus cannot be opened.
-    #[error("the bus cannot be opened")]
-    Bus(#[from] BusError),
 }
 
 /// A server that is ready to serve.
@@ -162,7 +159,7 @@ impl Server {
             &store,
             (authenticator, keys.session_webhooks),
             (mark, stopping.clone()),
-        )?;
+        );
         Ok(Self {
             store,
             edge: Arc::new(edge),
@@ -212,7 +209,7 @@ impl Server {
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             store = store.kind(),
-            bus = config.server.bus,
+            bus = config.server.bus.kind(),
             surfaces = ?config.server.surfaces,
             %address,
             platform_key = of(config.services.platform_key.is_some()),
@@ -291,16 +288,26 @@ fn address_fault(url: &str) -> Option<String> {
     }
 }
 
+/// The bus of this node. One between nodes need not be there yet.
+fn bus(config: &Config, node: &NodeId) -> Bus {
+    let options = BusOptions {
+        prefix: config.server.bus_subject_prefix.clone(),
+        name: format!("signalbox {node}"),
+        seed: u64::try_from(clock::seed_128() & u128::from(u64::MAX)).unwrap_or_default(),
+    };
+    Bus::connect(&config.server.bus, options)
+}
+
 fn assemble(
     (config, describe): (&Config, &Describe),
     node: NodeId,
     store: &Store,
     (authenticator, notice_secret): (Authenticator, Secret),
     (mark, stopping): (HeaderValue, CancellationToken),
-) -> Result<(Edge, AppState, Jobs, Post), StartError> {
+) -> (Edge, AppState, Jobs, Post) {
     let (policy, metrics, draining) =
         (config.policy(), Metrics::new(clock::system()), CancellationToken::new());
-    let bus = Bus::open(&config.server.bus)?;
+    let bus = bus(config, &node);
     let wake_ups = WakeUps::new(bus.clone(), node.clone());
     let connections = Connections::new(bus.clone(), metrics.live().buffered());
     let deliveries = Deliveries::new(
@@ -424,9 +431,9 @@ fn assemble(
             secret: config.services.opscore_webhook_secret.clone(),
             calls_endpoints: config.dispatches_through().is_none(),
         },
-        readiness: Readiness { stopping, bus: config.server.bus.clone() },
+        readiness: Readiness { stopping, bus },
     });
-    Ok((edge, state, jobs, post))
+    (edge, state, jobs, post)
 }
 
 /// All routes of the surfaces that are served.

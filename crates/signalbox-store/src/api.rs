@@ -193,6 +193,9 @@ pub struct Claimed {
     pub lease: Lease,
 }
 
+/// Nodes that are lost, told of at once, at most.
+pub const LOST_NODES_MAX: usize = 100;
+
 /// Pieces of due work that are counted, at most: whoever asks every few seconds must not read a million of them.
 pub const BACKLOG_COUNTED_MAX: u64 = 100_000;
 /// Rows of a kind that a [`Census`] counts, at most.

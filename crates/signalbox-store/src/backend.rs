@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::channel::{Channel, ChannelMessage};
@@ -136,6 +137,18 @@ pub(crate) trait Backend: Send + Sync {
 
     /// Ends this node's leases: the work is free again at its own due time.
     async fn release(&self) -> Result<(), StoreError>;
+
+    /// Notes that this node is there now, by the database's time; nothing to do where there can be no other.
+    async fn node_is_here(&self) -> Result<(), StoreError>;
+
+    /// Notes that this node is not there any more.
+    async fn node_left(&self) -> Result<(), StoreError>;
+
+    /// The nodes that were last there longer ago than `silent_for`, up to `most`, the longest silent first.
+    async fn lost_nodes(&self, silent_for: Duration, most: usize) -> Result<Vec<NodeId>, StoreError>;
+
+    /// Forgets a node, unless it was there within `silent_for`.
+    async fn forget_node(&self, node: &NodeId, silent_for: Duration) -> Result<(), StoreError>;
 
     /// How much due work there is.
     async fn backlog(&self, limit: u64) -> Result<Backlog, StoreError>;

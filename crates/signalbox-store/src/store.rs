@@ -33,7 +33,7 @@ use signalbox_wire::id::{
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, BACKLOG_COUNTED_MAX, Backlog, CENSUS_COUNTED_MAX, Census, Claimed, Committed, ConnectedAgent, Counted, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Options, Page, Prune, Pruned, Removal, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, BACKLOG_COUNTED_MAX, Backlog, CENSUS_COUNTED_MAX, Census, Claimed, Committed, ConnectedAgent, Counted, DeadLetterFilter, DueKind, EventFilter, LOST_NODES_MAX, LaneClaim, Listed, Options, Page, Prune, Pruned, Removal, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend};
 use crate::cache::{Cache, Lookup};
@@ -310,6 +310,38 @@ impl Store {
     /// [`StoreError::Unavailable`] when the database cannot answer.
     pub async fn release(&self) -> Result<(), StoreError> {
         self.inner.backend.release().await
+    }
+
+    /// Notes that this node is there now, by the database's time, for the other nodes over the same database.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn node_is_here(&self) -> Result<(), StoreError> {
+        self.inner.backend.node_is_here().await
+    }
+
+    /// Notes that this node is not there any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn node_left(&self) -> Result<(), StoreError> {
+        self.inner.backend.node_left().await
+    }
+
+    /// Nodes that have not said for longer than `silent_for` that they are there, at most [`LOST_NODES_MAX`].
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn lost_nodes(&self, silent_for: Duration) -> Result<Vec<NodeId>, StoreError> {
+        self.inner.backend.lost_nodes(silent_for, LOST_NODES_MAX).await
+    }
+
+    /// Forgets a node that is lost; one that has said meanwhile that it is there stays.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn forget_node(&self, node: &NodeId, silent_for: Duration) -> Result<(), StoreError> {
+        self.inner.backend.forget_node(node, silent_for).await
     }
 
     /// How much due work there is, counted up to [`BACKLOG_COUNTED_MAX`].

@@ -12,6 +12,7 @@ mod dispatch;
 mod expire;
 mod keep;
 mod matching;
+mod nodes;
 mod postpone;
 mod presence;
 mod prune;

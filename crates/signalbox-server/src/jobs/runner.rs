@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::context::Jobs;
 use super::timers::Timers;
-use super::{deliver, expire, matching, presence, prune, sync, taken};
+use super::{deliver, expire, matching, nodes, presence, prune, sync, taken};
 use crate::clock;
 use crate::engine::mailbox::{Alarms, NEVER, Post};
 use crate::engine::slots::{Room, Slot};
@@ -47,6 +47,7 @@ pub(crate) fn start(app: &Jobs, post: Post, tracker: &TaskTracker) {
     tracker.spawn(close(app.clone(), post.disconnected));
     tracker.spawn(taken::run(app.clone()));
     tracker.spawn(prune::run(app.clone()));
+    tracker.spawn(nodes::run(app.clone()));
     if app.config.dispatches_through().is_some() {
         tracker.spawn(sync::run(app.clone()));
     }

@@ -79,8 +79,8 @@ pub(crate) struct Announcements {
 pub(crate) struct Readiness {
     /// Cancelled when the server begins to stop.
     pub(crate) stopping: tokio_util::sync::CancellationToken,
-    /// The kind of the bus.
-    pub(crate) bus: String,
+    /// What carries live traffic.
+    pub(crate) bus: signalbox_bus::Bus,
 }
 
 impl AppState {

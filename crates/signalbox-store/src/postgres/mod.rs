@@ -16,6 +16,7 @@ mod fault;
 mod listings;
 mod memory;
 mod migrate;
+mod nodes;
 mod pipeline;
 mod pool;
 mod prune;
@@ -282,6 +283,22 @@ impl Backend for Postgres {
 
     async fn release(&self) -> Result<(), StoreError> {
         due::release(&self.pool, &self.node).await
+    }
+
+    async fn node_is_here(&self) -> Result<(), StoreError> {
+        nodes::is_here(&self.pool, &self.node).await
+    }
+
+    async fn node_left(&self) -> Result<(), StoreError> {
+        nodes::left(&self.pool, &self.node).await
+    }
+
+    async fn lost_nodes(&self, silent_for: Duration, most: usize) -> Result<Vec<NodeId>, StoreError> {
+        nodes::lost(&self.pool, silent_for, most).await
+    }
+
+    async fn forget_node(&self, node: &NodeId, silent_for: Duration) -> Result<(), StoreError> {
+        nodes::forget(&self.pool, node, silent_for).await
     }
 
     async fn backlog(&self, limit: u64) -> Result<Backlog, StoreError> {

@@ -326,6 +326,22 @@ impl Backend for Sqlite {
         self.access.write(move |connection| due::release(connection, &node), |()| {}).await
     }
 
+    async fn node_is_here(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn node_left(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn lost_nodes(&self, _silent_for: Duration, _most: usize) -> Result<Vec<NodeId>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn forget_node(&self, _node: &NodeId, _silent_for: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn next_due(&self, kind: DueKind) -> Result<Option<Timestamp>, StoreError> {
         self.access.readers.point(|connection| due::next(connection, kind))
     }

@@ -240,6 +240,11 @@ CREATE TABLE events (
 CREATE INDEX events_by_agent ON events (tenant, agent, sequence) WHERE agent IS NOT NULL;
 CREATE INDEX events_by_session ON events (tenant, session, sequence) WHERE session IS NOT NULL;
 
+-- The nodes over this database, and when each last said that it is there.
+CREATE TABLE nodes (
+    id TEXT COLLATE "C" NOT NULL, seen_at BIGINT NOT NULL
+);
+
 -- The keys come last: where two indexes look equally good, as they do while a table is empty, PostgreSQL takes
 -- the newest, and a plan made then may live for a while.
 ALTER TABLE agents ADD PRIMARY KEY (tenant, id);
@@ -263,3 +268,4 @@ ALTER TABLE agent_figures ADD PRIMARY KEY (tenant, agent);
 ALTER TABLE due ADD PRIMARY KEY (tenant, id);
 ALTER TABLE events ADD PRIMARY KEY (tenant, sequence);
 ALTER TABLE channel_messages ADD PRIMARY KEY (tenant, channel, sender, id);
+ALTER TABLE nodes ADD PRIMARY KEY (id);

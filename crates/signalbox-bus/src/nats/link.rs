@@ -1,0 +1,127 @@
+//! Whether NATS is there, and who is told when that changes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::BusError;
+use crate::subscription::Queue;
+
+/// The connection to NATS.
+pub(super) struct Link {
+    /// The servers, for people.
+    servers: String,
+    is_up: watch::Sender<bool>,
+    /// How often there was a connection: what is found out about an earlier one does not count.
+    attempt: AtomicU64,
+    /// Why there is none.
+    reason: Mutex<String>,
+    queues: Mutex<HashMap<u64, Arc<Queue>>>,
+    next_queue: AtomicU64,
+}
+
+impl Link {
+    pub(super) fn new(servers: String) -> Self {
+        Self {
+            servers,
+            is_up: watch::Sender::new(false),
+            attempt: AtomicU64::new(0),
+            reason: Mutex::new("not connected yet".to_owned()),
+            queues: Mutex::default(),
+            next_queue: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        *self.is_up.borrow()
+    }
+
+    /// Why NATS cannot be used, where it cannot.
+    pub(super) fn outage(&self) -> Option<String> {
+        (!self.is_up()).then(|| format!("NATS at {}: {}", self.servers, self.reason.lock()))
+    }
+
+    /// Waits until NATS is away.
+    pub(super) async fn down(&self) {
+        let mut is_up = self.is_up.subscribe();
+        if is_up.wait_for(|is_up| !is_up).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// A connection is there, and not tried yet.
+    pub(super) fn comes(&self) -> u64 {
+        self.attempt.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// Whether the connection is still the one that this was found out about.
+    pub(super) fn is_current(&self, attempt: u64) -> bool {
+        self.attempt.load(Ordering::SeqCst) == attempt
+    }
+
+    /// The connection carries messages: subscribers are told that they may have missed some.
+    pub(super) fn came(&self, attempt: u64) {
+        if self.is_current(attempt) {
+            tracing::info!(servers = self.servers, "the bus is there");
+            self.is_up.send_replace(true);
+            self.gap();
+        }
+    }
+
+    /// The connection carries nothing.
+    pub(super) fn refused(&self, attempt: u64, error: &BusError) {
+        if self.is_current(attempt) {
+            match error {
+                BusError::Unavailable(reason) => self.failed(reason),
+                other => self.failed(&other.to_string()),
+            }
+        }
+    }
+
+    /// The connection is lost.
+    pub(super) fn went(&self) {
+        self.attempt.fetch_add(1, Ordering::SeqCst);
+        "the connection was lost".clone_into(&mut self.reason.lock());
+        if self.is_up.send_replace(false) {
+            tracing::warn!(servers = self.servers, "the bus is away; durable work goes on without it");
+        }
+        for queue in self.queues.lock().values() {
+            queue.cut();
+        }
+    }
+
+    /// An attempt to connect has failed.
+    pub(super) fn failed(&self, reason: &str) {
+        let mut known = self.reason.lock();
+        if *known != reason {
+            tracing::warn!(servers = self.servers, reason, "the bus cannot be reached; it is tried again");
+            reason.clone_into(&mut known);
+        }
+    }
+
+    /// There will never be a connection.
+    pub(super) fn broke(&self, reason: String) {
+        *self.reason.lock() = reason;
+        self.is_up.send_replace(false);
+    }
+
+    /// Tells all subscribers that they may have missed something.
+    pub(super) fn gap(&self) {
+        for queue in self.queues.lock().values() {
+            queue.gap();
+        }
+    }
+
+    pub(super) fn add(&self, queue: &Arc<Queue>) -> u64 {
+        let id = self.next_queue.fetch_add(1, Ordering::Relaxed);
+        self.queues.lock().insert(id, Arc::clone(queue));
+        id
+    }
+
+    pub(super) fn remove(&self, id: u64) {
+        self.queues.lock().remove(&id);
+    }
+}
