@@ -21,7 +21,7 @@ pub fn of_task(state: &SessionState, task: &Task, policy: &Policy) -> Message {
     let none = Map::new();
     let name = task.name.as_deref().unwrap_or(&task.step);
     let body = outbound::text(&WorkflowMessage::task(
-        (&id, dispatched_at),
+        (&id, dispatched_at, task.times_out_at(policy.task_timeout)),
         (name, &task.id.attempt_name(attempt)),
         task.parameters.as_ref().unwrap_or(&none),
         session.context_of(task),

@@ -43,6 +43,9 @@ pub struct WorkflowMessage<'a> {
     /// The task with its attempt: what reports name.
     #[serde(rename = "opscore_task_id")]
     pub task: &'a str,
+    /// When the attempt has failed where nothing has been reported by then; of a task that is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
     /// Where it belongs.
     pub session_context: SessionContext<'a>,
 }
@@ -73,10 +76,10 @@ pub struct SessionContext<'a> {
 }
 
 impl<'a> WorkflowMessage<'a> {
-    /// A task for an agent: its name, its `task` with the attempt, and its parameters.
+    /// A task for an agent: its name, its `task` with the attempt, its end, and its parameters.
     #[must_use]
     pub fn task(
-        (message_id, timestamp): (&'a MessageId, Timestamp),
+        (message_id, timestamp, deadline): (&'a MessageId, Timestamp, Option<Timestamp>),
         (name, task): (&'a str, &'a str),
         parameters: &'a Map<String, Value>,
         session_context: SessionContext<'a>,
@@ -90,6 +93,7 @@ impl<'a> WorkflowMessage<'a> {
             task_name: Some(name),
             session: session_context.session_id,
             task,
+            deadline,
             session_context,
         }
     }
@@ -111,6 +115,7 @@ impl<'a> WorkflowMessage<'a> {
             task_name: None,
             session: session_context.session_id,
             task,
+            deadline: None,
             session_context,
         }
     }
@@ -204,11 +209,12 @@ mod tests {
         let context = SessionContext { session_id: &session, workflow_id: &workflow, task_id: "read" };
         let parameters = Map::from_iter([("path".to_owned(), json!("a"))]);
         let at = (&message, Timestamp::from_seconds(0));
-        let task = WorkflowMessage::task(at, ("Read it", "tsk_a-2"), &parameters, context.clone());
+        let until = (at.0, at.1, Some(Timestamp::from_seconds(60)));
+        let task = WorkflowMessage::task(until, ("Read it", "tsk_a-2"), &parameters, context.clone());
         let expected = json!({
             "senderId": "opscore", "messageType": "workflow_task", "payload": {"path": "a"},
             "messageId": "msg_a-2", "timestamp": "1970-01-01T00:00:00.000000Z", "task_name": "Read it",
-            "opscore_session_id": "ses_1", "opscore_task_id": "tsk_a-2",
+            "opscore_session_id": "ses_1", "opscore_task_id": "tsk_a-2", "deadline": "1970-01-01T00:01:00.000000Z",
             "sessionContext": {"sessionId": "ses_1", "workflowId": "w", "taskId": "read"},
         });
         assert_eq!(serde_json::from_str::<Value>(&text(&task)).unwrap(), expected);

@@ -15,6 +15,7 @@ use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
 
 use crate::calls::{Call, ToolReply};
+use crate::connections::{Link, address};
 use crate::driver::Caller;
 use crate::world::{Event, Letter, World};
 
@@ -30,6 +31,10 @@ pub(crate) struct Program {
     /// Counts registrations at the service that announces it; `None` when that service does not count.
     pub(crate) generation: Option<u64>,
     pub(crate) is_foreign: bool,
+    /// It has no contact endpoint: it is reached over the connection that it holds.
+    pub(crate) connects: bool,
+    /// Its connection, as far as it knows.
+    pub(crate) link: Option<Link>,
     /// The id it was given.
     pub(crate) id: Option<AgentId>,
     pub(crate) is_up: bool,
@@ -47,6 +52,8 @@ pub(crate) struct Program {
 pub(crate) enum Act {
     Register,
     Deregister,
+    Connect,
+    LoseConnection,
     /// Say something about the task it was given.
     Report {
         task: TaskAttempt,
@@ -84,6 +91,7 @@ impl World {
             let concurrency = self.dice.weighted(&[(6, 1), (2, 2), (1, 3), (1, 0)]);
             let capabilities = CAPABILITIES.into_iter().filter(|_| self.dice.chance(60)).collect();
             let skew = self.dice.between(-3_000_000, 3_000_000);
+            let connects = !is_foreign && self.dice.chance(self.weather.connecting);
             // A service that announces its agents gives names out on its own: some are taken here.
             let takes_name = is_foreign && index > 0 && self.dice.chance(30);
             self.programs.push(Program {
@@ -94,6 +102,8 @@ impl World {
                 own_id,
                 generation: (is_foreign && self.dice.chance(60)).then_some(0),
                 is_foreign,
+                connects,
+                link: None,
                 id: None,
                 is_up: true,
                 is_mortal: self.weather.deaths && self.dice.chance(20),
@@ -126,12 +136,19 @@ impl World {
 
     /// Whether something listens at `endpoint`.
     pub(crate) fn answers(&self, endpoint: &str) -> bool {
-        self.at_endpoint(endpoint).is_none_or(|index| self.programs[index].is_up)
+        match self.at_endpoint(endpoint) {
+            Some(index) => self.programs[index].is_up,
+            // A connection that nobody holds any more.
+            None => !endpoint.starts_with("connection "),
+        }
     }
 
     /// A delivery reaches its endpoint.
     pub(crate) fn arrive(&mut self, letter: &Letter) {
         let Some(index) = self.at_endpoint(&letter.endpoint) else {
+            if letter.endpoint.starts_with("connection ") {
+                return;
+            }
             self.promises.arrived.insert(letter.message.id.clone());
             return;
         };
@@ -169,6 +186,8 @@ impl World {
         match act {
             Act::Register => self.register(index),
             Act::Deregister => self.deregister(index),
+            Act::Connect => self.connect(index),
+            Act::LoseConnection => self.lose_connection(index),
             Act::Report { task, step, word } => self.report_on(index, &task, &step, word),
             Act::Lie => self.lie(index),
             Act::Idle => self.report(index, "idle", (None, None), json!({})),
@@ -197,7 +216,9 @@ impl World {
         }
         match (call, answer) {
             (_, ToolReply::Registered(registered)) => {
-                self.programs[index].id = Some(registered.agent.clone())
+                self.programs[index].id = Some(registered.agent.clone());
+                let wait = self.dice.millis(1, 500);
+                self.plan_act(index, wait, Act::Connect);
             }
             (Call::Announce(announce), ToolReply::Announced) => {
                 self.programs[index].id = Some(announce.id.clone())
@@ -216,7 +237,7 @@ impl World {
             (Call::Register(call), Rejected::NameTaken(_)) if !call.replace => {
                 self.call_register(index, true)
             }
-            (Call::ReportState(_), Rejected::UnknownAgent(_)) if self.is_calm || self.dice.chance(50) => {
+            (Call::Connect(_) | Call::ReportState(_), Rejected::UnknownAgent(_)) if self.is_calm || self.dice.chance(50) => {
                 let wait = self.dice.millis(0, 1_000);
                 self.plan_act(index, wait, Act::Register);
             }
@@ -231,7 +252,10 @@ impl World {
     }
 
     fn at_endpoint(&self, endpoint: &str) -> Option<usize> {
-        self.programs.iter().position(|program| endpoint == program.endpoint())
+        let is_link = |link: &Link| endpoint == address(&link.id);
+        self.programs.iter().position(|program| {
+            endpoint == program.endpoint() || program.link.as_ref().is_some_and(is_link)
+        })
     }
 
     fn take_on(&mut self, index: usize, task: &TaskAttempt) {

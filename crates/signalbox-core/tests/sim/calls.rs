@@ -2,8 +2,8 @@
 
 use signalbox_core::decision::Key;
 use signalbox_core::engine::{
-    Accept, Announce, AppendLogs, ApplyDefinition, ApplySchedule, Approve, Cancel, ControlSchedule,
-    DeleteDefinition, DeleteSchedule, Deregister, Discard, Drain, MatchAgent, MatchTask, Operation,
+    Accept, Announce, AppendLogs, ApplyDefinition, ApplySchedule, Approve, Cancel, Connect, ControlSchedule,
+    DeleteDefinition, DeleteSchedule, Deregister, Discard, Disconnect, DisconnectNode, Drain, ExpireDelivery, MatchAgent, MatchTask, Operation,
     PatchAgent, Pause, Redrive, Register, Registered, ReportState, Resume, RetrySession, SettleCall,
     SettleDelivery, SettleDispatch, Signal, TimerFired, Trigger, Triggered,
 };
@@ -63,6 +63,10 @@ calls! {
     AppendLogs => |_| ToolReply::Done;
     ApplyDefinition => |_| ToolReply::Done;
     ApplySchedule => |_| ToolReply::Done;
+    Connect => |_| ToolReply::Connected;
+    Disconnect => |_| ToolReply::Done;
+    DisconnectNode => |_| ToolReply::Done;
+    ExpireDelivery => |_| ToolReply::Done;
     Cancel => |session| ToolReply::Session(Box::new(session));
     DeleteDefinition => |_| ToolReply::Done;
     DeleteSchedule => |_| ToolReply::Done;
@@ -92,6 +96,7 @@ calls! {
 pub(crate) enum ToolReply {
     Message(MessageId),
     Announced,
+    Connected,
     Session(Box<SessionState>),
     Yes(bool),
     Registered(Registered),

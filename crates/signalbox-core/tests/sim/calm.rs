@@ -27,6 +27,8 @@ impl World {
         for index in 0..self.programs.len() {
             let program = &self.programs[index];
             if program.is_up {
+                self.plan_act(index, Duration::from_secs(3), Act::Connect);
+                let program = &self.programs[index];
                 let act =
                     if program.id.is_none() || self.dice.chance(50) { Act::Register } else { Act::Idle };
                 let wait = self.dice.millis(0, 2_000);
@@ -124,7 +126,8 @@ impl World {
             return Some(agent.clone()); // It is gone: the task must fail, not wait.
         }
         let able = self.store.agents.values().find(|agent| {
-            let is_up = agent.endpoint.as_ref().is_some_and(|endpoint| self.answers(endpoint));
+            let address = agent.endpoint.clone().or_else(|| self.connection_of(&agent.id));
+            let is_up = address.is_some_and(|address| self.answers(&address));
             let is_draining = self.store.status(&agent.id).is_none_or(|status| status.draining);
             is_up && !is_draining && agent.concurrency > 0 && task.route.admits(agent)
         });

@@ -226,7 +226,7 @@ impl Checker {
                 assert!(task.route.admits(registered), "{} is given to {agent} against its route", task.id);
                 assert!(!status.draining, "{} is given to {agent}, which drains", task.id);
                 assert!(
-                    registered.endpoint.is_some(),
+                    status.is_reachable(registered),
                     "{} is given to {agent}, which is unreachable",
                     task.id
                 );

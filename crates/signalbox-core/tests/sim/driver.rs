@@ -140,6 +140,7 @@ impl World {
         self.say(|_| format!("plane {plane} crashes"));
         self.planes[plane].is_up = false;
         self.planes[plane].cache.clear();
+        self.connections_break(Seat { plane, life: self.planes[plane].life });
         let lost: Vec<u64> = self
             .running
             .iter()
@@ -279,6 +280,7 @@ impl World {
                 self.registered.insert(agent.clone(), self.now);
             }
         }
+        self.close(&decision.disconnected);
         for hint in &decision.hints {
             if !self.dice.chance(self.weather.hints_lost) {
                 self.soon(Event::MatchHint(running.seat, hint.clone()));
@@ -298,6 +300,9 @@ impl World {
             (Call::MatchAgent(offer), ToolReply::Yes(true), Caller::Plane) => {
                 let hint = MatchHint::Agent(offer.agent.clone());
                 self.follow(running.seat, hint);
+            }
+            (Call::Connect(connect), _, Caller::Program { index, life, .. }) => {
+                self.connected(*index, *life, connect, running.seat);
             }
             (_, _, Caller::Program { index, life, .. }) => {
                 self.program_hears(*index, *life, running.call(), &answer)

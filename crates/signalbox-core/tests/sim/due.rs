@@ -8,7 +8,7 @@ use serde_json::json;
 use signalbox_core::agent::AgentStatus;
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus, Outcome, TaskAttempt};
 use signalbox_core::due::DueJob;
-use signalbox_core::engine::{MatchTask, SettleCall, SettleDelivery, SettleDispatch, TimerFired};
+use signalbox_core::engine::{ExpireDelivery, MatchTask, SettleCall, SettleDelivery, SettleDispatch, TimerFired};
 use signalbox_core::task::TaskStatus;
 use signalbox_core::task_message;
 use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};
@@ -66,6 +66,8 @@ impl Settled {
 /// What a plane does with a message that is due.
 enum Plan {
     Send(Arc<Message>, String),
+    /// Its agent holds no connection.
+    Wait(AgentId),
     Settle(u32, Outcome),
 }
 
@@ -105,6 +107,7 @@ impl World {
                         Settled::Delivery(SettleDelivery { message, attempt, outcome })
                     });
                 }
+                Plan::Wait(agent) => self.wait_for_connection(plane, &agent, DueJob::Deliver { message }),
                 Plan::Settle(attempt, outcome) => {
                     let settled = SettleDelivery { message, attempt, outcome };
                     self.start(plane, settled.into(), Caller::Plane);
@@ -139,6 +142,10 @@ impl World {
             Some(endpoint) => self.send(plane, Arc::new(message), endpoint, |outcome| {
                 Settled::Dispatch(Box::new(settle(outcome)))
             }),
+            None if self.away_since(&agent).is_some() => {
+                let TaskAttempt { session, task, attempt } = attempt;
+                self.wait_for_connection(plane, &agent, DueJob::Dispatch { session, task, attempt });
+            }
             None => {
                 let gone = settle(failed(None, "the agent cannot be reached", false));
                 self.start(plane, gone.into(), Caller::Plane);
@@ -267,12 +274,31 @@ impl World {
                 Plan::Send(Arc::clone(message), "webhook".to_owned())
             }
             (_, Some(endpoint)) => Plan::Send(Arc::clone(message), endpoint),
+            (_, None) if message.agent.as_ref().is_some_and(|agent| self.away_since(agent).is_some()) => {
+                Plan::Wait(message.agent.clone().expect("an agent"))
+            }
             (_, None) => Plan::Settle(attempt, failed(None, "the agent cannot be reached", false)),
         }
     }
 
     fn endpoint(&self, agent: Option<&AgentId>) -> Option<String> {
-        self.store.agents.get(agent?)?.endpoint.clone()
+        let agent = agent?;
+        self.store.agents.get(agent)?.endpoint.clone().or_else(|| self.connection_of(agent))
+    }
+
+    /// What is for an agent without a connection is left where it is; a message not for ever.
+    fn wait_for_connection(&mut self, plane: usize, agent: &AgentId, work: DueJob) {
+        let now = self.time_at(plane);
+        let away = self.away_since(agent).map(|since| now.since(since)).unwrap_or_default();
+        if let DueJob::Deliver { message } = &work
+            && away >= self.policy.delivery_span()
+        {
+            let (message, reason) = (message.clone(), "its agent was not connected".to_owned());
+            return self.start(plane, ExpireDelivery { message, reason }.into(), Caller::Plane);
+        }
+        let again = self.dice.millis(200, 2_000);
+        self.store.postpone(&work, now + again);
+        self.after(again, Event::Poll { plane, is_chain: false });
     }
 
     fn send(

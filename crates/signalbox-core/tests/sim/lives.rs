@@ -49,6 +49,9 @@ impl World {
         }
         program.is_up = false;
         program.life += 1;
+        if let (Some(link), Some(agent)) = (program.link.take(), program.id.clone()) {
+            self.plane_finds_closed(link, agent);
+        }
         self.say(|world| format!("{} dies", world.programs[index].name));
         if !self.programs[index].is_mortal {
             let wait = self.dice.millis(500, 40_000);
@@ -62,6 +65,7 @@ impl World {
         program.is_up = true;
         let act = if program.id.is_none() || self.dice.chance(60) { Act::Register } else { Act::Idle };
         self.plan_act(index, Duration::from_millis(1), act);
+        self.plan_act(index, Duration::from_millis(2), Act::Connect);
     }
 }
 
@@ -75,7 +79,7 @@ impl Program {
             id: self.own_id.clone(),
             name: self.name.clone(),
             version: self.life.to_string(),
-            endpoint: Some(self.endpoint()),
+            endpoint: (!self.connects).then(|| self.endpoint()),
             capabilities: self.capabilities.iter().map(|name| json!(name)).collect(),
             metadata: self.metadata(),
             replace,

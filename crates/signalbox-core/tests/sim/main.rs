@@ -13,6 +13,7 @@ mod check;
 mod check_decisions;
 mod check_rows;
 mod check_wholes;
+mod connections;
 mod dice;
 mod driver;
 mod due;

@@ -155,6 +155,13 @@ impl Store {
         claimed.collect()
     }
 
+    /// Gives claimed work back until later.
+    pub(crate) fn postpone(&mut self, work: &DueJob, until: Timestamp) {
+        if let Some(row) = self.due.get_mut(&work.id()).filter(|row| row.work == *work) {
+            row.visible_at = until;
+        }
+    }
+
     /// A session with its tasks.
     pub(crate) fn session(&self, id: &SessionId) -> Option<&Versioned<SessionState>> {
         self.sessions.get(id)

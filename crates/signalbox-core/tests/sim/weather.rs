@@ -42,6 +42,8 @@ pub(crate) struct Weather {
     pub(crate) operators: bool,
     /// Agents of another service, announced by it.
     pub(crate) foreign: u32,
+    /// Agents that are reached over connections.
+    pub(crate) connecting: u32,
     /// Candidates and waiting tasks that the store shows at once.
     pub(crate) looks: (usize, usize),
 }
@@ -69,6 +71,7 @@ impl Weather {
             deaths: dice.chance(60),
             operators: dice.chance(70),
             foreign: dice.weighted(&[(2, 0), (1, 40)]),
+            connecting: dice.weighted(&[(2, 0), (2, 50), (1, 100)]),
             looks: if relies_on_hints {
                 (CANDIDATES_LOOKED_AT, WAITING_LOOKED_AT)
             } else {

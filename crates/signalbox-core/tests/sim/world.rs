@@ -10,7 +10,7 @@ use std::time::Duration;
 use signalbox_core::decision::{Key, MatchHint};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
-use signalbox_core::engine::{DeliveredReport, SettleCall};
+use signalbox_core::engine::{DeliveredReport, Disconnect, SettleCall};
 use signalbox_core::limits::Policy;
 use signalbox_core::snapshot::Loaded;
 use signalbox_wire::id::{AgentId, MessageId, SessionId};
@@ -129,6 +129,10 @@ pub(crate) enum Event {
     Operator,
     /// A plane sweeps up what waits.
     Sweep,
+    /// A plane learns that a connection that it held is over.
+    Ended(Seat, Disconnect),
+    /// A life of a plane is taken for gone.
+    Lost(Seat),
     /// A plane dies.
     Crash(usize),
     /// It is started again.
@@ -277,6 +281,8 @@ impl World {
             Event::Client => self.client(),
             Event::Operator => self.operator(),
             Event::Sweep => self.sweep(),
+            Event::Ended(seat, end) => self.plane_learns_of_end(seat, end),
+            Event::Lost(seat) => self.sweep_connections(seat),
             Event::Crash(plane) => self.crash(plane),
             Event::Restart(plane) => self.restart(plane),
             Event::Calm => self.calm(),

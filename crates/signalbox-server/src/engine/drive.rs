@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signalbox_bus::WakeUps;
+use signalbox_core::connection::{DisconnectCause, Disconnected};
 use signalbox_core::decision::{IdempotencyRecord, Key, MatchHint, Row, Write};
 use signalbox_core::due::{DueJob, Lane};
 use signalbox_core::engine::Operation;
@@ -121,6 +122,11 @@ impl Drive {
     /// How other parts of the server, and other nodes, are woken.
     pub(crate) fn wake_ups(&self) -> &WakeUps {
         &self.0.wake_ups
+    }
+
+    /// This node.
+    pub(crate) fn node(&self) -> &NodeId {
+        &self.0.node
     }
 
     /// The bounds and defaults that decisions obey.
@@ -291,7 +297,7 @@ impl Drive {
         decision: Decision,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        if decision.due.is_empty() && decision.hints.is_empty() {
+        if decision.due.is_empty() && decision.hints.is_empty() && decision.disconnected.is_empty() {
             return self.0.commit(tenant, decision, now).await;
         }
         // A task of its own: a client that hangs up while this is being written takes nothing away from what
@@ -500,7 +506,11 @@ impl Inner {
             self.deliveries.room(DueKind::Delivery).try_again(tenant, &lane, now);
         }
         next_due.into_iter().for_each(|(kind, at)| self.wake(kind, at));
-        for connection in disconnected {
+        // What this node has told the end of needs no closing.
+        let is_told = |ended: &Disconnected| {
+            ended.cause == DisconnectCause::Ended && ended.connection.node == self.node
+        };
+        for connection in disconnected.into_iter().filter(|ended| !is_told(ended)) {
             self.mailbox.disconnected(tenant.clone(), connection);
         }
         for hint in hints {

@@ -76,8 +76,6 @@ pub(crate) enum CloseReason {
     TooBig,
     /// What it sends is no WebSocket, or not one in order.
     Protocol,
-    /// It sent what is not text.
-    NotText,
     /// It sent nothing for too long, or did not read.
     Silent,
     /// The server cannot keep it now.
@@ -92,7 +90,6 @@ impl CloseReason {
         match self {
             Self::Gone => 1000,
             Self::Protocol => 1002,
-            Self::NotText => 1003,
             Self::Silent => 1008,
             Self::TooBig => 1009,
             Self::Draining => 1012,
@@ -117,7 +114,6 @@ impl CloseReason {
             Self::Draining => "draining",
             Self::TooBig => "too_big",
             Self::Protocol => "protocol",
-            Self::NotText => "not_text",
             Self::Silent => "silent",
             Self::Unavailable => "unavailable",
             Self::Gone => "gone",
@@ -136,7 +132,6 @@ impl CloseReason {
             Self::Draining => "the server is stopping; connect again",
             Self::TooBig => "a message is larger than this server takes",
             Self::Protocol => "what was received is not the WebSocket protocol",
-            Self::NotText => "messages are JSON in text frames",
             Self::Silent => "nothing came for too long, or nothing was read; send heartbeats",
             Self::Unavailable => "the server cannot keep this connection now; try again later",
             Self::Gone => "goodbye",
@@ -775,7 +770,7 @@ mod tests {
                     }
                     Step::HadUpTo(sequence) => {
                         sender.had_up_to(sequence);
-                        (1..=sequence.min(receipts.len() as u64)).for_each(|one| drop(had.insert(one, ())));
+                        (1..=sequence.min(receipts.len() as u64)).for_each(|one| { had.insert(one, ()); });
                     }
                     Step::Had(at) => {
                         if at >= 1 && at <= receipts.len() {
@@ -785,7 +780,7 @@ mod tests {
                     }
                     Step::Reconnect(after) => {
                         let leftover = sender.leave();
-                        (1..=after.min(receipts.len() as u64)).for_each(|one| drop(had.insert(one, ())));
+                        (1..=after.min(receipts.len() as u64)).for_each(|one| { had.insert(one, ()); });
                         (sender, reader) = outbox(wide);
                         sender.take_over(leftover, after);
                         expected = (1..=receipts.len() as u64)

@@ -371,6 +371,15 @@ struct Kept<'a> {
     opscore_session_id: Option<String>,
     #[serde(default)]
     opscore_task_id: Option<String>,
+    #[serde(default, borrow)]
+    deadline: Option<&'a RawValue>,
+}
+
+impl Kept<'_> {
+    /// When the task that it gives has failed where nothing has been reported by then.
+    fn deadline(&self) -> Option<Timestamp> {
+        serde_json::from_str(self.deadline?.get()).ok()
+    }
 }
 
 /// The arguments of [`EXECUTE_TASK`].
@@ -387,6 +396,9 @@ struct TaskArguments<'a> {
     session_id: Option<&'a str>,
     /// Which try this is, from 1.
     attempt: u32,
+    /// When it has failed where nothing has been reported by then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -424,8 +436,10 @@ pub fn pack(
                 task_name: kept.task_name.as_deref(),
                 session_id: kept.opscore_session_id.as_deref(),
                 attempt,
+                deadline: kept.deadline(),
             };
-            let data = CommandData { command: EXECUTE_TASK, args, timeout: None, traceparent };
+            let timeout = args.deadline.map(|deadline| deadline.since(timestamp).as_secs_f64());
+            let data = CommandData { command: EXECUTE_TASK, args, timeout, traceparent };
             Packed { id: task.to_owned(), text: Outgoing { r#type: "command", id: task, data, timestamp }.text() }
         }
         Some((kept, task)) if kept.message_type.as_deref() == Some("workflow_cancel") => {
@@ -438,6 +452,7 @@ pub fn pack(
                 task_name: None,
                 session_id: kept.opscore_session_id.as_deref(),
                 attempt,
+                deadline: None,
             };
             let data = CommandData { command: CANCEL_TASK, args, timeout: None, traceparent };
             let id = id.as_str();

@@ -10,6 +10,7 @@
 )]
 
 mod agentkit;
+mod artcafe;
 mod auth;
 mod baddays;
 mod badinput;

@@ -1,5 +1,5 @@
-//! The ArtCafe surface: its tenants, which the other surfaces share, its agents with their commands and connections, and
-//! channels.
+//! The ArtCafe surface: its tenants, which the other surfaces share, its agents with their commands, where they
+//! connect, and channels.
 
 mod agents;
 mod channels;
@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::agents::commands;
-use self::channels::{change, create as create_channel, messages, presence, read};
+use self::channels::{change, messages, presence};
 use self::live::{connect, inbox};
 use self::tenants::{create, list, remove};
 use crate::config;
@@ -40,8 +40,8 @@ fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(commands::cancel::cancel))
         .routes(routes!(connect::connect))
         .routes(routes!(inbox::poll, inbox::post))
-        .routes(routes!(create_channel::create, read::list))
-        .routes(routes!(read::get, change::change, change::delete))
+        .routes(routes!(channels::create::create, channels::read::list))
+        .routes(routes!(channels::read::get, change::change, change::delete))
         .routes(routes!(messages::publish, messages::list))
         .routes(routes!(presence::presence))
 }

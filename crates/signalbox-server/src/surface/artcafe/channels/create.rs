@@ -32,7 +32,7 @@ pub(crate) async fn create(
         name: body.name,
         description: body.description,
         retention: retention(body.retention.as_ref()),
-        by: None,
+        by: context.caller.agent.clone(),
     };
     let made = |channel: &_| Reply::json(StatusCode::CREATED, &view(channel));
     let reply = drive

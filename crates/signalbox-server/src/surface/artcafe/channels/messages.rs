@@ -46,7 +46,7 @@ pub(crate) async fn publish(
         MessageId::parse(&format!("{}{:.32}", MessageId::PREFIX, keys::hash_hex(&claim.key))).ok()
     };
     let message = body.message_id.or_else(of_claim);
-    let operation = publication(&parsed(&id)?, None, message, body.payload);
+    let operation = publication(&parsed(&id)?, context.caller.agent.as_ref(), message, body.payload);
     let outcomes = channels.publish(context.tenant(), operation).await?;
     let published = outcomes.into_iter().next().ok_or_else(|| Refusal::failed("a message came to nothing"))??;
     let message = &published.message;

@@ -1,5 +1,6 @@
 //! What happened, in one sentence: made from an entry's kind and what it keeps.
 
+mod command;
 mod hook;
 mod schedule;
 
@@ -43,6 +44,8 @@ struct Facts {
     key_id: Option<String>,
     name: Option<String>,
     scope: Option<String>,
+    #[serde(rename = "takesOver")]
+    takes_over: Option<String>,
 }
 
 /// The agent that an entry's sentence names.
@@ -79,6 +82,7 @@ pub(crate) fn of(event: &StoredEvent, name: Option<&str>) -> String {
         Some(("task", happened)) => telling.task(happened),
         Some(("agent", happened)) => telling.agent(happened),
         Some(("message", happened)) => telling.delivery(happened),
+        Some(("command", happened)) => command::told(happened, telling.agent, &event.data),
         Some(("hook", happened)) => hook::told(happened, &event.data),
         Some(("schedule", happened)) => schedule::told(happened, &event.data),
         _ => telling.other(&event.kind),
@@ -162,6 +166,13 @@ impl Telling<'_> {
             "draining" => format!("{agent} is draining: it gets no new tasks"),
             "undrained" => format!("{agent} is back in service"),
             "reported" => format!("{agent} reported '{}'", or(&self.facts.state, "?")),
+            "connected" if self.facts.takes_over.is_some() => {
+                format!("{agent} connected anew, in place of its earlier connection")
+            }
+            "connected" => format!("{agent} connected"),
+            "disconnected" => {
+                format!("{agent} is not connected any more: {}", or(&self.facts.reason, "no reason was kept"))
+            }
             _ => return None,
         })
     }

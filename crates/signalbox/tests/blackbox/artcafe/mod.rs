@@ -1,0 +1,13 @@
+//! The ArtCafe surface, `/api/v1`, and what goes over the connections of its agents.
+
+mod agents;
+mod channels;
+mod client;
+mod commands;
+mod connections;
+mod inbox;
+mod presence;
+mod protocol;
+mod requests;
+mod subscriptions;
+mod work;

@@ -1,0 +1,159 @@
+//! Tasks, commands and messages over an agent's connection: at least once, whatever happens to it.
+
+use serde_json::{Value, json};
+
+use super::client::{Socket, register};
+use crate::support::{Api, Database, KEY, Server, eventually, on_each_database};
+
+on_each_database![
+    a_task_is_a_command_and_its_response_settles_it,
+    a_failed_response_fails_the_attempt,
+    a_command_waits_for_its_agent_and_is_answered_once,
+    what_was_sent_and_not_acknowledged_comes_again_after_a_crash,
+    a_reconnecting_agent_gets_what_it_has_not_seen,
+    a_connection_that_is_not_known_any_more_is_a_gap,
+];
+
+fn definition(agent: &str) -> Value {
+    json!({"id": "w", "name": "W", "tasks": [{"taskId": "t", "agentId": agent, "parameters": {"n": 7}, "maxRetries": 0}]})
+}
+
+fn a_task_is_a_command_and_its_response_settles_it(database: &Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    let agent = register(&api, "a");
+    let mut socket = Socket::connect(&api, &agent);
+    let session = api.trigger(&agent, &definition(&agent), &json!({}));
+    let command = socket.expect("command");
+    let (id, data) = (command["id"].as_str().expect("an id").to_owned(), &command["data"]);
+    assert!(id.starts_with("tsk_") && id.ends_with("-1"), "{command}");
+    assert_eq!((&data["command"], &data["args"]["task_id"]), (&json!("execute_task"), &json!(id)));
+    assert_eq!(data["args"]["parameters"], json!({"n": 7}));
+    assert!(command["sequence"].is_u64(), "{command}");
+    socket.done("status", &json!({"status": "busy", "current_task": id, "progress": 45}));
+    eventually("the progress to be shown", || {
+        let shown = api.session(&session);
+        let task = &shown["tasks"][0];
+        if task["status"] == "running" && task["progress"] == 45 { Ok(()) } else { Err(task.to_string()) }
+    });
+    socket.done("response", &json!({"command_id": id, "status": "success", "result": {"sum": 8}}));
+    let done = api.session_becomes(&session, "completed");
+    assert_eq!(done["tasks"][0]["result"], json!({"sum": 8}), "{done}");
+    // Said again, it changes nothing.
+    socket.done("response", &json!({"command_id": id, "status": "success", "result": {"sum": 9}}));
+    assert_eq!(api.session(&session)["tasks"][0]["result"], json!({"sum": 8}));
+}
+
+fn a_failed_response_fails_the_attempt(database: &Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    let agent = register(&api, "a");
+    let mut socket = Socket::connect(&api, &agent);
+    let session = api.trigger(&agent, &definition(&agent), &json!({}));
+    let id = socket.expect("command")["id"].clone();
+    socket.done("response", &json!({"command_id": id, "status": "error", "error": "the disk is full"}));
+    let failed = api.session_becomes(&session, "failed");
+    assert!(failed.to_string().contains("the disk is full"), "{failed}");
+}
+
+fn command(api: &Api, agent: &str, body: &Value) -> String {
+    let made = api.post(&format!("/api/v1/agents/{agent}/commands"), body).is(202);
+    made["command_id"].as_str().expect("its id").to_owned()
+}
+
+fn a_command_waits_for_its_agent_and_is_answered_once(database: &Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    let agent = register(&api, "a");
+    let id = command(&api, &agent, &json!({"command": "reload", "args": {"x": 1}, "timeout": 60}));
+    let mut socket = Socket::connect(&api, &agent);
+    let sent = socket.expect("command");
+    assert_eq!((&sent["id"], &sent["data"]["command"]), (&json!(id), &json!("reload")), "{sent}");
+    assert_eq!(sent["data"]["args"], json!({"x": 1}));
+    let path = format!("/api/v1/agents/{agent}/commands/{id}");
+    socket.done("response", &json!({"command_id": id, "status": "success", "result": {"ok": true}}));
+    let shown = api.get(&path).is(200);
+    assert_eq!((&shown["status"], &shown["result"]), (&json!("success"), &json!({"ok": true})), "{shown}");
+    socket.done("response", &json!({"command_id": id, "status": "error", "error": "late"}));
+    assert_eq!(api.get(&path).is(200)["status"], "success", "it is answered once");
+    let other = Socket::connect(&api, &register(&api, "b")).refused(
+        "response",
+        &json!({"command_id": id, "status": "success"}),
+    );
+    assert_eq!(other["code"], "unknown-command", "it is another agent's");
+}
+
+/// Connects with what was seen of an earlier connection.
+fn resume(api: &Api, agent: &str, connection: &str, after: u64) -> Socket {
+    let path = format!("/api/v1/ws/agent/{agent}?token={KEY}&connection={connection}&after={after}");
+    Socket::try_upgrade(api, &path, "").expect("an upgrade")
+}
+
+fn connection_of(socket: &mut Socket) -> String {
+    socket.send("heartbeat", &json!({}));
+    let ack = socket.expect("heartbeat_ack");
+    ack["data"]["connection_id"].as_str().expect("its id").to_owned()
+}
+
+fn what_was_sent_and_not_acknowledged_comes_again_after_a_crash(database: &Database) {
+    let mut server = Server::start(database);
+    let api = server.api();
+    let agent = register(&api, "a");
+    let mut socket = Socket::connect(&api, &agent);
+    socket.answers_pings = false;
+    let had = api.run(&agent, &json!({"n": 1}));
+    assert_eq!(socket.expect("message")["id"], had);
+    socket.send("ack", &json!({"message_id": had}));
+    api.message_becomes(&had, "delivered", crate::support::PATIENCE);
+    let lost = api.run(&agent, &json!({"n": 2}));
+    let first = socket.expect("message");
+    assert_eq!((&first["id"], &first["data"]["payload"]), (&json!(lost), &json!({"n": 2})));
+    assert_eq!((&first["data"]["from"], &first["data"]["messageType"]), (&json!("test"), &json!("text")));
+    server.kill();
+    server.restart();
+    let api = server.api();
+    let mut socket = Socket::connect(&api, &agent);
+    let again = socket.expect("message");
+    assert_eq!((&again["id"], &again["data"]["payload"]), (&json!(lost), &json!({"n": 2})), "under its id");
+    // A pong to what was sent after it says that it is there.
+    api.message_becomes(&lost, "delivered", crate::support::PATIENCE);
+    assert_eq!(api.message(&had)["status"], "delivered");
+    socket.has_no_message();
+}
+
+fn a_reconnecting_agent_gets_what_it_has_not_seen(database: &Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    let agent = register(&api, "a");
+    let mut socket = Socket::connect(&api, &agent);
+    socket.answers_pings = false;
+    let connection = connection_of(&mut socket);
+    let [one, two] = [1, 2].map(|n| api.run(&agent, &json!({"n": n})));
+    let mut seen = [socket.expect("message"), socket.expect("message")];
+    seen.sort_by_key(|message| message["sequence"].as_u64());
+    drop(socket);
+    // It says that it saw the first: only the second comes again, at once, under its id and sequence.
+    let mut socket = resume(&api, &agent, &connection, seen[0]["sequence"].as_u64().expect("a sequence"));
+    let again = socket.expect("message");
+    assert_eq!((&again["id"], &again["sequence"]), (&seen[1]["id"], &seen[1]["sequence"]));
+    for id in [one, two] {
+        api.message_becomes(&id, "delivered", crate::support::PATIENCE);
+    }
+    socket.has_no_message();
+}
+
+fn a_connection_that_is_not_known_any_more_is_a_gap(database: &Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    let agent = register(&api, "a");
+    let mut socket = resume(&api, &agent, "con_unknown", 5);
+    let gap = socket.expect("gap");
+    assert_eq!((&gap["data"]["connection_id"], &gap["data"]["after"]), (&json!("con_unknown"), &json!(5)));
+    let connection = connection_of(&mut socket);
+    drop(socket);
+    let mut socket = resume(&api, &agent, &connection, 0);
+    connection_of(&mut socket);
+    socket.send_text(r#"{"type":"heartbeat","id":"last"}"#);
+    let next = socket.expect("heartbeat_ack");
+    assert_eq!(next["data"]["message_id"], "last", "no gap was told before it");
+}
