@@ -1,9 +1,10 @@
 //! The bus over NATS, for several nodes.
 //!
 //! Everything here may be called while NATS is away. [`Link`] knows whether it is there; [`Outgoing`] holds what is to be
-//! sent, within bounds; [`Replies`] hands replies to the requests that wait for them. Every subscription is a task that
-//! fills its queue.
+//! sent, within bounds; [`Replies`] hands replies to the requests that wait for them; [`Feeds`] are the patterns that are
+//! read here, each filled by a task.
 
+mod feeds;
 mod link;
 mod outgoing;
 mod replies;
@@ -16,9 +17,10 @@ use async_nats::{Client, ClientError, ConnectOptions, Event, ServerAddr};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use tokio::sync::{SetOnce, mpsc, oneshot};
+use tokio::sync::{SetOnce, mpsc};
 use tokio::task::AbortHandle;
 
+use self::feeds::{Feed, Feeds};
 use self::link::Link;
 use self::outgoing::{Outgoing, Parcel};
 use self::replies::Replies;
@@ -98,6 +100,7 @@ struct Shared {
     link: Link,
     outgoing: Outgoing,
     replies: Replies,
+    feeds: Feeds,
     /// Opened by the first task, which waits for nothing: the library looks for its servers by itself.
     client: SetOnce<Client>,
 }
@@ -110,6 +113,7 @@ impl Nats {
             link: Link::new(address.to_string()),
             outgoing,
             replies: Replies::new(),
+            feeds: Feeds::default(),
             client: SetOnce::new(),
             prefix: options.prefix.clone(),
         });
@@ -153,19 +157,14 @@ impl Backend for Nats {
     }
 
     async fn subscribe(&self, pattern: &Pattern, buffer: Buffer) -> Result<Subscription, BusError> {
-        let queue = Queue::new(buffer);
-        let id = self.shared.link.add(&queue);
-        let (taken, is_taken) = oneshot::channel();
-        let filling = fill(Arc::clone(&self.shared), pattern.clone(), Arc::clone(&queue), taken);
-        let task = tokio::spawn(filling).abort_handle();
-        let shared = Arc::clone(&self.shared);
-        let subscription = Subscription::new(queue, move || {
-            shared.link.remove(id);
-            task.abort();
-        });
+        let (shared, queue) = (Arc::clone(&self.shared), Queue::new(buffer));
+        let open = |feed| tokio::spawn(fill(Arc::clone(&shared), pattern.clone(), feed)).abort_handle();
+        let (feed, reader) = shared.feeds.add(pattern, &queue, open);
+        let pattern = pattern.clone();
+        let subscription = Subscription::new(queue, move || shared.feeds.remove(&pattern, reader));
         // While NATS is away the subscription begins when it is back, and says so.
         tokio::select! {
-            _ = is_taken => {}
+            () = feed.is_taken() => {}
             () = self.shared.link.down() => {}
             () = tokio::time::sleep(CONFIRM_WITHIN) => {}
         }
@@ -289,7 +288,10 @@ fn took_place(shared: &Arc<Shared>, client: &Client, event: Event) {
             tokio::spawn(async move {
                 while shared.link.is_current(attempt) {
                     match shared.round_trip(&client).await {
-                        Ok(()) => return shared.link.came(attempt),
+                        Ok(()) => {
+                            shared.link.came(attempt);
+                            return shared.feeds.gap();
+                        }
                         Err(error) => shared.link.refused(attempt, &error),
                     }
                     tokio::time::sleep(WAIT_MAX).await;
@@ -298,9 +300,10 @@ fn took_place(shared: &Arc<Shared>, client: &Client, event: Event) {
         }
         Event::Disconnected | Event::Closed => {
             shared.link.went();
+            shared.feeds.cut();
             shared.replies.fail_all();
         }
-        Event::SlowConsumer(_) => shared.link.gap(),
+        Event::SlowConsumer(_) => shared.feeds.gap(),
         Event::ServerError(error) => tracing::warn!(%error, "the NATS server complains"),
         Event::ClientError(ClientError::Other(error)) => shared.link.failed(&error),
         Event::ClientError(error) => shared.link.failed(&error.to_string()),
@@ -308,8 +311,8 @@ fn took_place(shared: &Arc<Shared>, client: &Client, event: Event) {
     }
 }
 
-/// Fills the queue of one subscription until that is dropped.
-async fn fill(shared: Arc<Shared>, pattern: Pattern, queue: Arc<Queue>, taken: oneshot::Sender<()>) {
+/// Fills the feed of one pattern until nobody reads it any more.
+async fn fill(shared: Arc<Shared>, pattern: Pattern, feed: Arc<Feed>) {
     let client = shared.client.wait().await;
     let mut arriving = match client.subscribe(shared.prefix.before(pattern.as_str())).await {
         Ok(arriving) => arriving,
@@ -317,14 +320,14 @@ async fn fill(shared: Arc<Shared>, pattern: Pattern, queue: Arc<Queue>, taken: o
     };
     let confirming = async {
         if shared.round_trip(client).await.is_ok() {
-            let _ = taken.send(());
+            feed.taken();
         }
         std::future::pending::<()>().await;
     };
     let filling = async {
         while let Some(message) = arriving.next().await {
             if let Some(message) = received(&shared, message) {
-                queue.push(message);
+                feed.push(message);
             }
         }
     };

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use signalbox_bus::{Address, Buffer, Bus, BusError, Bytes, Message, Options, Pattern, Prefix, Received, Subject, Subscription};
+use signalbox_bus::{Buffer, Bus, BusError, Bytes, Message, Pattern, Received, Subject, Subscription};
 use signalbox_wire::id::TenantId;
 use support::nats_server::NatsServer;
 use support::{PATIENCE, nats_url, node, until};
@@ -86,6 +86,31 @@ async fn a_request_crosses_nodes_and_several_are_under_way_at_once() {
         assert_eq!(asked.await.expect("joined"), Ok(Bytes::from(number.to_string())));
     }
     answering.await.expect("answered all");
+}
+
+#[tokio::test]
+async fn many_read_one_subject_on_a_node_and_each_gets_each_message_once() {
+    let Some(url) = nats_url() else { return };
+    let (one, two) = (node(&url, "readers", 1), node(&url, "readers", 2));
+    until(|| one.outage().is_none() && two.outage().is_none()).await;
+    let subject = subject("a");
+    for round in 0..20 {
+        let mut readers = Vec::new();
+        for _ in 0..10 {
+            readers.push(subscribed(&two, &subject).await);
+        }
+        // Those that leave take nothing from those that stay.
+        readers.truncate(5);
+        for number in 0..10 {
+            one.publish(&subject, Bytes::from(format!("{round} {number}"))).expect("published");
+        }
+        for reader in &mut readers {
+            for number in 0..10 {
+                assert_eq!(message(reader).await.payload, format!("{round} {number}"));
+            }
+            assert!(reader.try_recv().is_none(), "each comes once");
+        }
+    }
 }
 
 #[tokio::test]
@@ -182,9 +207,7 @@ async fn a_server_that_says_nothing_is_passed_over_for_the_next() {
     // Something that takes connections and says nothing.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let silent = format!("nats://{},{url}", listener.local_addr().expect("bound"));
-    let prefix = Prefix::parse("test.silent").expect("a prefix");
-    let options = Options { prefix, name: "silent".to_owned(), seed: 1 };
-    let bus = Bus::connect(&Address::parse(&silent).expect("an address"), options);
+    let bus = node(&silent, "silent", 1);
     // One server of several that does not answer holds up nothing for long.
     until(|| bus.outage().is_none()).await;
 }

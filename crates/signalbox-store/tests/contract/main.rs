@@ -17,6 +17,7 @@ mod events;
 mod lanes;
 mod listings;
 mod opening;
+mod nodes;
 mod pace;
 mod payloads;
 mod retention;
