@@ -118,6 +118,12 @@ mod tests {
         let port = nats.port;
         drop(nats);
         let is_gone = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err();
-        assert!((0..LOOKS_MAX).any(|_| is_gone() || { sleep(LOOK); false }), "it still takes connections");
+        assert!(
+            (0..LOOKS_MAX).any(|_| is_gone() || {
+                sleep(LOOK);
+                false
+            }),
+            "it still takes connections"
+        );
     }
 }

@@ -70,7 +70,11 @@ impl Prefix {
     /// # Errors
     /// [`BadPrefix`] when it is none.
     pub fn parse(text: &str) -> Result<Self, BadPrefix> {
-        if is_plain(text) && text.len() <= Self::BYTES_MAX { Ok(Self(Arc::from(text))) } else { Err(BadPrefix) }
+        if is_plain(text) && text.len() <= Self::BYTES_MAX {
+            Ok(Self(Arc::from(text)))
+        } else {
+            Err(BadPrefix)
+        }
     }
 
     fn before(&self, subject: &str) -> String {
@@ -153,7 +157,11 @@ impl Backend for Nats {
     }
 
     fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), BusError> {
-        self.shared.send(Parcel { subject: self.shared.prefix.before(subject.as_str()), reply: None, payload })
+        self.shared.send(Parcel {
+            subject: self.shared.prefix.before(subject.as_str()),
+            reply: None,
+            payload,
+        })
     }
 
     async fn subscribe(&self, pattern: &Pattern, buffer: Buffer) -> Result<Subscription, BusError> {
@@ -175,7 +183,11 @@ impl Backend for Nats {
         let shared = &self.shared;
         let pending = shared.replies.expect_one()?;
         let reply = shared.inbox(pending.id());
-        shared.send(Parcel { subject: shared.prefix.before(subject.as_str()), reply: Some(reply), payload })?;
+        shared.send(Parcel {
+            subject: shared.prefix.before(subject.as_str()),
+            reply: Some(reply),
+            payload,
+        })?;
         match tokio::time::timeout(within, pending.reply()).await {
             Err(_) => Err(BusError::TimedOut { subject: subject.clone(), within }),
             Ok(Err(lost)) => Err(lost),
@@ -207,15 +219,23 @@ impl Shared {
         let sent = client.publish_with_reply(nobody, self.inbox(pending.id()), Bytes::new()).await;
         sent.map_err(|error| BusError::Unavailable(error.to_string()))?;
         let answered = tokio::time::timeout(CONFIRM_WITHIN, pending.reply()).await;
-        answered.map_err(|_| {
-            let silent = "the server does not answer; may this user publish and subscribe below the prefix?";
-            BusError::Unavailable(silent.to_owned())
-        })?.map(drop)
+        answered
+            .map_err(|_| {
+                let silent =
+                    "the server does not answer; may this user publish and subscribe below the prefix?";
+                BusError::Unavailable(silent.to_owned())
+            })?
+            .map(drop)
     }
 }
 
 /// Opens the client, and does all that goes on while there is a bus.
-async fn run(shared: Arc<Shared>, address: NatsAddress, options: Options, mut parcels: mpsc::Receiver<Parcel>) {
+async fn run(
+    shared: Arc<Shared>,
+    address: NatsAddress,
+    options: Options,
+    mut parcels: mpsc::Receiver<Parcel>,
+) {
     let (told, mut events) = mpsc::channel(EVENTS_MAX);
     let client = match open(&address, &options, told).await {
         Ok(client) => client,

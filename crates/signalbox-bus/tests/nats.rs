@@ -36,7 +36,7 @@ async fn subscribed(bus: &Bus, subject: &Subject) -> Subscription {
 /// A NATS of the test alone, and two nodes on it.
 async fn own_nats(test: &str) -> Option<(NatsServer, Bus, Bus)> {
     nats_url()?;
-    let nats = NatsServer::start(None).expect("nats-server is installed where SIGNALBOX_TEST_NATS is set");
+    let nats = NatsServer::start(&[]).expect("nats-server is installed where SIGNALBOX_TEST_NATS is set");
     let url = format!("nats://{}", nats.authority());
     let nodes = (node(&url, test, 1), node(&url, test, 2));
     until(|| nodes.0.outage().is_none() && nodes.1.outage().is_none()).await;
@@ -168,7 +168,7 @@ async fn a_subscription_that_is_made_without_nats_begins_when_it_comes() {
     if nats_url().is_none() {
         return;
     }
-    let mut nats = NatsServer::start(None).expect("nats-server");
+    let mut nats = NatsServer::start(&[]).expect("nats-server");
     nats.kill();
     let bus = node(&format!("nats://{}", nats.authority()), "later", 1);
     let why = bus.outage().expect("nobody is there");
@@ -187,7 +187,7 @@ async fn a_password_opens_nats_and_is_never_shown() {
     if nats_url().is_none() {
         return;
     }
-    let nats = NatsServer::start(Some(("bus", "s3cret: word"))).expect("nats-server");
+    let nats = NatsServer::start(&["--user", "bus", "--pass", "s3cret: word"]).expect("nats-server");
     let open = |password: &str| {
         let url = format!("nats://bus:{password}@{}", nats.authority());
         node(&url, "login", 1)
@@ -199,6 +199,31 @@ async fn a_password_opens_nats_and_is_never_shown() {
     let shown = format!("{good:?} {bad:?} {:?}", bad.publish(&subject("a"), Bytes::new()));
     assert!(shown.contains(&nats.authority()), "{shown}");
     assert!(!shown.contains("s3cret") && !shown.contains("wr0ng"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_user_needs_nothing_but_the_subjects_of_its_prefix() {
+    if nats_url().is_none() {
+        return;
+    }
+    let file = format!("{}/permissions-{}.conf", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    let subjects = format!("test.allowed-{}.>", std::process::id());
+    let permissions = format!("{{ publish: \"{subjects}\", subscribe: \"{subjects}\" }}");
+    let config =
+        format!("authorization {{ users: [ {{ user: u, password: p, permissions: {permissions} }} ] }}");
+    std::fs::write(&file, config).expect("written");
+    let nats = NatsServer::start(&["--config", &file]).expect("nats-server");
+    let url = format!("nats://u:p@{}", nats.authority());
+    let (one, two) = (node(&url, "allowed", 1), node(&url, "allowed", 2));
+    let stranger = node(&url, "forbidden", 3);
+    until(|| one.outage().is_none() && two.outage().is_none()).await;
+    let mut there = subscribed(&two, &subject("a")).await;
+    let asked =
+        tokio::spawn(async move { one.request(&subject("a"), Bytes::from_static(b"x"), PATIENCE).await });
+    message(&mut there).await.reply.expect("a reply is waited for").send(Bytes::from_static(b"y"));
+    assert_eq!(asked.await.expect("joined"), Ok(Bytes::from_static(b"y")));
+    until(|| stranger.outage().is_some_and(|why| why.contains("may this user publish"))).await;
+    std::fs::remove_file(&file).expect("removed");
 }
 
 #[tokio::test]

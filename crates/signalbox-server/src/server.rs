@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use http::HeaderValue;
-use signalbox_bus::{Bus, WakeUps};
 use signalbox_bus::Options as BusOptions;
+use signalbox_bus::{Bus, WakeUps};
 use signalbox_store::{Options, Store, StoreError};
 use signalbox_wire::id::NodeId;
 use signalbox_wire::keys::Secret;

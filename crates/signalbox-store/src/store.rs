@@ -29,9 +29,9 @@ use signalbox_wire::id::{
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, BACKLOG_COUNTED_MAX, Backlog, CENSUS_COUNTED_MAX, Census, LOST_NODES_MAX, Claimed, Committed,
-    DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Options, Page, Prune, Pruned, Removal,
-    SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, BACKLOG_COUNTED_MAX, Backlog, CENSUS_COUNTED_MAX, Census, Claimed, Committed,
+    DeadLetterFilter, DueKind, EventFilter, LOST_NODES_MAX, LaneClaim, Listed, Options, Page, Prune, Pruned,
+    Removal, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend};
 use crate::cache::{Cache, Lookup};

@@ -14,7 +14,10 @@ async fn nodes_that_are_silent_are_found_and_forgotten(world: &World) {
     let store = &world.store;
     store.node_is_here().await.expect("noted");
     let Some(other) = world.another_node().await else {
-        assert!(store.lost_nodes(Duration::ZERO).await.expect("looked").is_empty(), "nobody else can be there");
+        assert!(
+            store.lost_nodes(Duration::ZERO).await.expect("looked").is_empty(),
+            "nobody else can be there"
+        );
         return;
     };
     for _ in 0..2 {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    AFTER_A_CRASH, Agent, AgentReply, Database, Deployment, PATIENCE, Server, Setup, Worker, bus_warning, eventually, now,
-    on_the_bus, within,
+    AFTER_A_CRASH, Agent, AgentReply, Database, Deployment, PATIENCE, Server, Setup, Worker, bus_warning,
+    eventually, now, on_the_bus, within,
 };
 
 /// How soon something has to cross nodes to have come by the bus and not by a poll, which comes every second or later.
@@ -100,7 +100,8 @@ fn nats_may_go_away_and_come_back() {
     for round in 0..2 {
         nats.kill();
         for node in [&one, &two] {
-            let warning = eventually("the node to say that its bus is away", || bus_warning(node).ok_or(String::new()));
+            let warning =
+                eventually("the node to say that its bus is away", || bus_warning(node).ok_or(String::new()));
             assert!(warning.contains("not ready") && warning.contains(&nats.authority()), "{warning}");
         }
         runs_a_session(&one, &worker, &format!("meanwhile-{round}"));
@@ -118,7 +119,9 @@ fn nats_may_go_away_and_come_back() {
 
 #[test]
 fn a_stream_that_was_open_while_nats_was_away_misses_nothing() {
-    let Some((mut nats, deployment)) = Deployment::with_own_nats("a stream over an outage of NATS") else { return };
+    let Some((mut nats, deployment)) = Deployment::with_own_nats("a stream over an outage of NATS") else {
+        return;
+    };
     let [one, two] = [deployment.node(), deployment.node()];
     let agent = one.register_at("agent", "http://127.0.0.1:9/run", &[]);
     let stream = two.follow(&format!("/v1/opscore/logs?agent={agent}"), None);
@@ -134,7 +137,10 @@ fn a_stream_that_was_open_while_nats_was_away_misses_nothing() {
     while expected < 30 {
         let text = stream.next().data.to_string();
         if text.contains("\"n\":") {
-            assert!(text.contains(&format!("\"n\":{expected}}}")) || text.contains(&format!("\"n\":{expected},")), "{text}");
+            assert!(
+                text.contains(&format!("\"n\":{expected}}}")) || text.contains(&format!("\"n\":{expected},")),
+                "{text}"
+            );
             expected += 1;
         }
     }
@@ -144,7 +150,8 @@ fn a_stream_that_was_open_while_nats_was_away_misses_nothing() {
 fn what_a_killed_node_held_is_done_by_another() {
     let Some(deployment) = Deployment::new("a node is killed") else { return };
     // Leases last as long as what they are for.
-    let node = || deployment.setup().arg("--delivery-timeout").arg("1s").arg("--tool-timeout").arg("1s").start();
+    let node =
+        || deployment.setup().arg("--delivery-timeout").arg("1s").arg("--tool-timeout").arg("1s").start();
     let (mut dies, lives) = (node(), node());
     for node in [&dies, &lives] {
         on_the_bus(node);
@@ -198,7 +205,9 @@ fn a_misspelt_bus_is_refused_with_the_cure_and_without_its_password() {
         ("--bus", "nats://host:4222/s3cret-of-nats", "give the server's address alone"),
         ("--bus-subject-prefix", "a b", "parts of letters, digits"),
     ] {
-        let Err(refused) = Setup::new(&database).arg(flag).arg(value).try_start() else { panic!("{value} was taken") };
+        let Err(refused) = Setup::new(&database).arg(flag).arg(value).try_start() else {
+            panic!("{value} was taken")
+        };
         assert!(!refused.status.success());
         assert!(refused.stderr.contains(flag) && refused.stderr.contains(said), "{}", refused.stderr);
         assert!(!refused.stderr.contains("s3cret-of-nats"), "{}", refused.stderr);

@@ -30,7 +30,7 @@ impl Deployment {
     pub(crate) fn with_own_nats(scenario: &str) -> Option<(NatsServer, Self)> {
         nats_url(scenario)?;
         let database = Database::postgres(scenario)?;
-        let nats = NatsServer::start(None).expect("nats-server is installed where there is a NATS for tests");
+        let nats = NatsServer::start(&[]).expect("nats-server is installed where there is a NATS for tests");
         let url = format!("nats://{}", nats.authority());
         Some((nats, Self::over(url, database)))
     }
@@ -70,7 +70,11 @@ pub(crate) fn bus_warning(node: &Server) -> Option<String> {
     let ready = node.get("/ready").is(200);
     assert_eq!(ready["bus"], "nats", "{ready}");
     let warnings = ready["warnings"].as_array().cloned().unwrap_or_default();
-    warnings.iter().filter_map(|warning| warning.as_str()).find(|warning| warning.contains("bus")).map(str::to_owned)
+    warnings
+        .iter()
+        .filter_map(|warning| warning.as_str())
+        .find(|warning| warning.contains("bus"))
+        .map(str::to_owned)
 }
 
 fn nats_url(scenario: &str) -> Option<String> {
