@@ -4,6 +4,7 @@
 
 mod bench;
 mod clock;
+mod nats;
 mod postgres;
 mod print;
 mod repo;

@@ -46,10 +46,14 @@ pub enum BadAddress {
     #[error("is not a URL: {0}; write such as nats://user:password@nats.example:4222")]
     NoUrl(String),
     /// More than a server's address.
-    #[error("has a path, a query or a fragment; give the server's address alone, such as nats://nats.example:4222")]
+    #[error(
+        "has a path, a query or a fragment; give the server's address alone, such as nats://nats.example:4222"
+    )]
     Beyond,
     /// Several servers with different users.
-    #[error("names different users or tokens for the servers of one NATS; give them once, at the first server")]
+    #[error(
+        "names different users or tokens for the servers of one NATS; give them once, at the first server"
+    )]
     Logins,
     /// One server with TLS and another without.
     #[error("has tls:// for one server and nats:// for another of the same NATS; give all the same")]
@@ -176,7 +180,8 @@ mod tests {
         assert_eq!(refused("nats://h:1/path"), Err(BadAddress::Beyond));
         assert_eq!(refused("nats://a:b@h:1,nats://c:d@i:1"), Err(BadAddress::Logins));
         assert_eq!(refused("nats://h:1,tls://i:1"), Err(BadAddress::Schemes));
-        for text in ["nats://u:s3cret@h:port", "nats://u:s3cret@", "nuts://u:s3cret@h", "nats://u:s3cret@h/x"] {
+        for text in ["nats://u:s3cret@h:port", "nats://u:s3cret@", "nuts://u:s3cret@h", "nats://u:s3cret@h/x"]
+        {
             let error = Address::parse(text).expect_err("not an address").to_string();
             assert!(error.contains("nats://") && !error.contains("s3cret"), "{error}");
         }

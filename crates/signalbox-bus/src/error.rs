@@ -10,7 +10,9 @@ pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 
 /// A text is no prefix of subjects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be one or more parts of letters, digits, _ and - with dots between them, such as signalbox.eu, of at most 100 characters")]
+#[error(
+    "must be one or more parts of letters, digits, _ and - with dots between them, such as signalbox.eu, of at most 100 characters"
+)]
 pub struct BadPrefix;
 
 /// Why the bus did not do what it was asked for.

@@ -1,9 +1,10 @@
 //! The bus over NATS, for several nodes.
 //!
 //! Everything here may be called while NATS is away. [`Link`] knows whether it is there; [`Outgoing`] holds what is to be
-//! sent, within bounds; [`Replies`] hands replies to the requests that wait for them. Every subscription is a task that
-//! fills its queue.
+//! sent, within bounds; [`Replies`] hands replies to the requests that wait for them; [`Feeds`] are the patterns that are
+//! read here, each filled by a task.
 
+mod feeds;
 mod link;
 mod outgoing;
 mod replies;
@@ -16,9 +17,10 @@ use async_nats::{Client, ClientError, ConnectOptions, Event, ServerAddr};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use tokio::sync::{SetOnce, mpsc, oneshot};
+use tokio::sync::{SetOnce, mpsc};
 use tokio::task::AbortHandle;
 
+use self::feeds::{Feed, Feeds};
 use self::link::Link;
 use self::outgoing::{Outgoing, Parcel};
 use self::replies::Replies;
@@ -68,7 +70,11 @@ impl Prefix {
     /// # Errors
     /// [`BadPrefix`] when it is none.
     pub fn parse(text: &str) -> Result<Self, BadPrefix> {
-        if is_plain(text) && text.len() <= Self::BYTES_MAX { Ok(Self(Arc::from(text))) } else { Err(BadPrefix) }
+        if is_plain(text) && text.len() <= Self::BYTES_MAX {
+            Ok(Self(Arc::from(text)))
+        } else {
+            Err(BadPrefix)
+        }
     }
 
     fn before(&self, subject: &str) -> String {
@@ -98,6 +104,7 @@ struct Shared {
     link: Link,
     outgoing: Outgoing,
     replies: Replies,
+    feeds: Feeds,
     /// Opened by the first task, which waits for nothing: the library looks for its servers by itself.
     client: SetOnce<Client>,
 }
@@ -110,6 +117,7 @@ impl Nats {
             link: Link::new(address.to_string()),
             outgoing,
             replies: Replies::new(),
+            feeds: Feeds::default(),
             client: SetOnce::new(),
             prefix: options.prefix.clone(),
         });
@@ -149,23 +157,22 @@ impl Backend for Nats {
     }
 
     fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), BusError> {
-        self.shared.send(Parcel { subject: self.shared.prefix.before(subject.as_str()), reply: None, payload })
+        self.shared.send(Parcel {
+            subject: self.shared.prefix.before(subject.as_str()),
+            reply: None,
+            payload,
+        })
     }
 
     async fn subscribe(&self, pattern: &Pattern, buffer: Buffer) -> Result<Subscription, BusError> {
-        let queue = Queue::new(buffer);
-        let id = self.shared.link.add(&queue);
-        let (taken, is_taken) = oneshot::channel();
-        let filling = fill(Arc::clone(&self.shared), pattern.clone(), Arc::clone(&queue), taken);
-        let task = tokio::spawn(filling).abort_handle();
-        let shared = Arc::clone(&self.shared);
-        let subscription = Subscription::new(queue, move || {
-            shared.link.remove(id);
-            task.abort();
-        });
+        let (shared, queue) = (Arc::clone(&self.shared), Queue::new(buffer));
+        let open = |feed| tokio::spawn(fill(Arc::clone(&shared), pattern.clone(), feed)).abort_handle();
+        let (feed, reader) = shared.feeds.add(pattern, &queue, open);
+        let pattern = pattern.clone();
+        let subscription = Subscription::new(queue, move || shared.feeds.remove(&pattern, reader));
         // While NATS is away the subscription begins when it is back, and says so.
         tokio::select! {
-            _ = is_taken => {}
+            () = feed.is_taken() => {}
             () = self.shared.link.down() => {}
             () = tokio::time::sleep(CONFIRM_WITHIN) => {}
         }
@@ -176,7 +183,11 @@ impl Backend for Nats {
         let shared = &self.shared;
         let pending = shared.replies.expect_one()?;
         let reply = shared.inbox(pending.id());
-        shared.send(Parcel { subject: shared.prefix.before(subject.as_str()), reply: Some(reply), payload })?;
+        shared.send(Parcel {
+            subject: shared.prefix.before(subject.as_str()),
+            reply: Some(reply),
+            payload,
+        })?;
         match tokio::time::timeout(within, pending.reply()).await {
             Err(_) => Err(BusError::TimedOut { subject: subject.clone(), within }),
             Ok(Err(lost)) => Err(lost),
@@ -208,15 +219,23 @@ impl Shared {
         let sent = client.publish_with_reply(nobody, self.inbox(pending.id()), Bytes::new()).await;
         sent.map_err(|error| BusError::Unavailable(error.to_string()))?;
         let answered = tokio::time::timeout(CONFIRM_WITHIN, pending.reply()).await;
-        answered.map_err(|_| {
-            let silent = "the server does not answer; may this user publish and subscribe below the prefix?";
-            BusError::Unavailable(silent.to_owned())
-        })?.map(drop)
+        answered
+            .map_err(|_| {
+                let silent =
+                    "the server does not answer; may this user publish and subscribe below the prefix?";
+                BusError::Unavailable(silent.to_owned())
+            })?
+            .map(drop)
     }
 }
 
 /// Opens the client, and does all that goes on while there is a bus.
-async fn run(shared: Arc<Shared>, address: NatsAddress, options: Options, mut parcels: mpsc::Receiver<Parcel>) {
+async fn run(
+    shared: Arc<Shared>,
+    address: NatsAddress,
+    options: Options,
+    mut parcels: mpsc::Receiver<Parcel>,
+) {
     let (told, mut events) = mpsc::channel(EVENTS_MAX);
     let client = match open(&address, &options, told).await {
         Ok(client) => client,
@@ -289,7 +308,10 @@ fn took_place(shared: &Arc<Shared>, client: &Client, event: Event) {
             tokio::spawn(async move {
                 while shared.link.is_current(attempt) {
                     match shared.round_trip(&client).await {
-                        Ok(()) => return shared.link.came(attempt),
+                        Ok(()) => {
+                            shared.link.came(attempt);
+                            return shared.feeds.gap();
+                        }
                         Err(error) => shared.link.refused(attempt, &error),
                     }
                     tokio::time::sleep(WAIT_MAX).await;
@@ -298,9 +320,10 @@ fn took_place(shared: &Arc<Shared>, client: &Client, event: Event) {
         }
         Event::Disconnected | Event::Closed => {
             shared.link.went();
+            shared.feeds.cut();
             shared.replies.fail_all();
         }
-        Event::SlowConsumer(_) => shared.link.gap(),
+        Event::SlowConsumer(_) => shared.feeds.gap(),
         Event::ServerError(error) => tracing::warn!(%error, "the NATS server complains"),
         Event::ClientError(ClientError::Other(error)) => shared.link.failed(&error),
         Event::ClientError(error) => shared.link.failed(&error.to_string()),
@@ -308,8 +331,8 @@ fn took_place(shared: &Arc<Shared>, client: &Client, event: Event) {
     }
 }
 
-/// Fills the queue of one subscription until that is dropped.
-async fn fill(shared: Arc<Shared>, pattern: Pattern, queue: Arc<Queue>, taken: oneshot::Sender<()>) {
+/// Fills the feed of one pattern until nobody reads it any more.
+async fn fill(shared: Arc<Shared>, pattern: Pattern, feed: Arc<Feed>) {
     let client = shared.client.wait().await;
     let mut arriving = match client.subscribe(shared.prefix.before(pattern.as_str())).await {
         Ok(arriving) => arriving,
@@ -317,14 +340,14 @@ async fn fill(shared: Arc<Shared>, pattern: Pattern, queue: Arc<Queue>, taken: o
     };
     let confirming = async {
         if shared.round_trip(client).await.is_ok() {
-            let _ = taken.send(());
+            feed.taken();
         }
         std::future::pending::<()>().await;
     };
     let filling = async {
         while let Some(message) = arriving.next().await {
             if let Some(message) = received(&shared, message) {
-                queue.push(message);
+                feed.push(message);
             }
         }
     };

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use signalbox_bus::{Address, Buffer, Bus, BusError, Bytes, Message, Options, Pattern, Prefix, Received, Subject, Subscription};
+use signalbox_bus::{Buffer, Bus, BusError, Bytes, Message, Pattern, Received, Subject, Subscription};
 use signalbox_wire::id::TenantId;
 use support::nats_server::NatsServer;
 use support::{PATIENCE, nats_url, node, until};
@@ -36,7 +36,7 @@ async fn subscribed(bus: &Bus, subject: &Subject) -> Subscription {
 /// A NATS of the test alone, and two nodes on it.
 async fn own_nats(test: &str) -> Option<(NatsServer, Bus, Bus)> {
     nats_url()?;
-    let nats = NatsServer::start(None).expect("nats-server is installed where SIGNALBOX_TEST_NATS is set");
+    let nats = NatsServer::start(&[]).expect("nats-server is installed where SIGNALBOX_TEST_NATS is set");
     let url = format!("nats://{}", nats.authority());
     let nodes = (node(&url, test, 1), node(&url, test, 2));
     until(|| nodes.0.outage().is_none() && nodes.1.outage().is_none()).await;
@@ -86,6 +86,31 @@ async fn a_request_crosses_nodes_and_several_are_under_way_at_once() {
         assert_eq!(asked.await.expect("joined"), Ok(Bytes::from(number.to_string())));
     }
     answering.await.expect("answered all");
+}
+
+#[tokio::test]
+async fn many_read_one_subject_on_a_node_and_each_gets_each_message_once() {
+    let Some(url) = nats_url() else { return };
+    let (one, two) = (node(&url, "readers", 1), node(&url, "readers", 2));
+    until(|| one.outage().is_none() && two.outage().is_none()).await;
+    let subject = subject("a");
+    for round in 0..20 {
+        let mut readers = Vec::new();
+        for _ in 0..10 {
+            readers.push(subscribed(&two, &subject).await);
+        }
+        // Those that leave take nothing from those that stay.
+        readers.truncate(5);
+        for number in 0..10 {
+            one.publish(&subject, Bytes::from(format!("{round} {number}"))).expect("published");
+        }
+        for reader in &mut readers {
+            for number in 0..10 {
+                assert_eq!(message(reader).await.payload, format!("{round} {number}"));
+            }
+            assert!(reader.try_recv().is_none(), "each comes once");
+        }
+    }
 }
 
 #[tokio::test]
@@ -143,7 +168,7 @@ async fn a_subscription_that_is_made_without_nats_begins_when_it_comes() {
     if nats_url().is_none() {
         return;
     }
-    let mut nats = NatsServer::start(None).expect("nats-server");
+    let mut nats = NatsServer::start(&[]).expect("nats-server");
     nats.kill();
     let bus = node(&format!("nats://{}", nats.authority()), "later", 1);
     let why = bus.outage().expect("nobody is there");
@@ -162,7 +187,7 @@ async fn a_password_opens_nats_and_is_never_shown() {
     if nats_url().is_none() {
         return;
     }
-    let nats = NatsServer::start(Some(("bus", "s3cret: word"))).expect("nats-server");
+    let nats = NatsServer::start(&["--user", "bus", "--pass", "s3cret: word"]).expect("nats-server");
     let open = |password: &str| {
         let url = format!("nats://bus:{password}@{}", nats.authority());
         node(&url, "login", 1)
@@ -177,14 +202,37 @@ async fn a_password_opens_nats_and_is_never_shown() {
 }
 
 #[tokio::test]
+async fn a_user_needs_nothing_but_the_subjects_of_its_prefix() {
+    if nats_url().is_none() {
+        return;
+    }
+    let file = format!("{}/permissions-{}.conf", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    let subjects = format!("test.allowed-{}.>", std::process::id());
+    let permissions = format!("{{ publish: \"{subjects}\", subscribe: \"{subjects}\" }}");
+    let config =
+        format!("authorization {{ users: [ {{ user: u, password: p, permissions: {permissions} }} ] }}");
+    std::fs::write(&file, config).expect("written");
+    let nats = NatsServer::start(&["--config", &file]).expect("nats-server");
+    let url = format!("nats://u:p@{}", nats.authority());
+    let (one, two) = (node(&url, "allowed", 1), node(&url, "allowed", 2));
+    let stranger = node(&url, "forbidden", 3);
+    until(|| one.outage().is_none() && two.outage().is_none()).await;
+    let mut there = subscribed(&two, &subject("a")).await;
+    let asked =
+        tokio::spawn(async move { one.request(&subject("a"), Bytes::from_static(b"x"), PATIENCE).await });
+    message(&mut there).await.reply.expect("a reply is waited for").send(Bytes::from_static(b"y"));
+    assert_eq!(asked.await.expect("joined"), Ok(Bytes::from_static(b"y")));
+    until(|| stranger.outage().is_some_and(|why| why.contains("may this user publish"))).await;
+    std::fs::remove_file(&file).expect("removed");
+}
+
+#[tokio::test]
 async fn a_server_that_says_nothing_is_passed_over_for_the_next() {
     let Some(url) = nats_url() else { return };
     // Something that takes connections and says nothing.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let silent = format!("nats://{},{url}", listener.local_addr().expect("bound"));
-    let prefix = Prefix::parse("test.silent").expect("a prefix");
-    let options = Options { prefix, name: "silent".to_owned(), seed: 1 };
-    let bus = Bus::connect(&Address::parse(&silent).expect("an address"), options);
+    let bus = node(&silent, "silent", 1);
     // One server of several that does not answer holds up nothing for long.
     until(|| bus.outage().is_none()).await;
 }

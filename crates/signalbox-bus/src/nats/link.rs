@@ -1,14 +1,11 @@
-//! Whether NATS is there, and who is told when that changes.
+//! Whether NATS is there, and if not, why.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::BusError;
-use crate::subscription::Queue;
 
 /// The connection to NATS.
 pub(super) struct Link {
@@ -19,8 +16,6 @@ pub(super) struct Link {
     attempt: AtomicU64,
     /// Why there is none.
     reason: Mutex<String>,
-    queues: Mutex<HashMap<u64, Arc<Queue>>>,
-    next_queue: AtomicU64,
 }
 
 impl Link {
@@ -30,8 +25,6 @@ impl Link {
             is_up: watch::Sender::new(false),
             attempt: AtomicU64::new(0),
             reason: Mutex::new("not connected yet".to_owned()),
-            queues: Mutex::default(),
-            next_queue: AtomicU64::new(0),
         }
     }
 
@@ -62,12 +55,11 @@ impl Link {
         self.attempt.load(Ordering::SeqCst) == attempt
     }
 
-    /// The connection carries messages: subscribers are told that they may have missed some.
+    /// The connection carries messages.
     pub(super) fn came(&self, attempt: u64) {
         if self.is_current(attempt) {
             tracing::info!(servers = self.servers, "the bus is there");
             self.is_up.send_replace(true);
-            self.gap();
         }
     }
 
@@ -88,9 +80,6 @@ impl Link {
         if self.is_up.send_replace(false) {
             tracing::warn!(servers = self.servers, "the bus is away; durable work goes on without it");
         }
-        for queue in self.queues.lock().values() {
-            queue.cut();
-        }
     }
 
     /// An attempt to connect has failed.
@@ -106,22 +95,5 @@ impl Link {
     pub(super) fn broke(&self, reason: String) {
         *self.reason.lock() = reason;
         self.is_up.send_replace(false);
-    }
-
-    /// Tells all subscribers that they may have missed something.
-    pub(super) fn gap(&self) {
-        for queue in self.queues.lock().values() {
-            queue.gap();
-        }
-    }
-
-    pub(super) fn add(&self, queue: &Arc<Queue>) -> u64 {
-        let id = self.next_queue.fetch_add(1, Ordering::Relaxed);
-        self.queues.lock().insert(id, Arc::clone(queue));
-        id
-    }
-
-    pub(super) fn remove(&self, id: u64) {
-        self.queues.lock().remove(&id);
     }
 }

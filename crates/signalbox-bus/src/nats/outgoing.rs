@@ -69,7 +69,9 @@ mod tests {
     #[test]
     fn what_is_to_be_sent_is_bounded_in_bytes_and_in_messages() {
         let (outgoing, mut parcels) = Outgoing::new();
-        let full = |outgoing: &Outgoing, bytes| matches!(outgoing.push(parcel(bytes)), Err(BusError::Unavailable(_)));
+        let full = |outgoing: &Outgoing, bytes| {
+            matches!(outgoing.push(parcel(bytes)), Err(BusError::Unavailable(_)))
+        };
         for _ in 0..32 {
             assert!(!full(&outgoing, 1 << 20));
         }

@@ -48,7 +48,9 @@ impl Replies {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let mut waiting = self.waiting.lock();
         if waiting.len() >= WAITING_MAX {
-            return Err(BusError::Unavailable("more requests wait for a reply than there is room for".to_owned()));
+            return Err(BusError::Unavailable(
+                "more requests wait for a reply than there is room for".to_owned(),
+            ));
         }
         waiting.insert(id, sender);
         Ok(Pending { replies: self, id, receiver })

@@ -22,13 +22,10 @@ pub(crate) struct NatsServer {
 }
 
 impl NatsServer {
-    /// Starts a server that asks for this user and password, where there is such a program.
-    pub(crate) fn start(login: Option<(&str, &str)>) -> Option<Self> {
+    /// Starts a server with further arguments, where there is such a program.
+    pub(crate) fn start(args: &[&str]) -> Option<Self> {
         let program = find()?;
-        let mut args = Vec::new();
-        if let Some((user, password)) = login {
-            args = ["--user", user, "--pass", password].map(str::to_owned).to_vec();
-        }
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = free.local_addr().expect("bound").port();
         drop(free);

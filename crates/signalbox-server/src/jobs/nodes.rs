@@ -44,7 +44,10 @@ async fn look(app: &Jobs) -> Result<(), StoreError> {
 
 /// Takes over what another node held when it was lost. Several nodes may do so at once. The work that it had claimed needs
 /// nothing: its leases run out.
-#[expect(clippy::unused_async, reason = "ending the connections of the node's agents is a sequence of operations")]
+#[expect(
+    clippy::unused_async,
+    reason = "ending the connections of the node's agents is a sequence of operations"
+)]
 async fn take_over(_app: &Jobs, _node: &NodeId) -> Result<(), StoreError> {
     Ok(())
 }

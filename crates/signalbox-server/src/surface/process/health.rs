@@ -43,7 +43,9 @@ pub(super) async fn ready(
         let mut warnings = clock::complaints();
         // A node takes durable work without a bus, and all nodes lose it at once: none of them is to be left out.
         warnings.extend(readiness.bus.outage().map(|why| {
-            format!("the bus is not ready: {why}; durable work goes on, live requests across nodes answer 503")
+            format!(
+                "the bus is not ready: {why}; durable work goes on, live requests across nodes answer 503"
+            )
         }));
         Ok(Reply::ok(&ReadyView {
             status: ReadyWord::Ready,
