@@ -14,6 +14,7 @@ mod engine;
 mod http;
 mod jobs;
 mod lock;
+mod quota;
 mod server;
 mod surface;
 mod surfaces;

@@ -13,6 +13,7 @@ mod fault;
 mod file;
 mod http;
 mod jobs;
+mod limits;
 mod read;
 mod retention;
 mod server;
@@ -37,6 +38,7 @@ pub use self::egress::EgressSettings;
 pub use self::fault::{ConfigError, Fault};
 pub use self::http::HttpSettings;
 pub(crate) use self::jobs::JobSettings;
+pub use self::limits::LimitsSettings;
 pub use self::retention::RetentionSettings;
 pub use self::server::{LogFormat, ServerSettings, Surface};
 pub use self::services::ServicesSettings;
@@ -59,6 +61,9 @@ pub struct Config {
     /// What may wait for the store, for how long, and what is kept in memory of it.
     #[command(flatten)]
     pub storage: StorageSettings,
+    /// What each tenant may have and take, where it has no limit of its own.
+    #[command(flatten)]
+    pub limits: LimitsSettings,
     /// How messages and webhooks are delivered, and how many at once.
     #[command(flatten)]
     pub delivery: DeliverySettings,

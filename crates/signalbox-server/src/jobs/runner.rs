@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::context::Jobs;
 use super::timers::Timers;
-use super::{deliver, expire, matching, prune, sync, taken};
+use super::{deliver, expire, matching, prune, sync, taken, usage};
 use crate::clock;
 use crate::engine::mailbox::{Alarms, NEVER, Post};
 use crate::engine::slots::{Room, Slot};
@@ -45,6 +45,7 @@ pub(crate) fn start(app: &Jobs, post: Post, tracker: &TaskTracker) {
     tracker.spawn(matching::sweep(app.clone()));
     tracker.spawn(taken::run(app.clone()));
     tracker.spawn(prune::run(app.clone()));
+    tracker.spawn(usage::run(app.clone()));
     if app.config.dispatches_through().is_some() {
         tracker.spawn(sync::run(app.clone()));
     }

@@ -15,6 +15,7 @@ use crate::http::body::BodyLimits;
 use crate::http::route_table::RouteTable;
 use crate::http::streams::Streams;
 use crate::http::unknown_fields::BodyFields;
+use crate::quota::Quotas;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::Tools;
 
@@ -34,6 +35,7 @@ pub(crate) struct Parts {
     /// What agents and workflows may call.
     pub(crate) tools: Tools,
     pub(crate) streams: Streams,
+    pub(crate) quotas: Quotas,
     pub(crate) metrics: Metrics,
     pub(crate) body_limits: BodyLimits,
     pub(crate) route_table: RouteTable,
@@ -102,6 +104,7 @@ part! {
     egress: Egress,
     tools: Tools,
     streams: Streams,
+    quotas: Quotas,
     metrics: Metrics,
     body_limits: BodyLimits,
     route_table: RouteTable,

@@ -1,11 +1,12 @@
-//! The ArtCafe surface: for now its tenants, which the other surfaces share.
+//! The ArtCafe surface: for now its tenants, which the other surfaces share, and what they take.
 
 mod tenants;
+mod usage;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::tenants::{create, list, remove};
+use self::tenants::{change, create, get, list, remove};
 use crate::config;
 use crate::surface::description::Description;
 use crate::surface::state::AppState;
@@ -21,5 +22,8 @@ pub(crate) const SURFACE: Description = Description {
 
 /// Every route of this surface.
 fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(create::create, list::list)).routes(routes!(remove::remove))
+    OpenApiRouter::new()
+        .routes(routes!(create::create, list::list))
+        .routes(routes!(get::get, change::change, remove::remove))
+        .routes(routes!(usage::usage))
 }
