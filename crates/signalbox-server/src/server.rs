@@ -17,6 +17,7 @@ use signalbox_store::{Options, Store, StoreError};
 use signalbox_wire::id::NodeId;
 use signalbox_wire::keys::Secret;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -32,6 +33,7 @@ use crate::engine::slots::Deliveries;
 use crate::engine::{Admission, Drive};
 use crate::http::body::BodyLimits;
 use crate::http::docs::{self, Describe};
+use crate::http::edge::tls::{self, Tls};
 use crate::http::edge::{self, Edge};
 use crate::http::fast_path::FastPath;
 use crate::http::idempotency::{self, Idempotency};
@@ -42,6 +44,7 @@ use crate::jobs::{self, Jobs};
 use crate::live::channels::{self, Channels};
 use crate::live::{self, Live};
 use crate::lock::{self, Lock};
+use crate::quota::Quotas;
 use crate::surface::state::{self, Announcements, AppState, Limits, OperatorRetention, Readiness};
 use crate::surfaces;
 use crate::telemetry::metrics::Metrics;
@@ -76,6 +79,9 @@ pub enum StartError {
     /// The configuration contradicts itself.
     #[error("{0}")]
     Config(String),
+    /// TLS cannot be spoken with what is configured.
+    #[error("{0}")]
+    Tls(String),
     /// The store cannot be opened.
     #[error("the store cannot be opened")]
     Store(#[from] StoreError),
@@ -93,6 +99,8 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     post: Post,
+    /// Comes when the certificate is to be read again, where TLS is spoken.
+    hangup: Option<Signal>,
     made: Vec<(String, Secret)>,
     lock: Lock,
 }
@@ -121,6 +129,10 @@ impl Server {
     async fn opened(config: Config) -> Result<Self, StartError> {
         check(&config)?;
         let unusable = |source| StartError::DataDir { path: config.server.data_dir.clone(), source };
+        let tls = tls(&config)?;
+        // From here on, so that a SIGHUP as soon as it is ready does not end the process.
+        let hangup = tls.is_some().then(|| signal(SignalKind::hangup())).transpose();
+        let hangup = hangup.map_err(|error| StartError::Tls(format!("SIGHUP cannot be listened for: {error}")))?;
         // Only for its owner: it will hold keys and whatever agents are sent.
         DirBuilder::new().recursive(true).mode(0o700).create(&config.server.data_dir).map_err(unusable)?;
         let lock = lock::take(&config.server.data_dir).map_err(unusable)?;
@@ -143,12 +155,14 @@ impl Server {
         let listener = listener.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
         let mark = HeaderValue::from_str(node.as_str()).unwrap_or_else(|_| HeaderValue::from_static("node"));
+        let quotas = Quotas::new(store.clone(), config.limits.of_tenants());
         let authenticator = Authenticator::new(
             store.clone(),
             (&keys.platform, Some(&keys.admin)),
             AnonymousAccess::new(&config, address),
             surfaces::keyless(),
             mark.clone(),
+            quotas.clone(),
         );
         let stopping = CancellationToken::new();
         let routes: Router<AppState> = surfaces::routes(&config).into();
@@ -156,9 +170,9 @@ impl Server {
         let (edge, state, jobs, post) = assemble(
             (&config, &describe),
             node,
-            &store,
+            (&store, quotas),
             (authenticator, keys.session_webhooks),
-            (mark, stopping.clone()),
+            (mark, stopping.clone(), tls),
         );
         Ok(Self {
             store,
@@ -171,6 +185,7 @@ impl Server {
             listener,
             address,
             post,
+            hangup,
             made: keys.made,
             lock,
         })
@@ -180,6 +195,13 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address as a client writes it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.edge.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// The keys that were made just now, each with what it is and where it is kept: to be shown once.
@@ -200,7 +222,7 @@ impl Server {
 
     async fn serve(self, stop: Running, tell: Teller) {
         let Self {
-            config, store, edge, state, routes, stopping, jobs, listener, address, post, lock, ..
+            config, store, edge, state, routes, stopping, jobs, listener, address, post, hangup, lock, ..
         } = self;
         if config.server.insecure && !address.ip().is_loopback() {
             tracing::warn!(%address, "INSECURE: everybody who can connect may do everything on the AgentKit surface");
@@ -220,6 +242,9 @@ impl Server {
         let tracker = TaskTracker::new();
         tracker.spawn(state.live().clone().run());
         tracker.spawn(clock::run(store.clone(), edge.draining.clone()));
+        if let (Some(tls), Some(hangup)) = (edge.tls.clone(), hangup) {
+            tracker.spawn(reload_on_hangup(tls, hangup, edge.draining.clone()));
+        }
         jobs::start(&jobs, post, &tracker);
         tracker.spawn(Channels::from_ref(&state).run());
         let fast_path = FastPath::new(surfaces::fast_routes(&config, &state), &edge.metrics);
@@ -280,6 +305,31 @@ fn check(config: &Config) -> Result<(), StartError> {
     }
 }
 
+/// What TLS is spoken with, where it is configured.
+fn tls(config: &Config) -> Result<Option<Tls>, StartError> {
+    let (Some(certificate), Some(key)) = (&config.server.tls_cert, &config.server.tls_key) else {
+        return Ok(None);
+    };
+    let files = tls::Files { certificate: certificate.clone(), key: key.clone() };
+    Tls::read(files).map(Some).map_err(|error| StartError::Tls(error.to_string()))
+}
+
+/// Reads the certificate again at each SIGHUP, until the server drains.
+async fn reload_on_hangup(tls: Tls, mut hangup: Signal, draining: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = draining.cancelled() => return,
+            _ = hangup.recv() => {}
+        }
+        let (again, certificate) = (tls.clone(), tls.certificate().display().to_string());
+        match tokio::task::spawn_blocking(move || again.reload()).await {
+            Ok(Ok(())) => tracing::info!(certificate, "the certificate was read again"),
+            Ok(Err(error)) => tracing::error!(%error, "the certificate could not be read again; the one before stays"),
+            Err(error) => tracing::error!(%error, "the certificate could not be read again; the one before stays"),
+        }
+    }
+}
+
 /// Why the address of another service can never be called, if so.
 fn address_fault(url: &str) -> Option<String> {
     match Url::parse(url) {
@@ -301,9 +351,9 @@ fn bus(config: &Config, node: &NodeId) -> Bus {
 fn assemble(
     (config, describe): (&Config, &Describe),
     node: NodeId,
-    store: &Store,
+    (store, quotas): (&Store, Quotas),
     (authenticator, notice_secret): (Authenticator, Secret),
-    (mark, stopping): (HeaderValue, CancellationToken),
+    (mark, stopping, tls): (HeaderValue, CancellationToken, Option<Tls>),
 ) -> (Edge, AppState, Jobs, Post) {
     let (policy, metrics, draining) =
         (config.policy(), Metrics::new(clock::system()), CancellationToken::new());
@@ -322,7 +372,7 @@ fn assemble(
         policy.clone(),
         node.clone(),
         deliveries.clone(),
-        mailbox,
+        (mailbox, quotas.clone()),
         metrics.clone(),
     );
     let body_limits = BodyLimits {
@@ -353,6 +403,7 @@ fn assemble(
         header_timeout: config.http.header_timeout,
         keep_alive_timeout: config.http.keep_alive_timeout,
         body_timeout: config.http.body_timeout,
+        tls,
         metrics: metrics.clone(),
         authenticator: authenticator.clone(),
         idempotency: Idempotency {
@@ -376,6 +427,7 @@ fn assemble(
             notice_secret,
             connections.clone(),
         ),
+        quotas: quotas.clone(),
         services,
         tools: tools.clone(),
         deliveries,
@@ -417,6 +469,7 @@ fn assemble(
         authenticator,
         egress,
         tools,
+        quotas,
         metrics,
         body_limits,
         route_table: RouteTable::of(Arc::clone(describe)),

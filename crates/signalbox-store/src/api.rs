@@ -390,6 +390,12 @@ pub enum Removal {
 pub enum Counted {
     /// Registered agents.
     Agents,
+    /// Agents that hold a connection.
+    Connections,
+    /// Channels.
+    Channels,
+    /// SSH keys.
+    SshKeys,
     /// API keys.
     ApiKeys,
 }
@@ -399,6 +405,9 @@ impl Counted {
     pub(crate) fn sql(self) -> String {
         let rows = match self {
             Self::Agents => "agents WHERE tenant = $1",
+            Self::Connections => "agent_statuses WHERE tenant = $1 AND node IS NOT NULL",
+            Self::Channels => "channels WHERE tenant = $1",
+            Self::SshKeys => "ssh_keys WHERE tenant = $1",
             Self::ApiKeys => "api_keys WHERE tenant = $1",
         };
         format!("SELECT count(*) FROM (SELECT 1 FROM {rows} LIMIT $2) AS counted")

@@ -4,6 +4,7 @@ mod agent;
 mod channel;
 mod command;
 pub mod frames;
+mod limits;
 pub mod live;
 mod tenant;
 
@@ -17,5 +18,8 @@ pub use channel::{
 pub use command::{
     COMMAND_TIMEOUT_MAX_S, COMMAND_TIMEOUT_S, CancelCommandBody, CommandAccepted, CommandBody, CommandList,
     CommandStatus, CommandView,
+};
+pub use limits::{
+    LIMIT_MAX, LIMITS, TenantLimits, TenantLimitsPatch, TenantPatch, UsageDayView, UsageMetrics,
 };
 pub use tenant::{TenantBody, TenantCreated, TenantList, TenantView};

@@ -152,6 +152,8 @@ problem_kinds! {
     IdempotencyInProgress = 409 "idempotency-in-progress";
     /// The `Idempotency-Key` has made as many tenants as one may; choose a new one.
     IdempotencyKeyWorn = 409 "idempotency-key-worn";
+    /// The key has expired; rotate it with a later expiry, or make another.
+    KeyExpired = 409 "key-expired";
     /// The key was made, and shown in the first answer only; if that is lost, make another.
     KeyShownBefore = 409 "key-shown-before";
     /// The message id came with another body before; use a new id, or send the first body again.
@@ -208,6 +210,10 @@ problem_kinds! {
     SignalsFull = 429 "signals-full";
     /// As many commands of the agent are open as may be (`open_commands_max`); repeat it once some are answered.
     TooManyCommands = 429 "too-many-commands";
+    /// The tenant has as much as one of its limits allows; the detail names the limit, remove something or have it raised.
+    LimitReached = 429 "limit-reached";
+    /// The tenant sends more requests in a second than it may; repeat it after `Retry-After`.
+    TooManyRequests = 429 "too-many-requests";
     /// Too many messages wait for the agent's address; repeat it when the agent has caught up.
     TooManyWaiting = 429 "too-many-waiting";
     /// As many sessions with the workflow's concurrency key wait as may; repeat it later.

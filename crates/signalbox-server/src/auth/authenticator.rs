@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, header};
 use quick_cache::sync::Cache;
-use signalbox_core::decision::Scope;
+use signalbox_core::decision::{ApiKey, Scope};
 use signalbox_store::{Store, StoreError};
 use signalbox_wire::id::{AgentId, KeyId, TenantId};
 use signalbox_wire::keys::{self, Secret};
@@ -17,8 +17,10 @@ use signalbox_wire::time::Timestamp;
 use subtle::ConstantTimeEq;
 
 use super::anonymous::{self, AnonymousAccess};
+use super::key_uses::KeyUses;
 use crate::clock;
 use crate::egress::MARK;
+use crate::quota::{QuotaError, Quotas};
 
 /// How long a looked-up key is believed; a key revoked on another node may open things for so long.
 const BELIEVED_FOR: Duration = Duration::from_secs(5);
@@ -51,6 +53,15 @@ pub(crate) enum AuthError {
     Store(#[from] StoreError),
 }
 
+impl From<QuotaError> for AuthError {
+    fn from(error: QuotaError) -> Self {
+        match error {
+            QuotaError::Over(problem) => Self::Denied(problem),
+            QuotaError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 /// Tells callers apart; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Authenticator(Arc<Inner>);
@@ -65,6 +76,8 @@ struct Inner {
     mark: HeaderValue,
     fingerprints: [RandomState; 2],
     remembered: Remembered,
+    uses: KeyUses,
+    quotas: Quotas,
 }
 
 /// Callers that were looked up a moment ago.
@@ -99,6 +112,7 @@ impl Authenticator {
         anonymous: AnonymousAccess,
         keyless: Vec<&'static str>,
         mark: HeaderValue,
+        quotas: Quotas,
     ) -> Self {
         Self(Arc::new(Inner {
             store,
@@ -109,6 +123,8 @@ impl Authenticator {
             mark,
             fingerprints: [RandomState::new(), RandomState::new()],
             remembered: Remembered::new(),
+            uses: KeyUses::default(),
+            quotas,
         }))
     }
 
@@ -124,6 +140,21 @@ impl Authenticator {
             return Err(Problem::forbidden(detail));
         }
         self.0.anonymous.admit(headers)
+    }
+
+    /// The caller of a request that is to be answered, where its tenant may send one more now. The platform key may
+    /// always, so that its holder can help a tenant out.
+    pub(crate) async fn admitted(&self, headers: &HeaderMap, path: &str) -> Result<Caller, AuthError> {
+        let caller = self.caller(headers, path).await?;
+        if !caller.is_platform {
+            self.0.quotas.admit(&caller.tenant, clock::now()).await?;
+        }
+        Ok(caller)
+    }
+
+    /// Which keys were used, and when, since this was asked last.
+    pub(crate) fn take_key_uses(&self) -> Vec<(TenantId, KeyId, Timestamp)> {
+        self.0.uses.take()
     }
 
     /// The caller of a request with these headers to `path`.
@@ -147,12 +178,12 @@ impl Authenticator {
             // Not remembered: its tenant is named anew by each request.
             return self.platform_caller(headers).await;
         }
-        let caller = if is_key(&hash, self.0.admin.as_ref()) {
-            of_default("the admin key")
+        let (caller, until) = if is_key(&hash, self.0.admin.as_ref()) {
+            (of_default("the admin key"), now + BELIEVED_FOR)
         } else {
-            self.looked_up(&hash).await?
+            self.looked_up(&hash, now).await?
         };
-        self.0.remembered.insert(fingerprint, generation, now + BELIEVED_FOR, caller.clone());
+        self.0.remembered.insert(fingerprint, generation, until, caller.clone());
         Ok(caller)
     }
 
@@ -169,18 +200,23 @@ impl Authenticator {
         Ok(of_default("a caller without a key"))
     }
 
-    async fn looked_up(&self, hash: &[u8; 32]) -> Result<Caller, AuthError> {
-        match self.0.store.key_by_hash(&keys::hex(hash)).await? {
-            Some((tenant, key)) => {
-                let name = Arc::from(format!("{} ({})", key.name, key.id));
-                Ok(Caller { tenant, scope: key.scope, name, is_platform: false, agent: None, key: Some(key.id.clone()) })
-            }
-            None => {
-                let detail =
-                    "This key is not known here, or was revoked; ask an admin of the tenant for one.";
-                Err(Problem::unauthorized(detail).into())
-            }
-        }
+    /// The caller with the key of this hash, and until when that is believed.
+    async fn looked_up(
+        &self,
+        hash: &[u8; 32],
+        now: Timestamp,
+    ) -> Result<(Caller, Timestamp), AuthError> {
+        let hash = keys::hex(hash);
+        let Some((tenant, key)) = self.0.store.key_by_hash(&hash).await? else {
+            let detail = "This key is not known here, or was revoked; ask an admin of the tenant for one.";
+            return Err(Problem::unauthorized(detail).into());
+        };
+        let ends_at = good_until(&key, &hash, now)?;
+        self.0.uses.note(&tenant, &key.id, now);
+        let name = Arc::from(format!("{} ({})", key.name, key.id));
+        let until = ends_at.map_or(now + BELIEVED_FOR, |ends_at| ends_at.min(now + BELIEVED_FOR));
+        let key_id = Some(key.id.clone());
+        Ok((Caller { tenant, scope: key.scope, name, is_platform: false, agent: None, key: key_id }, until))
     }
 
     /// The platform key acts in the tenant that `x-tenant-id` names, else in `default`.
@@ -204,6 +240,21 @@ impl Authenticator {
         let name = Arc::from("the platform key");
         Ok(Caller { tenant, scope: Scope::Admin, name, is_platform: true, agent: None, key: None })
     }
+}
+
+/// Until when a key is good under the secret with this hash, where it ends at all.
+fn good_until(key: &ApiKey, hash: &str, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
+    let previous = key.previous.as_ref().filter(|_| key.hash != hash).map(|previous| previous.until);
+    if let Some(until) = previous.filter(|until| *until <= now) {
+        let detail = format!("This key was given another secret, and this one is good no more since {until}; use the new one.");
+        return Err(Problem::unauthorized(detail));
+    }
+    if let Some(expired_at) = key.expires_at.filter(|at| *at <= now) {
+        let detail =
+            format!("This key expired at {expired_at}; ask an admin of the tenant for another, or have it rotated.");
+        return Err(Problem::unauthorized(detail));
+    }
+    Ok(previous.into_iter().chain(key.expires_at).min())
 }
 
 impl Remembered {

@@ -6,6 +6,7 @@
 mod anonymous;
 mod authenticator;
 pub(crate) mod bootstrap;
+mod key_uses;
 
 pub(crate) use anonymous::{AnonymousAccess, foreign_origin};
 pub(crate) use authenticator::{AuthError, Authenticator, Caller};
@@ -13,11 +14,12 @@ pub(crate) use authenticator::{AuthError, Authenticator, Caller};
 use signalbox_core::decision::{ApiKey, Scope};
 use signalbox_wire::id::KeyId;
 use signalbox_wire::keys::{self, Secret};
+use signalbox_wire::time::Timestamp;
 
 use crate::clock;
 
-/// The record of a new key.
-pub(crate) fn api_key(secret: &Secret, name: String, scope: Scope) -> ApiKey {
+/// The record of a new key, which ends where that is said.
+pub(crate) fn api_key(secret: &Secret, name: String, scope: Scope, expires_at: Option<Timestamp>) -> ApiKey {
     let now = clock::now();
     ApiKey {
         id: KeyId::new(now, clock::seed_128()),
@@ -25,5 +27,9 @@ pub(crate) fn api_key(secret: &Secret, name: String, scope: Scope) -> ApiKey {
         name,
         scope,
         created_at: now,
+        expires_at,
+        rotated_at: None,
+        previous: None,
+        last_used_at: None,
     }
 }

@@ -14,6 +14,7 @@ mod file;
 mod http;
 mod jobs;
 mod live;
+mod limits;
 mod read;
 mod retention;
 mod server;
@@ -39,6 +40,7 @@ pub use self::fault::{ConfigError, Fault};
 pub use self::http::HttpSettings;
 pub(crate) use self::jobs::JobSettings;
 pub use self::live::LiveSettings;
+pub use self::limits::LimitsSettings;
 pub use self::retention::RetentionSettings;
 pub use self::server::{LogFormat, ServerSettings, Surface};
 pub use self::services::ServicesSettings;
@@ -61,6 +63,9 @@ pub struct Config {
     /// What may wait for the store, for how long, and what is kept in memory of it.
     #[command(flatten)]
     pub storage: StorageSettings,
+    /// What each tenant may have and take, where it has no limit of its own.
+    #[command(flatten)]
+    pub limits: LimitsSettings,
     /// How messages and webhooks are delivered, and how many at once.
     #[command(flatten)]
     pub delivery: DeliverySettings,

@@ -17,6 +17,12 @@ pub struct ServerSettings {
     /// The address or host name, and the port, to listen on; port 0 takes a free one
     #[arg(long, env = "SIGNALBOX_LISTEN", value_parser = host_and_port, default_value = "127.0.0.1:8000")]
     pub listen: SocketAddr,
+    /// A file with the certificate, and those it follows from, as PEM: what is listened on is then https. Read again on SIGHUP
+    #[arg(long, env = "SIGNALBOX_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+    /// A file with the certificate's private key as PEM
+    #[arg(long, env = "SIGNALBOX_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
     /// Where the embedded database, the keys and the lock live
     #[arg(long, env = "SIGNALBOX_DATA_DIR", default_value = "signalbox-data")]
     pub data_dir: PathBuf,

@@ -79,7 +79,7 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let caller = match parts.extensions.remove::<Caller>() {
             Some(caller) => caller,
-            None => Authenticator::from_ref(state).caller(&parts.headers, parts.uri.path()).await?,
+            None => Authenticator::from_ref(state).admitted(&parts.headers, parts.uri.path()).await?,
         };
         Visit::is_by(&parts.extensions, &caller.tenant);
         let claim = parts.extensions.remove::<IdempotencyClaim>();
@@ -92,7 +92,7 @@ where
 impl<R: Requirement> Context<R> {
     /// That of a request without a query whose answer will not be kept.
     pub(crate) async fn of(authenticator: &Authenticator, parts: &Parts) -> Result<Self, Refusal> {
-        let caller = authenticator.caller(&parts.headers, parts.uri.path()).await?;
+        let caller = authenticator.admitted(&parts.headers, parts.uri.path()).await?;
         Visit::is_by(&parts.extensions, &caller.tenant);
         Self::allowed(caller, None, &parts.headers)
     }

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::context::Jobs;
 use super::timers::Timers;
-use super::{deliver, expire, matching, nodes, presence, prune, sync, taken};
+use super::{deliver, expire, matching, nodes, presence, prune, sync, taken, usage};
 use crate::clock;
 use crate::engine::mailbox::{Alarms, NEVER, Post};
 use crate::engine::slots::{Room, Slot};
@@ -49,6 +49,7 @@ pub(crate) fn start(app: &Jobs, post: Post, tracker: &TaskTracker) {
     tracker.spawn(taken::run(app.clone()));
     tracker.spawn(prune::run(app.clone()));
     tracker.spawn(nodes::run(app.clone()));
+    tracker.spawn(usage::run(app.clone()));
     if app.config.dispatches_through().is_some() {
         tracker.spawn(sync::run(app.clone()));
     }

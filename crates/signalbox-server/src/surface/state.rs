@@ -17,6 +17,7 @@ use crate::http::streams::Streams;
 use crate::http::unknown_fields::BodyFields;
 use crate::live::channels::Channels;
 use crate::live::Live;
+use crate::quota::Quotas;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::Tools;
 
@@ -40,6 +41,7 @@ pub(crate) struct Parts {
     /// What agents and workflows may call.
     pub(crate) tools: Tools,
     pub(crate) streams: Streams,
+    pub(crate) quotas: Quotas,
     pub(crate) metrics: Metrics,
     pub(crate) body_limits: BodyLimits,
     pub(crate) route_table: RouteTable,
@@ -115,6 +117,7 @@ part! {
     egress: Egress,
     tools: Tools,
     streams: Streams,
+    quotas: Quotas,
     metrics: Metrics,
     body_limits: BodyLimits,
     route_table: RouteTable,

@@ -1,19 +1,20 @@
 //! The ArtCafe surface: its tenants, which the other surfaces share, its agents with their commands, where they
-//! connect, and channels.
+//! connect, channels, and what tenants take.
 
 mod agents;
 mod channels;
 mod live;
 mod pages;
 mod tenants;
+mod usage;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::agents::commands;
-use self::channels::{change, messages, presence};
+use self::channels::{messages, presence};
 use self::live::{connect, inbox};
-use self::tenants::{create, list, remove};
+use self::tenants::{create, get, list, remove};
 use crate::config;
 use crate::surface::description::Description;
 use crate::surface::state::AppState;
@@ -31,7 +32,8 @@ pub(crate) const SURFACE: Description = Description {
 fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(create::create, list::list))
-        .routes(routes!(remove::remove))
+        .routes(routes!(get::get, tenants::change::change, remove::remove))
+        .routes(routes!(usage::usage))
         .routes(routes!(agents::create::create, agents::read::list))
         .routes(routes!(agents::read::get, agents::remove::remove))
         .routes(routes!(agents::status::set))
@@ -41,7 +43,7 @@ fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(connect::connect))
         .routes(routes!(inbox::poll, inbox::post))
         .routes(routes!(channels::create::create, channels::read::list))
-        .routes(routes!(channels::read::get, change::change, change::delete))
+        .routes(routes!(channels::read::get, channels::change::change, channels::change::delete))
         .routes(routes!(messages::publish, messages::list))
         .routes(routes!(presence::presence))
 }

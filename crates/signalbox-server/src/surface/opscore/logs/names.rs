@@ -241,7 +241,9 @@ impl Telling<'_> {
             "tool.deleted" => format!("Tool '{}' deleted", or(tool, "?")),
             "retention.changed" => "How long what is over is kept was changed".to_owned(),
             "key.created" => format!("Key '{}' made, with scope {}", or(name, "?"), or(scope, "?")),
+            "key.rotated" => format!("Key '{}' given another secret", or(name, "?")),
             "key.revoked" => format!("Key {} revoked", or(key_id, "?")),
+            "tenant.changed" => format!("Tenant '{}' changed", or(name, "?")),
             "tenant.created" => format!("Tenant '{}' made", or(name, "?")),
             _ => return None,
         })
