@@ -23,4 +23,4 @@ pub use error::{BusError, PAYLOAD_BYTES_MAX};
 pub use message::{Message, Reply};
 pub use subject::{BadSubject, NAME_BYTES_MAX, Pattern, Subject, TOKENS_MAX};
 pub use subscription::{Buffer, Received, Subscription};
-pub use wake_ups::{WakeUps, Woken};
+pub use wake_ups::{EndedTokens, WakeUps, Woken};

@@ -25,7 +25,9 @@ use crate::hook::WebhookTrigger;
 use crate::payload::Payload;
 use crate::schedule::Schedule;
 use crate::session::Session;
+use crate::ssh_key::{SshFingerprint, SshKey};
 use crate::task::Task;
+use crate::token_keys::TokenKeys;
 
 /// Everything that one event changes, applied whole or not at all.
 #[derive(Debug, Clone, Default)]
@@ -155,6 +157,12 @@ records! {
     WebhookTrigger(row: Arc<WebhookTrigger>) => (HookId = row.id.clone());
     /// A value that is kept apart.
     Payload(row: Arc<Payload>) => (String = row.sha256.clone());
+    /// An SSH key that agents sign in with.
+    SshKey(row: Arc<SshKey>) => (KeyId = row.id.clone());
+    /// A fingerprint that is taken.
+    SshFingerprint(row: SshFingerprint) => (String = row.fingerprint.clone());
+    /// What tokens and challenges are made with, in the tenant `default`.
+    TokenKeys(_row: Arc<TokenKeys>);
 }
 
 /// A name that an agent has taken in its tenant.

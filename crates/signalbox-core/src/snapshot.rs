@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use signalbox_wire::id::{AgentId, HookId, MessageId, ScheduleId, SessionId, TaskId, ToolName, WorkflowId};
+use signalbox_wire::id::{AgentId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, ToolName, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::agent::{Agent, AgentStatus};
@@ -21,7 +21,9 @@ use crate::hook::WebhookTrigger;
 use crate::payload::Payload;
 use crate::schedule::{BACKFILL_MAX, Schedule, WAITING_MAX};
 use crate::session::{Session, SessionState};
+use crate::ssh_key::{SshFingerprint, SshKey};
 use crate::steps::TooLong;
+use crate::token_keys::TokenKeys;
 
 /// A stored value and the version it was read at.
 #[derive(Debug)]
@@ -98,6 +100,9 @@ loaded! {
     Schedule(Schedule);
     WebhookTrigger(WebhookTrigger);
     Payload(Payload);
+    SshKey(SshKey);
+    SshFingerprint(SshFingerprint);
+    TokenKeys(TokenKeys);
 }
 
 impl Row {
@@ -126,6 +131,9 @@ impl Row {
             Self::Schedule(row) => Loaded::Schedule(seen(version, row)),
             Self::WebhookTrigger(row) => Loaded::WebhookTrigger(seen(version, row)),
             Self::Payload(row) => Loaded::Payload(seen(version, row)),
+            Self::SshKey(row) => Loaded::SshKey(seen(version, row)),
+            Self::SshFingerprint(row) => Loaded::SshFingerprint(held(version, row)),
+            Self::TokenKeys(row) => Loaded::TokenKeys(seen(version, row)),
             Self::Session(_) | Self::Task(..) | Self::Available(_) | Self::ApiKey(_) | Self::Tenant(_) => {
                 return None;
             }
@@ -367,6 +375,20 @@ pub enum Rejected {
     /// The signature was used before.
     #[error("This signature was used before; sign each call anew")]
     Replayed,
+    /// No such SSH key.
+    #[error("SSH key not found: {0}")]
+    UnknownSshKey(String),
+    /// The SSH key is here already.
+    #[error("The key {fingerprint} is here already, as {key}; use that one, delete it first, or make a new pair")]
+    SshKeyTaken {
+        /// Its fingerprint.
+        fingerprint: String,
+        /// As what it is kept.
+        key: KeyId,
+    },
+    /// The SSH key signs nobody in any more.
+    #[error("The SSH key {0} signs nobody in any more")]
+    SshKeyEnded(KeyId),
     /// The idempotency key came with another body.
     #[error("This Idempotency-Key was used with another body; use a new key for a new request")]
     KeyReused,
@@ -542,6 +564,12 @@ impl Snapshot {
         schedule(id: &ScheduleId) -> Schedule, Schedule, Key::Schedule(id.clone());
         /// A hook.
         hook(id: &HookId) -> WebhookTrigger, WebhookTrigger, Key::WebhookTrigger(id.clone());
+        /// An SSH key.
+        ssh_key(id: &KeyId) -> SshKey, SshKey, Key::SshKey(id.clone());
+        /// Which SSH key has this fingerprint.
+        ssh_fingerprint(text: &str) -> SshFingerprint, SshFingerprint, Key::SshFingerprint(text.to_owned());
+        /// What tokens and challenges are made with.
+        token_keys() -> TokenKeys, TokenKeys, Key::TokenKeys;
     }
 
     /// A payload; `None` where it is not kept, or no longer.

@@ -15,13 +15,14 @@ use signalbox_bus::{Bus, BusError, WakeUps};
 use signalbox_store::{Options, Store, StoreError};
 use signalbox_wire::id::NodeId;
 use signalbox_wire::keys::Secret;
+use signalbox_wire::ssh::Sha1;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 use utoipa::openapi::OpenApi;
 
-use crate::auth::{AnonymousAccess, Authenticator, bootstrap};
+use crate::auth::{AnonymousAccess, Authenticator, Tries, bootstrap};
 use crate::byte_budget::ByteBudget;
 use crate::clock::{self, Stopwatch};
 use crate::config::{Config, JobSettings};
@@ -40,7 +41,7 @@ use crate::http::streams::Streams;
 use crate::http::unknown_fields::BodyFields;
 use crate::jobs::{self, Jobs};
 use crate::lock::{self, Lock};
-use crate::surface::state::{self, Announcements, AppState, Limits, OperatorRetention, Readiness};
+use crate::surface::state::{self, Announcements, AppState, Limits, OperatorRetention, Readiness, SignInTerms};
 use crate::surfaces;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::{self, Tools};
@@ -391,6 +392,14 @@ fn assemble(
             calls_endpoints: config.dispatches_through().is_none(),
         },
         readiness: Readiness { stopping, bus: config.server.bus.clone() },
+        sign_in: SignInTerms {
+            tries: Arc::new(Tries::new(
+                config.sign_in.sign_in_tries_per_agent,
+                config.sign_in.sign_in_tries_per_address,
+            )),
+            sha1: if config.sign_in.allow_sha1_signatures { Sha1::Allowed } else { Sha1::Refused },
+            token_key_rotation: config.sign_in.token_key_rotation,
+        },
     });
     Ok((edge, state, jobs, post))
 }

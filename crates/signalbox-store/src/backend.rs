@@ -16,6 +16,7 @@ use signalbox_core::lease::Lease;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
+use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
@@ -173,6 +174,14 @@ pub(crate) trait Backend: Send + Sync {
     ) -> Result<Listed<Arc<Definition>>, StoreError>;
     /// Hooks by id.
     async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<WebhookTrigger>>, StoreError>;
+
+    /// SSH keys by id; of an agent only those of its own that are active.
+    async fn ssh_keys(
+        &self,
+        tenant: &TenantId,
+        of: Option<&AgentId>,
+        page: &Page,
+    ) -> Result<Listed<Arc<SshKey>>, StoreError>;
 
     /// Schedules by id.
     async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError>;

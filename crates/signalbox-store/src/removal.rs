@@ -31,8 +31,9 @@ pub(crate) enum Part {
 }
 
 /// Every part, in the order of its going.
-pub(crate) const PARTS: [Part; 24] = [
+pub(crate) const PARTS: [Part; 27] = [
     Part::Rows(TableId::ApiKeys),
+    Part::Rows(TableId::SshKeys),
     Part::Rows(TableId::Hooks),
     Part::Due,
     Part::Rows(TableId::Schedules),
@@ -54,6 +55,8 @@ pub(crate) const PARTS: [Part; 24] = [
     Part::Rows(TableId::IdempotencyRecord),
     Part::Rows(TableId::Signatures),
     Part::Rows(TableId::Settings),
+    Part::Rows(TableId::SshFingerprints),
+    Part::Rows(TableId::TokenKeys),
     Part::Log,
     Part::Rows(TableId::Tenants),
 ];

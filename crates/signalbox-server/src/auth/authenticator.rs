@@ -8,8 +8,9 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, header};
 use quick_cache::sync::Cache;
 use signalbox_core::decision::Scope;
-use signalbox_store::{Store, StoreError};
+use signalbox_store::Store;
 use signalbox_wire::id::TenantId;
+use signalbox_wire::jwt;
 use signalbox_wire::keys::{self, Secret};
 use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
@@ -17,6 +18,8 @@ use signalbox_wire::time::Timestamp;
 use subtle::ConstantTimeEq;
 
 use super::anonymous::{self, AnonymousAccess};
+use super::caller::{AuthError, Caller};
+use super::tokens::{self, Tokens};
 use crate::clock;
 use crate::egress::MARK;
 
@@ -24,28 +27,6 @@ use crate::egress::MARK;
 const BELIEVED_FOR: Duration = Duration::from_secs(5);
 /// Keys remembered at once.
 const REMEMBERED_MAX: usize = 10_000;
-
-/// Who calls, in which tenant, and what that allows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Caller {
-    pub(crate) tenant: TenantId,
-    pub(crate) scope: Scope,
-    /// Who that is, by the name and id of the key: what is kept where it matters who did something.
-    pub(crate) name: Arc<str>,
-    /// Whether the platform key was used: it alone makes tenants.
-    pub(crate) is_platform: bool,
-}
-
-/// Why a request has no caller.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AuthError {
-    /// Its credentials are not good.
-    #[error("{}", .0.detail)]
-    Denied(#[from] Problem),
-    /// Whether they are is not known now.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 /// Tells callers apart; cheap to clone.
 #[derive(Clone)]
@@ -61,6 +42,7 @@ struct Inner {
     mark: HeaderValue,
     fingerprints: [RandomState; 2],
     remembered: Remembered,
+    tokens: Tokens,
 }
 
 /// Callers that were looked up a moment ago.
@@ -97,6 +79,7 @@ impl Authenticator {
         mark: HeaderValue,
     ) -> Self {
         Self(Arc::new(Inner {
+            tokens: Tokens::new(store.clone()),
             store,
             platform: keys::hash(platform.expose()),
             admin: admin.map(|key| keys::hash(key.expose())),
@@ -106,6 +89,11 @@ impl Authenticator {
             fingerprints: [RandomState::new(), RandomState::new()],
             remembered: Remembered::new(),
         }))
+    }
+
+    /// The tokens of agents that signed in.
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.0.tokens
     }
 
     /// Whether only programs of this machine are expected to call.
@@ -143,12 +131,15 @@ impl Authenticator {
             // Not remembered: its tenant is named anew by each request.
             return self.platform_caller(headers).await;
         }
-        let caller = if is_key(&hash, self.0.admin.as_ref()) {
-            of_default("the admin key")
+        let (caller, until) = if is_key(&hash, self.0.admin.as_ref()) {
+            (of_default("the admin key"), now + BELIEVED_FOR)
+        } else if jwt::is_token(key) {
+            let token = self.0.tokens.token(key).await?;
+            (token.caller, token.expires_at.min(now + tokens::BELIEVED_FOR))
         } else {
-            self.looked_up(&hash).await?
+            (self.looked_up(&hash).await?, now + BELIEVED_FOR)
         };
-        self.0.remembered.insert(fingerprint, generation, now + BELIEVED_FOR, caller.clone());
+        self.0.remembered.insert(fingerprint, generation, until, caller.clone());
         Ok(caller)
     }
 
@@ -169,7 +160,7 @@ impl Authenticator {
         match self.0.store.key_by_hash(&keys::hex(hash)).await? {
             Some((tenant, key)) => {
                 let name = Arc::from(format!("{} ({})", key.name, key.id));
-                Ok(Caller { tenant, scope: key.scope, name, is_platform: false })
+                Ok(Caller { tenant, scope: key.scope, name, is_platform: false, agent: None, key: None })
             }
             None => {
                 let detail =
@@ -197,7 +188,7 @@ impl Authenticator {
                 })?
             }
         };
-        Ok(Caller { tenant, scope: Scope::Admin, name: Arc::from("the platform key"), is_platform: true })
+        Ok(Caller { tenant, is_platform: true, ..of_default("the platform key") })
     }
 }
 
@@ -234,6 +225,8 @@ fn of_default(name: &str) -> Caller {
         scope: Scope::Admin,
         name: Arc::from(name),
         is_platform: false,
+        agent: None,
+        key: None,
     }
 }
 

@@ -17,6 +17,7 @@ mod read;
 mod retention;
 mod server;
 mod services;
+mod sign_in;
 mod storage;
 mod tasks;
 mod tools;
@@ -38,6 +39,7 @@ pub use self::fault::{ConfigError, Fault};
 pub use self::http::HttpSettings;
 pub(crate) use self::jobs::JobSettings;
 pub use self::retention::RetentionSettings;
+pub use self::sign_in::SignInSettings;
 pub use self::server::{LogFormat, ServerSettings, Surface};
 pub use self::services::ServicesSettings;
 pub use self::storage::StorageSettings;
@@ -74,6 +76,9 @@ pub struct Config {
     /// How long what is over is kept.
     #[command(flatten)]
     pub retention: RetentionSettings,
+    /// How agents sign in with their SSH keys.
+    #[command(flatten)]
+    pub sign_in: SignInSettings,
 }
 
 impl Config {

@@ -133,6 +133,8 @@ fn kind_of(rejected: &Rejected) -> ProblemKind {
         Rejected::UnknownHook(_) => ProblemKind::UnknownHook,
         Rejected::UnknownSchedule(_) => ProblemKind::UnknownSchedule,
         Rejected::UnknownTool(_) => ProblemKind::UnknownTool,
+        Rejected::UnknownSshKey(_) => ProblemKind::UnknownSshKey,
+        Rejected::SshKeyTaken { .. } => ProblemKind::SshKeyTaken,
         Rejected::NameTaken(_) => ProblemKind::NameTaken,
         Rejected::IdTaken(_) => ProblemKind::IdTaken,
         Rejected::MessageIdTaken(_) => ProblemKind::MessageIdTaken,
@@ -155,7 +157,7 @@ fn kind_of(rejected: &Rejected) -> ProblemKind {
         Rejected::BackfillTooLong { .. } => ProblemKind::BackfillTooLong,
         Rejected::BadRhythm { .. } => ProblemKind::BadRhythm,
         Rejected::Unreachable(_) => ProblemKind::UnreachableAgent,
-        Rejected::Replayed | Rejected::NotBelieved => ProblemKind::Unauthorized,
+        Rejected::Replayed | Rejected::NotBelieved | Rejected::SshKeyEnded(_) => ProblemKind::Unauthorized,
         Rejected::KeyReused => ProblemKind::IdempotencyKeyReused,
         Rejected::UnfitInput(_) => ProblemKind::Invalid,
         Rejected::InvalidTransition(_) => ProblemKind::Internal,
@@ -184,6 +186,7 @@ fn next_step(rejected: &Rejected) -> Option<&'static str> {
         Rejected::UnknownTool(_) => "GET /v1/tools lists the tools, and POST /v1/tools registers one",
         Rejected::UnknownSchedule(_) => "GET /v1/opscore/schedules lists the schedules",
         Rejected::UnknownHook(_) => "GET /v1/opscore/hooks lists the hooks",
+        Rejected::UnknownSshKey(_) => "GET /api/v1/ssh-keys lists the keys with their ids",
         _ => return None,
     })
 }

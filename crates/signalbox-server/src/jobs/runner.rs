@@ -41,6 +41,7 @@ pub(crate) fn start(app: &Jobs, post: Post, tracker: &TaskTracker) {
         tracker.spawn(claims(app.clone(), kind, Arc::clone(&post.alarms), tracker.clone()));
     }
     tracker.spawn(forget_revoked_keys(app.clone()));
+    tracker.spawn(end_tokens(app.clone()));
     tracker.spawn(matching::run(app.clone(), post.hints, tracker.clone()));
     tracker.spawn(matching::sweep(app.clone()));
     tracker.spawn(taken::run(app.clone()));
@@ -73,6 +74,18 @@ async fn forget_revoked_keys(app: Jobs) {
             () = app.draining.cancelled() => return,
             _ = revoked.next() => app.authenticator.forget_all(),
         }
+    }
+}
+
+/// Looks at the connections of tokens that may have ended on another node.
+async fn end_tokens(app: Jobs) {
+    let mut ended = app.drive.wake_ups().ended_tokens().await;
+    loop {
+        let key = tokio::select! {
+            () = app.draining.cancelled() => return,
+            key = ended.next() => key,
+        };
+        app.authenticator.tokens().may_have_ended(key.as_ref());
     }
 }
 

@@ -9,7 +9,8 @@ use signalbox_core::delivery::Message;
 use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
-use signalbox_wire::id::{SessionId, TaskId, TenantId, WorkflowId};
+use signalbox_core::ssh_key::SshKey;
+use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId, WorkflowId};
 use tokio_postgres::Row;
 
 use super::pool::Pool;
@@ -134,6 +135,20 @@ pub(super) async fn hooks(
     page: &Page,
 ) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {
     let query = Query::new("SELECT id, body FROM hooks WHERE tenant = ?", [text(tenant.as_str())]);
+    bodies(by_name(pool, query, "id", page).await?)
+}
+
+/// SSH keys by id; of an agent only those of its own that are active.
+pub(super) async fn ssh_keys(
+    pool: &Pool,
+    tenant: &TenantId,
+    of: Option<&AgentId>,
+    page: &Page,
+) -> Result<Listed<Arc<SshKey>>, StoreError> {
+    let mut query = Query::new("SELECT id, body FROM ssh_keys WHERE tenant = ?", [text(tenant.as_str())]);
+    if let Some(agent) = of {
+        query.add(" AND active_agent = ?", [text(agent.as_str())]);
+    }
     bodies(by_name(pool, query, "id", page).await?)
 }
 

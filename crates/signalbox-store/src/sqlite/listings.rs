@@ -13,6 +13,7 @@ use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
+use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId, WorkflowId};
 
@@ -267,6 +268,20 @@ pub(super) fn hooks(
     page: &Page,
 ) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {
     let query = Query::new("SELECT id, body FROM hooks WHERE tenant = ?", [text(tenant.as_str())]);
+    by_name(connection, query, "id", page)
+}
+
+/// SSH keys by id; of an agent only those of its own that are active.
+pub(super) fn ssh_keys(
+    connection: &Connection,
+    tenant: &TenantId,
+    of: Option<&AgentId>,
+    page: &Page,
+) -> Result<Listed<Arc<SshKey>>, StoreError> {
+    let mut query = Query::new("SELECT id, body FROM ssh_keys WHERE tenant = ?", [text(tenant.as_str())]);
+    if let Some(agent) = of {
+        query.and("active_agent = ?", [text(agent.as_str())]);
+    }
     by_name(connection, query, "id", page)
 }
 

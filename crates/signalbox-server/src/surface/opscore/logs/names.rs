@@ -228,6 +228,13 @@ impl Telling<'_> {
             "retention.changed" => "How long what is over is kept was changed".to_owned(),
             "key.created" => format!("Key '{}' made, with scope {}", or(name, "?"), or(scope, "?")),
             "key.revoked" => format!("Key {} revoked", or(key_id, "?")),
+            "ssh_key.created" => format!("SSH key '{}' added", or(name, "?")),
+            "ssh_key.revoked" => format!("SSH key '{}' revoked", or(name, "?")),
+            "ssh_key.deleted" => format!("SSH key '{}' deleted", or(name, "?")),
+            "agent.signed_in" => {
+                format!("Agent {} signed in with SSH key {}", self.agent, or(key_id, "?"))
+            }
+            "token_keys.rotated" => "A new key signs the tokens of agents".to_owned(),
             "tenant.created" => format!("Tenant '{}' made", or(name, "?")),
             _ => return None,
         })
