@@ -6,6 +6,7 @@ mod bench;
 mod clock;
 mod postgres;
 mod print;
+mod python;
 mod repo;
 mod test;
 mod tidy;

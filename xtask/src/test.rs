@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::clock::Stopwatch;
 use crate::postgres::{self, Cluster};
 use crate::repo::{self, Repo};
-use crate::{print, tidy};
+use crate::{print, python, tidy};
 
 const POSTGRES_URL: &str = "SIGNALBOX_TEST_POSTGRES";
 const WITHOUT_POSTGRES: &str = "SIGNALBOX_TEST_WITHOUT_POSTGRES";
@@ -55,8 +55,15 @@ pub(crate) fn run(repo: &Repo, options: &Options) -> Result<()> {
     })?;
     step("tidy", || tidy::run(repo, false))?;
     let cluster = step("postgres", || cluster(options))?;
+    let python = step("python", || Ok(python::found(repo)))?;
     step("build", || repo::succeed(repo.cargo().args(["build", "--package", "signalbox"])))?;
-    step("tests", || repo::succeed(&mut tests(repo, options, cluster.as_ref())))?;
+    step("tests", || {
+        let mut tests = tests(repo, options, cluster.as_ref());
+        if let Some(python) = &python {
+            tests.env(python::VARIABLE, python);
+        }
+        repo::succeed(&mut tests)
+    })?;
     drop(cluster);
     print::notice(&format!("all steps passed in {whole}"));
     Ok(())

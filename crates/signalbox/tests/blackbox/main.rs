@@ -19,5 +19,6 @@ mod demo;
 mod fast_path;
 mod opscore;
 mod process;
+mod sign_in;
 mod split;
 mod support;
