@@ -7,6 +7,7 @@ mod clock;
 mod nats;
 mod postgres;
 mod print;
+mod python;
 mod repo;
 mod test;
 mod tidy;

@@ -11,7 +11,7 @@ use crate::clock::Stopwatch;
 use crate::nats::{self, Nats};
 use crate::postgres::{self, Cluster};
 use crate::repo::{self, Repo};
-use crate::{print, tidy};
+use crate::{print, python, tidy};
 
 const POSTGRES_URL: &str = "SIGNALBOX_TEST_POSTGRES";
 const WITHOUT_POSTGRES: &str = "SIGNALBOX_TEST_WITHOUT_POSTGRES";
@@ -61,8 +61,15 @@ pub(crate) fn run(repo: &Repo, options: &Options) -> Result<()> {
     step("tidy", || tidy::run(repo, false))?;
     let cluster = step("postgres", || cluster(options))?;
     let nats = step("nats", || nats(options))?;
+    let python = step("python", || Ok(python::found(repo)))?;
     step("build", || repo::succeed(repo.cargo().args(["build", "--package", "signalbox"])))?;
-    step("tests", || repo::succeed(&mut tests(repo, options, cluster.as_ref(), nats.as_ref())))?;
+    step("tests", || {
+        let mut tests = tests(repo, options, cluster.as_ref(), nats.as_ref());
+        if let Some(python) = &python {
+            tests.env(python::VARIABLE, python);
+        }
+        repo::succeed(&mut tests)
+    })?;
     drop((cluster, nats));
     print::notice(&format!("all steps passed in {whole}"));
     Ok(())

@@ -27,4 +27,4 @@ pub use message::{Message, Reply};
 pub use nats::{Options, Prefix};
 pub use subject::{BadSubject, NAME_BYTES_MAX, Pattern, Subject, TOKENS_MAX};
 pub use subscription::{Buffer, Received, Subscription};
-pub use wake_ups::{WakeUps, Woken};
+pub use wake_ups::{EndedTokens, WakeUps, Woken};

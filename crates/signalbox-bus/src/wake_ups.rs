@@ -6,10 +6,23 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use signalbox_wire::id::{CommandId, NodeId, TenantId};
+use signalbox_wire::id::{CommandId, KeyId, NodeId, TenantId};
 use signalbox_wire::time::Timestamp;
 
 use crate::{Buffer, Bus, Bytes, Pattern, Received, Subject, Subscription};
+
+/// What begins the wake-up for an SSH key that ended; its id follows.
+const ENDED_KEY: &[u8] = b"key:";
+/// The wake-up for a tenant that ended.
+const ENDED_TENANT: &[u8] = b"tenant";
+/// Wake-ups about keys that may wait to be looked at; after more, every token is.
+const ENDED_MAX: usize = 1_024;
+/// Bytes of such wake-ups; each has that of an id.
+const ENDED_BYTES_MAX: usize = 1 << 20;
+
+/// A subscription to what ends tokens. While the bus is away there is none, and tokens are looked at now and then.
+#[derive(Debug)]
+pub struct EndedTokens(Option<Subscription>);
 
 /// Sends wake-ups and subscribes to them; cheap to clone.
 #[derive(Debug, Clone)]
@@ -76,6 +89,17 @@ impl WakeUps {
         self.woken_by(&Subject::command(tenant, command)).await
     }
 
+    /// An SSH key signs nobody in any more: what is remembered of keys is to be forgotten, and its tokens have ended.
+    pub fn ssh_key_ended(&self, key: &KeyId) {
+        let payload = [ENDED_KEY, key.as_str().as_bytes()].concat();
+        self.bus.wake(|| (Subject::revoked_keys(), payload.into()));
+    }
+
+    /// A tenant is removed: what is remembered of keys is to be forgotten, and tokens have ended.
+    pub fn tenant_ended(&self) {
+        self.bus.wake(|| (Subject::revoked_keys(), Bytes::from_static(ENDED_TENANT)));
+    }
+
     /// Is woken when a tenant's log grows.
     pub async fn log(&self, tenant: &TenantId) -> Woken {
         self.log_readers.fetch_add(1, Ordering::Relaxed);
@@ -95,6 +119,14 @@ impl WakeUps {
 
     /// When the work is due that a wake-up tells of; `None` for one that this node has sent itself. Where some may have
     /// been missed, work may be due already.
+    /// Is told of tokens that have ended, on any node.
+    pub async fn ended_tokens(&self) -> EndedTokens {
+        let pattern = Pattern::exactly(&Subject::revoked_keys());
+        let buffer = Buffer::Bounded { messages: ENDED_MAX, bytes: ENDED_BYTES_MAX };
+        EndedTokens(self.bus.subscribe(&pattern, buffer).await.ok())
+    }
+
+    /// When the work is due that a wake-up tells of; `None` for one that this node has sent itself.
     #[must_use]
     pub fn due_at(&self, payload: &[u8]) -> Option<Timestamp> {
         if payload.is_empty() {
@@ -107,6 +139,25 @@ impl WakeUps {
     async fn woken_by(&self, subject: &Subject) -> Woken {
         let subscription = self.bus.subscribe(&Pattern::exactly(subject), Buffer::Newest).await.ok();
         Woken { subscription, _reader: None }
+    }
+}
+
+impl EndedTokens {
+    /// Waits until tokens have ended: those of one SSH key, or of any.
+    pub async fn next(&mut self) -> Option<KeyId> {
+        let Some(subscription) = &mut self.0 else { return std::future::pending().await };
+        loop {
+            let payload = match subscription.recv().await {
+                Received::Message(message) => message.payload,
+                Received::Missed(_) => return None,
+            };
+            if let Some(key) = payload.strip_prefix(ENDED_KEY) {
+                return std::str::from_utf8(key).ok().and_then(|key| KeyId::parse(key).ok());
+            }
+            if payload == ENDED_TENANT {
+                return None;
+            }
+        }
     }
 }
 
@@ -147,6 +198,20 @@ mod tests {
         assert_eq!(here.due_at(&due_payload(&node("nod_here"), at)), None);
         assert_eq!(here.due_at(b"short"), None);
         assert!(here.due_at(b"").is_some_and(|due| due < at), "some may have been missed");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_ended_is_named_and_forgotten() {
+        let bus = Bus::open("local").expect("local");
+        let wake_ups = WakeUps::new(bus, NodeId::parse("nod_a").expect("valid"));
+        let (mut ended, mut keys) = (wake_ups.ended_tokens().await, wake_ups.revoked_keys().await);
+        let key = KeyId::parse("key_1").expect("valid");
+        wake_ups.keys_revoked();
+        wake_ups.ssh_key_ended(&key);
+        wake_ups.tenant_ended();
+        assert_eq!(ended.next().await, Some(key), "an API key has no tokens");
+        assert_eq!(ended.next().await, None);
+        keys.next().await;
     }
 
     #[tokio::test]

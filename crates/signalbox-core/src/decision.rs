@@ -30,7 +30,9 @@ use crate::payload::Payload;
 use crate::quota::{TenantLimits, UsageDay};
 use crate::schedule::Schedule;
 use crate::session::Session;
+use crate::ssh_key::{SshFingerprint, SshKey};
 use crate::task::Task;
+use crate::token_keys::TokenKeys;
 
 /// Everything that one event changes, applied whole or not at all.
 #[derive(Debug, Clone, Default)]
@@ -178,6 +180,12 @@ records! {
     Figures(row: Arc<AgentFigures>) => (AgentId = row.agent.clone());
     /// What the tenant took in one day.
     Usage(row: UsageDay) => (u32 = row.day);
+    /// An SSH key that agents sign in with.
+    SshKey(row: Arc<SshKey>) => (KeyId = row.id.clone());
+    /// A fingerprint that is taken.
+    SshFingerprint(row: SshFingerprint) => (String = row.fingerprint.clone());
+    /// What tokens and challenges are made with, in the tenant `default`.
+    TokenKeys(_row: Arc<TokenKeys>);
 }
 
 /// A name that an agent has taken in its tenant.

@@ -35,10 +35,12 @@ pub mod routing;
 pub mod schedule;
 pub mod session;
 pub mod snapshot;
+pub mod ssh_key;
 pub mod steps;
 pub mod task;
 pub mod task_attempt;
 pub mod task_message;
+pub mod token_keys;
 
 pub use context::DecisionContext;
 pub use decision::{Decision, Row, Write};

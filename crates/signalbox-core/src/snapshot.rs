@@ -25,7 +25,9 @@ use crate::payload::Payload;
 use crate::quota::UsageDay;
 use crate::schedule::{BACKFILL_MAX, Schedule, WAITING_MAX};
 use crate::session::{Session, SessionState};
+use crate::ssh_key::{SshFingerprint, SshKey};
 use crate::steps::TooLong;
+use crate::token_keys::TokenKeys;
 
 /// A stored value and the version it was read at.
 #[derive(Debug)]
@@ -110,6 +112,9 @@ loaded! {
     ApiKey(ApiKey);
     Tenant(Tenant);
     Usage(UsageDay);
+    SshKey(SshKey);
+    SshFingerprint(SshFingerprint);
+    TokenKeys(TokenKeys);
 }
 
 impl Row {
@@ -146,6 +151,9 @@ impl Row {
             Self::ApiKey(row) => Loaded::ApiKey(seen(version, row)),
             Self::Tenant(row) => Loaded::Tenant(held(version, row)),
             Self::Usage(row) => Loaded::Usage(held(version, row)),
+            Self::SshKey(row) => Loaded::SshKey(seen(version, row)),
+            Self::SshFingerprint(row) => Loaded::SshFingerprint(held(version, row)),
+            Self::TokenKeys(row) => Loaded::TokenKeys(seen(version, row)),
             Self::Session(_) | Self::Task(..) | Self::Available(_) => return None,
         })
     }
@@ -427,6 +435,19 @@ pub enum Rejected {
         /// Its status.
         status: &'static str,
     },
+    /// No such SSH key.
+    #[error("SSH key not found: {0}")]
+    UnknownSshKey(String),
+    /// The SSH key is here already.
+    #[error("The key {fingerprint} is here already, as {key}; use that one, delete it first, or make a new pair")]
+    SshKeyTaken {
+        /// Its fingerprint.
+        fingerprint: String,
+        /// As what it is kept.
+        key: KeyId,
+    /// The SSH key signs nobody in any more.
+    #[error("The SSH key {0} signs nobody in any more")]
+    SshKeyEnded(KeyId),
     /// The idempotency key came with another body.
     #[error("This Idempotency-Key was used with another body; use a new key for a new request")]
     KeyReused,
@@ -627,6 +648,12 @@ impl Snapshot {
         tenant(id: &TenantId) -> Tenant, Tenant, Key::Tenant(id.clone());
         /// What the tenant took in one day.
         usage(day: u32) -> UsageDay, Usage, Key::Usage(day);
+        /// An SSH key.
+        ssh_key(id: &KeyId) -> SshKey, SshKey, Key::SshKey(id.clone());
+        /// Which SSH key has this fingerprint.
+        ssh_fingerprint(text: &str) -> SshFingerprint, SshFingerprint, Key::SshFingerprint(text.to_owned());
+        /// What tokens and challenges are made with.
+        token_keys() -> TokenKeys, TokenKeys, Key::TokenKeys;
     }
 
     /// A payload; `None` where it is not kept, or no longer.

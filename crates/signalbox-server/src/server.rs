@@ -16,13 +16,14 @@ use signalbox_bus::{Bus, Options as BusOptions, WakeUps};
 use signalbox_store::{Options, Store, StoreError};
 use signalbox_wire::id::NodeId;
 use signalbox_wire::keys::Secret;
+use signalbox_wire::ssh::Sha1;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::auth::{AnonymousAccess, Authenticator, bootstrap};
+use crate::auth::{AnonymousAccess, Authenticator, Tries, bootstrap};
 use crate::byte_budget::ByteBudget;
 use crate::clock::{self, Stopwatch};
 use crate::config::{Config, JobSettings};
@@ -45,7 +46,7 @@ use crate::live::channels::{self, Channels};
 use crate::live::{self, Live};
 use crate::lock::{self, Lock};
 use crate::quota::Quotas;
-use crate::surface::state::{self, Announcements, AppState, Limits, OperatorRetention, Readiness};
+use crate::surface::state::{self, Announcements, AppState, Limits, OperatorRetention, Readiness, SignInTerms};
 use crate::surfaces;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::{self, Tools};
@@ -485,6 +486,14 @@ fn assemble(
             calls_endpoints: config.dispatches_through().is_none(),
         },
         readiness: Readiness { stopping, bus },
+        sign_in: SignInTerms {
+            tries: Arc::new(Tries::new(
+                config.sign_in.sign_in_tries_per_agent,
+                config.sign_in.sign_in_tries_per_address,
+            )),
+            sha1: if config.sign_in.allow_sha1_signatures { Sha1::Allowed } else { Sha1::Refused },
+            token_key_rotation: config.sign_in.token_key_rotation,
+        },
     });
     (edge, state, jobs, post)
 }

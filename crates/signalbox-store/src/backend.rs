@@ -20,6 +20,7 @@ use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
+use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, ChannelId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
@@ -228,6 +229,13 @@ pub(crate) trait Backend: Send + Sync {
         agent: &AgentId,
         most: usize,
     ) -> Result<usize, StoreError>;
+    /// SSH keys by id; of an agent only those of its own that are active.
+    async fn ssh_keys(
+        &self,
+        tenant: &TenantId,
+        of: Option<&AgentId>,
+        page: &Page,
+    ) -> Result<Listed<Arc<SshKey>>, StoreError>;
 
     /// Schedules by id.
     async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError>;

@@ -31,8 +31,9 @@ pub(crate) enum Part {
 }
 
 /// Every part, in the order of its going.
-pub(crate) const PARTS: [Part; 30] = [
+pub(crate) const PARTS: [Part; 32] = [
     Part::Rows(TableId::ApiKeys),
+    Part::Rows(TableId::SshKeys),
     Part::Rows(TableId::Hooks),
     Part::Due,
     Part::Rows(TableId::Schedules),
@@ -60,6 +61,8 @@ pub(crate) const PARTS: [Part; 30] = [
     Part::Rows(TableId::ChannelNames),
     Part::Rows(TableId::Channels),
     Part::Rows(TableId::ChannelMessages),
+    Part::Rows(TableId::SshFingerprints),
+    Part::Rows(TableId::TokenKeys),
     Part::Log,
     Part::Rows(TableId::Tenants),
 ];

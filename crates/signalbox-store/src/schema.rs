@@ -310,6 +310,17 @@ tables! {
         held by |names| Some(Key::Figures(AgentId::parse(first(names)?).ok()?)), seen;
     Usage "usage_days"
         Usage(day) [integer("day")] [i64::from(*day).into()],
+    SshKeys "ssh_keys"
+        SshKey(id) [text("id")] [id.as_str().into()],
+        (row) [maybe_text("active_agent")]
+            Cells::of([row.active_agent().map_or(Cell::Null, |agent| agent.as_str().into())]), encode(row),
+        read, seen;
+    SshFingerprints "ssh_fingerprints"
+        SshFingerprint(fingerprint) [text("fingerprint")] [fingerprint.as_str().into()],
+        (row) [] Cells::of([]), encode(row),
+        read, seen;
+    TokenKeys "token_keys"
+        TokenKeys [text("name")] [TOKEN_KEYS.into()],
         (row) [] Cells::of([]), encode(row),
         read, seen;
 }
@@ -317,6 +328,9 @@ tables! {
 fn first(names: &[String]) -> Option<&str> {
     names.first().map(String::as_str)
 }
+
+/// The name of the one row that [`Row::TokenKeys`] is.
+pub(crate) const TOKEN_KEYS: &str = "current";
 
 /// The name of the setting that [`Row::Retention`] is.
 pub(crate) const RETENTION: &str = "retention";

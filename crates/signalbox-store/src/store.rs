@@ -25,11 +25,11 @@ use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::{Session, SessionState};
 use signalbox_core::snapshot::{Loaded, WaitingTask};
+use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
+use signalbox_core::token_keys::TokenKeys;
 use signalbox_core::{Decision, Need, Snapshot, Versioned};
-use signalbox_wire::id::{
-    AgentId, ChannelId, CommandId, HookId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
-};
+use signalbox_wire::id::{AgentId, ChannelId, CommandId, HookId, KeyId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
@@ -390,6 +390,10 @@ impl Store {
         usage_day(day: u32) -> UsageDay, Usage, Key::Usage(day);
         /// What an agent tells of itself with its heartbeats.
         agent_figures(id: &AgentId) -> AgentFigures, Figures, Key::Figures(id.clone());
+        /// An SSH key.
+        ssh_key(id: &KeyId) -> SshKey, SshKey, Key::SshKey(id.clone());
+        /// What tokens and challenges are made with; kept in the tenant `default`.
+        token_keys() -> TokenKeys, TokenKeys, Key::TokenKeys;
     }
 
     /// A payload, by the hash of its bytes.
@@ -748,6 +752,19 @@ impl Store {
         page: &Page,
     ) -> Result<Listed<Arc<Message>>, StoreError> {
         self.inner.backend.dead_letters(tenant, filter, page).await
+    }
+
+    /// SSH keys, by id; of an agent only those of its own that are active.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn ssh_keys(
+        &self,
+        tenant: &TenantId,
+        of: Option<&AgentId>,
+        page: &Page,
+    ) -> Result<Listed<Arc<SshKey>>, StoreError> {
+        self.inner.backend.ssh_keys(tenant, of, page).await
     }
 
     /// API keys, by id.

@@ -6,6 +6,8 @@ mod command;
 pub mod frames;
 mod limits;
 pub mod live;
+mod sign_in;
+mod ssh_key;
 mod tenant;
 
 pub use agent::{
@@ -22,4 +24,6 @@ pub use command::{
 pub use limits::{
     LIMIT_MAX, LIMITS, TenantLimits, TenantLimitsPatch, TenantPatch, UsageDayView, UsageMetrics,
 };
+pub use sign_in::{Challenge, ChallengeBody, NotVerified, Verified, VerifyBody};
+pub use ssh_key::{RevokeBody, SshKeyBody, SshKeyList, SshKeyStatus, SshKeyType, SshKeyView};
 pub use tenant::{TenantBody, TenantCreated, TenantList, TenantView};

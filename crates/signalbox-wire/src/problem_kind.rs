@@ -114,6 +114,8 @@ problem_kinds! {
     UnknownSchedule = 404 "unknown-schedule";
     /// No such session, or it is over and was removed; list those that there are.
     UnknownSession = 404 "unknown-session";
+    /// No such SSH key; list those that there are.
+    UnknownSshKey = 404 "unknown-ssh-key";
     /// No such tenant; list those that there are.
     UnknownTenant = 404 "unknown-tenant";
     /// No such tool; list those that there are, or register it.
@@ -176,6 +178,8 @@ problem_kinds! {
     SessionUndone = 409 "session-undone";
     /// The session is as deep below others as one may be; mend the workflow that runs itself.
     TooDeep = 409 "too-deep";
+    /// The SSH key is here already; use it, delete it first, or make a new pair.
+    SshKeyTaken = 409 "ssh-key-taken";
     /// A tool of this name exists; delete it first, or choose another name.
     ToolTaken = 409 "tool-taken";
     /// As many sessions with the workflow's concurrency key run as may; wait until one ends.
@@ -216,6 +220,8 @@ problem_kinds! {
     TooManyRequests = 429 "too-many-requests";
     /// Too many messages wait for the agent's address; repeat it when the agent has caught up.
     TooManyWaiting = 429 "too-many-waiting";
+    /// Too many tries to sign in came for this agent, or from this address; repeat it after `Retry-After`.
+    TooManyTries = 429 "too-many-tries";
     /// As many sessions with the workflow's concurrency key wait as may; repeat it later.
     WorkflowQueueFull = 429 "workflow-queue-full";
     /// The server failed; give its operator the answer's `x-request-id`.
@@ -258,7 +264,7 @@ impl ProblemKind {
         if let Some(first) = title.get_mut(..1) {
             first.make_ascii_uppercase();
         }
-        title.replace(" json", " JSON").replace(" yaml", " YAML")
+        title.replace(" json", " JSON").replace(" yaml", " YAML").replace("Ssh ", "SSH ").replace(" ssh ", " SSH ")
     }
 }
 

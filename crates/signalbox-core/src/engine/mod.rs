@@ -36,10 +36,12 @@ mod rerun;
 mod schedules;
 mod seeing;
 mod sessions;
+mod ssh_keys;
 mod start;
 mod tasks;
 mod tenants;
 mod timers;
+mod token_keys;
 mod triggers;
 mod unit_of_work;
 mod waits;
@@ -76,6 +78,8 @@ pub use schedules::{
     ScheduleControlled,
 };
 pub use sessions::{Cancel, Pause, Resume, RetrySession};
+pub use ssh_keys::{CreateSshKey, DeleteSshKey, RevokeSshKey, SignIn};
 pub use timers::TimerFired;
+pub use token_keys::RotateTokenKeys;
 pub use triggers::{Trigger, Triggered, WorkflowSource};
 pub use waits::Signal;

@@ -8,8 +8,9 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, header};
 use quick_cache::sync::Cache;
 use signalbox_core::decision::{ApiKey, Scope};
-use signalbox_store::{Store, StoreError};
-use signalbox_wire::id::{AgentId, KeyId, TenantId};
+use signalbox_store::Store;
+use signalbox_wire::id::TenantId;
+use signalbox_wire::jwt;
 use signalbox_wire::keys::{self, Secret};
 use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
@@ -17,50 +18,17 @@ use signalbox_wire::time::Timestamp;
 use subtle::ConstantTimeEq;
 
 use super::anonymous::{self, AnonymousAccess};
+use super::caller::{AuthError, Caller};
 use super::key_uses::KeyUses;
+use super::tokens::{self, Tokens};
 use crate::clock;
 use crate::egress::MARK;
-use crate::quota::{QuotaError, Quotas};
+use crate::quota::Quotas;
 
 /// How long a looked-up key is believed; a key revoked on another node may open things for so long.
 const BELIEVED_FOR: Duration = Duration::from_secs(5);
 /// Keys remembered at once.
 const REMEMBERED_MAX: usize = 10_000;
-
-/// Who calls, in which tenant, and what that allows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Caller {
-    pub(crate) tenant: TenantId,
-    pub(crate) scope: Scope,
-    /// Who that is, by the name and id of the key: what is kept where it matters who did something.
-    pub(crate) name: Arc<str>,
-    /// Whether the platform key was used: it alone makes tenants.
-    pub(crate) is_platform: bool,
-    /// The agent that it is, where it proved to be one.
-    pub(crate) agent: Option<AgentId>,
-    /// The key by which it came, where that can be revoked.
-    pub(crate) key: Option<KeyId>,
-}
-
-/// Why a request has no caller.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AuthError {
-    /// Its credentials are not good.
-    #[error("{}", .0.detail)]
-    Denied(#[from] Problem),
-    /// Whether they are is not known now.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<QuotaError> for AuthError {
-    fn from(error: QuotaError) -> Self {
-        match error {
-            QuotaError::Over(problem) => Self::Denied(problem),
-            QuotaError::Store(error) => Self::Store(error),
-        }
-    }
-}
 
 /// Tells callers apart; cheap to clone.
 #[derive(Clone)]
@@ -78,6 +46,7 @@ struct Inner {
     remembered: Remembered,
     uses: KeyUses,
     quotas: Quotas,
+    tokens: Tokens,
 }
 
 /// Callers that were looked up a moment ago.
@@ -115,6 +84,7 @@ impl Authenticator {
         quotas: Quotas,
     ) -> Self {
         Self(Arc::new(Inner {
+            tokens: Tokens::new(store.clone()),
             store,
             platform: keys::hash(platform.expose()),
             admin: admin.map(|key| keys::hash(key.expose())),
@@ -126,6 +96,11 @@ impl Authenticator {
             uses: KeyUses::default(),
             quotas,
         }))
+    }
+
+    /// The tokens of agents that signed in.
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.0.tokens
     }
 
     /// Whether only programs of this machine are expected to call.
@@ -180,6 +155,9 @@ impl Authenticator {
         }
         let (caller, until) = if is_key(&hash, self.0.admin.as_ref()) {
             (of_default("the admin key"), now + BELIEVED_FOR)
+        } else if jwt::is_token(key) {
+            let token = self.0.tokens.token(key).await?;
+            (token.caller, token.expires_at.min(now + tokens::BELIEVED_FOR))
         } else {
             self.looked_up(&hash, now).await?
         };
@@ -237,8 +215,7 @@ impl Authenticator {
                 })?
             }
         };
-        let name = Arc::from("the platform key");
-        Ok(Caller { tenant, scope: Scope::Admin, name, is_platform: true, agent: None, key: None })
+        Ok(Caller { tenant, is_platform: true, ..of_default("the platform key") })
     }
 }
 

@@ -6,10 +6,17 @@
 mod anonymous;
 mod authenticator;
 pub(crate) mod bootstrap;
+mod caller;
 mod key_uses;
+mod token_ring;
+mod tokens;
+mod tries;
 
 pub(crate) use anonymous::{AnonymousAccess, foreign_origin};
-pub(crate) use authenticator::{AuthError, Authenticator, Caller};
+pub(crate) use authenticator::Authenticator;
+pub(crate) use caller::{AuthError, Caller};
+pub(crate) use token_ring::Ring;
+pub(crate) use tries::Tries;
 
 use signalbox_core::decision::{ApiKey, Scope};
 use signalbox_wire::id::KeyId;

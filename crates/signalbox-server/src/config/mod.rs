@@ -19,6 +19,7 @@ mod read;
 mod retention;
 mod server;
 mod services;
+mod sign_in;
 mod storage;
 mod tasks;
 mod tools;
@@ -42,6 +43,7 @@ pub(crate) use self::jobs::JobSettings;
 pub use self::live::LiveSettings;
 pub use self::limits::LimitsSettings;
 pub use self::retention::RetentionSettings;
+pub use self::sign_in::SignInSettings;
 pub use self::server::{LogFormat, ServerSettings, Surface};
 pub use self::services::ServicesSettings;
 pub use self::storage::StorageSettings;
@@ -84,6 +86,9 @@ pub struct Config {
     /// How agents are kept that hold a connection.
     #[command(flatten)]
     pub live: LiveSettings,
+    /// How agents sign in with their SSH keys.
+    #[command(flatten)]
+    pub sign_in: SignInSettings,
 }
 
 impl Config {

@@ -38,6 +38,7 @@ use crate::http::access::Visit;
 use crate::http::answered::{finish, request_id};
 use crate::http::fast_path::{FastPath, Outgoing};
 use crate::http::idempotency::{Idempotency, IdempotencyClaim};
+use crate::http::peer::Peer;
 use crate::http::problem::Refusal;
 use crate::http::route_table::RouteTable;
 use crate::http::streams::WriteDeadline;
@@ -157,11 +158,14 @@ async fn connection(
         let waits_to_send = request.headers().contains_key(header::EXPECT);
         let rest_stays = waits_to_send || request.body().size_hint().lower() > DROPPED_BYTES_MAX;
         let rest_within = (!waits_to_send).then_some(body_timeout);
-        let request = request.map(|body| Received::new(body, rest_within));
+        let mut request = request.map(|body| Received::new(body, rest_within));
         let open = metrics.request();
         let answer = match fast_path.find(&request) {
             Some(found) => Ok(found.answer(metrics.clone(), request)),
-            None => Err(router.clone().oneshot(request.map(Body::new))),
+            None => {
+                request.extensions_mut().insert(Peer(peer.ip()));
+                Err(router.clone().oneshot(request.map(Body::new)))
+            }
         };
         async move {
             let mut response = match answer {

@@ -151,6 +151,8 @@ fn kind_of(rejected: &Rejected) -> ProblemKind {
         Rejected::UnknownKey(_) => ProblemKind::UnknownKey,
         Rejected::UnknownTenant(_) => ProblemKind::UnknownTenant,
         Rejected::KeyExpired { .. } => ProblemKind::KeyExpired,
+        Rejected::UnknownSshKey(_) => ProblemKind::UnknownSshKey,
+        Rejected::SshKeyTaken { .. } => ProblemKind::SshKeyTaken,
         Rejected::NameTaken(_) => ProblemKind::NameTaken,
         Rejected::IdTaken(_) => ProblemKind::IdTaken,
         Rejected::MessageIdTaken(_) => ProblemKind::MessageIdTaken,
@@ -173,7 +175,7 @@ fn kind_of(rejected: &Rejected) -> ProblemKind {
         Rejected::BackfillTooLong { .. } => ProblemKind::BackfillTooLong,
         Rejected::BadRhythm { .. } => ProblemKind::BadRhythm,
         Rejected::Unreachable { .. } => ProblemKind::UnreachableAgent,
-        Rejected::Replayed | Rejected::NotBelieved => ProblemKind::Unauthorized,
+        Rejected::Replayed | Rejected::NotBelieved | Rejected::SshKeyEnded(_) => ProblemKind::Unauthorized,
         Rejected::KeyReused => ProblemKind::IdempotencyKeyReused,
         Rejected::UnfitInput(_) => ProblemKind::Invalid,
         Rejected::InvalidTransition(_) => ProblemKind::Internal,
@@ -210,6 +212,7 @@ fn next_step(rejected: &Rejected) -> Option<&'static str> {
         }
         Rejected::UnknownKey(_) => "GET /v1/keys lists the keys with their ids",
         Rejected::UnknownTenant(_) => "GET /api/v1/tenants lists them",
+        Rejected::UnknownSshKey(_) => "GET /api/v1/ssh-keys lists the keys with their ids",
         _ => return None,
     })
 }

@@ -42,6 +42,7 @@ pub(crate) fn start(app: &Jobs, post: Post, tracker: &TaskTracker) {
         tracker.spawn(claims(app.clone(), kind, Arc::clone(&post.alarms), tracker.clone()));
     }
     tracker.spawn(forget_revoked_keys(app.clone()));
+    tracker.spawn(end_tokens(app.clone()));
     tracker.spawn(matching::run(app.clone(), post.hints, tracker.clone()));
     tracker.spawn(matching::sweep(app.clone()));
     tracker.spawn(close(app.clone(), post.disconnected));
@@ -91,6 +92,18 @@ async fn close(app: Jobs, mut disconnected: mpsc::Receiver<(TenantId, Disconnect
                 None => return,
             },
         }
+    }
+}
+
+/// Looks at the connections of tokens that may have ended on another node.
+async fn end_tokens(app: Jobs) {
+    let mut ended = app.drive.wake_ups().ended_tokens().await;
+    loop {
+        let key = tokio::select! {
+            () = app.draining.cancelled() => return,
+            key = ended.next() => key,
+        };
+        app.authenticator.tokens().may_have_ended(key.as_ref());
     }
 }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use axum::extract::FromRef;
 use signalbox_store::Store;
 use signalbox_wire::keys::Secret;
+use signalbox_wire::ssh::Sha1;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Tries};
 use crate::egress::Egress;
 use crate::engine::{Admission, Drive};
 use crate::http::body::BodyLimits;
@@ -50,6 +51,17 @@ pub(crate) struct Parts {
     pub(crate) retention: OperatorRetention,
     pub(crate) announcements: Announcements,
     pub(crate) readiness: Readiness,
+    pub(crate) sign_in: SignInTerms,
+}
+
+/// How agents sign in.
+#[derive(Clone)]
+pub(crate) struct SignInTerms {
+    pub(crate) tries: Arc<Tries>,
+    /// Whether signatures with SHA-1 count.
+    pub(crate) sha1: Sha1,
+    /// How long a key signs tokens.
+    pub(crate) token_key_rotation: Duration,
 }
 
 /// What answers may take.
@@ -126,4 +138,5 @@ part! {
     retention: OperatorRetention,
     announcements: Announcements,
     readiness: Readiness,
+    sign_in: SignInTerms,
 }

@@ -12,6 +12,7 @@ use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_wire::id::{AgentId, ConnectionId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
+use signalbox_core::ssh_key::SshKey;
 use tokio_postgres::Row;
 
 use super::pool::Pool;
@@ -210,6 +211,20 @@ pub(super) async fn open_commands(
     let row = pool.query_one(sql, &[&tenant.as_str(), &agent.as_str(), &bound(most)]).await?;
     let count: i64 = row.map_or(Ok(0), |row| get(&row, 0))?;
     Ok(usize::try_from(count).unwrap_or(most))
+}
+
+/// SSH keys by id; of an agent only those of its own that are active.
+pub(super) async fn ssh_keys(
+    pool: &Pool,
+    tenant: &TenantId,
+    of: Option<&AgentId>,
+    page: &Page,
+) -> Result<Listed<Arc<SshKey>>, StoreError> {
+    let mut query = Query::new("SELECT id, body FROM ssh_keys WHERE tenant = ?", [text(tenant.as_str())]);
+    if let Some(agent) = of {
+        query.add(" AND active_agent = ?", [text(agent.as_str())]);
+    }
+    bodies(by_name(pool, query, "id", page).await?)
 }
 
 /// API keys by id.

@@ -47,6 +47,7 @@ use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
+use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, ChannelId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
@@ -357,6 +358,15 @@ impl Backend for Postgres {
         bytes: usize,
     ) -> Result<Vec<Arc<ChannelMessage>>, StoreError> {
         channels::history(&self.pool, tenant, channel, after, limit, bytes).await
+    }
+
+    async fn ssh_keys(
+        &self,
+        tenant: &TenantId,
+        of: Option<&AgentId>,
+        page: &Page,
+    ) -> Result<Listed<Arc<SshKey>>, StoreError> {
+        listings::ssh_keys(&self.pool, tenant, of, page).await
     }
 
     async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError> {

@@ -15,6 +15,7 @@ use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
+use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, ConnectionId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 
@@ -360,6 +361,20 @@ pub(super) fn open_commands(
         statement.query_row(params![tenant.as_str(), agent.as_str(), sql_limit(most)], |row| row.get(0))
     };
     Ok(usize::try_from(read().map_err(|error| fault(&error))?).unwrap_or(most))
+}
+
+/// SSH keys by id; of an agent only those of its own that are active.
+pub(super) fn ssh_keys(
+    connection: &Connection,
+    tenant: &TenantId,
+    of: Option<&AgentId>,
+    page: &Page,
+) -> Result<Listed<Arc<SshKey>>, StoreError> {
+    let mut query = Query::new("SELECT id, body FROM ssh_keys WHERE tenant = ?", [text(tenant.as_str())]);
+    if let Some(agent) = of {
+        query.and("active_agent = ?", [text(agent.as_str())]);
+    }
+    by_name(connection, query, "id", page)
 }
 
 /// API keys by id.

@@ -52,6 +52,7 @@ use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
+use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, ChannelId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
@@ -414,6 +415,20 @@ impl Backend for Sqlite {
         let read =
             move |connection: &Connection| channels::history(connection, &tenant, &channel, after, limit, bytes);
         self.access.list(read).await
+    }
+
+    async fn ssh_keys(
+        &self,
+        tenant: &TenantId,
+        of: Option<&AgentId>,
+        page: &Page,
+    ) -> Result<Listed<Arc<SshKey>>, StoreError> {
+        // The few keys of one agent are read while it waits to be signed in.
+        if of.is_some() {
+            return self.access.readers.point(|connection| listings::ssh_keys(connection, tenant, of, page));
+        }
+        let (tenant, page) = (tenant.clone(), page.clone());
+        self.access.list(move |connection| listings::ssh_keys(connection, &tenant, None, &page)).await
     }
 
     async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError> {

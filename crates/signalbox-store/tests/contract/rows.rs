@@ -150,6 +150,19 @@ async fn what_is_read_is_what_was_put(world: &World) {
                 assert_eq!(parts(snapshot.usage(row.day).expect("loaded")), Some((7, row)));
                 assert_eq!(parts(store.usage_day(&tenant(), row.day).await.expect("read")), Some((7, row)));
             }
+            Row::SshKey(row) => {
+                let expected = Some((7, row.as_ref().clone()));
+                assert_eq!(parts(snapshot.ssh_key(&row.id).expect("loaded")), expected);
+                assert_eq!(parts(store.ssh_key(&tenant(), &row.id).await.expect("read")), expected);
+            }
+            Row::SshFingerprint(row) => {
+                assert_eq!(parts(snapshot.ssh_fingerprint(&row.fingerprint).expect("loaded")), Some((7, row)));
+            }
+            Row::TokenKeys(row) => {
+                let expected = Some((7, row.as_ref().clone()));
+                assert_eq!(parts(snapshot.token_keys().expect("loaded")), expected);
+                assert_eq!(parts(store.token_keys(&tenant()).await.expect("read")), expected);
+            }
             Row::Task(..) | Row::Available(_) => {}
         }
     }

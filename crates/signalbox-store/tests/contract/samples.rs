@@ -24,7 +24,9 @@ use signalbox_core::quota::{TenantLimits, UsageDay};
 use signalbox_core::routing::Route;
 use signalbox_core::schedule::{Overlap, Plan, Schedule};
 use signalbox_core::session::{Session, SessionStatus};
+use signalbox_core::ssh_key::{SshFingerprint, SshKey, SshKeyKind};
 use signalbox_core::task::Task;
+use signalbox_core::token_keys::{Seed, SigningSeed, TokenKeys};
 use signalbox_wire::id::{
     AgentId, ChannelId, CommandId, ConnectionId, HookId, KeyId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
 };
@@ -245,6 +247,20 @@ pub(crate) fn hook(id: &str, secret: &str) -> WebhookTrigger {
     }
 }
 
+pub(crate) fn ssh_key(id: &str, agent: Option<&str>) -> SshKey {
+    SshKey {
+        id: key_id(id),
+        name: format!("name of {id}"),
+        public_key: "ssh-ed25519 AAAA".into(),
+        fingerprint: format!("SHA256:{id}"),
+        kind: SshKeyKind::Agent,
+        agent: agent.map(agent_id),
+        created_at: at(0),
+        created_by: "an admin".into(),
+        revoked: None,
+    }
+}
+
 pub(crate) fn schedule(id: &str) -> Schedule {
     let plan = Plan {
         workflow: workflow_id("w"),
@@ -321,6 +337,12 @@ pub(crate) fn every_kind() -> Vec<Row> {
         Row::ChannelMessage(Arc::new(channel_message("c", 1, "m", 0))),
         Row::Command(Arc::new(command("cmd_1", "a", None))),
         Row::Figures(Arc::new(figures("a"))),
+        Row::SshKey(Arc::new(ssh_key("k", Some("a")))),
+        Row::SshFingerprint(SshFingerprint { fingerprint: "SHA256:k".into(), key: key_id("k") }),
+        Row::TokenKeys(Arc::new(TokenKeys {
+            challenge: Seed::new([7; 32]),
+            signing: vec![SigningSeed { seed: Seed::new([255; 32]), created_at: at(1) }],
+        })),
     ]
 }
 

@@ -22,5 +22,6 @@ mod fast_path;
 mod nodes;
 mod opscore;
 mod process;
+mod sign_in;
 mod split;
 mod support;

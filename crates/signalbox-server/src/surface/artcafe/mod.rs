@@ -1,10 +1,12 @@
 //! The ArtCafe surface: its tenants, which the other surfaces share, its agents with their commands, where they
-//! connect, channels, and what tenants take.
+//! connect, channels, what tenants take, and how agents sign in.
 
 mod agents;
 mod channels;
 mod live;
 mod pages;
+mod sign_in;
+mod ssh_keys;
 mod tenants;
 mod usage;
 
@@ -14,6 +16,7 @@ use utoipa_axum::routes;
 use self::agents::commands;
 use self::channels::{messages, presence};
 use self::live::{connect, inbox};
+use self::sign_in::{challenge, jwks, verify};
 use self::tenants::{create, get, list, remove};
 use crate::config;
 use crate::surface::description::Description;
@@ -22,7 +25,7 @@ use crate::surface::state::AppState;
 /// This surface.
 pub(crate) const SURFACE: Description = Description {
     name: Some(config::Surface::Artcafe),
-    prefixes: &["/api/v1"],
+    prefixes: &["/api/v1", "/.well-known"],
     is_keyless: false,
     routes: router,
     fast_routes: |_| Vec::new(),
@@ -46,4 +49,10 @@ fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(channels::read::get, channels::change::change, channels::change::delete))
         .routes(routes!(messages::publish, messages::list))
         .routes(routes!(presence::presence))
+        .routes(routes!(challenge::challenge))
+        .routes(routes!(verify::verify))
+        .routes(routes!(jwks::jwks))
+        .routes(routes!(ssh_keys::create::create, ssh_keys::list::list))
+        .routes(routes!(ssh_keys::show::show, ssh_keys::delete::delete))
+        .routes(routes!(ssh_keys::revoke::revoke))
 }

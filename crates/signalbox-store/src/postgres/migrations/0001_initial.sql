@@ -179,6 +179,23 @@ CREATE TABLE channels (
 
 CREATE TABLE channel_names (
     tenant TEXT COLLATE "C" NOT NULL, name TEXT COLLATE "C" NOT NULL, channel TEXT COLLATE "C" NOT NULL,
+-- Public keys that sign agents in. `active_agent` is the agent of a key of one agent that is not revoked.
+CREATE TABLE ssh_keys (
+    tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL, active_agent TEXT COLLATE "C",
+    version BIGINT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+);
+CREATE INDEX ssh_keys_by_agent ON ssh_keys (tenant, active_agent, id) WHERE active_agent IS NOT NULL;
+
+CREATE TABLE ssh_fingerprints (
+    tenant TEXT COLLATE "C" NOT NULL, fingerprint TEXT COLLATE "C" NOT NULL,
+    version BIGINT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, fingerprint)
+);
+
+-- What tokens are signed with and challenges are made of: one row.
+CREATE TABLE token_keys (
+    tenant TEXT COLLATE "C" NOT NULL, name TEXT COLLATE "C" NOT NULL,
     version BIGINT NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (tenant, name)
 );

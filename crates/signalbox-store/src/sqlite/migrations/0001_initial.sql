@@ -145,6 +145,27 @@ CREATE TABLE settings (
 ) WITHOUT ROWID;
 CREATE INDEX settings_by_name ON settings (name, tenant);
 
+-- Public keys that sign agents in. `active_agent` is the agent of a key of one agent that is not revoked.
+CREATE TABLE ssh_keys (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, active_agent TEXT,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+) WITHOUT ROWID;
+CREATE INDEX ssh_keys_by_agent ON ssh_keys (tenant, active_agent, id) WHERE active_agent IS NOT NULL;
+
+CREATE TABLE ssh_fingerprints (
+    tenant TEXT NOT NULL, fingerprint TEXT NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, fingerprint)
+) WITHOUT ROWID;
+
+-- What tokens are signed with and challenges are made of: one row.
+CREATE TABLE token_keys (
+    tenant TEXT NOT NULL, name TEXT NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, name)
+) WITHOUT ROWID;
+
 -- Sessions that share a key and may not all run at once.
 CREATE TABLE concurrency_groups (
     tenant TEXT NOT NULL, key TEXT NOT NULL,

@@ -76,6 +76,10 @@ async fn answer(
     query: &RegisterQuery,
     body: RegisterBody,
 ) -> Result<Reply, Refusal> {
+    if context.caller.agent.is_some() {
+        let detail = "An agent's token registers no agents; use an API key with the scope 'agent'.";
+        return Err(Problem::forbidden(detail).into());
+    }
     let mut reader = Reader::default();
     let replace = reader.read("replace", query.replace.as_deref(), params::flag).unwrap_or_default();
     reader.finish()?;

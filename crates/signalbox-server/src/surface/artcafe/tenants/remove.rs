@@ -59,7 +59,8 @@ async fn removal(
     // The keys go with the first part; what calls under way add goes with the parts that follow.
     let mut removed = store.remove_tenant(&tenant).await?;
     authenticator.forget_all();
-    wake_ups.keys_revoked();
+    authenticator.tokens().may_have_ended(None);
+    wake_ups.tenant_ended();
     while removed == Removal::Goes {
         removed = store.remove_tenant(&tenant).await?;
     }

@@ -244,6 +244,13 @@ impl Telling<'_> {
             "key.rotated" => format!("Key '{}' given another secret", or(name, "?")),
             "key.revoked" => format!("Key {} revoked", or(key_id, "?")),
             "tenant.changed" => format!("Tenant '{}' changed", or(name, "?")),
+            "ssh_key.created" => format!("SSH key '{}' added", or(name, "?")),
+            "ssh_key.revoked" => format!("SSH key '{}' revoked", or(name, "?")),
+            "ssh_key.deleted" => format!("SSH key '{}' deleted", or(name, "?")),
+            "agent.signed_in" => {
+                format!("Agent {} signed in with SSH key {}", self.agent, or(key_id, "?"))
+            }
+            "token_keys.rotated" => "A new key signs the tokens of agents".to_owned(),
             "tenant.created" => format!("Tenant '{}' made", or(name, "?")),
             _ => return None,
         })
