@@ -31,7 +31,7 @@ pub(crate) enum Part {
 }
 
 /// Every part, in the order of its going.
-pub(crate) const PARTS: [Part; 32] = [
+pub(crate) const PARTS: [Part; 33] = [
     Part::Rows(TableId::ApiKeys),
     Part::Rows(TableId::SshKeys),
     Part::Rows(TableId::Hooks),

@@ -179,6 +179,10 @@ CREATE TABLE channels (
 
 CREATE TABLE channel_names (
     tenant TEXT COLLATE "C" NOT NULL, name TEXT COLLATE "C" NOT NULL, channel TEXT COLLATE "C" NOT NULL,
+    version BIGINT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, name)
+);
+
 -- Public keys that sign agents in. `active_agent` is the agent of a key of one agent that is not revoked.
 CREATE TABLE ssh_keys (
     tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL, active_agent TEXT COLLATE "C",
