@@ -202,7 +202,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_that_ended_is_named_and_forgotten() {
-        let bus = Bus::open("local").expect("local");
+        let bus = Bus::local();
         let wake_ups = WakeUps::new(bus, NodeId::parse("nod_a").expect("valid"));
         let (mut ended, mut keys) = (wake_ups.ended_tokens().await, wake_ups.revoked_keys().await);
         let key = KeyId::parse("key_1").expect("valid");

@@ -445,6 +445,7 @@ pub enum Rejected {
         fingerprint: String,
         /// As what it is kept.
         key: KeyId,
+    },
     /// The SSH key signs nobody in any more.
     #[error("The SSH key {0} signs nobody in any more")]
     SshKeyEnded(KeyId),

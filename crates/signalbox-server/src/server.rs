@@ -438,7 +438,7 @@ fn assemble(
     let channels = Channels::new(channels::Parts {
         store: store.clone(),
         drive: drive.clone(),
-        bus,
+        bus: bus.clone(),
         node: node.clone(),
         connections: connections.clone(),
         draining: draining.clone(),

@@ -310,6 +310,8 @@ tables! {
         held by |names| Some(Key::Figures(AgentId::parse(first(names)?).ok()?)), seen;
     Usage "usage_days"
         Usage(day) [integer("day")] [i64::from(*day).into()],
+        (row) [] Cells::of([]), encode(row),
+        read, seen;
     SshKeys "ssh_keys"
         SshKey(id) [text("id")] [id.as_str().into()],
         (row) [maybe_text("active_agent")]

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, header};
 use quick_cache::sync::Cache;
 use signalbox_core::decision::{ApiKey, Scope};
 use signalbox_store::Store;
-use signalbox_wire::id::TenantId;
+use signalbox_wire::id::{KeyId, TenantId};
 use signalbox_wire::jwt;
 use signalbox_wire::keys::{self, Secret};
 use signalbox_wire::problem::Problem;
