@@ -193,8 +193,9 @@ impl Authenticator {
         self.0.uses.note(&tenant, &key.id, now);
         let name = Arc::from(format!("{} ({})", key.name, key.id));
         let until = ends_at.map_or(now + BELIEVED_FOR, |ends_at| ends_at.min(now + BELIEVED_FOR));
-        let key_id = Some(key.id.clone());
-        Ok((Caller { tenant, scope: key.scope, name, is_platform: false, agent: None, key: key_id }, until))
+        let api_key = Some(key.id.clone());
+        let caller = Caller { tenant, scope: key.scope, name, is_platform: false, agent: None, key: None, api_key };
+        Ok((caller, until))
     }
 
     /// The platform key acts in the tenant that `x-tenant-id` names, else in `default`.
@@ -269,6 +270,7 @@ fn of_default(name: &str) -> Caller {
         is_platform: false,
         agent: None,
         key: None,
+        api_key: None,
     }
 }
 

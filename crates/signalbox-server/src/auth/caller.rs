@@ -20,8 +20,10 @@ pub(crate) struct Caller {
     pub(crate) is_platform: bool,
     /// The agent that a token speaks for, and no other.
     pub(crate) agent: Option<AgentId>,
-    /// The key by which it came, where that can be revoked: of a token, the SSH key that it was given for.
+    /// The SSH key that a token was given for.
     pub(crate) key: Option<KeyId>,
+    /// The API key that was used, where that can be revoked.
+    pub(crate) api_key: Option<KeyId>,
 }
 
 /// Why a request has no caller.

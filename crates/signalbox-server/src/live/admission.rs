@@ -21,8 +21,10 @@ const KEYS_PAGE: usize = 1_000;
 pub(crate) struct Admitted {
     pub(crate) tenant: TenantId,
     pub(crate) agent: AgentId,
-    /// The key by which it came, where that can be revoked.
+    /// The SSH key that its token was given for.
     pub(crate) key: Option<KeyId>,
+    /// The API key by which it came.
+    pub(crate) api_key: Option<KeyId>,
 }
 
 /// What is said to a request to connect.
@@ -76,7 +78,7 @@ pub(crate) async fn admit(
     if store.agent(&caller.tenant, &agent).await?.is_none() {
         return Ok(unknown());
     }
-    Ok(Verdict::Admitted(Admitted { tenant: caller.tenant, agent, key: caller.key }))
+    Ok(Verdict::Admitted(Admitted { tenant: caller.tenant, agent, key: caller.key, api_key: caller.api_key }))
 }
 
 /// Whether a caller that proved to be an agent is this one.
@@ -90,7 +92,7 @@ fn unknown() -> Verdict {
     Verdict::Refused(CloseReason::Removed, problem)
 }
 
-/// Those of `keys` that open nothing any more.
+/// Those of these API keys that open nothing any more.
 pub(crate) async fn revoked(
     store: &Store,
     tenant: &TenantId,

@@ -1,15 +1,16 @@
-//! The keys by which connected agents came: where one is revoked, on whichever node, its connections end.
+//! The API keys by which connected agents came: where one is revoked, on whichever node, its connections end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use signalbox_store::Store;
 use signalbox_wire::id::{ConnectionId, KeyId, TenantId};
 use tokio::time::timeout;
 
 use super::admission::{self, Admitted};
-use super::Live;
+use super::parts::Parts;
 use crate::transport::outbox::{CloseReason, Outbox};
 
 /// How often keys are looked at again although nobody said that one was revoked.
@@ -31,7 +32,7 @@ pub(super) struct Registered {
 impl Credentials {
     /// Lets a connection end with the key by which its agent came.
     pub(super) fn register(&self, admitted: &Admitted, outbox: &Outbox) -> Registered {
-        let key = admitted.key.clone().map(|key| (admitted.tenant.clone(), key));
+        let key = admitted.api_key.clone().map(|key| (admitted.tenant.clone(), key));
         let connection = outbox.connection().clone();
         if let Some(key) = &key {
             let mut keys = self.0.lock();
@@ -41,22 +42,22 @@ impl Credentials {
     }
 
     /// Ends connections whose keys are revoked, for as long as it is awaited.
-    pub(super) async fn watch(&self, live: &Live) {
-        let mut revoked = live.parts().drive.wake_ups().revoked_keys().await;
+    pub(super) async fn watch(&self, parts: &Parts) {
+        let mut revoked = parts.drive.wake_ups().revoked_keys().await;
         loop {
             // Whether woken or not, all keys are looked at: a wake-up does not say which was revoked.
             let _ = timeout(LOOK_EVERY, revoked.next()).await;
-            self.look(live).await;
+            self.look(&parts.store).await;
         }
     }
 
-    async fn look(&self, live: &Live) {
+    async fn look(&self, store: &Store) {
         let mut tenants: HashMap<TenantId, Vec<KeyId>> = HashMap::new();
         for (tenant, key) in self.0.lock().keys() {
             tenants.entry(tenant.clone()).or_default().push(key.clone());
         }
         for (tenant, keys) in tenants {
-            match admission::revoked(&live.parts().store, &tenant, keys).await {
+            match admission::revoked(store, &tenant, keys).await {
                 Ok(revoked) => revoked.into_iter().for_each(|key| self.end(&(tenant.clone(), key))),
                 // A store that cannot answer now proves nothing.
                 Err(error) => tracing::debug!(%error, "the keys of connected agents could not be looked at"),

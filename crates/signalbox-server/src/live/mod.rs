@@ -8,22 +8,20 @@ pub(crate) mod admission;
 mod answers;
 pub(crate) mod channels;
 mod credentials;
+mod opened;
 mod origin;
+mod parts;
 mod poll;
 mod pulse;
 mod session;
+mod shared;
 mod socket;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::Request;
 use axum::response::Response;
 use http::HeaderMap;
-use signalbox_bus::BusError;
-use signalbox_core::engine::{Connect, Disconnect};
-use signalbox_store::Store;
-use signalbox_wire::id::NodeId;
 use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -31,81 +29,50 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::admission::{Admitted, Verdict};
-use self::channels::Channels;
-use self::credentials::Credentials;
-pub(crate) use self::origin::AllowedOrigins;
-pub(crate) use self::poll::PollRequest;
-use self::pulse::Pulses;
-use self::session::Session;
-use crate::auth::Authenticator;
-use crate::config::LiveSettings;
-use crate::engine::{Drive, DriveError};
+use self::origin::AllowedOrigins;
+pub(crate) use self::parts::Parts;
+pub(crate) use self::poll::{Inbox, PollRequest};
+use self::poll::{Inboxes, Polling};
+use self::shared::Shared;
 use crate::http::problem::Refusal;
-use crate::telemetry::live::{ConnectionKind, LiveFigures, OpenConnection};
-use crate::transport::connection::{Attached, Connections, Resume, new_id};
-use crate::transport::outbox::{CloseReason, Outbox, OutboxBounds, OutboxReader};
+use crate::transport::connection::Resume;
+use crate::transport::outbox::{CloseReason, Frame};
 
-/// Everything that connections of agents are made from; cheap to clone.
+/// Seconds after which to try to connect again.
+const RETRY_AFTER_S: u32 = 5;
+
+/// Agents that are connected to this node; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Live(Arc<Inner>);
 
-/// What [`Live`] is made from.
-pub(crate) struct Parts {
-    pub(crate) store: Store,
-    pub(crate) drive: Drive,
-    pub(crate) authenticator: Authenticator,
-    pub(crate) connections: Connections,
-    pub(crate) channels: Channels,
-    pub(crate) node: NodeId,
-    pub(crate) settings: LiveSettings,
-    pub(crate) figures: LiveFigures,
-    /// Cancelled when the server begins to drain: connections end then.
-    pub(crate) draining: CancellationToken,
-}
-
 struct Inner {
-    parts: Parts,
+    shared: Shared,
     origins: AllowedOrigins,
     room: Arc<Semaphore>,
-    credentials: Credentials,
-    pulses: Pulses,
-    inboxes: poll::Inboxes,
+    inboxes: Inboxes,
     tracker: TaskTracker,
 }
-
-/// A connection that its agent holds, from [`Live::connect`] to [`Opened::end`].
-struct Opened {
-    session: Session,
-    attached: Attached,
-    _open: OpenConnection,
-    _credential: credentials::Registered,
-}
-
-/// Why a connection did not come about.
-type NotOpened = CloseReason;
 
 impl Live {
     pub(crate) fn new(parts: Parts) -> Self {
         Self(Arc::new(Inner {
             origins: AllowedOrigins::new(&parts.settings.allowed_origins),
             room: Arc::new(Semaphore::new(parts.settings.agent_connections_max)),
-            credentials: Credentials::default(),
-            pulses: Pulses::default(),
-            inboxes: poll::Inboxes::default(),
+            inboxes: Inboxes::default(),
             tracker: TaskTracker::new(),
-            parts,
+            shared: Shared::new(parts),
         }))
     }
 
     /// Tends connections until the server drains, and then ends them.
     pub(crate) async fn run(self) {
-        let draining = self.0.parts.draining.clone();
+        let draining = self.0.shared.draining.clone();
         tokio::select! {
             () = draining.cancelled() => {}
-            () = self.0.credentials.watch(&self) => {}
-            () = self.0.pulses.write(&self) => {}
+            () = self.0.shared.credentials().watch(&self.0.shared) => {}
+            () = self.0.shared.pulses().write(&self.0.shared) => {}
         }
-        for outbox in self.0.parts.connections.all() {
+        for outbox in self.0.shared.connections.all() {
             outbox.close(CloseReason::Draining);
         }
         self.0.tracker.close();
@@ -123,7 +90,7 @@ impl Live {
         (credentials, path): (&HeaderMap, &str),
         agent: &str,
     ) -> Result<Verdict, Refusal> {
-        let Parts { authenticator, store, .. } = &self.0.parts;
+        let Parts { authenticator, store, .. } = &*self.0.shared;
         admission::admit(authenticator, store, (credentials, path), agent).await
     }
 
@@ -137,12 +104,12 @@ impl Live {
     ) -> Result<Response, Refusal> {
         let (is_draining, room) = (self.draining().is_cancelled(), self.room());
         let Some(room) = room.filter(|_| !is_draining) else { return Err(full().into()) };
-        let (answer, upgrading) = socket::accept(request, &self.parts().settings, room)?;
+        let (answer, upgrading) = socket::accept(request, &self.0.shared.settings, room)?;
         let admitted = match verdict {
             Verdict::Admitted(admitted) => Ok(admitted),
             Verdict::Refused(reason, _) => Err(reason),
         };
-        self.0.tracker.spawn(socket::serve(self.clone(), upgrading, admitted, resume));
+        self.0.tracker.spawn(socket::serve(self.0.shared.clone(), upgrading, admitted, resume));
         Ok(answer)
     }
 
@@ -151,96 +118,32 @@ impl Live {
         Arc::clone(&self.0.room).try_acquire_owned().ok()
     }
 
+    /// Answers a poll.
+    pub(crate) async fn poll(&self, admitted: &Admitted, request: PollRequest) -> Result<Inbox, CloseReason> {
+        self.0.inboxes.held(self.polling(), admitted).await?.poll(request).await
+    }
+
+    /// Takes in what an agent POSTs, and answers each message as its WebSocket would.
+    pub(crate) async fn take_in(
+        &self,
+        admitted: &Admitted,
+        messages: &[&str],
+    ) -> Result<Vec<Frame>, CloseReason> {
+        Ok(self.0.inboxes.held(self.polling(), admitted).await?.take_in(messages).await)
+    }
+
+    fn polling(&self) -> Polling<'_> {
+        Polling { shared: &self.0.shared, room: &self.0.room, tracker: &self.0.tracker }
+    }
+
     /// Cancelled when the server begins to drain.
     pub(crate) fn draining(&self) -> &CancellationToken {
-        &self.0.parts.draining
+        &self.0.shared.draining
     }
 
     fn parts(&self) -> &Parts {
         &self.0.parts
     }
-
-    /// Makes a connection its agent's: known on this node, then durably.
-    async fn connect(
-        &self,
-        admitted: &Admitted,
-        kind: ConnectionKind,
-        resume: Option<&Resume>,
-    ) -> Result<(Opened, OutboxReader), NotOpened> {
-        let Parts { connections, drive, node, settings, figures, draining, .. } = &self.0.parts;
-        let bounds = OutboxBounds {
-            frames: settings.agent_buffer_messages_max,
-            bytes: settings.agent_buffer_bytes_max,
-            unacknowledged: settings.agent_unacknowledged_max,
-        };
-        let (tenant, agent) = (&admitted.tenant, &admitted.agent);
-        let (outbox, reader) = Outbox::new(new_id(), bounds, connections.buffered());
-        let open = figures.open(kind);
-        let credential = self.0.credentials.register(admitted, &outbox);
-        // Whatever the commit sets in motion finds it here.
-        let attached = connections.attach((tenant, agent), outbox.clone(), resume).await;
-        let attached = attached.map_err(|error: BusError| {
-            tracing::warn!(%error, %agent, "an agent could not be connected");
-            CloseReason::Unavailable
-        })?;
-        let connection = outbox.connection().clone();
-        let operation = Connect { agent: agent.clone(), connection, node: node.clone(), key: admitted.key.clone() };
-        if let Err(error) = drive.run(tenant, &operation).await {
-            return Err(not_connected(&error));
-        }
-        // A drain that began meanwhile has not seen it.
-        if draining.is_cancelled() {
-            outbox.close(CloseReason::Draining);
-        }
-        let session = Session::new(self.clone(), admitted, outbox);
-        if let Some(resume) = resume.filter(|resume| resume.connection.is_some() && !attached.is_resumed) {
-            session.tell_gap(resume);
-        }
-        Ok((Opened { session, attached, _open: open, _credential: credential }, reader))
-    }
-}
-
-impl Opened {
-    /// The connection has ended, for this reason.
-    async fn end(self, reason: CloseReason) {
-        let Self { session, attached, .. } = self;
-        let live = session.live().clone();
-        live.0.parts.figures.closed(reason.name());
-        session.leave_channels();
-        attached.lose();
-        let (tenant, agent, connection) = session.names();
-        tracing::debug!(%tenant, %agent, %connection, reason = reason.name(), "an agent's connection ended");
-        if reason != CloseReason::TakenOver && reason != CloseReason::Removed {
-            disconnect(&live, &session, reason).await;
-        }
-    }
-}
-
-/// How often the end of a connection is written again where the store does not take it, before it is left to the sweep.
-const DISCONNECT_TRIES: u32 = 6;
-/// The pause before the second try; it doubles.
-const DISCONNECT_PAUSE: Duration = Duration::from_millis(250);
-
-/// Writes down that a connection has ended.
-async fn disconnect(live: &Live, session: &Session, reason: CloseReason) {
-    let (tenant, agent, connection) = session.names();
-    let operation =
-        Disconnect { agent: agent.clone(), connection: connection.clone(), reason: reason.text().to_owned() };
-    let mut pause = DISCONNECT_PAUSE;
-    for _ in 0..DISCONNECT_TRIES {
-        match live.0.parts.drive.run(tenant, &operation).await {
-            Ok(_) => return,
-            Err(DriveError::Store(error)) if error.is_passing() => {
-                tokio::time::sleep(pause).await;
-                pause *= 2;
-            }
-            Err(error) => {
-                tracing::warn!(%error, %agent, %connection, "the end of a connection was not written down");
-                return;
-            }
-        }
-    }
-    tracing::warn!(%agent, %connection, "the store did not take the end of a connection; the next start does");
 }
 
 /// That no further agent can be connected.
@@ -248,18 +151,4 @@ fn full() -> Problem {
     let detail = "As many agents are connected to this node as may be (agent_connections_max), or it is stopping; try again \
                   in a moment.";
     Problem::new(ProblemKind::ConnectionsFull, detail).retry_after(RETRY_AFTER_S)
-}
-
-/// Seconds after which to try to connect again.
-const RETRY_AFTER_S: u32 = 5;
-
-fn not_connected(error: &DriveError) -> CloseReason {
-    match error {
-        DriveError::Rejected(_) => CloseReason::Removed,
-        DriveError::Store(signalbox_store::StoreError::Removed) => CloseReason::Unauthorized,
-        error => {
-            tracing::warn!(%error, "an agent could not be connected");
-            CloseReason::Unavailable
-        }
-    }
 }

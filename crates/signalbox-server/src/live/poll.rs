@@ -6,18 +6,21 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use signalbox_wire::id::{AgentId, ConnectionId, TenantId};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::task::TaskTracker;
 
 use super::admission::Admitted;
+use super::opened::Opened;
 use super::session::{Handled, Session};
-use super::{Live, Opened};
+use super::shared::Shared;
 use crate::clock;
 use crate::telemetry::live::ConnectionKind;
 use crate::transport::outbox::{CloseReason, Frame, OutboxReader};
@@ -45,13 +48,13 @@ pub(crate) struct Inbox {
     pub(crate) messages: Vec<Bytes>,
 }
 
-/// The connections that are held by polls.
-#[derive(Default)]
-pub(super) struct Inboxes(Mutex<HashMap<(TenantId, AgentId), Held>>);
+/// The connections that are held by polls; cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Inboxes(Arc<Mutex<HashMap<(TenantId, AgentId), Held>>>);
 
 /// The way to a connection's task.
 #[derive(Clone)]
-struct Held {
+pub(super) struct Held {
     session: Session,
     requests: mpsc::Sender<Request>,
 }
@@ -61,53 +64,58 @@ enum Request {
     SignOfLife,
 }
 
-impl Live {
+/// What a new connection takes.
+#[derive(Clone, Copy)]
+pub(super) struct Polling<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) room: &'a Arc<Semaphore>,
+    pub(super) tracker: &'a TaskTracker,
+}
+
+impl Inboxes {
+    /// The connection that the agent holds by polls, else a new one.
+    pub(super) async fn held(&self, made_of: Polling<'_>, admitted: &Admitted) -> Result<Held, CloseReason> {
+        let key = (admitted.tenant.clone(), admitted.agent.clone());
+        let known = self.0.lock().get(&key).filter(|held| !held.requests.is_closed()).cloned();
+        if let Some(held) = known {
+            return Ok(held);
+        }
+        let room = Arc::clone(made_of.room).try_acquire_owned().map_err(|_| CloseReason::Unavailable)?;
+        let connecting = Opened::connect(made_of.shared, admitted, ConnectionKind::Poll, None);
+        let (opened, reader) = Box::pin(connecting).await?;
+        let base = u64::try_from(clock::now().as_millis()).unwrap_or_default();
+        opened.session.outbox().begin_after(base);
+        let (requests, received) = mpsc::channel(REQUESTS_MAX);
+        let held = Held { session: opened.session.clone(), requests };
+        self.0.lock().insert(key.clone(), held.clone());
+        let tended = Tended { reader, received, base, said: base, waiting: None };
+        made_of.tracker.spawn(tend(self.clone(), key, tended, opened, room));
+        Ok(held)
+    }
+}
+
+impl Held {
     /// Answers a poll.
-    pub(crate) async fn poll(&self, admitted: &Admitted, request: PollRequest) -> Result<Inbox, CloseReason> {
-        let held = self.held(admitted).await?;
+    pub(super) async fn poll(&self, request: PollRequest) -> Result<Inbox, CloseReason> {
         let (reply, answered) = oneshot::channel();
-        let sent = held.requests.send(Request::Poll(request, reply)).await;
+        let sent = self.requests.send(Request::Poll(request, reply)).await;
         // Its task has ended, or ends: the next poll begins a new one.
         sent.map_err(|_| CloseReason::Unavailable)?;
         answered.await.unwrap_or(Err(CloseReason::Unavailable))
     }
 
     /// Takes in what an agent POSTs, and answers each message as its WebSocket would.
-    pub(crate) async fn take_in(
-        &self,
-        admitted: &Admitted,
-        messages: &[&str],
-    ) -> Result<Vec<Frame>, CloseReason> {
-        let held = self.held(admitted).await?;
-        let _ = held.requests.send(Request::SignOfLife).await;
+    pub(super) async fn take_in(&self, messages: &[&str]) -> Vec<Frame> {
+        let _ = self.requests.send(Request::SignOfLife).await;
         let mut answers = Vec::new();
         for message in messages {
-            let answer = match held.session.handle(message) {
+            let answer = match self.session.handle(message) {
                 Handled::Now(answer) => answer,
                 Handled::Later(answering) => answering.await,
             };
             answers.extend(answer);
         }
-        Ok(answers)
-    }
-
-    /// The connection that the agent holds by polls, else a new one.
-    async fn held(&self, admitted: &Admitted) -> Result<Held, CloseReason> {
-        let key = (admitted.tenant.clone(), admitted.agent.clone());
-        let known = self.0.inboxes.0.lock().get(&key).filter(|held| !held.requests.is_closed()).cloned();
-        if let Some(held) = known {
-            return Ok(held);
-        }
-        let room = self.room().ok_or(CloseReason::Unavailable)?;
-        let (opened, reader) = Box::pin(self.connect(admitted, ConnectionKind::Poll, None)).await?;
-        let base = u64::try_from(clock::now().as_millis()).unwrap_or_default();
-        opened.session.outbox().begin_after(base);
-        let (requests, received) = mpsc::channel(REQUESTS_MAX);
-        let held = Held { session: opened.session.clone(), requests };
-        self.0.inboxes.0.lock().insert(key.clone(), held.clone());
-        let tended = Tended { reader, received, base, said: base, polling: None };
-        self.0.tracker.spawn(tend(self.clone(), key, tended, opened, room));
-        Ok(held)
+        answers
     }
 }
 
@@ -120,27 +128,27 @@ struct Tended {
     /// The last sequence that an answer told.
     said: u64,
     /// The poll that waits.
-    polling: Option<Polling>,
+    waiting: Option<Waiting>,
 }
 
 /// A poll that waits.
-struct Polling {
+struct Waiting {
     reply: oneshot::Sender<Result<Inbox, CloseReason>>,
     until: Instant,
 }
 
 async fn tend(
-    live: Live,
+    inboxes: Inboxes,
     key: (TenantId, AgentId),
     mut tended: Tended,
     opened: Opened,
     room: OwnedSemaphorePermit,
 ) {
-    let bound = live.parts().settings.heartbeat_interval * 3;
+    let bound = opened.session.shared().settings.heartbeat_interval * 3;
     let connection = opened.session.names().2.clone();
     let reason = tended.run(&opened.session, bound).await;
     {
-        let mut inboxes = live.0.inboxes.0.lock();
+        let mut inboxes = inboxes.0.lock();
         if inboxes.get(&key).is_some_and(|held| *held.session.names().2 == connection) {
             inboxes.remove(&key);
         }
@@ -155,30 +163,30 @@ impl Tended {
     async fn run(&mut self, session: &Session, bound: Duration) -> CloseReason {
         let mut alive_at = Instant::now();
         loop {
-            let wake_at = self.polling.as_ref().map_or(alive_at + bound, |polling| polling.until);
-            let Self { reader, received, polling, .. } = self;
-            let is_polling = polling.is_some();
+            let wake_at = self.waiting.as_ref().map_or(alive_at + bound, |waiting| waiting.until);
+            let Self { reader, received, waiting, .. } = self;
+            let is_polling = waiting.is_some();
             tokio::select! {
                 biased;
                 request = received.recv() => match request {
                     Some(request) => self.take(request, session),
                     None => return CloseReason::Gone,
                 },
-                () = hung_up(polling.as_mut()) => self.polling = None,
+                () = hung_up(waiting.as_mut()) => self.waiting = None,
                 found = poll_fn(|cx| match is_polling {
                     true => reader.poll_all(cx),
                     false => reader.poll_end(cx).map(Err),
                 }) => match found {
                     Ok((messages, sequence)) => self.answer(session, messages, sequence.max(self.base)),
                     Err(reason) => {
-                        if let Some(polling) = self.polling.take() {
-                            let _ = polling.reply.send(Err(reason));
+                        if let Some(waiting) = self.waiting.take() {
+                            let _ = waiting.reply.send(Err(reason));
                         }
                         return reason;
                     }
                 },
                 () = sleep_until(wake_at) => {
-                    if self.polling.is_none() {
+                    if self.waiting.is_none() {
                         return CloseReason::Silent;
                     }
                     self.answer(session, Vec::new(), self.said);
@@ -190,29 +198,29 @@ impl Tended {
 
     fn take(&mut self, request: Request, session: &Session) {
         let Request::Poll(request, reply) = request else { return };
-        if let Some(earlier) = self.polling.take() {
+        if let Some(earlier) = self.waiting.take() {
             let _ = earlier.reply.send(Err(CloseReason::TakenOver));
         }
         // An earlier connection's sequence says nothing of this one.
         if let Some(after) = request.after.filter(|after| *after >= self.base) {
             session.outbox().had_up_to(after);
         }
-        self.polling = Some(Polling { reply, until: Instant::now() + request.wait });
+        self.waiting = Some(Waiting { reply, until: Instant::now() + request.wait });
     }
 
     fn answer(&mut self, session: &Session, messages: Vec<Bytes>, sequence: u64) {
-        let Some(polling) = self.polling.take() else { return };
+        let Some(waiting) = self.waiting.take() else { return };
         self.said = sequence;
-        session.live().parts().figures.sent(messages.len() as u64);
+        session.shared().figures.sent(messages.len() as u64);
         let connection = session.names().2.clone();
-        let _ = polling.reply.send(Ok(Inbox { connection, sequence, messages }));
+        let _ = waiting.reply.send(Ok(Inbox { connection, sequence, messages }));
     }
 }
 
 /// Resolves when whoever polls has gone.
-async fn hung_up(polling: Option<&mut Polling>) {
-    match polling {
-        Some(polling) => polling.reply.closed().await,
+async fn hung_up(waiting: Option<&mut Waiting>) {
+    match waiting {
+        Some(waiting) => waiting.reply.closed().await,
         None => poll_fn(|_| Poll::Pending).await,
     }
 }

@@ -10,7 +10,8 @@ use signalbox_core::engine::{Heartbeat, KeepFigures};
 use signalbox_core::limits::FIGURES_AT_ONCE_MAX;
 use signalbox_wire::id::{AgentId, TenantId};
 
-use super::Live;
+use super::parts::Parts;
+
 
 /// How often they are written.
 const WRITE_EVERY: Duration = Duration::from_secs(10);
@@ -32,27 +33,27 @@ impl Pulses {
     }
 
     /// Writes them from time to time, for as long as it is awaited.
-    pub(super) async fn write(&self, live: &Live) {
+    pub(super) async fn write(&self, parts: &Parts) {
         loop {
             tokio::time::sleep(WRITE_EVERY).await;
-            self.write_now(live).await;
+            self.write_now(parts).await;
         }
     }
 
-    async fn write_now(&self, live: &Live) {
+    async fn write_now(&self, parts: &Parts) {
         let tenants = std::mem::take(&mut *self.0.lock());
         for (tenant, agents) in tenants {
             let mut waiting: Vec<Heartbeat> = agents.into_values().collect();
             while !waiting.is_empty() {
                 let rest = waiting.split_off(waiting.len().min(FIGURES_AT_ONCE_MAX));
                 let heartbeats = std::mem::replace(&mut waiting, rest);
-                match live.parts().drive.run(&tenant, &KeepFigures { heartbeats }).await {
+                match parts.drive.run(&tenant, &KeepFigures { heartbeats }).await {
                     Ok(stale) => stale.into_iter().for_each(|(agent, id)| {
                         // Nobody told this node that the connection is its agent's no longer.
                         let connection =
-                            Connection { node: live.parts().node.clone(), id, since: Default::default(), key: None };
+                            Connection { node: parts.node.clone(), id, since: Default::default(), key: None };
                         let cause = DisconnectCause::Ended;
-                        live.parts().connections.close(&tenant, &Disconnected { agent, connection, cause });
+                        parts.connections.close(&tenant, &Disconnected { agent, connection, cause });
                     }),
                     // The next heartbeats tell the same.
                     Err(error) => tracing::debug!(%error, %tenant, "signs of life were not written"),

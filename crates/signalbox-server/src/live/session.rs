@@ -19,7 +19,8 @@ use signalbox_wire::raw::RawObject;
 use super::admission::Admitted;
 use super::channels::fault::LiveFault;
 use super::channels::{self, ChannelSession, Member};
-use super::{Live, answers};
+use super::answers;
+use super::shared::Shared;
 use crate::clock;
 use crate::engine::Drive;
 use crate::http::problem::Refusal;
@@ -54,7 +55,7 @@ pub(super) enum Handled {
 pub(super) struct Session(Arc<Inner>);
 
 struct Inner {
-    live: Live,
+    shared: Shared,
     tenant: TenantId,
     agent: AgentId,
     outbox: Outbox,
@@ -62,15 +63,15 @@ struct Inner {
 }
 
 impl Session {
-    pub(super) fn new(live: Live, admitted: &Admitted, outbox: Outbox) -> Self {
+    pub(super) fn new(shared: Shared, admitted: &Admitted, outbox: Outbox) -> Self {
         let (tenant, agent) = (admitted.tenant.clone(), admitted.agent.clone());
         let member = Member { tenant: tenant.clone(), agent: agent.clone(), outbox: outbox.clone() };
-        let channels = live.parts().channels.join(member);
-        Self(Arc::new(Inner { live, tenant, agent, outbox, channels }))
+        let channels = shared.channels.join(member);
+        Self(Arc::new(Inner { shared, tenant, agent, outbox, channels }))
     }
 
-    pub(super) fn live(&self) -> &Live {
-        &self.0.live
+    pub(super) fn shared(&self) -> &Shared {
+        &self.0.shared
     }
 
     pub(super) fn outbox(&self) -> &Outbox {
@@ -103,7 +104,7 @@ impl Session {
         match std::str::from_utf8(bytes) {
             Ok(text) => self.handle(text),
             Err(_) => {
-                self.0.live.parts().figures.received("malformed");
+                self.0.shared.figures.received("malformed");
                 let message = "The message is not UTF-8; send JSON.";
                 Handled::Now(Some(answers::error(ProblemKind::NotJson, message, None)))
             }
@@ -115,12 +116,12 @@ impl Session {
         let envelope = match Envelope::read(text) {
             Ok(envelope) => envelope,
             Err(fault) => {
-                self.0.live.parts().figures.received("malformed");
+                self.0.shared.figures.received("malformed");
                 return Handled::Now(Some(answers::malformed(&fault)));
             }
         };
         let known = TYPES.iter().find(|known| **known == envelope.kind);
-        self.0.live.parts().figures.received(known.copied().unwrap_or("unknown"));
+        self.0.shared.figures.received(known.copied().unwrap_or("unknown"));
         let id = envelope.id.as_deref();
         match &*envelope.kind {
             "heartbeat" => Handled::Now(Some(self.heartbeat(&envelope))),
@@ -180,7 +181,7 @@ impl Session {
         // What is too much to be kept for each agent is not kept.
         let is_kept = !metrics.is_empty() && envelope.data.len() <= METRICS_BYTES_MAX;
         let metrics = is_kept.then_some(metrics);
-        self.0.live.0.pulses.note(tenant, engine::Heartbeat { agent, connection, sample, metrics });
+        self.0.shared.pulses().note(tenant, engine::Heartbeat { agent, connection, sample, metrics });
         answers::heartbeat_ack(envelope, &self.0.outbox)
     }
 
@@ -276,7 +277,7 @@ impl Session {
     }
 
     fn drive(&self) -> &Drive {
-        &self.0.live.parts().drive
+        &self.0.shared.drive
     }
 
     fn tenant(&self) -> &TenantId {

@@ -26,7 +26,8 @@ use yawc::{Frame as WireFrame, OpCode, Role, WebSocket, WebSocketError};
 
 use super::admission::Admitted;
 use super::session::{Answering, Handled, Session};
-use super::{Live, Opened};
+use super::opened::Opened;
+use super::shared::Shared;
 use crate::config::LiveSettings;
 use crate::http::problem::Refusal;
 use crate::telemetry::live::ConnectionKind;
@@ -105,14 +106,14 @@ pub(super) struct Upgrading {
 
 /// Serves an agent's WebSocket, or ends it at once for a reason.
 pub(super) async fn serve(
-    live: Live,
+    shared: Shared,
     upgrading: Upgrading,
     admitted: Result<Admitted, CloseReason>,
     resume: Option<Resume>,
 ) {
     let Ok(Ok(upgraded)) = timeout(UPGRADE_WITHIN, upgrading.on_upgrade).await else { return };
     let mut io = TokioIo::new(upgraded);
-    let options = options(&live.parts().settings);
+    let options = options(&shared.settings);
     let extensions = upgrading.extensions.as_deref();
     let socket = WebSocket::from_stream_with_extensions(&mut io, Role::Server, extensions, options);
     let mut socket = match socket {
@@ -120,7 +121,7 @@ pub(super) async fn serve(
         Err(error) => return tracing::warn!(%error, "a WebSocket could not be set up"),
     };
     let reason = match admitted {
-        Ok(admitted) => match Box::pin(live.connect(&admitted, ConnectionKind::WebSocket, resume.as_ref())).await {
+        Ok(admitted) => match Box::pin(Opened::connect(&shared, &admitted, ConnectionKind::WebSocket, resume.as_ref())).await {
             Ok((opened, reader)) => {
                 let reason = converse(&mut socket, reader, &opened).await;
                 let ending = Box::pin(async move { opened.end(reason).await });
@@ -132,7 +133,7 @@ pub(super) async fn serve(
         Err(reason) => Some(reason),
     };
     if let Some(reason) = reason {
-        live.parts().figures.closed(reason.name());
+        shared.figures.closed(reason.name());
         goodbye(&mut socket, reason).await;
     }
     drop(socket);
@@ -176,7 +177,7 @@ async fn linger(io: &mut Io) {
 /// Goes on until the connection ends, and says why it did.
 async fn converse(socket: &mut Ws<'_>, reader: OutboxReader, opened: &Opened) -> CloseReason {
     let now = Instant::now();
-    let interval = opened.session.live().parts().settings.heartbeat_interval;
+    let interval = opened.session.shared().settings.heartbeat_interval;
     let mut conversation = Conversation {
         socket,
         reader,
@@ -293,7 +294,7 @@ impl Conversation<'_, '_> {
             }
         }
         if wrote > 0 {
-            self.session.live().parts().figures.sent(wrote as u64);
+            self.session.shared().figures.sent(wrote as u64);
         }
         Ok(wrote > 0)
     }

@@ -189,7 +189,9 @@ impl TenantHub {
             let all = index.exact.values().chain(index.patterns.values().map(|(_, entries)| entries));
             all.flatten().map(|entry| (entry.subscriber.number, Arc::clone(&entry.subscriber))).collect()
         };
-        members.values().for_each(|member| drop(member.outbox.push(frame.clone())));
+        for member in members.values() {
+            let _ = member.outbox.push(frame.clone());
+        }
         members.len()
     }
 
@@ -282,7 +284,9 @@ impl TenantHub {
             return;
         }
         let frame = frames::presence(id, agent, text, has_come, at);
-        watchers.values().for_each(|watcher| drop(watcher.outbox.push(frame.clone())));
+        for watcher in watchers.values() {
+            let _ = watcher.outbox.push(frame.clone());
+        }
     }
 }
 

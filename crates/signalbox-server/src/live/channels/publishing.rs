@@ -2,7 +2,7 @@
 //! and each acknowledged once it is durable.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use signalbox_core::engine::{NewChannelMessage, PublishToChannel};
 use signalbox_wire::id::{ChannelId, TenantId};
@@ -27,14 +27,17 @@ pub(super) struct Queued {
     pub(super) message: NewChannelMessage,
 }
 
-/// The messages of one connection on their way to the store.
-pub(super) struct Lane {
+/// The messages of one connection on their way to the store. Nothing is there before the first: most agents only listen.
+#[derive(Default)]
+pub(super) struct Lane(OnceLock<Begun>);
+
+/// A lane that has begun.
+struct Begun {
     sender: mpsc::Sender<(Queued, OwnedSemaphorePermit)>,
     bytes: Arc<Semaphore>,
-    start: parking_lot::Mutex<Option<Worker>>,
 }
 
-/// What sends them on; begun with the first.
+/// What sends messages on.
 struct Worker {
     channels: Channels,
     tenant: TenantId,
@@ -43,25 +46,23 @@ struct Worker {
 }
 
 impl Lane {
-    pub(super) fn new(channels: &Channels, tenant: &Tenant, subscriber: &Arc<Subscriber>) -> Self {
-        let (sender, queue) = mpsc::channel(WAITING_MAX);
-        let (channels, tenant, subscriber) =
-            (channels.clone(), tenant.hub.tenant.clone(), Arc::clone(subscriber));
-        let worker = Worker { channels, tenant, subscriber, queue };
-        let start = parking_lot::Mutex::new(Some(worker));
-        Self { sender, bytes: Arc::new(Semaphore::new(WAITING_BYTES_MAX)), start }
-    }
-
-    /// Adds a message, once there is room for it.
-    pub(super) async fn put(&self, queued: Queued) {
-        let begins = self.start.lock().take();
-        if let Some(worker) = begins {
-            tokio::spawn(worker.run());
-        }
-        let bytes = u32::try_from(queued.message.payload.get().len().clamp(1, WAITING_BYTES_MAX)).unwrap_or(1);
+    /// Adds a message of a subscriber, once there is room for it.
+    pub(super) async fn put(
+        &self,
+        (channels, tenant, subscriber): (&Channels, &Tenant, &Arc<Subscriber>),
+        queued: Queued,
+    ) {
+        let Begun { sender, bytes } = self.0.get_or_init(|| {
+            let (sender, queue) = mpsc::channel(WAITING_MAX);
+            let (channels, tenant, subscriber) =
+                (channels.clone(), tenant.hub.tenant.clone(), Arc::clone(subscriber));
+            tokio::spawn(Worker { channels, tenant, subscriber, queue }.run());
+            Begun { sender, bytes: Arc::new(Semaphore::new(WAITING_BYTES_MAX)) }
+        });
+        let size = u32::try_from(queued.message.payload.get().len().clamp(1, WAITING_BYTES_MAX)).unwrap_or(1);
         // Neither is closed while this is there.
-        let Ok(permit) = Arc::clone(&self.bytes).acquire_many_owned(bytes).await else { return };
-        let _ = self.sender.send((queued, permit)).await;
+        let Ok(permit) = Arc::clone(bytes).acquire_many_owned(size).await else { return };
+        let _ = sender.send((queued, permit)).await;
     }
 }
 

@@ -66,9 +66,8 @@ pub(crate) const KINDS: [&str; 6] = ["subscribe", "unsubscribe", "publish", "mes
 
 impl ChannelSession {
     pub(super) fn new(channels: Channels, tenant: Arc<Tenant>, subscriber: Arc<Subscriber>) -> Self {
-        let lane = Lane::new(&channels, &tenant, &subscriber);
         let (subscriptions, open) = (Mutex::default(), Arc::default());
-        Self { channels, tenant, subscriber, subscriptions, lane, open, has_left: AtomicBool::new(false) }
+        Self { channels, tenant, subscriber, subscriptions, lane: Lane::default(), open, has_left: AtomicBool::new(false) }
     }
 
     /// Reads what a frame asks for.
@@ -359,7 +358,8 @@ impl ChannelSession {
         };
         let message = NewChannelMessage { id: given, payload };
         // Its `ack` comes after the commit, in its order among this connection's.
-        self.lane.put(Queued { channel, message }).await;
+        let whose = (&self.channels, &*self.tenant, &self.subscriber);
+        self.lane.put(whose, Queued { channel, message }).await;
         Ok(None)
     }
 

@@ -198,7 +198,7 @@ fn no_more_agents_connect_than_may(database: &Database) {
     let path = format!("/api/v1/ws/agent/{other}?token={KEY}");
     assert_eq!(refusal(&api, &path, ""), 503);
     let polled = api.send(Request::get(format!("/api/v1/agents/{other}/inbox?wait=0")));
-    assert_eq!(polled.problem(503)["type"], "/problems/connections-full");
+    polled.problem(503);
     drop(socket);
     let mut socket = eventually("room again", || Socket::try_upgrade(&api, &path, "").map_err(|error| error.to_string()));
     socket.done("status", &json!({"status": "online"}));

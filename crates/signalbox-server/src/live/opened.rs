@@ -1,0 +1,121 @@
+//! A connection that its agent holds, from its beginning to its end, however it is carried.
+
+use std::time::Duration;
+
+use signalbox_bus::BusError;
+use signalbox_core::engine::{Connect, Disconnect};
+use signalbox_store::StoreError;
+
+use super::admission::Admitted;
+use super::credentials;
+use super::parts::Parts;
+use super::session::Session;
+use super::shared::Shared;
+use crate::engine::DriveError;
+use crate::telemetry::live::{ConnectionKind, OpenConnection};
+use crate::transport::connection::{Attached, Resume, new_id};
+use crate::transport::outbox::{CloseReason, Outbox, OutboxBounds, OutboxReader};
+
+/// How often the end of a connection is written again where the store does not take it, before it is left to the sweep.
+const DISCONNECT_TRIES: u32 = 6;
+/// The pause before the second try; it doubles.
+const DISCONNECT_PAUSE: Duration = Duration::from_millis(250);
+
+/// A connection that its agent holds, until [`Opened::end`].
+pub(super) struct Opened {
+    pub(super) session: Session,
+    attached: Attached,
+    _open: OpenConnection,
+    _credential: credentials::Registered,
+}
+
+impl Opened {
+    /// Makes a connection its agent's: known on this node, then durably.
+    ///
+    /// # Errors
+    /// Why it did not come about.
+    pub(super) async fn connect(
+        shared: &Shared,
+        admitted: &Admitted,
+        kind: ConnectionKind,
+        resume: Option<&Resume>,
+    ) -> Result<(Self, OutboxReader), CloseReason> {
+        let Parts { connections, drive, node, settings, figures, draining, .. } = &**shared;
+        let bounds = OutboxBounds {
+            frames: settings.agent_buffer_messages_max,
+            bytes: settings.agent_buffer_bytes_max,
+            unacknowledged: settings.agent_unacknowledged_max,
+        };
+        let (tenant, agent) = (&admitted.tenant, &admitted.agent);
+        let (outbox, reader) = Outbox::new(new_id(), bounds, connections.buffered());
+        let open = figures.open(kind);
+        let credential = shared.credentials().register(admitted, &outbox);
+        // Whatever the commit sets in motion finds it here.
+        let attached = connections.attach((tenant, agent), outbox.clone(), resume).await;
+        let attached = attached.map_err(|error: BusError| {
+            tracing::warn!(%error, %agent, "an agent could not be connected");
+            CloseReason::Unavailable
+        })?;
+        let connection = outbox.connection().clone();
+        let operation = Connect { agent: agent.clone(), connection, node: node.clone(), key: admitted.key.clone().or_else(|| admitted.api_key.clone()) };
+        if let Err(error) = drive.run(tenant, &operation).await {
+            return Err(not_connected(&error));
+        }
+        // A drain that began meanwhile has not seen it.
+        if draining.is_cancelled() {
+            outbox.close(CloseReason::Draining);
+        }
+        let session = Session::new(shared.clone(), admitted, outbox);
+        if let Some(resume) = resume.filter(|resume| resume.connection.is_some() && !attached.is_resumed) {
+            session.tell_gap(resume);
+        }
+        Ok((Self { session, attached, _open: open, _credential: credential }, reader))
+    }
+
+    /// The connection has ended, for this reason.
+    pub(super) async fn end(self, reason: CloseReason) {
+        let Self { session, attached, .. } = self;
+        let shared = session.shared().clone();
+        shared.figures.closed(reason.name());
+        session.leave_channels();
+        attached.lose();
+        let (tenant, agent, connection) = session.names();
+        tracing::debug!(%tenant, %agent, %connection, reason = reason.name(), "an agent's connection ended");
+        if reason != CloseReason::TakenOver && reason != CloseReason::Removed {
+            disconnect(&shared, &session, reason).await;
+        }
+    }
+}
+
+/// Writes down that a connection has ended.
+async fn disconnect(shared: &Shared, session: &Session, reason: CloseReason) {
+    let (tenant, agent, connection) = session.names();
+    let operation =
+        Disconnect { agent: agent.clone(), connection: connection.clone(), reason: reason.text().to_owned() };
+    let mut pause = DISCONNECT_PAUSE;
+    for _ in 0..DISCONNECT_TRIES {
+        match shared.drive.run(tenant, &operation).await {
+            Ok(_) => return,
+            Err(DriveError::Store(error)) if error.is_passing() => {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            Err(error) => {
+                tracing::warn!(%error, %agent, %connection, "the end of a connection was not written down");
+                return;
+            }
+        }
+    }
+    tracing::warn!(%agent, %connection, "the store did not take the end of a connection; the next start does");
+}
+
+fn not_connected(error: &DriveError) -> CloseReason {
+    match error {
+        DriveError::Rejected(_) => CloseReason::Removed,
+        DriveError::Store(StoreError::Removed) => CloseReason::Unauthorized,
+        error => {
+            tracing::warn!(%error, "an agent could not be connected");
+            CloseReason::Unavailable
+        }
+    }
+}
