@@ -38,7 +38,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How often NATS is asked whether it is still there, while it sends nothing. It is given up after two without an answer.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// How long NATS may take to take a subscription.
-const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
+const CONFIRM_WITHIN: Duration = Duration::from_secs(2);
 /// Messages that the client library may hold on their way to the socket.
 const CLIENT_MESSAGES_MAX: usize = 256;
 /// Messages of one subscription between the socket and its queue, which takes them at once.
@@ -339,8 +339,12 @@ async fn fill(shared: Arc<Shared>, pattern: Pattern, feed: Arc<Feed>) {
         Err(error) => return tracing::warn!(%error, %pattern, "a subscription was not taken"),
     };
     let confirming = async {
-        if shared.round_trip(client).await.is_ok() {
-            feed.taken();
+        loop {
+            shared.link.up().await;
+            match shared.round_trip(client).await {
+                Ok(()) => break feed.taken(),
+                Err(_) => tokio::time::sleep(WAIT_INITIAL).await,
+            }
         }
         std::future::pending::<()>().await;
     };

@@ -23,6 +23,8 @@ const ENDED_BYTES_MAX: usize = 1 << 20;
 /// A subscription to what ends tokens. While the bus is away there is none, and tokens are looked at now and then.
 #[derive(Debug)]
 pub struct EndedTokens(Option<Subscription>);
+/// Wake-ups of due work that may wait to be looked at: one that is due soon must not be lost to one that is due later.
+const DUE_WORK: Buffer = Buffer::Bounded { messages: 1_024, bytes: 1 << 16 };
 
 /// Sends wake-ups and subscribes to them; cheap to clone.
 #[derive(Debug, Clone)]
@@ -33,7 +35,7 @@ pub struct WakeUps {
     log_readers: Arc<AtomicUsize>,
 }
 
-/// A subscription to one kind of wake-up. Only the newest is kept. While the bus is away none comes and polls alone find
+/// A subscription to one kind of wake-up. While the bus is away none comes and polls alone find
 /// what is new; when it is back, one comes that says nothing but that some may have been missed.
 #[derive(Debug)]
 pub struct Woken {
@@ -104,17 +106,17 @@ impl WakeUps {
     pub async fn log(&self, tenant: &TenantId) -> Woken {
         self.log_readers.fetch_add(1, Ordering::Relaxed);
         let reader = Some(LogReader(Arc::clone(&self.log_readers)));
-        Woken { _reader: reader, ..self.woken_by(&Subject::log(tenant)).await }
+        Woken { _reader: reader, ..self.woken_by(&Subject::log(tenant), Buffer::Newest).await }
     }
 
     /// Is woken when another node has added work of this kind.
     pub async fn due_work(&self, kind: &str) -> Woken {
-        self.woken_by(&Subject::due_work(kind)).await
+        self.woken_by(&Subject::due_work(kind), DUE_WORK).await
     }
 
     /// Is woken when keys were revoked on any node.
     pub async fn revoked_keys(&self) -> Woken {
-        self.woken_by(&Subject::revoked_keys()).await
+        self.woken_by(&Subject::revoked_keys(), Buffer::Newest).await
     }
 
     /// When the work is due that a wake-up tells of; `None` for one that this node has sent itself. Where some may have
@@ -136,8 +138,8 @@ impl WakeUps {
         (node != self.node.as_str().as_bytes()).then(|| Timestamp::from_micros(i64::from_be_bytes(*at)))
     }
 
-    async fn woken_by(&self, subject: &Subject) -> Woken {
-        let subscription = self.bus.subscribe(&Pattern::exactly(subject), Buffer::Newest).await.ok();
+    async fn woken_by(&self, subject: &Subject, buffer: Buffer) -> Woken {
+        let subscription = self.bus.subscribe(&Pattern::exactly(subject), buffer).await.ok();
         Woken { subscription, _reader: None }
     }
 }
@@ -195,6 +197,13 @@ mod tests {
         bus.publish(&Subject::due_work("delivery"), due_payload(&node("nod_there"), at)).expect("published");
         bus.publish(&Subject::due_work("timer"), due_payload(&node("nod_there"), at)).expect("published");
         assert_eq!(here.due_at(&woken.next().await), Some(at));
+        let later = Timestamp::from_seconds(3_600);
+        for due in [at, later] {
+            bus.publish(&Subject::due_work("timer"), due_payload(&node("nod_there"), due))
+                .expect("published");
+        }
+        assert_eq!(here.due_at(&woken.next().await), Some(at), "what is due sooner is not lost");
+        assert_eq!(here.due_at(&woken.next().await), Some(later));
         assert_eq!(here.due_at(&due_payload(&node("nod_here"), at)), None);
         assert_eq!(here.due_at(b"short"), None);
         assert!(here.due_at(b"").is_some_and(|due| due < at), "some may have been missed");

@@ -180,6 +180,9 @@ async fn a_subscription_that_is_made_without_nats_begins_when_it_comes() {
     assert!(matches!(next(&mut early).await, Received::Missed(0)));
     bus.publish(&subject("a"), Bytes::from_static(b"x")).expect("it is there");
     assert_eq!(message(&mut early).await.payload, "x");
+    // Another reader of the same waits no longer than for NATS.
+    let again = tokio::time::timeout(Duration::from_secs(1), bus.subscribe(&pattern, ROOMY));
+    drop(again.await.expect("at once").expect("taken"));
 }
 
 #[tokio::test]

@@ -37,12 +37,19 @@ impl Link {
         (!self.is_up()).then(|| format!("NATS at {}: {}", self.servers, self.reason.lock()))
     }
 
+    /// Waits until NATS is there.
+    pub(super) async fn up(&self) {
+        self.wait_until(true).await;
+    }
+
     /// Waits until NATS is away.
     pub(super) async fn down(&self) {
-        let mut is_up = self.is_up.subscribe();
-        if is_up.wait_for(|is_up| !is_up).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        self.wait_until(false).await;
+    }
+
+    async fn wait_until(&self, wanted: bool) {
+        // The sender is this link's own.
+        let _ = self.is_up.subscribe().wait_for(|is_up| *is_up == wanted).await;
     }
 
     /// A connection is there, and not tried yet.

@@ -182,6 +182,7 @@ fn caller(claims: Claims) -> Caller {
         scope: Scope::Agent,
         name: Arc::from(name),
         is_platform: false,
+        api_key: None,
         agent: Some(claims.agent_id),
         key: Some(claims.key_id),
     }

@@ -61,6 +61,7 @@ mod tests {
             scope: Scope::Agent,
             name: Arc::from("x"),
             is_platform: false,
+            api_key: None,
             agent: agent.map(|agent| AgentId::parse(agent).expect("valid")),
             key: None,
         }

@@ -1,13 +1,14 @@
 //! Several nodes over one PostgreSQL and one NATS: what one does the others see at once, and they get over the loss of the
 //! bus and of each other.
 
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::{
-    AFTER_A_CRASH, Agent, AgentReply, Database, Deployment, PATIENCE, Server, Setup, Worker, bus_warning,
-    eventually, now, on_the_bus, within,
+    AFTER_A_CRASH, Agent, AgentReply, Database, Deployment, NatsServer, PATIENCE, Server, Setup, Worker,
+    bus_warning, eventually, now, on_the_bus, within,
 };
 
 /// How soon something has to cross nodes to have come by the bus and not by a poll, which comes every second or later.
@@ -194,6 +195,49 @@ fn a_node_without_its_bus_starts_and_works() {
     for said in [node.stderr(), node.stdout(), warning, node.get("/metrics").text().to_owned()] {
         assert!(!said.contains("s3cret-of-nats"), "{said}");
     }
+}
+
+#[test]
+fn nats_is_spoken_to_over_tls() {
+    if std::env::var_os("SIGNALBOX_TEST_NATS").is_none() {
+        return;
+    }
+    let database = Database::sqlite();
+    let setup = Setup::new(&database);
+    let (certificate, key) = (setup.dir().join("certificate.pem"), setup.dir().join("key.pem"));
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-subj", "/CN=nats", "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-out")
+        .arg(&certificate)
+        .arg("-keyout")
+        .arg(&key)
+        .output()
+        .expect("openssl is installed");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let nats = NatsServer::start(&["--tls", "--tlscert", certificate, "--tlskey", key]).expect("nats-server");
+    let url = format!("tls://{}", nats.authority());
+    let trusts = setup.clone().arg("--bus").arg(&url).env("SSL_CERT_FILE", certificate).start();
+    on_the_bus(&trusts);
+    drop(trusts);
+    let distrusts = setup.arg("--bus").arg(&url).start();
+    eventually("the log to say that it is not trusted", || {
+        let log = distrusts.stderr();
+        if log.contains("the bus cannot be reached") { Ok(()) } else { Err(log) }
+    });
+    assert!(bus_warning(&distrusts).is_some());
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(crate) use api::{Api, items, task_of};
 pub(crate) use clock::{iso, iso_from_now, now, unix_seconds};
 pub(crate) use database::{Database, on_each_database};
 pub(crate) use http::{Connection, Request};
-pub(crate) use nats::{Deployment, bus_warning, on_the_bus};
+pub(crate) use nats::{Deployment, NatsServer, bus_warning, on_the_bus};
 pub(crate) use proxy::Proxy;
 pub(crate) use response::Response;
 pub(crate) use server::{KEY, PLATFORM_KEY, Server, Setup};
