@@ -16,6 +16,7 @@ mod badinput;
 mod bounds;
 mod common;
 mod demo;
+mod edges;
 mod fast_path;
 mod opscore;
 mod process;

@@ -17,7 +17,7 @@ pub(crate) use agent::{Agent, AgentReply, Delivery};
 pub(crate) use api::{Api, items, task_of};
 pub(crate) use clock::{iso, iso_from_now, now, unix_seconds};
 pub(crate) use database::{Database, on_each_database};
-pub(crate) use http::{Connection, Request};
+pub(crate) use http::{Connection, Request, header, read_head};
 pub(crate) use proxy::Proxy;
 pub(crate) use response::Response;
 pub(crate) use server::{KEY, PLATFORM_KEY, Server, Setup};
