@@ -22,8 +22,8 @@ use signalbox_wire::id::{AgentId, NodeId, SessionId, TaskId, TenantId, WorkflowI
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, Backlog, Census, Claimed, Committed, Counted, DeadLetterFilter, DueKind, EventFilter, LaneClaim,
-    Listed, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, Counted, DeadLetterFilter, DueKind, EventFilter,
+    LaneClaim, Listed, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::commit::Commit;
 use crate::error::StoreError;

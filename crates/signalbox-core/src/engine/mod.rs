@@ -48,15 +48,14 @@ pub use definitions::{ApplyDefinition, DeleteDefinition, DeleteRevision, RollBac
 pub use deliveries::{DeliveredReport, Discard, ExpireDelivery, Redrive, SettleDelivery};
 pub use dispatched::{ExpireDispatch, SettleDispatch};
 pub use hooks::{CreateHook, DeleteHook, ReceiveWebhook, RotateHook};
+pub use keys::{CreateKey, NoteKeyUses, RevokeKey, RotateKey};
 pub use logs::{AppendLogs, LogEntry};
 pub use matching::{MatchAgent, MatchTask};
 pub use messages::Accept;
 pub use notifications::{Notification, NotifiedEvent};
 pub use operation::Operation;
 pub use purge::PurgeSession;
-pub use keys::{CreateKey, NoteKeyUses, RevokeKey, RotateKey};
 pub use records::{CreateTool, DeleteTool, SeeSignature, SetRetention};
-pub use tenants::{AddUsage, ChangeTenant, CreateTenant};
 pub use reports::ReportState;
 pub use rerun::Rerun;
 pub use schedules::{
@@ -64,6 +63,7 @@ pub use schedules::{
     ScheduleControlled,
 };
 pub use sessions::{Cancel, Pause, Resume, RetrySession};
+pub use tenants::{AddUsage, ChangeTenant, CreateTenant};
 pub use timers::TimerFired;
 pub use triggers::{Trigger, Triggered, WorkflowSource};
 pub use waits::Signal;

@@ -65,8 +65,7 @@ fn the_last_use_of_a_key_only_goes_on_and_brings_no_key_back() {
     for at in [late, early] {
         stage.run(&NoteKeyUses { uses: vec![(gone.clone(), at), (made.id.clone(), at)] }).unwrap();
     }
-    let rotate =
-        RotateKey { key: made.id, hash: "second".into(), previous_until: None, expires_at: None };
+    let rotate = RotateKey { key: made.id, hash: "second".into(), previous_until: None, expires_at: None };
     assert_eq!(stage.run(&rotate).unwrap().last_used_at, Some(late), "also over another secret");
     assert!(matches!(stage.run(&RevokeKey { key: gone }), Err(Rejected::UnknownKey(_))));
 }
@@ -85,7 +84,10 @@ fn limits_change_one_by_one_and_the_default_tenant_has_some_too() {
         limits: LimitChanges(changes),
     };
     let changed = stage.run(&change(&id, vec![(Limit::Agents, None), (Limit::ApiKeys, Some(0))])).unwrap();
-    assert_eq!((changed.limits.agents, changed.limits.channels, changed.limits.api_keys), (None, Some(2), Some(0)));
+    assert_eq!(
+        (changed.limits.agents, changed.limits.channels, changed.limits.api_keys),
+        (None, Some(2), Some(0))
+    );
     let default = TenantId::default_tenant();
     let changed = stage.run(&change(&default, vec![(Limit::Agents, Some(9))])).unwrap();
     assert_eq!((changed.name.as_str(), changed.limits.agents), ("default", Some(9)));

@@ -55,8 +55,8 @@ use signalbox_wire::time::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::api::{
-    AgentFilter, Backlog, Census, Claimed, Committed, Counted, DeadLetterFilter, DueKind, EventFilter, LaneClaim,
-    Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, Counted, DeadLetterFilter, DueKind, EventFilter,
+    LaneClaim, Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend};
 use crate::cache::Cache;

@@ -112,7 +112,10 @@ async fn what_is_read_is_what_was_put(world: &World) {
             Row::ApiKey(row) => {
                 let (owner, read) = store.key_by_hash(&row.hash).await.expect("read").expect("there");
                 assert_eq!((owner, read), (tenant(), Arc::clone(&row)));
-                assert_eq!(parts(snapshot.api_key(&row.id).expect("loaded")), Some((7, row.as_ref().clone())));
+                assert_eq!(
+                    parts(snapshot.api_key(&row.id).expect("loaded")),
+                    Some((7, row.as_ref().clone()))
+                );
             }
             Row::ConcurrencyGroup(row) => {
                 assert_eq!(parts(snapshot.group(&row.key).expect("loaded")), Some((7, row.as_ref().clone())));
@@ -234,10 +237,15 @@ async fn what_a_tenant_has_and_took_is_counted(world: &World) {
     for (what, most, expected) in
         [(Counted::Agents, 9, 3), (Counted::Agents, 2, 2), (Counted::ApiKeys, u64::MAX, 1)]
     {
-        assert_eq!(store.count(&tenant(), what, most).await.expect("counted"), expected, "{what:?} of {most}");
+        assert_eq!(
+            store.count(&tenant(), what, most).await.expect("counted"),
+            expected,
+            "{what:?} of {most}"
+        );
         assert_eq!(store.count(&other, what, most).await.expect("counted"), 0);
     }
-    let days = |usage: Vec<UsageDay>| usage.iter().map(|usage| (usage.day, usage.messages)).collect::<Vec<_>>();
+    let days =
+        |usage: Vec<UsageDay>| usage.iter().map(|usage| (usage.day, usage.messages)).collect::<Vec<_>>();
     let read = store.usage(&tenant(), 20_001, 20_003).await.expect("read");
     assert_eq!(days(read), [(20_001, 20_001), (20_003, 20_003)]);
     assert!(store.usage(&other, 0, u32::MAX).await.expect("read").is_empty());

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{make_tenant, text, with_platform_key};
 use crate::support::{
-    Agent, AgentReply, Api, Connection, Database, PATIENCE, Request, Response, Server, Worker, eventually, iso,
-    items, on_each_database,
+    Agent, AgentReply, Api, Connection, Database, PATIENCE, Request, Response, Server, Worker, eventually,
+    iso, items, on_each_database,
 };
 
 on_each_database![what_another_tenant_has_is_as_what_nobody_has];
@@ -58,7 +58,8 @@ fn furnish(tenant: &str, api: &Api) -> Estate {
     let session = api.trigger(&worker.id, &definition, &json!({"page": "x".repeat(20_000)}));
     let done = api.session_becomes(&session, "completed");
     estate.insert("payload", text(&done["input"]["page"]["$payload"]["sha256"]));
-    let tool = json!({"name": "zzqx-tool", "description": "", "parameters": {}, "endpoint": "http://127.0.0.1:9/"});
+    let tool =
+        json!({"name": "zzqx-tool", "description": "", "parameters": {}, "endpoint": "http://127.0.0.1:9/"});
     api.post("/v1/tools", &tool).is(201);
     let named = json!({"id": "zzqx-hook", "workflowId": "zzqx-workflow"});
     api.post("/v1/opscore/hooks", &named).is(201);
@@ -200,7 +201,11 @@ fn untouched(server: &Server, owner: &Api, estate: &Estate) {
     }
     let waiting = || {
         let keys = items(&owner.get("/v1/keys").is(200));
-        if keys.iter().any(|key| key["keyId"] == estate["key"].as_str()) { Ok(()) } else { Err(format!("{keys:?}")) }
+        if keys.iter().any(|key| key["keyId"] == estate["key"].as_str()) {
+            Ok(())
+        } else {
+            Err(format!("{keys:?}"))
+        }
     };
     eventually("the owner's key", waiting);
 }

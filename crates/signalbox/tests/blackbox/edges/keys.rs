@@ -48,7 +48,10 @@ fn a_key_ends_when_it_says(database: &Database) {
     assert!(listed(&server, &id)["expiresAt"].is_null());
     for (body, pointer) in [
         (json!({"name": "n", "scope": "read", "expiresAt": "2001-01-01T00:00:00Z"}), "/expiresAt"),
-        (json!({"name": "n", "scope": "read", "expiresAt": "2099-01-01T00:00:00Z", "expiresIn": "1h"}), "/expiresIn"),
+        (
+            json!({"name": "n", "scope": "read", "expiresAt": "2099-01-01T00:00:00Z", "expiresIn": "1h"}),
+            "/expiresIn",
+        ),
         (json!({"name": "n", "scope": "read", "expiresIn": 0}), "/expiresIn"),
     ] {
         assert_eq!(server.post("/v1/keys", &body).faults(), [pointer]);

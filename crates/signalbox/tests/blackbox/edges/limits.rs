@@ -41,7 +41,10 @@ fn limits_are_shown_and_changed_by_the_platform_key_alone(database: &Database) {
     let shown = platform.get(&path).is(200);
     assert_eq!(shown["limits"], json!({"api_keys": 3}));
     assert_eq!(shown["effective_limits"], json!({"agents": 7, "api_keys": 3}));
-    assert_eq!(change(&server, &tenant, &json!({"agents": 0, "api_keys": null}))["limits"], json!({"agents": 0}));
+    assert_eq!(
+        change(&server, &tenant, &json!({"agents": 0, "api_keys": null}))["limits"],
+        json!({"agents": 0})
+    );
     assert_eq!(platform.patch(&path, &json!({"name": "ACME"})).is(200)["name"], "ACME");
     assert_eq!(platform.get("/api/v1/tenants").is(200)["tenants"][0]["limits"], json!({"agents": 0}));
     assert_eq!(api.get("/api/v1/usage-metrics").is(200)["limits"], json!({"agents": 0}));

@@ -19,7 +19,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Makes a certificate for 127.0.0.1 and its key, as `<name>.pem` and `<name>.key`.
 fn make_certificate(folder: &Path, name: &str) {
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
         .args(["-subj", &format!("/CN={name}"), "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"])
         .args(["-addext", "basicConstraints=critical,CA:FALSE"])
         .arg("-out")
@@ -103,7 +113,10 @@ fn https_is_served_and_plain_http_is_told_so() {
         let mut rest = Vec::new();
         // Closed, in whatever way.
         let closed = socket.read_to_end(&mut rest);
-        assert!(closed.as_ref().is_ok_and(|_| rest.len() < 64) || closed.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock));
+        assert!(
+            closed.as_ref().is_ok_and(|_| rest.len() < 64)
+                || closed.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock)
+        );
     }
     assert_eq!(status(&mut stream, "/health").expect("an answer"), 200, "others are served as before");
 }
@@ -168,11 +181,18 @@ fn what_cannot_be_used_is_named_with_its_file_and_cure() {
             assert!(refused.stderr.contains(expected), "{expected} is not in {}", refused.stderr);
         }
     };
-    refused(&|| std::fs::remove_file(folder.join("tls.pem")).unwrap(), &["tls_cert", "tls.pem", "cannot be read"]);
-    refused(&|| std::fs::write(folder.join("tls.pem"), "x").unwrap(), &["tls_cert", "holds no certificate", "as PEM"]);
+    refused(
+        &|| std::fs::remove_file(folder.join("tls.pem")).unwrap(),
+        &["tls_cert", "tls.pem", "cannot be read"],
+    );
+    refused(
+        &|| std::fs::write(folder.join("tls.pem"), "x").unwrap(),
+        &["tls_cert", "holds no certificate", "as PEM"],
+    );
     refused(&|| std::fs::write(folder.join("tls.key"), "x").unwrap(), &["tls_key", "tls.key", "private key"]);
     let other = || drop(std::fs::copy(folder.join("other.key"), folder.join("tls.key")).unwrap());
     refused(&other, &["tls_key", "does not go with", "tls.pem"]);
-    let one = Setup::new(&Database::sqlite()).arg("--tls-cert").arg("x.pem").try_start().err().expect("alone");
+    let one =
+        Setup::new(&Database::sqlite()).arg("--tls-cert").arg("x.pem").try_start().err().expect("alone");
     assert!(one.stderr.contains("tls_cert is set without tls_key"), "{}", one.stderr);
 }
