@@ -123,7 +123,7 @@ fn https_is_served_and_plain_http_is_told_so() {
 
 #[test]
 fn a_slow_handshake_costs_only_itself() {
-    let server = setup().arg("--header-timeout").arg("700ms").start();
+    let server = setup().arg("--header-timeout").arg("3s").start();
     let open = || TcpStream::connect(server.address()).unwrap();
     let silent: Vec<TcpStream> = (0..50).map(|_| open()).collect();
     let halting: Vec<TcpStream> = (0..50)
@@ -190,7 +190,9 @@ fn what_cannot_be_used_is_named_with_its_file_and_cure() {
         &["tls_cert", "holds no certificate", "as PEM"],
     );
     refused(&|| std::fs::write(folder.join("tls.key"), "x").unwrap(), &["tls_key", "tls.key", "private key"]);
-    let other = || drop(std::fs::copy(folder.join("other.key"), folder.join("tls.key")).unwrap());
+    let other = || {
+        std::fs::copy(folder.join("other.key"), folder.join("tls.key")).unwrap();
+    };
     refused(&other, &["tls_key", "does not go with", "tls.pem"]);
     let one =
         Setup::new(&Database::sqlite()).arg("--tls-cert").arg("x.pem").try_start().err().expect("alone");

@@ -33,7 +33,7 @@ fn what_is_taken_is_counted_by_day(database: &Database) {
     server.stop_and_restart();
     assert_eq!(today(&api), expected, "kept when the server ends in order");
     api.run(&silent, &json!({"number": 4}));
-    eventually("what a node counts to be kept also over a crash", || {
+    eventually("one more", || {
         let day = today(&api);
         if day["messages"] == 4 { Ok(()) } else { Err(day.to_string()) }
     });
