@@ -146,8 +146,7 @@ mod tests {
 
     #[test]
     fn a_tenants_own_limit_goes_before_the_default_and_zero_is_zero() {
-        let defaults =
-            TenantLimits { agents: Some(5), api_keys: Some(2), ..TenantLimits::default() };
+        let defaults = TenantLimits { agents: Some(5), api_keys: Some(2), ..TenantLimits::default() };
         let own = TenantLimits { agents: Some(0), ..TenantLimits::default() };
         let effective = own.or(defaults);
         assert_eq!(Limit::Agents.of(&effective), Some(0));

@@ -368,7 +368,9 @@ pub enum Rejected {
     #[error("Key not found: {0}")]
     UnknownKey(KeyId),
     /// The key has expired, and would be no use with another secret.
-    #[error("Key {key} expired at {expired_at}; give it a later expiresAt or expiresIn along with the new secret")]
+    #[error(
+        "Key {key} expired at {expired_at}; give it a later expiresAt or expiresIn along with the new secret"
+    )]
     KeyExpired {
         /// The key.
         key: KeyId,

@@ -133,7 +133,8 @@ impl Server {
         let tls = tls(&config)?;
         // From here on, so that a SIGHUP as soon as it is ready does not end the process.
         let hangup = tls.is_some().then(|| signal(SignalKind::hangup())).transpose();
-        let hangup = hangup.map_err(|error| StartError::Tls(format!("SIGHUP cannot be listened for: {error}")))?;
+        let hangup =
+            hangup.map_err(|error| StartError::Tls(format!("SIGHUP cannot be listened for: {error}")))?;
         // Only for its owner: it will hold keys and whatever agents are sent.
         DirBuilder::new().recursive(true).mode(0o700).create(&config.server.data_dir).map_err(unusable)?;
         let lock = lock::take(&config.server.data_dir).map_err(unusable)?;
@@ -223,7 +224,19 @@ impl Server {
 
     async fn serve(self, stop: Running, tell: Teller) {
         let Self {
-            config, store, edge, state, routes, stopping, jobs, listener, address, post, hangup, lock, ..
+            config,
+            store,
+            edge,
+            state,
+            routes,
+            stopping,
+            jobs,
+            listener,
+            address,
+            post,
+            hangup,
+            lock,
+            ..
         } = self;
         if config.server.insecure && !address.ip().is_loopback() {
             tracing::warn!(%address, "INSECURE: everybody who can connect may do everything on the AgentKit surface");
@@ -325,8 +338,12 @@ async fn reload_on_hangup(tls: Tls, mut hangup: Signal, draining: CancellationTo
         let (again, certificate) = (tls.clone(), tls.certificate().display().to_string());
         match tokio::task::spawn_blocking(move || again.reload()).await {
             Ok(Ok(())) => tracing::info!(certificate, "the certificate was read again"),
-            Ok(Err(error)) => tracing::error!(%error, "the certificate could not be read again; the one before stays"),
-            Err(error) => tracing::error!(%error, "the certificate could not be read again; the one before stays"),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the certificate could not be read again; the one before stays")
+            }
+            Err(error) => {
+                tracing::error!(%error, "the certificate could not be read again; the one before stays")
+            }
         }
     }
 }

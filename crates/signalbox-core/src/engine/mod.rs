@@ -62,15 +62,14 @@ pub use deliveries::{DeliveredReport, Discard, ExpireDelivery, Redrive, SettleDe
 pub use dispatched::{ExpireDispatch, SettleDispatch};
 pub use figures::{Heartbeat, KeepFigures};
 pub use hooks::{CreateHook, DeleteHook, ReceiveWebhook, RotateHook};
+pub use keys::{CreateKey, NoteKeyUses, RevokeKey, RotateKey};
 pub use logs::{AppendLogs, LogEntry};
 pub use matching::{MatchAgent, MatchTask};
 pub use messages::Accept;
 pub use notifications::{Notification, NotifiedEvent};
 pub use operation::Operation;
 pub use purge::PurgeSession;
-pub use keys::{CreateKey, NoteKeyUses, RevokeKey, RotateKey};
 pub use records::{CreateTool, DeleteTool, SeeSignature, SetRetention};
-pub use tenants::{AddUsage, ChangeTenant, CreateTenant};
 pub use reports::ReportState;
 pub use rerun::Rerun;
 pub use schedules::{
@@ -79,6 +78,7 @@ pub use schedules::{
 };
 pub use sessions::{Cancel, Pause, Resume, RetrySession};
 pub use ssh_keys::{CreateSshKey, DeleteSshKey, RevokeSshKey, SignIn};
+pub use tenants::{AddUsage, ChangeTenant, CreateTenant};
 pub use timers::TimerFired;
 pub use token_keys::RotateTokenKeys;
 pub use triggers::{Trigger, Triggered, WorkflowSource};

@@ -35,6 +35,7 @@ mod stage;
 #[path = "../sim/store.rs"]
 #[expect(dead_code, reason = "the simulation looks at more of the store than single operations need")]
 mod store;
+mod tenants;
 mod tools;
 mod undoing;
 mod waits;

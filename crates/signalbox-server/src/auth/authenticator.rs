@@ -179,11 +179,7 @@ impl Authenticator {
     }
 
     /// The caller with the key of this hash, and until when that is believed.
-    async fn looked_up(
-        &self,
-        hash: &[u8; 32],
-        now: Timestamp,
-    ) -> Result<(Caller, Timestamp), AuthError> {
+    async fn looked_up(&self, hash: &[u8; 32], now: Timestamp) -> Result<(Caller, Timestamp), AuthError> {
         let hash = keys::hex(hash);
         let Some((tenant, key)) = self.0.store.key_by_hash(&hash).await? else {
             let detail = "This key is not known here, or was revoked; ask an admin of the tenant for one.";
@@ -224,12 +220,15 @@ impl Authenticator {
 fn good_until(key: &ApiKey, hash: &str, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
     let previous = key.previous.as_ref().filter(|_| key.hash != hash).map(|previous| previous.until);
     if let Some(until) = previous.filter(|until| *until <= now) {
-        let detail = format!("This key was given another secret, and this one is good no more since {until}; use the new one.");
+        let detail = format!(
+            "This key was given another secret, and this one is good no more since {until}; use the new one."
+        );
         return Err(Problem::unauthorized(detail));
     }
     if let Some(expired_at) = key.expires_at.filter(|at| *at <= now) {
-        let detail =
-            format!("This key expired at {expired_at}; ask an admin of the tenant for another, or have it rotated.");
+        let detail = format!(
+            "This key expired at {expired_at}; ask an admin of the tenant for another, or have it rotated."
+        );
         return Err(Problem::unauthorized(detail));
     }
     Ok(previous.into_iter().chain(key.expires_at).min())

@@ -29,10 +29,12 @@ impl Config {
         }
         match (&self.server.tls_cert, &self.server.tls_key) {
             (Some(_), None) => found.push(
-                "tls_cert is set without tls_key; give the file of the certificate's private key too".to_owned(),
+                "tls_cert is set without tls_key; give the file of the certificate's private key too"
+                    .to_owned(),
             ),
             (None, Some(_)) => {
-                found.push("tls_key is set without tls_cert; give the file of its certificate too".to_owned());
+                found
+                    .push("tls_key is set without tls_cert; give the file of its certificate too".to_owned());
             }
             _ => {}
         }

@@ -32,7 +32,7 @@ pub(crate) fn complete(description: &mut OpenApi) {
             let problem = ResponseBuilder::new()
                 .description(
                     "Refused, as every operation may be: 400 not well-formed, 401 no or a bad key, 403 not allowed, \
-                     413 too large, 415 not JSON, 422 does not fit, 503 the store cannot answer now",
+                     413 too large, 415 not JSON, 422 does not fit, 429 over a limit of the tenant, 503 the store cannot answer now",
                 )
                 .content(problem::CONTENT_TYPE, ContentBuilder::new().schema(Some(schema)).build())
                 .build();

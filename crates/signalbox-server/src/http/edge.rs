@@ -123,12 +123,7 @@ async fn accept(
 
 /// What a connection is read from and written to: itself, or TLS over it once its handshake is done. `None` where that
 /// comes to nothing.
-async fn opened(
-    edge: &Edge,
-    handshakes: &Handshakes,
-    stream: TcpStream,
-    peer: SocketAddr,
-) -> Option<Socket> {
+async fn opened(edge: &Edge, handshakes: &Handshakes, stream: TcpStream, peer: SocketAddr) -> Option<Socket> {
     let _ = stream.set_nodelay(true);
     let Some(tls) = &edge.tls else { return Some(Socket::Plain(stream)) };
     let handshake = handshakes.begin();

@@ -20,6 +20,9 @@ const UNLIMITED: u64 = u64::MAX;
 pub(crate) enum Usage {
     /// Agents that register for the first time.
     Agents,
+    /// Connections that agents open.
+    #[expect(dead_code, reason = "counted by whoever takes connections")]
+    Connections,
     /// Messages that are accepted.
     Messages,
     /// Attempts of tasks that are given to agents.
@@ -209,6 +212,7 @@ impl TakenByDay {
 fn count_of(usage: &mut UsageDay, what: Usage) -> &mut u64 {
     match what {
         Usage::Agents => &mut usage.agents,
+        Usage::Connections => &mut usage.connections,
         Usage::Messages => &mut usage.messages,
         Usage::Tasks => &mut usage.tasks,
     }

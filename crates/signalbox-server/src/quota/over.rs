@@ -33,10 +33,8 @@ pub(super) fn count(tenant: &TenantId, limit: Limit, most: u64, known: Known) ->
 
 /// Over the messages of a day.
 pub(super) fn day(tenant: &TenantId, most: u64, known: Known, now: Timestamp) -> Problem {
-    let detail = format!(
-        "{}; the next day begins at 00:00 UTC.",
-        told(tenant, Limit::MessagesPerDay, most, known)
-    );
+    let detail =
+        format!("{}; the next day begins at 00:00 UTC.", told(tenant, Limit::MessagesPerDay, most, known));
     let left = DAY_S - now.as_seconds().rem_euclid(DAY_S);
     Problem::new(ProblemKind::LimitReached, detail).retry_after(u32::try_from(left).unwrap_or(1))
 }
@@ -63,7 +61,9 @@ mod tests {
         let own = Known { own: limits(Some(3)), defaults: limits(Some(5)) };
         let problem = count(&tenant, Limit::Agents, 3, own);
         assert!(
-            problem.detail.starts_with("Tenant default is at its limit agents of 3 (its own; the server's is 5);"),
+            problem
+                .detail
+                .starts_with("Tenant default is at its limit agents of 3 (its own; the server's is 5);"),
             "{}",
             problem.detail
         );

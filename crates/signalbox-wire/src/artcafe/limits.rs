@@ -8,15 +8,8 @@ use crate::body::{Body, Faults, Fields, present};
 use crate::id::TenantId;
 
 /// The names of the limits.
-pub const LIMITS: [&str; 7] = [
-    "agents",
-    "connections",
-    "channels",
-    "ssh_keys",
-    "api_keys",
-    "messages_per_day",
-    "requests_per_second",
-];
+pub const LIMITS: [&str; 7] =
+    ["agents", "connections", "channels", "ssh_keys", "api_keys", "messages_per_day", "requests_per_second"];
 
 /// The highest value of a limit.
 pub const LIMIT_MAX: u64 = 1_000_000_000_000;

@@ -18,6 +18,7 @@ mod badinput;
 mod bounds;
 mod common;
 mod demo;
+mod edges;
 mod fast_path;
 mod nodes;
 mod opscore;

@@ -104,12 +104,7 @@ async fn answer(
 
 /// Lets a registration through where the tenant may have one more agent, or has one of that name: what becomes of that
 /// is for the operation to say.
-async fn permit(
-    drive: &Drive,
-    quotas: &Quotas,
-    tenant: &TenantId,
-    name: &str,
-) -> Result<Permit, Refusal> {
+async fn permit(drive: &Drive, quotas: &Quotas, tenant: &TenantId, name: &str) -> Result<Permit, Refusal> {
     match quotas.check(tenant, Limit::Agents, clock::now()).await {
         Err(over @ QuotaError::Over(_)) if !drive.knows_agent_named(tenant, name).await? => Err(over.into()),
         Err(QuotaError::Over(_)) => Ok(Permit::free()),

@@ -16,7 +16,11 @@ pub(super) fn view(key: &ApiKey) -> KeyView {
         created_at: key.created_at,
         expires_at: key.expires_at,
         rotated_at: key.rotated_at,
-        earlier_until: key.previous.as_ref().map(|previous| previous.until).filter(|until| clock::now() < *until),
+        earlier_until: key
+            .previous
+            .as_ref()
+            .map(|previous| previous.until)
+            .filter(|until| clock::now() < *until),
         last_used_at: key.last_used_at,
         key: None,
     }
