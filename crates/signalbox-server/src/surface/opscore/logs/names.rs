@@ -162,6 +162,7 @@ impl Telling<'_> {
             "draining" => format!("{agent} is draining: it gets no new tasks"),
             "undrained" => format!("{agent} is back in service"),
             "reported" => format!("{agent} reported '{}'", or(&self.facts.state, "?")),
+            "signed_in" => format!("{agent} signed in with SSH key {}", or(&self.facts.key_id, "?")),
             _ => return None,
         })
     }
@@ -231,9 +232,6 @@ impl Telling<'_> {
             "ssh_key.created" => format!("SSH key '{}' added", or(name, "?")),
             "ssh_key.revoked" => format!("SSH key '{}' revoked", or(name, "?")),
             "ssh_key.deleted" => format!("SSH key '{}' deleted", or(name, "?")),
-            "agent.signed_in" => {
-                format!("Agent {} signed in with SSH key {}", self.agent, or(key_id, "?"))
-            }
             "token_keys.rotated" => "A new key signs the tokens of agents".to_owned(),
             "tenant.created" => format!("Tenant '{}' made", or(name, "?")),
             _ => return None,
@@ -431,6 +429,8 @@ mod tests {
                 json!({"keyId": "k", "name": "ci", "scope": "agent"}),
                 "Key 'ci' made, with scope agent",
             ),
+            ("agent.signed_in", json!({"keyId": "k"}), "Agent a signed in with SSH key k"),
+            ("ssh_key.revoked", json!({"keyId": "k", "name": "ci"}), "SSH key 'ci' revoked"),
             (
                 "workflow.revision_deleted",
                 json!({"workflowId": "w", "revision": 2}),
