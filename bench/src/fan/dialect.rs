@@ -174,16 +174,22 @@ pub(super) struct Parser {
     dialect: Dialect,
     /// What is left of a stream.
     rest: Vec<u8>,
+    /// The subscription stands: acknowledgements need no closer look.
+    is_subscribed: bool,
 }
 
 impl Parser {
     pub(super) fn new(dialect: Dialect) -> Self {
-        Self { dialect, rest: Vec::new() }
+        Self { dialect, rest: Vec::new(), is_subscribed: false }
     }
 
     pub(super) fn feed(&mut self, bytes: &[u8], mut each: impl FnMut(Said<'_>)) {
         match self.dialect {
-            Dialect::Signalbox => each(envelope(bytes)),
+            Dialect::Signalbox => {
+                let said = envelope(bytes, self.is_subscribed);
+                self.is_subscribed |= matches!(said, Said::Subscribed);
+                each(said);
+            }
             Dialect::Nats if self.rest.is_empty() => {
                 let read = stream(bytes, &mut each);
                 self.rest.extend_from_slice(&bytes[read..]);
@@ -197,10 +203,10 @@ impl Parser {
     }
 }
 
-fn envelope(bytes: &[u8]) -> Said<'_> {
+fn envelope(bytes: &[u8], is_subscribed: bool) -> Said<'_> {
     match kind(bytes) {
         "message" => Said::Message(bytes),
-        "ack" if has(bytes, SUBSCRIBED) => Said::Subscribed,
+        "ack" if !is_subscribed && has(bytes, SUBSCRIBED) => Said::Subscribed,
         "ack" => Said::Acknowledged,
         "heartbeat_ack" => Said::Subscribed,
         "error" | "gap" | "" => Said::Fault(String::from_utf8_lossy(bytes).into_owned()),
@@ -290,9 +296,11 @@ mod tests {
     #[test]
     fn envelopes_are_told_apart() {
         let ack = br#"{"type":"ack","id":"x","data":{"message_id":"subscribed"}}"#;
-        assert!(matches!(envelope(ack), Said::Subscribed));
-        assert!(matches!(envelope(br#"{"type":"ack","id":"x","data":{"message_id":"1"}}"#), Said::Acknowledged));
-        assert!(matches!(envelope(br#"{"type":"message","id":"x"}"#), Said::Message(_)));
-        assert!(matches!(envelope(br#"{"type":"error"}"#), Said::Fault(_)));
+        assert!(matches!(envelope(ack, false), Said::Subscribed));
+        assert!(matches!(envelope(ack, true), Said::Acknowledged));
+        let ack = br#"{"type":"ack","id":"x","data":{"message_id":"1"}}"#;
+        assert!(matches!(envelope(ack, false), Said::Acknowledged));
+        assert!(matches!(envelope(br#"{"type":"message","id":"x"}"#, true), Said::Message(_)));
+        assert!(matches!(envelope(br#"{"type":"error"}"#, true), Said::Fault(_)));
     }
 }
