@@ -68,7 +68,8 @@ fn program() -> anyhow::Result<PathBuf> {
 
 fn facts(program: &Path) -> Vec<Fact> {
     let output = Command::new(program).arg("--version").stdin(Stdio::null()).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    let text =
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
     vec![
         Fact::new("NATS", text),
         Fact::new("NATS, settings", "its defaults but for addresses and a WebSocket listener without TLS"),
@@ -80,7 +81,8 @@ fn facts(program: &Path) -> Vec<Fact> {
 mod tests {
     #[test]
     fn the_address_is_read_from_the_log() {
-        let line = "[1] 2026/11/29 17:27:04.071034 [INF] Listening for websocket clients on ws://127.0.0.1:46801";
+        let line =
+            "[1] 2026/11/29 17:27:04.071034 [INF] Listening for websocket clients on ws://127.0.0.1:46801";
         assert_eq!(super::websocket(line).unwrap().port(), 46_801);
     }
 }

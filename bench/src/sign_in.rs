@@ -20,14 +20,19 @@ pub(crate) struct Credential {
 
 impl Credential {
     /// Makes a key and lets the server know it.
-    pub(crate) async fn register(addr: std::net::SocketAddr, kind: KeyKind, folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn register(
+        addr: std::net::SocketAddr,
+        kind: KeyKind,
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
         #[derive(Deserialize)]
         struct Registered {
             key_id: String,
         }
         let key = Key::make(kind, folder)?;
         let name = format!("bench {}", kind.name());
-        let body = serde_json::json!({"name": name, "public_key": key.public, "key_type": "access"}).to_string();
+        let body =
+            serde_json::json!({"name": name, "public_key": key.public, "key_type": "access"}).to_string();
         let answer = load::call(addr, "POST", "/api/v1/ssh-keys", Some(&body)).await?;
         let registered: Registered = serde_json::from_slice(&answer).context("the key got no id")?;
         Ok(Self { key, id: registered.key_id })
@@ -62,7 +67,12 @@ impl Credential {
         Ok((Ids::new(&bodies)?, time / u32::try_from(count)?))
     }
 
-    fn bodies(&self, ids: &Ids, first: u64, challenges: &[String]) -> anyhow::Result<(Vec<String>, Duration)> {
+    fn bodies(
+        &self,
+        ids: &Ids,
+        first: u64,
+        challenges: &[String],
+    ) -> anyhow::Result<(Vec<String>, Duration)> {
         let begin = clock::now();
         let bodies: anyhow::Result<Vec<String>> = (first..)
             .zip(challenges)
@@ -153,7 +163,10 @@ mod tests {
         assert_eq!(bodies.len(), 5);
         for (place, agent) in ["b", "c", "a", "b", "c"].into_iter().enumerate() {
             let body: serde_json::Value = serde_json::from_str(&bodies.text(place as u64)).unwrap();
-            assert_eq!((&body["agent_id"], &body["challenge"]), (&agent.into(), &challenges[place].clone().into()));
+            assert_eq!(
+                (&body["agent_id"], &body["challenge"]),
+                (&agent.into(), &challenges[place].clone().into())
+            );
         }
         verify(&bodies).unwrap();
         challenge(&ids).unwrap();

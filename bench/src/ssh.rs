@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::SystemRandom;
 use ring::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
-    RSA_PKCS1_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 
 /// The kinds that agents may have.
@@ -105,9 +105,12 @@ fn line(name: &str, parts: &[&[u8]]) -> String {
 fn rsa(bits: u32, folder: &Path) -> anyhow::Result<(Pair, String)> {
     let file = folder.join(format!("rsa-{bits}"));
     let mut command = Command::new("ssh-keygen");
-    command.args(["-q", "-t", "rsa", "-b", &bits.to_string(), "-m", "PEM", "-N", "", "-C", "", "-f"]).arg(&file);
+    command
+        .args(["-q", "-t", "rsa", "-b", &bits.to_string(), "-m", "PEM", "-N", "", "-C", "", "-f"])
+        .arg(&file);
     let output = command.stdin(Stdio::null()).output();
-    let output = output.context("ssh-keygen makes the keys of RSA (Debian: `apt-get install openssh-client`)")?;
+    let output =
+        output.context("ssh-keygen makes the keys of RSA (Debian: `apt-get install openssh-client`)")?;
     if !output.status.success() {
         bail!("ssh-keygen failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }

@@ -240,7 +240,8 @@ impl Agent {
         let mut beats = 0_u64;
         let ended = loop {
             let mut answers = Vec::new();
-            let read = socket.read(&self.agents.scratch, |message| self.take(message, &is_online, &mut answers));
+            let read =
+                socket.read(&self.agents.scratch, |message| self.take(message, &is_online, &mut answers));
             tokio::select! {
                 biased;
                 read = read => if let Err(ended) = read {
@@ -338,7 +339,10 @@ mod tests {
     #[test]
     fn a_response_names_the_command() {
         let response: serde_json::Value = serde_json::from_str(&response("cmd_1")).unwrap();
-        assert_eq!((&response["type"], &response["data"]["command_id"]), (&"response".into(), &"cmd_1".into()));
+        assert_eq!(
+            (&response["type"], &response["data"]["command_id"]),
+            (&"response".into(), &"cmd_1".into())
+        );
     }
 
     #[test]

@@ -11,10 +11,10 @@ use crate::context::Context;
 use crate::fleet::Fleet;
 use crate::interleave::{Side, plan};
 use crate::load::{self, EchoPlan, Ids, Template};
+use crate::printer;
 use crate::process::own_cpu_seconds;
 use crate::report::{Cpu, Figure, Measured, P50_MS, P99_MS, PER_S, Verdict, figure_line};
 use crate::server::{KEY, Signalbox, sqlite_facts};
-use crate::printer;
 
 /// Agents that the commands are spread over, so many that each has about one at a time.
 const AGENTS: u64 = 256;
@@ -38,7 +38,8 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Measured> {
     let mut measured = Measured::default();
     let mut first_ticket = 0;
     for open in OPEN {
-        let mut side = Side::new("Signalbox", &signalbox.process, plan(context, signalbox.addr, &template, open));
+        let mut side =
+            Side::new("Signalbox", &signalbox.process, plan(context, signalbox.addr, &template, open));
         side.processes.extend(holders.processes.iter().map(|holder| &holder.process));
         side.plan.first_ticket = first_ticket;
         let bare = EchoPlan {

@@ -84,7 +84,8 @@ impl Stage<'_> {
     /// All rounds with so many subscribers.
     async fn compare(&self, count: usize, measured: &mut Measured) -> anyhow::Result<()> {
         let (mut backlogs, mut paced) = (Vec::new(), Vec::new());
-        let all = || [Some(&self.signalbox.process), self.nats.map(|nats| &nats.process)].into_iter().flatten();
+        let all =
+            || [Some(&self.signalbox.process), self.nats.map(|nats| &nats.process)].into_iter().flatten();
         all().for_each(Process::pause);
         for round in 1..=self.context.rounds {
             let group = format!("{}, backlog", subscribers(count));
@@ -185,7 +186,13 @@ fn conclude(count: usize, backlogs: &[Vec<Figure>], paced: &[Vec<Figure>], measu
     for (side, how) in [(1, "live only"), (2, "durable history")] {
         let has_goal = count >= GOALS_FROM && side == 1;
         let name = format!("{who}, backlog, {how}, deliveries over NATS's");
-        measured.verdicts.push(Verdict::ratio(&name, backlogs, (side, 0), PER_S, has_goal.then_some(BACKLOG)));
+        measured.verdicts.push(Verdict::ratio(
+            &name,
+            backlogs,
+            (side, 0),
+            PER_S,
+            has_goal.then_some(BACKLOG),
+        ));
         let name = format!("{who}, paced, {how}, deliveries over NATS's flood");
         measured.verdicts.push(Verdict::ratio(&name, paced, (side, flood), PER_S, has_goal.then_some(PACED)));
         let name = format!("{who}, paced, {how}, p99 over NATS's at the same pace");

@@ -50,8 +50,12 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Measured> {
         measured.figures.extend(rounds.into_iter().flatten());
     }
     let interval = heartbeat(context).as_secs();
-    measured.fact("heartbeats", format!("one from each every {interval} s, spread over that time, each answered"));
-    measured.fact("clients", "processes of 5,000 connections each, from four addresses of the loopback network");
+    measured.fact(
+        "heartbeats",
+        format!("one from each every {interval} s, spread over that time, each answered"),
+    );
+    measured
+        .fact("clients", "processes of 5,000 connections each, from four addresses of the loopback network");
     if many < AGENTS_MANY && !context.quick {
         measured.note(&format!(
             "{many} agents and not {AGENTS_MANY}: a process may have {} files open here, and each connection is one.",

@@ -101,8 +101,10 @@ impl Logins {
             server_seconds += signalbox.process.cpu_seconds() - server;
             let ours = Halves { challenges, verified, server_seconds };
             let theirs = self.bare(context, signalbox, bare, (&challenge, &verify)).await?;
-            let figures =
-                vec![self.figure("Signalbox", round, &ours, signing), self.figure("bare JSON handler", round, &theirs, signing)];
+            let figures = vec![
+                self.figure("Signalbox", round, &ours, signing),
+                self.figure("bare JSON handler", round, &theirs, signing),
+            ];
             figures.iter().for_each(|figure| printer::progress(&figure_line(figure)));
             rounds.push(figures);
         }
@@ -141,7 +143,11 @@ impl Logins {
         // What is not picked was not given, and would be signed for nobody.
         let outcome = agents::complete(self.kind.name(), self.count, load::run(&plan).await?)?;
         let picked = outcome.picked.len() as u64;
-        anyhow::ensure!(picked == self.count, "{picked} of {} answers hold a challenge or a token", self.count);
+        anyhow::ensure!(
+            picked == self.count,
+            "{picked} of {} answers hold a challenge or a token",
+            self.count
+        );
         Ok(outcome)
     }
 
@@ -165,7 +171,10 @@ impl Logins {
 fn describe(folder: &Path, ids: &Ids, measured: &mut Measured) {
     measured.facts.extend(sqlite_facts(folder));
     measured.fact("bare JSON handler", "the same bytes, read into a struct; nothing is checked or kept");
-    measured.fact("logins", format!("by one key of the tenant for {} agents, raw signatures in base64", ids.len()));
+    measured.fact(
+        "logins",
+        format!("by one key of the tenant for {} agents, raw signatures in base64", ids.len()),
+    );
     measured.note(
         "A login is a challenge and its verification: the rate counts the time of both, one after the other, and not \
          that of signing. p50 and p99 are those of the verification.",

@@ -34,7 +34,8 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Measured> {
         round.push(figure);
     }
     let mut measured = Measured::default();
-    let values = rounds.iter().flat_map(|round| round.first()).map(|figure| figure.metric(ONLINE_MS)).collect();
+    let values =
+        rounds.iter().flat_map(|round| round.first()).map(|figure| figure.metric(ONLINE_MS)).collect();
     let is_valid = rounds.iter().flatten().all(|figure| figure.faults.is_empty());
     let name = format!("{count} agents online again, from when the server listens");
     measured.verdicts.push(Verdict::new(&name, "ms", values, None, is_valid));
@@ -42,7 +43,10 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Measured> {
     measured.verdicts.push(Verdict::ratio(&name, &rounds, (0, 1), PER_S, None));
     measured.figures.extend(rounds.into_iter().flatten());
     measured.facts.extend(sqlite_facts(folder.path()));
-    measured.fact("agents", format!("{count}, in processes of up to 5,000; one is online when a heartbeat is answered"));
+    measured.fact(
+        "agents",
+        format!("{count}, in processes of up to 5,000; one is online when a heartbeat is answered"),
+    );
     measured.note(
         "An agent tries again at once when its connection ends, and 0.2 to 0.4 s after a try that nobody took, as in the \
          time between the two servers, or that was answered 503 by the one that ends. Tokens are those from before the \

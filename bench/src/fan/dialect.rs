@@ -1,11 +1,14 @@
 //! What goes over the WebSocket, by server: our envelopes, or the text protocol of NATS, a client's share of each.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail};
 
-use super::READY_WITHIN;
 use crate::baseline::kind;
 use crate::ws::{Scratch, Socket, Target, open};
 
+/// How long a server may take to answer a client's beginning.
+pub(super) const READY_WITHIN: Duration = Duration::from_secs(60);
 /// A message's payload is JSON of this many bytes, the same for every server.
 pub(crate) const PAYLOAD_BYTES: usize = 128;
 /// Where the payload says when it was due, in microseconds of the run.
@@ -64,7 +67,8 @@ impl Dialect {
                 put(r#"{"type":"heartbeat","id":"begin","data":{}}"#);
             }
             (Self::Nats, subject) => {
-                let options = r#"{"verbose":false,"pedantic":false,"headers":false,"lang":"rust","version":"1"}"#;
+                let options =
+                    r#"{"verbose":false,"pedantic":false,"headers":false,"lang":"rust","version":"1"}"#;
                 put(&format!("CONNECT {options}\r\n"));
                 if let Some(subject) = subject {
                     put(&format!("SUB {subject} 1\r\n"));
@@ -77,7 +81,12 @@ impl Dialect {
     }
 
     /// Waits until the server has taken the introduction.
-    pub(super) async fn begun(self, socket: &mut Socket, scratch: &Scratch, parser: &mut Parser) -> anyhow::Result<()> {
+    pub(super) async fn begun(
+        self,
+        socket: &mut Socket,
+        scratch: &Scratch,
+        parser: &mut Parser,
+    ) -> anyhow::Result<()> {
         let mut outcome = None;
         while outcome.is_none() {
             let read = socket.read(scratch, |bytes| {
@@ -88,7 +97,8 @@ impl Dialect {
                 });
             });
             let read = tokio::time::timeout(READY_WITHIN, read).await;
-            read.context("the server did not answer the beginning")?.map_err(|ended| anyhow::anyhow!("{ended}"))?;
+            read.context("the server did not answer the beginning")?
+                .map_err(|ended| anyhow::anyhow!("{ended}"))?;
         }
         match outcome {
             Some(Err(fault)) => bail!("the server did not take it: {fault}"),
@@ -143,7 +153,8 @@ impl Publication {
 fn payload() -> String {
     let begin = format!(r#"{{"n":"{NUMBER_MARK}","due":"{DUE_MARK}","text":""#);
     let room = PAYLOAD_BYTES.saturating_sub(begin.len() + 2);
-    let text: String = "the figures of the day, as they come in, for everybody. ".chars().cycle().take(room).collect();
+    let text: String =
+        "the figures of the day, as they come in, for everybody. ".chars().cycle().take(room).collect();
     format!(r#"{begin}{text}"}}"#)
 }
 
@@ -227,7 +238,8 @@ fn stream(bytes: &[u8], each: &mut impl FnMut(Said<'_>)) -> usize {
         let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
         let mut next = end + 1;
         if line.starts_with(b"MSG ") {
-            let length = line.rsplit(|byte| *byte == b' ').next().and_then(|digits| std::str::from_utf8(digits).ok());
+            let length =
+                line.rsplit(|byte| *byte == b' ').next().and_then(|digits| std::str::from_utf8(digits).ok());
             let Some(length) = length.and_then(|digits| digits.parse::<usize>().ok()) else {
                 each(Said::Fault(String::from_utf8_lossy(line).into_owned()));
                 return bytes.len();
@@ -242,7 +254,9 @@ fn stream(bytes: &[u8], each: &mut impl FnMut(Said<'_>)) -> usize {
             match line {
                 b"PING" => each(Said::Ping),
                 b"PONG" => each(Said::Subscribed),
-                line if line.starts_with(b"-ERR") => each(Said::Fault(String::from_utf8_lossy(line).into_owned())),
+                line if line.starts_with(b"-ERR") => {
+                    each(Said::Fault(String::from_utf8_lossy(line).into_owned()))
+                }
                 _ => each(Said::Other),
             }
         }
@@ -274,7 +288,8 @@ mod tests {
 
     #[test]
     fn a_stream_of_nats_is_read_however_it_is_cut() {
-        let text = b"INFO {}\r\nPONG\r\nMSG a 1 5\r\nhello\r\nPING\r\nMSG a 1 reply 2\r\n\r\n\r\n-ERR 'no'\r\n";
+        let text =
+            b"INFO {}\r\nPONG\r\nMSG a 1 5\r\nhello\r\nPING\r\nMSG a 1 reply 2\r\n\r\n\r\n-ERR 'no'\r\n";
         for cut in 0..text.len() {
             let mut parser = Parser::new(Dialect::Nats);
             let mut seen = Vec::new();

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use super::board::{Board, DRAINED_WITHIN, Pace, Plan};
 use super::dialect::{Parser, Publication, Said};
-use super::{Board, DRAINED_WITHIN, Pace, Plan};
 use crate::clock;
 use crate::ws::{self, Reader, Scratch, Writer};
 

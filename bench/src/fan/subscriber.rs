@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 
 use hdrhistogram::Histogram;
 
+use super::board::{Board, Pace, Plan, latencies};
 use super::dialect::{Parser, Said, due_us};
-use super::{Board, Pace, Plan, latencies};
 use crate::ws::{self, Scratch};
 
 /// How often a quiet subscriber looks whether it is over.

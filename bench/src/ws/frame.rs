@@ -94,7 +94,11 @@ mod tests {
             put_unmasked(&mut unmasked, TEXT, &payload);
             for bytes in [&masked, &unmasked] {
                 let header = parse(bytes).unwrap().unwrap();
-                assert_eq!((header.is_final, header.opcode, header.end), (true, TEXT, bytes.len()), "{length}");
+                assert_eq!(
+                    (header.is_final, header.opcode, header.end),
+                    (true, TEXT, bytes.len()),
+                    "{length}"
+                );
                 assert_eq!(&bytes[header.payload_at..header.end], payload, "{length}");
             }
             assert_eq!(parse(&masked).unwrap().unwrap().mask, Some(MASK));
