@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::SystemRandom;
 use ring::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
     KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 
@@ -44,7 +44,7 @@ pub(crate) struct Key {
 
 enum Pair {
     Ed25519(Ed25519KeyPair),
-    Ecdsa(EcdsaKeyPair),
+    Ecdsa(&'static str, EcdsaKeyPair),
     Rsa(RsaKeyPair),
 }
 
@@ -54,12 +54,12 @@ impl Key {
         let random = SystemRandom::new();
         let refused = |_| anyhow::anyhow!("a key of {} could not be made", kind.name());
         let rejected = |error| anyhow::anyhow!("a key of {} is not taken: {error}", kind.name());
-        let ecdsa = |algorithm, curve: &str| {
+        let ecdsa = |algorithm, name: &'static str| {
             let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random).map_err(refused)?;
             let pair = EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref(), &random).map_err(rejected)?;
-            let name = format!("ecdsa-sha2-{curve}");
-            let public = line(&name, &[curve.as_bytes(), pair.public_key().as_ref()]);
-            anyhow::Ok((Pair::Ecdsa(pair), public))
+            let curve = name.rsplit('-').next().unwrap_or_default();
+            let public = line(name, &[curve.as_bytes(), pair.public_key().as_ref()]);
+            anyhow::Ok((Pair::Ecdsa(name, pair), public))
         };
         let (pair, public) = match kind {
             KeyKind::Ed25519 => {
@@ -68,38 +68,55 @@ impl Key {
                 let public = line("ssh-ed25519", &[pair.public_key().as_ref()]);
                 (Pair::Ed25519(pair), public)
             }
-            KeyKind::EcdsaP256 => ecdsa(&ECDSA_P256_SHA256_ASN1_SIGNING, "nistp256")?,
-            KeyKind::EcdsaP384 => ecdsa(&ECDSA_P384_SHA384_ASN1_SIGNING, "nistp384")?,
+            KeyKind::EcdsaP256 => ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING, "ecdsa-sha2-nistp256")?,
+            KeyKind::EcdsaP384 => ecdsa(&ECDSA_P384_SHA384_FIXED_SIGNING, "ecdsa-sha2-nistp384")?,
             KeyKind::Rsa2048 => rsa(2_048, folder)?,
             KeyKind::Rsa4096 => rsa(4_096, folder)?,
         };
         Ok(Self { pair, public, random })
     }
 
-    /// A raw signature in base64.
+    /// A signature as SSH's protocol has it, in base64: what paramiko and OpenSSH's own clients make.
     pub(crate) fn sign(&self, message: &[u8]) -> anyhow::Result<String> {
         let refused = |_| anyhow::anyhow!("a challenge could not be signed");
-        let signature = match &self.pair {
-            Pair::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
-            Pair::Ecdsa(pair) => pair.sign(&self.random, message).map_err(refused)?.as_ref().to_vec(),
+        let (name, signature) = match &self.pair {
+            Pair::Ed25519(pair) => ("ssh-ed25519", pair.sign(message).as_ref().to_vec()),
+            Pair::Ecdsa(name, pair) => {
+                let signature = pair.sign(&self.random, message).map_err(refused)?;
+                let (r, s) = signature.as_ref().split_at(signature.as_ref().len() / 2);
+                (*name, blob(&[&integer(r), &integer(s)]))
+            }
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public().modulus_len()];
                 pair.sign(&RSA_PKCS1_SHA256, &self.random, message, &mut signature).map_err(refused)?;
-                signature
+                ("rsa-sha2-256", signature)
             }
         };
-        Ok(STANDARD.encode(signature))
+        Ok(STANDARD.encode(blob(&[name.as_bytes(), &signature])))
     }
+}
+
+/// Parts with their lengths before them.
+fn blob(parts: &[&[u8]]) -> Vec<u8> {
+    let mut blob = Vec::new();
+    for part in parts {
+        blob.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+        blob.extend_from_slice(part);
+    }
+    blob
+}
+
+/// A positive number without leading zeros, but with one where it would look negative.
+fn integer(bytes: &[u8]) -> Vec<u8> {
+    let from = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
+    let digits = &bytes[from..];
+    let sign: &[u8] = if digits.first().is_some_and(|first| *first >= 0x80) { &[0] } else { &[] };
+    [sign, digits].concat()
 }
 
 /// A public key as one line: its name, then its name and its parts with their lengths.
 fn line(name: &str, parts: &[&[u8]]) -> String {
-    let mut blob = Vec::new();
-    for part in [&[name.as_bytes()], parts].concat() {
-        blob.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
-        blob.extend_from_slice(part);
-    }
-    format!("{name} {}", STANDARD.encode(blob))
+    format!("{name} {}", STANDARD.encode(blob(&[&[name.as_bytes()], parts].concat())))
 }
 
 fn rsa(bits: u32, folder: &Path) -> anyhow::Result<(Pair, String)> {
@@ -125,29 +142,55 @@ fn rsa(bits: u32, folder: &Path) -> anyhow::Result<(Pair, String)> {
 #[cfg(test)]
 mod tests {
     use ring::signature::{
-        ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, UnparsedPublicKey, VerificationAlgorithm,
+        ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, UnparsedPublicKey, VerificationAlgorithm,
     };
 
     use super::*;
 
-    #[test]
-    fn a_line_holds_the_name_and_the_parts() {
-        let blob = STANDARD.decode(line("ssh-x", &[b"ab"]).strip_prefix("ssh-x ").unwrap()).unwrap();
-        assert_eq!(blob, b"\0\0\0\x05ssh-x\0\0\0\x02ab");
+    /// The parts of a blob.
+    fn parts(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut parts = Vec::new();
+        while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
+            let (part, rest) = rest.split_at(u32::from_be_bytes(*length) as usize);
+            parts.push(part.to_vec());
+            bytes = rest;
+        }
+        parts
     }
 
     #[test]
-    fn what_is_signed_verifies_with_the_key_at_the_end_of_the_line() {
+    fn numbers_are_positive_and_short() {
+        assert_eq!(integer(&[0, 0, 1, 2]), [1, 2]);
+        assert_eq!(integer(&[0, 0x80]), [0, 0x80]);
+        assert_eq!(integer(&[0, 0]), [0; 0]);
+    }
+
+    #[test]
+    fn what_is_signed_verifies_with_the_key_of_the_line() {
         let algorithms: [(KeyKind, &dyn VerificationAlgorithm, usize); 3] = [
-            (KeyKind::Ed25519, &ED25519, 32),
-            (KeyKind::EcdsaP256, &ECDSA_P256_SHA256_ASN1, 65),
-            (KeyKind::EcdsaP384, &ECDSA_P384_SHA384_ASN1, 97),
+            (KeyKind::Ed25519, &ED25519, 0),
+            (KeyKind::EcdsaP256, &ECDSA_P256_SHA256_FIXED, 32),
+            (KeyKind::EcdsaP384, &ECDSA_P384_SHA384_FIXED, 48),
         ];
-        for (kind, algorithm, bytes) in algorithms {
+        for (kind, algorithm, width) in algorithms {
             let key = Key::make(kind, Path::new("/")).unwrap();
-            let blob = STANDARD.decode(key.public.split(' ').nth(1).unwrap()).unwrap();
-            let signature = STANDARD.decode(key.sign(b"challenge").unwrap()).unwrap();
-            let public = UnparsedPublicKey::new(algorithm, &blob[blob.len() - bytes..]);
+            let (name, public) = key.public.split_once(' ').unwrap();
+            let public = parts(&STANDARD.decode(public).unwrap());
+            let signature = parts(&STANDARD.decode(key.sign(b"challenge").unwrap()).unwrap());
+            assert_eq!((&public[0], &signature[0]), (&name.as_bytes().to_vec(), &name.as_bytes().to_vec()));
+            let mut signature = signature[1].clone();
+            if width > 0 {
+                // Each number as wide as the curve's.
+                let numbers = parts(&signature);
+                signature = numbers
+                    .iter()
+                    .flat_map(|number| {
+                        let padded = [vec![0; width], number.clone()].concat();
+                        padded[padded.len() - width..].to_vec()
+                    })
+                    .collect();
+            }
+            let public = UnparsedPublicKey::new(algorithm, public.last().unwrap());
             public.verify(b"challenge", &signature).unwrap();
         }
     }

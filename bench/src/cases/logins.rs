@@ -173,7 +173,7 @@ fn describe(folder: &Path, ids: &Ids, measured: &mut Measured) {
     measured.fact("bare JSON handler", "the same bytes, read into a struct; nothing is checked or kept");
     measured.fact(
         "logins",
-        format!("by one key of the tenant for {} agents, raw signatures in base64", ids.len()),
+        format!("by one key of the tenant for {} agents, signatures as SSH's protocol has them", ids.len()),
     );
     measured.note(
         "A login is a challenge and its verification: the rate counts the time of both, one after the other, and not \
