@@ -93,7 +93,7 @@ impl Stage<'_> {
             let of_nats = flood.first().filter(|_| self.nats.is_some());
             let deliveries_per_s = of_nats.map_or(PACE_ALONE, |figure| figure.metric(PER_S) * PACE);
             let group = format!("{}, paced", subscribers(count));
-            let pace = Pace::Fixed { per_s: deliveries_per_s / count as f64 };
+            let pace = Pace::Fixed { per_s: deliveries_per_s / count as f64, window: window(count) };
             let mut steady = self.turn(&group, round, count, pace).await?;
             // What a paced rate is held against is the flood of the same round.
             steady.extend(of_nats.cloned());
@@ -222,7 +222,7 @@ fn describe(folder: &Path, nats: Result<&Nats, &anyhow::Error>, measured: &mut M
     measured.note(
         "Backlog: the publisher sends while the slowest subscriber is within a window of messages; nobody is cut off. \
          Paced: the publisher sends what is due each millisecond, at 0.55 of what NATS delivered in the backlog of the \
-         same round; a delivery is as late as it comes after it was due.",
+         same round, unless somebody is a window behind; a delivery is as late as it comes after it was due.",
     );
     measured.note("Rates are deliveries to subscribers. Every message must come to every subscriber, else the run is invalid.");
 }

@@ -19,8 +19,8 @@ const LATENCY_MAX_US: u64 = 120_000_000;
 pub(crate) enum Pace {
     /// As fast as it may, while nobody is further behind than so many messages.
     Backlog { window: u64 },
-    /// So many messages a second.
-    Fixed { per_s: f64 },
+    /// So many messages a second, or fewer where somebody is further behind.
+    Fixed { per_s: f64, window: u64 },
 }
 
 /// One run.

@@ -53,13 +53,16 @@ async fn send(plan: &Plan, board: &Board, mut writer: Writer, owed: &RefCell<Vec
     while !board.stops.load(Ordering::Relaxed) && !board.has_faults() {
         let may = match plan.pace {
             Pace::Backlog { window } => board.slowest() + window,
-            Pace::Fixed { per_s } => ((clock::now() - begin).as_secs_f64() * per_s) as u64,
+            Pace::Fixed { per_s, window } => {
+                let due = ((clock::now() - begin).as_secs_f64() * per_s) as u64;
+                due.min(board.slowest() + window)
+            }
         };
         let count = may.saturating_sub(published).min(AT_ONCE_MAX);
         for number in published..published + count {
             let due_us = match plan.pace {
                 Pace::Backlog { .. } => 0,
-                Pace::Fixed { per_s } => begin_us + (number as f64 * 1e6 / per_s) as u64,
+                Pace::Fixed { per_s, .. } => begin_us + (number as f64 * 1e6 / per_s) as u64,
             };
             writer.put(publication.fill(number, due_us));
         }

@@ -166,7 +166,7 @@ mod tests {
     }
 
     async fn all_is_delivered(addr: SocketAddr, dialect: Dialect) {
-        for pace in [Pace::Backlog { window: 500 }, Pace::Fixed { per_s: 2_000.0 }] {
+        for pace in [Pace::Backlog { window: 500 }, Pace::Fixed { per_s: 2_000.0, window: 500 }] {
             let fanned = run(plan(addr, dialect, pace)).await.unwrap();
             assert_eq!(fanned.faults, Vec::<String>::new());
             assert!(fanned.delivered > 0 && fanned.delivered % 5 == 0 && fanned.deliveries_per_s > 0.0);
