@@ -88,7 +88,7 @@ impl WakeUps {
 
     /// Is woken when nothing more comes of a command.
     pub async fn ended_command(&self, tenant: &TenantId, command: &CommandId) -> Woken {
-        self.woken_by(&Subject::command(tenant, command)).await
+        self.woken_by(&Subject::command(tenant, command), Buffer::Newest).await
     }
 
     /// An SSH key signs nobody in any more: what is remembered of keys is to be forgotten, and its tokens have ended.
@@ -119,8 +119,6 @@ impl WakeUps {
         self.woken_by(&Subject::revoked_keys(), Buffer::Newest).await
     }
 
-    /// When the work is due that a wake-up tells of; `None` for one that this node has sent itself. Where some may have
-    /// been missed, work may be due already.
     /// Is told of tokens that have ended, on any node.
     pub async fn ended_tokens(&self) -> EndedTokens {
         let pattern = Pattern::exactly(&Subject::revoked_keys());
@@ -128,7 +126,8 @@ impl WakeUps {
         EndedTokens(self.bus.subscribe(&pattern, buffer).await.ok())
     }
 
-    /// When the work is due that a wake-up tells of; `None` for one that this node has sent itself.
+    /// When the work is due that a wake-up tells of; `None` for one that this node has sent itself. Where some may have
+    /// been missed, work may be due already.
     #[must_use]
     pub fn due_at(&self, payload: &[u8]) -> Option<Timestamp> {
         if payload.is_empty() {
