@@ -39,9 +39,14 @@ pub(crate) async fn report_each(context: &Context, addr: SocketAddr, ids: &Ids) 
 
 /// A run of exactly `count` requests.
 pub(crate) fn counted(context: &Context, addr: SocketAddr, template: Template, count: u64) -> Plan {
+    counted_of(context, addr, &Arc::new(template), count)
+}
+
+/// The same with a template that is used again.
+pub(crate) fn counted_of(context: &Context, addr: SocketAddr, template: &Arc<Template>, count: u64) -> Plan {
     Plan {
         addr,
-        template: Arc::new(template),
+        template: Arc::clone(template),
         connections: CONNECTIONS,
         threads: context.client_threads,
         extent: Extent::Count(count),

@@ -4,8 +4,10 @@
 
 mod bench;
 mod clock;
+mod nats;
 mod postgres;
 mod print;
+mod python;
 mod repo;
 mod test;
 mod tidy;

@@ -11,6 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+pub(crate) use self::account::is_root;
 pub(crate) use self::cluster::Cluster;
 use crate::print;
 
@@ -36,7 +37,7 @@ pub(crate) fn find() -> Option<PathBuf> {
 
 /// Installs the distribution's PostgreSQL, without the server that its package would start.
 pub(crate) fn install() -> Result<PathBuf> {
-    if !account::is_root()? {
+    if !is_root()? {
         bail!("it is neither in PATH nor in {VERSIONED}, and only root can install it");
     }
     if !Path::new("/usr/bin/apt-get").exists() {
@@ -66,7 +67,7 @@ fn newest(versions: &Path) -> Option<PathBuf> {
 }
 
 /// Runs apt-get, whose pages of output matter only when it fails.
-fn quietly(command: &mut Command) -> Result<()> {
+pub(crate) fn quietly(command: &mut Command) -> Result<()> {
     let shown = crate::repo::shown(command);
     let done = command
         .env("DEBIAN_FRONTEND", "noninteractive")

@@ -31,6 +31,11 @@ impl Repo {
         fs::read_to_string(self.root.join(path)).with_context(|| format!("cannot read {path}"))
     }
 
+    /// The place of a file.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
     /// Replaces a file, with the folders above it.
     pub(crate) fn write(&self, path: &str, text: &str) -> Result<()> {
         let file = self.root.join(path);

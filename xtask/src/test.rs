@@ -1,20 +1,25 @@
 //! `cargo xtask test`: everything that must pass, in the order of what fails soonest.
 //!
 //! The tests get PostgreSQL as `SIGNALBOX_TEST_POSTGRES`, a URL with the right to create databases;
-//! without the variable, tests that need it pass over themselves.
+//! without the variable, tests that need it pass over themselves. So do they with NATS and `SIGNALBOX_TEST_NATS`.
 
 use std::process::Command;
 
 use anyhow::{Context, Result, anyhow};
 
 use crate::clock::Stopwatch;
+use crate::nats::{self, Nats};
 use crate::postgres::{self, Cluster};
 use crate::repo::{self, Repo};
-use crate::{print, tidy};
+use crate::{print, python, tidy};
 
 const POSTGRES_URL: &str = "SIGNALBOX_TEST_POSTGRES";
 const WITHOUT_POSTGRES: &str = "SIGNALBOX_TEST_WITHOUT_POSTGRES";
 const NOT_TESTED: &str = "not tested without it: the store on PostgreSQL, and the server over that store";
+
+const NATS_URL: &str = "SIGNALBOX_TEST_NATS";
+const WITHOUT_NATS: &str = "SIGNALBOX_TEST_WITHOUT_NATS";
+const NOT_TESTED_WITHOUT_NATS: &str = "not tested without it: the bus over NATS, and several nodes on it";
 
 /// How to test.
 #[derive(Debug, Default, PartialEq)]
@@ -55,9 +60,17 @@ pub(crate) fn run(repo: &Repo, options: &Options) -> Result<()> {
     })?;
     step("tidy", || tidy::run(repo, false))?;
     let cluster = step("postgres", || cluster(options))?;
+    let nats = step("nats", || nats(options))?;
+    let python = step("python", || Ok(python::found(repo)))?;
     step("build", || repo::succeed(repo.cargo().args(["build", "--package", "signalbox"])))?;
-    step("tests", || repo::succeed(&mut tests(repo, options, cluster.as_ref())))?;
-    drop(cluster);
+    step("tests", || {
+        let mut tests = tests(repo, options, cluster.as_ref(), nats.as_ref());
+        if let Some(python) = &python {
+            tests.env(python::VARIABLE, python);
+        }
+        repo::succeed(&mut tests)
+    })?;
+    drop((cluster, nats));
     print::notice(&format!("all steps passed in {whole}"));
     Ok(())
 }
@@ -92,7 +105,30 @@ fn cluster(options: &Options) -> Result<Option<Cluster>> {
     Cluster::start(&found).map(Some)
 }
 
-fn tests(repo: &Repo, options: &Options, cluster: Option<&Cluster>) -> Command {
+/// The NATS server of this run, or `None` where the caller chose to go without.
+fn nats(options: &Options) -> Result<Option<Nats>> {
+    if options.fast {
+        print::notice(&format!("--fast leaves NATS out; {NOT_TESTED_WITHOUT_NATS}"));
+        return Ok(None);
+    }
+    let may_lack = std::env::var(WITHOUT_NATS).is_ok_and(|value| value == "1");
+    let found = match nats::find() {
+        None if may_lack => {
+            print::notice(&format!("NATS is missing, as {WITHOUT_NATS}=1 allows; {NOT_TESTED_WITHOUT_NATS}"));
+            return Ok(None);
+        }
+        None => nats::install().map_err(|error| {
+            anyhow!(
+                "no NATS: {error:#}; {NOT_TESTED_WITHOUT_NATS}; install nats-server, or set {WITHOUT_NATS}=1 to pass \
+                 without these tests"
+            )
+        })?,
+        Some(found) => found,
+    };
+    Nats::start(&found).map(Some)
+}
+
+fn tests(repo: &Repo, options: &Options, cluster: Option<&Cluster>, nats: Option<&Nats>) -> Command {
     let mut cargo = repo.cargo();
     cargo.arg("test");
     if !options.choose_package() {
@@ -101,6 +137,10 @@ fn tests(repo: &Repo, options: &Options, cluster: Option<&Cluster>) -> Command {
     match cluster {
         Some(cluster) => cargo.env(POSTGRES_URL, cluster.url()),
         None => cargo.env_remove(POSTGRES_URL),
+    };
+    match nats {
+        Some(nats) => cargo.env(NATS_URL, nats.url()),
+        None => cargo.env_remove(NATS_URL),
     };
     cargo.args(&options.cargo_test_args);
     cargo
@@ -128,7 +168,7 @@ mod tests {
         for (line, whole) in [("", true), ("-- paging", true), ("-- -- -p", true), ("-- -p bench", false)] {
             let options = parse(line).unwrap();
             let repo = Repo::find().unwrap();
-            let command = tests(&repo, &options, None);
+            let command = tests(&repo, &options, None, None);
             assert_eq!(command.get_args().any(|arg| arg == "--workspace"), whole, "{line}");
         }
     }

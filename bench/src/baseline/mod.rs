@@ -4,6 +4,8 @@
 
 mod agents;
 mod dispatch;
+mod echo;
+mod live;
 mod process;
 mod routes;
 mod sink;
@@ -17,7 +19,8 @@ use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 
 pub(crate) use dispatch::Sent;
-pub(crate) use process::{Bare, dispatch};
+pub(crate) use live::{Held, kind};
+pub(crate) use process::{Bare, Live, dispatch};
 pub(crate) use sink::Seen;
 
 use crate::printer;
@@ -35,6 +38,10 @@ pub(crate) enum Kind {
     Agents,
     /// A client that POSTs 500 bytes to a sink over one pool.
     Dispatch,
+    /// A WebSocket server that says back what it is told.
+    Echo,
+    /// Agents that hold connections.
+    Live,
 }
 
 /// Arguments of `bench baseline`.
@@ -52,6 +59,8 @@ pub(crate) struct Baseline {
     dispatch: dispatch::Options,
     #[command(flatten)]
     agents: agents::Options,
+    #[command(flatten)]
+    live: live::Options,
 }
 
 impl Baseline {
@@ -64,6 +73,8 @@ impl Baseline {
             match self.kind {
                 Kind::Dispatch => dispatch::run(&self.dispatch).await,
                 Kind::Agents => serve(agents::routes(&self.agents).await?, self.listen).await,
+                Kind::Echo => echo::serve(self.listen).await,
+                Kind::Live => serve(live::routes(&self.live)?, self.listen).await,
                 kind => serve(router(kind), self.listen).await,
             }
         })
@@ -81,7 +92,7 @@ fn router(kind: Kind) -> Router {
     match kind {
         Kind::Hello => routes::hello(),
         Kind::Json => routes::json(),
-        Kind::Sink | Kind::Dispatch | Kind::Agents => sink::routes(),
+        Kind::Sink | Kind::Dispatch | Kind::Agents | Kind::Echo | Kind::Live => sink::routes(),
     }
 }
 
@@ -95,6 +106,9 @@ fn end_with_stdin() {
 pub(crate) async fn serve_here(kind: Kind) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, router(kind)).await });
+    match kind {
+        Kind::Echo => drop(tokio::spawn(echo::accept(listener))),
+        kind => drop(tokio::spawn(async move { axum::serve(listener, router(kind)).await })),
+    }
     addr
 }

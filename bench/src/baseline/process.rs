@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::process::Signal;
 
-use super::{Kind, Seen, Sent};
+use super::{Held, Kind, Seen, Sent};
 use crate::load;
 use crate::process::{Launch, Process, ReadyOn};
 use crate::server::listening_on;
@@ -21,9 +21,19 @@ pub(crate) struct Bare {
     pub(crate) addr: SocketAddr,
 }
 
+/// How agents hold their connections.
+#[derive(Clone, Copy)]
+pub(crate) struct Live {
+    /// Where they connect.
+    pub(crate) to: SocketAddr,
+    pub(crate) heartbeat: Duration,
+    /// Whether they connect again when a connection ends.
+    pub(crate) reconnects: bool,
+}
+
 impl Bare {
     pub(crate) async fn start(kind: Kind, folder: &Path) -> anyhow::Result<Self> {
-        Self::start_with(kind, command(kind)?, folder).await
+        Self::start_with(kind.name(), command(kind)?, folder).await
     }
 
     /// Agents that report to `server`, or answer with their reports, and tell `ends` of each session's end.
@@ -38,18 +48,37 @@ impl Bare {
         if is_answering {
             command.arg("--answer");
         }
-        Self::start_with(Kind::Agents, command, folder).await
+        Self::start_with(Kind::Agents.name(), command, folder).await
     }
 
-    async fn start_with(kind: Kind, command: Command, folder: &Path) -> anyhow::Result<Self> {
-        let name = format!("baseline {}", kind.name());
+    /// The same server again where an earlier one listened.
+    pub(crate) async fn start_at(kind: Kind, addr: SocketAddr, folder: &Path) -> anyhow::Result<Self> {
+        let mut command = command(kind)?;
+        command.args(["--listen", &addr.to_string()]);
+        Self::start_with(kind.name(), command, folder).await
+    }
+
+    /// Agents that hold connections, one for each line of `agents`.
+    pub(crate) async fn start_live(live: &Live, agents: &Path) -> anyhow::Result<Self> {
+        let mut command = command(Kind::Live)?;
+        command.args(["--connect-to", &live.to.to_string(), "--agents"]).arg(agents);
+        command.args(["--heartbeat-ms", &live.heartbeat.as_millis().to_string()]);
+        if live.reconnects {
+            command.arg("--reconnect");
+        }
+        let name = agents.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self::start_with(&name, command, agents.parent().unwrap_or(agents)).await
+    }
+
+    async fn start_with(kind: &str, command: Command, folder: &Path) -> anyhow::Result<Self> {
+        let name = format!("baseline {kind}");
         let process = Process::start(Launch {
             name: &name,
             command,
             ready_on: ReadyOn::Stdout,
             ready_mark: "listening on http://",
             within: READY_WITHIN,
-            log: folder.join(format!("baseline-{}.log", kind.name())),
+            log: folder.join(format!("baseline-{kind}.log")),
             stop_signal: Signal::TERM,
         })
         .await?;
@@ -61,6 +90,12 @@ impl Bare {
     pub(crate) async fn seen(&self) -> anyhow::Result<Seen> {
         let body = load::call(self.addr, "GET", "/seen", None).await?;
         serde_json::from_slice(&body).context("the sink's count cannot be read")
+    }
+
+    /// How the agents of a process fare that hold connections.
+    pub(crate) async fn held(&self) -> anyhow::Result<Held> {
+        let body = load::call(self.addr, "GET", "/held", None).await?;
+        serde_json::from_slice(&body).context("how the agents fare cannot be read")
     }
 
     /// Lets a sink begin from nothing.
@@ -100,6 +135,8 @@ impl Kind {
             Self::Sink => "sink",
             Self::Agents => "agents",
             Self::Dispatch => "dispatch",
+            Self::Echo => "echo",
+            Self::Live => "live",
         }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) fn json() -> Router {
     Router::new()
         .route("/v1/opscore/agent/{agent_id}/state", post(report))
         .route("/v1/agents/register", post(register))
+        .route("/api/v1/auth/challenge", post(challenge))
+        .route("/api/v1/auth/verify", post(verify))
 }
 
 #[derive(Deserialize)]
@@ -53,4 +55,35 @@ async fn register(Json(registration): Json<Registration>) -> impl IntoResponse {
     const BODY: &str =
         r#"{"status":"success","message":"Agent registered successfully.","data":{"agentId":"none"}}"#;
     (StatusCode::CREATED, [(header::CONTENT_TYPE, "application/json")], BODY)
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "fields are read from the body and nothing is done with them")]
+struct ForChallenge {
+    agent_id: String,
+}
+
+async fn challenge(Json(body): Json<ForChallenge>) -> impl IntoResponse {
+    black_box(&body);
+    const BODY: &str = concat!(
+        r#"{"challenge":"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff","#,
+        r#""expires_at":"2026-11-29T00:05:00Z"}"#
+    );
+    ([(header::CONTENT_TYPE, "application/json")], BODY)
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "fields are read from the body and nothing is done with them")]
+struct ForToken {
+    tenant_id: String,
+    agent_id: String,
+    key_id: String,
+    challenge: String,
+    response: String,
+}
+
+async fn verify(Json(body): Json<ForToken>) -> impl IntoResponse {
+    black_box(&body);
+    const BODY: &str = r#"{"valid":true,"token":"none","expires_at":"2026-11-29T01:00:00Z"}"#;
+    ([(header::CONTENT_TYPE, "application/json")], BODY)
 }

@@ -84,7 +84,7 @@ fn figure(group: &str, side: &str, round: u32, usage: Usage) -> Figure {
 }
 
 /// The memory once it has stayed the same for a while, or the last value seen.
-async fn settled(process: &Process) -> Usage {
+pub(super) async fn settled(process: &Process) -> Usage {
     let begin = clock::now();
     let (mut usage, mut since) = (process.usage(), begin);
     loop {

@@ -2,11 +2,16 @@
 //! verdicts; the disk is measured before and after it.
 
 mod binary_size;
+mod commands;
 mod control;
+mod fan_out;
 mod flow;
 mod growth;
+mod live_idle;
+mod logins;
 mod memory;
 mod reads;
+mod reconnect_storm;
 mod registrations;
 mod reports;
 mod reports_postgres;
@@ -53,6 +58,16 @@ pub(crate) enum Case {
     Waiting,
     /// Many timers that are due in the same second.
     Timers,
+    /// Memory and processor time of agents that hold a connection and do nothing but send heartbeats.
+    LiveIdle,
+    /// A channel's messages to few and many WebSocket subscribers, against the same on NATS.
+    FanOut,
+    /// Commands that connected agents answer at once, against a bare WebSocket echo.
+    Commands,
+    /// Logins by SSH key, by the type of the key, against a JSON handler that checks nothing.
+    Logins,
+    /// A restart of the server with connected agents: time until all are online again.
+    ReconnectStorm,
     /// The cost of an operation among few and among many agents.
     Growth,
     /// Resident memory, idle and after a load of reports.
@@ -85,6 +100,11 @@ impl Case {
             Self::SessionGrowth => Box::pin(session_growth::measure(context)).await,
             Self::Waiting => Box::pin(waiting::measure(context)).await,
             Self::Timers => Box::pin(timers::measure(context)).await,
+            Self::LiveIdle => Box::pin(live_idle::measure(context)).await,
+            Self::FanOut => Box::pin(fan_out::measure(context)).await,
+            Self::Commands => Box::pin(commands::measure(context)).await,
+            Self::Logins => Box::pin(logins::measure(context)).await,
+            Self::ReconnectStorm => Box::pin(reconnect_storm::measure(context)).await,
             Self::Growth => Box::pin(growth::measure(context)).await,
             Self::Memory => Box::pin(memory::measure(context)).await,
             Self::Startup => Box::pin(startup::measure(context)).await,

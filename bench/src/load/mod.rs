@@ -6,6 +6,7 @@
 
 mod call;
 mod connection;
+mod echo;
 mod ends;
 mod generator;
 mod outcome;
@@ -14,6 +15,7 @@ mod template;
 
 pub(crate) use call::call;
 pub(crate) use connection::Connection;
+pub(crate) use echo::{EchoPlan, run_echo};
 pub(crate) use ends::Ends;
 pub(crate) use generator::{Extent, Plan, run};
 pub(crate) use outcome::Outcome;

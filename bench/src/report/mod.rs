@@ -9,7 +9,7 @@ mod verdict;
 mod write;
 
 pub(crate) use case::{CaseReport, Measured};
-pub(crate) use figure::{Cpu, Figure, Metric, P50_MS, P99_MS, PER_S, SERVER_US};
+pub(crate) use figure::{CLIENT_US, Cpu, Figure, MAX_MS, Metric, P50_MS, P99_MS, PER_S, SERVER_US};
 pub(crate) use markdown::{figure_line, summary};
 pub(crate) use verdict::{Goal, Verdict};
 pub(crate) use write::keep;

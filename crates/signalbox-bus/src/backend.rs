@@ -16,6 +16,9 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// The name of this kind of bus, for people.
     fn kind(&self) -> &'static str;
 
+    /// Why the bus carries nothing now, where it does not.
+    fn outage(&self) -> Option<String>;
+
     /// Whether anybody may be subscribed to anything. `false` saves making a message.
     fn may_have_subscribers(&self) -> bool;
 
@@ -28,10 +31,12 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// [`BusError::Unavailable`] when the bus is away or its buffer for what is to be sent is full.
     fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), BusError>;
 
-    /// Subscribes. What is published on this node after this has returned reaches the subscription.
+    /// Subscribes. What is published after this has returned reaches the subscription, from whatever node. A subscription
+    /// outlives the loss of the bus, and one that is made meanwhile begins when the bus is back: either is told
+    /// [`crate::Received::Missed`] then.
     ///
     /// # Errors
-    /// [`BusError::Unavailable`] when the bus is away.
+    /// [`BusError::Unavailable`] when the bus cannot take another subscription.
     async fn subscribe(&self, pattern: &Pattern, buffer: Buffer) -> Result<Subscription, BusError>;
 
     /// Sends a message and waits for the first reply.

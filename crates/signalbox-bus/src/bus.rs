@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::address::Address;
 use crate::backend::Backend;
 use crate::error::{BusError, PAYLOAD_BYTES_MAX};
 use crate::local::Local;
+use crate::nats::{Nats, Options};
 use crate::subject::{Pattern, Subject};
 use crate::subscription::{Buffer, Subscription};
 
@@ -16,15 +18,26 @@ use crate::subscription::{Buffer, Subscription};
 pub struct Bus(Arc<dyn Backend>);
 
 impl Bus {
-    /// Opens the bus at `url`; `local` is the one inside this process.
-    ///
-    /// # Errors
-    /// [`BusError::Unknown`] when there is no such bus.
-    pub fn open(url: &str) -> Result<Self, BusError> {
-        match url {
-            "local" => Ok(Self(Arc::new(Local::default()))),
-            other => Err(BusError::Unknown(other.to_owned())),
+    /// The bus inside this process.
+    #[must_use]
+    pub fn local() -> Self {
+        Self(Arc::new(Local::default()))
+    }
+
+    /// Opens the bus at an address. One of other machines need not be there yet: it is looked for until it is, and
+    /// [`Self::outage`] tells. For tasks in the runtime that this is called in.
+    #[must_use]
+    pub fn connect(address: &Address, options: Options) -> Self {
+        match address {
+            Address::Local => Self::local(),
+            Address::Nats(nats) => Self(Arc::new(Nats::start(nats, options))),
         }
+    }
+
+    /// Why the bus carries nothing now, where it does not.
+    #[must_use]
+    pub fn outage(&self) -> Option<String> {
+        self.0.outage()
     }
 
     /// The name of this kind of bus, for people.
@@ -57,10 +70,10 @@ impl Bus {
         }
     }
 
-    /// Subscribes to all subjects that `pattern` matches.
+    /// Subscribes to all subjects that `pattern` matches, also while the bus is away: see [`Backend::subscribe`].
     ///
     /// # Errors
-    /// [`BusError::Unavailable`] when the bus is away.
+    /// [`BusError::Unavailable`] when the bus cannot take another subscription.
     pub async fn subscribe(&self, pattern: &Pattern, buffer: Buffer) -> Result<Subscription, BusError> {
         self.0.subscribe(pattern, buffer).await
     }
@@ -84,15 +97,5 @@ fn check(payload: &Bytes) -> Result<(), BusError> {
     match payload.len() {
         bytes if bytes > PAYLOAD_BYTES_MAX => Err(BusError::TooLarge { bytes }),
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_bus_is_refused_by_name() {
-        assert_eq!(Bus::open("carrier-pigeon").err(), Some(BusError::Unknown("carrier-pigeon".to_owned())));
     }
 }

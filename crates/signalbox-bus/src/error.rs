@@ -2,17 +2,25 @@
 
 use std::time::Duration;
 
+use crate::address::BadAddress;
 use crate::subject::Subject;
 
 /// The largest payload, in bytes; NATS takes no more by default.
 pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 
+/// A text is no prefix of subjects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be one or more parts of letters, digits, _ and - with dots between them, such as signalbox.eu, of at most 100 characters"
+)]
+pub struct BadPrefix;
+
 /// Why the bus did not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BusError {
-    /// The address names no bus that exists here.
-    #[error("'{0}' is no bus that this build has; use 'local'")]
-    Unknown(String),
+    /// The address names no bus.
+    #[error("the address of the bus {0}")]
+    BadAddress(#[from] BadAddress),
     /// The payload is too large.
     #[error("a message of {bytes} bytes is too large for the bus; {PAYLOAD_BYTES_MAX} are the most")]
     TooLarge {

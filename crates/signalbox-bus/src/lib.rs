@@ -7,20 +7,24 @@
 //! [`Subject`]s are built from typed parts, and those of a tenant begin with the tenant, so that no
 //! [`Pattern`] of one tenant can match a subject of another.
 
+mod address;
 mod backend;
 mod bus;
 mod error;
 mod local;
 mod message;
+mod nats;
 mod subject;
 mod subscription;
 mod wake_ups;
 
+pub use address::{Address, BadAddress, NatsAddress};
 pub use backend::Backend;
 pub use bus::Bus;
 pub use bytes::Bytes;
-pub use error::{BusError, PAYLOAD_BYTES_MAX};
+pub use error::{BadPrefix, BusError, PAYLOAD_BYTES_MAX};
 pub use message::{Message, Reply};
+pub use nats::{Options, Prefix};
 pub use subject::{BadSubject, NAME_BYTES_MAX, Pattern, Subject, TOKENS_MAX};
 pub use subscription::{Buffer, Received, Subscription};
-pub use wake_ups::{WakeUps, Woken};
+pub use wake_ups::{EndedTokens, WakeUps, Woken};

@@ -69,6 +69,10 @@ impl Backend for Local {
         "local"
     }
 
+    fn outage(&self) -> Option<String> {
+        None
+    }
+
     fn may_have_subscribers(&self) -> bool {
         self.0.count.load(Ordering::Relaxed) > 0
     }

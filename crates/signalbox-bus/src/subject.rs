@@ -100,6 +100,11 @@ impl Subject {
         Self(join([NODES, "answers"].into_iter().map(str::to_owned).chain([escaped(node.as_str())])))
     }
 
+    /// The subject that a message came by.
+    pub(crate) fn of_bus(text: &str) -> Self {
+        Self(Arc::from(text))
+    }
+
     /// The subject as the bus writes it.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -180,6 +185,11 @@ impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Whether a text is one or more tokens that nothing needs to be escaped in.
+pub(crate) fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.split('.').all(|token| !token.is_empty() && escaped(token) == token)
 }
 
 fn tokens(name: &str) -> Result<Vec<&str>, BadSubject> {

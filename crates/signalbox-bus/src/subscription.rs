@@ -28,7 +28,8 @@ pub enum Buffer {
 pub enum Received {
     /// The next message.
     Message(Message),
-    /// So many messages came here while the buffer was full, and are gone.
+    /// So many messages came here while the buffer was full, and are gone. 0 where nobody knows how many, if any: the
+    /// bus was away.
     Missed(u64),
 }
 
@@ -58,9 +59,28 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct Waiting {
-    messages: VecDeque<Message>,
+    entries: VecDeque<Entry>,
+    messages: usize,
     bytes: usize,
     missed: u64,
+    /// The bus is away: whatever comes next comes after a gap.
+    is_cut: bool,
+}
+
+/// What waits for the reader, in the order in which it came.
+enum Entry {
+    Message(Message),
+    /// Messages may be missing here.
+    Gap,
+}
+
+impl Waiting {
+    /// One gap after another says no more than the first.
+    fn push_gap(&mut self) {
+        if !matches!(self.entries.back(), Some(Entry::Gap)) {
+            self.entries.push_back(Entry::Gap);
+        }
+    }
 }
 
 impl Queue {
@@ -72,10 +92,16 @@ impl Queue {
     pub(crate) fn push(&self, message: Message) {
         {
             let mut waiting = self.waiting.lock();
+            if std::mem::take(&mut waiting.is_cut) {
+                waiting.push_gap();
+            }
             match self.buffer {
-                Buffer::Newest => waiting.messages.clear(),
+                Buffer::Newest => {
+                    waiting.entries.clear();
+                    waiting.messages = 0;
+                }
                 Buffer::Bounded { messages, bytes } => {
-                    let is_full = waiting.messages.len() >= messages
+                    let is_full = waiting.messages >= messages
                         || waiting.bytes.saturating_add(message.payload.len()) > bytes;
                     // Once one is missed, those after it are too until the reader knows: it must see no gap that it
                     // is not told of.
@@ -88,16 +114,37 @@ impl Queue {
                     waiting.bytes += message.payload.len();
                 }
             }
-            waiting.messages.push_back(message);
+            waiting.messages += 1;
+            waiting.entries.push_back(Entry::Message(message));
+        }
+        self.news.notify_one();
+    }
+
+    /// The bus is away: the reader is told before it gets anything that comes after.
+    pub(crate) fn cut(&self) {
+        self.waiting.lock().is_cut = true;
+    }
+
+    /// Messages may be missing from here: the reader is told now.
+    pub(crate) fn gap(&self) {
+        {
+            let mut waiting = self.waiting.lock();
+            waiting.is_cut = false;
+            waiting.push_gap();
         }
         self.news.notify_one();
     }
 
     fn take(&self) -> Option<Received> {
         let mut waiting = self.waiting.lock();
-        if let Some(message) = waiting.messages.pop_front() {
-            waiting.bytes = waiting.bytes.saturating_sub(message.payload.len());
-            return Some(Received::Message(message));
+        match waiting.entries.pop_front() {
+            Some(Entry::Message(message)) => {
+                waiting.messages = waiting.messages.saturating_sub(1);
+                waiting.bytes = waiting.bytes.saturating_sub(message.payload.len());
+                return Some(Received::Message(message));
+            }
+            Some(Entry::Gap) => return Some(Received::Missed(0)),
+            None => {}
         }
         match std::mem::take(&mut waiting.missed) {
             0 => None,

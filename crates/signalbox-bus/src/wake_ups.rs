@@ -6,10 +6,25 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use signalbox_wire::id::{CommandId, NodeId, TenantId};
+use signalbox_wire::id::{CommandId, KeyId, NodeId, TenantId};
 use signalbox_wire::time::Timestamp;
 
 use crate::{Buffer, Bus, Bytes, Pattern, Received, Subject, Subscription};
+
+/// What begins the wake-up for an SSH key that ended; its id follows.
+const ENDED_KEY: &[u8] = b"key:";
+/// The wake-up for a tenant that ended.
+const ENDED_TENANT: &[u8] = b"tenant";
+/// Wake-ups about keys that may wait to be looked at; after more, every token is.
+const ENDED_MAX: usize = 1_024;
+/// Bytes of such wake-ups; each has that of an id.
+const ENDED_BYTES_MAX: usize = 1 << 20;
+
+/// A subscription to what ends tokens. While the bus is away there is none, and tokens are looked at now and then.
+#[derive(Debug)]
+pub struct EndedTokens(Option<Subscription>);
+/// Wake-ups of due work that may wait to be looked at: one that is due soon must not be lost to one that is due later.
+const DUE_WORK: Buffer = Buffer::Bounded { messages: 1_024, bytes: 1 << 16 };
 
 /// Sends wake-ups and subscribes to them; cheap to clone.
 #[derive(Debug, Clone)]
@@ -20,8 +35,8 @@ pub struct WakeUps {
     log_readers: Arc<AtomicUsize>,
 }
 
-/// A subscription to one kind of wake-up. Only the newest is kept. While the bus is away there is none, and polls
-/// alone find what is new.
+/// A subscription to one kind of wake-up. While the bus is away none comes and polls alone find
+/// what is new; when it is back, one comes that says nothing but that some may have been missed.
 #[derive(Debug)]
 pub struct Woken {
     subscription: Option<Subscription>,
@@ -73,36 +88,77 @@ impl WakeUps {
 
     /// Is woken when nothing more comes of a command.
     pub async fn ended_command(&self, tenant: &TenantId, command: &CommandId) -> Woken {
-        self.woken_by(&Subject::command(tenant, command)).await
+        self.woken_by(&Subject::command(tenant, command), Buffer::Newest).await
+    }
+
+    /// An SSH key signs nobody in any more: what is remembered of keys is to be forgotten, and its tokens have ended.
+    pub fn ssh_key_ended(&self, key: &KeyId) {
+        let payload = [ENDED_KEY, key.as_str().as_bytes()].concat();
+        self.bus.wake(|| (Subject::revoked_keys(), payload.into()));
+    }
+
+    /// A tenant is removed: what is remembered of keys is to be forgotten, and tokens have ended.
+    pub fn tenant_ended(&self) {
+        self.bus.wake(|| (Subject::revoked_keys(), Bytes::from_static(ENDED_TENANT)));
     }
 
     /// Is woken when a tenant's log grows.
     pub async fn log(&self, tenant: &TenantId) -> Woken {
         self.log_readers.fetch_add(1, Ordering::Relaxed);
         let reader = Some(LogReader(Arc::clone(&self.log_readers)));
-        Woken { _reader: reader, ..self.woken_by(&Subject::log(tenant)).await }
+        Woken { _reader: reader, ..self.woken_by(&Subject::log(tenant), Buffer::Newest).await }
     }
 
     /// Is woken when another node has added work of this kind.
     pub async fn due_work(&self, kind: &str) -> Woken {
-        self.woken_by(&Subject::due_work(kind)).await
+        self.woken_by(&Subject::due_work(kind), DUE_WORK).await
     }
 
     /// Is woken when keys were revoked on any node.
     pub async fn revoked_keys(&self) -> Woken {
-        self.woken_by(&Subject::revoked_keys()).await
+        self.woken_by(&Subject::revoked_keys(), Buffer::Newest).await
     }
 
-    /// When the work is due that a wake-up tells of; `None` for one that this node has sent itself.
+    /// Is told of tokens that have ended, on any node.
+    pub async fn ended_tokens(&self) -> EndedTokens {
+        let pattern = Pattern::exactly(&Subject::revoked_keys());
+        let buffer = Buffer::Bounded { messages: ENDED_MAX, bytes: ENDED_BYTES_MAX };
+        EndedTokens(self.bus.subscribe(&pattern, buffer).await.ok())
+    }
+
+    /// When the work is due that a wake-up tells of; `None` for one that this node has sent itself. Where some may have
+    /// been missed, work may be due already.
     #[must_use]
     pub fn due_at(&self, payload: &[u8]) -> Option<Timestamp> {
+        if payload.is_empty() {
+            return Some(Timestamp::from_micros(0));
+        }
         let (at, node) = payload.split_first_chunk::<8>()?;
         (node != self.node.as_str().as_bytes()).then(|| Timestamp::from_micros(i64::from_be_bytes(*at)))
     }
 
-    async fn woken_by(&self, subject: &Subject) -> Woken {
-        let subscription = self.bus.subscribe(&Pattern::exactly(subject), Buffer::Newest).await.ok();
+    async fn woken_by(&self, subject: &Subject, buffer: Buffer) -> Woken {
+        let subscription = self.bus.subscribe(&Pattern::exactly(subject), buffer).await.ok();
         Woken { subscription, _reader: None }
+    }
+}
+
+impl EndedTokens {
+    /// Waits until tokens have ended: those of one SSH key, or of any.
+    pub async fn next(&mut self) -> Option<KeyId> {
+        let Some(subscription) = &mut self.0 else { return std::future::pending().await };
+        loop {
+            let payload = match subscription.recv().await {
+                Received::Message(message) => message.payload,
+                Received::Missed(_) => return None,
+            };
+            if let Some(key) = payload.strip_prefix(ENDED_KEY) {
+                return std::str::from_utf8(key).ok().and_then(|key| KeyId::parse(key).ok());
+            }
+            if payload == ENDED_TENANT {
+                return None;
+            }
+        }
     }
 }
 
@@ -133,20 +189,42 @@ mod tests {
     #[tokio::test]
     async fn work_that_another_node_adds_wakes_this_one_and_its_own_does_not() {
         let node = |id| NodeId::parse(id).expect("valid");
-        let bus = Bus::open("local").expect("local");
+        let bus = Bus::local();
         let here = WakeUps::new(bus.clone(), node("nod_here"));
         let mut woken = here.due_work("timer").await;
         let at = Timestamp::from_seconds(7);
         bus.publish(&Subject::due_work("delivery"), due_payload(&node("nod_there"), at)).expect("published");
         bus.publish(&Subject::due_work("timer"), due_payload(&node("nod_there"), at)).expect("published");
         assert_eq!(here.due_at(&woken.next().await), Some(at));
+        let later = Timestamp::from_seconds(3_600);
+        for due in [at, later] {
+            bus.publish(&Subject::due_work("timer"), due_payload(&node("nod_there"), due))
+                .expect("published");
+        }
+        assert_eq!(here.due_at(&woken.next().await), Some(at), "what is due sooner is not lost");
+        assert_eq!(here.due_at(&woken.next().await), Some(later));
         assert_eq!(here.due_at(&due_payload(&node("nod_here"), at)), None);
         assert_eq!(here.due_at(b"short"), None);
+        assert!(here.due_at(b"").is_some_and(|due| due < at), "some may have been missed");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_ended_is_named_and_forgotten() {
+        let bus = Bus::local();
+        let wake_ups = WakeUps::new(bus, NodeId::parse("nod_a").expect("valid"));
+        let (mut ended, mut keys) = (wake_ups.ended_tokens().await, wake_ups.revoked_keys().await);
+        let key = KeyId::parse("key_1").expect("valid");
+        wake_ups.keys_revoked();
+        wake_ups.ssh_key_ended(&key);
+        wake_ups.tenant_ended();
+        assert_eq!(ended.next().await, Some(key), "an API key has no tokens");
+        assert_eq!(ended.next().await, None);
+        keys.next().await;
     }
 
     #[tokio::test]
     async fn a_log_that_grew_says_how_far() {
-        let bus = Bus::open("local").expect("local");
+        let bus = Bus::local();
         let wake_ups = WakeUps::new(bus, NodeId::parse("nod_a").expect("valid"));
         let tenant = TenantId::default_tenant();
         let mut log = wake_ups.log(&tenant).await;

@@ -2,6 +2,8 @@
 
 #![cfg(test)]
 
+mod support;
+
 use std::time::Duration;
 
 use signalbox_bus::{
@@ -16,7 +18,15 @@ const ROOMY: Buffer = Buffer::Bounded { messages: 1_000, bytes: 1 << 20 };
 macro_rules! over_every_bus {
     ($($name:ident),* $(,)?) => {
         mod local {
-            $(#[tokio::test] async fn $name() { super::$name(signalbox_bus::Bus::open("local").expect("local")).await; })*
+            $(#[tokio::test] async fn $name() { super::$name(signalbox_bus::Bus::local()).await; })*
+        }
+
+        mod nats {
+            $(#[tokio::test] async fn $name() {
+                if let Some(bus) = super::support::over_nats(stringify!($name)).await {
+                    super::$name(bus).await;
+                }
+            })*
         }
     };
 }

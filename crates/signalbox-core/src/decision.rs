@@ -27,9 +27,12 @@ use crate::event::NewEvent;
 use crate::figures::AgentFigures;
 use crate::hook::WebhookTrigger;
 use crate::payload::Payload;
+use crate::quota::{TenantLimits, UsageDay};
 use crate::schedule::Schedule;
 use crate::session::Session;
+use crate::ssh_key::{SshFingerprint, SshKey};
 use crate::task::Task;
+use crate::token_keys::TokenKeys;
 
 /// Everything that one event changes, applied whole or not at all.
 #[derive(Debug, Clone, Default)]
@@ -175,6 +178,14 @@ records! {
     Command(row: Arc<AgentCommand>) => (CommandId = row.id.clone());
     /// What an agent tells of itself with its heartbeats.
     Figures(row: Arc<AgentFigures>) => (AgentId = row.agent.clone());
+    /// What the tenant took in one day.
+    Usage(row: UsageDay) => (u32 = row.day);
+    /// An SSH key that agents sign in with.
+    SshKey(row: Arc<SshKey>) => (KeyId = row.id.clone());
+    /// A fingerprint that is taken.
+    SshFingerprint(row: SshFingerprint) => (String = row.fingerprint.clone());
+    /// What tokens and challenges are made with, in the tenant `default`.
+    TokenKeys(_row: Arc<TokenKeys>);
 }
 
 /// A name that an agent has taken in its tenant.
@@ -255,6 +266,27 @@ pub struct ApiKey {
     pub scope: Scope,
     /// When it was made.
     pub created_at: Timestamp,
+    /// From when on it opens nothing, where that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// When it was last given another secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotated_at: Option<Timestamp>,
+    /// The secret before, while it is good too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousSecret>,
+    /// When it was last used, to within a minute or two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// The secret that a key had before it was rotated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousSecret {
+    /// SHA-256 of it, in hex.
+    pub hash: String,
+    /// From when on it opens nothing.
+    pub until: Timestamp,
 }
 
 /// A tenant.
@@ -266,6 +298,9 @@ pub struct Tenant {
     pub name: String,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Its own limits.
+    #[serde(default)]
+    pub limits: TenantLimits,
 }
 
 /// The first answer to a request that carried an `Idempotency-Key`.

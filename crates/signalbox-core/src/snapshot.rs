@@ -7,24 +7,27 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use signalbox_wire::id::{AgentId, ChannelId, CommandId, HookId, MessageId, ScheduleId, SessionId, TaskId, ToolName, WorkflowId};
+use signalbox_wire::id::{AgentId, ChannelId, CommandId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::agent::{Agent, AgentStatus};
 use crate::channel::{Channel, ChannelMessage, ChannelName};
 use crate::command::AgentCommand;
 use crate::decision::{
-    AgentName, ConcurrencyGroup, Decision, IdempotencyRecord, Key, Retention, Row, SeenSignature, Tool,
-    Workflow, Write,
+    AgentName, ApiKey, ConcurrencyGroup, Decision, IdempotencyRecord, Key, Retention, Row, SeenSignature,
+    Tenant, Tool, Workflow, Write,
 };
 use crate::definition::Definition;
 use crate::delivery::Message;
 use crate::figures::AgentFigures;
 use crate::hook::WebhookTrigger;
 use crate::payload::Payload;
+use crate::quota::UsageDay;
 use crate::schedule::{BACKFILL_MAX, Schedule, WAITING_MAX};
 use crate::session::{Session, SessionState};
+use crate::ssh_key::{SshFingerprint, SshKey};
 use crate::steps::TooLong;
+use crate::token_keys::TokenKeys;
 
 /// A stored value and the version it was read at.
 #[derive(Debug)]
@@ -106,6 +109,12 @@ loaded! {
     ChannelMessage(ChannelMessage);
     Command(AgentCommand);
     Figures(AgentFigures);
+    ApiKey(ApiKey);
+    Tenant(Tenant);
+    Usage(UsageDay);
+    SshKey(SshKey);
+    SshFingerprint(SshFingerprint);
+    TokenKeys(TokenKeys);
 }
 
 impl Row {
@@ -139,9 +148,13 @@ impl Row {
             Self::ChannelMessage(row) => Loaded::ChannelMessage(seen(version, row)),
             Self::Command(row) => Loaded::Command(seen(version, row)),
             Self::Figures(row) => Loaded::Figures(seen(version, row)),
-            Self::Session(_) | Self::Task(..) | Self::Available(_) | Self::ApiKey(_) | Self::Tenant(_) => {
-                return None;
-            }
+            Self::ApiKey(row) => Loaded::ApiKey(seen(version, row)),
+            Self::Tenant(row) => Loaded::Tenant(held(version, row)),
+            Self::Usage(row) => Loaded::Usage(held(version, row)),
+            Self::SshKey(row) => Loaded::SshKey(seen(version, row)),
+            Self::SshFingerprint(row) => Loaded::SshFingerprint(held(version, row)),
+            Self::TokenKeys(row) => Loaded::TokenKeys(seen(version, row)),
+            Self::Session(_) | Self::Task(..) | Self::Available(_) => return None,
         })
     }
 }
@@ -209,6 +222,9 @@ pub enum Rejected {
         /// When its last connection ended, where it has had one.
         was_connected_until: Option<Timestamp>,
     },
+    /// The dead letter carried an attempt of a task.
+    #[error("Dead letter {0} carried an attempt of a task; its session is what can be retried or run again")]
+    DeadLetterOfTask(MessageId),
     /// The agent takes no messages while it is busy.
     #[error("Agent {0} is busy and takes no messages meanwhile; send it again later")]
     AgentBusy(AgentId),
@@ -345,6 +361,22 @@ pub enum Rejected {
     /// The tool's name is taken.
     #[error("A tool named '{0}' exists already; delete it first or choose another name")]
     ToolTaken(ToolName),
+    /// No such tenant.
+    #[error("Tenant not found: {0}")]
+    UnknownTenant(TenantId),
+    /// No such key.
+    #[error("Key not found: {0}")]
+    UnknownKey(KeyId),
+    /// The key has expired, and would be no use with another secret.
+    #[error(
+        "Key {key} expired at {expired_at}; give it a later expiresAt or expiresIn along with the new secret"
+    )]
+    KeyExpired {
+        /// The key.
+        key: KeyId,
+        /// When.
+        expired_at: Timestamp,
+    },
     /// No such schedule.
     #[error("Schedule not found: {0}")]
     UnknownSchedule(String),
@@ -405,6 +437,20 @@ pub enum Rejected {
         /// Its status.
         status: &'static str,
     },
+    /// No such SSH key.
+    #[error("SSH key not found: {0}")]
+    UnknownSshKey(String),
+    /// The SSH key is here already.
+    #[error("The key {fingerprint} is here already, as {key}; use that one, delete it first, or make a new pair")]
+    SshKeyTaken {
+        /// Its fingerprint.
+        fingerprint: String,
+        /// As what it is kept.
+        key: KeyId,
+    },
+    /// The SSH key signs nobody in any more.
+    #[error("The SSH key {0} signs nobody in any more")]
+    SshKeyEnded(KeyId),
     /// The idempotency key came with another body.
     #[error("This Idempotency-Key was used with another body; use a new key for a new request")]
     KeyReused,
@@ -599,6 +645,18 @@ impl Snapshot {
         command(id: &CommandId) -> AgentCommand, Command, Key::Command(id.clone());
         /// What an agent tells of itself.
         figures(id: &AgentId) -> AgentFigures, Figures, Key::Figures(id.clone());
+        /// An API key.
+        api_key(id: &KeyId) -> ApiKey, ApiKey, Key::ApiKey(id.clone());
+        /// The tenant itself.
+        tenant(id: &TenantId) -> Tenant, Tenant, Key::Tenant(id.clone());
+        /// What the tenant took in one day.
+        usage(day: u32) -> UsageDay, Usage, Key::Usage(day);
+        /// An SSH key.
+        ssh_key(id: &KeyId) -> SshKey, SshKey, Key::SshKey(id.clone());
+        /// Which SSH key has this fingerprint.
+        ssh_fingerprint(text: &str) -> SshFingerprint, SshFingerprint, Key::SshFingerprint(text.to_owned());
+        /// What tokens and challenges are made with.
+        token_keys() -> TokenKeys, TokenKeys, Key::TokenKeys;
     }
 
     /// A payload; `None` where it is not kept, or no longer.

@@ -15,6 +15,7 @@ mod http;
 mod jobs;
 mod live;
 mod lock;
+mod quota;
 mod server;
 mod surface;
 mod surfaces;

@@ -12,17 +12,18 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::FromRef as _;
 use http::HeaderValue;
-use signalbox_bus::{Bus, BusError, WakeUps};
+use signalbox_bus::{Bus, Options as BusOptions, WakeUps};
 use signalbox_store::{Options, Store, StoreError};
 use signalbox_wire::id::NodeId;
 use signalbox_wire::keys::Secret;
+use signalbox_wire::ssh::Sha1;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
-use utoipa::openapi::OpenApi;
 
-use crate::auth::{AnonymousAccess, Authenticator, bootstrap};
+use crate::auth::{AnonymousAccess, Authenticator, Tries, bootstrap};
 use crate::byte_budget::ByteBudget;
 use crate::clock::{self, Stopwatch};
 use crate::config::{Config, JobSettings};
@@ -32,7 +33,8 @@ use crate::engine::mailbox::{Post, mailbox};
 use crate::engine::slots::Deliveries;
 use crate::engine::{Admission, Drive};
 use crate::http::body::BodyLimits;
-use crate::http::docs;
+use crate::http::docs::{self, Describe};
+use crate::http::edge::tls::{self, Tls};
 use crate::http::edge::{self, Edge};
 use crate::http::fast_path::FastPath;
 use crate::http::idempotency::{self, Idempotency};
@@ -43,7 +45,8 @@ use crate::jobs::{self, Jobs};
 use crate::live::channels::{self, Channels};
 use crate::live::{self, Live};
 use crate::lock::{self, Lock};
-use crate::surface::state::{self, Announcements, AppState, Limits, OperatorRetention, Readiness};
+use crate::quota::Quotas;
+use crate::surface::state::{self, Announcements, AppState, Limits, OperatorRetention, Readiness, SignInTerms};
 use crate::surfaces;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::{self, Tools};
@@ -77,12 +80,12 @@ pub enum StartError {
     /// The configuration contradicts itself.
     #[error("{0}")]
     Config(String),
+    /// TLS cannot be spoken with what is configured.
+    #[error("{0}")]
+    Tls(String),
     /// The store cannot be opened.
     #[error("the store cannot be opened")]
     Store(#[from] StoreError),
-    /// The bus cannot be opened.
-    #[error("the bus cannot be opened")]
-    Bus(#[from] BusError),
 }
 
 /// A server that is ready to serve.
@@ -97,6 +100,8 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     post: Post,
+    /// Comes when the certificate is to be read again, where TLS is spoken.
+    hangup: Option<Signal>,
     made: Vec<(String, Secret)>,
     lock: Lock,
 }
@@ -125,6 +130,11 @@ impl Server {
     async fn opened(config: Config) -> Result<Self, StartError> {
         check(&config)?;
         let unusable = |source| StartError::DataDir { path: config.server.data_dir.clone(), source };
+        let tls = tls(&config)?;
+        // From here on, so that a SIGHUP as soon as it is ready does not end the process.
+        let hangup = tls.is_some().then(|| signal(SignalKind::hangup())).transpose();
+        let hangup =
+            hangup.map_err(|error| StartError::Tls(format!("SIGHUP cannot be listened for: {error}")))?;
         // Only for its owner: it will hold keys and whatever agents are sent.
         DirBuilder::new().recursive(true).mode(0o700).create(&config.server.data_dir).map_err(unusable)?;
         let lock = lock::take(&config.server.data_dir).map_err(unusable)?;
@@ -147,33 +157,37 @@ impl Server {
         let listener = listener.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
         let mark = HeaderValue::from_str(node.as_str()).unwrap_or_else(|_| HeaderValue::from_static("node"));
+        let quotas = Quotas::new(store.clone(), config.limits.of_tenants());
         let authenticator = Authenticator::new(
             store.clone(),
             (&keys.platform, Some(&keys.admin)),
             AnonymousAccess::new(&config, address),
             surfaces::keyless(),
             mark.clone(),
+            quotas.clone(),
         );
         let stopping = CancellationToken::new();
-        let (routes, description) = surfaces::routes(&config).split_for_parts();
+        let routes: Router<AppState> = surfaces::routes(&config).into();
+        let describe = surfaces::describe(&config);
         let (edge, state, jobs, post) = assemble(
-            (&config, &description),
+            (&config, &describe),
             node,
-            &store,
+            (&store, quotas),
             (authenticator, keys.session_webhooks),
-            (mark, stopping.clone()),
-        )?;
+            (mark, stopping.clone(), tls),
+        );
         Ok(Self {
             store,
             edge: Arc::new(edge),
             state,
-            routes: routes.merge(docs::pages(description, config.server.public_url.as_deref())),
+            routes: routes.merge(docs::pages(describe, config.server.public_url.as_deref())),
             config,
             stopping,
             jobs,
             listener,
             address,
             post,
+            hangup,
             made: keys.made,
             lock,
         })
@@ -183,6 +197,13 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address as a client writes it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.edge.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// The keys that were made just now, each with what it is and where it is kept: to be shown once.
@@ -203,7 +224,19 @@ impl Server {
 
     async fn serve(self, stop: Running, tell: Teller) {
         let Self {
-            config, store, edge, state, routes, stopping, jobs, listener, address, post, lock, ..
+            config,
+            store,
+            edge,
+            state,
+            routes,
+            stopping,
+            jobs,
+            listener,
+            address,
+            post,
+            hangup,
+            lock,
+            ..
         } = self;
         if config.server.insecure && !address.ip().is_loopback() {
             tracing::warn!(%address, "INSECURE: everybody who can connect may do everything on the AgentKit surface");
@@ -212,7 +245,7 @@ impl Server {
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             store = store.kind(),
-            bus = config.server.bus,
+            bus = config.server.bus.kind(),
             surfaces = ?config.server.surfaces,
             %address,
             platform_key = of(config.services.platform_key.is_some()),
@@ -223,6 +256,9 @@ impl Server {
         let tracker = TaskTracker::new();
         tracker.spawn(state.live().clone().run());
         tracker.spawn(clock::run(store.clone(), edge.draining.clone()));
+        if let (Some(tls), Some(hangup)) = (edge.tls.clone(), hangup) {
+            tracker.spawn(reload_on_hangup(tls, hangup, edge.draining.clone()));
+        }
         jobs::start(&jobs, post, &tracker);
         tracker.spawn(Channels::from_ref(&state).run());
         let fast_path = FastPath::new(surfaces::fast_routes(&config, &state), &edge.metrics);
@@ -283,6 +319,35 @@ fn check(config: &Config) -> Result<(), StartError> {
     }
 }
 
+/// What TLS is spoken with, where it is configured.
+fn tls(config: &Config) -> Result<Option<Tls>, StartError> {
+    let (Some(certificate), Some(key)) = (&config.server.tls_cert, &config.server.tls_key) else {
+        return Ok(None);
+    };
+    let files = tls::Files { certificate: certificate.clone(), key: key.clone() };
+    Tls::read(files).map(Some).map_err(|error| StartError::Tls(error.to_string()))
+}
+
+/// Reads the certificate again at each SIGHUP, until the server drains.
+async fn reload_on_hangup(tls: Tls, mut hangup: Signal, draining: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = draining.cancelled() => return,
+            _ = hangup.recv() => {}
+        }
+        let (again, certificate) = (tls.clone(), tls.certificate().display().to_string());
+        match tokio::task::spawn_blocking(move || again.reload()).await {
+            Ok(Ok(())) => tracing::info!(certificate, "the certificate was read again"),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the certificate could not be read again; the one before stays")
+            }
+            Err(error) => {
+                tracing::error!(%error, "the certificate could not be read again; the one before stays")
+            }
+        }
+    }
+}
+
 /// Why the address of another service can never be called, if so.
 fn address_fault(url: &str) -> Option<String> {
     match Url::parse(url) {
@@ -291,16 +356,26 @@ fn address_fault(url: &str) -> Option<String> {
     }
 }
 
+/// The bus of this node. One between nodes need not be there yet.
+fn bus(config: &Config, node: &NodeId) -> Bus {
+    let options = BusOptions {
+        prefix: config.server.bus_subject_prefix.clone(),
+        name: format!("signalbox {node}"),
+        seed: u64::try_from(clock::seed_128() & u128::from(u64::MAX)).unwrap_or_default(),
+    };
+    Bus::connect(&config.server.bus, options)
+}
+
 fn assemble(
-    (config, description): (&Config, &OpenApi),
+    (config, describe): (&Config, &Describe),
     node: NodeId,
-    store: &Store,
+    (store, quotas): (&Store, Quotas),
     (authenticator, notice_secret): (Authenticator, Secret),
-    (mark, stopping): (HeaderValue, CancellationToken),
-) -> Result<(Edge, AppState, Jobs, Post), StartError> {
+    (mark, stopping, tls): (HeaderValue, CancellationToken, Option<Tls>),
+) -> (Edge, AppState, Jobs, Post) {
     let (policy, metrics, draining) =
         (config.policy(), Metrics::new(clock::system()), CancellationToken::new());
-    let bus = Bus::open(&config.server.bus)?;
+    let bus = bus(config, &node);
     let wake_ups = WakeUps::new(bus.clone(), node.clone());
     let connections = Connections::new(bus.clone(), metrics.live().buffered());
     let deliveries = Deliveries::new(
@@ -315,7 +390,7 @@ fn assemble(
         policy.clone(),
         node.clone(),
         deliveries.clone(),
-        mailbox,
+        (mailbox, quotas.clone()),
         metrics.clone(),
     );
     let body_limits = BodyLimits {
@@ -346,6 +421,7 @@ fn assemble(
         header_timeout: config.http.header_timeout,
         keep_alive_timeout: config.http.keep_alive_timeout,
         body_timeout: config.http.body_timeout,
+        tls,
         metrics: metrics.clone(),
         authenticator: authenticator.clone(),
         idempotency: Idempotency {
@@ -369,6 +445,7 @@ fn assemble(
             notice_secret,
             connections.clone(),
         ),
+        quotas: quotas.clone(),
         services,
         tools: tools.clone(),
         deliveries,
@@ -378,7 +455,7 @@ fn assemble(
     let channels = Channels::new(channels::Parts {
         store: store.clone(),
         drive: drive.clone(),
-        bus,
+        bus: bus.clone(),
         node: node.clone(),
         connections: connections.clone(),
         draining: draining.clone(),
@@ -410,10 +487,11 @@ fn assemble(
         authenticator,
         egress,
         tools,
+        quotas,
         metrics,
         body_limits,
-        route_table: RouteTable::of(description),
-        body_fields: BodyFields::of(description),
+        route_table: RouteTable::of(Arc::clone(describe)),
+        body_fields: BodyFields::of(Arc::clone(describe)),
         limits: Limits { payload_bytes_max: config.http.payload_bytes_max },
         retention: OperatorRetention {
             sessions: config.retention.retention_sessions,
@@ -424,9 +502,17 @@ fn assemble(
             secret: config.services.opscore_webhook_secret.clone(),
             calls_endpoints: config.dispatches_through().is_none(),
         },
-        readiness: Readiness { stopping, bus: config.server.bus.clone() },
+        readiness: Readiness { stopping, bus },
+        sign_in: SignInTerms {
+            tries: Arc::new(Tries::new(
+                config.sign_in.sign_in_tries_per_agent,
+                config.sign_in.sign_in_tries_per_address,
+            )),
+            sha1: if config.sign_in.allow_sha1_signatures { Sha1::Allowed } else { Sha1::Refused },
+            token_key_rotation: config.sign_in.token_key_rotation,
+        },
     });
-    Ok((edge, state, jobs, post))
+    (edge, state, jobs, post)
 }
 
 /// All routes of the surfaces that are served.

@@ -1,11 +1,13 @@
 //! The one list of surfaces. The router, the API's description, the fast path and the question which paths may be
 //! called without a key all come from it; what each surface is, it says itself (its `SURFACE`).
 
+use std::sync::Arc;
+
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::Config;
-use crate::http::docs;
+use crate::http::docs::{self, Describe};
 use crate::http::fast_path::FastRoute;
 use crate::surface::description::Description;
 use crate::surface::state::AppState;
@@ -32,6 +34,12 @@ pub(crate) fn fast_routes(config: &Config, state: &AppState) -> Vec<FastRoute> {
 /// What the paths of surfaces begin with that may be called without a key.
 pub(crate) fn keyless() -> Vec<&'static str> {
     ALL.iter().filter(|surface| surface.is_keyless).flat_map(|surface| surface.prefixes).copied().collect()
+}
+
+/// What makes the description of what such a server serves.
+pub(crate) fn describe(config: &Config) -> Describe {
+    let served: Vec<&'static Description> = served(config).collect();
+    Arc::new(move || merged(served.iter().copied()).split_for_parts().1)
 }
 
 /// The description of everything that can be served.

@@ -193,6 +193,9 @@ pub struct Claimed {
     pub lease: Lease,
 }
 
+/// Nodes that are lost, told of at once, at most.
+pub const LOST_NODES_MAX: usize = 100;
+
 /// Pieces of due work that are counted, at most: whoever asks every few seconds must not read a million of them.
 pub const BACKLOG_COUNTED_MAX: u64 = 100_000;
 /// Rows of a kind that a [`Census`] counts, at most.
@@ -380,6 +383,35 @@ pub enum Removal {
     Goes,
     /// Nothing is left.
     Done,
+}
+
+/// What a tenant may have a limited number of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// Registered agents.
+    Agents,
+    /// Agents that hold a connection.
+    Connections,
+    /// Channels.
+    Channels,
+    /// SSH keys.
+    SshKeys,
+    /// API keys.
+    ApiKeys,
+}
+
+impl Counted {
+    /// The statement that counts them; parameters: tenant, the most that is counted.
+    pub(crate) fn sql(self) -> String {
+        let rows = match self {
+            Self::Agents => "agents WHERE tenant = $1",
+            Self::Connections => "agent_statuses WHERE tenant = $1 AND node IS NOT NULL",
+            Self::Channels => "channels WHERE tenant = $1",
+            Self::SshKeys => "ssh_keys WHERE tenant = $1",
+            Self::ApiKeys => "api_keys WHERE tenant = $1",
+        };
+        format!("SELECT count(*) FROM (SELECT 1 FROM {rows} LIMIT $2) AS counted")
+    }
 }
 
 /// Figures of the writer since the process began.

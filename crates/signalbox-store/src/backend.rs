@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::channel::{Channel, ChannelMessage};
@@ -15,16 +16,17 @@ use signalbox_core::delivery::Message;
 use signalbox_core::due::Lane;
 use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::lease::Lease;
+use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
+use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, ChannelId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, DeadLetterFilter, DueKind, EventFilter,
-    LaneClaim, Listed, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, Counted, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::commit::Commit;
 use crate::error::StoreError;
@@ -137,6 +139,18 @@ pub(crate) trait Backend: Send + Sync {
     /// Ends this node's leases: the work is free again at its own due time.
     async fn release(&self) -> Result<(), StoreError>;
 
+    /// Notes that this node is there now, by the database's time; nothing to do where there can be no other.
+    async fn node_is_here(&self) -> Result<(), StoreError>;
+
+    /// Notes that this node is not there any more.
+    async fn node_left(&self) -> Result<(), StoreError>;
+
+    /// The nodes that were last there longer ago than `silent_for`, up to `most`, the longest silent first.
+    async fn lost_nodes(&self, silent_for: Duration, most: usize) -> Result<Vec<NodeId>, StoreError>;
+
+    /// Forgets a node, unless it was there within `silent_for`.
+    async fn forget_node(&self, node: &NodeId, silent_for: Duration) -> Result<(), StoreError>;
+
     /// How much due work there is.
     async fn backlog(&self, limit: u64) -> Result<Backlog, StoreError>;
 
@@ -215,6 +229,13 @@ pub(crate) trait Backend: Send + Sync {
         agent: &AgentId,
         most: usize,
     ) -> Result<usize, StoreError>;
+    /// SSH keys by id; of an agent only those of its own that are active.
+    async fn ssh_keys(
+        &self,
+        tenant: &TenantId,
+        of: Option<&AgentId>,
+        page: &Page,
+    ) -> Result<Listed<Arc<SshKey>>, StoreError>;
 
     /// Schedules by id.
     async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError>;
@@ -247,7 +268,13 @@ pub(crate) trait Backend: Send + Sync {
     /// The oldest kept place in the tenant's order.
     async fn first_sequence(&self, tenant: &TenantId) -> Result<Option<u64>, StoreError>;
 
-    /// The API key with this hash, whoever owns it.
+    /// What a tenant took on each day from `first` to `last`, by day.
+    async fn usage(&self, tenant: &TenantId, first: u32, last: u32) -> Result<Vec<UsageDay>, StoreError>;
+
+    /// How many of something a tenant has, up to `most`.
+    async fn count(&self, tenant: &TenantId, what: Counted, most: u64) -> Result<u64, StoreError>;
+
+    /// The API key with this hash, or whose secret before has it, whoever owns it.
     async fn key_by_hash(&self, hash: &str) -> Result<Option<(TenantId, Arc<ApiKey>)>, StoreError>;
 
     /// Whether a session of this workflow, or of one revision of it, is not over.

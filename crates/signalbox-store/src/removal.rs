@@ -31,8 +31,9 @@ pub(crate) enum Part {
 }
 
 /// Every part, in the order of its going.
-pub(crate) const PARTS: [Part; 29] = [
+pub(crate) const PARTS: [Part; 33] = [
     Part::Rows(TableId::ApiKeys),
+    Part::Rows(TableId::SshKeys),
     Part::Rows(TableId::Hooks),
     Part::Due,
     Part::Rows(TableId::Schedules),
@@ -56,9 +57,12 @@ pub(crate) const PARTS: [Part; 29] = [
     Part::Rows(TableId::IdempotencyRecord),
     Part::Rows(TableId::Signatures),
     Part::Rows(TableId::Settings),
+    Part::Rows(TableId::Usage),
     Part::Rows(TableId::ChannelNames),
     Part::Rows(TableId::Channels),
     Part::Rows(TableId::ChannelMessages),
+    Part::Rows(TableId::SshFingerprints),
+    Part::Rows(TableId::TokenKeys),
     Part::Log,
     Part::Rows(TableId::Tenants),
 ];

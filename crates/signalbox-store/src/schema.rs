@@ -250,12 +250,14 @@ tables! {
         held by |names| Some(Key::Tool(ToolName::parse(first(names)?).ok()?)), seen;
     ApiKeys "api_keys"
         ApiKey(id) [text("id")] [id.as_str().into()],
-        (row) [text("hash")] Cells::of([row.hash.as_str().into()]), encode(row),
-        read, unseen;
+        (row) [text("hash"), maybe_text("previous_hash")]
+            Cells::of([row.hash.as_str().into(), row.previous.as_ref().map_or(Cell::Null, |old| old.hash.as_str().into())]),
+        encode(row),
+        read, seen;
     Tenants "tenants"
         Tenant(id) [text("id")] [id.as_str().into()],
         (row) [] Cells::of([]), encode(row),
-        read, unseen;
+        read, seen;
     IdempotencyRecord "answered"
         IdempotencyRecord(key) [text("key")] [key.as_str().into()],
         (row) [integer("expires_at")] Cells::of([row.expires_at.into()]), encode(row),
@@ -308,11 +310,31 @@ tables! {
         Figures(agent) [text("agent")] [agent.as_str().into()],
         (row) [integer("last_seen")] Cells::of([row.last_seen.into()]), encode(row),
         held by |names| Some(Key::Figures(AgentId::parse(first(names)?).ok()?)), seen;
+    Usage "usage_days"
+        Usage(day) [integer("day")] [i64::from(*day).into()],
+        (row) [] Cells::of([]), encode(row),
+        read, seen;
+    SshKeys "ssh_keys"
+        SshKey(id) [text("id")] [id.as_str().into()],
+        (row) [maybe_text("active_agent")]
+            Cells::of([row.active_agent().map_or(Cell::Null, |agent| agent.as_str().into())]), encode(row),
+        read, seen;
+    SshFingerprints "ssh_fingerprints"
+        SshFingerprint(fingerprint) [text("fingerprint")] [fingerprint.as_str().into()],
+        (row) [] Cells::of([]), encode(row),
+        read, seen;
+    TokenKeys "token_keys"
+        TokenKeys [text("name")] [TOKEN_KEYS.into()],
+        (row) [] Cells::of([]), encode(row),
+        read, seen;
 }
 
 fn first(names: &[String]) -> Option<&str> {
     names.first().map(String::as_str)
 }
+
+/// The name of the one row that [`Row::TokenKeys`] is.
+pub(crate) const TOKEN_KEYS: &str = "current";
 
 /// The name of the setting that [`Row::Retention`] is.
 pub(crate) const RETENTION: &str = "retention";

@@ -21,21 +21,24 @@ use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::lease::Lease;
 use signalbox_core::limits::{CANDIDATES_LOOKED_AT, WAITING_LOOKED_AT};
 use signalbox_core::payload::Payload;
+use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::{Session, SessionState};
 use signalbox_core::snapshot::{Loaded, WaitingTask};
+use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
+use signalbox_core::token_keys::TokenKeys;
 use signalbox_core::{Decision, Need, Snapshot, Versioned};
 use signalbox_wire::id::{
-    AgentId, ChannelId, CommandId, HookId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId,
+    AgentId, ChannelId, CommandId, HookId, KeyId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId,
     ToolName, WorkflowId,
 };
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
     AgentFilter, BACKLOG_COUNTED_MAX, Backlog, CENSUS_COUNTED_MAX, Census, Claimed, Committed,
-    ConnectedAgent, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Options, Page, Prune, Pruned,
-    Removal, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    ConnectedAgent, Counted, DeadLetterFilter, DueKind, EventFilter, LOST_NODES_MAX, LaneClaim, Listed,
+    Options, Page, Prune, Pruned, Removal, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend};
 use crate::cache::{Cache, Lookup};
@@ -314,6 +317,38 @@ impl Store {
         self.inner.backend.release().await
     }
 
+    /// Notes that this node is there now, by the database's time, for the other nodes over the same database.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn node_is_here(&self) -> Result<(), StoreError> {
+        self.inner.backend.node_is_here().await
+    }
+
+    /// Notes that this node is not there any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn node_left(&self) -> Result<(), StoreError> {
+        self.inner.backend.node_left().await
+    }
+
+    /// Nodes that have not said for longer than `silent_for` that they are there, at most [`LOST_NODES_MAX`].
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn lost_nodes(&self, silent_for: Duration) -> Result<Vec<NodeId>, StoreError> {
+        self.inner.backend.lost_nodes(silent_for, LOST_NODES_MAX).await
+    }
+
+    /// Forgets a node that is lost; one that has said meanwhile that it is there stays.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn forget_node(&self, node: &NodeId, silent_for: Duration) -> Result<(), StoreError> {
+        self.inner.backend.forget_node(node, silent_for).await
+    }
+
     /// How much due work there is, counted up to [`BACKLOG_COUNTED_MAX`].
     ///
     /// # Errors
@@ -356,8 +391,14 @@ impl Store {
         channel_named(name: &str) -> ChannelName, ChannelName, Key::ChannelName(name.to_owned());
         /// A command.
         command(id: &CommandId) -> AgentCommand, Command, Key::Command(id.clone());
+        /// What a tenant took in one day.
+        usage_day(day: u32) -> UsageDay, Usage, Key::Usage(day);
         /// What an agent tells of itself with its heartbeats.
         agent_figures(id: &AgentId) -> AgentFigures, Figures, Key::Figures(id.clone());
+        /// An SSH key.
+        ssh_key(id: &KeyId) -> SshKey, SshKey, Key::SshKey(id.clone());
+        /// What tokens and challenges are made with; kept in the tenant `default`.
+        token_keys() -> TokenKeys, TokenKeys, Key::TokenKeys;
     }
 
     /// A payload, by the hash of its bytes.
@@ -715,6 +756,19 @@ impl Store {
         self.inner.backend.dead_letters(tenant, filter, page).await
     }
 
+    /// SSH keys, by id; of an agent only those of its own that are active.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn ssh_keys(
+        &self,
+        tenant: &TenantId,
+        of: Option<&AgentId>,
+        page: &Page,
+    ) -> Result<Listed<Arc<SshKey>>, StoreError> {
+        self.inner.backend.ssh_keys(tenant, of, page).await
+    }
+
     /// API keys, by id.
     ///
     /// # Errors
@@ -761,7 +815,23 @@ impl Store {
         self.inner.backend.first_sequence(tenant).await
     }
 
-    /// The API key with this hash, and whose it is.
+    /// What a tenant took on each day from `first` to `last`; days without anything are left out.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn usage(&self, tenant: &TenantId, first: u32, last: u32) -> Result<Vec<UsageDay>, StoreError> {
+        self.inner.backend.usage(tenant, first, last).await
+    }
+
+    /// How many of something a tenant has; no more than `most` are counted.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn count(&self, tenant: &TenantId, what: Counted, most: u64) -> Result<u64, StoreError> {
+        self.inner.backend.count(tenant, what, most).await
+    }
+
+    /// The API key with this hash, be it that of its secret or of the one before, and whose it is.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot answer.

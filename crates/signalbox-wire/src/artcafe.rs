@@ -4,7 +4,10 @@ mod agent;
 mod channel;
 mod command;
 pub mod frames;
+mod limits;
 pub mod live;
+mod sign_in;
+mod ssh_key;
 mod tenant;
 
 pub use agent::{
@@ -18,4 +21,9 @@ pub use command::{
     COMMAND_TIMEOUT_MAX_S, COMMAND_TIMEOUT_S, CancelCommandBody, CommandAccepted, CommandBody, CommandList,
     CommandStatus, CommandView,
 };
+pub use limits::{
+    LIMIT_MAX, LIMITS, TenantLimits, TenantLimitsPatch, TenantPatch, UsageDayView, UsageMetrics,
+};
+pub use sign_in::{Challenge, ChallengeBody, NotVerified, Verified, VerifyBody};
+pub use ssh_key::{RevokeBody, SshKeyBody, SshKeyList, SshKeyStatus, SshKeyType, SshKeyView};
 pub use tenant::{TenantBody, TenantCreated, TenantList, TenantView};

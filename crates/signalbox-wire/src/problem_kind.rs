@@ -114,6 +114,8 @@ problem_kinds! {
     UnknownSchedule = 404 "unknown-schedule";
     /// No such session, or it is over and was removed; list those that there are.
     UnknownSession = 404 "unknown-session";
+    /// No such SSH key; list those that there are.
+    UnknownSshKey = 404 "unknown-ssh-key";
     /// No such tenant; list those that there are.
     UnknownTenant = 404 "unknown-tenant";
     /// No such tool; list those that there are, or register it.
@@ -152,6 +154,8 @@ problem_kinds! {
     IdempotencyInProgress = 409 "idempotency-in-progress";
     /// The `Idempotency-Key` has made as many tenants as one may; choose a new one.
     IdempotencyKeyWorn = 409 "idempotency-key-worn";
+    /// The key has expired; rotate it with a later expiry, or make another.
+    KeyExpired = 409 "key-expired";
     /// The key was made, and shown in the first answer only; if that is lost, make another.
     KeyShownBefore = 409 "key-shown-before";
     /// The message id came with another body before; use a new id, or send the first body again.
@@ -174,6 +178,8 @@ problem_kinds! {
     SessionUndone = 409 "session-undone";
     /// The session is as deep below others as one may be; mend the workflow that runs itself.
     TooDeep = 409 "too-deep";
+    /// The SSH key is here already; use it, delete it first, or make a new pair.
+    SshKeyTaken = 409 "ssh-key-taken";
     /// A tool of this name exists; delete it first, or choose another name.
     ToolTaken = 409 "tool-taken";
     /// As many sessions with the workflow's concurrency key run as may; wait until one ends.
@@ -208,8 +214,14 @@ problem_kinds! {
     SignalsFull = 429 "signals-full";
     /// As many commands of the agent are open as may be (`open_commands_max`); repeat it once some are answered.
     TooManyCommands = 429 "too-many-commands";
+    /// The tenant has as much as one of its limits allows; the detail names the limit, remove something or have it raised.
+    LimitReached = 429 "limit-reached";
+    /// The tenant sends more requests in a second than it may; repeat it after `Retry-After`.
+    TooManyRequests = 429 "too-many-requests";
     /// Too many messages wait for the agent's address; repeat it when the agent has caught up.
     TooManyWaiting = 429 "too-many-waiting";
+    /// Too many tries to sign in came for this agent, or from this address; repeat it after `Retry-After`.
+    TooManyTries = 429 "too-many-tries";
     /// As many sessions with the workflow's concurrency key wait as may; repeat it later.
     WorkflowQueueFull = 429 "workflow-queue-full";
     /// The server failed; give its operator the answer's `x-request-id`.
@@ -252,7 +264,7 @@ impl ProblemKind {
         if let Some(first) = title.get_mut(..1) {
             first.make_ascii_uppercase();
         }
-        title.replace(" json", " JSON").replace(" yaml", " YAML")
+        title.replace(" json", " JSON").replace(" yaml", " YAML").replace("Ssh ", "SSH ").replace(" ssh ", " SSH ")
     }
 }
 

@@ -4,4 +4,4 @@ mod health;
 mod key;
 
 pub use health::{AliveWord, HealthView, ReadyView, ReadyWord};
-pub use key::{KeyBody, KeyScope, KeyView};
+pub use key::{KeyBody, KeyScope, KeyView, RotateKeyBody};

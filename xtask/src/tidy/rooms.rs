@@ -32,6 +32,7 @@ const HOUSES: [House; 3] = [
             &["engine/"],
             &["http/"],
             &["auth/", "egress/", "config/", "telemetry/"],
+            &["quota/"],
             &["byte_budget.rs", "clock.rs", "clock/"],
         ],
         strangers: &["surface/"],

@@ -20,6 +20,7 @@ mod ending;
 mod figures;
 mod guards;
 mod hooks;
+mod keys;
 mod known_payloads;
 mod logs;
 mod machine;
@@ -35,9 +36,12 @@ mod rerun;
 mod schedules;
 mod seeing;
 mod sessions;
+mod ssh_keys;
 mod start;
 mod tasks;
+mod tenants;
 mod timers;
+mod token_keys;
 mod triggers;
 mod unit_of_work;
 mod waits;
@@ -58,13 +62,14 @@ pub use deliveries::{DeliveredReport, Discard, ExpireDelivery, Redrive, SettleDe
 pub use dispatched::{ExpireDispatch, SettleDispatch};
 pub use figures::{Heartbeat, KeepFigures};
 pub use hooks::{CreateHook, DeleteHook, ReceiveWebhook, RotateHook};
+pub use keys::{CreateKey, NoteKeyUses, RevokeKey, RotateKey};
 pub use logs::{AppendLogs, LogEntry};
 pub use matching::{MatchAgent, MatchTask};
 pub use messages::Accept;
 pub use notifications::{Notification, NotifiedEvent};
 pub use operation::Operation;
 pub use purge::PurgeSession;
-pub use records::{CreateKey, CreateTenant, CreateTool, DeleteTool, RevokeKey, SeeSignature, SetRetention};
+pub use records::{CreateTool, DeleteTool, SeeSignature, SetRetention};
 pub use reports::ReportState;
 pub use rerun::Rerun;
 pub use schedules::{
@@ -72,6 +77,9 @@ pub use schedules::{
     ScheduleControlled,
 };
 pub use sessions::{Cancel, Pause, Resume, RetrySession};
+pub use ssh_keys::{CreateSshKey, DeleteSshKey, RevokeSshKey, SignIn};
+pub use tenants::{AddUsage, ChangeTenant, CreateTenant};
 pub use timers::TimerFired;
+pub use token_keys::RotateTokenKeys;
 pub use triggers::{Trigger, Triggered, WorkflowSource};
 pub use waits::Signal;

@@ -1,13 +1,13 @@
-//! Tools, keys, tenants and seen signatures: kept as they are, with an entry in the log.
+//! Tools, seen signatures and retention: kept as they are, with an entry in the log.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use signalbox_wire::id::{KeyId, ToolName};
+use signalbox_wire::id::ToolName;
 
 use super::operation::Operation;
-use crate::decision::{ApiKey, Key, Retention, Row, SeenSignature, Tenant, Tool};
+use crate::decision::{Key, Retention, Row, SeenSignature, Tool};
 use crate::event::{Level, NewEvent};
 use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 
@@ -50,62 +50,6 @@ impl Operation for DeleteTool {
         let read = snapshot.tool(&self.name)?.ok_or_else(|| Rejected::UnknownTool(self.name.to_string()))?;
         let mut decision = logged(context, "tool.deleted", &json!({"tool": self.name}));
         decision.remove(Key::Tool(self.name.clone()), read.version);
-        Ok((decision, ()))
-    }
-}
-
-/// A key is made; the key itself is never stored.
-#[derive(Debug, Clone)]
-pub struct CreateKey {
-    /// The key's record.
-    pub key: ApiKey,
-}
-
-impl Operation for CreateKey {
-    type Output = ();
-
-    fn decide(&self, _: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
-        let data = json!({"keyId": self.key.id, "name": self.key.name, "scope": self.key.scope});
-        let mut decision = logged(context, "key.created", &data);
-        decision.create(Row::ApiKey(Arc::new(self.key.clone())), context.version_after(None));
-        Ok((decision, ()))
-    }
-}
-
-/// A key is revoked: it opens nothing from now on.
-#[derive(Debug, Clone)]
-pub struct RevokeKey {
-    /// Which.
-    pub key: KeyId,
-}
-
-impl Operation for RevokeKey {
-    type Output = ();
-
-    fn decide(&self, _: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
-        let mut decision = logged(context, "key.revoked", &json!({"keyId": self.key}));
-        decision.remove_guarded(Key::ApiKey(self.key.clone()));
-        Ok((decision, ()))
-    }
-}
-
-/// A tenant is made, with its first key.
-#[derive(Debug, Clone)]
-pub struct CreateTenant {
-    /// The tenant.
-    pub tenant: Tenant,
-    /// Its first key, of scope admin.
-    pub key: ApiKey,
-}
-
-impl Operation for CreateTenant {
-    type Output = ();
-
-    fn decide(&self, _: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
-        let mut decision = logged(context, "tenant.created", &json!({"name": self.tenant.name}));
-        let version = context.version_after(None);
-        decision.create(Row::Tenant(self.tenant.clone()), version);
-        decision.create(Row::ApiKey(Arc::new(self.key.clone())), version);
         Ok((decision, ()))
     }
 }
@@ -160,7 +104,7 @@ impl Operation for SetRetention {
     }
 }
 
-fn logged(context: &DecisionContext<'_>, kind: &str, data: &serde_json::Value) -> Decision {
+pub(super) fn logged(context: &DecisionContext<'_>, kind: &str, data: &serde_json::Value) -> Decision {
     let event = NewEvent::new(kind, Level::Info, context.now, data);
     Decision { events: vec![event], ..Decision::default() }
 }

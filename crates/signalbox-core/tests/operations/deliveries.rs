@@ -192,6 +192,8 @@ fn what_cannot_be_handed_over_is_a_dead_letter_and_its_attempt_has_failed() {
     assert_eq!((task.status, task.attempt), (TaskStatus::Pending, 1));
     stage.run(&last).expect("settled, once");
     assert_eq!(stage.store.messages.len(), 1);
+    let redriven = stage.run(&Redrive { message: id.clone() });
+    assert_eq!(redriven, Err(Rejected::DeadLetterOfTask(id)), "its session has gone on");
 }
 
 #[test]

@@ -30,10 +30,12 @@ mod reports;
 mod scenes;
 mod schedules;
 mod sessions;
+mod ssh_keys;
 mod stage;
 #[path = "../sim/store.rs"]
 #[expect(dead_code, reason = "the simulation looks at more of the store than single operations need")]
 mod store;
+mod tenants;
 mod tools;
 mod undoing;
 mod waits;

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, header};
 use quick_cache::sync::Cache;
-use signalbox_core::decision::Scope;
-use signalbox_store::{Store, StoreError};
-use signalbox_wire::id::{AgentId, KeyId, TenantId};
+use signalbox_core::decision::{ApiKey, Scope};
+use signalbox_store::Store;
+use signalbox_wire::id::{KeyId, TenantId};
+use signalbox_wire::jwt;
 use signalbox_wire::keys::{self, Secret};
 use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
@@ -17,41 +18,17 @@ use signalbox_wire::time::Timestamp;
 use subtle::ConstantTimeEq;
 
 use super::anonymous::{self, AnonymousAccess};
+use super::caller::{AuthError, Caller};
+use super::key_uses::KeyUses;
+use super::tokens::{self, Tokens};
 use crate::clock;
 use crate::egress::MARK;
+use crate::quota::Quotas;
 
 /// How long a looked-up key is believed; a key revoked on another node may open things for so long.
 const BELIEVED_FOR: Duration = Duration::from_secs(5);
 /// Keys remembered at once.
 const REMEMBERED_MAX: usize = 10_000;
-
-/// Who calls, in which tenant, and what that allows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Caller {
-    pub(crate) tenant: TenantId,
-    pub(crate) scope: Scope,
-    /// Who that is, by the name and id of the key: what is kept where it matters who did something.
-    pub(crate) name: Arc<str>,
-    /// Whether the platform key was used: it alone makes tenants.
-    pub(crate) is_platform: bool,
-    /// The agent that a token speaks for, and no other.
-    pub(crate) agent: Option<AgentId>,
-    /// The SSH key that a token was given for.
-    pub(crate) key: Option<KeyId>,
-    /// The API key that was used, where that can be revoked.
-    pub(crate) api_key: Option<KeyId>,
-}
-
-/// Why a request has no caller.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AuthError {
-    /// Its credentials are not good.
-    #[error("{}", .0.detail)]
-    Denied(#[from] Problem),
-    /// Whether they are is not known now.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 /// Tells callers apart; cheap to clone.
 #[derive(Clone)]
@@ -67,6 +44,9 @@ struct Inner {
     mark: HeaderValue,
     fingerprints: [RandomState; 2],
     remembered: Remembered,
+    uses: KeyUses,
+    quotas: Quotas,
+    tokens: Tokens,
 }
 
 /// Callers that were looked up a moment ago.
@@ -101,8 +81,10 @@ impl Authenticator {
         anonymous: AnonymousAccess,
         keyless: Vec<&'static str>,
         mark: HeaderValue,
+        quotas: Quotas,
     ) -> Self {
         Self(Arc::new(Inner {
+            tokens: Tokens::new(store.clone()),
             store,
             platform: keys::hash(platform.expose()),
             admin: admin.map(|key| keys::hash(key.expose())),
@@ -111,7 +93,14 @@ impl Authenticator {
             mark,
             fingerprints: [RandomState::new(), RandomState::new()],
             remembered: Remembered::new(),
+            uses: KeyUses::default(),
+            quotas,
         }))
+    }
+
+    /// The tokens of agents that signed in.
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.0.tokens
     }
 
     /// Whether only programs of this machine are expected to call.
@@ -126,6 +115,21 @@ impl Authenticator {
             return Err(Problem::forbidden(detail));
         }
         self.0.anonymous.admit(headers)
+    }
+
+    /// The caller of a request that is to be answered, where its tenant may send one more now. The platform key may
+    /// always, so that its holder can help a tenant out.
+    pub(crate) async fn admitted(&self, headers: &HeaderMap, path: &str) -> Result<Caller, AuthError> {
+        let caller = self.caller(headers, path).await?;
+        if !caller.is_platform {
+            self.0.quotas.admit(&caller.tenant, clock::now()).await?;
+        }
+        Ok(caller)
+    }
+
+    /// Which keys were used, and when, since this was asked last.
+    pub(crate) fn take_key_uses(&self) -> Vec<(TenantId, KeyId, Timestamp)> {
+        self.0.uses.take()
     }
 
     /// The caller of a request with these headers to `path`.
@@ -149,12 +153,15 @@ impl Authenticator {
             // Not remembered: its tenant is named anew by each request.
             return self.platform_caller(headers).await;
         }
-        let caller = if is_key(&hash, self.0.admin.as_ref()) {
-            of_default("the admin key")
+        let (caller, until) = if is_key(&hash, self.0.admin.as_ref()) {
+            (of_default("the admin key"), now + BELIEVED_FOR)
+        } else if jwt::is_token(key) {
+            let token = self.0.tokens.token(key).await?;
+            (token.caller, token.expires_at.min(now + tokens::BELIEVED_FOR))
         } else {
-            self.looked_up(&hash).await?
+            self.looked_up(&hash, now).await?
         };
-        self.0.remembered.insert(fingerprint, generation, now + BELIEVED_FOR, caller.clone());
+        self.0.remembered.insert(fingerprint, generation, until, caller.clone());
         Ok(caller)
     }
 
@@ -171,18 +178,20 @@ impl Authenticator {
         Ok(of_default("a caller without a key"))
     }
 
-    async fn looked_up(&self, hash: &[u8; 32]) -> Result<Caller, AuthError> {
-        match self.0.store.key_by_hash(&keys::hex(hash)).await? {
-            Some((tenant, key)) => {
-                let name = Arc::from(format!("{} ({})", key.name, key.id));
-                Ok(Caller { tenant, scope: key.scope, name, is_platform: false, agent: None, key: None, api_key: Some(key.id.clone()) })
-            }
-            None => {
-                let detail =
-                    "This key is not known here, or was revoked; ask an admin of the tenant for one.";
-                Err(Problem::unauthorized(detail).into())
-            }
-        }
+    /// The caller with the key of this hash, and until when that is believed.
+    async fn looked_up(&self, hash: &[u8; 32], now: Timestamp) -> Result<(Caller, Timestamp), AuthError> {
+        let hash = keys::hex(hash);
+        let Some((tenant, key)) = self.0.store.key_by_hash(&hash).await? else {
+            let detail = "This key is not known here, or was revoked; ask an admin of the tenant for one.";
+            return Err(Problem::unauthorized(detail).into());
+        };
+        let ends_at = good_until(&key, &hash, now)?;
+        self.0.uses.note(&tenant, &key.id, now);
+        let name = Arc::from(format!("{} ({})", key.name, key.id));
+        let until = ends_at.map_or(now + BELIEVED_FOR, |ends_at| ends_at.min(now + BELIEVED_FOR));
+        let api_key = Some(key.id.clone());
+        let caller = Caller { tenant, scope: key.scope, name, is_platform: false, agent: None, key: None, api_key };
+        Ok((caller, until))
     }
 
     /// The platform key acts in the tenant that `x-tenant-id` names, else in `default`.
@@ -203,9 +212,26 @@ impl Authenticator {
                 })?
             }
         };
-        let name = Arc::from("the platform key");
-        Ok(Caller { tenant, scope: Scope::Admin, name, is_platform: true, agent: None, key: None, api_key: None })
+        Ok(Caller { tenant, is_platform: true, ..of_default("the platform key") })
     }
+}
+
+/// Until when a key is good under the secret with this hash, where it ends at all.
+fn good_until(key: &ApiKey, hash: &str, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
+    let previous = key.previous.as_ref().filter(|_| key.hash != hash).map(|previous| previous.until);
+    if let Some(until) = previous.filter(|until| *until <= now) {
+        let detail = format!(
+            "This key was given another secret, and this one is good no more since {until}; use the new one."
+        );
+        return Err(Problem::unauthorized(detail));
+    }
+    if let Some(expired_at) = key.expires_at.filter(|at| *at <= now) {
+        let detail = format!(
+            "This key expired at {expired_at}; ask an admin of the tenant for another, or have it rotated."
+        );
+        return Err(Problem::unauthorized(detail));
+    }
+    Ok(previous.into_iter().chain(key.expires_at).min())
 }
 
 impl Remembered {

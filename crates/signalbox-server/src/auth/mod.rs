@@ -6,18 +6,27 @@
 mod anonymous;
 mod authenticator;
 pub(crate) mod bootstrap;
+mod caller;
+mod key_uses;
+mod token_ring;
+mod tokens;
+mod tries;
 
 pub(crate) use anonymous::{AnonymousAccess, foreign_origin};
-pub(crate) use authenticator::{AuthError, Authenticator, Caller};
+pub(crate) use authenticator::Authenticator;
+pub(crate) use caller::{AuthError, Caller};
+pub(crate) use token_ring::Ring;
+pub(crate) use tries::Tries;
 
 use signalbox_core::decision::{ApiKey, Scope};
 use signalbox_wire::id::KeyId;
 use signalbox_wire::keys::{self, Secret};
+use signalbox_wire::time::Timestamp;
 
 use crate::clock;
 
-/// The record of a new key.
-pub(crate) fn api_key(secret: &Secret, name: String, scope: Scope) -> ApiKey {
+/// The record of a new key, which ends where that is said.
+pub(crate) fn api_key(secret: &Secret, name: String, scope: Scope, expires_at: Option<Timestamp>) -> ApiKey {
     let now = clock::now();
     ApiKey {
         id: KeyId::new(now, clock::seed_128()),
@@ -25,5 +34,9 @@ pub(crate) fn api_key(secret: &Secret, name: String, scope: Scope) -> ApiKey {
         name,
         scope,
         created_at: now,
+        expires_at,
+        rotated_at: None,
+        previous: None,
+        last_used_at: None,
     }
 }

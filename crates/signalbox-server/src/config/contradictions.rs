@@ -27,6 +27,17 @@ impl Config {
                     .to_owned(),
             );
         }
+        match (&self.server.tls_cert, &self.server.tls_key) {
+            (Some(_), None) => found.push(
+                "tls_cert is set without tls_key; give the file of the certificate's private key too"
+                    .to_owned(),
+            ),
+            (None, Some(_)) => {
+                found
+                    .push("tls_key is set without tls_cert; give the file of its certificate too".to_owned());
+            }
+            _ => {}
+        }
         if self.server.insecure && self.server.require_keys {
             found.push(
                 "insecure and require_keys are both set; leave out the one that is not meant".to_owned(),

@@ -14,10 +14,12 @@ mod file;
 mod http;
 mod jobs;
 mod live;
+mod limits;
 mod read;
 mod retention;
 mod server;
 mod services;
+mod sign_in;
 mod storage;
 mod tasks;
 mod tools;
@@ -39,7 +41,9 @@ pub use self::fault::{ConfigError, Fault};
 pub use self::http::HttpSettings;
 pub(crate) use self::jobs::JobSettings;
 pub use self::live::LiveSettings;
+pub use self::limits::LimitsSettings;
 pub use self::retention::RetentionSettings;
+pub use self::sign_in::SignInSettings;
 pub use self::server::{LogFormat, ServerSettings, Surface};
 pub use self::services::ServicesSettings;
 pub use self::storage::StorageSettings;
@@ -61,6 +65,9 @@ pub struct Config {
     /// What may wait for the store, for how long, and what is kept in memory of it.
     #[command(flatten)]
     pub storage: StorageSettings,
+    /// What each tenant may have and take, where it has no limit of its own.
+    #[command(flatten)]
+    pub limits: LimitsSettings,
     /// How messages and webhooks are delivered, and how many at once.
     #[command(flatten)]
     pub delivery: DeliverySettings,
@@ -79,6 +86,9 @@ pub struct Config {
     /// How agents are kept that hold a connection.
     #[command(flatten)]
     pub live: LiveSettings,
+    /// How agents sign in with their SSH keys.
+    #[command(flatten)]
+    pub sign_in: SignInSettings,
 }
 
 impl Config {

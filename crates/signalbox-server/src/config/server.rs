@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use signalbox_bus::{Address, Prefix};
 use signalbox_wire::keys::Secret;
 
-use super::values::{duration, host_and_port, http_url, log_directives, secret, switch};
+use super::values::{bus, duration, host_and_port, http_url, log_directives, secret, subject_prefix, switch};
 
 /// Where the server listens, what it serves, where it keeps its data, and how it logs and stops.
 #[derive(Debug, Clone, Args)]
@@ -16,15 +17,24 @@ pub struct ServerSettings {
     /// The address or host name, and the port, to listen on; port 0 takes a free one
     #[arg(long, env = "SIGNALBOX_LISTEN", value_parser = host_and_port, default_value = "127.0.0.1:8000")]
     pub listen: SocketAddr,
+    /// A file with the certificate, and those it follows from, as PEM: what is listened on is then https. Read again on SIGHUP
+    #[arg(long, env = "SIGNALBOX_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+    /// A file with the certificate's private key as PEM
+    #[arg(long, env = "SIGNALBOX_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
     /// Where the embedded database, the keys and the lock live
     #[arg(long, env = "SIGNALBOX_DATA_DIR", default_value = "signalbox-data")]
     pub data_dir: PathBuf,
     /// Where state is kept: postgres://user:password@host/database; the embedded SQLite when absent
     #[arg(long, env = "SIGNALBOX_DATABASE", hide_env_values = true, value_parser = secret)]
     pub database: Option<Secret>,
-    /// Where live traffic goes: `local`, inside this process
-    #[arg(long, env = "SIGNALBOX_BUS", default_value = "local")]
-    pub bus: String,
+    /// Where live traffic goes: `local`, inside this process, or nats://user:password@host:4222 for several nodes, tls://… with TLS
+    #[arg(long, env = "SIGNALBOX_BUS", hide_env_values = true, value_parser = bus, default_value = "local")]
+    pub bus: Address,
+    /// What all subjects begin with on a NATS that is shared: the same for the nodes of one deployment, another for each other
+    #[arg(long, env = "SIGNALBOX_BUS_SUBJECT_PREFIX", value_parser = subject_prefix, default_value = "signalbox")]
+    pub bus_subject_prefix: Prefix,
     /// A file with any of these keys; signalbox.toml in the working directory when there is one
     #[arg(long, env = "SIGNALBOX_CONFIG")]
     pub config: Option<PathBuf>,

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::str::FromStr;
 use std::time::Duration;
 
+use signalbox_bus::{Address, Prefix};
 use signalbox_wire::duration;
 use signalbox_wire::keys::Secret;
 use tracing_subscriber::filter::EnvFilter;
@@ -30,6 +31,16 @@ pub(super) fn key(text: &str) -> Result<Secret, String> {
         )),
         _ => Ok(Secret::new(text)),
     }
+}
+
+/// Where the bus is.
+pub(super) fn bus(text: &str) -> Result<Address, String> {
+    Address::parse(text).map_err(|bad| bad.to_string())
+}
+
+/// What all subjects on the bus begin with.
+pub(super) fn subject_prefix(text: &str) -> Result<Prefix, String> {
+    Prefix::parse(text).map_err(|bad| bad.to_string())
 }
 
 /// A switch, on or off.

@@ -13,7 +13,7 @@ use signalbox_core::engine::attempt::{Asked, Attempt, Claim, Member, Next, Resol
 use signalbox_core::lease::Lease;
 use signalbox_core::limits::{CANDIDATES_LOOKED_AT, Policy};
 use signalbox_core::{Decision, Need, Rejected, Snapshot};
-use signalbox_store::{Claimed, DueKind, Store, StoreError};
+use signalbox_store::{AgentFilter, Claimed, DueKind, Page, Store, StoreError};
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId};
 use signalbox_wire::time::Timestamp;
 
@@ -28,6 +28,7 @@ use crate::clock::{self, Stopwatch};
 use crate::http::idempotency::IdempotencyClaim;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::quota::{Quotas, Usage};
 use crate::telemetry::Ended;
 use crate::telemetry::metrics::Metrics;
 
@@ -59,6 +60,7 @@ struct Inner {
     inputs: StartInputs,
     long: LongWork,
     taken: TakenAttempts,
+    quotas: Quotas,
 }
 
 /// An operation that can be driven: handed to whoever decides for those that wait in one line.
@@ -93,7 +95,7 @@ impl Drive {
         policy: Policy,
         node: NodeId,
         deliveries: Deliveries,
-        mailbox: Mailbox,
+        (mailbox, quotas): (Mailbox, Quotas),
         metrics: Metrics,
     ) -> Self {
         let (lines, in_flight_agents, inputs) =
@@ -111,6 +113,7 @@ impl Drive {
             in_flight_agents,
             inputs,
             taken: TakenAttempts::default(),
+            quotas,
         }))
     }
 
@@ -132,6 +135,13 @@ impl Drive {
     /// The bounds and defaults that decisions obey.
     pub(crate) fn policy(&self) -> &Policy {
         &self.0.policy
+    }
+
+    /// Whether an agent of this name is registered.
+    pub(crate) async fn knows_agent_named(&self, tenant: &TenantId, name: &str) -> Result<bool, StoreError> {
+        let filter = AgentFilter { name: Some(name.to_owned()), ..AgentFilter::default() };
+        let page = Page { limit: 1, after: None };
+        Ok(!self.0.store.agents(tenant, &filter, &page).await?.items.is_empty())
     }
 
     /// What agents have taken, as far as that is not written.
@@ -331,6 +341,11 @@ fn contended(
     session.map(Key::Session).or_else(named).or_else(chosen)
 }
 
+/// How many attempts of tasks a decision gives to agents.
+fn dispatched(decision: &Decision) -> u64 {
+    decision.events.iter().filter(|event| event.kind == "task.dispatched").count() as u64
+}
+
 /// The session that a decision is about first: that of the first event in a session's history.
 fn session_of(decision: &Decision) -> Option<SessionId> {
     decision.events.iter().find_map(|event| event.session.as_ref()).map(|(session, _)| session.clone())
@@ -472,6 +487,7 @@ impl Inner {
             .flatten()
             .filter(|(_, at)| *at > now)
             .collect();
+        let tasks = dispatched(&decision);
         let said = self.taken.said(&decision);
         let signs_of_life = self.signs_of_life(&decision);
         // What is due at once is born leased to this process where there are slots for all of it: no second commit is
@@ -489,6 +505,9 @@ impl Inner {
         let committed = self.store.commit(tenant, decision, now, lease.clone()).await;
         self.metrics.decided(&committed, watch.elapsed());
         let committed = committed?;
+        if tasks > 0 {
+            self.quotas.count(tenant, Usage::Tasks, tasks, now);
+        }
         self.taken.follow(tenant, said);
         self.metrics.ended(ended);
         if has_events {

@@ -283,7 +283,8 @@ impl Room {
     }
 
     /// How many lanes are known to have agents that hold no connection.
-    pub(crate) fn away_count(&self) -> usize {
+    #[cfg(test)]
+    fn away_count(&self) -> usize {
         self.state.lock().away
     }
 
@@ -471,7 +472,7 @@ mod tests {
         let looked = room.begin_look();
         room.set_away((&one, &lane(3)), Some(start), looked, start);
         room.set_away((&one, &lane(3)), None, looked, start);
-        assert!(room.away_count() == 0 && room.state.lock().lanes.len() == 0, "nothing is remembered");
+        assert!(room.away_count() == 0 && room.state.lock().lanes.is_empty(), "nothing is remembered");
     }
 
     #[test]

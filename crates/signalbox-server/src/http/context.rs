@@ -21,6 +21,7 @@ use crate::byte_budget::{ByteBudget, Share};
 use crate::http::access::Visit;
 use crate::http::body::{self, BodyLimits, Format, IsCounted};
 use crate::http::idempotency::IdempotencyClaim;
+use crate::http::own_agent;
 use crate::http::problem::Refusal;
 use crate::http::route_table::RouteTable;
 use crate::http::unknown_fields::{BodyFields, Look};
@@ -79,10 +80,11 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let caller = match parts.extensions.remove::<Caller>() {
             Some(caller) => caller,
-            None => Authenticator::from_ref(state).caller(&parts.headers, parts.uri.path()).await?,
+            None => Authenticator::from_ref(state).admitted(&parts.headers, parts.uri.path()).await?,
         };
         Visit::is_by(&parts.extensions, &caller.tenant);
         let claim = parts.extensions.remove::<IdempotencyClaim>();
+        own_agent::check(&caller, parts)?;
         let context = Self::allowed(caller, claim, &parts.headers)?;
         RouteTable::from_ref(state).check(parts)?;
         Ok(context)
@@ -90,10 +92,15 @@ where
 }
 
 impl<R: Requirement> Context<R> {
-    /// That of a request without a query whose answer will not be kept.
-    pub(crate) async fn of(authenticator: &Authenticator, parts: &Parts) -> Result<Self, Refusal> {
-        let caller = authenticator.caller(&parts.headers, parts.uri.path()).await?;
+    /// That of a request on `route`, without a query, whose answer will not be kept.
+    pub(crate) async fn of(
+        authenticator: &Authenticator,
+        parts: &Parts,
+        route: &str,
+    ) -> Result<Self, Refusal> {
+        let caller = authenticator.admitted(&parts.headers, parts.uri.path()).await?;
         Visit::is_by(&parts.extensions, &caller.tenant);
+        own_agent::check_on(&caller, &parts.method, route, parts.uri.path())?;
         Self::allowed(caller, None, &parts.headers)
     }
 

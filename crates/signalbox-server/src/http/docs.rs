@@ -1,5 +1,7 @@
 //! The API's description, generated from the handlers' types, and the page to browse it.
 
+use std::sync::{Arc, LazyLock};
+
 use axum::Router;
 use axum::response::Redirect;
 use axum::routing::get;
@@ -12,6 +14,10 @@ use utoipa::openapi::{
     ComponentsBuilder, ContactBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, ObjectBuilder, OpenApi,
     OpenApiBuilder, Ref, Required, ResponseBuilder, SecurityRequirement, ServerBuilder, Type,
 };
+
+/// Makes the API's description. It is large and seldom asked for, so nobody keeps it whole: whoever needs a part of it has
+/// it made when the first request does.
+pub(crate) type Describe = Arc<dyn Fn() -> OpenApi + Send + Sync>;
 
 /// What holds for every operation is not repeated at each handler: a refusal of any kind is a problem, and a POST
 /// takes an `Idempotency-Key`.
@@ -26,7 +32,7 @@ pub(crate) fn complete(description: &mut OpenApi) {
             let problem = ResponseBuilder::new()
                 .description(
                     "Refused, as every operation may be: 400 not well-formed, 401 no or a bad key, 403 not allowed, \
-                     413 too large, 415 not JSON, 422 does not fit, 503 the store cannot answer now",
+                     413 too large, 415 not JSON, 422 does not fit, 429 over a limit of the tenant, 503 the store cannot answer now",
                 )
                 .content(problem::CONTENT_TYPE, ContentBuilder::new().schema(Some(schema)).build())
                 .build();
@@ -57,17 +63,25 @@ const PAGE: [(&str, &str, &str); 3] = [
 ];
 
 /// `GET /openapi.json` and `/docs`; nothing in them is loaded from elsewhere.
-pub(crate) fn pages<S>(mut description: OpenApi, public_url: Option<&str>) -> Router<S>
+pub(crate) fn pages<S>(describe: Describe, public_url: Option<&str>) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    if let Some(url) = public_url {
-        description.servers = Some(vec![ServerBuilder::new().url(url).build()]);
-    }
-    // What was made from the handlers' types can always be written.
-    let description = Bytes::from(description.to_json().unwrap_or_default());
+    let public_url = public_url.map(str::to_owned);
+    let text: LazyLock<Bytes, _> = LazyLock::new(move || {
+        let mut description = describe();
+        if let Some(url) = public_url {
+            description.servers = Some(vec![ServerBuilder::new().url(url).build()]);
+        }
+        // What was made from the handlers' types can always be written.
+        Bytes::from(description.to_json().unwrap_or_default())
+    });
+    let text = Arc::new(text);
     let mut router = Router::new()
-        .route("/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], description)))
+        .route(
+            "/openapi.json",
+            get(async move || ([(CONTENT_TYPE, "application/json")], Bytes::clone(&text))),
+        )
         .route("/docs/", get(async || Redirect::permanent("../docs")));
     for (path, kind, text) in PAGE {
         router = router.route(path, get(async move || ([(CONTENT_TYPE, kind)], text)));

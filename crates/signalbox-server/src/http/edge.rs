@@ -1,10 +1,13 @@
 //! The edge: connections come in, requests go to the router, answers go out with what every answer carries.
 //!
-//! Bounds: connections at once, time for headers, time for a body (see [`crate::http::body`]). A connection that is
-//! over its time is closed and costs nobody else anything.
+//! Bounds: connections at once, time for headers, time for a body (see [`crate::http::body`]), handshakes at once and
+//! time for one. A connection that is over its time is closed and costs nobody else anything.
 
+mod handshakes;
 mod received;
+mod socket;
 mod timer;
+pub(crate) mod tls;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -35,14 +38,18 @@ use crate::http::access::Visit;
 use crate::http::answered::{finish, request_id};
 use crate::http::fast_path::{FastPath, Outgoing};
 use crate::http::idempotency::{Idempotency, IdempotencyClaim};
+use crate::http::peer::Peer;
 use crate::http::problem::Refusal;
 use crate::http::route_table::RouteTable;
 use crate::http::streams::WriteDeadline;
 use crate::http::unknown_fields::Told;
 use crate::telemetry::metrics::Metrics;
+use handshakes::Handshakes;
 use received::DROPPED_BYTES_MAX;
 pub(crate) use received::Received;
+use socket::Socket;
 use timer::{ConnectionTimer, Timed};
+use tls::Tls;
 
 /// How long a client may stop reading what it is sent.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
@@ -58,6 +65,8 @@ pub(crate) struct Edge {
     pub(crate) keep_alive_timeout: Duration,
     /// How long the rest of a body may take that is not read.
     pub(crate) body_timeout: Duration,
+    /// What TLS is spoken with, where it is.
+    pub(crate) tls: Option<Tls>,
     pub(crate) metrics: Metrics,
     pub(crate) authenticator: Authenticator,
     pub(crate) idempotency: Idempotency,
@@ -74,6 +83,7 @@ pub(crate) async fn serve(
 ) {
     let fast_path = Arc::new(fast_path);
     let room = Arc::new(Semaphore::new(edge.connections_max));
+    let handshakes = Handshakes::default();
     loop {
         let accepted = tokio::select! {
             () = edge.draining.cancelled() => return,
@@ -82,9 +92,12 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, peer, permit)) => {
                 let (edge, router, fast_path) = (Arc::clone(&edge), router.clone(), Arc::clone(&fast_path));
+                let handshakes = handshakes.clone();
                 tracker.spawn(async move {
                     edge.metrics.connection(1);
-                    connection(&edge, (stream, peer), router, &fast_path).await;
+                    if let Some(stream) = opened(&edge, &handshakes, stream, peer).await {
+                        connection(&edge, (stream, peer), router, &fast_path).await;
+                    }
                     edge.metrics.connection(-1);
                     drop(permit);
                 });
@@ -108,24 +121,46 @@ async fn accept(
     Ok((stream, peer, permit))
 }
 
+/// What a connection is read from and written to: itself, or TLS over it once its handshake is done. `None` where that
+/// comes to nothing.
+async fn opened(edge: &Edge, handshakes: &Handshakes, stream: TcpStream, peer: SocketAddr) -> Option<Socket> {
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = &edge.tls else { return Some(Socket::Plain(stream)) };
+    let handshake = handshakes.begin();
+    let done = tokio::time::timeout(edge.header_timeout, tls.accept(stream));
+    let why = tokio::select! {
+        () = edge.draining.cancelled() => return None,
+        () = handshake.pushed_out() => "it took longer than all others, and there were too many".to_owned(),
+        done = done => match done {
+            Ok(Ok(stream)) => return Some(Socket::Tls(stream)),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it was not done in time".to_owned(),
+        },
+    };
+    tracing::debug!(%peer, why, "a TLS handshake failed");
+    None
+}
+
 async fn connection(
     edge: &Arc<Edge>,
-    (stream, peer): (TcpStream, SocketAddr),
+    (stream, peer): (Socket, SocketAddr),
     router: Router,
     fast_path: &Arc<FastPath>,
 ) {
-    let _ = stream.set_nodelay(true);
     let (metrics, fast_path, body_timeout) = (edge.metrics.clone(), Arc::clone(fast_path), edge.body_timeout);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         Visit::begin(Some(peer), request.extensions_mut());
         let waits_to_send = request.headers().contains_key(header::EXPECT);
         let rest_stays = waits_to_send || request.body().size_hint().lower() > DROPPED_BYTES_MAX;
         let rest_within = (!waits_to_send).then_some(body_timeout);
-        let request = request.map(|body| Received::new(body, rest_within));
+        let mut request = request.map(|body| Received::new(body, rest_within));
         let open = metrics.request();
         let answer = match fast_path.find(&request) {
             Some(found) => Ok(found.answer(metrics.clone(), request)),
-            None => Err(router.clone().oneshot(request.map(Body::new))),
+            None => {
+                request.extensions_mut().insert(Peer(peer.ip()));
+                Err(router.clone().oneshot(request.map(Body::new)))
+            }
         };
         async move {
             let mut response = match answer {
@@ -244,7 +279,7 @@ where
     S: Service<Request, Response = Response, Error = Infallible> + Send,
     S::Future: Send,
 {
-    let caller = match edge.authenticator.caller(request.headers(), request.uri().path()).await {
+    let caller = match edge.authenticator.admitted(request.headers(), request.uri().path()).await {
         Ok(caller) => caller,
         // Without a caller there is nobody to keep an answer for; the handler says what is wrong.
         Err(_) => return run(next, request).await,

@@ -45,6 +45,7 @@ pub(crate) struct FastRoute {
 pub(crate) struct FastRequest {
     parts: Parts,
     body: Received,
+    route: &'static str,
     parameter: Range<usize>,
 }
 
@@ -59,7 +60,7 @@ impl FastRequest {
     where
         Authenticator: FromRef<S>,
     {
-        Context::of(&Authenticator::from_ref(state), &self.parts).await
+        Context::of(&Authenticator::from_ref(state), &self.parts, self.route).await
     }
 
     /// What the handler's extractor would read.
@@ -144,7 +145,7 @@ impl Found {
         let watch = Stopwatch::start();
         let (parts, body) = request.into_parts();
         let (id, visit) = (request_id(&parts.headers), Visit::of(&parts.extensions));
-        let request = FastRequest { parts, body, parameter: self.parameter };
+        let request = FastRequest { parts, body, route: self.route.path, parameter: self.parameter };
         let mut response = match (self.route.handler)(request).await {
             Ok(answer) => answer.into_parts_and(Outgoing::Whole),
             Err(refusal) => refusal.into_response().map(Outgoing::Routed),

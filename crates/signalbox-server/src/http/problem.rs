@@ -15,6 +15,7 @@ use signalbox_wire::problem::{self, Problem};
 use signalbox_wire::problem_kind::ProblemKind;
 
 use crate::auth::AuthError;
+use crate::quota::QuotaError;
 
 /// A [`Problem`] on its way out of a handler, with what is behind it and no client's business.
 #[derive(Debug)]
@@ -98,6 +99,15 @@ impl From<AuthError> for Refusal {
     }
 }
 
+impl From<QuotaError> for Refusal {
+    fn from(error: QuotaError) -> Self {
+        match error {
+            QuotaError::Over(problem) => problem.into(),
+            QuotaError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<Rejected> for Refusal {
     fn from(rejected: Rejected) -> Self {
         let detail = match next_step(&rejected) {
@@ -132,11 +142,17 @@ fn kind_of(rejected: &Rejected) -> ProblemKind {
         Rejected::UnknownSession(_) => ProblemKind::UnknownSession,
         Rejected::UnknownMessage(_) => ProblemKind::UnknownMessage,
         Rejected::UnknownDeadLetter(_) => ProblemKind::UnknownDeadLetter,
+        Rejected::DeadLetterOfTask(_) => ProblemKind::DeadLetterOfTask,
         Rejected::UnknownHook(_) => ProblemKind::UnknownHook,
         Rejected::UnknownCommand(_) => ProblemKind::UnknownCommand,
         Rejected::CommandOver { .. } => ProblemKind::CommandOver,
         Rejected::UnknownSchedule(_) => ProblemKind::UnknownSchedule,
         Rejected::UnknownTool(_) => ProblemKind::UnknownTool,
+        Rejected::UnknownKey(_) => ProblemKind::UnknownKey,
+        Rejected::UnknownTenant(_) => ProblemKind::UnknownTenant,
+        Rejected::KeyExpired { .. } => ProblemKind::KeyExpired,
+        Rejected::UnknownSshKey(_) => ProblemKind::UnknownSshKey,
+        Rejected::SshKeyTaken { .. } => ProblemKind::SshKeyTaken,
         Rejected::NameTaken(_) => ProblemKind::NameTaken,
         Rejected::IdTaken(_) => ProblemKind::IdTaken,
         Rejected::MessageIdTaken(_) => ProblemKind::MessageIdTaken,
@@ -159,7 +175,7 @@ fn kind_of(rejected: &Rejected) -> ProblemKind {
         Rejected::BackfillTooLong { .. } => ProblemKind::BackfillTooLong,
         Rejected::BadRhythm { .. } => ProblemKind::BadRhythm,
         Rejected::Unreachable { .. } => ProblemKind::UnreachableAgent,
-        Rejected::Replayed | Rejected::NotBelieved => ProblemKind::Unauthorized,
+        Rejected::Replayed | Rejected::NotBelieved | Rejected::SshKeyEnded(_) => ProblemKind::Unauthorized,
         Rejected::KeyReused => ProblemKind::IdempotencyKeyReused,
         Rejected::UnfitInput(_) => ProblemKind::Invalid,
         Rejected::InvalidTransition(_) => ProblemKind::Internal,
@@ -194,6 +210,9 @@ fn next_step(rejected: &Rejected) -> Option<&'static str> {
         Rejected::UnknownCommand(_) => {
             "GET /api/v1/agents/{agent_id}/commands lists an agent's commands; those that are over are removed after a while"
         }
+        Rejected::UnknownKey(_) => "GET /v1/keys lists the keys with their ids",
+        Rejected::UnknownTenant(_) => "GET /api/v1/tenants lists them",
+        Rejected::UnknownSshKey(_) => "GET /api/v1/ssh-keys lists the keys with their ids",
         _ => return None,
     })
 }

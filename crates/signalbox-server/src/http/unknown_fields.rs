@@ -5,7 +5,7 @@
 //! what it does not know in both ways alike.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::MatchedPath;
 use axum::response::Response;
@@ -16,6 +16,8 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use signalbox_wire::nearest::nearest;
 use utoipa::openapi::OpenApi;
+
+use crate::http::docs::Describe;
 
 /// Bytes of a body that is looked at.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -28,9 +30,9 @@ const DEPTH_MAX: usize = 16;
 /// Names that some bodies take beside the ones that are described.
 const ALSO_TAKEN: [&str; 2] = ["sessionId", "taskId"];
 
-/// The fields of each route's body; cheap to clone.
-#[derive(Clone, Default)]
-pub(crate) struct BodyFields(Arc<Described>);
+/// The fields of each route's body, made when the first body is looked at; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct BodyFields(Arc<LazyLock<Described, Box<dyn FnOnce() -> Described + Send>>>);
 
 #[derive(Default)]
 struct Described {
@@ -42,23 +44,8 @@ struct Described {
 
 impl BodyFields {
     /// Those that an API's description tells of.
-    pub(crate) fn of(description: &OpenApi) -> Self {
-        // What was made from the handlers' types can always be written.
-        let mut description = serde_json::to_value(description).unwrap_or_default();
-        let mut taken = |pointer: &str| match description.pointer_mut(pointer).map(Value::take) {
-            Some(Value::Object(map)) => map,
-            _ => serde_json::Map::new(),
-        };
-        let mut described =
-            Described { named: taken("/components/schemas").into_iter().collect(), ..Described::default() };
-        for (path, mut item) in taken("/paths") {
-            for (method, operation) in item.as_object_mut().into_iter().flatten() {
-                if let Some(schema) = operation.pointer_mut("/requestBody/content/application~1json/schema") {
-                    described.bodies.insert((path.clone(), method.clone()), schema.take());
-                }
-            }
-        }
-        Self(Arc::new(described))
+    pub(crate) fn of(describe: Describe) -> Self {
+        Self(Arc::new(LazyLock::new(Box::new(move || Described::of(&describe())))))
     }
 
     /// What looks at the body of this request.
@@ -100,6 +87,25 @@ impl Look {
 }
 
 impl Described {
+    fn of(description: &OpenApi) -> Self {
+        // What was made from the handlers' types can always be written.
+        let mut description = serde_json::to_value(description).unwrap_or_default();
+        let mut taken = |pointer: &str| match description.pointer_mut(pointer).map(Value::take) {
+            Some(Value::Object(map)) => map,
+            _ => serde_json::Map::new(),
+        };
+        let mut described =
+            Self { named: taken("/components/schemas").into_iter().collect(), ..Self::default() };
+        for (path, mut item) in taken("/paths") {
+            for (method, operation) in item.as_object_mut().into_iter().flatten() {
+                if let Some(schema) = operation.pointer_mut("/requestBody/content/application~1json/schema") {
+                    described.bodies.insert((path.clone(), method.clone()), schema.take());
+                }
+            }
+        }
+        described
+    }
+
     fn look(&self, (schema, value): (&Value, &Value), pointer: &str, depth: usize, slips: &mut Vec<String>) {
         if depth == 0 || slips.len() >= TOLD_MAX {
             return;

@@ -11,6 +11,7 @@ use crate::config::JobSettings;
 use crate::egress::Egress;
 use crate::engine::Drive;
 use crate::engine::slots::Deliveries;
+use crate::quota::Quotas;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::Tools;
 use crate::transport::Transport;
@@ -27,6 +28,8 @@ pub(crate) struct Parts {
     pub(crate) drive: Drive,
     /// What remembers keys, and forgets them when they are revoked.
     pub(crate) authenticator: Authenticator,
+    /// What tenants took, which is added to the store.
+    pub(crate) quotas: Quotas,
     /// How what is sent is carried.
     pub(crate) transport: Transport,
     /// The way to the services that the operator names.

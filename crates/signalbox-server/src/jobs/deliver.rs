@@ -13,7 +13,7 @@ use signalbox_wire::id::MessageId;
 
 use super::context::Jobs;
 use super::keep::{keep, retry_soon};
-use super::send::{Sent, send};
+use super::send::send;
 use crate::clock;
 use crate::engine::DriveError;
 use crate::engine::slots::Slot;
@@ -53,13 +53,7 @@ async fn attempt(app: &Jobs, claimed: &Claimed, id: &MessageId, slot: &mut Slot)
         return finish(app, claimed, id, version).await;
     };
     let attempt = message.attempts + 1;
-    let sent = if message.task.is_some() {
-        // The dead letter of a task: whatever became of the task, it is no longer in that attempt.
-        Sent::not(Outcome::unwanted("the task is no longer with this agent in this attempt"))
-    } else {
-        let Some(sent) = send(app, claimed, &message, slot).await? else { return Ok(()) };
-        sent
-    };
+    let Some(sent) = send(app, claimed, &message, slot).await? else { return Ok(()) };
     let settled = SettleDelivery { message: id.clone(), attempt, outcome: sent.carried.outcome };
     keep(app, claimed, &settled).await?;
     if let Outcome::Failed { error, may_retry, .. } = &settled.outcome

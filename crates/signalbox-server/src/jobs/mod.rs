@@ -1,5 +1,5 @@
 //! What happens without being asked for: deliveries, timers, meetings of tasks and agents, comparison with
-//! another service, retention.
+//! another service, retention, figures of use.
 //!
 //! Every job is safe to run twice and safe to lose: what must happen is due work in the store, claimed under
 //! a lease. The [`Mailbox`] is how commits set jobs in motion at once; the polls here are the safety net.
@@ -12,6 +12,7 @@ mod dispatch;
 mod expire;
 mod keep;
 mod matching;
+mod nodes;
 mod postpone;
 mod presence;
 mod prune;
@@ -20,6 +21,7 @@ mod send;
 mod sync;
 mod taken;
 mod timers;
+mod usage;
 
 pub(crate) use context::{Jobs, Parts};
 pub(crate) use runner::start;

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::context::Jobs;
 use super::timers::Timers;
-use super::{deliver, expire, matching, presence, prune, sync, taken};
+use super::{deliver, expire, matching, nodes, presence, prune, sync, taken, usage};
 use crate::clock;
 use crate::engine::mailbox::{Alarms, NEVER, Post};
 use crate::engine::slots::{Room, Slot};
@@ -42,12 +42,15 @@ pub(crate) fn start(app: &Jobs, post: Post, tracker: &TaskTracker) {
         tracker.spawn(claims(app.clone(), kind, Arc::clone(&post.alarms), tracker.clone()));
     }
     tracker.spawn(forget_revoked_keys(app.clone()));
+    tracker.spawn(end_tokens(app.clone()));
     tracker.spawn(matching::run(app.clone(), post.hints, tracker.clone()));
     tracker.spawn(matching::sweep(app.clone()));
     tracker.spawn(close(app.clone(), post.disconnected));
     tracker.spawn(presence::sweep_at_start(app.clone()));
     tracker.spawn(taken::run(app.clone()));
     tracker.spawn(prune::run(app.clone()));
+    tracker.spawn(nodes::run(app.clone()));
+    tracker.spawn(usage::run(app.clone()));
     if app.config.dispatches_through().is_some() {
         tracker.spawn(sync::run(app.clone()));
     }
@@ -89,6 +92,18 @@ async fn close(app: Jobs, mut disconnected: mpsc::Receiver<(TenantId, Disconnect
                 None => return,
             },
         }
+    }
+}
+
+/// Looks at the connections of tokens that may have ended on another node.
+async fn end_tokens(app: Jobs) {
+    let mut ended = app.drive.wake_ups().ended_tokens().await;
+    loop {
+        let key = tokio::select! {
+            () = app.draining.cancelled() => return,
+            key = ended.next() => key,
+        };
+        app.authenticator.tokens().may_have_ended(key.as_ref());
     }
 }
 

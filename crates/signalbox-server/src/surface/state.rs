@@ -7,8 +7,9 @@ use std::time::Duration;
 use axum::extract::FromRef;
 use signalbox_store::Store;
 use signalbox_wire::keys::Secret;
+use signalbox_wire::ssh::Sha1;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Tries};
 use crate::egress::Egress;
 use crate::engine::{Admission, Drive};
 use crate::http::body::BodyLimits;
@@ -17,6 +18,7 @@ use crate::http::streams::Streams;
 use crate::http::unknown_fields::BodyFields;
 use crate::live::channels::Channels;
 use crate::live::Live;
+use crate::quota::Quotas;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::Tools;
 
@@ -40,6 +42,7 @@ pub(crate) struct Parts {
     /// What agents and workflows may call.
     pub(crate) tools: Tools,
     pub(crate) streams: Streams,
+    pub(crate) quotas: Quotas,
     pub(crate) metrics: Metrics,
     pub(crate) body_limits: BodyLimits,
     pub(crate) route_table: RouteTable,
@@ -48,6 +51,17 @@ pub(crate) struct Parts {
     pub(crate) retention: OperatorRetention,
     pub(crate) announcements: Announcements,
     pub(crate) readiness: Readiness,
+    pub(crate) sign_in: SignInTerms,
+}
+
+/// How agents sign in.
+#[derive(Clone)]
+pub(crate) struct SignInTerms {
+    pub(crate) tries: Arc<Tries>,
+    /// Whether signatures with SHA-1 count.
+    pub(crate) sha1: Sha1,
+    /// How long a key signs tokens.
+    pub(crate) token_key_rotation: Duration,
 }
 
 /// What answers may take.
@@ -79,8 +93,8 @@ pub(crate) struct Announcements {
 pub(crate) struct Readiness {
     /// Cancelled when the server begins to stop.
     pub(crate) stopping: tokio_util::sync::CancellationToken,
-    /// The kind of the bus.
-    pub(crate) bus: String,
+    /// What carries live traffic.
+    pub(crate) bus: signalbox_bus::Bus,
 }
 
 impl AppState {
@@ -115,6 +129,7 @@ part! {
     egress: Egress,
     tools: Tools,
     streams: Streams,
+    quotas: Quotas,
     metrics: Metrics,
     body_limits: BodyLimits,
     route_table: RouteTable,
@@ -123,4 +138,5 @@ part! {
     retention: OperatorRetention,
     announcements: Announcements,
     readiness: Readiness,
+    sign_in: SignInTerms,
 }

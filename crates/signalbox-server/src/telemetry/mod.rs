@@ -17,6 +17,11 @@ use crate::config::{Config, LogFormat};
 pub fn start(config: &Config) {
     // The directives were checked when they were read; a library's caller may have set others.
     let filter = EnvFilter::try_new(&config.server.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    // The bus tells of its connection itself, once and without what the library would repeat at every attempt.
+    let filter = match (config.server.log.contains("async_nats"), "async_nats=off".parse()) {
+        (false, Ok(off)) => filter.add_directive(off),
+        _ => filter,
+    };
     let is_json = match config.server.log_format {
         LogFormat::Json => true,
         LogFormat::Text => false,

@@ -8,15 +8,17 @@ use signalbox_core::decision::{ApiKey, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
 use signalbox_core::hook::WebhookTrigger;
+use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_wire::id::{AgentId, ConnectionId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
+use signalbox_core::ssh_key::SshKey;
 use tokio_postgres::Row;
 
 use super::pool::Pool;
-use super::query::{Query, Value, bound, get, id, text};
+use super::query::{Query, Value, bound, get, id, text, unsigned};
+use crate::api::{AgentFilter, ConnectedAgent, Counted, DeadLetterFilter, Listed, Page, Presence, SessionFilter};
 use crate::StoreError;
-use crate::api::{AgentFilter, ConnectedAgent, DeadLetterFilter, Listed, Page, Presence, SessionFilter};
 use crate::backend::AgentWithStatus;
 use crate::schema;
 use crate::sessions::place_of;
@@ -211,6 +213,20 @@ pub(super) async fn open_commands(
     Ok(usize::try_from(count).unwrap_or(most))
 }
 
+/// SSH keys by id; of an agent only those of its own that are active.
+pub(super) async fn ssh_keys(
+    pool: &Pool,
+    tenant: &TenantId,
+    of: Option<&AgentId>,
+    page: &Page,
+) -> Result<Listed<Arc<SshKey>>, StoreError> {
+    let mut query = Query::new("SELECT id, body FROM ssh_keys WHERE tenant = ?", [text(tenant.as_str())]);
+    if let Some(agent) = of {
+        query.add(" AND active_agent = ?", [text(agent.as_str())]);
+    }
+    bodies(by_name(pool, query, "id", page).await?)
+}
+
 /// API keys by id.
 pub(super) async fn keys(
     pool: &Pool,
@@ -249,12 +265,42 @@ pub(super) async fn tenant(pool: &Pool, id: &TenantId) -> Result<Option<Tenant>,
     query.rows(pool).await?.first().map(|row| body(row, 0)).transpose()
 }
 
+/// What a tenant took on each day from `first` to `last`.
+pub(super) async fn usage(
+    pool: &Pool,
+    tenant: &TenantId,
+    first: u32,
+    last: u32,
+) -> Result<Vec<UsageDay>, StoreError> {
+    let sql = "SELECT body FROM usage_days WHERE tenant = $1 AND day BETWEEN $2 AND $3 ORDER BY day";
+    let rows = pool.query(sql, &[&tenant.as_str(), &i64::from(first), &i64::from(last)]).await?;
+    rows.iter().map(|row| body(row, 0)).collect()
+}
+
+/// How many of something a tenant has, up to `most`.
+pub(super) async fn count(
+    pool: &Pool,
+    tenant: &TenantId,
+    what: Counted,
+    most: u64,
+) -> Result<u64, StoreError> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    match pool.query_one(&what.sql(), &[&tenant.as_str(), &most]).await? {
+        Some(row) => unsigned(get(&row, 0)?),
+        None => Ok(0),
+    }
+}
+
 /// The API key with this hash, and whose it is.
 pub(super) async fn key_by_hash(
     pool: &Pool,
     hash: &str,
 ) -> Result<Option<(TenantId, Arc<ApiKey>)>, StoreError> {
-    let query = Query::new("SELECT tenant, body FROM api_keys WHERE hash = ?", [text(hash)]);
+    let query = Query::new(
+        "SELECT tenant, body FROM api_keys WHERE hash = ? \
+         UNION ALL SELECT tenant, body FROM api_keys WHERE previous_hash = ? LIMIT 1",
+        [text(hash), text(hash)],
+    );
     let rows = query.rows(pool).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     Ok(Some((id(TenantId::parse(get(row, 0)?))?, Arc::new(body(row, 1)?))))

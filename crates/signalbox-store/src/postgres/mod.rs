@@ -16,6 +16,7 @@ mod fault;
 mod listings;
 mod memory;
 mod migrate;
+mod nodes;
 mod pipeline;
 mod pool;
 mod prune;
@@ -42,9 +43,11 @@ use signalbox_core::delivery::Message;
 use signalbox_core::due::Lane;
 use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::lease::Lease;
+use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
+use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, ChannelId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
@@ -53,8 +56,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::api::{
-    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, DeadLetterFilter, DueKind, EventFilter,
-    LaneClaim, Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, Counted, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend};
 use crate::cache::Cache;
@@ -284,6 +286,22 @@ impl Backend for Postgres {
         due::release(&self.pool, &self.node).await
     }
 
+    async fn node_is_here(&self) -> Result<(), StoreError> {
+        nodes::is_here(&self.pool, &self.node).await
+    }
+
+    async fn node_left(&self) -> Result<(), StoreError> {
+        nodes::left(&self.pool, &self.node).await
+    }
+
+    async fn lost_nodes(&self, silent_for: Duration, most: usize) -> Result<Vec<NodeId>, StoreError> {
+        nodes::lost(&self.pool, silent_for, most).await
+    }
+
+    async fn forget_node(&self, node: &NodeId, silent_for: Duration) -> Result<(), StoreError> {
+        nodes::forget(&self.pool, node, silent_for).await
+    }
+
     async fn backlog(&self, limit: u64) -> Result<Backlog, StoreError> {
         due::backlog(&self.pool, limit).await
     }
@@ -340,6 +358,15 @@ impl Backend for Postgres {
         bytes: usize,
     ) -> Result<Vec<Arc<ChannelMessage>>, StoreError> {
         channels::history(&self.pool, tenant, channel, after, limit, bytes).await
+    }
+
+    async fn ssh_keys(
+        &self,
+        tenant: &TenantId,
+        of: Option<&AgentId>,
+        page: &Page,
+    ) -> Result<Listed<Arc<SshKey>>, StoreError> {
+        listings::ssh_keys(&self.pool, tenant, of, page).await
     }
 
     async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError> {
@@ -413,6 +440,14 @@ impl Backend for Postgres {
 
     async fn first_sequence(&self, tenant: &TenantId) -> Result<Option<u64>, StoreError> {
         events::first_sequence(&self.pool, tenant).await
+    }
+
+    async fn usage(&self, tenant: &TenantId, first: u32, last: u32) -> Result<Vec<UsageDay>, StoreError> {
+        listings::usage(&self.pool, tenant, first, last).await
+    }
+
+    async fn count(&self, tenant: &TenantId, what: Counted, most: u64) -> Result<u64, StoreError> {
+        listings::count(&self.pool, tenant, what, most).await
     }
 
     async fn key_by_hash(&self, hash: &str) -> Result<Option<(TenantId, Arc<ApiKey>)>, StoreError> {

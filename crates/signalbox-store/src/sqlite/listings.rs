@@ -11,16 +11,18 @@ use signalbox_core::decision::{ApiKey, Tenant, Tool};
 use signalbox_core::definition::Definition;
 use signalbox_core::delivery::Message;
 use signalbox_core::hook::WebhookTrigger;
+use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
+use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, ConnectionId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 
-use super::convert::{id, sql_limit};
+use super::convert::{id, sql_limit, unsigned};
 use super::fault::fault;
 use super::waiting::WaitingRoutes;
-use crate::api::{AgentFilter, ConnectedAgent, DeadLetterFilter, Listed, Page, Presence, SessionFilter};
+use crate::api::{AgentFilter, ConnectedAgent, Counted, DeadLetterFilter, Listed, Page, Presence, SessionFilter};
 use crate::backend::AgentWithStatus;
 use crate::error::StoreError;
 use crate::schema::{self, Cell};
@@ -361,6 +363,20 @@ pub(super) fn open_commands(
     Ok(usize::try_from(read().map_err(|error| fault(&error))?).unwrap_or(most))
 }
 
+/// SSH keys by id; of an agent only those of its own that are active.
+pub(super) fn ssh_keys(
+    connection: &Connection,
+    tenant: &TenantId,
+    of: Option<&AgentId>,
+    page: &Page,
+) -> Result<Listed<Arc<SshKey>>, StoreError> {
+    let mut query = Query::new("SELECT id, body FROM ssh_keys WHERE tenant = ?", [text(tenant.as_str())]);
+    if let Some(agent) = of {
+        query.and("active_agent = ?", [text(agent.as_str())]);
+    }
+    by_name(connection, query, "id", page)
+}
+
 /// API keys by id.
 pub(super) fn keys(
     connection: &Connection,
@@ -401,13 +417,48 @@ pub(super) fn tenant(connection: &Connection, id: &TenantId) -> Result<Option<Te
     body.map(|body| schema::decode(&body)).transpose()
 }
 
+/// What a tenant took on each day from `first` to `last`.
+pub(super) fn usage(
+    connection: &Connection,
+    tenant: &TenantId,
+    first: u32,
+    last: u32,
+) -> Result<Vec<UsageDay>, StoreError> {
+    let read = || -> rusqlite::Result<Vec<String>> {
+        let mut statement = connection.prepare_cached(
+            "SELECT body FROM usage_days WHERE tenant = ?1 AND day BETWEEN ?2 AND ?3 ORDER BY day",
+        )?;
+        statement.query_map(params![tenant.as_str(), first, last], |row| row.get(0))?.collect()
+    };
+    let bodies = read().map_err(|error| fault(&error))?;
+    bodies.iter().map(|body| schema::decode(body)).collect()
+}
+
+/// How many of something a tenant has, up to `most`.
+pub(super) fn count(
+    connection: &Connection,
+    tenant: &TenantId,
+    what: Counted,
+    most: u64,
+) -> Result<u64, StoreError> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let read = || -> rusqlite::Result<i64> {
+        let mut statement = connection.prepare_cached(&what.sql())?;
+        statement.query_row(params![tenant.as_str(), most], |row| row.get(0))
+    };
+    unsigned(read().map_err(|error| fault(&error))?)
+}
+
 /// The API key with this hash, and whose it is.
 pub(super) fn key_by_hash(
     connection: &Connection,
     hash: &str,
 ) -> Result<Option<(TenantId, Arc<ApiKey>)>, StoreError> {
     let read = || -> rusqlite::Result<Option<(String, String)>> {
-        let mut statement = connection.prepare_cached("SELECT tenant, body FROM api_keys WHERE hash = ?1")?;
+        let mut statement = connection.prepare_cached(
+            "SELECT tenant, body FROM api_keys WHERE hash = ?1
+             UNION ALL SELECT tenant, body FROM api_keys WHERE previous_hash = ?1 LIMIT 1",
+        )?;
         statement.query_row([hash], |row| Ok((row.get(0)?, row.get(1)?))).optional()
     };
     let Some((tenant, body)) = read().map_err(|error| fault(&error))? else { return Ok(None) };

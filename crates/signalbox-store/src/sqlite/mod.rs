@@ -48,17 +48,18 @@ use signalbox_core::delivery::Message;
 use signalbox_core::due::Lane;
 use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::lease::Lease;
+use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
+use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, ChannelId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::api::{
-    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, DeadLetterFilter, DueKind, EventFilter,
-    LaneClaim, Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, Counted, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend};
 use crate::cache::Cache;
@@ -326,6 +327,22 @@ impl Backend for Sqlite {
         self.access.write(move |connection| due::release(connection, &node), |()| {}).await
     }
 
+    async fn node_is_here(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn node_left(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn lost_nodes(&self, _silent_for: Duration, _most: usize) -> Result<Vec<NodeId>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn forget_node(&self, _node: &NodeId, _silent_for: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn next_due(&self, kind: DueKind) -> Result<Option<Timestamp>, StoreError> {
         self.access.readers.point(|connection| due::next(connection, kind))
     }
@@ -398,6 +415,20 @@ impl Backend for Sqlite {
         let read =
             move |connection: &Connection| channels::history(connection, &tenant, &channel, after, limit, bytes);
         self.access.list(read).await
+    }
+
+    async fn ssh_keys(
+        &self,
+        tenant: &TenantId,
+        of: Option<&AgentId>,
+        page: &Page,
+    ) -> Result<Listed<Arc<SshKey>>, StoreError> {
+        // The few keys of one agent are read while it waits to be signed in.
+        if of.is_some() {
+            return self.access.readers.point(|connection| listings::ssh_keys(connection, tenant, of, page));
+        }
+        let (tenant, page) = (tenant.clone(), page.clone());
+        self.access.list(move |connection| listings::ssh_keys(connection, &tenant, None, &page)).await
     }
 
     async fn schedules(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<Schedule>>, StoreError> {
@@ -480,6 +511,16 @@ impl Backend for Sqlite {
 
     async fn first_sequence(&self, tenant: &TenantId) -> Result<Option<u64>, StoreError> {
         self.access.readers.point(|connection| events::first_sequence(connection, tenant))
+    }
+
+    async fn usage(&self, tenant: &TenantId, first: u32, last: u32) -> Result<Vec<UsageDay>, StoreError> {
+        let tenant = tenant.clone();
+        self.access.list(move |connection| listings::usage(connection, &tenant, first, last)).await
+    }
+
+    async fn count(&self, tenant: &TenantId, what: Counted, most: u64) -> Result<u64, StoreError> {
+        let tenant = tenant.clone();
+        self.access.list(move |connection| listings::count(connection, &tenant, what, most)).await
     }
 
     async fn key_by_hash(&self, hash: &str) -> Result<Option<(TenantId, Arc<ApiKey>)>, StoreError> {

@@ -9,13 +9,13 @@ use signalbox_core::decision::{Key, Row};
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus};
 use signalbox_core::figures::AgentFigures;
 use signalbox_core::session::SessionStatus;
+use signalbox_core::ssh_key::{Revocation, SshKey};
 use signalbox_core::task::{Task, TaskStatus};
 use signalbox_store::{AgentFilter, DeadLetterFilter, Listed, Page, Presence, SessionFilter, Store};
 use signalbox_wire::id::NodeId;
 
 use crate::samples::{
-    agent, agent_id, api_key, command, connected, definition, ended, figures, hook, name, schedule, session, session_id,
-    settled, status, task, tenant_id, tenant_row, tool, workflow, workflow_id,
+    agent, agent_id, api_key, command, connected, definition, ended, figures, hook, name, schedule, session, session_id, settled, ssh_key, status, task, tenant_id, tenant_row, tool, workflow, workflow_id,
 };
 use crate::world::{World, at, commit, contract, tenant};
 
@@ -33,7 +33,7 @@ contract! {
     open_sessions_of_a_workflow_are_known,
     dead_letters_are_listed_longest_dead_first,
     tools_keys_workflows_schedules_hooks_and_tenants_are_listed,
-    commands_are_listed_newest_first_and_the_open_ones_counted,
+    an_agents_active_ssh_keys_are_found, commands_are_listed_newest_first_and_the_open_ones_counted,
     pages_stay_put_while_rows_come_and_go,
 }
 
@@ -410,6 +410,22 @@ async fn tools_keys_workflows_schedules_hooks_and_tenants_are_listed(world: &Wor
     assert_eq!(schedules, ["a", "b", "c"]);
     let hooks = walk!(2, |page| store.hooks(&tenant(), &page), |hook| hook.id.to_string());
     assert_eq!(hooks, ["a", "b", "c"]);
+}
+
+async fn an_agents_active_ssh_keys_are_found(world: &World) {
+    let store = &world.store;
+    let revoked = Revocation { at: at(1), by: "an admin".into(), reason: None };
+    let ended = SshKey { revoked: Some(revoked), ..ssh_key("b", Some("one")) };
+    let keys = [ssh_key("a", Some("one")), ended, ssh_key("c", Some("one")), ssh_key("d", Some("two")), ssh_key("e", None)];
+    put(store, keys.into_iter().map(|key| Row::SshKey(Arc::new(key))).collect()).await;
+    let of = |agent: Option<&str>| {
+        let agent = agent.map(agent_id);
+        async move { walk!(2, |page| store.ssh_keys(&tenant(), agent.as_ref(), &page), |key| key.id.to_string()) }
+    };
+    assert_eq!(of(None).await, ["a", "b", "c", "d", "e"]);
+    assert_eq!(of(Some("one")).await, ["a", "c"]);
+    assert_eq!(of(Some("two")).await, ["d"]);
+    assert_eq!(of(Some("nobody")).await, Vec::<String>::new());
 }
 
 async fn pages_stay_put_while_rows_come_and_go(world: &World) {

@@ -17,6 +17,7 @@ mod due;
 mod events;
 mod lanes;
 mod listings;
+mod nodes;
 mod opening;
 mod pace;
 mod payloads;

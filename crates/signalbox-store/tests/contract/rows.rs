@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use signalbox_core::decision::{Key, Row};
+use signalbox_core::decision::{ApiKey, Key, PreviousSecret, Row};
+use signalbox_core::quota::UsageDay;
 use signalbox_core::session::SessionStatus;
 use signalbox_core::{Decision, Need};
+use signalbox_store::Counted;
 use signalbox_wire::raw::RawObject;
 
 use crate::samples::{
-    agent_id, api_key, definition, every_kind, message, message_id, session, session_id, status, task,
+    agent, agent_id, api_key, definition, every_kind, message, message_id, session, session_id, status, task,
     task_id, tenant_id, tool_name, workflow, workflow_id,
 };
 use crate::world::{World, commit, contract, parts, tenant, view_of};
@@ -18,6 +20,8 @@ contract! {
     what_is_read_is_what_was_put,
     a_session_comes_with_its_tasks_in_order,
     keys_are_found_by_hash_and_only_once,
+    a_key_is_found_by_the_secret_before_too,
+    what_a_tenant_has_and_took_is_counted,
     the_current_definition_is_found,
     rows_survive_a_restart,
     large_rows_are_kept_whole,
@@ -107,7 +111,11 @@ async fn what_is_read_is_what_was_put(world: &World) {
             }
             Row::ApiKey(row) => {
                 let (owner, read) = store.key_by_hash(&row.hash).await.expect("read").expect("there");
-                assert_eq!((owner, read), (tenant(), row));
+                assert_eq!((owner, read), (tenant(), Arc::clone(&row)));
+                assert_eq!(
+                    parts(snapshot.api_key(&row.id).expect("loaded")),
+                    Some((7, row.as_ref().clone()))
+                );
             }
             Row::ConcurrencyGroup(row) => {
                 assert_eq!(parts(snapshot.group(&row.key).expect("loaded")), Some((7, row.as_ref().clone())));
@@ -141,7 +149,27 @@ async fn what_is_read_is_what_was_put(world: &World) {
                 let read = parts(store.agent_figures(&tenant(), &row.agent).await.expect("read"));
                 assert_eq!(read, Some((7, row.as_ref().clone())));
             }
-            Row::Tenant(row) => assert_eq!(store.tenant(&row.id).await.expect("read"), Some(row)),
+            Row::Tenant(row) => {
+                assert_eq!(parts(snapshot.tenant(&row.id).expect("loaded")), Some((7, row.clone())));
+                assert_eq!(store.tenant(&row.id).await.expect("read"), Some(row));
+            }
+            Row::Usage(row) => {
+                assert_eq!(parts(snapshot.usage(row.day).expect("loaded")), Some((7, row)));
+                assert_eq!(parts(store.usage_day(&tenant(), row.day).await.expect("read")), Some((7, row)));
+            }
+            Row::SshKey(row) => {
+                let expected = Some((7, row.as_ref().clone()));
+                assert_eq!(parts(snapshot.ssh_key(&row.id).expect("loaded")), expected);
+                assert_eq!(parts(store.ssh_key(&tenant(), &row.id).await.expect("read")), expected);
+            }
+            Row::SshFingerprint(row) => {
+                assert_eq!(parts(snapshot.ssh_fingerprint(&row.fingerprint).expect("loaded")), Some((7, row)));
+            }
+            Row::TokenKeys(row) => {
+                let expected = Some((7, row.as_ref().clone()));
+                assert_eq!(parts(snapshot.token_keys().expect("loaded")), expected);
+                assert_eq!(parts(store.token_keys(&tenant()).await.expect("read")), expected);
+            }
             Row::Task(..) | Row::Available(_) => {}
         }
     }
@@ -209,6 +237,55 @@ async fn keys_are_found_by_hash_and_only_once(world: &World) {
         store.key_by_hash("hash").await.expect("read").is_none(),
         "a revoked key is known at once no more"
     );
+}
+
+async fn a_key_is_found_by_the_secret_before_too(world: &World) {
+    let store = &world.store;
+    let previous = PreviousSecret { hash: "first".into(), until: crate::world::at(60) };
+    let rotated = ApiKey { previous: Some(previous), ..api_key("k", "second") };
+    let mut decision = Decision::default();
+    decision.create(Row::ApiKey(Arc::new(rotated.clone())), 1);
+    decision.create(Row::ApiKey(Arc::new(api_key("other", "third"))), 1);
+    commit(store, decision).await.expect("made");
+    for hash in ["first", "second"] {
+        let (owner, found) = store.key_by_hash(hash).await.expect("read").expect("there");
+        assert_eq!((owner, found.as_ref()), (tenant(), &rotated), "{hash}");
+    }
+    let mut decision = Decision::default();
+    decision.put(Row::ApiKey(Arc::new(api_key("k", "second"))), Some(1), 2);
+    commit(store, decision).await.expect("changed");
+    assert!(store.key_by_hash("first").await.expect("read").is_none());
+    assert!(store.key_by_hash("second").await.expect("read").is_some());
+}
+
+async fn what_a_tenant_has_and_took_is_counted(world: &World) {
+    let store = &world.store;
+    let other = tenant_id("other");
+    let mut decision = Decision::default();
+    for id in ["a", "b", "c"] {
+        decision.create(Row::Agent(Arc::new(agent(id, &[]))), 1);
+    }
+    decision.create(Row::ApiKey(Arc::new(api_key("k", "hash"))), 1);
+    for day in [20_000, 20_001, 20_003] {
+        let usage = UsageDay { messages: u64::from(day), ..UsageDay::of(day) };
+        decision.create(Row::Usage(usage), 1);
+    }
+    commit(store, decision).await.expect("made");
+    for (what, most, expected) in
+        [(Counted::Agents, 9, 3), (Counted::Agents, 2, 2), (Counted::ApiKeys, u64::MAX, 1)]
+    {
+        assert_eq!(
+            store.count(&tenant(), what, most).await.expect("counted"),
+            expected,
+            "{what:?} of {most}"
+        );
+        assert_eq!(store.count(&other, what, most).await.expect("counted"), 0);
+    }
+    let days =
+        |usage: Vec<UsageDay>| usage.iter().map(|usage| (usage.day, usage.messages)).collect::<Vec<_>>();
+    let read = store.usage(&tenant(), 20_001, 20_003).await.expect("read");
+    assert_eq!(days(read), [(20_001, 20_001), (20_003, 20_003)]);
+    assert!(store.usage(&other, 0, u32::MAX).await.expect("read").is_empty());
 }
 
 async fn the_current_definition_is_found(world: &World) {

@@ -20,10 +20,13 @@ use signalbox_core::event::{Level, NewEvent};
 use signalbox_core::figures::{AgentFigures, Sample};
 use signalbox_core::hook::{HookSecret, WebhookTrigger};
 use signalbox_core::payload::Payload;
+use signalbox_core::quota::{TenantLimits, UsageDay};
 use signalbox_core::routing::Route;
 use signalbox_core::schedule::{Overlap, Plan, Schedule};
 use signalbox_core::session::{Session, SessionStatus};
+use signalbox_core::ssh_key::{SshFingerprint, SshKey, SshKeyKind};
 use signalbox_core::task::Task;
+use signalbox_core::token_keys::{Seed, SigningSeed, TokenKeys};
 use signalbox_wire::id::{
     AgentId, ChannelId, CommandId, ConnectionId, HookId, KeyId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
 };
@@ -199,11 +202,22 @@ pub(crate) fn tool(name: &str) -> Tool {
 }
 
 pub(crate) fn api_key(id: &str, hash: &str) -> ApiKey {
-    ApiKey { id: key_id(id), hash: hash.into(), name: "a key".into(), scope: Scope::Agent, created_at: at(0) }
+    ApiKey {
+        id: key_id(id),
+        hash: hash.into(),
+        name: "a key".into(),
+        scope: Scope::Agent,
+        created_at: at(0),
+        expires_at: Some(at(90)),
+        rotated_at: None,
+        previous: None,
+        last_used_at: Some(at(1)),
+    }
 }
 
 pub(crate) fn tenant_row(id: &str) -> Tenant {
-    Tenant { id: tenant_id(id), name: format!("name of {id}"), created_at: at(0) }
+    let limits = TenantLimits { agents: Some(0), ..TenantLimits::default() };
+    Tenant { id: tenant_id(id), name: format!("name of {id}"), created_at: at(0), limits }
 }
 
 pub(crate) fn answered(key: &str, expires_at: i64) -> IdempotencyRecord {
@@ -230,6 +244,20 @@ pub(crate) fn hook(id: &str, secret: &str) -> WebhookTrigger {
         earlier: Some((HookSecret::new("whsec_old"), at(60))),
         created_at: at(0),
         rotated_at: Some(at(1)),
+    }
+}
+
+pub(crate) fn ssh_key(id: &str, agent: Option<&str>) -> SshKey {
+    SshKey {
+        id: key_id(id),
+        name: format!("name of {id}"),
+        public_key: "ssh-ed25519 AAAA".into(),
+        fingerprint: format!("SHA256:{id}"),
+        kind: SshKeyKind::Agent,
+        agent: agent.map(agent_id),
+        created_at: at(0),
+        created_by: "an admin".into(),
+        revoked: None,
     }
 }
 
@@ -302,12 +330,19 @@ pub(crate) fn every_kind() -> Vec<Row> {
         Row::Retention(Retention { sessions: Some(Duration::from_secs(60)), ..Retention::default() }),
         Row::Schedule(Arc::new(schedule("nightly"))),
         Row::WebhookTrigger(Arc::new(hook("orders", "whsec_x"))),
+        Row::Usage(UsageDay { messages: 3, ..UsageDay::of(20_000) }),
         Row::Payload(Arc::new(Payload::of(json!({"large": [1, "é\u{0}"]})))),
         Row::Channel(Arc::new(channel("c", "orders.eu"))),
         Row::ChannelName(channel_name("orders.eu", "c")),
         Row::ChannelMessage(Arc::new(channel_message("c", 1, "m", 0))),
         Row::Command(Arc::new(command("cmd_1", "a", None))),
         Row::Figures(Arc::new(figures("a"))),
+        Row::SshKey(Arc::new(ssh_key("k", Some("a")))),
+        Row::SshFingerprint(SshFingerprint { fingerprint: "SHA256:k".into(), key: key_id("k") }),
+        Row::TokenKeys(Arc::new(TokenKeys {
+            challenge: Seed::new([7; 32]),
+            signing: vec![SigningSeed { seed: Seed::new([255; 32]), created_at: at(1) }],
+        })),
     ]
 }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use signalbox_core::decision::{Key, Row};
 use signalbox_core::routing::Route;
+use signalbox_core::ssh_key::SshKey;
 use signalbox_core::{Decision, Need};
 use signalbox_store::{AgentFilter, DeadLetterFilter, EventFilter, Page, Removal, SessionFilter, StoreError};
 use signalbox_wire::id::TenantId;
 
 use crate::samples::{
-    agent, agent_id, answered, api_key, available, definition, deliver, event, hook, hook_id, message,
-    message_id, name, schedule, schedule_id, session, session_id, settled, signature, status, task_id,
+    agent, agent_id, answered, api_key, available, definition, deliver, event, hook, hook_id, key_id, message,
+    message_id, name, schedule, schedule_id, session, session_id, settled, signature, ssh_key, status, task_id,
     tenant_id, tenant_row, tool, tool_name, waiting_task, workflow, workflow_id,
 };
 use crate::world::{World, at, contract, parts, view_of};
@@ -39,6 +40,7 @@ fn everything(mark: &str) -> Decision {
     for row in [
         Row::Schedule(Arc::new(schedule)),
         Row::WebhookTrigger(Arc::new(hook("same", mark))),
+        Row::SshKey(Arc::new(SshKey { name: mark.to_owned(), ..ssh_key("same", Some("same")) })),
         Row::Agent(Arc::new(agent)),
         Row::Status(Arc::new(status("same", mark))),
         Row::Available(available(mark, "same", 1)),
@@ -199,6 +201,10 @@ async fn sees_its_own(world: &World, tenant: &TenantId) {
     assert_eq!(schedule.1.plan.note.as_deref(), Some(mark));
     let hook = parts(store.hook(tenant, &hook_id("same")).await.expect("read")).expect("there");
     assert_eq!(hook.1.secret.expose(), mark);
+    let key = parts(store.ssh_key(tenant, &key_id("same")).await.expect("read")).expect("there");
+    assert_eq!(key.1.name, mark);
+    let keys = store.ssh_keys(tenant, Some(&agent_id("same")), &page).await.expect("read").items;
+    assert_eq!(keys.iter().map(|key| key.name.as_str()).collect::<Vec<_>>(), [mark]);
     let definition = store.definition(tenant, &workflow_id("same"), None).await.expect("read");
     assert_eq!(parts(definition).expect("there").1.name, mark);
     let session = parts(store.session(tenant, &session_id("same")).await.expect("read")).expect("there");
@@ -239,6 +245,8 @@ async fn sees_nothing(world: &World, tenant: &TenantId) {
     assert!(store.schedules(tenant, &page).await.expect("read").items.is_empty());
     assert!(store.hook(tenant, &hook_id("same")).await.expect("read").is_none());
     assert!(store.hooks(tenant, &page).await.expect("read").items.is_empty());
+    assert!(store.ssh_key(tenant, &key_id("same")).await.expect("read").is_none());
+    assert!(store.ssh_keys(tenant, None, &page).await.expect("read").items.is_empty());
     assert!(store.definition(tenant, &workflow_id("same"), Some(1)).await.expect("read").is_none());
     assert!(store.agents(tenant, &AgentFilter::default(), &page).await.expect("read").items.is_empty());
     assert!(store.sessions(tenant, &SessionFilter::default(), &page).await.expect("read").items.is_empty());

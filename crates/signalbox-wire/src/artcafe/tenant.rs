@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::limits::{TenantLimits, check_limits};
 use crate::body::{Body, Faults, Text};
 use crate::id::TenantId;
 use crate::time::Timestamp;
@@ -18,6 +19,9 @@ pub struct TenantBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 320)]
     pub admin_email: Option<String>,
+    /// Its own limits; what is absent is limited as the server's configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<TenantLimits>,
 }
 
 /// A tenant that was made.
@@ -40,9 +44,13 @@ pub struct TenantView {
     pub tenant_id: TenantId,
     /// Its name.
     pub name: String,
-    /// When it was made.
-    #[schema(value_type = String, format = DateTime)]
-    pub created_at: Timestamp,
+    /// When it was made; null of the tenant `default`, which always was.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub created_at: Option<Timestamp>,
+    /// Its own limits.
+    pub limits: TenantLimits,
+    /// The limits that hold: its own, else the server's.
+    pub effective_limits: TenantLimits,
 }
 
 /// A page of the tenants.
@@ -60,6 +68,9 @@ impl Body for TenantBody {
         if let Some(mut fields) = faults.object("", value) {
             fields.required_string("name", Text::NAME);
             fields.optional_string("admin_email", 0..=320);
+            if let Some(mut limits) = fields.optional_object("limits") {
+                check_limits(&mut limits);
+            }
         }
     }
 }

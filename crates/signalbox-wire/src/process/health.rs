@@ -26,7 +26,7 @@ pub struct ReadyView {
     pub status: ReadyWord,
     /// What keeps the state: `sqlite` or `postgres`.
     pub store: String,
-    /// What carries live traffic, such as `local`.
+    /// What carries live traffic: `local` or `nats`.
     pub bus: String,
     /// What is not as it should be, though the process can work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

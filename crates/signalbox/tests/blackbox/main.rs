@@ -1,7 +1,8 @@
 //! The server as its clients see it: the real binary, a plain socket, and a module for each surface and operation.
 //!
-//! Every scenario runs on SQLite, and on PostgreSQL too when `SIGNALBOX_TEST_POSTGRES` names one. Nothing here
-//! waits for a fixed time: a test waits for what it expects, with a deadline.
+//! Every scenario runs on SQLite, and on PostgreSQL too when `SIGNALBOX_TEST_POSTGRES` names one; those of several nodes
+//! need a NATS in `SIGNALBOX_TEST_NATS` besides. Nothing here waits for a fixed time: a test
+//! waits for what it expects, with a deadline.
 #![expect(
     clippy::expect_used,
     clippy::print_stderr,
@@ -17,8 +18,11 @@ mod badinput;
 mod bounds;
 mod common;
 mod demo;
+mod edges;
 mod fast_path;
+mod nodes;
 mod opscore;
 mod process;
+mod sign_in;
 mod split;
 mod support;

@@ -1,19 +1,23 @@
 //! The ArtCafe surface: its tenants, which the other surfaces share, its agents with their commands, where they
-//! connect, and channels.
+//! connect, channels, what tenants take, and how agents sign in.
 
 mod agents;
 mod channels;
 mod live;
 mod pages;
+mod sign_in;
+mod ssh_keys;
 mod tenants;
+mod usage;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::agents::commands;
-use self::channels::{change, messages, presence};
+use self::channels::{messages, presence};
 use self::live::{connect, inbox};
-use self::tenants::{create, list, remove};
+use self::sign_in::{challenge, jwks, verify};
+use self::tenants::{create, get, list, remove};
 use crate::config;
 use crate::surface::description::Description;
 use crate::surface::state::AppState;
@@ -21,7 +25,7 @@ use crate::surface::state::AppState;
 /// This surface.
 pub(crate) const SURFACE: Description = Description {
     name: Some(config::Surface::Artcafe),
-    prefixes: &["/api/v1"],
+    prefixes: &["/api/v1", "/.well-known"],
     is_keyless: false,
     routes: router,
     fast_routes: |_| Vec::new(),
@@ -31,7 +35,8 @@ pub(crate) const SURFACE: Description = Description {
 fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(create::create, list::list))
-        .routes(routes!(remove::remove))
+        .routes(routes!(get::get, tenants::change::change, remove::remove))
+        .routes(routes!(usage::usage))
         .routes(routes!(agents::create::create, agents::read::list))
         .routes(routes!(agents::read::get, agents::remove::remove))
         .routes(routes!(agents::status::set))
@@ -41,7 +46,13 @@ fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(connect::connect))
         .routes(routes!(inbox::poll, inbox::post))
         .routes(routes!(channels::create::create, channels::read::list))
-        .routes(routes!(channels::read::get, change::change, change::delete))
+        .routes(routes!(channels::read::get, channels::change::change, channels::change::delete))
         .routes(routes!(messages::publish, messages::list))
         .routes(routes!(presence::presence))
+        .routes(routes!(challenge::challenge))
+        .routes(routes!(verify::verify))
+        .routes(routes!(jwks::jwks))
+        .routes(routes!(ssh_keys::create::create, ssh_keys::list::list))
+        .routes(routes!(ssh_keys::show::show, ssh_keys::delete::delete))
+        .routes(routes!(ssh_keys::revoke::revoke))
 }

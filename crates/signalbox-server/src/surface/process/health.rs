@@ -40,11 +40,18 @@ pub(super) async fn ready(
         not_ready.push("the store cannot take writes now");
     }
     if not_ready.is_empty() {
+        let mut warnings = clock::complaints();
+        // A node takes durable work without a bus, and all nodes lose it at once: none of them is to be left out.
+        warnings.extend(readiness.bus.outage().map(|why| {
+            format!(
+                "the bus is not ready: {why}; durable work goes on, live requests across nodes answer 503"
+            )
+        }));
         Ok(Reply::ok(&ReadyView {
             status: ReadyWord::Ready,
             store: store.kind().to_owned(),
-            bus: readiness.bus,
-            warnings: clock::complaints(),
+            bus: readiness.bus.kind().to_owned(),
+            warnings,
         }))
     } else {
         let detail = format!("Not ready: {}; try again later.", not_ready.join(", "));

@@ -6,7 +6,7 @@ mod keys;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::keys::{create, list, revoke};
+use self::keys::{create, list, revoke, rotate};
 use crate::surface::description::Description;
 use crate::surface::state::AppState;
 
@@ -27,4 +27,5 @@ fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(health::metrics))
         .routes(routes!(create::create, list::list))
         .routes(routes!(revoke::revoke))
+        .routes(routes!(rotate::rotate))
 }

@@ -101,9 +101,12 @@ CREATE TABLE tools (
 
 CREATE TABLE api_keys (
     tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL, hash TEXT COLLATE "C" NOT NULL,
+    previous_hash TEXT COLLATE "C",
     version BIGINT NOT NULL, body TEXT NOT NULL
 );
 CREATE UNIQUE INDEX api_keys_by_hash ON api_keys (hash);
+-- The secret before, while it is good too.
+CREATE INDEX api_keys_by_previous ON api_keys (previous_hash) WHERE previous_hash IS NOT NULL;
 
 CREATE TABLE tenants (
     tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL,
@@ -180,6 +183,27 @@ CREATE TABLE channel_names (
     PRIMARY KEY (tenant, name)
 );
 
+-- Public keys that sign agents in. `active_agent` is the agent of a key of one agent that is not revoked.
+CREATE TABLE ssh_keys (
+    tenant TEXT COLLATE "C" NOT NULL, id TEXT COLLATE "C" NOT NULL, active_agent TEXT COLLATE "C",
+    version BIGINT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+);
+CREATE INDEX ssh_keys_by_agent ON ssh_keys (tenant, active_agent, id) WHERE active_agent IS NOT NULL;
+
+CREATE TABLE ssh_fingerprints (
+    tenant TEXT COLLATE "C" NOT NULL, fingerprint TEXT COLLATE "C" NOT NULL,
+    version BIGINT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, fingerprint)
+);
+
+-- What tokens are signed with and challenges are made of: one row.
+CREATE TABLE token_keys (
+    tenant TEXT COLLATE "C" NOT NULL, name TEXT COLLATE "C" NOT NULL,
+    version BIGINT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, name)
+);
+
 -- Their histories. A message is found again by its publisher and his own id for it, and read by its sequence.
 CREATE TABLE channel_messages (
     tenant TEXT COLLATE "C" NOT NULL, channel TEXT COLLATE "C" NOT NULL, sender TEXT COLLATE "C" NOT NULL,
@@ -201,6 +225,13 @@ CREATE INDEX commands_ended ON commands (tenant, ended_at) WHERE ended_at IS NOT
 CREATE TABLE agent_figures (
     tenant TEXT COLLATE "C" NOT NULL, agent TEXT COLLATE "C" NOT NULL, last_seen BIGINT NOT NULL,
     version BIGINT NOT NULL, body TEXT NOT NULL
+) WITH (fillfactor = 50);
+
+-- What a tenant took, by day: how many whole days after the first of 1970.
+CREATE TABLE usage_days (
+    tenant TEXT COLLATE "C" NOT NULL, day BIGINT NOT NULL,
+    version BIGINT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, day)
 ) WITH (fillfactor = 50);
 
 -- What must still happen, of all tenants.
@@ -230,6 +261,11 @@ CREATE TABLE events (
 CREATE INDEX events_by_agent ON events (tenant, agent, sequence) WHERE agent IS NOT NULL;
 CREATE INDEX events_by_session ON events (tenant, session, sequence) WHERE session IS NOT NULL;
 
+-- The nodes over this database, and when each last said that it is there.
+CREATE TABLE nodes (
+    id TEXT COLLATE "C" NOT NULL, seen_at BIGINT NOT NULL
+);
+
 -- The keys come last: where two indexes look equally good, as they do while a table is empty, PostgreSQL takes
 -- the newest, and a plan made then may live for a while.
 ALTER TABLE agents ADD PRIMARY KEY (tenant, id);
@@ -253,3 +289,4 @@ ALTER TABLE agent_figures ADD PRIMARY KEY (tenant, agent);
 ALTER TABLE due ADD PRIMARY KEY (tenant, id);
 ALTER TABLE events ADD PRIMARY KEY (tenant, sequence);
 ALTER TABLE channel_messages ADD PRIMARY KEY (tenant, channel, sender, id);
+ALTER TABLE nodes ADD PRIMARY KEY (id);

@@ -95,11 +95,13 @@ CREATE TABLE tools (
 );
 
 CREATE TABLE api_keys (
-    tenant TEXT NOT NULL, id TEXT NOT NULL, hash TEXT NOT NULL,
+    tenant TEXT NOT NULL, id TEXT NOT NULL, hash TEXT NOT NULL, previous_hash TEXT,
     version INTEGER NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX api_keys_by_hash ON api_keys (hash);
+-- The secret before, while it is good too.
+CREATE INDEX api_keys_by_previous ON api_keys (previous_hash) WHERE previous_hash IS NOT NULL;
 
 CREATE TABLE tenants (
     tenant TEXT NOT NULL, id TEXT NOT NULL,
@@ -142,6 +144,27 @@ CREATE TABLE settings (
     PRIMARY KEY (tenant, name)
 ) WITHOUT ROWID;
 CREATE INDEX settings_by_name ON settings (name, tenant);
+
+-- Public keys that sign agents in. `active_agent` is the agent of a key of one agent that is not revoked.
+CREATE TABLE ssh_keys (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, active_agent TEXT,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+) WITHOUT ROWID;
+CREATE INDEX ssh_keys_by_agent ON ssh_keys (tenant, active_agent, id) WHERE active_agent IS NOT NULL;
+
+CREATE TABLE ssh_fingerprints (
+    tenant TEXT NOT NULL, fingerprint TEXT NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, fingerprint)
+) WITHOUT ROWID;
+
+-- What tokens are signed with and challenges are made of: one row.
+CREATE TABLE token_keys (
+    tenant TEXT NOT NULL, name TEXT NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, name)
+) WITHOUT ROWID;
 
 -- Sessions that share a key and may not all run at once.
 CREATE TABLE concurrency_groups (
@@ -201,6 +224,13 @@ CREATE TABLE agent_figures (
     version INTEGER NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (tenant, agent)
 );
+
+-- What a tenant took, by day: how many whole days after the first of 1970.
+CREATE TABLE usage_days (
+    tenant TEXT NOT NULL, day INTEGER NOT NULL,
+    version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant, day)
+) WITHOUT ROWID;
 
 -- What must still happen, of all tenants.
 CREATE TABLE due (

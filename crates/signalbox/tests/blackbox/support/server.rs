@@ -216,6 +216,20 @@ impl Server {
         kill_process(pid, Signal::TERM).expect("the server is there");
     }
 
+    /// Asks it to read its certificate again.
+    pub(crate) fn hang_up(&self) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process has an id");
+        kill_process(pid, Signal::HUP).expect("the server is there");
+    }
+
+    /// Stops it in order, and starts it again on the same data.
+    #[track_caller]
+    pub(crate) fn stop_and_restart(&mut self) {
+        self.terminate();
+        self.process.wait(START);
+        self.restart();
+    }
+
     /// Waits until it has ended.
     #[track_caller]
     pub(crate) fn ended(&mut self, patience: Duration) -> ExitStatus {
@@ -280,7 +294,7 @@ impl Process {
             match self.lines.get_mut().expect("no reader has panicked").recv_timeout(START) {
                 Ok(line) => {
                     if let Some((_, url)) = line.split_once(READY) {
-                        let authority = url.trim().trim_start_matches("http://");
+                        let authority = url.trim().split_once("://").map_or(url, |(_, authority)| authority);
                         return Some(authority.trim_end_matches('/').to_owned());
                     }
                 }

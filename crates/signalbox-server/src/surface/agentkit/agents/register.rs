@@ -4,15 +4,19 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
 use signalbox_core::engine;
+use signalbox_core::quota::Limit;
 use signalbox_wire::agentkit::{RegisterBody, Registered, Success};
+use signalbox_wire::id::TenantId;
 use signalbox_wire::problem::Problem;
 
+use crate::clock;
 use crate::egress::Egress;
 use crate::engine::Drive;
 use crate::http::context::{Acts, Context, Input};
 use crate::http::params::{self, Query, Reader};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::quota::{Permit, QuotaError, Quotas, Usage};
 use crate::surface::agentkit::convert;
 
 /// What the query may ask for.
@@ -32,16 +36,18 @@ pub(crate) struct RegisterQuery {
         (status = 201, description = "Registered", body = Success<Registered>),
         (status = 200, description = "An earlier registration was taken over", body = Success<Registered>),
         (status = 409, description = "The name is taken", body = Problem),
-        (status = 422, description = "The body does not fit", body = Problem)))]
+        (status = 422, description = "The body does not fit", body = Problem),
+        (status = 429, description = "The tenant has as many agents as it may", body = Problem)))]
 pub(crate) async fn register_agent(
     State(drive): State<Drive>,
     State(egress): State<Egress>,
+    State(quotas): State<Quotas>,
     context: Context<Acts>,
     Query(query): Query<RegisterQuery>,
     input: Input,
 ) -> Result<Reply, Refusal> {
     let body: RegisterBody = input.parse()?;
-    answer(&drive, &egress, &context, &query, RegisterBody { agent_id: None, ..body }).await
+    answer((&drive, &quotas), &egress, &context, &query, RegisterBody { agent_id: None, ..body }).await
 }
 
 /// Register an agent under an id of its own
@@ -50,24 +56,30 @@ pub(crate) async fn register_agent(
         (status = 201, description = "Registered", body = Success<Registered>),
         (status = 200, description = "An earlier registration was taken over", body = Success<Registered>),
         (status = 409, description = "The name or the id is taken", body = Problem),
-        (status = 422, description = "The body does not fit", body = Problem)))]
+        (status = 422, description = "The body does not fit", body = Problem),
+        (status = 429, description = "The tenant has as many agents as it may", body = Problem)))]
 pub(crate) async fn create_agent(
     State(drive): State<Drive>,
     State(egress): State<Egress>,
+    State(quotas): State<Quotas>,
     context: Context<Acts>,
     Query(query): Query<RegisterQuery>,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    answer(&drive, &egress, &context, &query, input.parse()?).await
+    answer((&drive, &quotas), &egress, &context, &query, input.parse()?).await
 }
 
 async fn answer(
-    drive: &Drive,
+    (drive, quotas): (&Drive, &Quotas),
     egress: &Egress,
     context: &Context<Acts>,
     query: &RegisterQuery,
     body: RegisterBody,
 ) -> Result<Reply, Refusal> {
+    if context.caller.agent.is_some() {
+        let detail = "An agent's token registers no agents; use an API key with the scope 'agent'.";
+        return Err(Problem::forbidden(detail).into());
+    }
     let mut reader = Reader::default();
     let replace = reader.read("replace", query.replace.as_deref(), params::flag).unwrap_or_default();
     reader.finish()?;
@@ -82,5 +94,20 @@ async fn answer(
         let data = Registered { agent_id: registered.agent.clone() };
         Reply::json(status, &Success::new(format!("Agent '{name}' {done}."), data))
     };
-    drive.answer(context.tenant(), context.claim.as_ref(), &operation, tell).await
+    let _permit = permit(drive, quotas, context.tenant(), &operation.name).await?;
+    let reply = drive.answer(context.tenant(), context.claim.as_ref(), &operation, tell).await?;
+    if reply.status == StatusCode::CREATED {
+        quotas.count(context.tenant(), Usage::Agents, 1, clock::now());
+    }
+    Ok(reply)
+}
+
+/// Lets a registration through where the tenant may have one more agent, or has one of that name: what becomes of that
+/// is for the operation to say.
+async fn permit(drive: &Drive, quotas: &Quotas, tenant: &TenantId, name: &str) -> Result<Permit, Refusal> {
+    match quotas.check(tenant, Limit::Agents, clock::now()).await {
+        Err(over @ QuotaError::Over(_)) if !drive.knows_agent_named(tenant, name).await? => Err(over.into()),
+        Err(QuotaError::Over(_)) => Ok(Permit::free()),
+        checked => Ok(checked?),
+    }
 }

@@ -19,6 +19,7 @@ use crate::http::fast_path::FastRoute;
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::quota::{QuotaError, Quotas, Taken};
 use crate::surface::absent;
 use crate::surface::agentkit::convert;
 use crate::surface::state::AppState;
@@ -45,7 +46,7 @@ const ARGUMENTS: &str = "/payload/arguments";
         (status = 404, description = "No such agent, or no such tool", body = Problem),
         (status = 409, description = "The messageId was used for another body or another agent", body = Problem),
         (status = 422, description = "The body does not fit, or the arguments not the tool's schema", body = Problem),
-        (status = 429, description = "Too many messages wait for the agent's address already", body = Problem),
+        (status = 429, description = "Too many messages wait for the agent's address already, or the tenant has sent as many today as it may", body = Problem),
         (status = 502, description = "The tool answered badly", body = Problem),
         (status = 503, description = "The tool could not be reached", body = Problem),
         (status = 504, description = "The tool was too slow", body = Problem)))]
@@ -54,11 +55,12 @@ pub(crate) async fn run_agent(
     State(drive): State<Drive>,
     State(admission): State<Admission>,
     State(tools): State<Tools>,
+    State(quotas): State<Quotas>,
     context: Context<Acts>,
     Path(agent): Path,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    run(&store, (&drive, &admission), &tools, &context, &agent, &input).await
+    run(&store, (&drive, &admission, &quotas), &tools, &context, &agent, &input).await
 }
 
 /// The same without the router.
@@ -67,14 +69,15 @@ pub(crate) fn fast_route(state: &AppState) -> FastRoute {
         let (context, input) = (request.context(&state).await?, request.input(&state).await?);
         let (store, drive) = (Store::from_ref(&state), Drive::from_ref(&state));
         let (admission, tools) = (Admission::from_ref(&state), Tools::from_ref(&state));
-        run(&store, (&drive, &admission), &tools, &context, request.parameter(), &input).await
+        let quotas = Quotas::from_ref(&state);
+        run(&store, (&drive, &admission, &quotas), &tools, &context, request.parameter(), &input).await
     })
 }
 
 /// Takes a message for `agent`, or calls a tool in its name.
 async fn run(
     store: &Store,
-    ways: (&Drive, &Admission),
+    ways: (&Drive, &Admission, &Quotas),
     tools: &Tools,
     context: &Context<Acts>,
     agent: &str,
@@ -89,7 +92,7 @@ async fn run(
 
 async fn send(
     store: &Store,
-    (drive, admission): (&Drive, &Admission),
+    (drive, admission, quotas): (&Drive, &Admission, &Quotas),
     tools: &Tools,
     context: &Context<Acts>,
     agent: &str,
@@ -107,11 +110,29 @@ async fn send(
     }
     let id = message.message_id.and_then(|id| MessageId::parse(&id).ok());
     admit(store, admission, context.tenant(), &agent, id.as_ref()).await?;
+    let taken = count(store, quotas, context.tenant(), id.as_ref()).await?;
     let operation = engine::Accept { agent, id, body: message.body, trace: context.trace.clone() };
     let to = operation.agent.clone();
-    drive
+    let answered = drive
         .answer(&context.caller.tenant, context.claim.as_ref(), &operation, move |id| accepted(&to, id))
-        .await
+        .await?;
+    taken.keep();
+    Ok(answered)
+}
+
+/// Counts a message, where the tenant may send one more today; one that was accepted before is let through uncounted.
+async fn count(
+    store: &Store,
+    quotas: &Quotas,
+    tenant: &TenantId,
+    id: Option<&MessageId>,
+) -> Result<Taken, Refusal> {
+    match (quotas.message(tenant, clock::now()).await, id) {
+        (Err(QuotaError::Over(_)), Some(id)) if store.message(tenant, id).await?.is_some() => {
+            Ok(Taken::uncounted())
+        }
+        (counted, _) => Ok(counted?),
+    }
 }
 
 /// Refuses a message where too many wait already for where its agent is, unless it is one that was accepted before.

@@ -18,6 +18,7 @@ use crate::http::context::{Administers, Context, Input};
 use crate::http::idempotency::{self, IdempotencyClaim, Kept};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::surface::artcafe::tenants::convert;
 use crate::surface::artcafe::tenants::platform::only_platform;
 
 /// How many tenants one `Idempotency-Key` may make, each after the answer for the one before is no longer kept.
@@ -48,8 +49,10 @@ pub(crate) async fn create(
     // Kept among the new tenant's own rows, in the commit that makes it.
     let claim = context.claim.map(|claim| IdempotencyClaim::of(claim.key, claim.request));
     let secret = keys::from_random(&clock::secret_bytes());
-    let key = api_key(&secret, "first".to_owned(), Scope::Admin);
-    let operation = CreateTenant { tenant: Tenant { id: id.clone(), name: body.name, created_at: now }, key };
+    let key = api_key(&secret, "first".to_owned(), Scope::Admin, None);
+    let limits = body.limits.map(convert::limits_in).unwrap_or_default();
+    let operation =
+        CreateTenant { tenant: Tenant { id: id.clone(), name: body.name, created_at: now, limits }, key };
     let tenant = id.clone();
     drive
         .answer(&id, claim.as_ref(), &operation, move |()| {

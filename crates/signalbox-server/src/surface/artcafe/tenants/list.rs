@@ -2,10 +2,10 @@
 
 use axum::extract::State;
 use serde::Deserialize;
-use signalbox_core::decision::Tenant;
 use signalbox_store::{Page, Store};
-use signalbox_wire::artcafe::{TenantList, TenantView};
+use signalbox_wire::artcafe::TenantList;
 use signalbox_wire::fault::Fault;
+use signalbox_wire::id::TenantId;
 use signalbox_wire::paging::{Cursor, PageQuery};
 use signalbox_wire::problem::Problem;
 
@@ -13,6 +13,8 @@ use crate::http::context::{Administers, Context};
 use crate::http::params::Query;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::quota::Quotas;
+use crate::surface::artcafe::tenants::convert;
 use crate::surface::artcafe::tenants::platform::only_platform;
 
 /// What the list is called in its cursors.
@@ -37,6 +39,7 @@ pub(crate) struct TenantQuery {
     (status = 403, description = "Only the platform key sees tenants", body = Problem)))]
 pub(crate) async fn list(
     State(store): State<Store>,
+    State(quotas): State<Quotas>,
     context: Context<Administers>,
     Query(query): Query<TenantQuery>,
 ) -> Result<Reply, Refusal> {
@@ -50,13 +53,10 @@ pub(crate) async fn list(
         faults.into_iter().map(renamed).collect::<Vec<Fault>>()
     })?;
     let listed = store.tenants(&Page { limit: page.limit, after: page.after }).await?;
-    let view = |tenant: Tenant| TenantView {
-        tenant_id: tenant.id,
-        name: tenant.name,
-        created_at: tenant.created_at,
-    };
+    let defaults = quotas.defaults();
+    let others = listed.items.iter().filter(|tenant| tenant.id != TenantId::default_tenant());
     Ok(Reply::ok(&TenantList {
-        tenants: listed.items.into_iter().map(view).collect(),
+        tenants: others.map(|tenant| convert::view(tenant, defaults)).collect(),
         next_token: listed.next.map(|next| Cursor::encode(LIST, &next)),
     }))
 }

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use http::StatusCode;
 use signalbox_bus::WakeUps;
-use signalbox_core::limits::bounded;
 use signalbox_store::{Removal, Store};
 use signalbox_wire::id::TenantId;
 use signalbox_wire::problem::Problem;
@@ -14,7 +13,8 @@ use crate::engine::Drive;
 use crate::http::context::{Administers, Context};
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
-use crate::surface::artcafe::tenants::platform::only_platform;
+use crate::quota::Quotas;
+use crate::surface::artcafe::tenants::platform::{only_platform, tenant_id, unknown};
 
 /// Remove a tenant with everything that it has
 ///
@@ -31,41 +31,40 @@ pub(crate) async fn remove(
     State(store): State<Store>,
     State(drive): State<Drive>,
     State(authenticator): State<Authenticator>,
+    State(quotas): State<Quotas>,
     context: Context<Administers>,
     Path(id): Path,
 ) -> Result<StatusCode, Refusal> {
     only_platform(&context)?;
-    let unknown = || {
-        let detail = format!("Tenant not found: {}; GET /api/v1/tenants lists them.", bounded(&id));
-        Problem::new(ProblemKind::UnknownTenant, detail)
-    };
-    let tenant = TenantId::parse(&id).map_err(|_| unknown())?;
+    let tenant = tenant_id(&id)?;
     if tenant == TenantId::default_tenant() {
         let detail = "The tenant 'default' cannot be removed; it is where calls without a key belong.";
         return Err(Problem::new(ProblemKind::DefaultTenant, detail).into());
     }
     if store.tenant(&tenant).await?.is_none() {
-        return Err(unknown().into());
+        return Err(unknown(&id).into());
     }
     // On its own, so that it goes on when the client does not wait.
-    let removal = tokio::spawn(removal(store, authenticator, drive.wake_ups().clone(), tenant));
+    let ways = (authenticator, drive.wake_ups().clone(), quotas);
+    let removal = tokio::spawn(removal(store, ways, tenant));
     removal.await.unwrap_or_else(|error| Err(Refusal::failed(error)))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn removal(
     store: Store,
-    authenticator: Authenticator,
-    wake_ups: WakeUps,
+    (authenticator, wake_ups, quotas): (Authenticator, WakeUps, Quotas),
     tenant: TenantId,
 ) -> Result<(), Refusal> {
     // The keys go with the first part; what calls under way add goes with the parts that follow.
     let mut removed = store.remove_tenant(&tenant).await?;
     authenticator.forget_all();
-    wake_ups.keys_revoked();
+    authenticator.tokens().may_have_ended(None);
+    wake_ups.tenant_ended();
     while removed == Removal::Goes {
         removed = store.remove_tenant(&tenant).await?;
     }
+    quotas.drop_account(&tenant);
     tracing::info!(%tenant, "a tenant was removed");
     Ok(())
 }

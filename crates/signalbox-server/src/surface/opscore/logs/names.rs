@@ -173,6 +173,7 @@ impl Telling<'_> {
             "disconnected" => {
                 format!("{agent} is not connected any more: {}", or(&self.facts.reason, "no reason was kept"))
             }
+            "signed_in" => format!("{agent} signed in with SSH key {}", or(&self.facts.key_id, "?")),
             _ => return None,
         })
     }
@@ -241,7 +242,13 @@ impl Telling<'_> {
             "tool.deleted" => format!("Tool '{}' deleted", or(tool, "?")),
             "retention.changed" => "How long what is over is kept was changed".to_owned(),
             "key.created" => format!("Key '{}' made, with scope {}", or(name, "?"), or(scope, "?")),
+            "key.rotated" => format!("Key '{}' given another secret", or(name, "?")),
             "key.revoked" => format!("Key {} revoked", or(key_id, "?")),
+            "tenant.changed" => format!("Tenant '{}' changed", or(name, "?")),
+            "ssh_key.created" => format!("SSH key '{}' added", or(name, "?")),
+            "ssh_key.revoked" => format!("SSH key '{}' revoked", or(name, "?")),
+            "ssh_key.deleted" => format!("SSH key '{}' deleted", or(name, "?")),
+            "token_keys.rotated" => "A new key signs the tokens of agents".to_owned(),
             "tenant.created" => format!("Tenant '{}' made", or(name, "?")),
             _ => return None,
         })
@@ -438,6 +445,8 @@ mod tests {
                 json!({"keyId": "k", "name": "ci", "scope": "agent"}),
                 "Key 'ci' made, with scope agent",
             ),
+            ("agent.signed_in", json!({"keyId": "k"}), "Agent a signed in with SSH key k"),
+            ("ssh_key.revoked", json!({"keyId": "k", "name": "ci"}), "SSH key 'ci' revoked"),
             (
                 "workflow.revision_deleted",
                 json!({"workflowId": "w", "revision": 2}),

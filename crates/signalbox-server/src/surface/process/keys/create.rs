@@ -3,18 +3,20 @@
 use axum::extract::State;
 use http::StatusCode;
 use signalbox_core::engine::CreateKey;
+use signalbox_core::quota::Limit;
 use signalbox_wire::keys;
 use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
 use signalbox_wire::process::{KeyBody, KeyView};
 
-use super::convert::{scope_in, view};
+use super::convert::{expiry, scope_in, view};
 use crate::auth::api_key;
 use crate::clock;
 use crate::engine::Drive;
 use crate::http::context::{Administers, Context, Input};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::quota::Quotas;
 
 /// Make a key
 ///
@@ -24,15 +26,20 @@ use crate::http::reply::Reply;
     (status = 201, description = "Made; the key is shown only now", body = KeyView),
     (status = 403, description = "Not an admin key", body = Problem),
     (status = 409, description = "Made before, under the same Idempotency-Key", body = Problem),
-    (status = 422, description = "The body does not fit", body = Problem)))]
+    (status = 422, description = "The body does not fit", body = Problem),
+    (status = 429, description = "The tenant has as many keys as it may", body = Problem)))]
 pub(crate) async fn create(
     State(drive): State<Drive>,
+    State(quotas): State<Quotas>,
     context: Context<Administers>,
     input: Input,
 ) -> Result<Reply, Refusal> {
     let body: KeyBody = input.parse()?;
     let secret = keys::from_random(&clock::secret_bytes());
-    let key = api_key(&secret, body.name, scope_in(body.scope));
+    let now = clock::now();
+    let expires_at = expiry(body.expires_at, body.expires_in, now)?;
+    let _permit = quotas.check(context.tenant(), Limit::ApiKeys, now).await?;
+    let key = api_key(&secret, body.name, scope_in(body.scope), expires_at);
     let operation = CreateKey { key: key.clone() };
     drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, move |()| {

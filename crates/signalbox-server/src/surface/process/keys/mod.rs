@@ -4,3 +4,4 @@ mod convert;
 pub(super) mod create;
 pub(super) mod list;
 pub(super) mod revoke;
+pub(super) mod rotate;

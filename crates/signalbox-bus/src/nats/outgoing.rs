@@ -1,0 +1,87 @@
+//! What is to be sent, within bounds: publishers never wait.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_nats::Client;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::BusError;
+
+/// Messages that may wait to be sent.
+const MESSAGES_MAX: usize = 16_384;
+/// Bytes of payloads that may wait to be sent.
+const BYTES_MAX: usize = 32 << 20;
+
+/// One message on its way out.
+pub(super) struct Parcel {
+    pub(super) subject: String,
+    pub(super) reply: Option<String>,
+    pub(super) payload: Bytes,
+}
+
+/// What is to be sent.
+pub(super) struct Outgoing {
+    sender: mpsc::Sender<Parcel>,
+    bytes: AtomicUsize,
+}
+
+impl Outgoing {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Parcel>) {
+        let (sender, parcels) = mpsc::channel(MESSAGES_MAX);
+        (Self { sender, bytes: AtomicUsize::new(0) }, parcels)
+    }
+
+    /// Adds a message, or refuses it.
+    pub(super) fn push(&self, parcel: Parcel) -> Result<(), BusError> {
+        let bytes = parcel.payload.len();
+        let is_room = self.bytes.fetch_add(bytes, Ordering::Relaxed) <= BYTES_MAX.saturating_sub(bytes);
+        if is_room && self.sender.try_send(parcel).is_ok() {
+            return Ok(());
+        }
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        Err(BusError::Unavailable("more waits to be sent than there is room for".to_owned()))
+    }
+
+    /// Gives a message to the client, which waits while NATS is away or slow.
+    pub(super) async fn send(&self, client: &Client, parcel: Parcel) {
+        let Parcel { subject, reply, payload } = parcel;
+        let bytes = payload.len();
+        let sent = match reply {
+            Some(reply) => client.publish_with_reply(subject, reply, payload).await,
+            None => client.publish(subject, payload).await,
+        };
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if let Err(error) = sent {
+            tracing::warn!(%error, bytes, "a message did not fit on the bus; nobody got it");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parcel(bytes: usize) -> Parcel {
+        Parcel { subject: "a".to_owned(), reply: None, payload: Bytes::from(vec![0; bytes]) }
+    }
+
+    #[test]
+    fn what_is_to_be_sent_is_bounded_in_bytes_and_in_messages() {
+        let (outgoing, mut parcels) = Outgoing::new();
+        let full = |outgoing: &Outgoing, bytes| {
+            matches!(outgoing.push(parcel(bytes)), Err(BusError::Unavailable(_)))
+        };
+        for _ in 0..32 {
+            assert!(!full(&outgoing, 1 << 20));
+        }
+        assert!(full(&outgoing, 1));
+        assert_eq!(outgoing.bytes.load(Ordering::Relaxed), BYTES_MAX, "what was refused takes no room");
+        while parcels.try_recv().is_ok() {}
+        let (outgoing, _parcels) = Outgoing::new();
+        for _ in 0..MESSAGES_MAX {
+            assert!(!full(&outgoing, 0));
+        }
+        assert!(full(&outgoing, 0));
+    }
+}

@@ -1,0 +1,152 @@
+//! SSH keys: added, revoked, deleted, and what signs in with one.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use signalbox_wire::id::{AgentId, KeyId};
+
+use super::operation::Operation;
+use crate::decision::{Key, Row, SeenSignature};
+use crate::event::{Level, NewEvent};
+use crate::ssh_key::{Revocation, SshFingerprint, SshKey};
+use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
+
+/// A key is added.
+#[derive(Debug, Clone)]
+pub struct CreateSshKey {
+    /// The key.
+    pub key: SshKey,
+}
+
+impl Operation for CreateSshKey {
+    type Output = SshKey;
+
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, SshKey), Halt> {
+        let (fingerprint, agent) = (&self.key.fingerprint, self.key.agent.as_ref());
+        let of_agent = agent.map(|agent| Key::Agent(agent.clone()));
+        snapshot.require([Key::SshFingerprint(fingerprint.clone())].into_iter().chain(of_agent))?;
+        if let Some(taken) = snapshot.ssh_fingerprint(fingerprint)? {
+            let (fingerprint, key) = (fingerprint.clone(), taken.value.key.clone());
+            return Err(Rejected::SshKeyTaken { fingerprint, key }.into());
+        }
+        if let Some(agent) = agent
+            && snapshot.agent(agent)?.is_none()
+        {
+            return Err(Rejected::UnknownAgent(agent.to_string()).into());
+        }
+        let key = SshKey { created_at: context.now, ..self.key.clone() };
+        let mut decision = logged(context, "ssh_key.created", &key, None);
+        let version = context.version_after(None);
+        let taken = SshFingerprint { fingerprint: key.fingerprint.clone(), key: key.id.clone() };
+        decision.create(Row::SshKey(Arc::new(key.clone())), version);
+        decision.create(Row::SshFingerprint(taken), version);
+        Ok((decision, key))
+    }
+}
+
+/// A key is revoked: it signs nobody in any more, and its tokens end. Its fingerprint stays taken, so that it does not
+/// come back by mistake.
+#[derive(Debug, Clone)]
+pub struct RevokeSshKey {
+    /// Which.
+    pub key: KeyId,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+impl Operation for RevokeSshKey {
+    type Output = SshKey;
+
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, SshKey), Halt> {
+        let read =
+            snapshot.ssh_key(&self.key)?.ok_or_else(|| Rejected::UnknownSshKey(self.key.to_string()))?;
+        if !read.value.is_active() {
+            return Ok((Decision::default(), SshKey::clone(&read.value)));
+        }
+        let revoked = Revocation { at: context.now, by: self.by.clone(), reason: self.reason.clone() };
+        let key = SshKey { revoked: Some(revoked), ..SshKey::clone(&read.value) };
+        let mut decision = logged(context, "ssh_key.revoked", &key, self.reason.as_deref());
+        let version = context.version_after(Some(read.version));
+        decision.put(Row::SshKey(Arc::new(key.clone())), Some(read.version), version);
+        Ok((decision, key))
+    }
+}
+
+/// A key is deleted, with its fingerprint.
+#[derive(Debug, Clone)]
+pub struct DeleteSshKey {
+    /// Which.
+    pub key: KeyId,
+}
+
+impl Operation for DeleteSshKey {
+    type Output = ();
+
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
+        let read =
+            snapshot.ssh_key(&self.key)?.ok_or_else(|| Rejected::UnknownSshKey(self.key.to_string()))?;
+        let mut decision = logged(context, "ssh_key.deleted", &read.value, None);
+        decision.remove(Key::SshKey(self.key.clone()), read.version);
+        decision.remove_guarded(Key::SshFingerprint(read.value.fingerprint.clone()));
+        Ok((decision, ()))
+    }
+}
+
+/// An agent signs in: its challenge is used up. That the signature is one is found out before it gets here.
+#[derive(Debug, Clone)]
+pub struct SignIn {
+    /// Who.
+    pub agent: AgentId,
+    /// With which key.
+    pub key: KeyId,
+    /// The challenge, and until when it is remembered.
+    pub seen: SeenSignature,
+}
+
+impl Operation for SignIn {
+    type Output = ();
+
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
+        let (key, seen) = (Key::SshKey(self.key.clone()), Key::Signature(self.seen.signature.clone()));
+        snapshot.require([key.clone(), seen, Key::Agent(self.agent.clone())])?;
+        if snapshot.signature(&self.seen.signature)?.is_some() {
+            return Err(Rejected::Replayed.into());
+        }
+        let Some(read) = snapshot.ssh_key(&self.key)?.filter(|read| read.value.signs_in(&self.agent)) else {
+            return Err(Rejected::SshKeyEnded(self.key.clone()).into());
+        };
+        if snapshot.agent(&self.agent)?.is_none() {
+            return Err(Rejected::UnknownAgent(self.agent.to_string()).into());
+        }
+        let data = json!({"keyId": self.key, "fingerprint": read.value.fingerprint});
+        let event = NewEvent::new("agent.signed_in", Level::Info, context.now, &data).about(&self.agent);
+        let mut decision = Decision { events: vec![event], ..Decision::default() };
+        decision.expects.push((key, Some(read.version)));
+        decision.create(Row::Signature(self.seen.clone()), context.version_after(None));
+        Ok((decision, ()))
+    }
+}
+
+fn logged(context: &DecisionContext<'_>, kind: &str, key: &SshKey, reason: Option<&str>) -> Decision {
+    let mut data = json!({"keyId": key.id, "name": key.name, "fingerprint": key.fingerprint,
+        "keyType": key.kind.name()});
+    if let (Some(reason), Some(data)) = (reason, data.as_object_mut()) {
+        data.insert("reason".to_owned(), reason.into());
+    }
+    let event = NewEvent::new(kind, Level::Info, context.now, &data);
+    let event = match &key.agent {
+        Some(agent) => event.about(agent),
+        None => event,
+    };
+    Decision { events: vec![event], ..Decision::default() }
+}

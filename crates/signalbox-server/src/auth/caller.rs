@@ -1,0 +1,47 @@
+//! The [`Caller`]: who calls, as handlers see it.
+
+use std::sync::Arc;
+
+use signalbox_core::decision::Scope;
+use signalbox_store::StoreError;
+use signalbox_wire::id::{AgentId, KeyId, TenantId};
+use signalbox_wire::problem::Problem;
+
+use crate::quota::QuotaError;
+
+/// Who calls, in which tenant, and what that allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) tenant: TenantId,
+    pub(crate) scope: Scope,
+    /// Who that is, by the name and id of the key: what is kept where it matters who did something.
+    pub(crate) name: Arc<str>,
+    /// Whether the platform key was used: it alone makes tenants.
+    pub(crate) is_platform: bool,
+    /// The agent that a token speaks for, and no other.
+    pub(crate) agent: Option<AgentId>,
+    /// The SSH key that a token was given for.
+    pub(crate) key: Option<KeyId>,
+    /// The API key that was used, where that can be revoked.
+    pub(crate) api_key: Option<KeyId>,
+}
+
+/// Why a request has no caller.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AuthError {
+    /// Its credentials are not good.
+    #[error("{}", .0.detail)]
+    Denied(#[from] Problem),
+    /// Whether they are is not known now.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<QuotaError> for AuthError {
+    fn from(error: QuotaError) -> Self {
+        match error {
+            QuotaError::Over(problem) => Self::Denied(problem),
+            QuotaError::Store(error) => Self::Store(error),
+        }
+    }
+}

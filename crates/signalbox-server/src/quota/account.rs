@@ -1,0 +1,270 @@
+//! What a node knows of one tenant: its limits, how fast it asks, and what it took.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use signalbox_core::quota::{Limit, TenantLimits, UsageDay};
+use signalbox_wire::time::Timestamp;
+
+use super::rate::Rate;
+
+/// How long an account is kept that nobody asks for and that has counted nothing.
+const IDLE_FOR: Duration = Duration::from_secs(60);
+/// No limit on requests, as a number.
+const UNLIMITED: u64 = u64::MAX;
+
+/// What is counted by day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Usage {
+    /// Agents that register for the first time.
+    Agents,
+    /// Connections that agents open.
+    #[expect(dead_code, reason = "counted by whoever takes connections")]
+    Connections,
+    /// Messages that are accepted.
+    Messages,
+    /// Attempts of tasks that are given to agents.
+    Tasks,
+}
+
+/// The account of one tenant.
+pub(crate) struct Account {
+    pub(super) rate: Rate,
+    /// Requests in a second that hold, so that the usual request takes no lock.
+    requests_max: AtomicU64,
+    /// Until when the limits are believed, in microseconds since 1970.
+    believed_until: AtomicI64,
+    limits: Mutex<Known>,
+    /// What is being made of each limit's kind.
+    being_made: [AtomicU64; Limit::ALL.len()],
+    taken: Mutex<TakenByDay>,
+}
+
+/// What is known of a tenant's limits.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Known {
+    /// Its own.
+    pub(super) own: TenantLimits,
+    /// The server's.
+    pub(super) defaults: TenantLimits,
+}
+
+#[derive(Default)]
+struct TakenByDay {
+    /// What has not been added to the store, by day: one day's, and for a moment that of the day before.
+    untold: Vec<UsageDay>,
+    /// What the store has of one day, and until when that is believed.
+    stored: Option<(UsageDay, Timestamp)>,
+}
+
+/// One of something that is being made, until this is dropped.
+#[must_use = "what is being made counts while this is held"]
+pub(crate) struct Permit(Option<(Arc<Account>, Limit)>);
+
+impl Permit {
+    /// Of something that nobody counts.
+    pub(crate) fn free() -> Self {
+        Self(None)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some((account, limit)) = self.0.take()
+            && let Some(being_made) = account.being_made.get(limit as usize)
+        {
+            being_made.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Account {
+    pub(super) fn new() -> Self {
+        Self {
+            rate: Rate::default(),
+            requests_max: AtomicU64::new(UNLIMITED),
+            believed_until: AtomicI64::new(0),
+            limits: Mutex::default(),
+            being_made: std::array::from_fn(|_| AtomicU64::new(0)),
+            taken: Mutex::default(),
+        }
+    }
+
+    /// How many requests may come in a second, where that is limited.
+    pub(super) fn requests_max(&self) -> Option<u64> {
+        Some(self.requests_max.load(Ordering::Relaxed)).filter(|most| *most != UNLIMITED)
+    }
+
+    /// Whether the caller is the one to look the limits up; then nobody else is before `next`.
+    pub(super) fn is_to_look_up(&self, now: Timestamp, next: Timestamp) -> bool {
+        let until = self.believed_until.load(Ordering::Relaxed);
+        until <= now.as_micros()
+            && self
+                .believed_until
+                .compare_exchange(until, next.as_micros(), Ordering::SeqCst, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    pub(super) fn forget_limits(&self) {
+        self.believed_until.store(0, Ordering::SeqCst);
+    }
+
+    pub(super) fn learn(&self, own: TenantLimits, defaults: TenantLimits) {
+        *self.limits.lock() = Known { own, defaults };
+        let most = own.or(defaults).requests_per_second.unwrap_or(UNLIMITED);
+        self.requests_max.store(most, Ordering::Relaxed);
+    }
+
+    /// The tenant's own could not be looked up: those that are known stay.
+    pub(super) fn learn_defaults(&self, defaults: TenantLimits) {
+        let own = self.limits.lock().own;
+        self.learn(own, defaults);
+    }
+
+    pub(super) fn limits(&self) -> Known {
+        *self.limits.lock()
+    }
+
+    /// The limits that hold.
+    pub(super) fn effective(&self, defaults: TenantLimits) -> TenantLimits {
+        self.limits.lock().own.or(defaults)
+    }
+
+    /// Begins to make one of something; also tells how many are being made, this one included.
+    pub(super) fn begin(account: &Arc<Self>, limit: Limit) -> (Permit, u64) {
+        let being_made = account.being_made.get(limit as usize);
+        let count = being_made.map_or(1, |count| count.fetch_add(1, Ordering::SeqCst) + 1);
+        (Permit(Some((Arc::clone(account), limit))), count)
+    }
+
+    /// Counts something on a day; answers how much of it had not been added to the store before.
+    pub(super) fn take(&self, day: u32, what: Usage, number: u64) -> u64 {
+        let mut taken = self.taken.lock();
+        let count = count_of(taken.of(day), what);
+        let before = *count;
+        *count = before.saturating_add(number);
+        before
+    }
+
+    pub(super) fn give_back(&self, day: u32, what: Usage) {
+        let mut taken = self.taken.lock();
+        let count = count_of(taken.of(day), what);
+        *count = count.saturating_sub(1);
+    }
+
+    /// What has not been added to the store.
+    pub(super) fn untold(&self) -> Vec<UsageDay> {
+        self.taken.lock().untold.iter().filter(|usage| !usage.is_empty()).copied().collect()
+    }
+
+    /// What was told has been added to the store, which has `total` of that day.
+    pub(super) fn told(&self, told: &UsageDay, total: UsageDay, until: Timestamp) {
+        let mut taken = self.taken.lock();
+        if let Some(untold) = taken.untold.iter_mut().find(|usage| usage.day == told.day) {
+            *untold = untold.minus(told);
+        }
+        taken.untold.retain(|usage| !usage.is_empty());
+        if taken.stored.is_none_or(|(stored, _)| stored.day <= total.day) {
+            taken.stored = Some((total, until));
+        }
+    }
+
+    /// The messages of a day that are in the store, where that is believed.
+    pub(super) fn stored(&self, day: u32, now: Timestamp) -> Option<u64> {
+        let (stored, until) = self.taken.lock().stored?;
+        (stored.day == day && now < until).then_some(stored.messages)
+    }
+
+    /// Takes in what the store has; answers its messages. What this node has added meanwhile is not forgotten.
+    pub(super) fn learn_stored(&self, total: UsageDay, until: Timestamp) -> u64 {
+        let mut taken = self.taken.lock();
+        let newest = match taken.stored {
+            Some((known, _)) if known.day == total.day && known.messages > total.messages => known,
+            _ => total,
+        };
+        taken.stored = Some((newest, until));
+        newest.messages
+    }
+
+    /// Whether it holds nothing that would be missed.
+    pub(super) fn is_idle(&self, now: Timestamp) -> bool {
+        let until = self.believed_until.load(Ordering::Relaxed);
+        let is_asked_for = Timestamp::from_micros(until) + IDLE_FOR > now;
+        !is_asked_for && self.taken.lock().untold.iter().all(UsageDay::is_empty)
+    }
+}
+
+impl TakenByDay {
+    fn of(&mut self, day: u32) -> &mut UsageDay {
+        let at = match self.untold.iter().position(|usage| usage.day == day) {
+            Some(at) => at,
+            None => {
+                self.untold.push(UsageDay::of(day));
+                self.untold.len() - 1
+            }
+        };
+        &mut self.untold[at]
+    }
+}
+
+fn count_of(usage: &mut UsageDay, what: Usage) -> &mut u64 {
+    match what {
+        Usage::Agents => &mut usage.agents,
+        Usage::Connections => &mut usage.connections,
+        Usage::Messages => &mut usage.messages,
+        Usage::Tasks => &mut usage.tasks,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_while_the_rest_is_told_is_told_later() {
+        let (account, until) = (Account::new(), Timestamp::from_seconds(9));
+        account.take(7, Usage::Messages, 3);
+        let told = account.untold();
+        assert_eq!(account.take(7, Usage::Messages, 2), 3, "before");
+        let total = UsageDay { messages: 10, ..UsageDay::of(7) };
+        account.told(&told[0], total, until);
+        assert_eq!(account.untold(), [UsageDay { messages: 2, ..UsageDay::of(7) }]);
+        assert_eq!(account.stored(7, Timestamp::from_seconds(8)), Some(10));
+        assert_eq!(account.stored(7, until), None, "believed for a while");
+        assert_eq!(account.stored(8, Timestamp::from_seconds(8)), None, "of another day");
+        // A read that began before what was told was added does not undo it.
+        assert_eq!(account.learn_stored(UsageDay { messages: 7, ..UsageDay::of(7) }, until), 10);
+        account.give_back(7, Usage::Messages);
+        account.give_back(7, Usage::Messages);
+        assert!(account.untold().is_empty());
+    }
+
+    #[test]
+    fn one_caller_looks_the_limits_up() {
+        let account = Account::new();
+        let (now, next) = (Timestamp::from_seconds(1), Timestamp::from_seconds(6));
+        assert!(account.is_to_look_up(now, next));
+        assert!(!account.is_to_look_up(now, next));
+        account.forget_limits();
+        assert!(account.is_to_look_up(now, next));
+        let own = TenantLimits { requests_per_second: Some(0), ..TenantLimits::default() };
+        account.learn(own, TenantLimits { requests_per_second: Some(9), ..TenantLimits::default() });
+        assert_eq!(account.requests_max(), Some(0));
+        account.learn(TenantLimits::default(), TenantLimits::default());
+        assert_eq!(account.requests_max(), None);
+    }
+
+    #[test]
+    fn what_is_being_made_counts_until_its_permit_is_dropped() {
+        let account = Arc::new(Account::new());
+        let (first, count) = Account::begin(&account, Limit::Agents);
+        assert_eq!(count, 1);
+        let (_second, count) = Account::begin(&account, Limit::Agents);
+        assert_eq!(count, 2);
+        assert_eq!(Account::begin(&account, Limit::ApiKeys).1, 1, "of another kind");
+        drop(first);
+        assert_eq!(Account::begin(&account, Limit::Agents).1, 2);
+    }
+}
