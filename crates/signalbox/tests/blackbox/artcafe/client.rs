@@ -241,6 +241,14 @@ impl Socket {
         (0..count).map(|_| self.expect("message")["data"]["payload"].clone()).collect()
     }
 
+    /// A message that has come up to now, if any.
+    pub(super) fn poll_message(&mut self) -> Option<Value> {
+        self.send("heartbeat", &json!({}));
+        self.expect("heartbeat_ack");
+        let at = self.passed_over.iter().position(|envelope| envelope["type"] == "message")?;
+        self.passed_over.remove(at)
+    }
+
     /// That no message has come up to now: all that was sent before the answer to something else is there.
     #[track_caller]
     pub(super) fn has_no_message(&mut self) {
