@@ -33,6 +33,8 @@ use super::requests::{self, Open, Whom};
 use super::subject::Wanted;
 use super::{Channels, PAYLOAD_BYTES_MAX, Tenant};
 use crate::clock;
+use crate::http::problem::Refusal;
+use crate::quota::Taken;
 
 /// Subscriptions of one connection, at most.
 const SUBSCRIPTIONS_MAX: usize = 256;
@@ -358,6 +360,7 @@ impl ChannelSession {
         };
         let given = id.map(MessageId::parse).transpose();
         let given = given.map_err(|error| LiveFault::invalid("/id", error))?;
+        let taken = self.quota().await?;
         let channel = match resolved {
             Some(Resolved { id, is_durable: true }) => id,
             live => {
@@ -365,9 +368,12 @@ impl ChannelSession {
                 let id = given.unwrap_or_else(Channels::new_id);
                 let agent = &self.subscriber.agent;
                 self.channels.publish_live((&self.tenant, &subject), channel.as_ref(), agent, &id, &payload);
+                taken.keep();
                 return Ok(Some(Acknowledged { message_id: id.to_string(), sequence: None }));
             }
         };
+        // What turns out to be a repeat is counted all the same.
+        taken.keep();
         let message = NewChannelMessage { id: given, payload };
         // Its `ack` comes after the commit, in its order among this connection's.
         let whose = (&self.channels, &*self.tenant, &self.subscriber);
@@ -390,9 +396,17 @@ impl ChannelSession {
         });
         let own = id.map(|id| direct_id(from, id));
         let operation = Accept { agent, id: own, body: body.to_string(), trace: None };
+        let taken = self.quota().await?;
         let accepted = self.accepted(&operation).await?;
+        taken.keep();
         let message_id = id.map_or_else(|| accepted.to_string(), str::to_owned);
         Ok(Some(Acknowledged { message_id, sequence: None }))
+    }
+
+    /// Counts a message, where the tenant may send one more today.
+    async fn quota(&self) -> Result<Taken, LiveFault> {
+        let taken = self.channels.0.quotas.message(&self.tenant.hub.tenant, clock::now()).await;
+        taken.map_err(|error| Refusal::from(error).into())
     }
 
     async fn accepted(&self, operation: &Accept) -> Result<MessageId, LiveFault> {
