@@ -57,7 +57,8 @@ impl Opened {
             CloseReason::Unavailable
         })?;
         let connection = outbox.connection().clone();
-        let operation = Connect { agent: agent.clone(), connection, node: node.clone(), key: admitted.key.clone().or_else(|| admitted.api_key.clone()) };
+        let key = admitted.key.clone().or_else(|| admitted.api_key.clone());
+        let operation = Connect { agent: agent.clone(), connection, node: node.clone(), key };
         if let Err(error) = drive.run(tenant, &operation).await {
             return Err(not_connected(&error));
         }
@@ -72,18 +73,44 @@ impl Opened {
         Ok((Self { session, attached, _open: open, _credential: credential }, reader))
     }
 
-    /// The connection has ended, for this reason.
-    pub(super) async fn end(self, reason: CloseReason) {
+    /// The connection has ended, for this reason; `reader` is what was read of it.
+    pub(super) async fn end(self, reader: OutboxReader, reason: CloseReason) {
         let Self { session, attached, .. } = self;
         let shared = session.shared().clone();
         shared.figures.closed(reason.name());
         session.leave_channels();
-        attached.lose();
+        // What it is not known to have is kept for an agent that may come back to this node.
+        if may_come_back(reason) {
+            attached.lose();
+        } else {
+            drop(attached);
+        }
+        // Whoever waits for something that nobody comes back for is told.
+        drop(reader);
         let (tenant, agent, connection) = session.names();
         tracing::debug!(%tenant, %agent, %connection, reason = reason.name(), "an agent's connection ended");
         if reason != CloseReason::TakenOver && reason != CloseReason::Removed {
             disconnect(&shared, &session, reason).await;
         }
+    }
+}
+
+/// Whether the agent is expected on this node again.
+fn may_come_back(reason: CloseReason) -> bool {
+    match reason {
+        CloseReason::Gone
+        | CloseReason::Silent
+        | CloseReason::TooSlow
+        | CloseReason::TooBig
+        | CloseReason::Protocol
+        | CloseReason::NotUtf8
+        | CloseReason::Unavailable => true,
+        CloseReason::TakenOver
+        | CloseReason::Replaced
+        | CloseReason::Unauthorized
+        | CloseReason::Forbidden
+        | CloseReason::Removed
+        | CloseReason::Draining => false,
     }
 }
 

@@ -154,8 +154,9 @@ async fn tend(
         }
     }
     // Polls that came too late find it closed, and begin anew.
-    drop(tended);
-    opened.end(reason).await;
+    let Tended { reader, received, .. } = tended;
+    drop(received);
+    opened.end(reader, reason).await;
     drop(room);
 }
 

@@ -122,9 +122,9 @@ pub(super) async fn serve(
     };
     let reason = match admitted {
         Ok(admitted) => match Box::pin(Opened::connect(&shared, &admitted, ConnectionKind::WebSocket, resume.as_ref())).await {
-            Ok((opened, reader)) => {
-                let reason = converse(&mut socket, reader, &opened).await;
-                let ending = Box::pin(async move { opened.end(reason).await });
+            Ok((opened, mut reader)) => {
+                let reason = converse(&mut socket, &mut reader, &opened).await;
+                let ending = Box::pin(opened.end(reader, reason));
                 tokio::join!(ending, goodbye(&mut socket, reason));
                 None
             }
@@ -144,8 +144,8 @@ pub(super) async fn serve(
 /// Says why it ends, and waits for the other side to have read it.
 async fn goodbye(socket: &mut Ws<'_>, reason: CloseReason) {
     let told = async {
-        // The library has answered what ended by itself.
-        if !matches!(reason, CloseReason::Gone | CloseReason::Protocol | CloseReason::TooBig) {
+        // The library answers what ends by itself, and tells of some faults but not of all.
+        if !matches!(reason, CloseReason::Gone) && !is_told(socket).await {
             let close = WireFrame::close(CloseCode::from(reason.code()), reason.text());
             poll_fn(|cx| Pin::new(&mut *socket).poll_ready(cx)).await?;
             Pin::new(&mut *socket).start_send(close)?;
@@ -157,6 +157,12 @@ async fn goodbye(socket: &mut Ws<'_>, reason: CloseReason) {
         }
     };
     let _: Result<Result<(), WebSocketError>, _> = timeout(CLOSE_WITHIN, told).await;
+}
+
+/// Whether the library has said already that the connection ends.
+async fn is_told(socket: &mut Ws<'_>) -> bool {
+    let ended = |polled| matches!(polled, Poll::Ready(Err(WebSocketError::ConnectionClosed)));
+    poll_fn(|cx| Poll::Ready(ended(socket.poll_next_frame(cx)))).await
 }
 
 /// Drops what still comes. A socket that is closed with something unread is reset, and the other side may never see
@@ -175,7 +181,7 @@ async fn linger(io: &mut Io) {
 }
 
 /// Goes on until the connection ends, and says why it did.
-async fn converse(socket: &mut Ws<'_>, reader: OutboxReader, opened: &Opened) -> CloseReason {
+async fn converse(socket: &mut Ws<'_>, reader: &mut OutboxReader, opened: &Opened) -> CloseReason {
     let now = Instant::now();
     let interval = opened.session.shared().settings.heartbeat_interval;
     let mut conversation = Conversation {
@@ -196,7 +202,7 @@ async fn converse(socket: &mut Ws<'_>, reader: OutboxReader, opened: &Opened) ->
 /// An open socket and its agent.
 struct Conversation<'s, 'io> {
     socket: &'s mut Ws<'io>,
-    reader: OutboxReader,
+    reader: &'s mut OutboxReader,
     session: Session,
     /// The answer to what was read last, while it is being made.
     answering: Option<Answering>,
@@ -361,7 +367,7 @@ impl Conversation<'_, '_> {
 fn reason_of(error: &WebSocketError) -> CloseReason {
     match error {
         WebSocketError::FrameTooLarge => CloseReason::TooBig,
-        WebSocketError::InvalidUTF8 => CloseReason::Protocol,
+        WebSocketError::InvalidUTF8 => CloseReason::NotUtf8,
         error if error.is_protocol_error() => CloseReason::Protocol,
         _ => CloseReason::Gone,
     }

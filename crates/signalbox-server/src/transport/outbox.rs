@@ -76,6 +76,8 @@ pub(crate) enum CloseReason {
     TooBig,
     /// What it sends is no WebSocket, or not one in order.
     Protocol,
+    /// It sent text that is not UTF-8.
+    NotUtf8,
     /// It sent nothing for too long, or did not read.
     Silent,
     /// The server cannot keep it now.
@@ -90,6 +92,7 @@ impl CloseReason {
         match self {
             Self::Gone => 1000,
             Self::Protocol => 1002,
+            Self::NotUtf8 => 1007,
             Self::Silent => 1008,
             Self::TooBig => 1009,
             Self::Draining => 1012,
@@ -114,6 +117,7 @@ impl CloseReason {
             Self::Draining => "draining",
             Self::TooBig => "too_big",
             Self::Protocol => "protocol",
+            Self::NotUtf8 => "not_utf8",
             Self::Silent => "silent",
             Self::Unavailable => "unavailable",
             Self::Gone => "gone",
@@ -132,6 +136,7 @@ impl CloseReason {
             Self::Draining => "the server is stopping; connect again",
             Self::TooBig => "a message is larger than this server takes",
             Self::Protocol => "what was received is not the WebSocket protocol",
+            Self::NotUtf8 => "text frames are UTF-8",
             Self::Silent => "nothing came for too long, or nothing was read; send heartbeats",
             Self::Unavailable => "the server cannot keep this connection now; try again later",
             Self::Gone => "goodbye",
