@@ -458,6 +458,7 @@ fn assemble(
         bus: bus.clone(),
         node: node.clone(),
         connections: connections.clone(),
+        quotas: quotas.clone(),
         draining: draining.clone(),
     });
     let live = Live::new(live::Parts {

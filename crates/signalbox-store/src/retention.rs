@@ -36,7 +36,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Messages, Self::Commands, Self::Sessions, Self::ChannelMessages, Self::Events];
+    const ALL: [Self; 5] =
+        [Self::Messages, Self::Commands, Self::Sessions, Self::ChannelMessages, Self::Events];
 
     /// The moment before which it goes.
     pub(crate) fn cutoff(self, cutoffs: Cutoffs) -> i64 {

@@ -17,7 +17,9 @@ use signalbox_core::payload::Payload;
 use signalbox_core::session::Session;
 use signalbox_core::snapshot::{Loaded, Versioned};
 use signalbox_core::task::Task;
-use signalbox_wire::id::{AgentId, ChannelId, CommandId, HookId, MessageId, ScheduleId, SessionId, ToolName, WorkflowId};
+use signalbox_wire::id::{
+    AgentId, ChannelId, CommandId, HookId, MessageId, ScheduleId, SessionId, ToolName, WorkflowId,
+};
 use signalbox_wire::time::Timestamp;
 
 use crate::StoreError;

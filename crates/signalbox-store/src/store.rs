@@ -29,11 +29,16 @@ use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
 use signalbox_core::token_keys::TokenKeys;
 use signalbox_core::{Decision, Need, Snapshot, Versioned};
-use signalbox_wire::id::{AgentId, ChannelId, CommandId, HookId, KeyId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId};
+use signalbox_wire::id::{
+    AgentId, ChannelId, CommandId, HookId, KeyId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId,
+    ToolName, WorkflowId,
+};
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, BACKLOG_COUNTED_MAX, Backlog, CENSUS_COUNTED_MAX, Census, Claimed, Committed, ConnectedAgent, Counted, DeadLetterFilter, DueKind, EventFilter, LOST_NODES_MAX, LaneClaim, Listed, Options, Page, Prune, Pruned, Removal, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, BACKLOG_COUNTED_MAX, Backlog, CENSUS_COUNTED_MAX, Census, Claimed, Committed,
+    ConnectedAgent, Counted, DeadLetterFilter, DueKind, EventFilter, LOST_NODES_MAX, LaneClaim, Listed,
+    Options, Page, Prune, Pruned, Removal, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend};
 use crate::cache::{Cache, Lookup};
@@ -535,10 +540,7 @@ impl Store {
 /// Whether decisions change rows with such a key all the time: where several processes do, the row in memory is old as
 /// often as not.
 fn is_changed_often(key: &Key) -> bool {
-    matches!(
-        key,
-        Key::Status(_) | Key::Session(_) | Key::Message(_) | Key::Command(_) | Key::Channel(_)
-    )
+    matches!(key, Key::Status(_) | Key::Session(_) | Key::Message(_) | Key::Command(_) | Key::Channel(_))
 }
 
 /// Lists and lookups, always as committed now.

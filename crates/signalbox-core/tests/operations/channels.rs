@@ -47,10 +47,7 @@ fn sequences(published: &Published) -> Vec<Option<(u64, bool)>> {
 fn messages_are_numbered_without_gaps_and_known_again_by_their_publishers_ids() {
     let (mut stage, channel) = made(100);
     let first = stage.run(&publish(&channel, Some("a"), &[(Some("1"), "1"), (None, "2"), (Some("1"), "1")]));
-    assert_eq!(
-        sequences(&first.expect("published")),
-        [Some((1, false)), Some((2, false)), Some((1, true))]
-    );
+    assert_eq!(sequences(&first.expect("published")), [Some((1, false)), Some((2, false)), Some((1, true))]);
     let again = stage.run(&publish(&channel, Some("a"), &[(Some("1"), "1"), (Some("1"), "\"other\"")]));
     let again = again.expect("decided");
     assert_eq!(sequences(&again), [Some((1, true)), None]);
@@ -67,10 +64,8 @@ fn publishes_that_wait_are_one_commit_that_writes_the_channel_once() {
     let (commits, rows) = (stage.store.commits, stage.store.rows_written);
     let waiting: Vec<_> = (0..10).map(|_| publish(&channel, None, &[(None, "{}")])).collect();
     let published = stage.fold(&waiting);
-    let numbers: Vec<u64> = published
-        .iter()
-        .map(|one| sequences(one.as_ref().expect("published"))[0].expect("made").0)
-        .collect();
+    let numbers: Vec<u64> =
+        published.iter().map(|one| sequences(one.as_ref().expect("published"))[0].expect("made").0).collect();
     assert_eq!(numbers, (1..=10).collect::<Vec<_>>());
     assert_eq!((stage.store.commits - commits, stage.store.rows_written - rows), (1, 11));
     // A repeat within one commit is a repeat.
@@ -87,7 +82,8 @@ fn what_is_over_the_number_kept_is_let_go_of_and_its_ids_with_it() {
         let id = number.to_string();
         stage.run(&publish(&channel, None, &[(Some(&id), "0")])).expect("published");
     }
-    let repeat = stage.run(&publish(&channel, None, &[(Some("5"), "0"), (Some("1"), "1")])).expect("published");
+    let repeat =
+        stage.run(&publish(&channel, None, &[(Some("5"), "0"), (Some("1"), "1")])).expect("published");
     assert_eq!(sequences(&repeat), [Some((5, true)), Some((6, false))]);
     assert_eq!((repeat.channel.first_kept, repeat.channel.next_sequence), (5, 7));
     let change = |max_messages| ChangeChannel {
@@ -116,7 +112,10 @@ fn a_name_is_taken_once_and_free_again_after_its_channel() {
     stage.run(&DeleteChannel { channel: channel.clone() }).expect("deleted");
     let gone = stage.run(&publish(&channel, None, &[(None, "1")]));
     assert!(matches!(gone, Err(Rejected::UnknownChannel(_))));
-    assert!(matches!(stage.run(&DeleteChannel { channel: channel.clone() }), Err(Rejected::UnknownChannel(_))));
+    assert!(matches!(
+        stage.run(&DeleteChannel { channel: channel.clone() }),
+        Err(Rejected::UnknownChannel(_))
+    ));
     let again = stage.run(&create("orders.eu", 10)).expect("made again");
     assert!(again.id != channel && again.next_sequence == 1);
 }

@@ -44,6 +44,7 @@ use self::relay::{Heard, Told};
 pub(crate) use self::session::{ChannelSession, KINDS};
 use crate::clock;
 use crate::engine::{Drive, DriveError};
+use crate::quota::Quotas;
 use crate::transport::connection::Connections;
 use crate::transport::outbox::{Frame, Outbox};
 
@@ -63,6 +64,7 @@ pub(crate) struct Parts {
     pub(crate) bus: Bus,
     pub(crate) node: NodeId,
     pub(crate) connections: Connections,
+    pub(crate) quotas: Quotas,
     pub(crate) draining: CancellationToken,
 }
 
@@ -72,6 +74,7 @@ struct Inner {
     bus: Bus,
     node: NodeId,
     connections: Connections,
+    quotas: Quotas,
     draining: CancellationToken,
     asking: Asking,
     tenants: Mutex<HashMap<TenantId, Arc<Tenant>>>,
@@ -108,10 +111,21 @@ pub(crate) type Outcome = Result<PublishedMessage, Rejected>;
 impl Channels {
     /// Channels without any subscriber yet.
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { store, drive, bus, node, connections, draining } = parts;
+        let Parts { store, drive, bus, node, connections, quotas, draining } = parts;
         let asking = Asking::new(node.clone());
         let (tenants, numbers) = (Mutex::default(), AtomicU64::new(1));
-        Self(Arc::new(Inner { store, drive, bus, node, connections, draining, asking, tenants, numbers }))
+        Self(Arc::new(Inner {
+            store,
+            drive,
+            bus,
+            node,
+            connections,
+            quotas,
+            draining,
+            asking,
+            tenants,
+            numbers,
+        }))
     }
 
     /// Keeps in order what subscribers get, until the server drains.
@@ -306,11 +320,7 @@ impl Channels {
     }
 
     /// The channel of a name, as it is now.
-    async fn channel_named(
-        &self,
-        tenant: &TenantId,
-        name: &str,
-    ) -> Result<Option<Arc<Channel>>, StoreError> {
+    async fn channel_named(&self, tenant: &TenantId, name: &str) -> Result<Option<Arc<Channel>>, StoreError> {
         let Some(named) = self.0.store.channel_named(tenant, name).await? else { return Ok(None) };
         Ok(self.0.store.channel(tenant, &named.value.channel).await?.map(|read| read.value))
     }

@@ -87,8 +87,7 @@ pub(super) async fn history(
 ) -> Result<Vec<Arc<ChannelMessage>>, StoreError> {
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     let (tenant, channel) = (tenant.as_str(), channel.as_str());
-    let rows =
-        pool.query(HISTORY, &[&tenant, &channel, &after, &bound(limit), &bound(bytes.max(1))]).await?;
+    let rows = pool.query(HISTORY, &[&tenant, &channel, &after, &bound(limit), &bound(bytes.max(1))]).await?;
     rows.iter().map(|row| schema::decode(get(row, 0)?).map(Arc::new)).collect()
 }
 
@@ -103,8 +102,7 @@ pub(super) async fn remove(pool: &Pool, tenant: &Tenant, limit: usize) -> Result
     let found = pool.query(CHANNELS, &[&tenant.name, &tenant.before, &bound(CHANNELS_AT_ONCE)]).await?;
     let mut count = 0;
     for row in &found {
-        let (channel, below, before) =
-            (get::<&str>(row, 0)?, get::<i64>(row, 1)?, get::<i64>(row, 2)?);
+        let (channel, below, before) = (get::<&str>(row, 0)?, get::<i64>(row, 1)?, get::<i64>(row, 2)?);
         let left = bound(limit.saturating_sub(count));
         if left == 0 {
             break;

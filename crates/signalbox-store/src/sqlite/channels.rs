@@ -106,7 +106,9 @@ fn oldest_after(
 fn trim(connection: &Connection, oldest: &Oldest, now: i64) -> rusqlite::Result<Option<Trim>> {
     let kept = connection
         .prepare_cached("SELECT first_kept, max_age FROM channels WHERE tenant = ?1 AND id = ?2")?
-        .query_row([&oldest.tenant, &oldest.channel], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+        .query_row([&oldest.tenant, &oldest.channel], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+        })
         .optional()?;
     let (below, before) = match kept {
         Some((first, max_age)) => (first, now.saturating_sub(max_age)),

@@ -222,10 +222,7 @@ mod tests {
     #[test]
     fn exactly_one_destination_is_named() {
         assert_eq!(faults_of::<Publish>(r#"{"subject": "a.b", "payload": null}"#), [""; 0]);
-        assert_eq!(
-            faults_of::<Publish>(r#"{"payload": 1}"#),
-            [" must have one of subject, channel_id"]
-        );
+        assert_eq!(faults_of::<Publish>(r#"{"payload": 1}"#), [" must have one of subject, channel_id"]);
         assert_eq!(
             faults_of::<Direct>(r#"{"to": "a", "subject": "b"}"#),
             [
@@ -249,7 +246,9 @@ mod tests {
 
     #[test]
     fn a_request_waits_for_a_bounded_time() {
-        for (timeout, is_good) in [("0.5", true), ("300", true), ("0", false), ("301", false), ("\"5\"", false)] {
+        for (timeout, is_good) in
+            [("0.5", true), ("300", true), ("0", false), ("301", false), ("\"5\"", false)]
+        {
             let body = format!(r#"{{"to": "a", "payload": {{}}, "timeout": {timeout}}}"#);
             assert_eq!(faults_of::<Ask>(&body).is_empty(), is_good, "{timeout}");
         }

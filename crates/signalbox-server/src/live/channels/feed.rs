@@ -258,7 +258,10 @@ mod tests {
         assert_eq!((got(&mut reader).len(), feed.missing_after()), (0, Some(0)));
         offer(&feed, &hub, 1);
         offer(&feed, &hub, 2);
-        assert_eq!((got(&mut reader), feed.missing_after()), (vec!["1".into(), "2".into(), "3".into()], None));
+        assert_eq!(
+            (got(&mut reader), feed.missing_after()),
+            (vec!["1".into(), "2".into(), "3".into()], None)
+        );
         assert!(!feed.tended());
         assert!(feed.has_come_to(6) && !feed.has_come_to(7));
         let (first, members) = feed.skip_to(&hub, 5).expect("they are gone");

@@ -7,10 +7,10 @@ use signalbox_core::channel::Channel;
 use signalbox_store::StoreError;
 use signalbox_wire::id::ChannelId;
 
-use super::{Channels, Tenant};
 use super::feed::Feed;
 use super::frames::{self, Gap};
 use super::hub::Subscriber;
+use super::{Channels, Tenant};
 use crate::clock;
 use crate::transport::outbox::Frame;
 
@@ -27,7 +27,12 @@ pub(super) const TOO_OLD: &str = "the channel no longer keeps them";
 const REMOVED: &str = "the channel was removed";
 
 /// That some of a channel is missing, as a frame.
-pub(super) fn gap((subject, channel): (&str, &ChannelId), first: u64, last: u64, reason: &'static str) -> Frame {
+pub(super) fn gap(
+    (subject, channel): (&str, &ChannelId),
+    first: u64,
+    last: u64,
+    reason: &'static str,
+) -> Frame {
     let gap = Gap {
         subject,
         channel_id: Some(channel),

@@ -388,7 +388,10 @@ pub(super) mod tests {
         assert_eq!(hub.deliver("a.b", &frame("1")), 1);
         assert_eq!(hub.deliver("a.c", &frame("2")), 2);
         assert_eq!(hub.deliver("b", &frame("3")), 1);
-        assert_eq!((got(&mut reads), got(&mut others)), (vec!["1".into(), "2".into(), "3".into()], vec!["2".into()]));
+        assert_eq!(
+            (got(&mut reads), got(&mut others)),
+            (vec!["1".into(), "2".into(), "3".into()], vec!["2".into()])
+        );
         for text in ["a.*", "a.>", ">"] {
             hub.unsubscribe(&wanted(text), &one);
         }

@@ -34,7 +34,6 @@ pub(super) struct Names {
 
 impl Names {
     /// What is remembered of a name: that it is a channel's, or nobody's.
-    #[expect(clippy::option_option, reason = "not known is another thing than known to be nobody's")]
     pub(super) fn get(&self, name: &str) -> Option<Option<Resolved>> {
         let known = self.known.read();
         let (resolved, since) = known.get(name)?;

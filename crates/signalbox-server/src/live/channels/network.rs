@@ -6,10 +6,10 @@ use std::time::Duration;
 use signalbox_bus::{Buffer, BusError, Message, Pattern, Received, Subject, Subscription};
 use signalbox_wire::id::{NodeId, TenantId};
 
-use super::{Channels, Tenant};
 use super::frames::{self, Gap};
 use super::relay::{Answer, Heard, Told};
 use super::tending;
+use super::{Channels, Tenant};
 use crate::clock;
 
 /// What may wait to be taken in: messages and their bytes.

@@ -8,10 +8,10 @@ use signalbox_core::engine::{NewChannelMessage, PublishToChannel};
 use signalbox_wire::id::{ChannelId, TenantId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::{Channels, Tenant};
 use super::fault::LiveFault;
 use super::frames::{self, Acknowledged};
 use super::hub::Subscriber;
+use super::{Channels, Tenant};
 use crate::clock;
 
 /// Messages of one connection that wait to be committed, at most; then it is read on when there is room.

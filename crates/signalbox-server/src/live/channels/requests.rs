@@ -12,12 +12,12 @@ use signalbox_wire::id::{AgentId, TenantId};
 use signalbox_wire::problem_kind::ProblemKind;
 
 use super::asking::{Asking, Question};
-use super::{Channels, PAYLOAD_BYTES_MAX, Tenant};
 use super::fault::LiveFault;
 use super::frames;
 use super::hub::Subscriber;
 use super::network;
 use super::relay::{Answer, Heard, Told};
+use super::{Channels, PAYLOAD_BYTES_MAX, Tenant};
 use crate::clock;
 use crate::transport::connection::Delivered;
 
@@ -146,7 +146,8 @@ impl Request {
                 Err(LiveFault::new(ProblemKind::NoResponders, told))
             }
             Delivered::Unavailable(reason) => {
-                let told = format!("The node that holds the connection of agent {agent} cannot be asked: {reason}.");
+                let told =
+                    format!("The node that holds the connection of agent {agent} cannot be asked: {reason}.");
                 Err(LiveFault::new(ProblemKind::NoResponders, told))
             }
         }
@@ -171,7 +172,10 @@ impl Request {
 }
 
 fn nobody() -> LiveFault {
-    LiveFault::new(ProblemKind::NoResponders, "Nobody is subscribed to the subject; repeat it when somebody is.")
+    LiveFault::new(
+        ProblemKind::NoResponders,
+        "Nobody is subscribed to the subject; repeat it when somebody is.",
+    )
 }
 
 fn check(payload: &RawValue) -> Result<(), LiveFault> {

@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 use serde_json::json;
 use serde_json::value::RawValue;
 use signalbox_bus::Subject;
+use signalbox_core::Rejected;
 use signalbox_core::channel::Channel;
 use signalbox_core::engine::{Accept, NewChannelMessage};
-use signalbox_core::Rejected;
 use signalbox_wire::artcafe::frames::{
     After, Answer as ReplyData, Ask, Direct, Publish, REQUEST_TIMEOUT_DEFAULT_S, Subscribe, Unsubscribe,
 };
@@ -21,7 +21,6 @@ use signalbox_wire::id::{AgentId, ChannelId, MessageId};
 use signalbox_wire::keys;
 use signalbox_wire::problem_kind::ProblemKind;
 
-use super::{Channels, PAYLOAD_BYTES_MAX, Tenant};
 use super::fault::LiveFault;
 use super::feed::Feed;
 use super::frames::{self, Acknowledged};
@@ -32,7 +31,10 @@ use super::publishing::{Lane, Queued};
 use super::relay::Told;
 use super::requests::{self, Open, Whom};
 use super::subject::Wanted;
+use super::{Channels, PAYLOAD_BYTES_MAX, Tenant};
 use crate::clock;
+use crate::http::problem::Refusal;
+use crate::quota::Taken;
 
 /// Subscriptions of one connection, at most.
 const SUBSCRIPTIONS_MAX: usize = 256;
@@ -67,7 +69,15 @@ pub(crate) const KINDS: [&str; 6] = ["subscribe", "unsubscribe", "publish", "mes
 impl ChannelSession {
     pub(super) fn new(channels: Channels, tenant: Arc<Tenant>, subscriber: Arc<Subscriber>) -> Self {
         let (subscriptions, open) = (Mutex::default(), Arc::default());
-        Self { channels, tenant, subscriber, subscriptions, lane: Lane::default(), open, has_left: AtomicBool::new(false) }
+        Self {
+            channels,
+            tenant,
+            subscriber,
+            subscriptions,
+            lane: Lane::default(),
+            open,
+            has_left: AtomicBool::new(false),
+        }
     }
 
     /// Reads what a frame asks for.
@@ -179,7 +189,10 @@ impl ChannelSession {
         };
         let Some(channel) = channel else {
             if after.is_some() {
-                let told = format!("stands beside the subject '{}', of which no channel keeps a history", subject.text);
+                let told = format!(
+                    "stands beside the subject '{}', of which no channel keeps a history",
+                    subject.text
+                );
                 return Err(LiveFault::invalid("/after", told));
             }
             self.push_ack(id, None);
@@ -328,7 +341,8 @@ impl ChannelSession {
     ) -> Handled {
         let tenant = &self.tenant.hub.tenant;
         if payload.get().len() > PAYLOAD_BYTES_MAX {
-            let told = format!("The payload has {} bytes; {PAYLOAD_BYTES_MAX} are the most.", payload.get().len());
+            let told =
+                format!("The payload has {} bytes; {PAYLOAD_BYTES_MAX} are the most.", payload.get().len());
             return Err(LiveFault::new(ProblemKind::TooLarge, told));
         }
         let (subject, resolved) = match (subject, channel) {
@@ -346,6 +360,7 @@ impl ChannelSession {
         };
         let given = id.map(MessageId::parse).transpose();
         let given = given.map_err(|error| LiveFault::invalid("/id", error))?;
+        let taken = self.quota().await?;
         let channel = match resolved {
             Some(Resolved { id, is_durable: true }) => id,
             live => {
@@ -353,9 +368,12 @@ impl ChannelSession {
                 let id = given.unwrap_or_else(Channels::new_id);
                 let agent = &self.subscriber.agent;
                 self.channels.publish_live((&self.tenant, &subject), channel.as_ref(), agent, &id, &payload);
+                taken.keep();
                 return Ok(Some(Acknowledged { message_id: id.to_string(), sequence: None }));
             }
         };
+        // What turns out to be a repeat is counted all the same.
+        taken.keep();
         let message = NewChannelMessage { id: given, payload };
         // Its `ack` comes after the commit, in its order among this connection's.
         let whose = (&self.channels, &*self.tenant, &self.subscriber);
@@ -378,9 +396,17 @@ impl ChannelSession {
         });
         let own = id.map(|id| direct_id(from, id));
         let operation = Accept { agent, id: own, body: body.to_string(), trace: None };
+        let taken = self.quota().await?;
         let accepted = self.accepted(&operation).await?;
+        taken.keep();
         let message_id = id.map_or_else(|| accepted.to_string(), str::to_owned);
         Ok(Some(Acknowledged { message_id, sequence: None }))
+    }
+
+    /// Counts a message, where the tenant may send one more today.
+    async fn quota(&self) -> Result<Taken, LiveFault> {
+        let taken = self.channels.0.quotas.message(&self.tenant.hub.tenant, clock::now()).await;
+        taken.map_err(|error| Refusal::from(error).into())
     }
 
     async fn accepted(&self, operation: &Accept) -> Result<MessageId, LiveFault> {
@@ -397,7 +423,8 @@ impl ChannelSession {
     }
 
     fn request(&self, id: Option<&str>, ask: Ask) -> Handled {
-        let within = ask.timeout.map_or(Duration::from_secs(REQUEST_TIMEOUT_DEFAULT_S), Duration::from_secs_f64);
+        let within =
+            ask.timeout.map_or(Duration::from_secs(REQUEST_TIMEOUT_DEFAULT_S), Duration::from_secs_f64);
         let whom = match (ask.to, ask.subject) {
             (Some(to), _) => match AgentId::parse(&to) {
                 Ok(agent) => Whom::Agent(agent),

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use signalbox_store::StoreError;
 
-use super::{Channels, Tenant};
 use super::feed::Feed;
 use super::history::{self, Piece, TOO_OLD};
+use super::{Channels, Tenant};
 
 /// A message that comes out of order is waited for so long before it is read from the store.
 const PATIENCE: Duration = Duration::from_millis(20);

@@ -32,13 +32,20 @@ fn sequences(server: &Server, path: &str) -> Vec<u64> {
 
 fn a_channel_is_made_shown_changed_and_removed(database: &Database) {
     let server = Server::start(database);
-    let body = json!({"name": "orders.eu", "description": "what is ordered", "retention": {"max_messages": 5}});
+    let body =
+        json!({"name": "orders.eu", "description": "what is ordered", "retention": {"max_messages": 5}});
     let made = server.post(CHANNELS, &body).is(201);
     assert_eq!((&made["name"], &made["description"]), (&json!("orders.eu"), &json!("what is ordered")));
     assert_eq!(made["retention"], json!({"max_messages": 5, "max_age_s": 604_800}));
     let path = format!("{CHANNELS}/{}", made["channel_id"].as_str().expect("its id"));
     assert_eq!(server.get(&path).is(200), made);
-    server.post(CHANNELS, &body).problem(409).kind.ends_with("/channel-taken").then_some(()).expect("channel-taken");
+    server
+        .post(CHANNELS, &body)
+        .problem(409)
+        .kind
+        .ends_with("/channel-taken")
+        .then_some(())
+        .expect("channel-taken");
     let changed = server.patch(&path, &json!({"description": null, "retention": {"max_age_s": 60}})).is(200);
     assert_eq!((&changed["description"], &changed["retention"]["max_messages"]), (&Value::Null, &json!(5)));
     assert_eq!(changed["retention"]["max_age_s"], 60);
@@ -75,7 +82,9 @@ fn messages_are_numbered_kept_and_read_in_pages(database: &Database) {
     let (mut all, mut token) = (Vec::new(), String::new());
     loop {
         let page = server.get(&format!("{path}?limit=10&after=3{token}")).is(200);
-        all.extend(page["messages"].as_array().expect("a page").iter().filter_map(|one| one["sequence"].as_u64()));
+        all.extend(
+            page["messages"].as_array().expect("a page").iter().filter_map(|one| one["sequence"].as_u64()),
+        );
         match page["next_token"].as_str() {
             Some(next) => token = format!("&next_token={next}"),
             None => break,
@@ -100,7 +109,13 @@ fn a_repeat_is_the_same_message_also_after_a_crash(database: &Database) {
     assert_eq!(server.send(keyed()).is(202), first);
     assert_eq!(server.post(&path, &named).is(202), second);
     let other = json!({"payload": {"a": 2}, "message_id": "order-7"});
-    server.post(&path, &other).problem(409).kind.ends_with("/message-id-reused").then_some(()).expect("message-id-reused");
+    server
+        .post(&path, &other)
+        .problem(409)
+        .kind
+        .ends_with("/message-id-reused")
+        .then_some(())
+        .expect("message-id-reused");
     assert_eq!(sequences(&server, &path), [1, 2]);
 }
 

@@ -138,9 +138,7 @@ impl Socket {
                 }
                 Ok((9, payload)) if self.answers_pings => drop(self.try_write(10, &payload)),
                 Ok(_) => {}
-                Err(error)
-                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
-                {
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                     panic!("nothing came within {PATIENCE:?}");
                 }
                 Err(_) => return Frame::End(None),
@@ -209,7 +207,10 @@ impl Socket {
                 Frame::Text(envelope) if is_it(&envelope) => return envelope,
                 Frame::Text(envelope) => self.passed_over.push_back(envelope),
                 Frame::End(code) => {
-                    panic!("the connection ended with {code:?} before {what}; there was {:?}", self.passed_over)
+                    panic!(
+                        "the connection ended with {code:?} before {what}; there was {:?}",
+                        self.passed_over
+                    )
                 }
             }
         }
@@ -238,6 +239,14 @@ impl Socket {
     /// The payloads of the next messages.
     pub(super) fn payloads(&mut self, count: usize) -> Vec<Value> {
         (0..count).map(|_| self.expect("message")["data"]["payload"].clone()).collect()
+    }
+
+    /// A message that has come up to now, if any.
+    pub(super) fn poll_message(&mut self) -> Option<Value> {
+        self.send("heartbeat", &json!({}));
+        self.expect("heartbeat_ack");
+        let at = self.passed_over.iter().position(|envelope| envelope["type"] == "message")?;
+        self.passed_over.remove(at)
     }
 
     /// That no message has come up to now: all that was sent before the answer to something else is there.

@@ -21,7 +21,10 @@ fn a_direct_message_reaches_a_connected_agent_and_one_with_an_endpoint(database:
     let id = sending.send("message", &json!({"to": receiver, "payload": {"hello": 1}}));
     assert_eq!(sending.answer(&id).expect("accepted")["message_id"], id);
     let message = receiving.expect("message");
-    assert_eq!((&message["data"]["from"], &message["data"]["payload"]), (&json!(sender), &json!({"hello": 1})));
+    assert_eq!(
+        (&message["data"]["from"], &message["data"]["payload"]),
+        (&json!(sender), &json!({"hello": 1}))
+    );
     sending.done("message", &json!({"to": posted, "payload": "by post"}));
     let delivery = endpoint.next().json();
     assert_eq!((&delivery["senderId"], &delivery["payload"]), (&json!(sender), &json!("by post")));
@@ -44,7 +47,10 @@ fn a_direct_message_waits_for_an_agent_that_is_away(database: &Database) {
     drop(Socket::connect(&api, &receiver));
     let mut sending = Socket::connect(&api, &sender);
     let error = sending.refused("message", &json!({"to": never, "payload": 1}));
-    assert_eq!(error["code"], "unreachable-agent", "it has neither endpoint nor ever had a connection: {error}");
+    assert_eq!(
+        error["code"], "unreachable-agent",
+        "it has neither endpoint nor ever had a connection: {error}"
+    );
     let id = sending.send("message", &json!({"to": receiver, "payload": "later"}));
     // It was connected a moment ago, or still is: either way it is reached by its next connection.
     if sending.answer(&id).is_ok() {
@@ -68,7 +74,10 @@ fn a_request_gets_the_first_reply_and_is_told_of_nobody(database: &Database) {
     assert_eq!(answering.refused("reply", &reply)["pointer"], "/reply_to", "nobody waits any more");
     assert_eq!(asking.refused("request", &json!({"to": away, "payload": 1}))["code"], "no-responders");
     assert_eq!(asking.refused("request", &json!({"to": "agt_none", "payload": 1}))["code"], "unknown-agent");
-    assert_eq!(asking.refused("request", &json!({"subject": "nobody", "payload": 1}))["code"], "no-responders");
+    assert_eq!(
+        asking.refused("request", &json!({"subject": "nobody", "payload": 1}))["code"],
+        "no-responders"
+    );
     let silent = asking.refused("request", &json!({"to": answerer, "payload": 1, "timeout": 0.05}));
     assert_eq!(silent["code"], "reply-timeout");
 }

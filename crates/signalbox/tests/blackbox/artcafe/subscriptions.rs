@@ -148,20 +148,27 @@ fn no_pattern_leaves_its_tenant(database: &Database) {
     reader.payloads(1);
     foreign.has_no_message();
     assert_eq!(foreign.refused("subscribe", &json!({"channel_id": own}))["code"], "unknown-channel");
-    assert_eq!(foreign.refused("publish", &json!({"channel_id": own, "payload": 1}))["code"], "unknown-channel");
+    assert_eq!(
+        foreign.refused("publish", &json!({"channel_id": own, "payload": 1}))["code"],
+        "unknown-channel"
+    );
 }
 
 fn a_pattern_goes_on_after_what_was_seen_of_each_channel(database: &Database) {
     let server = Server::start(database);
     let ids = ["orders.eu", "orders.us"].map(|name| channel(&server, name, 1_000));
     for number in 1..=90 {
-        ids.iter().for_each(|id| drop(publish(&server.api(), id, &json!(number))));
+        ids.iter().for_each(|id| {
+            publish(&server.api(), id, &json!(number));
+        });
     }
     let mut reader = connected(&server, "reader");
     let after = json!({"orders.eu": 10, "orders.us": 85});
     reader.done("subscribe", &json!({"subject": "orders.*", "after": after}));
     for _ in 0..10 {
-        ids.iter().for_each(|id| drop(publish(&server.api(), id, &json!("live"))));
+        ids.iter().for_each(|id| {
+            publish(&server.api(), id, &json!("live"));
+        });
     }
     let mut seen: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for _ in 0..(90 + 15) {
@@ -309,10 +316,8 @@ fn who_is_subscribed_is_shown_and_told(database: &Database) {
     assert_eq!(join, json!({"event": "join", "agent_id": agent, "subject": "team.room"}));
     let presence = server.get(&format!("/api/v1/channels/{id}/presence")).is(200);
     let agents = presence["agents"].as_array().expect("a list");
-    let subjects: BTreeMap<&str, &str> = agents
-        .iter()
-        .filter_map(|one| Some((one["agent_id"].as_str()?, one["subject"].as_str()?)))
-        .collect();
+    let subjects: BTreeMap<&str, &str> =
+        agents.iter().filter_map(|one| Some((one["agent_id"].as_str()?, one["subject"].as_str()?))).collect();
     assert_eq!((subjects.len(), subjects[agent.as_str()]), (2, "team.room"));
     guest.done("subscribe", &json!({"subject": "elsewhere"}));
     drop(guest);

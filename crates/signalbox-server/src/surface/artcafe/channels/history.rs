@@ -29,7 +29,8 @@ pub(super) fn page(
     next_token: Option<String>,
 ) -> Result<HistoryPage, Refusal> {
     let page = pages::read(LIST, limit, next_token)?;
-    let number = |text: &str| text.parse::<u64>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let number =
+        |text: &str| text.parse::<u64>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
     let after = match after {
         None => 0,
         Some(text) => number(text)
@@ -37,8 +38,9 @@ pub(super) fn page(
     };
     let went = match page.after {
         None => 0,
-        Some(text) => number(&text)
-            .ok_or_else(|| vec![Fault::new("/next_token", "must be the next_token of an answer of this list")])?,
+        Some(text) => number(&text).ok_or_else(|| {
+            vec![Fault::new("/next_token", "must be the next_token of an answer of this list")]
+        })?,
     };
     Ok(HistoryPage { after: after.max(went), limit: page.limit })
 }

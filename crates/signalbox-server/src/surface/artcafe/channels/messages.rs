@@ -10,11 +10,13 @@ use signalbox_wire::keys;
 use signalbox_wire::problem::Problem;
 
 use super::{channel_of, history, parsed};
+use crate::clock;
 use crate::http::context::{Acts, Context, Input, Reads};
 use crate::http::params::{Path, Query};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 use crate::live::channels::{Channels, PAYLOAD_BYTES_MAX, publication};
+use crate::quota::Quotas;
 
 /// Publish a message to a channel
 ///
@@ -27,9 +29,11 @@ use crate::live::channels::{Channels, PAYLOAD_BYTES_MAX, publication};
         (status = 404, description = "No such channel", body = Problem),
         (status = 409, description = "The message id came with another payload before", body = Problem),
         (status = 413, description = "The payload is too large", body = Problem),
-        (status = 422, description = "The body does not fit", body = Problem)))]
+        (status = 422, description = "The body does not fit", body = Problem),
+        (status = 429, description = "The tenant has sent as many messages today as it may", body = Problem)))]
 pub(crate) async fn publish(
     State(channels): State<Channels>,
+    State(quotas): State<Quotas>,
     context: Context<Acts>,
     Path(id): Path,
     input: Input,
@@ -47,8 +51,13 @@ pub(crate) async fn publish(
     };
     let message = body.message_id.or_else(of_claim);
     let operation = publication(&parsed(&id)?, context.caller.agent.as_ref(), message, body.payload);
+    let taken = quotas.message(context.tenant(), clock::now()).await?;
     let outcomes = channels.publish(context.tenant(), operation).await?;
-    let published = outcomes.into_iter().next().ok_or_else(|| Refusal::failed("a message came to nothing"))??;
+    let published =
+        outcomes.into_iter().next().ok_or_else(|| Refusal::failed("a message came to nothing"))??;
+    if !published.is_repeat {
+        taken.keep();
+    }
     let message = &published.message;
     Ok(Reply::json(
         StatusCode::ACCEPTED,

@@ -33,7 +33,9 @@ fn parsed(id: &str) -> Result<ChannelId, Refusal> {
 
 /// Whether a text can be a channel's name, as the bus has it.
 fn check_name(tenant: &TenantId, name: &str) -> Result<(), Refusal> {
-    Subject::channel(tenant, name).map(drop).map_err(|fault| vec![Fault::new("/name", fault.to_string())].into())
+    Subject::channel(tenant, name)
+        .map(drop)
+        .map_err(|fault| vec![Fault::new("/name", fault.to_string())].into())
 }
 
 fn retention(asked: Option<&RetentionBody>) -> ChannelRetention {
