@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use signalbox_wire::id::{AgentId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, ToolName, WorkflowId};
+use signalbox_wire::id::{
+    AgentId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, ToolName, WorkflowId,
+};
 use signalbox_wire::time::Timestamp;
 
 use crate::agent::{Agent, AgentStatus};
@@ -379,7 +381,9 @@ pub enum Rejected {
     #[error("SSH key not found: {0}")]
     UnknownSshKey(String),
     /// The SSH key is here already.
-    #[error("The key {fingerprint} is here already, as {key}; use that one, delete it first, or make a new pair")]
+    #[error(
+        "The key {fingerprint} is here already, as {key}; use that one, delete it first, or make a new pair"
+    )]
     SshKeyTaken {
         /// Its fingerprint.
         fingerprint: String,

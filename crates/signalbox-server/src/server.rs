@@ -41,7 +41,9 @@ use crate::http::streams::Streams;
 use crate::http::unknown_fields::BodyFields;
 use crate::jobs::{self, Jobs};
 use crate::lock::{self, Lock};
-use crate::surface::state::{self, Announcements, AppState, Limits, OperatorRetention, Readiness, SignInTerms};
+use crate::surface::state::{
+    self, Announcements, AppState, Limits, OperatorRetention, Readiness, SignInTerms,
+};
 use crate::surfaces;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::{self, Tools};

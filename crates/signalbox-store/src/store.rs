@@ -25,7 +25,9 @@ use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
 use signalbox_core::token_keys::TokenKeys;
 use signalbox_core::{Decision, Need, Snapshot, Versioned};
-use signalbox_wire::id::{AgentId, HookId, KeyId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId};
+use signalbox_wire::id::{
+    AgentId, HookId, KeyId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
+};
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{

@@ -12,8 +12,8 @@ use signalbox_core::task::{Task, TaskStatus};
 use signalbox_store::{AgentFilter, DeadLetterFilter, Listed, Page, SessionFilter, Store};
 
 use crate::samples::{
-    agent, agent_id, api_key, definition, ended, hook, name, schedule, session, session_id, settled, ssh_key, status,
-    task, tenant_row, tool, workflow, workflow_id,
+    agent, agent_id, api_key, definition, ended, hook, name, schedule, session, session_id, settled, ssh_key,
+    status, task, tenant_row, tool, workflow, workflow_id,
 };
 use crate::world::{World, at, commit, contract, tenant};
 
@@ -331,7 +331,13 @@ async fn an_agents_active_ssh_keys_are_found(world: &World) {
     let store = &world.store;
     let revoked = Revocation { at: at(1), by: "an admin".into(), reason: None };
     let ended = SshKey { revoked: Some(revoked), ..ssh_key("b", Some("one")) };
-    let keys = [ssh_key("a", Some("one")), ended, ssh_key("c", Some("one")), ssh_key("d", Some("two")), ssh_key("e", None)];
+    let keys = [
+        ssh_key("a", Some("one")),
+        ended,
+        ssh_key("c", Some("one")),
+        ssh_key("d", Some("two")),
+        ssh_key("e", None),
+    ];
     put(store, keys.into_iter().map(|key| Row::SshKey(Arc::new(key))).collect()).await;
     let of = |agent: Option<&str>| {
         let agent = agent.map(agent_id);

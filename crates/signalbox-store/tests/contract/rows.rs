@@ -123,7 +123,10 @@ async fn what_is_read_is_what_was_put(world: &World) {
                 assert_eq!(parts(store.ssh_key(&tenant(), &row.id).await.expect("read")), expected);
             }
             Row::SshFingerprint(row) => {
-                assert_eq!(parts(snapshot.ssh_fingerprint(&row.fingerprint).expect("loaded")), Some((7, row)));
+                assert_eq!(
+                    parts(snapshot.ssh_fingerprint(&row.fingerprint).expect("loaded")),
+                    Some((7, row))
+                );
             }
             Row::TokenKeys(row) => {
                 let expected = Some((7, row.as_ref().clone()));

@@ -9,8 +9,8 @@ mod proxy;
 mod response;
 mod server;
 mod sign;
-mod ssh;
 mod sse;
+mod ssh;
 mod wait;
 mod worker;
 
