@@ -7,7 +7,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use signalbox_wire::id::{AgentId, ChannelId, CommandId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId};
+use signalbox_wire::id::{
+    AgentId, ChannelId, CommandId, HookId, KeyId, MessageId, ScheduleId, SessionId, TaskId, TenantId,
+    ToolName, WorkflowId,
+};
 use signalbox_wire::time::Timestamp;
 
 use crate::agent::{Agent, AgentStatus};
@@ -441,7 +444,9 @@ pub enum Rejected {
     #[error("SSH key not found: {0}")]
     UnknownSshKey(String),
     /// The SSH key is here already.
-    #[error("The key {fingerprint} is here already, as {key}; use that one, delete it first, or make a new pair")]
+    #[error(
+        "The key {fingerprint} is here already, as {key}; use that one, delete it first, or make a new pair"
+    )]
     SshKeyTaken {
         /// Its fingerprint.
         fingerprint: String,

@@ -46,7 +46,9 @@ use crate::live::channels::{self, Channels};
 use crate::live::{self, Live};
 use crate::lock::{self, Lock};
 use crate::quota::Quotas;
-use crate::surface::state::{self, Announcements, AppState, Limits, OperatorRetention, Readiness, SignInTerms};
+use crate::surface::state::{
+    self, Announcements, AppState, Limits, OperatorRetention, Readiness, SignInTerms,
+};
 use crate::surfaces;
 use crate::telemetry::metrics::Metrics;
 use crate::tools::{self, Tools};

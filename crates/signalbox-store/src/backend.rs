@@ -26,7 +26,9 @@ use signalbox_wire::id::{AgentId, ChannelId, NodeId, SessionId, TaskId, TenantId
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
-    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, Counted, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, Counted, DeadLetterFilter, DueKind,
+    EventFilter, LaneClaim, Listed, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes,
+    WriterFigures,
 };
 use crate::commit::Commit;
 use crate::error::StoreError;

@@ -11,11 +11,12 @@ mod ssh_key;
 mod tenant;
 
 pub use agent::{
-    AgentList, AgentPresence, AgentStatusBody, AgentView, CapabilityView, CreateAgentBody, FiguresView, SampleView,
+    AgentList, AgentPresence, AgentStatusBody, AgentView, CapabilityView, CreateAgentBody, FiguresView,
+    SampleView,
 };
 pub use channel::{
-    ChannelBody, ChannelList, ChannelMessageList, ChannelMessageView, ChannelPatch, ChannelView, PresenceView,
-    PublishAccepted, PublishBody, RetentionBody, RetentionView, SubscriberView,
+    ChannelBody, ChannelList, ChannelMessageList, ChannelMessageView, ChannelPatch, ChannelView,
+    PresenceView, PublishAccepted, PublishBody, RetentionBody, RetentionView, SubscriberView,
 };
 pub use command::{
     COMMAND_TIMEOUT_MAX_S, COMMAND_TIMEOUT_S, CancelCommandBody, CommandAccepted, CommandBody, CommandList,

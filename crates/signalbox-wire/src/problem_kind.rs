@@ -264,7 +264,11 @@ impl ProblemKind {
         if let Some(first) = title.get_mut(..1) {
             first.make_ascii_uppercase();
         }
-        title.replace(" json", " JSON").replace(" yaml", " YAML").replace("Ssh ", "SSH ").replace(" ssh ", " SSH ")
+        title
+            .replace(" json", " JSON")
+            .replace(" yaml", " YAML")
+            .replace("Ssh ", "SSH ")
+            .replace(" ssh ", " SSH ")
     }
 }
 

@@ -329,11 +329,7 @@ fn log(decision: &mut Decision, command: &AgentCommand, kind: &str, level: Level
 }
 
 /// A command that this agent was given.
-fn of_agent(
-    snapshot: &Snapshot,
-    agent: &AgentId,
-    id: &CommandId,
-) -> Result<Versioned<AgentCommand>, Halt> {
+fn of_agent(snapshot: &Snapshot, agent: &AgentId, id: &CommandId) -> Result<Versioned<AgentCommand>, Halt> {
     let read = snapshot.command(id)?.filter(|read| read.value.agent == *agent);
     read.ok_or_else(|| Rejected::UnknownCommand(id.to_string()).into())
 }

@@ -31,11 +31,7 @@ impl UnitOfWork<'_, '_> {
         let waiting_for = self.waiting_for(&task.route)?;
         self.emit(
             session,
-            &SessionEvent::TaskWaiting {
-                task: task.id.clone(),
-                step: task.step.clone(),
-                waiting_for,
-            },
+            &SessionEvent::TaskWaiting { task: task.id.clone(), step: task.step.clone(), waiting_for },
         )
     }
 

@@ -51,7 +51,8 @@ pub use announce::{Announce, AnnounceListed, Announced};
 pub use approvals::Approve;
 pub use calls::SettleCall;
 pub use channels::{
-    ChangeChannel, CreateChannel, DeleteChannel, NewChannelMessage, PublishToChannel, Published, PublishedMessage,
+    ChangeChannel, CreateChannel, DeleteChannel, NewChannelMessage, PublishToChannel, Published,
+    PublishedMessage,
 };
 pub use commands::{
     AnswerCommand, CancelCommand, CommandAnswered, CreateCommand, ProgressCommand, SettleCommand,

@@ -67,7 +67,10 @@ fn a_command_is_sent_until_its_agent_has_it_and_answered_once() {
 
     settle(&mut stage, &id, 1, failed(true));
     let waiting = command(&stage, &id);
-    assert_eq!((waiting.status, waiting.tries, waiting.error), (CommandStatus::Queued, 1, Some(json!("refused"))));
+    assert_eq!(
+        (waiting.status, waiting.tries, waiting.error),
+        (CommandStatus::Queued, 1, Some(json!("refused")))
+    );
     settle(&mut stage, &id, 1, HAD);
     assert_eq!(command(&stage, &id).status, CommandStatus::Queued, "of an older try");
     settle(&mut stage, &id, 2, HAD);
@@ -81,7 +84,10 @@ fn a_command_is_sent_until_its_agent_has_it_and_answered_once() {
     assert_eq!(decision.hints, [MatchHint::Ended(id.clone())], "whoever waits for it is told");
     assert_eq!(answer(&mut stage, &agent, &id, json!({"ok": 1})), CommandAnswered::Taken);
     let done = command(&stage, &id);
-    assert_eq!((done.status, done.result, done.error), (CommandStatus::Success, Some(json!({"ok": 1})), None));
+    assert_eq!(
+        (done.status, done.result, done.error),
+        (CommandStatus::Success, Some(json!({"ok": 1})), None)
+    );
     assert!(done.ended_at.is_some() && due(&stage, &id).is_none());
     let late = AnswerCommand { agent: agent.clone(), command: id.clone(), answer: Err(json!("no")) };
     let (decision, answered) = stage.decide(&late).expect("refused");
@@ -171,9 +177,13 @@ fn what_is_cancelled_is_not_sent_and_cancelled_once() {
     let mut stage = Stage::new();
     let agent = stage.agent("reader", 1);
     let id = create(&mut stage, &agent);
-    let cancel = CancelCommand { agent: agent.clone(), command: id.clone(), reason: Some("no need".to_owned()) };
+    let cancel =
+        CancelCommand { agent: agent.clone(), command: id.clone(), reason: Some("no need".to_owned()) };
     let cancelled = stage.run(&cancel).expect("cancelled");
-    assert_eq!((cancelled.status, cancelled.error.clone()), (CommandStatus::Cancelled, Some(json!("no need"))));
+    assert_eq!(
+        (cancelled.status, cancelled.error.clone()),
+        (CommandStatus::Cancelled, Some(json!("no need")))
+    );
     assert!(due(&stage, &id).is_none());
     let over = Rejected::CommandOver { command: id.clone(), status: "cancelled" };
     assert_eq!(stage.run(&cancel).err(), Some(over));

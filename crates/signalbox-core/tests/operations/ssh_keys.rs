@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use signalbox_core::Rejected;
 use signalbox_core::decision::{Key, SeenSignature};
-use signalbox_core::engine::{
-    CreateSshKey, Deregister, DeleteSshKey, RevokeSshKey, RotateTokenKeys, SignIn,
-};
+use signalbox_core::engine::{CreateSshKey, DeleteSshKey, Deregister, RevokeSshKey, RotateTokenKeys, SignIn};
 use signalbox_core::ssh_key::{SshKey, SshKeyKind};
 use signalbox_core::token_keys::Seed;
 use signalbox_wire::id::{AgentId, KeyId};
@@ -35,10 +33,8 @@ fn key(name: &str, fingerprint: &str, agent: Option<&AgentId>) -> CreateSshKey {
 }
 
 fn sign_in(stage: &Stage, agent: &AgentId, key: &str, challenge: &str) -> SignIn {
-    let seen = SeenSignature {
-        signature: challenge.to_owned(),
-        expires_at: stage.now + Duration::from_secs(300),
-    };
+    let seen =
+        SeenSignature { signature: challenge.to_owned(), expires_at: stage.now + Duration::from_secs(300) };
     SignIn { agent: agent.clone(), key: id(key), seen }
 }
 

@@ -237,7 +237,9 @@ impl World {
             (Call::Register(call), Rejected::NameTaken(_)) if !call.replace => {
                 self.call_register(index, true)
             }
-            (Call::Connect(_) | Call::ReportState(_), Rejected::UnknownAgent(_)) if self.is_calm || self.dice.chance(50) => {
+            (Call::Connect(_) | Call::ReportState(_), Rejected::UnknownAgent(_))
+                if self.is_calm || self.dice.chance(50) =>
+            {
                 let wait = self.dice.millis(0, 1_000);
                 self.plan_act(index, wait, Act::Register);
             }
@@ -253,9 +255,9 @@ impl World {
 
     fn at_endpoint(&self, endpoint: &str) -> Option<usize> {
         let is_link = |link: &Link| endpoint == address(&link.id);
-        self.programs.iter().position(|program| {
-            endpoint == program.endpoint() || program.link.as_ref().is_some_and(is_link)
-        })
+        self.programs
+            .iter()
+            .position(|program| endpoint == program.endpoint() || program.link.as_ref().is_some_and(is_link))
     }
 
     fn take_on(&mut self, index: usize, task: &TaskAttempt) {

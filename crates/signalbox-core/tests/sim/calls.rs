@@ -3,9 +3,9 @@
 use signalbox_core::decision::Key;
 use signalbox_core::engine::{
     Accept, Announce, AppendLogs, ApplyDefinition, ApplySchedule, Approve, Cancel, Connect, ControlSchedule,
-    DeleteDefinition, DeleteSchedule, Deregister, Discard, Disconnect, DisconnectNode, Drain, ExpireDelivery, MatchAgent, MatchTask, Operation,
-    PatchAgent, Pause, Redrive, Register, Registered, ReportState, Resume, RetrySession, SettleCall,
-    SettleDelivery, SettleDispatch, Signal, TimerFired, Trigger, Triggered,
+    DeleteDefinition, DeleteSchedule, Deregister, Discard, Disconnect, DisconnectNode, Drain, ExpireDelivery,
+    MatchAgent, MatchTask, Operation, PatchAgent, Pause, Redrive, Register, Registered, ReportState, Resume,
+    RetrySession, SettleCall, SettleDelivery, SettleDispatch, Signal, TimerFired, Trigger, Triggered,
 };
 use signalbox_core::session::SessionState;
 use signalbox_core::{Decision, DecisionContext, Halt, Snapshot};

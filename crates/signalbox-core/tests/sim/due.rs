@@ -8,7 +8,9 @@ use serde_json::json;
 use signalbox_core::agent::AgentStatus;
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus, Outcome, TaskAttempt};
 use signalbox_core::due::DueJob;
-use signalbox_core::engine::{ExpireDelivery, MatchTask, SettleCall, SettleDelivery, SettleDispatch, TimerFired};
+use signalbox_core::engine::{
+    ExpireDelivery, MatchTask, SettleCall, SettleDelivery, SettleDispatch, TimerFired,
+};
 use signalbox_core::task::TaskStatus;
 use signalbox_core::task_message;
 use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId};

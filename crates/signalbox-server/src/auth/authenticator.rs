@@ -190,7 +190,8 @@ impl Authenticator {
         let name = Arc::from(format!("{} ({})", key.name, key.id));
         let until = ends_at.map_or(now + BELIEVED_FOR, |ends_at| ends_at.min(now + BELIEVED_FOR));
         let api_key = Some(key.id.clone());
-        let caller = Caller { tenant, scope: key.scope, name, is_platform: false, agent: None, key: None, api_key };
+        let caller =
+            Caller { tenant, scope: key.scope, name, is_platform: false, agent: None, key: None, api_key };
         Ok((caller, until))
     }
 

@@ -113,10 +113,9 @@ mod tests {
     const DAY: Duration = Duration::from_secs(86_400);
 
     fn keys(seeds: &[u8]) -> TokenKeys {
-        let signing = seeds.iter().map(|seed| SigningSeed {
-            seed: Seed::new([*seed; 32]),
-            created_at: Timestamp::from_seconds(0),
-        });
+        let signing = seeds
+            .iter()
+            .map(|seed| SigningSeed { seed: Seed::new([*seed; 32]), created_at: Timestamp::from_seconds(0) });
         TokenKeys { challenge: Seed::new([0; 32]), signing: signing.collect() }
     }
 

@@ -121,7 +121,7 @@ impl Tokens {
     }
 
     /// Waits for the end of a token: for a connection that was opened with it.
-    #[expect(dead_code, reason = "for the connections that agents hold")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the connections that agents hold"))]
     pub(crate) async fn ended(&self, token: &Token) -> TokenEnd {
         let Caller { tenant, agent: Some(agent), key: Some(key), .. } = &token.caller else {
             return std::future::pending().await;
@@ -190,18 +190,102 @@ fn caller(claims: Claims) -> Caller {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+    use signalbox_core::Decision;
+    use signalbox_core::agent::Agent;
+    use signalbox_core::decision::{Key, Row};
+    use signalbox_core::ssh_key::{Revocation, SshKey, SshKeyKind};
+    use signalbox_store::Options;
+    use signalbox_wire::id::NodeId;
+
     use super::*;
+
+    fn id(text: &str) -> KeyId {
+        KeyId::parse(text).expect("valid")
+    }
+
+    fn key(name: &str, revoked: Option<Revocation>) -> Row {
+        Row::SshKey(Arc::new(SshKey {
+            id: id(name),
+            name: name.to_owned(),
+            public_key: String::new(),
+            fingerprint: name.to_owned(),
+            kind: SshKeyKind::Agent,
+            agent: None,
+            created_at: Timestamp::default(),
+            created_by: String::new(),
+            revoked,
+        }))
+    }
+
+    fn token(key: &str, expires_at: Timestamp) -> Token {
+        let agent = AgentId::parse("a").expect("valid");
+        let claims = Claims {
+            sub: agent.clone(),
+            tenant_id: TenantId::default_tenant(),
+            agent_id: agent,
+            key_type: "agent".to_owned(),
+            key_id: id(key),
+            iat: 0,
+            exp: expires_at.as_seconds(),
+            jti: "j".to_owned(),
+        };
+        Token { expires_at, caller: caller(claims) }
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_told_of_its_token_s_end() {
+        let folder = std::env::temp_dir().join(format!("signalbox-tokens-{:016x}", clock::seed()));
+        std::fs::create_dir_all(&folder).expect("temporary folder");
+        let url = format!("sqlite://{}", folder.join("signalbox.db").display());
+        let node = NodeId::parse("nod_test").expect("valid");
+        let store = Store::open(Options::new(url, node)).await.expect("a new store");
+        let (tenant, now) = (TenantId::default_tenant(), clock::now());
+        let agent: Agent =
+            serde_json::from_value(json!({"id": "a", "name": "a", "version": "1", "endpoint": null,
+            "capabilities": [], "metadata": {}, "registered_at": now, "generation": 1, "concurrency": 1}))
+            .expect("an agent");
+        let mut made = Decision::default();
+        made.create(Row::Agent(Arc::new(agent)), 1);
+        ["one", "other"].into_iter().for_each(|name| made.create(key(name, None), 1));
+        store.commit(&tenant, made, now, None).await.expect("made");
+
+        let tokens = Arc::new(Tokens::new(store.clone()));
+        let later = now + Duration::from_secs(600);
+        assert_eq!(tokens.ended(&token("one", now)).await, TokenEnd::Expired);
+        assert_eq!(tokens.ended(&token("none", later)).await, TokenEnd::Revoked);
+        let waits = |key: &'static str| {
+            let tokens = Arc::clone(&tokens);
+            tokio::spawn(async move { tokens.ended(&token(key, later)).await })
+        };
+        let (one, other) = (waits("one"), waits("other"));
+        let revoked = Revocation { at: now, by: String::new(), reason: None };
+        let mut ended = Decision::default();
+        ended.put(key("one", Some(revoked)), Some(1), 2);
+        store.commit(&tenant, ended, now, None).await.expect("revoked");
+        tokens.may_have_ended(Some(&id("one")));
+        assert_eq!(one.await.expect("told"), TokenEnd::Revoked);
+        assert!(!other.is_finished());
+        let mut removed = Decision::default();
+        removed.remove(Key::Agent(AgentId::parse("a").expect("valid")), 1);
+        store.commit(&tenant, removed, now, None).await.expect("removed");
+        tokens.may_have_ended(None);
+        assert_eq!(other.await.expect("told"), TokenEnd::AgentRemoved);
+        assert!(tokens.watches.by_key.lock().is_empty());
+        store.close().await.expect("closed");
+        std::fs::remove_dir_all(&folder).expect("clean up");
+    }
 
     #[tokio::test]
     async fn who_waits_is_woken_by_its_key_and_forgotten_when_it_goes() {
-        let (watches, key) = (Watches::default(), |id: &str| KeyId::parse(id).expect("valid"));
-        let (one, other) = (watches.watch(&key("one")), watches.watch(&key("other")));
-        let again = watches.watch(&key("one"));
+        let watches = Watches::default();
+        let (one, other) = (watches.watch(&id("one")), watches.watch(&id("other")));
+        let again = watches.watch(&id("one"));
         let mut woken = Box::pin(one.woken.notified());
         let mut others = Box::pin(other.woken.notified());
         woken.as_mut().enable();
         others.as_mut().enable();
-        watches.wake(Some(&key("one")));
+        watches.wake(Some(&id("one")));
         woken.await;
         assert!(tokio::time::timeout(Duration::ZERO, others.as_mut()).await.is_err());
         watches.wake(None);

@@ -42,7 +42,8 @@ pub(super) fn check_on(caller: &Caller, method: &Method, route: &str, path: &str
     if is_own || OF_OTHERS.iter().any(|(of, open)| of == method && *open == route) {
         return Ok(());
     }
-    let detail = format!("This token speaks for agent {own}, and the path names another; use that one's token.");
+    let detail =
+        format!("This token speaks for agent {own}, and the path names another; use that one's token.");
     Err(Problem::forbidden(detail))
 }
 

@@ -44,9 +44,9 @@ async fn end(app: &Jobs, kind: DueKind, lane: &WaitingLane) -> Result<usize, Sto
 
 async fn one(app: &Jobs, claimed: &Claimed, seconds: u64) -> Result<(), crate::engine::DriveError> {
     let reason = match claimed.lane.of_agent() {
-        Some(agent) => format!(
-            "agent {agent} was not connected, and the time of all attempts ({seconds} s) is over"
-        ),
+        Some(agent) => {
+            format!("agent {agent} was not connected, and the time of all attempts ({seconds} s) is over")
+        }
         None => format!(
             "its destination was left alone after repeated failures, and the time of all attempts ({seconds} s) is over"
         ),

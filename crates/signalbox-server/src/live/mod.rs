@@ -142,7 +142,7 @@ impl Live {
     }
 
     fn parts(&self) -> &Parts {
-        &self.0.parts
+        &self.0.shared
     }
 }
 

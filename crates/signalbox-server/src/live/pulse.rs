@@ -12,7 +12,6 @@ use signalbox_wire::id::{AgentId, TenantId};
 
 use super::parts::Parts;
 
-
 /// How often they are written.
 const WRITE_EVERY: Duration = Duration::from_secs(10);
 

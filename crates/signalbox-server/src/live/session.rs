@@ -17,9 +17,9 @@ use signalbox_wire::problem_kind::ProblemKind;
 use signalbox_wire::raw::RawObject;
 
 use super::admission::Admitted;
+use super::answers;
 use super::channels::fault::LiveFault;
 use super::channels::{self, ChannelSession, Member};
-use super::answers;
 use super::shared::Shared;
 use crate::clock;
 use crate::engine::Drive;
@@ -29,7 +29,16 @@ use crate::transport::outbox::{Frame, Outbox};
 
 /// What agents may send.
 const TYPES: [&str; 10] = [
-    "heartbeat", "status", "response", "ack", "message", "subscribe", "unsubscribe", "publish", "request", "reply",
+    "heartbeat",
+    "status",
+    "response",
+    "ack",
+    "message",
+    "subscribe",
+    "unsubscribe",
+    "publish",
+    "request",
+    "reply",
 ];
 
 /// What of a heartbeat is no metric.
@@ -203,7 +212,8 @@ impl Session {
 
     fn status(&self, envelope: &Envelope<'_>, status: Status) -> Handled {
         let details = RawObject::parse(envelope.data.to_owned()).ok();
-        let progress = details.as_ref().and_then(|details| details.field("progress")).map(|raw| raw.get().to_owned());
+        let progress =
+            details.as_ref().and_then(|details| details.field("progress")).map(|raw| raw.get().to_owned());
         let report = ReportState {
             agent: self.0.agent.clone(),
             state: status.state().to_owned(),

@@ -25,8 +25,8 @@ use yawc::close::CloseCode;
 use yawc::{Frame as WireFrame, OpCode, Role, WebSocket, WebSocketError};
 
 use super::admission::Admitted;
-use super::session::{Answering, Handled, Session};
 use super::opened::Opened;
+use super::session::{Answering, Handled, Session};
 use super::shared::Shared;
 use crate::config::LiveSettings;
 use crate::http::problem::Refusal;
@@ -121,15 +121,19 @@ pub(super) async fn serve(
         Err(error) => return tracing::warn!(%error, "a WebSocket could not be set up"),
     };
     let reason = match admitted {
-        Ok(admitted) => match Box::pin(Opened::connect(&shared, &admitted, ConnectionKind::WebSocket, resume.as_ref())).await {
-            Ok((opened, mut reader)) => {
-                let reason = converse(&mut socket, &mut reader, &opened).await;
-                let ending = Box::pin(opened.end(reader, reason));
-                tokio::join!(ending, goodbye(&mut socket, reason));
-                None
+        Ok(admitted) => {
+            match Box::pin(Opened::connect(&shared, &admitted, ConnectionKind::WebSocket, resume.as_ref()))
+                .await
+            {
+                Ok((opened, mut reader)) => {
+                    let reason = converse(&mut socket, &mut reader, &opened).await;
+                    let ending = Box::pin(opened.end(reader, reason));
+                    tokio::join!(ending, goodbye(&mut socket, reason));
+                    None
+                }
+                Err(reason) => Some(reason),
             }
-            Err(reason) => Some(reason),
-        },
+        }
         Err(reason) => Some(reason),
     };
     if let Some(reason) = reason {

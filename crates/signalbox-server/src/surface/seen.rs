@@ -12,7 +12,9 @@ pub(crate) async fn status(
     tenant: &TenantId,
     id: &AgentId,
 ) -> Result<Option<Arc<AgentStatus>>, StoreError> {
-    let Some(mut status) = store.status(tenant, id).await?.map(|status| status.value) else { return Ok(None) };
+    let Some(mut status) = store.status(tenant, id).await?.map(|status| status.value) else {
+        return Ok(None);
+    };
     // An agent that never was connected has no heartbeats.
     if (status.connection.is_some() || status.disconnected_at.is_some())
         && let Some(figures) = store.agent_figures(tenant, id).await?

@@ -218,7 +218,13 @@ impl Connections {
         }
     }
 
-    async fn ask(&self, tenant: &TenantId, agent: &AgentId, letter: &Letter<'_>, within: Duration) -> Delivered {
+    async fn ask(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        letter: &Letter<'_>,
+        within: Duration,
+    ) -> Delivered {
         if !self.0.bus.reaches_other_nodes() {
             return Delivered::NotConnected;
         }
@@ -250,7 +256,10 @@ impl Connections {
                 match subscription.recv().await {
                     OnBus::Message(message) => take_in(&outbox, message),
                     OnBus::Missed(missed) => {
-                        tracing::warn!(missed, "messages of other nodes to an agent did not fit and are sent again");
+                        tracing::warn!(
+                            missed,
+                            "messages of other nodes to an agent did not fit and are sent again"
+                        );
                     }
                 }
             }
@@ -311,8 +320,7 @@ impl Here {
     /// Forgets a connection; whether it was the agent's.
     fn detach(&mut self, tenant: &TenantId, agent: &AgentId, outbox: &Outbox) -> bool {
         let Some(agents) = self.attached.get_mut(tenant) else { return false };
-        let is_current =
-            agents.get(agent).is_some_and(|current| current.connection() == outbox.connection());
+        let is_current = agents.get(agent).is_some_and(|current| current.connection() == outbox.connection());
         if is_current {
             agents.remove(agent);
             if agents.is_empty() {
@@ -361,7 +369,9 @@ fn take_in(outbox: &Outbox, message: Message) {
         Letter::Deliver { within, .. } => {
             let outbox = outbox.clone();
             tokio::spawn(async move {
-                let Some(Letter::Deliver { id, envelope, .. }) = Letter::read(&message.payload) else { return };
+                let Some(Letter::Deliver { id, envelope, .. }) = Letter::read(&message.payload) else {
+                    return;
+                };
                 let delivered = deliver_here(&outbox, id, envelope, within).await;
                 if let Some(reply) = message.reply {
                     reply.send(letter::answer(&delivered));

@@ -263,7 +263,11 @@ impl Leftover {
 
 impl Outbox {
     /// A buffer of this connection within these bounds; `buffered` counts what waits in all of them.
-    pub(crate) fn new(connection: ConnectionId, bounds: OutboxBounds, buffered: Gauge) -> (Self, OutboxReader) {
+    pub(crate) fn new(
+        connection: ConnectionId,
+        bounds: OutboxBounds,
+        buffered: Gauge,
+    ) -> (Self, OutboxReader) {
         let outbox = Self(Arc::new(Inner { connection, bounds, buffered, state: Mutex::default() }));
         (outbox.clone(), OutboxReader(outbox))
     }

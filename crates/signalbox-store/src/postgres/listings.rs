@@ -11,14 +11,16 @@ use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
-use signalbox_wire::id::{AgentId, ConnectionId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_core::ssh_key::SshKey;
+use signalbox_wire::id::{AgentId, ConnectionId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use tokio_postgres::Row;
 
 use super::pool::Pool;
 use super::query::{Query, Value, bound, get, id, text, unsigned};
-use crate::api::{AgentFilter, ConnectedAgent, Counted, DeadLetterFilter, Listed, Page, Presence, SessionFilter};
 use crate::StoreError;
+use crate::api::{
+    AgentFilter, ConnectedAgent, Counted, DeadLetterFilter, Listed, Page, Presence, SessionFilter,
+};
 use crate::backend::AgentWithStatus;
 use crate::schema;
 use crate::sessions::place_of;

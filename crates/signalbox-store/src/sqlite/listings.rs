@@ -22,7 +22,9 @@ use signalbox_wire::id::{AgentId, ConnectionId, NodeId, SessionId, TaskId, Tenan
 use super::convert::{id, sql_limit, unsigned};
 use super::fault::fault;
 use super::waiting::WaitingRoutes;
-use crate::api::{AgentFilter, ConnectedAgent, Counted, DeadLetterFilter, Listed, Page, Presence, SessionFilter};
+use crate::api::{
+    AgentFilter, ConnectedAgent, Counted, DeadLetterFilter, Listed, Page, Presence, SessionFilter,
+};
 use crate::backend::AgentWithStatus;
 use crate::error::StoreError;
 use crate::schema::{self, Cell};

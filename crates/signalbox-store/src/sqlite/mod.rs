@@ -59,7 +59,9 @@ use signalbox_wire::time::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::api::{
-    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, Counted, DeadLetterFilter, DueKind, EventFilter, LaneClaim, Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
+    AgentFilter, Backlog, Census, Claimed, Committed, ConnectedAgent, Counted, DeadLetterFilter, DueKind,
+    EventFilter, LaneClaim, Listed, Options, Page, Prune, Pruned, SessionFilter, StoredEvent, WaitingLanes,
+    WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend};
 use crate::cache::Cache;
@@ -412,8 +414,9 @@ impl Backend for Sqlite {
         bytes: usize,
     ) -> Result<Vec<Arc<ChannelMessage>>, StoreError> {
         let (tenant, channel) = (tenant.clone(), channel.clone());
-        let read =
-            move |connection: &Connection| channels::history(connection, &tenant, &channel, after, limit, bytes);
+        let read = move |connection: &Connection| {
+            channels::history(connection, &tenant, &channel, after, limit, bytes)
+        };
         self.access.list(read).await
     }
 

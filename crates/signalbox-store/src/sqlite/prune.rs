@@ -115,8 +115,9 @@ impl<'a> Pruning<'a> {
 
     async fn channel_messages(&self, tenant: &Tenant, limit: usize) -> Result<Piece, StoreError> {
         let wanted = tenant.clone();
-        let look =
-            move |connection: &Connection| channels::trims(connection, &wanted).map_err(|error| fault(&error));
+        let look = move |connection: &Connection| {
+            channels::trims(connection, &wanted).map_err(|error| fault(&error))
+        };
         let trims = self.sqlite.list(look).await?;
         let name = tenant.name.clone();
         let remove = move |connection: &Connection, gone: &mut Gone| {

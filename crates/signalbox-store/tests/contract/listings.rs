@@ -15,7 +15,8 @@ use signalbox_store::{AgentFilter, DeadLetterFilter, Listed, Page, Presence, Ses
 use signalbox_wire::id::NodeId;
 
 use crate::samples::{
-    agent, agent_id, api_key, command, connected, definition, ended, figures, hook, name, schedule, session, session_id, settled, ssh_key, status, task, tenant_id, tenant_row, tool, workflow, workflow_id,
+    agent, agent_id, api_key, command, connected, definition, ended, figures, hook, name, schedule, session,
+    session_id, settled, ssh_key, status, task, tenant_id, tenant_row, tool, workflow, workflow_id,
 };
 use crate::world::{World, at, commit, contract, tenant};
 
@@ -89,7 +90,8 @@ async fn an_agent_is_last_seen_when_it_or_its_connection_said_so(world: &World) 
     }
     let page = Page { limit: 10, after: None };
     let listed = store.agents(&tenant(), &AgentFilter::default(), &page).await.expect("read").items;
-    let seen: Vec<_> = listed.iter().map(|(_, status)| status.as_ref().map(|status| status.last_seen)).collect();
+    let seen: Vec<_> =
+        listed.iter().map(|(_, status)| status.as_ref().map(|status| status.last_seen)).collect();
     assert_eq!(seen, [Some(at(9)), Some(at(9)), Some(at(5))]);
 }
 
@@ -374,8 +376,7 @@ async fn commands_are_listed_newest_first_and_the_open_ones_counted(world: &Worl
         put(store, vec![Row::Command(Arc::new(command(id, agent, ended_at)))]).await;
     }
     let agent = agent_id("a");
-    let listed =
-        walk!(2, |page| store.commands(&tenant(), &agent, &page), |command| command.id.to_string());
+    let listed = walk!(2, |page| store.commands(&tenant(), &agent, &page), |command| command.id.to_string());
     assert_eq!(listed, ["cmd_4", "cmd_3", "cmd_1"]);
     for (most, expected) in [(10, 2), (1, 1)] {
         assert_eq!(store.open_commands(&tenant(), &agent, most).await.expect("read"), expected);
@@ -416,7 +417,13 @@ async fn an_agents_active_ssh_keys_are_found(world: &World) {
     let store = &world.store;
     let revoked = Revocation { at: at(1), by: "an admin".into(), reason: None };
     let ended = SshKey { revoked: Some(revoked), ..ssh_key("b", Some("one")) };
-    let keys = [ssh_key("a", Some("one")), ended, ssh_key("c", Some("one")), ssh_key("d", Some("two")), ssh_key("e", None)];
+    let keys = [
+        ssh_key("a", Some("one")),
+        ended,
+        ssh_key("c", Some("one")),
+        ssh_key("d", Some("two")),
+        ssh_key("e", None),
+    ];
     put(store, keys.into_iter().map(|key| Row::SshKey(Arc::new(key))).collect()).await;
     let of = |agent: Option<&str>| {
         let agent = agent.map(agent_id);

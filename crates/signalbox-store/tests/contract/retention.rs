@@ -12,7 +12,8 @@ use signalbox_store::{EventFilter, Options, Page, Prune, Pruned, Removal, Store,
 use signalbox_wire::id::{CommandId, TenantId};
 
 use crate::samples::{
-    answered, command, ended, event_at, message, message_id, session, session_id, settled, signature, task, tenant_id,
+    answered, command, ended, event_at, message, message_id, session, session_id, settled, signature, task,
+    tenant_id,
 };
 use crate::world::{World, at, commit, contract, node, tenant};
 

@@ -139,7 +139,10 @@ async fn what_is_read_is_what_was_put(world: &World) {
                 assert_eq!(read.as_deref(), Some(row.as_ref()));
             }
             Row::Command(row) => {
-                assert_eq!(parts(snapshot.command(&row.id).expect("loaded")), Some((7, row.as_ref().clone())));
+                assert_eq!(
+                    parts(snapshot.command(&row.id).expect("loaded")),
+                    Some((7, row.as_ref().clone()))
+                );
                 let read = parts(store.command(&tenant(), &row.id).await.expect("read"));
                 assert_eq!(read, Some((7, row.as_ref().clone())));
             }
@@ -163,7 +166,10 @@ async fn what_is_read_is_what_was_put(world: &World) {
                 assert_eq!(parts(store.ssh_key(&tenant(), &row.id).await.expect("read")), expected);
             }
             Row::SshFingerprint(row) => {
-                assert_eq!(parts(snapshot.ssh_fingerprint(&row.fingerprint).expect("loaded")), Some((7, row)));
+                assert_eq!(
+                    parts(snapshot.ssh_fingerprint(&row.fingerprint).expect("loaded")),
+                    Some((7, row))
+                );
             }
             Row::TokenKeys(row) => {
                 let expected = Some((7, row.as_ref().clone()));

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, json};
-use signalbox_core::channel::{Channel, ChannelMessage, ChannelName, ChannelRetention};
 use signalbox_core::agent::{Agent, AgentStatus, Connection, Report};
+use signalbox_core::channel::{Channel, ChannelMessage, ChannelName, ChannelRetention};
 use signalbox_core::command::{AgentCommand, CommandStatus};
 use signalbox_core::cron::Rhythm;
 use signalbox_core::decision::{
@@ -28,7 +28,8 @@ use signalbox_core::ssh_key::{SshFingerprint, SshKey, SshKeyKind};
 use signalbox_core::task::Task;
 use signalbox_core::token_keys::{Seed, SigningSeed, TokenKeys};
 use signalbox_wire::id::{
-    AgentId, ChannelId, CommandId, ConnectionId, HookId, KeyId, MessageId, NodeId, ScheduleId, SessionId, TaskId, TenantId, ToolName, WorkflowId,
+    AgentId, ChannelId, CommandId, ConnectionId, HookId, KeyId, MessageId, NodeId, ScheduleId, SessionId,
+    TaskId, TenantId, ToolName, WorkflowId,
 };
 use signalbox_wire::time::Timestamp;
 

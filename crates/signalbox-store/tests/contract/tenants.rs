@@ -10,9 +10,9 @@ use signalbox_store::{AgentFilter, DeadLetterFilter, EventFilter, Page, Removal,
 use signalbox_wire::id::TenantId;
 
 use crate::samples::{
-    agent, agent_id, answered, api_key, available, definition, deliver, event, hook, hook_id, key_id, message,
-    message_id, name, schedule, schedule_id, session, session_id, settled, signature, ssh_key, status, task_id,
-    tenant_id, tenant_row, tool, tool_name, waiting_task, workflow, workflow_id,
+    agent, agent_id, answered, api_key, available, definition, deliver, event, hook, hook_id, key_id,
+    message, message_id, name, schedule, schedule_id, session, session_id, settled, signature, ssh_key,
+    status, task_id, tenant_id, tenant_row, tool, tool_name, waiting_task, workflow, workflow_id,
 };
 use crate::world::{World, at, contract, parts, view_of};
 

@@ -108,10 +108,18 @@ impl EnvelopeFault {
             fields.get(name).is_some_and(|value| !value.is_null() && !fits(value))
         };
         if fields.get("type").and_then(Value::as_str).is_none_or(str::is_empty) {
-            return fault(id, Some("/type"), "type is required: a word such as heartbeat, status or response.");
+            return fault(
+                id,
+                Some("/type"),
+                "type is required: a word such as heartbeat, status or response.",
+            );
         }
         if has_other("id", |id| id.as_str().is_some_and(is_id)) {
-            return fault(id, Some("/id"), "id must be a string of 1 to 256 characters without control characters.");
+            return fault(
+                id,
+                Some("/id"),
+                "id must be a string of 1 to 256 characters without control characters.",
+            );
         }
         if has_other("data", Value::is_object) {
             return fault(id, Some("/data"), "data must be an object.");
@@ -166,7 +174,8 @@ impl Body for Status {
         let Some(mut fields) = faults.object("", value) else { return };
         fields.required_string("status", Text::STATE);
         fields.optional_string("current_task", Text::ID);
-        let is_share = |progress: &Value| progress.as_f64().is_some_and(|share| (0.0..=100.0).contains(&share));
+        let is_share =
+            |progress: &Value| progress.as_f64().is_some_and(|share| (0.0..=100.0).contains(&share));
         if fields.optional("progress").is_some_and(|progress| !is_share(progress)) {
             fields.fault("progress", "must be a number from 0 to 100");
         }
@@ -440,7 +449,10 @@ pub fn pack(
             };
             let timeout = args.deadline.map(|deadline| deadline.since(timestamp).as_secs_f64());
             let data = CommandData { command: EXECUTE_TASK, args, timeout, traceparent };
-            Packed { id: task.to_owned(), text: Outgoing { r#type: "command", id: task, data, timestamp }.text() }
+            Packed {
+                id: task.to_owned(),
+                text: Outgoing { r#type: "command", id: task, data, timestamp }.text(),
+            }
         }
         Some((kept, task)) if kept.message_type.as_deref() == Some("workflow_cancel") => {
             let reason: Option<Reason<'_>> =
@@ -502,7 +514,10 @@ mod tests {
     fn an_envelope_is_read() {
         let text = r#"{"type":"heartbeat","id":"hb-1","data":{"status":"online"},"timestamp":"2023-05-01T12:34:56"}"#;
         let read = Envelope::read(text).expect("an envelope");
-        assert_eq!((&*read.kind, read.id.as_deref(), read.data), ("heartbeat", Some("hb-1"), r#"{"status":"online"}"#));
+        assert_eq!(
+            (&*read.kind, read.id.as_deref(), read.data),
+            ("heartbeat", Some("hb-1"), r#"{"status":"online"}"#)
+        );
         assert!(read.timestamp.is_some());
         for text in [r#"{"type":"x"}"#, r#"{"type":"x","id":null,"data":null,"timestamp":7,"more":1}"#] {
             let read = Envelope::read(text).expect("an envelope");
@@ -536,13 +551,20 @@ mod tests {
                 "parameters": {"path": "a"}, "task_name": "Read it", "session_id": "ses_1", "attempt": 3}},
         });
         assert_eq!(serde_json::from_str::<Value>(&packed.text).expect("JSON"), expected);
-        let cancel = r#"{"messageType":"workflow_cancel","payload":{"reason":"no need"},"opscore_task_id":"tsk_a-2"}"#;
+        let cancel =
+            r#"{"messageType":"workflow_cancel","payload":{"reason":"no need"},"opscore_task_id":"tsk_a-2"}"#;
         let packed = pack(&id, (cancel, 1), None, at);
         let read: Value = serde_json::from_str(&packed.text).expect("JSON");
-        assert_eq!((&read["data"]["command"], &read["data"]["args"]["reason"]), (&json!("cancel_task"), &json!("no need")));
+        assert_eq!(
+            (&read["data"]["command"], &read["data"]["args"]["reason"]),
+            (&json!("cancel_task"), &json!("no need"))
+        );
         assert_eq!((&*packed.id, &read["id"]), ("msg_a-2", &json!("msg_a-2")));
         for (body, data) in [
-            (r#" { "senderId": "me\n", "payload": {"x": 1}}"#, json!({"from": "me\n", "senderId": "me\n", "payload": {"x": 1}})),
+            (
+                r#" { "senderId": "me\n", "payload": {"x": 1}}"#,
+                json!({"from": "me\n", "senderId": "me\n", "payload": {"x": 1}}),
+            ),
             (r#"{"from":"a","payload":1}"#, json!({"from": "a", "payload": 1})),
             (r#"{}"#, json!({})),
         ] {
@@ -555,7 +577,10 @@ mod tests {
     fn a_response_is_a_report_of_its_task() {
         let of = |text: &str| parse::<Response>(text.as_bytes()).expect("a response");
         let good = of(r#"{"command_id":"tsk_a-1","status":"success","result":{"n":1}}"#);
-        assert_eq!(good.details().expect("an object").as_str(), r#"{"opscore_task_id":"tsk_a-1","result":{"n":1}}"#);
+        assert_eq!(
+            good.details().expect("an object").as_str(),
+            r#"{"opscore_task_id":"tsk_a-1","result":{"n":1}}"#
+        );
         let bad = of(r#"{"command_id":"tsk_a-1","status":"error","error":"no \"disk\""}"#);
         assert_eq!(bad.reason(), "no \"disk\"");
         assert!(!bad.is_success() && bad.details().is_some());
@@ -568,7 +593,12 @@ mod tests {
         let status = of(r#"{"status":"busy","current_task":"t","progress":45}"#).expect("a status");
         assert_eq!((status.state(), status.progress), ("active", Some(45.0)));
         assert_eq!(of(r#"{"status":"online"}"#).expect("a status").state(), "idle");
-        for bad in [r#"{}"#, r#"{"status":7}"#, r#"{"status":"busy","progress":101}"#, r#"{"status":"busy","progress":"x"}"#] {
+        for bad in [
+            r#"{}"#,
+            r#"{"status":7}"#,
+            r#"{"status":"busy","progress":101}"#,
+            r#"{"status":"busy","progress":"x"}"#,
+        ] {
             assert!(of(bad).is_err(), "{bad}");
         }
     }

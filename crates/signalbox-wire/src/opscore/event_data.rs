@@ -250,6 +250,12 @@ pub struct LogData {
     /// What it may do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
+    /// Its fingerprint, of an SSH key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// Whom it signs in, of an SSH key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_type: Option<String>,
     /// How long sessions are kept after their end, where that was set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sessions: Option<Period>,

@@ -106,7 +106,9 @@ pub enum BadPublicKey {
     )]
     Private,
     /// It is not one line of OpenSSH's form.
-    #[error("is not in OpenSSH's form; send the one line of a .pub file, such as 'ssh-ed25519 AAAA… comment'")]
+    #[error(
+        "is not in OpenSSH's form; send the one line of a .pub file, such as 'ssh-ed25519 AAAA… comment'"
+    )]
     Form,
     /// The data and the kind before it disagree, or the data is cut.
     #[error("is damaged: {0}; copy the whole line of the .pub file")]
@@ -218,8 +220,7 @@ fn material(algorithm: Algorithm, blob: &[u8]) -> Result<Material, BadPublicKey>
 }
 
 fn ed25519(bytes: &[u8]) -> Result<[u8; 32], BadPublicKey> {
-    let key: [u8; 32] =
-        bytes.try_into().map_err(|_| BadPublicKey::Damaged("an Ed25519 key has 32 bytes"))?;
+    let key: [u8; 32] = bytes.try_into().map_err(|_| BadPublicKey::Damaged("an Ed25519 key has 32 bytes"))?;
     let mut unsigned = key;
     unsigned[31] &= 0x7f;
     if SMALL_ORDER.contains(&unsigned) { Err(BadPublicKey::SmallOrder) } else { Ok(key) }

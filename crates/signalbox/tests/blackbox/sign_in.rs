@@ -36,6 +36,17 @@ for name in names:
     print(base64.b64encode(key.sign_ssh_data(challenge, *([name] if name else [])).asbytes()).decode())
 "#;
 
+/// Checks a token with a key of the JWK set.
+const CHECK_TOKEN: &str = r#"
+import base64, json, sys
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+told = json.loads(sys.argv[2])
+decode = lambda text: base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+signed, signature = told["token"].rsplit(".", 1)
+Ed25519PublicKey.from_public_bytes(decode(told["key"]["x"])).verify(decode(signature), signed.encode())
+print("good")
+"#;
+
 /// The raw signature of an Ed25519 key, which openssl cannot read.
 const RAW_ED25519: &str = r#"
 import base64, sys
@@ -71,7 +82,8 @@ fn challenge(api: &Api, agent: &str) -> String {
 }
 
 fn answer(api: &Api, agent: &str, challenge: &str, response: &str) -> Response {
-    let body = json!({"tenant_id": "default", "agent_id": agent, "challenge": challenge, "response": response});
+    let body =
+        json!({"tenant_id": "default", "agent_id": agent, "challenge": challenge, "response": response});
     api.post("/api/v1/auth/verify", &body)
 }
 
@@ -196,7 +208,10 @@ fn whatever_is_wrong_gets_the_same_answer(database: &Database) {
     add_wrong("a signature of something else", json!({"response": key.armoured("other", "artcafe")}));
     add_wrong("garbage", json!({"response": "AAAA"}));
     add_wrong("no base64", json!({"response": "%%%"}));
-    add_wrong("a changed challenge", json!({"challenge": changed, "response": key.armoured(&changed, "artcafe")}));
+    add_wrong(
+        "a changed challenge",
+        json!({"challenge": changed, "response": key.armoured(&changed, "artcafe")}),
+    );
     add_wrong("a challenge in other letters", json!({"challenge": fresh.to_uppercase()}));
     add_wrong("a made-up challenge", json!({"challenge": "00".repeat(32)}));
     let denied = |body: &Value| {
@@ -215,7 +230,10 @@ fn whatever_is_wrong_gets_the_same_answer(database: &Database) {
     let right = json!({"tenant_id": "default", "agent_id": id, "challenge": fresh, "response": good, "key_id": key_id});
     token(&open.post("/api/v1/auth/verify", &right));
     assert_eq!(denied(&right), first, "a challenge counts once");
-    assert_eq!(open.post("/api/v1/auth/verify", &json!({"agent_id": 5})).faults(), ["/agent_id", "/challenge", "/response"]);
+    assert_eq!(
+        open.post("/api/v1/auth/verify", &json!({"agent_id": 5})).faults(),
+        ["/agent_id", "/challenge", "/response"]
+    );
     assert_eq!(open.post("/api/v1/auth/challenge", &json!({})).faults(), ["/agent_id"]);
     for bad in ["eyJ.eyJ.eyJ", "eyJhbGciOiJub25lIn0.e30."] {
         server.with_key(bad).get("/v1/agents").problem(401);
@@ -259,7 +277,10 @@ fn a_token_acts_for_its_own_agent_alone(database: &Database) {
     own.post("/api/v1/ssh-keys", &body(&SshKey::make("ed25519"), &id)).problem(403);
     own.post("/api/v1/tenants", &json!({"name": "more"})).problem(403);
     let claims = claims(&sign_in(&server.without_key(), &id, &key));
-    assert_eq!((&claims["sub"], &claims["agent_id"], &claims["tenant_id"]), (&json!(id), &json!(id), &json!("default")));
+    assert_eq!(
+        (&claims["sub"], &claims["agent_id"], &claims["tenant_id"]),
+        (&json!(id), &json!(id), &json!("default"))
+    );
     assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 3_600);
     assert!(claims["jti"].is_string() && claims["key_type"] == "agent", "{claims}");
     let log = server.get("/v1/opscore/logs").is(200).to_string();
@@ -420,6 +441,8 @@ fn tokens_and_challenges_survive_a_restart(database: &Database) {
     assert_eq!(open.get("/.well-known/jwks.json").is(200), keys);
     assert_eq!(part(&old, 0)["kid"], keys["keys"][0]["kid"]);
     assert_eq!(part(&old, 0)["alg"], "EdDSA");
+    let told = json!({"token": old, "key": keys["keys"][0]}).to_string();
+    assert!(key.python(CHECK_TOKEN, &told).is_none_or(|printed| printed == "good"));
     answer(&open, &id, &answered, &response).problem(401);
     token(&answer(&open, &id, &waits, &key.armoured(&waits, "artcafe")));
 }

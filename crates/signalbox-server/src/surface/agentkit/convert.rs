@@ -234,7 +234,11 @@ mod tests {
             AgentStatus::fresh(AgentId::parse("a").expect("valid"), 1, Timestamp::from_seconds(5));
         let view = agent(&registered(), Some(&status));
         assert_eq!((view.state, view.last_seen), (None, Some(Timestamp::from_seconds(5))));
-        assert_eq!((view.presence, view.presence_since), (Some(Presence::Offline), None), "it never connected");
+        assert_eq!(
+            (view.presence, view.presence_since),
+            (Some(Presence::Offline), None),
+            "it never connected"
+        );
         let reached = Agent { endpoint: Some("http://a".into()), ..registered() };
         assert_eq!(agent(&reached, Some(&status)).presence, None);
         status.report = Some(Report {

@@ -88,7 +88,9 @@ pub(super) fn read_answer(answer: &[u8]) -> Delivered {
         b"lost" => Delivered::Lost,
         b"late" => Delivered::TimedOut,
         b"busy" => Delivered::Busy,
-        _ => Delivered::Unavailable("the node that holds the agent's connection answers in another way".to_owned()),
+        _ => Delivered::Unavailable(
+            "the node that holds the agent's connection answers in another way".to_owned(),
+        ),
     }
 }
 
@@ -109,7 +111,9 @@ mod tests {
         for other in [&b""[..], b"x", b"d", b"d\0\0\0\0\0\x09a", b"cz", b"c"] {
             assert_eq!(Letter::read(other), None);
         }
-        for delivered in [Delivered::Had, Delivered::NotConnected, Delivered::Lost, Delivered::TimedOut, Delivered::Busy] {
+        for delivered in
+            [Delivered::Had, Delivered::NotConnected, Delivered::Lost, Delivered::TimedOut, Delivered::Busy]
+        {
             assert_eq!(read_answer(&answer(&delivered)), delivered);
         }
     }

@@ -25,10 +25,16 @@ fn an_agent_is_the_same_on_every_surface(database: &Database) {
         "contact_endpoint": "http://127.0.0.1:9/run",
     });
     let made = server.post("/api/v1/agents", &body).is(201);
-    assert_eq!((&made["agent_id"], &made["name"], &made["type"]), (&json!("agent-123"), &json!("worker 1"), &json!("worker")));
+    assert_eq!(
+        (&made["agent_id"], &made["name"], &made["type"]),
+        (&json!("agent-123"), &json!("worker 1"), &json!("worker"))
+    );
     assert_eq!((&made["status"], &made["metadata"]), (&json!("online"), &json!({"zone": "a"})));
     assert_eq!(made["capabilities"][1]["description"], "writes");
-    assert_eq!(made["capabilities"][0], json!({"name": "read", "description": null, "parameters": null, "version": null}));
+    assert_eq!(
+        made["capabilities"][0],
+        json!({"name": "read", "description": null, "parameters": null, "version": null})
+    );
     let shown = server.get("/api/v1/agents/agent-123").is(200);
     assert_eq!((&shown["created_at"], &shown["capabilities"]), (&made["created_at"], &made["capabilities"]));
     assert!(shown["last_seen"].is_string(), "{shown}");
@@ -38,7 +44,8 @@ fn an_agent_is_the_same_on_every_surface(database: &Database) {
 
     let other = server.register_at("other", "http://127.0.0.1:9/run", &["plan"]);
     let listed = server.get("/api/v1/agents").is(200);
-    let names: Vec<&Value> = listed["agents"].as_array().unwrap().iter().map(|agent| &agent["name"]).collect();
+    let names: Vec<&Value> =
+        listed["agents"].as_array().unwrap().iter().map(|agent| &agent["name"]).collect();
     assert_eq!(names, ["worker 1", "other"]);
     assert_eq!(server.get(&format!("/api/v1/agents/{other}")).is(200)["type"], "agent");
     server.delete("/api/v1/agents/agent-123").succeeded();
@@ -49,7 +56,10 @@ fn an_agent_is_the_same_on_every_surface(database: &Database) {
 fn an_agent_without_an_endpoint_is_offline_and_what_waits_for_it_says_why(database: &Database) {
     let server = Server::start(database);
     let made = server.post("/api/v1/agents", &json!({"name": "remote"})).is(201);
-    assert_eq!((&made["status"], &made["connected"], &made["connected_since"]), (&json!("offline"), &json!(false), &Value::Null));
+    assert_eq!(
+        (&made["status"], &made["connected"], &made["connected_since"]),
+        (&json!("offline"), &json!(false), &Value::Null)
+    );
     let id = made["agent_id"].as_str().unwrap().to_owned();
     let view = server.get(&format!("/v1/agents/{id}")).is(200)["data"].clone();
     assert_eq!((&view["presence"], view.get("presenceSince")), (&json!("offline"), None));
@@ -75,7 +85,9 @@ fn an_agent_without_an_endpoint_is_offline_and_what_waits_for_it_says_why(databa
 fn a_status_is_a_report_of_the_state(database: &Database) {
     let server = Server::start(database);
     let id = server.register_at("worker", "http://127.0.0.1:9/run", &[]);
-    for (status, state) in [("busy", "active"), ("error", "error"), ("offline", "offline"), ("online", "idle")] {
+    for (status, state) in
+        [("busy", "active"), ("error", "error"), ("offline", "offline"), ("online", "idle")]
+    {
         assert_eq!(put_status(&server, &id, status)["status"], status);
         assert_eq!(server.get(&format!("/v1/opscore/agent/{id}/state")).is(200)["state"], state);
     }
@@ -90,7 +102,9 @@ fn lists_have_filters_and_tokens(database: &Database) {
     let server = Server::start(database);
     for number in 0..5 {
         let capability = if number % 2 == 0 { "even" } else { "odd" };
-        server.post("/api/v1/agents", &json!({"name": format!("a{number}"), "capabilities": [capability]})).is(201);
+        server
+            .post("/api/v1/agents", &json!({"name": format!("a{number}"), "capabilities": [capability]}))
+            .is(201);
     }
     server.register_at("reached", "http://127.0.0.1:9/run", &["even"]);
     let count = |query: &str| {

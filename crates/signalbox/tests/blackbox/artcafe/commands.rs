@@ -34,7 +34,10 @@ fn a_command_for_an_agent_that_is_offline_waits_and_expires(database: &Database)
     let agent = remote(&server);
     let command = send(&server, &agent, 1);
     let queued = shown(&server, &agent, &command);
-    assert_eq!((&queued["status"], &queued["args"], &queued["attempts"]), (&json!("queued"), &json!({"now": true}), &json!(0)));
+    assert_eq!(
+        (&queued["status"], &queued["args"], &queued["attempts"]),
+        (&json!("queued"), &json!({"now": true}), &json!(0))
+    );
     assert!(queued["by"].is_string(), "{queued}");
     let expired = eventually("the command to expire", || {
         let command = shown(&server, &agent, &command);
@@ -85,9 +88,8 @@ fn a_repeat_under_the_same_key_is_the_same_command(database: &Database) {
     let server = Server::start(database);
     let agent = remote(&server);
     let body = json!({"command": "restart", "timeout": 300});
-    let request = || {
-        Request::post(format!("/api/v1/agents/{agent}/commands"), &body).header("idempotency-key", "once")
-    };
+    let request =
+        || Request::post(format!("/api/v1/agents/{agent}/commands"), &body).header("idempotency-key", "once");
     let first = server.send(request()).is(202);
     assert_eq!(server.send(request()).is(202), first);
     let listed = server.get(&format!("/api/v1/agents/{agent}/commands")).is(200);

@@ -54,7 +54,10 @@ fn a_token_is_asked_for_and_a_bad_one_is_told_by_how_it_ends(database: &Database
         Socket::try_upgrade(&api, path, &header).expect("an upgrade").end()
     };
     assert_eq!(end(&path, "no-such-key"), Some(4401));
-    assert_eq!(Socket::try_upgrade(&api, &format!("{path}?token=no%0Ane"), "").expect("open").end(), Some(4401));
+    assert_eq!(
+        Socket::try_upgrade(&api, &format!("{path}?token=no%0Ane"), "").expect("open").end(),
+        Some(4401)
+    );
     let reads = api.post("/v1/keys", &json!({"name": "r", "scope": "read"})).is(201);
     assert_eq!(end(&path, reads["data"]["key"].as_str().expect("a key")), Some(4403));
     assert_eq!(end("/api/v1/ws/agent/agt_none", KEY), Some(4404));
@@ -74,7 +77,9 @@ fn pages_of_other_origins_do_not_connect(database: &Database) {
     for origin in [own.as_str(), "origin: https://console.example\r\n", ""] {
         Socket::try_upgrade(&api, &path, origin).expect("an upgrade");
     }
-    for origin in ["origin: https://evil.example\r\n", "origin: null\r\n", "origin: http://localhost:3000\r\n"] {
+    for origin in
+        ["origin: https://evil.example\r\n", "origin: null\r\n", "origin: http://localhost:3000\r\n"]
+    {
         assert_eq!(refusal(&api, &path, origin), 403, "{origin}");
     }
 }
@@ -86,7 +91,10 @@ fn the_token_of_a_query_is_in_no_log(database: &Database) {
     let path = format!("/api/v1/ws/agent/{agent}?token=");
     let mut socket = Socket::try_upgrade(&api, &format!("{path}{KEY}"), "").expect("an upgrade");
     socket.done("status", &json!({"status": "online"}));
-    assert_eq!(Socket::try_upgrade(&api, &format!("{path}bad-bad-token"), "").expect("open").end(), Some(4401));
+    assert_eq!(
+        Socket::try_upgrade(&api, &format!("{path}bad-bad-token"), "").expect("open").end(),
+        Some(4401)
+    );
     eventually("the access log", || {
         let log = format!("{}{}", server.stdout(), server.stderr());
         if log.contains("/api/v1/ws/agent/{agent_id}") { Ok(()) } else { Err("no line".to_owned()) }
@@ -114,7 +122,8 @@ fn a_revoked_key_ends_connections(database: &Database) {
     let api = server.api();
     let agents = ["a", "b"].map(|name| register(&api, name));
     let made = api.post("/v1/keys", &json!({"name": "agents", "scope": "agent"})).is(201);
-    let (key, id) = (made["data"]["key"].as_str().expect("a key"), made["data"]["id"].as_str().expect("an id"));
+    let (key, id) =
+        (made["data"]["key"].as_str().expect("a key"), made["data"]["id"].as_str().expect("an id"));
     let mut ends = Socket::connect_by(&api, &agents[0], key);
     let mut stays = Socket::connect(&api, &agents[1]);
     ends.done("status", &json!({"status": "online"}));
@@ -183,8 +192,13 @@ fn many_agents_are_connected_at_once(database: &Database) {
     drop(sockets);
     eventually("all to be closed", || {
         let metrics = String::from_utf8(api.get("/metrics").body).expect("text");
-        let line = metrics.lines().find(|line| line.starts_with("signalbox_agent_connections{")).map(str::to_owned);
-        if line.as_deref().is_some_and(|line| line.ends_with(" 0")) { Ok(()) } else { Err(format!("{line:?}")) }
+        let line =
+            metrics.lines().find(|line| line.starts_with("signalbox_agent_connections{")).map(str::to_owned);
+        if line.as_deref().is_some_and(|line| line.ends_with(" 0")) {
+            Ok(())
+        } else {
+            Err(format!("{line:?}"))
+        }
     });
     status_becomes(&api, &agents[255], "offline");
 }
@@ -200,6 +214,7 @@ fn no_more_agents_connect_than_may(database: &Database) {
     let polled = api.send(Request::get(format!("/api/v1/agents/{other}/inbox?wait=0")));
     polled.problem(503);
     drop(socket);
-    let mut socket = eventually("room again", || Socket::try_upgrade(&api, &path, "").map_err(|error| error.to_string()));
+    let mut socket =
+        eventually("room again", || Socket::try_upgrade(&api, &path, "").map_err(|error| error.to_string()));
     socket.done("status", &json!({"status": "online"}));
 }

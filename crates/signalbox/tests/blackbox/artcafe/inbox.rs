@@ -38,7 +38,10 @@ fn what_waits_comes_until_it_is_acknowledged(database: &Database) {
     assert!(messages(&empty).is_empty() && empty["connection_id"].is_string(), "{empty}");
     let id = api.run(&agent, &json!({"n": 1}));
     let first = poll_for_some(&api, &agent, 0);
-    assert_eq!((&messages(&first)[0]["id"], &messages(&first)[0]["data"]["payload"]), (&json!(id), &json!({"n": 1})));
+    assert_eq!(
+        (&messages(&first)[0]["id"], &messages(&first)[0]["data"]["payload"]),
+        (&json!(id), &json!({"n": 1}))
+    );
     // As though the answer had been lost.
     let again = poll_for_some(&api, &agent, 0);
     assert_eq!(messages(&again), messages(&first));
@@ -57,7 +60,8 @@ fn an_agent_works_by_polls_alone(database: &Database) {
     let agent = register(&api, "a");
     let path = format!("/api/v1/agents/{agent}/inbox");
     poll(&api, &agent, "?wait=0");
-    let definition = json!({"id": "w", "name": "W", "tasks": [{"taskId": "t", "agentId": agent, "parameters": {}}]});
+    let definition =
+        json!({"id": "w", "name": "W", "tasks": [{"taskId": "t", "agentId": agent, "parameters": {}}]});
     let session = api.trigger(&agent, &definition, &json!({}));
     let inbox = poll_for_some(&api, &agent, 0);
     let id = messages(&inbox)[0]["id"].clone();
@@ -70,7 +74,8 @@ fn an_agent_works_by_polls_alone(database: &Database) {
         ]),
     );
     let answers = answers.is(200)["messages"].clone();
-    let told: Vec<_> = answers.as_array().expect("a list").iter().map(|answer| answer["type"].clone()).collect();
+    let told: Vec<_> =
+        answers.as_array().expect("a list").iter().map(|answer| answer["type"].clone()).collect();
     assert_eq!(told, ["heartbeat_ack", "ack", "error"], "{answers}");
     assert_eq!(answers[1]["data"]["message_id"], "r");
     api.session_becomes(&session, "completed");

@@ -1,7 +1,7 @@
 //! The ArtCafe surface, `/api/v1`, and what goes over the connections of its agents.
 
-mod agents;
 mod across_nodes;
+mod agents;
 mod channels;
 mod client;
 mod commands;

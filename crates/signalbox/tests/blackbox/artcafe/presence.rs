@@ -35,7 +35,10 @@ fn who_is_connected_shows_on_every_surface(database: &Database) {
     let online = becomes(&api, &id, "online");
     assert!(online["connected"] == true && online["connected_since"].is_string(), "{online}");
     let shown = api.get(&format!("/v1/agents/{id}")).is(200)["data"].clone();
-    assert_eq!((&shown["presence"], &shown["presenceSince"]), (&json!("connected"), &online["connected_since"]));
+    assert_eq!(
+        (&shown["presence"], &shown["presenceSince"]),
+        (&json!("connected"), &online["connected_since"])
+    );
     let state = api.get(&format!("/v1/opscore/agent/{id}/state")).is(200);
     assert_eq!((&state["presence"], &state["state"]), (&json!("connected"), &json!("unknown")));
     assert_eq!(items(&api.get("/v1/agents?presence=connected").is(200)).len(), 1);
@@ -45,7 +48,10 @@ fn who_is_connected_shows_on_every_surface(database: &Database) {
     assert!(offline["disconnected_at"].is_string() && offline["connected"] == false, "{offline}");
     assert!(offline["last_seen"].as_str() <= offline["disconnected_at"].as_str(), "{offline}");
     let shown = api.get(&format!("/v1/agents/{id}")).is(200)["data"].clone();
-    assert_eq!((&shown["presence"], &shown["presenceSince"]), (&json!("offline"), &offline["disconnected_at"]));
+    assert_eq!(
+        (&shown["presence"], &shown["presenceSince"]),
+        (&json!("offline"), &offline["disconnected_at"])
+    );
     let message = json!({"senderId": "s", "messageType": "hello", "payload": {}});
     let problem = api.post(&format!("/v1/agents/{id}/run"), &message).problem(400);
     assert!(problem.detail.contains("has not been connected since"), "{}", problem.detail);
@@ -60,7 +66,8 @@ fn a_wait_for_a_command_ends_with_its_answer(database: &Database) {
     let mut socket = Socket::connect(&api, &id);
     for (status, field) in [("success", "result"), ("error", "error")] {
         let (waiting, path) = (server.api(), format!("/api/v1/agents/{id}/commands?wait=true"));
-        let waiter = thread::spawn(move || waiting.post(&path, &json!({"command": "x", "timeout": 60})).is(200));
+        let waiter =
+            thread::spawn(move || waiting.post(&path, &json!({"command": "x", "timeout": 60})).is(200));
         let command = socket.expect("command");
         assert_eq!(command["data"]["timeout"], 60.0, "{command}");
         socket.done("response", &json!({"command_id": command["id"], "status": status, field: {"n": 1}}));

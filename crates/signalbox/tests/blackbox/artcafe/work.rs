@@ -76,10 +76,8 @@ fn a_command_waits_for_its_agent_and_is_answered_once(database: &Database) {
     assert_eq!((&shown["status"], &shown["result"]), (&json!("success"), &json!({"ok": true})), "{shown}");
     socket.done("response", &json!({"command_id": id, "status": "error", "error": "late"}));
     assert_eq!(api.get(&path).is(200)["status"], "success", "it is answered once");
-    let other = Socket::connect(&api, &register(&api, "b")).refused(
-        "response",
-        &json!({"command_id": id, "status": "success"}),
-    );
+    let other = Socket::connect(&api, &register(&api, "b"))
+        .refused("response", &json!({"command_id": id, "status": "success"}));
     assert_eq!(other["code"], "unknown-command", "it is another agent's");
 }
 

@@ -14,9 +14,9 @@ use crate::http::params::{Path, Query, Reader};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 use crate::surface::absent;
-use crate::surface::seen;
 use crate::surface::agentkit::convert;
 use crate::surface::agentkit::pages;
+use crate::surface::seen;
 
 const LIST: &str = "agents";
 

@@ -52,8 +52,7 @@ pub(super) fn agent(
 
 /// How an agent is: whether there is a way to it, then what it said last.
 fn presence(agent: &Agent, status: Option<&AgentStatus>) -> AgentPresence {
-    let is_reachable =
-        agent.endpoint.is_some() || status.is_some_and(|status| status.is_reachable(agent));
+    let is_reachable = agent.endpoint.is_some() || status.is_some_and(|status| status.is_reachable(agent));
     let Some(status) = status.filter(|_| is_reachable) else {
         return if is_reachable { AgentPresence::Online } else { AgentPresence::Offline };
     };
@@ -170,7 +169,11 @@ mod tests {
             agent: AgentId::parse("a").expect("valid"),
             last_seen: Timestamp::from_seconds(9),
             metrics: Map::from_iter([("queue".to_owned(), json!(3))]),
-            samples: vec![Sample { at: Timestamp::from_seconds(9), cpu_usage: Some(12.5), memory_usage: None }],
+            samples: vec![Sample {
+                at: Timestamp::from_seconds(9),
+                cpu_usage: Some(12.5),
+                memory_usage: None,
+            }],
         };
         let view = agent(&registered(None), Some(&status(None, false, true)), Some(&figures));
         let shown = serde_json::to_value(&view).expect("JSON");

@@ -105,7 +105,8 @@ pub(crate) async fn post(
         vec![text]
     };
     if messages.len() > MESSAGES_MAX {
-        let fault = signalbox_wire::fault::Fault::new("", format!("must have at most {MESSAGES_MAX} messages"));
+        let fault =
+            signalbox_wire::fault::Fault::new("", format!("must have at most {MESSAGES_MAX} messages"));
         return Err(vec![fault].into());
     }
     let admitted = admitted(&live, &context, &headers, &agent).await?;

@@ -15,7 +15,9 @@ const RETRY_AFTER_S: u32 = 5;
 fn problem_of(reason: CloseReason) -> Problem {
     let text = reason.text();
     match reason {
-        CloseReason::TakenOver | CloseReason::Replaced => Problem::new(ProblemKind::ConnectionTakenOver, text),
+        CloseReason::TakenOver | CloseReason::Replaced => {
+            Problem::new(ProblemKind::ConnectionTakenOver, text)
+        }
         CloseReason::Unauthorized => Problem::unauthorized(text),
         CloseReason::Forbidden => Problem::forbidden(text),
         CloseReason::Removed => Problem::new(ProblemKind::UnknownAgent, text),

@@ -166,7 +166,8 @@ async fn candidates(
     };
     let made_with = signature.fingerprint();
     let is_one = |key: &Arc<SshKey>| {
-        key.signs_in(&body.agent_id) && made_with.as_ref().is_none_or(|made_with| *made_with == key.fingerprint)
+        key.signs_in(&body.agent_id)
+            && made_with.as_ref().is_none_or(|made_with| *made_with == key.fingerprint)
     };
     let parsed = |key: Arc<SshKey>| PublicKey::parse(&key.public_key).ok().map(|public| (key, public));
     Ok(keys.into_iter().filter(is_one).filter_map(parsed).collect())

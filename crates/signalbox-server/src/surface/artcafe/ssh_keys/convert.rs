@@ -42,5 +42,5 @@ pub(super) fn id(text: &str) -> Result<KeyId, Refusal> {
 
 /// That there is no such key.
 pub(super) fn unknown(id: &str) -> Refusal {
-    Rejected::UnknownSshKey(bounded(id).to_string()).into()
+    Rejected::UnknownSshKey(bounded(id)).into()
 }

@@ -113,7 +113,8 @@ async fn state(store: &Store, context: &Context<Reads>, agent: &str) -> Result<R
     let status = store.status(context.tenant(), &id).await?;
     let status = status.map(|status| status.value);
     let report = status.as_ref().and_then(|status| status.report.as_ref());
-    let was_connected = |status: &AgentStatus| status.connection.is_some() || status.disconnected_at.is_some();
+    let was_connected =
+        |status: &AgentStatus| status.connection.is_some() || status.disconnected_at.is_some();
     // How an agent is reached that never was connected and has reported is not looked up: states are read often.
     if let Some(report) = report
         && !status.as_deref().is_some_and(was_connected)

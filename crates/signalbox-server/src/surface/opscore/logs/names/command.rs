@@ -51,9 +51,9 @@ mod tests {
     #[test]
     fn every_entry_has_a_sentence() {
         let data = json!({"commandId": "cmd_1", "command": "restart", "by": "key k", "error": "no", "status": "expired"});
-        for happened in [
-            "created", "sent", "retrying", "succeeded", "failed", "expired", "cancelled", "answered_late",
-        ] {
+        for happened in
+            ["created", "sent", "retrying", "succeeded", "failed", "expired", "cancelled", "answered_late"]
+        {
             let told = told(happened, "a", &data.to_string()).expect("a sentence");
             assert!(told.contains("'restart' (cmd_1)"), "{told}");
         }
