@@ -18,6 +18,8 @@ const BUFFER: Buffer = Buffer::Bounded { messages: 65_536, bytes: 64 << 20 };
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// So much was published on other nodes that this one could not pass all of it on.
 const TOO_MUCH: &str = "this server could not pass on all that was published on others";
+/// The bus was away.
+const OUTAGE: &str = "what was published live on other servers was lost while the bus between them was away";
 
 /// Takes in what other nodes tell of a tenant, until nobody of it is connected here.
 pub(super) async fn told(channels: Channels, tenant: Weak<Tenant>, name: TenantId) {
@@ -39,14 +41,11 @@ pub(super) async fn told(channels: Channels, tenant: Weak<Tenant>, name: TenantI
         match received {
             Received::Message(message) => take_in(&channels, &tenant, &message),
             Received::Missed(missed) => {
-                tracing::warn!(missed, tenant = %name, "{TOO_MUCH}");
-                let gap = Gap {
-                    subject: ">",
-                    channel_id: None,
-                    from_sequence: None,
-                    to_sequence: None,
-                    reason: TOO_MUCH,
-                };
+                // What an outage of the bus lost is not counted.
+                let reason = if missed == 0 { OUTAGE } else { TOO_MUCH };
+                tracing::warn!(missed, tenant = %name, "{reason}");
+                let gap =
+                    Gap { subject: ">", channel_id: None, from_sequence: None, to_sequence: None, reason };
                 tenant.hub.tell_all(&frames::gap(Channels::new_id().as_str(), &gap, clock::now()));
                 // What is durable comes from the store.
                 if let Err(error) = tending::look(&channels, &tenant).await {
@@ -138,8 +137,13 @@ pub(super) async fn answers(channels: &Channels) {
             received = subscription.recv() => received,
         };
         let Received::Message(message) = received else { continue };
-        if let Ok(Answer { tenant, number, heard }) = serde_json::from_slice::<Answer>(&message.payload) {
-            inner.asking.answer(&tenant, number, heard);
+        match serde_json::from_slice::<Answer>(&message.payload) {
+            Ok(Answer { tenant, number, heard }) => {
+                inner.asking.answer(&tenant, number, heard);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an answer of another node cannot be read; it may be of another version");
+            }
         }
     }
 }

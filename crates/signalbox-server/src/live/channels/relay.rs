@@ -33,9 +33,9 @@ pub(super) enum Told {
     Who { from: NodeId, number: u64, subject: String },
 }
 
-/// What a node is told that has asked.
+/// What a node is told that has asked. Without a tag inside: what has one is read by way of a form that holds no raw JSON.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Heard {
     /// A request was given to so many agents.
     Given { count: usize },
@@ -88,6 +88,24 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_answer_is_read_as_it_was_written() {
+        let agent = AgentId::parse("agt_1").expect("valid");
+        let payload = RawValue::from_string(r#"{"exact": 1.50}"#.to_owned()).expect("JSON");
+        let since = signalbox_wire::time::Timestamp::from_seconds(7);
+        let subscribed = Subscribed { agent: agent.clone(), subject: "a.*".to_owned(), since };
+        for heard in [
+            Heard::Given { count: 2 },
+            Heard::Reply { from: agent, payload },
+            Heard::Who { agents: vec![subscribed] },
+        ] {
+            let answer = Answer { tenant: TenantId::default_tenant(), number: u64::MAX, heard };
+            let written = serde_json::to_vec(&answer).expect("written");
+            let read: Answer = serde_json::from_slice(&written).expect("read");
+            assert_eq!(format!("{read:?}"), format!("{answer:?}"));
+        }
+    }
 
     #[test]
     fn what_is_told_comes_with_its_frame() {
