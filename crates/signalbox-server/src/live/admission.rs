@@ -25,6 +25,8 @@ pub(crate) struct Admitted {
     pub(crate) key: Option<KeyId>,
     /// The API key by which it came.
     pub(crate) api_key: Option<KeyId>,
+    /// Who it is by its token.
+    pub(crate) token: Option<Caller>,
 }
 
 /// What is said to a request to connect.
@@ -78,7 +80,9 @@ pub(crate) async fn admit(
     if store.agent(&caller.tenant, &agent).await?.is_none() {
         return Ok(unknown());
     }
-    Ok(Verdict::Admitted(Admitted { tenant: caller.tenant, agent, key: caller.key, api_key: caller.api_key }))
+    let token = caller.key.is_some().then(|| caller.clone());
+    let Caller { tenant, key, api_key, .. } = caller;
+    Ok(Verdict::Admitted(Admitted { tenant, agent, key, api_key, token }))
 }
 
 /// Whether a caller that proved to be an agent is this one.
