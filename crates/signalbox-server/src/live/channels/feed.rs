@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use signalbox_wire::id::ChannelId;
 
-use super::hub::{Route, Subscriber, TenantHub};
+use super::subscriber::{Route, Routes, Subscriber};
 use crate::transport::outbox::Frame;
 
 /// Messages that wait for those before them, at most; what comes over it is read from the store later.
@@ -76,7 +76,7 @@ impl Feed {
 
     /// Offers a message; answers whether some before it are missing and nobody sees to that yet: the caller does then,
     /// until [`Feed::tended`].
-    pub(super) fn offer(&self, hub: &TenantHub, sequence: u64, frame: Frame) -> bool {
+    pub(super) fn offer(&self, hub: &impl Routes, sequence: u64, frame: Frame) -> bool {
         {
             let mut state = self.state.lock();
             if sequence <= state.head {
@@ -121,7 +121,7 @@ impl Feed {
 
     /// The messages up to `last` are gone for good: the feed goes on behind them. Answers the first of them, and whom to
     /// tell.
-    pub(super) fn skip_to(&self, hub: &TenantHub, last: u64) -> Option<(u64, Vec<Arc<Subscriber>>)> {
+    pub(super) fn skip_to(&self, hub: &impl Routes, last: u64) -> Option<(u64, Vec<Arc<Subscriber>>)> {
         let mut state = self.state.lock();
         if last <= state.head {
             return None;
@@ -148,7 +148,7 @@ impl Feed {
         self.was_idle.swap(!has_subscribers, Ordering::Relaxed) && !has_subscribers
     }
 
-    fn hand_out(&self, hub: &TenantHub) {
+    fn hand_out(&self, hub: &impl Routes) {
         loop {
             let Some(ready) = self.ready(hub) else { return };
             let Ready { frames, route, aside } = &ready;
@@ -170,7 +170,7 @@ impl Feed {
     }
 
     /// Takes what is ready. With nothing ready, handing out ends.
-    fn ready(&self, hub: &TenantHub) -> Option<Ready> {
+    fn ready(&self, hub: &impl Routes) -> Option<Ready> {
         let mut state = self.state.lock();
         let state = &mut *state;
         let mut frames = Vec::new();
@@ -235,24 +235,35 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use signalbox_wire::time::Timestamp;
 
+    use super::super::subscriber::tests::{connected, frame, got};
     use super::*;
-    use crate::live::channels::hub::tests::{connected, frame, got, hub, wanted};
+
+    /// Everything goes to these.
+    struct To(Arc<Route>);
+
+    impl Routes for To {
+        fn route(&self, _: &str) -> Arc<Route> {
+            Arc::clone(&self.0)
+        }
+    }
+
+    fn to(members: &[&Arc<Subscriber>]) -> To {
+        To(Arc::new(Route { members: members.iter().map(|member| Arc::clone(member)).collect() }))
+    }
 
     fn feed(head: u64) -> Feed {
         Feed::new(Arc::from("a"), ChannelId::parse("chn_1").expect("valid"), head)
     }
 
-    fn offer(feed: &Feed, hub: &TenantHub, sequence: u64) -> bool {
+    fn offer(feed: &Feed, hub: &To, sequence: u64) -> bool {
         feed.offer(hub, sequence, frame(&sequence.to_string()))
     }
 
     #[test]
     fn messages_go_out_in_sequence_in_whatever_order_they_come() {
-        let (hub, feed) = (hub(), feed(0));
         let (one, mut reader) = connected(1, "a");
-        hub.subscribe(&wanted("a"), &one, Timestamp::default(), false).expect("there is room");
+        let (hub, feed) = (to(&[&one]), feed(0));
         assert!(offer(&feed, &hub, 3), "somebody has to see to what is missing");
         assert!(!offer(&feed, &hub, 2), "somebody does");
         assert_eq!((got(&mut reader).len(), feed.missing_after()), (0, Some(0)));
@@ -273,10 +284,9 @@ mod tests {
 
     #[test]
     fn who_reads_the_history_gets_what_is_live_behind_it() {
-        let (hub, feed) = (hub(), feed(3));
         let (one, mut reader) = connected(1, "a");
+        let (hub, feed) = (to(&[&one]), feed(3));
         feed.stand_aside(1, 7);
-        hub.subscribe(&wanted("a"), &one, Timestamp::default(), false).expect("there is room");
         offer(&feed, &hub, 4);
         assert!(got(&mut reader).is_empty());
         assert!(!feed.go_live(1, 7, 3), "it has to read on");
@@ -300,11 +310,9 @@ mod tests {
             has in 0..40_u64,
             moment in 0..120_usize,
         ) {
-            let (hub, feed) = (hub(), feed(0));
             let ((live, mut lives), (late, mut lates)) = (connected(1, "a"), connected(2, "b"));
-            hub.subscribe(&wanted("a"), &live, Timestamp::default(), false).expect("there is room");
+            let (hub, feed) = (to(&[&live, &late]), feed(0));
             feed.stand_aside(2, 1);
-            hub.subscribe(&wanted("a"), &late, Timestamp::default(), false).expect("there is room");
             order.extend(1..40);
             let mut begun = None;
             for (at, sequence) in order.into_iter().enumerate() {

@@ -9,8 +9,8 @@ use signalbox_wire::id::ChannelId;
 
 use super::feed::Feed;
 use super::frames::{self, Gap};
-use super::hub::Subscriber;
-use super::{Channels, Tenant};
+use super::shared::{Channels, Tenant};
+use super::subscriber::Subscriber;
 use crate::clock;
 use crate::transport::outbox::Frame;
 

@@ -17,19 +17,13 @@ use signalbox_wire::time::Timestamp;
 use super::feed::Feed;
 use super::frames;
 use super::subject::{Wanted, overlap};
-use crate::transport::outbox::{Frame, Outbox};
+use super::subscriber::{Route, Routes, Subscribed, Subscriber};
+use crate::transport::outbox::Frame;
 
 /// Different patterns of one tenant on this node, at most: each is held against every new subject.
 pub(super) const PATTERNS_MAX: usize = 4_096;
 /// Subjects whose subscribers are remembered for one tenant, at most.
 const ROUTES_MAX: usize = 16_384;
-
-/// A connection that may be subscribed.
-pub(super) struct Subscriber {
-    pub(super) number: u64,
-    pub(super) agent: AgentId,
-    pub(super) outbox: Outbox,
-}
 
 /// One subscription of one connection.
 #[derive(Clone)]
@@ -38,24 +32,9 @@ struct Entry {
     since: Timestamp,
 }
 
-/// Whom a subject goes to, each once.
-#[derive(Default)]
-pub(super) struct Route {
-    pub(super) members: Vec<Arc<Subscriber>>,
-}
-
 /// As many patterns as may be are there already.
 #[derive(Debug)]
 pub(super) struct PatternsFull;
-
-/// An agent that is subscribed.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Subscribed {
-    pub(crate) agent: AgentId,
-    /// The subject, or the pattern that matches it.
-    pub(crate) subject: String,
-    pub(crate) since: Timestamp,
-}
 
 /// What one tenant's connections on this node are subscribed to.
 pub(super) struct TenantHub {
@@ -146,30 +125,6 @@ impl TenantHub {
 
     fn changed(&self) {
         self.generation.fetch_add(1, Ordering::Release);
-    }
-
-    /// Whom a subject goes to now.
-    pub(super) fn route(&self, subject: &str) -> Arc<Route> {
-        let generation = self.generation.load(Ordering::Acquire);
-        if let Some((of, route)) = self.routes.read().get(subject)
-            && *of == generation
-        {
-            return Arc::clone(route);
-        }
-        let index = self.index.lock();
-        // The lock is held: no subscription changes meanwhile.
-        let generation = self.generation.load(Ordering::Acquire);
-        let route = Arc::new(index.route(&self.tenant, subject));
-        drop(index);
-        let mut routes = self.routes.write();
-        if routes.len() >= ROUTES_MAX {
-            routes.retain(|_, (of, _)| *of == generation);
-            if routes.len() >= ROUTES_MAX {
-                routes.clear();
-            }
-        }
-        routes.insert(Arc::from(subject), (generation, Arc::clone(&route)));
-        route
     }
 
     /// Gives a frame to all who are subscribed to a subject; answers how many they are.
@@ -290,6 +245,31 @@ impl TenantHub {
     }
 }
 
+impl Routes for TenantHub {
+    fn route(&self, subject: &str) -> Arc<Route> {
+        let generation = self.generation.load(Ordering::Acquire);
+        if let Some((of, route)) = self.routes.read().get(subject)
+            && *of == generation
+        {
+            return Arc::clone(route);
+        }
+        let index = self.index.lock();
+        // The lock is held: no subscription changes meanwhile.
+        let generation = self.generation.load(Ordering::Acquire);
+        let route = Arc::new(index.route(&self.tenant, subject));
+        drop(index);
+        let mut routes = self.routes.write();
+        if routes.len() >= ROUTES_MAX {
+            routes.retain(|_, (of, _)| *of == generation);
+            if routes.len() >= ROUTES_MAX {
+                routes.clear();
+            }
+        }
+        routes.insert(Arc::from(subject), (generation, Arc::clone(&route)));
+        route
+    }
+}
+
 impl Index {
     /// The subscriptions that match a subject.
     fn matching<'i>(
@@ -333,44 +313,19 @@ fn remove(entries: &mut Vec<Entry>, subscriber: &Subscriber) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use std::task::{Context, Poll, Waker};
 
-    use prometheus_client::metrics::gauge::Gauge;
-    use signalbox_wire::id::ConnectionId;
-
+    use super::super::subscriber::tests::{connected, frame, got};
     use super::*;
-    use crate::transport::outbox::{CloseReason, Next, OutboxBounds, OutboxReader};
+    use crate::transport::outbox::{CloseReason, Next};
 
-    pub(in crate::live::channels) fn hub() -> TenantHub {
+    fn hub() -> TenantHub {
         TenantHub::new(TenantId::default_tenant())
     }
 
-    /// A connection of an agent, and what it would read.
-    pub(in crate::live::channels) fn connected(number: u64, agent: &str) -> (Arc<Subscriber>, OutboxReader) {
-        let bounds = OutboxBounds { frames: 1_000, bytes: 1 << 20, unacknowledged: 10 };
-        let connection = ConnectionId::parse(&format!("con_{number}")).expect("valid");
-        let (outbox, reader) = Outbox::new(connection, bounds, Gauge::default());
-        let agent = AgentId::parse(agent).expect("valid");
-        (Arc::new(Subscriber { number, agent, outbox }), reader)
-    }
-
-    pub(in crate::live::channels) fn wanted(text: &str) -> Wanted {
+    fn wanted(text: &str) -> Wanted {
         Wanted::parse(&TenantId::default_tenant(), text).expect("a subject or pattern")
-    }
-
-    pub(in crate::live::channels) fn frame(text: &str) -> Frame {
-        Frame::new(text.to_owned())
-    }
-
-    /// What a connection has got so far.
-    pub(in crate::live::channels) fn got(reader: &mut OutboxReader) -> Vec<String> {
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut texts = Vec::new();
-        while let Poll::Ready(Next::Frame(text, _)) = reader.poll_next(&mut cx) {
-            texts.push(String::from_utf8(text.to_vec()).expect("text"));
-        }
-        texts
     }
 
     fn subscribe(hub: &TenantHub, subscriber: &Arc<Subscriber>, text: &str) {

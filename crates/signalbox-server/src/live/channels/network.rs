@@ -8,8 +8,8 @@ use signalbox_wire::id::{NodeId, TenantId};
 
 use super::frames::{self, Gap};
 use super::relay::{Answer, Heard, Told};
+use super::shared::{Channels, Tenant};
 use super::tending;
-use super::{Channels, Tenant};
 use crate::clock;
 
 /// What may wait to be taken in: messages and their bytes.

@@ -10,8 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::fault::LiveFault;
 use super::frames::{self, Acknowledged};
-use super::hub::Subscriber;
-use super::{Channels, Tenant};
+use super::shared::{Channels, Tenant};
+use super::subscriber::Subscriber;
 use crate::clock;
 
 /// Messages of one connection that wait to be committed, at most; then it is read on when there is room.

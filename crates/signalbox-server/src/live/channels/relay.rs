@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use signalbox_wire::id::{AgentId, ChannelId, NodeId, TenantId};
 
-use super::hub::Subscribed;
+use super::subscriber::Subscribed;
 use crate::transport::outbox::Frame;
 
 /// What one node tells the others.

@@ -14,10 +14,10 @@ use signalbox_wire::problem_kind::ProblemKind;
 use super::asking::{Asking, Question};
 use super::fault::LiveFault;
 use super::frames;
-use super::hub::Subscriber;
 use super::network;
 use super::relay::{Answer, Heard, Told};
-use super::{Channels, PAYLOAD_BYTES_MAX, Tenant};
+use super::shared::{Channels, PAYLOAD_BYTES_MAX, Tenant};
+use super::subscriber::Subscriber;
 use crate::clock;
 use crate::transport::connection::Delivered;
 

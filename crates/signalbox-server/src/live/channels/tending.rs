@@ -8,7 +8,8 @@ use signalbox_store::StoreError;
 
 use super::feed::Feed;
 use super::history::{self, Piece, TOO_OLD};
-use super::{Channels, Tenant};
+use super::shared::{Channels, Tenant};
+use super::subscriber::Routes as _;
 
 /// A message that comes out of order is waited for so long before it is read from the store.
 const PATIENCE: Duration = Duration::from_millis(20);
