@@ -434,7 +434,7 @@ fn assemble(
     let state = AppState::new(state::Parts {
         store: store.clone(),
         drive,
-        admission: Admission::new(store.clone(), config.delivery.waiting_per_destination_max),
+        admission: Admission::new(store.clone(), config.delivery.waiting_per_destination_max, quotas.clone()),
         streams: Streams {
             store: store.clone(),
             wake_ups,
