@@ -479,7 +479,7 @@ fn assemble(
         store: store.clone(),
         drive,
         channels,
-        admission: Admission::new(store.clone(), config.delivery.waiting_per_destination_max),
+        admission: Admission::new(store.clone(), config.delivery.waiting_per_destination_max, quotas.clone()),
         streams: Streams {
             store: store.clone(),
             wake_ups,

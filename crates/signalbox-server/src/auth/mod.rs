@@ -16,6 +16,7 @@ pub(crate) use anonymous::{AnonymousAccess, foreign_origin};
 pub(crate) use authenticator::Authenticator;
 pub(crate) use caller::{AuthError, Caller};
 pub(crate) use token_ring::Ring;
+pub(crate) use tokens::{Token, TokenEnd};
 pub(crate) use tries::Tries;
 
 use signalbox_core::decision::{ApiKey, Scope};

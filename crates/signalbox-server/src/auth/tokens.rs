@@ -121,7 +121,6 @@ impl Tokens {
     }
 
     /// Waits for the end of a token: for a connection that was opened with it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the connections that agents hold"))]
     pub(crate) async fn ended(&self, token: &Token) -> TokenEnd {
         let Caller { tenant, agent: Some(agent), key: Some(key), .. } = &token.caller else {
             return std::future::pending().await;

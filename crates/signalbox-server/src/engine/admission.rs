@@ -13,6 +13,8 @@ use signalbox_store::{DueKind, Store, StoreError};
 use signalbox_wire::id::TenantId;
 use signalbox_wire::time::Timestamp;
 
+use crate::quota::{QuotaError, Quotas, Taken};
+
 /// Destinations counted at once; over it, counting begins anew.
 const LANES_MAX: usize = 10_000;
 /// The part of the bound that is accepted between two questions to the store.
@@ -26,6 +28,7 @@ const FULL_FOR: Duration = Duration::from_secs(1);
 pub(crate) struct Admission {
     store: Store,
     max: usize,
+    quotas: Quotas,
     known: Arc<Mutex<HashMap<(TenantId, Lane), Known>>>,
 }
 
@@ -40,8 +43,13 @@ enum Known {
 
 impl Admission {
     /// No destination may have more than `max` messages waiting.
-    pub(crate) fn new(store: Store, max: usize) -> Self {
-        Self { store, max, known: Arc::default() }
+    pub(crate) fn new(store: Store, max: usize, quotas: Quotas) -> Self {
+        Self { store, max, quotas, known: Arc::default() }
+    }
+
+    /// Counts a message that a tenant sends, where it may send one more today.
+    pub(crate) async fn count(&self, tenant: &TenantId, now: Timestamp) -> Result<Taken, QuotaError> {
+        self.quotas.message(tenant, now).await
     }
 
     /// The most that may wait for one destination.

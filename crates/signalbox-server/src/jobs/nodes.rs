@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use signalbox_store::StoreError;
-use signalbox_wire::id::NodeId;
-
 use super::context::Jobs;
+use super::presence;
+use crate::engine::DriveError;
 
 /// How often a node says that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -31,23 +30,14 @@ pub(super) async fn run(app: Jobs) {
     }
 }
 
-async fn look(app: &Jobs) -> Result<(), StoreError> {
+/// Several nodes may take over what one that is lost held. The work that it had claimed needs nothing: its leases run out.
+async fn look(app: &Jobs) -> Result<(), DriveError> {
     app.store.node_is_here().await?;
     for node in app.store.lost_nodes(SILENT_MAX).await? {
         tracing::warn!(%node, silent_for = ?SILENT_MAX, "a node is gone; what it held is taken over");
-        take_over(app, &node).await?;
+        presence::sweep(app, &node).await?;
         // Last, so that whoever is interrupted leaves the rest to the next round.
         app.store.forget_node(&node, SILENT_MAX).await?;
     }
-    Ok(())
-}
-
-/// Takes over what another node held when it was lost. Several nodes may do so at once. The work that it had claimed needs
-/// nothing: its leases run out.
-#[expect(
-    clippy::unused_async,
-    reason = "ending the connections of the node's agents is a sequence of operations"
-)]
-async fn take_over(_app: &Jobs, _node: &NodeId) -> Result<(), StoreError> {
     Ok(())
 }

@@ -1,15 +1,17 @@
 //! Who may connect as which agent: a request's credentials become an [`Admitted`], or the reason why not.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, header};
-use signalbox_core::decision::Scope;
+use signalbox_core::decision::{ApiKey, Scope};
 use signalbox_store::{Page, Store, StoreError};
 use signalbox_wire::id::{AgentId, KeyId, TenantId};
 use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
 
 use crate::auth::{AuthError, Authenticator, Caller};
+use crate::clock;
 use crate::http::problem::Refusal;
 use crate::transport::outbox::CloseReason;
 
@@ -25,6 +27,8 @@ pub(crate) struct Admitted {
     pub(crate) key: Option<KeyId>,
     /// The API key by which it came.
     pub(crate) api_key: Option<KeyId>,
+    /// Who it is by its token.
+    pub(crate) token: Option<Caller>,
 }
 
 /// What is said to a request to connect.
@@ -78,7 +82,9 @@ pub(crate) async fn admit(
     if store.agent(&caller.tenant, &agent).await?.is_none() {
         return Ok(unknown());
     }
-    Ok(Verdict::Admitted(Admitted { tenant: caller.tenant, agent, key: caller.key, api_key: caller.api_key }))
+    let token = caller.key.is_some().then(|| caller.clone());
+    let Caller { tenant, key, api_key, .. } = caller;
+    Ok(Verdict::Admitted(Admitted { tenant, agent, key, api_key, token }))
 }
 
 /// Whether a caller that proved to be an agent is this one.
@@ -98,11 +104,13 @@ pub(crate) async fn revoked(
     tenant: &TenantId,
     keys: Vec<KeyId>,
 ) -> Result<Vec<KeyId>, StoreError> {
+    let now = clock::now();
     let mut left: HashSet<KeyId> = keys.into_iter().collect();
     let mut page = Page { limit: KEYS_PAGE, after: None };
     while !left.is_empty() {
         let listed = store.keys(tenant, &page).await?;
-        for key in &listed.items {
+        let is_good = |key: &&Arc<ApiKey>| key.expires_at.is_none_or(|at| at > now);
+        for key in listed.items.iter().filter(is_good) {
             left.remove(&key.id);
         }
         match listed.next {

@@ -140,10 +140,6 @@ impl Live {
     pub(crate) fn draining(&self) -> &CancellationToken {
         &self.0.shared.draining
     }
-
-    fn parts(&self) -> &Parts {
-        &self.0.shared
-    }
 }
 
 /// That no further agent can be connected.

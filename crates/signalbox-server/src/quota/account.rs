@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use signalbox_core::quota::{Limit, TenantLimits, UsageDay};
 use signalbox_wire::time::Timestamp;
+use tokio::sync::OnceCell;
 
 use super::rate::Rate;
 
@@ -37,6 +38,8 @@ pub(crate) struct Account {
     /// Until when the limits are believed, in microseconds since 1970.
     believed_until: AtomicI64,
     limits: Mutex<Known>,
+    /// Set once the limits have been looked up: until then whoever asks waits for that.
+    pub(super) is_known: OnceCell<()>,
     /// What is being made of each limit's kind.
     being_made: [AtomicU64; Limit::ALL.len()],
     taken: Mutex<TakenByDay>,
@@ -87,6 +90,7 @@ impl Account {
             requests_max: AtomicU64::new(UNLIMITED),
             believed_until: AtomicI64::new(0),
             limits: Mutex::default(),
+            is_known: OnceCell::new(),
             being_made: std::array::from_fn(|_| AtomicU64::new(0)),
             taken: Mutex::default(),
         }

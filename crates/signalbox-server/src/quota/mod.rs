@@ -176,23 +176,34 @@ impl Quotas {
         Arc::clone(accounts.entry(tenant.clone()).or_insert_with(|| Arc::new(Account::new())))
     }
 
-    /// The account of a tenant with limits that are believed. Where they are due to be looked up, one caller does that;
-    /// the others go on with what was known, and so do all while the store cannot answer.
+    /// The account of a tenant with limits that are believed. All wait for the first look-up. Where they are due to be
+    /// looked up again, one caller does that; the others go on with what was known, and so do all while the store cannot
+    /// answer.
     async fn known(&self, tenant: &TenantId, now: Timestamp) -> Arc<Account> {
         let account = self.account(tenant);
-        if account.is_to_look_up(now, now + BELIEVED_FOR) {
-            match self.0.store.tenant(tenant).await {
-                Ok(row) => {
-                    let own = row.map(|row| row.limits).unwrap_or_default();
-                    account.learn(own, self.0.defaults);
-                }
-                Err(error) => {
-                    account.learn_defaults(self.0.defaults);
-                    tracing::debug!(%error, %tenant, "the limits of a tenant could not be looked up");
-                }
-            }
+        let is_due = account.is_to_look_up(now, now + BELIEVED_FOR);
+        if !account.is_known.initialized() {
+            // Where it fails, the next who asks tries again.
+            let _ = account.is_known.get_or_try_init(|| self.look_up(tenant, &account)).await;
+        } else if is_due {
+            let _ = self.look_up(tenant, &account).await;
         }
         account
+    }
+
+    /// Looks a tenant's limits up. Where the store cannot answer, what is known of its own stays.
+    async fn look_up(&self, tenant: &TenantId, account: &Account) -> Result<(), StoreError> {
+        match self.0.store.tenant(tenant).await {
+            Ok(row) => {
+                account.learn(row.map(|row| row.limits).unwrap_or_default(), self.0.defaults);
+                Ok(())
+            }
+            Err(error) => {
+                account.learn_defaults(self.0.defaults);
+                tracing::debug!(%error, %tenant, "the limits of a tenant could not be looked up");
+                Err(error)
+            }
+        }
     }
 
     /// The messages of today that are in the store, as known a moment ago.

@@ -113,7 +113,7 @@ fn body(agent: &str) -> Value {
     json!({
         "agentId": agent, "timestamp": iso(), "state": "idle", "details": {}, "senderId": "s", "messageType": "text",
         "payload": {}, "level": "info", "message": "m", "workflowDefinition": {"id": "w", "name": "W", "tasks": []},
-        "name": "n", "signal": "s", "digest": "0".repeat(64), "from": "2026-01-01T00:00:00Z",
+        "name": "n", "digest": "0".repeat(64), "from": "2026-01-01T00:00:00Z",
         "to": "2026-01-02T00:00:00Z", "status": "online", "command": "c", "args": {}, "reason": "r",
     })
 }

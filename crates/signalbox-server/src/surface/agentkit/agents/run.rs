@@ -19,7 +19,7 @@ use crate::http::fast_path::FastRoute;
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
-use crate::quota::{QuotaError, Quotas, Taken};
+use crate::quota::{QuotaError, Taken};
 use crate::surface::absent;
 use crate::surface::agentkit::convert;
 use crate::surface::state::AppState;
@@ -55,12 +55,11 @@ pub(crate) async fn run_agent(
     State(drive): State<Drive>,
     State(admission): State<Admission>,
     State(tools): State<Tools>,
-    State(quotas): State<Quotas>,
     context: Context<Acts>,
     Path(agent): Path,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    run(&store, (&drive, &admission, &quotas), &tools, &context, &agent, &input).await
+    run(&store, (&drive, &admission), &tools, &context, &agent, &input).await
 }
 
 /// The same without the router.
@@ -69,15 +68,14 @@ pub(crate) fn fast_route(state: &AppState) -> FastRoute {
         let (context, input) = (request.context(&state).await?, request.input(&state).await?);
         let (store, drive) = (Store::from_ref(&state), Drive::from_ref(&state));
         let (admission, tools) = (Admission::from_ref(&state), Tools::from_ref(&state));
-        let quotas = Quotas::from_ref(&state);
-        run(&store, (&drive, &admission, &quotas), &tools, &context, request.parameter(), &input).await
+        run(&store, (&drive, &admission), &tools, &context, request.parameter(), &input).await
     })
 }
 
 /// Takes a message for `agent`, or calls a tool in its name.
 async fn run(
     store: &Store,
-    ways: (&Drive, &Admission, &Quotas),
+    ways: (&Drive, &Admission),
     tools: &Tools,
     context: &Context<Acts>,
     agent: &str,
@@ -92,7 +90,7 @@ async fn run(
 
 async fn send(
     store: &Store,
-    (drive, admission, quotas): (&Drive, &Admission, &Quotas),
+    (drive, admission): (&Drive, &Admission),
     tools: &Tools,
     context: &Context<Acts>,
     agent: &str,
@@ -110,7 +108,7 @@ async fn send(
     }
     let id = message.message_id.and_then(|id| MessageId::parse(&id).ok());
     admit(store, admission, context.tenant(), &agent, id.as_ref()).await?;
-    let taken = count(store, quotas, context.tenant(), id.as_ref()).await?;
+    let taken = count(store, admission, context.tenant(), id.as_ref()).await?;
     let operation = engine::Accept { agent, id, body: message.body, trace: context.trace.clone() };
     let to = operation.agent.clone();
     let answered = drive
@@ -123,11 +121,11 @@ async fn send(
 /// Counts a message, where the tenant may send one more today; one that was accepted before is let through uncounted.
 async fn count(
     store: &Store,
-    quotas: &Quotas,
+    admission: &Admission,
     tenant: &TenantId,
     id: Option<&MessageId>,
 ) -> Result<Taken, Refusal> {
-    match (quotas.message(tenant, clock::now()).await, id) {
+    match (admission.count(tenant, clock::now()).await, id) {
         (Err(QuotaError::Over(_)), Some(id)) if store.message(tenant, id).await?.is_some() => {
             Ok(Taken::uncounted())
         }

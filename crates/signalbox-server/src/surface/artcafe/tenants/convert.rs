@@ -5,7 +5,7 @@ use signalbox_core::quota::{Limit, LimitChanges, TenantLimits};
 use signalbox_wire::artcafe::{self, TenantLimitsPatch, TenantView};
 use signalbox_wire::id::TenantId;
 
-pub(in crate::surface::artcafe) fn limits_out(limits: TenantLimits) -> artcafe::TenantLimits {
+pub(crate) fn limits_out(limits: TenantLimits) -> artcafe::TenantLimits {
     artcafe::TenantLimits {
         agents: limits.agents,
         connections: limits.connections,
