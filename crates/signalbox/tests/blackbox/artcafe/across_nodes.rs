@@ -59,6 +59,8 @@ fn agents_on_two_nodes_message_and_ask_each_other() {
     let [one, two] = [deployment.node(), deployment.node()];
     let ((asker, mut asking), (answerer, mut answering)) =
         (connected(&one, "asker"), connected(&two, "answerer"));
+    // It is connected once it is answered.
+    answering.has_no_message();
     asking.done("message", &json!({"to": answerer, "payload": "hello"}));
     let message = answering.expect("message");
     assert_eq!((&message["data"]["from"], &message["data"]["payload"]), (&json!(asker), &json!("hello")));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Database, PLATFORM_KEY, Request, Server, on_each_database};
+use crate::support::{Database, PLATFORM_KEY, Request, Server, Setup, on_each_database};
 
 on_each_database![
     a_channel_is_made_shown_changed_and_removed,
@@ -166,7 +166,7 @@ fn what_does_not_fit_is_refused(database: &Database) {
 }
 
 fn channels_of_another_tenant_are_unknown(database: &Database) {
-    let server = Server::start(database);
+    let server = Setup::new(database).env("SIGNALBOX_PLATFORM_KEY", PLATFORM_KEY).start();
     let platform = server.with_key(PLATFORM_KEY);
     let tenant = platform.post("/api/v1/tenants", &json!({"name": "other"})).is(201);
     let other = server.with_key(tenant["api_key"].as_str().expect("a key"));

@@ -7,7 +7,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use super::client::{Frame, Socket, register};
-use crate::support::{Api, Database, PLATFORM_KEY, Server, eventually, on_each_database};
+use crate::support::{Api, Database, PLATFORM_KEY, Server, Setup, eventually, on_each_database};
 
 on_each_database![
     a_history_comes_in_order_and_then_what_is_live,
@@ -128,7 +128,7 @@ fn a_message_that_matches_several_subscriptions_comes_once(database: &Database) 
 }
 
 fn no_pattern_leaves_its_tenant(database: &Database) {
-    let server = Server::start(database);
+    let server = Setup::new(database).env("SIGNALBOX_PLATFORM_KEY", PLATFORM_KEY).start();
     let tenant = server.with_key(PLATFORM_KEY).post("/api/v1/tenants", &json!({"name": "other"})).is(201);
     let key = tenant["api_key"].as_str().expect("a key");
     let other = server.with_key(key);
