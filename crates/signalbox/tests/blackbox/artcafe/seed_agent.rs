@@ -96,7 +96,7 @@ impl Tenant {
     #[track_caller]
     fn with_agent(server: &Server, public_key: &str) -> Self {
         let made = server.with_key(PLATFORM_KEY).post("/api/v1/tenants", &json!({"name": "guide"}));
-        let made = made.is(201).clone();
+        let made = made.is(201);
         let api = server.with_key(made["api_key"].as_str().expect("a key"));
         let body = json!({"name": "reader", "type": "worker",
             "capabilities": [{"name": "read", "description": "Reads", "parameters": {}, "version": "1"}]});
@@ -106,8 +106,9 @@ impl Tenant {
         Self { api, id: made["tenant_id"].as_str().expect("an id").to_owned(), agent }
     }
 
-    fn status(&self) -> Value {
-        self.api.get(&format!("/api/v1/agents/{}", self.agent)).is(200)["status"].clone()
+    fn has_status(&self, expected: &str) -> Result<(), String> {
+        let agent = self.api.get(&format!("/api/v1/agents/{}", self.agent)).is(200);
+        if agent["status"] == expected { Ok(()) } else { Err(agent.to_string()) }
     }
 }
 
@@ -115,71 +116,63 @@ fn started(database: &Database) -> Server {
     Setup::new(database).env("SIGNALBOX_PLATFORM_KEY", PLATFORM_KEY).start()
 }
 
-#[test]
-fn an_agent_from_the_guide_connects_is_commanded_and_does_a_task() {
+on_each_database![
+    an_agent_from_the_guide_connects_is_commanded_and_does_a_task,
+    a_signature_as_the_guide_writes_it_is_refused_with_the_cure,
+];
+
+fn an_agent_from_the_guide_connects_is_commanded_and_does_a_task(database: &Database) {
     let Some(python) = python() else { return };
-    on_each_database(|database| {
-        let server = started(database);
-        let (key, public) = key_pair(server.setup().dir(), "ed25519", &["-t", "ed25519"]);
-        let tenant = Tenant::with_agent(&server, &public);
-        assert_eq!(tenant.status(), "offline");
-        let agent = SeedAgent::start(&python, &tenant.api, (&tenant.id, &tenant.agent), &key, "ed25519");
-        agent.tells("connected");
-        eventually("the agent is online", || tenant.status() == "online");
-        let heard = agent.tells("received");
-        assert_eq!(heard["type"], "heartbeat_ack", "{heard}");
+    let server = started(database);
+    let (key, public) = key_pair(server.setup().dir(), "ed25519", &["-t", "ed25519"]);
+    let tenant = Tenant::with_agent(&server, &public);
+    assert_eq!(tenant.has_status("offline"), Ok(()));
+    let agent = SeedAgent::start(&python, &tenant.api, (&tenant.id, &tenant.agent), &key, "ed25519");
+    agent.tells("connected");
+    eventually("the agent is online", || tenant.has_status("online"));
+    let heard = agent.tells("received");
+    assert_eq!(heard["type"], "heartbeat_ack", "{heard}");
 
-        let path = format!("/api/v1/agents/{}/commands?wait=true", tenant.agent);
-        let answer =
-            tenant.api.post(&path, &json!({"command": "look", "args": {"at": "this"}, "timeout": 30}));
-        let answer = answer.is(200).clone();
-        assert_eq!((&answer["status"], &answer["result"]["echo"]["at"]), (&json!("success"), &json!("this")));
-        let failed = tenant.api.post(&path, &json!({"command": "fail", "args": {}, "timeout": 30}));
-        let failed = failed.is(200).clone();
-        assert_eq!((&failed["status"], &failed["error"]), (&json!("error"), &json!("it was told to")));
+    let path = format!("/api/v1/agents/{}/commands?wait=true", tenant.agent);
+    let answer = tenant.api.post(&path, &json!({"command": "look", "args": {"at": "this"}, "timeout": 30}));
+    let answer = answer.is(200);
+    assert_eq!((&answer["status"], &answer["result"]["echo"]["at"]), (&json!("success"), &json!("this")));
+    let failed = tenant.api.post(&path, &json!({"command": "fail", "args": {}, "timeout": 30}));
+    let failed = failed.is(200);
+    assert_eq!((&failed["status"], &failed["error"]), (&json!("error"), &json!("it was told to")));
 
-        let workflow = json!({"workflowDefinition": {"id": "w", "name": "w",
+    let workflow = json!({"workflowDefinition": {"id": "w", "name": "w",
             "tasks": [{"taskId": "read", "agentCapability": "read", "parameters": {"file": "a"}}]},
             "initialPayload": {"page": 7}});
-        let path = format!("/v1/opscore/agent/{}/workflow", tenant.agent);
-        let session =
-            tenant.api.post(&path, &workflow).is(202)["sessionId"].as_str().expect("an id").to_owned();
-        let session = within(PATIENCE, "the session ends", || {
-            let read = tenant.api.get(&format!("/v1/opscore/sessions/{session}")).is(200).clone();
-            (read["status"] == "completed").then_some(read)
-        });
-        assert_eq!(session["tasks"][0]["result"]["done"], json!({"file": "a", "page": 7}), "{session}");
-        let task = agent.tells("command");
-        assert!(task["command"] != "execute_task" || task["args"]["parameters"]["page"] == 7, "{task}");
-
-        // It is the same agent on the other surfaces.
-        let listed = tenant.api.get("/v1/agents").is(200)["data"].clone();
-        assert_eq!(listed[0]["agentId"], json!(tenant.agent), "{listed}");
-        drop(agent);
-        eventually("the agent is offline again", || tenant.status() == "offline");
+    let path = format!("/v1/opscore/agent/{}/workflow", tenant.agent);
+    let session = tenant.api.post(&path, &workflow).is(202)["sessionId"].as_str().expect("an id").to_owned();
+    let session = eventually("the session ends", || {
+        let read = tenant.api.get(&format!("/v1/opscore/sessions/{session}")).is(200);
+        if read["status"] == "completed" { Ok(read) } else { Err(read.to_string()) }
     });
+    assert_eq!(session["tasks"][0]["result"]["done"], json!({"file": "a", "page": 7}), "{session}");
+    let task = agent.tells("command");
+    assert!(task["command"] != "execute_task" || task["args"]["parameters"]["page"] == 7, "{task}");
+
+    // It is the same agent on the other surfaces.
+    let listed = tenant.api.get("/v1/agents").is(200)["data"].clone();
+    assert_eq!(listed[0]["agentId"], json!(tenant.agent), "{listed}");
+    drop(agent);
+    eventually("the agent is offline again", || tenant.has_status("offline"));
 }
 
-#[test]
-fn a_signature_as_the_guide_writes_it_is_refused_with_the_cure_unless_it_is_allowed() {
+fn a_signature_as_the_guide_writes_it_is_refused_with_the_cure(database: &Database) {
     let Some(python) = python() else { return };
-    on_each_database(|database| {
-        let setup = Setup::new(database).env("SIGNALBOX_PLATFORM_KEY", PLATFORM_KEY);
-        let server = setup.clone().start();
-        let (key, public) = key_pair(server.setup().dir(), "rsa", &["-t", "rsa", "-b", "2048"]);
-        let tenant = Tenant::with_agent(&server, &public);
-        let run = |algorithm: &str| {
-            SeedAgent::start(&python, &tenant.api, (&tenant.id, &tenant.agent), &key, algorithm)
-        };
-        let refused = run("default").tells("refused");
-        assert_eq!(
-            (&refused["status"], &refused["answer"]["valid"]),
-            (&json!(401), &json!(false)),
-            "{refused}"
-        );
-        assert!(refused.to_string().contains("rsa-sha2-256"), "it names the cure: {refused}");
-        for algorithm in ["rsa-sha2-256", "rsa-sha2-512"] {
-            run(algorithm).tells("connected");
-        }
-    });
+    let server = started(database);
+    let (key, public) = key_pair(server.setup().dir(), "rsa", &["-t", "rsa", "-b", "2048"]);
+    let tenant = Tenant::with_agent(&server, &public);
+    let run = |algorithm: &str| {
+        SeedAgent::start(&python, &tenant.api, (&tenant.id, &tenant.agent), &key, algorithm)
+    };
+    let refused = run("default").tells("refused");
+    assert_eq!((&refused["status"], &refused["answer"]["valid"]), (&json!(401), &json!(false)), "{refused}");
+    assert!(refused.to_string().contains("rsa-sha2-256"), "it names the cure: {refused}");
+    for algorithm in ["rsa-sha2-256", "rsa-sha2-512"] {
+        run(algorithm).tells("connected");
+    }
 }
