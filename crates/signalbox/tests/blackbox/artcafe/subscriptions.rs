@@ -219,16 +219,24 @@ fn a_channel_that_is_made_later_is_heard_from_its_first_message(database: &Datab
 
 fn a_slow_reader_is_closed_and_publishers_go_on(database: &Database) {
     let server = Server::start(database);
+    let id = channel(&server, "flood", 0);
     let (mut slow, mut quick) = (connected(&server, "slow"), connected(&server, "quick"));
     for reader in [&mut slow, &mut quick] {
         reader.done("subscribe", &json!({"subject": "flood"}));
     }
     let mut publisher = connected(&server, "publisher");
     let payload = "x".repeat(100_000);
-    // More than the buffers of the connection and of its sockets hold.
-    for number in 0..400 {
+    let is_closed = || {
+        let presence = server.get(&format!("/api/v1/channels/{id}/presence")).is(200);
+        presence["agents"].as_array().is_some_and(|agents| agents.len() == 1)
+    };
+    // In the end it is more than the buffers of the connection and of its sockets hold.
+    for number in 0..2_000 {
         publisher.done("publish", &json!({"subject": "flood", "payload": [number, payload]}));
         assert_eq!(quick.payloads(1)[0][0], number, "the quick one gets everything");
+        if number % 20 == 19 && is_closed() {
+            break;
+        }
     }
     assert_eq!(slow.end(), Some(4429));
     publisher.done("publish", &json!({"subject": "flood", "payload": "after"}));
