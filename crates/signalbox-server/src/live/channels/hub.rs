@@ -36,13 +36,16 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct PatternsFull;
 
+/// Whom a subject goes to, as of a generation of the subscriptions.
+type Remembered = (u64, Arc<Route>);
+
 /// What one tenant's connections on this node are subscribed to.
 pub(super) struct TenantHub {
     pub(super) tenant: TenantId,
     index: Mutex<Index>,
     /// Counts changes of the subscriptions.
     generation: AtomicU64,
-    routes: RwLock<HashMap<Arc<str>, (u64, Arc<Route>)>>,
+    routes: RwLock<HashMap<Arc<str>, Remembered>>,
 }
 
 #[derive(Default)]

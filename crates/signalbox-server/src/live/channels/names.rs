@@ -24,10 +24,13 @@ pub(super) struct Resolved {
     pub(super) is_durable: bool,
 }
 
+/// The channel of a name, or that it is nobody's, and since when that is known.
+type Known = (Option<Resolved>, Stopwatch);
+
 /// Names of one tenant.
 #[derive(Default)]
 pub(super) struct Names {
-    known: RwLock<HashMap<Arc<str>, (Option<Resolved>, Stopwatch)>>,
+    known: RwLock<HashMap<Arc<str>, Known>>,
     /// Counts how often something was forgotten: what was looked up before that is not kept.
     generation: AtomicU64,
 }
