@@ -1,11 +1,6 @@
 //! A bus over the NATS that `SIGNALBOX_TEST_NATS` names, and NATS servers of a test's own.
 
 #![allow(dead_code, reason = "each file of tests uses a part")]
-#![expect(
-    clippy::print_stderr,
-    clippy::expect_used,
-    reason = "helpers of tests say what was passed over, and fail the test"
-)]
 
 pub(crate) mod nats_server;
 

@@ -68,7 +68,7 @@ fn spawn(program: &PathBuf, args: &[String], port: u16) -> Child {
     let mut command = Command::new(program);
     command.args(["--addr", "127.0.0.1", "--port", &port.to_string()]).args(args);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let child = child.expect("a NATS server starts");
+    let mut child = child.expect("a NATS server starts");
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     for _ in 0..LOOKS_MAX {
         if TcpStream::connect(address).is_ok() {
@@ -76,5 +76,7 @@ fn spawn(program: &PathBuf, args: &[String], port: u16) -> Child {
         }
         sleep(LOOK);
     }
+    let _ = child.kill();
+    let _ = child.wait();
     panic!("the NATS server takes no connections at {address}");
 }
