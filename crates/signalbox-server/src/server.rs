@@ -262,6 +262,7 @@ impl Server {
             tracker.spawn(reload_on_hangup(tls, hangup, edge.draining.clone()));
         }
         jobs::start(&jobs, post, &tracker);
+        jobs::sweep_own(&jobs).await;
         tracker.spawn(Channels::from_ref(&state).run());
         let fast_path = FastPath::new(surfaces::fast_routes(&config, &state), &edge.metrics);
         let routes = (fast_path, router(&edge, state, routes));

@@ -60,6 +60,14 @@ fn since(agent: &Agent, status: Option<&AgentStatus>) -> Option<Timestamp> {
     if status.connection.is_some() { None } else { status.disconnected_at.or(never) }
 }
 
+/// Ends what an earlier process of this node held, before anybody connects to this one. What the store cannot tell now is
+/// found out by the agents' next heartbeats, or when they connect anew.
+pub(crate) async fn sweep_own(app: &Jobs) {
+    if let Err(error) = sweep(app, app.drive.node()).await {
+        tracing::warn!(%error, "agents may be shown as connected to an earlier process of this node for a while");
+    }
+}
+
 /// Ends what earlier processes held, where no other can be alive: over a database that one process uses alone.
 pub(super) async fn sweep_at_start(app: Jobs) {
     while app.store.kind() == "sqlite" {

@@ -41,7 +41,7 @@ fn status_becomes(api: &Api, agent: &str, expected: &str) {
 }
 
 fn a_token_is_asked_for_and_a_bad_one_is_told_by_how_it_ends(database: &Database) {
-    let server = Server::start(database);
+    let server = Setup::new(database).env("SIGNALBOX_PLATFORM_KEY", PLATFORM_KEY).start();
     let api = server.api();
     let agent = register(&api, "a");
     let path = format!("/api/v1/ws/agent/{agent}");
@@ -59,7 +59,7 @@ fn a_token_is_asked_for_and_a_bad_one_is_told_by_how_it_ends(database: &Database
         Some(4401)
     );
     let reads = api.post("/v1/keys", &json!({"name": "r", "scope": "read"})).is(201);
-    assert_eq!(end(&path, reads["data"]["key"].as_str().expect("a key")), Some(4403));
+    assert_eq!(end(&path, reads["key"].as_str().expect("a key")), Some(4403));
     assert_eq!(end("/api/v1/ws/agent/agt_none", KEY), Some(4404));
     // Another tenant's key does not see the agent.
     let made = server.with_key(PLATFORM_KEY).post("/api/v1/tenants", &json!({"name": "other"})).is(201);
@@ -123,7 +123,7 @@ fn a_revoked_key_ends_connections(database: &Database) {
     let agents = ["a", "b"].map(|name| register(&api, name));
     let made = api.post("/v1/keys", &json!({"name": "agents", "scope": "agent"})).is(201);
     let (key, id) =
-        (made["data"]["key"].as_str().expect("a key"), made["data"]["id"].as_str().expect("an id"));
+        (made["key"].as_str().expect("a key"), made["keyId"].as_str().expect("an id"));
     let mut ends = Socket::connect_by(&api, &agents[0], key);
     let mut stays = Socket::connect(&api, &agents[1]);
     ends.done("status", &json!({"status": "online"}));

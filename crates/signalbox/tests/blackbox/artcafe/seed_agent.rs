@@ -46,12 +46,17 @@ impl SeedAgent {
     #[track_caller]
     fn tells(&self, event: &str) -> Value {
         loop {
-            let told = self.told.recv_timeout(PATIENCE);
-            let told = told.unwrap_or_else(|_| panic!("the agent did not tell '{event}' in time"));
+            let told = self.next();
             if told["event"] == event {
                 return told;
             }
         }
+    }
+
+    /// Whatever it tells next.
+    #[track_caller]
+    fn next(&self) -> Value {
+        self.told.recv_timeout(PATIENCE).expect("the agent tells something in time")
     }
 }
 
@@ -118,7 +123,7 @@ fn started(database: &Database) -> Server {
 
 on_each_database![
     an_agent_from_the_guide_connects_is_commanded_and_does_a_task,
-    a_signature_as_the_guide_writes_it_is_refused_with_the_cure,
+    a_signature_as_the_guide_writes_it_signs_in_or_is_refused_with_the_cure,
 ];
 
 fn an_agent_from_the_guide_connects_is_commanded_and_does_a_task(database: &Database) {
@@ -161,7 +166,8 @@ fn an_agent_from_the_guide_connects_is_commanded_and_does_a_task(database: &Data
     eventually("the agent is offline again", || tenant.has_status("offline"));
 }
 
-fn a_signature_as_the_guide_writes_it_is_refused_with_the_cure(database: &Database) {
+/// What paramiko signs with unless it is told otherwise follows from its version: older ones use SHA-1.
+fn a_signature_as_the_guide_writes_it_signs_in_or_is_refused_with_the_cure(database: &Database) {
     let Some(python) = python() else { return };
     let server = started(database);
     let (key, public) = key_pair(server.setup().dir(), "rsa", &["-t", "rsa", "-b", "2048"]);
@@ -169,9 +175,11 @@ fn a_signature_as_the_guide_writes_it_is_refused_with_the_cure(database: &Databa
     let run = |algorithm: &str| {
         SeedAgent::start(&python, &tenant.api, (&tenant.id, &tenant.agent), &key, algorithm)
     };
-    let refused = run("default").tells("refused");
-    assert_eq!((&refused["status"], &refused["answer"]["valid"]), (&json!(401), &json!(false)), "{refused}");
-    assert!(refused.to_string().contains("rsa-sha2-256"), "it names the cure: {refused}");
+    let first = run("default").next();
+    if first["event"] != "authenticated" {
+        assert_eq!((&first["status"], &first["answer"]["valid"]), (&json!(401), &json!(false)), "{first}");
+        assert!(first.to_string().contains("rsa-sha2-256"), "it names the cure: {first}");
+    }
     for algorithm in ["rsa-sha2-256", "rsa-sha2-512"] {
         run(algorithm).tells("connected");
     }

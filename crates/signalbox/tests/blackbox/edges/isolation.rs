@@ -9,14 +9,15 @@ use serde_json::{Value, json};
 
 use super::{make_tenant, text, with_platform_key};
 use crate::support::{
-    Agent, AgentReply, Api, Connection, Database, PATIENCE, Request, Response, Server, Worker, eventually,
+    Agent, AgentReply, Api, Connection, Database, PATIENCE, Request, Response, Server, SshKey, Worker, eventually,
     iso, items, on_each_database,
 };
 
 on_each_database![what_another_tenant_has_is_as_what_nobody_has];
 
-/// Routes that are not for keys of tenants at all: signed, and so answered alike to whoever does not sign.
-const SIGNED: [&str; 1] = ["/v1/opscore/hooks/{tenant}/{id}/receive"];
+/// Routes that answer otherwise: one that is signed, and so answered alike to whoever does not sign; and one that opens a
+/// WebSocket, which tells by how it ends.
+const APART: [&str; 2] = ["/v1/opscore/hooks/{tenant}/{id}/receive", "/api/v1/ws/agent/{agent_id}"];
 
 /// What the names in a path stand for, by what the path begins with; the longest that fits counts.
 const KINDS: [(&str, &str, &str); 20] = [
@@ -66,7 +67,16 @@ fn furnish(tenant: &str, api: &Api) -> Estate {
     let schedule = json!({"id": "zzqx-schedule", "workflowId": "zzqx-workflow", "cron": "0 3 * * *"});
     api.post("/v1/opscore/schedules", &schedule).is(201);
     let key = api.post("/v1/keys", &json!({"name": "owner's", "scope": "read"})).is(201);
+    let channel = api.post("/api/v1/channels", &json!({"name": "zzqx.channel"})).is(201);
+    let commands = format!("/api/v1/agents/{agent}/commands");
+    let command = api.post(&commands, &json!({"command": "zzqx", "timeout": 3_600})).is(202);
+    let public = SshKey::make("ed25519").public();
+    let ssh_key = json!({"name": "owner's", "public_key": public, "key_type": "access"});
+    let ssh_key = api.post("/api/v1/ssh-keys", &ssh_key).is(201);
     for (kind, id) in [
+        ("channel", text(&channel["channel_id"])),
+        ("command", text(&command["command_id"])),
+        ("SSH key", text(&ssh_key["key_id"])),
         ("agent", agent),
         ("dead letter", dead),
         ("session", session),
@@ -133,7 +143,7 @@ fn what_another_tenant_has_is_as_what_nobody_has(database: &Database) {
     let (_, stranger) = make_tenant(&server, &json!({"name": "stranger"}));
     let estate = furnish(&tenant, &owner);
     let mut tried = 0;
-    for (method, path) in routes(&server).into_iter().filter(|(_, path)| !SIGNED.contains(&path.as_str())) {
+    for (method, path) in routes(&server).into_iter().filter(|(_, path)| !APART.contains(&path.as_str())) {
         let kinds = kinds(&path);
         if kinds.is_empty() {
             continue;
@@ -179,6 +189,9 @@ fn ask(api: &Api, method: &str, path: &str, kinds: &[(String, &str)], ids: &[Str
     for ((name, _), id) in kinds.iter().zip(ids) {
         filled = filled.replace(&format!("{{{name}}}"), id);
     }
+    if path.ends_with("/inbox") && method == "GET" {
+        filled.push_str("?wait=0");
+    }
     let agent = kinds.iter().zip(ids).find(|((_, kind), _)| *kind == "agent").map_or("a", |(_, id)| id);
     let request = Request::new(method, filled);
     let request = if ["GET", "DELETE"].contains(&method) { request } else { request.json(&body(agent)) };
@@ -211,5 +224,5 @@ fn untouched(server: &Server, owner: &Api, estate: &Estate) {
 }
 
 fn kinds_or_none(path: &str) -> Vec<(String, &'static str)> {
-    if SIGNED.contains(&path) { Vec::new() } else { kinds(path) }
+    if APART.contains(&path) { Vec::new() } else { kinds(path) }
 }
