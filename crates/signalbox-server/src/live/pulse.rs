@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use signalbox_core::connection::{Connection, DisconnectCause, Disconnected};
 use signalbox_core::engine::{Heartbeat, KeepFigures};
+use signalbox_core::figures::Sample;
 use signalbox_core::limits::FIGURES_AT_ONCE_MAX;
 use signalbox_wire::id::{AgentId, TenantId};
 
@@ -26,8 +27,10 @@ impl Pulses {
         if !tenants.contains_key(tenant) {
             tenants.insert(tenant.clone(), HashMap::new());
         }
-        if let Some(agents) = tenants.get_mut(tenant) {
-            agents.insert(heartbeat.agent.clone(), heartbeat);
+        let Some(agents) = tenants.get_mut(tenant) else { return };
+        match agents.get_mut(&heartbeat.agent) {
+            Some(known) => follow(known, heartbeat),
+            None => drop(agents.insert(heartbeat.agent.clone(), heartbeat)),
         }
     }
 
@@ -60,4 +63,16 @@ impl Pulses {
             }
         }
     }
+}
+
+/// Takes in the next heartbeat of the same agent: what it does not tell anew stays.
+fn follow(known: &mut Heartbeat, next: Heartbeat) {
+    let Sample { cpu_usage, memory_usage, .. } = known.sample;
+    let sample = Sample {
+        cpu_usage: next.sample.cpu_usage.or(cpu_usage),
+        memory_usage: next.sample.memory_usage.or(memory_usage),
+        ..next.sample
+    };
+    let metrics = next.metrics.or_else(|| known.metrics.take());
+    *known = Heartbeat { sample, metrics, ..next };
 }

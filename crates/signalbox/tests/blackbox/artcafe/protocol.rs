@@ -154,15 +154,15 @@ fn a_slow_reader_is_closed_and_holds_up_nobody(database: &Database) {
 
 fn compression_is_agreed_on_where_it_is_turned_on(database: &Database) {
     let offer = "sec-websocket-extensions: permessage-deflate; client_max_window_bits\r\n";
-    let connect = |server: &Server| {
+    let connect = |server: &Server, name: &str| {
         let api = server.api();
-        let path = format!("/api/v1/ws/agent/{}?token={}", register(&api, "a"), crate::support::KEY);
+        let path = format!("/api/v1/ws/agent/{}?token={}", register(&api, name), crate::support::KEY);
         Socket::try_upgrade(&api, &path, offer).expect("an upgrade")
     };
-    let plain = connect(&Server::start(database));
+    let plain = connect(&Server::start(database), "plain");
     assert!(!plain.head.to_ascii_lowercase().contains("sec-websocket-extensions"), "{}", plain.head);
     let server = Setup::new(database).arg("--websocket-compression").start();
-    let agreed = connect(&server);
+    let agreed = connect(&server, "compressed");
     let head = agreed.head.to_ascii_lowercase();
     assert!(head.contains("permessage-deflate") && head.contains("server_no_context_takeover"), "{head}");
 }
