@@ -9,6 +9,7 @@ pub(crate) mod docs;
 pub(crate) mod edge;
 pub(crate) mod fast_path;
 pub(crate) mod idempotency;
+mod on_demand;
 pub(crate) mod params;
 pub(crate) mod problem;
 pub(crate) mod reply;
