@@ -225,6 +225,13 @@ impl Message {
         self.redriven_at.unwrap_or(self.created_at)
     }
 
+    /// Whether sending it again has an effect: the attempt that a task's dead letter carried failed when it died, and its
+    /// session has gone on or ended since.
+    #[must_use]
+    pub fn may_be_redriven(&self) -> bool {
+        self.task.is_none()
+    }
+
     /// The message with a new set of attempts; `None` unless it is a dead letter.
     #[must_use]
     pub fn redriven(&self, context: &DecisionContext<'_>) -> Option<Self> {

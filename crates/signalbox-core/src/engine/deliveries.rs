@@ -152,8 +152,7 @@ impl Operation for Redrive {
 
     fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
         let read = dead_letter(snapshot, &self.message)?;
-        // The attempt that it carried failed when it died, and its session has gone on since.
-        if read.value.task.is_some() {
+        if !read.value.may_be_redriven() {
             return Err(Rejected::DeadLetterOfTask(self.message.clone()).into());
         }
         let Some(next) = read.value.redriven(context) else {

@@ -242,3 +242,20 @@ fn the_history_tells_where_the_message_of_an_attempt_is() {
     stage.report(&agent, "active", Some(&attempt.task.attempt_name(2)), json!(null));
     assert_eq!(look(&stage, 2), Some((MessageStatus::Delivered, 1)));
 }
+
+#[test]
+fn an_attempt_that_is_given_more_time_stays_due_as_what_it_is() {
+    let mut stage = Stage::new();
+    stage.policy.task_timeout = Duration::from_secs(60);
+    stage.agent("reader", 1);
+    let session = stage.session(vec![step("read", None)]);
+    let attempt = stage.attempt(&session, 0);
+    let before = due_of(&stage, &attempt).clone();
+    // The operator gives tasks more time.
+    stage.policy.task_timeout = Duration::from_secs(3_600);
+    stage.now = before.ends.expect("an end");
+    let (decision, ()) = stage.decide(&TimerFired { work: before.work.clone() }).expect("decided");
+    assert!(decision.is_empty(), "whoever sends it has it still: {decision:?}");
+    assert_eq!(due_of(&stage, &attempt).work, before.work);
+    assert_eq!(stage.state(&session).tasks[0].status, TaskStatus::Dispatched);
+}

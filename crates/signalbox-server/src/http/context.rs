@@ -86,7 +86,7 @@ where
         let claim = parts.extensions.remove::<IdempotencyClaim>();
         own_agent::check(&caller, parts)?;
         let context = Self::allowed(caller, claim, &parts.headers)?;
-        RouteTable::from_ref(state).check(parts)?;
+        RouteTable::from_ref(state).check(parts).await?;
         Ok(context)
     }
 }
@@ -227,7 +227,7 @@ where
         if parts.extensions.get::<IsCounted>().is_some() {
             limits.budget = ByteBudget::unbounded();
         }
-        let look = BodyFields::from_ref(state).for_request(&parts);
+        let look = BodyFields::from_ref(state).for_request(&parts).await;
         Ok(Self { look, ..Self::of(&limits, &parts.headers, body).await? })
     }
 }

@@ -1,6 +1,6 @@
 //! The API's description, generated from the handlers' types, and the page to browse it.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::response::Redirect;
@@ -14,6 +14,8 @@ use utoipa::openapi::{
     ComponentsBuilder, ContactBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, ObjectBuilder, OpenApi,
     OpenApiBuilder, Ref, Required, ResponseBuilder, SecurityRequirement, ServerBuilder, Type,
 };
+
+use crate::http::on_demand::OnDemand;
 
 /// Makes the API's description. It is large and seldom asked for, so nobody keeps it whole: whoever needs a part of it has
 /// it made when the first request does.
@@ -68,19 +70,18 @@ where
     S: Clone + Send + Sync + 'static,
 {
     let public_url = public_url.map(str::to_owned);
-    let text: LazyLock<Bytes, _> = LazyLock::new(move || {
+    let text = OnDemand::new(move || {
         let mut description = describe();
-        if let Some(url) = public_url {
+        if let Some(url) = &public_url {
             description.servers = Some(vec![ServerBuilder::new().url(url).build()]);
         }
         // What was made from the handlers' types can always be written.
         Bytes::from(description.to_json().unwrap_or_default())
     });
-    let text = Arc::new(text);
     let mut router = Router::new()
         .route(
             "/openapi.json",
-            get(async move || ([(CONTENT_TYPE, "application/json")], Bytes::clone(&text))),
+            get(async move || ([(CONTENT_TYPE, "application/json")], Bytes::clone(&*text.get().await))),
         )
         .route("/docs/", get(async || Redirect::permanent("../docs")));
     for (path, kind, text) in PAGE {

@@ -293,7 +293,7 @@ where
 /// What is answered where there is no route.
 pub(crate) async fn no_route(State(routes): State<RouteTable>, request: Request) -> Refusal {
     let path = request.uri().path();
-    let meant = routes.nearest_path(path).map(|meant| format!("; did you mean {meant}?"));
+    let meant = routes.nearest_path(path).await.map(|meant| format!("; did you mean {meant}?"));
     let detail = format!(
         "There is nothing at {}; GET /openapi.json lists what there is{}",
         bounded(path),

@@ -9,6 +9,7 @@ pub(crate) mod docs;
 pub(crate) mod edge;
 pub(crate) mod fast_path;
 pub(crate) mod idempotency;
+mod on_demand;
 mod own_agent;
 pub(crate) mod params;
 pub(crate) mod peer;

@@ -7,7 +7,6 @@
 //! programs that add parameters of their own, and is not looked at.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
 
 use axum::extract::MatchedPath;
 use http::Method;
@@ -18,6 +17,7 @@ use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::{OpenApi, RefOr};
 
 use crate::http::docs::Describe;
+use crate::http::on_demand::OnDemand;
 use crate::http::problem::Refusal;
 
 /// Characters of an unknown parameter that its refusal repeats.
@@ -25,10 +25,10 @@ const SHOWN_CHARS_MAX: usize = 100;
 
 /// Every route with its parameters, made when it is first looked at; cheap to clone.
 #[derive(Clone)]
-pub(crate) struct RouteTable(Arc<LazyLock<Routes, Box<dyn FnOnce() -> Routes + Send>>>);
+pub(crate) struct RouteTable(OnDemand<Routes>);
 
 /// The methods of each path.
-type Routes = HashMap<String, Methods>;
+struct Routes(HashMap<String, Methods>);
 
 /// The parameters of one path, by method.
 type Methods = Vec<(Method, Vec<String>)>;
@@ -36,16 +36,17 @@ type Methods = Vec<(Method, Vec<String>)>;
 impl RouteTable {
     /// Those that an API's description tells of.
     pub(crate) fn of(describe: Describe) -> Self {
-        Self(Arc::new(LazyLock::new(Box::new(move || routes(&describe())))))
+        Self(OnDemand::new(move || Routes::of(&describe())))
     }
 
     /// Refuses a request whose query has a parameter that its route does not know.
-    pub(crate) fn check(&self, parts: &Parts) -> Result<(), Refusal> {
+    pub(crate) async fn check(&self, parts: &Parts) -> Result<(), Refusal> {
         let query = parts.uri.query().unwrap_or_default();
         if query.is_empty() {
             return Ok(());
         }
-        let Some(known) = self.known(parts) else { return Ok(()) };
+        let routes = self.0.get().await;
+        let Some(known) = routes.known(parts) else { return Ok(()) };
         let mut faults = Faults::default();
         for (key, _) in url::form_urlencoded::parse(query.as_bytes()) {
             if !known.iter().any(|name| *name == key) {
@@ -57,7 +58,17 @@ impl RouteTable {
     }
 
     /// The path that was perhaps meant by one that there is not, with its own parameters.
-    pub(crate) fn nearest_path(&self, path: &str) -> Option<String> {
+    pub(crate) async fn nearest_path(&self, path: &str) -> Option<String> {
+        self.0.get().await.nearest_path(path)
+    }
+}
+
+impl Routes {
+    fn of(description: &OpenApi) -> Self {
+        Self(description.paths.paths.iter().map(|(path, item)| (path.clone(), methods(item))).collect())
+    }
+
+    fn nearest_path(&self, path: &str) -> Option<String> {
         let path = path.strip_suffix('/').unwrap_or(path);
         if path.len() > SHOWN_CHARS_MAX || path.contains('%') {
             return None;
@@ -86,10 +97,6 @@ fn filled(route: &str, path: &str) -> Option<String> {
     let segments = route.split('/').zip(path.split('/'));
     let filled = segments.map(|(of_route, given)| if of_route.starts_with('{') { given } else { of_route });
     Some(filled.collect::<Vec<&str>>().join("/"))
-}
-
-fn routes(description: &OpenApi) -> Routes {
-    description.paths.paths.iter().map(|(path, item)| (path.clone(), methods(item))).collect()
 }
 
 fn methods(item: &PathItem) -> Methods {
@@ -140,8 +147,7 @@ mod tests {
     fn a_path_that_is_nearly_one_is_told_with_its_parameters() {
         let routes = ["/v1/agents", "/v1/agents/{agentId}", "/v1/opscore/agent/{agentId}/state", "/v1/keys"];
         let table = routes.map(|route| (route.to_owned(), Vec::new()));
-        let table: Routes = table.into_iter().collect();
-        let table = RouteTable(Arc::new(LazyLock::new(Box::new(move || table))));
+        let table = Routes(table.into_iter().collect());
         let meant = |path: &str| table.nearest_path(path);
         assert_eq!(meant("/v1/agent").as_deref(), Some("/v1/agents"));
         assert_eq!(meant("/v1/agents/").as_deref(), Some("/v1/agents"));

@@ -5,7 +5,7 @@
 //! what it does not know in both ways alike.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use axum::extract::MatchedPath;
 use axum::response::Response;
@@ -18,6 +18,7 @@ use signalbox_wire::nearest::nearest;
 use utoipa::openapi::OpenApi;
 
 use crate::http::docs::Describe;
+use crate::http::on_demand::OnDemand;
 
 /// Bytes of a body that is looked at.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -32,7 +33,7 @@ const ALSO_TAKEN: [&str; 2] = ["sessionId", "taskId"];
 
 /// The fields of each route's body, made when the first body is looked at; cheap to clone.
 #[derive(Clone)]
-pub(crate) struct BodyFields(Arc<LazyLock<Described, Box<dyn FnOnce() -> Described + Send>>>);
+pub(crate) struct BodyFields(OnDemand<Described>);
 
 #[derive(Default)]
 struct Described {
@@ -45,21 +46,22 @@ struct Described {
 impl BodyFields {
     /// Those that an API's description tells of.
     pub(crate) fn of(describe: Describe) -> Self {
-        Self(Arc::new(LazyLock::new(Box::new(move || Described::of(&describe())))))
+        Self(OnDemand::new(move || Described::of(&describe())))
     }
 
     /// What looks at the body of this request.
-    pub(crate) fn for_request(&self, parts: &Parts) -> Option<Look> {
+    pub(crate) async fn for_request(&self, parts: &Parts) -> Option<Look> {
         let told = parts.extensions.get::<Told>()?.clone();
         let path = parts.extensions.get::<MatchedPath>()?.as_str().to_owned();
         let key = (path, parts.method.as_str().to_ascii_lowercase());
-        self.0.bodies.contains_key(&key).then(|| Look { fields: self.clone(), key, told })
+        let described = self.0.get().await;
+        if described.bodies.contains_key(&key) { Some(Look { described, key, told }) } else { None }
     }
 }
 
 /// What looks at one body.
 pub(crate) struct Look {
-    fields: BodyFields,
+    described: Arc<Described>,
     key: (String, String),
     told: Told,
 }
@@ -77,10 +79,10 @@ impl Look {
     /// Looks at a body that was so many bytes.
     pub(crate) fn at(&self, body: &Value, bytes: usize) {
         if bytes <= BODY_BYTES_MAX
-            && let Some(schema) = self.fields.0.bodies.get(&self.key)
+            && let Some(schema) = self.described.bodies.get(&self.key)
         {
             let mut slips = Vec::new();
-            self.fields.0.look((schema, body), "", DEPTH_MAX, &mut slips);
+            self.described.look((schema, body), "", DEPTH_MAX, &mut slips);
             *self.told.0.lock() = slips;
         }
     }

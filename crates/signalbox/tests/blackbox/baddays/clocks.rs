@@ -1,10 +1,21 @@
 //! Clocks that differ: agents whose time is not the server's, and nodes whose time is not the database's.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Database, PATIENCE, Server, iso, iso_from_now, on_each_database, task_of};
+use crate::support::{
+    Agent, AgentReply, Database, PATIENCE, Server, Setup, eventually, iso, iso_from_now, now,
+    on_each_database, task_of,
+};
 
-on_each_database![reports_from_any_year_are_kept, a_task_settles_whatever_its_agents_clock_says,];
+on_each_database![
+    reports_from_any_year_are_kept,
+    a_task_settles_whatever_its_agents_clock_says,
+    an_attempt_that_is_given_more_time_is_sent_at_once,
+];
 
 fn reports_from_any_year_are_kept(database: &Database) {
     let server = Server::start(database);
@@ -56,4 +67,31 @@ fn nodes_work_by_the_databases_time_and_say_that_theirs_is_another() {
         let sent = nodes[0].get(&format!("/v1/messages/{message}")).is(200);
         assert!(sent["data"]["createdAt"].as_str().is_some_and(|at| at > an_hour_ahead.as_str()), "{sent}");
     }
+}
+
+/// Its time was over by what tasks were given before the restart; by what they are given now it is not.
+fn an_attempt_that_is_given_more_time_is_sent_at_once(database: &Database) {
+    const BEFORE: Duration = Duration::from_secs(3);
+    let is_ready = Arc::new(AtomicBool::new(false));
+    let ready = Arc::clone(&is_ready);
+    let agent = Agent::answering(move |_, _| {
+        AgentReply::Status(if ready.load(Ordering::SeqCst) { 200 } else { 503 })
+    });
+    let setup = Setup::new(database);
+    let mut server = setup.clone().arg("--task-timeout").arg("3s").start();
+    let id = server.register("slow to start", &agent, &[]);
+    let definition = json!({"id": "w", "name": "W", "tasks": [{"taskId": "t", "agentId": id}]});
+    server.trigger(&id, &definition, &json!({}));
+    agent.next();
+    server.kill();
+    let killed = now().instant;
+    eventually("the end of the time that it had", || {
+        let passed = now().instant - killed;
+        if passed > BEFORE { Ok(()) } else { Err(format!("{passed:?}")) }
+    });
+    is_ready.store(true, Ordering::SeqCst);
+    let tried = agent.count();
+    let _server = setup.arg("--task-timeout").arg("1h").start();
+    // Held back by the lease of its timer, it would come after a minute.
+    eventually("the attempt", || if agent.count() > tried { Ok(()) } else { Err("nothing came".to_owned()) });
 }

@@ -1,7 +1,5 @@
-//! Dead letters that carried an attempt of a task. Sent again they would do nothing: the attempt failed when they died,
-//! and its session has gone on or ended since.
+//! Dead letters that carried an attempt of a task, which are not sent again: what is told instead.
 
-use signalbox_core::delivery::Message;
 use signalbox_core::session::SessionStatus;
 use signalbox_store::Store;
 use signalbox_wire::id::{MessageId, TenantId};
@@ -9,11 +7,6 @@ use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
 
 use crate::http::problem::Refusal;
-
-/// Whether sending it again has an effect.
-pub(super) fn may_be_redriven(message: &Message) -> bool {
-    message.task.is_none()
-}
 
 /// Refuses to send a task's dead letter again, and says what to do instead.
 pub(super) async fn refuse(store: &Store, tenant: &TenantId, id: &MessageId) -> Result<(), Refusal> {

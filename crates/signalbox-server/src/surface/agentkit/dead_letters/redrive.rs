@@ -62,7 +62,7 @@ pub(crate) async fn redrive_dead_letters(
 ) -> Result<Reply, Refusal> {
     let (filter, part) = sweep::read(&query, &part)?;
     let swept = sweep::sweep((&store, &drive), context.tenant(), &filter, part, |letter| {
-        of_task::may_be_redriven(letter).then(|| Redrive { message: letter.id.clone() })
+        letter.may_be_redriven().then(|| Redrive { message: letter.id.clone() })
     })
     .await?;
     let message = swept.told("scheduled again");
