@@ -23,7 +23,7 @@ macro_rules! over_every_bus {
 
         mod nats {
             $(#[tokio::test] async fn $name() {
-                if let Some(bus) = super::support::over_nats(stringify!($name)).await {
+                if let Some(bus) = super::over_nats(stringify!($name)).await {
                     super::$name(bus).await;
                 }
             })*
@@ -45,6 +45,13 @@ over_every_bus!(
     a_dropped_wait_loses_nothing,
     too_large_a_payload_is_refused,
 );
+
+/// A bus of this test alone, once it is there.
+async fn over_nats(test: &str) -> Option<Bus> {
+    let bus = support::node(&support::nats_url()?, test, 0);
+    support::until(|| bus.outage().is_none()).await;
+    Some(bus)
+}
 
 fn tenant() -> TenantId {
     // Ids may hold what means something else on a bus.

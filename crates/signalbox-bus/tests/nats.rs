@@ -2,13 +2,15 @@
 
 #![cfg(test)]
 
+#[path = "support/nats_server.rs"]
+mod nats_server;
 mod support;
 
 use std::time::Duration;
 
+use nats_server::NatsServer;
 use signalbox_bus::{Buffer, Bus, BusError, Bytes, Message, Pattern, Received, Subject, Subscription};
 use signalbox_wire::id::TenantId;
-use support::nats_server::NatsServer;
 use support::{PATIENCE, nats_url, node, until};
 
 const ROOMY: Buffer = Buffer::Bounded { messages: 10_000, bytes: 1 << 20 };

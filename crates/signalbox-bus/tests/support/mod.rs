@@ -1,8 +1,4 @@
-//! A bus over the NATS that `SIGNALBOX_TEST_NATS` names, and NATS servers of a test's own.
-
-#![allow(dead_code, reason = "each file of tests uses a part")]
-
-pub(crate) mod nats_server;
+//! Buses over a NATS, such as the one that `SIGNALBOX_TEST_NATS` names.
 
 use std::time::Duration;
 
@@ -20,13 +16,6 @@ pub(crate) fn nats_url() -> Option<String> {
         eprintln!("passed over: {NATS_URL} names no NATS server");
     }
     url
-}
-
-/// A bus of this test alone, once it is there.
-pub(crate) async fn over_nats(test: &str) -> Option<Bus> {
-    let bus = node(&nats_url()?, test, 0);
-    until(|| bus.outage().is_none()).await;
-    Some(bus)
 }
 
 /// The bus of one node. Nodes of the same test share what they publish.
