@@ -470,6 +470,7 @@ fn assemble(
         authenticator: authenticator.clone(),
         connections,
         channels: channels.clone(),
+        quotas: quotas.clone(),
         node,
         settings: config.live.clone(),
         figures: metrics.live(),

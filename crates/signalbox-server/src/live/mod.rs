@@ -24,7 +24,7 @@ use axum::response::Response;
 use http::HeaderMap;
 use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,6 +34,7 @@ pub(crate) use self::parts::Parts;
 pub(crate) use self::poll::{Inbox, PollRequest};
 use self::poll::{Inboxes, Polling};
 use self::shared::Shared;
+use self::socket::Connecting;
 use crate::http::problem::Refusal;
 use crate::transport::connection::Resume;
 use crate::transport::outbox::{CloseReason, Frame};
@@ -96,7 +97,7 @@ impl Live {
 
     /// Answers a request to open a WebSocket, and serves it once it is open. One that is not admitted is told so by how it
     /// ends, as browsers see nothing of an answer.
-    pub(crate) fn open(
+    pub(crate) async fn open(
         &self,
         request: &mut Request,
         verdict: Verdict,
@@ -105,11 +106,16 @@ impl Live {
         let (is_draining, room) = (self.draining().is_cancelled(), self.room());
         let Some(room) = room.filter(|_| !is_draining) else { return Err(full().into()) };
         let (answer, upgrading) = socket::accept(request, &self.0.shared.settings, room)?;
-        let admitted = match verdict {
-            Verdict::Admitted(admitted) => Ok(admitted),
+        let connecting = match verdict {
+            Verdict::Admitted(admitted) => {
+                let permit = opened::permit(&self.0.shared, &admitted).await?;
+                Ok(Connecting { admitted, permit, resume })
+            }
             Verdict::Refused(reason, _) => Err(reason),
         };
-        self.0.tracker.spawn(socket::serve(self.0.shared.clone(), upgrading, admitted, resume));
+        let (ready, is_ready) = oneshot::channel();
+        self.0.tracker.spawn(socket::serve(self.0.shared.clone(), upgrading, connecting, ready));
+        let _ = is_ready.await;
         Ok(answer)
     }
 
@@ -119,8 +125,9 @@ impl Live {
     }
 
     /// Answers a poll.
-    pub(crate) async fn poll(&self, admitted: &Admitted, request: PollRequest) -> Result<Inbox, CloseReason> {
-        self.0.inboxes.held(self.polling(), admitted).await?.poll(request).await
+    pub(crate) async fn poll(&self, admitted: &Admitted, request: PollRequest) -> Result<Inbox, Refusal> {
+        let held = self.0.inboxes.held(self.polling(), admitted).await?;
+        held.poll(request).await.map_err(|reason| poll::problem_of(reason).into())
     }
 
     /// Takes in what an agent POSTs, and answers each message as its WebSocket would.
@@ -128,7 +135,7 @@ impl Live {
         &self,
         admitted: &Admitted,
         messages: &[&str],
-    ) -> Result<Vec<Frame>, CloseReason> {
+    ) -> Result<Vec<Frame>, Refusal> {
         Ok(self.0.inboxes.held(self.polling(), admitted).await?.take_in(messages).await)
     }
 

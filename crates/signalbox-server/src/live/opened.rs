@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use signalbox_bus::BusError;
 use signalbox_core::engine::{Connect, Disconnect};
+use signalbox_core::quota::Limit;
 use signalbox_store::StoreError;
 use tokio::task::AbortHandle;
 
@@ -15,6 +16,8 @@ use super::shared::Shared;
 use crate::auth::{Authenticator, Caller, Token, TokenEnd};
 use crate::clock;
 use crate::engine::DriveError;
+use crate::http::problem::Refusal;
+use crate::quota::{Permit, QuotaError, Usage};
 use crate::telemetry::live::{ConnectionKind, OpenConnection};
 use crate::transport::connection::{Attached, Resume, new_id};
 use crate::transport::outbox::{CloseReason, Outbox, OutboxBounds, OutboxReader};
@@ -61,8 +64,25 @@ impl Drop for TokenWatch {
     }
 }
 
+/// Lets an agent connect where its tenant may have one more that is, or where this one is already.
+///
+/// # Errors
+/// The tenant has as many as it may, or the store cannot tell.
+pub(super) async fn permit(shared: &Shared, admitted: &Admitted) -> Result<Permit, Refusal> {
+    let (tenant, agent) = (&admitted.tenant, &admitted.agent);
+    match shared.quotas.check(tenant, Limit::Connections, clock::now()).await {
+        Err(over @ QuotaError::Over(_)) => {
+            let status = shared.store.status_hint(tenant, agent).await?;
+            let is_connected = status.is_some_and(|status| status.connection.is_some());
+            if is_connected { Ok(Permit::free()) } else { Err(over.into()) }
+        }
+        checked => Ok(checked?),
+    }
+}
+
 impl Opened {
-    /// Makes a connection its agent's: known on this node, then durably.
+    /// Makes a connection its agent's: known on this node, then durably. Once begun it is to be carried through to
+    /// [`Opened::end`]: in a task of its own, as whoever asks may go at any time.
     ///
     /// # Errors
     /// Why it did not come about.
@@ -70,6 +90,7 @@ impl Opened {
         shared: &Shared,
         admitted: &Admitted,
         kind: ConnectionKind,
+        permit: Permit,
         resume: Option<&Resume>,
     ) -> Result<(Self, OutboxReader), CloseReason> {
         let Parts { connections, drive, node, settings, figures, draining, .. } = &**shared;
@@ -95,6 +116,8 @@ impl Opened {
         if let Err(error) = drive.run(tenant, &operation).await {
             return Err(not_connected(&error));
         }
+        drop(permit);
+        shared.quotas.count(tenant, Usage::Connections, 1, clock::now());
         // A drain that began meanwhile has not seen it.
         if draining.is_cancelled() {
             outbox.close(CloseReason::Draining);

@@ -8,6 +8,7 @@ use super::channels::Channels;
 use crate::auth::Authenticator;
 use crate::config::LiveSettings;
 use crate::engine::Drive;
+use crate::quota::Quotas;
 use crate::telemetry::live::LiveFigures;
 use crate::transport::connection::Connections;
 
@@ -18,6 +19,7 @@ pub(crate) struct Parts {
     pub(crate) authenticator: Authenticator,
     pub(crate) connections: Connections,
     pub(crate) channels: Channels,
+    pub(crate) quotas: Quotas,
     pub(crate) node: NodeId,
     pub(crate) settings: LiveSettings,
     pub(crate) figures: LiveFigures,

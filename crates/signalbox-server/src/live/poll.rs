@@ -13,20 +13,26 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use signalbox_wire::id::{AgentId, ConnectionId, TenantId};
+use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
 use super::admission::Admitted;
-use super::opened::Opened;
+use super::opened::{self, Opened};
 use super::session::{Handled, Session};
 use super::shared::Shared;
 use crate::clock;
+use crate::http::problem::Refusal;
 use crate::telemetry::live::ConnectionKind;
 use crate::transport::outbox::{CloseReason, Frame, OutboxReader};
 
 /// Polls and signs of life that may wait for the task of one connection.
 const REQUESTS_MAX: usize = 16;
+
+/// Seconds after which to try again what cannot be done now.
+const RETRY_AFTER_S: u32 = 5;
 
 /// What a poll asks for.
 #[derive(Debug, Clone, Copy)]
@@ -74,23 +80,34 @@ pub(super) struct Polling<'a> {
 
 impl Inboxes {
     /// The connection that the agent holds by polls, else a new one.
-    pub(super) async fn held(&self, made_of: Polling<'_>, admitted: &Admitted) -> Result<Held, CloseReason> {
+    pub(super) async fn held(&self, made_of: Polling<'_>, admitted: &Admitted) -> Result<Held, Refusal> {
         let key = (admitted.tenant.clone(), admitted.agent.clone());
         let known = self.0.lock().get(&key).filter(|held| !held.requests.is_closed()).cloned();
         if let Some(held) = known {
             return Ok(held);
         }
-        let room = Arc::clone(made_of.room).try_acquire_owned().map_err(|_| CloseReason::Unavailable)?;
-        let connecting = Opened::connect(made_of.shared, admitted, ConnectionKind::Poll, None);
-        let (opened, reader) = Box::pin(connecting).await?;
-        let base = u64::try_from(clock::now().as_millis()).unwrap_or_default();
-        opened.session.outbox().begin_after(base);
-        let (requests, received) = mpsc::channel(REQUESTS_MAX);
-        let held = Held { session: opened.session.clone(), requests };
-        self.0.lock().insert(key.clone(), held.clone());
-        let tended = Tended { reader, received, base, said: base, waiting: None };
-        made_of.tracker.spawn(tend(self.clone(), key, tended, opened, room));
-        Ok(held)
+        let room = Arc::clone(made_of.room).try_acquire_owned();
+        let room = room.map_err(|_| problem_of(CloseReason::Unavailable))?;
+        let permit = opened::permit(made_of.shared, admitted).await?;
+        let (inboxes, shared, admitted) = (self.clone(), made_of.shared.clone(), admitted.clone());
+        let (made, held) = oneshot::channel();
+        made_of.tracker.spawn(async move {
+            let connecting = Opened::connect(&shared, &admitted, ConnectionKind::Poll, permit, None);
+            let (opened, reader) = match Box::pin(connecting).await {
+                Ok(opened) => opened,
+                Err(reason) => return drop(made.send(Err(reason))),
+            };
+            let base = u64::try_from(clock::now().as_millis()).unwrap_or_default();
+            opened.session.outbox().begin_after(base);
+            let (requests, received) = mpsc::channel(REQUESTS_MAX);
+            let held = Held { session: opened.session.clone(), requests };
+            inboxes.0.lock().insert(key.clone(), held.clone());
+            let _ = made.send(Ok(held));
+            let tended = Tended { reader, received, base, said: base, waiting: None };
+            tend(inboxes, key, tended, opened, room).await;
+        });
+        let held = held.await.unwrap_or(Err(CloseReason::Unavailable));
+        Ok(held.map_err(problem_of)?)
     }
 }
 
@@ -215,6 +232,20 @@ impl Tended {
         session.shared().figures.sent(messages.len() as u64);
         let connection = session.names().2.clone();
         let _ = waiting.reply.send(Ok(Inbox { connection, sequence, messages }));
+    }
+}
+
+/// Why a connection ended, or did not come about, as an answer over HTTP.
+pub(super) fn problem_of(reason: CloseReason) -> Problem {
+    let text = reason.text();
+    match reason {
+        CloseReason::TakenOver | CloseReason::Replaced => {
+            Problem::new(ProblemKind::ConnectionTakenOver, text)
+        }
+        CloseReason::Unauthorized => Problem::unauthorized(text),
+        CloseReason::Forbidden => Problem::forbidden(text),
+        CloseReason::Removed => Problem::new(ProblemKind::UnknownAgent, text),
+        _ => Problem::new(ProblemKind::ConnectionsFull, text).retry_after(RETRY_AFTER_S),
     }
 }
 

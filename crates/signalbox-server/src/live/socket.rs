@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use yawc::close::CloseCode;
 use yawc::{Frame as WireFrame, OpCode, Role, WebSocket, WebSocketError};
@@ -30,6 +30,7 @@ use super::session::{Answering, Handled, Session};
 use super::shared::Shared;
 use crate::config::LiveSettings;
 use crate::http::problem::Refusal;
+use crate::quota::Permit;
 use crate::telemetry::live::ConnectionKind;
 use crate::transport::connection::Resume;
 use crate::transport::outbox::{CloseReason, Frame, Next, OutboxReader};
@@ -104,41 +105,60 @@ pub(super) struct Upgrading {
     pub(super) room: OwnedSemaphorePermit,
 }
 
-/// Serves an agent's WebSocket, or ends it at once for a reason.
+/// An agent that may connect, and how.
+pub(super) struct Connecting {
+    pub(super) admitted: Admitted,
+    pub(super) permit: Permit,
+    pub(super) resume: Option<Resume>,
+}
+
+/// Serves an agent's WebSocket, or ends it at once for a reason. Once the agent is connected, or is not, `ready` says that
+/// the request can be answered: who sees the WebSocket open can be reached over it.
 pub(super) async fn serve(
     shared: Shared,
     upgrading: Upgrading,
-    admitted: Result<Admitted, CloseReason>,
-    resume: Option<Resume>,
+    connecting: Result<Connecting, CloseReason>,
+    ready: oneshot::Sender<()>,
 ) {
-    let Ok(Ok(upgraded)) = timeout(UPGRADE_WITHIN, upgrading.on_upgrade).await else { return };
+    let opened = match connecting {
+        Ok(Connecting { admitted, permit, resume }) => {
+            let kind = ConnectionKind::WebSocket;
+            Box::pin(Opened::connect(&shared, &admitted, kind, permit, resume.as_ref())).await
+        }
+        Err(reason) => Err(reason),
+    };
+    // Where nobody waits for the answer any more, there is no upgrade either.
+    let _ = ready.send(());
+    let Ok(Ok(upgraded)) = timeout(UPGRADE_WITHIN, upgrading.on_upgrade).await else {
+        if let Ok((opened, reader)) = opened {
+            Box::pin(opened.end(reader, CloseReason::Gone)).await;
+        }
+        return;
+    };
     let mut io = TokioIo::new(upgraded);
     let options = options(&shared.settings);
     let extensions = upgrading.extensions.as_deref();
     let socket = WebSocket::from_stream_with_extensions(&mut io, Role::Server, extensions, options);
     let mut socket = match socket {
         Ok(socket) => socket,
-        Err(error) => return tracing::warn!(%error, "a WebSocket could not be set up"),
-    };
-    let reason = match admitted {
-        Ok(admitted) => {
-            match Box::pin(Opened::connect(&shared, &admitted, ConnectionKind::WebSocket, resume.as_ref()))
-                .await
-            {
-                Ok((opened, mut reader)) => {
-                    let reason = converse(&mut socket, &mut reader, &opened).await;
-                    let ending = Box::pin(opened.end(reader, reason));
-                    tokio::join!(ending, goodbye(&mut socket, reason));
-                    None
-                }
-                Err(reason) => Some(reason),
+        Err(error) => {
+            tracing::warn!(%error, "a WebSocket could not be set up");
+            if let Ok((opened, reader)) = opened {
+                Box::pin(opened.end(reader, CloseReason::Gone)).await;
             }
+            return;
         }
-        Err(reason) => Some(reason),
     };
-    if let Some(reason) = reason {
-        shared.figures.closed(reason.name());
-        goodbye(&mut socket, reason).await;
+    match opened {
+        Ok((opened, mut reader)) => {
+            let reason = converse(&mut socket, &mut reader, &opened).await;
+            let ending = Box::pin(opened.end(reader, reason));
+            tokio::join!(ending, goodbye(&mut socket, reason));
+        }
+        Err(reason) => {
+            shared.figures.closed(reason.name());
+            goodbye(&mut socket, reason).await;
+        }
     }
     drop(socket);
     linger(&mut io).await;

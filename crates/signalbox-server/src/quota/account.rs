@@ -22,7 +22,6 @@ pub(crate) enum Usage {
     /// Agents that register for the first time.
     Agents,
     /// Connections that agents open.
-    #[expect(dead_code, reason = "counted by whoever takes connections")]
     Connections,
     /// Messages that are accepted.
     Messages,

@@ -11,6 +11,8 @@ use signalbox_wire::time::Timestamp;
 use super::account::Known;
 
 const DAY_S: i64 = 86_400;
+/// Seconds after which somebody may have made room.
+const RETRY_AFTER_S: u32 = 30;
 
 /// Over the requests of a second.
 pub(super) fn rate(tenant: &TenantId, most: u64, known: Known, wait: Duration) -> Problem {
@@ -28,7 +30,7 @@ pub(super) fn count(tenant: &TenantId, limit: Limit, most: u64, known: Known) ->
         "{}; remove one, or have the platform's operator raise the limit.",
         told(tenant, limit, most, known)
     );
-    Problem::new(ProblemKind::LimitReached, detail)
+    Problem::new(ProblemKind::LimitReached, detail).retry_after(RETRY_AFTER_S)
 }
 
 /// Over the messages of a day.

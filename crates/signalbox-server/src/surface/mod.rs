@@ -7,5 +7,6 @@ pub(crate) mod artcafe;
 pub(crate) mod description;
 pub(crate) mod opscore;
 pub(crate) mod process;
+mod registering;
 mod seen;
 pub(crate) mod state;

@@ -27,6 +27,7 @@ CREATE TABLE agent_statuses (
 );
 -- Who is connected to a node: what it held is swept up when it is gone.
 CREATE INDEX agent_statuses_by_node ON agent_statuses (node, tenant, agent) WHERE node IS NOT NULL;
+CREATE INDEX agent_statuses_connected ON agent_statuses (tenant, agent) WHERE node IS NOT NULL;
 
 CREATE TABLE available (
     tenant TEXT NOT NULL, route TEXT NOT NULL, agent TEXT NOT NULL, last_used INTEGER NOT NULL,

@@ -18,6 +18,7 @@ on_each_database![
     three_missed_heartbeats_are_the_end,
     many_agents_are_connected_at_once,
     no_more_agents_connect_than_may,
+    a_tenant_has_no_more_connections_than_it_may,
 ];
 
 /// The status of what is answered in place of an upgrade.
@@ -122,8 +123,7 @@ fn a_revoked_key_ends_connections(database: &Database) {
     let api = server.api();
     let agents = ["a", "b"].map(|name| register(&api, name));
     let made = api.post("/v1/keys", &json!({"name": "agents", "scope": "agent"})).is(201);
-    let (key, id) =
-        (made["key"].as_str().expect("a key"), made["keyId"].as_str().expect("an id"));
+    let (key, id) = (made["key"].as_str().expect("a key"), made["keyId"].as_str().expect("an id"));
     let mut ends = Socket::connect_by(&api, &agents[0], key);
     let mut stays = Socket::connect(&api, &agents[1]);
     ends.done("status", &json!({"status": "online"}));
@@ -217,4 +217,33 @@ fn no_more_agents_connect_than_may(database: &Database) {
     let mut socket =
         eventually("room again", || Socket::try_upgrade(&api, &path, "").map_err(|error| error.to_string()));
     socket.done("status", &json!({"status": "online"}));
+}
+
+fn a_tenant_has_no_more_connections_than_it_may(database: &Database) {
+    let server = Setup::new(database).env("SIGNALBOX_PLATFORM_KEY", PLATFORM_KEY).start();
+    let platform = server.with_key(PLATFORM_KEY);
+    let limit = |most: Value| {
+        let limits = json!({"limits": {"connections": most}});
+        platform.patch("/api/v1/tenants/default", &limits).is(200);
+    };
+    limit(json!(1));
+    let api = server.api();
+    let [one, other] = ["a", "b"].map(|name| register(&api, name));
+    let mut socket = Socket::connect(&api, &one);
+    let path = format!("/api/v1/ws/agent/{other}?token={KEY}");
+    assert_eq!(refusal(&api, &path, ""), 429);
+    let inbox = |agent: &str| api.send(Request::get(format!("/api/v1/agents/{agent}/inbox?wait=0")));
+    let refused = inbox(&other);
+    assert!(refused.problem(429).detail.contains("connections of 1 (its own;"), "{refused:?}");
+    assert!(refused.header("retry-after").is_some());
+    // One that is connected may connect again.
+    let mut again = Socket::connect(&api, &one);
+    assert_eq!(socket.end(), Some(4001));
+    again.done("status", &json!({"status": "busy"}));
+    inbox(&one).is(200);
+    assert_eq!(again.end(), Some(4001), "a poll takes over too");
+    limit(json!(2));
+    Socket::connect(&api, &other).done("status", &json!({"status": "online"}));
+    let day = api.get("/api/v1/usage-metrics?days=1").is(200);
+    assert_eq!(day["days"][0]["connections"], 4);
 }

@@ -8,9 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    Api, Database, PATIENCE, PLATFORM_KEY, Server, Setup, eventually, on_each_database, within,
-};
+use crate::support::{Api, Database, PATIENCE, PLATFORM_KEY, Server, Setup, eventually, on_each_database};
 
 /// The agent as a process, and what it tells.
 struct SeedAgent {

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{make_tenant, text, with_platform_key};
 use crate::support::{
-    Agent, AgentReply, Api, Connection, Database, PATIENCE, Request, Response, Server, SshKey, Worker, eventually,
-    iso, items, on_each_database,
+    Agent, AgentReply, Api, Connection, Database, PATIENCE, Request, Response, Server, SshKey, Worker,
+    eventually, iso, items, on_each_database,
 };
 
 on_each_database![what_another_tenant_has_is_as_what_nobody_has];

@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 
 use super::{make_tenant, text, with_platform_key};
-use crate::support::{Api, Database, PLATFORM_KEY, Request, Response, Server, on_each_database};
+use crate::support::{Api, Database, PLATFORM_KEY, Request, Response, Server, SshKey, on_each_database};
 
 on_each_database![
     limits_are_shown_and_changed_by_the_platform_key_alone,
     a_tenant_has_no_more_agents_than_it_may,
     a_tenant_has_no_more_keys_than_it_may,
+    a_tenant_has_no_more_ssh_keys_than_it_may,
     a_tenant_sends_no_more_messages_in_a_day_than_it_may,
     a_tenant_asks_no_faster_than_it_may,
     agents_that_register_at_once_stay_within_the_limit,
@@ -84,6 +85,8 @@ fn a_tenant_has_no_more_agents_than_it_may(database: &Database) {
     reached(&register("c"), "agents of 2 (the server's; it has none of its own)");
     api.delete(&format!("/v1/agents/{first}")).succeeded();
     register("c").is(201);
+    let connectable = api.post("/api/v1/agents", &json!({"name": "d", "type": "t"}));
+    reached(&connectable, "agents of 2");
     change(&server, &tenant, &json!({"agents": 0}));
     reached(&register("d"), "agents of 0");
     // Of another tenant nothing is counted.
@@ -118,6 +121,24 @@ fn a_tenant_has_no_more_keys_than_it_may(database: &Database) {
     api.post("/v1/keys", &key).is(201);
     change(&server, &tenant, &json!({"api_keys": null}));
     api.post("/v1/keys", &key).is(201);
+}
+
+fn a_tenant_has_no_more_ssh_keys_than_it_may(database: &Database) {
+    let server = with_platform_key(database).start();
+    let (tenant, api) = make_tenant(&server, &json!({"name": "acme", "limits": {"ssh_keys": 1}}));
+    let add = || {
+        let public = SshKey::make("ed25519").public();
+        let body = json!({"name": "k", "public_key": public, "key_type": "access"});
+        api.post("/api/v1/ssh-keys", &body)
+    };
+    let first = text(&add().is(201)["key_id"]);
+    let over = add();
+    reached(&over, "ssh_keys of 1 (its own; the server has none)");
+    assert!(over.header("retry-after").is_some());
+    api.delete(&format!("/api/v1/ssh-keys/{first}")).succeeded();
+    add().is(201);
+    change(&server, &tenant, &json!({"ssh_keys": null}));
+    add().is(201);
 }
 
 fn message(id: &str) -> Value {

@@ -4,20 +4,18 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
 use signalbox_core::engine;
-use signalbox_core::quota::Limit;
 use signalbox_wire::agentkit::{RegisterBody, Registered, Success};
-use signalbox_wire::id::TenantId;
 use signalbox_wire::problem::Problem;
 
-use crate::clock;
 use crate::egress::Egress;
 use crate::engine::Drive;
 use crate::http::context::{Acts, Context, Input};
 use crate::http::params::{self, Query, Reader};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
-use crate::quota::{Permit, QuotaError, Quotas, Usage};
+use crate::quota::Quotas;
 use crate::surface::agentkit::convert;
+use crate::surface::registering;
 
 /// What the query may ask for.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -76,10 +74,6 @@ async fn answer(
     query: &RegisterQuery,
     body: RegisterBody,
 ) -> Result<Reply, Refusal> {
-    if context.caller.agent.is_some() {
-        let detail = "An agent's token registers no agents; use an API key with the scope 'agent'.";
-        return Err(Problem::forbidden(detail).into());
-    }
     let mut reader = Reader::default();
     let replace = reader.read("replace", query.replace.as_deref(), params::flag).unwrap_or_default();
     reader.finish()?;
@@ -94,20 +88,5 @@ async fn answer(
         let data = Registered { agent_id: registered.agent.clone() };
         Reply::json(status, &Success::new(format!("Agent '{name}' {done}."), data))
     };
-    let _permit = permit(drive, quotas, context.tenant(), &operation.name).await?;
-    let reply = drive.answer(context.tenant(), context.claim.as_ref(), &operation, tell).await?;
-    if reply.status == StatusCode::CREATED {
-        quotas.count(context.tenant(), Usage::Agents, 1, clock::now());
-    }
-    Ok(reply)
-}
-
-/// Lets a registration through where the tenant may have one more agent, or has one of that name: what becomes of that
-/// is for the operation to say.
-async fn permit(drive: &Drive, quotas: &Quotas, tenant: &TenantId, name: &str) -> Result<Permit, Refusal> {
-    match quotas.check(tenant, Limit::Agents, clock::now()).await {
-        Err(over @ QuotaError::Over(_)) if !drive.knows_agent_named(tenant, name).await? => Err(over.into()),
-        Err(QuotaError::Over(_)) => Ok(Permit::free()),
-        checked => Ok(checked?),
-    }
+    registering::register((drive, quotas), context, &operation, tell).await
 }

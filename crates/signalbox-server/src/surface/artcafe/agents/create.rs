@@ -15,6 +15,8 @@ use crate::engine::Drive;
 use crate::http::context::{Acts, Context, Input};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::quota::Quotas;
+use crate::surface::registering;
 
 /// The version of an agent that tells none.
 const VERSION: &str = "1";
@@ -27,10 +29,12 @@ const VERSION: &str = "1";
     responses(
         (status = 201, description = "Registered", body = AgentView),
         (status = 409, description = "The name or the id is taken", body = Problem),
-        (status = 422, description = "The body does not fit", body = Problem)))]
+        (status = 422, description = "The body does not fit", body = Problem),
+        (status = 429, description = "The tenant has as many agents as it may", body = Problem)))]
 pub(crate) async fn create(
     State(drive): State<Drive>,
     State(egress): State<Egress>,
+    State(quotas): State<Quotas>,
     context: Context<Acts>,
     input: Input,
 ) -> Result<Reply, Refusal> {
@@ -50,7 +54,7 @@ pub(crate) async fn create(
         };
         Reply::json(StatusCode::CREATED, &convert::agent(&agent, None, None))
     };
-    drive.answer(context.tenant(), context.claim.as_ref(), &operation, tell).await
+    registering::register((&drive, &quotas), &context, &operation, tell).await
 }
 
 /// A registration as the engine takes it, or everything that stands against it.

@@ -9,8 +9,9 @@ use signalbox_wire::problem::Problem;
 
 use crate::http::params::{Path, Query, Reader, id};
 use crate::http::problem::Refusal;
+use crate::http::route_table::RouteTable;
 use crate::live::Live;
-use crate::live::admission::credentials;
+use crate::live::admission::{Verdict, credentials};
 use crate::transport::connection::Resume;
 
 /// What paths of this surface begin with, as far as who may call is concerned.
@@ -38,20 +39,27 @@ pub(crate) struct Asked {
         (status = 101, description = "It is open"),
         (status = 401, description = "No token", body = Problem),
         (status = 403, description = "From a page of an origin that is not allowed", body = Problem),
+        (status = 429, description = "The tenant has as many agents connected as it may", body = Problem),
         (status = 426, description = "The request opens no WebSocket", body = Problem),
         (status = 503, description = "No further agent can be connected now", body = Problem)))]
 pub(crate) async fn connect(
     State(live): State<Live>,
+    State(routes): State<RouteTable>,
     Path(agent): Path,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
-    mut request: Request,
+    request: Request,
 ) -> Result<Response, Refusal> {
     live.check_origin(&headers)?;
     let resume = resume(&asked)?;
     let credentials = credentials(&headers, asked.token.as_deref());
     let verdict = live.admit((&credentials, PATH), &agent).await?;
-    let mut response = live.open(&mut request, verdict, resume)?;
+    let (parts, body) = request.into_parts();
+    if matches!(verdict, Verdict::Admitted(_)) {
+        routes.check(&parts).await?;
+    }
+    let mut request = Request::from_parts(parts, body);
+    let mut response = live.open(&mut request, verdict, resume).await?;
     // A token in a query must be kept by nobody on the way.
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

@@ -10,7 +10,6 @@ use signalbox_wire::body::{self, BodyError};
 use signalbox_wire::problem::Problem;
 
 use super::connect::sequence;
-use super::problem_of;
 use crate::http::context::{Acts, Context, Input};
 use crate::http::params::{Path, Query, Reader};
 use crate::http::problem::Refusal;
@@ -49,6 +48,7 @@ pub(crate) struct Asked {
         (status = 403, description = "The token of another agent", body = Problem),
         (status = 404, description = "No such agent", body = Problem),
         (status = 409, description = "Another connection or poll of the agent took over", body = Problem),
+        (status = 429, description = "The tenant has as many agents connected as it may", body = Problem),
         (status = 503, description = "No further agent can be connected now", body = Problem)))]
 pub(crate) async fn poll(
     State(live): State<Live>,
@@ -63,7 +63,7 @@ pub(crate) async fn poll(
     reader.finish()?;
     let admitted = admitted(&live, &context, &headers, &agent).await?;
     let wait = Duration::from_secs(wait.unwrap_or(WAIT_DEFAULT_S));
-    let inbox = live.poll(&admitted, PollRequest { wait, after }).await.map_err(problem_of)?;
+    let inbox = live.poll(&admitted, PollRequest { wait, after }).await?;
     let bytes = inbox.messages.iter().map(|message| message.len() + 1).sum::<usize>();
     let mut text = String::with_capacity(bytes + 128);
     text.push_str("{\"connection_id\":");
@@ -110,7 +110,7 @@ pub(crate) async fn post(
         return Err(vec![fault].into());
     }
     let admitted = admitted(&live, &context, &headers, &agent).await?;
-    let answers = live.take_in(&admitted, &messages).await.map_err(problem_of)?;
+    let answers = live.take_in(&admitted, &messages).await?;
     let mut text = String::from("{\"messages\":");
     list(&mut text, answers.iter().map(|answer| &answer.text[..]));
     text.push('}');

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use http::StatusCode;
 use signalbox_core::engine::CreateSshKey;
+use signalbox_core::quota::Limit;
 use signalbox_core::ssh_key::SshKey;
 use signalbox_wire::artcafe::{SshKeyBody, SshKeyView};
 use signalbox_wire::fault::Fault;
@@ -16,6 +17,7 @@ use crate::engine::Drive;
 use crate::http::context::{Administers, Context, Input};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::quota::Quotas;
 
 /// Add an SSH key
 ///
@@ -26,9 +28,11 @@ use crate::http::reply::Reply;
     (status = 403, description = "Not an admin key", body = Problem),
     (status = 404, description = "No such agent", body = Problem),
     (status = 409, description = "The key is here already", body = Problem),
-    (status = 422, description = "The body does not fit, or the key is not taken", body = Problem)))]
+    (status = 422, description = "The body does not fit, or the key is not taken", body = Problem),
+    (status = 429, description = "The tenant has as many SSH keys as it may", body = Problem)))]
 pub(crate) async fn create(
     State(drive): State<Drive>,
+    State(quotas): State<Quotas>,
     context: Context<Administers>,
     input: Input,
 ) -> Result<Reply, Refusal> {
@@ -47,6 +51,7 @@ pub(crate) async fn create(
         created_by: context.caller.name.to_string(),
         revoked: None,
     };
+    let _permit = quotas.check(context.tenant(), Limit::SshKeys, now).await?;
     let made = |key: &SshKey| Reply::json(StatusCode::CREATED, &view(key));
     drive.answer(context.tenant(), context.claim.as_ref(), &CreateSshKey { key }, made).await
 }
