@@ -17,7 +17,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use signalbox_wire::id::{AgentId, SessionId, TaskId};
+use signalbox_wire::id::{AgentId, ConnectionId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
 pub use crate::connection::Connection;
@@ -25,6 +25,12 @@ use crate::limits::CONCURRENCY_MAX;
 use crate::report::Fingerprint;
 pub use crate::report::{Meaning, Report};
 use crate::task_attempt::TaskAttempt;
+
+/// The state of an agent that said that it goes.
+pub(crate) const OFFLINE: &str = "offline";
+
+/// The state of an agent that went and has connected again, until it says another.
+const IDLE: &str = "idle";
 
 /// A registration. Changes rarely; what changes with every report is [`AgentStatus`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -284,6 +290,43 @@ impl Held {
 
 fn only<'a>(mut held: impl Iterator<Item = &'a Held>) -> Option<&'a Held> {
     held.next().filter(|_| held.next().is_none())
+}
+
+impl AgentStatus {
+    /// Takes in that the agent is connected by `connection`; gives back the one that it held before.
+    pub(crate) fn connect(&mut self, connection: Connection, now: Timestamp) -> Option<Connection> {
+        self.last_seen = self.latest(now);
+        self.disconnected_at = None;
+        // Whoever is connected is not offline, whatever it said when it went.
+        if self.report.as_ref().is_some_and(|report| report.state.eq_ignore_ascii_case(OFFLINE)) {
+            let report = Report {
+                state: IDLE.to_owned(),
+                details: None,
+                timestamp: now,
+                about_task: false,
+                counts_as: None,
+                awaits_delivery: None,
+            };
+            self.apply_answer(report, now);
+        }
+        self.connection.replace(connection)
+    }
+
+    /// Takes in that a connection has ended; whether it was the one that the agent held.
+    pub(crate) fn disconnect(&mut self, connection: &ConnectionId, now: Timestamp) -> bool {
+        let is_held = self.connection.as_ref().is_some_and(|held| held.id == *connection);
+        if is_held {
+            self.connection = None;
+            self.disconnected_at = Some(now);
+        }
+        is_held
+    }
+
+    /// Since when it holds no connection, where it held one before.
+    #[must_use]
+    pub fn is_away_since(&self) -> Option<Timestamp> {
+        self.disconnected_at.filter(|_| self.connection.is_none())
+    }
 }
 
 #[cfg(test)]

@@ -11,14 +11,6 @@ use serde::{Deserialize, Serialize};
 use signalbox_wire::id::{AgentId, ConnectionId, KeyId, NodeId};
 use signalbox_wire::time::Timestamp;
 
-use crate::agent::{AgentStatus, Report};
-
-/// The state of an agent that said that it goes.
-pub(crate) const OFFLINE: &str = "offline";
-
-/// The state of an agent that went and has connected again, until it says another.
-const IDLE: &str = "idle";
-
 /// A connection that an agent holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
@@ -55,41 +47,4 @@ pub enum DisconnectCause {
     Removed,
     /// Its end was told.
     Ended,
-}
-
-impl AgentStatus {
-    /// Takes in that the agent is connected by `connection`; gives back the one that it held before.
-    pub(crate) fn connect(&mut self, connection: Connection, now: Timestamp) -> Option<Connection> {
-        self.last_seen = self.latest(now);
-        self.disconnected_at = None;
-        // Whoever is connected is not offline, whatever it said when it went.
-        if self.report.as_ref().is_some_and(|report| report.state.eq_ignore_ascii_case(OFFLINE)) {
-            let report = Report {
-                state: IDLE.to_owned(),
-                details: None,
-                timestamp: now,
-                about_task: false,
-                counts_as: None,
-                awaits_delivery: None,
-            };
-            self.apply_answer(report, now);
-        }
-        self.connection.replace(connection)
-    }
-
-    /// Takes in that a connection has ended; whether it was the one that the agent held.
-    pub(crate) fn disconnect(&mut self, connection: &ConnectionId, now: Timestamp) -> bool {
-        let is_held = self.connection.as_ref().is_some_and(|held| held.id == *connection);
-        if is_held {
-            self.connection = None;
-            self.disconnected_at = Some(now);
-        }
-        is_held
-    }
-
-    /// Since when it holds no connection, where it held one before.
-    #[must_use]
-    pub fn is_away_since(&self) -> Option<Timestamp> {
-        self.disconnected_at.filter(|_| self.connection.is_none())
-    }
 }

@@ -3,6 +3,7 @@
 //! [`Connections`] knows who is connected to this node. Other nodes are asked over the bus, on the agent's subject: whoever
 //! holds the connection answers what became of what was sent; nobody answers where nobody does.
 
+mod delivered;
 mod letter;
 mod lost;
 
@@ -15,11 +16,11 @@ use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use signalbox_bus::{Buffer, Bus, BusError, Message, Pattern, Received as OnBus, Subject};
 use signalbox_core::connection::{DisconnectCause, Disconnected};
-use signalbox_core::delivery::Outcome;
 use signalbox_wire::artcafe::live;
 use signalbox_wire::id::{AgentId, ConnectionId, TenantId};
 use tokio::task::AbortHandle;
 
+pub(crate) use self::delivered::{Delivered, NotConnected};
 use self::letter::Letter;
 use self::lost::Lost;
 use super::outbox::{CloseReason, Frame, Outbox, Received};
@@ -46,45 +47,6 @@ struct Shared {
 struct Here {
     attached: HashMap<TenantId, HashMap<AgentId, Outbox>>,
     lost: Lost,
-}
-
-/// The agent holds no connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NotConnected;
-
-/// What became of something that was sent to an agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Delivered {
-    /// The agent's side has it.
-    Had,
-    /// The agent holds no connection with any node that can be asked.
-    NotConnected,
-    /// The connection ended before it was known.
-    Lost,
-    /// It was not known in time; it may still arrive.
-    TimedOut,
-    /// Too much waits for the connection.
-    Busy,
-    /// The node that holds the connection cannot be asked, for this reason.
-    Unavailable(String),
-}
-
-impl Delivered {
-    /// What came of it, as a try.
-    ///
-    /// # Errors
-    /// [`NotConnected`] where there was none.
-    pub(super) fn outcome(self) -> Result<Outcome, NotConnected> {
-        let failed = |reason: &str| Ok(Outcome::failed(reason.to_owned(), true));
-        match self {
-            Self::Had => Ok(Outcome::Delivered { status: 200 }),
-            Self::NotConnected => Err(NotConnected),
-            Self::Lost => failed("the agent's connection ended before it was known to have this"),
-            Self::TimedOut => failed("the agent was not known to have this in time"),
-            Self::Busy => failed("too much waits for the agent's connection"),
-            Self::Unavailable(reason) => Ok(Outcome::failed(reason, true)),
-        }
-    }
 }
 
 /// From where on a connection goes on with an earlier one of its agent.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Delivered;
+use super::delivered::Delivered;
 use crate::transport::outbox::CloseReason;
 
 /// What one node says to the one that holds an agent's connection.

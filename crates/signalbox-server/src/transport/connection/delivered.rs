@@ -1,0 +1,42 @@
+//! What became of something that was sent to an agent over its connection.
+
+use signalbox_core::delivery::Outcome;
+
+/// The agent holds no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotConnected;
+
+/// What became of something that was sent to an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    /// The agent's side has it.
+    Had,
+    /// The agent holds no connection with any node that can be asked.
+    NotConnected,
+    /// The connection ended before it was known.
+    Lost,
+    /// It was not known in time; it may still arrive.
+    TimedOut,
+    /// Too much waits for the connection.
+    Busy,
+    /// The node that holds the connection cannot be asked, for this reason.
+    Unavailable(String),
+}
+
+impl Delivered {
+    /// What came of it, as a try.
+    ///
+    /// # Errors
+    /// [`NotConnected`] where there was none.
+    pub(in crate::transport) fn outcome(self) -> Result<Outcome, NotConnected> {
+        let failed = |reason: &str| Ok(Outcome::failed(reason.to_owned(), true));
+        match self {
+            Self::Had => Ok(Outcome::Delivered { status: 200 }),
+            Self::NotConnected => Err(NotConnected),
+            Self::Lost => failed("the agent's connection ended before it was known to have this"),
+            Self::TimedOut => failed("the agent was not known to have this in time"),
+            Self::Busy => failed("too much waits for the agent's connection"),
+            Self::Unavailable(reason) => Ok(Outcome::failed(reason, true)),
+        }
+    }
+}
