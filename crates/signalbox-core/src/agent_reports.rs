@@ -166,7 +166,8 @@ impl AgentStatus {
     /// Keeps the fingerprints of what the order does not tell: neither within this life, where what is older
     /// than the newest report is no news, nor in the next, where what is dated before its start is not.
     fn remember(&mut self, report: Option<&Report>, now: Timestamp) {
-        let since = self.report.as_ref().map_or(now, |newest| newest.moment().min(now));
+        let ordered_from = self.report.as_ref().map(Report::moment).or(self.earlier_until);
+        let since = ordered_from.map_or(now, |from| from.min(now));
         self.recent.retain(|recent| recent.timestamp >= since);
         self.recent.extend(report.filter(|report| report.timestamp >= since).map(Report::fingerprint));
         let too_many = self.recent.len().saturating_sub(FINGERPRINTS_MAX);
@@ -260,6 +261,17 @@ mod tests {
             assert!(!apply_report(&mut next, word, NOW + s(2)), "{}", word.state);
         }
         assert!(apply_report(&mut next, &report("idle", NOW + s(2)), NOW + s(2)));
+    }
+
+    #[test]
+    fn what_was_dated_ahead_is_no_news_after_two_restarts_in_silence() {
+        let mut first = status();
+        let ahead = report("a", NOW + s(19));
+        assert!(apply_report(&mut first, &ahead, NOW + s(6)));
+        let silent = first.restarted(2, NOW + s(18));
+        let mut third = silent.restarted(3, NOW + s(24));
+        assert!(!apply_report(&mut third, &ahead, NOW + s(27)));
+        assert!(apply_report(&mut third, &report("b", NOW + s(27)), NOW + s(27)));
     }
 
     proptest! {
