@@ -69,7 +69,7 @@ mod tests {
             "{}",
             problem.detail
         );
-        assert_eq!((problem.status, problem.retry_after_s), (429, None));
+        assert_eq!((problem.status, problem.retry_after_s), (429, Some(30)));
         let defaults = Known { own: limits(None), defaults: limits(Some(5)) };
         let late = day(&tenant, 5, defaults, Timestamp::from_seconds(2 * DAY_S - 60));
         assert!(late.detail.contains("messages_per_day of 5 (the server's;"), "{}", late.detail);

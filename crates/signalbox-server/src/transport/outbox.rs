@@ -684,12 +684,13 @@ mod tests {
 
     #[test]
     fn what_a_connection_left_goes_to_the_next_without_what_was_had() {
-        let (old, mut reader) = outbox(BOUNDS);
+        let bounds = OutboxBounds { bytes: 128, ..BOUNDS };
+        let (old, mut reader) = outbox(bounds);
         let [mut a, mut b, mut c] = ["a", "b", "c"].map(|id| {
             old.deliver(id, |sequence| Frame::with_sequence(&format!("{{\"id\":\"{id}\"}}"), sequence))
         });
         assert!(matches!(next(&mut reader), Some(Next::Frame(_, Some(1)))));
-        let (new, mut reader) = outbox(BOUNDS);
+        let (new, mut reader) = outbox(bounds);
         new.take_over(old.leave(), 1);
         assert_eq!(now(&mut a), Some(Received::Had));
         assert_eq!(next(&mut reader), Some(Next::Frame(Bytes::from(r#"{"id":"b","sequence":2}"#), Some(2))));
