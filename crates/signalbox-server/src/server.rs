@@ -261,8 +261,10 @@ impl Server {
         if let (Some(tls), Some(hangup)) = (edge.tls.clone(), hangup) {
             tracker.spawn(reload_on_hangup(tls, hangup, edge.draining.clone()));
         }
+        jobs::begin(&jobs).await;
+        let left = CancellationToken::new();
+        let here = tokio::spawn(jobs::say_here(jobs.clone(), left.clone()));
         jobs::start(&jobs, post, &tracker);
-        jobs::sweep_own(&jobs).await;
         tracker.spawn(Channels::from_ref(&state).run());
         let fast_path = FastPath::new(surfaces::fast_routes(&config, &state), &edge.metrics);
         let routes = (fast_path, router(&edge, state, routes));
@@ -281,13 +283,19 @@ impl Server {
         told(Step::Draining { open: open(), within, until: clock::system() + within });
         edge.draining.cancel();
         tracker.close();
-        if tokio::time::timeout(within, tracker.wait()).await.is_err() {
+        let is_cut = tokio::time::timeout(within, tracker.wait()).await.is_err();
+        left.cancel();
+        let _ = here.await;
+        if is_cut {
             // Nor are leases given up: what still runs may yet have its effect, and another node would repeat it now.
             told(Step::Cut { open: open(), after: within });
         } else {
             told(Step::Drained { took: watch.elapsed() });
             if let Err(error) = store.release().await {
                 tracing::warn!(%error, "leases were not given up; they will run out");
+            }
+            if let Err(error) = store.node_left().await {
+                tracing::info!(%error, "the other nodes were not told that this one has left; they will see it");
             }
         }
         if let Err(error) = store.close().await {

@@ -57,6 +57,15 @@ pub(crate) trait Backend: Send + Sync {
     /// The row with this key from the database; a session with its tasks, all read at one moment.
     async fn read(&self, tenant: &TenantId, key: &Key) -> Result<Option<ReadRow>, StoreError>;
 
+    /// What [`Backend::read`] would give for each of these keys, in their order, in as few steps as can be.
+    async fn read_many(&self, tenant: &TenantId, keys: &[Key]) -> Result<Vec<Option<ReadRow>>, StoreError> {
+        let mut rows = Vec::with_capacity(keys.len());
+        for key in keys {
+            rows.push(self.read(tenant, key).await?);
+        }
+        Ok(rows)
+    }
+
     /// The version of the row that [`Backend::read`] would give.
     async fn version(&self, tenant: &TenantId, key: &Key) -> Result<Option<i64>, StoreError>;
 
@@ -150,8 +159,11 @@ pub(crate) trait Backend: Send + Sync {
     /// The nodes that were last there longer ago than `silent_for`, up to `most`, the longest silent first.
     async fn lost_nodes(&self, silent_for: Duration, most: usize) -> Result<Vec<NodeId>, StoreError>;
 
-    /// Forgets a node, unless it was there within `silent_for`.
-    async fn forget_node(&self, node: &NodeId, silent_for: Duration) -> Result<(), StoreError>;
+    /// Forgets a node, unless it was there within `silent_for`; whether it was known until then.
+    async fn forget_node(&self, node: &NodeId, silent_for: Duration) -> Result<bool, StoreError>;
+
+    /// The nodes that are known, whenever they were last there; none where there can be no other.
+    async fn nodes(&self) -> Result<Vec<NodeId>, StoreError>;
 
     /// How much due work there is.
     async fn backlog(&self, limit: u64) -> Result<Backlog, StoreError>;

@@ -41,7 +41,7 @@ use crate::api::{
     Options, Page, Prune, Pruned, Removal, SessionFilter, StoredEvent, WaitingLanes, WriterFigures,
 };
 use crate::backend::{AgentWithStatus, Backend};
-use crate::cache::{Cache, Lookup};
+use crate::cache::{Cache, Gap, Lookup};
 use crate::commit::Commit;
 use crate::error::StoreError;
 use crate::read_row::ReadRow;
@@ -93,6 +93,18 @@ enum Freshness {
     Checked,
     /// As committed now.
     Current,
+}
+
+/// What becomes of a row that is read, besides being shown.
+enum Use<'a> {
+    /// Nothing.
+    Show,
+    /// It is what memory holds from now on.
+    Remember,
+    /// The same; memory holds this version of it.
+    Compare(i64),
+    /// It fills the gap in memory.
+    Fill(Gap<'a>),
 }
 
 macro_rules! rows {
@@ -161,6 +173,7 @@ impl Store {
         let backend = &self.inner.backend;
         match need {
             Need::Row(key) => self.show(tenant, key, snapshot, fresh).await?,
+            Need::Rows(keys) if backend.is_shared() => self.show_many(tenant, keys, snapshot, fresh).await?,
             Need::Rows(keys) => {
                 for key in keys {
                     self.show(tenant, key, snapshot, fresh).await?;
@@ -341,12 +354,21 @@ impl Store {
         self.inner.backend.lost_nodes(silent_for, LOST_NODES_MAX).await
     }
 
-    /// Forgets a node that is lost; one that has said meanwhile that it is there stays.
+    /// Forgets a node that is lost; one that has said meanwhile that it is there stays. Of several that forget it one is
+    /// told that it did.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot answer.
-    pub async fn forget_node(&self, node: &NodeId, silent_for: Duration) -> Result<(), StoreError> {
+    pub async fn forget_node(&self, node: &NodeId, silent_for: Duration) -> Result<bool, StoreError> {
         self.inner.backend.forget_node(node, silent_for).await
+    }
+
+    /// The nodes that have said that they are there, and were not forgotten since; none where there can be no other.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot answer.
+    pub async fn nodes(&self) -> Result<Vec<NodeId>, StoreError> {
+        self.inner.backend.nodes().await
     }
 
     /// How much due work there is, counted up to [`BACKLOG_COUNTED_MAX`].
@@ -476,6 +498,56 @@ impl Store {
     ) -> Result<(), StoreError> {
         let freshness = if fresh { Freshness::Current } else { Freshness::Checked };
         snapshot.show(key.clone(), self.row(tenant, key, freshness).await?);
+        Ok(())
+    }
+
+    /// Shows rows of a shared database as [`Self::show`] does; those that are not in memory are read at once.
+    async fn show_many(
+        &self,
+        tenant: &TenantId,
+        keys: &[Key],
+        snapshot: &mut Snapshot,
+        fresh: bool,
+    ) -> Result<(), StoreError> {
+        let Inner { backend, cache, strangers, .. } = self.inner.as_ref();
+        let (mut missing, mut uses) = (Vec::new(), Vec::new());
+        for key in keys {
+            let used = if !Cache::holds(key) {
+                Use::Show
+            } else if fresh {
+                Use::Remember
+            } else if is_changed_often(key) && strangers.are_about(tenant) {
+                cache.version(tenant, key).map_or(Use::Remember, Use::Compare)
+            } else {
+                match cache.look_up(tenant, key) {
+                    Lookup::Held(row) => {
+                        snapshot.show(key.clone(), Some(row.loaded));
+                        continue;
+                    }
+                    Lookup::Busy => Use::Show,
+                    Lookup::Gap(gap) => Use::Fill(gap),
+                }
+            };
+            missing.push(key.clone());
+            uses.push(used);
+        }
+        let rows = backend.read_many(tenant, &missing).await?;
+        for ((key, used), row) in missing.into_iter().zip(uses).zip(rows) {
+            match (used, &row) {
+                (Use::Show, _) | (Use::Fill(_), None) => {}
+                (Use::Fill(gap), Some(row)) => gap.fill(row.clone()),
+                (Use::Remember, row) => self.remember(tenant, &key, row.as_ref()),
+                (Use::Compare(version), row) => {
+                    if row.as_ref().is_some_and(|row| row.loaded.version() == version) {
+                        strangers.found_same(tenant);
+                    } else {
+                        strangers.met(tenant);
+                    }
+                    self.remember(tenant, &key, row.as_ref());
+                }
+            }
+            snapshot.show(key, row.map(|row| row.loaded));
+        }
         Ok(())
     }
 

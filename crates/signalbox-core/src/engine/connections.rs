@@ -29,33 +29,20 @@ pub struct Connect {
     pub key: Option<KeyId>,
 }
 
-/// What a connection belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Connected {
-    /// The registration: what is said over the connection once there is a later one does not count.
-    pub generation: u64,
-    /// The connection that the agent held before: it is to be closed.
-    pub earlier: Option<Connection>,
-}
-
 impl Operation for Connect {
-    type Output = Connected;
+    type Output = ();
 
     fn keys(&self) -> Vec<Key> {
         keys(&self.agent)
     }
 
-    fn decide(
-        &self,
-        snapshot: &Snapshot,
-        context: &mut DecisionContext<'_>,
-    ) -> Result<(Decision, Connected), Halt> {
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
         let now = context.now;
         let mut work = UnitOfWork::new(snapshot, context);
         let current = work.known_agent(&self.agent)?;
         let generation = current.agent.generation;
         if current.status.connection.as_ref().is_some_and(|held| held.id == self.connection) {
-            return Ok((work.finish(), Connected { generation, earlier: None }));
+            return Ok((work.finish(), ()));
         }
         let (id, node, key) = (self.connection.clone(), self.node.clone(), self.key.clone());
         let earlier = current.status_mut().connect(Connection { node, id, since: now, key }, now);
@@ -70,7 +57,7 @@ impl Operation for Connect {
             "takesOver": earlier.as_ref().map(|earlier| &earlier.id),
         });
         work.log(NewEvent::new("agent.connected", Level::Info, now, &data).about(&self.agent));
-        Ok((work.finish(), Connected { generation, earlier }))
+        Ok((work.finish(), ()))
     }
 }
 
@@ -104,16 +91,16 @@ impl Operation for Disconnect {
     }
 }
 
-/// The connections that agents held with a node which is gone have ended: some of one tenant.
+/// Connections that agents of one tenant held have ended: some of a node that is gone, or that holds them no longer.
 #[derive(Debug, Clone)]
-pub struct DisconnectNode {
-    /// The node.
-    pub node: NodeId,
-    /// The agents, with the connections that they held with it.
+pub struct DisconnectMany {
+    /// The agents, with the connections that they held.
     pub connections: Vec<(AgentId, ConnectionId)>,
+    /// Why they ended, in words.
+    pub reason: String,
 }
 
-impl Operation for DisconnectNode {
+impl Operation for DisconnectMany {
     /// How many of them held theirs.
     type Output = usize;
 
@@ -124,10 +111,9 @@ impl Operation for DisconnectNode {
     ) -> Result<(Decision, usize), Halt> {
         let mut work = UnitOfWork::new(snapshot, context);
         snapshot.require(self.connections.iter().flat_map(|(agent, _)| keys(agent)))?;
-        let reason = format!("node {} is gone", self.node);
         let mut count = 0;
         for (agent, connection) in &self.connections {
-            count += usize::from(disconnect(&mut work, agent, connection, &reason)?);
+            count += usize::from(disconnect(&mut work, agent, connection, &self.reason)?);
         }
         Ok((work.finish(), count))
     }

@@ -57,7 +57,7 @@ pub use channels::{
 pub use commands::{
     AnswerCommand, CancelCommand, CommandAnswered, CreateCommand, ProgressCommand, SettleCommand,
 };
-pub use connections::{Connect, Connected, Disconnect, DisconnectNode};
+pub use connections::{Connect, Disconnect, DisconnectMany};
 pub use definitions::{ApplyDefinition, DeleteDefinition, DeleteRevision, RollBack};
 pub use deliveries::{DeliveredReport, Discard, ExpireDelivery, Redrive, SettleDelivery};
 pub use dispatched::{ExpireDispatch, SettleDispatch};

@@ -11,7 +11,7 @@ use signalbox_core::decision::MatchHint;
 use signalbox_core::delivery::{MessageStatus, Outcome};
 use signalbox_core::due::{DueJob, Lane};
 use signalbox_core::engine::{
-    Accept, Connect, Connected, Deregister, Disconnect, DisconnectNode, MatchAgent, Register, SettleDispatch,
+    Accept, Connect, Deregister, Disconnect, DisconnectMany, MatchAgent, Register, SettleDispatch,
     TimerFired,
 };
 use signalbox_core::limits::RECONNECT_GRACE;
@@ -36,9 +36,9 @@ fn connecting(stage: &mut Stage, name: &str) -> AgentId {
     stage.run(&register).expect("registered").agent
 }
 
-fn connect(stage: &mut Stage, agent: &AgentId, id: &str) -> Connected {
+fn connect(stage: &mut Stage, agent: &AgentId, id: &str) {
     let connect = Connect { agent: agent.clone(), connection: con(id), node: node(), key: None };
-    stage.run(&connect).expect("connected")
+    stage.run(&connect).expect("connected");
 }
 
 fn end(agent: &AgentId, id: &str) -> Disconnect {
@@ -68,8 +68,7 @@ fn an_agent_is_offered_and_messaged_while_it_is_connected() {
     assert!(refused.to_string().contains("has not connected yet"), "{refused}");
 
     let first = Connect { agent: agent.clone(), connection: con("con_1"), node: node(), key: None };
-    let (decision, connected) = stage.decide(&first).expect("connected");
-    assert_eq!(connected, Connected { generation: 1, earlier: None });
+    let (decision, ()) = stage.decide(&first).expect("connected");
     assert!(decision.hints.contains(&MatchHint::Connected(agent.clone())));
     assert!(decision.hints.contains(&MatchHint::Agent(agent.clone())), "waiting tasks are offered");
     stage.run(&first).expect("connected");
@@ -94,8 +93,7 @@ fn a_later_connection_takes_over_and_the_end_of_the_earlier_one_changes_nothing(
     let agent = connecting(&mut stage, "reader");
     connect(&mut stage, &agent, "con_1");
     let second = Connect { agent: agent.clone(), connection: con("con_2"), node: node(), key: None };
-    let (decision, connected) = stage.decide(&second).expect("connected");
-    assert_eq!(connected.earlier.as_ref().map(|earlier| &earlier.id), Some(&con("con_1")));
+    let (decision, ()) = stage.decide(&second).expect("connected");
     let told: Vec<_> = decision.disconnected.iter().map(cause).collect();
     assert_eq!(told, [(con("con_1"), DisconnectCause::TakenOver)], "it is to be closed");
     stage.run(&second).expect("connected");
@@ -119,7 +117,7 @@ fn whoever_registers_anew_connects_anew() {
     stage.run(&again).expect("registered");
     assert!(status(&stage, &agent).connection.is_none() && status(&stage, &agent).is_away_since().is_some());
     assert_eq!(stage.run(&end(&agent, "con_1")), Ok(false), "of the registration before");
-    assert_eq!(connect(&mut stage, &agent, "con_2").generation, 2);
+    connect(&mut stage, &agent, "con_2");
 
     let gone = Deregister { agent: agent.clone(), trace: None };
     let told: Vec<_> = stage.decide(&gone).expect("decided").0.disconnected.iter().map(cause).collect();
@@ -207,7 +205,7 @@ fn the_end_of_a_node_ends_the_connections_that_it_held() {
     connect(&mut stage, &agents[1], "con_2");
     let gone = AgentId::parse("gone").expect("valid");
     let connections = agents.iter().chain([&gone]).map(|agent| (agent.clone(), con("con_1"))).collect();
-    let swept = stage.run(&DisconnectNode { node: node(), connections });
+    let swept = stage.run(&DisconnectMany { connections, reason: "the node is gone".to_owned() });
     assert_eq!(swept, Ok(2));
     let connected: Vec<bool> =
         agents.iter().map(|agent| status(&stage, agent).connection.is_some()).collect();

@@ -3,7 +3,7 @@
 use signalbox_core::decision::Key;
 use signalbox_core::engine::{
     Accept, Announce, AppendLogs, ApplyDefinition, ApplySchedule, Approve, Cancel, Connect, ControlSchedule,
-    DeleteDefinition, DeleteSchedule, Deregister, Discard, Disconnect, DisconnectNode, Drain, ExpireDelivery,
+    DeleteDefinition, DeleteSchedule, Deregister, Discard, Disconnect, DisconnectMany, Drain, ExpireDelivery,
     MatchAgent, MatchTask, Operation, PatchAgent, Pause, Redrive, Register, Registered, ReportState, Resume,
     RetrySession, SettleCall, SettleDelivery, SettleDispatch, Signal, TimerFired, Trigger, Triggered,
 };
@@ -65,7 +65,7 @@ calls! {
     ApplySchedule => |_| ToolReply::Done;
     Connect => |_| ToolReply::Connected;
     Disconnect => |_| ToolReply::Done;
-    DisconnectNode => |_| ToolReply::Done;
+    DisconnectMany => |_| ToolReply::Done;
     ExpireDelivery => |_| ToolReply::Done;
     Cancel => |session| ToolReply::Session(Box::new(session));
     DeleteDefinition => |_| ToolReply::Done;

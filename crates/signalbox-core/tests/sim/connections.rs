@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use signalbox_core::connection::Disconnected;
-use signalbox_core::engine::{Connect, Disconnect, DisconnectNode};
+use signalbox_core::engine::{Connect, Disconnect, DisconnectMany};
 use signalbox_wire::id::{AgentId, ConnectionId, NodeId};
 use signalbox_wire::time::Timestamp;
 
@@ -132,7 +132,7 @@ impl World {
             return;
         }
         if let Some(seat) = self.seat() {
-            self.start(seat.plane, DisconnectNode { node, connections }.into(), Caller::Plane);
+            self.start(seat.plane, DisconnectMany { connections, reason: format!("node {node} is gone") }.into(), Caller::Plane);
         }
         self.after(Duration::from_secs(5), Event::Lost(lost));
     }

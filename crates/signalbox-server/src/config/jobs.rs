@@ -22,8 +22,13 @@ pub(crate) struct JobSettings {
     pub(crate) retention_sessions: Duration,
     /// How long delivered messages are kept.
     pub(crate) retention_messages: Duration,
+    /// How often the connections that the store knows are compared with those that there are.
+    pub(crate) connections_compared_every: Duration,
     service: Option<String>,
 }
+
+/// Whatever the heartbeats of agents: it reads a row for each connection.
+const CONNECTIONS_COMPARED_EVERY_MAX: Duration = Duration::from_secs(60);
 
 impl JobSettings {
     pub(crate) fn new(config: &Config) -> Self {
@@ -35,6 +40,7 @@ impl JobSettings {
             retention_events: config.retention.retention_events,
             retention_sessions: config.retention.retention_sessions,
             retention_messages: config.retention.retention_messages,
+            connections_compared_every: (config.live.heartbeat_interval * 2).min(CONNECTIONS_COMPARED_EVERY_MAX),
             service: config.dispatches_through().map(str::to_owned),
         }
     }

@@ -24,5 +24,5 @@ mod timers;
 mod usage;
 
 pub(crate) use context::{Jobs, Parts};
-pub(crate) use presence::sweep_own;
+pub(crate) use nodes::{begin, say_here};
 pub(crate) use runner::start;

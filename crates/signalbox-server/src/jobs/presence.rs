@@ -2,11 +2,10 @@
 //! try and without a write, until they connect.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use signalbox_core::agent::{Agent, AgentStatus};
+use signalbox_core::agent::AgentStatus;
 use signalbox_core::due::Lane;
-use signalbox_core::engine::DisconnectNode;
+use signalbox_core::engine::{Disconnect, DisconnectMany};
 use signalbox_store::{StoreError, WaitingLanes};
 use signalbox_wire::id::{AgentId, ConnectionId, NodeId, TenantId};
 use signalbox_wire::time::Timestamp;
@@ -16,9 +15,7 @@ use crate::engine::DriveError;
 use crate::engine::slots::Room;
 
 /// Connections that are ended in one go.
-const SWEPT_AT_ONCE: usize = 256;
-/// How long a sweep that the store could not take rests.
-const REST: Duration = Duration::from_secs(1);
+const SWEPT_AT_ONCE: usize = 64;
 
 /// Looks up the agents of the lanes with something that waits, as far as that is not known yet.
 pub(super) async fn look(
@@ -32,8 +29,14 @@ pub(super) async fn look(
             && room.is_presence_unknown(&lane.tenant, &lane.lane, now)
         {
             let looked = room.begin_look();
-            let since = away_since(app, &lane.tenant, &agent, &lane.lane).await?;
-            room.set_away((&lane.tenant, &lane.lane), since, looked, now);
+            match away_since(app, &lane.tenant, &agent, &lane.lane).await {
+                Ok(since) => room.set_away((&lane.tenant, &lane.lane), since, looked, now),
+                // It holds up no other; what waits for it is tried, and that tells.
+                Err(StoreError::Corrupt(error)) => {
+                    tracing::debug!(%error, %agent, "whether an agent is connected cannot be read");
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(())
@@ -51,47 +54,22 @@ pub(super) async fn away_since(
         return Ok(None);
     }
     let status = app.store.status_hint(tenant, id).await?;
-    Ok(since(&agent, status.as_deref()))
-}
-
-fn since(agent: &Agent, status: Option<&AgentStatus>) -> Option<Timestamp> {
-    let never = Some(agent.registered_at);
-    let Some(status) = status else { return never };
-    if status.connection.is_some() { None } else { status.disconnected_at.or(never) }
-}
-
-/// Ends what an earlier process of this node held, before anybody connects to this one. What the store cannot tell now is
-/// found out by the agents' next heartbeats, or when they connect anew.
-pub(crate) async fn sweep_own(app: &Jobs) {
-    if let Err(error) = sweep(app, app.drive.node()).await {
-        tracing::warn!(%error, "agents may be shown as connected to an earlier process of this node for a while");
+    if status.as_ref().is_some_and(|status| status.connection.is_some()) {
+        return Ok(None);
     }
+    let since = status.as_deref().and_then(AgentStatus::is_away_since);
+    Ok(Some(since.unwrap_or(agent.registered_at)))
 }
 
-/// Ends what earlier processes held, where no other can be alive: over a database that one process uses alone.
-pub(super) async fn sweep_at_start(app: Jobs) {
-    while app.store.kind() == "sqlite" {
-        let swept = async {
-            for node in app.store.connected_nodes().await? {
-                if node != *app.drive.node() {
-                    sweep(&app, &node).await?;
-                }
-            }
-            Ok::<_, DriveError>(())
-        };
-        match swept.await {
-            Ok(()) => return,
-            Err(error) => tracing::warn!(%error, "the connections of an earlier process are ended later"),
-        }
-        tokio::select! {
-            () = app.draining.cancelled() => return,
-            () = tokio::time::sleep(REST) => {}
-        }
-    }
-}
-
-/// Ends the connections that agents held with a node that is gone: they are offline from now on.
+/// Ends the connections that agents are said to have with a node, as far as they are not held here: those of a node that
+/// is gone, or those of this one whose ends were not written down. One that is said to be held here is known here before
+/// the store knows it.
 pub(super) async fn sweep(app: &Jobs, node: &NodeId) -> Result<(), DriveError> {
+    let reason = if node == app.drive.node() {
+        format!("node {node} does not hold it any more")
+    } else {
+        format!("node {node} is gone")
+    };
     let (mut after, mut count) = (None::<(TenantId, AgentId)>, 0);
     loop {
         let place = after.as_ref().map(|(tenant, agent)| (tenant, agent));
@@ -100,14 +78,45 @@ pub(super) async fn sweep(app: &Jobs, node: &NodeId) -> Result<(), DriveError> {
         after = Some((last.tenant.clone(), last.agent.clone()));
         let mut tenants: BTreeMap<TenantId, Vec<(AgentId, ConnectionId)>> = BTreeMap::new();
         for found in page {
-            tenants.entry(found.tenant).or_default().push((found.agent, found.connection));
+            let held = app.transport.connections().outbox(&found.tenant, &found.agent);
+            if held.is_none_or(|outbox| *outbox.connection() != found.connection) {
+                tenants.entry(found.tenant).or_default().push((found.agent, found.connection));
+            }
         }
         for (tenant, connections) in tenants {
-            count += app.drive.run(&tenant, &DisconnectNode { node: node.clone(), connections }).await?;
+            count += end(app, &tenant, connections, &reason).await?;
         }
     }
     if count > 0 {
-        tracing::info!(%node, count, "agents that were connected to a node which is gone are offline");
+        tracing::info!(%node, count, "agents whose connections nobody holds are offline");
     }
     Ok(())
+}
+
+/// Ends some connections at once, or one by one where one of them stands in the way; how many were still held.
+async fn end(
+    app: &Jobs,
+    tenant: &TenantId,
+    connections: Vec<(AgentId, ConnectionId)>,
+    reason: &str,
+) -> Result<usize, DriveError> {
+    let together = DisconnectMany { connections, reason: reason.to_owned() };
+    match app.drive.run(tenant, &together).await {
+        Err(DriveError::Store(StoreError::Conflict | StoreError::Corrupt(_))) => {}
+        // Its agents go with it.
+        Err(DriveError::Store(StoreError::Removed)) => return Ok(0),
+        done => return done,
+    }
+    let mut count = 0;
+    for (agent, connection) in together.connections {
+        let alone = Disconnect { agent, connection, reason: reason.to_owned() };
+        match app.drive.run(tenant, &alone).await {
+            Ok(was_held) => count += usize::from(was_held),
+            Err(DriveError::Store(error @ (StoreError::Conflict | StoreError::Corrupt(_)))) => {
+                tracing::warn!(%error, %tenant, agent = %alone.agent, "the end of a connection was not written down");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
 }

@@ -46,7 +46,6 @@ pub(crate) fn start(app: &Jobs, post: Post, tracker: &TaskTracker) {
     tracker.spawn(matching::run(app.clone(), post.hints, tracker.clone()));
     tracker.spawn(matching::sweep(app.clone()));
     tracker.spawn(close(app.clone(), post.disconnected));
-    tracker.spawn(presence::sweep_at_start(app.clone()));
     tracker.spawn(taken::run(app.clone()));
     tracker.spawn(prune::run(app.clone()));
     tracker.spawn(nodes::run(app.clone()));

@@ -22,9 +22,10 @@ use crate::telemetry::live::{ConnectionKind, OpenConnection};
 use crate::transport::connection::{Attached, Resume, new_id};
 use crate::transport::outbox::{CloseReason, Outbox, OutboxBounds, OutboxReader};
 
-/// How often the end of a connection is written again where the store does not take it, before it is left to the sweep.
+/// How often the end of a connection is written again where the store does not take it, before it is left to the next
+/// comparison of what the store knows with what there is.
 const DISCONNECT_TRIES: u32 = 6;
-/// The pause before the second try; it doubles.
+/// The pause before the second try, which doubles, and before the first where another connection is about to be the agent's.
 const DISCONNECT_PAUSE: Duration = Duration::from_millis(250);
 
 /// Longer than any connection lasts.
@@ -147,7 +148,11 @@ impl Opened {
         drop(reader);
         let (tenant, agent, connection) = session.names();
         tracing::debug!(%tenant, %agent, %connection, reason = reason.name(), "an agent's connection ended");
-        if reason != CloseReason::TakenOver && reason != CloseReason::Removed {
+        // The connection that took over may not come about. Where it does, this changes nothing.
+        if reason == CloseReason::TakenOver {
+            tokio::time::sleep(DISCONNECT_PAUSE).await;
+        }
+        if reason != CloseReason::Removed {
             disconnect(&shared, &session, reason).await;
         }
     }
@@ -191,7 +196,7 @@ async fn disconnect(shared: &Shared, session: &Session, reason: CloseReason) {
             }
         }
     }
-    tracing::warn!(%agent, %connection, "the store did not take the end of a connection; the next start does");
+    tracing::warn!(%agent, %connection, "the store did not take the end of a connection; it is tried again later");
 }
 
 fn not_connected(error: &DriveError) -> CloseReason {

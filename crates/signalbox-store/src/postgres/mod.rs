@@ -192,6 +192,10 @@ impl Backend for Postgres {
         rows::row(&self.pool, tenant, key).await
     }
 
+    async fn read_many(&self, tenant: &TenantId, keys: &[Key]) -> Result<Vec<Option<ReadRow>>, StoreError> {
+        rows::rows(&self.pool, tenant, keys).await
+    }
+
     async fn version(&self, tenant: &TenantId, key: &Key) -> Result<Option<i64>, StoreError> {
         rows::version(&self.pool, tenant, key).await
     }
@@ -300,8 +304,12 @@ impl Backend for Postgres {
         nodes::lost(&self.pool, silent_for, most).await
     }
 
-    async fn forget_node(&self, node: &NodeId, silent_for: Duration) -> Result<(), StoreError> {
+    async fn forget_node(&self, node: &NodeId, silent_for: Duration) -> Result<bool, StoreError> {
         nodes::forget(&self.pool, node, silent_for).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeId>, StoreError> {
+        nodes::all(&self.pool).await
     }
 
     async fn backlog(&self, limit: u64) -> Result<Backlog, StoreError> {

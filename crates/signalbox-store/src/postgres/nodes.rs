@@ -26,13 +26,19 @@ pub(super) async fn left(pool: &Pool, node: &NodeId) -> Result<(), StoreError> {
 pub(super) async fn lost(pool: &Pool, silent_for: Duration, most: usize) -> Result<Vec<NodeId>, StoreError> {
     let sql = format!("SELECT id FROM nodes WHERE seen_at < {NOW} - $1 ORDER BY seen_at LIMIT $2");
     let rows = pool.query(&sql, &[&micros(silent_for), &bound(most)]).await?;
-    rows.iter().map(|row| id(NodeId::parse(&get::<String>(row, 0)?))).collect()
+    rows.iter().map(|row| id(NodeId::parse(get(row, 0)?))).collect()
 }
 
-/// Forgets `node`, unless it was there within `silent_for`.
-pub(super) async fn forget(pool: &Pool, node: &NodeId, silent_for: Duration) -> Result<(), StoreError> {
-    let sql = format!("DELETE FROM nodes WHERE id = $1 AND seen_at < {NOW} - $2");
-    pool.query(&sql, &[&node.as_str(), &micros(silent_for)]).await.map(drop)
+/// Forgets `node`, unless it was there within `silent_for`; whether it was known until then.
+pub(super) async fn forget(pool: &Pool, node: &NodeId, silent_for: Duration) -> Result<bool, StoreError> {
+    let sql = format!("DELETE FROM nodes WHERE id = $1 AND seen_at < {NOW} - $2 RETURNING id");
+    Ok(!pool.query(&sql, &[&node.as_str(), &micros(silent_for)]).await?.is_empty())
+}
+
+/// The nodes that are known.
+pub(super) async fn all(pool: &Pool) -> Result<Vec<NodeId>, StoreError> {
+    let rows = pool.query("SELECT id FROM nodes", &[]).await?;
+    rows.iter().map(|row| id(NodeId::parse(get(row, 0)?))).collect()
 }
 
 fn micros(duration: Duration) -> i64 {

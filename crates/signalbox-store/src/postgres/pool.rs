@@ -11,6 +11,8 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, Row};
 
 use super::fault;
+use super::pipeline::{PendingQuery, enqueue};
+use super::query::{Value, parameters};
 use super::sql::REPLAN;
 use super::target::Target;
 use crate::StoreError;
@@ -49,6 +51,29 @@ impl Pool {
     ) -> Result<Vec<Row>, StoreError> {
         match timeout(self.patience, self.attempt(sql, parameters)).await {
             Ok(answer) => answer,
+            Err(_) => Err(StoreError::Unavailable("PostgreSQL did not answer in time".to_owned())),
+        }
+    }
+
+    /// The rows that each of these statements answers with its values: all are sent before the first answer is awaited.
+    /// They may be run twice, when their connection turns out to be gone.
+    pub(super) async fn query_all(
+        &self,
+        asked: &[(&str, Vec<Value<'_>>)],
+    ) -> Result<Vec<Vec<Row>>, StoreError> {
+        let attempts = async {
+            let mut is_again = false;
+            loop {
+                let lent = Lent(Some(self.connection().await?));
+                match lent.run_all(asked).await {
+                    Ok(answers) => return Ok(answers),
+                    Err(error) if error.is_closed() && !is_again => is_again = true,
+                    Err(error) => return Err(fault::of_statement(&error)),
+                }
+            }
+        };
+        match timeout(self.patience, attempts).await {
+            Ok(answers) => answers,
             Err(_) => Err(StoreError::Unavailable("PostgreSQL did not answer in time".to_owned())),
         }
     }
@@ -138,10 +163,13 @@ impl Lent {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, tokio_postgres::Error> {
         let answer = self.query(sql, parameters).await;
-        if answer.as_ref().err().is_none_or(|error| error.as_db_error().is_some()) {
-            self.give_back();
-        }
-        answer
+        self.give_back_after(answer)
+    }
+
+    /// Runs several statements at once, then gives the connection back if it is known to be idle.
+    async fn run_all(self, asked: &[(&str, Vec<Value<'_>>)]) -> Result<Vec<Vec<Row>>, tokio_postgres::Error> {
+        let answers = self.query_all(asked).await;
+        self.give_back_after(answers)
     }
 
     async fn query(
@@ -154,8 +182,27 @@ impl Lent {
         connection.query(&statement, parameters).await
     }
 
-    fn give_back(mut self) {
-        drop(self.0.take());
+    async fn query_all(
+        &self,
+        asked: &[(&str, Vec<Value<'_>>)],
+    ) -> Result<Vec<Vec<Row>>, tokio_postgres::Error> {
+        let Some(connection) = &self.0 else { return Ok(Vec::new()) };
+        let mut flights: Vec<PendingQuery<'_, _, _>> = Vec::with_capacity(asked.len());
+        for (sql, values) in asked {
+            let statement = connection.prepare_cached(sql).await?;
+            flights.push(Box::pin(async move { connection.query(&statement, &parameters(values)).await }));
+        }
+        enqueue(flights).await
+    }
+
+    fn give_back_after<T>(
+        mut self,
+        answer: Result<T, tokio_postgres::Error>,
+    ) -> Result<T, tokio_postgres::Error> {
+        if answer.as_ref().err().is_none_or(|error| error.as_db_error().is_some()) {
+            drop(self.0.take());
+        }
+        answer
     }
 }
 

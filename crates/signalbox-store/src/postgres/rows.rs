@@ -5,6 +5,7 @@ use signalbox_core::session::SessionState;
 use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId};
+use tokio_postgres::Row;
 
 use super::pool::Pool;
 use super::query::{Query, Value, bound, get, id, parameters, text};
@@ -15,15 +16,39 @@ use crate::schema::{self, TableId};
 
 /// The row with this key; a session with its tasks.
 pub(super) async fn row(pool: &Pool, tenant: &TenantId, key: &Key) -> Result<Option<ReadRow>, StoreError> {
+    let (sql, values) = question(tenant, key);
+    read(key, &pool.query(sql, &parameters(&values)).await?)
+}
+
+/// The rows with these keys, asked for at once.
+pub(super) async fn rows(
+    pool: &Pool,
+    tenant: &TenantId,
+    keys: &[Key],
+) -> Result<Vec<Option<ReadRow>>, StoreError> {
+    let asked: Vec<_> = keys.iter().map(|key| question(tenant, key)).collect();
+    let answers = pool.query_all(&asked).await?;
+    keys.iter().zip(&answers).map(|(key, rows)| read(key, rows)).collect()
+}
+
+/// What asks for the row with a key.
+fn question<'k>(tenant: &'k TenantId, key: &'k Key) -> (&'static str, Vec<Value<'k>>) {
     if let Key::Session(id) = key {
-        return session(pool, tenant, id).await;
+        return (SESSION, vec![text(tenant.as_str()), text(id.as_str())]);
     }
     let mut values = vec![text(tenant.as_str())];
     values.extend(schema::key_cells(key).iter().map(Value::from));
-    let sql = &sql::of(TableId::of(key)).read;
-    let Some(row) = pool.query_one(sql, &parameters(&values)).await? else { return Ok(None) };
-    let body: &str = get(&row, 1)?;
-    let loaded = schema::loaded(key, get(&row, 0)?, body)?;
+    (&sql::of(TableId::of(key)).read, values)
+}
+
+/// The row with a key, out of what its question was answered with.
+fn read(key: &Key, rows: &[Row]) -> Result<Option<ReadRow>, StoreError> {
+    if let Key::Session(_) = key {
+        return session(rows);
+    }
+    let Some(row) = rows.first() else { return Ok(None) };
+    let body: &str = get(row, 1)?;
+    let loaded = schema::loaded(key, get(row, 0)?, body)?;
     Ok(loaded.map(|loaded| ReadRow::alone(loaded, body.len())))
 }
 
@@ -39,8 +64,7 @@ pub(super) async fn version(pool: &Pool, tenant: &TenantId, key: &Key) -> Result
 const SESSION: &str = "SELECT version, body, -1::bigint AS place FROM sessions WHERE tenant = $1 AND id = $2 \
     UNION ALL SELECT version, body, position FROM tasks WHERE tenant = $1 AND session = $2 ORDER BY place";
 
-async fn session(pool: &Pool, tenant: &TenantId, id: &SessionId) -> Result<Option<ReadRow>, StoreError> {
-    let rows = pool.query(SESSION, &parameters(&[text(tenant.as_str()), text(id.as_str())])).await?;
+fn session(rows: &[Row]) -> Result<Option<ReadRow>, StoreError> {
     let bodies = rows.iter().map(|row| get(row, 1)).collect::<Result<Vec<&str>, _>>()?;
     let (Some(first), Some((own, tasks))) = (rows.first(), bodies.split_first()) else { return Ok(None) };
     // Tasks without their session: what was removed by halves is as good as gone.
@@ -113,6 +137,6 @@ pub(super) async fn ahead(
 }
 
 /// A waiting task whose session and id are the first columns.
-pub(super) fn waiting_task(row: &tokio_postgres::Row) -> Result<WaitingTask, StoreError> {
+pub(super) fn waiting_task(row: &Row) -> Result<WaitingTask, StoreError> {
     Ok(WaitingTask { session: id(SessionId::parse(get(row, 0)?))?, task: id(TaskId::parse(get(row, 1)?))? })
 }

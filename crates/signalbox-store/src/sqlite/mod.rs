@@ -341,8 +341,12 @@ impl Backend for Sqlite {
         Ok(Vec::new())
     }
 
-    async fn forget_node(&self, _node: &NodeId, _silent_for: Duration) -> Result<(), StoreError> {
-        Ok(())
+    async fn forget_node(&self, _node: &NodeId, _silent_for: Duration) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeId>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn next_due(&self, kind: DueKind) -> Result<Option<Timestamp>, StoreError> {

@@ -26,9 +26,15 @@ async fn nodes_that_are_silent_are_found_and_forgotten(world: &World) {
     let silent = async |silent_for| store.lost_nodes(silent_for).await.expect("looked");
     assert_eq!(silent(LONG).await, []);
     assert_eq!(silent(Duration::ZERO).await, [node(1), node(2)], "the longest silent first");
-    store.forget_node(&node(2), LONG).await.expect("looked");
+    assert!(!store.forget_node(&node(2), LONG).await.expect("looked"));
     assert_eq!(silent(Duration::ZERO).await, [node(1), node(2)], "it was there a moment ago");
-    store.forget_node(&node(2), Duration::ZERO).await.expect("forgotten");
+    let mut known = store.nodes().await.expect("looked");
+    known.sort();
+    assert_eq!(known, [node(1), node(2)]);
+    for is_first in [true, false] {
+        let forgot = store.forget_node(&node(2), Duration::ZERO).await.expect("forgotten");
+        assert_eq!(forgot, is_first, "one of several is told");
+    }
     assert_eq!(silent(Duration::ZERO).await, [node(1)]);
     store.node_left().await.expect("noted");
     assert_eq!(silent(Duration::ZERO).await, []);

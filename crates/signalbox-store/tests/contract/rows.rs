@@ -5,7 +5,7 @@ use std::sync::Arc;
 use signalbox_core::decision::{ApiKey, Key, PreviousSecret, Row};
 use signalbox_core::quota::UsageDay;
 use signalbox_core::session::SessionStatus;
-use signalbox_core::{Decision, Need};
+use signalbox_core::{Decision, Need, Snapshot};
 use signalbox_store::Counted;
 use signalbox_wire::raw::RawObject;
 
@@ -18,6 +18,7 @@ use crate::world::{World, commit, contract, parts, tenant, view_of};
 contract! {
     every_kind_is_put_and_removed,
     what_is_read_is_what_was_put,
+    many_rows_are_read_at_once,
     a_session_comes_with_its_tasks_in_order,
     keys_are_found_by_hash_and_only_once,
     a_key_is_found_by_the_secret_before_too,
@@ -182,6 +183,45 @@ async fn what_is_read_is_what_was_put(world: &World) {
     assert!(store.agent(&tenant(), &agent_id("other")).await.expect("read").is_none());
     assert!(store.tool(&tenant(), &tool_name("other")).await.expect("read").is_none());
     assert!(store.tenant(&tenant_id("other")).await.expect("read").is_none());
+}
+
+async fn many_rows_are_read_at_once(world: &World) {
+    let mut decision = Decision::default();
+    every_kind().into_iter().for_each(|row| decision.create(row, 7));
+    commit(&world.store, decision).await.expect("created");
+    // One that has nothing in memory yet, where there can be one.
+    let other = world.another_node().await;
+    let store = other.as_ref().unwrap_or(&world.store);
+    let absent = agent_id("absent");
+    let mut keys: Vec<Key> = every_kind().iter().map(Row::key).collect();
+    let twice = keys[0].clone();
+    keys.extend([Key::Agent(absent.clone()), twice]);
+    for fresh in [false, false, true] {
+        let mut snapshot = Snapshot::new();
+        store.load(&tenant(), &Need::Rows(keys.clone()), &mut snapshot, fresh).await.expect("loaded");
+        assert!(snapshot.require(keys.clone()).is_ok(), "all of them");
+        assert!(snapshot.agent(&absent).expect("looked up").is_none());
+        for row in every_kind() {
+            match row {
+                Row::Agent(row) => {
+                    let read = snapshot.agent(&row.id).expect("loaded");
+                    assert_eq!(parts(read), Some((7, row.as_ref().clone())));
+                }
+                Row::Status(row) => {
+                    let read = snapshot.status(&row.agent).expect("loaded").expect("there");
+                    assert_eq!((read.version, format!("{:?}", read.value)), (7, format!("{row:?}")));
+                }
+                Row::Session(row) => {
+                    let read = snapshot.session(&row.id).expect("loaded").expect("there");
+                    assert_eq!((read.version, &read.value.session.id), (7, &row.id));
+                }
+                _ => {}
+            }
+        }
+    }
+    if let Some(other) = other {
+        other.close().await.expect("closed");
+    }
 }
 
 async fn a_session_comes_with_its_tasks_in_order(world: &World) {
