@@ -455,6 +455,8 @@ fn assemble(
         metrics: metrics.clone(),
         draining: draining.clone(),
     });
+    let admission =
+        Admission::new(store.clone(), config.delivery.waiting_per_destination_max, quotas.clone());
     let channels = Channels::new(channels::Parts {
         store: store.clone(),
         drive: drive.clone(),
@@ -462,6 +464,7 @@ fn assemble(
         node: node.clone(),
         connections: connections.clone(),
         quotas: quotas.clone(),
+        admission: admission.clone(),
         draining: draining.clone(),
     });
     let live = Live::new(live::Parts {
@@ -481,7 +484,7 @@ fn assemble(
         store: store.clone(),
         drive,
         channels,
-        admission: Admission::new(store.clone(), config.delivery.waiting_per_destination_max, quotas.clone()),
+        admission,
         streams: Streams {
             store: store.clone(),
             wake_ups,
