@@ -58,6 +58,9 @@ pub struct AgentCommand {
     /// When it was answered, or ended without an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// An answer came after its end: that is in the log, once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_answered_late: bool,
 }
 
 /// Where a command stands.

@@ -463,6 +463,8 @@ fn assemble(
         metrics: metrics.clone(),
         draining: draining.clone(),
     });
+    let admission =
+        Admission::new(store.clone(), config.delivery.waiting_per_destination_max, quotas.clone());
     let channels = Channels::new(channels::Parts {
         store: store.clone(),
         drive: drive.clone(),
@@ -470,6 +472,7 @@ fn assemble(
         node: node.clone(),
         connections: connections.clone(),
         quotas: quotas.clone(),
+        admission: admission.clone(),
         draining: draining.clone(),
     });
     let live = Live::new(live::Parts {
@@ -489,7 +492,7 @@ fn assemble(
         store: store.clone(),
         drive,
         channels,
-        admission: Admission::new(store.clone(), config.delivery.waiting_per_destination_max, quotas.clone()),
+        admission,
         streams: Streams {
             store: store.clone(),
             wake_ups,

@@ -224,9 +224,8 @@ pub(crate) trait Backend: Send + Sync {
         &self,
         tenant: &TenantId,
         channel: &ChannelId,
-        after: u64,
-        limit: usize,
-        bytes: usize,
+        from: (u64, Timestamp),
+        most: (usize, usize),
     ) -> Result<Vec<Arc<ChannelMessage>>, StoreError>;
     /// An agent's commands, newest first.
     async fn commands(

@@ -761,7 +761,7 @@ impl Store {
     }
 
     /// The history of a channel, oldest first: at most `limit` messages after a sequence, and no more than about `bytes`
-    /// of them, but one in any case. What its retention has let go of is not in it, whether removed yet or not.
+    /// of them, but one in any case. What its retention has let go of by `now` is not in it, whether removed yet or not.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot answer.
@@ -770,11 +770,12 @@ impl Store {
         tenant: &TenantId,
         channel: &Channel,
         after: u64,
-        limit: usize,
-        bytes: usize,
+        (limit, bytes): (usize, usize),
+        now: Timestamp,
     ) -> Result<Vec<Arc<ChannelMessage>>, StoreError> {
         let after = after.max(channel.first_kept.saturating_sub(1));
-        self.inner.backend.channel_messages(tenant, &channel.id, after, limit, bytes).await
+        let since = now - channel.retention.max_age;
+        self.inner.backend.channel_messages(tenant, &channel.id, (after, since), (limit, bytes)).await
     }
 
     /// An agent's commands, newest first.

@@ -65,6 +65,7 @@ impl Operation for CreateCommand {
             expires_at: now + self.timeout,
             sent_at: None,
             ended_at: None,
+            is_answered_late: false,
         });
         let mut decision = Decision::default();
         decision.expects.push((Key::Agent(self.agent.clone()), Some(agent.version)));
@@ -169,10 +170,16 @@ impl Operation for AnswerCommand {
         let mut decision = Decision::default();
         let status = if self.answer.is_ok() { CommandStatus::Success } else { CommandStatus::Error };
         if read.value.status.is_over() {
-            let data = json!({"commandId": self.command, "command": read.value.command,
-                "status": read.value.status, "answer": status});
-            let event = NewEvent::new("command.answered_late", Level::Info, now, &data);
-            decision.events.push(event.about(&self.agent));
+            // Once, however often the agent repeats it.
+            if !read.value.is_answered_late {
+                let data = json!({"commandId": self.command, "command": read.value.command,
+                    "status": read.value.status, "answer": status});
+                let event = NewEvent::new("command.answered_late", Level::Info, now, &data);
+                decision.events.push(event.about(&self.agent));
+                let late = AgentCommand { is_answered_late: true, ..AgentCommand::clone(&read.value) };
+                let version = context.version_after(Some(read.version));
+                decision.put(Row::Command(Arc::new(late)), Some(read.version), version);
+            }
             return Ok((decision, CommandAnswered::TooLate(read.value.status)));
         }
         let mut command = AgentCommand::clone(&read.value);

@@ -92,8 +92,16 @@ fn a_command_is_sent_until_its_agent_has_it_and_answered_once() {
     let late = AnswerCommand { agent: agent.clone(), command: id.clone(), answer: Err(json!("no")) };
     let (decision, answered) = stage.decide(&late).expect("refused");
     assert_eq!(answered, CommandAnswered::TooLate(CommandStatus::Success));
-    assert!(decision.writes.is_empty(), "recorded, and changes nothing");
     assert_eq!(decision.events[0].kind, "command.answered_late");
+    stage.run(&late).expect("refused");
+    let kept = command(&stage, &id);
+    assert_eq!(
+        (kept.status, kept.result),
+        (CommandStatus::Success, Some(json!({"ok": 1}))),
+        "it changes nothing"
+    );
+    let (decision, _) = stage.decide(&late).expect("refused");
+    assert!(decision.events.is_empty() && decision.writes.is_empty(), "a repeat is not recorded again");
 }
 
 #[test]

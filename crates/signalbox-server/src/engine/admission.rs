@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use signalbox_core::due::Lane;
 use signalbox_store::{DueKind, Store, StoreError};
-use signalbox_wire::id::TenantId;
+use signalbox_wire::id::{AgentId, MessageId, TenantId};
 use signalbox_wire::time::Timestamp;
 
 use crate::quota::{QuotaError, Quotas, Taken};
@@ -52,21 +52,42 @@ impl Admission {
         self.quotas.message(tenant, now).await
     }
 
-    /// The most that may wait for one destination.
-    pub(crate) fn max(&self) -> usize {
-        self.max
-    }
-
-    /// Whether one more message may be accepted for what is reached by `lane`.
+    /// Whether a message may be accepted for an agent: not so many wait for where it is, or it is one that was accepted
+    /// before.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot answer.
-    pub(crate) async fn admits(
+    pub(crate) async fn has_room(
         &self,
         tenant: &TenantId,
-        lane: Lane,
+        agent: &AgentId,
+        id: Option<&MessageId>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        let registration = self.store.agent(tenant, agent).await?;
+        // What else is wrong with the agent is for the operation to say.
+        let Some(registration) = registration else { return Ok(true) };
+        if self.admits(tenant, registration.value.lane(), now).await? {
+            return Ok(true);
+        }
+        // A repeat adds nothing to what waits; whether it is one, the operation says.
+        match id {
+            Some(id) => Ok(self.store.message(tenant, id).await?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    /// What is said where there is no room.
+    pub(crate) fn too_many(&self, agent: &AgentId) -> String {
+        format!(
+            "{} messages or more wait for agent {agent}, or for others at its address (waiting_per_destination_max); send \
+             this one again when the agent has caught up.",
+            self.max
+        )
+    }
+
+    /// Whether one more message may be accepted for what is reached by `lane`.
+    async fn admits(&self, tenant: &TenantId, lane: Lane, now: Timestamp) -> Result<bool, StoreError> {
         let key = (tenant.clone(), lane);
         match self.known.lock().get_mut(&key) {
             Some(Known::Accepted(count)) if *count < self.max.div_ceil(PART) => {

@@ -1,14 +1,27 @@
 //! What the server says over a connection in answer to what the agent said.
 
-use signalbox_wire::artcafe::live::{
-    AckData, ConnectionGap, Envelope, EnvelopeFault, ErrorData, HeartbeatAck, Outgoing,
-};
-use signalbox_wire::id::MessageId;
+use signalbox_wire::artcafe::live::{ConnectionGap, Envelope, EnvelopeFault, HeartbeatAck, Outgoing};
+use signalbox_wire::id::{ConnectionId, MessageId};
 use signalbox_wire::problem_kind::ProblemKind;
 
+use super::channels::fault::LiveFault;
+use super::channels::frames::{self, Acknowledged};
 use crate::clock;
 use crate::http::problem::Refusal;
 use crate::transport::outbox::{Frame, Outbox};
+
+/// The earlier connection is not known.
+pub(super) const UNKNOWN: &str = "the connection is not known here any more: what was live is gone, and its \
+                                  subscriptions have ended, so subscribe again, with 'after' where a channel keeps its \
+                                  messages; tasks, commands and messages that it had not acknowledged come again, under \
+                                  their ids";
+/// The earlier connection is gone on with.
+pub(super) const RESUMED: &str = "what the earlier connection had not acknowledged comes; its subscriptions have ended, so \
+                                  subscribe again, with 'after' where a channel keeps its messages; what was live \
+                                  meanwhile may be missing";
+/// An agent polls, and does not say what it has.
+pub(super) const UNSAID: &str = "more was answered than is kept until 'after' says that it was had: the oldest live \
+                                 messages of it may be missing";
 
 /// An id for what the server says by itself.
 pub(super) fn new_id() -> MessageId {
@@ -22,7 +35,8 @@ fn frame<D: serde::Serialize>(r#type: &'static str, data: D) -> Frame {
 
 /// What was sent is kept.
 pub(super) fn ack(message_id: &str) -> Frame {
-    frame("ack", AckData { message_id, sequence: None })
+    let acknowledged = Acknowledged { message_id: message_id.to_owned(), sequence: None };
+    frames::ack(&acknowledged, clock::now())
 }
 
 /// An answer to a heartbeat.
@@ -35,39 +49,25 @@ pub(super) fn heartbeat_ack(envelope: &Envelope<'_>, outbox: &Outbox) -> Frame {
     frame("heartbeat_ack", data)
 }
 
-/// The connection that was named cannot be gone on with.
-pub(super) fn gap(connection_id: &str, after: u64) -> Frame {
-    let reason = "the connection is not known here any more: what was live is gone; tasks, commands and messages that \
-                  it had not acknowledged come again, under their ids";
-    frame("gap", ConnectionGap { connection_id, after, reason })
+/// What is missing of an earlier connection, or of what was answered.
+pub(super) fn gap(connection: Option<&ConnectionId>, after: u64, reason: &'static str) -> Frame {
+    frame("gap", ConnectionGap { connection_id: connection.map(ConnectionId::as_str), after, reason })
 }
 
 /// What was sent is no envelope.
 pub(super) fn malformed(fault: &EnvelopeFault) -> Frame {
     let kind = if fault.is_not_json { ProblemKind::NotJson } else { ProblemKind::Invalid };
-    frame(
-        "error",
-        ErrorData {
-            code: kind.name(),
-            message: &fault.message,
-            id: fault.id.as_deref(),
-            pointer: fault.pointer,
-        },
-    )
+    let told =
+        LiveFault { pointer: fault.pointer.map(str::to_owned), ..LiveFault::new(kind, &*fault.message) };
+    frames::error(fault.id.as_deref(), &told, clock::now())
 }
 
 /// What was sent was not done, for this reason.
 pub(super) fn error(kind: ProblemKind, message: &str, id: Option<&str>) -> Frame {
-    frame("error", ErrorData { code: kind.name(), message, id, pointer: None })
+    frames::error(id, &LiveFault::new(kind, message), clock::now())
 }
 
 /// What was sent was not done, for the reason that a request over HTTP would be refused for.
 pub(super) fn refused(refusal: impl Into<Refusal>, id: Option<&str>) -> Frame {
-    let problem = refusal.into().0;
-    let code = problem.kind.to_string();
-    // The first fault says where; the others are told as the agent mends one after the other.
-    let first = problem.errors.first();
-    let pointer = first.map(|fault| fault.pointer.as_str());
-    let message = first.map_or_else(|| problem.detail.clone(), ToString::to_string);
-    frame("error", ErrorData { code: &code, message: &message, id, pointer })
+    frames::error(id, &LiveFault::from(refusal.into()), clock::now())
 }

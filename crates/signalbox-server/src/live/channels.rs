@@ -22,6 +22,7 @@ mod spreading;
 mod subject;
 mod subscriber;
 mod tending;
+mod told_room;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

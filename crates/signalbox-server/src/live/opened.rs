@@ -126,8 +126,8 @@ impl Opened {
         let token = admitted.token.clone();
         let token = token.map(|caller| TokenWatch::begin(authenticator, caller, outbox.clone()));
         let session = Session::new(shared.clone(), admitted, outbox);
-        if let Some(resume) = resume.filter(|resume| resume.connection.is_some() && !attached.is_resumed) {
-            session.tell_gap(resume);
+        if let Some(resume) = resume {
+            session.tell_resumed(resume, attached.is_resumed);
         }
         Ok((Self { session, attached, _open: open, _credential: credential, _token: token }, reader))
     }

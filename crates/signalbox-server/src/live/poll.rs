@@ -2,7 +2,9 @@
 //!
 //! The connection outlives each poll: a task tends it, answers polls with what waits, and ends it when none has come for as
 //! long as three heartbeats. What is durable comes with each answer until a later poll says that the agent has it (`after`).
-//! Sequences begin with the time of the connection, so that an `after` of an earlier one acknowledges nothing of this.
+//! Sequences begin with the time of the connection, so that an `after` of an earlier one acknowledges nothing of this: what
+//! is missing between the two is told by a `gap`. Live frames come again as durable ones do, within the bounds of what may
+//! wait: each answer that carries some has a sequence of its own.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -15,11 +17,12 @@ use parking_lot::Mutex;
 use signalbox_wire::id::{AgentId, ConnectionId, TenantId};
 use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
 use super::admission::Admitted;
+use super::answers;
 use super::opened::{self, Opened};
 use super::session::{Handled, Session};
 use super::shared::Shared;
@@ -56,7 +59,13 @@ pub(crate) struct Inbox {
 
 /// The connections that are held by polls; cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Inboxes(Arc<Mutex<HashMap<(TenantId, AgentId), Held>>>);
+pub(super) struct Inboxes(Arc<Mutex<HashMap<(TenantId, AgentId), Slot>>>);
+
+/// The place of an agent's connection: whoever polls while it is made waits for the same one.
+type Slot = watch::Receiver<Option<Made>>;
+
+/// A connection, or why it did not come about.
+type Made = Result<Held, Problem>;
 
 /// The way to a connection's task.
 #[derive(Clone)]
@@ -81,34 +90,77 @@ pub(super) struct Polling<'a> {
 impl Inboxes {
     /// The connection that the agent holds by polls, else a new one.
     pub(super) async fn held(&self, made_of: Polling<'_>, admitted: &Admitted) -> Result<Held, Refusal> {
-        let key = (admitted.tenant.clone(), admitted.agent.clone());
-        let known = self.0.lock().get(&key).filter(|held| !held.requests.is_closed()).cloned();
-        if let Some(held) = known {
-            return Ok(held);
-        }
-        let room = Arc::clone(made_of.room).try_acquire_owned();
-        let room = room.map_err(|_| problem_of(CloseReason::Unavailable))?;
-        let permit = opened::permit(made_of.shared, admitted).await?;
-        let (inboxes, shared, admitted) = (self.clone(), made_of.shared.clone(), admitted.clone());
-        let (made, held) = oneshot::channel();
-        made_of.tracker.spawn(async move {
-            let connecting = Opened::connect(&shared, &admitted, ConnectionKind::Poll, permit, None);
-            let (opened, reader) = match Box::pin(connecting).await {
-                Ok(opened) => opened,
-                Err(reason) => return drop(made.send(Err(reason))),
-            };
-            let base = u64::try_from(clock::now().as_millis()).unwrap_or_default();
-            opened.session.outbox().begin_after(base);
-            let (requests, received) = mpsc::channel(REQUESTS_MAX);
-            let held = Held { session: opened.session.clone(), requests };
-            inboxes.0.lock().insert(key.clone(), held.clone());
-            let _ = made.send(Ok(held));
-            let tended = Tended { reader, received, base, said: base, waiting: None };
-            tend(inboxes, key, tended, opened, room).await;
-        });
-        let held = held.await.unwrap_or(Err(CloseReason::Unavailable));
-        Ok(held.map_err(problem_of)?)
+        let mut slot = self.slot(made_of, admitted)?;
+        let made = match slot.wait_for(Option::is_some).await {
+            Ok(made) => made.clone(),
+            Err(_) => None,
+        };
+        Ok(made.unwrap_or_else(|| Err(problem_of(CloseReason::Unavailable)))?)
     }
+
+    /// Where the agent's connection is, or will be.
+    fn slot(&self, made_of: Polling<'_>, admitted: &Admitted) -> Result<Slot, Problem> {
+        let key = (admitted.tenant.clone(), admitted.agent.clone());
+        let mut slots = self.0.lock();
+        if let Some(known) = slots.get(&key).filter(|slot| !is_over(slot)) {
+            return Ok(known.clone());
+        }
+        if made_of.shared.draining.is_cancelled() {
+            return Err(problem_of(CloseReason::Draining));
+        }
+        let (sender, slot) = watch::channel(None);
+        slots.insert(key.clone(), slot.clone());
+        let (inboxes, shared, admitted) = (self.clone(), made_of.shared.clone(), admitted.clone());
+        let room = Arc::clone(made_of.room);
+        made_of.tracker.spawn(async move {
+            match Box::pin(open(&shared, &admitted, room)).await {
+                Ok((tended, held, opened, room)) => {
+                    sender.send_replace(Some(Ok(held)));
+                    tend(inboxes, key, tended, opened, room).await;
+                }
+                Err(problem) => {
+                    sender.send_replace(Some(Err(problem)));
+                    inboxes.forget(&key);
+                }
+            }
+        });
+        Ok(slot)
+    }
+
+    /// Forgets an agent's connection that is over.
+    fn forget(&self, key: &(TenantId, AgentId)) {
+        let mut slots = self.0.lock();
+        if slots.get(key).is_some_and(is_over) {
+            slots.remove(key);
+        }
+    }
+}
+
+/// Whether there is nothing to be had of a slot any more.
+fn is_over(slot: &Slot) -> bool {
+    match &*slot.borrow() {
+        Some(Ok(held)) => held.requests.is_closed(),
+        Some(Err(_)) => true,
+        None => slot.has_changed().is_err(),
+    }
+}
+
+/// Makes a connection.
+async fn open(
+    shared: &Shared,
+    admitted: &Admitted,
+    room: Arc<Semaphore>,
+) -> Result<(Tended, Held, Opened, OwnedSemaphorePermit), Problem> {
+    let room = room.try_acquire_owned().map_err(|_| problem_of(CloseReason::Unavailable))?;
+    let permit = opened::permit(shared, admitted).await.map_err(|refusal| refusal.0)?;
+    let connecting = Opened::connect(shared, admitted, ConnectionKind::Poll, permit, None);
+    let (opened, reader) = connecting.await.map_err(problem_of)?;
+    let base = u64::try_from(clock::now().as_millis()).unwrap_or_default();
+    opened.session.outbox().begin_after(base);
+    let (requests, received) = mpsc::channel(REQUESTS_MAX);
+    let held = Held { session: opened.session.clone(), requests };
+    let tended = Tended { reader, received, base, said: base, is_gap_told: false, waiting: None };
+    Ok((tended, held, opened, room))
 }
 
 impl Held {
@@ -144,6 +196,8 @@ struct Tended {
     base: u64,
     /// The last sequence that an answer told.
     said: u64,
+    /// It was said that an earlier connection of the agent is gone.
+    is_gap_told: bool,
     /// The poll that waits.
     waiting: Option<Waiting>,
 }
@@ -162,17 +216,11 @@ async fn tend(
     room: OwnedSemaphorePermit,
 ) {
     let bound = opened.session.shared().settings.heartbeat_interval * 3;
-    let connection = opened.session.names().2.clone();
     let reason = tended.run(&opened.session, bound).await;
-    {
-        let mut inboxes = inboxes.0.lock();
-        if inboxes.get(&key).is_some_and(|held| *held.session.names().2 == connection) {
-            inboxes.remove(&key);
-        }
-    }
-    // Polls that came too late find it closed, and begin anew.
+    // Polls that come now find it closed, and begin anew.
     let Tended { reader, received, .. } = tended;
     drop(received);
+    inboxes.forget(&key);
     opened.end(reader, reason).await;
     drop(room);
 }
@@ -220,9 +268,24 @@ impl Tended {
         if let Some(earlier) = self.waiting.take() {
             let _ = earlier.reply.send(Err(CloseReason::TakenOver));
         }
-        // An earlier connection's sequence says nothing of this one.
-        if let Some(after) = request.after.filter(|after| *after >= self.base) {
-            session.outbox().had_up_to(after);
+        let outbox = session.outbox();
+        let mut has = 0;
+        match request.after {
+            // It has seen nothing yet.
+            None | Some(0) => {}
+            Some(after) if (self.base..=self.said).contains(&after) => {
+                outbox.had_up_to(after);
+                has = after;
+            }
+            // An earlier connection's sequence says nothing of this one.
+            Some(after) => {
+                if !std::mem::replace(&mut self.is_gap_told, true) {
+                    session.tell_gap(None, after, answers::UNKNOWN);
+                }
+            }
+        }
+        if outbox.has_lost_after(has) {
+            session.tell_gap(Some(outbox.connection()), has, answers::UNSAID);
         }
         self.waiting = Some(Waiting { reply, until: Instant::now() + request.wait });
     }

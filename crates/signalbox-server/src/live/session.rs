@@ -22,7 +22,7 @@ use signalbox_wire::time::Timestamp;
 use super::admission::Admitted;
 use super::answers;
 use super::channels::fault::LiveFault;
-use super::channels::{self, ChannelSession, Member};
+use super::channels::{self, ChannelSession, Member, frames};
 use super::pulse;
 use super::shared::Shared;
 use crate::clock;
@@ -103,10 +103,15 @@ impl Session {
         self.0.channels.leave();
     }
 
-    /// Says that the connection cannot go on with an earlier one.
-    pub(super) fn tell_gap(&self, resume: &Resume) {
-        let named = resume.connection.as_ref().map_or("", ConnectionId::as_str);
-        let _ = self.0.outbox.push(answers::gap(named, resume.after));
+    /// Says what is missing although, or because, the connection goes on with an earlier one, or cannot.
+    pub(super) fn tell_resumed(&self, resume: &Resume, is_resumed: bool) {
+        let reason = if is_resumed { answers::RESUMED } else { answers::UNKNOWN };
+        self.tell_gap(Some(&resume.connection), resume.after, reason);
+    }
+
+    /// Says what is missing after a sequence.
+    pub(super) fn tell_gap(&self, connection: Option<&ConnectionId>, after: u64, reason: &'static str) {
+        let _ = self.0.outbox.push(answers::gap(connection, after, reason));
     }
 
     /// Whether answers to more messages fit beside what waits: an agent that does not read is not read from.
@@ -169,7 +174,7 @@ impl Session {
     /// Does what a message about channels, or to another agent, asks for.
     fn channel(&self, envelope: &Envelope<'_>) -> Handled {
         let id = envelope.id.as_deref().map(str::to_owned);
-        let told = |fault: &LiveFault, id: Option<&str>| channels::frames::error(id, fault, clock::now());
+        let told = |fault: &LiveFault, id: Option<&str>| frames::error(id, fault, clock::now());
         let wish = match ChannelSession::read(envelope) {
             Ok(wish) => wish,
             Err(fault) => return Handled::Now(Some(told(&fault, id.as_deref()))),
@@ -177,7 +182,7 @@ impl Session {
         let session = self.clone();
         Handled::Later(Box::pin(async move {
             match session.0.channels.act(id.as_deref(), wish).await {
-                Ok(acknowledged) => acknowledged.map(|data| channels::frames::ack(&data, clock::now())),
+                Ok(acknowledged) => acknowledged.map(|data| frames::ack(&data, clock::now())),
                 Err(fault) => Some(told(&fault, id.as_deref())),
             }
         }))

@@ -52,8 +52,8 @@ struct Here {
 /// From where on a connection goes on with an earlier one of its agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Resume {
-    /// The earlier one, where the agent names it.
-    pub(crate) connection: Option<ConnectionId>,
+    /// The earlier one.
+    pub(crate) connection: ConnectionId,
     /// The last sequence that it saw.
     pub(crate) after: u64,
 }
@@ -102,7 +102,7 @@ impl Connections {
         };
         drop(here);
         // Without a name, or with another's, what the agent saw is not known: it gets again what it may lack.
-        let named = resume.and_then(|resume| Some((resume.connection.as_ref()?, resume.after)));
+        let named = resume.map(|resume| (&resume.connection, resume.after));
         let known = leftover.as_ref().map(|leftover| &leftover.connection);
         let is_resumed = named.is_some_and(|(connection, _)| known == Some(connection));
         if let Some(leftover) = leftover {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use signalbox_core::channel::{Channel, ChannelMessage};
 use signalbox_wire::id::{ChannelId, TenantId};
+use signalbox_wire::time::Timestamp;
 
 use super::listings::{bodies, by_name as list_by_name};
 use super::pool::Pool;
@@ -13,46 +14,55 @@ use crate::api::{Listed, Page};
 use crate::retention::{CHANNELS_AT_ONCE, TENANTS_MAX, Tenant};
 use crate::schema;
 
-/// Parameters: tenant, channel, sequence, how many, bytes after which no further one is given.
+/// Parameters: tenant, channel, sequence, how many, bytes after which no further one is given, since when.
 const HISTORY: &str = "SELECT body FROM \
     (SELECT body, sequence, sum(octet_length(body)) OVER (ORDER BY sequence) - octet_length(body) AS before FROM \
      (SELECT body, sequence FROM channel_messages WHERE tenant = $1 AND channel = $2 AND sequence > $3 \
-      ORDER BY sequence LIMIT $4) AS page) AS sized WHERE before < $5 ORDER BY sequence";
+      AND at >= $6 ORDER BY sequence LIMIT $4) AS page) AS sized WHERE before < $5 ORDER BY sequence";
 
-/// Walks the oldest message of each channel. `$from` and `$next` say where it begins and goes on.
+/// Walks the oldest message of each channel of a tenant, whose name is `$tenant`, to those that may go at `$2`.
 macro_rules! walk {
-    ($from:literal, $next:literal, $select:literal) => {
+    ($tenant:literal, $select:literal) => {
         concat!(
-            "WITH RECURSIVE walk (tenant, channel, sequence, at) AS \
-             ((SELECT tenant, channel, sequence, at FROM channel_messages WHERE ",
-            $from,
-            " ORDER BY tenant, channel, sequence LIMIT 1) UNION ALL \
+            "WITH RECURSIVE walk (channel, sequence, at) AS \
+             ((SELECT channel, sequence, at FROM channel_messages WHERE tenant = ",
+            $tenant,
+            " ORDER BY channel, sequence LIMIT 1) UNION ALL \
              SELECT following.* FROM walk CROSS JOIN LATERAL \
-             (SELECT tenant, channel, sequence, at FROM channel_messages WHERE ",
-            $next,
-            " ORDER BY tenant, channel, sequence LIMIT 1) AS following) ",
+             (SELECT channel, sequence, at FROM channel_messages WHERE tenant = ",
+            $tenant,
+            " AND channel > walk.channel ORDER BY channel, sequence LIMIT 1) AS following) ",
             $select,
-            " FROM walk LEFT JOIN channels ON channels.tenant = walk.tenant AND channels.id = walk.channel \
+            " FROM walk LEFT JOIN channels ON channels.tenant = ",
+            $tenant,
+            " AND channels.id = walk.channel \
              WHERE (channels.id IS NULL OR walk.sequence < channels.first_kept \
-              OR walk.at < $2 - channels.max_age) LIMIT $3"
+              OR walk.at < $2 - channels.max_age)"
         )
     };
 }
 
-/// Tenants with a channel whose oldest message may go. Parameters: the tenant after which it begins, the moment, how many.
-const TENANTS: &str = walk!(
-    "tenant > $1",
-    "(tenant, channel) > (walk.tenant, walk.channel)",
-    "SELECT DISTINCT ON (walk.tenant) walk.tenant"
+/// Tenants with a channel whose oldest message may go: each is walked to the first such, and none behind the last that is
+/// asked for. Parameters: the tenant after which it begins, the moment, how many.
+const TENANTS: &str = concat!(
+    "WITH RECURSIVE named (tenant) AS \
+     ((SELECT tenant FROM channel_messages WHERE tenant > $1 ORDER BY tenant LIMIT 1) UNION ALL \
+     SELECT following.tenant FROM named CROSS JOIN LATERAL \
+     (SELECT tenant FROM channel_messages WHERE tenant > named.tenant ORDER BY tenant LIMIT 1) AS following) \
+     SELECT named.tenant FROM named WHERE EXISTS (",
+    walk!("named.tenant", "SELECT 1"),
+    ") LIMIT $3"
 );
 
 /// Channels of a tenant whose oldest message may go: before which sequence, and before which moment; all of it where
 /// there is no such channel any more. Parameters: tenant, the moment, how many.
-const CHANNELS: &str = walk!(
-    "tenant = $1",
-    "tenant = $1 AND channel > walk.channel",
-    "SELECT walk.channel, COALESCE(channels.first_kept, 9223372036854775807), \
-     COALESCE($2 - channels.max_age, 9223372036854775807)"
+const CHANNELS: &str = concat!(
+    walk!(
+        "$1",
+        "SELECT walk.channel, COALESCE(channels.first_kept, 9223372036854775807), \
+         COALESCE($2 - channels.max_age, 9223372036854775807)"
+    ),
+    " LIMIT $3"
 );
 
 /// Parameters: tenant, channel, before which sequence or which moment, how many.
@@ -76,18 +86,18 @@ pub(super) async fn by_name(
     bodies(list_by_name(pool, query, "n.name", page).await?)
 }
 
-/// Messages of a channel after a sequence.
+/// Messages of a channel after a sequence that are not older than a moment: so many, and so many bytes, at most.
 pub(super) async fn history(
     pool: &Pool,
     tenant: &TenantId,
     channel: &ChannelId,
-    after: u64,
-    limit: usize,
-    bytes: usize,
+    (after, since): (u64, Timestamp),
+    (limit, bytes): (usize, usize),
 ) -> Result<Vec<Arc<ChannelMessage>>, StoreError> {
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     let (tenant, channel) = (tenant.as_str(), channel.as_str());
-    let rows = pool.query(HISTORY, &[&tenant, &channel, &after, &bound(limit), &bound(bytes.max(1))]).await?;
+    let (limit, bytes, since) = (bound(limit), bound(bytes.max(1)), since.as_micros());
+    let rows = pool.query(HISTORY, &[&tenant, &channel, &after, &limit, &bytes, &since]).await?;
     rows.iter().map(|row| schema::decode(get(row, 0)?).map(Arc::new)).collect()
 }
 

@@ -363,11 +363,10 @@ impl Backend for Postgres {
         &self,
         tenant: &TenantId,
         channel: &ChannelId,
-        after: u64,
-        limit: usize,
-        bytes: usize,
+        from: (u64, Timestamp),
+        most: (usize, usize),
     ) -> Result<Vec<Arc<ChannelMessage>>, StoreError> {
-        channels::history(&self.pool, tenant, channel, after, limit, bytes).await
+        channels::history(&self.pool, tenant, channel, from, most).await
     }
 
     async fn ssh_keys(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params};
 use signalbox_core::channel::{Channel, ChannelMessage};
 use signalbox_wire::id::{ChannelId, TenantId};
+use signalbox_wire::time::Timestamp;
 
 use super::convert::sql_limit;
 use super::fault::fault;
@@ -28,22 +29,22 @@ pub(super) fn by_name(
     list_by_name(connection, query, "n.name", page)
 }
 
-/// Messages of a channel after a sequence.
+/// Messages of a channel after a sequence that are not older than a moment: so many, and so many bytes, at most.
 pub(super) fn history(
     connection: &Connection,
     tenant: &TenantId,
     channel: &ChannelId,
-    after: u64,
-    limit: usize,
-    bytes: usize,
+    (after, since): (u64, Timestamp),
+    (limit, bytes): (usize, usize),
 ) -> Result<Vec<Arc<ChannelMessage>>, StoreError> {
     let read = || -> rusqlite::Result<Vec<String>> {
         let mut page = connection.prepare_cached(
             "SELECT body FROM channel_messages WHERE tenant = ?1 AND channel = ?2 AND sequence > ?3
-             ORDER BY sequence LIMIT ?4",
+             AND at >= ?5 ORDER BY sequence LIMIT ?4",
         )?;
         let after = i64::try_from(after).unwrap_or(i64::MAX);
-        let mut rows = page.query(params![tenant.as_str(), channel.as_str(), after, sql_limit(limit)])?;
+        let (limit, since) = (sql_limit(limit), since.as_micros());
+        let mut rows = page.query(params![tenant.as_str(), channel.as_str(), after, limit, since])?;
         let (mut bodies, mut taken) = (Vec::new(), 0);
         while taken < bytes.max(1)
             && let Some(row) = rows.next()?

@@ -413,14 +413,12 @@ impl Backend for Sqlite {
         &self,
         tenant: &TenantId,
         channel: &ChannelId,
-        after: u64,
-        limit: usize,
-        bytes: usize,
+        from: (u64, Timestamp),
+        most: (usize, usize),
     ) -> Result<Vec<Arc<ChannelMessage>>, StoreError> {
         let (tenant, channel) = (tenant.clone(), channel.clone());
-        let read = move |connection: &Connection| {
-            channels::history(connection, &tenant, &channel, after, limit, bytes)
-        };
+        let read =
+            move |connection: &Connection| channels::history(connection, &tenant, &channel, from, most);
         self.access.list(read).await
     }
 

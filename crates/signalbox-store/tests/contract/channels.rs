@@ -41,7 +41,7 @@ async fn fill(store: &Store, tenant: &TenantId, id: &str, count: u64) {
 
 async fn sequences(store: &Store, tenant: &TenantId, id: &str) -> Vec<u64> {
     let all = Channel { first_kept: 0, ..channel(id, id) };
-    let messages = store.channel_messages(tenant, &all, 0, 10_000, usize::MAX).await.expect("read");
+    let messages = store.channel_messages(tenant, &all, 0, (10_000, usize::MAX), at(0)).await.expect("read");
     messages.iter().map(|message| message.sequence).collect()
 }
 
@@ -107,7 +107,8 @@ async fn a_history_is_read_in_sequence_within_its_bounds(world: &World) {
     let read = |after, limit, bytes| {
         let kept = kept.clone();
         async move {
-            let messages = store.channel_messages(&tenant(), &kept, after, limit, bytes).await.expect("read");
+            let messages =
+                store.channel_messages(&tenant(), &kept, after, (limit, bytes), at(60)).await.expect("read");
             messages.iter().map(|message| message.sequence).collect::<Vec<_>>()
         }
     };
@@ -118,8 +119,11 @@ async fn a_history_is_read_in_sequence_within_its_bounds(world: &World) {
     assert_eq!(read(5, 100, 1).await, [6], "one in any case");
     let some = read(5, 100, 400).await.len();
     assert!((2..10).contains(&some), "{some} messages of 400 bytes");
-    let whole = store.channel_messages(&tenant(), &kept, 19, 1, 1).await.expect("read");
+    let whole = store.channel_messages(&tenant(), &kept, 19, (1, 1), at(60)).await.expect("read");
     assert_eq!(*whole[0], channel_message("c", 20, "m20", 20));
+    // It keeps messages for a minute.
+    let young = store.channel_messages(&tenant(), &kept, 0, (100, usize::MAX), at(78)).await.expect("read");
+    assert_eq!(young.iter().map(|message| message.sequence).collect::<Vec<_>>(), [18, 19, 20]);
 }
 
 async fn a_history_is_trimmed_by_count_and_age_and_goes_with_its_channel(world: &World) {

@@ -111,6 +111,7 @@ pub(crate) fn command(id: &str, agent: &str, ended_at: Option<i64>) -> AgentComm
         expires_at: at(300),
         sent_at: None,
         ended_at: ended_at.map(at),
+        is_answered_late: ended_at.is_some(),
     }
 }
 

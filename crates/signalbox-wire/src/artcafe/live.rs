@@ -355,14 +355,15 @@ pub struct HeartbeatAck<'a> {
     pub sequence: u64,
 }
 
-/// The data of the `gap` that says that a connection could not be gone on with.
+/// The data of the `gap` that says what is missing of an earlier connection, or of what polls were answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ConnectionGap<'a> {
-    /// The connection that was named.
-    pub connection_id: &'a str,
-    /// The sequence after which it was to go on.
+    /// The connection, where one was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection_id: Option<&'a str>,
+    /// The sequence after which something is missing.
     pub after: u64,
-    /// Why it cannot, and what that means.
+    /// What is missing, why, and what to do.
     pub reason: &'static str,
 }
 

@@ -276,6 +276,12 @@ fn a_token_acts_for_its_own_agent_alone(database: &Database) {
     own.post("/v1/keys", &json!({"name": "k", "scope": "read"})).problem(403);
     own.post("/api/v1/ssh-keys", &body(&SshKey::make("ed25519"), &id)).problem(403);
     own.post("/api/v1/tenants", &json!({"name": "more"})).problem(403);
+    // What a channel keeps is changed by the agent that made it.
+    for (by, expected) in [(&own, 200), (&server.api(), 403)] {
+        let made = by.post("/api/v1/channels", &json!({"name": format!("made-{expected}")})).is(201);
+        let path = format!("/api/v1/channels/{}", text(&made["channel_id"]));
+        assert_eq!(own.patch(&path, &json!({"retention": {"max_messages": 0}})).status, expected);
+    }
     let claims = claims(&sign_in(&server.without_key(), &id, &key));
     assert_eq!(
         (&claims["sub"], &claims["agent_id"], &claims["tenant_id"]),

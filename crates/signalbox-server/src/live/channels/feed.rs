@@ -148,6 +148,11 @@ impl Feed {
         self.was_idle.swap(!has_subscribers, Ordering::Relaxed) && !has_subscribers
     }
 
+    /// Whether nobody was subscribed at the last look, and nobody is about to be.
+    pub(super) fn was_idle(&self) -> bool {
+        self.was_idle.load(Ordering::Relaxed)
+    }
+
     fn hand_out(&self, hub: &impl Routes) {
         loop {
             let Some(ready) = self.ready(hub) else { return };
@@ -191,10 +196,19 @@ impl Feed {
         Some(ready)
     }
 
-    /// Runs `subscribe` while nothing is handed out anew, and answers what the subscriber begins after.
-    pub(super) fn at_head<T>(&self, subscribe: impl FnOnce(u64) -> T) -> (T, u64) {
-        let state = self.state.lock();
-        (subscribe(state.head), state.head)
+    /// Runs `subscribe` with what the subscriber begins after, while nothing is handed out anew: from there on it gets what
+    /// is live. A reading of its own ends, unless another of its subscriptions goes on with it (`reads_on`).
+    pub(super) fn at_head<T>(&self, subscriber: u64, reads_on: bool, subscribe: impl FnOnce(u64) -> T) -> T {
+        let mut state = self.state.lock();
+        let begins = match state.aside.get(&subscriber) {
+            // It has read further than the feed has come: that does not come again.
+            Some(Aside::HasUpTo(has)) => state.head.max(*has),
+            _ => state.head,
+        };
+        if !reads_on && matches!(state.aside.get(&subscriber), Some(Aside::Reads(_))) {
+            state.aside.remove(&subscriber);
+        }
+        subscribe(begins)
     }
 
     /// A subscriber reads the history from now on, under a number that tells one reading from the next.
@@ -205,6 +219,18 @@ impl Feed {
     /// Whether a subscriber still reads the history under this number.
     pub(super) fn reads(&self, subscriber: u64, reading: u64) -> bool {
         self.state.lock().aside.get(&subscriber) == Some(&Aside::Reads(reading))
+    }
+
+    /// Runs `push` while a subscriber still reads the history under this number, and what it gets cannot be changed
+    /// meanwhile; nothing where it does not.
+    pub(super) fn while_reading<T>(
+        &self,
+        subscriber: u64,
+        reading: u64,
+        push: impl FnOnce() -> T,
+    ) -> Option<T> {
+        let state = self.state.lock();
+        (state.aside.get(&subscriber) == Some(&Aside::Reads(reading))).then(push)
     }
 
     /// A subscriber has read the history up to `has`: where that is as far as the feed has come, it gets what is live
@@ -299,6 +325,30 @@ mod tests {
         feed.stand_aside(1, 8);
         assert!(feed.go_live(1, 7, 0), "another reading has begun since");
         assert!(feed.reads(1, 8) && !feed.reads(1, 7));
+    }
+
+    #[test]
+    fn who_subscribes_anew_during_a_reading_gets_what_comes_after_the_head_it_was_told() {
+        let (one, mut reader) = connected(1, "a");
+        let (hub, feed) = (to(&[&one]), feed(3));
+        feed.stand_aside(1, 7);
+        assert_eq!(feed.while_reading(1, 7, || one.outbox.push(frame("old"))), Some(Ok(())));
+        assert_eq!(feed.at_head(1, false, |head| head), 3);
+        // At once, before anything else is done: the next message is for it, and the reading is over.
+        offer(&feed, &hub, 4);
+        assert_eq!(feed.while_reading(1, 7, || one.outbox.push(frame("older"))), None);
+        assert_eq!(got(&mut reader), ["old", "4"]);
+        // Another subscription of it reads on.
+        feed.stand_aside(1, 8);
+        assert_eq!(feed.at_head(1, true, |head| head), 4);
+        assert!(feed.reads(1, 8));
+        // It has read further than the feed has come: none of that comes again.
+        assert!(feed.go_live(1, 8, 6));
+        assert_eq!(feed.at_head(1, false, |head| head), 6);
+        for sequence in 5..=7 {
+            offer(&feed, &hub, sequence);
+        }
+        assert_eq!(got(&mut reader), ["7"]);
     }
 
     proptest! {

@@ -8,6 +8,7 @@ use signalbox_wire::id::{AgentId, ChannelId, MessageId};
 use signalbox_wire::time::Timestamp;
 
 use super::fault::LiveFault;
+use crate::clock;
 use crate::transport::outbox::Frame;
 
 /// What was published.
@@ -78,6 +79,11 @@ fn frame(kind: &'static str, id: &str, data: impl Serialize, timestamp: Timestam
     Frame::new(Outgoing { r#type: kind, id, data, timestamp }.text())
 }
 
+/// An id for what the server says by itself.
+fn new_id(at: Timestamp) -> MessageId {
+    MessageId::new(at, clock::seed_128())
+}
+
 /// A message of a durable channel.
 pub(super) fn message(subject: &str, message: &ChannelMessage) -> Frame {
     let data = Message {
@@ -131,12 +137,12 @@ pub(super) fn reply(id: &str, request: &str, from: &AgentId, payload: &RawValue,
 /// An `ack` frame.
 pub(crate) fn ack(acknowledged: &Acknowledged, at: Timestamp) -> Frame {
     let Acknowledged { message_id, sequence } = acknowledged;
-    frame("ack", message_id, AckData { message_id, sequence: *sequence }, at)
+    frame("ack", new_id(at).as_str(), AckData { message_id, sequence: *sequence }, at)
 }
 
 /// An `error` frame about the envelope with this id.
 pub(crate) fn error(id: Option<&str>, fault: &LiveFault, at: Timestamp) -> Frame {
     let LiveFault { code, message, pointer } = fault;
     let data = ErrorData { code, message, id, pointer: pointer.as_deref() };
-    frame("error", id.unwrap_or_default(), data, at)
+    frame("error", new_id(at).as_str(), data, at)
 }

@@ -58,8 +58,10 @@ pub(super) async fn read(
         let channel = match read {
             Ok(Some(channel)) => channel.value,
             Ok(None) => {
-                feed.forget(subscriber.number);
-                let _ = subscriber.outbox.push(gap(name, has + 1, has + 1, REMOVED));
+                let gone = || subscriber.outbox.push(gap(name, has + 1, has + 1, REMOVED));
+                if feed.while_reading(subscriber.number, reading, gone).is_some() {
+                    feed.forget(subscriber.number);
+                }
                 return;
             }
             Err(error) => {
@@ -79,7 +81,9 @@ pub(super) async fn read(
                 Piece::Gone { first, last } => (gap(name, first, last, TOO_OLD), last),
                 Piece::Message { frame, sequence } => (frame, sequence),
             };
-            if subscriber.outbox.push(frame).is_err() {
+            // Its subscription may end, or begin anew, between any two of them.
+            let pushed = feed.while_reading(subscriber.number, reading, || subscriber.outbox.push(frame));
+            if !matches!(pushed, Some(Ok(()))) {
                 return;
             }
             has = last;
@@ -106,8 +110,8 @@ pub(super) async fn page(
     after: u64,
 ) -> Result<Vec<Piece>, StoreError> {
     let store = &channels.0.store;
-    let messages =
-        store.channel_messages(&tenant.hub.tenant, channel, after, PAGE_MESSAGES, PAGE_BYTES).await?;
+    let (most, now) = ((PAGE_MESSAGES, PAGE_BYTES), clock::now());
+    let messages = store.channel_messages(&tenant.hub.tenant, channel, after, most, now).await?;
     let mut pieces = Vec::with_capacity(messages.len() + 1);
     let mut has = after;
     for message in &messages {

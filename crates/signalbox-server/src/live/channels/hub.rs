@@ -7,7 +7,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use signalbox_bus::{Pattern, Subject};
@@ -24,6 +23,8 @@ use crate::transport::outbox::Frame;
 pub(super) const PATTERNS_MAX: usize = 4_096;
 /// Subjects whose subscribers are remembered for one tenant, at most.
 const ROUTES_MAX: usize = 16_384;
+/// The subscribers of all these subjects together, at most: eight bytes each.
+const MEMBERS_MAX: usize = 1 << 20;
 
 /// One subscription of one connection.
 #[derive(Clone)]
@@ -36,16 +37,28 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct PatternsFull;
 
-/// Whom a subject goes to, as of a generation of the subscriptions.
-type Remembered = (u64, Arc<Route>);
+/// Whom subjects go to, until a subscription changes.
+#[derive(Default)]
+struct Remembered {
+    /// Counts changes of the subscriptions.
+    generation: u64,
+    by_subject: HashMap<Arc<str>, Arc<Route>>,
+    /// The members of all of them.
+    members: usize,
+}
+
+impl Remembered {
+    fn forget(&mut self) -> HashMap<Arc<str>, Arc<Route>> {
+        self.members = 0;
+        std::mem::take(&mut self.by_subject)
+    }
+}
 
 /// What one tenant's connections on this node are subscribed to.
 pub(super) struct TenantHub {
     pub(super) tenant: TenantId,
     index: Mutex<Index>,
-    /// Counts changes of the subscriptions.
-    generation: AtomicU64,
-    routes: RwLock<HashMap<Arc<str>, Remembered>>,
+    routes: RwLock<Remembered>,
 }
 
 #[derive(Default)]
@@ -61,7 +74,7 @@ struct Index {
 
 impl TenantHub {
     pub(super) fn new(tenant: TenantId) -> Self {
-        Self { tenant, index: Mutex::default(), generation: AtomicU64::new(0), routes: RwLock::default() }
+        Self { tenant, index: Mutex::default(), routes: RwLock::default() }
     }
 
     /// Takes in a connection.
@@ -126,8 +139,13 @@ impl TenantHub {
         is_last
     }
 
+    /// A subscription has changed; the index is locked meanwhile.
     fn changed(&self) {
-        self.generation.fetch_add(1, Ordering::Release);
+        let mut routes = self.routes.write();
+        routes.generation += 1;
+        let forgotten = routes.forget();
+        drop(routes);
+        drop(forgotten);
     }
 
     /// Gives a frame to all who are subscribed to a subject; answers how many they are.
@@ -193,22 +211,23 @@ impl TenantHub {
         matching.cloned().collect()
     }
 
-    /// All feeds that anybody is subscribed to; those that nobody was at two looks are forgotten.
-    pub(super) fn live_feeds(&self) -> Vec<Arc<Feed>> {
-        let mut index = self.index.lock();
-        let (mut live, mut idle) = (Vec::new(), Vec::new());
-        for feed in index.feeds.values() {
-            let has_subscribers = index.matching(&self.tenant, &feed.subject).next().is_some();
-            if feed.is_idle(has_subscribers) {
-                idle.push(Arc::clone(&feed.subject));
-            } else if has_subscribers {
-                live.push(Arc::clone(feed));
+    /// All feeds, live or not.
+    pub(super) fn feeds(&self) -> Vec<Arc<Feed>> {
+        self.index.lock().feeds.values().cloned().collect()
+    }
+
+    /// Whether anybody is subscribed to a feed; one that nobody was at two looks is forgotten.
+    pub(super) fn is_live(&self, feed: &Feed) -> bool {
+        let has_subscribers = !self.route(&feed.subject).members.is_empty();
+        if feed.is_idle(has_subscribers) {
+            let mut index = self.index.lock();
+            // Somebody may be about to subscribe since.
+            let is_it = |known: &Arc<Feed>| known.channel == feed.channel && known.was_idle();
+            if index.feeds.get(&feed.subject).is_some_and(is_it) {
+                index.feeds.remove(&feed.subject);
             }
         }
-        for subject in idle {
-            index.feeds.remove(&subject);
-        }
-        live
+        has_subscribers
     }
 
     /// Whether there is any subscription.
@@ -250,25 +269,27 @@ impl TenantHub {
 
 impl Routes for TenantHub {
     fn route(&self, subject: &str) -> Arc<Route> {
-        let generation = self.generation.load(Ordering::Acquire);
-        if let Some((of, route)) = self.routes.read().get(subject)
-            && *of == generation
-        {
+        if let Some(route) = self.routes.read().by_subject.get(subject) {
             return Arc::clone(route);
         }
         let index = self.index.lock();
         // The lock is held: no subscription changes meanwhile.
-        let generation = self.generation.load(Ordering::Acquire);
+        let generation = self.routes.read().generation;
         let route = Arc::new(index.route(&self.tenant, subject));
         drop(index);
         let mut routes = self.routes.write();
-        if routes.len() >= ROUTES_MAX {
-            routes.retain(|_, (of, _)| *of == generation);
-            if routes.len() >= ROUTES_MAX {
-                routes.clear();
-            }
+        if routes.generation != generation {
+            return route;
         }
-        routes.insert(Arc::from(subject), (generation, Arc::clone(&route)));
+        let members = route.members.len();
+        let is_full =
+            routes.by_subject.len() >= ROUTES_MAX || routes.members.saturating_add(members) > MEMBERS_MAX;
+        let forgotten = is_full.then(|| routes.forget());
+        if routes.by_subject.insert(Arc::from(subject), Arc::clone(&route)).is_none() {
+            routes.members += members;
+        }
+        drop(routes);
+        drop(forgotten);
         route
     }
 }
@@ -357,6 +378,38 @@ mod tests {
         hub.unsubscribe(&wanted("a.b"), &one);
         assert_eq!(hub.deliver("a.b", &frame("6")), 0);
         assert_eq!(got(&mut reads), ["4"]);
+    }
+
+    #[test]
+    fn whom_subjects_go_to_is_remembered_within_bounds_and_forgotten_with_a_change() {
+        let hub = hub();
+        let (one, _reader) = connected(1, "a");
+        subscribe(&hub, &one, ">");
+        for number in 0..=ROUTES_MAX {
+            assert_eq!(hub.route(&format!("a{number}")).members.len(), 1);
+        }
+        assert_eq!((hub.routes.read().by_subject.len(), hub.routes.read().members), (1, 1));
+        let held = hub.route("a");
+        assert!(Arc::ptr_eq(&held, &hub.route("a")));
+        hub.unsubscribe(&wanted(">"), &one);
+        assert!(hub.routes.read().by_subject.is_empty());
+        assert_eq!((Arc::strong_count(&held), hub.route("a").members.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_feed_that_nobody_wants_at_two_looks_is_forgotten_unless_somebody_is_about_to() {
+        let hub = hub();
+        let (one, _reader) = connected(1, "a");
+        let channel = ChannelId::parse("chn_1").expect("valid");
+        let feed = hub.feed_of("a", &channel, 0);
+        assert!(!hub.is_live(&feed));
+        assert!(Arc::ptr_eq(&feed, &hub.feed_of("a", &channel, 7)), "it is wanted again");
+        assert!(!hub.is_live(&feed) && hub.feed("a").is_some());
+        subscribe(&hub, &one, "a");
+        assert!(hub.is_live(&feed) && hub.feed("a").is_some());
+        hub.unsubscribe(&wanted("a"), &one);
+        assert!(!hub.is_live(&feed) && !hub.is_live(&feed));
+        assert!(hub.feed("a").is_none() && hub.feeds().is_empty());
     }
 
     #[test]

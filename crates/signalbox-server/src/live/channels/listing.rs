@@ -3,10 +3,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use signalbox_store::{Page, Store, StoreError};
 use signalbox_wire::id::{ChannelId, TenantId};
 use tokio::sync::Mutex;
+
+use crate::clock::Stopwatch;
 
 /// Channels of one page.
 const PAGE: usize = 1_000;
@@ -19,27 +22,75 @@ pub(super) struct Listed {
     pub(super) last_sequence: u64,
 }
 
+/// How long the list is believed where nothing was told of a change: a pattern is no reason to read it anew.
+const BELIEVED_FOR: Duration = Duration::from_secs(1);
+
 /// The durable channels of a tenant.
 #[derive(Default)]
 pub(super) struct Listing {
     /// How many looks have begun.
     begun: AtomicU64,
-    /// The number of the last look that ended, and what it found.
-    last: Mutex<(u64, Arc<[Listed]>)>,
+    last: Mutex<Option<Look>>,
+}
+
+/// A look that has ended.
+struct Look {
+    number: u64,
+    /// The generation of the names when it began.
+    generation: u64,
+    since: Stopwatch,
+    found: Arc<[Listed]>,
+}
+
+/// The durable channels as they were a moment ago.
+pub(super) struct Recent {
+    pub(super) channels: Arc<[Listed]>,
+    /// They were read since it was asked: how far they have come is how far they had come then, or further.
+    pub(super) is_now: bool,
 }
 
 impl Listing {
-    /// The durable channels as they are now, or were a little later.
-    pub(super) async fn now(&self, store: &Store, tenant: &TenantId) -> Result<Arc<[Listed]>, StoreError> {
+    /// The durable channels as they are now, or were a little later. `generation` is that of their names.
+    pub(super) async fn now(
+        &self,
+        store: &Store,
+        tenant: &TenantId,
+        generation: u64,
+    ) -> Result<Arc<[Listed]>, StoreError> {
+        Ok(self.look(store, tenant, generation, |_| false).await?.channels)
+    }
+
+    /// The durable channels as they are now, or were a moment ago where none was made or removed since.
+    pub(super) async fn recent(
+        &self,
+        store: &Store,
+        tenant: &TenantId,
+        generation: u64,
+    ) -> Result<Recent, StoreError> {
+        let is_good = |look: &Look| look.generation == generation && look.since.elapsed() < BELIEVED_FOR;
+        self.look(store, tenant, generation, is_good).await
+    }
+
+    async fn look(
+        &self,
+        store: &Store,
+        tenant: &TenantId,
+        generation: u64,
+        is_good: impl Fn(&Look) -> bool,
+    ) -> Result<Recent, StoreError> {
         let before = self.begun.load(Ordering::SeqCst);
         let mut last = self.last.lock().await;
-        if last.0 > before {
-            return Ok(Arc::clone(&last.1));
+        if let Some(look) = &*last {
+            let is_now = look.number > before;
+            if is_now || is_good(look) {
+                return Ok(Recent { channels: Arc::clone(&look.found), is_now });
+            }
         }
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let since = Stopwatch::start();
         let found: Arc<[Listed]> = listed(store, tenant).await?.into();
-        *last = (number, Arc::clone(&found));
-        Ok(found)
+        *last = Some(Look { number, generation, since, found: Arc::clone(&found) });
+        Ok(Recent { channels: found, is_now: true })
     }
 }
 

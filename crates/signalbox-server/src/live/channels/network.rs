@@ -10,10 +10,11 @@ use super::frames::{self, Gap};
 use super::relay::{Answer, Heard, Told};
 use super::shared::{Channels, Tenant};
 use super::tending;
+use super::told_room::MESSAGES_MAX;
 use crate::clock;
 
-/// What may wait to be taken in: messages and their bytes.
-const BUFFER: Buffer = Buffer::Bounded { messages: 65_536, bytes: 64 << 20 };
+/// What may wait of all answers.
+const ANSWERS: Buffer = Buffer::Bounded { messages: MESSAGES_MAX, bytes: 64 << 20 };
 /// A bus that is away is asked again after this.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// So much was published on other nodes that this one could not pass all of it on.
@@ -23,8 +24,9 @@ const OUTAGE: &str = "what was published live on other servers was lost while th
 
 /// Takes in what other nodes tell of a tenant, until nobody of it is connected here.
 pub(super) async fn told(channels: Channels, tenant: Weak<Tenant>, name: TenantId) {
+    let part = channels.0.told_room.part();
     let (mut messages, mut subscribers) = loop {
-        match subscribed(&channels, &name).await {
+        match subscribed(&channels, &name, part.half()).await {
             Ok(subscriptions) => break subscriptions,
             Err(error) => {
                 tracing::warn!(%error, tenant = %name, "what other nodes publish cannot be had yet");
@@ -56,12 +58,16 @@ pub(super) async fn told(channels: Channels, tenant: Weak<Tenant>, name: TenantI
     }
 }
 
-async fn subscribed(channels: &Channels, name: &TenantId) -> Result<(Subscription, Subscription), BusError> {
+async fn subscribed(
+    channels: &Channels,
+    name: &TenantId,
+    buffer: Buffer,
+) -> Result<(Subscription, Subscription), BusError> {
     let bus = &channels.0.bus;
     // Every subject of the tenant's channels.
     let all = Pattern::channels(name, ">").unwrap_or_else(|_| Pattern::exactly(&Subject::subscribers(name)));
-    let messages = bus.subscribe(&all, BUFFER).await?;
-    let subscribers = bus.subscribe(&Pattern::exactly(&Subject::subscribers(name)), BUFFER).await?;
+    let messages = bus.subscribe(&all, buffer).await?;
+    let subscribers = bus.subscribe(&Pattern::exactly(&Subject::subscribers(name)), buffer).await?;
     Ok((messages, subscribers))
 }
 
@@ -120,7 +126,7 @@ pub(super) async fn answers(channels: &Channels) {
     }
     let own = Pattern::exactly(&Subject::answers(&inner.node));
     let mut subscription = loop {
-        match inner.bus.subscribe(&own, BUFFER).await {
+        match inner.bus.subscribe(&own, ANSWERS).await {
             Ok(subscription) => break subscription,
             Err(error) => {
                 tracing::warn!(%error, "answers of other nodes cannot be had yet");

@@ -138,7 +138,9 @@ impl Request {
                 if self.channels.0.store.agent(tenant, agent).await?.is_none() {
                     return Err(signalbox_core::Rejected::UnknownAgent(agent.to_string()).into());
                 }
-                let told = format!("Agent {agent} is not connected; send it a message, which waits for it.");
+                let told = format!(
+                    "Agent {agent} holds no connection, over which requests go; ask it again when it is connected."
+                );
                 Err(LiveFault::new(ProblemKind::NoResponders, told))
             }
             Delivered::Busy | Delivered::Lost => {

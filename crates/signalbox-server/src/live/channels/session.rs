@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -26,6 +25,7 @@ use super::feed::Feed;
 use super::frames::{self, Acknowledged};
 use super::history;
 use super::hub::{PATTERNS_MAX, PatternsFull};
+use super::listing::Recent;
 use super::names::Resolved;
 use super::publishing::{Lane, Queued};
 use super::relay::Told;
@@ -33,6 +33,7 @@ use super::requests::{self, Open, Whom};
 use super::shared::{Channels, PAYLOAD_BYTES_MAX, Tenant};
 use super::subject::Wanted;
 use super::subscriber::Subscriber;
+use super::tending::AT_ONCE;
 use crate::clock;
 use crate::http::problem::Refusal;
 use crate::quota::Taken;
@@ -45,10 +46,17 @@ pub(crate) struct ChannelSession {
     channels: Channels,
     tenant: Arc<Tenant>,
     subscriber: Arc<Subscriber>,
-    subscriptions: Mutex<HashMap<Arc<str>, Wanted>>,
+    subscriptions: Mutex<Subscriptions>,
     lane: Lane,
     open: Arc<Open>,
-    has_left: AtomicBool,
+}
+
+/// What a connection is subscribed to.
+#[derive(Default)]
+struct Subscriptions {
+    by_text: HashMap<Arc<str>, Wanted>,
+    /// The connection has ended: nothing is added any more, however late a request of it is done.
+    has_left: bool,
 }
 
 /// What a frame asks for.
@@ -70,15 +78,7 @@ pub(crate) const KINDS: [&str; 6] = ["subscribe", "unsubscribe", "publish", "mes
 impl ChannelSession {
     pub(super) fn new(channels: Channels, tenant: Arc<Tenant>, subscriber: Arc<Subscriber>) -> Self {
         let (subscriptions, open) = (Mutex::default(), Arc::default());
-        Self {
-            channels,
-            tenant,
-            subscriber,
-            subscriptions,
-            lane: Lane::default(),
-            open,
-            has_left: AtomicBool::new(false),
-        }
+        Self { channels, tenant, subscriber, subscriptions, lane: Lane::default(), open }
     }
 
     /// Reads what a frame asks for.
@@ -113,10 +113,13 @@ impl ChannelSession {
 
     /// Ends all that it is subscribed to, for good.
     pub(crate) fn leave(&self) {
-        if self.has_left.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let ended: Vec<Wanted> = self.subscriptions.lock().drain().map(|(_, subject)| subject).collect();
+        let ended: Vec<Wanted> = {
+            let mut subscriptions = self.subscriptions.lock();
+            if std::mem::replace(&mut subscriptions.has_left, true) {
+                return;
+            }
+            std::mem::take(&mut subscriptions.by_text).into_values().collect()
+        };
         ended.iter().for_each(|subject| self.end(subject));
         self.channels.left(&self.tenant);
     }
@@ -151,7 +154,8 @@ impl ChannelSession {
         let subject = Wanted::parse(&hub.tenant, &text)?;
         {
             let subscriptions = self.subscriptions.lock();
-            if subscriptions.len() >= SUBSCRIPTIONS_MAX && !subscriptions.contains_key(&subject.text) {
+            let by_text = &subscriptions.by_text;
+            if by_text.len() >= SUBSCRIPTIONS_MAX && !by_text.contains_key(&subject.text) {
                 let told = format!(
                     "The connection has {SUBSCRIPTIONS_MAX} subscriptions, as many as it may; end some, or use a pattern."
                 );
@@ -169,7 +173,11 @@ impl ChannelSession {
             let channel = channel.filter(|channel| channel.is_durable());
             self.subscribe_subject(id, &subject, channel.as_deref(), wanted.after, watches)?;
         }
-        self.tell_presence(&subject, true);
+        // Who has left meanwhile has been told of as gone, or is after this.
+        let subscriptions = self.subscriptions.lock();
+        if subscriptions.by_text.contains_key(&subject.text) {
+            self.tell_presence(&subject, true);
+        }
         Ok(None)
     }
 
@@ -202,19 +210,22 @@ impl ChannelSession {
         let feed = self.tenant.hub.feed_of(&channel.name, &channel.id, channel.last_sequence());
         match after {
             None => {
+                // What another subscription still reads of the history comes all the same.
+                let reads_on = self.is_wanted_besides(subject, &feed);
                 // Its answer comes before any message.
-                let (added, _) = feed.at_head(|head| {
+                feed.at_head(self.subscriber.number, reads_on, |head| {
                     self.push_ack(id, Some(head));
                     self.add(subject, watches)
-                });
-                feed.forget(self.subscriber.number);
-                added
+                })
             }
             Some(after) => {
                 fits("/after", after, channel.last_sequence())?;
                 self.push_ack(id, Some(after));
                 let reading = self.stand_aside(&feed);
-                self.add(subject, watches)?;
+                if let Err(fault) = self.add(subject, watches) {
+                    feed.forget(self.subscriber.number);
+                    return Err(fault);
+                }
                 history::begin(&self.channels, &self.tenant, &self.subscriber, vec![(feed, reading, after)]);
                 Ok(())
             }
@@ -238,13 +249,26 @@ impl ChannelSession {
         };
         let hub = &self.tenant.hub;
         // What there is now has a feed from here on: of what comes later nothing is missed.
-        let listed = self.tenant.listing.now(&self.channels.0.store, &hub.tenant).await?;
+        let store = &self.channels.0.store;
+        let generation = self.tenant.names.generation();
+        let Recent { channels, is_now } = self.tenant.listing.recent(store, &hub.tenant, generation).await?;
         let mut wanted = Vec::new();
-        let matching = listed.iter().filter(|channel| pattern.matches(&hub.tenant, &channel.name));
-        for channel in matching {
-            let feed = hub.feed_of(&channel.name, &channel.id, channel.last_sequence);
-            if let Some(after) = after.get(&channel.name) {
-                fits(&format!("/after/{}", channel.name), *after, channel.last_sequence)?;
+        for (count, channel) in channels.iter().enumerate() {
+            if count % AT_ONCE == AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+            if !pattern.matches(&hub.tenant, &channel.name) {
+                continue;
+            }
+            let (mut last, after) = (channel.last_sequence, after.get(&channel.name));
+            // How far it has come is asked where that counts: a feed that is there knows.
+            if !is_now && (after.is_some() || hub.feed(&channel.name).is_none()) {
+                let Some(read) = store.channel(&hub.tenant, &channel.id).await? else { continue };
+                last = read.value.last_sequence();
+            }
+            let feed = hub.feed_of(&channel.name, &channel.id, last);
+            if let Some(after) = after {
+                fits(&format!("/after/{}", channel.name), *after, last)?;
                 wanted.push((feed, *after));
             }
         }
@@ -274,7 +298,19 @@ impl ChannelSession {
         reading
     }
 
+    /// Whether another subscription of the connection is for a feed.
+    fn is_wanted_besides(&self, subject: &Wanted, feed: &Feed) -> bool {
+        let tenant = &self.tenant.hub.tenant;
+        let is_other = |other: &Wanted| other.text != subject.text && other.matches(tenant, &feed.subject);
+        self.subscriptions.lock().by_text.values().any(is_other)
+    }
+
     fn add(&self, subject: &Wanted, watches: bool) -> Result<(), LiveFault> {
+        let mut subscriptions = self.subscriptions.lock();
+        if subscriptions.has_left {
+            let told = "The connection has ended; subscribe over the next one.";
+            return Err(LiveFault::new(ProblemKind::ConnectionTakenOver, told));
+        }
         let added = self.tenant.hub.subscribe(subject, &self.subscriber, clock::now(), watches);
         added.map_err(|PatternsFull| {
             let told = format!(
@@ -282,7 +318,7 @@ impl ChannelSession {
             );
             LiveFault::new(ProblemKind::PatternsFull, told)
         })?;
-        self.subscriptions.lock().insert(Arc::clone(&subject.text), subject.clone());
+        subscriptions.by_text.insert(Arc::clone(&subject.text), subject.clone());
         Ok(())
     }
 
@@ -291,7 +327,7 @@ impl ChannelSession {
             (Some(subject), _) => subject,
             (None, channel) => self.channel(&channel.unwrap_or_default()).await?.name.clone(),
         };
-        let ended = self.subscriptions.lock().remove(&*text);
+        let ended = self.subscriptions.lock().by_text.remove(&*text);
         if let Some(subject) = ended {
             self.end(&subject);
         }
@@ -304,7 +340,7 @@ impl ChannelSession {
         for feed in hub.feeds_of(subject) {
             // Another subscription of the connection may still want it.
             let is_wanted = |other: &Wanted| other.matches(&hub.tenant, &feed.subject);
-            let is_wanted = self.subscriptions.lock().values().any(is_wanted);
+            let is_wanted = self.subscriptions.lock().by_text.values().any(is_wanted);
             if !is_wanted {
                 feed.forget(self.subscriber.number);
             }
@@ -396,6 +432,10 @@ impl ChannelSession {
             "timestamp": clock::now(),
         });
         let own = id.map(|id| direct_id(from, id));
+        let (admission, tenant) = (&self.channels.0.admission, &self.tenant.hub.tenant);
+        if !admission.has_room(tenant, &agent, own.as_ref(), clock::now()).await? {
+            return Err(LiveFault::new(ProblemKind::TooManyWaiting, admission.too_many(&agent)));
+        }
         let operation = Accept { agent, id: own, body: body.to_string(), trace: None };
         let taken = self.quota().await?;
         let accepted = self.accepted(&operation).await?;
@@ -416,7 +456,7 @@ impl ChannelSession {
         if let Some(id) = &operation.id
             && let Some(known) = self.channels.0.store.message(tenant, id).await?
             && known.value.agent.as_ref() == Some(&operation.agent)
-            && same_payload(&known.value.body, &operation.body)
+            && is_same(&known.value.body, &operation.body)
         {
             return Ok(id.clone());
         }
@@ -463,24 +503,52 @@ fn fits(pointer: &str, after: u64, last: u64) -> Result<(), LiveFault> {
     Err(LiveFault::invalid(pointer, format!("is {after}, and the channel has come to {last} only")))
 }
 
-/// The id of a direct message: that of its sender, who alone may repeat it.
+/// The id of a direct message: that of its sender, who alone may repeat it. The first dot ends the name of the sender,
+/// where that has none itself.
 fn direct_id(from: &AgentId, id: &str) -> MessageId {
-    let text = format!("{from}.{id}");
-    MessageId::parse(&text).unwrap_or_else(|_| {
+    let is_plain = !from.as_str().contains('.');
+    let plain = is_plain.then(|| MessageId::parse(&format!("{from}.{id}")).ok()).flatten();
+    plain.unwrap_or_else(|| {
+        let text = format!("{}.{from}.{id}", from.as_str().len());
         let short = format!("{}{}", MessageId::PREFIX, keys::hash_hex(&text));
         // Letters and digits, and few of them.
         MessageId::parse(&short).unwrap_or_else(|_| Channels::new_id())
     })
 }
 
-/// Whether two bodies of direct messages carry the same.
-fn same_payload(one: &str, other: &str) -> bool {
+/// Whether two bodies of direct messages are of one sender and carry the same.
+fn is_same(one: &str, other: &str) -> bool {
     #[derive(serde::Deserialize)]
     struct Carried<'a> {
+        #[serde(rename = "senderId", borrow)]
+        sender: &'a RawValue,
         #[serde(borrow)]
         payload: &'a RawValue,
     }
-    let read = |body| serde_json::from_str::<Carried<'_>>(body).ok().map(|carried| carried.payload.get());
-    let (Some(one), Some(other)) = (read(one), read(other)) else { return false };
+    let read = |body| serde_json::from_str::<Carried<'_>>(body).ok();
+    let told = |carried: Carried<'_>| (carried.sender.get().to_owned(), carried.payload.get().to_owned());
+    let (Some(one), Some(other)) = (read(one).map(told), read(other).map(told)) else { return false };
     one == other
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_direct_messages_are_their_senders_own() {
+        let agent = |id| AgentId::parse(id).expect("valid");
+        let long = "x".repeat(256);
+        let pairs =
+            [("a", "b.c"), ("a.b", "c"), ("a", "b"), ("a.b", "b"), ("a.b.c", ""), ("a", &long), ("b", &long)];
+        let ids: Vec<MessageId> = pairs.iter().map(|(from, id)| direct_id(&agent(from), id)).collect();
+        for (at, id) in ids.iter().enumerate() {
+            assert!(!ids[..at].contains(id), "{:?} is another's: {id}", pairs[at]);
+            assert_eq!(*id, direct_id(&agent(pairs[at].0), pairs[at].1));
+        }
+        let body =
+            |from: &str, payload: u8| format!(r#"{{"senderId":"{from}","payload":{payload},"timestamp":1}}"#);
+        assert!(is_same(&body("a", 1), &body("a", 1)));
+        assert!(!is_same(&body("a", 1), &body("b", 1)) && !is_same(&body("a", 1), &body("a", 2)));
+    }
 }

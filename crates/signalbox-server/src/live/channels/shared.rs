@@ -17,8 +17,9 @@ use super::hub::TenantHub;
 use super::listing::Listing;
 use super::names::{Names, Resolved};
 use super::relay::Told;
+use super::told_room::ToldRoom;
 use crate::clock;
-use crate::engine::Drive;
+use crate::engine::{Admission, Drive};
 use crate::quota::Quotas;
 use crate::transport::connection::Connections;
 use crate::transport::outbox::Frame;
@@ -37,6 +38,7 @@ pub(crate) struct Parts {
     pub(crate) node: NodeId,
     pub(crate) connections: Connections,
     pub(crate) quotas: Quotas,
+    pub(crate) admission: Admission,
     pub(crate) draining: CancellationToken,
 }
 
@@ -47,10 +49,12 @@ pub(super) struct Inner {
     pub(super) node: NodeId,
     pub(super) connections: Connections,
     pub(super) quotas: Quotas,
+    pub(super) admission: Admission,
     pub(super) draining: CancellationToken,
     pub(super) asking: Asking,
     pub(super) tenants: Mutex<HashMap<TenantId, Arc<Tenant>>>,
     pub(super) numbers: AtomicU64,
+    pub(super) told_room: ToldRoom,
 }
 
 /// What there is of one tenant while any of its agents is connected here.
@@ -73,7 +77,7 @@ impl Drop for Tenant {
 impl Channels {
     /// Channels without any subscriber yet.
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { store, drive, bus, node, connections, quotas, draining } = parts;
+        let Parts { store, drive, bus, node, connections, quotas, admission, draining } = parts;
         let asking = Asking::new(node.clone());
         let (tenants, numbers) = (Mutex::default(), AtomicU64::new(1));
         Self(Arc::new(Inner {
@@ -83,10 +87,12 @@ impl Channels {
             node,
             connections,
             quotas,
+            admission,
             draining,
             asking,
             tenants,
             numbers,
+            told_room: ToldRoom::new(),
         }))
     }
 

@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// Time between two looks at how far channels with subscribers have come.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// Channels that are looked at before others get their chance.
+pub(super) const AT_ONCE: usize = 64;
+
 /// Sees to what a feed is missing, until it is missing nothing.
 pub(super) fn tend(channels: &Channels, tenant: &Arc<Tenant>, feed: Arc<Feed>) {
     let (channels, tenant) = (channels.clone(), Arc::downgrade(tenant));
@@ -83,7 +86,13 @@ pub(super) async fn run(channels: &Channels) {
 /// Looks how far the channels of a tenant have come.
 pub(super) async fn look(channels: &Channels, tenant: &Arc<Tenant>) -> Result<(), StoreError> {
     let name = &tenant.hub.tenant;
-    for feed in tenant.hub.live_feeds() {
+    for (count, feed) in tenant.hub.feeds().into_iter().enumerate() {
+        if count % AT_ONCE == AT_ONCE - 1 {
+            tokio::task::yield_now().await;
+        }
+        if !tenant.hub.is_live(&feed) {
+            continue;
+        }
         match channels.0.store.channel(name, &feed.channel).await? {
             Some(channel) => {
                 if feed.has_come_to(channel.value.last_sequence()) {
@@ -97,7 +106,7 @@ pub(super) async fn look(channels: &Channels, tenant: &Arc<Tenant>) -> Result<()
         return Ok(());
     }
     // Channels that another node made since, of which nothing was told.
-    for channel in tenant.listing.now(&channels.0.store, name).await?.iter() {
+    for channel in tenant.listing.now(&channels.0.store, name, tenant.names.generation()).await?.iter() {
         if channel.last_sequence > 0
             && tenant.hub.feed(&channel.name).is_none()
             && !tenant.hub.route(&channel.name).members.is_empty()

@@ -2,13 +2,16 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Database, PLATFORM_KEY, Request, Server, Setup, on_each_database};
+use super::client::{Socket, register};
+use crate::support::{Database, PLATFORM_KEY, Request, Server, Setup, eventually, on_each_database};
 
 on_each_database![
     a_channel_is_made_shown_changed_and_removed,
     messages_are_numbered_kept_and_read_in_pages,
     a_repeat_is_the_same_message_also_after_a_crash,
     a_channel_keeps_as_many_messages_as_it_says,
+    a_channel_keeps_messages_as_long_as_it_says,
+    what_a_channel_keeps_is_not_everybodys_to_change,
     what_does_not_fit_is_refused,
     channels_of_another_tenant_are_unknown,
 ];
@@ -133,6 +136,39 @@ fn a_channel_keeps_as_many_messages_as_it_says(database: &Database) {
     let accepted = publish(&server, &live, &json!(1));
     assert!(accepted["message_id"].is_string() && accepted.get("sequence").is_none(), "{accepted}");
     assert!(sequences(&server, &format!("{live}/messages")).is_empty());
+}
+
+fn a_channel_keeps_messages_as_long_as_it_says(database: &Database) {
+    let server = Server::start(database);
+    let channel = make(&server, &json!({"name": "brief", "retention": {"max_age_s": 1}}));
+    let path = format!("{channel}/messages");
+    publish(&server, &channel, &json!(1));
+    eventually("the message to be too old", || {
+        let kept = sequences(&server, &path);
+        if kept.is_empty() { Ok(()) } else { Err(format!("{kept:?}")) }
+    });
+    // It is no part of a replay either, however long it takes until it is removed.
+    let agent = register(&server.api(), "reader");
+    let mut reader = Socket::connect(&server.api(), &agent);
+    reader.done("subscribe", &json!({"subject": "brief", "after": 0}));
+    let gap = reader.expect("gap")["data"].clone();
+    assert_eq!((&gap["from_sequence"], &gap["to_sequence"]), (&json!(1), &json!(1)), "{gap}");
+    reader.has_no_message();
+}
+
+fn what_a_channel_keeps_is_not_everybodys_to_change(database: &Database) {
+    let server = Server::start(database);
+    let channel = make(&server, &json!({"name": "orders"}));
+    publish(&server, &channel, &json!(1));
+    let made = server.post("/v1/keys", &json!({"name": "agents", "scope": "agent"})).is(201);
+    let agents = server.with_key(made["key"].as_str().expect("a key"));
+    for retention in [json!({"max_messages": 0}), json!({"max_age_s": 1})] {
+        let refused = agents.patch(&channel, &json!({"retention": retention}));
+        assert!(refused.problem(403).detail.contains("admin"), "{}", refused.shown());
+    }
+    agents.patch(&channel, &json!({"description": "what is ordered"})).is(200);
+    agents.patch("/api/v1/channels/chn_none", &json!({"retention": {"max_messages": 0}})).problem(404);
+    assert_eq!(sequences(&server, &format!("{channel}/messages")), [1]);
 }
 
 fn what_does_not_fit_is_refused(database: &Database) {

@@ -8,6 +8,7 @@ on_each_database![
     a_command_for_an_agent_that_is_offline_waits_and_expires,
     waiting_for_an_answer_ends_with_the_commands_time,
     a_command_is_cancelled_once,
+    whoever_waits_for_a_command_is_told_that_it_was_cancelled,
     commands_are_listed_newest_first,
     a_repeat_under_the_same_key_is_the_same_command,
     what_waits_survives_a_kill,
@@ -65,6 +66,23 @@ fn a_command_is_cancelled_once(database: &Database) {
     assert_eq!((&cancelled["status"], &cancelled["error"]), (&json!("cancelled"), &json!("no need")));
     let problem = server.post(&path, &json!({})).problem(409);
     assert!(problem.detail.contains("is cancelled already"), "{}", problem.detail);
+}
+
+fn whoever_waits_for_a_command_is_told_that_it_was_cancelled(database: &Database) {
+    let server = Server::start(database);
+    let agent = remote(&server);
+    let path = format!("/api/v1/agents/{agent}/commands");
+    let waiting = std::thread::spawn({
+        let (api, path) = (server.api(), path.clone());
+        move || api.post(&format!("{path}?wait=true"), &json!({"command": "restart", "timeout": 300}))
+    });
+    let id = eventually("the command", || {
+        let listed = server.get(&path).is(200);
+        listed["commands"][0]["command_id"].as_str().map(str::to_owned).ok_or_else(|| listed.to_string())
+    });
+    server.post(&format!("{path}/{id}/cancel"), &json!({"reason": "no need"})).is(200);
+    let problem = waiting.join().expect("answered").problem(409);
+    assert!(problem.detail.contains("cancelled"), "{}", problem.detail);
 }
 
 fn commands_are_listed_newest_first(database: &Database) {

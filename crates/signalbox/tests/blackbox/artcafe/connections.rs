@@ -68,6 +68,7 @@ fn a_token_is_asked_for_and_a_bad_one_is_told_by_how_it_ends(database: &Database
     api.get(&path).problem(426);
     api.get(&format!("{path}?afte=1")).problem(422);
     api.get(&format!("{path}?after=x")).problem(422);
+    assert!(api.get(&format!("{path}?after=1")).problem(422).detail.contains("connection"));
 }
 
 fn pages_of_other_origins_do_not_connect(database: &Database) {

@@ -9,6 +9,11 @@ use crate::support::{Api, Database, PATIENCE, Server, Setup, eventually, on_each
 
 on_each_database![
     what_waits_comes_until_it_is_acknowledged,
+    what_waits_comes_after_a_crash_with_word_of_what_is_lost,
+    subscriptions_come_over_polls,
+    what_was_live_comes_again_until_it_was_had,
+    first_polls_at_once_are_of_one_connection,
+    a_command_is_answered_by_post,
     an_agent_works_by_polls_alone,
     a_later_connection_ends_a_poll,
     presence_lasts_for_three_heartbeats_after_a_poll,
@@ -52,6 +57,162 @@ fn what_waits_comes_until_it_is_acknowledged(database: &Database) {
     api.get(&format!("/api/v1/agents/{agent}/inbox?wait=61")).problem(422);
     api.get("/api/v1/agents/agt_none/inbox").problem(404);
     server.without_key().get(&format!("/api/v1/agents/{agent}/inbox")).problem(401);
+}
+
+/// Says something, and polls until it is answered so.
+fn done(api: &Api, agent: &str, envelope: &Value) -> Value {
+    let answers = api.post(&format!("/api/v1/agents/{agent}/inbox"), envelope).is(200);
+    for answer in messages(&answers) {
+        assert_ne!(answer["type"], "error", "{answers}");
+    }
+    answers
+}
+
+/// All that comes over polls, each acknowledged by the next.
+struct Polls<'a> {
+    api: &'a Api,
+    agent: &'a str,
+    after: u64,
+    came: Vec<Value>,
+}
+
+impl Polls<'_> {
+    /// The next envelope of a type.
+    fn expect(&mut self, kind: &str) -> Value {
+        loop {
+            if let Some(at) = self.came.iter().position(|envelope| envelope["type"] == kind) {
+                return self.came.remove(at);
+            }
+            let inbox = poll_for_some(self.api, self.agent, self.after);
+            self.after = inbox["sequence"].as_u64().expect("a sequence");
+            self.came.extend(messages(&inbox).iter().cloned());
+        }
+    }
+}
+
+fn what_waits_comes_after_a_crash_with_word_of_what_is_lost(database: &Database) {
+    let mut server = Server::start(database);
+    let api = server.api();
+    let agent = register(&api, "a");
+    poll(&api, &agent, "?wait=0");
+    let id = api.run(&agent, &json!({"n": 1}));
+    let mut polls = Polls { api: &api, agent: &agent, after: 0, came: Vec::new() };
+    assert_eq!(polls.expect("message")["id"], id);
+    let after = polls.after;
+    server.kill();
+    server.restart();
+    let api = server.api();
+    let mut polls = Polls { api: &api, agent: &agent, after, came: Vec::new() };
+    let gap = polls.expect("gap")["data"].clone();
+    assert_eq!(gap["after"], after, "{gap}");
+    assert!(gap["reason"].as_str().is_some_and(|reason| reason.contains("subscribe again")), "{gap}");
+    assert_eq!(polls.expect("message")["id"], id);
+    let after = polls.after;
+    let empty = poll(&api, &agent, &format!("?wait=0&after={after}"));
+    assert!(messages(&empty).is_empty(), "it was told once: {empty}");
+    api.message_becomes(&id, "delivered", PATIENCE);
+}
+
+fn subscriptions_come_over_polls(database: &Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    let body = json!({"name": "orders", "retention": {"max_messages": 5}});
+    let channel =
+        api.post("/api/v1/channels", &body).is(201)["channel_id"].as_str().expect("an id").to_owned();
+    let publish = |number: u64| {
+        let body = json!({"payload": number});
+        api.post(&format!("/api/v1/channels/{channel}/messages"), &body).is(202);
+    };
+    (1..=10).for_each(publish);
+    let agent = register(&api, "a");
+    let mut polls = Polls { api: &api, agent: &agent, after: 0, came: Vec::new() };
+    done(&api, &agent, &json!({"type": "subscribe", "id": "s", "data": {"subject": "orders", "after": 3}}));
+    assert_eq!(polls.expect("ack")["data"]["message_id"], "s");
+    let gap = polls.expect("gap")["data"].clone();
+    assert_eq!((&gap["from_sequence"], &gap["to_sequence"]), (&json!(4), &json!(5)), "{gap}");
+    publish(11);
+    for expected in 6..=11 {
+        let message = polls.expect("message");
+        assert_eq!(
+            (&message["data"]["sequence"], &message["data"]["payload"]),
+            (&json!(expected), &json!(expected))
+        );
+    }
+    done(&api, &agent, &json!({"type": "unsubscribe", "id": "u", "data": {"subject": "orders"}}));
+    publish(12);
+    let after = polls.after;
+    let empty = poll(&api, &agent, &format!("?wait=0&after={after}"));
+    assert!(messages(&empty).is_empty(), "{empty}");
+}
+
+fn what_was_live_comes_again_until_it_was_had(database: &Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    let agent = register(&api, "a");
+    let subscribe = json!({"type": "subscribe", "id": "s", "data": {"subject": "news"}});
+    done(&api, &agent, &subscribe);
+    let mut publisher = Socket::connect(&api, &register(&api, "publisher"));
+    publisher.done("publish", &json!({"subject": "news", "payload": 1}));
+    let first = poll_for_some(&api, &agent, 0);
+    let kinds = |inbox: &Value| messages(inbox).iter().map(|one| one["type"].clone()).collect::<Vec<_>>();
+    assert_eq!(kinds(&first), ["ack", "message"]);
+    // As though the answer had been lost.
+    let again = poll_for_some(&api, &agent, 0);
+    assert_eq!((messages(&again), &again["sequence"]), (messages(&first), &first["sequence"]));
+    publisher.done("publish", &json!({"subject": "news", "payload": 2}));
+    let after = first["sequence"].as_u64().expect("a sequence");
+    let next = poll_for_some(&api, &agent, after);
+    assert_eq!((kinds(&next), &messages(&next)[0]["data"]["payload"]), (vec![json!("message")], &json!(2)));
+    let after = next["sequence"].as_u64().expect("a sequence");
+    assert!(messages(&poll(&api, &agent, &format!("?wait=0&after={after}"))).is_empty());
+    // Its subscriptions end with the connection, and it is told.
+    let mut socket = Socket::connect(&api, &agent);
+    socket.done("status", &json!({"status": "online"}));
+    let told = poll_for_some(&api, &agent, after);
+    assert_eq!((kinds(&told), &messages(&told)[0]["data"]["after"]), (vec![json!("gap")], &json!(after)));
+}
+
+fn first_polls_at_once_are_of_one_connection(database: &Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    for round in 0..8 {
+        let agent = register(&api, &format!("a{round}"));
+        let path = format!("/api/v1/agents/{agent}/inbox");
+        let envelope = json!({"type": "heartbeat", "id": "h"});
+        let (polled, posted) = thread::scope(|scope| {
+            let polling = scope.spawn(|| poll(&api, &agent, "?wait=0"));
+            let posting = scope.spawn(|| api.post(&path, &envelope).is(200));
+            (polling.join().expect("polled"), posting.join().expect("posted"))
+        });
+        let connection = &posted["messages"][0]["data"]["connection_id"];
+        assert_eq!(
+            (connection, &poll(&api, &agent, "?wait=0")["connection_id"]),
+            (&polled["connection_id"], connection)
+        );
+    }
+}
+
+fn a_command_is_answered_by_post(database: &Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    let agent = register(&api, "a");
+    poll(&api, &agent, "?wait=0");
+    let waiting = thread::spawn({
+        let (api, path) = (api.clone(), format!("/api/v1/agents/{agent}/commands?wait=true"));
+        move || api.post(&path, &json!({"command": "look", "timeout": 60})).is(200)
+    });
+    let inbox = poll_for_some(&api, &agent, 0);
+    let id = messages(&inbox)[0]["id"].clone();
+    let data = json!({"command_id": id, "status": "success", "result": {"seen": 7}});
+    done(&api, &agent, &json!({"type": "response", "id": "r", "data": data}));
+    let answered = waiting.join().expect("answered");
+    assert_eq!(
+        (&answered["status"], &answered["result"]),
+        (&json!("success"), &json!({"seen": 7})),
+        "{answered}"
+    );
+    // What it answered, it has.
+    assert!(messages(&poll(&api, &agent, "?wait=0")).is_empty());
 }
 
 fn an_agent_works_by_polls_alone(database: &Database) {

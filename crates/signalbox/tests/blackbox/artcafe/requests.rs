@@ -3,11 +3,13 @@
 use serde_json::json;
 
 use super::client::{Socket, register};
-use crate::support::{Agent, Database, Server, eventually, on_each_database};
+use crate::support::{Agent, Database, Server, Setup, eventually, on_each_database};
 
 on_each_database![
     a_direct_message_reaches_a_connected_agent_and_one_with_an_endpoint,
     a_direct_message_to_an_agent_that_is_away_is_refused,
+    no_more_direct_messages_wait_for_an_agent_than_may,
+    agents_whose_names_have_dots_keep_their_messages_apart,
     a_request_gets_the_first_reply_and_is_told_of_nobody,
     a_request_to_a_subject_gets_one_reply_of_many,
 ];
@@ -60,6 +62,42 @@ fn a_direct_message_to_an_agent_that_is_away_is_refused(database: &Database) {
             other => Err(format!("{other:?}")),
         }
     });
+}
+
+fn no_more_direct_messages_wait_for_an_agent_than_may(database: &Database) {
+    let server = Setup::new(database).arg("--waiting-per-destination-max").arg("1").start();
+    let api = server.api();
+    let [sender, receiver] = ["sender", "receiver"].map(|name| register(&api, name));
+    let (mut sending, mut receiving) = (Socket::connect(&api, &sender), Socket::connect(&api, &receiver));
+    // What it does not acknowledge waits.
+    receiving.answers_pings = false;
+    sending.send_as("message", "first", &json!({"to": receiver, "payload": 1}));
+    sending.answer("first").expect("accepted");
+    let error = sending.refused("message", &json!({"to": receiver, "payload": 2}));
+    assert_eq!(error["code"], "too-many-waiting", "{error}");
+    let path = format!("/api/v1/agents/{sender}/inbox");
+    let envelope = json!({"type": "message", "id": "p", "data": {"to": receiver, "payload": 3}});
+    let answers = api.post(&path, &envelope).is(200);
+    assert_eq!(answers["messages"][0]["data"]["code"], "too-many-waiting", "{answers}");
+    // A repeat adds nothing.
+    let repeat = json!({"type": "message", "id": "first", "data": {"to": receiver, "payload": 1}});
+    assert_eq!(api.post(&path, &repeat).is(200)["messages"][0]["type"], "ack");
+}
+
+fn agents_whose_names_have_dots_keep_their_messages_apart(database: &Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    let mut sockets = ["a", "a.b"].map(|id| {
+        let made = api.post("/api/v1/agents", &json!({"name": id, "agent_id": id})).is(201);
+        Socket::connect(&api, made["agent_id"].as_str().expect("its id"))
+    });
+    let receiver = register(&api, "receiver");
+    let mut receiving = Socket::connect(&api, &receiver);
+    for (socket, id) in sockets.iter_mut().zip(["b.c", "c"]) {
+        socket.send_as("message", id, &json!({"to": receiver, "payload": "the same"}));
+        socket.answer(id).expect("accepted");
+        receiving.expect("message");
+    }
 }
 
 fn a_request_gets_the_first_reply_and_is_told_of_nobody(database: &Database) {

@@ -16,6 +16,7 @@ on_each_database![
     no_pattern_leaves_its_tenant,
     a_pattern_goes_on_after_what_was_seen_of_each_channel,
     what_the_channel_keeps_no_longer_is_told,
+    subscribing_anew_during_a_replay_loses_and_repeats_nothing,
     a_channel_that_is_made_later_is_heard_from_its_first_message,
     a_slow_reader_is_closed_and_publishers_go_on,
     nothing_acknowledged_is_lost_by_a_kill,
@@ -195,6 +196,48 @@ fn what_the_channel_keeps_no_longer_is_told(database: &Database) {
     assert_eq!(sequences(&mut reader, 5), (16..=20).collect::<Vec<_>>());
     publish(&server.api(), &id, &json!("live"));
     assert_eq!(sequences(&mut reader, 1), [21]);
+}
+
+fn subscribing_anew_during_a_replay_loses_and_repeats_nothing(database: &Database) {
+    let server = Server::start(database);
+    let id = channel(&server, "orders", 1_000);
+    let mut publisher = connected(&server, "publisher");
+    let send = |publisher: &mut Socket, count: usize| -> Vec<String> {
+        let data = |number| json!({"subject": "orders", "payload": [number, "x".repeat(200)]});
+        (0..count).map(|number| publisher.send("publish", &data(number))).collect()
+    };
+    for id in send(&mut publisher, 500) {
+        publisher.answer(&id).expect("published");
+    }
+    let mut reader = connected(&server, "reader");
+    // Nothing of a replay comes after the end of its subscription is acknowledged.
+    reader.send("subscribe", &json!({"subject": "orders", "after": 0}));
+    let ended = reader.send("unsubscribe", &json!({"subject": "orders"}));
+    loop {
+        match reader.next() {
+            Frame::Text(envelope) if envelope["data"]["message_id"] == ended => break,
+            Frame::Text(_) => {}
+            Frame::End(code) => panic!("the connection ended with {code:?}"),
+        }
+    }
+    reader.has_no_message();
+    // From the sequence of the last answer on, all comes once, in order, while others publish.
+    reader.send("subscribe", &json!({"subject": "orders", "after": 0}));
+    let anew = reader.send("subscribe", &json!({"subject": "orders"}));
+    send(&mut publisher, 50);
+    let begun = reader.answer(&anew).expect("begun")["sequence"].as_u64().expect("a sequence");
+    publish(&server.api(), &id, &json!("last"));
+    let mut seen = Vec::new();
+    loop {
+        let message = reader.expect("message");
+        seen.push(message["data"]["sequence"].as_u64().expect("a sequence"));
+        if message["data"]["payload"] == "last" {
+            break;
+        }
+    }
+    let live: Vec<u64> = seen.iter().copied().filter(|sequence| *sequence > begun).collect();
+    assert_eq!(live, (begun + 1..=*seen.last().expect("the last")).collect::<Vec<_>>());
+    assert!(seen.is_sorted(), "{seen:?}");
 }
 
 fn a_channel_that_is_made_later_is_heard_from_its_first_message(database: &Database) {

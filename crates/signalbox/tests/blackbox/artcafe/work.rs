@@ -12,6 +12,7 @@ on_each_database![
     what_was_sent_and_not_acknowledged_comes_again_after_a_crash,
     a_reconnecting_agent_gets_what_it_has_not_seen,
     a_connection_that_is_not_known_any_more_is_a_gap,
+    how_far_a_command_is_shows,
 ];
 
 fn definition(agent: &str) -> Value {
@@ -148,10 +149,23 @@ fn a_connection_that_is_not_known_any_more_is_a_gap(database: &Database) {
     let gap = socket.expect("gap");
     assert_eq!((&gap["data"]["connection_id"], &gap["data"]["after"]), (&json!("con_unknown"), &json!(5)));
     let connection = connection_of(&mut socket);
+    assert!(gap["data"]["reason"].as_str().is_some_and(|reason| reason.contains("not known")), "{gap}");
     drop(socket);
+    // One that is known goes on, without its subscriptions and what was live: that is said as well.
     let mut socket = resume(&api, &agent, &connection, 0);
-    connection_of(&mut socket);
-    socket.send_text(r#"{"type":"heartbeat","id":"last"}"#);
-    let next = socket.expect("heartbeat_ack");
-    assert_eq!(next["data"]["message_id"], "last", "no gap was told before it");
+    let gap = socket.expect("gap")["data"].clone();
+    assert_eq!(gap["connection_id"], connection);
+    assert!(gap["reason"].as_str().is_some_and(|reason| reason.contains("subscribe again")), "{gap}");
+}
+
+fn how_far_a_command_is_shows(database: &Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    let agent = register(&api, "a");
+    let mut socket = Socket::connect(&api, &agent);
+    let id = command(&api, &agent, &json!({"command": "index", "timeout": 60}));
+    socket.expect("command");
+    socket.done("status", &json!({"status": "busy", "current_task": id, "progress": 45}));
+    let shown = api.get(&format!("/api/v1/agents/{agent}/commands/{id}")).is(200);
+    assert_eq!(shown["progress"], 45, "{shown}");
 }

@@ -107,7 +107,7 @@ async fn send(
         return Box::pin(call_tool(store, tools, context, &agent, tool_call)).await;
     }
     let id = message.message_id.and_then(|id| MessageId::parse(&id).ok());
-    admit(store, admission, context.tenant(), &agent, id.as_ref()).await?;
+    admit(admission, context.tenant(), &agent, id.as_ref()).await?;
     let taken = count(store, admission, context.tenant(), id.as_ref()).await?;
     let operation = engine::Accept { agent, id, body: message.body, trace: context.trace.clone() };
     let to = operation.agent.clone();
@@ -135,29 +135,15 @@ async fn count(
 
 /// Refuses a message where too many wait already for where its agent is, unless it is one that was accepted before.
 async fn admit(
-    store: &Store,
     admission: &Admission,
     tenant: &TenantId,
     agent: &AgentId,
     id: Option<&MessageId>,
 ) -> Result<(), Refusal> {
-    let registration = store.agent(tenant, agent).await?;
-    // What else is wrong with the agent is for the operation to say.
-    let Some(registration) = registration else { return Ok(()) };
-    if admission.admits(tenant, registration.value.lane(), clock::now()).await? {
+    if admission.has_room(tenant, agent, id, clock::now()).await? {
         return Ok(());
     }
-    // A repeat adds nothing to what waits; whether it is one, the operation says.
-    if let Some(id) = id
-        && store.message(tenant, id).await?.is_some()
-    {
-        return Ok(());
-    }
-    let detail = format!(
-        "{} messages or more wait for agent {agent}, or for others at its address (waiting_per_destination_max); send this \
-         one again when the agent has caught up.",
-        admission.max()
-    );
+    let detail = admission.too_many(agent);
     Err(Problem::new(ProblemKind::TooManyWaiting, detail).retry_after(RETRY_AFTER_S).into())
 }
 

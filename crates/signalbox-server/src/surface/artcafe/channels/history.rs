@@ -7,6 +7,7 @@ use signalbox_wire::fault::Fault;
 use signalbox_wire::id::TenantId;
 use signalbox_wire::paging::Cursor;
 
+use crate::clock;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 use crate::surface::artcafe::pages;
@@ -52,7 +53,8 @@ pub(super) async fn read(
     channel: &Channel,
     page: HistoryPage,
 ) -> Result<Reply, Refusal> {
-    let messages = store.channel_messages(tenant, channel, page.after, page.limit, PAGE_BYTES).await?;
+    let most = (page.limit, PAGE_BYTES);
+    let messages = store.channel_messages(tenant, channel, page.after, most, clock::now()).await?;
     let last = messages.last().map(|message| message.sequence);
     let next = last.filter(|last| *last < channel.last_sequence());
     let view = |message: &ChannelMessage| ChannelMessageView {

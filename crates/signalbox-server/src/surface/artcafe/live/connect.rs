@@ -4,6 +4,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
+use signalbox_wire::fault::Fault;
 use signalbox_wire::id::ConnectionId;
 use signalbox_wire::problem::Problem;
 
@@ -34,12 +35,13 @@ pub(crate) struct Asked {
     ("agent_id" = String, Path, description = "Which agent connects"),
     ("token" = Option<String>, Query, description = "The token, where a header cannot be sent"),
     ("connection" = Option<String>, Query, description = "The earlier connection that this one goes on with"),
-    ("after" = Option<u64>, Query, description = "The last sequence that was received over it")),
+    ("after" = Option<u64>, Query, description = "The last sequence that was received over it; only beside `connection`")),
     responses(
         (status = 101, description = "It is open"),
         (status = 401, description = "No token", body = Problem),
         (status = 403, description = "From a page of an origin that is not allowed", body = Problem),
         (status = 429, description = "The tenant has as many agents connected as it may", body = Problem),
+        (status = 422, description = "The query does not fit", body = Problem),
         (status = 426, description = "The request opens no WebSocket", body = Problem),
         (status = 503, description = "No further agent can be connected now", body = Problem)))]
 pub(crate) async fn connect(
@@ -71,8 +73,11 @@ fn resume(asked: &Asked) -> Result<Option<Resume>, Refusal> {
     let connection = reader.read("connection", asked.connection.as_deref(), id(ConnectionId::parse));
     let after = reader.read("after", asked.after.as_deref(), sequence);
     reader.finish()?;
-    let is_asked = connection.is_some() || after.is_some();
-    Ok(is_asked.then(|| Resume { connection, after: after.unwrap_or_default() }))
+    if connection.is_none() && after.is_some() {
+        let told = "must name the connection that 'after' is a sequence of";
+        return Err(vec![Fault::new("/connection", told)].into());
+    }
+    Ok(connection.map(|connection| Resume { connection, after: after.unwrap_or_default() }))
 }
 
 /// A sequence.
