@@ -23,7 +23,6 @@ use super::admission::Admitted;
 use super::opened::{self, Opened};
 use super::session::{Handled, Session};
 use super::shared::Shared;
-use crate::clock;
 use crate::http::problem::Refusal;
 use crate::telemetry::live::ConnectionKind;
 use crate::transport::outbox::{CloseReason, Frame, OutboxReader};
@@ -97,8 +96,7 @@ impl Inboxes {
                 Ok(opened) => opened,
                 Err(reason) => return drop(made.send(Err(reason))),
             };
-            let base = u64::try_from(clock::now().as_millis()).unwrap_or_default();
-            opened.session.outbox().begin_after(base);
+            let base = opened.base;
             let (requests, received) = mpsc::channel(REQUESTS_MAX);
             let held = Held { session: opened.session.clone(), requests };
             inboxes.0.lock().insert(key.clone(), held.clone());

@@ -55,7 +55,8 @@ impl Pulses {
                         let connection =
                             Connection { node: parts.node.clone(), id, since: Default::default(), key: None };
                         let cause = DisconnectCause::Ended;
-                        parts.connections.close(&tenant, &Disconnected { agent, connection, cause });
+                        let ended = Disconnected { agent, connection, cause };
+                        parts.connections.close(&tenant, &ended, &parts.node);
                     }),
                     // The next heartbeats tell the same.
                     Err(error) => tracing::debug!(%error, %tenant, "signs of life were not written"),
