@@ -19,6 +19,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::sync::{SetOnce, mpsc};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use self::feeds::{Feed, Feeds};
 use self::link::Link;
@@ -161,6 +162,7 @@ impl Backend for Nats {
             subject: self.shared.prefix.before(subject.as_str()),
             reply: None,
             payload,
+            until: None,
         })
     }
 
@@ -187,6 +189,7 @@ impl Backend for Nats {
             subject: shared.prefix.before(subject.as_str()),
             reply: Some(reply),
             payload,
+            until: Some(Instant::now() + within),
         })?;
         match tokio::time::timeout(within, pending.reply()).await {
             Err(_) => Err(BusError::TimedOut { subject: subject.clone(), within }),
@@ -366,7 +369,7 @@ fn received(shared: &Arc<Shared>, message: async_nats::Message) -> Option<Messag
     let reply = message.reply.map(|back| {
         let shared = Arc::clone(shared);
         Reply::new(move |payload| {
-            let parcel = Parcel { subject: back.to_string(), reply: None, payload };
+            let parcel = Parcel { subject: back.to_string(), reply: None, payload, until: None };
             if let Err(error) = shared.send(parcel) {
                 tracing::debug!(%error, "a reply was not sent; who waits for it will see that it does not come");
             }

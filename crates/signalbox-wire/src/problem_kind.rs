@@ -232,6 +232,8 @@ problem_kinds! {
     ToolFailed = 502 "tool-failed";
     /// Bodies that are being received take all the room; nothing was changed, repeat it later.
     BodiesFull = 503 "bodies-full";
+    /// The servers cannot reach each other; nothing of the request is kept, repeat it later.
+    BusUnavailable = 503 "bus-unavailable";
     /// Too many requests change the same thing at once; repeat it in a moment.
     Contended = 503 "contended";
     /// As many agents are connected as may be; connect again in a moment, or to another node.

@@ -1,7 +1,5 @@
 //! Whether NATS is there, and if not, why.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -11,25 +9,30 @@ use crate::BusError;
 pub(super) struct Link {
     /// The servers, for people.
     servers: String,
-    is_up: watch::Sender<bool>,
-    /// How often there was a connection: what is found out about an earlier one does not count.
-    attempt: AtomicU64,
+    state: watch::Sender<State>,
     /// Why there is none.
     reason: Mutex<String>,
+}
+
+/// Both change together: what is found out late about an earlier connection must not make a later one seem there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct State {
+    is_up: bool,
+    /// How often there was a connection, and how often it went: what is found out about an earlier one does not count.
+    attempt: u64,
 }
 
 impl Link {
     pub(super) fn new(servers: String) -> Self {
         Self {
             servers,
-            is_up: watch::Sender::new(false),
-            attempt: AtomicU64::new(0),
+            state: watch::Sender::new(State::default()),
             reason: Mutex::new("not connected yet".to_owned()),
         }
     }
 
     pub(super) fn is_up(&self) -> bool {
-        *self.is_up.borrow()
+        self.state.borrow().is_up
     }
 
     /// Why NATS cannot be used, where it cannot.
@@ -49,24 +52,33 @@ impl Link {
 
     async fn wait_until(&self, wanted: bool) {
         // The sender is this link's own.
-        let _ = self.is_up.subscribe().wait_for(|is_up| *is_up == wanted).await;
+        let _ = self.state.subscribe().wait_for(|state| state.is_up == wanted).await;
     }
 
     /// A connection is there, and not tried yet.
     pub(super) fn comes(&self) -> u64 {
-        self.attempt.fetch_add(1, Ordering::SeqCst) + 1
+        let mut current = 0;
+        self.state.send_modify(|state| {
+            state.attempt += 1;
+            current = state.attempt;
+        });
+        current
     }
 
     /// Whether the connection is still the one that this was found out about.
     pub(super) fn is_current(&self, attempt: u64) -> bool {
-        self.attempt.load(Ordering::SeqCst) == attempt
+        self.state.borrow().attempt == attempt
     }
 
     /// The connection carries messages.
     pub(super) fn came(&self, attempt: u64) {
-        if self.is_current(attempt) {
+        let is_news = self.state.send_if_modified(|state| {
+            let is_news = state.attempt == attempt && !state.is_up;
+            state.is_up |= is_news;
+            is_news
+        });
+        if is_news {
             tracing::info!(servers = self.servers, "the bus is there");
-            self.is_up.send_replace(true);
         }
     }
 
@@ -82,9 +94,13 @@ impl Link {
 
     /// The connection is lost.
     pub(super) fn went(&self) {
-        self.attempt.fetch_add(1, Ordering::SeqCst);
         "the connection was lost".clone_into(&mut self.reason.lock());
-        if self.is_up.send_replace(false) {
+        let mut was_up = false;
+        self.state.send_modify(|state| {
+            was_up = std::mem::replace(&mut state.is_up, false);
+            state.attempt += 1;
+        });
+        if was_up {
             tracing::warn!(servers = self.servers, "the bus is away; durable work goes on without it");
         }
     }
@@ -101,6 +117,27 @@ impl Link {
     /// There will never be a connection.
     pub(super) fn broke(&self, reason: String) {
         *self.reason.lock() = reason;
-        self.is_up.send_replace(false);
+        self.state.send_modify(|state| state.is_up = false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_found_out_about_an_earlier_connection_does_not_count() {
+        let link = Link::new("nats://nowhere".to_owned());
+        let first = link.comes();
+        link.went();
+        link.came(first);
+        assert!(!link.is_up() && link.outage().is_some());
+        let second = link.comes();
+        link.came(first);
+        assert!(!link.is_up());
+        link.came(second);
+        assert!(link.is_up() && link.outage().is_none());
+        link.went();
+        assert!(link.outage().is_some_and(|why| why.contains("lost")));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_nats::Client;
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::BusError;
 
@@ -18,6 +19,14 @@ pub(super) struct Parcel {
     pub(super) subject: String,
     pub(super) reply: Option<String>,
     pub(super) payload: Bytes,
+    /// When nobody waits for an answer any more: then it is not sent.
+    pub(super) until: Option<Instant>,
+}
+
+impl Parcel {
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| until <= Instant::now())
+    }
 }
 
 /// What is to be sent.
@@ -45,8 +54,13 @@ impl Outgoing {
 
     /// Gives a message to the client, which waits while NATS is away or slow.
     pub(super) async fn send(&self, client: &Client, parcel: Parcel) {
-        let Parcel { subject, reply, payload } = parcel;
+        let is_over = parcel.is_over();
+        let Parcel { subject, reply, payload, .. } = parcel;
         let bytes = payload.len();
+        if is_over {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return;
+        }
         let sent = match reply {
             Some(reply) => client.publish_with_reply(subject, reply, payload).await,
             None => client.publish(subject, payload).await,
@@ -63,7 +77,15 @@ mod tests {
     use super::*;
 
     fn parcel(bytes: usize) -> Parcel {
-        Parcel { subject: "a".to_owned(), reply: None, payload: Bytes::from(vec![0; bytes]) }
+        Parcel { subject: "a".to_owned(), reply: None, payload: Bytes::from(vec![0; bytes]), until: None }
+    }
+
+    #[test]
+    fn a_request_is_over_when_nobody_waits_for_it_any_more() {
+        let until = |until| Parcel { until, ..parcel(1) };
+        let now = Instant::now();
+        assert!(until(Some(now)).is_over());
+        assert!(!until(Some(now + std::time::Duration::from_secs(60))).is_over() && !until(None).is_over());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! quarter is kept for lanes that have little in flight: the first thing of a lane goes out at once whatever its
 //! neighbours do. What gets no slot stays in the store, unclaimed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +17,16 @@ use signalbox_wire::id::TenantId;
 use signalbox_wire::time::Timestamp;
 use tokio::sync::Notify;
 
-/// Lanes remembered at once; over it, those that have nothing in flight are forgotten.
+/// Lanes remembered at once, besides those of absent agents; over it, those that have nothing in flight are forgotten.
 const LANES_MAX: usize = 10_000;
+/// Lanes remembered at once whose agents hold no connection; over it, those are forgotten that have to be looked up anyway.
+const AWAY_MAX: usize = 50_000;
+/// Lanes remembered of which the agents have connected last.
+const RETURNS_KEPT: usize = 1_024;
 /// How long it is taken for certain that an agent holds no connection, where nothing tells that it has connected.
 const AWAY_FOR: Duration = Duration::from_secs(5);
+/// How long what waits for an agent is left to the node that holds its connection, where this one cannot hand it over.
+const ELSEWHERE_FOR: Duration = Duration::from_secs(5);
 /// Time between two looks for what has waited too long for a lane that is left alone.
 const EXPIRE_EVERY: Duration = Duration::from_secs(5);
 
@@ -54,8 +60,31 @@ struct State {
     open: usize,
     /// Lanes whose agents hold no connection.
     away: usize,
-    /// How often an agent has connected, or a destination come back.
-    returns: u64,
+    returns: Returns,
+}
+
+/// Whose agents have connected.
+#[derive(Default)]
+struct Returns {
+    count: u64,
+    /// The last of them.
+    last: VecDeque<(TenantId, Lane)>,
+}
+
+impl Returns {
+    fn add(&mut self, key: (TenantId, Lane)) {
+        if self.last.len() >= RETURNS_KEPT {
+            self.last.pop_front();
+        }
+        self.last.push_back(key);
+        self.count += 1;
+    }
+
+    /// Whether the agent of a lane may have connected since somebody looked.
+    fn may_have(&self, key: &(TenantId, Lane), looked: Looked) -> bool {
+        let since = usize::try_from(self.count.saturating_sub(looked.0)).unwrap_or(usize::MAX);
+        since > self.last.len() || self.last.iter().rev().take(since).any(|returned| returned == key)
+    }
 }
 
 /// What was known when somebody began to look up whether an agent holds a connection.
@@ -72,6 +101,8 @@ struct LaneState {
     expired_at: Option<Timestamp>,
     /// Its agent holds no connection.
     away: Option<Away>,
+    /// Until then the node that holds its agent's connection sends what waits.
+    elsewhere_until: Option<Timestamp>,
 }
 
 /// What is known of a lane whose agent holds no connection.
@@ -142,7 +173,7 @@ impl Room {
         let of_tenant = state.tenants.get(tenant).copied().unwrap_or_default();
         let share = share(room.all.saturating_sub(state.in_flight - of_tenant));
         let free = share.saturating_sub(of_tenant);
-        if state.lanes.len() >= LANES_MAX {
+        if state.lanes.len().saturating_sub(state.away) >= LANES_MAX {
             state.forget_lanes(tenant);
         }
         let key = (tenant.clone(), lane.clone());
@@ -161,6 +192,12 @@ impl Room {
         if let Some(away) = lane.away {
             // Whether it is still so is for whoever looks for work to find.
             let until = away.found_at + AWAY_FOR;
+            state.opens_at = Some(state.opens_at.map_or(until, |at| at.min(until)));
+            return None;
+        }
+        let elsewhere = lane.elsewhere_until.filter(|until| now < *until && *until <= now + ELSEWHERE_FOR);
+        lane.elsewhere_until = elsewhere;
+        if let Some(until) = elsewhere {
             state.opens_at = Some(state.opens_at.map_or(until, |at| at.min(until)));
             return None;
         }
@@ -231,17 +268,21 @@ impl Room {
     pub(crate) fn try_again(&self, tenant: &TenantId, lane: &Lane, now: Timestamp) {
         let mut state = self.state.lock();
         let state = &mut *state;
-        state.returns += 1;
-        if let Some(lane) = state.lanes.get_mut(&(tenant.clone(), lane.clone())) {
+        let key = (tenant.clone(), lane.clone());
+        if let Some(lane) = state.lanes.get_mut(&key) {
             lane.breaker.try_again(now);
+            lane.elsewhere_until = None;
             state.away -= usize::from(lane.away.take().is_some());
             self.freed.notify_one();
+        }
+        if lane.of_agent().is_some() {
+            state.returns.add(key);
         }
     }
 
     /// Somebody is about to look up whether an agent holds a connection.
     pub(crate) fn begin_look(&self) -> Looked {
-        Looked(self.state.lock().returns)
+        Looked(self.state.lock().returns.count)
     }
 
     /// Whether it has to be looked up whether the agent at the end of a lane holds a connection.
@@ -252,18 +293,19 @@ impl Room {
     }
 
     /// The agent at the end of a lane was found to hold no connection since then, or to hold one: what waits for it is left
-    /// alone until it does. Where anybody has connected since the look began, nothing is taken for known.
+    /// alone until it does. Where it may have connected since the look began, nothing is taken for known. Answers whether what
+    /// waits is left alone now.
     pub(crate) fn set_away(
         &self,
         (tenant, lane): (&TenantId, &Lane),
         since: Option<Timestamp>,
         looked: Looked,
         now: Timestamp,
-    ) {
+    ) -> bool {
         let mut state = self.state.lock();
         let state = &mut *state;
-        let since = since.filter(|_| state.returns == looked.0);
         let key = (tenant.clone(), lane.clone());
+        let since = since.filter(|_| !state.returns.may_have(&key, looked));
         let Some(since) = since else {
             if let Some(lane) = state.lanes.get_mut(&key).filter(|lane| lane.away.is_some()) {
                 lane.away = None;
@@ -272,14 +314,24 @@ impl Room {
                     state.lanes.remove(&key);
                 }
             }
-            return;
+            return false;
         };
-        if state.lanes.len() >= LANES_MAX {
-            state.forget_lanes(tenant);
+        if state.away >= AWAY_MAX {
+            state.forget_away(now);
         }
         let lane = state.lanes.entry(key).or_default();
         state.away += usize::from(lane.away.is_none());
         lane.away = Some(Away { since, found_at: now });
+        true
+    }
+
+    /// What goes by a lane is left for a while to the node that holds its agent's connection.
+    pub(crate) fn set_elsewhere(&self, tenant: &TenantId, lane: &Lane, now: Timestamp) {
+        let mut state = self.state.lock();
+        // Whoever asks has a slot of the lane.
+        if let Some(lane) = state.lanes.get_mut(&(tenant.clone(), lane.clone())) {
+            lane.elsewhere_until = Some(now + ELSEWHERE_FOR);
+        }
     }
 
     /// How many lanes are known to have agents that hold no connection.
@@ -324,14 +376,26 @@ impl State {
     /// Makes room for more lanes: those that are not left alone are forgotten first, then those of the tenant that wants
     /// more, so that nobody's many destinations make others' forgotten.
     fn forget_lanes(&mut self, tenant: &TenantId) {
-        self.lanes.retain(|_, lane| lane.in_flight > 0 || lane.breaker.is_open());
-        if self.lanes.len() >= LANES_MAX {
-            self.lanes.retain(|(of, _), lane| lane.in_flight > 0 || of != tenant);
+        let is_kept = |lane: &LaneState| lane.in_flight > 0 || lane.away.is_some();
+        self.lanes.retain(|_, lane| is_kept(lane) || lane.breaker.is_open());
+        if self.lanes.len().saturating_sub(self.away) >= LANES_MAX {
+            self.lanes.retain(|(of, _), lane| is_kept(lane) || of != tenant);
         }
-        if self.lanes.len() >= LANES_MAX {
-            self.lanes.retain(|_, lane| lane.in_flight > 0);
+        if self.lanes.len().saturating_sub(self.away) >= LANES_MAX {
+            self.lanes.retain(|_, lane| is_kept(lane));
         }
         self.open = self.lanes.values().filter(|lane| lane.breaker.is_open()).count();
+    }
+
+    /// Makes room for more lanes of absent agents: those whose agents have to be looked up anew anyway are forgotten, and
+    /// where there are none, all.
+    fn forget_away(&mut self, now: Timestamp) {
+        let is_stale = |away: &Away| now.since(away.found_at) >= AWAY_FOR;
+        let has_stale = self.lanes.values().filter_map(|lane| lane.away.as_ref()).any(is_stale);
+        self.lanes.retain(|_, lane| {
+            lane.away = lane.away.filter(|away| has_stale && !is_stale(away));
+            !lane.is_forgotten()
+        });
         self.away = self.lanes.values().filter(|lane| lane.away.is_some()).count();
     }
 }
@@ -339,7 +403,11 @@ impl State {
 impl LaneState {
     /// Whether nothing is known of it that is worth remembering.
     fn is_forgotten(&self) -> bool {
-        self.in_flight == 0 && self.breaker.is_idle() && !self.is_expiring && self.away.is_none()
+        self.in_flight == 0
+            && self.breaker.is_idle()
+            && !self.is_expiring
+            && self.away.is_none()
+            && self.elsewhere_until.is_none()
     }
 }
 
@@ -406,6 +474,7 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use signalbox_core::breaker::{PAUSE_INITIAL, THRESHOLD};
+    use signalbox_wire::id::AgentId;
 
     use super::*;
 
@@ -467,12 +536,67 @@ mod tests {
         room.try_again(&one, &lane(1), start + span);
         assert_eq!(room.away_count(), 0);
         assert!(Room::slot(room, &one, &lane(1), start + span).is_some());
-        room.set_away((&one, &lane(3)), Some(start), looked, start);
-        assert_eq!(room.away_count(), 0, "somebody has connected since that was looked up");
-        let looked = room.begin_look();
-        room.set_away((&one, &lane(3)), Some(start), looked, start);
-        room.set_away((&one, &lane(3)), None, looked, start);
+        assert!(room.set_away((&one, &lane(3)), Some(start), looked, start));
+        assert!(!room.set_away((&one, &lane(3)), None, looked, start));
         assert!(room.away_count() == 0 && room.state.lock().lanes.is_empty(), "nothing is remembered");
+    }
+
+    #[test]
+    fn what_another_node_is_to_send_gets_no_slot_for_a_while() {
+        let rooms = Deliveries::new(1_024, 256, 64);
+        let room = rooms.room(DueKind::Delivery);
+        let (one, start) = (tenant("one"), Timestamp::from_seconds(100));
+        let slot = Room::slot(room, &one, &of_agent(1), start).expect("a slot");
+        room.set_elsewhere(&one, &of_agent(1), start);
+        drop(slot);
+        assert!(Room::slot(room, &one, &of_agent(1), start).is_none());
+        assert_eq!(room.opens_at(), Some(start + ELSEWHERE_FOR));
+        let later = start + ELSEWHERE_FOR;
+        drop(Room::slot(room, &one, &of_agent(1), later).expect("it may have come here meanwhile"));
+        assert!(room.state.lock().lanes.is_empty(), "nothing is remembered");
+        let slot = Room::slot(room, &one, &of_agent(1), later).expect("a slot");
+        room.set_elsewhere(&one, &of_agent(1), later);
+        drop(slot);
+        room.try_again(&one, &of_agent(1), later);
+        assert!(Room::slot(room, &one, &of_agent(1), later).is_some(), "it has connected here");
+    }
+
+    fn of_agent(number: usize) -> Lane {
+        Lane::agent(&AgentId::parse(&format!("agt_{number}")).expect("valid"))
+    }
+
+    #[test]
+    fn what_was_looked_up_counts_although_other_agents_connect_meanwhile() {
+        let rooms = Deliveries::new(1_024, 256, 64);
+        let room = rooms.room(DueKind::Delivery);
+        let (one, start) = (tenant("one"), Timestamp::from_seconds(100));
+        let looked = room.begin_look();
+        (1..500).for_each(|number| room.try_again(&one, &of_agent(number), start));
+        room.try_again(&one, &lane(0), start);
+        assert!(room.set_away((&one, &of_agent(0)), Some(start), looked, start));
+        assert!(!room.set_away((&one, &of_agent(1)), Some(start), looked, start), "it has connected since");
+        (0..RETURNS_KEPT).for_each(|number| room.try_again(&one, &of_agent(1_000 + number), start));
+        assert!(!room.set_away((&one, &of_agent(2_500)), Some(start), looked, start), "it may have");
+        assert_eq!(room.away_count(), 1);
+    }
+
+    #[test]
+    fn many_absent_agents_make_nothing_else_forgotten_and_the_oldest_findings_go_first() {
+        let rooms = Deliveries::new(1_024, 256, 64);
+        let room = rooms.room(DueKind::Delivery);
+        let (one, start) = (tenant("one"), Timestamp::from_seconds(100));
+        for _ in 0..THRESHOLD {
+            let mut slot = Room::slot(room, &one, &lane(1), start).expect("a slot");
+            slot.leave(Some(false), start);
+        }
+        let looked = room.begin_look();
+        let later = start + AWAY_FOR;
+        let find = |number, at| room.set_away((&one, &of_agent(number)), Some(at), looked, at);
+        (0..AWAY_MAX).for_each(|number| assert!(find(number, if number < 10 { start } else { later })));
+        assert!(Room::slot(room, &one, &lane(2), start).is_some(), "others are sent");
+        assert!(find(AWAY_MAX, later) && room.away_count() == AWAY_MAX - 9);
+        assert!(!room.is_presence_unknown(&one, &of_agent(10), later), "what was found is still known");
+        assert!(room.is_left_alone(&one, &lane(1), start));
     }
 
     #[test]

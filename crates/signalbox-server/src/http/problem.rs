@@ -7,6 +7,7 @@ use std::fmt::Display;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use signalbox_bus::BusError;
 use signalbox_core::Rejected;
 use signalbox_store::StoreError;
 use signalbox_wire::body::BodyError;
@@ -87,6 +88,15 @@ impl From<StoreError> for Refusal {
             StoreError::Corrupt(_) | StoreError::Open(_) => return Self(Problem::internal(), Some(reason)),
         };
         Self(problem.retry_after(STORE_RETRY_AFTER_S), Some(reason))
+    }
+}
+
+impl From<BusError> for Refusal {
+    fn from(error: BusError) -> Self {
+        let reason = Box::new(Reason(error.to_string()));
+        let detail =
+            "The servers cannot tell each other anything now, and nothing of this is kept; repeat it later.";
+        Self(Problem::new(ProblemKind::BusUnavailable, detail).retry_after(1), Some(reason))
     }
 }
 

@@ -11,11 +11,11 @@ use signalbox_wire::id::{CommandId, TenantId};
 
 use super::context::Jobs;
 use super::keep::keep;
-use super::send::{is_reached, wait_for_connection};
+use super::send::{is_reached, leave_to_holder, wait_for_connection};
 use crate::clock;
 use crate::engine::DriveError;
 use crate::engine::slots::Slot;
-use crate::transport::connection::NotConnected;
+use crate::transport::connection::Unsent;
 
 /// Sends a claimed command to its agent.
 pub(super) async fn run(
@@ -54,7 +54,11 @@ async fn send(
     let delivered = app.transport.command((tenant, agent), command.id.as_str(), &envelope(command)).await;
     let outcome = match delivered {
         Ok(outcome) => outcome,
-        Err(NotConnected) => {
+        Err(Unsent::Elsewhere(reason)) => {
+            leave_to_holder(app, claimed, Some(agent), &reason).await?;
+            return Ok(None);
+        }
+        Err(Unsent::NotConnected) => {
             if wait_for_connection(app, claimed, Some(agent)).await? {
                 return Ok(None);
             }

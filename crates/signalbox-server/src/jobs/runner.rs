@@ -87,7 +87,7 @@ async fn close(app: Jobs, mut disconnected: mpsc::Receiver<(TenantId, Disconnect
         tokio::select! {
             () = app.draining.cancelled() => return,
             next = disconnected.recv() => match next {
-                Some((tenant, ended)) => app.transport.connections().close(&tenant, &ended),
+                Some((tenant, ended)) => app.transport.connections().close(&tenant, &ended, app.drive.node()),
                 None => return,
             },
         }

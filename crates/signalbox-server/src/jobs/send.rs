@@ -16,6 +16,7 @@ use super::presence;
 use crate::clock::{self, Stopwatch};
 use crate::engine::slots::Slot;
 use crate::engine::{DriveError, payloads};
+use crate::transport::connection::Unsent;
 use crate::transport::{Carried, Parcel};
 
 /// How long what is sent waits where nobody holds the connection that its agent's status has.
@@ -68,8 +69,13 @@ pub(super) async fn send(
     }
     let watch = Stopwatch::start();
     let parcel = Parcel { tenant, message, body, room, attempt };
-    let Ok(mut carried) = app.transport.carry(&reach, parcel).await else {
-        return away(app, claimed, message).await;
+    let mut carried = match app.transport.carry(&reach, parcel).await {
+        Ok(carried) => carried,
+        Err(Unsent::NotConnected) => return away(app, claimed, message).await,
+        Err(Unsent::Elsewhere(reason)) => {
+            leave_to_holder(app, claimed, message.agent.as_ref(), &reason).await?;
+            return Ok(None);
+        }
     };
     let answered_at = clock::now();
     // The next one may call it while what came of this is being kept.
@@ -119,15 +125,32 @@ pub(super) async fn wait_for_connection(
     };
     let (room, now) = (app.deliveries.room(DueKind::Delivery), clock::now());
     let looked = room.begin_look();
-    match presence::away_since(app, &claimed.tenant, agent, &claimed.lane).await? {
-        Some(since) => {
-            room.set_away((&claimed.tenant, &claimed.lane), Some(since), looked, now);
-            postpone(app, claimed, claimed.due_at).await?;
-        }
-        // The end of its connection is not told yet, or that of its node.
-        None => postpone(app, claimed, now + UNTOLD_AGAIN).await?,
-    }
+    let since = presence::away_since(app, &claimed.tenant, agent, &claimed.lane).await?;
+    let is_away = since.is_some() && room.set_away((&claimed.tenant, &claimed.lane), since, looked, now);
+    // Where it is not, the end of its connection or that of its node is not told yet, or it has just connected.
+    postpone(app, claimed, if is_away { claimed.due_at } else { now + UNTOLD_AGAIN }).await?;
     Ok(true)
+}
+
+/// Leaves claimed work to the node that holds its agent's connection, which cannot be handed it over the bus: it is too
+/// large, or the bus is away. That is no try.
+pub(super) async fn leave_to_holder(
+    app: &Jobs,
+    claimed: &Claimed,
+    agent: Option<&AgentId>,
+    reason: &str,
+) -> Result<(), StoreError> {
+    let now = clock::now();
+    let own_lane = agent.filter(|agent| claimed.lane.of_agent().as_ref() == Some(*agent));
+    let Some(agent) = own_lane else { return postpone(app, claimed, now + UNTOLD_AGAIN).await };
+    let status = app.store.status(&claimed.tenant, agent).await?;
+    let connection = status.as_ref().and_then(|status| status.value.connection.as_ref());
+    if connection.is_none_or(|connection| connection.node == *app.drive.node()) {
+        return wait_for_connection(app, claimed, Some(agent)).await.map(drop);
+    }
+    tracing::debug!(reason, %agent, work = %claimed.work.id(), "the node that holds the agent's connection is to send this");
+    app.deliveries.room(DueKind::Delivery).set_elsewhere(&claimed.tenant, &claimed.lane, now);
+    postpone(app, claimed, claimed.due_at).await
 }
 
 /// The message that tries a destination which is left alone is due anew after each try, so the time that it has waited is

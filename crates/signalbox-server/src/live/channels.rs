@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use signalbox_bus::{BusError, Subject};
 use signalbox_wire::id::{AgentId, TenantId};
 
 use self::hub::TenantHub;
@@ -94,7 +95,14 @@ impl Channels {
     }
 
     /// The agents that are subscribed to a subject, on all nodes that answer in time, each once, by id.
-    pub(crate) async fn subscribed(&self, tenant: &TenantId, subject: &str) -> Vec<(AgentId, Subscribed)> {
+    ///
+    /// # Errors
+    /// [`BusError::Unavailable`] where other nodes cannot be asked.
+    pub(crate) async fn subscribed(
+        &self,
+        tenant: &TenantId,
+        subject: &str,
+    ) -> Result<Vec<(AgentId, Subscribed)>, BusError> {
         let mut found = match self.tenant(tenant) {
             Some(here) => here.hub.subscribed(subject),
             None => Vec::new(),
@@ -102,7 +110,8 @@ impl Channels {
         if self.0.bus.reaches_other_nodes() {
             let mut question = self.0.asking.ask(tenant);
             let (number, subject) = (question.number, subject.to_owned());
-            self.tell_tenant(tenant, |from| Told::Who { from, number, subject });
+            let told = Told::Who { from: self.0.node.clone(), number, subject };
+            self.tell(&Subject::subscribers(tenant), &told, None)?;
             let gather = async {
                 loop {
                     if let Heard::Who { agents } = question.heard().await {
@@ -120,6 +129,6 @@ impl Channels {
                 _ => drop(agents.insert(one.agent.clone(), one)),
             }
         }
-        agents.into_iter().collect()
+        Ok(agents.into_iter().collect())
     }
 }

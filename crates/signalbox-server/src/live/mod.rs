@@ -18,10 +18,14 @@ mod shared;
 mod socket;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::response::Response;
 use http::HeaderMap;
+use signalbox_core::engine::CancelCommand;
+use signalbox_wire::artcafe::live::cancellation;
+use signalbox_wire::id::{MessageId, TenantId};
 use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -35,12 +39,15 @@ pub(crate) use self::poll::{Inbox, PollRequest};
 use self::poll::{Inboxes, Polling};
 use self::shared::Shared;
 use self::socket::Connecting;
+use crate::clock;
 use crate::http::problem::Refusal;
-use crate::transport::connection::Resume;
+use crate::transport::connection::{Delivered, Resume};
 use crate::transport::outbox::{CloseReason, Frame};
 
 /// Seconds after which to try to connect again.
 const RETRY_AFTER_S: u32 = 5;
+/// How long it may take to tell the node that holds an agent's connection something that is only told once.
+const TELL_WITHIN: Duration = Duration::from_secs(2);
 
 /// Agents that are connected to this node; cheap to clone.
 #[derive(Clone)]
@@ -144,6 +151,21 @@ impl Live {
 
     fn polling(&self) -> Polling<'_> {
         Polling { shared: &self.0.shared, room: &self.0.room, tracker: &self.0.tracker }
+    }
+
+    /// Tells an agent that a command is no longer wanted, where it is connected now, on whatever node.
+    pub(crate) fn tell_cancelled(&self, tenant: &TenantId, cancelled: CancelCommand) {
+        let (connections, tenant) = (self.0.shared.connections.clone(), tenant.clone());
+        self.0.tracker.spawn(async move {
+            let CancelCommand { agent, command, reason } = cancelled;
+            let now = clock::now();
+            let id = MessageId::new(now, clock::seed_128());
+            let text = cancellation(id.as_str(), command.as_str(), reason.as_deref(), now);
+            let told = connections.push((&tenant, &agent), Frame::new(text), TELL_WITHIN).await;
+            if told != Delivered::Had {
+                tracing::debug!(%agent, %command, ?told, "the agent was not told that a command is cancelled");
+            }
+        });
     }
 
     /// Cancelled when the server begins to drain.

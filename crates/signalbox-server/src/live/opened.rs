@@ -34,6 +34,8 @@ const TOKENS_OUTLIVED_FOR: Duration = Duration::from_secs(100 * 365 * 24 * 3_600
 /// A connection that its agent holds, until [`Opened::end`].
 pub(super) struct Opened {
     pub(super) session: Session,
+    /// The sequence after which its own begin.
+    pub(super) base: u64,
     attached: Attached,
     _open: OpenConnection,
     _credential: credentials::Registered,
@@ -103,6 +105,11 @@ impl Opened {
         };
         let (tenant, agent) = (&admitted.tenant, &admitted.agent);
         let (outbox, reader) = Outbox::new(new_id(), bounds, connections.buffered());
+        if kind == ConnectionKind::Poll {
+            // What an agent says that it saw tells which of its connections it speaks of.
+            outbox.begin_after(u64::try_from(clock::now().as_millis()).unwrap_or_default());
+        }
+        let base = outbox.sequence();
         let open = figures.open(kind);
         let credential = shared.credentials().register(admitted, &outbox);
         // Whatever the commit sets in motion finds it here.
@@ -129,7 +136,7 @@ impl Opened {
         if let Some(resume) = resume {
             session.tell_resumed(resume, attached.is_resumed);
         }
-        Ok((Self { session, attached, _open: open, _credential: credential, _token: token }, reader))
+        Ok((Self { session, base, attached, _open: open, _credential: credential, _token: token }, reader))
     }
 
     /// The connection has ended, for this reason; `reader` is what was read of it.

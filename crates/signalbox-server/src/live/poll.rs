@@ -26,7 +26,6 @@ use super::answers;
 use super::opened::{self, Opened};
 use super::session::{Handled, Session};
 use super::shared::Shared;
-use crate::clock;
 use crate::http::problem::Refusal;
 use crate::telemetry::live::ConnectionKind;
 use crate::transport::outbox::{CloseReason, Frame, OutboxReader};
@@ -155,8 +154,7 @@ async fn open(
     let permit = opened::permit(shared, admitted).await.map_err(|refusal| refusal.0)?;
     let connecting = Opened::connect(shared, admitted, ConnectionKind::Poll, permit, None);
     let (opened, reader) = connecting.await.map_err(problem_of)?;
-    let base = u64::try_from(clock::now().as_millis()).unwrap_or_default();
-    opened.session.outbox().begin_after(base);
+    let base = opened.base;
     let (requests, received) = mpsc::channel(REQUESTS_MAX);
     let held = Held { session: opened.session.clone(), requests };
     let tended = Tended { reader, received, base, said: base, is_gap_told: false, waiting: None };

@@ -93,7 +93,7 @@ fn kept(parts: &Parts, tenant: &TenantId, stale: Result<Vec<(AgentId, Connection
         Ok(stale) => stale.into_iter().for_each(|(agent, id)| {
             let connection = Connection { node: parts.node.clone(), id, since: Default::default(), key: None };
             let cause = DisconnectCause::Ended;
-            parts.connections.close(tenant, &Disconnected { agent, connection, cause });
+            parts.connections.close(tenant, &Disconnected { agent, connection, cause }, &parts.node);
         }),
         // The next heartbeats tell the same.
         Err(error) => tracing::debug!(%error, %tenant, "signs of life were not written"),

@@ -17,10 +17,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use signalbox_bus::{Buffer, Bus, BusError, Message, Pattern, Received as OnBus, Subject};
 use signalbox_core::connection::{DisconnectCause, Disconnected};
 use signalbox_wire::artcafe::live;
-use signalbox_wire::id::{AgentId, ConnectionId, TenantId};
+use signalbox_wire::id::{AgentId, ConnectionId, NodeId, TenantId};
 use tokio::task::AbortHandle;
 
-pub(crate) use self::delivered::{Delivered, NotConnected};
+pub(crate) use self::delivered::{Delivered, Unsent};
 use self::letter::Letter;
 use self::lost::Lost;
 use super::outbox::{CloseReason, Frame, Outbox, Received};
@@ -100,15 +100,16 @@ impl Connections {
             }
             None => here.lost.take(tenant, agent),
         };
-        drop(here);
         // Without a name, or with another's, what the agent saw is not known: it gets again what it may lack.
         let named = resume.map(|resume| (&resume.connection, resume.after));
         let known = leftover.as_ref().map(|leftover| &leftover.connection);
         let is_resumed = named.is_some_and(|(connection, _)| known == Some(connection));
         if let Some(leftover) = leftover {
             let after = named.filter(|_| is_resumed).map_or(0, |(_, after)| after);
+            // Before anybody can find the new one: what is sent must not get a sequence of the earlier one.
             outbox.take_over(leftover, after);
         }
+        drop(here);
         Ok(Attached {
             connections: self.clone(),
             tenant: tenant.clone(),
@@ -142,7 +143,8 @@ impl Connections {
         if let Some(outbox) = self.outbox(tenant, agent) {
             return deliver_here(&outbox, id, envelope, within).await;
         }
-        self.ask(tenant, agent, &Letter::Deliver { id, envelope, within }, within).await
+        let until = clock::now() + within;
+        self.ask(tenant, agent, &Letter::Deliver { id, envelope, until }, within).await
     }
 
     /// Sends something live to an agent wherever it is connected: [`Delivered::Had`] says that it is on its way.
@@ -155,11 +157,12 @@ impl Connections {
         if let Some(outbox) = self.outbox(tenant, agent) {
             return pushed(&outbox, frame);
         }
-        self.ask(tenant, agent, &Letter::Push { envelope: &frame.text }, within).await
+        let until = clock::now() + within;
+        self.ask(tenant, agent, &Letter::Push { envelope: &frame.text, until }, within).await
     }
 
-    /// Closes a connection that is no longer its agent's, wherever it is held.
-    pub(crate) fn close(&self, tenant: &TenantId, disconnected: &Disconnected) {
+    /// Closes a connection that is no longer its agent's, wherever it is held; this node is `here`.
+    pub(crate) fn close(&self, tenant: &TenantId, disconnected: &Disconnected, here: &NodeId) {
         let (agent, connection) = (&disconnected.agent, &disconnected.connection.id);
         let reason = match disconnected.cause {
             DisconnectCause::TakenOver => CloseReason::TakenOver,
@@ -171,7 +174,7 @@ impl Connections {
         let outbox = self.outbox(tenant, agent);
         if let Some(outbox) = outbox.filter(|outbox| outbox.connection() == connection) {
             outbox.close(reason);
-        } else if self.0.bus.reaches_other_nodes() {
+        } else if self.0.bus.reaches_other_nodes() && disconnected.connection.node != *here {
             let letter = Letter::Close { connection: connection.as_str(), reason }.written();
             let told = self.0.bus.publish(&Subject::agent(tenant, agent), letter);
             if let Err(error) = told {
@@ -235,7 +238,7 @@ impl Connections {
         agent: &AgentId,
         parcel: Parcel<'_>,
         within: Duration,
-    ) -> Result<Carried, NotConnected> {
+    ) -> Result<Carried, Unsent> {
         let message = parcel.message;
         let Ok(body) = std::str::from_utf8(&parcel.body) else { return Ok(Carried::unwritable()) };
         let packed =
@@ -322,13 +325,18 @@ fn take_in(outbox: &Outbox, message: Message) {
                 outbox.close(reason);
             }
         }
-        Letter::Push { envelope } => {
+        // Whoever sent it has gone another way since: what is done now would be done twice, or too late.
+        Letter::Push { until, .. } | Letter::Deliver { until, .. } if until <= clock::now() => {
+            tracing::debug!("what another node sent to an agent came too late");
+        }
+        Letter::Push { envelope, .. } => {
             let delivered = pushed(outbox, Frame { text: Bytes::copy_from_slice(envelope) });
             if let Some(reply) = message.reply {
                 reply.send(letter::answer(&delivered));
             }
         }
-        Letter::Deliver { within, .. } => {
+        Letter::Deliver { until, .. } => {
+            let within = until.since(clock::now());
             let outbox = outbox.clone();
             tokio::spawn(async move {
                 let Some(Letter::Deliver { id, envelope, .. }) = Letter::read(&message.payload) else {
@@ -346,4 +354,50 @@ fn take_in(outbox: &Outbox, message: Message) {
 /// A new connection's id.
 pub(crate) fn new_id() -> ConnectionId {
     ConnectionId::new(clock::now(), clock::seed_128())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::transport::outbox::{OutboxBounds, OutboxReader};
+
+    fn outbox(number: usize) -> (Outbox, OutboxReader) {
+        let bounds = OutboxBounds { frames: 100, bytes: 1 << 20, unacknowledged: 100 };
+        let id = ConnectionId::parse(&format!("con_{number}")).expect("valid");
+        Outbox::new(id, bounds, Gauge::default())
+    }
+
+    /// A lower sequence would be had by what the agent has acknowledged before.
+    #[tokio::test]
+    async fn what_is_sent_while_a_connection_is_taken_over_comes_after_what_the_earlier_one_left() {
+        let connections = Connections::new(Bus::local(), Gauge::default());
+        let (tenant, agent) = (TenantId::default_tenant(), AgentId::parse("agt_1").expect("valid"));
+        let whose = (&tenant, &agent);
+        let (first, _reader) = outbox(0);
+        let mut held = vec![connections.attach(whose, first, None).await.expect("attached")];
+        for round in 1..50 {
+            let before = connections.outbox(&tenant, &agent).expect("attached");
+            let (next, reader) = outbox(round);
+            let sender = thread::spawn({
+                let (connections, whose) = (connections.clone(), (tenant.clone(), agent.clone()));
+                move || {
+                    let is_new = |outbox: &Outbox| outbox.connection() != before.connection();
+                    let found = || connections.outbox(&whose.0, &whose.1).filter(is_new);
+                    let outbox = std::iter::repeat_with(found).find_map(|found| found).expect("attached");
+                    let mut given = 0;
+                    let write = |sequence| {
+                        given = sequence;
+                        Frame::with_sequence("{}", sequence)
+                    };
+                    drop(outbox.deliver(&format!("message {round}"), write));
+                    given
+                }
+            });
+            held.push(connections.attach(whose, next, None).await.expect("attached"));
+            assert_eq!(sender.join().expect("sent"), round as u64);
+            drop(reader);
+        }
+    }
 }

@@ -16,7 +16,7 @@ use signalbox_core::reach::{Reach, Ways};
 use signalbox_wire::id::{AgentId, TenantId};
 use signalbox_wire::keys::Secret;
 
-use self::connection::{Connections, NotConnected};
+use self::connection::{Connections, Unsent};
 use self::parcel::Way;
 pub(crate) use self::parcel::{Carried, Parcel};
 use self::service::Service;
@@ -84,21 +84,21 @@ impl Transport {
     /// Carries a command to its agent; `envelope` is written without its sequence.
     ///
     /// # Errors
-    /// [`NotConnected`] where the agent holds no connection: that is no try.
+    /// [`Unsent`] where the agent holds no connection that can be reached: that is no try.
     pub(crate) async fn command(
         &self,
         to: (&TenantId, &AgentId),
         id: &str,
         envelope: &str,
-    ) -> Result<Outcome, NotConnected> {
+    ) -> Result<Outcome, Unsent> {
         self.connections.deliver(to, id, envelope, self.timeout()).await.outcome()
     }
 
     /// Carries something, whatever the way.
     ///
     /// # Errors
-    /// [`NotConnected`] where it goes over a connection and the agent holds none: that is no try.
-    pub(crate) async fn carry(&self, reach: &Reach, parcel: Parcel<'_>) -> Result<Carried, NotConnected> {
+    /// [`Unsent`] where it goes over a connection and the agent holds none that can be reached: that is no try.
+    pub(crate) async fn carry(&self, reach: &Reach, parcel: Parcel<'_>) -> Result<Carried, Unsent> {
         Ok(match (reach, &self.service, &self.registrations) {
             (Reach::Connection(agent), ..) => self.connections.carry(agent, parcel, self.timeout()).await?,
             (Reach::Endpoint(url), ..) => endpoint::carry(&self.named, url, parcel).await,

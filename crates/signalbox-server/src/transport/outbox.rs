@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -18,6 +19,9 @@ use tokio::sync::oneshot;
 
 /// Entries that an empty queue keeps room for.
 const QUEUE_KEPT: usize = 16;
+
+/// Durable frames that the agent's side has of which the ids are remembered: what is sent again meanwhile is not sent twice.
+const HAD_KEPT: usize = 256;
 
 /// A frame, written once however many connections get it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,6 +216,7 @@ struct State {
     sequence: u64,
     unacknowledged: VecDeque<Durable>,
     unacknowledged_bytes: usize,
+    had: Had,
     end: Option<CloseReason>,
     /// Nobody reads any more.
     is_over: bool,
@@ -225,6 +230,30 @@ struct State {
     told_bytes: usize,
     /// The sequence of the last answer of which something is not kept any more, until that is said.
     untold: Option<u64>,
+}
+
+/// The ids of what the agent's side came to have last, eight bytes each.
+#[derive(Default)]
+struct Had(VecDeque<u64>);
+
+impl Had {
+    fn add(&mut self, id: &str) {
+        if self.0.len() >= HAD_KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(Self::hash(id));
+    }
+
+    fn contains(&self, id: &str) -> bool {
+        let hash = Self::hash(id);
+        self.0.contains(&hash)
+    }
+
+    fn hash(id: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 /// A frame that was not written yet.
@@ -257,6 +286,7 @@ pub(crate) struct Leftover {
     pub(crate) connection: ConnectionId,
     sequence: u64,
     unacknowledged: VecDeque<Durable>,
+    had: Had,
 }
 
 impl Leftover {
@@ -300,7 +330,8 @@ impl Outbox {
     }
 
     /// Adds a durable frame under its id (a message's, a command's); `make` writes it with its sequence. One that is still
-    /// on its way under the same id is not sent again: the receipt is that of the first.
+    /// on its way under the same id is not sent again: the receipt is that of the first. One that the agent's side has come to
+    /// have while nobody waited to know is not, either.
     pub(crate) fn deliver(&self, id: &str, make: impl FnOnce(u64) -> Frame) -> Receipt {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.0.state.lock();
@@ -311,6 +342,9 @@ impl Outbox {
             known.receipts.retain(|receipt| !receipt.is_closed());
             known.receipts.push(sender);
             return Receipt(Waiting::For(receiver));
+        }
+        if state.had.contains(id) {
+            return Receipt(Waiting::Known(Received::Had));
         }
         let frame = make(state.sequence + 1);
         let bytes = frame.text.len();
@@ -353,6 +387,7 @@ impl Outbox {
         let at = state.unacknowledged.iter().position(|durable| *durable.id == *id);
         let Some(durable) = at.and_then(|at| state.unacknowledged.remove(at)) else { return false };
         state.unacknowledged_bytes = state.unacknowledged_bytes.saturating_sub(durable.text.len());
+        state.had.add(id);
         drop(state);
         durable.had();
         true
@@ -419,6 +454,7 @@ impl Outbox {
             connection: self.0.connection.clone(),
             sequence: state.sequence,
             unacknowledged: std::mem::take(&mut state.unacknowledged),
+            had: std::mem::take(&mut state.had),
         }
     }
 
@@ -426,8 +462,10 @@ impl Outbox {
     pub(crate) fn take_over(&self, leftover: Leftover, after: u64) {
         let mut state = self.0.state.lock();
         state.sequence = state.sequence.max(leftover.sequence);
+        state.had = leftover.had;
         for durable in leftover.unacknowledged {
             if durable.sequence <= after {
+                state.had.add(&durable.id);
                 durable.had();
                 continue;
             }
@@ -585,6 +623,7 @@ impl State {
     fn had_up_to(&mut self, sequence: u64) {
         while let Some(durable) = self.unacknowledged.pop_front_if(|durable| durable.sequence <= sequence) {
             self.unacknowledged_bytes = self.unacknowledged_bytes.saturating_sub(durable.text.len());
+            self.had.add(&durable.id);
             durable.had();
         }
         if self.unacknowledged.is_empty() && self.unacknowledged.capacity() > QUEUE_KEPT {
@@ -756,6 +795,36 @@ mod tests {
         assert_eq!(next(&mut reader), None);
         assert!(outbox.had("a") && !outbox.had("a"));
         assert_eq!((now(&mut first), now(&mut second)), (Some(Received::Had), Some(Received::Had)));
+    }
+
+    #[test]
+    fn one_that_was_had_while_nobody_waited_is_not_sent_again() {
+        let (old, mut reader) = outbox(BOUNDS);
+        for id in ["a", "b", "c"] {
+            drop(old.deliver(id, |_| frame("{}")));
+            assert!(next(&mut reader).is_some());
+        }
+        old.had_up_to(1);
+        assert!(old.had("b"));
+        let again = |outbox: &Outbox, id: &str| now(&mut outbox.deliver(id, |_| frame("{}")));
+        assert_eq!(["a", "b"].map(|id| again(&old, id)), [Some(Received::Had); 2]);
+        assert_eq!(next(&mut reader), None);
+        let (new, mut reader) = outbox(BOUNDS);
+        new.take_over(old.leave(), 3);
+        assert_eq!(
+            ["a", "b", "c"].map(|id| again(&new, id)),
+            [Some(Received::Had); 3],
+            "nor by the next connection"
+        );
+        assert_eq!((next(&mut reader), again(&new, "d")), (None, None));
+        for number in 0..HAD_KEPT {
+            assert!(again(&new, &number.to_string()).is_none() && new.had(&number.to_string()));
+        }
+        assert_eq!(
+            (again(&new, "1"), again(&new, "a")),
+            (Some(Received::Had), None),
+            "as far as is remembered"
+        );
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub const ID_MAX: usize = 256;
 pub const EXECUTE_TASK: &str = "execute_task";
 /// The command that tells an agent that a task which it was given is no longer wanted.
 pub const CANCEL_TASK: &str = "cancel_task";
+/// The command that tells an agent that a command which it was given is no longer wanted.
+pub const CANCEL_COMMAND: &str = "cancel_command";
 
 /// What an agent sent.
 #[derive(Debug)]
@@ -393,6 +395,22 @@ impl Kept<'_> {
     fn deadline(&self) -> Option<Timestamp> {
         serde_json::from_str(self.deadline?.get()).ok()
     }
+}
+
+/// The arguments of [`CANCEL_COMMAND`].
+#[derive(Serialize)]
+struct CancelArguments<'a> {
+    command_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+/// The envelope under this id that tells an agent that a command is no longer wanted.
+#[must_use]
+pub fn cancellation(id: &str, command: &str, reason: Option<&str>, timestamp: Timestamp) -> String {
+    let args = CancelArguments { command_id: command, reason };
+    let data = CommandData { command: CANCEL_COMMAND, args, timeout: None, traceparent: None };
+    Outgoing { r#type: "command", id, data, timestamp }.text()
 }
 
 /// The arguments of [`EXECUTE_TASK`].

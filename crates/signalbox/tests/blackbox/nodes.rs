@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::artcafe::client::{Socket, register};
 use crate::support::{
     AFTER_A_CRASH, Agent, AgentReply, Database, Deployment, NatsServer, PATIENCE, Server, Setup, Worker,
     bus_warning, eventually, now, on_the_bus, within,
@@ -157,6 +158,8 @@ fn what_a_killed_node_held_is_done_by_another() {
     for node in [&dies, &lives] {
         on_the_bus(node);
     }
+    let connected = register(&dies.api(), "connected");
+    let _socket = Socket::connect(&dies.api(), &connected);
     let silent = Agent::first([AgentReply::Hang]);
     let id = dies.register("silent at first", &silent, &[]);
     let message = dies.run(&id, &json!({}));
@@ -171,6 +174,10 @@ fn what_a_killed_node_held_is_done_by_another() {
     eventually("the survivor to say that a node is gone", || {
         let log = lives.stderr();
         if log.contains("a node is gone") { Ok(()) } else { Err(log) }
+    });
+    eventually("the agent that was connected to it to be offline", || {
+        let agent = lives.get(&format!("/api/v1/agents/{connected}")).is(200);
+        if agent["status"] == "offline" { Ok(()) } else { Err(agent.to_string()) }
     });
 }
 

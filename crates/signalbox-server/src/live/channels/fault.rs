@@ -1,6 +1,6 @@
 //! What is wrong with a frame, as the `error` frame tells it.
 
-use signalbox_bus::BadSubject;
+use signalbox_bus::{BadSubject, BusError};
 use signalbox_core::Rejected;
 use signalbox_store::StoreError;
 use signalbox_wire::body::BodyError;
@@ -43,6 +43,12 @@ impl From<Problem> for LiveFault {
         };
         let pointer = first.map(|fault| fault.pointer.clone());
         Self { code: problem.kind.name().to_owned(), message, pointer }
+    }
+}
+
+impl From<BusError> for LiveFault {
+    fn from(error: BusError) -> Self {
+        Refusal::from(error).into()
     }
 }
 

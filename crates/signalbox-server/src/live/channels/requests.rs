@@ -148,9 +148,12 @@ impl Request {
                 Err(LiveFault::new(ProblemKind::NoResponders, told))
             }
             Delivered::Unavailable(reason) => {
-                let told =
-                    format!("The node that holds the connection of agent {agent} cannot be asked: {reason}.");
-                Err(LiveFault::new(ProblemKind::NoResponders, told))
+                tracing::debug!(reason, %agent, "the node that holds an agent's connection cannot be asked");
+                let told = format!(
+                    "The node that may hold the connection of agent {agent} cannot be asked now; send it a message, \
+                     which waits for it."
+                );
+                Err(LiveFault::new(ProblemKind::BusUnavailable, told))
             }
         }
     }
@@ -166,7 +169,10 @@ impl Request {
                 number: question.number,
                 subject: subject.to_owned(),
             };
-            self.channels.tell(&Subject::subscribers(&hub.tenant), &told, Some(&frame));
+            let asked = self.channels.tell(&Subject::subscribers(&hub.tenant), &told, Some(&frame));
+            if here == 0 {
+                asked?;
+            }
             return Ok(here > 0);
         }
         if here > 0 { Ok(true) } else { Err(nobody()) }

@@ -404,7 +404,13 @@ impl ChannelSession {
                 let channel = live.map(|live| live.id);
                 let id = given.unwrap_or_else(Channels::new_id);
                 let agent = &self.subscriber.agent;
-                self.channels.publish_live((&self.tenant, &subject), channel.as_ref(), agent, &id, &payload);
+                self.channels.publish_live(
+                    (&self.tenant, &subject),
+                    channel.as_ref(),
+                    agent,
+                    &id,
+                    &payload,
+                )?;
                 taken.keep();
                 return Ok(Some(Acknowledged { message_id: id.to_string(), sequence: None }));
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use signalbox_bus::{Bus, Subject};
+use signalbox_bus::{Bus, BusError, Subject};
 use signalbox_core::channel::Channel;
 use signalbox_store::{Store, StoreError};
 use signalbox_wire::id::{MessageId, NodeId, TenantId};
@@ -115,18 +115,23 @@ impl Channels {
         MessageId::new(clock::now(), clock::seed_128())
     }
 
-    /// Tells other nodes, as far as they can be told now.
-    pub(super) fn tell(&self, subject: &Subject, told: &Told, frame: Option<&Frame>) {
-        let Some(bytes) = told.written(frame) else { return };
-        if let Err(error) = self.0.bus.publish(subject, bytes) {
-            tracing::debug!(%error, %subject, "other nodes were not told; they find in the store what is durable");
+    /// Tells other nodes.
+    ///
+    /// # Errors
+    /// Why they cannot be told now. What is durable they find in the store.
+    pub(super) fn tell(&self, subject: &Subject, told: &Told, frame: Option<&Frame>) -> Result<(), BusError> {
+        let Some(bytes) = told.written(frame) else { return Ok(()) };
+        let sent = self.0.bus.publish(subject, bytes);
+        if let Err(error) = &sent {
+            tracing::debug!(%error, %subject, "other nodes were not told");
         }
+        sent
     }
 
-    /// Tells the other nodes of a tenant's subscribers.
+    /// Tells the other nodes of a tenant's subscribers, as far as they can be told now.
     pub(super) fn tell_tenant(&self, tenant: &TenantId, told: impl FnOnce(NodeId) -> Told) {
         if self.0.bus.reaches_other_nodes() {
-            self.tell(&Subject::subscribers(tenant), &told(self.0.node.clone()), None);
+            let _ = self.tell(&Subject::subscribers(tenant), &told(self.0.node.clone()), None);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
-use signalbox_bus::Subject;
+use signalbox_bus::{BusError, Subject};
 use signalbox_core::Rejected;
 use signalbox_core::engine::{NewChannelMessage, PublishToChannel, Published, PublishedMessage};
 use signalbox_store::StoreError;
@@ -14,7 +14,7 @@ use super::shared::{Channels, Tenant};
 use super::subscriber::Routes as _;
 use super::{frames, tending};
 use crate::clock;
-use crate::engine::DriveError;
+use crate::http::problem::Refusal;
 use crate::transport::outbox::Frame;
 
 /// What became of a message that was published.
@@ -27,23 +27,23 @@ impl Channels {
         &self,
         tenant: &TenantId,
         operation: PublishToChannel,
-    ) -> Result<Vec<Outcome>, DriveError> {
+    ) -> Result<Vec<Outcome>, Refusal> {
         let (channels, name) = (self.clone(), tenant.clone());
         let published = tokio::spawn(async move {
             let published = channels.0.drive.run(&name, &operation).await?;
-            channels.spread(&name, &published);
+            channels.spread(&name, &published)?;
             Ok(published.messages)
         });
         let unknown = || StoreError::Unavailable("what was published was not followed to its end".to_owned());
         published.await.unwrap_or_else(|_| Err(unknown().into()))
     }
 
-    /// Gives what was published to those who are subscribed.
-    fn spread(&self, tenant: &TenantId, published: &Published) {
+    /// Gives what was published to those who are subscribed. What is not kept has to reach other nodes now.
+    fn spread(&self, tenant: &TenantId, published: &Published) -> Result<(), BusError> {
         let here = self.tenant(tenant);
         let goes_out = self.0.bus.reaches_other_nodes();
         if here.is_none() && !goes_out {
-            return;
+            return Ok(());
         }
         let channel = &published.channel;
         let made = published.messages.iter().flatten().filter(|message| !message.is_repeat);
@@ -60,8 +60,9 @@ impl Channels {
                     message.at,
                 ),
             };
-            self.give(tenant, here.as_ref(), &channel.name, place.map(|place| (&channel.id, place)), frame);
+            self.give(tenant, here.as_ref(), &channel.name, place.map(|place| (&channel.id, place)), frame)?;
         }
+        Ok(())
     }
 
     /// Publishes on a subject that no channel keeps; answers how many it went to on this node.
@@ -72,12 +73,12 @@ impl Channels {
         from: &AgentId,
         id: &MessageId,
         payload: &RawValue,
-    ) -> usize {
+    ) -> Result<usize, BusError> {
         let frame = frames::live_message(subject, channel, Some(from), id, payload, clock::now());
         self.give(&tenant.hub.tenant, Some(tenant), subject, None, frame)
     }
 
-    /// Gives a message to the subscribers here, and tells the other nodes.
+    /// Tells the other nodes of a message, and gives it to the subscribers here. What is not kept goes to all or to none.
     fn give(
         &self,
         name: &TenantId,
@@ -85,15 +86,19 @@ impl Channels {
         subject: &str,
         place: Option<(&ChannelId, u64)>,
         frame: Frame,
-    ) -> usize {
+    ) -> Result<usize, BusError> {
         if self.0.bus.reaches_other_nodes()
             && let Ok(on_bus) = Subject::channel(name, subject)
         {
             let from = self.0.node.clone();
             let channel = place.map(|(channel, sequence)| (channel.clone(), sequence));
-            self.tell(&on_bus, &Told::Message { from, subject: subject.to_owned(), channel }, Some(&frame));
+            let told = Told::Message { from, subject: subject.to_owned(), channel };
+            let sent = self.tell(&on_bus, &told, Some(&frame));
+            if place.is_none() {
+                sent?;
+            }
         }
-        here.map_or(0, |tenant| self.take_in(tenant, subject, place, frame))
+        Ok(here.map_or(0, |tenant| self.take_in(tenant, subject, place, frame)))
     }
 
     /// Takes in a message, published here or on another node, for the subscribers of this node.

@@ -2,9 +2,14 @@
 
 use signalbox_core::delivery::Outcome;
 
-/// The agent holds no connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NotConnected;
+/// Why something was not sent at all, which is no try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unsent {
+    /// The agent holds no connection.
+    NotConnected,
+    /// The node that holds the connection cannot be handed this over the bus, for this reason. It may send it itself.
+    Elsewhere(String),
+}
 
 /// What became of something that was sent to an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,16 +32,16 @@ impl Delivered {
     /// What came of it, as a try.
     ///
     /// # Errors
-    /// [`NotConnected`] where there was none.
-    pub(in crate::transport) fn outcome(self) -> Result<Outcome, NotConnected> {
+    /// [`Unsent`] where there was none.
+    pub(in crate::transport) fn outcome(self) -> Result<Outcome, Unsent> {
         let failed = |reason: &str| Ok(Outcome::failed(reason.to_owned(), true));
         match self {
             Self::Had => Ok(Outcome::Delivered { status: 200 }),
-            Self::NotConnected => Err(NotConnected),
+            Self::NotConnected => Err(Unsent::NotConnected),
             Self::Lost => failed("the agent's connection ended before it was known to have this"),
             Self::TimedOut => failed("the agent was not known to have this in time"),
             Self::Busy => failed("too much waits for the agent's connection"),
-            Self::Unavailable(reason) => Ok(Outcome::failed(reason, true)),
+            Self::Unavailable(reason) => Err(Unsent::Elsewhere(reason)),
         }
     }
 }

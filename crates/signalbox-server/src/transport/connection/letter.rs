@@ -1,8 +1,8 @@
 //! What nodes say to each other about an agent's connection, as bytes on the bus.
 
-use std::time::Duration;
-
 use bytes::Bytes;
+
+use signalbox_wire::time::Timestamp;
 
 use super::delivered::Delivered;
 use crate::transport::outbox::CloseReason;
@@ -10,10 +10,10 @@ use crate::transport::outbox::CloseReason;
 /// What one node says to the one that holds an agent's connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Letter<'a> {
-    /// Send this, and answer once the agent's side has it.
-    Deliver { id: &'a str, envelope: &'a str, within: Duration },
-    /// Send this, and answer at once.
-    Push { envelope: &'a [u8] },
+    /// Send this, and answer once the agent's side has it. Nobody waits for that after `until`.
+    Deliver { id: &'a str, envelope: &'a str, until: Timestamp },
+    /// Send this, and answer at once. Nobody waits for that after `until`.
+    Push { envelope: &'a [u8], until: Timestamp },
     /// Close this connection; there is no answer.
     Close { connection: &'a str, reason: CloseReason },
 }
@@ -23,24 +23,24 @@ const PUSH: u8 = b'p';
 const CLOSE: u8 = b'c';
 
 /// The reasons for which another node closes a connection.
-const REASONS: [(u8, CloseReason); 5] = [
+const REASONS: [(u8, CloseReason); 4] = [
     (b't', CloseReason::TakenOver),
     (b'n', CloseReason::Replaced),
     (b'r', CloseReason::Removed),
-    (b'u', CloseReason::Unauthorized),
     (b'a', CloseReason::Unavailable),
 ];
 
 impl<'a> Letter<'a> {
     pub(super) fn written(&self) -> Bytes {
         match self {
-            Self::Deliver { id, envelope, within } => {
-                let millis = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
+            Self::Deliver { id, envelope, until } => {
                 let length = u16::try_from(id.len()).unwrap_or(u16::MAX);
-                let head = [&[DELIVER][..], &millis.to_be_bytes(), &length.to_be_bytes()].concat();
+                let head = [&[DELIVER][..], &until.as_micros().to_be_bytes(), &length.to_be_bytes()].concat();
                 [&head, id.as_bytes(), envelope.as_bytes()].concat().into()
             }
-            Self::Push { envelope } => [&[PUSH], *envelope].concat().into(),
+            Self::Push { envelope, until } => {
+                [&[PUSH][..], &until.as_micros().to_be_bytes(), envelope].concat().into()
+            }
             Self::Close { connection, reason } => {
                 let word = REASONS.iter().find(|(_, known)| known == reason).map_or(b'a', |(word, _)| *word);
                 [&[CLOSE, word], connection.as_bytes()].concat().into()
@@ -52,14 +52,16 @@ impl<'a> Letter<'a> {
         let (kind, rest) = bytes.split_first()?;
         match *kind {
             DELIVER => {
-                let (millis, rest) = rest.split_first_chunk::<4>()?;
+                let (until, rest) = until(rest)?;
                 let (length, rest) = rest.split_first_chunk::<2>()?;
                 let (id, envelope) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-                let within = Duration::from_millis(u64::from(u32::from_be_bytes(*millis)));
                 let (id, envelope) = (std::str::from_utf8(id).ok()?, std::str::from_utf8(envelope).ok()?);
-                Some(Self::Deliver { id, envelope, within })
+                Some(Self::Deliver { id, envelope, until })
             }
-            PUSH => Some(Self::Push { envelope: rest }),
+            PUSH => {
+                let (until, envelope) = until(rest)?;
+                Some(Self::Push { envelope, until })
+            }
             CLOSE => {
                 let (word, connection) = rest.split_first()?;
                 let (_, reason) = REASONS.iter().find(|(known, _)| known == word)?;
@@ -70,21 +72,25 @@ impl<'a> Letter<'a> {
     }
 }
 
+fn until(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
+    let (micros, rest) = bytes.split_first_chunk::<8>()?;
+    Some((Timestamp::from_micros(i64::from_be_bytes(*micros)), rest))
+}
+
 /// What became of it, as an answer.
 pub(super) fn answer(delivered: &Delivered) -> Bytes {
     Bytes::from_static(match delivered {
         Delivered::Had => b"had",
-        Delivered::NotConnected => b"away",
         Delivered::Lost => b"lost",
         Delivered::TimedOut => b"late",
-        Delivered::Busy | Delivered::Unavailable(_) => b"busy",
+        // Whoever answers holds the connection.
+        Delivered::Busy | Delivered::NotConnected | Delivered::Unavailable(_) => b"busy",
     })
 }
 
 pub(super) fn read_answer(answer: &[u8]) -> Delivered {
     match answer {
         b"had" => Delivered::Had,
-        b"away" => Delivered::NotConnected,
         b"lost" => Delivered::Lost,
         b"late" => Delivered::TimedOut,
         b"busy" => Delivered::Busy,
@@ -100,20 +106,18 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let within = Duration::from_secs(30);
+        let until = Timestamp::from_seconds(30);
         for letter in [
-            Letter::Deliver { id: "msg_é", envelope: "{}", within },
-            Letter::Push { envelope: b"{}" },
+            Letter::Deliver { id: "msg_é", envelope: "{}", until },
+            Letter::Push { envelope: b"{}", until },
             Letter::Close { connection: "con_1", reason: CloseReason::Removed },
         ] {
             assert_eq!(Letter::read(&letter.written()), Some(letter));
         }
-        for other in [&b""[..], b"x", b"d", b"d\0\0\0\0\0\x09a", b"cz", b"c"] {
+        for other in [&b""[..], b"x", b"d", b"d\0\0\0\0\0\0\0\0\0\x09a", b"p\0", b"cz", b"cu", b"c"] {
             assert_eq!(Letter::read(other), None);
         }
-        for delivered in
-            [Delivered::Had, Delivered::NotConnected, Delivered::Lost, Delivered::TimedOut, Delivered::Busy]
-        {
+        for delivered in [Delivered::Had, Delivered::Lost, Delivered::TimedOut, Delivered::Busy] {
             assert_eq!(read_answer(&answer(&delivered)), delivered);
         }
     }

@@ -13,21 +13,21 @@ use crate::support::{Api, KEY, PATIENCE};
 const MASK: [u8; 4] = [7, 11, 13, 17];
 
 /// A connected agent.
-pub(super) struct Socket {
+pub(crate) struct Socket {
     writing: TcpStream,
     reading: BufReader<TcpStream>,
     /// Envelopes that came while something else was looked for.
     passed_over: VecDeque<Value>,
     count: usize,
     /// Whether pings are answered: that says that all before them was received.
-    pub(super) answers_pings: bool,
+    pub(crate) answers_pings: bool,
     /// The head of the answer to the upgrade.
-    pub(super) head: String,
+    pub(crate) head: String,
 }
 
 /// What comes.
 #[derive(Debug)]
-pub(super) enum Frame {
+pub(crate) enum Frame {
     /// An envelope.
     Text(Value),
     /// The end, with its code; none where the connection was cut.
@@ -35,7 +35,7 @@ pub(super) enum Frame {
 }
 
 /// Registers an agent without an endpoint; answers its id.
-pub(super) fn register(api: &Api, name: &str) -> String {
+pub(crate) fn register(api: &Api, name: &str) -> String {
     let body = json!({"agentName": name, "version": "1", "capabilities": []});
     let registered = api.post("/v1/agents/register", &body).is(201);
     registered["data"]["agentId"].as_str().expect("its id").to_owned()
@@ -43,22 +43,22 @@ pub(super) fn register(api: &Api, name: &str) -> String {
 
 impl Socket {
     /// Connects an agent with the key of the tests' tenant.
-    pub(super) fn connect(api: &Api, agent: &str) -> Self {
+    pub(crate) fn connect(api: &Api, agent: &str) -> Self {
         Self::connect_by(api, agent, KEY)
     }
 
     /// Connects an agent with a key.
-    pub(super) fn connect_by(api: &Api, agent: &str, key: &str) -> Self {
+    pub(crate) fn connect_by(api: &Api, agent: &str, key: &str) -> Self {
         Self::try_connect(api, agent, key).expect("an upgrade")
     }
 
-    pub(super) fn try_connect(api: &Api, agent: &str, key: &str) -> io::Result<Self> {
+    pub(crate) fn try_connect(api: &Api, agent: &str, key: &str) -> io::Result<Self> {
         let header = format!("authorization: Bearer {key}\r\n");
         Self::try_upgrade(api, &format!("/api/v1/ws/agent/{agent}"), &header)
     }
 
     /// Asks for an upgrade at a path with these header lines; what is answered instead is the error.
-    pub(super) fn try_upgrade(api: &Api, path: &str, headers: &str) -> io::Result<Self> {
+    pub(crate) fn try_upgrade(api: &Api, path: &str, headers: &str) -> io::Result<Self> {
         let address = api.address();
         let writing = TcpStream::connect(&address)?;
         writing.set_read_timeout(Some(PATIENCE))?;
@@ -84,24 +84,24 @@ impl Socket {
     }
 
     /// Sends an envelope under an id of its own; answers the id.
-    pub(super) fn send(&mut self, kind: &str, data: &Value) -> String {
+    pub(crate) fn send(&mut self, kind: &str, data: &Value) -> String {
         self.count += 1;
         let id = format!("{kind}-{}", self.count);
         self.send_as(kind, &id, data);
         id
     }
 
-    pub(super) fn send_as(&mut self, kind: &str, id: &str, data: &Value) {
+    pub(crate) fn send_as(&mut self, kind: &str, id: &str, data: &Value) {
         let envelope = json!({"type": kind, "id": id, "data": data, "timestamp": "2026-01-31T12:00:00Z"});
         self.try_write(1, envelope.to_string().as_bytes()).expect("sent");
     }
 
-    pub(super) fn try_write(&mut self, opcode: u8, payload: &[u8]) -> io::Result<()> {
+    pub(crate) fn try_write(&mut self, opcode: u8, payload: &[u8]) -> io::Result<()> {
         self.try_write_part(opcode, true, payload)
     }
 
     /// Writes a frame that may be one of several of its message.
-    pub(super) fn try_write_part(&mut self, opcode: u8, is_last: bool, payload: &[u8]) -> io::Result<()> {
+    pub(crate) fn try_write_part(&mut self, opcode: u8, is_last: bool, payload: &[u8]) -> io::Result<()> {
         let mut frame = vec![if is_last { 0x80 | opcode } else { opcode }];
         match payload.len() {
             small @ 0..=125 => frame.push(0x80 | u8::try_from(small).expect("small")),
@@ -120,7 +120,7 @@ impl Socket {
     }
 
     /// The next frame. Pings are answered on the way.
-    pub(super) fn next(&mut self) -> Frame {
+    pub(crate) fn next(&mut self) -> Frame {
         match self.passed_over.pop_front() {
             Some(envelope) => Frame::Text(envelope),
             None => self.read(),
@@ -168,12 +168,12 @@ impl Socket {
     }
 
     /// Sends text that need not be an envelope.
-    pub(super) fn send_text(&mut self, text: &str) {
+    pub(crate) fn send_text(&mut self, text: &str) {
         self.try_write(1, text.as_bytes()).expect("sent");
     }
 
     /// The next frame of a kind, by its opcode; others are passed over.
-    pub(super) fn raw(&mut self, opcode: u8) -> Vec<u8> {
+    pub(crate) fn raw(&mut self, opcode: u8) -> Vec<u8> {
         loop {
             let (found, payload) = self.try_read().expect("a frame");
             if found == opcode {
@@ -183,12 +183,12 @@ impl Socket {
     }
 
     /// The next envelope of a type; those before it are kept for later.
-    pub(super) fn expect(&mut self, kind: &str) -> Value {
+    pub(crate) fn expect(&mut self, kind: &str) -> Value {
         self.find(|envelope| envelope["type"] == kind, kind)
     }
 
     /// Waits for the answer to what was sent under an id: the data of its `ack`, or of its `error`.
-    pub(super) fn answer(&mut self, id: &str) -> Result<Value, Value> {
+    pub(crate) fn answer(&mut self, id: &str) -> Result<Value, Value> {
         let is_answer = |envelope: &Value| match envelope["type"].as_str() {
             Some("ack") => envelope["data"]["message_id"] == id,
             Some("error") => envelope["data"]["id"] == id,
@@ -218,7 +218,7 @@ impl Socket {
 
     /// Sends something and waits for its `ack`.
     #[track_caller]
-    pub(super) fn done(&mut self, kind: &str, data: &Value) -> Value {
+    pub(crate) fn done(&mut self, kind: &str, data: &Value) -> Value {
         let id = self.send(kind, data);
         match self.answer(&id) {
             Ok(data) => data,
@@ -228,7 +228,7 @@ impl Socket {
 
     /// Sends something and waits for its `error`.
     #[track_caller]
-    pub(super) fn refused(&mut self, kind: &str, data: &Value) -> Value {
+    pub(crate) fn refused(&mut self, kind: &str, data: &Value) -> Value {
         let id = self.send(kind, data);
         match self.answer(&id) {
             Ok(ack) => panic!("{kind} {data} was acknowledged: {ack}"),
@@ -237,12 +237,12 @@ impl Socket {
     }
 
     /// The payloads of the next messages.
-    pub(super) fn payloads(&mut self, count: usize) -> Vec<Value> {
+    pub(crate) fn payloads(&mut self, count: usize) -> Vec<Value> {
         (0..count).map(|_| self.expect("message")["data"]["payload"].clone()).collect()
     }
 
     /// A message that has come up to now, if any.
-    pub(super) fn poll_message(&mut self) -> Option<Value> {
+    pub(crate) fn poll_message(&mut self) -> Option<Value> {
         self.send("heartbeat", &json!({}));
         self.expect("heartbeat_ack");
         let at = self.passed_over.iter().position(|envelope| envelope["type"] == "message")?;
@@ -251,7 +251,7 @@ impl Socket {
 
     /// That no message has come up to now: all that was sent before the answer to something else is there.
     #[track_caller]
-    pub(super) fn has_no_message(&mut self) {
+    pub(crate) fn has_no_message(&mut self) {
         self.send("heartbeat", &json!({}));
         self.expect("heartbeat_ack");
         let messages: Vec<&Value> =
@@ -260,7 +260,7 @@ impl Socket {
     }
 
     /// How the connection ends; what comes before is dropped.
-    pub(super) fn end(&mut self) -> Option<u16> {
+    pub(crate) fn end(&mut self) -> Option<u16> {
         loop {
             if let Frame::End(code) = self.next() {
                 return code;
@@ -269,7 +269,7 @@ impl Socket {
     }
 
     /// Reads nothing, and waits no longer than this for what it asks for.
-    pub(super) fn set_patience(&self, patience: Duration) {
+    pub(crate) fn set_patience(&self, patience: Duration) {
         self.writing.set_read_timeout(Some(patience)).expect("set");
     }
 }

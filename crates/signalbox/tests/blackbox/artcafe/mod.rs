@@ -3,7 +3,7 @@
 mod across_nodes;
 mod agents;
 mod channels;
-mod client;
+pub(crate) mod client;
 mod commands;
 mod connections;
 mod inbox;

@@ -28,7 +28,7 @@ pub(crate) async fn presence(
     Path(id): Path,
 ) -> Result<Reply, Refusal> {
     let channel = channel_of(&store, context.tenant(), &id).await?;
-    let subscribed = channels.subscribed(context.tenant(), &channel.name).await;
+    let subscribed = channels.subscribed(context.tenant(), &channel.name).await?;
     let agents = subscribed.into_iter().map(|(agent_id, subscribed)| SubscriberView {
         agent_id,
         subject: subscribed.subject,

@@ -14,11 +14,13 @@ use crate::http::context::{Acts, Context, Input};
 use crate::http::params::Path;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::live::Live;
 use crate::surface::artcafe::agents::convert::agent_id;
 
 /// Cancel a command
 ///
-/// One that the agent has already may be done all the same; what it answers then is kept in the log alone.
+/// An agent that is connected is told. One that the agent has already may be done all the same; what it answers then is
+/// kept in the log alone.
 #[utoipa::path(post, path = "/api/v1/agents/{agent_id}/commands/{command_id}/cancel", operation_id = "cancel_command",
     tag = "ArtCafe",
     params(("agent_id" = String, Path, description = "Which agent"),
@@ -30,6 +32,7 @@ use crate::surface::artcafe::agents::convert::agent_id;
         (status = 409, description = "It is answered or over already", body = Problem)))]
 pub(crate) async fn cancel(
     State(drive): State<Drive>,
+    State(live): State<Live>,
     context: Context<Acts>,
     Path((agent, command)): Path<(String, String)>,
     input: Input,
@@ -41,5 +44,7 @@ pub(crate) async fn cancel(
         reason: body.reason,
     };
     let tell = |command: &Arc<AgentCommand>| Reply::ok(&convert::command(command));
-    drive.answer(context.tenant(), context.claim.as_ref(), &operation, tell).await
+    let reply = drive.answer(context.tenant(), context.claim.as_ref(), &operation, tell).await?;
+    live.tell_cancelled(context.tenant(), operation);
+    Ok(reply)
 }
