@@ -13,9 +13,8 @@ use crate::support::{Api, KEY, PATIENCE};
 const MASK: [u8; 4] = [7, 11, 13, 17];
 
 /// A connected agent.
-pub(super) struct Socket {
-    writing: TcpStream,
-    reading: BufReader<TcpStream>,
+pub(crate) struct Socket<S = TcpStream> {
+    stream: BufReader<S>,
     /// Envelopes that came while something else was looked for.
     passed_over: VecDeque<Value>,
     count: usize,
@@ -27,7 +26,7 @@ pub(super) struct Socket {
 
 /// What comes.
 #[derive(Debug)]
-pub(super) enum Frame {
+pub(crate) enum Frame {
     /// An envelope.
     Text(Value),
     /// The end, with its code; none where the connection was cut.
@@ -35,7 +34,7 @@ pub(super) enum Frame {
 }
 
 /// Registers an agent without an endpoint; answers its id.
-pub(super) fn register(api: &Api, name: &str) -> String {
+pub(crate) fn register(api: &Api, name: &str) -> String {
     let body = json!({"agentName": name, "version": "1", "capabilities": []});
     let registered = api.post("/v1/agents/register", &body).is(201);
     registered["data"]["agentId"].as_str().expect("its id").to_owned()
@@ -43,48 +42,60 @@ pub(super) fn register(api: &Api, name: &str) -> String {
 
 impl Socket {
     /// Connects an agent with the key of the tests' tenant.
-    pub(super) fn connect(api: &Api, agent: &str) -> Self {
+    pub(crate) fn connect(api: &Api, agent: &str) -> Self {
         Self::connect_by(api, agent, KEY)
     }
 
     /// Connects an agent with a key.
-    pub(super) fn connect_by(api: &Api, agent: &str, key: &str) -> Self {
+    pub(crate) fn connect_by(api: &Api, agent: &str, key: &str) -> Self {
         Self::try_connect(api, agent, key).expect("an upgrade")
     }
 
-    pub(super) fn try_connect(api: &Api, agent: &str, key: &str) -> io::Result<Self> {
+    pub(crate) fn try_connect(api: &Api, agent: &str, key: &str) -> io::Result<Self> {
         let header = format!("authorization: Bearer {key}\r\n");
         Self::try_upgrade(api, &format!("/api/v1/ws/agent/{agent}"), &header)
     }
 
     /// Asks for an upgrade at a path with these header lines; what is answered instead is the error.
-    pub(super) fn try_upgrade(api: &Api, path: &str, headers: &str) -> io::Result<Self> {
+    pub(crate) fn try_upgrade(api: &Api, path: &str, headers: &str) -> io::Result<Self> {
         let address = api.address();
-        let writing = TcpStream::connect(&address)?;
-        writing.set_read_timeout(Some(PATIENCE))?;
-        writing.set_write_timeout(Some(PATIENCE))?;
-        writing.set_nodelay(true)?;
-        let mut reading = BufReader::new(writing.try_clone()?);
+        let stream = TcpStream::connect(&address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Self::upgrade_over(stream, &address, path, headers)
+    }
+
+    /// Reads nothing, and waits no longer than this for what it asks for.
+    pub(super) fn set_patience(&self, patience: Duration) {
+        self.stream.get_ref().set_read_timeout(Some(patience)).expect("set");
+    }
+}
+
+impl<S: Read + Write> Socket<S> {
+    /// Asks for an upgrade over a stream that is open.
+    pub(crate) fn upgrade_over(stream: S, address: &str, path: &str, headers: &str) -> io::Result<Self> {
+        let mut stream = BufReader::new(stream);
         write!(
-            &writing,
+            stream.get_mut(),
             "GET {path} HTTP/1.1\r\nhost: {address}\r\n{headers}\
              connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
              sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )?;
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
-            if reading.read_line(&mut head)? == 0 {
+            if stream.read_line(&mut head)? == 0 {
                 return Err(io::Error::other(format!("the connection ended after {head:?}")));
             }
         }
         if !head.starts_with("HTTP/1.1 101 ") {
             return Err(io::Error::other(head));
         }
-        Ok(Self { writing, reading, passed_over: VecDeque::new(), count: 0, answers_pings: true, head })
+        Ok(Self { stream, passed_over: VecDeque::new(), count: 0, answers_pings: true, head })
     }
 
     /// Sends an envelope under an id of its own; answers the id.
-    pub(super) fn send(&mut self, kind: &str, data: &Value) -> String {
+    pub(crate) fn send(&mut self, kind: &str, data: &Value) -> String {
         self.count += 1;
         let id = format!("{kind}-{}", self.count);
         self.send_as(kind, &id, data);
@@ -116,7 +127,7 @@ impl Socket {
         }
         frame.extend(MASK);
         frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-        self.writing.write_all(&frame)
+        self.stream.get_mut().write_all(&frame)
     }
 
     /// The next frame. Pings are answered on the way.
@@ -148,22 +159,22 @@ impl Socket {
 
     fn try_read(&mut self) -> io::Result<(u8, Vec<u8>)> {
         let mut head = [0; 2];
-        self.reading.read_exact(&mut head)?;
+        self.stream.read_exact(&mut head)?;
         let length = match head[1] & 0x7f {
             126 => {
                 let mut length = [0; 2];
-                self.reading.read_exact(&mut length)?;
+                self.stream.read_exact(&mut length)?;
                 u64::from(u16::from_be_bytes(length))
             }
             127 => {
                 let mut length = [0; 8];
-                self.reading.read_exact(&mut length)?;
+                self.stream.read_exact(&mut length)?;
                 u64::from_be_bytes(length)
             }
             small => u64::from(small),
         };
         let mut payload = vec![0; usize::try_from(length).expect("fits")];
-        self.reading.read_exact(&mut payload)?;
+        self.stream.read_exact(&mut payload)?;
         Ok((head[0] & 0x0f, payload))
     }
 
@@ -183,12 +194,12 @@ impl Socket {
     }
 
     /// The next envelope of a type; those before it are kept for later.
-    pub(super) fn expect(&mut self, kind: &str) -> Value {
+    pub(crate) fn expect(&mut self, kind: &str) -> Value {
         self.find(|envelope| envelope["type"] == kind, kind)
     }
 
     /// Waits for the answer to what was sent under an id: the data of its `ack`, or of its `error`.
-    pub(super) fn answer(&mut self, id: &str) -> Result<Value, Value> {
+    pub(crate) fn answer(&mut self, id: &str) -> Result<Value, Value> {
         let is_answer = |envelope: &Value| match envelope["type"].as_str() {
             Some("ack") => envelope["data"]["message_id"] == id,
             Some("error") => envelope["data"]["id"] == id,
@@ -218,7 +229,7 @@ impl Socket {
 
     /// Sends something and waits for its `ack`.
     #[track_caller]
-    pub(super) fn done(&mut self, kind: &str, data: &Value) -> Value {
+    pub(crate) fn done(&mut self, kind: &str, data: &Value) -> Value {
         let id = self.send(kind, data);
         match self.answer(&id) {
             Ok(data) => data,
@@ -228,7 +239,7 @@ impl Socket {
 
     /// Sends something and waits for its `error`.
     #[track_caller]
-    pub(super) fn refused(&mut self, kind: &str, data: &Value) -> Value {
+    pub(crate) fn refused(&mut self, kind: &str, data: &Value) -> Value {
         let id = self.send(kind, data);
         match self.answer(&id) {
             Ok(ack) => panic!("{kind} {data} was acknowledged: {ack}"),
@@ -260,16 +271,11 @@ impl Socket {
     }
 
     /// How the connection ends; what comes before is dropped.
-    pub(super) fn end(&mut self) -> Option<u16> {
+    pub(crate) fn end(&mut self) -> Option<u16> {
         loop {
             if let Frame::End(code) = self.next() {
                 return code;
             }
         }
-    }
-
-    /// Reads nothing, and waits no longer than this for what it asks for.
-    pub(super) fn set_patience(&self, patience: Duration) {
-        self.writing.set_read_timeout(Some(patience)).expect("set");
     }
 }

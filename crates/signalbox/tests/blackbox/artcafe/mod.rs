@@ -3,13 +3,13 @@
 mod across_nodes;
 mod agents;
 mod channels;
-mod client;
+pub(crate) mod client;
 mod commands;
 mod connections;
 mod inbox;
 mod presence;
 mod protocol;
 mod requests;
-mod seed_agent;
+pub(crate) mod seed_agent;
 mod subscriptions;
 mod work;
