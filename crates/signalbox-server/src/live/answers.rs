@@ -52,13 +52,14 @@ pub(super) fn malformed(fault: &EnvelopeFault) -> Frame {
             message: &fault.message,
             id: fault.id.as_deref(),
             pointer: fault.pointer,
+            retry_after: None,
         },
     )
 }
 
 /// What was sent was not done, for this reason.
 pub(super) fn error(kind: ProblemKind, message: &str, id: Option<&str>) -> Frame {
-    frame("error", ErrorData { code: kind.name(), message, id, pointer: None })
+    frame("error", ErrorData { code: kind.name(), message, id, pointer: None, retry_after: None })
 }
 
 /// What was sent was not done, for the reason that a request over HTTP would be refused for.
@@ -69,5 +70,8 @@ pub(super) fn refused(refusal: impl Into<Refusal>, id: Option<&str>) -> Frame {
     let first = problem.errors.first();
     let pointer = first.map(|fault| fault.pointer.as_str());
     let message = first.map_or_else(|| problem.detail.clone(), ToString::to_string);
-    frame("error", ErrorData { code: &code, message: &message, id, pointer })
+    frame(
+        "error",
+        ErrorData { code: &code, message: &message, id, pointer, retry_after: problem.retry_after_s },
+    )
 }

@@ -173,8 +173,9 @@ async fn tend(
     // Polls that came too late find it closed, and begin anew.
     let Tended { reader, received, .. } = tended;
     drop(received);
-    opened.end(reader, reason).await;
+    // Nobody is connected any more; the end may take long to be written down.
     drop(room);
+    opened.end(reader, reason).await;
 }
 
 impl Tended {
