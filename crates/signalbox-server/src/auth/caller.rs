@@ -32,6 +32,9 @@ pub(crate) enum AuthError {
     /// Its credentials are not good.
     #[error("{}", .0.detail)]
     Denied(#[from] Problem),
+    /// They are good, and its tenant sends more requests than it may.
+    #[error("{}", .0.detail)]
+    Over(Problem),
     /// Whether they are is not known now.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -40,7 +43,7 @@ pub(crate) enum AuthError {
 impl From<QuotaError> for AuthError {
     fn from(error: QuotaError) -> Self {
         match error {
-            QuotaError::Over(problem) => Self::Denied(problem),
+            QuotaError::Over(problem) => Self::Over(problem),
             QuotaError::Store(error) => Self::Store(error),
         }
     }

@@ -28,7 +28,8 @@ pub struct LimitsSettings {
     /// Messages in one day by UTC, over all nodes; what nodes took in the last five seconds may come on top
     #[arg(long, value_parser = within(0_u64, LIMIT_MAX), env = "SIGNALBOX_LIMIT_MESSAGES_PER_DAY")]
     pub limit_messages_per_day: Option<u64>,
-    /// Requests in one second on each node, of which a second's worth may come at once; the platform key is not counted
+    /// Requests in one second on each node, messages over agents' connections among them, of which a second's worth may come
+    /// at once; the platform key is not counted
     #[arg(long, value_parser = within(0_u64, LIMIT_MAX), env = "SIGNALBOX_LIMIT_REQUESTS_PER_SECOND")]
     pub limit_requests_per_second: Option<u64>,
 }

@@ -103,7 +103,7 @@ impl From<BusError> for Refusal {
 impl From<AuthError> for Refusal {
     fn from(error: AuthError) -> Self {
         match error {
-            AuthError::Denied(problem) => problem.into(),
+            AuthError::Denied(problem) | AuthError::Over(problem) => problem.into(),
             AuthError::Store(error) => error.into(),
         }
     }

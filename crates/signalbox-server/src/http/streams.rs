@@ -124,8 +124,8 @@ impl Access {
         match authenticator.caller(&self.headers, self.path).await {
             Ok(caller) => caller == self.caller,
             Err(AuthError::Denied(_)) => false,
-            // A store that cannot answer now proves nothing.
-            Err(AuthError::Store(_)) => true,
+            // A store that cannot answer now proves nothing, and neither does a limit.
+            Err(AuthError::Over(_) | AuthError::Store(_)) => true,
         }
     }
 }

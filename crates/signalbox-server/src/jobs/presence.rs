@@ -30,7 +30,9 @@ pub(super) async fn look(
         {
             let looked = room.begin_look();
             match away_since(app, &lane.tenant, &agent, &lane.lane).await {
-                Ok(since) => room.set_away((&lane.tenant, &lane.lane), since, looked, now),
+                Ok(since) => {
+                    room.set_away((&lane.tenant, &lane.lane), since, looked, now);
+                }
                 // It holds up no other; what waits for it is tried, and that tells.
                 Err(StoreError::Corrupt(error)) => {
                     tracing::debug!(%error, %agent, "whether an agent is connected cannot be read");

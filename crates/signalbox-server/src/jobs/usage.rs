@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use signalbox_core::engine::{AddUsage, NoteKeyUses};
+use signalbox_store::StoreError;
 use signalbox_wire::id::{KeyId, TenantId};
 use signalbox_wire::time::Timestamp;
 use tokio::task::JoinSet;
 
 use super::context::Jobs;
 use crate::clock::{self, Stopwatch};
+use crate::engine::DriveError;
 use crate::quota::Untold;
 
 /// Time between two additions of what was taken: a node that dies takes so much with it.
@@ -55,8 +57,10 @@ async fn add(app: &Jobs) {
 
 async fn add_one(app: &Jobs, untold: &Untold) {
     let operation = AddUsage { usage: untold.usage };
-    match app.drive.run(&untold.tenant, &operation).await {
-        Ok(total) => app.quotas.told(untold, total, clock::now()),
+    match app.quotas.tell(untold, clock::now(), app.drive.run(&untold.tenant, &operation)).await {
+        Ok(()) => {}
+        // Nobody asks any more what it took.
+        Err(DriveError::Store(StoreError::Removed)) => app.quotas.drop_account(&untold.tenant),
         // It stays in memory and is told with what follows. Where the store took it after all, it counts twice.
         Err(error) => {
             tracing::warn!(%error, tenant = %untold.tenant, "what a tenant took could not be added; it is tried again");

@@ -54,7 +54,8 @@ pub(crate) fn credentials(headers: &HeaderMap, token: Option<&str>) -> HeaderMap
     credentials
 }
 
-/// Whether whoever has these credentials may connect as `agent`. Without any it is refused at once.
+/// Whether whoever has these credentials may connect as `agent`: a request like any other, and counted as one. Without any
+/// it is refused at once.
 pub(crate) async fn admit(
     authenticator: &Authenticator,
     store: &Store,
@@ -62,13 +63,18 @@ pub(crate) async fn admit(
     agent: &str,
 ) -> Result<Verdict, Refusal> {
     let is_named = credentials.contains_key(header::AUTHORIZATION);
-    let caller = match authenticator.caller(credentials, path).await {
-        Ok(caller) => caller,
+    match authenticator.admitted(credentials, path).await {
+        Ok(caller) => admit_caller(store, caller, agent).await,
         Err(AuthError::Denied(problem)) if is_named => {
-            return Ok(Verdict::Refused(CloseReason::Unauthorized, problem));
+            Ok(Verdict::Refused(CloseReason::Unauthorized, problem))
         }
-        Err(error) => return Err(error.into()),
-    };
+        // What says nothing of the credentials is told before there is a WebSocket.
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a caller may connect as `agent`.
+pub(crate) async fn admit_caller(store: &Store, caller: Caller, agent: &str) -> Result<Verdict, Refusal> {
     let refused = |reason, detail: String| Ok(Verdict::Refused(reason, Problem::forbidden(detail)));
     if caller.scope < Scope::Agent {
         let detail = "This key has the scope 'read'; a key with the scope 'agent' is needed.";

@@ -39,6 +39,7 @@ pub(crate) use self::poll::{Inbox, PollRequest};
 use self::poll::{Inboxes, Polling};
 use self::shared::Shared;
 use self::socket::Connecting;
+use crate::auth::Caller;
 use crate::clock;
 use crate::http::problem::Refusal;
 use crate::transport::connection::{Delivered, Resume};
@@ -48,6 +49,8 @@ use crate::transport::outbox::{CloseReason, Frame};
 const RETRY_AFTER_S: u32 = 5;
 /// How long it may take to tell the node that holds an agent's connection something that is only told once.
 const TELL_WITHIN: Duration = Duration::from_secs(2);
+/// WebSockets of callers that are refused, at once; further ones are answered over HTTP.
+const GOODBYES_MAX: usize = 64;
 
 /// Agents that are connected to this node; cheap to clone.
 #[derive(Clone)]
@@ -57,6 +60,8 @@ struct Inner {
     shared: Shared,
     origins: AllowedOrigins,
     room: Arc<Semaphore>,
+    /// Room for WebSockets that open only to say why they end.
+    goodbyes: Arc<Semaphore>,
     inboxes: Inboxes,
     tracker: TaskTracker,
 }
@@ -66,6 +71,7 @@ impl Live {
         Self(Arc::new(Inner {
             origins: AllowedOrigins::new(&parts.settings.allowed_origins),
             room: Arc::new(Semaphore::new(parts.settings.agent_connections_max)),
+            goodbyes: Arc::new(Semaphore::new(GOODBYES_MAX)),
             inboxes: Inboxes::default(),
             tracker: TaskTracker::new(),
             shared: Shared::new(parts),
@@ -105,33 +111,40 @@ impl Live {
         admission::admit(authenticator, store, (credentials, path), agent).await
     }
 
+    /// Whether a caller that is known may connect as this agent.
+    pub(crate) async fn admit_caller(&self, caller: &Caller, agent: &str) -> Result<Verdict, Refusal> {
+        admission::admit_caller(&self.0.shared.store, caller.clone(), agent).await
+    }
+
     /// Answers a request to open a WebSocket, and serves it once it is open. One that is not admitted is told so by how it
-    /// ends, as browsers see nothing of an answer.
+    /// ends, as browsers see nothing of an answer; where many are told so at once, by the answer all the same.
     pub(crate) async fn open(
         &self,
         request: &mut Request,
         verdict: Verdict,
         resume: Option<Resume>,
     ) -> Result<Response, Refusal> {
-        let (is_draining, room) = (self.draining().is_cancelled(), self.room());
-        let Some(room) = room.filter(|_| !is_draining) else { return Err(full().into()) };
-        let (answer, upgrading) = socket::accept(request, &self.0.shared.settings, room)?;
-        let connecting = match verdict {
+        if self.draining().is_cancelled() {
+            return Err(full().into());
+        }
+        let (room, connecting) = match verdict {
             Verdict::Admitted(admitted) => {
+                let room = room(&self.0.room).ok_or_else(full)?;
                 let permit = opened::permit(&self.0.shared, &admitted).await?;
-                Ok(Connecting { admitted, permit, resume })
+                (room, Ok(Connecting { admitted, permit, resume }))
             }
-            Verdict::Refused(reason, _) => Err(reason),
+            // The room of agents is not for those who are none.
+            Verdict::Refused(reason, problem) => match room(&self.0.goodbyes) {
+                Some(room) => (room, Err(reason)),
+                None => return Err(problem.into()),
+            },
         };
+        let (answer, upgrading) = socket::accept(request, &self.0.shared.settings, room)?;
         let (ready, is_ready) = oneshot::channel();
-        self.0.tracker.spawn(socket::serve(self.0.shared.clone(), upgrading, connecting, ready));
+        let tended_by = (self.0.shared.clone(), self.0.tracker.clone());
+        self.0.tracker.spawn(socket::serve(tended_by, upgrading, connecting, ready));
         let _ = is_ready.await;
         Ok(answer)
-    }
-
-    /// Room for one more connection, where there is any.
-    fn room(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0.room).try_acquire_owned().ok()
     }
 
     /// Answers a poll.
@@ -172,6 +185,11 @@ impl Live {
     pub(crate) fn draining(&self) -> &CancellationToken {
         &self.0.shared.draining
     }
+}
+
+/// Room for one more, where there is any.
+fn room(of: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    Arc::clone(of).try_acquire_owned().ok()
 }
 
 /// That no further agent can be connected.

@@ -219,8 +219,9 @@ async fn tend(
     let Tended { reader, received, .. } = tended;
     drop(received);
     inboxes.forget(&key);
-    opened.end(reader, reason).await;
+    // Nobody is connected any more; the end may take long to be written down.
     drop(room);
+    opened.end(reader, reason).await;
 }
 
 impl Tended {

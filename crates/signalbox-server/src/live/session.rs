@@ -45,6 +45,9 @@ const TYPES: [&str; 10] = [
     "reply",
 ];
 
+/// What takes nothing from the requests that a tenant may send, so that no work is lost by their limit.
+const FREE: [&str; 3] = ["heartbeat", "response", "ack"];
+
 /// What of a heartbeat is no metric.
 const NOT_METRICS: [&str; 4] = ["agent_id", "status", "cpu_usage", "memory_usage"];
 /// Bytes of a heartbeat of which its metrics are kept.
@@ -137,27 +140,50 @@ impl Session {
             Ok(envelope) => envelope,
             Err(fault) => {
                 self.0.shared.figures.received("malformed");
-                return Handled::Now(Some(answers::malformed(&fault)));
+                return self.within_rate(fault.id.as_deref(), Handled::Now(Some(answers::malformed(&fault))));
             }
         };
         let known = TYPES.iter().find(|known| **known == envelope.kind);
         self.0.shared.figures.received(known.copied().unwrap_or("unknown"));
+        let handled = self.handle_envelope(&envelope);
+        if FREE.contains(&&*envelope.kind) {
+            return handled;
+        }
+        self.within_rate(envelope.id.as_deref(), handled)
+    }
+
+    /// Counts a message as one of its tenant's requests; over their limit it is answered so, and nothing else is done.
+    fn within_rate(&self, id: Option<&str>, handled: Handled) -> Handled {
+        let (session, id) = (self.clone(), id.map(str::to_owned));
+        Handled::Later(Box::pin(async move {
+            if let Err(over) = session.0.shared.quotas.admit(session.tenant(), clock::now()).await {
+                return Some(answers::refused(over, id.as_deref()));
+            }
+            match handled {
+                Handled::Now(answer) => answer,
+                Handled::Later(answering) => answering.await,
+            }
+        }))
+    }
+
+    /// What is to be done about a message. Nothing is before that is asked for.
+    fn handle_envelope(&self, envelope: &Envelope<'_>) -> Handled {
         let id = envelope.id.as_deref();
         if envelope.kind != "heartbeat" {
             self.seen();
         }
         match &*envelope.kind {
-            "heartbeat" => self.heartbeat(&envelope),
-            "ack" => Handled::Now(self.acknowledged(&envelope)),
+            "heartbeat" => self.heartbeat(envelope),
+            "ack" => Handled::Now(self.acknowledged(envelope)),
             "status" => match body::parse::<Status>(envelope.data.as_bytes()) {
-                Ok(status) => self.status(&envelope, status),
+                Ok(status) => self.status(envelope, status),
                 Err(error) => Handled::Now(Some(answers::refused(error, id))),
             },
             "response" => match body::parse::<Response>(envelope.data.as_bytes()) {
-                Ok(response) => self.response(&envelope, response),
+                Ok(response) => self.response(envelope, response),
                 Err(error) => Handled::Now(Some(answers::refused(error, id))),
             },
-            kind if channels::KINDS.contains(&kind) => self.channel(&envelope),
+            kind if channels::KINDS.contains(&kind) => self.channel(envelope),
             other => {
                 let meant = nearest(other, TYPES).map(|meant| format!("; did you mean {meant}?"));
                 let shown: String = other.chars().take(64).collect();

@@ -21,6 +21,7 @@ use signalbox_wire::problem_kind::ProblemKind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_util::task::TaskTracker;
 use yawc::close::CloseCode;
 use yawc::{Frame as WireFrame, OpCode, Role, WebSocket, WebSocketError};
 
@@ -115,7 +116,7 @@ pub(super) struct Connecting {
 /// Serves an agent's WebSocket, or ends it at once for a reason. Once the agent is connected, or is not, `ready` says that
 /// the request can be answered: who sees the WebSocket open can be reached over it.
 pub(super) async fn serve(
-    shared: Shared,
+    (shared, tracker): (Shared, TaskTracker),
     upgrading: Upgrading,
     connecting: Result<Connecting, CloseReason>,
     ready: oneshot::Sender<()>,
@@ -152,8 +153,9 @@ pub(super) async fn serve(
     match opened {
         Ok((opened, mut reader)) => {
             let reason = converse(&mut socket, &mut reader, &opened).await;
-            let ending = Box::pin(opened.end(reader, reason));
-            tokio::join!(ending, goodbye(&mut socket, reason));
+            // That may take long to be written down; neither the socket nor its room waits for it.
+            tracker.spawn(opened.end(reader, reason));
+            goodbye(&mut socket, reason).await;
         }
         Err(reason) => {
             shared.figures.closed(reason.name());

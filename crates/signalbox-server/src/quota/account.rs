@@ -42,6 +42,9 @@ pub(crate) struct Account {
     /// What is being made of each limit's kind.
     being_made: [AtomicU64; Limit::ALL.len()],
     taken: Mutex<TakenByDay>,
+    /// Held while what was taken is added to the store, or what that has is read: a read between the addition and the note
+    /// of it would see the same twice.
+    exchange: tokio::sync::Mutex<()>,
 }
 
 /// What is known of a tenant's limits.
@@ -57,6 +60,8 @@ pub(super) struct Known {
 struct TakenByDay {
     /// What has not been added to the store, by day: one day's, and for a moment that of the day before.
     untold: Vec<UsageDay>,
+    /// Messages that may be accepted and are not yet.
+    pending: u64,
     /// What the store has of one day, and until when that is believed.
     stored: Option<(UsageDay, Timestamp)>,
 }
@@ -92,6 +97,7 @@ impl Account {
             is_known: OnceCell::new(),
             being_made: std::array::from_fn(|_| AtomicU64::new(0)),
             taken: Mutex::default(),
+            exchange: tokio::sync::Mutex::default(),
         }
     }
 
@@ -142,19 +148,46 @@ impl Account {
         (Permit(Some((Arc::clone(account), limit))), count)
     }
 
-    /// Counts something on a day; answers how much of it had not been added to the store before.
-    pub(super) fn take(&self, day: u32, what: Usage, number: u64) -> u64 {
+    /// Counts something on a day.
+    pub(super) fn take(&self, day: u32, what: Usage, number: u64) {
         let mut taken = self.taken.lock();
         let count = count_of(taken.of(day), what);
-        let before = *count;
-        *count = before.saturating_add(number);
-        before
+        *count = count.saturating_add(number);
     }
 
-    pub(super) fn give_back(&self, day: u32, what: Usage) {
+    /// Begins a message of a day, where one more is within `most`. It counts against the limit from here on, and as taken
+    /// once it is [`Account::accepted`].
+    pub(super) fn begin_message(&self, day: u32, most: Option<u64>) -> bool {
         let mut taken = self.taken.lock();
-        let count = count_of(taken.of(day), what);
-        *count = count.saturating_sub(1);
+        if let Some(most) = most {
+            let stored =
+                taken.stored.filter(|(stored, _)| stored.day == day).map_or(0, |(stored, _)| stored.messages);
+            let untold = taken.of(day).messages;
+            if stored.saturating_add(untold).saturating_add(taken.pending) >= most {
+                return false;
+            }
+        }
+        taken.pending += 1;
+        true
+    }
+
+    /// A message that was begun was accepted, on this day.
+    pub(super) fn accepted(&self, day: u32) {
+        let mut taken = self.taken.lock();
+        taken.pending = taken.pending.saturating_sub(1);
+        let count = count_of(taken.of(day), Usage::Messages);
+        *count = count.saturating_add(1);
+    }
+
+    /// A message that was begun came to nothing.
+    pub(super) fn came_to_nothing(&self) {
+        let mut taken = self.taken.lock();
+        taken.pending = taken.pending.saturating_sub(1);
+    }
+
+    /// Lets nobody else add to the store, or read from it, while what is given is held.
+    pub(super) async fn exchange(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.exchange.lock().await
     }
 
     /// What has not been added to the store.
@@ -174,21 +207,14 @@ impl Account {
         }
     }
 
-    /// The messages of a day that are in the store, where that is believed.
-    pub(super) fn stored(&self, day: u32, now: Timestamp) -> Option<u64> {
-        let (stored, until) = self.taken.lock().stored?;
-        (stored.day == day && now < until).then_some(stored.messages)
+    /// Whether it is known what is in the store of a day.
+    pub(super) fn knows_stored(&self, day: u32, now: Timestamp) -> bool {
+        self.taken.lock().stored.is_some_and(|(stored, until)| stored.day == day && now < until)
     }
 
-    /// Takes in what the store has; answers its messages. What this node has added meanwhile is not forgotten.
-    pub(super) fn learn_stored(&self, total: UsageDay, until: Timestamp) -> u64 {
-        let mut taken = self.taken.lock();
-        let newest = match taken.stored {
-            Some((known, _)) if known.day == total.day && known.messages > total.messages => known,
-            _ => total,
-        };
-        taken.stored = Some((newest, until));
-        newest.messages
+    /// Takes in what the store has.
+    pub(super) fn learn_stored(&self, total: UsageDay, until: Timestamp) {
+        self.taken.lock().stored = Some((total, until));
     }
 
     /// Whether it holds nothing that would be missed.
@@ -230,18 +256,35 @@ mod tests {
         let (account, until) = (Account::new(), Timestamp::from_seconds(9));
         account.take(7, Usage::Messages, 3);
         let told = account.untold();
-        assert_eq!(account.take(7, Usage::Messages, 2), 3, "before");
+        account.take(7, Usage::Messages, 2);
         let total = UsageDay { messages: 10, ..UsageDay::of(7) };
         account.told(&told[0], total, until);
         assert_eq!(account.untold(), [UsageDay { messages: 2, ..UsageDay::of(7) }]);
-        assert_eq!(account.stored(7, Timestamp::from_seconds(8)), Some(10));
-        assert_eq!(account.stored(7, until), None, "believed for a while");
-        assert_eq!(account.stored(8, Timestamp::from_seconds(8)), None, "of another day");
-        // A read that began before what was told was added does not undo it.
-        assert_eq!(account.learn_stored(UsageDay { messages: 7, ..UsageDay::of(7) }, until), 10);
-        account.give_back(7, Usage::Messages);
-        account.give_back(7, Usage::Messages);
+        assert!(account.knows_stored(7, Timestamp::from_seconds(8)));
+        assert!(!account.knows_stored(7, until), "believed for a while");
+        assert!(!account.knows_stored(8, Timestamp::from_seconds(8)), "of another day");
+    }
+
+    #[test]
+    fn messages_count_once_whatever_is_told_meanwhile() {
+        let (account, until) = (Account::new(), Timestamp::from_seconds(9));
+        account.learn_stored(UsageDay { messages: 7, ..UsageDay::of(7) }, until);
+        let begin = || account.begin_message(7, Some(10));
+        assert!(begin() && begin() && begin());
+        assert!(!begin(), "what is begun counts");
+        account.came_to_nothing();
+        account.accepted(7);
+        assert!(begin() && !begin());
+        // What is accepted is told; what is begun, or was refused, is not.
+        let told = account.untold();
+        assert_eq!(told, [UsageDay { messages: 1, ..UsageDay::of(7) }]);
+        account.told(&told[0], UsageDay { messages: 8, ..UsageDay::of(7) }, until);
+        assert!(!begin());
+        account.came_to_nothing();
+        account.came_to_nothing();
         assert!(account.untold().is_empty());
+        assert!(begin() && begin() && !begin());
+        assert!(account.begin_message(7, None) && account.begin_message(8, Some(99)));
     }
 
     #[test]

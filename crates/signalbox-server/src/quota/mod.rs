@@ -103,15 +103,14 @@ impl Quotas {
     pub(crate) async fn message(&self, tenant: &TenantId, now: Timestamp) -> Result<Taken, QuotaError> {
         let account = self.known(tenant, now).await;
         let day = day_of(now);
-        let taken = Taken { account: Some(Arc::clone(&account)), day };
-        let before = account.take(day, Usage::Messages, 1);
-        if let Some(most) = Limit::MessagesPerDay.of(&account.effective(self.0.defaults)) {
-            let stored = self.stored_today(tenant, &account, now).await?;
-            if stored.saturating_add(before) >= most {
-                return Err(QuotaError::Over(over::day(tenant, most, account.limits(), now)));
-            }
+        let most = Limit::MessagesPerDay.of(&account.effective(self.0.defaults));
+        if most.is_some() {
+            self.read_stored(tenant, &account, now).await?;
         }
-        Ok(taken)
+        if account.begin_message(day, most) {
+            return Ok(Taken { account: Some(account), day });
+        }
+        Err(QuotaError::Over(over::day(tenant, most.unwrap_or_default(), account.limits(), now)))
     }
 
     /// Counts something that a tenant took.
@@ -144,11 +143,17 @@ impl Quotas {
         untold
     }
 
-    /// What was told has been added to the store, which now has `total` for that day.
-    pub(crate) fn told(&self, told: &Untold, total: UsageDay, now: Timestamp) {
-        if let Some(account) = self.0.accounts.read().get(&told.tenant) {
-            account.told(&told.usage, total, now + BELIEVED_FOR);
-        }
+    /// Has `add` add to the store what was taken; it answers what that then has of the day. Meanwhile nothing is read of it.
+    pub(crate) async fn tell<E>(
+        &self,
+        untold: &Untold,
+        now: Timestamp,
+        add: impl Future<Output = Result<UsageDay, E>>,
+    ) -> Result<(), E> {
+        let Some(account) = self.0.accounts.read().get(&untold.tenant).cloned() else { return Ok(()) };
+        let _alone = account.exchange().await;
+        account.told(&untold.usage, add.await?, now + BELIEVED_FOR);
+        Ok(())
     }
 
     /// What is known of a tenant's limits is looked up again before the next request.
@@ -206,20 +211,26 @@ impl Quotas {
         }
     }
 
-    /// The messages of today that are in the store, as known a moment ago.
-    async fn stored_today(
+    /// Sees to it that the account knows what the store has of today, as of a moment ago.
+    async fn read_stored(
         &self,
         tenant: &TenantId,
         account: &Account,
         now: Timestamp,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<(), StoreError> {
         let day = day_of(now);
-        if let Some(known) = account.stored(day, now) {
-            return Ok(known);
+        if account.knows_stored(day, now) {
+            return Ok(());
+        }
+        let _alone = account.exchange().await;
+        // Another may have read it meanwhile, or added to it.
+        if account.knows_stored(day, now) {
+            return Ok(());
         }
         let read = self.0.store.usage_day(tenant, day).await?;
         let total = read.map_or_else(|| UsageDay::of(day), |read| *read.value);
-        Ok(account.learn_stored(total, now + BELIEVED_FOR))
+        account.learn_stored(total, now + BELIEVED_FOR);
+        Ok(())
     }
 }
 
@@ -238,14 +249,16 @@ impl Taken {
 
     /// The message was accepted.
     pub(crate) fn keep(mut self) {
-        self.account = None;
+        if let Some(account) = self.account.take() {
+            account.accepted(self.day);
+        }
     }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
         if let Some(account) = self.account.take() {
-            account.give_back(self.day, Usage::Messages);
+            account.came_to_nothing();
         }
     }
 }

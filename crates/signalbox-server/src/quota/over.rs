@@ -16,12 +16,10 @@ const RETRY_AFTER_S: u32 = 30;
 
 /// Over the requests of a second.
 pub(super) fn rate(tenant: &TenantId, most: u64, known: Known, wait: Duration) -> Problem {
-    let detail = format!(
-        "{}; send fewer, or ask again after Retry-After.",
-        told(tenant, Limit::RequestsPerSecond, most, known)
-    );
-    let seconds = wait.as_millis().div_ceil(1_000).max(1);
-    Problem::new(ProblemKind::TooManyRequests, detail).retry_after(u32::try_from(seconds).unwrap_or(u32::MAX))
+    let seconds = u32::try_from(wait.as_millis().div_ceil(1_000).max(1)).unwrap_or(u32::MAX);
+    let told = told(tenant, Limit::RequestsPerSecond, most, known);
+    let detail = format!("{told}; send fewer, or ask again in {seconds} s.");
+    Problem::new(ProblemKind::TooManyRequests, detail).retry_after(seconds)
 }
 
 /// Over how many of something there may be.

@@ -333,6 +333,9 @@ pub struct ErrorData<'a> {
     /// Where in `data` it is wrong, where that is at one place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pointer: Option<&'a str>,
+    /// Seconds after which to send it again, where that is of use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u32>,
 }
 
 /// The data of `ack`.

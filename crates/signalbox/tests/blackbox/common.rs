@@ -505,6 +505,24 @@ fn a_surface_that_is_off_is_not_there(database: &Database) {
     opscore.get("/v1/opscore/sessions").is(200);
     opscore.get("/v1/agents").problem(404);
     opscore.get("/health").is(200);
+    drop(opscore);
+    // The third surface is alike, with all that it has.
+    let artcafe = ["/api/v1/agents", "/api/v1/channels", "/api/v1/ssh-keys", "/api/v1/usage-metrics"];
+    let without = Setup::new(database).arg("--surfaces").arg("agentkit,opscore").start();
+    for path in artcafe {
+        without.get(path).problem(404);
+    }
+    without.get("/api/v1/ws/agent/a").problem(404);
+    without.post("/api/v1/auth/challenge", &json!({"agent_id": "a"})).problem(404);
+    without.get("/v1/agents").is(200);
+    without.get("/v1/opscore/sessions").is(200);
+    drop(without);
+    let alone = Setup::new(database).arg("--surfaces").arg("artcafe").start();
+    for path in artcafe {
+        alone.get(path).is(200);
+    }
+    alone.get("/v1/agents").problem(404);
+    alone.get("/v1/opscore/sessions").problem(404);
 }
 
 fn a_connection_serves_many_requests(database: &Database) {

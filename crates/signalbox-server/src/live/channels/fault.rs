@@ -19,12 +19,14 @@ pub(crate) struct LiveFault {
     pub(crate) message: String,
     /// Where in `data`, where it is at one place.
     pub(crate) pointer: Option<String>,
+    /// Seconds after which to send it again, where that is of use.
+    pub(crate) retry_after: Option<u32>,
 }
 
 impl LiveFault {
     /// A fault of this kind.
     pub(crate) fn new(kind: ProblemKind, message: impl Into<String>) -> Self {
-        Self { code: kind.name().to_owned(), message: message.into(), pointer: None }
+        Self { code: kind.name().to_owned(), message: message.into(), pointer: None, retry_after: None }
     }
 
     /// A field of `data` that does not fit.
@@ -42,7 +44,7 @@ impl From<Problem> for LiveFault {
             None => problem.detail.clone(),
         };
         let pointer = first.map(|fault| fault.pointer.clone());
-        Self { code: problem.kind.name().to_owned(), message, pointer }
+        Self { code: problem.kind.name().to_owned(), message, pointer, retry_after: problem.retry_after_s }
     }
 }
 

@@ -142,7 +142,7 @@ pub(crate) fn ack(acknowledged: &Acknowledged, at: Timestamp) -> Frame {
 
 /// An `error` frame about the envelope with this id.
 pub(crate) fn error(id: Option<&str>, fault: &LiveFault, at: Timestamp) -> Frame {
-    let LiveFault { code, message, pointer } = fault;
-    let data = ErrorData { code, message, id, pointer: pointer.as_deref() };
+    let LiveFault { code, message, pointer, retry_after } = fault;
+    let data = ErrorData { code, message, id, pointer: pointer.as_deref(), retry_after: *retry_after };
     frame("error", new_id(at).as_str(), data, at)
 }

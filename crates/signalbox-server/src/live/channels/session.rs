@@ -106,8 +106,8 @@ impl ChannelSession {
             Wish::Unsubscribe(wanted) => self.unsubscribe(id, wanted).await,
             Wish::Publish(message) => self.publish(id, message).await,
             Wish::Message(message) => self.message(id, message).await,
-            Wish::Request(ask) => self.request(id, ask),
-            Wish::Reply(reply) => self.reply(id, reply),
+            Wish::Request(ask) => self.request(id, ask).await,
+            Wish::Reply(reply) => self.reply(id, reply).await,
         }
     }
 
@@ -469,7 +469,7 @@ impl ChannelSession {
         Ok(self.channels.0.drive.run(tenant, operation).await?)
     }
 
-    fn request(&self, id: Option<&str>, ask: Ask) -> Handled {
+    async fn request(&self, id: Option<&str>, ask: Ask) -> Handled {
         let within =
             ask.timeout.map_or(Duration::from_secs(REQUEST_TIMEOUT_DEFAULT_S), Duration::from_secs_f64);
         let whom = match (ask.to, ask.subject) {
@@ -485,12 +485,16 @@ impl ChannelSession {
         };
         let id = id.map_or_else(|| Channels::new_id().to_string(), str::to_owned);
         let (channels, tenant, subscriber) = (&self.channels, &self.tenant, &self.subscriber);
+        let taken = self.quota().await?;
         requests::begin((channels, tenant, subscriber), &self.open, (id, whom, ask.payload, within))?;
+        taken.keep();
         Ok(None)
     }
 
-    fn reply(&self, id: Option<&str>, reply: ReplyData) -> Handled {
+    async fn reply(&self, id: Option<&str>, reply: ReplyData) -> Handled {
+        let taken = self.quota().await?;
         requests::reply(&self.channels, &self.tenant.hub.tenant, &self.subscriber.agent, reply)?;
+        taken.keep();
         Ok(Some(Self::acknowledged(id, None)))
     }
 }

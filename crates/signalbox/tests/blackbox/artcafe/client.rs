@@ -13,9 +13,8 @@ use crate::support::{Api, KEY, PATIENCE};
 const MASK: [u8; 4] = [7, 11, 13, 17];
 
 /// A connected agent.
-pub(crate) struct Socket {
-    writing: TcpStream,
-    reading: BufReader<TcpStream>,
+pub(crate) struct Socket<S = TcpStream> {
+    stream: BufReader<S>,
     /// Envelopes that came while something else was looked for.
     passed_over: VecDeque<Value>,
     count: usize,
@@ -60,27 +59,39 @@ impl Socket {
     /// Asks for an upgrade at a path with these header lines; what is answered instead is the error.
     pub(crate) fn try_upgrade(api: &Api, path: &str, headers: &str) -> io::Result<Self> {
         let address = api.address();
-        let writing = TcpStream::connect(&address)?;
-        writing.set_read_timeout(Some(PATIENCE))?;
-        writing.set_write_timeout(Some(PATIENCE))?;
-        writing.set_nodelay(true)?;
-        let mut reading = BufReader::new(writing.try_clone()?);
+        let stream = TcpStream::connect(&address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Self::upgrade_over(stream, &address, path, headers)
+    }
+
+    /// Reads nothing, and waits no longer than this for what it asks for.
+    pub(crate) fn set_patience(&self, patience: Duration) {
+        self.stream.get_ref().set_read_timeout(Some(patience)).expect("set");
+    }
+}
+
+impl<S: Read + Write> Socket<S> {
+    /// Asks for an upgrade over a stream that is open.
+    pub(crate) fn upgrade_over(stream: S, address: &str, path: &str, headers: &str) -> io::Result<Self> {
+        let mut stream = BufReader::new(stream);
         write!(
-            &writing,
+            stream.get_mut(),
             "GET {path} HTTP/1.1\r\nhost: {address}\r\n{headers}\
              connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
              sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )?;
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
-            if reading.read_line(&mut head)? == 0 {
+            if stream.read_line(&mut head)? == 0 {
                 return Err(io::Error::other(format!("the connection ended after {head:?}")));
             }
         }
         if !head.starts_with("HTTP/1.1 101 ") {
             return Err(io::Error::other(head));
         }
-        Ok(Self { writing, reading, passed_over: VecDeque::new(), count: 0, answers_pings: true, head })
+        Ok(Self { stream, passed_over: VecDeque::new(), count: 0, answers_pings: true, head })
     }
 
     /// Sends an envelope under an id of its own; answers the id.
@@ -116,7 +127,7 @@ impl Socket {
         }
         frame.extend(MASK);
         frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-        self.writing.write_all(&frame)
+        self.stream.get_mut().write_all(&frame)
     }
 
     /// The next frame. Pings are answered on the way.
@@ -148,22 +159,22 @@ impl Socket {
 
     fn try_read(&mut self) -> io::Result<(u8, Vec<u8>)> {
         let mut head = [0; 2];
-        self.reading.read_exact(&mut head)?;
+        self.stream.read_exact(&mut head)?;
         let length = match head[1] & 0x7f {
             126 => {
                 let mut length = [0; 2];
-                self.reading.read_exact(&mut length)?;
+                self.stream.read_exact(&mut length)?;
                 u64::from(u16::from_be_bytes(length))
             }
             127 => {
                 let mut length = [0; 8];
-                self.reading.read_exact(&mut length)?;
+                self.stream.read_exact(&mut length)?;
                 u64::from_be_bytes(length)
             }
             small => u64::from(small),
         };
         let mut payload = vec![0; usize::try_from(length).expect("fits")];
-        self.reading.read_exact(&mut payload)?;
+        self.stream.read_exact(&mut payload)?;
         Ok((head[0] & 0x0f, payload))
     }
 
@@ -266,10 +277,5 @@ impl Socket {
                 return code;
             }
         }
-    }
-
-    /// Reads nothing, and waits no longer than this for what it asks for.
-    pub(crate) fn set_patience(&self, patience: Duration) {
-        self.writing.set_read_timeout(Some(patience)).expect("set");
     }
 }

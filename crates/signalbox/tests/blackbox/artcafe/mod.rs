@@ -10,6 +10,6 @@ mod inbox;
 mod presence;
 mod protocol;
 mod requests;
-mod seed_agent;
+pub(crate) mod seed_agent;
 mod subscriptions;
 mod work;

@@ -11,17 +11,33 @@ use serde_json::{Value, json};
 use crate::support::{Api, Database, PATIENCE, PLATFORM_KEY, Server, Setup, eventually, on_each_database};
 
 /// The agent as a process, and what it tells.
-struct SeedAgent {
+pub(crate) struct SeedAgent {
     child: Child,
     told: Receiver<Value>,
 }
 
 impl SeedAgent {
     fn start(python: &Path, api: &Api, (tenant, agent): (&str, &str), key: &Path, algorithm: &str) -> Self {
+        Self::start_at(python, &api.url(""), (tenant, agent), key, algorithm, None)
+    }
+
+    /// Starts it against a URL; what it trusts is this certificate, where one is given.
+    pub(crate) fn start_at(
+        python: &Path,
+        url: &str,
+        (tenant, agent): (&str, &str),
+        key: &Path,
+        algorithm: &str,
+        trusted: Option<&Path>,
+    ) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/seed_agent.py");
-        let mut child = Command::new(python)
+        let mut command = Command::new(python);
+        if let Some(trusted) = trusted {
+            command.env("SSL_CERT_FILE", trusted);
+        }
+        let mut child = command
             .arg(script)
-            .args([&api.url(""), tenant, agent])
+            .args([url, tenant, agent])
             .arg(key)
             .arg(algorithm)
             .stdout(Stdio::piped())
@@ -42,7 +58,7 @@ impl SeedAgent {
 
     /// The next of this kind that it tells.
     #[track_caller]
-    fn tells(&self, event: &str) -> Value {
+    pub(crate) fn tells(&self, event: &str) -> Value {
         loop {
             let told = self.next();
             if told["event"] == event {
@@ -66,7 +82,7 @@ impl Drop for SeedAgent {
 }
 
 /// Python with `paramiko` and `websockets`, where the tests were given one.
-fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     let python = std::env::var_os("SIGNALBOX_TEST_PYTHON").map(PathBuf::from);
     if python.is_none() {
         eprintln!("passed over: SIGNALBOX_TEST_PYTHON names no Python with paramiko and websockets");
@@ -75,7 +91,7 @@ fn python() -> Option<PathBuf> {
 }
 
 /// A key pair in a folder, as the guide has the tenant make it; the public half.
-fn key_pair(folder: &Path, name: &str, kind: &[&str]) -> (PathBuf, String) {
+pub(crate) fn key_pair(folder: &Path, name: &str, kind: &[&str]) -> (PathBuf, String) {
     let path = folder.join(name);
     let made = Command::new("ssh-keygen")
         .args(["-q", "-N", "", "-m", "PEM", "-C", "agent@test", "-f"])

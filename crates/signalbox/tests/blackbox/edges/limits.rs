@@ -1,9 +1,14 @@
 //! What a tenant may have and take: its own limits, the server's, and what is said of one that is reached.
 
+use std::io;
+
 use serde_json::{Value, json};
 
 use super::{make_tenant, text, with_platform_key};
-use crate::support::{Api, Database, PLATFORM_KEY, Request, Response, Server, SshKey, on_each_database};
+use crate::artcafe::client::{Socket, register};
+use crate::support::{
+    Api, Database, PLATFORM_KEY, Request, Response, Server, Setup, SshKey, on_each_database,
+};
 
 on_each_database![
     limits_are_shown_and_changed_by_the_platform_key_alone,
@@ -13,6 +18,10 @@ on_each_database![
     a_tenant_sends_no_more_messages_in_a_day_than_it_may,
     a_tenant_asks_no_faster_than_it_may,
     agents_that_register_at_once_stay_within_the_limit,
+    a_tenant_has_no_more_channels_than_it_may,
+    whatever_is_sent_is_a_message_of_the_day,
+    what_comes_over_a_connection_counts_as_requests,
+    callers_that_are_refused_take_no_agents_room,
 ];
 
 fn registration(name: &str) -> Value {
@@ -193,4 +202,119 @@ fn a_tenant_asks_no_faster_than_it_may(database: &Database) {
     server.with_key(PLATFORM_KEY).send(in_tenant).is(200);
     change(&server, &tenant, &json!({"requests_per_second": null}));
     api.get("/v1/agents").is(200);
+}
+
+fn a_tenant_has_no_more_channels_than_it_may(database: &Database) {
+    let server = with_platform_key(database).start();
+    let (tenant, api) = make_tenant(&server, &json!({"name": "acme", "limits": {"channels": 1}}));
+    let make = |name: &str| api.post("/api/v1/channels", &json!({"name": name}));
+    make("one").is(201);
+    reached(&make("two"), "channels of 1 (its own; the server has none)");
+    change(&server, &tenant, &json!({"channels": null}));
+    make("two").is(201);
+}
+
+/// An agent that is reached over its connection, and a key to connect with.
+fn connectable(api: &Api, name: &str) -> (String, String) {
+    let key = api.post("/v1/keys", &json!({"name": name, "scope": "agent"})).is(201);
+    (register(api, name), text(&key["key"]))
+}
+
+fn whatever_is_sent_is_a_message_of_the_day(database: &Database) {
+    let server = with_platform_key(database).start();
+    let (_, api) = make_tenant(&server, &json!({"name": "acme", "limits": {"messages_per_day": 7}}));
+    let [(one, key), (other, other_key)] = ["one", "other"].map(|name| connectable(&api, name));
+    let channel = text(&api.post("/api/v1/channels", &json!({"name": "news"})).is(201)["channel_id"]);
+    let mut socket = Socket::connect_by(&api, &one, &key);
+    let mut peer = Socket::connect_by(&api, &other, &other_key);
+    let (messages, commands) =
+        (format!("/api/v1/channels/{channel}/messages"), format!("/api/v1/agents/{other}/commands"));
+    let publish = || api.post(&messages, &json!({"payload": 1}));
+    let command = || api.post(&commands, &json!({"command": "look"}));
+    let frames = [
+        ("publish", json!({"channel_id": channel, "payload": 2})),
+        ("publish", json!({"subject": "live.only", "payload": 3})),
+        ("message", json!({"to": other, "payload": {"number": 4}})),
+        ("request", json!({"to": other, "payload": 5})),
+        ("reply", json!({"reply_to": "nobody", "payload": 6})),
+    ];
+    publish().is(202);
+    for (kind, data) in &frames[..3] {
+        socket.done(kind, data);
+    }
+    socket.send("request", &frames[3].1);
+    let asked = peer.expect("request");
+    peer.done("reply", &json!({"reply_to": asked["data"]["reply_to"], "payload": 6}));
+    socket.expect("reply");
+    // What is refused is not counted.
+    assert_eq!(peer.refused("reply", &frames[4].1)["code"], "invalid");
+    command().is(202);
+    let usage = api.get("/api/v1/usage-metrics?days=1").is(200);
+    assert_eq!(usage["days"][0]["messages"], 7, "{usage}");
+
+    reached(&publish(), "messages_per_day of 7");
+    reached(&command(), "messages_per_day of 7");
+    for (kind, data) in &frames {
+        let error = socket.refused(kind, data);
+        assert_eq!(error["code"], "limit-reached", "{kind}: {error}");
+        assert!(error["message"].as_str().is_some_and(|told| told.contains("messages_per_day")), "{error}");
+        assert!(error["retry_after"].is_u64(), "{error}");
+    }
+}
+
+fn what_comes_over_a_connection_counts_as_requests(database: &Database) {
+    let server = with_platform_key(database).start();
+    let (tenant, api) = make_tenant(&server, &json!({"name": "acme"}));
+    let [(one, key), (other, other_key)] = ["one", "other"].map(|name| connectable(&api, name));
+    let mut socket = Socket::connect_by(&api, &one, &key);
+    let publish = json!({"subject": "live.only", "payload": 1});
+    socket.done("publish", &publish);
+    api.post(&format!("/api/v1/agents/{one}/commands"), &json!({"command": "look"})).is(202);
+    let command = socket.expect("command");
+
+    change(&server, &tenant, &json!({"requests_per_second": 0}));
+    for (kind, data) in [
+        ("publish", publish.clone()),
+        ("subscribe", json!({"subject": "live.only"})),
+        ("message", json!({"to": other, "payload": 1})),
+        ("request", json!({"to": other, "payload": 1})),
+        ("status", json!({"status": "busy"})),
+        ("unheard", json!({})),
+    ] {
+        let error = socket.refused(kind, &data);
+        assert_eq!(
+            (&error["code"], &error["retry_after"]),
+            (&json!("too-many-requests"), &json!(1)),
+            "{kind}"
+        );
+        let told = error["message"].as_str().unwrap_or_default();
+        assert!(told.contains("requests_per_second of 0 (its own;"), "{error}");
+    }
+    // Work that was given is not lost, and the agent stays.
+    socket.send("heartbeat", &json!({}));
+    socket.expect("heartbeat_ack");
+    socket.done("response", &json!({"command_id": command["id"], "status": "success", "result": {}}));
+    // To connect is a request too, and refused as one.
+    let refused = Socket::try_connect(&api, &other, &other_key).err().expect("no upgrade").to_string();
+    assert!(refused.starts_with("HTTP/1.1 429 ") && refused.contains("retry-after:"), "{refused}");
+
+    change(&server, &tenant, &json!({"requests_per_second": null}));
+    socket.done("publish", &publish);
+    Socket::connect_by(&api, &other, &other_key);
+}
+
+fn callers_that_are_refused_take_no_agents_room(database: &Database) {
+    let server = Setup::new(database).arg("--agent-connections-max").arg("1").start();
+    let api = server.api();
+    let agent = register(&api, "a");
+    // None of them answers the goodbye.
+    let connect = |number: usize| Socket::try_connect(&api, &agent, &format!("nobodys-key-{number}"));
+    let refused: Vec<io::Result<Socket>> = (0..80).map(connect).collect();
+    let told: Vec<String> =
+        refused.iter().filter_map(|refused| Some(refused.as_ref().err()?.to_string())).collect();
+    assert!(!told.is_empty() && told.len() < refused.len(), "some by the end of a WebSocket: {told:?}");
+    assert!(told.iter().all(|told| told.starts_with("HTTP/1.1 401 ")), "the others by the answer: {told:?}");
+    let mut socket = Socket::connect(&api, &agent);
+    socket.send("heartbeat", &json!({}));
+    socket.expect("heartbeat_ack");
 }

@@ -10,9 +10,11 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{Connection, Database, Request, Server, Setup, eventually};
+use crate::artcafe::client::Socket;
+use crate::artcafe::seed_agent::{self, SeedAgent};
+use crate::support::{Connection, Database, KEY, PLATFORM_KEY, Request, Server, Setup, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -80,13 +82,33 @@ fn connect(server: &Server, trusted: &str) -> io::Result<Stream> {
 
 /// The status of an answer over TLS.
 fn status(stream: &mut Stream, path: &str) -> io::Result<u16> {
-    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let (status, _) = exchange(stream, &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"))?;
+    Ok(status)
+}
+
+/// What is answered with this status to a body that is posted over TLS.
+#[track_caller]
+fn posted(stream: &mut Stream, path: &str, key: &str, body: &Value, expected: u16) -> Value {
+    let body = body.to_string();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let (status, answer) = exchange(stream, &request).expect("an answer");
+    assert_eq!(status, expected, "{}", String::from_utf8_lossy(&answer));
+    serde_json::from_slice(&answer).expect("JSON")
+}
+
+/// Writes a request and reads its answer.
+fn exchange(stream: &mut Stream, request: &str) -> io::Result<(u16, Vec<u8>)> {
     stream.write_all(request.as_bytes())?;
     let (first, headers) = crate::support::read_head(&mut BufReader::with_capacity(1, &mut *stream))?;
     let length = crate::support::header(&headers, "content-length").and_then(|length| length.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     stream.read_exact(&mut body)?;
-    first.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(|| io::Error::other(first))
+    let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
+    status.map(|status| (status, body)).ok_or_else(|| io::Error::other(first))
 }
 
 #[test]
@@ -119,6 +141,51 @@ fn https_is_served_and_plain_http_is_told_so() {
         );
     }
     assert_eq!(status(&mut stream, "/health").expect("an answer"), 200, "others are served as before");
+}
+
+#[test]
+fn an_agent_connects_by_wss_and_does_a_command() {
+    let server = setup().start();
+    let mut http = connect(&server, "one").expect("a handshake");
+    let made = posted(&mut http, "/api/v1/agents", KEY, &json!({"name": "remote"}), 201);
+    let agent = super::text(&made["agent_id"]);
+    let stream = connect(&server, "one").expect("a handshake");
+    let (path, header) = (format!("/api/v1/ws/agent/{agent}"), format!("authorization: Bearer {KEY}\r\n"));
+    let mut socket = Socket::upgrade_over(stream, &server.address(), &path, &header).expect("an upgrade");
+    socket.send("heartbeat", &json!({"status": "online"}));
+    socket.expect("heartbeat_ack");
+
+    // More than fits in one record of TLS, there and back.
+    let (commands, long) = (format!("/api/v1/agents/{agent}/commands"), "x".repeat(40_000));
+    let accepted =
+        posted(&mut http, &commands, KEY, &json!({"command": "echo", "args": {"text": long}}), 202);
+    let command = socket.expect("command");
+    assert_eq!((&command["id"], &command["data"]["args"]["text"]), (&accepted["command_id"], &json!(long)));
+    let response =
+        json!({"command_id": command["id"], "status": "success", "result": command["data"]["args"]});
+    socket.done("response", &response);
+    server.terminate();
+    assert_eq!(socket.end(), Some(1012), "told that the server stops");
+}
+
+#[test]
+fn an_agent_in_python_connects_by_wss() {
+    let Some(python) = seed_agent::python() else { return };
+    let server = setup().env("SIGNALBOX_PLATFORM_KEY", PLATFORM_KEY).start();
+    let (key, public) = seed_agent::key_pair(server.setup().dir(), "ed25519", &["-t", "ed25519"]);
+    let mut http = connect(&server, "one").expect("a handshake");
+    let tenant = posted(&mut http, "/api/v1/tenants", PLATFORM_KEY, &json!({"name": "guide"}), 201);
+    let (tenant, api_key) = (super::text(&tenant["tenant_id"]), super::text(&tenant["api_key"]));
+    let made = posted(&mut http, "/api/v1/agents", &api_key, &json!({"name": "reader"}), 201);
+    let agent = super::text(&made["agent_id"]);
+    let body = json!({"name": "key", "public_key": public, "key_type": "agent", "agent_id": agent});
+    posted(&mut http, "/api/v1/ssh-keys", &api_key, &body, 201);
+    let (url, trusted) = (format!("https://{}", server.address()), server.setup().dir().join("one.pem"));
+    let running = SeedAgent::start_at(&python, &url, (&tenant, &agent), &key, "ed25519", Some(&trusted));
+    running.tells("connected");
+    let path = format!("/api/v1/agents/{agent}/commands?wait=true");
+    let answer = posted(&mut http, &path, &api_key, &json!({"command": "look", "args": {"at": "this"}}), 200);
+    assert_eq!(answer["result"]["echo"]["at"], "this", "{answer}");
 }
 
 #[test]

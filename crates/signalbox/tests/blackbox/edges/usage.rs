@@ -3,9 +3,13 @@
 use serde_json::{Value, json};
 
 use super::{make_tenant, with_platform_key};
-use crate::support::{Api, Database, Worker, eventually, on_each_database};
+use crate::support::{Api, Database, PATIENCE, PLATFORM_KEY, Worker, eventually, on_each_database};
 
-on_each_database![what_is_taken_is_counted_by_day, what_two_servers_count_adds_up];
+on_each_database![
+    what_is_taken_is_counted_by_day,
+    what_two_servers_count_adds_up,
+    what_a_removed_tenant_took_is_dropped,
+];
 
 #[track_caller]
 fn today(api: &Api) -> Value {
@@ -75,4 +79,23 @@ fn what_two_servers_count_adds_up(database: &Database) {
             if answer.status == 429 { Ok(()) } else { Err(answer.shown()) }
         });
     }
+}
+
+fn what_a_removed_tenant_took_is_dropped(database: &Database) {
+    if database.url().is_none() {
+        return;
+    }
+    let one = with_platform_key(database).start();
+    let mut two = with_platform_key(database).start();
+    let (tenant, api) = make_tenant(&one, &json!({"name": "acme"}));
+    let key = api.post("/v1/keys", &json!({"name": "of both", "scope": "admin"})).is(201);
+    let there = two.with_key(key["key"].as_str().expect("a key"));
+    let agent = api.register_at("a", "http://127.0.0.1:9/", &[]);
+    there.run(&agent, &json!({"number": 1}));
+    let removed = one.with_key(PLATFORM_KEY).delete(&format!("/api/v1/tenants/{tenant}"));
+    assert_eq!(removed.status, 204, "{}", removed.shown());
+    // The other still has what it counted, and adds it in the end.
+    two.terminate();
+    assert!(two.ended(PATIENCE).success());
+    assert!(!two.stderr().contains("could not be added"), "{}", two.stderr());
 }

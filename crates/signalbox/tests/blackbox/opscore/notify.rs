@@ -19,6 +19,7 @@ on_each_database![
     what_makes_no_sense_is_refused,
     without_a_secret_loopback_is_trusted,
     what_the_server_relays_to_itself_is_refused,
+    no_more_agents_are_told_of_than_there_may_be,
 ];
 
 const NOTIFY: &str = "/v1/opscore/internal/agent/notify";
@@ -213,4 +214,18 @@ fn what_the_server_relays_to_itself_is_refused(database: &Database) {
     let message = sent["data"]["messageId"].as_str().expect("an id");
     open.message_becomes(message, "dead", PATIENCE);
     assert!(is_known(&server, "victim"), "a message of anybody's does not speak for the AgentKit service");
+}
+
+fn no_more_agents_are_told_of_than_there_may_be(database: &Database) {
+    let server =
+        Setup::new(database).env("OPSCORE_WEBHOOK_SECRET", SECRET).arg("--limit-agents").arg("1").start();
+    notify(&server, &event("REGISTER", "agt_one", "1")).succeeded();
+    let over = notify(&server, &event("REGISTER", "agt_two", "1")).problem(429);
+    assert!(over.detail.contains("agents of 1"), "{over:?}");
+    assert!(!is_known(&server, "agt_two"));
+    notify(&server, &event("REGISTER", "agt_one", "2")).succeeded();
+    let usage = server.get("/api/v1/usage-metrics?days=1").is(200);
+    assert_eq!(usage["days"][0]["agents"], 1, "{usage}");
+    notify(&server, &event("DEREGISTER", "agt_one", "2")).succeeded();
+    notify(&server, &event("REGISTER", "agt_two", "1")).succeeded();
 }

@@ -40,7 +40,8 @@ pub(crate) struct Asked {
         (status = 101, description = "It is open"),
         (status = 401, description = "No token", body = Problem),
         (status = 403, description = "From a page of an origin that is not allowed", body = Problem),
-        (status = 429, description = "The tenant has as many agents connected as it may", body = Problem),
+        (status = 429, description = "The tenant has as many agents connected as it may, or asks faster than it may",
+            body = Problem),
         (status = 422, description = "The query does not fit", body = Problem),
         (status = 426, description = "The request opens no WebSocket", body = Problem),
         (status = 503, description = "No further agent can be connected now", body = Problem)))]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use signalbox_wire::body::{self, BodyError};
@@ -14,7 +13,7 @@ use crate::http::context::{Acts, Context, Input};
 use crate::http::params::{Path, Query, Reader};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
-use crate::live::admission::{Admitted, Verdict, credentials};
+use crate::live::admission::{Admitted, Verdict};
 use crate::live::{Live, PollRequest};
 
 /// Seconds that a poll waits where it does not say.
@@ -23,8 +22,6 @@ const WAIT_DEFAULT_S: u64 = 30;
 const WAIT_MAX_S: u64 = 60;
 /// Messages of one request.
 const MESSAGES_MAX: usize = 1_000;
-/// What paths of this surface begin with, as far as who may call is concerned.
-const PATH: &str = "/api/v1/agents";
 
 /// What the query says.
 #[derive(Deserialize)]
@@ -55,13 +52,12 @@ pub(crate) async fn poll(
     context: Context<Acts>,
     Path(agent): Path,
     Query(asked): Query<Asked>,
-    headers: HeaderMap,
 ) -> Result<Reply, Refusal> {
     let mut reader = Reader::default();
     let wait = reader.read("wait", asked.wait.as_deref(), seconds);
     let after = reader.read("after", asked.after.as_deref(), sequence);
     reader.finish()?;
-    let admitted = admitted(&live, &context, &headers, &agent).await?;
+    let admitted = admitted(&live, &context, &agent).await?;
     let wait = Duration::from_secs(wait.unwrap_or(WAIT_DEFAULT_S));
     let inbox = live.poll(&admitted, PollRequest { wait, after }).await?;
     let bytes = inbox.messages.iter().map(|message| message.len() + 1).sum::<usize>();
@@ -90,7 +86,6 @@ pub(crate) async fn post(
     State(live): State<Live>,
     context: Context<Acts>,
     Path(agent): Path,
-    headers: HeaderMap,
     input: Input,
 ) -> Result<Reply, Refusal> {
     let input = input.unlooked();
@@ -109,7 +104,7 @@ pub(crate) async fn post(
             signalbox_wire::fault::Fault::new("", format!("must have at most {MESSAGES_MAX} messages"));
         return Err(vec![fault].into());
     }
-    let admitted = admitted(&live, &context, &headers, &agent).await?;
+    let admitted = admitted(&live, &context, &agent).await?;
     let answers = live.take_in(&admitted, &messages).await?;
     let mut text = String::from("{\"messages\":");
     list(&mut text, answers.iter().map(|answer| &answer.text[..]));
@@ -117,13 +112,8 @@ pub(crate) async fn post(
     Ok(Reply::written(text))
 }
 
-async fn admitted(
-    live: &Live,
-    _context: &Context<Acts>,
-    headers: &HeaderMap,
-    agent: &str,
-) -> Result<Admitted, Refusal> {
-    match live.admit((&credentials(headers, None), PATH), agent).await? {
+async fn admitted(live: &Live, context: &Context<Acts>, agent: &str) -> Result<Admitted, Refusal> {
+    match live.admit_caller(&context.caller, agent).await? {
         Verdict::Admitted(admitted) => Ok(admitted),
         Verdict::Refused(_, problem) => Err(problem.into()),
     }

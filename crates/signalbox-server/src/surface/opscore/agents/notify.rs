@@ -4,6 +4,7 @@
 use axum::extract::State;
 use http::HeaderMap;
 use signalbox_core::engine::{Notification, NotifiedEvent};
+use signalbox_store::Store;
 use signalbox_wire::fault::Fault;
 use signalbox_wire::id::TenantId;
 use signalbox_wire::opscore::{DEREGISTER, Done, NotifyBody, REGISTER};
@@ -19,6 +20,8 @@ use crate::engine::Drive;
 use crate::http::context::Input;
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
+use crate::quota::Quotas;
+use crate::surface::registering;
 use crate::surface::state::Announcements;
 
 /// Tell of an agent that registered or is gone
@@ -35,9 +38,12 @@ use crate::surface::state::Announcements;
         (status = 400, description = "Not JSON, or an unknown event", body = Problem),
         (status = 401, description = "Unsigned, badly signed, stale, or seen before", body = Problem),
         (status = 403, description = "Unsigned, and relayed by this server or sent by a foreign page", body = Problem),
-        (status = 422, description = "The body does not fit", body = Problem)))]
+        (status = 422, description = "The body does not fit", body = Problem),
+        (status = 429, description = "As many agents are registered as may be", body = Problem)))]
 pub(crate) async fn notify_agent(
+    State(store): State<Store>,
     State(drive): State<Drive>,
+    State(quotas): State<Quotas>,
     State(authenticator): State<Authenticator>,
     State(egress): State<Egress>,
     State(announcements): State<Announcements>,
@@ -74,11 +80,14 @@ pub(crate) async fn notify_agent(
         return Err(vec![Fault::new("/agent_details/contactEndpoint", message)].into());
     }
     let message = format!("Agent {agent} {done} successfully.");
-    drive
-        .answer(&TenantId::default_tenant(), None, &Notification { event, seen }, move |()| {
-            Reply::ok(&Done::new(message.as_str()))
-        })
-        .await
+    let (tenant, is_registered) = (TenantId::default_tenant(), matches!(event, NotifiedEvent::Registered(_)));
+    let notification = Notification { event, seen };
+    let told = drive.answer(&tenant, None, &notification, move |()| Reply::ok(&Done::new(message.as_str())));
+    if is_registered {
+        registering::announce((&store, &quotas), &tenant, &agent, told).await
+    } else {
+        told.await
+    }
 }
 
 fn unknown(event: &str) -> Problem {

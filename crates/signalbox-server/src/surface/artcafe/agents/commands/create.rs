@@ -13,12 +13,14 @@ use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
 
 use super::{convert, wait};
+use crate::clock;
 use crate::engine::Drive;
 use crate::http::context::{Acts, Context, Input};
 use crate::http::params::{self, Path, Query, Reader};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 use crate::http::streams::Streams;
+use crate::quota::Quotas;
 use crate::surface::artcafe::agents::convert::agent_id;
 
 /// When an agent with too many open commands may have answered some.
@@ -44,11 +46,13 @@ pub(crate) struct CreateCommandQuery {
         (status = 404, description = "No such agent", body = Problem),
         (status = 409, description = "With `wait=true`: it was cancelled meanwhile", body = Problem),
         (status = 422, description = "The body does not fit", body = Problem),
-        (status = 429, description = "As many commands of the agent are open as may be", body = Problem),
+        (status = 429, description = "As many commands of the agent are open as may be, or the tenant has sent as many messages today as it may",
+            body = Problem),
         (status = 504, description = "With `wait=true`: the agent did not answer in time", body = Problem)))]
 pub(crate) async fn create(
     State(store): State<Store>,
     State(drive): State<Drive>,
+    State(quotas): State<Quotas>,
     State(streams): State<Streams>,
     context: Context<Acts>,
     Path(agent): Path,
@@ -75,6 +79,7 @@ pub(crate) async fn create(
         by: Some(context.caller.name.to_string()),
         trace: context.trace.clone(),
     };
+    let taken = quotas.message(tenant, clock::now()).await?;
     let accepted = drive
         .answer(tenant, context.claim.as_ref(), &operation, |command| {
             let accepted = CommandAccepted {
@@ -85,6 +90,7 @@ pub(crate) async fn create(
             Reply::json(StatusCode::ACCEPTED, &accepted)
         })
         .await?;
+    taken.keep();
     if !waits {
         return Ok(accepted);
     }
