@@ -111,6 +111,26 @@ impl AgentStatus {
         !is_older && !is_of_earlier_life && !self.has_heard(report)
     }
 
+    /// Whether the state that a heartbeat tells is another than the one that is known.
+    ///
+    /// Agents say with each heartbeat that they are well, whatever they are at. So of one that holds tasks it is not taken
+    /// that it is ready, or that something went wrong: how a task ended is told in so many words.
+    #[must_use]
+    pub fn is_changed_by_heartbeat(&self, state: &str) -> bool {
+        let told = Meaning::of(state);
+        if !self.held.is_empty() && matches!(told, Meaning::Done | Meaning::Failed) {
+            return false;
+        }
+        let Some(report) = &self.report else { return told != Meaning::Done };
+        match (Meaning::of(&report.state), told) {
+            (Meaning::Away, Meaning::Away) => !report.state.eq_ignore_ascii_case(state),
+            // What went wrong may have been a task, and not the agent.
+            (Meaning::Failed, Meaning::Done) => !report.about_task,
+            (Meaning::Failed, Meaning::Failed) => report.about_task,
+            (known, told) => known != told,
+        }
+    }
+
     /// Takes in a report that is news.
     pub fn apply_report(&mut self, mut report: Report, now: Timestamp) {
         let before = self.report.take();
@@ -209,6 +229,27 @@ mod tests {
 
     fn s(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_heartbeat_changes_a_state_only_to_another() {
+        for (known, about_task, told, is_change) in [
+            (None, false, "idle", false),
+            (None, false, "active", true),
+            (Some("finished"), true, "idle", false),
+            (Some("busy"), false, "active", false),
+            (Some("active"), false, "idle", true),
+            (Some("error"), false, "idle", true),
+            (Some("error"), false, "error", false),
+            (Some("failed"), true, "idle", false),
+            (Some("failed"), true, "error", true),
+            (Some("Offline"), false, "offline", false),
+            (Some("offline"), false, "tired", true),
+        ] {
+            let mut status = status();
+            status.report = known.map(|known| Report { about_task, ..report(known, NOW) });
+            assert_eq!(status.is_changed_by_heartbeat(told), is_change, "{known:?} {about_task} {told}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub const SAMPLES_MAX: usize = 20;
 pub struct AgentFigures {
     /// Whose figures they are.
     pub agent: AgentId,
-    /// The last heartbeat that was kept.
+    /// The last sign of life that was kept.
     pub last_seen: Timestamp,
     /// Whatever else it told last.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
@@ -40,6 +40,12 @@ pub struct Sample {
 }
 
 impl AgentFigures {
+    /// Whether it told anything but that it is there.
+    #[must_use]
+    pub fn tell_anything(&self) -> bool {
+        !self.metrics.is_empty() || !self.samples.is_empty()
+    }
+
     /// No figures yet.
     pub(crate) fn none(agent: AgentId, at: Timestamp) -> Self {
         Self { agent, last_seen: at, metrics: Map::new(), samples: Vec::new() }

@@ -68,11 +68,14 @@ impl Live {
     /// Tends connections until the server drains, and then ends them.
     pub(crate) async fn run(self) {
         let draining = self.0.shared.draining.clone();
-        tokio::select! {
-            () = draining.cancelled() => {}
-            () = self.0.shared.credentials().watch(&self.0.shared) => {}
-            () = self.0.shared.pulses().write(&self.0.shared) => {}
-        }
+        let watched = async {
+            tokio::select! {
+                () = draining.cancelled() => {}
+                () = self.0.shared.credentials().watch(&self.0.shared) => {}
+            }
+        };
+        // The last signs of life are written while their connections are their agents' still.
+        tokio::join!(watched, self.0.shared.pulses().write(&self.0.shared));
         for outbox in self.0.shared.connections.all() {
             outbox.close(CloseReason::Draining);
         }

@@ -215,6 +215,7 @@ impl Tended {
     }
 
     fn take(&mut self, request: Request, session: &Session) {
+        session.seen();
         let Request::Poll(request, reply) = request else { return };
         if let Some(earlier) = self.waiting.take() {
             let _ = earlier.reply.send(Err(CloseReason::TakenOver));

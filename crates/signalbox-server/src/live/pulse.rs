@@ -9,12 +9,24 @@ use signalbox_core::connection::{Connection, DisconnectCause, Disconnected};
 use signalbox_core::engine::{Heartbeat, KeepFigures};
 use signalbox_core::figures::Sample;
 use signalbox_core::limits::FIGURES_AT_ONCE_MAX;
-use signalbox_wire::id::{AgentId, TenantId};
+use signalbox_store::StoreError;
+use signalbox_wire::id::{AgentId, ConnectionId, TenantId};
 
 use super::parts::Parts;
+use crate::config::LiveSettings;
+use crate::engine::DriveError;
 
-/// How often they are written.
-const WRITE_EVERY: Duration = Duration::from_secs(10);
+/// How often they are written at most, however often agents send heartbeats.
+const WRITE_EVERY_MIN: Duration = Duration::from_millis(50);
+/// How often they are written at least.
+const WRITE_EVERY_MAX: Duration = Duration::from_secs(10);
+/// How long the last of them may take at the end: connections are closed only then.
+const LAST_WRITE_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often signs of life are written: three times between two heartbeats of an agent.
+pub(super) fn write_every(settings: &LiveSettings) -> Duration {
+    (settings.heartbeat_interval / 3).clamp(WRITE_EVERY_MIN, WRITE_EVERY_MAX)
+}
 
 /// The last heartbeats that are not written yet, one of each agent; cheap to clone.
 #[derive(Clone, Default)]
@@ -34,11 +46,17 @@ impl Pulses {
         }
     }
 
-    /// Writes them from time to time, for as long as it is awaited.
+    /// Writes them from time to time until the server drains, and once more then.
     pub(super) async fn write(&self, parts: &Parts) {
-        loop {
-            tokio::time::sleep(WRITE_EVERY).await;
-            self.write_now(parts).await;
+        let every = write_every(&parts.settings);
+        while !parts.draining.is_cancelled() {
+            tokio::select! {
+                () = parts.draining.cancelled() => {}
+                () = tokio::time::sleep(every) => self.write_now(parts).await,
+            }
+        }
+        if tokio::time::timeout(LAST_WRITE_WITHIN, self.write_now(parts)).await.is_err() {
+            tracing::info!("not all of the last signs of life were written");
         }
     }
 
@@ -49,19 +67,37 @@ impl Pulses {
             while !waiting.is_empty() {
                 let rest = waiting.split_off(waiting.len().min(FIGURES_AT_ONCE_MAX));
                 let heartbeats = std::mem::replace(&mut waiting, rest);
-                match parts.drive.run(&tenant, &KeepFigures { heartbeats }).await {
-                    Ok(stale) => stale.into_iter().for_each(|(agent, id)| {
-                        // Nobody told this node that the connection is its agent's no longer.
-                        let connection =
-                            Connection { node: parts.node.clone(), id, since: Default::default(), key: None };
-                        let cause = DisconnectCause::Ended;
-                        parts.connections.close(&tenant, &Disconnected { agent, connection, cause });
-                    }),
-                    // The next heartbeats tell the same.
-                    Err(error) => tracing::debug!(%error, %tenant, "signs of life were not written"),
-                }
+                keep(parts, &tenant, heartbeats).await;
             }
         }
+    }
+}
+
+/// Writes some of one tenant, or each alone where one of them meets what cannot be read.
+async fn keep(parts: &Parts, tenant: &TenantId, heartbeats: Vec<Heartbeat>) {
+    let together = KeepFigures { heartbeats };
+    match parts.drive.run(tenant, &together).await {
+        Err(DriveError::Store(StoreError::Corrupt(_))) if together.heartbeats.len() > 1 => {
+            for heartbeat in together.heartbeats {
+                let alone = KeepFigures { heartbeats: vec![heartbeat] };
+                kept(parts, tenant, parts.drive.run(tenant, &alone).await);
+            }
+        }
+        done => kept(parts, tenant, done),
+    }
+}
+
+/// Closes connections that are no longer their agents', which nobody has told this node yet.
+fn kept(parts: &Parts, tenant: &TenantId, stale: Result<Vec<(AgentId, ConnectionId)>, DriveError>) {
+    match stale {
+        Ok(stale) => stale.into_iter().for_each(|(agent, id)| {
+            let connection =
+                Connection { node: parts.node.clone(), id, since: Default::default(), key: None };
+            let cause = DisconnectCause::Ended;
+            parts.connections.close(tenant, &Disconnected { agent, connection, cause });
+        }),
+        // The next heartbeats tell the same.
+        Err(error) => tracing::debug!(%error, %tenant, "signs of life were not written"),
     }
 }
 

@@ -3,8 +3,10 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde_json::{Map, Value};
+use signalbox_core::agent::{AgentStatus, Report};
 use signalbox_core::command::CommandStatus;
 use signalbox_core::engine::{self, AnswerCommand, CommandAnswered, ProgressCommand, ReportState};
 use signalbox_core::figures::Sample;
@@ -15,14 +17,16 @@ use signalbox_wire::nearest::nearest;
 use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
 use signalbox_wire::raw::RawObject;
+use signalbox_wire::time::Timestamp;
 
 use super::admission::Admitted;
 use super::answers;
 use super::channels::fault::LiveFault;
 use super::channels::{self, ChannelSession, Member};
+use super::pulse;
 use super::shared::Shared;
 use crate::clock;
-use crate::engine::Drive;
+use crate::engine::{Drive, DriveError};
 use crate::http::problem::Refusal;
 use crate::transport::connection::Resume;
 use crate::transport::outbox::{Frame, Outbox};
@@ -69,6 +73,8 @@ struct Inner {
     agent: AgentId,
     outbox: Outbox,
     channels: ChannelSession,
+    /// When a sign of life was noted last, in microseconds.
+    seen_at: AtomicI64,
 }
 
 impl Session {
@@ -76,7 +82,7 @@ impl Session {
         let (tenant, agent) = (admitted.tenant.clone(), admitted.agent.clone());
         let member = Member { tenant: tenant.clone(), agent: agent.clone(), outbox: outbox.clone() };
         let channels = shared.channels.join(member);
-        Self(Arc::new(Inner { shared, tenant, agent, outbox, channels }))
+        Self(Arc::new(Inner { shared, tenant, agent, outbox, channels, seen_at: AtomicI64::default() }))
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -132,8 +138,11 @@ impl Session {
         let known = TYPES.iter().find(|known| **known == envelope.kind);
         self.0.shared.figures.received(known.copied().unwrap_or("unknown"));
         let id = envelope.id.as_deref();
+        if envelope.kind != "heartbeat" {
+            self.seen();
+        }
         match &*envelope.kind {
-            "heartbeat" => Handled::Now(Some(self.heartbeat(&envelope))),
+            "heartbeat" => self.heartbeat(&envelope),
             "ack" => Handled::Now(self.acknowledged(&envelope)),
             "status" => match body::parse::<Status>(envelope.data.as_bytes()) {
                 Ok(status) => self.status(&envelope, status),
@@ -174,24 +183,88 @@ impl Session {
         }))
     }
 
-    fn heartbeat(&self, envelope: &Envelope<'_>) -> Frame {
+    /// The agent showed that it is there. Of several signs within the time of one writing one is enough.
+    pub(super) fn seen(&self) {
+        let at = clock::now();
+        let before = Timestamp::from_micros(self.0.seen_at.load(Ordering::Relaxed));
+        if at.since(before) < pulse::write_every(&self.0.shared.settings) {
+            return;
+        }
+        self.0.seen_at.store(at.as_micros(), Ordering::Relaxed);
+        self.note(Sample { at, cpu_usage: None, memory_usage: None }, None);
+    }
+
+    fn note(&self, sample: Sample, metrics: Option<Map<String, Value>>) {
+        let (tenant, agent, connection) = self.names();
+        let (agent, connection) = (agent.clone(), connection.clone());
+        self.0.shared.pulses().note(tenant, engine::Heartbeat { agent, connection, sample, metrics });
+    }
+
+    fn heartbeat(&self, envelope: &Envelope<'_>) -> Handled {
+        let id = envelope.id.as_deref();
         let read = match serde_json::from_str::<Heartbeat>(envelope.data) {
             Ok(read) => read,
             Err(error) => {
                 let message = format!("The heartbeat's data does not fit: {error}.");
-                return answers::error(ProblemKind::Invalid, &message, envelope.id.as_deref());
+                return Handled::Now(Some(answers::error(ProblemKind::Invalid, &message, id)));
             }
+        };
+        let status = read.status.as_ref().map(|_| body::parse::<Status>(envelope.data.as_bytes()));
+        let status = match status.transpose() {
+            Ok(status) => status,
+            Err(error) => return Handled::Now(Some(answers::refused(error, id))),
         };
         let sample = Sample { at: clock::now(), cpu_usage: read.cpu_usage, memory_usage: read.memory_usage };
         let mut metrics: Map<String, Value> = serde_json::from_str(envelope.data).unwrap_or_default();
         metrics.retain(|name, _| !NOT_METRICS.contains(&name.as_str()));
-        let (tenant, agent, connection) = self.names();
-        let (agent, connection) = (agent.clone(), connection.clone());
         // What is too much to be kept for each agent is not kept.
         let is_kept = !metrics.is_empty() && envelope.data.len() <= METRICS_BYTES_MAX;
-        let metrics = is_kept.then_some(metrics);
-        self.0.shared.pulses().note(tenant, engine::Heartbeat { agent, connection, sample, metrics });
-        answers::heartbeat_ack(envelope, &self.0.outbox)
+        self.0.seen_at.store(sample.at.as_micros(), Ordering::Relaxed);
+        self.note(sample, is_kept.then_some(metrics));
+        let ack = answers::heartbeat_ack(envelope, &self.0.outbox);
+        let Some(status) = status else { return Handled::Now(Some(ack)) };
+        let (session, timestamp) = (self.clone(), envelope.timestamp.unwrap_or_else(clock::now));
+        Handled::Later(Box::pin(async move {
+            if let Err(error) = session.follow(status.state(), timestamp).await {
+                // The next heartbeat tells the same.
+                tracing::debug!(%error, agent = %session.0.agent, "the state that a heartbeat told was not kept");
+            }
+            Some(ack)
+        }))
+    }
+
+    /// Takes in the state that a heartbeat told, where it is another than the one that is known.
+    async fn follow(&self, state: &str, timestamp: Timestamp) -> Result<(), DriveError> {
+        let (tenant, agent, _) = self.names();
+        let store = &self.0.shared.store;
+        // What is remembered tells nearly always that nothing has changed.
+        let hint = store.status_hint(tenant, agent).await?;
+        if !hint.is_some_and(|status| status.is_changed_by_heartbeat(state)) {
+            return Ok(());
+        }
+        let told = Report {
+            state: state.to_owned(),
+            details: None,
+            timestamp,
+            about_task: false,
+            counts_as: None,
+            awaits_delivery: None,
+        };
+        let is_change = |status: &AgentStatus| {
+            status.is_changed_by_heartbeat(state) && status.is_news(&told, clock::now())
+        };
+        if store.status(tenant, agent).await?.is_some_and(|status| is_change(&status.value)) {
+            let report = ReportState {
+                agent: agent.clone(),
+                state: told.state,
+                timestamp,
+                details: None,
+                task: None,
+                session: None,
+            };
+            self.drive().run(tenant, &report).await?;
+        }
+        Ok(())
     }
 
     /// The agent has what it was sent. That is not answered.

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::body::{Body, Faults, Text};
 use crate::capability::{CAPABILITIES_MAX, CapabilityBody};
-use crate::id::AgentId;
+use crate::id::{AgentId, ConnectionId, NodeId};
 use crate::time::Timestamp;
 
 /// `POST /api/v1/agents`.
@@ -107,6 +107,12 @@ pub struct AgentView {
     /// Since when it holds one; null where it holds none.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub connected_since: Option<Timestamp>,
+    /// Which connection it holds; null where it holds none.
+    #[schema(value_type = Option<String>)]
+    pub connection_id: Option<ConnectionId>,
+    /// The node that it is connected to; null where it holds no connection.
+    #[schema(value_type = Option<String>)]
+    pub node: Option<NodeId>,
     /// When its last connection ended; null while it holds one, and where it never held one.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub disconnected_at: Option<Timestamp>,

@@ -141,6 +141,9 @@ pub struct Heartbeat {
     /// How much memory it uses.
     #[serde(default)]
     pub memory_usage: Option<f64>,
+    /// How the agent is, as in a [`Status`].
+    #[serde(default)]
+    pub status: Option<String>,
 }
 
 /// `status`: how the agent is.

@@ -53,6 +53,10 @@ pub struct StateView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub presence_since: Option<Timestamp>,
+    /// The last sign of life of an agent that is reached over a connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_seen: Option<Timestamp>,
 }
 
 /// One entry of `GET /v1/opscore/agent/{agentId}/history`.

@@ -18,7 +18,7 @@ on_each_database![
 ];
 
 fn heartbeats_are_answered_and_kept(database: &Database) {
-    let server = Server::start(database);
+    let server = Setup::new(database).arg("--heartbeat-interval").arg("3s").start();
     let api = server.api();
     let agent = register(&api, "a");
     let mut socket = Socket::connect(&api, &agent);
@@ -36,11 +36,14 @@ fn heartbeats_are_answered_and_kept(database: &Database) {
     assert!(socket.expect("heartbeat_ack")["data"].get("message_id").is_none());
     let error = socket.refused("heartbeat", &json!({"cpu_usage": "much"}));
     assert_eq!(error["code"], "invalid");
-    eventually("the figures to be shown", || {
+    let figures = eventually("the figures to be shown", || {
         let shown = api.get(&format!("/api/v1/agents/{agent}")).is(200);
-        let text = shown.to_string();
-        if text.contains("12.5") && text.contains("256.3") { Ok(()) } else { Err(text) }
+        if shown["figures"].is_object() { Ok(shown["figures"].clone()) } else { Err(shown.to_string()) }
     });
+    assert_eq!((&figures["cpu_usage"], &figures["memory_usage"]), (&json!(12.5), &json!(256.3)), "{figures}");
+    assert_eq!(figures["metrics"], json!({"queue": 7}));
+    let sample = &figures["samples"][0];
+    assert_eq!((&sample["cpu_usage"], &sample["memory_usage"]), (&json!(12.5), &json!(256.3)), "{figures}");
 }
 
 fn what_is_malformed_or_unknown_is_told_and_the_connection_stays(database: &Database) {

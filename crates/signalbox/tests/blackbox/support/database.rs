@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tokio_postgres::NoTls;
+use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use super::clock::unix_seconds;
 
@@ -57,6 +57,27 @@ impl Database {
                  ALTER DATABASE {name} SET search_path = ahead, pg_catalog, public"
             ),
         );
+    }
+
+    /// Changes what the database holds, of one on PostgreSQL.
+    pub(crate) fn execute(&self, statement: &str) {
+        execute(self.url().expect("PostgreSQL"), statement);
+    }
+
+    /// The first column of the first row that a query answers as text, of a database on PostgreSQL.
+    pub(crate) fn query(&self, query: &str) -> Option<String> {
+        block_on(async {
+            let url = self.url().expect("PostgreSQL");
+            let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("PostgreSQL answers");
+            let driver = tokio::spawn(connection);
+            let answer = client.simple_query(query).await.expect("an answer");
+            drop(client);
+            let _ = driver.await;
+            answer.iter().find_map(|message| match message {
+                SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                _ => None,
+            })
+        })
     }
 
     /// Host and port of the database server.

@@ -45,8 +45,10 @@ pub(super) fn agent(
         contact_endpoint: agent.endpoint.clone(),
         connected: connection.is_some(),
         connected_since: connection.map(|connection| connection.since),
+        connection_id: connection.map(|connection| connection.id.clone()),
+        node: connection.map(|connection| connection.node.clone()),
         disconnected_at: status.and_then(AgentStatus::is_away_since),
-        figures: figures.map(figures_view),
+        figures: figures.filter(|figures| figures.tell_anything()).map(figures_view),
     }
 }
 

@@ -21,22 +21,29 @@ pub(crate) struct StateAnswer<'a> {
     details: Option<&'a str>,
     timestamp: Timestamp,
     presence: Option<(Presence, Option<Timestamp>)>,
+    last_seen: Option<Timestamp>,
 }
 
 impl<'a> StateAnswer<'a> {
     pub(crate) fn of(agent_id: &'a AgentId, report: &'a Report) -> Self {
         let details = report.details.as_ref().map(RawObject::as_str);
-        Self { agent_id, state: &report.state, details, timestamp: report.timestamp, presence: None }
+        let (state, timestamp) = (report.state.as_str(), report.timestamp);
+        Self { agent_id, state, details, timestamp, presence: None, last_seen: None }
     }
 
-    /// With whether the agent is connected, and since when, where it is reached so.
-    pub(crate) fn with(self, presence: Option<(Presence, Option<Timestamp>)>) -> Self {
-        Self { presence, ..self }
+    /// With whether the agent is connected, and since when, where it is reached so, and when it was last seen then.
+    pub(crate) fn with(
+        self,
+        presence: Option<(Presence, Option<Timestamp>)>,
+        last_seen: Option<Timestamp>,
+    ) -> Self {
+        Self { presence, last_seen: last_seen.filter(|_| presence.is_some()), ..self }
     }
 
     /// The state of an agent that has not reported since it registered.
     pub(crate) fn before_any(agent_id: &'a AgentId, registered_at: Timestamp) -> Self {
-        Self { agent_id, state: "unknown", details: None, timestamp: registered_at, presence: None }
+        let (state, timestamp) = ("unknown", registered_at);
+        Self { agent_id, state, details: None, timestamp, presence: None, last_seen: None }
     }
 
     /// The answer as JSON.
@@ -59,6 +66,10 @@ impl<'a> StateAnswer<'a> {
                 text.push_str(",\"presenceSince\":");
                 since.quote(&mut text);
             }
+        }
+        if let Some(seen) = self.last_seen {
+            text.push_str(",\"lastSeen\":");
+            seen.quote(&mut text);
         }
         text.push('}');
         text
@@ -114,7 +125,8 @@ mod tests {
         let read: StateView = serde_json::from_str(&written).expect("a state");
         assert_eq!(serde_json::to_string(&read).expect("JSON"), written);
         let offline = Some((Presence::Offline, Some(Timestamp::from_seconds(1))));
-        let written = StateAnswer::of(&agent, &report).with(offline).written();
+        let written =
+            StateAnswer::of(&agent, &report).with(offline, Some(Timestamp::from_seconds(2))).written();
         let read: StateView = serde_json::from_str(&written).expect("a state");
         assert_eq!(serde_json::to_string(&read).expect("JSON"), written);
         assert_eq!(read.presence, Some(Presence::Offline));

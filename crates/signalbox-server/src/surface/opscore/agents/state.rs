@@ -20,6 +20,7 @@ use crate::http::params::{Path, Query, Reader};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 use crate::surface::opscore::lookup::{self, Gathering};
+use crate::surface::seen;
 use crate::surface::state::AppState;
 
 const ACCEPTED: &str = r#"{"status":"success","message":"State update accepted"}"#;
@@ -110,8 +111,7 @@ pub(crate) async fn agent_state(
 /// Answers what `agent` reported last.
 async fn state(store: &Store, context: &Context<Reads>, agent: &str) -> Result<Reply, Refusal> {
     let id = lookup::agent(agent)?;
-    let status = store.status(context.tenant(), &id).await?;
-    let status = status.map(|status| status.value);
+    let status = seen::status(store, context.tenant(), &id).await?;
     let report = status.as_ref().and_then(|status| status.report.as_ref());
     let was_connected =
         |status: &AgentStatus| status.connection.is_some() || status.disconnected_at.is_some();
@@ -126,7 +126,8 @@ async fn state(store: &Store, context: &Context<Reads>, agent: &str) -> Result<R
         Some(report) => StateAnswer::of(&id, report),
         None => StateAnswer::before_any(&id, agent.registered_at),
     };
-    Ok(Reply::written(answer.with(reach::presence(&agent, status.as_deref())).written()))
+    let last_seen = status.as_ref().map(|status| status.last_seen);
+    Ok(Reply::written(answer.with(reach::presence(&agent, status.as_deref()), last_seen).written()))
 }
 
 /// Reports and states without the router.
