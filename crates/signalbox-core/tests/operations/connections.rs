@@ -11,8 +11,7 @@ use signalbox_core::decision::MatchHint;
 use signalbox_core::delivery::{MessageStatus, Outcome};
 use signalbox_core::due::{DueJob, Lane};
 use signalbox_core::engine::{
-    Accept, Connect, Deregister, Disconnect, DisconnectMany, MatchAgent, Register, SettleDispatch,
-    TimerFired,
+    Accept, Connect, Deregister, Disconnect, DisconnectMany, MatchAgent, Register, SettleDispatch, TimerFired,
 };
 use signalbox_core::limits::RECONNECT_GRACE;
 use signalbox_core::task::TaskStatus;

@@ -132,7 +132,11 @@ impl World {
             return;
         }
         if let Some(seat) = self.seat() {
-            self.start(seat.plane, DisconnectMany { connections, reason: format!("node {node} is gone") }.into(), Caller::Plane);
+            self.start(
+                seat.plane,
+                DisconnectMany { connections, reason: format!("node {node} is gone") }.into(),
+                Caller::Plane,
+            );
         }
         self.after(Duration::from_secs(5), Event::Lost(lost));
     }

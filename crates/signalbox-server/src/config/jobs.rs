@@ -40,7 +40,8 @@ impl JobSettings {
             retention_events: config.retention.retention_events,
             retention_sessions: config.retention.retention_sessions,
             retention_messages: config.retention.retention_messages,
-            connections_compared_every: (config.live.heartbeat_interval * 2).min(CONNECTIONS_COMPARED_EVERY_MAX),
+            connections_compared_every: (config.live.heartbeat_interval * 2)
+                .min(CONNECTIONS_COMPARED_EVERY_MAX),
             service: config.dispatches_through().map(str::to_owned),
         }
     }

@@ -204,7 +204,9 @@ fn a_heartbeat_that_tells_another_state_is_a_report(database: &Database) {
     };
     let mut reports = history(&api);
     // All at the same moment by the agent's clock: it is coarse.
-    for (status, is_new) in [("online", false), ("busy", true), ("busy", false), ("error", true), ("error", false)] {
+    for (status, is_new) in
+        [("online", false), ("busy", true), ("busy", false), ("error", true), ("error", false)]
+    {
         assert_eq!(beat(status), status);
         reports += usize::from(is_new);
         assert_eq!(history(&api), reports, "{status}");
@@ -275,7 +277,11 @@ fn what_the_last_heartbeat_told_outlives_a_stop(database: &Database) {
     socket.expect("heartbeat_ack");
     server.stop_and_restart();
     let figures = agent(&api, &id)["figures"].clone();
-    assert_eq!((&figures["cpu_usage"], &figures["metrics"]), (&json!(12.5), &json!({"queue": 7})), "{figures}");
+    assert_eq!(
+        (&figures["cpu_usage"], &figures["metrics"]),
+        (&json!(12.5), &json!({"queue": 7})),
+        "{figures}"
+    );
 }
 
 fn an_agent_that_never_connected_says_so(database: &Database) {
@@ -303,13 +309,16 @@ fn a_connection_whose_end_was_not_written_down_is_ended_later() {
     let id = register(&api, "a");
     let socket = Socket::connect(&api, &id);
     becomes(&api, &id, "online");
-    let column = |name| database.query(&format!("SELECT {name} FROM agent_statuses")).expect("a status");
-    let (body, node) = (column("body"), column("node"));
+    database.execute(
+        "CREATE TABLE held AS SELECT * FROM agent_statuses; CREATE TABLE offered AS SELECT * FROM available",
+    );
     drop(socket);
     becomes(&api, &id, "offline");
-    database.execute(&format!(
-        "UPDATE agent_statuses SET body = $json${body}$json$, node = '{node}', version = version + 1"
-    ));
+    // As though the store had not taken the end.
+    database.execute(
+        "BEGIN; UPDATE held SET version = (SELECT version + 1 FROM agent_statuses); DELETE FROM agent_statuses; \
+         INSERT INTO agent_statuses SELECT * FROM held; INSERT INTO available SELECT * FROM offered; COMMIT",
+    );
     eventually("the end to be told", || {
         let log = server.stderr();
         if log.contains("connections nobody holds") { Ok(()) } else { Err(log) }

@@ -125,7 +125,8 @@ mod tests {
         let read: StateView = serde_json::from_str(&written).expect("a state");
         assert_eq!(serde_json::to_string(&read).expect("JSON"), written);
         let offline = Some((Presence::Offline, Some(Timestamp::from_seconds(1))));
-        let written = StateAnswer::of(&agent, &report).with(offline, Some(Timestamp::from_seconds(2))).written();
+        let written =
+            StateAnswer::of(&agent, &report).with(offline, Some(Timestamp::from_seconds(2))).written();
         let read: StateView = serde_json::from_str(&written).expect("a state");
         assert_eq!(serde_json::to_string(&read).expect("JSON"), written);
         assert_eq!(read.presence, Some(Presence::Offline));
