@@ -314,9 +314,10 @@ fn a_connection_whose_end_was_not_written_down_is_ended_later() {
     );
     drop(socket);
     becomes(&api, &id, "offline");
-    // As though the store had not taken the end.
+    // As though the store had not taken the end; as any other process that commits, it takes the writer's name away.
     database.execute(
-        "BEGIN; UPDATE held SET version = (SELECT version + 1 FROM agent_statuses); DELETE FROM agent_statuses; \
+        "BEGIN; UPDATE tenant_locks SET writer = NULL; \
+         UPDATE held SET version = (SELECT version + 1 FROM agent_statuses); DELETE FROM agent_statuses; \
          INSERT INTO agent_statuses SELECT * FROM held; INSERT INTO available SELECT * FROM offered; COMMIT",
     );
     eventually("the end to be told", || {
