@@ -549,8 +549,9 @@ mod tests {
     fn ids_of_direct_messages_are_their_senders_own() {
         let agent = |id| AgentId::parse(id).expect("valid");
         let long = "x".repeat(256);
+        let long = long.as_str();
         let pairs =
-            [("a", "b.c"), ("a.b", "c"), ("a", "b"), ("a.b", "b"), ("a.b.c", ""), ("a", &long), ("b", &long)];
+            [("a", "b.c"), ("a.b", "c"), ("a", "b"), ("a.b", "b"), ("a.b.c", ""), ("a", long), ("b", long)];
         let ids: Vec<MessageId> = pairs.iter().map(|(from, id)| direct_id(&agent(from), id)).collect();
         for (at, id) in ids.iter().enumerate() {
             assert!(!ids[..at].contains(id), "{:?} is another's: {id}", pairs[at]);

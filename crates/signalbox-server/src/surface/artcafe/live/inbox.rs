@@ -33,8 +33,8 @@ pub(crate) struct Asked {
 /// Wait for messages to an agent
 ///
 /// For places where WebSockets are blocked. The agent is connected by its polls, as by a WebSocket, until none has come
-/// for as long as three heartbeats. Give `sequence` of the answer as `after` to the next poll: until then what is
-/// durable comes again.
+/// for as long as three heartbeats. Give `sequence` of the answer as `after` to the next poll: until then what was
+/// answered comes again. An `after` of an earlier connection is answered with a `gap`.
 #[utoipa::path(get, path = "/api/v1/agents/{agent_id}/inbox", operation_id = "poll_inbox", tag = "ArtCafe", params(
     ("agent_id" = String, Path, description = "Which agent polls"),
     ("wait" = Option<u64>, Query, description = "Seconds to wait while there is nothing: 0 to 60, 30 where it is not said"),
