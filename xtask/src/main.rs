@@ -1,9 +1,10 @@
-//! Development tasks, called as `cargo xtask test`, `cargo xtask tidy` and `cargo xtask bench`.
+//! Development tasks, called as `cargo xtask test`, `cargo xtask tidy`, `cargo xtask fuzz` and `cargo xtask bench`.
 //!
 //! Knows nothing of the code that it checks except names: no workspace crate is among its dependencies.
 
 mod bench;
 mod clock;
+mod fuzz;
 mod nats;
 mod postgres;
 mod print;
@@ -22,6 +23,9 @@ Usage: cargo xtask TASK
   test [--fast] [-- ARGS]  formatting, lints, tidy and all tests, with a throw-away PostgreSQL;
                            --fast leaves PostgreSQL out, ARGS go to cargo test
   tidy [--write]           checks that no compiler makes; --write renews the generated files
+  fuzz [--seconds N] [TARGET]
+                           changes what strangers send at random, 10 s for each target; all targets
+                           where none is named
   bench [ARGS]             builds the release binary and runs the benchmarks with ARGS";
 
 fn main() -> ExitCode {
@@ -45,6 +49,7 @@ enum Task {
     Help,
     Test(test::Options),
     Tidy { write: bool },
+    Fuzz(fuzz::Options),
     Bench { args: Vec<String> },
 }
 
@@ -56,6 +61,7 @@ impl Task {
             "test" => test::Options::parse(rest).map(Self::Test),
             "tidy" if rest.is_empty() => Some(Self::Tidy { write: false }),
             "tidy" if rest == ["--write"] => Some(Self::Tidy { write: true }),
+            "fuzz" => fuzz::Options::parse(rest).map(Self::Fuzz),
             "bench" => Some(Self::Bench { args: rest.to_vec() }),
             _ => None,
         }
@@ -70,6 +76,7 @@ impl Task {
             }
             Self::Test(options) => test::run(&repo, &options),
             Self::Tidy { write } => tidy::run(&repo, write),
+            Self::Fuzz(options) => fuzz::run(&repo, &options),
             Self::Bench { args } => bench::run(&repo, &args),
         }
     }
@@ -90,11 +97,12 @@ mod tests {
         assert_eq!(parse("tidy --write"), Some(Task::Tidy { write: true }));
         assert_eq!(parse("bench report --seconds 5").map(|_| ()), Some(()));
         assert_eq!(parse("test").map(|_| ()), Some(()));
+        assert_eq!(parse("fuzz subjects --seconds 2").map(|_| ()), Some(()));
     }
 
     #[test]
     fn what_is_not_known_is_refused() {
-        for line in ["", "tidy --wrote", "test --quick", "lint"] {
+        for line in ["", "tidy --wrote", "test --quick", "lint", "fuzz --seconds x", "fuzz a b"] {
             assert_eq!(parse(line), None, "{line}");
         }
     }

@@ -1,13 +1,14 @@
 //! Python for the tests: an environment of its own with the libraries that agents are written with.
 //!
-//! It is made once, below the build's folder, with `pip`. Where that cannot be (no Python, no way to the package index),
-//! the tests that need it pass over themselves and say so.
+//! It is made once, below the build's folder, with `pip`. Where that cannot be (no Python, no way to the package index), the
+//! run fails and says so, unless `SIGNALBOX_TEST_WITHOUT_PYTHON=1` lets those tests be passed over.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use crate::postgres::{self, is_root};
 use crate::print;
 use crate::repo::Repo;
 
@@ -15,35 +16,80 @@ use crate::repo::Repo;
 pub(crate) const VARIABLE: &str = "SIGNALBOX_TEST_PYTHON";
 
 /// What foreign clients are made of.
-const PACKAGES: [&str; 4] = ["cryptography>=43", "httpx>=0.27", "paramiko>=3.4", "websockets>=13"];
+const PACKAGES: [&str; 4] = ["cryptography==50.0.2", "httpx==0.28.1", "paramiko==5.1.0", "websockets==17.4"];
 
 /// What shows that the packages are there.
 const PROBE: &str = "import cryptography, httpx, paramiko, websockets";
 
 const NOT_TESTED: &str = "not tested without it: agents in Python that sign in with paramiko";
 
-/// The Python of the tests; `None`, told with the reason, where there is none.
-pub(crate) fn found(repo: &Repo) -> Option<PathBuf> {
+/// Lets the tests go without, where there is none.
+const WITHOUT: &str = "SIGNALBOX_TEST_WITHOUT_PYTHON";
+
+/// The Python of the tests, made where there is none; `None` where the caller chose to go without.
+///
+/// # Errors
+/// It cannot be made, with the cure.
+pub(crate) fn found(repo: &Repo, is_fast: bool) -> Result<Option<PathBuf>> {
     if let Some(given) = std::env::var_os(VARIABLE) {
-        return Some(given.into());
+        let given = PathBuf::from(given);
+        if !is_complete(&given) {
+            bail!(
+                "{VARIABLE} names {}, which is no Python with all of {}; unset it to have one made",
+                given.display(),
+                PACKAGES.join(", ")
+            );
+        }
+        return Ok(Some(given));
     }
     let folder = repo.path("target/test-python");
     let python = folder.join("bin/python");
     if is_complete(&python) {
-        return Some(python);
+        return Ok(Some(python));
+    }
+    if is_fast {
+        print::notice(&format!("--fast makes no Python for the tests; {NOT_TESTED}"));
+        return Ok(None);
     }
     print::notice(&format!("making {} with {}", folder.display(), PACKAGES.join(", ")));
-    match make(&folder, &python) {
-        Ok(()) => Some(python),
-        Err(error) => {
-            print::notice(&format!("no Python for the tests: {error:#}; {NOT_TESTED}"));
-            None
+    let made = make(&folder, &python);
+    missing_or(made.map(|()| python), std::env::var(WITHOUT).is_ok_and(|value| value == "1"))
+}
+
+/// What was made; where nothing was, nothing where that is allowed.
+fn missing_or(made: Result<PathBuf>, may_lack: bool) -> Result<Option<PathBuf>> {
+    match made {
+        Ok(python) => Ok(Some(python)),
+        Err(error) if may_lack => {
+            print::notice(&format!(
+                "no Python for the tests, as {WITHOUT}=1 allows: {error:#}; {NOT_TESTED}"
+            ));
+            Ok(None)
         }
+        Err(error) => bail!(
+            "no Python for the tests: {error:#}; {NOT_TESTED}; install python3 with venv and pip (Debian: apt-get install \
+             python3-venv) and let pip reach its package index, or set {WITHOUT}=1 to pass without these tests"
+        ),
     }
 }
 
 fn make(folder: &Path, python: &Path) -> Result<()> {
-    quietly(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
+    let venv = || quietly(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder));
+    if let Err(error) = venv() {
+        // Debian has it in a package of its own.
+        if !is_root()? || !Path::new("/usr/bin/apt-get").exists() {
+            return Err(error);
+        }
+        print::notice("python3-venv is missing: installing it with apt-get");
+        postgres::quietly(Command::new("apt-get").arg("update"))?;
+        postgres::quietly(Command::new("apt-get").args([
+            "install",
+            "-y",
+            "--no-install-recommends",
+            "python3-venv",
+        ]))?;
+        venv()?;
+    }
     quietly(Command::new(python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))
 }
 
@@ -59,5 +105,21 @@ fn quietly(command: &mut Command) -> Result<()> {
             bail!("`{shown}` failed with {}: {}", done.status, String::from_utf8_lossy(&done.stderr).trim())
         }
         Err(error) => bail!("cannot start `{shown}`: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_python_that_cannot_be_made_fails_the_run_unless_that_is_allowed() {
+        let python = PathBuf::from("python");
+        assert_eq!(missing_or(Ok(python.clone()), false).unwrap(), Some(python));
+        assert_eq!(missing_or(Err(anyhow::anyhow!("no venv")), true).unwrap(), None);
+        let told = missing_or(Err(anyhow::anyhow!("no venv")), false).unwrap_err().to_string();
+        for part in ["no venv", "python3-venv", "SIGNALBOX_TEST_WITHOUT_PYTHON=1", "paramiko"] {
+            assert!(told.contains(part), "{told}");
+        }
     }
 }

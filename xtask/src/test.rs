@@ -61,7 +61,7 @@ pub(crate) fn run(repo: &Repo, options: &Options) -> Result<()> {
     step("tidy", || tidy::run(repo, false))?;
     let cluster = step("postgres", || cluster(options))?;
     let nats = step("nats", || nats(options))?;
-    let python = step("python", || Ok(python::found(repo)))?;
+    let python = step("python", || python::found(repo, options.fast))?;
     step("build", || repo::succeed(repo.cargo().args(["build", "--package", "signalbox"])))?;
     step("tests", || {
         let mut tests = tests(repo, options, cluster.as_ref(), nats.as_ref());

@@ -401,6 +401,11 @@ pub enum Counted {
 }
 
 impl Counted {
+    /// All of them.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Agents, Self::Connections, Self::Channels, Self::SshKeys, Self::ApiKeys];
+
     /// The statement that counts them; parameters: tenant, the most that is counted.
     pub(crate) fn sql(self) -> String {
         let rows = match self {

@@ -9,6 +9,7 @@
 mod api;
 mod backend;
 mod cache;
+mod checksum;
 mod commit;
 mod error;
 mod lost;

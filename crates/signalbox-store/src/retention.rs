@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use signalbox_core::quota::USAGE_DAYS_KEPT;
 use tokio::sync::Mutex;
 
 use crate::api::{Cutoffs, Prune, Pruned};
@@ -20,6 +21,9 @@ pub(crate) const CHANNELS_AT_ONCE: usize = 64;
 /// Rows of a piece: in the beginning, the fewest, the most.
 const PIECE_ROWS: (usize, usize, usize) = (256, 16, 16_384);
 
+/// A day, in microseconds.
+const DAY_US: i64 = 86_400_000_000;
+
 /// What is removed tenant by tenant, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -33,19 +37,22 @@ pub(crate) enum Kind {
     Events,
     /// What channels keep no longer, each by what it says itself.
     ChannelMessages,
+    /// Figures of use of days that are over for long.
+    Usage,
 }
 
 impl Kind {
-    const ALL: [Self; 5] =
-        [Self::Messages, Self::Commands, Self::Sessions, Self::ChannelMessages, Self::Events];
+    const ALL: [Self; 6] =
+        [Self::Messages, Self::Commands, Self::Sessions, Self::ChannelMessages, Self::Usage, Self::Events];
 
-    /// The moment before which it goes.
+    /// The moment before which it goes; of figures of use, the day.
     pub(crate) fn cutoff(self, cutoffs: Cutoffs) -> i64 {
         match self {
             Self::Messages | Self::Commands => cutoffs.messages,
             Self::Sessions => cutoffs.sessions,
             Self::Events => cutoffs.events,
             Self::ChannelMessages => cutoffs.now,
+            Self::Usage => cutoffs.now.div_euclid(DAY_US) - i64::from(USAGE_DAYS_KEPT) + 1,
         }
     }
 }
@@ -55,7 +62,7 @@ impl Kind {
 pub(crate) struct Tenant {
     /// Which.
     pub(crate) name: String,
-    /// What is older than this goes; in microseconds since 1970.
+    /// What is older than this goes; in microseconds since 1970, of figures of use in days.
     pub(crate) before: i64,
 }
 

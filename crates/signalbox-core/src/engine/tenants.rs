@@ -8,7 +8,7 @@ use signalbox_wire::id::TenantId;
 use super::operation::Operation;
 use super::records::logged;
 use crate::decision::{ApiKey, Key, Row, Tenant};
-use crate::quota::{LimitChanges, TenantLimits, USAGE_DAYS_KEPT, UsageDay};
+use crate::quota::{LimitChanges, TenantLimits, UsageDay};
 use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
 
 /// A tenant is made, with its first key.
@@ -106,9 +106,6 @@ impl Operation for AddUsage {
         if after != before {
             let version = read.as_ref().map(|read| read.version);
             decision.put(Row::Usage(after), version, context.version_after(version));
-            if let (None, Some(oldest)) = (version, self.usage.day.checked_sub(USAGE_DAYS_KEPT)) {
-                decision.remove_guarded(Key::Usage(oldest));
-            }
         }
         Ok((decision, after))
     }

@@ -12,7 +12,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
 use super::fault;
-use crate::StoreError;
+use crate::{StoreError, checksum};
 
 /// One step.
 #[derive(Debug, Clone, Copy)]
@@ -111,7 +111,7 @@ async fn take_missing(
         pause(waits, until, "another node brings the tables up to date").await?;
     }
     let table = "CREATE TABLE IF NOT EXISTS signalbox_migrations (version BIGINT PRIMARY KEY, \
-        is_compatible BOOLEAN NOT NULL, taken_at TIMESTAMPTZ NOT NULL DEFAULT now())";
+        is_compatible BOOLEAN NOT NULL, checksum TEXT NOT NULL, taken_at TIMESTAMPTZ NOT NULL DEFAULT now())";
     client.batch_execute(table).await?;
     for step in missing(client, steps).await? {
         while let Err(error) = attempt(client, step).await {
@@ -144,31 +144,47 @@ async fn missing<'a>(client: &Client, steps: &'a [Step]) -> Result<Vec<&'a Step>
     if !there.try_get::<_, bool>(0)? {
         return Ok(steps.iter().collect());
     }
-    let rows = client.query("SELECT version, is_compatible FROM signalbox_migrations", &[]).await?;
-    let taken = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-    let taken = taken.collect::<Result<Vec<(i64, bool)>, Error>>()?;
+    let rows = client.query("SELECT version, is_compatible, checksum FROM signalbox_migrations", &[]).await;
+    let rows = match rows {
+        // Builds before there were checksums have none.
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_COLUMN) => {
+            return Err(Stopped::Refused(checksum::refusal(STEPS[0].version)));
+        }
+        rows => rows?,
+    };
+    let taken = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)));
+    let taken = taken.collect::<Result<Vec<(i64, bool, String)>, Error>>()?;
     let newest = steps.last().map_or(0, |step| step.version);
-    if let Some((version, _)) = taken.iter().find(|(version, is_fit)| *version > newest && !is_fit) {
+    if let Some((version, ..)) = taken.iter().find(|(version, is_fit, _)| *version > newest && !is_fit) {
         return Err(Stopped::Refused(format!(
             "the database is at version {version}, which programs that know versions up to {newest} cannot use: \
              it was used by a newer signalbox; start that one, or restore a backup"
         )));
     }
-    Ok(steps.iter().filter(|step| !taken.iter().any(|(version, _)| *version == step.version)).collect())
+    let mut missing = Vec::new();
+    for step in steps {
+        match taken.iter().find(|(version, ..)| *version == step.version) {
+            Some((_, _, taken)) if *taken == checksum::of(step.sql) => {}
+            Some(_) => return Err(Stopped::Refused(checksum::refusal(step.version))),
+            None => missing.push(step),
+        }
+    }
+    Ok(missing)
 }
 
 async fn attempt(client: &mut Client, step: &Step) -> Result<(), Error> {
-    let note = "INSERT INTO signalbox_migrations (version, is_compatible) VALUES ($1, $2)";
+    let note = "INSERT INTO signalbox_migrations (version, is_compatible, checksum) VALUES ($1, $2, $3)";
+    let checksum = checksum::of(step.sql);
     if step.is_outside {
         for statement in step.sql.split(";\n").filter(|statement| !statement.trim().is_empty()) {
             client.batch_execute(statement).await?;
         }
-        client.query(note, &[&step.version, &step.is_compatible]).await?;
+        client.query(note, &[&step.version, &step.is_compatible, &checksum]).await?;
         return Ok(());
     }
     let transaction = client.transaction().await?;
     transaction.batch_execute(step.sql).await?;
-    transaction.query(note, &[&step.version, &step.is_compatible]).await?;
+    transaction.query(note, &[&step.version, &step.is_compatible, &checksum]).await?;
     transaction.commit().await
 }
 

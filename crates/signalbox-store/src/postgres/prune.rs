@@ -56,6 +56,7 @@ const WITH_MESSAGES: &str =
     walk!("messages", "settled_at", "settled_at", "status IN ('delivered', 'cancelled')");
 const WITH_COMMANDS: &str = walk!("commands", "ended_at", "ended_at", "ended_at IS NOT NULL");
 const WITH_SESSIONS: &str = walk!("sessions", "ended_at", "ended_at", "ended_at IS NOT NULL");
+const WITH_USAGE: &str = walk!("usage_days", "day", "day", "true");
 const WITH_EVENTS: &str = walk!("events", "at", "sequence", "true");
 
 /// Parameters: tenant, moment, how much.
@@ -67,6 +68,11 @@ const MESSAGES: &str = "DELETE FROM messages USING (SELECT tenant, id FROM messa
 const COMMANDS: &str = "DELETE FROM commands USING (SELECT tenant, id FROM commands WHERE tenant = $1 \
     AND ended_at < $2 ORDER BY ended_at LIMIT $3 FOR UPDATE SKIP LOCKED) AS old \
     WHERE commands.tenant = old.tenant AND commands.id = old.id RETURNING commands.id";
+
+/// Parameters: tenant, day, how much.
+const USAGE: &str = "DELETE FROM usage_days USING (SELECT tenant, day FROM usage_days WHERE tenant = $1 \
+    AND day < $2 ORDER BY day LIMIT $3 FOR UPDATE SKIP LOCKED) AS old \
+    WHERE usage_days.tenant = old.tenant AND usage_days.day = old.day RETURNING usage_days.day";
 
 /// Parameters: tenant, moment, how much.
 const ENDED: &str = "SELECT id FROM sessions WHERE tenant = $1 AND ended_at < $2 ORDER BY ended_at LIMIT $3";
@@ -177,6 +183,18 @@ impl<'a> Pruning<'a> {
         Ok(piece(rows.len(), rows.len() < limit))
     }
 
+    async fn usage(&self, tenant: &Tenant, limit: usize) -> Result<Piece, StoreError> {
+        let name = id(TenantId::parse(&tenant.name))?;
+        let rows = self.pool.query(USAGE, &[&tenant.name, &tenant.before, &bound(limit)]).await?;
+        for row in &rows {
+            let day: i64 = get(row, 0)?;
+            if let Ok(day) = u32::try_from(day) {
+                self.cache.forget(&name, Key::Usage(day));
+            }
+        }
+        Ok(piece(rows.len(), rows.len() < limit))
+    }
+
     async fn sessions(&self, tenant: &Tenant, limit: usize) -> Result<Piece, StoreError> {
         let asked = limit.min(SESSIONS);
         let found = self.pool.query(ENDED, &[&tenant.name, &tenant.before, &bound(asked)]).await?;
@@ -275,6 +293,7 @@ impl Removes for Pruning<'_> {
             Kind::Messages => WITH_MESSAGES,
             Kind::Commands => WITH_COMMANDS,
             Kind::Sessions => WITH_SESSIONS,
+            Kind::Usage => WITH_USAGE,
             Kind::Events => WITH_EVENTS,
             Kind::ChannelMessages => {
                 return channels::tenants(self.pool, after, self.prune.now.as_micros()).await;
@@ -293,6 +312,7 @@ impl Removes for Pruning<'_> {
             Kind::Messages => self.messages(tenant, limit).await?,
             Kind::Commands => self.commands(tenant, limit).await?,
             Kind::Sessions => self.sessions(tenant, limit).await?,
+            Kind::Usage => self.usage(tenant, limit).await?,
             Kind::Events => self.events(tenant, limit).await?,
             Kind::ChannelMessages => {
                 let (removed, is_done) = channels::remove(self.pool, tenant, limit).await?;

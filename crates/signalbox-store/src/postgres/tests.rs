@@ -21,7 +21,9 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls};
 
 use super::migrate::{self, STEPS, Step, Waits};
-use crate::{AgentFilter, DueKind, EventFilter, Options, Page, Prune, SessionFilter, Store, StoreError};
+use crate::{
+    AgentFilter, Counted, DueKind, EventFilter, Options, Page, Prune, SessionFilter, Store, StoreError,
+};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -360,10 +362,11 @@ async fn a_database_of_a_newer_program_is_refused() {
         store.close().await.expect("closed");
         assert!(matches!(count_up(&store, "a").await, Err(StoreError::Unavailable(_))), "it is closed");
     }
-    let compatible = "INSERT INTO signalbox_migrations (version, is_compatible) VALUES (98, true)";
+    let compatible =
+        "INSERT INTO signalbox_migrations (version, is_compatible, checksum) VALUES (98, true, '')";
     server.beside.batch_execute(compatible).await.expect("newer");
     Store::open(Options::new(&server.url, node.clone())).await.expect("one that it can live with");
-    let newer = "INSERT INTO signalbox_migrations (version, is_compatible) VALUES (99, false)";
+    let newer = "INSERT INTO signalbox_migrations (version, is_compatible, checksum) VALUES (99, false, '')";
     server.beside.batch_execute(newer).await.expect("newer");
     let refused = Store::open(Options::new(&server.url, node)).await.err().expect("refused");
     assert!(matches!(&refused, StoreError::Open(text) if text.contains("99")), "{refused:?}");
@@ -524,6 +527,46 @@ async fn a_log_whose_old_entries_are_gone_goes_on_where_it_was() {
     assert_eq!(one.prune(prune).await.expect("pruned").removed, 4, "all but the newest");
     assert_eq!(count_up(&two, "a").await.expect("counted"), (6, 6));
     assert_eq!(count_up(&one, "a").await.expect("counted"), (7, 7));
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_whose_migration_was_another_is_refused() {
+    let Some(server) = Server::new().await else { return };
+    server.store(1).await.close().await.expect("closed");
+    for change in [
+        "UPDATE signalbox_migrations SET checksum = 'another'",
+        "ALTER TABLE signalbox_migrations DROP COLUMN checksum",
+    ] {
+        server.beside.batch_execute(change).await.expect("changed");
+        let node = NodeId::parse("nod_1").expect("valid");
+        let refused = Store::open(Options::new(&server.url, node)).await.err().expect("refused");
+        let is_told = |text: &str| text.contains("migration 1") && text.contains("unreleased");
+        assert!(matches!(&refused, StoreError::Open(text) if is_told(text)), "{refused:?}");
+    }
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_limited_is_counted_by_an_index() {
+    let Some(server) = Server::new().await else { return };
+    let store = server.store(1).await;
+    // Many that are not connected: to look at each of them would cost more than the index of the others.
+    let fill = "INSERT INTO agent_statuses (tenant, agent, version, body) \
+        SELECT 'default', 'a' || i, 1, '{}' FROM generate_series(1, 2000) AS i; \
+        ANALYZE agent_statuses; SET enable_seqscan = off; SET enable_bitmapscan = off";
+    server.beside.batch_execute(fill).await.expect("filled");
+    for what in Counted::ALL {
+        let sql = format!("EXPLAIN {}", what.sql()).replace("$1", "'default'").replace("$2", "100");
+        let plan = server.beside.query(&sql, &[]).await.expect("explained");
+        let plan = plan.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n");
+        assert!(
+            plan.contains("Index") && plan.contains("Index Cond") && !plan.contains("Seq Scan"),
+            "{plan}"
+        );
+        assert_eq!(plan.contains("agent_statuses_connected"), what == Counted::Connections, "{plan}");
+    }
+    drop(store);
     server.end().await;
 }
 

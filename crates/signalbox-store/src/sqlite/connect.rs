@@ -9,8 +9,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 
+use crate::checksum;
 use crate::error::StoreError;
 
 /// All migrations by their number, in order.
@@ -88,8 +89,11 @@ fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
 /// Brings the tables up to date.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let known = MIGRATIONS.last().map_or(0, |(number, _)| *number);
-    let applied =
-        apply_missing(connection).map_err(|error| StoreError::Open(format!("the tables: {error}")))?;
+    let refused = |error| StoreError::Open(format!("the tables: {error}"));
+    let Applied { last: applied, other } = apply_missing(connection).map_err(refused)?;
+    if let Some(number) = other {
+        return Err(StoreError::Open(checksum::refusal(number)));
+    }
     if applied > known {
         return Err(StoreError::Open(format!(
             "the database was written by a newer version: it has migration {applied}, this program knows {known}; \
@@ -99,21 +103,46 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn apply_missing(connection: &mut Connection) -> rusqlite::Result<i64> {
+/// What had been applied to a file.
+struct Applied {
+    /// The last migration.
+    last: i64,
+    /// One that was another than this program's.
+    other: Option<i64>,
+}
+
+fn apply_missing(connection: &mut Connection) -> rusqlite::Result<Applied> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute_batch("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY)")?;
-    let applied: i64 =
+    transaction.execute_batch(
+        "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, checksum TEXT NOT NULL)",
+    )?;
+    let last: i64 =
         transaction.query_row("SELECT coalesce(max(number), 0) FROM migrations", [], |row| row.get(0))?;
+    // Builds before there were checksums have none.
+    let has_checksums =
+        "SELECT EXISTS (SELECT 1 FROM pragma_table_info('migrations') WHERE name = 'checksum')";
+    if !transaction.query_row(has_checksums, [], |row| row.get(0))? {
+        return Ok(Applied { last, other: Some(last) });
+    }
     for (number, sql) in MIGRATIONS {
-        let was_applied = "SELECT EXISTS (SELECT 1 FROM migrations WHERE number = ?1)";
-        if transaction.query_row(was_applied, [number], |row| row.get(0))? {
-            continue;
+        let applied = "SELECT checksum FROM migrations WHERE number = ?1";
+        let applied: Option<String> =
+            transaction.query_row(applied, [number], |row| row.get(0)).optional()?;
+        let own = checksum::of(sql);
+        match applied {
+            Some(applied) if applied == own => {}
+            Some(_) => return Ok(Applied { last, other: Some(*number) }),
+            None => {
+                transaction.execute_batch(sql)?;
+                transaction.execute(
+                    "INSERT INTO migrations (number, checksum) VALUES (?1, ?2)",
+                    params![number, own],
+                )?;
+            }
         }
-        transaction.execute_batch(sql)?;
-        transaction.execute("INSERT INTO migrations (number) VALUES (?1)", [number])?;
     }
     transaction.commit()?;
-    Ok(applied)
+    Ok(Applied { last, other: None })
 }
 
 #[cfg(test)]
@@ -139,8 +168,22 @@ mod tests {
         migrate(&mut connection).expect("from nothing");
         migrate(&mut connection).expect("again");
         let newer = 1_000;
-        connection.execute("INSERT INTO migrations VALUES (?1)", [newer]).expect("inserted");
+        connection.execute("INSERT INTO migrations VALUES (?1, '')", [newer]).expect("inserted");
         let refused = migrate(&mut connection).expect_err("newer");
         assert!(refused.to_string().contains("newer version"), "{refused}");
+    }
+
+    #[test]
+    fn a_file_whose_migration_was_another_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut connection = writer(&directory.path().join("a.db")).expect("opened");
+        migrate(&mut connection).expect("from nothing");
+        let refused = |connection: &mut Connection, change: &str| {
+            connection.execute_batch(change).expect("changed");
+            let refused = migrate(connection).expect_err("another").to_string();
+            assert!(refused.contains("migration 1") && refused.contains("unreleased"), "{refused}");
+        };
+        refused(&mut connection, "UPDATE migrations SET checksum = 'another'");
+        refused(&mut connection, "ALTER TABLE migrations DROP COLUMN checksum");
     }
 }

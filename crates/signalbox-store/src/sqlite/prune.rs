@@ -33,6 +33,7 @@ struct Gone {
     messages: Vec<String>,
     commands: Vec<String>,
     sessions: Vec<String>,
+    days: Vec<u32>,
 }
 
 impl Gone {
@@ -52,6 +53,9 @@ impl Gone {
         }
         for id in self.sessions.iter().filter_map(|id| SessionId::parse(id).ok()) {
             cache.forget(&tenant, Key::Session(id));
+        }
+        for day in &self.days {
+            cache.forget(&tenant, Key::Usage(*day));
         }
     }
 }
@@ -168,6 +172,12 @@ impl Removes for Pruning<'_> {
                 };
                 self.work(&tenant.name, remove).await
             }
+            Kind::Usage => {
+                let remove = move |connection: &Connection, gone: &mut Gone| {
+                    usage(connection, &name, before, left, gone)
+                };
+                self.work(&tenant.name, remove).await
+            }
             Kind::Events => self.events(tenant, limit).await,
             Kind::ChannelMessages => self.channel_messages(tenant, limit).await,
         }
@@ -195,6 +205,7 @@ fn tenants(
             "SELECT tenant, ended_at FROM sessions INDEXED BY sessions_by_end
              WHERE ended_at IS NOT NULL AND tenant > ?1 ORDER BY tenant, ended_at LIMIT 1"
         }
+        Kind::Usage => "SELECT tenant, day FROM usage_days WHERE tenant > ?1 ORDER BY tenant, day LIMIT 1",
         Kind::Events => "SELECT tenant, number FROM tenant_numbers WHERE tenant > ?1 ORDER BY tenant LIMIT 1",
     };
     let mut oldest = connection.prepare_cached(sql)?;
@@ -206,7 +217,9 @@ fn tenants(
     {
         last.clone_from(&name);
         let at = match kind {
-            Kind::Messages | Kind::Commands | Kind::Sessions | Kind::ChannelMessages => Some(found),
+            Kind::Messages | Kind::Commands | Kind::Sessions | Kind::ChannelMessages | Kind::Usage => {
+                Some(found)
+            }
             Kind::Events => Log::numbered(found).oldest(connection)?,
         };
         let before = before(&name);
@@ -277,6 +290,25 @@ fn commands(
     gone.commands = removed.collect::<rusqlite::Result<_>>()?;
     gone.count = gone.commands.len() as u64;
     gone.is_done = sql_limit(gone.commands.len()) < limit;
+    Ok(())
+}
+
+fn usage(
+    connection: &Connection,
+    tenant: &str,
+    before: i64,
+    limit: i64,
+    gone: &mut Gone,
+) -> rusqlite::Result<()> {
+    let mut days = connection.prepare_cached(
+        "DELETE FROM usage_days WHERE tenant = ?1 AND day IN
+         (SELECT day FROM usage_days WHERE tenant = ?1 AND day < ?2 ORDER BY day LIMIT ?3)
+         RETURNING day",
+    )?;
+    let removed = days.query_map(params![tenant, before, limit], |row| row.get(0))?;
+    gone.days = removed.collect::<rusqlite::Result<_>>()?;
+    gone.count = gone.days.len() as u64;
+    gone.is_done = sql_limit(gone.days.len()) < limit;
     Ok(())
 }
 

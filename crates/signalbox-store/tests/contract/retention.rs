@@ -7,6 +7,7 @@ use signalbox_core::Decision;
 use signalbox_core::decision::{Retention, Row};
 use signalbox_core::delivery::MessageStatus;
 use signalbox_core::event::Level;
+use signalbox_core::quota::{USAGE_DAYS_KEPT, UsageDay};
 use signalbox_core::session::SessionStatus;
 use signalbox_store::{EventFilter, Options, Page, Prune, Pruned, Removal, Store, StoreError};
 use signalbox_wire::id::{CommandId, TenantId};
@@ -24,6 +25,7 @@ contract! {
     the_history_of_a_session_that_is_gone_is_removed,
     pruning_is_bounded_and_ends,
     a_backlog_of_one_tenant_keeps_nothing_of_another,
+    figures_of_use_go_with_their_day,
     a_backup_is_a_store_of_its_own,
 }
 
@@ -137,6 +139,29 @@ async fn a_sessions_history_goes_with_it(world: &World) {
     assert_eq!(sequences(store, &tenant()).await, [2, 4, 6, 8]);
     let open = store.session(&tenant(), &session_id("open")).await.expect("read").expect("there");
     assert_eq!(open.value.tasks.len(), 3);
+}
+
+async fn figures_of_use_go_with_their_day(world: &World) {
+    let store = &world.store;
+    let (today, tenants) = (900, [tenant(), tenant_id("other")]);
+    let oldest = today + 1 - USAGE_DAYS_KEPT;
+    let days = [0, 7, oldest - 1, oldest, today];
+    for tenant in &tenants {
+        let mut decision = Decision::default();
+        days.iter()
+            .for_each(|day| decision.create(Row::Usage(UsageDay { messages: 1, ..UsageDay::of(*day) }), 1));
+        store.commit(tenant, decision, at(0), None).await.expect("put");
+    }
+    // However long nobody took anything: all that is older goes, and nothing else.
+    let prune = Prune { now: at(i64::from(today) * 86_400 + 5), ..prune(0, 1_000) };
+    assert_eq!(store.prune(prune).await.expect("pruned").removed, 6);
+    for tenant in &tenants {
+        for day in days {
+            let kept = store.usage_day(tenant, day).await.expect("read");
+            assert_eq!(kept.is_some(), day >= oldest, "{tenant} {day}");
+        }
+    }
+    assert_eq!(store.prune(prune).await.expect("pruned"), Pruned::default(), "nothing more");
 }
 
 async fn a_tenants_own_retention_goes_before_the_operators(world: &World) {

@@ -173,3 +173,23 @@ fn due_work_is_counted_by_an_index_that_holds_it() {
         assert!(plan.contains("COVERING INDEX due_"), "{plan}");
     }
 }
+
+#[test]
+fn what_is_limited_is_counted_by_an_index() {
+    let (_directory, sqlite, _cache) = sqlite(|_| {});
+    let plans = sqlite.access.readers.list(|connection| {
+        let plans = crate::Counted::ALL.map(|what| {
+            let mut explain =
+                connection.prepare(&format!("EXPLAIN QUERY PLAN {}", what.sql())).expect("explained");
+            let lines =
+                explain.query_map(rusqlite::params!["default", 100], |row| row.get(3)).expect("explained");
+            (what, lines.collect::<rusqlite::Result<Vec<String>>>().expect("explained").join("\n"))
+        });
+        Ok(plans)
+    });
+    for (what, plan) in plans.expect("read") {
+        assert!(plan.contains("SEARCH ") && plan.contains("(tenant=?)"), "{plan}");
+        let is_connected = what == crate::Counted::Connections;
+        assert_eq!(plan.contains("agent_statuses_connected"), is_connected, "{plan}");
+    }
+}

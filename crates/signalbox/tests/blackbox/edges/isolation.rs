@@ -8,12 +8,16 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{make_tenant, text, with_platform_key};
+use crate::artcafe::client::Socket;
 use crate::support::{
     Agent, AgentReply, Api, Connection, Database, PATIENCE, Request, Response, Server, SshKey, Worker,
     eventually, iso, items, on_each_database,
 };
 
-on_each_database![what_another_tenant_has_is_as_what_nobody_has];
+on_each_database![
+    what_another_tenant_has_is_as_what_nobody_has,
+    ids_in_bodies_queries_and_frames_tell_nothing
+];
 
 /// Routes that answer otherwise: one that is signed, and so answered alike to whoever does not sign; and one that opens a
 /// WebSocket, which tells by how it ends.
@@ -198,6 +202,92 @@ fn ask(api: &Api, method: &str, path: &str, kinds: &[(String, &str)], ids: &[Str
     // A stream that were opened would not end: its head tells enough.
     let mut connection = Connection::open(&api.address()).expect("connected");
     connection.send(&api.authorized(request).header("connection", "close")).expect("an answer")
+}
+
+/// What a route's query may name, by the name of the parameter.
+const QUERIED: [(&str, &str); 8] = [
+    ("agentId", "agent"),
+    ("agent_id", "agent"),
+    ("agent", "agent"),
+    ("sessionId", "session"),
+    ("session", "session"),
+    ("workflow", "workflow"),
+    ("workflowId", "workflow"),
+    ("channel_id", "channel"),
+];
+
+fn ids_in_bodies_queries_and_frames_tell_nothing(database: &Database) {
+    let server = with_platform_key(database).start();
+    let (tenant, owner) = make_tenant(&server, &json!({"name": "owner"}));
+    let (_, stranger) = make_tenant(&server, &json!({"name": "stranger"}));
+    let estate = furnish(&tenant, &owner);
+    let pair = |kind: &str| (estate[kind].clone(), unknown(kind, &estate[kind]));
+
+    let mut tried = 0;
+    for (path, parameter, kind) in queries(&server) {
+        let (owned, nobodys) = pair(kind);
+        let ask = |id: &str| stranger.get(&format!("{path}?{parameter}={id}"));
+        let (other, none) = (comparable(&ask(&owned), &[owned]), comparable(&ask(&nobodys), &[nobodys]));
+        assert_eq!(other, none, "GET {path}?{parameter} tells another tenant's from nobody's");
+        assert!(!other.1.contains("zzqx"), "GET {path}?{parameter}: {}", other.1);
+        tried += 1;
+    }
+    assert!(tried >= 3, "only {tried} queries were tried");
+
+    let (owned, nobodys) = pair("agent");
+    let public = SshKey::make("ed25519").public();
+    let add = |agent: &str| {
+        let body = json!({"name": "k", "public_key": public, "key_type": "agent", "agent_id": agent});
+        stranger.post("/api/v1/ssh-keys", &body)
+    };
+    let (other, none) = (add(&owned), add(&nobodys));
+    assert!((400..500).contains(&other.status), "{}", other.shown());
+    assert_eq!(comparable(&other, &[owned]), comparable(&none, &[nobodys]), "POST /api/v1/ssh-keys");
+
+    let own = crate::artcafe::client::register(&stranger, "own");
+    let key = stranger.post("/v1/keys", &json!({"name": "own", "scope": "agent"})).is(201);
+    let mut socket = Socket::connect_by(&stranger, &own, &text(&key["key"]));
+    for (frame, field, kind) in [
+        ("subscribe", "channel_id", "channel"),
+        ("unsubscribe", "channel_id", "channel"),
+        ("publish", "channel_id", "channel"),
+        ("message", "to", "agent"),
+        ("message", "channel_id", "channel"),
+        ("request", "to", "agent"),
+        ("response", "command_id", "command"),
+    ] {
+        let (owned, nobodys) = pair(kind);
+        let mut say = |id: &str| {
+            let mut data = json!({"payload": 1, "status": "success", "result": {}});
+            data[field] = json!(id);
+            if frame.ends_with("subscribe") {
+                data = json!({"channel_id": id});
+            }
+            let mut error = socket.refused(frame, &data);
+            error["id"] = json!(null);
+            error.to_string().replace(id, "<id>")
+        };
+        assert_eq!(say(&owned), say(&nobodys), "{frame} {field} tells another tenant's from nobody's");
+    }
+}
+
+/// The lists that can be asked for what belongs to something: path, parameter, and kind.
+fn queries(server: &Server) -> Vec<(String, String, &'static str)> {
+    let description = server.get("/openapi.json").is(200);
+    let mut found = Vec::new();
+    for (path, operations) in description["paths"].as_object().expect("paths") {
+        let is_stream = operations["get"]["responses"]["200"]["content"].get("text/event-stream").is_some();
+        if path.contains('{') || is_stream {
+            continue;
+        }
+        for parameter in operations["get"]["parameters"].as_array().into_iter().flatten() {
+            let named = QUERIED.iter().find(|(name, _)| parameter["name"] == *name);
+            if let Some((name, kind)) = named.filter(|_| parameter["in"] == "query") {
+                found.push((path.clone(), (*name).to_owned(), *kind));
+            }
+        }
+    }
+    found
 }
 
 /// The owner still has everything.
