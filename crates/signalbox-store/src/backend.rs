@@ -19,7 +19,7 @@ use signalbox_core::lease::Lease;
 use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
-use signalbox_core::snapshot::WaitingTask;
+use signalbox_core::snapshot::{Loaded, WaitingTask};
 use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, ChannelId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
@@ -56,6 +56,15 @@ pub(crate) trait Backend: Send + Sync {
 
     /// The row with this key from the database; a session with its tasks, all read at one moment.
     async fn read(&self, tenant: &TenantId, key: &Key) -> Result<Option<ReadRow>, StoreError>;
+
+    /// Those of the rows with these keys that are there. The keys are of one table, and each is one text.
+    async fn read_among(&self, tenant: &TenantId, keys: &[Key]) -> Result<Vec<Loaded>, StoreError> {
+        let mut found = Vec::new();
+        for key in keys {
+            found.extend(self.read(tenant, key).await?.map(|row| row.loaded));
+        }
+        Ok(found)
+    }
 
     /// The version of the row that [`Backend::read`] would give.
     async fn version(&self, tenant: &TenantId, key: &Key) -> Result<Option<i64>, StoreError>;

@@ -46,7 +46,7 @@ use signalbox_core::lease::Lease;
 use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
-use signalbox_core::snapshot::WaitingTask;
+use signalbox_core::snapshot::{Loaded, WaitingTask};
 use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, ChannelId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
@@ -190,6 +190,10 @@ impl Backend for Postgres {
 
     async fn read(&self, tenant: &TenantId, key: &Key) -> Result<Option<ReadRow>, StoreError> {
         rows::row(&self.pool, tenant, key).await
+    }
+
+    async fn read_among(&self, tenant: &TenantId, keys: &[Key]) -> Result<Vec<Loaded>, StoreError> {
+        rows::among(&self.pool, tenant, keys).await
     }
 
     async fn version(&self, tenant: &TenantId, key: &Key) -> Result<Option<i64>, StoreError> {

@@ -1,8 +1,10 @@
 //! Single rows, and the two lists that decisions ask for.
 
+use std::collections::HashMap;
+
 use signalbox_core::decision::Key;
 use signalbox_core::session::SessionState;
-use signalbox_core::snapshot::WaitingTask;
+use signalbox_core::snapshot::{Loaded, WaitingTask};
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId};
 
@@ -11,7 +13,7 @@ use super::query::{Query, Value, bound, get, id, parameters, text};
 use super::sql;
 use crate::StoreError;
 use crate::read_row::ReadRow;
-use crate::schema::{self, TableId};
+use crate::schema::{self, Cell, TableId};
 
 /// The row with this key; a session with its tasks.
 pub(super) async fn row(pool: &Pool, tenant: &TenantId, key: &Key) -> Result<Option<ReadRow>, StoreError> {
@@ -25,6 +27,35 @@ pub(super) async fn row(pool: &Pool, tenant: &TenantId, key: &Key) -> Result<Opt
     let body: &str = get(&row, 1)?;
     let loaded = schema::loaded(key, get(&row, 0)?, body)?;
     Ok(loaded.map(|loaded| ReadRow::alone(loaded, body.len())))
+}
+
+/// Those of the rows with these keys that are there; the keys are of one table, and each is one text.
+pub(super) async fn among(pool: &Pool, tenant: &TenantId, keys: &[Key]) -> Result<Vec<Loaded>, StoreError> {
+    let Some(first) = keys.first() else { return Ok(Vec::new()) };
+    let table = TableId::of(first).table();
+    let [column] = table.key else { return Ok(Vec::new()) };
+    let sql = format!(
+        "SELECT {column}, version, body FROM {table} WHERE tenant = $1 AND {column} = ANY($2::text[])",
+        column = column.name,
+        table = table.name
+    );
+    let names: HashMap<String, &Key> = keys.iter().filter_map(|key| Some((name(key)?, key))).collect();
+    let texts: Vec<&str> = names.keys().map(String::as_str).collect();
+    let rows = pool.query(&sql, &[&tenant.as_str(), &texts]).await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let Some(key) = names.get(get::<&str>(row, 0)?) else { continue };
+        found.extend(schema::loaded(key, get(row, 1)?, get(row, 2)?)?);
+    }
+    Ok(found)
+}
+
+/// The one text that a row is named by.
+fn name(key: &Key) -> Option<String> {
+    match schema::key_cells(key).iter().next() {
+        Some(Cell::Text(text)) => Some(text.to_string()),
+        _ => None,
+    }
 }
 
 /// The version of the row with this key.
