@@ -6,23 +6,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use signalbox_wire::id::{CommandId, KeyId, NodeId, TenantId};
+use signalbox_wire::id::{CommandId, NodeId, TenantId};
 use signalbox_wire::time::Timestamp;
 
+use crate::ended::{Ended, EndedCredentials};
 use crate::{Buffer, Bus, Bytes, Pattern, Received, Subject, Subscription};
 
-/// What begins the wake-up for an SSH key that ended; its id follows.
-const ENDED_KEY: &[u8] = b"key:";
-/// The wake-up for a tenant that ended.
-const ENDED_TENANT: &[u8] = b"tenant";
-/// Wake-ups about keys that may wait to be looked at; after more, every token is.
-const ENDED_MAX: usize = 1_024;
-/// Bytes of such wake-ups; each has that of an id.
-const ENDED_BYTES_MAX: usize = 1 << 20;
-
-/// A subscription to what ends tokens. While the bus is away there is none, and tokens are looked at now and then.
-#[derive(Debug)]
-pub struct EndedTokens(Option<Subscription>);
 /// Wake-ups of due work that may wait to be looked at: one that is due soon must not be lost to one that is due later.
 const DUE_WORK: Buffer = Buffer::Bounded { messages: 1_024, bytes: 1 << 16 };
 
@@ -76,9 +65,15 @@ impl WakeUps {
         }
     }
 
-    /// Keys were revoked: what is remembered of keys is to be forgotten.
-    pub fn keys_revoked(&self) {
-        self.bus.wake(|| (Subject::revoked_keys(), Bytes::new()));
+    /// A credential has ended: what is remembered of credentials is to be forgotten, and its connections end.
+    pub fn credential_ended(&self, ended: &Ended) {
+        self.bus.wake(|| (Subject::revoked_keys(), ended.to_bytes()));
+    }
+
+    /// Whether everything that others do is told here now, where others use the same database or not.
+    #[must_use]
+    pub fn tells_all(&self, has_others: bool) -> bool {
+        !has_others || (self.bus.reaches_other_nodes() && self.bus.outage().is_none())
     }
 
     /// Nothing more comes of a command.
@@ -89,17 +84,6 @@ impl WakeUps {
     /// Is woken when nothing more comes of a command.
     pub async fn ended_command(&self, tenant: &TenantId, command: &CommandId) -> Woken {
         self.woken_by(&Subject::command(tenant, command), Buffer::Newest).await
-    }
-
-    /// An SSH key signs nobody in any more: what is remembered of keys is to be forgotten, and its tokens have ended.
-    pub fn ssh_key_ended(&self, key: &KeyId) {
-        let payload = [ENDED_KEY, key.as_str().as_bytes()].concat();
-        self.bus.wake(|| (Subject::revoked_keys(), payload.into()));
-    }
-
-    /// A tenant is removed: what is remembered of keys is to be forgotten, and tokens have ended.
-    pub fn tenant_ended(&self) {
-        self.bus.wake(|| (Subject::revoked_keys(), Bytes::from_static(ENDED_TENANT)));
     }
 
     /// Is woken when a tenant's log grows.
@@ -119,11 +103,9 @@ impl WakeUps {
         self.woken_by(&Subject::revoked_keys(), Buffer::Newest).await
     }
 
-    /// Is told of tokens that have ended, on any node.
-    pub async fn ended_tokens(&self) -> EndedTokens {
-        let pattern = Pattern::exactly(&Subject::revoked_keys());
-        let buffer = Buffer::Bounded { messages: ENDED_MAX, bytes: ENDED_BYTES_MAX };
-        EndedTokens(self.bus.subscribe(&pattern, buffer).await.ok())
+    /// Is told of credentials that have ended, on any node.
+    pub async fn ended_credentials(&self) -> EndedCredentials {
+        EndedCredentials::subscribe(&self.bus).await
     }
 
     /// When the work is due that a wake-up tells of; `None` for one that this node has sent itself. Where some may have
@@ -140,25 +122,6 @@ impl WakeUps {
     async fn woken_by(&self, subject: &Subject, buffer: Buffer) -> Woken {
         let subscription = self.bus.subscribe(&Pattern::exactly(subject), buffer).await.ok();
         Woken { subscription, _reader: None }
-    }
-}
-
-impl EndedTokens {
-    /// Waits until tokens have ended: those of one SSH key, or of any.
-    pub async fn next(&mut self) -> Option<KeyId> {
-        let Some(subscription) = &mut self.0 else { return std::future::pending().await };
-        loop {
-            let payload = match subscription.recv().await {
-                Received::Message(message) => message.payload,
-                Received::Missed(_) => return None,
-            };
-            if let Some(key) = payload.strip_prefix(ENDED_KEY) {
-                return std::str::from_utf8(key).ok().and_then(|key| KeyId::parse(key).ok());
-            }
-            if payload == ENDED_TENANT {
-                return None;
-            }
-        }
     }
 }
 
@@ -209,20 +172,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_key_that_ended_is_named_and_forgotten() {
-        let bus = Bus::local();
-        let wake_ups = WakeUps::new(bus, NodeId::parse("nod_a").expect("valid"));
-        let (mut ended, mut keys) = (wake_ups.ended_tokens().await, wake_ups.revoked_keys().await);
-        let key = KeyId::parse("key_1").expect("valid");
-        wake_ups.keys_revoked();
-        wake_ups.ssh_key_ended(&key);
-        wake_ups.tenant_ended();
-        assert_eq!(ended.next().await, Some(key), "an API key has no tokens");
-        assert_eq!(ended.next().await, None);
-        keys.next().await;
-    }
-
-    #[tokio::test]
     async fn a_log_that_grew_says_how_far() {
         let bus = Bus::local();
         let wake_ups = WakeUps::new(bus, NodeId::parse("nod_a").expect("valid"));
@@ -232,7 +181,7 @@ mod tests {
         for sequence in [1, 2, 3] {
             wake_ups.log_grew(&tenant, sequence);
         }
-        wake_ups.keys_revoked();
+        wake_ups.credential_ended(&Ended::Any);
         assert_eq!((log.sequence().await, keys.next().await.len()), (3, 0));
     }
 }

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use signalbox_wire::id::{AgentId, KeyId};
 use signalbox_wire::time::Timestamp;
 
+use crate::agent::Agent;
+
 /// Who signs in with a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -43,6 +45,8 @@ pub struct SshKey {
     pub kind: SshKeyKind,
     /// The agent that it signs in; any of the tenant's where it says none.
     pub agent: Option<AgentId>,
+    /// When that agent registered: it signs in this registration of it, and none that takes its id later.
+    pub registered_at: Option<Timestamp>,
     /// When it was added.
     pub created_at: Timestamp,
     /// Who added it.
@@ -78,10 +82,16 @@ impl SshKey {
         self.revoked.is_none()
     }
 
+    /// Whether it may sign in an agent with this id, as far as the id tells.
+    #[must_use]
+    pub fn is_for(&self, agent: &AgentId) -> bool {
+        self.is_active() && self.agent.as_ref().is_none_or(|own| own == agent)
+    }
+
     /// Whether it may sign this agent in.
     #[must_use]
-    pub fn signs_in(&self, agent: &AgentId) -> bool {
-        self.is_active() && self.agent.as_ref().is_none_or(|own| own == agent)
+    pub fn signs_in(&self, agent: &Agent) -> bool {
+        self.is_for(&agent.id) && (self.agent.is_none() || self.registered_at == Some(agent.registered_at))
     }
 
     /// The agent whose active keys it is one of.

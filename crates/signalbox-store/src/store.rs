@@ -126,6 +126,24 @@ macro_rules! rows {
     )*};
 }
 
+/// Methods that read several rows of one kind at once.
+macro_rules! among {
+    ($($(#[$doc:meta])* $name:ident($id:ty) -> $value:ty, $variant:ident;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// # Errors
+        /// [`StoreError::Unavailable`] when the database cannot answer.
+        pub async fn $name(&self, tenant: &TenantId, ids: &[$id]) -> Result<Vec<Arc<$value>>, StoreError> {
+            let keys: Vec<Key> = ids.iter().cloned().map(Key::$variant).collect();
+            let found = self.among(tenant, &keys).await?.into_iter();
+            Ok(found.filter_map(|row| match row {
+                Loaded::$variant(row) => Some(row.value),
+                _ => None,
+            }).collect())
+        }
+    )*};
+}
+
 impl Store {
     /// Opens the store that `options` name and brings its tables up to date.
     ///
@@ -421,6 +439,28 @@ impl Store {
         ssh_key(id: &KeyId) -> SshKey, SshKey, Key::SshKey(id.clone());
         /// What tokens and challenges are made with; kept in the tenant `default`.
         token_keys() -> TokenKeys, TokenKeys, Key::TokenKeys;
+    }
+
+    among! {
+        /// Those of these API keys that are there.
+        api_keys_among(KeyId) -> ApiKey, ApiKey;
+        /// Those of these SSH keys that are there.
+        ssh_keys_among(KeyId) -> SshKey, SshKey;
+        /// Those of these agents that are there.
+        agents_among(AgentId) -> Agent, Agent;
+    }
+
+    async fn among(&self, tenant: &TenantId, keys: &[Key]) -> Result<Vec<Loaded>, StoreError> {
+        let backend = &self.inner.backend;
+        if backend.is_shared() {
+            let rows = backend.read_many(tenant, keys).await?;
+            return Ok(rows.into_iter().flatten().map(|row| row.loaded).collect());
+        }
+        let mut found = Vec::new();
+        for key in keys {
+            found.extend(self.row(tenant, key, Freshness::Current).await?);
+        }
+        Ok(found)
     }
 
     /// A payload, by the hash of its bytes.

@@ -1,8 +1,8 @@
 //! Challenges that an agent signs to sign in: 32 bytes in hex that any node can check, without a row or a memory.
 //!
-//! A challenge is `nonce (12) · expiry (4) · code (16)`. The code is an HMAC over nonce, expiry and agent, so that nobody
-//! makes one up, and one of another agent does not count; the expiry is masked, so that all of it looks random. That each
-//! is used once is for whoever takes the answer to see to.
+//! A challenge is `nonce (12) · expiry (4) · code (16)`. The code is an HMAC over nonce, expiry, agent, and the tenant
+//! where one was named, so that nobody makes one up, and one of another agent or tenant does not count; the expiry is
+//! masked, so that all of it looks random. That each is used once is for whoever takes the answer to see to.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -30,6 +30,8 @@ pub struct ChallengeSecret([u8; 32]);
 pub struct Good {
     /// Until when it can be.
     pub expires_at: Timestamp,
+    /// Whether it was made for one tenant.
+    pub is_of_tenant: bool,
 }
 
 /// Why a challenge does not count. A client is only told that something did not.
@@ -50,36 +52,62 @@ impl ChallengeSecret {
         Self(random)
     }
 
-    /// A new challenge for an agent, which may exist or not, and until when it can be answered.
+    /// A new challenge for an agent, which may exist or not, in one tenant or in whichever; and until when it can be
+    /// answered.
     #[must_use]
-    pub fn challenge(&self, agent: &str, now: Timestamp, random: u128) -> (String, Timestamp) {
+    pub fn challenge(
+        &self,
+        agent: &str,
+        tenant: Option<&str>,
+        now: Timestamp,
+        random: u128,
+    ) -> (String, Timestamp) {
         let mut nonce = [0; NONCE];
         nonce.copy_from_slice(&random.to_be_bytes()[..NONCE]);
         let expiry_s = now.as_seconds().saturating_add(LIFETIME_S);
         let expiry = u32::try_from(expiry_s).unwrap_or(u32::MAX).to_be_bytes();
         let mask = self.code(b"mask", &[&nonce]);
         let masked: [u8; EXPIRY] = std::array::from_fn(|index| expiry[index] ^ mask[index]);
-        let code = self.code(b"code", &[&nonce, &expiry, agent.as_bytes()]);
+        let code = self.code_of((&nonce, &expiry), agent, tenant);
         let challenge = [&nonce[..], &masked, &code].concat();
         (hex(&challenge), Timestamp::from_seconds(i64::from(u32::from_be_bytes(expiry))))
     }
 
-    /// Checks that a challenge was made here for this agent and can still be answered.
+    /// Checks that a challenge was made here for this agent, and for this tenant or none, and can still be answered.
     ///
     /// # Errors
     /// [`BadChallenge`].
-    pub fn check(&self, agent: &str, challenge: &str, now: Timestamp) -> Result<Good, BadChallenge> {
+    pub fn check(
+        &self,
+        agent: &str,
+        tenant: &str,
+        challenge: &str,
+        now: Timestamp,
+    ) -> Result<Good, BadChallenge> {
         let bytes = from_hex(challenge).ok_or(BadChallenge::Unknown)?;
         let (nonce, rest) = bytes.split_at(NONCE);
         let (masked, code) = rest.split_at(EXPIRY);
         let mask = self.code(b"mask", &[nonce]);
         let expiry: [u8; EXPIRY] = std::array::from_fn(|index| masked[index] ^ mask[index]);
-        let expected = self.code(b"code", &[nonce, &expiry, agent.as_bytes()]);
-        if !bool::from(expected.ct_eq(code)) {
+        let is_made = |tenant| bool::from(self.code_of((nonce, &expiry), agent, tenant).ct_eq(code));
+        let (is_of_tenant, is_of_any) = (is_made(Some(tenant)), is_made(None));
+        if !is_of_tenant && !is_of_any {
             return Err(BadChallenge::Unknown);
         }
         let expires_at = Timestamp::from_seconds(i64::from(u32::from_be_bytes(expiry)));
-        if now < expires_at { Ok(Good { expires_at }) } else { Err(BadChallenge::Expired) }
+        if now < expires_at { Ok(Good { expires_at, is_of_tenant }) } else { Err(BadChallenge::Expired) }
+    }
+
+    /// What is the same for an agent each time, and known to nobody else.
+    #[must_use]
+    pub fn seed_of(&self, agent: &str) -> [u8; CODE] {
+        self.code(b"seed", &[agent.as_bytes()])
+    }
+
+    fn code_of(&self, (nonce, expiry): (&[u8], &[u8]), agent: &str, tenant: Option<&str>) -> [u8; CODE] {
+        // No id has a control character: where one ends is clear.
+        let tenant = tenant.map(|tenant| format!("\0{tenant}")).unwrap_or_default();
+        self.code(b"code", &[nonce, expiry, agent.as_bytes(), tenant.as_bytes()])
     }
 
     fn code(&self, purpose: &[u8; 4], parts: &[&[u8]]) -> [u8; CODE] {
@@ -128,31 +156,41 @@ mod tests {
 
     #[test]
     fn a_challenge_is_32_bytes_in_hex_and_good_for_five_minutes() {
-        let (challenge, expires_at) = secret().challenge("agent-1", NOW, 5);
+        let (challenge, expires_at) = secret().challenge("agent-1", None, NOW, 5);
         assert_eq!(challenge.len(), CHARS);
         assert!(challenge.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{challenge}");
         assert_eq!(expires_at, NOW + Duration::from_secs(300));
-        assert_eq!(secret().check("agent-1", &challenge, NOW), Ok(Good { expires_at }));
+        let good = Ok(Good { expires_at, is_of_tenant: false });
+        assert_eq!(secret().check("agent-1", "t", &challenge, NOW), good);
         let last = NOW + Duration::from_secs(299);
-        assert_eq!(secret().check("agent-1", &challenge, last), Ok(Good { expires_at }));
-        assert_eq!(secret().check("agent-1", &challenge, expires_at), Err(BadChallenge::Expired));
+        assert_eq!(secret().check("agent-1", "t", &challenge, last), good);
+        assert_eq!(secret().check("agent-1", "t", &challenge, expires_at), Err(BadChallenge::Expired));
+    }
+
+    #[test]
+    fn a_challenge_of_a_tenant_does_not_count_in_another() {
+        let (challenge, expires_at) = secret().challenge("a", Some("t"), NOW, 5);
+        assert_eq!(secret().check("a", "t", &challenge, NOW), Ok(Good { expires_at, is_of_tenant: true }));
+        for (agent, tenant) in [("a", "u"), ("at", ""), ("a", ""), ("b", "t")] {
+            assert_eq!(secret().check(agent, tenant, &challenge, NOW), Err(BadChallenge::Unknown));
+        }
     }
 
     #[test]
     fn challenges_have_nothing_in_common() {
-        let (one, _) = secret().challenge("a", NOW, 1 << 64);
-        let (other, _) = secret().challenge("a", NOW, 2 << 64);
+        let (one, _) = secret().challenge("a", None, NOW, 1 << 64);
+        let (other, _) = secret().challenge("a", None, NOW, 2 << 64);
         let same = one.bytes().zip(other.bytes()).skip(NONCE * 2).filter(|(one, other)| one == other).count();
         assert!(same < 12, "{one} {other}: also the expiry is masked");
     }
 
     #[test]
     fn what_was_not_made_here_for_this_agent_does_not_count() {
-        let (challenge, _) = secret().challenge("agent-1", NOW, u128::MAX);
-        let verdict = |agent: &str, challenge: &str| secret().check(agent, challenge, NOW);
+        let (challenge, _) = secret().challenge("agent-1", None, NOW, u128::MAX);
+        let verdict = |agent: &str, challenge: &str| secret().check(agent, "t", challenge, NOW);
         assert_eq!(verdict("agent-2", &challenge), Err(BadChallenge::Unknown));
         assert_eq!(
-            ChallengeSecret::new([8; 32]).check("agent-1", &challenge, NOW),
+            ChallengeSecret::new([8; 32]).check("agent-1", "t", &challenge, NOW),
             Err(BadChallenge::Unknown)
         );
         for text in ["", "00", &challenge.to_uppercase(), &challenge[1..], &format!("{challenge}00"), "é"] {

@@ -41,6 +41,8 @@ pub struct Claims {
     pub key_type: String,
     /// The key that signed in.
     pub key_id: KeyId,
+    /// When the agent registered: the token is not for one that takes its id later.
+    pub registered_at: Timestamp,
     /// When it was made, in Unix seconds.
     pub iat: i64,
     /// From when on it is over, in Unix seconds.
@@ -237,6 +239,7 @@ mod tests {
             agent_id: agent,
             key_type: "agent".to_owned(),
             key_id: KeyId::parse("key_1").unwrap(),
+            registered_at: Timestamp::from_micros(1),
             iat: NOW.as_seconds(),
             exp: NOW.as_seconds() + LIFETIME_S,
             jti: "j".to_owned(),

@@ -7,6 +7,7 @@ mod frames;
 mod public_key;
 mod response;
 mod rsa_key;
+mod stand_in;
 mod verify;
 
 pub use self::public_key::{Algorithm, BadPublicKey, PUBLIC_KEY_CHARS_MAX, PublicKey};

@@ -78,7 +78,7 @@ pub use schedules::{
     ScheduleControlled,
 };
 pub use sessions::{Cancel, Pause, Resume, RetrySession};
-pub use ssh_keys::{CreateSshKey, DeleteSshKey, RevokeSshKey, SignIn};
+pub use ssh_keys::{CreateSshKey, DeleteSshKey, RevokeSshKey, SignIn, UseChallenge};
 pub use tenants::{AddUsage, ChangeTenant, CreateTenant};
 pub use timers::TimerFired;
 pub use token_keys::RotateTokenKeys;

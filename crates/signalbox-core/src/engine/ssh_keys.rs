@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use signalbox_wire::id::{AgentId, KeyId};
+use signalbox_wire::time::Timestamp;
 
 use super::operation::Operation;
 use crate::decision::{Key, Row, SeenSignature};
@@ -33,12 +34,14 @@ impl Operation for CreateSshKey {
             let (fingerprint, key) = (fingerprint.clone(), taken.value.key.clone());
             return Err(Rejected::SshKeyTaken { fingerprint, key }.into());
         }
-        if let Some(agent) = agent
-            && snapshot.agent(agent)?.is_none()
-        {
-            return Err(Rejected::UnknownAgent(agent.to_string()).into());
-        }
-        let key = SshKey { created_at: context.now, ..self.key.clone() };
+        let registered_at = match agent {
+            Some(agent) => match snapshot.agent(agent)? {
+                Some(known) => Some(known.value.registered_at),
+                None => return Err(Rejected::UnknownAgent(agent.to_string()).into()),
+            },
+            None => None,
+        };
+        let key = SshKey { created_at: context.now, registered_at, ..self.key.clone() };
         let mut decision = logged(context, "ssh_key.created", &key, None);
         let version = context.version_after(None);
         let taken = SshFingerprint { fingerprint: key.fingerprint.clone(), key: key.id.clone() };
@@ -114,24 +117,51 @@ pub struct SignIn {
 }
 
 impl Operation for SignIn {
-    type Output = ();
+    /// When the agent registered that has signed in.
+    type Output = Timestamp;
 
-    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        context: &mut DecisionContext<'_>,
+    ) -> Result<(Decision, Timestamp), Halt> {
         let (key, seen) = (Key::SshKey(self.key.clone()), Key::Signature(self.seen.signature.clone()));
         snapshot.require([key.clone(), seen, Key::Agent(self.agent.clone())])?;
         if snapshot.signature(&self.seen.signature)?.is_some() {
             return Err(Rejected::Replayed.into());
         }
-        let Some(read) = snapshot.ssh_key(&self.key)?.filter(|read| read.value.signs_in(&self.agent)) else {
+        let Some(agent) = snapshot.agent(&self.agent)? else {
+            return Err(Rejected::UnknownAgent(self.agent.to_string()).into());
+        };
+        let registered_at = agent.value.registered_at;
+        let Some(read) = snapshot.ssh_key(&self.key)?.filter(|read| read.value.signs_in(&agent.value)) else {
             return Err(Rejected::SshKeyEnded(self.key.clone()).into());
         };
-        if snapshot.agent(&self.agent)?.is_none() {
-            return Err(Rejected::UnknownAgent(self.agent.to_string()).into());
-        }
         let data = json!({"keyId": self.key, "fingerprint": read.value.fingerprint});
         let event = NewEvent::new("agent.signed_in", Level::Info, context.now, &data).about(&self.agent);
         let mut decision = Decision { events: vec![event], ..Decision::default() };
         decision.expects.push((key, Some(read.version)));
+        decision.create(Row::Signature(self.seen.clone()), context.version_after(None));
+        Ok((decision, registered_at))
+    }
+}
+
+/// A challenge that names no tenant is used up in the one tenant where such are remembered, so that it counts once and not
+/// once in each tenant.
+#[derive(Debug, Clone)]
+pub struct UseChallenge {
+    /// The challenge, and until when it is remembered.
+    pub seen: SeenSignature,
+}
+
+impl Operation for UseChallenge {
+    type Output = ();
+
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
+        if snapshot.signature(&self.seen.signature)?.is_some() {
+            return Err(Rejected::Replayed.into());
+        }
+        let mut decision = Decision::default();
         decision.create(Row::Signature(self.seen.clone()), context.version_after(None));
         Ok((decision, ()))
     }

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use serde_json::Map;
 use signalbox_core::Rejected;
 use signalbox_core::decision::{Key, SeenSignature};
-use signalbox_core::engine::{CreateSshKey, DeleteSshKey, Deregister, RevokeSshKey, RotateTokenKeys, SignIn};
+use signalbox_core::engine::{
+    CreateSshKey, DeleteSshKey, Deregister, Register, RevokeSshKey, RotateTokenKeys, SignIn, UseChallenge,
+};
 use signalbox_core::ssh_key::{SshKey, SshKeyKind};
 use signalbox_core::token_keys::Seed;
 use signalbox_wire::id::{AgentId, KeyId};
@@ -25,6 +28,7 @@ fn key(name: &str, fingerprint: &str, agent: Option<&AgentId>) -> CreateSshKey {
             fingerprint: fingerprint.to_owned(),
             kind: SshKeyKind::Agent,
             agent: agent.cloned(),
+            registered_at: None,
             created_at: Timestamp::default(),
             created_by: "an admin".to_owned(),
             revoked: None,
@@ -90,12 +94,55 @@ fn a_challenge_counts_once_and_for_an_active_key_of_an_agent_that_is_there() {
 }
 
 #[test]
+fn a_key_of_an_agent_is_not_for_one_that_takes_its_id() {
+    let mut stage = Stage::new();
+    let agent = stage.agent("a", 1);
+    let made = stage.run(&key("k", "f", Some(&agent))).expect("made");
+    stage.run(&key("any", "g", None)).expect("made");
+    let first = sign_in(&stage, &agent, "k", "1");
+    assert_eq!(Some(stage.run(&first).expect("signed in")), made.registered_at);
+    stage.run(&Deregister { agent: agent.clone(), trace: None }).expect("gone");
+    stage.now = stage.now + Duration::from_micros(1);
+    let again = Register {
+        id: Some(agent.clone()),
+        name: "again".to_owned(),
+        version: "1".to_owned(),
+        endpoint: None,
+        capabilities: Vec::new(),
+        metadata: Map::new(),
+        replace: false,
+        trace: None,
+    };
+    stage.run(&again).expect("registered");
+    let late = sign_in(&stage, &agent, "k", "2");
+    assert!(matches!(stage.run(&late), Err(Rejected::SshKeyEnded(_))));
+    let any = sign_in(&stage, &agent, "any", "3");
+    assert!(stage.run(&any).expect("signed in") > first_registration(&made), "another registration");
+    stage.run(&DeleteSshKey { key: id("k") }).expect("deleted");
+    stage.run(&key("k", "f", Some(&agent))).expect("added for the new one");
+    let now = sign_in(&stage, &agent, "k", "4");
+    stage.run(&now).expect("signed in");
+}
+
+fn first_registration(key: &SshKey) -> Timestamp {
+    key.registered_at.expect("of an agent")
+}
+
+#[test]
+fn a_challenge_of_no_tenant_is_used_up_once() {
+    let mut stage = Stage::new();
+    let seen = SeenSignature { signature: "1".to_owned(), expires_at: stage.now + Duration::from_secs(300) };
+    stage.run(&UseChallenge { seen: seen.clone() }).expect("used");
+    assert_eq!(stage.run(&UseChallenge { seen }), Err(Rejected::Replayed));
+}
+
+#[test]
 fn a_sign_in_that_meets_a_revocation_conflicts() {
     let mut stage = Stage::new();
     let agent = stage.agent("a", 1);
     stage.run(&key("k", "f", Some(&agent))).expect("made");
     let signed_in = sign_in(&stage, &agent, "k", "1");
-    let (decision, ()) = stage.decide(&signed_in).expect("it may");
+    let (decision, _) = stage.decide(&signed_in).expect("it may");
     stage.run(&revoke("k")).expect("revoked");
     assert!(stage.store.commit(&decision, None).is_err(), "it rests on a key that was active");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, header};
 use quick_cache::sync::Cache;
+use signalbox_bus::{Ended, WakeUps};
 use signalbox_core::decision::{ApiKey, Scope};
 use signalbox_store::Store;
 use signalbox_wire::id::{KeyId, TenantId};
@@ -18,7 +19,8 @@ use signalbox_wire::time::Timestamp;
 use subtle::ConstantTimeEq;
 
 use super::anonymous::{self, AnonymousAccess};
-use super::caller::{AuthError, Caller};
+use super::caller::{AuthError, Caller, UsedKey};
+use super::ended::EndedQueue;
 use super::key_uses::KeyUses;
 use super::tokens::{self, Tokens};
 use crate::clock;
@@ -47,6 +49,7 @@ struct Inner {
     uses: KeyUses,
     quotas: Quotas,
     tokens: Tokens,
+    ended: EndedQueue,
 }
 
 /// Callers that were looked up a moment ago.
@@ -95,6 +98,7 @@ impl Authenticator {
             remembered: Remembered::new(),
             uses: KeyUses::default(),
             quotas,
+            ended: EndedQueue::default(),
         }))
     }
 
@@ -165,9 +169,22 @@ impl Authenticator {
         Ok(caller)
     }
 
-    /// Forgets a key at once, when it is revoked here.
-    pub(crate) fn forget_all(&self) {
+    /// Takes in that credentials have ended, on whatever node: what is remembered of them is forgotten, and the connections
+    /// that rest on them are looked at.
+    pub(crate) fn take_in_ended(&self, ended: Ended) {
         self.0.remembered.forget_all();
+        self.0.ended.push(ended);
+    }
+
+    /// The same for what has ended here, which the other nodes are told too.
+    pub(crate) fn end(&self, wake_ups: &WakeUps, ended: Ended) {
+        wake_ups.credential_ended(&ended);
+        self.take_in_ended(ended);
+    }
+
+    /// What has ended, for whoever tends connections.
+    pub(crate) fn ended(&self) -> &EndedQueue {
+        &self.0.ended
     }
 
     fn anonymous(&self, headers: &HeaderMap, path: &str) -> Result<Caller, AuthError> {
@@ -189,7 +206,7 @@ impl Authenticator {
         self.0.uses.note(&tenant, &key.id, now);
         let name = Arc::from(format!("{} ({})", key.name, key.id));
         let until = ends_at.map_or(now + BELIEVED_FOR, |ends_at| ends_at.min(now + BELIEVED_FOR));
-        let api_key = Some(key.id.clone());
+        let api_key = Some(UsedKey { id: key.id.clone(), secret: Arc::from(hash) });
         let caller =
             Caller { tenant, scope: key.scope, name, is_platform: false, agent: None, key: None, api_key };
         Ok((caller, until))
@@ -218,8 +235,18 @@ impl Authenticator {
 }
 
 /// Until when a key is good under the secret with this hash, where it ends at all.
-fn good_until(key: &ApiKey, hash: &str, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
-    let previous = key.previous.as_ref().filter(|_| key.hash != hash).map(|previous| previous.until);
+///
+/// # Errors
+/// Why it is good no more.
+pub(crate) fn good_until(key: &ApiKey, hash: &str, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
+    let previous = match &key.previous {
+        _ if key.hash == hash => None,
+        Some(previous) if previous.hash == hash => Some(previous.until),
+        _ => {
+            let detail = "This key was given another secret, and this one is good no more; use the new one.";
+            return Err(Problem::unauthorized(detail));
+        }
+    };
     if let Some(until) = previous.filter(|until| *until <= now) {
         let detail = format!(
             "This key was given another secret, and this one is good no more since {until}; use the new one."

@@ -23,7 +23,15 @@ pub(crate) struct Caller {
     /// The SSH key that a token was given for.
     pub(crate) key: Option<KeyId>,
     /// The API key that was used, where that can be revoked.
-    pub(crate) api_key: Option<KeyId>,
+    pub(crate) api_key: Option<UsedKey>,
+}
+
+/// An API key that was used, by one of its secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct UsedKey {
+    pub(crate) id: KeyId,
+    /// SHA-256 of the secret, in hex: a key that is rotated has another.
+    pub(crate) secret: Arc<str>,
 }
 
 /// Why a request has no caller.

@@ -7,16 +7,16 @@ mod anonymous;
 mod authenticator;
 pub(crate) mod bootstrap;
 mod caller;
+mod ended;
 mod key_uses;
 mod token_ring;
 mod tokens;
 mod tries;
 
 pub(crate) use anonymous::{AnonymousAccess, foreign_origin};
-pub(crate) use authenticator::Authenticator;
-pub(crate) use caller::{AuthError, Caller};
+pub(crate) use authenticator::{Authenticator, good_until};
+pub(crate) use caller::{AuthError, Caller, UsedKey};
 pub(crate) use token_ring::Ring;
-pub(crate) use tokens::{Token, TokenEnd};
 pub(crate) use tries::Tries;
 
 use signalbox_core::decision::{ApiKey, Scope};

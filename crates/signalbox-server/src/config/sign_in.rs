@@ -17,9 +17,9 @@ pub struct SignInSettings {
     #[arg(long, env = "SIGNALBOX_TOKEN_KEY_ROTATION", value_parser = time_allowed, default_value = "30d")]
     pub token_key_rotation: Duration,
     /// Challenges and answers that one agent may ask for and give from one address in a minute; beyond it the answer is 429
-    #[arg(long, value_parser = within(1_u32, 1_000_000_000), env = "SIGNALBOX_SIGN_IN_TRIES_PER_AGENT", default_value_t = 600)]
+    #[arg(long, value_parser = within(1_u32, 1_000_000_000), env = "SIGNALBOX_SIGN_IN_TRIES_PER_AGENT", default_value_t = 60)]
     pub sign_in_tries_per_agent: u32,
     /// Challenges and answers of all agents from one address in a minute; beyond it the answer is 429
-    #[arg(long, value_parser = within(1_u32, 1_000_000_000), env = "SIGNALBOX_SIGN_IN_TRIES_PER_ADDRESS", default_value_t = 600_000)]
+    #[arg(long, value_parser = within(1_u32, 1_000_000_000), env = "SIGNALBOX_SIGN_IN_TRIES_PER_ADDRESS", default_value_t = 6_000)]
     pub sign_in_tries_per_address: u32,
 }

@@ -14,9 +14,12 @@ use crate::auth::Caller;
 /// The parameters of a path that name an agent.
 const NAMES: [&str; 2] = ["{agentId}", "{agent_id}"];
 
-/// Routes that a token of another agent may take: a message to a colleague, and what is known of one.
-const OF_OTHERS: [(Method, &str); 4] = [
+/// Routes that a token of another agent may take: a message or a command to a colleague, and what is known of one and came
+/// of the command.
+const OF_OTHERS: [(Method, &str); 6] = [
     (Method::POST, "/v1/agents/{agentId}/run"),
+    (Method::POST, "/api/v1/agents/{agent_id}/commands"),
+    (Method::GET, "/api/v1/agents/{agent_id}/commands/{command_id}"),
     (Method::GET, "/v1/agents/{agentId}"),
     (Method::GET, "/v1/opscore/agent/{agentId}/state"),
     (Method::GET, "/api/v1/agents/{agent_id}"),
@@ -86,6 +89,13 @@ mod tests {
         let commands = "/api/v1/agents/{agent_id}/commands";
         assert_eq!(verdict(Some("a"), Method::GET, commands, "/api/v1/agents/b/commands"), Some(403));
         assert_eq!(verdict(Some("a"), Method::GET, "/v1/agents", "/v1/agents"), None);
+        assert_eq!(
+            verdict(Some("a"), Method::POST, commands, "/api/v1/agents/b/commands"),
+            None,
+            "a command"
+        );
+        let command = "/api/v1/agents/{agent_id}/commands/{command_id}";
+        assert_eq!(verdict(Some("a"), Method::GET, command, "/api/v1/agents/b/commands/c"), None);
         let run = "/v1/agents/{agentId}/run";
         assert_eq!(verdict(Some("a"), Method::POST, run, "/v1/agents/b/run"), None, "a message to it");
     }

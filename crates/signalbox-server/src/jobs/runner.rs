@@ -41,8 +41,7 @@ pub(crate) fn start(app: &Jobs, post: Post, tracker: &TaskTracker) {
         tracker.spawn(woken(app.clone(), kind, Arc::clone(&post.alarms)));
         tracker.spawn(claims(app.clone(), kind, Arc::clone(&post.alarms), tracker.clone()));
     }
-    tracker.spawn(forget_revoked_keys(app.clone()));
-    tracker.spawn(end_tokens(app.clone()));
+    tracker.spawn(ended_credentials(app.clone()));
     tracker.spawn(matching::run(app.clone(), post.hints, tracker.clone()));
     tracker.spawn(matching::sweep(app.clone()));
     tracker.spawn(close(app.clone(), post.disconnected));
@@ -70,17 +69,6 @@ async fn woken(app: Jobs, kind: DueKind, alarms: Arc<Alarms>) {
     }
 }
 
-/// Forgets what is remembered of keys when some were revoked, on whatever node.
-async fn forget_revoked_keys(app: Jobs) {
-    let mut revoked = app.drive.wake_ups().revoked_keys().await;
-    loop {
-        tokio::select! {
-            () = app.draining.cancelled() => return,
-            _ = revoked.next() => app.authenticator.forget_all(),
-        }
-    }
-}
-
 /// Closes connections that commits on this node have ended.
 async fn close(app: Jobs, mut disconnected: mpsc::Receiver<(TenantId, Disconnected)>) {
     loop {
@@ -94,15 +82,14 @@ async fn close(app: Jobs, mut disconnected: mpsc::Receiver<(TenantId, Disconnect
     }
 }
 
-/// Looks at the connections of tokens that may have ended on another node.
-async fn end_tokens(app: Jobs) {
-    let mut ended = app.drive.wake_ups().ended_tokens().await;
+/// Takes in which credentials have ended, on whatever node.
+async fn ended_credentials(app: Jobs) {
+    let mut ended = app.drive.wake_ups().ended_credentials().await;
     loop {
-        let key = tokio::select! {
+        tokio::select! {
             () = app.draining.cancelled() => return,
-            key = ended.next() => key,
-        };
-        app.authenticator.tokens().may_have_ended(key.as_ref());
+            next = ended.next() => app.authenticator.take_in_ended(next),
+        }
     }
 }
 

@@ -1,22 +1,16 @@
 //! Who may connect as which agent: a request's credentials become an [`Admitted`], or the reason why not.
 
-use std::collections::HashSet;
-use std::sync::Arc;
-
 use http::{HeaderMap, HeaderValue, header};
-use signalbox_core::decision::{ApiKey, Scope};
-use signalbox_store::{Page, Store, StoreError};
+use signalbox_core::decision::Scope;
+use signalbox_store::Store;
 use signalbox_wire::id::{AgentId, KeyId, TenantId};
 use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
+use signalbox_wire::time::Timestamp;
 
-use crate::auth::{AuthError, Authenticator, Caller};
-use crate::clock;
+use crate::auth::{AuthError, Authenticator, Caller, UsedKey};
 use crate::http::problem::Refusal;
 use crate::transport::outbox::CloseReason;
-
-/// Keys that are looked at in one go.
-const KEYS_PAGE: usize = 1_000;
 
 /// An agent that may connect.
 #[derive(Debug, Clone)]
@@ -25,10 +19,10 @@ pub(crate) struct Admitted {
     pub(crate) agent: AgentId,
     /// The SSH key that its token was given for.
     pub(crate) key: Option<KeyId>,
+    /// When it registered: what takes its id later is another agent.
+    pub(crate) registered_at: Timestamp,
     /// The API key by which it came.
-    pub(crate) api_key: Option<KeyId>,
-    /// Who it is by its token.
-    pub(crate) token: Option<Caller>,
+    pub(crate) api_key: Option<UsedKey>,
 }
 
 /// What is said to a request to connect.
@@ -85,12 +79,10 @@ pub(crate) async fn admit_caller(store: &Store, caller: Caller, agent: &str) -> 
         let detail = "This token is another agent's; connect as the agent that it was given to.";
         return refused(CloseReason::Forbidden, detail.to_owned());
     }
-    if store.agent(&caller.tenant, &agent).await?.is_none() {
-        return Ok(unknown());
-    }
-    let token = caller.key.is_some().then(|| caller.clone());
+    let Some(known) = store.agent(&caller.tenant, &agent).await? else { return Ok(unknown()) };
+    let registered_at = known.value.registered_at;
     let Caller { tenant, key, api_key, .. } = caller;
-    Ok(Verdict::Admitted(Admitted { tenant, agent, key, api_key, token }))
+    Ok(Verdict::Admitted(Admitted { tenant, agent, registered_at, key, api_key }))
 }
 
 /// Whether a caller that proved to be an agent is this one.
@@ -102,27 +94,4 @@ fn unknown() -> Verdict {
     let detail = "Agent not found; register it with POST /api/v1/agents.";
     let problem = Problem::new(ProblemKind::UnknownAgent, detail);
     Verdict::Refused(CloseReason::Removed, problem)
-}
-
-/// Those of these API keys that open nothing any more.
-pub(crate) async fn revoked(
-    store: &Store,
-    tenant: &TenantId,
-    keys: Vec<KeyId>,
-) -> Result<Vec<KeyId>, StoreError> {
-    let now = clock::now();
-    let mut left: HashSet<KeyId> = keys.into_iter().collect();
-    let mut page = Page { limit: KEYS_PAGE, after: None };
-    while !left.is_empty() {
-        let listed = store.keys(tenant, &page).await?;
-        let is_good = |key: &&Arc<ApiKey>| key.expires_at.is_none_or(|at| at > now);
-        for key in listed.items.iter().filter(is_good) {
-            left.remove(&key.id);
-        }
-        match listed.next {
-            Some(next) => page.after = Some(next),
-            None => break,
-        }
-    }
-    Ok(left.into_iter().collect())
 }

@@ -6,14 +6,12 @@ use signalbox_bus::BusError;
 use signalbox_core::engine::{Connect, Disconnect};
 use signalbox_core::quota::Limit;
 use signalbox_store::StoreError;
-use tokio::task::AbortHandle;
 
 use super::admission::Admitted;
 use super::credentials;
 use super::parts::Parts;
 use super::session::Session;
 use super::shared::Shared;
-use crate::auth::{Authenticator, Caller, Token, TokenEnd};
 use crate::clock;
 use crate::engine::DriveError;
 use crate::http::problem::Refusal;
@@ -28,9 +26,6 @@ const DISCONNECT_TRIES: u32 = 6;
 /// The pause before the second try, which doubles, and before the first where another connection is about to be the agent's.
 const DISCONNECT_PAUSE: Duration = Duration::from_millis(250);
 
-/// Longer than any connection lasts.
-const TOKENS_OUTLIVED_FOR: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
-
 /// A connection that its agent holds, until [`Opened::end`].
 pub(super) struct Opened {
     pub(super) session: Session,
@@ -38,33 +33,7 @@ pub(super) struct Opened {
     pub(super) base: u64,
     attached: Attached,
     _open: OpenConnection,
-    _credential: credentials::Registered,
-    _token: Option<TokenWatch>,
-}
-
-/// What ends a connection with the key of its token, until this is dropped. A token that is over ends none: it was for
-/// connecting.
-struct TokenWatch(AbortHandle);
-
-impl TokenWatch {
-    fn begin(authenticator: &Authenticator, caller: Caller, outbox: Outbox) -> Self {
-        let authenticator = authenticator.clone();
-        let token = Token { caller, expires_at: clock::now() + TOKENS_OUTLIVED_FOR };
-        let watching = tokio::spawn(async move {
-            let reason = match authenticator.tokens().ended(&token).await {
-                TokenEnd::AgentRemoved => CloseReason::Removed,
-                TokenEnd::Expired | TokenEnd::Revoked => CloseReason::Unauthorized,
-            };
-            outbox.close(reason);
-        });
-        Self(watching.abort_handle())
-    }
-}
-
-impl Drop for TokenWatch {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    _credentials: credentials::Registered,
 }
 
 /// Lets an agent connect where its tenant may have one more that is, or where this one is already.
@@ -97,7 +66,6 @@ impl Opened {
         resume: Option<&Resume>,
     ) -> Result<(Self, OutboxReader), CloseReason> {
         let Parts { connections, drive, node, settings, figures, draining, .. } = &**shared;
-        let authenticator = &shared.authenticator;
         let bounds = OutboxBounds {
             frames: settings.agent_buffer_messages_max,
             bytes: settings.agent_buffer_bytes_max,
@@ -111,7 +79,7 @@ impl Opened {
         }
         let base = outbox.sequence();
         let open = figures.open(kind);
-        let credential = shared.credentials().register(admitted, &outbox);
+        let credentials = shared.credentials().register(admitted, &outbox);
         // Whatever the commit sets in motion finds it here.
         let attached = connections.attach((tenant, agent), outbox.clone(), resume).await;
         let attached = attached.map_err(|error: BusError| {
@@ -119,7 +87,7 @@ impl Opened {
             CloseReason::Unavailable
         })?;
         let connection = outbox.connection().clone();
-        let key = admitted.key.clone().or_else(|| admitted.api_key.clone());
+        let key = admitted.key.clone().or_else(|| admitted.api_key.as_ref().map(|key| key.id.clone()));
         let operation = Connect { agent: agent.clone(), connection, node: node.clone(), key };
         if let Err(error) = drive.run(tenant, &operation).await {
             return Err(not_connected(&error));
@@ -130,13 +98,11 @@ impl Opened {
         if draining.is_cancelled() {
             outbox.close(CloseReason::Draining);
         }
-        let token = admitted.token.clone();
-        let token = token.map(|caller| TokenWatch::begin(authenticator, caller, outbox.clone()));
         let session = Session::new(shared.clone(), admitted, outbox);
         if let Some(resume) = resume {
             session.tell_resumed(resume, attached.is_resumed);
         }
-        Ok((Self { session, base, attached, _open: open, _credential: credential, _token: token }, reader))
+        Ok((Self { session, base, attached, _open: open, _credentials: credentials }, reader))
     }
 
     /// The connection has ended, for this reason; `reader` is what was read of it.

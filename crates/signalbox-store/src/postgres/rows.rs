@@ -2,7 +2,7 @@
 
 use signalbox_core::decision::Key;
 use signalbox_core::session::SessionState;
-use signalbox_core::snapshot::WaitingTask;
+use signalbox_core::snapshot::{Loaded, WaitingTask};
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId};
 use tokio_postgres::Row;

@@ -15,8 +15,8 @@ use signalbox_store::{AgentFilter, DeadLetterFilter, Listed, Page, Presence, Ses
 use signalbox_wire::id::NodeId;
 
 use crate::samples::{
-    agent, agent_id, api_key, command, connected, definition, ended, figures, hook, name, schedule, session,
-    session_id, settled, ssh_key, status, task, tenant_id, tenant_row, tool, workflow, workflow_id,
+    agent, agent_id, api_key, command, connected, definition, ended, figures, hook, key_id, name, schedule,
+    session, session_id, settled, ssh_key, status, task, tenant_id, tenant_row, tool, workflow, workflow_id,
 };
 use crate::world::{World, at, commit, contract, tenant};
 
@@ -34,7 +34,7 @@ contract! {
     open_sessions_of_a_workflow_are_known,
     dead_letters_are_listed_longest_dead_first,
     tools_keys_workflows_schedules_hooks_and_tenants_are_listed,
-    an_agents_active_ssh_keys_are_found, commands_are_listed_newest_first_and_the_open_ones_counted,
+    an_agents_active_ssh_keys_are_found, keys_are_found_among_others, commands_are_listed_newest_first_and_the_open_ones_counted,
     pages_stay_put_while_rows_come_and_go,
 }
 
@@ -411,6 +411,23 @@ async fn tools_keys_workflows_schedules_hooks_and_tenants_are_listed(world: &Wor
     assert_eq!(schedules, ["a", "b", "c"]);
     let hooks = walk!(2, |page| store.hooks(&tenant(), &page), |hook| hook.id.to_string());
     assert_eq!(hooks, ["a", "b", "c"]);
+}
+
+async fn keys_are_found_among_others(world: &World) {
+    let store = &world.store;
+    let keys = ["a", "b", "c"].map(|id| Row::SshKey(Arc::new(ssh_key(id, None))));
+    put(store, keys.into()).await;
+    let among = |ids: &'static [&str]| async move {
+        let ids: Vec<_> = ids.iter().map(|id| key_id(id)).collect();
+        let found = store.ssh_keys_among(&tenant(), &ids).await.expect("read");
+        let mut found: Vec<String> = found.iter().map(|key| key.id.to_string()).collect();
+        found.sort_unstable();
+        found
+    };
+    assert_eq!(among(&["c", "none", "a"]).await, ["a", "c"]);
+    assert!(among(&[]).await.is_empty() && among(&["x"]).await.is_empty());
+    assert!(store.agents_among(&tenant(), &[agent_id("a")]).await.expect("read").is_empty());
+    assert!(store.api_keys_among(&tenant(), &[key_id("a")]).await.expect("read").is_empty());
 }
 
 async fn an_agents_active_ssh_keys_are_found(world: &World) {

@@ -257,6 +257,7 @@ pub(crate) fn ssh_key(id: &str, agent: Option<&str>) -> SshKey {
         fingerprint: format!("SHA256:{id}"),
         kind: SshKeyKind::Agent,
         agent: agent.map(agent_id),
+        registered_at: None,
         created_at: at(0),
         created_by: "an admin".into(),
         revoked: None,

@@ -18,6 +18,7 @@ use crate::raw;
 pub const TOOL_INVOCATION: &str = "tool_invocation";
 
 const TASK_TYPE: &str = "workflow_task";
+const CANCEL_TYPE: &str = "workflow_cancel";
 const TASK_SENDER: &str = "opscore";
 const MESSAGE_TYPE: Text = Text::new(1, 128, crate::text::no_control);
 
@@ -64,6 +65,12 @@ impl RunMessage {
             Some(message) => Ok(message),
             None => Self::read(text),
         }
+    }
+
+    /// Whether an agent takes it for a task of a workflow, or for the end of one.
+    #[must_use]
+    pub fn is_of_a_workflow(&self) -> bool {
+        [TASK_TYPE, CANCEL_TYPE].contains(&self.message_type.as_str())
     }
 
     fn quick(text: &str) -> Option<Self> {

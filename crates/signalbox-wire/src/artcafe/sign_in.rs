@@ -18,7 +18,7 @@ pub struct ChallengeBody {
     /// Who wants to sign in.
     #[schema(value_type = String, min_length = 1, max_length = 256)]
     pub agent_id: AgentId,
-    /// In which tenant; `verify` says it again.
+    /// In which tenant; `verify` has to say the same then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 256)]
     pub tenant_id: Option<TenantId>,

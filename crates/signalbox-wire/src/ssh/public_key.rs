@@ -159,6 +159,17 @@ impl PublicKey {
     }
 
     /// Reads the data of a key as it stands inside a signature.
+    pub(super) fn from_blob(blob: &[u8]) -> Result<Self, BadPublicKey> {
+        let algorithm = Algorithm::named(Frames::new(blob).text()?).ok_or(BadPublicKey::Form)?;
+        Ok(Self { material: material(algorithm, blob)?, blob: blob.to_vec() })
+    }
+
+    /// A key that nobody has sent.
+    pub(super) fn of_nobody(material: Material) -> Self {
+        Self { material, blob: Vec::new() }
+    }
+
+    /// Whether this is its data.
     pub(super) fn is(&self, blob: &[u8]) -> bool {
         self.blob == blob
     }

@@ -13,6 +13,9 @@ use super::public_key::{Material, PublicKey};
 use super::response::{NAMESPACE, Response, Wire, WireAlgorithm};
 use super::rsa_key::RsaKey;
 
+/// Zeros at the beginning of an RSA signature that may be left out; each is as rare as one in 256.
+pub(super) const MISSING_ZEROS_MAX: usize = 8;
+
 /// Whether signatures with SHA-1 count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sha1 {
@@ -72,11 +75,11 @@ impl PublicKey {
                 // Some leave out the zeros that it begins with.
                 match key.modulus.len().checked_sub(signature.len()) {
                     Some(0) => verifies_rsa(parameters, key, message, signature),
-                    Some(missing) => {
+                    Some(missing) if missing <= MISSING_ZEROS_MAX => {
                         let padded = [&vec![0; missing][..], signature].concat();
                         verifies_rsa(parameters, key, message, &padded)
                     }
-                    None => false,
+                    _ => false,
                 }
             }
             _ => false,

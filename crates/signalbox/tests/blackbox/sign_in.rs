@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Api, Database, PLATFORM_KEY, Response, Server, Setup, SshKey, iso, on_each_database, within,
+    Api, Database, PLATFORM_KEY, Response, Server, Setup, SshKey, eventually, iso, on_each_database, within,
 };
 
 on_each_database![
@@ -13,10 +13,16 @@ on_each_database![
     whatever_is_wrong_gets_the_same_answer,
     sha1_is_refused_with_the_cure,
     a_token_acts_for_its_own_agent_alone,
+    a_token_speaks_as_its_own_agent_alone,
     tokens_end_with_the_key_the_agent_and_the_tenant,
     keys_are_kept_once_and_shown,
     a_key_of_no_agent_signs_in_any_where_it_is_named,
     tries_are_limited,
+    tries_of_an_address_are_limited,
+    a_challenge_counts_once_in_whichever_tenant,
+    keys_of_tokens_rotate,
+    a_token_is_in_no_log,
+    a_token_commands_other_agents,
     tokens_and_challenges_survive_a_restart,
     nodes_share_keys_and_their_end,
 ];
@@ -56,7 +62,7 @@ print(base64.b64encode(key.sign(sys.argv[2].encode())).decode())
 "#;
 
 #[track_caller]
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned()
 }
 
@@ -69,7 +75,7 @@ fn body(key: &SshKey, agent: &str) -> Value {
 }
 
 #[track_caller]
-fn add(api: &Api, key: &SshKey, agent: &str) -> String {
+pub(crate) fn add(api: &Api, key: &SshKey, agent: &str) -> String {
     text(&api.post("/api/v1/ssh-keys", &body(key, agent)).is(201)["key_id"])
 }
 
@@ -96,9 +102,23 @@ fn token(answer: &Response) -> String {
 
 /// A token by `ssh-keygen`.
 #[track_caller]
-fn sign_in(api: &Api, agent: &str, key: &SshKey) -> String {
+pub(crate) fn sign_in(api: &Api, agent: &str, key: &SshKey) -> String {
+    sign_in_at(api, agent, key, &json!({}))
+}
+
+/// A token by `ssh-keygen`, with more said than which agent it is for.
+#[track_caller]
+pub(crate) fn sign_in_at(api: &Api, agent: &str, key: &SshKey, more: &Value) -> String {
+    token(&try_sign_in(api, agent, key, more))
+}
+
+#[track_caller]
+pub(crate) fn try_sign_in(api: &Api, agent: &str, key: &SshKey, more: &Value) -> Response {
     let challenge = challenge(api, agent);
-    token(&answer(api, agent, &challenge, &key.armoured(&challenge, "artcafe")))
+    let mut body = json!({"tenant_id": "default", "agent_id": agent, "challenge": challenge,
+        "response": key.armoured(&challenge, "artcafe")});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    api.post("/api/v1/auth/verify", &body)
 }
 
 fn report(api: &Api, agent: &str) -> Response {
@@ -270,7 +290,6 @@ fn a_token_acts_for_its_own_agent_alone(database: &Database) {
     own.patch(&format!("/v1/agents/{other}"), &json!({"version": "2"})).problem(403);
     own.patch(&format!("/v1/agents/{id}"), &json!({"version": "2"})).is(200);
     own.get(&format!("/v1/agents/{other}")).is(200);
-    own.run(&other, &json!({"hello": 1}));
     let more = json!({"agentName": "more", "version": "1", "capabilities": []});
     own.post("/v1/agents/register", &more).problem(403);
     own.post("/v1/keys", &json!({"name": "k", "scope": "read"})).problem(403);
@@ -291,6 +310,38 @@ fn a_token_acts_for_its_own_agent_alone(database: &Database) {
     assert!(claims["jti"].is_string() && claims["key_type"] == "agent", "{claims}");
     let log = server.get("/v1/opscore/logs").is(200).to_string();
     assert!(log.contains("signed in with SSH key"), "{log}");
+}
+
+fn a_token_speaks_as_its_own_agent_alone(database: &Database) {
+    let server = Server::start(database);
+    let (id, other) = (agent(&server, "one"), agent(&server, "other"));
+    let key = SshKey::make("ed25519");
+    add(&server, &key, &id);
+    let own = server.with_key(&sign_in(&server.without_key(), &id, &key));
+    let run = |patch: Value| {
+        let mut body = json!({"senderId": id, "messageType": "text", "payload": {"hello": 1}});
+        body.as_object_mut().unwrap().extend(patch.as_object().unwrap().clone());
+        own.post(&format!("/v1/agents/{other}/run"), &body)
+    };
+    run(json!({})).is(202);
+    for patch in [
+        json!({"senderId": "opscore"}),
+        json!({"senderId": other}),
+        json!({"messageType": "workflow_task"}),
+        json!({"messageType": "workflow_cancel"}),
+        json!({"senderId": "opscore", "messageType": "workflow_task", "opscore_task_id": "tsk_1"}),
+        json!({"senderId": other, "messageType": "tool_invocation", "payload": {"tool_name": "echo"}}),
+    ] {
+        run(patch).problem(403);
+    }
+    let task = json!({"task_name": "sum", "parameters": {}});
+    own.post(&format!("/v1/agents/{other}/run"), &task).problem(403);
+    server.post(&format!("/v1/agents/{other}/run"), &task).is(202);
+    // Tools are called in its own name.
+    let call = json!({"messageType": "tool_invocation",
+        "payload": {"tool_name": "echo", "arguments": {"text": "from one"}}});
+    let called = run(call);
+    assert!(called.is(200).to_string().contains("from one"), "{}", called.shown());
 }
 
 fn part(token: &str, index: usize) -> Value {
@@ -428,6 +479,113 @@ fn tries_are_limited(database: &Database) {
     assert!(refused.header("retry-after").is_some(), "{}", refused.shown());
     answer(&open, "one", "00", "AAAA").problem(429);
     challenge(&open, "two");
+}
+
+fn tries_of_an_address_are_limited(database: &Database) {
+    let server = Setup::new(database).env("SIGNALBOX_SIGN_IN_TRIES_PER_ADDRESS", "3").start();
+    let open = server.without_key();
+    for name in ["one", "two", "three"] {
+        challenge(&open, name);
+    }
+    let refused = open.post("/api/v1/auth/challenge", &json!({"agent_id": "four"}));
+    assert!(refused.problem(429).kind.ends_with("/too-many-tries"));
+    answer(&open, "five", "00", "AAAA").problem(429);
+}
+
+fn a_challenge_counts_once_in_whichever_tenant(database: &Database) {
+    let server = Setup::new(database).env("SIGNALBOX_PLATFORM_KEY", PLATFORM_KEY).start();
+    let open = server.without_key();
+    let key = SshKey::make("ed25519");
+    // The same agent with the same key in three tenants.
+    let mut tenants = vec!["default".to_owned()];
+    let in_tenant = |api: &Api| {
+        api.post("/api/v1/agents", &json!({"name": "one", "agent_id": "one"})).is(201);
+        add(api, &key, "one");
+    };
+    in_tenant(&server);
+    for name in ["acme", "other"] {
+        let made = server.with_key(PLATFORM_KEY).post("/api/v1/tenants", &json!({"name": name})).succeeded();
+        in_tenant(&server.with_key(&text(&made["api_key"])));
+        tenants.push(text(&made["tenant_id"]));
+    }
+    let verify = |tenant: &str, challenge: &str| {
+        let body = json!({"tenant_id": tenant, "agent_id": "one", "challenge": challenge,
+            "response": key.armoured(challenge, "artcafe")});
+        open.post("/api/v1/auth/verify", &body)
+    };
+    for first in &tenants {
+        let of_any = challenge(&open, "one");
+        token(&verify(first, &of_any));
+        for tenant in &tenants {
+            verify(tenant, &of_any).problem(401);
+        }
+        let asked = json!({"agent_id": "one", "tenant_id": first});
+        let of_one = text(&open.post("/api/v1/auth/challenge", &asked).is(200)["challenge"]);
+        for other in tenants.iter().filter(|tenant| *tenant != first) {
+            verify(other, &of_one).problem(401);
+        }
+        token(&verify(first, &of_one));
+        verify(first, &of_one).problem(401);
+    }
+}
+
+fn keys_of_tokens_rotate(database: &Database) {
+    let server = Setup::new(database).arg("--token-key-rotation").arg("500ms").start();
+    let open = server.without_key();
+    let (id, key) = (agent(&server, "one"), SshKey::make("ed25519"));
+    add(&server, &key, &id);
+    let old = sign_in(&open, &id, &key);
+    let new = eventually("another key to sign", || {
+        let new = sign_in(&open, &id, &key);
+        if part(&new, 0)["kid"] == part(&old, 0)["kid"] { Err("the same".to_owned()) } else { Ok(new) }
+    });
+    let keys = open.get("/.well-known/jwks.json").is(200);
+    let known: Vec<&Value> = keys["keys"].as_array().unwrap().iter().map(|key| &key["kid"]).collect();
+    for token in [&old, &new] {
+        assert!(known.contains(&&part(token, 0)["kid"]), "{keys}");
+        report(&server.with_key(token), &id).is(202);
+    }
+}
+
+fn a_token_is_in_no_log(database: &Database) {
+    let server = Setup::new(database).arg("--log").arg("trace").start();
+    let open = server.without_key();
+    let (id, key) = (agent(&server, "one"), SshKey::make("ed25519"));
+    add(&server, &key, &id);
+    let token = sign_in(&open, &id, &key);
+    let own = server.with_key(&token);
+    report(&own, &id).is(202);
+    own.get(&format!("/v1/agents?token={token}"));
+    own.get(&format!("/v1/agents/{token}")).absent();
+    let spoilt = format!("{token}x");
+    server.with_key(&spoilt).get("/v1/agents").problem(401);
+    open.post("/api/v1/auth/verify", &json!({"agent_id": id, "challenge": token, "response": token}))
+        .problem(401);
+    let told = json!({"senderId": id, "messageType": "text", "payload": {"token": token}});
+    own.post(&format!("/v1/agents/{id}/run"), &told).is(202);
+    let log = || format!("{}{}", server.stdout(), server.stderr());
+    eventually("the access log", || {
+        if log().contains("/v1/agents/{agentId}/run") { Ok(()) } else { Err("no line".to_owned()) }
+    });
+    let signature = token.rsplit('.').next().expect("a signature");
+    let log = log();
+    let line = log.lines().find(|line| line.contains(signature));
+    assert!(line.is_none(), "the log holds a token: {line:?}");
+}
+
+fn a_token_commands_other_agents(database: &Database) {
+    let server = Server::start(database);
+    let id = agent(&server, "one");
+    let other = text(&server.post("/api/v1/agents", &json!({"name": "other"})).is(201)["agent_id"]);
+    let key = SshKey::make("ed25519");
+    add(&server, &key, &id);
+    let own = server.with_key(&sign_in(&server.without_key(), &id, &key));
+    let commands = format!("/api/v1/agents/{other}/commands");
+    let made = text(&own.post(&commands, &json!({"command": "look"})).is(202)["command_id"]);
+    let shown = own.get(&format!("{commands}/{made}")).is(200);
+    assert_eq!(shown["command"], "look", "{shown}");
+    own.get(&commands).problem(403);
+    own.post(&format!("{commands}/{made}/cancel"), &json!({})).problem(403);
 }
 
 fn tokens_and_challenges_survive_a_restart(database: &Database) {

@@ -12,4 +12,5 @@ mod protocol;
 mod requests;
 pub(crate) mod seed_agent;
 mod subscriptions;
+mod tokens;
 mod work;

@@ -35,6 +35,8 @@ const ARGUMENTS: &str = "/payload/arguments";
 /// A message of type `tool_invocation` calls the tool that its payload names and answers with the tool's answer.
 /// Everything else is accepted at once, and delivered to the agent's contact endpoint with all its fields kept.
 ///
+/// With an agent's token, `senderId` is that agent's id, and tasks and other messages of workflows are refused.
+///
 /// A body may bring its own `messageId`. The same id and body to the same agent again is the same message and is
 /// delivered once; an id that was used for another body or another agent is refused, and a new one is the cure.
 #[utoipa::path(post, path = "/v1/agents/{agentId}/run", tag = "AgentKit", request_body = RunBody,
@@ -43,6 +45,7 @@ const ARGUMENTS: &str = "/payload/arguments";
         (status = 202, description = "Accepted: it will be delivered, or become a dead letter", body = Success<RunAccepted>),
         (status = 200, description = "The tool's answer", body = ToolAnswer),
         (status = 400, description = "The agent cannot be reached, or no tool is named", body = Problem),
+        (status = 403, description = "An agent's token in whose name another would speak, or a workflow", body = Problem),
         (status = 404, description = "No such agent, or no such tool", body = Problem),
         (status = 409, description = "The messageId was used for another body or another agent", body = Problem),
         (status = 422, description = "The body does not fit, or the arguments not the tool's schema", body = Problem),
@@ -101,6 +104,9 @@ async fn send(
         return Err(Problem::unsupported_media(detail).into());
     }
     let message = RunMessage::parse(&input.bytes)?;
+    if let Some(own) = &context.caller.agent {
+        speaks_for_itself(own, &message)?;
+    }
     let agent = convert::agent_id(agent)?;
     if let Some(tool_call) = message.tool {
         // Boxed, so that the usual message does not carry the room that a call needs.
@@ -116,6 +122,23 @@ async fn send(
         .await?;
     taken.keep();
     Ok(answered)
+}
+
+/// Refuses a token that would speak as somebody else: what is delivered says by itself who sends it, and work comes from
+/// the engine alone.
+fn speaks_for_itself(own: &AgentId, message: &RunMessage) -> Result<(), Problem> {
+    let detail = if message.is_of_a_workflow() {
+        "This token is an agent's, and what belongs to a workflow is sent by this server alone; send a message of another \
+         messageType, or a command (POST /api/v1/agents/{agent_id}/commands)."
+            .to_owned()
+    } else if message.sender_id != own.as_str() {
+        format!(
+            "This token speaks for agent {own}, and senderId names another sender; set senderId to {own}."
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Problem::forbidden(detail))
 }
 
 /// Counts a message, where the tenant may send one more today; one that was accepted before is let through uncounted.

@@ -4,6 +4,7 @@
 
 use axum::extract::State;
 use signalbox_wire::artcafe::{Challenge, ChallengeBody};
+use signalbox_wire::id::TenantId;
 use signalbox_wire::problem::Problem;
 
 use super::ring::ring;
@@ -19,8 +20,8 @@ use crate::surface::state::SignInTerms;
 
 /// Ask for a challenge
 ///
-/// What is signed is the challenge's 64 characters. It can be answered once, for five minutes. Whether there is such an
-/// agent is not told.
+/// What is signed is the challenge's 64 characters. It can be answered once, for five minutes, and where `tenant_id` was
+/// given in that tenant alone. Whether there is such an agent is not told.
 #[utoipa::path(post, path = "/api/v1/auth/challenge", operation_id = "auth_challenge", tag = "ArtCafe", security(()),
     request_body = ChallengeBody, responses(
     (status = 200, description = "What is to be signed", body = Challenge),
@@ -36,7 +37,8 @@ pub(crate) async fn challenge(
     let body: ChallengeBody = input.parse()?;
     tries::count(&terms, &body.agent_id, peer)?;
     let ring = ring(&drive, &authenticator, &terms).await?;
+    let tenant = body.tenant_id.as_ref().map(TenantId::as_str);
     let (challenge, expires_at) =
-        ring.challenges.challenge(body.agent_id.as_str(), clock::now(), clock::seed_128());
+        ring.challenges.challenge(body.agent_id.as_str(), tenant, clock::now(), clock::seed_128());
     Ok(Reply::ok(&Challenge { challenge, expires_at }))
 }

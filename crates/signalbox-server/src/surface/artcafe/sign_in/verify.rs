@@ -1,16 +1,16 @@
 //! `POST /api/v1/auth/verify`: the answer to a challenge, for a token.
 //!
-//! Whatever is wrong, the answer is the same, and a signature is checked also where there is no key to check it with. Only
-//! a signature with SHA-1 is told how to become better.
+//! Whatever is wrong, the answer is the same, and takes the same work: where the agent has no key of the kind that the
+//! response could be of, a key of nobody is checked in its place. Only a signature with SHA-1 is told how to become better.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
 use signalbox_core::Rejected;
 use signalbox_core::decision::SeenSignature;
-use signalbox_core::engine::SignIn;
+use signalbox_core::engine::{SignIn, UseChallenge};
 use signalbox_core::limits::bounded;
 use signalbox_core::ssh_key::SshKey;
 use signalbox_store::{Page, Store, StoreError};
@@ -37,13 +37,6 @@ use crate::surface::state::SignInTerms;
 const KEYS_TRIED_MAX: usize = 32;
 /// Checks of signatures that an async worker makes in one go.
 const CHECKED_INLINE_MAX: usize = 4;
-/// Bits of an RSA key from which on a check takes a while.
-const LONG_RSA_BITS: usize = 4_096;
-
-/// What a signature is checked with where there is no key: the one of RFC 8032's first example.
-static NOBODY: LazyLock<Option<PublicKey>> = LazyLock::new(|| {
-    PublicKey::parse("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea").ok()
-});
 
 /// Why nobody is signed in.
 enum Failed {
@@ -123,31 +116,30 @@ async fn sign_in(
     if sha1 == Sha1::Refused && signature.says_sha1() {
         return Err(Failed::Sha1);
     }
-    let challenge = ring.challenges.check(body.agent_id.as_str(), &body.challenge, now);
+    let challenge = ring.challenges.check(body.agent_id.as_str(), tenant.as_str(), &body.challenge, now);
     let challenge = challenge.map_err(|_| Failed::Denied("the challenge is not good"))?;
     let keys = candidates(store, tenant, body, &signature).await?;
-    let is_long = keys.len() > CHECKED_INLINE_MAX
-        || keys.iter().any(|(_, key)| {
-            let bits = key.rsa_bits().unwrap_or_default();
-            bits > LONG_RSA_BITS || (bits > 0 && matches!(signature, Signature::Raw(_)))
-        });
-    let check = || signer(keys, body.challenge.as_bytes(), &signature, sha1);
+    let is_long = keys.len() > CHECKED_INLINE_MAX || signature.takes_long();
+    let seed = ring.challenges.seed_of(body.agent_id.as_str());
+    let check = || signer(&keys, body.challenge.as_bytes(), &signature, (sha1, &seed));
     let key = drive.long_work().run_if(is_long, check).await?;
-    let operation = SignIn {
-        agent: body.agent_id.clone(),
-        key: key.id.clone(),
-        seen: SeenSignature { signature: body.challenge.clone(), expires_at: challenge.expires_at },
-    };
-    match drive.run(tenant, &operation).await {
-        Ok(()) => {}
-        Err(DriveError::Rejected(Rejected::Replayed)) => {
-            return Err(Failed::Denied("the challenge was used before"));
-        }
-        Err(DriveError::Rejected(_)) => return Err(Failed::Denied("the key or the agent is gone")),
-        Err(DriveError::Store(StoreError::Removed)) => return Err(Failed::Denied("the tenant is gone")),
-        Err(DriveError::Store(error)) => return Err(error.into()),
+    let seen = SeenSignature { signature: body.challenge.clone(), expires_at: challenge.expires_at };
+    let of_all = TenantId::default_tenant();
+    if !challenge.is_of_tenant && *tenant != of_all {
+        drive.run(&of_all, &UseChallenge { seen: seen.clone() }).await.map_err(not_signed_in)?;
     }
-    Ok(token(ring, tenant, body, &key, now)?)
+    let operation = SignIn { agent: body.agent_id.clone(), key: key.id.clone(), seen };
+    let registered_at = drive.run(tenant, &operation).await.map_err(not_signed_in)?;
+    Ok(token(ring, tenant, body, (&key, registered_at), now)?)
+}
+
+fn not_signed_in(error: DriveError) -> Failed {
+    match error {
+        DriveError::Rejected(Rejected::Replayed) => Failed::Denied("the challenge was used before"),
+        DriveError::Rejected(_) => Failed::Denied("the key or the agent is gone"),
+        DriveError::Store(StoreError::Removed) => Failed::Denied("the tenant is gone"),
+        DriveError::Store(error) => error.into(),
+    }
 }
 
 /// The keys that the signature may be of.
@@ -166,8 +158,7 @@ async fn candidates(
     };
     let made_with = signature.fingerprint();
     let is_one = |key: &Arc<SshKey>| {
-        key.signs_in(&body.agent_id)
-            && made_with.as_ref().is_none_or(|made_with| *made_with == key.fingerprint)
+        key.is_for(&body.agent_id) && made_with.as_ref().is_none_or(|made_with| *made_with == key.fingerprint)
     };
     let parsed = |key: Arc<SshKey>| PublicKey::parse(&key.public_key).ok().map(|public| (key, public));
     Ok(keys.into_iter().filter(is_one).filter_map(parsed).collect())
@@ -175,20 +166,20 @@ async fn candidates(
 
 /// The key that the challenge is signed with.
 fn signer(
-    keys: Vec<(Arc<SshKey>, PublicKey)>,
+    keys: &[(Arc<SshKey>, PublicKey)],
     challenge: &[u8],
     signature: &Signature,
-    sha1: Sha1,
+    (sha1, seed): (Sha1, &[u8]),
 ) -> Result<Arc<SshKey>, Failed> {
-    if keys.is_empty() {
-        let _ = NOBODY.as_ref().map(|key| key.verify(challenge, signature, sha1));
-    }
     for (key, public) in keys {
         match public.verify(challenge, signature, sha1) {
-            Ok(()) => return Ok(key),
+            Ok(()) => return Ok(Arc::clone(key)),
             Err(Refused::Sha1) => return Err(Failed::Sha1),
             Err(Refused::Mismatch) => {}
         }
+    }
+    for of_nobody in signature.stand_ins(keys.iter().map(|(_, public)| public), seed) {
+        let _ = of_nobody.verify(challenge, signature, sha1);
     }
     Err(Failed::Denied("the signature is not of a key of the agent"))
 }
@@ -197,7 +188,7 @@ fn token(
     ring: &Ring,
     tenant: &TenantId,
     body: &VerifyBody,
-    key: &SshKey,
+    (key, registered_at): (&SshKey, Timestamp),
     now: Timestamp,
 ) -> Result<Verified, Refusal> {
     let claims = Claims {
@@ -206,6 +197,7 @@ fn token(
         agent_id: body.agent_id.clone(),
         key_type: key.kind.name().to_owned(),
         key_id: key.id.clone(),
+        registered_at,
         iat: now.as_seconds(),
         exp: now.as_seconds() + jwt::LIFETIME_S,
         jti: jwt::id(now, clock::seed_128()),

@@ -47,6 +47,8 @@ pub(crate) async fn create(
         fingerprint: public.fingerprint(),
         kind: kind_in(body.key_type),
         agent: body.agent_id,
+        // Known where it is decided.
+        registered_at: None,
         created_at: now,
         created_by: context.caller.name.to_string(),
         revoked: None,

@@ -28,6 +28,6 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Refusal> {
     let key = convert::id(&id)?;
     drive.run(context.tenant(), &DeleteSshKey { key: key.clone() }).await?;
-    ended::tell(&drive, &authenticator, &key);
+    ended::tell(&drive, &authenticator, context.tenant(), key);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -37,6 +37,6 @@ pub(crate) async fn revoke(
         RevokeSshKey { key: key.clone(), by: context.caller.name.to_string(), reason: body.reason };
     let shown = |key: &SshKey| Reply::ok(&convert::view(key));
     let answer = drive.answer(context.tenant(), context.claim.as_ref(), &operation, shown).await?;
-    ended::tell(&drive, &authenticator, &key);
+    ended::tell(&drive, &authenticator, context.tenant(), key);
     Ok(answer)
 }

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use http::StatusCode;
-use signalbox_bus::WakeUps;
+use signalbox_bus::{Ended, WakeUps};
 use signalbox_store::{Removal, Store};
 use signalbox_wire::id::TenantId;
 use signalbox_wire::problem::Problem;
@@ -58,12 +58,12 @@ async fn removal(
 ) -> Result<(), Refusal> {
     // The keys go with the first part; what calls under way add goes with the parts that follow.
     let mut removed = store.remove_tenant(&tenant).await?;
-    authenticator.forget_all();
-    authenticator.tokens().may_have_ended(None);
-    wake_ups.tenant_ended();
+    authenticator.end(&wake_ups, Ended::Tenant(tenant.clone()));
     while removed == Removal::Goes {
         removed = store.remove_tenant(&tenant).await?;
     }
+    // Who came by the platform key rests on the tenant itself, which goes last.
+    authenticator.end(&wake_ups, Ended::Tenant(tenant.clone()));
     quotas.drop_account(&tenant);
     tracing::info!(%tenant, "a tenant was removed");
     Ok(())

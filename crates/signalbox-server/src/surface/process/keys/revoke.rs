@@ -1,6 +1,7 @@
 //! `DELETE /v1/keys/{keyId}`: a key opens nothing any more.
 
 use axum::extract::State;
+use signalbox_bus::Ended;
 use signalbox_core::engine::RevokeKey;
 use signalbox_core::limits::bounded;
 use signalbox_wire::id::KeyId;
@@ -16,7 +17,8 @@ use crate::http::reply::Reply;
 
 /// Revoke a key
 ///
-/// It opens nothing from now on; another node may take it for five seconds more.
+/// It opens nothing from now on, and the connections of agents that came by it are closed. A node that cannot be told may
+/// take it for five seconds more.
 #[utoipa::path(delete, path = "/v1/keys/{keyId}", tag = "Process", responses(
     (status = 200, description = "Revoked", body = signalbox_wire::envelope::Done),
     (status = 404, description = "No such key", body = Problem)))]
@@ -27,9 +29,8 @@ pub(crate) async fn revoke(
     Path(id): Path,
 ) -> Result<Reply, Refusal> {
     let key = key_id(&id)?;
-    drive.run(context.tenant(), &RevokeKey { key }).await?;
-    authenticator.forget_all();
-    drive.wake_ups().keys_revoked();
+    drive.run(context.tenant(), &RevokeKey { key: key.clone() }).await?;
+    authenticator.end(drive.wake_ups(), Ended::Key(context.tenant().clone(), key));
     Ok(Reply::ok(&signalbox_wire::envelope::Done::new(format!("Key {id} is revoked."))))
 }
 

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use http::StatusCode;
+use signalbox_bus::Ended;
 use signalbox_core::engine::RotateKey;
 use signalbox_wire::keys;
 use signalbox_wire::problem::Problem;
@@ -20,10 +21,10 @@ use crate::http::reply::Reply;
 
 /// Give a key another secret
 ///
-/// The secret is shown in this answer alone. The one before is good no more, unless `keepEarlierFor` says how long;
-/// another node may take it for five seconds more. Rotated again meanwhile, only the newest two are good. Sent again
-/// under the same `Idempotency-Key`, the request is refused with 409: rotate the key again where its first answer was
-/// lost.
+/// The secret is shown in this answer alone. The one before is good no more, unless `keepEarlierFor` says how long, and
+/// then the connections of agents that came by it are closed; a node that cannot be told may take it for five seconds
+/// more. Rotated again meanwhile, only the newest two are good. Sent again under the same `Idempotency-Key`, the request is
+/// refused with 409: rotate the key again where its first answer was lost.
 #[utoipa::path(post, path = "/v1/keys/{keyId}/rotate", operation_id = "rotate_key", tag = "Process", request_body = RotateKeyBody,
     params(("keyId" = String, Path, description = "Which key")),
     responses(
@@ -39,12 +40,12 @@ pub(crate) async fn rotate(
     Path(id): Path,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    let key = key_id(&id)?;
+    let id = key_id(&id)?;
     let body: RotateKeyBody = input.parse_or_default()?;
     let now = clock::now();
     let secret = keys::from_random(&clock::secret_bytes());
     let operation = RotateKey {
-        key,
+        key: id.clone(),
         hash: keys::hash_hex(secret.expose()),
         previous_until: body.keep_earlier_for.map(|period| now + period.into()),
         expires_at: expiry(body.expires_at, body.expires_in, now)?,
@@ -60,7 +61,6 @@ pub(crate) async fn rotate(
             Reply::json(StatusCode::OK, &shown).shown_once(&shown_before)
         })
         .await?;
-    authenticator.forget_all();
-    drive.wake_ups().keys_revoked();
+    authenticator.end(drive.wake_ups(), Ended::Key(context.tenant().clone(), id));
     Ok(reply)
 }
