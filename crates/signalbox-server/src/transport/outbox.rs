@@ -225,6 +225,11 @@ struct State {
     for_room: Vec<oneshot::Sender<()>>,
     /// Only an end wakes the reader.
     is_for_end_alone: bool,
+    /// Live frames that answers to polls carried and that the agent is not known to have, with the sequences of the answers.
+    told: VecDeque<(u64, Bytes)>,
+    told_bytes: usize,
+    /// The sequence of the last answer of which something is not kept any more, until that is said.
+    untold: Option<u64>,
 }
 
 /// The ids of what the agent's side came to have last, eight bytes each.
@@ -366,7 +371,14 @@ impl Outbox {
 
     /// The agent's side has all durable frames up to this sequence.
     pub(crate) fn had_up_to(&self, sequence: u64) {
-        self.0.state.lock().had_up_to(sequence);
+        let mut state = self.0.state.lock();
+        state.had_up_to(sequence);
+        self.0.forget_told(&mut state, |state| state.told.front().is_some_and(|(of, _)| *of <= sequence));
+    }
+
+    /// Whether an answer behind this sequence carried live frames that are not kept any more; it is said once.
+    pub(crate) fn has_lost_after(&self, sequence: u64) -> bool {
+        self.0.state.lock().untold.take().is_some_and(|lost| lost > sequence)
     }
 
     /// The agent's side has the durable frame of this id; whether one was on its way.
@@ -488,8 +500,8 @@ impl OutboxReader {
         Poll::Pending
     }
 
-    /// All that a poll answers with, and the last sequence in it: first what came before and is not known to be had, then
-    /// what is new.
+    /// All that a poll answers with, and the sequence that says of all of it that it was had: first what came before and is
+    /// not known to be, then what is new. Live frames come again as durable ones do, as many as may wait.
     pub(crate) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Vec<Bytes>, u64), CloseReason>> {
         let inner = &*self.0.0;
         let mut state = inner.state.lock();
@@ -498,9 +510,18 @@ impl OutboxReader {
         }
         let first_new = state.waiting.iter().find_map(|queued| queued.sequence).unwrap_or(u64::MAX);
         let again = state.unacknowledged.iter().take_while(|durable| durable.sequence < first_new);
-        let mut frames: Vec<Bytes> = again.map(|durable| durable.text.clone()).collect();
+        let mut again: Vec<(u64, Bytes)> =
+            again.map(|durable| (durable.sequence, durable.text.clone())).collect();
+        again.extend(state.told.iter().cloned());
+        again.sort_by_key(|(sequence, _)| *sequence);
+        let mut frames: Vec<Bytes> = again.into_iter().map(|(_, text)| text).collect();
+        // Live frames have no sequence of their own: the answer gets one.
+        state.sequence += u64::from(state.waiting.iter().any(|queued| queued.sequence.is_none()));
         while let Some(queued) = state.waiting.pop_front() {
             inner.written(&mut state, queued.text.len());
+            if queued.sequence.is_none() {
+                inner.tell(&mut state, queued.text.clone());
+            }
             frames.push(queued.text);
         }
         if frames.is_empty() {
@@ -557,6 +578,35 @@ impl Inner {
         }
     }
 
+    /// Keeps a live frame that the answer of the last sequence carries, in place of the oldest where it is too much.
+    fn tell(&self, state: &mut State, text: Bytes) {
+        state.told_bytes += text.len();
+        self.buffered.inc_by(as_gauge(text.len()));
+        let sequence = state.sequence;
+        state.told.push_back((sequence, text));
+        let (frames, bytes) = (self.bounds.frames.max(1), self.bounds.bytes);
+        self.forget_told(state, |state| {
+            let is_over = state.told.len() > frames || (state.told.len() > 1 && state.told_bytes > bytes);
+            if is_over {
+                state.untold = state.told.front().map(|(of, _)| *of).max(state.untold);
+            }
+            is_over
+        });
+    }
+
+    /// Forgets frames that answers carried, from the oldest on, for as long as `goes` says of the next that it goes.
+    fn forget_told(&self, state: &mut State, goes: impl Fn(&mut State) -> bool) {
+        while goes(state)
+            && let Some((_, text)) = state.told.pop_front()
+        {
+            state.told_bytes = state.told_bytes.saturating_sub(text.len());
+            self.buffered.dec_by(as_gauge(text.len()));
+        }
+        if state.told.is_empty() && state.told.capacity() > QUEUE_KEPT {
+            state.told = VecDeque::new();
+        }
+    }
+
     fn has_plenty_of_room(&self, state: &State) -> bool {
         state.waiting.len() <= self.bounds.frames / 4 && state.waiting_bytes <= self.bounds.bytes / 4
     }
@@ -565,6 +615,7 @@ impl Inner {
         state.for_room.clear();
         state.waiting = VecDeque::new();
         self.buffered.dec_by(as_gauge(std::mem::take(&mut state.waiting_bytes)));
+        self.forget_told(state, |_| true);
     }
 }
 
@@ -644,6 +695,43 @@ mod tests {
     fn a_sequence_is_put_at_the_end_of_an_envelope() {
         let framed = Frame::with_sequence(r#"{"type":"command"}"#, 7);
         assert_eq!(framed.text, r#"{"type":"command","sequence":7}"#);
+    }
+
+    fn answer(reader: &mut OutboxReader) -> Option<(Vec<Bytes>, u64)> {
+        let mut cx = Context::from_waker(Waker::noop());
+        match reader.poll_all(&mut cx) {
+            Poll::Ready(answer) => Some(answer.expect("it goes on")),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn what_an_answer_carried_comes_again_until_it_was_had() {
+        let (outbox, mut reader) = outbox(BOUNDS);
+        outbox.begin_after(100);
+        outbox.push(frame("live")).expect("there is room");
+        let _receipt = outbox.deliver("d", |sequence| frame(&format!("d{sequence}")));
+        let (texts, first) = answer(&mut reader).expect("something");
+        assert_eq!((texts, first), (vec!["live".into(), "d101".into()], 102));
+        outbox.push(frame("next")).expect("there is room");
+        let (texts, second) = answer(&mut reader).expect("something");
+        assert_eq!((&texts[..], second), (&["d101".into(), "live".into(), "next".into()][..], 103));
+        outbox.had_up_to(first);
+        assert_eq!(answer(&mut reader).expect("something"), (vec!["next".into()], second));
+        outbox.had_up_to(second);
+        assert!(answer(&mut reader).is_none());
+        assert!(!outbox.has_lost_after(0));
+        // Of more than may wait the oldest goes, and that is said once.
+        for number in 0..6 {
+            outbox.push(frame(&format!("l{number}"))).expect("there is room");
+            answer(&mut reader).expect("something");
+        }
+        let (texts, last) = answer(&mut reader).expect("something");
+        assert_eq!(texts, ["l2", "l3", "l4", "l5"].map(Bytes::from));
+        assert_eq!(last, second + 6);
+        assert!(outbox.has_lost_after(second) && !outbox.has_lost_after(second));
+        outbox.had_up_to(last);
+        assert_eq!(outbox.0.buffered.get(), 0);
     }
 
     #[test]

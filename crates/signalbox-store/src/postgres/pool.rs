@@ -12,7 +12,6 @@ use tokio_postgres::{Config, Row};
 
 use super::fault;
 use super::pipeline::{PendingQuery, enqueue};
-use super::query::{Value, parameters};
 use super::sql::REPLAN;
 use super::target::Target;
 use crate::StoreError;
@@ -59,7 +58,7 @@ impl Pool {
     /// They may be run twice, when their connection turns out to be gone.
     pub(super) async fn query_all(
         &self,
-        asked: &[(&str, Vec<Value<'_>>)],
+        asked: &[(&str, Vec<&(dyn ToSql + Sync)>)],
     ) -> Result<Vec<Vec<Row>>, StoreError> {
         let attempts = async {
             let mut is_again = false;
@@ -167,7 +166,10 @@ impl Lent {
     }
 
     /// Runs several statements at once, then gives the connection back if it is known to be idle.
-    async fn run_all(self, asked: &[(&str, Vec<Value<'_>>)]) -> Result<Vec<Vec<Row>>, tokio_postgres::Error> {
+    async fn run_all(
+        self,
+        asked: &[(&str, Vec<&(dyn ToSql + Sync)>)],
+    ) -> Result<Vec<Vec<Row>>, tokio_postgres::Error> {
         let answers = self.query_all(asked).await;
         self.give_back_after(answers)
     }
@@ -184,13 +186,13 @@ impl Lent {
 
     async fn query_all(
         &self,
-        asked: &[(&str, Vec<Value<'_>>)],
+        asked: &[(&str, Vec<&(dyn ToSql + Sync)>)],
     ) -> Result<Vec<Vec<Row>>, tokio_postgres::Error> {
         let Some(connection) = &self.0 else { return Ok(Vec::new()) };
         let mut flights: Vec<PendingQuery<'_, _, _>> = Vec::with_capacity(asked.len());
-        for (sql, values) in asked {
+        for (sql, parameters) in asked {
             let statement = connection.prepare_cached(sql).await?;
-            flights.push(Box::pin(async move { connection.query(&statement, &parameters(values)).await }));
+            flights.push(Box::pin(async move { connection.query(&statement, parameters).await }));
         }
         enqueue(flights).await
     }

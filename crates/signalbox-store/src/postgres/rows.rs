@@ -2,7 +2,7 @@
 
 use signalbox_core::decision::Key;
 use signalbox_core::session::SessionState;
-use signalbox_core::snapshot::{Loaded, WaitingTask};
+use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId};
 use tokio_postgres::Row;
@@ -26,7 +26,8 @@ pub(super) async fn rows(
     tenant: &TenantId,
     keys: &[Key],
 ) -> Result<Vec<Option<ReadRow>>, StoreError> {
-    let asked: Vec<_> = keys.iter().map(|key| question(tenant, key)).collect();
+    let questions: Vec<_> = keys.iter().map(|key| question(tenant, key)).collect();
+    let asked: Vec<_> = questions.iter().map(|(sql, values)| (*sql, parameters(values))).collect();
     let answers = pool.query_all(&asked).await?;
     keys.iter().zip(&answers).map(|(key, rows)| read(key, rows)).collect()
 }
