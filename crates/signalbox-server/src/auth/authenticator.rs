@@ -207,8 +207,16 @@ impl Authenticator {
         let name = Arc::from(format!("{} ({})", key.name, key.id));
         let until = ends_at.map_or(now + BELIEVED_FOR, |ends_at| ends_at.min(now + BELIEVED_FOR));
         let api_key = Some(UsedKey { id: key.id.clone(), secret: Arc::from(hash) });
-        let caller =
-            Caller { tenant, scope: key.scope, name, is_platform: false, agent: None, key: None, api_key };
+        let caller = Caller {
+            tenant,
+            scope: key.scope,
+            name,
+            is_platform: false,
+            agent: None,
+            registered_at: None,
+            key: None,
+            api_key,
+        };
         Ok((caller, until))
     }
 
@@ -296,6 +304,7 @@ fn of_default(name: &str) -> Caller {
         name: Arc::from(name),
         is_platform: false,
         agent: None,
+        registered_at: None,
         key: None,
         api_key: None,
     }

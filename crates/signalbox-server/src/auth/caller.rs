@@ -6,6 +6,7 @@ use signalbox_core::decision::Scope;
 use signalbox_store::StoreError;
 use signalbox_wire::id::{AgentId, KeyId, TenantId};
 use signalbox_wire::problem::Problem;
+use signalbox_wire::time::Timestamp;
 
 use crate::quota::QuotaError;
 
@@ -20,6 +21,8 @@ pub(crate) struct Caller {
     pub(crate) is_platform: bool,
     /// The agent that a token speaks for, and no other.
     pub(crate) agent: Option<AgentId>,
+    /// When that agent had registered: who takes its id later is another.
+    pub(crate) registered_at: Option<Timestamp>,
     /// The SSH key that a token was given for.
     pub(crate) key: Option<KeyId>,
     /// The API key that was used, where that can be revoked.

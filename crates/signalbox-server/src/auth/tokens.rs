@@ -85,6 +85,7 @@ fn caller(claims: Claims) -> Caller {
         is_platform: false,
         api_key: None,
         agent: Some(claims.agent_id),
+        registered_at: Some(claims.registered_at),
         key: Some(claims.key_id),
     }
 }

@@ -67,6 +67,7 @@ mod tests {
             is_platform: false,
             api_key: None,
             agent: agent.map(|agent| AgentId::parse(agent).expect("valid")),
+            registered_at: None,
             key: None,
         }
     }

@@ -81,6 +81,10 @@ pub(crate) async fn admit_caller(store: &Store, caller: Caller, agent: &str) -> 
     }
     let Some(known) = store.agent(&caller.tenant, &agent).await? else { return Ok(unknown()) };
     let registered_at = known.value.registered_at;
+    if caller.registered_at.is_some_and(|at| at != registered_at) {
+        let detail = "This token was given to an agent that had this id before; sign in again.";
+        return Ok(Verdict::Refused(CloseReason::Unauthorized, Problem::unauthorized(detail)));
+    }
     let Caller { tenant, key, api_key, .. } = caller;
     Ok(Verdict::Admitted(Admitted { tenant, agent, registered_at, key, api_key }))
 }

@@ -22,6 +22,11 @@ pub fn start(config: &Config) {
         (false, Ok(off)) => filter.add_directive(off),
         _ => filter,
     };
+    // The database's driver would write the rows themselves, with what is secret in them.
+    let filter = match "tokio_postgres=info".parse() {
+        Ok(no_rows) => filter.add_directive(no_rows),
+        Err(_) => filter,
+    };
     let is_json = match config.server.log_format {
         LogFormat::Json => true,
         LogFormat::Text => false,

@@ -33,7 +33,7 @@ impl Delivered {
     ///
     /// # Errors
     /// [`Unsent`] where there was none.
-    pub(in crate::transport) fn outcome(self) -> Result<Outcome, Unsent> {
+    pub(crate) fn outcome(self) -> Result<Outcome, Unsent> {
         let failed = |reason: &str| Ok(Outcome::failed(reason.to_owned(), true));
         match self {
             Self::Had => Ok(Outcome::Delivered { status: 200 }),

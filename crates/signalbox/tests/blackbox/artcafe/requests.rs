@@ -65,7 +65,7 @@ fn a_direct_message_to_an_agent_that_is_away_is_refused(database: &Database) {
 }
 
 fn no_more_direct_messages_wait_for_an_agent_than_may(database: &Database) {
-    let server = Setup::new(database).arg("--waiting-per-destination-max").arg("1").start();
+    let server = Setup::new(database).arg("--waiting-per-destination-max").arg("64").start();
     let api = server.api();
     let [sender, receiver] = ["sender", "receiver"].map(|name| register(&api, name));
     let (mut sending, mut receiving) = (Socket::connect(&api, &sender), Socket::connect(&api, &receiver));
@@ -73,6 +73,9 @@ fn no_more_direct_messages_wait_for_an_agent_than_may(database: &Database) {
     receiving.answers_pings = false;
     sending.send_as("message", "first", &json!({"to": receiver, "payload": 1}));
     sending.answer("first").expect("accepted");
+    for number in 1..64 {
+        sending.done("message", &json!({"to": receiver, "payload": number}));
+    }
     let error = sending.refused("message", &json!({"to": receiver, "payload": 2}));
     assert_eq!(error["code"], "too-many-waiting", "{error}");
     let path = format!("/api/v1/agents/{sender}/inbox");

@@ -41,9 +41,8 @@ use crate::surface::state::Announcements;
         (status = 422, description = "The body does not fit", body = Problem),
         (status = 429, description = "As many agents are registered as may be", body = Problem)))]
 pub(crate) async fn notify_agent(
-    State(store): State<Store>,
+    (State(store), State(quotas)): (State<Store>, State<Quotas>),
     State(drive): State<Drive>,
-    State(quotas): State<Quotas>,
     State(authenticator): State<Authenticator>,
     State(egress): State<Egress>,
     State(announcements): State<Announcements>,

@@ -50,9 +50,8 @@ pub(crate) struct CreateCommandQuery {
             body = Problem),
         (status = 504, description = "With `wait=true`: the agent did not answer in time", body = Problem)))]
 pub(crate) async fn create(
-    State(store): State<Store>,
+    (State(store), State(quotas)): (State<Store>, State<Quotas>),
     State(drive): State<Drive>,
-    State(quotas): State<Quotas>,
     State(streams): State<Streams>,
     context: Context<Acts>,
     Path(agent): Path,
