@@ -141,3 +141,14 @@ pub(super) fn time_allowed(text: &str) -> Result<Duration, String> {
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     duration::parse_setting(text).map_err(|bad| bad.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_directive_lets_rows_into_the_log() {
+        assert!(log_directives("info,signalbox_store=debug").is_ok());
+        assert!(log_directives("tokio_postgres::query=trace").is_err());
+    }
+}
