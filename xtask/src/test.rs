@@ -21,6 +21,8 @@ const NATS_URL: &str = "SIGNALBOX_TEST_NATS";
 const WITHOUT_NATS: &str = "SIGNALBOX_TEST_WITHOUT_NATS";
 const NOT_TESTED_WITHOUT_NATS: &str = "not tested without it: the bus over NATS, and several nodes on it";
 
+const THREADS: &str = "RUST_TEST_THREADS";
+
 /// How to test.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Options {
@@ -142,6 +144,11 @@ fn tests(repo: &Repo, options: &Options, cluster: Option<&Cluster>, nats: Option
         Some(nats) => cargo.env(NATS_URL, nats.url()),
         None => cargo.env_remove(NATS_URL),
     };
+    // Most tests wait for a server most of the time: twice as many as there are cores keep those busy.
+    if std::env::var_os(THREADS).is_none() {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        cargo.env(THREADS, (2 * cores).to_string());
+    }
     cargo.args(&options.cargo_test_args);
     cargo
 }
