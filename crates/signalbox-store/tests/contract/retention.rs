@@ -11,6 +11,7 @@ use signalbox_core::quota::{USAGE_DAYS_KEPT, UsageDay};
 use signalbox_core::session::SessionStatus;
 use signalbox_store::{EventFilter, Options, Page, Prune, Pruned, Removal, Store, StoreError};
 use signalbox_wire::id::{CommandId, TenantId};
+use signalbox_wire::time::Timestamp;
 
 use crate::samples::{
     answered, command, ended, event_at, message, message_id, session, session_id, settled, signature, task,
@@ -153,8 +154,8 @@ async fn figures_of_use_go_with_their_day(world: &World) {
         store.commit(tenant, decision, at(0), None).await.expect("put");
     }
     // However long nobody took anything: all that is older goes, and nothing else.
-    let prune = Prune { now: at(i64::from(today) * 86_400 + 5), ..prune(0, 1_000) };
-    assert!(store.prune(prune).await.expect("pruned").removed >= 6);
+    let prune = Prune { now: Timestamp::from_seconds(i64::from(today) * 86_400 + 5), ..prune(0, 1_000) };
+    assert_eq!(store.prune(prune).await.expect("pruned").removed, 6);
     for tenant in &tenants {
         for day in days {
             let kept = store.usage_day(tenant, day).await.expect("read");
