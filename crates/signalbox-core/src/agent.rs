@@ -299,15 +299,7 @@ impl AgentStatus {
         self.disconnected_at = None;
         // Whoever is connected is not offline, whatever it said when it went.
         if self.report.as_ref().is_some_and(|report| report.state.eq_ignore_ascii_case(OFFLINE)) {
-            let report = Report {
-                state: IDLE.to_owned(),
-                details: None,
-                timestamp: now,
-                about_task: false,
-                counts_as: None,
-                awaits_delivery: None,
-            };
-            self.apply_answer(report, now);
+            self.apply_answer(Report::plain(IDLE.to_owned(), now), now);
         }
         self.connection.replace(connection)
     }

@@ -205,14 +205,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
     fn report(state: &str, timestamp: Timestamp) -> Report {
-        Report {
-            state: state.to_owned(),
-            details: None,
-            timestamp,
-            about_task: false,
-            counts_as: None,
-            awaits_delivery: None,
-        }
+        Report::plain(state.to_owned(), timestamp)
     }
 
     fn status() -> AgentStatus {

@@ -42,6 +42,12 @@ pub struct Fingerprint {
 }
 
 impl Report {
+    /// What an agent says of itself as a whole, with nothing besides.
+    #[must_use]
+    pub fn plain(state: String, timestamp: Timestamp) -> Self {
+        Self { state, details: None, timestamp, about_task: false, counts_as: None, awaits_delivery: None }
+    }
+
     /// The moment that it counts as.
     pub(crate) fn moment(&self) -> Timestamp {
         self.counts_as.unwrap_or(self.timestamp)

@@ -247,14 +247,7 @@ impl ReportState {
     }
 
     fn report(&self) -> Report {
-        Report {
-            state: self.state.clone(),
-            details: self.details.clone(),
-            timestamp: self.timestamp,
-            about_task: false,
-            counts_as: None,
-            awaits_delivery: None,
-        }
+        Report { details: self.details.clone(), ..Report::plain(self.state.clone(), self.timestamp) }
     }
 
     /// What the log keeps of it: the state, the timestamp, and the details where there are any.

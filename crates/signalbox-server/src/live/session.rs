@@ -273,14 +273,7 @@ impl Session {
         if !hint.is_some_and(|status| status.is_changed_by_heartbeat(state)) {
             return Ok(());
         }
-        let told = Report {
-            state: state.to_owned(),
-            details: None,
-            timestamp,
-            about_task: false,
-            counts_as: None,
-            awaits_delivery: None,
-        };
+        let told = Report::plain(state.to_owned(), timestamp);
         let is_change = |status: &AgentStatus| {
             status.is_changed_by_heartbeat(state) && status.is_news(&told, clock::now())
         };
