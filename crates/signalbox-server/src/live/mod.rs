@@ -36,7 +36,7 @@ use self::admission::{Admitted, Verdict};
 use self::origin::AllowedOrigins;
 pub(crate) use self::parts::Parts;
 pub(crate) use self::poll::{Inbox, PollRequest};
-use self::poll::{Inboxes, Polling};
+use self::poll::{Inboxes, Polling, RETRY_AFTER_S};
 use self::shared::Shared;
 use self::socket::Connecting;
 use crate::auth::Caller;
@@ -45,8 +45,6 @@ use crate::http::problem::Refusal;
 use crate::transport::connection::{Delivered, Resume};
 use crate::transport::outbox::{CloseReason, Frame};
 
-/// Seconds after which to try to connect again.
-const RETRY_AFTER_S: u32 = 5;
 /// How long it may take to tell the node that holds an agent's connection something that is only told once.
 const TELL_WITHIN: Duration = Duration::from_secs(2);
 /// WebSockets of callers that are refused, at once; further ones are answered over HTTP.

@@ -21,7 +21,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
-use super::RETRY_AFTER_S;
 use super::admission::Admitted;
 use super::answers;
 use super::opened::{self, Opened};
@@ -33,6 +32,9 @@ use crate::transport::outbox::{CloseReason, Frame, OutboxReader};
 
 /// Polls and signs of life that may wait for the task of one connection.
 const REQUESTS_MAX: usize = 16;
+
+/// Seconds after which to try to connect again.
+pub(super) const RETRY_AFTER_S: u32 = 5;
 
 /// What a poll asks for.
 #[derive(Debug, Clone, Copy)]
