@@ -15,11 +15,12 @@ use crate::repo::Repo;
 /// Names a Python with the packages to the tests.
 pub(crate) const VARIABLE: &str = "SIGNALBOX_TEST_PYTHON";
 
-/// What foreign clients are made of.
-const PACKAGES: [&str; 4] = ["cryptography==50.0.2", "httpx==0.28.1", "paramiko==5.1.0", "websockets==17.4"];
+/// What foreign clients are made of, and what makes wheels.
+const PACKAGES: [&str; 5] =
+    ["cryptography==50.0.2", "httpx==0.28.1", "maturin==1.16.0", "paramiko==5.1.0", "websockets==17.4"];
 
 /// What shows that the packages are there.
-const PROBE: &str = "import cryptography, httpx, paramiko, websockets";
+const PROBE: &str = "import cryptography, httpx, maturin, paramiko, websockets";
 
 const NOT_TESTED: &str = "not tested without it: agents in Python that sign in with paramiko";
 

@@ -11,7 +11,7 @@ use crate::clock::Stopwatch;
 use crate::nats::{self, Nats};
 use crate::postgres::{self, Cluster};
 use crate::repo::{self, Repo};
-use crate::{print, python, tidy};
+use crate::{dist, print, python, tidy};
 
 const POSTGRES_URL: &str = "SIGNALBOX_TEST_POSTGRES";
 const WITHOUT_POSTGRES: &str = "SIGNALBOX_TEST_WITHOUT_POSTGRES";
@@ -73,6 +73,9 @@ pub(crate) fn run(repo: &Repo, options: &Options) -> Result<()> {
         repo::succeed(&mut tests)
     })?;
     drop((cluster, nats));
+    if let Some(python) = python.filter(|_| !options.fast && !options.choose_package()) {
+        step("wheels", || dist::try_out(repo, &python))?;
+    }
     print::notice(&format!("all steps passed in {whole}"));
     Ok(())
 }
