@@ -20,8 +20,11 @@ const SHELLS: [(&str, &str); 3] =
     [("bash", "signalbox.bash"), ("fish", "signalbox.fish"), ("zsh", "_signalbox")];
 
 /// Files that go into the tarball as they are, and where.
-const COPIED: [(&str, &str); 3] =
-    [("LICENSE", "LICENSE"), ("deploy/signalbox.service", "systemd/signalbox.service"), ("README.md", "README.md")];
+const COPIED: [(&str, &str); 3] = [
+    ("LICENSE", "LICENSE"),
+    ("deploy/signalbox.service", "systemd/signalbox.service"),
+    ("README.md", "README.md"),
+];
 
 /// What to make.
 #[derive(Debug, Default, PartialEq)]
@@ -74,7 +77,15 @@ pub(crate) fn run(repo: &Repo, options: &Options) -> Result<()> {
 fn wheels(repo: &Repo, python: &Path, options: &Options, out: &Path) -> Result<()> {
     for manifest in WHEELS {
         let mut maturin = Command::new(python);
-        maturin.args(["-m", "maturin", "build", "--locked", "--profile", options.profile(), "--manifest-path"]);
+        maturin.args([
+            "-m",
+            "maturin",
+            "build",
+            "--locked",
+            "--profile",
+            options.profile(),
+            "--manifest-path",
+        ]);
         maturin.arg(repo.path(manifest)).arg("--out").arg(out);
         repo.as_in_a_shell(&mut maturin);
         repo::succeed(&mut maturin)?;
@@ -205,9 +216,8 @@ mod tests {
 
     #[test]
     fn the_profile_is_that_of_users_unless_told_otherwise() {
-        let parse = |line: &str| {
-            Options::parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-        };
+        let parse =
+            |line: &str| Options::parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
         assert_eq!(parse("").unwrap().profile(), "release");
         assert_eq!(parse("--dev").unwrap().folder(), "debug");
         assert_eq!(parse("--fast"), None);
