@@ -5,6 +5,7 @@ mod agents;
 mod channels;
 pub(crate) mod client;
 mod commands;
+mod commits_that_fail;
 mod compression;
 mod connections;
 mod deflate;
