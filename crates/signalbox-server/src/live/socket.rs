@@ -5,6 +5,7 @@
 //! same connection, and nothing else: what waits for the agent is still written meanwhile.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -394,6 +395,10 @@ fn reason_of(error: &WebSocketError) -> CloseReason {
     match error {
         WebSocketError::FrameTooLarge => CloseReason::TooBig,
         WebSocketError::InvalidUTF8 => CloseReason::NotUtf8,
+        // So the library tells of a compressed message that it cannot unpack.
+        WebSocketError::IoError(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            CloseReason::Protocol
+        }
         error if error.is_protocol_error() => CloseReason::Protocol,
         _ => CloseReason::Gone,
     }

@@ -358,10 +358,14 @@ pub(crate) fn new_id() -> ConnectionId {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Poll, Waker};
     use std::thread;
 
+    use signalbox_bus::Reply;
+    use tokio::sync::mpsc;
+
     use super::*;
-    use crate::transport::outbox::{OutboxBounds, OutboxReader};
+    use crate::transport::outbox::{Next, OutboxBounds, OutboxReader};
 
     fn outbox(number: usize) -> (Outbox, OutboxReader) {
         let bounds = OutboxBounds { frames: 100, bytes: 1 << 20, unacknowledged: 100 };
@@ -399,5 +403,67 @@ mod tests {
             assert_eq!(sender.join().expect("sent"), round as u64);
             drop(reader);
         }
+    }
+
+    /// What waits to be written, where something does.
+    fn waits(reader: &mut OutboxReader) -> Option<Bytes> {
+        match reader.poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Next::Frame(text, _)) => Some(text),
+            Poll::Ready(Next::End(_)) | Poll::Pending => None,
+        }
+    }
+
+    /// Takes in what another node sends; what that one is answered.
+    fn sent(outbox: &Outbox, letter: &Letter<'_>) -> mpsc::UnboundedReceiver<Bytes> {
+        let (sender, answers) = mpsc::unbounded_channel();
+        let agent = AgentId::parse("agt_1").expect("valid");
+        let message = Message {
+            subject: Subject::agent(&TenantId::default_tenant(), &agent),
+            payload: letter.written(),
+            reply: Some(Reply::new(move |answer| drop(sender.send(answer)))),
+        };
+        take_in(outbox, message);
+        answers
+    }
+
+    /// Whoever sent it has gone another way since: done now, it would be done twice.
+    #[tokio::test]
+    async fn what_another_node_sends_is_dropped_once_nobody_waits_for_it() {
+        let (outbox, mut reader) = outbox(1);
+        let over = clock::now();
+        for letter in [
+            Letter::Push { envelope: b"{}", until: over },
+            Letter::Deliver { id: "msg_1", envelope: "{}", until: over },
+        ] {
+            let mut answers = sent(&outbox, &letter);
+            assert_eq!(answers.recv().await, None, "{letter:?} is not answered");
+            assert_eq!(waits(&mut reader), None, "{letter:?} is not passed on");
+        }
+        let until = over + Duration::from_secs(3_600);
+        let mut answers = sent(&outbox, &Letter::Push { envelope: b"{}", until });
+        assert_eq!(answers.recv().await.as_deref(), Some(&b"had"[..]));
+        assert_eq!(waits(&mut reader).as_deref(), Some(&b"{}"[..]));
+        // The same id as of the one that was too late: it was not taken for had.
+        let mut answers = sent(&outbox, &Letter::Deliver { id: "msg_1", envelope: "{}", until });
+        while waits(&mut reader).is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert!(outbox.had("msg_1"));
+        assert_eq!(answers.recv().await.as_deref(), Some(&b"had"[..]));
+    }
+
+    #[tokio::test]
+    async fn what_another_node_closes_is_the_connection_that_it_names() {
+        let (outbox, mut reader) = outbox(1);
+        let close = |connection| Letter::Close { connection, reason: CloseReason::Removed };
+        let end = |reader: &mut OutboxReader| match reader.poll_next(&mut Context::from_waker(Waker::noop()))
+        {
+            Poll::Ready(Next::End(reason)) => Some(reason),
+            Poll::Ready(Next::Frame(..)) | Poll::Pending => None,
+        };
+        drop(sent(&outbox, &close("con_2")));
+        assert_eq!(end(&mut reader), None, "it is another's");
+        drop(sent(&outbox, &close("con_1")));
+        assert_eq!(end(&mut reader), Some(CloseReason::Removed));
     }
 }

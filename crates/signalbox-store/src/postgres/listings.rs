@@ -80,7 +80,7 @@ pub(super) async fn connected_nodes(pool: &Pool, limit: usize) -> Result<Vec<Nod
     Ok(nodes)
 }
 
-/// The agents that are connected to a node.
+/// The agents that are connected to a node. One whose connection cannot be read is passed over, and keeps no other.
 pub(super) async fn connected_agents(
     pool: &Pool,
     node: &NodeId,
@@ -89,7 +89,8 @@ pub(super) async fn connected_agents(
 ) -> Result<Vec<ConnectedAgent>, StoreError> {
     let (tenant, agent) = after.map_or(("", ""), |(tenant, agent)| (tenant.as_str(), agent.as_str()));
     let sql = "SELECT tenant, agent, body::json -> 'connection' ->> 'id' FROM agent_statuses \
-        WHERE node = ? AND (tenant, agent) > (?, ?) ORDER BY tenant, agent LIMIT ?";
+        WHERE node = ? AND (tenant, agent) > (?, ?) AND body::json -> 'connection' ->> 'id' IS NOT NULL \
+        ORDER BY tenant, agent LIMIT ?";
     let values = [text(node.as_str()), text(tenant), text(agent), Value::Number(bound(limit))];
     let rows = Query::new(sql, values).rows(pool).await?;
     let connected = rows.iter().map(|row| {

@@ -185,7 +185,7 @@ pub(super) fn connected_nodes(connection: &Connection, limit: usize) -> Result<V
     nodes.iter().map(|node| id(NodeId::parse(node))).collect()
 }
 
-/// The agents that are connected to a node.
+/// The agents that are connected to a node. One whose connection cannot be read is passed over, and keeps no other.
 pub(super) fn connected_agents(
     connection: &Connection,
     node: &NodeId,
@@ -195,7 +195,7 @@ pub(super) fn connected_agents(
     let (tenant, agent) = after.map_or(("", ""), |(tenant, agent)| (tenant.as_str(), agent.as_str()));
     let query = Query::new(
         "SELECT tenant, agent, json_extract(body, '$.connection.id') FROM agent_statuses
-         WHERE node = ? AND (tenant, agent) > (?, ?)",
+         WHERE node = ? AND (tenant, agent) > (?, ?) AND json_extract(body, '$.connection.id') IS NOT NULL",
         [text(node.as_str()), text(tenant), text(agent)],
     );
     let read = |row: &Row<'_>| -> rusqlite::Result<(String, String, String)> {
