@@ -11,7 +11,7 @@ use crate::clock::Stopwatch;
 use crate::nats::{self, Nats};
 use crate::postgres::{self, Cluster};
 use crate::repo::{self, Repo};
-use crate::{print, python, tidy};
+use crate::{agentkit, print, python, tidy};
 
 const POSTGRES_URL: &str = "SIGNALBOX_TEST_POSTGRES";
 const WITHOUT_POSTGRES: &str = "SIGNALBOX_TEST_WITHOUT_POSTGRES";
@@ -73,6 +73,12 @@ pub(crate) fn run(repo: &Repo, options: &Options) -> Result<()> {
         repo::succeed(&mut tests)
     })?;
     drop((cluster, nats));
+    // A chosen package's tests are all that is wanted.
+    if let Some(python) = step("agentkit-python", || agentkit::environment(repo, options.fast))?
+        && !options.choose_package()
+    {
+        step("agentkit", || agentkit::test(repo, &python))?;
+    }
     print::notice(&format!("all steps passed in {whole}"));
     Ok(())
 }
