@@ -139,9 +139,9 @@ class Handlers:
         """The names that have a handler of their own."""
         return [name for of_kind, name in self._named if of_kind == kind]
 
-    def subjects(self) -> list[str]:
-        """What is subscribed to."""
-        return list(dict.fromkeys(subject for subject, _ in self._subjects))
+    def has(self, kind: str) -> bool:
+        """Whether anything of a kind is handled."""
+        return kind in self._any or bool(self.names(kind))
 
     def __len__(self) -> int:
         return len(self._named) + len(self._any) + len(self._subjects)

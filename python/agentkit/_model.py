@@ -7,7 +7,6 @@ newer server must not break an older package.
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -89,8 +88,7 @@ def parse_time(text: str) -> datetime:
 
 @lru_cache(maxsize=None)
 def _plan(cls: type[Model]) -> list[tuple[str, str, Convert]]:
-    module = sys.modules[cls.__module__]
-    hints = get_type_hints(cls, vars(module))
+    hints = get_type_hints(cls)
     names = [one.name for one in fields(cls) if one.name != "raw"]
     return [(name, cls._WIRE.get(name, name), _converter(hints[name])) for name in names]
 

@@ -95,7 +95,7 @@ class Work:
 
 @final
 class Event:
-    """Something that Python is to know: `work`, `cancelled`, `happening` or `ended`."""
+    """Something that Python is to know: `work`, `cancelled`, `happening`, `over` (and why) or `ended`."""
 
     @property
     def kind(self) -> str: ...

@@ -62,9 +62,10 @@ def schema_of(kind: Any) -> Schema:
     """The JSON Schema of an annotation. What cannot be described is refused, as a check would let anything pass."""
     if kind is Any or kind is inspect.Parameter.empty:
         return {}
-    if kind in _PLAIN:
-        return dict(_PLAIN[kind])
     origin, args = get_origin(kind), get_args(kind)
+    # An annotation with a dictionary in it has no hash.
+    if origin is None and isinstance(kind, type) and kind in _PLAIN:
+        return dict(_PLAIN[kind])
     if origin is typing.Annotated:
         return {**schema_of(args[0]), **_noted(args[1:])}
     if origin is Literal:
@@ -201,7 +202,7 @@ def value_of(kind: Any, value: Any) -> Any:
         return value_of(args[0], value)
     if origin in _UNIONS:
         return _one_of(args, value)
-    if kind in _READ:
+    if origin is None and isinstance(kind, type) and kind in _READ:
         return _READ[kind](value) if isinstance(value, str) else value
     if origin in _LISTS and isinstance(value, list):
         return _listed(origin, args, value)

@@ -151,7 +151,8 @@ class Agent:
 
     async def serve(self, started: Optional[Callable[[], Any]] = None) -> None:
         """Runs the agent in this event loop until `stop` is called, or the program is told to end; `started` is called once
-        it is registered and takes work."""
+        it is registered and takes work. Raises `AgentKitError` where it is over by itself, such as when another process took
+        over its connection."""
         if self._running is not None:
             raise RuntimeError(f"the agent '{self.name}' runs already")
         self._running = running = _Running(self)
@@ -198,7 +199,7 @@ class Agent:
 
     def _make(self, client: AsyncClient) -> _native.Agent:
         """The native agent."""
-        needs = "a subscription" if self._subscribed else "a command" if self._handlers.names("command") else None
+        needs = "a subscription" if self._subscribed else "a command" if self._handlers.has("command") else None
         if needs and self._connect == "http":
             raise ConfigurationError(
                 f"the agent '{self.name}' has the handler of {needs}, which comes over a connection; "
@@ -236,6 +237,7 @@ class _Running:
         self.loop = asyncio.get_running_loop()
         self.ended = asyncio.Event()
         self.stopping: Optional[asyncio.Task[None]] = None
+        self.over: Optional[str] = None
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.threads = ThreadPoolExecutor(agent._concurrency, thread_name_prefix=agent.name)
         self.tool_server: Optional[ToolServer] = None
@@ -252,6 +254,8 @@ class _Running:
             if self.stopping is not None:
                 await self.stopping
             await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+            if self.over is not None and self.stopping is None:
+                raise AgentKitError(f"the agent '{self.agent.name}' is over: {self.over}")
         except BaseException as error:
             # Cancelled from outside, it drains; after a failed start there is nothing to wait for.
             await self._stop(self.agent._drain if isinstance(error, asyncio.CancelledError) else 0.0)
@@ -315,6 +319,8 @@ class _Running:
             self.tasks[event.number].cancel()
         elif event.kind == "happening":
             _log.log(_LEVELS.get(event.level or "", logging.INFO), "%s: %s", self.agent.name, event.text)
+        elif event.kind == "over":
+            self.over = event.text
         elif event.kind == "ended":
             self.ended.set()
 

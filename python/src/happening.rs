@@ -33,6 +33,10 @@ impl Happenings {
     }
 
     pub(crate) fn tell(&self, happening: &Happening) {
+        if let Happening::Ended { reason } = happening {
+            drop(self.events.send(Event::over(reason.clone())));
+            return;
+        }
         let waiting = Waiting(Arc::clone(&self.waiting));
         if self.waiting.fetch_add(1, Ordering::Relaxed) < WAITING_MAX {
             let (level, text) = words(happening);
@@ -63,7 +67,6 @@ fn words(happening: &Happening) -> (&'static str, String) {
         }
         Happening::Gap { data } => ("warning", format!("messages are missing: {data}")),
         Happening::Refused { data } => ("warning", format!("the server refused something: {data}")),
-        Happening::Ended { reason } => ("error", format!("the agent is over: {reason}")),
         other => ("debug", format!("{other:?}")),
     }
 }

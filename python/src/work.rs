@@ -92,7 +92,8 @@ impl Work {
 
     #[getter]
     fn cancelled(&self) -> bool {
-        self.context.is_cancelled()
+        // Nobody waits for its outcome where the agent ended meanwhile.
+        self.context.is_cancelled() || self.outcome.lock().as_ref().is_some_and(oneshot::Sender::is_closed)
     }
 
     /// Ends it with a value; `False` where nobody waits for that any longer.
@@ -147,6 +148,10 @@ impl Event {
         Self { level: Some(level), text: Some(text), _waiting: Some(waiting), ..Self::new("happening") }
     }
 
+    pub(crate) fn over(reason: String) -> Self {
+        Self { text: Some(reason), ..Self::new("over") }
+    }
+
     pub(crate) fn ended() -> Self {
         Self::new("ended")
     }
@@ -154,7 +159,7 @@ impl Event {
 
 #[pymethods]
 impl Event {
-    /// `work`, `cancelled`, `happening` or `ended`.
+    /// `work`, `cancelled`, `happening`, `over` (and why) or `ended`.
     #[getter]
     fn kind(&self) -> &'static str {
         self.kind
@@ -177,7 +182,7 @@ impl Event {
         self.level
     }
 
-    /// A happening, in words.
+    /// A happening, or why the agent is over, in words.
     #[getter]
     fn text(&self) -> Option<&str> {
         self.text.as_deref()
