@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::repo::{self, Repo};
-use crate::{print, python};
+use crate::{agentkit, print};
 
 /// The crates that become wheels, by their manifests.
 const WHEELS: [&str; 2] = ["python/Cargo.toml", "crates/signalbox/Cargo.toml"];
@@ -55,7 +55,7 @@ impl Options {
 
 /// Makes everything and says where it is.
 pub(crate) fn run(repo: &Repo, options: &Options) -> Result<()> {
-    let python = python::found(repo, false)?.context("wheels are made by maturin, which needs Python")?;
+    let python = agentkit::environment(repo, false)?.context("wheels are made by maturin, which needs Python")?;
     let out = repo.path("target/dist");
     if out.exists() {
         fs::remove_dir_all(&out).with_context(|| format!("cannot empty {}", out.display()))?;
@@ -107,7 +107,7 @@ fn tarball(repo: &Repo, options: &Options, out: &Path) -> Result<()> {
     for (shell, file) in SHELLS {
         write(&root.join("completions").join(file), &answer(&binary, &["completions", shell])?)?;
     }
-    write(&root.join("signalbox.toml"), &answer(&binary, &["init", "--print"])?)?;
+    write(&root.join("signalbox.toml"), &answer(&binary, &["init", "-"])?)?;
     let mut tar = Command::new("tar");
     tar.arg("--create").arg("--gzip").arg("--owner=0").arg("--group=0");
     tar.arg("--file").arg(out.join(format!("{name}.tar.gz"))).arg("--directory").arg(out).arg(&name);

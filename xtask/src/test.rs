@@ -11,7 +11,12 @@ use crate::clock::Stopwatch;
 use crate::nats::{self, Nats};
 use crate::postgres::{self, Cluster};
 use crate::repo::{self, Repo};
-use crate::{dist, print, python, tidy};
+    // A chosen package's tests are all that is wanted.
+    if let Some(python) = step("agentkit-python", || agentkit::environment(repo, options.fast))?
+        && !options.choose_package()
+    {
+        step("agentkit", || agentkit::test(repo, &python))?;
+        step("wheels", || dist::try_out(repo, &python))?;
 
 const POSTGRES_URL: &str = "SIGNALBOX_TEST_POSTGRES";
 const WITHOUT_POSTGRES: &str = "SIGNALBOX_TEST_WITHOUT_POSTGRES";
@@ -73,8 +78,16 @@ pub(crate) fn run(repo: &Repo, options: &Options) -> Result<()> {
         repo::succeed(&mut tests)
     })?;
     drop((cluster, nats));
+<<<<<<< HEAD
     if let Some(python) = python.filter(|_| !options.fast && !options.choose_package()) {
         step("wheels", || dist::try_out(repo, &python))?;
+=======
+    // A chosen package's tests are all that is wanted.
+    if let Some(python) = step("agentkit-python", || agentkit::environment(repo, options.fast))?
+        && !options.choose_package()
+    {
+        step("agentkit", || agentkit::test(repo, &python))?;
+>>>>>>> py10
     }
     print::notice(&format!("all steps passed in {whole}"));
     Ok(())

@@ -13,6 +13,7 @@ use hyper_util::client::legacy::{Client as HyperClient, Error as HyperError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
+use crate::client::Answer;
 use crate::edge;
 use crate::error::{Error, Problem, causes};
 
@@ -41,17 +42,28 @@ impl Transport {
         Ok(Self { http, authorization: key.map(bearer).transpose()?, on_warning: |_| {} })
     }
 
+    /// The same connections with other credentials.
+    pub(crate) fn with_key(mut self, key: Option<&str>) -> Result<Self, Error> {
+        self.authorization = key.map(bearer).transpose()?;
+        Ok(self)
+    }
+
+    pub(crate) fn has_key(&self) -> bool {
+        self.authorization.is_some()
+    }
+
     /// Sends the request and reads the whole answer; an error status becomes [`Error::Problem`].
     pub(crate) async fn fetch(
         &self,
         request: Request<Full<Bytes>>,
         within: Duration,
-    ) -> Result<Bytes, Error> {
+    ) -> Result<Answer, Error> {
         let url = request.uri().to_string();
         let exchange = async {
-            let response = self.open(request).await?;
-            warnings(response.headers()).for_each(self.on_warning);
-            read(&url, response.into_body()).await
+            let (head, body) = self.open(request).await?.into_parts();
+            warnings(&head.headers).for_each(self.on_warning);
+            let body = read(&url, body).await?;
+            Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
         };
         timeout(within, exchange)
             .await
