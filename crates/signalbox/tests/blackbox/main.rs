@@ -22,6 +22,7 @@ mod edges;
 mod fast_path;
 mod nodes;
 mod opscore;
+mod pages;
 mod process;
 mod sign_in;
 mod split;
