@@ -61,7 +61,6 @@ pages! {
     administration: "docs/guide/administration.md",
     getting_started: "docs/guide/getting-started.md",
     hooks: "docs/reference/hooks.md",
-    how_work_flows: "docs/concepts/how-work-flows.md",
     migrate: "docs/guide/migrate.md",
     nodes: "docs/guide/nodes.md",
     payloads: "docs/reference/payloads.md",
