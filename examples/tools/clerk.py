@@ -26,7 +26,7 @@ async def bill(amounts: list, currency: str) -> dict:
         answers = await asyncio.gather(*calls)
     failed = [answer for answer in answers if answer.status == "error"]
     if failed:
-        raise Failure(failed[0].raw["error_message"], code="tool_failed")
+        raise Failure(failed[0].error_message, code="tool_failed")
     return {"total": round(sum(answer.data["amount"] for answer in answers), 2), "currency": currency}
 
 

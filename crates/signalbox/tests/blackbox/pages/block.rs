@@ -67,6 +67,7 @@ impl Reader {
             let said = rest.trim_end_matches(CLOSE).trim();
             match said.strip_prefix("files ") {
                 Some(page) => self.files(page),
+                None if said == "needs agentkit" => {}
                 None => self.directives.push(directive(said)),
             }
             return;

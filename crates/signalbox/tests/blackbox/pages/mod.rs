@@ -15,6 +15,7 @@
 //! | `<!-- test: fails CODE -->` | ends with this code |
 //! | `<!-- test: file NAME -->` | becomes this file |
 //! | `<!-- test: parse -->`, `<!-- test: output -->` | is read only; is what the last `sh` block prints |
+//! | `<!-- test: needs agentkit -->` | the page's Python is one with the SDK |
 //! | `<!-- test: files PAGE -->` | the reader has the files of that page |
 //! | `<!-- test: before`, lines, `-->` | commands that the page's reader did on another page |
 
@@ -26,8 +27,10 @@ mod run;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use self::plan::Plan;
+use crate::artcafe::seed_agent::python;
 
 /// The folder of the code.
 fn root() -> PathBuf {
@@ -37,10 +40,41 @@ fn root() -> PathBuf {
 #[track_caller]
 fn follow(page: &str) {
     let text = fs::read_to_string(root().join(page)).expect("the page");
-    let plan = Plan::of(&block::blocks(&text));
-    assert!(plan.faults.is_empty(), "{page}:\n{}", plan.faults.join("\n"));
-    let faults = run::run(&plan);
+    if text.contains("<!-- test: needs agentkit -->") && !has_agentkit() {
+        return;
+    }
+    let faults = faults_of(&text);
     assert!(faults.is_empty(), "{page}:\n{}", faults.join("\n"));
+}
+
+/// What is wrong with a page.
+fn faults_of(text: &str) -> Vec<String> {
+    let plan = Plan::of(&block::blocks(text));
+    if plan.faults.is_empty() { run::run(&plan) } else { plan.faults }
+}
+
+/// Whether the Python of the tests has the SDK; one that should and has not fails the test.
+#[track_caller]
+fn has_agentkit() -> bool {
+    let Some(python) = python() else { return false };
+    let found = Command::new(&python).args(["-c", "import agentkit"]).output().expect("Python runs");
+    let told = String::from_utf8_lossy(&found.stderr);
+    assert!(found.status.success(), "{} has no agentkit; pip install ./python there: {told}", python.display());
+    true
+}
+
+#[test]
+fn a_page_that_is_wrong_fails() {
+    let faults = faults_of(
+        "```sh\necho one two\n```\n```text\none …\n```\n\
+         ```sh\necho '{\"a\": 1}'\n```\n```json\n{\"a\": \"text\"}\n```\n\
+         ```yaml\nid: w\nname: W\ntasks: [{taskId: t, capability: count}]\n```\n",
+    );
+    let told = faults.join("\n");
+    assert_eq!(faults.len(), 2, "{told}");
+    assert!(told.contains("line 9: /a is a text on the page") && told.contains("line 14: ended with"), "{told}");
+    let failed = faults_of("```sh\nfalse | true\necho not reached\n```\n").join("\n");
+    assert!(failed.starts_with("line 2: ended with 1") && !failed.contains("reached\n---"), "{failed}");
 }
 
 macro_rules! pages {
@@ -58,6 +92,7 @@ macro_rules! pages {
 pages! {
     readme: "README.md",
     agent_protocol: "docs/reference/agent-protocol.md",
+    examples: "examples/README.md",
     administration: "docs/guide/administration.md",
     getting_started: "docs/guide/getting-started.md",
     hooks: "docs/reference/hooks.md",
