@@ -217,7 +217,7 @@ fn commands(number: usize, shell: &Shell) -> String {
     }
     match &shell.background {
         Some(until) => script.push_str(&format!(
-            "( set -e; . .page/{number} ) > .page/{number}.out 2>&1 &\nPAGE_BACKGROUND=$!\n\
+            "( set -e; . .page/{number} ) > .page/{number}.out 2>&1 &\nPAGE_BACKGROUND=$! PAGE_PRINTED=.page/{number}.out\n\
              await 60 grep -qF -e '{until}' .page/{number}.out 2> .page/{number}.err\n"
         )),
         None if shell.code != 0 => script.push_str(&format!(
