@@ -37,6 +37,7 @@ mod agents;
 mod client;
 mod edge;
 mod error;
+mod feed;
 mod follow;
 mod messages;
 mod retry;
@@ -50,9 +51,11 @@ mod workflows;
 #[cfg(test)]
 mod test_server;
 
-pub use client::{Client, ListQuery};
+pub use client::{Answer, Body, Client, ListQuery, URL_DEFAULT};
 pub use error::{Error, Problem};
+pub use feed::Feed;
 pub use follow::EventStream;
+pub use http::{HeaderMap, Method};
 pub use retry::RetryPolicy;
 pub use signalbox_wire::agentkit::{
     AgentView, CapabilityBody, DeadLetterView, DeliveryStatus, MessageBody, MessageView, RedriveManyAnswer,
