@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body_util::Full;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -36,6 +36,29 @@ pub struct Client {
 #[derive(Debug, Clone, Default)]
 pub struct ListQuery(Vec<(String, String)>);
 
+/// The body of a [`Client::request`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    /// What it is, such as `application/json`.
+    pub content_type: String,
+    /// The body itself.
+    pub bytes: Bytes,
+}
+
+/// The answer to a [`Client::request`].
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// A status of success; any other is an [`Error::Problem`].
+    pub status: u16,
+    /// All headers.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+/// The server where nothing says another.
+pub const URL_DEFAULT: &str = "http://127.0.0.1:8000";
+
 /// One call under construction.
 pub(crate) struct Call<'a> {
     client: &'a Client,
@@ -56,6 +79,45 @@ impl Client {
         let transport = Transport::new(key)?;
         let base = Arc::new(parse_base(base)?);
         Ok(Self { base, transport, policy: RetryPolicy::default(), timeout: ATTEMPT_TIMEOUT })
+    }
+
+    /// A client by the environment: the server is `SIGNALBOX_URL`, else `OPSCORE_API_URL`, else [`URL_DEFAULT`]; the key
+    /// is `SIGNALBOX_API_KEY`, else `OPSCORE_API_KEY`, else none. An empty variable counts as none.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] as of [`Client::new`].
+    pub fn from_env() -> Result<Self, Error> {
+        let given = |names: [&str; 2]| {
+            names.into_iter().filter_map(|name| std::env::var(name).ok()).find(|value| !value.is_empty())
+        };
+        let url = given(["SIGNALBOX_URL", "OPSCORE_API_URL"]);
+        let key = given(["SIGNALBOX_API_KEY", "OPSCORE_API_KEY"]);
+        Self::new(url.as_deref().unwrap_or(URL_DEFAULT), key.as_deref())
+    }
+
+    /// The same client on behalf of another caller: with another API key or token, or with none.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] when the key fits no header.
+    pub fn with_key(mut self, key: Option<&str>) -> Result<Self, Error> {
+        self.transport = self.transport.with_key(key)?;
+        Ok(self)
+    }
+
+    /// The same client in another tenant; for the platform key, which may act in any.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] when the id fits no header.
+    pub fn with_tenant(mut self, tenant_id: &str) -> Result<Self, Error> {
+        let tenant = HeaderValue::try_from(tenant_id).map_err(|error| Error::unusable("the tenant's id", error))?;
+        self.transport.tenant = Some(tenant);
+        Ok(self)
+    }
+
+    /// Whether requests go out with an API key or token.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        self.transport.has_key()
     }
 
     /// The same client with another patience.
@@ -111,6 +173,49 @@ impl Client {
         self.get(path).list(query).fetch().await
     }
 
+    /// Any call of the API: for what this client has no method for, and for those who want the answer as it is. It is
+    /// repeated as every call: a GET or PUT freely, a POST under its idempotency key (its own, where none is given),
+    /// anything else only where the server cannot have seen it.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), signalbox_client::Error> {
+    /// use signalbox_client::{Client, ListQuery, Method};
+    /// let client = Client::from_env()?;
+    /// let path = ["v1", "opscore", "sessions"];
+    /// let answer = client.request(Method::GET, &path, &ListQuery::new().limit(5), None, None).await?;
+    /// println!("{}", String::from_utf8_lossy(&answer.body));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error`]; an answer that is no success is an [`Error::Problem`], which has its body.
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &ListQuery,
+        body: Option<Body>,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answer, Error> {
+        let mut call = match method {
+            Method::GET | Method::HEAD | Method::PUT | Method::OPTIONS => {
+                self.call(method, path, Repeat::Harmless)
+            }
+            Method::POST if idempotency_key.is_none() => self.post(path),
+            Method::POST => self.call(method, path, Repeat::Harmless),
+            method => self.call(method, path, Repeat::Harmful),
+        };
+        if let Some(key) = idempotency_key {
+            call = call.header("idempotency-key", key);
+        }
+        if let Some(body) = body {
+            call = call.header(header::CONTENT_TYPE.as_str(), &body.content_type);
+            call.body = Some(body.bytes);
+        }
+        call.list(query).answer().await
+    }
+
     pub(crate) fn get(&self, path: &[&str]) -> Call<'_> {
         self.call(Method::GET, path, Repeat::Harmless)
     }
@@ -143,6 +248,20 @@ impl Client {
             .pop_if_empty()
             .extend(path);
         Ok(url)
+    }
+}
+
+impl Body {
+    /// A JSON body.
+    #[must_use]
+    pub fn json(bytes: impl Into<Bytes>) -> Self {
+        Self { content_type: "application/json".to_owned(), bytes: bytes.into() }
+    }
+
+    /// A YAML body, such as a workflow's definition.
+    #[must_use]
+    pub fn yaml(bytes: impl Into<Bytes>) -> Self {
+        Self { content_type: "application/yaml".to_owned(), bytes: bytes.into() }
     }
 }
 
@@ -213,8 +332,13 @@ impl Call<'_> {
         self
     }
 
+    /// Sends the call, again where that is safe and may help, and reads the answer's body.
+    pub(crate) async fn send(self) -> Result<Bytes, Error> {
+        self.answer().await.map(|answer| answer.body)
+    }
+
     /// Sends the call, again where that is safe and may help, and reads the answer.
-    pub(crate) async fn send(mut self) -> Result<Bytes, Error> {
+    pub(crate) async fn answer(mut self) -> Result<Answer, Error> {
         let url = std::mem::replace(&mut self.url, Err(Error::unusable("", "")))?;
         let mut attempt = 1;
         loop {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use signalbox_wire::fault::Fault;
@@ -79,6 +80,8 @@ pub struct Problem {
     pub retry_after: Option<Duration>,
     /// The answer's `x-request-id`, to be named when asking an operator.
     pub request_id: Option<String>,
+    /// The body as it came.
+    pub body: Bytes,
 }
 
 impl Error {
@@ -146,6 +149,7 @@ impl Problem {
             errors: parsed.errors,
             retry_after: text(header::RETRY_AFTER.as_str()).and_then(|value| retry_after::parse(value, now)),
             request_id: text("x-request-id").map(str::to_owned),
+            body: Bytes::copy_from_slice(body),
         }
     }
 }

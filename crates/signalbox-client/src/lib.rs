@@ -1,22 +1,21 @@
 //! The Rust client of Signalbox: typed calls over HTTP ([`Client`]), a session's events followed live
-//! ([`EventStream`]), and a small runtime for agents that are reached over HTTP ([`agent::Agent`]).
+//! ([`EventStream`]), and a runtime for agents, reached over HTTP or over a WebSocket ([`agent::Agent`]).
 //!
 //! The invariant: a request is sent again only where a repeat cannot do the work twice. Knows nothing of
 //! the server's inside: it shares the wire formats with it and no more.
 //!
 //! ```no_run
 //! use serde_json::{Value, json};
-//! use signalbox_client::{Client, WorkflowBody, WorkflowTask, agent::{Agent, TaskCall}};
+//! use signalbox_client::{Client, WorkflowBody, WorkflowTask, agent::{Agent, Call}};
 //!
 //! # async fn example() -> Result<(), signalbox_client::Error> {
-//! let client = Client::new("http://127.0.0.1:8000", Some("sbk_…"))?;
-//! let agent = Agent::new(client.clone(), "shouter").capability("shout");
-//! let running = agent
-//!     .start(|task: TaskCall| async move {
-//!         let text = task.parameters["text"].as_str().ok_or("there is no text")?;
-//!         Ok::<Value, &str>(json!({ "text": text.to_uppercase() }))
-//!     })
-//!     .await?;
+//! let client = Client::from_env()?;
+//! let shout = |call: Call| async move {
+//!     let text = call.payload["text"].as_str().ok_or("there is no text")?;
+//!     Ok::<Value, &str>(json!({ "text": text.to_uppercase() }))
+//! };
+//! let agent = Agent::new(client.clone(), "shouter").capability("shout").task("shout", shout);
+//! let running = agent.start().await?;
 //!
 //! let shout = WorkflowTask { task_id: "shout".into(), agent_capability: Some("shout".into()), ..Default::default() };
 //! let workflow =
@@ -37,6 +36,7 @@ mod agents;
 mod client;
 mod edge;
 mod error;
+mod feed;
 mod follow;
 mod messages;
 mod retry;
@@ -50,9 +50,11 @@ mod workflows;
 #[cfg(test)]
 mod test_server;
 
-pub use client::{Client, ListQuery};
+pub use client::{Answer, Body, Client, ListQuery, URL_DEFAULT};
 pub use error::{Error, Problem};
+pub use feed::Feed;
 pub use follow::EventStream;
+pub use http::{HeaderMap, Method};
 pub use retry::RetryPolicy;
 pub use signalbox_wire::agentkit::{
     AgentView, CapabilityBody, DeadLetterView, DeliveryStatus, MessageBody, MessageView, RedriveManyAnswer,

@@ -13,6 +13,7 @@ use hyper_util::client::legacy::{Client as HyperClient, Error as HyperError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
+use crate::client::Answer;
 use crate::edge;
 use crate::error::{Error, Problem, causes};
 
@@ -28,6 +29,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Transport {
     http: HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
     authorization: Option<HeaderValue>,
+    /// The tenant that the platform key acts in.
+    pub(crate) tenant: Option<HeaderValue>,
     /// Gets what the server remarks on a request that it took.
     pub(crate) on_warning: fn(&str),
 }
@@ -38,7 +41,27 @@ impl Transport {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build(connector()?);
-        Ok(Self { http, authorization: key.map(bearer).transpose()?, on_warning: |_| {} })
+        Ok(Self { http, authorization: key.map(bearer).transpose()?, tenant: None, on_warning: |_| {} })
+    }
+
+    /// The same connections with other credentials.
+    pub(crate) fn with_key(mut self, key: Option<&str>) -> Result<Self, Error> {
+        self.authorization = key.map(bearer).transpose()?;
+        Ok(self)
+    }
+
+    pub(crate) fn has_key(&self) -> bool {
+        self.authorization.is_some()
+    }
+
+    /// The same connections with other credentials.
+    pub(crate) fn with_key(mut self, key: Option<&str>) -> Result<Self, Error> {
+        self.authorization = key.map(bearer).transpose()?;
+        Ok(self)
+    }
+
+    pub(crate) fn has_key(&self) -> bool {
+        self.authorization.is_some()
     }
 
     /// Sends the request and reads the whole answer; an error status becomes [`Error::Problem`].
@@ -46,12 +69,13 @@ impl Transport {
         &self,
         request: Request<Full<Bytes>>,
         within: Duration,
-    ) -> Result<Bytes, Error> {
+    ) -> Result<Answer, Error> {
         let url = request.uri().to_string();
         let exchange = async {
-            let response = self.open(request).await?;
-            warnings(response.headers()).for_each(self.on_warning);
-            read(&url, response.into_body()).await
+            let (head, body) = self.open(request).await?.into_parts();
+            warnings(&head.headers).for_each(self.on_warning);
+            let body = read(&url, body).await?;
+            Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
         };
         timeout(within, exchange)
             .await
@@ -62,6 +86,9 @@ impl Transport {
     pub(crate) async fn open(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
         if let Some(value) = &self.authorization {
             request.headers_mut().insert(header::AUTHORIZATION, value.clone());
+        }
+        if let Some(tenant) = &self.tenant {
+            request.headers_mut().insert("x-tenant-id", tenant.clone());
         }
         let uri = request.uri().clone();
         let response = self.http.request(request).await.map_err(|error| unreachable(&uri, &error))?;

@@ -2,34 +2,76 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::call::Kind;
+use super::failure::Failure;
 
 /// What happens in an agent, for its log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Happening {
-    /// A message was taken.
+    /// Work was taken.
     Taken {
-        /// Its task's name, or its type.
+        /// What it is.
+        kind: Kind,
+        /// The task's name, the message's type, the command or the subject.
         name: String,
-        /// Which try of the delivery brought it.
+        /// Which try of it this is.
         attempt: u32,
     },
-    /// A message came again and was dropped.
+    /// Work came again and was dropped.
     Repeated {
         /// The message.
         message_id: String,
     },
     /// The handler is done.
     Done {
-        /// The task's name, or the message's type.
+        /// What it was.
+        kind: Kind,
+        /// The task's name, the message's type, the command or the subject.
         name: String,
         /// Why it failed, if it did.
-        failure: Option<String>,
+        failure: Option<Failure>,
     },
-    /// A report did not get through and is given up.
+    /// A report or an answer did not get through and is given up.
     Unreported {
         /// The state that was to be reported.
         state: String,
+        /// Why.
+        reason: String,
+    },
+    /// The agent is connected.
+    Connected {
+        /// By the server's id, where it is told already.
+        connection_id: Option<String>,
+    },
+    /// The agent is not connected, and will try again.
+    Disconnected {
+        /// Why.
+        reason: String,
+        /// After how long it tries again.
+        retry_in: Duration,
+    },
+    /// Something is missing and does not come any more.
+    Gap {
+        /// What is missing and why, as the server tells it.
+        data: Value,
+    },
+    /// Another agent subscribed to what this one is told the presence of, or ended that.
+    Presence {
+        /// Who, where and what, as the server tells it.
+        data: Value,
+    },
+    /// The server refused something that the agent sent.
+    Refused {
+        /// What and why, as the server tells it.
+        data: Value,
+    },
+    /// The agent is over and does not try again.
+    Ended {
         /// Why.
         reason: String,
     },

@@ -1,5 +1,5 @@
 //! What came in and is not begun: [`Inbox`] drops repeats by their message id and refuses what it has no
-//! room for; [`TaskCall`] is a message as its handler sees it. The invariant: remembered ids, answers and waiting
+//! room for. The invariant: remembered ids, answers and waiting
 //! messages are bounded, and an id is remembered only together with a place in the queue.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -8,10 +8,13 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::at_work::AtWork;
+use super::call::{Call, Kind};
+use super::context::{Context, Progress};
 use super::happening::{Happening, Observer};
+use super::logs::LogSink;
 
 /// Messages that may wait for the handler; the next one is answered 503, and so comes again later.
 pub(super) const QUEUE_MAX: usize = 64;
@@ -22,31 +25,16 @@ const ANSWERS_MAX: usize = 256;
 /// The longest report that is given as an answer, in bytes; a longer one is reported, and so not remembered.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// A message for the handler, most often a workflow's task.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct TaskCall {
-    /// The task's name; empty for a message that is no task.
-    pub task_name: String,
-    /// The task's parameters, or the message's payload.
-    pub parameters: Value,
-    /// What the sender calls the message; `workflow_task` for a task.
-    pub message_type: String,
-    /// Who sent it; `opscore` for a workflow's task.
-    pub sender_id: String,
-    /// The session that the task belongs to.
-    pub opscore_session_id: Option<String>,
-    /// The task's id; what its reports name. `None` for a message that nobody waits for.
-    pub opscore_task_id: Option<String>,
-    /// The message's id, the same at every try of its delivery.
-    pub message_id: Option<String>,
-    /// Which try of the delivery this is, from 1.
-    pub attempt: u32,
-    /// The trace that the message belongs to, as the W3C header has it.
-    pub traceparent: Option<String>,
+/// What came in: work for a handler, and how its outcome may be told.
+#[derive(Debug, Default)]
+pub(super) struct Arrival {
+    pub(super) call: Call,
     /// Whether the answer to its delivery may be the report of it.
-    pub accepts_report: bool,
-    /// The rest of the message, such as `sessionContext`.
-    pub more: Map<String, Value>,
+    pub(super) accepts_report: bool,
+    /// What a reply to a request names.
+    pub(super) reply_to: Option<String>,
+    /// Set where it says that this task or command is no longer wanted.
+    pub(super) cancels: Option<String>,
 }
 
 /// What became of a message that came in.
@@ -58,10 +46,13 @@ pub(super) enum Receipt {
     Full,
 }
 
-/// A message in the queue.
+/// Work in the queue.
 #[derive(Debug)]
 pub(super) struct Queued {
-    pub(super) call: TaskCall,
+    pub(super) call: Call,
+    pub(super) reply_to: Option<String>,
+    /// How far its handler says that it is.
+    pub(super) progress: watch::Receiver<Option<Progress>>,
     /// Where the report of it goes, as long as its delivery waits for the answer.
     pub(super) answer: Option<oneshot::Sender<Bytes>>,
 }
@@ -73,6 +64,7 @@ pub(super) struct Inbox {
     known: Mutex<SeenMessage>,
     observer: Observer,
     running: AtWork,
+    logs: LogSink,
 }
 
 #[derive(Debug, Default)]
@@ -83,25 +75,33 @@ struct SeenMessage {
     oldest_answers_first: VecDeque<String>,
 }
 
+/// The type of the message by which a workflow gives a task.
+const TASK: &str = "workflow_task";
 /// The type of the message by which a workflow's task is taken back.
 const CANCEL: &str = "workflow_cancel";
 
 impl Inbox {
-    pub(super) fn new(queue: mpsc::Sender<Queued>, observer: Observer, running: AtWork) -> Self {
-        Self { queue, known: Mutex::default(), observer, running }
+    pub(super) fn new(
+        queue: mpsc::Sender<Queued>,
+        observer: Observer,
+        running: AtWork,
+        logs: LogSink,
+    ) -> Self {
+        Self { queue, known: Mutex::default(), observer, running, logs }
     }
 
-    /// Takes a message, unless it was taken before or there is no room.
+    /// Takes what came in, unless it was taken before or there is no room.
     ///
     /// That a task is no longer wanted has no place in the queue: it would wait behind the very task.
-    pub(super) fn put(&self, call: TaskCall, answer: Option<oneshot::Sender<Bytes>>) -> Receipt {
-        if call.message_type == CANCEL {
-            call.opscore_task_id.iter().for_each(|task| self.running.stop(task));
+    pub(super) fn put(&self, incoming: Arrival, answer: Option<oneshot::Sender<Bytes>>) -> Receipt {
+        if let Some(id) = &incoming.cancels {
+            self.running.stop(id);
             return Receipt::Taken;
         }
-        let taken = Happening::Taken { name: call.name().to_owned(), attempt: call.attempt };
-        let id = call.message_id.clone();
-        let receipt = self.admit(Queued { call, answer });
+        let call = &incoming.call;
+        let taken = Happening::Taken { kind: call.kind, name: call.name.clone(), attempt: call.attempt };
+        let id = call.id.clone();
+        let receipt = self.admit(incoming, answer);
         match (&receipt, id) {
             (Receipt::Taken, _) => self.observer.tell(taken),
             (Receipt::Repeated(_), Some(message_id)) => {
@@ -110,6 +110,11 @@ impl Inbox {
             _ => {}
         }
         receipt
+    }
+
+    /// Waits until there is room for one more.
+    pub(super) async fn room(&self) {
+        drop(self.queue.reserve().await);
     }
 
     /// Remembers what is answered to a delivery: where the answer is lost, the same delivery gets it again.
@@ -124,19 +129,33 @@ impl Inbox {
         known.answers.insert(message_id, answer);
     }
 
-    fn admit(&self, queued: Queued) -> Receipt {
+    fn admit(&self, incoming: Arrival, answer: Option<oneshot::Sender<Bytes>>) -> Receipt {
+        let Arrival { mut call, reply_to, .. } = incoming;
         let mut known = self.known.lock();
-        let id = queued.call.message_id.clone();
-        if let Some(id) = id.as_ref().filter(|id| known.ids.contains(*id)) {
+        if let Some(id) = call.id.as_ref().filter(|id| known.ids.contains(*id)) {
             return Receipt::Repeated(known.answers.get(id).cloned());
         }
-        if self.queue.try_send(queued).is_err() {
-            return Receipt::Full;
+        let Ok(place) = self.queue.try_reserve() else { return Receipt::Full };
+        let about = (call.task_id.clone(), call.session_id.clone(), call.traceparent.clone());
+        let (context, progress) = Context::new(about, self.logs.clone());
+        call.context = context.clone();
+        if let Some(id) = work_id(&call) {
+            self.running.begin(id.to_owned(), context);
         }
-        if let Some(id) = id {
-            known.remember(id);
+        if let Some(id) = &call.id {
+            known.remember(id.clone());
         }
+        place.send(Queued { call, reply_to, progress, answer });
         Receipt::Taken
+    }
+}
+
+/// The id under which a task or a command is called off.
+pub(super) fn work_id(call: &Call) -> Option<&str> {
+    match call.kind {
+        Kind::Task => call.task_id.as_deref(),
+        Kind::Command => call.id.as_deref(),
+        Kind::Message | Kind::Publication | Kind::Request => None,
     }
 }
 
@@ -152,8 +171,8 @@ impl SeenMessage {
     }
 }
 
-impl TaskCall {
-    /// Reads a message's body; its headers are filled in by whoever has them.
+impl Arrival {
+    /// Reads a message as it is POSTed, and as a `message` brings it; its headers are filled in by whoever has them.
     pub(super) fn read(body: &[u8]) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
         struct Body {
@@ -169,28 +188,35 @@ impl TaskCall {
             opscore_session_id: Option<String>,
             #[serde(default)]
             opscore_task_id: Option<String>,
+            #[serde(default)]
+            deadline: Option<Value>,
             #[serde(flatten)]
             more: Map<String, Value>,
         }
         let body: Body = serde_json::from_slice(body)?;
-        Ok(Self {
-            task_name: body.task_name.unwrap_or_default(),
-            parameters: parameters(body.payload),
-            message_type: body.message_type.unwrap_or_default(),
-            sender_id: body.sender_id.unwrap_or_default(),
-            opscore_session_id: body.opscore_session_id,
-            opscore_task_id: body.opscore_task_id,
-            message_id: None,
+        let message_type = body.message_type.unwrap_or_default();
+        let kind = if message_type == TASK { Kind::Task } else { Kind::Message };
+        let cancels = body.opscore_task_id.clone().filter(|_| message_type == CANCEL);
+        let name = match body.task_name {
+            Some(name) if kind == Kind::Task => name,
+            _ => message_type,
+        };
+        let call = Call {
+            kind,
+            name,
+            payload: parameters(body.payload),
+            id: None,
+            task_id: body.opscore_task_id,
+            session_id: body.opscore_session_id,
             attempt: 1,
+            deadline: body.deadline.and_then(|deadline| serde_json::from_value(deadline).ok()),
             traceparent: None,
-            accepts_report: false,
+            from: body.sender_id,
+            sequence: None,
             more: body.more,
-        })
-    }
-
-    /// What the task or message is called in a log.
-    pub(super) fn name(&self) -> &str {
-        if self.task_name.is_empty() { &self.message_type } else { &self.task_name }
+            context: Context::default(),
+        };
+        Ok(Self { call, accepts_report: false, reply_to: None, cancels })
     }
 }
 
@@ -214,13 +240,17 @@ mod tests {
 
     use super::*;
 
-    fn message(id: &str) -> TaskCall {
-        TaskCall { message_id: Some(id.to_owned()), ..TaskCall::default() }
+    fn message(id: &str) -> Arrival {
+        let call = Call { id: Some(id.to_owned()), ..Call::default() };
+        Arrival { call, ..Arrival::default() }
     }
 
     fn inbox(room: usize) -> (Inbox, mpsc::Receiver<Queued>) {
         let (sender, receiver) = mpsc::channel(room);
-        (Inbox::new(sender, Observer::new(drop), AtWork::default()), receiver)
+        (
+            Inbox::new(sender, Observer::new(drop), AtWork::default(), super::super::logs::channel().0),
+            receiver,
+        )
     }
 
     #[test]
@@ -243,8 +273,8 @@ mod tests {
     #[test]
     fn messages_without_an_id_are_never_repeats() {
         let (inbox, _receiver) = inbox(2);
-        assert_eq!(inbox.put(TaskCall::default(), None), Receipt::Taken);
-        assert_eq!(inbox.put(TaskCall::default(), None), Receipt::Taken);
+        assert_eq!(inbox.put(Arrival::default(), None), Receipt::Taken);
+        assert_eq!(inbox.put(Arrival::default(), None), Receipt::Taken);
     }
 
     #[test]
@@ -261,19 +291,19 @@ mod tests {
     fn both_shapes_of_a_task_give_its_parameters() {
         let of_a_workflow = json!({"messageType": "workflow_task", "senderId": "opscore", "payload": {"n": 1},
             "task_name": "count", "opscore_task_id": "t", "opscore_session_id": "s", "sessionContext": {"taskId": "c"}});
-        let call = TaskCall::read(of_a_workflow.to_string().as_bytes()).unwrap();
-        assert_eq!((call.task_name.as_str(), &call.parameters), ("count", &json!({"n": 1})));
-        assert_eq!(call.opscore_task_id.as_deref(), Some("t"));
+        let call = Arrival::read(of_a_workflow.to_string().as_bytes()).unwrap().call;
+        assert_eq!((call.kind, call.name.as_str(), &call.payload), (Kind::Task, "count", &json!({"n": 1})));
+        assert_eq!(call.task_id.as_deref(), Some("t"));
         assert_eq!(call.more["sessionContext"]["taskId"], "c");
 
         let by_hand = json!({"messageType": "workflow_task", "task_name": "count",
             "payload": {"task_name": "count", "parameters": {"n": 2}}});
-        assert_eq!(TaskCall::read(by_hand.to_string().as_bytes()).unwrap().parameters, json!({"n": 2}));
+        assert_eq!(Arrival::read(by_hand.to_string().as_bytes()).unwrap().call.payload, json!({"n": 2}));
     }
 
     #[test]
     fn what_is_no_message_is_an_error() {
-        assert!(TaskCall::read(b"[]").is_err());
-        assert!(TaskCall::read(b"nonsense").is_err());
+        assert!(Arrival::read(b"[]").is_err());
+        assert!(Arrival::read(b"nonsense").is_err());
     }
 }

@@ -17,7 +17,8 @@ use signalbox_wire::opscore::ACCEPTS_REPORT;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use super::inbox::{Inbox, Receipt, TaskCall};
+use super::call::Kind;
+use super::inbox::{Arrival, Inbox, Receipt};
 
 /// The largest message, in bytes: what the server accepts, and room for what it adds.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
@@ -85,27 +86,28 @@ async fn answer(request: Request<Incoming>, inbox: &Arc<Inbox>) -> Response<Full
         Ok(Err(_)) => return problem(StatusCode::BAD_REQUEST, "The message broke off."),
         Err(_) => return problem(StatusCode::REQUEST_TIMEOUT, "The message took too long to arrive."),
     };
-    match TaskCall::read(&body) {
-        Ok(call) => take(with_headers(call, &head.headers), inbox).await,
+    match Arrival::read(&body) {
+        Ok(incoming) => take(with_headers(incoming, &head.headers), inbox).await,
         Err(error) => problem(StatusCode::BAD_REQUEST, &format!("The message is not to be read: {error}.")),
     }
 }
 
-fn with_headers(call: TaskCall, headers: &HeaderMap) -> TaskCall {
+fn with_headers(mut incoming: Arrival, headers: &HeaderMap) -> Arrival {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let attempt = text("x-attempt").and_then(|value| value.parse().ok()).unwrap_or(1);
-    let accepts_report = text(ACCEPTS_REPORT).as_deref() == Some("true");
-    let (message_id, traceparent) = (text("x-message-id"), text("traceparent"));
-    TaskCall { message_id, attempt, traceparent, accepts_report, ..call }
+    incoming.accepts_report = text(ACCEPTS_REPORT).as_deref() == Some("true");
+    let call = &mut incoming.call;
+    call.attempt = text("x-attempt").and_then(|value| value.parse().ok()).unwrap_or(1);
+    (call.id, call.traceparent) = (text("x-message-id"), text("traceparent"));
+    incoming
 }
 
 /// Takes a message, and answers with the report of it where that comes soon enough and is asked for.
-async fn take(call: TaskCall, inbox: &Arc<Inbox>) -> Response<Full<Bytes>> {
-    let message_id =
-        call.message_id.clone().filter(|_| call.accepts_report && call.opscore_task_id.is_some());
-    let Some(message_id) = message_id else { return receipt(inbox.put(call, None)) };
+async fn take(incoming: Arrival, inbox: &Arc<Inbox>) -> Response<Full<Bytes>> {
+    let is_task = incoming.call.kind == Kind::Task && incoming.call.task_id.is_some();
+    let message_id = incoming.call.id.clone().filter(|_| incoming.accepts_report && is_task);
+    let Some(message_id) = message_id else { return receipt(inbox.put(incoming, None)) };
     let (answer, answered) = oneshot::channel();
-    let taken = inbox.put(call, Some(answer));
+    let taken = inbox.put(incoming, Some(answer));
     if taken != Receipt::Taken {
         return receipt(taken);
     }

@@ -1,60 +1,63 @@
-//! A runtime for agents that are reached over HTTP: [`Agent::start`] listens, registers, and from then on
-//! hands each message to the handler and reports what came of it; [`Running`] is the agent at work.
+//! A runtime for agents: [`Agent::start`] registers, and from then on hands each piece of work to its handler and tells
+//! what came of it; [`Running`] is the agent at work. It is reached at an endpoint that it listens on, or over a connection
+//! that it opens itself ([`Agent::connect`]); handlers are the same for both.
 //!
 //! The invariant: a message is handled at most once in a process's life, and a task whose handler returned
 //! is reported until the server takes the report or refuses it for good. A message that was taken is only
 //! in memory: when the process dies, the server gives its task out again.
 
 mod at_work;
+mod call;
+mod context;
+mod credentials;
+mod failure;
+mod handlers;
 mod happening;
 mod inbox;
 mod listener;
+mod logs;
+mod reporter;
+mod running;
+mod start;
+mod subscription;
 mod worker;
 
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Map, Value};
 use signalbox_wire::agentkit::{CapabilityBody, RegisterBody};
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 
-use self::at_work::AtWork;
+pub use self::call::{Call, Kind};
+pub use self::context::{Context, Progress};
+pub use self::credentials::{Credentials, SshCredentials};
+pub use self::failure::Failure;
+use self::handlers::{Handler, Handlers};
 pub use self::happening::Happening;
 use self::happening::Observer;
-pub use self::inbox::TaskCall;
-use self::inbox::{Inbox, QUEUE_MAX};
-use self::worker::Worker;
+pub use self::running::Running;
+pub use self::subscription::Subscription;
 use crate::client::Client;
-use crate::error::Error;
 
 /// An agent about to start.
 #[derive(Debug)]
 pub struct Agent {
     client: Client,
     registration: RegisterBody,
+    registered: Option<String>,
     listen: SocketAddr,
+    credentials: Option<Credentials>,
+    subscriptions: Vec<Subscription>,
     concurrency: usize,
+    handlers: Handlers,
     observer: Observer,
 }
 
-/// An agent at work. Dropping it stops it at once; [`Running::stop`] lets it finish what it has.
-#[derive(Debug)]
-pub struct Running {
-    agent_id: String,
-    endpoint: String,
-    stop: watch::Sender<bool>,
-    worker: JoinHandle<()>,
-}
-
 impl Agent {
-    /// An agent that registers as `name` and listens on a free loopback port.
+    /// An agent that registers as `name`, and that listens on a free loopback port unless it is told to
+    /// [`connect`](Self::connect).
     #[must_use]
     pub fn new(client: Client, name: impl Into<String>) -> Self {
         let registration = RegisterBody {
@@ -65,8 +68,17 @@ impl Agent {
             metadata: None,
             agent_id: None,
         };
-        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { client, registration, listen, concurrency: 1, observer: Observer::new(drop) }
+        Self {
+            client,
+            registration,
+            registered: None,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            credentials: None,
+            subscriptions: Vec::new(),
+            concurrency: 1,
+            handlers: Handlers::default(),
+            observer: Observer::new(drop),
+        }
     }
 
     /// The agent's own version.
@@ -90,10 +102,19 @@ impl Agent {
         self
     }
 
+    /// The agent is registered already, under this id: it does not register itself. For agents that have an SSH key and no
+    /// API key.
+    #[must_use]
+    pub fn registered(mut self, agent_id: impl Into<String>) -> Self {
+        self.registered = Some(agent_id.into());
+        self
+    }
+
     /// Where to listen; port 0 takes a free one.
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;
+        self.credentials = None;
         self
     }
 
@@ -104,10 +125,85 @@ impl Agent {
         self
     }
 
-    /// How many messages are handled at once (at least 1).
+    /// Opens a connection to the server, by these credentials, in place of listening: for agents that cannot be reached
+    /// from outside, and for channels.
+    #[must_use]
+    pub fn connect(mut self, credentials: Credentials) -> Self {
+        self.registration.contact_endpoint = None;
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// How much is handled at once (at least 1). More than one is told to the server as `metadata.concurrency`.
     #[must_use]
     pub fn concurrency(mut self, concurrency: usize) -> Self {
         self.concurrency = concurrency.max(1);
+        self
+    }
+
+    /// Handles whatever has no handler of its own.
+    #[must_use]
+    pub fn handler<H, F, E>(mut self, handler: H) -> Self
+    where
+        H: Fn(Call) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Value, E>> + Send + 'static,
+        E: Into<Failure>,
+    {
+        self.handlers.rest(Handler::new(handler));
+        self
+    }
+
+    /// Handles the tasks of this name.
+    #[must_use]
+    pub fn task<H, F, E>(self, name: impl Into<String>, handler: H) -> Self
+    where
+        H: Fn(Call) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Value, E>> + Send + 'static,
+        E: Into<Failure>,
+    {
+        self.named(Kind::Task, name, Handler::new(handler))
+    }
+
+    /// Handles the messages of this type.
+    #[must_use]
+    pub fn message<H, F, E>(self, message_type: impl Into<String>, handler: H) -> Self
+    where
+        H: Fn(Call) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Value, E>> + Send + 'static,
+        E: Into<Failure>,
+    {
+        self.named(Kind::Message, message_type, Handler::new(handler))
+    }
+
+    /// Handles the commands of this name. Commands come over a connection.
+    #[must_use]
+    pub fn command<H, F, E>(self, command: impl Into<String>, handler: H) -> Self
+    where
+        H: Fn(Call) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Value, E>> + Send + 'static,
+        E: Into<Failure>,
+    {
+        self.named(Kind::Command, command, Handler::new(handler))
+    }
+
+    /// Subscribes to a subject or pattern, and handles what is published there and what is asked there. Publications come
+    /// over a connection.
+    #[must_use]
+    pub fn subscribe<H, F, E>(mut self, subscription: impl Into<Subscription>, handler: H) -> Self
+    where
+        H: Fn(Call) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Value, E>> + Send + 'static,
+        E: Into<Failure>,
+    {
+        let subscription = subscription.into();
+        self.handlers.subject(subscription.subject.clone(), Handler::new(handler));
+        self.subscription(subscription)
+    }
+
+    /// Subscribes to a subject or pattern for the handler of the rest ([`Agent::handler`]).
+    #[must_use]
+    pub fn subscription(mut self, subscription: impl Into<Subscription>) -> Self {
+        self.subscriptions.push(subscription.into());
         self
     }
 
@@ -118,70 +214,8 @@ impl Agent {
         self
     }
 
-    /// Listens, then registers (taking over its name from a former process), then works.
-    ///
-    /// It does not report `idle` on arrival: a registered agent counts as available.
-    ///
-    /// A handler that ends within a second answers the delivery of its task with its report, where the server says
-    /// that it reads the answer; a longer one is reported `active`, and then how it ended.
-    ///
-    /// # Errors
-    /// [`Error::Local`] when the address cannot be listened on; any error of the registration.
-    pub async fn start<H, F, E>(mut self, handler: H) -> Result<Running, Error>
-    where
-        H: Fn(TaskCall) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<Value, E>> + Send + 'static,
-        E: fmt::Display + Send + 'static,
-    {
-        let local = |source| Error::Local { what: format!("listening on {}", self.listen), source };
-        let listener = TcpListener::bind(self.listen).await.map_err(local)?;
-        let address = listener.local_addr().map_err(local)?;
-        let endpoint =
-            self.registration.contact_endpoint.get_or_insert_with(|| format!("http://{address}/")).clone();
-
-        let (stop, stopping) = watch::channel(false);
-        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-        let at_work = AtWork::default();
-        let inbox = Arc::new(Inbox::new(sender, self.observer.clone(), at_work.clone()));
-        // Served before it is registered: the first message may come before the registration's answer.
-        let serving = tokio::spawn(listener::serve(listener, inbox, stopping.clone()));
-        let agent_id = match self.client.register_agent(&self.registration, true).await {
-            Ok(agent_id) => agent_id,
-            Err(error) => {
-                serving.abort();
-                return Err(error);
-            }
-        };
-        let worker = Worker::new(self.client, agent_id.clone(), self.observer, at_work, handler);
-        let worker = tokio::spawn(worker.run(receiver, self.concurrency, stopping));
-        Ok(Running { agent_id, endpoint, stop, worker })
-    }
-}
-
-impl Running {
-    /// The id that the server knows it by.
-    #[must_use]
-    pub fn agent_id(&self) -> &str {
-        &self.agent_id
-    }
-
-    /// The address that it registered.
-    #[must_use]
-    pub fn endpoint(&self) -> &str {
-        &self.endpoint
-    }
-
-    /// Takes no more messages and waits for those that it has, at most for `grace`. Answers whether it
-    /// finished them all.
-    pub async fn stop(mut self, grace: Duration) -> bool {
-        self.stop.send_replace(true);
-        tokio::time::timeout(grace, &mut self.worker).await.is_ok()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop.send_replace(true);
-        self.worker.abort();
+    fn named(mut self, kind: Kind, name: impl Into<String>, handler: Handler) -> Self {
+        self.handlers.name(kind, name, handler);
+        self
     }
 }

@@ -88,18 +88,18 @@ fn failure(message: &str) -> Result<Value, String> {
 #[tokio::test]
 async fn a_task_is_reported_active_and_then_completed_with_its_result() {
     let (server, mut reports) = server(|_| None).await;
-    let handler = |call: TaskCall| async move {
-        assert_eq!((call.attempt, call.opscore_session_id.as_deref()), (3, Some("ses_1")));
-        Ok::<_, String>(json!({"twice": call.parameters["n"].as_i64().unwrap() * 2}))
+    let handler = |call: Call| async move {
+        assert_eq!((call.attempt, call.session_id.as_deref()), (3, Some("ses_1")));
+        Ok::<_, String>(json!({"twice": call.payload["n"].as_i64().unwrap() * 2}))
     };
-    let running = agent(&server).start(handler).await.unwrap();
+    let running = agent(&server).handler(handler).start().await.unwrap();
     assert_eq!(running.agent_id(), "agt_1");
     let registration = &server.requests()[0];
     assert_eq!(registration.target, "/v1/agents/register?replace=true");
-    assert_eq!(registration.json()["contactEndpoint"], running.endpoint());
+    assert_eq!(registration.json()["contactEndpoint"], running.endpoint().unwrap());
     assert_eq!(registration.json()["capabilities"], json!(["read"]));
 
-    assert_eq!(post(running.endpoint(), "m1", &task("t1", &json!({"n": 21}))).await, StatusCode::OK);
+    assert_eq!(post(running.endpoint().unwrap(), "m1", &task("t1", &json!({"n": 21}))).await, StatusCode::OK);
     let (active, completed) = (reports.next().await, reports.next().await);
     assert_eq!(active["state"], "active");
     assert_eq!(active["details"], json!({"opscore_task_id": "t1"}));
@@ -113,29 +113,31 @@ async fn a_handler_that_ends_soon_answers_the_delivery_with_its_report() {
     let (server, mut reports) = server(|_| None).await;
     let go_on = Arc::new(Notify::new());
     let waits = Arc::clone(&go_on);
-    let handler = move |call: TaskCall| {
+    let handler = move |call: Call| {
         let waits = Arc::clone(&waits);
         async move {
-            if call.parameters["wait"] == true {
+            if call.payload["wait"] == true {
                 waits.notified().await;
             }
-            if call.parameters["fail"] == true { failure("no such file") } else { Ok(json!(7)) }
+            if call.payload["fail"] == true { failure("no such file") } else { Ok(json!(7)) }
         }
     };
-    let running = agent(&server).concurrency(4).start(handler).await.unwrap();
+    let running = agent(&server).concurrency(4).handler(handler).start().await.unwrap();
     let completed = json!({"state": "completed", "details": {"opscore_task_id": "t1-1", "result": 7}});
     for _ in 0..2 {
         // The second is a repeat, whose first answer was lost.
-        let (status, body) = post_for_answer(running.endpoint(), "m1", &task("t1-1", &json!({}))).await;
+        let (status, body) =
+            post_for_answer(running.endpoint().unwrap(), "m1", &task("t1-1", &json!({}))).await;
         assert_eq!((status, body), (StatusCode::OK, completed.clone()));
     }
-    let (_, body) = post_for_answer(running.endpoint(), "m2", &task("t2-1", &json!({"fail": true}))).await;
+    let (_, body) =
+        post_for_answer(running.endpoint().unwrap(), "m2", &task("t2-1", &json!({"fail": true}))).await;
     assert_eq!(
         body,
         json!({"state": "error", "details": {"opscore_task_id": "t2-1", "error": "no such file"}})
     );
     let (status, body) =
-        post_for_answer(running.endpoint(), "m3", &task("t3-1", &json!({"wait": true}))).await;
+        post_for_answer(running.endpoint().unwrap(), "m3", &task("t3-1", &json!({"wait": true}))).await;
     assert_eq!((status, &body["state"]), (StatusCode::OK, &Value::Null), "it takes longer: {body}");
     assert_eq!(reports.next().await["state"], "active");
     go_on.notify_one();
@@ -160,13 +162,13 @@ async fn a_task_that_is_no_longer_wanted_ends_its_handler() {
             }
         }
     };
-    let running = agent(&server).start(handler).await.unwrap();
-    post(running.endpoint(), "m1", &task("t1-1", &json!({}))).await;
+    let running = agent(&server).handler(handler).start().await.unwrap();
+    post(running.endpoint().unwrap(), "m1", &task("t1-1", &json!({}))).await;
     assert_eq!(reports.next().await["state"], "active");
     tokio::time::timeout(DEADLINE, begun.notified()).await.expect("the handler begins");
     let cancel = json!({"senderId": "opscore", "messageType": "workflow_cancel", "payload": {"reason": "no need"},
         "opscore_session_id": "ses_1", "opscore_task_id": "t1-1"});
-    assert_eq!(post(running.endpoint(), "m2", &cancel).await, StatusCode::OK);
+    assert_eq!(post(running.endpoint().unwrap(), "m2", &cancel).await, StatusCode::OK);
     let ended = reports.next().await;
     assert_eq!((&ended["state"], &ended["details"]["opscore_task_id"]), (&json!("error"), &json!("t1-1")));
 }
@@ -174,11 +176,11 @@ async fn a_task_that_is_no_longer_wanted_ends_its_handler() {
 #[tokio::test]
 async fn a_repeated_message_is_handled_once() {
     let (server, mut reports) = server(|_| None).await;
-    let running = agent(&server).start(|_| async { Ok::<_, String>(Value::Null) }).await.unwrap();
+    let running = agent(&server).handler(|_| async { Ok::<_, String>(Value::Null) }).start().await.unwrap();
     for _ in 0..3 {
-        assert_eq!(post(running.endpoint(), "m1", &task("t1", &json!({}))).await, StatusCode::OK);
+        assert_eq!(post(running.endpoint().unwrap(), "m1", &task("t1", &json!({}))).await, StatusCode::OK);
     }
-    post(running.endpoint(), "m2", &task("t2", &json!({}))).await;
+    post(running.endpoint().unwrap(), "m2", &task("t2", &json!({}))).await;
     let mut seen = Vec::new();
     for _ in 0..4 {
         let report = reports.next().await;
@@ -191,13 +193,13 @@ async fn a_repeated_message_is_handled_once() {
 #[tokio::test]
 async fn a_failure_and_a_panic_are_reported_as_errors() {
     let (server, mut reports) = server(|_| None).await;
-    let handler = |call: TaskCall| async move {
-        assert!(call.parameters["panic"] != true, "on purpose");
+    let handler = |call: Call| async move {
+        assert!(call.payload["panic"] != true, "on purpose");
         failure("no such file")
     };
-    let running = agent(&server).start(handler).await.unwrap();
+    let running = agent(&server).handler(handler).start().await.unwrap();
     for (parameters, reason) in [(json!({}), "no such file"), (json!({"panic": true}), "panicked")] {
-        post(running.endpoint(), reason, &task("t1", &parameters)).await;
+        post(running.endpoint().unwrap(), reason, &task("t1", &parameters)).await;
         assert_eq!(reports.next().await["state"], "active");
         let report = reports.next().await;
         assert_eq!(report["state"], "error");
@@ -210,8 +212,9 @@ async fn a_failure_and_a_panic_are_reported_as_errors() {
 async fn a_result_that_is_refused_becomes_an_error() {
     let refuse = |report: &Value| (report["state"] == "completed").then(|| CannedResponse::new(413));
     let (server, mut reports) = server(refuse).await;
-    let running = agent(&server).start(|_| async { Ok::<_, String>(json!("large")) }).await.unwrap();
-    post(running.endpoint(), "m1", &task("t1", &json!({}))).await;
+    let running =
+        agent(&server).handler(|_| async { Ok::<_, String>(json!("large")) }).start().await.unwrap();
+    post(running.endpoint().unwrap(), "m1", &task("t1", &json!({}))).await;
     let states = [reports.next().await, reports.next().await, reports.next().await];
     assert_eq!(
         states.each_ref().map(|report| report["state"].as_str().unwrap()),
@@ -225,14 +228,14 @@ async fn a_message_that_is_no_task_is_handled_and_not_reported() {
     let (server, _reports) = server(|_| None).await;
     let handled = Arc::new(Notify::new());
     let tell = Arc::clone(&handled);
-    let handler = move |call: TaskCall| {
-        assert_eq!(call.message_type, "greeting");
+    let handler = move |call: Call| {
+        assert_eq!(call.name, "greeting");
         tell.notify_one();
         async { Ok::<_, String>(Value::Null) }
     };
-    let running = agent(&server).start(handler).await.unwrap();
+    let running = agent(&server).handler(handler).start().await.unwrap();
     let body = json!({"senderId": "x", "messageType": "greeting", "payload": {}});
-    assert_eq!(post(running.endpoint(), "m1", &body).await, StatusCode::OK);
+    assert_eq!(post(running.endpoint().unwrap(), "m1", &body).await, StatusCode::OK);
     tokio::time::timeout(DEADLINE, handled.notified()).await.unwrap();
     assert!(running.stop(DEADLINE).await);
     assert_eq!(server.requests().len(), 1, "the registration alone");
@@ -251,15 +254,15 @@ async fn what_waits_is_bounded_and_finished_before_the_stop() {
             Ok::<_, String>(Value::Null)
         }
     };
-    let running = agent(&server).start(handler).await.unwrap();
-    post(running.endpoint(), "first", &task("t", &json!({}))).await;
+    let running = agent(&server).handler(handler).start().await.unwrap();
+    post(running.endpoint().unwrap(), "first", &task("t", &json!({}))).await;
     assert_eq!(reports.next().await["state"], "active");
     for number in 0..inbox::QUEUE_MAX {
-        let status = post(running.endpoint(), &format!("m{number}"), &task("t", &json!({}))).await;
+        let status = post(running.endpoint().unwrap(), &format!("m{number}"), &task("t", &json!({}))).await;
         assert_eq!(status, StatusCode::OK, "{number}");
     }
     assert_eq!(
-        post(running.endpoint(), "over", &task("t", &json!({}))).await,
+        post(running.endpoint().unwrap(), "over", &task("t", &json!({}))).await,
         StatusCode::SERVICE_UNAVAILABLE
     );
 
@@ -272,15 +275,15 @@ async fn what_waits_is_bounded_and_finished_before_the_stop() {
 #[tokio::test]
 async fn what_is_no_message_is_refused() {
     let (server, _reports) = server(|_| None).await;
-    let running = agent(&server).start(|_| async { failure("never called") }).await.unwrap();
-    assert_eq!(post(running.endpoint(), "m1", &json!([])).await, StatusCode::BAD_REQUEST);
+    let running = agent(&server).handler(|_| async { failure("never called") }).start().await.unwrap();
+    assert_eq!(post(running.endpoint().unwrap(), "m1", &json!([])).await, StatusCode::BAD_REQUEST);
     let large = json!({"payload": "x".repeat(5 << 20)});
-    assert_eq!(post(running.endpoint(), "m2", &large).await, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(post(running.endpoint().unwrap(), "m2", &large).await, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
 #[tokio::test]
 async fn a_name_that_cannot_be_registered_is_an_error_of_the_start() {
     let server = TestServer::start(vec![CannedResponse::new(422).json(&json!({"detail": "no"}))]).await;
-    let error = agent(&server).start(|_| async { failure("never called") }).await.unwrap_err();
+    let error = agent(&server).handler(|_| async { failure("never called") }).start().await.unwrap_err();
     assert_eq!(error.status(), Some(422));
 }

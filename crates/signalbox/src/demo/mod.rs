@@ -16,8 +16,6 @@ mod play;
 mod report;
 mod roles;
 mod screen;
-mod story;
-mod style;
 mod timeline;
 mod verify;
 mod walk;
@@ -29,7 +27,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use signalbox_client::Client;
-use signalbox_client::agent::{Agent, Happening, TaskCall};
+use signalbox_client::agent::{Agent, Call, Happening};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -67,7 +65,7 @@ pub(crate) fn agent(args: AgentArgs) -> anyhow::Result<ExitCode> {
         let role = args.role;
         let pace = if args.fast { Duration::ZERO } else { PACE };
         let desk = Arc::new(Desk { folder: args.folder, out: args.out, pace });
-        let handler = move |call: TaskCall| {
+        let handler = move |call: Call| {
             let desk = Arc::clone(&desk);
             async move { role.perform(&desk, call).await.map_err(|failure| format!("{failure:#}")) }
         };
@@ -75,10 +73,13 @@ pub(crate) fn agent(args: AgentArgs) -> anyhow::Result<ExitCode> {
             .version(env!("CARGO_PKG_VERSION"))
             .capability(role.capability())
             .metadata(roles::metadata())
-            .observer(|happening| note(&happening));
-        let running = agent.start(handler).await?;
-        let ready =
-            Ready { agent_id: running.agent_id().to_owned(), endpoint: running.endpoint().to_owned() };
+            .observer(|happening| note(&happening))
+            .handler(handler);
+        let running = agent.start().await?;
+        let ready = Ready {
+            agent_id: running.agent_id().to_owned(),
+            endpoint: running.endpoint().unwrap_or_default().to_owned(),
+        };
         writeln!(std::io::stdout(), "{READY}{}", serde_json::to_string(&ready)?)?;
         parent_gone().await;
         Ok(ExitCode::SUCCESS)

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use signalbox_client::agent::TaskCall;
+use signalbox_client::agent::Call;
 use tokio::time::{Instant, sleep_until};
 
 use super::analysis::{Figures, analyse};
@@ -89,7 +89,7 @@ impl Role {
     }
 
     /// Does one task.
-    pub(super) async fn perform(self, desk: &Desk, call: TaskCall) -> anyhow::Result<Value> {
+    pub(super) async fn perform(self, desk: &Desk, call: Call) -> anyhow::Result<Value> {
         let result = match self {
             Self::Planner => serde_json::to_value(plan(desk, parameters(call)?)?),
             Self::Reader => serde_json::to_value(read(desk, parameters(call)?).await),
@@ -99,8 +99,8 @@ impl Role {
     }
 }
 
-fn parameters<T: DeserializeOwned>(call: TaskCall) -> anyhow::Result<T> {
-    serde_json::from_value(call.parameters).context("the task's parameters are not what this agent takes")
+fn parameters<T: DeserializeOwned>(call: Call) -> anyhow::Result<T> {
+    serde_json::from_value(call.payload).context("the task's parameters are not what this agent takes")
 }
 
 fn plan(desk: &Desk, task: PlanTask) -> anyhow::Result<Plan> {
@@ -178,8 +178,8 @@ mod tests {
         Desk { folder: root.join("in"), out: root.join("out"), pace: Duration::ZERO }
     }
 
-    fn call(parameters: Value) -> TaskCall {
-        TaskCall { parameters, ..TaskCall::default() }
+    fn call(parameters: Value) -> Call {
+        Call { payload: parameters, ..Call::default() }
     }
 
     fn folder() -> tempfile::TempDir {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use signalbox_client::Timestamp;
 
-use super::story::{Step, Story};
-use super::style::Style;
+use crate::story::{Step, Story};
+use crate::style::Style;
 
 /// Columns of the bar.
 const BAR: usize = 22;
@@ -91,7 +91,7 @@ fn bar(step: &Step, scale: &Scale, style: Style) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::tests::{event, started, told};
+    use crate::story::tests::{event, started, told};
     use super::*;
 
     const PLAIN: Style = Style { colour: false, unicode: false, live: false };

@@ -1,0 +1,97 @@
+//! How an agent starts.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use super::Agent;
+use super::at_work::AtWork;
+use super::inbox::{Inbox, QUEUE_MAX};
+use super::reporter::{HttpReporter, Reporter};
+use super::running::Running;
+use super::worker::Worker;
+use super::{listener, logs};
+use crate::error::Error;
+
+impl Agent {
+    /// Registers (taking over its name from a former process), listens or connects, and works.
+    ///
+    /// It does not report `idle` on arrival: a registered agent counts as available.
+    ///
+    /// A handler that ends within a second answers the delivery of its task with its report, where the server says
+    /// that it reads the answer; a longer one is reported `active`, and then how it ended.
+    ///
+    /// # Errors
+    /// [`Error::Local`] when the address cannot be listened on; [`Error::Unusable`] without a handler, or where the
+    /// credentials are no good; any error of the registration.
+    pub async fn start(mut self) -> Result<Running, Error> {
+        if self.handlers.is_empty() {
+            return Err(Error::unusable(
+                format!("the agent '{}'", self.registration.agent_name),
+                "it has no handler; give it one with handler, task, message, command or subscribe",
+            ));
+        }
+        self.tell_concurrency();
+        match self.credentials.take() {
+            None => self.start_listening().await,
+            Some(_) => {
+                Err(Error::unusable("a connection", "this version of the client does not open one yet"))
+            }
+        }
+    }
+
+    async fn start_listening(mut self) -> Result<Running, Error> {
+        let local = |source| Error::Local { what: format!("listening on {}", self.listen), source };
+        let listener = TcpListener::bind(self.listen).await.map_err(local)?;
+        let address = listener.local_addr().map_err(local)?;
+        let endpoint =
+            self.registration.contact_endpoint.get_or_insert_with(|| format!("http://{address}/")).clone();
+
+        let (stop, stopping) = watch::channel(false);
+        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        let (log_sink, log_sender) = logs::channel();
+        let at_work = AtWork::default();
+        let inbox = Arc::new(Inbox::new(sender, self.observer.clone(), at_work.clone(), log_sink));
+        // Served before it is registered: the first message may come before the registration's answer.
+        let serving = tokio::spawn(listener::serve(listener, inbox, stopping.clone()));
+        let agent_id = match self.agent_id().await {
+            Ok(agent_id) => agent_id,
+            Err(error) => {
+                serving.abort();
+                return Err(error);
+            }
+        };
+        let reporter = Reporter::Http(HttpReporter {
+            client: self.client.clone(),
+            agent_id: agent_id.clone(),
+            observer: self.observer.clone(),
+        });
+        let log_client = self.client.clone();
+        let logging = tokio::spawn(log_sender.run(agent_id.clone(), move || log_client.clone()));
+        let worker = Worker::new(self.handlers, reporter, self.observer, at_work);
+        let worker = async move {
+            worker.run(receiver, self.concurrency, stopping).await;
+            // The sinks are gone with the handlers, and so this ends once all is sent.
+            drop(serving.await);
+            drop(logging.await);
+        };
+        Ok(Running::new(self.client, (agent_id, Some(endpoint)), stop, tokio::spawn(worker)))
+    }
+
+    /// Registers, unless it is registered already.
+    async fn agent_id(&self) -> Result<String, Error> {
+        match &self.registered {
+            Some(agent_id) => Ok(agent_id.clone()),
+            None => self.client.register_agent(&self.registration, true).await,
+        }
+    }
+
+    fn tell_concurrency(&mut self) {
+        if self.concurrency > 1 {
+            let metadata = self.registration.metadata.get_or_insert_default();
+            metadata.entry("concurrency").or_insert_with(|| Value::from(self.concurrency));
+        }
+    }
+}
