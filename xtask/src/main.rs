@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of the code that it checks except names: no workspace crate is among its dependencies.
 
+mod agentkit;
 mod bench;
 mod clock;
 mod fuzz;

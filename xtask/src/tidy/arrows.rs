@@ -6,7 +6,7 @@ use super::graph::Member;
 use super::{Fault, Project, manifests};
 
 /// Every crate of the workspace, and the crates of the workspace that it may use.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("signalbox-wire", &[]),
     ("signalbox-core", &["signalbox-wire"]),
     ("signalbox-store", &["signalbox-core", "signalbox-wire"]),
@@ -14,6 +14,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("signalbox-server", &["signalbox-wire", "signalbox-core", "signalbox-store", "signalbox-bus"]),
     ("signalbox-client", &["signalbox-wire"]),
     ("signalbox", &["signalbox-server", "signalbox-client", "signalbox-wire"]),
+    ("agentkit-native", &["signalbox-client", "signalbox-wire"]),
     ("bench", &["signalbox-client", "signalbox-core", "signalbox-store", "signalbox-wire"]),
     ("xtask", &[]),
 ];

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::rust::{code_of, mentions};
 use super::{Fault, Project};
 
-const FOLDERS: [&str; 3] = ["bench/", "crates/", "xtask/"];
+const FOLDERS: [&str; 4] = ["bench/", "crates/", "python/src/", "xtask/"];
 
 const LEFTOVERS: [&str; 3] = ["dbg", "todo", "unimplemented"];
 

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::compare::compare;
 use super::plan::{Plan, Shell, Step, What};
-use super::root;
+use super::{WITH_AGENTKIT, root};
 use crate::support::within;
 
 /// How long a page may take; far more than a reader's commands need on a busy machine.
@@ -105,7 +105,7 @@ impl Page {
         symlink(root().join("examples"), folder.join("examples")).expect("a link");
         let path = std::env::var("PATH").unwrap_or_default();
         self.program("curl", &format!("PATH='{path}'\n{CURL}"));
-        if let Ok(python) = std::env::var("SIGNALBOX_TEST_PYTHON") {
+        if let Ok(python) = std::env::var(WITH_AGENTKIT) {
             self.program("python3", &format!("exec '{python}' \"$@\""));
             self.program("python", &format!("exec '{python}' \"$@\""));
         }
