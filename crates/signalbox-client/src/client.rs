@@ -109,7 +109,8 @@ impl Client {
     /// # Errors
     /// [`Error::Unusable`] when the id fits no header.
     pub fn with_tenant(mut self, tenant_id: &str) -> Result<Self, Error> {
-        let tenant = HeaderValue::try_from(tenant_id).map_err(|error| Error::unusable("the tenant's id", error))?;
+        let tenant =
+            HeaderValue::try_from(tenant_id).map_err(|error| Error::unusable("the tenant's id", error))?;
         self.transport.tenant = Some(tenant);
         Ok(self)
     }

@@ -164,7 +164,8 @@ mod tests {
     use crate::test_server::{CannedResponse, TestServer};
 
     fn stream(entries: &[u64]) -> CannedResponse {
-        let body: String = entries.iter().map(|id| format!("id: {id}\nevent: x\ndata: {{\"n\":{id}}}\n\n")).collect();
+        let body: String =
+            entries.iter().map(|id| format!("id: {id}\nevent: x\ndata: {{\"n\":{id}}}\n\n")).collect();
         CannedResponse::new(200).header("content-type", "text/event-stream").body(body)
     }
 

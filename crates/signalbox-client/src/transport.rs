@@ -54,16 +54,6 @@ impl Transport {
         self.authorization.is_some()
     }
 
-    /// The same connections with other credentials.
-    pub(crate) fn with_key(mut self, key: Option<&str>) -> Result<Self, Error> {
-        self.authorization = key.map(bearer).transpose()?;
-        Ok(self)
-    }
-
-    pub(crate) fn has_key(&self) -> bool {
-        self.authorization.is_some()
-    }
-
     /// Sends the request and reads the whole answer; an error status becomes [`Error::Problem`].
     pub(crate) async fn fetch(
         &self,

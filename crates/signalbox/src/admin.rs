@@ -37,6 +37,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
+use signalbox_client::Client;
 
 pub(crate) use self::agents::{AgentVerb, agents};
 pub(crate) use self::channels::{ChannelVerb, channels};
@@ -97,12 +98,20 @@ fn run<F: Future<Output = anyhow::Result<ExitCode>>>(
     let (context, settings) = target.context()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(work(context)).map_err(|error| match (failure::status(&error), settings.key()) {
-        (Some(401), Ok((_, source))) => {
-            Misfit(format!("{} does not take the key of {source}; 'signalbox doctor' looks into it", settings.url))
-                .into()
-        }
+        (Some(401), Ok((_, source))) => Misfit(format!(
+            "{} does not take the key of {source}; 'signalbox doctor' looks into it",
+            settings.url
+        ))
+        .into(),
         _ => error,
     })
+}
+
+/// The client of the server that the target names.
+pub(crate) fn client_of(target: &Target) -> anyhow::Result<Client> {
+    let settings = target.settings()?;
+    let (key, _) = settings.key()?;
+    settings.client(Some(&key))
 }
 
 /// A key that the server does not take.

@@ -42,7 +42,9 @@ pub(crate) fn init(asked: &Init) -> anyhow::Result<ExitCode> {
         options.create_new(true);
     }
     match options.open(&asked.file) {
-        Ok(mut file) => file.write_all(text.as_bytes()).with_context(|| format!("{shown} cannot be written"))?,
+        Ok(mut file) => {
+            file.write_all(text.as_bytes()).with_context(|| format!("{shown} cannot be written"))?
+        }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             bail!("{shown} is there already; --force writes over it")
         }
@@ -59,7 +61,8 @@ fn text() -> String {
     );
     let mut heading = None;
     let command = Config::command();
-    let keys = command.get_arguments().filter(|key| !matches!(key.get_id().as_str(), "help" | "config" | "version"));
+    let keys =
+        command.get_arguments().filter(|key| !matches!(key.get_id().as_str(), "help" | "config" | "version"));
     for key in keys {
         if key.get_help_heading() != heading {
             heading = key.get_help_heading();
@@ -88,7 +91,8 @@ fn help(key: &Arg) -> String {
 
 /// The default as TOML writes it; where there is none, an empty text that says of what kind it is.
 fn value(key: &Arg) -> String {
-    let defaults: Vec<String> = key.get_default_values().iter().map(|value| written(&value.to_string_lossy())).collect();
+    let defaults: Vec<String> =
+        key.get_default_values().iter().map(|value| written(&value.to_string_lossy())).collect();
     let is_list = matches!(key.get_action(), clap::ArgAction::Append)
         || key.get_num_args().is_some_and(|range| range.max_values() > 1)
         || key.get_value_delimiter().is_some();
@@ -103,7 +107,11 @@ fn value(key: &Arg) -> String {
 
 fn written(value: &str) -> String {
     let is_bare = value.parse::<bool>().is_ok() || value.parse::<i64>().is_ok();
-    if is_bare { value.to_owned() } else { format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")) }
+    if is_bare {
+        value.to_owned()
+    } else {
+        format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+    }
 }
 
 /// A text in lines of a comment.

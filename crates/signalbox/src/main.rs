@@ -26,9 +26,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use mimalloc::MiMalloc;
 use signalbox_server::backup::Parts;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Requests allocate on one thread what another frees; this allocator makes that cheap.
 #[global_allocator]
@@ -156,6 +158,18 @@ impl Kept {
     }
 }
 
+/// Ends when this process is asked to: by Ctrl-C, SIGTERM, or as its terminal is gone.
+async fn interrupted() -> anyhow::Result<()> {
+    let unheard = "signals cannot be listened for";
+    let mut terminate = signal(SignalKind::terminate()).context(unheard)?;
+    let mut hangup = signal(SignalKind::hangup()).context(unheard)?;
+    tokio::select! {
+        outcome = tokio::signal::ctrl_c() => outcome.context(unheard),
+        _ = terminate.recv() => Ok(()),
+        _ = hangup.recv() => Ok(()),
+    }
+}
+
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve { arguments } => serve::run(arguments, std::future::pending()),
@@ -197,7 +211,8 @@ mod tests {
 
     /// Every command that does something, with the words that it is called by.
     fn leaves(command: &clap::Command, words: &str) -> Vec<(String, clap::Command)> {
-        let visible = || command.get_subcommands().filter(|one| !one.is_hide_set() && one.get_name() != "help");
+        let visible =
+            || command.get_subcommands().filter(|one| !one.is_hide_set() && one.get_name() != "help");
         if visible().next().is_none() {
             return vec![(words.to_owned(), command.clone())];
         }
@@ -247,7 +262,10 @@ mod tests {
             let about = command.get_about().map(ToString::to_string).unwrap_or_default();
             let mut parts = about.split_whitespace();
             let first = parts.next().unwrap_or_default();
-            assert!(first.chars().next().is_some_and(char::is_uppercase) && !first.ends_with("ing"), "{words}: {about}");
+            assert!(
+                first.chars().next().is_some_and(char::is_uppercase) && !first.ends_with("ing"),
+                "{words}: {about}"
+            );
             assert!(!about.contains(" them"), "{words}: {about}");
         }
     }
@@ -263,7 +281,9 @@ mod tests {
             .into_iter()
             .map(|(words, _)| words)
             .filter(|words| !["serve", "demo", "backup", "restore"].contains(&words.as_str()))
-            .filter(|words| ![format!("\"{words}\""), format!("\"{words} ")].iter().any(|call| texts.contains(call)))
+            .filter(|words| {
+                ![format!("\"{words}\""), format!("\"{words} ")].iter().any(|call| texts.contains(call))
+            })
             .collect();
         assert_eq!(missing, [""; 0], "tests/blackbox/cli calls none of these");
     }

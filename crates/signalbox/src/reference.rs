@@ -115,7 +115,8 @@ fn command_line() -> String {
          | 4 | of the commands that wait for a session: it was cancelled |\n",
     );
     let command = crate::whole_command();
-    for group in command.get_subcommands().filter(|group| !group.is_hide_set() && group.get_name() != "help") {
+    for group in command.get_subcommands().filter(|group| !group.is_hide_set() && group.get_name() != "help")
+    {
         describe(&mut page, group, &format!("signalbox {}", group.get_name()), 2);
     }
     page
@@ -131,7 +132,11 @@ fn describe(page: &mut String, command: &clap::Command, words: &str, level: usiz
         return;
     }
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    let examples: String = after.lines().filter(|line| line.starts_with("  ")).map(|line| format!("{}\n", line.trim())).collect();
+    let examples: String = after
+        .lines()
+        .filter(|line| line.starts_with("  "))
+        .map(|line| format!("{}\n", line.trim()))
+        .collect();
     let _ = write!(page, "\n```text\n{examples}```\n");
     if words == "signalbox serve" {
         page.push_str("\nIts flags are the [configuration](configuration.md).\n");
@@ -147,10 +152,13 @@ fn describe(page: &mut String, command: &clap::Command, words: &str, level: usiz
     }
     for argument in arguments {
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default().replace('|', "\\|");
-        let default: Vec<_> = argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+        let default: Vec<_> =
+            argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
         let has_default = argument.get_action().takes_values() && !default.is_empty();
-        let default = if has_default { format!(" (`{}` where absent)", default.join(" ")) } else { String::new() };
-        let values: Vec<_> = argument.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
+        let default =
+            if has_default { format!(" (`{}` where absent)", default.join(" ")) } else { String::new() };
+        let values: Vec<_> =
+            argument.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
         let values = if values.is_empty() || !argument.get_action().takes_values() {
             String::new()
         } else {

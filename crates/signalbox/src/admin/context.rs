@@ -111,7 +111,8 @@ impl Context {
         rest: &[&str],
         query: &ListQuery,
     ) -> anyhow::Result<Box<RawValue>> {
-        let answer = self.get(&resource.at(rest), query).await.map_err(|error| missing(resource, rest, error))?;
+        let answer =
+            self.get(&resource.at(rest), query).await.map_err(|error| missing(resource, rest, error))?;
         unwrapped(resource, answer)
     }
 
@@ -129,7 +130,11 @@ impl Context {
     /// Says what was done: in words to whoever watches; to a program, what the server answered.
     pub(crate) fn done(&self, answer: &RawValue, words: &str) -> anyhow::Result<()> {
         printer::notice(words);
-        if self.format.is_table() || answer.get() == "null" { Ok(()) } else { output::whole(self.format, answer) }
+        if self.format.is_table() || answer.get() == "null" {
+            Ok(())
+        } else {
+            output::whole(self.format, answer)
+        }
     }
 
     /// Gives what was started: its id; to a program, what the server answered.
@@ -199,8 +204,11 @@ impl<'a> Pages<'a> {
         if self.is_over {
             return Ok(None);
         }
-        let (token, next) =
-            if self.resource.items == "data" { ("cursor", "next_cursor") } else { ("next_token", "next_token") };
+        let (token, next) = if self.resource.items == "data" {
+            ("cursor", "next_cursor")
+        } else {
+            ("next_token", "next_token")
+        };
         let mut query = self.query.clone().limit(u32::try_from(self.left.min(PAGE)).unwrap_or(1));
         if let Some(cursor) = self.cursor.take() {
             query = query.filter(token, cursor);
@@ -243,7 +251,8 @@ pub(crate) fn text(given: Option<&str>) -> Option<Value> {
 /// What an answer holds; `null` where it holds nothing.
 fn raw(answer: &Answer) -> anyhow::Result<Box<RawValue>> {
     let text = if answer.body.is_empty() { b"null" } else { &answer.body[..] };
-    serde_json::from_slice(text).context("the server's answer is not JSON; is this address a Signalbox server's?")
+    serde_json::from_slice(text)
+        .context("the server's answer is not JSON; is this address a Signalbox server's?")
 }
 
 fn fields(answer: &RawValue) -> anyhow::Result<BTreeMap<String, Box<RawValue>>> {

@@ -151,9 +151,12 @@ impl Which {
 
     /// Those that are named; filters without `--all` name none.
     fn one_by_one(&self) -> anyhow::Result<&[String]> {
-        let has_filter = self.filter.agent.is_some() || self.filter.kind.is_some() || self.filter.since.is_some();
+        let has_filter =
+            self.filter.agent.is_some() || self.filter.kind.is_some() || self.filter.since.is_some();
         match (self.all, self.ids.is_empty()) {
-            (false, true) => Err(Misused("name a message, or say --all, with filters or without".to_owned()).into()),
+            (false, true) => {
+                Err(Misused("name a message, or say --all, with filters or without".to_owned()).into())
+            }
             (false, false) if has_filter => {
                 Err(Misused("filters go with --all, not with a message's id".to_owned()).into())
             }
@@ -182,7 +185,8 @@ impl Which {
                 None => query.clone(),
             };
             let path = DEAD_LETTERS.at(rest);
-            let answer = output::value(context.send_with(method.clone(), &path, &asked, None).await?.as_ref())?;
+            let answer =
+                output::value(context.send_with(method.clone(), &path, &asked, None).await?.as_ref())?;
             let data = &answer["data"];
             for (sum, name) in sums.iter_mut().zip(counted) {
                 *sum += data[name].as_u64().unwrap_or_default();

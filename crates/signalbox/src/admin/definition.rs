@@ -45,7 +45,13 @@ struct Looker<'a> {
 }
 
 impl<'a> Looker<'a> {
-    fn look(&self, (schema, value): (&'a Value, &Value), pointer: &str, depth: usize, faults: &mut Vec<Fault>) {
+    fn look(
+        &self,
+        (schema, value): (&'a Value, &Value),
+        pointer: &str,
+        depth: usize,
+        faults: &mut Vec<Fault>,
+    ) {
         if depth == 0 {
             return;
         }
@@ -149,7 +155,10 @@ mod tests {
             "tasks": [{"taskId": "a", "parameters": {"anything": {"at": "all"}}, "wait": {"signal": "s"},
                        "onFailure": {"goto": "b"}, "sleep": {"for": "1s"}}]});
         let told = told(&definition);
-        assert!(told.iter().all(|fault| !fault.starts_with("/input") && !fault.starts_with("/output")), "{told:?}");
+        assert!(
+            told.iter().all(|fault| !fault.starts_with("/input") && !fault.starts_with("/output")),
+            "{told:?}"
+        );
         assert!(told.iter().all(|fault| !fault.contains("parameters/")), "{told:?}");
     }
 

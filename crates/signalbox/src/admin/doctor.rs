@@ -92,7 +92,9 @@ pub(crate) fn doctor(asked: &Doctor) -> anyhow::Result<ExitCode> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             checks.extend(runtime.block_on(server(&settings, edge::now())));
         }
-        Err(error) => checks.push(Check::fail("profile", super::in_words(&error), "see 'signalbox config list'")),
+        Err(error) => {
+            checks.push(Check::fail("profile", super::in_words(&error), "see 'signalbox config list'"))
+        }
     }
     print(asked, &checks)?;
     let is_wrong = checks.iter().any(|check| check.status == Status::Fail);
@@ -122,7 +124,11 @@ fn print(asked: &Doctor, checks: &[Check]) -> anyhow::Result<()> {
 fn configuration() -> Check {
     const NAME: &str = "configuration";
     let file = Path::new("signalbox.toml");
-    let source = if file.is_file() { "signalbox.toml and the environment" } else { "the environment; there is no signalbox.toml here" };
+    let source = if file.is_file() {
+        "signalbox.toml and the environment"
+    } else {
+        "the environment; there is no signalbox.toml here"
+    };
     match signalbox_server::Config::read(Vec::new()) {
         Ok(_) => Check::ok(NAME, source),
         Err(ConfigError::Help(_)) => Check::ok(NAME, source),
@@ -144,7 +150,11 @@ fn data_directory(folder: &Path) -> Vec<Check> {
             return vec![Check { cure: cure.to_owned(), ..Check::ok(NAME, format!("there is no {shown}")) }];
         }
         Err(error) => {
-            return vec![Check::fail(NAME, format!("{shown} cannot be looked at: {error}"), "run as the user that serves")];
+            return vec![Check::fail(
+                NAME,
+                format!("{shown} cannot be looked at: {error}"),
+                "run as the user that serves",
+            )];
         }
     };
     let mode = metadata.permissions().mode() & 0o777;
@@ -168,8 +178,16 @@ fn disk(folder: &Path) -> Check {
     };
     let found = format!("{:.1} GiB free", free as f64 / (1_u64 << 30) as f64);
     match free {
-        0..FREE_NONE => Check::fail(NAME, found, "make room now: the server stops taking work when nothing can be written"),
-        FREE_NONE..FREE_LOW => Check::warn(NAME, found, "make room, or let the server keep less: 'signalbox init' names retention"),
+        0..FREE_NONE => Check::fail(
+            NAME,
+            found,
+            "make room now: the server stops taking work when nothing can be written",
+        ),
+        FREE_NONE..FREE_LOW => Check::warn(
+            NAME,
+            found,
+            "make room, or let the server keep less: 'signalbox init' names retention",
+        ),
         _ => Check::ok(NAME, found),
     }
 }
@@ -181,7 +199,13 @@ async fn server(settings: &Settings, now: Timestamp) -> Vec<Check> {
     let client = settings.client(key.as_ref().ok().map(|(key, _)| key.as_str()));
     let client = match client {
         Ok(client) => client.with_retry(RetryPolicy::never()),
-        Err(error) => return vec![Check::fail(NAME, super::in_words(&error), "give an address such as http://127.0.0.1:8000 with --url")],
+        Err(error) => {
+            return vec![Check::fail(
+                NAME,
+                super::in_words(&error),
+                "give an address such as http://127.0.0.1:8000 with --url",
+            )];
+        }
     };
     let place = format!("{} (from {})", settings.url, settings.url_source);
     let health = match ask(&client, &["health"]).await {
@@ -216,7 +240,11 @@ fn clock(answer: &Answer, now: Timestamp) -> Check {
     match skew {
         0..=SKEW_USUAL => Check::ok(NAME, "this machine's and the server's agree"),
         ..SKEW_BAD => Check::warn(NAME, found, "synchronise both with NTP"),
-        _ => Check::fail(NAME, found, "synchronise both with NTP: signatures, tokens and schedules go by the clock"),
+        _ => Check::fail(
+            NAME,
+            found,
+            "synchronise both with NTP: signatures, tokens and schedules go by the clock",
+        ),
     }
 }
 
@@ -233,7 +261,11 @@ async fn ready(client: &Client) -> Vec<Check> {
     let part = |name: &str| in_line(&told[name]);
     let mut checks = vec![Check::ok("database", part("store")), Check::ok("bus", part("bus"))];
     for warning in told["warnings"].as_array().into_iter().flatten() {
-        checks.push(Check::warn("readiness", in_line(warning), "docs/guide/operating.md says what stands behind it"));
+        checks.push(Check::warn(
+            "readiness",
+            in_line(warning),
+            "docs/guide/operating.md says what stands behind it",
+        ));
     }
     checks
 }
@@ -245,12 +277,15 @@ async fn key_of(client: &Client, source: &str) -> Check {
         Ok(_) => Check::ok(NAME, format!("the one of {source} is taken")),
         Err(error) => {
             let cure = match error.status() {
-                Some(401) => "give one of this server: SIGNALBOX_API_KEY, 'signalbox config set', or its --data-dir",
-                Some(403) => "this key is for something else; an admin makes others with 'signalbox keys create'",
+                Some(401) => {
+                    "give one of this server: SIGNALBOX_API_KEY, 'signalbox config set', or its --data-dir"
+                }
+                Some(403) => {
+                    "this key is for something else; an admin makes others with 'signalbox keys create'"
+                }
                 _ => "try again; the server's log has the reason",
             };
             Check::fail(NAME, format!("the one of {source}: {}", super::in_words(&error.into())), cure)
         }
     }
 }
-

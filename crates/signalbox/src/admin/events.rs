@@ -15,7 +15,8 @@ use super::target::Target;
 use super::{All, run};
 use crate::style::Style;
 
-const EVENTS: Resource = Resource { noun: "session", columns: &[Column::age("AT", "/timestamp")], ..SESSIONS };
+const EVENTS: Resource =
+    Resource { noun: "session", columns: &[Column::age("AT", "/timestamp")], ..SESSIONS };
 
 /// Show the events of a session, oldest first.
 #[derive(Debug, Args)]

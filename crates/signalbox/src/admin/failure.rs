@@ -85,7 +85,9 @@ pub(crate) fn in_words(error: &anyhow::Error) -> String {
 /// A refusal of the server: all faults, each on its line where there are several; else the detail.
 fn refusal(problem: &Problem) -> String {
     let words = match problem.errors.as_slice() {
-        [] if problem.detail.is_empty() => format!("the server answered {} {}", problem.status, problem.title),
+        [] if problem.detail.is_empty() => {
+            format!("the server answered {} {}", problem.status, problem.title)
+        }
         [] => problem.detail.clone(),
         [fault] => fault.to_string(),
         faults => {

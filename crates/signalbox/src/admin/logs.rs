@@ -161,7 +161,13 @@ fn line(entry: &Value, wide: bool, style: Style) -> String {
     };
     let mut line = format!("{} {level} {}", style.dim(&time), part("message").unwrap_or_default());
     let about: &[(&str, &str)] = if wide {
-        &[("type", "type"), ("agent", "agentId"), ("session", "sessionId"), ("task", "taskId"), ("trace", "traceId")]
+        &[
+            ("type", "type"),
+            ("agent", "agentId"),
+            ("session", "sessionId"),
+            ("task", "taskId"),
+            ("trace", "traceId"),
+        ]
     } else {
         &[("task", "taskId")]
     };
@@ -171,7 +177,8 @@ fn line(entry: &Value, wide: bool, style: Style) -> String {
         }
     }
     if let Some(fields) = entry.get("fields").and_then(Value::as_object).filter(|fields| !fields.is_empty()) {
-        let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name}={}", in_line(value))).collect();
+        let fields: Vec<_> =
+            fields.iter().map(|(name, value)| format!("{name}={}", in_line(value))).collect();
         line.push_str(&style.dim(&format!(" {}", fields.join(" "))));
     }
     line

@@ -23,9 +23,9 @@ impl Moment {
         if let Ok(length) = parse_setting(text) {
             return Ok(Self::Ago(length));
         }
-        Timestamp::parse(text)
-            .map(Self::At)
-            .map_err(|_| "give how long ago, such as 30m, 2h or 7d, or a moment, such as 2026-01-31T12:00:00Z".to_owned())
+        Timestamp::parse(text).map(Self::At).map_err(|_| {
+            "give how long ago, such as 30m, 2h or 7d, or a moment, such as 2026-01-31T12:00:00Z".to_owned()
+        })
     }
 
     /// The moment, as the server reads it.

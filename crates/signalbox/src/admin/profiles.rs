@@ -209,7 +209,8 @@ pub(crate) fn config(asked: &Config) -> anyhow::Result<ExitCode> {
             printer::notice(&format!("profile {name} is removed"));
         }
         ConfigVerb::Path => {
-            let path = path().context("there is no place to keep profiles: set SIGNALBOX_CONFIG_DIR or HOME")?;
+            let path =
+                path().context("there is no place to keep profiles: set SIGNALBOX_CONFIG_DIR or HOME")?;
             printer::line(&path.display().to_string());
         }
     }

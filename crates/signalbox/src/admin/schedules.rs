@@ -168,7 +168,10 @@ pub(crate) fn schedules(asked: &Asked<ScheduleVerb>) -> anyhow::Result<ExitCode>
                     context.started(&fired, "/sessionId")?;
                 } else {
                     let reason = told["reason"].as_str().unwrap_or("an earlier session is not over");
-                    context.done(&fired, &format!("nothing is started now ({}): {reason}", in_line(&told["outcome"])))?;
+                    context.done(
+                        &fired,
+                        &format!("nothing is started now ({}): {reason}", in_line(&told["outcome"])),
+                    )?;
                 }
             }
             ScheduleVerb::Backfill { id, from, to, overlap } => {
@@ -179,7 +182,10 @@ pub(crate) fn schedules(asked: &Asked<ScheduleVerb>) -> anyhow::Result<ExitCode>
                 ]);
                 let filled = context.act((&SCHEDULES, Method::POST), &[id, "backfill"], Some(&body)).await?;
                 let told = output::value(&filled)?;
-                let words = format!("{} times of schedule {id} are made up for; {} wait", told["fireTimes"], told["waiting"]);
+                let words = format!(
+                    "{} times of schedule {id} are made up for; {} wait",
+                    told["fireTimes"], told["waiting"]
+                );
                 context.done(&filled, &words)?;
             }
             ScheduleVerb::Runs { id, newest } => {
@@ -194,7 +200,12 @@ pub(crate) fn schedules(asked: &Asked<ScheduleVerb>) -> anyhow::Result<ExitCode>
     })
 }
 
-async fn act(context: &Context, (id, verb): (&str, &str), body: Option<&Value>, words: &str) -> anyhow::Result<()> {
+async fn act(
+    context: &Context,
+    (id, verb): (&str, &str),
+    body: Option<&Value>,
+    words: &str,
+) -> anyhow::Result<()> {
     let answer = context.act((&SCHEDULES, Method::POST), &[id, verb], body).await?;
     context.done(&answer, &format!("schedule {id} {words}"))
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::{Value, json};
 use signalbox_client::{ListQuery, Method};
 
@@ -239,7 +239,10 @@ async fn result(context: &Context, id: &str, wait: bool) -> anyhow::Result<ExitC
         }
         "failed" | "cancelled" => {
             let why = session["error"].as_str().unwrap_or("it says no reason");
-            printer::notice(&format!("session {id} {}: {why}", if status == "failed" { status } else { "was cancelled" }));
+            printer::notice(&format!(
+                "session {id} {}: {why}",
+                if status == "failed" { status } else { "was cancelled" }
+            ));
         }
         _ => bail!("session {id} is {status}; --wait waits until it is over"),
     }
@@ -300,11 +303,13 @@ async fn approve(
     comment: Option<&str>,
     digest: Option<&str>,
 ) -> anyhow::Result<()> {
-    let body_of =
-        |digest: &str| body([("digest", Some(json!(digest))), ("comment", text(comment))]);
+    let body_of = |digest: &str| body([("digest", Some(json!(digest))), ("comment", text(comment))]);
     if which.is_filter()? {
         let digest = digest.ok_or_else(|| {
-            Misused("--digest is needed to approve in several sessions; 'sessions show' of one prints it".to_owned())
+            Misused(
+                "--digest is needed to approve in several sessions; 'sessions show' of one prints it"
+                    .to_owned(),
+            )
         })?;
         return answer(context, (task, which), ("approve", "approved"), body_of(digest)).await;
     }
@@ -313,7 +318,9 @@ async fn approve(
         let tasks = session["tasks"].as_array().map(Vec::as_slice).unwrap_or_default();
         let asked = tasks.iter().find(|one| one["taskId"] == *task).map(|one| &one["approval"]);
         let asked = asked.filter(|asked| asked.is_object()).with_context(|| {
-            format!("task {task} of session {id} asks for no approval; 'sessions show {id}' says how it stands")
+            format!(
+                "task {task} of session {id} asks for no approval; 'sessions show {id}' says how it stands"
+            )
         })?;
         let shown = asked["digest"].as_str().unwrap_or_default();
         if context.format.is_table() {

@@ -42,7 +42,8 @@ pub(crate) fn of_things(
     let wide = format == Format::Wide;
     let columns: Vec<&Column> = columns.iter().filter(|column| wide || !column.is_wide).collect();
     let heads: Vec<&str> = columns.iter().map(|column| column.head).collect();
-    let rows = things.iter().map(|thing| columns.iter().map(|column| column.cell(thing, wide, now)).collect());
+    let rows =
+        things.iter().map(|thing| columns.iter().map(|column| column.cell(thing, wide, now)).collect());
     let kinds: Vec<Kind> = columns.iter().map(|column| column.kind).collect();
     render(&heads, &kinds, rows.collect(), look)
 }

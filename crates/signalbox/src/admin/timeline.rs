@@ -194,9 +194,7 @@ mod tests {
     #[test]
     fn columns_line_up_and_bars_show_what_was_lost() {
         let at = |second: u32| format!("1970-01-01T00:00:{second:02}Z");
-        let span = |kind: &str, from: u32, to: u32, attempt: u32, outcome: &str| {
-            json!({"kind": kind, "start": at(from), "end": at(to), "attempt": attempt, "agentId": "agt_1", "outcome": outcome})
-        };
+        let span = |kind: &str, from: u32, to: u32, attempt: u32, outcome: &str| json!({"kind": kind, "start": at(from), "end": at(to), "attempt": attempt, "agentId": "agt_1", "outcome": outcome});
         let told = json!({"startedAt": at(0), "endedAt": at(12), "tasks": [
             {"taskId": "split", "spans": [span("dispatched", 0, 1, 1, "running"), span("running", 1, 3, 1, "completed")]},
             {"taskId": "read", "spans": [

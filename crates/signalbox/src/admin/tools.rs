@@ -92,7 +92,8 @@ pub(crate) fn tools(asked: &Asked<ToolVerb>) -> anyhow::Result<ExitCode> {
                 let agent = context.agent(agent).await?;
                 let body = json!({"senderId": "signalbox-cli", "messageType": "tool_invocation",
                                   "payload": {"tool_name": name, "arguments": arguments}});
-                let answer = context.send(Method::POST, &["v1", "agents", &agent, "run"], Some(&body)).await?;
+                let answer =
+                    context.send(Method::POST, &["v1", "agents", &agent, "run"], Some(&body)).await?;
                 let told = output::value(&answer)?;
                 if told["status"] == "error" {
                     let part = |name: &str| told[name].as_str().unwrap_or_default().to_owned();

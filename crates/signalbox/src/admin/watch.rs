@@ -85,7 +85,9 @@ pub(crate) async fn watch(context: &Context, session: &str) -> anyhow::Result<Ex
         match &mut screen {
             Some(screen) => screen.draw(&story, style),
             None if context.format.is_table() => printer::line(&line(&story, &event, style)),
-            None => logs::print_line(context.format, style, &RawValue::from_string(events.text().to_owned())?)?,
+            None => {
+                logs::print_line(context.format, style, &RawValue::from_string(events.text().to_owned())?)?
+            }
         }
     }
     drop(screen);
@@ -130,15 +132,19 @@ struct Screen {
 
 impl Screen {
     fn open() -> Self {
-        Self { all: MultiProgress::with_draw_target(ProgressDrawTarget::stdout()), rows: Vec::new(), frame: 0 }
+        Self {
+            all: MultiProgress::with_draw_target(ProgressDrawTarget::stdout()),
+            rows: Vec::new(),
+            frame: 0,
+        }
     }
 
     fn draw(&mut self, story: &Story, style: Style) {
         self.frame += 1;
         let lines = lines(story.steps(), style, self.frame, edge::now());
         while self.rows.len() < lines.len() {
-            let template =
-                ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let template = ProgressStyle::with_template("{wide_msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
             let row = self.all.add(ProgressBar::new_spinner());
             row.set_style(template);
             self.rows.push(row);
@@ -190,7 +196,12 @@ fn row(step: &Step, style: Style, frame: usize, now: Timestamp) -> String {
     let took = last.map(|last| last.ended.map_or(now, |(end, _)| end).since(last.given));
     let took = took.map(length).unwrap_or_default();
     let again = if step.tries.len() > 1 { format!("  try {}", step.tries.len()) } else { String::new() };
-    format!("  {mark} {:<NAME$} {:<10} {agent:<NAME$} {took:>5}{}", step.task, step.status, style.yellow(&again))
+    format!(
+        "  {mark} {:<NAME$} {:<10} {agent:<NAME$} {took:>5}{}",
+        step.task,
+        step.status,
+        style.yellow(&again)
+    )
 }
 
 #[cfg(test)]
@@ -211,8 +222,9 @@ mod tests {
 
     #[test]
     fn of_many_tasks_those_under_way_are_shown() {
-        let mut steps: Vec<Step> =
-            (0..40).map(|n| Step { task: format!("t{n}"), status: "pending".into(), ..Step::default() }).collect();
+        let mut steps: Vec<Step> = (0..40)
+            .map(|n| Step { task: format!("t{n}"), status: "pending".into(), ..Step::default() })
+            .collect();
         steps[39].status = "running".into();
         let lines = lines(&steps, PLAIN, 0, Timestamp::default());
         assert!(lines[0].contains("t39"), "{lines:?}");

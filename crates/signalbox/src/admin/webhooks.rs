@@ -92,7 +92,8 @@ pub(crate) fn webhooks(asked: &Asked<WebhookVerb>) -> anyhow::Result<ExitCode> {
             }
             WebhookVerb::Rotate { id, keep_earlier_for } => {
                 let body = body([("keepEarlierFor", text(keep_earlier_for.as_deref()))]);
-                context.print(&context.act((&WEBHOOKS, Method::POST), &[id, "rotate"], Some(&body)).await?)?;
+                context
+                    .print(&context.act((&WEBHOOKS, Method::POST), &[id, "rotate"], Some(&body)).await?)?;
                 printer::notice("the secret is shown this once");
             }
             WebhookVerb::Delete { id } => {

@@ -82,9 +82,12 @@ impl Which {
             (true, [thing, more]) => Ok((which(Vec::new()), thing, Some(more))),
             (false, [session, thing]) => Ok((which(vec![session.clone()]), thing, None)),
             (false, [session, thing, more]) => Ok((which(vec![session.clone()]), thing, Some(more))),
-            (true, _) => Err(Misused("name a session, or give filters such as --workflow; not both".to_owned()).into()),
+            (true, _) => {
+                Err(Misused("name a session, or give filters such as --workflow; not both".to_owned()).into())
+            }
             (false, _) => {
-                let words = format!("give SESSION and {thing}, or {thing} alone with filters such as --workflow");
+                let words =
+                    format!("give SESSION and {thing}, or {thing} alone with filters such as --workflow");
                 Err(Misused(words).into())
             }
         }

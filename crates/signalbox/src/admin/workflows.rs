@@ -163,7 +163,8 @@ pub(crate) fn workflows(asked: &Asked<WorkflowVerb>) -> anyhow::Result<ExitCode>
                 let revision = revision.map(|revision| revision.to_string());
                 let path = of_revision(id, revision.as_deref());
                 let answer = context.act((&WORKFLOWS, Method::DELETE), &path, None).await?;
-                let what = revision.as_ref().map_or(String::new(), |revision| format!("revision {revision} of "));
+                let what =
+                    revision.as_ref().map_or(String::new(), |revision| format!("revision {revision} of "));
                 context.done(&answer, &format!("{what}workflow {id} is deleted"))?;
             }
         }
@@ -204,7 +205,8 @@ fn validate(file: &Path) -> anyhow::Result<ExitCode> {
 /// What `apply` would change.
 async fn diff_file(context: &Context, file: &Path) -> anyhow::Result<()> {
     let given = definition::parse(file, &read(file)?)?;
-    let id = given.get("id").and_then(Value::as_str).with_context(|| format!("{} names no id", file.display()))?;
+    let id =
+        given.get("id").and_then(Value::as_str).with_context(|| format!("{} names no id", file.display()))?;
     let kept = context.fetch(&WORKFLOWS, &[id], &ListQuery::new()).await?;
     let mut kept = output::value(&kept)?;
     if let Some(fields) = kept.as_object_mut() {
@@ -246,15 +248,15 @@ fn print_differences(context: &Context, compared: &Value) -> anyhow::Result<()> 
 impl Trigger {
     async fn start(&self, context: &Context) -> anyhow::Result<ExitCode> {
         let agent = context.maybe_agent(self.agent.as_deref()).await?;
-        let body =
-            body([("agentId", text(agent.as_deref())), ("initialPayload", Some(self.input.clone()))]);
+        let body = body([("agentId", text(agent.as_deref())), ("initialPayload", Some(self.input.clone()))]);
         let answer = context.act((&WORKFLOWS, Method::POST), &[&self.id, "trigger"], Some(&body)).await?;
         if !self.wait {
             context.started(&answer, "/sessionId")?;
             return Ok(ExitCode::SUCCESS);
         }
         let session = output::value(&answer)?;
-        let session = session.get("sessionId").and_then(Value::as_str).context("the answer names no session")?;
+        let session =
+            session.get("sessionId").and_then(Value::as_str).context("the answer names no session")?;
         watch::wait(context, session).await
     }
 }

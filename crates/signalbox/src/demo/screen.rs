@@ -145,8 +145,8 @@ impl Screen {
 
 #[cfg(test)]
 mod tests {
-    use crate::story::tests::{event, told};
     use super::*;
+    use crate::story::tests::{event, told};
 
     fn screen() -> Screen {
         Screen::new(Style { colour: false, unicode: false, live: false })

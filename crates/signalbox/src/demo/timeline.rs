@@ -91,8 +91,8 @@ fn bar(step: &Step, scale: &Scale, style: Style) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::story::tests::{event, started, told};
     use super::*;
+    use crate::story::tests::{event, started, told};
 
     const PLAIN: Style = Style { colour: false, unicode: false, live: false };
 

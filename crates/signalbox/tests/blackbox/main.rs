@@ -16,6 +16,7 @@ mod auth;
 mod baddays;
 mod badinput;
 mod bounds;
+mod cli;
 mod common;
 mod demo;
 mod edges;
