@@ -16,6 +16,8 @@ mod work;
 /// The module `agentkit._native`.
 #[pyo3::pymodule]
 mod _native {
+    use pyo3::prelude::*;
+
     #[pymodule_export]
     use crate::agent::Agent;
     #[pymodule_export]
@@ -26,4 +28,9 @@ mod _native {
     use crate::client::{Client, Stream};
     #[pymodule_export]
     use crate::work::{Event, Work};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
 }

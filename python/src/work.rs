@@ -21,8 +21,14 @@ pub(crate) type Outcome = Result<Value, Failure>;
 pub(crate) struct Work {
     number: u64,
     call: Vec<u8>,
+    /// Until it ends: what Python keeps of it after that must not keep the agent from ending.
+    live: Mutex<Option<Live>>,
+}
+
+/// What there is of a piece of work as long as it is handled.
+struct Live {
     context: Context,
-    outcome: Mutex<Option<oneshot::Sender<Outcome>>>,
+    outcome: oneshot::Sender<Outcome>,
 }
 
 /// Something that Python is to know.
@@ -68,11 +74,12 @@ impl Work {
             "more": call.more,
         });
         let call_bytes = told.to_string().into_bytes();
-        Self { number, call: call_bytes, context: call.context.clone(), outcome: Mutex::new(Some(outcome)) }
+        let live = Live { context: call.context.clone(), outcome };
+        Self { number, call: call_bytes, live: Mutex::new(Some(live)) }
     }
 
     fn end(&self, outcome: Outcome) -> bool {
-        self.outcome.lock().take().is_some_and(|sender| sender.send(outcome).is_ok())
+        self.live.lock().take().is_some_and(|live| live.outcome.send(outcome).is_ok())
     }
 }
 
@@ -93,7 +100,7 @@ impl Work {
     #[getter]
     fn cancelled(&self) -> bool {
         // Nobody waits for its outcome where the agent ended meanwhile.
-        self.context.is_cancelled() || self.outcome.lock().as_ref().is_some_and(oneshot::Sender::is_closed)
+        self.live.lock().as_ref().is_some_and(|live| live.context.is_cancelled() || live.outcome.is_closed())
     }
 
     /// Ends it with a value; `False` where nobody waits for that any longer.
@@ -110,7 +117,9 @@ impl Work {
 
     #[pyo3(signature = (percent, note=None))]
     fn progress(&self, percent: f64, note: Option<&str>) {
-        self.context.progress(percent, note);
+        if let Some(live) = &*self.live.lock() {
+            live.context.progress(percent, note);
+        }
     }
 
     #[pyo3(signature = (level, message, fields=None))]
@@ -126,7 +135,9 @@ impl Work {
             Some(fields) => parse("the fields", fields)?.as_object().cloned(),
             None => None,
         };
-        self.context.log(level, message, fields);
+        if let Some(live) = &*self.live.lock() {
+            live.context.log(level, message, fields);
+        }
         Ok(())
     }
 }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import subprocess
 import threading
 import time
+import urllib.request
 import uuid
 from pathlib import Path
 from typing import Any, Callable
@@ -42,6 +44,17 @@ def run(client: agentkit.Client, agent: Agent, task: str, parameters: Any, **mor
     """Runs a workflow of one task to its end."""
     session = client.workflows.trigger(one_task(agent, task, parameters=parameters, **more))
     return client.sessions.wait(session)
+
+
+def triggered_under(server: Server, workflow: dict[str, Any], traceparent: str) -> str:
+    """Starts a session in a trace of the caller's, and answers its id."""
+    path = f"/v1/opscore/agent/{workflow['tasks'][0]['agentId']}/workflow"
+    request = urllib.request.Request(server.url + path, json.dumps({"workflowDefinition": workflow}).encode())
+    request.add_header("content-type", "application/json")
+    request.add_header("authorization", f"Bearer {server.key}")
+    request.add_header("traceparent", traceparent)
+    with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
+        return str(json.load(answer)["sessionId"])
 
 
 @BOTH
@@ -179,9 +192,6 @@ def test_a_repeat_is_answered_and_not_run_again(server: Server, client: agentkit
         runs.append(a)
         return a + 1
 
-    import json
-    import urllib.request
-
     def post(body: dict[str, Any], message_id: str) -> Any:
         assert agent.endpoint is not None
         request = urllib.request.Request(agent.endpoint, json.dumps(body).encode(), method="POST")
@@ -295,7 +305,9 @@ def test_logs_go_to_opscore_with_task_and_trace(server: Server, client: agentkit
 
     with Serving(agent):
         log.info("outside of a handler")
-        done = run(client, agent, "work", {})
+        trace = uuid.uuid4().hex
+        session = triggered_under(server, one_task(agent, "work"), f"00-{trace}-{trace[:16]}-01")
+        done = client.sessions.wait(session)
         messages = {"half of 10 done", "by hand", "went wrong"}
 
         def found() -> Any:
@@ -306,7 +318,7 @@ def test_logs_go_to_opscore_with_task_and_trace(server: Server, client: agentkit
         half, by_hand, wrong = entries["half of 10 done"], entries["by hand"], entries["went wrong"]
         assert (half.level, half.fields["half"], half.fields["logger"]) == ("info", 5, "my.agent")
         assert half.agent_id == agent.agent_id and half.task_id
-        assert half.trace_id and half.trace_id == wrong.trace_id
+        assert (half.trace_id, wrong.trace_id) == (trace, trace)
         assert (by_hand.level, by_hand.fields["n"]) == ("warning", 1)
         assert "ValueError: inside" in wrong.fields["traceback"]
         assert not client.logs.list(text="outside of a handler")

@@ -16,7 +16,7 @@ Definition = Union[str, WorkflowBody, Mapping[str, Any]]
 class Workflows(Group):
     """Definitions that the server keeps."""
 
-    def apply(self, definition: Definition, *, strict: bool = True) -> WorkflowView:
+    def apply(self, definition: Definition, *, strict: bool = False) -> WorkflowView:
         """Keeps a definition under its id: a dictionary, or YAML or JSON text. `strict` refuses fields that no workflow has."""
         query = {"strict": True} if strict else None
         path = (*OPSCORE, "workflows")
