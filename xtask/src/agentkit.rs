@@ -17,6 +17,9 @@ const ENVIRONMENT: Environment = Environment {
     not_tested: "not tested without it: the Python package agentkit",
 };
 
+/// Names a Python that has the package to the tests of pages and examples.
+pub(crate) const VARIABLE: &str = "SIGNALBOX_TEST_AGENTKIT";
+
 /// Where its wheel goes, and nothing else.
 const WHEELS: &str = "target/test-agentkit-wheel";
 
@@ -28,15 +31,22 @@ pub(crate) fn environment(repo: &Repo, is_fast: bool) -> Result<Option<PathBuf>>
     python::made(repo, &ENVIRONMENT, is_fast)
 }
 
-/// Builds, installs, tests and checks the package.
+/// Builds and installs the package.
+///
+/// # Errors
+/// What fails; its output says why.
+pub(crate) fn install(repo: &Repo, python: &Path) -> Result<()> {
+    let wheel = build(repo, python)?;
+    let mut install = module(repo, python, "pip");
+    install.args(["install", "--quiet", "--no-index", "--no-deps", "--force-reinstall"]).arg(wheel);
+    repo::succeed(&mut install)
+}
+
+/// Tests and checks the package that is installed.
 ///
 /// # Errors
 /// What fails; its output says why.
 pub(crate) fn test(repo: &Repo, python: &Path) -> Result<()> {
-    let wheel = build(repo, python)?;
-    let mut install = module(repo, python, "pip");
-    install.args(["install", "--quiet", "--no-index", "--no-deps", "--force-reinstall"]).arg(wheel);
-    repo::succeed(&mut install)?;
     let mut tests = module(repo, python, "pytest");
     // At the root, where the folder of the sources is not what `import agentkit` finds.
     tests.args(["-p", "no:cacheprovider", "python/tests"]);

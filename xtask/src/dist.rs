@@ -77,16 +77,13 @@ pub(crate) fn run(repo: &Repo, options: &Options) -> Result<()> {
 fn wheels(repo: &Repo, python: &Path, options: &Options, out: &Path) -> Result<()> {
     for manifest in WHEELS {
         let mut maturin = Command::new(python);
-        maturin.args([
-            "-m",
-            "maturin",
-            "build",
-            "--locked",
-            "--profile",
-            options.profile(),
-            "--manifest-path",
-        ]);
-        maturin.arg(repo.path(manifest)).arg("--out").arg(out);
+        maturin.args(["-m", "maturin", "build", "--quiet", "--locked", "--profile", options.profile()]);
+        if options.dev {
+            // For this machine alone, which need not be looked at.
+            maturin.args(["--compatibility", "linux"]);
+        }
+        maturin.arg("--manifest-path").arg(repo.path(manifest)).arg("--out").arg(out);
+        maturin.env("CARGO", repo.cargo().get_program());
         repo.as_in_a_shell(&mut maturin);
         repo::succeed(&mut maturin)?;
     }

@@ -11,12 +11,7 @@ use crate::clock::Stopwatch;
 use crate::nats::{self, Nats};
 use crate::postgres::{self, Cluster};
 use crate::repo::{self, Repo};
-    // A chosen package's tests are all that is wanted.
-    if let Some(python) = step("agentkit-python", || agentkit::environment(repo, options.fast))?
-        && !options.choose_package()
-    {
-        step("agentkit", || agentkit::test(repo, &python))?;
-        step("wheels", || dist::try_out(repo, &python))?;
+use crate::{agentkit, dist, print, python, tidy};
 
 const POSTGRES_URL: &str = "SIGNALBOX_TEST_POSTGRES";
 const WITHOUT_POSTGRES: &str = "SIGNALBOX_TEST_WITHOUT_POSTGRES";
@@ -70,24 +65,28 @@ pub(crate) fn run(repo: &Repo, options: &Options) -> Result<()> {
     let nats = step("nats", || nats(options))?;
     let python = step("python", || python::found(repo, options.fast))?;
     step("build", || repo::succeed(repo.cargo().args(["build", "--package", "signalbox"])))?;
+    // A chosen package's tests are all that is wanted.
+    let agentkit = match options.choose_package() {
+        true => None,
+        false => step("agentkit-python", || agentkit::environment(repo, options.fast))?,
+    };
+    if let Some(python) = &agentkit {
+        step("agentkit-wheel", || agentkit::install(repo, python))?;
+    }
     step("tests", || {
         let mut tests = tests(repo, options, cluster.as_ref(), nats.as_ref());
-        if let Some(python) = &python {
-            tests.env(python::VARIABLE, python);
+        let pythons = [(python::VARIABLE, &python), (agentkit::VARIABLE, &agentkit)];
+        for (variable, python) in pythons {
+            if let Some(python) = python {
+                tests.env(variable, python);
+            }
         }
         repo::succeed(&mut tests)
     })?;
     drop((cluster, nats));
-<<<<<<< HEAD
-    if let Some(python) = python.filter(|_| !options.fast && !options.choose_package()) {
-        step("wheels", || dist::try_out(repo, &python))?;
-=======
-    // A chosen package's tests are all that is wanted.
-    if let Some(python) = step("agentkit-python", || agentkit::environment(repo, options.fast))?
-        && !options.choose_package()
-    {
-        step("agentkit", || agentkit::test(repo, &python))?;
->>>>>>> py10
+    if let Some(python) = &agentkit {
+        step("agentkit", || agentkit::test(repo, python))?;
+        step("wheels", || dist::try_out(repo, python))?;
     }
     print::notice(&format!("all steps passed in {whole}"));
     Ok(())

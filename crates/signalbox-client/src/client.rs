@@ -104,6 +104,17 @@ impl Client {
         Ok(self)
     }
 
+    /// The same client in another tenant; for the platform key, which may act in any.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] when the id fits no header.
+    pub fn with_tenant(mut self, tenant_id: &str) -> Result<Self, Error> {
+        let tenant =
+            HeaderValue::try_from(tenant_id).map_err(|error| Error::unusable("the tenant's id", error))?;
+        self.transport.tenant = Some(tenant);
+        Ok(self)
+    }
+
     /// Whether requests go out with an API key or token.
     #[must_use]
     pub fn has_key(&self) -> bool {

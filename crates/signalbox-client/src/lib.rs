@@ -36,6 +36,7 @@ mod agents;
 mod client;
 mod edge;
 mod error;
+mod feed;
 mod follow;
 mod messages;
 mod retry;
@@ -51,6 +52,7 @@ mod test_server;
 
 pub use client::{Answer, Body, Client, ListQuery, URL_DEFAULT};
 pub use error::{Error, Problem};
+pub use feed::Feed;
 pub use follow::EventStream;
 pub use http::{HeaderMap, Method};
 pub use retry::RetryPolicy;

@@ -29,6 +29,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Transport {
     http: HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
     authorization: Option<HeaderValue>,
+    /// The tenant that the platform key acts in.
+    pub(crate) tenant: Option<HeaderValue>,
     /// Gets what the server remarks on a request that it took.
     pub(crate) on_warning: fn(&str),
 }
@@ -39,7 +41,7 @@ impl Transport {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build(connector()?);
-        Ok(Self { http, authorization: key.map(bearer).transpose()?, on_warning: |_| {} })
+        Ok(Self { http, authorization: key.map(bearer).transpose()?, tenant: None, on_warning: |_| {} })
     }
 
     /// The same connections with other credentials.
@@ -74,6 +76,9 @@ impl Transport {
     pub(crate) async fn open(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
         if let Some(value) = &self.authorization {
             request.headers_mut().insert(header::AUTHORIZATION, value.clone());
+        }
+        if let Some(tenant) = &self.tenant {
+            request.headers_mut().insert("x-tenant-id", tenant.clone());
         }
         let uri = request.uri().clone();
         let response = self.http.request(request).await.map_err(|error| unreachable(&uri, &error))?;

@@ -25,4 +25,5 @@ mod transport;
 
 pub use config::Config;
 pub use server::{Opening, Running, Server, StartError};
+pub use surface::{differences, workflow_faults};
 pub use surfaces::openapi;

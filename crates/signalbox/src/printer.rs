@@ -8,6 +8,11 @@ pub(crate) fn line(text: &str) {
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
+/// A part of a line of data.
+pub(crate) fn part(text: &str) {
+    let _ = write!(std::io::stdout().lock(), "{text}");
+}
+
 /// A line for whoever is watching.
 pub(crate) fn notice(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");

@@ -21,8 +21,18 @@ const PREFIX: &str = "SIGNALBOX_";
 const FOREIGN_PREFIXES: [&str; 2] = ["OPSCORE_", "AGENTKIT_"];
 /// Letters by which a slip differs at most: fewer than `URL` from `KEY`.
 const SLIP_MAX: usize = 2;
-/// Variables with the prefix that are for others: the commands that call a server.
-const OTHERS: [&str; 1] = ["SIGNALBOX_URL"];
+/// Variables with the prefix that are for others: the commands and clients that call a server, and programs that are run as
+/// agents.
+const OTHERS: [&str; 8] = [
+    "SIGNALBOX_URL",
+    "SIGNALBOX_API_KEY",
+    "SIGNALBOX_PROFILE",
+    "SIGNALBOX_CONFIG_DIR",
+    "SIGNALBOX_TASK_ID",
+    "SIGNALBOX_TASK_NAME",
+    "SIGNALBOX_SESSION_ID",
+    "SIGNALBOX_ATTEMPT",
+];
 /// What begins variables that are for the tests of this repository.
 const OF_TESTS: [&str; 3] = ["SIGNALBOX_TEST_", "SIGNALBOX_SIM_", "SIGNALBOX_CONTRACT_"];
 

@@ -10,3 +10,5 @@ pub(crate) mod process;
 mod registering;
 mod seen;
 pub(crate) mod state;
+
+pub use self::opscore::{differences, workflow_faults};

@@ -1,21 +1,65 @@
-//! `signalbox sessions`: look at sessions, and steer them.
+//! `signalbox sessions`: look at sessions, and steer them, one or several.
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use clap::{Args, Subcommand};
-use serde_json::Value;
-use signalbox_client::{ApprovalView, Client, ListQuery};
+use anyhow::{Context as _, bail};
+use clap::Subcommand;
+use serde_json::{Value, json};
+use signalbox_client::{ListQuery, Method};
 
-use super::{Asked, json, print_page, print_whole, run};
+use super::context::{Context, body, text};
+use super::failure::Misused;
+use super::resource::{Column, Kind, Resource};
+use super::which::{Filter, Which};
+use super::{Asked, Newest, json, run};
+use super::{output, table, timeline, watch};
 use crate::printer;
+
+pub(crate) const SESSIONS: Resource = Resource {
+    noun: "session",
+    lister: "signalbox sessions list",
+    path: &["v1", "opscore", "sessions"],
+    items: "data",
+    enveloped: false,
+    columns: &[
+        Column::id("ID", "/sessionId"),
+        Column::text("WORKFLOW", "/workflowId"),
+        Column::status("STATUS", "/status"),
+        Column::age("STARTED", "/createdAt"),
+        Column::text("ERROR", "/error"),
+        Column::text("REVISION", "/workflowRevision").wide(),
+        Column::text("WAITING FOR", "/waitingFor").wide(),
+        Column::age("ENDED", "/endedAt").wide(),
+        Column::text("SCHEDULE", "/scheduleId").wide(),
+        Column::text("PARENT", "/parentSessionId").wide(),
+    ],
+};
+
+/// The tasks of a session.
+const TASKS: [Column; 8] = [
+    Column::id("TASK", "/taskId"),
+    Column::status("STATUS", "/status"),
+    Column::text("ATTEMPT", "/attempt"),
+    Column::text("AGENT", "/agentId"),
+    Column::text("WAITING FOR", "/waitingFor"),
+    Column::text("ERROR", "/error"),
+    Column::age("STARTED", "/startedAt").wide(),
+    Column::age("ENDED", "/endedAt").wide(),
+];
 
 /// What is done with sessions.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SessionVerb {
-    /// List the newest sessions
-    List(Filter),
-    /// Show one with its tasks
+    /// List sessions, newest first
+    #[command(after_help = example!("sessions list --status failed --since 1d"))]
+    List {
+        #[command(flatten)]
+        filter: Filter,
+        #[command(flatten)]
+        newest: Newest,
+    },
+    /// Show a session with its tasks
+    #[command(after_help = example!("sessions show ses_01JQ"))]
     Show {
         /// The session
         id: String,
@@ -23,194 +67,288 @@ pub(crate) enum SessionVerb {
         #[arg(long)]
         whole: bool,
     },
-    /// Print the events of one as they happen, from the first on, until it is over
-    Follow {
+    /// Show where the time of a session went, task by task
+    #[command(after_help = example!("sessions timeline ses_01JQ"))]
+    Timeline {
         /// The session
         id: String,
     },
-    /// Let no further task of one start
-    Pause {
+    /// Print a session's result, as JSON; ends with 3 where it failed, 4 where it was cancelled
+    #[command(after_help = example!("sessions result ses_01JQ --wait"))]
+    Result {
+        /// The session
+        id: String,
+        /// Wait until the session is over
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Watch a session until it is over; ends as it did: 0 completed, 3 failed, 4 cancelled
+    #[command(after_help = example!("sessions watch ses_01JQ"))]
+    Watch {
         /// The session
         id: String,
     },
-    /// Let a paused one go on
-    Resume {
-        /// The session
-        id: String,
-    },
-    /// Cancel one
+    /// Pause sessions: no further task starts
+    #[command(after_help = example!("sessions pause ses_01JQ", "sessions pause --workflow audit --status running"))]
+    Pause(Which),
+    /// Resume paused sessions
+    #[command(after_help = example!("sessions resume ses_01JQ", "sessions resume --workflow audit"))]
+    Resume(Which),
+    /// Cancel sessions
+    #[command(after_help = example!("sessions cancel ses_01JQ --reason 'wrong input'", "sessions cancel --workflow audit"))]
     Cancel {
-        /// The session
-        id: String,
+        #[command(flatten)]
+        which: Which,
         /// Why
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Let a failed one go on from the task that failed
-    Retry {
-        /// The session
-        id: String,
-    },
-    /// Run one again as a new one; prints its id
-    Rerun {
-        /// The session
-        id: String,
-    },
-    /// Tell one of something that a task of it waits for
+    /// Retry failed sessions from the tasks that failed
+    #[command(after_help = example!("sessions retry ses_01JQ", "sessions retry --workflow audit --since 1h"))]
+    Retry(Which),
+    /// Rerun sessions, each as a new one; prints the new id of one
+    #[command(after_help = example!("sessions rerun ses_01JQ"))]
+    Rerun(Which),
+    /// Signal sessions what their tasks wait for
+    #[command(after_help = example!("sessions signal ses_01JQ received '{\"no\": 7}'", "sessions signal received --workflow pay"))]
     Signal {
-        /// The session
-        id: String,
-        /// The signal's name
-        signal: String,
-        /// What it carries, as JSON
-        #[arg(value_parser = json, default_value = "null")]
-        payload: Value,
+        /// The session, unless there are filters; the signal's name; and what it carries, as JSON
+        #[arg(required = true, num_args = 1..=3, value_names = ["SESSION", "SIGNAL", "PAYLOAD"])]
+        words: Vec<String>,
+        #[command(flatten)]
+        filter: Filter,
     },
-    /// Print what a task asks approval for, and agree to just that
-    Approve(Approve),
+    /// Approve what a task asks approval for: what is printed, and just that
+    #[command(after_help = example!("sessions approve ses_01JQ ask --comment 'looks right'",
+                                    "sessions approve ask --workflow pay --digest 5f2c…"))]
+    Approve {
+        /// The session, unless there are filters; and the task that asks
+        #[arg(required = true, num_args = 1..=2, value_names = ["SESSION", "TASK"])]
+        words: Vec<String>,
+        #[command(flatten)]
+        filter: Filter,
+        /// Why
+        #[arg(long)]
+        comment: Option<String>,
+        /// The digest of what was seen before, as 'sessions show' prints it: anything else is not agreed to
+        #[arg(long)]
+        digest: Option<String>,
+    },
     /// Refuse what a task asks approval for
-    Refuse(Refuse),
-}
-
-/// Which sessions are listed: those that match everything that is given.
-#[derive(Debug, Args)]
-pub(crate) struct Filter {
-    /// Of this workflow
-    #[arg(long)]
-    workflow: Option<String>,
-    /// With one of these statuses, with commas between them
-    #[arg(long)]
-    status: Option<String>,
-    /// With a task of this agent
-    #[arg(long)]
-    agent: Option<String>,
-    /// With this text in their id, workflow, input or error, compared without case
-    #[arg(long)]
-    text: Option<String>,
-}
-
-/// That somebody agrees.
-#[derive(Debug, Args)]
-pub(crate) struct Approve {
-    /// The session
-    id: String,
-    /// The task that asks
-    task: String,
-    /// Why
-    #[arg(long)]
-    comment: Option<String>,
-    /// The digest of what was seen before, as `sessions show` prints it: anything else is not agreed to
-    #[arg(long)]
-    digest: Option<String>,
-}
-
-/// That somebody does not agree.
-#[derive(Debug, Args)]
-pub(crate) struct Refuse {
-    /// The session
-    id: String,
-    /// The task that asks
-    task: String,
-    /// Why
-    #[arg(long)]
-    comment: Option<String>,
-}
-
-impl Filter {
-    fn query(&self) -> ListQuery {
-        let given = [
-            ("workflow", &self.workflow),
-            ("status", &self.status),
-            ("agent", &self.agent),
-            ("text", &self.text),
-        ];
-        given.into_iter().fold(ListQuery::new(), |query, (name, value)| match value {
-            Some(value) => query.filter(name, value),
-            None => query,
-        })
-    }
-}
-
-impl Approve {
-    /// Shows what is asked for, and agrees to what was shown.
-    async fn give(&self, client: &Client) -> anyhow::Result<()> {
-        let session = client.session(&self.id).await?;
-        let asked = session.asked(&self.task).with_context(|| {
-            format!(
-                "task {} of session {} asks for no approval; sessions show says how it stands",
-                self.task, self.id
-            )
-        })?;
-        print_whole(asked)?;
-        let seen = match &self.digest {
-            Some(digest) => ApprovalView { digest: digest.clone(), ..asked.clone() },
-            None => asked.clone(),
-        };
-        Ok(client.approve_task(&self.id, &self.task, &seen, self.comment.as_deref()).await?)
-    }
-}
-
-/// Prints a session as the server tells of it, also what is not known here.
-async fn show(client: &Client, id: &str, whole: bool) -> anyhow::Result<()> {
-    let query = if whole { ListQuery::new().filter("whole", "true") } else { ListQuery::new() };
-    let session: Value = client.read(&["v1", "opscore", "sessions", id], &query).await?;
-    print_whole(&session)
+    #[command(after_help = example!("sessions refuse ses_01JQ ask --comment 'too much'"))]
+    Refuse {
+        /// The session, unless there are filters; and the task that asks
+        #[arg(required = true, num_args = 1..=2, value_names = ["SESSION", "TASK"])]
+        words: Vec<String>,
+        #[command(flatten)]
+        filter: Filter,
+        /// Why
+        #[arg(long)]
+        comment: Option<String>,
+    },
+    /// Delete sessions that are over, with their history
+    #[command(after_help = example!("sessions delete ses_01JQ", "sessions delete --status completed --until 30d"))]
+    Delete(Which),
 }
 
 /// Does what is asked with sessions.
 pub(crate) fn sessions(asked: &Asked<SessionVerb>) -> anyhow::Result<ExitCode> {
-    run(&asked.target, |client| async move {
-        let done = |id: &str, what: &str| printer::notice(&format!("session {id} {what}"));
+    run(&asked.target, |context| async move {
         match &asked.verb {
-            SessionVerb::List(filter) => {
-                let next = print_page(&client, &["v1", "opscore", "sessions"], &filter.query()).await?;
-                if next.is_some() {
-                    printer::notice("there are older sessions; GET /v1/opscore/sessions lists them all");
-                }
+            SessionVerb::List { filter, newest } => {
+                let query = filter.query(&context).await?;
+                context.list(&SESSIONS, &[], &query, newest.limit).await?;
             }
-            SessionVerb::Show { id, whole } => show(&client, id, *whole).await?,
-            SessionVerb::Follow { id } => {
-                let mut events = client.follow_session(id, 0);
-                while let Some(event) = events.next().await? {
-                    printer::line(events.text());
-                    if event.ends_session() {
-                        break;
-                    }
-                }
+            SessionVerb::Show { id, whole } => show(&context, id, *whole).await?,
+            SessionVerb::Timeline { id } => timeline::print(&context, id).await?,
+            SessionVerb::Result { id, wait } => return result(&context, id, *wait).await,
+            SessionVerb::Watch { id } => return watch::watch(&context, id).await,
+            SessionVerb::Pause(which) => act(&context, which, ("pause", "paused"), json!({})).await?,
+            SessionVerb::Resume(which) => act(&context, which, ("resume", "resumed"), json!({})).await?,
+            SessionVerb::Cancel { which, reason } => {
+                let body = body([("reason", text(reason.as_deref()))]);
+                act(&context, which, ("cancel", "cancelled"), body).await?;
             }
-            SessionVerb::Pause { id } => {
-                client.pause_session(id).await?;
-                done(id, "is paused");
+            SessionVerb::Retry(which) => act(&context, which, ("retry", "retried"), json!({})).await?,
+            SessionVerb::Rerun(which) => rerun(&context, which).await?,
+            SessionVerb::Signal { words, filter } => {
+                let (which, signal, payload) = Which::and_more(words, filter, "SIGNAL")?;
+                let payload = payload.map(json).transpose().map_err(Misused)?;
+                let body = body([("signal", Some(json!(signal))), ("payload", payload)]);
+                act(&context, &which, ("signal", "signalled"), body).await?;
             }
-            SessionVerb::Resume { id } => {
-                client.resume_session(id).await?;
-                done(id, "goes on");
+            SessionVerb::Approve { words, filter, comment, digest } => {
+                let (which, task, _) = Which::and_more(words, filter, "TASK")?;
+                approve(&context, (task, &which), comment.as_deref(), digest.as_deref()).await?;
             }
-            SessionVerb::Cancel { id, reason } => {
-                client.cancel_session(id, reason.as_deref()).await?;
-                // It is over at once where there is nothing to undo.
-                let is_over = client.session(id).await.is_ok_and(|session| session.is_over());
-                let undoing = "ends as cancelled, once it has undone what its workflow undoes";
-                done(id, if is_over { "is cancelled" } else { undoing });
+            SessionVerb::Refuse { words, filter, comment } => {
+                let (which, task, _) = Which::and_more(words, filter, "TASK")?;
+                let body = body([("comment", text(comment.as_deref()))]);
+                answer(&context, (task, &which), ("refuse", "refused"), body).await?;
             }
-            SessionVerb::Retry { id } => {
-                client.retry_session(id).await?;
-                done(id, "goes on");
-            }
-            SessionVerb::Rerun { id } => printer::line(client.rerun_session(id).await?.session_id.as_str()),
-            SessionVerb::Signal { id, signal, payload } => {
-                client.signal_session(id, signal, payload).await?;
-                done(id, &format!("has got the signal {signal}"));
-            }
-            SessionVerb::Approve(approve) => {
-                approve.give(&client).await?;
-                done(&approve.id, &format!("has the approval that {} asked for", approve.task));
-            }
-            SessionVerb::Refuse(refuse) => {
-                client.refuse_task(&refuse.id, &refuse.task, refuse.comment.as_deref()).await?;
-                done(&refuse.id, &format!("is refused what {} asked for", refuse.task));
-            }
+            SessionVerb::Delete(which) => delete(&context, which).await?,
         }
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Shows a session; its tasks as a table.
+async fn show(context: &Context, id: &str, whole: bool) -> anyhow::Result<()> {
+    let query = if whole { ListQuery::new().filter("whole", "true") } else { ListQuery::new() };
+    let session = context.fetch(&SESSIONS, &[id], &query).await?;
+    if !context.format.is_table() {
+        return context.print(&session);
+    }
+    let mut session = output::value(&session)?;
+    let tasks = session.as_object_mut().and_then(|fields| fields.remove("tasks"));
+    printer::line(&table::details(&session)?);
+    let Some(Value::Array(tasks)) = tasks else { return Ok(()) };
+    if !tasks.is_empty() {
+        printer::line("");
+        // What no task has takes no room.
+        let is_told = |column: &&Column| {
+            column.kind != Kind::Text
+                || tasks.iter().any(|task| task.pointer(column.at).is_some_and(|value| !value.is_null()))
+        };
+        let columns: Vec<Column> = TASKS.iter().filter(is_told).copied().collect();
+        printer::line(&table::of_things(&columns, &tasks, (context.format, context.look, context.now)));
+    }
+    let asking = tasks.iter().filter(|task| task.get("approval").is_some_and(|asked| !asked.is_null()));
+    for task in asking {
+        let (task_id, asked) = (super::resource::in_line(&task["taskId"]), &task["approval"]);
+        printer::line(&format!("\napproval asked by {task_id}:"));
+        printer::line(&table::details(asked)?);
+        printer::notice(&format!("'signalbox sessions approve {task_id} {id}' agrees to just that"));
+    }
+    Ok(())
+}
+
+/// Prints what came of a session.
+async fn result(context: &Context, id: &str, wait: bool) -> anyhow::Result<ExitCode> {
+    if wait {
+        watch::until_over(context, id).await?;
+    }
+    let query = ListQuery::new().filter("whole", "true");
+    let session = output::value(context.fetch(&SESSIONS, &[id], &query).await?.as_ref())?;
+    let status = session["status"].as_str().unwrap_or_default();
+    match status {
+        "completed" => {
+            let result = serde_json::value::to_raw_value(&session["result"])?;
+            let format = if context.format.is_table() { output::Format::Json } else { context.format };
+            output::whole(format, &result)?;
+        }
+        "failed" | "cancelled" => {
+            let why = session["error"].as_str().unwrap_or("it says no reason");
+            printer::notice(&format!(
+                "session {id} {}: {why}",
+                if status == "failed" { status } else { "was cancelled" }
+            ));
+        }
+        _ => bail!("session {id} is {status}; --wait waits until it is over"),
+    }
+    Ok(watch::code(status))
+}
+
+/// Does something to one session, to each of several that are named, or to all that match.
+async fn act(
+    context: &Context,
+    which: &Which,
+    (verb, done): (&str, &str),
+    body: Value,
+) -> anyhow::Result<()> {
+    if which.is_filter()? {
+        return which.act_on_all(context, (verb, done), body).await;
+    }
+    for id in &which.sessions {
+        let answer = context.act((&SESSIONS, Method::POST), &[id, verb], Some(&body)).await?;
+        let status = output::value(&answer)?["status"].as_str().unwrap_or_default().to_owned();
+        let words = match (verb, status.as_str()) {
+            // Undoing what was done takes its time.
+            ("cancel", "running" | "started" | "paused") => {
+                format!("session {id} ends as cancelled, once it has undone what its workflow undoes")
+            }
+            _ => format!("session {id} is {done}"),
+        };
+        context.done(&answer, &words)?;
+    }
+    Ok(())
+}
+
+async fn rerun(context: &Context, which: &Which) -> anyhow::Result<()> {
+    if which.is_filter()? {
+        return which.act_on_all(context, ("rerun", "run again"), json!({})).await;
+    }
+    for id in &which.sessions {
+        let answer = context.act((&SESSIONS, Method::POST), &[id, "rerun"], None).await?;
+        context.started(&answer, "/sessionId")?;
+    }
+    Ok(())
+}
+
+async fn delete(context: &Context, which: &Which) -> anyhow::Result<()> {
+    if which.is_filter()? {
+        return which.act_on_all(context, ("purge", "deleted"), json!({})).await;
+    }
+    for id in &which.sessions {
+        let answer = context.act((&SESSIONS, Method::DELETE), &[id], None).await?;
+        context.done(&answer, &format!("session {id} is deleted"))?;
+    }
+    Ok(())
+}
+
+/// Shows what is asked for, and agrees to what was shown.
+async fn approve(
+    context: &Context,
+    (task, which): (&str, &Which),
+    comment: Option<&str>,
+    digest: Option<&str>,
+) -> anyhow::Result<()> {
+    let body_of = |digest: &str| body([("digest", Some(json!(digest))), ("comment", text(comment))]);
+    if which.is_filter()? {
+        let digest = digest.ok_or_else(|| {
+            Misused(
+                "--digest is needed to approve in several sessions; 'sessions show' of one prints it"
+                    .to_owned(),
+            )
+        })?;
+        return answer(context, (task, which), ("approve", "approved"), body_of(digest)).await;
+    }
+    for id in &which.sessions {
+        let session = output::value(context.fetch(&SESSIONS, &[id], &ListQuery::new()).await?.as_ref())?;
+        let tasks = session["tasks"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let asked = tasks.iter().find(|one| one["taskId"] == *task).map(|one| &one["approval"]);
+        let asked = asked.filter(|asked| asked.is_object()).with_context(|| {
+            format!(
+                "task {task} of session {id} asks for no approval; 'sessions show {id}' says how it stands"
+            )
+        })?;
+        let shown = asked["digest"].as_str().unwrap_or_default();
+        if context.format.is_table() {
+            printer::line(&table::details(asked)?);
+        } else {
+            output::whole(context.format, &serde_json::value::to_raw_value(asked)?)?;
+        }
+        let body = body_of(digest.unwrap_or(shown));
+        context.act((&SESSIONS, Method::POST), &[id, "tasks", task, "approve"], Some(&body)).await?;
+        printer::notice(&format!("task {task} of session {id} is approved"));
+    }
+    Ok(())
+}
+
+/// Answers a task that asks, in one session, several, or all that match.
+async fn answer(
+    context: &Context,
+    (task, which): (&str, &Which),
+    (verb, done): (&str, &str),
+    mut body: Value,
+) -> anyhow::Result<()> {
+    if which.is_filter()? {
+        body["taskId"] = json!(task);
+        return which.act_on_all(context, (verb, done), body).await;
+    }
+    for id in &which.sessions {
+        let answer = context.act((&SESSIONS, Method::POST), &[id, "tasks", task, verb], Some(&body)).await?;
+        context.done(&answer, &format!("task {task} of session {id} is {done}"))?;
+    }
+    Ok(())
 }

@@ -1,84 +1,262 @@
-//! `signalbox workflows`: keep definitions, and start them.
+//! `signalbox workflows`: keep definitions, look at them, and start them.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use clap::Subcommand;
-use serde_json::Value;
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use signalbox_client::{ListQuery, Method};
 
-use super::{Asked, json, print_all, print_whole, run};
+use super::context::{Context, body, text};
+use super::definition;
+use super::output;
+use super::resource::{Column, Resource, in_line};
+use super::watch;
+use super::{All, Asked, json, read, run};
 use crate::printer;
+use crate::style::Style;
+
+const WORKFLOWS: Resource = Resource {
+    noun: "workflow",
+    lister: "signalbox workflows list",
+    path: &["v1", "opscore", "workflows"],
+    items: "data",
+    enveloped: false,
+    columns: &[
+        Column::id("ID", "/id"),
+        Column::text("NAME", "/name"),
+        Column::count("TASKS", "/tasks"),
+        Column::text("REVISION", "/revision"),
+        Column::age("CHANGED", "/createdAt"),
+        Column::text("VERSION", "/version").wide(),
+        Column::text("DESCRIPTION", "/description").wide(),
+    ],
+};
+
+const VERSIONS: Resource = Resource {
+    columns: &[
+        Column::text("REVISION", "/revision"),
+        Column::text("CURRENT", "/isCurrent"),
+        Column::text("NAME", "/name"),
+        Column::text("VERSION", "/version"),
+        Column::text("TASKS", "/tasks"),
+        Column::age("MADE", "/createdAt"),
+    ],
+    ..WORKFLOWS
+};
 
 /// What is done with workflows.
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorkflowVerb {
-    /// List them
-    List,
-    /// Show the definition of one
+    /// List workflows
+    #[command(after_help = example!("workflows list"))]
+    List(All),
+    /// Show a workflow's definition
+    #[command(after_help = example!("workflows show audit -o yaml", "workflows show audit --revision 2"))]
     Show {
         /// The workflow
         id: String,
+        /// The revision; the current one where absent
+        #[arg(long)]
+        revision: Option<u64>,
     },
-    /// Keep a definition as the newest revision of its workflow
+    /// Apply a definition: keep it as the newest revision of its workflow. Unknown keys are refused
+    #[command(after_help = example!("workflows apply audit.yaml"))]
     Apply {
         /// The file with the definition, in YAML or JSON; - reads standard input
         file: PathBuf,
     },
-    /// Start a session of one; prints its id
-    Trigger {
+    /// Validate a definition without keeping it; no server is asked
+    #[command(after_help = example!("workflows validate audit.yaml"))]
+    Validate {
+        /// The file with the definition, in YAML or JSON; - reads standard input
+        file: PathBuf,
+    },
+    /// Show what a definition would change, or what differs between two revisions
+    #[command(after_help = example!("workflows diff audit.yaml", "workflows diff audit 1 2"))]
+    Diff {
+        /// A file with a definition, or with two revisions a workflow
+        what: String,
+        /// The earlier revision
+        #[arg(requires = "to")]
+        from: Option<u64>,
+        /// The later revision
+        to: Option<u64>,
+    },
+    /// Trigger a workflow; prints the session's id
+    #[command(after_help = example!("workflows trigger audit '{\"folder\": \"docs\"}' --wait"))]
+    Trigger(Trigger),
+    /// List a workflow's revisions, newest first
+    #[command(after_help = example!("workflows versions audit"))]
+    Versions {
         /// The workflow
         id: String,
-        /// The session's input, as JSON
-        #[arg(value_parser = json, default_value = "null")]
-        input: Value,
-        /// The agent that does the tasks that name neither an agent nor a capability, by its id
-        #[arg(long)]
-        agent: Option<String>,
+        #[command(flatten)]
+        all: All,
     },
-    /// Remove one that nothing runs on
+    /// Roll a workflow back: keep what a revision says as the newest one
+    #[command(after_help = example!("workflows rollback audit 1"))]
+    Rollback {
+        /// The workflow
+        id: String,
+        /// The revision
+        revision: u64,
+    },
+    /// Delete a workflow that nothing runs on, or one revision of it
+    #[command(after_help = example!("workflows delete audit", "workflows delete audit --revision 1"))]
     Delete {
         /// The workflow
         id: String,
+        /// The revision; all of the workflow where absent
+        #[arg(long)]
+        revision: Option<u64>,
     },
+}
+
+/// A session to start.
+#[derive(Debug, Args)]
+pub(crate) struct Trigger {
+    /// The workflow
+    id: String,
+    /// The session's input, as a JSON object
+    #[arg(value_parser = json, default_value = "{}")]
+    input: Value,
+    /// The agent that does the tasks that name neither an agent nor a capability, by its id or name
+    #[arg(long)]
+    agent: Option<String>,
+    /// Wait until the session is over, and end as it did: 0 completed, 3 failed, 4 cancelled
+    #[arg(long)]
+    wait: bool,
 }
 
 /// Does what is asked with workflows.
 pub(crate) fn workflows(asked: &Asked<WorkflowVerb>) -> anyhow::Result<ExitCode> {
-    run(&asked.target, |client| async move {
+    if let WorkflowVerb::Validate { file } = &asked.verb {
+        return validate(file);
+    }
+    run(&asked.target, |context| async move {
         match &asked.verb {
-            WorkflowVerb::List => print_all(&client, &["v1", "opscore", "workflows"]).await?,
-            WorkflowVerb::Show { id } => print_whole(&client.workflow(id).await?)?,
-            WorkflowVerb::Apply { file } => {
-                let text = read(file)?;
-                let kept = match serde_json::from_str::<Value>(&text) {
-                    Ok(definition) => client.apply_workflow(&definition).await?,
-                    Err(_) => client.apply_workflow_yaml(&text).await?,
-                };
-                print_whole(&kept)?;
+            WorkflowVerb::List(all) => context.list(&WORKFLOWS, &[], &ListQuery::new(), all.limit).await?,
+            WorkflowVerb::Show { id, revision } => {
+                let revision = revision.map(|revision| revision.to_string());
+                let path = of_revision(id, revision.as_deref());
+                context.print(&context.fetch(&WORKFLOWS, &path, &ListQuery::new()).await?)?;
             }
-            WorkflowVerb::Trigger { id, input, agent } => {
-                let triggered = match agent {
-                    Some(agent) => client.trigger(agent, id, input).await?,
-                    None => client.start_workflow(id, input).await?,
-                };
-                printer::line(triggered.session_id.as_str());
+            WorkflowVerb::Apply { file } => apply(&context, file).await?,
+            WorkflowVerb::Validate { .. } => {}
+            WorkflowVerb::Diff { what, from: Some(from), to: Some(to) } => {
+                diff_revisions(&context, what, (*from, *to)).await?;
             }
-            WorkflowVerb::Delete { id } => {
-                client.delete_workflow(id).await?;
-                printer::notice(&format!("workflow {id} is removed"));
+            WorkflowVerb::Diff { what, .. } => diff_file(&context, Path::new(what)).await?,
+            WorkflowVerb::Trigger(trigger) => return trigger.start(&context).await,
+            WorkflowVerb::Versions { id, all } => {
+                context.list(&VERSIONS, &[id, "versions"], &ListQuery::new(), all.limit).await?;
+            }
+            WorkflowVerb::Rollback { id, revision } => {
+                let revision = revision.to_string();
+                let path = [id.as_str(), "versions", &revision, "rollback"];
+                let kept = context.act((&WORKFLOWS, Method::POST), &path, None).await?;
+                context.done(&kept, &format!("workflow {id} is as its revision {revision} was"))?;
+            }
+            WorkflowVerb::Delete { id, revision } => {
+                let revision = revision.map(|revision| revision.to_string());
+                let path = of_revision(id, revision.as_deref());
+                let answer = context.act((&WORKFLOWS, Method::DELETE), &path, None).await?;
+                let what =
+                    revision.as_ref().map_or(String::new(), |revision| format!("revision {revision} of "));
+                context.done(&answer, &format!("{what}workflow {id} is deleted"))?;
             }
         }
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     })
 }
 
-fn read(file: &Path) -> anyhow::Result<String> {
-    if file == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("standard input cannot be read as text")?;
-        return Ok(text);
+fn of_revision<'a>(id: &'a str, revision: Option<&'a str>) -> Vec<&'a str> {
+    match revision {
+        Some(revision) => vec![id, "versions", revision],
+        None => vec![id],
     }
-    std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
+}
+
+async fn apply(context: &Context, file: &Path) -> anyhow::Result<()> {
+    let definition = definition::parse(file, &read(file)?)?;
+    let unknown = definition::unknown_keys(&definition);
+    if !unknown.is_empty() {
+        bail!("{} is not kept: {}", file.display(), definition::listed(&unknown));
+    }
+    let kept = context.send(Method::POST, WORKFLOWS.path, Some(&definition)).await?;
+    let told = output::value(&kept)?;
+    let shown = |field: &str| told.get(field).map(in_line).unwrap_or_default();
+    context.done(&kept, &format!("workflow {} is kept as revision {}", shown("id"), shown("revision")))
+}
+
+fn validate(file: &Path) -> anyhow::Result<ExitCode> {
+    let definition = definition::parse(file, &read(file)?)?;
+    let mut faults = definition::unknown_keys(&definition);
+    faults.extend(signalbox_server::workflow_faults(&definition));
+    if !faults.is_empty() {
+        bail!("{} is no workflow: {}", file.display(), definition::listed(&faults));
+    }
+    printer::notice(&format!("{} is a workflow", file.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `apply` would change.
+async fn diff_file(context: &Context, file: &Path) -> anyhow::Result<()> {
+    let given = definition::parse(file, &read(file)?)?;
+    let id =
+        given.get("id").and_then(Value::as_str).with_context(|| format!("{} names no id", file.display()))?;
+    let kept = context.fetch(&WORKFLOWS, &[id], &ListQuery::new()).await?;
+    let mut kept = output::value(&kept)?;
+    if let Some(fields) = kept.as_object_mut() {
+        fields.retain(|name, value| !value.is_null() && !matches!(name.as_str(), "revision" | "createdAt"));
+    }
+    let (differences, _) = signalbox_server::differences(&kept, &given);
+    let differences = differences.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
+    print_differences(context, &json!({"workflowId": id, "differences": differences}))
+}
+
+async fn diff_revisions(context: &Context, id: &str, (from, to): (u64, u64)) -> anyhow::Result<()> {
+    let (from, to) = (from.to_string(), to.to_string());
+    let path = [id, "versions", &from, "compare", &to];
+    let compared = context.fetch(&WORKFLOWS, &path, &ListQuery::new()).await?;
+    print_differences(context, &output::value(&compared)?)
+}
+
+fn print_differences(context: &Context, compared: &Value) -> anyhow::Result<()> {
+    if !context.format.is_table() {
+        return output::whole(context.format, &serde_json::value::to_raw_value(compared)?);
+    }
+    let differences = compared.get("differences").and_then(Value::as_array);
+    let style = Style::detect(false);
+    for difference in differences.into_iter().flatten() {
+        let part = |name: &str| difference.get(name).map(in_line).unwrap_or_default();
+        if difference.get("from").is_some_and(|from| !from.is_null()) {
+            printer::line(&style.red(&format!("- {}: {}", part("path"), part("from"))));
+        }
+        if difference.get("to").is_some_and(|to| !to.is_null()) {
+            printer::line(&style.green(&format!("+ {}: {}", part("path"), part("to"))));
+        }
+    }
+    if differences.is_none_or(Vec::is_empty) {
+        printer::notice("there is no difference");
+    }
+    Ok(())
+}
+
+impl Trigger {
+    async fn start(&self, context: &Context) -> anyhow::Result<ExitCode> {
+        let agent = context.maybe_agent(self.agent.as_deref()).await?;
+        let body = body([("agentId", text(agent.as_deref())), ("initialPayload", Some(self.input.clone()))]);
+        let answer = context.act((&WORKFLOWS, Method::POST), &[&self.id, "trigger"], Some(&body)).await?;
+        if !self.wait {
+            context.started(&answer, "/sessionId")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let session = output::value(&answer)?;
+        let session =
+            session.get("sessionId").and_then(Value::as_str).context("the answer names no session")?;
+        watch::wait(context, session).await
+    }
 }

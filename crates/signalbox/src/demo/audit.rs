@@ -14,8 +14,8 @@ use super::cast::{Ready, Stage};
 use super::plan::{PLAN, Plan, WORKFLOW, WORKFLOW_ID, part_of};
 use super::roles::{PACE, Role};
 use super::screen::{self, Screen};
-use super::story::{Story, attempt, is_notable};
-use super::style::Mark;
+use crate::story::{Story, attempt, is_notable};
+use crate::style::Mark;
 
 /// Into how many parts the planner splits the work, at most.
 const PARTS_MAX: usize = 16;

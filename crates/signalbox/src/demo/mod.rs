@@ -16,8 +16,6 @@ mod play;
 mod report;
 mod roles;
 mod screen;
-mod story;
-mod style;
 mod timeline;
 mod verify;
 mod walk;

@@ -13,11 +13,11 @@ use super::plan::Outcome;
 use super::report::{grouped, named};
 use super::roles::{PACE, PLAYERS, Role};
 use super::screen::Screen;
-use super::story::Story;
-use super::style::{Mark, Style};
 use super::timeline::{seconds, table};
 use super::verify::{Verdict, counted, verify};
 use super::walk::{Found, Limits, walk};
+use crate::story::Story;
+use crate::style::{Mark, Style};
 
 /// Differences that are named one by one.
 const DIFFERENCES_MAX: usize = 20;

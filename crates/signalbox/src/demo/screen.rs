@@ -8,8 +8,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use signalbox_client::EventView;
 use tokio::time::Instant;
 
-use super::story::Story;
-use super::style::{Mark, Style};
+use crate::story::Story;
+use crate::style::{Mark, Style};
 
 /// Columns of a progress bar.
 const BAR: usize = 40;
@@ -145,8 +145,8 @@ impl Screen {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::tests::{event, told};
     use super::*;
+    use crate::story::tests::{event, told};
 
     fn screen() -> Screen {
         Screen::new(Style { colour: false, unicode: false, live: false })

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use signalbox_client::Timestamp;
 
-use super::story::{Step, Story};
-use super::style::Style;
+use crate::story::{Step, Story};
+use crate::style::Style;
 
 /// Columns of the bar.
 const BAR: usize = 22;
@@ -91,8 +91,8 @@ fn bar(step: &Step, scale: &Scale, style: Style) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::tests::{event, started, told};
     use super::*;
+    use crate::story::tests::{event, started, told};
 
     const PLAIN: Style = Style { colour: false, unicode: false, live: false };
 

@@ -12,6 +12,9 @@ mod schedules;
 mod sessions;
 mod workflows;
 
+pub use self::workflows::compare::differences;
+pub use self::workflows::definitions::faults as workflow_faults;
+
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

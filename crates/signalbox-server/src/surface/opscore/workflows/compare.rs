@@ -7,7 +7,7 @@ use signalbox_wire::opscore::{Change, Difference};
 pub(crate) const DIFFERENCES_MAX: usize = 1_000;
 
 /// The differences of `to` against `from`, and whether there are more than are listed.
-pub(crate) fn differences(from: &Value, to: &Value) -> (Vec<Difference>, bool) {
+pub fn differences(from: &Value, to: &Value) -> (Vec<Difference>, bool) {
     let mut found = Found::default();
     found.compare("", from, to);
     (found.listed, found.has_more)

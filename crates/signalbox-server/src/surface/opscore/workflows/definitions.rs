@@ -14,7 +14,7 @@ use signalbox_core::definition::{
 use signalbox_core::language;
 use signalbox_wire::body::Body;
 use signalbox_wire::duration::Period;
-use signalbox_wire::fault::Faults;
+use signalbox_wire::fault::{Fault, Faults};
 use signalbox_wire::id::{AgentId, ToolName, WorkflowId};
 use signalbox_wire::opscore::{
     self as wire, ApproveRule, CompensateBody, ConcurrencyBody, NotifyRule, RetryBody, TriggerBody, WaitRule,
@@ -51,6 +51,14 @@ impl Body for WholeTrigger {
             check_whole(definition, INLINE, faults);
         }
     }
+}
+
+/// What is wrong with a workflow's definition, as a server would say that is asked to keep it.
+#[must_use]
+pub fn faults(definition: &Value) -> Vec<Fault> {
+    let mut faults = Faults::default();
+    Whole::check(definition, &mut faults);
+    faults.into_vec()
 }
 
 /// Bytes of a definition that are checked in less than what a thread can spare that others wait for.

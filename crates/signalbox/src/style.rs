@@ -6,18 +6,18 @@ use std::io::IsTerminal as _;
 
 /// What the output may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Style {
+pub(crate) struct Style {
     /// Escape sequences that colour.
-    pub(super) colour: bool,
+    pub(crate) colour: bool,
     /// Characters beyond ASCII.
-    pub(super) unicode: bool,
+    pub(crate) unicode: bool,
     /// A display that redraws itself; else one line after another.
-    pub(super) live: bool,
+    pub(crate) live: bool,
 }
 
 /// What a line begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(crate) enum Mark {
     Good,
     Bad,
     Again,
@@ -26,7 +26,7 @@ pub(super) enum Mark {
 
 impl Style {
     /// As the terminal and the environment (`NO_COLOR`, `TERM`, the locale) ask for.
-    pub(super) fn detect(plain: bool) -> Self {
+    pub(crate) fn detect(plain: bool) -> Self {
         let terminal = std::io::stdout().is_terminal();
         Self::decide(plain, terminal, |name| std::env::var_os(name))
     }
@@ -40,7 +40,7 @@ impl Style {
         Self { colour: live && set("NO_COLOR").is_none(), unicode: !plain && !dumb && !ascii, live }
     }
 
-    pub(super) fn mark(self, mark: Mark) -> String {
+    pub(crate) fn mark(self, mark: Mark) -> String {
         match (mark, self.unicode) {
             (Mark::Good, true) => self.green("✓"),
             (Mark::Good, false) => self.green("+"),
@@ -54,31 +54,31 @@ impl Style {
     }
 
     /// One or the other, by whether characters beyond ASCII may be used.
-    pub(super) fn pick<'a>(self, unicode: &'a str, ascii: &'a str) -> &'a str {
+    pub(crate) fn pick<'a>(self, unicode: &'a str, ascii: &'a str) -> &'a str {
         if self.unicode { unicode } else { ascii }
     }
 
-    pub(super) fn bold(self, text: &str) -> String {
+    pub(crate) fn bold(self, text: &str) -> String {
         self.paint("1", text)
     }
 
-    pub(super) fn dim(self, text: &str) -> String {
+    pub(crate) fn dim(self, text: &str) -> String {
         self.paint("2", text)
     }
 
-    pub(super) fn red(self, text: &str) -> String {
+    pub(crate) fn red(self, text: &str) -> String {
         self.paint("31", text)
     }
 
-    pub(super) fn green(self, text: &str) -> String {
+    pub(crate) fn green(self, text: &str) -> String {
         self.paint("32", text)
     }
 
-    pub(super) fn yellow(self, text: &str) -> String {
+    pub(crate) fn yellow(self, text: &str) -> String {
         self.paint("33", text)
     }
 
-    pub(super) fn cyan(self, text: &str) -> String {
+    pub(crate) fn cyan(self, text: &str) -> String {
         self.paint("36", text)
     }
 

@@ -8,7 +8,7 @@ use signalbox_client::{EventTask, EventView, Timestamp};
 
 /// A session as told by its events.
 #[derive(Debug, Default)]
-pub(super) struct Story {
+pub(crate) struct Story {
     steps: Vec<Step>,
     /// Agents' names by their ids.
     names: BTreeMap<String, String>,
@@ -16,36 +16,36 @@ pub(super) struct Story {
 
 /// One task, or one instance of a task that is done for each item of a list.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Step {
+pub(crate) struct Step {
     /// Its id in the session, such as `read[3]`.
-    pub(super) task: String,
+    pub(crate) task: String,
     /// How many files it is about.
-    pub(super) files: usize,
+    pub(crate) files: usize,
     /// The last thing that happened to it, such as `running`.
-    pub(super) status: String,
+    pub(crate) status: String,
     /// Who was given it, in order.
-    pub(super) tries: Vec<Try>,
+    pub(crate) tries: Vec<Try>,
 }
 
 /// One time that a task was given to an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Try {
+pub(crate) struct Try {
     /// The agent's name.
-    pub(super) agent: String,
+    pub(crate) agent: String,
     /// When it was given the task.
-    pub(super) given: Timestamp,
+    pub(crate) given: Timestamp,
     /// When that ended, and whether with a result.
-    pub(super) ended: Option<(Timestamp, bool)>,
+    pub(crate) ended: Option<(Timestamp, bool)>,
 }
 
 impl Story {
     /// Of tasks that these agents do.
-    pub(super) fn new(names: BTreeMap<String, String>) -> Self {
+    pub(crate) fn new(names: BTreeMap<String, String>) -> Self {
         Self { steps: Vec::new(), names }
     }
 
     /// Takes the next event.
-    pub(super) fn apply(&mut self, event: &EventView) {
+    pub(crate) fn apply(&mut self, event: &EventView) {
         match event.kind.as_str() {
             "session.started" => self.steps = steps(event),
             "task.expanded" => self.expand(event),
@@ -81,39 +81,39 @@ impl Story {
     }
 
     /// What an event says, with agents' names for their ids.
-    pub(super) fn in_words(&self, event: &EventView) -> String {
+    pub(crate) fn in_words(&self, event: &EventView) -> String {
         self.names.iter().fold(event.message.clone(), |text, (id, name)| {
             text.replace(&format!("'{name}' ({id})"), name).replace(id, name)
         })
     }
 
-    pub(super) fn steps(&self) -> &[Step] {
+    pub(crate) fn steps(&self) -> &[Step] {
         &self.steps
     }
 
     /// Tasks that are done.
-    pub(super) fn settled(&self) -> usize {
+    pub(crate) fn settled(&self) -> usize {
         self.steps.iter().filter(|step| step.is_done()).count()
     }
 
     /// Files of the tasks that are done.
-    pub(super) fn files_done(&self) -> usize {
+    pub(crate) fn files_done(&self) -> usize {
         self.steps.iter().filter(|step| step.is_done()).map(|step| step.files).sum()
     }
 
     /// Files of all tasks.
-    pub(super) fn files(&self) -> usize {
+    pub(crate) fn files(&self) -> usize {
         self.steps.iter().map(|step| step.files).sum()
     }
 
     /// Tasks that an agent brought to their end.
-    pub(super) fn done_by(&self, agent: &str) -> usize {
+    pub(crate) fn done_by(&self, agent: &str) -> usize {
         let did = |step: &&Step| step.is_done() && step.tries.last().is_some_and(|last| last.agent == agent);
         self.steps.iter().filter(did).count()
     }
 
     /// What an agent has in hand: the task, and which try it is.
-    pub(super) fn in_hand(&self, agent: &str) -> Option<(&Step, usize)> {
+    pub(crate) fn in_hand(&self, agent: &str) -> Option<(&Step, usize)> {
         let has =
             |step: &&Step| step.tries.last().is_some_and(|last| last.agent == agent && last.ended.is_none());
         self.steps.iter().find(has).map(|step| (step, step.tries.len()))
@@ -121,12 +121,12 @@ impl Story {
 }
 
 impl Step {
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.status == "completed"
     }
 
     /// From when it was first given out until it was settled.
-    pub(super) fn span(&self) -> Option<(Timestamp, Timestamp)> {
+    pub(crate) fn span(&self) -> Option<(Timestamp, Timestamp)> {
         let ended = self.tries.iter().filter_map(|one| one.ended).next_back()?;
         Some((self.tries.first()?.given, ended.0))
     }
@@ -155,12 +155,12 @@ fn step(task: &EventTask) -> Step {
 }
 
 /// Which try of its task an event is about.
-pub(super) fn attempt(event: &EventView) -> u32 {
+pub(crate) fn attempt(event: &EventView) -> u32 {
     event.data.attempt.unwrap_or_default()
 }
 
 /// Whether an event is worth a line of its own where the display already shows the usual ones.
-pub(super) fn is_notable(event: &EventView) -> bool {
+pub(crate) fn is_notable(event: &EventView) -> bool {
     let usual = [
         "session.started",
         "task.expanded",
@@ -174,7 +174,7 @@ pub(super) fn is_notable(event: &EventView) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use serde_json::json;
     use signalbox_client::{EventData, LogLevel};
     use signalbox_wire::id::AgentId;
@@ -182,7 +182,7 @@ pub(super) mod tests {
     use super::*;
 
     /// An event of a task, this many seconds after the beginning.
-    pub(in super::super) fn event(kind: &str, task: &str, agent: &str, second: i64) -> EventView {
+    pub(crate) fn event(kind: &str, task: &str, agent: &str, second: i64) -> EventView {
         EventView {
             sequence: 1,
             kind: kind.to_owned(),
@@ -210,13 +210,13 @@ pub(super) mod tests {
     }
 
     /// The beginning of a session of these tasks.
-    pub(in super::super) fn started(tasks: &[&str]) -> EventView {
+    pub(crate) fn started(tasks: &[&str]) -> EventView {
         let tasks: Vec<_> = tasks.iter().map(|task| (*task, Value::Null)).collect();
         with_tasks(event("session.started", "", "", 0), &tasks)
     }
 
     /// `a` is done for two items: the first at once, the second is lost by one reader and done by another.
-    pub(in super::super) fn told() -> Story {
+    pub(crate) fn told() -> Story {
         let names = [("agt_1", "reader-1"), ("agt_2", "reader-2")];
         let names = names.map(|(id, name)| (id.to_owned(), name.to_owned()));
         let mut story = Story::new(BTreeMap::from(names));

@@ -1,0 +1,147 @@
+//! What a group of commands is about, as data: where the API has it, and which columns a table of it has.
+
+use serde_json::Value;
+use signalbox_client::Timestamp;
+
+use super::moments::age;
+
+/// A kind of thing that the API lists and shows.
+#[derive(Debug)]
+pub(crate) struct Resource {
+    /// One of them, in words: `workflow`.
+    pub(crate) noun: &'static str,
+    /// The command that lists them.
+    pub(crate) lister: &'static str,
+    /// Where the list is.
+    pub(crate) path: &'static [&'static str],
+    /// The field of the answer that holds the list. Beside `data`, a page ends with `next_cursor`; else with `next_token`.
+    pub(crate) items: &'static str,
+    /// Whether one of them comes in an envelope, in its field `data`.
+    pub(crate) enveloped: bool,
+    /// The columns of its table.
+    pub(crate) columns: &'static [Column],
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Column {
+    pub(crate) head: &'static str,
+    /// Where its value stands, as a JSON pointer.
+    pub(crate) at: &'static str,
+    pub(crate) kind: Kind,
+    /// Whether only a wide table has it.
+    pub(crate) is_wide: bool,
+}
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Any text, cut where the terminal ends.
+    Text,
+    /// What is given to other commands; never cut.
+    Id,
+    /// A word that says how it stands.
+    Status,
+    /// A moment, as how long ago it was.
+    Age,
+    /// How many there are in a list.
+    Count,
+}
+
+impl Resource {
+    /// The path of one of them, or of something about it.
+    pub(crate) fn at<'a>(&self, rest: &[&'a str]) -> Vec<&'a str> {
+        self.path.iter().copied().chain(rest.iter().copied()).collect()
+    }
+}
+
+impl Column {
+    const fn of(head: &'static str, at: &'static str, kind: Kind) -> Self {
+        Self { head, at, kind, is_wide: false }
+    }
+
+    pub(crate) const fn text(head: &'static str, at: &'static str) -> Self {
+        Self::of(head, at, Kind::Text)
+    }
+
+    pub(crate) const fn id(head: &'static str, at: &'static str) -> Self {
+        Self::of(head, at, Kind::Id)
+    }
+
+    pub(crate) const fn status(head: &'static str, at: &'static str) -> Self {
+        Self::of(head, at, Kind::Status)
+    }
+
+    pub(crate) const fn age(head: &'static str, at: &'static str) -> Self {
+        Self::of(head, at, Kind::Age)
+    }
+
+    pub(crate) const fn count(head: &'static str, at: &'static str) -> Self {
+        Self::of(head, at, Kind::Count)
+    }
+
+    /// The same, in wide tables alone.
+    pub(crate) const fn wide(self) -> Self {
+        Self { is_wide: true, ..self }
+    }
+
+    /// What stands in the column for one thing; `wide` tables tell moments in full.
+    pub(crate) fn cell(&self, thing: &Value, wide: bool, now: Timestamp) -> String {
+        let value = thing.pointer(self.at).unwrap_or(&Value::Null);
+        match (self.kind, value) {
+            (_, Value::Null) => "-".to_owned(),
+            (Kind::Count, Value::Array(items)) => items.len().to_string(),
+            (Kind::Age, Value::String(text)) if !wide => match Timestamp::parse(text) {
+                Ok(moment) => age(moment, now),
+                Err(_) => in_line(value),
+            },
+            _ => in_line(value),
+        }
+    }
+}
+
+/// A value in one line: a text as it is, a list with commas, anything else as JSON.
+pub(crate) fn in_line(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
+        Value::Array(items) if items.iter().all(|item| named(item).is_some()) => {
+            items.iter().filter_map(named).collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
+    };
+    // A control character of somebody's text must not steer the reader's terminal.
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+/// A text, or the name of what has one.
+fn named(item: &Value) -> Option<&str> {
+    item.as_str().or_else(|| item.get("name")?.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_cell_is_one_line_of_what_is_there() {
+        let now = Timestamp::from_seconds(600);
+        let thing = json!({"name": "a\u{1b}[31m\nb", "can": ["x", {"name": "y"}], "at": "1970-01-01T00:00:00Z",
+                           "tasks": [1, 2], "none": null, "nothing": [], "map": {"k": 1}});
+        for (column, expected) in [
+            (Column::text("", "/name"), "a [31m b"),
+            (Column::text("", "/can"), "x, y"),
+            (Column::age("", "/at"), "10m ago"),
+            (Column::count("", "/tasks"), "2"),
+            (Column::text("", "/none"), "-"),
+            (Column::text("", "/missing"), "-"),
+            (Column::text("", "/nothing"), "-"),
+            (Column::text("", "/map"), r#"{"k":1}"#),
+        ] {
+            assert_eq!(column.cell(&thing, false, now), expected, "{}", column.at);
+        }
+        assert_eq!(Column::age("", "/at").cell(&thing, true, now), "1970-01-01T00:00:00Z");
+    }
+}

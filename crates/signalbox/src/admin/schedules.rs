@@ -1,0 +1,233 @@
+//! `signalbox schedules`: workflows that start by the clock.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use signalbox_client::{ListQuery, Method};
+
+use super::context::{Context, body, text};
+use super::moments::Moment;
+use super::output;
+use super::resource::{Column, Resource, in_line};
+use super::{All, Asked, Newest, json, run};
+
+const SCHEDULES: Resource = Resource {
+    noun: "schedule",
+    lister: "signalbox schedules list",
+    path: &["v1", "opscore", "schedules"],
+    items: "data",
+    enveloped: false,
+    columns: &[
+        Column::id("ID", "/id"),
+        Column::text("WORKFLOW", "/workflowId"),
+        Column::text("CRON", "/cron"),
+        Column::text("EVERY", "/every"),
+        Column::status("STATUS", "/status"),
+        Column::age("NEXT", "/nextAt"),
+        Column::text("TIME ZONE", "/timeZone").wide(),
+        Column::text("OVERLAP", "/overlap").wide(),
+        Column::text("WAITING", "/waiting").wide(),
+        Column::text("NOTE", "/note").wide(),
+    ],
+};
+
+const RUNS: Resource = Resource {
+    noun: "run of the schedule",
+    columns: &[
+        Column::text("NUMBER", "/number"),
+        Column::age("TIME", "/scheduledAt"),
+        Column::text("CAUSE", "/cause"),
+        Column::status("OUTCOME", "/outcome"),
+        Column::id("SESSION", "/sessionId"),
+        Column::text("REASON", "/reason"),
+        Column::age("DECIDED", "/decidedAt").wide(),
+    ],
+    ..SCHEDULES
+};
+
+/// What is done with schedules.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScheduleVerb {
+    /// List schedules
+    #[command(after_help = example!("schedules list"))]
+    List(All),
+    /// Show a schedule
+    #[command(after_help = example!("schedules show nightly"))]
+    Show {
+        /// The schedule
+        id: String,
+    },
+    /// Set a schedule: make one, or change one that is there
+    #[command(after_help = example!("schedules set nightly --workflow audit --cron '0 3 * * *' --time-zone Europe/Berlin",
+                                    "schedules set often --workflow audit --every 1h"))]
+    Set(Set),
+    /// Pause a schedule: it starts nothing until it is resumed
+    #[command(after_help = example!("schedules pause nightly"))]
+    Pause {
+        /// The schedule
+        id: String,
+    },
+    /// Resume a paused schedule
+    #[command(after_help = example!("schedules resume nightly"))]
+    Resume {
+        /// The schedule
+        id: String,
+    },
+    /// Trigger a schedule now; prints the session's id
+    #[command(after_help = example!("schedules trigger nightly"))]
+    Trigger {
+        /// The schedule
+        id: String,
+        /// What happens where an earlier session is open: skip, bufferOne, bufferAll, cancelOther or allowAll
+        #[arg(long)]
+        overlap: Option<String>,
+    },
+    /// Backfill a schedule: start the sessions of times that went by
+    #[command(after_help = example!("schedules backfill nightly --from 3d --to 1d"))]
+    Backfill {
+        /// The schedule
+        id: String,
+        /// Where the times begin: how long ago, or RFC 3339
+        #[arg(long, value_parser = Moment::parse)]
+        from: Moment,
+        /// Where they end
+        #[arg(long, value_parser = Moment::parse)]
+        to: Moment,
+        /// What happens where an earlier session is open: skip, bufferOne, bufferAll, cancelOther or allowAll
+        #[arg(long)]
+        overlap: Option<String>,
+    },
+    /// List a schedule's runs, newest first
+    #[command(after_help = example!("schedules runs nightly --limit 10"))]
+    Runs {
+        /// The schedule
+        id: String,
+        #[command(flatten)]
+        newest: Newest,
+    },
+    /// Delete a schedule; its sessions go on
+    #[command(after_help = example!("schedules delete nightly"))]
+    Delete {
+        /// The schedule
+        id: String,
+    },
+}
+
+/// A schedule.
+#[derive(Debug, Args)]
+pub(crate) struct Set {
+    /// The schedule
+    id: String,
+    /// The workflow that it starts
+    #[arg(long)]
+    workflow: String,
+    /// When: five fields, six with seconds before them, or @hourly, @daily, @weekly, @monthly, @yearly
+    #[arg(long, required_unless_present = "every", conflicts_with = "every")]
+    cron: Option<String>,
+    /// When: again and again after this long, such as 30m
+    #[arg(long)]
+    every: Option<String>,
+    /// By whose clock the cron expression is read: an IANA time zone; UTC where absent
+    #[arg(long)]
+    time_zone: Option<String>,
+    /// The input of each session, as a JSON object
+    #[arg(long, value_parser = json)]
+    input: Option<Value>,
+    /// The agent that does the tasks that name neither an agent nor a capability, by its id or name
+    #[arg(long)]
+    agent: Option<String>,
+    /// What happens where an earlier session is open: skip, bufferOne, bufferAll, cancelOther or allowAll
+    #[arg(long)]
+    overlap: Option<String>,
+    /// How late a run may still start after the server was away, such as 6h
+    #[arg(long)]
+    catch_up: Option<String>,
+    /// What it is for
+    #[arg(long)]
+    note: Option<String>,
+    /// Make it paused
+    #[arg(long)]
+    paused: bool,
+}
+
+/// Does what is asked with schedules.
+pub(crate) fn schedules(asked: &Asked<ScheduleVerb>) -> anyhow::Result<ExitCode> {
+    run(&asked.target, |context| async move {
+        match &asked.verb {
+            ScheduleVerb::List(all) => context.list(&SCHEDULES, &[], &ListQuery::new(), all.limit).await?,
+            ScheduleVerb::Show { id } => context.show(&SCHEDULES, id).await?,
+            ScheduleVerb::Set(set) => set.keep(&context).await?,
+            ScheduleVerb::Pause { id } => act(&context, (id, "pause"), None, "is paused").await?,
+            ScheduleVerb::Resume { id } => act(&context, (id, "resume"), None, "is resumed").await?,
+            ScheduleVerb::Trigger { id, overlap } => {
+                let body = body([("overlap", text(overlap.as_deref()))]);
+                let fired = context.act((&SCHEDULES, Method::POST), &[id, "trigger"], Some(&body)).await?;
+                let told = output::value(&fired)?;
+                if told["sessionId"].is_string() {
+                    context.started(&fired, "/sessionId")?;
+                } else {
+                    let reason = told["reason"].as_str().unwrap_or("an earlier session is not over");
+                    context.done(
+                        &fired,
+                        &format!("nothing is started now ({}): {reason}", in_line(&told["outcome"])),
+                    )?;
+                }
+            }
+            ScheduleVerb::Backfill { id, from, to, overlap } => {
+                let body = body([
+                    ("from", Some(json!(from.at(context.now)))),
+                    ("to", Some(json!(to.at(context.now)))),
+                    ("overlap", text(overlap.as_deref())),
+                ]);
+                let filled = context.act((&SCHEDULES, Method::POST), &[id, "backfill"], Some(&body)).await?;
+                let told = output::value(&filled)?;
+                let words = format!(
+                    "{} times of schedule {id} are made up for; {} wait",
+                    told["fireTimes"], told["waiting"]
+                );
+                context.done(&filled, &words)?;
+            }
+            ScheduleVerb::Runs { id, newest } => {
+                context.list(&RUNS, &[id, "runs"], &ListQuery::new(), newest.limit).await?;
+            }
+            ScheduleVerb::Delete { id } => {
+                let answer = context.act((&SCHEDULES, Method::DELETE), &[id], None).await?;
+                context.done(&answer, &format!("schedule {id} is deleted"))?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+async fn act(
+    context: &Context,
+    (id, verb): (&str, &str),
+    body: Option<&Value>,
+    words: &str,
+) -> anyhow::Result<()> {
+    let answer = context.act((&SCHEDULES, Method::POST), &[id, verb], body).await?;
+    context.done(&answer, &format!("schedule {id} {words}"))
+}
+
+impl Set {
+    async fn keep(&self, context: &Context) -> anyhow::Result<()> {
+        let agent = context.maybe_agent(self.agent.as_deref()).await?;
+        let body = body([
+            ("id", Some(json!(self.id))),
+            ("workflowId", Some(json!(self.workflow))),
+            ("cron", text(self.cron.as_deref())),
+            ("every", text(self.every.as_deref())),
+            ("timeZone", text(self.time_zone.as_deref())),
+            ("input", self.input.clone()),
+            ("agentId", text(agent.as_deref())),
+            ("overlap", text(self.overlap.as_deref())),
+            ("catchUp", text(self.catch_up.as_deref())),
+            ("note", text(self.note.as_deref())),
+            ("paused", self.paused.then_some(json!(true))),
+        ]);
+        let kept = context.send(Method::POST, SCHEDULES.path, Some(&body)).await?;
+        let next = output::value(&kept)?["nextAt"].as_str().map(|next| format!("; it starts next at {next}"));
+        context.done(&kept, &format!("schedule {} is kept{}", self.id, next.unwrap_or_default()))
+    }
+}

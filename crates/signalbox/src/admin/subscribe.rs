@@ -1,0 +1,101 @@
+//! `signalbox channels subscribe`: what is published, as it comes. Publications come over the connection of an agent, so one
+//! is registered for the time of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+use signalbox_client::agent::{Agent, Call, Credentials, Failure, Happening, Subscription};
+use tokio::sync::Notify;
+
+use super::context::Context;
+use super::output::{self, Format};
+use super::resource::in_line;
+use crate::printer;
+
+/// How long the end may take.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What is subscribed to.
+#[derive(Debug, Args)]
+pub(crate) struct Subscribe {
+    /// The subject, or a pattern: * is one part, > at the end one or more
+    subject: String,
+    /// Begin with what is kept of the channel after this sequence; 0 for all of it
+    #[arg(long)]
+    after: Option<u64>,
+    /// End after so many messages
+    #[arg(long)]
+    count: Option<usize>,
+}
+
+impl Subscribe {
+    pub(crate) async fn run(&self, context: &Context) -> anyhow::Result<()> {
+        let subscription = Subscription::new(&self.subject);
+        let subscription = match self.after {
+            Some(sequence) => subscription.after(sequence),
+            None => subscription,
+        };
+        let (format, left) = (context.format, AtomicUsize::new(self.count.unwrap_or(usize::MAX)));
+        let is_over = Arc::new(Notify::new());
+        let over = Arc::clone(&is_over);
+        let take = move |call: Call| {
+            let is_last = print(format, &call, &left);
+            if is_last {
+                over.notify_one();
+            }
+            std::future::ready(Ok::<Value, Failure>(Value::Null))
+        };
+        let name = format!("signalbox-cli-{}", std::process::id());
+        let agent = Agent::new(context.client.clone(), name)
+            .connect(Credentials::ClientKey)
+            .subscribe(subscription, take)
+            .observer(tell);
+        let mut running = agent.start().await?;
+        let id = running.agent_id().to_owned();
+        tokio::select! {
+            () = is_over.notified() => {}
+            () = running.ended() => {}
+            outcome = crate::interrupted() => outcome?,
+        }
+        running.stop(GRACE).await;
+        context.client.deregister_agent(&id).await?;
+        Ok(())
+    }
+}
+
+/// Prints a message unless enough were printed; `true` with the last.
+fn print(format: Format, call: &Call, left: &AtomicUsize) -> bool {
+    let before = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+    let Ok(before) = before else { return false };
+    let message = json!({"subject": call.name, "sequence": call.sequence, "from": call.from, "payload": call.payload,
+                         "message_id": call.id});
+    if format.is_table() {
+        let sequence = call.sequence.map(|sequence| format!("#{sequence} ")).unwrap_or_default();
+        printer::line(&format!(
+            "{} {sequence}{}",
+            in_line(&message["subject"]),
+            in_line(&message["payload"])
+        ));
+    } else if let Ok(raw) = serde_json::value::to_raw_value(&message) {
+        let format = if format == Format::Json { Format::Jsonl } else { format };
+        let _ = output::whole(format, &raw);
+    }
+    before == 1
+}
+
+/// Tells whoever is watching how the connection is.
+fn tell(happening: Happening) {
+    match happening {
+        Happening::Connected { .. } => printer::notice("subscribed; Ctrl-C ends it"),
+        Happening::Disconnected { reason, retry_in } => {
+            printer::notice(&format!("not connected: {reason}; again in {} s", retry_in.as_secs()));
+        }
+        Happening::Gap { data } => printer::notice(&format!("messages are missing: {}", in_line(&data))),
+        Happening::Refused { data } => printer::notice(&format!("refused: {}", in_line(&data))),
+        Happening::Ended { reason } => printer::notice(&format!("over: {reason}")),
+        _ => {}
+    }
+}

@@ -1,0 +1,193 @@
+//! Tables for people: columns that line up, cut to the terminal's width, coloured on a terminal alone.
+
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Row, Table, presets};
+use serde_json::Value;
+use signalbox_client::Timestamp;
+
+use super::output::{Format, yaml};
+use super::resource::{Column, Kind, in_line};
+use crate::style::Style;
+
+/// Blanks between two columns.
+const GAP: u16 = 2;
+/// Columns that a table may have where the terminal does not tell its width.
+const WIDTH_USUAL: u16 = 80;
+
+/// What a table may look like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Look {
+    /// Whether cells may be coloured.
+    pub(crate) colour: bool,
+    /// The columns that there are, where the output is a terminal; else nothing is cut.
+    pub(crate) width: Option<u16>,
+    /// Whether `…` may stand for what is cut.
+    pub(crate) unicode: bool,
+}
+
+impl Look {
+    /// As the terminal allows.
+    pub(crate) fn detect() -> Self {
+        let style = Style::detect(false);
+        let width = || Table::new().width().unwrap_or(WIDTH_USUAL);
+        Self { colour: style.colour, width: style.live.then(width), unicode: style.unicode }
+    }
+}
+
+/// The table over things, its head included.
+pub(crate) fn of_things(
+    columns: &[Column],
+    things: &[Value],
+    (format, look, now): (Format, Look, Timestamp),
+) -> String {
+    let wide = format == Format::Wide;
+    let columns: Vec<&Column> = columns.iter().filter(|column| wide || !column.is_wide).collect();
+    let heads: Vec<&str> = columns.iter().map(|column| column.head).collect();
+    let rows =
+        things.iter().map(|thing| columns.iter().map(|column| column.cell(thing, wide, now)).collect());
+    let kinds: Vec<Kind> = columns.iter().map(|column| column.kind).collect();
+    render(&heads, &kinds, rows.collect(), look)
+}
+
+/// A table of texts.
+pub(crate) fn render(heads: &[&str], kinds: &[Kind], rows: Vec<Vec<String>>, look: Look) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    match look.width {
+        Some(width) => {
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        }
+        None => {
+            table.set_content_arrangement(ContentArrangement::Disabled);
+        }
+    }
+    if look.colour {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    table.set_truncation_indicator(if look.unicode { "…" } else { "~" });
+    table.set_header(heads.iter().map(|head| Cell::new(head).fg(Color::DarkGrey)));
+    for row in rows {
+        let cells = row.into_iter().zip(kinds).map(|(text, kind)| cell(text, *kind));
+        let mut row = Row::from(cells.collect::<Vec<_>>());
+        row.max_height(1);
+        table.add_row(row);
+    }
+    for (column, kind) in table.column_iter_mut().zip(kinds) {
+        column.set_padding((0, GAP));
+        if matches!(kind, Kind::Id | Kind::Status | Kind::Count | Kind::Age) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+    table.trim_fmt()
+}
+
+fn cell(text: String, kind: Kind) -> Cell {
+    let colour = if kind == Kind::Status { colour_of(&text) } else { None };
+    let cell = Cell::new(text);
+    match colour {
+        Some(colour) => cell.fg(colour),
+        None => cell,
+    }
+}
+
+/// The colour of a word that says how something stands.
+fn colour_of(word: &str) -> Option<Color> {
+    match word {
+        "completed" | "active" | "delivered" | "success" | "online" | "connected" | "ok" | "started" => {
+            Some(Color::Green)
+        }
+        "failed" | "error" | "dead" | "revoked" | "expired" | "fail" | "offline" => Some(Color::Red),
+        "running" | "paused" | "waiting" | "busy" | "queued" | "sent" | "scheduled" | "dispatched"
+        | "draining" | "warn" => Some(Color::Yellow),
+        _ => None,
+    }
+}
+
+/// One thing for people: each field that there is on a line, and what it holds below it where that is more than a line.
+pub(crate) fn details(thing: &Value) -> anyhow::Result<String> {
+    let Value::Object(fields) = thing else { return Ok(in_line(thing)) };
+    let shown = fields.iter().filter(|(_, value)| !is_empty(value));
+    let width = shown.clone().filter(|(_, value)| is_short(value)).map(|(name, _)| name.len()).max();
+    let width = width.unwrap_or_default();
+    let mut lines = Vec::new();
+    for (name, value) in shown {
+        if is_short(value) {
+            lines.push(format!("{name:<width$}  {}", in_line(value)));
+        } else {
+            lines.push(format!("{name}:"));
+            lines.extend(yaml(value)?.trim_end().lines().map(|line| format!("  {line}")));
+        }
+    }
+    Ok(lines.join("\n"))
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
+fn is_short(value: &Value) -> bool {
+    match value {
+        Value::Object(_) => false,
+        Value::Array(items) => items.iter().all(|item| !item.is_object() && !item.is_array()),
+        Value::String(text) => !text.contains('\n'),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const COLUMNS: [Column; 4] = [
+        Column::text("NAME", "/name"),
+        Column::id("ID", "/id"),
+        Column::status("STATUS", "/status"),
+        Column::text("MORE", "/more").wide(),
+    ];
+
+    fn table(format: Format, width: Option<u16>) -> String {
+        let look = Look { colour: false, width, unicode: true };
+        let things = [
+            json!({"name": "a name that is long, so long that it does not fit", "id": "ses_0123456789", "status": "failed"}),
+            json!({"name": "b", "id": "ses_1", "status": "completed", "more": "x"}),
+        ];
+        of_things(&COLUMNS, &things, (format, look, Timestamp::default()))
+    }
+
+    #[test]
+    fn without_a_terminal_nothing_is_cut() {
+        assert_eq!(
+            table(Format::Table, None),
+            "NAME                                               ID              STATUS\n\
+             a name that is long, so long that it does not fit  ses_0123456789  failed\n\
+             b                                                  ses_1           completed"
+        );
+        assert!(table(Format::Wide, None).ends_with("completed  x"));
+    }
+
+    #[test]
+    fn a_terminal_s_width_is_kept_and_ids_stay_whole() {
+        for width in [50, 80] {
+            let table = table(Format::Table, Some(width));
+            assert!(table.lines().all(|line| line.chars().count() <= usize::from(width)), "{table}");
+            assert!(table.contains("ses_0123456789") && table.lines().count() == 3, "{table}");
+        }
+        assert!(table(Format::Table, Some(50)).contains('…'));
+    }
+
+    #[test]
+    fn one_thing_is_told_field_by_field() {
+        let thing = json!({"id": "x", "none": null, "can": ["a", "b"], "input": {"n": 1}, "empty": {}});
+        let told = details(&thing).unwrap();
+        let lines: std::collections::BTreeSet<&str> = told.lines().collect();
+        assert_eq!(lines, ["id   x", "can  a, b", "input:", "  n: 1"].into(), "{told}");
+    }
+}

@@ -1,0 +1,140 @@
+//! Which server is asked, with which key, and how the answer is written. What is given on the command line counts first,
+//! then a profile that is named, then the environment, then the current profile, then what is usual.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use signalbox_client::{Client, URL_DEFAULT};
+
+use super::context::Context;
+use super::output::Format;
+use super::profiles::{Profile, Profiles};
+use super::table::Look;
+use crate::{edge, printer};
+
+/// Which server, with which key, and in which form.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Server and output")]
+pub(crate) struct Target {
+    /// The form of what is printed
+    #[arg(short, long, value_enum, default_value = "table", global = true)]
+    pub(crate) output: Format,
+    /// The server's address [else SIGNALBOX_URL, the profile's, or http://127.0.0.1:8000]
+    #[arg(long, global = true)]
+    pub(crate) url: Option<String>,
+    /// The profile to take server, key and tenant from, as 'signalbox config set' keeps it
+    #[arg(long, env = "SIGNALBOX_PROFILE", global = true)]
+    pub(crate) profile: Option<String>,
+    /// The tenant to act in; for the platform key
+    #[arg(long, global = true)]
+    pub(crate) tenant: Option<String>,
+    /// The data directory that holds admin.key, for when neither SIGNALBOX_API_KEY nor a profile gives a key
+    #[arg(long, env = "SIGNALBOX_DATA_DIR", default_value = "signalbox-data", global = true)]
+    pub(crate) data_dir: PathBuf,
+}
+
+/// What is to be done, and on which server.
+#[derive(Debug, Args)]
+pub(crate) struct Asked<V: Subcommand> {
+    #[command(subcommand)]
+    pub(crate) verb: V,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// What the options, the environment and the profiles come to.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) url: String,
+    /// Where the address was found.
+    pub(crate) url_source: String,
+    pub(crate) tenant: Option<String>,
+    key: Option<(String, String)>,
+    data_dir: PathBuf,
+}
+
+/// A value, and where it was found.
+type Found = Option<(String, String)>;
+
+impl Target {
+    /// What counts.
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
+        let profiles = Profiles::read()?;
+        let (named, current) = match &self.profile {
+            Some(name) => (Some(profiles.get(name)?), None),
+            None => (None, profiles.current()),
+        };
+        let of = |profile: &Option<(String, Profile)>, field: fn(&Profile) -> &Option<String>| -> Found {
+            let (name, profile) = profile.as_ref()?;
+            Some((field(profile).clone()?, format!("the profile '{name}'")))
+        };
+        let url = self.url.clone().map(|url| (url, "--url".to_owned()));
+        let url = url
+            .or_else(|| of(&named, |profile| &profile.url))
+            .or_else(|| variable(&["SIGNALBOX_URL", "OPSCORE_API_URL"]))
+            .or_else(|| of(&current, |profile| &profile.url));
+        let (url, url_source) = url.unwrap_or_else(|| (URL_DEFAULT.to_owned(), "what is usual".to_owned()));
+        let key = of(&named, |profile| &profile.key)
+            .or_else(|| variable(&["SIGNALBOX_API_KEY", "OPSCORE_API_KEY"]))
+            .or_else(|| of(&current, |profile| &profile.key));
+        let tenant = self.tenant.clone().or_else(|| {
+            let profile = named.as_ref().or(current.as_ref())?;
+            profile.1.tenant.clone()
+        });
+        Ok(Settings { url, url_source, tenant, key, data_dir: self.data_dir.clone() })
+    }
+
+    /// The context of a command.
+    pub(crate) fn context(&self) -> anyhow::Result<(Context, Settings)> {
+        let settings = self.settings()?;
+        let (key, _) = settings.key()?;
+        let client = settings.client(Some(&key))?;
+        let context = Context { client, format: self.output, look: Look::detect(), now: edge::now() };
+        Ok((context, settings))
+    }
+}
+
+impl Settings {
+    /// The key, and where it was found.
+    pub(crate) fn key(&self) -> anyhow::Result<(String, String)> {
+        match &self.key {
+            Some(found) => Ok(found.clone()),
+            None => key_file(&self.data_dir),
+        }
+    }
+
+    /// A client of the server.
+    pub(crate) fn client(&self, key: Option<&str>) -> anyhow::Result<Client> {
+        let warn = |text: &str| printer::notice(&format!("warning: {text}"));
+        let client = Client::new(&self.url, key)?.on_warning(warn);
+        Ok(match &self.tenant {
+            Some(tenant) => client.with_tenant(tenant)?,
+            None => client,
+        })
+    }
+}
+
+/// The first of these variables that is set to something.
+fn variable(names: &[&str]) -> Found {
+    let set = |name: &&str| {
+        let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
+        Some((value, format!("the variable {name}")))
+    };
+    names.iter().find_map(set)
+}
+
+fn key_file(data_dir: &Path) -> anyhow::Result<(String, String)> {
+    let path = data_dir.join("admin.key");
+    let key = std::fs::read_to_string(&path).with_context(|| {
+        format!(
+            "there is no key: set SIGNALBOX_API_KEY, keep one with 'signalbox config set', or name the server's \
+             --data-dir ({} cannot be read)",
+            path.display()
+        )
+    })?;
+    match key.trim() {
+        "" => bail!("{} is empty; set SIGNALBOX_API_KEY", path.display()),
+        key => Ok((key.to_owned(), path.display().to_string())),
+    }
+}

@@ -1,0 +1,240 @@
+//! `signalbox sessions watch`: a session's tasks as they go, its timeline after, and an exit code by how it ended.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use signalbox_client::{EventView, ListQuery, Timestamp};
+use tokio::time::timeout;
+
+use super::context::Context;
+use super::moments::length;
+use super::sessions::SESSIONS;
+use super::{logs, output, timeline};
+use crate::edge;
+use crate::printer;
+use crate::story::{Step, Story};
+use crate::style::{Mark, Style};
+
+/// The exit code of a session that failed.
+pub(crate) const FAILED: u8 = 3;
+/// The exit code of a session that was cancelled.
+pub(crate) const CANCELLED: u8 = 4;
+
+/// How often the display is drawn where nothing happens.
+const TICK: Duration = Duration::from_millis(120);
+/// Tasks that are shown at once.
+const ROWS_MAX: usize = 16;
+/// Columns of a task's and of an agent's name.
+const NAME: usize = 20;
+
+/// The exit code of a session that ended so.
+pub(crate) fn code(status: &str) -> ExitCode {
+    match status {
+        "failed" => ExitCode::from(FAILED),
+        "cancelled" => ExitCode::from(CANCELLED),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Waits until a session is over.
+pub(crate) async fn until_over(context: &Context, session: &str) -> anyhow::Result<()> {
+    context.fetch(&SESSIONS, &[session], &ListQuery::new()).await?;
+    let mut events = context.client.follow_session(session, 0);
+    while events.next().await?.is_some() {}
+    Ok(())
+}
+
+/// Waits for a session that was just started, tells how it ended, and ends so.
+pub(crate) async fn wait(context: &Context, session: &str) -> anyhow::Result<ExitCode> {
+    if context.format.is_table() {
+        printer::line(session);
+    }
+    until_over(context, session).await?;
+    let ended = context.fetch(&SESSIONS, &[session], &ListQuery::new()).await?;
+    if !context.format.is_table() {
+        output::whole(context.format, &ended)?;
+    }
+    tell_end(session, &output::value(&ended)?)
+}
+
+/// Shows a session as it goes, until it is over.
+pub(crate) async fn watch(context: &Context, session: &str) -> anyhow::Result<ExitCode> {
+    // Asked first, so that one that is not there is told as such.
+    context.fetch(&SESSIONS, &[session], &ListQuery::new()).await?;
+    let style = Style::detect(false);
+    let is_live = context.format.is_table() && style.live;
+    let mut story = Story::new(names(context).await?);
+    let mut events = context.client.follow_session(session, 0);
+    let mut screen = is_live.then(Screen::open);
+    loop {
+        let event = match timeout(TICK, events.next()).await {
+            Ok(event) => event?,
+            Err(_) => {
+                if let Some(screen) = &mut screen {
+                    screen.draw(&story, style);
+                }
+                continue;
+            }
+        };
+        let Some(event) = event else { break };
+        story.apply(&event);
+        match &mut screen {
+            Some(screen) => screen.draw(&story, style),
+            None if context.format.is_table() => printer::line(&line(&story, &event, style)),
+            None => {
+                logs::print_line(context.format, style, &RawValue::from_string(events.text().to_owned())?)?
+            }
+        }
+    }
+    drop(screen);
+    if context.format.is_table() {
+        timeline::print(context, session).await?;
+    }
+    let ended = context.fetch(&SESSIONS, &[session], &ListQuery::new()).await?;
+    tell_end(session, &output::value(&ended)?)
+}
+
+fn tell_end(session: &str, ended: &Value) -> anyhow::Result<ExitCode> {
+    let status = ended["status"].as_str().context("the session has no status")?;
+    let why = ended["error"].as_str().map_or(String::new(), |error| format!(": {error}"));
+    printer::notice(&format!("session {session} is {status}{why}"));
+    Ok(code(status))
+}
+
+/// Agents' names by their ids.
+async fn names(context: &Context) -> anyhow::Result<std::collections::BTreeMap<String, String>> {
+    let page = context.client.agents(&ListQuery::new().limit(1_000)).await?;
+    Ok(page.data.into_iter().map(|agent| (agent.agent_id.to_string(), agent.agent_name)).collect())
+}
+
+/// An event in a line, where lines are all there is.
+fn line(story: &Story, event: &EventView, style: Style) -> String {
+    let mark = match event.kind.rsplit('.').next() {
+        Some("completed") => Mark::Good,
+        Some("failed" | "cancelled") => Mark::Bad,
+        Some("retrying" | "returned") => Mark::Again,
+        _ => Mark::Plain,
+    };
+    let time = event.timestamp.to_string().get(11..19).unwrap_or_default().to_owned();
+    format!("{} {} {:<17} {}", style.dim(&time), style.mark(mark), event.kind, story.in_words(event))
+}
+
+/// The tasks on a terminal, drawn anew in place.
+struct Screen {
+    all: MultiProgress,
+    rows: Vec<ProgressBar>,
+    frame: usize,
+}
+
+impl Screen {
+    fn open() -> Self {
+        Self {
+            all: MultiProgress::with_draw_target(ProgressDrawTarget::stdout()),
+            rows: Vec::new(),
+            frame: 0,
+        }
+    }
+
+    fn draw(&mut self, story: &Story, style: Style) {
+        self.frame += 1;
+        let lines = lines(story.steps(), style, self.frame, edge::now());
+        while self.rows.len() < lines.len() {
+            let template = ProgressStyle::with_template("{wide_msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let row = self.all.add(ProgressBar::new_spinner());
+            row.set_style(template);
+            self.rows.push(row);
+        }
+        for (row, line) in self.rows.iter().zip(lines.into_iter().chain(std::iter::repeat(String::new()))) {
+            row.set_message(line);
+        }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        drop(self.all.clear());
+    }
+}
+
+/// A line for each task, those that are under way before those that are not where there are too many; and one that counts.
+fn lines(steps: &[Step], style: Style, frame: usize, now: Timestamp) -> Vec<String> {
+    let mut shown: Vec<&Step> = steps.iter().collect();
+    if shown.len() > ROWS_MAX {
+        let rank = |step: &&Step| match step.status.as_str() {
+            "running" | "dispatched" => 0,
+            "failed" | "retrying" | "returned" => 1,
+            "waiting" => 2,
+            "pending" => 3,
+            _ => 4,
+        };
+        shown.sort_by_key(rank);
+        shown.truncate(ROWS_MAX);
+    }
+    let done = steps.iter().filter(|step| step.is_done()).count();
+    let more = steps.len() - shown.len();
+    let more = if more > 0 { format!("  ({more} more)") } else { String::new() };
+    let lines = shown.into_iter().map(|step| row(step, style, frame, now));
+    lines.chain([format!("  {done}/{} tasks{more}", steps.len())]).collect()
+}
+
+fn row(step: &Step, style: Style, frame: usize, now: Timestamp) -> String {
+    let frames = if style.unicode { ["◐", "◓", "◑", "◒"] } else { ["|", "/", "-", "\\"] };
+    let mark = match step.status.as_str() {
+        "completed" => style.mark(Mark::Good),
+        "failed" | "cancelled" => style.mark(Mark::Bad),
+        "retrying" | "returned" => style.mark(Mark::Again),
+        "running" | "dispatched" => style.green(frames[frame % frames.len()]),
+        _ => style.mark(Mark::Plain),
+    };
+    let last = step.tries.last();
+    let agent = last.map_or("", |last| last.agent.as_str());
+    let took = last.map(|last| last.ended.map_or(now, |(end, _)| end).since(last.given));
+    let took = took.map(length).unwrap_or_default();
+    let again = if step.tries.len() > 1 { format!("  try {}", step.tries.len()) } else { String::new() };
+    format!(
+        "  {mark} {:<NAME$} {:<10} {agent:<NAME$} {took:>5}{}",
+        step.task,
+        step.status,
+        style.yellow(&again)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::story::tests::{event, told};
+
+    const PLAIN: Style = Style { colour: false, unicode: false, live: false };
+
+    #[test]
+    fn each_task_has_a_line_within_80_columns() {
+        let lines = lines(told().steps(), PLAIN, 0, Timestamp::from_seconds(10));
+        assert_eq!(lines.len(), told().steps().len() + 1);
+        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:?}");
+        assert!(lines[1].contains("a[1]") && lines[1].ends_with("try 2"), "{lines:?}");
+        assert_eq!(lines.last().unwrap(), "  2/3 tasks");
+    }
+
+    #[test]
+    fn of_many_tasks_those_under_way_are_shown() {
+        let mut steps: Vec<Step> = (0..40)
+            .map(|n| Step { task: format!("t{n}"), status: "pending".into(), ..Step::default() })
+            .collect();
+        steps[39].status = "running".into();
+        let lines = lines(&steps, PLAIN, 0, Timestamp::default());
+        assert!(lines[0].contains("t39"), "{lines:?}");
+        assert_eq!((lines.len(), lines.last().unwrap().as_str()), (ROWS_MAX + 1, "  0/40 tasks  (24 more)"));
+    }
+
+    #[test]
+    fn an_event_is_a_line() {
+        let mut completed = event("task.completed", "a", "agt_1", 5);
+        completed.message = "Task a completed".into();
+        assert_eq!(line(&told(), &completed, PLAIN), "00:00:05 + task.completed    Task a completed");
+    }
+}

@@ -1,0 +1,150 @@
+//! The command line as people and scripts see it: what each command prints, and how it ends.
+
+mod agents;
+mod channels;
+mod exec;
+mod keys;
+mod local;
+mod sessions;
+mod starts;
+mod workflows;
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::{Api, Database, Server, Setup};
+
+/// A server, and the command line that asks it.
+pub(super) struct Cli {
+    pub(super) server: Server,
+}
+
+/// What a command printed, and how it ended.
+#[derive(Debug)]
+pub(super) struct Printed {
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+    pub(super) code: Option<i32>,
+}
+
+impl Cli {
+    pub(super) fn start() -> Self {
+        Self { server: Server::start(&Database::sqlite()) }
+    }
+
+    pub(super) fn api(&self) -> Api {
+        self.server.api()
+    }
+
+    fn command(&self, line: &str, more: &[&str]) -> Command {
+        let mut command = self.server.setup().bare_command();
+        command.args(line.split_whitespace()).args(more).env("SIGNALBOX_URL", self.server.url(""));
+        command
+    }
+
+    /// A command whose words are split at blanks, and more words as they are.
+    pub(super) fn run(&self, line: &str, more: &[&str]) -> Printed {
+        Printed::of(self.command(line, more).output().expect("the binary starts"))
+    }
+
+    /// The same with standard input.
+    pub(super) fn fed(&self, line: &str, input: &str) -> Printed {
+        let mut command = self.command(line, &[]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("it reads");
+        Printed::of(child.wait_with_output().expect("it ends"))
+    }
+
+    /// What a command prints that must do well.
+    #[track_caller]
+    pub(super) fn ok(&self, line: &str) -> String {
+        self.ok_with(line, &[])
+    }
+
+    #[track_caller]
+    pub(super) fn ok_with(&self, line: &str, more: &[&str]) -> String {
+        let printed = self.run(line, more);
+        assert_eq!(printed.code, Some(0), "{line} {more:?}: {printed:?}");
+        assert!(!printed.stdout.contains('\u{1b}'), "nothing but plain text without a terminal: {printed:?}");
+        printed.stdout
+    }
+
+    /// What a command says on standard error that must do well.
+    #[track_caller]
+    pub(super) fn said(&self, line: &str) -> String {
+        let printed = self.run(line, &[]);
+        assert_eq!(printed.code, Some(0), "{line}: {printed:?}");
+        printed.stderr
+    }
+
+    /// What a command prints as JSON.
+    #[track_caller]
+    pub(super) fn json(&self, line: &str) -> Value {
+        self.json_with(line, &[])
+    }
+
+    #[track_caller]
+    pub(super) fn json_with(&self, line: &str, more: &[&str]) -> Value {
+        let printed = self.ok_with(line, &[more, &["-o", "json"]].concat());
+        serde_json::from_str(&printed)
+            .unwrap_or_else(|error| panic!("{line} prints JSON: {error}: {printed}"))
+    }
+
+    /// What is said of a command that must fail, with its exit code.
+    #[track_caller]
+    pub(super) fn refused(&self, line: &str) -> (String, i32) {
+        let printed = self.run(line, &[]);
+        assert!(printed.code != Some(0) && printed.stdout.is_empty(), "{line}: {printed:?}");
+        (printed.stderr, printed.code.expect("a code"))
+    }
+
+    /// Keeps a workflow.
+    #[track_caller]
+    pub(super) fn keep(&self, definition: &Value) {
+        let printed = self.fed("workflows apply -", &definition.to_string());
+        assert_eq!(printed.code, Some(0), "{printed:?}");
+    }
+
+    /// A workflow whose only task waits for a signal.
+    #[track_caller]
+    pub(super) fn keep_waiting(&self, id: &str) {
+        self.keep(&json!({"id": id, "name": id, "tasks": [{"taskId": "wait", "wait": {"signal": "go"}}]}));
+    }
+}
+
+impl Printed {
+    fn of(output: Output) -> Self {
+        Self {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code: output.status.code(),
+        }
+    }
+}
+
+/// The binary alone, in a folder of its own.
+pub(super) fn alone() -> Setup {
+    Setup::new(&Database::sqlite())
+}
+
+/// The heads of a table.
+#[track_caller]
+pub(super) fn heads(table: &str) -> Vec<&str> {
+    table
+        .lines()
+        .next()
+        .expect("a table has a head")
+        .split("  ")
+        .map(str::trim)
+        .filter(|head| !head.is_empty())
+        .collect()
+}
+
+/// The row of a table that begins with, or holds, a word.
+#[track_caller]
+pub(super) fn row<'a>(table: &'a str, word: &str) -> &'a str {
+    table.lines().find(|line| line.contains(word)).unwrap_or_else(|| panic!("no row has {word}: {table}"))
+}

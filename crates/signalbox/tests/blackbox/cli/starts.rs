@@ -1,0 +1,80 @@
+//! `signalbox schedules`, `webhooks` and `tools`.
+
+use serde_json::json;
+
+use super::{Cli, heads, row};
+use crate::support::{Agent, AgentReply};
+
+#[test]
+fn schedules_are_set_and_kept_in_hand() {
+    let cli = Cli::start();
+    cli.keep_waiting("w");
+    let kept = cli.run("schedules set nightly --workflow w --time-zone Europe/Berlin --cron", &["0 3 * * *"]);
+    assert!(
+        kept.code == Some(0) && kept.stderr.contains("schedule nightly is kept; it starts next at"),
+        "{kept:?}"
+    );
+    assert_eq!(cli.json("schedules set often --workflow w --every 1h --overlap allowAll")["every"], "1h");
+    let table = cli.ok("schedules list");
+    assert_eq!(heads(&table), ["ID", "WORKFLOW", "CRON", "EVERY", "STATUS", "NEXT"]);
+    assert!(
+        row(&table, "nightly").contains("0 3 * * *") && row(&table, "nightly").contains("in "),
+        "{table}"
+    );
+    assert_eq!(cli.json("schedules list").as_array().unwrap().len(), 2);
+    assert!(cli.ok("schedules show nightly").contains("Europe/Berlin"));
+    assert_eq!(cli.json("schedules show nightly")["timeZone"], "Europe/Berlin");
+    assert!(cli.said("schedules pause nightly").contains("is paused"));
+    assert_eq!(cli.json("schedules resume nightly")["status"], "active");
+    let session = cli.ok("schedules trigger often");
+    assert!(session.starts_with("ses_"), "{session}");
+    let filled = cli.said("schedules backfill often --from 3h --to 1h --overlap allowAll");
+    assert!(filled.contains("times of schedule often are made up for"), "{filled}");
+    let runs = cli.ok("schedules runs often");
+    assert_eq!(heads(&runs), ["NUMBER", "TIME", "CAUSE", "OUTCOME", "SESSION", "REASON"]);
+    assert!(row(&runs, session.trim()).contains("trigger"), "{runs}");
+    assert!(cli.json("schedules runs often").as_array().unwrap().len() >= 3);
+    assert!(cli.said("schedules delete often").contains("schedule often is deleted"));
+    let (told, code) = cli.refused("schedules set x --workflow w");
+    assert!(code == 2 && told.contains("--cron"), "{told}");
+    let (told, _) = cli.refused("schedules show often");
+    assert!(told.contains("there is no schedule 'often'"), "{told}");
+}
+
+#[test]
+fn webhooks_are_made_and_their_secrets_rotated() {
+    let cli = Cli::start();
+    cli.keep_waiting("w");
+    let made = cli.run("webhooks create deploys --workflow w --note n", &[]);
+    assert!(made.stdout.contains("secret") && made.stderr.contains("shown this once"), "{made:?}");
+    let table = cli.ok("webhooks list");
+    assert_eq!(heads(&table), ["ID", "WORKFLOW", "PATH", "MADE"]);
+    assert_eq!(cli.json("webhooks list")[0]["id"], "deploys");
+    assert!(!cli.ok("webhooks show deploys").contains("secret"));
+    assert_eq!(cli.json("webhooks show deploys")["workflowId"], "w");
+    assert!(cli.json("webhooks rotate deploys --keep-earlier-for 1h")["secret"].is_string());
+    assert!(cli.said("webhooks delete deploys").contains("webhook deploys is deleted"));
+    assert_eq!(cli.said("webhooks list"), "there is no webhook\n");
+}
+
+#[test]
+fn tools_are_registered_and_called() {
+    let cli = Cli::start();
+    let endpoint = Agent::answering(|_, _| AgentReply::Json(json!({"sum": 3})));
+    cli.api().register_at("caller", "http://127.0.0.1:9/run", &[]);
+    let registered = cli.run("tools register add --endpoint", &[&endpoint.url(), "--description", "Adds"]);
+    assert!(registered.stderr.contains("tool add is registered"), "{registered:?}");
+    let table = cli.ok("tools list");
+    assert_eq!(heads(&table), ["NAME", "DESCRIPTION", "ENDPOINT"]);
+    assert!(row(&table, "add").contains("Adds"), "{table}");
+    assert!(cli.json("tools list").as_array().unwrap().iter().any(|tool| tool["name"] == "echo"));
+    assert!(row(&cli.ok("tools show add"), "description").ends_with("Adds"));
+    assert_eq!(cli.json("tools show add")["name"], "add");
+    let called = cli.json_with("tools call add", &[r#"{"a": 1}"#, "--agent", "caller"]);
+    assert_eq!(called["sum"], 3);
+    let echoed = cli.ok_with("tools call echo", &[r#"{"a": 1}"#, "--agent", "caller"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&echoed).unwrap(), json!({"a": 1}));
+    assert!(cli.said("tools delete add").contains("tool add is deleted"));
+    let (told, code) = cli.refused("tools show add");
+    assert!(code == 1 && told.contains("there is no tool 'add'"), "{told}");
+}
