@@ -303,6 +303,11 @@ impl<D: Serialize> Outgoing<'_, D> {
         // Maps with string keys and JSON that was read: writing them cannot fail.
         serde_json::to_string(self).unwrap_or_default()
     }
+
+    /// Appends the envelope as JSON.
+    pub fn append_to(&self, text: &mut Vec<u8>) {
+        let _ = serde_json::to_writer(text, self);
+    }
 }
 
 /// The data of `command`.

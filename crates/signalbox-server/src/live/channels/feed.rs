@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use signalbox_wire::id::ChannelId;
 
 use super::subscriber::{Route, Routes, Subscriber};
+use crate::transport::burst::{Burst, BurstWriter};
 use crate::transport::outbox::Frame;
 
 /// Messages that wait for those before them, at most; what comes over it is read from the store later.
@@ -157,15 +158,20 @@ impl Feed {
         loop {
             let Some(ready) = self.ready(hub) else { return };
             let Ready { frames, route, aside } = &ready;
+            let bursts = together(frames, route);
             for member in &route.members {
                 let stands = if aside.is_empty() { None } else { aside.get(&member.number) };
                 let has = match stands {
+                    None if !bursts.is_empty() => {
+                        // One that is too slow ends its connection by itself.
+                        let _ = bursts.iter().try_for_each(|burst| member.outbox.push_burst(burst.clone()));
+                        continue;
+                    }
                     None => 0,
                     Some(Aside::Reads(_)) => continue,
                     Some(Aside::HasUpTo(has)) => *has,
                 };
                 for (sequence, frame) in frames {
-                    // One that is too slow ends its connection by itself.
                     if *sequence > has && member.outbox.push(frame.clone()).is_err() {
                         break;
                     }
@@ -256,6 +262,21 @@ impl Feed {
     pub(super) fn forget(&self, subscriber: u64) {
         self.state.lock().aside.remove(&subscriber);
     }
+}
+
+/// Several frames written once for all who get them, in parts that a connection has room for; nothing of a single one.
+fn together(frames: &[(u64, Frame)], route: &Route) -> Vec<Burst> {
+    let (Some(member), [_, _, ..]) = (route.members.first(), frames) else { return Vec::new() };
+    let (frames_max, bytes_max) = member.outbox.burst_max();
+    let (mut bursts, mut writer) = (Vec::new(), BurstWriter::default());
+    for (_, frame) in frames {
+        if writer.frames() >= frames_max || writer.bytes().saturating_add(frame.text.len()) > bytes_max {
+            bursts.extend(writer.take());
+        }
+        writer.put(&frame.text);
+    }
+    bursts.extend(writer.take());
+    bursts
 }
 
 #[cfg(test)]
