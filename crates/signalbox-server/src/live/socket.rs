@@ -15,8 +15,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_sink::Sink;
 use http::header;
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::OnUpgrade;
 use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -32,6 +31,7 @@ use super::session::{Answering, Handled, Session};
 use super::shared::Shared;
 use super::wire::Wire;
 use crate::config::LiveSettings;
+use crate::http::edge::{AfterHttp, after_http};
 use crate::http::problem::Refusal;
 use crate::quota::Permit;
 use crate::telemetry::live::ConnectionKind;
@@ -60,7 +60,7 @@ const WRITES_MAX: usize = 1_024;
 /// What is agreed on where messages are compressed.
 const COMPRESSION: &str = "permessage-deflate";
 
-type Line = Wire<TokioIo<Upgraded>>;
+type Line = Wire<AfterHttp>;
 type Ws = WebSocket<Line>;
 
 /// How sockets are set up by these settings.
@@ -124,58 +124,89 @@ pub(super) struct Connecting {
 
 /// Serves an agent's WebSocket, or ends it at once for a reason. Once the agent is connected, or is not, `ready` says that
 /// the request can be answered: who sees the WebSocket open can be reached over it.
-pub(super) async fn serve(
+pub(super) fn serve(
+    tended_by: (Shared, TaskTracker),
+    upgrading: Upgrading,
+    connecting: Result<Connecting, CloseReason>,
+    ready: oneshot::Sender<()>,
+) -> impl Future<Output = ()> + Send {
+    // What is needed to begin and to end is not kept beside what lasts.
+    let beginning = Box::pin(begin(tended_by, upgrading, connecting, ready));
+    async move {
+        let Some(mut serving) = beginning.await else { return };
+        let Serving { socket, wire, is_compressed, opened, .. } = &mut *serving;
+        let beside = (!*is_compressed).then_some(&*wire);
+        let reason = match opened {
+            Ok((opened, reader)) => converse(socket, beside, reader, opened).await,
+            Err(reason) => *reason,
+        };
+        Box::pin(finish(serving, reason)).await;
+    }
+}
+
+/// A WebSocket that is open.
+struct Serving {
+    socket: Ws,
+    wire: Line,
+    is_compressed: bool,
+    /// The agent's connection, or why there is none.
+    opened: Result<(Opened, OutboxReader), CloseReason>,
+    room: OwnedSemaphorePermit,
+    shared: Shared,
+    tracker: TaskTracker,
+}
+
+/// Opens a WebSocket, where that comes about.
+async fn begin(
     (shared, tracker): (Shared, TaskTracker),
     upgrading: Upgrading,
     connecting: Result<Connecting, CloseReason>,
     ready: oneshot::Sender<()>,
-) {
+) -> Option<Box<Serving>> {
     let opened = match connecting {
         Ok(Connecting { admitted, permit, resume }) => {
             let kind = ConnectionKind::WebSocket;
-            Box::pin(Opened::connect(&shared, &admitted, kind, permit, resume.as_ref())).await
+            Opened::connect(&shared, &admitted, kind, permit, resume.as_ref()).await
         }
         Err(reason) => Err(reason),
     };
     // Where nobody waits for the answer any more, there is no upgrade either.
     let _ = ready.send(());
-    let Ok(Ok(upgraded)) = timeout(UPGRADE_WITHIN, upgrading.on_upgrade).await else {
+    let Upgrading { on_upgrade, extensions, room } = upgrading;
+    let upgraded = timeout(UPGRADE_WITHIN, on_upgrade).await.ok().and_then(Result::ok);
+    let Some((io, read)) = upgraded.and_then(after_http) else {
         if let Ok((opened, reader)) = opened {
-            Box::pin(opened.end(reader, CloseReason::Gone)).await;
+            opened.end(reader, CloseReason::Gone).await;
         }
-        return;
+        return None;
     };
-    let mut wire = Wire::new(TokioIo::new(upgraded));
-    let options = options(&shared.settings);
-    let extensions = upgrading.extensions.as_deref();
-    let is_compressed = extensions.is_some_and(|extensions| extensions.contains(COMPRESSION));
-    let socket = WebSocket::from_stream_with_extensions(wire.clone(), Role::Server, extensions, options);
-    let mut socket = match socket {
-        Ok(socket) => socket,
+    let wire = Wire::new(io, &read);
+    let is_compressed = extensions.as_deref().is_some_and(|extensions| extensions.contains(COMPRESSION));
+    let (extensions, options) = (extensions.as_deref(), options(&shared.settings));
+    match WebSocket::from_stream_with_extensions(wire.clone(), Role::Server, extensions, options) {
+        Ok(socket) => Some(Box::new(Serving { socket, wire, is_compressed, opened, room, shared, tracker })),
         Err(error) => {
             tracing::warn!(%error, "a WebSocket could not be set up");
             if let Ok((opened, reader)) = opened {
-                Box::pin(opened.end(reader, CloseReason::Gone)).await;
+                opened.end(reader, CloseReason::Gone).await;
             }
-            return;
-        }
-    };
-    match opened {
-        Ok((opened, mut reader)) => {
-            let beside = (!is_compressed).then_some(&wire);
-            let reason = converse(&mut socket, beside, &mut reader, &opened).await;
-            // That may take long to be written down; neither the socket nor its room waits for it.
-            tracker.spawn(opened.end(reader, reason));
-            goodbye(&mut socket, reason).await;
-        }
-        Err(reason) => {
-            shared.figures.closed(reason.name());
-            goodbye(&mut socket, reason).await;
+            None
         }
     }
+}
+
+/// Ends a WebSocket for a reason.
+async fn finish(serving: Box<Serving>, reason: CloseReason) {
+    let Serving { mut socket, mut wire, opened, room, shared, tracker, .. } = *serving;
+    match opened {
+        // That may take long to be written down; neither the socket nor its room waits for it.
+        Ok((opened, reader)) => drop(tracker.spawn(opened.end(reader, reason))),
+        Err(reason) => shared.figures.closed(reason.name()),
+    }
+    goodbye(&mut socket, reason).await;
     drop(socket);
     linger(&mut wire).await;
-    drop(upgrading.room);
+    drop(room);
 }
 
 /// Says why it ends, and waits for the other side to have read it.

@@ -51,10 +51,11 @@ impl<S> Clone for Wire<S> {
 }
 
 impl<S> Wire<S> {
-    pub(super) fn new(io: S) -> Self {
+    /// The bytes of `io`, of which `read` was read already.
+    pub(super) fn new(io: S, read: &[u8]) -> Self {
         Self(Arc::new(Mutex::new(Line {
             io,
-            ahead: BytesMut::new(),
+            ahead: BytesMut::from(read),
             reads_ahead: false,
             pieces: VecDeque::new(),
             tail: Vec::new(),
@@ -216,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_written_both_ways_comes_whole_and_in_order_however_little_is_taken_at_once() {
         let (near, mut far) = duplex(7);
-        let mut wire = Wire::new(near);
+        let mut wire = Wire::new(near, b"");
         let mut burst = BurstWriter::default();
         burst.put(b"two");
         burst.put(b"three");
@@ -242,10 +243,12 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_sends_much_is_read_ahead_and_a_quiet_one_holds_nothing() {
         let (near, mut far) = duplex(64 << 10);
-        let mut wire = Wire::new(near);
+        let mut wire = Wire::new(near, b"before");
         let sent: Vec<u8> = (0..5_000_u32).map(|number| number.to_le_bytes()[0]).collect();
         far.write_all(&sent).await.expect("there is room");
         let (mut read, mut part) = (Vec::new(), [0; 512]);
+        assert_eq!((wire.read(&mut part).await.expect("it was read"), &part[..6]), (6, &b"before"[..]));
+        assert_eq!(wire.line().ahead.capacity(), 0);
         while read.len() < sent.len() {
             let count = wire.read(&mut part).await.expect("there is more");
             read.extend_from_slice(&part[..count]);

@@ -26,9 +26,6 @@ const BURST_BYTES_MAX: usize = 64 << 10;
 /// Which part of what may wait is pushed together, at most.
 const BURST_PART: usize = 8;
 
-/// Entries that an empty queue keeps room for.
-const QUEUE_KEPT: usize = 16;
-
 /// Durable frames that the agent's side has of which the ids are remembered: what is sent again meanwhile is not sent twice.
 const HAD_KEPT: usize = 256;
 
@@ -645,7 +642,8 @@ impl Inner {
         if !state.for_room.is_empty() && self.has_plenty_of_room(state) {
             state.for_room.clear();
         }
-        if state.waiting.is_empty() && state.waiting.capacity() > QUEUE_KEPT {
+        // A quiet connection keeps no room.
+        if state.waiting.is_empty() {
             state.waiting = VecDeque::new();
         }
     }
@@ -674,7 +672,7 @@ impl Inner {
             state.told_bytes = state.told_bytes.saturating_sub(text.len());
             self.buffered.dec_by(as_gauge(text.len()));
         }
-        if state.told.is_empty() && state.told.capacity() > QUEUE_KEPT {
+        if state.told.is_empty() {
             state.told = VecDeque::new();
         }
     }
@@ -699,7 +697,7 @@ impl State {
             self.had.add(&durable.id);
             durable.had();
         }
-        if self.unacknowledged.is_empty() && self.unacknowledged.capacity() > QUEUE_KEPT {
+        if self.unacknowledged.is_empty() {
             self.unacknowledged = VecDeque::new();
         }
     }
@@ -736,6 +734,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::burst::BurstWriter;
     use super::*;
 
     const BOUNDS: OutboxBounds = OutboxBounds { frames: 4, bytes: 64, unacknowledged: 3 };
@@ -804,6 +803,37 @@ mod tests {
         assert_eq!(last, second + 6);
         assert!(outbox.has_lost_after(second) && !outbox.has_lost_after(second));
         outbox.had_up_to(last);
+        assert_eq!(outbox.0.buffered.get(), 0);
+    }
+
+    #[test]
+    fn frames_that_come_together_count_one_by_one() {
+        let (outbox, mut reader) = outbox(BOUNDS);
+        let burst = |texts: &[&str]| {
+            let mut writer = BurstWriter::default();
+            texts.iter().for_each(|text| writer.put(text.as_bytes()));
+            writer.take().expect("some")
+        };
+        assert_eq!(outbox.burst_max(), (1, 8));
+        outbox.push(frame("a")).expect("there is room");
+        outbox.push_burst(burst(&["b", "c", "d"])).expect("there is room");
+        assert_eq!(outbox.0.buffered.get(), 4);
+        assert!(!outbox.is_half_empty());
+        assert_eq!(next(&mut reader), Some(Next::Frame("a".into(), None)));
+        assert_eq!(next(&mut reader), Some(Next::Burst(burst(&["b", "c", "d"]))));
+        assert_eq!((next(&mut reader), outbox.0.buffered.get(), outbox.is_half_empty()), (None, 0, true));
+        // A poll gets each of them, and again until it had them.
+        outbox.push_own_burst(burst(&["e", "f"])).expect("there is room");
+        let (texts, sequence) = answer(&mut reader).expect("something");
+        assert_eq!(texts, ["e", "f"].map(Bytes::from));
+        assert_eq!(answer(&mut reader).expect("something").0, texts);
+        outbox.had_up_to(sequence);
+        assert!(answer(&mut reader).is_none());
+        for _ in 0..2 {
+            outbox.push_burst(burst(&["g", "h"])).expect("there is room");
+        }
+        assert_eq!(outbox.push_burst(burst(&["i"])), Err(Full));
+        assert_eq!(next(&mut reader), Some(Next::End(CloseReason::TooSlow)));
         assert_eq!(outbox.0.buffered.get(), 0);
     }
 

@@ -75,19 +75,32 @@ impl Feed {
         Self { subject, channel, state: Mutex::new(state), was_idle: AtomicBool::new(false) }
     }
 
-    /// Offers a message; answers whether some before it are missing and nobody sees to that yet: the caller does then,
-    /// until [`Feed::tended`].
+    /// Offers a message, as [`Feed::offer_all`].
     pub(super) fn offer(&self, hub: &impl Routes, sequence: u64, frame: Frame) -> bool {
+        self.offer_all(hub, [(sequence, frame)])
+    }
+
+    /// Offers messages; answers whether some before them are missing and nobody sees to that yet: the caller does then,
+    /// until [`Feed::tended`].
+    pub(super) fn offer_all(
+        &self,
+        hub: &impl Routes,
+        frames: impl IntoIterator<Item = (u64, Frame)>,
+    ) -> bool {
         {
             let mut state = self.state.lock();
-            if sequence <= state.head {
-                return false;
+            let mut is_news = false;
+            for (sequence, frame) in frames {
+                if sequence <= state.head {
+                    continue;
+                }
+                is_news = true;
+                state.known = state.known.max(sequence);
+                if state.waiting.len() < WAITING_MAX || sequence == state.head + 1 {
+                    state.waiting.entry(sequence).or_insert(frame);
+                }
             }
-            state.known = state.known.max(sequence);
-            if state.waiting.len() < WAITING_MAX || sequence == state.head + 1 {
-                state.waiting.entry(sequence).or_insert(frame);
-            }
-            if state.is_handing_out {
+            if !is_news || state.is_handing_out {
                 return false;
             }
             state.is_handing_out = true;
