@@ -268,6 +268,7 @@ async fn converse(
         is_pinged: false,
         to_flush: false,
         to_ping: None,
+        owed: 0,
     };
     let mut alarm = pin!(sleep_until(now + interval));
     poll_fn(|cx| conversation.poll(alarm.as_mut(), cx)).await
@@ -291,6 +292,8 @@ struct Conversation<'s> {
     to_flush: bool,
     /// The last durable frame that was written and not asked for.
     to_ping: Option<u64>,
+    /// Pings that the library may not have answered yet.
+    owed: usize,
 }
 
 impl Conversation<'_> {
@@ -427,6 +430,16 @@ impl Conversation<'_> {
     /// Takes in what came, unless the agent is to read first; whether there was something. What was published is given out
     /// when this returns.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, CloseReason> {
+        // The library answers pings when nothing more comes, or when it is asked whether it is ready: an agent that sends
+        // them and does not read the answers is not read from.
+        if self.owed > 0 {
+            match Pin::new(&mut *self.socket).poll_ready(cx) {
+                Poll::Ready(Ok(())) => self.owed = 0,
+                Poll::Ready(Err(error)) => return Err(reason_of(&error)),
+                Poll::Pending if self.owed >= READS_MAX => return Ok(false),
+                Poll::Pending => {}
+            }
+        }
         let mut read = 0;
         let mut ended = None;
         while read < READS_MAX {
@@ -475,7 +488,8 @@ impl Conversation<'_> {
                 }
             }
             OpCode::Close => return Err(CloseReason::Gone),
-            OpCode::Ping | OpCode::Continuation => {}
+            OpCode::Ping => self.owed += 1,
+            OpCode::Continuation => {}
         }
         Ok(())
     }
