@@ -327,3 +327,36 @@ impl Drop for Registered {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::metrics::gauge::Gauge;
+
+    use super::*;
+    use crate::transport::outbox::OutboxBounds;
+
+    #[test]
+    fn few_connections_are_kept_as_many_are() {
+        let outbox = |id: &str| {
+            let bounds = OutboxBounds { frames: 1, bytes: 1, unacknowledged: 1 };
+            Outbox::new(ConnectionId::parse(id).expect("valid"), bounds, Gauge::default()).0
+        };
+        let id = |id: &str| ConnectionId::parse(id).expect("valid");
+        let ids = |few: &Few| {
+            let mut ids: Vec<String> = few.iter().map(|one| one.connection().to_string()).collect();
+            ids.sort();
+            ids
+        };
+        let mut few = Few::default();
+        few.insert(outbox("con_1"));
+        assert!(!few.remove(&id("con_2")) && ids(&few) == ["con_1"]);
+        few.insert(outbox("con_2"));
+        few.insert(outbox("con_3"));
+        assert_eq!(ids(&few), ["con_1", "con_2", "con_3"]);
+        assert!(!few.remove(&id("con_1")) && !few.remove(&id("con_3")));
+        assert_eq!(ids(&few), ["con_2"]);
+        assert!(few.remove(&id("con_2")) && ids(&few).is_empty());
+        few.insert(outbox("con_4"));
+        assert!(few.remove(&id("con_4")) && few.remove(&id("con_4")));
+    }
+}
