@@ -10,7 +10,7 @@ use signalbox_core::agent::{AgentStatus, Report};
 use signalbox_core::command::CommandStatus;
 use signalbox_core::engine::{self, AnswerCommand, CommandAnswered, ProgressCommand, ReportState};
 use signalbox_core::figures::Sample;
-use signalbox_wire::artcafe::live::{Ack, Envelope, Heartbeat, Response, Status};
+use signalbox_wire::artcafe::live::{Ack, Envelope, EnvelopeFault, Heartbeat, Response, Status};
 use signalbox_wire::body;
 use signalbox_wire::id::{AgentId, CommandId, ConnectionId, TaskId, TenantId};
 use signalbox_wire::nearest::nearest;
@@ -31,6 +31,8 @@ use crate::http::problem::Refusal;
 use crate::transport::connection::Resume;
 use crate::transport::outbox::{Frame, Outbox};
 
+const PUBLISH: &str = "publish";
+
 /// What agents may send.
 const TYPES: [&str; 10] = [
     "heartbeat",
@@ -40,7 +42,7 @@ const TYPES: [&str; 10] = [
     "message",
     "subscribe",
     "unsubscribe",
-    "publish",
+    PUBLISH,
     "request",
     "reply",
 ];
@@ -122,21 +124,53 @@ impl Session {
         self.0.outbox.is_half_empty()
     }
 
-    /// Takes in a message that came as bytes.
-    pub(super) fn handle_bytes(&self, bytes: &[u8]) -> Handled {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => self.handle(text),
-            Err(_) => {
-                self.0.shared.figures.received("malformed");
-                let message = "The message is not UTF-8; send JSON.";
-                Handled::Now(Some(answers::error(ProblemKind::NotJson, message, None)))
-            }
+    /// Takes in a message that came as bytes, one of several: what it publishes is given out, and acknowledged, by
+    /// [`Session::end_burst`] at the latest.
+    pub(super) fn handle_in_burst(&self, bytes: &[u8]) -> Handled {
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            self.0.shared.figures.received("malformed");
+            let message = "The message is not UTF-8; send JSON.";
+            return Handled::Now(Some(answers::error(ProblemKind::NotJson, message, None)));
+        };
+        let read = Envelope::read(text);
+        if let Ok(envelope) = &read
+            && let Some(answer) = self.publish_at_once(envelope)
+        {
+            return Handled::Now(answer);
         }
+        // What it says comes after what was said before.
+        self.end_burst();
+        self.handle_read(read)
+    }
+
+    /// Gives out what was published since the last time, and acknowledges it.
+    pub(super) fn end_burst(&self) {
+        self.0.channels.end_burst();
+    }
+
+    /// Publishes what is for a subject of which no history is kept, where nothing has to be looked up for that, together
+    /// with what comes after it. `None` where that is not so, and nothing is done.
+    fn publish_at_once(&self, envelope: &Envelope<'_>) -> Option<Option<Frame>> {
+        let publication = self.0.channels.publication(envelope)?;
+        let now = clock::now();
+        let admitted = self.0.shared.quotas.message_at_once(self.tenant(), now)?;
+        self.0.shared.figures.received(PUBLISH);
+        self.seen_at(now);
+        if let Err(over) = admitted {
+            self.end_burst();
+            return Some(Some(answers::refused(over, envelope.id.as_deref())));
+        }
+        self.0.channels.publish_in_burst(publication, now);
+        Some(None)
     }
 
     /// Takes in a message.
     pub(super) fn handle(&self, text: &str) -> Handled {
-        let envelope = match Envelope::read(text) {
+        self.handle_read(Envelope::read(text))
+    }
+
+    fn handle_read(&self, read: Result<Envelope<'_>, EnvelopeFault>) -> Handled {
+        let envelope = match read {
             Ok(envelope) => envelope,
             Err(fault) => {
                 self.0.shared.figures.received("malformed");
@@ -216,7 +250,10 @@ impl Session {
 
     /// The agent showed that it is there. Of several signs within the time of one writing one is enough.
     pub(super) fn seen(&self) {
-        let at = clock::now();
+        self.seen_at(clock::now());
+    }
+
+    fn seen_at(&self, at: Timestamp) {
         let before = Timestamp::from_micros(self.0.seen_at.load(Ordering::Relaxed));
         if at.since(before) < pulse::write_every(&self.0.shared.settings) {
             return;

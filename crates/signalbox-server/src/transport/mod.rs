@@ -2,6 +2,7 @@
 //!
 //! A new way to reach agents is a variant of `Reach` and a file here.
 
+pub(crate) mod burst;
 pub(crate) mod connection;
 mod endpoint;
 pub(crate) mod outbox;

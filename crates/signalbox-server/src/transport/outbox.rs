@@ -17,8 +17,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use signalbox_wire::id::ConnectionId;
 use tokio::sync::oneshot;
 
-/// Entries that an empty queue keeps room for.
-const QUEUE_KEPT: usize = 16;
+use super::burst::Burst;
+
+/// Live frames that are pushed together, at most.
+const BURST_FRAMES_MAX: usize = 64;
+/// Their bytes, at most; one that is larger goes by itself.
+const BURST_BYTES_MAX: usize = 64 << 10;
+/// Which part of what may wait is pushed together, at most.
+const BURST_PART: usize = 8;
 
 /// Durable frames that the agent's side has of which the ids are remembered: what is sent again meanwhile is not sent twice.
 const HAD_KEPT: usize = 256;
@@ -211,6 +217,7 @@ struct Inner {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Queued>,
+    waiting_frames: usize,
     waiting_bytes: usize,
     /// The last that a durable frame was given.
     sequence: u64,
@@ -256,10 +263,29 @@ impl Had {
     }
 }
 
-/// A frame that was not written yet.
-struct Queued {
-    text: Bytes,
-    sequence: Option<u64>,
+/// What was not written yet.
+enum Queued {
+    /// A frame, and its sequence where it is durable.
+    Frame(Bytes, Option<u64>),
+    /// Live frames that came together.
+    Burst(Burst),
+}
+
+impl Queued {
+    fn sequence(&self) -> Option<u64> {
+        match self {
+            Self::Frame(_, sequence) => *sequence,
+            Self::Burst(_) => None,
+        }
+    }
+
+    /// How many frames and bytes it is.
+    fn size(&self) -> (usize, usize) {
+        match self {
+            Self::Frame(text, _) => (1, text.len()),
+            Self::Burst(burst) => (burst.frames(), burst.bytes()),
+        }
+    }
 }
 
 /// A durable frame that the agent's side is not known to have.
@@ -276,6 +302,8 @@ struct Durable {
 pub(crate) enum Next {
     /// A frame, and its sequence where it is durable.
     Frame(Bytes, Option<u64>),
+    /// Live frames that came together.
+    Burst(Burst),
     /// The connection is to end.
     End(CloseReason),
 }
@@ -314,19 +342,46 @@ impl Outbox {
 
     /// Adds a live frame. Over the bounds the connection ends as too slow, and every later push says so.
     pub(crate) fn push(&self, frame: Frame) -> Result<(), Full> {
+        self.add(Queued::Frame(frame.text, None)).map(wake)
+    }
+
+    /// Adds live frames as [`Outbox::push`] would one after the other.
+    pub(crate) fn push_burst(&self, burst: Burst) -> Result<(), Full> {
+        self.add(Queued::Burst(burst)).map(wake)
+    }
+
+    /// As [`Outbox::push`], for whoever reads what waits right after.
+    pub(crate) fn push_own(&self, frame: Frame) -> Result<(), Full> {
+        self.add(Queued::Frame(frame.text, None)).map(drop)
+    }
+
+    /// As [`Outbox::push_burst`], for whoever reads what waits right after.
+    pub(crate) fn push_own_burst(&self, burst: Burst) -> Result<(), Full> {
+        self.add(Queued::Burst(burst)).map(drop)
+    }
+
+    /// How many frames and bytes may be pushed together: a small part of what may wait.
+    pub(crate) fn burst_max(&self) -> (usize, usize) {
+        let bounds = &self.0.bounds;
+        (
+            (bounds.frames / BURST_PART).clamp(1, BURST_FRAMES_MAX),
+            (bounds.bytes / BURST_PART).min(BURST_BYTES_MAX),
+        )
+    }
+
+    fn add(&self, queued: Queued) -> Result<parking_lot::MutexGuard<'_, State>, Full> {
         let mut state = self.0.state.lock();
         if state.is_over || state.end.is_some() {
             return Err(Full);
         }
-        if !self.0.has_room(&state, frame.text.len()) {
+        if !self.0.has_room(&state, queued.size()) {
             state.end = Some(CloseReason::TooSlow);
             self.0.forget_waiting(&mut state);
             wake(state);
             return Err(Full);
         }
-        self.0.queue(&mut state, frame.text, None);
-        wake(state);
-        Ok(())
+        self.0.queue(&mut state, queued);
+        Ok(state)
     }
 
     /// Adds a durable frame under its id (a message's, a command's); `make` writes it with its sequence. One that is still
@@ -352,7 +407,7 @@ impl Outbox {
             // One that is larger than all that may wait goes by itself.
             && (state.unacknowledged.is_empty()
                 || state.unacknowledged_bytes.saturating_add(bytes) <= self.0.bounds.bytes);
-        if !fits || !self.0.has_room(&state, bytes) {
+        if !fits || !self.0.has_room(&state, (1, bytes)) {
             return Receipt(Waiting::Known(Received::Busy));
         }
         state.sequence += 1;
@@ -364,7 +419,7 @@ impl Outbox {
             text: frame.text.clone(),
             receipts: vec![sender],
         });
-        self.0.queue(&mut state, frame.text, Some(sequence));
+        self.0.queue(&mut state, Queued::Frame(frame.text, Some(sequence)));
         wake(state);
         Receipt(Waiting::For(receiver))
     }
@@ -414,7 +469,7 @@ impl Outbox {
     /// Whether not more than half of what may waits.
     pub(crate) fn is_half_empty(&self) -> bool {
         let (state, bounds) = (self.0.state.lock(), &self.0.bounds);
-        state.waiting.len() <= bounds.frames / 2 && state.waiting_bytes <= bounds.bytes / 2
+        state.waiting_frames <= bounds.frames / 2 && state.waiting_bytes <= bounds.bytes / 2
     }
 
     /// Waits until less than a quarter of what may wait does, so that more can be pushed at leisure; `false` when the
@@ -469,7 +524,7 @@ impl Outbox {
                 durable.had();
                 continue;
             }
-            self.0.queue(&mut state, durable.text.clone(), Some(durable.sequence));
+            self.0.queue(&mut state, Queued::Frame(durable.text.clone(), Some(durable.sequence)));
             state.unacknowledged_bytes += durable.text.len();
             state.unacknowledged.push_back(durable);
         }
@@ -487,8 +542,11 @@ impl OutboxReader {
             return Poll::Ready(Next::End(reason));
         }
         if let Some(queued) = state.waiting.pop_front() {
-            inner.written(&mut state, queued.text.len());
-            return Poll::Ready(Next::Frame(queued.text, queued.sequence));
+            inner.written(&mut state, queued.size());
+            return Poll::Ready(match queued {
+                Queued::Frame(text, sequence) => Next::Frame(text, sequence),
+                Queued::Burst(burst) => Next::Burst(burst),
+            });
         }
         if let Some(reason) = end {
             return Poll::Ready(Next::End(reason));
@@ -508,7 +566,7 @@ impl OutboxReader {
         if let Some(reason) = state.end {
             return Poll::Ready(Err(reason));
         }
-        let first_new = state.waiting.iter().find_map(|queued| queued.sequence).unwrap_or(u64::MAX);
+        let first_new = state.waiting.iter().find_map(Queued::sequence).unwrap_or(u64::MAX);
         let again = state.unacknowledged.iter().take_while(|durable| durable.sequence < first_new);
         let mut again: Vec<(u64, Bytes)> =
             again.map(|durable| (durable.sequence, durable.text.clone())).collect();
@@ -516,13 +574,21 @@ impl OutboxReader {
         again.sort_by_key(|(sequence, _)| *sequence);
         let mut frames: Vec<Bytes> = again.into_iter().map(|(_, text)| text).collect();
         // Live frames have no sequence of their own: the answer gets one.
-        state.sequence += u64::from(state.waiting.iter().any(|queued| queued.sequence.is_none()));
+        state.sequence += u64::from(state.waiting.iter().any(|queued| queued.sequence().is_none()));
         while let Some(queued) = state.waiting.pop_front() {
-            inner.written(&mut state, queued.text.len());
-            if queued.sequence.is_none() {
-                inner.tell(&mut state, queued.text.clone());
+            inner.written(&mut state, queued.size());
+            match queued {
+                Queued::Frame(text, Some(_)) => frames.push(text),
+                Queued::Frame(text, None) => {
+                    inner.tell(&mut state, text.clone());
+                    frames.push(text);
+                }
+                Queued::Burst(burst) => {
+                    let from = frames.len();
+                    frames.extend(burst.texts());
+                    frames.iter().skip(from).for_each(|text| inner.tell(&mut state, text.clone()));
+                }
             }
-            frames.push(queued.text);
         }
         if frames.is_empty() {
             state.is_for_end_alone = false;
@@ -554,26 +620,30 @@ impl Drop for OutboxReader {
 }
 
 impl Inner {
-    fn has_room(&self, state: &State, bytes: usize) -> bool {
+    fn has_room(&self, state: &State, (frames, bytes): (usize, usize)) -> bool {
         // One that is larger than all that may wait goes by itself.
         state.waiting.is_empty()
-            || state.waiting.len() < self.bounds.frames
+            || state.waiting_frames.saturating_add(frames) <= self.bounds.frames
                 && state.waiting_bytes.saturating_add(bytes) <= self.bounds.bytes
     }
 
-    fn queue(&self, state: &mut State, text: Bytes, sequence: Option<u64>) {
-        state.waiting_bytes += text.len();
-        self.buffered.inc_by(as_gauge(text.len()));
-        state.waiting.push_back(Queued { text, sequence });
+    fn queue(&self, state: &mut State, queued: Queued) {
+        let (frames, bytes) = queued.size();
+        state.waiting_frames += frames;
+        state.waiting_bytes += bytes;
+        self.buffered.inc_by(as_gauge(bytes));
+        state.waiting.push_back(queued);
     }
 
-    fn written(&self, state: &mut State, bytes: usize) {
+    fn written(&self, state: &mut State, (frames, bytes): (usize, usize)) {
+        state.waiting_frames = state.waiting_frames.saturating_sub(frames);
         state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes);
         self.buffered.dec_by(as_gauge(bytes));
         if !state.for_room.is_empty() && self.has_plenty_of_room(state) {
             state.for_room.clear();
         }
-        if state.waiting.is_empty() && state.waiting.capacity() > QUEUE_KEPT {
+        // A quiet connection keeps no room.
+        if state.waiting.is_empty() {
             state.waiting = VecDeque::new();
         }
     }
@@ -602,18 +672,19 @@ impl Inner {
             state.told_bytes = state.told_bytes.saturating_sub(text.len());
             self.buffered.dec_by(as_gauge(text.len()));
         }
-        if state.told.is_empty() && state.told.capacity() > QUEUE_KEPT {
+        if state.told.is_empty() {
             state.told = VecDeque::new();
         }
     }
 
     fn has_plenty_of_room(&self, state: &State) -> bool {
-        state.waiting.len() <= self.bounds.frames / 4 && state.waiting_bytes <= self.bounds.bytes / 4
+        state.waiting_frames <= self.bounds.frames / 4 && state.waiting_bytes <= self.bounds.bytes / 4
     }
 
     fn forget_waiting(&self, state: &mut State) {
         state.for_room.clear();
         state.waiting = VecDeque::new();
+        state.waiting_frames = 0;
         self.buffered.dec_by(as_gauge(std::mem::take(&mut state.waiting_bytes)));
         self.forget_told(state, |_| true);
     }
@@ -626,7 +697,7 @@ impl State {
             self.had.add(&durable.id);
             durable.had();
         }
-        if self.unacknowledged.is_empty() && self.unacknowledged.capacity() > QUEUE_KEPT {
+        if self.unacknowledged.is_empty() {
             self.unacknowledged = VecDeque::new();
         }
     }
@@ -663,6 +734,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::burst::BurstWriter;
     use super::*;
 
     const BOUNDS: OutboxBounds = OutboxBounds { frames: 4, bytes: 64, unacknowledged: 3 };
@@ -731,6 +803,37 @@ mod tests {
         assert_eq!(last, second + 6);
         assert!(outbox.has_lost_after(second) && !outbox.has_lost_after(second));
         outbox.had_up_to(last);
+        assert_eq!(outbox.0.buffered.get(), 0);
+    }
+
+    #[test]
+    fn frames_that_come_together_count_one_by_one() {
+        let (outbox, mut reader) = outbox(BOUNDS);
+        let burst = |texts: &[&str]| {
+            let mut writer = BurstWriter::default();
+            texts.iter().for_each(|text| writer.put(text.as_bytes()));
+            writer.take().expect("some")
+        };
+        assert_eq!(outbox.burst_max(), (1, 8));
+        outbox.push(frame("a")).expect("there is room");
+        outbox.push_burst(burst(&["b", "c", "d"])).expect("there is room");
+        assert_eq!(outbox.0.buffered.get(), 4);
+        assert!(!outbox.is_half_empty());
+        assert_eq!(next(&mut reader), Some(Next::Frame("a".into(), None)));
+        assert_eq!(next(&mut reader), Some(Next::Burst(burst(&["b", "c", "d"]))));
+        assert_eq!((next(&mut reader), outbox.0.buffered.get(), outbox.is_half_empty()), (None, 0, true));
+        // A poll gets each of them, and again until it had them.
+        outbox.push_own_burst(burst(&["e", "f"])).expect("there is room");
+        let (texts, sequence) = answer(&mut reader).expect("something");
+        assert_eq!(texts, ["e", "f"].map(Bytes::from));
+        assert_eq!(answer(&mut reader).expect("something").0, texts);
+        outbox.had_up_to(sequence);
+        assert!(answer(&mut reader).is_none());
+        for _ in 0..2 {
+            outbox.push_burst(burst(&["g", "h"])).expect("there is room");
+        }
+        assert_eq!(outbox.push_burst(burst(&["i"])), Err(Full));
+        assert_eq!(next(&mut reader), Some(Next::End(CloseReason::TooSlow)));
         assert_eq!(outbox.0.buffered.get(), 0);
     }
 

@@ -67,11 +67,14 @@ impl<'a> Envelope<'a> {
     /// # Errors
     /// [`EnvelopeFault`]: what is wrong with it.
     pub fn read(text: &'a str) -> Result<Self, EnvelopeFault> {
-        if let Err(error) = raw::check(text.as_bytes()) {
+        let read = serde_json::from_str::<Read<'a>>(text);
+        // All of it must be fit to be read, and not only what was read now.
+        let is_good = read.is_ok() && raw::is_plainly_good(text.as_bytes());
+        if !is_good && let Err(error) = raw::check(text.as_bytes()) {
             let message = format!("The message is not JSON: {error}.");
             return Err(EnvelopeFault { id: None, pointer: None, message, is_not_json: true });
         }
-        match serde_json::from_str::<Read<'a>>(text) {
+        match read {
             Ok(read) if read.fits() => Ok(read.into_envelope()),
             Ok(_) => Err(EnvelopeFault::of(text, "The message does not fit.")),
             Err(error) => Err(EnvelopeFault::of(text, &format!("The message cannot be read: {error}."))),
@@ -302,6 +305,11 @@ impl<D: Serialize> Outgoing<'_, D> {
     pub fn text(&self) -> String {
         // Maps with string keys and JSON that was read: writing them cannot fail.
         serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Appends the envelope as JSON.
+    pub fn append_to(&self, text: &mut Vec<u8>) {
+        let _ = serde_json::to_writer(text, self);
     }
 }
 
