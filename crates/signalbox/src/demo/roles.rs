@@ -11,16 +11,19 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use signalbox_client::agent::TaskCall;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::analysis::{Figures, analyse};
 use super::links::relative_target;
-use super::plan::{Folder, Plan, Reading, Summary, Written, split};
+use super::plan::{Folder, Plan, Reading, Summary, Written, is_held, split};
 use super::report;
 use super::walk::{Limits, Skipped, walk};
 
 /// How long reading one part takes when it is paced to be watched.
 pub(super) const PACE: Duration = Duration::from_millis(500);
+
+/// How long the reader holds the part in which it is to be killed: far longer than that takes.
+const HELD: Duration = Duration::from_secs(10);
 
 /// Who plays: the name of each agent, and what it does.
 pub(super) const PLAYERS: [(&str, Role); 4] = [
@@ -61,6 +64,8 @@ struct PlanTask {
 #[derive(Deserialize)]
 struct ReadTask {
     files: Vec<String>,
+    part: usize,
+    of: usize,
 }
 
 #[derive(Deserialize)]
@@ -92,7 +97,10 @@ impl Role {
     pub(super) async fn perform(self, desk: &Desk, call: TaskCall) -> anyhow::Result<Value> {
         let result = match self {
             Self::Planner => serde_json::to_value(plan(desk, parameters(call)?)?),
-            Self::Reader => serde_json::to_value(read(desk, parameters(call)?).await),
+            Self::Reader => {
+                let attempt = call.attempt;
+                serde_json::to_value(read(desk, parameters(call)?, attempt).await)
+            }
             Self::Writer => serde_json::to_value(write(desk, &parameters(call)?)?),
         };
         result.context("the result is no JSON")
@@ -110,7 +118,8 @@ fn plan(desk: &Desk, task: PlanTask) -> anyhow::Result<Plan> {
 }
 
 /// The pace is spread over the files, so that the part is really half read in the middle of it.
-async fn read(desk: &Desk, task: ReadTask) -> Reading {
+async fn read(desk: &Desk, task: ReadTask, attempt: u32) -> Reading {
+    let is_held = is_held(task.part, task.of, attempt);
     let mut reading = Reading::default();
     let mut folders = BTreeMap::new();
     let pause = desk.pace / u32::try_from(task.files.len().max(1)).unwrap_or(u32::MAX);
@@ -125,6 +134,9 @@ async fn read(desk: &Desk, task: ReadTask) -> Reading {
             Err(_) => reading.unreadable.push(file),
         }
         sleep_until(due).await;
+    }
+    if is_held {
+        sleep(HELD).await;
     }
     reading.summary.folders = folders.into_values().collect();
     reading
