@@ -16,12 +16,20 @@ use crate::repo::Repo;
 pub(crate) const VARIABLE: &str = "SIGNALBOX_TEST_PYTHON";
 
 /// What foreign clients are made of.
-const PACKAGES: [&str; 4] = ["cryptography==50.0.2", "httpx==0.28.1", "paramiko==5.1.0", "websockets==17.4"];
+const PACKAGES: [&str; 6] = [
+    "cryptography==50.0.2",
+    "httpx==0.28.1",
+    "openapi-python-client==0.29.1",
+    "openapi-spec-validator==0.9.0",
+    "paramiko==5.1.0",
+    "websockets==17.4",
+];
 
 /// What shows that the packages are there.
-const PROBE: &str = "import cryptography, httpx, paramiko, websockets";
+const PROBE: &str =
+    "import cryptography, httpx, openapi_python_client, openapi_spec_validator, paramiko, websockets";
 
-const NOT_TESTED: &str = "not tested without it: agents in Python that sign in with paramiko";
+const NOT_TESTED: &str = "not tested without it: agents in Python that sign in with paramiko, and clients that are generated from openapi.json";
 
 /// Lets the tests go without, where there is none.
 const WITHOUT: &str = "SIGNALBOX_TEST_WITHOUT_PYTHON";

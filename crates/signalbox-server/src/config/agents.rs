@@ -9,7 +9,7 @@ use super::values::switch;
 #[command(next_help_heading = "Agents")]
 pub struct AgentsSettings {
     /// Take a registration under a taken name and with the same contact endpoint for that agent, restarted, as with
-    /// `?replace=true`; for agents that were written for the seeds' implementations, which forgot all agents at a restart
+    /// `?replace=true`; for agents that were written for services which forget all agents at a restart
     #[arg(long, env = "SIGNALBOX_RESTART_BY_ENDPOINT", value_parser = switch)]
     pub restart_by_endpoint: bool,
 }

@@ -13,11 +13,9 @@ use signalbox_wire::id::TenantId;
 use signalbox_wire::problem::Problem;
 
 use super::llm::{self, Llm};
-use crate::egress::{Egress, EgressError, OnBehalfOf};
+use crate::egress::{Egress, EgressError, OnBehalfOf, USER_AGENT};
 use crate::http::problem::Refusal;
 
-/// How calls introduce themselves.
-pub(super) const USER_AGENT: &str = concat!("signalbox/", env!("CARGO_PKG_VERSION"));
 /// Bytes of a page that `http_get` reads.
 const PAGE_BYTES_MAX: usize = 256 << 10;
 /// The headers of a page that are passed on.

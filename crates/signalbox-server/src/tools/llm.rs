@@ -10,9 +10,8 @@ use serde_json::{Map, Value, json};
 use signalbox_core::limits::bounded;
 use signalbox_wire::keys::Secret;
 
-use super::built_in::USER_AGENT;
 use crate::config::LlmSettings;
-use crate::egress::EgressError;
+use crate::egress::{EgressError, USER_AGENT};
 
 /// Characters of what the service says of a failure that are passed on.
 const REASON_CHARS_MAX: usize = 500;

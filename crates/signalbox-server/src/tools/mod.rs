@@ -25,11 +25,11 @@ use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
 
 pub(crate) use self::built_in::BuiltIn;
-use self::built_in::{USER_AGENT, Ways};
+use self::built_in::Ways;
 pub(crate) use self::llm::Llm;
 pub(crate) use self::schemas::Schemas;
 use self::schemas::Unfitting;
-use crate::egress::{Egress, EgressError, OnBehalfOf};
+use crate::egress::{Egress, EgressError, OnBehalfOf, USER_AGENT};
 use crate::engine::LongWork;
 use crate::http::problem::Refusal;
 

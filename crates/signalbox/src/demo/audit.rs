@@ -168,7 +168,8 @@ impl<'a> Audit<'a> {
     fn is_halfway(&self, event: &EventView) -> bool {
         let parts = self.story.steps().iter().filter(|step| part_of(&step.task).is_some()).count();
         let part = event.task_id.as_deref().and_then(part_of);
-        event.kind == "task.dispatched" && part.is_some_and(|part| is_held(part, parts, attempt(event)))
+        let is_first = event.kind == "task.dispatched" && attempt(event) == 1;
+        is_first && part.is_some_and(|part| is_held(part, parts))
     }
 
     /// Whoever holds the task will be killed.

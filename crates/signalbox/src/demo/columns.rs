@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn a_variable_goes_before_the_terminal_and_nonsense_is_passed_over() {
-        let decide = |variable: Option<&str>, terminal| Columns::decide(variable.map(OsString::from), terminal);
+        let decide =
+            |variable: Option<&str>, terminal| Columns::decide(variable.map(OsString::from), terminal);
         assert_eq!(decide(Some("50"), Some(120)), Columns(Some(50)));
         assert_eq!(decide(Some("many"), Some(120)), Columns(Some(120)));
         assert_eq!(decide(Some("3"), None), Columns(Some(COLUMNS_MIN)));
@@ -92,8 +93,8 @@ mod tests {
     fn lines_are_broken_between_words_and_keep_their_colours_and_blanks() {
         let columns = Columns(Some(20));
         assert_eq!(columns.broken("  one   two three four five", 4), "  one   two three\n    four five");
-        let painted = "  \u{1b}[31mred and\u{1b}[0m more of it";
-        assert_eq!(columns.broken(painted, 2), "  \u{1b}[31mred and\u{1b}[0m more of\n  it");
+        let painted = "  \u{1b}[31mred and\u{1b}[0m more of that";
+        assert_eq!(columns.broken(painted, 2), "  \u{1b}[31mred and\u{1b}[0m more of\n  that");
         let word = "x".repeat(30);
         assert_eq!(columns.broken(&format!("a {word} b"), 1), format!("a\n {word}\n b"));
         assert_eq!(columns.broken("\n a\nb", 1), "\n a\nb");

@@ -99,10 +99,10 @@ pub(super) fn part_of(task_id: &str) -> Option<usize> {
     task_id.strip_prefix(READ)?.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
-/// Whether this try of a part is the one in which its reader is killed: the first of the part in the middle. Its reader
-/// holds it for as long as it may take until it is killed, so that there is always something to try again.
-pub(super) fn is_held(part: usize, of: usize, attempt: u32) -> bool {
-    part == of / 2 && attempt == 1
+/// Whether a part is the one in which its reader is killed: the one in the middle. At its first try its reader holds it
+/// until it is killed, so that there is always something to try again.
+pub(super) fn is_held(part: usize, of: usize) -> bool {
+    of > 0 && part == of / 2
 }
 
 /// Splits the files into at most so many parts of nearly the same length, in order.
@@ -152,11 +152,9 @@ mod tests {
     }
 
     #[test]
-    fn one_try_of_one_part_is_held_however_few_there_are() {
+    fn one_part_is_held_however_few_there_are() {
         for of in [1, 2, 3, 16] {
-            let held = (0..of).filter(|part| is_held(*part, of, 1)).count();
-            assert_eq!(held, 1, "{of}");
-            assert!((0..of).all(|part| !is_held(part, of, 2)));
+            assert_eq!((0..of).filter(|part| is_held(*part, of)).count(), 1, "{of}");
         }
     }
 

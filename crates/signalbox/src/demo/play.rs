@@ -35,7 +35,8 @@ pub(super) async fn play(args: &Args) -> anyhow::Result<bool> {
     let outcome = perform(&stage, screen).await;
     if !matches!(outcome, Ok(true)) {
         let left = stage.leave();
-        return outcome.with_context(|| format!("the demo broke off; its logs are in {}/logs", left.display()));
+        return outcome
+            .with_context(|| format!("the demo broke off; its logs are in {}/logs", left.display()));
     }
     outcome
 }

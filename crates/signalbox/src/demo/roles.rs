@@ -64,7 +64,10 @@ struct PlanTask {
 #[derive(Deserialize)]
 struct ReadTask {
     files: Vec<String>,
+    /// Which part it is, from 0, and of how many.
+    #[serde(default)]
     part: usize,
+    #[serde(default)]
     of: usize,
 }
 
@@ -97,10 +100,7 @@ impl Role {
     pub(super) async fn perform(self, desk: &Desk, call: TaskCall) -> anyhow::Result<Value> {
         let result = match self {
             Self::Planner => serde_json::to_value(plan(desk, parameters(call)?)?),
-            Self::Reader => {
-                let attempt = call.attempt;
-                serde_json::to_value(read(desk, parameters(call)?, attempt).await)
-            }
+            Self::Reader => serde_json::to_value(read(desk, parameters(call)?).await),
             Self::Writer => serde_json::to_value(write(desk, &parameters(call)?)?),
         };
         result.context("the result is no JSON")
@@ -118,8 +118,8 @@ fn plan(desk: &Desk, task: PlanTask) -> anyhow::Result<Plan> {
 }
 
 /// The pace is spread over the files, so that the part is really half read in the middle of it.
-async fn read(desk: &Desk, task: ReadTask, attempt: u32) -> Reading {
-    let is_held = is_held(task.part, task.of, attempt);
+async fn read(desk: &Desk, task: ReadTask) -> Reading {
+    let is_held = is_held(task.part, task.of) && is_first_to_hold(desk);
     let mut reading = Reading::default();
     let mut folders = BTreeMap::new();
     let pause = desk.pace / u32::try_from(task.files.len().max(1)).unwrap_or(u32::MAX);
@@ -140,6 +140,11 @@ async fn read(desk: &Desk, task: ReadTask, attempt: u32) -> Reading {
     }
     reading.summary.folders = folders.into_values().collect();
     reading
+}
+
+/// Whether no reader has held a part before; from now on, one has.
+fn is_first_to_hold(desk: &Desk) -> bool {
+    fs::OpenOptions::new().write(true).create_new(true).open(desk.out.with_file_name("held")).is_ok()
 }
 
 fn read_file(root: &Path, file: &str) -> std::io::Result<Figures> {
@@ -225,6 +230,13 @@ mod tests {
         let text = fs::read_to_string(written.path).unwrap();
         assert!(text.contains("README.md:3") && text.contains("gone.md"), "{text}");
         assert!(text.contains("docs/a.md:2"), "{text}");
+    }
+
+    #[test]
+    fn a_part_is_held_once() {
+        let root = folder();
+        let desk = desk(root.path());
+        assert!(is_first_to_hold(&desk) && !is_first_to_hold(&desk));
     }
 
     #[tokio::test]

@@ -141,7 +141,8 @@ impl Screen {
             0 => String::new(),
             done => format!("{done} done"),
         };
-        let known = if self.columns.are_few() { format!("{done:>7}") } else { format!("{pid:<11} {done:>7}") };
+        let known =
+            if self.columns.are_few() { format!("{done:>7}") } else { format!("{pid:<11} {done:>7}") };
         format!("  {:<8} {dot} {}  {doing}", actor.name, style.dim(&known))
     }
 

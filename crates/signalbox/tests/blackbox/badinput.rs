@@ -383,7 +383,7 @@ fn unknown_fields_of_a_definition_are_told_or_refused(database: &Database) {
     assert!(kept.get("warnings").is_none(), "{kept}");
     let yaml = "id: w\nname: W\ntasks:\n  - taskId: a\n    capability: x\n    maxRetries: 1000\n";
     let strict = Request::new("POST", "/v1/opscore/workflows?strict").body("application/yaml", yaml);
-    assert_eq!(server.send(strict).faults(), ["/tasks/0/maxRetries", "/tasks/0/capability"], "all at once");
+    assert_eq!(server.send(strict).faults(), ["/tasks/0/capability", "/tasks/0/maxRetries"], "all at once");
 
     let trigger = format!("/v1/opscore/agent/{id}/workflow");
     let body = json!({"workflowDefinition": definition, "initialPayload": {"capability": 1}});

@@ -58,7 +58,11 @@ fn a_tiny_folder_shows_the_retry_too_and_50_columns_are_enough() {
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
     let words = printed.split_whitespace().collect::<Vec<_>>().join(" ");
-    for text in ["killed with SIGKILL holding read[0], try 1", "read[0] took 2 tries", "the one file was counted once"] {
+    for text in [
+        "killed with SIGKILL holding read[0], try 1",
+        "read[0] took 2 tries",
+        "the one file was counted once",
+    ] {
         assert!(words.contains(text), "{text}: {printed}");
     }
     for line in printed.lines() {

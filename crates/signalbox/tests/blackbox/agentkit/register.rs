@@ -110,10 +110,10 @@ fn a_taken_name_is_refused_and_can_be_taken_over(database: &Database) {
 
 fn a_taken_name_at_the_same_endpoint_is_a_restart_where_the_operator_says_so(database: &Database) {
     let server = Setup::new(database).arg("--restart-by-endpoint").start();
-    let first = server.post(REGISTER, &body("seeds")).is(201)["data"]["agentId"].clone();
-    let again = server.post(REGISTER, &body("seeds")).is(200);
+    let first = server.post(REGISTER, &body("restarted")).is(201)["data"]["agentId"].clone();
+    let again = server.post(REGISTER, &body("restarted")).is(200);
     assert_eq!(again["data"]["agentId"], first);
-    let mut elsewhere = body("seeds");
+    let mut elsewhere = body("restarted");
     elsewhere["contactEndpoint"] = json!("http://127.0.0.1:10/run");
     server.post(REGISTER, &elsewhere).problem(409);
     elsewhere["agentName"] = json!("other");
