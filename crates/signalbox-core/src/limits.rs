@@ -66,6 +66,8 @@ pub struct Policy {
     pub lease: Duration,
     /// Whether registrations are announced by webhook.
     pub announce: bool,
+    /// Whether a registration under a taken name and with the same contact endpoint is that agent, restarted.
+    pub restart_by_endpoint: bool,
     /// Bytes of a value that a session keeps where it is; longer ones are kept apart as payloads.
     pub payload_inline_max: usize,
     /// Bytes of what a task is given, with all that it refers to.
@@ -108,6 +110,7 @@ impl Default for Policy {
             task_timeout: Duration::from_secs(15 * 60),
             lease: Duration::from_secs(60),
             announce: false,
+            restart_by_endpoint: false,
             payload_inline_max: 16 * 1024,
             payload_max: 16 * 1024 * 1024,
         }

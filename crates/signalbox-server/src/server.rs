@@ -423,6 +423,7 @@ fn assemble(
         store: store.clone(),
         egress: egress.clone(),
         pages: Egress::new(for_pages, mark.clone(), outbound.clone(), names.clone()),
+        llm: tools::Llm::of(&config.llm),
         timeout: config.tools.tool_timeout,
         schemas: tools::Schemas::default(),
         long: drive.long_work().clone(),

@@ -4,13 +4,14 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::support::{Database, Request, Server, on_each_database};
+use crate::support::{Database, Request, Server, Setup, on_each_database};
 
 on_each_database![
     a_registration_answers_an_id_and_is_kept_as_sent,
     names_have_1_to_256_characters,
     the_alias_takes_the_callers_own_id,
     a_taken_name_is_refused_and_can_be_taken_over,
+    a_taken_name_at_the_same_endpoint_is_a_restart_where_the_operator_says_so,
     of_many_at_once_one_gets_the_name,
     all_faults_are_told_at_once,
     a_body_that_is_not_json_is_told_from_one_that_does_not_fit,
@@ -105,6 +106,18 @@ fn a_taken_name_is_refused_and_can_be_taken_over(database: &Database) {
 
     server.post(&format!("{REGISTER}?replace=true"), &body("not there yet")).is(201);
     server.post(&format!("{REGISTER}?replace=false"), &body("reader")).problem(409);
+}
+
+fn a_taken_name_at_the_same_endpoint_is_a_restart_where_the_operator_says_so(database: &Database) {
+    let server = Setup::new(database).arg("--restart-by-endpoint").start();
+    let first = server.post(REGISTER, &body("restarted")).is(201)["data"]["agentId"].clone();
+    let again = server.post(REGISTER, &body("restarted")).is(200);
+    assert_eq!(again["data"]["agentId"], first);
+    let mut elsewhere = body("restarted");
+    elsewhere["contactEndpoint"] = json!("http://127.0.0.1:10/run");
+    server.post(REGISTER, &elsewhere).problem(409);
+    elsewhere["agentName"] = json!("other");
+    server.post("/v1/agents", &elsewhere).is(201);
 }
 
 fn of_many_at_once_one_gets_the_name(database: &Database) {

@@ -22,7 +22,7 @@ use crate::live::channels::Channels;
 ///
 /// What is not given stays. Messages that a smaller retention lets go of do not come back with a larger one: to change it
 /// takes a key with the scope `admin`, or the token of the agent that made the channel.
-#[utoipa::path(patch, path = "/api/v1/channels/{channel_id}", operation_id = "change_channel", tag = "ArtCafe",
+#[utoipa::path(patch, path = "/api/v1/channels/{channel_id}", operation_id = "change_channel", tag = "Channels",
     params(("channel_id" = String, Path, description = "Which channel")), request_body = ChannelPatch,
     responses(
         (status = 200, description = "The channel as it is now", body = ChannelView),
@@ -63,7 +63,7 @@ pub(crate) async fn change(
 ///
 /// Its history goes with it. Agents that are subscribed to its subject stay so: what is published on it from now on is
 /// live only.
-#[utoipa::path(delete, path = "/api/v1/channels/{channel_id}", operation_id = "delete_channel", tag = "ArtCafe",
+#[utoipa::path(delete, path = "/api/v1/channels/{channel_id}", operation_id = "delete_channel", tag = "Channels",
     params(("channel_id" = String, Path, description = "Which channel")),
     responses(
         (status = 204, description = "It is gone"),

@@ -22,7 +22,7 @@ use crate::quota::Quotas;
 ///
 /// Of a channel that keeps its messages, this one is durable when the answer comes. The same `message_id` with the same
 /// payload again is the same message, as long as that is kept.
-#[utoipa::path(post, path = "/api/v1/channels/{channel_id}/messages", operation_id = "publish_message", tag = "ArtCafe",
+#[utoipa::path(post, path = "/api/v1/channels/{channel_id}/messages", operation_id = "publish_message", tag = "Channels",
     params(("channel_id" = String, Path, description = "Which channel")), request_body = PublishBody,
     responses(
         (status = 202, description = "Published", body = PublishAccepted),
@@ -86,7 +86,7 @@ pub(crate) struct HistoryQuery {
 ///
 /// Oldest first. A page may be shorter than asked for where its messages are large. Sequences have no gaps but where
 /// retention has let go of messages.
-#[utoipa::path(get, path = "/api/v1/channels/{channel_id}/messages", operation_id = "list_channel_messages", tag = "ArtCafe",
+#[utoipa::path(get, path = "/api/v1/channels/{channel_id}/messages", operation_id = "list_channel_messages", tag = "Channels",
     params(("channel_id" = String, Path, description = "Which channel"), HistoryQuery),
     responses(
         (status = 200, description = "A page of the history", body = ChannelMessageList),

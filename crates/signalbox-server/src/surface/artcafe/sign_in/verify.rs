@@ -64,7 +64,7 @@ impl From<StoreError> for Failed {
 ///
 /// The answer is a JWT that is good for an hour. Without `key_id` the active keys of the agent are tried. What is wrong is not told, except of a
 /// signature with SHA-1.
-#[utoipa::path(post, path = "/api/v1/auth/verify", operation_id = "auth_verify", tag = "ArtCafe", security(()),
+#[utoipa::path(post, path = "/api/v1/auth/verify", operation_id = "auth_verify", tag = "Sign-in", security(()),
     request_body = VerifyBody, responses(
     (status = 200, description = "Signed in", body = Verified),
     (status = 401, description = "Not signed in", body = NotVerified),

@@ -23,7 +23,7 @@ use crate::quota::Quotas;
 ///
 /// Ed25519, ECDSA P-256 and P-384, and RSA of 2048 to 8192 bits are taken. A key of type `agent` signs in its agent; one of
 /// type `access` or `deployment` signs in any agent of the tenant where `verify` names it, or the one that it names.
-#[utoipa::path(post, path = "/api/v1/ssh-keys", operation_id = "create_ssh_key", tag = "ArtCafe", request_body = SshKeyBody, responses(
+#[utoipa::path(post, path = "/api/v1/ssh-keys", operation_id = "create_ssh_key", tag = "Sign-in", request_body = SshKeyBody, responses(
     (status = 201, description = "Added", body = SshKeyView),
     (status = 403, description = "Not an admin key", body = Problem),
     (status = 404, description = "No such agent", body = Problem),

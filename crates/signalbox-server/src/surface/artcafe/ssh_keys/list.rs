@@ -29,7 +29,7 @@ pub(crate) struct SshKeyQuery {
 }
 
 /// List the SSH keys
-#[utoipa::path(get, path = "/api/v1/ssh-keys", operation_id = "list_ssh_keys", tag = "ArtCafe", params(SshKeyQuery), responses(
+#[utoipa::path(get, path = "/api/v1/ssh-keys", operation_id = "list_ssh_keys", tag = "Sign-in", params(SshKeyQuery), responses(
     (status = 200, description = "The keys by id, also those that are revoked", body = SshKeyList),
     (status = 403, description = "Not an admin key", body = Problem)))]
 pub(crate) async fn list(

@@ -12,7 +12,7 @@ use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 
 /// Show an SSH key
-#[utoipa::path(get, path = "/api/v1/ssh-keys/{key_id}", operation_id = "get_ssh_key", tag = "ArtCafe",
+#[utoipa::path(get, path = "/api/v1/ssh-keys/{key_id}", operation_id = "get_ssh_key", tag = "Sign-in",
     params(("key_id" = String, Path, description = "Which key")), responses(
     (status = 200, description = "The key", body = SshKeyView),
     (status = 403, description = "Not an admin key", body = Problem),
