@@ -59,6 +59,18 @@ impl BodyFields {
     }
 }
 
+/// Bodies of which each field that is not known is told, not only those that are nearly a known one: what is meant by
+/// another name would be lost.
+const TOLD_IN_FULL: [(&str, &str); 1] = [("/api/v1/agents/{agent_id}/commands", "post")];
+
+/// Fields that are known and ignored on a route, and what is told of them.
+const IGNORED: [(&str, &str, &str, &str); 1] = [(
+    "/v1/agents/register",
+    "post",
+    "agentId",
+    "the field /agentId was ignored: here the server chooses the id; POST /v1/agents takes one",
+)];
+
 /// What looks at one body.
 pub(crate) struct Look {
     described: Arc<Described>,
@@ -83,9 +95,40 @@ impl Look {
         {
             let mut slips = Vec::new();
             self.described.look((schema, body), "", DEPTH_MAX, &mut slips);
+            self.at_route((schema, body), &mut slips);
             *self.told.0.lock() = slips;
         }
     }
+}
+
+impl Look {
+    /// What is told on this route alone.
+    fn at_route(&self, (schema, body): (&Value, &Value), slips: &mut Vec<String>) {
+        let Some(given) = body.as_object() else { return };
+        let is_here = |path: &str, method: &str| self.key.0 == path && self.key.1 == method;
+        let ignored = IGNORED.iter().filter(|(path, method, ..)| is_here(path, method));
+        slips.extend(ignored.filter(|(_, _, field, _)| given.contains_key(*field)).map(|(.., text)| (*text).to_owned()));
+        if TOLD_IN_FULL.iter().any(|(path, method)| is_here(path, method)) {
+            let mut known = HashMap::new();
+            self.described.fields_of(schema, DEPTH_MAX, &mut known);
+            slips.extend(unknown(given, &known));
+            slips.truncate(TOLD_MAX);
+        }
+    }
+}
+
+/// What is told of fields that are nearly no known one.
+fn unknown(given: &serde_json::Map<String, Value>, known: &HashMap<&str, &Value>) -> Vec<String> {
+    let mut names: Vec<&str> = known.keys().copied().collect();
+    names.sort_unstable();
+    let is_unknown = |name: &&String| {
+        !known.contains_key(name.as_str()) && slip(name, "", names.iter().copied(), given).is_none()
+    };
+    let told = given.keys().filter(is_unknown).map(|name| {
+        let name: String = name.chars().take(NAME_CHARS_MAX).collect();
+        format!("the field /{name} is not known and was ignored; there are {}", names.join(", "))
+    });
+    told.collect()
 }
 
 impl Described {
