@@ -39,6 +39,8 @@ pub const STOPPING_MAX: Duration = Duration::from_secs(60);
 pub const RECONNECT_GRACE: Duration = Duration::from_secs(10);
 /// Commands of one agent that are neither answered nor over, at most.
 pub const OPEN_COMMANDS_MAX: usize = 1_000;
+/// How often a command is sent, over as many connections of its agent: one that the agent dies of does not come for ever.
+pub const COMMAND_SENDS_MAX: u32 = 3;
 /// The longest time that a command may be given.
 pub const COMMAND_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Heartbeats that one decision keeps the figures of, at most.

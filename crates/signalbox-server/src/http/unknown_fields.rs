@@ -64,6 +64,18 @@ impl BodyFields {
     }
 }
 
+/// Bodies of which each field that is not known is told, not only those that are nearly a known one: what is meant by
+/// another name would be lost.
+const TOLD_IN_FULL: [(&str, &str); 1] = [("/api/v1/agents/{agent_id}/commands", "post")];
+
+/// Fields that are known and ignored on a route, and what is told of them.
+const IGNORED: [(&str, &str, &str, &str); 1] = [(
+    "/v1/agents/register",
+    "post",
+    "agentId",
+    "the field /agentId was ignored: here the server chooses the id; POST /v1/agents takes one",
+)];
+
 /// What looks at one body.
 pub(crate) struct Look {
     described: Arc<Described>,
@@ -86,10 +98,26 @@ impl Look {
         let Some(schema) = self.described.bodies.get(&self.key) else { return Vec::new() };
         let mut unknown = Vec::new();
         self.described.look((schema, body), "", DEPTH_MAX, &mut unknown);
-        *self.told.0.lock() = unknown.iter().filter_map(Unknown::slip).take(TOLD_MAX).collect();
+        let mut told: Vec<String> = unknown.iter().filter_map(Unknown::slip).collect();
+        told.extend(self.at_route(body, &unknown));
+        told.truncate(TOLD_MAX);
+        *self.told.0.lock() = told;
         let mut faults = Faults::default();
         unknown.iter().for_each(|unknown| faults.add(unknown.pointer.as_str(), unknown.message()));
         faults.into_vec()
+    }
+
+    /// What headers tell on this route alone.
+    fn at_route(&self, body: &Value, unknown: &[Unknown]) -> Vec<String> {
+        let is_here = |path: &str, method: &str| self.key.0 == path && self.key.1 == method;
+        let is_ignored = |field: &str| body.get(field).is_some();
+        let ignored = IGNORED.iter().filter(|(path, method, field, _)| is_here(path, method) && is_ignored(field));
+        let mut told: Vec<String> = ignored.map(|(.., text)| (*text).to_owned()).collect();
+        if TOLD_IN_FULL.iter().any(|(path, method)| is_here(path, method)) {
+            let others = unknown.iter().filter(|unknown| unknown.slip().is_none());
+            told.extend(others.map(|unknown| format!("{} {}; it was ignored", unknown.pointer, unknown.message())));
+        }
+        told
     }
 }
 

@@ -250,7 +250,9 @@ impl Credentials {
 impl Basis {
     fn reason(&self) -> CloseReason {
         match self {
-            Self::ApiKey(..) | Self::SshKey(_) | Self::Tenant => CloseReason::Unauthorized,
+            Self::ApiKey(..) => CloseReason::ApiKeyEnded,
+            Self::SshKey(_) => CloseReason::SshKeyEnded,
+            Self::Tenant => CloseReason::TenantRemoved,
             Self::Agent(..) => CloseReason::Removed,
         }
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use serde_json::{Map, Value};
 use signalbox_core::agent::{AgentStatus, Report};
 use signalbox_core::command::CommandStatus;
-use signalbox_core::engine::{self, AnswerCommand, CommandAnswered, ProgressCommand, ReportState};
+use signalbox_core::engine::{self, AcknowledgeCommand, AnswerCommand, CommandAnswered, ProgressCommand, ReportState};
 use signalbox_core::figures::Sample;
 use signalbox_wire::artcafe::live::{Ack, Envelope, EnvelopeFault, Heartbeat, Response, Status};
 use signalbox_wire::body;
@@ -208,7 +208,7 @@ impl Session {
         }
         match &*envelope.kind {
             "heartbeat" => self.heartbeat(envelope),
-            "ack" => Handled::Now(self.acknowledged(envelope)),
+            "ack" => self.acknowledged(envelope),
             "status" => match body::parse::<Status>(envelope.data.as_bytes()) {
                 Ok(status) => self.status(envelope, status),
                 Err(error) => Handled::Now(Some(answers::refused(error, id))),
@@ -272,10 +272,11 @@ impl Session {
         let id = envelope.id.as_deref();
         let read = match serde_json::from_str::<Heartbeat>(envelope.data) {
             Ok(read) => read,
-            Err(error) => {
-                let message = format!("The heartbeat's data does not fit: {error}.");
-                return Handled::Now(Some(answers::error(ProblemKind::Invalid, &message, id)));
-            }
+            // The usual way is the quick one; the other says what is wrong, and where.
+            Err(_) => match body::parse::<Heartbeat>(envelope.data.as_bytes()) {
+                Ok(read) => read,
+                Err(error) => return Handled::Now(Some(answers::refused(error, id))),
+            },
         };
         let status = read.status.as_ref().map(|_| body::parse::<Status>(envelope.data.as_bytes()));
         let status = match status.transpose() {
@@ -329,19 +330,31 @@ impl Session {
     }
 
     /// The agent has what it was sent. That is not answered.
-    fn acknowledged(&self, envelope: &Envelope<'_>) -> Option<Frame> {
-        match body::parse::<Ack>(envelope.data.as_bytes()) {
-            Ok(ack) => {
-                if let Some(sequence) = ack.sequence {
-                    self.0.outbox.had_up_to(sequence);
-                }
-                if let Some(id) = ack.message_id {
-                    self.0.outbox.had(&id);
-                }
-                None
-            }
-            Err(error) => Some(answers::refused(error, envelope.id.as_deref())),
+    fn acknowledged(&self, envelope: &Envelope<'_>) -> Handled {
+        let ack = match body::parse::<Ack>(envelope.data.as_bytes()) {
+            Ok(ack) => ack,
+            Err(error) => return Handled::Now(Some(answers::refused(error, envelope.id.as_deref()))),
+        };
+        let mut commands = ack.sequence.map(|up_to| self.0.outbox.acknowledge_up_to(up_to)).unwrap_or_default();
+        if let Some(id) = ack.message_id {
+            self.0.outbox.had(&id);
+            let is_command = id.starts_with(CommandId::PREFIX);
+            commands.extend(CommandId::parse(&id).ok().filter(|_| is_command));
         }
+        if commands.is_empty() {
+            return Handled::Now(None);
+        }
+        let session = self.clone();
+        Handled::Later(Box::pin(async move {
+            for command in commands {
+                let operation = AcknowledgeCommand { agent: session.0.agent.clone(), command };
+                if let Err(error) = session.drive().run(session.tenant(), &operation).await {
+                    let command = &operation.command;
+                    tracing::info!(%error, %command, "that an agent acknowledged a command was not kept");
+                }
+            }
+            None
+        }))
     }
 
     fn status(&self, envelope: &Envelope<'_>, status: Status) -> Handled {
@@ -359,7 +372,7 @@ impl Session {
         let command = status.current_task.as_deref().filter(|id| id.starts_with(CommandId::PREFIX));
         let command = command.and_then(|id| CommandId::parse(id).ok()).zip(progress);
         let session = self.clone();
-        self.answered(envelope, async move {
+        self.answered(envelope, None, async move {
             session.drive().run(session.tenant(), &report).await?;
             if let Some((command, progress)) = command {
                 let progress = serde_json::from_str(&progress).unwrap_or_default();
@@ -374,8 +387,8 @@ impl Session {
     }
 
     fn response(&self, envelope: &Envelope<'_>, response: Response) -> Handled {
-        let session = self.clone();
-        self.answered(envelope, async move {
+        let (session, answers_to) = (self.clone(), response.command_id.clone());
+        self.answered(envelope, Some(answers_to), async move {
             let agent = session.0.agent.clone();
             if is_task(&response.command_id) {
                 let report = ReportState {
@@ -405,16 +418,17 @@ impl Session {
         })
     }
 
-    /// Acknowledges a message once what it says is durable, or says why it is not.
+    /// Acknowledges a message once what it says is durable, or says why it is not: under its id, else under what it names.
     fn answered(
         &self,
         envelope: &Envelope<'_>,
+        named: Option<String>,
         kept: impl Future<Output = Result<(), Refusal>> + Send + 'static,
     ) -> Handled {
         let id = envelope.id.as_deref().map(str::to_owned);
         Handled::Later(Box::pin(async move {
             match kept.await {
-                Ok(()) => Some(answers::ack(&id.unwrap_or_else(|| answers::new_id().to_string()))),
+                Ok(()) => Some(answers::ack(id.or(named).as_deref())),
                 Err(refusal) => Some(answers::refused(refusal, id.as_deref())),
             }
         }))

@@ -23,7 +23,7 @@ use tokio::task::AbortHandle;
 pub(crate) use self::delivered::{Delivered, Unsent};
 use self::letter::Letter;
 use self::lost::Lost;
-use super::outbox::{CloseReason, Frame, Outbox, Received};
+use super::outbox::{CloseReason, Frame, Outbox, Receipt, Received};
 use super::parcel::{Carried, Parcel};
 use crate::clock;
 
@@ -104,7 +104,10 @@ impl Connections {
         let named = resume.map(|resume| (&resume.connection, resume.after));
         let known = leftover.as_ref().map(|leftover| &leftover.connection);
         let is_resumed = named.is_some_and(|(connection, _)| known == Some(connection));
-        if let Some(leftover) = leftover {
+        if let Some(mut leftover) = leftover {
+            if !is_resumed {
+                leftover.goes_to_another();
+            }
             let after = named.filter(|_| is_resumed).map_or(0, |(_, after)| after);
             // Before anybody can find the new one: what is sent must not get a sequence of the earlier one.
             outbox.take_over(leftover, after);
@@ -141,7 +144,7 @@ impl Connections {
         within: Duration,
     ) -> Delivered {
         if let Some(outbox) = self.outbox(tenant, agent) {
-            return deliver_here(&outbox, id, envelope, within).await;
+            return known(hand_over(&outbox, id, envelope), within).await;
         }
         let until = clock::now() + within;
         self.ask(tenant, agent, &Letter::Deliver { id, envelope, until }, within).await
@@ -296,11 +299,18 @@ impl Here {
     }
 }
 
-async fn deliver_here(outbox: &Outbox, id: &str, envelope: &str, within: Duration) -> Delivered {
-    let receipt = outbox.deliver(id, |sequence| Frame::with_sequence(envelope, sequence));
+/// Puts something on its way at once, in the order of the calls.
+fn hand_over(outbox: &Outbox, id: &str, envelope: &str) -> Receipt {
+    outbox.deliver(id, |sequence| Frame::with_sequence(envelope, sequence))
+}
+
+/// What became of something that is on its way.
+async fn known(receipt: Receipt, within: Duration) -> Delivered {
     match tokio::time::timeout(within, receipt).await {
         Ok(Received::Had) => Delivered::Had,
         Ok(Received::Lost) => Delivered::Lost,
+        // Another is about to come, or the end of this one to be told.
+        Ok(Received::Ended) => Delivered::NotConnected,
         Ok(Received::Busy) => Delivered::Busy,
         Err(_) => Delivered::TimedOut,
     }
@@ -335,15 +345,12 @@ fn take_in(outbox: &Outbox, message: Message) {
                 reply.send(letter::answer(&delivered));
             }
         }
-        Letter::Deliver { until, .. } => {
-            let within = until.since(clock::now());
-            let outbox = outbox.clone();
+        Letter::Deliver { id, envelope, until } => {
+            let receipt = hand_over(outbox, id, envelope);
+            let (within, reply) = (until.since(clock::now()), message.reply);
             tokio::spawn(async move {
-                let Some(Letter::Deliver { id, envelope, .. }) = Letter::read(&message.payload) else {
-                    return;
-                };
-                let delivered = deliver_here(&outbox, id, envelope, within).await;
-                if let Some(reply) = message.reply {
+                let delivered = known(receipt, within).await;
+                if let Some(reply) = reply {
                     reply.send(letter::answer(&delivered));
                 }
             });

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
-use signalbox_wire::id::ConnectionId;
+use signalbox_wire::id::{CommandId, ConnectionId};
 use tokio::sync::oneshot;
 
 use super::burst::Burst;
@@ -72,8 +72,14 @@ pub(crate) enum CloseReason {
     TakenOver,
     /// The agent registered anew.
     Replaced,
-    /// Its token or key is not good, or no longer.
+    /// Its token or key is not good.
     Unauthorized,
+    /// The SSH key that signed it in was revoked or deleted.
+    SshKeyEnded,
+    /// The API key by which it came has expired, was deleted, or was given another secret.
+    ApiKeyEnded,
+    /// Its tenant was removed.
+    TenantRemoved,
     /// Its token is another agent's or tenant's.
     Forbidden,
     /// The agent is not registered, or no longer.
@@ -108,7 +114,7 @@ impl CloseReason {
             Self::Draining => 1012,
             Self::Unavailable => 1013,
             Self::TakenOver | Self::Replaced => 4001,
-            Self::Unauthorized => 4401,
+            Self::Unauthorized | Self::SshKeyEnded | Self::ApiKeyEnded | Self::TenantRemoved => 4401,
             Self::Forbidden => 4403,
             Self::Removed => 4404,
             Self::TooSlow => 4429,
@@ -121,6 +127,9 @@ impl CloseReason {
             Self::TakenOver => "taken_over",
             Self::Replaced => "replaced",
             Self::Unauthorized => "unauthorized",
+            Self::SshKeyEnded => "ssh_key_ended",
+            Self::ApiKeyEnded => "api_key_ended",
+            Self::TenantRemoved => "tenant_removed",
             Self::Forbidden => "forbidden",
             Self::Removed => "removed",
             Self::TooSlow => "too_slow",
@@ -140,6 +149,9 @@ impl CloseReason {
             Self::TakenOver => "another connection of this agent took over",
             Self::Replaced => "the agent was registered anew; connect again",
             Self::Unauthorized => "the token is not good, or no longer; authenticate again",
+            Self::SshKeyEnded => "the SSH key that signed in was revoked or deleted; sign in with another key",
+            Self::ApiKeyEnded => "the API key has expired, was deleted, or has a new secret; connect with a key that is good",
+            Self::TenantRemoved => "the tenant was removed; do not connect again",
             Self::Forbidden => "the token is another agent's or another tenant's",
             Self::Removed => "the agent is not registered",
             Self::TooSlow => "too much waits for this connection; read faster, then connect again",
@@ -170,6 +182,8 @@ pub(crate) enum Received {
     Had,
     /// The connection ended before that was known.
     Lost,
+    /// The connection had ended before: it was not sent.
+    Ended,
     /// Too much waits for the connection: it was not sent.
     Busy,
 }
@@ -224,6 +238,10 @@ struct State {
     unacknowledged: VecDeque<Durable>,
     unacknowledged_bytes: usize,
     had: Had,
+    /// The last durable frame that was written, or carried by an answer.
+    written: u64,
+    /// Commands that the agent's side has, and that the agent itself did not acknowledge; the last [`HAD_KEPT`].
+    unsaid: VecDeque<(u64, Box<str>)>,
     end: Option<CloseReason>,
     /// Nobody reads any more.
     is_over: bool,
@@ -313,6 +331,7 @@ pub(crate) struct Leftover {
     /// Which connection it was.
     pub(crate) connection: ConnectionId,
     sequence: u64,
+    written: u64,
     unacknowledged: VecDeque<Durable>,
     had: Had,
 }
@@ -322,6 +341,18 @@ impl Leftover {
     pub(crate) fn is_empty(&self) -> bool {
         self.unacknowledged.is_empty()
     }
+
+    /// It goes to a connection behind which another process may be: what was had is not had there. Commands that went out
+    /// are lost here, as it is counted how often they are sent.
+    pub(crate) fn goes_to_another(&mut self) {
+        self.had = Had::default();
+        let written = self.written;
+        self.unacknowledged.retain(|durable| durable.sequence > written || !is_command(&durable.id));
+    }
+}
+
+fn is_command(id: &str) -> bool {
+    id.starts_with(CommandId::PREFIX)
 }
 
 impl Outbox {
@@ -391,7 +422,7 @@ impl Outbox {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.0.state.lock();
         if state.is_over || state.end.is_some() {
-            return Receipt(Waiting::Known(Received::Lost));
+            return Receipt(Waiting::Known(Received::Ended));
         }
         if let Some(known) = state.unacknowledged.iter_mut().find(|durable| *durable.id == *id) {
             known.receipts.retain(|receipt| !receipt.is_closed());
@@ -431,6 +462,14 @@ impl Outbox {
         self.0.forget_told(&mut state, |state| state.told.front().is_some_and(|(of, _)| *of <= sequence));
     }
 
+    /// The same, as the agent itself says so: the commands among them.
+    pub(crate) fn acknowledge_up_to(&self, sequence: u64) -> Vec<CommandId> {
+        self.had_up_to(sequence);
+        let mut state = self.0.state.lock();
+        let said = state.unsaid.partition_point(|(of, _)| *of <= sequence);
+        state.unsaid.drain(..said).filter_map(|(_, id)| CommandId::parse(&id).ok()).collect()
+    }
+
     /// Whether an answer behind this sequence carried live frames that are not kept any more; it is said once.
     pub(crate) fn has_lost_after(&self, sequence: u64) -> bool {
         self.0.state.lock().untold.take().is_some_and(|lost| lost > sequence)
@@ -439,6 +478,7 @@ impl Outbox {
     /// The agent's side has the durable frame of this id; whether one was on its way.
     pub(crate) fn had(&self, id: &str) -> bool {
         let mut state = self.0.state.lock();
+        state.unsaid.retain(|(_, unsaid)| **unsaid != *id);
         let at = state.unacknowledged.iter().position(|durable| *durable.id == *id);
         let Some(durable) = at.and_then(|at| state.unacknowledged.remove(at)) else { return false };
         state.unacknowledged_bytes = state.unacknowledged_bytes.saturating_sub(durable.text.len());
@@ -508,6 +548,7 @@ impl Outbox {
         Leftover {
             connection: self.0.connection.clone(),
             sequence: state.sequence,
+            written: state.written,
             unacknowledged: std::mem::take(&mut state.unacknowledged),
             had: std::mem::take(&mut state.had),
         }
@@ -517,6 +558,7 @@ impl Outbox {
     pub(crate) fn take_over(&self, leftover: Leftover, after: u64) {
         let mut state = self.0.state.lock();
         state.sequence = state.sequence.max(leftover.sequence);
+        state.written = leftover.written;
         state.had = leftover.had;
         for durable in leftover.unacknowledged {
             if durable.sequence <= after {
@@ -543,6 +585,7 @@ impl OutboxReader {
         }
         if let Some(queued) = state.waiting.pop_front() {
             inner.written(&mut state, queued.size());
+            state.written = queued.sequence().map_or(state.written, |sequence| sequence.max(state.written));
             return Poll::Ready(match queued {
                 Queued::Frame(text, sequence) => Next::Frame(text, sequence),
                 Queued::Burst(burst) => Next::Burst(burst),
@@ -577,6 +620,7 @@ impl OutboxReader {
         state.sequence += u64::from(state.waiting.iter().any(|queued| queued.sequence().is_none()));
         while let Some(queued) = state.waiting.pop_front() {
             inner.written(&mut state, queued.size());
+            state.written = queued.sequence().map_or(state.written, |sequence| sequence.max(state.written));
             match queued {
                 Queued::Frame(text, Some(_)) => frames.push(text),
                 Queued::Frame(text, None) => {
@@ -695,6 +739,12 @@ impl State {
         while let Some(durable) = self.unacknowledged.pop_front_if(|durable| durable.sequence <= sequence) {
             self.unacknowledged_bytes = self.unacknowledged_bytes.saturating_sub(durable.text.len());
             self.had.add(&durable.id);
+            if is_command(&durable.id) {
+                if self.unsaid.len() >= HAD_KEPT {
+                    self.unsaid.pop_front();
+                }
+                self.unsaid.push_back((durable.sequence, durable.id.clone()));
+            }
             durable.had();
         }
         if self.unacknowledged.is_empty() {
@@ -839,7 +889,8 @@ mod tests {
 
     #[test]
     fn reasons_fit_into_a_close_frame() {
-        for reason in [CloseReason::TooSlow, CloseReason::Silent, CloseReason::Unauthorized] {
+        let long = [CloseReason::SshKeyEnded, CloseReason::ApiKeyEnded, CloseReason::TenantRemoved];
+        for reason in [CloseReason::TooSlow, CloseReason::Silent, CloseReason::Unauthorized].into_iter().chain(long) {
             assert!(reason.text().len() <= 123);
         }
     }

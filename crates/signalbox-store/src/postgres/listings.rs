@@ -12,7 +12,7 @@ use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::ssh_key::SshKey;
-use signalbox_wire::id::{AgentId, ConnectionId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, CommandId, ConnectionId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use tokio_postgres::Row;
 
 use super::pool::Pool;
@@ -214,6 +214,18 @@ pub(super) async fn open_commands(
     let row = pool.query_one(sql, &[&tenant.as_str(), &agent.as_str(), &bound(most)]).await?;
     let count: i64 = row.map_or(Ok(0), |row| get(&row, 0))?;
     Ok(usize::try_from(count).unwrap_or(most))
+}
+
+/// The commands of an agent that are not over, the oldest first.
+pub(super) async fn open_command_ids(
+    pool: &Pool,
+    tenant: &TenantId,
+    agent: &AgentId,
+    most: usize,
+) -> Result<Vec<CommandId>, StoreError> {
+    let sql = "SELECT id FROM commands WHERE tenant = $1 AND agent = $2 AND ended_at IS NULL ORDER BY id LIMIT $3";
+    let rows = pool.query(sql, &[&tenant.as_str(), &agent.as_str(), &bound(most)]).await?;
+    rows.iter().map(|row| id(CommandId::parse(get(row, 0)?))).collect()
 }
 
 /// SSH keys by id; of an agent only those of its own that are active.

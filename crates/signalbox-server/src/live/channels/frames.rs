@@ -157,7 +157,7 @@ pub(super) fn put_ack(burst: &mut BurstWriter, message_id: &str, sequence: Optio
 /// An `ack` frame.
 pub(crate) fn ack(acknowledged: &Acknowledged, at: Timestamp) -> Frame {
     let Acknowledged { message_id, sequence } = acknowledged;
-    frame("ack", new_id(at).as_str(), AckData { message_id, sequence: *sequence }, at)
+    frame("ack", new_id(at).as_str(), AckData { message_id: Some(message_id), sequence: *sequence }, at)
 }
 
 /// An `error` frame about the envelope with this id.

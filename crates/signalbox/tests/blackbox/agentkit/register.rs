@@ -16,6 +16,7 @@ on_each_database![
     all_faults_are_told_at_once,
     a_body_that_is_not_json_is_told_from_one_that_does_not_fit,
     a_registration_survives_a_kill_straight_after_its_answer,
+    an_id_where_the_server_chooses_it_is_told_to_be_ignored,
 ];
 
 const REGISTER: &str = "/v1/agents/register";
@@ -181,4 +182,17 @@ fn a_registration_survives_a_kill_straight_after_its_answer(database: &Database)
         assert_eq!(agent["data"]["agentName"], name.as_str());
         server.post(REGISTER, &body(&name)).problem(409);
     }
+}
+
+fn an_id_where_the_server_chooses_it_is_told_to_be_ignored(database: &Database) {
+    let server = Server::start(database);
+    let with_id = json!({"agentName": "a", "agentId": "agent-123", "version": "1", "capabilities": []});
+    let made = server.post(REGISTER, &with_id);
+    assert_ne!(made.is(201)["data"]["agentId"], "agent-123");
+    let warning = made.header("warning").expect("a warning");
+    assert!(warning.contains("/agentId was ignored") && warning.contains("POST /v1/agents "), "{warning}");
+    let with_id = json!({"agentName": "b", "agentId": "agent-123", "version": "1", "capabilities": []});
+    let taken = server.post("/v1/agents", &with_id);
+    assert_eq!(taken.is(201)["data"]["agentId"], "agent-123");
+    assert!(taken.header("warning").is_none(), "{:?}", taken.header("warning"));
 }

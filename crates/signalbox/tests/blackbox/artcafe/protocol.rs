@@ -36,7 +36,7 @@ fn heartbeats_are_answered_and_kept(database: &Database) {
     socket.send_text(r#"{"type":"heartbeat"}"#);
     assert!(socket.expect("heartbeat_ack")["data"].get("message_id").is_none());
     let error = socket.refused("heartbeat", &json!({"cpu_usage": "much"}));
-    assert_eq!(error["code"], "invalid");
+    assert_eq!((&error["code"], &error["pointer"]), (&json!("invalid"), &json!("/cpu_usage")));
     let figures = eventually("the figures to be shown", || {
         let shown = api.get(&format!("/api/v1/agents/{agent}")).is(200);
         if shown["figures"].is_object() { Ok(shown["figures"].clone()) } else { Err(shown.to_string()) }

@@ -47,7 +47,7 @@ pub(crate) async fn list(
 
 /// Show a channel
 #[utoipa::path(get, path = "/api/v1/channels/{channel_id}", operation_id = "get_channel", tag = "Channels",
-    params(("channel_id" = String, Path, description = "Which channel")),
+    params(("channel_id" = String, Path, description = "Which channel: its id, or its name")),
     responses(
         (status = 200, description = "The channel", body = ChannelView),
         (status = 404, description = "No such channel", body = Problem)))]

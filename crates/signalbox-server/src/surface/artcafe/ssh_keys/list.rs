@@ -2,13 +2,14 @@
 
 use axum::extract::State;
 use serde::Deserialize;
+use signalbox_core::ssh_key::SshKey;
 use signalbox_store::{Page, Store};
 use signalbox_wire::artcafe::SshKeyList;
 use signalbox_wire::fault::Fault;
 use signalbox_wire::paging::{Cursor, PageQuery};
 use signalbox_wire::problem::Problem;
 
-use super::convert::view;
+use super::convert::{agents_of, view};
 use crate::http::context::{Administers, Context};
 use crate::http::params::Query;
 use crate::http::problem::Refusal;
@@ -47,8 +48,10 @@ pub(crate) async fn list(
     })?;
     let page = Page { limit: page.limit, after: page.after };
     let listed = store.ssh_keys(context.tenant(), None, &page).await?;
+    let agents = agents_of(&store, context.tenant(), &listed.items).await?;
+    let of = |key: &SshKey| agents.get(key.agent.as_ref()?).map(|agent| &**agent);
     Ok(Reply::ok(&SshKeyList {
-        ssh_keys: listed.items.iter().map(|key| view(key)).collect(),
+        ssh_keys: listed.items.iter().map(|key| view(key, of(key))).collect(),
         next_token: listed.next.map(|next| Cursor::encode(LIST, &next)),
     }))
 }

@@ -35,7 +35,7 @@ pub(crate) async fn revoke(
     let key = convert::id(&id)?;
     let operation =
         RevokeSshKey { key: key.clone(), by: context.caller.name.to_string(), reason: body.reason };
-    let shown = |key: &SshKey| Reply::ok(&convert::view(key));
+    let shown = |key: &SshKey| Reply::ok(&convert::view(key, None));
     let answer = drive.answer(context.tenant(), context.claim.as_ref(), &operation, shown).await?;
     ended::tell(&drive, &authenticator, context.tenant(), key);
     Ok(answer)

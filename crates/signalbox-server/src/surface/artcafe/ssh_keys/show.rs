@@ -23,5 +23,7 @@ pub(crate) async fn show(
     Path(id): Path,
 ) -> Result<Reply, Refusal> {
     let key = store.ssh_key(context.tenant(), &convert::id(&id)?).await?;
-    key.map(|key| Reply::ok(&view(&key.value))).ok_or_else(|| convert::unknown(&id))
+    let key = key.ok_or_else(|| convert::unknown(&id))?.value;
+    let agents = convert::agents_of(&store, context.tenant(), std::slice::from_ref(&key)).await?;
+    Ok(Reply::ok(&view(&key, agents.values().next().map(|agent| &**agent))))
 }
