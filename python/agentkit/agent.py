@@ -21,9 +21,11 @@ import asyncio
 import contextvars
 import functools
 import logging
+import os
 import signal
 import sys
 import threading
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar, Union
 
@@ -412,14 +414,10 @@ def _details(details: Any) -> Optional[bytes]:
 
 
 def _trace(error: BaseException) -> str:
-    import traceback
-
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))[-TRACEBACK_MAX:]
 
 
 def _expanded(ssh_key: Optional[str]) -> Optional[str]:
-    import os
-
     if ssh_key is not None and ssh_key.startswith("~"):
         return os.path.expanduser(ssh_key)
     return ssh_key
