@@ -19,6 +19,7 @@ on_each_database![
     an_answer_to_the_delivery_settles_as_the_page_says,
     what_goes_over_a_connection_is_on_the_page,
     the_codes_of_the_page_are_those_that_a_rule_sees,
+    a_task_for_an_item_has_its_tasks_name,
 ];
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -198,4 +199,21 @@ fn the_codes_of_the_page_are_those_that_a_rule_sees(database: &Database) {
     }
     let (session, _) = retried(json!(["timeout", "heartbeat", "undelivered", "another"]));
     server.session_becomes(&session, "failed");
+}
+
+fn a_task_for_an_item_has_its_tasks_name(database: &Database) {
+    let (server, examples, agent) = (Server::start(database), Examples::read(), Agent::start());
+    let id = registered(&server, &examples, &agent);
+    let task = json!({"taskId": "first", "forEach": "['a', 'b']", "parameters": {"text": "${item}"}});
+    triggered(&server, &id, task);
+    let mut ids: Vec<_> = (0..2)
+        .map(|_| {
+            let delivery = agent.next().json();
+            examples.same("task", &delivery);
+            assert_eq!(delivery["task_name"], "first", "by which an agent finds what does it: {delivery}");
+            delivery["sessionContext"]["taskId"].clone()
+        })
+        .collect();
+    ids.sort_by_key(Value::to_string);
+    assert_eq!(ids, ["first[0]", "first[1]"]);
 }
