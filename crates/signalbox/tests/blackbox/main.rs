@@ -25,6 +25,7 @@ mod nodes;
 mod opscore;
 mod pages;
 mod process;
+mod rust_agent;
 mod sign_in;
 mod split;
 mod support;
