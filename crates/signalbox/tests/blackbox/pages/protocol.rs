@@ -170,6 +170,18 @@ fn what_goes_over_a_connection_is_on_the_page(database: &Database) {
     let ended = server.session_becomes(&session, "completed");
     assert_eq!(ended["tasks"][0]["progress"], examples.named("status")["data"]["progress"], "{ended}");
 
+    let retried = json!({"taskId": "first", "maxRetries": 1, "retry": {"initial": "1ms", "retryOn": ["no_text"]}});
+    let session = triggered(&server, &agent, retried);
+    for becomes in ["running", "failed"] {
+        let id = socket.expect("command")["id"].as_str().expect("its id").to_owned();
+        let failed = about("failed response", "command_id", &id);
+        socket.send_text(&failed.to_string());
+        examples.same("ack", &socket.expect("ack"));
+        let shown = server.session_becomes(&session, becomes);
+        let words = &failed["data"]["error"]["message"];
+        assert!(becomes == "running" || shown["error"].to_string().contains(words.as_str().expect("words")), "{shown}");
+    }
+
     let session = triggered(&server, &agent, task());
     let id = socket.expect("command")["id"].as_str().expect("its id").to_owned();
     socket.done("status", &json!({"status": "busy", "current_task": id}));
