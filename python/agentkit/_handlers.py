@@ -132,7 +132,8 @@ class Handlers:
     def of(self, call: Call) -> Optional[Handler]:
         """The handler of a piece of work, if there is one."""
         if call.kind in ("publication", "request"):
-            return next((handler for subject, handler in self._subjects if matches(subject, call.name)), None)
+            found = next((handler for subject, handler in self._subjects if matches(subject, call.name)), None)
+            return found or self._any.get(call.kind)
         return self._named.get((call.kind, call.name)) or self._any.get(call.kind)
 
     def names(self, kind: str) -> list[str]:

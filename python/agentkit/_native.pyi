@@ -2,6 +2,19 @@
 
 from typing import Optional, Sequence, final
 
+__all__ = [
+    "Agent",
+    "Answer",
+    "Call",
+    "Client",
+    "Completions",
+    "Event",
+    "Fault",
+    "Stream",
+    "Work",
+    "__version__",
+]
+
 __version__: str
 
 @final
@@ -120,6 +133,7 @@ class Agent:
         capabilities: bytes,
         metadata: bytes,
         concurrency: int,
+        heartbeat: Optional[float] = None,
         listen: Optional[str] = None,
         reached_at: Optional[str] = None,
         agent_id: Optional[str] = None,
@@ -134,4 +148,4 @@ class Agent:
     def stop(self, grace: float) -> Call: ...
     def publish(self, subject: str, payload: bytes) -> Call: ...
     def send(self, agent_id: str, message_type: str, payload: bytes) -> Call: ...
-    def request(self, agent_id: str, payload: bytes, timeout: float) -> Call: ...
+    def ask(self, agent_id: str, payload: bytes, timeout: float) -> Call: ...

@@ -21,9 +21,11 @@ import asyncio
 import contextvars
 import functools
 import logging
+import os
 import signal
 import sys
 import threading
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar, Union
 
@@ -58,6 +60,8 @@ class Agent:
     - `agent_id`: the agent is registered already and has this id; without it the agent registers under its name, and takes it
       over from an earlier process.
     - `capabilities`: what it can do; without them the names of its tasks.
+    - `heartbeat`: seconds between two signs of life over the connection; needed where the server's `heartbeat_interval` is
+      below 25 s.
     - `url`, `api_key`: as for `Client`. `drain` is how many seconds handlers have to finish once the agent is to stop.
     """
 
@@ -78,6 +82,7 @@ class Agent:
         url: Optional[str] = None,
         api_key: Optional[str] = None,
         concurrency: int = 1,
+        heartbeat: Optional[float] = None,
         drain: float = 30.0,
         log_level: int = logging.INFO,
     ) -> None:
@@ -87,6 +92,7 @@ class Agent:
             raise ConfigurationError("an SSH key signs in a connection; give connect='websocket' with it")
         if concurrency < 1:
             raise ConfigurationError(f"concurrency={concurrency} would handle nothing; give 1 or more")
+        self._heartbeat = heartbeat
         self.name = name
         self.agent_id = agent_id
         """The id that the server knows it by, once it has started."""
@@ -120,6 +126,11 @@ class Agent:
     def command(self, name: Optional[str] = None) -> Callable[[F], F]:
         """Handles the commands of a name, which come over a WebSocket; what the function answers is the answer."""
         return self._adds("command", name)
+
+    def request(self) -> Callable[[F], F]:
+        """Handles what other agents ask this one (`Agent.ask`); what the function answers is the answer. Needs a WebSocket.
+        What is asked on a subject goes to the handler that is subscribed to it."""
+        return self._adds("request", "*")
 
     def subscribe(self, subject: str, *, after: Optional[int] = None) -> Callable[[F], F]:
         """Handles what is published to a subject: `*` is one part, `>` at the end one or more. `after` begins with what the
@@ -177,9 +188,9 @@ class Agent:
         call = self._at_work.send(agent_id, message_type, dumps(dict(payload or {})))
         return str(loads(await _complete(call)))
 
-    async def request(self, agent_id: str, payload: Any, *, timeout: float = 30.0) -> Any:
-        """Asks another agent and waits for its answer."""
-        return loads(await _complete(self._at_work.request(agent_id, dumps(payload), timeout)))
+    async def ask(self, agent_id: str, payload: Any, *, timeout: float = 30.0) -> Any:
+        """Asks another agent over the connection, and waits for what its handler of requests answers."""
+        return loads(await _complete(self._at_work.ask(agent_id, dumps(payload), timeout)))
 
     @property
     def _at_work(self) -> _native.Agent:
@@ -199,7 +210,9 @@ class Agent:
 
     def _make(self, client: AsyncClient) -> _native.Agent:
         """The native agent."""
-        needs = "a subscription" if self._subscribed else "a command" if self._handlers.has("command") else None
+        needs = "a subscription" if self._subscribed else None
+        for kind in ("command", "request"):
+            needs = f"a {kind}" if self._handlers.has(kind) else needs
         if needs and self._connect == "http":
             raise ConfigurationError(
                 f"the agent '{self.name}' has the handler of {needs}, which comes over a connection; "
@@ -216,6 +229,7 @@ class Agent:
             capabilities=dumps(list(capabilities)),
             metadata=dumps(self._metadata),
             concurrency=self._concurrency,
+            heartbeat=self._heartbeat,
             listen=None if connects else self._listen,
             reached_at=self._reached_at,
             agent_id=self.agent_id,
@@ -254,7 +268,7 @@ class _Running:
             if self.stopping is not None:
                 await self.stopping
             await asyncio.gather(*self.tasks.values(), return_exceptions=True)
-            if self.over is not None and self.stopping is None:
+            if self.over is not None:
                 raise AgentKitError(f"the agent '{self.agent.name}' is over: {self.over}")
         except BaseException as error:
             # Cancelled from outside, it drains; after a failed start there is nothing to wait for.
@@ -319,8 +333,9 @@ class _Running:
             self.tasks[event.number].cancel()
         elif event.kind == "happening":
             _log.log(_LEVELS.get(event.level or "", logging.INFO), "%s: %s", self.agent.name, event.text)
-        elif event.kind == "over":
+        elif event.kind == "over" and self.stopping is None:
             self.over = event.text
+            self._begin_to_stop()
         elif event.kind == "ended":
             self.ended.set()
 
@@ -399,14 +414,10 @@ def _details(details: Any) -> Optional[bytes]:
 
 
 def _trace(error: BaseException) -> str:
-    import traceback
-
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))[-TRACEBACK_MAX:]
 
 
 def _expanded(ssh_key: Optional[str]) -> Optional[str]:
-    import os
-
     if ssh_key is not None and ssh_key.startswith("~"):
         return os.path.expanduser(ssh_key)
     return ssh_key

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 use signalbox_client::agent::{self, Call as AgentCall, Credentials, Failure, Running, Subscription};
 use tokio::sync::oneshot;
 
@@ -18,7 +18,7 @@ use crate::answer::Answer;
 use crate::call::Call;
 use crate::client::Client;
 use crate::happening::Happenings;
-use crate::orders::{Order, Orders};
+use crate::orders::{AtWork, Order};
 use crate::work::{Event, Outcome, Wanted, Work};
 
 /// How often the wait for an event looks whether the user pressed Ctrl-C.
@@ -28,7 +28,7 @@ const SIGNALS_EVERY: Duration = Duration::from_millis(100);
 #[pyclass(frozen, module = "agentkit._native")]
 pub(crate) struct Agent {
     about: Mutex<Option<agent::Agent>>,
-    orders: Orders,
+    at_work: AtWork,
     sender: Sender<Event>,
     /// As many events as work is handled at once, and what happened.
     events: Mutex<Receiver<Event>>,
@@ -37,7 +37,7 @@ pub(crate) struct Agent {
 #[pymethods]
 impl Agent {
     #[new]
-    #[pyo3(signature = (client, name, *, version, capabilities, metadata, concurrency, listen=None, reached_at=None,
+    #[pyo3(signature = (client, name, *, version, capabilities, metadata, concurrency, heartbeat=None, listen=None, reached_at=None,
                         agent_id=None, connect=false, ssh_key=None, key_id=None, tenant=None, subscriptions=Vec::new()))]
     #[expect(clippy::too_many_arguments, reason = "they are named in Python")]
     fn new(
@@ -47,6 +47,7 @@ impl Agent {
         capabilities: &[u8],
         metadata: &[u8],
         concurrency: usize,
+        heartbeat: Option<f64>,
         listen: Option<&str>,
         reached_at: Option<&str>,
         agent_id: Option<&str>,
@@ -63,6 +64,7 @@ impl Agent {
             about = about.capability(capability);
         }
         about = about.metadata(read("the metadata", metadata)?);
+        drop(heartbeat);
         if let Some(agent_id) = agent_id {
             about = about.registered(agent_id);
         }
@@ -89,20 +91,20 @@ impl Agent {
         }
         let happenings = Happenings::new(sender.clone());
         about = about.handler(handler(sender.clone())).observer(move |happening| happenings.tell(&happening));
-        let orders = Orders::default();
-        Ok(Self { about: Mutex::new(Some(about)), orders, sender, events: Mutex::new(receiver) })
+        let at_work = AtWork::new();
+        Ok(Self { about: Mutex::new(Some(about)), at_work, sender, events: Mutex::new(receiver) })
     }
 
     /// Registers, listens or connects; the answer tells the id and the endpoint.
     fn start(&self) -> PyResult<Call> {
         let about = self.about.lock().take();
         let about = about.ok_or_else(|| PyRuntimeError::new_err("an agent starts once; make another one"))?;
-        let (orders, events) = (self.orders.clone(), self.sender.clone());
+        let at_work = self.at_work.clone();
         Ok(Call::new(async move {
             match about.start().await {
                 Ok(running) => {
                     let told = told(&running);
-                    orders.carry_out(running, move || drop(events.send(Event::ended())));
+                    at_work.begin(running).await;
                     told
                 }
                 Err(error) => error.into(),
@@ -131,35 +133,33 @@ impl Agent {
     fn stop(&self, grace: f64) -> PyResult<Call> {
         let grace = Duration::try_from_secs_f64(grace)
             .map_err(|error| PyValueError::new_err(format!("the time of {grace} s to finish: {error}")))?;
-        Ok(self.order(|answer| Order::Stop { grace, answer }))
+        let (at_work, events) = (self.at_work.clone(), self.sender.clone());
+        Ok(Call::new(async move {
+            let answer = at_work.stop(grace).await;
+            drop(events.send(Event::ended()));
+            answer
+        }))
     }
 
     fn publish(&self, subject: String, payload: &[u8]) -> PyResult<Call> {
-        let payload = read("the payload", payload)?;
-        Ok(self.order(|answer| Order::Publish { subject, payload, answer }))
+        Ok(self.order(Order::Publish { subject, payload: read("the payload", payload)? }))
     }
 
     fn send(&self, agent_id: String, message_type: String, payload: &[u8]) -> PyResult<Call> {
-        let payload = read("the payload", payload)?;
-        Ok(self.order(|answer| Order::Send { agent_id, message_type, payload, answer }))
+        Ok(self.order(Order::Send { agent_id, message_type, payload: read("the payload", payload)? }))
     }
 
-    fn request(&self, agent_id: String, payload: &[u8], timeout: f64) -> PyResult<Call> {
-        let payload = read("the payload", payload)?;
+    fn ask(&self, agent_id: String, payload: &[u8], timeout: f64) -> PyResult<Call> {
         let timeout = Duration::try_from_secs_f64(timeout)
             .map_err(|error| PyValueError::new_err(format!("the timeout of {timeout} s: {error}")))?;
-        Ok(self.order(|answer| Order::Request { agent_id, payload, timeout, answer }))
+        Ok(self.order(Order::Ask { agent_id, payload: read("the payload", payload)?, timeout }))
     }
 }
 
 impl Agent {
-    fn order(&self, order: impl FnOnce(oneshot::Sender<Answer>) -> Order) -> Call {
-        let (sender, answer) = oneshot::channel();
-        let (orders, order) = (self.orders.clone(), order(sender));
-        Call::new(async move {
-            orders.give(order).await;
-            answer.await.unwrap_or_else(|_| Answer::unusable("the agent is not running; start it first"))
-        })
+    fn order(&self, order: Order) -> Call {
+        let at_work = self.at_work.clone();
+        Call::new(async move { at_work.carry_out(order).await })
     }
 }
 
@@ -204,14 +204,4 @@ fn credentials(ssh_key: Option<&str>, key_id: Option<&str>, tenant: Option<&str>
 
 fn read<T: DeserializeOwned>(what: &str, text: &[u8]) -> PyResult<T> {
     serde_json::from_slice(text).map_err(|error| PyValueError::new_err(format!("{what} do not fit: {error}")))
-}
-
-/// What a publication came to: its place in its channel, where it is kept.
-pub(crate) fn sequence(sequence: Option<u64>) -> Answer {
-    Answer::ok(json!({ "sequence": sequence }).to_string())
-}
-
-/// An answer of JSON.
-pub(crate) fn value(value: &Value) -> Answer {
-    Answer::ok(value.to_string())
 }

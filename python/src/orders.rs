@@ -1,80 +1,80 @@
-//! What Python asks of an agent at work: it is carried out beside the agent by a task of its own, which also sees the
-//! agent's end.
+//! What Python asks of an agent at work. Orders are carried out beside each other; to stop waits for none of them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 use signalbox_client::agent::Running;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{RwLock, watch};
 
-use crate::agent::{sequence, value};
 use crate::answer::Answer;
-
-/// Orders that may wait; whoever gives the next one waits too.
-const ORDERS_MAX: usize = 256;
 
 /// Something that is asked of an agent at work.
 pub(crate) enum Order {
-    Publish { subject: String, payload: Value, answer: oneshot::Sender<Answer> },
-    Send { agent_id: String, message_type: String, payload: Value, answer: oneshot::Sender<Answer> },
-    Request { agent_id: String, payload: Value, timeout: Duration, answer: oneshot::Sender<Answer> },
-    Stop { grace: Duration, answer: oneshot::Sender<Answer> },
+    Publish { subject: String, payload: Value },
+    Send { agent_id: String, message_type: String, payload: Value },
+    Ask { agent_id: String, payload: Value, timeout: Duration },
 }
 
-/// The way to the agent at work, once there is one.
-#[derive(Clone, Default)]
-pub(crate) struct Orders(Arc<Mutex<Option<mpsc::Sender<Order>>>>);
+/// The agent at work, once there is one and until it is stopped.
+#[derive(Clone)]
+pub(crate) struct AtWork(Arc<Parts>);
 
-impl Orders {
-    /// Gives an order; where no agent is at work, it is dropped, which whoever waits for its answer sees.
-    pub(crate) async fn give(&self, order: Order) {
-        let sender = self.0.lock().clone();
-        if let Some(sender) = sender {
-            drop(sender.send(order).await);
+struct Parts {
+    running: RwLock<Option<Running>>,
+    stopping: watch::Sender<bool>,
+}
+
+impl AtWork {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Parts { running: RwLock::new(None), stopping: watch::Sender::new(false) }))
+    }
+
+    pub(crate) async fn begin(&self, running: Running) {
+        *self.0.running.write().await = Some(running);
+    }
+
+    /// Carries out an order, unless the agent stops meanwhile.
+    pub(crate) async fn carry_out(&self, order: Order) -> Answer {
+        let mut stopping = self.0.stopping.subscribe();
+        let running = self.0.running.read().await;
+        let Some(running) = &*running else {
+            return Answer::unusable("the agent is not running; start it first");
+        };
+        tokio::select! {
+            answer = do_it(running, order) => answer,
+            _ = stopping.wait_for(|stop| *stop) => Answer::unusable("the agent stops"),
         }
     }
 
-    /// Carries out orders until the agent ends or is told to stop, and tells that then.
-    pub(crate) fn carry_out(&self, mut running: Running, ended: impl FnOnce() + Send + 'static) {
-        let (sender, mut orders) = mpsc::channel(ORDERS_MAX);
-        *self.0.lock() = Some(sender);
-        tokio::spawn(async move {
-            loop {
-                let order = tokio::select! {
-                    order = orders.recv() => order,
-                    () = running.ended() => break,
-                };
-                match order {
-                    None => break,
-                    Some(Order::Stop { grace, answer }) => {
-                        let finished = running.stop(grace).await;
-                        drop(answer.send(Answer::ok(json!({ "finished": finished }).to_string())));
-                        break;
-                    }
-                    Some(order) => do_now(&running, order).await,
-                }
-            }
-            ended();
-        });
+    /// Takes no more work and waits for what it has, at most for `grace`.
+    pub(crate) async fn stop(&self, grace: Duration) -> Answer {
+        self.0.stopping.send_replace(true);
+        let running = self.0.running.write().await.take();
+        match running {
+            Some(running) => value(&json!({ "finished": running.stop(grace).await })),
+            None => Answer::unusable("the agent is not running; start it first"),
+        }
     }
 }
 
-async fn do_now(running: &Running, order: Order) {
+async fn do_it(running: &Running, order: Order) -> Answer {
     match order {
-        Order::Publish { subject, payload, answer } => {
+        Order::Publish { subject, payload } => {
             let published = running.publish(&subject, payload).await;
-            drop(answer.send(published.map_or_else(Answer::from, sequence)));
+            published.map_or_else(Answer::from, |sequence| value(&json!({ "sequence": sequence })))
         }
-        Order::Send { agent_id, message_type, payload, answer } => {
+        Order::Send { agent_id, message_type, payload } => {
             let sent = running.send(&agent_id, &message_type, payload).await;
-            drop(answer.send(sent.map_or_else(Answer::from, |id| value(&Value::from(id)))));
+            sent.map_or_else(Answer::from, |id| value(&Value::from(id)))
         }
-        Order::Request { agent_id, payload, timeout, answer } => {
+        Order::Ask { agent_id, payload, timeout } => {
             let asked = running.request(&agent_id, payload, timeout).await;
-            drop(answer.send(asked.map_or_else(Answer::from, |result| value(&result))));
+            asked.map_or_else(Answer::from, |answer| value(&answer))
         }
-        Order::Stop { .. } => {}
     }
+}
+
+fn value(value: &Value) -> Answer {
+    Answer::ok(value.to_string())
 }

@@ -1,5 +1,6 @@
 //! [`Work`]: a call of the agent's runtime while Python handles it, and the [`Event`]s by which Python gets to know of it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 
 use parking_lot::Mutex;
@@ -23,6 +24,8 @@ pub(crate) struct Work {
     call: Vec<u8>,
     /// Until it ends: what Python keeps of it after that must not keep the agent from ending.
     live: Mutex<Option<Live>>,
+    /// Whether it ended because it was no longer wanted.
+    ended_unwanted: AtomicBool,
 }
 
 /// What there is of a piece of work as long as it is handled.
@@ -57,6 +60,13 @@ impl Drop for Wanted {
     }
 }
 
+impl Live {
+    /// Nobody waits for the outcome either where the agent ended meanwhile.
+    fn is_unwanted(&self) -> bool {
+        self.context.is_cancelled() || self.outcome.is_closed()
+    }
+}
+
 impl Work {
     pub(crate) fn new(number: u64, call: &Call, outcome: oneshot::Sender<Outcome>) -> Self {
         let told = json!({
@@ -75,11 +85,14 @@ impl Work {
         });
         let call_bytes = told.to_string().into_bytes();
         let live = Live { context: call.context.clone(), outcome };
-        Self { number, call: call_bytes, live: Mutex::new(Some(live)) }
+        let live = Mutex::new(Some(live));
+        Self { number, call: call_bytes, live, ended_unwanted: AtomicBool::new(false) }
     }
 
     fn end(&self, outcome: Outcome) -> bool {
-        self.live.lock().take().is_some_and(|live| live.outcome.send(outcome).is_ok())
+        let Some(live) = self.live.lock().take() else { return false };
+        self.ended_unwanted.store(live.is_unwanted(), Ordering::Relaxed);
+        live.outcome.send(outcome).is_ok()
     }
 }
 
@@ -99,8 +112,10 @@ impl Work {
 
     #[getter]
     fn cancelled(&self) -> bool {
-        // Nobody waits for its outcome where the agent ended meanwhile.
-        self.live.lock().as_ref().is_some_and(|live| live.context.is_cancelled() || live.outcome.is_closed())
+        self.live
+            .lock()
+            .as_ref()
+            .map_or_else(|| self.ended_unwanted.load(Ordering::Relaxed), Live::is_unwanted)
     }
 
     /// Ends it with a value; `False` where nobody waits for that any longer.

@@ -29,7 +29,7 @@ def name(prefix: str) -> str:
 
 
 def make(server: Server, prefix: str, **more: Any) -> Agent:
-    return Agent(name(prefix), url=server.url, api_key=server.key, **more)
+    return Agent(name(prefix), url=server.url, api_key=server.key, heartbeat=0.5, **more)
 
 
 def one_task(agent: Agent, task: str, **more: Any) -> dict[str, Any]:
@@ -265,6 +265,36 @@ def test_commands_and_channels(server: Server, client: agentkit.Client) -> None:
         until(lambda: len(client.channels.history(channel.channel_id)) == 2)
 
 
+def test_agents_ask_each_other(server: Server, client: agentkit.Client) -> None:
+    asked, asks = make(server, "asked", connect="websocket"), make(server, "asks", connect="websocket")
+
+    @asked.request()
+    def double(n: int) -> int:
+        return 2 * n
+
+    @asks.task("ask")
+    async def ask(n: int) -> Any:
+        assert asked.agent_id is not None
+        return await asks.ask(asked.agent_id, {"n": n})
+
+    with Serving(asked), Serving(asks):
+        assert run(client, asks, "ask", {"n": 21}).result == 42
+
+
+def test_a_second_process_takes_over(server: Server, client: agentkit.Client) -> None:
+    first = make(server, "twice", connect="websocket")
+    second = Agent(first.name, url=server.url, api_key=server.key, connect="websocket", heartbeat=0.5)
+    for agent in (first, second):
+        agent.task("work")(lambda: "done")
+    serving = Serving(first)
+    with pytest.raises(agentkit.AgentKitError, match="is over"):
+        with serving:
+            with Serving(second):
+                assert second.agent_id == first.agent_id
+                until(lambda: first._running is None)
+                assert run(client, second, "work", {}).result == "done"
+
+
 def test_concurrency_is_bounded(server: Server, client: agentkit.Client) -> None:
     agent = make(server, "bounded", concurrency=2)
     together = threading.Barrier(2)
@@ -358,7 +388,7 @@ def test_an_ssh_key_signs_in(server: Server, client: agentkit.Client, tmp_path: 
     path = ssh_key(tmp_path)
     agent_id = client.agents.create(name("keyed"), capabilities=["work"])
     client.ssh_keys.add("laptop", path.with_suffix(".pub").read_text(), agent_id=agent_id)
-    agent = Agent("keyed", url=server.url, connect="websocket", ssh_key=str(path), agent_id=agent_id)
+    agent = Agent("keyed", url=server.url, connect="websocket", heartbeat=0.5, ssh_key=str(path), agent_id=agent_id)
 
     @agent.task("work")
     def work() -> str:
@@ -373,7 +403,7 @@ HOLDER = """
 import ctypes, logging
 from agentkit import Agent
 logging.basicConfig(level=logging.INFO)
-agent = Agent("NAME", connect="websocket")
+agent = Agent("NAME", connect="websocket", heartbeat=0.5)
 
 @agent.task("hold")
 def hold(seconds: float) -> str:
@@ -416,7 +446,7 @@ def test_a_handler_that_holds_the_interpreter_does_not_go_offline(
 DRAINER = """
 import logging, time
 from agentkit import Agent
-agent = Agent("NAME", connect="CONNECT")
+agent = Agent("NAME", connect="CONNECT", heartbeat=0.5)
 
 @agent.task("slow")
 def slow() -> str:

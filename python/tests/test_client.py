@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import threading
 import time
 import uuid
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
-from conftest import PLATFORM_KEY, Server, until
+from conftest import PLATFORM_KEY, Program, Server, until
 
-from agentkit import AgentKitError, AsyncClient, Client, errors
+from agentkit import AgentKitError, AsyncClient, Client, _transport, errors
 from agentkit.models import AgentView, EventView
 
 
@@ -293,6 +294,24 @@ def test_a_deadline_holds() -> None:
                 await asyncio.wait_for(AsyncClient(url).health(), 0.1)
 
         asyncio.run(cancelled())
+        assert not _transport._completions()._waiting, "a call that nobody waits for is remembered"
+
+
+WAITING = """
+import socket
+from agentkit import Client
+silent = socket.create_server(("127.0.0.1", 0))
+print("waiting", flush=True)
+Client(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=600, attempts=1).health()
+"""
+
+
+def test_ctrl_c_ends_a_call(programs: Callable[..., Program]) -> None:
+    program = programs(WAITING)
+    program.line("waiting")
+    program.process.send_signal(signal.SIGINT)
+    assert program.ends() != 0
+    assert program.lines[-1] == "KeyboardInterrupt"
 
 
 def test_wrong_credentials(server: Server) -> None:

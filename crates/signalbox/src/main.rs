@@ -266,7 +266,7 @@ mod tests {
                 first.chars().next().is_some_and(char::is_uppercase) && !first.ends_with("ing"),
                 "{words}: {about}"
             );
-            assert!(!about.contains(" them"), "{words}: {about}");
+            assert!(!about.ends_with(" them"), "{words}: {about}");
         }
     }
 

@@ -114,7 +114,9 @@ fn command_line() -> String {
          | 3 | of the commands that wait for a session: it failed |\n\
          | 4 | of the commands that wait for a session: it was cancelled |\n",
     );
-    let command = crate::whole_command();
+    let mut command = crate::whole_command();
+    // Only what is built has everything that help is made from.
+    command.build();
     for group in command.get_subcommands().filter(|group| !group.is_hide_set() && group.get_name() != "help")
     {
         describe(&mut page, group, &format!("signalbox {}", group.get_name()), 2);

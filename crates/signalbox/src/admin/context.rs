@@ -11,7 +11,7 @@ use signalbox_client::{Answer, Body, Client, ListQuery, Method, Timestamp};
 use super::failure::NotThere;
 use super::output::{self, Format, Many};
 use super::resource::Resource;
-use super::table::{self, Look};
+use super::table::{self, Fields, Look};
 use crate::printer;
 
 /// Entries that are asked for at once.
@@ -151,7 +151,7 @@ impl Context {
     /// Writes one thing.
     pub(crate) fn print(&self, thing: &RawValue) -> anyhow::Result<()> {
         if self.format.is_table() {
-            printer::line(&table::details(&output::value(thing)?)?);
+            printer::line(&table::details(&Fields::read(thing)?)?);
             Ok(())
         } else {
             output::whole(self.format, thing)

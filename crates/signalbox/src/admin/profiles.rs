@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::output::{self, Format, Many};
 use super::resource::Column;
-use super::table::{self, Look};
+use super::table::{self, Fields, Look};
 use crate::{edge, printer};
 
 /// The file in the folder of the configuration.
@@ -172,10 +172,11 @@ pub(crate) fn config(asked: &Config) -> anyhow::Result<ExitCode> {
                 .or_else(|| profiles.current())
                 .context("there is no current profile; 'signalbox config set' keeps one")?;
             let told = profiles.told(&name, &profile);
+            let told = serde_json::value::to_raw_value(&told)?;
             if asked.output.is_table() {
-                printer::line(&table::details(&told)?);
+                printer::line(&table::details(&Fields::read(&told)?)?);
             } else {
-                output::whole(asked.output, &serde_json::value::to_raw_value(&told)?)?;
+                output::whole(asked.output, &told)?;
             }
         }
         ConfigVerb::Set { name, server, key_file, tenant } => {

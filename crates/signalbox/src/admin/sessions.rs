@@ -10,6 +10,7 @@ use signalbox_client::{ListQuery, Method};
 use super::context::{Context, body, text};
 use super::failure::Misused;
 use super::resource::{Column, Kind, Resource};
+use super::table::Fields;
 use super::which::{Filter, Which};
 use super::{Asked, Newest, json, run};
 use super::{output, table, timeline, watch};
@@ -199,8 +200,8 @@ async fn show(context: &Context, id: &str, whole: bool) -> anyhow::Result<()> {
     if !context.format.is_table() {
         return context.print(&session);
     }
-    let mut session = output::value(&session)?;
-    let tasks = session.as_object_mut().and_then(|fields| fields.remove("tasks"));
+    let mut session = Fields::read(&session)?;
+    let tasks = session.remove("tasks");
     printer::line(&table::details(&session)?);
     let Some(Value::Array(tasks)) = tasks else { return Ok(()) };
     if !tasks.is_empty() {
@@ -217,8 +218,8 @@ async fn show(context: &Context, id: &str, whole: bool) -> anyhow::Result<()> {
     for task in asking {
         let (task_id, asked) = (super::resource::in_line(&task["taskId"]), &task["approval"]);
         printer::line(&format!("\napproval asked by {task_id}:"));
-        printer::line(&table::details(asked)?);
-        printer::notice(&format!("'signalbox sessions approve {task_id} {id}' agrees to just that"));
+        printer::line(&table::details(&Fields::read(&serde_json::value::to_raw_value(asked)?)?)?);
+        printer::notice(&format!("'signalbox sessions approve {id} {task_id}' agrees to just that"));
     }
     Ok(())
 }
@@ -323,11 +324,7 @@ async fn approve(
             )
         })?;
         let shown = asked["digest"].as_str().unwrap_or_default();
-        if context.format.is_table() {
-            printer::line(&table::details(asked)?);
-        } else {
-            output::whole(context.format, &serde_json::value::to_raw_value(asked)?)?;
-        }
+        context.print(&serde_json::value::to_raw_value(asked)?)?;
         let body = body_of(digest.unwrap_or(shown));
         context.act((&SESSIONS, Method::POST), &[id, "tasks", task, "approve"], Some(&body)).await?;
         printer::notice(&format!("task {task} of session {id} is approved"));

@@ -1,7 +1,13 @@
 //! Tables for people: columns that line up, cut to the terminal's width, coloured on a terminal alone.
 
+use std::fmt;
+
+use anyhow::Context as _;
 use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Row, Table, presets};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use signalbox_client::Timestamp;
 
 use super::output::{Format, yaml};
@@ -104,15 +110,58 @@ fn colour_of(word: &str) -> Option<Color> {
     }
 }
 
+/// The fields of a thing in the order in which the server tells them.
+#[derive(Debug, Default)]
+pub(crate) struct Fields(Vec<(String, Value)>);
+
+impl Fields {
+    /// Reads an object; anything else has one field without a name.
+    pub(crate) fn read(thing: &RawValue) -> anyhow::Result<Self> {
+        if thing.get().starts_with('{') {
+            return serde_json::from_str(thing.get()).context("the answer is not JSON");
+        }
+        Ok(Self(vec![(String::new(), super::output::value(thing)?)]))
+    }
+
+    /// Takes a field out.
+    pub(crate) fn remove(&mut self, name: &str) -> Option<Value> {
+        let place = self.0.iter().position(|(other, _)| other == name)?;
+        Some(self.0.remove(place).1)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Fields::default();
+                while let Some(field) = map.next_entry()? {
+                    fields.0.push(field);
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(Each)
+    }
+}
+
 /// One thing for people: each field that there is on a line, and what it holds below it where that is more than a line.
-pub(crate) fn details(thing: &Value) -> anyhow::Result<String> {
-    let Value::Object(fields) = thing else { return Ok(in_line(thing)) };
+pub(crate) fn details(Fields(fields): &Fields) -> anyhow::Result<String> {
     let shown = fields.iter().filter(|(_, value)| !is_empty(value));
     let width = shown.clone().filter(|(_, value)| is_short(value)).map(|(name, _)| name.len()).max();
     let width = width.unwrap_or_default();
     let mut lines = Vec::new();
     for (name, value) in shown {
-        if is_short(value) {
+        if name.is_empty() {
+            lines.push(in_line(value));
+        } else if is_short(value) {
             lines.push(format!("{name:<width$}  {}", in_line(value)));
         } else {
             lines.push(format!("{name}:"));
@@ -185,9 +234,11 @@ mod tests {
 
     #[test]
     fn one_thing_is_told_field_by_field() {
-        let thing = json!({"id": "x", "none": null, "can": ["a", "b"], "input": {"n": 1}, "empty": {}});
-        let told = details(&thing).unwrap();
+        let thing = json!({"id": "x", "none": null, "can": ["a", "b"], "input": {"size": 1}, "empty": {}});
+        let told = details(&Fields::read(&serde_json::value::to_raw_value(&thing).unwrap()).unwrap()).unwrap();
         let lines: std::collections::BTreeSet<&str> = told.lines().collect();
-        assert_eq!(lines, ["id   x", "can  a, b", "input:", "  n: 1"].into(), "{told}");
+        assert_eq!(lines, ["id   x", "can  a, b", "input:", "  size: 1"].into(), "{told}");
+        let raw = RawValue::from_string(r#"{"z": 1, "a": 2}"#.to_owned()).unwrap();
+        assert_eq!(details(&Fields::read(&raw).unwrap()).unwrap(), "z  1\na  2", "in the server's order");
     }
 }

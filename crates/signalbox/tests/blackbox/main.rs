@@ -26,6 +26,7 @@ mod nodes;
 mod opscore;
 mod pages;
 mod process;
+mod rust_agent;
 mod sign_in;
 mod split;
 mod support;

@@ -127,7 +127,7 @@ fn completions_are_printed_for_each_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let printed = run(&alone(), &["completions", shell].join(" "));
         assert!(printed.code == Some(0) && printed.stdout.contains("dead-letters"), "{shell}: {printed:?}");
-        assert!(printed.stdout.contains("--data-dir"), "{shell}");
+        assert!(printed.stdout.contains("data-dir"), "{shell}");
     }
     assert_eq!(run(&alone(), "completions tcsh").code, Some(2));
 }

@@ -58,11 +58,11 @@ fn sessions_are_listed_shown_and_steered() {
 fn approvals_are_given_and_refused() {
     let cli = Cli::start();
     cli.keep(&json!({"id": "pay", "name": "Pay", "tasks": [
-        {"taskId": "ask", "approve": {"what": "Pay ${input.n}?"}}]}));
+        {"taskId": "ask", "approve": {"what": "Pay ${input.n}?"}}, {"taskId": "end", "sleep": "1ms"}]}));
     let start = || cli.ok_with("workflows trigger pay", &[r#"{"n": 5}"#]).trim().to_owned();
     let session = start();
     let shown = cli.run(&format!("sessions show {session}"), &[]);
-    assert!(shown.stdout.contains("Pay 5?") && shown.stderr.contains("sessions approve ask"), "{shown:?}");
+    assert!(shown.stdout.contains("Pay 5?") && shown.stderr.contains(&format!("sessions approve {session} ask")), "{shown:?}");
     let unseen = cli.run(&format!("sessions approve {session} ask --digest"), &[&"0".repeat(64)]);
     assert_eq!(unseen.code, Some(1), "{unseen:?}");
     let seen = cli.json(&format!("sessions approve {session} ask --comment fine"));
@@ -119,7 +119,8 @@ fn a_session_is_watched_to_its_end() {
     drop(worker);
 
     cli.keep(
-        &json!({"id": "late", "name": "Late", "tasks": [{"taskId": "ask", "approve": {"timeout": "1ms"}}]}),
+        &json!({"id": "late", "name": "Late", "tasks": [
+        {"taskId": "ask", "approve": {"timeout": "1ms"}}, {"taskId": "end", "sleep": "1ms"}]}),
     );
     let late = trigger(&cli, "late");
     let watched = cli.run(&format!("sessions watch {late}"), &[]);

@@ -28,12 +28,12 @@ fn schedules_are_set_and_kept_in_hand() {
     assert_eq!(cli.json("schedules resume nightly")["status"], "active");
     let session = cli.ok("schedules trigger often");
     assert!(session.starts_with("ses_"), "{session}");
-    let filled = cli.said("schedules backfill often --from 3h --to 1h --overlap allowAll");
-    assert!(filled.contains("times of schedule often are made up for"), "{filled}");
+    let filled = cli.said("schedules backfill nightly --from 3d --to 1h --overlap allowAll");
+    assert!(filled.contains("times of schedule nightly are made up for"), "{filled}");
     let runs = cli.ok("schedules runs often");
     assert_eq!(heads(&runs), ["NUMBER", "TIME", "CAUSE", "OUTCOME", "SESSION", "REASON"]);
     assert!(row(&runs, session.trim()).contains("trigger"), "{runs}");
-    assert!(cli.json("schedules runs often").as_array().unwrap().len() >= 3);
+    assert!(cli.json("schedules runs nightly").as_array().unwrap().len() >= 2);
     assert!(cli.said("schedules delete often").contains("schedule often is deleted"));
     let (told, code) = cli.refused("schedules set x --workflow w");
     assert!(code == 2 && told.contains("--cron"), "{told}");
@@ -66,7 +66,7 @@ fn tools_are_registered_and_called() {
     assert!(registered.stderr.contains("tool add is registered"), "{registered:?}");
     let table = cli.ok("tools list");
     assert_eq!(heads(&table), ["NAME", "DESCRIPTION", "ENDPOINT"]);
-    assert!(row(&table, "add").contains("Adds"), "{table}");
+    assert!(row(&table, "Adds").starts_with("add "), "{table}");
     assert!(cli.json("tools list").as_array().unwrap().iter().any(|tool| tool["name"] == "echo"));
     assert!(row(&cli.ok("tools show add"), "description").ends_with("Adds"));
     assert_eq!(cli.json("tools show add")["name"], "add");

@@ -86,7 +86,8 @@ fn a_trigger_waits_and_ends_as_its_session_does() {
     let task = json!({"taskId": "a", "agentCapability": "work", "parameters": {"n": "${input.n}"}});
     cli.keep(&json!({"id": "good", "name": "Good", "tasks": [task]}));
     cli.keep(
-        &json!({"id": "bad", "name": "Bad", "tasks": [{"taskId": "ask", "approve": {"timeout": "1ms"}}]}),
+        &json!({"id": "bad", "name": "Bad", "tasks": [
+        {"taskId": "ask", "approve": {"timeout": "1ms"}}, {"taskId": "end", "sleep": "1ms"}]}),
     );
     let session = cli.ok_with("workflows trigger good", &[r#"{"n": 5}"#]);
     assert!(session.starts_with("ses_") && session.lines().count() == 1, "{session}");

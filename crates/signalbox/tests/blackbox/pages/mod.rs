@@ -66,13 +66,15 @@ fn has_agentkit() -> bool {
 #[test]
 fn a_page_that_is_wrong_fails() {
     let faults = faults_of(
-        "```sh\necho one two\n```\n```text\none …\n```\n\
+        "```sh\necho one two\n```\n```text\ntwo …\n```\n\
          ```sh\necho '{\"a\": 1}'\n```\n```json\n{\"a\": \"text\"}\n```\n\
          ```yaml\nid: w\nname: W\ntasks: [{taskId: t, capability: count}]\n```\n",
     );
     let told = faults.join("\n");
-    assert_eq!(faults.len(), 2, "{told}");
-    assert!(told.contains("line 9: /a is a text on the page") && told.contains("line 14: ended with"), "{told}");
+    assert_eq!(faults.len(), 3, "{told}");
+    for part in ["line 2: the lines differ", "line 8: /a is a text on the page", "line 14: ended with", "agentCapability"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
     let failed = faults_of("```sh\nfalse | true\necho not reached\n```\n").join("\n");
     assert!(failed.starts_with("line 2: ended with 1") && !failed.contains("reached\n---"), "{failed}");
 }

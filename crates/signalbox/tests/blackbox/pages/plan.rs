@@ -26,7 +26,7 @@ pub(super) enum What {
     File { name: String, text: String },
     Compile(String),
     /// Kept by the server after the page has been followed.
-    Workflow { json: bool, text: String },
+    Workflow(String),
 }
 
 /// Commands, and what they print.
@@ -152,21 +152,17 @@ fn read(language: &str, text: &str, file: Option<String>) -> Result<Vec<What>, S
         "python" => steps.push(What::Compile(text.to_owned())),
         "json" => {
             let values = compare::values(text)?;
-            steps.extend(values.iter().any(is_workflow).then(|| workflow(true, text)));
+            steps.extend(values.iter().any(is_workflow).then(|| What::Workflow(text.to_owned())));
         }
         "yaml" => {
             let value: Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
-            steps.extend(is_workflow(&value).then(|| workflow(false, text)));
+            steps.extend(is_workflow(&value).then(|| What::Workflow(text.to_owned())));
         }
         "toml" => drop(toml::from_str::<toml::Table>(text).map_err(|error| error.to_string())?),
         _ if !steps.is_empty() => {}
         _ => return Err(format!("a block of {language:?} that is neither run, compared, read nor skipped for a reason")),
     }
     Ok(steps)
-}
-
-fn workflow(json: bool, text: &str) -> What {
-    What::Workflow { json, text: text.to_owned() }
 }
 
 fn is_workflow(value: &Value) -> bool {

@@ -19,6 +19,7 @@ on_each_database![
     an_answer_to_the_delivery_settles_as_the_page_says,
     what_goes_over_a_connection_is_on_the_page,
     the_codes_of_the_page_are_those_that_a_rule_sees,
+    a_task_for_an_item_has_its_tasks_name,
 ];
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -169,6 +170,18 @@ fn what_goes_over_a_connection_is_on_the_page(database: &Database) {
     let ended = server.session_becomes(&session, "completed");
     assert_eq!(ended["tasks"][0]["progress"], examples.named("status")["data"]["progress"], "{ended}");
 
+    let retried = json!({"taskId": "first", "maxRetries": 1, "retry": {"initial": "1ms", "retryOn": ["no_text"]}});
+    let session = triggered(&server, &agent, retried);
+    for becomes in ["running", "failed"] {
+        let id = socket.expect("command")["id"].as_str().expect("its id").to_owned();
+        let failed = about("failed response", "command_id", &id);
+        socket.send_text(&failed.to_string());
+        examples.same("ack", &socket.expect("ack"));
+        let shown = server.session_becomes(&session, becomes);
+        let words = &failed["data"]["error"]["message"];
+        assert!(becomes == "running" || shown["error"].to_string().contains(words.as_str().expect("words")), "{shown}");
+    }
+
     let session = triggered(&server, &agent, task());
     let id = socket.expect("command")["id"].as_str().expect("its id").to_owned();
     socket.done("status", &json!({"status": "busy", "current_task": id}));
@@ -198,4 +211,21 @@ fn the_codes_of_the_page_are_those_that_a_rule_sees(database: &Database) {
     }
     let (session, _) = retried(json!(["timeout", "heartbeat", "undelivered", "another"]));
     server.session_becomes(&session, "failed");
+}
+
+fn a_task_for_an_item_has_its_tasks_name(database: &Database) {
+    let (server, examples, agent) = (Server::start(database), Examples::read(), Agent::start());
+    let id = registered(&server, &examples, &agent);
+    let task = json!({"taskId": "first", "forEach": "['a', 'b']", "parameters": {"text": "${item}"}});
+    triggered(&server, &id, task);
+    let mut ids: Vec<_> = (0..2)
+        .map(|_| {
+            let delivery = agent.next().json();
+            examples.same("task", &delivery);
+            assert_eq!(delivery["task_name"], "first", "by which an agent finds what does it: {delivery}");
+            delivery["sessionContext"]["taskId"].clone()
+        })
+        .collect();
+    ids.sort_by_key(Value::to_string);
+    assert_eq!(ids, ["first[0]", "first[1]"]);
 }

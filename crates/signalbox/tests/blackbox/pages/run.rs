@@ -139,11 +139,12 @@ impl Page {
                     let check = "import sys; compile(open(sys.argv[1]).read(), sys.argv[1], 'exec')";
                     script.push_str(&format!("{current}python3 -c \"{check}\" .page/{number} 2> .page/{number}.err\n"));
                 }
-                What::Workflow { json, text } => {
+                What::Workflow(text) => {
                     self.write(&number.to_string(), text);
-                    let kind = if *json { "json" } else { "yaml" };
                     last.push_str(&current);
-                    last.push_str(&keep(number, kind));
+                    // It has to be one, without a key that is not known.
+                    let out = format!("> .page/{number}.out 2> .page/{number}.err");
+                    last.push_str(&format!("signalbox workflows apply .page/{number} {out}\n"));
                 }
             }
         }
@@ -228,15 +229,6 @@ fn commands(number: usize, shell: &Shell) -> String {
     }
     script.push_str(&format!("touch .page/{number}.done\n"));
     script
-}
-
-/// Keeps a workflow: it has to be one, without a key that nobody knows.
-fn keep(number: usize, kind: &str) -> String {
-    format!(
-        "curl -s -D .page/{number}.head \"$SIGNALBOX_URL/v1/opscore/workflows\" -H 'content-type: application/{kind}' \
-         -H \"authorization: Bearer $SIGNALBOX_API_KEY\" --data-binary @.page/{number} > .page/{number}.out\n\
-         if grep -i '^warning:' .page/{number}.head > .page/{number}.err; then exit 1; fi\n"
-    )
 }
 
 /// A port for each that the page's commands and files name, the server's among them.
