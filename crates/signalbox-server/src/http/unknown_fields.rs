@@ -107,7 +107,11 @@ impl Look {
         let Some(given) = body.as_object() else { return };
         let is_here = |path: &str, method: &str| self.key.0 == path && self.key.1 == method;
         let ignored = IGNORED.iter().filter(|(path, method, ..)| is_here(path, method));
-        slips.extend(ignored.filter(|(_, _, field, _)| given.contains_key(*field)).map(|(.., text)| (*text).to_owned()));
+        slips.extend(
+            ignored
+                .filter(|(_, _, field, _)| given.contains_key(*field))
+                .map(|(.., text)| (*text).to_owned()),
+        );
         if TOLD_IN_FULL.iter().any(|(path, method)| is_here(path, method)) {
             let mut known = HashMap::new();
             self.described.fields_of(schema, DEPTH_MAX, &mut known);
