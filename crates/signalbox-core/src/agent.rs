@@ -264,7 +264,16 @@ impl Held {
     #[must_use]
     pub fn new(attempt: TaskAttempt, step: String, dispatched_at: Timestamp) -> Self {
         let TaskAttempt { session, task, attempt } = attempt;
-        Self { session, task, step, attempt, dispatched_at, taken_at: None, is_active: false, comes_again: false }
+        Self {
+            session,
+            task,
+            step,
+            attempt,
+            dispatched_at,
+            taken_at: None,
+            is_active: false,
+            comes_again: false,
+        }
     }
 
     /// The agent has it, since `at` at the latest.

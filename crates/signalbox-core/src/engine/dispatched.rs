@@ -314,9 +314,7 @@ impl UnitOfWork<'_, '_> {
     fn was_had(&mut self, attempt: &TaskAttempt, task: &Task) -> Result<bool, Halt> {
         let Some(agent) = &task.agent else { return Ok(false) };
         let work = self.agent(agent)?;
-        Ok(work.is_some_and(|work| {
-            work.status.held.iter().any(|held| held.is(attempt) && held.comes_again)
-        }))
+        Ok(work.is_some_and(|work| work.status.held.iter().any(|held| held.is(attempt) && held.comes_again)))
     }
 
     /// What an agent holds is sent to it again, as it has connected anew: the same attempts, under their ids.

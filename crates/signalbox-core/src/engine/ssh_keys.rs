@@ -45,10 +45,8 @@ impl Operation for CreateSshKey {
         let key = SshKey { created_at: context.now, registered_at, ..self.key.clone() };
         let mut decision = logged(context, "ssh_key.created", &key, None);
         let version = context.version_after(None);
-        let now_taken = Row::SshFingerprint(SshFingerprint {
-            fingerprint: key.fingerprint.clone(),
-            key: key.id.clone(),
-        });
+        let now_taken =
+            Row::SshFingerprint(SshFingerprint { fingerprint: key.fingerprint.clone(), key: key.id.clone() });
         decision.create(Row::SshKey(Arc::new(key.clone())), version);
         if let Some(replaced) = replaced {
             let entry = logged(context, "ssh_key.deleted", &replaced.value, Some("its agent is gone"));

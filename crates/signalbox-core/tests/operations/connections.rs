@@ -11,7 +11,8 @@ use signalbox_core::decision::MatchHint;
 use signalbox_core::delivery::{MessageStatus, Outcome, TaskAttempt};
 use signalbox_core::due::{DueJob, Lane};
 use signalbox_core::engine::{
-    Accept, Connect, Deregister, Disconnect, DisconnectMany, MatchAgent, Register, SettleDispatch, TimerFired,
+    Accept, Connect, Deregister, Disconnect, DisconnectMany, MatchAgent, Register, ReportState,
+    SettleDispatch, TimerFired,
 };
 use signalbox_core::limits::RECONNECT_GRACE;
 use signalbox_core::task::TaskStatus;
@@ -36,7 +37,8 @@ fn connecting(stage: &mut Stage, name: &str) -> AgentId {
 }
 
 fn connect(stage: &mut Stage, agent: &AgentId, id: &str) {
-    let connect = Connect { agent: agent.clone(), connection: con(id), node: node(), key: None, is_resumed: false };
+    let connect =
+        Connect { agent: agent.clone(), connection: con(id), node: node(), key: None, is_resumed: false };
     stage.run(&connect).expect("connected");
 }
 
@@ -66,7 +68,13 @@ fn an_agent_is_offered_and_messaged_while_it_is_connected() {
     assert_eq!(refused, Rejected::Unreachable(agent.clone()));
     assert!(refused.to_string().contains("has not connected yet"), "{refused}");
 
-    let first = Connect { agent: agent.clone(), connection: con("con_1"), node: node(), key: None, is_resumed: false };
+    let first = Connect {
+        agent: agent.clone(),
+        connection: con("con_1"),
+        node: node(),
+        key: None,
+        is_resumed: false,
+    };
     let (decision, ()) = stage.decide(&first).expect("connected");
     assert!(decision.hints.contains(&MatchHint::Connected(agent.clone())));
     assert!(decision.hints.contains(&MatchHint::Agent(agent.clone())), "waiting tasks are offered");
@@ -91,7 +99,13 @@ fn a_later_connection_takes_over_and_the_end_of_the_earlier_one_changes_nothing(
     let mut stage = Stage::new();
     let agent = connecting(&mut stage, "reader");
     connect(&mut stage, &agent, "con_1");
-    let second = Connect { agent: agent.clone(), connection: con("con_2"), node: node(), key: None, is_resumed: false };
+    let second = Connect {
+        agent: agent.clone(),
+        connection: con("con_2"),
+        node: node(),
+        key: None,
+        is_resumed: false,
+    };
     let (decision, ()) = stage.decide(&second).expect("connected");
     let told: Vec<_> = decision.disconnected.iter().map(cause).collect();
     assert_eq!(told, [(con("con_1"), DisconnectCause::TakenOver)], "it is to be closed");
@@ -123,7 +137,13 @@ fn whoever_registers_anew_connects_anew() {
     assert_eq!(told, [(con("con_2"), DisconnectCause::Removed)]);
     stage.run(&gone).expect("deregistered");
     assert_eq!(stage.run(&end(&agent, "con_2")), Ok(false));
-    let late = Connect { agent: agent.clone(), connection: con("con_3"), node: node(), key: None, is_resumed: false };
+    let late = Connect {
+        agent: agent.clone(),
+        connection: con("con_3"),
+        node: node(),
+        key: None,
+        is_resumed: false,
+    };
     assert_eq!(stage.run(&late), Err(Rejected::UnknownAgent(agent.to_string())), "it must register again");
 }
 
@@ -277,7 +297,15 @@ fn what_an_agent_holds_comes_again_under_its_id_when_it_connects_anew() {
         stage.run(&SettleDispatch::at(began_at, agent.clone(), attempt.clone(), 1, late)).expect("settled");
         assert_eq!(stage.store.due[&dispatch(&attempt).id()].work, dispatch(&attempt));
         // It says that it is there, which is said of no task.
-        stage.report(&agent, "idle", None, Value::Null);
+        let idle = ReportState {
+            agent: agent.clone(),
+            state: "idle".to_owned(),
+            timestamp: stage.now,
+            details: None,
+            task: None,
+            session: None,
+        };
+        stage.run(&idle).expect("reported");
         assert!(stage.state(&session).tasks[0].status.is_held());
 
         // Where it goes again before it has it, the task stays its own.

@@ -100,7 +100,9 @@ impl Store {
                 snapshot.show_candidates(route.clone(), agents);
             }
             Need::Waiting(routes) => snapshot.show_waiting(routes.clone(), self.waiting_under(routes)),
-            Need::OpenCommands(agent) => snapshot.show_open_commands(agent.clone(), self.open_commands_of(agent)),
+            Need::OpenCommands(agent) => {
+                snapshot.show_open_commands(agent.clone(), self.open_commands_of(agent))
+            }
         }
     }
 

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
+use signalbox_core::agent::Held;
 use signalbox_core::delivery::{Outcome, TaskAttempt};
 use signalbox_core::engine::{SettleDispatch, TimerFired};
-use signalbox_core::agent::Held;
 use signalbox_core::task::{Task, TaskStatus};
 use signalbox_core::task_message;
 use signalbox_store::{Claimed, StoreError};

@@ -1,6 +1,8 @@
 //! What the server says over a connection in answer to what the agent said.
 
-use signalbox_wire::artcafe::live::{AckData, ConnectionGap, Envelope, EnvelopeFault, HeartbeatAck, Outgoing};
+use signalbox_wire::artcafe::live::{
+    AckData, ConnectionGap, Envelope, EnvelopeFault, HeartbeatAck, Outgoing,
+};
 use signalbox_wire::id::{ConnectionId, MessageId};
 use signalbox_wire::problem_kind::ProblemKind;
 

@@ -157,7 +157,8 @@ async fn open(
     let base = opened.base;
     let (requests, received) = mpsc::channel(REQUESTS_MAX);
     let held = Held { session: opened.session.clone(), requests };
-    let tended = Tended { reader, received, base, said: base, is_gap_told: false, is_answered: false, waiting: None };
+    let tended =
+        Tended { reader, received, base, said: base, is_gap_told: false, is_answered: false, waiting: None };
     Ok((tended, held, opened, room))
 }
 

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use serde_json::{Map, Value};
 use signalbox_core::agent::{AgentStatus, Report};
 use signalbox_core::command::CommandStatus;
-use signalbox_core::engine::{self, AcknowledgeCommand, AnswerCommand, CommandAnswered, ProgressCommand, ReportState};
+use signalbox_core::engine::{
+    self, AcknowledgeCommand, AnswerCommand, CommandAnswered, ProgressCommand, ReportState,
+};
 use signalbox_core::figures::Sample;
 use signalbox_wire::artcafe::live::{Ack, Envelope, EnvelopeFault, Heartbeat, Response, Status};
 use signalbox_wire::body;
@@ -335,7 +337,8 @@ impl Session {
             Ok(ack) => ack,
             Err(error) => return Handled::Now(Some(answers::refused(error, envelope.id.as_deref()))),
         };
-        let mut commands = ack.sequence.map(|up_to| self.0.outbox.acknowledge_up_to(up_to)).unwrap_or_default();
+        let mut commands =
+            ack.sequence.map(|up_to| self.0.outbox.acknowledge_up_to(up_to)).unwrap_or_default();
         if let Some(id) = ack.message_id {
             self.0.outbox.had(&id);
             let is_command = id.starts_with(CommandId::PREFIX);

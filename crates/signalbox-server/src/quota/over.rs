@@ -73,7 +73,10 @@ mod tests {
             problem.detail
         );
         assert_eq!((problem.status, problem.retry_after_s), (429, Some(30)));
-        for (limit, cure) in [(Limit::Agents, "; deregister an agent, or"), (Limit::Connections, "; disconnect one of its agents, or")] {
+        for (limit, cure) in [
+            (Limit::Agents, "; deregister an agent, or"),
+            (Limit::Connections, "; disconnect one of its agents, or"),
+        ] {
             assert!(count(&tenant, limit, 3, own).detail.contains(cure));
         }
         let defaults = Known { own: limits(None), defaults: limits(Some(5)) };

@@ -83,12 +83,7 @@ impl Transport {
     }
 
     /// Carries a command to its agent; `envelope` is written without its sequence.
-    pub(crate) async fn command(
-        &self,
-        to: (&TenantId, &AgentId),
-        id: &str,
-        envelope: &str,
-    ) -> Delivered {
+    pub(crate) async fn command(&self, to: (&TenantId, &AgentId), id: &str, envelope: &str) -> Delivered {
         self.connections.deliver(to, id, envelope, self.timeout()).await
     }
 

@@ -149,8 +149,12 @@ impl CloseReason {
             Self::TakenOver => "another connection of this agent took over",
             Self::Replaced => "the agent was registered anew; connect again",
             Self::Unauthorized => "the token is not good, or no longer; authenticate again",
-            Self::SshKeyEnded => "the SSH key that signed in was revoked or deleted; sign in with another key",
-            Self::ApiKeyEnded => "the API key has expired, was deleted, or has a new secret; connect with a key that is good",
+            Self::SshKeyEnded => {
+                "the SSH key that signed in was revoked or deleted; sign in with another key"
+            }
+            Self::ApiKeyEnded => {
+                "the API key has expired, was deleted, or has a new secret; connect with a key that is good"
+            }
             Self::TenantRemoved => "the tenant was removed; do not connect again",
             Self::Forbidden => "the token is another agent's or another tenant's",
             Self::Removed => "the agent is not registered",
@@ -890,7 +894,9 @@ mod tests {
     #[test]
     fn reasons_fit_into_a_close_frame() {
         let long = [CloseReason::SshKeyEnded, CloseReason::ApiKeyEnded, CloseReason::TenantRemoved];
-        for reason in [CloseReason::TooSlow, CloseReason::Silent, CloseReason::Unauthorized].into_iter().chain(long) {
+        for reason in
+            [CloseReason::TooSlow, CloseReason::Silent, CloseReason::Unauthorized].into_iter().chain(long)
+        {
             assert!(reason.text().len() <= 123);
         }
     }

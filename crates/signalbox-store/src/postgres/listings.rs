@@ -223,7 +223,8 @@ pub(super) async fn open_command_ids(
     agent: &AgentId,
     most: usize,
 ) -> Result<Vec<CommandId>, StoreError> {
-    let sql = "SELECT id FROM commands WHERE tenant = $1 AND agent = $2 AND ended_at IS NULL ORDER BY id LIMIT $3";
+    let sql =
+        "SELECT id FROM commands WHERE tenant = $1 AND agent = $2 AND ended_at IS NULL ORDER BY id LIMIT $3";
     let rows = pool.query(sql, &[&tenant.as_str(), &agent.as_str(), &bound(most)]).await?;
     rows.iter().map(|row| id(CommandId::parse(get(row, 0)?))).collect()
 }

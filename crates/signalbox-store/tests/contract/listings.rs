@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use signalbox_core::{Decision, Need};
 use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::decision::{Key, Row};
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus};
@@ -11,6 +10,7 @@ use signalbox_core::figures::AgentFigures;
 use signalbox_core::session::SessionStatus;
 use signalbox_core::ssh_key::{Revocation, SshKey};
 use signalbox_core::task::{Task, TaskStatus};
+use signalbox_core::{Decision, Need};
 use signalbox_store::{AgentFilter, DeadLetterFilter, Listed, Page, Presence, SessionFilter, Store};
 use signalbox_wire::id::{CommandId, NodeId};
 

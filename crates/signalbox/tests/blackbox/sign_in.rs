@@ -411,7 +411,10 @@ fn tokens_end_with_the_key_the_agent_and_the_tenant(database: &Database) {
     add(&server, &second, &next);
     server.with_key(&sign_in(&open, &next, &second)).get("/v1/agents").is(200);
     let listed = server.get("/api/v1/ssh-keys").is(200);
-    assert_eq!((listed["ssh_keys"].as_array().map(Vec::len), status(&listed, &second)), (Some(2), json!("active")));
+    assert_eq!(
+        (listed["ssh_keys"].as_array().map(Vec::len), status(&listed, &second)),
+        (Some(2), json!("active"))
+    );
 
     let made = server.with_key(PLATFORM_KEY).post("/api/v1/tenants", &json!({"name": "acme"})).succeeded();
     let (tenant, admin) = (text(&made["tenant_id"]), server.with_key(&text(&made["api_key"])));

@@ -144,9 +144,9 @@ fn not_signed_in(error: DriveError) -> Failed {
     match error {
         DriveError::Rejected(Rejected::Replayed) => Failed::Denied("the challenge was used before"),
         DriveError::Rejected(Rejected::UnknownAgent(_)) => Failed::Denied("the agent is not registered"),
-        DriveError::Rejected(Rejected::SshKeyEnded(_)) => {
-            Failed::Denied("the key is of an earlier registration of the agent; delete it, and add it for this one")
-        }
+        DriveError::Rejected(Rejected::SshKeyEnded(_)) => Failed::Denied(
+            "the key is of an earlier registration of the agent; delete it, and add it for this one",
+        ),
         DriveError::Rejected(_) => Failed::Denied("the key or the agent is gone"),
         DriveError::Store(StoreError::Removed) => Failed::Denied("the tenant is gone"),
         DriveError::Store(error) => error.into(),

@@ -7,8 +7,8 @@ use signalbox_core::Rejected;
 use signalbox_core::agent::Agent;
 use signalbox_core::limits::bounded;
 use signalbox_core::ssh_key::{SshKey, SshKeyKind};
-use signalbox_wire::artcafe::{SshKeyStatus, SshKeyType, SshKeyView};
 use signalbox_store::{Store, StoreError};
+use signalbox_wire::artcafe::{SshKeyStatus, SshKeyType, SshKeyView};
 use signalbox_wire::id::{AgentId, KeyId, TenantId};
 
 use crate::http::problem::Refusal;
