@@ -150,7 +150,7 @@ pub(super) fn put_live_message(
 
 /// Adds what [`ack`] makes.
 pub(super) fn put_ack(burst: &mut BurstWriter, message_id: &str, sequence: Option<u64>, at: Timestamp) {
-    let (id, data) = (new_id(at), AckData { message_id, sequence });
+    let (id, data) = (new_id(at), AckData { message_id: Some(message_id), sequence });
     burst.put_with(|text| Outgoing { r#type: "ack", id: id.as_str(), data, timestamp: at }.append_to(text));
 }
 
