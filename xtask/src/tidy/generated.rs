@@ -10,6 +10,7 @@ use crate::repo::{self, Repo};
 
 /// What `signalbox reference` is asked for, and the file that holds the answer.
 const PAGES: [(&str, &str); 3] = [
+    ("cli", "docs/reference/cli.md"),
     ("config", "docs/reference/configuration.md"),
     ("openapi", "docs/reference/openapi.json"),
     ("problems", "docs/reference/problems.md"),
