@@ -78,22 +78,11 @@ impl Client {
         self.get(&["v1", "opscore", "agent", agent_id, "state"]).fetch().await
     }
 
-    /// Writes lines to the central log, at most 1,000 in one call; all of them with the trace that a W3C `traceparent`
-    /// names, where one is given.
+    /// Writes lines to the central log, at most 1,000 in one call.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn post_logs(
-        &self,
-        agent_id: &str,
-        entries: &[LogEntry],
-        traceparent: Option<&str>,
-    ) -> Result<(), Error> {
-        let call = self.post(&["v1", "opscore", "agent", agent_id, "logs"]).json(&entries);
-        let call = match traceparent {
-            Some(trace) => call.header("traceparent", trace),
-            None => call,
-        };
-        call.send().await.map(drop)
+    pub async fn post_logs(&self, agent_id: &str, entries: &[LogEntry]) -> Result<(), Error> {
+        self.post(&["v1", "opscore", "agent", agent_id, "logs"]).json(&entries).send().await.map(drop)
     }
 }

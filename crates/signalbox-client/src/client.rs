@@ -230,6 +230,16 @@ impl Client {
         call
     }
 
+    /// A POST that is never repeated and leaves nothing behind on the server.
+    pub(crate) fn post_once(&self, path: &[&str]) -> Call<'_> {
+        self.call(Method::POST, path, Repeat::Never)
+    }
+
+    /// A PATCH: repeated only where the server cannot have seen it.
+    pub(crate) fn patch(&self, path: &[&str]) -> Call<'_> {
+        self.call(Method::PATCH, path, Repeat::Harmful)
+    }
+
     pub(crate) fn delete(&self, path: &[&str]) -> Call<'_> {
         self.call(Method::DELETE, path, Repeat::Harmful)
     }

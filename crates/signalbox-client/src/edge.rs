@@ -20,3 +20,8 @@ pub(crate) fn fraction() -> f64 {
 pub(crate) fn unique_key() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
+
+/// Sixteen bytes that nobody can guess.
+pub(crate) fn random_bytes() -> [u8; 16] {
+    rand::random()
+}

@@ -33,17 +33,28 @@
 pub mod agent;
 
 mod agents;
+mod channels;
 mod client;
+mod commands;
 mod edge;
 mod error;
 mod feed;
 mod follow;
+mod hooks;
+mod keys;
+mod many;
 mod messages;
+mod pages;
 mod retry;
 mod retry_after;
+mod schedules;
 mod sessions;
 mod sse;
+mod ssh_key;
+mod ssh_keys;
 mod state_report;
+mod tenants;
+mod tools;
 mod transport;
 mod workflows;
 
@@ -55,7 +66,10 @@ pub use error::{Error, Problem};
 pub use feed::Feed;
 pub use follow::EventStream;
 pub use http::{HeaderMap, Method};
+pub use pages::Pages;
 pub use retry::RetryPolicy;
+/// The bodies and answers of all calls.
+pub use signalbox_wire as wire;
 pub use signalbox_wire::agentkit::{
     AgentView, CapabilityBody, DeadLetterView, DeliveryStatus, MessageBody, MessageView, RedriveManyAnswer,
     RegisterBody, TaskBody,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -73,7 +73,21 @@ impl Transport {
     }
 
     /// Sends the request and returns once the head of a good answer is there.
-    pub(crate) async fn open(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+    pub(crate) async fn open(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+        self.head(request, StatusCode::is_success).await
+    }
+
+    /// Sends a request to go on with another protocol; whether the server agreed the answer's status says.
+    pub(crate) async fn upgrade(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+        let is_good = |status: &StatusCode| status.is_success() || *status == StatusCode::SWITCHING_PROTOCOLS;
+        self.head(request, is_good).await
+    }
+
+    async fn head(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        is_good: fn(&StatusCode) -> bool,
+    ) -> Result<Response<Incoming>, Error> {
         if let Some(value) = &self.authorization {
             request.headers_mut().insert(header::AUTHORIZATION, value.clone());
         }
@@ -82,7 +96,7 @@ impl Transport {
         }
         let uri = request.uri().clone();
         let response = self.http.request(request).await.map_err(|error| unreachable(&uri, &error))?;
-        if response.status().is_success() {
+        if is_good(&response.status()) {
             return Ok(response);
         }
         let (head, body) = response.into_parts();

@@ -30,13 +30,12 @@ struct Parts {
     logs: Option<LogSink>,
     task_id: Option<String>,
     session_id: Option<String>,
-    traceparent: Option<String>,
     cancelled: CancellationToken,
 }
 
 impl Context {
     pub(super) fn new(
-        (task_id, session_id, traceparent): (Option<String>, Option<String>, Option<String>),
+        (task_id, session_id): (Option<String>, Option<String>),
         logs: LogSink,
     ) -> (Self, watch::Receiver<Option<Progress>>) {
         let (progress, told) = watch::channel(None);
@@ -45,7 +44,6 @@ impl Context {
             logs: Some(logs),
             task_id,
             session_id,
-            traceparent,
             cancelled: CancellationToken::new(),
         };
         (Self(Arc::new(parts)), told)
@@ -60,7 +58,7 @@ impl Context {
         }
     }
 
-    /// Writes a line to the central log, with the task, the session and the trace that the work belongs to. It goes there
+    /// Writes a line to the central log, with the task and the session that the work belongs to, and so with their trace. It goes there
     /// in batches; where more is written than can be sent, the newest is dropped and how many were is told in the log.
     pub fn log(&self, level: LogLevel, message: impl Into<String>, fields: Option<Map<String, Value>>) {
         let Some(logs) = &self.0.logs else { return };
@@ -74,7 +72,7 @@ impl Context {
             task_id: None,
             opscore_task_id: self.0.task_id.clone(),
         };
-        logs.write(entry, self.0.traceparent.as_deref());
+        logs.write(entry);
     }
 
     /// Whether the work is no longer wanted.

@@ -45,8 +45,8 @@ pub enum Happening {
     },
     /// The agent is connected.
     Connected {
-        /// By the server's id, where it is told already.
-        connection_id: Option<String>,
+        /// The server's id of the connection.
+        connection_id: String,
     },
     /// The agent is not connected, and will try again.
     Disconnected {

@@ -3,6 +3,7 @@
 //! messages are bounded, and an id is remembered only together with a place in the queue.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -33,6 +34,8 @@ pub(super) struct Arrival {
     pub(super) accepts_report: bool,
     /// What a reply to a request names.
     pub(super) reply_to: Option<String>,
+    /// By what a repeat is known, where that is not the call's id.
+    pub(super) repeat_key: Option<String>,
     /// Set where it says that this task or command is no longer wanted.
     pub(super) cancels: Option<String>,
 }
@@ -55,6 +58,8 @@ pub(super) struct Queued {
     pub(super) progress: watch::Receiver<Option<Progress>>,
     /// Where the report of it goes, as long as its delivery waits for the answer.
     pub(super) answer: Option<oneshot::Sender<Bytes>>,
+    /// Dropped once it is told what came of it.
+    pub(super) _in_hand: Held,
 }
 
 /// What came in and is not begun.
@@ -65,7 +70,16 @@ pub(super) struct Inbox {
     observer: Observer,
     running: AtWork,
     logs: LogSink,
+    in_hand: InHand,
 }
+
+/// How much was taken and is not told of yet.
+#[derive(Debug, Clone)]
+pub(super) struct InHand(Arc<watch::Sender<usize>>);
+
+/// One of those.
+#[derive(Debug)]
+pub(super) struct Held(InHand);
 
 #[derive(Debug, Default)]
 struct SeenMessage {
@@ -80,6 +94,32 @@ const TASK: &str = "workflow_task";
 /// The type of the message by which a workflow's task is taken back.
 const CANCEL: &str = "workflow_cancel";
 
+impl InHand {
+    fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(0)))
+    }
+
+    fn hold(&self) -> Held {
+        self.0.send_modify(|held| *held += 1);
+        Held(self.clone())
+    }
+
+    pub(super) fn is_none(&self) -> bool {
+        *self.0.borrow() == 0
+    }
+
+    /// Tells of each change from now on.
+    pub(super) fn changes(&self) -> watch::Receiver<usize> {
+        self.0.subscribe()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|held| *held = held.saturating_sub(1));
+    }
+}
+
 impl Inbox {
     pub(super) fn new(
         queue: mpsc::Sender<Queued>,
@@ -87,7 +127,12 @@ impl Inbox {
         running: AtWork,
         logs: LogSink,
     ) -> Self {
-        Self { queue, known: Mutex::default(), observer, running, logs }
+        Self { queue, known: Mutex::default(), observer, running, logs, in_hand: InHand::new() }
+    }
+
+    /// How much was taken and is not told of yet.
+    pub(super) fn in_hand(&self) -> InHand {
+        self.in_hand.clone()
     }
 
     /// Takes what came in, unless it was taken before or there is no room.
@@ -112,6 +157,19 @@ impl Inbox {
         receipt
     }
 
+    /// Takes what came in, or gives it back where there is no room.
+    pub(super) fn try_put(&self, incoming: Arrival) -> Result<Receipt, Box<Arrival>> {
+        if incoming.cancels.is_none() && self.queue.capacity() == 0 && !self.is_known(&incoming) {
+            return Err(Box::new(incoming));
+        }
+        Ok(self.put(incoming, None))
+    }
+
+    fn is_known(&self, incoming: &Arrival) -> bool {
+        let key = incoming.repeat_key.as_ref().or(incoming.call.id.as_ref());
+        key.is_some_and(|key| self.known.lock().ids.contains(key))
+    }
+
     /// Waits until there is room for one more.
     pub(super) async fn room(&self) {
         drop(self.queue.reserve().await);
@@ -130,22 +188,23 @@ impl Inbox {
     }
 
     fn admit(&self, incoming: Arrival, answer: Option<oneshot::Sender<Bytes>>) -> Receipt {
-        let Arrival { mut call, reply_to, .. } = incoming;
+        let Arrival { mut call, reply_to, repeat_key, .. } = incoming;
+        let key = repeat_key.or_else(|| call.id.clone());
         let mut known = self.known.lock();
-        if let Some(id) = call.id.as_ref().filter(|id| known.ids.contains(*id)) {
+        if let Some(id) = key.as_ref().filter(|id| known.ids.contains(*id)) {
             return Receipt::Repeated(known.answers.get(id).cloned());
         }
         let Ok(place) = self.queue.try_reserve() else { return Receipt::Full };
-        let about = (call.task_id.clone(), call.session_id.clone(), call.traceparent.clone());
+        let about = (call.task_id.clone(), call.session_id.clone());
         let (context, progress) = Context::new(about, self.logs.clone());
         call.context = context.clone();
         if let Some(id) = work_id(&call) {
             self.running.begin(id.to_owned(), context);
         }
-        if let Some(id) = &call.id {
-            known.remember(id.clone());
+        if let Some(key) = key {
+            known.remember(key);
         }
-        place.send(Queued { call, reply_to, progress, answer });
+        place.send(Queued { call, reply_to, progress, answer, _in_hand: self.in_hand.hold() });
         Receipt::Taken
     }
 }
@@ -216,7 +275,7 @@ impl Arrival {
             more: body.more,
             context: Context::default(),
         };
-        Ok(Self { call, accepts_report: false, reply_to: None, cancels })
+        Ok(Self { call, cancels, ..Self::default() })
     }
 }
 

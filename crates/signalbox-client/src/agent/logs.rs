@@ -25,20 +25,14 @@ const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Where lines are written to.
 #[derive(Debug, Clone)]
 pub(super) struct LogSink {
-    lines: mpsc::Sender<Line>,
+    lines: mpsc::Sender<LogEntry>,
     dropped: Arc<AtomicU64>,
-}
-
-#[derive(Debug)]
-struct Line {
-    entry: LogEntry,
-    traceparent: Option<String>,
 }
 
 /// Takes what is written and sends it, until every sink is gone.
 #[derive(Debug)]
 pub(super) struct LogSender {
-    lines: mpsc::Receiver<Line>,
+    lines: mpsc::Receiver<LogEntry>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -51,7 +45,7 @@ pub(super) fn channel() -> (LogSink, LogSender) {
 
 impl LogSink {
     /// Takes a line, or counts it as dropped.
-    pub(super) fn write(&self, mut entry: LogEntry, traceparent: Option<&str>) {
+    pub(super) fn write(&self, mut entry: LogEntry) {
         if entry.message.len() > MESSAGE_BYTES_MAX {
             let mut end = MESSAGE_BYTES_MAX;
             while !entry.message.is_char_boundary(end) {
@@ -62,8 +56,7 @@ impl LogSink {
         if entry.message.is_empty() {
             entry.message.push(' ');
         }
-        let line = Line { entry, traceparent: traceparent.map(str::to_owned) };
-        if self.lines.try_send(line).is_err() {
+        if self.lines.try_send(entry).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -72,26 +65,12 @@ impl LogSink {
 impl LogSender {
     /// Sends until every sink is gone and all is sent. `client` is asked for each batch, as its token may change.
     pub(super) async fn run(mut self, agent_id: String, client: impl Fn() -> Client + Send) {
-        let mut carried = None;
-        loop {
-            let first = match carried.take() {
-                Some(line) => line,
-                None => match self.lines.recv().await {
-                    Some(line) => line,
-                    None => break,
-                },
-            };
-            let traceparent = first.traceparent.clone();
-            let mut batch = vec![first.entry];
+        while let Some(first) = self.lines.recv().await {
+            let mut batch = vec![first];
             let until = Instant::now() + GATHER_FOR;
             while batch.len() < BATCH_MAX {
                 match timeout_at(until, self.lines.recv()).await {
-                    Ok(Some(line)) if line.traceparent == traceparent => batch.push(line.entry),
-                    // A batch goes out under one trace: the header says it, not the line.
-                    Ok(Some(line)) => {
-                        carried = Some(line);
-                        break;
-                    }
+                    Ok(Some(line)) => batch.push(line),
                     Ok(None) | Err(_) => break,
                 }
             }
@@ -100,8 +79,8 @@ impl LogSender {
                 batch.push(dropped_line(lost));
             }
             let lines = batch.len() as u64;
-            if client().post_logs(&agent_id, &batch, traceparent.as_deref()).await.is_err() {
-                self.dropped.fetch_add(lines.max(lost), Ordering::Relaxed);
+            if client().post_logs(&agent_id, &batch).await.is_err() {
+                self.dropped.fetch_add(lines.saturating_add(lost), Ordering::Relaxed);
             }
         }
     }

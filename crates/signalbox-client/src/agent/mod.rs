@@ -8,6 +8,7 @@
 
 mod at_work;
 mod call;
+mod connection;
 mod context;
 mod credentials;
 mod failure;
@@ -26,6 +27,7 @@ mod worker;
 mod tests;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use signalbox_wire::agentkit::{CapabilityBody, RegisterBody};
@@ -41,6 +43,9 @@ pub use self::running::Running;
 pub use self::subscription::Subscription;
 use crate::client::Client;
 
+/// How often a connected agent gives a sign of life: the server looks for one each 30 s, unless it is told otherwise.
+const HEARTBEAT: Duration = Duration::from_secs(25);
+
 /// An agent about to start.
 #[derive(Debug)]
 pub struct Agent {
@@ -51,6 +56,7 @@ pub struct Agent {
     credentials: Option<Credentials>,
     subscriptions: Vec<Subscription>,
     concurrency: usize,
+    heartbeat: Duration,
     handlers: Handlers,
     observer: Observer,
 }
@@ -76,6 +82,7 @@ impl Agent {
             credentials: None,
             subscriptions: Vec::new(),
             concurrency: 1,
+            heartbeat: HEARTBEAT,
             handlers: Handlers::default(),
             observer: Observer::new(drop),
         }
@@ -138,6 +145,13 @@ impl Agent {
     #[must_use]
     pub fn concurrency(mut self, concurrency: usize) -> Self {
         self.concurrency = concurrency.max(1);
+        self
+    }
+
+    /// How often it gives a sign of life over its connection, where the server's `heartbeat_interval` is below 25 s.
+    #[must_use]
+    pub fn heartbeat(mut self, interval: Duration) -> Self {
+        self.heartbeat = interval.max(Duration::from_millis(100));
         self
     }
 

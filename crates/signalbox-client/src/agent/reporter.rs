@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::call::{Call, Kind};
+use super::connection::{Acting, Link};
 use super::context::Progress;
+use super::failure::Failure;
 use super::handlers::Outcome;
 use super::happening::{Happening, Observer};
-use crate::client::Client;
 use crate::edge;
 use crate::error::Error;
 use crate::retry::RetryPolicy;
@@ -40,11 +41,16 @@ pub(super) struct About {
 /// How outcomes are told.
 pub(super) enum Reporter {
     Http(HttpReporter),
+    /// Over the connection; what is too large for it by reports.
+    Link(Link, HttpReporter),
 }
+
+/// How long a handler of a connected agent may take before it is told that the agent is at it.
+const ACTIVE_AFTER: Duration = Duration::from_secs(1);
 
 /// Tells by reports over HTTP.
 pub(super) struct HttpReporter {
-    pub(super) client: Client,
+    pub(super) acting: Acting,
     pub(super) agent_id: String,
     pub(super) observer: Observer,
 }
@@ -63,10 +69,11 @@ impl About {
 }
 
 impl Reporter {
-    /// How long a handler may take before it is told that the agent is at it.
-    pub(super) fn active_after(&self) -> Duration {
+    /// How long a handler may take before it is told that the agent is at it; `None` where that is told at once.
+    pub(super) fn active_after(&self) -> Option<Duration> {
         match self {
-            Self::Http(_) => Duration::ZERO,
+            Self::Http(_) => None,
+            Self::Link(..) => Some(ACTIVE_AFTER),
         }
     }
 
@@ -74,6 +81,7 @@ impl Reporter {
     pub(super) async fn active(&self, about: &About, progress: Option<&Progress>) {
         match self {
             Self::Http(http) => http.active(about, progress).await,
+            Self::Link(link, _) => link.active(about, progress),
         }
     }
 
@@ -81,6 +89,16 @@ impl Reporter {
     pub(super) async fn settle(&self, outcome: Outcome, about: &About) {
         match self {
             Self::Http(http) => http.settle(outcome, about).await,
+            Self::Link(link, http) => {
+                if link.settle(&outcome, about).await {
+                    return;
+                }
+                if about.task_id.is_some() {
+                    return http.settle(outcome, about).await;
+                }
+                let failure = Failure::new("the answer is larger than a connection takes").code("too-large");
+                link.settle(&Err(failure), about).await;
+            }
         }
     }
 }
@@ -117,7 +135,9 @@ impl HttpReporter {
         let report = StateReport { timestamp: Some(edge::now()), ..report };
         let mut round = 1;
         loop {
-            let Err(error) = self.client.report_state(&self.agent_id, &report).await else { return Ok(()) };
+            let Err(error) = self.acting.client().report_state(&self.agent_id, &report).await else {
+                return Ok(());
+            };
             if round >= rounds || !error.is_transient() {
                 let unreported = Happening::Unreported { state: report.state, reason: error.to_string() };
                 self.observer.tell(unreported);

@@ -6,13 +6,16 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::connection::{Acting, Link};
+use super::subscription::Subscription;
 use crate::client::Client;
 use crate::error::Error;
 
 /// An agent at work. Dropping it stops it at once; [`Running::stop`] lets it finish what it has.
 #[derive(Debug)]
 pub struct Running {
-    client: Client,
+    acting: Acting,
+    link: Option<Link>,
     agent_id: String,
     endpoint: Option<String>,
     stop: watch::Sender<bool>,
@@ -21,12 +24,12 @@ pub struct Running {
 
 impl Running {
     pub(super) fn new(
-        client: Client,
+        (acting, link): (Acting, Option<Link>),
         (agent_id, endpoint): (String, Option<String>),
         stop: watch::Sender<bool>,
         worker: JoinHandle<()>,
     ) -> Self {
-        Self { client, agent_id, endpoint, stop, worker }
+        Self { acting, link, agent_id, endpoint, stop, worker }
     }
 
     /// The id that the server knows it by.
@@ -41,10 +44,10 @@ impl Running {
         self.endpoint.as_deref()
     }
 
-    /// The client that acts for the agent.
+    /// The client that acts for the agent; by an SSH key, with a token that is good for a while.
     #[must_use]
     pub fn client(&self) -> Client {
-        self.client.clone()
+        self.acting.client()
     }
 
     /// Sends a message of a type to another agent, and answers its id: it is durable.
@@ -56,22 +59,69 @@ impl Running {
         self.client().send_message(agent_id, &message).await
     }
 
-    /// Publishes to a subject; answers the place in its channel, where it is kept in one.
+    /// Publishes to a subject; answers the place in its channel, where it is kept in one. `Ok` means that the server has it.
     ///
     /// # Errors
     /// [`Error`]; an agent that listens cannot publish.
     pub async fn publish(&self, subject: &str, payload: Value) -> Result<Option<u64>, Error> {
-        drop(payload);
-        Err(not_connected(&format!("publishing to '{subject}'")))
+        self.link(&format!("publishing to '{subject}'"))?.publish(subject, payload, None).await
     }
 
-    /// Asks another agent, and waits for its answer.
+    /// Publishes to a subject under an id of the caller's own: given again with the same payload, it is the same message.
+    ///
+    /// # Errors
+    /// [`Error`], as of [`Running::publish`].
+    pub async fn publish_as(
+        &self,
+        message_id: &str,
+        subject: &str,
+        payload: Value,
+    ) -> Result<Option<u64>, Error> {
+        self.link(&format!("publishing to '{subject}'"))?.publish(subject, payload, Some(message_id)).await
+    }
+
+    /// Asks another agent, and waits for its answer, for 300 s at most.
     ///
     /// # Errors
     /// [`Error`]; an agent that listens cannot ask.
     pub async fn request(&self, agent_id: &str, payload: Value, timeout: Duration) -> Result<Value, Error> {
-        drop((payload, timeout));
-        Err(not_connected(&format!("asking '{agent_id}'")))
+        self.link(&format!("asking '{agent_id}'"))?.request(("to", agent_id), payload, timeout).await
+    }
+
+    /// Asks whoever is subscribed to a subject, and waits for the first answer, for 300 s at most.
+    ///
+    /// # Errors
+    /// [`Error`]; an agent that listens cannot ask.
+    pub async fn request_subject(
+        &self,
+        subject: &str,
+        payload: Value,
+        timeout: Duration,
+    ) -> Result<Value, Error> {
+        self.link(&format!("asking '{subject}'"))?.request(("subject", subject), payload, timeout).await
+    }
+
+    /// Subscribes to one more subject or pattern, on this connection and each after it; what comes goes to the handler of the
+    /// rest, or to that of a pattern that it fits.
+    ///
+    /// # Errors
+    /// [`Error`]; an agent that listens cannot subscribe.
+    pub async fn subscribe(&self, subscription: impl Into<Subscription>) -> Result<(), Error> {
+        let subscription = subscription.into();
+        self.link(&format!("subscribing to '{}'", subscription.subject))?.subscribe(subscription).await
+    }
+
+    /// Ends a subscription.
+    ///
+    /// # Errors
+    /// [`Error`]; an agent that listens has none.
+    pub async fn unsubscribe(&self, subject: &str) -> Result<(), Error> {
+        self.link(&format!("unsubscribing from '{subject}'"))?.unsubscribe(subject.to_owned()).await
+    }
+
+    fn link(&self, what: &str) -> Result<&Link, Error> {
+        let reason = "the agent listens and is not connected; start it with Agent::connect";
+        self.link.as_ref().ok_or_else(|| Error::unusable(what, reason))
     }
 
     /// Waits until the agent is over by itself: because another process took over, or because it cannot go on.
@@ -91,8 +141,4 @@ impl Drop for Running {
         self.stop.send_replace(true);
         self.worker.abort();
     }
-}
-
-fn not_connected(what: &str) -> Error {
-    Error::unusable(what, "the agent listens and is not connected; start it with Agent::connect")
 }

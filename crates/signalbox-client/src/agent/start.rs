@@ -1,19 +1,27 @@
 //! How an agent starts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::Agent;
 use super::at_work::AtWork;
+use super::connection::{Acting, Connection, Dialer, Link, Parts};
+use super::credentials::Credentials;
 use super::inbox::{Inbox, QUEUE_MAX};
 use super::reporter::{HttpReporter, Reporter};
 use super::running::Running;
 use super::worker::Worker;
 use super::{listener, logs};
 use crate::error::Error;
+
+/// How long what is left of the log may take to be sent.
+const LOG_WITHIN: Duration = Duration::from_secs(5);
 
 impl Agent {
     /// Registers (taking over its name from a former process), listens or connects, and works.
@@ -36,9 +44,7 @@ impl Agent {
         self.tell_concurrency();
         match self.credentials.take() {
             None => self.start_listening().await,
-            Some(_) => {
-                Err(Error::unusable("a connection", "this version of the client does not open one yet"))
-            }
+            Some(credentials) => self.start_connected(credentials).await,
         }
     }
 
@@ -64,20 +70,71 @@ impl Agent {
             }
         };
         let reporter = Reporter::Http(HttpReporter {
-            client: self.client.clone(),
+            acting: Acting::new(self.client.clone()),
             agent_id: agent_id.clone(),
             observer: self.observer.clone(),
         });
-        let log_client = self.client.clone();
-        let logging = tokio::spawn(log_sender.run(agent_id.clone(), move || log_client.clone()));
+        let acting = Acting::new(self.client.clone());
+        let log_client = acting.clone();
+        let logging = tokio::spawn(log_sender.run(agent_id.clone(), move || log_client.client()));
         let worker = Worker::new(self.handlers, reporter, self.observer, at_work);
         let worker = async move {
             worker.run(receiver, self.concurrency, stopping).await;
-            // The sinks are gone with the handlers, and so this ends once all is sent.
             drop(serving.await);
-            drop(logging.await);
+            // The sinks are gone with the handlers, and so this ends once all is sent.
+            drop(timeout(LOG_WITHIN, logging).await);
         };
-        Ok(Running::new(self.client, (agent_id, Some(endpoint)), stop, tokio::spawn(worker)))
+        Ok(Running::new((acting, None), (agent_id, Some(endpoint)), stop, tokio::spawn(worker)))
+    }
+
+    async fn start_connected(self, credentials: Credentials) -> Result<Running, Error> {
+        let agent_id = self.agent_id().await?;
+        let dialer = Arc::new(Dialer::new(&self.client, &agent_id, credentials)?);
+        let acting = dialer.acting();
+        let (stop, stopping) = watch::channel(false);
+        // The worker stops once the connection has ended: until then work may come.
+        let (stop_worker, worker_stopping) = watch::channel(false);
+        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        let (log_sink, log_sender) = logs::channel();
+        let at_work = AtWork::default();
+        let inbox = Arc::new(Inbox::new(sender, self.observer.clone(), at_work.clone(), log_sink));
+        let (link, out) = Link::new(self.observer.clone());
+        let connection = Connection::new(Parts {
+            dial: Arc::clone(&dialer),
+            in_hand: inbox.in_hand(),
+            inbox,
+            out,
+            observer: self.observer.clone(),
+            heartbeat: self.heartbeat,
+            subscriptions: self.subscriptions,
+            stopping,
+        });
+        let http = HttpReporter {
+            acting: acting.clone(),
+            agent_id: agent_id.clone(),
+            observer: self.observer.clone(),
+        };
+        let worker = Worker::new(self.handlers, Reporter::Link(link.clone(), http), self.observer, at_work);
+        let log_client = acting.clone();
+        let logging = tokio::spawn(log_sender.run(agent_id.clone(), move || log_client.client()));
+        let (first, tried) = oneshot::channel();
+        let concurrency = self.concurrency;
+        let work = tokio::spawn(async move {
+            let mut others = JoinSet::new();
+            others.spawn(dialer.keep_signed_in());
+            let connected = async move {
+                connection.run(first).await;
+                stop_worker.send_replace(true);
+            };
+            tokio::join!(connected, worker.run(receiver, concurrency, worker_stopping));
+            // The sinks are gone with the handlers, and so this ends once all is sent.
+            drop(timeout(LOG_WITHIN, logging).await);
+        });
+        let running = Running::new((acting, Some(link)), (agent_id, None), stop, work);
+        match tried.await {
+            Ok(Err(error)) => Err(error),
+            _ => Ok(running),
+        }
     }
 
     /// Registers, unless it is registered already.

@@ -64,7 +64,7 @@ impl Parts {
     /// A task whose delivery waits for the answer is reported by that, if its handler ends before the delivery is
     /// answered; any other is reported `active` first.
     async fn handle(self: Arc<Self>, queued: Queued) {
-        let Queued { call, reply_to, progress, answer } = queued;
+        let Queued { call, reply_to, progress, answer, _in_hand } = queued;
         let about = About::of(&call, reply_to);
         let mut answer = answer.filter(|answer| !answer.is_closed());
         let mut handler = Box::pin(self.run_handler(call));
@@ -73,7 +73,10 @@ impl Parts {
                 outcome = &mut handler => Some(outcome),
                 () = answer.closed() => None,
             },
-            None => tokio::time::timeout(self.reporter.active_after(), &mut handler).await.ok(),
+            None => match self.reporter.active_after() {
+                Some(within) => tokio::time::timeout(within, &mut handler).await.ok(),
+                None => None,
+            },
         };
         let outcome = match at_once {
             Some(outcome) => outcome,

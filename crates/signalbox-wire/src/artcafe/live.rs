@@ -202,6 +202,27 @@ pub struct Response {
     pub error: Option<Box<RawValue>>,
 }
 
+/// Why something failed, as agents say it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Said {
+    Words(String),
+    Object {
+        message: String,
+        #[serde(default)]
+        code: Option<String>,
+    },
+}
+
+impl Said {
+    fn into_parts(self) -> (String, Option<String>) {
+        match self {
+            Self::Words(message) => (message, None),
+            Self::Object { message, code } => (message, code),
+        }
+    }
+}
+
 impl Response {
     /// Whether it went well.
     #[must_use]
@@ -209,11 +230,18 @@ impl Response {
         self.status.eq_ignore_ascii_case("success")
     }
 
-    /// Why it failed, in words.
+    /// Why it failed, in words: the error itself, or the `message` of one that is an object.
     #[must_use]
     pub fn reason(&self) -> String {
         let Some(error) = &self.error else { return "the agent gave no reason".to_owned() };
-        serde_json::from_str::<String>(error.get()).unwrap_or_else(|_| error.get().to_owned())
+        let said = serde_json::from_str::<Said>(error.get());
+        said.map_or_else(|_| error.get().to_owned(), |said| said.into_parts().0)
+    }
+
+    /// The kind of failure, where the error is an object that has a `code`.
+    #[must_use]
+    pub fn code(&self) -> Option<String> {
+        serde_json::from_str::<Said>(self.error.as_ref()?.get()).ok()?.into_parts().1
     }
 
     /// What came of it, or what went wrong.
@@ -239,6 +267,10 @@ impl Response {
         if !self.is_success() {
             text.push_str(",\"error\":");
             quote(&mut text, &self.reason());
+            if let Some(code) = self.code() {
+                text.push_str(",\"code\":");
+                quote(&mut text, &code);
+            }
         }
         text.push('}');
         RawObject::parse(text).ok()
@@ -609,6 +641,14 @@ mod tests {
         let bad = of(r#"{"command_id":"tsk_a-1","status":"error","error":"no \"disk\""}"#);
         assert_eq!(bad.reason(), "no \"disk\"");
         assert!(!bad.is_success() && bad.details().is_some());
+        let coded =
+            of(r#"{"command_id":"tsk_a-1","status":"error","error":{"message":"no disk","code":"disk"}}"#);
+        assert_eq!(
+            coded.details().expect("an object").as_str(),
+            r#"{"opscore_task_id":"tsk_a-1","error":"no disk","code":"disk"}"#
+        );
+        let odd = of(r#"{"command_id":"tsk_a-1","status":"error","error":{"code":7}}"#);
+        assert_eq!((odd.reason().as_str(), odd.code()), (r#"{"code":7}"#, None));
         assert!(parse::<Response>(br#"{"command_id":"a","status":"done"}"#).is_err());
     }
 

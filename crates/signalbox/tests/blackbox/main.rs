@@ -24,6 +24,7 @@ mod fast_path;
 mod nodes;
 mod opscore;
 mod process;
+mod rust_agent;
 mod sign_in;
 mod split;
 mod support;

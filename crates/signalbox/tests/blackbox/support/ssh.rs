@@ -41,6 +41,11 @@ impl SshKey {
         fs::read_to_string(self.path("key.pub")).expect("a public key")
     }
 
+    /// Its private key, as `ssh-keygen` wrote it.
+    pub(crate) fn private(&self) -> String {
+        fs::read_to_string(self.path("key")).expect("a private key")
+    }
+
     /// The fingerprint that `ssh-keygen -l` prints.
     pub(crate) fn fingerprint(&self) -> String {
         let printed = run("ssh-keygen", &["-l", "-f", &self.file("key.pub")]);
