@@ -21,7 +21,8 @@ pub fn of_task(state: &SessionState, task: &Task, policy: &Policy) -> Message {
     let none = Map::new();
     // Handlers are named by what a definition says: which item of a list it is for stands in the task's id.
     let instance = task.instance.as_ref().filter(|_| task.undoes.is_none());
-    let step = instance.and_then(|instance| state.tasks.get(instance.of)).map_or(&task.step, |whole| &whole.step);
+    let step =
+        instance.and_then(|instance| state.tasks.get(instance.of)).map_or(&task.step, |whole| &whole.step);
     let name = task.name.as_deref().unwrap_or(step);
     let body = outbound::text(&WorkflowMessage::task(
         (&id, dispatched_at, task.times_out_at(policy.task_timeout)),

@@ -125,7 +125,8 @@ fn named_in(text: &str) -> Option<String> {
 }
 
 fn is_file(name: &str) -> bool {
-    !name.contains([' ', '/', '*']) && FILES.iter().any(|ending| name.len() > ending.len() && name.ends_with(ending))
+    !name.contains([' ', '/', '*'])
+        && FILES.iter().any(|ending| name.len() > ending.len() && name.ends_with(ending))
 }
 
 #[test]
@@ -133,7 +134,8 @@ fn a_page_is_read_as_its_reader_sees_it() {
     let page = "# A\n\nSave it as `a.py`:\n\n```python\nx = 1\n```\n\n<!-- test: skip it needs a network -->\n```sh\nx\n\
                 y\n```\n## B\n<!-- test: before\nz\n-->\n```yaml\n# b.yaml\nk: v\n```\n";
     let found = blocks(page);
-    let seen: Vec<_> = found.iter().map(|block| (block.line, block.section, block.language.as_str())).collect();
+    let seen: Vec<_> =
+        found.iter().map(|block| (block.line, block.section, block.language.as_str())).collect();
     assert_eq!(seen, [(6, 1, "python"), (11, 1, "sh"), (16, 2, "sh"), (19, 2, "yaml")]);
     assert_eq!(found[0].directives, [Directive::File("a.py".to_owned())]);
     assert_eq!(found[1].directives, [Directive::Skip("it needs a network".to_owned())]);

@@ -79,8 +79,11 @@ pub(crate) fn shape(at: &str, expected: &Value, got: &Value) -> Option<String> {
 }
 
 fn list(at: &str, expected: &[Value], got: &[Value]) -> Option<String> {
-    if expected.is_empty() || expected.iter().any(|value| value == ANY) && expected.len() == 1 {
-        return (expected.is_empty() && !got.is_empty()).then(|| format!("{at} is empty on the page, and has entries"));
+    if expected.is_empty() {
+        return (!got.is_empty()).then(|| format!("{at} is empty on the page, and has entries"));
+    }
+    if expected.iter().all(|value| value == ANY) {
+        return None;
     }
     if got.is_empty() {
         return Some(format!("{at} has entries on the page, and came empty"));

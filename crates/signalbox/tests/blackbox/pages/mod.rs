@@ -72,7 +72,12 @@ fn a_page_that_is_wrong_fails() {
     );
     let told = faults.join("\n");
     assert_eq!(faults.len(), 3, "{told}");
-    for part in ["line 2: the lines differ", "line 8: /a is a text on the page", "line 14: ended with", "agentCapability"] {
+    for part in [
+        "line 2: the lines differ",
+        "line 8: /a is a text on the page",
+        "line 14: ended with",
+        "agentCapability",
+    ] {
         assert!(told.contains(part), "{part}: {told}");
     }
     let failed = faults_of("```sh\nfalse | true\necho not reached\n```\n").join("\n");

@@ -23,7 +23,10 @@ pub(super) struct Step {
 #[derive(Debug)]
 pub(super) enum What {
     Run(Shell),
-    File { name: String, text: String },
+    File {
+        name: String,
+        text: String,
+    },
     Compile(String),
     /// Kept by the server after the page has been followed.
     Workflow(String),
@@ -147,7 +150,8 @@ impl Chosen {
 
 /// What is neither run nor compared has to be readable.
 fn read(language: &str, text: &str, file: Option<String>) -> Result<Vec<What>, String> {
-    let mut steps: Vec<What> = file.map(|name| What::File { name, text: text.to_owned() }).into_iter().collect();
+    let mut steps: Vec<What> =
+        file.map(|name| What::File { name, text: text.to_owned() }).into_iter().collect();
     match language {
         "python" => steps.push(What::Compile(text.to_owned())),
         "json" => {
@@ -160,7 +164,11 @@ fn read(language: &str, text: &str, file: Option<String>) -> Result<Vec<What>, S
         }
         "toml" => drop(toml::from_str::<toml::Table>(text).map_err(|error| error.to_string())?),
         _ if !steps.is_empty() => {}
-        _ => return Err(format!("a block of {language:?} that is neither run, compared, read nor skipped for a reason")),
+        _ => {
+            return Err(format!(
+                "a block of {language:?} that is neither run, compared, read nor skipped for a reason"
+            ));
+        }
     }
     Ok(steps)
 }

@@ -80,12 +80,18 @@ fn registered(server: &Server, examples: &Examples, agent: &Agent) -> String {
 
 fn triggered(server: &Server, agent: &str, task: Value) -> String {
     let body = json!({"workflowDefinition": definition(task)});
-    let request = Request::post(format!("/v1/opscore/agent/{agent}/workflow"), &body).header("traceparent", TRACE);
+    let request =
+        Request::post(format!("/v1/opscore/agent/{agent}/workflow"), &body).header("traceparent", TRACE);
     server.send(request).is(202)["sessionId"].as_str().expect("its id").to_owned()
 }
 
 fn headers(delivery: &Delivery) -> Value {
-    delivery.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect::<serde_json::Map<_, _>>().into()
+    delivery
+        .headers
+        .iter()
+        .map(|(name, value)| (name.clone(), json!(value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 fn what_is_posted_to_an_agent_is_on_the_page(database: &Database) {
@@ -170,7 +176,8 @@ fn what_goes_over_a_connection_is_on_the_page(database: &Database) {
     let ended = server.session_becomes(&session, "completed");
     assert_eq!(ended["tasks"][0]["progress"], examples.named("status")["data"]["progress"], "{ended}");
 
-    let retried = json!({"taskId": "first", "maxRetries": 1, "retry": {"initial": "1ms", "retryOn": ["no_text"]}});
+    let retried =
+        json!({"taskId": "first", "maxRetries": 1, "retry": {"initial": "1ms", "retryOn": ["no_text"]}});
     let session = triggered(&server, &agent, retried);
     for becomes in ["running", "failed"] {
         let id = socket.expect("command")["id"].as_str().expect("its id").to_owned();
@@ -179,7 +186,10 @@ fn what_goes_over_a_connection_is_on_the_page(database: &Database) {
         examples.same("ack", &socket.expect("ack"));
         let shown = server.session_becomes(&session, becomes);
         let words = &failed["data"]["error"]["message"];
-        assert!(becomes == "running" || shown["error"].to_string().contains(words.as_str().expect("words")), "{shown}");
+        assert!(
+            becomes == "running" || shown["error"].to_string().contains(words.as_str().expect("words")),
+            "{shown}"
+        );
     }
 
     let session = triggered(&server, &agent, task());

@@ -137,7 +137,9 @@ impl Page {
                 What::Compile(text) => {
                     self.write(&number.to_string(), text);
                     let check = "import sys; compile(open(sys.argv[1]).read(), sys.argv[1], 'exec')";
-                    script.push_str(&format!("{current}python3 -c \"{check}\" .page/{number} 2> .page/{number}.err\n"));
+                    script.push_str(&format!(
+                        "{current}python3 -c \"{check}\" .page/{number} 2> .page/{number}.err\n"
+                    ));
                 }
                 What::Workflow(text) => {
                     self.write(&number.to_string(), text);
@@ -193,7 +195,8 @@ impl Page {
         let current = self.read("current").trim().to_owned();
         let step = current.parse::<usize>().ok().and_then(|number| plan.steps.get(number));
         let line = step.map_or_else(|| "at the start".to_owned(), |step| format!("line {}", step.line));
-        let how = code.map_or_else(|| format!("not over within {PAGE:?}"), |code| format!("ended with {code}"));
+        let how =
+            code.map_or_else(|| format!("not over within {PAGE:?}"), |code| format!("ended with {code}"));
         let tail = |name: &str| {
             let text = self.read(name);
             let from = text.char_indices().rev().nth(4_000).map_or(0, |(at, _)| at);
@@ -255,7 +258,8 @@ fn ports(plan: &Plan) -> BTreeMap<String, u16> {
 fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % 11_000).unwrap_or_default();
-    let candidates = std::iter::repeat_with(|| PORTS.start + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000);
+    let candidates =
+        std::iter::repeat_with(|| PORTS.start + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000);
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     candidates.take(PORTS.len()).find(free).expect("a free port")
 }
