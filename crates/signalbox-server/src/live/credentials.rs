@@ -321,10 +321,10 @@ impl Drop for Registered {
     fn drop(&mut self) {
         let mut held = self.credentials.0.held.lock();
         for named in &self.rests_on {
-            if let Some(of_named) = held.get_mut(named) {
-                if of_named.connections.remove(&self.connection) {
-                    held.remove(named);
-                }
+            if let Some(of_named) = held.get_mut(named)
+                && of_named.connections.remove(&self.connection)
+            {
+                held.remove(named);
             }
         }
     }

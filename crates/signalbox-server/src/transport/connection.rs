@@ -416,7 +416,7 @@ mod tests {
     fn waits(reader: &mut OutboxReader) -> Option<Bytes> {
         match reader.poll_next(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Next::Frame(text, _)) => Some(text),
-            Poll::Ready(Next::End(_)) | Poll::Pending => None,
+            Poll::Ready(Next::Burst(_) | Next::End(_)) | Poll::Pending => None,
         }
     }
 
@@ -466,7 +466,7 @@ mod tests {
         let end = |reader: &mut OutboxReader| match reader.poll_next(&mut Context::from_waker(Waker::noop()))
         {
             Poll::Ready(Next::End(reason)) => Some(reason),
-            Poll::Ready(Next::Frame(..)) | Poll::Pending => None,
+            Poll::Ready(Next::Frame(..) | Next::Burst(_)) | Poll::Pending => None,
         };
         drop(sent(&outbox, &close("con_2")));
         assert_eq!(end(&mut reader), None, "it is another's");
