@@ -64,7 +64,11 @@ impl Agent {
             about = about.capability(capability);
         }
         about = about.metadata(read("the metadata", metadata)?);
-        drop(heartbeat);
+        if let Some(seconds) = heartbeat {
+            let interval = Duration::try_from_secs_f64(seconds)
+                .map_err(|error| PyValueError::new_err(format!("heartbeat={seconds}: {error}")))?;
+            about = about.heartbeat(interval);
+        }
         if let Some(agent_id) = agent_id {
             about = about.registered(agent_id);
         }

@@ -430,12 +430,13 @@ def test_a_handler_that_holds_the_interpreter_does_not_go_offline(
         {
             "id": its_name,
             "name": "Hold",
-            "tasks": [{"taskId": "hold", "agentId": agent.agent_id, "parameters": {"seconds": 8}, "maxRetries": 0}],
+            "tasks": [{"taskId": "hold", "agentId": agent.agent_id, "parameters": {"seconds": 5}, "maxRetries": 0}],
         }
     )
     program.line("holding")
     seen = set()
-    while not (done := client.sessions.get(session)).ended_at:
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end and not (done := client.sessions.get(session)).ended_at:
         seen.add(client.agents.get(agent.agent_id).presence)
         time.sleep(0.1)
     assert done.status == "completed" and done.result == "held"

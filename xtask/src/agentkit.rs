@@ -53,7 +53,7 @@ pub(crate) fn test(repo: &Repo, python: &Path) -> Result<()> {
     tests.env("SIGNALBOX_BIN", repo.path("target/debug/signalbox"));
     repo::succeed(&mut tests)?;
     let mut types = module(repo, python, "mypy");
-    types.args(["--strict", "--package", "agentkit", "--cache-dir", "target/test-agentkit/mypy"]);
+    types.arg("--cache-dir").arg(repo.path("target/test-agentkit/mypy")).current_dir(repo.path("python"));
     repo::succeed(&mut types)?;
     repo::succeed(module(repo, python, "mypy.stubtest").args(["--concise", "agentkit._native"]))
 }
