@@ -10,6 +10,7 @@ mod definition;
 mod doctor;
 mod events;
 mod failure;
+mod input;
 mod keys;
 mod logs;
 mod moments;
@@ -17,6 +18,7 @@ mod output;
 mod profiles;
 mod resource;
 mod schedules;
+mod session;
 mod sessions;
 mod ssh_keys;
 mod subscribe;
@@ -30,13 +32,9 @@ mod webhooks;
 mod which;
 mod workflows;
 
-use std::io::Read as _;
-use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Args;
-use serde_json::Value;
 use signalbox_client::Client;
 
 pub(crate) use self::agents::{AgentVerb, agents};
@@ -73,21 +71,6 @@ pub(crate) struct Newest {
     /// How many at most; 0 for all
     #[arg(long, default_value_t = 50)]
     limit: usize,
-}
-
-/// A value that is given as JSON on the command line.
-fn json(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}; quote a text as '\"text\"'"))
-}
-
-/// A file, or standard input for `-`.
-fn read(file: &Path) -> anyhow::Result<String> {
-    if file == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("standard input cannot be read as text")?;
-        return Ok(text);
-    }
-    std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
 }
 
 /// Does something with the server that the target names.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Command};
 use clap_complete::Shell;
 
 use crate::printer;
@@ -16,9 +16,9 @@ pub(crate) struct Completions {
 }
 
 /// Prints the completions.
-pub(crate) fn completions(asked: &Completions) -> anyhow::Result<ExitCode> {
+pub(crate) fn completions(asked: &Completions, command: &mut Command) -> anyhow::Result<ExitCode> {
     let mut text = Vec::new();
-    clap_complete::generate(asked.shell, &mut crate::whole_command(), "signalbox", &mut text);
+    clap_complete::generate(asked.shell, command, "signalbox", &mut text);
     printer::part(&String::from_utf8_lossy(&text));
     Ok(ExitCode::SUCCESS)
 }

@@ -109,7 +109,7 @@ impl Run {
         printer::line(&format!("agent {} is {} {place}", self.name, running.agent_id()));
         tokio::select! {
             () = running.ended() => anyhow::bail!("the agent is over: its connection is no longer taken"),
-            outcome = crate::interrupted() => outcome?,
+            outcome = crate::signals::interrupted() => outcome?,
         }
         printer::notice("stopping; work that is under way may end");
         Ok(if running.stop(DRAIN).await { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -19,6 +19,7 @@ mod init;
 mod printer;
 mod reference;
 mod serve;
+mod signals;
 mod story;
 mod style;
 
@@ -26,11 +27,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use mimalloc::MiMalloc;
 use signalbox_server::backup::Parts;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Requests allocate on one thread what another frees; this allocator makes that cheap.
 #[global_allocator]
@@ -158,18 +157,6 @@ impl Kept {
     }
 }
 
-/// Ends when this process is asked to: by Ctrl-C, SIGTERM, or as its terminal is gone.
-async fn interrupted() -> anyhow::Result<()> {
-    let unheard = "signals cannot be listened for";
-    let mut terminate = signal(SignalKind::terminate()).context(unheard)?;
-    let mut hangup = signal(SignalKind::hangup()).context(unheard)?;
-    tokio::select! {
-        outcome = tokio::signal::ctrl_c() => outcome.context(unheard),
-        _ = terminate.recv() => Ok(()),
-        _ = hangup.recv() => Ok(()),
-    }
-}
-
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve { arguments } => serve::run(arguments, std::future::pending()),
@@ -196,8 +183,8 @@ fn main() -> ExitCode {
         Command::Doctor(asked) => admin::doctor(&asked),
         Command::Init(asked) => init::init(&asked),
         Command::Config(asked) => admin::config(&asked),
-        Command::Completions(asked) => completions::completions(&asked),
-        Command::Reference { page } => reference::print(page),
+        Command::Completions(asked) => completions::completions(&asked, &mut whole_command()),
+        Command::Reference { page } => reference::print(page, whole_command()),
     };
     outcome.unwrap_or_else(|error| {
         printer::notice(&format!("error: {}", admin::in_words(&error)));

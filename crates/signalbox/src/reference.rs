@@ -23,10 +23,10 @@ pub(crate) enum Page {
 }
 
 /// Prints the page.
-pub(crate) fn print(page: Page) -> anyhow::Result<ExitCode> {
+pub(crate) fn print(page: Page, command: clap::Command) -> anyhow::Result<ExitCode> {
     match page {
         Page::Config => printer::line(configuration().trim_end()),
-        Page::Cli => printer::line(command_line().trim_end()),
+        Page::Cli => printer::line(command_line(command).trim_end()),
         Page::Openapi => printer::line(&signalbox_server::openapi().to_pretty_json()?),
         Page::Problems => printer::line(problems().trim_end()),
     }
@@ -91,7 +91,7 @@ fn problems() -> String {
 /// The options that nearly every command takes; told once.
 const COMMON: [&str; 5] = ["output", "url", "profile", "tenant", "data_dir"];
 
-fn command_line() -> String {
+fn command_line(mut command: clap::Command) -> String {
     let mut page = String::from(
         "# Command line\n\nEvery command of `signalbox`, as `--help` tells it. This page is generated from the code.\n\n\
          Data goes to standard output, everything else to standard error. `-o table` is for people (`wide` has more \
@@ -114,7 +114,6 @@ fn command_line() -> String {
          | 3 | of the commands that wait for a session: it failed |\n\
          | 4 | of the commands that wait for a session: it was cancelled |\n",
     );
-    let mut command = crate::whole_command();
     // Only what is built has everything that help is made from.
     command.build();
     for group in command.get_subcommands().filter(|group| !group.is_hide_set() && group.get_name() != "help")

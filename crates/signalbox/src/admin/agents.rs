@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use signalbox_client::{ListQuery, Method};
 
 use super::context::{Context, filters};
+use super::input::json;
 use super::logs::{self, Filter};
 use super::resource::{Column, Resource};
-use super::{All, Asked, Newest, json, run};
+use super::{All, Asked, Newest, run};
 
 const AGENTS: Resource = Resource {
     noun: "agent",

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use signalbox_client::{ListQuery, Method};
 
 use super::context::{self, Context};
+use super::input::json;
 use super::resource::{Column, Resource};
-use super::{All, Asked, json, output, run, subscribe};
+use super::{All, Asked, output, run, subscribe};
 
 pub(super) const CHANNELS: Resource = Resource {
     noun: "channel",

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use signalbox_client::{ListQuery, Method};
 
 use super::context::{body, text};
+use super::input::json;
 use super::resource::{Column, Resource};
-use super::{Asked, Newest, json, run};
+use super::{Asked, Newest, run};
 
 const COMMANDS: Resource = Resource {
     noun: "agent",

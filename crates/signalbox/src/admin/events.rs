@@ -10,7 +10,7 @@ use super::context::Pages;
 use super::logs::print_line;
 use super::output::Many;
 use super::resource::{Column, Resource};
-use super::sessions::SESSIONS;
+use super::session::SESSIONS;
 use super::target::Target;
 use super::{All, run};
 use crate::style::Style;

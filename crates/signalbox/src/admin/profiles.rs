@@ -236,7 +236,7 @@ fn list(format: Format, profiles: &Profiles) -> anyhow::Result<()> {
 }
 
 fn key(file: &std::path::Path) -> anyhow::Result<String> {
-    match super::read(file)?.trim() {
+    match super::input::read(file)?.trim() {
         "" => bail!("{} holds no key", file.display()),
         key => Ok(key.to_owned()),
     }

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use signalbox_client::{ListQuery, Method};
 
 use super::context::{Context, body, text};
+use super::input::json;
 use super::moments::Moment;
 use super::output;
 use super::resource::{Column, Resource, in_line};
-use super::{All, Asked, Newest, json, run};
+use super::{All, Asked, Newest, run};
 
 const SCHEDULES: Resource = Resource {
     noun: "schedule",

@@ -9,32 +9,14 @@ use signalbox_client::{ListQuery, Method};
 
 use super::context::{Context, body, text};
 use super::failure::Misused;
-use super::resource::{Column, Kind, Resource};
+use super::input::json;
+use super::resource::{Column, Kind};
+use super::session::SESSIONS;
 use super::table::Fields;
 use super::which::{Filter, Which};
-use super::{Asked, Newest, json, run};
+use super::{Asked, Newest, run};
 use super::{output, table, timeline, watch};
 use crate::printer;
-
-pub(crate) const SESSIONS: Resource = Resource {
-    noun: "session",
-    lister: "signalbox sessions list",
-    path: &["v1", "opscore", "sessions"],
-    items: "data",
-    enveloped: false,
-    columns: &[
-        Column::id("ID", "/sessionId"),
-        Column::text("WORKFLOW", "/workflowId"),
-        Column::status("STATUS", "/status"),
-        Column::age("STARTED", "/createdAt"),
-        Column::text("ERROR", "/error"),
-        Column::text("REVISION", "/workflowRevision").wide(),
-        Column::text("WAITING FOR", "/waitingFor").wide(),
-        Column::age("ENDED", "/endedAt").wide(),
-        Column::text("SCHEDULE", "/scheduleId").wide(),
-        Column::text("PARENT", "/parentSessionId").wide(),
-    ],
-};
 
 /// The tasks of a session.
 const TASKS: [Column; 8] = [

@@ -8,8 +8,9 @@ use serde_json::json;
 use signalbox_client::{ListQuery, Method};
 
 use super::context::{body, text};
+use super::input::read;
 use super::resource::{Column, Resource, in_line};
-use super::{All, Asked, output, read, run};
+use super::{All, Asked, output, run};
 
 const SSH_KEYS: Resource = Resource {
     noun: "SSH key",

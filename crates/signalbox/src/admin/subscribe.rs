@@ -58,7 +58,7 @@ impl Subscribe {
         tokio::select! {
             () = is_over.notified() => {}
             () = running.ended() => {}
-            outcome = crate::interrupted() => outcome?,
+            outcome = crate::signals::interrupted() => outcome?,
         }
         running.stop(GRACE).await;
         context.client.deregister_agent(&id).await?;

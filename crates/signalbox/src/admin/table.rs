@@ -235,7 +235,8 @@ mod tests {
     #[test]
     fn one_thing_is_told_field_by_field() {
         let thing = json!({"id": "x", "none": null, "can": ["a", "b"], "input": {"size": 1}, "empty": {}});
-        let told = details(&Fields::read(&serde_json::value::to_raw_value(&thing).unwrap()).unwrap()).unwrap();
+        let told =
+            details(&Fields::read(&serde_json::value::to_raw_value(&thing).unwrap()).unwrap()).unwrap();
         let lines: std::collections::BTreeSet<&str> = told.lines().collect();
         assert_eq!(lines, ["id   x", "can  a, b", "input:", "  size: 1"].into(), "{told}");
         let raw = RawValue::from_string(r#"{"z": 1, "a": 2}"#.to_owned()).unwrap();

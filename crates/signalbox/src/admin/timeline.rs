@@ -8,7 +8,7 @@ use signalbox_client::{ListQuery, Timestamp};
 
 use super::context::Context;
 use super::output;
-use super::sessions::SESSIONS;
+use super::session::SESSIONS;
 use crate::printer;
 use crate::style::Style;
 

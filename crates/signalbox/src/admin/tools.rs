@@ -7,8 +7,9 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use signalbox_client::{ListQuery, Method};
 
+use super::input::json;
 use super::resource::{Column, Resource};
-use super::{All, Asked, json, run};
+use super::{All, Asked, run};
 use super::{context, output};
 
 const TOOLS: Resource = Resource {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::context::Context;
 use super::moments::length;
-use super::sessions::SESSIONS;
+use super::session::SESSIONS;
 use super::{logs, output, timeline};
 use crate::edge;
 use crate::printer;

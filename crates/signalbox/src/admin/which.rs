@@ -8,7 +8,7 @@ use super::context::{Context, body, filters, text};
 use super::failure::Misused;
 use super::moments::Moment;
 use super::output;
-use super::sessions::SESSIONS;
+use super::session::SESSIONS;
 use crate::printer;
 
 /// Sessions that match everything that is given.

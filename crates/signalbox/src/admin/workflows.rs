@@ -10,10 +10,11 @@ use signalbox_client::{ListQuery, Method};
 
 use super::context::{Context, body, text};
 use super::definition;
+use super::input::{json, read};
 use super::output;
 use super::resource::{Column, Resource, in_line};
 use super::watch;
-use super::{All, Asked, json, read, run};
+use super::{All, Asked, run};
 use crate::printer;
 use crate::style::Style;
 

@@ -454,7 +454,8 @@ fn a_job_is_run_from_the_command_line(database: &Database) {
     assert!(events.lines().last().is_some_and(|last| last.contains("session.completed")), "{events}");
     assert!(!ask(&["sessions", "show", &session]).0.contains("xxx"));
     assert!(ask(&["sessions", "show", &session, "--whole"]).0.contains("xxx"));
-    let listed = |words: &[&str]| ask(&[&["sessions", "list", "-o", "jsonl"], words].concat()).0.lines().count();
+    let listed =
+        |words: &[&str]| ask(&[&["sessions", "list", "-o", "jsonl"], words].concat()).0.lines().count();
     assert_eq!(listed(&["--workflow", "pay", "--status", "completed"]), 1);
     assert_eq!(listed(&["--status", "failed,cancelled"]), 0);
 

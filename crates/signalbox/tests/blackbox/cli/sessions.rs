@@ -62,7 +62,10 @@ fn approvals_are_given_and_refused() {
     let start = || cli.ok_with("workflows trigger pay", &[r#"{"n": 5}"#]).trim().to_owned();
     let session = start();
     let shown = cli.run(&format!("sessions show {session}"), &[]);
-    assert!(shown.stdout.contains("Pay 5?") && shown.stderr.contains(&format!("sessions approve {session} ask")), "{shown:?}");
+    assert!(
+        shown.stdout.contains("Pay 5?") && shown.stderr.contains(&format!("sessions approve {session} ask")),
+        "{shown:?}"
+    );
     let unseen = cli.run(&format!("sessions approve {session} ask --digest"), &[&"0".repeat(64)]);
     assert_eq!(unseen.code, Some(1), "{unseen:?}");
     let seen = cli.json(&format!("sessions approve {session} ask --comment fine"));
@@ -118,10 +121,8 @@ fn a_session_is_watched_to_its_end() {
     assert_eq!(kinds.len(), events.as_array().unwrap().len());
     drop(worker);
 
-    cli.keep(
-        &json!({"id": "late", "name": "Late", "tasks": [
-        {"taskId": "ask", "approve": {"timeout": "1ms"}}, {"taskId": "end", "sleep": "1ms"}]}),
-    );
+    cli.keep(&json!({"id": "late", "name": "Late", "tasks": [
+        {"taskId": "ask", "approve": {"timeout": "1ms"}}, {"taskId": "end", "sleep": "1ms"}]}));
     let late = trigger(&cli, "late");
     let watched = cli.run(&format!("sessions watch {late}"), &[]);
     assert!(watched.code == Some(3) && watched.stderr.contains("is failed"), "{watched:?}");

@@ -85,10 +85,8 @@ fn a_trigger_waits_and_ends_as_its_session_does() {
     let worker = Worker::start(&cli.api(), "worker", &["work"]);
     let task = json!({"taskId": "a", "agentCapability": "work", "parameters": {"n": "${input.n}"}});
     cli.keep(&json!({"id": "good", "name": "Good", "tasks": [task]}));
-    cli.keep(
-        &json!({"id": "bad", "name": "Bad", "tasks": [
-        {"taskId": "ask", "approve": {"timeout": "1ms"}}, {"taskId": "end", "sleep": "1ms"}]}),
-    );
+    cli.keep(&json!({"id": "bad", "name": "Bad", "tasks": [
+        {"taskId": "ask", "approve": {"timeout": "1ms"}}, {"taskId": "end", "sleep": "1ms"}]}));
     let session = cli.ok_with("workflows trigger good", &[r#"{"n": 5}"#]);
     assert!(session.starts_with("ses_") && session.lines().count() == 1, "{session}");
     assert_eq!(cli.json("workflows trigger good")["workflowId"], "good");
