@@ -11,18 +11,23 @@ const STAMP_BYTES: usize = 27;
 
 /// A state report of each agent in turn, stamped when it is sent.
 pub(crate) fn report(ids: &Ids) -> anyhow::Result<Template> {
-    Template::new(
-        "POST",
-        "/v1/opscore/agent/<id>/state",
-        Some(KEY),
-        Some(&report_body(ids.width())),
-        Some(ids.clone()),
-    )
+    report_by(KEY, ids)
+}
+
+/// The same with the key of another tenant, whose agents they are.
+pub(crate) fn report_by(key: &str, ids: &Ids) -> anyhow::Result<Template> {
+    let body = report_body(ids.width());
+    Template::new("POST", "/v1/opscore/agent/<id>/state", Some(key), Some(&body), Some(ids.clone()))
 }
 
 /// The newest state of each agent in turn.
 pub(crate) fn state(ids: &Ids) -> anyhow::Result<Template> {
-    Template::new("GET", "/v1/opscore/agent/<id>/state", Some(KEY), None, Some(ids.clone()))
+    state_by(KEY, ids)
+}
+
+/// The same with the key of another tenant, whose agents they are.
+pub(crate) fn state_by(key: &str, ids: &Ids) -> anyhow::Result<Template> {
+    Template::new("GET", "/v1/opscore/agent/<id>/state", Some(key), None, Some(ids.clone()))
 }
 
 /// The same request as [`state`] but for its path.

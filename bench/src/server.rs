@@ -15,6 +15,9 @@ use crate::process::{Launch, Process, ReadyOn};
 /// The bearer key of every measured request.
 pub(crate) const KEY: &str = "bench-key-5d0c7b1a94f64d2f8e3a6c1b2f907e54";
 
+/// The key that makes tenants.
+pub(crate) const PLATFORM_KEY: &str = "bench-platform-key-0a6f2b8d5c714e93b1d84f7c2e605a9b";
+
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running server and where it listens.
@@ -41,7 +44,8 @@ impl Signalbox {
         database: Option<&str>,
     ) -> anyhow::Result<Self> {
         let mut command = Command::new(context.server()?);
-        command.env_clear().env("HOME", data).env("OPSCORE_API_KEY", KEY).current_dir(data);
+        command.env_clear().env("HOME", data).current_dir(data);
+        command.env("OPSCORE_API_KEY", KEY).env("SIGNALBOX_PLATFORM_KEY", PLATFORM_KEY);
         // All agents of a run sign in from one address, as often as they can.
         for limit in ["SIGNALBOX_SIGN_IN_TRIES_PER_AGENT", "SIGNALBOX_SIGN_IN_TRIES_PER_ADDRESS"] {
             command.env(limit, "1000000000");

@@ -84,12 +84,7 @@ fn build(repo: &Repo, python: &Path) -> Result<PathBuf> {
 /// A module of the environment as a program, started at the root.
 fn module(repo: &Repo, python: &Path, name: &str) -> Command {
     let mut command = Command::new(python);
-    command.args(["-m", name]).current_dir(repo.path(""));
-    for (variable, _) in std::env::vars_os() {
-        // What describes xtask to its child would make build scripts run again.
-        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|own| variable.to_string_lossy().starts_with(own)) {
-            command.env_remove(variable);
-        }
-    }
+    command.args(["-m", name]);
+    repo.as_in_a_shell(&mut command);
     command
 }

@@ -1,10 +1,12 @@
-//! Development tasks, called as `cargo xtask test`, `cargo xtask tidy`, `cargo xtask fuzz` and `cargo xtask bench`.
+//! Development tasks, called as `cargo xtask test`, `cargo xtask tidy`, `cargo xtask fuzz`, `cargo xtask bench` and
+//! `cargo xtask dist`.
 //!
 //! Knows nothing of the code that it checks except names: no workspace crate is among its dependencies.
 
 mod agentkit;
 mod bench;
 mod clock;
+mod dist;
 mod fuzz;
 mod nats;
 mod postgres;
@@ -27,7 +29,9 @@ Usage: cargo xtask TASK
   fuzz [--seconds N] [TARGET]
                            changes what strangers send at random, 10 s for each target; all targets
                            where none is named
-  bench [ARGS]             builds the release binary and runs the benchmarks with ARGS";
+  bench [ARGS]             builds the release binary and runs the benchmarks with ARGS
+  dist [--dev]             wheels and a tarball in target/dist/, for machines without a compiler; --dev builds
+                           them soon and large";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -52,6 +56,7 @@ enum Task {
     Tidy { write: bool },
     Fuzz(fuzz::Options),
     Bench { args: Vec<String> },
+    Dist(dist::Options),
 }
 
 impl Task {
@@ -64,6 +69,7 @@ impl Task {
             "tidy" if rest == ["--write"] => Some(Self::Tidy { write: true }),
             "fuzz" => fuzz::Options::parse(rest).map(Self::Fuzz),
             "bench" => Some(Self::Bench { args: rest.to_vec() }),
+            "dist" => dist::Options::parse(rest).map(Self::Dist),
             _ => None,
         }
     }
@@ -79,6 +85,7 @@ impl Task {
             Self::Tidy { write } => tidy::run(&repo, write),
             Self::Fuzz(options) => fuzz::run(&repo, &options),
             Self::Bench { args } => bench::run(&repo, &args),
+            Self::Dist(options) => dist::run(&repo, &options),
         }
     }
 }

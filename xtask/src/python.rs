@@ -18,9 +18,17 @@ pub(crate) const VARIABLE: &str = "SIGNALBOX_TEST_PYTHON";
 /// What foreign clients are made of.
 const FOREIGN_CLIENTS: Environment = Environment {
     folder: "target/test-python",
-    packages: &["cryptography==50.0.2", "httpx==0.28.1", "paramiko==5.1.0", "websockets==17.4"],
-    probe: "import cryptography, httpx, paramiko, websockets",
-    not_tested: "not tested without it: agents in Python that sign in with paramiko",
+    packages: &[
+        "cryptography==50.0.2",
+        "httpx==0.28.1",
+        "openapi-python-client==0.29.1",
+        "openapi-spec-validator==0.9.0",
+        "paramiko==5.1.0",
+        "websockets==17.4",
+    ],
+    probe: "import cryptography, httpx, openapi_python_client, openapi_spec_validator, paramiko, websockets",
+    not_tested: "not tested without it: agents in Python that sign in with paramiko, and clients that are generated \
+                 from openapi.json",
 };
 
 /// Lets the tests go without, where there is none.

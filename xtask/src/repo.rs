@@ -50,13 +50,18 @@ impl Repo {
     /// watch them (ring's does) build again whenever cargo is called with and without xtask in turn.
     pub(crate) fn cargo(&self) -> Command {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(&self.root);
+        self.as_in_a_shell(&mut cargo);
+        cargo
+    }
+
+    /// Runs a command at the root, without what `cargo run` tells xtask of itself.
+    pub(crate) fn as_in_a_shell(&self, command: &mut Command) {
+        command.current_dir(&self.root);
         for (name, _) in std::env::vars_os() {
             if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|own| name.to_string_lossy().starts_with(own)) {
-                cargo.env_remove(name);
+                command.env_remove(name);
             }
         }
-        cargo
     }
 
     /// Every file that belongs to the repository: tracked or new, not ignored, not deleted.

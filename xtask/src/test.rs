@@ -11,7 +11,7 @@ use crate::clock::Stopwatch;
 use crate::nats::{self, Nats};
 use crate::postgres::{self, Cluster};
 use crate::repo::{self, Repo};
-use crate::{agentkit, print, python, tidy};
+use crate::{agentkit, dist, print, python, tidy};
 
 const POSTGRES_URL: &str = "SIGNALBOX_TEST_POSTGRES";
 const WITHOUT_POSTGRES: &str = "SIGNALBOX_TEST_WITHOUT_POSTGRES";
@@ -86,6 +86,7 @@ pub(crate) fn run(repo: &Repo, options: &Options) -> Result<()> {
     drop((cluster, nats));
     if let Some(python) = &agentkit {
         step("agentkit", || agentkit::test(repo, python))?;
+        step("wheels", || dist::try_out(repo, python))?;
     }
     print::notice(&format!("all steps passed in {whole}"));
     Ok(())

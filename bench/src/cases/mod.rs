@@ -5,6 +5,7 @@ mod binary_size;
 mod commands;
 mod control;
 mod fan_out;
+mod flood;
 mod flow;
 mod growth;
 mod live_idle;
@@ -64,6 +65,8 @@ pub(crate) enum Case {
     FanOut,
     /// Commands that connected agents answer at once, against a bare WebSocket echo.
     Commands,
+    /// One tenant's flood over 256 connections beside another tenant's paced requests.
+    Flood,
     /// Logins by SSH key, by the type of the key, against a JSON handler that checks nothing.
     Logins,
     /// A restart of the server with connected agents: time until all are online again.
@@ -103,6 +106,7 @@ impl Case {
             Self::LiveIdle => Box::pin(live_idle::measure(context)).await,
             Self::FanOut => Box::pin(fan_out::measure(context)).await,
             Self::Commands => Box::pin(commands::measure(context)).await,
+            Self::Flood => Box::pin(flood::measure(context)).await,
             Self::Logins => Box::pin(logins::measure(context)).await,
             Self::ReconnectStorm => Box::pin(reconnect_storm::measure(context)).await,
             Self::Growth => Box::pin(growth::measure(context)).await,

@@ -123,6 +123,6 @@ fn keys(need: &Need) -> Vec<Key> {
     match need {
         Need::Row(key) => vec![key.clone()],
         Need::Rows(keys) => keys.clone(),
-        Need::Candidates(_) | Need::Waiting(_) => Vec::new(),
+        Need::Candidates(_) | Need::Waiting(_) | Need::OpenCommands(_) => Vec::new(),
     }
 }

@@ -20,8 +20,18 @@ pub(crate) async fn call(
     path: &str,
     body: Option<&str>,
 ) -> anyhow::Result<Vec<u8>> {
+    call_by(crate::server::KEY, addr, (method, path), body).await
+}
+
+/// The same with another key.
+pub(crate) async fn call_by(
+    key: &str,
+    addr: SocketAddr,
+    (method, path): (&str, &str),
+    body: Option<&str>,
+) -> anyhow::Result<Vec<u8>> {
     let what = || format!("{method} http://{addr}{path}");
-    let template = Arc::new(Template::new(method, path, Some(crate::server::KEY), body, None)?);
+    let template = Arc::new(Template::new(method, path, Some(key), body, None)?);
     let exchange = async {
         let stream = TcpStream::connect(addr).await.map_err(|error| error.to_string())?;
         let mut connection = Connection::new(stream);

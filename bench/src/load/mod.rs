@@ -10,13 +10,15 @@ mod echo;
 mod ends;
 mod generator;
 mod outcome;
+mod paced;
 mod response;
 mod template;
 
-pub(crate) use call::call;
+pub(crate) use call::{call, call_by};
 pub(crate) use connection::Connection;
 pub(crate) use echo::{EchoPlan, run_echo};
 pub(crate) use ends::Ends;
 pub(crate) use generator::{Extent, Plan, run};
 pub(crate) use outcome::Outcome;
+pub(crate) use paced::{PacedPlan, run_paced};
 pub(crate) use template::{Ids, Template};

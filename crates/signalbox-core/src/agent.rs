@@ -171,6 +171,9 @@ pub struct Held {
     /// Whether the agent has said `active` or `busy` of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_active: bool,
+    /// The agent had it before it connected anew: it is sent again, and is not known to have it until that has come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub comes_again: bool,
 }
 
 impl AgentStatus {
@@ -261,12 +264,34 @@ impl Held {
     #[must_use]
     pub fn new(attempt: TaskAttempt, step: String, dispatched_at: Timestamp) -> Self {
         let TaskAttempt { session, task, attempt } = attempt;
-        Self { session, task, step, attempt, dispatched_at, taken_at: None, is_active: false }
+        Self {
+            session,
+            task,
+            step,
+            attempt,
+            dispatched_at,
+            taken_at: None,
+            is_active: false,
+            comes_again: false,
+        }
     }
 
     /// The agent has it, since `at` at the latest.
     pub fn take(&mut self, at: Timestamp) {
         self.taken_at = Some(self.taken_at.map_or(at, |taken_at| taken_at.min(at)));
+        self.comes_again = false;
+    }
+
+    /// Whether the agent is not known to have had it, now or before it connected anew.
+    #[must_use]
+    pub fn was_never_had(&self) -> bool {
+        self.taken_at.is_none() && !self.comes_again
+    }
+
+    /// Its agent has connected anew: another process may be there, which has nothing of it.
+    pub(crate) fn give_again(&mut self, is_running: bool) {
+        self.comes_again = is_running || !self.was_never_had();
+        (self.taken_at, self.is_active) = (None, false);
     }
 
     /// Whether it is this attempt.
@@ -312,6 +337,12 @@ impl AgentStatus {
             self.disconnected_at = Some(now);
         }
         is_held
+    }
+
+    /// Whether the agent holds a connection that began after `at` and goes on with none that there was then.
+    #[must_use]
+    pub fn is_connected_anew_since(&self, at: Timestamp) -> bool {
+        self.connection.as_ref().is_some_and(|held| !held.is_resumed && held.since > at)
     }
 
     /// Since when it holds no connection, where it held one before.
@@ -409,7 +440,7 @@ mod tests {
 
     fn connection(id: &str) -> Connection {
         let (node, id) = (NodeId::parse("nod_1").expect("valid"), ConnectionId::parse(id).expect("valid"));
-        Connection { node, id, since: Timestamp::default(), key: None }
+        Connection { node, id, since: Timestamp::default(), key: None, is_resumed: false }
     }
 
     #[test]

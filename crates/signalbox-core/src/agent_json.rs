@@ -138,15 +138,17 @@ mod tests {
             id: ConnectionId::parse("con_1").unwrap(),
             since,
             key: has_key.then(|| KeyId::parse("key_1").unwrap()),
+            is_resumed: has_key,
         })
     }
 
     fn held() -> impl Strategy<Value = Held> {
         let taken_at = prop::option::of(moment());
-        ("[a-z\"]{1,4}", 1..4_u32, moment(), taken_at, any::<bool>()).prop_map(
-            |(step, number, dispatched_at, taken_at, is_active)| Held {
+        ("[a-z\"]{1,4}", 1..4_u32, moment(), taken_at, any::<[bool; 2]>()).prop_map(
+            |(step, number, dispatched_at, taken_at, [is_active, comes_again])| Held {
                 taken_at,
                 is_active,
+                comes_again,
                 ..Held::new(attempt(number), step, dispatched_at)
             },
         )

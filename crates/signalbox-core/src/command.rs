@@ -1,12 +1,15 @@
 //! A command: a request to an agent over its connection, which answers it once.
 //!
-//! | status  | sent   | answered         | says how far it is | its time is over | cancelled   |
-//! |---------|--------|------------------|--------------------|------------------|-------------|
-//! | queued  | → sent | → success, error | → sent             | → expired        | → cancelled |
-//! | sent    | –      | → success, error | sent               | → expired        | → cancelled |
-//! | success, error, expired, cancelled | – | recorded, and refused | – | –        | –           |
+//! | status  | sent   | acknowledged | its agent connects anew | answered         | says how far it is | its time is over | cancelled   |
+//! |---------|--------|--------------|-------------------------|------------------|--------------------|------------------|-------------|
+//! | queued  | → sent | → sent       | queued                  | → success, error | → sent             | → expired        | → cancelled |
+//! | sent    | –      | sent         | → queued (see below)    | → success, error | sent               | → expired        | → cancelled |
+//! | success, error, expired, cancelled | – | – | –               | recorded, and refused | –             | –                | –           |
 //!
 //! One row of due work carries it: it is sent while its agent is connected, and ends at its time whatever has become of it.
+//! That the agent's side has it is told by a library that answers pings, and the process behind it may have died since. So
+//! what was sent is sent again over a connection that does not go on with an earlier one, [`COMMAND_SENDS_MAX`] times in all,
+//! unless the agent itself acknowledged it.
 
 use std::time::Duration;
 
@@ -14,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use signalbox_wire::id::{AgentId, CommandId};
 use signalbox_wire::time::Timestamp;
+
+use crate::limits::COMMAND_SENDS_MAX;
 
 /// A command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +53,12 @@ pub struct AgentCommand {
     /// How often it was sent, or tried to.
     #[serde(default)]
     pub tries: u32,
+    /// Over how many connections it went out, as far as that is known.
+    #[serde(default)]
+    pub sends: u32,
+    /// The agent itself said that it has it: it is not sent again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_acknowledged: bool,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When its time is over.
@@ -103,6 +114,15 @@ impl CommandStatus {
 }
 
 impl AgentCommand {
+    /// Whether it is sent again where its agent may have lost it.
+    #[must_use]
+    pub fn comes_again(&self, now: Timestamp) -> bool {
+        !self.status.is_over()
+            && !self.is_acknowledged
+            && self.sends < COMMAND_SENDS_MAX
+            && now < self.expires_at
+    }
+
     /// The agent has it.
     pub(crate) fn sent(&mut self, now: Timestamp) {
         self.status = CommandStatus::Sent;

@@ -23,6 +23,9 @@ pub struct Connection {
     /// The key by which the agent proved who it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyId>,
+    /// It goes on with an earlier one: whoever held that holds this.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_resumed: bool,
 }
 
 /// A connection that is no longer its agent's. Whoever holds it closes it.

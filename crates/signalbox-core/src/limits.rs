@@ -39,6 +39,8 @@ pub const STOPPING_MAX: Duration = Duration::from_secs(60);
 pub const RECONNECT_GRACE: Duration = Duration::from_secs(10);
 /// Commands of one agent that are neither answered nor over, at most.
 pub const OPEN_COMMANDS_MAX: usize = 1_000;
+/// How often a command is sent, over as many connections of its agent: one that the agent dies of does not come for ever.
+pub const COMMAND_SENDS_MAX: u32 = 3;
 /// The longest time that a command may be given.
 pub const COMMAND_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Heartbeats that one decision keeps the figures of, at most.
@@ -66,6 +68,8 @@ pub struct Policy {
     pub lease: Duration,
     /// Whether registrations are announced by webhook.
     pub announce: bool,
+    /// Whether a registration under a taken name and with the same contact endpoint is that agent, restarted.
+    pub restart_by_endpoint: bool,
     /// Bytes of a value that a session keeps where it is; longer ones are kept apart as payloads.
     pub payload_inline_max: usize,
     /// Bytes of what a task is given, with all that it refers to.
@@ -108,6 +112,7 @@ impl Default for Policy {
             task_timeout: Duration::from_secs(15 * 60),
             lease: Duration::from_secs(60),
             announce: false,
+            restart_by_endpoint: false,
             payload_inline_max: 16 * 1024,
             payload_max: 16 * 1024 * 1024,
         }

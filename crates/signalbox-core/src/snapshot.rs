@@ -58,6 +58,8 @@ pub enum Need {
     Candidates(String),
     /// The tasks that wait under any of these routing keys, the longest waiting first.
     Waiting(Vec<String>),
+    /// The commands of an agent that are not over.
+    OpenCommands(AgentId),
 }
 
 /// A task that waits for an agent.
@@ -177,6 +179,7 @@ pub struct Snapshot {
     others: HashMap<Key, Option<Loaded>>,
     candidates: HashMap<String, Vec<AgentId>>,
     waiting: HashMap<Vec<String>, Vec<WaitingTask>>,
+    open_commands: HashMap<AgentId, Vec<CommandId>>,
     /// Agents that decisions before this one list under a routing key, or list no more.
     relisted: Vec<(String, AgentId, bool)>,
 }
@@ -214,17 +217,11 @@ pub enum Rejected {
         "An agent with id '{0}' is registered already under another name; register it under that name with ?replace=true, or choose another id"
     )]
     IdTaken(String),
-    /// The agent cannot be reached.
+    /// The agent has no way to be reached, and never had one.
     #[error(
-        "Agent {agent} has no contact endpoint and {}; send it again once the agent is connected, or register it with a contactEndpoint",
-        not_connected(*was_connected_until)
+        "Agent {0} has no contact endpoint and has not connected yet; send it again once the agent has connected for the first time, or register it with a contactEndpoint"
     )]
-    Unreachable {
-        /// The agent.
-        agent: AgentId,
-        /// When its last connection ended, where it has had one.
-        was_connected_until: Option<Timestamp>,
-    },
+    Unreachable(AgentId),
     /// The dead letter carried an attempt of a task.
     #[error("Dead letter {0} carried an attempt of a task; its session is what can be retried or run again")]
     DeadLetterOfTask(MessageId),
@@ -445,13 +442,17 @@ pub enum Rejected {
     UnknownSshKey(String),
     /// The SSH key is here already.
     #[error(
-        "The key {fingerprint} is here already, as {key}; use that one, delete it first, or make a new pair"
+        "The key {fingerprint} is here already, as {key}; {}",
+        if *is_revoked { "that one is revoked: delete it first, or make a new pair" }
+        else { "use that one, delete it first, or make a new pair" }
     )]
     SshKeyTaken {
         /// Its fingerprint.
         fingerprint: String,
         /// As what it is kept.
         key: KeyId,
+        /// Whether that one signs nobody in any more.
+        is_revoked: bool,
     },
     /// The SSH key signs nobody in any more.
     #[error("The SSH key {0} signs nobody in any more")]
@@ -462,14 +463,6 @@ pub enum Rejected {
     /// The history and the tables disagree: a defect, never a client's fault.
     #[error("The stored session does not allow this: {0}")]
     InvalidTransition(String),
-}
-
-/// Since when there is no connection, as a part of a sentence.
-fn not_connected(until: Option<Timestamp>) -> String {
-    until.map_or_else(
-        || "has not connected yet".to_owned(),
-        |until| format!("has not been connected since {until}"),
-    )
 }
 
 /// The first of some faults, as the end of a sentence.
@@ -602,12 +595,17 @@ impl Snapshot {
 
     /// Whether a list from the store has been shown: of what was committed when it was loaded.
     pub(crate) fn has_lists(&self) -> bool {
-        !self.candidates.is_empty() || !self.waiting.is_empty()
+        !self.candidates.is_empty() || !self.waiting.is_empty() || !self.open_commands.is_empty()
     }
 
     /// Takes in the waiting tasks under some routes.
     pub fn show_waiting(&mut self, routes: Vec<String>, tasks: Vec<WaitingTask>) {
         self.waiting.insert(routes, tasks);
+    }
+
+    /// Takes in which commands of an agent are not over, the oldest first.
+    pub fn show_open_commands(&mut self, agent: AgentId, commands: Vec<CommandId>) {
+        self.open_commands.insert(agent, commands);
     }
 
     readers! {
@@ -710,6 +708,15 @@ impl Snapshot {
     /// [`Halt::Need`] when they have not been loaded yet.
     pub fn waiting(&self, routes: &[String]) -> Result<&[WaitingTask], Halt> {
         self.waiting.get(routes).map(Vec::as_slice).ok_or_else(|| Halt::Need(Need::Waiting(routes.to_vec())))
+    }
+
+    /// The commands of an agent that are not over, the oldest first.
+    ///
+    /// # Errors
+    /// [`Halt::Need`] when they have not been loaded yet.
+    pub fn open_commands(&self, agent: &AgentId) -> Result<&[CommandId], Halt> {
+        let known = self.open_commands.get(agent).map(Vec::as_slice);
+        known.ok_or_else(|| Halt::Need(Need::OpenCommands(agent.clone())))
     }
 
     /// Asks for those of these rows that have not been loaded yet, all at once.

@@ -94,6 +94,12 @@ impl SshKey {
         self.is_for(&agent.id) && (self.agent.is_none() || self.registered_at == Some(agent.registered_at))
     }
 
+    /// Whether it is an agent's whose registration is gone, `agent` being the one that has its id now.
+    #[must_use]
+    pub fn is_orphaned(&self, agent: Option<&Agent>) -> bool {
+        self.agent.is_some() && agent.map(|agent| agent.registered_at) != self.registered_at
+    }
+
     /// The agent whose active keys it is one of.
     #[must_use]
     pub fn active_agent(&self) -> Option<&AgentId> {

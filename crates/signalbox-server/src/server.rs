@@ -17,7 +17,7 @@ use signalbox_store::{Options, Store, StoreError};
 use signalbox_wire::id::NodeId;
 use signalbox_wire::keys::Secret;
 use signalbox_wire::ssh::Sha1;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -120,6 +120,18 @@ type Teller = Box<dyn Fn(&str) + Send + Sync>;
 /// Something that goes on until it ends by itself: a server, or the wait for what stops it.
 pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// Connections that the system holds until they are accepted, at most; where agents come back all at once, more than that
+/// would have to try again.
+const BACKLOG: u32 = 4_096;
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // The address of a server that has just ended is free again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 impl Server {
     /// Opens everything: the data directory and its lock, the keys, the store, the listener.
     ///
@@ -154,7 +166,7 @@ impl Server {
         clock::set(&store).await?;
         // What an earlier process of this node held when it died is free again.
         store.release().await?;
-        let listener = TcpListener::bind(config.server.listen).await;
+        let listener = listen(config.server.listen);
         let listening = |source| StartError::Listen { address: config.server.listen, source };
         let listener = listener.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
@@ -423,6 +435,7 @@ fn assemble(
         store: store.clone(),
         egress: egress.clone(),
         pages: Egress::new(for_pages, mark.clone(), outbound.clone(), names.clone()),
+        llm: tools::Llm::of(&config.llm),
         timeout: config.tools.tool_timeout,
         schemas: tools::Schemas::default(),
         long: drive.long_work().clone(),

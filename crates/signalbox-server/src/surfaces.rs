@@ -59,7 +59,10 @@ fn merged(surfaces: impl Iterator<Item = &'static Description>) -> OpenApiRouter
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use clap::ValueEnum as _;
+    use serde_json::Value;
 
     use super::*;
     use crate::config;
@@ -87,6 +90,65 @@ mod tests {
     fn every_name_that_an_operator_may_give_is_a_surface() {
         for name in config::Surface::value_variants() {
             assert_eq!(ALL.iter().filter(|surface| surface.name == Some(*name)).count(), 1, "{name:?}");
+        }
+    }
+
+    /// Each operation of the description with its method, its path and its own JSON.
+    fn operations() -> Vec<(String, String, Value)> {
+        let description = serde_json::to_value(openapi()).expect("JSON");
+        let paths = description["paths"].as_object().expect("paths");
+        let each = paths.iter().flat_map(|(path, item)| {
+            let methods = item.as_object().into_iter().flatten();
+            methods.map(move |(method, operation)| (method.clone(), path.clone(), operation.clone()))
+        });
+        each.collect()
+    }
+
+    #[test]
+    fn every_part_of_a_path_that_stands_for_something_is_described_and_no_other() {
+        for (method, path, operation) in operations() {
+            let parts = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+            let mut expected: Vec<String> = parts.map(str::to_owned).collect();
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let of_path = parameters.filter(|parameter| parameter["in"] == "path");
+            let mut found: Vec<String> = of_path
+                .map(|parameter| {
+                    assert_eq!(parameter["required"], true, "{method} {path}");
+                    parameter["name"].as_str().unwrap_or_default().to_owned()
+                })
+                .collect();
+            expected.sort_unstable();
+            found.sort_unstable();
+            assert_eq!(found, expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn every_operation_is_about_one_topic_and_has_a_name_of_its_own() {
+        let description = serde_json::to_value(openapi()).expect("JSON");
+        let topics: Vec<&Value> =
+            description["tags"].as_array().expect("tags").iter().map(|tag| &tag["name"]).collect();
+        let (mut names, mut used) = (HashSet::new(), HashSet::new());
+        for (method, path, operation) in operations() {
+            let tags = operation["tags"].as_array().expect("tags");
+            assert!(tags.len() == 1 && topics.contains(&&tags[0]), "{method} {path}: {tags:?}");
+            used.insert(tags[0].to_string());
+            assert!(names.insert(operation["operationId"].to_string()), "{method} {path}");
+        }
+        assert_eq!(used.len(), topics.len(), "no topic is there for nothing");
+    }
+
+    #[test]
+    fn every_refusal_is_a_problem() {
+        for (method, path, operation) in operations() {
+            for (status, response) in operation["responses"].as_object().expect("responses") {
+                let content = response["content"].as_object().into_iter().flatten();
+                for (media, body) in content {
+                    let is_problem = body["schema"]["$ref"] == "#/components/schemas/Problem";
+                    assert_eq!(is_problem, media == "application/problem+json", "{method} {path} {status}");
+                    assert!(!is_problem || !status.starts_with('2'), "{method} {path} {status}");
+                }
+            }
         }
     }
 

@@ -22,7 +22,7 @@ use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
-use signalbox_wire::id::{AgentId, ChannelId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, ChannelId, CommandId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 use crate::api::{
@@ -242,6 +242,13 @@ pub(crate) trait Backend: Send + Sync {
         agent: &AgentId,
         most: usize,
     ) -> Result<usize, StoreError>;
+    /// The commands of an agent that are not over, the oldest first; no more than `most`.
+    async fn open_command_ids(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        most: usize,
+    ) -> Result<Vec<CommandId>, StoreError>;
     /// SSH keys by id; of an agent only those of its own that are active.
     async fn ssh_keys(
         &self,

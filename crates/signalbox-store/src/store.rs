@@ -19,7 +19,7 @@ use signalbox_core::due::Lane;
 use signalbox_core::figures::AgentFigures;
 use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::lease::Lease;
-use signalbox_core::limits::{CANDIDATES_LOOKED_AT, WAITING_LOOKED_AT};
+use signalbox_core::limits::{CANDIDATES_LOOKED_AT, OPEN_COMMANDS_MAX, WAITING_LOOKED_AT};
 use signalbox_core::payload::Payload;
 use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
@@ -207,6 +207,10 @@ impl Store {
             Need::Waiting(routes) => {
                 let tasks = backend.waiting(tenant, routes, WAITING_LOOKED_AT).await?;
                 snapshot.show_waiting(routes.clone(), tasks);
+            }
+            Need::OpenCommands(agent) => {
+                let open = backend.open_command_ids(tenant, agent, OPEN_COMMANDS_MAX).await?;
+                snapshot.show_open_commands(agent.clone(), open);
             }
         }
         Ok(())

@@ -80,9 +80,11 @@ problem_kinds! {
     NotJson = 400 "not-json";
     /// The body is not YAML; mend it.
     NotYaml = 400 "not-yaml";
+    /// The request came in plain HTTP to a port that speaks TLS; use https:// or wss://.
+    PlainHttp = 400 "plain-http";
     /// A signed notification has an event that is not known; send one that the detail names.
     UnknownEvent = 400 "unknown-event";
-    /// The agent has no contact endpoint and no connection; register it with an endpoint, or connect it.
+    /// The agent has no contact endpoint and has never connected; register it with an endpoint, or connect it once.
     UnreachableAgent = 400 "unreachable-agent";
     /// No credentials came, or bad or used ones; send a key, or sign the call anew.
     Unauthorized = 401 "unauthorized";

@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use crate::plain::Plain;
 
 use self::check::is_plain;
+pub(crate) use self::check::is_plainly_good;
 pub use self::check::{DEPTH_MAX, check};
 
 /// A JSON object as the text that it came in. Clones share the text.

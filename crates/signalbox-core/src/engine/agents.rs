@@ -64,8 +64,12 @@ impl Operation for Register {
         let fresh = AgentId::new(now, context.bits());
         let mut machine = Machine::new(snapshot, context);
         let existing = machine.work.agent_named(&self.name)?;
+        let replace = match &existing {
+            Some(existing) => self.replace || self.is_restart_of(&mut machine.work, existing)?,
+            None => false,
+        };
         let (id, is_replaced) = match existing {
-            Some(_) if !self.replace => return Err(Rejected::NameTaken(self.name.clone()).into()),
+            Some(_) if !replace => return Err(Rejected::NameTaken(self.name.clone()).into()),
             Some(existing) if self.id.as_ref().is_some_and(|wanted| *wanted != existing) => {
                 return Err(Rejected::NameTaken(self.name.clone()).into());
             }
@@ -85,6 +89,12 @@ impl Operation for Register {
 }
 
 impl Register {
+    /// Whether the operator lets this count as that agent restarted, which says nothing of it.
+    fn is_restart_of(&self, work: &mut UnitOfWork<'_, '_>, existing: &AgentId) -> Result<bool, Halt> {
+        let is_asked = work.context.policy.restart_by_endpoint && self.endpoint.is_some();
+        Ok(is_asked && work.known_agent(existing)?.agent.endpoint == self.endpoint)
+    }
+
     fn create(&self, work: &mut UnitOfWork<'_, '_>, fresh: AgentId) -> Result<AgentId, Halt> {
         let id = self.id.clone().unwrap_or(fresh);
         if self.id.is_some() && work.agent(&id)?.is_some() {

@@ -61,6 +61,8 @@ impl Operation for CreateCommand {
             result: None,
             error: None,
             tries: 0,
+            sends: 0,
+            is_acknowledged: false,
             created_at: now,
             expires_at: now + self.timeout,
             sent_at: None,
@@ -86,6 +88,24 @@ pub struct SettleCommand {
     pub tries: u32,
     /// How it ended.
     pub outcome: Outcome,
+    /// When it began.
+    pub began_at: Timestamp,
+    /// Whether it went out over a connection, as far as is known.
+    pub is_sent: bool,
+}
+
+impl SettleCommand {
+    /// Whether the agent has connected anew since the try began: what had the command may be gone.
+    fn is_of_earlier_connection(
+        &self,
+        snapshot: &Snapshot,
+        agent: &AgentId,
+        decision: &mut Decision,
+    ) -> Result<bool, Halt> {
+        let status = snapshot.status(agent)?;
+        decision.expects.push((Key::Status(agent.clone()), status.as_ref().map(|status| status.version)));
+        Ok(status.is_some_and(|status| status.value.is_connected_anew_since(self.began_at)))
+    }
 }
 
 impl Operation for SettleCommand {
@@ -106,14 +126,33 @@ impl Operation for SettleCommand {
         }
         let mut command = AgentCommand::clone(&read.value);
         command.tries = self.tries;
+        command.sends += u32::from(self.is_sent);
         let mut decision = Decision::default();
         match &self.outcome {
+            Outcome::Delivered { .. }
+                if self.is_of_earlier_connection(snapshot, &command.agent, &mut decision)?
+                    && command.comes_again(now) =>
+            {
+                decision.arm(send_in_order(&command));
+            }
             Outcome::Delivered { .. } => {
                 command.sent(now);
                 decision.arm(timeout(&command));
                 // The agent is about to answer; lost, it is sent again, and known by its id.
                 decision.may_wait = true;
                 log(&mut decision, &command, "command.sent", Level::Debug, now);
+            }
+            Outcome::Failed { error, may_retry: true, .. } if self.is_sent => {
+                command.error = Some(Value::String(bounded(error)));
+                if command.comes_again(now) {
+                    decision.arm(send_in_order(&command));
+                    log(&mut decision, &command, "command.retrying", Level::Warning, now);
+                } else {
+                    // It may be at work on it all the same: its answer counts until the command's time is over.
+                    command.sent(now);
+                    decision.arm(timeout(&command));
+                    log(&mut decision, &command, "command.sent", Level::Warning, now);
+                }
             }
             Outcome::Failed { error, may_retry: true, .. } => {
                 let wait = context.policy.delivery_backoff.wait(self.tries, context.fraction());
@@ -128,6 +167,63 @@ impl Operation for SettleCommand {
                 command.end(CommandStatus::Cancelled, Some(Value::String(bounded(reason))), now);
             }
         }
+        keep(&mut decision, &read, command, context);
+        Ok((decision, ()))
+    }
+}
+
+/// The command of an agent that connects anew: where the one that had it may be gone, it is sent again.
+pub(super) fn connected_anew(
+    decision: &mut Decision,
+    read: &Versioned<AgentCommand>,
+    context: &DecisionContext<'_>,
+) {
+    let now = context.now;
+    match read.value.status {
+        // A try that is under way goes over the earlier connection, or over this one.
+        CommandStatus::Queued => {
+            decision.expects.push((Key::Command(read.value.id.clone()), Some(read.version)));
+            if read.value.tries > 0 {
+                decision.arm(send_in_order(&read.value));
+            }
+        }
+        CommandStatus::Sent if read.value.comes_again(now) => {
+            let command = AgentCommand { status: CommandStatus::Queued, ..AgentCommand::clone(&read.value) };
+            decision.arm(send_in_order(&command));
+            log(decision, &command, "command.sent_again", Level::Info, now);
+            keep(decision, read, command, context);
+        }
+        _ => {}
+    }
+}
+
+/// An agent says that it has a command, and will see to it.
+#[derive(Debug, Clone)]
+pub struct AcknowledgeCommand {
+    /// Who says so.
+    pub agent: AgentId,
+    /// Of what.
+    pub command: CommandId,
+}
+
+impl Operation for AcknowledgeCommand {
+    type Output = ();
+
+    fn keys(&self) -> Vec<Key> {
+        vec![Key::Command(self.command.clone())]
+    }
+
+    fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
+        let read = snapshot.command(&self.command)?.filter(|read| read.value.agent == self.agent);
+        let is_open = |command: &AgentCommand| !command.status.is_over() && !command.is_acknowledged;
+        let Some(read) = read.filter(|read| is_open(&read.value)) else {
+            return Ok((Decision::default(), ()));
+        };
+        let mut command = AgentCommand::clone(&read.value);
+        command.is_acknowledged = true;
+        command.sent(context.now);
+        let mut decision = Decision::default();
+        decision.arm(timeout(&command));
         keep(&mut decision, &read, command, context);
         Ok((decision, ()))
     }
@@ -184,6 +280,9 @@ impl Operation for AnswerCommand {
         }
         let mut command = AgentCommand::clone(&read.value);
         command.sent_at.get_or_insert(now);
+        // It was sent, whether that is written down by now or not.
+        command.tries = command.tries.max(1);
+        command.sends = command.sends.max(1);
         command.error = None;
         match &self.answer {
             Ok(result) => command.result = Some(result.clone()),
@@ -294,6 +393,9 @@ pub(super) fn expire(
     let seconds = command.timeout.as_secs_f64();
     let reason = match command.status {
         CommandStatus::Queued => format!("the agent was not reached within {seconds} s"),
+        _ if command.sends > 1 => {
+            format!("the agent did not answer within {seconds} s; it was sent {} times", command.sends)
+        }
         _ => format!("the agent did not answer within {seconds} s"),
     };
     command.end(CommandStatus::Expired, Some(Value::String(reason)), now);
@@ -345,6 +447,11 @@ fn of_agent(snapshot: &Snapshot, agent: &AgentId, id: &CommandId) -> Result<Vers
 fn send(command: &AgentCommand, at: Timestamp) -> Due {
     let job = DueJob::Command { command: command.id.clone() };
     Due::new(job, at).by(Lane::commands(&command.agent)).until(command.expires_at)
+}
+
+/// The same at once, before what was accepted after it.
+fn send_in_order(command: &AgentCommand) -> Due {
+    send(command, command.created_at)
 }
 
 /// What is due once the agent has it.

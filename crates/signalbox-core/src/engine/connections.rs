@@ -5,6 +5,7 @@ use signalbox_wire::id::{AgentId, ConnectionId, KeyId, NodeId};
 use signalbox_wire::time::Timestamp;
 
 use super::agents::give_all_back;
+use super::commands::connected_anew;
 use super::machine::Machine;
 use super::operation::Operation;
 use super::unit_of_work::UnitOfWork;
@@ -16,7 +17,8 @@ use crate::event::{Level, NewEvent};
 use crate::limits::{RECONNECT_GRACE, bounded};
 use crate::{Decision, DecisionContext, Halt, Snapshot};
 
-/// An agent has connected. Of several connections the last one counts.
+/// An agent has connected. Of several connections the last one counts. What the agent holds unsettled comes again over it,
+/// under the same ids, unless it goes on with an earlier one.
 #[derive(Debug, Clone)]
 pub struct Connect {
     /// Whose connection it is.
@@ -27,6 +29,23 @@ pub struct Connect {
     pub node: NodeId,
     /// The key by which the agent proved who it is.
     pub key: Option<KeyId>,
+    /// It goes on with an earlier connection, of which the node still knows what the agent's side has.
+    pub is_resumed: bool,
+}
+
+impl Connect {
+    /// Another process may be at the other end: what it holds and was sent comes again.
+    fn give_again(&self, work: &mut UnitOfWork<'_, '_>) -> Result<(), Halt> {
+        work.give_again(&self.agent)?;
+        let open = work.snapshot.open_commands(&self.agent)?;
+        work.snapshot.require(open.iter().map(|id| Key::Command(id.clone())))?;
+        for id in open {
+            if let Some(read) = work.snapshot.command(id)? {
+                connected_anew(&mut work.decision, &read, work.context);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Operation for Connect {
@@ -45,9 +64,13 @@ impl Operation for Connect {
             return Ok((work.finish(), ()));
         }
         let (id, node, key) = (self.connection.clone(), self.node.clone(), self.key.clone());
-        let earlier = current.status_mut().connect(Connection { node, id, since: now, key }, now);
-        if current.status.held.iter().any(is_never_had) {
+        let connection = Connection { node, id, since: now, key, is_resumed: self.is_resumed };
+        let earlier = current.status_mut().connect(connection, now);
+        if current.status.held.iter().any(Held::was_never_had) {
             work.decision.disarm(DueJob::Absence { agent: self.agent.clone() }.id());
+        }
+        if !self.is_resumed {
+            self.give_again(&mut work)?;
         }
         work.decision.hints.push(MatchHint::Connected(self.agent.clone()));
         let data = json!({
@@ -55,6 +78,7 @@ impl Operation for Connect {
             "node": self.node,
             "generation": generation,
             "takesOver": earlier.as_ref().map(|earlier| &earlier.id),
+            "resumes": self.is_resumed,
         });
         work.log(NewEvent::new("agent.connected", Level::Info, now, &data).about(&self.agent));
         Ok((work.finish(), ()))
@@ -131,7 +155,7 @@ fn disconnect(
         return Ok(false);
     }
     current.status_mut().disconnect(connection, now);
-    let waits = current.agent.endpoint.is_none() && current.status.held.iter().any(is_never_had);
+    let waits = current.agent.endpoint.is_none() && current.status.held.iter().any(Held::was_never_had);
     if waits {
         let absence = DueJob::Absence { agent: agent.clone() };
         work.decision.arm(Due::new(absence, now + RECONNECT_GRACE));
@@ -152,7 +176,7 @@ pub(super) fn absence(machine: &mut Machine<'_, '_>, agent: &AgentId) -> Result<
     if now < over_at {
         return Ok(Some(over_at));
     }
-    let held: Vec<Held> = current.status.held.iter().filter(|held| is_never_had(held)).cloned().collect();
+    let held: Vec<Held> = current.status.held.iter().filter(|held| held.was_never_had()).cloned().collect();
     machine.work.snapshot.require(held.iter().map(|held| Key::Session(held.session.clone())))?;
     let mut returned = Vec::new();
     for held in held {
@@ -166,11 +190,6 @@ pub(super) fn absence(machine: &mut Machine<'_, '_>, agent: &AgentId) -> Result<
     machine.work.known_agent(agent)?.status_mut().held.retain(|held| !returned.contains(held));
     give_all_back(machine, &returned, "its agent lost its connection before it had the task")?;
     Ok(None)
-}
-
-/// Whether the agent is not known to have it.
-fn is_never_had(held: &Held) -> bool {
-    held.taken_at.is_none()
 }
 
 fn keys(agent: &AgentId) -> Vec<Key> {

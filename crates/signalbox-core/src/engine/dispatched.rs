@@ -101,7 +101,16 @@ impl SettleDispatch {
         Ok(if decision.is_empty() { Decision::default() } else { decision })
     }
 
+    /// Whether an earlier connection of the agent had it: it has been due again since the agent connected anew.
+    fn is_of_earlier_connection(&self, machine: &mut Machine<'_, '_>) -> Result<bool, Halt> {
+        let Some(work) = machine.work.agent(&self.agent)? else { return Ok(false) };
+        Ok(work.agent.endpoint.is_none() && work.status.is_connected_anew_since(self.sent_at))
+    }
+
     fn delivered(&self, mut machine: Machine<'_, '_>, task: &Task) -> Result<Decision, Halt> {
+        if self.is_of_earlier_connection(&mut machine)? {
+            return Ok(Decision::default());
+        }
         let is_known = task.status == TaskStatus::Running && self.report.is_none();
         let is_taken = machine.work.agent(&self.agent)?.is_some_and(|work| {
             work.status.held.iter().any(|held| held.is(&self.attempt) && held.taken_at.is_some())
@@ -217,7 +226,8 @@ impl Operation for ExpireDispatch {
             machine.work.decision.disarm(dispatch(&self.attempt).id());
             return Ok((machine.finish(), None));
         };
-        if task.status != TaskStatus::Dispatched {
+        // What its agent had once is the agent's until the task's own timeout.
+        if task.status != TaskStatus::Dispatched || machine.work.was_had(&self.attempt, &task)? {
             machine.work.await_end(&self.attempt.session, &task);
             return Ok((machine.finish(), None));
         }
@@ -297,7 +307,36 @@ impl UnitOfWork<'_, '_> {
             return Ok(false);
         };
         let Some(work) = self.agent(agent)? else { return Ok(false) };
-        Ok(work.status.held.iter().any(|held| held.is(attempt) && held.taken_at.is_none()))
+        Ok(work.status.held.iter().any(|held| held.is(attempt) && held.was_never_had()))
+    }
+
+    /// Whether its agent had the attempt before it connected anew.
+    fn was_had(&mut self, attempt: &TaskAttempt, task: &Task) -> Result<bool, Halt> {
+        let Some(agent) = &task.agent else { return Ok(false) };
+        let work = self.agent(agent)?;
+        Ok(work.is_some_and(|work| work.status.held.iter().any(|held| held.is(attempt) && held.comes_again)))
+    }
+
+    /// What an agent holds is sent to it again, as it has connected anew: the same attempts, under their ids.
+    pub(super) fn give_again(&mut self, agent: &AgentId) -> Result<(), Halt> {
+        let current = self.known_agent(agent)?;
+        if current.agent.endpoint.is_some() {
+            return Ok(());
+        }
+        let (lane, held) = (current.agent.lane(), current.status.held.clone());
+        self.snapshot.require(held.iter().map(|held| Key::Session(held.session.clone())))?;
+        for held in held {
+            let attempt = held.attempt_of();
+            let task = self.held_task(&attempt)?.filter(|task| task.agent.as_ref() == Some(agent));
+            let Some(task) = task else { continue };
+            let Some(ends) = task.times_out_at(self.context.policy.task_timeout) else { continue };
+            let again = Due::new(dispatch(&attempt), held.dispatched_at);
+            self.decision.arm(again.by(lane.clone()).until(ends));
+            let status = self.known_agent(agent)?.status_mut();
+            let held = status.held.iter_mut().filter(|held| held.is(&attempt));
+            held.for_each(|held| held.give_again(task.status == TaskStatus::Running));
+        }
+        Ok(())
     }
 
     /// The due work of an attempt stays although the attempt is over.

@@ -40,9 +40,12 @@ impl Operation for Accept {
             snapshot.agent(&self.agent)?.ok_or_else(|| Rejected::UnknownAgent(self.agent.to_string()))?;
         if agent.value.endpoint.is_none() {
             let status = snapshot.status(&self.agent)?;
-            if !status.as_ref().is_some_and(|status| status.value.is_reachable(&agent.value)) {
-                let was_connected_until = status.and_then(|status| status.value.is_away_since());
-                return Err(Rejected::Unreachable { agent: self.agent.clone(), was_connected_until }.into());
+            // One that was connected once may be again in a moment: what is for it waits, as for an endpoint that is down.
+            let may_come = status.is_some_and(|status| {
+                status.value.is_reachable(&agent.value) || status.value.is_away_since().is_some()
+            });
+            if !may_come {
+                return Err(Rejected::Unreachable(self.agent.clone()).into());
             }
         }
         if let Some(id) = &self.id

@@ -55,7 +55,8 @@ pub use channels::{
     PublishedMessage,
 };
 pub use commands::{
-    AnswerCommand, CancelCommand, CommandAnswered, CreateCommand, ProgressCommand, SettleCommand,
+    AcknowledgeCommand, AnswerCommand, CancelCommand, CommandAnswered, CreateCommand, ProgressCommand,
+    SettleCommand,
 };
 pub use connections::{Connect, Disconnect, DisconnectMany};
 pub use definitions::{ApplyDefinition, DeleteDefinition, DeleteRevision, RollBack};

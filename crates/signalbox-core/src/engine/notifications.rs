@@ -133,6 +133,7 @@ mod tests {
                     keys.into_iter().for_each(|key| snapshot.show(key, None))
                 }
                 Err(Halt::Need(Need::Candidates(route))) => snapshot.show_candidates(route, Vec::new()),
+                Err(Halt::Need(Need::OpenCommands(agent))) => snapshot.show_open_commands(agent, Vec::new()),
                 Err(Halt::Need(Need::Waiting(routes))) => snapshot.show_waiting(routes, Vec::new()),
                 other => return other.map(|(decision, ())| decision),
             }

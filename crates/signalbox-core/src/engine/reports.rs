@@ -290,6 +290,10 @@ impl ReportState {
         };
         match Meaning::of(&self.state) {
             Meaning::Working if task.status == TaskStatus::Running => {
+                if held.comes_again {
+                    // Whoever is there now has it already.
+                    work.await_end(&held.session, &task);
+                }
                 self.progress(work, held, &task, task.rules.heartbeat_timeout.is_some())
             }
             Meaning::Working => {

@@ -10,7 +10,7 @@ use super::operation::Operation;
 use crate::decision::{Key, Row, SeenSignature};
 use crate::event::{Level, NewEvent};
 use crate::ssh_key::{Revocation, SshFingerprint, SshKey};
-use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot};
+use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot, Versioned};
 
 /// A key is added.
 #[derive(Debug, Clone)]
@@ -30,10 +30,11 @@ impl Operation for CreateSshKey {
         let (fingerprint, agent) = (&self.key.fingerprint, self.key.agent.as_ref());
         let of_agent = agent.map(|agent| Key::Agent(agent.clone()));
         snapshot.require([Key::SshFingerprint(fingerprint.clone())].into_iter().chain(of_agent))?;
-        if let Some(taken) = snapshot.ssh_fingerprint(fingerprint)? {
-            let (fingerprint, key) = (fingerprint.clone(), taken.value.key.clone());
-            return Err(Rejected::SshKeyTaken { fingerprint, key }.into());
-        }
+        let taken = snapshot.ssh_fingerprint(fingerprint)?;
+        let replaced = match &taken {
+            Some(taken) => orphan(snapshot, &taken.value)?,
+            None => None,
+        };
         let registered_at = match agent {
             Some(agent) => match snapshot.agent(agent)? {
                 Some(known) => Some(known.value.registered_at),
@@ -44,11 +45,35 @@ impl Operation for CreateSshKey {
         let key = SshKey { created_at: context.now, registered_at, ..self.key.clone() };
         let mut decision = logged(context, "ssh_key.created", &key, None);
         let version = context.version_after(None);
-        let taken = SshFingerprint { fingerprint: key.fingerprint.clone(), key: key.id.clone() };
+        let now_taken =
+            Row::SshFingerprint(SshFingerprint { fingerprint: key.fingerprint.clone(), key: key.id.clone() });
         decision.create(Row::SshKey(Arc::new(key.clone())), version);
-        decision.create(Row::SshFingerprint(taken), version);
+        if let Some(replaced) = replaced {
+            let entry = logged(context, "ssh_key.deleted", &replaced.value, Some("its agent is gone"));
+            decision.events.extend(entry.events);
+            decision.remove(Key::SshKey(replaced.value.id.clone()), replaced.version);
+        }
+        let before = taken.map(|taken| taken.version);
+        decision.put(now_taken, before, context.version_after(before));
         Ok((decision, key))
     }
+}
+
+/// The key that has taken a fingerprint, where it may be replaced: its agent is gone, so it signs nobody in and never will.
+fn orphan(snapshot: &Snapshot, taken: &SshFingerprint) -> Result<Option<Versioned<SshKey>>, Halt> {
+    let Some(held) = snapshot.ssh_key(&taken.key)? else { return Ok(None) };
+    let is_orphan = match &held.value.agent {
+        Some(agent) => {
+            let agent = snapshot.agent(agent)?;
+            held.value.is_orphaned(agent.as_ref().map(|agent| &*agent.value))
+        }
+        None => false,
+    };
+    if held.value.is_active() && is_orphan {
+        return Ok(Some(held));
+    }
+    let (fingerprint, key) = (taken.fingerprint.clone(), taken.key.clone());
+    Err(Rejected::SshKeyTaken { fingerprint, key, is_revoked: !held.value.is_active() }.into())
 }
 
 /// A key is revoked: it signs nobody in any more, and its tokens end. Its fingerprint stays taken, so that it does not

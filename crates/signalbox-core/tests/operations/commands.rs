@@ -9,11 +9,11 @@ use signalbox_core::decision::{Key, MatchHint};
 use signalbox_core::delivery::Outcome;
 use signalbox_core::due::DueJob;
 use signalbox_core::engine::{
-    AnswerCommand, CancelCommand, CommandAnswered, CreateCommand, Deregister, ProgressCommand, SettleCommand,
-    TimerFired,
+    AcknowledgeCommand, AnswerCommand, CancelCommand, CommandAnswered, Connect, CreateCommand, Deregister,
+    ProgressCommand, SettleCommand, TimerFired,
 };
 use signalbox_core::snapshot::Loaded;
-use signalbox_wire::id::{AgentId, CommandId};
+use signalbox_wire::id::{AgentId, CommandId, ConnectionId, NodeId};
 
 use crate::stage::{Stage, failed};
 
@@ -39,7 +39,9 @@ fn command(stage: &Stage, id: &CommandId) -> AgentCommand {
 }
 
 fn settle(stage: &mut Stage, id: &CommandId, tries: u32, outcome: Outcome) {
-    stage.run(&SettleCommand { command: id.clone(), tries, outcome }).expect("settled");
+    let is_sent = outcome == HAD;
+    let settled = SettleCommand { command: id.clone(), tries, outcome, began_at: stage.now, is_sent };
+    stage.run(&settled).expect("settled");
 }
 
 fn answer(stage: &mut Stage, agent: &AgentId, id: &CommandId, result: Value) -> CommandAnswered {
@@ -115,6 +117,7 @@ fn an_answer_may_come_before_it_is_known_that_the_agent_has_the_command() {
     let over = command(&stage, &id);
     assert_eq!((over.status, over.error), (CommandStatus::Error, Some(json!({"code": 3}))));
     assert!(over.sent_at.is_some() && due(&stage, &id).is_none());
+    assert_eq!((over.tries, over.sends), (1, 1), "whoever answers was sent it");
 }
 
 #[test]
@@ -210,4 +213,84 @@ fn a_command_of_an_agent_that_is_gone_is_cancelled_and_says_why() {
     assert_eq!(over.status, CommandStatus::Cancelled);
     assert_eq!(over.error, Some(json!("the agent is no longer registered")));
     assert!(due(&stage, &id).is_none());
+}
+
+fn connect(stage: &mut Stage, agent: &AgentId, id: &str, is_resumed: bool) {
+    stage.now = stage.now + Duration::from_secs(1);
+    let connection = ConnectionId::parse(id).expect("valid");
+    let node = NodeId::parse("nod_1").expect("valid");
+    let connect = Connect { agent: agent.clone(), connection, node, key: None, is_resumed };
+    stage.run(&connect).expect("connected");
+}
+
+#[test]
+fn a_command_without_an_answer_comes_again_when_its_agent_connects_anew_three_times_in_all() {
+    let mut stage = Stage::new();
+    let agent = stage.agent("reader", 1);
+    connect(&mut stage, &agent, "con_0", false);
+    let (id, created_at) = (create(&mut stage, &agent), stage.now);
+    for sent in 1..=3 {
+        settle(&mut stage, &id, sent, HAD);
+        let shown = command(&stage, &id);
+        assert_eq!((shown.status, shown.sends), (CommandStatus::Sent, sent));
+        connect(&mut stage, &agent, &format!("con_{sent}_resumed"), true);
+        assert_eq!(command(&stage, &id).status, CommandStatus::Sent, "the same process is there");
+        connect(&mut stage, &agent, &format!("con_{sent}"), false);
+        if sent < 3 {
+            assert_eq!(command(&stage, &id).status, CommandStatus::Queued, "{sent}");
+            assert_eq!(due(&stage, &id), Some(&DueJob::Command { command: id.clone() }));
+            let row = &stage.store.due[&DueJob::Command { command: id.clone() }.id()];
+            assert_eq!(row.visible_at, created_at, "before what was accepted after it");
+        }
+    }
+    assert_eq!(command(&stage, &id).status, CommandStatus::Sent, "and no fourth time");
+    assert_eq!(due(&stage, &id), Some(&DueJob::CommandTimeout { command: id.clone() }));
+    assert_eq!(answer(&mut stage, &agent, &id, json!(1)), CommandAnswered::Taken);
+}
+
+#[test]
+fn a_command_that_its_agent_acknowledged_does_not_come_again() {
+    let mut stage = Stage::new();
+    let (agent, other) = (stage.agent("reader", 1), stage.agent("writer", 1));
+    for is_settled in [true, false] {
+        let id = create(&mut stage, &agent);
+        if is_settled {
+            settle(&mut stage, &id, 1, HAD);
+        }
+        let theirs = AcknowledgeCommand { agent: other.clone(), command: id.clone() };
+        assert!(stage.decide(&theirs).expect("nothing").0.writes.is_empty());
+        stage.run(&AcknowledgeCommand { agent: agent.clone(), command: id.clone() }).expect("taken");
+        connect(&mut stage, &agent, &format!("con_{is_settled}"), false);
+        assert_eq!(command(&stage, &id).status, CommandStatus::Sent);
+        assert_eq!(due(&stage, &id), Some(&DueJob::CommandTimeout { command: id.clone() }));
+    }
+}
+
+#[test]
+fn a_try_that_an_earlier_connection_had_counts_and_is_made_again() {
+    let mut stage = Stage::new();
+    let agent = stage.agent("reader", 1);
+    let id = create(&mut stage, &agent);
+    let of = |tries: u32, began_at, outcome| SettleCommand {
+        command: id.clone(),
+        tries,
+        outcome,
+        began_at,
+        is_sent: true,
+    };
+    let began_at = stage.now;
+    connect(&mut stage, &agent, "con_1", false);
+    stage.run(&of(1, began_at, HAD)).expect("settled");
+    let shown = command(&stage, &id);
+    assert_eq!((shown.status, shown.sends), (CommandStatus::Queued, 1));
+    // Its connection ended before it was known to have it: at once, and no more than three times.
+    for tries in [2, 3] {
+        stage.run(&of(tries, stage.now, failed(true))).expect("settled");
+    }
+    let shown = command(&stage, &id);
+    assert_eq!((shown.status, shown.sends), (CommandStatus::Sent, 3));
+    stage.now = stage.now + Duration::from_secs(300);
+    fire(&mut stage, DueJob::CommandTimeout { command: id.clone() });
+    let error = command(&stage, &id).error.expect("why").to_string();
+    assert!(error.contains("sent 3 times"), "{error}");
 }

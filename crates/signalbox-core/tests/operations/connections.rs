@@ -8,10 +8,11 @@ use signalbox_core::Rejected;
 use signalbox_core::agent::AgentStatus;
 use signalbox_core::connection::{DisconnectCause, Disconnected};
 use signalbox_core::decision::MatchHint;
-use signalbox_core::delivery::{MessageStatus, Outcome};
+use signalbox_core::delivery::{MessageStatus, Outcome, TaskAttempt};
 use signalbox_core::due::{DueJob, Lane};
 use signalbox_core::engine::{
-    Accept, Connect, Deregister, Disconnect, DisconnectMany, MatchAgent, Register, SettleDispatch, TimerFired,
+    Accept, Connect, Deregister, Disconnect, DisconnectMany, MatchAgent, Register, ReportState,
+    SettleDispatch, TimerFired,
 };
 use signalbox_core::limits::RECONNECT_GRACE;
 use signalbox_core::task::TaskStatus;
@@ -36,7 +37,8 @@ fn connecting(stage: &mut Stage, name: &str) -> AgentId {
 }
 
 fn connect(stage: &mut Stage, agent: &AgentId, id: &str) {
-    let connect = Connect { agent: agent.clone(), connection: con(id), node: node(), key: None };
+    let connect =
+        Connect { agent: agent.clone(), connection: con(id), node: node(), key: None, is_resumed: false };
     stage.run(&connect).expect("connected");
 }
 
@@ -63,10 +65,16 @@ fn an_agent_is_offered_and_messaged_while_it_is_connected() {
     let session = stage.session(vec![step("read", None)]);
     assert!(stage.state(&session).tasks[0].queued_at.is_some(), "nobody can be reached");
     let refused = stage.run(&message(&agent)).expect_err("refused");
-    assert_eq!(refused, Rejected::Unreachable { agent: agent.clone(), was_connected_until: None });
+    assert_eq!(refused, Rejected::Unreachable(agent.clone()));
     assert!(refused.to_string().contains("has not connected yet"), "{refused}");
 
-    let first = Connect { agent: agent.clone(), connection: con("con_1"), node: node(), key: None };
+    let first = Connect {
+        agent: agent.clone(),
+        connection: con("con_1"),
+        node: node(),
+        key: None,
+        is_resumed: false,
+    };
     let (decision, ()) = stage.decide(&first).expect("connected");
     assert!(decision.hints.contains(&MatchHint::Connected(agent.clone())));
     assert!(decision.hints.contains(&MatchHint::Agent(agent.clone())), "waiting tasks are offered");
@@ -82,8 +90,8 @@ fn an_agent_is_offered_and_messaged_while_it_is_connected() {
     assert_eq!(stage.run(&end(&agent, "con_1")), Ok(false), "it is told twice");
     assert_eq!(status(&stage, &agent).last_seen, seen, "only a sign of life moves it");
     assert!(stage.store.available[&agent].is_empty());
-    let refused = stage.run(&message(&agent)).expect_err("refused").to_string();
-    assert!(refused.contains("has not been connected since"), "{refused}");
+    let waiting = stage.run(&message(&agent)).expect("it may be back");
+    assert_eq!(stage.store.messages[&waiting].status, MessageStatus::Scheduled);
 }
 
 #[test]
@@ -91,7 +99,13 @@ fn a_later_connection_takes_over_and_the_end_of_the_earlier_one_changes_nothing(
     let mut stage = Stage::new();
     let agent = connecting(&mut stage, "reader");
     connect(&mut stage, &agent, "con_1");
-    let second = Connect { agent: agent.clone(), connection: con("con_2"), node: node(), key: None };
+    let second = Connect {
+        agent: agent.clone(),
+        connection: con("con_2"),
+        node: node(),
+        key: None,
+        is_resumed: false,
+    };
     let (decision, ()) = stage.decide(&second).expect("connected");
     let told: Vec<_> = decision.disconnected.iter().map(cause).collect();
     assert_eq!(told, [(con("con_1"), DisconnectCause::TakenOver)], "it is to be closed");
@@ -123,7 +137,13 @@ fn whoever_registers_anew_connects_anew() {
     assert_eq!(told, [(con("con_2"), DisconnectCause::Removed)]);
     stage.run(&gone).expect("deregistered");
     assert_eq!(stage.run(&end(&agent, "con_2")), Ok(false));
-    let late = Connect { agent: agent.clone(), connection: con("con_3"), node: node(), key: None };
+    let late = Connect {
+        agent: agent.clone(),
+        connection: con("con_3"),
+        node: node(),
+        key: None,
+        is_resumed: false,
+    };
     assert_eq!(stage.run(&late), Err(Rejected::UnknownAgent(agent.to_string())), "it must register again");
 }
 
@@ -169,6 +189,8 @@ fn what_was_never_had_goes_to_others_and_what_was_had_stays() {
         assert!(!stage.store.due.contains_key(&absence.id()));
         connect(&mut stage, &agent, "con_2");
         if taken {
+            let again = &stage.store.due[&dispatch(&attempt).id()];
+            assert_eq!(again.work, dispatch(&attempt), "it is sent to whatever process is there now");
             stage.report(&agent, "completed", Some(&attempt.task.attempt_name(1)), json!(1));
             assert_eq!(stage.state(&session).tasks[0].status, TaskStatus::Completed);
         } else {
@@ -222,4 +244,82 @@ fn what_is_sent_to_an_agent_without_an_endpoint_has_a_lane_of_its_own() {
     let (decision, _) = stage.decide(&crate::stage::trigger(vec![step("read", None)])).expect("decided");
     let lanes: Vec<&Lane> = decision.due.iter().map(|due| &due.lane).collect();
     assert!(lanes.contains(&&Lane::agent(&agent)), "{lanes:?}");
+}
+
+fn dispatch(attempt: &TaskAttempt) -> DueJob {
+    let TaskAttempt { session, task, attempt } = attempt.clone();
+    DueJob::Dispatch { session, task, attempt }
+}
+
+/// What a try that began now came to.
+fn had(stage: &mut Stage, agent: &AgentId, attempt: &TaskAttempt) {
+    let had = Outcome::Delivered { status: 200 };
+    stage.run(&SettleDispatch::at(stage.now, agent.clone(), attempt.clone(), 1, had)).expect("settled");
+}
+
+#[test]
+fn what_an_agent_holds_comes_again_under_its_id_when_it_connects_anew() {
+    for is_running in [false, true] {
+        let mut stage = Stage::new();
+        let agent = connecting(&mut stage, "reader");
+        connect(&mut stage, &agent, "con_1");
+        let session = stage.session(vec![step("read", None)]);
+        let attempt = status(&stage, &agent).held[0].attempt_of();
+        had(&mut stage, &agent, &attempt);
+        let name = attempt.task.attempt_name(1);
+        if is_running {
+            stage.report(&agent, "busy", Some(&name), Value::Null);
+        }
+        assert!(!matches!(stage.store.due[&dispatch(&attempt).id()].work, DueJob::Dispatch { .. }));
+        stage.now = stage.now + Duration::from_secs(1);
+        stage.run(&end(&agent, "con_1")).expect("ended");
+
+        let resumed = Connect {
+            agent: agent.clone(),
+            connection: con("con_2"),
+            node: node(),
+            key: None,
+            is_resumed: true,
+        };
+        assert!(stage.decide(&resumed).expect("connected").0.due.is_empty(), "the same process is there");
+
+        let began_at = stage.now;
+        stage.now = stage.now + Duration::from_secs(1);
+        connect(&mut stage, &agent, "con_2");
+        let row = stage.store.due[&dispatch(&attempt).id()].clone();
+        assert_eq!(row.work, dispatch(&attempt));
+        assert!(row.ends.is_some() && row.visible_at <= stage.now, "at once, and until its own timeout");
+        let held = &status(&stage, &agent).held[0];
+        assert!(held.comes_again && held.taken_at.is_none() && !held.is_active, "{held:?}");
+
+        // What the earlier connection came to says nothing of this one.
+        let late = Outcome::Delivered { status: 200 };
+        stage.run(&SettleDispatch::at(began_at, agent.clone(), attempt.clone(), 1, late)).expect("settled");
+        assert_eq!(stage.store.due[&dispatch(&attempt).id()].work, dispatch(&attempt));
+        // It says that it is there, which is said of no task.
+        let idle = ReportState {
+            agent: agent.clone(),
+            state: "idle".to_owned(),
+            timestamp: stage.now,
+            details: None,
+            task: None,
+            session: None,
+        };
+        stage.run(&idle).expect("reported");
+        assert!(stage.state(&session).tasks[0].status.is_held());
+
+        // Where it goes again before it has it, the task stays its own.
+        stage.run(&end(&agent, "con_2")).expect("ended");
+        stage.now = stage.now + RECONNECT_GRACE;
+        fire(&mut stage, &DueJob::Absence { agent: agent.clone() });
+        assert_eq!(status(&stage, &agent).held.len(), 1);
+
+        connect(&mut stage, &agent, "con_3");
+        stage.now = stage.now + Duration::from_secs(1);
+        had(&mut stage, &agent, &attempt);
+        assert!(!matches!(stage.store.due[&dispatch(&attempt).id()].work, DueJob::Dispatch { .. }));
+        stage.report(&agent, "completed", Some(&name), json!(1));
+        assert_eq!(stage.state(&session).tasks[0].status, TaskStatus::Completed);
+        assert_eq!(stage.state(&session).tasks[0].attempt, 1, "it was one attempt");
+    }
 }

@@ -19,7 +19,8 @@ fn connected(stage: &mut Stage, name: &str, connection: &str) -> AgentId {
     let register = Register { endpoint: None, replace: true, ..registration(name, 1, true) };
     let agent = stage.run(&register).expect("registered").agent;
     let node = NodeId::parse("nod_1").expect("valid");
-    let connect = Connect { agent: agent.clone(), connection: con(connection), node, key: None };
+    let connect =
+        Connect { agent: agent.clone(), connection: con(connection), node, key: None, is_resumed: false };
     stage.run(&connect).expect("connected");
     agent
 }

@@ -26,6 +26,33 @@ fn a_name_is_given_out_once_unless_it_is_taken_over() {
 }
 
 #[test]
+fn a_taken_name_with_the_same_endpoint_is_that_agent_restarted_where_the_operator_says_so() {
+    let at = |endpoint: Option<&str>| Register {
+        endpoint: endpoint.map(str::to_owned),
+        ..registration("a", 1, false)
+    };
+    let taken = Err(Rejected::NameTaken("a".into()));
+    let (here, there) = (at(Some("http://here/run")), at(Some("http://there/run")));
+    let mut stage = Stage::new();
+    let first = stage.run(&here).expect("registered").agent;
+    let session = stage.session(vec![step("read", None)]);
+    assert_eq!(stage.run(&here), taken, "not unless it is switched on");
+    stage.policy.restart_by_endpoint = true;
+    assert_eq!(stage.run(&there), taken, "another agent that wants the name");
+    assert_eq!(stage.run(&Register { id: AgentId::parse("other").ok(), ..here.clone() }), taken);
+    let again = stage.run(&here).expect("restarted");
+    assert_eq!((&again.agent, again.is_replaced), (&first, true));
+    assert_eq!(stage.store.agents[&first].generation, 2);
+    let task = &stage.state(&session).tasks[0];
+    assert_eq!((task.status, task.attempt), (TaskStatus::Dispatched, 2), "what it held is given to it again");
+
+    let mut stage = Stage::new();
+    stage.policy.restart_by_endpoint = true;
+    stage.run(&at(None)).expect("registered");
+    assert_eq!(stage.run(&at(None)), taken, "agents without an endpoint are not known by it");
+}
+
+#[test]
 fn an_id_is_given_out_once_whatever_the_name() {
     let mut stage = Stage::new();
     stage.run(&with_id("a", "one", false)).expect("registered");

@@ -60,7 +60,10 @@ pub(crate) fn check_task(store: &Store, state: &SessionState, task: &Task) {
         let is_timer = matches!(row.work, DueJob::Timeout { .. });
         assert_eq!(row.ends.is_none(), is_timer, "{} is to be sent without end: {row:?}", task.id);
         let is_at_work = task.status == TaskStatus::Running && task.agent.is_some();
-        assert!(is_timer || !is_at_work, "{} is at work and would be sent again", task.id);
+        let comes_again = task.agent.as_ref().and_then(|agent| store.status(agent)).is_some_and(|status| {
+            status.held.iter().any(|held| held.task == task.id && held.attempt == attempt && held.comes_again)
+        });
+        assert!(is_timer || !is_at_work || comes_again, "{} is at work and would be sent again", task.id);
     }
     if task.rules.heartbeat_timeout.is_some() {
         let heartbeat = DueJob::Heartbeat { session: session.clone(), task: id.clone(), attempt };

@@ -39,7 +39,7 @@ impl World {
         self.plan_act(index, again, Act::Connect);
         let Some(seat) = self.seat() else { return };
         let connection = ConnectionId::parse(&format!("con_{}", self.number())).expect("valid");
-        let connect = Connect { agent, connection, node: node(seat), key: None };
+        let connect = Connect { agent, connection, node: node(seat), key: None, is_resumed: false };
         self.start(seat.plane, connect.into(), Caller::Program { index, life, tries: u32::MAX });
         if self.dice.chance(self.weather.network) {
             let wait = self.dice.millis(100, 30_000);

@@ -17,7 +17,7 @@ use signalbox_core::payload::Reference;
 use signalbox_core::session::{SessionEvent, SessionState};
 use signalbox_core::snapshot::{Loaded, Versioned, WaitingTask};
 use signalbox_core::{Decision, Need, Snapshot};
-use signalbox_wire::id::{AgentId, MessageId, SessionId, TaskId, WorkflowId};
+use signalbox_wire::id::{AgentId, CommandId, MessageId, SessionId, TaskId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 
 /// What is kept.
@@ -100,6 +100,9 @@ impl Store {
                 snapshot.show_candidates(route.clone(), agents);
             }
             Need::Waiting(routes) => snapshot.show_waiting(routes.clone(), self.waiting_under(routes)),
+            Need::OpenCommands(agent) => {
+                snapshot.show_open_commands(agent.clone(), self.open_commands_of(agent))
+            }
         }
     }
 
@@ -329,6 +332,17 @@ impl Store {
             let digits = mark.split(|c: char| !c.is_ascii_digit()).next();
             self.marks.extend(digits.and_then(|digits| digits.parse::<u64>().ok()));
         }
+    }
+
+    /// The commands of an agent that are not over.
+    fn open_commands_of(&self, agent: &AgentId) -> Vec<CommandId> {
+        let open = self.rows.values().filter_map(|(row, _)| match row {
+            Row::Command(command) if command.agent == *agent && !command.status.is_over() => {
+                Some(command.id.clone())
+            }
+            _ => None,
+        });
+        open.collect()
     }
 
     /// A row as a decision sees it.

@@ -107,6 +107,7 @@ pub(crate) fn policy(dice: &mut Dice) -> Policy {
         task_timeout: dice.millis(10_000, 40_000),
         lease: Duration::from_secs(15),
         announce: dice.chance(30),
+        restart_by_endpoint: false,
         // So short in some worlds that nearly every value is kept apart, but for numbers.
         payload_inline_max: if dice.chance(40) { dice.below(60) + 16 } else { 16 * 1024 },
         payload_max: 16 * 1024 * 1024,

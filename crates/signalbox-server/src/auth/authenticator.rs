@@ -141,11 +141,7 @@ impl Authenticator {
         let Some(authorization) = headers.get(header::AUTHORIZATION) else {
             return self.anonymous(headers, path);
         };
-        let key = authorization.to_str().ok().and_then(bearer).ok_or_else(|| {
-            Problem::unauthorized(
-                "The Authorization header is not a bearer key; send 'Authorization: Bearer <key>'.",
-            )
-        })?;
+        let key = authorization.to_str().ok().and_then(bearer).ok_or_else(|| no_bearer(authorization))?;
         let now = clock::now();
         let fingerprint = self.0.fingerprints.each_ref().map(|state| state.hash_one(key));
         if let Some(caller) = self.0.remembered.get(&fingerprint, now) {
@@ -240,6 +236,17 @@ impl Authenticator {
         };
         Ok(Caller { tenant, is_platform: true, ..of_default("the platform key") })
     }
+}
+
+/// That an `Authorization` header holds no bearer key.
+fn no_bearer(authorization: &HeaderValue) -> Problem {
+    let text = authorization.to_str().map(str::trim_ascii).unwrap_or_default();
+    Problem::unauthorized(if text.eq_ignore_ascii_case("bearer") {
+        "The Authorization header has 'Bearer' and no key behind it; is the variable that holds the key empty? Send \
+         'Authorization: Bearer <key>'."
+    } else {
+        "The Authorization header is not a bearer key; send 'Authorization: Bearer <key>'."
+    })
 }
 
 /// Until when a key is good under the secret with this hash, where it ends at all.

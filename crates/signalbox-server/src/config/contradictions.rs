@@ -38,6 +38,12 @@ impl Config {
             }
             _ => {}
         }
+        if self.llm.llm_url.is_none() && (self.llm.llm_model.is_some() || self.llm.llm_api_key.is_some()) {
+            found.push(
+                "llm_model or llm_api_key is set without llm_url; give the address of the service too"
+                    .to_owned(),
+            );
+        }
         if self.server.insecure && self.server.require_keys {
             found.push(
                 "insecure and require_keys are both set; leave out the one that is not meant".to_owned(),

@@ -6,6 +6,7 @@
 //! with the nearest name. All faults are told at once, each with where it stands ([`fault`]). Secrets are
 //! [`Secret`]s: they print as `[redacted]`.
 
+mod agents;
 mod contradictions;
 mod delivery;
 mod egress;
@@ -15,6 +16,7 @@ mod http;
 mod jobs;
 mod limits;
 mod live;
+mod llm;
 mod read;
 mod retention;
 mod server;
@@ -35,6 +37,7 @@ use clap::{Args, Command};
 use signalbox_core::limits::Policy;
 use signalbox_core::retry::Backoff;
 
+pub use self::agents::AgentsSettings;
 pub use self::delivery::DeliverySettings;
 pub use self::egress::EgressSettings;
 pub use self::fault::{ConfigError, Fault};
@@ -42,6 +45,7 @@ pub use self::http::HttpSettings;
 pub(crate) use self::jobs::JobSettings;
 pub use self::limits::LimitsSettings;
 pub use self::live::LiveSettings;
+pub use self::llm::LlmSettings;
 pub use self::retention::RetentionSettings;
 pub use self::server::{LogFormat, ServerSettings, Surface};
 pub use self::services::ServicesSettings;
@@ -77,12 +81,18 @@ pub struct Config {
     /// How long calls of tools may take, and how many are made at once.
     #[command(flatten)]
     pub tools: ToolsSettings,
+    /// The language model that the built-in tool `generic_llm_completion` asks.
+    #[command(flatten)]
+    pub llm: LlmSettings,
     /// Which addresses may be called.
     #[command(flatten)]
     pub egress: EgressSettings,
     /// How long what is over is kept.
     #[command(flatten)]
     pub retention: RetentionSettings,
+    /// How agents register.
+    #[command(flatten)]
+    pub agents: AgentsSettings,
     /// How agents are kept that hold a connection.
     #[command(flatten)]
     pub live: LiveSettings,
@@ -116,7 +126,9 @@ impl Config {
                 ..Policy::default().task_backoff
             },
             task_timeout: self.tasks.task_timeout,
-            lease: self.delivery.delivery_timeout.max(self.tools.tool_timeout) * 2 + Duration::from_secs(30),
+            lease: self.delivery.delivery_timeout.max(self.tools.tool_timeout).max(self.llm.llm_timeout) * 2
+                + Duration::from_secs(30),
+            restart_by_endpoint: self.agents.restart_by_endpoint,
             announce: announce && self.serves(Surface::Agentkit),
             payload_inline_max: self.http.payload_inline_max,
             payload_max: self.http.payload_bytes_max,

@@ -19,6 +19,15 @@ pub(super) fn secret(text: &str) -> Result<Secret, String> {
     if text.trim().is_empty() { Err("must not be empty".to_owned()) } else { Ok(Secret::new(text)) }
 }
 
+/// Something that must not be shown, and goes into a header.
+pub(super) fn header_secret(text: &str) -> Result<Secret, String> {
+    match text {
+        "" => Err("must not be empty".to_owned()),
+        _ if text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Secret::new(text)),
+        _ => Err("must consist of visible ASCII characters, as it is sent in a header".to_owned()),
+    }
+}
+
 /// A key that opens something here.
 pub(super) fn key(text: &str) -> Result<Secret, String> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -92,6 +101,15 @@ pub(super) fn service_url(text: &str) -> Result<String, String> {
     }
     let base = text.trim_end_matches('/');
     Ok(base.strip_suffix("/v1").unwrap_or(base).trim_end_matches('/').to_owned())
+}
+
+/// The address that a service's operations are below.
+pub(super) fn base_url(text: &str) -> Result<String, String> {
+    let url = parse_url(text)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("has a query or a fragment; give the address that paths are put after".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
 }
 
 fn parse_url(text: &str) -> Result<Url, String> {

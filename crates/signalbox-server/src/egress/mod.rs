@@ -9,3 +9,6 @@ pub(crate) mod policy;
 
 pub(crate) use client::{Egress, EgressError, MARK, OnBehalfOf, Room};
 pub(crate) use names::Names;
+
+/// How requests introduce themselves.
+pub(crate) const USER_AGENT: &str = concat!("signalbox/", env!("CARGO_PKG_VERSION"));

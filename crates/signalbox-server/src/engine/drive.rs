@@ -7,7 +7,7 @@ use std::time::Duration;
 use signalbox_bus::WakeUps;
 use signalbox_core::connection::{DisconnectCause, Disconnected};
 use signalbox_core::decision::{IdempotencyRecord, Key, MatchHint, Row, Write};
-use signalbox_core::due::{DueJob, Lane};
+use signalbox_core::due::{Due, Lane};
 use signalbox_core::engine::Operation;
 use signalbox_core::engine::attempt::{Asked, Attempt, Claim, Member, Next, Resolution, Terms};
 use signalbox_core::lease::Lease;
@@ -474,12 +474,7 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let hints = std::mem::take(&mut decision.hints);
         let disconnected = std::mem::take(&mut decision.disconnected);
-        let due_now: Vec<(DueJob, Lane)> = decision
-            .due
-            .iter()
-            .filter(|due| due.at <= now)
-            .map(|due| (due.work.clone(), due.lane.clone()))
-            .collect();
+        let due_now: Vec<Due> = decision.due.iter().filter(|due| due.at <= now).cloned().collect();
         let next_due: Vec<_> = decision
             .due
             .iter()
@@ -492,7 +487,7 @@ impl Inner {
         let signs_of_life = self.signs_of_life(&decision);
         // What is due at once is born leased to this process where there are slots for all of it: no second commit is
         // needed to claim it. Else it stays free for whoever has.
-        let kinds: Vec<_> = due_now.iter().map(|(work, lane)| (DueKind::of(work), lane.clone())).collect();
+        let kinds: Vec<_> = due_now.iter().map(|due| (DueKind::of(&due.work), due.lane.clone())).collect();
         let slots = if kinds.is_empty() || kinds.iter().any(|(kind, _)| *kind == DueKind::Timer) {
             None
         } else {
@@ -514,9 +509,9 @@ impl Inner {
             self.wake_ups.log_grew(tenant, committed.sequence);
         }
         if let (Some(slots), Some(lease)) = (slots, lease) {
-            for ((work, lane), slot) in due_now.into_iter().zip(slots) {
+            for (Due { work, at, lane, .. }, slot) in due_now.into_iter().zip(slots) {
                 let (tenant, lease) = (tenant.clone(), lease.clone());
-                self.mailbox.deliver(Claimed { tenant, work, due_at: now, lane, lease }, slot);
+                self.mailbox.deliver(Claimed { tenant, work, due_at: at, lane, lease }, slot);
             }
         } else {
             kinds.into_iter().for_each(|(kind, _)| self.wake(kind, now));

@@ -12,6 +12,7 @@ pub(crate) mod schema;
 pub(crate) mod slots;
 mod start_inputs;
 mod taken;
+mod turns;
 
 pub(crate) use self::admission::Admission;
 pub(crate) use self::drive::{Drive, DriveError, Driven};

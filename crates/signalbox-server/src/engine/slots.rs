@@ -6,7 +6,10 @@
 //! neighbours do. What gets no slot stays in the store, unclaimed.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,6 +19,8 @@ use signalbox_store::DueKind;
 use signalbox_wire::id::TenantId;
 use signalbox_wire::time::Timestamp;
 use tokio::sync::Notify;
+
+use super::turns::{Turn, Turns};
 
 /// Lanes remembered at once, besides those of absent agents; over it, those that have nothing in flight are forgotten.
 const LANES_MAX: usize = 10_000;
@@ -103,6 +108,8 @@ struct LaneState {
     away: Option<Away>,
     /// Until then the node that holds its agent's connection sends what waits.
     elsewhere_until: Option<Timestamp>,
+    /// Who sends next of those that go to an agent's connection.
+    turns: Option<Turns>,
 }
 
 /// What is known of a lane whose agent holds no connection.
@@ -120,6 +127,7 @@ pub(crate) struct Slot {
     key: (TenantId, Lane),
     is_probe: bool,
     has_left: bool,
+    turn: Option<Turn>,
 }
 
 impl Deliveries {
@@ -209,7 +217,7 @@ impl Room {
         lane.in_flight += 1;
         state.in_flight += 1;
         *state.tenants.entry(tenant.clone()).or_default() += 1;
-        Some(Slot { room: Arc::clone(room), key, is_probe, has_left: false })
+        Some(Slot { room: Arc::clone(room), key, is_probe, has_left: false, turn: None })
     }
 
     /// A slot for something that is not yet in the store, where nothing waits there that is older.
@@ -412,6 +420,30 @@ impl LaneState {
 }
 
 impl Slot {
+    /// Takes its turn behind what was started before it, where it goes to an agent's connection: there the oldest goes first.
+    pub(crate) fn queue_up(&mut self) {
+        if self.key.1.of_agent().is_none() {
+            return;
+        }
+        let mut state = self.room.state.lock();
+        let Some(lane) = state.lanes.get_mut(&self.key) else { return };
+        self.turn = Some(lane.turns.get_or_insert_default().take());
+    }
+
+    /// Sends in its turn: what was started before has begun to be sent by then, or will not be. Beginning is enough, as it
+    /// is then on its way.
+    pub(crate) async fn in_turn<F: Future>(&mut self, sending: F) -> F::Output {
+        let Some(turn) = self.turn.take() else { return sending.await };
+        turn.comes().await;
+        let mut sending = pin!(sending);
+        let begun = poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await;
+        drop(turn);
+        match begun {
+            Poll::Ready(sent) => sent,
+            Poll::Pending => sending.await,
+        }
+    }
+
     /// Whether what is sent by this slot tries a destination that was left alone.
     pub(crate) fn is_probe(&self) -> bool {
         self.is_probe

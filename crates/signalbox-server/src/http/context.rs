@@ -12,6 +12,7 @@ use http::request::Parts;
 use hyper::body::Body;
 use signalbox_core::decision::Scope;
 use signalbox_wire::body::{self as wire_body, BodyError};
+use signalbox_wire::fault::Fault;
 use signalbox_wire::id::TenantId;
 use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
@@ -142,11 +143,23 @@ fn is_traceparent(text: &str) -> bool {
         if is_hex(version, 2) && is_hex(trace, 32) && is_hex(span, 16) && is_hex(flags, 2))
 }
 
+/// What a route takes a definition as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Formats {
+    Json,
+    JsonOrYaml,
+}
+
+fn only_json() -> Refusal {
+    let detail = "The body is YAML; here it must be application/json.".to_owned();
+    Problem::unsupported_media(detail).into()
+}
+
 /// A request's body.
 pub(crate) struct Input {
     pub(crate) bytes: Bytes,
     pub(crate) format: Format,
-    /// Looks for fields that are nearly one that there is.
+    /// Looks for fields that are not known.
     look: Option<Look>,
     /// Its part of what all bodies may take, until the handler is done with it.
     _share: Share,
@@ -174,10 +187,7 @@ impl Input {
                 }
                 Ok(body)
             }
-            Format::Yaml => {
-                let detail = "The body is YAML; here it must be application/json.".to_owned();
-                Err(Problem::unsupported_media(detail).into())
-            }
+            Format::Yaml => Err(only_json()),
         }
     }
 
@@ -186,25 +196,41 @@ impl Input {
         if self.bytes.trim_ascii().is_empty() { Ok(T::default()) } else { self.parse() }
     }
 
-    /// The body as `T`, from JSON or YAML.
-    pub(crate) fn parse_either<T: wire_body::Body>(&self) -> Result<T, Refusal> {
-        if self.format == Format::Json {
-            return self.parse();
+    /// The body as `T`, which holds a workflow's definition, with all fields of it that are not known. Where the request
+    /// is `strict`, those are faults beside the others.
+    pub(crate) fn parse_definition<T: wire_body::Body>(
+        &self,
+        formats: Formats,
+        strict: bool,
+    ) -> Result<(T, Vec<Fault>), Refusal> {
+        let value = match (self.format, formats) {
+            (Format::Json, _) => wire_body::parse_value(&self.bytes)?,
+            (Format::Yaml, Formats::JsonOrYaml) => self.yaml()?,
+            (Format::Yaml, Formats::Json) => return Err(only_json()),
+        };
+        let unknown = self.look.as_ref().map(|look| look.all(&value)).unwrap_or_default();
+        match wire_body::from_value(value) {
+            Ok(body) if unknown.is_empty() || !strict => Ok((body, unknown)),
+            Ok(_) => Err(unknown.into()),
+            Err(BodyError::Invalid(mut faults)) if strict => {
+                faults.extend(unknown);
+                Err(faults.into())
+            }
+            Err(error) => Err(error.into()),
         }
+    }
+
+    fn yaml(&self) -> Result<serde_json::Value, Refusal> {
         let text = std::str::from_utf8(&self.bytes)
             .map_err(|_| BodyError::NotJson { detail: "The body is not UTF-8.".to_owned() })?;
         // Without the part of the body that the parser would quote: it may be all of it.
         // `no`, `y` and `on` are words, as in YAML 1.2.
         let options = serde_saphyr::options! { strict_booleans: true };
         let read = serde_saphyr::from_str_with_options(text, options);
-        let value: serde_json::Value = read.map_err(|error| {
+        Ok(read.map_err(|error| {
             let detail = format!("The body is not YAML: {}.", error.without_snippet());
             Problem::new(ProblemKind::NotYaml, detail)
-        })?;
-        if let Some(look) = &self.look {
-            look.at(&value, self.bytes.len());
-        }
-        Ok(wire_body::from_value(value)?)
+        })?)
     }
 
     /// The body, without a look at what is not known in it: for routes that nearly every request takes.

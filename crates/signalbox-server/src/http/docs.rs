@@ -1,5 +1,6 @@
 //! The API's description, generated from the handlers' types, and the page to browse it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -10,12 +11,52 @@ use http::header::CONTENT_TYPE;
 use signalbox_wire::problem;
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
-    ComponentsBuilder, ContactBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, ObjectBuilder, OpenApi,
-    OpenApiBuilder, Ref, Required, ResponseBuilder, SecurityRequirement, ServerBuilder, Type,
+    ComponentsBuilder, ContactBuilder, Content, ContentBuilder, InfoBuilder, LicenseBuilder, ObjectBuilder,
+    OpenApi, OpenApiBuilder, Ref, RefOr, Required, Response, ResponseBuilder, SecurityRequirement,
+    ServerBuilder, Type,
 };
 
 use crate::http::on_demand::OnDemand;
+
+/// What operations are about, in the order of the page: each has one of these as its tag.
+const TOPICS: [(&str, &str); 16] = [
+    (
+        "Agents",
+        "Who is there: register, list, change and deregister agents. Under `/v1` in AgentKit's words, under `/api/v1` in ArtCafe's; they are the same agents.",
+    ),
+    (
+        "Agent state",
+        "What agents say of themselves: state reports, their history, and taking an agent out of service and back.",
+    ),
+    (
+        "Messages",
+        "Send an agent a message or a task, see what became of it, and look after what could not be delivered.",
+    ),
+    (
+        "Tools",
+        "Functions behind HTTP endpoints, with a JSON Schema for their arguments, that agents and workflows call.",
+    ),
+    (
+        "Workflows",
+        "Definitions of work in several tasks: keep, compare and roll them back, and start sessions of them.",
+    ),
+    (
+        "Sessions",
+        "Runs of workflows: follow, pause, resume, cancel, retry, signal and approve them, one or many at once.",
+    ),
+    ("Schedules", "Sessions that start by themselves at set times."),
+    ("Webhook triggers", "Addresses that others call, signed, to start sessions."),
+    ("Logs", "One log of what agents write and what the server does, with sessions, tasks and traces in it."),
+    ("Connections", "Agents without an address of their own: their WebSocket and their long polls."),
+    ("Commands", "Ask a connected agent to do something, and get its answer."),
+    ("Channels", "Named subjects with a history that agents publish to and subscribe to."),
+    ("Sign-in", "SSH keys of agents, and the challenge by which a key becomes a token."),
+    ("API keys", "Keys of the tenant, with their scopes."),
+    ("Tenants", "Tenants, what they may have and took, and how long what is over is kept."),
+    ("Process", "Whether the server is well, and figures for Prometheus. Open without a key."),
+];
 
 /// Makes the API's description. It is large and seldom asked for, so nobody keeps it whole: whoever needs a part of it has
 /// it made when the first request does.
@@ -24,12 +65,15 @@ pub(crate) type Describe = Arc<dyn Fn() -> OpenApi + Send + Sync>;
 /// What holds for every operation is not repeated at each handler: a refusal of any kind is a problem, and a POST
 /// takes an `Idempotency-Key`.
 pub(crate) fn complete(description: &mut OpenApi) {
+    let mut used = HashSet::new();
     for (path, item) in &mut description.paths.paths {
         // Its signature is its key: a repeat is refused by that.
         let is_signed = path.ends_with("/notify");
         let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
         for (number, operation) in operations.into_iter().enumerate() {
             let Some(operation) = operation else { continue };
+            used.extend(operation.tags.iter().flatten().cloned());
+            operation.responses.responses.values_mut().for_each(as_problem);
             let schema = Ref::from_schema_name("Problem");
             let problem = ResponseBuilder::new()
                 .description(
@@ -55,7 +99,27 @@ pub(crate) fn complete(description: &mut OpenApi) {
             }
         }
     }
+    let topics = TOPICS.into_iter().filter(|(name, _)| used.contains(*name));
+    let tags = topics.map(|(name, text)| TagBuilder::new().name(name).description(Some(text)).build());
+    description.tags = Some(tags.collect());
 }
+
+/// What is answered with a problem, under the problem's media type.
+fn as_problem(response: &mut RefOr<Response>) {
+    let RefOr::T(response) = response else { return };
+    let is_problem = |content: &RefOr<Content>| {
+        matches!(content, RefOr::T(Content { schema: Some(RefOr::Ref(schema)), .. })
+            if schema.ref_location.ends_with("/Problem"))
+    };
+    if response.content.get(JSON).is_some_and(is_problem)
+        && let Some(content) = response.content.shift_remove(JSON)
+    {
+        response.content.insert(problem::CONTENT_TYPE.to_owned(), content);
+    }
+}
+
+/// The media type that handlers' bodies have where they say nothing else.
+const JSON: &str = "application/json";
 
 /// The page that shows the description, and the files that belong to it: where, what kind, and the text.
 const PAGE: [(&str, &str, &str); 3] = [
@@ -99,7 +163,9 @@ pub(crate) fn empty() -> OpenApi {
                 .title("Signalbox")
                 .version(env!("CARGO_PKG_VERSION"))
                 .description(Some(
-                    "A control plane for AI agents: who they are, how to reach them, what they do.",
+                    "A control plane for AI agents: it knows who they are, brings them messages and tasks, runs workflows \
+                     over them, and keeps what happened. Requests carry `Authorization: Bearer <key>`; refusals are \
+                     `application/problem+json`.",
                 ))
                 .license(Some(LicenseBuilder::new().name("Apache-2.0").build()))
                 .contact(Some(ContactBuilder::new().name(Some("The Signalbox developers")).build()))

@@ -20,9 +20,11 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, extract::Request};
+use bytes::Bytes;
 use http::{HeaderValue, Method, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
@@ -55,6 +57,16 @@ use tls::Tls;
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of a request's headers.
 const HEADER_BYTES_MAX: usize = 64 << 10;
+/// A connection that goes on as something else than HTTP: with the deadline of its writes, and without the timer of its
+/// requests.
+pub(crate) type AfterHttp = WriteDeadline<Socket>;
+
+/// What goes on after HTTP, with what was read of it already; nothing of a connection that is not of this edge.
+pub(crate) fn after_http(upgraded: Upgraded) -> Option<(AfterHttp, Bytes)> {
+    let parts = upgraded.downcast::<TokioIo<Timed<AfterHttp>>>().ok()?;
+    Some((parts.io.into_inner().into_inner(), parts.read_buf))
+}
+
 /// What connections and the requests on them go through.
 pub(crate) struct Edge {
     /// Connections at once; further ones wait.

@@ -184,7 +184,7 @@ fn kind_of(rejected: &Rejected) -> ProblemKind {
         Rejected::BackfillFull { .. } => ProblemKind::BackfillFull,
         Rejected::BackfillTooLong { .. } => ProblemKind::BackfillTooLong,
         Rejected::BadRhythm { .. } => ProblemKind::BadRhythm,
-        Rejected::Unreachable { .. } => ProblemKind::UnreachableAgent,
+        Rejected::Unreachable(_) => ProblemKind::UnreachableAgent,
         Rejected::Replayed | Rejected::NotBelieved | Rejected::SshKeyEnded(_) => ProblemKind::Unauthorized,
         Rejected::KeyReused => ProblemKind::IdempotencyKeyReused,
         Rejected::UnfitInput(_) => ProblemKind::Invalid,
@@ -196,7 +196,7 @@ fn kind_of(rejected: &Rejected) -> ProblemKind {
 fn next_step(rejected: &Rejected) -> Option<&'static str> {
     Some(match rejected {
         Rejected::UnknownAgent(_) => {
-            "GET /v1/agents lists the agents with their ids, and POST /v1/agents/register registers one"
+            "GET /v1/agents lists the agents with their ids; POST /v1/agents registers one under an id of yours (agentId)"
         }
         Rejected::UnknownWorkflow(_) => "GET /v1/opscore/workflows lists those that are kept",
         Rejected::UnknownRevision { .. } => {

@@ -1,5 +1,7 @@
-//! Fields of bodies that are nearly one that there is. Unknown fields are ignored, as the contract says; but whoever
-//! misspells one should find out, so the answer says what was ignored: a header `warning` for each.
+//! Fields of bodies that are not known. They are ignored, as the contract says; but whoever misspells one should find out.
+//! One look finds them, and the answer tells in two ways: of those that are nearly a known field, a header `warning` for
+//! each, on every route; of all of them, on routes that take a workflow's definition, `warnings` in the answer's body, or a
+//! refusal where the request asks for it ([`crate::http::context::Input::parse_definition`]).
 //!
 //! Which fields a body has is read from the API's description. A route with a fast path does not look: it passes over
 //! what it does not know in both ways alike.
@@ -14,6 +16,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method};
 use parking_lot::Mutex;
 use serde_json::Value;
+use signalbox_wire::fault::{Fault, Faults, SHOWN_MAX};
 use signalbox_wire::nearest::nearest;
 use utoipa::openapi::OpenApi;
 
@@ -22,10 +25,12 @@ use crate::http::on_demand::OnDemand;
 
 /// Bytes of a body that is looked at.
 const BODY_BYTES_MAX: usize = 64 << 10;
-/// Fields that one answer tells of.
+/// Fields that the headers of one answer tell of.
 const TOLD_MAX: usize = 5;
 /// Characters of a field's name that are repeated.
 const NAME_CHARS_MAX: usize = 64;
+/// Letters of a name from which on a known one that begins or ends with it is taken for the one that was meant.
+const PART_CHARS_MIN: usize = 4;
 /// How deep schemas may refer to each other, and bodies are looked into.
 const DEPTH_MAX: usize = 16;
 /// Names that some bodies take beside the ones that are described.
@@ -59,6 +64,18 @@ impl BodyFields {
     }
 }
 
+/// Bodies of which each field that is not known is told, not only those that are nearly a known one: what is meant by
+/// another name would be lost.
+const TOLD_IN_FULL: [(&str, &str); 1] = [("/api/v1/agents/{agent_id}/commands", "post")];
+
+/// Fields that are known and ignored on a route, and what is told of them.
+const IGNORED: [(&str, &str, &str, &str); 1] = [(
+    "/v1/agents/register",
+    "post",
+    "agentId",
+    "the field /agentId was ignored: here the server chooses the id; POST /v1/agents takes one",
+)];
+
 /// What looks at one body.
 pub(crate) struct Look {
     described: Arc<Described>,
@@ -72,18 +89,102 @@ impl Look {
         if bytes.len() <= BODY_BYTES_MAX
             && let Ok(body) = serde_json::from_slice(bytes)
         {
-            self.at(&body, bytes.len());
+            self.all(&body);
         }
     }
 
-    /// Looks at a body that was so many bytes.
-    pub(crate) fn at(&self, body: &Value, bytes: usize) {
-        if bytes <= BODY_BYTES_MAX
-            && let Some(schema) = self.described.bodies.get(&self.key)
-        {
-            let mut slips = Vec::new();
-            self.described.look((schema, body), "", DEPTH_MAX, &mut slips);
-            *self.told.0.lock() = slips;
+    /// Looks at a body of any size and answers what is not known in it.
+    pub(crate) fn all(&self, body: &Value) -> Vec<Fault> {
+        let Some(schema) = self.described.bodies.get(&self.key) else { return Vec::new() };
+        let mut unknown = Vec::new();
+        self.described.look((schema, body), "", DEPTH_MAX, &mut unknown);
+        let mut told: Vec<String> = unknown.iter().filter_map(Unknown::slip).collect();
+        told.extend(self.at_route(body, &unknown));
+        told.truncate(TOLD_MAX);
+        *self.told.0.lock() = told;
+        let mut faults = Faults::default();
+        unknown.iter().for_each(|unknown| faults.add(unknown.pointer.as_str(), unknown.message()));
+        faults.into_vec()
+    }
+
+    /// What headers tell on this route alone.
+    fn at_route(&self, body: &Value, unknown: &[Unknown]) -> Vec<String> {
+        let is_here = |path: &str, method: &str| self.key.0 == path && self.key.1 == method;
+        let is_ignored = |field: &str| body.get(field).is_some();
+        let ignored = IGNORED.iter().filter(|(path, method, field, _)| is_here(path, method) && is_ignored(field));
+        let mut told: Vec<String> = ignored.map(|(.., text)| (*text).to_owned()).collect();
+        if TOLD_IN_FULL.iter().any(|(path, method)| is_here(path, method)) {
+            let others = unknown.iter().filter(|unknown| unknown.slip().is_none());
+            told.extend(others.map(|unknown| format!("{} {}; it was ignored", unknown.pointer, unknown.message())));
+        }
+        told
+    }
+}
+
+/// A field that is not known.
+struct Unknown {
+    pointer: String,
+    /// Whether it is one that some bodies take beside those that are described.
+    is_also_taken: bool,
+    meant: Meant,
+}
+
+/// Which field was perhaps meant.
+enum Meant {
+    /// This one, misspelt.
+    Misspelt(String),
+    /// This one: its name begins or ends with the one that is not known, or the other way round.
+    Part(String),
+    /// Any of these.
+    Any(Vec<String>),
+}
+
+impl Unknown {
+    /// One that is called `name`, among `known` fields, in an object with the fields `given`.
+    fn of<'a>(
+        (name, pointer): (&str, String),
+        known: impl Iterator<Item = &'a str>,
+        given: &serde_json::Map<String, Value>,
+    ) -> Self {
+        let plain = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
+        let (plain_name, is_also_taken) = (plain(name), ALSO_TAKEN.contains(&name));
+        let mut known: Vec<&str> = known.filter(|known| !given.contains_key(*known)).collect();
+        known.sort_unstable_by_key(|known| (known.len(), *known));
+        let same = known.iter().find(|known| plain(known) == plain_name).copied();
+        let is_part = |known: &&&str| {
+            let known = plain(known);
+            let (short, long) =
+                if known.len() < plain_name.len() { (&known, &plain_name) } else { (&plain_name, &known) };
+            short.chars().count() >= PART_CHARS_MIN
+                && (long.starts_with(short.as_str()) || long.ends_with(short.as_str()))
+        };
+        let meant = if let Some(meant) = same.or_else(|| nearest(name, known.iter().copied())) {
+            Meant::Misspelt(meant.to_owned())
+        } else if let Some(meant) = known.iter().find(is_part) {
+            Meant::Part((*meant).to_owned())
+        } else {
+            Meant::Any(known.into_iter().map(str::to_owned).collect())
+        };
+        Self { pointer, is_also_taken, meant }
+    }
+
+    /// What a header tells of it, where it is nearly a known one.
+    fn slip(&self) -> Option<String> {
+        match &self.meant {
+            Meant::Misspelt(meant) if !self.is_also_taken => Some(format!(
+                "the field {} is not known and was ignored; did you mean '{meant}'?",
+                self.pointer
+            )),
+            _ => None,
+        }
+    }
+
+    /// What is told of it beside its pointer.
+    fn message(&self) -> String {
+        match &self.meant {
+            Meant::Misspelt(meant) | Meant::Part(meant) => format!("is not known; did you mean '{meant}'?"),
+            Meant::Any(known) if known.is_empty() => "is not known; leave it out".to_owned(),
+            Meant::Any(known) => format!("is not known; there may also be {}", known.join(", ")),
         }
     }
 }
@@ -108,21 +209,28 @@ impl Described {
         described
     }
 
-    fn look(&self, (schema, value): (&Value, &Value), pointer: &str, depth: usize, slips: &mut Vec<String>) {
-        if depth == 0 || slips.len() >= TOLD_MAX {
+    fn look(
+        &self,
+        (schema, value): (&Value, &Value),
+        pointer: &str,
+        depth: usize,
+        unknown: &mut Vec<Unknown>,
+    ) {
+        // One more than is told of, so that the last says that there are more.
+        if depth == 0 || unknown.len() > SHOWN_MAX {
             return;
         }
         match value {
             Value::Object(map) => {
                 let mut known = HashMap::new();
                 self.fields_of(schema, depth, &mut known);
-                for (name, value) in map {
-                    let pointer =
-                        format!("{pointer}/{}", name.chars().take(NAME_CHARS_MAX).collect::<String>());
+                // What is described without fields may hold any.
+                for (name, value) in map.iter().filter(|_| !known.is_empty()) {
+                    let shown: String = name.chars().take(NAME_CHARS_MAX).collect();
+                    let pointer = format!("{pointer}/{}", shown.replace('~', "~0").replace('/', "~1"));
                     match known.get(name.as_str()) {
-                        Some(schema) => self.look((schema, value), &pointer, depth - 1, slips),
-                        None if ALSO_TAKEN.contains(&name.as_str()) => {}
-                        None => slips.extend(slip(name, &pointer, known.keys().copied(), map)),
+                        Some(schema) => self.look((schema, value), &pointer, depth - 1, unknown),
+                        None => unknown.push(Unknown::of((name, pointer), known.keys().copied(), map)),
                     }
                 }
             }
@@ -131,7 +239,7 @@ impl Described {
                 self.items_of(schema, depth, &mut schemas);
                 for schema in schemas {
                     for (place, item) in items.iter().enumerate() {
-                        self.look((schema, item), &format!("{pointer}/{place}"), depth - 1, slips);
+                        self.look((schema, item), &format!("{pointer}/{place}"), depth - 1, unknown);
                     }
                 }
             }
@@ -163,20 +271,6 @@ impl Described {
         let listed = ["allOf", "oneOf", "anyOf"].into_iter().filter_map(|kind| schema.get(kind)?.as_array());
         named.into_iter().chain(listed.flatten())
     }
-}
-
-/// What is told of a field that is nearly a known one, which is not there itself.
-fn slip<'a>(
-    name: &str,
-    pointer: &str,
-    known: impl Iterator<Item = &'a str>,
-    given: &serde_json::Map<String, Value>,
-) -> Option<String> {
-    let plain = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
-    let known: Vec<&str> = known.filter(|known| !given.contains_key(*known)).collect();
-    let same = known.iter().find(|known| plain(known) == plain(name)).copied();
-    let meant = same.or_else(|| nearest(name, known.iter().copied()))?;
-    Some(format!("the field {pointer} is not known and was ignored; did you mean '{meant}'?"))
 }
 
 /// What is told to whoever sent a request; put into its extensions before it is handled.
@@ -211,7 +305,7 @@ mod tests {
 
     use super::*;
 
-    fn slips(body: &Value) -> Vec<String> {
+    fn unknown(body: &Value) -> Vec<Unknown> {
         let task = json!({"properties": {"taskId": {}, "parameters": {"type": "object"}, "nextTaskId": {}}});
         let named = HashMap::from([
             ("Task".to_owned(), task),
@@ -223,9 +317,13 @@ mod tests {
                 "tasks": {"type": "array", "items": {"$ref": "#/components/schemas/Task"}},
                 "notify": {"oneOf": [{"properties": {"url": {}}}, {"type": "null"}]}}}],
         });
-        let mut slips = Vec::new();
-        Described { named, ..Described::default() }.look((&schema, body), "", DEPTH_MAX, &mut slips);
-        slips
+        let mut unknown = Vec::new();
+        Described { named, ..Described::default() }.look((&schema, body), "", DEPTH_MAX, &mut unknown);
+        unknown
+    }
+
+    fn slips(body: &Value) -> Vec<String> {
+        unknown(body).iter().filter_map(Unknown::slip).collect()
     }
 
     #[test]
@@ -248,6 +346,28 @@ mod tests {
         ] {
             assert_eq!(slips(&body), [""; 0], "{body}");
         }
+    }
+
+    #[test]
+    fn all_that_is_not_known_is_found_with_what_was_perhaps_meant() {
+        let body = json!({"payload": 1, "a/b": 2, "initialPayload": {"free": 1}, "notify": {"x": 1},
+            "tasks": [{"param": {}, "sessionId": 1, "taskId": "a"}, {"parameters": {"free": 1}}]});
+        let found: Vec<String> = unknown(&body)
+            .iter()
+            .map(|unknown| format!("{} {}", unknown.pointer, unknown.message()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "/a~1b is not known; there may also be id",
+                "/notify/x is not known; there may also be url",
+                "/payload is not known; there may also be id",
+                "/tasks/0/param is not known; did you mean 'parameters'?",
+                "/tasks/0/sessionId is not known; there may also be nextTaskId, parameters",
+            ]
+        );
+        let part = unknown(&json!({"payload": 1}));
+        assert_eq!(part[0].message(), "is not known; did you mean 'initialPayload'?");
     }
 
     #[test]

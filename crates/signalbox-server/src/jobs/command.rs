@@ -6,8 +6,9 @@ use signalbox_core::command::{AgentCommand, CommandStatus};
 use signalbox_core::delivery::Outcome;
 use signalbox_core::engine::{SettleCommand, TimerFired};
 use signalbox_store::Claimed;
-use signalbox_wire::artcafe::live::{CommandData, Outgoing};
+use signalbox_wire::artcafe::live::{CommandData, Outgoing, Seconds};
 use signalbox_wire::id::{CommandId, TenantId};
+use signalbox_wire::time::Timestamp;
 
 use super::context::Jobs;
 use super::keep::keep;
@@ -15,7 +16,7 @@ use super::send::{is_reached, leave_to_holder, wait_for_connection};
 use crate::clock;
 use crate::engine::DriveError;
 use crate::engine::slots::Slot;
-use crate::transport::connection::Unsent;
+use crate::transport::connection::{Delivered, Unsent};
 
 /// Sends a claimed command to its agent.
 pub(super) async fn run(
@@ -28,15 +29,33 @@ pub(super) async fn run(
     let read = app.store.command(tenant, id).await?.map(|read| read.value);
     let Some(command) = read.filter(|command| command.status == CommandStatus::Queued) else {
         // It is over, or its agent has it.
-        let settled = SettleCommand { command: id.clone(), tries: 0, outcome: Outcome::unwanted("") };
-        return keep(app, claimed, &settled).await;
+        return keep(app, claimed, &settled(id, 0, Tried::not(Outcome::unwanted("")))).await;
     };
     if command.expires_at <= clock::now() {
         return keep(app, claimed, &TimerFired { work: claimed.work.clone() }).await;
     }
-    let Some(outcome) = send(app, claimed, tenant, &command, slot).await? else { return Ok(()) };
-    let settled = SettleCommand { command: id.clone(), tries: command.tries + 1, outcome };
-    keep(app, claimed, &settled).await
+    let Some(tried) = send(app, claimed, tenant, &command, slot).await? else { return Ok(()) };
+    keep(app, claimed, &settled(id, command.tries + 1, tried)).await
+}
+
+/// A try, and what came of it.
+struct Tried {
+    outcome: Outcome,
+    began_at: Timestamp,
+    /// Whether it went out, as far as is known.
+    is_sent: bool,
+}
+
+impl Tried {
+    /// It was not sent.
+    fn not(outcome: Outcome) -> Self {
+        Self { outcome, began_at: clock::now(), is_sent: false }
+    }
+}
+
+fn settled(id: &CommandId, tries: u32, tried: Tried) -> SettleCommand {
+    let Tried { outcome, began_at, is_sent } = tried;
+    SettleCommand { command: id.clone(), tries, outcome, began_at, is_sent }
 }
 
 /// What came of a try; nothing where the command waits for its agent.
@@ -46,13 +65,16 @@ async fn send(
     tenant: &TenantId,
     command: &AgentCommand,
     slot: &mut Slot,
-) -> Result<Option<Outcome>, DriveError> {
+) -> Result<Option<Tried>, DriveError> {
     let agent = &command.agent;
     if app.store.agent(tenant, agent).await?.is_none() {
-        return Ok(Some(Outcome::unwanted("the agent is no longer registered")));
+        return Ok(Some(Tried::not(Outcome::unwanted("the agent is no longer registered"))));
     }
-    let delivered = app.transport.command((tenant, agent), command.id.as_str(), &envelope(command)).await;
-    let outcome = match delivered {
+    let (envelope, began_at) = (envelope(command), clock::now());
+    let sending = app.transport.command((tenant, agent), command.id.as_str(), &envelope);
+    let delivered = slot.in_turn(sending).await;
+    let is_sent = matches!(delivered, Delivered::Had | Delivered::Lost);
+    let outcome = match delivered.outcome() {
         Ok(outcome) => outcome,
         Err(Unsent::Elsewhere(reason)) => {
             leave_to_holder(app, claimed, Some(agent), &reason).await?;
@@ -66,7 +88,7 @@ async fn send(
         }
     };
     slot.leave(is_reached(&outcome), clock::now());
-    Ok(Some(outcome))
+    Ok(Some(Tried { outcome, began_at, is_sent }))
 }
 
 /// The command as its agent gets it.
@@ -74,7 +96,7 @@ fn envelope(command: &AgentCommand) -> String {
     let data = CommandData {
         command: &command.command,
         args: &command.args,
-        timeout: Some(command.timeout.as_secs_f64()),
+        timeout: Some(Seconds(command.timeout.as_secs_f64())),
         traceparent: command.trace.as_deref(),
     };
     let (id, timestamp) = (command.id.as_str(), command.created_at);

@@ -5,11 +5,13 @@
 
 use std::time::Duration;
 
+use signalbox_core::agent::Held;
 use signalbox_core::delivery::{Outcome, TaskAttempt};
 use signalbox_core::engine::{SettleDispatch, TimerFired};
-use signalbox_core::task::TaskStatus;
+use signalbox_core::task::{Task, TaskStatus};
 use signalbox_core::task_message;
-use signalbox_store::Claimed;
+use signalbox_store::{Claimed, StoreError};
+use signalbox_wire::id::AgentId;
 
 use super::context::Jobs;
 use super::keep::keep;
@@ -45,7 +47,9 @@ pub(super) async fn run(
     let message = task_message::of_task(&read.value, task, policy);
     let tries = task.tries() + 1;
     let settled = |outcome| SettleDispatch::at(now, agent.clone(), meant.clone(), tries, outcome);
-    if task.attempt != meant.attempt || task.status != TaskStatus::Dispatched {
+    let is_to_be_sent = task.attempt == meant.attempt
+        && (task.status == TaskStatus::Dispatched || comes_again(app, claimed, &agent, meant, task).await?);
+    if !is_to_be_sent {
         let reason =
             "the task is no longer with this agent in this attempt, or the agent works on it already";
         return keep(app, claimed, &settled(Outcome::unwanted(reason))).await.map(drop);
@@ -59,6 +63,22 @@ pub(super) async fn run(
         return Ok(());
     }
     write(app, claimed, &settled).await
+}
+
+/// Whether an agent works on the attempt, as far as it said, and has connected anew since: it is sent once more.
+async fn comes_again(
+    app: &Jobs,
+    claimed: &Claimed,
+    agent: &AgentId,
+    meant: &TaskAttempt,
+    task: &Task,
+) -> Result<bool, StoreError> {
+    if task.status != TaskStatus::Running {
+        return Ok(false);
+    }
+    let status = app.store.status(&claimed.tenant, agent).await?;
+    let is_it = |held: &Held| held.is(meant) && held.comes_again;
+    Ok(status.is_some_and(|status| status.value.held.iter().any(is_it)))
 }
 
 /// Keeps in memory that the agent has taken the task, where that is enough; whether it is.

@@ -98,7 +98,10 @@ async fn deliveries(app: Jobs, mut handed: mpsc::UnboundedReceiver<(Claimed, Slo
         tokio::select! {
             () = app.draining.cancelled() => return,
             next = handed.recv() => match next {
-                Some((claimed, slot)) => drop(tracker.spawn(deliver::run(app.clone(), claimed, slot))),
+                Some((claimed, mut slot)) => {
+                    slot.queue_up();
+                    tracker.spawn(deliver::run(app.clone(), claimed, slot));
+                }
                 None => return,
             },
         }
@@ -182,9 +185,13 @@ async fn claim_by_lane(
         .collect();
     let asked: usize = wanted.iter().map(|lane| lane.most).sum();
     if !wanted.is_empty() {
-        for claimed in app.store.claim_lanes(now, app.policy.lease, kind, wanted).await? {
+        let mut claimed = app.store.claim_lanes(now, app.policy.lease, kind, wanted).await?;
+        // What was put off for a moment is still the older.
+        claimed.sort_by_key(|claimed| claimed.due_at);
+        for claimed in claimed {
             let slot = slots.get_mut(&(claimed.tenant.clone(), claimed.lane.clone())).and_then(Vec::pop);
-            if let Some(slot) = slot {
+            if let Some(mut slot) = slot {
+                slot.queue_up();
                 tracker.spawn(deliver::run(app.clone(), claimed, slot));
             }
         }

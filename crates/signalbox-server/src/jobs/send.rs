@@ -69,7 +69,7 @@ pub(super) async fn send(
     }
     let watch = Stopwatch::start();
     let parcel = Parcel { tenant, message, body, room, attempt };
-    let mut carried = match app.transport.carry(&reach, parcel).await {
+    let mut carried = match slot.in_turn(app.transport.carry(&reach, parcel)).await {
         Ok(carried) => carried,
         Err(Unsent::NotConnected) => return away(app, claimed, message).await,
         Err(Unsent::Elsewhere(reason)) => {

@@ -1,11 +1,13 @@
 //! What the server says over a connection in answer to what the agent said.
 
-use signalbox_wire::artcafe::live::{ConnectionGap, Envelope, EnvelopeFault, HeartbeatAck, Outgoing};
+use signalbox_wire::artcafe::live::{
+    AckData, ConnectionGap, Envelope, EnvelopeFault, HeartbeatAck, Outgoing,
+};
 use signalbox_wire::id::{ConnectionId, MessageId};
 use signalbox_wire::problem_kind::ProblemKind;
 
 use super::channels::fault::LiveFault;
-use super::channels::frames::{self, Acknowledged};
+use super::channels::frames;
 use crate::clock;
 use crate::http::problem::Refusal;
 use crate::transport::outbox::{Frame, Outbox};
@@ -19,6 +21,10 @@ pub(super) const UNKNOWN: &str = "the connection is not known here any more: wha
 pub(super) const RESUMED: &str = "what the earlier connection had not acknowledged comes; its subscriptions have ended, so \
                                   subscribe again, with 'after' where a channel keeps its messages; what was live \
                                   meanwhile may be missing";
+/// An agent that polls gives an `after` that no answer of its connection had.
+pub(super) const UNSUITED: &str = "'after' is no sequence that an answer over this connection had, so nothing is taken as had \
+                                   by it: give the 'sequence' of the last answer; the connection goes on, and its \
+                                   subscriptions with it";
 /// An agent polls, and does not say what it has.
 pub(super) const UNSAID: &str = "more was answered than is kept until 'after' says that it was had: the oldest live \
                                  messages of it may be missing";
@@ -33,10 +39,9 @@ fn frame<D: serde::Serialize>(r#type: &'static str, data: D) -> Frame {
     Frame::new(Outgoing { r#type, id: id.as_str(), data, timestamp }.text())
 }
 
-/// What was sent is kept.
-pub(super) fn ack(message_id: &str) -> Frame {
-    let acknowledged = Acknowledged { message_id: message_id.to_owned(), sequence: None };
-    frames::ack(&acknowledged, clock::now())
+/// What was sent is kept: under its own id, or what it names.
+pub(super) fn ack(message_id: Option<&str>) -> Frame {
+    frame("ack", AckData { message_id, sequence: None })
 }
 
 /// An answer to a heartbeat.

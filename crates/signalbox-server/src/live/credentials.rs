@@ -47,10 +47,57 @@ enum Basis {
 
 type Named = (TenantId, Basis);
 
+/// Connections: nearly always one of an agent, and many of a key.
+#[derive(Default)]
+enum Few {
+    #[default]
+    None,
+    One(Outbox),
+    Many(HashMap<ConnectionId, Outbox>),
+}
+
+impl Few {
+    fn insert(&mut self, outbox: Outbox) {
+        match std::mem::take(self) {
+            Self::None => *self = Self::One(outbox),
+            Self::One(other) => {
+                *self = Self::Many([other, outbox].map(|one| (one.connection().clone(), one)).into())
+            }
+            Self::Many(mut many) => {
+                many.insert(outbox.connection().clone(), outbox);
+                *self = Self::Many(many);
+            }
+        }
+    }
+
+    /// Takes one out; whether there is none left.
+    fn remove(&mut self, connection: &ConnectionId) -> bool {
+        match self {
+            Self::None => {}
+            Self::One(one) if one.connection() == connection => *self = Self::None,
+            Self::One(_) => return false,
+            Self::Many(many) => {
+                many.remove(connection);
+                return many.is_empty();
+            }
+        }
+        true
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Outbox> {
+        let (one, many) = match self {
+            Self::None => (None, None),
+            Self::One(one) => (Some(one), None),
+            Self::Many(many) => (None, Some(many.values())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+}
+
 /// The connections that rest on something.
 #[derive(Default)]
 struct Held {
-    connections: HashMap<ConnectionId, Outbox>,
+    connections: Few,
     /// When it ends by itself, as far as that is known.
     until: Option<Timestamp>,
 }
@@ -89,7 +136,7 @@ impl Credentials {
             let mut held = self.0.held.lock();
             for named in &rests_on {
                 let connections = &mut held.entry(named.clone()).or_default().connections;
-                connections.insert(connection.clone(), outbox.clone());
+                connections.insert(outbox.clone());
             }
         }
         self.0.fresh.lock().extend(rests_on.iter().cloned());
@@ -189,7 +236,7 @@ impl Credentials {
                 match standing.of(basis) {
                     Some(until) => held.until = until,
                     None => {
-                        ended.extend(held.connections.values().map(|outbox| (outbox.clone(), basis.reason())))
+                        ended.extend(held.connections.iter().map(|outbox| (outbox.clone(), basis.reason())))
                     }
                 }
             }
@@ -203,7 +250,9 @@ impl Credentials {
 impl Basis {
     fn reason(&self) -> CloseReason {
         match self {
-            Self::ApiKey(..) | Self::SshKey(_) | Self::Tenant => CloseReason::Unauthorized,
+            Self::ApiKey(..) => CloseReason::ApiKeyEnded,
+            Self::SshKey(_) => CloseReason::SshKeyEnded,
+            Self::Tenant => CloseReason::TenantRemoved,
             Self::Agent(..) => CloseReason::Removed,
         }
     }
@@ -273,11 +322,43 @@ impl Drop for Registered {
         let mut held = self.credentials.0.held.lock();
         for named in &self.rests_on {
             if let Some(of_named) = held.get_mut(named) {
-                of_named.connections.remove(&self.connection);
-                if of_named.connections.is_empty() {
+                if of_named.connections.remove(&self.connection) {
                     held.remove(named);
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::metrics::gauge::Gauge;
+
+    use super::*;
+    use crate::transport::outbox::OutboxBounds;
+
+    #[test]
+    fn few_connections_are_kept_as_many_are() {
+        let outbox = |id: &str| {
+            let bounds = OutboxBounds { frames: 1, bytes: 1, unacknowledged: 1 };
+            Outbox::new(ConnectionId::parse(id).expect("valid"), bounds, Gauge::default()).0
+        };
+        let id = |id: &str| ConnectionId::parse(id).expect("valid");
+        let ids = |few: &Few| {
+            let mut ids: Vec<String> = few.iter().map(|one| one.connection().to_string()).collect();
+            ids.sort();
+            ids
+        };
+        let mut few = Few::default();
+        few.insert(outbox("con_1"));
+        assert!(!few.remove(&id("con_2")) && ids(&few) == ["con_1"]);
+        few.insert(outbox("con_2"));
+        few.insert(outbox("con_3"));
+        assert_eq!(ids(&few), ["con_1", "con_2", "con_3"]);
+        assert!(!few.remove(&id("con_1")) && !few.remove(&id("con_3")));
+        assert_eq!(ids(&few), ["con_2"]);
+        assert!(few.remove(&id("con_2")) && ids(&few).is_empty());
+        few.insert(outbox("con_4"));
+        assert!(few.remove(&id("con_4")) && few.remove(&id("con_4")));
     }
 }

@@ -16,6 +16,7 @@ mod pulse;
 mod session;
 mod shared;
 mod socket;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -88,7 +88,8 @@ impl Opened {
         })?;
         let connection = outbox.connection().clone();
         let key = admitted.key.clone().or_else(|| admitted.api_key.as_ref().map(|key| key.id.clone()));
-        let operation = Connect { agent: agent.clone(), connection, node: node.clone(), key };
+        let (node, is_resumed) = (node.clone(), attached.is_resumed);
+        let operation = Connect { agent: agent.clone(), connection, node, key, is_resumed };
         if let Err(error) = drive.run(tenant, &operation).await {
             return Err(not_connected(&error));
         }
@@ -144,6 +145,9 @@ fn may_come_back(reason: CloseReason) -> bool {
         CloseReason::TakenOver
         | CloseReason::Replaced
         | CloseReason::Unauthorized
+        | CloseReason::SshKeyEnded
+        | CloseReason::ApiKeyEnded
+        | CloseReason::TenantRemoved
         | CloseReason::Forbidden
         | CloseReason::Removed
         | CloseReason::Draining => false,
@@ -175,7 +179,7 @@ async fn disconnect(shared: &Shared, session: &Session, reason: CloseReason) {
 fn not_connected(error: &DriveError) -> CloseReason {
     match error {
         DriveError::Rejected(_) => CloseReason::Removed,
-        DriveError::Store(StoreError::Removed) => CloseReason::Unauthorized,
+        DriveError::Store(StoreError::Removed) => CloseReason::TenantRemoved,
         error => {
             tracing::warn!(%error, "an agent could not be connected");
             CloseReason::Unavailable

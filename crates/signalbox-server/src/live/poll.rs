@@ -157,7 +157,8 @@ async fn open(
     let base = opened.base;
     let (requests, received) = mpsc::channel(REQUESTS_MAX);
     let held = Held { session: opened.session.clone(), requests };
-    let tended = Tended { reader, received, base, said: base, is_gap_told: false, waiting: None };
+    let tended =
+        Tended { reader, received, base, said: base, is_gap_told: false, is_answered: false, waiting: None };
     Ok((tended, held, opened, room))
 }
 
@@ -196,6 +197,8 @@ struct Tended {
     said: u64,
     /// It was said that an earlier connection of the agent is gone.
     is_gap_told: bool,
+    /// A poll was answered.
+    is_answered: bool,
     /// The poll that waits.
     waiting: Option<Waiting>,
 }
@@ -276,10 +279,14 @@ impl Tended {
                 outbox.had_up_to(after);
                 has = after;
             }
-            // An earlier connection's sequence says nothing of this one.
+            // An earlier connection's sequence says nothing of this one. Once polls were answered, it is a slip.
             Some(after) => {
                 if !std::mem::replace(&mut self.is_gap_told, true) {
-                    session.tell_gap(None, after, answers::UNKNOWN);
+                    let (connection, reason) = match self.is_answered {
+                        true => (Some(outbox.connection()), answers::UNSUITED),
+                        false => (None, answers::UNKNOWN),
+                    };
+                    session.tell_gap(connection, after, reason);
                 }
             }
         }
@@ -291,7 +298,7 @@ impl Tended {
 
     fn answer(&mut self, session: &Session, messages: Vec<Bytes>, sequence: u64) {
         let Some(waiting) = self.waiting.take() else { return };
-        self.said = sequence;
+        (self.said, self.is_answered) = (sequence, true);
         session.shared().figures.sent(messages.len() as u64);
         let connection = session.names().2.clone();
         let _ = waiting.reply.send(Ok(Inbox { connection, sequence, messages }));
@@ -302,10 +309,15 @@ impl Tended {
 pub(super) fn problem_of(reason: CloseReason) -> Problem {
     let text = reason.text();
     match reason {
-        CloseReason::TakenOver | CloseReason::Replaced => {
-            Problem::new(ProblemKind::ConnectionTakenOver, text)
+        CloseReason::TakenOver => {
+            let detail = format!("{text}; poll from one place only: the next poll takes the agent back.");
+            Problem::new(ProblemKind::ConnectionTakenOver, detail)
         }
-        CloseReason::Unauthorized => Problem::unauthorized(text),
+        CloseReason::Replaced => Problem::new(ProblemKind::ConnectionTakenOver, text),
+        CloseReason::Unauthorized
+        | CloseReason::SshKeyEnded
+        | CloseReason::ApiKeyEnded
+        | CloseReason::TenantRemoved => Problem::unauthorized(text),
         CloseReason::Forbidden => Problem::forbidden(text),
         CloseReason::Removed => Problem::new(ProblemKind::UnknownAgent, text),
         _ => Problem::new(ProblemKind::ConnectionsFull, text).retry_after(RETRY_AFTER_S),

@@ -91,8 +91,13 @@ async fn keep(parts: &Parts, tenant: &TenantId, heartbeats: Vec<Heartbeat>) {
 fn kept(parts: &Parts, tenant: &TenantId, stale: Result<Vec<(AgentId, ConnectionId)>, DriveError>) {
     match stale {
         Ok(stale) => stale.into_iter().for_each(|(agent, id)| {
-            let connection =
-                Connection { node: parts.node.clone(), id, since: Default::default(), key: None };
+            let connection = Connection {
+                node: parts.node.clone(),
+                id,
+                since: Default::default(),
+                key: None,
+                is_resumed: false,
+            };
             let cause = DisconnectCause::Ended;
             parts.connections.close(tenant, &Disconnected { agent, connection, cause }, &parts.node);
         }),

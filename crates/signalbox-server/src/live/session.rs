@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use serde_json::{Map, Value};
 use signalbox_core::agent::{AgentStatus, Report};
 use signalbox_core::command::CommandStatus;
-use signalbox_core::engine::{self, AnswerCommand, CommandAnswered, ProgressCommand, ReportState};
+use signalbox_core::engine::{
+    self, AcknowledgeCommand, AnswerCommand, CommandAnswered, ProgressCommand, ReportState,
+};
 use signalbox_core::figures::Sample;
-use signalbox_wire::artcafe::live::{Ack, Envelope, Heartbeat, Response, Status};
+use signalbox_wire::artcafe::live::{Ack, Envelope, EnvelopeFault, Heartbeat, Response, Status};
 use signalbox_wire::body;
 use signalbox_wire::id::{AgentId, CommandId, ConnectionId, TaskId, TenantId};
 use signalbox_wire::nearest::nearest;
@@ -31,6 +33,8 @@ use crate::http::problem::Refusal;
 use crate::transport::connection::Resume;
 use crate::transport::outbox::{Frame, Outbox};
 
+const PUBLISH: &str = "publish";
+
 /// What agents may send.
 const TYPES: [&str; 10] = [
     "heartbeat",
@@ -40,7 +44,7 @@ const TYPES: [&str; 10] = [
     "message",
     "subscribe",
     "unsubscribe",
-    "publish",
+    PUBLISH,
     "request",
     "reply",
 ];
@@ -122,21 +126,53 @@ impl Session {
         self.0.outbox.is_half_empty()
     }
 
-    /// Takes in a message that came as bytes.
-    pub(super) fn handle_bytes(&self, bytes: &[u8]) -> Handled {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => self.handle(text),
-            Err(_) => {
-                self.0.shared.figures.received("malformed");
-                let message = "The message is not UTF-8; send JSON.";
-                Handled::Now(Some(answers::error(ProblemKind::NotJson, message, None)))
-            }
+    /// Takes in a message that came as bytes, one of several: what it publishes is given out, and acknowledged, by
+    /// [`Session::end_burst`] at the latest.
+    pub(super) fn handle_in_burst(&self, bytes: &[u8]) -> Handled {
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            self.0.shared.figures.received("malformed");
+            let message = "The message is not UTF-8; send JSON.";
+            return Handled::Now(Some(answers::error(ProblemKind::NotJson, message, None)));
+        };
+        let read = Envelope::read(text);
+        if let Ok(envelope) = &read
+            && let Some(answer) = self.publish_at_once(envelope)
+        {
+            return Handled::Now(answer);
         }
+        // What it says comes after what was said before.
+        self.end_burst();
+        self.handle_read(read)
+    }
+
+    /// Gives out what was published since the last time, and acknowledges it.
+    pub(super) fn end_burst(&self) {
+        self.0.channels.end_burst();
+    }
+
+    /// Publishes what is for a subject of which no history is kept, where nothing has to be looked up for that, together
+    /// with what comes after it. `None` where that is not so, and nothing is done.
+    fn publish_at_once(&self, envelope: &Envelope<'_>) -> Option<Option<Frame>> {
+        let publication = self.0.channels.publication(envelope)?;
+        let now = clock::now();
+        let admitted = self.0.shared.quotas.message_at_once(self.tenant(), now)?;
+        self.0.shared.figures.received(PUBLISH);
+        self.seen_at(now);
+        if let Err(over) = admitted {
+            self.end_burst();
+            return Some(Some(answers::refused(over, envelope.id.as_deref())));
+        }
+        self.0.channels.publish_in_burst(publication, now);
+        Some(None)
     }
 
     /// Takes in a message.
     pub(super) fn handle(&self, text: &str) -> Handled {
-        let envelope = match Envelope::read(text) {
+        self.handle_read(Envelope::read(text))
+    }
+
+    fn handle_read(&self, read: Result<Envelope<'_>, EnvelopeFault>) -> Handled {
+        let envelope = match read {
             Ok(envelope) => envelope,
             Err(fault) => {
                 self.0.shared.figures.received("malformed");
@@ -174,7 +210,7 @@ impl Session {
         }
         match &*envelope.kind {
             "heartbeat" => self.heartbeat(envelope),
-            "ack" => Handled::Now(self.acknowledged(envelope)),
+            "ack" => self.acknowledged(envelope),
             "status" => match body::parse::<Status>(envelope.data.as_bytes()) {
                 Ok(status) => self.status(envelope, status),
                 Err(error) => Handled::Now(Some(answers::refused(error, id))),
@@ -216,7 +252,10 @@ impl Session {
 
     /// The agent showed that it is there. Of several signs within the time of one writing one is enough.
     pub(super) fn seen(&self) {
-        let at = clock::now();
+        self.seen_at(clock::now());
+    }
+
+    fn seen_at(&self, at: Timestamp) {
         let before = Timestamp::from_micros(self.0.seen_at.load(Ordering::Relaxed));
         if at.since(before) < pulse::write_every(&self.0.shared.settings) {
             return;
@@ -235,10 +274,11 @@ impl Session {
         let id = envelope.id.as_deref();
         let read = match serde_json::from_str::<Heartbeat>(envelope.data) {
             Ok(read) => read,
-            Err(error) => {
-                let message = format!("The heartbeat's data does not fit: {error}.");
-                return Handled::Now(Some(answers::error(ProblemKind::Invalid, &message, id)));
-            }
+            // The usual way is the quick one; the other says what is wrong, and where.
+            Err(_) => match body::parse::<Heartbeat>(envelope.data.as_bytes()) {
+                Ok(read) => read,
+                Err(error) => return Handled::Now(Some(answers::refused(error, id))),
+            },
         };
         let status = read.status.as_ref().map(|_| body::parse::<Status>(envelope.data.as_bytes()));
         let status = match status.transpose() {
@@ -292,19 +332,32 @@ impl Session {
     }
 
     /// The agent has what it was sent. That is not answered.
-    fn acknowledged(&self, envelope: &Envelope<'_>) -> Option<Frame> {
-        match body::parse::<Ack>(envelope.data.as_bytes()) {
-            Ok(ack) => {
-                if let Some(sequence) = ack.sequence {
-                    self.0.outbox.had_up_to(sequence);
-                }
-                if let Some(id) = ack.message_id {
-                    self.0.outbox.had(&id);
-                }
-                None
-            }
-            Err(error) => Some(answers::refused(error, envelope.id.as_deref())),
+    fn acknowledged(&self, envelope: &Envelope<'_>) -> Handled {
+        let ack = match body::parse::<Ack>(envelope.data.as_bytes()) {
+            Ok(ack) => ack,
+            Err(error) => return Handled::Now(Some(answers::refused(error, envelope.id.as_deref()))),
+        };
+        let mut commands =
+            ack.sequence.map(|up_to| self.0.outbox.acknowledge_up_to(up_to)).unwrap_or_default();
+        if let Some(id) = ack.message_id {
+            self.0.outbox.had(&id);
+            let is_command = id.starts_with(CommandId::PREFIX);
+            commands.extend(CommandId::parse(&id).ok().filter(|_| is_command));
         }
+        if commands.is_empty() {
+            return Handled::Now(None);
+        }
+        let session = self.clone();
+        Handled::Later(Box::pin(async move {
+            for command in commands {
+                let operation = AcknowledgeCommand { agent: session.0.agent.clone(), command };
+                if let Err(error) = session.drive().run(session.tenant(), &operation).await {
+                    let command = &operation.command;
+                    tracing::info!(%error, %command, "that an agent acknowledged a command was not kept");
+                }
+            }
+            None
+        }))
     }
 
     fn status(&self, envelope: &Envelope<'_>, status: Status) -> Handled {
@@ -322,7 +375,7 @@ impl Session {
         let command = status.current_task.as_deref().filter(|id| id.starts_with(CommandId::PREFIX));
         let command = command.and_then(|id| CommandId::parse(id).ok()).zip(progress);
         let session = self.clone();
-        self.answered(envelope, async move {
+        self.answered(envelope, None, async move {
             session.drive().run(session.tenant(), &report).await?;
             if let Some((command, progress)) = command {
                 let progress = serde_json::from_str(&progress).unwrap_or_default();
@@ -337,8 +390,8 @@ impl Session {
     }
 
     fn response(&self, envelope: &Envelope<'_>, response: Response) -> Handled {
-        let session = self.clone();
-        self.answered(envelope, async move {
+        let (session, answers_to) = (self.clone(), response.command_id.clone());
+        self.answered(envelope, Some(answers_to), async move {
             let agent = session.0.agent.clone();
             if is_task(&response.command_id) {
                 let report = ReportState {
@@ -368,16 +421,17 @@ impl Session {
         })
     }
 
-    /// Acknowledges a message once what it says is durable, or says why it is not.
+    /// Acknowledges a message once what it says is durable, or says why it is not: under its id, else under what it names.
     fn answered(
         &self,
         envelope: &Envelope<'_>,
+        named: Option<String>,
         kept: impl Future<Output = Result<(), Refusal>> + Send + 'static,
     ) -> Handled {
         let id = envelope.id.as_deref().map(str::to_owned);
         Handled::Later(Box::pin(async move {
             match kept.await {
-                Ok(()) => Some(answers::ack(&id.unwrap_or_else(|| answers::new_id().to_string()))),
+                Ok(()) => Some(answers::ack(id.or(named).as_deref())),
                 Err(refusal) => Some(answers::refused(refusal, id.as_deref())),
             }
         }))

@@ -116,6 +116,11 @@ impl Account {
                 .is_ok()
     }
 
+    /// Whether the limits were looked up, and are believed for now.
+    pub(super) fn is_believed(&self, now: Timestamp) -> bool {
+        self.is_known.initialized() && self.believed_until.load(Ordering::Relaxed) > now.as_micros()
+    }
+
     pub(super) fn forget_limits(&self) {
         self.believed_until.store(0, Ordering::SeqCst);
     }
@@ -159,15 +164,19 @@ impl Account {
     /// once it is [`Account::accepted`].
     pub(super) fn begin_message(&self, day: u32, most: Option<u64>) -> bool {
         let mut taken = self.taken.lock();
-        if let Some(most) = most {
-            let stored =
-                taken.stored.filter(|(stored, _)| stored.day == day).map_or(0, |(stored, _)| stored.messages);
-            let untold = taken.of(day).messages;
-            if stored.saturating_add(untold).saturating_add(taken.pending) >= most {
-                return false;
-            }
+        let has_room = taken.has_room(day, most);
+        taken.pending += u64::from(has_room);
+        has_room
+    }
+
+    /// Counts a message of a day as accepted, where one more is within `most`.
+    pub(super) fn accept_message(&self, day: u32, most: Option<u64>) -> bool {
+        let mut taken = self.taken.lock();
+        if !taken.has_room(day, most) {
+            return false;
         }
-        taken.pending += 1;
+        let count = count_of(taken.of(day), Usage::Messages);
+        *count = count.saturating_add(1);
         true
     }
 
@@ -226,6 +235,15 @@ impl Account {
 }
 
 impl TakenByDay {
+    /// Whether one more message of a day is within `most`.
+    fn has_room(&mut self, day: u32, most: Option<u64>) -> bool {
+        let Some(most) = most else { return true };
+        let stored =
+            self.stored.filter(|(stored, _)| stored.day == day).map_or(0, |(stored, _)| stored.messages);
+        let untold = self.of(day).messages;
+        stored.saturating_add(untold).saturating_add(self.pending) < most
+    }
+
     fn of(&mut self, day: u32) -> &mut UsageDay {
         let at = match self.untold.iter().position(|usage| usage.day == day) {
             Some(at) => at,
@@ -285,6 +303,14 @@ mod tests {
         assert!(account.untold().is_empty());
         assert!(begin() && begin() && !begin());
         assert!(account.begin_message(7, None) && account.begin_message(8, Some(99)));
+        account.came_to_nothing();
+        // What is accepted at once counts as what was begun before it.
+        let accept = || account.accept_message(9, Some(5));
+        account.came_to_nothing();
+        account.came_to_nothing();
+        account.came_to_nothing();
+        assert!(account.begin_message(9, Some(5)) && accept() && accept() && accept() && accept());
+        assert!(!accept() && !account.begin_message(9, Some(5)));
     }
 
     #[test]

@@ -113,6 +113,32 @@ impl Quotas {
         Err(QuotaError::Over(over::day(tenant, most.unwrap_or_default(), account.limits(), now)))
     }
 
+    /// Counts a request that is a message and is accepted at once, or says why it is not let through; as
+    /// [`Quotas::admit`] and [`Quotas::message`] do. `None`, and nothing is counted, where something has to be looked up
+    /// for that.
+    pub(crate) fn message_at_once(
+        &self,
+        tenant: &TenantId,
+        now: Timestamp,
+    ) -> Option<Result<(), QuotaError>> {
+        let accounts = self.0.accounts.read();
+        let account = accounts.get(tenant).filter(|account| account.is_believed(now))?;
+        let day = day_of(now);
+        let most = Limit::MessagesPerDay.of(&account.effective(self.0.defaults));
+        if most.is_some() && !account.knows_stored(day, now) {
+            return None;
+        }
+        if let Some(requests) = account.requests_max()
+            && let Err(wait) = account.rate.take(requests, now)
+        {
+            return Some(Err(QuotaError::Over(over::rate(tenant, requests, account.limits(), wait))));
+        }
+        if account.accept_message(day, most) {
+            return Some(Ok(()));
+        }
+        Some(Err(QuotaError::Over(over::day(tenant, most.unwrap_or_default(), account.limits(), now))))
+    }
+
     /// Counts something that a tenant took.
     pub(crate) fn count(&self, tenant: &TenantId, what: Usage, number: u64, now: Timestamp) {
         self.account(tenant).take(day_of(now), what, number);

@@ -24,10 +24,15 @@ pub(super) fn rate(tenant: &TenantId, most: u64, known: Known, wait: Duration) -
 
 /// Over how many of something there may be.
 pub(super) fn count(tenant: &TenantId, limit: Limit, most: u64, known: Known) -> Problem {
-    let detail = format!(
-        "{}; remove one, or have the platform's operator raise the limit.",
-        told(tenant, limit, most, known)
-    );
+    let cure = match limit {
+        Limit::Connections => "disconnect one of its agents",
+        Limit::Agents => "deregister an agent",
+        Limit::Channels => "delete a channel",
+        Limit::SshKeys => "delete a key",
+        _ => "remove one",
+    };
+    let told = told(tenant, limit, most, known);
+    let detail = format!("{told}; {cure}, or have the platform's operator raise the limit.");
     Problem::new(ProblemKind::LimitReached, detail).retry_after(RETRY_AFTER_S)
 }
 
@@ -68,6 +73,12 @@ mod tests {
             problem.detail
         );
         assert_eq!((problem.status, problem.retry_after_s), (429, Some(30)));
+        for (limit, cure) in [
+            (Limit::Agents, "; deregister an agent, or"),
+            (Limit::Connections, "; disconnect one of its agents, or"),
+        ] {
+            assert!(count(&tenant, limit, 3, own).detail.contains(cure));
+        }
         let defaults = Known { own: limits(None), defaults: limits(Some(5)) };
         let late = day(&tenant, 5, defaults, Timestamp::from_seconds(2 * DAY_S - 60));
         assert!(late.detail.contains("messages_per_day of 5 (the server's;"), "{}", late.detail);

@@ -1,4 +1,4 @@
-//! The two tools that every tenant has: `echo` and `http_get`. They can be neither overwritten nor deleted.
+//! The tools that every tenant has: `echo`, `http_get` and `generic_llm_completion`. They can be neither overwritten nor deleted.
 
 use std::time::Duration;
 
@@ -12,11 +12,10 @@ use signalbox_wire::fault::Fault;
 use signalbox_wire::id::TenantId;
 use signalbox_wire::problem::Problem;
 
-use crate::egress::{Egress, EgressError, OnBehalfOf};
+use super::llm::{self, Llm};
+use crate::egress::{Egress, EgressError, OnBehalfOf, USER_AGENT};
 use crate::http::problem::Refusal;
 
-/// How calls introduce themselves.
-pub(super) const USER_AGENT: &str = concat!("signalbox/", env!("CARGO_PKG_VERSION"));
 /// Bytes of a page that `http_get` reads.
 const PAGE_BYTES_MAX: usize = 256 << 10;
 /// The headers of a page that are passed on.
@@ -38,6 +37,8 @@ pub(super) struct Ways<'a> {
     pub(super) egress: &'a Egress,
     /// The way to pages.
     pub(super) pages: &'a Egress,
+    /// The language model, where one is configured.
+    pub(super) llm: Option<&'a Llm>,
     /// How long a page may take.
     pub(super) timeout: Duration,
 }
@@ -49,11 +50,13 @@ pub(crate) enum BuiltIn {
     Echo,
     /// Gets a page.
     HttpGet,
+    /// Asks a language model.
+    LlmCompletion,
 }
 
 impl BuiltIn {
     /// All of them, by name.
-    pub(crate) const ALL: [Self; 2] = [Self::Echo, Self::HttpGet];
+    pub(crate) const ALL: [Self; 3] = [Self::Echo, Self::HttpGet, Self::LlmCompletion];
 
     /// The one with this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -64,6 +67,7 @@ impl BuiltIn {
         match self {
             Self::Echo => "echo",
             Self::HttpGet => "http_get",
+            Self::LlmCompletion => "generic_llm_completion",
         }
     }
 
@@ -82,6 +86,7 @@ impl BuiltIn {
                 "required": ["url"],
                 "additionalProperties": false,
             }),
+            Self::LlmCompletion => llm::parameters(),
         };
         match schema {
             Value::Object(schema) => schema,
@@ -95,6 +100,9 @@ impl BuiltIn {
             Self::Echo => "Answers with its arguments.",
             Self::HttpGet => {
                 "Gets a page on a public address and answers with its status, some of its headers, and its text."
+            }
+            Self::LlmCompletion => {
+                "Asks the language model that the operator has configured, and answers with its text as completion."
             }
         };
         ToolView {
@@ -115,6 +123,7 @@ impl BuiltIn {
     ) -> Result<ToolAnswer, Refusal> {
         match self {
             Self::Echo => self.success(arguments),
+            Self::LlmCompletion => self.complete(ways, arguments, trace).await,
             Self::HttpGet => {
                 let request = get(ways, (arguments, pointer), trace)?;
                 match ways.pages.send(request, ways.timeout, PAGE_BYTES_MAX).await {
@@ -122,6 +131,29 @@ impl BuiltIn {
                     Err(error) => Ok(ToolAnswer::failure(self.name(), &error.to_string(), true)),
                 }
             }
+        }
+    }
+
+    /// Asks the language model. That it could not be asked is an answer too.
+    async fn complete(
+        self,
+        ways: Ways<'_>,
+        arguments: &Value,
+        trace: Option<&str>,
+    ) -> Result<ToolAnswer, Refusal> {
+        let failed = |reason: &str| Ok(ToolAnswer::failure(self.name(), reason, true));
+        let Some(llm) = ways.llm else { return failed(llm::NOT_CONFIGURED) };
+        let mut request = match llm.request(arguments, trace) {
+            Ok(request) => request,
+            Err(reason) => return failed(&reason),
+        };
+        request.extensions_mut().insert(OnBehalfOf(ways.tenant.clone()));
+        match ways.egress.send(request, llm.timeout, llm::ANSWER_BYTES_MAX).await {
+            Err(error) => failed(&Llm::unasked(&error)),
+            Ok((status, _, body)) => match llm.completion(status, &body) {
+                Ok(completion) => self.success(&completion),
+                Err(reason) => failed(&reason),
+            },
         }
     }
 

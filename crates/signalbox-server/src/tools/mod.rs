@@ -3,6 +3,7 @@
 //! What the tool itself says, also that it failed, is a 200; that it could not be asked is a problem.
 
 mod built_in;
+mod llm;
 mod schemas;
 
 use std::sync::Arc;
@@ -24,10 +25,11 @@ use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
 
 pub(crate) use self::built_in::BuiltIn;
-use self::built_in::{USER_AGENT, Ways};
+use self::built_in::Ways;
+pub(crate) use self::llm::Llm;
 pub(crate) use self::schemas::Schemas;
 use self::schemas::Unfitting;
-use crate::egress::{Egress, EgressError, OnBehalfOf};
+use crate::egress::{Egress, EgressError, OnBehalfOf, USER_AGENT};
 use crate::engine::LongWork;
 use crate::http::problem::Refusal;
 
@@ -62,6 +64,8 @@ pub(crate) struct Parts {
     pub(crate) egress: Egress,
     /// The way of the built-in tool that reads pages.
     pub(crate) pages: Egress,
+    /// The language model, where one is configured.
+    pub(crate) llm: Option<Llm>,
     /// How long a tool may take to answer.
     pub(crate) timeout: Duration,
     pub(crate) schemas: Schemas,
@@ -86,8 +90,8 @@ impl Tools {
         let schemas = &self.0.schemas;
         if let Some(tool) = BuiltIn::named(name) {
             self.check(|steps| schemas.check_built_in(tool, arguments, steps)).await?;
-            let Parts { egress, pages, timeout, .. } = &*self.0;
-            let ways = Ways { tenant, egress, pages, timeout: *timeout };
+            let Parts { egress, pages, llm, timeout, .. } = &*self.0;
+            let ways = Ways { tenant, egress, pages, llm: llm.as_ref(), timeout: *timeout };
             return tool.run(ways, arguments, trace).await;
         }
         let unknown = || Rejected::UnknownTool(bounded(name));

@@ -23,7 +23,7 @@ use tokio::task::AbortHandle;
 pub(crate) use self::delivered::{Delivered, Unsent};
 use self::letter::Letter;
 use self::lost::Lost;
-use super::outbox::{CloseReason, Frame, Outbox, Received};
+use super::outbox::{CloseReason, Frame, Outbox, Receipt, Received};
 use super::parcel::{Carried, Parcel};
 use crate::clock;
 
@@ -104,7 +104,10 @@ impl Connections {
         let named = resume.map(|resume| (&resume.connection, resume.after));
         let known = leftover.as_ref().map(|leftover| &leftover.connection);
         let is_resumed = named.is_some_and(|(connection, _)| known == Some(connection));
-        if let Some(leftover) = leftover {
+        if let Some(mut leftover) = leftover {
+            if !is_resumed {
+                leftover.goes_to_another();
+            }
             let after = named.filter(|_| is_resumed).map_or(0, |(_, after)| after);
             // Before anybody can find the new one: what is sent must not get a sequence of the earlier one.
             outbox.take_over(leftover, after);
@@ -141,7 +144,7 @@ impl Connections {
         within: Duration,
     ) -> Delivered {
         if let Some(outbox) = self.outbox(tenant, agent) {
-            return deliver_here(&outbox, id, envelope, within).await;
+            return known(hand_over(&outbox, id, envelope), within).await;
         }
         let until = clock::now() + within;
         self.ask(tenant, agent, &Letter::Deliver { id, envelope, until }, within).await
@@ -296,11 +299,18 @@ impl Here {
     }
 }
 
-async fn deliver_here(outbox: &Outbox, id: &str, envelope: &str, within: Duration) -> Delivered {
-    let receipt = outbox.deliver(id, |sequence| Frame::with_sequence(envelope, sequence));
+/// Puts something on its way at once, in the order of the calls.
+fn hand_over(outbox: &Outbox, id: &str, envelope: &str) -> Receipt {
+    outbox.deliver(id, |sequence| Frame::with_sequence(envelope, sequence))
+}
+
+/// What became of something that is on its way.
+async fn known(receipt: Receipt, within: Duration) -> Delivered {
     match tokio::time::timeout(within, receipt).await {
         Ok(Received::Had) => Delivered::Had,
         Ok(Received::Lost) => Delivered::Lost,
+        // Another is about to come, or the end of this one to be told.
+        Ok(Received::Ended) => Delivered::NotConnected,
         Ok(Received::Busy) => Delivered::Busy,
         Err(_) => Delivered::TimedOut,
     }
@@ -335,15 +345,12 @@ fn take_in(outbox: &Outbox, message: Message) {
                 reply.send(letter::answer(&delivered));
             }
         }
-        Letter::Deliver { until, .. } => {
-            let within = until.since(clock::now());
-            let outbox = outbox.clone();
+        Letter::Deliver { id, envelope, until } => {
+            let receipt = hand_over(outbox, id, envelope);
+            let (within, reply) = (until.since(clock::now()), message.reply);
             tokio::spawn(async move {
-                let Some(Letter::Deliver { id, envelope, .. }) = Letter::read(&message.payload) else {
-                    return;
-                };
-                let delivered = deliver_here(&outbox, id, envelope, within).await;
-                if let Some(reply) = message.reply {
+                let delivered = known(receipt, within).await;
+                if let Some(reply) = reply {
                     reply.send(letter::answer(&delivered));
                 }
             });
@@ -358,10 +365,14 @@ pub(crate) fn new_id() -> ConnectionId {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Poll, Waker};
     use std::thread;
 
+    use signalbox_bus::Reply;
+    use tokio::sync::mpsc;
+
     use super::*;
-    use crate::transport::outbox::{OutboxBounds, OutboxReader};
+    use crate::transport::outbox::{Next, OutboxBounds, OutboxReader};
 
     fn outbox(number: usize) -> (Outbox, OutboxReader) {
         let bounds = OutboxBounds { frames: 100, bytes: 1 << 20, unacknowledged: 100 };
@@ -399,5 +410,67 @@ mod tests {
             assert_eq!(sender.join().expect("sent"), round as u64);
             drop(reader);
         }
+    }
+
+    /// What waits to be written, where something does.
+    fn waits(reader: &mut OutboxReader) -> Option<Bytes> {
+        match reader.poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Next::Frame(text, _)) => Some(text),
+            Poll::Ready(Next::End(_)) | Poll::Pending => None,
+        }
+    }
+
+    /// Takes in what another node sends; what that one is answered.
+    fn sent(outbox: &Outbox, letter: &Letter<'_>) -> mpsc::UnboundedReceiver<Bytes> {
+        let (sender, answers) = mpsc::unbounded_channel();
+        let agent = AgentId::parse("agt_1").expect("valid");
+        let message = Message {
+            subject: Subject::agent(&TenantId::default_tenant(), &agent),
+            payload: letter.written(),
+            reply: Some(Reply::new(move |answer| drop(sender.send(answer)))),
+        };
+        take_in(outbox, message);
+        answers
+    }
+
+    /// Whoever sent it has gone another way since: done now, it would be done twice.
+    #[tokio::test]
+    async fn what_another_node_sends_is_dropped_once_nobody_waits_for_it() {
+        let (outbox, mut reader) = outbox(1);
+        let over = clock::now();
+        for letter in [
+            Letter::Push { envelope: b"{}", until: over },
+            Letter::Deliver { id: "msg_1", envelope: "{}", until: over },
+        ] {
+            let mut answers = sent(&outbox, &letter);
+            assert_eq!(answers.recv().await, None, "{letter:?} is not answered");
+            assert_eq!(waits(&mut reader), None, "{letter:?} is not passed on");
+        }
+        let until = over + Duration::from_secs(3_600);
+        let mut answers = sent(&outbox, &Letter::Push { envelope: b"{}", until });
+        assert_eq!(answers.recv().await.as_deref(), Some(&b"had"[..]));
+        assert_eq!(waits(&mut reader).as_deref(), Some(&b"{}"[..]));
+        // The same id as of the one that was too late: it was not taken for had.
+        let mut answers = sent(&outbox, &Letter::Deliver { id: "msg_1", envelope: "{}", until });
+        while waits(&mut reader).is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert!(outbox.had("msg_1"));
+        assert_eq!(answers.recv().await.as_deref(), Some(&b"had"[..]));
+    }
+
+    #[tokio::test]
+    async fn what_another_node_closes_is_the_connection_that_it_names() {
+        let (outbox, mut reader) = outbox(1);
+        let close = |connection| Letter::Close { connection, reason: CloseReason::Removed };
+        let end = |reader: &mut OutboxReader| match reader.poll_next(&mut Context::from_waker(Waker::noop()))
+        {
+            Poll::Ready(Next::End(reason)) => Some(reason),
+            Poll::Ready(Next::Frame(..)) | Poll::Pending => None,
+        };
+        drop(sent(&outbox, &close("con_2")));
+        assert_eq!(end(&mut reader), None, "it is another's");
+        drop(sent(&outbox, &close("con_1")));
+        assert_eq!(end(&mut reader), Some(CloseReason::Removed));
     }
 }

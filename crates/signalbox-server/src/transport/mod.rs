@@ -2,6 +2,7 @@
 //!
 //! A new way to reach agents is a variant of `Reach` and a file here.
 
+pub(crate) mod burst;
 pub(crate) mod connection;
 mod endpoint;
 pub(crate) mod outbox;
@@ -16,7 +17,7 @@ use signalbox_core::reach::{Reach, Ways};
 use signalbox_wire::id::{AgentId, TenantId};
 use signalbox_wire::keys::Secret;
 
-use self::connection::{Connections, Unsent};
+use self::connection::{Connections, Delivered, Unsent};
 use self::parcel::Way;
 pub(crate) use self::parcel::{Carried, Parcel};
 use self::service::Service;
@@ -82,16 +83,8 @@ impl Transport {
     }
 
     /// Carries a command to its agent; `envelope` is written without its sequence.
-    ///
-    /// # Errors
-    /// [`Unsent`] where the agent holds no connection that can be reached: that is no try.
-    pub(crate) async fn command(
-        &self,
-        to: (&TenantId, &AgentId),
-        id: &str,
-        envelope: &str,
-    ) -> Result<Outcome, Unsent> {
-        self.connections.deliver(to, id, envelope, self.timeout()).await.outcome()
+    pub(crate) async fn command(&self, to: (&TenantId, &AgentId), id: &str, envelope: &str) -> Delivered {
+        self.connections.deliver(to, id, envelope, self.timeout()).await
     }
 
     /// Carries something, whatever the way.

@@ -14,11 +14,17 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
-use signalbox_wire::id::ConnectionId;
+use signalbox_wire::id::{CommandId, ConnectionId};
 use tokio::sync::oneshot;
 
-/// Entries that an empty queue keeps room for.
-const QUEUE_KEPT: usize = 16;
+use super::burst::Burst;
+
+/// Live frames that are pushed together, at most.
+const BURST_FRAMES_MAX: usize = 64;
+/// Their bytes, at most; one that is larger goes by itself.
+const BURST_BYTES_MAX: usize = 64 << 10;
+/// Which part of what may wait is pushed together, at most.
+const BURST_PART: usize = 8;
 
 /// Durable frames that the agent's side has of which the ids are remembered: what is sent again meanwhile is not sent twice.
 const HAD_KEPT: usize = 256;
@@ -66,8 +72,14 @@ pub(crate) enum CloseReason {
     TakenOver,
     /// The agent registered anew.
     Replaced,
-    /// Its token or key is not good, or no longer.
+    /// Its token or key is not good.
     Unauthorized,
+    /// The SSH key that signed it in was revoked or deleted.
+    SshKeyEnded,
+    /// The API key by which it came has expired, was deleted, or was given another secret.
+    ApiKeyEnded,
+    /// Its tenant was removed.
+    TenantRemoved,
     /// Its token is another agent's or tenant's.
     Forbidden,
     /// The agent is not registered, or no longer.
@@ -102,7 +114,7 @@ impl CloseReason {
             Self::Draining => 1012,
             Self::Unavailable => 1013,
             Self::TakenOver | Self::Replaced => 4001,
-            Self::Unauthorized => 4401,
+            Self::Unauthorized | Self::SshKeyEnded | Self::ApiKeyEnded | Self::TenantRemoved => 4401,
             Self::Forbidden => 4403,
             Self::Removed => 4404,
             Self::TooSlow => 4429,
@@ -115,6 +127,9 @@ impl CloseReason {
             Self::TakenOver => "taken_over",
             Self::Replaced => "replaced",
             Self::Unauthorized => "unauthorized",
+            Self::SshKeyEnded => "ssh_key_ended",
+            Self::ApiKeyEnded => "api_key_ended",
+            Self::TenantRemoved => "tenant_removed",
             Self::Forbidden => "forbidden",
             Self::Removed => "removed",
             Self::TooSlow => "too_slow",
@@ -134,6 +149,13 @@ impl CloseReason {
             Self::TakenOver => "another connection of this agent took over",
             Self::Replaced => "the agent was registered anew; connect again",
             Self::Unauthorized => "the token is not good, or no longer; authenticate again",
+            Self::SshKeyEnded => {
+                "the SSH key that signed in was revoked or deleted; sign in with another key"
+            }
+            Self::ApiKeyEnded => {
+                "the API key has expired, was deleted, or has a new secret; connect with a key that is good"
+            }
+            Self::TenantRemoved => "the tenant was removed; do not connect again",
             Self::Forbidden => "the token is another agent's or another tenant's",
             Self::Removed => "the agent is not registered",
             Self::TooSlow => "too much waits for this connection; read faster, then connect again",
@@ -164,6 +186,8 @@ pub(crate) enum Received {
     Had,
     /// The connection ended before that was known.
     Lost,
+    /// The connection had ended before: it was not sent.
+    Ended,
     /// Too much waits for the connection: it was not sent.
     Busy,
 }
@@ -211,12 +235,17 @@ struct Inner {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Queued>,
+    waiting_frames: usize,
     waiting_bytes: usize,
     /// The last that a durable frame was given.
     sequence: u64,
     unacknowledged: VecDeque<Durable>,
     unacknowledged_bytes: usize,
     had: Had,
+    /// The last durable frame that was written, or carried by an answer.
+    written: u64,
+    /// Commands that the agent's side has, and that the agent itself did not acknowledge; the last [`HAD_KEPT`].
+    unsaid: VecDeque<(u64, Box<str>)>,
     end: Option<CloseReason>,
     /// Nobody reads any more.
     is_over: bool,
@@ -256,10 +285,29 @@ impl Had {
     }
 }
 
-/// A frame that was not written yet.
-struct Queued {
-    text: Bytes,
-    sequence: Option<u64>,
+/// What was not written yet.
+enum Queued {
+    /// A frame, and its sequence where it is durable.
+    Frame(Bytes, Option<u64>),
+    /// Live frames that came together.
+    Burst(Burst),
+}
+
+impl Queued {
+    fn sequence(&self) -> Option<u64> {
+        match self {
+            Self::Frame(_, sequence) => *sequence,
+            Self::Burst(_) => None,
+        }
+    }
+
+    /// How many frames and bytes it is.
+    fn size(&self) -> (usize, usize) {
+        match self {
+            Self::Frame(text, _) => (1, text.len()),
+            Self::Burst(burst) => (burst.frames(), burst.bytes()),
+        }
+    }
 }
 
 /// A durable frame that the agent's side is not known to have.
@@ -276,6 +324,8 @@ struct Durable {
 pub(crate) enum Next {
     /// A frame, and its sequence where it is durable.
     Frame(Bytes, Option<u64>),
+    /// Live frames that came together.
+    Burst(Burst),
     /// The connection is to end.
     End(CloseReason),
 }
@@ -285,6 +335,7 @@ pub(crate) struct Leftover {
     /// Which connection it was.
     pub(crate) connection: ConnectionId,
     sequence: u64,
+    written: u64,
     unacknowledged: VecDeque<Durable>,
     had: Had,
 }
@@ -294,6 +345,18 @@ impl Leftover {
     pub(crate) fn is_empty(&self) -> bool {
         self.unacknowledged.is_empty()
     }
+
+    /// It goes to a connection behind which another process may be: what was had is not had there. Commands that went out
+    /// are lost here, as it is counted how often they are sent.
+    pub(crate) fn goes_to_another(&mut self) {
+        self.had = Had::default();
+        let written = self.written;
+        self.unacknowledged.retain(|durable| durable.sequence > written || !is_command(&durable.id));
+    }
+}
+
+fn is_command(id: &str) -> bool {
+    id.starts_with(CommandId::PREFIX)
 }
 
 impl Outbox {
@@ -314,19 +377,46 @@ impl Outbox {
 
     /// Adds a live frame. Over the bounds the connection ends as too slow, and every later push says so.
     pub(crate) fn push(&self, frame: Frame) -> Result<(), Full> {
+        self.add(Queued::Frame(frame.text, None)).map(wake)
+    }
+
+    /// Adds live frames as [`Outbox::push`] would one after the other.
+    pub(crate) fn push_burst(&self, burst: Burst) -> Result<(), Full> {
+        self.add(Queued::Burst(burst)).map(wake)
+    }
+
+    /// As [`Outbox::push`], for whoever reads what waits right after.
+    pub(crate) fn push_own(&self, frame: Frame) -> Result<(), Full> {
+        self.add(Queued::Frame(frame.text, None)).map(drop)
+    }
+
+    /// As [`Outbox::push_burst`], for whoever reads what waits right after.
+    pub(crate) fn push_own_burst(&self, burst: Burst) -> Result<(), Full> {
+        self.add(Queued::Burst(burst)).map(drop)
+    }
+
+    /// How many frames and bytes may be pushed together: a small part of what may wait.
+    pub(crate) fn burst_max(&self) -> (usize, usize) {
+        let bounds = &self.0.bounds;
+        (
+            (bounds.frames / BURST_PART).clamp(1, BURST_FRAMES_MAX),
+            (bounds.bytes / BURST_PART).min(BURST_BYTES_MAX),
+        )
+    }
+
+    fn add(&self, queued: Queued) -> Result<parking_lot::MutexGuard<'_, State>, Full> {
         let mut state = self.0.state.lock();
         if state.is_over || state.end.is_some() {
             return Err(Full);
         }
-        if !self.0.has_room(&state, frame.text.len()) {
+        if !self.0.has_room(&state, queued.size()) {
             state.end = Some(CloseReason::TooSlow);
             self.0.forget_waiting(&mut state);
             wake(state);
             return Err(Full);
         }
-        self.0.queue(&mut state, frame.text, None);
-        wake(state);
-        Ok(())
+        self.0.queue(&mut state, queued);
+        Ok(state)
     }
 
     /// Adds a durable frame under its id (a message's, a command's); `make` writes it with its sequence. One that is still
@@ -336,7 +426,7 @@ impl Outbox {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.0.state.lock();
         if state.is_over || state.end.is_some() {
-            return Receipt(Waiting::Known(Received::Lost));
+            return Receipt(Waiting::Known(Received::Ended));
         }
         if let Some(known) = state.unacknowledged.iter_mut().find(|durable| *durable.id == *id) {
             known.receipts.retain(|receipt| !receipt.is_closed());
@@ -352,7 +442,7 @@ impl Outbox {
             // One that is larger than all that may wait goes by itself.
             && (state.unacknowledged.is_empty()
                 || state.unacknowledged_bytes.saturating_add(bytes) <= self.0.bounds.bytes);
-        if !fits || !self.0.has_room(&state, bytes) {
+        if !fits || !self.0.has_room(&state, (1, bytes)) {
             return Receipt(Waiting::Known(Received::Busy));
         }
         state.sequence += 1;
@@ -364,7 +454,7 @@ impl Outbox {
             text: frame.text.clone(),
             receipts: vec![sender],
         });
-        self.0.queue(&mut state, frame.text, Some(sequence));
+        self.0.queue(&mut state, Queued::Frame(frame.text, Some(sequence)));
         wake(state);
         Receipt(Waiting::For(receiver))
     }
@@ -376,6 +466,14 @@ impl Outbox {
         self.0.forget_told(&mut state, |state| state.told.front().is_some_and(|(of, _)| *of <= sequence));
     }
 
+    /// The same, as the agent itself says so: the commands among them.
+    pub(crate) fn acknowledge_up_to(&self, sequence: u64) -> Vec<CommandId> {
+        self.had_up_to(sequence);
+        let mut state = self.0.state.lock();
+        let said = state.unsaid.partition_point(|(of, _)| *of <= sequence);
+        state.unsaid.drain(..said).filter_map(|(_, id)| CommandId::parse(&id).ok()).collect()
+    }
+
     /// Whether an answer behind this sequence carried live frames that are not kept any more; it is said once.
     pub(crate) fn has_lost_after(&self, sequence: u64) -> bool {
         self.0.state.lock().untold.take().is_some_and(|lost| lost > sequence)
@@ -384,6 +482,7 @@ impl Outbox {
     /// The agent's side has the durable frame of this id; whether one was on its way.
     pub(crate) fn had(&self, id: &str) -> bool {
         let mut state = self.0.state.lock();
+        state.unsaid.retain(|(_, unsaid)| **unsaid != *id);
         let at = state.unacknowledged.iter().position(|durable| *durable.id == *id);
         let Some(durable) = at.and_then(|at| state.unacknowledged.remove(at)) else { return false };
         state.unacknowledged_bytes = state.unacknowledged_bytes.saturating_sub(durable.text.len());
@@ -414,7 +513,7 @@ impl Outbox {
     /// Whether not more than half of what may waits.
     pub(crate) fn is_half_empty(&self) -> bool {
         let (state, bounds) = (self.0.state.lock(), &self.0.bounds);
-        state.waiting.len() <= bounds.frames / 2 && state.waiting_bytes <= bounds.bytes / 2
+        state.waiting_frames <= bounds.frames / 2 && state.waiting_bytes <= bounds.bytes / 2
     }
 
     /// Waits until less than a quarter of what may wait does, so that more can be pushed at leisure; `false` when the
@@ -453,6 +552,7 @@ impl Outbox {
         Leftover {
             connection: self.0.connection.clone(),
             sequence: state.sequence,
+            written: state.written,
             unacknowledged: std::mem::take(&mut state.unacknowledged),
             had: std::mem::take(&mut state.had),
         }
@@ -462,6 +562,7 @@ impl Outbox {
     pub(crate) fn take_over(&self, leftover: Leftover, after: u64) {
         let mut state = self.0.state.lock();
         state.sequence = state.sequence.max(leftover.sequence);
+        state.written = leftover.written;
         state.had = leftover.had;
         for durable in leftover.unacknowledged {
             if durable.sequence <= after {
@@ -469,7 +570,7 @@ impl Outbox {
                 durable.had();
                 continue;
             }
-            self.0.queue(&mut state, durable.text.clone(), Some(durable.sequence));
+            self.0.queue(&mut state, Queued::Frame(durable.text.clone(), Some(durable.sequence)));
             state.unacknowledged_bytes += durable.text.len();
             state.unacknowledged.push_back(durable);
         }
@@ -487,8 +588,12 @@ impl OutboxReader {
             return Poll::Ready(Next::End(reason));
         }
         if let Some(queued) = state.waiting.pop_front() {
-            inner.written(&mut state, queued.text.len());
-            return Poll::Ready(Next::Frame(queued.text, queued.sequence));
+            inner.written(&mut state, queued.size());
+            state.written = queued.sequence().map_or(state.written, |sequence| sequence.max(state.written));
+            return Poll::Ready(match queued {
+                Queued::Frame(text, sequence) => Next::Frame(text, sequence),
+                Queued::Burst(burst) => Next::Burst(burst),
+            });
         }
         if let Some(reason) = end {
             return Poll::Ready(Next::End(reason));
@@ -508,7 +613,7 @@ impl OutboxReader {
         if let Some(reason) = state.end {
             return Poll::Ready(Err(reason));
         }
-        let first_new = state.waiting.iter().find_map(|queued| queued.sequence).unwrap_or(u64::MAX);
+        let first_new = state.waiting.iter().find_map(Queued::sequence).unwrap_or(u64::MAX);
         let again = state.unacknowledged.iter().take_while(|durable| durable.sequence < first_new);
         let mut again: Vec<(u64, Bytes)> =
             again.map(|durable| (durable.sequence, durable.text.clone())).collect();
@@ -516,13 +621,22 @@ impl OutboxReader {
         again.sort_by_key(|(sequence, _)| *sequence);
         let mut frames: Vec<Bytes> = again.into_iter().map(|(_, text)| text).collect();
         // Live frames have no sequence of their own: the answer gets one.
-        state.sequence += u64::from(state.waiting.iter().any(|queued| queued.sequence.is_none()));
+        state.sequence += u64::from(state.waiting.iter().any(|queued| queued.sequence().is_none()));
         while let Some(queued) = state.waiting.pop_front() {
-            inner.written(&mut state, queued.text.len());
-            if queued.sequence.is_none() {
-                inner.tell(&mut state, queued.text.clone());
+            inner.written(&mut state, queued.size());
+            state.written = queued.sequence().map_or(state.written, |sequence| sequence.max(state.written));
+            match queued {
+                Queued::Frame(text, Some(_)) => frames.push(text),
+                Queued::Frame(text, None) => {
+                    inner.tell(&mut state, text.clone());
+                    frames.push(text);
+                }
+                Queued::Burst(burst) => {
+                    let from = frames.len();
+                    frames.extend(burst.texts());
+                    frames.iter().skip(from).for_each(|text| inner.tell(&mut state, text.clone()));
+                }
             }
-            frames.push(queued.text);
         }
         if frames.is_empty() {
             state.is_for_end_alone = false;
@@ -554,26 +668,30 @@ impl Drop for OutboxReader {
 }
 
 impl Inner {
-    fn has_room(&self, state: &State, bytes: usize) -> bool {
+    fn has_room(&self, state: &State, (frames, bytes): (usize, usize)) -> bool {
         // One that is larger than all that may wait goes by itself.
         state.waiting.is_empty()
-            || state.waiting.len() < self.bounds.frames
+            || state.waiting_frames.saturating_add(frames) <= self.bounds.frames
                 && state.waiting_bytes.saturating_add(bytes) <= self.bounds.bytes
     }
 
-    fn queue(&self, state: &mut State, text: Bytes, sequence: Option<u64>) {
-        state.waiting_bytes += text.len();
-        self.buffered.inc_by(as_gauge(text.len()));
-        state.waiting.push_back(Queued { text, sequence });
+    fn queue(&self, state: &mut State, queued: Queued) {
+        let (frames, bytes) = queued.size();
+        state.waiting_frames += frames;
+        state.waiting_bytes += bytes;
+        self.buffered.inc_by(as_gauge(bytes));
+        state.waiting.push_back(queued);
     }
 
-    fn written(&self, state: &mut State, bytes: usize) {
+    fn written(&self, state: &mut State, (frames, bytes): (usize, usize)) {
+        state.waiting_frames = state.waiting_frames.saturating_sub(frames);
         state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes);
         self.buffered.dec_by(as_gauge(bytes));
         if !state.for_room.is_empty() && self.has_plenty_of_room(state) {
             state.for_room.clear();
         }
-        if state.waiting.is_empty() && state.waiting.capacity() > QUEUE_KEPT {
+        // A quiet connection keeps no room.
+        if state.waiting.is_empty() {
             state.waiting = VecDeque::new();
         }
     }
@@ -602,18 +720,19 @@ impl Inner {
             state.told_bytes = state.told_bytes.saturating_sub(text.len());
             self.buffered.dec_by(as_gauge(text.len()));
         }
-        if state.told.is_empty() && state.told.capacity() > QUEUE_KEPT {
+        if state.told.is_empty() {
             state.told = VecDeque::new();
         }
     }
 
     fn has_plenty_of_room(&self, state: &State) -> bool {
-        state.waiting.len() <= self.bounds.frames / 4 && state.waiting_bytes <= self.bounds.bytes / 4
+        state.waiting_frames <= self.bounds.frames / 4 && state.waiting_bytes <= self.bounds.bytes / 4
     }
 
     fn forget_waiting(&self, state: &mut State) {
         state.for_room.clear();
         state.waiting = VecDeque::new();
+        state.waiting_frames = 0;
         self.buffered.dec_by(as_gauge(std::mem::take(&mut state.waiting_bytes)));
         self.forget_told(state, |_| true);
     }
@@ -624,9 +743,15 @@ impl State {
         while let Some(durable) = self.unacknowledged.pop_front_if(|durable| durable.sequence <= sequence) {
             self.unacknowledged_bytes = self.unacknowledged_bytes.saturating_sub(durable.text.len());
             self.had.add(&durable.id);
+            if is_command(&durable.id) {
+                if self.unsaid.len() >= HAD_KEPT {
+                    self.unsaid.pop_front();
+                }
+                self.unsaid.push_back((durable.sequence, durable.id.clone()));
+            }
             durable.had();
         }
-        if self.unacknowledged.is_empty() && self.unacknowledged.capacity() > QUEUE_KEPT {
+        if self.unacknowledged.is_empty() {
             self.unacknowledged = VecDeque::new();
         }
     }
@@ -663,6 +788,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::burst::BurstWriter;
     use super::*;
 
     const BOUNDS: OutboxBounds = OutboxBounds { frames: 4, bytes: 64, unacknowledged: 3 };
@@ -735,8 +861,42 @@ mod tests {
     }
 
     #[test]
+    fn frames_that_come_together_count_one_by_one() {
+        let (outbox, mut reader) = outbox(BOUNDS);
+        let burst = |texts: &[&str]| {
+            let mut writer = BurstWriter::default();
+            texts.iter().for_each(|text| writer.put(text.as_bytes()));
+            writer.take().expect("some")
+        };
+        assert_eq!(outbox.burst_max(), (1, 8));
+        outbox.push(frame("a")).expect("there is room");
+        outbox.push_burst(burst(&["b", "c", "d"])).expect("there is room");
+        assert_eq!(outbox.0.buffered.get(), 4);
+        assert!(!outbox.is_half_empty());
+        assert_eq!(next(&mut reader), Some(Next::Frame("a".into(), None)));
+        assert_eq!(next(&mut reader), Some(Next::Burst(burst(&["b", "c", "d"]))));
+        assert_eq!((next(&mut reader), outbox.0.buffered.get(), outbox.is_half_empty()), (None, 0, true));
+        // A poll gets each of them, and again until it had them.
+        outbox.push_own_burst(burst(&["e", "f"])).expect("there is room");
+        let (texts, sequence) = answer(&mut reader).expect("something");
+        assert_eq!(texts, ["e", "f"].map(Bytes::from));
+        assert_eq!(answer(&mut reader).expect("something").0, texts);
+        outbox.had_up_to(sequence);
+        assert!(answer(&mut reader).is_none());
+        for _ in 0..2 {
+            outbox.push_burst(burst(&["g", "h"])).expect("there is room");
+        }
+        assert_eq!(outbox.push_burst(burst(&["i"])), Err(Full));
+        assert_eq!(next(&mut reader), Some(Next::End(CloseReason::TooSlow)));
+        assert_eq!(outbox.0.buffered.get(), 0);
+    }
+
+    #[test]
     fn reasons_fit_into_a_close_frame() {
-        for reason in [CloseReason::TooSlow, CloseReason::Silent, CloseReason::Unauthorized] {
+        let long = [CloseReason::SshKeyEnded, CloseReason::ApiKeyEnded, CloseReason::TenantRemoved];
+        for reason in
+            [CloseReason::TooSlow, CloseReason::Silent, CloseReason::Unauthorized].into_iter().chain(long)
+        {
             assert!(reason.text().len() <= 123);
         }
     }

@@ -10,7 +10,7 @@ use signalbox_core::delivery::{Message, Outcome};
 use signalbox_core::engine::DeliveredReport;
 use signalbox_wire::id::TenantId;
 
-use crate::egress::{Egress, EgressError, OnBehalfOf, Room};
+use crate::egress::{Egress, EgressError, OnBehalfOf, Room, USER_AGENT};
 
 /// What is to be carried.
 pub(crate) struct Parcel<'a> {
@@ -50,7 +50,7 @@ impl Parcel<'_> {
             .extension(self.room.clone())
             .extension(OnBehalfOf(self.tenant.clone()))
             .header(header::CONTENT_TYPE, "application/json")
-            .header(header::USER_AGENT, concat!("signalbox/", env!("CARGO_PKG_VERSION")))
+            .header(header::USER_AGENT, USER_AGENT)
             .header("x-message-id", self.message.id.as_str())
             .header("x-attempt", self.attempt);
         if let Some(trace) = &self.message.trace {

@@ -12,7 +12,7 @@ use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
 use signalbox_core::ssh_key::SshKey;
-use signalbox_wire::id::{AgentId, ConnectionId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, CommandId, ConnectionId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use tokio_postgres::Row;
 
 use super::pool::Pool;
@@ -80,7 +80,7 @@ pub(super) async fn connected_nodes(pool: &Pool, limit: usize) -> Result<Vec<Nod
     Ok(nodes)
 }
 
-/// The agents that are connected to a node.
+/// The agents that are connected to a node. One whose connection cannot be read is passed over, and keeps no other.
 pub(super) async fn connected_agents(
     pool: &Pool,
     node: &NodeId,
@@ -89,7 +89,8 @@ pub(super) async fn connected_agents(
 ) -> Result<Vec<ConnectedAgent>, StoreError> {
     let (tenant, agent) = after.map_or(("", ""), |(tenant, agent)| (tenant.as_str(), agent.as_str()));
     let sql = "SELECT tenant, agent, body::json -> 'connection' ->> 'id' FROM agent_statuses \
-        WHERE node = ? AND (tenant, agent) > (?, ?) ORDER BY tenant, agent LIMIT ?";
+        WHERE node = ? AND (tenant, agent) > (?, ?) AND body::json -> 'connection' ->> 'id' IS NOT NULL \
+        ORDER BY tenant, agent LIMIT ?";
     let values = [text(node.as_str()), text(tenant), text(agent), Value::Number(bound(limit))];
     let rows = Query::new(sql, values).rows(pool).await?;
     let connected = rows.iter().map(|row| {
@@ -213,6 +214,19 @@ pub(super) async fn open_commands(
     let row = pool.query_one(sql, &[&tenant.as_str(), &agent.as_str(), &bound(most)]).await?;
     let count: i64 = row.map_or(Ok(0), |row| get(&row, 0))?;
     Ok(usize::try_from(count).unwrap_or(most))
+}
+
+/// The commands of an agent that are not over, the oldest first.
+pub(super) async fn open_command_ids(
+    pool: &Pool,
+    tenant: &TenantId,
+    agent: &AgentId,
+    most: usize,
+) -> Result<Vec<CommandId>, StoreError> {
+    let sql =
+        "SELECT id FROM commands WHERE tenant = $1 AND agent = $2 AND ended_at IS NULL ORDER BY id LIMIT $3";
+    let rows = pool.query(sql, &[&tenant.as_str(), &agent.as_str(), &bound(most)]).await?;
+    rows.iter().map(|row| id(CommandId::parse(get(row, 0)?))).collect()
 }
 
 /// SSH keys by id; of an agent only those of its own that are active.

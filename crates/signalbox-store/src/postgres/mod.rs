@@ -49,7 +49,7 @@ use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
-use signalbox_wire::id::{AgentId, ChannelId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, ChannelId, CommandId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -398,6 +398,15 @@ impl Backend for Postgres {
         most: usize,
     ) -> Result<usize, StoreError> {
         listings::open_commands(&self.pool, tenant, agent, most).await
+    }
+
+    async fn open_command_ids(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        most: usize,
+    ) -> Result<Vec<CommandId>, StoreError> {
+        listings::open_command_ids(&self.pool, tenant, agent, most).await
     }
 
     async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {

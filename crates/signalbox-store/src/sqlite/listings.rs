@@ -17,7 +17,7 @@ use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
-use signalbox_wire::id::{AgentId, ConnectionId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, CommandId, ConnectionId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 
 use super::convert::{id, sql_limit, unsigned};
 use super::fault::fault;
@@ -185,7 +185,7 @@ pub(super) fn connected_nodes(connection: &Connection, limit: usize) -> Result<V
     nodes.iter().map(|node| id(NodeId::parse(node))).collect()
 }
 
-/// The agents that are connected to a node.
+/// The agents that are connected to a node. One whose connection cannot be read is passed over, and keeps no other.
 pub(super) fn connected_agents(
     connection: &Connection,
     node: &NodeId,
@@ -195,7 +195,7 @@ pub(super) fn connected_agents(
     let (tenant, agent) = after.map_or(("", ""), |(tenant, agent)| (tenant.as_str(), agent.as_str()));
     let query = Query::new(
         "SELECT tenant, agent, json_extract(body, '$.connection.id') FROM agent_statuses
-         WHERE node = ? AND (tenant, agent) > (?, ?)",
+         WHERE node = ? AND (tenant, agent) > (?, ?) AND json_extract(body, '$.connection.id') IS NOT NULL",
         [text(node.as_str()), text(tenant), text(agent)],
     );
     let read = |row: &Row<'_>| -> rusqlite::Result<(String, String, String)> {
@@ -363,6 +363,25 @@ pub(super) fn open_commands(
         statement.query_row(params![tenant.as_str(), agent.as_str(), sql_limit(most)], |row| row.get(0))
     };
     Ok(usize::try_from(read().map_err(|error| fault(&error))?).unwrap_or(most))
+}
+
+/// The commands of an agent that are not over, the oldest first.
+pub(super) fn open_command_ids(
+    connection: &Connection,
+    tenant: &TenantId,
+    agent: &AgentId,
+    most: usize,
+) -> Result<Vec<CommandId>, StoreError> {
+    let read = || -> rusqlite::Result<Vec<String>> {
+        let mut statement = connection.prepare_cached(
+            "SELECT id FROM commands INDEXED BY commands_open
+             WHERE tenant = ?1 AND agent = ?2 AND ended_at IS NULL ORDER BY id LIMIT ?3",
+        )?;
+        let rows = statement
+            .query_map(params![tenant.as_str(), agent.as_str(), sql_limit(most)], |row| row.get(0))?;
+        rows.collect()
+    };
+    read().map_err(|error| fault(&error))?.iter().map(|text| id(CommandId::parse(text))).collect()
 }
 
 /// SSH keys by id; of an agent only those of its own that are active.

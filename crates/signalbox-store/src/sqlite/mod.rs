@@ -54,7 +54,7 @@ use signalbox_core::session::Session;
 use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::ssh_key::SshKey;
 use signalbox_core::task::Task;
-use signalbox_wire::id::{AgentId, ChannelId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
+use signalbox_wire::id::{AgentId, ChannelId, CommandId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 use tokio::sync::oneshot;
 
@@ -458,6 +458,15 @@ impl Backend for Sqlite {
         most: usize,
     ) -> Result<usize, StoreError> {
         self.access.readers.point(|connection| listings::open_commands(connection, tenant, agent, most))
+    }
+
+    async fn open_command_ids(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        most: usize,
+    ) -> Result<Vec<CommandId>, StoreError> {
+        self.access.readers.point(|connection| listings::open_command_ids(connection, tenant, agent, most))
     }
 
     async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {

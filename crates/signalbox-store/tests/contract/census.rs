@@ -28,6 +28,7 @@ fn held() -> Held {
         dispatched_at: at(0),
         taken_at: None,
         is_active: false,
+        comes_again: false,
     }
 }
 

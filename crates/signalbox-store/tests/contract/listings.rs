@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use signalbox_core::Decision;
 use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::decision::{Key, Row};
 use signalbox_core::delivery::{Message, MessageKind, MessageStatus};
@@ -11,14 +10,15 @@ use signalbox_core::figures::AgentFigures;
 use signalbox_core::session::SessionStatus;
 use signalbox_core::ssh_key::{Revocation, SshKey};
 use signalbox_core::task::{Task, TaskStatus};
+use signalbox_core::{Decision, Need};
 use signalbox_store::{AgentFilter, DeadLetterFilter, Listed, Page, Presence, SessionFilter, Store};
-use signalbox_wire::id::NodeId;
+use signalbox_wire::id::{CommandId, NodeId};
 
 use crate::samples::{
     agent, agent_id, api_key, command, connected, definition, ended, figures, hook, key_id, name, schedule,
     session, session_id, settled, ssh_key, status, task, tenant_id, tenant_row, tool, workflow, workflow_id,
 };
-use crate::world::{World, at, commit, contract, tenant};
+use crate::world::{World, at, commit, contract, tenant, view_of};
 
 contract! {
     agents_are_listed_by_id_with_their_status,
@@ -382,6 +382,9 @@ async fn commands_are_listed_newest_first_and_the_open_ones_counted(world: &Worl
         assert_eq!(store.open_commands(&tenant(), &agent, most).await.expect("read"), expected);
     }
     assert_eq!(store.open_commands(&tenant(), &agent_id("c"), 10).await.expect("read"), 0);
+    let snapshot = view_of(store, &tenant(), &Need::OpenCommands(agent.clone())).await;
+    let open = snapshot.open_commands(&agent).expect("shown");
+    assert_eq!(open.iter().map(CommandId::as_str).collect::<Vec<_>>(), ["cmd_1", "cmd_4"]);
 }
 
 async fn tools_keys_workflows_schedules_hooks_and_tenants_are_listed(world: &World) {

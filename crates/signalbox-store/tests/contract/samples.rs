@@ -89,6 +89,7 @@ pub(crate) fn connected(id: &str, node: &str) -> AgentStatus {
         id: ConnectionId::parse(&format!("con_{id}")).expect("valid"),
         since: at(3),
         key: Some(key_id("k")),
+        is_resumed: false,
     };
     AgentStatus { connection: Some(connection), ..status(id, "idle") }
 }
@@ -107,6 +108,8 @@ pub(crate) fn command(id: &str, agent: &str, ended_at: Option<i64>) -> AgentComm
         result: ended_at.map(|_| json!({"ok": 1})),
         error: None,
         tries: 1,
+        sends: 1,
+        is_acknowledged: false,
         created_at: at(0),
         expires_at: at(300),
         sent_at: None,

@@ -1,5 +1,6 @@
 //! What the `data` of frames holds that are about channels and direct messages, as agents send it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -67,6 +68,27 @@ pub struct Publish {
     pub channel_id: Option<String>,
     /// What is published.
     pub payload: Box<RawValue>,
+}
+
+/// A `publish` that names a subject and nothing beside it, as it stands in its envelope.
+#[derive(Debug, Deserialize)]
+pub struct PublishOnSubject<'a> {
+    /// The subject, of which it is not known yet whether it is one.
+    #[serde(borrow)]
+    pub subject: Cow<'a, str>,
+    #[serde(default, borrow)]
+    channel_id: Option<&'a RawValue>,
+    /// What is published.
+    #[serde(borrow)]
+    pub payload: &'a RawValue,
+}
+
+impl<'a> PublishOnSubject<'a> {
+    /// Reads the data of an envelope, all of which was [checked](crate::raw::check); `None` where it is anything else.
+    #[must_use]
+    pub fn read(data: &'a str) -> Option<Self> {
+        serde_json::from_str(data).ok().filter(|read: &Self| read.channel_id.is_none())
+    }
 }
 
 /// `message`: to an agent, or to a channel.
@@ -230,6 +252,25 @@ mod tests {
                 "/payload is required; send null for nothing",
             ]
         );
+    }
+
+    #[test]
+    fn a_publication_on_a_subject_alone_is_read_where_it_stands() {
+        let read = |data| PublishOnSubject::read(data).map(|read| (read.subject, read.payload.get()));
+        for data in [
+            r#"{"subject":"a.b","payload":[1]}"#,
+            r#"{"channel_id":null,"payload":[1],"subject":"a\u002eb"}"#,
+        ] {
+            assert_eq!(read(data), Some(("a.b".into(), "[1]")), "{data}");
+        }
+        for data in [
+            r#"{"subject":"a","channel_id":"c","payload":1}"#,
+            r#"{"subject":"a"}"#,
+            r#"{"subject":1,"payload":1}"#,
+        ] {
+            assert_eq!(read(data), None, "{data}");
+        }
+        assert_eq!(read(r#"{"subject":"a","payload":null}"#), Some(("a".into(), "null")));
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! What is about channels and direct messages has files of its own.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -67,11 +68,14 @@ impl<'a> Envelope<'a> {
     /// # Errors
     /// [`EnvelopeFault`]: what is wrong with it.
     pub fn read(text: &'a str) -> Result<Self, EnvelopeFault> {
-        if let Err(error) = raw::check(text.as_bytes()) {
+        let read = serde_json::from_str::<Read<'a>>(text);
+        // All of it must be fit to be read, and not only what was read now.
+        let is_good = read.is_ok() && raw::is_plainly_good(text.as_bytes());
+        if !is_good && let Err(error) = raw::check(text.as_bytes()) {
             let message = format!("The message is not JSON: {error}.");
             return Err(EnvelopeFault { id: None, pointer: None, message, is_not_json: true });
         }
-        match serde_json::from_str::<Read<'a>>(text) {
+        match read {
             Ok(read) if read.fits() => Ok(read.into_envelope()),
             Ok(_) => Err(EnvelopeFault::of(text, "The message does not fit.")),
             Err(error) => Err(EnvelopeFault::of(text, &format!("The message cannot be read: {error}."))),
@@ -146,6 +150,18 @@ pub struct Heartbeat {
     /// How the agent is, as in a [`Status`].
     #[serde(default)]
     pub status: Option<String>,
+}
+
+impl Body for Heartbeat {
+    fn check(value: &Value, faults: &mut Faults) {
+        let Some(mut fields) = faults.object("", value) else { return };
+        for name in ["cpu_usage", "memory_usage"] {
+            if fields.optional(name).is_some_and(|share| !share.is_number()) {
+                fields.fault(name, "must be a number");
+            }
+        }
+        fields.optional_string("status", Text::STATE);
+    }
 }
 
 /// `status`: how the agent is.
@@ -335,6 +351,25 @@ impl<D: Serialize> Outgoing<'_, D> {
         // Maps with string keys and JSON that was read: writing them cannot fail.
         serde_json::to_string(self).unwrap_or_default()
     }
+
+    /// Appends the envelope as JSON.
+    pub fn append_to(&self, text: &mut Vec<u8>) {
+        let _ = serde_json::to_writer(text, self);
+    }
+}
+
+/// A number of seconds, written without a fraction where it has none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seconds(pub f64);
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let whole = Duration::try_from_secs_f64(self.0).ok().filter(|time| time.subsec_nanos() == 0);
+        match whole {
+            Some(time) => serializer.serialize_u64(time.as_secs()),
+            None => serializer.serialize_f64(self.0),
+        }
+    }
 }
 
 /// The data of `command`.
@@ -346,7 +381,7 @@ pub struct CommandData<'a, A> {
     pub args: A,
     /// Seconds that the answer is waited for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<f64>,
+    pub timeout: Option<Seconds>,
     /// The trace that it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<&'a str>,
@@ -373,8 +408,9 @@ pub struct ErrorData<'a> {
 /// The data of `ack`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AckData<'a> {
-    /// The id of the envelope that it is about.
-    pub message_id: &'a str,
+    /// The id of the envelope that it is about; of a `response` without one that of the command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<&'a str>,
     /// Its place in the history of a channel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,
@@ -460,7 +496,7 @@ struct TaskArguments<'a> {
     task_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     session_id: Option<&'a str>,
-    /// Which try this is, from 1.
+    /// Which attempt at the task this is, from 1.
     attempt: u32,
     /// When it has failed where nothing has been reported by then.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -501,10 +537,11 @@ pub fn pack(
                 reason: None,
                 task_name: kept.task_name.as_deref(),
                 session_id: kept.opscore_session_id.as_deref(),
-                attempt,
+                // A task is named with its attempt; how often that was sent says nothing to whoever does it.
+                attempt: attempt_of(task).unwrap_or(attempt),
                 deadline: kept.deadline(),
             };
-            let timeout = args.deadline.map(|deadline| deadline.since(timestamp).as_secs_f64());
+            let timeout = args.deadline.map(|deadline| Seconds(deadline.since(timestamp).as_secs_f64()));
             let data = CommandData { command: EXECUTE_TASK, args, timeout, traceparent };
             Packed {
                 id: task.to_owned(),
@@ -520,7 +557,7 @@ pub fn pack(
                 reason: reason.map(|reason| reason.reason),
                 task_name: None,
                 session_id: kept.opscore_session_id.as_deref(),
-                attempt,
+                attempt: attempt_of(task).unwrap_or(attempt),
                 deadline: None,
             };
             let data = CommandData { command: CANCEL_TASK, args, timeout: None, traceparent };
@@ -529,6 +566,11 @@ pub fn pack(
         }
         _ => Packed { id: id.as_str().to_owned(), text: message(id, body, kept.as_ref(), timestamp) },
     }
+}
+
+/// The attempt in the name of one.
+fn attempt_of(task: &str) -> Option<u32> {
+    task.rsplit_once('-')?.1.parse().ok()
 }
 
 /// A `message` whose data is all that was accepted, with `from` beside it where it names its sender in another way.
@@ -605,7 +647,7 @@ mod tests {
         let expected = json!({
             "type": "command", "id": "tsk_a-2", "timestamp": "1970-01-01T00:00:00.000000Z",
             "data": {"command": "execute_task", "traceparent": "00-a-b-01", "args": {"task_id": "tsk_a-2",
-                "parameters": {"path": "a"}, "task_name": "Read it", "session_id": "ses_1", "attempt": 3}},
+                "parameters": {"path": "a"}, "task_name": "Read it", "session_id": "ses_1", "attempt": 2}},
         });
         assert_eq!(serde_json::from_str::<Value>(&packed.text).expect("JSON"), expected);
         let cancel =
@@ -666,6 +708,21 @@ mod tests {
         ] {
             assert!(of(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn seconds_have_a_fraction_where_they_need_one() {
+        let written = |seconds| serde_json::to_string(&Seconds(seconds)).expect("written");
+        assert_eq!([300.0, 0.25].map(written), ["300", "0.25"]);
+    }
+
+    #[test]
+    fn what_does_not_fit_in_a_heartbeat_is_told_with_its_place() {
+        use crate::body::tests::faults_of;
+        assert_eq!(faults_of::<Heartbeat>(r#"{"cpu_usage":1.5,"memory_usage":null,"own":[]}"#), [""; 0]);
+        let found = faults_of::<Heartbeat>(r#"{"cpu_usage":"high","status":7}"#);
+        assert_eq!(found[0], "/cpu_usage must be a number");
+        assert!(found.len() == 2 && found[1].starts_with("/status "), "{found:?}");
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub enum SshKeyStatus {
     Active,
     /// It may not, and never will.
     Revoked,
+    /// It may not: the agent that it is for was removed. Added again for another registration, it is that one's.
+    Orphaned,
 }
 
 /// `POST /api/v1/ssh-keys`.

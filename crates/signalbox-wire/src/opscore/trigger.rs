@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::WorkflowBody;
-use crate::body::{Body, Faults, Text, or_default};
+use crate::body::{Body, Fault, Faults, Text, or_default};
 use crate::id::{AgentId, SessionId, WorkflowId};
 
 /// `POST /v1/opscore/agent/{agentId}/workflow`: exactly one of the first two.
@@ -51,13 +51,17 @@ pub struct TriggerAnswer {
     pub workflow_id: WorkflowId,
     /// Always `Workflow triggered successfully`.
     pub message: String,
+    /// Fields of the body that are not known, and were ignored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Fault>,
 }
 
 impl TriggerAnswer {
     /// The answer for a session.
     #[must_use]
     pub fn new(session_id: SessionId, workflow_id: WorkflowId) -> Self {
-        Self { session_id, workflow_id, message: "Workflow triggered successfully".to_owned() }
+        let message = "Workflow triggered successfully".to_owned();
+        Self { session_id, workflow_id, message, warnings: Vec::new() }
     }
 }
 

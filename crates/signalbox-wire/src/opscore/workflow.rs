@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 pub use self::check::TASKS_MAX;
 pub use self::task::{ApproveRule, CompensateBody, OnFailure, RetryBody, WaitRule, WorkflowTask};
-use crate::body::{Body, Faults, or_default};
+use crate::body::{Body, Fault, Faults, or_default};
 use crate::duration::Period;
 use crate::time::Timestamp;
 
@@ -143,6 +143,9 @@ pub struct WorkflowView {
     /// When this revision was kept.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
+    /// In the answer to a definition that was sent: fields of it that are not known, and were ignored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Fault>,
 }
 
 impl Body for WorkflowBody {

@@ -32,6 +32,19 @@ pub(super) fn is_plain(text: &[u8]) -> bool {
     text.len() <= DEPTH_MAX * 2 && !text.iter().any(escapes) && !text.windows(2).any(exponent)
 }
 
+/// Whether a well-formed text of any length is so plain that [`check`] must accept it: as [`is_plain`], told without a parse.
+pub(crate) fn is_plainly_good(text: &[u8]) -> bool {
+    // None of these stops at the first, so that each looks at many bytes at once.
+    let opened = text.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
+    let escapes = text.iter().fold(false, |found, byte| found | matches!(byte, b'\\' | b'$'));
+    let exponents = text.iter().zip(text.iter().skip(1));
+    let exponents = exponents
+        .fold(false, |found, (digit, next)| found | (digit.is_ascii_digit() & matches!(next, b'e' | b'E')));
+    // A number that overflows without an exponent fills some of these with its digits.
+    let is_long = text.chunks_exact(128).any(|part| part.iter().all(u8::is_ascii_digit));
+    opened <= DEPTH_MAX && !escapes && !exponents && !is_long
+}
+
 struct Checked {
     depth: usize,
 }
@@ -121,5 +134,30 @@ impl Visitor<'_> for Key {
             return Err(E::custom(format_args!("a key must not begin with {RESERVED}")));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_plainly_good_is_accepted() {
+        let digits = "9".repeat(400);
+        let deep = format!("{}{}", "[".repeat(DEPTH_MAX + 1), "]".repeat(DEPTH_MAX + 1));
+        let long = format!("[\"{}\", 1.5, -7, true, null]", "text, ".repeat(100));
+        for (text, is_plain) in [
+            (r#"{"a": [1, {"b": "c"}]}"#, true),
+            (&long, true),
+            (r#"{"a": "\u0000"}"#, false),
+            (r#"{"$serde_json::private::RawValue": "1"}"#, false),
+            ("[1e400]", false),
+            ("[1E400]", false),
+            (&digits, false),
+            (&deep, false),
+        ] {
+            assert_eq!(is_plainly_good(text.as_bytes()), is_plain, "{text}");
+            assert!(!is_plain || check(text.as_bytes()).is_ok(), "{text}");
+        }
     }
 }

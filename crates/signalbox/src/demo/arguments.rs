@@ -13,7 +13,7 @@ pub(crate) struct Args {
     /// Print plain lines in ASCII, also on a terminal
     #[arg(long)]
     pub(super) plain: bool,
-    /// Keep the server's data too, beside the report and the logs
+    /// Keep the report, the logs and the server's data, which are removed otherwise
     #[arg(long)]
     pub(super) keep: bool,
     /// Read at full speed, not at a pace that can be watched

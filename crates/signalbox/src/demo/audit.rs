@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::actors::{Actor, Cast};
 use super::cast::{Ready, Stage};
-use super::plan::{PLAN, Plan, WORKFLOW, WORKFLOW_ID, part_of};
+use super::plan::{PLAN, Plan, WORKFLOW, WORKFLOW_ID, is_held, part_of};
 use super::roles::{PACE, Role};
 use super::screen::{self, Screen};
 use crate::story::{Story, attempt, is_notable};
@@ -164,13 +164,12 @@ impl<'a> Audit<'a> {
         Ok(())
     }
 
-    /// By what is done, not by the place in the list: nothing says which part a reader gets first.
+    /// Whether a reader is given the part that is held until its reader is killed.
     fn is_halfway(&self, event: &EventView) -> bool {
-        let parts = || self.story.steps().iter().filter(|step| part_of(&step.task).is_some());
-        let is_part = event.task_id.as_deref().and_then(part_of).is_some();
-        event.kind == "task.dispatched"
-            && is_part
-            && (parts().filter(|step| step.is_done()).count() + 1) * 2 >= parts().count()
+        let parts = self.story.steps().iter().filter(|step| part_of(&step.task).is_some()).count();
+        let part = event.task_id.as_deref().and_then(part_of);
+        let is_first = event.kind == "task.dispatched" && attempt(event) == 1;
+        is_first && part.is_some_and(|part| is_held(part, parts))
     }
 
     /// Whoever holds the task will be killed.
@@ -178,7 +177,7 @@ impl<'a> Audit<'a> {
         let holds = |actor: &Actor| self.story.in_hand(actor.name).is_some_and(|(step, _)| step.task == task);
         let Some(place) = self.cast.agents.iter().position(holds) else { return };
         self.victim = Some(Victim { place, fate: Fate::Doomed, meanwhile: Vec::new() });
-        // In the middle of the part; at full speed there is no middle to wait for.
+        // In the middle of the part, which its reader does not end.
         let wait = if self.stage.fast { Duration::ZERO } else { PACE / 2 };
         self.cue_after(wait, Cue::Strike);
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::arguments::Args;
@@ -22,17 +23,17 @@ const LISTENING: &str = "listening on ";
 pub(super) const READY: &str = "ready ";
 
 /// Where the demo plays: its folders, its key, and how to start what takes part.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Stage {
     /// The folder under audit.
     pub(super) folder: PathBuf,
-    /// Everything that the demo writes is below this.
-    pub(super) temp: PathBuf,
+    /// Everything that the demo writes is below this; it goes with the stage, unless it is kept.
+    temp: TempDir,
     /// The key that the server takes for this run alone.
     pub(super) key: String,
     /// Whether the readers work at full speed.
     pub(super) fast: bool,
-    /// Whether the server's data outlasts the demo.
+    /// Whether what the demo writes outlasts it.
     pub(super) keep: bool,
     program: PathBuf,
 }
@@ -64,27 +65,33 @@ impl Stage {
     pub(super) fn set(folder: PathBuf, args: &Args) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("this program's own file cannot be found")?;
         let temp = tempfile::Builder::new().prefix("signalbox-demo-").tempdir();
-        let temp = temp.context("no temporary folder can be made")?.keep();
+        let mut temp = temp.context("no temporary folder can be made")?;
         for name in ["data", "logs", "out"] {
-            fs::create_dir(temp.join(name))
-                .with_context(|| format!("{} cannot be written", temp.display()))?;
+            let folder = temp.path().join(name);
+            fs::create_dir(&folder).with_context(|| format!("{} cannot be written", folder.display()))?;
         }
+        temp.disable_cleanup(args.keep);
         Ok(Self { folder, temp, key: fresh_key()?, fast: args.fast, keep: args.keep, program })
+    }
+
+    /// Leaves everything where it is, and says where that is.
+    pub(super) fn leave(self) -> PathBuf {
+        self.temp.keep()
     }
 
     /// Where the report goes.
     pub(super) fn out(&self) -> PathBuf {
-        self.temp.join("out")
+        self.temp.path().join("out")
     }
 
     /// Where the processes' logs are.
     pub(super) fn logs(&self) -> PathBuf {
-        self.temp.join("logs")
+        self.temp.path().join("logs")
     }
 
     /// Where the server keeps its data.
     pub(super) fn data(&self) -> PathBuf {
-        self.temp.join("data")
+        self.temp.path().join("data")
     }
 
     /// Starts the server on a free port and answers its address.
@@ -123,7 +130,7 @@ impl Stage {
                 command.env_remove(name);
             }
         }
-        command.env("OPSCORE_API_KEY", &self.key).current_dir(&self.temp);
+        command.env("OPSCORE_API_KEY", &self.key).current_dir(self.temp.path());
         command
     }
 }

@@ -3,13 +3,14 @@
 //! walk of the demo's own.
 //!
 //! `analysis`, `links`, `walk`, `report`, `roles` are the agents' work; `plan`, `story`, `timeline`, `verify`
-//! are pure; `cast` starts processes, `screen` prints, `play` and `audit` put it all together.
+//! are pure; `cast` starts processes, `screen` prints within `columns`, `play` and `audit` put it all together.
 
 mod actors;
 mod analysis;
 mod arguments;
 mod audit;
 mod cast;
+mod columns;
 mod links;
 mod plan;
 mod play;

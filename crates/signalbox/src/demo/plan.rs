@@ -99,6 +99,12 @@ pub(super) fn part_of(task_id: &str) -> Option<usize> {
     task_id.strip_prefix(READ)?.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
+/// Whether a part is the one in which its reader is killed: the one in the middle. At its first try its reader holds it
+/// until it is killed, so that there is always something to try again.
+pub(super) fn is_held(part: usize, of: usize) -> bool {
+    of > 0 && part == of / 2
+}
+
 /// Splits the files into at most so many parts of nearly the same length, in order.
 pub(super) fn split(files: &[String], parts_max: usize) -> Vec<Vec<String>> {
     let parts = parts_max.min(files.len());
@@ -142,6 +148,13 @@ mod tests {
             ("read[x]", None),
         ] {
             assert_eq!(part_of(task), part, "{task}");
+        }
+    }
+
+    #[test]
+    fn one_part_is_held_however_few_there_are() {
+        for of in [1, 2, 3, 16] {
+            assert_eq!((0..of).filter(|part| is_held(*part, of)).count(), 1, "{of}");
         }
     }
 

@@ -9,6 +9,7 @@ use super::actors::{Actor, Cast};
 use super::arguments::Args;
 use super::audit::Audit;
 use super::cast::Stage;
+use super::columns::Columns;
 use super::plan::Outcome;
 use super::report::{grouped, named};
 use super::roles::{PACE, PLAYERS, Role};
@@ -30,17 +31,18 @@ pub(super) async fn play(args: &Args) -> anyhow::Result<bool> {
         bail!("there are no text files in {}; name another folder", folder.display());
     }
     let stage = Stage::set(folder, args)?;
-    let outcome = perform(&stage, Style::detect(args.plain)).await;
-    if !stage.keep {
-        // What is left of it is in a temporary folder; failing to remove it spoils nothing.
-        drop(std::fs::remove_dir_all(stage.data()));
+    let screen = Screen::new(Style::detect(args.plain), Columns::detect());
+    let outcome = perform(&stage, screen).await;
+    if !matches!(outcome, Ok(true)) {
+        let left = stage.leave();
+        return outcome
+            .with_context(|| format!("the demo broke off; its logs are in {}/logs", left.display()));
     }
-    outcome.with_context(|| format!("the demo broke off; its logs are in {}", stage.logs().display()))
+    outcome
 }
 
-async fn perform(stage: &Stage, style: Style) -> anyhow::Result<bool> {
-    let mut screen = Screen::new(style);
-    screen.line(&format!("\n  {}  {}\n", style.bold("signalbox demo"), opening(stage)));
+async fn perform(stage: &Stage, mut screen: Screen) -> anyhow::Result<bool> {
+    screen.line(&format!("\n  {}  {}\n", screen.style.bold("signalbox demo"), opening(stage)));
     let mut cast = enter(stage, &screen).await?;
     let client = Client::new(&cast.address, Some(&stage.key))?;
 
@@ -100,24 +102,58 @@ fn conclude(
     let Outcome { report: written, parts } = result_of(session)?;
     let verdict = verify(&found.files, &counted(session)?, &written);
     screen.line("");
-    for line in table(story, screen.style) {
+    for line in table(story, screen.style, screen.columns) {
         screen.line(&format!("  {line}"));
     }
+    screen.line("");
     let figures = named(&written).map(|(name, value)| format!("{name} {}", grouped(value)));
-    screen.line(&format!("\n  {}   {}", screen.style.bold("report"), written.path));
-    for figures in figures.chunks(3) {
-        screen.line(&format!("           {}", figures.join(screen.style.pick(" · ", ", "))));
+    let figures: Vec<_> = figures.chunks(3).map(|some| some.join(screen.style.pick(" · ", ", "))).collect();
+    fact(screen, "found", &figures[0]);
+    figures[1..].iter().for_each(|figures| fact(screen, "", figures));
+    fact(screen, "parts", &shared(parts, story));
+    if stage.keep || !verdict.holds() {
+        fact(screen, "report", &written.path);
+        fact(screen, "logs", &stage.logs().display().to_string());
+        fact(screen, "data", &stage.data().display().to_string());
+    } else {
+        fact(screen, "left", "nothing: its processes and files are gone");
     }
-    screen.line(&format!("  {}    {}", screen.style.bold("parts"), shared(parts, story)));
-    screen.line(&format!("  {}     {}", screen.style.bold("logs"), stage.logs().display()));
-    if stage.keep {
-        screen.line(&format!("  {}     {}", screen.style.bold("data"), stage.data().display()));
-    }
-    let total = seconds(screen.elapsed());
-    let time = screen.style.bold("time");
-    screen.line(&format!("  {time}     {total}; every process of the demo ends with it\n"));
+    fact(screen, "time", &seconds(screen.elapsed()));
+    screen.line("");
     tell(screen, &verdict, story);
+    if verdict.holds() {
+        go_on(screen);
+    }
     Ok(verdict.holds())
+}
+
+/// Something that came of it, under a name.
+fn fact(screen: &Screen, name: &str, text: &str) {
+    screen.broken(&format!("  {}  {text}", screen.style.bold(&format!("{name:<6}"))), FACT);
+}
+
+/// Columns before what [`fact`] tells.
+const FACT: usize = 10;
+
+/// What to do next: commands to copy, and what each is for.
+const NEXT: [(&str, &str); 4] = [
+    ("signalbox serve", "a server of your own; leave it running"),
+    ("signalbox agents --help", "who is there, and what they do"),
+    ("signalbox workflows --help", "keep work like this, and start it"),
+    ("signalbox demo --keep", "this again, keeping report and logs"),
+];
+
+fn go_on(screen: &Screen) {
+    screen.line(&format!("  {}", screen.style.bold("next")));
+    for (command, what_for) in NEXT {
+        if screen.columns.are_few() {
+            screen.line(&format!("    {command}"));
+            screen.line(&format!("      {}", screen.style.dim(what_for)));
+        } else {
+            screen.line(&format!("    {command:<28}  {}", screen.style.dim(&format!("# {what_for}"))));
+        }
+    }
+    screen.line("  The server's API is at http://127.0.0.1:8000/docs; docs/guide/getting-started.md goes on from here.\n");
 }
 
 /// Who read how many of the parts.

@@ -11,16 +11,19 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use signalbox_client::agent::Call;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::analysis::{Figures, analyse};
 use super::links::relative_target;
-use super::plan::{Folder, Plan, Reading, Summary, Written, split};
+use super::plan::{Folder, Plan, Reading, Summary, Written, is_held, split};
 use super::report;
 use super::walk::{Limits, Skipped, walk};
 
 /// How long reading one part takes when it is paced to be watched.
 pub(super) const PACE: Duration = Duration::from_millis(500);
+
+/// How long the reader holds the part in which it is to be killed: far longer than that takes.
+const HELD: Duration = Duration::from_secs(10);
 
 /// Who plays: the name of each agent, and what it does.
 pub(super) const PLAYERS: [(&str, Role); 4] = [
@@ -61,6 +64,11 @@ struct PlanTask {
 #[derive(Deserialize)]
 struct ReadTask {
     files: Vec<String>,
+    /// Which part it is, from 0, and of how many.
+    #[serde(default)]
+    part: usize,
+    #[serde(default)]
+    of: usize,
 }
 
 #[derive(Deserialize)]
@@ -111,6 +119,7 @@ fn plan(desk: &Desk, task: PlanTask) -> anyhow::Result<Plan> {
 
 /// The pace is spread over the files, so that the part is really half read in the middle of it.
 async fn read(desk: &Desk, task: ReadTask) -> Reading {
+    let is_held = is_held(task.part, task.of) && is_first_to_hold(desk);
     let mut reading = Reading::default();
     let mut folders = BTreeMap::new();
     let pause = desk.pace / u32::try_from(task.files.len().max(1)).unwrap_or(u32::MAX);
@@ -126,8 +135,16 @@ async fn read(desk: &Desk, task: ReadTask) -> Reading {
         }
         sleep_until(due).await;
     }
+    if is_held {
+        sleep(HELD).await;
+    }
     reading.summary.folders = folders.into_values().collect();
     reading
+}
+
+/// Whether no reader has held a part before; from now on, one has.
+fn is_first_to_hold(desk: &Desk) -> bool {
+    fs::OpenOptions::new().write(true).create_new(true).open(desk.out.with_file_name("held")).is_ok()
 }
 
 fn read_file(root: &Path, file: &str) -> std::io::Result<Figures> {
@@ -213,6 +230,13 @@ mod tests {
         let text = fs::read_to_string(written.path).unwrap();
         assert!(text.contains("README.md:3") && text.contains("gone.md"), "{text}");
         assert!(text.contains("docs/a.md:2"), "{text}");
+    }
+
+    #[test]
+    fn a_part_is_held_once() {
+        let root = folder();
+        let desk = desk(root.path());
+        assert!(is_first_to_hold(&desk) && !is_first_to_hold(&desk));
     }
 
     #[tokio::test]

@@ -8,15 +8,21 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use signalbox_client::EventView;
 use tokio::time::Instant;
 
+use super::columns::Columns;
 use crate::story::Story;
 use crate::style::{Mark, Style};
 
-/// Columns of a progress bar.
+/// Columns of a progress bar, at most.
 const BAR: usize = 40;
+/// Columns of what stands beside it.
+const BESIDE_BAR: usize = 24;
+/// Columns of what a line with a time begins with.
+const TIMED: usize = 14;
 
 /// The demo's output.
 pub(super) struct Screen {
     pub(super) style: Style,
+    pub(super) columns: Columns,
     started: Instant,
     live: Option<Live>,
 }
@@ -40,12 +46,19 @@ pub(super) struct Actor<'a> {
 }
 
 impl Screen {
-    pub(super) fn new(style: Style) -> Self {
-        Self { style, started: Instant::now(), live: None }
+    pub(super) fn new(style: Style, columns: Columns) -> Self {
+        Self { style, columns, started: Instant::now(), live: None }
     }
 
     /// A line without a time.
     pub(super) fn line(&self, text: &str) {
+        let blanks = text.trim_start_matches('\n');
+        self.broken(text, blanks.len() - blanks.trim_start().len());
+    }
+
+    /// A line in as many as it takes, the further ones after so many blanks.
+    pub(super) fn broken(&self, text: &str, indent: usize) {
+        let text = self.columns.broken(text, indent);
         match &self.live {
             Some(live) => drop(live.lines.println(text)),
             None => drop(writeln!(std::io::stdout(), "{text}")),
@@ -55,7 +68,8 @@ impl Screen {
     /// Something that happened just now.
     pub(super) fn step(&self, mark: Mark, text: &str) {
         let time = format!("{:>6.2} s", self.started.elapsed().as_secs_f64());
-        self.line(&format!("  {}  {} {text}", self.style.dim(&time), self.style.mark(mark)));
+        let indent = if self.columns.are_few() { 4 } else { TIMED };
+        self.broken(&format!("  {}  {} {text}", self.style.dim(&time), self.style.mark(mark)), indent);
     }
 
     /// An event of the server's; where lines are all there is, with its type, for whoever searches them.
@@ -63,6 +77,8 @@ impl Screen {
         let words = story.in_words(event);
         if self.style.live {
             self.step(mark, &words);
+        } else if self.columns.are_few() {
+            self.step(mark, &format!("{} {words}", event.kind));
         } else {
             self.step(mark, &format!("{:<17} {words}", event.kind));
         }
@@ -125,13 +141,16 @@ impl Screen {
             0 => String::new(),
             done => format!("{done} done"),
         };
-        format!("  {:<8} {dot} {}  {doing}", actor.name, style.dim(&format!("{pid:<11} {done:>7}")))
+        let known =
+            if self.columns.are_few() { format!("{done:>7}") } else { format!("{pid:<11} {done:>7}") };
+        format!("  {:<8} {dot} {}  {doing}", actor.name, style.dim(&known))
     }
 
     fn progress(&self, name: &str, done: usize, of: usize) -> String {
-        let filled = (BAR * done).checked_div(of).unwrap_or(BAR);
+        let bar = self.columns.beside(BESIDE_BAR, BAR);
+        let filled = (bar * done).checked_div(of).unwrap_or(bar);
         let full = self.style.cyan(&self.style.pick("━", "=").repeat(filled));
-        let rest = self.style.dim(&self.style.pick("─", "-").repeat(BAR - filled));
+        let rest = self.style.dim(&self.style.pick("─", "-").repeat(bar - filled));
         format!("  {name:<8} {full}{rest} {done}/{of}")
     }
 
@@ -149,7 +168,23 @@ mod tests {
     use crate::story::tests::{event, told};
 
     fn screen() -> Screen {
-        Screen::new(Style { colour: false, unicode: false, live: false })
+        wide(None)
+    }
+
+    fn wide(columns: Option<usize>) -> Screen {
+        Screen::new(Style { colour: false, unicode: false, live: false }, Columns::of(columns))
+    }
+
+    #[tokio::test]
+    async fn the_display_holds_at_50_columns() {
+        let mut story = told();
+        story.apply(&event("task.dispatched", "c", "agt_1", 9));
+        let reader = Actor { name: "reader-1", pid: Some(4_194_304), doing: None };
+        let screen = wide(Some(50));
+        assert_eq!(screen.actor(&story, reader), "  reader-1 |  1 done  c");
+        for line in [screen.actor(&story, reader), screen.progress("files", 2_000, 2_500)] {
+            assert!(line.len() <= 50, "{line}");
+        }
     }
 
     #[tokio::test]

@@ -5,21 +5,24 @@ use std::time::Duration;
 
 use signalbox_client::Timestamp;
 
+use super::columns::Columns;
 use crate::story::{Step, Story};
 use crate::style::Style;
 
 /// Columns of the bar.
 const BAR: usize = 22;
 
-/// The table over a session, in the order in which its tasks began; within 80 columns.
-pub(super) fn table(story: &Story, style: Style) -> Vec<String> {
+/// The table over a session, in the order in which its tasks began; within 80 columns. Where there are fewer, without
+/// the start and the bar, which is within 48.
+pub(super) fn table(story: &Story, style: Style, columns: Columns) -> Vec<String> {
     let steps = story.steps();
     let begin = steps.iter().filter_map(|step| step.tries.first()).map(|first| first.given).min();
     let end = steps.iter().filter_map(|step| step.span()).map(|(_, end)| end).max();
     let (Some(begin), Some(end)) = (begin, end) else { return Vec::new() };
     let scale = Scale { begin, length: end.since(begin) };
     let task_width = steps.iter().map(|step| step.task.len()).max().unwrap_or_default().max(4);
-    let head = format!(
+    let is_short = columns.are_few();
+    let whole_head = format!(
         "{:<task_width$}  {:<8} {:>5}  {:>7}  {:>7}  {:<9}  {:<width$}{:>8}",
         "task",
         "agent",
@@ -31,9 +34,12 @@ pub(super) fn table(story: &Story, style: Style) -> Vec<String> {
         seconds(scale.length),
         width = BAR - 8,
     );
+    let short_head =
+        || format!("{:<task_width$}  {:<8} {:>5}  {:>7}  status", "task", "agent", "tries", "took");
+    let head = if is_short { short_head() } else { whole_head };
     let mut steps: Vec<_> = steps.iter().collect();
     steps.sort_by_key(|step| step.tries.first().map_or(end, |first| first.given));
-    let rows = steps.into_iter().map(|step| row(step, &scale, task_width, style));
+    let rows = steps.into_iter().map(|step| row(step, &scale, (task_width, is_short), style));
     [style.dim(&head)].into_iter().chain(rows).collect()
 }
 
@@ -56,7 +62,7 @@ impl Scale {
     }
 }
 
-fn row(step: &Step, scale: &Scale, task_width: usize, style: Style) -> String {
+fn row(step: &Step, scale: &Scale, (task_width, is_short): (usize, bool), style: Style) -> String {
     let agent = step.tries.last().map_or("", |last| last.agent.as_str());
     let start = step.tries.first().map(|first| seconds(first.given.since(scale.begin)));
     let took = step.span().map(|(begin, end)| seconds(end.since(begin)));
@@ -64,6 +70,10 @@ fn row(step: &Step, scale: &Scale, task_width: usize, style: Style) -> String {
     let status = if step.is_done() { style.green(&status) } else { style.red(&status) };
     let tries = format!("{:>5}", step.tries.len());
     let tries = if step.tries.len() > 1 { style.yellow(&tries) } else { tries };
+    if is_short {
+        let took = took.unwrap_or_default();
+        return format!("{:<task_width$}  {agent:<8} {tries}  {took:>7}  {status}", step.task);
+    }
     format!(
         "{:<task_width$}  {agent:<8} {tries}  {:>7}  {:>7}  {status}  {}",
         step.task,
@@ -95,6 +105,21 @@ mod tests {
     use crate::story::tests::{event, started, told};
 
     const PLAIN: Style = Style { colour: false, unicode: false, live: false };
+
+    fn table(story: &Story, style: Style) -> Vec<String> {
+        super::table(story, style, Columns::of(None))
+    }
+
+    #[test]
+    fn a_narrow_table_has_what_matters() {
+        let expected = [
+            "task  agent    tries     took  status",
+            "a[0]  reader-1     1   2.00 s  completed",
+            "a[1]  reader-2     2   6.00 s  completed",
+            "c                  0           waiting  ",
+        ];
+        assert_eq!(super::table(&told(), PLAIN, Columns::of(Some(50))), expected);
+    }
 
     #[test]
     fn columns_line_up_and_bars_show_what_was_lost() {

@@ -22,6 +22,7 @@ on_each_database![
     hostile_texts_are_kept_as_they_are,
     an_unknown_parameter_of_a_query_is_refused,
     a_misspelt_field_is_ignored_and_told,
+    unknown_fields_of_a_definition_are_told_or_refused,
     foreign_endpoints_are_refused,
     metadata_addresses_are_never_called,
     loopback_can_be_forbidden_too,
@@ -340,6 +341,60 @@ fn a_misspelt_field_is_ignored_and_told(database: &Database) {
     // What would mean more sessions than were meant is not passed over.
     let many = json!({"filter": {"workflow": "w"}, "limt": 1});
     assert_eq!(server.post("/v1/opscore/sessions/cancel", &many).faults(), ["/limt"]);
+}
+
+/// All that is not known in a definition is told in the answer, and refused where the request is strict.
+fn unknown_fields_of_a_definition_are_told_or_refused(database: &Database) {
+    let (server, id) = with_agent(database);
+    let told = |entries: &Value| {
+        let entries = entries.as_array().cloned().unwrap_or_default();
+        entries
+            .iter()
+            .map(|entry| format!("{} {}", entry["pointer"], entry["message"]).replace('"', ""))
+            .collect()
+    };
+    let tasks = json!([{"taskId": "a", "capability": "x", "param": {"n": 1}, "parameters": {"own": {"capability": 1}}}]);
+    let definition =
+        json!({"id": "w", "name": "W", "tasks": tasks, "owner": "me", "input": {"properties": {"x": {}}}});
+    let expected: Vec<String> = [
+        "/owner is not known; there may also be",
+        "/tasks/0/capability is not known; did you mean 'agentCapability'?",
+        "/tasks/0/param is not known;",
+    ]
+    .map(str::to_owned)
+    .into();
+    let same = |found: Vec<String>, at: &str| {
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for (found, expected) in found.iter().zip(&expected) {
+            let expected = format!("{at}{}", expected.split(" there may").next().unwrap_or_default());
+            assert!(found.starts_with(&expected), "{found} is not {expected}");
+        }
+    };
+    let refused = |path: &str, body: &Value| {
+        let answer = server.post(path, body);
+        answer.problem(422);
+        serde_json::from_str::<Value>(&answer.text()).expect("JSON")["errors"].clone()
+    };
+    same(told(&refused("/v1/opscore/workflows?strict=true", &definition)), "");
+    server.get("/v1/opscore/workflows/w").problem(404);
+    let answer = server.post("/v1/opscore/workflows", &definition).is(201);
+    same(told(&answer["warnings"]), "");
+    let kept = server.get("/v1/opscore/workflows/w").is(200);
+    assert!(kept.get("warnings").is_none(), "{kept}");
+    let yaml = "id: w\nname: W\ntasks:\n  - taskId: a\n    capability: x\n    maxRetries: 1000\n";
+    let strict = Request::new("POST", "/v1/opscore/workflows?strict").body("application/yaml", yaml);
+    assert_eq!(server.send(strict).faults(), ["/tasks/0/capability", "/tasks/0/maxRetries"], "all at once");
+
+    let trigger = format!("/v1/opscore/agent/{id}/workflow");
+    let body = json!({"workflowDefinition": definition, "initialPayload": {"capability": 1}});
+    same(told(&refused(&format!("{trigger}?strict=true"), &body)), "/workflowDefinition");
+    let answer = server.post(&trigger, &body).is(202);
+    same(told(&answer["warnings"]), "/workflowDefinition");
+    let known = json!({"id": "k", "name": "K", "tasks": [{"taskId": "a", "workflow": {"id": "w"}, "onFailure": {"goto": "b"}},
+        {"taskId": "b", "retry": {"initial": "1s"}, "parameters": {"x": 1}}], "output": {"any": 1}, "notify": null});
+    let answer = server.post("/v1/opscore/workflows?strict=true", &known).is(201);
+    assert!(answer.get("warnings").is_none(), "{answer}");
+    assert_eq!(server.post("/v1/opscore/workflows?strict=maybe", &known).faults(), ["/strict"]);
 }
 
 fn hostile_texts_are_kept_as_they_are(database: &Database) {

@@ -359,6 +359,7 @@ fn the_browsable_page_loads_nothing_foreign(database: &Database) {
     }
     assert_eq!(page.status, 200, "{}", page.shown());
     assert!(page.header("content-type").is_some_and(|kind| kind.contains("text/html")));
+    assert!(page.text().contains("control plane for AI agents"), "it opens with what this is");
     let loaded = references(&page.text());
     assert!(!loaded.is_empty(), "a page that loads nothing shows nothing: {}", page.shown());
     for reference in loaded {

@@ -39,6 +39,46 @@ fn every_file_is_counted_once_though_a_reader_is_killed() {
     for task in ["plan", "read[0]", "read[15]", "report"] {
         assert!(printed.lines().any(|row| row.starts_with(&format!("  {task} "))), "{task}: {printed}");
     }
+    assert!(printed.contains("read[8] took 2 tries"), "the one in the middle: {printed}");
+    assert_eq!(left(root.path()), [""; 0], "it cleans up after itself");
+    for command in printed.lines().filter_map(|line| line.strip_prefix("    signalbox ")) {
+        let words = command.split(" #").next().unwrap_or_default().split_whitespace();
+        let words: Vec<&str> = words.filter(|word| *word != "--help").collect();
+        let help = Command::new(env!("CARGO_BIN_EXE_signalbox")).args(&words).arg("--help").output().unwrap();
+        assert!(help.status.success(), "{words:?}: {}", String::from_utf8_lossy(&help.stderr));
+    }
+    assert!(printed.contains("    signalbox serve"), "it ends with what to do next: {printed}");
+}
+
+/// However little there is to read, a task is tried again; and a narrow terminal has room for all of it.
+#[test]
+fn a_tiny_folder_shows_the_retry_too_and_50_columns_are_enough() {
+    let root = tempfile::tempdir().unwrap();
+    let output = demo(root.path(), 1).args(["--fast", "--keep"]).env("COLUMNS", "50").output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    let words = printed.split_whitespace().collect::<Vec<_>>().join(" ");
+    for text in [
+        "killed with SIGKILL holding read[0], try 1",
+        "read[0] took 2 tries",
+        "the one file was counted once",
+    ] {
+        assert!(words.contains(text), "{text}: {printed}");
+    }
+    for line in printed.lines() {
+        let is_one_word = line.split_whitespace().count() == 1;
+        assert!(line.chars().count() <= 50 || is_one_word, "{line}");
+    }
+    let [kept] = &left(root.path())[..] else { panic!("{:?}", left(root.path())) };
+    for part in ["out/report.md", "logs/server.log", "data"] {
+        assert!(root.path().join(kept).join(part).exists(), "--keep keeps {part}");
+    }
+}
+
+/// What the demo left in the folder for temporary files.
+fn left(root: &Path) -> Vec<String> {
+    let entries = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    entries.filter(|name| name != "audited").collect()
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod common;
 mod demo;
 mod edges;
 mod fast_path;
+mod generated_client;
 mod nodes;
 mod opscore;
 mod pages;

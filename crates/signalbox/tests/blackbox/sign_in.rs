@@ -384,7 +384,12 @@ fn tokens_end_with_the_key_the_agent_and_the_tenant(database: &Database) {
     of_second.get("/v1/agents").is(200);
     let challenge_now = challenge(&open, &id);
     answer(&open, &id, &challenge_now, &first.armoured(&challenge_now, "artcafe")).problem(401);
-    server.post("/api/v1/ssh-keys", &body(&first, &id)).problem(409);
+    let refused = server.post("/api/v1/ssh-keys", &body(&first, &id)).problem(409);
+    assert!(refused.detail.contains("revoked: delete it first"), "{}", refused.detail);
+    eventually("the log to tell why", || {
+        let log = format!("{}{}", server.stdout(), server.stderr());
+        if log.contains("the key is revoked") { Ok(()) } else { Err("no such line".to_owned()) }
+    });
 
     assert_eq!(server.delete(&format!("/api/v1/ssh-keys/{second_id}")).status, 204);
     of_second.get("/v1/agents").problem(401);
@@ -394,6 +399,22 @@ fn tokens_end_with_the_key_the_agent_and_the_tenant(database: &Database) {
     again.get("/v1/agents").is(200);
     server.delete(&format!("/v1/agents/{id}")).succeeded();
     ends(&again);
+    // Its key is nobody's, and is the next one's where it is added again.
+    let orphans = server.get("/api/v1/ssh-keys").is(200);
+    let status = |listed: &Value, key: &SshKey| {
+        let keys = listed["ssh_keys"].as_array().expect("a list").clone();
+        let found = keys.iter().find(|shown| shown["fingerprint"] == key.fingerprint());
+        found.map(|shown| shown["status"].clone()).unwrap_or_default()
+    };
+    assert_eq!((status(&orphans, &first), status(&orphans, &second)), (json!("revoked"), json!("orphaned")));
+    let next = agent(&server, "next");
+    add(&server, &second, &next);
+    server.with_key(&sign_in(&open, &next, &second)).get("/v1/agents").is(200);
+    let listed = server.get("/api/v1/ssh-keys").is(200);
+    assert_eq!(
+        (listed["ssh_keys"].as_array().map(Vec::len), status(&listed, &second)),
+        (Some(2), json!("active"))
+    );
 
     let made = server.with_key(PLATFORM_KEY).post("/api/v1/tenants", &json!({"name": "acme"})).succeeded();
     let (tenant, admin) = (text(&made["tenant_id"]), server.with_key(&text(&made["api_key"])));

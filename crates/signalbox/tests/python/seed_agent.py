@@ -112,7 +112,7 @@ class Agent:
         url = self.api_endpoint.replace("http", "ws", 1) + f"/api/v1/ws/agent/{self.agent_id}"
         headers = {"Authorization": f"Bearer {self.token}"}
         async with websockets.connect(url, additional_headers=headers) as self.socket:
-            tell("connected")
+            tell("connected", extensions=[extension.name for extension in self.socket.protocol.extensions])
             heartbeats = asyncio.create_task(self.send_heartbeats())
             try:
                 async for text in self.socket:

@@ -164,13 +164,42 @@ function details(method, path, operation) {
 function shown(method, path, operation) {
   const box = element("details", { className: "operation", id: operation.operationId ?? "" },
     element("summary", {}, element("span", { className: `method ${method}` }, method.toUpperCase()),
-      element("code", {}, path), element("span", { className: "says" }, operation.summary ?? "")));
+      element("code", {}, path), element("span", { className: "says" }, operation.summary ?? ""),
+      element("a", { className: "link", href: `#${operation.operationId ?? ""}`, title: "Link to this operation" }, "#")));
   // What is inside is made when it is first opened.
   box.ontoggle = () => {
     if (box.open && box.children.length === 1) box.append(details(method, path, operation));
   };
   box.dataset.text = `${method} ${path} ${operation.summary ?? ""} ${operation.description ?? ""}`.toLowerCase();
   return box;
+}
+
+const anchorOf = (topic) => `topic-${topic.name.toLowerCase().replaceAll(" ", "-")}`;
+
+// A topic in the list at the top, with a link to each of its operations.
+function listed(topic, operations) {
+  const links = operations.map(([method, path, operation]) => element("li", {},
+    element("a", { href: `#${operation.operationId}`, title: `${method.toUpperCase()} ${path}` },
+      operation.summary ?? path)));
+  return element("details", { className: "topic" },
+    element("summary", {}, element("a", { href: `#${anchorOf(topic)}` }, topic.name),
+      element("span", { className: "says" }, topic.description ?? "")),
+    element("ul", {}, ...links));
+}
+
+// A topic with its operations.
+function section(topic, operations) {
+  return element("section", { id: anchorOf(topic) }, element("h2", {}, topic.name),
+    topic.description ? element("p", {}, topic.description) : "",
+    ...operations.map((operation) => shown(...operation)));
+}
+
+// Opens the operation that the page's address names.
+function openLinked() {
+  const linked = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!linked) return;
+  if (linked.matches("details.operation")) linked.open = true;
+  linked.scrollIntoView();
 }
 
 function filter() {
@@ -190,20 +219,24 @@ async function start() {
     main.textContent = `openapi.json cannot be read: ${error.message}`;
     return;
   }
-  document.getElementById("about").textContent = `${description.info.description} Version ${description.info.version}.`;
+  document.getElementById("version").textContent = `It is version ${description.info.version}.`;
   const sections = new Map();
   for (const [path, item] of Object.entries(description.paths)) {
     for (const method of METHODS.filter((method) => item[method])) {
       const tag = item[method].tags?.[0] ?? "Other";
-      if (!sections.has(tag)) sections.set(tag, element("section", {}, element("h2", {}, tag)));
-      sections.get(tag).append(shown(method, path, item[method]));
+      if (!sections.has(tag)) sections.set(tag, []);
+      sections.get(tag).push([method, path, item[method]]);
     }
   }
-  main.replaceChildren(...sections.values());
+  const known = (description.tags ?? []).filter((tag) => sections.has(tag.name));
+  const others = [...sections.keys()].filter((name) => !known.some((tag) => tag.name === name));
+  const topics = [...known, ...others.map((name) => ({ name }))];
+  document.getElementById("topics").replaceChildren(...topics.map((topic) => listed(topic, sections.get(topic.name))));
+  main.replaceChildren(...topics.map((topic) => section(topic, sections.get(topic.name))));
   document.getElementById("filter").oninput = filter;
   document.getElementById("settings").onsubmit = (event) => event.preventDefault();
-  const linked = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (linked) linked.open = true;
+  window.onhashchange = openLinked;
+  openLinked();
 }
 
 start();

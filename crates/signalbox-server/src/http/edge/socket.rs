@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 /// An accepted connection.
-pub(super) enum Socket {
+pub(crate) enum Socket {
     /// As it is.
     Plain(TcpStream),
     /// Over TLS.

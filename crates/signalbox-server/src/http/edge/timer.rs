@@ -111,6 +111,11 @@ impl<S> Timed<S> {
     pub(super) fn new(inner: S, timer: ConnectionTimer) -> Self {
         Self { inner, timer }
     }
+
+    /// The stream alone.
+    pub(super) fn into_inner(self) -> S {
+        self.inner
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {

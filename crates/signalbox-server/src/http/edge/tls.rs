@@ -11,6 +11,8 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use signalbox_wire::problem::Problem;
+use signalbox_wire::problem_kind::ProblemKind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -90,9 +92,8 @@ impl fmt::Debug for Tls {
 
 /// Answers a request in plain HTTP, and reads on for a moment: what is not read would take the answer away with it.
 async fn answer_plain(stream: &mut TcpStream) -> io::Result<()> {
-    let body = format!(
-        "{{\"type\":\"about:blank\",\"title\":\"Bad request\",\"status\":400,\"detail\":\"{PLAIN}\"}}"
-    );
+    // A problem is text and numbers: writing it cannot fail.
+    let body = serde_json::to_string(&Problem::new(ProblemKind::PlainHttp, PLAIN)).unwrap_or_default();
     let head = format!(
         "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         body.len()

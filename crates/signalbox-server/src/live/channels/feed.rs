@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use signalbox_wire::id::ChannelId;
 
 use super::subscriber::{Route, Routes, Subscriber};
+use crate::transport::burst::{Burst, BurstWriter};
 use crate::transport::outbox::Frame;
 
 /// Messages that wait for those before them, at most; what comes over it is read from the store later.
@@ -74,19 +75,32 @@ impl Feed {
         Self { subject, channel, state: Mutex::new(state), was_idle: AtomicBool::new(false) }
     }
 
-    /// Offers a message; answers whether some before it are missing and nobody sees to that yet: the caller does then,
-    /// until [`Feed::tended`].
+    /// Offers a message, as [`Feed::offer_all`].
     pub(super) fn offer(&self, hub: &impl Routes, sequence: u64, frame: Frame) -> bool {
+        self.offer_all(hub, [(sequence, frame)])
+    }
+
+    /// Offers messages; answers whether some before them are missing and nobody sees to that yet: the caller does then,
+    /// until [`Feed::tended`].
+    pub(super) fn offer_all(
+        &self,
+        hub: &impl Routes,
+        frames: impl IntoIterator<Item = (u64, Frame)>,
+    ) -> bool {
         {
             let mut state = self.state.lock();
-            if sequence <= state.head {
-                return false;
+            let mut is_news = false;
+            for (sequence, frame) in frames {
+                if sequence <= state.head {
+                    continue;
+                }
+                is_news = true;
+                state.known = state.known.max(sequence);
+                if state.waiting.len() < WAITING_MAX || sequence == state.head + 1 {
+                    state.waiting.entry(sequence).or_insert(frame);
+                }
             }
-            state.known = state.known.max(sequence);
-            if state.waiting.len() < WAITING_MAX || sequence == state.head + 1 {
-                state.waiting.entry(sequence).or_insert(frame);
-            }
-            if state.is_handing_out {
+            if !is_news || state.is_handing_out {
                 return false;
             }
             state.is_handing_out = true;
@@ -157,15 +171,20 @@ impl Feed {
         loop {
             let Some(ready) = self.ready(hub) else { return };
             let Ready { frames, route, aside } = &ready;
+            let bursts = together(frames, route);
             for member in &route.members {
                 let stands = if aside.is_empty() { None } else { aside.get(&member.number) };
                 let has = match stands {
+                    None if !bursts.is_empty() => {
+                        // One that is too slow ends its connection by itself.
+                        let _ = bursts.iter().try_for_each(|burst| member.outbox.push_burst(burst.clone()));
+                        continue;
+                    }
                     None => 0,
                     Some(Aside::Reads(_)) => continue,
                     Some(Aside::HasUpTo(has)) => *has,
                 };
                 for (sequence, frame) in frames {
-                    // One that is too slow ends its connection by itself.
                     if *sequence > has && member.outbox.push(frame.clone()).is_err() {
                         break;
                     }
@@ -256,6 +275,21 @@ impl Feed {
     pub(super) fn forget(&self, subscriber: u64) {
         self.state.lock().aside.remove(&subscriber);
     }
+}
+
+/// Several frames written once for all who get them, in parts that a connection has room for; nothing of a single one.
+fn together(frames: &[(u64, Frame)], route: &Route) -> Vec<Burst> {
+    let (Some(member), [_, _, ..]) = (route.members.first(), frames) else { return Vec::new() };
+    let (frames_max, bytes_max) = member.outbox.burst_max();
+    let (mut bursts, mut writer) = (Vec::new(), BurstWriter::default());
+    for (_, frame) in frames {
+        if writer.frames() >= frames_max || writer.bytes().saturating_add(frame.text.len()) > bytes_max {
+            bursts.extend(writer.take());
+        }
+        writer.put(&frame.text);
+    }
+    bursts.extend(writer.take());
+    bursts
 }
 
 #[cfg(test)]

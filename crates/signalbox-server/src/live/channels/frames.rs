@@ -9,6 +9,7 @@ use signalbox_wire::time::Timestamp;
 
 use super::fault::LiveFault;
 use crate::clock;
+use crate::transport::burst::BurstWriter;
 use crate::transport::outbox::Frame;
 
 /// What was published.
@@ -134,10 +135,29 @@ pub(super) fn reply(id: &str, request: &str, from: &AgentId, payload: &RawValue,
     frame("reply", id, Reply { request_id: request, from, payload }, at)
 }
 
+/// Adds what [`live_message`] makes.
+pub(super) fn put_live_message(
+    burst: &mut BurstWriter,
+    subject: &str,
+    channel: Option<&ChannelId>,
+    from: &AgentId,
+    (id, payload): (&str, &RawValue),
+    timestamp: Timestamp,
+) {
+    let data = Message { subject, channel_id: channel, from: Some(from), payload, sequence: None };
+    burst.put_with(|text| Outgoing { r#type: "message", id, data, timestamp }.append_to(text));
+}
+
+/// Adds what [`ack`] makes.
+pub(super) fn put_ack(burst: &mut BurstWriter, message_id: &str, sequence: Option<u64>, at: Timestamp) {
+    let (id, data) = (new_id(at), AckData { message_id: Some(message_id), sequence });
+    burst.put_with(|text| Outgoing { r#type: "ack", id: id.as_str(), data, timestamp: at }.append_to(text));
+}
+
 /// An `ack` frame.
 pub(crate) fn ack(acknowledged: &Acknowledged, at: Timestamp) -> Frame {
     let Acknowledged { message_id, sequence } = acknowledged;
-    frame("ack", new_id(at).as_str(), AckData { message_id, sequence: *sequence }, at)
+    frame("ack", new_id(at).as_str(), AckData { message_id: Some(message_id), sequence: *sequence }, at)
 }
 
 /// An `error` frame about the envelope with this id.

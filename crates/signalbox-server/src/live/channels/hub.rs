@@ -17,6 +17,7 @@ use super::feed::Feed;
 use super::frames;
 use super::subject::{Wanted, overlap};
 use super::subscriber::{Route, Routes, Subscribed, Subscriber};
+use crate::transport::burst::Burst;
 use crate::transport::outbox::Frame;
 
 /// Different patterns of one tenant on this node, at most: each is held against every new subject.
@@ -156,6 +157,13 @@ impl TenantHub {
             let _ = member.outbox.push(frame.clone());
         }
         route.members.len()
+    }
+
+    /// Gives frames that came together to all who are subscribed to a subject.
+    pub(super) fn deliver_burst(&self, subject: &str, burst: &Burst) {
+        for member in &self.route(subject).members {
+            let _ = member.outbox.push_burst(burst.clone());
+        }
     }
 
     /// Gives a frame to every connection that has a subscription; answers how many they are.

@@ -9,10 +9,11 @@ use signalbox_wire::id::{ChannelId, TenantId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::fault::LiveFault;
-use super::frames::{self, Acknowledged};
+use super::frames;
 use super::shared::{Channels, Tenant};
 use super::subscriber::Subscriber;
 use crate::clock;
+use crate::transport::burst::BurstWriter;
 
 /// Messages of one connection that wait to be committed, at most; then it is read on when there is room.
 const WAITING_MAX: usize = 256;
@@ -101,23 +102,37 @@ impl Worker {
         let operation = PublishToChannel { channel, from, messages };
         match self.channels.publish(&self.tenant, operation).await {
             Ok(outcomes) => {
+                let (mut acks, now) = (BurstWriter::default(), clock::now());
+                let (frames_max, bytes_max) = self.subscriber.outbox.burst_max();
                 for (id, outcome) in ids.into_iter().zip(outcomes) {
                     match outcome {
                         Ok(published) => {
                             let message = &published.message;
                             let sequence = (message.sequence > 0).then_some(message.sequence);
-                            let message_id = id.unwrap_or_else(|| message.id.to_string());
-                            let ack = frames::ack(&Acknowledged { message_id, sequence }, clock::now());
-                            let _ = self.subscriber.outbox.push(ack);
+                            let message_id = id.as_deref().unwrap_or(message.id.as_str());
+                            frames::put_ack(&mut acks, message_id, sequence, now);
+                            if acks.frames() >= frames_max || acks.bytes() >= bytes_max {
+                                self.acknowledge(&mut acks);
+                            }
                         }
-                        Err(rejected) => self.refuse(id.as_deref(), &rejected.into()),
+                        Err(rejected) => {
+                            self.acknowledge(&mut acks);
+                            self.refuse(id.as_deref(), &rejected.into());
+                        }
                     }
                 }
+                self.acknowledge(&mut acks);
             }
             Err(error) => {
                 let fault = LiveFault::from(error);
                 ids.iter().for_each(|id| self.refuse(id.as_deref(), &fault));
             }
+        }
+    }
+
+    fn acknowledge(&self, acks: &mut BurstWriter) {
+        if let Some(acks) = acks.take() {
+            let _ = self.subscriber.outbox.push_burst(acks);
         }
     }
 

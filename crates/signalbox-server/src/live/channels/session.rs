@@ -1,5 +1,6 @@
 //! What a connection does with channels: one method for each type of frame, and the end of it all when it is dropped.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +13,15 @@ use signalbox_core::Rejected;
 use signalbox_core::channel::Channel;
 use signalbox_core::engine::{Accept, NewChannelMessage};
 use signalbox_wire::artcafe::frames::{
-    After, Answer as ReplyData, Ask, Direct, Publish, REQUEST_TIMEOUT_DEFAULT_S, Subscribe, Unsubscribe,
+    After, Answer as ReplyData, Ask, Direct, Publish, PublishOnSubject, REQUEST_TIMEOUT_DEFAULT_S, Subscribe,
+    Unsubscribe,
 };
 use signalbox_wire::artcafe::live::Envelope;
 use signalbox_wire::body;
 use signalbox_wire::id::{AgentId, ChannelId, MessageId};
 use signalbox_wire::keys;
 use signalbox_wire::problem_kind::ProblemKind;
+use signalbox_wire::time::Timestamp;
 
 use super::fault::LiveFault;
 use super::feed::Feed;
@@ -37,6 +40,7 @@ use super::tending::AT_ONCE;
 use crate::clock;
 use crate::http::problem::Refusal;
 use crate::quota::Taken;
+use crate::transport::burst::BurstWriter;
 
 /// Subscriptions of one connection, at most.
 const SUBSCRIPTIONS_MAX: usize = 256;
@@ -49,6 +53,8 @@ pub(crate) struct ChannelSession {
     subscriptions: Mutex<Subscriptions>,
     lane: Lane,
     open: Arc<Open>,
+    /// What was published and is not given out yet, while more of it is taken in.
+    burst: Mutex<Option<Box<LiveBurst>>>,
 }
 
 /// What a connection is subscribed to.
@@ -57,6 +63,48 @@ struct Subscriptions {
     by_text: HashMap<Arc<str>, Wanted>,
     /// The connection has ended: nothing is added any more, however late a request of it is done.
     has_left: bool,
+}
+
+/// A message for a subject of which no history is kept.
+pub(crate) struct Publication<'e> {
+    id: Option<&'e str>,
+    subject: Cow<'e, str>,
+    channel: Option<ChannelId>,
+    payload: &'e RawValue,
+}
+
+/// Messages for one subject that came together, and what acknowledges them.
+struct LiveBurst {
+    subject: String,
+    messages: BurstWriter,
+    acks: BurstWriter,
+}
+
+impl LiveBurst {
+    fn new(subject: &str) -> Self {
+        Self { subject: subject.to_owned(), messages: BurstWriter::default(), acks: BurstWriter::default() }
+    }
+
+    /// Whether one more message is for it.
+    fn takes(&self, next: &Publication<'_>, (frames, bytes): (usize, usize)) -> bool {
+        let after = self.messages.bytes().saturating_add(next.payload.get().len());
+        self.subject == next.subject && self.messages.frames() < frames && after <= bytes
+    }
+
+    fn put(&mut self, publication: &Publication<'_>, from: &AgentId, now: Timestamp) {
+        let Publication { id, channel, payload, .. } = publication;
+        let made = id.is_none().then(Channels::new_id);
+        let id = id.or(made.as_ref().map(MessageId::as_str)).unwrap_or_default();
+        frames::put_live_message(
+            &mut self.messages,
+            &self.subject,
+            channel.as_ref(),
+            from,
+            (id, payload),
+            now,
+        );
+        frames::put_ack(&mut self.acks, id, None, now);
+    }
 }
 
 /// What a frame asks for.
@@ -78,7 +126,8 @@ pub(crate) const KINDS: [&str; 6] = ["subscribe", "unsubscribe", "publish", "mes
 impl ChannelSession {
     pub(super) fn new(channels: Channels, tenant: Arc<Tenant>, subscriber: Arc<Subscriber>) -> Self {
         let (subscriptions, open) = (Mutex::default(), Arc::default());
-        Self { channels, tenant, subscriber, subscriptions, lane: Lane::default(), open }
+        let (lane, burst) = (Lane::default(), Mutex::default());
+        Self { channels, tenant, subscriber, subscriptions, lane, open, burst }
     }
 
     /// Reads what a frame asks for.
@@ -96,6 +145,52 @@ impl ChannelSession {
                 return Err(LiveFault::invalid("/type", format!("is '{other}', and not one of {known}")));
             }
         })
+    }
+
+    /// Reads what is published on a subject of which no history is kept, where nothing has to be looked up for that and
+    /// nothing can go wrong any more.
+    pub(crate) fn publication<'e>(&self, envelope: &'e Envelope<'_>) -> Option<Publication<'e>> {
+        // What other nodes are to be told may not reach them.
+        if envelope.kind != "publish" || self.channels.0.bus.reaches_other_nodes() {
+            return None;
+        }
+        let PublishOnSubject { subject, payload, .. } = PublishOnSubject::read(envelope.data)?;
+        // What is remembered of a name was a name.
+        let channel = match self.tenant.names.get(&subject)? {
+            Some(Resolved { is_durable: true, .. }) => return None,
+            resolved => resolved.map(|live| live.id),
+        };
+        let id = envelope.id.as_deref();
+        (payload.get().len() <= PAYLOAD_BYTES_MAX).then_some(Publication { id, subject, channel, payload })
+    }
+
+    /// Publishes, together with what comes after it until [`ChannelSession::end_burst`].
+    pub(crate) fn publish_in_burst(&self, publication: Publication<'_>, now: Timestamp) {
+        let mut burst = self.burst.lock();
+        let max = self.subscriber.outbox.burst_max();
+        if let Some(other) = burst.take_if(|burst| !burst.takes(&publication, max)) {
+            self.give(*other);
+        }
+        let burst = burst.get_or_insert_with(|| Box::new(LiveBurst::new(&publication.subject)));
+        burst.put(&publication, &self.subscriber.agent, now);
+    }
+
+    /// Gives out what was published since the last time, and acknowledges it.
+    pub(crate) fn end_burst(&self) {
+        let burst = self.burst.lock().take();
+        if let Some(burst) = burst {
+            self.give(*burst);
+        }
+    }
+
+    fn give(&self, burst: LiveBurst) {
+        let LiveBurst { subject, mut messages, mut acks } = burst;
+        if let Some(messages) = messages.take() {
+            self.tenant.hub.deliver_burst(&subject, &messages);
+        }
+        if let Some(acks) = acks.take() {
+            let _ = self.subscriber.outbox.push_own_burst(acks);
+        }
     }
 
     /// Does what the frame with this id asks for. What is answered is an `ack` where one is given back; where none is, the

@@ -47,20 +47,26 @@ impl Channels {
         }
         let channel = &published.channel;
         let made = published.messages.iter().flatten().filter(|message| !message.is_repeat);
+        let mut kept = Vec::new();
         for message in made.map(|published| &published.message) {
-            let place = (message.sequence > 0).then_some(message.sequence);
-            let frame = match place {
-                Some(_) => frames::message(&channel.name, message),
-                None => frames::live_message(
-                    &channel.name,
-                    Some(&channel.id),
-                    message.from.as_ref(),
-                    &message.id,
-                    &message.payload,
-                    message.at,
-                ),
-            };
-            self.give(tenant, here.as_ref(), &channel.name, place.map(|place| (&channel.id, place)), frame)?;
+            if message.sequence > 0 {
+                let frame = frames::message(&channel.name, message);
+                self.tell_others(tenant, &channel.name, Some((&channel.id, message.sequence)), &frame)?;
+                kept.push((message.sequence, frame));
+                continue;
+            }
+            let frame = frames::live_message(
+                &channel.name,
+                Some(&channel.id),
+                message.from.as_ref(),
+                &message.id,
+                &message.payload,
+                message.at,
+            );
+            self.give(tenant, here.as_ref(), &channel.name, frame)?;
+        }
+        if let Some(here) = here.filter(|_| !kept.is_empty()) {
+            self.take_in_kept(&here, &channel.name, &channel.id, kept);
         }
         Ok(())
     }
@@ -75,30 +81,44 @@ impl Channels {
         payload: &RawValue,
     ) -> Result<usize, BusError> {
         let frame = frames::live_message(subject, channel, Some(from), id, payload, clock::now());
-        self.give(&tenant.hub.tenant, Some(tenant), subject, None, frame)
+        self.give(&tenant.hub.tenant, Some(tenant), subject, frame)
     }
 
-    /// Tells the other nodes of a message, and gives it to the subscribers here. What is not kept goes to all or to none.
+    /// Tells the other nodes of a message that is not kept, and gives it to the subscribers here: to all or to none.
     fn give(
         &self,
         name: &TenantId,
         here: Option<&Arc<Tenant>>,
         subject: &str,
-        place: Option<(&ChannelId, u64)>,
         frame: Frame,
     ) -> Result<usize, BusError> {
+        self.tell_others(name, subject, None, &frame)?;
+        Ok(here.map_or(0, |tenant| self.take_in(tenant, subject, None, frame)))
+    }
+
+    /// Tells the other nodes of a message.
+    ///
+    /// # Errors
+    /// They cannot be told of one that is not kept. Others they find in the store.
+    fn tell_others(
+        &self,
+        name: &TenantId,
+        subject: &str,
+        place: Option<(&ChannelId, u64)>,
+        frame: &Frame,
+    ) -> Result<(), BusError> {
         if self.0.bus.reaches_other_nodes()
             && let Ok(on_bus) = Subject::channel(name, subject)
         {
             let from = self.0.node.clone();
             let channel = place.map(|(channel, sequence)| (channel.clone(), sequence));
             let told = Told::Message { from, subject: subject.to_owned(), channel };
-            let sent = self.tell(&on_bus, &told, Some(&frame));
+            let sent = self.tell(&on_bus, &told, Some(frame));
             if place.is_none() {
                 sent?;
             }
         }
-        Ok(here.map_or(0, |tenant| self.take_in(tenant, subject, place, frame)))
+        Ok(())
     }
 
     /// Takes in a message, published here or on another node, for the subscribers of this node.
@@ -110,16 +130,27 @@ impl Channels {
         frame: Frame,
     ) -> usize {
         let Some((channel, sequence)) = place else { return tenant.hub.deliver(subject, &frame) };
+        self.take_in_kept(tenant, subject, channel, vec![(sequence, frame)]);
+        0
+    }
+
+    /// Takes in messages of a durable channel, with their places in its history.
+    fn take_in_kept(
+        &self,
+        tenant: &Arc<Tenant>,
+        subject: &str,
+        channel: &ChannelId,
+        frames: Vec<(u64, Frame)>,
+    ) {
         let feed = match tenant.hub.feed(subject) {
             Some(feed) if feed.channel >= *channel => feed,
-            _ if tenant.hub.route(subject).members.is_empty() => return 0,
+            _ if tenant.hub.route(subject).members.is_empty() => return,
             // Whatever was there when somebody subscribed has a feed since: this one was made later.
             _ => tenant.hub.feed_of(subject, channel, 0),
         };
-        if feed.channel == *channel && feed.offer(&tenant.hub, sequence, frame) {
+        if feed.channel == *channel && feed.offer_all(&tenant.hub, frames) {
             tending::tend(self, tenant, feed);
         }
-        0
     }
 }
 

@@ -39,6 +39,7 @@ pub(super) trait Routes {
 pub(super) mod tests {
     use std::task::{Context, Poll, Waker};
 
+    use bytes::Bytes;
     use prometheus_client::metrics::gauge::Gauge;
     use signalbox_wire::id::ConnectionId;
 
@@ -62,9 +63,13 @@ pub(super) mod tests {
     pub(in crate::live::channels) fn got(reader: &mut OutboxReader) -> Vec<String> {
         let mut cx = Context::from_waker(Waker::noop());
         let mut texts = Vec::new();
-        while let Poll::Ready(Next::Frame(text, _)) = reader.poll_next(&mut cx) {
-            texts.push(String::from_utf8(text.to_vec()).expect("text"));
+        let text = |text: Bytes| String::from_utf8(text.to_vec()).expect("text");
+        loop {
+            match reader.poll_next(&mut cx) {
+                Poll::Ready(Next::Frame(frame, _)) => texts.push(text(frame)),
+                Poll::Ready(Next::Burst(burst)) => texts.extend(burst.texts().map(text)),
+                _ => return texts,
+            }
         }
-        texts
     }
 }

@@ -18,7 +18,7 @@ use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 
 /// Show where a message is
-#[utoipa::path(get, path = "/v1/messages/{messageId}", tag = "AgentKit",
+#[utoipa::path(get, path = "/v1/messages/{messageId}", tag = "Messages",
     params(("messageId" = String, Path, description = "Which message")),
     responses(
         (status = 200, description = "The message", body = Success<MessageView>),

@@ -31,7 +31,7 @@ pub(crate) struct UsageQuery {
 /// Show what the tenant took, by day
 ///
 /// Days are those of UTC. What other nodes counted is in it after five seconds.
-#[utoipa::path(get, path = "/api/v1/usage-metrics", operation_id = "usage_metrics", tag = "ArtCafe", params(UsageQuery), responses(
+#[utoipa::path(get, path = "/api/v1/usage-metrics", operation_id = "usage_metrics", tag = "Tenants", params(UsageQuery), responses(
     (status = 200, description = "Each day, the earliest first, and the limits that hold", body = UsageMetrics),
     (status = 422, description = "The query does not fit", body = Problem)))]
 pub(crate) async fn usage(

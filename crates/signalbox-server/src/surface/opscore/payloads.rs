@@ -19,7 +19,7 @@ const KEPT_BY_CLIENTS: HeaderValue = HeaderValue::from_static("private, max-age=
 /// Values of a session that are longer than `payload_inline_max` bytes are kept apart, and shown as
 /// `{"$payload": {"sha256": …, "bytes": …}}`. This is such a value as JSON, byte for byte what the hash was made of;
 /// large parts of it may be references themselves. It is kept as long as a session that refers to it.
-#[utoipa::path(get, path = "/v1/opscore/payloads/{sha256}", tag = "Ops-Core",
+#[utoipa::path(get, path = "/v1/opscore/payloads/{sha256}", tag = "Sessions",
     params(("sha256" = String, Path, description = "The hash that its reference names")),
     responses(
         (status = 200, description = "The value", body = serde_json::Value),

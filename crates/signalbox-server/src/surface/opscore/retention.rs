@@ -17,7 +17,7 @@ use crate::http::reply::Reply;
 use crate::surface::state::OperatorRetention;
 
 /// Show how long what is over is kept
-#[utoipa::path(get, path = "/v1/opscore/retention", tag = "Ops-Core",
+#[utoipa::path(get, path = "/v1/opscore/retention", tag = "Tenants",
     responses((status = 200, description = "What the tenant has set, and what holds", body = RetentionView)))]
 pub(super) async fn get_retention(
     State(store): State<Store>,
@@ -31,7 +31,7 @@ pub(super) async fn get_retention(
 /// Set how long what is over is kept
 ///
 /// What is not given is kept as long as the operator does. It holds from the next round of removal on, within a minute.
-#[utoipa::path(put, path = "/v1/opscore/retention", tag = "Ops-Core", request_body = RetentionBody,
+#[utoipa::path(put, path = "/v1/opscore/retention", tag = "Tenants", request_body = RetentionBody,
     responses(
         (status = 200, description = "What the tenant has set, and what holds", body = RetentionView),
         (status = 422, description = "The body does not fit", body = Problem)))]

@@ -4,17 +4,19 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::support::{Database, Request, Server, on_each_database};
+use crate::support::{Database, Request, Server, Setup, on_each_database};
 
 on_each_database![
     a_registration_answers_an_id_and_is_kept_as_sent,
     names_have_1_to_256_characters,
     the_alias_takes_the_callers_own_id,
     a_taken_name_is_refused_and_can_be_taken_over,
+    a_taken_name_at_the_same_endpoint_is_a_restart_where_the_operator_says_so,
     of_many_at_once_one_gets_the_name,
     all_faults_are_told_at_once,
     a_body_that_is_not_json_is_told_from_one_that_does_not_fit,
     a_registration_survives_a_kill_straight_after_its_answer,
+    an_id_where_the_server_chooses_it_is_told_to_be_ignored,
 ];
 
 const REGISTER: &str = "/v1/agents/register";
@@ -107,6 +109,18 @@ fn a_taken_name_is_refused_and_can_be_taken_over(database: &Database) {
     server.post(&format!("{REGISTER}?replace=false"), &body("reader")).problem(409);
 }
 
+fn a_taken_name_at_the_same_endpoint_is_a_restart_where_the_operator_says_so(database: &Database) {
+    let server = Setup::new(database).arg("--restart-by-endpoint").start();
+    let first = server.post(REGISTER, &body("restarted")).is(201)["data"]["agentId"].clone();
+    let again = server.post(REGISTER, &body("restarted")).is(200);
+    assert_eq!(again["data"]["agentId"], first);
+    let mut elsewhere = body("restarted");
+    elsewhere["contactEndpoint"] = json!("http://127.0.0.1:10/run");
+    server.post(REGISTER, &elsewhere).problem(409);
+    elsewhere["agentName"] = json!("other");
+    server.post("/v1/agents", &elsewhere).is(201);
+}
+
 fn of_many_at_once_one_gets_the_name(database: &Database) {
     let server = Server::start(database);
     let api = server.api();
@@ -168,4 +182,17 @@ fn a_registration_survives_a_kill_straight_after_its_answer(database: &Database)
         assert_eq!(agent["data"]["agentName"], name.as_str());
         server.post(REGISTER, &body(&name)).problem(409);
     }
+}
+
+fn an_id_where_the_server_chooses_it_is_told_to_be_ignored(database: &Database) {
+    let server = Server::start(database);
+    let with_id = json!({"agentName": "a", "agentId": "agent-123", "version": "1", "capabilities": []});
+    let made = server.post(REGISTER, &with_id);
+    assert_ne!(made.is(201)["data"]["agentId"], "agent-123");
+    let warning = made.header("warning").expect("a warning");
+    assert!(warning.contains("/agentId was ignored") && warning.contains("POST /v1/agents "), "{warning}");
+    let with_id = json!({"agentName": "b", "agentId": "agent-123", "version": "1", "capabilities": []});
+    let taken = server.post("/v1/agents", &with_id);
+    assert_eq!(taken.is(201)["data"]["agentId"], "agent-123");
+    assert!(taken.header("warning").is_none(), "{:?}", taken.header("warning"));
 }

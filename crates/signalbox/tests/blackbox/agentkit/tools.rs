@@ -21,7 +21,22 @@ on_each_database![
     a_built_in_tool_does_not_reach_metadata,
     a_built_in_tool_reads_the_private_network_only_when_told_to,
     a_trace_is_carried_on_to_the_tool,
+    a_language_model_is_asked_for_a_completion,
+    what_a_language_model_cannot_do_is_an_answer,
 ];
+
+const LLM: &str = "generic_llm_completion";
+const LLM_KEY: &str = "sk-blackbox-never-to-be-seen";
+
+/// A server whose language model is at this endpoint.
+fn with_llm(database: &Database, endpoint: &Agent) -> Setup {
+    Setup::new(database)
+        .arg("--llm-url")
+        .arg(endpoint.url().replace("/run", "/v1/"))
+        .args(["--llm-model", "small", "--llm-timeout", "1s"])
+        .env("SIGNALBOX_LLM_API_KEY", LLM_KEY)
+        .env("SIGNALBOX_LOG", "debug")
+}
 
 fn call_with(server: &Server, payload: &Value) -> Response {
     server.send(call_request(server, payload))
@@ -50,6 +65,84 @@ fn calculator(endpoint: &str) -> Value {
             "type": "object", "properties": {"a": number, "b": number}, "required": ["a", "b"],
         },
     })
+}
+
+fn a_language_model_is_asked_for_a_completion(database: &Database) {
+    let endpoint = Agent::answering(|call, _| {
+        let asked = call.json()["messages"].as_array().and_then(|messages| messages.last().cloned());
+        let text = format!("you said {}", asked.unwrap_or_default()["content"].as_str().unwrap_or_default());
+        AgentReply::Json(json!({
+            "id": "x", "object": "chat.completion", "model": "small-2026",
+            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
+            "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7},
+        }))
+    });
+    let server = with_llm(database, &endpoint).start();
+    let tool = server.get(&format!("/v1/tools/{LLM}")).is(200)["data"].clone();
+    assert_eq!(tool["parameters"]["properties"]["prompt"]["type"], "string", "{tool}");
+    let arguments = json!({"prompt": "hello", "system_prompt": "be brief", "temperature": 0});
+    let answer = call(&server, LLM, &arguments).is(200);
+    assert_eq!(answer["status"], "success", "{answer}");
+    let expected = json!({"completion": "you said hello", "model": "small-2026", "finish_reason": "stop",
+        "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}});
+    assert_eq!(answer["data"], expected);
+    let asked = endpoint.next();
+    assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/v1/chat/completions"));
+    assert_eq!(asked.header("authorization"), format!("Bearer {LLM_KEY}"));
+    let expected = json!({"model": "small", "stream": false, "temperature": 0, "messages": [
+        {"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}]});
+    assert_eq!(asked.json(), expected);
+    let faults = call(&server, LLM, &json!({"promt": "x"})).problem(422);
+    assert!(!faults.pointers.is_empty(), "the arguments are held against its schema");
+    server.post("/v1/tools", &calculator_named(LLM)).problem(409);
+
+    let definition = json!({"id": "ask", "name": "Ask", "tasks": [
+        {"taskId": "ask", "tool": LLM, "parameters": {"prompt": "of a workflow", "model": "large"}}]});
+    let caller = server.register_at("any", "http://127.0.0.1:9/run", &[]);
+    let session = server.trigger(&caller, &definition, &json!({}));
+    let session = server.session_becomes(&session, "completed");
+    assert_eq!(session["tasks"][0]["result"]["completion"], "you said of a workflow", "{session}");
+    assert_eq!(endpoint.next().json()["model"], "large");
+    assert!(!server.stderr().contains(LLM_KEY), "its key is in no log");
+}
+
+fn what_a_language_model_cannot_do_is_an_answer(database: &Database) {
+    let prompt = json!({"prompt": "x"});
+    let fails = |server: &Server, word: &str| {
+        let answer = call(server, LLM, &prompt).is(200);
+        assert_eq!(answer["error_code"], "LOCAL_TOOL_EXECUTION_FAILED", "{answer}");
+        assert!(answer["error_message"].as_str().is_some_and(|text| text.contains(word)), "{word}: {answer}");
+        assert!(!answer.to_string().contains(LLM_KEY), "{answer}");
+    };
+    fails(&Server::start(database), "llm_url");
+    let echoed = json!({"error": {"message": format!("no such key: {LLM_KEY}")}});
+    let mut endpoint = Agent::first([
+        AgentReply::Status(500),
+        AgentReply::TooMany(1),
+        AgentReply::Text("not JSON"),
+        AgentReply::Json(echoed),
+        AgentReply::Hang,
+        AgentReply::Huge,
+        AgentReply::Redirect("http://127.0.0.1:9/".to_owned()),
+    ]);
+    let server = with_llm(database, &endpoint).start();
+    for word in ["500", "429", "choices", "choices", "llm_timeout", "bytes", "307"] {
+        fails(&server, word);
+    }
+    endpoint.stop();
+    fails(&server, "not reached");
+    assert!(!server.stderr().contains(LLM_KEY), "its key is in no log");
+    let forbidden = with_llm(database, &endpoint).arg("--egress-forbid-loopback").start();
+    fails(&forbidden, "never called from here");
+    let half = Setup::new(database).args(["--llm-model", "small"]).try_start();
+    let refused = half.err().expect("a model without a service");
+    assert!(refused.stderr.contains("llm_url"), "{}", refused.stderr);
+}
+
+fn calculator_named(name: &str) -> Value {
+    let mut tool = calculator("http://127.0.0.1:9/add");
+    tool["name"] = json!(name);
+    tool
 }
 
 fn echo_and_http_get_are_built_in(database: &Database) {

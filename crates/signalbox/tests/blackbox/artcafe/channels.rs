@@ -14,6 +14,7 @@ on_each_database![
     what_a_channel_keeps_is_not_everybodys_to_change,
     what_does_not_fit_is_refused,
     channels_of_another_tenant_are_unknown,
+    a_channel_is_named_by_its_name_too,
 ];
 
 const CHANNELS: &str = "/api/v1/channels";
@@ -220,4 +221,22 @@ fn channels_of_another_tenant_are_unknown(database: &Database) {
     assert_eq!(other.get(CHANNELS).is(200)["channels"], json!([]));
     other.post(CHANNELS, &json!({"name": "orders"})).is(201);
     assert_eq!(sequences(&server, &format!("{channel}/messages")), [1]);
+}
+
+fn a_channel_is_named_by_its_name_too(database: &Database) {
+    let server = Server::start(database);
+    let by_id = make(&server, &json!({"name": "orders.eu"}));
+    let by_name = format!("{CHANNELS}/orders.eu");
+    assert_eq!(server.get(&by_name).is(200), server.get(&by_id).is(200));
+    publish(&server, &by_name, &json!(1));
+    assert_eq!(sequences(&server, &format!("{by_name}/messages")), [1]);
+    server.get(&format!("{by_name}/presence")).is(200);
+    let changed = server.patch(&by_name, &json!({"description": "what is ordered"})).is(200);
+    assert_eq!(changed["description"], "what is ordered");
+    for nobody in ["orders", "orders.*", "chn_none", "a..b"] {
+        server.get(&format!("{CHANNELS}/{nobody}")).absent();
+        server.post(&format!("{CHANNELS}/{nobody}/messages"), &json!({"payload": 1})).absent();
+    }
+    assert_eq!(server.delete(&by_name).status, 204);
+    server.get(&by_id).absent();
 }

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::deflate::{deflated, inflated};
 use crate::support::{Api, KEY, PATIENCE};
 
 /// The bytes that frames are masked with; any will do.
 const MASK: [u8; 4] = [7, 11, 13, 17];
+/// Of the first byte of a message's first frame: the message is compressed.
+pub(crate) const COMPRESSED: u8 = 0x40;
 
 /// A connected agent.
 pub(crate) struct Socket<S = TcpStream> {
@@ -22,6 +25,8 @@ pub(crate) struct Socket<S = TcpStream> {
     pub(crate) answers_pings: bool,
     /// The head of the answer to the upgrade.
     pub(crate) head: String,
+    /// For each message that came, the bytes of its frame where that was compressed.
+    pub(crate) compressed: Vec<Option<usize>>,
 }
 
 /// What comes.
@@ -91,7 +96,8 @@ impl<S: Read + Write> Socket<S> {
         if !head.starts_with("HTTP/1.1 101 ") {
             return Err(io::Error::other(head));
         }
-        Ok(Self { stream, passed_over: VecDeque::new(), count: 0, answers_pings: true, head })
+        let (passed_over, compressed) = (VecDeque::new(), Vec::new());
+        Ok(Self { stream, passed_over, count: 0, answers_pings: true, head, compressed })
     }
 
     /// Sends an envelope under an id of its own; answers the id.
@@ -109,6 +115,21 @@ impl<S: Read + Write> Socket<S> {
 
     pub(crate) fn try_write(&mut self, opcode: u8, payload: &[u8]) -> io::Result<()> {
         self.try_write_part(opcode, true, payload)
+    }
+
+    /// Sends a text compressed, in frames of at most so many bytes.
+    pub(crate) fn send_compressed(&mut self, text: &str, frame_bytes_max: usize) {
+        self.try_write_deflated(&deflated(text.as_bytes()), frame_bytes_max).expect("sent");
+    }
+
+    /// Writes what is, or is said to be, a compressed text, in frames of at most so many bytes.
+    pub(crate) fn try_write_deflated(&mut self, packed: &[u8], frame_bytes_max: usize) -> io::Result<()> {
+        let last = packed.len().div_ceil(frame_bytes_max) - 1;
+        for (number, part) in packed.chunks(frame_bytes_max).enumerate() {
+            let opcode = if number == 0 { COMPRESSED | 1 } else { 0 };
+            self.try_write_part(opcode, number == last, part)?;
+        }
+        Ok(())
     }
 
     /// Writes a frame that may be one of several of its message.
@@ -175,7 +196,12 @@ impl<S: Read + Write> Socket<S> {
         };
         let mut payload = vec![0; usize::try_from(length).expect("fits")];
         self.stream.read_exact(&mut payload)?;
-        Ok((head[0] & 0x0f, payload))
+        let (opcode, is_compressed) = (head[0] & 0x0f, head[0] & COMPRESSED != 0);
+        if opcode < 8 {
+            self.compressed.push(is_compressed.then_some(payload.len()));
+        }
+        assert!(opcode < 8 || !is_compressed, "a control frame is never compressed");
+        Ok((opcode, if is_compressed { inflated(&payload) } else { payload }))
     }
 
     /// Sends text that need not be an envelope.

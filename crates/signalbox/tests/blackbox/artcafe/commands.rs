@@ -13,6 +13,7 @@ on_each_database![
     a_repeat_under_the_same_key_is_the_same_command,
     what_waits_survives_a_kill,
     what_does_not_fit_or_is_not_there_is_told,
+    a_field_by_another_name_is_told,
 ];
 
 fn remote(server: &Server) -> String {
@@ -137,4 +138,17 @@ fn what_does_not_fit_or_is_not_there_is_told(database: &Database) {
     let command = send(&server, &agent, 300);
     let path = format!("/api/v1/agents/{}/commands/{command}", other["agent_id"].as_str().unwrap());
     server.get(&path).absent();
+}
+
+fn a_field_by_another_name_is_told(database: &Database) {
+    let server = Server::start(database);
+    let agent = remote(&server);
+    let commands = format!("/api/v1/agents/{agent}/commands");
+    let body = json!({"command": "x", "arguments": {"n": 1}});
+    let accepted = server.post(&commands, &body);
+    accepted.is(202);
+    let warning = accepted.header("warning").expect("a warning");
+    assert!(warning.contains("/arguments") && warning.contains("args, command, timeout"), "{warning}");
+    let fits = server.post(&commands, &json!({"command": "x", "args": {"arguments": 1}}));
+    assert!(fits.header("warning").is_none(), "{:?}", fits.header("warning"));
 }

@@ -236,6 +236,7 @@ fn a_tenant_has_no_more_connections_than_it_may(database: &Database) {
     let inbox = |agent: &str| api.send(Request::get(format!("/api/v1/agents/{agent}/inbox?wait=0")));
     let refused = inbox(&other);
     assert!(refused.problem(429).detail.contains("connections of 1 (its own;"), "{refused:?}");
+    assert!(refused.problem(429).detail.contains("disconnect one"), "{refused:?}");
     assert!(refused.header("retry-after").is_some());
     // One that is connected may connect again.
     let mut again = Socket::connect(&api, &one);

@@ -17,6 +17,8 @@ on_each_database![
     an_agent_works_by_polls_alone,
     a_later_connection_ends_a_poll,
     presence_lasts_for_three_heartbeats_after_a_poll,
+    what_a_process_held_that_died_comes_over_the_next_connection,
+    a_wrong_after_on_a_connection_that_goes_on_is_told_as_such,
 ];
 
 fn poll(api: &Api, agent: &str, query: &str) -> Value {
@@ -261,7 +263,8 @@ fn a_later_connection_ends_a_poll(database: &Database) {
     });
     let mut socket = Socket::connect(&api, &agent);
     socket.done("status", &json!({"status": "online"}));
-    assert_eq!(polling.join().expect("answered").status, 409);
+    let problem = polling.join().expect("answered").problem(409);
+    assert!(problem.detail.contains("poll from one place only"), "{}", problem.detail);
 }
 
 fn presence_lasts_for_three_heartbeats_after_a_poll(database: &Database) {
@@ -276,4 +279,37 @@ fn presence_lasts_for_three_heartbeats_after_a_poll(database: &Database) {
     });
     poll(&api, &agent, "?wait=0");
     assert_eq!(status(), "online");
+}
+
+fn what_a_process_held_that_died_comes_over_the_next_connection(database: &Database) {
+    let server = Setup::new(database).arg("--heartbeat-interval").arg("200ms").start();
+    let api = server.api();
+    let agent = register(&api, "a");
+    poll(&api, &agent, "?wait=0");
+    let definition = json!({"id": "w", "name": "W", "tasks": [{"taskId": "t", "agentId": agent}]});
+    let session = api.trigger(&agent, &definition, &json!({}));
+    let inbox = poll_for_some(&api, &agent, 0);
+    let task = messages(&inbox)[0]["id"].clone();
+    let after = inbox["sequence"].as_u64().expect("a sequence");
+    assert!(messages(&poll(&api, &agent, &format!("?wait=0&after={after}"))).is_empty());
+    eventually("the agent to be offline", || {
+        let status = api.get(&format!("/api/v1/agents/{agent}")).is(200)["status"].clone();
+        if status == "offline" { Ok(()) } else { Err(status.to_string()) }
+    });
+    let mut polls = Polls { api: &api, agent: &agent, after: 0, came: Vec::new() };
+    assert_eq!(polls.expect("command")["id"], task);
+    let data = json!({"command_id": task, "status": "success"});
+    done(&api, &agent, &json!({"type": "response", "id": "r", "data": data}));
+    api.session_becomes(&session, "completed");
+}
+
+fn a_wrong_after_on_a_connection_that_goes_on_is_told_as_such(database: &Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    let agent = register(&api, "a");
+    let first = poll(&api, &agent, "?wait=0");
+    let next = poll(&api, &agent, "?wait=5&after=7");
+    let gap = messages(&next)[0]["data"].clone();
+    assert_eq!((&gap["connection_id"], &gap["after"]), (&first["connection_id"], &json!(7)), "{gap}");
+    assert!(gap["reason"].as_str().is_some_and(|reason| reason.contains("goes on")), "{gap}");
 }

@@ -7,7 +7,7 @@ use crate::support::{Agent, Database, Server, Setup, eventually, on_each_databas
 
 on_each_database![
     a_direct_message_reaches_a_connected_agent_and_one_with_an_endpoint,
-    a_direct_message_to_an_agent_that_is_away_is_refused,
+    a_direct_message_to_an_agent_that_is_away_waits_for_it,
     no_more_direct_messages_wait_for_an_agent_than_may,
     agents_whose_names_have_dots_keep_their_messages_apart,
     a_request_gets_the_first_reply_and_is_told_of_nobody,
@@ -44,7 +44,7 @@ fn a_direct_message_reaches_a_connected_agent_and_one_with_an_endpoint(database:
     receiving.has_no_message();
 }
 
-fn a_direct_message_to_an_agent_that_is_away_is_refused(database: &Database) {
+fn a_direct_message_to_an_agent_that_is_away_waits_for_it(database: &Database) {
     let server = Server::start(database);
     let api = server.api();
     let [sender, receiver, never] = ["sender", "receiver", "never"].map(|name| register(&api, name));
@@ -56,12 +56,12 @@ fn a_direct_message_to_an_agent_that_is_away_is_refused(database: &Database) {
         "it has neither endpoint nor ever had a connection: {error}"
     );
     eventually("the receiver to be away", || {
-        let id = sending.send("message", &json!({"to": receiver, "payload": "later"}));
-        match sending.answer(&id) {
-            Err(error) if error["code"] == "unreachable-agent" => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
+        let shown = api.get(&format!("/api/v1/agents/{receiver}")).is(200);
+        if shown["status"] == "offline" { Ok(()) } else { Err(shown.to_string()) }
     });
+    sending.done("message", &json!({"to": receiver, "payload": "later"}));
+    let message = Socket::connect(&api, &receiver).expect("message")["data"].clone();
+    assert_eq!((&message["payload"], &message["from"]), (&json!("later"), &json!(sender)), "{message}");
 }
 
 fn no_more_direct_messages_wait_for_an_agent_than_may(database: &Database) {

@@ -105,15 +105,15 @@ pub(crate) fn key_pair(folder: &Path, name: &str, kind: &[&str]) -> (PathBuf, St
 }
 
 /// A tenant with an agent that has registered its key.
-struct Tenant {
-    api: Api,
-    id: String,
-    agent: String,
+pub(super) struct Tenant {
+    pub(super) api: Api,
+    pub(super) id: String,
+    pub(super) agent: String,
 }
 
 impl Tenant {
     #[track_caller]
-    fn with_agent(server: &Server, public_key: &str) -> Self {
+    pub(super) fn with_agent(server: &Server, public_key: &str) -> Self {
         let made = server.with_key(PLATFORM_KEY).post("/api/v1/tenants", &json!({"name": "guide"}));
         let made = made.is(201);
         let api = server.with_key(made["api_key"].as_str().expect("a key"));

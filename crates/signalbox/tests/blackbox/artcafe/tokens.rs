@@ -84,7 +84,10 @@ fn a_connection_ends_with_the_key_of_its_token(database: &Database) {
     let ((key_id, _, of_one), (_, _, of_two)) = (signed_in(&server, "one"), signed_in(&server, "two"));
     let (mut one, mut two) = (connected(&server, "one", &of_one), connected(&server, "two", &of_two));
     server.post(&format!("/api/v1/ssh-keys/{key_id}/revoke"), &json!({})).is(200);
-    ends(&mut one, 4401);
+    let told = one.raw(8);
+    assert_eq!(told.first_chunk::<2>(), Some(&4401_u16.to_be_bytes()));
+    let reason = String::from_utf8_lossy(&told[2..]);
+    assert!(reason.contains("revoked") && reason.contains("another key"), "{reason}");
     ends(&mut Socket::connect_by(&server, "one", &of_one), 4401);
     // One key of all agents ends what it has opened for any of them.
     let fleet = SshKey::make("ed25519");

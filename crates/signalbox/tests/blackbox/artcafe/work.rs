@@ -13,6 +13,12 @@ on_each_database![
     a_reconnecting_agent_gets_what_it_has_not_seen,
     a_connection_that_is_not_known_any_more_is_a_gap,
     how_far_a_command_is_shows,
+    what_a_process_held_that_died_goes_to_the_next_under_the_same_ids,
+    a_command_that_its_agent_dies_of_comes_three_times,
+    a_command_that_was_acknowledged_does_not_come_again,
+    what_waited_for_an_agent_comes_oldest_first,
+    a_second_attempt_says_that_it_is_one,
+    an_answer_without_an_id_is_acknowledged_by_what_it_names,
 ];
 
 fn definition(agent: &str) -> Value {
@@ -168,4 +174,168 @@ fn how_far_a_command_is_shows(database: &Database) {
     socket.done("status", &json!({"status": "busy", "current_task": id, "progress": 45}));
     let shown = api.get(&format!("/api/v1/agents/{agent}/commands/{id}")).is(200);
     assert_eq!(shown["progress"], 45, "{shown}");
+}
+
+/// Connects, and says what came: all that waited is there before the answer to a heartbeat.
+fn commands_on_connecting(api: &Api, agent: &str, least: usize) -> (Socket, Vec<Value>) {
+    let mut socket = Socket::connect(api, agent);
+    let commands = (0..least).map(|_| socket.expect("command")).collect();
+    (socket, commands)
+}
+
+fn sent(api: &Api, agent: &str, id: &str) {
+    eventually("the command to be sent", || {
+        let shown = api.get(&format!("/api/v1/agents/{agent}/commands/{id}")).is(200);
+        if shown["status"] == "sent" { Ok(()) } else { Err(shown.to_string()) }
+    });
+}
+
+fn offline(api: &Api, agent: &str) {
+    eventually("the agent to be offline", || {
+        let shown = api.get(&format!("/api/v1/agents/{agent}")).is(200);
+        if shown["status"] == "offline" { Ok(()) } else { Err(shown.to_string()) }
+    });
+}
+
+fn what_a_process_held_that_died_goes_to_the_next_under_the_same_ids(database: &Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    for is_running in [false, true] {
+        let agent = register(&api, &format!("a{is_running}"));
+        let mut socket = Socket::connect(&api, &agent);
+        let mut workflow = definition(&agent);
+        workflow["id"] = json!(format!("w{is_running}"));
+        let session = api.trigger(&agent, &workflow, &json!({}));
+        let task = socket.expect("command")["id"].clone();
+        let id = command(&api, &agent, &json!({"command": "index", "timeout": 60}));
+        assert_eq!(socket.expect("command")["id"], id);
+        if is_running {
+            socket.done("status", &json!({"status": "busy", "current_task": task}));
+        }
+        socket.send("ack", &json!({"message_id": task}));
+        // Its library answers the pings while something is read.
+        socket.has_no_message();
+        sent(&api, &agent, &id);
+        // The process dies with both in hand.
+        drop(socket);
+        offline(&api, &agent);
+        let (mut socket, came) = commands_on_connecting(&api, &agent, 2);
+        let mut ids: Vec<&Value> = came.iter().map(|command| &command["id"]).collect();
+        ids.sort_by_key(|id| id.to_string());
+        let id = json!(id);
+        assert_eq!(ids, [&id, &task], "{came:?}");
+        for id in ids {
+            socket.done("response", &json!({"command_id": id, "status": "success", "result": 1}));
+        }
+        let done = api.session_becomes(&session, "completed");
+        assert_eq!(done["tasks"][0]["attempt"], 1, "{done}");
+    }
+}
+
+fn a_command_that_its_agent_dies_of_comes_three_times(database: &Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    let agent = register(&api, "a");
+    let id = command(&api, &agent, &json!({"command": "crash", "timeout": 60}));
+    for _ in 0..3 {
+        let (mut socket, came) = commands_on_connecting(&api, &agent, 1);
+        assert_eq!(came[0]["id"], id);
+        socket.has_no_message();
+        sent(&api, &agent, &id);
+        drop(socket);
+        offline(&api, &agent);
+    }
+    let next = command(&api, &agent, &json!({"command": "other", "timeout": 60}));
+    let (mut socket, came) = commands_on_connecting(&api, &agent, 1);
+    assert_eq!(came[0]["id"], next, "and not a fourth time");
+    socket.done("response", &json!({"command_id": id, "status": "error", "error": "too much"}));
+    let shown = api.get(&format!("/api/v1/agents/{agent}/commands/{id}")).is(200);
+    assert_eq!((&shown["status"], &shown["attempts"]), (&json!("error"), &json!(3)), "{shown}");
+}
+
+fn a_command_that_was_acknowledged_does_not_come_again(database: &Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    for by in ["message_id", "sequence"] {
+        let agent = register(&api, by);
+        let id = command(&api, &agent, &json!({"command": "index", "timeout": 60}));
+        let (mut socket, came) = commands_on_connecting(&api, &agent, 1);
+        // A pong first, as from a library.
+        socket.has_no_message();
+        sent(&api, &agent, &id);
+        let named = if by == "sequence" { came[0]["sequence"].clone() } else { json!(id) };
+        socket.send("ack", &json!({by: named}));
+        socket.has_no_message();
+        drop(socket);
+        offline(&api, &agent);
+        let next = command(&api, &agent, &json!({"command": "other", "timeout": 60}));
+        let (_socket, came) = commands_on_connecting(&api, &agent, 1);
+        assert_eq!(came[0]["id"], next, "by {by}");
+    }
+}
+
+fn what_waited_for_an_agent_comes_oldest_first(database: &Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    let agent = register(&api, "a");
+    for is_polled in [false, true] {
+        let sent: Vec<String> = (0..100)
+            .map(|n| command(&api, &agent, &json!({"command": "count", "args": {"n": n}, "timeout": 300})))
+            .collect();
+        let mut came: Vec<String> = Vec::new();
+        let of = |envelope: &Value| envelope["id"].as_str().expect("an id").to_owned();
+        if is_polled {
+            let mut after = 0;
+            while came.len() < sent.len() {
+                let inbox = api.get(&format!("/api/v1/agents/{agent}/inbox?wait=5&after={after}")).is(200);
+                after = inbox["sequence"].as_u64().expect("a sequence");
+                let messages = inbox["messages"].as_array().expect("a list");
+                assert!(!messages.is_empty(), "{} of them came", came.len());
+                came.extend(messages.iter().map(of));
+            }
+        } else {
+            let (mut socket, commands) = commands_on_connecting(&api, &agent, sent.len());
+            came.extend(commands.iter().map(of));
+            for id in &came {
+                socket.done("response", &json!({"command_id": id, "status": "success"}));
+            }
+            drop(socket);
+            offline(&api, &agent);
+        }
+        assert_eq!(came, sent);
+    }
+}
+
+fn a_second_attempt_says_that_it_is_one(database: &Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    let agent = register(&api, "a");
+    let mut socket = Socket::connect(&api, &agent);
+    let mut workflow = definition(&agent);
+    workflow["tasks"][0]["maxRetries"] = json!(1);
+    workflow["tasks"][0]["retry"] = json!({"initial": "10ms"});
+    api.trigger(&agent, &workflow, &json!({}));
+    for attempt in [1, 2] {
+        let command = socket.expect("command");
+        assert_eq!(command["data"]["args"]["attempt"], attempt, "{command}");
+        socket.done("response", &json!({"command_id": command["id"], "status": "error", "error": "no"}));
+    }
+}
+
+fn an_answer_without_an_id_is_acknowledged_by_what_it_names(database: &Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    let agent = register(&api, "a");
+    let mut socket = Socket::connect(&api, &agent);
+    let id = command(&api, &agent, &json!({"command": "index", "timeout": 300}));
+    let sent = socket.expect("command");
+    assert!(sent.to_string().contains("\"timeout\":300"), "{sent}");
+    assert!(sent["data"]["timeout"].is_u64(), "a whole number: {sent}");
+    let response = json!({"type": "response", "data": {"command_id": id, "status": "success"}});
+    socket.send_text(&response.to_string());
+    assert_eq!(socket.expect("ack")["data"], json!({"message_id": id}));
+    socket.send_text(r#"{"type": "status", "data": {"status": "busy"}}"#);
+    assert_eq!(socket.expect("ack")["data"], json!({}));
+    let shown = api.get(&format!("/api/v1/agents/{agent}/commands/{id}")).is(200);
+    assert!(shown["attempts"].as_u64() >= Some(1), "{shown}");
 }

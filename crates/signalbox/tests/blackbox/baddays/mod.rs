@@ -3,6 +3,7 @@
 mod agents;
 mod clocks;
 mod disk;
+mod drains;
 mod flows;
 mod kills;
 mod outage;

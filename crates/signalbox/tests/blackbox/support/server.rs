@@ -78,6 +78,12 @@ impl Setup {
         self
     }
 
+    /// With flags and their values.
+    pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
     /// Without `OPSCORE_API_KEY`.
     pub(crate) fn without_key(mut self) -> Self {
         self.key = None;

@@ -18,7 +18,7 @@ use crate::surface::seen;
 /// Change an agent's registration
 ///
 /// What the body does not name stays; `contactEndpoint: null` takes the endpoint away.
-#[utoipa::path(patch, path = "/v1/agents/{agentId}", tag = "AgentKit", request_body = PatchAgentBody,
+#[utoipa::path(patch, path = "/v1/agents/{agentId}", tag = "Agents", request_body = PatchAgentBody,
     params(("agentId" = String, Path, description = "Which agent")),
     responses(
         (status = 200, description = "The agent as it is now", body = Success<AgentView>),
@@ -48,7 +48,7 @@ pub(crate) async fn patch_agent(
 /// Deregister an agent
 ///
 /// The tasks that it holds are routed again.
-#[utoipa::path(delete, path = "/v1/agents/{agentId}", tag = "AgentKit",
+#[utoipa::path(delete, path = "/v1/agents/{agentId}", tag = "Agents",
     params(("agentId" = String, Path, description = "Which agent")),
     responses(
         (status = 200, description = "It is gone, and its name is free", body = Success<Registered>),

@@ -35,7 +35,7 @@ pub(crate) struct AgentQuery {
 }
 
 /// List agents
-#[utoipa::path(get, path = "/v1/agents", tag = "AgentKit", params(AgentQuery, PageQuery),
+#[utoipa::path(get, path = "/v1/agents", tag = "Agents", params(AgentQuery, PageQuery),
     responses(
         (status = 200, description = "A page of the agents", body = SuccessList<AgentView>),
         (status = 422, description = "The query does not fit", body = Problem)))]
@@ -76,7 +76,7 @@ fn filter(query: &AgentQuery, reader: &mut Reader) -> AgentFilter {
 }
 
 /// Show an agent
-#[utoipa::path(get, path = "/v1/agents/{agentId}", tag = "AgentKit",
+#[utoipa::path(get, path = "/v1/agents/{agentId}", tag = "Agents",
     params(("agentId" = String, Path, description = "Which agent")),
     responses(
         (status = 200, description = "The agent", body = Success<AgentView>),

@@ -28,8 +28,9 @@ pub(crate) struct RegisterQuery {
 
 /// Register an agent
 ///
-/// Registered means durable. A name is unique in its tenant; `replace=true` takes a taken one over, keeping its id.
-#[utoipa::path(post, path = "/v1/agents/register", tag = "AgentKit", params(RegisterQuery), request_body = RegisterBody,
+/// Registered means durable. A name is unique in its tenant; `replace=true` takes a taken one over, keeping its id. Where the
+/// operator has set `restart_by_endpoint`, a taken name with the same `contactEndpoint` is taken over without it.
+#[utoipa::path(post, path = "/v1/agents/register", tag = "Agents", params(RegisterQuery), request_body = RegisterBody,
     responses(
         (status = 201, description = "Registered", body = Success<Registered>),
         (status = 200, description = "An earlier registration was taken over", body = Success<Registered>),
@@ -49,7 +50,7 @@ pub(crate) async fn register_agent(
 }
 
 /// Register an agent under an id of its own
-#[utoipa::path(post, path = "/v1/agents", tag = "AgentKit", params(RegisterQuery), request_body = RegisterBody,
+#[utoipa::path(post, path = "/v1/agents", tag = "Agents", params(RegisterQuery), request_body = RegisterBody,
     responses(
         (status = 201, description = "Registered", body = Success<Registered>),
         (status = 200, description = "An earlier registration was taken over", body = Success<Registered>),

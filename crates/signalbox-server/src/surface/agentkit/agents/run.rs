@@ -39,7 +39,7 @@ const ARGUMENTS: &str = "/payload/arguments";
 ///
 /// A body may bring its own `messageId`. The same id and body to the same agent again is the same message and is
 /// delivered once; an id that was used for another body or another agent is refused, and a new one is the cure.
-#[utoipa::path(post, path = "/v1/agents/{agentId}/run", tag = "AgentKit", request_body = RunBody,
+#[utoipa::path(post, path = "/v1/agents/{agentId}/run", tag = "Messages", request_body = RunBody,
     params(("agentId" = String, Path, description = "Which agent")),
     responses(
         (status = 202, description = "Accepted: it will be delivered, or become a dead letter", body = Success<RunAccepted>),

@@ -19,7 +19,7 @@ use crate::http::reply::Reply;
 use crate::surface::agentkit::convert;
 
 /// Drop a dead letter
-#[utoipa::path(delete, path = "/v1/dead-letters/{messageId}", tag = "AgentKit",
+#[utoipa::path(delete, path = "/v1/dead-letters/{messageId}", tag = "Messages",
     params(("messageId" = String, Path, description = "Which message")),
     responses(
         (status = 200, description = "It is gone", body = Done),
@@ -41,7 +41,7 @@ pub(crate) async fn discard_dead_letter(
 ///
 /// At least one filter must be given. The longest dead first, at most 1,000 in one request. Where `more` is true,
 /// `next_cursor` goes on where this request ended; it leaves alone what died since the first of them.
-#[utoipa::path(delete, path = "/v1/dead-letters", tag = "AgentKit", params(DeadLetterQuery, SweepQuery),
+#[utoipa::path(delete, path = "/v1/dead-letters", tag = "Messages", params(DeadLetterQuery, SweepQuery),
     responses(
         (status = 200, description = "They are gone", body = Success<DiscardManyAnswer>),
         (status = 400, description = "No filter was given", body = Problem),

@@ -14,7 +14,7 @@ use crate::http::reply::Reply;
 use crate::surface::agentkit::convert;
 
 /// Show a dead letter
-#[utoipa::path(get, path = "/v1/dead-letters/{messageId}", tag = "AgentKit",
+#[utoipa::path(get, path = "/v1/dead-letters/{messageId}", tag = "Messages",
     params(("messageId" = String, Path, description = "Which message")),
     responses(
         (status = 200, description = "The dead letter", body = Success<DeadLetterView>),

@@ -16,7 +16,7 @@ use crate::surface::agentkit::{convert, pages};
 const LIST: &str = "dead-letters";
 
 /// List dead letters, the longest dead first
-#[utoipa::path(get, path = "/v1/dead-letters", tag = "AgentKit", params(DeadLetterQuery, PageQuery),
+#[utoipa::path(get, path = "/v1/dead-letters", tag = "Messages", params(DeadLetterQuery, PageQuery),
     responses(
         (status = 200, description = "A page of the dead letters", body = SuccessList<DeadLetterView>),
         (status = 422, description = "The query does not fit", body = Problem)))]

@@ -22,7 +22,7 @@ use crate::surface::agentkit::convert;
 /// Send a dead letter on its way again
 ///
 /// It keeps its id and gets a new set of attempts.
-#[utoipa::path(post, path = "/v1/dead-letters/{messageId}/redrive", tag = "AgentKit",
+#[utoipa::path(post, path = "/v1/dead-letters/{messageId}/redrive", tag = "Messages",
     params(("messageId" = String, Path, description = "Which message")),
     responses(
         (status = 202, description = "It is scheduled", body = Success<RedriveAnswer>),
@@ -49,7 +49,7 @@ pub(crate) async fn redrive_dead_letter(
 /// The longest dead first, at most 1,000 in one request. Where `more` is true, `next_cursor` goes on where this request
 /// ended; it leaves alone what died since the first of them. Those of tasks are passed over: their sessions are what can be
 /// retried or run again.
-#[utoipa::path(post, path = "/v1/dead-letters/redrive", tag = "AgentKit", params(DeadLetterQuery, SweepQuery),
+#[utoipa::path(post, path = "/v1/dead-letters/redrive", tag = "Messages", params(DeadLetterQuery, SweepQuery),
     responses(
         (status = 202, description = "They are scheduled", body = Success<RedriveManyAnswer>),
         (status = 422, description = "The query does not fit", body = Problem)))]

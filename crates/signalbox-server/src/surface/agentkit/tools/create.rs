@@ -23,7 +23,7 @@ use crate::tools::BuiltIn;
 ///
 /// Its `parameters` are a JSON Schema that the arguments of each call are held against. References must stay
 /// within it: nothing is fetched from elsewhere.
-#[utoipa::path(post, path = "/v1/tools", tag = "AgentKit", request_body = ToolBody,
+#[utoipa::path(post, path = "/v1/tools", tag = "Tools", request_body = ToolBody,
     responses(
         (status = 201, description = "Registered", body = Success<ToolView>),
         (status = 409, description = "The name is taken", body = Problem),

@@ -15,7 +15,7 @@ use crate::surface::agentkit::convert;
 use crate::tools::BuiltIn;
 
 /// Remove a tool
-#[utoipa::path(delete, path = "/v1/tools/{name}", tag = "AgentKit",
+#[utoipa::path(delete, path = "/v1/tools/{name}", tag = "Tools",
     params(("name" = String, Path, description = "Which tool")),
     responses(
         (status = 200, description = "It is gone", body = Done),

@@ -14,7 +14,7 @@ use crate::surface::agentkit::convert;
 use crate::tools::BuiltIn;
 
 /// Show a tool
-#[utoipa::path(get, path = "/v1/tools/{name}", tag = "AgentKit",
+#[utoipa::path(get, path = "/v1/tools/{name}", tag = "Tools",
     params(("name" = String, Path, description = "Which tool")),
     responses(
         (status = 200, description = "The tool", body = Success<ToolView>),

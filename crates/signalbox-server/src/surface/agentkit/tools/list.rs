@@ -25,7 +25,7 @@ const IN_BUILT_IN: &str = "built-in/";
 const IN_REGISTERED: &str = "registered/";
 
 /// List tools
-#[utoipa::path(get, path = "/v1/tools", tag = "AgentKit", params(PageQuery),
+#[utoipa::path(get, path = "/v1/tools", tag = "Tools", params(PageQuery),
     responses(
         (status = 200, description = "A page of the tools, the built-in ones first", body = SuccessList<ToolView>),
         (status = 422, description = "The query does not fit", body = Problem)))]
@@ -93,11 +93,12 @@ mod tests {
     #[test]
     fn a_position_is_in_one_of_the_two_parts() {
         let at = |text: &str| position(Some(text.to_owned())).ok();
+        let all = BuiltIn::ALL.len();
         assert_eq!(position(None), Ok((0, None)));
         assert_eq!(at("built-in/1"), Some((1, None)));
-        assert_eq!(at("registered/"), Some((2, None)));
-        assert_eq!(at("registered/a/b"), Some((2, Some("a/b".to_owned()))));
-        for foreign in ["", "echo", "built-in/2", "built-in/-1", "built-in/"] {
+        assert_eq!(at("registered/"), Some((all, None)));
+        assert_eq!(at("registered/a/b"), Some((all, Some("a/b".to_owned()))));
+        for foreign in ["", "echo", &format!("built-in/{all}"), "built-in/-1", "built-in/"] {
             assert_eq!(at(foreign), None, "{foreign}");
         }
     }

@@ -141,6 +141,7 @@ mod tests {
             id: ConnectionId::parse("con_1").expect("valid"),
             since: Timestamp::from_seconds(4),
             key: None,
+            is_resumed: false,
         });
         status
     }

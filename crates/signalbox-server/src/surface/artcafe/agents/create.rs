@@ -24,7 +24,7 @@ const VERSION: &str = "1";
 /// Register an agent
 ///
 /// It is the same agent on every surface. Without a `contact_endpoint` it gets messages and tasks once it is connected.
-#[utoipa::path(post, path = "/api/v1/agents", operation_id = "create_connectable_agent", tag = "ArtCafe",
+#[utoipa::path(post, path = "/api/v1/agents", operation_id = "create_connectable_agent", tag = "Agents",
     request_body = CreateAgentBody,
     responses(
         (status = 201, description = "Registered", body = AgentView),

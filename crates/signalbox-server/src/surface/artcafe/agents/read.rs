@@ -33,7 +33,7 @@ pub(crate) struct AgentsQuery {
 }
 
 /// List the agents
-#[utoipa::path(get, path = "/api/v1/agents", operation_id = "list_connectable_agents", tag = "ArtCafe",
+#[utoipa::path(get, path = "/api/v1/agents", operation_id = "list_connectable_agents", tag = "Agents",
     params(AgentsQuery, TokenQuery),
     responses(
         (status = 200, description = "A page of the agents", body = AgentList),
@@ -72,7 +72,7 @@ fn presence(text: &str) -> Result<Presence, String> {
 /// Show an agent
 ///
 /// With what its heartbeats tell.
-#[utoipa::path(get, path = "/api/v1/agents/{agent_id}", operation_id = "get_connectable_agent", tag = "ArtCafe",
+#[utoipa::path(get, path = "/api/v1/agents/{agent_id}", operation_id = "get_connectable_agent", tag = "Agents",
     params(("agent_id" = String, Path, description = "Which agent")),
     responses(
         (status = 200, description = "The agent", body = AgentView),

@@ -14,7 +14,7 @@ use crate::http::problem::Refusal;
 /// Deregister an agent
 ///
 /// Its connection is closed, and the tasks that it holds are routed again.
-#[utoipa::path(delete, path = "/api/v1/agents/{agent_id}", operation_id = "remove_connectable_agent", tag = "ArtCafe",
+#[utoipa::path(delete, path = "/api/v1/agents/{agent_id}", operation_id = "remove_connectable_agent", tag = "Agents",
     params(("agent_id" = String, Path, description = "Which agent")),
     responses(
         (status = 204, description = "It is gone, and its name is free"),

@@ -17,7 +17,7 @@ use crate::http::reply::Reply;
 /// Say how an agent is
 ///
 /// `online` and `busy` are Ops-Core's `idle` and `active`. An agent that is not connected stays `offline` whatever it says.
-#[utoipa::path(put, path = "/api/v1/agents/{agent_id}/status", operation_id = "set_agent_status", tag = "ArtCafe",
+#[utoipa::path(put, path = "/api/v1/agents/{agent_id}/status", operation_id = "set_agent_status", tag = "Agent state",
     params(("agent_id" = String, Path, description = "Which agent")), request_body = AgentStatusBody,
     responses(
         (status = 200, description = "The agent as it is now", body = AgentView),

@@ -10,7 +10,7 @@ use signalbox_store::Store;
 use signalbox_wire::artcafe::{ChannelPatch, ChannelView};
 use signalbox_wire::problem::Problem;
 
-use super::{channel_of, parsed, view};
+use super::{channel_of, id_of, view};
 use crate::engine::Drive;
 use crate::http::context::{Acts, Administers, Context, Input};
 use crate::http::params::Path;
@@ -22,8 +22,8 @@ use crate::live::channels::Channels;
 ///
 /// What is not given stays. Messages that a smaller retention lets go of do not come back with a larger one: to change it
 /// takes a key with the scope `admin`, or the token of the agent that made the channel.
-#[utoipa::path(patch, path = "/api/v1/channels/{channel_id}", operation_id = "change_channel", tag = "ArtCafe",
-    params(("channel_id" = String, Path, description = "Which channel")), request_body = ChannelPatch,
+#[utoipa::path(patch, path = "/api/v1/channels/{channel_id}", operation_id = "change_channel", tag = "Channels",
+    params(("channel_id" = String, Path, description = "Which channel: its id, or its name")), request_body = ChannelPatch,
     responses(
         (status = 200, description = "The channel as it is now", body = ChannelView),
         (status = 403, description = "The retention is not the caller's to change", body = Problem),
@@ -49,7 +49,7 @@ pub(crate) async fn change(
     }
     let retention = patch.retention.unwrap_or_default();
     let operation = ChangeChannel {
-        channel: parsed(&id)?,
+        channel: id_of(&store, context.tenant(), &id).await?,
         description: patch.description,
         max_messages: retention.max_messages,
         max_age: retention.max_age_s.map(Duration::from_secs),
@@ -63,18 +63,19 @@ pub(crate) async fn change(
 ///
 /// Its history goes with it. Agents that are subscribed to its subject stay so: what is published on it from now on is
 /// live only.
-#[utoipa::path(delete, path = "/api/v1/channels/{channel_id}", operation_id = "delete_channel", tag = "ArtCafe",
-    params(("channel_id" = String, Path, description = "Which channel")),
+#[utoipa::path(delete, path = "/api/v1/channels/{channel_id}", operation_id = "delete_channel", tag = "Channels",
+    params(("channel_id" = String, Path, description = "Which channel: its id, or its name")),
     responses(
         (status = 204, description = "It is gone"),
         (status = 404, description = "No such channel", body = Problem)))]
 pub(crate) async fn delete(
     State(drive): State<Drive>,
+    State(store): State<Store>,
     State(channels): State<Channels>,
     context: Context<Administers>,
     Path(id): Path,
 ) -> Result<StatusCode, Refusal> {
-    let operation = DeleteChannel { channel: parsed(&id)? };
+    let operation = DeleteChannel { channel: id_of(&store, context.tenant(), &id).await? };
     let channel = drive.run(context.tenant(), &operation).await?;
     channels.changed(context.tenant(), &channel.name);
     Ok(StatusCode::NO_CONTENT)

@@ -19,7 +19,7 @@ use crate::quota::Quotas;
 /// Make a channel
 ///
 /// Its name is its subject: parts with dots between them. What was published on the subject before is not in its history.
-#[utoipa::path(post, path = "/api/v1/channels", operation_id = "create_channel", tag = "ArtCafe", request_body = ChannelBody, responses(
+#[utoipa::path(post, path = "/api/v1/channels", operation_id = "create_channel", tag = "Channels", request_body = ChannelBody, responses(
     (status = 201, description = "Made", body = ChannelView),
     (status = 409, description = "The name is taken", body = Problem),
     (status = 422, description = "The body does not fit", body = Problem),

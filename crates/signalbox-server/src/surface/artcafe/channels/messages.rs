@@ -9,7 +9,7 @@ use signalbox_wire::id::MessageId;
 use signalbox_wire::keys;
 use signalbox_wire::problem::Problem;
 
-use super::{channel_of, history, parsed};
+use super::{channel_of, history, id_of};
 use crate::clock;
 use crate::http::context::{Acts, Context, Input, Reads};
 use crate::http::params::{Path, Query};
@@ -22,8 +22,8 @@ use crate::quota::Quotas;
 ///
 /// Of a channel that keeps its messages, this one is durable when the answer comes. The same `message_id` with the same
 /// payload again is the same message, as long as that is kept.
-#[utoipa::path(post, path = "/api/v1/channels/{channel_id}/messages", operation_id = "publish_message", tag = "ArtCafe",
-    params(("channel_id" = String, Path, description = "Which channel")), request_body = PublishBody,
+#[utoipa::path(post, path = "/api/v1/channels/{channel_id}/messages", operation_id = "publish_message", tag = "Channels",
+    params(("channel_id" = String, Path, description = "Which channel: its id, or its name")), request_body = PublishBody,
     responses(
         (status = 202, description = "Published", body = PublishAccepted),
         (status = 404, description = "No such channel", body = Problem),
@@ -32,6 +32,7 @@ use crate::quota::Quotas;
         (status = 422, description = "The body does not fit", body = Problem),
         (status = 429, description = "The tenant has sent as many messages today as it may", body = Problem)))]
 pub(crate) async fn publish(
+    State(store): State<Store>,
     State(channels): State<Channels>,
     State(quotas): State<Quotas>,
     context: Context<Acts>,
@@ -50,7 +51,8 @@ pub(crate) async fn publish(
         MessageId::parse(&format!("{}{:.32}", MessageId::PREFIX, keys::hash_hex(&claim.key))).ok()
     };
     let message = body.message_id.or_else(of_claim);
-    let operation = publication(&parsed(&id)?, context.caller.agent.as_ref(), message, body.payload);
+    let channel = id_of(&store, context.tenant(), &id).await?;
+    let operation = publication(&channel, context.caller.agent.as_ref(), message, body.payload);
     let taken = quotas.message(context.tenant(), clock::now()).await?;
     let outcomes = channels.publish(context.tenant(), operation).await?;
     let published =
@@ -86,8 +88,8 @@ pub(crate) struct HistoryQuery {
 ///
 /// Oldest first. A page may be shorter than asked for where its messages are large. Sequences have no gaps but where
 /// retention has let go of messages.
-#[utoipa::path(get, path = "/api/v1/channels/{channel_id}/messages", operation_id = "list_channel_messages", tag = "ArtCafe",
-    params(("channel_id" = String, Path, description = "Which channel"), HistoryQuery),
+#[utoipa::path(get, path = "/api/v1/channels/{channel_id}/messages", operation_id = "list_channel_messages", tag = "Channels",
+    params(("channel_id" = String, Path, description = "Which channel: its id, or its name"), HistoryQuery),
     responses(
         (status = 200, description = "A page of the history", body = ChannelMessageList),
         (status = 404, description = "No such channel", body = Problem),

@@ -20,15 +20,22 @@ use signalbox_wire::id::{ChannelId, TenantId};
 
 use crate::http::problem::Refusal;
 
-/// The channel with this id.
-async fn channel_of(store: &Store, tenant: &TenantId, id: &str) -> Result<Arc<Channel>, Refusal> {
-    let read = store.channel(tenant, &parsed(id)?).await?;
-    Ok(read.ok_or_else(|| Rejected::UnknownChannel(id.to_owned()))?.value)
+/// The channel with this id, or this name.
+async fn channel_of(store: &Store, tenant: &TenantId, named: &str) -> Result<Arc<Channel>, Refusal> {
+    let read = store.channel(tenant, &id_of(store, tenant, named).await?).await?;
+    Ok(read.ok_or_else(|| Rejected::UnknownChannel(named.to_owned()))?.value)
 }
 
-/// What can be no channel's id is unknown.
-fn parsed(id: &str) -> Result<ChannelId, Refusal> {
-    ChannelId::parse(id).map_err(|_| Rejected::UnknownChannel(id.to_owned()).into())
+/// The id of a channel that a path names, by its id or by its name. What begins as ids do is taken for one.
+async fn id_of(store: &Store, tenant: &TenantId, named: &str) -> Result<ChannelId, Refusal> {
+    let unknown = || Refusal::from(Rejected::UnknownChannel(named.to_owned()));
+    if named.starts_with(ChannelId::PREFIX) {
+        return ChannelId::parse(named).map_err(|_| unknown());
+    }
+    if Subject::channel(tenant, named).is_err() {
+        return Err(unknown());
+    }
+    Ok(store.channel_named(tenant, named).await?.ok_or_else(unknown)?.value.channel.clone())
 }
 
 /// Whether a text can be a channel's name, as the bus has it.

@@ -16,8 +16,8 @@ use crate::live::channels::Channels;
 ///
 /// Agents that are connected and subscribed to its subject, or to a pattern that matches it; on all nodes that answer
 /// within a moment.
-#[utoipa::path(get, path = "/api/v1/channels/{channel_id}/presence", operation_id = "channel_presence", tag = "ArtCafe",
-    params(("channel_id" = String, Path, description = "Which channel")),
+#[utoipa::path(get, path = "/api/v1/channels/{channel_id}/presence", operation_id = "channel_presence", tag = "Channels",
+    params(("channel_id" = String, Path, description = "Which channel: its id, or its name")),
     responses(
         (status = 200, description = "The agents by id", body = PresenceView),
         (status = 404, description = "No such channel", body = Problem)))]

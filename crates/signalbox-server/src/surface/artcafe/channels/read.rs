@@ -29,7 +29,7 @@ pub(crate) struct ChannelQuery {
 }
 
 /// List the channels
-#[utoipa::path(get, path = "/api/v1/channels", operation_id = "list_channels", tag = "ArtCafe", params(ChannelQuery), responses(
+#[utoipa::path(get, path = "/api/v1/channels", operation_id = "list_channels", tag = "Channels", params(ChannelQuery), responses(
     (status = 200, description = "The channels by name", body = ChannelList),
     (status = 422, description = "The query does not fit", body = Problem)))]
 pub(crate) async fn list(
@@ -46,8 +46,8 @@ pub(crate) async fn list(
 }
 
 /// Show a channel
-#[utoipa::path(get, path = "/api/v1/channels/{channel_id}", operation_id = "get_channel", tag = "ArtCafe",
-    params(("channel_id" = String, Path, description = "Which channel")),
+#[utoipa::path(get, path = "/api/v1/channels/{channel_id}", operation_id = "get_channel", tag = "Channels",
+    params(("channel_id" = String, Path, description = "Which channel: its id, or its name")),
     responses(
         (status = 200, description = "The channel", body = ChannelView),
         (status = 404, description = "No such channel", body = Problem)))]

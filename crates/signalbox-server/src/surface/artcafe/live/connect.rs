@@ -31,7 +31,7 @@ pub(crate) struct Asked {
 /// The token, or an API key with the scope `agent`, is sent as `Authorization: Bearer`, or by browsers as `?token=`.
 /// Where it is not good the WebSocket opens and is closed with 4401, 4403 or 4404. What goes over it is in the
 /// [reference](https://github.com/signalbox-dev/signalbox/blob/main/docs/reference/agent-websocket.md).
-#[utoipa::path(get, path = "/api/v1/ws/agent/{agent_id}", operation_id = "connect_agent", tag = "ArtCafe", params(
+#[utoipa::path(get, path = "/api/v1/ws/agent/{agent_id}", operation_id = "connect_agent", tag = "Connections", params(
     ("agent_id" = String, Path, description = "Which agent connects"),
     ("token" = Option<String>, Query, description = "The token, where a header cannot be sent"),
     ("connection" = Option<String>, Query, description = "The earlier connection that this one goes on with"),

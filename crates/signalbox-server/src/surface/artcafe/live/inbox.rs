@@ -35,7 +35,7 @@ pub(crate) struct Asked {
 /// For places where WebSockets are blocked. The agent is connected by its polls, as by a WebSocket, until none has come
 /// for as long as three heartbeats. Give `sequence` of the answer as `after` to the next poll: until then what was
 /// answered comes again. An `after` of an earlier connection is answered with a `gap`.
-#[utoipa::path(get, path = "/api/v1/agents/{agent_id}/inbox", operation_id = "poll_inbox", tag = "ArtCafe", params(
+#[utoipa::path(get, path = "/api/v1/agents/{agent_id}/inbox", operation_id = "poll_inbox", tag = "Connections", params(
     ("agent_id" = String, Path, description = "Which agent polls"),
     ("wait" = Option<u64>, Query, description = "Seconds to wait while there is nothing: 0 to 60, 30 where it is not said"),
     ("after" = Option<u64>, Query, description = "`sequence` of the last answer: the agent has all up to it")),
@@ -73,7 +73,7 @@ pub(crate) async fn poll(
 /// Take messages from an agent
 ///
 /// What its WebSocket would carry: one envelope, or a list of them. Each is answered as it would be there.
-#[utoipa::path(post, path = "/api/v1/agents/{agent_id}/inbox", operation_id = "post_inbox", tag = "ArtCafe", params(
+#[utoipa::path(post, path = "/api/v1/agents/{agent_id}/inbox", operation_id = "post_inbox", tag = "Connections", params(
     ("agent_id" = String, Path, description = "Which agent speaks")),
     request_body(content = Object, description = "An envelope, or a list of them"),
     responses(

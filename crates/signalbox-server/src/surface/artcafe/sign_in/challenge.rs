@@ -22,7 +22,7 @@ use crate::surface::state::SignInTerms;
 ///
 /// What is signed is the challenge's 64 characters. It can be answered once, for five minutes, and where `tenant_id` was
 /// given in that tenant alone. Whether there is such an agent is not told.
-#[utoipa::path(post, path = "/api/v1/auth/challenge", operation_id = "auth_challenge", tag = "ArtCafe", security(()),
+#[utoipa::path(post, path = "/api/v1/auth/challenge", operation_id = "auth_challenge", tag = "Sign-in", security(()),
     request_body = ChallengeBody, responses(
     (status = 200, description = "What is to be signed", body = Challenge),
     (status = 422, description = "The body does not fit", body = Problem),

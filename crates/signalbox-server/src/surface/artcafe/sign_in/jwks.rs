@@ -13,7 +13,7 @@ use crate::surface::state::SignInTerms;
 /// The public keys that check the tokens of agents
 ///
 /// A JWK set of Ed25519 keys (RFC 8037), the newest first. Read it again where a token names a key that is not in it.
-#[utoipa::path(get, path = "/.well-known/jwks.json", operation_id = "token_keys", tag = "ArtCafe", security(()), responses(
+#[utoipa::path(get, path = "/.well-known/jwks.json", operation_id = "token_keys", tag = "Sign-in", security(()), responses(
     (status = 200, description = "The keys", body = JwkSet)))]
 pub(crate) async fn jwks(
     State(drive): State<Drive>,

@@ -35,6 +35,8 @@ use crate::surface::state::SignInTerms;
 
 /// Active keys of an agent that are tried where the answer names none.
 const KEYS_TRIED_MAX: usize = 32;
+/// Keys of a tenant among which one that is not active is looked for.
+const KEYS_LOOKED_AT_MAX: usize = 256;
 /// Checks of signatures that an async worker makes in one go.
 const CHECKED_INLINE_MAX: usize = 4;
 
@@ -64,7 +66,7 @@ impl From<StoreError> for Failed {
 ///
 /// The answer is a JWT that is good for an hour. Without `key_id` the active keys of the agent are tried. What is wrong is not told, except of a
 /// signature with SHA-1.
-#[utoipa::path(post, path = "/api/v1/auth/verify", operation_id = "auth_verify", tag = "ArtCafe", security(()),
+#[utoipa::path(post, path = "/api/v1/auth/verify", operation_id = "auth_verify", tag = "Sign-in", security(()),
     request_body = VerifyBody, responses(
     (status = 200, description = "Signed in", body = Verified),
     (status = 401, description = "Not signed in", body = NotVerified),
@@ -122,7 +124,12 @@ async fn sign_in(
     let is_long = keys.len() > CHECKED_INLINE_MAX || signature.takes_long();
     let seed = ring.challenges.seed_of(body.agent_id.as_str());
     let check = || signer(&keys, body.challenge.as_bytes(), &signature, (sha1, &seed));
-    let key = drive.long_work().run_if(is_long, check).await?;
+    let key = match drive.long_work().run_if(is_long, check).await {
+        Err(Failed::Denied(reason)) => {
+            return Err(Failed::Denied(why(store, tenant, body, (&signature, sha1)).await.unwrap_or(reason)));
+        }
+        checked => checked?,
+    };
     let seen = SeenSignature { signature: body.challenge.clone(), expires_at: challenge.expires_at };
     let of_all = TenantId::default_tenant();
     if !challenge.is_of_tenant && *tenant != of_all {
@@ -136,6 +143,10 @@ async fn sign_in(
 fn not_signed_in(error: DriveError) -> Failed {
     match error {
         DriveError::Rejected(Rejected::Replayed) => Failed::Denied("the challenge was used before"),
+        DriveError::Rejected(Rejected::UnknownAgent(_)) => Failed::Denied("the agent is not registered"),
+        DriveError::Rejected(Rejected::SshKeyEnded(_)) => Failed::Denied(
+            "the key is of an earlier registration of the agent; delete it, and add it for this one",
+        ),
         DriveError::Rejected(_) => Failed::Denied("the key or the agent is gone"),
         DriveError::Store(StoreError::Removed) => Failed::Denied("the tenant is gone"),
         DriveError::Store(error) => error.into(),
@@ -182,6 +193,30 @@ fn signer(
         let _ = of_nobody.verify(challenge, signature, sha1);
     }
     Err(Failed::Denied("the signature is not of a key of the agent"))
+}
+
+/// Why no active key of the agent made a signature, where a key made it that is kept and not active. Looked for whatever is
+/// wrong, among as many keys as are tried, so that the time of the answer tells no more than it did.
+async fn why(
+    store: &Store,
+    tenant: &TenantId,
+    body: &VerifyBody,
+    (signature, sha1): (&Signature, Sha1),
+) -> Option<&'static str> {
+    let keys = match &body.key_id {
+        Some(id) => store.ssh_key(tenant, id).await.ok()?.map(|row| row.value).into_iter().collect(),
+        None => {
+            let page = Page { limit: KEYS_LOOKED_AT_MAX, after: None };
+            store.ssh_keys(tenant, None, &page).await.ok()?.items
+        }
+    };
+    let of_agent = |key: &&Arc<SshKey>| key.agent.as_ref().is_none_or(|own| *own == body.agent_id);
+    let ended = keys.iter().filter(|key| !key.is_active()).filter(of_agent).take(KEYS_TRIED_MAX);
+    let made_it = |key: &&Arc<SshKey>| {
+        let public = PublicKey::parse(&key.public_key).ok();
+        public.is_some_and(|public| public.verify(body.challenge.as_bytes(), signature, sha1).is_ok())
+    };
+    ended.into_iter().find(made_it).map(|_| "the key is revoked; sign in with another one")
 }
 
 fn token(

@@ -11,7 +11,7 @@ use signalbox_wire::id::KeyId;
 use signalbox_wire::problem::Problem;
 use signalbox_wire::ssh::PublicKey;
 
-use super::convert::{kind_in, view};
+use super::convert::{self, kind_in};
 use crate::clock;
 use crate::engine::Drive;
 use crate::http::context::{Administers, Context, Input};
@@ -22,8 +22,9 @@ use crate::quota::Quotas;
 /// Add an SSH key
 ///
 /// Ed25519, ECDSA P-256 and P-384, and RSA of 2048 to 8192 bits are taken. A key of type `agent` signs in its agent; one of
-/// type `access` or `deployment` signs in any agent of the tenant where `verify` names it, or the one that it names.
-#[utoipa::path(post, path = "/api/v1/ssh-keys", operation_id = "create_ssh_key", tag = "ArtCafe", request_body = SshKeyBody, responses(
+/// type `access` or `deployment` signs in any agent of the tenant where `verify` names it, or the one that it names. A key of
+/// an agent that was removed is replaced.
+#[utoipa::path(post, path = "/api/v1/ssh-keys", operation_id = "create_ssh_key", tag = "Sign-in", request_body = SshKeyBody, responses(
     (status = 201, description = "Added", body = SshKeyView),
     (status = 403, description = "Not an admin key", body = Problem),
     (status = 404, description = "No such agent", body = Problem),
@@ -54,6 +55,6 @@ pub(crate) async fn create(
         revoked: None,
     };
     let _permit = quotas.check(context.tenant(), Limit::SshKeys, now).await?;
-    let made = |key: &SshKey| Reply::json(StatusCode::CREATED, &view(key));
+    let made = |key: &SshKey| Reply::json(StatusCode::CREATED, &convert::view_of_new(key));
     drive.answer(context.tenant(), context.claim.as_ref(), &CreateSshKey { key }, made).await
 }

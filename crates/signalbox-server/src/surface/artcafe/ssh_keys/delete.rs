@@ -15,7 +15,7 @@ use crate::http::problem::Refusal;
 /// Delete an SSH key
 ///
 /// As revoking it, and nothing of it is kept: it can be added again.
-#[utoipa::path(delete, path = "/api/v1/ssh-keys/{key_id}", operation_id = "delete_ssh_key", tag = "ArtCafe",
+#[utoipa::path(delete, path = "/api/v1/ssh-keys/{key_id}", operation_id = "delete_ssh_key", tag = "Sign-in",
     params(("key_id" = String, Path, description = "Which key")), responses(
     (status = 204, description = "It is gone"),
     (status = 403, description = "Not an admin key", body = Problem),

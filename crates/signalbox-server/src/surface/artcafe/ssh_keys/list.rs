@@ -2,13 +2,14 @@
 
 use axum::extract::State;
 use serde::Deserialize;
+use signalbox_core::ssh_key::SshKey;
 use signalbox_store::{Page, Store};
 use signalbox_wire::artcafe::SshKeyList;
 use signalbox_wire::fault::Fault;
 use signalbox_wire::paging::{Cursor, PageQuery};
 use signalbox_wire::problem::Problem;
 
-use super::convert::view;
+use super::convert::{agents_of, view};
 use crate::http::context::{Administers, Context};
 use crate::http::params::Query;
 use crate::http::problem::Refusal;
@@ -29,7 +30,7 @@ pub(crate) struct SshKeyQuery {
 }
 
 /// List the SSH keys
-#[utoipa::path(get, path = "/api/v1/ssh-keys", operation_id = "list_ssh_keys", tag = "ArtCafe", params(SshKeyQuery), responses(
+#[utoipa::path(get, path = "/api/v1/ssh-keys", operation_id = "list_ssh_keys", tag = "Sign-in", params(SshKeyQuery), responses(
     (status = 200, description = "The keys by id, also those that are revoked", body = SshKeyList),
     (status = 403, description = "Not an admin key", body = Problem)))]
 pub(crate) async fn list(
@@ -47,8 +48,10 @@ pub(crate) async fn list(
     })?;
     let page = Page { limit: page.limit, after: page.after };
     let listed = store.ssh_keys(context.tenant(), None, &page).await?;
+    let agents = agents_of(&store, context.tenant(), &listed.items).await?;
+    let of = |key: &SshKey| agents.get(key.agent.as_ref()?).map(|agent| &**agent);
     Ok(Reply::ok(&SshKeyList {
-        ssh_keys: listed.items.iter().map(|key| view(key)).collect(),
+        ssh_keys: listed.items.iter().map(|key| view(key, of(key))).collect(),
         next_token: listed.next.map(|next| Cursor::encode(LIST, &next)),
     }))
 }

@@ -18,7 +18,7 @@ use crate::http::reply::Reply;
 ///
 /// It signs nobody in any more; the tokens that it gave end within a second, and the connections that were opened with
 /// them. The key stays in the list and cannot be added again; delete it to make that possible.
-#[utoipa::path(post, path = "/api/v1/ssh-keys/{key_id}/revoke", operation_id = "revoke_ssh_key", tag = "ArtCafe", request_body = RevokeBody,
+#[utoipa::path(post, path = "/api/v1/ssh-keys/{key_id}/revoke", operation_id = "revoke_ssh_key", tag = "Sign-in", request_body = RevokeBody,
     params(("key_id" = String, Path, description = "Which key")), responses(
     (status = 200, description = "Revoked, now or before", body = SshKeyView),
     (status = 403, description = "Not an admin key", body = Problem),
@@ -35,7 +35,7 @@ pub(crate) async fn revoke(
     let key = convert::id(&id)?;
     let operation =
         RevokeSshKey { key: key.clone(), by: context.caller.name.to_string(), reason: body.reason };
-    let shown = |key: &SshKey| Reply::ok(&convert::view(key));
+    let shown = |key: &SshKey| Reply::ok(&convert::view(key, None));
     let answer = drive.answer(context.tenant(), context.claim.as_ref(), &operation, shown).await?;
     ended::tell(&drive, &authenticator, context.tenant(), key);
     Ok(answer)

@@ -12,7 +12,7 @@ use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 
 /// Show an SSH key
-#[utoipa::path(get, path = "/api/v1/ssh-keys/{key_id}", operation_id = "get_ssh_key", tag = "ArtCafe",
+#[utoipa::path(get, path = "/api/v1/ssh-keys/{key_id}", operation_id = "get_ssh_key", tag = "Sign-in",
     params(("key_id" = String, Path, description = "Which key")), responses(
     (status = 200, description = "The key", body = SshKeyView),
     (status = 403, description = "Not an admin key", body = Problem),
@@ -23,5 +23,7 @@ pub(crate) async fn show(
     Path(id): Path,
 ) -> Result<Reply, Refusal> {
     let key = store.ssh_key(context.tenant(), &convert::id(&id)?).await?;
-    key.map(|key| Reply::ok(&view(&key.value))).ok_or_else(|| convert::unknown(&id))
+    let key = key.ok_or_else(|| convert::unknown(&id))?.value;
+    let agents = convert::agents_of(&store, context.tenant(), std::slice::from_ref(&key)).await?;
+    Ok(Reply::ok(&view(&key, agents.values().next().map(|agent| &**agent))))
 }

@@ -20,7 +20,7 @@ use crate::surface::artcafe::tenants::platform::{only_platform, tenant_id, unkno
 ///
 /// What is absent stays; a limit that is null is the server's again. Another node may go by the old limits for five
 /// seconds more. What a tenant has already stays, also above a new limit.
-#[utoipa::path(patch, path = "/api/v1/tenants/{tenant_id}", operation_id = "change_tenant", tag = "ArtCafe",
+#[utoipa::path(patch, path = "/api/v1/tenants/{tenant_id}", operation_id = "change_tenant", tag = "Tenants",
     request_body = TenantPatch,
     params(("tenant_id" = String, Path, description = "Which tenant")),
     responses(

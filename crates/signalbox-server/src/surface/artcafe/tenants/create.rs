@@ -28,7 +28,7 @@ const USES_MAX: u32 = 64;
 ///
 /// Its first key is shown in this answer alone. Sent again under the same `Idempotency-Key`, the request is refused
 /// with 409 and names the tenant that was made.
-#[utoipa::path(post, path = "/api/v1/tenants", operation_id = "create_tenant", tag = "ArtCafe", request_body = TenantBody, responses(
+#[utoipa::path(post, path = "/api/v1/tenants", operation_id = "create_tenant", tag = "Tenants", request_body = TenantBody, responses(
     (status = 201, description = "Made", body = TenantCreated),
     (status = 403, description = "Only the platform key makes tenants", body = Problem),
     (status = 409, description = "Made before, under the same Idempotency-Key", body = Problem),

@@ -18,7 +18,7 @@ use crate::surface::artcafe::tenants::convert;
 use crate::surface::artcafe::tenants::platform::{only_platform, tenant_id, unknown};
 
 /// Show a tenant with its limits
-#[utoipa::path(get, path = "/api/v1/tenants/{tenant_id}", operation_id = "get_tenant", tag = "ArtCafe",
+#[utoipa::path(get, path = "/api/v1/tenants/{tenant_id}", operation_id = "get_tenant", tag = "Tenants",
     params(("tenant_id" = String, Path, description = "Which tenant")),
     responses(
         (status = 200, description = "The tenant", body = TenantView),

@@ -34,7 +34,7 @@ pub(crate) struct TenantQuery {
 /// List the tenants
 ///
 /// The tenant `default` is always there and not in the list.
-#[utoipa::path(get, path = "/api/v1/tenants", operation_id = "list_tenants", tag = "ArtCafe", params(TenantQuery), responses(
+#[utoipa::path(get, path = "/api/v1/tenants", operation_id = "list_tenants", tag = "Tenants", params(TenantQuery), responses(
     (status = 200, description = "The tenants by id", body = TenantList),
     (status = 403, description = "Only the platform key sees tenants", body = Problem)))]
 pub(crate) async fn list(

@@ -20,7 +20,7 @@ use crate::surface::artcafe::tenants::platform::{only_platform, tenant_id, unkno
 ///
 /// Its keys end at once (on another node after five seconds at most); the answer comes when nothing is left. A large
 /// tenant takes a while; where the answer is lost, ask again until it is 404.
-#[utoipa::path(delete, path = "/api/v1/tenants/{tenant_id}", operation_id = "remove_tenant", tag = "ArtCafe",
+#[utoipa::path(delete, path = "/api/v1/tenants/{tenant_id}", operation_id = "remove_tenant", tag = "Tenants",
     params(("tenant_id" = String, Path, description = "Which tenant")),
     responses(
         (status = 204, description = "It is gone"),

@@ -16,7 +16,7 @@ use crate::surface::opscore::lookup;
 /// Give an agent nothing new
 ///
 /// It may finish the tasks that it holds.
-#[utoipa::path(post, path = "/v1/opscore/agent/{agentId}/drain", tag = "Ops-Core",
+#[utoipa::path(post, path = "/v1/opscore/agent/{agentId}/drain", tag = "Agent state",
     params(("agentId" = String, Path, description = "Which agent")),
     responses(
         (status = 200, description = "It drains", body = Done),
@@ -30,7 +30,7 @@ pub(crate) async fn drain_agent(
 }
 
 /// Take an agent back into service
-#[utoipa::path(post, path = "/v1/opscore/agent/{agentId}/undrain", tag = "Ops-Core",
+#[utoipa::path(post, path = "/v1/opscore/agent/{agentId}/undrain", tag = "Agent state",
     params(("agentId" = String, Path, description = "Which agent")),
     responses(
         (status = 200, description = "It may be given tasks again", body = Done),

@@ -17,7 +17,7 @@ use crate::surface::opscore::lookup;
 /// Add to the log
 ///
 /// 202 means durable: all of the entries, or none.
-#[utoipa::path(post, path = "/v1/opscore/agent/{agentId}/logs", tag = "Ops-Core",
+#[utoipa::path(post, path = "/v1/opscore/agent/{agentId}/logs", tag = "Logs",
     params(("agentId" = String, Path, description = "Whose entries")), request_body = LogBody,
     responses(
         (status = 202, description = "Kept", body = LogsAccepted),

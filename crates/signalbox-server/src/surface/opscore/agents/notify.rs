@@ -28,7 +28,7 @@ use crate::surface::state::Announcements;
 ///
 /// Signed with the shared webhook secret, by the headers of AgentKit or of Standard Webhooks. A signature counts
 /// once and for 300 s.
-#[utoipa::path(post, path = "/v1/opscore/internal/agent/notify", tag = "Ops-Core", request_body = NotifyBody,
+#[utoipa::path(post, path = "/v1/opscore/internal/agent/notify", tag = "Agent state", request_body = NotifyBody,
     params(
         ("X-AgentKit-Timestamp" = Option<String>, Header, description = "Unix seconds or ISO 8601"),
         ("X-AgentKit-Signature" = Option<String>, Header,

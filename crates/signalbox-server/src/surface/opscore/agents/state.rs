@@ -36,7 +36,7 @@ const HISTORY: &str = "history";
 /// before; not named at all, only if the agent has taken the task and can mean it: an `idle` without a `result`
 /// settles only what was `active`. A report that is sent again settles nothing. A word without a meaning settles nothing
 /// either, and the log says so.
-#[utoipa::path(post, path = "/v1/opscore/agent/{agentId}/state", tag = "Ops-Core",
+#[utoipa::path(post, path = "/v1/opscore/agent/{agentId}/state", tag = "Agent state",
     params(("agentId" = String, Path, description = "Who reports")), request_body = StateBody,
     responses(
         (status = 202, description = "Kept", body = Done),
@@ -95,7 +95,7 @@ async fn report(
 /// What an agent reported last
 ///
 /// `unknown` before its first report, with the time of its registration.
-#[utoipa::path(get, path = "/v1/opscore/agent/{agentId}/state", tag = "Ops-Core",
+#[utoipa::path(get, path = "/v1/opscore/agent/{agentId}/state", tag = "Agent state",
     params(("agentId" = String, Path, description = "Whose state")),
     responses(
         (status = 200, description = "The newest report by its own timestamp", body = StateView),
@@ -144,7 +144,7 @@ pub(crate) fn fast_routes(app: &AppState) -> Vec<FastRoute> {
 }
 
 /// Everything that an agent reported, newest first
-#[utoipa::path(get, path = "/v1/opscore/agent/{agentId}/history", tag = "Ops-Core",
+#[utoipa::path(get, path = "/v1/opscore/agent/{agentId}/history", tag = "Agent state",
     params(("agentId" = String, Path, description = "Whose history"), PageQuery),
     responses(
         (status = 200, description = "A page of the reports in the order they came in", body = Page<HistoryEntry>),

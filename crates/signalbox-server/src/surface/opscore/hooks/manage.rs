@@ -31,7 +31,7 @@ const LIST: &str = "hooks";
 ///
 /// Its secret is shown in this answer alone. Sent again under the same `Idempotency-Key`, the request is refused with
 /// 409: rotate the hook where its first answer was lost.
-#[utoipa::path(post, path = "/v1/opscore/hooks", tag = "Ops-Core", request_body = HookBody,
+#[utoipa::path(post, path = "/v1/opscore/hooks", tag = "Webhook triggers", request_body = HookBody,
     responses(
         (status = 201, description = "Made; the secret is shown only now", body = HookView),
         (status = 404, description = "No such workflow or agent", body = Problem),
@@ -59,7 +59,7 @@ pub(crate) async fn create_hook(
 }
 
 /// List the hooks
-#[utoipa::path(get, path = "/v1/opscore/hooks", tag = "Ops-Core", params(PageQuery),
+#[utoipa::path(get, path = "/v1/opscore/hooks", tag = "Webhook triggers", params(PageQuery),
     responses(
         (status = 200, description = "A page of the hooks, by id, without their secrets", body = Page<HookView>),
         (status = 422, description = "The query does not fit", body = Problem)))]
@@ -83,7 +83,7 @@ pub(crate) async fn list_hooks(
 }
 
 /// Show a hook
-#[utoipa::path(get, path = "/v1/opscore/hooks/{id}", tag = "Ops-Core",
+#[utoipa::path(get, path = "/v1/opscore/hooks/{id}", tag = "Webhook triggers",
     params(("id" = String, Path, description = "Which hook")),
     responses(
         (status = 200, description = "The hook, without its secret", body = HookView),
@@ -102,7 +102,7 @@ pub(crate) async fn get_hook(
 /// Remove a hook
 ///
 /// Its address takes nothing from now on; the sessions that it started go on.
-#[utoipa::path(delete, path = "/v1/opscore/hooks/{id}", tag = "Ops-Core",
+#[utoipa::path(delete, path = "/v1/opscore/hooks/{id}", tag = "Webhook triggers",
     params(("id" = String, Path, description = "Which hook")),
     responses(
         (status = 200, description = "Removed", body = Done),
@@ -119,7 +119,7 @@ pub(crate) async fn delete_hook(
 /// Give a hook another secret
 ///
 /// The secret is shown in this answer alone. The one before is good no more, unless `keepEarlierFor` says how long.
-#[utoipa::path(post, path = "/v1/opscore/hooks/{id}/rotate", tag = "Ops-Core", request_body = RotateHookBody,
+#[utoipa::path(post, path = "/v1/opscore/hooks/{id}/rotate", tag = "Webhook triggers", request_body = RotateHookBody,
     params(("id" = String, Path, description = "Which hook")),
     responses(
         (status = 200, description = "The hook; the secret is shown only now", body = HookView),

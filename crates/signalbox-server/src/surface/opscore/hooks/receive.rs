@@ -31,7 +31,7 @@ const WEBHOOK_ID_MAX: usize = 255;
 ///
 /// Signed by the headers of Standard Webhooks with the hook's secret; the timestamp must be within 300 s of now. The
 /// body, a JSON object, is the session's input. A repeat of a `webhook-id` within a day gets the first answer again.
-#[utoipa::path(post, path = "/v1/opscore/hooks/{tenant}/{id}/receive", tag = "Ops-Core", request_body = HookInput,
+#[utoipa::path(post, path = "/v1/opscore/hooks/{tenant}/{id}/receive", tag = "Webhook triggers", request_body = HookInput,
     params(
         ("tenant" = String, Path, description = "Whose hook"),
         ("id" = String, Path, description = "Which hook"),

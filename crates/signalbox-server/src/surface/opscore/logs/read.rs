@@ -50,7 +50,7 @@ pub(crate) struct LogsQuery {
 /// With `Accept: text/event-stream`, a stream of what comes from now on, or from `since` on, or after
 /// `Last-Event-ID`. Each event's id is its place in the tenant's order. A `gap` event tells which places are no
 /// longer kept.
-#[utoipa::path(get, path = "/v1/opscore/logs", tag = "Ops-Core",
+#[utoipa::path(get, path = "/v1/opscore/logs", tag = "Logs",
     params(LogsQuery, PageQuery,
         ("Last-Event-ID" = Option<u64>, Header, description = "After which entry a stream is resumed")),
     responses(

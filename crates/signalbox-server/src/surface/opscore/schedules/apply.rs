@@ -23,7 +23,7 @@ const LIST: &str = "schedules";
 ///
 /// Exactly one of `cron` and `every`. One that is known already is changed to what the body says; what it has done
 /// and what waits stays. Where its rhythm changes, its next fire time is looked for anew.
-#[utoipa::path(post, path = "/v1/opscore/schedules", tag = "Ops-Core", request_body = ScheduleBody,
+#[utoipa::path(post, path = "/v1/opscore/schedules", tag = "Schedules", request_body = ScheduleBody,
     responses(
         (status = 201, description = "Kept under a new id", body = ScheduleView),
         (status = 200, description = "Changed, or the same as before", body = ScheduleView),
@@ -45,7 +45,7 @@ pub(crate) async fn apply_schedule(
 }
 
 /// List the schedules
-#[utoipa::path(get, path = "/v1/opscore/schedules", tag = "Ops-Core", params(PageQuery),
+#[utoipa::path(get, path = "/v1/opscore/schedules", tag = "Schedules", params(PageQuery),
     responses(
         (status = 200, description = "A page of the schedules, by id", body = Page<ScheduleView>),
         (status = 422, description = "The query does not fit", body = Problem)))]
@@ -69,7 +69,7 @@ pub(crate) async fn list_schedules(
 }
 
 /// Show a schedule
-#[utoipa::path(get, path = "/v1/opscore/schedules/{id}", tag = "Ops-Core",
+#[utoipa::path(get, path = "/v1/opscore/schedules/{id}", tag = "Schedules",
     params(("id" = String, Path, description = "Which schedule")),
     responses(
         (status = 200, description = "The schedule", body = ScheduleView),
@@ -88,7 +88,7 @@ pub(crate) async fn get_schedule(
 /// Change a schedule
 ///
 /// What the body does not name stays; `null` takes `agentId` and `note` away.
-#[utoipa::path(patch, path = "/v1/opscore/schedules/{id}", tag = "Ops-Core", request_body = PatchScheduleBody,
+#[utoipa::path(patch, path = "/v1/opscore/schedules/{id}", tag = "Schedules", request_body = PatchScheduleBody,
     params(("id" = String, Path, description = "Which schedule")),
     responses(
         (status = 200, description = "The schedule as it is now", body = ScheduleView),
@@ -112,7 +112,7 @@ pub(crate) async fn change_schedule(
 /// Remove a schedule
 ///
 /// Its sessions go on; what waits does not start.
-#[utoipa::path(delete, path = "/v1/opscore/schedules/{id}", tag = "Ops-Core",
+#[utoipa::path(delete, path = "/v1/opscore/schedules/{id}", tag = "Schedules",
     params(("id" = String, Path, description = "Which schedule")),
     responses(
         (status = 200, description = "Removed", body = Done),

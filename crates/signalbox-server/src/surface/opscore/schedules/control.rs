@@ -18,7 +18,7 @@ use crate::surface::opscore::lookup;
 /// Let a schedule's fire times come no more until it is resumed
 ///
 /// Its sessions go on. Pausing what is paused changes nothing.
-#[utoipa::path(post, path = "/v1/opscore/schedules/{id}/pause", tag = "Ops-Core",
+#[utoipa::path(post, path = "/v1/opscore/schedules/{id}/pause", tag = "Schedules",
     params(("id" = String, Path, description = "Which schedule")),
     responses(
         (status = 200, description = "Paused", body = ScheduleView),
@@ -34,7 +34,7 @@ pub(crate) async fn pause_schedule(
 /// Let a paused schedule's fire times come again
 ///
 /// From now on: those that went by meanwhile do not come; a backfill makes up for them.
-#[utoipa::path(post, path = "/v1/opscore/schedules/{id}/resume", tag = "Ops-Core",
+#[utoipa::path(post, path = "/v1/opscore/schedules/{id}/resume", tag = "Schedules",
     params(("id" = String, Path, description = "Which schedule")),
     responses(
         (status = 200, description = "Active again", body = ScheduleView),
@@ -51,7 +51,7 @@ pub(crate) async fn resume_schedule(
 ///
 /// Also while it is paused. The body may be left out. The answer says what came of it: with `skip`, an open session
 /// means that none was started.
-#[utoipa::path(post, path = "/v1/opscore/schedules/{id}/trigger", tag = "Ops-Core", request_body = StartScheduleBody,
+#[utoipa::path(post, path = "/v1/opscore/schedules/{id}/trigger", tag = "Schedules", request_body = StartScheduleBody,
     params(("id" = String, Path, description = "Which schedule")),
     responses(
         (status = 202, description = "What came of it", body = FireView),
@@ -78,7 +78,7 @@ pub(crate) async fn trigger_schedule(
 ///
 /// Those from `from` until before `to`, one after the other unless `overlap` says otherwise; also while the schedule
 /// is paused. At most 1,000 at once, and no more than may wait.
-#[utoipa::path(post, path = "/v1/opscore/schedules/{id}/backfill", tag = "Ops-Core", request_body = BackfillBody,
+#[utoipa::path(post, path = "/v1/opscore/schedules/{id}/backfill", tag = "Schedules", request_body = BackfillBody,
     params(("id" = String, Path, description = "Which schedule")),
     responses(
         (status = 202, description = "Taken", body = BackfillAnswer),

@@ -20,7 +20,7 @@ const LIST: &str = "runs";
 ///
 /// Those that wait, and the newest 100 that do not any more: each with the session that it made, or why it made
 /// none. The log has all of them.
-#[utoipa::path(get, path = "/v1/opscore/schedules/{id}/runs", tag = "Ops-Core",
+#[utoipa::path(get, path = "/v1/opscore/schedules/{id}/runs", tag = "Schedules",
     params(("id" = String, Path, description = "Which schedule"), PageQuery),
     responses(
         (status = 200, description = "A page of the fire times", body = Page<FireView>),

@@ -23,7 +23,7 @@ use crate::surface::opscore::lookup;
 ///
 /// With the `digest` that is shown with the task: an approval is good for exactly the parameters that were seen, and
 /// for one run of the tasks that it guards. Who approves is told by the key of the request.
-#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/tasks/{taskId}/approve", tag = "Ops-Core",
+#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/tasks/{taskId}/approve", tag = "Sessions",
     params(("id" = String, Path, description = "Which session"),
         ("taskId" = String, Path, description = "Which task of it")), request_body = ApproveBody,
     responses(
@@ -55,7 +55,7 @@ pub(crate) async fn approve_task(
 /// Refuse what a task asks approval for
 ///
 /// The body may be left out. The task fails, with the reason as its error.
-#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/tasks/{taskId}/refuse", tag = "Ops-Core",
+#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/tasks/{taskId}/refuse", tag = "Sessions",
     params(("id" = String, Path, description = "Which session"),
         ("taskId" = String, Path, description = "Which task of it")), request_body = RefuseBody,
     responses(

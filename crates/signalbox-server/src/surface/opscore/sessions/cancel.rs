@@ -19,7 +19,7 @@ use crate::surface::opscore::lookup;
 /// End a session before its time
 ///
 /// The body may be left out. Tasks in an agent's hands are taken from it: a late report of them changes nothing.
-#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/cancel", tag = "Ops-Core",
+#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/cancel", tag = "Sessions",
     params(("id" = String, Path, description = "Which session")), request_body = CancelBody,
     responses(
         (status = 200, description = "Cancelled", body = SessionView),

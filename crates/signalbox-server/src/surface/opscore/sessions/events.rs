@@ -27,7 +27,7 @@ const LIST: &str = "events";
 /// With `Accept: text/event-stream`, a stream: each event's id is its place in the history, by which
 /// `Last-Event-ID` resumes it. It ends when the session has; from then on there is nothing to resume, which 204
 /// tells. A `gap` event tells which places are no longer kept.
-#[utoipa::path(get, path = "/v1/opscore/sessions/{id}/events", tag = "Ops-Core",
+#[utoipa::path(get, path = "/v1/opscore/sessions/{id}/events", tag = "Sessions",
     params(("id" = String, Path, description = "Which session"), PageQuery,
         ("Last-Event-ID" = Option<u64>, Header, description = "After which event a stream is resumed")),
     responses(

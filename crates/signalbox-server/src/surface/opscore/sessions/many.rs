@@ -21,7 +21,7 @@ macro_rules! many {
         ///
         /// Newest first, at most 1,000 in one request, each on its own: one that is refused holds up no other. Where
         /// `more` is true, `next_cursor` goes on where this request ended.
-        #[utoipa::path(post, path = $path, tag = "Ops-Core", request_body = $type,
+        #[utoipa::path(post, path = $path, tag = "Sessions", request_body = $type,
             responses(
                 (status = 200, description = "What became of them", body = ManyAnswer),
                 (status = 422, description = "The body does not fit", body = Problem)))]

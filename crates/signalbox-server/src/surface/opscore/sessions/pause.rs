@@ -19,7 +19,7 @@ use crate::surface::opscore::lookup;
 /// Dispatch nothing more of a session until it is resumed
 ///
 /// What is in flight may finish.
-#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/pause", tag = "Ops-Core",
+#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/pause", tag = "Sessions",
     params(("id" = String, Path, description = "Which session")),
     responses(
         (status = 200, description = "Paused", body = SessionView),

@@ -16,7 +16,7 @@ use crate::http::reply::Reply;
 use crate::surface::opscore::lookup;
 
 /// Remove a session that is over, with its history
-#[utoipa::path(delete, path = "/v1/opscore/sessions/{id}", tag = "Ops-Core",
+#[utoipa::path(delete, path = "/v1/opscore/sessions/{id}", tag = "Sessions",
     params(("id" = String, Path, description = "Which session")),
     responses(
         (status = 200, description = "Removed", body = Done),
@@ -60,7 +60,7 @@ async fn forget(store: &Store, tenant: &TenantId, session: &SessionId) -> Result
 ///
 /// Newest first, at most 1,000 in one request. One that is not over is refused. Where `more` is true, `next_cursor`
 /// goes on where this request ended.
-#[utoipa::path(post, path = "/v1/opscore/sessions/purge", tag = "Ops-Core", request_body = ManyBody,
+#[utoipa::path(post, path = "/v1/opscore/sessions/purge", tag = "Sessions", request_body = ManyBody,
     responses(
         (status = 200, description = "What became of them", body = ManyAnswer),
         (status = 422, description = "The body does not fit", body = Problem)))]

@@ -26,7 +26,7 @@ pub(crate) const LIST: &str = "sessions";
 ///
 /// A page that is filtered by `text`, or by `agent` together with `workflow` or `status`, may be short, even empty, and
 /// still have a `next_cursor`.
-#[utoipa::path(get, path = "/v1/opscore/sessions", tag = "Ops-Core", params(SessionsQuery, PageQuery),
+#[utoipa::path(get, path = "/v1/opscore/sessions", tag = "Sessions", params(SessionsQuery, PageQuery),
     responses(
         (status = 200, description = "A page of the sessions, without their tasks", body = Page<SessionView>),
         (status = 422, description = "The query does not fit", body = Problem)))]
@@ -65,7 +65,7 @@ pub(crate) struct SessionQuery {
 }
 
 /// Show a session with its tasks
-#[utoipa::path(get, path = "/v1/opscore/sessions/{id}", tag = "Ops-Core",
+#[utoipa::path(get, path = "/v1/opscore/sessions/{id}", tag = "Sessions",
     params(("id" = String, Path, description = "Which session"), SessionQuery),
     responses(
         (status = 200, description = "The session", body = SessionView),

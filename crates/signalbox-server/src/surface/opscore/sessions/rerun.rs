@@ -19,7 +19,7 @@ use crate::surface::opscore::lookup;
 /// Run a session again
 ///
 /// A new session on the same revision, with the same input and agent.
-#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/rerun", tag = "Ops-Core",
+#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/rerun", tag = "Sessions",
     params(("id" = String, Path, description = "Which session")),
     responses(
         (status = 202, description = "Started", body = TriggerAnswer),

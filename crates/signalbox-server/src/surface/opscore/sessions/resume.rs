@@ -17,7 +17,7 @@ use crate::http::reply::Reply;
 use crate::surface::opscore::lookup;
 
 /// Let a paused session go on
-#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/resume", tag = "Ops-Core",
+#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/resume", tag = "Sessions",
     params(("id" = String, Path, description = "Which session")),
     responses(
         (status = 200, description = "Under way again", body = SessionView),

@@ -17,7 +17,7 @@ use crate::http::reply::Reply;
 use crate::surface::opscore::lookup;
 
 /// Let a failed session go on from the task that failed
-#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/retry", tag = "Ops-Core",
+#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/retry", tag = "Sessions",
     params(("id" = String, Path, description = "Which session")),
     responses(
         (status = 200, description = "Under way again, with what succeeded kept", body = SessionView),

@@ -20,7 +20,7 @@ use crate::surface::opscore::lookup;
 ///
 /// The first task that waits for it is done, with the signal's payload as its result. A signal that comes before its
 /// task waits is kept for it.
-#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/signal", tag = "Ops-Core",
+#[utoipa::path(post, path = "/v1/opscore/sessions/{id}/signal", tag = "Sessions",
     params(("id" = String, Path, description = "Which session")), request_body = SignalBody,
     responses(
         (status = 200, description = "Taken, and the session as it is then", body = SessionView),

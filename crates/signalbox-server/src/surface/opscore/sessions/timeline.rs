@@ -29,7 +29,7 @@ const EVENTS_AT_ONCE: usize = 50;
 ///
 /// For each task the spans in which it waited, was with an agent, was worked on, or waited for its next attempt, from
 /// the first 20,000 events of the session's history.
-#[utoipa::path(get, path = "/v1/opscore/sessions/{id}/timeline", tag = "Ops-Core",
+#[utoipa::path(get, path = "/v1/opscore/sessions/{id}/timeline", tag = "Sessions",
     params(("id" = String, Path, description = "Which session")),
     responses(
         (status = 200, description = "The tasks in time", body = TimelineView),

@@ -10,9 +10,9 @@ use signalbox_wire::opscore::{Done, Page, WorkflowBody, WorkflowView};
 use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
 
-use super::definitions::{self, Whole};
+use super::definitions::{self, StrictQuery, Whole};
 use crate::engine::Drive;
-use crate::http::context::{Administers, Context, Input, Reads};
+use crate::http::context::{Administers, Context, Formats, Input, Reads};
 use crate::http::params::{Path, Query, Reader};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
@@ -23,31 +23,38 @@ const LIST: &str = "workflows";
 
 /// Keep a workflow's definition
 ///
-/// In JSON or YAML. One that is known already becomes a new revision where it differs, and nothing where not.
-#[utoipa::path(post, path = "/v1/opscore/workflows", tag = "Ops-Core",
+/// In JSON or YAML. One that is known already becomes a new revision where it differs, and nothing where not. Fields that
+/// are not known are ignored and told as `warnings`, or refused with `strict=true`.
+#[utoipa::path(post, path = "/v1/opscore/workflows", tag = "Workflows", params(StrictQuery),
     request_body(content((WorkflowBody = "application/json"), (WorkflowBody = "application/yaml"))),
     responses(
         (status = 201, description = "Kept under a new id", body = WorkflowView),
         (status = 200, description = "Changed, or the same as before", body = WorkflowView),
-        (status = 422, description = "The definition does not hold together", body = Problem)))]
+        (status = 422, description = "The definition does not hold together, or has unknown fields and is sent with strict=true", body = Problem)))]
 pub(crate) async fn apply_workflow(
     State(drive): State<Drive>,
     context: Context<Administers>,
+    Query(query): Query<StrictQuery>,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    let read = || definitions::definition(input.parse_either::<Whole>()?.0, "");
-    let definition = Box::new(drive.long_work().run_if(definitions::is_long(&input.bytes), read).await?);
-    let operation = engine::ApplyDefinition { definition };
+    let strict = query.is_strict()?;
+    let read = || {
+        let (Whole(body), warnings) = input.parse_definition(Formats::JsonOrYaml, strict)?;
+        Ok::<_, Refusal>((definitions::definition(body, "")?, warnings))
+    };
+    let (definition, warnings) = drive.long_work().run_if(definitions::is_long(&input.bytes), read).await?;
+    let operation = engine::ApplyDefinition { definition: Box::new(definition) };
     drive
-        .answer(context.tenant(), context.claim.as_ref(), &operation, |(kept, is_new)| {
+        .answer(context.tenant(), context.claim.as_ref(), &operation, move |(kept, is_new)| {
             let status = if *is_new { StatusCode::CREATED } else { StatusCode::OK };
-            Reply::json(status, &definitions::shown(kept))
+            let warnings = warnings.clone();
+            Reply::json(status, &WorkflowView { warnings, ..definitions::shown(kept) })
         })
         .await
 }
 
 /// List the workflows
-#[utoipa::path(get, path = "/v1/opscore/workflows", tag = "Ops-Core", params(PageQuery),
+#[utoipa::path(get, path = "/v1/opscore/workflows", tag = "Workflows", params(PageQuery),
     responses(
         (status = 200, description = "A page of the current definitions, by id", body = Page<WorkflowView>),
         (status = 422, description = "The query does not fit", body = Problem)))]
@@ -71,7 +78,7 @@ pub(crate) async fn list_workflows(
 }
 
 /// Show a workflow's current definition
-#[utoipa::path(get, path = "/v1/opscore/workflows/{id}", tag = "Ops-Core",
+#[utoipa::path(get, path = "/v1/opscore/workflows/{id}", tag = "Workflows",
     params(("id" = String, Path, description = "Which workflow")),
     responses(
         (status = 200, description = "Its current definition", body = WorkflowView),
@@ -89,7 +96,7 @@ pub(crate) async fn get_workflow(
 }
 
 /// Remove a workflow's definition
-#[utoipa::path(delete, path = "/v1/opscore/workflows/{id}", tag = "Ops-Core",
+#[utoipa::path(delete, path = "/v1/opscore/workflows/{id}", tag = "Workflows",
     params(("id" = String, Path, description = "Which workflow")),
     responses(
         (status = 200, description = "Removed, with all its revisions", body = Done),

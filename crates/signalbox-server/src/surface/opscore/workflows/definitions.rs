@@ -20,8 +20,10 @@ use signalbox_wire::opscore::{
     self as wire, ApproveRule, CompensateBody, ConcurrencyBody, NotifyRule, RetryBody, TriggerBody, WaitRule,
     WorkflowBody, WorkflowTask, WorkflowView,
 };
+use utoipa::IntoParams;
 
 use crate::engine::schema::Schema;
+use crate::http::params::{self, Reader};
 use crate::http::problem::Refusal;
 
 /// A definition that is to be kept, checked in every way.
@@ -59,6 +61,25 @@ pub fn faults(definition: &Value) -> Vec<Fault> {
     let mut faults = Faults::default();
     Whole::check(definition, &mut faults);
     faults.into_vec()
+}
+
+/// What is asked of the definition in a request's body.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct StrictQuery {
+    /// Refuse a body with fields that are not known, with 422 and the place of each, instead of telling them as `warnings`
+    #[param(value_type = Option<bool>)]
+    strict: Option<String>,
+}
+
+impl StrictQuery {
+    /// Whether a body with fields that are not known is refused.
+    pub(crate) fn is_strict(&self) -> Result<bool, Refusal> {
+        let mut reader = Reader::default();
+        let strict = reader.read("strict", self.strict.as_deref(), params::flag).unwrap_or_default();
+        reader.finish()?;
+        Ok(strict)
+    }
 }
 
 /// Bytes of a definition that are checked in less than what a thread can spare that others wait for.
@@ -218,6 +239,7 @@ pub(crate) fn shown(kept: &Definition) -> WorkflowView {
             .map(|notify| NotifyRule { url: notify.url.clone(), on: notify.on.clone() }),
         tasks: kept.tasks.iter().map(shown_task).collect(),
         created_at: kept.created_at,
+        warnings: Vec::new(),
     }
 }
 

@@ -10,10 +10,10 @@ use signalbox_wire::opscore::{StartBody, TriggerAnswer, TriggerBody};
 use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
 
-use super::definitions::{self, INLINE, WholeTrigger};
+use super::definitions::{self, INLINE, StrictQuery, WholeTrigger};
 use crate::engine::Drive;
-use crate::http::context::{Administers, Context, Input};
-use crate::http::params::Path;
+use crate::http::context::{Administers, Context, Formats, Input};
+use crate::http::params::{Path, Query};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 use crate::surface::absent;
@@ -22,8 +22,9 @@ use crate::surface::opscore::lookup;
 /// Start a workflow with an agent for what names nobody
 ///
 /// Exactly one of `workflowDefinitionId` and `workflowDefinition`; an inline definition is kept under its id.
-#[utoipa::path(post, path = "/v1/opscore/agent/{agentId}/workflow", tag = "Ops-Core",
-    params(("agentId" = String, Path, description = "The agent of tasks that name neither an agent nor a capability")),
+/// Fields that are not known are ignored and told as `warnings`, or refused with `strict=true`.
+#[utoipa::path(post, path = "/v1/opscore/agent/{agentId}/workflow", tag = "Workflows",
+    params(("agentId" = String, Path, description = "The agent of tasks that name neither an agent nor a capability"), StrictQuery),
     request_body = TriggerBody,
     responses(
         (status = 202, description = "Started", body = TriggerAnswer),
@@ -34,10 +35,13 @@ pub(crate) async fn trigger_agent_workflow(
     State(drive): State<Drive>,
     context: Context<Administers>,
     Path(agent): Path,
+    Query(query): Query<StrictQuery>,
     input: Input,
 ) -> Result<Reply, Refusal> {
-    let read = || input.parse();
-    let WholeTrigger(body) = drive.long_work().run_if(definitions::is_long(&input.bytes), read).await?;
+    let strict = query.is_strict()?;
+    let read = || input.parse_definition(Formats::Json, strict);
+    let (WholeTrigger(body), warnings) =
+        drive.long_work().run_if(definitions::is_long(&input.bytes), read).await?;
     let source = match body.workflow_definition {
         Some(definition) => WorkflowSource::Inline(Box::new(definitions::definition(definition, INLINE)?)),
         // The body's own check has seen that there is exactly one of the two.
@@ -56,14 +60,14 @@ pub(crate) async fn trigger_agent_workflow(
         input: body.initial_payload,
         trace: context.trace.clone(),
     };
-    let started = start(&drive, &context, trigger).await;
+    let started = start(&drive, &context, trigger, warnings).await;
     let is_of_agent = started.as_ref().is_err_and(|refusal| refusal.0.kind == ProblemKind::UnknownAgent);
     let named = named.filter(|_| !is_of_agent).unwrap_or(agent);
     absent::hinted(&store, context.tenant(), &named, started).await
 }
 
 /// Start a workflow
-#[utoipa::path(post, path = "/v1/opscore/workflows/{id}/trigger", tag = "Ops-Core",
+#[utoipa::path(post, path = "/v1/opscore/workflows/{id}/trigger", tag = "Workflows",
     params(("id" = String, Path, description = "Which workflow")), request_body = StartBody,
     responses(
         (status = 202, description = "Started", body = TriggerAnswer),
@@ -83,7 +87,7 @@ pub(crate) async fn trigger_workflow(
         input: body.initial_payload,
         trace: context.trace.clone(),
     };
-    let started = start(&drive, &context, trigger).await;
+    let started = start(&drive, &context, trigger, Vec::new()).await;
     absent::hinted(&store, context.tenant(), &workflow, started).await
 }
 
@@ -91,11 +95,13 @@ async fn start(
     drive: &Drive,
     context: &Context<Administers>,
     trigger: engine::Trigger,
+    warnings: Vec<Fault>,
 ) -> Result<Reply, Refusal> {
     drive
-        .answer(context.tenant(), context.claim.as_ref(), &trigger, |started| {
+        .answer(context.tenant(), context.claim.as_ref(), &trigger, move |started| {
             let answer = TriggerAnswer::new(started.session.clone(), started.workflow.clone());
-            Reply::json(StatusCode::ACCEPTED, &answer)
+            let warnings = warnings.clone();
+            Reply::json(StatusCode::ACCEPTED, &TriggerAnswer { warnings, ..answer })
         })
         .await
 }

@@ -23,7 +23,7 @@ use crate::surface::opscore::lookup::{self, Gathering};
 const LIST: &str = "versions";
 
 /// List the revisions of a workflow's definition, newest first
-#[utoipa::path(get, path = "/v1/opscore/workflows/{id}/versions", tag = "Ops-Core",
+#[utoipa::path(get, path = "/v1/opscore/workflows/{id}/versions", tag = "Workflows",
     params(("id" = String, Path, description = "Which workflow"), PageQuery),
     responses(
         (status = 200, description = "A page of the revisions that are kept", body = Page<WorkflowVersion>),
@@ -53,7 +53,7 @@ pub(crate) async fn list_versions(
 }
 
 /// Show a revision of a workflow's definition
-#[utoipa::path(get, path = "/v1/opscore/workflows/{id}/versions/{revision}", tag = "Ops-Core",
+#[utoipa::path(get, path = "/v1/opscore/workflows/{id}/versions/{revision}", tag = "Workflows",
     params(("id" = String, Path, description = "Which workflow"),
         ("revision" = u32, Path, description = "Which revision")),
     responses(
@@ -72,7 +72,7 @@ pub(crate) async fn get_version(
 ///
 /// A list of what has to be done to the first to get the second, each place as a JSON pointer. Tasks that stand in the
 /// same order are compared by their id.
-#[utoipa::path(get, path = "/v1/opscore/workflows/{id}/versions/{a}/compare/{b}", tag = "Ops-Core",
+#[utoipa::path(get, path = "/v1/opscore/workflows/{id}/versions/{a}/compare/{b}", tag = "Workflows",
     params(("id" = String, Path, description = "Which workflow"),
         ("a" = u32, Path, description = "The revision to start from"),
         ("b" = u32, Path, description = "The revision to come to")),
@@ -96,7 +96,7 @@ pub(crate) async fn compare_versions(
 ///
 /// What it says is kept as a new revision, with which new sessions start; sessions that run stay on theirs. Where the
 /// current revision says the same, nothing changes.
-#[utoipa::path(post, path = "/v1/opscore/workflows/{id}/versions/{revision}/rollback", tag = "Ops-Core",
+#[utoipa::path(post, path = "/v1/opscore/workflows/{id}/versions/{revision}/rollback", tag = "Workflows",
     params(("id" = String, Path, description = "Which workflow"),
         ("revision" = u32, Path, description = "Which revision")),
     responses(
@@ -118,7 +118,7 @@ pub(crate) async fn roll_back(
 }
 
 /// Remove a revision of a workflow's definition
-#[utoipa::path(delete, path = "/v1/opscore/workflows/{id}/versions/{revision}", tag = "Ops-Core",
+#[utoipa::path(delete, path = "/v1/opscore/workflows/{id}/versions/{revision}", tag = "Workflows",
     params(("id" = String, Path, description = "Which workflow"),
         ("revision" = u32, Path, description = "Which revision")),
     responses(

@@ -22,7 +22,7 @@ use crate::quota::Quotas;
 ///
 /// The key is shown in this answer alone. Sent again under the same `Idempotency-Key`, the request is refused with
 /// 409 and names the key that was made: revoke that one where its first answer was lost.
-#[utoipa::path(post, path = "/v1/keys", operation_id = "create_key", tag = "Process", request_body = KeyBody, responses(
+#[utoipa::path(post, path = "/v1/keys", operation_id = "create_key", tag = "API keys", request_body = KeyBody, responses(
     (status = 201, description = "Made; the key is shown only now", body = KeyView),
     (status = 403, description = "Not an admin key", body = Problem),
     (status = 409, description = "Made before, under the same Idempotency-Key", body = Problem),

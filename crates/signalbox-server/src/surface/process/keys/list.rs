@@ -15,7 +15,7 @@ use crate::http::reply::Reply;
 const LIST: &str = "keys";
 
 /// The keys of the tenant
-#[utoipa::path(get, path = "/v1/keys", tag = "Process", params(PageQuery), responses((status = 200, description = "Without the keys themselves", body = Page<KeyView>)))]
+#[utoipa::path(get, path = "/v1/keys", operation_id = "list_keys", tag = "API keys", params(PageQuery), responses((status = 200, description = "Without the keys themselves", body = Page<KeyView>)))]
 pub(crate) async fn list(
     State(store): State<Store>,
     context: Context<Administers>,

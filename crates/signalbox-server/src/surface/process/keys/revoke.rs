@@ -19,7 +19,8 @@ use crate::http::reply::Reply;
 ///
 /// It opens nothing from now on, and the connections of agents that came by it are closed. A node that cannot be told may
 /// take it for five seconds more.
-#[utoipa::path(delete, path = "/v1/keys/{keyId}", tag = "Process", responses(
+#[utoipa::path(delete, path = "/v1/keys/{keyId}", operation_id = "revoke_key", tag = "API keys",
+    params(("keyId" = String, Path, description = "Which key")), responses(
     (status = 200, description = "Revoked", body = signalbox_wire::envelope::Done),
     (status = 404, description = "No such key", body = Problem)))]
 pub(crate) async fn revoke(

@@ -25,7 +25,7 @@ use crate::http::reply::Reply;
 /// then the connections of agents that came by it are closed; a node that cannot be told may take it for five seconds
 /// more. Rotated again meanwhile, only the newest two are good. Sent again under the same `Idempotency-Key`, the request is
 /// refused with 409: rotate the key again where its first answer was lost.
-#[utoipa::path(post, path = "/v1/keys/{keyId}/rotate", operation_id = "rotate_key", tag = "Process", request_body = RotateKeyBody,
+#[utoipa::path(post, path = "/v1/keys/{keyId}/rotate", operation_id = "rotate_key", tag = "API keys", request_body = RotateKeyBody,
     params(("keyId" = String, Path, description = "Which key")),
     responses(
         (status = 200, description = "The key; the secret is shown only now", body = KeyView),

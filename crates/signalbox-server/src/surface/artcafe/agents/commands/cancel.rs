@@ -22,7 +22,7 @@ use crate::surface::artcafe::agents::convert::agent_id;
 /// An agent that is connected is told. One that the agent has already may be done all the same; what it answers then is
 /// kept in the log alone.
 #[utoipa::path(post, path = "/api/v1/agents/{agent_id}/commands/{command_id}/cancel", operation_id = "cancel_command",
-    tag = "ArtCafe",
+    tag = "Commands",
     params(("agent_id" = String, Path, description = "Which agent"),
         ("command_id" = String, Path, description = "Which command")),
     request_body = CancelCommandBody,

@@ -38,7 +38,7 @@ pub(crate) struct CreateCommandQuery {
 /// Send an agent a command
 ///
 /// Accepted means durable. An agent that is offline gets it when it connects, unless its `timeout` is over by then.
-#[utoipa::path(post, path = "/api/v1/agents/{agent_id}/commands", operation_id = "create_command", tag = "ArtCafe",
+#[utoipa::path(post, path = "/api/v1/agents/{agent_id}/commands", operation_id = "create_command", tag = "Commands",
     params(("agent_id" = String, Path, description = "Which agent"), CreateCommandQuery), request_body = CommandBody,
     responses(
         (status = 202, description = "Accepted", body = CommandAccepted),

@@ -18,7 +18,7 @@ use crate::surface::artcafe::pages::TokenQuery;
 const LIST: &str = "commands";
 
 /// List an agent's commands, newest first
-#[utoipa::path(get, path = "/api/v1/agents/{agent_id}/commands", operation_id = "list_commands", tag = "ArtCafe",
+#[utoipa::path(get, path = "/api/v1/agents/{agent_id}/commands", operation_id = "list_commands", tag = "Commands",
     params(("agent_id" = String, Path, description = "Which agent"), TokenQuery),
     responses(
         (status = 200, description = "A page of the commands", body = CommandList),
@@ -42,7 +42,7 @@ pub(crate) async fn list(
 
 /// Show a command
 #[utoipa::path(get, path = "/api/v1/agents/{agent_id}/commands/{command_id}", operation_id = "get_command",
-    tag = "ArtCafe",
+    tag = "Commands",
     params(("agent_id" = String, Path, description = "Which agent"),
         ("command_id" = String, Path, description = "Which command")),
     responses(
