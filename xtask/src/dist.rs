@@ -55,7 +55,8 @@ impl Options {
 
 /// Makes everything and says where it is.
 pub(crate) fn run(repo: &Repo, options: &Options) -> Result<()> {
-    let python = agentkit::environment(repo, false)?.context("wheels are made by maturin, which needs Python")?;
+    let python =
+        agentkit::environment(repo, false)?.context("wheels are made by maturin, which needs Python")?;
     let out = repo.path("target/dist");
     if out.exists() {
         fs::remove_dir_all(&out).with_context(|| format!("cannot empty {}", out.display()))?;

@@ -111,11 +111,14 @@ impl Look {
     fn at_route(&self, body: &Value, unknown: &[Unknown]) -> Vec<String> {
         let is_here = |path: &str, method: &str| self.key.0 == path && self.key.1 == method;
         let is_ignored = |field: &str| body.get(field).is_some();
-        let ignored = IGNORED.iter().filter(|(path, method, field, _)| is_here(path, method) && is_ignored(field));
+        let ignored =
+            IGNORED.iter().filter(|(path, method, field, _)| is_here(path, method) && is_ignored(field));
         let mut told: Vec<String> = ignored.map(|(.., text)| (*text).to_owned()).collect();
         if TOLD_IN_FULL.iter().any(|(path, method)| is_here(path, method)) {
             let others = unknown.iter().filter(|unknown| unknown.slip().is_none());
-            told.extend(others.map(|unknown| format!("{} {}; it was ignored", unknown.pointer, unknown.message())));
+            told.extend(
+                others.map(|unknown| format!("{} {}; it was ignored", unknown.pointer, unknown.message())),
+            );
         }
         told
     }

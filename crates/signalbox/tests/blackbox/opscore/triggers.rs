@@ -51,7 +51,7 @@ fn a_kept_definition_is_triggered_by_its_id(database: &Database) {
     server.session_becomes(answer["sessionId"].as_str().unwrap(), "completed");
 }
 
-/// A dispatch has the form that the seeds give it.
+/// A dispatch has the form that AgentKit documents.
 fn assert_task(task: &Delivery, session: &str, payload: &Value) {
     let body = task.json();
     assert_eq!((&body["senderId"], &body["messageType"]), (&json!("opscore"), &json!("workflow_task")));

@@ -81,7 +81,10 @@ fn a_page_that_is_wrong_fails() {
         assert!(told.contains(part), "{part}: {told}");
     }
     let failed = faults_of("```sh\nfalse | true\necho not reached\n```\n").join("\n");
-    assert!(failed.starts_with("line 2: ended with 1") && !failed.contains("printed\nnot reached"), "{failed}");
+    assert!(
+        failed.starts_with("line 2: ended with 1") && !failed.contains("printed\nnot reached"),
+        "{failed}"
+    );
 }
 
 macro_rules! pages {
