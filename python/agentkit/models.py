@@ -24,8 +24,8 @@ AliveWord = Literal["ok"]
 """The word `ok`, and no other."""
 
 
-CapabilityBody = Union[str, dict[str, Any]]
-"""A capability: a bare name, or one with details."""
+CapabilityBody = Union[str, "CapabilityDetails"]
+"""The forms of a capability, for the description of the API. The second has a name there, as generators of clients make a type of it."""
 
 
 Change = Literal["add", "remove", "replace"]
@@ -108,7 +108,7 @@ SpanKind = Literal["waiting", "dispatched", "running", "retryWait"]
 """What can be the matter with a task."""
 
 
-SshKeyStatus = Literal["active", "revoked"]
+SshKeyStatus = Literal["active", "revoked", "orphaned"]
 """Whether a key may sign in."""
 
 
@@ -272,6 +272,22 @@ class CancelCommandBody(TypedDict, total=False):
 
     reason: Optional[str]
     """Why it is no longer wanted."""
+
+
+class _CapabilityDetailsRequired(TypedDict):
+    name: str
+    """Its name."""
+
+
+class CapabilityDetails(_CapabilityDetailsRequired, total=False):
+    """A capability's name and what is known of it."""
+
+    description: Optional[str]
+    """What it does."""
+    parameters: Optional[dict[str, Any]]
+    """What it takes: a JSON Schema, or names with descriptions."""
+    version: Optional[str]
+    """Its own version."""
 
 
 @dataclass(frozen=True)
@@ -1914,6 +1930,8 @@ class TriggerAnswer(Model):
     """The workflow that it is of."""
     message: str
     """Always `Workflow triggered successfully`."""
+    warnings: Optional[list[Fault]] = None
+    """Fields of the body that are not known, and were ignored."""
 
     _WIRE = {"session_id": "sessionId", "workflow_id": "workflowId"}
 
@@ -2147,6 +2165,8 @@ class WorkflowView(Model):
     """Which sessions may not run at the same time."""
     notify: Optional[NotifyRule] = None
     """Who is told when a session is over."""
+    warnings: Optional[list[Fault]] = None
+    """In the answer to a definition that was sent: fields of it that are not known, and were ignored."""
 
     _WIRE = {"created_at": "createdAt", "max_parallel": "maxParallel"}
 
@@ -2166,6 +2186,7 @@ __all__ = [
     "CancelBody",
     "CancelCommandBody",
     "CapabilityBody",
+    "CapabilityDetails",
     "CapabilityView",
     "Challenge",
     "ChallengeBody",

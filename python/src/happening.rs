@@ -1,11 +1,12 @@
 //! What happens in an agent, in words for Python's log, at most so many waiting at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::Sender;
 
 use signalbox_client::agent::Happening;
 
+use crate::waiting::Waiting;
 use crate::work::Event;
 
 /// Happenings that may wait for Python; further ones are dropped.
@@ -18,15 +19,6 @@ pub(crate) struct Happenings {
     waiting: Arc<AtomicUsize>,
 }
 
-/// One that waits.
-pub(crate) struct Waiting(Arc<AtomicUsize>);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Happenings {
     pub(crate) fn new(events: Sender<Event>) -> Self {
         Self { events, waiting: Arc::default() }
@@ -37,8 +29,7 @@ impl Happenings {
             drop(self.events.send(Event::over(reason.clone())));
             return;
         }
-        let waiting = Waiting(Arc::clone(&self.waiting));
-        if self.waiting.fetch_add(1, Ordering::Relaxed) < WAITING_MAX {
+        if let Some(waiting) = Waiting::begin(&self.waiting, WAITING_MAX) {
             let (level, text) = words(happening);
             drop(self.events.send(Event::happening(level, text, waiting)));
         }

@@ -11,6 +11,7 @@ mod client;
 mod happening;
 mod orders;
 mod runtime;
+mod waiting;
 mod work;
 
 /// The module `agentkit._native`.

@@ -12,7 +12,7 @@ use signalbox_client::LogLevel;
 use signalbox_client::agent::{Call, Context, Failure};
 use tokio::sync::oneshot;
 
-use crate::happening::Waiting;
+use crate::waiting::Waiting;
 
 /// How Python ends a piece of work.
 pub(crate) type Outcome = Result<Value, Failure>;

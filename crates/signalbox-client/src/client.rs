@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http::{HeaderValue, Method, Request, header};
 use http_body_util::Full;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use signalbox_wire::paging::Page;
 use url::Url;
 
+use crate::answer::Answer;
 use crate::edge;
 use crate::error::Error;
 use crate::retry::{Repeat, RetryPolicy};
@@ -43,17 +44,6 @@ pub struct Body {
     pub content_type: String,
     /// The body itself.
     pub bytes: Bytes,
-}
-
-/// The answer to a [`Client::request`].
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// A status of success; any other is an [`Error::Problem`].
-    pub status: u16,
-    /// All headers.
-    pub headers: HeaderMap,
-    /// The whole body.
-    pub body: Bytes,
 }
 
 /// The server where nothing says another.

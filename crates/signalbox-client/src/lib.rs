@@ -33,6 +33,7 @@
 pub mod agent;
 
 mod agents;
+mod answer;
 mod channels;
 mod client;
 mod commands;
@@ -61,7 +62,8 @@ mod workflows;
 #[cfg(test)]
 mod test_server;
 
-pub use client::{Answer, Body, Client, ListQuery, URL_DEFAULT};
+pub use answer::Answer;
+pub use client::{Body, Client, ListQuery, URL_DEFAULT};
 pub use error::{Error, Problem};
 pub use feed::Feed;
 pub use follow::EventStream;

@@ -13,7 +13,7 @@ use hyper_util::client::legacy::{Client as HyperClient, Error as HyperError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
-use crate::client::Answer;
+use crate::answer::Answer;
 use crate::edge;
 use crate::error::{Error, Problem, causes};
 

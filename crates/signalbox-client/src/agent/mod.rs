@@ -6,6 +6,7 @@
 //! is reported until the server takes the report or refuses it for good. A message that was taken is only
 //! in memory: when the process dies, the server gives its task out again.
 
+mod about;
 mod at_work;
 mod call;
 mod connection;

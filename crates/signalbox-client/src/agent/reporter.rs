@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::call::{Call, Kind};
+use super::about::About;
 use super::connection::{Acting, Link};
 use super::context::Progress;
 use super::failure::Failure;
@@ -26,18 +26,6 @@ const REPORT_WAITS: RetryPolicy = RetryPolicy {
     retry_after_max: Duration::from_secs(60),
 };
 
-/// What a piece of work is known by once its handler has it.
-#[derive(Debug, Clone)]
-pub(super) struct About {
-    pub(super) kind: Kind,
-    pub(super) name: String,
-    pub(super) id: Option<String>,
-    /// Of a task; for anything else a report would settle whatever task the agent happens to have.
-    pub(super) task_id: Option<String>,
-    pub(super) traceparent: Option<String>,
-    pub(super) reply_to: Option<String>,
-}
-
 /// How outcomes are told.
 pub(super) enum Reporter {
     Http(HttpReporter),
@@ -53,19 +41,6 @@ pub(super) struct HttpReporter {
     pub(super) acting: Acting,
     pub(super) agent_id: String,
     pub(super) observer: Observer,
-}
-
-impl About {
-    pub(super) fn of(call: &Call, reply_to: Option<String>) -> Self {
-        Self {
-            kind: call.kind,
-            name: call.name.clone(),
-            id: call.id.clone(),
-            task_id: call.task_id.clone().filter(|_| call.kind == Kind::Task),
-            traceparent: call.traceparent.clone(),
-            reply_to,
-        }
-    }
 }
 
 impl Reporter {

@@ -10,6 +10,7 @@ use signalbox_wire::opscore::TaskAnswer;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::about::About;
 use super::at_work::AtWork;
 use super::call::Call;
 use super::context::Progress;
@@ -17,7 +18,7 @@ use super::failure::Failure;
 use super::handlers::{Handlers, Outcome};
 use super::happening::{Happening, Observer};
 use super::inbox::{ANSWER_BYTES_MAX, Queued, work_id};
-use super::reporter::{About, Reporter, report_of};
+use super::reporter::{Reporter, report_of};
 
 /// Everything that handling one piece of work needs.
 pub(super) struct Worker(Arc<Parts>);

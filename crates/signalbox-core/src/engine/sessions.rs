@@ -61,14 +61,19 @@ session_operation! {
     |this, machine| {
         let state = allow(&mut machine.work, &this.session, &[SessionStatus::Paused], "resumed")?;
         machine.work.emit(&this.session, &SessionEvent::Resumed)?;
-        for task in state.tasks.iter().filter(|task| task.status == TaskStatus::Pending) {
-            match task.retry_at {
-                // By another process's clock the wait may have ended during the pause, and used up its timer.
-                Some(at) if at > machine.work.context.now => {
-                    machine.work.decision.arm(Due::new(retry_timer(&this.session, task), at));
-                }
-                Some(_) => machine.try_again(&this.session, &task.id)?,
-                None => {}
+        let now = machine.work.context.now;
+        let pending = state.tasks.iter().filter(|task| task.status == TaskStatus::Pending);
+        let (later, due): (Vec<_>, Vec<_>) =
+            pending.filter_map(|task| Some((task, task.retry_at?))).partition(|(_, at)| *at > now);
+        // By another process's clock the wait may have ended during the pause, and used up its timer. Before any is tried
+        // again: one that fails at once may end the session, and then none of these is to stay.
+        for (task, at) in later {
+            machine.work.decision.arm(Due::new(retry_timer(&this.session, task), at));
+        }
+        for (task, _) in due {
+            let known = machine.work.known_session(&this.session)?.task(&task.id);
+            if known.is_some_and(|task| task.retry_at.is_some()) {
+                machine.try_again(&this.session, &task.id)?;
             }
         }
         machine.advance(&this.session)

@@ -8,11 +8,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::envelope::{failure_data, response, write};
+use crate::agent::about::About;
 use crate::agent::call::Kind;
 use crate::agent::context::Progress;
 use crate::agent::handlers::Outcome;
 use crate::agent::happening::{Happening, Observer};
-use crate::agent::reporter::About;
 use crate::agent::subscription::Subscription;
 use crate::edge;
 use crate::error::{Error, Problem};

@@ -1,27 +1,33 @@
 //! The connection against a scripted server, in virtual time.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_sink::Sink;
 use serde_json::{Value, json};
 use tokio::io::{DuplexStream, duplex};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use yawc::close::CloseCode;
 use yawc::{Frame, OpCode, Options, Role, WebSocket};
 
 use super::dial::Dialing;
+use super::dial::Resume;
 use super::socket::Socket;
 use super::*;
 use crate::agent::at_work::AtWork;
 use crate::agent::call::{Call, Kind};
 use crate::agent::failure::Failure;
 use crate::agent::handlers::{Handler, Handlers};
+use crate::agent::happening::Observer;
+use crate::agent::inbox::Inbox;
 use crate::agent::inbox::QUEUE_MAX;
 use crate::agent::logs;
 use crate::agent::reporter::{HttpReporter, Reporter};
+use crate::agent::subscription::Subscription;
 use crate::agent::worker::Worker;
 use crate::client::Client;
 use crate::error::Problem;
