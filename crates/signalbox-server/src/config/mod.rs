@@ -126,14 +126,20 @@ impl Config {
                 ..Policy::default().task_backoff
             },
             task_timeout: self.tasks.task_timeout,
-            lease: self.delivery.delivery_timeout.max(self.tools.tool_timeout).max(self.llm.llm_timeout) * 2
-                + Duration::from_secs(30),
+            lease: self.longest_call() * 2 + Duration::from_secs(30),
             restart_by_endpoint: self.agents.restart_by_endpoint,
             announce: announce && self.serves(Surface::Agentkit),
             payload_inline_max: self.http.payload_inline_max,
             payload_max: self.http.payload_bytes_max,
             ..Policy::default()
         }
+    }
+
+    /// How long a call may take that is due work. A language model is slow, and counts where there is one: what a killed
+    /// process held waits for its lease to end.
+    fn longest_call(&self) -> Duration {
+        let completion = self.llm.llm_url.as_ref().map_or(Duration::ZERO, |_| self.llm.llm_timeout);
+        self.delivery.delivery_timeout.max(self.tools.tool_timeout).max(completion)
     }
 
     /// Whether this surface is served.

@@ -452,8 +452,8 @@ fn a_job_is_run_from_the_command_line(database: &Database) {
     server.session_becomes(&session, "completed");
     let (events, _) = ask(&["events", &session, "--follow", "-o", "jsonl"]);
     assert!(events.lines().last().is_some_and(|last| last.contains("session.completed")), "{events}");
-    assert!(!ask(&["sessions", "show", &session]).0.contains("xxx"));
-    assert!(ask(&["sessions", "show", &session, "--whole"]).0.contains("xxx"));
+    assert!(!ask(&["sessions", "show", &session, "-o", "json"]).0.contains("xxx"));
+    assert!(ask(&["sessions", "show", &session, "--whole", "-o", "json"]).0.contains("xxx"));
     let listed =
         |words: &[&str]| ask(&[&["sessions", "list", "-o", "jsonl"], words].concat()).0.lines().count();
     assert_eq!(listed(&["--workflow", "pay", "--status", "completed"]), 1);

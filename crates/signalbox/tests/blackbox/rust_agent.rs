@@ -37,11 +37,11 @@ struct Connected {
     happenings: UnboundedReceiver<Happening>,
 }
 
-async fn connect(agent: Agent, subject: &str) -> Connected {
+async fn connect(agent: Agent, subject: Subscription) -> Connected {
     let (told, happenings) = unbounded_channel();
     let (published, publications) = unbounded_channel();
     let agent = agent.handler(work).observer(move |happening| drop(told.send(happening))).subscribe(
-        Subscription::new(subject).after(0),
+        subject,
         move |call: Call| {
             let sent = published.send(call.payload);
             async move { sent.map(|()| Value::Null).map_err(|_| Failure::new("nobody listens")) }
@@ -85,7 +85,7 @@ fn an_agent_by_an_ssh_key_works_over_a_restart(database: &Database) {
     let runtime = runtime();
     let client = Client::new(&format!("http://{}", server.address()), None).expect("a client");
     let agent = Agent::new(client, "rust").registered(&agent_id).connect(Credentials::ssh_key(key.private()));
-    let mut connected = runtime.block_on(connect(agent, "orders.eu"));
+    let mut connected = runtime.block_on(connect(agent, Subscription::new("orders.eu").after(0)));
 
     let definition = json!({"id": "w", "name": "W", "tasks": [{"taskId": "count", "name": "count",
         "agentCapability": "count", "parameters": {"n": 41}}]});
@@ -129,8 +129,8 @@ fn two_agents_converse(database: &Database) {
         Agent::new(client, name).connect(Credentials::ClientKey)
     };
     runtime.block_on(async {
-        let mut alice = connect(agent("alice"), "chat.>").await;
-        let bob = connect(agent("bob"), "chat.>").await;
+        let mut alice = connect(agent("alice"), Subscription::new("chat.>")).await;
+        let bob = connect(agent("bob"), Subscription::new("chat.>")).await;
         alice.until(|happening| matches!(happening, Happening::Connected { .. })).await;
         let answer = alice
             .running

@@ -104,6 +104,8 @@ pages! {
     agent_protocol: "docs/reference/agent-protocol.md",
     examples: "examples/README.md",
     administration: "docs/guide/administration.md",
+    agent_websocket: "docs/reference/agent-websocket.md",
+    channels: "docs/reference/channels.md",
     getting_started: "docs/guide/getting-started.md",
     hooks: "docs/reference/hooks.md",
     migrate: "docs/guide/migrate.md",
@@ -119,6 +121,9 @@ pages! {
     write_an_agent: "docs/guide/write-an-agent.md",
 }
 
+/// Generated from what its own tests read: each command's example is one that can be given.
+const GENERATED: &str = "docs/reference/cli.md";
+
 /// A page with a block that nobody follows would fail nothing.
 #[test]
 fn every_page_with_a_block_is_followed() {
@@ -126,7 +131,7 @@ fn every_page_with_a_block_is_followed() {
     for folder in ["docs/guide", "docs/reference", "docs/concepts", "docs", "examples"] {
         for entry in fs::read_dir(root().join(folder)).expect("a folder of pages").flatten() {
             let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
-            if !name.ends_with(".md") || PAGES.contains(&name.as_str()) {
+            if !name.ends_with(".md") || name == GENERATED || PAGES.contains(&name.as_str()) {
                 continue;
             }
             let text = fs::read_to_string(entry.path()).expect("a page");
