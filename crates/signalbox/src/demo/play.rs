@@ -136,8 +136,9 @@ fn fact(screen: &Screen, name: &str, text: &str) {
 const FACT: usize = 10;
 
 /// What to do next: commands to copy, and what each is for.
-const NEXT: [(&str, &str); 4] = [
+const NEXT: [(&str, &str); 5] = [
     ("signalbox serve", "a server of your own; leave it running"),
+    ("signalbox agent run --help", "make any program an agent"),
     ("signalbox agents --help", "who is there, and what they do"),
     ("signalbox workflows --help", "keep work like this, and start it"),
     ("signalbox demo --keep", "this again, keeping report and logs"),
