@@ -338,6 +338,7 @@ pub(crate) struct Leftover {
     written: u64,
     unacknowledged: VecDeque<Durable>,
     had: Had,
+    unsaid: VecDeque<(u64, Box<str>)>,
 }
 
 impl Leftover {
@@ -349,7 +350,7 @@ impl Leftover {
     /// It goes to a connection behind which another process may be: what was had is not had there. Commands that went out
     /// are lost here, as it is counted how often they are sent.
     pub(crate) fn goes_to_another(&mut self) {
-        self.had = Had::default();
+        (self.had, self.unsaid) = (Had::default(), VecDeque::new());
         let written = self.written;
         self.unacknowledged.retain(|durable| durable.sequence > written || !is_command(&durable.id));
     }
@@ -555,6 +556,7 @@ impl Outbox {
             written: state.written,
             unacknowledged: std::mem::take(&mut state.unacknowledged),
             had: std::mem::take(&mut state.had),
+            unsaid: std::mem::take(&mut state.unsaid),
         }
     }
 
@@ -564,10 +566,11 @@ impl Outbox {
         state.sequence = state.sequence.max(leftover.sequence);
         state.written = leftover.written;
         state.had = leftover.had;
+        // An acknowledgement over this connection may be of what came over that one.
+        state.unsaid = leftover.unsaid;
         for durable in leftover.unacknowledged {
             if durable.sequence <= after {
-                state.had.add(&durable.id);
-                durable.had();
+                state.has(durable);
                 continue;
             }
             self.0.queue(&mut state, Queued::Frame(durable.text.clone(), Some(durable.sequence)));
@@ -742,18 +745,23 @@ impl State {
     fn had_up_to(&mut self, sequence: u64) {
         while let Some(durable) = self.unacknowledged.pop_front_if(|durable| durable.sequence <= sequence) {
             self.unacknowledged_bytes = self.unacknowledged_bytes.saturating_sub(durable.text.len());
-            self.had.add(&durable.id);
-            if is_command(&durable.id) {
-                if self.unsaid.len() >= HAD_KEPT {
-                    self.unsaid.pop_front();
-                }
-                self.unsaid.push_back((durable.sequence, durable.id.clone()));
-            }
-            durable.had();
+            self.has(durable);
         }
         if self.unacknowledged.is_empty() {
             self.unacknowledged = VecDeque::new();
         }
+    }
+
+    /// The agent's side has it.
+    fn has(&mut self, durable: Durable) {
+        self.had.add(&durable.id);
+        if is_command(&durable.id) {
+            if self.unsaid.len() >= HAD_KEPT {
+                self.unsaid.pop_front();
+            }
+            self.unsaid.push_back((durable.sequence, durable.id.clone()));
+        }
+        durable.had();
     }
 }
 
@@ -1018,6 +1026,24 @@ mod tests {
         assert_eq!(new.sequence(), 3, "the count goes on");
         drop((old, reader));
         assert_eq!(now(&mut c), Some(Received::Lost), "nobody took it over");
+    }
+
+    #[test]
+    fn what_came_over_an_earlier_connection_is_acknowledged_over_the_one_that_goes_on_with_it() {
+        let wide = OutboxBounds { bytes: 1 << 10, ..BOUNDS };
+        let (old, _reader) = outbox(wide);
+        let _receipts = ["cmd_1", "cmd_2", "cmd_3"].map(|id| old.deliver(id, |_| frame("{}")));
+        // A pong.
+        old.had_up_to(1);
+        let (new, _reader) = outbox(wide);
+        new.take_over(old.leave(), 2);
+        let said: Vec<String> = new.acknowledge_up_to(2).iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["cmd_1", "cmd_2"]);
+        let (another, _reader) = outbox(wide);
+        let mut leftover = new.leave();
+        leftover.goes_to_another();
+        another.take_over(leftover, 0);
+        assert!(another.acknowledge_up_to(2).is_empty(), "another process says nothing of them");
     }
 
     #[test]
