@@ -189,7 +189,7 @@ class Agent:
         return str(loads(await _complete(call)))
 
     async def ask(self, agent_id: str, payload: Any, *, timeout: float = 30.0) -> Any:
-        """Asks another agent over the connection, and waits for what its handler of requests answers."""
+        """Asks another agent over the connection, and waits for what its handler of requests answers, for 300 s at most."""
         return loads(await _complete(self._at_work.ask(agent_id, dumps(payload), timeout)))
 
     @property

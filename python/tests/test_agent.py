@@ -281,6 +281,23 @@ def test_agents_ask_each_other(server: Server, client: agentkit.Client) -> None:
         assert run(client, asks, "ask", {"n": 21}).result == 42
 
 
+@pytest.mark.parametrize("timeout", [1e6, 1.8e19])
+def test_a_timeout_without_measure_is_no_end(server: Server, client: agentkit.Client, timeout: float) -> None:
+    asked, asks = make(server, "asked", connect="websocket"), make(server, "asks", connect="websocket")
+
+    @asked.request()
+    def double(n: int) -> int:
+        return 2 * n
+
+    @asks.task("ask")
+    async def ask(n: int) -> Any:
+        assert asked.agent_id is not None
+        return await asks.ask(asked.agent_id, {"n": n}, timeout=timeout)
+
+    with Serving(asked), Serving(asks):
+        assert run(client, asks, "ask", {"n": 21}).result == 42
+
+
 def test_a_second_process_takes_over(server: Server, client: agentkit.Client) -> None:
     first = make(server, "twice", connect="websocket")
     second = Agent(first.name, url=server.url, api_key=server.key, connect="websocket", heartbeat=0.5)
