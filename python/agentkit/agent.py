@@ -10,7 +10,8 @@
 
     agent.run()
 
-Handlers are plain functions, which run in threads, or async ones; at most `concurrency` of them at once. Everything else is
+Handlers are plain functions, which run in threads, or async ones; at most `concurrency` of them at once. A plain function that
+goes on for 5 s after its work was cancelled no longer counts, and does not keep the process from ending. Everything else is
 done for them, in native threads that need no interpreter lock: registration, heartbeats, reconnection, reports (`active`,
 progress, how it ended), answers to repeats, and cancellation.
 """
@@ -26,13 +27,13 @@ import signal
 import sys
 import threading
 import traceback
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar, Union
 
 from agentkit import _native
 from agentkit._async.client import AsyncClient
 from agentkit._handlers import Handler, Handlers
 from agentkit._logging import OpsCoreHandler
+from agentkit._threads import Threads
 from agentkit._transport import _complete, dumps, loads
 from agentkit.errors import AgentKitError, ConfigurationError
 from agentkit.models import CapabilityBody
@@ -189,7 +190,7 @@ class Agent:
         return str(loads(await _complete(call)))
 
     async def ask(self, agent_id: str, payload: Any, *, timeout: float = 30.0) -> Any:
-        """Asks another agent over the connection, and waits for what its handler of requests answers."""
+        """Asks another agent over the connection, and waits for what its handler of requests answers, for 300 s at most."""
         return loads(await _complete(self._at_work.ask(agent_id, dumps(payload), timeout)))
 
     @property
@@ -253,7 +254,7 @@ class _Running:
         self.stopping: Optional[asyncio.Task[None]] = None
         self.over: Optional[str] = None
         self.tasks: dict[int, asyncio.Task[None]] = {}
-        self.threads = ThreadPoolExecutor(agent._concurrency, thread_name_prefix=agent.name)
+        self.threads = Threads(agent._concurrency, agent.name)
         self.tool_server: Optional[ToolServer] = None
 
     async def run(self, started: Optional[Callable[[], Any]]) -> None:
@@ -280,7 +281,7 @@ class _Running:
             if self.tool_server is not None:
                 await asyncio.to_thread(self.tool_server.close)
             self.ended.set()
-            self.threads.shutdown(wait=False, cancel_futures=True)
+            self.threads.close()
 
     def stop(self) -> None:
         """Begins to stop, from any thread."""
@@ -373,7 +374,7 @@ class _Running:
         function = functools.partial(handler.function, *positional, **named)
         # The thread sees the context, and so do the log and `current()` in it.
         run = functools.partial(contextvars.copy_context().run, function)
-        return await self.loop.run_in_executor(self.threads, run)
+        return await self.threads.run(run)
 
     def _begin_to_stop(self) -> None:
         if self.stopping is None:

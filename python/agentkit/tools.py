@@ -15,7 +15,10 @@ import functools
 import inspect
 import json
 import logging
+import socket
+import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Callable, Generic, Mapping, Optional, TypeVar, Union, overload
 
@@ -38,8 +41,17 @@ BODY_MAX = 4 << 20
 """The largest call of a tool, in bytes."""
 CALLS_MAX = 64
 """Calls that are served at once; the next one is answered 503."""
+CONNECTIONS_MAX = 2 * CALLS_MAX
+"""Connections that are served at once, each by a thread; further ones wait to be accepted. Where half of them are open, each
+is closed after its answer, so that idle ones do not keep out others."""
 ARRIVAL_TIMEOUT = 30.0
 """Seconds in which a call must have arrived."""
+DROPPING_MAX = 2.0
+"""Seconds in which the rest of a call that is refused is read, and dropped."""
+PIECE = 65_536
+"""Bytes that are read at once."""
+CLOSING_EVERY = 0.2
+"""Seconds after which a server without room for another connection looks whether it is closed."""
 
 
 class Tool(Generic[P, R]):
@@ -108,6 +120,7 @@ class ToolServer:
 
     def close(self) -> None:
         """Serves no more."""
+        self._server.is_closing = True
         self._server.shutdown()
         self._server.server_close()
 
@@ -121,8 +134,6 @@ class ToolServer:
             arguments = call["arguments"]
         except (ValueError, KeyError, TypeError):
             return 400, {"detail": 'the body is no {"arguments": {…}}'}
-        if not self._room.acquire(blocking=False):
-            return 503, {"detail": f"{CALLS_MAX} calls are under way; come again later"}
         try:
             return 200, found.invoke(arguments)
         except Failure as failure:
@@ -130,8 +141,6 @@ class ToolServer:
         except Exception as error:
             _log.exception("the tool '%s' failed", found.name)
             return 200, {"status": "error", "error_message": f"{type(error).__name__}: {error}"}
-        finally:
-            self._room.release()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
@@ -146,17 +155,57 @@ class ToolServer:
                     self.close_connection = True
                     self._say(413, dumps({"detail": f"send at most {BODY_MAX} bytes, with their number"}))
                     return
-                status, answer = server.answer(self.path, self.rfile.read(int(length)))
+                # Before the call is read: what waits for room would fill the memory.
+                if not server._room.acquire(blocking=False):
+                    self.close_connection = True
+                    self._say(503, dumps({"detail": f"{CALLS_MAX} calls are under way; come again later"}))
+                    self._drop_the_rest()
+                    return
                 try:
-                    text = dumps(answer)
-                except (TypeError, ValueError) as error:
-                    text = dumps({"status": "error", "error_message": f"the tool's answer is no JSON: {error}"})
+                    status, answer = server.answer(self.path, self._body(int(length)))
+                    try:
+                        text = dumps(answer)
+                    except (TypeError, ValueError) as error:
+                        text = dumps({"status": "error", "error_message": f"the tool's answer is no JSON: {error}"})
+                finally:
+                    server._room.release()
+                self.close_connection = self.close_connection or server._server.is_crowded
                 self._say(status, text)
+
+            def _body(self, length: int) -> bytes:
+                """Reads a call, all of it within its time: one that comes byte by byte does not keep its place."""
+                end = time.monotonic() + ARRIVAL_TIMEOUT
+                body = bytearray()
+                while len(body) < length:
+                    left = end - time.monotonic()
+                    if left <= 0:
+                        raise socket.timeout(f"the call did not arrive within {ARRIVAL_TIMEOUT:g} s")
+                    self.connection.settimeout(left)
+                    piece = self.rfile.read1(min(PIECE, length - len(body)))
+                    if not piece:
+                        raise ConnectionResetError("the caller went away in the middle of its call")
+                    body += piece
+                self.connection.settimeout(ARRIVAL_TIMEOUT)
+                return bytes(body)
+
+            def _drop_the_rest(self) -> None:
+                """Reads what still comes, for a moment: a connection that is closed before that may take the answer with it."""
+                end = time.monotonic() + DROPPING_MAX
+                try:
+                    self.connection.shutdown(socket.SHUT_WR)
+                    while (left := end - time.monotonic()) > 0:
+                        self.connection.settimeout(left)
+                        if not self.rfile.read1(PIECE):
+                            return
+                except OSError:
+                    return  # It came to its end without us.
 
             def _say(self, status: int, text: bytes) -> None:
                 self.send_response(status)
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(text)))
+                if self.close_connection:
+                    self.send_header("connection", "close")
                 self.end_headers()
                 self.wfile.write(text)
 
@@ -167,7 +216,54 @@ class ToolServer:
 
 
 class _Server(ThreadingHTTPServer):
+    """A thread for each connection, and so many of them."""
+
     daemon_threads = True
+    request_queue_size = CONNECTIONS_MAX
+    is_closing = False
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._most = CONNECTIONS_MAX
+        self._room = threading.BoundedSemaphore(self._most)
+        self._open = 0
+        self._lock = threading.Lock()
+        super().__init__(address, handler)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether connections should make room for others."""
+        return 2 * self._open > self._most
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        # Accepting waits: connections beyond the bound stay in the system's queue and take no thread.
+        while not self._room.acquire(timeout=CLOSING_EVERY):
+            if self.is_closing:
+                self.shutdown_request(request)
+                return
+        self._count(1)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._leave()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._leave()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        level = logging.DEBUG if isinstance(sys.exc_info()[1], OSError) else logging.ERROR
+        _log.log(level, "a call from %s was not served", client_address, exc_info=True)
+
+    def _leave(self) -> None:
+        self._count(-1)
+        self._room.release()
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._open += change
 
 
 def _summary(function: Callable[..., Any]) -> str:

@@ -24,6 +24,13 @@ use crate::work::{Event, Outcome, Wanted, Work};
 /// How often the wait for an event looks whether the user pressed Ctrl-C.
 const SIGNALS_EVERY: Duration = Duration::from_millis(100);
 
+/// The longest that an agent waits for what it asked another; the server waits no longer.
+const ASK_MAX: Duration = Duration::from_secs(300);
+/// The longest between two signs of life; servers want one far more often.
+const HEARTBEAT_MAX: Duration = Duration::from_secs(3_600);
+/// The longest that an agent takes to finish; a moment further away may not be one that the clock can tell.
+const GRACE_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+
 /// An agent: about to start, or at work.
 #[pyclass(frozen, module = "agentkit._native")]
 pub(crate) struct Agent {
@@ -67,7 +74,7 @@ impl Agent {
         if let Some(seconds) = heartbeat {
             let interval = Duration::try_from_secs_f64(seconds)
                 .map_err(|error| PyValueError::new_err(format!("heartbeat={seconds}: {error}")))?;
-            about = about.heartbeat(interval);
+            about = about.heartbeat(interval.min(HEARTBEAT_MAX));
         }
         if let Some(agent_id) = agent_id {
             about = about.registered(agent_id);
@@ -139,7 +146,7 @@ impl Agent {
             .map_err(|error| PyValueError::new_err(format!("the time of {grace} s to finish: {error}")))?;
         let (at_work, events) = (self.at_work.clone(), self.sender.clone());
         Ok(Call::new(async move {
-            let answer = at_work.stop(grace).await;
+            let answer = at_work.stop(grace.min(GRACE_MAX)).await;
             drop(events.send(Event::ended()));
             answer
         }))
@@ -156,7 +163,11 @@ impl Agent {
     fn ask(&self, agent_id: String, payload: &[u8], timeout: f64) -> PyResult<Call> {
         let timeout = Duration::try_from_secs_f64(timeout)
             .map_err(|error| PyValueError::new_err(format!("the timeout of {timeout} s: {error}")))?;
-        Ok(self.order(Order::Ask { agent_id, payload: read("the payload", payload)?, timeout }))
+        Ok(self.order(Order::Ask {
+            agent_id,
+            payload: read("the payload", payload)?,
+            timeout: timeout.min(ASK_MAX),
+        }))
     }
 }
 

@@ -36,8 +36,16 @@ impl Answer {
     }
 
     pub(crate) fn unusable(message: impl Into<String>) -> Self {
-        let fault = Fault { kind: "unusable", message: message.into(), ..Fault::default() };
-        Self { error: Some(fault), ..Self::default() }
+        Self::fault("unusable", message.into())
+    }
+
+    /// The call came to no end of its own.
+    pub(crate) fn lost(message: impl Into<String>) -> Self {
+        Self::fault("lost", message.into())
+    }
+
+    fn fault(kind: &'static str, message: String) -> Self {
+        Self { error: Some(Fault { kind, message, ..Fault::default() }), ..Self::default() }
     }
 }
 

@@ -18,6 +18,27 @@ const SIGNALS_EVERY: Duration = Duration::from_millis(100);
 /// Answers that are handed over under one taking of the interpreter's lock.
 const BATCH_MAX: usize = 256;
 
+/// Tells the answer once. Dropped before that, because the task was cancelled or panicked, it tells so: nobody waits for ever.
+struct Teller<F: FnOnce(Answer)>(Option<F>);
+
+impl<F: FnOnce(Answer)> Teller<F> {
+    fn tell(mut self, answer: Answer) {
+        if let Some(tell) = self.0.take() {
+            tell(answer);
+        }
+    }
+}
+
+impl<F: FnOnce(Answer)> Drop for Teller<F> {
+    fn drop(&mut self) {
+        if let Some(tell) = self.0.take() {
+            tell(Answer::lost(
+                "the call ended without an answer: it was cancelled, or it failed inside; try it again",
+            ));
+        }
+    }
+}
+
 type Future = Pin<Box<dyn std::future::Future<Output = Answer> + Send>>;
 
 /// A call that is ready to go, once.
@@ -44,7 +65,8 @@ impl Call {
         let future = self.future.lock().take();
         let future =
             future.ok_or_else(|| PyRuntimeError::new_err("a call is made once; make another one"))?;
-        let task = runtime::handle()?.spawn(async move { tell(future.await) });
+        let teller = Teller(Some(tell));
+        let task = runtime::handle()?.spawn(async move { teller.tell(future.await) });
         *self.begun.lock() = Some(task.abort_handle());
         Ok(())
     }

@@ -18,7 +18,7 @@ from agents import Serving
 from conftest import DEADLINE, Program, Server, until
 
 import agentkit
-from agentkit import Agent, Context, Failure, current
+from agentkit import Agent, Context, Failure, _threads, current
 from agentkit.models import SessionView
 
 BOTH = pytest.mark.parametrize("connect", ["http", "websocket"])
@@ -179,6 +179,34 @@ def test_a_cancelled_task_cancels_its_handler(server: Server, client: agentkit.C
     assert told == ["cancelled", "seen"]
 
 
+@BOTH
+def test_a_cancelled_handler_that_goes_on_leaves_its_place(
+    server: Server, client: agentkit.Client, connect: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_threads, "CANCELLED_GRACE", 0.1)
+    agent = make(server, "deaf", connect=connect)
+    begun, release = threading.Event(), threading.Event()
+
+    @agent.task("deaf")
+    def deaf() -> None:
+        begun.set()
+        assert release.wait(2 * DEADLINE)
+
+    @agent.task("next")
+    def after() -> str:
+        return "done"
+
+    with Serving(agent):
+        session = client.workflows.trigger(one_task(agent, "deaf"))
+        assert begun.wait(DEADLINE)
+        client.sessions.cancel(session, "not needed")
+        following = client.workflows.trigger(one_task(agent, "next"))
+        try:
+            until(lambda: client.sessions.get(following).status == "completed")
+        finally:
+            release.set()
+
+
 def test_a_repeat_is_answered_and_not_run_again(server: Server, client: agentkit.Client) -> None:
     agent = make(server, "repeated")
     runs: list[Any] = []
@@ -276,6 +304,23 @@ def test_agents_ask_each_other(server: Server, client: agentkit.Client) -> None:
     async def ask(n: int) -> Any:
         assert asked.agent_id is not None
         return await asks.ask(asked.agent_id, {"n": n})
+
+    with Serving(asked), Serving(asks):
+        assert run(client, asks, "ask", {"n": 21}).result == 42
+
+
+@pytest.mark.parametrize("timeout", [1e6, 1.8e19])
+def test_a_timeout_without_measure_is_no_end(server: Server, client: agentkit.Client, timeout: float) -> None:
+    asked, asks = make(server, "asked", connect="websocket"), make(server, "asks", connect="websocket")
+
+    @asked.request()
+    def double(n: int) -> int:
+        return 2 * n
+
+    @asks.task("ask")
+    async def ask(n: int) -> Any:
+        assert asked.agent_id is not None
+        return await asks.ask(asked.agent_id, {"n": n}, timeout=timeout)
 
     with Serving(asked), Serving(asks):
         assert run(client, asks, "ask", {"n": 21}).result == 42
@@ -475,6 +520,41 @@ def test_sigterm_drains(
     program.terminate()
     done = client.sessions.wait(session)
     assert (done.status, done.result) == ("completed", "finished all the same")
+    assert program.ends() == 0, program.text()
+    assert "gone" in program.lines
+
+
+STUCK = """
+import logging, threading
+from agentkit import Agent
+agent = Agent("NAME", connect="CONNECT", heartbeat=0.5, drain=0.2)
+
+@agent.task("stuck")
+def stuck() -> None:
+    print("begun", flush=True)
+    threading.Event().wait()
+
+agent.run()
+print("gone", flush=True)
+"""
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+@BOTH
+def test_a_handler_that_never_ends_does_not_keep_the_process(
+    server: Server, client: agentkit.Client, programs: Callable[..., Program], connect: str, is_cancelled: bool
+) -> None:
+    its_name = name("stuck")
+    program = programs(STUCK.replace("NAME", its_name).replace("CONNECT", connect))
+    program.line("is registered as")
+    (agent,) = client.agents.list(name=its_name)
+    session = client.workflows.trigger(
+        {"id": its_name, "name": "Stuck", "tasks": [{"taskId": "stuck", "agentId": agent.agent_id, "maxRetries": 0}]}
+    )
+    program.line("begun")
+    if is_cancelled:
+        client.sessions.cancel(session, "not needed")
+    program.terminate()
     assert program.ends() == 0, program.text()
     assert "gone" in program.lines
 
