@@ -156,10 +156,14 @@ class Agent:
         self._tools_listen, self._tools_reached_at = listen, reached_at
 
     def run(self) -> None:
-        """Runs the agent until it is told to stop: SIGTERM and Ctrl-C let its handlers finish, a second one ends it."""
+        """Runs the agent until it is told to stop: SIGTERM and Ctrl-C let its handlers finish, a second one ends it. Where it
+        cannot start, or is over by itself, it says why in a line and exits with 1; `serve` raises instead."""
         if not logging.getLogger().handlers:
             logging.basicConfig(level=self._log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        asyncio.run(self.serve())
+        try:
+            asyncio.run(self.serve())
+        except AgentKitError as error:
+            sys.exit(f"error: {error}")
 
     async def serve(self, started: Optional[Callable[[], Any]] = None) -> None:
         """Runs the agent in this event loop until `stop` is called, or the program is told to end; `started` is called once
@@ -352,7 +356,7 @@ class _Running:
         handler = self.agent._handlers.of(call)
         try:
             if handler is None:
-                raise Failure(f"the agent '{self.agent.name}' has no handler of the {call.kind} '{call.name}'", code="no-handler")
+                raise Failure(self._no_handler(call), code="no-handler")
             result = dumps(await self._call(handler, call, context))
         except asyncio.CancelledError:
             work.fail(f"the {call.kind} '{call.name}' is no longer wanted", "cancelled")
@@ -366,6 +370,13 @@ class _Running:
             work.fail(f"{type(error).__name__}: {error}", type(error).__name__, _details({"traceback": _trace(error)}))
         else:
             work.finish(result)
+
+    def _no_handler(self, call: Call) -> str:
+        has = ", ".join(f"'{name}'" for name in self.agent._handlers.names(call.kind)) or "none"
+        return (
+            f"the agent '{self.agent.name}' has no handler of the {call.kind} '{call.name}'; it has {has}; "
+            f"one of '*' takes whatever has none of its own"
+        )
 
     async def _call(self, handler: Handler, call: Call, context: Context) -> Any:
         positional, named = handler.arguments(call, context)

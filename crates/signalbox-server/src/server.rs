@@ -104,7 +104,7 @@ pub struct Server {
     post: Post,
     /// Comes when the certificate is to be read again, where TLS is spoken.
     hangup: Option<Signal>,
-    made: Vec<(String, Secret)>,
+    made: Vec<String>,
     lock: Lock,
 }
 
@@ -220,9 +220,9 @@ impl Server {
         format!("{scheme}://{}", self.address)
     }
 
-    /// The keys that were made just now, each with what it is and where it is kept: to be shown once.
+    /// The keys that were made just now: what each is, and where it is kept.
     #[must_use]
-    pub fn made_keys(&self) -> &[(String, Secret)] {
+    pub fn made_keys(&self) -> &[String] {
         &self.made
     }
 

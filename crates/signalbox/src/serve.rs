@@ -43,9 +43,8 @@ async fn serve(config: Config, until: impl Future<Output = ()> + Send + 'static)
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
     let server = Server::open(config).await?;
     printer::line(&format!("signalbox listening on {}", server.url()));
-    // Data, so that it goes where nothing is logged.
-    for (what, key) in server.made_keys() {
-        printer::line(&format!("made the {what}: {}", key.expose()));
+    for made in server.made_keys() {
+        printer::notice(&format!("made the {made}"));
     }
     let stop = async move {
         tokio::select! {

@@ -1,4 +1,4 @@
-//! The keys of a first start: made once, shown once, kept in the data directory with mode 0600.
+//! The keys of a first start: made once, kept in the data directory with mode 0600, and never printed.
 //!
 //! `platform.key` creates tenants; `admin.key` is the admin key of the tenant `default`, for the command line
 //! on the same machine and for whoever copies it; `webhook.secret` signs session webhooks. Keys given by
@@ -36,8 +36,8 @@ pub(crate) struct Keys {
     pub(crate) admin: Secret,
     /// What signs session webhooks.
     pub(crate) session_webhooks: Secret,
-    /// What was made just now and is to be shown once, each with its name and its file.
-    pub(crate) made: Vec<(String, Secret)>,
+    /// What was made just now: what each is, and its file.
+    pub(crate) made: Vec<String>,
 }
 
 /// Who this process is to others that share its database: the same after a restart, so that what an earlier
@@ -60,13 +60,13 @@ pub(crate) fn keys(config: &Config) -> io::Result<Keys> {
         key(config.services.platform_key.as_ref(), &file(PLATFORM_FILE), keys::from_random)?;
     let (admin, made_admin) =
         key(config.services.opscore_api_key.as_ref(), &file(ADMIN_FILE), keys::from_random)?;
-    // Whoever runs the receivers looks it up; it opens nothing here, so it is not shown.
+    // Whoever runs the receivers looks it up; it opens nothing here, so nothing is said of it.
     let (session_webhooks, _) =
         key(config.services.webhook_secret.as_ref(), &file(WEBHOOK_SECRET_FILE), webhook_secret)?;
     let mut made = Vec::new();
-    let kept = |what: &str, name| format!("{what}, kept in {}", file(name).display());
-    made.extend(made_platform.then(|| (kept("platform key", PLATFORM_FILE), platform.clone())));
-    made.extend(made_admin.then(|| (kept("admin key", ADMIN_FILE), admin.clone())));
+    let kept = |what: &str, name| format!("{what}; it is kept in {}", file(name).display());
+    made.extend(made_platform.then(|| kept("platform key", PLATFORM_FILE)));
+    made.extend(made_admin.then(|| kept("admin key", ADMIN_FILE)));
     Ok(Keys { platform, admin, session_webhooks, made })
 }
 
