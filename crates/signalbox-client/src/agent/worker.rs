@@ -145,7 +145,7 @@ impl Parts {
     async fn run_handler(self: &Arc<Self>, call: Call) -> Outcome {
         let context = call.context.clone();
         let no_longer_wanted = || Err(Failure::new("it is no longer wanted").code("cancelled"));
-        let outcome = match self.handlers.of(call.kind, &call.name) {
+        match self.handlers.of(call.kind, &call.name) {
             _ if context.is_cancelled() => no_longer_wanted(),
             None => Err(nobody_takes(&call)),
             Some(handler) => {
@@ -163,8 +163,7 @@ impl Parts {
                     Err(_) => Err(Failure::new("the agent's handler panicked").code("panic")),
                 }
             }
-        };
-        outcome
+        }
     }
 }
 
