@@ -164,6 +164,10 @@ impl<D: Dial> Connection<D> {
                 self.send_again(conversation);
             }
             () = self.inbox.room(), if !conversation.held.is_empty() => {
+                if !conversation.may_read() {
+                    // Nothing was read for a while: that the other side was not heard is no sign.
+                    conversation.heard_at = Instant::now();
+                }
                 if let Some((arrival, sequence)) = conversation.held.pop_front() {
                     self.take(conversation, arrival, sequence);
                 }
