@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::at_work::AtWork;
@@ -83,10 +83,20 @@ pub(super) struct Held(InHand);
 
 #[derive(Debug, Default)]
 struct SeenMessage {
-    ids: HashSet<String>,
-    oldest_first: VecDeque<String>,
+    /// Of what is published there may be so much that anything else would be forgotten.
+    publications: Ring,
+    others: Ring,
+    /// Tasks whose answer was given and is not kept any more.
+    forgotten: Ring,
     answers: HashMap<String, Bytes>,
     oldest_answers_first: VecDeque<String>,
+}
+
+/// The newest ids.
+#[derive(Debug, Default)]
+struct Ring {
+    ids: HashSet<String>,
+    oldest_first: VecDeque<String>,
 }
 
 /// The type of the message by which a workflow gives a task.
@@ -167,7 +177,17 @@ impl Inbox {
 
     fn is_known(&self, incoming: &Arrival) -> bool {
         let key = incoming.repeat_key.as_ref().or(incoming.call.id.as_ref());
-        key.is_some_and(|key| self.known.lock().ids.contains(key))
+        key.is_some_and(|key| self.is_repeat(&self.known.lock(), &incoming.call, key))
+    }
+
+    /// Whether it was taken before: its id is remembered, or it is still being worked at.
+    fn is_repeat(&self, known: &SeenMessage, call: &Call, key: &str) -> bool {
+        known.ring(call.kind).ids.contains(key) || work_id(call).is_some_and(|id| self.running.has(id, key))
+    }
+
+    /// Tasks and commands are not this process's any more: what waits and what is being done ends.
+    pub(super) fn cancel_all(&self) {
+        self.running.stop_all();
     }
 
     /// Waits until there is room for one more.
@@ -182,31 +202,43 @@ impl Inbox {
             && let Some(oldest) = known.oldest_answers_first.pop_front()
         {
             known.answers.remove(&oldest);
+            known.forgotten.remember(oldest);
         }
         known.oldest_answers_first.push_back(message_id.clone());
         known.answers.insert(message_id, answer);
     }
 
     fn admit(&self, incoming: Arrival, answer: Option<oneshot::Sender<Bytes>>) -> Receipt {
-        let Arrival { mut call, reply_to, repeat_key, .. } = incoming;
+        let Arrival { mut call, reply_to, repeat_key, accepts_report, .. } = incoming;
         let key = repeat_key.or_else(|| call.id.clone());
         let mut known = self.known.lock();
-        if let Some(id) = key.as_ref().filter(|id| known.ids.contains(*id)) {
-            return Receipt::Repeated(known.answers.get(id).cloned());
+        if let Some(id) = key.as_ref().filter(|key| self.is_repeat(&known, &call, key)) {
+            let forgotten =
+                || call.task_id.as_deref().filter(|_| accepts_report && known.forgotten.ids.contains(id));
+            return Receipt::Repeated(
+                known.answers.get(id).cloned().or_else(|| forgotten().map(answer_forgotten)),
+            );
         }
         let Ok(place) = self.queue.try_reserve() else { return Receipt::Full };
         let about = (call.task_id.clone(), call.session_id.clone());
         let (context, progress) = Context::new(about, self.logs.clone());
         call.context = context.clone();
         if let Some(id) = work_id(&call) {
-            self.running.begin(id.to_owned(), context);
+            self.running.begin(id.to_owned(), context, key.clone());
         }
         if let Some(key) = key {
-            known.remember(key);
+            known.ring_mut(call.kind).remember(key);
         }
         place.send(Queued { call, reply_to, progress, answer, _in_hand: self.in_hand.hold() });
         Receipt::Taken
     }
+}
+
+/// The report of a task that ended, and of which is not known any more how: nobody else would report it.
+fn answer_forgotten(task_id: &str) -> Bytes {
+    let error = "the task ended, but its answer was lost and is not kept any more; run it again";
+    let details = json!({ "opscore_task_id": task_id, "error": error, "code": "answer-lost" });
+    Bytes::from(json!({ "state": "error", "details": details }).to_string())
 }
 
 /// The id under which a task or a command is called off.
@@ -219,6 +251,16 @@ pub(super) fn work_id(call: &Call) -> Option<&str> {
 }
 
 impl SeenMessage {
+    fn ring(&self, kind: Kind) -> &Ring {
+        if kind == Kind::Publication { &self.publications } else { &self.others }
+    }
+
+    fn ring_mut(&mut self, kind: Kind) -> &mut Ring {
+        if kind == Kind::Publication { &mut self.publications } else { &mut self.others }
+    }
+}
+
+impl Ring {
     fn remember(&mut self, id: String) {
         if self.oldest_first.len() >= REMEMBERED_MAX
             && let Some(oldest) = self.oldest_first.pop_front()
@@ -294,9 +336,6 @@ fn parameters(payload: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-
-    use serde_json::json;
-
     use super::*;
 
     fn message(id: &str) -> Arrival {
@@ -330,6 +369,64 @@ mod tests {
     }
 
     #[test]
+    fn a_task_at_work_is_known_however_much_came_since() {
+        let (inbox, mut receiver) = inbox(1);
+        let of = |kind: Kind, id: &str| {
+            let call =
+                Call { kind, id: Some(id.to_owned()), task_id: Some("t".to_owned()), ..Call::default() };
+            Arrival { call, ..Arrival::default() }
+        };
+        let mut put = |kind: Kind, id: &str| {
+            let receipt = inbox.put(of(kind, id), None);
+            receiver.try_recv().ok();
+            receipt
+        };
+        assert_eq!(put(Kind::Message, "first"), Receipt::Taken);
+        for number in 0..=REMEMBERED_MAX {
+            assert_eq!(put(Kind::Publication, &number.to_string()), Receipt::Taken);
+        }
+        assert_eq!(
+            put(Kind::Message, "first"),
+            Receipt::Repeated(None),
+            "publications have a ring of their own"
+        );
+        assert_eq!(put(Kind::Task, "task"), Receipt::Taken);
+        for number in 0..=REMEMBERED_MAX {
+            assert_eq!(put(Kind::Message, &number.to_string()), Receipt::Taken);
+        }
+        assert_eq!(put(Kind::Message, "first"), Receipt::Taken);
+        assert_eq!(put(Kind::Task, "task"), Receipt::Repeated(None), "it is still being done");
+    }
+
+    #[test]
+    fn a_repeat_whose_answer_is_forgotten_is_reported_all_the_same() {
+        let (inbox, mut receiver) = inbox(1);
+        let task = || {
+            let call = Call {
+                kind: Kind::Task,
+                id: Some("m".to_owned()),
+                task_id: Some("t-1".to_owned()),
+                ..Call::default()
+            };
+            Arrival { call, accepts_report: true, ..Arrival::default() }
+        };
+        assert_eq!(inbox.put(task(), None), Receipt::Taken);
+        receiver.try_recv().unwrap();
+        inbox.answered("m".to_owned(), Bytes::from_static(b"{}"));
+        for number in 0..ANSWERS_MAX {
+            inbox.answered(number.to_string(), Bytes::from_static(b"{}"));
+        }
+        let Receipt::Repeated(Some(report)) = inbox.put(task(), None) else { panic!("no report") };
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        assert_eq!(
+            (&report["state"], &report["details"]["opscore_task_id"]),
+            (&json!("error"), &json!("t-1"))
+        );
+        let unread = Arrival { accepts_report: false, ..task() };
+        assert_eq!(inbox.put(unread, None), Receipt::Repeated(None));
+    }
+
+    #[test]
     fn messages_without_an_id_are_never_repeats() {
         let (inbox, _receiver) = inbox(2);
         assert_eq!(inbox.put(Arrival::default(), None), Receipt::Taken);
@@ -338,7 +435,7 @@ mod tests {
 
     #[test]
     fn only_the_newest_ids_are_remembered() {
-        let mut known = SeenMessage::default();
+        let mut known = Ring::default();
         for number in 0..=REMEMBERED_MAX {
             known.remember(number.to_string());
         }

@@ -149,7 +149,8 @@ impl Agent {
         self
     }
 
-    /// How often it gives a sign of life over its connection, where the server's `heartbeat_interval` is below 25 s.
+    /// How often it gives a sign of life over its connection, where the server's `heartbeat_interval` is below 25 s;
+    /// 300 s at most.
     #[must_use]
     pub fn heartbeat(mut self, interval: Duration) -> Self {
         self.heartbeat = interval.max(Duration::from_millis(100));

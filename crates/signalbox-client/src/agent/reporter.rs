@@ -68,8 +68,9 @@ impl Reporter {
                 if link.settle(&outcome, about).await {
                     return;
                 }
-                if about.task_id.is_some() {
-                    return http.settle(outcome, about).await;
+                if let Some(task_id) = &about.task_id {
+                    http.settle(outcome, about).await;
+                    return link.settled(task_id).await;
                 }
                 let failure = Failure::new("the answer is larger than a connection takes").code("too-large");
                 link.settle(&Err(failure), about).await;

@@ -20,6 +20,8 @@ pub struct Running {
     endpoint: Option<String>,
     stop: watch::Sender<bool>,
     worker: JoinHandle<()>,
+    /// Whether the worker was waited for to its end: it must not be waited for again.
+    is_over: bool,
 }
 
 impl Running {
@@ -29,7 +31,7 @@ impl Running {
         stop: watch::Sender<bool>,
         worker: JoinHandle<()>,
     ) -> Self {
-        Self { acting, link, agent_id, endpoint, stop, worker }
+        Self { acting, link, agent_id, endpoint, stop, worker, is_over: false }
     }
 
     /// The id that the server knows it by.
@@ -126,13 +128,16 @@ impl Running {
 
     /// Waits until the agent is over by itself: because another process took over, or because it cannot go on.
     pub async fn ended(&mut self) {
-        drop((&mut self.worker).await);
+        if !self.is_over {
+            drop((&mut self.worker).await);
+            self.is_over = true;
+        }
     }
 
     /// Takes no more work and waits for what it has, at most for `grace`. Answers whether it finished all.
     pub async fn stop(mut self, grace: Duration) -> bool {
         self.stop.send_replace(true);
-        tokio::time::timeout(grace, &mut self.worker).await.is_ok()
+        tokio::time::timeout(grace, self.ended()).await.is_ok()
     }
 }
 
@@ -140,5 +145,21 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.stop.send_replace(true);
         self.worker.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_over_can_be_waited_for_and_stopped_again() {
+        let acting = Acting::new(Client::new("http://127.0.0.1:9", Some("k")).unwrap());
+        let worker = tokio::spawn(async {});
+        let mut running =
+            Running::new((acting, None), ("a".to_owned(), None), watch::Sender::new(false), worker);
+        running.ended().await;
+        running.ended().await;
+        assert!(running.stop(Duration::MAX).await);
     }
 }

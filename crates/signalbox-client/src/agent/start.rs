@@ -132,8 +132,9 @@ impl Agent {
         });
         let running = Running::new((acting, Some(link)), (agent_id, None), stop, work);
         match tried.await {
-            Ok(Err(error)) => Err(error),
-            _ => Ok(running),
+            Ok(tried) => tried.map(|()| running),
+            // Nobody is left who connects.
+            Err(_) => Err(Error::unusable("the agent's connection", "it ended before its first try")),
         }
     }
 

@@ -273,6 +273,24 @@ async fn what_waits_is_bounded_and_finished_before_the_stop() {
 }
 
 #[tokio::test]
+async fn a_handler_begins_while_it_cannot_be_told_that_the_agent_is_at_it() {
+    let (server, mut reports) = server(|report| {
+        let busy = CannedResponse::new(503).header("retry-after", "2");
+        (report["state"] == "active").then_some(busy)
+    })
+    .await;
+    let (begun, mut begins) = mpsc::unbounded_channel();
+    let handler = move |_| {
+        begun.send(()).unwrap();
+        async { Ok::<_, String>(Value::Null) }
+    };
+    let running = agent(&server).handler(handler).start().await.unwrap();
+    post(running.endpoint().unwrap(), "m1", &task("t1", &json!({}))).await;
+    tokio::time::timeout(Duration::from_millis(1_500), begins.recv()).await.expect("it begins at once");
+    assert_eq!(reports.next().await["state"], "active");
+}
+
+#[tokio::test]
 async fn what_is_no_message_is_refused() {
     let (server, _reports) = server(|_| None).await;
     let running = agent(&server).handler(|_| async { failure("never called") }).start().await.unwrap();

@@ -66,7 +66,7 @@ impl Parts {
     /// answered; any other is reported `active` first.
     async fn handle(self: Arc<Self>, queued: Queued) {
         let Queued { call, reply_to, progress, answer, _in_hand } = queued;
-        let about = About::of(&call, reply_to);
+        let (about, id) = (About::of(&call, reply_to), work_id(&call).map(str::to_owned));
         let mut answer = answer.filter(|answer| !answer.is_closed());
         let mut handler = Box::pin(self.run_handler(call));
         let at_once = match &mut answer {
@@ -85,12 +85,16 @@ impl Parts {
         };
         let failure = outcome.as_ref().err().cloned();
         self.observer.tell(Happening::Done { kind: about.kind, name: about.name.clone(), failure });
-        if let (Some(answer), Some(id)) = (answer, &about.task_id)
-            && give(answer, &outcome, id)
-        {
-            return;
+        let is_given = match (answer, &about.task_id) {
+            (Some(answer), Some(id)) => give(answer, &outcome, id),
+            _ => false,
+        };
+        if !is_given {
+            self.reporter.settle(outcome, &about).await;
         }
-        self.reporter.settle(outcome, &about).await;
+        if let Some(id) = &id {
+            self.running.end(id);
+        }
     }
 
     /// Says that the agent is at it, and how far it is whenever the handler tells.
@@ -100,7 +104,10 @@ impl Parts {
         mut progress: watch::Receiver<Option<Progress>>,
         about: &About,
     ) -> Outcome {
-        self.reporter.active(about, None).await;
+        // The handler begins at once, however long that takes; what settles the task comes after it.
+        if let Some(outcome) = self.until_active(&mut handler, about).await {
+            return outcome;
+        }
         let mut may_change = true;
         loop {
             tokio::select! {
@@ -119,12 +126,26 @@ impl Parts {
         }
     }
 
+    async fn until_active(
+        &self,
+        handler: &mut (impl Future<Output = Outcome> + Unpin),
+        about: &About,
+    ) -> Option<Outcome> {
+        let mut active = std::pin::pin!(self.reporter.active(about, None));
+        tokio::select! {
+            outcome = handler => {
+                active.await;
+                Some(outcome)
+            }
+            () = &mut active => None,
+        }
+    }
+
     /// In a task of its own, so that a panic is a failure of this work and of nothing else.
     async fn run_handler(self: &Arc<Self>, call: Call) -> Outcome {
-        let id = work_id(&call).map(str::to_owned);
         let context = call.context.clone();
         let no_longer_wanted = || Err(Failure::new("it is no longer wanted").code("cancelled"));
-        let outcome = match self.handlers.of(call.kind, &call.name) {
+        match self.handlers.of(call.kind, &call.name) {
             _ if context.is_cancelled() => no_longer_wanted(),
             None => Err(nobody_takes(&call)),
             Some(handler) => {
@@ -142,11 +163,7 @@ impl Parts {
                     Err(_) => Err(Failure::new("the agent's handler panicked").code("panic")),
                 }
             }
-        };
-        if let Some(id) = &id {
-            self.running.end(id);
         }
-        outcome
     }
 }
 

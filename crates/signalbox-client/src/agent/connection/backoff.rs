@@ -1,7 +1,7 @@
 //! After how long an agent tries again, as pure functions of what went wrong and a random fraction.
 //!
 //! Failed authentication: 5 s. A lost connection: 1 s, doubling up to 2 minutes. A fault of the server (5xx): 10 s. What
-//! the server asks for (`Retry-After`) is never undercut. To each is added up to a quarter by chance, so that agents that were
+//! the server asks for (`Retry-After`) is not undercut, up to 10 minutes. To each is added up to a quarter by chance, so that agents that were
 //! cut off together do not come back together.
 
 use std::time::Duration;
@@ -14,6 +14,8 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(5);
 const AFTER_FAULT: Duration = Duration::from_secs(10);
 /// The first wait after a lost connection.
 const LOST_FIRST: Duration = Duration::from_secs(1);
+/// The longest wait that a server may ask for.
+pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 /// The longest wait after a lost connection.
 const LOST_MAX: Duration = Duration::from_secs(120);
 
@@ -69,20 +71,25 @@ impl Backoff {
         let wait = match fault {
             Fault::Final => return None,
             Fault::Refused => AFTER_REFUSAL,
-            Fault::Server(asked) => asked.unwrap_or_default().max(AFTER_FAULT),
+            Fault::Server(asked) => after_fault(*asked),
             Fault::Lost => {
                 let doubled = LOST_FIRST.saturating_mul(1 << self.lost.min(16));
                 self.lost = self.lost.saturating_add(1);
                 doubled.min(LOST_MAX)
             }
         };
-        Some(wait + wait.mul_f64(random.clamp(0.0, 1.0) / 4.0))
+        Some(wait.saturating_add(wait.mul_f64(random.clamp(0.0, 1.0) / 4.0)))
     }
 
     /// The connection is good: the next loss is the first again.
     pub(super) fn good(&mut self) {
         self.lost = 0;
     }
+}
+
+/// The wait after a fault of the server that may say how long it takes.
+pub(super) fn after_fault(asked: Option<Duration>) -> Duration {
+    asked.unwrap_or_default().clamp(AFTER_FAULT, RETRY_AFTER_MAX)
 }
 
 #[cfg(test)]
@@ -107,6 +114,8 @@ mod tests {
             (503, Some(30), Some(30)),
             (503, Some(2), Some(10)),
             (429, Some(60), Some(60)),
+            (503, Some(31_536_000), Some(600)),
+            (429, Some(u64::MAX), Some(600)),
             (403, None, None),
             (404, None, None),
         ] {

@@ -40,9 +40,6 @@ pub(in crate::agent) trait Dial: Send + Sync {
 
     /// The token was not taken: the next one is a new one.
     fn forget(&self);
-
-    /// Asks that the agent gets no more tasks.
-    fn drain<'a>(&'a self) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 }
 
 /// The client that acts for the agent, by a token that is renewed. Cheap to clone.
@@ -185,14 +182,6 @@ impl Dial for Dialer {
         if let Some(ssh) = &self.ssh {
             *ssh.good_until.lock() = None;
         }
-    }
-
-    fn drain<'a>(&'a self) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-        Box::pin(async move {
-            // Only a courtesy: what still comes is done while there is time.
-            let path = ["v1", "opscore", "agent", &self.agent_id, "drain"];
-            drop(self.acting.client().with_retry(RetryPolicy::never()).post(&path).send().await);
-        })
     }
 }
 

@@ -214,7 +214,7 @@ fn message(id: Option<&str>, data: &str) -> Result<Arrival, serde_json::Error> {
 fn publication(id: Option<&str>, channel: Channel) -> Arrival {
     let Channel { subject, channel_id, from, payload, sequence } = channel;
     let repeat_key = match sequence {
-        Some(sequence) => Some(format!("{subject}#{sequence}")),
+        Some(sequence) => Some(format!("{}#{sequence}", channel_id.as_ref().unwrap_or(&subject))),
         None => id.map(|id| format!("{}/{subject}/{id}", from.as_deref().unwrap_or_default())),
     };
     let more = channel_id.map(|id| ("channel_id".to_owned(), Value::from(id)));
@@ -351,7 +351,7 @@ mod tests {
             arrival(&json!({"type": "message", "id": "mine", "data": {"subject": "orders.eu", "from": "a",
             "channel_id": "chn_1", "payload": 7, "sequence": 12}}));
         assert_eq!((kept.call.kind, kept.call.sequence), (Kind::Publication, Some(12)));
-        assert_eq!(kept.repeat_key.as_deref(), Some("orders.eu#12"));
+        assert_eq!(kept.repeat_key.as_deref(), Some("chn_1#12"));
         let live = arrival(
             &json!({"type": "message", "id": "1", "data": {"subject": "s", "from": "b", "payload": 7}}),
         );

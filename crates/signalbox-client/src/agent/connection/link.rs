@@ -11,6 +11,7 @@ use super::envelope::{failure_data, response, write};
 use crate::agent::about::About;
 use crate::agent::call::Kind;
 use crate::agent::context::Progress;
+use crate::agent::failure::Failure;
 use crate::agent::handlers::Outcome;
 use crate::agent::happening::{Happening, Observer};
 use crate::agent::subscription::Subscription;
@@ -22,10 +23,14 @@ pub(in crate::agent) const OUT_MAX: usize = 256;
 /// The largest `response` that goes over the connection, in bytes; the server takes messages of 1 MiB unless it is told
 /// otherwise.
 const RESPONSE_BYTES_MAX: usize = 768 << 10;
+/// The largest `publish` or `request`, in bytes.
+const ASKED_BYTES_MAX: usize = 512 << 10;
 /// How long what is published waits for its acknowledgement, over reconnections.
 const PUBLISHED_WITHIN: Duration = Duration::from_secs(60);
 /// How much longer than the other agent the server may take with a request.
 const REQUEST_SLACK: Duration = Duration::from_secs(5);
+/// The longest that a request may wait for its reply.
+const REQUEST_WITHIN_MAX: Duration = Duration::from_secs(300);
 
 /// The agent's end of its connection. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -40,13 +45,25 @@ pub(in crate::agent) enum Out {
     /// Sent once; when there is no connection, it is dropped.
     Once(String),
     /// Sent on each connection until it is acknowledged.
-    Settle { id: String, text: String },
+    Settle(Settling),
+    /// What came of this task was told in another way.
+    Settled(String),
     /// Sent, and whoever asks waits for what comes back.
     Ask(Asked),
     /// From now on, on this connection and each one after it.
     Subscribe(Subscription),
     /// The end of that.
     Unsubscribe(String),
+}
+
+/// What came of a task or command, on its way.
+#[derive(Debug)]
+pub(in crate::agent) struct Settling {
+    pub(super) id: String,
+    pub(super) text: String,
+    /// The task or command.
+    pub(super) answers: String,
+    pub(super) is_success: bool,
 }
 
 /// A question to the server, or to another agent.
@@ -59,6 +76,20 @@ pub(in crate::agent) struct Asked {
     /// Whether `ack` is the answer; else it is a `reply`.
     pub(super) is_acked: bool,
     pub(super) answer: oneshot::Sender<Result<Value, Error>>,
+}
+
+impl Settling {
+    fn of(work_id: &str, outcome: &Outcome) -> Self {
+        let id = edge::unique_key();
+        let text = write("response", &id, response(work_id, outcome), edge::now());
+        Self { id, text, answers: work_id.to_owned(), is_success: outcome.is_ok() }
+    }
+
+    /// What takes the place of a result that was refused.
+    pub(super) fn refused(work_id: &str, reason: &str) -> Self {
+        let failure = Failure::new(format!("the result was refused: {reason}"));
+        Self::of(work_id, &Err(failure.code("result-refused")))
+    }
 }
 
 impl Link {
@@ -82,29 +113,40 @@ impl Link {
 
     /// Hands over what came of work; `false` where it is too large for the connection.
     pub(in crate::agent) async fn settle(&self, outcome: &Outcome, about: &About) -> bool {
-        let (kind, data) = match (work_id(about), &about.reply_to) {
-            (Some(id), _) => ("response", response(id, outcome)),
+        let (out, bytes) = match (work_id(about), &about.reply_to) {
+            (Some(id), _) => {
+                let settling = Settling::of(id, outcome);
+                let bytes = settling.text.len();
+                (Out::Settle(settling), bytes)
+            }
             (None, Some(reply_to)) => {
                 let payload = match outcome {
                     Ok(result) => result.clone(),
                     Err(failure) => json!({ "error": failure_data(failure) }),
                 };
-                ("reply", json!({ "reply_to": reply_to, "payload": payload }))
+                let data = json!({ "reply_to": reply_to, "payload": payload });
+                let text = write("reply", &edge::unique_key(), data, edge::now());
+                let bytes = text.len();
+                // A reply is live: the one who asked has gone with the connection.
+                (Out::Once(text), bytes)
             }
             (None, None) => return true,
         };
-        let id = edge::unique_key();
-        let text = write(kind, &id, data, edge::now());
-        if text.len() > RESPONSE_BYTES_MAX {
+        if bytes > RESPONSE_BYTES_MAX {
             return false;
         }
-        // A reply is live: the one who asked has gone with the connection.
-        let out = if kind == "reply" { Out::Once(text) } else { Out::Settle { id, text } };
+        let state = if matches!(out, Out::Settle(_)) { "response" } else { "reply" };
         if self.out.send(out).await.is_err() {
             let reason = "the agent's connection has ended for good".to_owned();
-            self.observer.tell(Happening::Unreported { state: kind.to_owned(), reason });
+            self.observer.tell(Happening::Unreported { state: state.to_owned(), reason });
         }
         true
+    }
+
+    /// What came of a task was told in another way.
+    pub(in crate::agent) async fn settled(&self, task_id: &str) {
+        // Where the connection has ended, nobody counts any more.
+        drop(self.out.send(Out::Settled(task_id.to_owned())).await);
     }
 
     /// Publishes, and waits until the server has it; answers its place in its channel.
@@ -117,6 +159,7 @@ impl Link {
         let id = message_id.map_or_else(edge::unique_key, str::to_owned);
         let data = json!({ "subject": subject, "payload": payload });
         let text = write("publish", &id, data, edge::now());
+        fits(&text, || format!("publishing to '{subject}'"))?;
         let place = self.ask((id, text), (true, true), PUBLISHED_WITHIN).await?;
         Ok(place.as_u64())
     }
@@ -128,10 +171,12 @@ impl Link {
         payload: Value,
         within: Duration,
     ) -> Result<Value, Error> {
+        let within = within.min(REQUEST_WITHIN_MAX);
         let id = edge::unique_key();
         let data = json!({ field: to, "payload": payload, "timeout": within.as_secs_f64() });
         let text = write("request", &id, data, edge::now());
-        self.ask((id, text), (false, false), within + REQUEST_SLACK).await
+        fits(&text, || format!("asking '{to}'"))?;
+        self.ask((id, text), (false, false), within.saturating_add(REQUEST_SLACK)).await
     }
 
     pub(in crate::agent) async fn subscribe(&self, subscription: Subscription) -> Result<(), Error> {
@@ -165,6 +210,18 @@ fn work_id(about: &About) -> Option<&str> {
         Kind::Command => about.id.as_deref(),
         Kind::Message | Kind::Publication | Kind::Request => None,
     }
+}
+
+/// Whether a message is not too large for a connection.
+fn fits(text: &str, what: impl FnOnce() -> String) -> Result<(), Error> {
+    if text.len() <= ASKED_BYTES_MAX {
+        return Ok(());
+    }
+    let reason = format!(
+        "the message has {} bytes and a connection takes {ASKED_BYTES_MAX}; give a reference to the data",
+        text.len()
+    );
+    Err(Error::unusable(what(), reason))
 }
 
 /// The connection is over, and no other will be made.

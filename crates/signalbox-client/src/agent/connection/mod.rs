@@ -8,12 +8,16 @@ mod converse;
 mod dial;
 mod envelope;
 mod link;
+mod place;
+mod refusal;
 mod socket;
 mod state;
 mod subscriptions;
 
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -27,60 +31,83 @@ use super::happening::Happening;
 use crate::edge;
 use crate::error::Error;
 
+/// Why a connection is no more, or did not come about.
+struct Failed {
+    /// `None` where another process has the agent now.
+    fault: Option<Fault>,
+    error: Error,
+    reason: String,
+}
+
 impl<D: Dial> Connection<D> {
     /// Connects again and again, until told to stop or until that is of no use. `first` gets what came of the first try: an
     /// error where it was refused.
     pub(super) async fn run(mut self, first: oneshot::Sender<Result<(), Error>>) {
-        let mut first = Some(first);
-        loop {
-            let (may_stop, mut stopping) = (self.may_stop(), self.stopping.clone());
-            let dialed = tokio::select! {
-                dialed = self.dial.dial(self.resume.as_ref()) => dialed,
-                _ = stopping.wait_for(|stop| *stop), if may_stop => break,
-            };
-            let (fault, reason) = match dialed {
-                Ok(socket) => {
-                    let told = first.take().map(|first| first.send(Ok(())));
-                    drop(told);
-                    match Box::pin(self.converse(socket)).await {
-                        End::Stopped => break,
-                        End::TakenOver(reason) => {
-                            self.observer.tell(Happening::Ended { reason });
-                            break;
-                        }
-                        End::Failed(fault, reason) => (fault, reason),
-                    }
-                }
-                Err(error) => {
-                    let fault = Fault::of(&error);
-                    let reason = error.to_string();
-                    if let Some(first) = first.take() {
-                        // Whoever starts an agent is told at once that it is not let in.
-                        if matches!(fault, Fault::Refused | Fault::Final) {
-                            drop(first.send(Err(error)));
-                            break;
-                        }
-                        drop(first.send(Ok(())));
-                    }
-                    (fault, reason)
-                }
-            };
+        self.first = Some(first);
+        while let Some(failed) = self.attempt().await {
             self.cut_off();
-            if fault == Fault::Refused {
+            let Failed { fault, error, reason } = failed;
+            if fault == Some(Fault::Refused) {
                 self.dial.forget();
             }
-            let Some(retry_in) = self.backoff.wait(&fault, edge::fraction()) else {
+            let first = self.first.take();
+            // Whoever starts an agent is told at once that it is not let in.
+            let is_refused = first.is_some() && fault == Some(Fault::Refused);
+            let fault = fault.filter(|_| !is_refused);
+            let Some(retry_in) = fault.and_then(|fault| self.backoff.wait(&fault, edge::fraction())) else {
+                // Tasks and commands are another process's now, or nobody's.
+                self.inbox.cancel_all();
                 self.observer.tell(Happening::Ended { reason });
+                if let Some(first) = first {
+                    drop(first.send(Err(error)));
+                }
                 break;
             };
+            if let Some(first) = first {
+                drop(first.send(Ok(())));
+            }
             self.observer.tell(Happening::Disconnected { reason, retry_in });
-            let may_stop = self.may_stop();
-            tokio::select! {
-                () = sleep(retry_in) => {}
-                _ = stopping.wait_for(|stop| *stop), if may_stop => break,
-                () = self.take_meanwhile() => break,
+            if self.meanwhile(sleep(retry_in)).await.is_none() {
+                break;
             }
         }
         self.give_up();
+    }
+
+    /// One connection from its opening to its end; `None` where the agent is to stop.
+    async fn attempt(&mut self) -> Option<Failed> {
+        let (dial, resume) = (Arc::clone(&self.dial), self.resume.clone());
+        let failed = match self.meanwhile(dial.dial(resume.as_ref())).await? {
+            Err(error) => Failed { fault: Some(Fault::of(&error)), reason: error.to_string(), error },
+            Ok(socket) => match Box::pin(self.converse(socket)).await {
+                End::Stopped => return None,
+                End::Closed(code, reason) => {
+                    Failed { fault: Fault::of_close(code), error: refusal::of_close(code, &reason), reason }
+                }
+                End::Lost(reason) => Failed { fault: Some(Fault::Lost), error: link::broken(), reason },
+            },
+        };
+        Some(failed)
+    }
+
+    /// Waits for something while there is no connection, and takes what the agent hands over, so that no handler waits for
+    /// one. `None` where the agent is to stop and nothing is in hand any more, or nobody is left who could want anything.
+    async fn meanwhile<T>(&mut self, awaited: impl Future<Output = T>) -> Option<T> {
+        let mut awaited = std::pin::pin!(awaited);
+        let (mut in_hand, mut stopping) = (self.in_hand.changes(), self.stopping.clone());
+        loop {
+            let is_stopping = *stopping.borrow();
+            if is_stopping && self.may_stop() {
+                return None;
+            }
+            let has_room = self.has_room();
+            tokio::select! {
+                biased;
+                done = &mut awaited => return Some(done),
+                out = self.out.recv(), if has_room => drop(self.keep(out?)),
+                stop = stopping.wait_for(|stop| *stop), if !is_stopping => drop(stop.ok()?),
+                _ = in_hand.changed(), if is_stopping => {}
+            }
+        }
     }
 }

@@ -71,7 +71,13 @@ impl Socket {
     pub(super) async fn next(&mut self, may_read: bool) -> Result<Option<Came>, WebSocketError> {
         poll_fn(|cx| {
             let was_flushed = self.is_flushed();
-            self.poll_write(cx)?;
+            if let Err(error) = self.poll_write(cx) {
+                // The other side may have said why it takes nothing more.
+                return Poll::Ready(match self.socket.poll_next_frame(cx) {
+                    Poll::Ready(Ok(frame)) if frame.opcode() == OpCode::Close => Ok(Some(came(&frame))),
+                    _ => Err(error),
+                });
+            }
             if may_read {
                 self.socket.poll_next_frame(cx).map(|frame| frame.map(|frame| Some(came(&frame))))
             } else if !was_flushed && self.is_flushed() {

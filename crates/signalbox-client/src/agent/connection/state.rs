@@ -1,28 +1,28 @@
 //! What an agent has over all its connections, and what becomes of it while there is none.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::backoff::Backoff;
 use super::dial::{Dial, Resume};
 use super::envelope;
-use super::link::{self, Asked, Out, over};
+use super::link::{self, Asked, Out, Settling, over};
 use super::subscriptions::Subscriptions;
 use crate::agent::happening::{Happening, Observer};
 use crate::agent::inbox::{InHand, Inbox};
 use crate::agent::subscription::Subscription;
 use crate::edge;
+use crate::error::Error;
 
 /// Outcomes that may wait for the server to have them; of more the oldest is given up.
 const UNSETTLED_MAX: usize = 1_024;
+/// The longest time between two signs of life.
+const HEARTBEAT_MAX: Duration = Duration::from_secs(300);
 /// Questions that may be open.
 const ASKED_MAX: usize = 1_024;
-/// How long the server may take to hear that the agent stops.
-const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
 /// What an agent has over all its connections.
 pub(in crate::agent) struct Connection<D> {
@@ -35,9 +35,15 @@ pub(in crate::agent) struct Connection<D> {
     pub(super) stopping: watch::Receiver<bool>,
     pub(super) subscriptions: Subscriptions,
     /// Outcomes that the server is not known to have, in their order.
-    pub(super) unsettled: VecDeque<(String, String)>,
-    /// Questions that are not answered, by their envelope's id.
-    pub(super) asked: HashMap<String, Asked>,
+    pub(super) unsettled: VecDeque<Settling>,
+    /// Tasks and commands that were taken and whose outcome the server is not known to have.
+    pub(super) unanswered: HashSet<String>,
+    /// Questions that are not answered, in their order.
+    pub(super) asked: VecDeque<Asked>,
+    /// Who waits for what came of the first try.
+    pub(super) first: Option<oneshot::Sender<Result<(), Error>>>,
+    /// Whether the server has heard that the agent is there: a former process may have said that it stops.
+    pub(super) is_online: bool,
     pub(super) resume: Option<Resume>,
     pub(super) backoff: Backoff,
 }
@@ -61,12 +67,15 @@ impl<D: Dial> Connection<D> {
             inbox: parts.inbox,
             out: parts.out,
             observer: parts.observer,
-            heartbeat: parts.heartbeat,
+            heartbeat: parts.heartbeat.min(HEARTBEAT_MAX),
             in_hand: parts.in_hand,
             stopping: parts.stopping,
             subscriptions: Subscriptions::new(parts.subscriptions),
             unsettled: VecDeque::new(),
-            asked: HashMap::new(),
+            unanswered: HashSet::new(),
+            asked: VecDeque::new(),
+            first: None,
+            is_online: false,
             resume: None,
             backoff: Backoff::default(),
         }
@@ -75,46 +84,49 @@ impl<D: Dial> Connection<D> {
     /// Whether nothing is in hand that could still be told: the agent may stop without a connection then. Else the next one
     /// takes it; how long that may last is the grace of the stop.
     pub(super) fn may_stop(&self) -> bool {
-        self.unsettled.is_empty() && self.in_hand.is_none()
+        self.unsettled.is_empty() && self.out.is_empty() && self.in_hand.is_none()
     }
 
-    /// Takes what the agent hands over while there is no connection, so that no handler waits for one. Ends when nobody is
-    /// left who could.
-    pub(super) async fn take_meanwhile(&mut self) {
-        loop {
-            if self.unsettled.len() >= UNSETTLED_MAX || self.asked.len() >= ASKED_MAX {
-                std::future::pending::<()>().await;
-            }
-            match self.out.recv().await {
-                Some(out) => drop(self.keep(out)),
-                None => return,
-            }
-        }
+    /// Whether more of what outlives a connection can be kept.
+    pub(super) fn has_room(&self) -> bool {
+        self.unsettled.len() < UNSETTLED_MAX && self.asked.len() < ASKED_MAX
+    }
+
+    /// The question of this id, which is not open any more.
+    pub(super) fn take_asked(&mut self, id: &str) -> Option<Asked> {
+        let at = self.asked.iter().position(|asked| asked.id == id)?;
+        self.asked.remove(at)
     }
 
     /// Keeps what outlives a connection, and answers what is to be written now.
     pub(super) fn keep(&mut self, out: Out) -> Option<String> {
         match out {
             Out::Once(text) => Some(text),
-            Out::Settle { id, text } => {
+            Out::Settle(settling) => {
                 if self.unsettled.len() >= UNSETTLED_MAX
-                    && let Some((id, _)) = self.unsettled.pop_front()
+                    && let Some(Settling { id, answers, .. }) = self.unsettled.pop_front()
                 {
+                    self.unanswered.remove(&answers);
                     let reason =
                         format!("{UNSETTLED_MAX} outcomes wait for the server; this one was the oldest");
                     self.observer.tell(Happening::Unreported { state: format!("response {id}"), reason });
                 }
-                self.unsettled.push_back((id, text.clone()));
+                let text = settling.text.clone();
+                self.unsettled.push_back(settling);
                 Some(text)
             }
+            Out::Settled(task) => {
+                self.unanswered.remove(&task);
+                None
+            }
             Out::Ask(asked) => {
-                self.asked.retain(|_, asked| !asked.answer.is_closed());
+                self.asked.retain(|asked| !asked.answer.is_closed());
                 if self.asked.len() >= ASKED_MAX {
                     drop(asked.answer.send(Err(over())));
                     return None;
                 }
                 let text = asked.text.clone();
-                self.asked.insert(asked.id.clone(), asked);
+                self.asked.push_back(asked);
                 Some(text)
             }
             Out::Subscribe(subscription) => {
@@ -133,26 +145,30 @@ impl<D: Dial> Connection<D> {
 
     /// Tells those who asked what must not be asked twice that no answer comes.
     pub(super) fn cut_off(&mut self) {
-        let gone: Vec<String> =
-            self.asked.iter().filter(|(_, asked)| !asked.is_repeatable).map(|(id, _)| id.clone()).collect();
-        for asked in gone.iter().filter_map(|id| self.asked.remove(id)) {
-            drop(asked.answer.send(Err(link::broken())));
+        for asked in std::mem::take(&mut self.asked) {
+            if asked.is_repeatable {
+                self.asked.push_back(asked);
+            } else {
+                drop(asked.answer.send(Err(link::broken())));
+            }
         }
     }
 
     /// What is left when it is over.
     pub(super) fn give_up(&mut self) {
-        for (id, _) in self.unsettled.drain(..) {
+        for Settling { id, .. } in self.unsettled.drain(..) {
             let reason = "the connection ended before the server had it".to_owned();
             self.observer.tell(Happening::Unreported { state: format!("response {id}"), reason });
         }
-        for (_, asked) in self.asked.drain() {
+        for asked in self.asked.drain(..) {
             drop(asked.answer.send(Err(over())));
         }
     }
 
-    pub(super) async fn drain(&self) {
-        drop(timeout(DRAIN_WITHIN, self.dial.drain()).await);
+    /// The `subscribe` of a subject, as it is to be made now; `None` where the agent is not subscribed to it.
+    pub(super) fn subscribe_again(&self, subject: &str) -> Option<String> {
+        let data = self.subscriptions.again().into_iter().find(|(known, _)| known == subject)?.1;
+        Some(envelope::write("subscribe", &subscribe_id(subject), data, edge::now()))
     }
 }
 

@@ -1,5 +1,9 @@
 //! The connection against a scripted server, in virtual time.
 
+mod losses;
+mod refusals;
+mod stops;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +12,7 @@ use std::time::Duration;
 use futures_sink::Sink;
 use serde_json::{Value, json};
 use tokio::io::{DuplexStream, duplex};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use yawc::close::CloseCode;
@@ -61,10 +65,6 @@ impl Dial for Script {
     fn forget(&self) {
         self.forgotten.fetch_add(1, Ordering::Relaxed);
     }
-
-    fn drain<'a>(&'a self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-        Box::pin(async {})
-    }
 }
 
 /// An agent under test.
@@ -79,6 +79,10 @@ struct Tested {
 }
 
 fn start(handlers: Handlers, subscriptions: Vec<Subscription>) -> Tested {
+    start_beating(handlers, subscriptions, Duration::from_secs(25))
+}
+
+fn start_beating(handlers: Handlers, subscriptions: Vec<Subscription>, heartbeat: Duration) -> Tested {
     let (told, happenings) = mpsc::unbounded_channel();
     let observer = Observer::new(move |happening| drop(told.send(happening)));
     let (dials, dialed) = mpsc::unbounded_channel();
@@ -96,7 +100,7 @@ fn start(handlers: Handlers, subscriptions: Vec<Subscription>) -> Tested {
         inbox,
         out,
         observer: observer.clone(),
-        heartbeat: Duration::from_secs(25),
+        heartbeat,
         subscriptions,
         stopping,
     });
@@ -421,7 +425,9 @@ async fn an_agent_gives_signs_of_life_and_leaves_a_server_that_gives_none() {
     let (mut server, _) = tested.accept().await;
     let begun = Instant::now();
     for beat in 0..4 {
-        assert_eq!(server.next_but(&[]).await["type"], "heartbeat");
+        let heartbeat = server.next_but(&[]).await;
+        let expected = if beat == 0 { json!({"status": "online"}) } else { json!({}) };
+        assert_eq!((&heartbeat["type"], &heartbeat["data"]), (&json!("heartbeat"), &expected));
         assert_eq!(begun.elapsed().as_secs(), beat * 25);
         server.name("con_1").await;
     }
@@ -485,31 +491,4 @@ async fn a_request_is_replied_to() {
         (&reply["type"], &reply["data"]),
         (&json!("reply"), &json!({"reply_to": "rep_1", "payload": {"did": "request"}}))
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stop_waits_for_what_is_in_hand_and_for_the_server_to_have_it() {
-    let go_on = Arc::new(Notify::new());
-    let waits = Arc::clone(&go_on);
-    let mut handlers = Handlers::default();
-    handlers.rest(Handler::new(move |_| {
-        let waits = Arc::clone(&waits);
-        async move {
-            waits.notified().await;
-            Ok::<_, Failure>(Value::Null)
-        }
-    }));
-    let mut tested = start(handlers, Vec::new());
-    let (mut server, _) = tested.accept().await;
-    server.send(task("tsk_a-1", 1)).await;
-    assert_eq!(server.next().await["type"], "status");
-    tested.stop.send_replace(true);
-    assert!(timeout(Duration::from_secs(5), &mut tested.running).await.is_err(), "it waits for its handler");
-    go_on.notify_one();
-    let response = server.next().await;
-    assert_eq!(response["data"]["status"], "success");
-    assert!(timeout(Duration::from_secs(5), &mut tested.running).await.is_err(), "it waits for the server");
-    server.acknowledge(&response).await;
-    let closed = async { while server.0.next_frame().await.is_ok() {} };
-    tokio::join!(closed, tested.ended());
 }
