@@ -83,7 +83,7 @@ impl Dialer {
             Credentials::ClientKey if !client.has_key() => {
                 return Err(Error::unusable(
                     "the agent's credentials",
-                    "its client has no API key; set SIGNALBOX_API_KEY, or connect by Credentials::ssh_key",
+                    "its client has no API key; set SIGNALBOX_API_KEY, or sign in with an SSH key",
                 ));
             }
             Credentials::ClientKey => None,
