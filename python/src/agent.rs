@@ -115,7 +115,7 @@ impl Agent {
             match about.start().await {
                 Ok(running) => {
                     let told = told(&running);
-                    at_work.begin(running).await;
+                    at_work.begin(running);
                     told
                 }
                 Err(error) => error.into(),

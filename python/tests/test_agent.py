@@ -559,6 +559,42 @@ def test_a_handler_that_never_ends_does_not_keep_the_process(
     assert "gone" in program.lines
 
 
+def test_a_handler_goes_on_telling_and_asking_while_the_agent_stops(server: Server, client: agentkit.Client) -> None:
+    asked, asks = make(server, "asked", connect="websocket"), make(server, "asks", connect="websocket")
+    subject = name("told").replace("-", ".")
+    channel = client.channels.create(subject)
+    stops, came = threading.Event(), threading.Event()
+
+    @asked.request()
+    def double(n: int) -> int:
+        assert stops.wait(DEADLINE)
+        return 2 * n
+
+    @asked.message("told")
+    def told() -> None:
+        came.set()
+
+    @asks.task("ask")
+    async def ask() -> Any:
+        assert asked.agent_id is not None and asks._running is not None
+        before = asyncio.ensure_future(asks.ask(asked.agent_id, {"n": 21}))
+        # The order is under way.
+        await asyncio.sleep(0)
+        asks.stop()
+        while asks._running.stopping is None:
+            await asyncio.sleep(0.01)
+        stops.set()
+        after = await asks.ask(asked.agent_id, {"n": 1})
+        await asks.send(asked.agent_id, "told")
+        return [await before, after, await asks.publish(subject, {"n": 2})]
+
+    with Serving(asked), Serving(asks):
+        done = run(client, asks, "ask", {})
+        assert (done.status, done.result) == ("completed", [42, 2, 1])
+        assert came.wait(DEADLINE)
+        assert [kept.payload for kept in client.channels.history(channel.channel_id)] == [{"n": 2}]
+
+
 def test_what_cannot_work_is_told_at_once(server: Server) -> None:
     with pytest.raises(agentkit.errors.ConfigurationError, match="neither"):
         Agent("x", connect="carrier pigeon")

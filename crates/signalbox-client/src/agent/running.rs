@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::connection::{Acting, Link};
+use super::line::Line;
 use super::subscription::Subscription;
 use crate::client::Client;
 use crate::error::Error;
@@ -52,13 +53,18 @@ impl Running {
         self.acting.client()
     }
 
+    /// What tells and asks others for the agent, also while [`Running::stop`] waits for handlers.
+    #[must_use]
+    pub fn line(&self) -> Line {
+        Line { acting: self.acting.clone(), link: self.link.clone(), agent_id: self.agent_id.clone() }
+    }
+
     /// Sends a message of a type to another agent, and answers its id: it is durable.
     ///
     /// # Errors
     /// [`Error`]; an unknown agent is a problem of status 404.
     pub async fn send(&self, agent_id: &str, message_type: &str, payload: Value) -> Result<String, Error> {
-        let message = json!({ "senderId": self.agent_id, "messageType": message_type, "payload": payload });
-        self.client().send_message(agent_id, &message).await
+        self.line().send(agent_id, message_type, payload).await
     }
 
     /// Publishes to a subject; answers the place in its channel, where it is kept in one. `Ok` means that the server has it.
@@ -66,7 +72,7 @@ impl Running {
     /// # Errors
     /// [`Error`]; an agent that listens cannot publish.
     pub async fn publish(&self, subject: &str, payload: Value) -> Result<Option<u64>, Error> {
-        self.link(&format!("publishing to '{subject}'"))?.publish(subject, payload, None).await
+        self.line().publish(subject, payload).await
     }
 
     /// Publishes to a subject under an id of the caller's own: given again with the same payload, it is the same message.
@@ -79,7 +85,10 @@ impl Running {
         subject: &str,
         payload: Value,
     ) -> Result<Option<u64>, Error> {
-        self.link(&format!("publishing to '{subject}'"))?.publish(subject, payload, Some(message_id)).await
+        self.line()
+            .link(&format!("publishing to '{subject}'"))?
+            .publish(subject, payload, Some(message_id))
+            .await
     }
 
     /// Asks another agent, and waits for its answer, for 300 s at most.
@@ -87,7 +96,7 @@ impl Running {
     /// # Errors
     /// [`Error`]; an agent that listens cannot ask.
     pub async fn request(&self, agent_id: &str, payload: Value, timeout: Duration) -> Result<Value, Error> {
-        self.link(&format!("asking '{agent_id}'"))?.request(("to", agent_id), payload, timeout).await
+        self.line().request(agent_id, payload, timeout).await
     }
 
     /// Asks whoever is subscribed to a subject, and waits for the first answer, for 300 s at most.
@@ -100,7 +109,10 @@ impl Running {
         payload: Value,
         timeout: Duration,
     ) -> Result<Value, Error> {
-        self.link(&format!("asking '{subject}'"))?.request(("subject", subject), payload, timeout).await
+        self.line()
+            .link(&format!("asking '{subject}'"))?
+            .request(("subject", subject), payload, timeout)
+            .await
     }
 
     /// Subscribes to one more subject or pattern, on this connection and each after it; what comes goes to the handler of the
@@ -110,7 +122,7 @@ impl Running {
     /// [`Error`]; an agent that listens cannot subscribe.
     pub async fn subscribe(&self, subscription: impl Into<Subscription>) -> Result<(), Error> {
         let subscription = subscription.into();
-        self.link(&format!("subscribing to '{}'", subscription.subject))?.subscribe(subscription).await
+        self.line().link(&format!("subscribing to '{}'", subscription.subject))?.subscribe(subscription).await
     }
 
     /// Ends a subscription.
@@ -118,12 +130,7 @@ impl Running {
     /// # Errors
     /// [`Error`]; an agent that listens has none.
     pub async fn unsubscribe(&self, subject: &str) -> Result<(), Error> {
-        self.link(&format!("unsubscribing from '{subject}'"))?.unsubscribe(subject.to_owned()).await
-    }
-
-    fn link(&self, what: &str) -> Result<&Link, Error> {
-        let reason = "the agent listens and is not connected; start it with Agent::connect";
-        self.link.as_ref().ok_or_else(|| Error::unusable(what, reason))
+        self.line().link(&format!("unsubscribing from '{subject}'"))?.unsubscribe(subject.to_owned()).await
     }
 
     /// Waits until the agent is over by itself: because another process took over, or because it cannot go on.
