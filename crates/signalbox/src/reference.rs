@@ -109,7 +109,7 @@ fn command_line(mut command: clap::Command) -> String {
          alone.\n\n\
          ## Exit codes\n\n| code | when |\n|---|---|\n\
          | 0 | done; of `sessions watch`, `sessions result` and `workflows trigger --wait`: the session completed |\n\
-         | 1 | the server refused, or could not be asked; of `doctor`: something is wrong |\n\
+         | 1 | the server refused, or could not be asked; of `doctor`: something is wrong; of `commands send --wait`: the command failed |\n\
          | 2 | the command was misused; nothing was asked |\n\
          | 3 | of the commands that wait for a session: it failed |\n\
          | 4 | of the commands that wait for a session: it was cancelled |\n",

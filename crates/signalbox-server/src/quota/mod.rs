@@ -27,6 +27,10 @@ const BELIEVED_FOR: Duration = Duration::from_secs(5);
 /// Tenants that one node keeps an account of at once; those that took nothing since are dropped for others.
 const ACCOUNTS_MAX: usize = 100_000;
 
+/// How long a request waits that is over the limit of requests, before it is told so. Refusing costs so little that whoever
+/// sends as fast as it is answered would keep the machine from everybody else.
+const REFUSED_AFTER: Duration = Duration::from_millis(100);
+
 /// Why something was not let through.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum QuotaError {
@@ -65,16 +69,13 @@ impl Quotas {
         self.0.defaults
     }
 
-    /// Lets one request of a tenant through, or says when to come again.
+    /// Lets one request of a tenant through, or says when to come again, which takes [`REFUSED_AFTER`].
     pub(crate) async fn admit(&self, tenant: &TenantId, now: Timestamp) -> Result<(), QuotaError> {
         let account = self.known(tenant, now).await;
-        match account.requests_max() {
-            None => Ok(()),
-            Some(most) => account
-                .rate
-                .take(most, now)
-                .map_err(|wait| QuotaError::Over(over::rate(tenant, most, account.limits(), wait))),
-        }
+        let Some(most) = account.requests_max() else { return Ok(()) };
+        let Err(wait) = account.rate.take(most, now) else { return Ok(()) };
+        tokio::time::sleep(REFUSED_AFTER).await;
+        Err(QuotaError::Over(over::rate(tenant, most, account.limits(), wait)))
     }
 
     /// Lets one more of something be made, where the tenant may have as many. What is being made counts while the
@@ -115,7 +116,7 @@ impl Quotas {
 
     /// Counts a request that is a message and is accepted at once, or says why it is not let through; as
     /// [`Quotas::admit`] and [`Quotas::message`] do. `None`, and nothing is counted, where something has to be looked up
-    /// for that.
+    /// for that, or it is over the limit of requests.
     pub(crate) fn message_at_once(
         &self,
         tenant: &TenantId,
@@ -129,9 +130,9 @@ impl Quotas {
             return None;
         }
         if let Some(requests) = account.requests_max()
-            && let Err(wait) = account.rate.take(requests, now)
+            && account.rate.take(requests, now).is_err()
         {
-            return Some(Err(QuotaError::Over(over::rate(tenant, requests, account.limits(), wait))));
+            return None;
         }
         if account.accept_message(day, most) {
             return Some(Ok(()));

@@ -8,6 +8,7 @@ use signalbox_client::{ListQuery, Method};
 
 use super::context::{body, text};
 use super::input::json;
+use super::output;
 use super::resource::{Column, Resource};
 use super::{Asked, Newest, run};
 
@@ -84,7 +85,8 @@ pub(crate) fn commands(asked: &Asked<CommandVerb>) -> anyhow::Result<ExitCode> {
         match &asked.verb {
             CommandVerb::List { agent, newest } => {
                 let id = context.agent(agent).await?;
-                context.list(&COMMANDS, &[&id, "commands"], &ListQuery::new(), newest.limit).await?;
+                let listed = Resource { noun: "command for the agent", ..COMMANDS };
+                context.list(&listed, &[&id, "commands"], &ListQuery::new(), newest.limit).await?;
             }
             CommandVerb::Show { agent, command } => {
                 let id = context.agent(agent).await?;
@@ -103,6 +105,9 @@ pub(crate) fn commands(asked: &Asked<CommandVerb>) -> anyhow::Result<ExitCode> {
                 let answer = context.send_with(Method::POST, &path, &query, Some(&body)).await?;
                 if *wait {
                     context.print(&answer)?;
+                    if output::value(&answer)?["status"] != "success" {
+                        return Ok(ExitCode::FAILURE);
+                    }
                 } else {
                     context.started(&answer, "/command_id")?;
                 }

@@ -270,7 +270,7 @@ fn unwrapped(resource: &Resource, answer: Box<RawValue>) -> anyhow::Result<Box<R
 /// A refusal because the thing itself is not there is told with the command that lists what there is.
 fn missing(resource: &Resource, rest: &[&str], error: anyhow::Error) -> anyhow::Error {
     match rest {
-        [id, ..] if super::failure::status(&error) == Some(404) => {
+        [id, ..] if super::failure::is_unknown(&error, resource.noun) => {
             NotThere { noun: resource.noun, id: (*id).to_owned(), lister: resource.lister }.tell(error)
         }
         _ => error,

@@ -57,6 +57,14 @@ pub(crate) fn status(error: &anyhow::Error) -> Option<u16> {
     error.downcast_ref::<Error>().and_then(Error::status)
 }
 
+/// Whether the server refused because the thing itself is not there, and not another that was named with it: an agent, a
+/// revision.
+pub(crate) fn is_unknown(error: &anyhow::Error, noun: &str) -> bool {
+    let Some(Error::Problem(problem)) = error.downcast_ref::<Error>() else { return false };
+    let thing = problem.kind.name().strip_prefix("unknown-").map(|thing| thing.replace('-', " "));
+    problem.status == 404 && thing.is_some_and(|thing| noun.to_lowercase().contains(&thing))
+}
+
 /// An error about something that is not there, told of what it is a part of.
 pub(crate) fn renamed(error: anyhow::Error, resource: &super::resource::Resource, id: &str) -> anyhow::Error {
     if error.is::<Told>() {

@@ -41,6 +41,15 @@ fn workflows_are_applied_compared_and_rolled_back() {
     assert_eq!(cli.json("workflows versions pay")[0]["revision"], 2);
     assert!(cli.said("workflows rollback pay 1").contains("workflow pay is as its revision 1 was"));
     assert_eq!(cli.json("workflows show pay")["tasks"][0]["parameters"]["n"], 1);
+    for (asked, missing) in
+        [("workflows trigger pay {} --agent nobody", "nobody"), ("workflows diff pay 1 9", "revision 9")]
+    {
+        let (told, code) = cli.refused(asked);
+        assert!(
+            told.contains(missing) && !told.contains("there is no workflow") && code == 1,
+            "{asked}: {told}"
+        );
+    }
     assert!(cli.said("workflows delete pay --revision 2").contains("revision 2 of workflow pay is deleted"));
     assert!(cli.said("workflows delete pay").contains("workflow pay is deleted"));
     let (told, code) = cli.refused("workflows show nope");

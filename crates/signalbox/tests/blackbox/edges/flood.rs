@@ -129,3 +129,20 @@ fn a_flood_of_one_tenant_leaves_another_s_p99_within_twice_of_what_it_is_without
     }
     panic!("in the flood it is more than twice as slow: {seen:?}");
 }
+
+/// Refusing is cheap: without a wait, one that asks as fast as it is answered would be refused tens of thousands of times a
+/// second.
+#[test]
+fn what_is_over_the_limit_is_answered_after_a_moment() {
+    let server = with_platform_key(&Database::sqlite()).start();
+    let limits = json!({"name": "flooding", "limits": {"requests_per_second": 1}});
+    let flooding = make_tenant(&server, &limits).1;
+    let mut connection = Connection::open(&flooding.address()).expect("a connection");
+    let request = flooding.authorized(Request::get("/v1/agents"));
+    let began = now().instant;
+    let statuses: Vec<u16> = (0..8).map(|_| connection.send(&request).expect("an answer").status).collect();
+    let refused = statuses.iter().filter(|status| **status == 429).count();
+    assert!(refused > 4, "{statuses:?}");
+    let least = Duration::from_millis(100) * u32::try_from(refused).expect("few");
+    assert!(began.elapsed() >= least, "{refused} were refused in {:?}", began.elapsed());
+}
