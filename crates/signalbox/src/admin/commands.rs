@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use signalbox_client::{ListQuery, Method};
 
 use super::context::{body, text};
+use super::failure::renamed;
 use super::input::json;
 use super::output;
 use super::resource::{Column, Resource};
@@ -86,7 +87,9 @@ pub(crate) fn commands(asked: &Asked<CommandVerb>) -> anyhow::Result<ExitCode> {
             CommandVerb::List { agent, newest } => {
                 let id = context.agent(agent).await?;
                 let listed = Resource { noun: "command for the agent", ..COMMANDS };
-                context.list(&listed, &[&id, "commands"], &ListQuery::new(), newest.limit).await?;
+                let path = [&*id, "commands"];
+                let told = context.list(&listed, &path, &ListQuery::new(), newest.limit).await;
+                told.map_err(|error| renamed(error, &COMMANDS, agent))?;
             }
             CommandVerb::Show { agent, command } => {
                 let id = context.agent(agent).await?;

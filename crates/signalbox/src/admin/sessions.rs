@@ -201,7 +201,9 @@ async fn show(context: &Context, id: &str, whole: bool) -> anyhow::Result<()> {
         let (task_id, asked) = (super::resource::in_line(&task["taskId"]), &task["approval"]);
         printer::line(&format!("\napproval asked by {task_id}:"));
         printer::line(&table::details(&Fields::read(&serde_json::value::to_raw_value(asked)?)?)?);
-        printer::notice(&format!("'signalbox sessions approve {id} {task_id}' agrees to just that"));
+        if task["status"] == "waiting" {
+            printer::notice(&format!("'signalbox sessions approve {id} {task_id}' agrees to just that"));
+        }
     }
     Ok(())
 }

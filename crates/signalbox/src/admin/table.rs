@@ -51,6 +51,8 @@ pub(crate) fn of_things(
     let rows =
         things.iter().map(|thing| columns.iter().map(|column| column.cell(thing, wide, now)).collect());
     let kinds: Vec<Kind> = columns.iter().map(|column| column.kind).collect();
+    // Whoever asks for all columns would rather have lines that run over than columns of three letters.
+    let look = if wide { Look { width: None, ..look } } else { look };
     render(&heads, &kinds, rows.collect(), look)
 }
 
