@@ -490,14 +490,24 @@ def test_a_handler_that_holds_the_interpreter_does_not_go_offline(
 
 
 DRAINER = """
-import logging, time
+import logging, threading
 from agentkit import Agent
+logging.basicConfig(level=logging.INFO)
 agent = Agent("NAME", connect="CONNECT", heartbeat=0.5)
+stops = threading.Event()
+
+class Watch(logging.Handler):
+    def emit(self, record):
+        if "finishes what it has" in record.getMessage():
+            stops.set()
+
+logging.getLogger("agentkit.agent").addHandler(Watch())
 
 @agent.task("slow")
 def slow() -> str:
     print("begun", flush=True)
-    time.sleep(1.5)
+    # Still at work when it is told to end.
+    assert stops.wait(60), "SIGTERM was not seen"
     return "finished all the same"
 
 agent.run()

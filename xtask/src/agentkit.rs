@@ -20,6 +20,9 @@ const ENVIRONMENT: Environment = Environment {
 /// Names a Python that has the package to the tests of pages and examples.
 pub(crate) const VARIABLE: &str = "SIGNALBOX_TEST_AGENTKIT";
 
+/// Its crate.
+pub(crate) const MANIFEST: &str = "python/Cargo.toml";
+
 /// Where its wheel goes, and nothing else.
 const WHEELS: &str = "target/test-agentkit-wheel";
 
@@ -64,21 +67,21 @@ fn build(repo: &Repo, python: &Path) -> Result<PathBuf> {
     if folder.exists() {
         std::fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {WHEELS}"))?;
     }
-    let mut maturin = module(repo, python, "maturin");
-    maturin.args([
-        "build",
-        "--quiet",
-        "--profile",
-        "dev",
-        "--compatibility",
-        "linux",
-        "--manifest-path",
-        "python/Cargo.toml",
-    ]);
-    maturin.arg("--out").arg(&folder).env("CARGO", repo.cargo().get_program());
-    repo::succeed(&mut maturin)?;
+    wheel(repo, python, MANIFEST, "dev", &folder)?;
     let mut wheels = std::fs::read_dir(&folder).with_context(|| format!("maturin made no {WHEELS}"))?;
     Ok(wheels.next().with_context(|| format!("maturin put no wheel into {WHEELS}"))??.path())
+}
+
+/// Builds the wheel of a crate with a profile of cargo into a folder.
+pub(crate) fn wheel(repo: &Repo, python: &Path, manifest: &str, profile: &str, out: &Path) -> Result<()> {
+    let mut maturin = module(repo, python, "maturin");
+    maturin.args(["build", "--quiet", "--locked", "--profile", profile]);
+    if profile == "dev" {
+        // For this machine alone, which need not be looked at.
+        maturin.args(["--compatibility", "linux"]);
+    }
+    maturin.arg("--manifest-path").arg(repo.path(manifest)).arg("--out").arg(out);
+    repo::succeed(maturin.env("CARGO", repo.cargo().get_program()))
 }
 
 /// A module of the environment as a program, started at the root.

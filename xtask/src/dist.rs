@@ -13,7 +13,7 @@ use crate::repo::{self, Repo};
 use crate::{agentkit, print};
 
 /// The crates that become wheels, by their manifests.
-const WHEELS: [&str; 2] = ["python/Cargo.toml", "crates/signalbox/Cargo.toml"];
+const WHEELS: [&str; 2] = [agentkit::MANIFEST, "crates/signalbox/Cargo.toml"];
 
 /// The shells that get completions, each with its file.
 const SHELLS: [(&str, &str); 3] =
@@ -77,16 +77,7 @@ pub(crate) fn run(repo: &Repo, options: &Options) -> Result<()> {
 /// Builds the wheels into `out`.
 fn wheels(repo: &Repo, python: &Path, options: &Options, out: &Path) -> Result<()> {
     for manifest in WHEELS {
-        let mut maturin = Command::new(python);
-        maturin.args(["-m", "maturin", "build", "--quiet", "--locked", "--profile", options.profile()]);
-        if options.dev {
-            // For this machine alone, which need not be looked at.
-            maturin.args(["--compatibility", "linux"]);
-        }
-        maturin.arg("--manifest-path").arg(repo.path(manifest)).arg("--out").arg(out);
-        maturin.env("CARGO", repo.cargo().get_program());
-        repo.as_in_a_shell(&mut maturin);
-        repo::succeed(&mut maturin)?;
+        agentkit::wheel(repo, python, manifest, options.profile(), out)?;
     }
     Ok(())
 }

@@ -24,6 +24,7 @@ mod tools;
 mod transport;
 
 pub use config::Config;
+pub use http::yaml::parse as parse_yaml;
 pub use server::{Opening, Running, Server, StartError};
-pub use surface::{differences, workflow_faults};
-pub use surfaces::openapi;
+pub use surface::differences;
+pub use surfaces::{openapi, workflow_faults};

@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+use signalbox_wire::fault::Fault;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::Config;
 use crate::http::docs::{self, Describe};
 use crate::http::fast_path::FastRoute;
+use crate::http::unknown_fields;
 use crate::surface::description::Description;
 use crate::surface::state::AppState;
 use crate::surface::{agentkit, artcafe, opscore, process};
@@ -46,6 +49,14 @@ pub(crate) fn describe(config: &Config) -> Describe {
 #[must_use]
 pub fn openapi() -> OpenApi {
     merged(ALL.into_iter()).split_for_parts().1
+}
+
+/// What is wrong with a workflow's definition, as a server says that is asked to keep it with `?strict=true`.
+#[must_use]
+pub fn workflow_faults(definition: &Value) -> Vec<Fault> {
+    let mut faults = opscore::workflow_faults(definition);
+    faults.extend(unknown_fields::in_body(&openapi(), ("/v1/opscore/workflows", "post"), definition));
+    faults
 }
 
 fn merged(surfaces: impl Iterator<Item = &'static Description>) -> OpenApiRouter<AppState> {

@@ -26,6 +26,7 @@ use crate::http::own_agent;
 use crate::http::problem::Refusal;
 use crate::http::route_table::RouteTable;
 use crate::http::unknown_fields::{BodyFields, Look};
+use crate::http::yaml;
 
 /// Who calls, and what belongs to the call.
 pub(crate) struct Context<R> {
@@ -223,14 +224,8 @@ impl Input {
     fn yaml(&self) -> Result<serde_json::Value, Refusal> {
         let text = std::str::from_utf8(&self.bytes)
             .map_err(|_| BodyError::NotJson { detail: "The body is not UTF-8.".to_owned() })?;
-        // Without the part of the body that the parser would quote: it may be all of it.
-        // `no`, `y` and `on` are words, as in YAML 1.2.
-        let options = serde_saphyr::options! { strict_booleans: true };
-        let read = serde_saphyr::from_str_with_options(text, options);
-        Ok(read.map_err(|error| {
-            let detail = format!("The body is not YAML: {}.", error.without_snippet());
-            Problem::new(ProblemKind::NotYaml, detail)
-        })?)
+        Ok(yaml::parse(text)
+            .map_err(|fault| Problem::new(ProblemKind::NotYaml, format!("The body is not YAML: {fault}.")))?)
     }
 
     /// The body, without a look at what is not known in it: for routes that nearly every request takes.

@@ -18,3 +18,4 @@ pub(crate) mod reply;
 pub(crate) mod route_table;
 pub(crate) mod streams;
 pub(crate) mod unknown_fields;
+pub(crate) mod yaml;

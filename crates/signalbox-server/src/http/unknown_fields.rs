@@ -95,16 +95,12 @@ impl Look {
 
     /// Looks at a body of any size and answers what is not known in it.
     pub(crate) fn all(&self, body: &Value) -> Vec<Fault> {
-        let Some(schema) = self.described.bodies.get(&self.key) else { return Vec::new() };
-        let mut unknown = Vec::new();
-        self.described.look((schema, body), "", DEPTH_MAX, &mut unknown);
+        let unknown = self.described.unknown(&self.key, body);
         let mut told: Vec<String> = unknown.iter().filter_map(Unknown::slip).collect();
         told.extend(self.at_route(body, &unknown));
         told.truncate(TOLD_MAX);
         *self.told.0.lock() = told;
-        let mut faults = Faults::default();
-        unknown.iter().for_each(|unknown| faults.add(unknown.pointer.as_str(), unknown.message()));
-        faults.into_vec()
+        faults_of(&unknown)
     }
 
     /// What headers tell on this route alone.
@@ -122,6 +118,17 @@ impl Look {
         }
         told
     }
+}
+
+/// What is not known in the body of a request with this path and method, by an API's description.
+pub(crate) fn in_body(description: &OpenApi, (path, method): (&str, &str), body: &Value) -> Vec<Fault> {
+    faults_of(&Described::of(description).unknown(&(path.to_owned(), method.to_owned()), body))
+}
+
+fn faults_of(unknown: &[Unknown]) -> Vec<Fault> {
+    let mut faults = Faults::default();
+    unknown.iter().for_each(|unknown| faults.add(unknown.pointer.as_str(), unknown.message()));
+    faults.into_vec()
 }
 
 /// A field that is not known.
@@ -210,6 +217,14 @@ impl Described {
             }
         }
         described
+    }
+
+    fn unknown(&self, key: &(String, String), body: &Value) -> Vec<Unknown> {
+        let mut unknown = Vec::new();
+        if let Some(schema) = self.bodies.get(key) {
+            self.look((schema, body), "", DEPTH_MAX, &mut unknown);
+        }
+        unknown
     }
 
     fn look(

@@ -11,4 +11,4 @@ mod registering;
 mod seen;
 pub(crate) mod state;
 
-pub use self::opscore::{differences, workflow_faults};
+pub use self::opscore::differences;

@@ -182,11 +182,10 @@ fn of_revision<'a>(id: &'a str, revision: Option<&'a str>) -> Vec<&'a str> {
 
 async fn apply(context: &Context, file: &Path) -> anyhow::Result<()> {
     let definition = definition::parse(file, &read(file)?)?;
-    let unknown = definition::unknown_keys(&definition);
-    if !unknown.is_empty() {
-        bail!("{} is not kept: {}", file.display(), definition::listed(&unknown));
-    }
-    let kept = context.send(Method::POST, WORKFLOWS.path, Some(&definition)).await?;
+    // The server is the judge of what is known.
+    let strict = ListQuery::new().filter("strict", "true");
+    let kept = context.send_with(Method::POST, WORKFLOWS.path, &strict, Some(&definition)).await;
+    let kept = kept.with_context(|| format!("{} is not kept", file.display()))?;
     let told = output::value(&kept)?;
     let shown = |field: &str| told.get(field).map(in_line).unwrap_or_default();
     context.done(&kept, &format!("workflow {} is kept as revision {}", shown("id"), shown("revision")))
@@ -194,8 +193,7 @@ async fn apply(context: &Context, file: &Path) -> anyhow::Result<()> {
 
 fn validate(file: &Path) -> anyhow::Result<ExitCode> {
     let definition = definition::parse(file, &read(file)?)?;
-    let mut faults = definition::unknown_keys(&definition);
-    faults.extend(signalbox_server::workflow_faults(&definition));
+    let faults = signalbox_server::workflow_faults(&definition);
     if !faults.is_empty() {
         bail!("{} is no workflow: {}", file.display(), definition::listed(&faults));
     }

@@ -13,7 +13,7 @@ mod sessions;
 mod workflows;
 
 pub use self::workflows::compare::differences;
-pub use self::workflows::definitions::faults as workflow_faults;
+pub(crate) use self::workflows::definitions::faults as workflow_faults;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

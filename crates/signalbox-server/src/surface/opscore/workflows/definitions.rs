@@ -55,9 +55,8 @@ impl Body for WholeTrigger {
     }
 }
 
-/// What is wrong with a workflow's definition, as a server would say that is asked to keep it.
-#[must_use]
-pub fn faults(definition: &Value) -> Vec<Fault> {
+/// What is wrong with a workflow's definition, apart from fields that are not known.
+pub(crate) fn faults(definition: &Value) -> Vec<Fault> {
     let mut faults = Faults::default();
     Whole::check(definition, &mut faults);
     faults.into_vec()
