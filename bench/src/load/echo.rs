@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tokio::task::LocalSet;
 
 use super::outcome::{Outcome, Tally};
+use super::share::run_share;
 use crate::clock;
 use crate::ws::{self, Scratch, Target};
 
@@ -50,36 +50,14 @@ fn run_blocking(plan: &EchoPlan) -> anyhow::Result<Outcome> {
 }
 
 fn drive_share(plan: &EchoPlan, share: usize, begin: Instant) -> anyhow::Result<Tally> {
-    let tally = Rc::new(RefCell::new(Tally::new()?));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let local = LocalSet::new();
-    local.block_on(&runtime, async {
+    run_share(begin + plan.warm_up + plan.measured + GRACE, |tally| {
         let scratch = ws::scratch();
-        let tasks: Vec<_> = (0..share)
-            .map(|_| {
-                let drive = drive(plan.clone(), begin, Rc::clone(&scratch), Rc::clone(&tally));
-                tokio::task::spawn_local(drive)
-            })
-            .collect();
-        let all = async {
-            for task in tasks {
-                task.await?;
-            }
-            anyhow::Ok(())
+        let drive = |_| {
+            let drive = drive(plan.clone(), begin, Rc::clone(&scratch), Rc::clone(tally));
+            tokio::task::spawn_local(drive)
         };
-        let give_up = begin + plan.warm_up + plan.measured + GRACE;
-        match tokio::time::timeout_at(give_up.into(), all).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                tally.borrow_mut().fault("no answer by the end of the run".to_owned(), &[]);
-                Ok(())
-            }
-        }
-    })?;
-    // Tasks that never ended hold the tally; they go with the set that they run in.
-    drop(local);
-    let tally = Rc::try_unwrap(tally).map_err(|_| anyhow::anyhow!("a connection outlived its thread"))?;
-    Ok(tally.into_inner())
+        Ok((0..share).map(drive).collect())
+    })
 }
 
 async fn drive(plan: EchoPlan, begin: Instant, scratch: Scratch, tally: Rc<RefCell<Tally>>) {

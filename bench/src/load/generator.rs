@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tokio::task::LocalSet;
 
 use super::connection::Connection;
 use super::ends::Ends;
 use super::outcome::{Outcome, Tally};
+use super::share::run_share;
 use super::template::{Request, Template};
 use crate::clock;
 
@@ -127,43 +127,21 @@ fn drive_share(
     window: Window,
     tickets: Arc<AtomicU64>,
 ) -> anyhow::Result<Tally> {
-    let tally = Rc::new(RefCell::new(Tally::new()?));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let local = LocalSet::new();
-    local.block_on(&runtime, async {
-        let tasks: Vec<_> = share
-            .into_iter()
-            .map(|stream| {
-                let stream = tokio::net::TcpStream::from_std(stream)?;
-                let driver = Driver {
-                    tickets: Arc::clone(&tickets),
-                    tally: Rc::clone(&tally),
-                    pick: plan.pick,
-                    ends: plan.ends.clone(),
-                    window,
-                };
-                let request = Request::new(&plan.template);
-                Ok(tokio::task::spawn_local(driver.drive(Connection::new(stream), request)))
-            })
-            .collect::<anyhow::Result<_>>()?;
-        let all = async {
-            for task in tasks {
-                task.await?;
-            }
-            anyhow::Ok(())
+    run_share(window.give_up, |tally| {
+        let drive = |stream| {
+            let stream = tokio::net::TcpStream::from_std(stream)?;
+            let driver = Driver {
+                tickets: Arc::clone(&tickets),
+                tally: Rc::clone(tally),
+                pick: plan.pick,
+                ends: plan.ends.clone(),
+                window,
+            };
+            let request = Request::new(&plan.template);
+            Ok(tokio::task::spawn_local(driver.drive(Connection::new(stream), request)))
         };
-        match tokio::time::timeout_at(window.give_up.into(), all).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                tally.borrow_mut().fault("no answer by the end of the run".to_owned(), &[]);
-                Ok(())
-            }
-        }
-    })?;
-    // Tasks that never ended hold the tally; they go with the set that they run in.
-    drop(local);
-    let tally = Rc::try_unwrap(tally).map_err(|_| anyhow::anyhow!("a connection outlived its thread"))?;
-    Ok(tally.into_inner())
+        share.into_iter().map(drive).collect()
+    })
 }
 
 /// The loop of one connection.

@@ -12,6 +12,7 @@ mod generator;
 mod outcome;
 mod paced;
 mod response;
+mod share;
 mod template;
 
 pub(crate) use call::{call, call_by};

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tokio::task::LocalSet;
 
 use super::connection::Connection;
 use super::outcome::{Outcome, Tally};
+use super::share::run_share;
 use super::template::{Request, Template};
 use crate::clock;
 
@@ -38,33 +38,12 @@ pub(crate) async fn run_paced(plan: &PacedPlan) -> anyhow::Result<Outcome> {
 }
 
 fn run_blocking(plan: &PacedPlan) -> anyhow::Result<Outcome> {
-    let tally = Rc::new(RefCell::new(Tally::new()?));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let local = LocalSet::new();
     let (begin, begin_unix_us) = (clock::now(), clock::unix_micros());
-    local.block_on(&runtime, async {
-        let tasks: Vec<_> = (0..plan.connections)
-            .map(|number| tokio::task::spawn_local(drive(plan.clone(), number, begin, Rc::clone(&tally))))
-            .collect();
-        let all = async {
-            for task in tasks {
-                task.await?;
-            }
-            anyhow::Ok(())
-        };
-        let give_up = begin + plan.warm_up + plan.measured + GRACE;
-        match tokio::time::timeout_at(give_up.into(), all).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                tally.borrow_mut().fault("no answer by the end of the run".to_owned(), &[]);
-                Ok(())
-            }
-        }
+    let tally = run_share(begin + plan.warm_up + plan.measured + GRACE, |tally| {
+        let drive = |number| tokio::task::spawn_local(drive(plan.clone(), number, begin, Rc::clone(tally)));
+        Ok((0..plan.connections).map(drive).collect())
     })?;
-    // Tasks that never ended hold the tally; they go with the set that they run in.
-    drop(local);
-    let tally = Rc::try_unwrap(tally).map_err(|_| anyhow::anyhow!("a connection outlived its thread"))?;
-    Outcome::merge(vec![tally.into_inner()], begin, Some(plan.measured), begin_unix_us, 0)
+    Outcome::merge(vec![tally], begin, Some(plan.measured), begin_unix_us, 0)
 }
 
 /// Sends every request that is this connection's turn.
