@@ -137,11 +137,14 @@ impl Story {
             "task.begun" => {
                 let words = words()?;
                 let signal = words.strip_prefix("the signal '").and_then(|rest| rest.strip_suffix('\''));
+                let what = data.approval.as_ref().and_then(|asked| asked.what.clone()).unwrap_or_default();
                 let (awaited, detail) = match (&data.approval, signal) {
-                    (Some(asked), _) => (Awaited::Approval, asked.what.clone().unwrap_or_default()),
+                    (Some(_), _) => (Awaited::Approval, what),
                     (None, Some(signal)) => (Awaited::Signal(signal.to_owned()), String::new()),
                     (None, None) => (Awaited::Other, String::new()),
                 };
+                // What is to be approved is told beside the words, not in them too.
+                let words = words.strip_suffix(&format!(": {detail}")).unwrap_or(&words).to_owned();
                 Some(Wait { words, awaited, detail, until: data.waits_until })
             }
             "task.retrying" => {

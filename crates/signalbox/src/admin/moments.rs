@@ -34,11 +34,16 @@ impl Moment {
 
     /// The moment, as the server reads it.
     pub(crate) fn at(self, now: Timestamp) -> String {
+        self.moment(now).to_string()
+    }
+
+    /// The moment itself.
+    pub(crate) fn moment(self, now: Timestamp) -> Timestamp {
         match self {
-            Self::At(moment) => moment.to_string(),
+            Self::At(moment) => moment,
             Self::Ago(length) => {
                 let micros = i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
-                Timestamp::from_micros(now.as_micros().saturating_sub(micros)).to_string()
+                Timestamp::from_micros(now.as_micros().saturating_sub(micros))
             }
         }
     }

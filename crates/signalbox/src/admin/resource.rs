@@ -110,6 +110,9 @@ impl Column {
 /// What a thing waits for, and how long that lasts.
 pub(crate) fn waiting(thing: &Value, now: Timestamp) -> String {
     let words = in_line(&thing["waitingFor"]);
+    // A column is narrow, and an article tells nothing.
+    let article = ["an ", "a ", "the "].into_iter().find(|article| words.starts_with(article));
+    let words = words[article.map_or(0, str::len)..].to_owned();
     let until = thing["waitsUntil"].as_str().and_then(|until| Timestamp::parse(until).ok());
     match until.filter(|until| *until > now) {
         Some(until) => format!("{words}, {} left", length(until.since(now))),
@@ -161,7 +164,7 @@ mod tests {
         }
         assert_eq!(Column::age("", "/at").cell(&thing, true, now), "1970-01-01T00:00:00Z");
         let waits = json!({"waitingFor": "a delay to end", "waitsUntil": "1970-01-01T00:10:08Z", "error": "e"});
-        assert_eq!(Column::wait("", "/error").cell(&waits, false, now), "a delay to end, 8s left");
+        assert_eq!(Column::wait("", "/error").cell(&waits, false, now), "delay to end, 8s left");
         assert_eq!(Column::wait("", "/error").cell(&json!({"error": "e"}), false, now), "e");
     }
 }

@@ -9,9 +9,10 @@ use signalbox_client::{ListQuery, Method, Timestamp};
 use signalbox_wire::duration::Period;
 
 use super::context::{Context, body, text};
+use super::failure::{self, Misused};
 use super::input::json;
 use super::moments::{Moment, age};
-use super::{failure, output};
+use super::output;
 use super::resource::{Column, Resource, in_line};
 use super::{All, Asked, Newest, run};
 
@@ -190,9 +191,13 @@ pub(crate) fn schedules(asked: &Asked<ScheduleVerb>) -> anyhow::Result<ExitCode>
                 }
             }
             ScheduleVerb::Backfill { id, from, to, overlap } => {
+                let (from, to) = (from.moment(context.now), to.map_or(context.now, |to| to.moment(context.now)));
+                if from >= to {
+                    return Err(Misused("--to must be later than --from".to_owned()).into());
+                }
                 let body = body([
-                    ("from", Some(json!(from.at(context.now)))),
-                    ("to", Some(json!(to.unwrap_or(Moment::At(context.now)).at(context.now)))),
+                    ("from", Some(json!(from.to_string()))),
+                    ("to", Some(json!(to.to_string()))),
                     ("overlap", text(overlap.as_deref())),
                 ]);
                 let filled = context.act((&SCHEDULES, Method::POST), &[id, "backfill"], Some(&body)).await?;

@@ -244,9 +244,13 @@ fn note(task: &Value, now: Timestamp) -> Option<String> {
         let next = next(&delivery["nextAt"])?;
         return Some(format!("task {name}: agent {agent} was tried {tries}, last: {error}; {next}"));
     }
-    let failed = task.get("error").filter(|error| error.is_string() && task["status"] == "pending")?;
+    let is_open = task["status"] == "pending" || task["status"] == "waiting";
+    let failed = task.get("error").filter(|error| error.is_string() && is_open)?;
     let (attempt, attempts) = (&task["attempt"], task["maxRetries"].as_u64().unwrap_or_default() + 1);
-    let next = next(&task["waitsUntil"])?;
+    let next = match next(&task["waitsUntil"]) {
+        Some(next) => next,
+        None => format!("it waits for {}", task["waitingFor"].as_str()?),
+    };
     Some(format!("task {name}: attempt {attempt} of {attempts} failed: {}; {next}", in_line(failed)))
 }
 
@@ -343,10 +347,11 @@ async fn approve(
     for id in &which.sessions {
         let session = output::value(context.fetch(&SESSIONS, &[id], &ListQuery::new()).await?.as_ref())?;
         let tasks = session["tasks"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let asked = tasks.iter().find(|one| one["taskId"] == *task).map(|one| &one["approval"]);
+        let asked = tasks.iter().find(|one| one["taskId"] == *task && one["status"] == "waiting");
+        let asked = asked.map(|one| &one["approval"]);
         let asked = asked.filter(|asked| asked.is_object()).with_context(|| {
             format!(
-                "task {task} of session {id} asks for no approval; 'sessions show {id}' says how it stands"
+                "task {task} of session {id} asks for no approval now; 'signalbox sessions show {id}' says how it stands"
             )
         })?;
         let shown = asked["digest"].as_str().unwrap_or_default();

@@ -17,7 +17,7 @@ use super::waiting::{self, Waiting};
 use super::{logs, output, timeline};
 use crate::edge;
 use crate::printer;
-use crate::story::{Step, Story};
+use crate::story::{Awaited, Step, Story};
 use crate::style::{Mark, Style};
 
 /// The exit code of a session that failed.
@@ -194,7 +194,10 @@ fn lines(steps: &[Step], style: Style, frame: usize, now: Timestamp) -> Vec<Stri
     let done = steps.iter().filter(|step| step.is_done()).count();
     let more = steps.len() - shown.len();
     let more = if more > 0 { format!("  ({more} more)") } else { String::new() };
-    let lines = shown.into_iter().map(|step| row(step, style, frame, now));
+    let lines = shown.into_iter().flat_map(|step| {
+        let row = row(step, style, frame, now);
+        std::iter::once(row).chain(why(step, now).map(|why| style.dim(&why)))
+    });
     lines.chain([format!("  {done}/{} tasks{more}", steps.len())]).collect()
 }
 
@@ -212,19 +215,26 @@ fn row(step: &Step, style: Style, frame: usize, now: Timestamp) -> String {
     let took = last.map(|last| last.ended.map_or(now, |(end, _)| end).since(last.given));
     let took = took.map(length).unwrap_or_default();
     let again = if step.tries.len() > 1 { format!("  try {}", step.tries.len()) } else { String::new() };
-    // What the terminal has no room for is cut where it ends.
-    let why = step.wait.as_ref().map_or(String::new(), |wait| match wait.until.filter(|until| *until > now) {
-        Some(until) if !wait.detail.is_empty() => format!("  {}; next in {}", wait.detail, length(until.since(now))),
-        _ if wait.detail.is_empty() => format!("  {}", wait.words),
-        _ => format!("  {}", wait.detail),
-    });
     format!(
-        "  {mark} {:<NAME$} {:<10} {agent:<NAME$} {took:>5}{}{}",
+        "  {mark} {:<NAME$} {:<10} {agent:<NAME$} {took:>5}{}",
         step.task,
         step.status,
-        style.yellow(&again),
-        style.dim(&why)
+        style.yellow(&again)
     )
+}
+
+/// What a task waits for, below its line; what the terminal has no room for is cut at its end. What there is a command for
+/// is told with that.
+fn why(step: &Step, now: Timestamp) -> Option<String> {
+    let wait = step.wait.as_ref()?;
+    let left = wait.until.filter(|until| *until > now).map(|until| length(until.since(now)));
+    match (&wait.awaited, left) {
+        (Awaited::Approval | Awaited::Signal(_), _) => None,
+        (Awaited::Again, Some(left)) => Some(format!("      next in {left}; {}", wait.detail)),
+        (Awaited::Again, None) => Some(format!("      {}", wait.detail)),
+        (Awaited::Other, Some(left)) => Some(format!("      waits for {}, {left} left", wait.words)),
+        (Awaited::Other, None) => Some(format!("      waits for {}", wait.words)),
+    }
 }
 
 #[cfg(test)]

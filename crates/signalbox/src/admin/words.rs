@@ -46,8 +46,13 @@ const ROUTES: [(&str, &str, &str); 37] = [
     ("DELETE", "/api/v1/ssh-keys/{}", "ssh-keys delete {}"),
 ];
 
-/// What is said of a request, as the query of a route and as the option of the command.
-const FLAGS: [(&str, &str); 2] = [("force=true", "--force"), ("whole=true", "--whole")];
+/// What is said of a request, as the API has it and as the option of a command.
+const FLAGS: [(&str, &str); 4] = [
+    ("force=true", "--force"),
+    ("whole=true", "--whole"),
+    ("'x-tenant-id: ", "'--tenant "),
+    ("x-tenant-id", "--tenant"),
+];
 
 /// Fields of requests, and what gives them on the command line. Only those that mean the same in every request; what a
 /// file holds is told by its place in the file.
@@ -80,8 +85,15 @@ const OPTIONS: [(&str, &str); 26] = [
     ("input", "--input"),
 ];
 
-/// A text of the server with each route that has a command told as that.
+/// A text of the server with each route that has a command told as that. What comes after a semicolon is left out where it
+/// is about a route that has none.
 pub(crate) fn in_commands(text: &str) -> String {
+    let parts = text.split("; ").map(with_commands).enumerate();
+    let kept = parts.filter(|(place, part)| *place == 0 || next_method(part).is_none()).map(|(_, part)| part);
+    kept.collect::<Vec<_>>().join("; ")
+}
+
+fn with_commands(text: &str) -> String {
     let (mut told, mut rest) = (String::new(), text);
     while let Some((at, method)) = next_method(rest) {
         let (before, route) = rest.split_at(at);
@@ -185,6 +197,9 @@ mod tests {
             ("the session is over: POST /v1/opscore/sessions/ses_1/rerun runs it", "the session is over: 'signalbox sessions rerun ses_1' runs it"),
             ("GET /openapi.json lists them; BUDGET /v1/agents", "GET /openapi.json lists them; BUDGET /v1/agents"),
             ("GET /v1/agents.", "'signalbox agents list'."),
+            ("no agent a; GET /v1/agents lists them; POST /v1/agents registers one; did you mean b?",
+             "no agent a; 'signalbox agents list' lists them; did you mean b?"),
+            ("The tenant named in x-tenant-id does not exist", "The tenant named in --tenant does not exist"),
             ("no route", "no route"),
         ] {
             assert_eq!(in_commands(text), expected);

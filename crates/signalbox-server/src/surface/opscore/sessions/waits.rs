@@ -67,18 +67,20 @@ impl<'a> Waits<'a> {
         if session.status.is_over() || session.waits_for_group {
             return Ok(None);
         }
-        let (mut most, mut count) = (None::<(Need, TaskWait, &str)>, 0_usize);
+        let (mut most, mut count) = (None::<(Need, TaskWait, &Task)>, 0_usize);
         for task in &state.tasks {
             let Some((need, wait)) = self.task(task).await? else { continue };
             count += 1;
             if most.as_ref().is_none_or(|(known, ..)| need < *known) {
-                most = Some((need, wait, &task.step));
+                most = Some((need, wait, task));
             }
         }
         let is_held_up = session.status == SessionStatus::Paused;
         let most = most.filter(|(need, ..)| !is_held_up || *need == Need::Somebody);
         Ok(match most {
-            Some((need, TaskWait { words, until }, step)) => {
+            Some((need, TaskWait { words, until }, task)) => {
+                let words = self.with_name(task, words).await?;
+                let step = &task.step;
                 let more = if count > 1 { format!(", and {} more", count - 1) } else { String::new() };
                 let needs_somebody = need <= Need::Agent;
                 Some(SessionWait { words: format!("{words} (task {step}){more}"), until, needs_somebody })
@@ -89,6 +91,17 @@ impl<'a> Waits<'a> {
                 needs_somebody: true,
             }),
         })
+    }
+
+    /// The same words with the name of the agent whose id is in them.
+    async fn with_name(&self, task: &Task, words: String) -> Result<String, StoreError> {
+        let named = match &task.route {
+            Route::Agent(agent) => Some(agent),
+            _ => task.agent.as_ref(),
+        };
+        let Some(id) = named.filter(|id| words.contains(id.as_str())) else { return Ok(words) };
+        let agent = self.store.agent(self.tenant, id).await?;
+        Ok(agent.map_or(words.clone(), |agent| words.replace(id.as_str(), &agent.value.name)))
     }
 
     /// Tells of a task what is known of who could do it, and forgets a failed delivery that has come since.
