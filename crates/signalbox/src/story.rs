@@ -153,7 +153,8 @@ impl Story {
                 Some(Wait { words, awaited: Awaited::Again, detail, until: data.retry_at })
             }
             "delivery.failed" => {
-                let agent = event.agent_id.as_ref().map_or("its agent".to_owned(), |id| self.name(id.as_str()));
+                let agent =
+                    event.agent_id.as_ref().map_or("its agent".to_owned(), |id| self.name(id.as_str()));
                 let detail = match data.tries {
                     Some(1) | None => format!("tried once: {error}"),
                     Some(tries) => format!("tried {tries} times, last: {error}"),

@@ -126,7 +126,11 @@ impl Which {
             many => format!("{many} messages will be delivered anew"),
         });
         if passed_over > 0 {
-            let (were, sessions) = if passed_over == 1 { ("is of a task", "its session") } else { ("are of tasks", "their sessions") };
+            let (were, sessions) = if passed_over == 1 {
+                ("is of a task", "its session")
+            } else {
+                ("are of tasks", "their sessions")
+            };
             printer::notice(&format!(
                 "{passed_over} {were} and passed over: retry {sessions} ('signalbox sessions retry') or run it again \
                  ('signalbox sessions rerun')"

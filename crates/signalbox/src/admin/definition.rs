@@ -12,7 +12,8 @@ const OF_THE_SERVER: [&str; 3] = ["revision", "createdAt", "warnings"];
 
 /// Reads a definition, as a server reads it, without what only a server says of one: what it shows can be applied.
 pub(crate) fn parse(file: &Path, text: &str) -> anyhow::Result<Value> {
-    let mut definition = read(file, text).map_err(|fault| anyhow::anyhow!("{}, {fault}", input::name(file)))?;
+    let mut definition =
+        read(file, text).map_err(|fault| anyhow::anyhow!("{}, {fault}", input::name(file)))?;
     strip(&mut definition);
     Ok(definition)
 }
@@ -69,7 +70,8 @@ mod tests {
 
     #[test]
     fn what_a_server_shows_can_be_applied() {
-        let shown = "id: w\nname: W\nversion: null\nrevision: 3\ncreatedAt: 2026-01-31T12:00:00Z\ntasks: []\n";
+        let shown =
+            "id: w\nname: W\nversion: null\nrevision: 3\ncreatedAt: 2026-01-31T12:00:00Z\ntasks: []\n";
         assert_eq!(parse(Path::new("w.yaml"), shown).unwrap(), json!({"id": "w", "name": "W", "tasks": []}));
         assert_eq!(revision(Path::new("w.yaml"), shown), Some(3));
     }

@@ -48,7 +48,10 @@ mod tests {
     #[test]
     fn what_is_broken_is_told_by_its_place() {
         let told = json("{n:5}").unwrap_err();
-        assert_eq!(told, "it is not JSON: line 1, column 2: key must be a string; quote a text as '\"text\"'");
+        assert_eq!(
+            told,
+            "it is not JSON: line 1, column 2: key must be a string; quote a text as '\"text\"'"
+        );
         let missing = json("@no/such/file").unwrap_err();
         assert!(missing.starts_with("no/such/file cannot be read: "), "{missing}");
     }

@@ -163,7 +163,8 @@ mod tests {
             assert_eq!(column.cell(&thing, false, now), expected, "{}", column.at);
         }
         assert_eq!(Column::age("", "/at").cell(&thing, true, now), "1970-01-01T00:00:00Z");
-        let waits = json!({"waitingFor": "a delay to end", "waitsUntil": "1970-01-01T00:10:08Z", "error": "e"});
+        let waits =
+            json!({"waitingFor": "a delay to end", "waitsUntil": "1970-01-01T00:10:08Z", "error": "e"});
         assert_eq!(Column::wait("", "/error").cell(&waits, false, now), "delay to end, 8s left");
         assert_eq!(Column::wait("", "/error").cell(&json!({"error": "e"}), false, now), "e");
     }

@@ -191,7 +191,8 @@ pub(crate) fn schedules(asked: &Asked<ScheduleVerb>) -> anyhow::Result<ExitCode>
                 }
             }
             ScheduleVerb::Backfill { id, from, to, overlap } => {
-                let (from, to) = (from.moment(context.now), to.map_or(context.now, |to| to.moment(context.now)));
+                let (from, to) =
+                    (from.moment(context.now), to.map_or(context.now, |to| to.moment(context.now)));
                 if from >= to {
                     return Err(Misused("--to must be later than --from".to_owned()).into());
                 }
@@ -226,7 +227,9 @@ fn filled_in_words(id: &str, told: &Value) -> String {
     };
     match count("fireTimes") {
         0 => format!("schedule {id} has no time between --from and --to: nothing is started"),
-        1 => format!("1 run of schedule {id} is made up for{waiting}; 'signalbox schedules runs {id}' shows it"),
+        1 => format!(
+            "1 run of schedule {id} is made up for{waiting}; 'signalbox schedules runs {id}' shows it"
+        ),
         times => format!(
             "{times} runs of schedule {id} are made up for{waiting}; 'signalbox schedules runs {id}' shows them"
         ),

@@ -74,7 +74,8 @@ pub(crate) fn render(heads: &[&str], kinds: &[Kind], rows: Vec<Vec<String>>, loo
         table.force_no_tty();
     }
     table.set_truncation_indicator(if look.unicode { "…" } else { "~" });
-    let mut header = Row::from(heads.iter().map(|head| Cell::new(head).fg(Color::DarkGrey)).collect::<Vec<_>>());
+    let mut header =
+        Row::from(heads.iter().map(|head| Cell::new(head).fg(Color::DarkGrey)).collect::<Vec<_>>());
     header.max_height(1);
     table.set_header(header);
     for row in rows {

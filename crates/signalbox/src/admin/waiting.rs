@@ -124,7 +124,8 @@ fn line(session: &str, task: &str, wait: &Wait, now: Timestamp) -> Line {
 
 /// A word as a shell takes it.
 fn quoted(word: &str) -> String {
-    let is_plain = !word.is_empty() && word.chars().all(|letter| letter.is_alphanumeric() || "_-.:/".contains(letter));
+    let is_plain =
+        !word.is_empty() && word.chars().all(|letter| letter.is_alphanumeric() || "_-.:/".contains(letter));
     if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
@@ -170,7 +171,10 @@ mod tests {
         }
         let mut waiting = Waiting::of("ses_1", false);
         waiting.news(&story, Timestamp::from_seconds(0));
-        assert_eq!(waiting.news(&story, Timestamp::from_seconds(5)), ["waiting for any available agent (task a)"]);
+        assert_eq!(
+            waiting.news(&story, Timestamp::from_seconds(5)),
+            ["waiting for any available agent (task a)"]
+        );
         let mut waiting = Waiting::of("ses_1", true);
         waiting.news(&story, Timestamp::from_seconds(0));
         assert!(waiting.news(&story, Timestamp::from_seconds(5)).is_empty(), "there is no command for it");

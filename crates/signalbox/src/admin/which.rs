@@ -161,7 +161,8 @@ impl Which {
         for one in refused.iter().take(REFUSED_SHOWN_MAX) {
             let part = |name: &str| one[name].as_str().unwrap_or_default().to_owned();
             let (id, why) = (part("sessionId"), words::in_commands(&part("detail")));
-            let why = why.strip_prefix(&format!("Session {id} ")).map_or(why.clone(), |why| format!("it {why}"));
+            let why =
+                why.strip_prefix(&format!("Session {id} ")).map_or(why.clone(), |why| format!("it {why}"));
             printer::notice(&format!("session {id} is not {done}: {why}"));
         }
         if let Some(more) = refused.len().checked_sub(REFUSED_SHOWN_MAX + 1) {

@@ -147,10 +147,11 @@ fn placed(named: &str) -> String {
 /// What does not fit in a request, told of what was given on the command line.
 pub(crate) fn fault(fault: &Fault) -> String {
     let message = &fault.message;
-    let pointer = fault.pointer.strip_prefix("/filter/").map_or(fault.pointer.clone(), |rest| format!("/{rest}"));
-    let (field, rest) = pointer.strip_prefix('/').map_or(("", ""), |pointer| {
-        pointer.find('/').map_or((pointer, ""), |end| pointer.split_at(end))
-    });
+    let pointer =
+        fault.pointer.strip_prefix("/filter/").map_or(fault.pointer.clone(), |rest| format!("/{rest}"));
+    let (field, rest) = pointer
+        .strip_prefix('/')
+        .map_or(("", ""), |pointer| pointer.find('/').map_or((pointer, ""), |end| pointer.split_at(end)));
     match OPTIONS.iter().find(|(known, _)| *known == field) {
         Some((_, option)) if rest.is_empty() => format!("{option} {message}"),
         Some((_, option)) => format!("{option}: {} {message}", place(rest)),
@@ -161,7 +162,11 @@ pub(crate) fn fault(fault: &Fault) -> String {
 /// What does not fit in a file, told by its place in it.
 pub(crate) fn fault_in_file(fault: &Fault) -> String {
     let message = &fault.message;
-    if fault.pointer.is_empty() { format!("it {message}") } else { format!("{} {message}", place(&fault.pointer)) }
+    if fault.pointer.is_empty() {
+        format!("it {message}")
+    } else {
+        format!("{} {message}", place(&fault.pointer))
+    }
 }
 
 /// A JSON pointer as people write places: `tasks[0].retry`.
@@ -188,17 +193,31 @@ mod tests {
     #[test]
     fn routes_are_told_as_commands() {
         for (text, expected) in [
-            ("Tenant not found: x; GET /api/v1/tenants lists them.", "Tenant not found: x; 'signalbox tenants list' lists them."),
+            (
+                "Tenant not found: x; GET /api/v1/tenants lists them.",
+                "Tenant not found: x; 'signalbox tenants list' lists them.",
+            ),
             (
                 "GET /v1/dead-letters lists those that there are, and GET /v1/messages/{id} tells where a message is",
                 "'signalbox dead-letters list' lists those that there are, and 'signalbox agents message-status ID' tells where a message is",
             ),
-            ("(DELETE /v1/opscore/schedules/s), or ask with force=true", "('signalbox schedules delete s'), or ask with --force"),
-            ("the session is over: POST /v1/opscore/sessions/ses_1/rerun runs it", "the session is over: 'signalbox sessions rerun ses_1' runs it"),
-            ("GET /openapi.json lists them; BUDGET /v1/agents", "GET /openapi.json lists them; BUDGET /v1/agents"),
+            (
+                "(DELETE /v1/opscore/schedules/s), or ask with force=true",
+                "('signalbox schedules delete s'), or ask with --force",
+            ),
+            (
+                "the session is over: POST /v1/opscore/sessions/ses_1/rerun runs it",
+                "the session is over: 'signalbox sessions rerun ses_1' runs it",
+            ),
+            (
+                "GET /openapi.json lists them; BUDGET /v1/agents",
+                "GET /openapi.json lists them; BUDGET /v1/agents",
+            ),
             ("GET /v1/agents.", "'signalbox agents list'."),
-            ("no agent a; GET /v1/agents lists them; POST /v1/agents registers one; did you mean b?",
-             "no agent a; 'signalbox agents list' lists them; did you mean b?"),
+            (
+                "no agent a; GET /v1/agents lists them; POST /v1/agents registers one; did you mean b?",
+                "no agent a; 'signalbox agents list' lists them; did you mean b?",
+            ),
             ("The tenant named in x-tenant-id does not exist", "The tenant named in --tenant does not exist"),
             ("no route", "no route"),
         ] {
@@ -218,7 +237,10 @@ mod tests {
         ] {
             assert_eq!(fault(&Fault::new(pointer, "is required")), expected, "{pointer}");
         }
-        assert_eq!(fault_in_file(&Fault::new("/tasks/0/param", "is not known")), "tasks[0].param is not known");
+        assert_eq!(
+            fault_in_file(&Fault::new("/tasks/0/param", "is not known")),
+            "tasks[0].param is not known"
+        );
         assert_eq!(fault_in_file(&Fault::new("", "must be an object")), "it must be an object");
     }
 }

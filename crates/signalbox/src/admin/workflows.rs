@@ -14,8 +14,8 @@ use super::failure;
 use super::input::{json, name, read};
 use super::output;
 use super::resource::{Column, Resource, in_line};
-use super::{watch, words};
 use super::{All, Asked, run};
+use super::{watch, words};
 use crate::printer;
 use crate::style::Style;
 
@@ -199,12 +199,15 @@ async fn apply(context: &Context, file: &Path) -> anyhow::Result<()> {
     let told = output::value(&kept)?;
     let (id, revision) = (told.get("id").map(in_line).unwrap_or_default(), told["revision"].as_u64());
     let words = match (&before, revision) {
-        (Some(before), Some(now)) if before["revision"] == now && before["createdAt"] == told["createdAt"] => {
+        (Some(before), Some(now))
+            if before["revision"] == now && before["createdAt"] == told["createdAt"] =>
+        {
             format!("workflow {id} is unchanged: it is as its revision {now} is")
         }
         _ => format!("workflow {id} is kept as revision {}", revision.unwrap_or_default()),
     };
-    let (shown, current) = (definition::revision(file, &text), before.and_then(|before| before["revision"].as_u64()));
+    let (shown, current) =
+        (definition::revision(file, &text), before.and_then(|before| before["revision"].as_u64()));
     if let (Some(shown), Some(current)) = (shown, current)
         && shown < current
         && revision.is_some_and(|revision| revision > current)

@@ -233,7 +233,10 @@ mod tests {
         task.agent = AgentId::parse("agt_1").ok();
         task.retry_at = Some(Timestamp::from_seconds(1_704_110_400));
         let view = task_view(&task);
-        assert_eq!((view.waiting_for.as_deref(), view.waits_until), (Some("its next attempt"), task.retry_at));
+        assert_eq!(
+            (view.waiting_for.as_deref(), view.waits_until),
+            (Some("its next attempt"), task.retry_at)
+        );
         assert_eq!((view.agent_id, view.opscore_task_id.as_deref()), (None, Some("tsk_1-2")));
         (task.status, task.retry_at) = (TaskStatus::Dispatched, None);
         let (error, retry_at) = ("connection refused".to_owned(), Timestamp::from_seconds(9));

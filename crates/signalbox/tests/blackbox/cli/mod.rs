@@ -55,7 +55,8 @@ impl Cli {
     /// A command that runs on beside the test.
     pub(super) fn spawn(&self, line: &str, more: &[&str]) -> Running {
         let mut command = self.command(line, more);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let stderr = child.stderr.take().expect("a pipe");
         let (sender, said) = mpsc::channel();
         thread::spawn(move || {

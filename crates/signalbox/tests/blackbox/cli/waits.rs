@@ -50,16 +50,27 @@ fn open_sessions_say_what_they_wait_for() {
     }
     assert!(!told.contains(" none "), "{told}");
     let waiting = cli.ok("sessions list --waiting");
-    for (workflow, is_told) in
-        [(" pay ", true), (" hold ", true), (" lost ", true), (" away ", true), (" late ", false), (" again ", false)]
-    {
+    for (workflow, is_told) in [
+        (" pay ", true),
+        (" hold ", true),
+        (" lost ", true),
+        (" away ", true),
+        (" late ", false),
+        (" again ", false),
+    ] {
         assert_eq!(waiting.contains(workflow), is_told, "{workflow}: {waiting}");
     }
-    assert_eq!(cli.json("sessions list --waiting --workflow pay")[0]["waitingFor"], "an approval by finance (task ask)");
+    assert_eq!(
+        cli.json("sessions list --waiting --workflow pay")[0]["waitingFor"],
+        "an approval by finance (task ask)"
+    );
     cli.ok("sessions pause --workflow late");
     assert!(row(&cli.ok("sessions list --waiting"), " late ").contains("somebody to resume it"));
     let unasked = cli.api().get("/v1/opscore/sessions?workflow=pay").is(200);
-    assert!(unasked["data"][0].get("waitingFor").is_none(), "tasks are not read unless that is asked for: {unasked}");
+    assert!(
+        unasked["data"][0].get("waitingFor").is_none(),
+        "tasks are not read unless that is asked for: {unasked}"
+    );
 }
 
 #[test]
@@ -121,10 +132,16 @@ fn only_what_can_be_acted_upon_is_chosen() {
         "no session that matches is started or running: none is paused\n"
     );
     assert_eq!(cli.said("sessions resume --workflow w --status open"), "2 sessions are resumed\n");
-    assert_eq!(cli.said("sessions retry --workflow w"), "no session that matches is failed: none is retried\n");
+    assert_eq!(
+        cli.said("sessions retry --workflow w"),
+        "no session that matches is failed: none is retried\n"
+    );
     assert_eq!(cli.said("sessions rerun --workflow nope"), "no session matches\n");
     let (told, code) = cli.refused("sessions cancel --workflow w --status completed");
-    assert!(code == 2 && told.contains("only sessions that are started, running or paused can be cancelled"), "{told}");
+    assert!(
+        code == 2 && told.contains("only sessions that are started, running or paused can be cancelled"),
+        "{told}"
+    );
     cli.ok(&format!("sessions signal {first} go"));
     cli.api().session_becomes(&first, "completed");
     assert_eq!(cli.said("sessions cancel --workflow w"), "1 session is cancelled\n");

@@ -156,8 +156,8 @@ impl<'a> Waits<'a> {
                 Some(agent) => {
                     let status = self.store.status(self.tenant, id).await?;
                     let status = status.as_ref().map(|status| &*status.value);
-                    let is_there =
-                        agent.value.endpoint.is_some() || status.is_some_and(|status| status.is_reachable(&agent.value));
+                    let is_there = agent.value.endpoint.is_some()
+                        || status.is_some_and(|status| status.is_reachable(&agent.value));
                     Awaited { words: routing::waiting_for_agent(&agent.value, status), is_there }
                 }
                 None => Awaited { words: route.waiting_for(), is_there: false },

@@ -39,12 +39,14 @@ pub(super) async fn none(store: &Store, tenant: &TenantId, workflow: &WorkflowId
     if starters.is_empty() {
         return Ok(());
     }
-    let named: Vec<String> = starters.iter().take(NAMED_MAX).map(|(noun, _, id)| format!("{noun} {id}")).collect();
+    let named: Vec<String> =
+        starters.iter().take(NAMED_MAX).map(|(noun, _, id)| format!("{noun} {id}")).collect();
     let more = match starters.len() - named.len() {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let cures = starters.iter().take(NAMED_MAX).map(|(_, path, id)| format!("DELETE /v1/opscore/{path}/{id}"));
+    let cures =
+        starters.iter().take(NAMED_MAX).map(|(_, path, id)| format!("DELETE /v1/opscore/{path}/{id}"));
     let detail = format!(
         "Workflow {workflow} is started by {}{more}; delete what starts it first ({}), or let it start another workflow, \
          or ask with force=true: then it starts nothing any more",
