@@ -14,7 +14,7 @@ pub(crate) const SESSIONS: Resource = Resource {
         Column::text("WORKFLOW", "/workflowId"),
         Column::status("STATUS", "/status"),
         Column::age("STARTED", "/createdAt"),
-        Column::wait("WAITING FOR / ERROR", "/error"),
+        Column::wait("WAITING FOR/ERROR", "/error"),
         Column::text("REVISION", "/workflowRevision").wide(),
         Column::age("ENDED", "/endedAt").wide(),
         Column::text("SCHEDULE", "/scheduleId").wide(),

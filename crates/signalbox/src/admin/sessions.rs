@@ -26,7 +26,7 @@ const TASKS: [Column; 7] = [
     Column::status("STATUS", "/status"),
     Column::text("ATTEMPT", "/attempt"),
     Column::text("AGENT", "/agentId"),
-    Column::wait("WAITING FOR / ERROR", "/error"),
+    Column::wait("WAITING FOR/ERROR", "/error"),
     Column::age("STARTED", "/startedAt").wide(),
     Column::age("ENDED", "/endedAt").wide(),
 ];

@@ -37,7 +37,7 @@ fn open_sessions_say_what_they_wait_for() {
         let told = cli.ok("sessions list --status open");
         if told.contains("its next attempt") { Ok(told) } else { Err(told) }
     });
-    assert_eq!(heads(&told), ["ID", "WORKFLOW", "STATUS", "STARTED", "WAITING FOR / ERROR"]);
+    assert_eq!(heads(&told), ["ID", "WORKFLOW", "STATUS", "STARTED", "WAITING FOR/ERROR"]);
     for (workflow, expected) in [
         (" pay ", "  approval by finance (task ask)"),
         (" hold ", "  signal 'go' (task hold), 2h left"),
