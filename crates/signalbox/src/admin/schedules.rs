@@ -86,8 +86,8 @@ pub(crate) enum ScheduleVerb {
     Trigger {
         /// The schedule
         id: String,
-        /// What happens where an earlier session is open: skip, bufferOne, bufferAll, cancelOther or allowAll
-        #[arg(long, value_parser = OVERLAPS, hide_possible_values = true)]
+        /// What happens where an earlier session is open
+        #[arg(long, value_parser = OVERLAPS)]
         overlap: Option<String>,
     },
     /// Backfill a schedule: start the sessions of its times that went by, from --from until before --to
@@ -101,8 +101,8 @@ pub(crate) enum ScheduleVerb {
         /// Where they end: how long ago, or RFC 3339; now where absent
         #[arg(long, value_parser = Moment::parse)]
         to: Option<Moment>,
-        /// What happens where an earlier session is open: skip, bufferOne, bufferAll, cancelOther or allowAll
-        #[arg(long, value_parser = OVERLAPS, hide_possible_values = true)]
+        /// What happens where an earlier session is open
+        #[arg(long, value_parser = OVERLAPS)]
         overlap: Option<String>,
     },
     /// List a schedule's runs, newest first
@@ -144,8 +144,8 @@ pub(crate) struct Set {
     /// The agent that does the tasks that name neither an agent nor a capability, by its id or name
     #[arg(long)]
     agent: Option<String>,
-    /// What happens where an earlier session is open: skip, bufferOne, bufferAll, cancelOther or allowAll
-    #[arg(long, value_parser = OVERLAPS, hide_possible_values = true)]
+    /// What happens where an earlier session is open
+    #[arg(long, value_parser = OVERLAPS)]
     overlap: Option<String>,
     /// How late a run may still start after the server was away, such as 6h; 10m where absent
     #[arg(long, value_parser = period)]

@@ -25,8 +25,7 @@ pub(crate) struct Filter {
     /// Those of this workflow
     #[arg(long)]
     workflow: Option<String>,
-    /// Those with one of these statuses, with commas between them: started, running, paused, completed, failed, cancelled,
-    /// or open for all that are not over
+    /// Those with one of these statuses, with commas between them; open means all that are not over
     #[arg(long)]
     status: Option<String>,
     /// Those with a task of this agent, by its id or name
