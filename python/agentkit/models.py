@@ -588,6 +588,22 @@ class DeadLetterView(Model):
 
 
 @dataclass(frozen=True)
+class DeliveryView(Model):
+    """A delivery that has failed so far, and is tried again."""
+
+    tries: int
+    """How often it was tried."""
+    error: str
+    """Why the last try failed."""
+    next_at: datetime
+    """When it is tried next."""
+    status: Optional[int] = None
+    """The HTTP status of the last answer; null when there was none."""
+
+    _WIRE = {"next_at": "nextAt"}
+
+
+@dataclass(frozen=True)
 class Difference(Model):
     """One place that differs."""
 
@@ -697,6 +713,8 @@ class EventData(Model):
     """What came of the task or the session."""
     error: Optional[str] = None
     """Why it failed."""
+    tries: Optional[int] = None
+    """How often the message that carries the task was sent."""
     retry_at: Optional[datetime] = None
     """When the next attempt comes."""
     reason: Optional[str] = None
@@ -1472,7 +1490,7 @@ class SessionFilterBody(TypedDict, total=False):
     workflow: Optional[str]
     """Those of this workflow."""
     status: Optional[str]
-    """Those with one of these statuses, separated by commas."""
+    """Those with one of these statuses, separated by commas; `open` is all that are not over."""
     agent: Optional[str]
     """Those in which this agent holds or held a task."""
     since: Optional[Union[str, datetime]]
@@ -1510,7 +1528,9 @@ class SessionView(Model):
     schedule_id: Optional[str] = None
     """The schedule that started it; absent when none did."""
     waiting_for: Optional[str] = None
-    """What it waits for as a whole, in words: its turn among sessions like it; absent when it does not."""
+    """What it waits for, in words: its turn among sessions like it, or what its tasks wait for, a person or a signal first; absent when it waits for nothing. A list tells it of open sessions where it is asked to by `waits`."""
+    waits_until: Optional[datetime] = None
+    """When that ends or goes on by itself; absent when it does not wait or has no limit."""
     ending: Optional[SessionStatus] = None
     """How it will end, `failed` or `cancelled`, while it undoes what it did; absent otherwise."""
     ended_at: Optional[datetime] = None
@@ -1522,7 +1542,7 @@ class SessionView(Model):
     tasks: Optional[list[TaskView]] = None
     """Its tasks; absent in a list of sessions."""
 
-    _WIRE = {"session_id": "sessionId", "workflow_id": "workflowId", "created_at": "createdAt", "updated_at": "updatedAt", "workflow_version": "workflowVersion", "workflow_revision": "workflowRevision", "agent_id": "agentId", "parent_session_id": "parentSessionId", "schedule_id": "scheduleId", "waiting_for": "waitingFor", "ended_at": "endedAt"}
+    _WIRE = {"session_id": "sessionId", "workflow_id": "workflowId", "created_at": "createdAt", "updated_at": "updatedAt", "workflow_version": "workflowVersion", "workflow_revision": "workflowRevision", "agent_id": "agentId", "parent_session_id": "parentSessionId", "schedule_id": "scheduleId", "waiting_for": "waitingFor", "waits_until": "waitsUntil", "ended_at": "endedAt"}
 
 
 class _SignalBodyRequired(TypedDict):
@@ -1746,7 +1766,9 @@ class TaskView(Model):
     waiting_for: Optional[str] = None
     """What it waits for, in words; null when it does not."""
     waits_until: Optional[datetime] = None
-    """When its wait ends by itself; absent when it does not wait or has no limit."""
+    """When its wait ends by itself, its next attempt included; absent when it does not wait or has no limit."""
+    delivery: Optional[DeliveryView] = None
+    """How the delivery of its attempt to its agent stands; absent unless it has failed and is tried again."""
     place_in_line: Optional[int] = None
     """Its place among the tasks that wait for the same, from 1: they are served by priority, then by how long they wait. 1000 means that or a later one. Null when it does not wait for an agent, in an answer to anything but a question about one session, and for a session's tasks after the first 100 that wait."""
     dispatched_at: Optional[datetime] = None
@@ -2206,6 +2228,7 @@ __all__ = [
     "CreateAgentBody",
     "DeadLetterView",
     "DeliveryStatus",
+    "DeliveryView",
     "Difference",
     "DiscardManyAnswer",
     "Done",

@@ -452,6 +452,8 @@ impl Store {
         ssh_keys_among(KeyId) -> SshKey, SshKey;
         /// Those of these agents that are there.
         agents_among(AgentId) -> Agent, Agent;
+        /// Those of these sessions that are there, with their tasks.
+        sessions_among(SessionId) -> SessionState, Session;
     }
 
     async fn among(&self, tenant: &TenantId, keys: &[Key]) -> Result<Vec<Loaded>, StoreError> {

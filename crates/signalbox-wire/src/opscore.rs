@@ -28,8 +28,8 @@ pub use retention::{EffectiveRetention, RetentionBody, RetentionView};
 pub use schedule::{BackfillBody, Overlap, PatchScheduleBody, ScheduleBody, StartScheduleBody};
 pub use schedule_view::{BackfillAnswer, FireCause, FireOutcome, FireView, ScheduleStatus, ScheduleView};
 pub use session::{
-    ApprovalView, ApproveBody, CancelBody, RefuseBody, SessionStatus, SessionView, SignalBody, TaskStatus,
-    TaskView,
+    ApprovalView, ApproveBody, CancelBody, DeliveryView, RefuseBody, SessionStatus, SessionView, SignalBody,
+    TaskStatus, TaskView,
 };
 pub use state::{ACCEPTS_REPORT, HistoryEntry, StateBody, StateView, TaskAnswer};
 pub use timeline::{SpanKind, SpanView, TaskTimeline, TimelineView};

@@ -186,7 +186,7 @@ problem_kinds! {
     ToolTaken = 409 "tool-taken";
     /// As many sessions with the workflow's concurrency key run as may; wait until one ends.
     WorkflowBusy = 409 "workflow-busy";
-    /// The workflow has open sessions; cancel them, or wait until they end.
+    /// The workflow has open sessions, or is started by schedules or hooks; end or delete those first.
     WorkflowInUse = 409 "workflow-in-use";
     /// The session's status does not allow it; the detail says which do.
     WrongStatus = 409 "wrong-status";

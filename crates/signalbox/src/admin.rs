@@ -27,9 +27,11 @@ mod target;
 mod tenants;
 mod timeline;
 mod tools;
+mod waiting;
 mod watch;
 mod webhooks;
 mod which;
+mod words;
 mod workflows;
 
 use std::process::ExitCode;

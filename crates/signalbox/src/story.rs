@@ -12,6 +12,43 @@ pub(crate) struct Story {
     steps: Vec<Step>,
     /// Agents' names by their ids.
     names: BTreeMap<String, String>,
+    /// What the session waits for as a whole.
+    held: Option<Held>,
+}
+
+/// Why no task of a session starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// Somebody paused it.
+    Paused,
+    /// As many sessions like it run as may.
+    Queued,
+}
+
+/// What a task waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wait {
+    /// For what, in words.
+    pub(crate) words: String,
+    /// What that is.
+    pub(crate) awaited: Awaited,
+    /// What more is known of it: what is to be approved, or why it failed.
+    pub(crate) detail: String,
+    /// When it ends or goes on by itself.
+    pub(crate) until: Option<Timestamp>,
+}
+
+/// What can be waited for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Awaited {
+    /// That somebody approves.
+    Approval,
+    /// A signal, by its name.
+    Signal(String),
+    /// That what failed is tried again.
+    Again,
+    /// Anything else: an agent, a moment.
+    Other,
 }
 
 /// One task, or one instance of a task that is done for each item of a list.
@@ -25,6 +62,8 @@ pub(crate) struct Step {
     pub(crate) status: String,
     /// Who was given it, in order.
     pub(crate) tries: Vec<Try>,
+    /// What it waits for.
+    pub(crate) wait: Option<Wait>,
 }
 
 /// One time that a task was given to an agent.
@@ -41,13 +80,16 @@ pub(crate) struct Try {
 impl Story {
     /// Of tasks that these agents do.
     pub(crate) fn new(names: BTreeMap<String, String>) -> Self {
-        Self { steps: Vec::new(), names }
+        Self { steps: Vec::new(), names, held: None }
     }
 
     /// Takes the next event.
     pub(crate) fn apply(&mut self, event: &EventView) {
         match event.kind.as_str() {
             "session.started" => self.steps = steps(event),
+            "session.paused" => self.held = Some(Held::Paused),
+            "session.queued" => self.held = Some(Held::Queued),
+            "session.resumed" | "session.admitted" | "session.retried" => self.held = None,
             "task.expanded" => self.expand(event),
             _ => self.tell(event),
         }
@@ -64,6 +106,7 @@ impl Story {
     fn tell(&mut self, event: &EventView) {
         let (Some(task), at) = (&event.task_id, event.timestamp) else { return };
         let agent = event.agent_id.as_ref().map(|id| self.name(id.as_str()));
+        let wait = self.wait(event);
         let Some(step) = self.steps.iter_mut().find(|step| step.task == *task) else { return };
         match event.kind.strip_prefix("task.") {
             Some("dispatched") => step.give(agent.unwrap_or_default(), at),
@@ -71,8 +114,55 @@ impl Story {
             Some("failed" | "retrying" | "returned" | "cancelled") => step.end(at, false),
             _ => {}
         }
-        if let Some(status) = event.kind.strip_prefix("task.") {
-            status.clone_into(&mut step.status);
+        match event.kind.strip_prefix("task.") {
+            Some("progress") => {}
+            Some("begun") => "waiting".clone_into(&mut step.status),
+            Some(status) => status.clone_into(&mut step.status),
+            None => {}
+        }
+        if event.kind != "task.progress" {
+            step.wait = wait;
+        }
+    }
+
+    /// What a task waits for from this event on.
+    fn wait(&self, event: &EventView) -> Option<Wait> {
+        let data = &event.data;
+        let words = || data.waiting_for.as_deref().map(|words| self.with_names(words));
+        let error = data.error.clone().unwrap_or_else(|| "no reason was kept".to_owned());
+        match event.kind.as_str() {
+            "task.waiting" => {
+                Some(Wait { words: words()?, awaited: Awaited::Other, detail: String::new(), until: None })
+            }
+            "task.begun" => {
+                let words = words()?;
+                let signal = words.strip_prefix("the signal '").and_then(|rest| rest.strip_suffix('\''));
+                let what = data.approval.as_ref().and_then(|asked| asked.what.clone()).unwrap_or_default();
+                let (awaited, detail) = match (&data.approval, signal) {
+                    (Some(_), _) => (Awaited::Approval, what),
+                    (None, Some(signal)) => (Awaited::Signal(signal.to_owned()), String::new()),
+                    (None, None) => (Awaited::Other, String::new()),
+                };
+                // What is to be approved is told beside the words, not in them too.
+                let words = words.strip_suffix(&format!(": {detail}")).unwrap_or(&words).to_owned();
+                Some(Wait { words, awaited, detail, until: data.waits_until })
+            }
+            "task.retrying" => {
+                let detail = format!("attempt {} failed: {error}", attempt(event));
+                let words = "its next attempt".to_owned();
+                Some(Wait { words, awaited: Awaited::Again, detail, until: data.retry_at })
+            }
+            "delivery.failed" => {
+                let agent =
+                    event.agent_id.as_ref().map_or("its agent".to_owned(), |id| self.name(id.as_str()));
+                let detail = match data.tries {
+                    Some(1) | None => format!("tried once: {error}"),
+                    Some(tries) => format!("tried {tries} times, last: {error}"),
+                };
+                let words = format!("agent {agent} to take it");
+                Some(Wait { words, awaited: Awaited::Again, detail, until: data.retry_at })
+            }
+            _ => None,
         }
     }
 
@@ -82,9 +172,19 @@ impl Story {
 
     /// What an event says, with agents' names for their ids.
     pub(crate) fn in_words(&self, event: &EventView) -> String {
-        self.names.iter().fold(event.message.clone(), |text, (id, name)| {
+        self.with_names(&event.message)
+    }
+
+    /// A text with agents' names for their ids.
+    pub(crate) fn with_names(&self, text: &str) -> String {
+        self.names.iter().fold(text.to_owned(), |text, (id, name)| {
             text.replace(&format!("'{name}' ({id})"), name).replace(id, name)
         })
+    }
+
+    /// Why no task of it starts, where none does.
+    pub(crate) fn held(&self) -> Option<Held> {
+        self.held
     }
 
     pub(crate) fn steps(&self) -> &[Step] {
@@ -151,7 +251,7 @@ fn steps(event: &EventView) -> Vec<Step> {
 
 fn step(task: &EventTask) -> Step {
     let files = task.item.as_ref().and_then(Value::as_array).map_or(0, Vec::len);
-    Step { task: task.task_id.clone(), files, status: "pending".to_owned(), tries: Vec::new() }
+    Step { task: task.task_id.clone(), files, status: "pending".to_owned(), ..Step::default() }
 }
 
 /// Which try of its task an event is about.
@@ -286,6 +386,27 @@ pub(crate) mod tests {
         let tries = &story.steps()[2].tries;
         assert_eq!(tries[0].ended, Some((Timestamp::from_seconds(10), false)));
         assert_eq!(tries[1].ended, None);
+    }
+
+    #[test]
+    fn a_task_waits_until_it_goes_on() {
+        let mut story = told();
+        let mut happens = |kind: &str, data: EventData| {
+            story.apply(&EventView { data, ..event(kind, "c", "agt_1", 9) });
+            story.steps()[2].wait.clone()
+        };
+        let waits = |words: &str| EventData { waiting_for: Some(words.to_owned()), ..EventData::default() };
+        let wait = happens("task.begun", waits("the signal 'go'")).expect("it waits");
+        assert_eq!(wait.awaited, Awaited::Signal("go".to_owned()));
+        assert_eq!(happens("task.completed", EventData::default()), None);
+        let wait = happens("task.waiting", waits("agent agt_2 to be available")).expect("it waits");
+        assert_eq!((wait.words.as_str(), wait.awaited), ("agent reader-2 to be available", Awaited::Other));
+        let failed = |tries| EventData { error: Some("refused".to_owned()), tries, ..EventData::default() };
+        let wait = happens("delivery.failed", failed(Some(3))).expect("it waits");
+        assert_eq!(wait.words, "agent reader-1 to take it");
+        assert_eq!(wait.detail, "tried 3 times, last: refused");
+        assert!(happens("task.progress", EventData::default()).is_some(), "that changes nothing");
+        assert_eq!(happens("task.running", EventData::default()), None);
     }
 
     #[test]

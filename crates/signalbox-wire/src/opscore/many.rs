@@ -86,7 +86,7 @@ pub struct SessionFilterBody {
     /// Those of this workflow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workflow: Option<String>,
-    /// Those with one of these statuses, separated by commas.
+    /// Those with one of these statuses, separated by commas; `open` is all that are not over.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "failed,cancelled")]
     pub status: Option<String>,

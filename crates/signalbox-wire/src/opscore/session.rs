@@ -84,9 +84,14 @@ pub struct SessionView {
     pub schedule_id: Option<ScheduleId>,
     /// How far it is.
     pub status: SessionStatus,
-    /// What it waits for as a whole, in words: its turn among sessions like it; absent when it does not.
+    /// What it waits for, in words: its turn among sessions like it, or what its tasks wait for, a person or a signal
+    /// first; absent when it waits for nothing. A list tells it of open sessions where it is asked to by `waits`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
+    /// When that ends or goes on by itself; absent when it does not wait or has no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub waits_until: Option<Timestamp>,
     /// How it will end, `failed` or `cancelled`, while it undoes what it did; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<SessionStatus>,
@@ -159,10 +164,13 @@ pub struct TaskView {
     /// What it waits for, in words; null when it does not.
     #[serde(default)]
     pub waiting_for: Option<String>,
-    /// When its wait ends by itself; absent when it does not wait or has no limit.
+    /// When its wait ends by itself, its next attempt included; absent when it does not wait or has no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub waits_until: Option<Timestamp>,
+    /// How the delivery of its attempt to its agent stands; absent unless it has failed and is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<DeliveryView>,
     /// Its place among the tasks that wait for the same, from 1: they are served by priority, then by how long they
     /// wait. 1000 means that or a later one. Null when it does not wait for an agent, in an answer to anything but
     /// a question about one session, and for a session's tasks after the first 100 that wait.
@@ -181,6 +189,22 @@ pub struct TaskView {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
+}
+
+/// A delivery that has failed so far, and is tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveryView {
+    /// How often it was tried.
+    pub tries: u32,
+    /// The HTTP status of the last answer; null when there was none.
+    #[serde(default)]
+    pub status: Option<u16>,
+    /// Why the last try failed.
+    pub error: String,
+    /// When it is tried next.
+    #[schema(value_type = String, format = DateTime)]
+    pub next_at: Timestamp,
 }
 
 /// What somebody is asked to approve.

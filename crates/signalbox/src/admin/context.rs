@@ -123,7 +123,18 @@ impl Context {
         rest: &[&str],
         body: Option<&Value>,
     ) -> anyhow::Result<Box<RawValue>> {
-        let answer = self.send(method, &resource.at(rest), body).await;
+        self.act_with((resource, method), rest, &ListQuery::new(), body).await
+    }
+
+    /// The same with a query.
+    pub(crate) async fn act_with(
+        &self,
+        (resource, method): (&Resource, Method),
+        rest: &[&str],
+        query: &ListQuery,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Box<RawValue>> {
+        let answer = self.send_with(method, &resource.at(rest), query, body).await;
         unwrapped(resource, answer.map_err(|error| missing(resource, rest, error))?)
     }
 

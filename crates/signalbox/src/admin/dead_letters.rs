@@ -120,10 +120,20 @@ impl Which {
         }
         let [redriven, passed_over] =
             self.act_on_all(context, (Method::POST, &["redrive"]), ["redriven", "passed_over"]).await?;
-        printer::notice(&format!("{redriven} messages will be delivered anew"));
+        printer::notice(&match redriven {
+            0 => "no message that matches can be delivered anew".to_owned(),
+            1 => "1 message will be delivered anew".to_owned(),
+            many => format!("{many} messages will be delivered anew"),
+        });
         if passed_over > 0 {
+            let (were, sessions) = if passed_over == 1 {
+                ("is of a task", "its session")
+            } else {
+                ("are of tasks", "their sessions")
+            };
             printer::notice(&format!(
-                "{passed_over} of tasks were passed over; retry their sessions, or run them again (signalbox sessions --help)"
+                "{passed_over} {were} and passed over: retry {sessions} ('signalbox sessions retry') or run it again \
+                 ('signalbox sessions rerun')"
             ));
         }
         self.tell(context, &json!({"redriven": redriven, "passed_over": passed_over}))
@@ -138,7 +148,11 @@ impl Which {
             return Ok(());
         }
         let [discarded] = self.act_on_all(context, (Method::DELETE, &[]), ["discarded"]).await?;
-        printer::notice(&format!("{discarded} messages are dropped"));
+        printer::notice(&match discarded {
+            0 => "no message matches: none is dropped".to_owned(),
+            1 => "1 message is dropped".to_owned(),
+            many => format!("{many} messages are dropped"),
+        });
         self.tell(context, &json!({"discarded": discarded}))
     }
 

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use signalbox_client::{Error, Problem};
+use signalbox_client::{Error, Fault, Problem};
+
+use super::words;
 
 /// A command that was given something it cannot work with; ends with the exit code of misuse.
 #[derive(Debug)]
@@ -87,7 +89,15 @@ pub(crate) fn in_words(error: &anyhow::Error) -> String {
             words.push(text);
         }
     }
-    words.join(": ")
+    words::in_commands(&words.join(": "))
+}
+
+/// What does not fit, where the server refused because of that.
+pub(crate) fn faults(error: &anyhow::Error) -> &[Fault] {
+    match error.downcast_ref::<Error>() {
+        Some(Error::Problem(problem)) => &problem.errors,
+        _ => &[],
+    }
 }
 
 /// A refusal of the server: all faults, each on its line where there are several; else the detail.
@@ -97,9 +107,9 @@ fn refusal(problem: &Problem) -> String {
             format!("the server answered {} {}", problem.status, problem.title)
         }
         [] => problem.detail.clone(),
-        [fault] => fault.to_string(),
+        [fault] => words::fault(fault),
         faults => {
-            let lines: String = faults.iter().map(|fault| format!("\n  {fault}")).collect();
+            let lines: String = faults.iter().map(|fault| format!("\n  {}", words::fault(fault))).collect();
             format!("the server refused it for {} reasons:{lines}", faults.len())
         }
     };

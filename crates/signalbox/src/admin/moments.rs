@@ -20,21 +20,30 @@ pub(crate) enum Moment {
 impl Moment {
     /// Reads either form.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        if let Ok(length) = parse_setting(text) {
+        // A bare number may be meant as anything.
+        let has_unit = text.chars().any(char::is_alphabetic);
+        if let Some(length) = parse_setting(text).ok().filter(|_| has_unit) {
             return Ok(Self::Ago(length));
         }
         Timestamp::parse(text).map(Self::At).map_err(|_| {
-            "give how long ago, such as 30m, 2h or 7d, or a moment, such as 2026-01-31T12:00:00Z".to_owned()
+            "give how long ago with its unit (s, m, h, d or w), such as 30m, 2h or 7d, or a moment, such as \
+             2026-01-31T12:00:00Z"
+                .to_owned()
         })
     }
 
     /// The moment, as the server reads it.
     pub(crate) fn at(self, now: Timestamp) -> String {
+        self.moment(now).to_string()
+    }
+
+    /// The moment itself.
+    pub(crate) fn moment(self, now: Timestamp) -> Timestamp {
         match self {
-            Self::At(moment) => moment.to_string(),
+            Self::At(moment) => moment,
             Self::Ago(length) => {
                 let micros = i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
-                Timestamp::from_micros(now.as_micros().saturating_sub(micros)).to_string()
+                Timestamp::from_micros(now.as_micros().saturating_sub(micros))
             }
         }
     }
@@ -84,6 +93,8 @@ mod tests {
         assert_eq!(Moment::parse("2h").unwrap().at(now), "1970-01-01T00:00:00.000000Z");
         let given = "2026-01-31T14:00:00+02:00";
         assert_eq!(Moment::parse(given).unwrap().at(now), "2026-01-31T12:00:00.000000Z");
-        assert!(Moment::parse("yesterday").unwrap_err().contains("such as 30m"));
+        for wrong in ["yesterday", "5", "0", "1.5", ""] {
+            assert!(Moment::parse(wrong).unwrap_err().contains("with its unit (s, m, h, d or w)"), "{wrong}");
+        }
     }
 }

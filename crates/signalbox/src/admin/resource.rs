@@ -3,7 +3,7 @@
 use serde_json::Value;
 use signalbox_client::Timestamp;
 
-use super::moments::age;
+use super::moments::{age, length};
 
 /// A kind of thing that the API lists and shows.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub(crate) enum Kind {
     Age,
     /// How many there are in a list.
     Count,
+    /// What it waits for and how long that lasts, else what stands at the column's place.
+    Wait,
 }
 
 impl Resource {
@@ -80,6 +82,10 @@ impl Column {
         Self::of(head, at, Kind::Count)
     }
 
+    pub(crate) const fn wait(head: &'static str, else_at: &'static str) -> Self {
+        Self::of(head, else_at, Kind::Wait)
+    }
+
     /// The same, in wide tables alone.
     pub(crate) const fn wide(self) -> Self {
         Self { is_wide: true, ..self }
@@ -89,6 +95,7 @@ impl Column {
     pub(crate) fn cell(&self, thing: &Value, wide: bool, now: Timestamp) -> String {
         let value = thing.pointer(self.at).unwrap_or(&Value::Null);
         match (self.kind, value) {
+            (Kind::Wait, _) if thing["waitingFor"].is_string() => waiting(thing, now),
             (_, Value::Null) => "-".to_owned(),
             (Kind::Count, Value::Array(items)) => items.len().to_string(),
             (Kind::Age, Value::String(text)) if !wide => match Timestamp::parse(text) {
@@ -97,6 +104,19 @@ impl Column {
             },
             _ => in_line(value),
         }
+    }
+}
+
+/// What a thing waits for, and how long that lasts.
+pub(crate) fn waiting(thing: &Value, now: Timestamp) -> String {
+    let words = in_line(&thing["waitingFor"]);
+    // A column is narrow, and an article tells nothing.
+    let article = ["an ", "a ", "the "].into_iter().find(|article| words.starts_with(article));
+    let words = words[article.map_or(0, str::len)..].to_owned();
+    let until = thing["waitsUntil"].as_str().and_then(|until| Timestamp::parse(until).ok());
+    match until.filter(|until| *until > now) {
+        Some(until) => format!("{words}, {} left", length(until.since(now))),
+        None => words,
     }
 }
 
@@ -143,5 +163,9 @@ mod tests {
             assert_eq!(column.cell(&thing, false, now), expected, "{}", column.at);
         }
         assert_eq!(Column::age("", "/at").cell(&thing, true, now), "1970-01-01T00:00:00Z");
+        let waits =
+            json!({"waitingFor": "a delay to end", "waitsUntil": "1970-01-01T00:10:08Z", "error": "e"});
+        assert_eq!(Column::wait("", "/error").cell(&waits, false, now), "delay to end, 8s left");
+        assert_eq!(Column::wait("", "/error").cell(&json!({"error": "e"}), false, now), "e");
     }
 }

@@ -1,14 +1,17 @@
 //! `signalbox schedules`: workflows that start by the clock.
 
 use std::process::ExitCode;
+use std::str::FromStr as _;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use signalbox_client::{ListQuery, Method};
+use signalbox_client::{ListQuery, Method, Timestamp};
+use signalbox_wire::duration::Period;
 
 use super::context::{Context, body, text};
+use super::failure::{self, Misused};
 use super::input::json;
-use super::moments::Moment;
+use super::moments::{Moment, age};
 use super::output;
 use super::resource::{Column, Resource, in_line};
 use super::{All, Asked, Newest, run};
@@ -47,6 +50,9 @@ const RUNS: Resource = Resource {
     ..SCHEDULES
 };
 
+/// What may become of a run while an earlier session is open.
+const OVERLAPS: [&str; 5] = ["skip", "bufferOne", "bufferAll", "cancelOther", "allowAll"];
+
 /// What is done with schedules.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ScheduleVerb {
@@ -80,11 +86,11 @@ pub(crate) enum ScheduleVerb {
     Trigger {
         /// The schedule
         id: String,
-        /// What happens where an earlier session is open: skip, bufferOne, bufferAll, cancelOther or allowAll
-        #[arg(long)]
+        /// What happens where an earlier session is open
+        #[arg(long, value_parser = OVERLAPS)]
         overlap: Option<String>,
     },
-    /// Backfill a schedule: start the sessions of times that went by
+    /// Backfill a schedule: start the sessions of its times that went by, from --from until before --to
     #[command(after_help = example!("schedules backfill nightly --from 3d --to 1d"))]
     Backfill {
         /// The schedule
@@ -92,11 +98,11 @@ pub(crate) enum ScheduleVerb {
         /// Where the times begin: how long ago, or RFC 3339
         #[arg(long, value_parser = Moment::parse)]
         from: Moment,
-        /// Where they end
+        /// Where they end: how long ago, or RFC 3339; now where absent
         #[arg(long, value_parser = Moment::parse)]
-        to: Moment,
-        /// What happens where an earlier session is open: skip, bufferOne, bufferAll, cancelOther or allowAll
-        #[arg(long)]
+        to: Option<Moment>,
+        /// What happens where an earlier session is open
+        #[arg(long, value_parser = OVERLAPS)]
         overlap: Option<String>,
     },
     /// List a schedule's runs, newest first
@@ -126,23 +132,23 @@ pub(crate) struct Set {
     /// When: five fields, six with seconds before them, or @hourly, @daily, @weekly, @monthly, @yearly
     #[arg(long, required_unless_present = "every", conflicts_with = "every")]
     cron: Option<String>,
-    /// When: again and again after this long, such as 30m
-    #[arg(long)]
+    /// When: again and again after this long, such as 30m or 1d
+    #[arg(long, value_parser = period)]
     every: Option<String>,
     /// By whose clock the cron expression is read: an IANA time zone; UTC where absent
     #[arg(long)]
     time_zone: Option<String>,
-    /// The input of each session, as a JSON object
+    /// The input of each session, as a JSON object; @FILE reads it from a file
     #[arg(long, value_parser = json)]
     input: Option<Value>,
     /// The agent that does the tasks that name neither an agent nor a capability, by its id or name
     #[arg(long)]
     agent: Option<String>,
-    /// What happens where an earlier session is open: skip, bufferOne, bufferAll, cancelOther or allowAll
-    #[arg(long)]
+    /// What happens where an earlier session is open
+    #[arg(long, value_parser = OVERLAPS)]
     overlap: Option<String>,
-    /// How late a run may still start after the server was away, such as 6h
-    #[arg(long)]
+    /// How late a run may still start after the server was away, such as 6h; 10m where absent
+    #[arg(long, value_parser = period)]
     catch_up: Option<String>,
     /// What it is for
     #[arg(long)]
@@ -150,6 +156,15 @@ pub(crate) struct Set {
     /// Make it paused
     #[arg(long)]
     paused: bool,
+}
+
+/// A length of time, with its unit.
+fn period(text: &str) -> Result<String, String> {
+    let has_unit = text.chars().any(char::is_alphabetic);
+    let period = Period::from_str(text).ok().filter(|_| has_unit);
+    period.map(|_| text.to_owned()).ok_or_else(|| {
+        "give a length of time with its unit (ms, s, m, h, d or w), such as 30s, 1h30m or 2d".to_owned()
+    })
 }
 
 /// Does what is asked with schedules.
@@ -176,21 +191,22 @@ pub(crate) fn schedules(asked: &Asked<ScheduleVerb>) -> anyhow::Result<ExitCode>
                 }
             }
             ScheduleVerb::Backfill { id, from, to, overlap } => {
+                let (from, to) =
+                    (from.moment(context.now), to.map_or(context.now, |to| to.moment(context.now)));
+                if from >= to {
+                    return Err(Misused("--to must be later than --from".to_owned()).into());
+                }
                 let body = body([
-                    ("from", Some(json!(from.at(context.now)))),
-                    ("to", Some(json!(to.at(context.now)))),
+                    ("from", Some(json!(from.to_string()))),
+                    ("to", Some(json!(to.to_string()))),
                     ("overlap", text(overlap.as_deref())),
                 ]);
                 let filled = context.act((&SCHEDULES, Method::POST), &[id, "backfill"], Some(&body)).await?;
-                let told = output::value(&filled)?;
-                let words = format!(
-                    "{} times of schedule {id} are made up for; {} wait",
-                    told["fireTimes"], told["waiting"]
-                );
-                context.done(&filled, &words)?;
+                context.done(&filled, &filled_in_words(id, &output::value(&filled)?))?;
             }
             ScheduleVerb::Runs { id, newest } => {
-                context.list(&RUNS, &[id, "runs"], &ListQuery::new(), newest.limit).await?;
+                let listed = context.list(&RUNS, &[id, "runs"], &ListQuery::new(), newest.limit).await;
+                listed.map_err(|error| failure::renamed(error, &SCHEDULES, id))?;
             }
             ScheduleVerb::Delete { id } => {
                 let answer = context.act((&SCHEDULES, Method::DELETE), &[id], None).await?;
@@ -199,6 +215,25 @@ pub(crate) fn schedules(asked: &Asked<ScheduleVerb>) -> anyhow::Result<ExitCode>
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// What came of a backfill.
+fn filled_in_words(id: &str, told: &Value) -> String {
+    let count = |field: &str| told[field].as_u64().unwrap_or_default();
+    let waiting = match count("waiting") {
+        0 => String::new(),
+        1 => "; 1 of them waits for an earlier session to end".to_owned(),
+        waiting => format!("; {waiting} of them wait for an earlier session to end"),
+    };
+    match count("fireTimes") {
+        0 => format!("schedule {id} has no time between --from and --to: nothing is started"),
+        1 => format!(
+            "1 run of schedule {id} is made up for{waiting}; 'signalbox schedules runs {id}' shows it"
+        ),
+        times => format!(
+            "{times} runs of schedule {id} are made up for{waiting}; 'signalbox schedules runs {id}' shows them"
+        ),
+    }
 }
 
 async fn act(
@@ -228,7 +263,17 @@ impl Set {
             ("paused", self.paused.then_some(json!(true))),
         ]);
         let kept = context.send(Method::POST, SCHEDULES.path, Some(&body)).await?;
-        let next = output::value(&kept)?["nextAt"].as_str().map(|next| format!("; it starts next at {next}"));
-        context.done(&kept, &format!("schedule {} is kept{}", self.id, next.unwrap_or_default()))
+        let told = output::value(&kept)?;
+        let next = match told["nextAt"].as_str() {
+            Some(at) => {
+                let left = Timestamp::parse(at).map(|next| format!(" ({})", age(next, context.now)));
+                format!("; it starts next at {at}{}", left.unwrap_or_default())
+            }
+            None if told["status"] == "paused" => {
+                format!("; it is paused until 'signalbox schedules resume {}'", self.id)
+            }
+            None => "; it has no time to come".to_owned(),
+        };
+        context.done(&kept, &format!("schedule {} is kept{next}", self.id))
     }
 }

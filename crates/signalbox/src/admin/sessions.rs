@@ -5,27 +5,28 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
-use signalbox_client::{ListQuery, Method};
+use signalbox_client::{ListQuery, Method, Timestamp};
 
 use super::context::{Context, body, text};
 use super::failure::Misused;
 use super::input::json;
-use super::resource::{Column, Kind};
+use super::moments::length;
+use super::resource::{Column, Kind, in_line};
 use super::session::SESSIONS;
 use super::table::Fields;
 use super::which::{Filter, Which};
 use super::{Asked, Newest, run};
 use super::{output, table, timeline, watch};
 use crate::printer;
+use crate::story::Story;
 
 /// The tasks of a session.
-const TASKS: [Column; 8] = [
+const TASKS: [Column; 7] = [
     Column::id("TASK", "/taskId"),
     Column::status("STATUS", "/status"),
     Column::text("ATTEMPT", "/attempt"),
     Column::text("AGENT", "/agentId"),
-    Column::text("WAITING FOR", "/waitingFor"),
-    Column::text("ERROR", "/error"),
+    Column::wait("WAITING FOR/ERROR", "/error"),
     Column::age("STARTED", "/startedAt").wide(),
     Column::age("ENDED", "/endedAt").wide(),
 ];
@@ -33,11 +34,14 @@ const TASKS: [Column; 8] = [
 /// What is done with sessions.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SessionVerb {
-    /// List sessions, newest first
-    #[command(after_help = example!("sessions list --status failed --since 1d"))]
+    /// List sessions, newest first, with what each open one waits for
+    #[command(after_help = example!("sessions list --status failed --since 1d", "sessions list --waiting"))]
     List {
         #[command(flatten)]
         filter: Filter,
+        /// Those that wait for somebody: to approve, to signal, to resume, or to start an agent that is not there
+        #[arg(long)]
+        waiting: bool,
         #[command(flatten)]
         newest: Newest,
     },
@@ -95,7 +99,7 @@ pub(crate) enum SessionVerb {
     /// Signal sessions what their tasks wait for
     #[command(after_help = example!("sessions signal ses_01JQ received '{\"no\": 7}'", "sessions signal received --workflow pay"))]
     Signal {
-        /// The session, unless there are filters; the signal's name; and what it carries, as JSON
+        /// The session, unless there are filters; the signal's name; and what it carries, as JSON (@FILE reads a file)
         #[arg(required = true, num_args = 1..=3, value_names = ["SESSION", "SIGNAL", "PAYLOAD"])]
         words: Vec<String>,
         #[command(flatten)]
@@ -138,8 +142,9 @@ pub(crate) enum SessionVerb {
 pub(crate) fn sessions(asked: &Asked<SessionVerb>) -> anyhow::Result<ExitCode> {
     run(&asked.target, |context| async move {
         match &asked.verb {
-            SessionVerb::List { filter, newest } => {
-                let query = filter.query(&context).await?;
+            SessionVerb::List { filter, waiting, newest } => {
+                let query = filter.query(&context).await?.filter("waits", "true");
+                let query = if *waiting { query.filter("waiting", "true") } else { query };
                 context.list(&SESSIONS, &[], &query, newest.limit).await?;
             }
             SessionVerb::Show { id, whole } => show(&context, id, *whole).await?,
@@ -156,7 +161,8 @@ pub(crate) fn sessions(asked: &Asked<SessionVerb>) -> anyhow::Result<ExitCode> {
             SessionVerb::Rerun(which) => rerun(&context, which).await?,
             SessionVerb::Signal { words, filter } => {
                 let (which, signal, payload) = Which::and_more(words, filter, "SIGNAL")?;
-                let payload = payload.map(json).transpose().map_err(Misused)?;
+                let payload = payload.map(json).transpose();
+                let payload = payload.map_err(|fault| Misused(format!("PAYLOAD: {fault}")))?;
                 let body = body([("signal", Some(json!(signal))), ("payload", payload)]);
                 act(&context, &which, ("signal", "signalled"), body).await?;
             }
@@ -185,20 +191,34 @@ async fn show(context: &Context, id: &str, whole: bool) -> anyhow::Result<()> {
     let mut session = Fields::read(&session)?;
     let tasks = session.remove("tasks");
     printer::line(&table::details(&session)?);
-    let Some(Value::Array(tasks)) = tasks else { return Ok(()) };
+    let Some(Value::Array(mut tasks)) = tasks else { return Ok(()) };
+    if tasks.iter().any(|task| task["agentId"].is_string()) {
+        let story = Story::new(watch::names(context).await.unwrap_or_default());
+        for task in &mut tasks {
+            for field in ["agentId", "waitingFor"] {
+                if let Some(text) = task[field].as_str().map(|text| story.with_names(text)) {
+                    task[field] = json!(text);
+                }
+            }
+        }
+    }
     if !tasks.is_empty() {
         printer::line("");
         // What no task has takes no room.
         let is_told = |column: &&Column| {
-            column.kind != Kind::Text
-                || tasks.iter().any(|task| task.pointer(column.at).is_some_and(|value| !value.is_null()))
+            !matches!(column.kind, Kind::Text | Kind::Wait)
+                || tasks.iter().any(|task| column.cell(task, false, context.now) != "-")
         };
         let columns: Vec<Column> = TASKS.iter().filter(is_told).copied().collect();
         printer::line(&table::of_things(&columns, &tasks, (context.format, context.look, context.now)));
     }
+    let notes: Vec<String> = tasks.iter().filter_map(|task| note(task, context.now)).collect();
+    if !notes.is_empty() {
+        printer::line(&format!("\n{}", notes.join("\n")));
+    }
     let asking = tasks.iter().filter(|task| task.get("approval").is_some_and(|asked| !asked.is_null()));
     for task in asking {
-        let (task_id, asked) = (super::resource::in_line(&task["taskId"]), &task["approval"]);
+        let (task_id, asked) = (in_line(&task["taskId"]), &task["approval"]);
         printer::line(&format!("\napproval asked by {task_id}:"));
         printer::line(&table::details(&Fields::read(&serde_json::value::to_raw_value(asked)?)?)?);
         if task["status"] == "waiting" {
@@ -206,6 +226,32 @@ async fn show(context: &Context, id: &str, whole: bool) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What failed of a task that is tried again, and when that is.
+fn note(task: &Value, now: Timestamp) -> Option<String> {
+    let name = in_line(&task["taskId"]);
+    let next = |at: &Value| {
+        let at = at.as_str().and_then(|at| Timestamp::parse(at).ok())?;
+        Some(if at > now { format!("next in {}", length(at.since(now))) } else { "next now".to_owned() })
+    };
+    if let Some(delivery) = task.get("delivery").filter(|delivery| delivery.is_object()) {
+        let tries = match delivery["tries"].as_u64() {
+            Some(1) => "once".to_owned(),
+            tries => format!("{} times", tries.unwrap_or_default()),
+        };
+        let (agent, error) = (in_line(&task["agentId"]), in_line(&delivery["error"]));
+        let next = next(&delivery["nextAt"])?;
+        return Some(format!("task {name}: agent {agent} was tried {tries}, last: {error}; {next}"));
+    }
+    let is_open = task["status"] == "pending" || task["status"] == "waiting";
+    let failed = task.get("error").filter(|error| error.is_string() && is_open)?;
+    let (attempt, attempts) = (&task["attempt"], task["maxRetries"].as_u64().unwrap_or_default() + 1);
+    let next = match next(&task["waitsUntil"]) {
+        Some(next) => next,
+        None => format!("it waits for {}", task["waitingFor"].as_str()?),
+    };
+    Some(format!("task {name}: attempt {attempt} of {attempts} failed: {}; {next}", in_line(failed)))
 }
 
 /// Prints what came of a session.
@@ -301,10 +347,11 @@ async fn approve(
     for id in &which.sessions {
         let session = output::value(context.fetch(&SESSIONS, &[id], &ListQuery::new()).await?.as_ref())?;
         let tasks = session["tasks"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let asked = tasks.iter().find(|one| one["taskId"] == *task).map(|one| &one["approval"]);
+        let asked = tasks.iter().find(|one| one["taskId"] == *task && one["status"] == "waiting");
+        let asked = asked.map(|one| &one["approval"]);
         let asked = asked.filter(|asked| asked.is_object()).with_context(|| {
             format!(
-                "task {task} of session {id} asks for no approval; 'sessions show {id}' says how it stands"
+                "task {task} of session {id} asks for no approval now; 'signalbox sessions show {id}' says how it stands"
             )
         })?;
         let shown = asked["digest"].as_str().unwrap_or_default();

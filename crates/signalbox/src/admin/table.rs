@@ -18,6 +18,8 @@ use crate::style::Style;
 const GAP: u16 = 2;
 /// Columns that a table may have where the terminal does not tell its width.
 const WIDTH_USUAL: u16 = 80;
+/// A blank at which no line is broken.
+const UNBROKEN: &str = "\u{a0}";
 
 /// What a table may look like.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +76,10 @@ pub(crate) fn render(heads: &[&str], kinds: &[Kind], rows: Vec<Vec<String>>, loo
         table.force_no_tty();
     }
     table.set_truncation_indicator(if look.unicode { "…" } else { "~" });
-    table.set_header(heads.iter().map(|head| Cell::new(head).fg(Color::DarkGrey)));
+    let mut header =
+        Row::from(heads.iter().map(|head| Cell::new(unbroken(head)).fg(Color::DarkGrey)).collect::<Vec<_>>());
+    header.max_height(1);
+    table.set_header(header);
     for row in rows {
         let cells = row.into_iter().zip(kinds).map(|(text, kind)| cell(text, *kind));
         let mut row = Row::from(cells.collect::<Vec<_>>());
@@ -87,16 +92,21 @@ pub(crate) fn render(heads: &[&str], kinds: &[Kind], rows: Vec<Vec<String>>, loo
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
     }
-    table.trim_fmt()
+    table.trim_fmt().replace(UNBROKEN, " ")
 }
 
 fn cell(text: String, kind: Kind) -> Cell {
     let colour = if kind == Kind::Status { colour_of(&text) } else { None };
-    let cell = Cell::new(text);
+    let cell = Cell::new(unbroken(&text));
     match colour {
         Some(colour) => cell.fg(colour),
         None => cell,
     }
+}
+
+/// A text that is cut where its room ends, not after the last word that fits.
+fn unbroken(text: &str) -> String {
+    text.replace(' ', UNBROKEN)
 }
 
 /// The colour of a word that says how something stands.
@@ -231,7 +241,8 @@ mod tests {
             assert!(table.lines().all(|line| line.chars().count() <= usize::from(width)), "{table}");
             assert!(table.contains("ses_0123456789") && table.lines().count() == 3, "{table}");
         }
-        assert!(table(Format::Table, Some(50)).contains('…'));
+        let cut = table(Format::Table, Some(50));
+        assert!(cut.contains('…') && !cut.contains(UNBROKEN), "{cut}");
     }
 
     #[test]

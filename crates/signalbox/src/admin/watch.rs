@@ -13,10 +13,11 @@ use tokio::time::timeout;
 use super::context::Context;
 use super::moments::length;
 use super::session::SESSIONS;
+use super::waiting::{self, Waiting};
 use super::{logs, output, timeline};
 use crate::edge;
 use crate::printer;
-use crate::story::{Step, Story};
+use crate::story::{Awaited, Step, Story};
 use crate::style::{Mark, Style};
 
 /// The exit code of a session that failed.
@@ -40,12 +41,19 @@ pub(crate) fn code(status: &str) -> ExitCode {
     }
 }
 
-/// Waits until a session is over.
+/// Waits until a session is over, and says what it waits for when that changes.
 pub(crate) async fn until_over(context: &Context, session: &str) -> anyhow::Result<()> {
     context.fetch(&SESSIONS, &[session], &ListQuery::new()).await?;
+    let mut story = Story::new(names(context).await.unwrap_or_default());
+    let mut waiting = Waiting::of(session, false);
     let mut events = context.client.follow_session(session, 0);
-    while events.next().await?.is_some() {}
-    Ok(())
+    loop {
+        if let Ok(event) = timeout(TICK, events.next()).await {
+            let Some(event) = event? else { return Ok(()) };
+            story.apply(&event);
+        }
+        waiting.news(&story, edge::now()).iter().for_each(|news| printer::notice(news));
+    }
 }
 
 /// Waits for a session that was just started, tells how it ended, and ends so.
@@ -70,12 +78,18 @@ pub(crate) async fn watch(context: &Context, session: &str) -> anyhow::Result<Ex
     let mut story = Story::new(names(context).await?);
     let mut events = context.client.follow_session(session, 0);
     let mut screen = is_live.then(Screen::open);
+    // A line for each event tells what is waited for, but not what can be done about it.
+    let mut waiting = Waiting::of(session, context.format.is_table());
     loop {
         let event = match timeout(TICK, events.next()).await {
             Ok(event) => event?,
             Err(_) => {
-                if let Some(screen) = &mut screen {
-                    screen.draw(&story, style);
+                match &mut screen {
+                    Some(screen) => screen.draw((session, &story), style),
+                    None => {
+                        let news = waiting.news(&story, edge::now());
+                        news.iter().for_each(|news| printer::notice(news));
+                    }
                 }
                 continue;
             }
@@ -83,7 +97,7 @@ pub(crate) async fn watch(context: &Context, session: &str) -> anyhow::Result<Ex
         let Some(event) = event else { break };
         story.apply(&event);
         match &mut screen {
-            Some(screen) => screen.draw(&story, style),
+            Some(screen) => screen.draw((session, &story), style),
             None if context.format.is_table() => printer::line(&line(&story, &event, style)),
             None => {
                 logs::print_line(context.format, style, &RawValue::from_string(events.text().to_owned())?)?
@@ -106,7 +120,7 @@ fn tell_end(session: &str, ended: &Value) -> anyhow::Result<ExitCode> {
 }
 
 /// Agents' names by their ids.
-async fn names(context: &Context) -> anyhow::Result<std::collections::BTreeMap<String, String>> {
+pub(crate) async fn names(context: &Context) -> anyhow::Result<std::collections::BTreeMap<String, String>> {
     let page = context.client.agents(&ListQuery::new().limit(1_000)).await?;
     Ok(page.data.into_iter().map(|agent| (agent.agent_id.to_string(), agent.agent_name)).collect())
 }
@@ -139,9 +153,11 @@ impl Screen {
         }
     }
 
-    fn draw(&mut self, story: &Story, style: Style) {
+    fn draw(&mut self, (session, story): (&str, &Story), style: Style) {
         self.frame += 1;
-        let lines = lines(story.steps(), style, self.frame, edge::now());
+        let now = edge::now();
+        let mut lines = lines(story.steps(), style, self.frame, now);
+        lines.extend(waiting::commands(session, story, now).into_iter().map(|line| format!("  {line}")));
         while self.rows.len() < lines.len() {
             let template = ProgressStyle::with_template("{wide_msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner());
@@ -178,7 +194,10 @@ fn lines(steps: &[Step], style: Style, frame: usize, now: Timestamp) -> Vec<Stri
     let done = steps.iter().filter(|step| step.is_done()).count();
     let more = steps.len() - shown.len();
     let more = if more > 0 { format!("  ({more} more)") } else { String::new() };
-    let lines = shown.into_iter().map(|step| row(step, style, frame, now));
+    let lines = shown.into_iter().flat_map(|step| {
+        let row = row(step, style, frame, now);
+        std::iter::once(row).chain(why(step, now).map(|why| style.dim(&why)))
+    });
     lines.chain([format!("  {done}/{} tasks{more}", steps.len())]).collect()
 }
 
@@ -202,6 +221,20 @@ fn row(step: &Step, style: Style, frame: usize, now: Timestamp) -> String {
         step.status,
         style.yellow(&again)
     )
+}
+
+/// What a task waits for, below its line; what the terminal has no room for is cut at its end. What there is a command for
+/// is told with that.
+fn why(step: &Step, now: Timestamp) -> Option<String> {
+    let wait = step.wait.as_ref()?;
+    let left = wait.until.filter(|until| *until > now).map(|until| length(until.since(now)));
+    match (&wait.awaited, left) {
+        (Awaited::Approval | Awaited::Signal(_), _) => None,
+        (Awaited::Again, Some(left)) => Some(format!("      next in {left}; {}", wait.detail)),
+        (Awaited::Again, None) => Some(format!("      {}", wait.detail)),
+        (Awaited::Other, Some(left)) => Some(format!("      waits for {}, {left} left", wait.words)),
+        (Awaited::Other, None) => Some(format!("      waits for {}", wait.words)),
+    }
 }
 
 #[cfg(test)]

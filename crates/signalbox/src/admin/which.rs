@@ -7,9 +7,17 @@ use signalbox_client::{ListQuery, Method};
 use super::context::{Context, body, filters, text};
 use super::failure::Misused;
 use super::moments::Moment;
-use super::output;
 use super::session::SESSIONS;
+use super::{output, words};
 use crate::printer;
+
+/// The statuses of sessions that are not over.
+pub(crate) const OPEN_STATUSES: [&str; 3] = ["started", "running", "paused"];
+const OPEN: &str = "started,running,paused";
+/// All statuses.
+const OPEN_OR_OVER: &str = "started,running,paused,completed,failed,cancelled";
+/// Sessions that could not be acted upon and are named, at most; the rest is counted.
+const REFUSED_SHOWN_MAX: usize = 10;
 
 /// Sessions that match everything that is given.
 #[derive(Debug, Clone, Args)]
@@ -17,7 +25,7 @@ pub(crate) struct Filter {
     /// Those of this workflow
     #[arg(long)]
     workflow: Option<String>,
-    /// Those with one of these statuses, with commas between them
+    /// Those with one of these statuses, with commas between them; open means all that are not over
     #[arg(long)]
     status: Option<String>,
     /// Those with a task of this agent, by its id or name
@@ -60,6 +68,25 @@ impl Filter {
     /// As the query of a list.
     pub(crate) async fn query(&self, context: &Context) -> anyhow::Result<ListQuery> {
         self.given(context).await.map(filters)
+    }
+
+    /// The same, of sessions with these statuses alone; where it names statuses itself, of those that are in both.
+    fn within(&self, possible: &[&str], done: &str) -> anyhow::Result<Self> {
+        let mut filter = self.clone();
+        let named = self.status.as_deref().unwrap_or(OPEN_OR_OVER);
+        let named = named.replace("open", OPEN);
+        let named: Vec<&str> = named.split(',').map(str::trim).collect();
+        // What is no status is for the server to refuse.
+        if named.iter().any(|status| !OPEN_OR_OVER.split(',').any(|known| known == *status)) {
+            return Ok(filter);
+        }
+        let both: Vec<&str> = possible.iter().filter(|status| named.contains(status)).copied().collect();
+        if both.is_empty() {
+            let words = format!("only sessions that are {} can be {done}", listed(possible));
+            return Err(Misused(words).into());
+        }
+        filter.status = Some(both.join(","));
+        Ok(filter)
     }
 
     fn is_given(&self) -> bool {
@@ -107,14 +134,16 @@ impl Which {
         }
     }
 
-    /// Does something to all that match, however many requests that takes; says to how many, and which refused.
+    /// Does something to all that match and are so that it can be done to them, however many requests that takes; says to
+    /// how many, and which refused.
     pub(crate) async fn act_on_all(
         &self,
         context: &Context,
         (verb, done): (&str, &str),
         mut asked: Value,
     ) -> anyhow::Result<()> {
-        let given = self.filter.given(context).await?;
+        let possible = possible(verb);
+        let given = self.filter.within(possible, done)?.given(context).await?;
         asked["filter"] = body(given.iter().map(|(name, value)| (*name, text(value.as_deref()))));
         let (mut count, mut matched, mut refused) = (0, 0, Vec::new());
         loop {
@@ -128,15 +157,81 @@ impl Which {
                 _ => break,
             }
         }
-        for one in &refused {
+        for one in refused.iter().take(REFUSED_SHOWN_MAX) {
             let part = |name: &str| one[name].as_str().unwrap_or_default().to_owned();
-            printer::notice(&format!("session {} is not {done}: {}", part("sessionId"), part("detail")));
+            let (id, why) = (part("sessionId"), words::in_commands(&part("detail")));
+            let why =
+                why.strip_prefix(&format!("Session {id} ")).map_or(why.clone(), |why| format!("it {why}"));
+            printer::notice(&format!("session {id} is not {done}: {why}"));
         }
-        printer::notice(&format!("{count} of {matched} sessions that match are {done}"));
+        if let Some(more) = refused.len().checked_sub(REFUSED_SHOWN_MAX + 1) {
+            printer::notice(&format!("{} more are not {done}; -o json names them all", more + 1));
+        }
+        printer::notice(&match (count, matched) {
+            (_, 0) if possible.len() == 6 => "no session matches".to_owned(),
+            (_, 0) => format!("no session that matches is {}: none is {done}", listed(possible)),
+            (1, 1) => format!("1 session is {done}"),
+            (count, matched) if count == matched => format!("{count} sessions are {done}"),
+            (count, matched) => format!("{count} of {matched} sessions that match are {done}"),
+        });
         if context.format.is_table() {
             return Ok(());
         }
         let told = json!({"matched": matched, "done": count, "refused": refused});
         output::whole(context.format, &serde_json::value::to_raw_value(&told)?)
+    }
+}
+
+/// The statuses of sessions that something can be done to.
+fn possible(verb: &str) -> &'static [&'static str] {
+    match verb {
+        "pause" => &["started", "running"],
+        "resume" => &["paused"],
+        "retry" => &["failed"],
+        "purge" => &["completed", "failed", "cancelled"],
+        "cancel" | "signal" | "approve" | "refuse" => &OPEN_STATUSES,
+        _ => &["started", "running", "paused", "completed", "failed", "cancelled"],
+    }
+}
+
+/// `a`, `a or b`, `a, b or c`.
+fn listed(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [word] => (*word).to_owned(),
+        [words @ .., last] => format!("{} or {last}", words.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn within(status: Option<&str>, verb: &str) -> Result<Option<String>, String> {
+        let filter = Filter {
+            workflow: None,
+            status: status.map(str::to_owned),
+            agent: None,
+            since: None,
+            until: None,
+            text: None,
+        };
+        let within = filter.within(possible(verb), "done");
+        within.map(|filter| filter.status).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_what_can_be_acted_upon_is_meant() {
+        for (status, verb, expected) in [
+            (None, "cancel", "started,running,paused"),
+            (Some("open"), "pause", "started,running"),
+            (Some("failed, running"), "retry", "failed"),
+            (Some("completed"), "rerun", "completed"),
+            (Some("nonsense"), "cancel", "nonsense"),
+        ] {
+            assert_eq!(within(status, verb), Ok(Some(expected.to_owned())), "{status:?} {verb}");
+        }
+        let told = within(Some("completed"), "cancel").unwrap_err();
+        assert_eq!(told, "only sessions that are started, running or paused can be done");
     }
 }

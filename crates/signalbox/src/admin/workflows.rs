@@ -10,11 +10,12 @@ use signalbox_client::{ListQuery, Method};
 
 use super::context::{Context, body, text};
 use super::definition;
-use super::input::{json, read};
+use super::failure;
+use super::input::{json, name, read};
 use super::output;
 use super::resource::{Column, Resource, in_line};
-use super::watch;
 use super::{All, Asked, run};
+use super::{watch, words};
 use crate::printer;
 use crate::style::Style;
 
@@ -104,7 +105,7 @@ pub(crate) enum WorkflowVerb {
         /// The revision
         revision: u64,
     },
-    /// Delete a workflow that nothing runs on, or one revision of it
+    /// Delete a workflow that nothing runs on or starts, or one revision of it
     #[command(after_help = example!("workflows delete audit", "workflows delete audit --revision 1"))]
     Delete {
         /// The workflow
@@ -112,6 +113,9 @@ pub(crate) enum WorkflowVerb {
         /// The revision; all of the workflow where absent
         #[arg(long)]
         revision: Option<u64>,
+        /// Delete it also where schedules or webhooks start it: they stay, and start nothing from then on
+        #[arg(long, conflicts_with = "revision")]
+        force: bool,
     },
 }
 
@@ -120,7 +124,7 @@ pub(crate) enum WorkflowVerb {
 pub(crate) struct Trigger {
     /// The workflow
     id: String,
-    /// The session's input, as a JSON object
+    /// The session's input, as a JSON object; @FILE reads it from a file, @- from standard input
     #[arg(value_parser = json, default_value = "{}")]
     input: Value,
     /// The agent that does the tasks that name neither an agent nor a capability, by its id or name
@@ -160,10 +164,11 @@ pub(crate) fn workflows(asked: &Asked<WorkflowVerb>) -> anyhow::Result<ExitCode>
                 let kept = context.act((&WORKFLOWS, Method::POST), &path, None).await?;
                 context.done(&kept, &format!("workflow {id} is as its revision {revision} was"))?;
             }
-            WorkflowVerb::Delete { id, revision } => {
+            WorkflowVerb::Delete { id, revision, force } => {
                 let revision = revision.map(|revision| revision.to_string());
                 let path = of_revision(id, revision.as_deref());
-                let answer = context.act((&WORKFLOWS, Method::DELETE), &path, None).await?;
+                let forced = if *force { ListQuery::new().filter("force", "true") } else { ListQuery::new() };
+                let answer = context.act_with((&WORKFLOWS, Method::DELETE), &path, &forced, None).await?;
                 let what =
                     revision.as_ref().map_or(String::new(), |revision| format!("revision {revision} of "));
                 context.done(&answer, &format!("{what}workflow {id} is deleted"))?;
@@ -181,23 +186,61 @@ fn of_revision<'a>(id: &'a str, revision: Option<&'a str>) -> Vec<&'a str> {
 }
 
 async fn apply(context: &Context, file: &Path) -> anyhow::Result<()> {
-    let definition = definition::parse(file, &read(file)?)?;
+    let text = read(file)?;
+    let definition = definition::parse(file, &text)?;
+    let before = current(context, &definition).await?;
     // The server is the judge of what is known.
     let strict = ListQuery::new().filter("strict", "true");
     let kept = context.send_with(Method::POST, WORKFLOWS.path, &strict, Some(&definition)).await;
-    let kept = kept.with_context(|| format!("{} is not kept", file.display()))?;
+    let kept = kept.map_err(|error| match failure::faults(&error) {
+        [] => error.context(format!("{} is not kept", name(file))),
+        faults => anyhow::anyhow!("{} is not kept: {}", name(file), definition::listed(faults)),
+    })?;
     let told = output::value(&kept)?;
-    let shown = |field: &str| told.get(field).map(in_line).unwrap_or_default();
-    context.done(&kept, &format!("workflow {} is kept as revision {}", shown("id"), shown("revision")))
+    let (id, revision) = (told.get("id").map(in_line).unwrap_or_default(), told["revision"].as_u64());
+    let words = match (&before, revision) {
+        (Some(before), Some(now))
+            if before["revision"] == now && before["createdAt"] == told["createdAt"] =>
+        {
+            format!("workflow {id} is unchanged: it is as its revision {now} is")
+        }
+        _ => format!("workflow {id} is kept as revision {}", revision.unwrap_or_default()),
+    };
+    let (shown, current) =
+        (definition::revision(file, &text), before.and_then(|before| before["revision"].as_u64()));
+    if let (Some(shown), Some(current)) = (shown, current)
+        && shown < current
+        && revision.is_some_and(|revision| revision > current)
+    {
+        printer::notice(&format!(
+            "{} is of revision {shown}: what revisions {} to {current} changed is taken back; 'signalbox workflows diff {id} {current} {}' shows it",
+            name(file),
+            shown + 1,
+            revision.unwrap_or_default()
+        ));
+    }
+    context.done(&kept, &words)
+}
+
+/// The definition that is kept under the same id, where one is.
+async fn current(context: &Context, definition: &Value) -> anyhow::Result<Option<Value>> {
+    let Some(id) = definition.get("id").and_then(Value::as_str).filter(|id| !id.is_empty()) else {
+        return Ok(None);
+    };
+    match context.get(&WORKFLOWS.at(&[id]), &ListQuery::new()).await {
+        Ok(kept) => Ok(Some(output::value(&kept)?)),
+        Err(error) if failure::status(&error).is_some_and(|status| status != 401) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn validate(file: &Path) -> anyhow::Result<ExitCode> {
     let definition = definition::parse(file, &read(file)?)?;
     let faults = signalbox_server::workflow_faults(&definition);
     if !faults.is_empty() {
-        bail!("{} is no workflow: {}", file.display(), definition::listed(&faults));
+        bail!("{} is no workflow: {}", name(file), definition::listed(&faults));
     }
-    printer::notice(&format!("{} is a workflow", file.display()));
+    printer::notice(&format!("{} is a workflow", name(file)));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -205,12 +248,10 @@ fn validate(file: &Path) -> anyhow::Result<ExitCode> {
 async fn diff_file(context: &Context, file: &Path) -> anyhow::Result<()> {
     let given = definition::parse(file, &read(file)?)?;
     let id =
-        given.get("id").and_then(Value::as_str).with_context(|| format!("{} names no id", file.display()))?;
+        given.get("id").and_then(Value::as_str).with_context(|| format!("{} names no id", name(file)))?;
     let kept = context.fetch(&WORKFLOWS, &[id], &ListQuery::new()).await?;
     let mut kept = output::value(&kept)?;
-    if let Some(fields) = kept.as_object_mut() {
-        fields.retain(|name, value| !value.is_null() && !matches!(name.as_str(), "revision" | "createdAt"));
-    }
+    definition::strip(&mut kept);
     let (differences, _) = signalbox_server::differences(&kept, &given);
     let differences = differences.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
     print_differences(context, &json!({"workflowId": id, "differences": differences}))
@@ -231,11 +272,12 @@ fn print_differences(context: &Context, compared: &Value) -> anyhow::Result<()> 
     let style = Style::detect(false);
     for difference in differences.into_iter().flatten() {
         let part = |name: &str| difference.get(name).map(in_line).unwrap_or_default();
+        let path = words::place(&part("path"));
         if difference.get("from").is_some_and(|from| !from.is_null()) {
-            printer::line(&style.red(&format!("- {}: {}", part("path"), part("from"))));
+            printer::line(&style.red(&format!("- {path}: {}", part("from"))));
         }
         if difference.get("to").is_some_and(|to| !to.is_null()) {
-            printer::line(&style.green(&format!("+ {}: {}", part("path"), part("to"))));
+            printer::line(&style.green(&format!("+ {path}: {}", part("to"))));
         }
     }
     if differences.is_none_or(Vec::is_empty) {

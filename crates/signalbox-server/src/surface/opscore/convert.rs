@@ -11,7 +11,8 @@ use signalbox_core::session::{Session, SessionStatus};
 use signalbox_core::task::{Task, TaskStatus};
 use signalbox_store::{Store, StoreError};
 use signalbox_wire::id::{TenantId, WorkflowId};
-use signalbox_wire::opscore::{self as wire, ApprovalView, LogLevel, SessionView, TaskView};
+use signalbox_wire::opscore::{self as wire, ApprovalView, DeliveryView, LogLevel, SessionView, TaskView};
+use signalbox_wire::time::Timestamp;
 
 /// The versions that authors gave to the definitions of some sessions.
 #[derive(Debug, Default)]
@@ -51,6 +52,7 @@ pub(super) fn session(session: &Session, versions: &Versions, tasks: Option<&[Ar
         schedule_id: session.schedule.clone(),
         status: session_status(session.status),
         waiting_for: session.waits_for_group.then(|| "its turn among sessions like it".to_owned()),
+        waits_until: None,
         ending: ending.map(|ending| session_status(ending.status)),
         created_at: session.created_at,
         updated_at: session.updated_at,
@@ -64,12 +66,7 @@ pub(super) fn session(session: &Session, versions: &Versions, tasks: Option<&[Ar
 
 fn task_view(task: &Task) -> TaskView {
     let name = if task.attempt > 0 { task.id.attempt_name(task.attempt) } else { task.id.to_string() };
-    let waiting_for = match (task.queued_at, task.retry_at) {
-        (Some(_), _) => Some(task.route.waiting_for()),
-        (None, Some(at)) => Some(format!("its next attempt at {at}")),
-        (None, None) => waits_for(task),
-    };
-    let is_waiting = task.status == TaskStatus::Waiting;
+    let (waiting_for, waits_until) = wait(task).map_or((None, None), |wait| (Some(wait.words), wait.until));
     TaskView {
         task_id: task.step.clone(),
         name: task.name.clone(),
@@ -85,7 +82,8 @@ fn task_view(task: &Task) -> TaskView {
         child_session_id: task.child.clone(),
         approval: approval(task),
         waiting_for,
-        waits_until: task.until.filter(|_| is_waiting),
+        waits_until,
+        delivery: delivery(task),
         place_in_line: None,
         dispatched_at: task.dispatched_at,
         started_at: task.started_at,
@@ -93,17 +91,51 @@ fn task_view(task: &Task) -> TaskView {
     }
 }
 
-/// What a task that nobody does waits for.
+/// What a task waits for, in words, and when that ends or goes on by itself.
+pub(super) struct TaskWait {
+    pub(super) words: String,
+    pub(super) until: Option<Timestamp>,
+}
+
+/// What a task waits for.
+pub(super) fn wait(task: &Task) -> Option<TaskWait> {
+    let (words, until) = match (task.queued_at, task.retry_at) {
+        (Some(_), _) => (task.route.waiting_for(), None),
+        (None, Some(at)) => ("its next attempt".to_owned(), Some(at)),
+        (None, None) => {
+            let until = task.until.filter(|_| task.status == TaskStatus::Waiting);
+            (waits_for(task)?, until.or_else(|| delivery(task).map(|delivery| delivery.next_at)))
+        }
+    };
+    Some(TaskWait { words, until })
+}
+
+/// How the delivery of a task stands that has failed so far.
+pub(super) fn delivery(task: &Task) -> Option<DeliveryView> {
+    let failed = task.undelivered.as_ref().filter(|_| task.status == TaskStatus::Dispatched)?;
+    Some(DeliveryView {
+        tries: failed.tries,
+        status: failed.status,
+        error: failed.error.clone(),
+        next_at: failed.retry_at,
+    })
+}
+
+/// What a task that nobody works on waits for.
 fn waits_for(task: &Task) -> Option<String> {
     let by = |who: &Option<String>| who.as_ref().map(|who| format!(" by {who}")).unwrap_or_default();
     match (&task.kind, task.status) {
         (Kind::Wait { signal }, TaskStatus::Waiting) => Some(format!("the signal '{signal}'")),
         (Kind::Approve { who, .. }, TaskStatus::Waiting) => Some(format!("an approval{}", by(who))),
-        (Kind::Sleep(_), TaskStatus::Waiting) => task.until.map(|until| until.to_string()),
+        (Kind::Sleep(_), TaskStatus::Waiting) => Some("a delay to end".to_owned()),
         (Kind::Workflow(_), TaskStatus::Dispatched) => {
             task.child.as_ref().map(|child| format!("session {child} to end"))
         }
         (Kind::Tool(tool), TaskStatus::Dispatched) => Some(format!("tool '{tool}' to answer")),
+        _ if delivery(task).is_some() => Some(match &task.agent {
+            Some(agent) => format!("agent {agent} to take it"),
+            None => "whoever does it to take it".to_owned(),
+        }),
         _ => None,
     }
 }
@@ -177,8 +209,8 @@ pub(super) fn level_out(level: Level) -> LogLevel {
 #[cfg(test)]
 mod tests {
     use signalbox_core::routing::Route;
+    use signalbox_core::task::Undelivered;
     use signalbox_wire::id::{AgentId, TaskId};
-    use signalbox_wire::time::Timestamp;
 
     use super::*;
 
@@ -201,9 +233,20 @@ mod tests {
         task.agent = AgentId::parse("agt_1").ok();
         task.retry_at = Some(Timestamp::from_seconds(1_704_110_400));
         let view = task_view(&task);
-        assert_eq!(view.waiting_for.as_deref(), Some("its next attempt at 2024-01-01T12:00:00.000000Z"));
+        assert_eq!(
+            (view.waiting_for.as_deref(), view.waits_until),
+            (Some("its next attempt"), task.retry_at)
+        );
         assert_eq!((view.agent_id, view.opscore_task_id.as_deref()), (None, Some("tsk_1-2")));
+        (task.status, task.retry_at) = (TaskStatus::Dispatched, None);
+        let (error, retry_at) = ("connection refused".to_owned(), Timestamp::from_seconds(9));
+        task.undelivered = Some(Undelivered { tries: 3, status: None, error, retry_at });
+        let view = task_view(&task);
+        assert_eq!(view.waiting_for.as_deref(), Some("agent agt_1 to take it"));
+        assert_eq!(view.waits_until, Some(retry_at));
+        assert_eq!(view.delivery.map(|delivery| (delivery.tries, delivery.next_at)), Some((3, retry_at)));
         task.status = TaskStatus::Running;
-        assert_eq!(task_view(&task).agent_id, task.agent);
+        let view = task_view(&task);
+        assert_eq!((&view.agent_id, view.delivery), (&task.agent, None), "its agent has it");
     }
 }

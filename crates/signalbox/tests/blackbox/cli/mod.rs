@@ -7,14 +7,17 @@ mod keys;
 mod local;
 mod sessions;
 mod starts;
+mod waits;
 mod workflows;
 
-use std::io::Write as _;
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::support::{Api, Database, Server, Setup};
+use crate::support::{Api, Database, PATIENCE, Server, Setup};
 
 /// A server, and the command line that asks it.
 pub(super) struct Cli {
@@ -47,6 +50,21 @@ impl Cli {
     /// A command whose words are split at blanks, and more words as they are.
     pub(super) fn run(&self, line: &str, more: &[&str]) -> Printed {
         Printed::of(self.command(line, more).output().expect("the binary starts"))
+    }
+
+    /// A command that runs on beside the test.
+    pub(super) fn spawn(&self, line: &str, more: &[&str]) -> Running {
+        let mut command = self.command(line, more);
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let stderr = child.stderr.take().expect("a pipe");
+        let (sender, said) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Running { child, said, all: String::new() }
     }
 
     /// The same with standard input.
@@ -112,6 +130,42 @@ impl Cli {
     #[track_caller]
     pub(super) fn keep_waiting(&self, id: &str) {
         self.keep(&json!({"id": id, "name": id, "tasks": [{"taskId": "wait", "wait": {"signal": "go"}}]}));
+    }
+}
+
+/// A command that has not ended yet.
+pub(super) struct Running {
+    child: Child,
+    said: Receiver<String>,
+    all: String,
+}
+
+impl Running {
+    /// The next line on standard error that holds a word.
+    #[track_caller]
+    pub(super) fn says(&mut self, word: &str) -> String {
+        loop {
+            match self.said.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.all.push_str(&line);
+                    self.all.push('\n');
+                    if line.contains(word) {
+                        return line;
+                    }
+                }
+                Err(_) => panic!("it never says {word}: {}", self.all),
+            }
+        }
+    }
+
+    /// How it ends.
+    pub(super) fn ends(mut self) -> Printed {
+        while let Ok(line) = self.said.recv_timeout(PATIENCE) {
+            self.all.push_str(&line);
+            self.all.push('\n');
+        }
+        let ended = self.child.wait_with_output().expect("it ends");
+        Printed { stderr: self.all, ..Printed::of(ended) }
     }
 }
 

@@ -15,9 +15,9 @@ fn sessions_are_listed_shown_and_steered() {
     cli.keep_waiting("w");
     let session = trigger(&cli, "w");
     let table = cli.ok("sessions list --workflow w --since 1h");
-    assert_eq!(heads(&table), ["ID", "WORKFLOW", "STATUS", "STARTED", "ERROR"]);
+    assert_eq!(heads(&table), ["ID", "WORKFLOW", "STATUS", "STARTED", "WAITING FOR/ERROR"]);
     assert_eq!(cli.json("sessions list")[0]["sessionId"], json!(session));
-    assert!(cli.said("sessions pause --workflow w").contains("1 of 1 sessions that match are paused"));
+    assert!(cli.said("sessions pause --workflow w").contains("1 session is paused"));
     assert!(row(&cli.ok("sessions list"), &session).contains("paused"));
     assert!(cli.said(&format!("sessions resume {session}")).contains("is resumed"));
     let shown = cli.ok(&format!("sessions show {session}"));

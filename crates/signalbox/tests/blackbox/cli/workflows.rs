@@ -22,6 +22,11 @@ fn workflows_are_applied_compared_and_rolled_back() {
         ("", "workflow pay is kept as revision 1\n")
     );
     assert_eq!(cli.json(&format!("workflows apply {name}"))["revision"], 1, "the same again changes nothing");
+    let shown = cli.server.setup().dir().join("shown.yaml");
+    fs::write(&shown, cli.ok("workflows show pay -o yaml")).unwrap();
+    let again = cli.said(&format!("workflows apply {}", shown.display()));
+    assert_eq!(again, "workflow pay is unchanged: it is as its revision 1 is\n");
+    assert!(cli.said(&format!("workflows validate {}", shown.display())).ends_with("is a workflow\n"));
     let table = cli.ok("workflows list");
     assert_eq!(heads(&table), ["ID", "NAME", "TASKS", "REVISION", "CHANGED"]);
     assert_eq!(cli.json("workflows list")[0]["id"], "pay");
@@ -31,11 +36,9 @@ fn workflows_are_applied_compared_and_rolled_back() {
     assert_eq!(cli.said(&format!("workflows diff {name}")), "there is no difference\n");
     fs::write(&file, text.replace("n: 1", "n: 2")).unwrap();
     let told = cli.ok(&format!("workflows diff {name}"));
-    assert_eq!(told, "- /tasks/0/parameters/n: 1\n+ /tasks/0/parameters/n: 2\n");
+    assert_eq!(told, "- tasks[0].parameters.n: 1\n+ tasks[0].parameters.n: 2\n");
     cli.ok(&format!("workflows apply {name}"));
     assert_eq!(cli.ok("workflows diff pay 1 2"), told);
-    assert_eq!(cli.json("workflows diff pay 1 2")["differences"].as_array().unwrap().len(), 1);
-    assert_eq!(cli.json("workflows show pay --revision 1")["tasks"][0]["parameters"]["n"], 1);
     let versions = cli.ok("workflows versions pay");
     assert!(heads(&versions).contains(&"CURRENT") && versions.lines().count() == 3, "{versions}");
     assert_eq!(cli.json("workflows versions pay")[0]["revision"], 2);
@@ -51,6 +54,10 @@ fn workflows_are_applied_compared_and_rolled_back() {
         );
     }
     assert!(cli.said("workflows delete pay --revision 2").contains("revision 2 of workflow pay is deleted"));
+    cli.ok(&format!("workflows apply {name}"));
+    let back = cli.said(&format!("workflows apply {}", shown.display()));
+    assert!(back.contains("is of revision 1: what revisions 2 to 4 changed is taken back"), "{back}");
+    assert!(back.ends_with("workflow pay is kept as revision 5\n"), "{back}");
     assert!(cli.said("workflows delete pay").contains("workflow pay is deleted"));
     let (told, code) = cli.refused("workflows show nope");
     let expected = "error: there is no workflow 'nope'; 'signalbox workflows list' shows what there is\n";
@@ -65,9 +72,9 @@ fn a_definition_with_unknown_keys_is_refused() {
     let printed = cli.fed("workflows apply -", text);
     assert_eq!(printed.code, Some(1), "{printed:?}");
     for part in [
-        "/maxParalel is not known; did you mean 'maxParallel'?",
-        "/tasks/0/capability is not known; did you mean 'agentCapability'?",
-        "/tasks/0/param is not known; did you mean 'parameters'?",
+        "  maxParalel is not known; did you mean 'maxParallel'?",
+        "  tasks[0].capability is not known; did you mean 'agentCapability'?",
+        "  tasks[0].param is not known; did you mean 'parameters'?",
     ] {
         assert_eq!(printed.stderr.matches(part).count(), 1, "{printed:?}");
     }
@@ -76,16 +83,20 @@ fn a_definition_with_unknown_keys_is_refused() {
     let (applied, validated) = (cli.fed("workflows apply -", wrong), cli.fed("workflows validate -", wrong));
     for printed in [&applied, &validated] {
         assert_eq!(printed.code, Some(1), "{printed:?}");
-        let faults: Vec<&str> = printed.stderr.lines().filter(|line| line.contains("/tasks/")).collect();
+        let faults: Vec<&str> = printed.stderr.lines().filter(|line| line.contains("tasks[")).collect();
         let mut once = faults.clone();
         once.sort_unstable();
         once.dedup();
         assert_eq!(once.len(), faults.len(), "each fault is told once: {printed:?}");
     }
     let good = cli.fed("workflows validate -", "id: pay\nname: Pay\ntasks: [{taskId: a}]\n");
-    assert_eq!((good.code, good.stderr.as_str()), (Some(0), "- is a workflow\n"));
+    assert_eq!((good.code, good.stderr.as_str()), (Some(0), "standard input is a workflow\n"));
     let yaml = cli.fed("workflows validate -", "id: [\n");
-    assert!(yaml.code == Some(1) && yaml.stderr.contains("neither YAML nor JSON"), "{yaml:?}");
+    let expected = "error: standard input, line 1, column 5: unclosed bracket '[' (read as YAML)\n";
+    assert_eq!((yaml.code, yaml.stderr.as_str()), (Some(1), expected));
+    let json = cli.fed("workflows apply -", "{\n  \"id\": \"w\"\n  \"name\": \"W\"\n}\n");
+    let expected = "error: standard input, line 3, column 3: expected `,` or `}` (read as JSON)\n";
+    assert_eq!((json.code, json.stderr.as_str()), (Some(1), expected));
 }
 
 #[test]
@@ -117,4 +128,48 @@ fn a_trigger_waits_and_ends_as_its_session_does() {
     assert!(told.contains("there is no workflow 'nope'"), "{told}");
     assert!(row(&cli.ok("sessions list --status completed"), "good").contains("completed"));
     drop(worker);
+}
+
+#[test]
+fn what_is_given_is_told_in_words_of_the_command_line() {
+    let cli = Cli::start();
+    cli.keep(&json!({"id": "w", "name": "W", "tasks": [{"taskId": "wait", "wait": {"signal": "go"}}],
+        "input": {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}}}));
+    assert_eq!(cli.refused("workflows trigger w"), ("error: INPUT: text is required\n".to_owned(), 1));
+    let broken = cli.run("workflows trigger w", &["{\"text\": 1,}"]);
+    assert!(broken.code == Some(2) && broken.stderr.contains("'[INPUT]'"), "{broken:?}");
+    assert_eq!(broken.stderr.matches("line 1, column 12: trailing comma").count(), 1, "{broken:?}");
+    let file = cli.server.setup().dir().join("input.json");
+    fs::write(&file, "{\n  \"text\" 1\n}").unwrap();
+    let input = format!("@{}", file.display());
+    let broken = cli.run("workflows trigger w", &[&input]);
+    let expected = format!("{}, line 2, column 10: expected `:`", file.display());
+    assert!(broken.code == Some(2) && broken.stderr.contains(&expected), "{broken:?}");
+    fs::write(&file, r#"{"text": "long"}"#).unwrap();
+    let session = cli.ok_with("workflows trigger w", &[&input]).trim().to_owned();
+    assert_eq!(cli.api().session(&session)["input"]["text"], "long");
+    let broken = cli.run("sessions signal", &[&session, "go", "{"]);
+    let expected = "error: PAYLOAD: it is not JSON: line 1, column 1: EOF while parsing an object";
+    assert!(broken.code == Some(2) && broken.stderr.starts_with(expected), "{broken:?}");
+    let (told, code) = cli.refused("workflows trigger w {\"text\":\"x\"} --agent nobody");
+    assert!(code == 1 && told.contains("'signalbox agents list'") && !told.contains("/v1/"), "{told}");
+    let (told, _) = cli.refused("sessions list --status nonsense");
+    assert!(told.starts_with("error: --status must be any of started"), "{told}");
+}
+
+#[test]
+fn a_workflow_that_something_starts_is_not_deleted_by_a_slip() {
+    let cli = Cli::start();
+    cli.keep(&json!({"id": "w", "name": "W", "tasks": []}));
+    cli.ok("schedules set nightly --workflow w --every 1h");
+    cli.ok("webhooks create deploys --workflow w");
+    let (told, code) = cli.refused("workflows delete w");
+    for part in ["schedule nightly", "webhook deploys", "'signalbox schedules delete nightly'", "--force"] {
+        assert!(code == 1 && told.contains(part), "{part}: {told}");
+    }
+    assert!(cli.said("workflows delete w --force").contains("workflow w is deleted"));
+    cli.keep(&json!({"id": "w", "name": "W", "tasks": []}));
+    cli.ok("schedules delete nightly");
+    cli.ok("webhooks delete deploys");
+    assert!(cli.said("workflows delete w").contains("workflow w is deleted"));
 }

@@ -193,7 +193,9 @@ fn what_does_not_fit_is_refused(database: &Database) {
         ["/id", "/note", "/workflowId"]
     );
     send(&server, &secret, "msg_1", &json!([1])).problem(422);
-    server.delete("/v1/opscore/workflows/empty").is(200);
+    let held = server.delete("/v1/opscore/workflows/empty").problem(409);
+    assert!(held.detail.contains("webhook orders") && held.kind.ends_with("workflow-in-use"), "{held:?}");
+    server.delete("/v1/opscore/workflows/empty?force=true").is(200);
     let problem = send(&server, &secret, "msg_2", &json!({})).absent();
     assert!(problem.detail.contains("empty"), "{}", problem.detail);
     // It was not taken, so the sender's next attempt is.

@@ -295,7 +295,9 @@ fn the_log_tells_of_schedules(database: &Database) {
     server.post(SCHEDULES, &json!({"id": "s", "workflowId": "empty", "every": "1h"})).is(201);
     let fired = server.post(&path("s/trigger"), &json!({})).is(202);
     let session = fired["sessionId"].as_str().unwrap();
-    server.delete("/v1/opscore/workflows/empty").is(200);
+    let held = server.delete("/v1/opscore/workflows/empty").problem(409);
+    assert!(held.detail.contains("DELETE /v1/opscore/schedules/s"), "{held:?}");
+    server.delete("/v1/opscore/workflows/empty?force=true").is(200);
     let skipped = server.post(&path("s/trigger"), &json!({})).is(202);
     assert!(skipped["reason"].as_str().is_some_and(|reason| reason.contains("empty")), "{skipped}");
     let logged = server.all_pages("/v1/opscore/logs", 100);

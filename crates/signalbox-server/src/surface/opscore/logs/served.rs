@@ -85,8 +85,15 @@ fn told(event: E) -> EventData {
         E::TaskCompleted { task, step: _, attempt, agent: _, result } => {
             EventData { result, ..of_task(&task, attempt) }
         }
-        E::DeliveryFailed { task, step: _, attempt, agent: _, tries: _, status: _, error, retry_at }
-        | E::TaskRetrying { task, step: _, attempt, error, retry_at } => {
+        E::DeliveryFailed { task, step: _, attempt, agent: _, tries, status: _, error, retry_at } => {
+            EventData {
+                tries: Some(tries),
+                error: Some(error),
+                retry_at: Some(retry_at),
+                ..of_task(&task, attempt)
+            }
+        }
+        E::TaskRetrying { task, step: _, attempt, error, retry_at } => {
             EventData { error: Some(error), retry_at: Some(retry_at), ..of_task(&task, attempt) }
         }
         E::TaskReturned { task, step: _, attempt, agent: _, reason } => {

@@ -15,7 +15,8 @@ use crate::surface::opscore::logs::read::sought;
 pub(crate) struct SessionsQuery {
     /// Those of this workflow.
     pub(crate) workflow: Option<String>,
-    /// Those with one of these statuses, separated by commas: started, running, paused, completed, failed, cancelled.
+    /// Those with one of these statuses, separated by commas: started, running, paused, completed, failed, cancelled; or
+    /// open, for all that are not over.
     pub(crate) status: Option<String>,
     /// Those in which this agent holds or held a task.
     pub(crate) agent: Option<String>,
@@ -49,13 +50,25 @@ impl SessionsQuery {
 }
 
 fn statuses(text: &str) -> Result<Vec<SessionStatus>, String> {
-    text.split(',').map(|word| status(word.trim())).collect()
+    let mut found = Vec::new();
+    for word in text.split(',').map(str::trim) {
+        match word {
+            "open" => found.extend(open()),
+            word => found.push(status(word)?),
+        }
+    }
+    Ok(found)
+}
+
+/// The statuses of sessions that are not over.
+pub(super) fn open() -> impl Iterator<Item = SessionStatus> {
+    SessionStatus::ALL.into_iter().filter(|status| !status.is_over())
 }
 
 fn status(text: &str) -> Result<SessionStatus, String> {
     let found = SessionStatus::ALL.into_iter().find(|status| status.name() == text);
     found.ok_or_else(|| {
-        "must be any of started, running, paused, completed, failed and cancelled, separated by commas"
+        "must be any of started, running, paused, completed, failed, cancelled and open, separated by commas"
             .to_owned()
     })
 }
@@ -68,6 +81,8 @@ mod tests {
     fn statuses_are_some_of_their_words() {
         assert_eq!(statuses("paused"), Ok(vec![SessionStatus::Paused]));
         assert_eq!(statuses("failed, cancelled"), Ok(vec![SessionStatus::Failed, SessionStatus::Cancelled]));
+        let open = [SessionStatus::Started, SessionStatus::Running, SessionStatus::Paused];
+        assert_eq!(statuses("open"), Ok(open.to_vec()));
         for text in ["done", "", "failed,", "failed,,running"] {
             assert!(statuses(text).is_err(), "{text}");
         }

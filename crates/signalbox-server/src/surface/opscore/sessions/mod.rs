@@ -15,3 +15,4 @@ pub(super) mod resume;
 pub(super) mod retry;
 pub(super) mod signal;
 pub(super) mod timeline;
+mod waits;

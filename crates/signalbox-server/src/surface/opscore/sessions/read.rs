@@ -3,7 +3,6 @@
 use axum::extract::State;
 use serde::Deserialize;
 use signalbox_core::Rejected;
-use signalbox_core::routing::{self, Route};
 use signalbox_store::{Store, StoreError};
 use signalbox_wire::opscore::{Page, SessionView};
 use signalbox_wire::paging::PageQuery;
@@ -11,6 +10,7 @@ use signalbox_wire::problem::Problem;
 use signalbox_wire::problem_kind::ProblemKind;
 
 use super::filter::SessionsQuery;
+use super::waits::Waits;
 use crate::engine::payloads;
 use crate::http::context::{Context, Reads};
 use crate::http::params::{Path, Query, Reader, flag};
@@ -22,11 +22,24 @@ use crate::surface::state::Limits;
 
 pub(crate) const LIST: &str = "sessions";
 
+/// What is told of the sessions of a list besides what is kept of each.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WaitsQuery {
+    /// Whether each open session tells what it waits for (`waitingFor`), for which its tasks are read: true or false.
+    #[param(value_type = Option<bool>)]
+    waits: Option<String>,
+    /// Whether only those are listed that go on once somebody does something: approves, signals or resumes, or brings an
+    /// agent that is not there. With what each waits for.
+    #[param(value_type = Option<bool>)]
+    waiting: Option<String>,
+}
+
 /// List the sessions, newest first
 ///
-/// A page that is filtered by `text`, or by `agent` together with `workflow` or `status`, may be short, even empty, and
-/// still have a `next_cursor`.
-#[utoipa::path(get, path = "/v1/opscore/sessions", tag = "Sessions", params(SessionsQuery, PageQuery),
+/// A page that is filtered by `text` or `waiting`, or by `agent` together with `workflow` or `status`, may be short, even
+/// empty, and still have a `next_cursor`.
+#[utoipa::path(get, path = "/v1/opscore/sessions", tag = "Sessions", params(SessionsQuery, WaitsQuery, PageQuery),
     responses(
         (status = 200, description = "A page of the sessions, without their tasks", body = Page<SessionView>),
         (status = 422, description = "The query does not fit", body = Problem)))]
@@ -34,20 +47,40 @@ pub(crate) async fn list_sessions(
     State(store): State<Store>,
     context: Context<Reads>,
     Query(query): Query<SessionsQuery>,
+    Query(wanted): Query<WaitsQuery>,
     Query(page): Query<PageQuery>,
 ) -> Result<Reply, Refusal> {
     let mut reader = Reader::default();
-    let filter = query.read(&mut reader, "");
+    let mut filter = query.read(&mut reader, "");
+    let waiting = reader.read("waiting", wanted.waiting.as_deref(), flag).unwrap_or_default();
+    let waits = reader.read("waits", wanted.waits.as_deref(), flag).unwrap_or_default() || waiting;
     let page = reader.page(LIST, &page);
     reader.finish()?;
+    if waiting && filter.statuses.is_empty() {
+        filter.statuses = super::filter::open().collect();
+    }
     let (mut gathering, mut data, mut versions) = (Gathering::new(page), Vec::new(), Versions::default());
+    let mut known = Waits::new(&store, context.tenant());
     while let Some(go) = gathering.go() {
         let before = data.len();
         let mut bytes = 0;
         let listed = store.sessions(context.tenant(), &filter, &go).await?;
+        let open = listed.items.iter().filter(|session| waits && !session.status.is_over());
+        let open: Vec<_> = open.map(|session| session.id.clone()).collect();
+        let states = store.sessions_among(context.tenant(), &open).await?;
         for session in &listed.items {
+            let state = states.iter().find(|state| state.session.id == session.id);
+            let wait = match state {
+                Some(state) => known.session(state).await?,
+                None => None,
+            };
+            if waiting && !wait.as_ref().is_some_and(|wait| wait.needs_somebody) {
+                continue;
+            }
             versions.look_up(&store, context.tenant(), session).await?;
-            let entry = lookup::written(&convert::session(session, &versions, None))?;
+            let mut view = convert::session(session, &versions, None);
+            wait.into_iter().for_each(|wait| wait.tell(&mut view));
+            let entry = lookup::written(&view)?;
             bytes += entry.get().len();
             data.push(entry);
         }
@@ -92,15 +125,11 @@ pub(crate) async fn get_session(
     for (task, place) in view.tasks.iter_mut().flatten().zip(places) {
         task.place_in_line = place.and_then(|place| u32::try_from(place).ok());
     }
+    let mut known = Waits::new(&store, context.tenant());
     for (shown, task) in view.tasks.iter_mut().flatten().zip(&state.tasks) {
-        if let (Route::Agent(agent), Some(_)) = (&task.route, task.queued_at)
-            && let Some(agent) = store.agent(context.tenant(), agent).await?
-        {
-            let status = store.status(context.tenant(), &agent.value.id).await?;
-            let status = status.as_ref().map(|status| &*status.value);
-            shown.waiting_for = Some(routing::waiting_for_agent(&agent.value, status));
-        }
+        known.tell(task, shown).await?;
     }
+    known.session(&state).await?.into_iter().for_each(|wait| wait.tell(&mut view));
     if !is_whole {
         return Ok(Reply::ok(&view));
     }

@@ -3,6 +3,7 @@
 
 use axum::extract::State;
 use http::StatusCode;
+use serde::Deserialize;
 use signalbox_core::Rejected;
 use signalbox_core::engine;
 use signalbox_store::Store;
@@ -11,9 +12,10 @@ use signalbox_wire::paging::PageQuery;
 use signalbox_wire::problem::Problem;
 
 use super::definitions::{self, StrictQuery, Whole};
+use super::starters;
 use crate::engine::Drive;
 use crate::http::context::{Administers, Context, Formats, Input, Reads};
-use crate::http::params::{Path, Query, Reader};
+use crate::http::params::{self, Path, Query, Reader};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 use crate::surface::absent;
@@ -95,20 +97,37 @@ pub(crate) async fn get_workflow(
     Ok(Reply::ok(&definitions::shown(&kept.value)))
 }
 
+/// What is asked of the removal of a workflow.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DeleteWorkflowQuery {
+    /// Whether it goes also where schedules or hooks start it: true or false. They stay, and start nothing from then on.
+    #[param(value_type = Option<bool>)]
+    force: Option<String>,
+}
+
 /// Remove a workflow's definition
 #[utoipa::path(delete, path = "/v1/opscore/workflows/{id}", tag = "Workflows",
-    params(("id" = String, Path, description = "Which workflow")),
+    params(("id" = String, Path, description = "Which workflow"), DeleteWorkflowQuery),
     responses(
         (status = 200, description = "Removed, with all its revisions", body = Done),
         (status = 404, description = "No such workflow", body = Problem),
-        (status = 409, description = "It has sessions that are not over", body = Problem)))]
+        (status = 409, description = "It has sessions that are not over, or schedules or hooks that start it", body = Problem),
+        (status = 422, description = "The query does not fit", body = Problem)))]
 pub(crate) async fn delete_workflow(
     State(store): State<Store>,
     State(drive): State<Drive>,
     context: Context<Administers>,
     Path(workflow): Path,
+    Query(query): Query<DeleteWorkflowQuery>,
 ) -> Result<Reply, Refusal> {
+    let mut reader = Reader::default();
+    let force = reader.read("force", query.force.as_deref(), params::flag).unwrap_or_default();
+    reader.finish()?;
     let id = lookup::workflow(&workflow)?;
+    if !force {
+        starters::none(&store, context.tenant(), &id).await?;
+    }
     // A session that starts between the look and the removal carries its own tasks and is not harmed.
     if store.open_session_of_workflow(context.tenant(), &id, None).await? {
         return Err(Rejected::WorkflowInUse(id).into());

@@ -3,5 +3,6 @@
 pub(super) mod apply;
 pub(super) mod compare;
 pub(super) mod definitions;
+mod starters;
 pub(super) mod trigger;
 pub(super) mod versions;
