@@ -25,7 +25,7 @@ fn accepted(stage: &mut Stage) -> MessageId {
 }
 
 fn settle(stage: &mut Stage, message: &MessageId, attempt: u32, outcome: Outcome) {
-    stage.run(&SettleDelivery { message: message.clone(), attempt, outcome }).expect("settled");
+    stage.run(&SettleDelivery { message: message.clone(), attempt, outcome, heals: true }).expect("settled");
 }
 
 fn is_due(stage: &Stage, message: &MessageId) -> bool {
@@ -54,7 +54,7 @@ fn a_late_outcome_does_not_take_a_redriven_letter_back() {
     let message = accepted(&mut stage);
     stage.pass(Duration::from_secs(60), &failed(true));
     assert_eq!(stage.store.messages[&message].status, MessageStatus::Dead);
-    let late = SettleDelivery { message: message.clone(), attempt: 2, outcome: failed(true) };
+    let late = SettleDelivery { message: message.clone(), attempt: 2, outcome: failed(true), heals: true };
     let (too_late, ()) = stage.decide(&late).expect("decided");
     stage.run(&Redrive { message: message.clone() }).expect("redriven");
     assert!(stage.store.commit(&too_late, None).is_err(), "it was decided on the dead letter");

@@ -42,6 +42,8 @@ pub(crate) enum Kind {
     Id,
     /// A word that says how it stands.
     Status,
+    /// The state of an agent, and whether it is being drained.
+    State,
     /// A moment, as how long ago it was.
     Age,
     /// How many there are in a list.
@@ -72,6 +74,10 @@ impl Column {
         Self::of(head, at, Kind::Status)
     }
 
+    pub(crate) const fn state(head: &'static str, at: &'static str) -> Self {
+        Self::of(head, at, Kind::State)
+    }
+
     pub(crate) const fn age(head: &'static str, at: &'static str) -> Self {
         Self::of(head, at, Kind::Age)
     }
@@ -89,6 +95,8 @@ impl Column {
     pub(crate) fn cell(&self, thing: &Value, wide: bool, now: Timestamp) -> String {
         let value = thing.pointer(self.at).unwrap_or(&Value::Null);
         match (self.kind, value) {
+            (Kind::State, Value::Null) if thing["draining"] == true => "draining".to_owned(),
+            (Kind::State, state) if thing["draining"] == true => format!("{},draining", in_line(state)),
             (_, Value::Null) => "-".to_owned(),
             (Kind::Count, Value::Array(items)) => items.len().to_string(),
             (Kind::Age, Value::String(text)) if !wide => match Timestamp::parse(text) {
@@ -129,7 +137,7 @@ mod tests {
     fn a_cell_is_one_line_of_what_is_there() {
         let now = Timestamp::from_seconds(600);
         let thing = json!({"name": "a\u{1b}[31m\nb", "can": ["x", {"name": "y"}], "at": "1970-01-01T00:00:00Z",
-                           "tasks": [1, 2], "none": null, "nothing": [], "map": {"k": 1}});
+                           "tasks": [1, 2], "none": null, "nothing": [], "draining": true, "map": {"k": 1}});
         for (column, expected) in [
             (Column::text("", "/name"), "a [31m b"),
             (Column::text("", "/can"), "x, y"),
@@ -139,6 +147,8 @@ mod tests {
             (Column::text("", "/missing"), "-"),
             (Column::text("", "/nothing"), "-"),
             (Column::text("", "/map"), r#"{"k":1}"#),
+            (Column::state("", "/name"), "a [31m b,draining"),
+            (Column::state("", "/none"), "draining"),
         ] {
             assert_eq!(column.cell(&thing, false, now), expected, "{}", column.at);
         }

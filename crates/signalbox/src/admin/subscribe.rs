@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use signalbox_client::agent::{Agent, Call, Credentials, Failure, Happening, Subscription};
 use tokio::sync::Notify;
 
@@ -48,8 +48,11 @@ impl Subscribe {
             }
             std::future::ready(Ok::<Value, Failure>(Value::Null))
         };
-        let name = format!("signalbox-cli-{}", std::process::id());
+        let name = format!("signalbox-cli-{}-{}", std::process::id(), context.now.as_micros());
+        // The server removes it by itself where this process is killed.
+        let ephemeral = Map::from_iter([("ephemeral".to_owned(), Value::Bool(true))]);
         let agent = Agent::new(context.client.clone(), name)
+            .metadata(ephemeral)
             .connect(Credentials::ClientKey)
             .subscribe(subscription, take)
             .observer(tell);

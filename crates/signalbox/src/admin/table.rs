@@ -83,7 +83,7 @@ pub(crate) fn render(heads: &[&str], kinds: &[Kind], rows: Vec<Vec<String>>, loo
     }
     for (column, kind) in table.column_iter_mut().zip(kinds) {
         column.set_padding((0, GAP));
-        if matches!(kind, Kind::Id | Kind::Status | Kind::Count | Kind::Age) {
+        if matches!(kind, Kind::Id | Kind::Status | Kind::State | Kind::Count | Kind::Age) {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
     }
@@ -91,7 +91,7 @@ pub(crate) fn render(heads: &[&str], kinds: &[Kind], rows: Vec<Vec<String>>, loo
 }
 
 fn cell(text: String, kind: Kind) -> Cell {
-    let colour = if kind == Kind::Status { colour_of(&text) } else { None };
+    let colour = if matches!(kind, Kind::Status | Kind::State) { colour_of(&text) } else { None };
     let cell = Cell::new(text);
     match colour {
         Some(colour) => cell.fg(colour),
@@ -108,6 +108,7 @@ fn colour_of(word: &str) -> Option<Color> {
         "failed" | "error" | "dead" | "revoked" | "expired" | "fail" | "offline" => Some(Color::Red),
         "running" | "paused" | "waiting" | "busy" | "queued" | "sent" | "scheduled" | "dispatched"
         | "draining" | "warn" => Some(Color::Yellow),
+        word if word.ends_with(",draining") => Some(Color::Yellow),
         _ => None,
     }
 }

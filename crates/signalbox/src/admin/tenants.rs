@@ -2,14 +2,18 @@
 
 use std::process::ExitCode;
 
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use signalbox_client::{ListQuery, Method};
+use signalbox_client::{Client, ListQuery, Method};
 
 use super::context::{self, body, text};
 use super::resource::{Column, Resource};
 use super::{All, Asked, run};
 use crate::printer;
+
+/// The tenant that is always there.
+const DEFAULT: &str = "default";
 
 const TENANTS: Resource = Resource {
     noun: "tenant",
@@ -56,13 +60,14 @@ pub(crate) struct Limits {
 /// What is done with tenants.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TenantVerb {
-    /// List tenants
+    /// List tenants, but the one that is always there: default
     #[command(after_help = example!("tenants list"))]
     List(All),
     /// Show a tenant with its limits
     #[command(after_help = example!("tenants show ten_01JQ"))]
     Show {
-        /// The tenant
+        /// The tenant, by its id or name
+        #[arg(value_name = "TENANT")]
         id: String,
     },
     /// Create a tenant; prints its id and its admin key, which is shown this once
@@ -76,7 +81,8 @@ pub(crate) enum TenantVerb {
     /// Update a tenant's name or limits
     #[command(after_help = example!("tenants update ten_01JQ --messages-per-day 10000"))]
     Update {
-        /// The tenant
+        /// The tenant, by its id or name
+        #[arg(value_name = "TENANT")]
         id: String,
         /// Its name
         #[arg(long)]
@@ -94,7 +100,8 @@ pub(crate) enum TenantVerb {
     /// Delete a tenant with everything that it has
     #[command(after_help = example!("tenants delete ten_01JQ --yes"))]
     Delete {
-        /// The tenant
+        /// The tenant, by its id or name
+        #[arg(value_name = "TENANT")]
         id: String,
         /// Really: its agents, sessions, keys and history go with it
         #[arg(long, required = true)]
@@ -107,7 +114,7 @@ pub(crate) fn tenants(asked: &Asked<TenantVerb>) -> anyhow::Result<ExitCode> {
     run(&asked.target, |context| async move {
         match &asked.verb {
             TenantVerb::List(all) => context.list(&TENANTS, &[], &ListQuery::new(), all.limit).await?,
-            TenantVerb::Show { id } => context.show(&TENANTS, id).await?,
+            TenantVerb::Show { id } => context.show(&TENANTS, &id_of(&context.client, id).await?).await?,
             TenantVerb::Create { name, limits } => {
                 let body = body([("name", Some(json!(name))), ("limits", limits.given())]);
                 context.print(&context.send(Method::POST, TENANTS.path, Some(&body)).await?)?;
@@ -115,17 +122,48 @@ pub(crate) fn tenants(asked: &Asked<TenantVerb>) -> anyhow::Result<ExitCode> {
             }
             TenantVerb::Update { id, name, limits } => {
                 let body = body([("name", text(name.as_deref())), ("limits", limits.given())]);
-                let answer = context.act((&TENANTS, Method::PATCH), &[id], Some(&body)).await?;
+                let answer = context.act((&TENANTS, Method::PATCH), &[&id_of(&context.client, id).await?], Some(&body)).await?;
                 context.done(&answer, &format!("tenant {id} is updated"))?;
             }
             TenantVerb::Usage { days } => usage(&context, *days).await?,
             TenantVerb::Delete { id, .. } => {
-                let answer = context.act((&TENANTS, Method::DELETE), &[id], None).await?;
+                let answer = context.act((&TENANTS, Method::DELETE), &[&id_of(&context.client, id).await?], None).await?;
                 context.done(&answer, &format!("tenant {id} is deleted"))?;
             }
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// The id of a tenant that is given by its id or its name. Only the platform key sees names.
+pub(super) async fn id_of(client: &Client, given: &str) -> anyhow::Result<String> {
+    if given == DEFAULT || given.starts_with("ten_") {
+        return Ok(given.to_owned());
+    }
+    let mut query = ListQuery::new().limit(1_000);
+    let mut named = Vec::new();
+    loop {
+        let answer = client.request(Method::GET, TENANTS.path, &query, None, None).await?;
+        let page: Value = serde_json::from_slice(&answer.body).context("the answer is not JSON")?;
+        for tenant in page["tenants"].as_array().into_iter().flatten() {
+            let id = tenant["tenant_id"].as_str().unwrap_or_default();
+            if id == given {
+                return Ok(given.to_owned());
+            }
+            if tenant["name"] == given {
+                named.push(id.to_owned());
+            }
+        }
+        match page["next_token"].as_str() {
+            Some(next) => query = ListQuery::new().limit(1_000).filter("next_token", next),
+            None => break,
+        }
+    }
+    match named.as_slice() {
+        [id] => Ok(id.clone()),
+        [] => bail!("there is no tenant '{given}'; '{}' shows what there is", TENANTS.lister),
+        several => bail!("several tenants have the name '{given}'; give one's id: {}", several.join(", ")),
+    }
 }
 
 const USAGE: Resource = Resource {
