@@ -54,7 +54,8 @@ async fn attempt(app: &Jobs, claimed: &Claimed, id: &MessageId, slot: &mut Slot)
     };
     let attempt = message.attempts + 1;
     let Some(sent) = send(app, claimed, &message, slot).await? else { return Ok(()) };
-    let heals = matches!(sent.carried.outcome, Outcome::Delivered { .. }) && has_failed(app, claimed, &message).await?;
+    let heals = matches!(sent.carried.outcome, Outcome::Delivered { .. })
+        && has_failed(app, claimed, &message).await?;
     let settled = SettleDelivery { message: id.clone(), attempt, outcome: sent.carried.outcome, heals };
     keep(app, claimed, &settled).await?;
     if let Outcome::Failed { error, may_retry, .. } = &settled.outcome

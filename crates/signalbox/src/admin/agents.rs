@@ -24,7 +24,7 @@ pub(super) const AGENTS: Resource = Resource {
         Column::id("ID", "/agentId"),
         Column::state("STATE", "/state"),
         Column::age("LAST SEEN", "/lastSeen"),
-        Column::age("FAILED", "/deliveryFailure/at"),
+        Column::age("FAILED", "/deliveryFailure/at").rare(),
         Column::text("CAPABILITIES", "/capabilities"),
         Column::status("PRESENCE", "/presence").wide(),
         Column::text("VERSION", "/version").wide(),
@@ -61,7 +61,7 @@ const MESSAGES: Resource = Resource {
 /// What is done with agents. An agent is named by its id or its name.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AgentVerb {
-    /// List agents; FAILED is when the last delivery to one failed, while none has gone well since
+    /// List agents; FAILED, where it is there, is when the last delivery to one failed
     #[command(after_help = example!("agents list --capability summarize", "agents list --state idle -o json"))]
     List {
         /// Those that offer this capability

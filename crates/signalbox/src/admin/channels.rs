@@ -141,7 +141,8 @@ pub(crate) fn channels(asked: &Asked<ChannelVerb>) -> anyhow::Result<ExitCode> {
                 if let Some(message) = message {
                     body["message_id"] = json!(message);
                 }
-                let answer = context.act((&CHANNELS, Method::POST), &[channel, "messages"], Some(&body)).await;
+                let answer =
+                    context.act((&CHANNELS, Method::POST), &[channel, "messages"], Some(&body)).await;
                 let answer = answer.map_err(|error| unmade(error, channel))?;
                 context.started(&answer, "/message_id")?;
             }

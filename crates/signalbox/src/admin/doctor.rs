@@ -124,7 +124,8 @@ fn print(asked: &Doctor, checks: &[Check]) -> anyhow::Result<()> {
 fn table(checks: &[Check], style: Style, width: Option<u16>) -> String {
     let name = checks.iter().map(|check| check.name.len()).max().unwrap_or_default();
     let margin = " ".repeat(name + 2 + STATUS_WIDTH + 2);
-    let room = width.map_or(usize::MAX, |width| usize::from(width).saturating_sub(margin.len()).max(ROOM_LEAST));
+    let room =
+        width.map_or(usize::MAX, |width| usize::from(width).saturating_sub(margin.len()).max(ROOM_LEAST));
     let mut lines = vec![style.dim(&format!("{:<name$}  {:<STATUS_WIDTH$}  FOUND", "CHECK", "STATUS"))];
     for check in checks {
         let status = format!("{:<STATUS_WIDTH$}", check.status.name());
@@ -353,7 +354,11 @@ mod tests {
     fn each_fault_is_told_once_and_whole_in_any_width() {
         let checks = [
             Check::ok("disk", "4.0 GiB free"),
-            Check::fail("server", "http://127.0.0.1:9 (from --url) could not be reached", "start one with 'signalbox serve'"),
+            Check::fail(
+                "server",
+                "http://127.0.0.1:9 (from --url) could not be reached",
+                "start one with 'signalbox serve'",
+            ),
         ];
         let style = Style { colour: false, unicode: true, live: false };
         assert_eq!(

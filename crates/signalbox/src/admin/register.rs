@@ -36,7 +36,7 @@ pub(crate) struct Register {
     #[arg(long)]
     id: Option<String>,
     /// Its own version
-    #[arg(long = "version", default_value = "1")]
+    #[arg(long = "version", value_name = "VERSION", default_value = "1")]
     its_version: String,
     /// How many tasks it may have at once; 1 where absent
     #[arg(long)]
@@ -90,7 +90,9 @@ impl Register {
         let body = json!({"name": self.name, "public_key": key, "key_type": "agent", "agent_id": id});
         match context.send(Method::POST, SSH_KEYS.path, Some(&body)).await {
             Ok(added) => output::value(&added),
-            Err(error) if self.replace => Err(error.context("the agent is registered, and its key is not added")),
+            Err(error) if self.replace => {
+                Err(error.context("the agent is registered, and its key is not added"))
+            }
             Err(error) => {
                 context.send(Method::DELETE, &AGENTS.at(&[id]), None).await?;
                 Err(error.context("the agent is not registered, for its key is not taken"))

@@ -31,6 +31,8 @@ pub(crate) struct Column {
     pub(crate) kind: Kind,
     /// Whether only a wide table has it.
     pub(crate) is_wide: bool,
+    /// Whether only a table has it in which something stands in it.
+    pub(crate) is_rare: bool,
 }
 
 /// What a column holds.
@@ -59,7 +61,7 @@ impl Resource {
 
 impl Column {
     const fn of(head: &'static str, at: &'static str, kind: Kind) -> Self {
-        Self { head, at, kind, is_wide: false }
+        Self { head, at, kind, is_wide: false, is_rare: false }
     }
 
     pub(crate) const fn text(head: &'static str, at: &'static str) -> Self {
@@ -84,6 +86,11 @@ impl Column {
 
     pub(crate) const fn count(head: &'static str, at: &'static str) -> Self {
         Self::of(head, at, Kind::Count)
+    }
+
+    /// The same, where there is something to stand in it.
+    pub(crate) const fn rare(self) -> Self {
+        Self { is_rare: true, ..self }
     }
 
     /// The same, in wide tables alone.

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use signalbox_client::{ListQuery, Method};
 
 use super::context::Context;
@@ -69,7 +69,9 @@ pub(crate) fn retention(asked: &Asked<RetentionVerb>) -> anyhow::Result<ExitCode
                 let before = output::value(&context.get(RETENTION.path, &ListQuery::new()).await?)?;
                 let body = set.body(&before["own"])?;
                 let now = context.send(Method::PUT, RETENTION.path, Some(&body)).await?;
-                crate::printer::notice("it is set, and holds from the next round of removal on, within a minute");
+                crate::printer::notice(
+                    "it is set, and holds from the next round of removal on, within a minute",
+                );
                 print(&context, &now)?;
             }
         }

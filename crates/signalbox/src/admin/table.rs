@@ -46,7 +46,11 @@ pub(crate) fn of_things(
     (format, look, now): (Format, Look, Timestamp),
 ) -> String {
     let wide = format == Format::Wide;
-    let columns: Vec<&Column> = columns.iter().filter(|column| wide || !column.is_wide).collect();
+    let columns: Vec<&Column> = columns
+        .iter()
+        .filter(|column| wide || !column.is_wide)
+        .filter(|column| !column.is_rare || things.iter().any(|thing| thing.pointer(column.at).is_some()))
+        .collect();
     let heads: Vec<&str> = columns.iter().map(|column| column.head).collect();
     let rows =
         things.iter().map(|thing| columns.iter().map(|column| column.cell(thing, wide, now)).collect());
@@ -74,7 +78,10 @@ pub(crate) fn render(heads: &[&str], kinds: &[Kind], rows: Vec<Vec<String>>, loo
         table.force_no_tty();
     }
     table.set_truncation_indicator(if look.unicode { "…" } else { "~" });
-    table.set_header(heads.iter().map(|head| Cell::new(head).fg(Color::DarkGrey)));
+    let mut head =
+        Row::from(heads.iter().map(|head| Cell::new(head).fg(Color::DarkGrey)).collect::<Vec<_>>());
+    head.max_height(1);
+    table.set_header(head);
     for row in rows {
         let cells = row.into_iter().zip(kinds).map(|(text, kind)| cell(text, *kind));
         let mut row = Row::from(cells.collect::<Vec<_>>());
@@ -198,11 +205,12 @@ mod tests {
 
     use super::*;
 
-    const COLUMNS: [Column; 4] = [
+    const COLUMNS: [Column; 5] = [
         Column::text("NAME", "/name"),
         Column::id("ID", "/id"),
         Column::status("STATUS", "/status"),
         Column::text("MORE", "/more").wide(),
+        Column::text("RARE", "/rare").rare(),
     ];
 
     fn table(format: Format, width: Option<u16>) -> String {
@@ -227,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_terminal_s_width_is_kept_and_ids_stay_whole() {
-        for width in [50, 80] {
+        for width in [44, 50, 80] {
             let table = table(Format::Table, Some(width));
             assert!(table.lines().all(|line| line.chars().count() <= usize::from(width)), "{table}");
             assert!(table.contains("ses_0123456789") && table.lines().count() == 3, "{table}");

@@ -113,7 +113,7 @@ impl Settings {
         let (key, _) = self.key()?;
         let client = self.client(Some(&key))?;
         let Some(tenant) = &self.tenant else { return Ok(client) };
-        let id = tenants::id_of(&client, tenant).await?;
+        let id = tenants::id_of(&client, tenant).await.with_context(|| format!("the tenant '{tenant}'"))?;
         Ok(client.with_tenant(&id)?)
     }
 

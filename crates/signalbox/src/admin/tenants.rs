@@ -64,7 +64,7 @@ pub(crate) enum TenantVerb {
     #[command(after_help = example!("tenants list"))]
     List(All),
     /// Show a tenant with its limits
-    #[command(after_help = example!("tenants show ten_01JQ"))]
+    #[command(after_help = example!("tenants show tnt_01JQ"))]
     Show {
         /// The tenant, by its id or name
         #[arg(value_name = "TENANT")]
@@ -79,7 +79,7 @@ pub(crate) enum TenantVerb {
         limits: Limits,
     },
     /// Update a tenant's name or limits
-    #[command(after_help = example!("tenants update ten_01JQ --messages-per-day 10000"))]
+    #[command(after_help = example!("tenants update tnt_01JQ --messages-per-day 10000"))]
     Update {
         /// The tenant, by its id or name
         #[arg(value_name = "TENANT")]
@@ -98,7 +98,7 @@ pub(crate) enum TenantVerb {
         days: u32,
     },
     /// Delete a tenant with everything that it has
-    #[command(after_help = example!("tenants delete ten_01JQ --yes"))]
+    #[command(after_help = example!("tenants delete tnt_01JQ --yes"))]
     Delete {
         /// The tenant, by its id or name
         #[arg(value_name = "TENANT")]
@@ -122,12 +122,16 @@ pub(crate) fn tenants(asked: &Asked<TenantVerb>) -> anyhow::Result<ExitCode> {
             }
             TenantVerb::Update { id, name, limits } => {
                 let body = body([("name", text(name.as_deref())), ("limits", limits.given())]);
-                let answer = context.act((&TENANTS, Method::PATCH), &[&id_of(&context.client, id).await?], Some(&body)).await?;
+                let answer = context
+                    .act((&TENANTS, Method::PATCH), &[&id_of(&context.client, id).await?], Some(&body))
+                    .await?;
                 context.done(&answer, &format!("tenant {id} is updated"))?;
             }
             TenantVerb::Usage { days } => usage(&context, *days).await?,
             TenantVerb::Delete { id, .. } => {
-                let answer = context.act((&TENANTS, Method::DELETE), &[&id_of(&context.client, id).await?], None).await?;
+                let answer = context
+                    .act((&TENANTS, Method::DELETE), &[&id_of(&context.client, id).await?], None)
+                    .await?;
                 context.done(&answer, &format!("tenant {id} is deleted"))?;
             }
         }
@@ -137,7 +141,7 @@ pub(crate) fn tenants(asked: &Asked<TenantVerb>) -> anyhow::Result<ExitCode> {
 
 /// The id of a tenant that is given by its id or its name. Only the platform key sees names.
 pub(super) async fn id_of(client: &Client, given: &str) -> anyhow::Result<String> {
-    if given == DEFAULT || given.starts_with("ten_") {
+    if given == DEFAULT || given.starts_with("tnt_") {
         return Ok(given.to_owned());
     }
     let mut query = ListQuery::new().limit(1_000);

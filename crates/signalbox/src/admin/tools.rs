@@ -119,7 +119,12 @@ pub(crate) fn tools(asked: &Asked<ToolVerb>) -> anyhow::Result<ExitCode> {
 const SILENT: Duration = Duration::from_secs(1);
 
 /// Calls the tool, once: whoever watches decides whether it is to be called again.
-async fn call(context: &context::Context, name: &str, agent: &str, body: &Value) -> anyhow::Result<Box<RawValue>> {
+async fn call(
+    context: &context::Context,
+    name: &str,
+    agent: &str,
+    body: &Value,
+) -> anyhow::Result<Box<RawValue>> {
     let once = context.once();
     let path = ["v1", "agents", agent, "run"];
     let mut answer = pin!(once.send(Method::POST, &path, Some(body)));

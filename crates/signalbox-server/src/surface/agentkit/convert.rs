@@ -8,8 +8,8 @@ use signalbox_core::delivery::{DeliveryFailure, Message, MessageKind, MessageSta
 use signalbox_core::limits::bounded;
 use signalbox_core::{Rejected, engine, reach};
 use signalbox_wire::agentkit::{
-    AgentView, CapabilityBody, DeadLetterView, DeliveryFailureView, DeliveryStatus, MessageView, PatchAgentBody, RegisterBody,
-    ToolView,
+    AgentView, CapabilityBody, DeadLetterView, DeliveryFailureView, DeliveryStatus, MessageView,
+    PatchAgentBody, RegisterBody, ToolView,
 };
 use signalbox_wire::fault::Faults;
 use signalbox_wire::id::{AgentId, MessageId, ToolName};

@@ -19,7 +19,8 @@ fn an_agent_with_an_endpoint_is_registered_and_gets_messages() {
     let id = registered.stdout.trim();
     assert!(id.starts_with("agt_") && !id.contains('\n'), "the id alone: {registered:?}");
     assert!(
-        registered.stderr.contains("agent reader is registered") && registered.stderr.contains("agents message reader"),
+        registered.stderr.contains("agent reader is registered")
+            && registered.stderr.contains("agents message reader"),
         "{registered:?}"
     );
     let shown = cli.json("agents show reader");

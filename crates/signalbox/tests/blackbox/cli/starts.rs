@@ -100,7 +100,10 @@ fn whoever_calls_a_slow_tool_is_told_whom_it_waits_for() {
     assert_eq!(line, format!("waiting for the tool slow at {}", slow.url()));
     release.send(()).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("done"), "{output:?}");
+    assert!(
+        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("done"),
+        "{output:?}"
+    );
 }
 
 #[test]

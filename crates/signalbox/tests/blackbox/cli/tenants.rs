@@ -64,8 +64,10 @@ fn a_tenant_is_named_by_its_name_and_only_with_the_platform_key() {
     assert_eq!(own.code, Some(0), "a key may name its own tenant: {own:?}");
 
     // The admin key of the tenant 'default', and a key of one tenant.
-    for (key, whose) in [(crate::support::KEY, "the admin key of the tenant 'default'"), (key, "of the tenant 'ten_")] {
-        for tenant in ["acme", "ten_01ARZ3NDEKTSV4RRFFQ69G5FAV"] {
+    for (key, whose) in
+        [(crate::support::KEY, "the admin key of the tenant 'default'"), (key, "of the tenant 'tnt_")]
+    {
+        for tenant in ["acme", "tnt_035f1ee60f5fec593cfd331c3f"] {
             let refused = cli.run_with_key(key, &format!("agents list --tenant {tenant}"));
             assert!(refused.code == Some(1) && refused.stdout.is_empty(), "{tenant}: {refused:?}");
             for part in [whose, "Only the platform key", "SIGNALBOX_API_KEY", "platform.key"] {
@@ -85,5 +87,5 @@ fn several_tenants_of_one_name_are_told_by_their_ids() {
         assert_eq!(cli.run_with_key(PLATFORM_KEY, "tenants create twin").code, Some(0));
     }
     let refused = cli.run_with_key(PLATFORM_KEY, "agents list --tenant twin");
-    assert!(refused.code == Some(1) && refused.stderr.contains("give one's id: ten_"), "{refused:?}");
+    assert!(refused.code == Some(1) && refused.stderr.contains("give one's id: tnt_"), "{refused:?}");
 }
