@@ -67,7 +67,7 @@ pub(crate) fn retention(asked: &Asked<RetentionVerb>) -> anyhow::Result<ExitCode
             }
             RetentionVerb::Set(set) => {
                 let before = output::value(&context.get(RETENTION.path, &ListQuery::new()).await?)?;
-                let body = set.body(&before["own"])?;
+                let body = set.body(&before)?;
                 let now = context.send(Method::PUT, RETENTION.path, Some(&body)).await?;
                 crate::printer::notice(
                     "it is set, and holds from the next round of removal on, within a minute",
@@ -104,7 +104,7 @@ fn print(context: &Context, told: &RawValue) -> anyhow::Result<()> {
     }
     let told = output::value(told)?;
     let rows = KEPT.map(|(field, what)| {
-        let by = if told["own"][field].is_null() { "the server's configuration" } else { "the tenant" };
+        let by = if told[field].is_null() { "the server's configuration" } else { "the tenant" };
         json!({"what": what, "kept": told["effective"][field], "by": by})
     });
     context.print_table(&RETENTION, &rows);

@@ -23,13 +23,13 @@ fn retention_is_shown_and_set() {
     );
     let set = cli.json("retention set --messages 12h");
     assert_eq!(
-        (&set["own"]["sessions"], &set["own"]["messages"]),
+        (&set["sessions"], &set["messages"]),
         (&"90d".into(), &"12h".into()),
         "the rest stays"
     );
     let back = cli.json("retention set --sessions default");
-    assert_eq!((&back["own"]["sessions"], &back["effective"]["sessions"]), (&Value::Null, &"30d".into()));
-    assert_eq!(cli.json("retention show")["own"]["messages"], "12h");
+    assert_eq!((&back["sessions"], &back["effective"]["sessions"]), (&Value::Null, &"30d".into()));
+    assert_eq!(cli.json("retention show")["messages"], "12h");
 
     let (told, code) = cli.refused("retention set");
     assert!(code == 2 && told.contains("--sessions"), "{told}");
