@@ -1,6 +1,7 @@
 //! What is done with a running server from a shell. Each group of commands is a file: what it is about as a
 //! [`resource::Resource`], its verbs, and what is special about them.
 
+mod agent;
 mod agents;
 mod channels;
 mod commands;
@@ -26,6 +27,7 @@ mod ssh_keys;
 mod subscribe;
 mod table;
 mod target;
+mod tenant;
 mod tenants;
 mod timeline;
 mod tools;

@@ -8,7 +8,6 @@ use signalbox_wire::opscore::{DEREGISTER, REGISTER};
 use signalbox_wire::outbound::{self, AnnouncedAgent, RegistrationNotice};
 use signalbox_wire::time::Timestamp;
 
-use super::connections;
 use super::dispatch::NewMessage;
 use super::machine::Machine;
 use super::machine::command::Command;
@@ -85,7 +84,7 @@ impl Operation for Register {
         machine.work.log(NewEvent::new(kind, Level::Info, now, &summary(&agent)).about(&id));
         announce(&mut machine.work, REGISTER, &agent, self.trace.as_deref());
         if agent.is_ephemeral() {
-            connections::expect_back(&mut machine.work, &id);
+            machine.work.expect_back(&id);
         }
         let registered_at = agent.registered_at;
         Ok((machine.finish(), Registered { agent: id, is_replaced, registered_at }))

@@ -12,7 +12,7 @@ use super::unit_of_work::UnitOfWork;
 use crate::agent::Held;
 use crate::connection::Connection;
 use crate::decision::{Key, MatchHint};
-use crate::due::{Due, DueJob};
+use crate::due::DueJob;
 use crate::event::{Level, NewEvent};
 use crate::limits::{RECONNECT_GRACE, bounded};
 use crate::{Decision, DecisionContext, Halt, Snapshot};
@@ -157,17 +157,11 @@ fn disconnect(
     current.status_mut().disconnect(connection, now);
     let waits = current.agent.endpoint.is_none() && current.status.held.iter().any(Held::was_never_had);
     if waits || current.agent.is_ephemeral() {
-        expect_back(work, agent);
+        work.expect_back(agent);
     }
     let data = json!({"connectionId": connection, "reason": bounded(reason)});
     work.log(NewEvent::new("agent.disconnected", Level::Info, now, &data).about(agent));
     Ok(true)
-}
-
-/// Looks at an agent again once it has had its time to connect.
-pub(super) fn expect_back(work: &mut UnitOfWork<'_, '_>, agent: &AgentId) {
-    let absence = DueJob::Absence { agent: agent.clone() };
-    work.decision.arm(Due::new(absence, work.context.now + RECONNECT_GRACE));
 }
 
 /// An agent that was disconnected has had its time to come back. What it was given and never had goes to others, where

@@ -6,33 +6,13 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use signalbox_client::{ListQuery, Method};
 
+use super::agent::AGENTS;
 use super::context::{Context, filters};
 use super::failure::renamed;
 use super::input::json;
 use super::logs::{self, About, Filter};
 use super::resource::{Column, Resource};
 use super::{All, Asked, Newest, register, run};
-
-pub(super) const AGENTS: Resource = Resource {
-    noun: "agent",
-    lister: "signalbox agents list",
-    path: &["v1", "agents"],
-    items: "data",
-    enveloped: true,
-    columns: &[
-        Column::text("NAME", "/agentName"),
-        Column::id("ID", "/agentId"),
-        Column::state("STATE", "/state"),
-        Column::age("LAST SEEN", "/lastSeen"),
-        Column::age("FAILED", "/deliveryFailure/at").rare(),
-        Column::text("CAPABILITIES", "/capabilities"),
-        Column::status("PRESENCE", "/presence").wide(),
-        Column::text("VERSION", "/version").wide(),
-        Column::text("ENDPOINT", "/contactEndpoint").wide(),
-        Column::age("REGISTERED", "/registrationTime").wide(),
-        Column::text("LAST FAILURE", "/deliveryFailure/error").wide(),
-    ],
-};
 
 /// Agents as Ops-Core has them.
 const REPORTS: Resource = Resource {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use signalbox_client::{ListQuery, Timestamp};
 
-use super::agents::AGENTS;
+use super::agent::AGENTS;
 use super::context::{Context, Pages, filters};
 use super::moments::Moment;
 use super::output::{self, Format, Many};

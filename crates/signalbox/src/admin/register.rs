@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args};
 use serde_json::{Map, Value, json};
 use signalbox_client::{ListQuery, Method};
 
-use super::agents::AGENTS;
+use super::agent::AGENTS;
 use super::context::{Context, body, text};
 use super::input::{json, read};
 use super::ssh_keys::SSH_KEYS;

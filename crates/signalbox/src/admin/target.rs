@@ -11,7 +11,7 @@ use super::context::Context;
 use super::output::Format;
 use super::profiles::{Profile, Profiles};
 use super::table::Look;
-use super::tenants;
+use super::tenant;
 use crate::{edge, printer};
 
 /// Which server, with which key, and in which form.
@@ -113,7 +113,7 @@ impl Settings {
         let (key, _) = self.key()?;
         let client = self.client(Some(&key))?;
         let Some(tenant) = &self.tenant else { return Ok(client) };
-        let id = tenants::id_of(&client, tenant).await.with_context(|| format!("the tenant '{tenant}'"))?;
+        let id = tenant::id_of(&client, tenant).await.with_context(|| format!("the tenant '{tenant}'"))?;
         Ok(client.with_tenant(&id)?)
     }
 

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use signalbox_client::{ListQuery, Method};
 
-use super::agents::AGENTS;
+use super::agent::AGENTS;
 use super::input::json;
 use super::resource::{Column, Resource};
 use super::{All, Asked, run};

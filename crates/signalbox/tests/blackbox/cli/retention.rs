@@ -22,11 +22,7 @@ fn retention_is_shown_and_set() {
             && row(&set.stdout, "sessions").trim_end().ends_with("the tenant")
     );
     let set = cli.json("retention set --messages 12h");
-    assert_eq!(
-        (&set["sessions"], &set["messages"]),
-        (&"90d".into(), &"12h".into()),
-        "the rest stays"
-    );
+    assert_eq!((&set["sessions"], &set["messages"]), (&"90d".into(), &"12h".into()), "the rest stays");
     let back = cli.json("retention set --sessions default");
     assert_eq!((&back["sessions"], &back["effective"]["sessions"]), (&Value::Null, &"30d".into()));
     assert_eq!(cli.json("retention show")["messages"], "12h");
