@@ -179,12 +179,16 @@ class AgentView(Model):
     """The newest state that it reported; null before the first."""
     last_seen: Optional[datetime] = None
     """The last sign of life; null before the first."""
+    draining: Optional[bool] = None
+    """Whether it is being drained: it gets no new task."""
+    delivery_failure: Optional[DeliveryFailureView] = None
+    """The last delivery to it that failed, while none has gone well since; absent where there is none."""
     presence: Optional[Presence] = None
     """Whether it is connected; absent for one that has a contact endpoint and holds no connection."""
     presence_since: Optional[datetime] = None
     """Since when that is so; absent for one that never was connected."""
 
-    _WIRE = {"agent_id": "agentId", "agent_name": "agentName", "registration_time": "registrationTime", "contact_endpoint": "contactEndpoint", "last_seen": "lastSeen", "presence_since": "presenceSince"}
+    _WIRE = {"agent_id": "agentId", "agent_name": "agentName", "registration_time": "registrationTime", "contact_endpoint": "contactEndpoint", "last_seen": "lastSeen", "delivery_failure": "deliveryFailure", "presence_since": "presenceSince"}
 
 
 @dataclass(frozen=True)
@@ -585,6 +589,26 @@ class DeadLetterView(Model):
     """The HTTP status of the last answer; null when there was no answer."""
 
     _WIRE = {"message_id": "messageId", "created_at": "createdAt", "dead_at": "deadAt", "agent_id": "agentId", "last_error": "lastError", "last_status": "lastStatus"}
+
+
+@dataclass(frozen=True)
+class DeliveryFailureView(Model):
+    """A try to get something to an agent that came to nothing."""
+
+    at: datetime
+    """When."""
+    message_id: str
+    """What was sent."""
+    kind: str
+    """What kind of thing that is: `message` or `task`."""
+    attempt: int
+    """Which try it was, from 1."""
+    error: str
+    """Why it failed."""
+    status: Optional[int] = None
+    """The status of the answer, when there was one."""
+
+    _WIRE = {"message_id": "messageId"}
 
 
 @dataclass(frozen=True)
@@ -2227,6 +2251,7 @@ __all__ = [
     "ConnectableAgent",
     "CreateAgentBody",
     "DeadLetterView",
+    "DeliveryFailureView",
     "DeliveryStatus",
     "DeliveryView",
     "Difference",

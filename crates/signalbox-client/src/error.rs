@@ -29,7 +29,7 @@ pub enum Error {
     Unreachable {
         /// Where the call went.
         url: String,
-        /// The chain of causes, in words.
+        /// Why, in words.
         reason: String,
         /// Whether no connection was made at all, so that the server cannot have seen the request.
         unsent: bool,

@@ -11,11 +11,12 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client as HyperClient, Error as HyperError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use signalbox_wire::reason;
 use tokio::time::timeout;
 
 use crate::answer::Answer;
 use crate::edge;
-use crate::error::{Error, Problem, causes};
+use crate::error::{Error, Problem};
 
 /// The largest answer that is read, in bytes: a session with all its tasks' results fits many times over.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
@@ -137,11 +138,11 @@ async fn read(url: &str, body: Incoming) -> Result<Bytes, Error> {
             Err(Error::unreadable(url, format!("the answer is larger than {ANSWER_BYTES_MAX} bytes")))
         }
         Err(error) => {
-            Err(Error::Unreachable { url: url.to_owned(), reason: causes(error.as_ref()), unsent: false })
+            Err(Error::Unreachable { url: url.to_owned(), reason: reason::of(error.as_ref()), unsent: false })
         }
     }
 }
 
 fn unreachable(uri: &Uri, error: &HyperError) -> Error {
-    Error::Unreachable { url: uri.to_string(), reason: causes(error), unsent: error.is_connect() }
+    Error::Unreachable { url: uri.to_string(), reason: reason::of(error), unsent: error.is_connect() }
 }

@@ -21,6 +21,7 @@ use signalbox_wire::id::{AgentId, ConnectionId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
 
 pub use crate::connection::Connection;
+use crate::delivery::DeliveryFailure;
 use crate::limits::CONCURRENCY_MAX;
 use crate::report::Fingerprint;
 pub use crate::report::{Meaning, Report};
@@ -61,6 +62,12 @@ impl Agent {
         self.capabilities.iter().filter_map(capability_name)
     }
 
+    /// Whether it is there only as long as it is connected: it is removed once it has been away for a while.
+    #[must_use]
+    pub fn is_ephemeral(&self) -> bool {
+        self.endpoint.is_none() && ephemeral(&self.metadata).unwrap_or(false)
+    }
+
     /// Whether it offers `capability`.
     #[must_use]
     pub fn offers(&self, capability: &str) -> bool {
@@ -85,6 +92,18 @@ pub fn concurrency(metadata: &Map<String, Value>) -> Result<u32, String> {
         .and_then(|number| u32::try_from(number).ok())
         .filter(|number| *number <= CONCURRENCY_MAX)
         .ok_or_else(|| format!("must be a whole number from 0 to {CONCURRENCY_MAX}"))
+}
+
+/// Whether an agent with this metadata is to be removed when it is no longer connected: `metadata.ephemeral`, else not.
+///
+/// # Errors
+/// What is wrong with the value, when it is neither `true` nor `false`.
+pub fn ephemeral(metadata: &Map<String, Value>) -> Result<bool, String> {
+    match metadata.get("ephemeral") {
+        None => Ok(false),
+        Some(Value::Bool(is_ephemeral)) => Ok(*is_ephemeral),
+        Some(_) => Err("must be true or false".to_owned()),
+    }
 }
 
 /// What becomes of a message to an agent that is busy.
@@ -148,6 +167,9 @@ pub struct AgentStatus {
     /// When the last connection of this registration ended, while it holds none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disconnected_at: Option<Timestamp>,
+    /// The last delivery to it that failed, while none is known to have gone well since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery_failure: Option<Box<DeliveryFailure>>,
 }
 
 /// A task in an agent's hands.
@@ -194,7 +216,13 @@ impl AgentStatus {
             stopping: Vec::new(),
             connection: None,
             disconnected_at: None,
+            delivery_failure: None,
         }
+    }
+
+    /// Something was delivered to it at this moment: what failed before says no more how it is reached.
+    pub fn reached(&mut self, at: Timestamp) {
+        self.delivery_failure.take_if(|failure| failure.at <= at);
     }
 
     /// The status of the agent's next life, of which nothing is known yet.

@@ -56,6 +56,10 @@ impl AgentStatus {
             text.push_str(",\"disconnected_at\":");
             at.quote(&mut text);
         }
+        if let Some(failure) = &self.delivery_failure {
+            text.push_str(",\"delivery_failure\":");
+            text.push_str(&serde_json::to_string(failure)?);
+        }
         text.push('}');
         Ok(text)
     }
@@ -96,13 +100,13 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use signalbox_wire::id::{AgentId, ConnectionId, KeyId, NodeId, SessionId, TaskId};
+    use signalbox_wire::id::{AgentId, ConnectionId, KeyId, MessageId, NodeId, SessionId, TaskId};
     use signalbox_wire::raw::RawObject;
     use signalbox_wire::time::Timestamp;
 
     use super::*;
     use crate::agent::{Connection, Held};
-    use crate::delivery::TaskAttempt;
+    use crate::delivery::{DeliveryFailure, MessageKind, TaskAttempt};
     use crate::report::AwaitedDelivery;
 
     fn moment() -> impl Strategy<Value = Timestamp> {
@@ -142,6 +146,13 @@ mod tests {
         })
     }
 
+    fn failure() -> impl Strategy<Value = Box<DeliveryFailure>> {
+        (moment(), prop::option::of(400..600_u16), "[a-z\"]{1,4}").prop_map(|(at, status, error)| {
+            let message = MessageId::parse("msg_\"1").unwrap();
+            Box::new(DeliveryFailure { at, message, kind: MessageKind::Task, tries: 2, status, error })
+        })
+    }
+
     fn held() -> impl Strategy<Value = Held> {
         let taken_at = prop::option::of(moment());
         ("[a-z\"]{1,4}", 1..4_u32, moment(), taken_at, any::<[bool; 2]>()).prop_map(
@@ -168,6 +179,7 @@ mod tests {
             names_tasks in any::<bool>(),
             connection in prop::option::of(connection()),
             disconnected_at in prop::option::of(moment()),
+            delivery_failure in prop::option::of(failure()),
         ) {
             let mut status = AgentStatus::fresh(AgentId::parse(&agent).unwrap(), generation, last_used);
             for report in reports {
@@ -183,6 +195,7 @@ mod tests {
                 names_tasks,
                 connection,
                 disconnected_at,
+                delivery_failure,
                 ..status
             };
             prop_assert_eq!(status.to_json().unwrap(), serde_json::to_string(&status).unwrap());

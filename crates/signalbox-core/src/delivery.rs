@@ -51,6 +51,24 @@ pub enum MessageStatus {
     Cancelled,
 }
 
+/// A try to get something to an agent that came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryFailure {
+    /// When.
+    pub at: Timestamp,
+    /// What was sent.
+    pub message: MessageId,
+    /// What kind of thing that is.
+    pub kind: MessageKind,
+    /// Which try it was, from 1.
+    pub tries: u32,
+    /// The status of the answer, when there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Why it failed.
+    pub error: String,
+}
+
 /// One message on its way to one endpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Message {
@@ -204,6 +222,22 @@ impl Message {
             }
         }
         Some(next)
+    }
+
+    /// What its last attempt came to, where that failed.
+    #[must_use]
+    pub fn failure(&self, now: Timestamp) -> Option<DeliveryFailure> {
+        if !matches!(self.status, MessageStatus::Scheduled | MessageStatus::Dead) {
+            return None;
+        }
+        Some(DeliveryFailure {
+            at: now,
+            message: self.id.clone(),
+            kind: self.kind,
+            tries: self.attempts,
+            status: self.last_status,
+            error: self.last_error.clone()?,
+        })
     }
 
     /// The message as a dead letter, without another attempt: its time is over. `None` when it is settled already.

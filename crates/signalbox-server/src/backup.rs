@@ -29,6 +29,9 @@ pub enum BackupError {
     /// The directory is no backup.
     #[error("{0} is no complete backup: there is no {DATABASE_FILE} in it{1}")]
     NoBackup(PathBuf, &'static str),
+    /// The backup's database cannot be read whole.
+    #[error("{0} cannot be restored: {1}; nothing is: see that there is room, or take another backup")]
+    Broken(PathBuf, StoreError),
     /// There is something where the copy is to be.
     #[error("{0} is not empty; name a directory that does not exist yet or has nothing in it")]
     NotEmpty(PathBuf),
@@ -87,15 +90,45 @@ pub fn restore(source: &Path, data_dir: &Path, parts: Parts) -> Result<Copied, B
         };
         return Err(BackupError::NoBackup(source.to_owned(), cure));
     }
-    prepare(data_dir)?;
+    make(data_dir)?;
     let lock = lock::take(data_dir).map_err(|source| fault(data_dir, source))?;
     let _lock = lock.ok_or_else(|| BackupError::Locked(data_dir.to_owned()))?;
-    copy(source, data_dir, parts)
+    check_empty(data_dir)?;
+    let restored = copy(source, data_dir, parts).and_then(|copied| {
+        // A file that was cut short, or has pages of something else, is copied like any other.
+        if parts == Parts::All {
+            signalbox_store::check_file(&data_dir.join(DATABASE_FILE))?;
+        }
+        Ok(copied)
+    });
+    restored.map_err(|error| {
+        remove(data_dir);
+        match error {
+            BackupError::Store(error) => BackupError::Broken(source.join(DATABASE_FILE), error),
+            error => error,
+        }
+    })
 }
 
-/// Makes the directory, for its owner alone; one that is there must be empty but for a lock's file.
+/// Takes away what a restore has written, so that another can go there. What cannot be removed is told by that one.
+fn remove(data_dir: &Path) {
+    for name in bootstrap::KEPT.into_iter().chain([bootstrap::NODE_FILE, DATABASE_FILE, lock::FILE]) {
+        let _there_may_be_none = fs::remove_file(data_dir.join(name));
+    }
+}
+
+/// Makes the directory, for its owner alone; one that is there must be empty.
 fn prepare(target: &Path) -> Result<(), BackupError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(target).map_err(|source| fault(target, source))?;
+    make(target)?;
+    check_empty(target)
+}
+
+fn make(target: &Path) -> Result<(), BackupError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(target).map_err(|source| fault(target, source))
+}
+
+/// Nothing is in it but perhaps a lock's file.
+fn check_empty(target: &Path) -> Result<(), BackupError> {
     for entry in fs::read_dir(target).map_err(|source| fault(target, source))? {
         let entry = entry.map_err(|source| fault(target, source))?;
         if entry.file_name() != lock::FILE {

@@ -35,3 +35,11 @@ pub use store::{CONNECTED_NODES_MAX, PLACE_MAX, PLACES_MAX, Store};
 pub fn backup_file(from: &std::path::Path, to: &std::path::Path) -> Result<(), StoreError> {
     sqlite::backup::copy(from, to)
 }
+
+/// Reads all of the SQLite store in the file, which no process uses.
+///
+/// # Errors
+/// [`StoreError::Open`] where it is not whole, or something else.
+pub fn check_file(file: &std::path::Path) -> Result<(), StoreError> {
+    sqlite::backup::check(file)
+}

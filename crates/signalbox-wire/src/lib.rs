@@ -23,6 +23,7 @@ pub mod problem;
 pub mod problem_kind;
 pub mod process;
 pub mod raw;
+pub mod reason;
 pub mod signature;
 pub mod ssh;
 pub mod text;

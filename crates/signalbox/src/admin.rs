@@ -1,6 +1,7 @@
 //! What is done with a running server from a shell. Each group of commands is a file: what it is about as a
 //! [`resource::Resource`], its verbs, and what is special about them.
 
+mod agent;
 mod agents;
 mod channels;
 mod commands;
@@ -16,7 +17,9 @@ mod logs;
 mod moments;
 mod output;
 mod profiles;
+mod register;
 mod resource;
+mod retention;
 mod schedules;
 mod session;
 mod sessions;
@@ -24,6 +27,7 @@ mod ssh_keys;
 mod subscribe;
 mod table;
 mod target;
+mod tenant;
 mod tenants;
 mod timeline;
 mod tools;
@@ -50,9 +54,11 @@ pub(crate) use self::failure::{Misused, in_words};
 pub(crate) use self::keys::{KeyVerb, keys};
 pub(crate) use self::logs::{Logs, logs};
 pub(crate) use self::profiles::{Config, config};
+pub(crate) use self::retention::{RetentionVerb, retention};
 pub(crate) use self::schedules::{ScheduleVerb, schedules};
 pub(crate) use self::sessions::{SessionVerb, sessions};
 pub(crate) use self::ssh_keys::{SshKeyVerb, ssh_keys};
+use self::target::Settings;
 pub(crate) use self::target::{Asked, Target};
 pub(crate) use self::tenants::{TenantVerb, tenants};
 pub(crate) use self::tools::{ToolVerb, tools};
@@ -80,26 +86,34 @@ fn run<F: Future<Output = anyhow::Result<ExitCode>>>(
     target: &Target,
     work: impl FnOnce(Context) -> F,
 ) -> anyhow::Result<ExitCode> {
-    let (context, settings) = target.context()?;
+    let settings = target.settings()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(work(context)).map_err(|error| match (failure::status(&error), settings.key()) {
-        (Some(401), Ok((_, source))) => Misfit(format!(
-            "{} does not take the key of {source}; 'signalbox doctor' looks into it",
-            settings.url
-        ))
-        .into(),
-        _ => error,
-    })
+    let done = runtime.block_on(async { work(target.context(&settings).await?).await });
+    done.map_err(|error| misfit(&settings, &error).unwrap_or(error))
+}
+
+/// What is said where the server does not take the key, or not for this.
+fn misfit(settings: &Settings, error: &anyhow::Error) -> Option<anyhow::Error> {
+    let (_, source) = settings.key().ok()?;
+    let words = match failure::status(error)? {
+        401 => {
+            format!("{} does not take the key of {source}; 'signalbox doctor' looks into it", settings.url)
+        }
+        403 if failure::in_words(error).contains("platform key") => {
+            let said = failure::in_words(error);
+            format!("{said} The key is that of {source}; for the platform key: {}", settings.platform_key())
+        }
+        _ => return None,
+    };
+    Some(Misfit(words).into())
 }
 
 /// The client of the server that the target names.
-pub(crate) fn client_of(target: &Target) -> anyhow::Result<Client> {
-    let settings = target.settings()?;
-    let (key, _) = settings.key()?;
-    settings.client(Some(&key))
+pub(crate) async fn client_of(target: &Target) -> anyhow::Result<Client> {
+    target.settings()?.client_in_tenant().await
 }
 
-/// A key that the server does not take.
+/// A key that the server does not take, or not for what was asked.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Misfit(String);

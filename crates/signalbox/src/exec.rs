@@ -90,7 +90,7 @@ impl Run {
             let line = Arc::clone(&line);
             async move { perform(&line, &call).await }
         };
-        let agent = Runtime::new(client_of(&self.target)?, &self.name)
+        let agent = Runtime::new(client_of(&self.target).await?, &self.name)
             .version(env!("CARGO_PKG_VERSION"))
             .concurrency(self.concurrency)
             .handler(handler)

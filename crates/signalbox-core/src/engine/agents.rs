@@ -83,6 +83,9 @@ impl Operation for Register {
         let kind = if is_replaced { "agent.replaced" } else { "agent.registered" };
         machine.work.log(NewEvent::new(kind, Level::Info, now, &summary(&agent)).about(&id));
         announce(&mut machine.work, REGISTER, &agent, self.trace.as_deref());
+        if agent.is_ephemeral() {
+            machine.work.expect_back(&id);
+        }
         let registered_at = agent.registered_at;
         Ok((machine.finish(), Registered { agent: id, is_replaced, registered_at }))
     }
@@ -237,10 +240,20 @@ impl Operation for Deregister {
         context: &mut DecisionContext<'_>,
     ) -> Result<(Decision, Agent), Halt> {
         let mut machine = Machine::new(snapshot, context);
-        let agent = remove(&mut machine, &self.agent)?;
-        announce(&mut machine.work, DEREGISTER, &agent, self.trace.as_deref());
+        let agent = deregister(&mut machine, &self.agent, self.trace.as_deref())?;
         Ok((machine.finish(), Agent::clone(&agent)))
     }
+}
+
+/// Removes an agent, and tells whoever wants to know.
+pub(super) fn deregister(
+    machine: &mut Machine<'_, '_>,
+    id: &AgentId,
+    trace: Option<&str>,
+) -> Result<Arc<Agent>, Halt> {
+    let agent = remove(machine, id)?;
+    announce(&mut machine.work, DEREGISTER, &agent, trace);
+    Ok(agent)
 }
 
 /// Removes an agent; what it held is routed again, what waited for it alone fails.

@@ -4,7 +4,7 @@ use serde_json::json;
 use signalbox_wire::id::{AgentId, ConnectionId, KeyId, NodeId};
 use signalbox_wire::time::Timestamp;
 
-use super::agents::give_all_back;
+use super::agents::{deregister, give_all_back};
 use super::commands::connected_anew;
 use super::machine::Machine;
 use super::operation::Operation;
@@ -12,7 +12,7 @@ use super::unit_of_work::UnitOfWork;
 use crate::agent::Held;
 use crate::connection::Connection;
 use crate::decision::{Key, MatchHint};
-use crate::due::{Due, DueJob};
+use crate::due::DueJob;
 use crate::event::{Level, NewEvent};
 use crate::limits::{RECONNECT_GRACE, bounded};
 use crate::{Decision, DecisionContext, Halt, Snapshot};
@@ -156,9 +156,8 @@ fn disconnect(
     }
     current.status_mut().disconnect(connection, now);
     let waits = current.agent.endpoint.is_none() && current.status.held.iter().any(Held::was_never_had);
-    if waits {
-        let absence = DueJob::Absence { agent: agent.clone() };
-        work.decision.arm(Due::new(absence, now + RECONNECT_GRACE));
+    if waits || current.agent.is_ephemeral() {
+        work.expect_back(agent);
     }
     let data = json!({"connectionId": connection, "reason": bounded(reason)});
     work.log(NewEvent::new("agent.disconnected", Level::Info, now, &data).about(agent));
@@ -166,15 +165,23 @@ fn disconnect(
 }
 
 /// An agent that was disconnected has had its time to come back. What it was given and never had goes to others, where
-/// it may be tried again; all else that it holds is its own until its own timeout.
+/// it may be tried again; all else that it holds is its own until its own timeout. One that is there only while it is
+/// connected goes itself.
 /// Answers when to look again, where it is too early.
 pub(super) fn absence(machine: &mut Machine<'_, '_>, agent: &AgentId) -> Result<Option<Timestamp>, Halt> {
     let now = machine.work.context.now;
     let Some(current) = machine.work.agent(agent)? else { return Ok(None) };
-    let since = current.status.is_away_since().filter(|_| current.agent.endpoint.is_none());
+    let (agent_row, status) = (&current.agent, &current.status);
+    let is_ephemeral = agent_row.is_ephemeral();
+    // One that never came is counted from the last that was heard of it, its registration at the least.
+    let never_came = || (is_ephemeral && status.connection.is_none()).then_some(status.last_seen);
+    let since = status.is_away_since().or_else(never_came).filter(|_| agent_row.endpoint.is_none());
     let Some(over_at) = since.map(|since| since + RECONNECT_GRACE) else { return Ok(None) };
     if now < over_at {
         return Ok(Some(over_at));
+    }
+    if is_ephemeral {
+        return deregister(machine, agent, None).map(|_| None);
     }
     let held: Vec<Held> = current.status.held.iter().filter(|held| held.was_never_had()).cloned().collect();
     machine.work.snapshot.require(held.iter().map(|held| Key::Session(held.session.clone())))?;

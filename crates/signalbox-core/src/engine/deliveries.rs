@@ -8,8 +8,9 @@ use signalbox_wire::raw::RawObject;
 use signalbox_wire::time::Timestamp;
 
 use super::operation::Operation;
+use crate::agent::AgentStatus;
 use crate::decision::{Key, Row};
-use crate::delivery::{Message, MessageStatus, Outcome};
+use crate::delivery::{Message, MessageKind, MessageStatus, Outcome};
 use crate::due::{Due, DueJob};
 use crate::event::{Level, NewEvent};
 use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot, Versioned};
@@ -23,6 +24,8 @@ pub struct SettleDelivery {
     pub attempt: u32,
     /// How it ended.
     pub outcome: Outcome,
+    /// Whether the agent is known as one to which the last delivery failed, which this one ends where it went well.
+    pub heals: bool,
 }
 
 /// The report that an agent gave of a task in its answer to the task's delivery.
@@ -61,10 +64,36 @@ impl Operation for SettleDelivery {
         decision.events.push(entry(&next, context.now));
         // Lost, it is delivered again, and known by its id.
         decision.may_wait = next.status == MessageStatus::Delivered;
+        match &self.outcome {
+            Outcome::Failed { .. } => mark(&mut decision, &next, snapshot, context)?,
+            Outcome::Delivered { .. } if self.heals => mark(&mut decision, &next, snapshot, context)?,
+            Outcome::Delivered { .. } | Outcome::Unwanted { .. } => {}
+        }
         let version = context.version_after(Some(read.version));
         decision.put(Row::Message(Arc::new(next)), Some(read.version), version);
         Ok((decision, ()))
     }
+}
+
+/// Keeps with the agent that a message could not be delivered to it, or that one was.
+fn mark(
+    decision: &mut Decision,
+    message: &Message,
+    snapshot: &Snapshot,
+    context: &DecisionContext<'_>,
+) -> Result<(), Halt> {
+    let Some(agent) = message.agent.as_ref().filter(|_| message.kind == MessageKind::Message) else {
+        return Ok(());
+    };
+    let Some(read) = snapshot.status(agent)? else { return Ok(()) };
+    let mut status = AgentStatus::clone(&read.value);
+    match message.failure(context.now) {
+        Some(failure) => status.delivery_failure = Some(Box::new(failure)),
+        None => status.reached(context.now),
+    }
+    let version = context.version_after(Some(read.version));
+    decision.put(Row::Status(Arc::new(status)), Some(read.version), version);
+    Ok(())
 }
 
 /// A message has waited for a destination that is left alone for as long as all its attempts would have taken.
@@ -98,6 +127,7 @@ impl Operation for ExpireDelivery {
         let mut decision = Decision::default();
         decision.disarm(work_id);
         decision.events.push(entry(&next, context.now));
+        mark(&mut decision, &next, snapshot, context)?;
         let version = context.version_after(Some(read.version));
         let next = Arc::new(next);
         decision.put(Row::Message(Arc::clone(&next)), Some(read.version), version);

@@ -15,7 +15,7 @@ use super::reports::ReportState;
 use super::unit_of_work::UnitOfWork;
 use crate::decision::{Key, Row};
 use crate::definition::Kind;
-use crate::delivery::{Message, MessageStatus, Outcome, TaskAttempt};
+use crate::delivery::{DeliveryFailure, Message, MessageKind, MessageStatus, Outcome, TaskAttempt};
 use crate::due::{Due, DueJob, Lane};
 use crate::event::{Level, NewEvent};
 use crate::limits::bounded;
@@ -56,7 +56,11 @@ impl SettleDispatch {
         let read = work.snapshot.status(&self.agent)?.map(|read| read.version);
         let Some(current) = work.agent(&self.agent)? else { return Ok(false) };
         match current.status.held.iter().position(|held| held.is(&self.attempt)) {
-            Some(position) => current.status_mut().held[position].take(self.sent_at),
+            Some(position) => {
+                let status = current.status_mut();
+                status.held[position].take(self.sent_at);
+                status.reached(self.answered_at);
+            }
             // The status may be one from before the dispatch.
             None if self.report.is_none() => {
                 work.decision.expects.push((Key::Status(self.agent.clone()), read));
@@ -149,6 +153,17 @@ impl SettleDispatch {
                 .map(|(decision, dead)| (decision, Some(dead)));
         };
         let lane = work.lane_of_attempt(&task)?;
+        let failure = DeliveryFailure {
+            at: work.context.now,
+            message: task.id.message(task.attempt),
+            kind: MessageKind::Task,
+            tries: self.tries,
+            status: *status,
+            error: bounded(error),
+        };
+        if let Some(current) = work.agent(&self.agent)? {
+            current.status_mut().delivery_failure = Some(Box::new(failure));
+        }
         let ends = task.times_out_at(work.context.policy.task_timeout).unwrap_or(retry_at);
         work.decision.arm(Due::new(dispatch(&self.attempt), retry_at).by(lane).until(ends));
         work.emit(
@@ -269,6 +284,11 @@ fn give_up(
         last_error: Some(bounded(letter.error)),
         ..task_message::of_task(state, &task, policy)
     });
+    if let (Some(agent), Some(failure)) = (&message.agent, message.failure(now))
+        && let Some(current) = work.agent(agent)?
+    {
+        current.status_mut().delivery_failure = Some(Box::new(failure));
+    }
     let reason = format!("the task could not be handed to its agent: {}", letter.error);
     machine.run(Command::attempt_failed(&attempt.session, task, reason, Fault::Undelivered))?;
     machine.work.log(entry(&message, now));

@@ -187,6 +187,9 @@ impl ReportState {
             .filter(|_| effect == Effect::AwaitsDelivery)
             .map(|held| Box::new(AwaitedDelivery { attempt: held.attempt_of(), received_at: now }));
         let held = meant.filter(|_| effect == Effect::Counts);
+        if let Some(held) = &held {
+            status.reached(held.dispatched_at);
+        }
         status.last_seen = status.latest(now);
         let about_task = held.is_some() || self.task.is_some();
         match origin {

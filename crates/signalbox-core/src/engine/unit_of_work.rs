@@ -15,7 +15,7 @@ use crate::decision::{AgentName, Available, ConcurrencyGroup, Key, MatchHint, Ro
 use crate::definition::Definition;
 use crate::due::{Due, DueJob};
 use crate::event::NewEvent;
-use crate::limits::{BEGUN_AT_ONCE_MAX, HISTORY_AT_ONCE_BYTES};
+use crate::limits::{BEGUN_AT_ONCE_MAX, HISTORY_AT_ONCE_BYTES, RECONNECT_GRACE};
 use crate::payload::Payload;
 use crate::routing;
 use crate::session::{SessionEvent, SessionState};
@@ -156,6 +156,12 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
     /// The agent with this id.
     pub(super) fn known_agent(&mut self, id: &AgentId) -> Result<&mut AgentWork, Halt> {
         self.agent(id)?.ok_or_else(|| Rejected::UnknownAgent(id.to_string()).into())
+    }
+
+    /// Looks at an agent again once it has had its time to connect.
+    pub(super) fn expect_back(&mut self, id: &AgentId) {
+        let absence = DueJob::Absence { agent: id.clone() };
+        self.decision.arm(Due::new(absence, self.context.now + RECONNECT_GRACE));
     }
 
     /// Who has this name. A name whose agent is gone was read too early and counts as free: where it is not,

@@ -323,3 +323,38 @@ fn what_an_agent_holds_comes_again_under_its_id_when_it_connects_anew() {
         assert_eq!(stage.state(&session).tasks[0].attempt, 1, "it was one attempt");
     }
 }
+
+#[test]
+fn an_ephemeral_agent_is_there_only_while_it_is_connected() {
+    let mut stage = Stage::new();
+    let metadata = serde_json::Map::from_iter([("ephemeral".to_owned(), json!(true))]);
+    let register = Register { endpoint: None, metadata, ..registration("visitor", 1, true) };
+    let absence = |agent: &AgentId| DueJob::Absence { agent: agent.clone() };
+    let is_there = |stage: &Stage, agent: &AgentId| stage.store.status(agent).is_some();
+
+    // One that never comes.
+    let agent = stage.run(&register).expect("registered").agent;
+    assert!(stage.store.due.contains_key(&absence(&agent).id()), "it is looked at again");
+    fire(&mut stage, &absence(&agent));
+    assert!(is_there(&stage, &agent), "it has time to come");
+    stage.now = stage.now + RECONNECT_GRACE;
+    fire(&mut stage, &absence(&agent));
+    assert!(!is_there(&stage, &agent));
+
+    // One that comes, is away for a moment, and goes.
+    let agent = stage.run(&register).expect("registered").agent;
+    connect(&mut stage, &agent, "con_1");
+    stage.now = stage.now + RECONNECT_GRACE;
+    fire(&mut stage, &absence(&agent));
+    assert!(is_there(&stage, &agent), "it is connected");
+    stage.run(&end(&agent, "con_1")).expect("ended");
+    assert!(stage.store.due.contains_key(&absence(&agent).id()));
+    connect(&mut stage, &agent, "con_2");
+    stage.now = stage.now + RECONNECT_GRACE;
+    fire(&mut stage, &absence(&agent));
+    assert!(is_there(&stage, &agent), "it came back in time");
+    stage.run(&end(&agent, "con_2")).expect("ended");
+    stage.now = stage.now + RECONNECT_GRACE;
+    fire(&mut stage, &absence(&agent));
+    assert!(!is_there(&stage, &agent));
+}

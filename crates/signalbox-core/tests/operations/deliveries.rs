@@ -11,7 +11,7 @@ use signalbox_core::engine::{
 };
 use signalbox_core::task::TaskStatus;
 use signalbox_core::task_message::Course;
-use signalbox_wire::id::{MessageId, SessionId};
+use signalbox_wire::id::{AgentId, MessageId, SessionId};
 
 use crate::stage::{Stage, failed, step};
 use crate::store::DueRow;
@@ -25,7 +25,7 @@ fn accepted(stage: &mut Stage) -> MessageId {
 }
 
 fn settle(stage: &mut Stage, message: &MessageId, attempt: u32, outcome: Outcome) {
-    stage.run(&SettleDelivery { message: message.clone(), attempt, outcome }).expect("settled");
+    stage.run(&SettleDelivery { message: message.clone(), attempt, outcome, heals: true }).expect("settled");
 }
 
 fn is_due(stage: &Stage, message: &MessageId) -> bool {
@@ -54,7 +54,7 @@ fn a_late_outcome_does_not_take_a_redriven_letter_back() {
     let message = accepted(&mut stage);
     stage.pass(Duration::from_secs(60), &failed(true));
     assert_eq!(stage.store.messages[&message].status, MessageStatus::Dead);
-    let late = SettleDelivery { message: message.clone(), attempt: 2, outcome: failed(true) };
+    let late = SettleDelivery { message: message.clone(), attempt: 2, outcome: failed(true), heals: true };
     let (too_late, ()) = stage.decide(&late).expect("decided");
     stage.run(&Redrive { message: message.clone() }).expect("redriven");
     assert!(stage.store.commit(&too_late, None).is_err(), "it was decided on the dead letter");
@@ -258,4 +258,36 @@ fn an_attempt_that_is_given_more_time_stays_due_as_what_it_is() {
     assert!(decision.is_empty(), "whoever sends it has it still: {decision:?}");
     assert_eq!(due_of(&stage, &attempt).work, before.work);
     assert_eq!(stage.state(&session).tasks[0].status, TaskStatus::Dispatched);
+}
+
+/// The error of the last delivery to the agent that failed, as its status has it.
+fn failure(stage: &Stage, agent: &AgentId) -> Option<(String, u32)> {
+    let status = stage.store.status(agent).expect("a status");
+    status.delivery_failure.as_ref().map(|failure| (failure.error.clone(), failure.tries))
+}
+
+#[test]
+fn an_agent_s_status_says_that_the_last_delivery_to_it_failed() {
+    let mut stage = Stage::new();
+    let message = accepted(&mut stage);
+    let agent = stage.store.messages[&message].agent.clone().expect("whom it is for");
+    assert_eq!(failure(&stage, &agent), None);
+    settle(&mut stage, &message, 1, failed(true));
+    let Outcome::Failed { error, .. } = failed(true) else { panic!("it failed") };
+    assert_eq!(failure(&stage, &agent), Some((error.clone(), 1)));
+    settle(&mut stage, &message, 2, DELIVERED);
+    assert_eq!(failure(&stage, &agent), None, "what goes well ends it");
+
+    let session = stage.session(vec![step("read", None)]);
+    let task = stage.state(&session).tasks[0].clone();
+    let attempt = TaskAttempt { session: session.clone(), task: task.id.clone(), attempt: task.attempt };
+    let sent = |stage: &Stage, tries, outcome| {
+        SettleDispatch::at(stage.now, agent.clone(), attempt.clone(), tries, outcome)
+    };
+    let first = sent(&stage, 1, failed(true));
+    stage.run(&first).expect("settled");
+    assert_eq!(failure(&stage, &agent), Some((error, 1)));
+    let second = sent(&stage, 2, DELIVERED);
+    stage.run(&second).expect("settled");
+    assert_eq!(failure(&stage, &agent), None);
 }

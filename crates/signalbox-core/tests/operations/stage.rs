@@ -215,7 +215,7 @@ impl Stage {
                 }
                 DueJob::Deliver { message } => {
                     let attempt = self.store.messages[&message].attempts + 1;
-                    let settled = SettleDelivery { message, attempt, outcome: outcome.clone() };
+                    let settled = SettleDelivery { message, attempt, outcome: outcome.clone(), heals: true };
                     self.run(&settled).expect("settled");
                 }
                 DueJob::Dispatch { session, task, attempt } => {

@@ -106,12 +106,12 @@ impl World {
                 Plan::Send(letter, endpoint) => {
                     let attempt = letter.attempts + 1;
                     self.send(plane, letter, endpoint, |outcome| {
-                        Settled::Delivery(SettleDelivery { message, attempt, outcome })
+                        Settled::Delivery(SettleDelivery { message, attempt, outcome, heals: true })
                     });
                 }
                 Plan::Wait(agent) => self.wait_for_connection(plane, &agent, DueJob::Deliver { message }),
                 Plan::Settle(attempt, outcome) => {
-                    let settled = SettleDelivery { message, attempt, outcome };
+                    let settled = SettleDelivery { message, attempt, outcome, heals: true };
                     self.start(plane, settled.into(), Caller::Plane);
                 }
             },

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, header};
 use quick_cache::sync::Cache;
 use signalbox_bus::{Ended, WakeUps};
 use signalbox_core::decision::{ApiKey, Scope};
+use signalbox_core::limits::bounded;
 use signalbox_store::Store;
 use signalbox_wire::id::{KeyId, TenantId};
 use signalbox_wire::jwt;
@@ -29,6 +30,8 @@ use crate::quota::Quotas;
 
 /// How long a looked-up key is believed; a key revoked on another node may open things for so long.
 const BELIEVED_FOR: Duration = Duration::from_secs(5);
+/// The header by which the platform key names the tenant that it acts in.
+const TENANT: &str = "x-tenant-id";
 /// Keys remembered at once.
 const REMEMBERED_MAX: usize = 10_000;
 
@@ -138,6 +141,12 @@ impl Authenticator {
 
     /// The caller of a request with these headers to `path`.
     pub(crate) async fn caller(&self, headers: &HeaderMap, path: &str) -> Result<Caller, AuthError> {
+        let caller = self.by_credentials(headers, path).await?;
+        stays_in_its_tenant(&caller, headers)?;
+        Ok(caller)
+    }
+
+    async fn by_credentials(&self, headers: &HeaderMap, path: &str) -> Result<Caller, AuthError> {
         let Some(authorization) = headers.get(header::AUTHORIZATION) else {
             return self.anonymous(headers, path);
         };
@@ -218,7 +227,7 @@ impl Authenticator {
 
     /// The platform key acts in the tenant that `x-tenant-id` names, else in `default`.
     async fn platform_caller(&self, headers: &HeaderMap) -> Result<Caller, AuthError> {
-        let tenant = match headers.get("x-tenant-id") {
+        let tenant = match headers.get(TENANT) {
             None => TenantId::default_tenant(),
             Some(named) => {
                 let named = named.to_str().ok().and_then(|text| TenantId::parse(text).ok());
@@ -236,6 +245,21 @@ impl Authenticator {
         };
         Ok(Caller { tenant, is_platform: true, ..of_default("the platform key") })
     }
+}
+
+/// Whoever belongs to one tenant cannot act in another: what names one is refused, for it is not done there.
+fn stays_in_its_tenant(caller: &Caller, headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(named) = headers.get(TENANT).filter(|_| !caller.is_platform) else { return Ok(()) };
+    if named.as_bytes() == caller.tenant.as_str().as_bytes() {
+        return Ok(());
+    }
+    let named = bounded(&String::from_utf8_lossy(named.as_bytes()));
+    let detail = format!(
+        "This call is by {} of the tenant '{}', and x-tenant-id names '{named}'. Only the platform key acts in \
+         other tenants; leave x-tenant-id away, or use a key of that tenant.",
+        caller.name, caller.tenant,
+    );
+    Err(Problem::forbidden(detail))
 }
 
 /// That an `Authorization` header holds no bearer key.

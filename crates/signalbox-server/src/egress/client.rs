@@ -18,6 +18,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use signalbox_wire::id::TenantId;
+use signalbox_wire::reason;
 use tower::Service;
 use url::Url;
 
@@ -260,7 +261,7 @@ fn classify(error: &hyper_util::client::legacy::Error) -> EgressError {
     }) {
         return EgressError::Forbidden(forbidden);
     }
-    let reason = causes().last().map_or_else(|| error.to_string(), ToString::to_string);
+    let reason = reason::of(error);
     if error.is_connect() {
         EgressError::Refused(format!("no connection: {reason}"))
     } else if causes().any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)) {

@@ -54,7 +54,9 @@ async fn attempt(app: &Jobs, claimed: &Claimed, id: &MessageId, slot: &mut Slot)
     };
     let attempt = message.attempts + 1;
     let Some(sent) = send(app, claimed, &message, slot).await? else { return Ok(()) };
-    let settled = SettleDelivery { message: id.clone(), attempt, outcome: sent.carried.outcome };
+    let heals = matches!(sent.carried.outcome, Outcome::Delivered { .. })
+        && has_failed(app, claimed, &message).await?;
+    let settled = SettleDelivery { message: id.clone(), attempt, outcome: sent.carried.outcome, heals };
     keep(app, claimed, &settled).await?;
     if let Outcome::Failed { error, may_retry, .. } = &settled.outcome
         && (!may_retry || attempt >= message.attempts_max)
@@ -63,6 +65,13 @@ async fn attempt(app: &Jobs, claimed: &Claimed, id: &MessageId, slot: &mut Slot)
         telemetry::dead_letters::tell(&app.metrics, &app.store, tenant, &dead).await;
     }
     Ok(())
+}
+
+/// Whether the last delivery to the message's agent failed, as far as this process knows.
+async fn has_failed(app: &Jobs, claimed: &Claimed, message: &Message) -> Result<bool, StoreError> {
+    let Some(agent) = &message.agent else { return Ok(false) };
+    let status = app.store.status_hint(&claimed.tenant, agent).await?;
+    Ok(status.is_some_and(|status| status.delivery_failure.is_some()))
 }
 
 /// Nothing is left to do, unless the message has changed since it was read: then whoever changed it has said

@@ -169,7 +169,10 @@ fn unasked(tool: &Tool, error: &EgressError) -> Problem {
     let name = &tool.name;
     match error {
         EgressError::Refused(reason) => {
-            let detail = format!("Tool '{name}' could not be reached: {reason}; try again later.");
+            let detail = format!(
+                "Tool '{name}' could not be reached at {}: {reason}; see that it runs there, and try again.",
+                tool.endpoint
+            );
             Problem::new(ProblemKind::ToolUnreachable, detail).retry_after(RETRY_AFTER_S)
         }
         EgressError::TimedOut(after) => {

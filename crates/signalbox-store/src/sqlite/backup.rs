@@ -29,6 +29,23 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
     made
 }
 
+/// Whether a copy is a whole store.
+pub(crate) fn check(file: &Path) -> Result<(), StoreError> {
+    let fails = |error: &dyn std::fmt::Display| StoreError::Open(format!("it is no whole store: {error}"));
+    let looked = || {
+        let copy = connect::reader(file)?;
+        let found: String = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        let tables = "SELECT count(*) FROM sqlite_schema WHERE name = 'agents'";
+        let has_agents: bool = copy.query_row(tables, [], |row| row.get(0))?;
+        Ok((found, has_agents))
+    };
+    match looked().map_err(|error: rusqlite::Error| fails(&error))? {
+        (found, _) if found != "ok" => Err(fails(&found)),
+        (_, false) => Err(fails(&"there are no agents' rows in it")),
+        _ => Ok(()),
+    }
+}
+
 fn copy_whole(from: &Path, to: &Path) -> rusqlite::Result<()> {
     let source = connect::reader(from)?;
     connect::make_private(to);

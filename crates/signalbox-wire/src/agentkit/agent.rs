@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::body::{Body, Faults, Fields, Text, present};
 use crate::capability::{CAPABILITIES_MAX, CapabilityBody};
-use crate::id::AgentId;
+use crate::id::{AgentId, MessageId};
 use crate::presence::Presence;
 use crate::time::Timestamp;
 
@@ -94,6 +94,12 @@ pub struct AgentView {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_seen: Option<Timestamp>,
+    /// Whether it is being drained: it gets no new task.
+    #[serde(default)]
+    pub draining: bool,
+    /// The last delivery to it that failed, while none has gone well since; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery_failure: Option<DeliveryFailureView>,
     /// Whether it is connected; absent for one that has a contact endpoint and holds no connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presence: Option<Presence>,
@@ -101,6 +107,27 @@ pub struct AgentView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub presence_since: Option<Timestamp>,
+}
+
+/// A try to get something to an agent that came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveryFailureView {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// What was sent.
+    #[schema(value_type = String)]
+    pub message_id: MessageId,
+    /// What kind of thing that is: `message` or `task`.
+    pub kind: String,
+    /// Which try it was, from 1.
+    pub attempt: u32,
+    /// The status of the answer, when there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Why it failed.
+    pub error: String,
 }
 
 impl Body for RegisterBody {

@@ -6,30 +6,13 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use signalbox_client::{ListQuery, Method};
 
+use super::agent::AGENTS;
 use super::context::{Context, filters};
+use super::failure::renamed;
 use super::input::json;
-use super::logs::{self, Filter};
+use super::logs::{self, About, Filter};
 use super::resource::{Column, Resource};
-use super::{All, Asked, Newest, run};
-
-const AGENTS: Resource = Resource {
-    noun: "agent",
-    lister: "signalbox agents list",
-    path: &["v1", "agents"],
-    items: "data",
-    enveloped: true,
-    columns: &[
-        Column::text("NAME", "/agentName"),
-        Column::id("ID", "/agentId"),
-        Column::status("STATE", "/state"),
-        Column::age("LAST SEEN", "/lastSeen"),
-        Column::text("CAPABILITIES", "/capabilities"),
-        Column::status("PRESENCE", "/presence").wide(),
-        Column::text("VERSION", "/version").wide(),
-        Column::text("ENDPOINT", "/contactEndpoint").wide(),
-        Column::age("REGISTERED", "/registrationTime").wide(),
-    ],
-};
+use super::{All, Asked, Newest, register, run};
 
 /// Agents as Ops-Core has them.
 const REPORTS: Resource = Resource {
@@ -58,7 +41,7 @@ const MESSAGES: Resource = Resource {
 /// What is done with agents. An agent is named by its id or its name.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AgentVerb {
-    /// List agents
+    /// List agents; FAILED, where it is there, is when the last delivery to one failed
     #[command(after_help = example!("agents list --capability summarize", "agents list --state idle -o json"))]
     List {
         /// Those that offer this capability
@@ -73,6 +56,11 @@ pub(crate) enum AgentVerb {
         #[command(flatten)]
         all: All,
     },
+    /// Register an agent; prints its id
+    #[command(after_help = example!("agents register reader-1 --endpoint http://127.0.0.1:9000/run --capability read",
+                                    "agents register robot-1 --connects --capability move --replace",
+                                    "agents register vault --ssh-key vault_key.pub --capability measure"))]
+    Register(register::Register),
     /// Show an agent
     #[command(after_help = example!("agents show reader-1"))]
     Show {
@@ -120,8 +108,9 @@ pub(crate) enum AgentVerb {
         /// The message's id
         message: String,
     },
-    /// Show what an agent wrote to the log, newest first
-    #[command(after_help = example!("agents logs reader-1 --follow", "agents logs reader-1 --level warning --since 1h"))]
+    /// Show what an agent wrote to the log and what happened to it, the newest at the end
+    #[command(override_usage = "signalbox agents logs <AGENT> [OPTIONS]",
+              after_help = example!("agents logs reader-1 --follow", "agents logs reader-1 --level warning --since 1h"))]
     Logs {
         /// The agent, by its id or name
         agent: String,
@@ -163,15 +152,17 @@ pub(crate) fn agents(asked: &Asked<AgentVerb>) -> anyhow::Result<ExitCode> {
                 let query = filters(given.map(|(name, value)| (name, value.clone())));
                 context.list(&AGENTS, &[], &query, all.limit).await?;
             }
+            AgentVerb::Register(register) => register.run(&context).await?,
             AgentVerb::Show { agent } => context.show(&AGENTS, &context.agent(agent).await?).await?,
             AgentVerb::State { agent } => {
                 let id = context.agent(agent).await?;
-                let state = context.fetch(&REPORTS, &[&id, "state"], &ListQuery::new()).await?;
-                context.print(&state)?;
+                let state = context.fetch(&REPORTS, &[&id, "state"], &ListQuery::new()).await;
+                context.print(&state.map_err(|error| renamed(error, &AGENTS, agent))?)?;
             }
             AgentVerb::History { agent, newest } => {
                 let id = context.agent(agent).await?;
-                context.list(&REPORTS, &[&id, "history"], &ListQuery::new(), newest.limit).await?;
+                let told = context.list(&REPORTS, &[&id, "history"], &ListQuery::new(), newest.limit).await;
+                told.map_err(|error| renamed(error, &AGENTS, agent))?;
             }
             AgentVerb::Drain { agent } => serve(&context, agent, "drain", "gets no new task").await?,
             AgentVerb::Undrain { agent } => serve(&context, agent, "undrain", "is back in service").await?,
@@ -185,7 +176,8 @@ pub(crate) fn agents(asked: &Asked<AgentVerb>) -> anyhow::Result<ExitCode> {
             AgentVerb::Logs { agent, filter, newest, follow } => {
                 let id = context.agent(agent).await?;
                 let query = filter.query(context.now).filter("agent", id);
-                logs::print(&context, &query, newest.limit, *follow).await?;
+                let about = About { agent: Some(agent), session: filter.session() };
+                logs::print(&context, &query, (newest.limit, *follow), about).await?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -196,7 +188,7 @@ async fn serve(context: &Context, agent: &str, verb: &str, words: &str) -> anyho
     let id = context.agent(agent).await?;
     let answer = context.act((&REPORTS, Method::POST), &[&id, verb], None).await;
     // What is not there is the agent, not a report of it.
-    let answer = answer.map_err(|error| super::failure::renamed(error, &AGENTS, agent))?;
+    let answer = answer.map_err(|error| renamed(error, &AGENTS, agent))?;
     context.done(&answer, &format!("agent {agent} {words}"))
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use signalbox_client::{ListQuery, Method};
 
 use super::context::{self, Context};
+use super::failure::{self, renamed};
 use super::input::json;
 use super::resource::{Column, Resource};
 use super::{All, Asked, output, run, subscribe};
@@ -129,35 +130,34 @@ pub(crate) fn channels(asked: &Asked<ChannelVerb>) -> anyhow::Result<ExitCode> {
         match &asked.verb {
             ChannelVerb::List(all) => context.list(&CHANNELS, &[], &ListQuery::new(), all.limit).await?,
             ChannelVerb::Show { channel } => {
-                context.show(&CHANNELS, &id(&context, channel).await?).await?;
+                context.show(&CHANNELS, channel).await?;
             }
             ChannelVerb::Create(create) => {
                 let made = context.send(Method::POST, CHANNELS.path, Some(&create.body())).await?;
                 context.done(&made, &format!("channel {} is made", create.name))?;
             }
             ChannelVerb::Publish { channel, payload, id: message } => {
-                let id = id(&context, channel).await?;
                 let mut body = json!({"payload": payload});
                 if let Some(message) = message {
                     body["message_id"] = json!(message);
                 }
-                let answer = context.act((&CHANNELS, Method::POST), &[&id, "messages"], Some(&body)).await?;
+                let answer =
+                    context.act((&CHANNELS, Method::POST), &[channel, "messages"], Some(&body)).await;
+                let answer = answer.map_err(|error| unmade(error, channel))?;
                 context.started(&answer, "/message_id")?;
             }
             ChannelVerb::Subscribe(subscribe) => subscribe.run(&context).await?,
             ChannelVerb::History { channel, after, all } => {
-                let id = id(&context, channel).await?;
                 let query = context::filters([("after", after.map(|after| after.to_string()))]);
-                context.list(&MESSAGES, &[&id, "messages"], &query, all.limit).await?;
+                let told = context.list(&MESSAGES, &[channel, "messages"], &query, all.limit).await;
+                told.map_err(|error| unmade(renamed(error, &CHANNELS, channel), channel))?;
             }
             ChannelVerb::Presence { channel } => {
-                let id = id(&context, channel).await?;
-                let answer = context.fetch(&CHANNELS, &[&id, "presence"], &ListQuery::new()).await?;
+                let answer = context.fetch(&CHANNELS, &[channel, "presence"], &ListQuery::new()).await?;
                 presence(&context, &output::value(&answer)?)?;
             }
             ChannelVerb::Delete { channel } => {
-                let id = id(&context, channel).await?;
-                let answer = context.act((&CHANNELS, Method::DELETE), &[&id], None).await?;
+                let answer = context.act((&CHANNELS, Method::DELETE), &[channel], None).await?;
                 context.done(&answer, &format!("channel {channel} is deleted"))?;
             }
         }
@@ -180,22 +180,13 @@ fn presence(context: &Context, answer: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The id of a channel that is given by its id or its name.
-async fn id(context: &Context, given: &str) -> anyhow::Result<String> {
-    if given.starts_with("chn_") {
-        return Ok(given.to_owned());
+/// What is not there can be made.
+fn unmade(error: anyhow::Error, channel: &str) -> anyhow::Error {
+    if failure::is_not_there(&error) {
+        anyhow::anyhow!("{error}, 'signalbox channels create {channel}' makes it")
+    } else {
+        error
     }
-    let query = ListQuery::new();
-    let mut pages = context::Pages::new(&CHANNELS, &query, 0);
-    while let Some(page) = pages.next(context, CHANNELS.path).await? {
-        for channel in page {
-            let channel = output::value(&channel)?;
-            if channel["name"] == given {
-                return Ok(channel["channel_id"].as_str().unwrap_or(given).to_owned());
-            }
-        }
-    }
-    Ok(given.to_owned())
 }
 
 impl Create {

@@ -6,8 +6,8 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use signalbox_client::{ListQuery, Method};
 
-use super::context::{body, text};
-use super::failure::renamed;
+use super::context::{body, missing, text};
+use super::failure::{is_unknown, renamed};
 use super::input::json;
 use super::output;
 use super::resource::{Column, Resource};
@@ -94,7 +94,8 @@ pub(crate) fn commands(asked: &Asked<CommandVerb>) -> anyhow::Result<ExitCode> {
             CommandVerb::Show { agent, command } => {
                 let id = context.agent(agent).await?;
                 let path = COMMANDS.at(&[&id, "commands", command]);
-                context.print(&context.get(&path, &ListQuery::new()).await?)?;
+                let told = context.get(&path, &ListQuery::new()).await;
+                context.print(&told.map_err(|error| unknown(error, agent, command))?)?;
             }
             CommandVerb::Send { agent, command, arguments, timeout, wait } => {
                 let id = context.agent(agent).await?;
@@ -105,7 +106,8 @@ pub(crate) fn commands(asked: &Asked<CommandVerb>) -> anyhow::Result<ExitCode> {
                 ]);
                 let query = if *wait { ListQuery::new().filter("wait", "true") } else { ListQuery::new() };
                 let path = COMMANDS.at(&[&id, "commands"]);
-                let answer = context.send_with(Method::POST, &path, &query, Some(&body)).await?;
+                let answer = context.send_with(Method::POST, &path, &query, Some(&body)).await;
+                let answer = answer.map_err(|error| missing(&COMMANDS, &[agent], error))?;
                 if *wait {
                     context.print(&answer)?;
                     if output::value(&answer)?["status"] != "success" {
@@ -119,10 +121,21 @@ pub(crate) fn commands(asked: &Asked<CommandVerb>) -> anyhow::Result<ExitCode> {
                 let id = context.agent(agent).await?;
                 let body = body([("reason", text(reason.as_deref()))]);
                 let path = COMMANDS.at(&[&id, "commands", command, "cancel"]);
-                let answer = context.send(Method::POST, &path, Some(&body)).await?;
+                let answer = context.send(Method::POST, &path, Some(&body)).await;
+                let answer = answer.map_err(|error| unknown(error, agent, command))?;
                 context.done(&answer, &format!("command {command} is cancelled"))?;
             }
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// What is said of a command, or an agent, that is not there.
+fn unknown(error: anyhow::Error, agent: &str, command: &str) -> anyhow::Error {
+    if is_unknown(&error, "command") {
+        return anyhow::anyhow!(
+            "agent '{agent}' has no command '{command}'; 'signalbox commands list {agent}' shows those that there are"
+        );
+    }
+    missing(&COMMANDS, &[agent], error)
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use signalbox_client::{Answer, Body, Client, ListQuery, Method, Timestamp};
+use signalbox_client::{Answer, Body, Client, ListQuery, Method, RetryPolicy, Timestamp};
 
 use super::failure::NotThere;
 use super::output::{self, Format, Many};
@@ -26,6 +26,11 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// The same, where nothing is tried again: the answer is waited for by somebody.
+    pub(crate) fn once(&self) -> Self {
+        Self { client: self.client.clone().with_retry(RetryPolicy::never()), ..*self }
+    }
+
     /// Reads something.
     pub(crate) async fn get(&self, path: &[&str], query: &ListQuery) -> anyhow::Result<Box<RawValue>> {
         raw(&self.client.request(Method::GET, path, query, None, None).await?)
@@ -279,7 +284,7 @@ fn unwrapped(resource: &Resource, answer: Box<RawValue>) -> anyhow::Result<Box<R
 }
 
 /// A refusal because the thing itself is not there is told with the command that lists what there is.
-fn missing(resource: &Resource, rest: &[&str], error: anyhow::Error) -> anyhow::Error {
+pub(crate) fn missing(resource: &Resource, rest: &[&str], error: anyhow::Error) -> anyhow::Error {
     match rest {
         [id, ..] if super::failure::is_unknown(&error, resource.noun) => {
             NotThere { noun: resource.noun, id: (*id).to_owned(), lister: resource.lister }.tell(error)

@@ -11,9 +11,10 @@ use signalbox_client::{Answer, Client, Error, ListQuery, Method, RetryPolicy, Ti
 use signalbox_server::config::ConfigError;
 
 use super::output::Many;
-use super::resource::{Column, in_line};
-use super::table::{self, Look};
+use super::resource::in_line;
+use super::table::Look;
 use super::target::{Settings, Target};
+use crate::style::Style;
 use crate::{edge, printer};
 
 /// Free space on the disk below which one should look, in bytes.
@@ -27,12 +28,10 @@ const SKEW_BAD: u64 = 60;
 /// Permissions that let others read.
 const OTHERS: u32 = 0o077;
 
-const COLUMNS: [Column; 4] = [
-    Column::id("CHECK", "/check"),
-    Column::status("STATUS", "/status"),
-    Column::text("FOUND", "/found"),
-    Column::text("WHAT TO DO", "/do"),
-];
+/// Letters of the column STATUS.
+const STATUS_WIDTH: usize = 6;
+/// Letters that a line of what was found has at least, however narrow the terminal is.
+const ROOM_LEAST: usize = 24;
 
 /// Diagnose the configuration, the data directory and the server: what is wrong, and what to do.
 #[derive(Debug, Args)]
@@ -49,6 +48,16 @@ enum Status {
     /// It works, but somebody should look.
     Warn,
     Fail,
+}
+
+impl Status {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        }
+    }
 }
 
 /// One thing that was looked at.
@@ -74,12 +83,7 @@ impl Check {
     }
 
     fn told(&self) -> Value {
-        let status = match self.status {
-            Status::Ok => "ok",
-            Status::Warn => "warn",
-            Status::Fail => "fail",
-        };
-        json!({"check": self.name, "status": status, "found": self.found, "do": self.cure})
+        json!({"check": self.name, "status": self.status.name(), "found": self.found, "do": self.cure})
     }
 }
 
@@ -112,12 +116,50 @@ fn print(asked: &Doctor, checks: &[Check]) -> anyhow::Result<()> {
         many.end();
         return Ok(());
     }
-    // What to do is told in full, below: a table would cut it.
-    printer::line(&table::of_things(&COLUMNS[..3], &told, (format, Look::detect(), edge::now())));
-    for check in checks.iter().filter(|check| !check.cure.is_empty()) {
-        printer::line(&format!("\n{}: {}\n  {}", check.name, check.found, check.cure));
-    }
+    printer::line(&table(checks, Style::detect(false), Look::detect().width));
     Ok(())
+}
+
+/// The checks, each with what to do on lines of its own below it. Nothing is cut: it is there to be read.
+fn table(checks: &[Check], style: Style, width: Option<u16>) -> String {
+    let name = checks.iter().map(|check| check.name.len()).max().unwrap_or_default();
+    let margin = " ".repeat(name + 2 + STATUS_WIDTH + 2);
+    let room =
+        width.map_or(usize::MAX, |width| usize::from(width).saturating_sub(margin.len()).max(ROOM_LEAST));
+    let mut lines = vec![style.dim(&format!("{:<name$}  {:<STATUS_WIDTH$}  FOUND", "CHECK", "STATUS"))];
+    for check in checks {
+        let status = format!("{:<STATUS_WIDTH$}", check.status.name());
+        let status = match check.status {
+            Status::Ok => style.green(&status),
+            Status::Warn => style.yellow(&status),
+            Status::Fail => style.red(&status),
+        };
+        for (place, part) in wrapped(&check.found, room).into_iter().enumerate() {
+            lines.push(match place {
+                0 => format!("{:<name$}  {status}  {part}", check.name),
+                _ => format!("{margin}{part}"),
+            });
+        }
+        let arrow = style.pick("→", "->");
+        let cure = if check.cure.is_empty() { String::new() } else { format!("{arrow} {}", check.cure) };
+        lines.extend(wrapped(&cure, room).into_iter().map(|part| format!("{margin}{part}")));
+    }
+    lines.join("\n")
+}
+
+/// A text in lines of so many letters, broken at its blanks.
+fn wrapped(text: &str, room: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// What `signalbox serve` would read here.
@@ -212,16 +254,28 @@ async fn server(settings: &Settings, now: Timestamp) -> Vec<Check> {
         Ok(answer) => answer,
         Err(error) => {
             let cure = "start one with 'signalbox serve', or name another with --url or SIGNALBOX_URL";
-            return vec![Check::fail(NAME, format!("{place}: {}", super::in_words(&error.into())), cure)];
+            return vec![Check::fail(NAME, format!("{place} {}", away(error)), cure)];
         }
     };
     let mut checks = vec![Check::ok(NAME, place), clock(&health, now)];
     checks.extend(ready(&client).await);
     checks.push(match key {
         Ok((_, source)) => key_of(&client, &source).await,
-        Err(error) => Check::fail("key", "there is none", super::in_words(&error)),
+        Err(error) => {
+            let words = super::in_words(&error);
+            Check::fail("key", "there is none", words.strip_prefix("there is no key: ").unwrap_or(&words))
+        }
     });
     checks
+}
+
+/// Why the server did not answer, without its address and what to do.
+fn away(error: Error) -> String {
+    match error {
+        Error::Unreachable { reason, .. } => format!("could not be reached: {reason}"),
+        Error::Timeout { after, .. } => format!("did not answer within {} s", after.as_secs_f64()),
+        error => format!("answered: {}", super::in_words(&error.into())),
+    }
 }
 
 async fn ask(client: &Client, path: &[&str]) -> Result<Answer, Error> {
@@ -275,11 +329,13 @@ async fn key_of(client: &Client, source: &str) -> Check {
     let query = ListQuery::new().limit(1);
     match client.request(Method::GET, &["v1", "agents"], &query, None, None).await {
         Ok(_) => Check::ok(NAME, format!("the one of {source} is taken")),
+        Err(error) if error.status() == Some(401) => Check::fail(
+            NAME,
+            format!("the one of {source} is not known to the server, or good no more"),
+            "give one of this server: SIGNALBOX_API_KEY, 'signalbox config set', or its --data-dir",
+        ),
         Err(error) => {
             let cure = match error.status() {
-                Some(401) => {
-                    "give one of this server: SIGNALBOX_API_KEY, 'signalbox config set', or its --data-dir"
-                }
                 Some(403) => {
                     "this key is for something else; an admin makes others with 'signalbox keys create'"
                 }
@@ -287,5 +343,33 @@ async fn key_of(client: &Client, source: &str) -> Check {
             };
             Check::fail(NAME, format!("the one of {source}: {}", super::in_words(&error.into())), cure)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fault_is_told_once_and_whole_in_any_width() {
+        let checks = [
+            Check::ok("disk", "4.0 GiB free"),
+            Check::fail(
+                "server",
+                "http://127.0.0.1:9 (from --url) could not be reached",
+                "start one with 'signalbox serve'",
+            ),
+        ];
+        let style = Style { colour: false, unicode: true, live: false };
+        assert_eq!(
+            table(&checks, style, None),
+            "CHECK   STATUS  FOUND\n\
+             disk    ok      4.0 GiB free\n\
+             server  fail    http://127.0.0.1:9 (from --url) could not be reached\n\
+             \x20               → start one with 'signalbox serve'"
+        );
+        let narrow = table(&checks, style, Some(50));
+        assert!(narrow.lines().all(|line| line.chars().count() <= 50), "{narrow}");
+        assert!(narrow.contains("could not be") && narrow.contains("serve'"), "{narrow}");
     }
 }

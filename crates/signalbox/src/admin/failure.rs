@@ -59,6 +59,14 @@ pub(crate) fn status(error: &anyhow::Error) -> Option<u16> {
     error.downcast_ref::<Error>().and_then(Error::status)
 }
 
+/// The name of the problem, where the error is the server's refusal.
+pub(crate) fn kind(error: &anyhow::Error) -> Option<&str> {
+    match error.downcast_ref::<Error>() {
+        Some(Error::Problem(problem)) => Some(problem.kind.name()),
+        _ => None,
+    }
+}
+
 /// Whether the server refused because the thing itself is not there, and not another that was named with it: an agent, a
 /// revision.
 pub(crate) fn is_unknown(error: &anyhow::Error, noun: &str) -> bool {
@@ -67,9 +75,14 @@ pub(crate) fn is_unknown(error: &anyhow::Error, noun: &str) -> bool {
     problem.status == 404 && thing.is_some_and(|thing| noun.to_lowercase().contains(&thing))
 }
 
+/// Whether the error says that something is not there.
+pub(crate) fn is_not_there(error: &anyhow::Error) -> bool {
+    error.is::<Told>()
+}
+
 /// An error about something that is not there, told of what it is a part of.
 pub(crate) fn renamed(error: anyhow::Error, resource: &super::resource::Resource, id: &str) -> anyhow::Error {
-    if error.is::<Told>() {
+    if is_not_there(&error) {
         NotThere { noun: resource.noun, id: id.to_owned(), lister: resource.lister }.tell(error)
     } else {
         error

@@ -7,10 +7,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use signalbox_client::{ListQuery, Timestamp};
 
+use super::agent::AGENTS;
 use super::context::{Context, Pages, filters};
 use super::moments::Moment;
 use super::output::{self, Format, Many};
 use super::resource::{Column, Resource, in_line};
+use super::session::SESSIONS;
 use super::target::Target;
 use super::{Newest, run};
 use crate::printer;
@@ -63,7 +65,33 @@ pub(crate) struct Filter {
     text: Option<String>,
 }
 
+/// Whom or what the entries are about, as it was given.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct About<'a> {
+    pub(crate) agent: Option<&'a str>,
+    pub(crate) session: Option<&'a str>,
+}
+
+impl About<'_> {
+    /// Refuses what is not there. Asked where nothing was found alone: what is gone may have left its entries.
+    async fn check(self, context: &Context) -> anyhow::Result<()> {
+        if let Some(session) = self.session {
+            context.fetch(&SESSIONS, &[session], &ListQuery::new()).await?;
+        }
+        if let Some(agent) = self.agent {
+            let id = context.agent(agent).await?;
+            context.fetch(&AGENTS, &[&id], &ListQuery::new()).await?;
+        }
+        Ok(())
+    }
+}
+
 impl Filter {
+    /// The session whose entries are asked for.
+    pub(crate) fn session(&self) -> Option<&str> {
+        self.session.as_deref()
+    }
+
     pub(crate) fn query(&self, now: Timestamp) -> ListQuery {
         filters([
             ("session", self.session.clone()),
@@ -82,7 +110,8 @@ pub(crate) fn logs(asked: &Logs) -> anyhow::Result<ExitCode> {
         if let Some(agent) = &asked.agent {
             query = query.filter("agent", context.agent(agent).await?);
         }
-        print(&context, &query, asked.newest.limit, asked.follow).await?;
+        let about = About { agent: asked.agent.as_deref(), session: asked.filter.session() };
+        print(&context, &query, (asked.newest.limit, asked.follow), about).await?;
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -91,8 +120,8 @@ pub(crate) fn logs(asked: &Logs) -> anyhow::Result<ExitCode> {
 pub(crate) async fn print(
     context: &Context,
     query: &ListQuery,
-    limit: usize,
-    follow: bool,
+    (limit, follow): (usize, bool),
+    about: About<'_>,
 ) -> anyhow::Result<()> {
     let mut pages = Pages::new(&LOGS, query, limit);
     let mut entries: Vec<Box<RawValue>> = Vec::new();
@@ -103,6 +132,9 @@ pub(crate) async fn print(
         printer::notice(&format!("there are more than the newest {limit}; --limit 0 shows all"));
     }
     entries.reverse();
+    if entries.is_empty() {
+        about.check(context).await?;
+    }
     if !follow {
         return print_all(context, &entries);
     }
@@ -121,6 +153,9 @@ pub(crate) async fn print(
 
 fn print_all(context: &Context, entries: &[Box<RawValue>]) -> anyhow::Result<()> {
     if context.format.is_table() {
+        if entries.is_empty() {
+            printer::notice("there is no entry in the log that matches");
+        }
         let style = Style::detect(false);
         return entries.iter().try_for_each(|entry| print_line(context.format, style, entry));
     }

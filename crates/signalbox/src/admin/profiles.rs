@@ -62,7 +62,7 @@ enum ConfigVerb {
         /// A file that holds the API key; - reads standard input
         #[arg(long)]
         key_file: Option<PathBuf>,
-        /// The tenant to act in; for the platform key
+        /// The tenant to act in, by its id or name; for the platform key
         #[arg(long)]
         tenant: Option<String>,
     },

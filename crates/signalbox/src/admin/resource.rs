@@ -31,6 +31,8 @@ pub(crate) struct Column {
     pub(crate) kind: Kind,
     /// Whether only a wide table has it.
     pub(crate) is_wide: bool,
+    /// Whether only a table has it in which something stands in it.
+    pub(crate) is_rare: bool,
 }
 
 /// What a column holds.
@@ -42,6 +44,8 @@ pub(crate) enum Kind {
     Id,
     /// A word that says how it stands.
     Status,
+    /// The state of an agent, and whether it is being drained.
+    State,
     /// A moment, as how long ago it was.
     Age,
     /// How many there are in a list.
@@ -59,7 +63,7 @@ impl Resource {
 
 impl Column {
     const fn of(head: &'static str, at: &'static str, kind: Kind) -> Self {
-        Self { head, at, kind, is_wide: false }
+        Self { head, at, kind, is_wide: false, is_rare: false }
     }
 
     pub(crate) const fn text(head: &'static str, at: &'static str) -> Self {
@@ -74,6 +78,10 @@ impl Column {
         Self::of(head, at, Kind::Status)
     }
 
+    pub(crate) const fn state(head: &'static str, at: &'static str) -> Self {
+        Self::of(head, at, Kind::State)
+    }
+
     pub(crate) const fn age(head: &'static str, at: &'static str) -> Self {
         Self::of(head, at, Kind::Age)
     }
@@ -86,6 +94,11 @@ impl Column {
         Self::of(head, else_at, Kind::Wait)
     }
 
+    /// The same, where there is something to stand in it.
+    pub(crate) const fn rare(self) -> Self {
+        Self { is_rare: true, ..self }
+    }
+
     /// The same, in wide tables alone.
     pub(crate) const fn wide(self) -> Self {
         Self { is_wide: true, ..self }
@@ -96,6 +109,8 @@ impl Column {
         let value = thing.pointer(self.at).unwrap_or(&Value::Null);
         match (self.kind, value) {
             (Kind::Wait, _) if thing["waitingFor"].is_string() => waiting(thing, now),
+            (Kind::State, Value::Null) if thing["draining"] == true => "draining".to_owned(),
+            (Kind::State, state) if thing["draining"] == true => format!("{},draining", in_line(state)),
             (_, Value::Null) => "-".to_owned(),
             (Kind::Count, Value::Array(items)) => items.len().to_string(),
             (Kind::Age, Value::String(text)) if !wide => match Timestamp::parse(text) {
@@ -149,7 +164,7 @@ mod tests {
     fn a_cell_is_one_line_of_what_is_there() {
         let now = Timestamp::from_seconds(600);
         let thing = json!({"name": "a\u{1b}[31m\nb", "can": ["x", {"name": "y"}], "at": "1970-01-01T00:00:00Z",
-                           "tasks": [1, 2], "none": null, "nothing": [], "map": {"k": 1}});
+                           "tasks": [1, 2], "none": null, "nothing": [], "draining": true, "map": {"k": 1}});
         for (column, expected) in [
             (Column::text("", "/name"), "a [31m b"),
             (Column::text("", "/can"), "x, y"),
@@ -159,6 +174,8 @@ mod tests {
             (Column::text("", "/missing"), "-"),
             (Column::text("", "/nothing"), "-"),
             (Column::text("", "/map"), r#"{"k":1}"#),
+            (Column::state("", "/name"), "a [31m b,draining"),
+            (Column::state("", "/none"), "draining"),
         ] {
             assert_eq!(column.cell(&thing, false, now), expected, "{}", column.at);
         }

@@ -12,7 +12,7 @@ use super::input::read;
 use super::resource::{Column, Resource, in_line};
 use super::{All, Asked, output, run};
 
-const SSH_KEYS: Resource = Resource {
+pub(super) const SSH_KEYS: Resource = Resource {
     noun: "SSH key",
     lister: "signalbox ssh-keys list",
     path: &["api", "v1", "ssh-keys"],

@@ -1,12 +1,13 @@
 //! `signalbox channels subscribe`: what is published, as it comes. Publications come over the connection of an agent, so one
 //! is registered for the time of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use signalbox_client::agent::{Agent, Call, Credentials, Failure, Happening, Subscription};
 use tokio::sync::Notify;
 
@@ -40,7 +41,9 @@ impl Subscribe {
         };
         let (format, left) = (context.format, AtomicUsize::new(self.count.unwrap_or(usize::MAX)));
         let is_over = Arc::new(Notify::new());
-        let over = Arc::clone(&is_over);
+        let (over, ended) = (Arc::clone(&is_over), Arc::clone(&is_over));
+        let refused = Arc::new(OnceLock::new());
+        let why = Arc::clone(&refused);
         let take = move |call: Call| {
             let is_last = print(format, &call, &left);
             if is_last {
@@ -48,11 +51,20 @@ impl Subscribe {
             }
             std::future::ready(Ok::<Value, Failure>(Value::Null))
         };
-        let name = format!("signalbox-cli-{}", std::process::id());
+        let name = format!("signalbox-cli-{}-{}", std::process::id(), context.now.as_micros());
+        // The server removes it by itself where this process is killed.
+        let ephemeral = Map::from_iter([("ephemeral".to_owned(), Value::Bool(true))]);
         let agent = Agent::new(context.client.clone(), name)
+            .metadata(ephemeral)
             .connect(Credentials::ClientKey)
             .subscribe(subscription, take)
-            .observer(tell);
+            .observer(move |happening| {
+                if let Happening::Refused { data } = &happening {
+                    let _it_is_the_first = why.set(in_line(data.get("message").unwrap_or(data)));
+                    ended.notify_one();
+                }
+                tell(happening);
+            });
         let mut running = agent.start().await?;
         let id = running.agent_id().to_owned();
         tokio::select! {
@@ -62,7 +74,10 @@ impl Subscribe {
         }
         running.stop(GRACE).await;
         context.client.deregister_agent(&id).await?;
-        Ok(())
+        match refused.get() {
+            None => Ok(()),
+            Some(reason) => bail!("{} is not subscribed to: {reason}", self.subject),
+        }
     }
 }
 
@@ -94,7 +109,6 @@ fn tell(happening: Happening) {
             printer::notice(&format!("not connected: {reason}; again in {} s", retry_in.as_secs()));
         }
         Happening::Gap { data } => printer::notice(&format!("messages are missing: {}", in_line(&data))),
-        Happening::Refused { data } => printer::notice(&format!("refused: {}", in_line(&data))),
         Happening::Ended { reason } => printer::notice(&format!("over: {reason}")),
         _ => {}
     }

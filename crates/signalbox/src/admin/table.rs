@@ -48,7 +48,11 @@ pub(crate) fn of_things(
     (format, look, now): (Format, Look, Timestamp),
 ) -> String {
     let wide = format == Format::Wide;
-    let columns: Vec<&Column> = columns.iter().filter(|column| wide || !column.is_wide).collect();
+    let columns: Vec<&Column> = columns
+        .iter()
+        .filter(|column| wide || !column.is_wide)
+        .filter(|column| !column.is_rare || things.iter().any(|thing| thing.pointer(column.at).is_some()))
+        .collect();
     let heads: Vec<&str> = columns.iter().map(|column| column.head).collect();
     let rows =
         things.iter().map(|thing| columns.iter().map(|column| column.cell(thing, wide, now)).collect());
@@ -88,7 +92,7 @@ pub(crate) fn render(heads: &[&str], kinds: &[Kind], rows: Vec<Vec<String>>, loo
     }
     for (column, kind) in table.column_iter_mut().zip(kinds) {
         column.set_padding((0, GAP));
-        if matches!(kind, Kind::Id | Kind::Status | Kind::Count | Kind::Age) {
+        if matches!(kind, Kind::Id | Kind::Status | Kind::State | Kind::Count | Kind::Age) {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
     }
@@ -96,7 +100,7 @@ pub(crate) fn render(heads: &[&str], kinds: &[Kind], rows: Vec<Vec<String>>, loo
 }
 
 fn cell(text: String, kind: Kind) -> Cell {
-    let colour = if kind == Kind::Status { colour_of(&text) } else { None };
+    let colour = if matches!(kind, Kind::Status | Kind::State) { colour_of(&text) } else { None };
     let cell = Cell::new(unbroken(&text));
     match colour {
         Some(colour) => cell.fg(colour),
@@ -118,6 +122,7 @@ fn colour_of(word: &str) -> Option<Color> {
         "failed" | "error" | "dead" | "revoked" | "expired" | "fail" | "offline" => Some(Color::Red),
         "running" | "paused" | "waiting" | "busy" | "queued" | "sent" | "scheduled" | "dispatched"
         | "draining" | "warn" => Some(Color::Yellow),
+        word if word.ends_with(",draining") => Some(Color::Yellow),
         _ => None,
     }
 }
@@ -207,11 +212,12 @@ mod tests {
 
     use super::*;
 
-    const COLUMNS: [Column; 4] = [
+    const COLUMNS: [Column; 5] = [
         Column::text("NAME", "/name"),
         Column::id("ID", "/id"),
         Column::status("STATUS", "/status"),
         Column::text("MORE", "/more").wide(),
+        Column::text("RARE", "/rare").rare(),
     ];
 
     fn table(format: Format, width: Option<u16>) -> String {
@@ -236,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_terminal_s_width_is_kept_and_ids_stay_whole() {
-        for width in [50, 80] {
+        for width in [44, 50, 80] {
             let table = table(Format::Table, Some(width));
             assert!(table.lines().all(|line| line.chars().count() <= usize::from(width)), "{table}");
             assert!(table.contains("ses_0123456789") && table.lines().count() == 3, "{table}");

@@ -11,6 +11,7 @@ use super::context::Context;
 use super::output::Format;
 use super::profiles::{Profile, Profiles};
 use super::table::Look;
+use super::tenant;
 use crate::{edge, printer};
 
 /// Which server, with which key, and in which form.
@@ -26,7 +27,7 @@ pub(crate) struct Target {
     /// The profile to take server, key and tenant from, as 'signalbox config set' keeps it
     #[arg(long, env = "SIGNALBOX_PROFILE", global = true)]
     pub(crate) profile: Option<String>,
-    /// The tenant to act in; for the platform key
+    /// The tenant to act in, by its id or name; for the platform key
     #[arg(long, global = true)]
     pub(crate) tenant: Option<String>,
     /// The data directory that holds admin.key, for when neither SIGNALBOX_API_KEY nor a profile gives a key
@@ -86,12 +87,9 @@ impl Target {
     }
 
     /// The context of a command.
-    pub(crate) fn context(&self) -> anyhow::Result<(Context, Settings)> {
-        let settings = self.settings()?;
-        let (key, _) = settings.key()?;
-        let client = settings.client(Some(&key))?;
-        let context = Context { client, format: self.output, look: Look::detect(), now: edge::now() };
-        Ok((context, settings))
+    pub(crate) async fn context(&self, settings: &Settings) -> anyhow::Result<Context> {
+        let client = settings.client_in_tenant().await?;
+        Ok(Context { client, format: self.output, look: Look::detect(), now: edge::now() })
     }
 }
 
@@ -104,14 +102,30 @@ impl Settings {
         }
     }
 
-    /// A client of the server.
+    /// A client of the server, in the tenant of its key.
     pub(crate) fn client(&self, key: Option<&str>) -> anyhow::Result<Client> {
         let warn = |text: &str| printer::notice(&format!("warning: {text}"));
-        let client = Client::new(&self.url, key)?.on_warning(warn);
-        Ok(match &self.tenant {
-            Some(tenant) => client.with_tenant(tenant)?,
-            None => client,
-        })
+        Ok(Client::new(&self.url, key)?.on_warning(warn))
+    }
+
+    /// A client with the key, in the tenant that is asked for.
+    pub(crate) async fn client_in_tenant(&self) -> anyhow::Result<Client> {
+        let (key, _) = self.key()?;
+        let client = self.client(Some(&key))?;
+        let Some(tenant) = &self.tenant else { return Ok(client) };
+        let id = tenant::id_of(&client, tenant).await.with_context(|| format!("the tenant '{tenant}'"))?;
+        Ok(client.with_tenant(&id)?)
+    }
+
+    /// Where the platform key is, as far as this machine can tell.
+    pub(crate) fn platform_key(&self) -> String {
+        let file = self.data_dir.join("platform.key");
+        let place = if file.exists() {
+            format!("SIGNALBOX_API_KEY=$(cat {})", file.display())
+        } else {
+            "it is in platform.key in the server's data directory".to_owned()
+        };
+        format!("{place}, unless the server was given another by SIGNALBOX_PLATFORM_KEY")
     }
 }
 

@@ -8,23 +8,9 @@ use signalbox_client::{ListQuery, Method};
 
 use super::context::{self, body, text};
 use super::resource::{Column, Resource};
+use super::tenant::{TENANTS, id_of};
 use super::{All, Asked, run};
 use crate::printer;
-
-const TENANTS: Resource = Resource {
-    noun: "tenant",
-    lister: "signalbox tenants list",
-    path: &["api", "v1", "tenants"],
-    items: "tenants",
-    enveloped: false,
-    columns: &[
-        Column::text("NAME", "/name"),
-        Column::id("ID", "/tenant_id"),
-        Column::age("MADE", "/created_at"),
-        Column::text("LIMITS", "/limits").wide(),
-        Column::text("EFFECTIVE LIMITS", "/effective_limits").wide(),
-    ],
-};
 
 /// Limits of a tenant of its own; what is not given is limited as the server's configuration says.
 #[derive(Debug, Args)]
@@ -56,13 +42,14 @@ pub(crate) struct Limits {
 /// What is done with tenants.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TenantVerb {
-    /// List tenants
+    /// List tenants, but the one that is always there: default
     #[command(after_help = example!("tenants list"))]
     List(All),
     /// Show a tenant with its limits
-    #[command(after_help = example!("tenants show ten_01JQ"))]
+    #[command(after_help = example!("tenants show tnt_01JQ"))]
     Show {
-        /// The tenant
+        /// The tenant, by its id or name
+        #[arg(value_name = "TENANT")]
         id: String,
     },
     /// Create a tenant; prints its id and its admin key, which is shown this once
@@ -74,9 +61,10 @@ pub(crate) enum TenantVerb {
         limits: Limits,
     },
     /// Update a tenant's name or limits
-    #[command(after_help = example!("tenants update ten_01JQ --messages-per-day 10000"))]
+    #[command(after_help = example!("tenants update tnt_01JQ --messages-per-day 10000"))]
     Update {
-        /// The tenant
+        /// The tenant, by its id or name
+        #[arg(value_name = "TENANT")]
         id: String,
         /// Its name
         #[arg(long)]
@@ -92,9 +80,10 @@ pub(crate) enum TenantVerb {
         days: u32,
     },
     /// Delete a tenant with everything that it has
-    #[command(after_help = example!("tenants delete ten_01JQ --yes"))]
+    #[command(after_help = example!("tenants delete tnt_01JQ --yes"))]
     Delete {
-        /// The tenant
+        /// The tenant, by its id or name
+        #[arg(value_name = "TENANT")]
         id: String,
         /// Really: its agents, sessions, keys and history go with it
         #[arg(long, required = true)]
@@ -107,7 +96,7 @@ pub(crate) fn tenants(asked: &Asked<TenantVerb>) -> anyhow::Result<ExitCode> {
     run(&asked.target, |context| async move {
         match &asked.verb {
             TenantVerb::List(all) => context.list(&TENANTS, &[], &ListQuery::new(), all.limit).await?,
-            TenantVerb::Show { id } => context.show(&TENANTS, id).await?,
+            TenantVerb::Show { id } => context.show(&TENANTS, &id_of(&context.client, id).await?).await?,
             TenantVerb::Create { name, limits } => {
                 let body = body([("name", Some(json!(name))), ("limits", limits.given())]);
                 context.print(&context.send(Method::POST, TENANTS.path, Some(&body)).await?)?;
@@ -115,12 +104,16 @@ pub(crate) fn tenants(asked: &Asked<TenantVerb>) -> anyhow::Result<ExitCode> {
             }
             TenantVerb::Update { id, name, limits } => {
                 let body = body([("name", text(name.as_deref())), ("limits", limits.given())]);
-                let answer = context.act((&TENANTS, Method::PATCH), &[id], Some(&body)).await?;
+                let answer = context
+                    .act((&TENANTS, Method::PATCH), &[&id_of(&context.client, id).await?], Some(&body))
+                    .await?;
                 context.done(&answer, &format!("tenant {id} is updated"))?;
             }
             TenantVerb::Usage { days } => usage(&context, *days).await?,
             TenantVerb::Delete { id, .. } => {
-                let answer = context.act((&TENANTS, Method::DELETE), &[id], None).await?;
+                let answer = context
+                    .act((&TENANTS, Method::DELETE), &[&id_of(&context.client, id).await?], None)
+                    .await?;
                 context.done(&answer, &format!("tenant {id} is deleted"))?;
             }
         }

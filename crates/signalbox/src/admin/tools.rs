@@ -1,16 +1,21 @@
 //! `signalbox tools`: what agents and workflows can call.
 
+use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::bail;
 use clap::Subcommand;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use signalbox_client::{ListQuery, Method};
 
+use super::agent::AGENTS;
 use super::input::json;
 use super::resource::{Column, Resource};
 use super::{All, Asked, run};
 use super::{context, output};
+use crate::printer;
 
 const TOOLS: Resource = Resource {
     noun: "tool",
@@ -93,9 +98,7 @@ pub(crate) fn tools(asked: &Asked<ToolVerb>) -> anyhow::Result<ExitCode> {
                 let agent = context.agent(agent).await?;
                 let body = json!({"senderId": "signalbox-cli", "messageType": "tool_invocation",
                                   "payload": {"tool_name": name, "arguments": arguments}});
-                let answer =
-                    context.send(Method::POST, &["v1", "agents", &agent, "run"], Some(&body)).await?;
-                let told = output::value(&answer)?;
+                let told = output::value(&call(&context, name, &agent, &body).await?)?;
                 if told["status"] == "error" {
                     let part = |name: &str| told[name].as_str().unwrap_or_default().to_owned();
                     bail!("tool {name} failed: {} ({})", part("error_message"), part("error_code"));
@@ -110,4 +113,37 @@ pub(crate) fn tools(asked: &Asked<ToolVerb>) -> anyhow::Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// How long a call may take before it is said whom it waits for.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// Calls the tool, once: whoever watches decides whether it is to be called again.
+async fn call(
+    context: &context::Context,
+    name: &str,
+    agent: &str,
+    body: &Value,
+) -> anyhow::Result<Box<RawValue>> {
+    let once = context.once();
+    let path = ["v1", "agents", agent, "run"];
+    let mut answer = pin!(once.send(Method::POST, &path, Some(body)));
+    let told = match tokio::time::timeout(SILENT, &mut answer).await {
+        Ok(told) => told,
+        Err(_) => {
+            printer::notice(&format!("waiting for the tool {name}{}", place(context, name).await));
+            answer.await
+        }
+    };
+    told.map_err(|error| {
+        let error = context::missing(&TOOLS, &[name], error);
+        context::missing(&AGENTS, &[agent], error)
+    })
+}
+
+/// Where a tool is, in words; nothing where that is not known.
+async fn place(context: &context::Context, name: &str) -> String {
+    let tool = context.fetch(&TOOLS, &[name], &ListQuery::new()).await;
+    let endpoint = tool.and_then(|tool| Ok(output::value(&tool)?["endpoint"].as_str().map(str::to_owned)));
+    endpoint.ok().flatten().map(|endpoint| format!(" at {endpoint}")).unwrap_or_default()
 }

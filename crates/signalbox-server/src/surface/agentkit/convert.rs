@@ -4,12 +4,12 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use signalbox_core::agent::{self, Agent, AgentStatus};
 use signalbox_core::decision::Tool;
-use signalbox_core::delivery::{Message, MessageKind, MessageStatus};
+use signalbox_core::delivery::{DeliveryFailure, Message, MessageKind, MessageStatus};
 use signalbox_core::limits::bounded;
 use signalbox_core::{Rejected, engine, reach};
 use signalbox_wire::agentkit::{
-    AgentView, CapabilityBody, DeadLetterView, DeliveryStatus, MessageView, PatchAgentBody, RegisterBody,
-    ToolView,
+    AgentView, CapabilityBody, DeadLetterView, DeliveryFailureView, DeliveryStatus, MessageView,
+    PatchAgentBody, RegisterBody, ToolView,
 };
 use signalbox_wire::fault::Faults;
 use signalbox_wire::id::{AgentId, MessageId, ToolName};
@@ -83,6 +83,9 @@ fn check(
     if let Some(Err(message)) = metadata.map(agent::concurrency) {
         faults.add("/metadata/concurrency", message);
     }
+    if let Some(Err(message)) = metadata.map(agent::ephemeral) {
+        faults.add("/metadata/ephemeral", message);
+    }
     if let Some(Err(message)) = metadata.map(agent::busy_policy) {
         faults.add("/metadata/onBusy", message);
     }
@@ -108,8 +111,21 @@ pub(super) fn agent(agent: &Agent, status: Option<&AgentStatus>) -> AgentView {
         registration_time: agent.registered_at,
         state: report.map(|report| report.state.clone()),
         last_seen: status.map(|status| status.last_seen),
+        draining: status.is_some_and(|status| status.draining),
+        delivery_failure: status.and_then(|status| status.delivery_failure.as_deref()).map(failure),
         presence: presence.map(|(presence, _)| presence),
         presence_since: presence.and_then(|(_, since)| since),
+    }
+}
+
+fn failure(kept: &DeliveryFailure) -> DeliveryFailureView {
+    DeliveryFailureView {
+        at: kept.at,
+        message_id: kept.message.clone(),
+        kind: kept.kind.name().to_owned(),
+        attempt: kept.tries,
+        status: kept.status,
+        error: kept.error.clone(),
     }
 }
 

@@ -47,7 +47,11 @@ fn agents_are_listed_shown_and_put_out_of_service() {
     assert_eq!(cli.json("agents history reader-1")[0]["state"], "idle");
 
     assert!(cli.said("agents drain reader-1").contains("agent reader-1 gets no new task"));
+    let drained = cli.ok("agents list");
+    assert!(row(&drained, "reader-1").contains("idle,draining"), "{drained}");
+    assert!(row(&cli.ok("agents show reader-1"), "draining").ends_with("true"));
     assert!(cli.said("agents undrain reader-1").contains("agent reader-1 is back in service"));
+    assert_eq!(cli.json("agents show reader-1")["draining"], false);
     assert_eq!(cli.json("agents drain reader-1")["status"], "success");
     assert!(cli.said("agents remove writer").contains("agent writer is removed"));
     assert_eq!(cli.json("agents list").as_array().unwrap().len(), 1);
@@ -96,6 +100,45 @@ fn messages_are_sent_and_followed_to_their_end() {
     assert_eq!(cli.said("dead-letters list"), "there is no dead letter\n");
     let (told, code) = cli.refused("dead-letters drop");
     assert!(code == 2 && told.contains("--all"), "{told}");
+}
+
+#[test]
+fn the_last_delivery_that_failed_is_shown_with_its_agent() {
+    let cli = Cli::start();
+    let agent = Agent::answering(|asked, _| {
+        AgentReply::Status(if asked.json()["payload"]["bad"] == true { 422 } else { 200 })
+    });
+    let id = cli.api().register("reader", &agent, &[]);
+    let failed = || cli.json(&format!("agents show {id}"))["deliveryFailure"].clone();
+    assert_eq!(failed(), json!(null));
+    let bad = cli.ok_with("agents message reader", &[r#"{"bad": true}"#]).trim().to_owned();
+    cli.api().message_becomes(&bad, "dead", PATIENCE);
+    let failure = failed();
+    assert_eq!(
+        (&failure["messageId"], &failure["status"], &failure["kind"]),
+        (&json!(bad), &json!(422), &json!("message"))
+    );
+    assert!(failure["at"].is_string() && failure["attempt"] == 1, "{failure}");
+    let table = cli.ok("agents list");
+    assert_eq!(heads(&table), ["NAME", "ID", "STATE", "LAST SEEN", "FAILED", "CAPABILITIES"]);
+    assert!(row(&table, "reader").contains("ago") || row(&table, "reader").contains("now"), "{table}");
+    assert!(row(&cli.ok("agents list -o wide"), "reader").contains("the endpoint answered 422"));
+    assert!(cli.ok("agents show reader").contains("error: the endpoint answered 422"));
+
+    let good = cli.ok_with("agents message reader", &["{}"]).trim().to_owned();
+    cli.api().message_becomes(&good, "delivered", PATIENCE);
+    assert_eq!(failed(), json!(null), "one that goes well ends it");
+
+    let gone = cli.api().register_at("gone", "http://127.0.0.1:9/run", &["work"]);
+    cli.keep(&json!({"id": "w", "name": "W", "tasks": [{"taskId": "a", "agentCapability": "work"}]}));
+    cli.ok("workflows trigger w");
+    let failure = eventually("the failure of a task's delivery", || {
+        let failure = cli.json(&format!("agents show {gone}"))["deliveryFailure"].clone();
+        if failure.is_object() { Ok(failure) } else { Err("none yet".to_owned()) }
+    });
+    let error = failure["error"].as_str().unwrap();
+    assert!(failure["kind"] == "task" && error.contains("Connection refused"), "{failure}");
+    assert!(!error.contains("os error"), "{failure}");
 }
 
 #[test]

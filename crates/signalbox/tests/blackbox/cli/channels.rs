@@ -6,6 +6,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use super::{Cli, heads, row};
+use crate::support::{PATIENCE, within};
 
 #[test]
 fn channels_are_made_published_to_and_read() {
@@ -48,4 +49,20 @@ fn a_channel_is_subscribed_to() {
     assert_eq!(next()["payload"]["n"], 2);
     assert!(child.wait().unwrap().success(), "it ends after so many");
     assert_eq!(cli.json("agents list"), json!([]), "its agent is gone with it");
+}
+
+#[test]
+fn a_subscription_that_is_killed_leaves_no_agent() {
+    let cli = Cli::start();
+    cli.ok("channels create orders.eu");
+    let mut child = cli.command("channels subscribe orders.eu", &[]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().contains("subscribed"));
+    assert_eq!(cli.json("agents list").as_array().unwrap().len(), 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    within(PATIENCE, "the agent to go", || {
+        let agents = cli.json("agents list");
+        if agents == json!([]) { Ok(()) } else { Err(agents.to_string()) }
+    });
 }

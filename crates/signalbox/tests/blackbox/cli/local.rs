@@ -33,6 +33,7 @@ fn doctor_says_what_is_wrong_and_what_to_do() {
     let wrong = Printed::of(wrong.env("SIGNALBOX_API_KEY", "wrong-key-0123456789").output().unwrap());
     assert!(wrong.code == Some(1) && row(&wrong.stdout, "key").contains("fail"), "{wrong:?}");
     assert!(wrong.stdout.contains("SIGNALBOX_API_KEY"), "{wrong:?}");
+    assert_eq!(wrong.stdout.matches("variable SIGNALBOX_API_KEY").count(), 1, "{wrong:?}");
 
     let setup = alone().without_key();
     fs::write(setup.dir().join("signalbox.toml"), "listn = \"127.0.0.1:1\"\n").unwrap();
@@ -40,7 +41,10 @@ fn doctor_says_what_is_wrong_and_what_to_do() {
     assert_eq!(nothing.code, Some(1));
     assert!(row(&nothing.stdout, "configuration").contains("fail"), "{nothing:?}");
     assert!(nothing.stdout.contains("did you mean 'listen'?"), "{nothing:?}");
-    assert!(nothing.stdout.contains("signalbox serve"), "{nothing:?}");
+    for once in ["signalbox serve", "did you mean 'listen'?", "http://127.0.0.1:9", "could not be reached"] {
+        assert_eq!(nothing.stdout.matches(once).count(), 1, "{once} is told once: {nothing:?}");
+    }
+    assert!(nothing.stdout.contains("could not be reached: Connection refused\n"), "{nothing:?}");
 }
 
 #[test]
@@ -147,6 +151,7 @@ fn misuse_ends_with_2_and_what_cannot_be_asked_with_1() {
         "{gone:?}"
     );
     assert_eq!(gone.stderr.matches("127.0.0.1:9").count(), 1, "{gone:?}");
+    assert!(gone.stderr.contains("reached: Connection refused; check"), "{gone:?}");
     assert!(run(&setup, "--help").stdout.contains("Exit codes"));
 }
 

@@ -1,12 +1,17 @@
 //! The command line as people and scripts see it: what each command prints, and how it ends.
 
 mod agents;
+mod backup;
 mod channels;
 mod exec;
 mod keys;
 mod local;
+mod missing;
+mod register;
+mod retention;
 mod sessions;
 mod starts;
+mod tenants;
 mod waits;
 mod workflows;
 
@@ -117,6 +122,12 @@ impl Cli {
         let printed = self.run(line, &[]);
         assert!(printed.code != Some(0) && printed.stdout.is_empty(), "{line}: {printed:?}");
         (printed.stderr, printed.code.expect("a code"))
+    }
+
+    /// The same with another key.
+    pub(super) fn run_with_key(&self, key: &str, line: &str) -> Printed {
+        let output = self.command(line, &[]).env("SIGNALBOX_API_KEY", key).output();
+        Printed::of(output.expect("the binary starts"))
     }
 
     /// Keeps a workflow.

@@ -1,9 +1,13 @@
 //! `signalbox schedules`, `webhooks` and `tools`.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::sync::{Mutex, mpsc};
+
 use serde_json::json;
 
 use super::{Cli, heads, row};
-use crate::support::{Agent, AgentReply};
+use crate::support::{Agent, AgentReply, PATIENCE};
 
 #[test]
 fn schedules_are_set_and_kept_in_hand() {
@@ -88,4 +92,38 @@ fn tools_are_registered_and_called() {
     assert!(cli.said("tools delete add").contains("tool add is deleted"));
     let (told, code) = cli.refused("tools show add");
     assert!(code == 1 && told.contains("there is no tool 'add'"), "{told}");
+}
+
+#[test]
+fn whoever_calls_a_slow_tool_is_told_whom_it_waits_for() {
+    let cli = Cli::start();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let slow = Agent::answering(move |_, _| {
+        let _ = released.lock().unwrap().recv_timeout(PATIENCE);
+        AgentReply::Json(json!({"done": true}))
+    });
+    cli.ok("agents register caller --connects");
+    cli.ok_with("tools register slow --description Slow --endpoint", &[&slow.url()]);
+    let mut command = cli.command("tools call slow --agent caller", &[]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let line = BufReader::new(child.stderr.take().unwrap()).lines().next().unwrap().unwrap();
+    assert_eq!(line, format!("waiting for the tool slow at {}", slow.url()));
+    release.send(()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("done"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn a_tool_that_is_not_there_is_told_at_once_in_plain_words() {
+    let cli = Cli::start();
+    cli.ok("agents register caller --connects");
+    cli.ok("tools register gone --description Gone --endpoint http://127.0.0.1:9/gone");
+    let (told, code) = cli.refused("tools call gone --agent caller");
+    assert_eq!(code, 1);
+    let expected = "Tool 'gone' could not be reached at http://127.0.0.1:9/gone: no connection: Connection refused; see that it runs";
+    assert!(told.contains(expected) && !told.contains("waiting"), "{told}");
 }

@@ -71,6 +71,9 @@ fn registration(
     if let Err(message) = agent::concurrency(&metadata) {
         faults.add("/metadata/concurrency", message);
     }
+    if let Err(message) = agent::ephemeral(&metadata) {
+        faults.add("/metadata/ephemeral", message);
+    }
     if let Err(message) = agent::busy_policy(&metadata) {
         faults.add("/metadata/onBusy", message);
     }

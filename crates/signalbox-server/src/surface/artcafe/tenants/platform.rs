@@ -12,7 +12,11 @@ pub(super) fn only_platform(context: &Context<Administers>) -> Result<(), Refusa
     if context.caller.is_platform {
         return Ok(());
     }
-    let detail = "Only the platform key makes, lists, changes and removes tenants; this call has another.";
+    let detail = format!(
+        "Only the platform key makes, lists, changes and removes tenants; this call is by {} of the tenant '{}'.",
+        context.caller.name,
+        context.tenant(),
+    );
     Err(Problem::forbidden(detail).into())
 }
 
