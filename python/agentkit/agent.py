@@ -8,6 +8,7 @@
     def shout(text: str) -> dict:
         return {"text": text.upper()}
 
+    # Registers, and works until Ctrl-C.
     agent.run()
 
 Handlers are plain functions, which run in threads, or async ones; at most `concurrency` of them at once. A plain function whose
