@@ -107,7 +107,10 @@ impl Source {
             Self::Session(events) => {
                 let event = events.next().await?;
                 let text = event.map(|event| serde_json::to_vec(&event)).transpose();
-                text.map_err(|error| Error::Unusable { what: "an event".to_owned(), reason: error.to_string() })
+                text.map_err(|error| Error::Unusable {
+                    what: "an event".to_owned(),
+                    reason: error.to_string(),
+                })
             }
             Self::Feed(feed) => Ok(feed.next().await?.map(String::into_bytes)),
         }
