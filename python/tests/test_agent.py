@@ -144,6 +144,19 @@ def test_failures_say_why(server: Server, client: agentkit.Client, connect: str)
 
 
 @BOTH
+def test_a_result_of_up_to_a_megabyte_is_taken_and_a_larger_one_says_why(
+    server: Server, client: agentkit.Client, connect: str
+) -> None:
+    agent = make(server, "large", connect=connect)
+    agent.task("large")(lambda size: "x" * size)
+    with Serving(agent):
+        done = run(client, agent, "large", {"size": 900_000})
+        assert done.status == "completed", done.error
+        refused = run(client, agent, "large", {"size": 2_000_000})
+    assert refused.status == "failed" and "the task's result was refused" in str(refused.error)
+
+
+@BOTH
 def test_a_cancelled_task_cancels_its_handler(server: Server, client: agentkit.Client, connect: str) -> None:
     agent = make(server, "cancelled", connect=connect, concurrency=2)
     begun, ended = threading.Event(), threading.Event()
