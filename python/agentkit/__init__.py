@@ -15,6 +15,7 @@ The ten-line agent:
     def shout(text: str) -> dict:
         return {"text": text.upper()}
 
+    # Registers, and works until Ctrl-C.
     agent.run()
 """
 

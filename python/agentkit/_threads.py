@@ -1,5 +1,6 @@
 """`Threads`: where plain handlers run. A thread cannot be ended from outside, so one whose work is no longer wanted may go on for
-ever: it must neither keep other work waiting for ever nor the process from ending.
+a while. It keeps its place until it has ended: more than the agreed number would run beside each other otherwise, on what
+they share. It does not keep the process from ending, and that it goes on is told in the log.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import Any, Callable, Optional
 
 _log = logging.getLogger("agentkit.agent")
 
-CANCELLED_GRACE = 5.0
-"""Seconds in which a handler is to end once its work is no longer wanted. After that it goes on beside others."""
-OVERDUE_MAX = 32
-"""Threads that may go on like that; the next one is waited for."""
+OVERDUE_AFTER = 5.0
+"""Seconds in which a handler is to end once its work is no longer wanted. After that the log says that it goes on."""
+OVERDUE_AGAIN = 60.0
+"""Seconds after which the log says so again."""
 
 
 class _Job:
@@ -25,7 +26,7 @@ class _Job:
         self.function = function
         self.future = future
         self.is_over = False
-        self.is_overdue = False
+        self.cancelled_at: Optional[float] = None
 
 
 class _Thread:
@@ -65,12 +66,10 @@ class Threads:
         self._room = asyncio.Semaphore(size)
         self._threads: set[_Thread] = set()
         self._idle: list[_Thread] = []
-        self._overdue = 0
         self._made = 0
 
     async def run(self, function: Callable[[], Any]) -> Any:
-        """Runs a function in a thread, once one is free. Cancelled, it returns at once; the thread counts until it ends, or
-        for a while."""
+        """Runs a function in a thread, once one is free. Cancelled, it returns at once; the thread counts until it ends."""
         await self._room.acquire()
         job = _Job(function, self.loop.create_future())
         try:
@@ -82,7 +81,8 @@ class Threads:
         try:
             return await job.future
         except asyncio.CancelledError:
-            self.loop.call_later(CANCELLED_GRACE, self._leave, job)
+            job.cancelled_at = self.loop.time()
+            self.loop.call_later(OVERDUE_AFTER, self._tell_overdue, job)
             raise
 
     def close(self) -> None:
@@ -99,14 +99,8 @@ class Threads:
 
     def _end(self, thread: _Thread, job: _Job, result: Any, error: Optional[BaseException]) -> None:
         job.is_over = True
-        if job.is_overdue:
-            # Another thread has its place.
-            self._overdue -= 1
-            self._threads.discard(thread)
-            thread.jobs.put(None)
-        else:
-            self._idle.append(thread)
-            self._room.release()
+        self._idle.append(thread)
+        self._room.release()
         if job.future.done():
             return
         if error is None:
@@ -114,19 +108,14 @@ class Threads:
         else:
             job.future.set_exception(error)
 
-    def _leave(self, job: _Job) -> None:
-        """Gives the place of a job that is no longer wanted to others."""
-        if job.is_over:
+    def _tell_overdue(self, job: _Job) -> None:
+        """Tells that a job goes on which is no longer wanted, now and then until it ends."""
+        if job.is_over or job.cancelled_at is None:
             return
-        if self._overdue >= OVERDUE_MAX:
-            self.loop.call_later(CANCELLED_GRACE, self._leave, job)
-            return
-        self._overdue += 1
-        job.is_overdue = True
         _log.warning(
-            "a handler goes on %g s after its work was cancelled, and no longer counts among the %d at once; "
-            "call ctx.check() in it now and then",
-            CANCELLED_GRACE,
+            "a handler still runs %g s after its work was cancelled; its place, one of %d, is free once it has ended. "
+            "Call ctx.check() in it now and then",
+            round(self.loop.time() - job.cancelled_at, 1),
             self._size,
         )
-        self._room.release()
+        self.loop.call_later(OVERDUE_AGAIN, self._tell_overdue, job)

@@ -8,10 +8,11 @@
     def shout(text: str) -> dict:
         return {"text": text.upper()}
 
+    # Registers, and works until Ctrl-C.
     agent.run()
 
-Handlers are plain functions, which run in threads, or async ones; at most `concurrency` of them at once. A plain function that
-goes on for 5 s after its work was cancelled no longer counts, and does not keep the process from ending. Everything else is
+Handlers are plain functions, which run in threads, or async ones; at most `concurrency` of them at once. A plain function whose
+work was cancelled counts until it ends; it does not keep the process from ending. Everything else is
 done for them, in native threads that need no interpreter lock: registration, heartbeats, reconnection, reports (`active`,
 progress, how it ended), answers to repeats, and cancellation.
 """
@@ -21,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import json
 import logging
 import os
 import signal
@@ -29,7 +31,7 @@ import threading
 import traceback
 from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar, Union
 
-from agentkit import _native
+from agentkit import _direct, _native
 from agentkit._async.client import AsyncClient
 from agentkit._handlers import Handler, Handlers
 from agentkit._logging import OpsCoreHandler
@@ -57,12 +59,13 @@ class Agent:
     - `connect`: `"http"` listens on `listen` and is reached there, or under `reached_at`; `"websocket"` opens a connection
       to the server, for agents that cannot be reached, for commands and for channels.
     - `ssh_key`: the path or the text of a private SSH key by which the connection signs in, with `tenant` where that is not
-      `default`, and `key_id` for a key that belongs to no agent; without it the API key signs in.
+      `default`, and `key_id` for a key that belongs to no agent; without it the API key signs in, and `tenant` is for a
+      platform key.
     - `agent_id`: the agent is registered already and has this id; without it the agent registers under its name, and takes it
-      over from an earlier process.
+      over from an earlier process, which ends then and says so.
     - `capabilities`: what it can do; without them the names of its tasks.
-    - `heartbeat`: seconds between two signs of life over the connection; needed where the server's `heartbeat_interval` is
-      below 25 s.
+    - `heartbeat`: seconds between two signs of life over the connection, 25 where it is `None`; needed where the server's
+      `heartbeat_interval` is below that. An agent that listens looks as often whether another process has taken its name.
     - `url`, `api_key`: as for `Client`. `drain` is how many seconds handlers have to finish once the agent is to stop.
     """
 
@@ -182,6 +185,15 @@ class Agent:
         if self._running is not None:
             self._running.stop()
 
+    def call(self, name: str, payload: Any = None, *, kind: str = "task", **about: Any) -> Any:
+        """Runs a handler in this thread and answers its result as JSON, without a server: for tests. `about` is anything
+        else that a `Call` has, such as `attempt=2`. What the handler raises is raised; progress and log lines go nowhere."""
+        return _direct.run_to_its_end(self._handlers, _call_of(name, payload, kind, about))
+
+    async def call_async(self, name: str, payload: Any = None, *, kind: str = "task", **about: Any) -> Any:
+        """The same as `call`, inside an event loop."""
+        return await _direct.run(self._handlers, _call_of(name, payload, kind, about))
+
     async def publish(self, subject: str, payload: Any) -> Optional[int]:
         """Publishes to a subject; answers the place in its channel, where it is kept in one."""
         answer = loads(await _complete(self._at_work.publish(subject, dumps(payload))))
@@ -251,7 +263,8 @@ class _Running:
 
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
-        self.client = AsyncClient(agent._url, agent._api_key)
+        tenant = agent._tenant if agent._ssh_key is None else None
+        self.client = AsyncClient(agent._url, agent._api_key, tenant=tenant)
         self.native = agent._make(self.client)
         self.loop = asyncio.get_running_loop()
         self.ended = asyncio.Event()
@@ -356,7 +369,7 @@ class _Running:
         handler = self.agent._handlers.of(call)
         try:
             if handler is None:
-                raise Failure(self._no_handler(call), code="no-handler")
+                raise _direct.no_handler(self.agent._handlers, call)
             result = dumps(await self._call(handler, call, context))
         except asyncio.CancelledError:
             work.fail(f"the {call.kind} '{call.name}' is no longer wanted", "cancelled")
@@ -370,13 +383,6 @@ class _Running:
             work.fail(f"{type(error).__name__}: {error}", type(error).__name__, _details({"traceback": _trace(error)}))
         else:
             work.finish(result)
-
-    def _no_handler(self, call: Call) -> str:
-        has = ", ".join(f"'{name}'" for name in self.agent._handlers.names(call.kind)) or "none"
-        return (
-            f"the agent '{self.agent.name}' has no handler of the {call.kind} '{call.name}'; it has {has}; "
-            f"one of '*' takes whatever has none of its own"
-        )
 
     async def _call(self, handler: Handler, call: Call, context: Context) -> Any:
         positional, named = handler.arguments(call, context)
@@ -419,6 +425,10 @@ class _Running:
         for number in caught:
             self.loop.add_signal_handler(number, begin)
         return restore
+
+
+def _call_of(name: str, payload: Any, kind: str, about: Mapping[str, Any]) -> Call:
+    return Call(kind, name, {} if payload is None else json.loads(dumps(payload)), **about)
 
 
 def _details(details: Any) -> Optional[bytes]:

@@ -6,9 +6,8 @@ import contextvars
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Protocol
 
-from agentkit import _native
 from agentkit._model import parse_time
 from agentkit._transport import dumps
 
@@ -68,10 +67,19 @@ class Call:
         return cls(**told)
 
 
+class Work(Protocol):
+    """What the runtime has of a piece of work."""
+
+    @property
+    def cancelled(self) -> bool: ...
+    def progress(self, percent: float, note: Optional[str] = None) -> None: ...
+    def log(self, level: str, message: str, fields: Optional[bytes] = None) -> None: ...
+
+
 class Context:
     """What a handler can tell while it works, and be told. `current()` finds it from anywhere below the handler."""
 
-    def __init__(self, work: _native.Work, call: Call) -> None:
+    def __init__(self, work: Work, call: Call) -> None:
         self._work = work
         self.call = call
         """The work as it came."""

@@ -1,9 +1,11 @@
-//! What happens in an agent, in words for Python's log, at most so many waiting at once.
+//! What happens in an agent, told to Python's log by the agent's observer, at most so many waiting at once. Not by a
+//! subscriber of `tracing`: that would be one for the whole process, while each agent has its own events here.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::Sender;
 
+use signalbox_client::LogLevel;
 use signalbox_client::agent::Happening;
 
 use crate::waiting::Waiting;
@@ -30,34 +32,17 @@ impl Happenings {
             return;
         }
         if let Some(waiting) = Waiting::begin(&self.waiting, WAITING_MAX) {
-            let (level, text) = words(happening);
-            drop(self.events.send(Event::happening(level, text, waiting)));
+            drop(self.events.send(Event::happening(level(happening), happening.to_string(), waiting)));
         }
     }
 }
 
-/// How much it matters, and what it is.
-fn words(happening: &Happening) -> (&'static str, String) {
-    match happening {
-        Happening::Taken { kind, name, attempt } => {
-            ("debug", format!("took the {} '{name}', try {attempt}", kind.as_str()))
-        }
-        Happening::Repeated { message_id } => ("debug", format!("dropped a repeat of {message_id}")),
-        Happening::Done { kind, name, failure: None } => {
-            ("debug", format!("the {} '{name}' is done", kind.as_str()))
-        }
-        Happening::Done { kind, name, failure: Some(failure) } => {
-            ("info", format!("the {} '{name}' failed: {failure}", kind.as_str()))
-        }
-        Happening::Unreported { state, reason } => {
-            ("error", format!("the report '{state}' did not get through and is given up: {reason}"))
-        }
-        Happening::Connected { .. } => ("info", "connected".to_owned()),
-        Happening::Disconnected { reason, retry_in } => {
-            ("warning", format!("not connected: {reason}; trying again in {} s", retry_in.as_secs_f64()))
-        }
-        Happening::Gap { data } => ("warning", format!("messages are missing: {data}")),
-        Happening::Refused { data } => ("warning", format!("the server refused something: {data}")),
-        other => ("debug", format!("{other:?}")),
+/// How much it matters, in the words of Python's log.
+fn level(happening: &Happening) -> &'static str {
+    match happening.level() {
+        LogLevel::Debug => "debug",
+        LogLevel::Warning => "warning",
+        LogLevel::Error | LogLevel::Critical => "error",
+        _ => "info",
     }
 }

@@ -135,12 +135,25 @@ def test_failures_say_why(server: Server, client: agentkit.Client, connect: str)
         assert "ValueError: n is no good" in str(run(client, agent, "raises", {"n": 1}).error)
         assert "lacks 'n'" in str(run(client, agent, "raises", {}).error)
         assert "object is no JSON" in str(run(client, agent, "nonsense", {}).error)
-        assert "no handler of the task 'other'" in str(run(client, agent, "other", {}).error)
+        assert "no handler for the task 'other'" in str(run(client, agent, "other", {}).error)
         done = run(client, agent, "again", {}, maxRetries=1, retry={"initial": "10ms", "retryOn": ["rate_limited"]})
         assert (done.status, done.result, len(tries)) == ("completed", "now", 2)
         tries.clear()
         done = run(client, agent, "again", {}, maxRetries=1, retry={"initial": "10ms", "retryOn": ["other"]})
         assert (done.status, len(tries)) == ("failed", 1), "a code that is not retried on was retried"
+
+
+@BOTH
+def test_a_result_of_up_to_a_megabyte_is_taken_and_a_larger_one_says_why(
+    server: Server, client: agentkit.Client, connect: str
+) -> None:
+    agent = make(server, "large", connect=connect)
+    agent.task("large")(lambda size: "x" * size)
+    with Serving(agent):
+        done = run(client, agent, "large", {"size": 900_000})
+        assert done.status == "completed", done.error
+        refused = run(client, agent, "large", {"size": 2_000_000})
+    assert refused.status == "failed" and "the task's result was refused" in str(refused.error)
 
 
 @BOTH
@@ -180,10 +193,14 @@ def test_a_cancelled_task_cancels_its_handler(server: Server, client: agentkit.C
 
 
 @BOTH
-def test_a_cancelled_handler_that_goes_on_leaves_its_place(
-    server: Server, client: agentkit.Client, connect: str, monkeypatch: pytest.MonkeyPatch
+def test_a_cancelled_handler_that_goes_on_keeps_its_place_and_the_session_ends_at_once(
+    server: Server,
+    client: agentkit.Client,
+    connect: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(_threads, "CANCELLED_GRACE", 0.1)
+    monkeypatch.setattr(_threads, "OVERDUE_AFTER", 0.1)
     agent = make(server, "deaf", connect=connect)
     begun, release = threading.Event(), threading.Event()
 
@@ -193,18 +210,22 @@ def test_a_cancelled_handler_that_goes_on_leaves_its_place(
         assert release.wait(2 * DEADLINE)
 
     @agent.task("next")
-    def after() -> str:
-        return "done"
+    def after() -> bool:
+        return release.is_set()
 
     with Serving(agent):
         session = client.workflows.trigger(one_task(agent, "deaf"))
-        assert begun.wait(DEADLINE)
-        client.sessions.cancel(session, "not needed")
-        following = client.workflows.trigger(one_task(agent, "next"))
         try:
-            until(lambda: client.sessions.get(following).status == "completed")
+            assert begun.wait(DEADLINE)
+            assert client.sessions.cancel(session, "not needed").status == "cancelled"
+            following = client.workflows.trigger(one_task(agent, "next"))
+            # It is given to the agent, since the cancelled one is settled, and waits there for the place.
+            until(lambda: client.sessions.get(following).tasks[0].status == "running")  # type: ignore[index]
+            until(lambda: "still runs" in caplog.text)
         finally:
             release.set()
+        done = client.sessions.wait(following)
+    assert (done.status, done.result) == ("completed", True)
 
 
 def test_a_repeat_is_answered_and_not_run_again(server: Server, client: agentkit.Client) -> None:
@@ -326,18 +347,46 @@ def test_a_timeout_without_measure_is_no_end(server: Server, client: agentkit.Cl
         assert run(client, asks, "ask", {"n": 21}).result == 42
 
 
-def test_a_second_process_takes_over(server: Server, client: agentkit.Client) -> None:
-    first = make(server, "twice", connect="websocket")
-    second = Agent(first.name, url=server.url, api_key=server.key, connect="websocket", heartbeat=0.5)
+@BOTH
+def test_a_second_process_takes_over_and_the_first_says_so(
+    server: Server, client: agentkit.Client, connect: str
+) -> None:
+    first = make(server, "twice", connect=connect)
+    second = Agent(first.name, url=server.url, api_key=server.key, connect=connect, heartbeat=0.5)
     for agent in (first, second):
         agent.task("work")(lambda: "done")
     serving = Serving(first)
-    with pytest.raises(agentkit.AgentKitError, match="is over"):
+    with pytest.raises(agentkit.AgentKitError, match="is over: another process .* a name of its own"):
         with serving:
             with Serving(second):
                 assert second.agent_id == first.agent_id
                 until(lambda: first._running is None)
                 assert run(client, second, "work", {}).result == "done"
+
+
+def test_two_workers_share_the_tasks_of_a_capability(server: Server, client: agentkit.Client) -> None:
+    both = threading.Barrier(2)
+    workers = [make(server, f"worker-{number}", capabilities=["share"]) for number in range(2)]
+    for worker in workers:
+
+        @worker.task("share")
+        def share(ctx: Context) -> None:
+            both.wait(DEADLINE)
+
+    tasks = [{"taskId": "share", "agentCapability": "share", "forEach": "input.parts", "maxRetries": 0}]
+    with Serving(workers[0]), Serving(workers[1]):
+        workflow = {"id": name("share"), "name": "Share", "tasks": tasks}
+        assert client.sessions.wait(client.workflows.trigger(workflow, {"parts": [1, 2]})).status == "completed"
+
+
+def test_a_removed_agent_says_so(server: Server, client: agentkit.Client) -> None:
+    agent = make(server, "removed")
+    agent.task("work")(lambda: "done")
+    with pytest.raises(agentkit.AgentKitError, match="was removed"):
+        with Serving(agent):
+            assert agent.agent_id is not None
+            client.agents.remove(agent.agent_id)
+            until(lambda: agent._running is None)
 
 
 def test_concurrency_is_bounded(server: Server, client: agentkit.Client) -> None:

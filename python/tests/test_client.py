@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import queue
 import signal
 import threading
 import time
@@ -13,10 +14,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, Callable, Iterator
 
 import pytest
-from conftest import PLATFORM_KEY, Program, Server, until
+from conftest import DEADLINE, PLATFORM_KEY, Program, Server, until
 
 from agentkit import AgentKitError, AsyncClient, Client, _transport, errors
-from agentkit.models import AgentView, EventView
+from agentkit._async.operations import entry_of
+from agentkit.models import AgentView, EventView, LogView
 
 
 def name(prefix: str) -> str:
@@ -336,3 +338,66 @@ def test_a_forked_process_is_told_to_make_its_own(client: Client) -> None:
     told = os.read(reader, 1000).decode()
     os.close(reader)
     assert "forked" in told and "make one in each process" in told
+
+
+def test_the_log_is_followed(server: Server, client: Client) -> None:
+    its_name = name("writer")
+    agent_id = client.agents.register(its_name, ["write"])
+
+    def write(*lines: str) -> None:
+        client.agents.log(agent_id, [{"level": "warning", "message": line} for line in lines])
+
+    write("before")
+    (before,) = client.logs.list(agent=agent_id, text="before")
+    seen: queue.Queue[LogView] = queue.Queue()
+
+    def follow() -> None:
+        for line in client.logs.follow(agent=agent_id, level="warning", after=before.sequence):
+            seen.put(line)
+
+    threading.Thread(target=follow, daemon=True).start()
+    write("one", "two")
+    lines = [seen.get(timeout=DEADLINE) for _ in range(2)]
+    assert [line.message for line in lines] == ["one", "two"]
+    assert lines[0].sequence > before.sequence and isinstance(lines[0].timestamp, datetime)
+
+    async def follow_async() -> list[str]:
+        messages = []
+        async with AsyncClient(server.url, server.key) as other:
+            stream = other.logs.follow(agent=agent_id, since=before.timestamp, level="warning")
+            async for line in stream:
+                messages.append(line.message)
+                if len(messages) == 3:
+                    write("three")
+                if len(messages) == 4:
+                    return messages
+        raise AssertionError("the log ended")
+
+    assert asyncio.run(asyncio.wait_for(follow_async(), DEADLINE)) == ["before", "one", "two", "three"]
+    with pytest.raises(errors.InvalidRequest):
+        next(iter(client.logs.follow(level="loud")))
+
+
+def test_a_gap_in_the_log_is_an_entry() -> None:
+    gap = LogView.from_json(entry_of({"type": "gap", "from": 3, "to": 6, "message": "gone"}))
+    assert (gap.sequence, gap.level, gap.message, gap.raw["from"]) == (6, "warning", "gone", 3)
+    entry = {"sequence": 1, "message": "m", "level": "info", "timestamp": "2026-01-31T12:00:00Z"}
+    assert entry_of(entry) is entry
+
+
+def test_a_platform_key_acts_in_a_tenant(server: Server) -> None:
+    platform = Client(server.url, PLATFORM_KEY)
+    tenant = platform.tenants.create(name("acme")).tenant_id
+    its_name = name("theirs")
+    theirs = Client(server.url, PLATFORM_KEY, tenant=tenant)
+    theirs.agents.register(its_name, ["work"])
+    assert [agent.agent_name for agent in theirs.with_options(timeout=5).agents.iterate()] == [its_name]
+    assert its_name not in [agent.agent_name for agent in platform.agents.iterate()]
+
+    async def also_awaited() -> int:
+        async with AsyncClient(server.url, PLATFORM_KEY, tenant=tenant) as client:
+            return len(await client.agents.list())
+
+    assert asyncio.run(also_awaited()) == 1
+    with pytest.raises(errors.ConfigurationError, match="tenant"):
+        Client(server.url, PLATFORM_KEY, tenant="no\nheader")

@@ -65,7 +65,7 @@ def test_the_artcafe_agent(
 def test_the_ten_line_agent_of_the_readme(client: agentkit.Client, programs: Callable[..., Program]) -> None:
     (source,) = [block for block in blocks(ROOT / "README.md", "python") if 'Agent("shouter")' in block]
     assert source == next(block for block in blocks(ROOT / "python" / "README.md", "python") if "shouter" in block)
-    assert len(source.splitlines()) <= 10
+    assert len(source.splitlines()) == 10
     programs(source).line("is registered as")
     workflow = {"id": "shout", "name": "Shout", "tasks": [{"taskId": "shout", "agentCapability": "shout"}]}
     done = client.sessions.wait(client.workflows.trigger(workflow, {"text": "hello"}))

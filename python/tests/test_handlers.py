@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, Optional
 
 import pytest
 
-from agentkit import Call, Context, Failure
+from agentkit import Agent, Call, Context, Failure, current, errors
 from agentkit._handlers import Handler, Handlers, matches
 
 
@@ -90,3 +91,53 @@ def test_work_finds_its_handler() -> None:
 )
 def test_subjects_match_as_on_the_server(pattern: str, subject: str, fits: bool) -> None:
     assert matches(pattern, subject) is fits
+
+
+def test_an_agent_is_called_without_a_server() -> None:
+    agent = Agent("shop")
+
+    @agent.task("pay")
+    def pay(order: Order, ctx: Context) -> Order:
+        ctx.progress(50)
+        ctx.log("paying", order=order.id)
+        assert current() is ctx and not ctx.cancelled
+        return Order(order.id, order.amount * ctx.call.attempt)
+
+    @agent.task("later")
+    async def later(n: int) -> dict[str, int]:
+        await asyncio.sleep(0)
+        if n < 0:
+            raise Failure("below zero", code="negative")
+        return {"n": n}
+
+    @agent.message("note")
+    def note(text: str) -> str:
+        return text
+
+    assert agent.call("pay", {"order": Order("a", 2)}, attempt=2) == {"id": "a", "amount": 4.0}
+    assert agent.call("later", {"n": 1}) == {"n": 1}
+    assert agent.call("note", {"text": "hello"}, kind="message") == "hello"
+    with pytest.raises(Failure, match="below zero") as told:
+        agent.call("later", {"n": -1})
+    assert told.value.code == "negative"
+    with pytest.raises(Failure, match="lacks 'order'"):
+        agent.call("pay")
+    assert current() is None
+
+    async def inside() -> None:
+        assert await agent.call_async("later", {"n": 2}) == {"n": 2}
+        with pytest.raises(errors.ConfigurationError, match="call_async"):
+            agent.call("later", {"n": 1})
+
+    asyncio.run(inside())
+
+
+def test_what_has_no_handler_is_told_with_what_there_is() -> None:
+    agent = Agent("reader")
+    agent.task("read")(lambda: None)
+    agent.task("count")(lambda: None)
+    with pytest.raises(Failure, match="no handler for the task 'total'; this agent has: 'count', 'read'; .*`taskId`") as told:
+        agent.call("total")
+    assert told.value.code == "no-handler"
+    with pytest.raises(Failure, match="no handler for the message 'x'; this agent has: none$"):
+        agent.call("x", kind="message")

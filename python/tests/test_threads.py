@@ -39,9 +39,11 @@ def test_a_thread_is_used_again_and_ends() -> None:
     assert not used[0].is_alive() and used[0].daemon
 
 
-def test_a_cancelled_function_keeps_its_place_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_threads, "CANCELLED_GRACE", 0.2)
-    monkeypatch.setattr(_threads, "OVERDUE_MAX", 1)
+def test_a_cancelled_function_keeps_its_place_until_it_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_threads, "OVERDUE_AFTER", 0.05)
+    monkeypatch.setattr(_threads, "OVERDUE_AGAIN", 0.05)
 
     async def main() -> None:
         threads = Threads(1, "test")
@@ -52,25 +54,17 @@ def test_a_cancelled_function_keeps_its_place_for_a_while(monkeypatch: pytest.Mo
             threads.loop.call_soon_threadsafe(begun.set)
             assert release.wait(DEADLINE)
 
-        async def cancelled() -> None:
-            begun.clear()
-            holding = asyncio.ensure_future(threads.run(hold))
-            await begun.wait()
-            holding.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await holding
-
-        await cancelled()
-        before = threads.loop.time()
-        assert await threads.run(lambda: "beside it") == "beside it"
-        assert threads.loop.time() - before >= 0.1, "it did not wait for the one that was cancelled"
-        # One goes on already: no second one loses its place.
-        await cancelled()
-        waiting = asyncio.ensure_future(threads.run(lambda: "after it"))
-        done, _ = await asyncio.wait({waiting}, timeout=0.5)
-        assert not done
+        holding = asyncio.ensure_future(threads.run(hold))
+        await begun.wait()
+        holding.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await holding
+        waiting = asyncio.ensure_future(threads.run(release.is_set))
+        while caplog.text.count("still runs") < 2:
+            await asyncio.sleep(0.01)
+        assert not waiting.done()
         release.set()
-        assert await waiting == "after it"
+        assert await waiting, "it ran beside the one that was cancelled"
         threads.close()
 
     asyncio.run(asyncio.wait_for(main(), DEADLINE))

@@ -10,6 +10,7 @@ use http_body_util::Full;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use signalbox_wire::paging::Page;
+use tracing::{debug, warn};
 use url::Url;
 
 use crate::answer::Answer;
@@ -21,6 +22,8 @@ use crate::transport::Transport;
 #[cfg(test)]
 mod tests;
 
+/// What the events of requests are found by.
+const TARGET: &str = "signalbox_client::request";
 /// How long one attempt may take unless told otherwise: above the 15 s that a tool may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -341,17 +344,24 @@ impl Call<'_> {
     /// Sends the call, again where that is safe and may help, and reads the answer.
     pub(crate) async fn answer(mut self) -> Result<Answer, Error> {
         let url = std::mem::replace(&mut self.url, Err(Error::unusable("", "")))?;
+        let (method, path) = (self.method.as_str().to_owned(), url.path());
         let mut attempt = 1;
         loop {
             let request = self.request(&url)?;
             let error = match self.client.transport.fetch(request, self.client.timeout).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    debug!(target: TARGET, method, path, attempt, status = answer.status, "answered");
+                    return Ok(answer);
+                }
                 Err(error) => error,
             };
-            match self.client.policy.wait(&error, attempt, self.repeat, edge::fraction()) {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => return Err(error),
-            }
+            let status = error.status();
+            let Some(wait) = self.client.policy.wait(&error, attempt, self.repeat, edge::fraction()) else {
+                debug!(target: TARGET, method, path, attempt, status, %error, "failed");
+                return Err(error);
+            };
+            warn!(target: TARGET, method, path, attempt, status, retry_in = ?wait, %error, "failed, and is tried again");
+            tokio::time::sleep(wait).await;
             attempt += 1;
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tracing::info;
 
 use crate::client::{Client, ListQuery};
 use crate::edge;
@@ -154,6 +155,7 @@ impl Feed {
         let asked = self.parser.retry().unwrap_or_default().min(self.client.policy.wait_max);
         let wait = self.client.policy.jitter(self.fruitless, edge::fraction()) + asked;
         self.resume_at = Some(Instant::now() + wait);
+        info!(target: crate::sse::TARGET, stream = self.path.join("/").as_str(), retry_in = ?wait, "the stream broke off and is resumed");
     }
 }
 

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use signalbox_wire::opscore::{EventData, EventView, GapView, LogLevel};
 use signalbox_wire::time::Timestamp;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tracing::info;
 
 use crate::client::Client;
 use crate::edge;
@@ -194,6 +195,9 @@ impl EventStream {
         let asked = self.parser.retry().unwrap_or_default().min(self.client.policy.wait_max);
         let wait = self.client.policy.jitter(self.fruitless, edge::fraction()) + asked;
         self.resume_at = Some(Instant::now() + wait);
+        if !self.over {
+            info!(target: crate::sse::TARGET, stream = self.session_id.as_str(), retry_in = ?wait, "the stream broke off and is resumed");
+        }
     }
 
     /// Drops the stream, so that a further call resumes after the last good event and skips none.

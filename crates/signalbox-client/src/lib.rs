@@ -29,6 +29,29 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # What it logs
+//!
+//! The crate tells [`tracing`](https://docs.rs/tracing) what it does; where a program has a subscriber, that is its log. No
+//! field holds a key, a token, a payload or a result. An `error` names the address that was called, which holds no credentials.
+//!
+//! | target | level | what | fields |
+//! |---|---|---|---|
+//! | `signalbox_client::agent` | span, info | `agent`: one for the agent's life | `agent` (its name), `agent_id` |
+//! | | span, info | `work`: one for each piece of work, in the agent's; its handler runs in it, and its reports are sent in it | `kind`, `name`, `task_id`, `session_id`, `attempt`, `traceparent` |
+//! | | info | registered | `agent_id`, `endpoint` |
+//! | | info, warn | connected; not connected, and when it is tried again | `connection_id`; `reason`, `retry_in` |
+//! | | debug | signed in with the SSH key | `agent_id` |
+//! | | debug | work taken, work done, a repeat dropped | `kind`, `name`, `attempt`; `message_id` |
+//! | | warn | a handler failed; the server refused something; messages are missing | `kind`, `name`, `code` |
+//! | | error | a report is given up; the agent is over, such as when another process took its name | `state`, `reason` |
+//! | `signalbox_client::request` | debug | a call was answered, or failed | `method`, `path`, `attempt`, `status`, `error` |
+//! | | warn | a call failed and is made again | the same, `retry_in` |
+//! | `signalbox_client::stream` | info | a stream broke off and is resumed | `stream`, `retry_in` |
+//!
+//! [`agent::Agent::observer`] tells a program of the same happenings as values. It stays beside `tracing` because it does what a
+//! subscriber cannot: it belongs to one agent and not to the process, its values can be acted on (a test waits for one, the
+//! command line prints them in its own form), and the Python package passes them on to Python's `logging`.
 
 pub mod agent;
 

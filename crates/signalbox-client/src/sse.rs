@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+/// What the events of streams are found by, in `tracing`.
+pub(crate) const TARGET: &str = "signalbox_client::stream";
 /// The largest single event that is taken, in bytes; a task's result travels in one.
 pub(crate) const FRAME_BYTES_MAX: usize = 8 << 20;
 

@@ -108,7 +108,7 @@ impl Run {
             running.endpoint().map_or_else(|| "connected".to_owned(), |endpoint| format!("at {endpoint}"));
         printer::line(&format!("agent {} is {} {place}", self.name, running.agent_id()));
         tokio::select! {
-            () = running.ended() => anyhow::bail!("the agent is over: its connection is no longer taken"),
+            () = running.ended() => anyhow::bail!("the agent is over; the line above says why"),
             outcome = crate::signals::interrupted() => outcome?,
         }
         printer::notice("stopping; work that is under way may end");

@@ -26,7 +26,8 @@ class Client(Group):
 
     `url` is the server, else `SIGNALBOX_URL`, else `OPSCORE_API_URL`, else `http://127.0.0.1:8000`; `api_key` is the key,
     else `SIGNALBOX_API_KEY`, else `OPSCORE_API_KEY`. What fails for a moment is tried up to `attempts` times, with growing
-    waits and jitter, at the time that `Retry-After` names; `timeout` is in seconds, for one attempt.
+    waits and jitter, at the time that `Retry-After` names; `timeout` is in seconds, for one attempt. `tenant` is the tenant
+    that a platform key acts in; any other key has its own.
     """
 
     def __init__(
@@ -34,12 +35,13 @@ class Client(Group):
         url: Optional[str] = None,
         api_key: Optional[str] = None,
         *,
+        tenant: Optional[str] = None,
         timeout: Optional[float] = None,
         attempts: Optional[int] = None,
     ) -> None:
         address = _settings.server_url(url)
         try:
-            native = _native.Client(address, _settings.api_key(api_key), timeout, attempts)
+            native = _native.Client(address, _settings.api_key(api_key), timeout, attempts, tenant)
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
         self._use(Transport(native))

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Iterator, Optional, Union
+from datetime import datetime, timezone
+from typing import Any, Iterator, Optional, Union
 
 from agentkit._sync.base import OPSCORE, Group, Json, data_of, each, given
 from agentkit._model import Page
+from agentkit._transport import _wait, _pairs, loads
 from agentkit.models import (
     DeadLetterView,
     DiscardManyAnswer,
@@ -137,6 +138,28 @@ class Logs(Group):
             )
         )
 
+    def follow(
+        self,
+        *,
+        agent: Optional[str] = None,
+        session: Optional[str] = None,
+        level: Optional[str] = None,
+        since: Optional[When] = None,
+        text: Optional[str] = None,
+        after: int = 0,
+    ) -> Iterator[LogView]:
+        """The entries that all filters fit, as they come and without end: from now on, from the moment `since` on, or after
+        the entry with the sequence `after`. A stream that breaks off is taken up again by itself; nothing is missed and
+        nothing comes twice. Where entries are no longer kept, one whose `raw["type"]` is `gap` tells of them."""
+        self._transport.check_process()
+        query = given(agent=agent, session=session, level=level, since=since, text=text)
+        stream = self._transport.native.follow([*OPSCORE, "logs"], _pairs(query), after)
+        while True:
+            entry = loads(_wait(stream.next()))
+            if entry is None:
+                return
+            yield LogView.from_json(entry_of(entry))
+
     def retention(self) -> RetentionView:
         """How long what is kept."""
         return self._get(RetentionView, *OPSCORE, "retention")
@@ -144,3 +167,11 @@ class Logs(Group):
     def set_retention(self, rules: Json) -> RetentionView:
         """Says how long what is kept."""
         return RetentionView.from_json(self._call("PUT", *OPSCORE, "retention", body=dict(rules)))
+
+
+def entry_of(entry: Any) -> Any:
+    """An entry of the log; a gap is told in the place of its last entry, as of now."""
+    if entry.get("type") != "gap" or "to" not in entry:
+        return entry
+    now = datetime.now(timezone.utc).isoformat()
+    return {**entry, "sequence": entry["to"], "timestamp": now, "level": "warning"}

@@ -64,6 +64,14 @@ impl Handlers {
         self.named.is_empty() && self.subjects.is_empty() && self.rest.is_none()
     }
 
+    /// The names that have a handler of their own, sorted.
+    pub(super) fn names(&self, kind: Kind) -> Vec<&str> {
+        let mut names: Vec<&str> =
+            self.named.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The handler of a call, where there is one.
     pub(super) fn of(&self, kind: Kind, name: &str) -> Option<&Handler> {
         let by_subject = || {

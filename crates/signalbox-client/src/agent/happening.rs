@@ -1,15 +1,20 @@
-//! What happens in an agent, and who is told of it.
+//! What happens in an agent, and who is told of it: `tracing`, and the agent's observer.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use signalbox_wire::opscore::LogLevel;
+use tracing::{Span, debug, error, info, warn};
 
 use super::call::Kind;
 use super::failure::Failure;
 
-/// What happens in an agent, for its log.
+/// What an agent's spans and events are found by.
+pub(super) const TARGET: &str = "signalbox_client::agent";
+
+/// What happens in an agent. As text it is a line for a log.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Happening {
@@ -77,17 +82,109 @@ pub enum Happening {
     },
 }
 
+impl Happening {
+    /// How much it matters.
+    #[must_use]
+    pub fn level(&self) -> LogLevel {
+        match self {
+            Self::Taken { .. } | Self::Repeated { .. } | Self::Presence { .. } => LogLevel::Debug,
+            Self::Done { failure: None, .. } => LogLevel::Debug,
+            Self::Connected { .. } => LogLevel::Info,
+            Self::Done { failure: Some(_), .. } => LogLevel::Warning,
+            Self::Disconnected { .. } | Self::Gap { .. } | Self::Refused { .. } => LogLevel::Warning,
+            Self::Unreported { .. } | Self::Ended { .. } => LogLevel::Error,
+        }
+    }
+
+    /// Tells `tracing`; no field holds a payload, a result or a key.
+    fn trace(&self) {
+        match self {
+            Self::Taken { kind, name, attempt } => {
+                debug!(target: TARGET, kind = kind.as_str(), name = name.as_str(), attempt, "{self}");
+            }
+            Self::Done { kind, name, failure: None } => {
+                debug!(target: TARGET, kind = kind.as_str(), name = name.as_str(), "{self}");
+            }
+            Self::Done { kind, name, failure: Some(failure) } => {
+                let code = failure.code.as_deref();
+                warn!(target: TARGET, kind = kind.as_str(), name = name.as_str(), code, "{self}");
+            }
+            Self::Repeated { message_id } => {
+                debug!(target: TARGET, message_id = message_id.as_str(), "{self}")
+            }
+            Self::Connected { connection_id } => {
+                info!(target: TARGET, connection_id = connection_id.as_str(), "{self}");
+            }
+            Self::Disconnected { reason, retry_in } => {
+                warn!(target: TARGET, reason = reason.as_str(), retry_in = ?retry_in, "{self}");
+            }
+            Self::Unreported { state, reason } => {
+                error!(target: TARGET, state = state.as_str(), reason = reason.as_str(), "{self}");
+            }
+            Self::Ended { reason } => error!(target: TARGET, reason = reason.as_str(), "{self}"),
+            Self::Presence { .. } => debug!(target: TARGET, "{self}"),
+            Self::Gap { .. } | Self::Refused { .. } => warn!(target: TARGET, "{self}"),
+        }
+    }
+}
+
+impl fmt::Display for Happening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken { kind, name, attempt } => {
+                write!(f, "took the {} '{name}', attempt {attempt}", kind.as_str())
+            }
+            Self::Repeated { message_id } => write!(f, "dropped a repeat of {message_id}"),
+            Self::Done { kind, name, failure: None } => write!(f, "the {} '{name}' is done", kind.as_str()),
+            Self::Done { kind, name, failure: Some(failure) } => {
+                write!(f, "the {} '{name}' failed: {failure}", kind.as_str())
+            }
+            Self::Unreported { state, reason } => {
+                write!(f, "the report '{state}' did not get through and is given up: {reason}")
+            }
+            Self::Connected { .. } => f.write_str("connected"),
+            Self::Disconnected { reason, retry_in } => {
+                write!(f, "not connected: {reason}; trying again in {} s", retry_in.as_secs_f64())
+            }
+            Self::Gap { data } => write!(f, "messages are missing: {data}"),
+            Self::Presence { data } => write!(f, "presence: {data}"),
+            Self::Refused { data } => write!(f, "the server refused something: {data}"),
+            Self::Ended { reason } => write!(f, "the agent is over: {reason}"),
+        }
+    }
+}
+
 /// Who is told of an agent's happenings.
 #[derive(Clone)]
-pub(super) struct Observer(Arc<dyn Fn(Happening) + Send + Sync>);
+pub(super) struct Observer {
+    tell: Arc<dyn Fn(Happening) + Send + Sync>,
+    /// The agent's span: what happens outside of a piece of work belongs to it.
+    span: Span,
+}
 
 impl Observer {
     pub(super) fn new(observer: impl Fn(Happening) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(observer))
+        Self { tell: Arc::new(observer), span: Span::none() }
+    }
+
+    /// From here on, what happens belongs to this span.
+    pub(super) fn set_span(&mut self, span: Span) {
+        self.span = span;
+    }
+
+    /// The agent's span.
+    pub(super) fn span(&self) -> &Span {
+        &self.span
     }
 
     pub(super) fn tell(&self, happening: Happening) {
-        (self.0)(happening);
+        // Within the span of a piece of work, which belongs to the agent's, it belongs to that.
+        if Span::current().is_none() {
+            self.span.in_scope(|| happening.trace());
+        } else {
+            happening.trace();
+        }
+        (self.tell)(happening);
     }
 }
 

@@ -19,6 +19,7 @@ mod inbox;
 mod line;
 mod listener;
 mod logs;
+mod replaced;
 mod reporter;
 mod running;
 mod start;
@@ -46,7 +47,8 @@ pub use self::running::Running;
 pub use self::subscription::Subscription;
 use crate::client::Client;
 
-/// How often a connected agent gives a sign of life: the server looks for one each 30 s, unless it is told otherwise.
+/// How often a connected agent gives a sign of life: the server looks for one each 30 s, unless it is told otherwise. One that
+/// listens looks as often whether it is still the one that is registered.
 const HEARTBEAT: Duration = Duration::from_secs(25);
 
 /// An agent about to start.
@@ -152,7 +154,7 @@ impl Agent {
     }
 
     /// How often it gives a sign of life over its connection, where the server's `heartbeat_interval` is below 25 s;
-    /// 300 s at most.
+    /// 300 s at most. An agent that listens looks as often whether another process has registered under its name.
     #[must_use]
     pub fn heartbeat(mut self, interval: Duration) -> Self {
         self.heartbeat = interval.max(Duration::from_millis(100));
@@ -225,7 +227,8 @@ impl Agent {
         self
     }
 
-    /// Tells `observer` of everything that happens, for a log.
+    /// Tells `observer` of everything that happens: for a program that acts on it, or that logs by other means than
+    /// `tracing`, which is told in any case.
     #[must_use]
     pub fn observer(mut self, observer: impl Fn(Happening) + Send + Sync + 'static) -> Self {
         self.observer = Observer::new(observer);

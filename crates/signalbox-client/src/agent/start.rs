@@ -8,12 +8,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tracing::{Instrument, field, info, info_span};
 
 use super::Agent;
 use super::at_work::AtWork;
 use super::connection::{Acting, Connection, Dialer, Link, Parts};
 use super::credentials::Credentials;
+use super::happening::{Happening, TARGET};
 use super::inbox::{Inbox, QUEUE_MAX};
+use super::replaced::replaced;
 use super::reporter::{HttpReporter, Reporter};
 use super::running::Running;
 use super::worker::Worker;
@@ -42,9 +45,12 @@ impl Agent {
             ));
         }
         self.tell_concurrency();
+        let name = self.registration.agent_name.as_str();
+        let span = info_span!(target: TARGET, "agent", agent = name, agent_id = field::Empty);
+        self.observer.set_span(span.clone());
         match self.credentials.take() {
-            None => self.start_listening().await,
-            Some(credentials) => self.start_connected(credentials).await,
+            None => self.start_listening().instrument(span).await,
+            Some(credentials) => self.start_connected(credentials).instrument(span).await,
         }
     }
 
@@ -77,9 +83,24 @@ impl Agent {
         let acting = Acting::new(self.client.clone());
         let log_client = acting.clone();
         let logging = tokio::spawn(log_sender.run(agent_id.clone(), move || log_client.client()));
+        let is_own = self.registered.is_none();
+        let (heartbeat, observer, working) = (self.heartbeat, self.observer.clone(), at_work.clone());
+        let (asking, own_id, own_endpoint) = (acting.clone(), agent_id.clone(), endpoint.clone());
+        let (stop_self, mut until) = (stop.clone(), stopping.clone());
+        let ended = async move {
+            tokio::select! {
+                reason = replaced(&asking, &own_id, &own_endpoint, heartbeat), if is_own => {
+                    // What it has in hand was given out again.
+                    working.stop_all();
+                    observer.tell(Happening::Ended { reason: reason.to_owned() });
+                    stop_self.send_replace(true);
+                }
+                _ = until.wait_for(|stop| *stop) => {}
+            }
+        };
         let worker = Worker::new(self.handlers, reporter, self.observer, at_work);
         let worker = async move {
-            worker.run(receiver, self.concurrency, stopping).await;
+            tokio::join!(ended, worker.run(receiver, self.concurrency, stopping));
             drop(serving.await);
             // The sinks are gone with the handlers, and so this ends once all is sent.
             drop(timeout(LOG_WITHIN, logging).await);
@@ -140,10 +161,16 @@ impl Agent {
 
     /// Registers, unless it is registered already.
     async fn agent_id(&self) -> Result<String, Error> {
-        match &self.registered {
-            Some(agent_id) => Ok(agent_id.clone()),
-            None => self.client.register_agent(&self.registration, true).await,
+        let agent_id = match &self.registered {
+            Some(agent_id) => agent_id.clone(),
+            None => self.client.register_agent(&self.registration, true).await?,
+        };
+        self.observer.span().record("agent_id", agent_id.as_str());
+        if self.registered.is_none() {
+            let endpoint = self.registration.contact_endpoint.as_deref();
+            info!(target: TARGET, agent_id = agent_id.as_str(), endpoint, "registered");
         }
+        Ok(agent_id)
     }
 
     fn tell_concurrency(&mut self) {

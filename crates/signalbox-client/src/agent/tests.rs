@@ -305,3 +305,127 @@ async fn a_name_that_cannot_be_registered_is_an_error_of_the_start() {
     let error = agent(&server).handler(|_| async { failure("never called") }).start().await.unwrap_err();
     assert_eq!(error.status(), Some(422));
 }
+
+#[tokio::test]
+async fn an_agent_that_was_replaced_or_removed_ends_and_says_what_to_do() {
+    let replaced = CannedResponse::new(200).json(&json!({"status": "success", "message": "m", "data": {
+        "agentId": "agt_1", "agentName": "reader", "version": "2", "capabilities": ["read"], "metadata": {},
+        "contactEndpoint": "http://127.0.0.1:1/", "registrationTime": "2026-01-31T12:00:00Z"}}));
+    let removed = CannedResponse::new(404).json(&json!({"type": "/problems/unknown-agent", "status": 404}));
+    for (answer, expected) in [(replaced, "a name of its own"), (removed, "start it again")] {
+        let looks = Arc::new(Notify::new());
+        let looked = Arc::clone(&looks);
+        let server = TestServer::respond(move |asked| match asked.method.as_str() {
+            "GET" => {
+                looked.notify_one();
+                answer.clone()
+            }
+            _ => CannedResponse::new(201)
+                .json(&json!({"status": "success", "message": "m", "data": {"agentId": "agt_1"}})),
+        })
+        .await;
+        let (told, mut happenings) = mpsc::unbounded_channel();
+        let handler = |_| async {
+            std::future::pending::<()>().await;
+            failure("never reached")
+        };
+        let mut running = agent(&server)
+            .handler(handler)
+            .heartbeat(Duration::from_millis(200))
+            .observer(move |happening| drop(told.send(happening)))
+            .start()
+            .await
+            .unwrap();
+        post(running.endpoint().unwrap(), "m1", &task("t1", &json!({}))).await;
+        tokio::time::timeout(DEADLINE, looks.notified()).await.expect("it looks");
+        tokio::time::timeout(DEADLINE, running.ended()).await.expect("it ends, and so does its work");
+        let mut seen = Vec::new();
+        while let Ok(happening) = happenings.try_recv() {
+            seen.push(happening.to_string());
+        }
+        assert!(seen.iter().any(|line| line.contains(expected)), "{seen:?}");
+        assert!(seen.iter().any(|line| line.contains("cancelled")), "{seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_task_without_a_handler_is_told_which_there_are() {
+    let (server, mut reports) = server(|_| None).await;
+    let done = |_| async { Ok::<_, String>(Value::Null) };
+    let running = agent(&server).task("read", done).task("cut", done).start().await.unwrap();
+    post(running.endpoint().unwrap(), "m1", &task("t1", &json!({}))).await;
+    assert_eq!(reports.next().await["state"], "active");
+    let details = &reports.next().await["details"];
+    assert_eq!(details["code"], "no-handler");
+    let error = details["error"].as_str().unwrap();
+    assert!(error.starts_with("no handler for the task 'count'; this agent has: 'cut', 'read'"), "{error}");
+}
+
+/// What `tracing` writes, for a test to read.
+#[derive(Clone, Default)]
+struct Written(Arc<parking_lot::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_an_agent_does_is_traced_without_secrets() {
+    let written = Written::default();
+    let writer = written.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let (sender, reports) = mpsc::unbounded_channel();
+    let refused = std::sync::atomic::AtomicBool::new(false);
+    let server = TestServer::respond(move |asked| {
+        if !refused.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            return CannedResponse::new(503);
+        }
+        if asked.target.starts_with("/v1/agents/register") {
+            return CannedResponse::new(201)
+                .json(&json!({"status": "success", "message": "m", "data": {"agentId": "agt_1"}}));
+        }
+        sender.send(asked.json()).unwrap();
+        CannedResponse::new(202)
+    })
+    .await;
+    let mut reports = Reports(reports);
+    let policy = RetryPolicy { wait_first: Duration::from_millis(1), ..RetryPolicy::default() };
+    let client = Client::new(&server.url(), Some("the-secret-key")).unwrap().with_retry(policy);
+    let handler = |_| async {
+        tracing::info!("half way");
+        Err::<Value, _>(Failure::new("no ink").code("ink"))
+    };
+    let running = Agent::new(client, "writer").task("count", handler).start().await.unwrap();
+    post(running.endpoint().unwrap(), "m1", &task("t1-1", &json!({"text": "the secret text"}))).await;
+    while reports.next().await["state"] != "error" {}
+    assert!(running.stop(DEADLINE).await);
+
+    let text = String::from_utf8(written.0.lock().clone()).unwrap();
+    let has = |parts: &[&str]| text.lines().any(|line| parts.iter().all(|part| line.contains(part)));
+    let agent = r#"agent{agent="writer" agent_id="agt_1"}"#;
+    let work = r#"work{kind="task" name="count" task_id="t1-1" session_id="ses_1" attempt=3"#;
+    for parts in [
+        &["signalbox_client::request", "tried again", "path=\"/v1/agents/register\"", "status=503"][..],
+        &["INFO", "registered", agent],
+        &["took the task 'count', attempt 3", agent],
+        &["half way", agent, work],
+        &["WARN", "failed: ink: no ink", "code=\"ink\"", agent, work],
+        &["signalbox_client::request", "answered", "/v1/opscore/agent/agt_1/state", agent, work],
+    ] {
+        assert!(has(parts), "no line with {parts:?}:\n{text}");
+    }
+    assert!(!text.contains("secret"), "{text}");
+}

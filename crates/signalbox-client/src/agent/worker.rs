@@ -9,14 +9,15 @@ use bytes::Bytes;
 use signalbox_wire::opscore::TaskAnswer;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tracing::{Instrument, Span, info_span};
 
 use super::about::About;
 use super::at_work::AtWork;
-use super::call::Call;
+use super::call::{Call, Kind};
 use super::context::Progress;
 use super::failure::Failure;
 use super::handlers::{Handlers, Outcome};
-use super::happening::{Happening, Observer};
+use super::happening::{Happening, Observer, TARGET};
 use super::inbox::{ANSWER_BYTES_MAX, Queued, work_id};
 use super::reporter::{Reporter, report_of};
 
@@ -50,7 +51,10 @@ impl Worker {
         while open || !working.is_empty() {
             tokio::select! {
                 call = queue.recv(), if open && working.len() < concurrency => match call {
-                    Some(queued) => drop(working.spawn(Arc::clone(&self.0).handle(queued))),
+                    Some(queued) => {
+                        let span = self.0.span_of(&queued.call);
+                        working.spawn(Arc::clone(&self.0).handle(queued).instrument(span));
+                    }
                     None => open = false,
                 },
                 Some(_) = working.join_next() => {}
@@ -62,6 +66,15 @@ impl Worker {
 }
 
 impl Parts {
+    /// The span of a piece of work: the handler runs in it, and so do the reports of it.
+    fn span_of(&self, call: &Call) -> Span {
+        info_span!(
+            target: TARGET, parent: self.observer.span(), "work", kind = call.kind.as_str(), name = call.name.as_str(),
+            task_id = call.task_id.as_deref(), session_id = call.session_id.as_deref(), attempt = call.attempt,
+            traceparent = call.traceparent.as_deref()
+        )
+    }
+
     /// A task whose delivery waits for the answer is reported by that, if its handler ends before the delivery is
     /// answered; any other is reported `active` first.
     async fn handle(self: Arc<Self>, queued: Queued) {
@@ -147,16 +160,17 @@ impl Parts {
         let no_longer_wanted = || Err(Failure::new("it is no longer wanted").code("cancelled"));
         match self.handlers.of(call.kind, &call.name) {
             _ if context.is_cancelled() => no_longer_wanted(),
-            None => Err(nobody_takes(&call)),
+            None => Err(nobody_takes(&call, &self.handlers.names(call.kind))),
             Some(handler) => {
                 let handler = handler.clone();
-                let handler = tokio::spawn(async move {
+                let handler = async move {
                     tokio::select! {
                         biased;
                         () = context.cancelled() => no_longer_wanted(),
                         outcome = handler.run(call) => outcome,
                     }
-                });
+                };
+                let handler = tokio::spawn(handler.in_current_span());
                 match AbortOnDrop(handler).join().await {
                     Ok(outcome) => outcome,
                     Err(error) if error.is_cancelled() => no_longer_wanted(),
@@ -167,9 +181,20 @@ impl Parts {
     }
 }
 
-fn nobody_takes(call: &Call) -> Failure {
-    let message = format!("this agent takes no {} '{}'", call.kind.as_str(), call.name);
-    Failure::new(message).code("no-handler")
+fn nobody_takes(call: &Call, names: &[&str]) -> Failure {
+    let kind = call.kind.as_str();
+    let has = match names {
+        [] => "none".to_owned(),
+        names => names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", "),
+    };
+    let how = match call.kind {
+        Kind::Task => {
+            "; a task goes to the handler of its `name`, else of its `taskId`, whatever capability it asked for"
+        }
+        _ => "",
+    };
+    let name = &call.name;
+    Failure::new(format!("no handler for the {kind} '{name}'; this agent has: {has}{how}")).code("no-handler")
 }
 
 /// A handler's task that ends with whoever waits for it.

@@ -11,9 +11,11 @@ use signalbox_wire::artcafe::{Challenge, ChallengeBody, Verified, VerifyBody};
 use signalbox_wire::id::{AgentId, KeyId, TenantId};
 use signalbox_wire::time::Timestamp;
 use tokio::time::timeout;
+use tracing::debug;
 
 use super::socket::Socket;
 use crate::agent::credentials::{Credentials, SshCredentials};
+use crate::agent::happening::TARGET;
 use crate::client::Client;
 use crate::edge;
 use crate::error::Error;
@@ -136,6 +138,7 @@ impl Dialer {
         let signed_in = self.acting.client().with_key(Some(&verified.token))?;
         *self.acting.0.lock() = signed_in;
         *ssh.good_until.lock() = Some(verified.expires_at);
+        debug!(target: TARGET, agent_id = self.agent_id.as_str(), "signed in with the SSH key");
         Ok(())
     }
 

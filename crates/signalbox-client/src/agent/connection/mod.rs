@@ -28,6 +28,7 @@ pub(super) use self::dial::{Acting, Dial, Dialer};
 pub(super) use self::link::Link;
 pub(super) use self::state::{Connection, Parts};
 use super::happening::Happening;
+use super::replaced::REPLACED;
 use crate::edge;
 use crate::error::Error;
 
@@ -82,7 +83,11 @@ impl<D: Dial> Connection<D> {
             Ok(socket) => match Box::pin(self.converse(socket)).await {
                 End::Stopped => return None,
                 End::Closed(code, reason) => {
-                    Failed { fault: Fault::of_close(code), error: refusal::of_close(code, &reason), reason }
+                    let fault = Fault::of_close(code);
+                    // The server's words do not say what to do about it.
+                    let reason =
+                        if fault.is_none() { format!("{REPLACED} (close code {code})") } else { reason };
+                    Failed { fault, error: refusal::of_close(code, &reason), reason }
                 }
                 End::Lost(reason) => Failed { fault: Some(Fault::Lost), error: link::broken(), reason },
             },

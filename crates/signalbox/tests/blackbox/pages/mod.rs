@@ -116,6 +116,7 @@ pages! {
     security: "docs/guide/security.md",
     ssh_keys: "docs/reference/ssh-keys.md",
     tools: "docs/guide/tools.md",
+    without_the_sdk: "docs/guide/without-the-sdk.md",
     workflow_language: "docs/reference/workflow-language.md",
     write_a_workflow: "docs/guide/write-a-workflow.md",
     write_an_agent: "docs/guide/write-an-agent.md",
