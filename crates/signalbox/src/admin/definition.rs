@@ -80,7 +80,11 @@ mod tests {
     fn what_is_broken_is_told_by_file_line_and_column() {
         for (file, text, expected) in [
             ("w.yaml", "id: [\n", "w.yaml, line 1, column 5: unclosed bracket '[' (read as YAML)"),
-            ("-", "{\"id\": \"w\" 1}", "standard input, line 1, column 12: expected `,` or `}` (read as JSON)"),
+            (
+                "-",
+                "{\"id\": \"w\" 1}",
+                "standard input, line 1, column 12: expected `,` or `}` (read as JSON)",
+            ),
             ("w.json", "id: w", "w.json, line 1, column 1: expected value (read as JSON)"),
             ("w.yaml", "id: a\nid: b", "w.yaml, line 2, column 1: duplicate mapping key: id (read as YAML)"),
         ] {
