@@ -159,10 +159,10 @@ fn tests(repo: &Repo, options: &Options, cluster: Option<&Cluster>, nats: Option
         Some(nats) => cargo.env(NATS_URL, nats.url()),
         None => cargo.env_remove(NATS_URL),
     };
-    // Most tests wait for a server most of the time: twice as many as there are cores keep those busy.
+    // Most tests wait for a server most of the time: three times as many as there are cores keep those busy.
     if std::env::var_os(THREADS).is_none() {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        cargo.env(THREADS, (2 * cores).to_string());
+        cargo.env(THREADS, (3 * cores).to_string());
     }
     cargo.args(&options.cargo_test_args);
     cargo
