@@ -190,8 +190,12 @@ impl Operation for PatchAgent {
             agent.concurrency = agent::concurrency(metadata).unwrap_or(1);
         }
         let agent = agent.clone();
+        let is_away = current.status.connection.is_none();
         // The status is written too, so that a dispatch decided on the old registration conflicts.
         current.status_mut();
+        if agent.is_ephemeral() && is_away {
+            work.expect_back(&self.agent);
+        }
         work.log(NewEvent::new("agent.changed", Level::Info, now, &summary(&agent)).about(&self.agent));
         Ok((work.finish(), agent))
     }

@@ -53,7 +53,7 @@ fn a_channel_is_subscribed_to() {
 
 #[test]
 fn a_subscription_that_is_killed_leaves_no_agent() {
-    let cli = Cli::start();
+    let cli = Cli::start_with(&[("SIGNALBOX_EPHEMERAL_GRACE", "1s")]);
     cli.ok("channels create orders.eu");
     let mut child = cli.command("channels subscribe orders.eu", &[]).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
