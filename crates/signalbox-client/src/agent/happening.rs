@@ -74,6 +74,10 @@ pub enum Happening {
     Refused {
         /// What and why, as the server tells it.
         data: Value,
+        /// The subject or pattern, where it was a subscription.
+        subscription: Option<String>,
+        /// Whether it stays refused: otherwise the agent asks again by itself.
+        is_final: bool,
     },
     /// The agent is over and does not try again.
     Ended {
@@ -148,7 +152,7 @@ impl fmt::Display for Happening {
             }
             Self::Gap { data } => write!(f, "messages are missing: {data}"),
             Self::Presence { data } => write!(f, "presence: {data}"),
-            Self::Refused { data } => write!(f, "the server refused something: {data}"),
+            Self::Refused { data, .. } => write!(f, "the server refused something: {data}"),
             Self::Ended { reason } => write!(f, "the agent is over: {reason}"),
         }
     }

@@ -68,8 +68,8 @@ impl Agent {
         let inbox = Arc::new(Inbox::new(sender, self.observer.clone(), at_work.clone(), log_sink));
         // Served before it is registered: the first message may come before the registration's answer.
         let serving = tokio::spawn(listener::serve(listener, inbox, stopping.clone()));
-        let agent_id = match self.agent_id().await {
-            Ok(agent_id) => agent_id,
+        let (agent_id, generation) = match self.register().await {
+            Ok(registered) => registered,
             Err(error) => {
                 serving.abort();
                 return Err(error);
@@ -85,11 +85,11 @@ impl Agent {
         let logging = tokio::spawn(log_sender.run(agent_id.clone(), move || log_client.client()));
         let is_own = self.registered.is_none();
         let (heartbeat, observer, working) = (self.heartbeat, self.observer.clone(), at_work.clone());
-        let (asking, own_id, own_endpoint) = (acting.clone(), agent_id.clone(), endpoint.clone());
+        let (asking, own_id) = (acting.clone(), agent_id.clone());
         let (stop_self, mut until) = (stop.clone(), stopping.clone());
         let ended = async move {
             tokio::select! {
-                reason = replaced(&asking, &own_id, &own_endpoint, heartbeat), if is_own => {
+                reason = replaced(&asking, &own_id, generation, heartbeat), if is_own => {
                     // What it has in hand was given out again.
                     working.stop_all();
                     observer.tell(Happening::Ended { reason: reason.to_owned() });
@@ -109,7 +109,7 @@ impl Agent {
     }
 
     async fn start_connected(self, credentials: Credentials) -> Result<Running, Error> {
-        let agent_id = self.agent_id().await?;
+        let (agent_id, _) = self.register().await?;
         let dialer = Arc::new(Dialer::new(&self.client, &agent_id, credentials)?);
         let acting = dialer.acting();
         let (stop, stopping) = watch::channel(false);
@@ -159,18 +159,21 @@ impl Agent {
         }
     }
 
-    /// Registers, unless it is registered already.
-    async fn agent_id(&self) -> Result<String, Error> {
-        let agent_id = match &self.registered {
-            Some(agent_id) => agent_id.clone(),
-            None => self.client.register_agent(&self.registration, true).await?,
+    /// Registers, unless it is registered already: the agent's id, and which of its registrations this is where that is known.
+    async fn register(&self) -> Result<(String, Option<u64>), Error> {
+        let (agent_id, generation) = match &self.registered {
+            Some(agent_id) => (agent_id.clone(), None),
+            None => {
+                let registered = self.client.registered(&self.registration, true).await?;
+                (registered.agent_id.to_string(), registered.generation)
+            }
         };
         self.observer.span().record("agent_id", agent_id.as_str());
         if self.registered.is_none() {
             let endpoint = self.registration.contact_endpoint.as_deref();
             info!(target: TARGET, agent_id = agent_id.as_str(), endpoint, "registered");
         }
-        Ok(agent_id)
+        Ok((agent_id, generation))
     }
 
     fn tell_concurrency(&mut self) {

@@ -246,7 +246,7 @@ impl<D: Dial> Connection<D> {
                     // What this client cannot read it can do nothing about; the server keeps it or not.
                     Err(error) => {
                         let data = json!({ "code": "unreadable", "message": error.to_string() });
-                        self.observer.tell(Happening::Refused { data });
+                        self.observer.tell(Happening::Refused { data, subscription: None, is_final: true });
                     }
                 }
                 None

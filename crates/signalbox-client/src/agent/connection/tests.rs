@@ -140,6 +140,14 @@ impl Tested {
         }
     }
 
+    /// The next subscription that is refused, and whether that is final.
+    async fn refused_subscription(&mut self) -> (String, bool) {
+        match self.told(|happening| matches!(happening, Happening::Refused { .. })).await {
+            Happening::Refused { subscription: Some(subject), is_final, .. } => (subject, is_final),
+            other => panic!("no subscription was refused: {other:?}"),
+        }
+    }
+
     async fn ended(self) {
         timeout(DEADLINE, self.running).await.expect("it ends").unwrap();
     }

@@ -109,6 +109,7 @@ pub(super) fn agent(agent: &Agent, status: Option<&AgentStatus>) -> AgentView {
         contact_endpoint: agent.endpoint.clone(),
         metadata: agent.metadata.clone(),
         registration_time: agent.registered_at,
+        generation: agent.generation,
         state: report.map(|report| report.state.clone()),
         last_seen: status.map(|status| status.last_seen),
         draining: status.is_some_and(|status| status.draining),

@@ -73,6 +73,12 @@ fn open_sessions_say_what_they_wait_for() {
     );
 }
 
+/// How often a delivery was tried, as it is told: by the time that it is read there may have been one more.
+fn tried(shown: &str) -> Option<u32> {
+    let (_, told) = shown.split_once("was tried ")?;
+    told.split_once(" times")?.0.parse().ok()
+}
+
 #[test]
 fn a_delivery_that_fails_is_told() {
     let cli = Cli::start();
@@ -82,10 +88,11 @@ fn a_delivery_that_fails_is_told() {
     let mut watching = cli.spawn(&format!("sessions watch {session} -o jsonl"), &[]);
     let shown = within(PATIENCE, "a delivery that failed twice", || {
         let shown = cli.ok(&format!("sessions show {session}"));
-        if shown.contains("was tried 2 times") { Ok(shown) } else { Err(shown) }
+        if tried(&shown) >= Some(2) { Ok(shown) } else { Err(shown) }
     });
     let told = row(&shown, "was tried");
-    assert!(told.starts_with("task a: agent worker was tried 2 times, last: "), "{shown}");
+    assert!(told.starts_with("task a: agent worker was tried "), "{shown}");
+    assert!(told.contains(" times, last: "), "{shown}");
     assert!(told.contains("; next "), "{shown}");
     let list = cli.ok("sessions list");
     assert!(list.contains("agent worker to take it (task a)"), "{list}");
