@@ -9,7 +9,8 @@ use signalbox_wire::problem_kind::ProblemKind;
 use tokio::time::sleep;
 use url::Url;
 
-use super::connection::Acting;
+use super::connection::{Acting, Backoff, Fault};
+use super::happening::{Happening, Observer};
 use crate::edge;
 use crate::error::Error;
 
@@ -20,17 +21,38 @@ pub(super) const REPLACED: &str = "another process has registered or connected u
 const REMOVED: &str = "the agent was removed from the server; start it again to register it";
 
 /// Waits until another endpoint than this is registered for the agent, or none, and answers why the agent is over. That the
-/// server cannot be asked is no sign of it.
+/// server cannot be asked is no sign of it: that is told once, and so is that it can be asked again.
 pub(super) async fn replaced(
     acting: &Acting,
     agent_id: &str,
     endpoint: &str,
     every: Duration,
+    observer: &Observer,
 ) -> &'static str {
+    let mut backoff = Backoff::default();
+    // Up to a quarter more, so that agents that were started together do not ask together.
+    let usual = || every + every.mul_f64(edge::fraction() / 4.0);
+    let (mut wait, mut is_away) = (usual(), false);
     loop {
-        // Up to a quarter more, so that agents that were started together do not ask together.
-        sleep(every + every.mul_f64(edge::fraction() / 4.0)).await;
-        match acting.client().agent(agent_id).await {
+        sleep(wait).await;
+        wait = usual();
+        let asked = acting.client().agent(agent_id).await;
+        if let Err(error) = &asked
+            && error.is_transient()
+        {
+            wait = backoff.wait(&Fault::of(error), edge::fraction()).unwrap_or(wait);
+            if !is_away {
+                observer.tell(Happening::Disconnected { reason: error.to_string(), retry_in: wait });
+            }
+            is_away = true;
+            continue;
+        }
+        if is_away {
+            is_away = false;
+            backoff.good();
+            observer.tell(Happening::Back);
+        }
+        match asked {
             Ok(agent) if !agent.contact_endpoint.as_deref().is_some_and(|known| is_same(known, endpoint)) => {
                 return REPLACED;
             }
