@@ -22,8 +22,8 @@ use signalbox_wire::time::Timestamp;
 
 pub use crate::connection::Connection;
 use crate::delivery::DeliveryFailure;
-use crate::limits::FAILURE_STANDS;
 use crate::limits::CONCURRENCY_MAX;
+use crate::limits::FAILURE_STANDS;
 use crate::report::Fingerprint;
 pub use crate::report::{Meaning, Report};
 use crate::task_attempt::TaskAttempt;

@@ -396,6 +396,32 @@ async fn a_task_without_a_handler_is_told_which_there_are() {
     assert_eq!(details["code"], "no-handler");
     let error = details["error"].as_str().unwrap();
     assert!(error.starts_with("no handler for the task 'count'; this agent has: 'cut', 'read'"), "{error}");
+    let cure = "add `name: cut` (or another of these) to the task in the workflow, or a handler 'count' or '*' to the agent";
+    assert!(error.ends_with(cure), "{error}");
+}
+
+#[tokio::test]
+async fn a_key_that_is_refused_is_named_with_its_server() {
+    let work = |_| async { failure("never called") };
+    for (source, expected) in [
+        (None, "does not take the key that the program gave"),
+        (Some("SIGNALBOX_API_KEY"), "does not take the key of SIGNALBOX_API_KEY"),
+    ] {
+        let server = TestServer::start(vec![CannedResponse::new(401).json(&json!({"detail": "no"}))]).await;
+        let client = Client::new(&server.url(), Some("k")).unwrap();
+        let client = source.map_or(client.clone(), |source| client.key_from(source));
+        let error = Agent::new(client, "reader").handler(work).start().await.unwrap_err();
+        assert_eq!(error.status(), Some(401));
+        let told = error.to_string();
+        assert!(told.contains(&server.url()) && told.contains(expected), "{told}");
+    }
+}
+
+#[test]
+fn the_name_of_a_failure_is_told_once() {
+    let told = |message: &str| Failure::new(message).code("ValueError").to_string();
+    assert_eq!(told("ValueError: boom"), "ValueError: boom");
+    assert_eq!(told("boom"), "ValueError: boom");
 }
 
 /// What `tracing` writes, for a test to read.

@@ -123,8 +123,8 @@ fn print(format: Format, call: &Call, left: &AtomicUsize) -> bool {
 fn tell(happening: Happening) {
     match happening {
         Happening::Connected { .. } => printer::notice("subscribed; Ctrl-C ends it"),
-        Happening::Disconnected { reason, retry_in } => {
-            printer::notice(&format!("not connected: {reason}; again in {} s", retry_in.as_secs()));
+        Happening::NoServer { .. } | Happening::Disconnected { .. } => {
+            printer::notice(&happening.to_string())
         }
         Happening::Gap { data } => printer::notice(&format!("messages are missing: {}", in_line(&data))),
         Happening::Refused { data, is_final: false, .. } => {

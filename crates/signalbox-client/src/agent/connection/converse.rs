@@ -359,7 +359,9 @@ impl<D: Dial> Connection<D> {
         self.is_online |= !conversation.is_draining;
         let Some(connection_id) = connection_id.filter(|_| !conversation.is_named) else { return };
         conversation.is_named = true;
-        self.observer.tell(Happening::Connected { connection_id: connection_id.clone() });
+        self.told_loss = None;
+        let is_back = std::mem::take(&mut self.is_lost);
+        self.observer.tell(Happening::Connected { connection_id: connection_id.clone(), is_back });
         self.resume = Some(Resume { connection_id, after: conversation.dealt_with() });
     }
 }

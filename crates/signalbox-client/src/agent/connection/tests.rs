@@ -65,6 +65,10 @@ impl Dial for Script {
     fn forget(&self) {
         self.forgotten.fetch_add(1, Ordering::Relaxed);
     }
+
+    fn url(&self) -> String {
+        "http://127.0.0.1:9".to_owned()
+    }
 }
 
 /// An agent under test.
