@@ -34,6 +34,16 @@ pub enum BackupError {
     /// The backup's database cannot be read whole.
     #[error("{0} cannot be restored: {1}; nothing is: see that there is room, or take another backup")]
     Broken(PathBuf, StoreError),
+    /// The directory would be made in one that is not there: often one that is not mounted, or misspelt.
+    #[error(
+        "{target} cannot be made: there is no {parent}; make that first ('mkdir -p {parent}'), or name another directory"
+    )]
+    NoParent {
+        /// The directory.
+        target: PathBuf,
+        /// The one that it would be in.
+        parent: PathBuf,
+    },
     /// There is something where the copy is to be.
     #[error("{0} is not empty; name a directory that does not exist yet or has nothing in it")]
     NotEmpty(PathBuf),
@@ -75,6 +85,7 @@ pub fn backup(data_dir: &Path, target: &Path, parts: Parts) -> Result<Copied, Ba
     if parts == Parts::All && !data_dir.join(DATABASE_FILE).is_file() {
         return Err(BackupError::NoDatabase(data_dir.to_owned()));
     }
+    check_parent(target)?;
     prepare(target)?;
     copy(data_dir, target, parts)
 }
@@ -117,6 +128,16 @@ fn remove(data_dir: &Path) {
     let others = [bootstrap::NODE_FILE, DATABASE_FILE, lock::FILE];
     for name in bootstrap::KEPT.into_iter().chain(others).chain(BESIDE_DATABASE) {
         let _there_may_be_none = fs::remove_file(data_dir.join(name));
+    }
+}
+
+/// The directory is made in one that is there: a backup into a path that is misspelt, or on a disk that is not mounted, is none.
+fn check_parent(target: &Path) -> Result<(), BackupError> {
+    match target.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) if !parent.exists() => {
+            Err(BackupError::NoParent { target: target.to_owned(), parent: parent.to_owned() })
+        }
+        _ => Ok(()),
     }
 }
 

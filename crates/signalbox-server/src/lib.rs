@@ -3,6 +3,7 @@
 //! [`run`] is a server: configuration in, a listener, and a signal to stop. Nothing is global, so that two
 //! servers can live in one process. Knows nothing of the command line that starts it.
 
+pub mod address_file;
 mod auth;
 pub mod backup;
 mod byte_budget;

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
+use crate::address_file;
 use crate::auth::{AnonymousAccess, Authenticator, Tries, bootstrap};
 use crate::byte_budget::ByteBudget;
 use crate::clock::{self, Stopwatch};
@@ -124,12 +125,13 @@ pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// would have to try again.
 const BACKLOG: u32 = 4_096;
 
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+/// Takes the address, without accepting anything yet.
+fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // The address of a server that has just ended is free again.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
 }
 
 impl Server {
@@ -149,6 +151,9 @@ impl Server {
         let hangup = tls.is_some().then(|| signal(SignalKind::hangup())).transpose();
         let hangup =
             hangup.map_err(|error| StartError::Tls(format!("SIGHUP cannot be listened for: {error}")))?;
+        // Before anything is made: where the address is taken, no new data directory is left behind.
+        let listening = |source| StartError::Listen { address: config.server.listen, source };
+        let socket = bind(config.server.listen).map_err(listening)?;
         // Only for its owner: it will hold keys and whatever agents are sent.
         DirBuilder::new().recursive(true).mode(0o700).create(&config.server.data_dir).map_err(unusable)?;
         let lock = lock::take(&config.server.data_dir).map_err(unusable)?;
@@ -166,9 +171,7 @@ impl Server {
         clock::set(&store).await?;
         // What an earlier process of this node held when it died is free again.
         store.release().await?;
-        let listener = listen(config.server.listen);
-        let listening = |source| StartError::Listen { address: config.server.listen, source };
-        let listener = listener.map_err(listening)?;
+        let listener = socket.listen(BACKLOG).map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
         let mark = HeaderValue::from_str(node.as_str()).unwrap_or_else(|_| HeaderValue::from_static("node"));
         let quotas = Quotas::new(store.clone(), config.limits.of_tenants());
@@ -190,6 +193,8 @@ impl Server {
             (authenticator, keys.session_webhooks),
             (mark, stopping.clone(), tls),
         );
+        let url = url_here(&config, edge.tls.is_some(), address);
+        address_file::write(&config.server.data_dir, &url).map_err(unusable)?;
         Ok(Self {
             store,
             edge: Arc::new(edge),
@@ -216,8 +221,7 @@ impl Server {
     /// The address as a client writes it.
     #[must_use]
     pub fn url(&self) -> String {
-        let scheme = if self.edge.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}", self.address)
+        url_of(self.edge.tls.is_some(), self.address)
     }
 
     /// The keys that were made just now: what each is, and where it is kept.
@@ -265,6 +269,7 @@ impl Server {
             platform_key = of(config.services.platform_key.is_some()),
             admin_key = of(config.services.opscore_api_key.is_some()),
             require_keys = config.server.require_keys,
+            access = AnonymousAccess::new(&config, address).rule(),
             "serving"
         );
         let tracker = TaskTracker::new();
@@ -313,9 +318,23 @@ impl Server {
         if let Err(error) = store.close().await {
             tracing::warn!(%error, "the store was not closed in order; the next start recovers it");
         }
+        // While the lock is held, so that it is not the file of the next process.
+        address_file::remove(&config.server.data_dir);
         drop(lock);
         tracing::info!("stopped");
     }
+}
+
+/// The address of a listener as a client writes it.
+fn url_of(has_tls: bool, address: SocketAddr) -> String {
+    let scheme = if has_tls { "https" } else { "http" };
+    format!("{scheme}://{address}")
+}
+
+/// The address for programs on this machine. A certificate is for a name, which only the public address has.
+fn url_here(config: &Config, has_tls: bool, address: SocketAddr) -> String {
+    let public = config.server.public_url.clone().filter(|_| has_tls);
+    public.unwrap_or_else(|| url_of(has_tls, address_file::reachable(address)))
 }
 
 /// Whether the configuration can be served; all that stands in the way at once.

@@ -41,7 +41,7 @@ mod workflows;
 use std::process::ExitCode;
 
 use clap::Args;
-use signalbox_client::Client;
+use signalbox_client::{Client, Error};
 
 pub(crate) use self::agents::{AgentVerb, agents};
 pub(crate) use self::channels::{ChannelVerb, channels};
@@ -64,6 +64,9 @@ pub(crate) use self::tenants::{TenantVerb, tenants};
 pub(crate) use self::tools::{ToolVerb, tools};
 pub(crate) use self::webhooks::{WebhookVerb, webhooks};
 pub(crate) use self::workflows::{WorkflowVerb, workflows};
+
+/// Why nothing is reached where nothing listens.
+const REFUSED: &str = "Connection refused";
 
 /// How much of a list: all of it, unless told otherwise.
 #[derive(Debug, Args)]
@@ -89,7 +92,30 @@ fn run<F: Future<Output = anyhow::Result<ExitCode>>>(
     let settings = target.settings()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(async { work(target.context(&settings).await?).await });
-    done.map_err(|error| misfit(&settings, &error).unwrap_or(error))
+    done.map_err(|error| in_place(&settings, error))
+}
+
+/// An error of the server or the way to it, told with what this machine knows of it.
+fn in_place(settings: &Settings, error: anyhow::Error) -> anyhow::Error {
+    misfit(settings, &error).or_else(|| unreached(settings, &error)).unwrap_or(error)
+}
+
+/// What is said where no server answered: which was asked and why that one, not what it was asked.
+fn unreached(settings: &Settings, error: &anyhow::Error) -> Option<anyhow::Error> {
+    let words = match error.downcast_ref::<Error>()? {
+        Error::Unreachable { reason, unsent: true, .. } if reason == REFUSED => settings.no_server(),
+        Error::Unreachable { reason, unsent: true, .. } => {
+            format!("{} could not be reached: {reason}; {}", settings.place(), settings.cure())
+        }
+        Error::Unreachable { reason, .. } => {
+            format!(
+                "{} broke off the connection: {reason}; see that it runs, and try again",
+                settings.place()
+            )
+        }
+        _ => return None,
+    };
+    Some(Misfit(words).into())
 }
 
 /// What is said where the server does not take the key, or not for this.
@@ -108,12 +134,17 @@ fn misfit(settings: &Settings, error: &anyhow::Error) -> Option<anyhow::Error> {
     Some(Misfit(words).into())
 }
 
-/// The client of the server that the target names.
-pub(crate) async fn client_of(target: &Target) -> anyhow::Result<Client> {
-    target.settings()?.client_in_tenant().await
+/// Does something with a client of the server that the target names.
+pub(crate) async fn with_client<T, F: Future<Output = anyhow::Result<T>>>(
+    target: &Target,
+    work: impl FnOnce(Client) -> F,
+) -> anyhow::Result<T> {
+    let settings = target.settings()?;
+    let done = async { work(settings.client_in_tenant().await?).await }.await;
+    done.map_err(|error| in_place(&settings, error))
 }
 
-/// A key that the server does not take, or not for what was asked.
+/// A server that does not take the key, or not for what was asked, or is not there.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Misfit(String);

@@ -3,7 +3,9 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +14,14 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
+use signalbox_client::Client;
 use signalbox_client::agent::{Agent as Runtime, Call, Credentials, Failure, Happening};
+use signalbox_wire::reason;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::admin::{Target, client_of};
+use crate::admin::{Misused, Target, with_client};
 use crate::printer;
 
 /// What a program may print as its result, in bytes; what the server takes at most is less.
@@ -85,28 +89,24 @@ pub(crate) fn agent(asked: &Agent) -> anyhow::Result<ExitCode> {
 
 impl Run {
     async fn serve(&self) -> anyhow::Result<ExitCode> {
+        check(&self.exec)?;
         let line: Arc<str> = self.exec.as_str().into();
         let handler = move |call: Call| {
             let line = Arc::clone(&line);
             async move { perform(&line, &call).await }
         };
-        let agent = Runtime::new(client_of(&self.target).await?, &self.name)
-            .version(env!("CARGO_PKG_VERSION"))
-            .concurrency(self.concurrency)
-            .handler(handler)
-            .observer(|happening| tell(&happening));
-        let agent =
-            self.capabilities.iter().fold(agent, |agent, capability| agent.capability(capability.as_str()));
-        let agent = match (self.connect, &self.ssh_key, &self.reached_at) {
-            (true, Some(key), _) => agent.connect(Credentials::ssh_key(key)),
-            (true, None, _) => agent.connect(Credentials::ClientKey),
-            (false, _, Some(endpoint)) => agent.listen(self.listen).reached_at(endpoint),
-            (false, _, None) => agent.listen(self.listen),
-        };
-        let mut running = agent.start().await?;
+        let mut running =
+            with_client(&self.target, |client| async { Ok(self.agent(client, handler).start().await?) })
+                .await?;
         let place =
             running.endpoint().map_or_else(|| "connected".to_owned(), |endpoint| format!("at {endpoint}"));
         printer::line(&format!("agent {} is {} {place}", self.name, running.agent_id()));
+        if self.capabilities.is_empty() {
+            printer::notice(&format!(
+                "warning: it has no capability, so it gets only what names the agent '{}'; --capability gives it one",
+                self.name
+            ));
+        }
         tokio::select! {
             () = running.ended() => anyhow::bail!("the agent is over; the line above says why"),
             outcome = crate::signals::interrupted() => outcome?,
@@ -114,6 +114,66 @@ impl Run {
         printer::notice("stopping; work that is under way may end");
         Ok(if running.stop(DRAIN).await { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+
+    /// The agent that answers with `handler`.
+    fn agent<F: Future<Output = Result<Value, Failure>> + Send + 'static>(
+        &self,
+        client: Client,
+        handler: impl Fn(Call) -> F + Send + Sync + 'static,
+    ) -> Runtime {
+        let agent = Runtime::new(client, &self.name)
+            .version(env!("CARGO_PKG_VERSION"))
+            .concurrency(self.concurrency)
+            .handler(handler)
+            .observer(|happening| tell(&happening));
+        let agent =
+            self.capabilities.iter().fold(agent, |agent, capability| agent.capability(capability.as_str()));
+        match (self.connect, &self.ssh_key, &self.reached_at) {
+            (true, Some(key), _) => agent.connect(Credentials::ssh_key(key)),
+            (true, None, _) => agent.connect(Credentials::ClientKey),
+            (false, _, Some(endpoint)) => agent.listen(self.listen).reached_at(endpoint),
+            (false, _, None) => agent.listen(self.listen),
+        }
+    }
+}
+
+/// Refuses a line whose program is not there. What only the shell can tell, it tells at the first task.
+fn check(line: &str) -> Result<(), Misused> {
+    let Some(word) = line.split_whitespace().next() else {
+        return Err(Misused("--exec names no program".to_owned()));
+    };
+    let is_plain = word.chars().all(|letter| letter.is_alphanumeric() || "/._-+,@:".contains(letter));
+    let fault = match (is_plain, word.contains('/')) {
+        (false, _) => None,
+        (true, true) => path_fault(Path::new(word)),
+        (true, false) if is_known(word) => None,
+        (true, false) => Some("is not found on PATH; give its path, such as ./program".to_owned()),
+    };
+    fault.map_or(Ok(()), |fault| Err(Misused(format!("the program '{word}' of --exec {fault}"))))
+}
+
+/// Why a file cannot be run, if so.
+fn path_fault(path: &Path) -> Option<String> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Some("is a directory; name a file in it".to_owned()),
+        Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => {
+            Some(format!("may not be run; 'chmod +x {}' allows it", path.display()))
+        }
+        Ok(_) => None,
+        Err(error) => {
+            let here = std::env::current_dir().unwrap_or_default();
+            Some(format!("cannot be run: {}; paths count from {}", reason::of(&error), here.display()))
+        }
+    }
+}
+
+/// Whether the shell knows a word: as a program on PATH, or as its own.
+fn is_known(word: &str) -> bool {
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", "command -v -- \"$1\"", "sh", word]);
+    shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Where the shell itself is lost, its first task tells so.
+    shell.status().map_or(true, |status| status.success())
 }
 
 /// Standard error is the agent's log.

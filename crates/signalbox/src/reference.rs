@@ -104,7 +104,8 @@ fn command_line(mut command: clap::Command) -> String {
          | 2 | the profile of `--profile` or `SIGNALBOX_PROFILE` | the same | the same |\n\
          | 3 | `SIGNALBOX_URL`, `OPSCORE_API_URL` | `SIGNALBOX_API_KEY`, `OPSCORE_API_KEY` | |\n\
          | 4 | the current profile (`signalbox config use`) | the same | the same |\n\
-         | 5 | `http://127.0.0.1:8000` | `admin.key` in `--data-dir`, `SIGNALBOX_DATA_DIR` or `signalbox-data` | |\n\n\
+         | 5 | `address` in `--data-dir`, `SIGNALBOX_DATA_DIR` or `signalbox-data`, where a server that runs tells it | `admin.key` in the same | |\n\
+         | 6 | `http://127.0.0.1:8000` | | |\n\n\
          Profiles are kept in `$SIGNALBOX_CONFIG_DIR/config.toml`, else `~/.config/signalbox/config.toml`, for their owner \
          alone.\n\n\
          ## Exit codes\n\n| code | when |\n|---|---|\n\

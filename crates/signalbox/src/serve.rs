@@ -80,6 +80,12 @@ pub(crate) fn restore(source: &Path, data_dir: &Path, parts: Parts) -> anyhow::R
         source.display(),
         data_dir.display()
     ));
+    if parts == Parts::All {
+        printer::notice(
+            "once it serves, restart the agents that ran at the backup: else the tasks that they had in hand wait for their \
+             time limit",
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }
 

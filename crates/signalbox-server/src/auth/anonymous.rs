@@ -43,6 +43,19 @@ impl AnonymousAccess {
         }
     }
 
+    /// The rule in words, for the log.
+    pub(crate) fn rule(&self) -> &'static str {
+        match self {
+            Self::Closed => "without a key nothing is open",
+            Self::Local { .. } => {
+                "without a key, programs on this machine may use the AgentKit surface; everything else needs one"
+            }
+            Self::Everybody => {
+                "without a key, everybody who can connect may use the AgentKit surface; everything else needs one"
+            }
+        }
+    }
+
     /// Why a call with these headers does not come in, if so.
     pub(super) fn admit(&self, headers: &HeaderMap) -> Result<(), Problem> {
         if *self == Self::Closed {

@@ -97,7 +97,7 @@ fn key(
 
 /// Writes a line, for its owner alone. It is written beside and renamed, and both are flushed, so that a crash
 /// leaves all of it or none.
-fn write(path: &Path, line: &str) -> io::Result<()> {
+pub(crate) fn write(path: &Path, line: &str) -> io::Result<()> {
     let draft = path.with_extension("new");
     let _ = std::fs::remove_file(&draft);
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(&draft)?;

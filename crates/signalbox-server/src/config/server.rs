@@ -23,7 +23,7 @@ pub struct ServerSettings {
     /// A file with the certificate's private key as PEM
     #[arg(long, env = "SIGNALBOX_TLS_KEY")]
     pub tls_key: Option<PathBuf>,
-    /// Where the embedded database, the keys and the lock live
+    /// Where the embedded database, the keys and the lock live; also `address`, while it serves: where commands that are run in the same folder find it
     #[arg(long, env = "SIGNALBOX_DATA_DIR", default_value = "signalbox-data")]
     pub data_dir: PathBuf,
     /// Where state is kept: postgres://user:password@host/database; the embedded SQLite when absent

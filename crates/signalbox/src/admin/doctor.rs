@@ -13,7 +13,7 @@ use signalbox_server::config::ConfigError;
 use super::output::Many;
 use super::resource::in_line;
 use super::table::Look;
-use super::target::{Settings, Target};
+use super::target::{BadKey, Settings, Target};
 use crate::style::Style;
 use crate::{edge, printer};
 
@@ -238,9 +238,16 @@ fn disk(folder: &Path) -> Check {
 async fn server(settings: &Settings, now: Timestamp) -> Vec<Check> {
     const NAME: &str = "server";
     let key = settings.key();
-    let client = settings.client(key.as_ref().ok().map(|(key, _)| key.as_str()));
+    let client = settings.client(key.as_ref().ok());
     let client = match client {
         Ok(client) => client.with_retry(RetryPolicy::never()),
+        Err(error) if error.is::<BadKey>() => {
+            return vec![Check::fail(
+                "key",
+                super::in_words(&error),
+                "give one without line breaks and other control characters",
+            )];
+        }
         Err(error) => {
             return vec![Check::fail(
                 NAME,
@@ -249,12 +256,11 @@ async fn server(settings: &Settings, now: Timestamp) -> Vec<Check> {
             )];
         }
     };
-    let place = format!("{} (from {})", settings.url, settings.url_source);
+    let place = settings.place();
     let health = match ask(&client, &["health"]).await {
         Ok(answer) => answer,
         Err(error) => {
-            let cure = "start one with 'signalbox serve', or name another with --url or SIGNALBOX_URL";
-            return vec![Check::fail(NAME, format!("{place} {}", away(error)), cure)];
+            return vec![Check::fail(NAME, format!("{place} {}", away(error)), settings.cure())];
         }
     };
     let mut checks = vec![Check::ok(NAME, place), clock(&health, now)];

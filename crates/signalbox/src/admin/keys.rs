@@ -1,12 +1,15 @@
 //! `signalbox keys`: the API keys of a tenant.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde_json::json;
+use serde_json::value::RawValue;
 use signalbox_client::{ListQuery, Method};
 
-use super::context::{body, text};
+use super::context::{Context, body, text};
+use super::output::Format;
 use super::resource::{Column, Resource};
 use super::{All, Asked, run};
 use crate::printer;
@@ -34,7 +37,7 @@ pub(crate) enum KeyVerb {
     /// List API keys
     #[command(after_help = example!("keys list"))]
     List(All),
-    /// Create an API key; prints it this once
+    /// Create an API key; prints it this once, and off a terminal the key alone
     #[command(after_help = example!("keys create ci --scope agent --expires-in 90d"))]
     Create {
         /// What its owner calls it
@@ -77,16 +80,14 @@ pub(crate) fn keys(asked: &Asked<KeyVerb>) -> anyhow::Result<ExitCode> {
                     ("scope", Some(json!(scope))),
                     ("expiresIn", text(expires_in.as_deref())),
                 ]);
-                context.print(&context.send(Method::POST, KEYS.path, Some(&body)).await?)?;
-                printer::notice("the key is shown this once");
+                once(&context, &context.send(Method::POST, KEYS.path, Some(&body)).await?)?;
             }
             KeyVerb::Rotate { id, keep_earlier_for, expires_in } => {
                 let body = body([
                     ("keepEarlierFor", text(keep_earlier_for.as_deref())),
                     ("expiresIn", text(expires_in.as_deref())),
                 ]);
-                context.print(&context.act((&KEYS, Method::POST), &[id, "rotate"], Some(&body)).await?)?;
-                printer::notice("the key is shown this once");
+                once(&context, &context.act((&KEYS, Method::POST), &[id, "rotate"], Some(&body)).await?)?;
             }
             KeyVerb::Revoke { id } => {
                 let answer = context.act((&KEYS, Method::DELETE), &[id], None).await?;
@@ -95,4 +96,16 @@ pub(crate) fn keys(asked: &Asked<KeyVerb>) -> anyhow::Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Writes a key that is shown this once: all about it for whoever watches; the key alone where it goes into a variable or
+/// a file.
+fn once(context: &Context, made: &RawValue) -> anyhow::Result<()> {
+    if context.format == Format::Table && !std::io::stdout().is_terminal() {
+        context.started(made, "/key")?;
+    } else {
+        context.print(made)?;
+    }
+    printer::notice("the key is shown this once");
+    Ok(())
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use signalbox_client::{Client, URL_DEFAULT};
+use signalbox_client::{Client, Error, URL_DEFAULT};
+use signalbox_wire::reason;
 
 use super::context::Context;
 use super::output::Format;
@@ -21,7 +22,7 @@ pub(crate) struct Target {
     /// The form of what is printed
     #[arg(short, long, value_enum, default_value = "table", global = true)]
     pub(crate) output: Format,
-    /// The server's address [else SIGNALBOX_URL, the profile's, or http://127.0.0.1:8000]
+    /// The server's address [else SIGNALBOX_URL, the profile's, that of the server of the data directory, or http://127.0.0.1:8000]
     #[arg(long, global = true)]
     pub(crate) url: Option<String>,
     /// The profile to take server, key and tenant from, as 'signalbox config set' keeps it
@@ -30,7 +31,7 @@ pub(crate) struct Target {
     /// The tenant to act in, by its id or name; for the platform key
     #[arg(long, global = true)]
     pub(crate) tenant: Option<String>,
-    /// The data directory that holds admin.key, for when neither SIGNALBOX_API_KEY nor a profile gives a key
+    /// The data directory that holds admin.key and the server's address, for when neither a variable nor a profile gives them
     #[arg(long, env = "SIGNALBOX_DATA_DIR", default_value = "signalbox-data", global = true)]
     pub(crate) data_dir: PathBuf,
 }
@@ -49,10 +50,21 @@ pub(crate) struct Asked<V: Subcommand> {
 pub(crate) struct Settings {
     pub(crate) url: String,
     /// Where the address was found.
-    pub(crate) url_source: String,
+    url_source: UrlSource,
     pub(crate) tenant: Option<String>,
     key: Option<(String, String)>,
     data_dir: PathBuf,
+}
+
+/// Where an address was found.
+#[derive(Debug)]
+enum UrlSource {
+    /// Somebody named it: an option, a variable or a profile.
+    Given(String),
+    /// The file of a server that listens, or listened when it was killed.
+    File(PathBuf),
+    /// Nothing names one.
+    Usual,
 }
 
 /// A value, and where it was found.
@@ -75,7 +87,12 @@ impl Target {
             .or_else(|| of(&named, |profile| &profile.url))
             .or_else(|| variable(&["SIGNALBOX_URL", "OPSCORE_API_URL"]))
             .or_else(|| of(&current, |profile| &profile.url));
-        let (url, url_source) = url.unwrap_or_else(|| (URL_DEFAULT.to_owned(), "what is usual".to_owned()));
+        let (url, url_source) = match url {
+            Some((url, source)) => (url, UrlSource::Given(source)),
+            None => address_file(&self.data_dir)
+                .map(|(url, path)| (url, UrlSource::File(path)))
+                .unwrap_or_else(|| (URL_DEFAULT.to_owned(), UrlSource::Usual)),
+        };
         let key = of(&named, |profile| &profile.key)
             .or_else(|| variable(&["SIGNALBOX_API_KEY", "OPSCORE_API_KEY"]))
             .or_else(|| of(&current, |profile| &profile.key));
@@ -102,16 +119,51 @@ impl Settings {
         }
     }
 
-    /// A client of the server, in the tenant of its key.
-    pub(crate) fn client(&self, key: Option<&str>) -> anyhow::Result<Client> {
+    /// The address, and where it was found.
+    pub(crate) fn place(&self) -> String {
+        match &self.url_source {
+            UrlSource::Given(source) => format!("{} (from {source})", self.url),
+            UrlSource::File(path) => format!("{} (from {})", self.url, path.display()),
+            UrlSource::Usual => format!("{} (what is usual; SIGNALBOX_URL is not set)", self.url),
+        }
+    }
+
+    /// What is said where nothing listens at the address.
+    pub(crate) fn no_server(&self) -> String {
+        let place = match &self.url_source {
+            UrlSource::File(path) => {
+                format!("{} (from {}; it may have been killed)", self.url, path.display())
+            }
+            _ => self.place(),
+        };
+        format!("no server at {place}: {}", self.cure())
+    }
+
+    /// What to do where nothing listens at the address.
+    pub(crate) fn cure(&self) -> &'static str {
+        match self.url_source {
+            UrlSource::File(_) => "start one with 'signalbox serve', or name another with --url",
+            _ => "start one with 'signalbox serve', or name another with --url or SIGNALBOX_URL",
+        }
+    }
+
+    /// A client of the server, in the tenant of its key, which comes with where it was found.
+    pub(crate) fn client(&self, key: Option<&(String, String)>) -> anyhow::Result<Client> {
         let warn = |text: &str| printer::notice(&format!("warning: {text}"));
-        Ok(Client::new(&self.url, key)?.on_warning(warn))
+        // First without the key, so that what is wrong with it is told apart from what is wrong with the address.
+        let client = Client::new(&self.url, None)?.on_warning(warn);
+        let Some((key, source)) = key else { return Ok(client) };
+        client.with_key(Some(key)).map_err(|error| match error {
+            Error::Unusable { reason, .. } => {
+                BadKey(format!("the API key of {source} cannot be used: {reason}; give it anew")).into()
+            }
+            error => error.into(),
+        })
     }
 
     /// A client with the key, in the tenant that is asked for.
     pub(crate) async fn client_in_tenant(&self) -> anyhow::Result<Client> {
-        let (key, _) = self.key()?;
-        let client = self.client(Some(&key))?;
+        let client = self.client(Some(&self.key()?))?;
         let Some(tenant) = &self.tenant else { return Ok(client) };
         let id = tenant::id_of(&client, tenant).await.with_context(|| format!("the tenant '{tenant}'"))?;
         Ok(client.with_tenant(&id)?)
@@ -138,17 +190,30 @@ fn variable(names: &[&str]) -> Found {
     names.iter().find_map(set)
 }
 
+/// The address that a server told in its data directory, and the file that has it.
+fn address_file(data_dir: &Path) -> Option<(String, PathBuf)> {
+    let path = data_dir.join(signalbox_server::address_file::FILE);
+    let url = std::fs::read_to_string(&path).ok()?.trim().to_owned();
+    (!url.is_empty()).then_some((url, path))
+}
+
 fn key_file(data_dir: &Path) -> anyhow::Result<(String, String)> {
     let path = data_dir.join("admin.key");
-    let key = std::fs::read_to_string(&path).with_context(|| {
-        format!(
+    let shown = path.display();
+    let key = std::fs::read_to_string(&path).map_err(|error| {
+        anyhow::anyhow!(
             "there is no key: set SIGNALBOX_API_KEY, keep one with 'signalbox config set', or name the server's \
-             --data-dir ({} cannot be read)",
-            path.display()
+             --data-dir ({shown} cannot be read: {})",
+            reason::of(&error)
         )
     })?;
     match key.trim() {
-        "" => bail!("{} is empty; set SIGNALBOX_API_KEY", path.display()),
-        key => Ok((key.to_owned(), path.display().to_string())),
+        "" => bail!("{shown} is empty; set SIGNALBOX_API_KEY"),
+        key => Ok((key.to_owned(), shown.to_string())),
     }
 }
+
+/// A key that cannot be sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BadKey(String);

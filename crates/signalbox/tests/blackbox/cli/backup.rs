@@ -44,10 +44,20 @@ fn a_running_server_is_copied_and_restored_elsewhere() {
     refused(&backup(&copy, &data), &[&copy.display().to_string(), "is not empty; name a directory"]);
     refused(&backup(&dir.join("other"), &dir.join("nowhere")), &["there is no signalbox.db", "--data-dir"]);
     assert!(!dir.join("other").exists(), "what is refused leaves nothing");
+    let parent = dir.join("no").join("such");
+    refused(
+        &backup(&parent.join("copy"), &data),
+        &[&format!("there is no {0}; make that first ('mkdir -p {0}')", parent.display())],
+    );
+    assert!(!dir.join("no").exists(), "no parent is made");
 
     refused(&restore(&copy, &data), &[&data.display().to_string(), "in use", "--data-dir"]);
     let restored = restore(&copy, &new);
     assert_eq!((restored.code, restored.stdout.as_str()), (Some(0), ""), "{restored:?}");
+    assert!(
+        restored.stderr.contains("restart the agents that ran at the backup: else the tasks"),
+        "{restored:?}"
+    );
     assert!(
         restored.stderr.contains("restored platform.key") && restored.stderr.contains("signalbox.db"),
         "{restored:?}"

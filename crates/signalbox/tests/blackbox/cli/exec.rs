@@ -82,3 +82,42 @@ fn a_program_can_be_an_agent_that_connects() {
         {"taskId": "a", "agentCapability": "counter", "parameters": {"n": 1}}]}));
     assert_eq!(cli.json("workflows trigger count --wait")["tasks"][0]["result"], 7);
 }
+
+#[test]
+fn a_program_that_is_not_there_is_refused_at_the_start() {
+    let cli = Cli::start();
+    let file = cli.server.setup().dir().join("plain.sh");
+    std::fs::write(&file, "echo hello\n").unwrap();
+    for (program, told) in [
+        (
+            "./nosuch.sh",
+            "'./nosuch.sh' of --exec cannot be run: No such file or directory; paths count from /",
+        ),
+        ("nosuch-program --flag", "'nosuch-program' of --exec is not found on PATH"),
+        ("./plain.sh", "'./plain.sh' of --exec may not be run; 'chmod +x ./plain.sh' allows it"),
+        (" ", "--exec names no program"),
+    ] {
+        let refused = cli.run("agent run --name none --exec", &[program]);
+        assert!(refused.code == Some(2) && refused.stdout.is_empty(), "{program}: {refused:?}");
+        assert!(refused.stderr.contains(told), "{program}: {refused:?}");
+    }
+    assert_eq!(cli.json("agents list"), json!([]), "nothing is registered");
+    // What the shell knows itself, or is to find out, starts.
+    for (place, program) in
+        ["exit 3", "if true; then cat; fi", "A=1 cat", "'cat'", "/bin/cat", "cat"].iter().enumerate()
+    {
+        drop(Running::start(&cli, &format!("known-{place}"), program, &[]));
+    }
+}
+
+#[test]
+fn an_agent_without_a_capability_is_warned_of() {
+    let cli = Cli::start();
+    let mut running = cli.spawn("agent run --name bare --exec cat", &[]);
+    let line = running.says("warning");
+    assert!(
+        line.contains("has no capability") && line.contains("'bare'") && line.contains("--capability"),
+        "{line}"
+    );
+    running.kill();
+}

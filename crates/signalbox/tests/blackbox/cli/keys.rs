@@ -8,7 +8,11 @@ use super::{Cli, heads, row};
 fn keys_are_made_rotated_and_revoked() {
     let cli = Cli::start();
     let made = cli.run("keys create ci --scope agent --expires-in 90d", &[]);
-    assert!(made.stdout.contains("sbk_") && made.stderr.contains("shown this once"), "{made:?}");
+    let is_alone = |text: &str| text.starts_with("sbk_") && text.lines().count() == 1;
+    assert!(is_alone(&made.stdout) && made.stderr.contains("shown this once"), "{made:?}");
+    let listed = cli.run_with_key(made.stdout.trim(), "agents list");
+    assert_eq!(listed.code, Some(0), "what a script keeps of it is the key: {listed:?}");
+    assert!(cli.ok("keys create more --scope read -o wide").contains("scope"), "all about it");
     let table = cli.ok("keys list");
     assert_eq!(heads(&table), ["NAME", "ID", "SCOPE", "LAST USED", "EXPIRES"]);
     assert!(row(&table, "ci").contains("agent") && !table.contains("sbk_"), "{table}");
@@ -18,6 +22,7 @@ fn keys_are_made_rotated_and_revoked() {
             .unwrap()
             .to_owned();
     let rotated = cli.json(&format!("keys rotate {id} --keep-earlier-for 1h"));
+    assert!(is_alone(&cli.ok(&format!("keys rotate {id}"))));
     assert!(rotated["key"].as_str().is_some_and(|key| key.starts_with("sbk_")), "{rotated}");
     assert!(cli.said(&format!("keys revoke {id}")).contains("is revoked"));
     let (told, code) = cli.refused("keys revoke key_nope");

@@ -146,12 +146,7 @@ fn misuse_ends_with_2_and_what_cannot_be_asked_with_1() {
     }
     let gone = run(&setup, "agents list --url http://127.0.0.1:9");
     assert_eq!(gone.code, Some(1));
-    assert!(
-        gone.stderr.contains("could not be reached") && gone.stderr.contains("check the address"),
-        "{gone:?}"
-    );
-    assert_eq!(gone.stderr.matches("127.0.0.1:9").count(), 1, "{gone:?}");
-    assert!(gone.stderr.contains("reached: Connection refused; check"), "{gone:?}");
+    assert!(gone.stderr.starts_with("error: no server at http://127.0.0.1:9 "), "{gone:?}");
     assert!(run(&setup, "--help").stdout.contains("Exit codes"));
 }
 

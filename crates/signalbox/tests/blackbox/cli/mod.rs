@@ -4,6 +4,7 @@ mod agents;
 mod backup;
 mod channels;
 mod exec;
+mod found;
 mod keys;
 mod local;
 mod missing;
@@ -173,6 +174,12 @@ impl Running {
                 Err(_) => panic!("it never says {word}: {}", self.all),
             }
         }
+    }
+
+    /// Ends it at once.
+    pub(super) fn kill(mut self) {
+        self.child.kill().expect("it is there");
+        self.child.wait().expect("it ends");
     }
 
     /// How it ends.
