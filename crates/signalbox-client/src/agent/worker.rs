@@ -210,13 +210,12 @@ fn nobody_takes(call: &Call, names: &[&str]) -> Failure {
     };
     let name = &call.name;
     let how = match (call.kind, names) {
-        (Kind::Task, []) => format!("; add a handler '{name}' or '*' to the agent"),
         (Kind::Task, [first, ..]) => format!(
             "; a task goes to the handler of its `name`, else of its `taskId`, whatever capability it asked for: add \
              `name: {first}`{} to the task in the workflow, or a handler '{name}' or '*' to the agent",
             if names.len() > 1 { " (or another of these)" } else { "" }
         ),
-        _ => format!("; add one for '{name}' or '*'"),
+        _ => format!("; add a handler '{name}' or '*' to the agent"),
     };
     Failure::new(format!("no handler for the {kind} '{name}'; this agent has: {has}{how}")).code("no-handler")
 }
