@@ -111,7 +111,7 @@ mod tests {
             (
                 "w.yaml",
                 "tasks:\n  - parameters: { text: ${input.text} }\n",
-                "w.yaml, line 2, column 27: while parsing a flow mapping, did not find expected ',' or '}'; quote \
+                "w.yaml, line 2, column 26: while parsing a flow mapping, did not find expected ',' or '}'; quote \
                  `${…}` inside braces, such as { text: \"${input.text}\" } (read as YAML)",
             ),
             ("w.json", "id: w", "w.json, line 1, column 1: expected value (read as JSON)"),

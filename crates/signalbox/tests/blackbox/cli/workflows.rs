@@ -10,6 +10,7 @@ use crate::support::{Agent, Worker};
 #[test]
 fn workflows_are_applied_compared_and_rolled_back() {
     let cli = Cli::start();
+    cli.api().register_at("worker", "http://127.0.0.1:9/run", &["work"]);
     assert_eq!(cli.said("workflows list"), "there is no workflow\n");
     let file = cli.server.setup().dir().join("pay.yaml");
     let name = file.to_str().unwrap();
