@@ -6,13 +6,14 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use signalbox_client::{ListQuery, Method};
 
-use super::agent::{AGENTS, holding, standing};
+use super::agent::AGENTS;
 use super::context::{Context, filters};
 use super::failure::renamed;
 use super::input::json;
 use super::logs::{self, About, Filter};
 use super::output;
 use super::resource::{Column, Resource};
+use super::standing::{holding, standing};
 use super::table::{Fields, details};
 use super::{All, Asked, Newest, register, run};
 use crate::printer;

@@ -3,8 +3,8 @@
 use serde_json::Value;
 use signalbox_client::Timestamp;
 
-use super::agent::{report, standing};
 use super::moments::{age, length};
+use super::standing::{report, standing};
 
 /// A kind of thing that the API lists and shows.
 #[derive(Debug)]
@@ -117,7 +117,7 @@ impl Column {
         match (self.kind, value) {
             (Kind::Wait, _) if thing["waitingFor"].is_string() => waiting(thing, now),
             (Kind::Standing, _) => standing(thing),
-            (Kind::Report, Value::String(_)) => report(thing, now),
+            (Kind::Report, Value::String(_)) => report(in_line(value), thing, now),
             (_, Value::Null) => "-".to_owned(),
             (Kind::Count, Value::Array(items)) => items.len().to_string(),
             (Kind::Age, Value::String(text)) if !wide => match Timestamp::parse(text) {
