@@ -5,6 +5,7 @@
 
 mod agents;
 mod baseline;
+mod callgrind;
 mod cases;
 mod clock;
 mod context;

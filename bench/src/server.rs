@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::process::Signal;
 
+use crate::callgrind::Callgrind;
 use crate::context::Context;
 use crate::environment::Fact;
 use crate::process::{Launch, Process, ReadyOn};
@@ -43,7 +44,24 @@ impl Signalbox {
         data: &Path,
         database: Option<&str>,
     ) -> anyhow::Result<Self> {
-        let mut command = Command::new(context.server()?);
+        Self::start_as(Command::new(context.server()?), listen, data, database).await
+    }
+
+    /// The same under a program that counts its instructions.
+    pub(crate) async fn start_counted(
+        context: &Context,
+        callgrind: &Callgrind,
+        data: &Path,
+    ) -> anyhow::Result<Self> {
+        Self::start_as(callgrind.command(context.server()?), "127.0.0.1:0", data, None).await
+    }
+
+    async fn start_as(
+        mut command: Command,
+        listen: &str,
+        data: &Path,
+        database: Option<&str>,
+    ) -> anyhow::Result<Self> {
         command.env_clear().env("HOME", data).current_dir(data);
         command.env("OPSCORE_API_KEY", KEY).env("SIGNALBOX_PLATFORM_KEY", PLATFORM_KEY);
         // All agents of a run sign in from one address, as often as they can.

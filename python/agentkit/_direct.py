@@ -26,10 +26,15 @@ class NoWork:
 
 def no_handler(handlers: Handlers, call: Call) -> Failure:
     """Why nothing handles a piece of work, and what there is."""
-    has = ", ".join(f"'{name}'" for name in sorted(handlers.names(call.kind))) or "none"
-    how = ""
-    if call.kind == "task":
-        how = "; a task goes to the handler of its `name`, else of its `taskId`, whatever capability it asked for"
+    names = sorted(handlers.names(call.kind))
+    has = ", ".join(f"'{name}'" for name in names) or "none"
+    how = f"; add a handler '{call.name}' or '*' to the agent"
+    if call.kind == "task" and names:
+        others = " (or another of these)" if len(names) > 1 else ""
+        how = (
+            "; a task goes to the handler of its `name`, else of its `taskId`, whatever capability it asked for: add "
+            f"`name: {names[0]}`{others} to the task in the workflow, or a handler '{call.name}' or '*' to the agent"
+        )
     return Failure(f"no handler for the {call.kind} '{call.name}'; this agent has: {has}{how}", code="no-handler")
 
 

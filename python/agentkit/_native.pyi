@@ -77,6 +77,7 @@ class Client:
         timeout: Optional[float] = None,
         attempts: Optional[int] = None,
         tenant: Optional[str] = None,
+        key_source: Optional[str] = None,
     ) -> Client: ...
     @property
     def url(self) -> str: ...

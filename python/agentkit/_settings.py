@@ -18,6 +18,13 @@ def api_key(given: Optional[str] = None) -> Optional[str]:
     return given or _environment("SIGNALBOX_API_KEY", "OPSCORE_API_KEY")
 
 
+def key_source(given: Optional[str] = None) -> Optional[str]:
+    """Where `api_key` has it from, in words; `None` where there is no key."""
+    if given:
+        return "the argument api_key"
+    return next((name for name in ("SIGNALBOX_API_KEY", "OPSCORE_API_KEY") if os.environ.get(name)), None)
+
+
 def opscore_url() -> Optional[str]:
     """Where Ops-Core is, if the environment says so."""
     return _environment("OPSCORE_API_URL", "SIGNALBOX_URL")

@@ -20,6 +20,7 @@ progress, how it ended), answers to repeats, and cancellation.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import json
@@ -159,8 +160,8 @@ class Agent:
         self._tools_listen, self._tools_reached_at = listen, reached_at
 
     def run(self) -> None:
-        """Runs the agent until it is told to stop: SIGTERM and Ctrl-C let its handlers finish, a second one ends it. Where it
-        cannot start, or is over by itself, it says why in a line and exits with 1; `serve` raises instead."""
+        """Runs the agent until it is told to stop: SIGTERM and Ctrl-C let its handlers finish, a second one ends it at once. It
+        waits for a server that is not there yet, and says so. Where it cannot start, or is over by itself, it says why in a line and exits with 1; `serve` raises instead."""
         if not logging.getLogger().handlers:
             logging.basicConfig(level=self._log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         try:
@@ -279,8 +280,7 @@ class _Running:
         logging.getLogger().addHandler(logs)
         restore = self._catch_signals()
         try:
-            await self._start()
-            if started is not None:
+            if await self._start_or_stop() and started is not None:
                 started()
             await self.ended.wait()
             if self.stopping is not None:
@@ -288,6 +288,7 @@ class _Running:
             await asyncio.gather(*self.tasks.values(), return_exceptions=True)
             if self.over is not None:
                 raise AgentKitError(f"the agent '{self.agent.name}' is over: {self.over}")
+            _log.info("the agent '%s' has stopped", self.agent.name)
         except BaseException as error:
             # Cancelled from outside, it drains; after a failed start there is nothing to wait for.
             await self._stop(self.agent._drain if isinstance(error, asyncio.CancelledError) else 0.0)
@@ -304,11 +305,24 @@ class _Running:
         """Begins to stop, from any thread."""
         self.loop.call_soon_threadsafe(self._begin_to_stop)
 
+    async def _start_or_stop(self) -> bool:
+        """Starts, unless it is told to stop before that: it may wait long for its server."""
+        threading.Thread(target=self._fetch, name=f"{self.agent.name}-events", daemon=True).start()
+        starting = self.loop.create_task(self._start())
+        ending = self.loop.create_task(self.ended.wait())
+        try:
+            await asyncio.wait((starting, ending), return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+            return starting.done()
+        finally:
+            starting.cancel()
+            ending.cancel()
+
     async def _start(self) -> None:
         agent = self.agent
         told = loads(await _complete(self.native.start()))
         agent.agent_id, agent.endpoint = told["agent_id"], told["endpoint"]
-        threading.Thread(target=self._fetch, name=f"{agent.name}-events", daemon=True).start()
         _log.info("the agent '%s' is registered as %s", agent.name, agent.agent_id)
         if agent._tools:
             await self._register_tools()
@@ -393,9 +407,11 @@ class _Running:
         run = functools.partial(contextvars.copy_context().run, function)
         return await self.threads.run(run)
 
-    def _begin_to_stop(self) -> None:
+    def _begin_to_stop(self, how_to_end: str = "") -> None:
         if self.stopping is None:
-            _log.info("the agent '%s' finishes what it has, at most %g s", self.agent.name, self.agent._drain)
+            _log.info(
+                "the agent '%s' finishes what it has, at most %g s%s", self.agent.name, self.agent._drain, how_to_end
+            )
             self.stopping = self.loop.create_task(self._stop(self.agent._drain))
 
     async def _stop(self, grace: float) -> None:
@@ -413,18 +429,30 @@ class _Running:
         if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
             return lambda: None
         caught = (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.getsignal(number) for number in caught}
 
         def restore() -> None:
             for number in caught:
                 self.loop.remove_signal_handler(number)
+                signal.signal(number, before[number] or signal.SIG_DFL)
 
-        def begin() -> None:
-            restore()
-            self._begin_to_stop()
+        def begin(number: int) -> None:
+            for other in caught:
+                self.loop.remove_signal_handler(other)
+                signal.signal(other, self._end_at_once)
+            self._begin_to_stop("; Ctrl-C again to end at once" if number == signal.SIGINT else "")
 
         for number in caught:
-            self.loop.add_signal_handler(number, begin)
+            self.loop.add_signal_handler(number, begin, number)
         return restore
+
+    def _end_at_once(self, number: int, _frame: Any) -> None:
+        """Ends the program as the signal would have: a handler may hang, and the event loop with it."""
+        _log.warning("the agent '%s' ends at once; what it had is given out again", self.agent.name)
+        with contextlib.suppress(RuntimeError):  # The signal may have come in the middle of a write.
+            sys.stdout.flush()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
 
 def _call_of(name: str, payload: Any, kind: str, about: Mapping[str, Any]) -> Call:

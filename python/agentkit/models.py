@@ -175,6 +175,8 @@ class AgentView(Model):
     """When it was registered."""
     contact_endpoint: Optional[str] = None
     """Where messages are POSTed; null when it is reached over its WebSocket."""
+    generation: Optional[int] = None
+    """Counts the registrations of the agent, from 1: it grows when the name is taken over, and a PATCH does not change it."""
     state: Optional[str] = None
     """The newest state that it reported; null before the first."""
     reported_at: Optional[datetime] = None
@@ -1375,6 +1377,8 @@ class Registered(Model):
 
     agent_id: str
     """The agent's id."""
+    generation: Optional[int] = None
+    """Which of the agent's registrations this is, from 1; absent where the agent is removed."""
 
     _WIRE = {"agent_id": "agentId"}
 

@@ -30,13 +30,14 @@ enum Source {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (url, api_key=None, timeout=None, attempts=None, tenant=None))]
+    #[pyo3(signature = (url, api_key=None, timeout=None, attempts=None, tenant=None, key_source=None))]
     fn new(
         url: &str,
         api_key: Option<&str>,
         timeout: Option<f64>,
         attempts: Option<u32>,
         tenant: Option<&str>,
+        key_source: Option<&str>,
     ) -> PyResult<Self> {
         // Connections are made later, but the pool's timers belong to the runtime from here on.
         let _guard = crate::runtime::handle()?;
@@ -44,6 +45,9 @@ impl Client {
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
         if let Some(attempts) = attempts {
             inner = inner.with_retry(RetryPolicy { attempts_max: attempts.max(1), ..RetryPolicy::default() });
+        }
+        if let Some(source) = key_source {
+            inner = inner.key_from(source);
         }
         if let Some(tenant) = tenant {
             inner = inner.with_tenant(tenant).map_err(|error| PyValueError::new_err(error.to_string()))?;

@@ -31,10 +31,19 @@ impl Happenings {
             drop(self.events.send(Event::over(reason.clone())));
             return;
         }
+        if was_logged(happening) {
+            return;
+        }
         if let Some(waiting) = Waiting::begin(&self.waiting, WAITING_MAX) {
             drop(self.events.send(Event::happening(level(happening), happening.to_string(), waiting)));
         }
     }
+}
+
+/// Whether Python's log has it already: an exception is logged there with its traceback, which the failure has too.
+fn was_logged(happening: &Happening) -> bool {
+    let Happening::Done { failure: Some(failure), .. } = happening else { return false };
+    failure.details.as_ref().is_some_and(|details| details.get("traceback").is_some())
 }
 
 /// How much it matters, in the words of Python's log.

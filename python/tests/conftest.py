@@ -107,11 +107,11 @@ def clean() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("SIGNALBOX_", "OPSCORE_"))}
 
 
-def start_server(folder: Path, *flags: str) -> Server:
+def start_server(folder: Path, *flags: str, listen: str = "127.0.0.1:0") -> Server:
     if not BINARY.exists():
         pytest.exit(f"{BINARY} is missing: build it with `cargo build -p signalbox`, or name another in SIGNALBOX_BIN")
     env = {**clean(), "OPSCORE_API_KEY": KEY, "SIGNALBOX_PLATFORM_KEY": PLATFORM_KEY}
-    command = [str(BINARY), "serve", "--listen", "127.0.0.1:0", "--data-dir", str(folder / "data"), *flags]
+    command = [str(BINARY), "serve", "--listen", listen, "--data-dir", str(folder / "data"), *flags]
     program = Program(command, env)
     url = program.line(READY).split(READY)[1].split()[0]
     return Server(program, url)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
+import socket
 import subprocess
 import threading
 import time
@@ -15,7 +17,7 @@ from typing import Any, Callable
 
 import pytest
 from agents import Serving
-from conftest import DEADLINE, Program, Server, until
+from conftest import DEADLINE, Program, Server, start_server, until
 
 import agentkit
 from agentkit import Agent, Context, Failure, _threads, current
@@ -136,6 +138,8 @@ def test_failures_say_why(server: Server, client: agentkit.Client, connect: str)
         assert "lacks 'n'" in str(run(client, agent, "raises", {}).error)
         assert "object is no JSON" in str(run(client, agent, "nonsense", {}).error)
         assert "no handler for the task 'other'" in str(run(client, agent, "other", {}).error)
+        cure = "add `name: again` (or another of these) to the task in the workflow, or a handler 'other' or '*'"
+        assert cure in str(run(client, agent, "other", {}).error)
         done = run(client, agent, "again", {}, maxRetries=1, retry={"initial": "10ms", "retryOn": ["rate_limited"]})
         assert (done.status, done.result, len(tries)) == ("completed", "now", 2)
         tries.clear()
@@ -670,7 +674,107 @@ def test_what_cannot_work_is_told_at_once(server: Server) -> None:
         asyncio.run(agent.serve())
     with pytest.raises(TypeError, match="with parentheses"):
         agent.task(lambda: None)  # type: ignore[arg-type]
-    unreachable = Agent("x", url="http://127.0.0.1:9")
-    unreachable.task("x")(lambda: None)
-    with pytest.raises(agentkit.errors.ServerUnreachable):
-        asyncio.run(asyncio.wait_for(unreachable.serve(), DEADLINE))
+    refused = Agent("x", url=server.url, api_key="not-a-key")
+    refused.task("x")(lambda: None)
+    with pytest.raises(agentkit.errors.AuthenticationError, match=f"{server.url} .* key of the argument api_key"):
+        asyncio.run(refused.serve())
+
+
+NAMELESS = """
+from agentkit import Agent
+agent = Agent("NAME", heartbeat=0.2, drain=20)
+
+@agent.task("boom")
+def boom() -> None:
+    raise ValueError("boom")
+
+@agent.task("hang")
+def hang() -> None:
+    import threading
+    print("begun", flush=True)
+    threading.Event().wait()
+
+agent.run()
+print("gone", flush=True)
+"""
+
+
+def test_an_agent_waits_for_its_server(tmp_path: Path, programs: Callable[..., Program]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    program = programs(NAMELESS.replace("NAME", name("early")), OPSCORE_API_URL=url)
+    assert "trying again" in program.line(f"no server at {url} yet (")
+    running = start_server(tmp_path, listen=f"127.0.0.1:{port}")
+    try:
+        program.line("is registered as")
+        running.program.kill()
+        program.line("lost the server")
+        running = start_server(tmp_path, listen=f"127.0.0.1:{port}")
+        program.line("back: the server is there again")
+    finally:
+        running.program.kill()
+    program.terminate()
+    assert program.ends() == 0, program.text()
+    for once in ("no server at", "lost the server", "back: the server"):
+        assert sum(once in line for line in program.lines) == 1, program.text()
+
+
+def test_an_agent_that_waits_for_its_server_can_be_stopped(programs: Callable[..., Program]) -> None:
+    program = programs(NAMELESS.replace("NAME", name("early")), OPSCORE_API_URL="http://127.0.0.1:9")
+    program.line("no server at http://127.0.0.1:9 yet")
+    program.process.send_signal(signal.SIGINT)
+    assert program.ends() == 0, program.text()
+    assert "Ctrl-C again to end at once" in program.text() and "has stopped" in program.text()
+    assert "gone" in program.lines and "Traceback" not in program.text()
+
+
+def test_a_wrong_key_is_named_in_a_line(server: Server, programs: Callable[..., Program]) -> None:
+    program = programs(NAMELESS.replace("NAME", name("wrong")), SIGNALBOX_API_KEY="not-a-key")
+    assert program.ends() == 1
+    assert f"{server.url} does not take the key of SIGNALBOX_API_KEY" in program.text(), program.text()
+    assert "Traceback" not in program.text()
+
+
+def test_a_second_ctrl_c_ends_at_once_in_a_line(
+    server: Server, client: agentkit.Client, programs: Callable[..., Program]
+) -> None:
+    its_name = name("hanging")
+    program = programs(NAMELESS.replace("NAME", its_name))
+    program.line("is registered as")
+    (agent,) = client.agents.list(name=its_name)
+    task = {"taskId": "hang", "agentId": agent.agent_id, "maxRetries": 0}
+    client.workflows.trigger({"id": its_name, "name": "Hang", "tasks": [task]})
+    program.line("begun")
+    program.process.send_signal(signal.SIGINT)
+    program.line("Ctrl-C again to end at once")
+    program.process.send_signal(signal.SIGINT)
+    assert program.ends() == -signal.SIGINT
+    assert "ends at once" in program.lines[-1] and "Traceback" not in program.text(), program.text()
+
+
+def test_the_exception_of_a_handler_is_logged_once(
+    server: Server, client: agentkit.Client, programs: Callable[..., Program]
+) -> None:
+    its_name = name("boom")
+    program = programs(NAMELESS.replace("NAME", its_name))
+    program.line("is registered as")
+    (agent,) = client.agents.list(name=its_name)
+    task = {"taskId": "boom", "agentId": agent.agent_id, "maxRetries": 0}
+    done = client.sessions.wait(client.workflows.trigger({"id": its_name, "name": "Boom", "tasks": [task]}))
+    assert done.status == "failed" and str(done.error).count("ValueError: ") == 1, done.error
+    program.terminate()
+    assert program.ends() == 0
+    assert program.text().count("ValueError: boom") == 1, program.text()
+    assert " WARNING " not in program.text() and " ERROR " in program.text()
+
+
+def test_a_message_without_a_handler_is_told_in_the_servers_log(server: Server, client: agentkit.Client) -> None:
+    agent = make(server, "deaf")
+    agent.task("work")(lambda: None)
+    with Serving(agent):
+        assert agent.agent_id is not None
+        kind = name("gossip")
+        sent = client.agents.send(agent.agent_id, kind, {}, sender_id="me")
+        (line,) = until(lambda: list(client.logs.list(text=kind, level="error")))
+        assert str(sent) in line.message and "no handler for the message" in line.message

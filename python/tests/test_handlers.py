@@ -139,5 +139,5 @@ def test_what_has_no_handler_is_told_with_what_there_is() -> None:
     with pytest.raises(Failure, match="no handler for the task 'total'; this agent has: 'count', 'read'; .*`taskId`") as told:
         agent.call("total")
     assert told.value.code == "no-handler"
-    with pytest.raises(Failure, match="no handler for the message 'x'; this agent has: none$"):
+    with pytest.raises(Failure, match="no handler for the message 'x'; this agent has: none; add a handler 'x' or '\\*'"):
         agent.call("x", kind="message")

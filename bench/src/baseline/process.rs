@@ -9,11 +9,12 @@ use anyhow::Context as _;
 use rustix::process::Signal;
 
 use super::{Held, Kind, Seen, Sent};
+use crate::callgrind::Callgrind;
 use crate::load;
 use crate::process::{Launch, Process, ReadyOn};
 use crate::server::listening_on;
 
-const READY_WITHIN: Duration = Duration::from_secs(10);
+const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// A running baseline server.
 pub(crate) struct Bare {
@@ -34,6 +35,18 @@ pub(crate) struct Live {
 impl Bare {
     pub(crate) async fn start(kind: Kind, folder: &Path) -> anyhow::Result<Self> {
         Self::start_with(kind.name(), command(kind)?, folder).await
+    }
+
+    /// The same under a program that counts its instructions.
+    pub(crate) async fn start_counted(
+        kind: Kind,
+        callgrind: &Callgrind,
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
+        let bare = command(kind)?;
+        let mut counted = callgrind.command(Path::new(bare.get_program()));
+        counted.args(bare.get_args());
+        Self::start_with(kind.name(), counted, folder).await
     }
 
     /// Agents that report to `server`, or answer with their reports, and tell `ends` of each session's end.

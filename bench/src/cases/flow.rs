@@ -70,12 +70,22 @@ impl Flow {
         (tasks, open): (u32, usize),
         first_ticket: u64,
     ) -> anyhow::Result<Side<'a>> {
-        let trigger = Arc::new(requests::trigger(&format!("tasks-{tasks}"))?);
-        let plan = plan(context, self.signalbox.addr, &trigger, open);
-        let plan = Plan { first_ticket, ends: Some(Arc::clone(&self.ends)), ..plan };
+        let plan = self.plan(context, (tasks, open), first_ticket)?;
         let mut side = Side::new(name, &self.signalbox.process, plan);
         side.processes.push(&self.agents.process);
         Ok(side)
+    }
+
+    /// The same as a plan alone.
+    pub(super) fn plan(
+        &self,
+        context: &Context,
+        (tasks, open): (u32, usize),
+        first_ticket: u64,
+    ) -> anyhow::Result<Plan> {
+        let trigger = Arc::new(requests::trigger(&format!("tasks-{tasks}"))?);
+        let plan = plan(context, self.signalbox.addr, &trigger, open);
+        Ok(Plan { first_ticket, ends: Some(Arc::clone(&self.ends)), ..plan })
     }
 
     /// Nothing is left open and nothing went wrong: every session that began has completed, or does so in a moment.

@@ -4,6 +4,7 @@
 mod binary_size;
 mod commands;
 mod control;
+mod cpu;
 mod fan_out;
 mod flood;
 mod flow;
@@ -53,6 +54,8 @@ pub(crate) enum Case {
     RunDelivery,
     /// Sessions through HTTP agents that answer at once, against the same job on Restate.
     Sessions,
+    /// Processor time and instructions of the server for one operation, in requests of a JSON handler that keeps nothing.
+    Cpu,
     /// Sessions, lists of them and a start among few and among a million finished ones.
     SessionGrowth,
     /// Memory with many sessions that wait for an agent.
@@ -100,6 +103,7 @@ impl Case {
             Self::Registrations => Box::pin(registrations::measure(context)).await,
             Self::RunDelivery => Box::pin(run_delivery::measure(context)).await,
             Self::Sessions => Box::pin(sessions::measure(context)).await,
+            Self::Cpu => Box::pin(cpu::measure(context)).await,
             Self::SessionGrowth => Box::pin(session_growth::measure(context)).await,
             Self::Waiting => Box::pin(waiting::measure(context)).await,
             Self::Timers => Box::pin(timers::measure(context)).await,

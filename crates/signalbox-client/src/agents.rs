@@ -19,9 +19,14 @@ impl Client {
     /// # Errors
     /// [`Error`]; a taken name without `replace` is a problem of status 409.
     pub async fn register_agent(&self, agent: &RegisterBody, replace: bool) -> Result<String, Error> {
+        self.registered(agent, replace).await.map(|registered| registered.agent_id.to_string())
+    }
+
+    /// The same with all that is answered.
+    pub(crate) async fn registered(&self, agent: &RegisterBody, replace: bool) -> Result<Registered, Error> {
         let call = self.post(&["v1", "agents", "register"]).json(agent);
         let call = if replace { call.query("replace", "true") } else { call };
-        call.fetch::<Success<Registered>>().await.map(|answer| answer.data.agent_id.to_string())
+        call.fetch::<Success<Registered>>().await.map(|answer| answer.data)
     }
 
     /// Removes an agent.

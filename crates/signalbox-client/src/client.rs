@@ -34,6 +34,8 @@ pub struct Client {
     pub(crate) transport: Transport,
     pub(crate) policy: RetryPolicy,
     timeout: Duration,
+    /// Where the key comes from, for messages.
+    key_source: Option<Arc<str>>,
 }
 
 /// Which part of a list is asked for, and by which filters.
@@ -71,7 +73,13 @@ impl Client {
     pub fn new(base: &str, key: Option<&str>) -> Result<Self, Error> {
         let transport = Transport::new(key)?;
         let base = Arc::new(parse_base(base)?);
-        Ok(Self { base, transport, policy: RetryPolicy::default(), timeout: ATTEMPT_TIMEOUT })
+        Ok(Self {
+            base,
+            transport,
+            policy: RetryPolicy::default(),
+            timeout: ATTEMPT_TIMEOUT,
+            key_source: None,
+        })
     }
 
     /// A client by the environment: the server is `SIGNALBOX_URL`, else `OPSCORE_API_URL`, else [`URL_DEFAULT`]; the key
@@ -80,12 +88,34 @@ impl Client {
     /// # Errors
     /// [`Error::Unusable`] as of [`Client::new`].
     pub fn from_env() -> Result<Self, Error> {
-        let given = |names: [&str; 2]| {
-            names.into_iter().filter_map(|name| std::env::var(name).ok()).find(|value| !value.is_empty())
+        let given = |names: [&'static str; 2]| {
+            let values = names.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?)));
+            values.into_iter().find(|(_, value)| !value.is_empty())
         };
-        let url = given(["SIGNALBOX_URL", "OPSCORE_API_URL"]);
+        let url = given(["SIGNALBOX_URL", "OPSCORE_API_URL"]).map(|(_, url)| url);
         let key = given(["SIGNALBOX_API_KEY", "OPSCORE_API_KEY"]);
-        Self::new(url.as_deref().unwrap_or(URL_DEFAULT), key.as_deref())
+        let client =
+            Self::new(url.as_deref().unwrap_or(URL_DEFAULT), key.as_ref().map(|(_, key)| key.as_str()))?;
+        Ok(match key {
+            Some((name, _)) => client.key_from(name),
+            None => client,
+        })
+    }
+
+    /// The same client, whose key is said to come from there (a variable, an argument) where the server refuses it.
+    #[must_use]
+    pub fn key_from(mut self, source: &str) -> Self {
+        self.key_source = Some(source.into());
+        self
+    }
+
+    /// The key and where it comes from, for whoever has to change it.
+    pub(crate) fn key_in_words(&self) -> String {
+        match (&self.key_source, self.has_key()) {
+            (_, false) => "a request without a key; set SIGNALBOX_API_KEY".to_owned(),
+            (Some(source), true) => format!("the key of {source}"),
+            (None, true) => "the key that the program gave".to_owned(),
+        }
     }
 
     /// The same client on behalf of another caller: with another API key or token, or with none.

@@ -23,6 +23,7 @@ use signalbox_wire::time::Timestamp;
 pub use crate::connection::Connection;
 use crate::delivery::DeliveryFailure;
 use crate::limits::CONCURRENCY_MAX;
+use crate::limits::FAILURE_STANDS;
 use crate::report::Fingerprint;
 pub use crate::report::{Meaning, Report};
 use crate::task_attempt::TaskAttempt;
@@ -225,6 +226,20 @@ impl AgentStatus {
         self.delivery_failure.take_if(|failure| failure.at <= at);
     }
 
+    /// It has an attempt that was given to it: neither what failed before nor an earlier try of that says any more how it
+    /// is reached.
+    pub fn reached_with(&mut self, held: &Held) {
+        let message = held.task.message(held.attempt);
+        self.delivery_failure
+            .take_if(|failure| failure.at <= held.dispatched_at || failure.message == message);
+    }
+
+    /// Whether a failure is worth a write: one as recent stands for those that follow it.
+    #[must_use]
+    pub fn is_failure_news(&self, failure: &DeliveryFailure) -> bool {
+        self.delivery_failure.as_ref().is_none_or(|kept| kept.at + FAILURE_STANDS <= failure.at)
+    }
+
     /// The status of the agent's next life, of which nothing is known yet.
     #[must_use]
     pub fn restarted(&self, generation: u64, now: Timestamp) -> Self {
@@ -234,7 +249,8 @@ impl AgentStatus {
             names_tasks: self.names_tasks,
             earlier_until,
             recent,
-            disconnected_at: self.connection.as_ref().map(|_| now).or(self.disconnected_at),
+            // It has been away since now, whatever came before.
+            disconnected_at: (self.connection.is_some() || self.disconnected_at.is_some()).then_some(now),
             ..Self::fresh(self.agent.clone(), generation, now)
         }
     }

@@ -37,6 +37,9 @@ pub const STOPPING_MAX: Duration = Duration::from_secs(60);
 /// How long an agent whose connection has ended has to come back, before what it was given and never had is given to
 /// others.
 pub const RECONNECT_GRACE: Duration = Duration::from_secs(10);
+/// How long a failed delivery that is noted with its agent stands for those that follow: many fail together, and one row
+/// is not written for each.
+pub const FAILURE_STANDS: Duration = Duration::from_secs(10);
 /// Commands of one agent that are neither answered nor over, at most.
 pub const OPEN_COMMANDS_MAX: usize = 1_000;
 /// How often a command is sent, over as many connections of its agent: one that the agent dies of does not come for ever.
@@ -70,6 +73,9 @@ pub struct Policy {
     pub announce: bool,
     /// Whether a registration under a taken name and with the same contact endpoint is that agent, restarted.
     pub restart_by_endpoint: bool,
+    /// How long an agent that is there only while it is connected may be away. Agents try again every two minutes at the
+    /// least.
+    pub ephemeral_grace: Duration,
     /// Bytes of a value that a session keeps where it is; longer ones are kept apart as payloads.
     pub payload_inline_max: usize,
     /// Bytes of what a task is given, with all that it refers to.
@@ -113,6 +119,7 @@ impl Default for Policy {
             lease: Duration::from_secs(60),
             announce: false,
             restart_by_endpoint: false,
+            ephemeral_grace: Duration::from_secs(5 * 60),
             payload_inline_max: 16 * 1024,
             payload_max: 16 * 1024 * 1024,
         }

@@ -16,6 +16,8 @@ use crate::lock;
 
 /// The embedded database's file in the data directory.
 const DATABASE_FILE: &str = "signalbox.db";
+/// What SQLite keeps beside it while it is read, and leaves there where it was opened to read alone.
+const BESIDE_DATABASE: [&str; 2] = ["signalbox.db-wal", "signalbox.db-shm"];
 
 /// Why a backup was not made, or not restored.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +125,8 @@ pub fn restore(source: &Path, data_dir: &Path, parts: Parts) -> Result<Copied, B
 
 /// Takes away what a restore has written, so that another can go there. What cannot be removed is told by that one.
 fn remove(data_dir: &Path) {
-    for name in bootstrap::KEPT.into_iter().chain([bootstrap::NODE_FILE, DATABASE_FILE, lock::FILE]) {
+    let others = [bootstrap::NODE_FILE, DATABASE_FILE, lock::FILE];
+    for name in bootstrap::KEPT.into_iter().chain(others).chain(BESIDE_DATABASE) {
         let _there_may_be_none = fs::remove_file(data_dir.join(name));
     }
 }

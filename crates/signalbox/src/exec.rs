@@ -188,12 +188,8 @@ fn tell(happening: &Happening) {
         }
         Happening::Repeated { message_id } => format!("message {message_id} came again"),
         Happening::Unreported { state, reason } => format!("the report '{state}' is given up: {reason}"),
-        Happening::Connected { .. } => "connected".to_owned(),
-        Happening::Disconnected { reason, retry_in } => {
-            format!("not connected: {reason}; again in {} s", retry_in.as_secs())
-        }
         Happening::Ended { reason } => format!("over: {reason}"),
-        other => format!("{other:?}"),
+        other => other.to_string(),
     };
     printer::notice(&words);
 }

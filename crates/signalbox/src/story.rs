@@ -36,6 +36,29 @@ pub(crate) struct Wait {
     pub(crate) detail: String,
     /// When it ends or goes on by itself.
     pub(crate) until: Option<Timestamp>,
+    /// The same words with why nobody takes it, where that is known.
+    pub(crate) why: String,
+}
+
+impl Wait {
+    fn of(words: String, awaited: Awaited, detail: String, until: Option<Timestamp>) -> Self {
+        Self { words, awaited, detail, until, why: String::new() }
+    }
+
+    /// What is said of it.
+    pub(crate) fn shown(&self) -> &str {
+        if self.why.is_empty() { &self.words } else { &self.why }
+    }
+
+    /// Whether it is for an agent that takes a task.
+    fn is_for_agent(&self) -> bool {
+        let words = &self.words;
+        self.awaited == Awaited::Other
+            && self.until.is_none()
+            && (words.starts_with("an available agent")
+                || words == "any available agent"
+                || (words.starts_with("agent ") && words.ends_with(" to be available")))
+    }
 }
 
 /// What can be waited for.
@@ -131,9 +154,7 @@ impl Story {
         let words = || data.waiting_for.as_deref().map(|words| self.with_names(words));
         let error = data.error.clone().unwrap_or_else(|| "no reason was kept".to_owned());
         match event.kind.as_str() {
-            "task.waiting" => {
-                Some(Wait { words: words()?, awaited: Awaited::Other, detail: String::new(), until: None })
-            }
+            "task.waiting" => Some(Wait::of(words()?, Awaited::Other, String::new(), None)),
             "task.begun" => {
                 let words = words()?;
                 let signal = words.strip_prefix("the signal '").and_then(|rest| rest.strip_suffix('\''));
@@ -145,12 +166,12 @@ impl Story {
                 };
                 // What is to be approved is told beside the words, not in them too.
                 let words = words.strip_suffix(&format!(": {detail}")).unwrap_or(&words).to_owned();
-                Some(Wait { words, awaited, detail, until: data.waits_until })
+                Some(Wait::of(words, awaited, detail, data.waits_until))
             }
             "task.retrying" => {
                 let detail = format!("attempt {} failed: {error}", attempt(event));
                 let words = "its next attempt".to_owned();
-                Some(Wait { words, awaited: Awaited::Again, detail, until: data.retry_at })
+                Some(Wait::of(words, Awaited::Again, detail, data.retry_at))
             }
             "delivery.failed" => {
                 let agent =
@@ -160,9 +181,23 @@ impl Story {
                     Some(tries) => format!("tried {tries} times, last: {error}"),
                 };
                 let words = format!("agent {agent} to take it");
-                Some(Wait { words, awaited: Awaited::Again, detail, until: data.retry_at })
+                Some(Wait::of(words, Awaited::Again, detail, data.retry_at))
             }
             _ => None,
+        }
+    }
+
+    /// Whether a task waits for an agent to take it.
+    pub(crate) fn waits_for_agents(&self) -> bool {
+        self.steps.iter().any(|step| step.wait.as_ref().is_some_and(Wait::is_for_agent))
+    }
+
+    /// Takes what the server says of why nobody takes a task.
+    pub(crate) fn explain(&mut self, task: &str, words: &str) {
+        let words = self.with_names(words);
+        let step = self.steps.iter_mut().find(|step| step.task == task);
+        if let Some(wait) = step.and_then(|step| step.wait.as_mut()).filter(|wait| wait.is_for_agent()) {
+            wait.why = if words == wait.words { String::new() } else { words };
         }
     }
 

@@ -41,7 +41,7 @@ class Client(Group):
     ) -> None:
         address = _settings.server_url(url)
         try:
-            native = _native.Client(address, _settings.api_key(api_key), timeout, attempts, tenant)
+            native = _native.Client(address, _settings.api_key(api_key), timeout, attempts, tenant, _settings.key_source(api_key))
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
         self._use(Transport(native))

@@ -47,6 +47,16 @@ impl Credentials {
     }
 }
 
+impl Credentials {
+    /// What the connection signs in by, in words; `None` for the key of the client, which has words of its own.
+    pub(super) fn name(&self) -> Option<&'static str> {
+        match self {
+            Self::ClientKey => None,
+            Self::SshKey(_) => Some("the agent's SSH key; add its public half with 'signalbox ssh-keys'"),
+        }
+    }
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

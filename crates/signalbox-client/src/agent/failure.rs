@@ -40,6 +40,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.code {
+            // The text of an exception begins with its name already.
+            Some(code) if self.message.split(':').next() == Some(code) => f.write_str(&self.message),
             Some(code) => write!(f, "{code}: {}", self.message),
             None => f.write_str(&self.message),
         }

@@ -48,18 +48,30 @@ pub enum Happening {
         /// Why.
         reason: String,
     },
+    /// The agent is there before its server: it tries again until the server is there. Told once.
+    NoServer {
+        /// The server's address.
+        url: String,
+        /// Why it could not be reached, or what it said.
+        reason: String,
+    },
     /// The agent is connected.
     Connected {
         /// The server's id of the connection.
         connection_id: String,
+        /// Whether [`Happening::Disconnected`] was told before.
+        is_back: bool,
     },
-    /// The agent is not connected, and will try again.
+    /// The agent is not connected, or its server cannot be reached; it will try again. Told once for each reason, not for
+    /// each try.
     Disconnected {
         /// Why.
         reason: String,
-        /// After how long it tries again.
+        /// After how long it tries again for the first time.
         retry_in: Duration,
     },
+    /// An agent that listens can reach its server again.
+    Back,
     /// Something is missing and does not come any more.
     Gap {
         /// What is missing and why, as the server tells it.
@@ -74,6 +86,10 @@ pub enum Happening {
     Refused {
         /// What and why, as the server tells it.
         data: Value,
+        /// The subject or pattern, where it was a subscription.
+        subscription: Option<String>,
+        /// Whether it stays refused: otherwise the agent asks again by itself.
+        is_final: bool,
     },
     /// The agent is over and does not try again.
     Ended {
@@ -89,7 +105,8 @@ impl Happening {
         match self {
             Self::Taken { .. } | Self::Repeated { .. } | Self::Presence { .. } => LogLevel::Debug,
             Self::Done { failure: None, .. } => LogLevel::Debug,
-            Self::Connected { .. } => LogLevel::Info,
+            Self::Connected { .. } | Self::Back => LogLevel::Info,
+            Self::NoServer { .. } => LogLevel::Warning,
             Self::Done { failure: Some(_), .. } => LogLevel::Warning,
             Self::Disconnected { .. } | Self::Gap { .. } | Self::Refused { .. } => LogLevel::Warning,
             Self::Unreported { .. } | Self::Ended { .. } => LogLevel::Error,
@@ -112,7 +129,11 @@ impl Happening {
             Self::Repeated { message_id } => {
                 debug!(target: TARGET, message_id = message_id.as_str(), "{self}")
             }
-            Self::Connected { connection_id } => {
+            Self::NoServer { url, reason } => {
+                warn!(target: TARGET, url = url.as_str(), reason = reason.as_str(), "{self}");
+            }
+            Self::Back => info!(target: TARGET, "{self}"),
+            Self::Connected { connection_id, .. } => {
                 info!(target: TARGET, connection_id = connection_id.as_str(), "{self}");
             }
             Self::Disconnected { reason, retry_in } => {
@@ -142,13 +163,15 @@ impl fmt::Display for Happening {
             Self::Unreported { state, reason } => {
                 write!(f, "the report '{state}' did not get through and is given up: {reason}")
             }
-            Self::Connected { .. } => f.write_str("connected"),
-            Self::Disconnected { reason, retry_in } => {
-                write!(f, "not connected: {reason}; trying again in {} s", retry_in.as_secs_f64())
+            Self::NoServer { url, reason } => write!(f, "no server at {url} yet ({reason}); trying again"),
+            Self::Connected { is_back: false, .. } => f.write_str("connected"),
+            Self::Connected { is_back: true, .. } | Self::Back => {
+                f.write_str("back: the server is there again")
             }
+            Self::Disconnected { reason, .. } => write!(f, "lost the server: {reason}; trying again"),
             Self::Gap { data } => write!(f, "messages are missing: {data}"),
             Self::Presence { data } => write!(f, "presence: {data}"),
-            Self::Refused { data } => write!(f, "the server refused something: {data}"),
+            Self::Refused { data, .. } => write!(f, "the server refused something: {data}"),
             Self::Ended { reason } => write!(f, "the agent is over: {reason}"),
         }
     }

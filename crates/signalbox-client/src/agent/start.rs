@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use signalbox_wire::agentkit::Registered;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -12,7 +13,7 @@ use tracing::{Instrument, field, info, info_span};
 
 use super::Agent;
 use super::at_work::AtWork;
-use super::connection::{Acting, Connection, Dialer, Link, Parts};
+use super::connection::{Acting, Backoff, Connection, Dialer, Fault, Link, Parts};
 use super::credentials::Credentials;
 use super::happening::{Happening, TARGET};
 use super::inbox::{Inbox, QUEUE_MAX};
@@ -21,7 +22,10 @@ use super::reporter::{HttpReporter, Reporter};
 use super::running::Running;
 use super::worker::Worker;
 use super::{listener, logs};
+use crate::client::Client;
+use crate::edge;
 use crate::error::Error;
+use crate::retry::RetryPolicy;
 
 /// How long what is left of the log may take to be sent.
 const LOG_WITHIN: Duration = Duration::from_secs(5);
@@ -33,6 +37,9 @@ impl Agent {
     ///
     /// A handler that ends within a second answers the delivery of its task with its report, where the server says
     /// that it reads the answer; a longer one is reported `active`, and then how it ended.
+    ///
+    /// Where the server is not there yet, this waits until it is, and tells so once ([`Happening::NoServer`]). Dropping the
+    /// future ends that.
     ///
     /// # Errors
     /// [`Error::Local`] when the address cannot be listened on; [`Error::Unusable`] without a handler, or where the
@@ -68,8 +75,8 @@ impl Agent {
         let inbox = Arc::new(Inbox::new(sender, self.observer.clone(), at_work.clone(), log_sink));
         // Served before it is registered: the first message may come before the registration's answer.
         let serving = tokio::spawn(listener::serve(listener, inbox, stopping.clone()));
-        let agent_id = match self.agent_id().await {
-            Ok(agent_id) => agent_id,
+        let (agent_id, generation) = match self.identified().await {
+            Ok(registered) => registered,
             Err(error) => {
                 serving.abort();
                 return Err(error);
@@ -85,11 +92,11 @@ impl Agent {
         let logging = tokio::spawn(log_sender.run(agent_id.clone(), move || log_client.client()));
         let is_own = self.registered.is_none();
         let (heartbeat, observer, working) = (self.heartbeat, self.observer.clone(), at_work.clone());
-        let (asking, own_id, own_endpoint) = (acting.clone(), agent_id.clone(), endpoint.clone());
+        let (asking, own_id) = (acting.clone(), agent_id.clone());
         let (stop_self, mut until) = (stop.clone(), stopping.clone());
         let ended = async move {
             tokio::select! {
-                reason = replaced(&asking, &own_id, &own_endpoint, heartbeat), if is_own => {
+                reason = replaced(&asking, &own_id, generation, heartbeat, &observer), if is_own => {
                     // What it has in hand was given out again.
                     working.stop_all();
                     observer.tell(Happening::Ended { reason: reason.to_owned() });
@@ -109,7 +116,8 @@ impl Agent {
     }
 
     async fn start_connected(self, credentials: Credentials) -> Result<Running, Error> {
-        let agent_id = self.agent_id().await?;
+        let (agent_id, _) = self.identified().await?;
+        let credential = credentials.name();
         let dialer = Arc::new(Dialer::new(&self.client, &agent_id, credentials)?);
         let acting = dialer.acting();
         let (stop, stopping) = watch::channel(false);
@@ -153,24 +161,52 @@ impl Agent {
         });
         let running = Running::new((acting, Some(link)), (agent_id, None), stop, work);
         match tried.await {
-            Ok(tried) => tried.map(|()| running),
+            Ok(tried) => {
+                tried.map(|()| running).map_err(|error| told_whose_key(&self.client, credential, error))
+            }
             // Nobody is left who connects.
             Err(_) => Err(Error::unusable("the agent's connection", "it ended before its first try")),
         }
     }
 
-    /// Registers, unless it is registered already.
-    async fn agent_id(&self) -> Result<String, Error> {
-        let agent_id = match &self.registered {
-            Some(agent_id) => agent_id.clone(),
-            None => self.client.register_agent(&self.registration, true).await?,
+    /// Registers, unless it is registered already: the agent's id, and which of its registrations this is where that is known.
+    async fn identified(&self) -> Result<(String, Option<u64>), Error> {
+        let (agent_id, generation) = match &self.registered {
+            Some(agent_id) => (agent_id.clone(), None),
+            None => {
+                let registered =
+                    self.register().await.map_err(|error| told_whose_key(&self.client, None, error))?;
+                (registered.agent_id.to_string(), registered.generation)
+            }
         };
         self.observer.span().record("agent_id", agent_id.as_str());
         if self.registered.is_none() {
             let endpoint = self.registration.contact_endpoint.as_deref();
             info!(target: TARGET, agent_id = agent_id.as_str(), endpoint, "registered");
         }
-        Ok(agent_id)
+        Ok((agent_id, generation))
+    }
+
+    /// Registers, and waits for the server where it is not there yet. That it is not is told once.
+    async fn register(&self) -> Result<Registered, Error> {
+        let mut answer = self.client.registered(&self.registration, true).await;
+        // From here on, how long to wait between two tries is the agent's rule, not the client's.
+        let client = self.client.clone().with_retry(RetryPolicy::never());
+        let (mut backoff, mut is_told) = (Backoff::default(), false);
+        loop {
+            let wait = match &answer {
+                Err(error) if error.is_transient() => backoff.wait(&Fault::of(error), edge::fraction()),
+                _ => None,
+            };
+            let (Err(error), Some(wait)) = (&answer, wait) else { return answer };
+            if !is_told {
+                is_told = true;
+                let url = self.client.base().to_owned();
+                self.observer.tell(Happening::NoServer { url, reason: short(error) });
+            }
+            tokio::time::sleep(wait).await;
+            answer = client.registered(&self.registration, true).await;
+        }
     }
 
     fn tell_concurrency(&mut self) {
@@ -179,4 +215,24 @@ impl Agent {
             metadata.entry("concurrency").or_insert_with(|| Value::from(self.concurrency));
         }
     }
+}
+
+/// Why a server could not be asked, without its address.
+fn short(error: &Error) -> String {
+    match error {
+        Error::Unreachable { reason, .. } => reason.clone(),
+        Error::Timeout { after, .. } => format!("no answer within {} s", after.as_secs_f64()),
+        other => other.to_string(),
+    }
+}
+
+/// A refusal says who refused which credentials: it is read in a log, far from where they were set.
+fn told_whose_key(client: &Client, credential: Option<&'static str>, mut error: Error) -> Error {
+    if let Error::Problem(problem) = &mut error
+        && problem.status == 401
+    {
+        let (url, key) = (client.base(), credential.map_or_else(|| client.key_in_words(), str::to_owned));
+        problem.detail = format!("{url} does not take {key}");
+    }
+    error
 }

@@ -1,6 +1,7 @@
 //! The runtime against a tiny server that takes registrations and reports.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -306,38 +307,50 @@ async fn a_name_that_cannot_be_registered_is_an_error_of_the_start() {
     assert_eq!(error.status(), Some(422));
 }
 
+/// What the server shows of the agent, at an endpoint that is never its own.
+fn shown(generation: u64) -> CannedResponse {
+    CannedResponse::new(200).json(&json!({"status": "success", "message": "m", "data": {
+        "agentId": "agt_1", "agentName": "reader", "version": "2", "capabilities": ["read"], "metadata": {},
+        "contactEndpoint": "http://127.0.0.1:1/", "registrationTime": "2026-01-31T12:00:00Z",
+        "generation": generation}}))
+}
+
+/// A server that registers the third generation, takes all reports, and shows the agent as is asked for.
+async fn showing(look: impl Fn() -> CannedResponse + Send + Sync + 'static) -> TestServer {
+    TestServer::respond(move |asked| match asked.method.as_str() {
+        "GET" => look(),
+        _ => CannedResponse::new(201).json(
+            &json!({"status": "success", "message": "m", "data": {"agentId": "agt_1", "generation": 3}}),
+        ),
+    })
+    .await
+}
+
 #[tokio::test]
 async fn an_agent_that_was_replaced_or_removed_ends_and_says_what_to_do() {
-    let replaced = CannedResponse::new(200).json(&json!({"status": "success", "message": "m", "data": {
-        "agentId": "agt_1", "agentName": "reader", "version": "2", "capabilities": ["read"], "metadata": {},
-        "contactEndpoint": "http://127.0.0.1:1/", "registrationTime": "2026-01-31T12:00:00Z"}}));
     let removed = CannedResponse::new(404).json(&json!({"type": "/problems/unknown-agent", "status": 404}));
-    for (answer, expected) in [(replaced, "a name of its own"), (removed, "start it again")] {
-        let looks = Arc::new(Notify::new());
-        let looked = Arc::clone(&looks);
-        let server = TestServer::respond(move |asked| match asked.method.as_str() {
-            "GET" => {
-                looked.notify_one();
-                answer.clone()
-            }
-            _ => CannedResponse::new(201)
-                .json(&json!({"status": "success", "message": "m", "data": {"agentId": "agt_1"}})),
-        })
-        .await;
+    for (answer, expected) in [(shown(4), "a name of its own"), (removed, "start it again")] {
+        // Until it has work in hand, all is well.
+        let is_at_work = Arc::new(AtomicBool::new(false));
+        let is_asked = Arc::clone(&is_at_work);
+        let server =
+            showing(move || if is_asked.load(Ordering::SeqCst) { answer.clone() } else { shown(3) }).await;
         let (told, mut happenings) = mpsc::unbounded_channel();
-        let handler = |_| async {
-            std::future::pending::<()>().await;
-            failure("never reached")
+        let handler = move |_| {
+            is_at_work.store(true, Ordering::SeqCst);
+            async {
+                std::future::pending::<()>().await;
+                failure("never reached")
+            }
         };
         let mut running = agent(&server)
             .handler(handler)
-            .heartbeat(Duration::from_millis(200))
+            .heartbeat(Duration::from_millis(20))
             .observer(move |happening| drop(told.send(happening)))
             .start()
             .await
             .unwrap();
         post(running.endpoint().unwrap(), "m1", &task("t1", &json!({}))).await;
-        tokio::time::timeout(DEADLINE, looks.notified()).await.expect("it looks");
         tokio::time::timeout(DEADLINE, running.ended()).await.expect("it ends, and so does its work");
         let mut seen = Vec::new();
         while let Ok(happening) = happenings.try_recv() {
@@ -346,6 +359,30 @@ async fn an_agent_that_was_replaced_or_removed_ends_and_says_what_to_do() {
         assert!(seen.iter().any(|line| line.contains(expected)), "{seen:?}");
         assert!(seen.iter().any(|line| line.contains("cancelled")), "{seen:?}");
     }
+}
+
+#[tokio::test]
+async fn an_agent_whose_endpoint_an_operator_changes_goes_on() {
+    let (looked, mut looks) = mpsc::unbounded_channel();
+    // The second is what a node shows that does not know the registration yet.
+    let generations = [3, 2, 3];
+    let next = AtomicUsize::new(0);
+    let server = showing(move || {
+        let _ = looked.send(());
+        shown(generations[next.fetch_add(1, Ordering::SeqCst) % generations.len()])
+    })
+    .await;
+    let running = agent(&server)
+        .handler(|_| async { Ok::<_, String>(Value::Null) })
+        .heartbeat(Duration::from_millis(20))
+        .start()
+        .await
+        .unwrap();
+    for _ in 0..4 {
+        // A look shows what came of the one before.
+        tokio::time::timeout(DEADLINE, looks.recv()).await.expect("it looks").unwrap();
+    }
+    assert_eq!(post(running.endpoint().unwrap(), "m1", &task("t1", &json!({}))).await, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -359,6 +396,32 @@ async fn a_task_without_a_handler_is_told_which_there_are() {
     assert_eq!(details["code"], "no-handler");
     let error = details["error"].as_str().unwrap();
     assert!(error.starts_with("no handler for the task 'count'; this agent has: 'cut', 'read'"), "{error}");
+    let cure = "add `name: cut` (or another of these) to the task in the workflow, or a handler 'count' or '*' to the agent";
+    assert!(error.ends_with(cure), "{error}");
+}
+
+#[tokio::test]
+async fn a_key_that_is_refused_is_named_with_its_server() {
+    let work = |_| async { failure("never called") };
+    for (source, expected) in [
+        (None, "does not take the key that the program gave"),
+        (Some("SIGNALBOX_API_KEY"), "does not take the key of SIGNALBOX_API_KEY"),
+    ] {
+        let server = TestServer::start(vec![CannedResponse::new(401).json(&json!({"detail": "no"}))]).await;
+        let client = Client::new(&server.url(), Some("k")).unwrap();
+        let client = source.map_or(client.clone(), |source| client.key_from(source));
+        let error = Agent::new(client, "reader").handler(work).start().await.unwrap_err();
+        assert_eq!(error.status(), Some(401));
+        let told = error.to_string();
+        assert!(told.contains(&server.url()) && told.contains(expected), "{told}");
+    }
+}
+
+#[test]
+fn the_name_of_a_failure_is_told_once() {
+    let told = |message: &str| Failure::new(message).code("ValueError").to_string();
+    assert_eq!(told("ValueError: boom"), "ValueError: boom");
+    assert_eq!(told("boom"), "ValueError: boom");
 }
 
 /// What `tracing` writes, for a test to read.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use signalbox_wire::opscore::TaskAnswer;
+use serde_json::{Map, Value};
+use signalbox_wire::opscore::{LogLevel, TaskAnswer};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{Instrument, Span, info_span};
@@ -14,7 +15,7 @@ use tracing::{Instrument, Span, info_span};
 use super::about::About;
 use super::at_work::AtWork;
 use super::call::{Call, Kind};
-use super::context::Progress;
+use super::context::{Context, Progress};
 use super::failure::Failure;
 use super::handlers::{Handlers, Outcome};
 use super::happening::{Happening, Observer, TARGET};
@@ -80,6 +81,7 @@ impl Parts {
     async fn handle(self: Arc<Self>, queued: Queued) {
         let Queued { call, reply_to, progress, answer, _in_hand } = queued;
         let (about, id) = (About::of(&call, reply_to), work_id(&call).map(str::to_owned));
+        let context = call.context.clone();
         let mut answer = answer.filter(|answer| !answer.is_closed());
         let mut handler = Box::pin(self.run_handler(call));
         let at_once = match &mut answer {
@@ -97,6 +99,9 @@ impl Parts {
             None => self.work_at_length(handler, progress, &about).await,
         };
         let failure = outcome.as_ref().err().cloned();
+        if let Some(failure) = &failure {
+            log_lost(&context, &about, failure);
+        }
         self.observer.tell(Happening::Done { kind: about.kind, name: about.name.clone(), failure });
         let is_given = match (answer, &about.task_id) {
             (Some(answer), Some(id)) => give(answer, &outcome, id),
@@ -181,19 +186,37 @@ impl Parts {
     }
 }
 
+/// Nobody is answered what becomes of a message: that it failed is told in the server's log. What the agent's language told there
+/// already has a traceback.
+fn log_lost(context: &Context, about: &About, failure: &Failure) {
+    let is_told = failure.details.as_ref().is_some_and(|details| details.get("traceback").is_some());
+    let is_unwanted = failure.code.as_deref() == Some("cancelled");
+    if !matches!(about.kind, Kind::Message | Kind::Publication) || is_told || is_unwanted {
+        return;
+    }
+    let (kind, name, id) = (about.kind.as_str(), &about.name, about.id.as_deref().unwrap_or("without an id"));
+    let fields =
+        [("message_id", Value::from(about.id.clone())), ("message_type", Value::from(name.as_str()))];
+    let fields = fields.map(|(field, value)| (field.to_owned(), value));
+    let line = format!("the {kind} '{name}' ({id}) failed: {failure}");
+    context.log(LogLevel::Error, line, Some(Map::from_iter(fields)));
+}
+
 fn nobody_takes(call: &Call, names: &[&str]) -> Failure {
     let kind = call.kind.as_str();
     let has = match names {
         [] => "none".to_owned(),
         names => names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", "),
     };
-    let how = match call.kind {
-        Kind::Task => {
-            "; a task goes to the handler of its `name`, else of its `taskId`, whatever capability it asked for"
-        }
-        _ => "",
-    };
     let name = &call.name;
+    let how = match (call.kind, names) {
+        (Kind::Task, [first, ..]) => format!(
+            "; a task goes to the handler of its `name`, else of its `taskId`, whatever capability it asked for: add \
+             `name: {first}`{} to the task in the workflow, or a handler '{name}' or '*' to the agent",
+            if names.len() > 1 { " (or another of these)" } else { "" }
+        ),
+        _ => format!("; add a handler '{name}' or '*' to the agent"),
+    };
     Failure::new(format!("no handler for the {kind} '{name}'; this agent has: {has}{how}")).code("no-handler")
 }
 

@@ -50,6 +50,8 @@ pub struct Registered {
     pub is_replaced: bool,
     /// When it registered first.
     pub registered_at: Timestamp,
+    /// Which of the agent's registrations it is.
+    pub generation: u64,
 }
 
 impl Operation for Register {
@@ -86,8 +88,8 @@ impl Operation for Register {
         if agent.is_ephemeral() {
             machine.work.expect_back(&id);
         }
-        let registered_at = agent.registered_at;
-        Ok((machine.finish(), Registered { agent: id, is_replaced, registered_at }))
+        let (registered_at, generation) = (agent.registered_at, agent.generation);
+        Ok((machine.finish(), Registered { agent: id, is_replaced, registered_at, generation }))
     }
 }
 
@@ -190,8 +192,12 @@ impl Operation for PatchAgent {
             agent.concurrency = agent::concurrency(metadata).unwrap_or(1);
         }
         let agent = agent.clone();
+        let is_away = current.status.connection.is_none();
         // The status is written too, so that a dispatch decided on the old registration conflicts.
         current.status_mut();
+        if agent.is_ephemeral() && is_away {
+            work.expect_back(&self.agent);
+        }
         work.log(NewEvent::new("agent.changed", Level::Info, now, &summary(&agent)).about(&self.agent));
         Ok((work.finish(), agent))
     }

@@ -66,7 +66,7 @@ impl Operation for Connect {
         let (id, node, key) = (self.connection.clone(), self.node.clone(), self.key.clone());
         let connection = Connection { node, id, since: now, key, is_resumed: self.is_resumed };
         let earlier = current.status_mut().connect(connection, now);
-        if current.status.held.iter().any(Held::was_never_had) {
+        if current.agent.is_ephemeral() || current.status.held.iter().any(Held::was_never_had) {
             work.decision.disarm(DueJob::Absence { agent: self.agent.clone() }.id());
         }
         if !self.is_resumed {
@@ -166,23 +166,40 @@ fn disconnect(
 
 /// An agent that was disconnected has had its time to come back. What it was given and never had goes to others, where
 /// it may be tried again; all else that it holds is its own until its own timeout. One that is there only while it is
-/// connected goes itself.
+/// connected goes itself, later, and not while it holds anything.
 /// Answers when to look again, where it is too early.
 pub(super) fn absence(machine: &mut Machine<'_, '_>, agent: &AgentId) -> Result<Option<Timestamp>, Halt> {
     let now = machine.work.context.now;
+    // What ends this timer must not end the one of a connection that ends meanwhile.
+    machine.work.rest_on_status(agent)?;
     let Some(current) = machine.work.agent(agent)? else { return Ok(None) };
     let (agent_row, status) = (&current.agent, &current.status);
     let is_ephemeral = agent_row.is_ephemeral();
     // One that never came is counted from the last that was heard of it, its registration at the least.
     let never_came = || (is_ephemeral && status.connection.is_none()).then_some(status.last_seen);
     let since = status.is_away_since().or_else(never_came).filter(|_| agent_row.endpoint.is_none());
-    let Some(over_at) = since.map(|since| since + RECONNECT_GRACE) else { return Ok(None) };
-    if now < over_at {
-        return Ok(Some(over_at));
+    let Some(since) = since else { return Ok(None) };
+    if now < since + RECONNECT_GRACE {
+        return Ok(Some(since + RECONNECT_GRACE));
     }
-    if is_ephemeral {
-        return deregister(machine, agent, None).map(|_| None);
+    return_what_it_never_had(machine, agent)?;
+    if !is_ephemeral {
+        return Ok(None);
     }
+    let grace = machine.work.context.policy.ephemeral_grace;
+    if now < since + grace {
+        return Ok(Some(since + grace));
+    }
+    let current = machine.work.known_agent(agent)?;
+    if !current.status.held.is_empty() {
+        return Ok(Some(now + grace.max(RECONNECT_GRACE)));
+    }
+    deregister(machine, agent, None).map(|_| None)
+}
+
+/// What an agent was given and never had goes to others, where it may be tried again.
+fn return_what_it_never_had(machine: &mut Machine<'_, '_>, agent: &AgentId) -> Result<(), Halt> {
+    let current = machine.work.known_agent(agent)?;
     let held: Vec<Held> = current.status.held.iter().filter(|held| held.was_never_had()).cloned().collect();
     machine.work.snapshot.require(held.iter().map(|held| Key::Session(held.session.clone())))?;
     let mut returned = Vec::new();
@@ -192,11 +209,10 @@ pub(super) fn absence(machine: &mut Machine<'_, '_>, agent: &AgentId) -> Result<
         }
     }
     if returned.is_empty() {
-        return Ok(None);
+        return Ok(());
     }
     machine.work.known_agent(agent)?.status_mut().held.retain(|held| !returned.contains(held));
-    give_all_back(machine, &returned, "its agent lost its connection before it had the task")?;
-    Ok(None)
+    give_all_back(machine, &returned, "its agent lost its connection before it had the task")
 }
 
 fn keys(agent: &AgentId) -> Vec<Key> {

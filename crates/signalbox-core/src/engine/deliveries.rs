@@ -88,6 +88,9 @@ fn mark(
     let Some(read) = snapshot.status(agent)? else { return Ok(()) };
     let mut status = AgentStatus::clone(&read.value);
     match message.failure(context.now) {
+        Some(failure) if !status.is_failure_news(&failure) && message.status == MessageStatus::Scheduled => {
+            return Ok(());
+        }
         Some(failure) => status.delivery_failure = Some(Box::new(failure)),
         None => status.reached(context.now),
     }

@@ -161,7 +161,9 @@ impl SettleDispatch {
             status: *status,
             error: bounded(error),
         };
-        if let Some(current) = work.agent(&self.agent)? {
+        if let Some(current) =
+            work.agent(&self.agent)?.filter(|current| current.status.is_failure_news(&failure))
+        {
             current.status_mut().delivery_failure = Some(Box::new(failure));
         }
         let ends = task.times_out_at(work.context.policy.task_timeout).unwrap_or(retry_at);

@@ -188,7 +188,7 @@ impl ReportState {
             .map(|held| Box::new(AwaitedDelivery { attempt: held.attempt_of(), received_at: now }));
         let held = meant.filter(|_| effect == Effect::Counts);
         if let Some(held) = &held {
-            status.reached(held.dispatched_at);
+            status.reached_with(held);
         }
         status.last_seen = status.latest(now);
         let about_task = held.is_some() || self.task.is_some();

@@ -164,6 +164,16 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
         self.decision.arm(Due::new(absence, self.context.now + RECONNECT_GRACE));
     }
 
+    /// Lets the decision stand only while nobody else has changed an agent's status, whether it changes it or not.
+    pub(super) fn rest_on_status(&mut self, id: &AgentId) -> Result<(), Halt> {
+        self.snapshot.require([Key::Agent(id.clone()), Key::Status(id.clone())])?;
+        let agent = self.snapshot.agent(id)?.map(|read| read.version);
+        let status = self.snapshot.status(id)?.map(|read| read.version);
+        self.decision.expects.push((Key::Agent(id.clone()), agent));
+        self.decision.expects.push((Key::Status(id.clone()), status));
+        Ok(())
+    }
+
     /// Who has this name. A name whose agent is gone was read too early and counts as free: where it is not,
     /// taking it conflicts.
     pub(super) fn agent_named(&mut self, name: &str) -> Result<Option<AgentId>, Halt> {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::budget::{Budget, Fault};
-use super::path::NO_FIELD;
 use super::scope::Scope;
 use super::syntax::{Each, Literal, Node, What};
 use super::value::{Val, over};
@@ -77,7 +76,8 @@ impl<'a> Machine<'a, '_> {
     }
 
     fn select(self, of: &'a Node, field: &str, locals: Locals<'_, 'a>) -> Result<Val<'a>, Fault> {
-        self.opened(of, locals)?.field(field).ok_or_else(|| Fault::of(NO_FIELD))
+        let of = self.opened(of, locals)?;
+        of.field(field).ok_or_else(|| of.no_field())
     }
 
     fn has(self, of: &'a Node, field: &str, locals: Locals<'_, 'a>) -> Result<bool, Fault> {

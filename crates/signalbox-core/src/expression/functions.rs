@@ -242,7 +242,7 @@ fn add<'a>(left: &Val<'a>, right: &Val<'a>, budget: &Budget<'a>) -> Result<Val<'
 
 fn index<'a>(of: &Val<'a>, index: &Val<'_>) -> Result<Val<'a>, Fault> {
     if let Some(name) = index.text() {
-        return of.field(name).ok_or_else(|| Fault::of("leads nowhere: the value has no such field"));
+        return of.field(name).ok_or_else(|| of.no_field());
     }
     let at = match index {
         // A whole number written as a double is taken, as the standard has it.

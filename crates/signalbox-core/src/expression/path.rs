@@ -43,9 +43,34 @@ pub(super) struct Path {
     pub(super) steps: Vec<Step>,
 }
 
+/// Fields that are named where one is not found, at most.
+const NAMED_MAX: usize = 8;
+/// Letters of such a name, at most.
+const NAME_MAX: usize = 64;
+
 pub(super) const TASK_UNKNOWN: &str = "names a task that the definition does not have";
+/// What is said of a task that may not have settled.
+pub(crate) const TASK_NOT_BEFORE: &str =
+    "names a task that is not certain to have settled before; depend on it first";
 const TASK_FORM: &str = "must go on as tasks.<taskId>.result, .status or .error";
 pub(super) const NO_FIELD: &str = "leads nowhere: the value has no such field";
+
+/// What is said of a field that there is not: the names of those that there are, the first of them.
+pub(super) fn no_field<'a>(of: &str, names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = names.len().saturating_sub(NAMED_MAX);
+    let cut = |name: &str| match name.char_indices().nth(NAME_MAX) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    };
+    let names: Vec<String> = names.take(NAMED_MAX).map(cut).collect();
+    match (names.as_slice(), more) {
+        ([], _) => format!("leads nowhere: {of} has no such field"),
+        (names, 0) => format!("leads nowhere: {of} has no such field; it has {}", names.join(", ")),
+        (names, more) => {
+            format!("leads nowhere: {of} has no such field; it has {} and {more} more", names.join(", "))
+        }
+    }
+}
 
 impl Root {
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -90,9 +115,7 @@ impl Path {
             Root::Tasks(Some(id), _) => match (known.task)(id) {
                 Sight::Seen => Ok(()),
                 Sight::Unknown => Err(TASK_UNKNOWN),
-                Sight::NotBefore => {
-                    Err("names a task that is not certain to have settled before; depend on it first")
-                }
+                Sight::NotBefore => Err(TASK_NOT_BEFORE),
             },
             Root::Item | Root::Index if !known.has_item => {
                 Err("asks for item or index, which only a task with forEach has")
@@ -112,7 +135,8 @@ impl Path {
                 None => return Ok(Val::Fields(scope.input)),
                 Some((Step::Field(name), rest)) => {
                     steps = rest;
-                    scope.input.get(name).ok_or("leads nowhere: the input has no such field")?
+                    let none = || Fault::of(no_field("the input", scope.input.keys().map(String::as_str)));
+                    scope.input.get(name).ok_or_else(none)?
                 }
                 Some((Step::Index(_), _)) => return Err("leads nowhere: the input is not a list".into()),
             },
@@ -131,7 +155,11 @@ impl Path {
             Root::Session => scope.session.ok_or("asks for the session, which is not known here")?,
         };
         let walked = steps.iter().try_fold(root, |value, step| {
-            walk(budget.look_into(value)?, step).ok_or_else(|| Fault::of(NO_FIELD))
+            let value = budget.look_into(value)?;
+            walk(value, step).ok_or_else(|| match step {
+                Step::Field(_) => Val::from(value).no_field(),
+                Step::Index(_) => Fault::of(NO_FIELD),
+            })
         });
         walked.map(Val::from)
     }

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use serde_json::{Map, Number, Value};
 
 use super::budget::{Budget, DEPTH_MAX, Fault};
+use super::path::{NO_FIELD, no_field};
 use crate::payload::Reference;
 
 /// Payloads that are asked for at once, where a macro goes over a list of them.
@@ -131,6 +132,16 @@ impl<'a> Val<'a> {
             Self::Object(fields) => fields.get(name).cloned(),
             _ => None,
         }
+    }
+
+    /// What is said where it has no field of a name.
+    pub(super) fn no_field(&self) -> Fault {
+        Fault::of(match self {
+            Self::Json(Value::Object(fields)) => no_field("the value", fields.keys().map(String::as_str)),
+            Self::Fields(fields) => no_field("the value", fields.keys().map(String::as_str)),
+            Self::Object(fields) => no_field("the value", fields.keys().map(|name| &**name)),
+            _ => NO_FIELD.to_owned(),
+        })
     }
 
     pub(super) fn item(&self, index: usize) -> Option<Self> {

@@ -3,13 +3,17 @@
 //! An expression in a task sees the results of those tasks that have settled for certain before it starts. Where the
 //! task's parameters are asked approval for, they have to be known by then already.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 
 use serde_json::Value;
 
 use super::found::{FOUND_MAX, Found};
 use crate::expression::{self, KnownNames, Sight, Unresolved};
-use crate::graph::{Edge, EdgeKind, Graph, Links, positions};
+use crate::graph::{Edge, EdgeKind, Graph, Links, Order, positions};
+
+/// Lines that a fault says to add, at most.
+const ADDED_MAX: usize = 3;
 
 pub(super) fn check(
     workflow: &Value,
@@ -19,12 +23,19 @@ pub(super) fn check(
     found: &mut Found,
 ) {
     let positions = positions(links);
-    let mut look =
-        Look { positions: &|id| positions.get(id).copied(), seen: Seen::None, has_item: false, found };
+    let mut look = Look {
+        positions: &|id| positions.get(id).copied(),
+        links,
+        at: None,
+        seen: Seen::None,
+        has_item: false,
+        found,
+    };
     look.key(workflow.pointer("/concurrency/key"), "/concurrency/key");
     let before: Vec<Vec<bool>> = (0..tasks.len()).map(|position| graph.ancestors(position)).collect();
     for (position, task) in tasks.iter().enumerate() {
         let pointer = format!("/tasks/{position}");
+        look.at = Some(position);
         look.seen = Seen::Some(before[position].clone());
         look.task(task, &pointer);
         if let Some(seen) = seen_at_approvals(links, graph, &before, position) {
@@ -38,6 +49,7 @@ pub(super) fn check(
         look.has_item = has_items(task);
         look.template(task.pointer("/compensate/parameters"), &format!("{pointer}/compensate/parameters"));
     }
+    look.at = None;
     look.seen = Seen::All;
     look.has_item = false;
     look.template(workflow.get("output"), "/output");
@@ -77,6 +89,9 @@ enum Seen {
 /// A look at expressions that stand at one place.
 struct Look<'a> {
     positions: &'a dyn Fn(&str) -> Option<usize>,
+    links: &'a [Links<'a>],
+    /// The task that they stand in.
+    at: Option<usize>,
     seen: Seen,
     has_item: bool,
     found: &'a mut Found,
@@ -143,15 +158,57 @@ impl Look<'_> {
     }
 
     fn told(&self, check: impl Fn(&KnownNames<'_>) -> Vec<Unresolved>) -> Vec<Unresolved> {
+        let not_before = RefCell::new(Vec::new());
         let sight = |id: &str| match ((self.positions)(id), &self.seen) {
             (None, _) => Sight::Unknown,
             (Some(_), Seen::All) => Sight::Seen,
             (Some(position), Seen::Some(seen)) if seen[position] => Sight::Seen,
-            _ => Sight::NotBefore,
+            (Some(position), _) => {
+                not_before.borrow_mut().push(position);
+                Sight::NotBefore
+            }
         };
         // Whatever sees no task comes before the session.
         let has_session = !matches!(self.seen, Seen::None);
-        check(&KnownNames { task: &sight, has_item: self.has_item, has_session })
+        let mut told = check(&KnownNames { task: &sight, has_item: self.has_item, has_session });
+        for fault in told.iter_mut().filter(|fault| fault.reason == expression::TASK_NOT_BEFORE) {
+            let not_before = not_before.borrow();
+            let is_named =
+                |position: &&usize| self.links[**position].id.is_some_and(|id| fault.expression.contains(id));
+            if let Some(why) = not_before.iter().find(is_named).and_then(|named| self.out_of_order(*named)) {
+                fault.reason = why;
+            }
+        }
+        told
+    }
+
+    /// Why the task at `named` is not certain to come first, where it stands first in the list and the list is not
+    /// the order.
+    fn out_of_order(&self, named: usize) -> Option<String> {
+        let at = self.at.filter(|at| named < *at && Order::of(self.links) != Order::List)?;
+        let key = |task: &Links<'_>| match task {
+            Links { goto: Some(_), .. } => Some("onFailure.goto"),
+            Links { next: Some(_), .. } => Some("nextTaskId"),
+            Links { depends_on, .. } if !depends_on.is_empty() => Some("dependsOn"),
+            _ => None,
+        };
+        let (cause, key) = self.links.iter().find_map(|task| Some((task.id?, key(task)?)))?;
+        let (first, here) = (self.links[named].id?, self.links[at].id?);
+        // The list becomes the order again, from the one to the other, where nothing says otherwise.
+        let pairs = || self.links[named..=at].windows(2);
+        let is_so = pairs().all(|pair| pair[0].next.is_none() || pair[0].next == pair[1].id);
+        let missing: Vec<String> = pairs()
+            .filter(|pair| pair[0].next.is_none())
+            .filter_map(|pair| Some(format!("`nextTaskId: {}` to '{}'", pair[1].id?, pair[0].id?)))
+            .collect();
+        let cure = match missing.len() {
+            1..=ADDED_MAX if is_so => missing.join(", "),
+            _ => format!("`dependsOn: [{first}]` to '{here}'"),
+        };
+        Some(format!(
+            "names a task that is not certain to have settled before; since '{cause}' has {key}, the order of the \
+             list counts no more: add {cure}"
+        ))
     }
 
     fn tell(&mut self, pointer: &str, told: Vec<Unresolved>) {

@@ -43,6 +43,42 @@ fn what_holds_together_has_no_faults() {
 }
 
 #[test]
+fn what_takes_the_order_from_the_list_is_named() {
+    let tasks = json!([
+        {"taskId": "draft"},
+        {"taskId": "review", "approve": {"what": "${tasks.draft.result.summary}"}, "onFailure": {"goto": "mend"},
+         "nextTaskId": "send"},
+        {"taskId": "send"}, {"taskId": "mend"},
+    ]);
+    let why = |cause: &str, cure: &str| {
+        format!(
+            "which names a task that is not certain to have settled before; since {cause}, the order of the list \
+             counts no more: add {cure}"
+        )
+    };
+    assert_eq!(
+        told(tasks),
+        [format!(
+            "/tasks/1/approve/what holds ${{tasks.draft.result.summary}}, {}",
+            why("'review' has onFailure.goto", "`nextTaskId: review` to 'draft'")
+        )]
+    );
+    let further = json!([
+        {"taskId": "a"}, {"taskId": "b"}, {"taskId": "c", "parameters": {"x": "${tasks.a.result}"}},
+        {"taskId": "d", "dependsOn": ["c"]},
+    ]);
+    let cure = "`nextTaskId: b` to 'a', `nextTaskId: c` to 'b'";
+    assert!(told(further)[0].ends_with(&why("'d' has dependsOn", cure)));
+    let elsewhere = json!([
+        {"taskId": "a", "nextTaskId": "c"}, {"taskId": "b", "parameters": {"x": "${tasks.a.result}"}},
+        {"taskId": "c", "dependsOn": ["b"]},
+    ]);
+    assert!(told(elsewhere)[0].ends_with(&why("'a' has nextTaskId", "`dependsOn: [a]` to 'b'")));
+    let backwards = json!([{"taskId": "a", "parameters": {"x": "${tasks.b.result}"}}, {"taskId": "b"}]);
+    assert!(told(backwards)[0].ends_with("; depend on it first"));
+}
+
+#[test]
 fn ids_are_unique_and_references_name_another_task() {
     let tasks = json!([
         {"taskId": "a", "nextTaskId": "gone", "onFailure": {"goto": "nowhere"}},

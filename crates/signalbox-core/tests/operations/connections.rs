@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use signalbox_core::Rejected;
 use signalbox_core::agent::AgentStatus;
 use signalbox_core::connection::{DisconnectCause, Disconnected};
-use signalbox_core::decision::MatchHint;
+use signalbox_core::decision::{Key, MatchHint};
 use signalbox_core::delivery::{MessageStatus, Outcome, TaskAttempt};
 use signalbox_core::due::{DueJob, Lane};
 use signalbox_core::engine::{
-    Accept, Connect, Deregister, Disconnect, DisconnectMany, MatchAgent, Register, ReportState,
+    Accept, Connect, Deregister, Disconnect, DisconnectMany, MatchAgent, PatchAgent, Register, ReportState,
     SettleDispatch, TimerFired,
 };
-use signalbox_core::limits::RECONNECT_GRACE;
+use signalbox_core::limits::{Policy, RECONNECT_GRACE};
 use signalbox_core::task::TaskStatus;
 use signalbox_wire::id::{AgentId, ConnectionId, NodeId};
 
@@ -329,6 +329,7 @@ fn an_ephemeral_agent_is_there_only_while_it_is_connected() {
     let mut stage = Stage::new();
     let metadata = serde_json::Map::from_iter([("ephemeral".to_owned(), json!(true))]);
     let register = Register { endpoint: None, metadata, ..registration("visitor", 1, true) };
+    let grace = Policy::default().ephemeral_grace;
     let absence = |agent: &AgentId| DueJob::Absence { agent: agent.clone() };
     let is_there = |stage: &Stage, agent: &AgentId| stage.store.status(agent).is_some();
 
@@ -337,24 +338,83 @@ fn an_ephemeral_agent_is_there_only_while_it_is_connected() {
     assert!(stage.store.due.contains_key(&absence(&agent).id()), "it is looked at again");
     fire(&mut stage, &absence(&agent));
     assert!(is_there(&stage, &agent), "it has time to come");
-    stage.now = stage.now + RECONNECT_GRACE;
+    stage.now = stage.now + grace;
     fire(&mut stage, &absence(&agent));
     assert!(!is_there(&stage, &agent));
 
     // One that comes, is away for a moment, and goes.
     let agent = stage.run(&register).expect("registered").agent;
     connect(&mut stage, &agent, "con_1");
-    stage.now = stage.now + RECONNECT_GRACE;
+    stage.now = stage.now + grace;
     fire(&mut stage, &absence(&agent));
     assert!(is_there(&stage, &agent), "it is connected");
     stage.run(&end(&agent, "con_1")).expect("ended");
     assert!(stage.store.due.contains_key(&absence(&agent).id()));
     connect(&mut stage, &agent, "con_2");
-    stage.now = stage.now + RECONNECT_GRACE;
+    stage.now = stage.now + grace;
     fire(&mut stage, &absence(&agent));
     assert!(is_there(&stage, &agent), "it came back in time");
     stage.run(&end(&agent, "con_2")).expect("ended");
     stage.now = stage.now + RECONNECT_GRACE;
     fire(&mut stage, &absence(&agent));
+    assert!(is_there(&stage, &agent), "its client may be waiting between two tries");
+    stage.now = stage.now + grace;
+    fire(&mut stage, &absence(&agent));
     assert!(!is_there(&stage, &agent));
+}
+
+#[test]
+fn an_ephemeral_agent_is_not_removed_while_it_holds_a_task() {
+    let mut stage = Stage::new();
+    let metadata = serde_json::Map::from_iter([("ephemeral".to_owned(), json!(true))]);
+    let register = Register { endpoint: None, metadata, ..registration("visitor", 1, true) };
+    let agent = stage.run(&register).expect("registered").agent;
+    connect(&mut stage, &agent, "con_1");
+    let session = stage.session(vec![step("read", None)]);
+    let attempt = status(&stage, &agent).held[0].attempt_of();
+    had(&mut stage, &agent, &attempt);
+    stage.run(&end(&agent, "con_1")).expect("ended");
+    let absence = DueJob::Absence { agent: agent.clone() };
+    stage.now = stage.now + Policy::default().ephemeral_grace;
+    fire(&mut stage, &absence);
+    assert_eq!(status(&stage, &agent).held.len(), 1, "what it works on is its own until its timeout");
+    assert!(stage.store.due.contains_key(&absence.id()), "it is looked at again");
+
+    connect(&mut stage, &agent, "con_2");
+    let name = stage.state(&session).tasks[0].id.to_string();
+    stage.report(&agent, "completed", Some(&name), json!(1));
+    stage.run(&end(&agent, "con_2")).expect("ended");
+    stage.now = stage.now + Policy::default().ephemeral_grace;
+    fire(&mut stage, &absence);
+    assert!(stage.store.status(&agent).is_none());
+}
+
+#[test]
+fn a_timer_that_finds_an_agent_there_does_not_end_that_of_its_next_absence() {
+    let mut stage = Stage::new();
+    let metadata = serde_json::Map::from_iter([("ephemeral".to_owned(), json!(true))]);
+    let register = Register { endpoint: None, metadata, ..registration("visitor", 1, true) };
+    let agent = stage.run(&register).expect("registered").agent;
+    connect(&mut stage, &agent, "con_1");
+    let fired = TimerFired { work: DueJob::Absence { agent: agent.clone() } };
+    let (decision, ()) = stage.decide(&fired).expect("decided");
+    assert!(decision.due.is_empty());
+    let rests_on = |key: Key| decision.expects.iter().any(|(expected, _)| *expected == key);
+    assert!(rests_on(Key::Status(agent.clone())), "its connection may end meanwhile: {:?}", decision.expects);
+}
+
+#[test]
+fn an_agent_that_becomes_ephemeral_while_it_is_away_is_looked_at_again() {
+    let mut stage = Stage::new();
+    let agent = connecting(&mut stage, "reader");
+    let metadata = serde_json::Map::from_iter([("ephemeral".to_owned(), json!(true))]);
+    let patch = PatchAgent {
+        agent: agent.clone(),
+        version: None,
+        endpoint: None,
+        capabilities: None,
+        metadata: Some(metadata),
+    };
+    stage.run(&patch).expect("changed");
+    assert!(stage.store.due.contains_key(&DueJob::Absence { agent }.id()));
 }

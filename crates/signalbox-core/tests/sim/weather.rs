@@ -108,6 +108,7 @@ pub(crate) fn policy(dice: &mut Dice) -> Policy {
         lease: Duration::from_secs(15),
         announce: dice.chance(30),
         restart_by_endpoint: false,
+        ephemeral_grace: Policy::default().ephemeral_grace,
         // So short in some worlds that nearly every value is kept apart, but for numbers.
         payload_inline_max: if dice.chance(40) { dice.below(60) + 16 } else { 16 * 1024 },
         payload_max: 16 * 1024 * 1024,

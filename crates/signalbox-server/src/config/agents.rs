@@ -1,8 +1,10 @@
 //! How agents register.
 
+use std::time::Duration;
+
 use clap::Args;
 
-use super::values::switch;
+use super::values::{duration, switch};
 
 /// How agents register.
 #[derive(Debug, Clone, Args)]
@@ -12,4 +14,7 @@ pub struct AgentsSettings {
     /// `?replace=true`; for agents that were written for services which forget all agents at a restart
     #[arg(long, env = "SIGNALBOX_RESTART_BY_ENDPOINT", value_parser = switch)]
     pub restart_by_endpoint: bool,
+    /// How long an agent with `metadata.ephemeral` may be without a connection before it is deregistered
+    #[arg(long, env = "SIGNALBOX_EPHEMERAL_GRACE", value_parser = duration, default_value = "5m")]
+    pub ephemeral_grace: Duration,
 }

@@ -128,6 +128,7 @@ impl Config {
             task_timeout: self.tasks.task_timeout,
             lease: self.longest_call() * 2 + Duration::from_secs(30),
             restart_by_endpoint: self.agents.restart_by_endpoint,
+            ephemeral_grace: self.agents.ephemeral_grace,
             announce: announce && self.serves(Surface::Agentkit),
             payload_inline_max: self.http.payload_inline_max,
             payload_max: self.http.payload_bytes_max,

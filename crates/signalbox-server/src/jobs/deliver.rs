@@ -5,11 +5,11 @@
 
 use signalbox_core::Decision;
 use signalbox_core::decision::Key;
-use signalbox_core::delivery::{Message, MessageStatus, Outcome, TaskAttempt};
+use signalbox_core::delivery::{Message, MessageKind, MessageStatus, Outcome, TaskAttempt};
 use signalbox_core::due::DueJob;
 use signalbox_core::engine::SettleDelivery;
 use signalbox_store::{Claimed, StoreError};
-use signalbox_wire::id::MessageId;
+use signalbox_wire::id::{AgentId, MessageId};
 
 use super::context::Jobs;
 use super::keep::{keep, retry_soon};
@@ -69,9 +69,14 @@ async fn attempt(app: &Jobs, claimed: &Claimed, id: &MessageId, slot: &mut Slot)
 
 /// Whether the last delivery to the message's agent failed, as far as this process knows.
 async fn has_failed(app: &Jobs, claimed: &Claimed, message: &Message) -> Result<bool, StoreError> {
-    let Some(agent) = &message.agent else { return Ok(false) };
+    let Some(agent) = marked(message) else { return Ok(false) };
     let status = app.store.status_hint(&claimed.tenant, agent).await?;
     Ok(status.is_some_and(|status| status.delivery_failure.is_some()))
+}
+
+/// The agent with which it is kept that a message could not be delivered. A webhook about an agent goes elsewhere.
+fn marked(message: &Message) -> Option<&AgentId> {
+    message.agent.as_ref().filter(|_| message.kind == MessageKind::Message)
 }
 
 /// Nothing is left to do, unless the message has changed since it was read: then whoever changed it has said
@@ -96,6 +101,20 @@ fn finished(work: &DueJob, id: &MessageId, version: Option<i64>) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of anything else no status is read.
+    #[test]
+    fn only_a_message_marks_its_agent() {
+        let of = |kind: &str| -> Message {
+            let kept = serde_json::json!({"id": "m", "kind": kind, "agent": "a", "body": "{}", "status": "scheduled",
+                "attempts": 0, "attempts_max": 3, "created_at": "2026-01-31T12:00:00Z"});
+            serde_json::from_value(kept).expect("a message as it is kept")
+        };
+        assert_eq!(marked(&of("message")).map(AgentId::as_str), Some("a"));
+        for kind in ["task", "webhook", "notice"] {
+            assert_eq!(marked(&of(kind)), None, "{kind}");
+        }
+    }
 
     /// A redrive between the look at a dead letter and its removal from what is due must keep its delivery.
     #[test]

@@ -60,7 +60,10 @@ pub(crate) async fn admit(
     match authenticator.admitted(credentials, path).await {
         Ok(caller) => admit_caller(store, caller, agent).await,
         Err(AuthError::Denied(problem)) if is_named => {
-            Ok(Verdict::Refused(CloseReason::Unauthorized, problem))
+            // Good credentials that may not do this, as those of another tenant, are told apart from bad ones.
+            let is_forbidden = problem.kind.known() == Some(ProblemKind::Forbidden);
+            let reason = if is_forbidden { CloseReason::Forbidden } else { CloseReason::Unauthorized };
+            Ok(Verdict::Refused(reason, problem))
         }
         // What says nothing of the credentials is told before there is a WebSocket.
         Err(error) => Err(error.into()),

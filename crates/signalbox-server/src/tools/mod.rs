@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 use signalbox_core::Rejected;
 use signalbox_core::decision::Tool;
+use signalbox_core::due::Lane;
 use signalbox_core::limits::bounded;
 use signalbox_core::steps::Steps;
 use signalbox_store::Store;
@@ -169,9 +170,11 @@ fn unasked(tool: &Tool, error: &EgressError) -> Problem {
     let name = &tool.name;
     match error {
         EgressError::Refused(reason) => {
+            // Its path and its user may hold secrets.
+            let lane = Lane::endpoint(&tool.endpoint);
             let detail = format!(
                 "Tool '{name}' could not be reached at {}: {reason}; see that it runs there, and try again.",
-                tool.endpoint
+                lane.without_path()
             );
             Problem::new(ProblemKind::ToolUnreachable, detail).retry_after(RETRY_AFTER_S)
         }

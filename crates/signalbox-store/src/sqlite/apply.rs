@@ -12,6 +12,7 @@ use signalbox_wire::id::TenantId;
 use signalbox_wire::time::Timestamp;
 
 use super::append::{Appender, Placed};
+use super::available::AvailableAgents;
 use super::row_hints::Places;
 use super::statements::{Statements, bind};
 use super::unused;
@@ -29,6 +30,7 @@ pub(super) struct Batch<'c> {
     is_alone: bool,
     appender: Appender,
     places: Places<'c>,
+    available: &'c AvailableAgents,
 }
 
 type Versions = HashMap<Key, Option<i64>, DefaultHashBuilder>;
@@ -48,7 +50,7 @@ pub(super) enum Applied {
 }
 
 impl<'c> Batch<'c> {
-    pub(super) fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
+    pub(super) fn new(connection: &'c Connection, available: &'c AvailableAgents) -> rusqlite::Result<Self> {
         let statements = Statements::prepare(connection)?;
         Ok(Self {
             connection,
@@ -57,6 +59,7 @@ impl<'c> Batch<'c> {
             is_alone: false,
             appender: Appender::default(),
             places: Places::prepare(connection)?,
+            available,
         })
     }
 
@@ -182,6 +185,10 @@ impl<'c> Batch<'c> {
     }
 
     fn change(&mut self, tenant: &TenantId, change: &Change) -> rusqlite::Result<()> {
+        if self.is_listed_as_it_will_be(tenant, change) {
+            self.note_written(tenant, change);
+            return Ok(());
+        }
         let table = self.statements.table(change.table());
         match &change.put {
             Some(put @ Put { row: Row::Status(status), .. })
@@ -220,14 +227,33 @@ impl<'c> Batch<'c> {
             }
             _ => {}
         }
-        if !self.is_alone {
-            let version = change.put.as_ref().map(|put| put.version);
-            match self.written.get_mut(tenant) {
-                Some(versions) => versions.insert(change.key.clone(), version),
-                None => self.written.entry(tenant.clone()).or_default().insert(change.key.clone(), version),
-            };
-        }
+        self.note_written(tenant, change);
         Ok(())
+    }
+
+    fn note_written(&mut self, tenant: &TenantId, change: &Change) {
+        if self.is_alone {
+            return;
+        }
+        let version = change.put.as_ref().map(|put| put.version);
+        match self.written.get_mut(tenant) {
+            Some(versions) => versions.insert(change.key.clone(), version),
+            None => self.written.entry(tenant.clone()).or_default().insert(change.key.clone(), version),
+        };
+    }
+
+    /// Whether a change of who is available is none for the table: when an agent was used is kept in memory alone.
+    fn is_listed_as_it_will_be(&self, tenant: &TenantId, change: &Change) -> bool {
+        let Key::Available(route, agent) = &change.key else { return false };
+        if change.guard != Guard::Guarded {
+            return false;
+        }
+        let written = self.written.get(tenant).and_then(|versions| versions.get(&change.key));
+        let is_listed = match written {
+            Some(version) => version.is_some(),
+            None => self.available.holds(tenant, route, agent),
+        };
+        is_listed == change.put.is_some()
     }
 
     fn list_capabilities(&mut self, tenant: &TenantId, id: &str, put: Option<&Put>) -> rusqlite::Result<()> {

@@ -548,25 +548,6 @@ pub(super) fn ahead(
     read().map_err(|error| fault(&error))
 }
 
-/// The available agents under `route`, least recently used first.
-pub(super) fn candidates(
-    connection: &Connection,
-    tenant: &TenantId,
-    route: &str,
-    limit: usize,
-) -> Result<Vec<AgentId>, StoreError> {
-    let read = || -> rusqlite::Result<Vec<String>> {
-        let mut statement = connection.prepare_cached(
-            "SELECT agent FROM available WHERE tenant = ?1 AND route = ?2 ORDER BY last_used, agent LIMIT ?3",
-        )?;
-        let rows =
-            statement.query_map(params![tenant.as_str(), route, sql_limit(limit)], |row| row.get(0))?;
-        rows.collect()
-    };
-    let agents = read().map_err(|error| fault(&error))?;
-    agents.iter().map(|agent| id(AgentId::parse(agent))).collect()
-}
-
 /// The tasks that wait under any of `routes`, in the order in which they are served. Routes without any are told to `hint`.
 pub(super) fn waiting(
     connection: &Connection,

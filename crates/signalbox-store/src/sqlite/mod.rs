@@ -7,6 +7,7 @@
 mod access;
 mod append;
 mod apply;
+mod available;
 pub(crate) mod backup;
 mod census;
 mod channels;
@@ -72,6 +73,7 @@ use crate::retention::Rounds;
 use crate::rotation::{LaneRotation, Sweep, TenantRotation};
 
 use access::Access;
+use available::AvailableAgents;
 use job::Job;
 use prune::{Pruning, Resume};
 use readers::Readers;
@@ -139,7 +141,9 @@ impl Sqlite {
         due::end_all_leases(&connection).map_err(told)?;
         let readers = Arc::new(Readers::open(&path).map_err(told)?);
         let waiting = WaitingRoutes::read(&connection).map_err(told)?;
-        let shared = Shared::new(path, options.queue_max, options.batch_max, cache, waiting);
+        let available = AvailableAgents::default();
+        available.read(&connection).map_err(told)?;
+        let shared = Shared::new(path, options.queue_max, options.batch_max, cache, waiting, available);
         let shared = Arc::new(shared);
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
         let thread = thread.spawn({
@@ -236,7 +240,7 @@ impl Backend for Sqlite {
         route: &str,
         limit: usize,
     ) -> Result<Vec<AgentId>, StoreError> {
-        self.access.readers.point(|connection| listings::candidates(connection, tenant, route, limit))
+        Ok(self.access.shared.available.first(tenant, route, limit))
     }
 
     async fn waiting(
@@ -586,6 +590,7 @@ impl Backend for Sqlite {
             move |removed| {
                 removed.forget(&shared.cache, &owner);
                 shared.waiting.forget(&owner);
+                shared.available.forget(&owner);
             },
         );
         Ok(removed.await?.count)

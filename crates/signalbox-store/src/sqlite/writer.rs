@@ -16,6 +16,7 @@ use signalbox_wire::id::TenantId;
 use tokio::time::Instant;
 
 use super::apply::{Applied, Batch};
+use super::available::AvailableAgents;
 use super::checkpoint::Checkpoints;
 use super::connect;
 use super::fault::{fault, is_of_the_request};
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub(super) queue: Queue<Job>,
     pub(super) cache: Arc<Cache>,
     pub(super) waiting: WaitingRoutes,
+    pub(super) available: AvailableAgents,
     pub(super) figures: Figures,
     pub(super) lost: LostLeases,
     pub(super) batch_max: usize,
@@ -86,6 +88,7 @@ impl Shared {
         batch_max: usize,
         cache: Arc<Cache>,
         waiting: WaitingRoutes,
+        available: AvailableAgents,
     ) -> Self {
         let (queue, batch_max) = (Queue::new(queue_max), batch_max.max(1));
         Self {
@@ -93,6 +96,7 @@ impl Shared {
             queue,
             cache,
             waiting,
+            available,
             figures: Figures::default(),
             lost: LostLeases::default(),
             batch_max,
@@ -139,7 +143,11 @@ pub(super) fn run(shared: &Shared, connection: Connection) {
     loop {
         let Some(open) = connection.take() else {
             match connect::writer(&shared.path) {
-                Ok(open) => connection = Some(open),
+                Ok(open) => match shared.available.read(&open) {
+                    Ok(()) => connection = Some(open),
+                    Err(error) if refuse_waiting(shared, &fault(&error)) => {}
+                    Err(_) => return,
+                },
                 Err(error) => {
                     if !refuse_waiting(shared, &fault(&error)) {
                         return;
@@ -181,7 +189,7 @@ enum Ended {
 }
 
 fn serve(shared: &Shared, connection: &Connection, checkpoints: &mut Checkpoints) -> Ended {
-    let batch = match Batch::new(connection) {
+    let batch = match Batch::new(connection, &shared.available) {
         Ok(batch) => batch,
         Err(error) => {
             tracing::error!(%error, "the database cannot be written");
@@ -311,6 +319,7 @@ impl Writer<'_, '_> {
                     self.shared.removed.note(commit);
                     self.checkpoints.count(commit);
                     self.shared.waiting.note(commit);
+                    self.shared.available.settle(commit);
                     commit.settle(&self.shared.cache);
                 }
                 WriterJob::Commit(_) => {}
@@ -346,7 +355,9 @@ impl Writer<'_, '_> {
         // A COMMIT that failed may have taken, and somebody may have read it since.
         self.shared.cache.clear();
         let is_undone = self.connection.is_autocommit() || self.connection.execute_batch("ROLLBACK").is_ok();
-        self.is_broken |= !is_undone;
+        // So may what it listed.
+        let is_known = is_undone && self.shared.available.read(self.connection).is_ok();
+        self.is_broken |= !is_known;
     }
 
     fn count(&self, started: Instant, outcomes: &[Outcome]) {

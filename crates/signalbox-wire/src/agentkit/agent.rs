@@ -64,6 +64,9 @@ pub struct Registered {
     /// The agent's id.
     #[schema(value_type = String, example = "agt_01jd2x7m8q0000000000000000")]
     pub agent_id: AgentId,
+    /// Which of the agent's registrations this is, from 1; absent where the agent is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
 }
 
 /// A registered agent.
@@ -87,6 +90,9 @@ pub struct AgentView {
     /// When it was registered.
     #[schema(value_type = String, format = DateTime)]
     pub registration_time: Timestamp,
+    /// Counts the registrations of the agent, from 1: it grows when the name is taken over, and a PATCH does not change it.
+    #[serde(default)]
+    pub generation: u64,
     /// The newest state that it reported; null before the first.
     #[serde(default)]
     pub state: Option<String>,

@@ -54,11 +54,23 @@ impl Context {
         query: &ListQuery,
         body: Option<&Value>,
     ) -> anyhow::Result<Box<RawValue>> {
+        Ok(self.send_for_status(method, path, query, body).await?.1)
+    }
+
+    /// The same where the status of what went well says more.
+    pub(crate) async fn send_for_status(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &ListQuery,
+        body: Option<&Value>,
+    ) -> anyhow::Result<(u16, Box<RawValue>)> {
         let body = body.map(|body| Body {
             content_type: "application/json".to_owned(),
             bytes: body.to_string().into_bytes().into(),
         });
-        raw(&self.client.request(method, path, query, body, None).await?)
+        let answer = self.client.request(method, path, query, body, None).await?;
+        Ok((answer.status, raw(&answer)?))
     }
 
     /// Lists things: everything, or the first `limit` where that is not 0.

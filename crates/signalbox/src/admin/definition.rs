@@ -10,6 +10,8 @@ use super::{input, words};
 /// What a server tells of a definition besides what its author wrote: not the author's to change.
 const OF_THE_SERVER: [&str; 3] = ["revision", "createdAt", "warnings"];
 
+const QUOTE: &str = "quote `${…}` inside braces, such as { text: \"${input.text}\" }";
+
 /// Reads a definition, as a server reads it, without what only a server says of one: what it shows can be applied.
 pub(crate) fn parse(file: &Path, text: &str) -> anyhow::Result<Value> {
     let mut definition =
@@ -30,11 +32,32 @@ fn read(file: &Path, text: &str) -> Result<Value, String> {
         if is_named_json || text.trim_start().starts_with('{') {
             return format!("{json} (read as JSON)");
         }
+        let fault = if is_unquoted(text, &fault) {
+            // The braces of an expression are YAML's own inside of braces.
+            match fault.rsplit_once(" at line ") {
+                Some((reason, place)) => format!("{reason}; {QUOTE} at line {place}"),
+                None => format!("{fault}; {QUOTE}"),
+            }
+        } else {
+            fault
+        };
         match fault.rsplit_once(" at line ") {
             Some((reason, place)) => format!("line {place}: {reason} (read as YAML)"),
             None => format!("read as YAML: {fault}"),
         }
     })
+}
+
+/// Whether YAML was read wrongly, perhaps because an expression stands unquoted in the braces of a line.
+fn is_unquoted(text: &str, fault: &str) -> bool {
+    let stands_bare = |line: &str| {
+        let places = line.match_indices("${").map(|(at, _)| line[..at].trim_end());
+        line.contains('{')
+            && places
+                .filter(|before| before.contains(['{', '[']))
+                .any(|before| before.ends_with([':', ',', '{', '[']))
+    };
+    fault.contains("flow ") && text.lines().any(stands_bare)
 }
 
 /// Takes what only a server says of a definition, and what it says by saying nothing, out of it.
@@ -84,6 +107,12 @@ mod tests {
                 "-",
                 "{\"id\": \"w\" 1}",
                 "standard input, line 1, column 12: expected `,` or `}` (read as JSON)",
+            ),
+            (
+                "w.yaml",
+                "tasks:\n  - parameters: { text: ${input.text} }\n",
+                "w.yaml, line 2, column 27: while parsing a flow mapping, did not find expected ',' or '}'; quote \
+                 `${…}` inside braces, such as { text: \"${input.text}\" } (read as YAML)",
             ),
             ("w.json", "id: w", "w.json, line 1, column 1: expected value (read as JSON)"),
             ("w.yaml", "id: a\nid: b", "w.yaml, line 2, column 1: duplicate mapping key: id (read as YAML)"),

@@ -7,13 +7,12 @@ use serde_json::value::RawValue;
 use signalbox_client::ListQuery;
 
 use super::context::Pages;
-use super::logs::print_line;
+use super::logs::Lines;
 use super::output::Many;
 use super::resource::{Column, Resource};
 use super::session::SESSIONS;
 use super::target::Target;
 use super::{All, run};
-use crate::style::Style;
 
 const EVENTS: Resource =
     Resource { noun: "session", columns: &[Column::age("AT", "/timestamp")], ..SESSIONS };
@@ -36,14 +35,14 @@ pub(crate) struct Events {
 /// Shows the events of a session.
 pub(crate) fn events(asked: &Events) -> anyhow::Result<ExitCode> {
     run(&asked.target, |context| async move {
-        let style = Style::detect(false);
+        let lines = Lines::of_session(&context);
         let session = asked.session.as_str();
         if asked.follow {
             // Asked first, so that one that is not there is told as such.
             context.fetch(&SESSIONS, &[session], &ListQuery::new()).await?;
             let mut events = context.client.follow_session(session, 0);
             while events.next().await?.is_some() {
-                print_line(context.format, style, &RawValue::from_string(events.text().to_owned())?)?;
+                lines.print(&RawValue::from_string(events.text().to_owned())?)?;
             }
             return Ok(ExitCode::SUCCESS);
         }
@@ -55,7 +54,7 @@ pub(crate) fn events(asked: &Events) -> anyhow::Result<ExitCode> {
             for event in page {
                 match &mut many {
                     Some(many) => many.add(&event)?,
-                    None => print_line(context.format, style, &event)?,
+                    None => lines.print(&event)?,
                 }
             }
         }

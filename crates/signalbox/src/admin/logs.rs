@@ -1,5 +1,6 @@
 //! `signalbox logs`: what agents wrote and what happened to them, once or as it comes.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -14,7 +15,7 @@ use super::output::{self, Format, Many};
 use super::resource::{Column, Resource, in_line};
 use super::session::SESSIONS;
 use super::target::Target;
-use super::{Newest, run};
+use super::{Newest, run, watch};
 use crate::printer;
 use crate::style::Style;
 
@@ -26,6 +27,15 @@ const LOGS: Resource = Resource {
     enveloped: false,
     columns: &[Column::age("AT", "/timestamp")],
 };
+
+/// Columns of a session's id.
+const SESSION: usize = 30;
+/// Columns of an agent's name.
+const AGENT: usize = 16;
+/// Columns of a level.
+const LEVEL: usize = 8;
+/// From how many columns on a line has room for the session's id.
+const WIDTH_FOR_SESSIONS: usize = 120;
 
 /// Show the log, newest entries at the end.
 #[derive(Debug, Args)]
@@ -136,28 +146,29 @@ pub(crate) async fn print(
         about.check(context).await?;
     }
     if !follow {
-        return print_all(context, &entries);
+        return print_all(context, &entries).await;
     }
-    let style = Style::detect(false);
+    let lines = Lines::of_log(context, &[]).await;
     let mut last = 0;
     for entry in &entries {
         last = sequence(entry).unwrap_or(last);
-        print_line(context.format, style, entry)?;
+        lines.print(entry)?;
     }
     let mut stream = context.client.follow(LOGS.path, query, last);
     while let Some(entry) = stream.next().await? {
-        print_line(context.format, style, &RawValue::from_string(entry)?)?;
+        lines.print(&RawValue::from_string(entry)?)?;
     }
     Ok(())
 }
 
-fn print_all(context: &Context, entries: &[Box<RawValue>]) -> anyhow::Result<()> {
+async fn print_all(context: &Context, entries: &[Box<RawValue>]) -> anyhow::Result<()> {
     if context.format.is_table() {
         if entries.is_empty() {
             printer::notice("there is no entry in the log that matches");
+            return Ok(());
         }
-        let style = Style::detect(false);
-        return entries.iter().try_for_each(|entry| print_line(context.format, style, entry));
+        let lines = Lines::of_log(context, entries).await;
+        return entries.iter().try_for_each(|entry| lines.print(entry));
     }
     let mut many = Many::begin(context.format);
     for entry in entries {
@@ -167,56 +178,146 @@ fn print_all(context: &Context, entries: &[Box<RawValue>]) -> anyhow::Result<()>
     Ok(())
 }
 
-/// One entry as it comes: a line for people; one JSON object a line, or one document of YAML, for programs.
-pub(crate) fn print_line(format: Format, style: Style, entry: &RawValue) -> anyhow::Result<()> {
-    match format {
-        Format::Table | Format::Wide => {
-            printer::line(&line(&output::value(entry)?, format == Format::Wide, style));
-            Ok(())
-        }
-        Format::Yaml => {
-            printer::line("---");
-            output::whole(format, entry)
-        }
-        Format::Json | Format::Jsonl => output::whole(Format::Jsonl, entry),
-    }
+/// How entries are written as they come.
+pub(crate) struct Lines {
+    format: Format,
+    style: Style,
+    /// The columns that there are, where the output is a terminal; else nothing is cut.
+    width: Option<usize>,
+    /// Whether the entries are of many sessions and agents, which they have to name.
+    has_session: bool,
+    has_agent: bool,
+    /// Agents' names by their ids.
+    names: BTreeMap<String, String>,
 }
 
-/// An entry in a line: when, how severe, about whom, and what.
-fn line(entry: &Value, wide: bool, style: Style) -> String {
-    let part = |name: &str| entry.get(name).filter(|value| !value.is_null()).map(in_line);
-    let time = part("timestamp").unwrap_or_default();
-    let time = time.get(..19).filter(|_| !wide).map_or(time.clone(), |time| time.replace('T', " "));
-    let level = part("level").unwrap_or_default();
-    let level = format!("{level:<8}");
-    let level = match level.trim_end() {
-        "error" | "critical" => style.red(&level),
-        "warning" => style.yellow(&level),
-        _ => style.dim(&level),
-    };
-    let mut line = format!("{} {level} {}", style.dim(&time), part("message").unwrap_or_default());
-    let about: &[(&str, &str)] = if wide {
-        &[
+impl Lines {
+    /// The entries of one session, whose sentences name their agents.
+    pub(crate) fn of_session(context: &Context) -> Self {
+        Self {
+            format: context.format,
+            style: Style::detect(false),
+            width: context.look.width.map(usize::from),
+            has_session: false,
+            has_agent: false,
+            names: BTreeMap::new(),
+        }
+    }
+
+    /// Entries of the log: these, or all that may come.
+    async fn of_log(context: &Context, entries: &[Box<RawValue>]) -> Self {
+        let lines = Self::of_session(context);
+        let is_wide = context.format == Format::Wide;
+        if !context.format.is_table() || is_wide {
+            return lines;
+        }
+        let entries: Vec<Value> = entries.iter().filter_map(|entry| output::value(entry).ok()).collect();
+        let some_have =
+            |field: &str| entries.is_empty() || entries.iter().any(|entry| entry[field].is_string());
+        let has_room = lines.width.is_none_or(|width| width >= WIDTH_FOR_SESSIONS);
+        let has_agent = some_have("agentId");
+        let names = if has_agent { watch::names(context).await.unwrap_or_default() } else { BTreeMap::new() };
+        Self { has_session: has_room && some_have("sessionId"), has_agent, names, ..lines }
+    }
+
+    /// One entry: a line for people; one JSON object a line, or one document of YAML, for programs.
+    pub(crate) fn print(&self, entry: &RawValue) -> anyhow::Result<()> {
+        match self.format {
+            Format::Table => printer::line(&self.line(&output::value(entry)?)),
+            Format::Wide => printer::line(&self.whole(&output::value(entry)?)),
+            Format::Yaml => {
+                printer::line("---");
+                return output::whole(self.format, entry);
+            }
+            Format::Json | Format::Jsonl => return output::whole(Format::Jsonl, entry),
+        }
+        Ok(())
+    }
+
+    /// An entry in a line: when, how severe, of which session, about whom, and what; no longer than the terminal is wide.
+    fn line(&self, entry: &Value) -> String {
+        let style = self.style;
+        let time = part(entry, "timestamp").unwrap_or_default();
+        let time = time.get(..19).map_or(time.clone(), |time| time.replace('T', " "));
+        let mut about = String::new();
+        if self.has_session {
+            about.push_str(&format!("{:<SESSION$} ", part(entry, "sessionId").unwrap_or("-".to_owned())));
+        }
+        if self.has_agent {
+            let id = part(entry, "agentId").unwrap_or("-".to_owned());
+            let name = self.names.get(&id).map_or(id.clone(), |name| in_line(&Value::from(name.as_str())));
+            let room = if self.names.contains_key(&id) { self.width.map(|_| AGENT) } else { None };
+            about.push_str(&format!("{:<AGENT$} ", self.cut(&name, room)));
+        }
+        let text = entry["message"].as_str().unwrap_or_default();
+        let mut lines = text.lines().map(|line| in_line(&Value::from(line)));
+        let mut message = lines.next().unwrap_or_default();
+        let more = if lines.next().is_some() {
+            format!(" {} (-o wide)", style.pick("…", "..."))
+        } else {
+            String::new()
+        };
+        let taken = time.chars().count() + LEVEL + 2 + about.chars().count() + more.chars().count();
+        message = self.cut(&message, self.width.map(|width| width.saturating_sub(taken).max(1)));
+        format!(
+            "{} {} {}{message}{}",
+            style.dim(&time),
+            self.level(entry),
+            style.dim(&about),
+            style.dim(&more)
+        )
+    }
+
+    /// An entry with all that is told of it, its further lines below it.
+    fn whole(&self, entry: &Value) -> String {
+        let style = self.style;
+        let time = part(entry, "timestamp").unwrap_or_default();
+        let text = entry["message"].as_str().unwrap_or_default();
+        let mut lines = text.lines().map(|line| in_line(&Value::from(line)));
+        let first = lines.next().unwrap_or_default();
+        let mut told = format!("{} {} {first}", style.dim(&time), self.level(entry));
+        for (name, field) in [
             ("type", "type"),
             ("agent", "agentId"),
             ("session", "sessionId"),
             ("task", "taskId"),
             ("trace", "traceId"),
-        ]
-    } else {
-        &[("task", "taskId")]
-    };
-    for (name, field) in about {
-        if let Some(value) = part(field) {
-            line.push_str(&style.dim(&format!(" {name}={value}")));
+        ] {
+            if let Some(value) = part(entry, field) {
+                told.push_str(&style.dim(&format!(" {name}={value}")));
+            }
+        }
+        let fields = entry.get("fields").and_then(Value::as_object);
+        for (name, value) in fields.into_iter().flatten() {
+            told.push_str(&style.dim(&format!(" {name}={}", in_line(value))));
+        }
+        lines.for_each(|line| told.push_str(&format!("\n  {line}")));
+        told
+    }
+
+    fn level(&self, entry: &Value) -> String {
+        let level = part(entry, "level").unwrap_or_default();
+        let padded = format!("{level:<LEVEL$}");
+        match level.as_str() {
+            "error" | "critical" => self.style.red(&padded),
+            "warning" => self.style.yellow(&padded),
+            _ => self.style.dim(&padded),
         }
     }
-    if let Some(fields) = entry.get("fields").and_then(Value::as_object).filter(|fields| !fields.is_empty()) {
-        let fields: Vec<_> =
-            fields.iter().map(|(name, value)| format!("{name}={}", in_line(value))).collect();
-        line.push_str(&style.dim(&format!(" {}", fields.join(" "))));
+
+    fn cut(&self, text: &str, room: Option<usize>) -> String {
+        match room.filter(|room| text.chars().count() > *room) {
+            Some(room) => {
+                let kept: String = text.chars().take(room - 1).collect();
+                kept + self.style.pick("…", "~")
+            }
+            None => text.to_owned(),
+        }
     }
-    line
+}
+
+fn part(entry: &Value, name: &str) -> Option<String> {
+    entry.get(name).filter(|value| !value.is_null()).map(in_line)
 }
 
 fn sequence(entry: &RawValue) -> Option<u64> {
@@ -229,15 +330,48 @@ mod tests {
 
     use super::*;
 
+    fn lines(width: Option<usize>, has_session: bool) -> Lines {
+        Lines {
+            format: Format::Table,
+            style: Style { colour: false, unicode: true, live: false },
+            width,
+            has_session,
+            has_agent: true,
+            names: [("agt_1".to_owned(), "reader".to_owned())].into(),
+        }
+    }
+
+    fn entry() -> Value {
+        json!({"timestamp": "2026-01-31T12:00:00.123456Z", "level": "warning",
+               "message": "half is missing, and \u{1b}nobody knows why\n  at read.rs:3\n  at main.rs:1",
+               "taskId": "read[1]", "agentId": "agt_1", "sessionId": "ses_1", "fields": {"pages": 12}})
+    }
+
     #[test]
-    fn an_entry_is_a_line() {
-        let style = Style { colour: false, unicode: true, live: false };
-        let entry = json!({"timestamp": "2026-01-31T12:00:00.123456Z", "level": "warning", "message": "half\nis missing",
-                           "taskId": "read[1]", "agentId": "agt_1", "sessionId": null, "fields": {"pages": 12}});
+    fn an_entry_is_a_line_that_fits() {
+        let bare =
+            json!({"timestamp": "2026-01-31T12:00:00Z", "level": "info", "message": "Tool 'x' registered"});
         assert_eq!(
-            line(&entry, false, style),
-            "2026-01-31 12:00:00 warning  half is missing task=read[1] pages=12"
+            lines(None, true).line(&entry()),
+            "2026-01-31 12:00:00 warning  ses_1                          reader           half is missing, and  nobody \
+             knows why … (-o wide)"
         );
-        assert!(line(&entry, true, style).contains("agent=agt_1 task=read[1] pages=12"));
+        assert_eq!(
+            lines(None, false).line(&bare),
+            "2026-01-31 12:00:00 info     -                Tool 'x' registered"
+        );
+        for width in [60, 70, 80] {
+            let line = lines(Some(width), false).line(&entry());
+            assert!(line.chars().count() <= width && line.ends_with("… … (-o wide)"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_wide_entry_is_whole() {
+        assert_eq!(
+            lines(Some(40), true).whole(&entry()),
+            "2026-01-31T12:00:00.123456Z warning  half is missing, and  nobody knows why agent=agt_1 session=ses_1 \
+             task=read[1] pages=12\n    at read.rs:3\n    at main.rs:1"
+        );
     }
 }

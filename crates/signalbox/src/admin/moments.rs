@@ -67,6 +67,21 @@ pub(crate) fn length(length: Duration) -> String {
     format!("{}{name}", seconds / size)
 }
 
+/// A length of time that is left, to the nearest of its unit; what is a whole number of the next unit is told in that.
+pub(crate) fn left(length: Duration) -> String {
+    let seconds = length.as_secs_f64();
+    let place =
+        UNITS.iter().position(|(size, _)| seconds >= (size * LEAST) as f64).unwrap_or(UNITS.len() - 1);
+    let count = |place: usize| (seconds / UNITS[place].0 as f64).round() as u64;
+    // Nearly a whole number of a larger unit is that number: `1d`, not `24h`.
+    let larger = (0..place).find(|larger| {
+        let (size, whole) = (UNITS[place].0, count(*larger) * UNITS[*larger].0);
+        whole > 0 && whole == count(place) * size
+    });
+    let place = larger.unwrap_or(place);
+    format!("{}{}", count(place).max(1), UNITS[place].1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +99,25 @@ mod tests {
             (1_000_300, "in 5m"),
         ] {
             assert_eq!(age(Timestamp::from_seconds(seconds), now), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_told_to_the_nearest() {
+        for (seconds, expected) in [
+            (86_399.0, "1d"),
+            (86_400.0, "1d"),
+            (10_799.2, "3h"),
+            (7_199.0, "2h"),
+            (5_400.0, "90m"),
+            (3_599.0, "1h"),
+            (3_599.9, "1h"),
+            (59.7, "1m"),
+            (29.6, "30s"),
+            (0.2, "1s"),
+            (200_000.0, "2d"),
+        ] {
+            assert_eq!(left(Duration::from_secs_f64(seconds)), expected, "{seconds}");
         }
     }
 

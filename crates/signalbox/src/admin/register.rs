@@ -6,13 +6,17 @@ use anyhow::{Context as _, bail};
 use clap::{ArgGroup, Args};
 use serde_json::{Map, Value, json};
 use signalbox_client::{ListQuery, Method};
+use signalbox_wire::ssh::PublicKey;
 
 use super::agent::AGENTS;
-use super::context::{Context, body, text};
+use super::context::{Context, Pages, body, text};
 use super::input::{json, read};
 use super::ssh_keys::SSH_KEYS;
 use super::{failure, output};
 use crate::printer;
+
+/// The status of a registration that made the agent; one that took a name over has another.
+const CREATED: u16 = 201;
 
 /// An agent to register.
 #[derive(Debug, Args)]
@@ -54,12 +58,13 @@ impl Register {
         // A key that cannot be read is told before anything is registered.
         let key = self.ssh_key.as_deref().map(public_key).transpose()?;
         let query = if self.replace { ListQuery::new().filter("replace", "true") } else { ListQuery::new() };
-        let answer = context.send_with(Method::POST, AGENTS.path, &query, Some(&self.body()?)).await;
-        let answer = output::value(answer.map_err(|error| self.refused(error))?.as_ref())?;
+        let answer = context.send_for_status(Method::POST, AGENTS.path, &query, Some(&self.body()?)).await;
+        let (status, answer) = answer.map_err(|error| self.refused(error))?;
+        let answer = output::value(&answer)?;
         let id = answer["data"]["agentId"].as_str().context("the answer names no id")?;
         let mut told = json!({"agentId": id});
         if let Some(key) = &key {
-            let added = self.add_key(context, id, key).await?;
+            let added = self.add_key(context, (id, status == CREATED), key).await?;
             (told["sshKeyId"], told["fingerprint"]) = (added["key_id"].clone(), added["fingerprint"].clone());
         }
         printer::notice(&format!("agent {} is registered; {}", self.name, self.next_step(id, &told)));
@@ -85,18 +90,38 @@ impl Register {
         ]))
     }
 
-    /// The SSH key of the agent. An agent that is new goes again where its key is refused: it could never sign in.
-    async fn add_key(&self, context: &Context, id: &str, key: &str) -> anyhow::Result<Value> {
+    /// The SSH key of the agent. An agent that is new goes again where its key is refused: it could never sign in. One that was
+    /// there before stays, and so does one whose key may have been taken.
+    async fn add_key(
+        &self,
+        context: &Context,
+        (id, is_new): (&str, bool),
+        key: &str,
+    ) -> anyhow::Result<Value> {
         let body = json!({"name": self.name, "public_key": key, "key_type": "agent", "agent_id": id});
-        match context.send(Method::POST, SSH_KEYS.path, Some(&body)).await {
-            Ok(added) => output::value(&added),
-            Err(error) if self.replace => {
-                Err(error.context("the agent is registered, and its key is not added"))
-            }
-            Err(error) => {
-                context.send(Method::DELETE, &AGENTS.at(&[id]), None).await?;
-                Err(error.context("the agent is not registered, for its key is not taken"))
-            }
+        let error = match context.send(Method::POST, SSH_KEYS.path, Some(&body)).await {
+            Ok(added) => return output::value(&added),
+            Err(error) => error,
+        };
+        if failure::kind(&error) == Some("ssh-key-taken")
+            && let Ok(Some(own)) = own_key(context, id, key).await
+        {
+            return Ok(own);
+        }
+        if !is_refusal(&error) {
+            return Err(error.context(format!(
+                "agent {id} is registered, and whether its key was added is not known; the same with --replace adds it where \
+                 it is missing"
+            )));
+        }
+        if !is_new {
+            return Err(error.context(format!("agent {id} is registered, and its key is not added")));
+        }
+        match context.send(Method::DELETE, &AGENTS.at(&[id]), None).await {
+            Err(left) if failure::status(&left) != Some(404) => Err(error.context(format!(
+                "agent {id} is registered without its key, which is not taken; 'signalbox agents remove {id}' removes it"
+            ))),
+            _ => Err(error.context("the agent is not registered, for its key is not taken")),
         }
     }
 
@@ -130,6 +155,28 @@ impl Register {
             ),
         }
     }
+}
+
+/// Whether the server has decided that it does not do what it was asked. After any other error it may have done it.
+fn is_refusal(error: &anyhow::Error) -> bool {
+    failure::status(error).is_some_and(|status| (400..500).contains(&status) && status != 408)
+}
+
+/// The key as the server has it, where it signs this agent in already.
+async fn own_key(context: &Context, id: &str, key: &str) -> anyhow::Result<Option<Value>> {
+    let fingerprint = PublicKey::parse(key)?.fingerprint();
+    let query = ListQuery::new();
+    let mut pages = Pages::new(&SSH_KEYS, &query, 0);
+    while let Some(page) = pages.next(context, SSH_KEYS.path).await? {
+        for known in page {
+            let known = output::value(&known)?;
+            if known["fingerprint"] == fingerprint {
+                let is_own = known["agent_id"] == id && known["status"] == "active";
+                return Ok(is_own.then_some(known));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// The public key of a file.

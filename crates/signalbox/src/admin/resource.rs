@@ -3,7 +3,7 @@
 use serde_json::Value;
 use signalbox_client::Timestamp;
 
-use super::moments::{age, length};
+use super::moments::{age, left};
 use super::standing::{report, standing};
 
 /// A kind of thing that the API lists and shows.
@@ -136,9 +136,13 @@ pub(crate) fn waiting(thing: &Value, now: Timestamp) -> String {
     let article = ["an ", "a ", "the "].into_iter().find(|article| words.starts_with(article));
     let words = words[article.map_or(0, str::len)..].to_owned();
     let until = thing["waitsUntil"].as_str().and_then(|until| Timestamp::parse(until).ok());
-    match until.filter(|until| *until > now) {
-        Some(until) => format!("{words}, {} left", length(until.since(now))),
-        None => words,
+    let Some(left) = until.filter(|until| *until > now).map(|until| left(until.since(now))) else {
+        return words;
+    };
+    match words.strip_prefix("its next attempt") {
+        Some(rest) => format!("next try in {left}{rest}"),
+        None if words.contains(" to take it") => format!("{words}, next try in {left}"),
+        None => format!("{words}, {left} left"),
     }
 }
 
@@ -190,6 +194,13 @@ mod tests {
         let waits =
             json!({"waitingFor": "a delay to end", "waitsUntil": "1970-01-01T00:10:08Z", "error": "e"});
         assert_eq!(Column::wait("", "/error").cell(&waits, false, now), "delay to end, 8s left");
+        for (waits, expected) in [
+            ("its next attempt (task work)", "next try in 1s (task work)"),
+            ("agent a to take it (task b)", "agent a to take it (task b), next try in 1s"),
+        ] {
+            let waits = json!({"waitingFor": waits, "waitsUntil": "1970-01-01T00:10:01Z"});
+            assert_eq!(waiting(&waits, now), expected);
+        }
         assert_eq!(Column::wait("", "/error").cell(&json!({"error": "e"}), false, now), "e");
     }
 }

@@ -1,6 +1,8 @@
 //! What a session is to the commands: where the API has sessions, and the columns of their table.
 
-use super::resource::{Column, Resource};
+use serde_json::Value;
+
+use super::resource::{Column, Resource, in_line};
 
 /// Sessions.
 pub(crate) const SESSIONS: Resource = Resource {
@@ -21,3 +23,14 @@ pub(crate) const SESSIONS: Resource = Resource {
         Column::text("PARENT", "/parentSessionId").wide(),
     ],
 };
+
+/// Who approved what a task asked for, and why.
+pub(crate) fn approved(task: &Value) -> Option<String> {
+    let result = &task["result"];
+    let is_approval = result["approved"] == true && result["digest"].is_string() && result["by"].is_string();
+    is_approval.then(|| {
+        let comment = result["comment"].as_str().filter(|comment| !comment.is_empty());
+        let why = comment.map(|_| format!(": {}", in_line(&result["comment"]))).unwrap_or_default();
+        format!("approved by {}{why}", in_line(&result["by"]))
+    })
+}

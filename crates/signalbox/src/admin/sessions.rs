@@ -2,34 +2,41 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use signalbox_client::{ListQuery, Method, Timestamp};
+use signalbox_wire::nearest::nearest;
 
 use super::context::{Context, body, text};
 use super::failure::Misused;
 use super::input::json;
-use super::moments::length;
+use super::moments::left;
 use super::resource::{Column, Kind, in_line};
-use super::session::SESSIONS;
+use super::session::{SESSIONS, approved};
 use super::table::Fields;
-use super::which::{Filter, Which};
+use super::which::{Bulk, Filter, Which};
 use super::{Asked, Newest, run};
 use super::{output, table, timeline, watch};
 use crate::printer;
 use crate::story::Story;
 
 /// The tasks of a session.
-const TASKS: [Column; 7] = [
+const TASKS: [Column; 8] = [
     Column::id("TASK", "/taskId"),
     Column::status("STATUS", "/status"),
     Column::text("ATTEMPT", "/attempt"),
     Column::text("AGENT", "/agentId"),
     Column::wait("WAITING FOR/ERROR", "/error"),
+    Column::text("RESULT", "/result"),
     Column::age("STARTED", "/startedAt").wide(),
     Column::age("ENDED", "/endedAt").wide(),
 ];
+
+/// Tasks that are named where another was meant, at most.
+const NAMED_MAX: usize = 20;
+/// Letters of a result in a table that is not wide, at most.
+const RESULT_MAX: usize = 160;
 
 /// What is done with sessions.
 #[derive(Debug, Subcommand)]
@@ -103,17 +110,17 @@ pub(crate) enum SessionVerb {
         #[arg(required = true, num_args = 1..=3, value_names = ["SESSION", "SIGNAL", "PAYLOAD"])]
         words: Vec<String>,
         #[command(flatten)]
-        filter: Filter,
+        bulk: Bulk,
     },
     /// Approve what a task asks approval for: what is printed, and just that
     #[command(after_help = example!("sessions approve ses_01JQ ask --comment 'looks right'",
                                     "sessions approve ask --workflow pay --digest 5f2c…"))]
     Approve {
-        /// The session, unless there are filters; and the task that asks
+        /// The session, unless there are filters; and the task that asks, where it is not the only one
         #[arg(required = true, num_args = 1..=2, value_names = ["SESSION", "TASK"])]
         words: Vec<String>,
         #[command(flatten)]
-        filter: Filter,
+        bulk: Bulk,
         /// Why
         #[arg(long)]
         comment: Option<String>,
@@ -124,11 +131,11 @@ pub(crate) enum SessionVerb {
     /// Refuse what a task asks approval for
     #[command(after_help = example!("sessions refuse ses_01JQ ask --comment 'too much'"))]
     Refuse {
-        /// The session, unless there are filters; and the task that asks
+        /// The session, unless there are filters; and the task that asks, where it is not the only one
         #[arg(required = true, num_args = 1..=2, value_names = ["SESSION", "TASK"])]
         words: Vec<String>,
         #[command(flatten)]
-        filter: Filter,
+        bulk: Bulk,
         /// Why
         #[arg(long)]
         comment: Option<String>,
@@ -159,19 +166,19 @@ pub(crate) fn sessions(asked: &Asked<SessionVerb>) -> anyhow::Result<ExitCode> {
             }
             SessionVerb::Retry(which) => act(&context, which, ("retry", "retried"), json!({})).await?,
             SessionVerb::Rerun(which) => rerun(&context, which).await?,
-            SessionVerb::Signal { words, filter } => {
-                let (which, signal, payload) = Which::and_more(words, filter, "SIGNAL")?;
+            SessionVerb::Signal { words, bulk } => {
+                let (which, signal, payload) = Which::and_more(words, bulk, "SIGNAL")?;
                 let payload = payload.map(json).transpose();
                 let payload = payload.map_err(|fault| Misused(format!("PAYLOAD: {fault}")))?;
                 let body = body([("signal", Some(json!(signal))), ("payload", payload)]);
                 act(&context, &which, ("signal", "signalled"), body).await?;
             }
-            SessionVerb::Approve { words, filter, comment, digest } => {
-                let (which, task, _) = Which::and_more(words, filter, "TASK")?;
+            SessionVerb::Approve { words, bulk, comment, digest } => {
+                let (which, task) = Which::and_task(words, bulk)?;
                 approve(&context, (task, &which), comment.as_deref(), digest.as_deref()).await?;
             }
-            SessionVerb::Refuse { words, filter, comment } => {
-                let (which, task, _) = Which::and_more(words, filter, "TASK")?;
+            SessionVerb::Refuse { words, bulk, comment } => {
+                let (which, task) = Which::and_task(words, bulk)?;
                 let body = body([("comment", text(comment.as_deref()))]);
                 answer(&context, (task, &which), ("refuse", "refused"), body).await?;
             }
@@ -204,6 +211,7 @@ async fn show(context: &Context, id: &str, whole: bool) -> anyhow::Result<()> {
     }
     if !tasks.is_empty() {
         printer::line("");
+        shorten(&mut tasks, context.format);
         // What no task has takes no room.
         let is_told = |column: &&Column| {
             !matches!(column.kind, Kind::Text | Kind::Wait)
@@ -228,12 +236,34 @@ async fn show(context: &Context, id: &str, whole: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What failed of a task that is tried again, and when that is.
+/// Results as a table tells them: an approval's in words, and not all of a long one unless the table is wide.
+fn shorten(tasks: &mut [Value], format: output::Format) {
+    for task in tasks {
+        let result = in_line(&task["result"]);
+        if let Some(by) = approved(task) {
+            task["approvedBy"] = json!(by);
+            task["result"] = json!("approved");
+        } else if format != output::Format::Wide
+            && let Some((end, _)) = result.char_indices().nth(RESULT_MAX)
+        {
+            task["result"] = json!(format!("{}… (-o wide)", &result[..end]));
+        }
+    }
+}
+
+/// Who approved what a task asked for; or what failed of one that is tried again, and when that is.
 fn note(task: &Value, now: Timestamp) -> Option<String> {
     let name = in_line(&task["taskId"]);
+    if let Some(by) = task.get("approvedBy").and_then(Value::as_str) {
+        return Some(format!("task {name}: {by}"));
+    }
     let next = |at: &Value| {
         let at = at.as_str().and_then(|at| Timestamp::parse(at).ok())?;
-        Some(if at > now { format!("next in {}", length(at.since(now))) } else { "next now".to_owned() })
+        Some(if at > now {
+            format!("next try in {}", left(at.since(now)))
+        } else {
+            "next try now".to_owned()
+        })
     };
     if let Some(delivery) = task.get("delivery").filter(|delivery| delivery.is_object()) {
         let tries = match delivery["tries"].as_u64() {
@@ -290,6 +320,9 @@ async fn act(
     if which.is_filter()? {
         return which.act_on_all(context, (verb, done), body).await;
     }
+    if !which.go_on(context, done).await? {
+        return Ok(());
+    }
     for id in &which.sessions {
         let answer = context.act((&SESSIONS, Method::POST), &[id, verb], Some(&body)).await?;
         let status = output::value(&answer)?["status"].as_str().unwrap_or_default().to_owned();
@@ -309,6 +342,9 @@ async fn rerun(context: &Context, which: &Which) -> anyhow::Result<()> {
     if which.is_filter()? {
         return which.act_on_all(context, ("rerun", "run again"), json!({})).await;
     }
+    if !which.go_on(context, "run again").await? {
+        return Ok(());
+    }
     for id in &which.sessions {
         let answer = context.act((&SESSIONS, Method::POST), &[id, "rerun"], None).await?;
         context.started(&answer, "/sessionId")?;
@@ -320,6 +356,9 @@ async fn delete(context: &Context, which: &Which) -> anyhow::Result<()> {
     if which.is_filter()? {
         return which.act_on_all(context, ("purge", "deleted"), json!({})).await;
     }
+    if !which.go_on(context, "deleted").await? {
+        return Ok(());
+    }
     for id in &which.sessions {
         let answer = context.act((&SESSIONS, Method::DELETE), &[id], None).await?;
         context.done(&answer, &format!("session {id} is deleted"))?;
@@ -330,7 +369,7 @@ async fn delete(context: &Context, which: &Which) -> anyhow::Result<()> {
 /// Shows what is asked for, and agrees to what was shown.
 async fn approve(
     context: &Context,
-    (task, which): (&str, &Which),
+    (task, which): (Option<&str>, &Which),
     comment: Option<&str>,
     digest: Option<&str>,
 ) -> anyhow::Result<()> {
@@ -344,20 +383,16 @@ async fn approve(
         })?;
         return answer(context, (task, which), ("approve", "approved"), body_of(digest)).await;
     }
+    if !which.go_on(context, "approved").await? {
+        return Ok(());
+    }
     for id in &which.sessions {
-        let session = output::value(context.fetch(&SESSIONS, &[id], &ListQuery::new()).await?.as_ref())?;
-        let tasks = session["tasks"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let asked = tasks.iter().find(|one| one["taskId"] == *task && one["status"] == "waiting");
-        let asked = asked.map(|one| &one["approval"]);
-        let asked = asked.filter(|asked| asked.is_object()).with_context(|| {
-            format!(
-                "task {task} of session {id} asks for no approval now; 'signalbox sessions show {id}' says how it stands"
-            )
-        })?;
-        let shown = asked["digest"].as_str().unwrap_or_default();
-        context.print(&serde_json::value::to_raw_value(asked)?)?;
+        let asked = asking(context, id, task).await?;
+        let task = in_line(&asked["taskId"]);
+        let shown = asked["approval"]["digest"].as_str().unwrap_or_default();
+        context.print(&serde_json::value::to_raw_value(&asked["approval"])?)?;
         let body = body_of(digest.unwrap_or(shown));
-        context.act((&SESSIONS, Method::POST), &[id, "tasks", task, "approve"], Some(&body)).await?;
+        context.act((&SESSIONS, Method::POST), &[id, "tasks", &task, "approve"], Some(&body)).await?;
         printer::notice(&format!("task {task} of session {id} is approved"));
     }
     Ok(())
@@ -366,7 +401,7 @@ async fn approve(
 /// Answers a task that asks, in one session, several, or all that match.
 async fn answer(
     context: &Context,
-    (task, which): (&str, &Which),
+    (task, which): (Option<&str>, &Which),
     (verb, done): (&str, &str),
     mut body: Value,
 ) -> anyhow::Result<()> {
@@ -374,9 +409,96 @@ async fn answer(
         body["taskId"] = json!(task);
         return which.act_on_all(context, (verb, done), body).await;
     }
+    if !which.go_on(context, done).await? {
+        return Ok(());
+    }
     for id in &which.sessions {
-        let answer = context.act((&SESSIONS, Method::POST), &[id, "tasks", task, verb], Some(&body)).await?;
+        let task = in_line(&asking(context, id, task).await?["taskId"]);
+        let answer = context.act((&SESSIONS, Method::POST), &[id, "tasks", &task, verb], Some(&body)).await?;
         context.done(&answer, &format!("task {task} of session {id} is {done}"))?;
     }
     Ok(())
+}
+
+/// The task of a session that asks for approval: the one that is named, or the only one.
+async fn asking(context: &Context, id: &str, named: Option<&str>) -> anyhow::Result<Value> {
+    let mut session = output::value(context.fetch(&SESSIONS, &[id], &ListQuery::new()).await?.as_ref())?;
+    let tasks = match session["tasks"].take() {
+        Value::Array(tasks) => tasks,
+        _ => Vec::new(),
+    };
+    let task = asking_among(&tasks, id, named).map_err(|words| anyhow::anyhow!(words))?;
+    Ok(task.clone())
+}
+
+fn asking_among<'a>(tasks: &'a [Value], id: &str, named: Option<&str>) -> Result<&'a Value, String> {
+    let asks = |task: &&Value| task["status"] == "waiting" && task["approval"].is_object();
+    let asking: Vec<&Value> = tasks.iter().filter(asks).collect();
+    let shows = format!("'signalbox sessions show {id}' says how it stands");
+    let Some(named) = named else {
+        return match asking.as_slice() {
+            [task] => Ok(task),
+            [] => Err(format!("no task of session {id} asks for approval now; {shows}")),
+            several => {
+                Err(format!("several tasks of session {id} ask for approval, name one: {}", names(several)))
+            }
+        };
+    };
+    if let Some(task) = asking.iter().find(|task| task["taskId"] == named) {
+        return Ok(task);
+    }
+    if tasks.iter().any(|task| task["taskId"] == named) {
+        return Err(format!("task {named} of session {id} asks for no approval now; {shows}"));
+    }
+    let meant = nearest(named, tasks.iter().filter_map(|task| task["taskId"].as_str()));
+    let meant = meant.map(|meant| format!("; did you mean '{meant}'?")).unwrap_or_default();
+    Err(format!(
+        "session {id} has no task '{named}', but {}{meant}",
+        names(&tasks.iter().collect::<Vec<_>>())
+    ))
+}
+
+/// Tasks by their names; those beyond what can be read are counted.
+fn names(tasks: &[&Value]) -> String {
+    let named: Vec<String> = tasks.iter().take(NAMED_MAX).map(|task| in_line(&task["taskId"])).collect();
+    match tasks.len().saturating_sub(NAMED_MAX) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_task_that_asks_is_found() {
+        let task = |id: &str, asks: bool| {
+            let approval = if asks { json!({"digest": "5f"}) } else { Value::Null };
+            json!({"taskId": id, "status": if asks { "waiting" } else { "completed" }, "approval": approval})
+        };
+        let one = [task("draft", false), task("review", true)];
+        let found = |tasks: &[Value], named| {
+            asking_among(tasks, "ses_1", named).map(|task| task["taskId"].as_str().unwrap_or("-").to_owned())
+        };
+        assert_eq!(found(&one, None), Ok("review".to_owned()));
+        assert_eq!(found(&one, Some("review")), Ok("review".to_owned()));
+        for (tasks, named, expected) in [
+            (
+                &one[..],
+                Some("reviw"),
+                "session ses_1 has no task 'reviw', but draft, review; did you mean 'review'?",
+            ),
+            (&one, Some("draft"), "task draft of session ses_1 asks for no approval now; 'signalbox"),
+            (&one[..1], None, "no task of session ses_1 asks for approval now; 'signalbox"),
+            (
+                &[task("a", true), task("b", true)],
+                None,
+                "several tasks of session ses_1 ask for approval, name one: a, b",
+            ),
+        ] {
+            let told = found(tasks, named).unwrap_err();
+            assert!(told.starts_with(expected), "{told}");
+        }
+    }
 }

@@ -43,7 +43,7 @@ impl Subscribe {
         let is_over = Arc::new(Notify::new());
         let (over, ended) = (Arc::clone(&is_over), Arc::clone(&is_over));
         let refused = Arc::new(OnceLock::new());
-        let why = Arc::clone(&refused);
+        let (why, subject) = (Arc::clone(&refused), self.subject.clone());
         let take = move |call: Call| {
             let is_last = print(format, &call, &left);
             if is_last {
@@ -59,8 +59,8 @@ impl Subscribe {
             .connect(Credentials::ClientKey)
             .subscribe(subscription, take)
             .observer(move |happening| {
-                if let Happening::Refused { data } = &happening {
-                    let _it_is_the_first = why.set(in_line(data.get("message").unwrap_or(data)));
+                if let Some(reason) = is_over_for(&happening, &subject) {
+                    let _it_is_the_first = why.set(reason);
                     ended.notify_one();
                 }
                 tell(happening);
@@ -72,12 +72,30 @@ impl Subscribe {
             () = running.ended() => {}
             outcome = crate::signals::interrupted() => outcome?,
         }
+        let refused = refused.get().cloned();
         running.stop(GRACE).await;
-        context.client.deregister_agent(&id).await?;
-        match refused.get() {
-            None => Ok(()),
-            Some(reason) => bail!("{} is not subscribed to: {reason}", self.subject),
+        let removed = context.client.deregister_agent(&id).await;
+        if let Some(reason) = refused {
+            bail!("{} is not subscribed to: {reason}", self.subject);
         }
+        match removed {
+            // Somebody has removed it already.
+            Err(error) if error.status() == Some(404) => Ok(()),
+            removed => Ok(removed?),
+        }
+    }
+}
+
+/// Why nothing of the subject comes any more, where that is what happened. What is refused for a while is asked for again.
+fn is_over_for(happening: &Happening, subject: &str) -> Option<String> {
+    match happening {
+        Happening::Refused { data, subscription, is_final: true }
+            if subscription.as_deref() == Some(subject) =>
+        {
+            Some(in_line(data.get("message").unwrap_or(data)))
+        }
+        Happening::Ended { reason } => Some(reason.clone()),
+        _ => None,
     }
 }
 
@@ -105,11 +123,34 @@ fn print(format: Format, call: &Call, left: &AtomicUsize) -> bool {
 fn tell(happening: Happening) {
     match happening {
         Happening::Connected { .. } => printer::notice("subscribed; Ctrl-C ends it"),
-        Happening::Disconnected { reason, retry_in } => {
-            printer::notice(&format!("not connected: {reason}; again in {} s", retry_in.as_secs()));
+        Happening::NoServer { .. } | Happening::Disconnected { .. } => {
+            printer::notice(&happening.to_string())
         }
         Happening::Gap { data } => printer::notice(&format!("messages are missing: {}", in_line(&data))),
-        Happening::Ended { reason } => printer::notice(&format!("over: {reason}")),
+        Happening::Refused { data, is_final: false, .. } => {
+            let reason = in_line(data.get("message").unwrap_or(&data));
+            printer::notice(&format!("not subscribed yet: {reason}; it is asked for again"));
+        }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_final_and_of_the_subject_ends_it() {
+        let refused = |subscription: Option<&str>, is_final| Happening::Refused {
+            data: json!({"code": "too-many-requests", "message": "too many"}),
+            subscription: subscription.map(str::to_owned),
+            is_final,
+        };
+        assert_eq!(is_over_for(&refused(Some("a.*"), true), "a.*").as_deref(), Some("too many"));
+        for other in [refused(Some("a.*"), false), refused(Some("b"), true), refused(None, true)] {
+            assert_eq!(is_over_for(&other, "a.*"), None, "{other:?}");
+        }
+        let ended = Happening::Ended { reason: "removed".to_owned() };
+        assert_eq!(is_over_for(&ended, "a.*").as_deref(), Some("removed"));
     }
 }

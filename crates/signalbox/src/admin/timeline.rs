@@ -8,7 +8,8 @@ use signalbox_client::{ListQuery, Timestamp};
 
 use super::context::Context;
 use super::output;
-use super::session::SESSIONS;
+use super::resource::in_line;
+use super::session::{SESSIONS, approved};
 use crate::printer;
 use crate::style::Style;
 
@@ -27,6 +28,13 @@ pub(crate) async fn print(context: &Context, session: &str) -> anyhow::Result<()
     let names = names(context, &told).await;
     for line in table(&told, &names, context.now, Style::detect(false)) {
         printer::line(&line);
+    }
+    let query = ListQuery::new();
+    let session = output::value(context.fetch(&SESSIONS, &[session], &query).await?.as_ref())?;
+    for task in tasks(&session) {
+        if let Some(approved) = approved(task) {
+            printer::line(&format!("{}: {approved}", in_line(&task["taskId"])));
+        }
     }
     if told["isComplete"] == false {
         printer::notice("a part of the history is no longer kept, or is longer than is read");
@@ -91,7 +99,20 @@ fn table(told: &Value, names: &BTreeMap<String, String>, now: Timestamp, style: 
         );
         text.trim_end().to_owned()
     };
-    [style.dim(&head)].into_iter().chain(rows.iter().map(line)).collect()
+    let lines = [style.dim(&head)].into_iter().chain(rows.iter().map(line));
+    lines.chain(legend(&rows, style).map(|legend| style.dim(&legend))).collect()
+}
+
+/// What the marks mean that are drawn, but for work's, which explains itself.
+fn legend(rows: &[Row], style: Style) -> Option<String> {
+    let is_drawn = |shown| rows.iter().any(|row| row.cells.contains(&Some(shown)));
+    let parts = [
+        (Shown::Waiting, format!("{} waited", style.pick("·", "."))),
+        (Shown::Lost, format!("{} lost: it failed, or its agent was gone", style.pick("░", "x"))),
+    ];
+    let parts: Vec<String> =
+        parts.into_iter().filter(|(shown, _)| is_drawn(*shown)).map(|(_, text)| text).collect();
+    (!parts.is_empty()).then(|| parts.join("   "))
 }
 
 fn cut(name: &str) -> String {
@@ -155,7 +176,9 @@ impl Row {
                 Some("dispatched" | "running") => {
                     let outcome = span["outcome"].as_str();
                     attempts.insert(span["attempt"].as_u64());
-                    *row.took.get_or_insert_default() += length;
+                    // What was taken back had an agent that was gone: nobody worked on it, as far as is known.
+                    let sum = if outcome == Some("returned") { &mut row.waited } else { &mut row.took };
+                    *sum.get_or_insert_default() += length;
                     let is_lost = matches!(outcome, Some("failed" | "retrying" | "returned" | "cancelled"));
                     if is_lost { Shown::Lost } else { Shown::Working }
                 }
@@ -199,7 +222,7 @@ mod tests {
             {"taskId": "split", "spans": [span("dispatched", 0, 1, 1, "running"), span("running", 1, 3, 1, "completed")]},
             {"taskId": "read", "spans": [
                 {"kind": "waiting", "start": at(0), "end": at(3), "attempt": 1},
-                span("running", 3, 6, 1, "failed"), span("running", 9, 12, 2, "completed")]},
+                span("running", 3, 5, 1, "failed"), span("running", 5, 6, 1, "returned"), span("running", 9, 12, 2, "completed")]},
             {"taskId": "a task with a very long name", "spans": []}]});
         let names = BTreeMap::from([("agt_1".to_owned(), "reader".to_owned())]);
         let plain = Style { colour: false, unicode: false, live: false };
@@ -209,8 +232,9 @@ mod tests {
             [
                 "task              agent  tries   waited     took  0 s              12.00 s",
                 "split             reader     1            3.00 s  #######",
-                "read              reader     2   3.00 s   6.00 s  ......xxxxxxx     ######",
+                "read              reader     2   4.00 s   5.00 s  ......xxxxxxx     ######",
                 "a task with a v~             0",
+                ". waited   x lost: it failed, or its agent was gone",
             ]
         );
         assert!(lines.iter().all(|line| line.len() <= 80));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use signalbox_client::Timestamp;
 
-use super::moments::length;
+use super::moments::left;
 use crate::story::{Awaited, Held, Story, Wait};
 
 /// How long a wait lasts before it is said: one that is over at once is nobody's business, and a history that is read
@@ -38,6 +38,8 @@ struct Line {
     words: String,
     patience: Duration,
     has_command: bool,
+    /// Whether nobody is there who could end it.
+    needs_somebody: bool,
 }
 
 impl<'a> Waiting<'a> {
@@ -54,7 +56,7 @@ impl<'a> Waiting<'a> {
         for line in lines {
             let known = self.known.entry(line.key).or_insert(Known { since: now, is_said: false });
             let is_due = now.since(known.since) >= line.patience && news.len() < TOLD_MAX;
-            if !known.is_said && is_due && (line.has_command || !self.needs_command) {
+            if !known.is_said && is_due && (line.has_command || line.needs_somebody || !self.needs_command) {
                 known.is_said = true;
                 news.push(line.words);
             }
@@ -77,12 +79,14 @@ fn lines(session: &str, story: &Story, now: Timestamp) -> Vec<Line> {
             words: format!("waiting for somebody to resume it\n  signalbox sessions resume {session}"),
             patience: PATIENCE,
             has_command: true,
+            needs_somebody: true,
         },
         Held::Queued => Line {
             key: "queued".to_owned(),
             words: "waiting for its turn among sessions like it".to_owned(),
             patience: PATIENCE_FOR_AGENTS,
             has_command: false,
+            needs_somebody: false,
         },
     });
     let mut waits: Vec<(&str, &Wait)> =
@@ -96,7 +100,7 @@ fn lines(session: &str, story: &Story, now: Timestamp) -> Vec<Line> {
 }
 
 fn line(session: &str, task: &str, wait: &Wait, now: Timestamp) -> Line {
-    let Wait { words, awaited, detail, until } = wait;
+    let Wait { words, awaited, detail, until, why } = wait;
     let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
     let word = quoted(task);
     let command = match awaited {
@@ -104,22 +108,22 @@ fn line(session: &str, task: &str, wait: &Wait, now: Timestamp) -> Line {
         Awaited::Signal(signal) => Some(format!("signalbox sessions signal {session} {}", quoted(signal))),
         Awaited::Again | Awaited::Other => None,
     };
-    let left = until.filter(|until| *until > now).map(|until| length(until.since(now)));
+    let left = until.filter(|until| *until > now).map(|until| left(until.since(now)));
     let left = match (left, awaited) {
-        (Some(left), Awaited::Again) => format!("; next in {left}"),
+        (Some(left), Awaited::Again) => format!("; next try in {left}"),
         (Some(left), _) => format!("; {left} left"),
         (None, _) => String::new(),
     };
     // Many tasks wait for the same agents: that is said once.
     let key = match awaited {
-        Awaited::Other if until.is_none() => words.clone(),
+        Awaited::Other if until.is_none() => format!("{words} {}", why.is_empty()),
         _ => format!("{task} {words}{detail}"),
     };
-    let told = format!("waiting for {words} (task {task}){detail}{left}");
+    let told = format!("waiting for {} (task {task}){detail}{left}", wait.shown());
     let patience = if *awaited == Awaited::Other { PATIENCE_FOR_AGENTS } else { PATIENCE };
     let has_command = command.is_some();
     let words = command.map_or(told.clone(), |command| format!("{told}\n  {command}"));
-    Line { key, words, patience, has_command }
+    Line { key, words, patience, has_command, needs_somebody: !why.is_empty() }
 }
 
 /// A word as a shell takes it.
@@ -178,5 +182,11 @@ mod tests {
         let mut waiting = Waiting::of("ses_1", true);
         waiting.news(&story, Timestamp::from_seconds(0));
         assert!(waiting.news(&story, Timestamp::from_seconds(5)).is_empty(), "there is no command for it");
+        story.explain("b", "an agent: none is registered");
+        waiting.news(&story, Timestamp::from_seconds(6));
+        assert_eq!(
+            waiting.news(&story, Timestamp::from_seconds(9)),
+            ["waiting for an agent: none is registered (task b)"]
+        );
     }
 }

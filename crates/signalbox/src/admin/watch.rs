@@ -11,7 +11,7 @@ use signalbox_client::{EventView, ListQuery, Timestamp};
 use tokio::time::timeout;
 
 use super::context::Context;
-use super::moments::length;
+use super::moments::{left, length};
 use super::session::SESSIONS;
 use super::waiting::{self, Waiting};
 use super::{logs, output, timeline};
@@ -27,6 +27,10 @@ pub(crate) const CANCELLED: u8 = 4;
 
 /// How often the display is drawn where nothing happens.
 const TICK: Duration = Duration::from_millis(120);
+/// How often the server is asked why nobody takes a task.
+const ASKED_AGAIN: Duration = Duration::from_secs(1);
+/// How long that may take.
+const ASKED_FOR: Duration = Duration::from_secs(1);
 /// Tasks that are shown at once.
 const ROWS_MAX: usize = 16;
 /// Columns of a task's and of an agent's name.
@@ -46,12 +50,14 @@ pub(crate) async fn until_over(context: &Context, session: &str) -> anyhow::Resu
     context.fetch(&SESSIONS, &[session], &ListQuery::new()).await?;
     let mut story = Story::new(names(context).await.unwrap_or_default());
     let mut waiting = Waiting::of(session, false);
+    let mut reasons = Reasons::default();
     let mut events = context.client.follow_session(session, 0);
     loop {
         if let Ok(event) = timeout(TICK, events.next()).await {
             let Some(event) = event? else { return Ok(()) };
             story.apply(&event);
         }
+        reasons.learn((context, session), &mut story).await;
         waiting.news(&story, edge::now()).iter().for_each(|news| printer::notice(news));
     }
 }
@@ -80,7 +86,9 @@ pub(crate) async fn watch(context: &Context, session: &str) -> anyhow::Result<Ex
     let mut screen = is_live.then(Screen::open);
     // A line for each event tells what is waited for, but not what can be done about it.
     let mut waiting = Waiting::of(session, context.format.is_table());
+    let mut reasons = Reasons::default();
     loop {
+        reasons.learn((context, session), &mut story).await;
         let event = match timeout(TICK, events.next()).await {
             Ok(event) => event?,
             Err(_) => {
@@ -100,7 +108,7 @@ pub(crate) async fn watch(context: &Context, session: &str) -> anyhow::Result<Ex
             Some(screen) => screen.draw((session, &story), style),
             None if context.format.is_table() => printer::line(&line(&story, &event, style)),
             None => {
-                logs::print_line(context.format, style, &RawValue::from_string(events.text().to_owned())?)?
+                logs::Lines::of_session(context).print(&RawValue::from_string(events.text().to_owned())?)?
             }
         }
     }
@@ -110,6 +118,35 @@ pub(crate) async fn watch(context: &Context, session: &str) -> anyhow::Result<Ex
     }
     let ended = context.fetch(&SESSIONS, &[session], &ListQuery::new()).await?;
     tell_end(session, &output::value(&ended)?)
+}
+
+/// Asks the server now and then why nobody takes a task: a session's events tell no more than that it waits.
+#[derive(Default)]
+struct Reasons {
+    asked_at: Option<Timestamp>,
+}
+
+impl Reasons {
+    async fn learn(&mut self, (context, session): (&Context, &str), story: &mut Story) {
+        let now = edge::now();
+        let is_known = self.asked_at.is_some_and(|asked_at| now.since(asked_at) < ASKED_AGAIN);
+        if is_known || !story.waits_for_agents() {
+            return;
+        }
+        self.asked_at = Some(now);
+        // What is not known is not said: the watch goes on without it.
+        let once = context.once();
+        let query = ListQuery::new();
+        let Ok(Ok(told)) = timeout(ASKED_FOR, once.fetch(&SESSIONS, &[session], &query)).await else {
+            return;
+        };
+        let Ok(told) = output::value(&told) else { return };
+        for task in told["tasks"].as_array().into_iter().flatten() {
+            if let (Some(id), Some(words)) = (task["taskId"].as_str(), task["waitingFor"].as_str()) {
+                story.explain(id, words);
+            }
+        }
+    }
 }
 
 fn tell_end(session: &str, ended: &Value) -> anyhow::Result<ExitCode> {
@@ -227,13 +264,13 @@ fn row(step: &Step, style: Style, frame: usize, now: Timestamp) -> String {
 /// is told with that.
 fn why(step: &Step, now: Timestamp) -> Option<String> {
     let wait = step.wait.as_ref()?;
-    let left = wait.until.filter(|until| *until > now).map(|until| length(until.since(now)));
+    let left = wait.until.filter(|until| *until > now).map(|until| left(until.since(now)));
     match (&wait.awaited, left) {
         (Awaited::Approval | Awaited::Signal(_), _) => None,
-        (Awaited::Again, Some(left)) => Some(format!("      next in {left}; {}", wait.detail)),
+        (Awaited::Again, Some(left)) => Some(format!("      next try in {left}; {}", wait.detail)),
         (Awaited::Again, None) => Some(format!("      {}", wait.detail)),
-        (Awaited::Other, Some(left)) => Some(format!("      waits for {}, {left} left", wait.words)),
-        (Awaited::Other, None) => Some(format!("      waits for {}", wait.words)),
+        (Awaited::Other, Some(left)) => Some(format!("      waits for {}, {left} left", wait.shown())),
+        (Awaited::Other, None) => Some(format!("      waits for {}", wait.shown())),
     }
 }
 

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use signalbox_client::{ListQuery, Method};
 
-use super::context::{Context, body, filters, text};
+use super::context::{Context, Pages, body, filters, text};
 use super::failure::Misused;
 use super::moments::Moment;
 use super::session::SESSIONS;
@@ -18,6 +18,11 @@ const OPEN: &str = "started,running,paused";
 const OPEN_OR_OVER: &str = "started,running,paused,completed,failed,cancelled";
 /// Sessions that could not be acted upon and are named, at most; the rest is counted.
 const REFUSED_SHOWN_MAX: usize = 10;
+
+/// Sessions that are named before something is done to them, at most; the rest is counted.
+const HIT_SHOWN_MAX: usize = 10;
+/// Sessions that are counted before something is done to them, at most.
+const HIT_COUNTED_MAX: usize = 10_000;
 
 /// Sessions that match everything that is given.
 #[derive(Debug, Clone, Args)]
@@ -42,6 +47,16 @@ pub(crate) struct Filter {
     text: Option<String>,
 }
 
+/// Several sessions by filters, and whether something is done to them.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Bulk {
+    #[command(flatten)]
+    filter: Filter,
+    /// Only list the sessions; do nothing to them
+    #[arg(long)]
+    dry_run: bool,
+}
+
 /// Sessions by their ids, or by filters.
 #[derive(Debug, Args)]
 pub(crate) struct Which {
@@ -49,11 +64,16 @@ pub(crate) struct Which {
     #[arg(value_name = "SESSION")]
     pub(crate) sessions: Vec<String>,
     #[command(flatten)]
-    filter: Filter,
+    bulk: Bulk,
 }
 
 impl Filter {
     async fn given(&self, context: &Context) -> anyhow::Result<[(&'static str, Option<String>); 6]> {
+        if self.status.iter().flat_map(|named| named.split(',')).any(|status| status.trim() == "waiting") {
+            let words = "--status: no session has the status 'waiting'; 'signalbox sessions list --waiting' lists \
+                         those that wait for somebody";
+            return Err(Misused(words.to_owned()).into());
+        }
         let moment = |moment: Option<Moment>| moment.map(|moment| moment.at(context.now));
         Ok([
             ("workflow", self.workflow.clone()),
@@ -100,11 +120,11 @@ impl Which {
     /// Which sessions, and what else is named with them: `SESSION THING [MORE]`, or `THING [MORE]` beside filters.
     pub(crate) fn and_more<'a>(
         words: &'a [String],
-        filter: &Filter,
+        bulk: &Bulk,
         thing: &str,
     ) -> anyhow::Result<(Self, &'a str, Option<&'a str>)> {
-        let which = |sessions| Self { sessions, filter: filter.clone() };
-        match (filter.is_given(), words) {
+        let which = |sessions| Self { sessions, bulk: bulk.clone() };
+        match (bulk.filter.is_given(), words) {
             (true, [thing]) => Ok((which(Vec::new()), thing, None)),
             (true, [thing, more]) => Ok((which(Vec::new()), thing, Some(more))),
             (false, [session, thing]) => Ok((which(vec![session.clone()]), thing, None)),
@@ -120,9 +140,63 @@ impl Which {
         }
     }
 
+    /// The same where the task may be left out: `SESSION [TASK]`, or `TASK` beside filters.
+    pub(crate) fn and_task<'a>(words: &'a [String], bulk: &Bulk) -> anyhow::Result<(Self, Option<&'a str>)> {
+        if let (false, [session]) = (bulk.filter.is_given(), words) {
+            return Ok((Self { sessions: vec![session.clone()], bulk: bulk.clone() }, None));
+        }
+        Self::and_more(words, bulk, "TASK").map(|(which, task, _)| (which, Some(task)))
+    }
+
+    /// Lists sessions that are named, where they are several or nothing is to be done to them; says whether to go on.
+    pub(crate) async fn go_on(&self, context: &Context, done: &str) -> anyhow::Result<bool> {
+        let is_dry = self.bulk.dry_run;
+        if self.sessions.len() < 2 && !is_dry {
+            return Ok(true);
+        }
+        let mut hit = Vec::new();
+        for id in self.sessions.iter().take(if is_dry { usize::MAX } else { HIT_SHOWN_MAX }) {
+            let read = context.fetch(&SESSIONS, &[id], &ListQuery::new()).await;
+            let read = if is_dry {
+                read?
+            } else if let Ok(read) = read {
+                read
+            } else {
+                continue;
+            };
+            hit.push(output::value(&read)?);
+        }
+        tell_hit((&hit, self.sessions.len(), false), done, is_dry);
+        if is_dry && !context.format.is_table() {
+            dry_answer(context, &hit, self.sessions.len())?;
+        }
+        Ok(!is_dry)
+    }
+
+    /// The same for all that match.
+    async fn all_go_on(&self, context: &Context, filter: &ListQuery, done: &str) -> anyhow::Result<bool> {
+        let is_dry = self.bulk.dry_run;
+        let mut pages = Pages::new(&SESSIONS, filter, HIT_COUNTED_MAX);
+        let (mut hit, mut count) = (Vec::new(), 0);
+        while let Some(page) = pages.next(context, SESSIONS.path).await? {
+            count += page.len();
+            let room = if is_dry { HIT_COUNTED_MAX } else { HIT_SHOWN_MAX }.saturating_sub(hit.len());
+            for session in page.iter().take(room) {
+                hit.push(output::value(session)?);
+            }
+        }
+        if is_dry || count > 1 {
+            tell_hit((&hit, count, pages.has_more), done, is_dry);
+        }
+        if is_dry && !context.format.is_table() {
+            dry_answer(context, &hit, count)?;
+        }
+        Ok(!is_dry)
+    }
+
     /// Whether they are given by filters.
     pub(crate) fn is_filter(&self) -> anyhow::Result<bool> {
-        match (self.sessions.is_empty(), self.filter.is_given()) {
+        match (self.sessions.is_empty(), self.bulk.filter.is_given()) {
             (false, true) => {
                 Err(Misused("name sessions, or give filters such as --workflow; not both".to_owned()).into())
             }
@@ -143,7 +217,10 @@ impl Which {
         mut asked: Value,
     ) -> anyhow::Result<()> {
         let possible = possible(verb);
-        let given = self.filter.within(possible, done)?.given(context).await?;
+        let given = self.bulk.filter.within(possible, done)?.given(context).await?;
+        if !self.all_go_on(context, &filters(given.clone()), done).await? {
+            return Ok(());
+        }
         asked["filter"] = body(given.iter().map(|(name, value)| (*name, text(value.as_deref()))));
         let (mut count, mut matched, mut refused) = (0, 0, Vec::new());
         loop {
@@ -180,6 +257,34 @@ impl Which {
         let told = json!({"matched": matched, "done": count, "refused": refused});
         output::whole(context.format, &serde_json::value::to_raw_value(&told)?)
     }
+}
+
+/// Says which sessions something is done to: the first of them, and how many there are.
+fn tell_hit((hit, count, has_more): (&[Value], usize, bool), done: &str, is_dry: bool) {
+    let sessions = match (count, has_more) {
+        (0, _) => "no session".to_owned(),
+        (1, _) => "1 session".to_owned(),
+        (count, false) => format!("{count} sessions"),
+        (count, true) => format!("more than {count} sessions"),
+    };
+    printer::notice(&match (is_dry, count) {
+        (true, 0) => format!("{sessions} matches: none would be {done}"),
+        (true, _) => format!("{sessions} would be {done}; nothing is done:"),
+        (false, _) => format!("{sessions} to be {done}:"),
+    });
+    for session in hit.iter().take(HIT_SHOWN_MAX) {
+        let part = |name: &str| session[name].as_str().unwrap_or_default().to_owned();
+        printer::notice(&format!("  {}  {}  {}", part("sessionId"), part("workflowId"), part("status")));
+    }
+    if let Some(more) = count.checked_sub(hit.len().min(HIT_SHOWN_MAX)).filter(|more| *more > 0) {
+        printer::notice(&format!("  and {more} more"));
+    }
+}
+
+fn dry_answer(context: &Context, hit: &[Value], count: usize) -> anyhow::Result<()> {
+    let ids: Vec<&Value> = hit.iter().map(|session| &session["sessionId"]).collect();
+    let told = json!({"matched": count, "done": 0, "sessions": ids});
+    output::whole(context.format, &serde_json::value::to_raw_value(&told)?)
 }
 
 /// The statuses of sessions that something can be done to.

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use signalbox_client::{ListQuery, Method};
+use signalbox_wire::nearest::nearest;
 
 use super::context::{Context, body, text};
 use super::definition;
@@ -35,6 +36,11 @@ const WORKFLOWS: Resource = Resource {
         Column::text("DESCRIPTION", "/description").wide(),
     ],
 };
+
+/// Agents that are asked for at once, to see what they offer.
+const AGENTS_ASKED_FOR: u32 = 1_000;
+/// Capabilities that are warned of, at most; the rest is counted.
+const WARNED_MAX: usize = 10;
 
 const VERSIONS: Resource = Resource {
     columns: &[
@@ -219,7 +225,51 @@ async fn apply(context: &Context, file: &Path) -> anyhow::Result<()> {
             revision.unwrap_or_default()
         ));
     }
-    context.done(&kept, &words)
+    context.done(&kept, &words)?;
+    offered(context, &definition).await;
+    Ok(())
+}
+
+/// Warns of capabilities that no agent offers now: the tasks would wait. Where the agents are not known, or are too many to be
+/// asked for at once, nothing is said.
+async fn offered(context: &Context, definition: &Value) {
+    let tasks = definition["tasks"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut asked: Vec<(&str, &str)> = Vec::new();
+    for task in tasks {
+        let capability =
+            task["agentCapability"].as_str().filter(|name| !name.is_empty() && !name.contains("${"));
+        if let Some(capability) = capability.filter(|name| !asked.iter().any(|(known, _)| known == name)) {
+            asked.push((capability, task["taskId"].as_str().unwrap_or_default()));
+        }
+    }
+    if asked.is_empty() {
+        return;
+    }
+    let query = ListQuery::new().limit(AGENTS_ASKED_FOR);
+    let Ok(page) = context.client.agents(&query).await else { return };
+    if page.next_cursor.is_some() {
+        return;
+    }
+    let agents: Vec<Value> = page.data.iter().filter_map(|agent| serde_json::to_value(agent).ok()).collect();
+    let warnings = unoffered(&asked, &agents);
+    warnings.iter().take(WARNED_MAX).for_each(|warning| printer::notice(warning));
+    if let Some(more) = warnings.len().checked_sub(WARNED_MAX + 1) {
+        printer::notice(&format!("warning: {} more capabilities are offered by no agent", more + 1));
+    }
+}
+
+/// What is said of capabilities, each with the task that needs it, that none of these agents offers.
+fn unoffered(asked: &[(&str, &str)], agents: &[Value]) -> Vec<String> {
+    let capabilities = agents.iter().flat_map(|agent| agent["capabilities"].as_array().into_iter().flatten());
+    let known: Vec<&str> =
+        capabilities.filter_map(|one| one.as_str().or_else(|| one.get("name")?.as_str())).collect();
+    let lacking = asked.iter().filter(|(capability, _)| !known.contains(capability));
+    let told = lacking.map(|(capability, task)| {
+        let meant = nearest(capability, known.iter().copied());
+        let meant = meant.map(|meant| format!("; did you mean '{meant}'?")).unwrap_or_default();
+        format!("warning: no registered agent offers capability '{capability}' of task {task}: it would wait for one{meant}")
+    });
+    told.collect()
 }
 
 /// The definition that is kept under the same id, where one is.
@@ -299,5 +349,24 @@ impl Trigger {
         let session =
             session.get("sessionId").and_then(Value::as_str).context("the answer names no session")?;
         watch::wait(context, session).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_offers_is_warned_of() {
+        let agents = [json!({"capabilities": ["summarise", {"name": "read"}]})];
+        let asked = [("read", "a"), ("summarize", "b"), ("sing", "c")];
+        assert_eq!(
+            unoffered(&asked, &agents),
+            [
+                "warning: no registered agent offers capability 'summarize' of task b: it would wait for one; did you \
+                 mean 'summarise'?",
+                "warning: no registered agent offers capability 'sing' of task c: it would wait for one",
+            ]
+        );
     }
 }

@@ -27,6 +27,7 @@ mod opscore;
 mod pages;
 mod process;
 mod rust_agent;
+mod rust_examples;
 mod sign_in;
 mod split;
 mod support;

@@ -293,13 +293,15 @@ fn a_backup_of_a_running_server_serves(database: &Database) {
     assert_eq!(items(&history).len(), 20);
     copy.report(&id, "idle", &Value::Null);
 
-    for (copies, target) in [("backup", &folder), ("restore", &copy.data_dir())] {
+    let data_dir = copy.data_dir();
+    // The server that was restored runs, and so its data directory is in use.
+    for (copies, target, reason) in [("backup", &folder, "not empty"), ("restore", &data_dir, "in use")] {
         let mut command = server.setup().bare_command();
-        command.arg(copies).arg(&folder).arg("--data-dir").arg(copy.data_dir());
+        command.arg(copies).arg(&folder).arg("--data-dir").arg(&data_dir);
         let output = command.output().expect("the binary starts");
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{copies} writes over what is there");
-        assert!(stderr.contains(&target.display().to_string()) && stderr.contains("not empty"), "{stderr}");
+        assert!(stderr.contains(&target.display().to_string()) && stderr.contains(reason), "{stderr}");
     }
 }
 

@@ -11,7 +11,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::support::{Database, KEY, Server, Setup, SshKey, eventually, on_each_database};
 
-on_each_database![an_agent_by_an_ssh_key_works_over_a_restart, two_agents_converse];
+on_each_database![
+    an_agent_by_an_ssh_key_works_over_a_restart,
+    two_agents_converse,
+    an_agent_waits_for_its_server,
+    a_message_without_a_handler_is_told_in_the_log,
+];
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -143,5 +148,77 @@ fn two_agents_converse(database: &Database) {
         alice
             .until(|happening| matches!(happening, Happening::Done { name, .. } if name == "greeting"))
             .await;
+    });
+}
+
+fn an_agent_waits_for_its_server(database: &Database) {
+    let address = port();
+    let client = Client::new(&format!("http://{address}"), Some(KEY)).expect("a client");
+    let runtime = runtime();
+    let start = |name: &str, connects: bool| {
+        let (told, happenings) = unbounded_channel();
+        let agent = Agent::new(client.clone(), name).heartbeat(Duration::from_millis(200)).handler(work);
+        let agent = agent.observer(move |happening| drop(told.send(happening)));
+        let agent = if connects { agent.connect(Credentials::ClientKey) } else { agent };
+        (runtime.spawn(agent.start()), happenings)
+    };
+    let mut started = [start("listens", false), start("connects", true)];
+    for (_, happenings) in &mut started {
+        let told = runtime.block_on(next(happenings));
+        let expected = format!("no server at http://{address} yet (");
+        assert!(told.starts_with(&expected) && told.ends_with("); trying again"), "{told}");
+    }
+    let mut server = Setup::new(database).listen(Some(&address)).start();
+    let mut running = Vec::new();
+    for (starting, happenings) in started {
+        let started = runtime.block_on(async { tokio::time::timeout(PATIENCE, starting).await });
+        running.push((started.expect("in time").expect("no panic").expect("it starts"), happenings));
+    }
+    assert_eq!(runtime.block_on(next(&mut running[1].1)), "connected");
+    server.kill();
+    for (_, happenings) in &mut running {
+        let told = runtime.block_on(next(happenings));
+        assert!(told.starts_with("lost the server: "), "{told}");
+    }
+    server.restart();
+    for (_, happenings) in &mut running {
+        // A server that was killed does not know the connection that is gone on with.
+        let told = runtime.block_on(async {
+            loop {
+                let told = next(happenings).await;
+                if !told.starts_with("messages are missing") {
+                    return told;
+                }
+            }
+        });
+        assert_eq!(told, "back: the server is there again");
+    }
+}
+
+/// What happens next, in words.
+async fn next(happenings: &mut UnboundedReceiver<Happening>) -> String {
+    tokio::time::timeout(PATIENCE, happenings.recv()).await.expect("in time").expect("it runs").to_string()
+}
+
+fn a_message_without_a_handler_is_told_in_the_log(database: &Database) {
+    let server = Server::start(database);
+    let runtime = runtime();
+    let client = Client::new(&format!("http://{}", server.address()), Some(KEY)).expect("a client");
+    let (told, mut happenings) = unbounded_channel();
+    let agent = Agent::new(client.clone(), "deaf").task("count", work);
+    let agent = agent.observer(move |happening| drop(told.send(happening)));
+    let running = runtime.block_on(agent.start()).expect("it starts");
+    let message = json!({"senderId": running.agent_id(), "messageType": "gossip", "payload": {}});
+    let message_id = runtime.block_on(client.send_message(running.agent_id(), &message)).expect("it is sent");
+    runtime.block_on(async { while !next(&mut happenings).await.contains("failed") {} });
+    eventually("the line in the log", || {
+        let logs = server.get("/v1/opscore/logs?level=error&text=gossip").is(200);
+        let line = logs["data"][0].clone();
+        let is_whole = line["message"].as_str().is_some_and(|text| {
+            text.contains("the message 'gossip'")
+                && text.contains(&message_id)
+                && text.contains("no handler for the message")
+        });
+        if is_whole { Ok(()) } else { Err(logs.to_string()) }
     });
 }

@@ -21,7 +21,7 @@ const LOST_MAX: Duration = Duration::from_secs(120);
 
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(in crate::agent) enum Fault {
     /// The connection could not be made, or broke.
     Lost,
     /// The token or key was not taken.
@@ -34,13 +34,13 @@ pub(super) enum Fault {
 
 /// How often in a row a connection was lost.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(in crate::agent) struct Backoff {
     lost: u32,
 }
 
 impl Fault {
     /// What an error of signing in or of connecting is.
-    pub(super) fn of(error: &Error) -> Self {
+    pub(in crate::agent) fn of(error: &Error) -> Self {
         match error {
             Error::Problem(problem) => match problem.status {
                 401 => Self::Refused,
@@ -51,6 +51,14 @@ impl Fault {
             },
             Error::Unreachable { .. } | Error::Timeout { .. } | Error::Unreadable { .. } => Self::Lost,
             Error::Unusable { .. } | Error::Local { .. } => Self::Final,
+        }
+    }
+
+    /// The kind of it alone.
+    pub(super) fn without_wait(self) -> Self {
+        match self {
+            Self::Server(_) => Self::Server(None),
+            other => other,
         }
     }
 
@@ -67,7 +75,7 @@ impl Fault {
 
 impl Backoff {
     /// After how long to try again; `None` where that is of no use.
-    pub(super) fn wait(&mut self, fault: &Fault, random: f64) -> Option<Duration> {
+    pub(in crate::agent) fn wait(&mut self, fault: &Fault, random: f64) -> Option<Duration> {
         let wait = match fault {
             Fault::Final => return None,
             Fault::Refused => AFTER_REFUSAL,
@@ -82,7 +90,7 @@ impl Backoff {
     }
 
     /// The connection is good: the next loss is the first again.
-    pub(super) fn good(&mut self) {
+    pub(in crate::agent) fn good(&mut self) {
         self.lost = 0;
     }
 }

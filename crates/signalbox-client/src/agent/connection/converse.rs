@@ -246,7 +246,7 @@ impl<D: Dial> Connection<D> {
                     // What this client cannot read it can do nothing about; the server keeps it or not.
                     Err(error) => {
                         let data = json!({ "code": "unreadable", "message": error.to_string() });
-                        self.observer.tell(Happening::Refused { data });
+                        self.observer.tell(Happening::Refused { data, subscription: None, is_final: true });
                     }
                 }
                 None
@@ -359,7 +359,9 @@ impl<D: Dial> Connection<D> {
         self.is_online |= !conversation.is_draining;
         let Some(connection_id) = connection_id.filter(|_| !conversation.is_named) else { return };
         conversation.is_named = true;
-        self.observer.tell(Happening::Connected { connection_id: connection_id.clone() });
+        self.told_loss = None;
+        let is_back = std::mem::take(&mut self.is_lost);
+        self.observer.tell(Happening::Connected { connection_id: connection_id.clone(), is_back });
         self.resume = Some(Resume { connection_id, after: conversation.dealt_with() });
     }
 }

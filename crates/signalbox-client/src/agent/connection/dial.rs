@@ -42,6 +42,9 @@ pub(in crate::agent) trait Dial: Send + Sync {
 
     /// The token was not taken: the next one is a new one.
     fn forget(&self);
+
+    /// The server's address.
+    fn url(&self) -> String;
 }
 
 /// The client that acts for the agent, by a token that is renewed. Cheap to clone.
@@ -185,6 +188,10 @@ impl Dial for Dialer {
         if let Some(ssh) = &self.ssh {
             *ssh.good_until.lock() = None;
         }
+    }
+
+    fn url(&self) -> String {
+        self.acting.client().base().to_owned()
     }
 }
 

@@ -18,11 +18,12 @@ mod subscriptions;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use self::backoff::Fault;
+pub(super) use self::backoff::{Backoff, Fault};
 use self::converse::End;
 pub(super) use self::dial::{Acting, Dial, Dialer};
 pub(super) use self::link::Link;
@@ -55,7 +56,8 @@ impl<D: Dial> Connection<D> {
             // Whoever starts an agent is told at once that it is not let in.
             let is_refused = first.is_some() && fault == Some(Fault::Refused);
             let fault = fault.filter(|_| !is_refused);
-            let Some(retry_in) = fault.and_then(|fault| self.backoff.wait(&fault, edge::fraction())) else {
+            let wait = fault.as_ref().and_then(|fault| self.backoff.wait(fault, edge::fraction()));
+            let Some(retry_in) = wait else {
                 // Tasks and commands are another process's now, or nobody's.
                 self.inbox.cancel_all();
                 self.observer.tell(Happening::Ended { reason });
@@ -67,7 +69,9 @@ impl<D: Dial> Connection<D> {
             if let Some(first) = first {
                 drop(first.send(Ok(())));
             }
-            self.observer.tell(Happening::Disconnected { reason, retry_in });
+            if let Some(fault) = fault {
+                self.tell_loss(fault, &error, reason, retry_in);
+            }
             if self.meanwhile(sleep(retry_in)).await.is_none() {
                 break;
             }
@@ -75,22 +79,41 @@ impl<D: Dial> Connection<D> {
         self.give_up();
     }
 
+    /// Tells that there is no connection, once for each kind of reason and not for each try.
+    fn tell_loss(&mut self, fault: Fault, error: &Error, reason: String, retry_in: Duration) {
+        let fault = fault.without_wait();
+        if self.told_loss.replace(fault.clone()) == Some(fault) {
+            return;
+        }
+        if let Error::Unreachable { reason, .. } = error
+            && !self.was_reached
+        {
+            self.observer.tell(Happening::NoServer { url: self.dial.url(), reason: reason.clone() });
+        } else {
+            self.is_lost = true;
+            self.observer.tell(Happening::Disconnected { reason, retry_in });
+        }
+    }
+
     /// One connection from its opening to its end; `None` where the agent is to stop.
     async fn attempt(&mut self) -> Option<Failed> {
         let (dial, resume) = (Arc::clone(&self.dial), self.resume.clone());
         let failed = match self.meanwhile(dial.dial(resume.as_ref())).await? {
             Err(error) => Failed { fault: Some(Fault::of(&error)), reason: error.to_string(), error },
-            Ok(socket) => match Box::pin(self.converse(socket)).await {
-                End::Stopped => return None,
-                End::Closed(code, reason) => {
-                    let fault = Fault::of_close(code);
-                    // The server's words do not say what to do about it.
-                    let reason =
-                        if fault.is_none() { format!("{REPLACED} (close code {code})") } else { reason };
-                    Failed { fault, error: refusal::of_close(code, &reason), reason }
+            Ok(socket) => {
+                self.was_reached = true;
+                match Box::pin(self.converse(socket)).await {
+                    End::Stopped => return None,
+                    End::Closed(code, reason) => {
+                        let fault = Fault::of_close(code);
+                        // The server's words do not say what to do about it.
+                        let reason =
+                            if fault.is_none() { format!("{REPLACED} (close code {code})") } else { reason };
+                        Failed { fault, error: refusal::of_close(code, &reason), reason }
+                    }
+                    End::Lost(reason) => Failed { fault: Some(Fault::Lost), error: link::broken(), reason },
                 }
-                End::Lost(reason) => Failed { fault: Some(Fault::Lost), error: link::broken(), reason },
-            },
+            }
         };
         Some(failed)
     }

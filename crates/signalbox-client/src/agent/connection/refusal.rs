@@ -35,19 +35,21 @@ impl<D: Dial> Connection<D> {
         }
         let passes = passes_after(&error);
         let place = self.unsettled.iter().position(|settling| settling.id == id);
-        let refused = match (passes, place, subscribed_subject(&id)) {
+        let subscription = subscribed_subject(&id).map(str::to_owned);
+        let (refused, is_final) = match (passes, place, &subscription) {
             (Some(wait), Some(_), _) | (Some(wait), None, Some(_)) => {
-                Refused { again: Some((wait, id)), ..Refused::default() }
+                (Refused { again: Some((wait, id)), ..Refused::default() }, false)
             }
-            (None, Some(at), _) => self.refused_for_good(at, &error.to_string()),
+            (None, Some(at), _) => (self.refused_for_good(at, &error.to_string()), true),
             (None, None, Some(subject)) => {
                 let is_again = self.subscriptions.refused(subject);
                 let send = is_again.then(|| self.subscribe_again(subject)).flatten();
-                Refused { send, ..Refused::default() }
+                let is_final = send.is_none();
+                (Refused { send, ..Refused::default() }, is_final)
             }
-            (_, None, None) => Refused::default(),
+            (_, None, None) => (Refused::default(), true),
         };
-        self.observer.tell(Happening::Refused { data });
+        self.observer.tell(Happening::Refused { data, subscription, is_final });
         refused
     }
 
@@ -91,7 +93,7 @@ impl<D: Dial> Connection<D> {
             _ => None,
         };
         let data = json!({ "code": "too-large", "message": reason, "id": id });
-        self.observer.tell(Happening::Refused { data });
+        self.observer.tell(Happening::Refused { data, subscription: None, is_final: true });
     }
 }
 

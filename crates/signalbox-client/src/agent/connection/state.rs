@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, Fault};
 use super::dial::{Dial, Resume};
 use super::envelope;
 use super::link::{self, Asked, Out, Settling, over};
@@ -46,6 +46,12 @@ pub(in crate::agent) struct Connection<D> {
     pub(super) is_online: bool,
     pub(super) resume: Option<Resume>,
     pub(super) backoff: Backoff,
+    /// Why there is no connection, where that was told.
+    pub(super) told_loss: Option<Fault>,
+    /// Whether the server was reached at any time.
+    pub(super) was_reached: bool,
+    /// Whether it was told that the server is lost, and not that it is back.
+    pub(super) is_lost: bool,
 }
 
 /// What a connection is made of.
@@ -78,6 +84,9 @@ impl<D: Dial> Connection<D> {
             is_online: false,
             resume: None,
             backoff: Backoff::default(),
+            told_loss: None,
+            was_reached: false,
+            is_lost: false,
         }
     }
 

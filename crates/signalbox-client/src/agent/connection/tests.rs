@@ -65,6 +65,10 @@ impl Dial for Script {
     fn forget(&self) {
         self.forgotten.fetch_add(1, Ordering::Relaxed);
     }
+
+    fn url(&self) -> String {
+        "http://127.0.0.1:9".to_owned()
+    }
 }
 
 /// An agent under test.
@@ -137,6 +141,14 @@ impl Tested {
             if is_it(&happening) {
                 return happening;
             }
+        }
+    }
+
+    /// The next subscription that is refused, and whether that is final.
+    async fn refused_subscription(&mut self) -> (String, bool) {
+        match self.told(|happening| matches!(happening, Happening::Refused { .. })).await {
+            Happening::Refused { subscription: Some(subject), is_final, .. } => (subject, is_final),
+            other => panic!("no subscription was refused: {other:?}"),
         }
     }
 

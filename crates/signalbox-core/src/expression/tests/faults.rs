@@ -9,6 +9,7 @@ use crate::expression::{KnownNames, Sight, expression_faults, faults};
 fn what_leads_nowhere_is_said() {
     for (template, part) in [
         ("${input.missing}", "leads nowhere: the input has no such field"),
+        ("${input.absent}", "; it has "),
         ("${input.n.x}", "leads nowhere: the value has no such field"),
         ("${input.list[9]}", "leads nowhere"),
         ("${input[0]}", "leads nowhere"),

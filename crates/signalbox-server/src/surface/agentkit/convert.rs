@@ -109,6 +109,7 @@ pub(super) fn agent(agent: &Agent, status: Option<&AgentStatus>) -> AgentView {
         contact_endpoint: agent.endpoint.clone(),
         metadata: agent.metadata.clone(),
         registration_time: agent.registered_at,
+        generation: agent.generation,
         state: report.map(|report| report.state.clone()),
         reported_at: report.map(|report| report.timestamp),
         active_tasks: status.map_or(0, |status| u32::try_from(status.held.len()).unwrap_or(u32::MAX)),

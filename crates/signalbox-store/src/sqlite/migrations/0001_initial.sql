@@ -29,12 +29,12 @@ CREATE TABLE agent_statuses (
 CREATE INDEX agent_statuses_by_node ON agent_statuses (node, tenant, agent) WHERE node IS NOT NULL;
 CREATE INDEX agent_statuses_connected ON agent_statuses (tenant, agent) WHERE node IS NOT NULL;
 
+-- Who is listed as available. When each was used last is kept in memory, and here as of when it was listed.
 CREATE TABLE available (
     tenant TEXT NOT NULL, route TEXT NOT NULL, agent TEXT NOT NULL, last_used INTEGER NOT NULL,
     version INTEGER NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (tenant, route, agent)
 ) WITHOUT ROWID;
-CREATE INDEX available_by_use ON available (tenant, route, last_used, agent);
 
 CREATE TABLE sessions (
     tenant TEXT NOT NULL, id TEXT NOT NULL, workflow TEXT NOT NULL, status TEXT NOT NULL,

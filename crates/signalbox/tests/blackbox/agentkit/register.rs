@@ -96,7 +96,13 @@ fn a_taken_name_is_refused_and_can_be_taken_over(database: &Database) {
     newer["capabilities"] = json!(["write"]);
     let replaced = server.post(&format!("{REGISTER}?replace=true"), &newer).is(200);
     assert_eq!((&replaced["status"], &replaced["data"]["agentId"]), (&json!("success"), &first));
-    let agent = server.get(&format!("/v1/agents/{}", first.as_str().unwrap())).is(200)["data"].clone();
+    assert_eq!(replaced["data"]["generation"], 2, "its second registration");
+    let path = format!("/v1/agents/{}", first.as_str().unwrap());
+    let patched = server.patch(&path, &json!({"contactEndpoint": "http://127.0.0.1:11/run"})).is(200);
+    assert_eq!(patched["data"]["generation"], 2, "a change is no registration");
+    server.patch(&path, &json!({"contactEndpoint": newer["contactEndpoint"]})).is(200);
+    let agent = server.get(&path).is(200)["data"].clone();
+    assert_eq!(agent["generation"], 2);
     for name in ["version", "contactEndpoint", "capabilities"] {
         assert_eq!(agent[name], newer[name], "{name}");
     }

@@ -211,7 +211,11 @@ fn the_log_is_shown_and_followed() {
         let printed = cli.ok("logs --level warning");
         if printed.contains("half is missing") { Ok(printed) } else { Err(printed) }
     });
-    assert!(line.trim_end().ends_with("warning  half is missing pages=12"), "{line}");
+    assert!(line.trim_end().ends_with("warning  reader           half is missing"), "{line}");
+    assert!(
+        cli.ok("logs --level warning -o wide").contains(" pages=12"),
+        "the rest is told where it is asked for"
+    );
     assert_eq!(cli.json("logs --agent reader --level warning --since 1h")[0]["message"], "half is missing");
     assert!(cli.ok("agents logs reader --text MISSING").contains("half is missing"));
     assert_eq!(cli.json("agents logs reader --level warning")[0]["fields"]["pages"], 12);

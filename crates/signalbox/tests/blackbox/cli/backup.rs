@@ -97,10 +97,15 @@ fn a_broken_backup_is_told_and_leaves_nothing() {
     let mut garbled = whole.clone();
     garbled[4_096..].fill(0x5a);
     let cut = whole[..whole.len() / 2].to_vec();
+    // It opens as a database, and is found out only when it is read.
+    let mut one_page = whole.clone();
+    let middle = whole.len() / 2 / 4_096 * 4_096;
+    one_page[middle..middle + 2_048].fill(0x5a);
     for (what, content) in [
         ("no database", b"this is no database".to_vec()),
         ("garbled", garbled),
         ("cut", cut),
+        ("one page", one_page),
         ("empty", Vec::new()),
     ] {
         fs::write(&file, content).unwrap();

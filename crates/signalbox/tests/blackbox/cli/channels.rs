@@ -53,7 +53,7 @@ fn a_channel_is_subscribed_to() {
 
 #[test]
 fn a_subscription_that_is_killed_leaves_no_agent() {
-    let cli = Cli::start();
+    let cli = Cli::start_with(&[("SIGNALBOX_EPHEMERAL_GRACE", "1s")]);
     cli.ok("channels create orders.eu");
     let mut child = cli.command("channels subscribe orders.eu", &[]).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -65,4 +65,18 @@ fn a_subscription_that_is_killed_leaves_no_agent() {
         let agents = cli.json("agents list");
         if agents == json!([]) { Ok(()) } else { Err(agents.to_string()) }
     });
+}
+
+#[test]
+fn a_subscription_whose_agent_is_removed_says_why_it_ends() {
+    let cli = Cli::start();
+    cli.ok("channels create orders.eu");
+    let mut subscribed = cli.spawn("channels subscribe orders.eu", &[]);
+    subscribed.says("subscribed");
+    let id = cli.json("agents list")[0]["agentId"].as_str().unwrap().to_owned();
+    cli.ok(&format!("agents remove {id}"));
+    let ended = subscribed.ends();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("orders.eu is not subscribed to: "), "{ended:?}");
+    assert!(!ended.stderr.contains("there is no agent"), "the reason, not the clearing up: {ended:?}");
 }

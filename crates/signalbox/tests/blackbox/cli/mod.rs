@@ -43,6 +43,12 @@ impl Cli {
         Self { server: Server::start(&Database::sqlite()) }
     }
 
+    /// With settings of the server, as environment variables.
+    pub(super) fn start_with(settings: &[(&str, &str)]) -> Self {
+        let setup = Setup::new(&Database::sqlite());
+        Self { server: settings.iter().fold(setup, |setup, (name, value)| setup.env(name, value)).start() }
+    }
+
     pub(super) fn api(&self) -> Api {
         self.server.api()
     }

@@ -195,6 +195,11 @@ fn what_does_not_fit_is_refused(database: &Database) {
     send(&server, &secret, "msg_1", &json!([1])).problem(422);
     let held = server.delete("/v1/opscore/workflows/empty").problem(409);
     assert!(held.detail.contains("webhook orders") && held.kind.ends_with("workflow-in-use"), "{held:?}");
+    for number in 0..6 {
+        make(&server, &format!("a{number}"));
+    }
+    let held = server.delete("/v1/opscore/workflows/empty").problem(409);
+    assert!(held.detail.contains("webhook a4 and more; delete"), "{held:?}");
     server.delete("/v1/opscore/workflows/empty?force=true").is(200);
     let problem = send(&server, &secret, "msg_2", &json!({})).absent();
     assert!(problem.detail.contains("empty"), "{}", problem.detail);

@@ -27,10 +27,11 @@ mod run;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use self::plan::Plan;
 
-/// Names a Python that has the SDK.
+/// Names a Python that has the SDK, and pytest, by which a page tests an agent.
 const WITH_AGENTKIT: &str = "SIGNALBOX_TEST_AGENTKIT";
 
 /// The folder of the code.
@@ -56,11 +57,19 @@ fn faults_of(text: &str) -> Vec<String> {
 
 /// Whether the tests were given a Python with the SDK.
 fn has_agentkit() -> bool {
-    let is_given = std::env::var_os(WITH_AGENTKIT).is_some();
-    if !is_given {
-        eprintln!("passed over: {WITH_AGENTKIT} names no Python with agentkit (pip install ./python)");
-    }
-    is_given
+    let Some(python) = std::env::var_os(WITH_AGENTKIT) else {
+        eprintln!("passed over: {WITH_AGENTKIT} names no Python with agentkit (pip install ./python pytest)");
+        return false;
+    };
+    let tried =
+        Command::new(&python).args(["-c", "import agentkit, pytest"]).output().expect("the Python runs");
+    let told = String::from_utf8_lossy(&tried.stderr);
+    assert!(
+        tried.status.success(),
+        "{} of {WITH_AGENTKIT} lacks a package that the pages use; install both: pip install ./python pytest\n{told}",
+        python.display()
+    );
+    true
 }
 
 #[test]

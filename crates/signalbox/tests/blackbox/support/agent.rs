@@ -33,6 +33,8 @@ pub(crate) enum AgentReply {
     Status(u16),
     /// With 200 and this JSON.
     Json(Value),
+    /// With 201 and this JSON.
+    Created(Value),
     /// With 200 and this text, which need not be JSON.
     Text(&'static str),
     /// With 429 and `Retry-After` in seconds.
@@ -216,6 +218,9 @@ fn answer(mut stream: &TcpStream, answer: AgentReply) -> io::Result<()> {
         AgentReply::Status(status) => (status, String::new(), Vec::new()),
         AgentReply::Json(body) => {
             (200, "content-type: application/json\r\n".to_owned(), body.to_string().into())
+        }
+        AgentReply::Created(body) => {
+            (201, "content-type: application/json\r\n".to_owned(), body.to_string().into())
         }
         AgentReply::Text(body) => (200, "content-type: text/plain\r\n".to_owned(), body.into()),
         AgentReply::TooMany(seconds) => (429, format!("retry-after: {seconds}\r\n"), Vec::new()),

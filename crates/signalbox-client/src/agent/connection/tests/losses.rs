@@ -79,3 +79,27 @@ async fn times_beyond_all_measure_are_bounded() {
     assert!(matches!(asking.await.unwrap(), Err(Error::Timeout { .. })));
     assert!(begun.elapsed() <= Duration::from_secs(306));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_is_told_once_and_so_is_its_end() {
+    let mut tested = start(some_handlers().0, Vec::new());
+    for _ in 0..2 {
+        for _ in 0..3 {
+            drop(tested.dialed().await.answer.send(Err(unreachable())));
+        }
+        let (mut server, _) = tested.accept().await;
+        server.name("con_1").await;
+        assert_eq!(server.next_but(&[]).await["type"], "heartbeat");
+    }
+    drop(tested.dialed().await);
+    let mut lines = Vec::new();
+    while let Ok(happening) = tested.happenings.try_recv() {
+        lines.push(happening.to_string());
+    }
+    assert_eq!(lines.len(), 5, "{lines:?}");
+    assert_eq!(lines[0], "no server at http://127.0.0.1:9 yet (refused); trying again");
+    assert_eq!(lines[1], "connected");
+    assert!(lines[2].starts_with("lost the server: ") && lines[2].ends_with("; trying again"), "{lines:?}");
+    assert_eq!(lines[3], "back: the server is there again");
+    assert!(lines[4].starts_with("lost the server: "), "{lines:?}");
+}

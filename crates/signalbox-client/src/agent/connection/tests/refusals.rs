@@ -114,6 +114,7 @@ async fn a_subscription_whose_channel_is_another_one_now_is_made_anew() {
     let mut subscribe = server.next_but(&["heartbeat"]).await;
     for expected in [json!({"subject": "orders.eu", "after": 0}), json!({"subject": "orders.eu"})] {
         server.send(refusal(&subscribe, "invalid", None)).await;
+        assert_eq!(tested.refused_subscription().await, ("orders.eu".to_owned(), false), "it asks by itself");
         subscribe = server.next_but(&["heartbeat"]).await;
         assert_eq!((&subscribe["type"], &subscribe["data"]), (&json!("subscribe"), &expected));
     }
@@ -128,10 +129,20 @@ async fn a_subscription_whose_channel_is_another_one_now_is_made_anew() {
     assert_eq!(runs.load(Ordering::Relaxed), 4);
     let subscribe = json!({"id": "subscribe:1:orders.eu"});
     server.send(refusal(&subscribe, "store-busy", None)).await;
+    assert_eq!(tested.refused_subscription().await, ("orders.eu".to_owned(), false), "it passes");
     let again = server.next_but(&["heartbeat"]).await;
     assert_eq!(
         again["data"],
         json!({"subject": "orders.eu", "after": 1}),
         "it passes, and nothing is forgotten"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_stays_refused_is_told_as_such() {
+    let mut tested = start(some_handlers().0, vec![Subscription::new("orders.eu")]);
+    let (mut server, _) = tested.accept().await;
+    let subscribe = server.next_but(&["heartbeat"]).await;
+    server.send(refusal(&subscribe, "forbidden", None)).await;
+    assert_eq!(tested.refused_subscription().await, ("orders.eu".to_owned(), true));
 }

@@ -61,7 +61,7 @@ pub(crate) async fn deregister_agent(
     let operation = engine::Deregister { agent: convert::agent_id(&id)?, trace: context.trace.clone() };
     drive
         .answer(context.tenant(), context.claim.as_ref(), &operation, move |agent| {
-            let data = Registered { agent_id: agent.id.clone() };
+            let data = Registered { agent_id: agent.id.clone(), generation: None };
             Reply::ok(&Success::new(format!("Agent {} deregistered successfully.", agent.id), data))
         })
         .await

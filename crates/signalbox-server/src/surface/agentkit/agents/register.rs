@@ -86,7 +86,7 @@ async fn answer(
         } else {
             (StatusCode::CREATED, "registered successfully")
         };
-        let data = Registered { agent_id: registered.agent.clone() };
+        let data = Registered { agent_id: registered.agent.clone(), generation: Some(registered.generation) };
         Reply::json(status, &Success::new(format!("Agent '{name}' {done}."), data))
     };
     registering::register((drive, quotas), context, &operation, tell).await

@@ -48,6 +48,32 @@ struct Facts {
     takes_over: Option<String>,
 }
 
+/// What an approval ends with.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    result: Approved,
+}
+
+#[derive(Debug, Deserialize)]
+struct Approved {
+    approved: bool,
+    by: String,
+    comment: Option<String>,
+    #[serde(rename = "digest")]
+    _digest: String,
+}
+
+/// Who approved what a task asked for, where that is what the entry tells.
+fn approval(event: &StoredEvent, facts: &Facts) -> Option<String> {
+    // An attempt is a tool's, an agent's or a session's.
+    let may_be = event.kind == "task.completed" && facts.agent.is_none() && facts.attempt.unwrap_or(0) == 0;
+    let Answer { result } = serde_json::from_str(&event.data).ok().filter(|_| may_be)?;
+    let Approved { approved: true, by, comment, .. } = result else { return None };
+    let comment = comment.filter(|comment| !comment.is_empty());
+    let why = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
+    Some(format!("Task {} approved by {by}{why}", or(&facts.step, "?")))
+}
+
 /// The agent that an entry's sentence names.
 pub(crate) fn agent_of(event: &StoredEvent) -> Option<AgentId> {
     if event.agent.is_some() {
@@ -69,6 +95,9 @@ const AVAILABLE: &str = " to be available";
 /// What happened. `name` is the agent's, for an entry that does not keep it.
 pub(crate) fn of(event: &StoredEvent, name: Option<&str>) -> String {
     let facts: Facts = serde_json::from_str(&event.data).unwrap_or_default();
+    if let Some(approved) = approval(event, &facts) {
+        return approved;
+    }
     let id = event.agent.as_ref().map(|agent| agent.as_str()).or(facts.agent.as_deref());
     let id = id.or_else(|| waited_for(&facts));
     let agent = match (id, facts.agent_name.as_deref().or(name)) {
@@ -368,6 +397,28 @@ mod tests {
                     result: Some(json!({"error": 5})),
                 },
                 "Task read-6 completed by agent agt_1 (attempt 2)",
+            ),
+            (
+                E::TaskCompleted {
+                    task: task.clone(),
+                    step: step.clone(),
+                    attempt: 0,
+                    agent: None,
+                    result: Some(
+                        json!({"approved": true, "by": "the admin key", "comment": "fine by me", "digest": "5f"}),
+                    ),
+                },
+                "Task read-6 approved by the admin key: fine by me",
+            ),
+            (
+                E::TaskCompleted {
+                    task: task.clone(),
+                    step: step.clone(),
+                    attempt: 1,
+                    agent: None,
+                    result: Some(json!({"approved": true, "by": "a tool", "comment": null, "digest": "5f"})),
+                },
+                "Task read-6 completed",
             ),
             (
                 delivery,

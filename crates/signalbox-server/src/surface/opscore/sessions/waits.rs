@@ -4,12 +4,14 @@
 
 use std::collections::HashMap;
 
+use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::definition::Kind;
 use signalbox_core::routing::{self, Route};
 use signalbox_core::session::{SessionState, SessionStatus};
 use signalbox_core::task::{Task, TaskStatus};
 use signalbox_store::{AgentFilter, Page, Store, StoreError};
 use signalbox_wire::id::TenantId;
+use signalbox_wire::nearest::nearest;
 use signalbox_wire::opscore::{SessionView, TaskView};
 use signalbox_wire::time::Timestamp;
 
@@ -163,7 +165,7 @@ impl<'a> Waits<'a> {
                 None => Awaited { words: route.waiting_for(), is_there: false },
             },
             Route::Capability(name) => {
-                self.among(route, Some(name.clone()), &format!("an agent with capability '{name}'")).await?
+                self.among(route, Some(name), &format!("an agent with capability '{name}'")).await?
             }
             Route::Any => self.among(route, None, "an agent").await?,
         };
@@ -175,23 +177,63 @@ impl<'a> Waits<'a> {
     async fn among(
         &self,
         route: &Route,
-        capability: Option<String>,
+        capability: Option<&String>,
         words: &str,
     ) -> Result<Awaited, StoreError> {
-        let filter = AgentFilter { capability, ..AgentFilter::default() };
+        let filter = AgentFilter { capability: capability.cloned(), ..AgentFilter::default() };
         let page = Page { limit: AGENTS_LOOKED_AT, after: None };
         let listed = self.store.agents(self.tenant, &filter, &page).await?;
-        let is_there = listed.next.is_some()
-            || listed.items.iter().any(|(agent, status)| {
-                agent.endpoint.is_some() || status.as_ref().is_some_and(|status| status.is_reachable(agent))
-            });
-        let words = match listed.items.len() {
-            _ if is_there => route.waiting_for(),
-            0 => format!("{words}: none is registered"),
-            1 => format!("{words}: the only one is not connected"),
-            several => format!("{words}: none of the {several} is connected"),
+        let standings = listed.items.iter().map(|(agent, status)| Standing::of(agent, status.as_deref()));
+        let standings: Vec<Standing> = standings.collect();
+        let is_there = listed.next.is_some() || standings.contains(&Standing::There);
+        let words = if is_there { route.waiting_for() } else { words.to_owned() + &why_none(&standings) };
+        let meant = match capability {
+            Some(name) if standings.is_empty() => self.meant(name).await?,
+            _ => String::new(),
         };
-        Ok(Awaited { words, is_there })
+        Ok(Awaited { words: words + &meant, is_there })
+    }
+
+    /// The capability that was perhaps meant, among those that agents offer.
+    async fn meant(&self, capability: &str) -> Result<String, StoreError> {
+        let page = Page { limit: AGENTS_LOOKED_AT, after: None };
+        let listed = self.store.agents(self.tenant, &AgentFilter::default(), &page).await?;
+        let known = listed.items.iter().flat_map(|(agent, _)| agent.capability_names());
+        let meant = nearest(capability, known);
+        Ok(meant.map_or(String::new(), |meant| format!("; did you mean '{meant}'?")))
+    }
+}
+
+/// How an agent stands that could be given a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    There,
+    /// It is there, and gets no new tasks.
+    Draining,
+    Away,
+}
+
+impl Standing {
+    fn of(agent: &Agent, status: Option<&AgentStatus>) -> Self {
+        if agent.endpoint.is_none() && !status.is_some_and(|status| status.is_reachable(agent)) {
+            return Self::Away;
+        }
+        if status.is_some_and(|status| status.draining) { Self::Draining } else { Self::There }
+    }
+}
+
+/// Why none of several agents can be given a task.
+fn why_none(standings: &[Standing]) -> String {
+    let draining = standings.iter().filter(|standing| **standing == Standing::Draining).count();
+    match (standings.len(), draining) {
+        (0, _) => ": none is registered".to_owned(),
+        (1, 0) => ": the only one is not connected".to_owned(),
+        (1, _) => ": the only one is draining".to_owned(),
+        (several, 0) => format!(": none of the {several} is connected"),
+        (several, draining) if several == draining => format!(": all {several} are draining"),
+        (several, draining) => {
+            format!(": of the {several}, {draining} drain and {} are not connected", several - draining)
+        }
     }
 }
 
@@ -200,5 +242,25 @@ impl SessionWait {
     pub(super) fn tell(self, view: &mut SessionView) {
         view.waiting_for = Some(self.words);
         view.waits_until = self.until;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_nobody_takes_a_task_is_said() {
+        use Standing::{Away, Draining};
+        for (standings, expected) in [
+            (&[][..], ": none is registered"),
+            (&[Away], ": the only one is not connected"),
+            (&[Draining], ": the only one is draining"),
+            (&[Away, Away], ": none of the 2 is connected"),
+            (&[Draining, Draining], ": all 2 are draining"),
+            (&[Draining, Away, Away], ": of the 3, 1 drain and 2 are not connected"),
+        ] {
+            assert_eq!(why_none(standings), expected);
+        }
     }
 }
