@@ -179,6 +179,16 @@ class AgentView(Model):
     """Counts the registrations of the agent, from 1: it grows when the name is taken over, and a PATCH does not change it."""
     state: Optional[str] = None
     """The newest state that it reported; null before the first."""
+    reported_at: Optional[datetime] = None
+    """The moment of that report, by the agent's clock; absent before the first."""
+    active_tasks: Optional[int] = None
+    """How many tasks it holds."""
+    concurrency: Optional[int] = None
+    """How many tasks it may hold at once."""
+    available: Optional[bool] = None
+    """Whether it would be given another task now."""
+    held_tasks: Optional[list[HeldTaskView]] = None
+    """The tasks that it holds, the first 100 of them; where one agent is asked for, and absent where it holds none."""
     last_seen: Optional[datetime] = None
     """The last sign of life; null before the first."""
     draining: Optional[bool] = None
@@ -190,7 +200,7 @@ class AgentView(Model):
     presence_since: Optional[datetime] = None
     """Since when that is so; absent for one that never was connected."""
 
-    _WIRE = {"agent_id": "agentId", "agent_name": "agentName", "registration_time": "registrationTime", "contact_endpoint": "contactEndpoint", "last_seen": "lastSeen", "delivery_failure": "deliveryFailure", "presence_since": "presenceSince"}
+    _WIRE = {"agent_id": "agentId", "agent_name": "agentName", "registration_time": "registrationTime", "contact_endpoint": "contactEndpoint", "reported_at": "reportedAt", "active_tasks": "activeTasks", "held_tasks": "heldTasks", "last_seen": "lastSeen", "delivery_failure": "deliveryFailure", "presence_since": "presenceSince"}
 
 
 @dataclass(frozen=True)
@@ -851,6 +861,24 @@ class HealthView(Model):
 
     status: AliveWord
     """Always `ok`."""
+
+
+@dataclass(frozen=True)
+class HeldTaskView(Model):
+    """A task in an agent's hands."""
+
+    session_id: str
+    """The session that it belongs to."""
+    task_id: str
+    """Its id in the definition."""
+    attempt: int
+    """Which attempt it is, from 1."""
+    dispatched_at: datetime
+    """When it was given to the agent."""
+    times_out_at: Optional[datetime] = None
+    """When its time is over: it is then given out again or fails; absent where it has none."""
+
+    _WIRE = {"session_id": "sessionId", "task_id": "taskId", "dispatched_at": "dispatchedAt", "times_out_at": "timesOutAt"}
 
 
 @dataclass(frozen=True)
@@ -2272,6 +2300,7 @@ __all__ = [
     "FireOutcome",
     "FireView",
     "HealthView",
+    "HeldTaskView",
     "HistoryEntry",
     "HookBody",
     "HookInput",

@@ -8,7 +8,7 @@ mod run;
 mod run_body;
 mod tool;
 
-pub use agent::{AgentView, DeliveryFailureView, PatchAgentBody, RegisterBody, Registered};
+pub use agent::{AgentView, DeliveryFailureView, HeldTaskView, PatchAgentBody, RegisterBody, Registered};
 pub use delivery::{
     DeadLetterView, DeliveryStatus, DiscardManyAnswer, MessageView, RedriveAnswer, RedriveManyAnswer,
 };

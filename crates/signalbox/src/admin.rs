@@ -24,6 +24,7 @@ mod schedules;
 mod session;
 mod sessions;
 mod ssh_keys;
+mod standing;
 mod subscribe;
 mod table;
 mod target;

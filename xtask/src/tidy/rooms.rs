@@ -22,7 +22,7 @@ const HOUSES: [House; 3] = [
         folder: "crates/signalbox-server/src/",
         rooms: &[
             &["lib.rs"],
-            &["server.rs", "backup.rs", "drain.rs", "lock.rs"],
+            &["server.rs", "address_file.rs", "backup.rs", "drain.rs", "lock.rs"],
             &["surfaces.rs"],
             &["surface/"],
             &["jobs/"],

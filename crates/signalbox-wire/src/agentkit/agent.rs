@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::body::{Body, Faults, Fields, Text, present};
 use crate::capability::{CAPABILITIES_MAX, CapabilityBody};
-use crate::id::{AgentId, MessageId};
+use crate::id::{AgentId, MessageId, SessionId};
 use crate::presence::Presence;
 use crate::time::Timestamp;
 
@@ -96,6 +96,22 @@ pub struct AgentView {
     /// The newest state that it reported; null before the first.
     #[serde(default)]
     pub state: Option<String>,
+    /// The moment of that report, by the agent's clock; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub reported_at: Option<Timestamp>,
+    /// How many tasks it holds.
+    #[serde(default)]
+    pub active_tasks: u32,
+    /// How many tasks it may hold at once.
+    #[serde(default)]
+    pub concurrency: u32,
+    /// Whether it would be given another task now.
+    #[serde(default)]
+    pub available: bool,
+    /// The tasks that it holds, the first 100 of them; where one agent is asked for, and absent where it holds none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_tasks: Vec<HeldTaskView>,
     /// The last sign of life; null before the first.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -113,6 +129,26 @@ pub struct AgentView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub presence_since: Option<Timestamp>,
+}
+
+/// A task in an agent's hands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldTaskView {
+    /// The session that it belongs to.
+    #[schema(value_type = String)]
+    pub session_id: SessionId,
+    /// Its id in the definition.
+    pub task_id: String,
+    /// Which attempt it is, from 1.
+    pub attempt: u32,
+    /// When it was given to the agent.
+    #[schema(value_type = String, format = DateTime)]
+    pub dispatched_at: Timestamp,
+    /// When its time is over: it is then given out again or fails; absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub times_out_at: Option<Timestamp>,
 }
 
 /// A try to get something to an agent that came to nothing.

@@ -1,4 +1,4 @@
-//! What an agent is to the commands: where the API has agents, and the columns of their table.
+//! What an agent is to the commands: where the API has agents, the columns of their table.
 
 use super::resource::{Column, Resource};
 
@@ -12,10 +12,11 @@ pub(crate) const AGENTS: Resource = Resource {
     columns: &[
         Column::text("NAME", "/agentName"),
         Column::id("ID", "/agentId"),
-        Column::state("STATE", "/state"),
-        Column::age("LAST SEEN", "/lastSeen"),
+        Column::standing("STATUS"),
+        Column::report("LAST REPORT"),
         Column::age("FAILED", "/deliveryFailure/at").rare(),
         Column::text("CAPABILITIES", "/capabilities"),
+        Column::age("LAST SEEN", "/lastSeen").wide(),
         Column::status("PRESENCE", "/presence").wide(),
         Column::text("VERSION", "/version").wide(),
         Column::text("ENDPOINT", "/contactEndpoint").wide(),

@@ -11,8 +11,12 @@ use super::context::{Context, filters};
 use super::failure::renamed;
 use super::input::json;
 use super::logs::{self, About, Filter};
+use super::output;
 use super::resource::{Column, Resource};
+use super::standing::{holding, standing};
+use super::table::{Fields, details};
 use super::{All, Asked, Newest, register, run};
+use crate::printer;
 
 /// Agents as Ops-Core has them.
 const REPORTS: Resource = Resource {
@@ -41,7 +45,7 @@ const MESSAGES: Resource = Resource {
 /// What is done with agents. An agent is named by its id or its name.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AgentVerb {
-    /// List agents; FAILED, where it is there, is when the last delivery to one failed
+    /// List agents, each with how it stands and what it last reported; FAILED, where it is there, is when the last delivery failed
     #[command(after_help = example!("agents list --capability summarize", "agents list --state idle -o json"))]
     List {
         /// Those that offer this capability
@@ -153,7 +157,7 @@ pub(crate) fn agents(asked: &Asked<AgentVerb>) -> anyhow::Result<ExitCode> {
                 context.list(&AGENTS, &[], &query, all.limit).await?;
             }
             AgentVerb::Register(register) => register.run(&context).await?,
-            AgentVerb::Show { agent } => context.show(&AGENTS, &context.agent(agent).await?).await?,
+            AgentVerb::Show { agent } => show(&context, agent).await?,
             AgentVerb::State { agent } => {
                 let id = context.agent(agent).await?;
                 let state = context.fetch(&REPORTS, &[&id, "state"], &ListQuery::new()).await;
@@ -182,6 +186,27 @@ pub(crate) fn agents(asked: &Asked<AgentVerb>) -> anyhow::Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Fields that people are told of in how it stands and what it holds.
+const TOLD_ELSEWHERE: [&str; 4] = ["activeTasks", "concurrency", "available", "heldTasks"];
+
+/// Shows an agent: to people, how it stands and what it holds before all else.
+async fn show(context: &Context, agent: &str) -> anyhow::Result<()> {
+    let thing = context.fetch(&AGENTS, &[&context.agent(agent).await?], &ListQuery::new()).await?;
+    if !context.format.is_table() {
+        return context.print(&thing);
+    }
+    let (told, mut fields) = (output::value(&thing)?, Fields::read(&thing)?);
+    for name in TOLD_ELSEWHERE {
+        fields.remove(name);
+    }
+    if let Some(holds) = holding(&told, context.now) {
+        fields.put_first("holds", json!(holds));
+    }
+    fields.put_first("status", json!(standing(&told)));
+    printer::line(&details(&fields)?);
+    Ok(())
 }
 
 async fn serve(context: &Context, agent: &str, verb: &str, words: &str) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ use serde_json::Value;
 use signalbox_client::Timestamp;
 
 use super::moments::{age, left};
+use super::standing::{report, standing};
 
 /// A kind of thing that the API lists and shows.
 #[derive(Debug)]
@@ -44,8 +45,10 @@ pub(crate) enum Kind {
     Id,
     /// A word that says how it stands.
     Status,
-    /// The state of an agent, and whether it is being drained.
-    State,
+    /// How an agent stands, in one word of the operator.
+    Standing,
+    /// What an agent last said of itself, and how long ago.
+    Report,
     /// A moment, as how long ago it was.
     Age,
     /// How many there are in a list.
@@ -78,8 +81,12 @@ impl Column {
         Self::of(head, at, Kind::Status)
     }
 
-    pub(crate) const fn state(head: &'static str, at: &'static str) -> Self {
-        Self::of(head, at, Kind::State)
+    pub(crate) const fn standing(head: &'static str) -> Self {
+        Self::of(head, "", Kind::Standing)
+    }
+
+    pub(crate) const fn report(head: &'static str) -> Self {
+        Self::of(head, "/state", Kind::Report)
     }
 
     pub(crate) const fn age(head: &'static str, at: &'static str) -> Self {
@@ -109,8 +116,8 @@ impl Column {
         let value = thing.pointer(self.at).unwrap_or(&Value::Null);
         match (self.kind, value) {
             (Kind::Wait, _) if thing["waitingFor"].is_string() => waiting(thing, now),
-            (Kind::State, Value::Null) if thing["draining"] == true => "draining".to_owned(),
-            (Kind::State, state) if thing["draining"] == true => format!("{},draining", in_line(state)),
+            (Kind::Standing, _) => standing(thing),
+            (Kind::Report, Value::String(_)) => report(in_line(value), thing, now),
             (_, Value::Null) => "-".to_owned(),
             (Kind::Count, Value::Array(items)) => items.len().to_string(),
             (Kind::Age, Value::String(text)) if !wide => match Timestamp::parse(text) {
@@ -178,8 +185,8 @@ mod tests {
             (Column::text("", "/missing"), "-"),
             (Column::text("", "/nothing"), "-"),
             (Column::text("", "/map"), r#"{"k":1}"#),
-            (Column::state("", "/name"), "a [31m b,draining"),
-            (Column::state("", "/none"), "draining"),
+            (Column::standing(""), "draining"),
+            (Column::report(""), "-"),
         ] {
             assert_eq!(column.cell(&thing, false, now), expected, "{}", column.at);
         }

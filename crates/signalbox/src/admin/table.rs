@@ -92,7 +92,7 @@ pub(crate) fn render(heads: &[&str], kinds: &[Kind], rows: Vec<Vec<String>>, loo
     }
     for (column, kind) in table.column_iter_mut().zip(kinds) {
         column.set_padding((0, GAP));
-        if matches!(kind, Kind::Id | Kind::Status | Kind::State | Kind::Count | Kind::Age) {
+        if matches!(kind, Kind::Id | Kind::Status | Kind::Standing | Kind::Report | Kind::Count | Kind::Age) {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
     }
@@ -100,7 +100,7 @@ pub(crate) fn render(heads: &[&str], kinds: &[Kind], rows: Vec<Vec<String>>, loo
 }
 
 fn cell(text: String, kind: Kind) -> Cell {
-    let colour = if matches!(kind, Kind::Status | Kind::State) { colour_of(&text) } else { None };
+    let colour = if matches!(kind, Kind::Status | Kind::Standing) { colour_of(&text) } else { None };
     let cell = Cell::new(unbroken(&text));
     match colour {
         Some(colour) => cell.fg(colour),
@@ -115,14 +115,15 @@ fn unbroken(text: &str) -> String {
 
 /// The colour of a word that says how something stands.
 fn colour_of(word: &str) -> Option<Color> {
-    match word {
+    // Behind a blank stand figures.
+    match word.split(' ').next().unwrap_or_default() {
         "completed" | "active" | "delivered" | "success" | "online" | "connected" | "ok" | "started" => {
             Some(Color::Green)
         }
-        "failed" | "error" | "dead" | "revoked" | "expired" | "fail" | "offline" => Some(Color::Red),
+        "failed" | "error" | "dead" | "revoked" | "expired" | "fail" | "offline" | "unreachable"
+        | "answers" => Some(Color::Red),
         "running" | "paused" | "waiting" | "busy" | "queued" | "sent" | "scheduled" | "dispatched"
-        | "draining" | "warn" => Some(Color::Yellow),
-        word if word.ends_with(",draining") => Some(Color::Yellow),
+        | "draining" | "unavailable" | "warn" => Some(Color::Yellow),
         _ => None,
     }
 }
@@ -138,6 +139,11 @@ impl Fields {
             return serde_json::from_str(thing.get()).context("the answer is not JSON");
         }
         Ok(Self(vec![(String::new(), super::output::value(thing)?)]))
+    }
+
+    /// Puts a field before all others.
+    pub(crate) fn put_first(&mut self, name: &str, value: Value) {
+        self.0.insert(0, (name.to_owned(), value));
     }
 
     /// Takes a field out.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Cli, heads, row};
-use crate::support::{Agent, AgentReply, PATIENCE, eventually};
+use crate::support::{Agent, AgentReply, PATIENCE, eventually, task_of};
 
 #[test]
 fn agents_are_listed_shown_and_put_out_of_service() {
@@ -15,7 +15,7 @@ fn agents_are_listed_shown_and_put_out_of_service() {
     cli.api().report(&id, "idle", &json!({"load": 1}));
 
     let table = cli.ok("agents list");
-    assert_eq!(heads(&table), ["NAME", "ID", "STATE", "LAST SEEN", "CAPABILITIES"]);
+    assert_eq!(heads(&table), ["NAME", "ID", "STATUS", "LAST REPORT", "CAPABILITIES"]);
     assert!(
         row(&table, "reader-1").contains(&id) && row(&table, "reader-1").contains("read, count"),
         "{table}"
@@ -48,8 +48,13 @@ fn agents_are_listed_shown_and_put_out_of_service() {
 
     assert!(cli.said("agents drain reader-1").contains("agent reader-1 gets no new task"));
     let drained = cli.ok("agents list");
-    assert!(row(&drained, "reader-1").contains("idle,draining"), "{drained}");
-    assert!(row(&cli.ok("agents show reader-1"), "draining").ends_with("true"));
+    assert_eq!(
+        row(&drained, "reader-1").split_whitespace().skip(2).take(2).collect::<Vec<_>>(),
+        ["draining", "idle,"],
+        "{drained}"
+    );
+    assert!(cli.ok("agents show reader-1").starts_with("status "), "how it stands comes first");
+    assert!(row(&cli.ok("agents show reader-1"), "status").ends_with("draining"));
     assert!(cli.said("agents undrain reader-1").contains("agent reader-1 is back in service"));
     assert_eq!(cli.json("agents show reader-1")["draining"], false);
     assert_eq!(cli.json("agents drain reader-1")["status"], "success");
@@ -120,8 +125,9 @@ fn the_last_delivery_that_failed_is_shown_with_its_agent() {
     );
     assert!(failure["at"].is_string() && failure["attempt"] == 1, "{failure}");
     let table = cli.ok("agents list");
-    assert_eq!(heads(&table), ["NAME", "ID", "STATE", "LAST SEEN", "FAILED", "CAPABILITIES"]);
+    assert_eq!(heads(&table), ["NAME", "ID", "STATUS", "LAST REPORT", "FAILED", "CAPABILITIES"]);
     assert!(row(&table, "reader").contains("ago") || row(&table, "reader").contains("now"), "{table}");
+    assert!(row(&table, "reader").contains("answers 422"), "{table}");
     assert!(row(&cli.ok("agents list -o wide"), "reader").contains("the endpoint answered 422"));
     assert!(cli.ok("agents show reader").contains("error: the endpoint answered 422"));
 
@@ -139,6 +145,39 @@ fn the_last_delivery_that_failed_is_shown_with_its_agent() {
     let error = failure["error"].as_str().unwrap();
     assert!(failure["kind"] == "task" && error.contains("Connection refused"), "{failure}");
     assert!(!error.contains("os error"), "{failure}");
+    assert!(row(&cli.ok("agents list"), "gone").contains("unreachable"));
+}
+
+#[test]
+fn what_an_agent_holds_is_shown_with_what_becomes_of_it() {
+    let cli = Cli::start();
+    let agent = Agent::start();
+    let id = cli.api().register("worker", &agent, &["work"]);
+    cli.api().patch(&format!("/v1/agents/{id}"), &json!({"metadata": {"concurrency": 2}})).is(200);
+    assert!(row(&cli.ok("agents list"), "worker").contains("  idle  "));
+    cli.keep(&json!({"id": "w", "name": "W", "tasks": [{"taskId": "a", "agentCapability": "work", "timeout": 600}]}));
+    cli.ok("workflows trigger w");
+    let asked = agent.next();
+    cli.api().report(&id, "active", &json!({"opscore_task_id": task_of(&asked)}));
+    let table = cli.ok("agents list");
+    let worker = row(&table, "worker");
+    assert!(worker.contains("  busy 1/2  ") && worker.contains("active, "), "{table}");
+    let shown = cli.ok("agents show worker");
+    let holds = row(&shown, "holds");
+    assert!(row(&shown, "status").ends_with("busy 1/2"), "{shown}");
+    assert!(
+        holds.contains("1 task; last word ")
+            && holds.contains("; given out again at ")
+            && holds.ends_with(" UTC (timeout), or when it registers anew"),
+        "{shown}"
+    );
+    let told = cli.json("agents show worker");
+    let task = &told["heldTasks"][0];
+    assert!(told["activeTasks"] == 1 && task["taskId"] == "a" && task["timesOutAt"].is_string(), "{told}");
+    cli.api().report(&id, "completed", &json!({"opscore_task_id": task_of(&asked)}));
+    assert!(row(&cli.ok("agents list"), "worker").contains("  idle  "));
+    let socket = cli.ok("agents register robot --connects --capability move");
+    assert!(row(&cli.ok("agents list"), socket.trim()).contains("  offline  "));
 }
 
 #[test]

@@ -1,14 +1,19 @@
 //! `GET /v1/agents` and `GET /v1/agents/{agentId}`: who is registered, and what each last said of itself.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use serde::Deserialize;
 use signalbox_core::Rejected;
-use signalbox_store::{AgentFilter, Page, Presence, Store};
-use signalbox_wire::agentkit::{AgentView, Success, SuccessList};
+use signalbox_core::agent::{AgentStatus, Held};
+use signalbox_store::{AgentFilter, Page, Presence, Store, StoreError};
+use signalbox_wire::agentkit::{AgentView, HeldTaskView, Success, SuccessList};
+use signalbox_wire::id::TenantId;
 use signalbox_wire::paging::{Cursor, PageQuery};
 use signalbox_wire::problem::Problem;
 use signalbox_wire::text::Text;
 
+use crate::engine::Drive;
 use crate::http::context::{Context, Reads};
 use crate::http::params::{Path, Query, Reader};
 use crate::http::problem::Refusal;
@@ -19,6 +24,9 @@ use crate::surface::agentkit::pages;
 use crate::surface::seen;
 
 const LIST: &str = "agents";
+
+/// Tasks of one agent that are shown with it, at most.
+const HELD_SHOWN: usize = 100;
 
 /// Which agents to list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -83,6 +91,7 @@ fn filter(query: &AgentQuery, reader: &mut Reader) -> AgentFilter {
         (status = 404, description = "No such agent", body = Problem)))]
 pub(crate) async fn get_agent(
     State(store): State<Store>,
+    State(drive): State<Drive>,
     context: Context<Reads>,
     Path(id): Path,
 ) -> Result<Reply, Refusal> {
@@ -91,8 +100,36 @@ pub(crate) async fn get_agent(
     let agent = agent.ok_or_else(|| Rejected::UnknownAgent(id.to_string()).into());
     let agent = absent::hinted(&store, context.tenant(), id.as_str(), agent).await?;
     let status = seen::status(&store, context.tenant(), &id).await?;
-    let view = convert::agent(&agent.value, status.as_deref());
+    let mut view = convert::agent(&agent.value, status.as_deref());
+    if let Some(status) = &status {
+        view.held_tasks = held(&store, &drive, context.tenant(), status).await?;
+    }
     Ok(Reply::ok(&Success::new("Agent retrieved successfully.", view)))
+}
+
+/// The tasks that an agent holds, each with when its time is over.
+async fn held(
+    store: &Store,
+    drive: &Drive,
+    tenant: &TenantId,
+    status: &AgentStatus,
+) -> Result<Vec<HeldTaskView>, StoreError> {
+    let held = || status.held.iter().take(HELD_SHOWN);
+    let sessions: BTreeSet<_> = held().map(|held| held.session.clone()).collect();
+    let sessions: Vec<_> = sessions.into_iter().collect();
+    let states = store.sessions_among(tenant, &sessions).await?;
+    let view = |held: &Held| {
+        let state = states.iter().find(|state| state.session.id == held.session);
+        let task = state.and_then(|state| state.tasks.iter().find(|task| task.id == held.task));
+        HeldTaskView {
+            session_id: held.session.clone(),
+            task_id: held.step.clone(),
+            attempt: held.attempt,
+            dispatched_at: held.dispatched_at,
+            times_out_at: task.and_then(|task| task.times_out_at(drive.policy().task_timeout)),
+        }
+    };
+    Ok(held().map(view).collect())
 }
 
 #[cfg(test)]
