@@ -2,6 +2,7 @@
 //! [`resource::Resource`], its verbs, and what is special about them.
 
 mod agent;
+mod agent_names;
 mod agents;
 mod channels;
 mod commands;

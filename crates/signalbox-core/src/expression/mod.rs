@@ -9,6 +9,7 @@
 mod budget;
 mod convert;
 mod eval;
+mod fields;
 mod functions;
 mod parse;
 mod path;

@@ -7,6 +7,7 @@
 use serde_json::Value;
 
 use super::budget::{Budget, Fault};
+use super::fields::{NO_FIELD, no_field};
 use super::scope::{KnownNames, Scope, Sight};
 use super::value::Val;
 
@@ -43,34 +44,11 @@ pub(super) struct Path {
     pub(super) steps: Vec<Step>,
 }
 
-/// Fields that are named where one is not found, at most.
-const NAMED_MAX: usize = 8;
-/// Letters of such a name, at most.
-const NAME_MAX: usize = 64;
-
 pub(super) const TASK_UNKNOWN: &str = "names a task that the definition does not have";
 /// What is said of a task that may not have settled.
 pub(crate) const TASK_NOT_BEFORE: &str =
     "names a task that is not certain to have settled before; depend on it first";
 const TASK_FORM: &str = "must go on as tasks.<taskId>.result, .status or .error";
-pub(super) const NO_FIELD: &str = "leads nowhere: the value has no such field";
-
-/// What is said of a field that there is not: the names of those that there are, the first of them.
-pub(super) fn no_field<'a>(of: &str, names: impl ExactSizeIterator<Item = &'a str>) -> String {
-    let more = names.len().saturating_sub(NAMED_MAX);
-    let cut = |name: &str| match name.char_indices().nth(NAME_MAX) {
-        Some((end, _)) => format!("{}…", &name[..end]),
-        None => name.to_owned(),
-    };
-    let names: Vec<String> = names.take(NAMED_MAX).map(cut).collect();
-    match (names.as_slice(), more) {
-        ([], _) => format!("leads nowhere: {of} has no such field"),
-        (names, 0) => format!("leads nowhere: {of} has no such field; it has {}", names.join(", ")),
-        (names, more) => {
-            format!("leads nowhere: {of} has no such field; it has {} and {more} more", names.join(", "))
-        }
-    }
-}
 
 impl Root {
     pub(super) fn named(name: &str) -> Option<Self> {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use serde_json::{Map, Number, Value};
 
 use super::budget::{Budget, DEPTH_MAX, Fault};
-use super::path::{NO_FIELD, no_field};
+use super::fields::{NO_FIELD, no_field};
 use crate::payload::Reference;
 
 /// Payloads that are asked for at once, where a macro goes over a list of them.

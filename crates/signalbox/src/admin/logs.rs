@@ -15,7 +15,7 @@ use super::output::{self, Format, Many};
 use super::resource::{Column, Resource, in_line};
 use super::session::SESSIONS;
 use super::target::Target;
-use super::{Newest, run, watch};
+use super::{Newest, agent_names, run};
 use crate::printer;
 use crate::style::Style;
 
@@ -216,7 +216,8 @@ impl Lines {
             |field: &str| entries.is_empty() || entries.iter().any(|entry| entry[field].is_string());
         let has_room = lines.width.is_none_or(|width| width >= WIDTH_FOR_SESSIONS);
         let has_agent = some_have("agentId");
-        let names = if has_agent { watch::names(context).await.unwrap_or_default() } else { BTreeMap::new() };
+        let names =
+            if has_agent { agent_names::all(context).await.unwrap_or_default() } else { BTreeMap::new() };
         Self { has_session: has_room && some_have("sessionId"), has_agent, names, ..lines }
     }
 

@@ -17,7 +17,7 @@ use super::session::{SESSIONS, approved};
 use super::table::Fields;
 use super::which::{Bulk, Filter, Which};
 use super::{Asked, Newest, run};
-use super::{output, table, timeline, watch};
+use super::{agent_names, output, table, timeline, watch};
 use crate::printer;
 use crate::story::Story;
 
@@ -200,7 +200,7 @@ async fn show(context: &Context, id: &str, whole: bool) -> anyhow::Result<()> {
     printer::line(&table::details(&session)?);
     let Some(Value::Array(mut tasks)) = tasks else { return Ok(()) };
     if tasks.iter().any(|task| task["agentId"].is_string()) {
-        let story = Story::new(watch::names(context).await.unwrap_or_default());
+        let story = Story::new(agent_names::all(context).await.unwrap_or_default());
         for task in &mut tasks {
             for field in ["agentId", "waitingFor"] {
                 if let Some(text) = task[field].as_str().map(|text| story.with_names(text)) {

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use signalbox_client::{EventView, ListQuery, Timestamp};
 use tokio::time::timeout;
 
+use super::agent_names;
 use super::context::Context;
 use super::moments::{left, length};
 use super::session::SESSIONS;
@@ -48,7 +49,7 @@ pub(crate) fn code(status: &str) -> ExitCode {
 /// Waits until a session is over, and says what it waits for when that changes.
 pub(crate) async fn until_over(context: &Context, session: &str) -> anyhow::Result<()> {
     context.fetch(&SESSIONS, &[session], &ListQuery::new()).await?;
-    let mut story = Story::new(names(context).await.unwrap_or_default());
+    let mut story = Story::new(agent_names::all(context).await.unwrap_or_default());
     let mut waiting = Waiting::of(session, false);
     let mut reasons = Reasons::default();
     let mut events = context.client.follow_session(session, 0);
@@ -81,7 +82,7 @@ pub(crate) async fn watch(context: &Context, session: &str) -> anyhow::Result<Ex
     context.fetch(&SESSIONS, &[session], &ListQuery::new()).await?;
     let style = Style::detect(false);
     let is_live = context.format.is_table() && style.live;
-    let mut story = Story::new(names(context).await?);
+    let mut story = Story::new(agent_names::all(context).await?);
     let mut events = context.client.follow_session(session, 0);
     let mut screen = is_live.then(Screen::open);
     // A line for each event tells what is waited for, but not what can be done about it.
@@ -154,12 +155,6 @@ fn tell_end(session: &str, ended: &Value) -> anyhow::Result<ExitCode> {
     let why = ended["error"].as_str().map_or(String::new(), |error| format!(": {error}"));
     printer::notice(&format!("session {session} is {status}{why}"));
     Ok(code(status))
-}
-
-/// Agents' names by their ids.
-pub(crate) async fn names(context: &Context) -> anyhow::Result<std::collections::BTreeMap<String, String>> {
-    let page = context.client.agents(&ListQuery::new().limit(1_000)).await?;
-    Ok(page.data.into_iter().map(|agent| (agent.agent_id.to_string(), agent.agent_name)).collect())
 }
 
 /// An event in a line, where lines are all there is.
