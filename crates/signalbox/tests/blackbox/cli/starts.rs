@@ -124,6 +124,7 @@ fn a_tool_that_is_not_there_is_told_at_once_in_plain_words() {
     cli.ok("tools register gone --description Gone --endpoint http://127.0.0.1:9/gone");
     let (told, code) = cli.refused("tools call gone --agent caller");
     assert_eq!(code, 1);
-    let expected = "Tool 'gone' could not be reached at http://127.0.0.1:9/gone: no connection: Connection refused; see that it runs";
-    assert!(told.contains(expected) && !told.contains("waiting"), "{told}");
+    let expected = "Tool 'gone' could not be reached at 127.0.0.1:9: no connection: Connection refused; see that it runs";
+    assert!(told.contains(expected), "{told}");
+    assert!(!told.contains("waiting") && !told.contains("/gone"), "a path may hold a secret: {told}");
 }
