@@ -448,6 +448,8 @@ async fn what_an_agent_does_is_traced_without_secrets() {
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
+    // With a single subscriber, what another test's thread tells first counts as unwanted for all threads.
+    let _second = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
     let _guard = tracing::subscriber::set_default(subscriber);
 
     let (sender, reports) = mpsc::unbounded_channel();

@@ -1,8 +1,10 @@
 //! What open sessions wait for, in words: of all that their tasks wait for, what needs somebody most.
 //!
-//! Who could do a task is looked up once for each routing key, so that a list of many sessions asks for it once.
+//! Who could do a task is looked up once for each routing key, and an agent once, so that a list of many sessions asks for it
+//! once.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use signalbox_core::agent::{Agent, AgentStatus};
 use signalbox_core::definition::Kind;
@@ -10,7 +12,7 @@ use signalbox_core::routing::{self, Route};
 use signalbox_core::session::{SessionState, SessionStatus};
 use signalbox_core::task::{Task, TaskStatus};
 use signalbox_store::{AgentFilter, Page, Store, StoreError};
-use signalbox_wire::id::TenantId;
+use signalbox_wire::id::{AgentId, TenantId};
 use signalbox_wire::nearest::nearest;
 use signalbox_wire::opscore::{SessionView, TaskView};
 use signalbox_wire::time::Timestamp;
@@ -21,12 +23,16 @@ use crate::surface::opscore::convert::{self, TaskWait};
 const AGENTS_LOOKED_AT: usize = 50;
 /// Routing keys that are looked up for one request; of later ones it is told what they are, not who is there.
 const ROUTES_MAX: usize = 100;
+/// Agents that are looked up for one request because they hold tasks; later ones are told by their ids.
+const HOLDERS_MAX: usize = 100;
 
 /// What one request knows of who waits for what.
 pub(super) struct Waits<'a> {
     store: &'a Store,
     tenant: &'a TenantId,
     routes: HashMap<String, Awaited>,
+    statuses: HashMap<AgentId, Option<Arc<AgentStatus>>>,
+    names: HashMap<AgentId, Option<String>>,
 }
 
 /// What a session waits for.
@@ -60,7 +66,7 @@ enum Need {
 
 impl<'a> Waits<'a> {
     pub(super) fn new(store: &'a Store, tenant: &'a TenantId) -> Self {
-        Self { store, tenant, routes: HashMap::new() }
+        Self { store, tenant, routes: HashMap::new(), statuses: HashMap::new(), names: HashMap::new() }
     }
 
     /// What a session waits for.
@@ -96,14 +102,18 @@ impl<'a> Waits<'a> {
     }
 
     /// The same words with the name of the agent whose id is in them.
-    async fn with_name(&self, task: &Task, words: String) -> Result<String, StoreError> {
+    async fn with_name(&mut self, task: &Task, words: String) -> Result<String, StoreError> {
         let named = match &task.route {
             Route::Agent(agent) => Some(agent),
             _ => task.agent.as_ref(),
         };
         let Some(id) = named.filter(|id| words.contains(id.as_str())) else { return Ok(words) };
-        let agent = self.store.agent(self.tenant, id).await?;
-        Ok(agent.map_or(words.clone(), |agent| words.replace(id.as_str(), &agent.value.name)))
+        if !self.names.contains_key(id) && self.names.len() < HOLDERS_MAX {
+            let agent = self.store.agent(self.tenant, id).await?;
+            self.names.insert(id.clone(), agent.map(|agent| agent.value.name.clone()));
+        }
+        let name = self.names.get(id).and_then(Option::as_ref);
+        Ok(name.map_or(words.clone(), |name| words.replace(id.as_str(), name)))
     }
 
     /// Tells of a task what is known of who could do it, and forgets a failed delivery that has come since.
@@ -137,11 +147,14 @@ impl<'a> Waits<'a> {
     }
 
     /// Whether a task's agent has taken the attempt that could not be delivered at first.
-    async fn was_taken(&self, task: &Task) -> Result<bool, StoreError> {
+    async fn was_taken(&mut self, task: &Task) -> Result<bool, StoreError> {
         let Some(agent) = &task.agent else { return Ok(false) };
-        let status = self.store.status(self.tenant, agent).await?;
-        Ok(status.is_some_and(|status| {
-            status.value.held.iter().any(|held| held.task == task.id && held.taken_at.is_some())
+        if !self.statuses.contains_key(agent) && self.statuses.len() < HOLDERS_MAX {
+            let status = self.store.status(self.tenant, agent).await?;
+            self.statuses.insert(agent.clone(), status.map(|status| status.value));
+        }
+        Ok(self.statuses.get(agent).and_then(Option::as_ref).is_some_and(|status| {
+            status.held.iter().any(|held| held.task == task.id && held.taken_at.is_some())
         }))
     }
 
