@@ -27,6 +27,9 @@ READY = "signalbox listening on "
 DEADLINE = 30.0
 """Seconds in which anything that a test waits for must have come."""
 
+# A shell that runs the tests in the background has them ignore Ctrl-C, and so would every program that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 class Program:
     """A process whose output is read line by line."""
