@@ -188,7 +188,7 @@ class AgentView(Model):
     available: Optional[bool] = None
     """Whether it would be given another task now."""
     held_tasks: Optional[list[HeldTaskView]] = None
-    """The tasks that it holds, the first 100 of them; where one agent is asked for, and absent where it holds none."""
+    """The tasks that it holds, the first 100 of them; where one agent is asked for with `?held=true`, and absent where it holds none."""
     last_seen: Optional[datetime] = None
     """The last sign of life; null before the first."""
     draining: Optional[bool] = None

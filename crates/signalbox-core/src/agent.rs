@@ -22,8 +22,7 @@ use signalbox_wire::time::Timestamp;
 
 pub use crate::connection::Connection;
 use crate::delivery::DeliveryFailure;
-use crate::limits::CONCURRENCY_MAX;
-use crate::limits::FAILURE_STANDS;
+use crate::limits::{CONCURRENCY_MAX, FAILURE_STANDS};
 use crate::report::Fingerprint;
 pub use crate::report::{Meaning, Report};
 use crate::task_attempt::TaskAttempt;
@@ -105,6 +104,17 @@ pub fn ephemeral(metadata: &Map<String, Value>) -> Result<bool, String> {
         Some(Value::Bool(is_ephemeral)) => Ok(*is_ephemeral),
         Some(_) => Err("must be true or false".to_owned()),
     }
+}
+
+/// What is wrong with what the engine reads of an agent's metadata: the key, and why.
+#[must_use]
+pub fn metadata_faults(metadata: &Map<String, Value>) -> Vec<(&'static str, String)> {
+    let found = [
+        ("concurrency", concurrency(metadata).err()),
+        ("ephemeral", ephemeral(metadata).err()),
+        ("onBusy", busy_policy(metadata).err()),
+    ];
+    found.into_iter().filter_map(|(key, why)| Some((key, why?))).collect()
 }
 
 /// What becomes of a message to an agent that is busy.

@@ -39,7 +39,7 @@ const HOUSES: [House; 3] = [
     },
     House {
         folder: "crates/signalbox-store/src/",
-        rooms: &[&["lib.rs"], &["store.rs"], &["postgres/", "sqlite/"], &[REST]],
+        rooms: &[&["lib.rs"], &["store.rs", "store/"], &["postgres/", "sqlite/"], &[REST]],
         strangers: &["postgres", "sqlite"],
     },
     House {

@@ -354,9 +354,11 @@ impl Writer<'_, '_> {
         self.batch.rolled_back();
         // A COMMIT that failed may have taken, and somebody may have read it since.
         self.shared.cache.clear();
-        let is_undone = self.connection.is_autocommit() || self.connection.execute_batch("ROLLBACK").is_ok();
-        // So may what it listed.
-        let is_known = is_undone && self.shared.available.read(self.connection).is_ok();
+        let may_have_taken = self.connection.is_autocommit();
+        let is_known = match may_have_taken {
+            true => self.shared.available.read(self.connection).is_ok(),
+            false => self.connection.execute_batch("ROLLBACK").is_ok(),
+        };
         self.is_broken |= !is_known;
     }
 

@@ -72,6 +72,17 @@ async fn candidates_come_least_recently_used_first(world: &World) {
         ["19", "18", "17", "16", "15", "14", "13", "12"],
         "no more than asked for"
     );
+
+    let again = world.reopened().await;
+    let snapshot = view_of(&again, &tenant(), &Need::Candidates("any".into())).await;
+    let mut listed: Vec<_> =
+        snapshot.candidates("any").expect("loaded").iter().map(ToString::to_string).collect();
+    listed.sort_unstable();
+    assert_eq!(
+        listed,
+        ["a", "c", "z"],
+        "who is available survives a restart, when each was used last need not"
+    );
 }
 
 async fn waiting_tasks_come_longest_waiting_first(world: &World) {

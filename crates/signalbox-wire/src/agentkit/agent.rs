@@ -109,7 +109,8 @@ pub struct AgentView {
     /// Whether it would be given another task now.
     #[serde(default)]
     pub available: bool,
-    /// The tasks that it holds, the first 100 of them; where one agent is asked for, and absent where it holds none.
+    /// The tasks that it holds, the first 100 of them; where one agent is asked for with `?held=true`, and absent where it
+    /// holds none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held_tasks: Vec<HeldTaskView>,
     /// The last sign of life; null before the first.

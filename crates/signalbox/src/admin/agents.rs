@@ -193,7 +193,8 @@ const TOLD_ELSEWHERE: [&str; 4] = ["activeTasks", "concurrency", "available", "h
 
 /// Shows an agent: to people, how it stands and what it holds before all else.
 async fn show(context: &Context, agent: &str) -> anyhow::Result<()> {
-    let thing = context.fetch(&AGENTS, &[&context.agent(agent).await?], &ListQuery::new()).await?;
+    let query = ListQuery::new().filter("held", "true");
+    let thing = context.fetch(&AGENTS, &[&context.agent(agent).await?], &query).await?;
     if !context.format.is_table() {
         return context.print(&thing);
     }

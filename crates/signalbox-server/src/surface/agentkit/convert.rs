@@ -80,14 +80,8 @@ fn check(
     if let Some(message) = endpoint.and_then(|url| egress.fault(url)) {
         faults.add("/contactEndpoint", message);
     }
-    if let Some(Err(message)) = metadata.map(agent::concurrency) {
-        faults.add("/metadata/concurrency", message);
-    }
-    if let Some(Err(message)) = metadata.map(agent::ephemeral) {
-        faults.add("/metadata/ephemeral", message);
-    }
-    if let Some(Err(message)) = metadata.map(agent::busy_policy) {
-        faults.add("/metadata/onBusy", message);
+    for (key, message) in metadata.map(agent::metadata_faults).unwrap_or_default() {
+        faults.add(format!("/metadata/{key}"), message);
     }
     if faults.is_empty() { Ok(()) } else { Err(faults.into_vec().into()) }
 }

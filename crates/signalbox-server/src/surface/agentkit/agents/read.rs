@@ -15,7 +15,7 @@ use signalbox_wire::text::Text;
 
 use crate::engine::Drive;
 use crate::http::context::{Context, Reads};
-use crate::http::params::{Path, Query, Reader};
+use crate::http::params::{Path, Query, Reader, flag};
 use crate::http::problem::Refusal;
 use crate::http::reply::Reply;
 use crate::surface::absent;
@@ -27,6 +27,15 @@ const LIST: &str = "agents";
 
 /// Tasks of one agent that are shown with it, at most.
 const HELD_SHOWN: usize = 100;
+
+/// What is told of one agent besides what is kept of it.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct HeldQuery {
+    /// Whether the tasks that it holds are shown (`heldTasks`), for which their sessions are read: true or false.
+    #[param(value_type = Option<bool>)]
+    held: Option<String>,
+}
 
 /// Which agents to list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -85,23 +94,28 @@ fn filter(query: &AgentQuery, reader: &mut Reader) -> AgentFilter {
 
 /// Show an agent
 #[utoipa::path(get, path = "/v1/agents/{agentId}", tag = "Agents",
-    params(("agentId" = String, Path, description = "Which agent")),
+    params(("agentId" = String, Path, description = "Which agent"), HeldQuery),
     responses(
         (status = 200, description = "The agent", body = Success<AgentView>),
-        (status = 404, description = "No such agent", body = Problem)))]
+        (status = 404, description = "No such agent", body = Problem),
+        (status = 422, description = "The query does not fit", body = Problem)))]
 pub(crate) async fn get_agent(
     State(store): State<Store>,
     State(drive): State<Drive>,
     context: Context<Reads>,
     Path(id): Path,
+    Query(query): Query<HeldQuery>,
 ) -> Result<Reply, Refusal> {
+    let mut reader = Reader::default();
+    let shows_held = reader.read("held", query.held.as_deref(), flag).unwrap_or_default();
+    reader.finish()?;
     let id = convert::agent_id(&id)?;
     let agent = store.agent(context.tenant(), &id).await?;
     let agent = agent.ok_or_else(|| Rejected::UnknownAgent(id.to_string()).into());
     let agent = absent::hinted(&store, context.tenant(), id.as_str(), agent).await?;
     let status = seen::status(&store, context.tenant(), &id).await?;
     let mut view = convert::agent(&agent.value, status.as_deref());
-    if let Some(status) = &status {
+    if let Some(status) = status.as_ref().filter(|_| shows_held) {
         view.held_tasks = held(&store, &drive, context.tenant(), status).await?;
     }
     Ok(Reply::ok(&Success::new("Agent retrieved successfully.", view)))
@@ -120,7 +134,7 @@ async fn held(
     let states = store.sessions_among(tenant, &sessions).await?;
     let view = |held: &Held| {
         let state = states.iter().find(|state| state.session.id == held.session);
-        let task = state.and_then(|state| state.tasks.iter().find(|task| task.id == held.task));
+        let task = state.and_then(|state| state.task(&held.task));
         HeldTaskView {
             session_id: held.session.clone(),
             task_id: held.step.clone(),

@@ -68,14 +68,8 @@ fn registration(
     if let Some(message) = body.contact_endpoint.as_deref().and_then(|url| egress.fault(url)) {
         faults.add("/contact_endpoint", message);
     }
-    if let Err(message) = agent::concurrency(&metadata) {
-        faults.add("/metadata/concurrency", message);
-    }
-    if let Err(message) = agent::ephemeral(&metadata) {
-        faults.add("/metadata/ephemeral", message);
-    }
-    if let Err(message) = agent::busy_policy(&metadata) {
-        faults.add("/metadata/onBusy", message);
+    for (key, message) in agent::metadata_faults(&metadata) {
+        faults.add(format!("/metadata/{key}"), message);
     }
     if !faults.is_empty() {
         return Err(faults.into_vec().into());

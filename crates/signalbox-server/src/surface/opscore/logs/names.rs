@@ -66,8 +66,13 @@ struct Approved {
 /// Who approved what a task asked for, where that is what the entry tells.
 fn approval(event: &StoredEvent, facts: &Facts) -> Option<String> {
     // An attempt is a tool's, an agent's or a session's.
-    let may_be = event.kind == "task.completed" && facts.agent.is_none() && facts.attempt.unwrap_or(0) == 0;
-    let Answer { result } = serde_json::from_str(&event.data).ok().filter(|_| may_be)?;
+    if event.kind != "task.completed"
+        || facts.agent.is_some()
+        || facts.attempt.is_some_and(|attempt| attempt > 0)
+    {
+        return None;
+    }
+    let Answer { result } = serde_json::from_str(&event.data).ok()?;
     let Approved { approved: true, by, comment, .. } = result else { return None };
     let comment = comment.filter(|comment| !comment.is_empty());
     let why = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
