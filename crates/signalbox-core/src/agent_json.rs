@@ -1,9 +1,10 @@
 //! An agent's status as JSON, written by hand: every report writes one, and the general way takes several times as
 //! long. What is written is what `Serialize` writes, which a test compares.
 
-use signalbox_wire::quote;
+use signalbox_wire::{json, quote};
 
 use crate::agent::{AgentStatus, Report};
+use crate::report::Fingerprint;
 
 impl AgentStatus {
     /// The status as JSON, just as it is serialized, at a part of the cost: every report writes one.
@@ -29,7 +30,7 @@ impl AgentStatus {
         }
         if !self.recent.is_empty() {
             text.push_str(",\"recent\":");
-            text.push_str(&serde_json::to_string(&self.recent)?);
+            write_fingerprints(&mut text, &self.recent);
         }
         text.push_str(",\"last_seen\":");
         self.last_seen.quote(&mut text);
@@ -39,18 +40,18 @@ impl AgentStatus {
         text.push_str(",\"held\":");
         match self.held.as_slice() {
             [] => text.push_str("[]"),
-            held => text.push_str(&serde_json::to_string(held)?),
+            held => json::write(&mut text, held)?,
         }
         if self.names_tasks {
             text.push_str(",\"names_tasks\":true");
         }
         if !self.stopping.is_empty() {
             text.push_str(",\"stopping\":");
-            text.push_str(&serde_json::to_string(&self.stopping)?);
+            json::write(&mut text, &self.stopping)?;
         }
         if let Some(connection) = &self.connection {
             text.push_str(",\"connection\":");
-            text.push_str(&serde_json::to_string(connection)?);
+            json::write(&mut text, connection)?;
         }
         if let Some(at) = self.disconnected_at {
             text.push_str(",\"disconnected_at\":");
@@ -58,11 +59,23 @@ impl AgentStatus {
         }
         if let Some(failure) = &self.delivery_failure {
             text.push_str(",\"delivery_failure\":");
-            text.push_str(&serde_json::to_string(failure)?);
+            json::write(&mut text, failure)?;
         }
         text.push('}');
         Ok(text)
     }
+}
+
+fn write_fingerprints(into: &mut String, all: &[Fingerprint]) {
+    into.push('[');
+    for (number, fingerprint) in all.iter().enumerate() {
+        into.push_str(if number == 0 { "{\"timestamp\":" } else { ",{\"timestamp\":" });
+        fingerprint.timestamp.quote(into);
+        into.push_str(",\"hash\":");
+        into.push_str(itoa::Buffer::new().format(fingerprint.hash));
+        into.push('}');
+    }
+    into.push(']');
 }
 
 impl Report {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use signalbox_wire::id::{AgentId, SessionId, TaskId};
+use signalbox_wire::json;
 use signalbox_wire::time::Timestamp;
 
 /// How much an entry matters to somebody who reads the log.
@@ -76,7 +77,7 @@ impl NewEvent {
     /// An entry at `at` with `data` as its body.
     #[must_use]
     pub fn new(kind: impl Into<String>, level: Level, at: Timestamp, data: &impl Serialize) -> Self {
-        Self::written(kind, level, at, serde_json::to_string(data).unwrap_or_else(|_| "{}".to_owned()))
+        Self::written(kind, level, at, json::to_string(data).unwrap_or_else(|_| "{}".to_owned()))
     }
 
     /// An entry at `at` whose body is written already, as a JSON object.

@@ -38,7 +38,7 @@ pub struct AwaitedDelivery {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     pub(crate) timestamp: Timestamp,
-    hash: u64,
+    pub(crate) hash: u64,
 }
 
 impl Report {

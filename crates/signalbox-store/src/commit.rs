@@ -14,6 +14,7 @@ use signalbox_core::session::SessionState;
 use signalbox_core::snapshot::Loaded;
 use signalbox_core::task::{Task, TaskStatus};
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId};
+use signalbox_wire::json;
 use signalbox_wire::time::Timestamp;
 
 use crate::cache::Cache;
@@ -274,7 +275,7 @@ fn uses(changes: &[Change], events: &[NewEvent]) -> Result<Vec<Use>, StoreError>
 
 fn due_row(due: Due, now: Timestamp, lease: Option<&Lease>) -> Result<DueRow, StoreError> {
     let lease = lease.filter(|_| due.at <= now);
-    let body = serde_json::to_string(&due.work)
+    let body = json::to_string(&due.work)
         .map_err(|error| StoreError::Corrupt(format!("due work cannot be written: {error}")))?;
     Ok(DueRow {
         id: due.work.id(),

@@ -20,6 +20,7 @@ use signalbox_core::task::Task;
 use signalbox_wire::id::{
     AgentId, ChannelId, CommandId, HookId, MessageId, ScheduleId, SessionId, ToolName, WorkflowId,
 };
+use signalbox_wire::json;
 use signalbox_wire::time::Timestamp;
 
 use crate::StoreError;
@@ -93,8 +94,6 @@ pub(crate) struct Cells<'a> {
 }
 
 const CELLS_MAX: usize = 5;
-/// What most bodies fit in.
-const BODY_BYTES_ESTIMATE: usize = 512;
 
 const fn column(name: &'static str, kind: ColumnKind) -> Column {
     Column { name, kind, is_fixed: false }
@@ -447,9 +446,7 @@ fn versioned<T: DeserializeOwned>(version: i64, body: &str) -> Result<Versioned<
 }
 
 fn encode(value: &impl Serialize) -> Result<String, StoreError> {
-    let mut text = Vec::with_capacity(BODY_BYTES_ESTIMATE);
-    serde_json::to_writer(&mut text, value).map_err(unwritten)?;
-    String::from_utf8(text).map_err(unwritten)
+    json::to_string(value).map_err(unwritten)
 }
 
 fn unwritten(error: impl std::fmt::Display) -> StoreError {

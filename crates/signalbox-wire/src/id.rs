@@ -145,14 +145,14 @@ impl TaskId {
     /// back is known to be about that attempt and no other.
     #[must_use]
     pub fn attempt_name(&self, attempt: u32) -> String {
-        format!("{}-{attempt}", self.0)
+        [&self.0, "-", itoa::Buffer::new().format(attempt)].concat()
     }
 
     /// The id of the message that carries an attempt of the task: it follows from the two, and is the same at every try.
     #[must_use]
     pub fn message(&self, attempt: u32) -> MessageId {
         let own = self.0.strip_prefix(Self::PREFIX).unwrap_or(&self.0);
-        MessageId(Arc::from(format!("{}{own}-{attempt}", MessageId::PREFIX)))
+        MessageId(Arc::from([MessageId::PREFIX, own, "-", itoa::Buffer::new().format(attempt)].concat()))
     }
 
     /// Whether `named` is this task, or one attempt of it: `Some(None)` the task, `Some(Some(n))` attempt n.

@@ -11,6 +11,7 @@ pub mod duration;
 pub mod envelope;
 pub mod fault;
 pub mod id;
+pub mod json;
 pub mod jwt;
 pub mod keys;
 pub mod nearest;

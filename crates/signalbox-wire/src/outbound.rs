@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::id::{AgentId, MessageId, SessionId, WorkflowId};
+use crate::json;
 use crate::time::Timestamp;
 
 /// The sender of what a workflow sends to its agents.
@@ -191,7 +192,7 @@ pub struct AnnouncedAgent<'a> {
 #[must_use]
 pub fn text(body: &impl Serialize) -> String {
     // Maps with string keys and numbers that were read from JSON: writing them cannot fail.
-    serde_json::to_string(body).unwrap_or_default()
+    json::to_string(body).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -168,7 +168,8 @@ impl<'t> Plain<'t> {
 
 /// Appends `text` as a JSON string.
 pub fn quote(into: &mut String, text: &str) {
-    if plain_length(text.as_bytes()) == text.len() {
+    if is_plain(text) {
+        into.reserve(text.len() + 2);
         into.push('"');
         into.push_str(text);
         into.push('"');
@@ -176,6 +177,12 @@ pub fn quote(into: &mut String, text: &str) {
         // A string cannot fail to be written.
         into.push_str(&serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned()));
     }
+}
+
+/// Whether a text stands in a JSON string as it is.
+#[inline]
+pub(crate) fn is_plain(text: &str) -> bool {
+    plain_length(text.as_bytes()) == text.len()
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;

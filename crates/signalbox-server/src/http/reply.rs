@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use signalbox_core::decision::IdempotencyRecord;
+use signalbox_wire::json;
 use signalbox_wire::problem::Problem;
 
 /// A status and a JSON body.
@@ -24,7 +25,7 @@ pub(crate) struct StandIn(pub(crate) Reply);
 impl Reply {
     /// `body` as JSON under `status`.
     pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Self {
-        match serde_json::to_vec(body) {
+        match json::to_string(body) {
             Ok(body) => Self::new(status, body.into()),
             Err(error) => {
                 tracing::error!(%error, "an answer could not be written as JSON");
