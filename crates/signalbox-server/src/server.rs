@@ -237,7 +237,13 @@ impl Server {
         stop: impl Future<Output = ()> + Send + 'static,
         tell: impl Fn(&str) + Send + Sync + 'static,
     ) -> Running {
-        Box::pin(self.serve(Box::pin(stop), Box::new(tell)))
+        self.boxed(Box::pin(stop), Box::new(tell))
+    }
+
+    /// Of no type parameters: the code of a generic function is compiled, with all that it boxes, where it is called, and
+    /// by the settings of that crate.
+    fn boxed(self, stop: Running, tell: Teller) -> Running {
+        Box::pin(self.serve(stop, tell))
     }
 
     async fn serve(self, stop: Running, tell: Teller) {

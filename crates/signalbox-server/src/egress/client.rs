@@ -17,6 +17,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use quick_cache::sync::Cache;
 use signalbox_wire::id::TenantId;
 use signalbox_wire::reason;
 use tower::Service;
@@ -36,6 +37,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Idle connections kept for one host.
 const IDLE_PER_HOST_MAX: usize = 128;
 
+/// Addresses whose canonical forms are remembered, and bytes of one.
+const TARGETS_MAX: usize = 4_096;
+const TARGET_BYTES_MAX: usize = 512;
 /// How long a call waits for room among what is under way.
 const ROOM_PATIENCE: Duration = Duration::from_secs(3);
 /// Bytes of an answer that nobody wants which are read all the same.
@@ -61,6 +65,8 @@ pub(crate) struct Egress {
     mark: HeaderValue,
     /// What bodies and answers under way may take together.
     outbound: ByteBudget,
+    /// Addresses that may be called, each with its canonical form.
+    targets: Arc<Cache<Uri, Uri>>,
     client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
 }
 
@@ -103,7 +109,7 @@ impl Egress {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
             .build(https);
-        Self { policy, mark, outbound, client }
+        Self { policy, mark, outbound, targets: Arc::new(Cache::new(TARGETS_MAX)), client }
     }
 
     /// Why `url` may not be called, as far as its text tells.
@@ -237,8 +243,21 @@ impl Egress {
         Ok((parts.status, parts.headers, body))
     }
 
+    /// [`Self::target`] of an address that is mostly one of a few.
+    fn canonical(&self, uri: &Uri) -> Result<Uri, EgressError> {
+        if let Some(known) = self.targets.get(uri) {
+            return Ok(known);
+        }
+        let text = uri.to_string();
+        let target = self.target(&text)?;
+        if text.len() <= TARGET_BYTES_MAX {
+            self.targets.insert(uri.clone(), target.clone());
+        }
+        Ok(target)
+    }
+
     fn checked(&self, mut request: Request<Full<Bytes>>) -> Result<Request<Full<Bytes>>, EgressError> {
-        *request.uri_mut() = self.target(&request.uri().to_string())?;
+        *request.uri_mut() = self.canonical(request.uri())?;
         request.headers_mut().insert(MARK, self.mark.clone());
         Ok(request)
     }

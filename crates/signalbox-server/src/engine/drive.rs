@@ -17,6 +17,7 @@ use signalbox_store::{AgentFilter, Claimed, DueKind, Page, Store, StoreError};
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId};
 use signalbox_wire::time::Timestamp;
 
+use super::follow::to_the_end;
 use super::in_flight::{AgentChoice, InFlightAgents};
 use super::lines::{InLine, Joined, LINE_MAX, LineKey, Lines, Service, Waiting};
 use super::long::{self, LongWork};
@@ -310,13 +311,9 @@ impl Drive {
         if decision.due.is_empty() && decision.hints.is_empty() && decision.disconnected.is_empty() {
             return self.0.commit(tenant, decision, now).await;
         }
-        // A task of its own: a client that hangs up while this is being written takes nothing away from what
-        // follows.
+        // A client that hangs up while this is being written takes nothing away from what follows.
         let (inner, tenant) = (Arc::clone(&self.0), tenant.clone());
-        let committed = tokio::spawn(async move { inner.commit(&tenant, decision, now).await }).await;
-        committed.unwrap_or_else(|_| {
-            Err(StoreError::Unavailable("the commit was not followed to its end".to_owned()))
-        })
+        to_the_end(async move { inner.commit(&tenant, decision, now).await }).await
     }
 }
 

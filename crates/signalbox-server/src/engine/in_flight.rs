@@ -6,12 +6,16 @@
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
+use quick_cache::DefaultHashBuilder;
 use signalbox_core::{Decision, Row, Write};
 use signalbox_wire::id::{AgentId, TenantId};
 
+/// In how many decisions each agent is.
+type Agents = HashMap<AgentId, u32, DefaultHashBuilder>;
+
 /// Agents in flight; as many as there are decisions at once.
 #[derive(Default)]
-pub(crate) struct InFlightAgents(Mutex<HashMap<TenantId, HashMap<AgentId, u32>>>);
+pub(crate) struct InFlightAgents(Mutex<HashMap<TenantId, Agents, DefaultHashBuilder>>);
 
 /// Agents that one decision is about; they are free again when it is dropped.
 pub(crate) struct AgentChoice<'a> {
@@ -23,7 +27,7 @@ pub(crate) struct AgentChoice<'a> {
 impl InFlightAgents {
     /// How many agents of `tenant` are in flight.
     pub(crate) fn count(&self, tenant: &TenantId) -> usize {
-        self.0.lock().get(tenant).map_or(0, HashMap::len)
+        self.0.lock().get(tenant).map_or(0, Agents::len)
     }
 
     /// A flight without anybody on it.
@@ -41,8 +45,10 @@ impl AgentChoice<'_> {
         let is_free = |agent: &AgentId| {
             taken.is_none_or(|taken| !taken.contains_key(agent)) || self.agents.contains(agent)
         };
-        if candidates.iter().any(is_free) {
-            candidates.retain(is_free);
+        let free: Vec<AgentId> =
+            candidates.iter().filter(|agent| is_free(agent)).take(most).cloned().collect();
+        if !free.is_empty() {
+            candidates = free;
         }
         candidates.truncate(most);
         if let Some(first) = candidates.first() {
@@ -79,7 +85,7 @@ impl AgentChoice<'_> {
     }
 
     fn add(
-        all: &mut HashMap<TenantId, HashMap<AgentId, u32>>,
+        all: &mut HashMap<TenantId, Agents, DefaultHashBuilder>,
         tenant: &TenantId,
         agent: &AgentId,
         own: &mut Vec<AgentId>,

@@ -3,6 +3,7 @@
 
 mod admission;
 mod drive;
+mod follow;
 mod in_flight;
 mod lines;
 mod long;

@@ -100,7 +100,7 @@ async fn deliveries(app: Jobs, mut handed: mpsc::UnboundedReceiver<(Claimed, Slo
             next = handed.recv() => match next {
                 Some((claimed, mut slot)) => {
                     slot.queue_up();
-                    tracker.spawn(deliver::run(app.clone(), claimed, slot));
+                    tracker.spawn(Box::pin(deliver::run(app.clone(), claimed, slot)));
                 }
                 None => return,
             },
@@ -192,7 +192,7 @@ async fn claim_by_lane(
             let slot = slots.get_mut(&(claimed.tenant.clone(), claimed.lane.clone())).and_then(Vec::pop);
             if let Some(mut slot) = slot {
                 slot.queue_up();
-                tracker.spawn(deliver::run(app.clone(), claimed, slot));
+                tracker.spawn(Box::pin(deliver::run(app.clone(), claimed, slot)));
             }
         }
     }

@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Builder;
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use http_body_util::Full;
 use signalbox_core::delivery::{Message, Outcome};
 use signalbox_core::engine::DeliveredReport;
 use signalbox_wire::id::TenantId;
 
 use crate::egress::{Egress, EgressError, OnBehalfOf, Room, USER_AGENT};
+
+const MESSAGE_ID: HeaderName = HeaderName::from_static("x-message-id");
+const ATTEMPT: HeaderName = HeaderName::from_static("x-attempt");
+/// About how many headers a request gets.
+const HEADERS: usize = 8;
 
 /// What is to be carried.
 pub(crate) struct Parcel<'a> {
@@ -46,13 +51,19 @@ pub(super) struct Way {
 impl Parcel<'_> {
     /// The request that carries it to `url`, without its body.
     pub(super) fn request(&self, url: &str) -> Builder {
-        let mut request = Request::post(url)
-            .extension(self.room.clone())
-            .extension(OnBehalfOf(self.tenant.clone()))
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::USER_AGENT, USER_AGENT)
-            .header("x-message-id", self.message.id.as_str())
-            .header("x-attempt", self.attempt);
+        let mut request = Request::post(url);
+        if let Some(extensions) = request.extensions_mut() {
+            extensions.insert(self.room.clone());
+            extensions.insert(OnBehalfOf(self.tenant.clone()));
+        }
+        // In place: the builder moves all that it has with each header that it is given.
+        if let Some(headers) = request.headers_mut() {
+            headers.reserve(HEADERS);
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+            headers.insert(ATTEMPT, self.attempt.into());
+        }
+        request = request.header(MESSAGE_ID, self.message.id.as_str());
         if let Some(trace) = &self.message.trace {
             request = request.header("traceparent", trace);
         }
