@@ -40,16 +40,20 @@ pub struct Session {
     /// The revision it started with and stays on.
     pub revision: u32,
     /// The agent of tasks that name neither an agent nor a capability.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentId>,
     /// Where it stands.
     pub status: SessionStatus,
     /// What it was started with.
     pub input: Map<String, Value>,
     /// What came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
     /// Why it failed or was cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// The `traceparent` of the request that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
     /// The schedule that started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,6 +63,7 @@ pub struct Session {
     /// When it changed last.
     pub updated_at: Timestamp,
     /// When it was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
     /// The length of its history.
     pub sequence: u64,

@@ -142,6 +142,7 @@ pub struct Task {
     /// Its position in the session's list.
     pub position: usize,
     /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Which agents may do it.
     pub route: Route,
@@ -175,6 +176,7 @@ pub struct Task {
     /// Attempts that may follow the first.
     pub retries: u32,
     /// The agent of the last attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentId>,
     /// How often the last attempt was sent in vain so far, where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -183,10 +185,13 @@ pub struct Task {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub child: Option<SessionId>,
     /// What whoever does it was given, rendered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Map<String, Value>>,
     /// What came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
     /// Why its last attempt failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// How far its agent says that it is, as said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -195,20 +200,25 @@ pub struct Task {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Subject>,
     /// Since when it waits for an agent, when it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_at: Option<Timestamp>,
     /// When its next attempt may start, while it waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
     /// When a wait ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// When the last attempt was given to its agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dispatched_at: Option<Timestamp>,
     /// When the agent said that it works on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
     /// When the agent said last that it still does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_report_at: Option<Timestamp>,
     /// When it was settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
 }
 

@@ -22,7 +22,7 @@ pub struct ApplyDefinition {
 
 impl Operation for ApplyDefinition {
     /// The definition as it is kept, and whether its id is new.
-    type Output = (Definition, bool);
+    type Output = (Arc<Definition>, bool);
 
     fn decide(
         &self,
@@ -38,7 +38,7 @@ impl Operation for ApplyDefinition {
 
 /// Keeps `definition` and returns it with its revision. Sessions carry their own tasks, so the oldest revision can go
 /// where more than [`REVISIONS_KEPT_MAX`] would be kept.
-pub(super) fn keep(work: &mut UnitOfWork<'_, '_>, definition: &Definition) -> Result<Definition, Halt> {
+pub(super) fn keep(work: &mut UnitOfWork<'_, '_>, definition: &Definition) -> Result<Arc<Definition>, Halt> {
     let current = work.snapshot.workflow(&definition.id)?;
     // What is at hand of a deleted one's revisions may be older than its end.
     if let Some(current) = current.as_ref().filter(|current| !current.value.is_deleted)
@@ -46,11 +46,11 @@ pub(super) fn keep(work: &mut UnitOfWork<'_, '_>, definition: &Definition) -> Re
         && kept.value.says_the_same(definition)
     {
         work.decision.expects.push((Key::Workflow(definition.id.clone()), Some(current.version)));
-        return Ok(Definition::clone(&kept.value));
+        return Ok(kept.value);
     }
     let now = work.context.now;
     let revision = current.as_ref().map_or(1, |current| current.value.revision + 1);
-    let kept = Definition { revision, created_at: now, ..definition.clone() };
+    let kept = Arc::new(Definition { revision, created_at: now, ..definition.clone() });
     let before = current.as_ref().map(|current| &current.value).filter(|current| !current.is_deleted);
     let created_at = before.map_or(now, |before| before.created_at);
     let first = before.map_or(revision, |before| before.oldest.max(1));
@@ -62,10 +62,10 @@ pub(super) fn keep(work: &mut UnitOfWork<'_, '_>, definition: &Definition) -> Re
     let version = work.context.version_after(read);
     let row = Workflow { id: kept.id.clone(), revision, oldest, is_deleted: false, created_at };
     work.decision.put(Row::Workflow(row), read, version);
-    work.decision.put_guarded(Row::Definition(Arc::new(kept.clone())), version);
+    work.decision.put_guarded(Row::Definition(Arc::clone(&kept)), version);
     let data = json!({"workflowId": kept.id, "revision": revision, "tasks": kept.tasks.len()});
     work.log(NewEvent::new("workflow.applied", Level::Info, now, &data));
-    work.kept.push(kept.clone());
+    work.kept.push(Arc::clone(&kept));
     Ok(kept)
 }
 
@@ -106,13 +106,13 @@ pub struct RollBack {
 }
 
 impl Operation for RollBack {
-    type Output = Definition;
+    type Output = Arc<Definition>;
 
     fn decide(
         &self,
         snapshot: &Snapshot,
         context: &mut DecisionContext<'_>,
-    ) -> Result<(Decision, Definition), Halt> {
+    ) -> Result<(Decision, Arc<Definition>), Halt> {
         let unknown = || Rejected::UnknownWorkflow(self.workflow.to_string());
         snapshot.kept_workflow(&self.workflow)?.ok_or_else(unknown)?;
         let wanted = snapshot.definition(&self.workflow, self.revision)?.ok_or_else(|| self.gone())?;

@@ -153,6 +153,6 @@ impl Operation for ReceiveWebhook {
         let mut event = NewEvent::new("hook.received", Level::Info, now, &data);
         event.session = Some((session.clone(), 0));
         machine.work.log(event);
-        Ok((machine.finish(), Triggered { session, workflow: definition.id }))
+        Ok((machine.finish(), Triggered { session, workflow: definition.id.clone() }))
     }
 }

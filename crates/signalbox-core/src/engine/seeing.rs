@@ -1,11 +1,14 @@
 //! What the expressions of a session see.
 
+use std::cell::OnceCell;
+
+use serde_json::Value;
 use signalbox_wire::id::SessionId;
 
 use super::known_payloads::{KnownPayloads, or_need};
 use super::unit_of_work::UnitOfWork;
 use crate::Halt;
-use crate::expression::{Scope, TaskFacts, Tasks, Unresolved};
+use crate::expression::{Scope, SessionFacts, TaskFacts, Tasks, Unresolved};
 use crate::session::SessionState;
 use crate::task::Task;
 
@@ -50,6 +53,18 @@ impl Tasks for Seen<'_> {
     }
 }
 
+/// A session as expressions see it, made when the first of them looks: most never do.
+struct SeenSession<'a> {
+    state: &'a SessionState,
+    value: OnceCell<Value>,
+}
+
+impl SessionFacts for SeenSession<'_> {
+    fn seen(&self) -> &Value {
+        self.value.get_or_init(|| self.state.session.seen())
+    }
+}
+
 /// The id in the definition of a task or an instance of it.
 fn step_of(step: &str) -> &str {
     step.split_once('[').map_or(step, |(step, _)| step)
@@ -64,7 +79,7 @@ pub(super) fn see<T>(
 ) -> T {
     let undone = task.and_then(|task| task.undoes).and_then(|position| state.tasks.get(position));
     let instance = undone.map(std::convert::AsRef::as_ref).or(task).and_then(|task| task.instance.as_ref());
-    let session = state.session.seen();
+    let session = SeenSession { state, value: OnceCell::new() };
     look(Scope {
         input: &state.session.input,
         tasks: &Seen { state, undone: undone.map(std::convert::AsRef::as_ref) },

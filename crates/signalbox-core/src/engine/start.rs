@@ -1,5 +1,7 @@
 //! Starting a session, whatever asks for it.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 use signalbox_wire::id::{AgentId, ScheduleId, SessionId, TaskId, WorkflowId};
 
@@ -109,15 +111,15 @@ fn first_routes(definition: &Definition, graph: &Graph, agent: Option<&AgentId>)
 }
 
 /// The current revision of a kept workflow: the one that this decision keeps, where it keeps one.
-pub(super) fn current(work: &mut UnitOfWork<'_, '_>, id: &WorkflowId) -> Result<Definition, Halt> {
+pub(super) fn current(work: &mut UnitOfWork<'_, '_>, id: &WorkflowId) -> Result<Arc<Definition>, Halt> {
     if let Some(kept) = work.kept.iter().find(|kept| kept.id == *id) {
-        return Ok(kept.clone());
+        return Ok(Arc::clone(kept));
     }
     let unknown = || Rejected::UnknownWorkflow(id.to_string());
     let current = work.snapshot.kept_workflow(id)?.ok_or_else(unknown)?;
     let kept = work.snapshot.definition(id, current.value.revision)?.ok_or_else(unknown)?;
     work.decision.expects.push((Key::Workflow(id.clone()), Some(current.version)));
-    Ok(Definition::clone(&kept.value))
+    Ok(kept.value)
 }
 
 impl UnitOfWork<'_, '_> {

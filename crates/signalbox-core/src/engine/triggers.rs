@@ -7,6 +7,7 @@ use super::definitions::keep;
 use super::machine::Machine;
 use super::operation::Operation;
 use super::start::{Start, current};
+use crate::decision::Key;
 use crate::definition::Definition;
 use crate::{Decision, DecisionContext, Halt, Snapshot};
 
@@ -44,6 +45,13 @@ pub struct Triggered {
 impl Operation for Trigger {
     type Output = Triggered;
 
+    fn keys(&self) -> Vec<Key> {
+        match &self.source {
+            WorkflowSource::Kept(id) => vec![Key::Workflow(id.clone())],
+            WorkflowSource::Inline(definition) => vec![Key::Workflow(definition.id.clone())],
+        }
+    }
+
     fn decide(
         &self,
         snapshot: &Snapshot,
@@ -63,6 +71,6 @@ impl Operation for Trigger {
             parent: None,
         };
         let session = machine.start(start, &definition)?;
-        Ok((machine.finish(), Triggered { session, workflow: definition.id }))
+        Ok((machine.finish(), Triggered { session, workflow: definition.id.clone() }))
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct UnitOfWork<'w, 'p> {
     sessions: BTreeMap<SessionId, SessionWork>,
     concurrency_groups: BTreeMap<String, GroupWork>,
     /// Revisions of workflows that this decision keeps.
-    pub(super) kept: Vec<Definition>,
+    pub(super) kept: Vec<Arc<Definition>>,
     /// Tasks that have begun, and those of sessions that were begun for them.
     pub(super) begun: usize,
     /// Payloads that are new with this decision, each before those that refer to it.

@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 use self::budget::{Budget, DEPTH_MAX, Fault};
 use self::eval::Machine;
 pub(crate) use self::path::TASK_NOT_BEFORE;
-pub use self::scope::{KnownNames, Payloads, Scope, Sight, TaskFacts, Tasks};
+pub use self::scope::{KnownNames, Payloads, Scope, SessionFacts, Sight, TaskFacts, Tasks};
 use self::template::{Piece, pieces};
 
 /// Why an expression has no value.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::budget::{Budget, Fault};
 use super::fields::{NO_FIELD, no_field};
-use super::scope::{KnownNames, Scope, Sight};
+use super::scope::{KnownNames, Scope, SessionFacts, Sight};
 use super::value::Val;
 
 /// Where a path begins.
@@ -130,7 +130,10 @@ impl Path {
                 return Ok(i64::try_from(index).map_or(Val::Uint(index), Val::Int));
             }
             Root::Index => return Err(NO_FIELD.into()),
-            Root::Session => scope.session.ok_or("asks for the session, which is not known here")?,
+            Root::Session => scope
+                .session
+                .map(SessionFacts::seen)
+                .ok_or("asks for the session, which is not known here")?,
         };
         let walked = steps.iter().try_fold(root, |value, step| {
             let value = budget.look_into(value)?;

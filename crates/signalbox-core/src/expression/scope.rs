@@ -17,9 +17,15 @@ pub struct Scope<'a> {
     /// Which of the items it is, from 0.
     pub index: Option<u64>,
     /// The session itself: an object with `id`, `workflowId` and `startedAt`.
-    pub session: Option<&'a Value>,
+    pub session: Option<&'a dyn SessionFacts>,
     /// What references stand for.
     pub payloads: &'a dyn Payloads,
+}
+
+/// A session as expressions see it.
+pub trait SessionFacts {
+    /// An object with `id`, `workflowId` and `startedAt`.
+    fn seen(&self) -> &Value;
 }
 
 /// Finds payloads by their names.
