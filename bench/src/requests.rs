@@ -86,9 +86,9 @@ pub(crate) fn trigger(workflow: &str) -> anyhow::Result<Template> {
     Template::new("POST", &path, Some(KEY), Some(r#"{"initialPayload":{"n":"<sequence>"}}"#), None)
 }
 
-/// Hands the same job to Restate and waits for what comes of it.
-pub(crate) fn restate(tasks: u32) -> anyhow::Result<Template> {
-    Template::new("POST", &format!("/Flow/tasks_{tasks}"), None, Some(r#""<sequence>""#), None)
+/// Hands the same job to Restate and waits for what comes of it; `steps` is the kind of its steps, as the service has it.
+pub(crate) fn restate(steps: &str, tasks: u32) -> anyhow::Result<Template> {
+    Template::new("POST", &format!("/Flow/{steps}_{tasks}"), None, Some(r#""<sequence>""#), None)
 }
 
 /// One page of a list.
@@ -160,7 +160,7 @@ mod tests {
             registration("http://127.0.0.1:9"),
             worker("worker", "http://127.0.0.1:9", 1),
             trigger("tasks-3"),
-            restate(3),
+            restate("tasks", 3),
             hello(),
         ] {
             assert!(template.unwrap().len() > 0);
