@@ -5,6 +5,7 @@ mod binary_size;
 mod commands;
 mod control;
 mod cpu;
+mod disk;
 mod fan_out;
 mod flood;
 mod flow;
@@ -56,6 +57,8 @@ pub(crate) enum Case {
     Sessions,
     /// Processor time and instructions of the server for one operation, in requests of a JSON handler that keeps nothing.
     Cpu,
+    /// What a finished session leaves on the disk for each of its tasks.
+    Disk,
     /// Sessions, lists of them and a start among few and among a million finished ones.
     SessionGrowth,
     /// Memory with many sessions that wait for an agent.
@@ -104,6 +107,7 @@ impl Case {
             Self::RunDelivery => Box::pin(run_delivery::measure(context)).await,
             Self::Sessions => Box::pin(sessions::measure(context)).await,
             Self::Cpu => Box::pin(cpu::measure(context)).await,
+            Self::Disk => Box::pin(disk::measure(context)).await,
             Self::SessionGrowth => Box::pin(session_growth::measure(context)).await,
             Self::Waiting => Box::pin(waiting::measure(context)).await,
             Self::Timers => Box::pin(timers::measure(context)).await,
