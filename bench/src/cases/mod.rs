@@ -9,6 +9,7 @@ mod disk;
 mod fan_out;
 mod flood;
 mod flow;
+mod for_each;
 mod growth;
 mod live_idle;
 mod logins;
@@ -59,6 +60,8 @@ pub(crate) enum Case {
     Cpu,
     /// What a finished session leaves on the disk for each of its tasks.
     Disk,
+    /// A task for each item of a long list, against one of a short list, and other sessions beside it.
+    ForEach,
     /// Sessions, lists of them and a start among few and among a million finished ones.
     SessionGrowth,
     /// Memory with many sessions that wait for an agent.
@@ -108,6 +111,7 @@ impl Case {
             Self::Sessions => Box::pin(sessions::measure(context)).await,
             Self::Cpu => Box::pin(cpu::measure(context)).await,
             Self::Disk => Box::pin(disk::measure(context)).await,
+            Self::ForEach => Box::pin(for_each::measure(context)).await,
             Self::SessionGrowth => Box::pin(session_growth::measure(context)).await,
             Self::Waiting => Box::pin(waiting::measure(context)).await,
             Self::Timers => Box::pin(timers::measure(context)).await,
