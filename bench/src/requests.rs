@@ -74,6 +74,36 @@ pub(crate) fn workflow(id: &str, capability: &str, tasks: u32) -> serde_json::Va
     serde_json::json!({"id": id, "name": format!("{tasks} tasks"), "tasks": all})
 }
 
+/// A workflow that does a task for each item of a list that it is given, and then one that tells the end.
+pub(crate) fn for_each(id: &str, capability: &str) -> serde_json::Value {
+    let each = serde_json::json!({
+        "taskId": "each",
+        "agentCapability": capability,
+        "forEach": "input.items",
+        "maxRetries": 0,
+        "parameters": {"n": "${input.n}", "last": false, "item": "${item}"},
+    });
+    let end = serde_json::json!({
+        "taskId": "end",
+        "agentCapability": capability,
+        "maxRetries": 0,
+        "parameters": {"n": "${input.n}", "last": true},
+    });
+    serde_json::json!({"id": id, "name": "a task for each item", "tasks": [each, end]})
+}
+
+/// Starts a session of such a workflow with a list of so many numbers.
+pub(crate) fn trigger_list(workflow: &str, items: u64) -> anyhow::Result<Template> {
+    let path = format!("/v1/opscore/workflows/{workflow}/trigger");
+    Template::new("POST", &path, Some(KEY), Some(&list_body(items, "<sequence>")), None)
+}
+
+/// What starts it, in the words of the wire; `n` is the session's number.
+pub(crate) fn list_body(items: u64, n: &str) -> String {
+    let items: Vec<u64> = (0..items).collect();
+    serde_json::json!({"initialPayload": {"n": n, "items": items}}).to_string()
+}
+
 /// A workflow of one task that sleeps.
 pub(crate) fn nap(id: &str, sleep: std::time::Duration) -> serde_json::Value {
     let task = serde_json::json!({"taskId": "nap", "sleep": format!("{}s", sleep.as_secs())});
@@ -86,9 +116,9 @@ pub(crate) fn trigger(workflow: &str) -> anyhow::Result<Template> {
     Template::new("POST", &path, Some(KEY), Some(r#"{"initialPayload":{"n":"<sequence>"}}"#), None)
 }
 
-/// Hands the same job to Restate and waits for what comes of it.
-pub(crate) fn restate(tasks: u32) -> anyhow::Result<Template> {
-    Template::new("POST", &format!("/Flow/tasks_{tasks}"), None, Some(r#""<sequence>""#), None)
+/// Hands the same job to Restate and waits for what comes of it; `steps` is the kind of its steps, as the service has it.
+pub(crate) fn restate(steps: &str, tasks: u32) -> anyhow::Result<Template> {
+    Template::new("POST", &format!("/Flow/{steps}_{tasks}"), None, Some(r#""<sequence>""#), None)
 }
 
 /// One page of a list.
@@ -160,7 +190,8 @@ mod tests {
             registration("http://127.0.0.1:9"),
             worker("worker", "http://127.0.0.1:9", 1),
             trigger("tasks-3"),
-            restate(3),
+            trigger_list("each", 3),
+            restate("tasks", 3),
             hello(),
         ] {
             assert!(template.unwrap().len() > 0);

@@ -1,18 +1,18 @@
 //! The Restate server, to compare sessions with: installed from npm below the target folder, with the same job as
-//! a service of its own, and nothing changed in its configuration but addresses and the number of partitions.
+//! services of its own, and nothing changed in its configuration but addresses and the number of partitions.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::Signal;
 
 use crate::context::home;
 use crate::environment::Fact;
-use crate::load::{self, Extent, Plan};
+use crate::load::{self, Extent, Plan, Template};
 use crate::process::{Launch, Process, ReadyOn};
 use crate::server::listening_on;
 use crate::{clock, requests};
@@ -24,22 +24,42 @@ const WARM_UP_JOBS: u64 = 500;
 const WARM_UP_CONNECTIONS: usize = 24;
 const POLL: Duration = Duration::from_millis(50);
 
+/// What a step of the job is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Steps {
+    /// A function inside the service that has the job.
+    Inside,
+    /// A call of another service, which is a process and a deployment of its own.
+    Called,
+}
+
+impl Steps {
+    /// The services that take part, by their names for the program: who is given the job is the first.
+    fn services(self) -> &'static [&'static str] {
+        match self {
+            Self::Inside => &["flow"],
+            Self::Called => &["flow", "worker"],
+        }
+    }
+}
+
 /// Where the two programs are.
 pub(crate) struct Programs {
     server: PathBuf,
     service: PathBuf,
 }
 
-/// A running server and the service that it calls.
+/// A running server and the services that it calls.
 pub(crate) struct Restate {
     pub(crate) server: Process,
-    pub(crate) service: Process,
+    pub(crate) services: Vec<Process>,
+    steps: Steps,
     /// Where jobs are handed in.
     pub(crate) ingress: SocketAddr,
 }
 
 impl Programs {
-    /// Installs the server and builds the service, where that has not been done.
+    /// Installs the server and builds the services, where that has not been done.
     pub(crate) fn prepare() -> anyhow::Result<Self> {
         let target = target()?;
         Ok(Self {
@@ -48,10 +68,18 @@ impl Programs {
         })
     }
 
-    /// Starts a server on `folder` with so many partitions, or its own number, and lets it know the service.
-    pub(crate) async fn start(&self, folder: &Path, partitions: Option<u32>) -> anyhow::Result<Restate> {
+    /// Starts a server on `folder` with so many partitions, or its own number, and lets it know the services.
+    pub(crate) async fn start(
+        &self,
+        folder: &Path,
+        partitions: Option<u32>,
+        steps: Steps,
+    ) -> anyhow::Result<Restate> {
         std::fs::create_dir_all(folder)?;
-        let service = self.start_service(folder).await?;
+        let mut services = Vec::new();
+        for name in steps.services() {
+            services.push(self.start_service(name, folder).await?);
+        }
         let (ingress, admin) = (free_addr()?, free_addr()?);
         let mut command = Command::new(&self.server);
         command.args([
@@ -80,20 +108,22 @@ impl Programs {
             stop_signal: Signal::TERM,
         })
         .await?;
-        let restate = Restate { server, service, ingress };
+        let restate = Restate { server, services, steps, ingress };
         restate.register(admin).await?;
         restate.warm_up().await?;
         Ok(restate)
     }
 
-    async fn start_service(&self, folder: &Path) -> anyhow::Result<Process> {
+    async fn start_service(&self, name: &str, folder: &Path) -> anyhow::Result<Process> {
+        let mut command = Command::new(&self.service);
+        command.arg(name);
         Process::start(Launch {
-            name: "the Restate service",
-            command: Command::new(&self.service),
+            name: &format!("the Restate service {name}"),
+            command,
             ready_on: ReadyOn::Stdout,
             ready_mark: "listening on http://",
             within: READY_WITHIN,
-            log: folder.join("service.log"),
+            log: folder.join(format!("service-{name}.log")),
             stop_signal: Signal::INT,
         })
         .await
@@ -119,18 +149,21 @@ impl Programs {
 }
 
 impl Restate {
-    /// Makes the service known. The server takes a while after it listens until it can do that.
+    /// Makes the services known. The server takes a while after it listens until it can do that.
     async fn register(&self, admin: SocketAddr) -> anyhow::Result<()> {
-        let body = format!(r#"{{"uri":"http://{}"}}"#, listening_on(&self.service.ready_line)?);
         let deadline = clock::now() + REGISTERED_WITHIN;
-        loop {
-            match load::call(admin, "POST", "/deployments", Some(&body)).await {
-                Ok(_) => return Ok(()),
-                Err(error) if clock::now() > deadline => {
-                    return Err(error.context("the Restate server did not take the service"));
-                }
-                Err(_) => tokio::time::sleep(POLL).await,
-            }
+        for service in &self.services {
+            let body = format!(r#"{{"uri":"http://{}"}}"#, listening_on(&service.ready_line)?);
+            register_one(admin, &body, deadline).await?;
+        }
+        Ok(())
+    }
+
+    /// The job of so many steps.
+    pub(crate) fn job(&self, tasks: u32) -> anyhow::Result<Template> {
+        match self.steps {
+            Steps::Inside => requests::restate("tasks", tasks),
+            Steps::Called => requests::restate("calls", tasks),
         }
     }
 
@@ -138,7 +171,7 @@ impl Restate {
     async fn warm_up(&self) -> anyhow::Result<()> {
         let plan = Plan {
             addr: self.ingress,
-            template: Arc::new(requests::restate(1)?),
+            template: Arc::new(self.job(1)?),
             connections: WARM_UP_CONNECTIONS,
             threads: 1,
             extent: Extent::Count(WARM_UP_JOBS),
@@ -157,7 +190,22 @@ impl Restate {
 
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.server.stop().await?;
-        self.service.stop().await
+        for service in self.services {
+            service.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+async fn register_one(admin: SocketAddr, body: &str, deadline: Instant) -> anyhow::Result<()> {
+    loop {
+        match load::call(admin, "POST", "/deployments", Some(body)).await {
+            Ok(_) => return Ok(()),
+            Err(error) if clock::now() > deadline => {
+                return Err(error.context("the Restate server did not take a service"));
+            }
+            Err(_) => tokio::time::sleep(POLL).await,
+        }
     }
 }
 
@@ -187,7 +235,7 @@ fn build(target: &Path) -> anyhow::Result<PathBuf> {
         .args(["build", "--release", "--locked", "--manifest-path"])
         .arg(home().join("restate/Cargo.toml"));
     command.arg("--target-dir").arg(target);
-    checked(command, "cargo, which builds the Restate service,")?;
+    checked(command, "cargo, which builds the Restate services,")?;
     Ok(target.join("release/bench-restate"))
 }
 

@@ -117,6 +117,8 @@ impl Side<'_> {
             pace: PACE,
             warm_up: self.context.warm_up,
             measured: self.context.seconds,
+            first_ticket: 0,
+            ends: None,
         }
     }
 

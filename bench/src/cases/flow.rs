@@ -9,7 +9,7 @@ use anyhow::bail;
 use crate::baseline::Bare;
 use crate::context::Context;
 use crate::interleave::{Side, plan};
-use crate::load::{self, Ends, Plan};
+use crate::load::{self, Ends, Plan, Template};
 use crate::server::Signalbox;
 use crate::{agents, clock, requests};
 
@@ -17,6 +17,8 @@ use crate::{agents, clock, requests};
 pub(super) const AGENTS: u64 = 256;
 /// Tasks that each of them takes at once.
 pub(super) const CONCURRENCY: u32 = 4;
+/// What they offer.
+pub(super) const WORKER: &str = "worker";
 
 /// How long the last sessions may take to end after their ends were told.
 const SETTLED_WITHIN: Duration = Duration::from_secs(5);
@@ -51,15 +53,32 @@ impl Flow {
     ) -> anyhow::Result<Self> {
         let (ends, tell) = Ends::listen().await?;
         let agents = Bare::start_agents(signalbox.addr, tell, reports == Reports::ByAnswer, folder).await?;
-        let registration = requests::worker("worker", &format!("http://{}", agents.addr), CONCURRENCY)?;
-        let plan = agents::counted(context, signalbox.addr, registration, AGENTS);
-        agents::complete("registering the agents", AGENTS, load::run(&plan).await?)?;
-        for tasks in tasks {
-            let body = requests::workflow(&format!("tasks-{tasks}"), "worker", *tasks).to_string();
-            load::call(signalbox.addr, "POST", "/v1/opscore/workflows", Some(&body)).await?;
-        }
         let agents_log = folder.join("baseline-agents.log");
-        Ok(Self { signalbox, agents, ends, agents_log })
+        let flow = Self { signalbox, agents, ends, agents_log };
+        flow.register(context, WORKER, AGENTS).await?;
+        for tasks in tasks {
+            flow.keep(&requests::workflow(&format!("tasks-{tasks}"), WORKER, *tasks)).await?;
+        }
+        Ok(flow)
+    }
+
+    /// Gives it so many agents more that offer `capability`.
+    pub(super) async fn register(
+        &self,
+        context: &Context,
+        capability: &str,
+        count: u64,
+    ) -> anyhow::Result<()> {
+        let endpoint = format!("http://{}", self.agents.addr);
+        let registration = requests::worker(capability, &endpoint, CONCURRENCY)?;
+        let plan = agents::counted(context, self.signalbox.addr, registration, count);
+        agents::complete("registering the agents", count, load::run(&plan).await?).map(drop)
+    }
+
+    /// Keeps a workflow on the server.
+    pub(super) async fn keep(&self, workflow: &serde_json::Value) -> anyhow::Result<()> {
+        let (addr, body) = (self.signalbox.addr, workflow.to_string());
+        load::call(addr, "POST", "/v1/opscore/workflows", Some(&body)).await.map(drop)
     }
 
     /// Sessions of so many tasks, so many open at once.
@@ -84,8 +103,23 @@ impl Flow {
         first_ticket: u64,
     ) -> anyhow::Result<Plan> {
         let trigger = Arc::new(requests::trigger(&format!("tasks-{tasks}"))?);
-        let plan = plan(context, self.signalbox.addr, &trigger, open);
-        Ok(Plan { first_ticket, ends: Some(Arc::clone(&self.ends)), ..plan })
+        Ok(self.plan_of(context, (&trigger, open), first_ticket))
+    }
+
+    /// The same for sessions of any workflow that tells its end.
+    pub(super) fn plan_of(
+        &self,
+        context: &Context,
+        (trigger, open): (&Arc<Template>, usize),
+        first_ticket: u64,
+    ) -> Plan {
+        let plan = plan(context, self.signalbox.addr, trigger, open);
+        Plan { first_ticket, ends: Some(self.ends()), ..plan }
+    }
+
+    /// Where the ends of sessions are told.
+    pub(super) fn ends(&self) -> Arc<Ends> {
+        Arc::clone(&self.ends)
     }
 
     /// Nothing is left open and nothing went wrong: every session that began has completed, or does so in a moment.

@@ -5,9 +5,11 @@ mod binary_size;
 mod commands;
 mod control;
 mod cpu;
+mod disk;
 mod fan_out;
 mod flood;
 mod flow;
+mod for_each;
 mod growth;
 mod live_idle;
 mod logins;
@@ -56,6 +58,10 @@ pub(crate) enum Case {
     Sessions,
     /// Processor time and instructions of the server for one operation, in requests of a JSON handler that keeps nothing.
     Cpu,
+    /// What a finished session leaves on the disk for each of its tasks.
+    Disk,
+    /// A task for each item of a long list, against one of a short list, and other sessions beside it.
+    ForEach,
     /// Sessions, lists of them and a start among few and among a million finished ones.
     SessionGrowth,
     /// Memory with many sessions that wait for an agent.
@@ -104,6 +110,8 @@ impl Case {
             Self::RunDelivery => Box::pin(run_delivery::measure(context)).await,
             Self::Sessions => Box::pin(sessions::measure(context)).await,
             Self::Cpu => Box::pin(cpu::measure(context)).await,
+            Self::Disk => Box::pin(disk::measure(context)).await,
+            Self::ForEach => Box::pin(for_each::measure(context)).await,
             Self::SessionGrowth => Box::pin(session_growth::measure(context)).await,
             Self::Waiting => Box::pin(waiting::measure(context)).await,
             Self::Timers => Box::pin(timers::measure(context)).await,

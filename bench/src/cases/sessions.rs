@@ -1,6 +1,7 @@
 //! Goals 6 and 7: sessions of one, three and ten tasks through HTTP agents that are done at once, beside the same job on
-//! the Restate server. Some agents call back with their report, others answer the delivery with it. The clock of a
-//! session runs from its trigger until its last report is acknowledged, or given as an answer.
+//! the Restate server, whose steps are functions of the service that has the job or calls of another one. Some agents
+//! call back with their report, others answer the delivery with it. The clock of a session runs from its trigger until its
+//! last report is acknowledged, or given as an answer.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,26 +9,58 @@ use std::sync::Arc;
 use super::flow::{AGENTS, CONCURRENCY, Flow, Reports};
 use crate::context::Context;
 use crate::interleave::{Side, interleave, plan};
+use crate::printer;
 use crate::report::{Figure, Goal, Measured, Metric, P50_MS, P99_MS, PER_S, Verdict};
-use crate::restate::{Programs, Restate};
+use crate::restate::{Programs, Restate, Steps};
 use crate::server::{Signalbox, sqlite_facts};
-use crate::{printer, requests};
 
 const TASKS: [u32; 3] = [1, 3, 10];
 /// Sessions that are open at once; each is followed by the next when it has ended.
 const OPEN: [usize; 3] = [1, 64, 256];
 const OPEN_QUICK: [usize; 2] = [1, 64];
-/// Over Restate with two partitions.
-const RATE: Goal = Goal::AtLeast(2.0);
 const RATE_OPEN: usize = 64;
-const RATE_TASKS: [u32; 2] = [1, 3];
 const P50: Goal = Goal::AtMost(1.0);
 const P99: Goal = Goal::AtMost(5.0);
 /// Restate's own default is 24, which costs it half of its rate on two cores.
 const FEW_PARTITIONS: u32 = 2;
 /// Our two sides: agents that report by a call, and agents that report by their answer.
 const SIDES: [&str; 2] = ["Signalbox, agents call back", "Signalbox, agents answer"];
+/// Their sides, which come after ours.
+const THEIRS: [Their; 3] = [
+    Their {
+        side: "Restate, 2 partitions",
+        partitions: Some(FEW_PARTITIONS),
+        steps: Steps::Inside,
+        name: "Restate with 2 partitions",
+        rate: Some(Goal::AtLeast(2.0)),
+    },
+    Their {
+        side: "Restate, 2 partitions, steps called",
+        partitions: Some(FEW_PARTITIONS),
+        steps: Steps::Called,
+        name: "Restate with 2 partitions, steps called",
+        rate: Some(Goal::AtLeast(4.0)),
+    },
+    Their {
+        side: "Restate, default",
+        partitions: None,
+        steps: Steps::Inside,
+        name: "Restate as it comes",
+        rate: None,
+    },
+];
 const TASKS_PER_S: &str = "tasks per second";
+
+/// One way to do the job on Restate.
+struct Their {
+    side: &'static str,
+    partitions: Option<u32>,
+    steps: Steps,
+    /// In verdicts.
+    name: &'static str,
+    /// Of the rate of either of our sides over this one's.
+    rate: Option<Goal>,
+}
 
 pub(crate) async fn measure(context: &Context) -> anyhow::Result<Measured> {
     let folder = context.temporary("sessions")?;
@@ -61,24 +94,28 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Measured> {
     Ok(measured)
 }
 
-/// The two servers that it is compared with.
+/// The servers that it is compared with, in the order of [`THEIRS`].
 struct Theirs {
     programs: Programs,
-    few: Restate,
-    default: Restate,
+    servers: Vec<Restate>,
 }
 
 impl Theirs {
     async fn start(folder: &Path) -> anyhow::Result<Self> {
         let programs = tokio::task::spawn_blocking(Programs::prepare).await??;
-        let few = programs.start(&folder.join("restate-few"), Some(FEW_PARTITIONS)).await?;
-        let default = programs.start(&folder.join("restate"), None).await?;
-        Ok(Self { programs, few, default })
+        let mut servers = Vec::new();
+        for (number, their) in THEIRS.iter().enumerate() {
+            let folder = folder.join(format!("restate-{number}"));
+            servers.push(programs.start(&folder, their.partitions, their.steps).await?);
+        }
+        Ok(Self { programs, servers })
     }
 
     async fn stop(self) -> anyhow::Result<()> {
-        self.few.stop().await?;
-        self.default.stop().await
+        for server in self.servers {
+            server.stop().await?;
+        }
+        Ok(())
     }
 }
 
@@ -93,12 +130,10 @@ async fn compare(
     for ((flow, name), first_ticket) in ours.iter().zip(SIDES).zip(first_tickets.iter()) {
         sides.push(flow.side(context, name, (tasks, open), *first_ticket)?);
     }
-    let job = Arc::new(requests::restate(tasks)?);
-    let restates =
-        theirs.map(|theirs| [("Restate, 2 partitions", &theirs.few), ("Restate, default", &theirs.default)]);
-    for (name, restate) in restates.into_iter().flatten() {
-        let mut side = Side::new(name, &restate.server, plan(context, restate.ingress, &job, open));
-        side.processes.push(&restate.service);
+    for (their, restate) in THEIRS.iter().zip(theirs.iter().flat_map(|theirs| &theirs.servers)) {
+        let job = Arc::new(restate.job(tasks)?);
+        let mut side = Side::new(their.side, &restate.server, plan(context, restate.ingress, &job, open));
+        side.processes.extend(&restate.services);
         sides.push(side);
     }
     let mut rounds = interleave(context, &group(tasks, open), &mut sides).await?;
@@ -124,11 +159,12 @@ fn conclude(tasks: u32, open: usize, rounds: Vec<Vec<Figure>>, is_compared: bool
     let group = group(tasks, open);
     if is_compared {
         for (ours, how) in ["agents call back", "agents answer"].into_iter().enumerate() {
-            let goal = (ours == 0 && open == RATE_OPEN && RATE_TASKS.contains(&tasks)).then_some(RATE);
-            let name = format!("{group}, {how}, rate over Restate with {FEW_PARTITIONS} partitions");
-            measured.verdicts.push(Verdict::ratio(&name, &rounds, (ours, 2), PER_S, goal));
-            let name = format!("{group}, {how}, rate over Restate as it comes");
-            measured.verdicts.push(Verdict::ratio(&name, &rounds, (ours, 3), PER_S, None));
+            for (number, their) in THEIRS.iter().enumerate() {
+                let goal = their.rate.filter(|_| open == RATE_OPEN);
+                let name = format!("{group}, {how}, rate over {}", their.name);
+                let sides = (ours, SIDES.len() + number);
+                measured.verdicts.push(Verdict::ratio(&name, &rounds, sides, PER_S, goal));
+            }
         }
     }
     let name = format!("{group}, rate of agents that answer over agents that call back");
@@ -168,8 +204,12 @@ fn describe(folder: &Path, theirs: Result<&Theirs, &anyhow::Error>, measured: &m
                  replicated log on this disk, flushed, before the next step begins; a step may run again after a crash. \
                  Steps are functions inside the service's process, over one connection that stays open: no step is an HTTP call.",
             );
+            measured.note(
+                "Restate, steps called: each step is a call of a service in another process, which the server makes and \
+                 whose answer the job awaits, as it would ask an agent; the call and its answer are in the log as well.",
+            );
         }
         Err(error) => measured.note(&format!("Restate was not compared: {error:#}")),
     }
-    measured.note("Server CPU is that of the server and of its agents or service together.");
+    measured.note("Server CPU is that of the server and of its agents or services together.");
 }

@@ -11,6 +11,9 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+/// The fault of a request whose end nobody will tell.
+pub(super) const NOBODY_TELLS: &str = "whoever tells of ends has gone";
+
 /// Who waits for which request's end.
 #[derive(Default)]
 pub(crate) struct Ends {

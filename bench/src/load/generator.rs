@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::connection::Connection;
-use super::ends::Ends;
+use super::ends::{Ends, NOBODY_TELLS};
 use super::outcome::{Outcome, Tally};
 use super::share::run_share;
 use super::template::{Request, Template};
@@ -167,7 +167,7 @@ impl Driver {
                 && head.is_success()
                 && ended.await.is_err()
             {
-                answer = Err("whoever tells of ends has gone".to_owned());
+                answer = Err(NOBODY_TELLS.to_owned());
             }
             let done = clock::now();
             let mut tally = self.tally.borrow_mut();

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::connection::Connection;
+use super::ends::{Ends, NOBODY_TELLS};
 use super::outcome::{Outcome, Tally};
 use super::share::run_share;
 use super::template::{Request, Template};
@@ -29,6 +30,10 @@ pub(crate) struct PacedPlan {
     pub(crate) pace: Duration,
     pub(crate) warm_up: Duration,
     pub(crate) measured: Duration,
+    /// The number of the first request.
+    pub(crate) first_ticket: u64,
+    /// A request is done when what it started has ended, and not with its answer.
+    pub(crate) ends: Option<Arc<Ends>>,
 }
 
 /// Runs a plan to its end on a thread of its own.
@@ -54,10 +59,17 @@ async fn drive(plan: PacedPlan, number: u32, begin: Instant, tally: Rc<RefCell<T
         Err(error) => return tally.borrow_mut().fault(error.to_string(), &[]),
     };
     let mut request = Request::new(&plan.template);
-    let (mut due, mut ticket) = (begin + plan.pace * number, u64::from(number));
+    let (mut due, mut ticket) = (begin + plan.pace * number, plan.first_ticket + u64::from(number));
     while due < until {
         tokio::time::sleep_until(due.into()).await;
-        let answer = connection.exchange(request.fill(ticket, clock::now())).await;
+        let ended = plan.ends.as_ref().map(|ends| ends.expect(ticket));
+        let mut answer = connection.exchange(request.fill(ticket, clock::now())).await;
+        if let (Ok(head), Some(ended)) = (&answer, ended)
+            && head.is_success()
+            && ended.await.is_err()
+        {
+            answer = Err(NOBODY_TELLS.to_owned());
+        }
         let done = clock::now();
         let mut tally = tally.borrow_mut();
         match answer {
@@ -83,6 +95,8 @@ mod tests {
             pace: Duration::from_millis(5),
             warm_up: Duration::from_millis(50),
             measured: Duration::from_millis(200),
+            first_ticket: 0,
+            ends: None,
         }
     }
 
