@@ -29,7 +29,7 @@ const QUERIES: [(&str, &str); 7] = [
     ),
     (
         "due timers",
-        "SELECT body FROM due WHERE kind = 'timer' AND visible_at <= 1 ORDER BY visible_at LIMIT 256",
+        "SELECT body FROM due WHERE kind = 'timer' AND leased_by IS NULL AND visible_at <= 1 ORDER BY visible_at LIMIT 256",
     ),
 ];
 

@@ -1,5 +1,6 @@
 //! What only this database does: a full disk, a decision at fault among others, a queue that is full.
 
+mod leases;
 pub(super) mod plans;
 
 use std::sync::Arc;
