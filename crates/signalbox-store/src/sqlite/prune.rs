@@ -346,12 +346,7 @@ fn sessions(
 fn session_rows(connection: &Connection, tenant: &str, id: &str, left: i64) -> rusqlite::Result<(u64, bool)> {
     let mut count = 0;
     if let Some(log) = Log::find(connection, tenant)? {
-        let mut events = connection.prepare_cached(
-            "DELETE FROM events WHERE id IN
-             (SELECT id FROM events WHERE session = ?1 AND id BETWEEN ?2 AND ?3 ORDER BY id LIMIT ?4)",
-        )?;
-        let newest = log.last_place(connection)?;
-        count = events.execute(params![id, log.id(0), log.id(newest - 1), left])? as u64;
+        count = log.remove_session(connection, id, left)? as u64;
     }
     if left.saturating_sub_unsigned(count) <= 0 {
         return Ok((count, false));
@@ -376,13 +371,11 @@ pub(super) fn history(
 ) -> rusqlite::Result<usize> {
     let (tenant, session) = (tenant.as_str(), session.as_str());
     let Some(log) = Log::find(connection, tenant)? else { return Ok(0) };
-    let newest = log.last_place(connection)?;
-    let mut remove = connection.prepare_cached(
-        "DELETE FROM events WHERE id IN
-         (SELECT id FROM events WHERE session = ?1 AND id BETWEEN ?2 AND ?3 ORDER BY id LIMIT ?4)
-         AND NOT EXISTS (SELECT 1 FROM sessions WHERE tenant = ?5 AND id = ?1)",
-    )?;
-    remove.execute(params![session, log.id(0), log.id(newest - 1), sql_limit(limit), tenant])
+    let mut find = connection.prepare_cached("SELECT 1 FROM sessions WHERE tenant = ?1 AND id = ?2")?;
+    if find.exists([tenant, session])? {
+        return Ok(0);
+    }
+    log.remove_session(connection, session, sql_limit(limit))
 }
 
 /// A run of places in a tenant's order.
@@ -449,6 +442,7 @@ fn events(connection: &Connection, tenant: &str, log: Option<Log>, runs: &[Run])
     let mut count = 0;
     for run in runs {
         count += remove.execute(params![tenant, log.id(run.first), log.id(run.last)])? as u64;
+        log.mend_run(connection, run.last + 1)?;
     }
     log.trim_index(connection)?;
     Ok(count)

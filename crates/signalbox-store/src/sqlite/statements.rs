@@ -96,13 +96,13 @@ impl<'c> Statements<'c> {
 /// Entries of the log that one statement adds: each execution costs about as much as adding an entry.
 pub(super) const EVENTS_AT_ONCE: usize = 8;
 
-/// Parameters, for each entry: id, at, kind, level, session, session_sequence, agent, task, data.
+/// Parameters, for each entry: id, at, kind, level, session, session_sequence, run, agent, task, data.
 fn add_events(count: usize) -> String {
-    let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?)"; count];
+    let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; count];
     // With "or fail" SQLite keeps no journal of the statement, which it would need to undo half of it; whatever
     // fails here undoes the whole transaction anyway.
     format!(
-        "INSERT OR FAIL INTO events (id, at, kind, level, session, session_sequence, agent, task, data) VALUES {}",
+        "INSERT OR FAIL INTO events (id, at, kind, level, session, session_sequence, run, agent, task, data) VALUES {}",
         rows.join(", ")
     )
 }

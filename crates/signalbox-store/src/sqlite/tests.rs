@@ -254,6 +254,61 @@ async fn the_log_of_an_agent_is_whole_across_blocks() {
 }
 
 #[tokio::test]
+async fn a_history_goes_some_entries_at_a_time_and_hides_nothing() {
+    let (_directory, sqlite, cache) = sqlite(|_| {});
+    let session = SessionId::parse("s").expect("valid");
+    let mut decision = Decision::default();
+    for place in 1..=100 {
+        let mut event = NewEvent::new("e", Level::Info, Timestamp::default(), &0);
+        event.session = Some((session.clone(), place));
+        decision.events.push(event);
+        if place == 30 {
+            decision.events.push(NewEvent::new("other", Level::Info, Timestamp::default(), &0));
+        }
+    }
+    commit(&sqlite, &cache, decision).await.expect("appended");
+    let filter = EventFilter { session: Some(session.clone()), ..EventFilter::default() };
+    let page = Page { limit: 1_000, after: None };
+    let mut known = 100;
+    loop {
+        let left = sqlite.events(&tenant(), &filter, &page).await.expect("read").items.len();
+        assert_eq!(left, known);
+        let removed = sqlite.remove_history(&tenant(), &session, 7).await.expect("removed");
+        assert_eq!(removed, 7.min(known - 1));
+        known -= removed;
+        if removed == 0 {
+            break;
+        }
+    }
+    assert_eq!(
+        sqlite.events(&tenant(), &filter, &page).await.expect("read").items.len(),
+        1,
+        "the newest stays"
+    );
+}
+
+#[test]
+fn a_history_is_read_run_by_run() {
+    let (_directory, sqlite, _cache) = sqlite(|_| {});
+    for direction in ["ASC", "DESC"] {
+        let plan = sqlite.access.readers.list(|connection| {
+            let explain = format!("EXPLAIN QUERY PLAN {}", events::of_session(direction));
+            let mut explain = connection.prepare(&explain).expect("explained");
+            let lines =
+                explain.query_map(rusqlite::params!["s", 1, 9, 0, 1], |row| row.get(3)).expect("explained");
+            Ok(lines.collect::<rusqlite::Result<Vec<String>>>().expect("explained").join("\n"))
+        });
+        let plan = plan.expect("read");
+        assert!(
+            plan.contains("SEARCH first USING INDEX events_by_session (session=? AND rowid>? AND rowid<?)"),
+            "{plan}"
+        );
+        assert!(plan.contains("SEARCH entry USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"), "{plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+    }
+}
+
+#[tokio::test]
 async fn due_work_is_counted_up_to_a_bound() {
     let (_directory, sqlite, _cache) = sqlite(|_| {});
     let fill = |connection: &Connection| {

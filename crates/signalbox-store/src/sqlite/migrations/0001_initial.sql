@@ -257,9 +257,11 @@ CREATE TABLE tenant_numbers (
 
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, level INTEGER NOT NULL,
-    session TEXT, session_sequence INTEGER, agent TEXT, task TEXT, data TEXT NOT NULL
+    session TEXT, session_sequence INTEGER, run INTEGER, agent TEXT, task TEXT, data TEXT NOT NULL
 );
-CREATE INDEX events_by_session ON events (session) WHERE session IS NOT NULL;
+-- Entries of one session that are written together stand next to each other: the index has the first of each run, and `run`
+-- how many places from there on may hold the rest of it.
+CREATE INDEX events_by_session ON events (session) WHERE run IS NOT NULL;
 
 -- Which entries are about an agent, written once for each full block of the log: an index that took every
 -- entry at once would touch a page of its own for each.
