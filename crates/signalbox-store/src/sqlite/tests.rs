@@ -287,6 +287,49 @@ async fn a_history_goes_some_entries_at_a_time_and_hides_nothing() {
     );
 }
 
+#[tokio::test]
+async fn nothing_is_left_of_the_agents_of_a_session_that_is_gone() {
+    let (_directory, sqlite, cache) = sqlite(|_| {});
+    let (id, workflow) = (SessionId::parse("s").expect("valid"), WorkflowId::parse("w").expect("valid"));
+    let task_id = TaskId::parse("t").expect("valid");
+    let session = Session::new(id.clone(), workflow, 1, Timestamp::default());
+    for (version, agent) in [(1, "x"), (2, "y"), (3, "x"), (4, "z")] {
+        let mut task = Task::new(task_id.clone(), "step".to_owned(), 0, signalbox_core::routing::Route::Any);
+        task.agent = AgentId::parse(agent).ok();
+        let mut decision = Decision::default();
+        decision.put_guarded(Row::Task(id.clone(), Arc::new(task)), version);
+        decision.put(Row::Session(Arc::new(session.clone())), (version > 1).then(|| version - 1), version);
+        commit(&sqlite, &cache, decision).await.expect("given");
+    }
+    let count = async || -> i64 {
+        let count = |connection: &Connection| {
+            connection.query_row("SELECT count(*) FROM session_agents", [], |row| row.get(0))
+        };
+        sqlite.access.list(move |connection| Ok(count(connection).expect("counted"))).await.expect("read")
+    };
+    assert_eq!(count().await, 3);
+    let at = Timestamp::from_seconds(1);
+    let prune = Prune {
+        events_before: at,
+        sessions_before: at,
+        messages_before: at,
+        now: at,
+        limit: 1_000,
+        piece: Duration::from_millis(5),
+    };
+    assert_eq!(sqlite.prune(prune).await.expect("pruned").removed, 0, "it is there still");
+    let mut decision = Decision::default();
+    decision.remove(Key::Session(id.clone()), 4);
+    decision.remove_guarded(Key::Task(task_id));
+    commit(&sqlite, &cache, decision).await.expect("removed");
+    assert_eq!(count().await, 2, "those that no task names any more");
+    let filter = SessionFilter { agent: AgentId::parse("x").ok(), ..SessionFilter::default() };
+    let listed = sqlite.sessions(&tenant(), &filter, &Page { limit: 9, after: None }).await.expect("read");
+    assert!(listed.items.is_empty(), "they are passed over");
+    sqlite.prune(prune).await.expect("pruned");
+    assert_eq!(count().await, 0);
+}
+
 #[test]
 fn a_history_is_read_run_by_run() {
     let (_directory, sqlite, _cache) = sqlite(|_| {});

@@ -50,12 +50,12 @@ CREATE INDEX sessions_open ON sessions (tenant, workflow, revision) WHERE ended_
 -- Tenants keep what is over as long as they say: what may go is looked for tenant by tenant.
 CREATE INDEX sessions_by_end ON sessions (tenant, ended_at) WHERE ended_at IS NOT NULL;
 
--- Which agents hold or held a task of a session, written with each dispatch.
+-- Which agents hold or held a task of a session, in the order of lists by agent. What is left of a session that is gone is
+-- passed over, and looked for by and by.
 CREATE TABLE session_agents (
     tenant TEXT NOT NULL, session TEXT NOT NULL, agent TEXT NOT NULL, created_at INTEGER NOT NULL,
-    PRIMARY KEY (tenant, session, agent)
+    PRIMARY KEY (tenant, agent, created_at, session)
 ) WITHOUT ROWID;
-CREATE INDEX session_agents_by_agent ON session_agents (tenant, agent, created_at, session);
 
 CREATE TABLE tasks (
     tenant TEXT NOT NULL, id TEXT NOT NULL, session TEXT NOT NULL, position INTEGER NOT NULL,
