@@ -22,14 +22,20 @@ const QUERIES: [(&str, &str); 7] = [
         "a session's tasks",
         "SELECT body FROM tasks WHERE tenant = 'default' AND session = 's' ORDER BY position",
     ),
-    ("a session's history", "SELECT data FROM events WHERE session = 's' ORDER BY id LIMIT 101"),
+    (
+        "a session's history",
+        "SELECT entry.data FROM events AS first CROSS JOIN events AS entry
+         WHERE first.session = 's' AND first.run IS NOT NULL
+         AND entry.id BETWEEN first.id AND first.id + first.run - 1 AND entry.session = 's'
+         ORDER BY first.id, entry.id LIMIT 101",
+    ),
     (
         "waiting tasks",
         "SELECT id FROM tasks WHERE tenant = 'default' AND wait_route = 'r' ORDER BY queued_at, id LIMIT 8",
     ),
     (
         "due timers",
-        "SELECT body FROM due WHERE kind = 'timer' AND visible_at <= 1 ORDER BY visible_at LIMIT 256",
+        "SELECT body FROM due WHERE kind = 'timer' AND leased_by IS NULL AND visible_at <= 1 ORDER BY visible_at LIMIT 256",
     ),
 ];
 

@@ -305,6 +305,11 @@ impl DueKind {
         }
     }
 
+    /// The kind that a row has.
+    pub(crate) fn of_column(column: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.column() == column)
+    }
+
     /// The index that has this kind's lanes in order; timers have no lanes.
     pub(crate) fn lanes_index(self) -> &'static str {
         match self {

@@ -12,7 +12,7 @@ use signalbox_core::lease::Lease;
 use signalbox_core::payload;
 use signalbox_core::session::SessionState;
 use signalbox_core::snapshot::Loaded;
-use signalbox_core::task::{Task, TaskStatus};
+use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId};
 use signalbox_wire::json;
 use signalbox_wire::time::Timestamp;
@@ -37,7 +37,7 @@ pub(crate) struct Commit {
     pub(crate) due: Vec<DueRow>,
     /// Due work to remove, by id.
     pub(crate) done: Vec<String>,
-    /// Who gets a task of which session.
+    /// Who gets a task of which session, where that is not known to be written already.
     pub(crate) holders: Vec<Holder>,
     /// Which sessions refer to which payloads.
     pub(crate) uses: Vec<Use>,
@@ -134,7 +134,7 @@ impl Commit {
         compare_listing(tenant, &mut changes, cache);
         let due = due.into_iter().map(|due| due_row(due, now, lease)).collect::<Result<Vec<_>, _>>()?;
         let sessions = sessions(tenant, &changes, cache);
-        let holders = holders(&changes);
+        let holders = holders(tenant, &changes, cache);
         let uses = uses(&changes, &events)?;
         Ok(Self {
             tenant: tenant.clone(),
@@ -231,23 +231,35 @@ fn compare_listing(tenant: &TenantId, changes: &mut [Change], cache: &Cache) {
     }
 }
 
-/// Who gets a task by these changes. A task is only ever given together with a change of its session.
-fn holders(changes: &[Change]) -> Vec<Holder> {
-    let puts = || changes.iter().filter_map(|change| change.put.as_ref());
-    let given = puts().filter_map(|put| match &put.row {
-        Row::Task(session, task) if task.status == TaskStatus::Dispatched => {
-            Some((session, task.agent.as_ref()?))
-        }
+/// Who gets a task by these changes. A task is only ever given together with a change of its session. An agent that a
+/// task names in the session as it was read has been written by the commit by which that task came to name it.
+fn holders(tenant: &TenantId, changes: &[Change], cache: &Cache) -> Vec<Holder> {
+    let named = changes.iter().filter_map(|change| match &change.put {
+        Some(Put { row: Row::Task(session, task), .. }) => Some((session, task.agent.as_ref()?)),
         _ => None,
     });
-    let given = given.filter_map(|(id, agent)| {
-        let created_at = puts().find_map(|put| match &put.row {
-            Row::Session(session) if session.id == *id => Some(session.created_at),
+    let mut holders: Vec<Holder> = Vec::new();
+    for (id, agent) in named {
+        if holders.iter().any(|known| known.agent == *agent && known.session == *id) {
+            continue;
+        }
+        let session = changes.iter().find_map(|change| match &change.put {
+            Some(Put { row: Row::Session(session), .. }) if session.id == *id => Some((change, session)),
             _ => None,
         });
-        Some(Holder { session: id.clone(), agent: agent.clone(), created_at: created_at? })
-    });
-    given.collect()
+        let Some((change, session)) = session else { continue };
+        let before = match change.guard {
+            Guard::At(version) => cached_session(tenant, &change.key, version, cache),
+            Guard::Absent | Guard::Guarded => None,
+        };
+        let is_written = before
+            .is_some_and(|(before, _)| before.tasks.iter().any(|task| task.agent.as_ref() == Some(agent)));
+        if !is_written {
+            let (session, created_at) = (id.clone(), session.created_at);
+            holders.push(Holder { session, agent: agent.clone(), created_at });
+        }
+    }
+    holders
 }
 
 /// Which payloads the sessions and their histories refer to, as far as they change. Nearly always there are none, and
@@ -403,6 +415,37 @@ mod tests {
             decision.put_guarded(Row::Task(id.clone(), Arc::new(task)), version);
         }
         decision
+    }
+
+    /// A change of a session by which these tasks are held by these agents.
+    fn given(version: i64, held: &[(usize, &str)]) -> Decision {
+        let tasks: Vec<(usize, usize)> = held.iter().map(|(position, _)| (*position, 0)).collect();
+        let mut decision = decision(version, &tasks);
+        for write in &mut decision.writes {
+            if let Write::Put { row: Row::Task(_, task), .. } = write {
+                let agent = held.iter().find(|(position, _)| *position == task.position);
+                Arc::make_mut(task).agent = agent.and_then(|(_, agent)| AgentId::parse(agent).ok());
+            }
+        }
+        decision
+    }
+
+    #[test]
+    fn an_agent_is_written_once_for_a_session_as_far_as_memory_tells() {
+        let (tenant, cache) = (TenantId::default_tenant(), Cache::new(1 << 30).expect("made"));
+        let expect = |version: i64, held: &[(usize, &str)], expected: &[&str]| {
+            let prepared = Commit::prepare(&tenant, given(version, held), Timestamp::default(), None, &cache);
+            let mut prepared = prepared.expect("prepared");
+            let written: Vec<&str> = prepared.holders.iter().map(|holder| holder.agent.as_str()).collect();
+            assert_eq!(written, expected);
+            prepared.settle(&cache);
+        };
+        expect(1, &[(0, "a"), (1, "b"), (2, "a")], &["a", "b"]);
+        expect(2, &[(0, "b"), (3, "a")], &[]);
+        expect(3, &[(2, "c"), (3, "b")], &["c"]);
+        expect(4, &[(1, "a")], &["a"]);
+        cache.clear();
+        expect(5, &[(1, "a")], &["a"]);
     }
 
     proptest! {

@@ -85,7 +85,7 @@ impl Part {
                 Some((table.name, table.key.iter().map(|column| column.name).collect()))
             }
             Self::Capabilities => Some(("agent_capabilities", vec!["agent", "capability"])),
-            Self::SessionAgents => Some(("session_agents", vec!["session", "agent"])),
+            Self::SessionAgents => Some(("session_agents", vec!["agent", "created_at", "session"])),
             Self::PayloadUses => Some(("payload_uses", vec!["session", "payload"])),
             Self::Due => Some(("due", vec!["id"])),
             Self::Log => None,

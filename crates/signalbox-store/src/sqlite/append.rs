@@ -8,7 +8,7 @@ use rusqlite::{Connection, Statement};
 use signalbox_core::event::NewEvent;
 use signalbox_wire::id::{AgentId, TenantId};
 
-use super::log::{Log, ends_block};
+use super::log::{Log, RUN_MAX, ends_block};
 use super::statements::{EVENTS_AT_ONCE, Statements};
 
 /// Tenants whose unfinished block is remembered; those of others are read again once they are full.
@@ -36,6 +36,8 @@ pub(super) struct Placed<'e> {
     log: Log,
     pub(super) place: i64,
     event: &'e NewEvent,
+    /// How many entries of a session begin here, where it is the first of them.
+    run: Option<usize>,
 }
 
 impl Appender {
@@ -58,7 +60,7 @@ impl Appender {
             }
         };
         tail.last += 1;
-        Ok(Placed { tenant, log: tail.log, place: tail.last, event })
+        Ok(Placed { tenant, log: tail.log, place: tail.last, event, run: None })
     }
 
     /// Writes entries that have been given their places, in that order.
@@ -68,6 +70,7 @@ impl Appender {
         statements: &mut Statements<'_>,
         placed: &mut Vec<Placed<'_>>,
     ) -> rusqlite::Result<()> {
+        find_runs(placed);
         for some in placed.chunks(EVENTS_AT_ONCE) {
             if some.len() == EVENTS_AT_ONCE {
                 add(&mut statements.add_events, some)?;
@@ -109,10 +112,29 @@ impl Appender {
     }
 }
 
+/// Finds the entries of one session that stand next to each other.
+fn find_runs(placed: &mut [Placed<'_>]) {
+    let is_next = |one: &Placed<'_>, next: &Placed<'_>| {
+        one.log == next.log
+            && match (&one.event.session, &next.event.session) {
+                (Some((one, _)), Some((next, _))) => one == next,
+                (one, next) => one.is_none() && next.is_none(),
+            }
+    };
+    for together in placed.chunk_by_mut(is_next) {
+        for run in together.chunks_mut(RUN_MAX) {
+            let length = run.len();
+            if let Some(first) = run.first_mut().filter(|first| first.event.session.is_some()) {
+                first.run = Some(length);
+            }
+        }
+    }
+}
+
 /// Adds as many entries as the statement has room for.
 fn add(statement: &mut Statement<'_>, placed: &[Placed<'_>]) -> rusqlite::Result<()> {
-    for (number, Placed { log, place, event, .. }) in placed.iter().enumerate() {
-        let first = number * 9 + 1;
+    for (number, Placed { log, place, event, run, .. }) in placed.iter().enumerate() {
+        let first = number * 10 + 1;
         let session = event.session.as_ref();
         statement.raw_bind_parameter(first, log.id(*place))?;
         statement.raw_bind_parameter(first + 1, event.at.as_micros())?;
@@ -120,9 +142,10 @@ fn add(statement: &mut Statement<'_>, placed: &[Placed<'_>]) -> rusqlite::Result
         statement.raw_bind_parameter(first + 3, event.level.number())?;
         statement.raw_bind_parameter(first + 4, session.map(|(session, _)| session.as_str()))?;
         statement.raw_bind_parameter(first + 5, session.map(|(_, sequence)| sequence.cast_signed()))?;
-        statement.raw_bind_parameter(first + 6, event.agent.as_ref().map(AgentId::as_str))?;
-        statement.raw_bind_parameter(first + 7, event.task.as_ref().map(|task| task.as_str()))?;
-        statement.raw_bind_parameter(first + 8, event.data.as_str())?;
+        statement.raw_bind_parameter(first + 6, run.map(|length| length as i64))?;
+        statement.raw_bind_parameter(first + 7, event.agent.as_ref().map(AgentId::as_str))?;
+        statement.raw_bind_parameter(first + 8, event.task.as_ref().map(|task| task.as_str()))?;
+        statement.raw_bind_parameter(first + 9, event.data.as_str())?;
     }
     statement.raw_execute().map(|_| ())
 }

@@ -101,6 +101,12 @@ impl<'c> Batch<'c> {
             return Ok(Applied::Conflict);
         }
         for change in &commit.changes {
+            if let (Key::Session(session), None) = (&change.key, &change.put) {
+                let values = params![commit.tenant.as_str(), session.as_str()];
+                self.statements.clear_session_agents.execute(values)?;
+            }
+        }
+        for change in &commit.changes {
             self.change(&commit.tenant, change)?;
         }
         for Holder { session, agent, created_at } in &commit.holders {
@@ -220,12 +226,8 @@ impl<'c> Batch<'c> {
                 table.remove.raw_execute()?;
             }
         }
-        match (&change.key, &change.put) {
-            (Key::Agent(agent), put) => self.list_capabilities(tenant, agent.as_str(), put.as_ref())?,
-            (Key::Session(session), None) => {
-                self.statements.clear_session_agents.execute(params![tenant.as_str(), session.as_str()])?;
-            }
-            _ => {}
+        if let Key::Agent(agent) = &change.key {
+            self.list_capabilities(tenant, agent.as_str(), change.put.as_ref())?;
         }
         self.note_written(tenant, change);
         Ok(())

@@ -1,4 +1,7 @@
 //! Due work in the file: claiming, releasing, and the sweep over waiting tasks.
+//!
+//! The indexes hold what nobody holds; what is held is known in memory ([`super::leases`]). Whoever looks for work first
+//! frees what is held no longer than until then.
 
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 use signalbox_core::due::{DueJob, Lane};
@@ -9,6 +12,7 @@ use signalbox_wire::time::Timestamp;
 
 use super::convert::{id, sql_limit, unsigned};
 use super::fault::fault;
+use super::leases::{Held, Leases, Seen};
 use crate::api::{Backlog, Claimed, DueKind, LaneClaim, WaitingLanes};
 use crate::error::StoreError;
 use crate::rotation::{
@@ -16,13 +20,43 @@ use crate::rotation::{
 };
 use crate::schema::{self, FREE_DUE};
 
+/// Leases that are over and freed in one go, at least.
+const FREED_AT_ONCE: usize = 1_024;
+
 /// A claimed row, not yet understood.
 pub(super) struct Taken {
     tenant: String,
+    id: String,
+    kind: String,
     work: String,
     due_at: i64,
     lane: String,
+    ends_at: Option<i64>,
     lease: Lease,
+}
+
+/// What became of leases on the way to a claim, and by it.
+#[derive(Default)]
+pub(super) struct Changed {
+    pub(super) freed: Vec<Seen>,
+    pub(super) taken: Vec<Taken>,
+}
+
+impl Changed {
+    /// Memory follows.
+    pub(super) fn settle(&self, leases: &Leases) {
+        leases.forget_seen(&self.freed);
+        for taken in &self.taken {
+            // What belongs to no tenant or is of no kind is for nobody to claim.
+            if let (Ok(tenant), Some(kind)) =
+                (TenantId::parse(&taken.tenant), DueKind::of_column(&taken.kind))
+            {
+                let until = taken.lease.until.as_micros();
+                let held = Held::new(kind, Lane::named(taken.lane.clone()), until, taken.ends_at);
+                leases.hold(&tenant, &taken.id, held);
+            }
+        }
+    }
 }
 
 impl Taken {
@@ -61,8 +95,8 @@ pub(super) fn claim(
         claim.in_turn(limit, turn)?;
     }
     let sql = format!(
-        "SELECT tenant, id, due_at, body, lane FROM due WHERE {} AND visible_at <= ?1 ORDER BY visible_at LIMIT ?2",
-        kind.condition()
+        "SELECT {COLUMNS} FROM due WHERE {} AND visible_at <= ?1 ORDER BY visible_at LIMIT ?2",
+        free(kind)
     );
     let left = sql_limit(limit.saturating_sub(claim.taken.len()));
     claim.take(&sql, params![now.as_micros(), left])?;
@@ -70,23 +104,58 @@ pub(super) fn claim(
     Ok(claim.taken)
 }
 
+/// What is free of a kind, as the indexes have it.
+fn free(kind: DueKind) -> String {
+    format!("{} AND leased_by IS NULL", kind.condition())
+}
+
+/// Frees what is held no longer than until `now` and is work of this kind then; what had waited longest first, at least
+/// `most` of it.
+pub(super) fn free_over(
+    connection: &Connection,
+    leases: &Leases,
+    kind: DueKind,
+    now: Timestamp,
+    most: usize,
+) -> rusqlite::Result<Vec<Seen>> {
+    let over = leases.over(kind, now, most.max(FREED_AT_ONCE));
+    if over.is_empty() {
+        return Ok(over);
+    }
+    // One that has been leased again in this transaction stays as it is.
+    let mut sql = connection.prepare_cached(
+        "UPDATE due SET leased_by = NULL WHERE tenant = ?1 AND id = ?2 AND leased_by IS NOT NULL
+         AND (visible_at <= ?3 OR ends_at <= ?3)",
+    )?;
+    for seen in &over {
+        sql.execute(params![seen.work.tenant.as_str(), &*seen.work.id, now.as_micros()])?;
+    }
+    Ok(over)
+}
+
+const COLUMNS: &str = "tenant, id, due_at, body, lane, kind, ends_at";
 const TAKE: &str = "UPDATE due SET visible_at = ?3, leased_by = ?4 WHERE tenant = ?1 AND id = ?2";
 const TAKE_ENDED: &str =
     "UPDATE due SET visible_at = ?3, ends_at = ?3, leased_by = ?4 WHERE tenant = ?1 AND id = ?2";
 
 impl Claim<'_> {
-    /// Takes what is over, whatever it is and whoever holds it.
+    /// Takes what is over, whatever it is.
     fn ended(&mut self, limit: usize) -> rusqlite::Result<()> {
-        let sql = "SELECT tenant, id, due_at, body, lane FROM due WHERE ends_at IS NOT NULL AND ends_at <= ?1
-             ORDER BY ends_at LIMIT ?2";
-        self.take_by(TAKE_ENDED, sql, params![self.now.as_micros(), sql_limit(limit)])
+        let sql = format!(
+            "SELECT {COLUMNS} FROM due WHERE ends_at IS NOT NULL AND leased_by IS NULL AND ends_at <= ?1
+             ORDER BY ends_at LIMIT ?2"
+        );
+        self.take_by(TAKE_ENDED, &sql, params![self.now.as_micros(), sql_limit(limit)])?;
+        let end = self.lease.until.as_micros();
+        self.taken.iter_mut().for_each(|taken| taken.ends_at = Some(end));
+        Ok(())
     }
 
     /// Takes what is visible of one tenant after the other, of each its share.
     fn in_turn(&mut self, limit: usize, turn: &mut RotationCursor) -> rusqlite::Result<()> {
-        let (condition, index) = (self.kind.condition(), self.kind.lanes_index());
+        let (condition, index) = (free(self.kind), self.kind.lanes_index());
         let sql = format!(
-            "SELECT tenant, id, due_at, body, lane FROM due INDEXED BY {index}
+            "SELECT {COLUMNS} FROM due INDEXED BY {index}
              WHERE {condition} AND tenant = ?1 AND visible_at <= ?2 ORDER BY visible_at LIMIT ?3"
         );
         let mut next = self.connection.prepare_cached(&format!(
@@ -125,12 +194,19 @@ impl Claim<'_> {
         let mut take = self.connection.prepare_cached(take)?;
         let lease = self.lease;
         let rows = find.query_map(values, |row| {
-            let (tenant, due_at, work, lane) = (row.get(0)?, row.get(2)?, row.get(3)?, row.get(4)?);
-            let taken = Taken { tenant, work, due_at, lane, lease: lease.clone() };
-            Ok((row.get::<_, String>(1)?, taken))
+            Ok(Taken {
+                tenant: row.get(0)?,
+                id: row.get(1)?,
+                due_at: row.get(2)?,
+                work: row.get(3)?,
+                lane: row.get(4)?,
+                kind: row.get(5)?,
+                ends_at: row.get(6)?,
+                lease: lease.clone(),
+            })
         })?;
-        for (id, taken) in rows.collect::<rusqlite::Result<Vec<_>>>()? {
-            take.execute(params![taken.tenant, id, lease.until.as_micros(), lease.node.as_str()])?;
+        for taken in rows.collect::<rusqlite::Result<Vec<_>>>()? {
+            take.execute(params![taken.tenant, taken.id, lease.until.as_micros(), lease.node.as_str()])?;
             self.taken.push(taken);
         }
         Ok(())
@@ -145,10 +221,10 @@ pub(super) fn claim_lanes(
     wanted: &[LaneClaim],
 ) -> rusqlite::Result<Vec<Taken>> {
     let sql = format!(
-        "SELECT tenant, id, due_at, body, lane FROM due INDEXED BY {}
+        "SELECT {COLUMNS} FROM due INDEXED BY {}
          WHERE {} AND tenant = ?1 AND lane = ?2 AND visible_at <= ?3 ORDER BY visible_at LIMIT ?4",
         kind.lanes_index(),
-        kind.condition()
+        free(kind)
     );
     let mut claim = Claim { connection, now: Timestamp::default(), lease, kind, taken: Vec::new() };
     for LaneClaim { tenant, lane, most, visible_by } in wanted {
@@ -162,10 +238,12 @@ pub(super) fn claim_lanes(
 /// lanes in turn.
 pub(super) fn waiting_lanes(
     connection: &Connection,
+    leases: &Leases,
     now: Timestamp,
     kind: DueKind,
     sweep: &mut Sweep,
 ) -> Result<WaitingLanes, StoreError> {
+    let freed = leases.next(kind, Some(now));
     let (rows, next) = oldest_lanes(connection, now, kind).map_err(|error| fault(&error))?;
     let has_more = rows.len() >= OLDEST_LOOKED_AT;
     let others = if has_more { lanes_in_turn(connection, now, kind, sweep) } else { Ok(Vec::new()) };
@@ -173,12 +251,14 @@ pub(super) fn waiting_lanes(
     let rows = rows.into_iter().chain(others);
     let rows = rows.map(|(tenant, lane)| Ok((id(TenantId::parse(&tenant))?, Lane::named(lane), 1)));
     let lanes = by_lane(rows.collect::<Result<_, StoreError>>()?);
+    let next = [next, freed].into_iter().flatten().min();
     Ok(WaitingLanes { lanes, has_more, next: next.map(Timestamp::from_micros) })
 }
 
 /// How much there is in one lane, up to `most`.
 pub(super) fn waiting_in_lane(
     connection: &Connection,
+    leases: &Leases,
     tenant: &TenantId,
     kind: DueKind,
     lane: &Lane,
@@ -187,13 +267,14 @@ pub(super) fn waiting_in_lane(
     let sql = format!(
         "SELECT count(*) FROM (SELECT 1 FROM due INDEXED BY {} WHERE {} AND tenant = ?1 AND lane = ?2 LIMIT ?3)",
         kind.lanes_index(),
-        kind.condition()
+        free(kind)
     );
+    let held = leases.count_in_lane(tenant, kind, lane).min(most);
     let mut counted = connection.prepare_cached(&sql).map_err(|error| fault(&error))?;
     let count: i64 = counted
-        .query_row(params![tenant.as_str(), lane.as_str(), sql_limit(most)], |row| row.get(0))
+        .query_row(params![tenant.as_str(), lane.as_str(), sql_limit(most - held)], |row| row.get(0))
         .map_err(|error| fault(&error))?;
-    Ok(usize::try_from(count).unwrap_or_default())
+    Ok(held + usize::try_from(count).unwrap_or_default())
 }
 
 type LaneNames = Vec<(String, String)>;
@@ -205,7 +286,7 @@ fn oldest_lanes(
 ) -> rusqlite::Result<(LaneNames, Option<i64>)> {
     let mut oldest = connection.prepare_cached(&format!(
         "SELECT tenant, lane FROM due WHERE {} AND visible_at <= ?1 ORDER BY visible_at LIMIT ?2",
-        kind.condition()
+        free(kind)
     ))?;
     let rows = oldest.query_map(params![now.as_micros(), sql_limit(OLDEST_LOOKED_AT)], |row| {
         Ok((row.get(0)?, row.get(1)?))
@@ -213,7 +294,7 @@ fn oldest_lanes(
     let rows = rows.collect::<rusqlite::Result<LaneNames>>()?;
     let mut next = connection.prepare_cached(&format!(
         "SELECT visible_at FROM due WHERE {} AND visible_at > ?1 ORDER BY visible_at LIMIT 1",
-        kind.condition()
+        free(kind)
     ))?;
     let next = next.query_row([now.as_micros()], |row| row.get(0)).optional()?;
     Ok((rows, next))
@@ -226,7 +307,7 @@ fn lanes_in_turn(
     kind: DueKind,
     sweep: &mut Sweep,
 ) -> rusqlite::Result<LaneNames> {
-    let (condition, index) = (kind.condition(), kind.lanes_index());
+    let (condition, index) = (free(kind), kind.lanes_index());
     let mut next_tenant = connection.prepare_cached(&format!(
         "SELECT tenant FROM due INDEXED BY {index} WHERE {condition} AND tenant > ?1 ORDER BY tenant LIMIT 1"
     ))?;
@@ -259,44 +340,54 @@ fn lanes_in_turn(
     Ok(found)
 }
 
-/// Moves leased work, or keeps it for longer, where it is still held as it was claimed; answers how much was.
+/// Moves leased work, or keeps it for longer, where it is still held as it was claimed; answers the numbers of what was.
 pub(super) fn move_held(
     connection: &Connection,
     held: &[Claimed],
     until: Timestamp,
     keeper: Option<&NodeId>,
-) -> rusqlite::Result<usize> {
+) -> rusqlite::Result<Vec<usize>> {
     let mut sql = connection.prepare_cached(
         "UPDATE due SET visible_at = ?1, leased_by = ?2, due_at = CASE WHEN ?2 IS NULL THEN ?1 ELSE due_at END
          WHERE tenant = ?3 AND id = ?4 AND leased_by = ?5 AND visible_at = ?6",
     )?;
-    let (until, keeper, mut count) = (until.as_micros(), keeper.map(NodeId::as_str), 0);
-    for Claimed { tenant, work, lease, .. } in held {
+    let (until, keeper, mut moved) = (until.as_micros(), keeper.map(NodeId::as_str), Vec::new());
+    for (number, Claimed { tenant, work, lease, .. }) in held.iter().enumerate() {
         let (node, end) = (lease.node.as_str(), lease.until.as_micros());
-        count += sql.execute(params![until, keeper, tenant.as_str(), work.id(), node, end])?;
-    }
-    Ok(count)
-}
-
-/// Frees what `node` holds until exactly one of these moments.
-pub(super) fn free_lost(connection: &Connection, node: &NodeId, untils: &[i64]) -> rusqlite::Result<()> {
-    for kind in DueKind::ALL {
-        let mut sql = connection.prepare_cached(&format!(
-            "UPDATE due SET {FREE_DUE}
-             WHERE {} AND visible_at = ?2 AND leased_by = ?1",
-            kind.condition()
-        ))?;
-        for until in untils {
-            sql.execute(params![node.as_str(), until])?;
+        if sql.execute(params![until, keeper, tenant.as_str(), work.id(), node, end])? > 0 {
+            moved.push(number);
         }
     }
-    Ok(())
+    Ok(moved)
 }
 
-/// Frees what `node` holds.
-pub(super) fn release(connection: &Connection, node: &NodeId) -> rusqlite::Result<()> {
-    let sql = format!("UPDATE due SET {FREE_DUE} WHERE leased_by = ?1");
-    connection.execute(&sql, [node.as_str()]).map(|_| ())
+/// Frees what `node` holds until exactly one of these moments; answers what was.
+pub(super) fn free_lost(
+    connection: &Connection,
+    leases: &Leases,
+    node: &NodeId,
+    untils: &[i64],
+) -> rusqlite::Result<Vec<Seen>> {
+    let mut freed = Vec::new();
+    for until in untils {
+        let mut sql = connection.prepare_cached(&format!(
+            "UPDATE due SET {FREE_DUE} WHERE tenant = ?1 AND id = ?2 AND visible_at = ?3 AND leased_by = ?4"
+        ))?;
+        for seen in leases.until(*until) {
+            let values = params![seen.work.tenant.as_str(), &*seen.work.id, until, node.as_str()];
+            if sql.execute(values)? > 0 {
+                freed.push(seen);
+            }
+        }
+    }
+    Ok(freed)
+}
+
+/// Frees what `node` holds; answers what that was, by tenant and id.
+pub(super) fn release(connection: &Connection, node: &NodeId) -> rusqlite::Result<Vec<(String, String)>> {
+    let sql = format!("UPDATE due SET {FREE_DUE} WHERE leased_by = ?1 RETURNING tenant, id");
+    let mut sql = connection.prepare(&sql)?;
+    sql.query_map([node.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 /// Frees what anybody holds: who held it is gone.
@@ -305,40 +396,47 @@ pub(super) fn end_all_leases(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute(&sql, []).map(|_| ())
 }
 
-/// Counts work of this kind by an index that holds all that the count looks at; parameter: how much at most.
+/// Counts free work of this kind by an index that holds all that the count looks at; parameter: how much at most.
 pub(super) fn count(kind: DueKind) -> String {
-    format!("SELECT count(*) FROM (SELECT 1 FROM due WHERE {} LIMIT ?1)", kind.condition())
+    format!("SELECT count(*) FROM (SELECT 1 FROM due WHERE {} LIMIT ?1)", free(kind))
 }
 
 /// How much there is; `limit` pieces are counted at most.
-pub(super) fn backlog(connection: &Connection, limit: u64) -> Result<Backlog, StoreError> {
+pub(super) fn backlog(connection: &Connection, leases: &Leases, limit: u64) -> Result<Backlog, StoreError> {
     let mut backlog = Backlog::default();
     for kind in DueKind::ALL {
+        backlog.pending += (leases.count(kind) as u64).min(limit - backlog.pending);
         let left = sql_limit(usize::try_from(limit - backlog.pending).unwrap_or(usize::MAX));
         let counted = connection
             .prepare_cached(&count(kind))
             .and_then(|mut count| count.query_row([left], |row| row.get::<_, i64>(0)));
         backlog.pending += unsigned(counted.map_err(|error| fault(&error))?)?;
-        backlog.next = [backlog.next, next(connection, kind)?].into_iter().flatten().min();
+        backlog.next = [backlog.next, next(connection, leases, kind)?].into_iter().flatten().min();
     }
     Ok(backlog)
 }
 
 /// The next moment at which work of this kind can be claimed.
-pub(super) fn next(connection: &Connection, kind: DueKind) -> Result<Option<Timestamp>, StoreError> {
-    let sql = format!("SELECT visible_at FROM due WHERE {} ORDER BY visible_at LIMIT 1", kind.condition());
+pub(super) fn next(
+    connection: &Connection,
+    leases: &Leases,
+    kind: DueKind,
+) -> Result<Option<Timestamp>, StoreError> {
+    let freed = leases.next(kind, None);
+    let sql = format!("SELECT visible_at FROM due WHERE {} ORDER BY visible_at LIMIT 1", free(kind));
     let next = connection
         .prepare_cached(&sql)
         .and_then(|mut next| next.query_row([], |row| row.get::<_, i64>(0)).optional());
     let next = next.map_err(|error| fault(&error))?;
     let ends =
         if kind == DueKind::Timer { next_end(connection).map_err(|error| fault(&error))? } else { None };
-    Ok([next, ends].into_iter().flatten().min().map(Timestamp::from_micros))
+    Ok([next, ends, freed].into_iter().flatten().min().map(Timestamp::from_micros))
 }
 
 /// When the next thing is over that is no timer yet.
 fn next_end(connection: &Connection) -> rusqlite::Result<Option<i64>> {
-    let sql = "SELECT ends_at FROM due WHERE ends_at IS NOT NULL ORDER BY ends_at LIMIT 1";
+    let sql =
+        "SELECT ends_at FROM due WHERE ends_at IS NOT NULL AND leased_by IS NULL ORDER BY ends_at LIMIT 1";
     connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()
 }
 

@@ -18,7 +18,8 @@ use crate::error::StoreError;
 /// How far apart the moments of neighbours in the log can be, generously.
 const DISORDER: Duration = Duration::from_secs(600);
 
-const COLUMNS: &str = "id, at, kind, level, session, session_sequence, agent, task, data";
+const COLUMNS: &str = "entry.id, entry.at, entry.kind, entry.level, entry.session, entry.session_sequence, entry.agent, \
+    entry.task, entry.data";
 
 /// Entries of the log, by their place in the tenant's order.
 pub(super) fn list(
@@ -126,7 +127,7 @@ impl Walk<'_> {
             return Ok(ControlFlow::Continue(()));
         }
         let sql = format!(
-            "SELECT {COLUMNS} FROM events WHERE id BETWEEN ?1 AND ?2 ORDER BY id {}",
+            "SELECT {COLUMNS} FROM events AS entry WHERE id BETWEEN ?1 AND ?2 ORDER BY id {}",
             self.direction()
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
@@ -140,20 +141,15 @@ impl Walk<'_> {
     }
 
     fn session(&self, session: &SessionId, chosen: &mut Chosen<'_>) -> Step {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM events
-             WHERE session = ?1 AND id BETWEEN ?2 AND ?3 AND session_sequence > ?4
-             ORDER BY id {}",
-            self.direction()
-        );
-        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut statement = self.connection.prepare_cached(&of_session(self.direction()))?;
         let (low, high) = self.range;
         let after = self.filter.after_in_session.map_or(-1, |after| i64::try_from(after).unwrap_or(i64::MAX));
         let mut rows = statement.query(rusqlite::params![
             session.as_str(),
             self.log.id(low),
             self.log.id(high),
-            after
+            after,
+            self.log.first_of_run(low)
         ])?;
         while let Some(row) = rows.next()? {
             if chosen.offer(self.log.place(row.get(0)?), row)?.is_break() {
@@ -194,7 +190,7 @@ impl Walk<'_> {
         if self.filter.newest_first {
             places.reverse();
         }
-        let sql = format!("SELECT {COLUMNS} FROM events WHERE id = ?1");
+        let sql = format!("SELECT {COLUMNS} FROM events AS entry WHERE id = ?1");
         let mut statement = self.connection.prepare_cached(&sql)?;
         for place in places.into_iter().filter(|place| (low..=high).contains(place)) {
             let mut rows = statement.query([self.log.id(place)])?;
@@ -207,6 +203,18 @@ impl Walk<'_> {
         }
         Ok(chosen.passed(if self.filter.newest_first { low } else { high }))
     }
+}
+
+/// Reads a session's entries run by run; parameters: session, first and last id, after which place in the session, and the
+/// first id at which a run can begin that has the first of them.
+pub(super) fn of_session(direction: &str) -> String {
+    format!(
+        "SELECT {COLUMNS} FROM events AS first CROSS JOIN events AS entry
+         WHERE first.session = ?1 AND first.run IS NOT NULL AND first.id BETWEEN ?5 AND ?3
+         AND entry.id BETWEEN max(first.id, ?2) AND min(first.id + first.run - 1, ?3)
+         AND entry.session = ?1 AND entry.session_sequence > ?4
+         ORDER BY first.id {direction}, entry.id {direction}"
+    )
 }
 
 /// What a walk has found so far.

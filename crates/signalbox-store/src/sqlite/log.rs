@@ -2,6 +2,9 @@
 //!
 //! Entries are numbered per tenant and grouped in blocks. Whoever appends the last entry of a block indexes the
 //! block in the same commit, so every full block is indexed and only the newest, unfinished one must be walked.
+//!
+//! Entries of one session that are written together are a run: only the first is in an index. Its `run` says how many
+//! places from there on may hold the rest. An entry that is not the first of its run always has that before it.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -14,6 +17,10 @@ use signalbox_wire::id::{AgentId, TenantId};
 const PLACE_BITS: u32 = 40;
 /// Entries in a block. Offsets within one fit 16 bits.
 const BLOCK: i64 = 4_096;
+
+/// Entries of one run of a session's, at most: as far behind a place its first may be looked for.
+pub(super) const RUN_MAX: usize = 64;
+const RUN_PLACES: i64 = RUN_MAX as i64;
 
 /// A tenant's part of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +142,59 @@ impl Log {
         let start = *places_of(block).start();
         let (pairs, _) = offsets.as_deref().unwrap_or_default().as_chunks::<2>();
         Ok(pairs.iter().map(|pair| start + i64::from(u16::from_le_bytes(*pair))).collect())
+    }
+
+    /// The id of the first entry of a run that may reach the entry at `place`, at the earliest.
+    pub(super) fn first_of_run(self, place: i64) -> i64 {
+        self.id(place.saturating_sub(RUN_PLACES - 1))
+    }
+
+    /// Removes up to `limit` entries of a session, never the newest of the log; answers how many. Runs go from their
+    /// ends, so that no entry is left without the first of its run.
+    pub(super) fn remove_session(
+        self,
+        connection: &Connection,
+        session: &str,
+        limit: i64,
+    ) -> rusqlite::Result<usize> {
+        let newest = self.last_place(connection)?;
+        let mut remove = connection.prepare_cached(
+            "DELETE FROM events WHERE id IN
+             (SELECT entry.id FROM events AS first CROSS JOIN events AS entry
+              WHERE first.session = ?1 AND first.run IS NOT NULL AND first.id BETWEEN ?2 AND ?3
+              AND entry.id BETWEEN first.id AND min(first.id + first.run - 1, ?3) AND entry.session = ?1
+              ORDER BY first.id DESC, entry.id DESC LIMIT ?4)",
+        )?;
+        let count = remove.execute(params![session, self.id(0), self.id(newest - 1), limit])?;
+        self.mend_run(connection, newest)?;
+        Ok(count)
+    }
+
+    /// Makes the next entry from `place` on the first of a run where the first of its own is gone.
+    pub(super) fn mend_run(self, connection: &Connection, place: i64) -> rusqlite::Result<()> {
+        let mut next = connection.prepare_cached(
+            "SELECT id, session, run FROM events WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3",
+        )?;
+        let mut rows = next.query(params![self.id(place), self.id(i64::MAX), RUN_PLACES])?;
+        let (mut first, mut last) = (None, 0);
+        while let Some(row) = rows.next()? {
+            let (id, session, run): (i64, Option<String>, Option<i64>) =
+                (row.get(0)?, row.get(1)?, row.get(2)?);
+            let Some(session) = session.filter(|_| run.is_none()) else { break };
+            let (first, of) = first.get_or_insert_with(|| (id, session.clone()));
+            if session != *of || id - *first >= RUN_PLACES {
+                break;
+            }
+            last = id;
+        }
+        let Some((first, session)) = first else { return Ok(()) };
+        let mut mend = connection.prepare_cached(
+            "UPDATE events SET run = ?2 WHERE id = ?1 AND NOT EXISTS
+             (SELECT 1 FROM events AS first WHERE first.id BETWEEN ?3 AND ?1 - 1 AND first.session = ?4
+              AND first.run IS NOT NULL AND first.id + first.run > ?1)",
+        )?;
+        let earliest = self.first_of_run(self.place(first));
+        mend.execute(params![first, last - first + 1, earliest, session]).map(|_| ())
     }
 
     /// Forgets up to `limit` rows of the index, whatever they cover; answers how many.

@@ -18,6 +18,7 @@ mod due;
 mod events;
 mod fault;
 mod job;
+mod leases;
 mod listings;
 mod log;
 mod prune;
@@ -169,19 +170,24 @@ impl Sqlite {
         &self,
         now: Timestamp,
         until: Timestamp,
+        kind: DueKind,
+        most: usize,
         mut claim: impl FnMut(&Connection) -> rusqlite::Result<Vec<due::Taken>> + Send + 'static,
     ) -> Result<Vec<Claimed>, StoreError> {
         let (node, lost) = (self.node.clone(), self.access.shared.lost.due(now));
         let again = lost.clone();
+        let (shared, settling) = (Arc::clone(&self.access.shared), Arc::clone(&self.access.shared));
         let claim = move |connection: &Connection| {
-            due::free_lost(connection, &node, &lost)?;
-            claim(connection)
+            let mut freed = due::free_lost(connection, &shared.leases, &node, &lost)?;
+            freed.extend(due::free_over(connection, &shared.leases, kind, now, most)?);
+            Ok(due::Changed { freed, taken: claim(connection)? })
         };
-        let taken = self.access.write(claim, |_| {}).await.inspect_err(|_| {
+        let settle = move |changed: &due::Changed| changed.settle(&settling.leases);
+        let changed = self.access.write(claim, settle).await.inspect_err(|_| {
             self.access.shared.lost.add(again.into_iter().map(Timestamp::from_micros).chain([until]));
         })?;
-        let mut claimed = Vec::with_capacity(taken.len());
-        for taken in taken {
+        let mut claimed = Vec::with_capacity(changed.taken.len());
+        for taken in changed.taken {
             match taken.understood() {
                 Ok(work) => claimed.push(work),
                 Err(error) => {
@@ -282,7 +288,7 @@ impl Backend for Sqlite {
         let claim = move |connection: &Connection| {
             due::claim(connection, now, &lease, kind, limit, turns.lock().of(kind))
         };
-        self.claim_by(now, until, claim).await
+        self.claim_by(now, until, kind, limit, claim).await
     }
 
     async fn move_held(
@@ -291,10 +297,20 @@ impl Backend for Sqlite {
         until: Timestamp,
         keeper: Option<&NodeId>,
     ) -> Result<usize, StoreError> {
-        let (held, keeper) = (held.to_vec(), keeper.cloned());
-        self.access
-            .write(move |connection| due::move_held(connection, &held, until, keeper.as_ref()), |_| {})
-            .await
+        let (held, keeper) = (Arc::<[Claimed]>::from(held), keeper.cloned());
+        let (shared, moving, is_kept) =
+            (Arc::clone(&self.access.shared), Arc::clone(&held), keeper.is_some());
+        let settle = move |moved: &Vec<usize>| {
+            for Claimed { tenant, work, .. } in moved.iter().filter_map(|number| held.get(*number)) {
+                match is_kept {
+                    true => shared.leases.extend(tenant, &work.id(), until),
+                    false => shared.leases.forget(tenant, &work.id()),
+                }
+            }
+        };
+        let moved =
+            move |connection: &Connection| due::move_held(connection, &moving, until, keeper.as_ref());
+        Ok(self.access.write(moved, settle).await?.len())
     }
 
     async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -302,8 +318,19 @@ impl Backend for Sqlite {
     }
 
     async fn waiting_lanes(&self, now: Timestamp, kind: DueKind) -> Result<WaitingLanes, StoreError> {
+        let leases = &self.access.shared.leases;
+        if leases.has_over(kind, now) {
+            let (shared, settling) = (Arc::clone(&self.access.shared), Arc::clone(&self.access.shared));
+            let free = move |connection: &Connection| {
+                let freed = due::free_over(connection, &shared.leases, kind, now, 0)?;
+                Ok(due::Changed { freed, taken: Vec::new() })
+            };
+            self.access.write(free, move |changed| changed.settle(&settling.leases)).await?;
+        }
         let mut lanes = self.lanes.lock();
-        self.access.readers.point(|connection| due::waiting_lanes(connection, now, kind, lanes.of(kind)))
+        let read =
+            |connection: &Connection| due::waiting_lanes(connection, leases, now, kind, lanes.of(kind));
+        self.access.readers.point(read)
     }
 
     async fn waiting_in_lane(
@@ -313,8 +340,11 @@ impl Backend for Sqlite {
         lane: &Lane,
         most: usize,
     ) -> Result<usize, StoreError> {
-        let (tenant, lane) = (tenant.clone(), lane.clone());
-        self.access.list(move |connection| due::waiting_in_lane(connection, &tenant, kind, &lane, most)).await
+        let (shared, tenant, lane) = (Arc::clone(&self.access.shared), tenant.clone(), lane.clone());
+        let count = move |connection: &Connection| {
+            due::waiting_in_lane(connection, &shared.leases, &tenant, kind, &lane, most)
+        };
+        self.access.list(count).await
     }
 
     async fn claim_lanes(
@@ -325,12 +355,22 @@ impl Backend for Sqlite {
     ) -> Result<Vec<Claimed>, StoreError> {
         let now = wanted.iter().map(|lane| lane.visible_by).max().unwrap_or_default();
         let until = lease.until;
-        self.claim_by(now, until, move |connection| due::claim_lanes(connection, &lease, kind, &wanted)).await
+        let most = wanted.iter().fold(0_usize, |sum, lane| sum.saturating_add(lane.most));
+        let claim = move |connection: &Connection| due::claim_lanes(connection, &lease, kind, &wanted);
+        self.claim_by(now, until, kind, most, claim).await
     }
 
     async fn release(&self) -> Result<(), StoreError> {
         let node = self.node.clone();
-        self.access.write(move |connection| due::release(connection, &node), |()| {}).await
+        let shared = Arc::clone(&self.access.shared);
+        let settle = move |released: &Vec<(String, String)>| {
+            for (tenant, id) in released {
+                if let Ok(tenant) = TenantId::parse(tenant) {
+                    shared.leases.forget(&tenant, id);
+                }
+            }
+        };
+        self.access.write(move |connection| due::release(connection, &node), settle).await.map(|_| ())
     }
 
     async fn node_is_here(&self) -> Result<(), StoreError> {
@@ -354,11 +394,13 @@ impl Backend for Sqlite {
     }
 
     async fn next_due(&self, kind: DueKind) -> Result<Option<Timestamp>, StoreError> {
-        self.access.readers.point(|connection| due::next(connection, kind))
+        let leases = &self.access.shared.leases;
+        self.access.readers.point(|connection| due::next(connection, leases, kind))
     }
 
     async fn backlog(&self, limit: u64) -> Result<Backlog, StoreError> {
-        self.access.list(move |connection| due::backlog(connection, limit)).await
+        let shared = Arc::clone(&self.access.shared);
+        self.access.list(move |connection| due::backlog(connection, &shared.leases, limit)).await
     }
 
     async fn census(&self, limit: usize) -> Result<Census, StoreError> {
@@ -591,6 +633,7 @@ impl Backend for Sqlite {
                 removed.forget(&shared.cache, &owner);
                 shared.waiting.forget(&owner);
                 shared.available.forget(&owner);
+                shared.leases.forget_tenant(&owner);
             },
         );
         Ok(removed.await?.count)

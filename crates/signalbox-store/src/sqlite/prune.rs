@@ -15,6 +15,7 @@ use super::channels;
 use super::convert::sql_limit;
 use super::fault::fault;
 use super::log::Log;
+use super::statements::CLEAR_SESSION_AGENTS;
 use super::unused;
 use crate::api::Prune;
 use crate::backend::EVENTS_LOOKED_AT;
@@ -22,6 +23,9 @@ use crate::cache::Cache;
 use crate::error::StoreError;
 use crate::retention::{CHANNELS_AT_ONCE, Kind, Piece, Removes, TENANTS_MAX, Tenant};
 use crate::schema;
+
+/// Agents and sessions that one round looks at, so as to find what sessions have left.
+const HOLDERS_LOOKED_AT: usize = 1_000;
 
 /// What one piece removed.
 #[derive(Default)]
@@ -137,8 +141,18 @@ impl<'a> Pruning<'a> {
 #[async_trait::async_trait]
 impl Removes for Pruning<'_> {
     async fn expired(&self, limit: usize) -> Result<Piece, StoreError> {
-        let now = self.prune.now.as_micros();
-        self.work("", move |connection, gone| expired(connection, now, limit, gone)).await
+        let (now, resume) = (self.prune.now.as_micros(), Arc::clone(&self.resume));
+        let look = move |connection: &Connection| {
+            let last = &mut resume.lock().holder;
+            left_holders(connection, last).map_err(|error| fault(&error))
+        };
+        let left = self.sqlite.list(look).await?;
+        let remove = move |connection: &Connection, gone: &mut Gone| {
+            expired(connection, now, limit, gone)?;
+            gone.count += remove_holders(connection, &left)?;
+            Ok(())
+        };
+        self.work("", remove).await
     }
 
     async fn tenants(&self, kind: Kind, after: &str) -> Result<Vec<Tenant>, StoreError> {
@@ -244,6 +258,42 @@ fn expired(connection: &Connection, now: i64, limit: usize, gone: &mut Gone) -> 
     Ok(())
 }
 
+/// An agent that holds or held a task of a session: tenant, agent, when the session was made, session.
+type Holder = (String, String, i64, String);
+
+/// Of the next agents and sessions after `last` those whose session is gone: agents that had a task of it before the task
+/// was given to others.
+fn left_holders(connection: &Connection, last: &mut Holder) -> rusqlite::Result<Vec<Holder>> {
+    let mut next = connection.prepare_cached(
+        "SELECT held.tenant, held.agent, held.created_at, held.session, sessions.id IS NULL
+         FROM session_agents AS held
+         LEFT JOIN sessions ON sessions.tenant = held.tenant AND sessions.id = held.session
+         WHERE (held.tenant, held.agent, held.created_at, held.session) > (?1, ?2, ?3, ?4)
+         ORDER BY held.tenant, held.agent, held.created_at, held.session LIMIT ?5",
+    )?;
+    let from = params![last.0, last.1, last.2, last.3, sql_limit(HOLDERS_LOOKED_AT)];
+    let rows = next.query_map(from, |row| {
+        Ok(((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?), row.get::<_, bool>(4)?))
+    })?;
+    let rows = rows.collect::<rusqlite::Result<Vec<(Holder, bool)>>>()?;
+    let is_at_the_end = rows.len() < HOLDERS_LOOKED_AT;
+    *last = rows.last().filter(|_| !is_at_the_end).map(|(holder, _)| holder.clone()).unwrap_or_default();
+    Ok(rows.into_iter().filter(|(_, is_left)| *is_left).map(|(holder, _)| holder).collect())
+}
+
+/// Removes them, but for those whose session has been made anew meanwhile.
+fn remove_holders(connection: &Connection, left: &[Holder]) -> rusqlite::Result<u64> {
+    let mut remove = connection.prepare_cached(
+        "DELETE FROM session_agents WHERE tenant = ?1 AND agent = ?2 AND created_at = ?3 AND session = ?4
+         AND NOT EXISTS (SELECT 1 FROM sessions WHERE tenant = ?1 AND id = ?4)",
+    )?;
+    let mut count = 0;
+    for (tenant, agent, created_at, session) in left {
+        count += remove.execute(params![tenant, agent, created_at, session])? as u64;
+    }
+    Ok(count)
+}
+
 fn own(connection: &Connection) -> Result<HashMap<String, Retention>, StoreError> {
     let read = || -> rusqlite::Result<Vec<(String, String)>> {
         let mut settings = connection.prepare_cached("SELECT tenant, body FROM settings WHERE name = ?1")?;
@@ -346,19 +396,14 @@ fn sessions(
 fn session_rows(connection: &Connection, tenant: &str, id: &str, left: i64) -> rusqlite::Result<(u64, bool)> {
     let mut count = 0;
     if let Some(log) = Log::find(connection, tenant)? {
-        let mut events = connection.prepare_cached(
-            "DELETE FROM events WHERE id IN
-             (SELECT id FROM events WHERE session = ?1 AND id BETWEEN ?2 AND ?3 ORDER BY id LIMIT ?4)",
-        )?;
-        let newest = log.last_place(connection)?;
-        count = events.execute(params![id, log.id(0), log.id(newest - 1), left])? as u64;
+        count = log.remove_session(connection, id, left)? as u64;
     }
     if left.saturating_sub_unsigned(count) <= 0 {
         return Ok((count, false));
     }
     for sql in [
+        CLEAR_SESSION_AGENTS,
         "DELETE FROM tasks WHERE tenant = ?1 AND session = ?2",
-        "DELETE FROM session_agents WHERE tenant = ?1 AND session = ?2",
         "DELETE FROM sessions WHERE tenant = ?1 AND id = ?2",
     ] {
         count += connection.prepare_cached(sql)?.execute([tenant, id])? as u64;
@@ -376,13 +421,11 @@ pub(super) fn history(
 ) -> rusqlite::Result<usize> {
     let (tenant, session) = (tenant.as_str(), session.as_str());
     let Some(log) = Log::find(connection, tenant)? else { return Ok(0) };
-    let newest = log.last_place(connection)?;
-    let mut remove = connection.prepare_cached(
-        "DELETE FROM events WHERE id IN
-         (SELECT id FROM events WHERE session = ?1 AND id BETWEEN ?2 AND ?3 ORDER BY id LIMIT ?4)
-         AND NOT EXISTS (SELECT 1 FROM sessions WHERE tenant = ?5 AND id = ?1)",
-    )?;
-    remove.execute(params![session, log.id(0), log.id(newest - 1), sql_limit(limit), tenant])
+    let mut find = connection.prepare_cached("SELECT 1 FROM sessions WHERE tenant = ?1 AND id = ?2")?;
+    if find.exists([tenant, session])? {
+        return Ok(0);
+    }
+    log.remove_session(connection, session, sql_limit(limit))
 }
 
 /// A run of places in a tenant's order.
@@ -395,6 +438,8 @@ struct Run {
 #[derive(Default)]
 pub(super) struct Resume {
     after: HashMap<String, i64>,
+    /// The agent and session that were looked at last, so as to find what sessions have left.
+    holder: Holder,
 }
 
 /// Old entries that belong to no open session.
@@ -449,6 +494,7 @@ fn events(connection: &Connection, tenant: &str, log: Option<Log>, runs: &[Run])
     let mut count = 0;
     for run in runs {
         count += remove.execute(params![tenant, log.id(run.first), log.id(run.last)])? as u64;
+        log.mend_run(connection, run.last + 1)?;
     }
     log.trim_index(connection)?;
     Ok(count)

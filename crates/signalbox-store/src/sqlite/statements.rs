@@ -72,7 +72,7 @@ impl<'c> Statements<'c> {
             add_capability: prepare(
                 "INSERT INTO agent_capabilities (tenant, agent, capability) VALUES (?1, ?2, ?3)",
             )?,
-            clear_session_agents: prepare("DELETE FROM session_agents WHERE tenant = ?1 AND session = ?2")?,
+            clear_session_agents: prepare(CLEAR_SESSION_AGENTS)?,
             add_session_agent: prepare(
                 "INSERT OR IGNORE INTO session_agents (tenant, session, agent, created_at)
                  VALUES (?1, ?2, ?3, ?4)",
@@ -93,16 +93,24 @@ impl<'c> Statements<'c> {
     }
 }
 
+/// Forgets who holds a task of a session, while the session and its tasks are there. An agent that had one before the task
+/// was given to another is not named any more: what is left of it is passed over by lists, and goes by and by.
+pub(super) const CLEAR_SESSION_AGENTS: &str =
+    "DELETE FROM session_agents WHERE (tenant, agent, created_at, session) IN
+     (SELECT sessions.tenant, json_extract(tasks.body, '$.agent'), sessions.created_at, sessions.id
+      FROM sessions CROSS JOIN tasks ON tasks.tenant = sessions.tenant AND tasks.session = sessions.id
+      WHERE sessions.tenant = ?1 AND sessions.id = ?2)";
+
 /// Entries of the log that one statement adds: each execution costs about as much as adding an entry.
 pub(super) const EVENTS_AT_ONCE: usize = 8;
 
-/// Parameters, for each entry: id, at, kind, level, session, session_sequence, agent, task, data.
+/// Parameters, for each entry: id, at, kind, level, session, session_sequence, run, agent, task, data.
 fn add_events(count: usize) -> String {
-    let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?)"; count];
+    let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; count];
     // With "or fail" SQLite keeps no journal of the statement, which it would need to undo half of it; whatever
     // fails here undoes the whole transaction anyway.
     format!(
-        "INSERT OR FAIL INTO events (id, at, kind, level, session, session_sequence, agent, task, data) VALUES {}",
+        "INSERT OR FAIL INTO events (id, at, kind, level, session, session_sequence, run, agent, task, data) VALUES {}",
         rows.join(", ")
     )
 }

@@ -1,5 +1,6 @@
 //! What only this database does: a full disk, a decision at fault among others, a queue that is full.
 
+mod leases;
 pub(super) mod plans;
 
 use std::sync::Arc;
@@ -250,6 +251,104 @@ async fn the_log_of_an_agent_is_whole_across_blocks() {
         "the index of pruned blocks is gone: only an unfinished one is left"
     );
     const { assert!(EVENTS_LOOKED_AT > 9_000) };
+}
+
+#[tokio::test]
+async fn a_history_goes_some_entries_at_a_time_and_hides_nothing() {
+    let (_directory, sqlite, cache) = sqlite(|_| {});
+    let session = SessionId::parse("s").expect("valid");
+    let mut decision = Decision::default();
+    for place in 1..=100 {
+        let mut event = NewEvent::new("e", Level::Info, Timestamp::default(), &0);
+        event.session = Some((session.clone(), place));
+        decision.events.push(event);
+        if place == 30 {
+            decision.events.push(NewEvent::new("other", Level::Info, Timestamp::default(), &0));
+        }
+    }
+    commit(&sqlite, &cache, decision).await.expect("appended");
+    let filter = EventFilter { session: Some(session.clone()), ..EventFilter::default() };
+    let page = Page { limit: 1_000, after: None };
+    let mut known = 100;
+    loop {
+        let left = sqlite.events(&tenant(), &filter, &page).await.expect("read").items.len();
+        assert_eq!(left, known);
+        let removed = sqlite.remove_history(&tenant(), &session, 7).await.expect("removed");
+        assert_eq!(removed, 7.min(known - 1));
+        known -= removed;
+        if removed == 0 {
+            break;
+        }
+    }
+    assert_eq!(
+        sqlite.events(&tenant(), &filter, &page).await.expect("read").items.len(),
+        1,
+        "the newest stays"
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_the_agents_of_a_session_that_is_gone() {
+    let (_directory, sqlite, cache) = sqlite(|_| {});
+    let (id, workflow) = (SessionId::parse("s").expect("valid"), WorkflowId::parse("w").expect("valid"));
+    let task_id = TaskId::parse("t").expect("valid");
+    let session = Session::new(id.clone(), workflow, 1, Timestamp::default());
+    for (version, agent) in [(1, "x"), (2, "y"), (3, "x"), (4, "z")] {
+        let mut task = Task::new(task_id.clone(), "step".to_owned(), 0, signalbox_core::routing::Route::Any);
+        task.agent = AgentId::parse(agent).ok();
+        let mut decision = Decision::default();
+        decision.put_guarded(Row::Task(id.clone(), Arc::new(task)), version);
+        decision.put(Row::Session(Arc::new(session.clone())), (version > 1).then(|| version - 1), version);
+        commit(&sqlite, &cache, decision).await.expect("given");
+    }
+    let count = async || -> i64 {
+        let count = |connection: &Connection| {
+            connection.query_row("SELECT count(*) FROM session_agents", [], |row| row.get(0))
+        };
+        sqlite.access.list(move |connection| Ok(count(connection).expect("counted"))).await.expect("read")
+    };
+    assert_eq!(count().await, 3);
+    let at = Timestamp::from_seconds(1);
+    let prune = Prune {
+        events_before: at,
+        sessions_before: at,
+        messages_before: at,
+        now: at,
+        limit: 1_000,
+        piece: Duration::from_millis(5),
+    };
+    assert_eq!(sqlite.prune(prune).await.expect("pruned").removed, 0, "it is there still");
+    let mut decision = Decision::default();
+    decision.remove(Key::Session(id.clone()), 4);
+    decision.remove_guarded(Key::Task(task_id));
+    commit(&sqlite, &cache, decision).await.expect("removed");
+    assert_eq!(count().await, 2, "those that no task names any more");
+    let filter = SessionFilter { agent: AgentId::parse("x").ok(), ..SessionFilter::default() };
+    let listed = sqlite.sessions(&tenant(), &filter, &Page { limit: 9, after: None }).await.expect("read");
+    assert!(listed.items.is_empty(), "they are passed over");
+    sqlite.prune(prune).await.expect("pruned");
+    assert_eq!(count().await, 0);
+}
+
+#[test]
+fn a_history_is_read_run_by_run() {
+    let (_directory, sqlite, _cache) = sqlite(|_| {});
+    for direction in ["ASC", "DESC"] {
+        let plan = sqlite.access.readers.list(|connection| {
+            let explain = format!("EXPLAIN QUERY PLAN {}", events::of_session(direction));
+            let mut explain = connection.prepare(&explain).expect("explained");
+            let lines =
+                explain.query_map(rusqlite::params!["s", 1, 9, 0, 1], |row| row.get(3)).expect("explained");
+            Ok(lines.collect::<rusqlite::Result<Vec<String>>>().expect("explained").join("\n"))
+        });
+        let plan = plan.expect("read");
+        assert!(
+            plan.contains("SEARCH first USING INDEX events_by_session (session=? AND rowid>? AND rowid<?)"),
+            "{plan}"
+        );
+        assert!(plan.contains("SEARCH entry USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"), "{plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+    }
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use super::checkpoint::Checkpoints;
 use super::connect;
 use super::fault::{fault, is_of_the_request};
 use super::job::{Answer, Errand, Job};
+use super::leases::Leases;
 use super::queue::Queue;
 use super::waiting::WaitingRoutes;
 use crate::api::{Committed, WriterFigures};
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     pub(super) cache: Arc<Cache>,
     pub(super) waiting: WaitingRoutes,
     pub(super) available: AvailableAgents,
+    pub(super) leases: Leases,
     pub(super) figures: Figures,
     pub(super) lost: LostLeases,
     pub(super) batch_max: usize,
@@ -97,12 +99,19 @@ impl Shared {
             cache,
             waiting,
             available,
+            leases: Leases::default(),
             figures: Figures::default(),
             lost: LostLeases::default(),
             batch_max,
             removed: RemovedTenants::default(),
             in_hand: Mutex::default(),
         }
+    }
+
+    /// Memory takes over what the file says.
+    fn read(&self, connection: &Connection) -> rusqlite::Result<()> {
+        self.available.read(connection)?;
+        self.leases.read(connection)
     }
 
     /// The figures now.
@@ -143,7 +152,7 @@ pub(super) fn run(shared: &Shared, connection: Connection) {
     loop {
         let Some(open) = connection.take() else {
             match connect::writer(&shared.path) {
-                Ok(open) => match shared.available.read(&open) {
+                Ok(open) => match shared.read(&open) {
                     Ok(()) => connection = Some(open),
                     Err(error) if refuse_waiting(shared, &fault(&error)) => {}
                     Err(_) => return,
@@ -320,6 +329,7 @@ impl Writer<'_, '_> {
                     self.checkpoints.count(commit);
                     self.shared.waiting.note(commit);
                     self.shared.available.settle(commit);
+                    self.shared.leases.settle(commit);
                     commit.settle(&self.shared.cache);
                 }
                 WriterJob::Commit(_) => {}
@@ -356,7 +366,7 @@ impl Writer<'_, '_> {
         self.shared.cache.clear();
         let may_have_taken = self.connection.is_autocommit();
         let is_known = match may_have_taken {
-            true => self.shared.available.read(self.connection).is_ok(),
+            true => self.shared.read(self.connection).is_ok(),
             false => self.connection.execute_batch("ROLLBACK").is_ok(),
         };
         self.is_broken |= !is_known;

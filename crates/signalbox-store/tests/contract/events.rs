@@ -17,6 +17,7 @@ contract! {
     sequences_are_strict_per_tenant_and_go_on_after_a_restart,
     a_reader_never_misses_an_event,
     a_sessions_history_has_its_own_order,
+    a_sessions_history_is_whole_however_it_was_written,
     filters_choose_and_pages_continue,
     moments_choose_exactly,
 }
@@ -153,6 +154,58 @@ async fn a_sessions_history_has_its_own_order(world: &World) {
     assert_eq!(places(&list(&world.store, &tenant(), &filter, 2).await), [3, 4, 5]);
     filter.newest_first = true;
     assert_eq!(places(&list(&world.store, &tenant(), &filter, 2).await), [5, 4, 3]);
+}
+
+async fn a_sessions_history_is_whole_however_it_was_written(world: &World) {
+    let sessions = ["s", "t", "u"];
+    let (store, mine, other) = (&world.store, tenant(), tenant_id("other"));
+    let mut expected: Vec<(u64, u64)> = Vec::new();
+    let (mut sequence, mut place) = (0, 0);
+    // How many entries of `s` in a row, in each decision, with others before or between them.
+    for (number, runs) in
+        [vec![1], vec![3, 2], vec![200, 1], vec![0], vec![64], vec![65, 63]].iter().enumerate()
+    {
+        let mut events = Vec::new();
+        for run in runs {
+            if number % 2 == 1 {
+                events.push(event("noise"));
+            }
+            let mut between = event("task.waiting");
+            between.session = Some((session_id(sessions[1 + number % 2]), number as u64 + 1));
+            events.push(between);
+            sequence += 1 + u64::from(number % 2 == 1);
+            for _ in 0..*run {
+                let mut event = event("task.waiting");
+                event.session = Some((session_id("s"), place + 1));
+                events.push(event);
+                (sequence, place) = (sequence + 1, place + 1);
+                expected.push((sequence, place));
+            }
+        }
+        // Another tenant's session of the same name is a stranger.
+        let (last, theirs) = tokio::join!(
+            append(store, &mine, events.clone()),
+            append(store, &other, events.into_iter().take(2).collect())
+        );
+        assert!(last == sequence && theirs > 0);
+    }
+    let places = |events: &[StoredEvent]| -> Vec<(u64, u64)> {
+        events.iter().filter_map(|event| Some((event.sequence, event.session.as_ref()?.1))).collect()
+    };
+    let all = EventFilter { session: Some(session_id("s")), ..EventFilter::default() };
+    for limit in [1, 7, 50, 1_000] {
+        assert_eq!(places(&list(store, &tenant(), &all, limit).await), expected);
+        let newest = EventFilter { newest_first: true, ..all.clone() };
+        let reversed: Vec<_> = expected.iter().rev().copied().collect();
+        assert_eq!(places(&list(store, &tenant(), &newest, limit).await), reversed);
+    }
+    for after in (0..=sequence).step_by(13) {
+        let since = EventFilter { after: Some(after), ..all.clone() };
+        let late: Vec<_> = expected.iter().copied().filter(|(sequence, _)| *sequence > after).collect();
+        assert_eq!(places(&list(store, &tenant(), &since, 40).await), late);
+    }
+    let late = EventFilter { after_in_session: Some(150), ..all };
+    assert_eq!(places(&list(store, &tenant(), &late, 40).await), expected[150..]);
 }
 
 async fn filters_choose_and_pages_continue(world: &World) {

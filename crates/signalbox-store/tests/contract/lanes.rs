@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use signalbox_core::Decision;
 use signalbox_core::due::{Due, DueJob, Lane};
+use signalbox_core::lease::Lease;
 use signalbox_store::{Claimed, DueKind, LaneClaim, Store};
 use signalbox_wire::id::TenantId;
 
 use crate::samples::{deliver, session_id, task_id, tenant_id};
-use crate::world::{World, at, commit, contract, tenant};
+use crate::world::{World, at, commit, contract, node, tenant};
 
 contract! {
     lanes_are_seen_and_claimed_each_for_itself,
     a_lane_behind_a_long_backlog_is_seen,
     calls_are_claimed_apart_from_deliveries,
+    what_is_held_is_seen_again_when_its_lease_is_over,
 }
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -106,4 +108,34 @@ async fn calls_are_claimed_apart_from_deliveries(world: &World) {
     let wanted = LaneClaim { tenant: tenant(), lane: Lane::tool("add"), most: 4, visible_by: at(5) };
     let claimed = store.claim_lanes(at(5), LEASE, DueKind::Call, vec![wanted]).await.expect("claimed");
     assert_eq!(claimed.iter().map(|claimed| &claimed.work).collect::<Vec<_>>(), [&work]);
+}
+
+async fn what_is_held_is_seen_again_when_its_lease_is_over(world: &World) {
+    let store = &world.store;
+    let lease = Lease::new(node(1), at(10), LEASE);
+    let due = vec![
+        deliver("a1", 10).by(lane("a")),
+        deliver("a2", 99).by(lane("a")),
+        deliver("b1", 10).by(lane("b")),
+    ];
+    let decision = Decision { due, ..Decision::default() };
+    store.commit(&tenant(), decision, at(10), Some(lease)).await.expect("added");
+    let count = async |name: &str, most| {
+        store.waiting_in_lane(&tenant(), DueKind::Delivery, &lane(name), most).await.expect("counted")
+    };
+    let waiting = store.waiting_lanes(at(69), DueKind::Delivery).await.expect("read");
+    assert_eq!((waiting.lanes.len(), waiting.next), (0, Some(at(70))), "both are held until 70");
+    assert_eq!(store.next_due(DueKind::Delivery).await.expect("read"), Some(at(70)));
+    assert_eq!(store.backlog().await.expect("read").pending, 3);
+    assert_eq!(count("a", 9).await, 2, "what is held waits too");
+    assert_eq!(count("a", 1).await, 1);
+    let decision = Decision { done: vec![deliver("b1", 0).work.id()], ..Decision::default() };
+    commit(store, decision).await.expect("done");
+    assert_eq!(count("b", 9).await, 0);
+    let expected = HashMap::from([((tenant(), lane("a")), 1)]);
+    assert_eq!(seen(store, 70, DueKind::Delivery).await, expected);
+    assert_eq!(count("a", 9).await, 2);
+    assert_eq!(ids(&claim(store, 70, &[("a", 9, 70), ("b", 9, 70)]).await), ["deliver:a1"]);
+    assert_eq!(ids(&claim(store, 129, &[("a", 9, 129)]).await), ["deliver:a2"]);
+    assert_eq!(ids(&claim(store, 130, &[("a", 9, 130)]).await), ["deliver:a1"], "the second lease is over");
 }

@@ -24,6 +24,7 @@ contract! {
     a_sessions_history_goes_with_it,
     a_tenants_own_retention_goes_before_the_operators,
     the_history_of_a_session_that_is_gone_is_removed,
+    what_is_left_of_a_history_is_found,
     pruning_is_bounded_and_ends,
     a_backlog_of_one_tenant_keeps_nothing_of_another,
     figures_of_use_go_with_their_day,
@@ -140,6 +141,54 @@ async fn a_sessions_history_goes_with_it(world: &World) {
     assert_eq!(sequences(store, &tenant()).await, [2, 4, 6, 8]);
     let open = store.session(&tenant(), &session_id("open")).await.expect("read").expect("there");
     assert_eq!(open.value.tasks.len(), 3);
+}
+
+async fn what_is_left_of_a_history_is_found(world: &World) {
+    let store = &world.store;
+    for (id, status) in [("over", SessionStatus::Completed), ("purged", SessionStatus::Completed)] {
+        put(store, Row::Session(Arc::new(ended(session(id, "w", 0), status, 90)))).await;
+    }
+    put(store, Row::Session(Arc::new(session("open", "w", 0)))).await;
+    let mut events = Vec::new();
+    for (id, first) in [("over", 1), ("open", 1), ("purged", 1), ("over", 6)] {
+        for place in first..first + 5 {
+            // Half of them are young.
+            let mut event = event_at("a", Level::Info, at(if place < 8 { 1 } else { 50 }));
+            event.session = Some((session_id(id), place));
+            events.push(event);
+        }
+    }
+    let decision = Decision { events, ..Decision::default() };
+    store.commit(&tenant(), decision, at(0), None).await.expect("appended");
+    let history = async |id: &str| -> Vec<u64> {
+        let filter = EventFilter { session: Some(session_id(id)), ..EventFilter::default() };
+        let listed = store.events(&tenant(), &filter, &Page { limit: 100, after: None }).await.expect("read");
+        listed.items.iter().filter_map(|event| Some(event.session.as_ref()?.1)).collect()
+    };
+    // A few at a time: what is left may begin in the midst of what was written together.
+    let few = Prune { limit: 3, ..prune(10, 3) };
+    let mut gone = 0;
+    for _ in 0..100 {
+        gone += store.prune(few).await.expect("pruned").removed;
+        let left = history("over").await;
+        assert!(left.ends_with(&[8, 9, 10]) && left.is_sorted(), "{left:?}");
+        let all = sequences(store, &tenant()).await.len();
+        let known = left.len() + history("open").await.len() + history("purged").await.len();
+        assert_eq!((all, known as u64 + gone), (known, 20), "nothing is hidden");
+        if left.len() == 3 {
+            break;
+        }
+    }
+    assert_eq!((history("over").await, history("open").await.len()), (vec![8, 9, 10], 5));
+    let mut decision = Decision::default();
+    decision.remove(signalbox_core::decision::Key::Session(session_id("over")), 1);
+    commit(store, decision).await.expect("removed");
+    assert_eq!(store.remove_history(&tenant(), &session_id("over")).await.expect("removed"), Removal::Done);
+    assert_eq!(history("over").await, [10], "the newest of the log stays");
+    log(store, &tenant(), 60, None).await;
+    assert_eq!(store.remove_history(&tenant(), &session_id("over")).await.expect("removed"), Removal::Done);
+    assert_eq!(history("over").await, [0; 0]);
+    assert_eq!(history("open").await, [1, 2, 3, 4, 5]);
 }
 
 async fn figures_of_use_go_with_their_day(world: &World) {

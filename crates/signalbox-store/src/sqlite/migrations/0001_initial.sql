@@ -50,12 +50,12 @@ CREATE INDEX sessions_open ON sessions (tenant, workflow, revision) WHERE ended_
 -- Tenants keep what is over as long as they say: what may go is looked for tenant by tenant.
 CREATE INDEX sessions_by_end ON sessions (tenant, ended_at) WHERE ended_at IS NOT NULL;
 
--- Which agents hold or held a task of a session, written with each dispatch.
+-- Which agents hold or held a task of a session, in the order of lists by agent. What is left of a session that is gone is
+-- passed over, and looked for by and by.
 CREATE TABLE session_agents (
     tenant TEXT NOT NULL, session TEXT NOT NULL, agent TEXT NOT NULL, created_at INTEGER NOT NULL,
-    PRIMARY KEY (tenant, session, agent)
+    PRIMARY KEY (tenant, agent, created_at, session)
 ) WITHOUT ROWID;
-CREATE INDEX session_agents_by_agent ON session_agents (tenant, agent, created_at, session);
 
 CREATE TABLE tasks (
     tenant TEXT NOT NULL, id TEXT NOT NULL, session TEXT NOT NULL, position INTEGER NOT NULL,
@@ -233,20 +233,21 @@ CREATE TABLE usage_days (
     PRIMARY KEY (tenant, day)
 ) WITHOUT ROWID;
 
--- What must still happen, of all tenants.
+-- What must still happen, of all tenants. What is held is in no index: who holds what until when is known in memory. The indexes
+-- name `leased_by`, which is nothing in each of their entries, so that a count or a look at lanes reads them alone.
 CREATE TABLE due (
     tenant TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, lane TEXT NOT NULL, due_at INTEGER NOT NULL,
     visible_at INTEGER NOT NULL, leased_by TEXT, ends_at INTEGER, body TEXT NOT NULL,
     PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
-CREATE INDEX due_ends ON due (ends_at) WHERE ends_at IS NOT NULL;
-CREATE INDEX due_deliveries ON due (visible_at, tenant, lane) WHERE kind = 'deliver';
-CREATE INDEX due_calls ON due (visible_at, tenant, lane) WHERE kind = 'call';
-CREATE INDEX due_timers ON due (visible_at) WHERE kind = 'timer';
+CREATE INDEX due_ends ON due (ends_at) WHERE ends_at IS NOT NULL AND leased_by IS NULL;
+CREATE INDEX due_deliveries ON due (visible_at, tenant, lane, leased_by) WHERE kind = 'deliver' AND leased_by IS NULL;
+CREATE INDEX due_calls ON due (visible_at, tenant, lane, leased_by) WHERE kind = 'call' AND leased_by IS NULL;
+CREATE INDEX due_timers ON due (visible_at, leased_by) WHERE kind = 'timer' AND leased_by IS NULL;
 -- While more is due than can be taken, tenants are served in turn, and so are the lanes of what is sent.
-CREATE INDEX due_deliveries_by_lane ON due (tenant, lane, visible_at) WHERE kind = 'deliver';
-CREATE INDEX due_calls_by_lane ON due (tenant, lane, visible_at) WHERE kind = 'call';
-CREATE INDEX due_timers_by_tenant ON due (tenant, visible_at) WHERE kind = 'timer';
+CREATE INDEX due_deliveries_by_lane ON due (tenant, lane, visible_at, leased_by) WHERE kind = 'deliver' AND leased_by IS NULL;
+CREATE INDEX due_calls_by_lane ON due (tenant, lane, visible_at, leased_by) WHERE kind = 'call' AND leased_by IS NULL;
+CREATE INDEX due_timers_by_tenant ON due (tenant, visible_at, leased_by) WHERE kind = 'timer' AND leased_by IS NULL;
 
 -- The log. An entry's id is its tenant's number times 2^40 plus its place in the tenant's order, so that the
 -- log only ever grows at its end.
@@ -256,9 +257,11 @@ CREATE TABLE tenant_numbers (
 
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, level INTEGER NOT NULL,
-    session TEXT, session_sequence INTEGER, agent TEXT, task TEXT, data TEXT NOT NULL
+    session TEXT, session_sequence INTEGER, run INTEGER, agent TEXT, task TEXT, data TEXT NOT NULL
 );
-CREATE INDEX events_by_session ON events (session) WHERE session IS NOT NULL;
+-- Entries of one session that are written together stand next to each other: the index has the first of each run, and `run`
+-- how many places from there on may hold the rest of it.
+CREATE INDEX events_by_session ON events (session) WHERE run IS NOT NULL;
 
 -- Which entries are about an agent, written once for each full block of the log: an index that took every
 -- entry at once would touch a page of its own for each.
