@@ -435,6 +435,7 @@ mod tests {
             timestamp: Timestamp::default(),
             about_task,
             counts_as: None,
+            is_answer: false,
             awaits_delivery: None,
         });
         status.held = (0..held)

@@ -148,6 +148,7 @@ impl AgentStatus {
         let before = self.report.take();
         let moment = before.as_ref().map(Report::moment).or(self.earlier_until).unwrap_or_default();
         report.counts_as = Some(moment.min(report.timestamp));
+        report.is_answer = true;
         self.report = Some(report);
         self.remember(before.as_ref(), now);
     }
@@ -189,7 +190,8 @@ impl AgentStatus {
         let ordered_from = self.report.as_ref().map(Report::moment).or(self.earlier_until);
         let since = ordered_from.map_or(now, |from| from.min(now));
         self.recent.retain(|recent| recent.timestamp >= since);
-        self.recent.extend(report.filter(|report| report.timestamp >= since).map(Report::fingerprint));
+        let comes_again = |report: &&Report| report.timestamp >= since && !report.is_answer;
+        self.recent.extend(report.filter(comes_again).map(Report::fingerprint));
         let too_many = self.recent.len().saturating_sub(FINGERPRINTS_MAX);
         self.recent.drain(..too_many);
     }

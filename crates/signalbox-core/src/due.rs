@@ -64,7 +64,12 @@ impl Lane {
         let rest = rest.split(['?', '#']).next().unwrap_or(rest);
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        Self::named(format!("{}/{path}", host.to_ascii_lowercase()))
+        let mut name = String::with_capacity(host.len() + 1 + path.len());
+        name.push_str(host);
+        name.make_ascii_lowercase();
+        name.push('/');
+        name.push_str(path);
+        Self::named(name)
     }
 
     /// The lane of one agent that is reached by no address.

@@ -20,6 +20,9 @@ pub struct Report {
     /// The moment that it counts as, where its timestamp is too far ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts_as: Option<Timestamp>,
+    /// It was given as the answer to a delivery, and bears the server's time: it does not come again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_answer: bool,
     /// The attempt that it settles once the delivery of it is answered, while that is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaits_delivery: Option<Box<AwaitedDelivery>>,
@@ -45,7 +48,15 @@ impl Report {
     /// What an agent says of itself as a whole, with nothing besides.
     #[must_use]
     pub fn plain(state: String, timestamp: Timestamp) -> Self {
-        Self { state, details: None, timestamp, about_task: false, counts_as: None, awaits_delivery: None }
+        Self {
+            state,
+            details: None,
+            timestamp,
+            about_task: false,
+            counts_as: None,
+            is_answer: false,
+            awaits_delivery: None,
+        }
     }
 
     /// The moment that it counts as.
