@@ -33,6 +33,7 @@ use crate::api::{
 use crate::commit::Commit;
 use crate::error::StoreError;
 use crate::read_row::ReadRow;
+use crate::sessions::ByWorkflow;
 
 /// An agent and what it last said, when it said anything.
 pub(crate) type AgentWithStatus = (Arc<Agent>, Option<Arc<AgentStatus>>);
@@ -50,6 +51,9 @@ pub(crate) trait Backend: Send + Sync {
 
     /// Whether other processes write too, so that a cached row may be old.
     fn is_shared(&self) -> bool;
+
+    /// How it has the sessions of a workflow in an index.
+    fn by_workflow(&self) -> ByWorkflow;
 
     /// Applies a decision whole, or answers [`StoreError::Conflict`] and changes nothing.
     async fn commit(&self, commit: Commit) -> Result<Committed, StoreError>;

@@ -1,10 +1,10 @@
 //! Lists of sessions: which index a filter reads, and what is left to look at in each session.
 //!
-//! Every list reads ranges of an index in their order, newest first. A list by workflow or of some statuses reads
-//! one range for each status and merges them; what no index holds is looked for in a bounded number of sessions.
+//! Every list reads ranges of an index in their order, newest first. A list of some statuses reads one range for each
+//! status and merges them; what no index holds is looked for in a bounded number of sessions.
 
 use signalbox_core::session::{Session, SessionStatus};
-use signalbox_wire::id::TenantId;
+use signalbox_wire::id::{TenantId, WorkflowId};
 
 use crate::api::{Page, SessionFilter};
 use crate::schema::Cell;
@@ -13,6 +13,16 @@ use crate::schema::Cell;
 pub(crate) const SESSIONS_LOOKED_AT: usize = 1_000;
 /// How many of them are read in one go: each may be as large as a request's body.
 pub(crate) const SESSIONS_AT_ONCE: usize = 50;
+
+/// How a database has the sessions of a workflow in an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ByWorkflow {
+    /// Those of each status apart.
+    AndStatus,
+    /// All together: a status that changes costs nothing there. Some statuses of a workflow are looked for among its
+    /// sessions where most may be meant, and else among those of these statuses.
+    Alone,
+}
 
 /// A statement in the SQL of both databases. Its columns are a session's moment, id and body; each `?` stands for
 /// the next value.
@@ -27,7 +37,12 @@ const ORDER: &str = "ORDER BY created_at DESC, id DESC LIMIT ?";
 impl SessionFilter {
     /// The statement for one more than the page's sessions; `None` for a place that no list has given. Of the
     /// filter it obeys what the index holds that it reads.
-    pub(crate) fn listing<'a>(&'a self, tenant: &'a TenantId, page: &'a Page) -> Option<Listing<'a>> {
+    pub(crate) fn listing<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        page: &'a Page,
+        by_workflow: ByWorkflow,
+    ) -> Option<Listing<'a>> {
         let after = page.after.as_deref().map(place_of);
         let after = match after {
             Some(None) => return None,
@@ -35,7 +50,7 @@ impl SessionFilter {
             None => None,
         };
         let limit = i64::try_from(page.limit).unwrap_or(i64::MAX).saturating_add(1);
-        let range = Range { filter: self, after, limit };
+        let range = Range { filter: self, workflow: self.workflow.as_ref(), after, limit };
         Some(match &self.agent {
             Some(agent) => {
                 let mut listing = Listing {
@@ -51,14 +66,17 @@ impl SessionFilter {
                 listing.values.push(limit.into());
                 listing
             }
-            None => self.merged(tenant, &range),
+            None => self.merged(tenant, range, by_workflow),
         })
     }
 
     /// Whether [`Self::listing`] obeys the whole filter.
-    pub(crate) fn is_exact(&self) -> bool {
-        let is_by_agent = self.agent.is_some();
-        self.text.is_none() && !(is_by_agent && (self.workflow.is_some() || !self.statuses.is_empty()))
+    pub(crate) fn is_exact(&self, by_workflow: ByWorkflow) -> bool {
+        let (is_by_agent, has_statuses) = (self.agent.is_some(), !self.statuses.is_empty());
+        let has_workflow = self.workflow.is_some();
+        self.text.is_none()
+            && !(is_by_agent && (has_workflow || has_statuses))
+            && !(by_workflow == ByWorkflow::Alone && has_workflow && has_statuses)
     }
 
     /// Whether a session that the listing gave is one of those asked for.
@@ -69,10 +87,27 @@ impl SessionFilter {
     }
 
     /// One range, or the ranges of several statuses merged.
-    fn merged<'a>(&'a self, tenant: &'a TenantId, range: &Range<'a>) -> Listing<'a> {
-        let statuses: Vec<SessionStatus> = match (&self.workflow, self.statuses.is_empty()) {
-            (Some(_), true) => SessionStatus::ALL.to_vec(),
-            _ => SessionStatus::ALL.into_iter().filter(|status| self.statuses.contains(status)).collect(),
+    fn merged<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        mut range: Range<'a>,
+        by_workflow: ByWorkflow,
+    ) -> Listing<'a> {
+        let asked =
+            || SessionStatus::ALL.into_iter().filter(|status| self.statuses.contains(status)).collect();
+        let statuses: Vec<SessionStatus> = match (range.workflow.is_some(), by_workflow) {
+            (false, _) => asked(),
+            (true, ByWorkflow::AndStatus) if self.statuses.is_empty() => SessionStatus::ALL.to_vec(),
+            (true, ByWorkflow::AndStatus) => asked(),
+            (true, ByWorkflow::Alone) => {
+                // Nearly all sessions are completed, and few have another status.
+                if !self.statuses.is_empty() && !self.statuses.contains(&SessionStatus::Completed) {
+                    range.workflow = None;
+                    asked()
+                } else {
+                    Vec::new()
+                }
+            }
         };
         match statuses.as_slice() {
             [] => range.of(tenant, None),
@@ -92,6 +127,8 @@ impl SessionFilter {
 /// What every range of a list has in common.
 struct Range<'a> {
     filter: &'a SessionFilter,
+    /// The workflow whose sessions it reads.
+    workflow: Option<&'a WorkflowId>,
     after: Option<(i64, &'a str)>,
     limit: i64,
 }
@@ -100,7 +137,7 @@ impl<'a> Range<'a> {
     fn of(&self, tenant: &'a TenantId, status: Option<SessionStatus>) -> Listing<'a> {
         let sql = "SELECT created_at, id, body FROM sessions WHERE tenant = ?".to_owned();
         let mut listing = Listing { sql, values: vec![tenant.as_str().into()] };
-        if let Some(workflow) = &self.filter.workflow {
+        if let Some(workflow) = self.workflow {
             listing.and("workflow = ?", workflow.as_str());
         }
         if let Some(status) = status {

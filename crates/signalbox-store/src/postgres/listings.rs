@@ -23,7 +23,7 @@ use crate::api::{
 };
 use crate::backend::AgentWithStatus;
 use crate::schema;
-use crate::sessions::place_of;
+use crate::sessions::{ByWorkflow, place_of};
 
 /// Agents by id.
 pub(super) async fn agents(
@@ -107,7 +107,7 @@ pub(super) async fn sessions(
     filter: &SessionFilter,
     page: &Page,
 ) -> Result<Listed<Arc<Session>>, StoreError> {
-    let Some(listing) = filter.listing(tenant, page) else {
+    let Some(listing) = filter.listing(tenant, page, ByWorkflow::AndStatus) else {
         return Ok(Listed { items: Vec::new(), next: None });
     };
     let query = Query::of(&listing.sql, listing.values.iter().map(Value::from).collect());

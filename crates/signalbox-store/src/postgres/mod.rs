@@ -68,6 +68,7 @@ use crate::lost::LostLeases;
 use crate::read_row::ReadRow;
 use crate::retention::Rounds;
 use crate::rotation::{LaneRotation, Sweep, TenantRotation};
+use crate::sessions::ByWorkflow;
 use crate::strangers::Strangers;
 
 use committer::{Committer, Figures, Job};
@@ -166,6 +167,10 @@ impl Postgres {
 impl Backend for Postgres {
     fn kind(&self) -> &'static str {
         "postgres"
+    }
+
+    fn by_workflow(&self) -> ByWorkflow {
+        ByWorkflow::AndStatus
     }
 
     fn is_shared(&self) -> bool {

@@ -28,7 +28,7 @@ use crate::api::{
 use crate::backend::AgentWithStatus;
 use crate::error::StoreError;
 use crate::schema::{self, Cell};
-use crate::sessions::place_of;
+use crate::sessions::{ByWorkflow, place_of};
 
 /// A query put together from the parts that a filter asks for.
 pub(super) struct Query {
@@ -216,7 +216,7 @@ pub(super) fn sessions(
     filter: &SessionFilter,
     page: &Page,
 ) -> Result<Listed<Arc<Session>>, StoreError> {
-    let Some(listing) = filter.listing(tenant, page) else {
+    let Some(listing) = filter.listing(tenant, page, ByWorkflow::Alone) else {
         return Ok(Listed { items: Vec::new(), next: None });
     };
     let query = Query { sql: listing.sql, parameters: listing.values.iter().map(value).collect() };

@@ -72,6 +72,7 @@ use crate::error::StoreError;
 use crate::read_row::ReadRow;
 use crate::retention::Rounds;
 use crate::rotation::{LaneRotation, Sweep, TenantRotation};
+use crate::sessions::ByWorkflow;
 
 use access::Access;
 use available::AvailableAgents;
@@ -210,6 +211,10 @@ impl Drop for Sqlite {
 impl Backend for Sqlite {
     fn kind(&self) -> &'static str {
         "sqlite"
+    }
+
+    fn by_workflow(&self) -> ByWorkflow {
+        ByWorkflow::Alone
     }
 
     fn is_shared(&self) -> bool {

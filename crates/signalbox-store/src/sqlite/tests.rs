@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use signalbox_core::Decision;
 use signalbox_core::decision::{AgentName, Guard, Key, Row, Write};
+use signalbox_core::due::{Due, DueJob};
 use signalbox_core::event::{Level, NewEvent};
 use signalbox_wire::id::{AgentId, NodeId};
 use tempfile::TempDir;
@@ -349,6 +350,26 @@ fn a_history_is_read_run_by_run() {
         assert!(plan.contains("SEARCH entry USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"), "{plan}");
         assert!(!plan.contains("TEMP B-TREE"), "{plan}");
     }
+}
+
+#[tokio::test]
+async fn what_is_held_without_knowing_is_free_at_the_next_claim() {
+    let (_directory, sqlite, cache) = sqlite(|_| {});
+    let at = Timestamp::from_seconds;
+    let mine = |until| Lease { node: sqlite.node.clone(), until: at(until) };
+    let foreign = Lease { node: NodeId::parse("nod_9").expect("valid"), until: at(60) };
+    for (id, lease) in [("a", mine(60)), ("b", mine(61)), ("c", foreign)] {
+        let message = signalbox_wire::id::MessageId::parse(id).expect("valid");
+        let due = Due::new(DueJob::Deliver { message }, at(0));
+        let decision = Decision { due: vec![due], ..Decision::default() };
+        let prepared = Commit::prepare(&tenant(), decision, at(0), Some(&lease), &cache).expect("prepared");
+        sqlite.commit(prepared).await.expect("committed");
+    }
+    sqlite.access.shared.lost.add([at(60)]);
+    let claimed = sqlite.claim(at(1), mine(99), DueKind::Delivery, 9).await.expect("claimed");
+    assert_eq!(claimed.iter().map(|claimed| claimed.work.id()).collect::<Vec<_>>(), ["deliver:a"]);
+    assert_eq!(sqlite.access.shared.leases.all().len(), 3, "all are held, this one anew");
+    assert_eq!(sqlite.next_due(DueKind::Delivery).await.expect("read"), Some(at(60)), "that of another");
 }
 
 #[tokio::test]

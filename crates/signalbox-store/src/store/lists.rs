@@ -65,7 +65,7 @@ impl Store {
         self.inner.backend.connected_agents(node, after, limit).await
     }
 
-    /// Sessions, newest first. A page that is filtered by text, or by agent and something else, may be short, even
+    /// Sessions, newest first. A page that is filtered by text, or by two of agent, workflow and statuses, may be short, even
     /// empty, and still have a [`Listed::next`]: one call looks at a bounded number of sessions.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl Store {
         page: &Page,
     ) -> Result<Listed<Arc<Session>>, StoreError> {
         let backend = &self.inner.backend;
-        if filter.is_exact() {
+        if filter.is_exact(backend.by_workflow()) {
             return backend.sessions(tenant, filter, page).await;
         }
         let (mut items, mut after) = (Vec::new(), page.after.clone());

@@ -30,6 +30,7 @@ contract! {
     sessions_are_listed_newest_first,
     sessions_are_found_by_their_agents,
     sessions_are_found_by_what_they_hold,
+    sessions_of_a_workflow_are_found_by_their_status,
     revisions_are_listed_newest_first,
     open_sessions_of_a_workflow_are_known,
     dead_letters_are_listed_longest_dead_first,
@@ -285,6 +286,52 @@ async fn sessions_are_found_by_their_agents(world: &World) {
     commit(store, decision).await.expect("removed");
     put(store, vec![Row::Session(Arc::new(session("d", "w", 4)))]).await;
     assert_eq!(filtered(store, by("x"), 5).await, ["b", "a"], "what is removed is not known any longer");
+}
+
+async fn sessions_of_a_workflow_are_found_by_their_status(world: &World) {
+    let store = &world.store;
+    let mut all = Vec::new();
+    for number in 0..150_i64 {
+        let workflow = if number % 4 == 1 { "w" } else { "v" };
+        let row = session(&format!("ses_{number:03}"), workflow, number);
+        let row = match number % 5 {
+            0 => ended(row, SessionStatus::Failed, number),
+            1 | 2 => ended(row, SessionStatus::Completed, number),
+            _ => row,
+        };
+        all.insert(0, (row.id.to_string(), workflow, row.status, number));
+        put(store, vec![Row::Session(Arc::new(row))]).await;
+    }
+    use SessionStatus::{Completed, Failed, Paused, Started};
+    for workflow in ["w", "v"] {
+        for statuses in [
+            vec![],
+            vec![Failed],
+            vec![Completed],
+            vec![Completed, Failed],
+            vec![Started, Failed],
+            vec![Paused],
+        ] {
+            for (since, limit) in [(0, 1), (0, 7), (60, 100)] {
+                let filter = SessionFilter {
+                    workflow: Some(workflow_id(workflow)),
+                    statuses: statuses.clone(),
+                    since: Some(at(since)),
+                    ..SessionFilter::default()
+                };
+                let expected: Vec<_> = all
+                    .iter()
+                    .filter(|(_, of, status, created)| {
+                        *of == workflow
+                            && (statuses.is_empty() || statuses.contains(status))
+                            && *created >= since
+                    })
+                    .map(|(id, ..)| id.clone())
+                    .collect();
+                assert_eq!(filtered(store, filter, limit).await, expected, "{workflow} {statuses:?}");
+            }
+        }
+    }
 }
 
 async fn sessions_are_found_by_what_they_hold(world: &World) {

@@ -43,8 +43,8 @@ CREATE TABLE sessions (
     PRIMARY KEY (tenant, id)
 );
 CREATE INDEX sessions_by_age ON sessions (tenant, created_at, id);
--- A list of some statuses of a workflow's sessions reads a range of each.
-CREATE INDEX sessions_by_workflow ON sessions (tenant, workflow, status, created_at, id);
+-- Nothing in it changes while there is the session.
+CREATE INDEX sessions_by_workflow ON sessions (tenant, workflow, created_at, id);
 CREATE INDEX sessions_by_status ON sessions (tenant, status, created_at, id);
 CREATE INDEX sessions_open ON sessions (tenant, workflow, revision) WHERE ended_at IS NULL;
 -- Tenants keep what is over as long as they say: what may go is looked for tenant by tenant.
