@@ -4,6 +4,8 @@
 //! least once: whoever does it reports the outcome as the next event, and the decision on that event removes
 //! it. Coming late, early or twice changes nothing.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use signalbox_wire::id::{AgentId, CommandId, MessageId, ScheduleId, SessionId, TaskId};
 use signalbox_wire::time::Timestamp;
@@ -244,27 +246,51 @@ pub enum DueJob {
     },
 }
 
+/// What is left of an id that is compared as it is written.
+struct Rest<'a>(&'a str);
+
+impl fmt::Write for Rest<'_> {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        self.0 = self.0.strip_prefix(part).ok_or(fmt::Error)?;
+        Ok(())
+    }
+}
+
 impl DueJob {
     /// Its id: equal work has an equal id, and so has all that is one attempt of a task in its order.
     #[must_use]
     pub fn id(&self) -> String {
+        let mut id = String::with_capacity(48);
+        // Writing to a text does not fail.
+        let _written = self.write_id(&mut id);
+        id
+    }
+
+    /// Whether this is its id, without making it: a decision asks that of all its due work, for each that it adds.
+    #[must_use]
+    pub fn has_id(&self, id: &str) -> bool {
+        let mut rest = Rest(id);
+        self.write_id(&mut rest).is_ok() && rest.0.is_empty()
+    }
+
+    fn write_id(&self, to: &mut impl fmt::Write) -> fmt::Result {
         let kind = self.kind();
         match self {
-            Self::Deliver { message } => format!("{kind}:{message}"),
+            Self::Deliver { message } => write!(to, "{kind}:{message}"),
             Self::Dispatch { task, attempt, .. }
             | Self::Call { task, attempt, .. }
-            | Self::Timeout { task, attempt, .. } => format!("attempt:{task}-{attempt}"),
+            | Self::Timeout { task, attempt, .. } => write!(to, "attempt:{task}-{attempt}"),
             Self::Heartbeat { task, attempt, .. }
             | Self::Schedule { task, attempt, .. }
             | Self::Retry { task, attempt, .. }
-            | Self::Stop { task, attempt, .. } => format!("{kind}:{task}-{attempt}"),
-            Self::Absence { agent } => format!("{kind}:{agent}"),
-            Self::Wake { task, .. } => format!("{kind}:{task}"),
+            | Self::Stop { task, attempt, .. } => write!(to, "{kind}:{task}-{attempt}"),
+            Self::Absence { agent } => write!(to, "{kind}:{agent}"),
+            Self::Wake { task, .. } => write!(to, "{kind}:{task}"),
             Self::Begin { session } | Self::Deadline { session } | Self::End { session, .. } => {
-                format!("{kind}:{session}")
+                write!(to, "{kind}:{session}")
             }
-            Self::Command { command } | Self::CommandTimeout { command } => format!("command:{command}"),
-            Self::Fire { schedule } => format!("{kind}:{schedule}"),
+            Self::Command { command } | Self::CommandTimeout { command } => write!(to, "command:{command}"),
+            Self::Fire { schedule } => write!(to, "{kind}:{schedule}"),
         }
     }
 
@@ -318,6 +344,32 @@ impl DueJob {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn work_has_the_id_that_it_makes_and_no_other() {
+        let session = SessionId::parse("ses_a").expect("valid");
+        let task = |name: &str| TaskId::parse(name).expect("valid");
+        let attempts = [("tsk_a", 1), ("tsk_a", 11), ("tsk_ab", 1)];
+        let works: Vec<DueJob> = attempts
+            .iter()
+            .flat_map(|(name, attempt)| {
+                let (session, task, attempt) = (session.clone(), task(name), *attempt);
+                [
+                    DueJob::Retry { session: session.clone(), task: task.clone(), attempt },
+                    DueJob::Timeout { session, task, attempt },
+                ]
+            })
+            .chain([
+                DueJob::Begin { session: session.clone() },
+                DueJob::Deadline { session: session.clone() },
+            ])
+            .collect();
+        for one in &works {
+            for other in &works {
+                assert_eq!(one.has_id(&other.id()), one == other, "{one:?} and {other:?}");
+            }
+        }
+    }
 
     #[test]
     fn a_lane_is_a_host_with_its_port_and_path() {
