@@ -83,7 +83,7 @@ impl Marks {
             (&mut self.open, !task.status.is_settled()),
             (&mut self.under_way, task.is_under_way()),
         ] {
-            *word = *word & !(1 << bit) | u64::from(is_set) << bit;
+            *word = (*word & !(1 << bit)) | (u64::from(is_set) << bit);
         }
     }
 }
