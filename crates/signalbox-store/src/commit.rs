@@ -366,12 +366,13 @@ fn merge(
             (Key::Task(_), Some(Put { row: Row::Task(owner, task), body, .. })) if owner == session => {
                 let place = tasks.set(Arc::clone(task));
                 task_bytes.set(place, body.len());
-                is_in_order &= place == task.position;
+                let before = place.checked_sub(1).and_then(|before| tasks.get(before));
+                is_in_order &= before.is_none_or(|before| before.position < task.position);
             }
             _ => {}
         }
     }
-    // Nearly always a task stands where its position says.
+    // Nearly always what is new comes behind all others.
     if !is_in_order {
         let mut parts: Vec<(Arc<Task>, usize)> = tasks.iter().cloned().zip(task_bytes.iter()).collect();
         parts.sort_by_key(|(task, _)| task.position);
