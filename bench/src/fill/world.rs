@@ -70,14 +70,18 @@ impl World {
                 }
                 Row::Task(_, task) => tasks.push(Arc::clone(task)),
                 Row::Session(session) => {
-                    let mut state =
-                        self.state(&session.id).map_or_else(Vec::new, |state| state.tasks.clone());
+                    let mut state: Vec<_> = self
+                        .state(&session.id)
+                        .map_or_else(Vec::new, |state| state.tasks.iter().cloned().collect());
                     for task in tasks.drain(..) {
                         state.retain(|other| other.id != task.id);
                         state.push(task);
                     }
                     state.sort_by_key(|task| task.position);
-                    let value = Arc::new(SessionState { session: Arc::clone(session), tasks: state });
+                    let value = Arc::new(SessionState {
+                        session: Arc::clone(session),
+                        tasks: state.into_iter().collect(),
+                    });
                     self.rows.insert(key.clone(), Loaded::Session(Versioned { version, value }));
                 }
                 _ => continue,
@@ -89,7 +93,7 @@ impl World {
     /// The name of the task that a session has handed to the agent.
     pub(super) fn handed_over(&self, session: &SessionId) -> anyhow::Result<String> {
         let task =
-            self.state(session).and_then(|state| state.tasks.first()).context("the session has no task")?;
+            self.state(session).and_then(|state| state.tasks.get(0)).context("the session has no task")?;
         anyhow::ensure!(task.attempt > 0, "the task was not handed over");
         Ok(task.id.attempt_name(task.attempt))
     }

@@ -402,13 +402,13 @@ impl Decision {
     pub fn arm(&mut self, due: Due) {
         let id = due.work.id();
         self.done.retain(|done| *done != id);
-        self.due.retain(|other| other.work.id() != id);
+        self.due.retain(|other| !other.work.has_id(&id));
         self.due.push(due);
     }
 
     /// Strikes out due work, where there is any with this id.
     pub fn disarm(&mut self, id: String) {
-        self.due.retain(|due| due.work.id() != id);
+        self.due.retain(|due| !due.work.has_id(&id));
         if !self.done.contains(&id) {
             self.done.push(id);
         }

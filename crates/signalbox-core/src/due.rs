@@ -253,25 +253,45 @@ impl DueJob {
     /// Its id: equal work has an equal id, and so has all that is one attempt of a task in its order.
     #[must_use]
     pub fn id(&self) -> String {
-        let kind = self.kind();
         // Each commit asks for several, and a format string takes ten times as long as this.
-        let of = |kind: &str, id: &str| [kind, ":", id].concat();
+        match self.id_parts() {
+            (kind, of, Some(attempt)) => [kind, ":", of, "-", itoa::Buffer::new().format(attempt)].concat(),
+            (kind, of, None) => [kind, ":", of].concat(),
+        }
+    }
+
+    /// Whether this is its id, without making it: a decision asks that of all its due work, for each that it adds.
+    #[must_use]
+    pub fn has_id(&self, id: &str) -> bool {
+        let (kind, of, attempt) = self.id_parts();
+        let rest = id.strip_prefix(kind).and_then(|rest| rest.strip_prefix(':')?.strip_prefix(of));
+        rest.is_some_and(|rest| match attempt {
+            Some(attempt) => rest.strip_prefix('-') == Some(itoa::Buffer::new().format(attempt)),
+            None => rest.is_empty(),
+        })
+    }
+
+    /// What its id is made of: the kind, what it is about, and which attempt of that.
+    fn id_parts(&self) -> (&'static str, &str, Option<u32>) {
+        let kind = self.kind();
         match self {
-            Self::Deliver { message } => of(kind, message.as_str()),
+            Self::Deliver { message } => (kind, message.as_str(), None),
             Self::Dispatch { task, attempt, .. }
             | Self::Call { task, attempt, .. }
-            | Self::Timeout { task, attempt, .. } => of("attempt", &task.attempt_name(*attempt)),
+            | Self::Timeout { task, attempt, .. } => ("attempt", task.as_str(), Some(*attempt)),
             Self::Heartbeat { task, attempt, .. }
             | Self::Schedule { task, attempt, .. }
             | Self::Retry { task, attempt, .. }
-            | Self::Stop { task, attempt, .. } => of(kind, &task.attempt_name(*attempt)),
-            Self::Absence { agent } => of(kind, agent.as_str()),
-            Self::Wake { task, .. } => of(kind, task.as_str()),
+            | Self::Stop { task, attempt, .. } => (kind, task.as_str(), Some(*attempt)),
+            Self::Absence { agent } => (kind, agent.as_str(), None),
+            Self::Wake { task, .. } => (kind, task.as_str(), None),
             Self::Begin { session } | Self::Deadline { session } | Self::End { session, .. } => {
-                of(kind, session.as_str())
+                (kind, session.as_str(), None)
             }
-            Self::Command { command } | Self::CommandTimeout { command } => of("command", command.as_str()),
-            Self::Fire { schedule } => of(kind, schedule.as_str()),
+            Self::Command { command } | Self::CommandTimeout { command } => {
+                ("command", command.as_str(), None)
+            }
+            Self::Fire { schedule } => (kind, schedule.as_str(), None),
         }
     }
 
@@ -325,6 +345,32 @@ impl DueJob {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn work_has_the_id_that_it_makes_and_no_other() {
+        let session = SessionId::parse("ses_a").expect("valid");
+        let task = |name: &str| TaskId::parse(name).expect("valid");
+        let attempts = [("tsk_a", 1), ("tsk_a", 11), ("tsk_ab", 1)];
+        let works: Vec<DueJob> = attempts
+            .iter()
+            .flat_map(|(name, attempt)| {
+                let (session, task, attempt) = (session.clone(), task(name), *attempt);
+                [
+                    DueJob::Retry { session: session.clone(), task: task.clone(), attempt },
+                    DueJob::Timeout { session, task, attempt },
+                ]
+            })
+            .chain([
+                DueJob::Begin { session: session.clone() },
+                DueJob::Deadline { session: session.clone() },
+            ])
+            .collect();
+        for one in &works {
+            for other in &works {
+                assert_eq!(one.has_id(&other.id()), one == other, "{one:?} and {other:?}");
+            }
+        }
+    }
 
     #[test]
     fn a_lane_is_a_host_with_its_port_and_path() {

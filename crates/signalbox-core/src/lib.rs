@@ -9,6 +9,7 @@ mod agent_json;
 pub mod agent_reports;
 pub mod breaker;
 pub mod channel;
+pub mod chunks;
 pub mod command;
 pub mod connection;
 pub mod context;

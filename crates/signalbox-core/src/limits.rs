@@ -11,9 +11,9 @@ use signalbox_wire::id::TenantId;
 use crate::retry::Backoff;
 
 /// Tasks in one session, at most, with the instances that it expands into.
-pub const TASKS_PER_SESSION_MAX: usize = 5_000;
+pub const TASKS_PER_SESSION_MAX: usize = 20_000;
 /// Items of one list that a task is done for, at most.
-pub const ITEMS_MAX: usize = 1_000;
+pub const ITEMS_MAX: usize = 10_000;
 /// Bytes of a task with all that its definition says of it, times the items of its list, at most.
 pub const EXPANSION_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Tasks that begin in one decision, at most; those of sessions that are begun on the way count too.

@@ -15,6 +15,7 @@
 mod event;
 mod plan;
 mod ready;
+mod tasks;
 
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ use signalbox_wire::time::Timestamp;
 pub use self::event::SessionEvent;
 pub use self::plan::{ConcurrencyClaim, Ending, Parent, Plan, SessionStatus};
 pub use self::ready::Move;
+use self::tasks::Run;
+pub use self::tasks::Tasks;
 use crate::definition::Kind;
 use crate::task::{Task, TaskEvent, TaskStatus, Undelivered};
 
@@ -140,13 +143,13 @@ pub struct KeptSignal {
     pub payload: Option<Value>,
 }
 
-/// A session with all its tasks: what a decision about it needs.
+/// A session with all its tasks: what a decision about it needs. Databases give the tasks as a plain list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SessionState {
+pub struct SessionState<T = Tasks> {
     /// The session.
     pub session: Arc<Session>,
     /// Its tasks: those of the definition in the order of its list, then those that came with time.
-    pub tasks: Vec<Arc<Task>>,
+    pub tasks: T,
 }
 
 /// Why an event does not fit the state it was to change.
@@ -205,15 +208,19 @@ impl SessionState {
     /// The task with this id.
     #[must_use]
     pub fn task(&self, id: &TaskId) -> Option<&Arc<Task>> {
-        self.tasks.iter().find(|task| task.id == *id)
+        self.tasks.get(self.tasks.position(id)?)
     }
 
     /// The tasks that `task` has expanded into.
     pub fn instances(&self, task: &Task) -> impl Iterator<Item = &Arc<Task>> {
-        let of = task.position;
-        self.tasks
-            .iter()
-            .filter(move |other| other.instance.as_ref().is_some_and(|instance| instance.of == of))
+        let runs = self.tasks.runs_of(task.position);
+        runs.flat_map(Run::range).filter_map(|position| self.tasks.get(position))
+    }
+
+    /// Positions of the tasks that have a place in the queue.
+    pub(crate) fn queued(&self) -> Vec<usize> {
+        let is_queued = |position: &usize| self.tasks[*position].queued_at.is_some();
+        self.tasks.under_way().filter(is_queued).collect()
     }
 
     /// Applies one event, whole or not at all.
@@ -244,8 +251,8 @@ impl SessionState {
             E::Paused => {
                 self.moves(&open[..2], SessionStatus::Paused)?;
                 // A paused session gives up its places in the queue, or it would hold up those behind it.
-                for task in self.tasks.iter_mut().filter(|task| task.queued_at.is_some()) {
-                    Arc::make_mut(task).queued_at = None;
+                for position in self.queued() {
+                    self.tasks.change(position, |task| task.queued_at = None);
                 }
             }
             E::Resumed => self.moves(&[SessionStatus::Paused], SessionStatus::Running)?,
@@ -295,7 +302,7 @@ impl SessionState {
                 return Err(format!("task {} cannot stand at {}", task.id, task.position));
             }
         }
-        self.tasks.extend(tasks.iter().cloned().map(Arc::new));
+        self.tasks.append(tasks.iter().cloned().map(Arc::new));
         Ok(())
     }
 
@@ -306,7 +313,7 @@ impl SessionState {
             return Err(format!("the session is {}", status.name()));
         }
         let may_begin = status != SessionStatus::Paused && !self.session.waits_for_group;
-        let Some(position) = self.tasks.iter().position(|task| task.id == *id) else {
+        let Some(position) = self.tasks.position(id) else {
             return Err(format!("the session has no task {id}"));
         };
         let is_expanded =
@@ -317,102 +324,12 @@ impl SessionState {
         {
             self.append(tasks)?;
         }
-        let task = Arc::make_mut(&mut self.tasks[position]);
-        if event.attempt().is_some_and(|attempt| attempt != task.attempt) {
-            return Err(format!("task {id} is in attempt {}", task.attempt));
-        }
-        match event {
-            E::TaskWaiting { .. } if task.status == TaskStatus::Pending && may_begin => {
-                task.queued_at = Some(task.queued_at.unwrap_or(at));
-                task.retry_at = None;
-            }
-            E::TaskDispatched { attempt, agent, child, parameters, .. } => {
-                if !may_begin || *attempt != task.attempt + 1 {
-                    return Err(format!("attempt {attempt} of {id} cannot start now"));
-                }
-                step(task, TaskEvent::Dispatch)?;
-                task.attempt = *attempt;
-                task.agent.clone_from(agent);
-                task.child.clone_from(child);
-                task.parameters = Some(parameters.clone());
-                (task.queued_at, task.retry_at, task.started_at) = (None, None, None);
-                (task.last_report_at, task.progress, task.undelivered) = (None, None, None);
-                task.dispatched_at = Some(at);
-                self.session_mut().status = SessionStatus::Running;
-            }
-            E::TaskBegun { until, subject, .. } if may_begin => {
-                step(task, TaskEvent::Wait)?;
-                task.until = *until;
-                task.subject.clone_from(subject);
-                task.started_at = Some(at);
-                self.session_mut().status = SessionStatus::Running;
-            }
-            E::TaskExpanded { .. } if may_begin => {
-                step(task, TaskEvent::Expand)?;
-                task.started_at = Some(at);
-                self.session_mut().status = SessionStatus::Running;
-            }
-            E::TaskRunning { .. } => {
-                step(task, TaskEvent::Run)?;
-                task.started_at = Some(task.started_at.unwrap_or(at));
-            }
-            E::TaskProgress { progress, .. } if task.status == TaskStatus::Running => {
-                task.last_report_at = Some(at);
-                if progress.is_some() {
-                    task.progress.clone_from(progress);
-                }
-            }
-            E::TaskCompleted { result, .. } => {
-                step(task, TaskEvent::Complete)?;
-                task.result.clone_from(result);
-                task.error = None;
-                task.ended_at = Some(at);
-                forget_signal(Arc::make_mut(&mut self.session), &task.kind);
-            }
-            E::DeliveryFailed { tries, status, error, retry_at, .. } if task.status.is_held() => {
-                task.undelivered = Some(Undelivered {
-                    tries: *tries,
-                    status: *status,
-                    error: error.clone(),
-                    retry_at: *retry_at,
-                });
-            }
-            E::TaskRetrying { error, retry_at, .. } => {
-                step(task, TaskEvent::GiveBack)?;
-                task.error = Some(error.clone());
-                task.retry_at = Some(*retry_at);
-            }
-            E::TaskReturned { reason, .. } => {
-                step(task, TaskEvent::GiveBack)?;
-                task.error = Some(reason.clone());
-            }
-            E::TaskFailed { error, .. } => {
-                step(task, TaskEvent::Fail)?;
-                task.error = Some(error.clone());
-                (task.queued_at, task.retry_at) = (None, None);
-                task.ended_at = Some(at);
-            }
-            E::TaskSkipped { is_unreached, .. } => {
-                step(task, TaskEvent::Skip)?;
-                task.is_unreached = *is_unreached;
-                task.ended_at = Some(at);
-            }
-            E::TaskCancelled { .. } => {
-                step(task, TaskEvent::Cancel)?;
-                (task.queued_at, task.retry_at) = (None, None);
-                task.ended_at = Some(at);
-            }
-            E::TaskReopened { retries, .. } if may_reopen(task) => {
-                task.status = if is_expanded { TaskStatus::Running } else { TaskStatus::Pending };
-                task.retries = *retries;
-                (task.until, task.subject, task.ended_at) = (None, None, None);
-                if matches!(task.kind, Kind::Approve { .. }) {
-                    task.result = None;
-                }
-            }
-            _ => return Err(format!("task {id} is {}", task.status.name())),
-        }
-        Ok(())
+        let (tasks, session) = (&mut self.tasks, &mut self.session);
+        let changed = tasks.change(position, |task| {
+            let goes = Goes { at, may_begin, is_expanded };
+            change_task(task, session, event, &goes)
+        });
+        changed.unwrap_or(Ok(()))
     }
 
     fn session_mut(&mut self) -> &mut Session {
@@ -436,11 +353,124 @@ impl SessionState {
     }
 }
 
+/// What a change of a task goes by, besides the event.
+struct Goes {
+    at: Timestamp,
+    may_begin: bool,
+    /// It has instances.
+    is_expanded: bool,
+}
+
+fn change_task(
+    task: &mut Task,
+    session: &mut Arc<Session>,
+    event: &SessionEvent,
+    goes: &Goes,
+) -> Result<(), String> {
+    use SessionEvent as E;
+    let (at, id) = (goes.at, task.id.clone());
+    if event.attempt().is_some_and(|attempt| attempt != task.attempt) {
+        return Err(format!("task {id} is in attempt {}", task.attempt));
+    }
+    match event {
+        E::TaskWaiting { .. } if task.status == TaskStatus::Pending && goes.may_begin => {
+            task.queued_at = Some(task.queued_at.unwrap_or(at));
+            task.retry_at = None;
+        }
+        E::TaskDispatched { attempt, agent, child, parameters, .. } => {
+            if !goes.may_begin || *attempt != task.attempt + 1 {
+                return Err(format!("attempt {attempt} of {id} cannot start now"));
+            }
+            step(task, TaskEvent::Dispatch)?;
+            task.attempt = *attempt;
+            task.agent.clone_from(agent);
+            task.child.clone_from(child);
+            task.parameters = Some(parameters.clone());
+            (task.queued_at, task.retry_at, task.started_at) = (None, None, None);
+            (task.last_report_at, task.progress, task.undelivered) = (None, None, None);
+            task.dispatched_at = Some(at);
+            Arc::make_mut(session).status = SessionStatus::Running;
+        }
+        E::TaskBegun { until, subject, .. } if goes.may_begin => {
+            step(task, TaskEvent::Wait)?;
+            task.until = *until;
+            task.subject.clone_from(subject);
+            task.started_at = Some(at);
+            Arc::make_mut(session).status = SessionStatus::Running;
+        }
+        E::TaskExpanded { .. } if goes.may_begin => {
+            step(task, TaskEvent::Expand)?;
+            task.started_at = Some(at);
+            Arc::make_mut(session).status = SessionStatus::Running;
+        }
+        E::TaskRunning { .. } => {
+            step(task, TaskEvent::Run)?;
+            task.started_at = Some(task.started_at.unwrap_or(at));
+        }
+        E::TaskProgress { progress, .. } if task.status == TaskStatus::Running => {
+            task.last_report_at = Some(at);
+            if progress.is_some() {
+                task.progress.clone_from(progress);
+            }
+        }
+        E::TaskCompleted { result, .. } => {
+            step(task, TaskEvent::Complete)?;
+            task.result.clone_from(result);
+            task.error = None;
+            task.ended_at = Some(at);
+            forget_signal(session, &task.kind);
+        }
+        E::DeliveryFailed { tries, status, error, retry_at, .. } if task.status.is_held() => {
+            task.undelivered = Some(Undelivered {
+                tries: *tries,
+                status: *status,
+                error: error.clone(),
+                retry_at: *retry_at,
+            });
+        }
+        E::TaskRetrying { error, retry_at, .. } => {
+            step(task, TaskEvent::GiveBack)?;
+            task.error = Some(error.clone());
+            task.retry_at = Some(*retry_at);
+        }
+        E::TaskReturned { reason, .. } => {
+            step(task, TaskEvent::GiveBack)?;
+            task.error = Some(reason.clone());
+        }
+        E::TaskFailed { error, .. } => {
+            step(task, TaskEvent::Fail)?;
+            task.error = Some(error.clone());
+            (task.queued_at, task.retry_at) = (None, None);
+            task.ended_at = Some(at);
+        }
+        E::TaskSkipped { is_unreached, .. } => {
+            step(task, TaskEvent::Skip)?;
+            task.is_unreached = *is_unreached;
+            task.ended_at = Some(at);
+        }
+        E::TaskCancelled { .. } => {
+            step(task, TaskEvent::Cancel)?;
+            (task.queued_at, task.retry_at) = (None, None);
+            task.ended_at = Some(at);
+        }
+        E::TaskReopened { retries, .. } if may_reopen(task) => {
+            task.status = if goes.is_expanded { TaskStatus::Running } else { TaskStatus::Pending };
+            task.retries = *retries;
+            (task.until, task.subject, task.ended_at) = (None, None, None);
+            if matches!(task.kind, Kind::Approve { .. }) {
+                task.result = None;
+            }
+        }
+        _ => return Err(format!("task {id} is {}", task.status.name())),
+    }
+    Ok(())
+}
+
 /// A signal that was kept for a task is used up by it.
-fn forget_signal(session: &mut Session, kind: &Kind) {
+fn forget_signal(session: &mut Arc<Session>, kind: &Kind) {
     let Kind::Wait { signal } = kind else { return };
     if let Some(position) = session.signals.iter().position(|kept| kept.signal == *signal) {
-        session.signals.remove(position);
+        Arc::make_mut(session).signals.remove(position);
     }
 }
 

@@ -27,7 +27,7 @@ use crate::hook::WebhookTrigger;
 use crate::payload::Payload;
 use crate::quota::UsageDay;
 use crate::schedule::{BACKFILL_MAX, Schedule, WAITING_MAX};
-use crate::session::{Session, SessionState};
+use crate::session::{Session, SessionState, Tasks};
 use crate::ssh_key::{SshFingerprint, SshKey};
 use crate::steps::TooLong;
 use crate::token_keys::TokenKeys;
@@ -571,16 +571,12 @@ impl Snapshot {
     fn session_after(&self, session: &Arc<Session>, decision: &Decision) -> SessionState {
         let mut tasks = match self.shown(&Key::Session(session.id.clone())) {
             Some(Some(Loaded::Session(before))) => before.value.tasks.clone(),
-            _ => Vec::new(),
+            _ => Tasks::default(),
         };
         for write in &decision.writes {
             let Write::Put { row: Row::Task(owner, task), .. } = write else { continue };
-            if *owner != session.id {
-                continue;
-            }
-            match tasks.get_mut(task.position) {
-                Some(before) => *before = Arc::clone(task),
-                None => tasks.push(Arc::clone(task)),
+            if *owner == session.id {
+                tasks.set(Arc::clone(task));
             }
         }
         SessionState { session: Arc::clone(session), tasks }

@@ -10,10 +10,12 @@ use std::cell::Cell;
 pub const QUICK_STEPS_MAX: u64 = 10_000;
 /// Bytes that are copied, written as JSON or hashed in one step.
 pub const BYTES_PER_STEP: u64 = 64;
-/// Tasks of a session that are looked over for its next move in one step.
+/// Tasks of a session, and words of those that are alike, that are looked over for its next move in one step.
 pub const TASKS_PER_STEP: u64 = 16;
 /// Steps that it takes to begin or to settle a task, besides its expressions.
 pub const STEPS_PER_MOVE: u64 = 50;
+/// Steps that it takes to take in the result of an item, besides its bytes.
+pub const STEPS_PER_ITEM_GATHERED: u64 = 2;
 /// Steps that it takes to make a task of a definition or of an item.
 pub const STEPS_PER_TASK_MADE: u64 = 20;
 

@@ -67,8 +67,11 @@ const OVERHEAD_BYTES: usize = 320;
 const EXPANSION: usize = 2;
 /// About what an entry takes, to size the cache's own tables.
 const ENTRY_BYTES_ESTIMATE: u64 = 1_024;
-/// One row may take this part of the whole cache.
-const ROW_PART_MAX: u64 = 64;
+/// Parts of the cache that are locked each by itself.
+const SHARDS: u64 = 4;
+/// One row may take this part of the whole cache, which is half of what one of those parts has room for: a session with
+/// 10,000 tasks is to be held where the cache has its default size, or each of its decisions would read it anew.
+const ROW_PART_MAX: u64 = SHARDS * 2;
 
 impl Cache {
     /// A cache that takes about `bytes`.
@@ -77,7 +80,7 @@ impl Cache {
         let options = OptionsBuilder::new()
             .estimated_items_capacity(entries)
             .weight_capacity(bytes)
-            .shards(8)
+            .shards(SHARDS as usize)
             .build()
             .map_err(|error| StoreError::Open(format!("the cache cannot be made: {error}")))?;
         let rows = quick_cache::sync::Cache::with_options(

@@ -10,7 +10,7 @@ use signalbox_core::due::{Due, Lane};
 use signalbox_core::event::NewEvent;
 use signalbox_core::lease::Lease;
 use signalbox_core::payload;
-use signalbox_core::session::SessionState;
+use signalbox_core::session::{SessionState, Tasks};
 use signalbox_core::snapshot::Loaded;
 use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId};
@@ -19,7 +19,7 @@ use signalbox_wire::time::Timestamp;
 
 use crate::cache::Cache;
 use crate::error::StoreError;
-use crate::read_row::ReadRow;
+use crate::read_row::{ReadRow, TaskBytes};
 use crate::schema::{self, TableId};
 
 /// A decision ready to be written.
@@ -337,19 +337,17 @@ fn session(
     cache: &Cache,
 ) -> Option<ReadRow> {
     let Row::Session(row) = &put.row else { return None };
-    let mut parts = match change.guard {
-        Guard::Absent => Vec::new(),
+    let (mut tasks, mut task_bytes) = match change.guard {
+        Guard::Absent => Default::default(),
         Guard::At(read) => {
             let (state, task_bytes) = cached_session(tenant, &change.key, read, cache)?;
-            state.tasks.iter().cloned().zip(task_bytes.iter().copied()).collect()
+            (state.tasks.clone(), TaskBytes::clone(&task_bytes))
         }
         Guard::Guarded => return None,
     };
-    merge(&mut parts, &row.id, changes)?;
-    let task_bytes = parts.iter().map(|(_, bytes)| *bytes).collect();
-    let tasks = parts.into_iter().map(|(task, _)| task).collect();
+    merge(&mut tasks, &mut task_bytes, &row.id, changes)?;
     let state = SessionState { session: Arc::clone(row), tasks };
-    Some(ReadRow::session(put.version, state, put.body.len(), task_bytes))
+    Some(ReadRow::held(put.version, state, put.body.len(), task_bytes))
 }
 
 /// A session as the cache holds it at `version`, and how many bytes each of its tasks takes.
@@ -358,37 +356,42 @@ fn cached_session(
     key: &Key,
     version: i64,
     cache: &Cache,
-) -> Option<(Arc<SessionState>, Arc<[usize]>)> {
+) -> Option<(Arc<SessionState>, Arc<TaskBytes>)> {
     let cached = cache.get(tenant, key)?;
     match cached.loaded {
-        Loaded::Session(state) if state.version == version => Some((state.value, cached.task_bytes)),
+        Loaded::Session(state) if state.version == version => Some((state.value, cached.task_bytes?)),
         _ => None,
     }
 }
 
 /// Puts the changed tasks in their places, each with the length of its body; `None` when a task is removed, which only
 /// a read can follow.
-fn merge(parts: &mut Vec<(Arc<Task>, usize)>, session: &SessionId, changes: &[Change]) -> Option<()> {
+fn merge(
+    tasks: &mut Tasks,
+    task_bytes: &mut TaskBytes,
+    session: &SessionId,
+    changes: &[Change],
+) -> Option<()> {
+    let mut is_in_order = true;
     for change in changes {
         match (&change.key, &change.put) {
             (Key::Task(_), None) => return None,
             (Key::Task(_), Some(Put { row: Row::Task(owner, task), body, .. })) if owner == session => {
-                let part = (Arc::clone(task), body.len());
-                // Nearly always a task stands where its position says.
-                let place = task.position;
-                let known = match parts.get(place).is_some_and(|(known, _)| known.id == task.id) {
-                    true => parts.get_mut(place),
-                    false => parts.iter_mut().find(|(known, _)| known.id == task.id),
-                };
-                match known {
-                    Some(known) => *known = part,
-                    None => parts.push(part),
-                }
+                let place = tasks.set(Arc::clone(task));
+                task_bytes.set(place, body.len());
+                let before = place.checked_sub(1).and_then(|before| tasks.get(before));
+                is_in_order &= before.is_none_or(|before| before.position < task.position);
             }
             _ => {}
         }
     }
-    parts.sort_by_key(|(task, _)| task.position);
+    // Nearly always what is new comes behind all others.
+    if !is_in_order {
+        let mut parts: Vec<(Arc<Task>, usize)> = tasks.iter().cloned().zip(task_bytes.iter()).collect();
+        parts.sort_by_key(|(task, _)| task.position);
+        *task_bytes = parts.iter().map(|(_, bytes)| *bytes).collect();
+        *tasks = parts.into_iter().map(|(task, _)| task).collect();
+    }
     Some(())
 }
 

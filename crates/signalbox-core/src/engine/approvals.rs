@@ -43,7 +43,7 @@ impl Operation for Approve {
         let asks =
             |task: &Task| task.status == TaskStatus::Waiting && matches!(task.kind, Kind::Approve { .. });
         let named = |task: &Task| task.step == self.task || task.id.as_str() == self.task;
-        let Some(task) = state.tasks.iter().find(|task| asks(task) && named(task)).cloned() else {
+        let Some(task) = state.tasks.open().find(|task| asks(task) && named(task)).cloned() else {
             let (session, task) = (self.session.clone(), self.task.clone());
             return Err(Rejected::NothingToApprove { session, task }.into());
         };

@@ -48,8 +48,7 @@ impl Tasks for Seen<'_> {
     }
 
     fn steps(&self) -> Vec<&str> {
-        let defined = |task: &&std::sync::Arc<Task>| task.instance.is_none() && task.undoes.is_none();
-        self.state.tasks.iter().filter(defined).map(|task| task.step.as_str()).collect()
+        self.state.tasks.defined().map(|task| task.step.as_str()).collect()
     }
 }
 

@@ -47,7 +47,7 @@ session_operation! {
     Pause;
     |this, machine| {
         let state = allow(&mut machine.work, &this.session, &[SessionStatus::Started, SessionStatus::Running], "paused")?;
-        for task in state.tasks.iter().filter(|task| task.queued_at.is_some()) {
+        for task in state.queued().into_iter().filter_map(|position| state.tasks.get(position)) {
             // It gives up its place in the queue, and waits for nobody meanwhile.
             machine.work.release(&this.session, task)?;
         }
@@ -62,7 +62,7 @@ session_operation! {
         let state = allow(&mut machine.work, &this.session, &[SessionStatus::Paused], "resumed")?;
         machine.work.emit(&this.session, &SessionEvent::Resumed)?;
         let now = machine.work.context.now;
-        let pending = state.tasks.iter().filter(|task| task.status == TaskStatus::Pending);
+        let pending = state.tasks.open().filter(|task| task.status == TaskStatus::Pending);
         let (later, due): (Vec<_>, Vec<_>) =
             pending.filter_map(|task| Some((task, task.retry_at?))).partition(|(_, at)| *at > now);
         // By another process's clock the wait may have ended during the pause, and used up its timer. Before any is tried

@@ -61,7 +61,10 @@ struct SessionWork {
     /// Shared with the view until it changes.
     state: Arc<SessionState>,
     read: Option<i64>,
-    changed: Vec<bool>,
+    /// How many tasks it had when it was read: those behind them are new.
+    tasks_read: usize,
+    /// Positions of tasks that have changed, some more than once.
+    changed: Vec<usize>,
     is_changed: bool,
 }
 
@@ -221,7 +224,8 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
         if !self.sessions.contains_key(id) {
             let Some(read) = self.snapshot.session(id)? else { return Ok(None) };
             let work = SessionWork {
-                changed: vec![false; read.value.tasks.len()],
+                tasks_read: read.value.tasks.len(),
+                changed: Vec::new(),
                 state: Arc::clone(&read.value),
                 read: Some(read.version),
                 is_changed: false,
@@ -258,9 +262,10 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
         let Some(state) = SessionState::start(id, self.context.now, started) else { return };
         self.decision.events.push(started.entry(id, state.session.sequence, self.context.now, None));
         let work = SessionWork {
-            changed: vec![true; state.tasks.len()],
             state: Arc::new(state),
             read: None,
+            tasks_read: 0,
+            changed: Vec::new(),
             is_changed: true,
         };
         self.sessions.insert(id.clone(), work);
@@ -271,12 +276,12 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
         self.known_session(id)?;
         let agent_name = event.agent().and_then(|agent| self.agent_name(agent));
         let Some(work) = self.sessions.get_mut(id) else { return Ok(()) };
-        for (task, is_changed) in work.state.tasks.iter().zip(&mut work.changed) {
-            let loses_its_place = *event == SessionEvent::Paused && task.queued_at.is_some();
-            *is_changed |= event.task() == Some(&task.id) || loses_its_place;
+        match event.task() {
+            Some(task) => work.changed.extend(work.state.tasks.position(task)),
+            None if *event == SessionEvent::Paused => work.changed.extend(work.state.queued()),
+            None => {}
         }
         Arc::make_mut(&mut work.state).apply(self.context.now, event)?;
-        work.changed.resize(work.state.tasks.len(), true);
         work.is_changed = true;
         let sequence = work.state.session.sequence;
         self.decision.events.push(event.entry(id, sequence, self.context.now, agent_name.as_deref()));
@@ -451,14 +456,19 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
             return;
         }
         let version = self.context.version_after(work.read);
-        let SessionState { session, tasks } = Arc::unwrap_or_clone(work.state);
-        for (task, _) in tasks.into_iter().zip(work.changed).filter(|(_, changed)| *changed) {
+        let SessionState { session, tasks } = &*work.state;
+        let mut changed = work.changed;
+        changed.retain(|position| *position < work.tasks_read);
+        changed.sort_unstable();
+        changed.dedup();
+        changed.extend(work.tasks_read..tasks.len());
+        for task in changed.into_iter().filter_map(|position| tasks.get(position)) {
             if task.queued_at.is_some() {
                 self.decision.hints.push(MatchHint::Task(id.clone(), task.id.clone()));
             }
-            self.decision.put_guarded(Row::Task(id.clone(), task), version);
+            self.decision.put_guarded(Row::Task(id.clone(), Arc::clone(task)), version);
         }
-        self.decision.put(Row::Session(session), work.read, version);
+        self.decision.put(Row::Session(Arc::clone(session)), work.read, version);
     }
 
     /// A group that nobody holds or waits at is not kept.

@@ -35,8 +35,9 @@ impl Operation for Signal {
         let state = machine.work.known_session(&self.session)?;
         let means = |task: &Task| matches!(&task.kind, Kind::Wait { signal } if *signal == self.name);
         let waiting =
-            state.tasks.iter().find(|task| task.status == TaskStatus::Waiting && means(task)).cloned();
-        let will_wait = state.tasks.iter().any(|task| task.status == TaskStatus::Pending && means(task));
+            state.tasks.open().find(|task| task.status == TaskStatus::Waiting && means(task)).cloned();
+        let will_wait = waiting.is_none()
+            && state.tasks.open().any(|task| task.status == TaskStatus::Pending && means(task));
         let kept = state.session.signals.len();
         let is_over = state.session.status.is_over() || state.session.ending.is_some();
         match waiting {

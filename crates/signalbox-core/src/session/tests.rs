@@ -1,5 +1,7 @@
 //! Every pair of status and event, and what any sequence of events must leave true.
 
+mod scan;
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -54,8 +56,7 @@ fn started() -> SessionEvent {
 fn state(status: SessionStatus, task_status: TaskStatus) -> SessionState {
     let mut state = SessionState::start(&session_id(), at(1), &started()).expect("it starts");
     Arc::make_mut(&mut state.session).status = status;
-    let task = Arc::make_mut(&mut state.tasks[0]);
-    (task.status, task.attempt) = (task_status, 2);
+    state.tasks.change(0, |task| (task.status, task.attempt) = (task_status, 2));
     state
 }
 

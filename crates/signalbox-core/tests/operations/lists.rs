@@ -53,7 +53,7 @@ fn an_empty_list_is_done_at_once() {
 #[test]
 fn what_is_no_list_or_too_long_fails_its_task() {
     for (list, word) in
-        [(json!("text"), "list"), (Value::Null, "list"), (json!(vec![0; ITEMS_MAX + 1]), "1001 items")]
+        [(json!("text"), "list"), (Value::Null, "list"), (json!(vec![0; ITEMS_MAX + 1]), "10001 items")]
     {
         let mut stage = Stage::with_agent();
         let session = start(&mut stage, vec![each("a")], &list);

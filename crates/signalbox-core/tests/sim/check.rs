@@ -257,7 +257,7 @@ fn check_order(before: &SessionState, task: &TaskId) {
         assert!(earlier.went_well(), "{} starts though {} did not go well", task.id, earlier.id);
     }
     if task.undoes.is_some() {
-        let mut earlier = before.tasks[..task.position].iter().filter(|earlier| earlier.undoes.is_some());
+        let mut earlier = before.tasks.iter().take(task.position).filter(|earlier| earlier.undoes.is_some());
         assert!(earlier.all(|earlier| earlier.status.is_settled()), "{} is undone out of turn", task.id);
     }
     if let Some(instance) = &task.instance {

@@ -299,10 +299,7 @@ impl Store {
                 if let Write::Put { row: Row::Task(owner, task), .. } = write
                     && *owner == session.id
                 {
-                    match tasks.iter_mut().find(|known| known.id == task.id) {
-                        Some(known) => *known = Arc::clone(task),
-                        None => tasks.push(Arc::clone(task)),
-                    }
+                    tasks.set(Arc::clone(task));
                 }
             }
             let state = SessionState { session: Arc::clone(session), tasks };

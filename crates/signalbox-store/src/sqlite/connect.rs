@@ -22,8 +22,9 @@ const MIGRATIONS: &[(i64, &str)] = &[(1, include_str!("migrations/0001_initial.s
 const CHECKPOINT_PAGES: u32 = 65_536;
 /// Bytes of a page of a new file. A report changes one row, and with it one page goes to the disk.
 pub(super) const PAGE_BYTES: u32 = 2_048;
-/// KiB of pages that the writer holds in memory.
-const WRITER_CACHE_KIB: u32 = 16 * 1024;
+/// KiB of pages that the writer holds in memory. With more, each commit takes longer: whenever a tree was rebalanced,
+/// SQLite looks through all of them for pages behind the end of the file.
+const WRITER_CACHE_KIB: u32 = 8 * 1024;
 /// KiB of pages that each reader holds in memory.
 const READER_CACHE_KIB: u32 = 4 * 1024;
 /// Bytes that the log file keeps on disk once its pages have been copied.

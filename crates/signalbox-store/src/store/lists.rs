@@ -120,14 +120,17 @@ impl Store {
     pub async fn places_in_line(
         &self,
         tenant: &TenantId,
-        tasks: &[Arc<Task>],
+        tasks: impl IntoIterator<Item = &Arc<Task>>,
     ) -> Result<Vec<Option<usize>>, StoreError> {
-        let (mut places, mut told) = (vec![None; tasks.len()], 0);
-        for (task, place) in tasks.iter().zip(&mut places) {
-            if task.queued_at.is_some() && told < PLACES_MAX {
-                told += 1;
-                *place = Some(1 + self.inner.backend.ahead(tenant, task, PLACE_MAX - 1).await?);
+        let (mut places, mut queued) = (Vec::new(), Vec::new());
+        for task in tasks {
+            if task.queued_at.is_some() && queued.len() < PLACES_MAX {
+                queued.push((places.len(), task));
             }
+            places.push(None);
+        }
+        for (at, task) in queued {
+            places[at] = Some(1 + self.inner.backend.ahead(tenant, task, PLACE_MAX - 1).await?);
         }
         Ok(places)
     }

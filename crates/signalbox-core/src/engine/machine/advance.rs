@@ -9,7 +9,7 @@ use crate::Halt;
 use crate::due::{Due, DueJob};
 use crate::engine::unit_of_work::UnitOfWork;
 use crate::session::{Move, SessionEvent};
-use crate::steps::TASKS_PER_STEP;
+use crate::steps::{STEPS_PER_ITEM_GATHERED, TASKS_PER_STEP};
 use crate::task::{Task, TaskStatus};
 
 pub(super) fn advance(
@@ -17,8 +17,8 @@ pub(super) fn advance(
     work: &mut UnitOfWork<'_, '_>,
     then: &mut Commands,
 ) -> Result<(), Halt> {
-    let tasks = work.known_session(session)?.tasks.len() as u64;
-    work.context.steps.take(tasks / TASKS_PER_STEP)?;
+    let looks = work.known_session(session)?.tasks.looks() as u64;
+    work.context.steps.take(looks / TASKS_PER_STEP)?;
     let Some(next) = work.known_session(session)?.next_move() else { return Ok(()) };
     match next {
         Move::Begin(_) if work.is_large() => {
@@ -41,6 +41,9 @@ pub(super) fn advance(
 fn gather(session: &SessionId, position: usize, work: &mut UnitOfWork<'_, '_>) -> Result<(), Halt> {
     let state = work.known_session(session)?;
     let Some(task) = state.tasks.get(position).cloned() else { return Ok(()) };
+    let items = state.instances(&task).count() as u64;
+    work.context.steps.take(items * STEPS_PER_ITEM_GATHERED)?;
+    let state = work.known_session(session)?;
     let done = |task: &Task| task.status == TaskStatus::Completed;
     let results = state.instances(&task).map(|instance| match &instance.result {
         Some(result) if done(instance) => result.clone(),

@@ -92,17 +92,16 @@ fn as_given(given: Value, work: &mut UnitOfWork<'_, '_>) -> Result<Value, Halt> 
 fn following_all<'s>(state: &'s SessionState, approval: &'s Task) -> impl Iterator<Item = &'s Arc<Task>> {
     let is_after =
         |task: &Task| task.after.iter().any(|edge| edge.from == approval.position && guards(edge.kind));
-    state.tasks.iter().filter(move |task| task.instance.is_none() && task.undoes.is_none() && is_after(task))
+    state.tasks.defined().filter(move |task| is_after(task))
 }
 
 /// The session as the tasks that an approval guards will see it: when they run, it has been given.
 fn as_approved(state: &SessionState, approval: &Task) -> SessionState {
     let mut state = state.clone();
-    if let Some(task) = state.tasks.get_mut(approval.position) {
-        let task = Arc::make_mut(task);
+    state.tasks.change(approval.position, |task| {
         task.status = TaskStatus::Completed;
         task.result = Some(json!({"approved": true}));
-    }
+    });
     state
 }
 

@@ -61,8 +61,6 @@ fn not_undone(state: &SessionState) -> String {
 
 /// What the task that was done last came to.
 fn last_result(state: &SessionState) -> Option<Value> {
-    let done = state.tasks.iter().filter(|task| {
-        task.status == TaskStatus::Completed && task.instance.is_none() && task.undoes.is_none()
-    });
+    let done = state.tasks.defined().filter(|task| task.status == TaskStatus::Completed);
     done.max_by_key(|task| task.ended_at).and_then(|task| task.result.clone())
 }

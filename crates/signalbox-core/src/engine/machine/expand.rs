@@ -38,7 +38,8 @@ pub(super) fn expand(
     let count = work.known_session(session)?.tasks.len();
     if items.len() > ITEMS_MAX || count + items.len() > TASKS_PER_SESSION_MAX {
         return fail(format!(
-            "The task's list has {} items; at most {ITEMS_MAX} are taken, and at most {TASKS_PER_SESSION_MAX} tasks in a session",
+            "The task's list has {} items, and the session {count} tasks; at most {ITEMS_MAX} items and {TASKS_PER_SESSION_MAX} tasks \
+             are taken, so give it a part of the list and the rest to another session",
             items.len()
         ));
     }

@@ -10,6 +10,7 @@ use crate::definition::OnFailure;
 use crate::engine::unit_of_work::UnitOfWork;
 use crate::limits::bounded;
 use crate::session::{SessionEvent, SessionStatus};
+use crate::steps::STEPS_PER_MOVE;
 use crate::task::Task;
 
 pub(super) fn fail_task(
@@ -36,8 +37,10 @@ pub(super) fn fail_task(
         then.push(Command::advance(session));
         return Ok(());
     }
-    let others: Vec<Arc<Task>> = work.known_session(session)?.instances(&whole).cloned().collect();
-    for other in others.iter().filter(|other| !other.status.is_settled()) {
+    let state = work.known_session(session)?;
+    let others = state.instances(&whole).filter(|other| !other.status.is_settled());
+    for other in &others.cloned().collect::<Vec<Arc<Task>>>() {
+        work.context.steps.take(STEPS_PER_MOVE)?;
         work.take_away(session, other, "another item of the same list failed")?;
     }
     let error = format!("item {index}: {error}");

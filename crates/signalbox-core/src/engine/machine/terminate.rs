@@ -11,6 +11,7 @@ use crate::definition::Kind;
 use crate::engine::unit_of_work::UnitOfWork;
 use crate::routing::Route;
 use crate::session::{Ending, SessionEvent, SessionState, SessionStatus};
+use crate::steps::STEPS_PER_MOVE;
 use crate::task::{Task, TaskStatus};
 
 pub(super) fn terminate(
@@ -28,7 +29,8 @@ pub(super) fn terminate(
         let has_begun = task.status != TaskStatus::Pending || task.is_under_way();
         !task.status.is_settled() && (has_begun || status == SessionStatus::Cancelled)
     };
-    for task in state.tasks.iter().filter(|task| is_wanted(task)) {
+    for task in state.tasks.open().filter(|task| is_wanted(task)) {
+        work.context.steps.take(STEPS_PER_MOVE)?;
         work.take_away(session, task, &reason)?;
     }
     let tasks = undoing(&state, work);

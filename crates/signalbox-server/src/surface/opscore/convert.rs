@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
 
 use signalbox_core::definition::Kind;
 use signalbox_core::engine;
 use signalbox_core::event::Level;
-use signalbox_core::session::{Session, SessionStatus};
+use signalbox_core::session::{Session, SessionStatus, Tasks};
 use signalbox_core::task::{Task, TaskStatus};
 use signalbox_store::{Store, StoreError};
 use signalbox_wire::id::{TenantId, WorkflowId};
@@ -39,7 +38,7 @@ impl Versions {
 }
 
 /// A session as it is shown, with its tasks where they are given.
-pub(super) fn session(session: &Session, versions: &Versions, tasks: Option<&[Arc<Task>]>) -> SessionView {
+pub(super) fn session(session: &Session, versions: &Versions, tasks: Option<&Tasks>) -> SessionView {
     // What is over has a status that says how; that it was undone is in its history.
     let ending = session.ending.as_ref().filter(|_| !session.status.is_over());
     SessionView {

@@ -10,15 +10,23 @@ use crate::support::{Agent, AgentReply, Database, PATIENCE, Server, iso, on_each
 
 on_each_database![
     many_agents_settle_one_session_at_once,
+    a_list_of_thousands_is_done_to_its_end_while_others_are_served,
     a_tool_is_called_once_for_each_item_of_a_wide_session
 ];
 
 const WIDTH: usize = 200;
+/// Items of a list that takes many decisions to begin.
+const THOUSANDS: usize = 2_000;
+const AGENTS: usize = 64;
 
 fn start(server: &Server, task: &Value) -> String {
-    let starter = server.register_at("starter", "http://127.0.0.1:9/run", &[]);
-    let workflow = json!({"id": "wide", "name": "Wide", "tasks": [task]});
-    let list: Vec<usize> = (0..WIDTH).collect();
+    start_of(server, task, WIDTH)
+}
+
+fn start_of(server: &Server, task: &Value, items: usize) -> String {
+    let starter = server.register_at(&format!("starter {items}"), "http://127.0.0.1:9/run", &[]);
+    let workflow = json!({"id": format!("wide-{items}"), "name": "Wide", "tasks": [task]});
+    let list: Vec<usize> = (0..items).collect();
     server.trigger(&starter, &workflow, &json!({ "list": list }))
 }
 
@@ -60,6 +68,29 @@ fn many_agents_settle_one_session_at_once(database: &Database) {
     let done = server.session_becomes(&session, "completed");
     assert_eq!(done["result"], json!((0..WIDTH).collect::<Vec<_>>()));
     assert_eq!(attempts(&done), vec![1; WIDTH], "no report was lost");
+}
+
+fn a_list_of_thousands_is_done_to_its_end_while_others_are_served(database: &Database) {
+    let server = Server::start(database);
+    let endpoint = Agent::answering(|asked, _| {
+        let details = json!({"result": asked.json()["payload"]["n"]});
+        AgentReply::Json(json!({"state": "completed", "details": details}))
+    });
+    for n in 0..AGENTS {
+        let url = endpoint.url().replace("/run", &format!("/run/{n}"));
+        server.register_at(&format!("reader {n}"), &url, &["read"]);
+    }
+    let task = json!({"taskId": "read", "agentCapability": "read", "forEach": "input.list",
+        "parameters": {"n": "${item}"}});
+    let session = start_of(&server, &task, THOUSANDS);
+    let other = json!({"taskId": "read", "agentCapability": "read", "priority": 9, "parameters": {"n": 7}});
+    let beside = start_of(&server, &other, 0);
+    let beside = server.session_becomes_within(PATIENCE * 2, &beside, "completed");
+    assert_eq!(beside["result"], json!(7));
+    let done = server.session_becomes_within(PATIENCE * 12, &session, "completed");
+    assert_eq!(done["result"], json!((0..THOUSANDS).collect::<Vec<_>>()));
+    assert_eq!(attempts(&done), vec![1; THOUSANDS], "each item is done once");
+    assert_eq!(endpoint.count(), THOUSANDS + 1);
 }
 
 fn a_tool_is_called_once_for_each_item_of_a_wide_session(database: &Database) {

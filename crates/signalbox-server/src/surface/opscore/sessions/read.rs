@@ -37,8 +37,8 @@ pub(crate) struct WaitsQuery {
 
 /// List the sessions, newest first
 ///
-/// A page that is filtered by `text` or `waiting`, or by `agent` together with `workflow` or `status`, may be short, even
-/// empty, and still have a `next_cursor`.
+/// A page that is filtered by `text` or `waiting`, or by two of `agent`, `workflow` and `status`, may be short, even empty,
+/// and still have a `next_cursor`.
 #[utoipa::path(get, path = "/v1/opscore/sessions", tag = "Sessions", params(SessionsQuery, WaitsQuery, PageQuery),
     responses(
         (status = 200, description = "A page of the sessions, without their tasks", body = Page<SessionView>),
