@@ -22,10 +22,11 @@ impl<T: Send + 'static> Future for ToTheEnd<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let Some(work) = &mut self.work else { return Poll::Pending };
+        // Taken out meanwhile: a piece of work that panics is over.
+        let Some(mut work) = self.work.take() else { return Poll::Pending };
         let polled = work.as_mut().poll(context);
-        if polled.is_ready() {
-            self.work = None;
+        if polled.is_pending() {
+            self.work = Some(work);
         }
         polled
     }
@@ -33,8 +34,7 @@ impl<T: Send + 'static> Future for ToTheEnd<T> {
 
 impl<T: Send + 'static> Drop for ToTheEnd<T> {
     fn drop(&mut self) {
-        // A piece of work that has panicked is not polled again.
-        let Some(work) = self.work.take().filter(|_| !std::thread::panicking()) else { return };
+        let Some(work) = self.work.take() else { return };
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(work);
         }
