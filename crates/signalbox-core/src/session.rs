@@ -143,13 +143,13 @@ pub struct KeptSignal {
     pub payload: Option<Value>,
 }
 
-/// A session with all its tasks: what a decision about it needs. Databases give the tasks as a plain list.
+/// A session with all its tasks: what a decision about it needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SessionState<T = Tasks> {
+pub struct SessionState {
     /// The session.
     pub session: Arc<Session>,
     /// Its tasks: those of the definition in the order of its list, then those that came with time.
-    pub tasks: T,
+    pub tasks: Tasks,
 }
 
 /// Why an event does not fit the state it was to change.
@@ -219,7 +219,8 @@ impl SessionState {
 
     /// Positions of the tasks that have a place in the queue.
     pub(crate) fn queued(&self) -> Vec<usize> {
-        let is_queued = |position: &usize| self.tasks[*position].queued_at.is_some();
+        let is_queued =
+            |position: &usize| self.tasks.get(*position).is_some_and(|task| task.queued_at.is_some());
         self.tasks.under_way().filter(is_queued).collect()
     }
 
@@ -313,14 +314,14 @@ impl SessionState {
             return Err(format!("the session is {}", status.name()));
         }
         let may_begin = status != SessionStatus::Paused && !self.session.waits_for_group;
-        let Some(position) = self.tasks.position(id) else {
+        let found = self.tasks.position(id).and_then(|position| Some((position, self.tasks.get(position)?)));
+        let Some((position, before)) = found else {
             return Err(format!("the session has no task {id}"));
         };
-        let is_expanded =
-            matches!(event, E::TaskReopened { .. }) && self.instances(&self.tasks[position]).next().is_some();
+        let is_expanded = matches!(event, E::TaskReopened { .. }) && self.instances(before).next().is_some();
         if let E::TaskExpanded { tasks, .. } = event
             && may_begin
-            && self.tasks[position].status == TaskStatus::Pending
+            && before.status == TaskStatus::Pending
         {
             self.append(tasks)?;
         }

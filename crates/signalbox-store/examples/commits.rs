@@ -3,9 +3,11 @@
 //!
 //! `cargo run --release -p signalbox-store --example commits -- [database] [tasks] [seconds] [agents]`
 
+mod support;
+
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::Map;
 use signalbox_core::engine::attempt::{Asked, Attempt, Next, Resolution, Terms};
@@ -14,7 +16,8 @@ use signalbox_core::limits::Policy;
 use signalbox_store::{Options, Store, StoreError};
 use signalbox_wire::id::{AgentId, NodeId, TenantId};
 use signalbox_wire::raw::RawObject;
-use signalbox_wire::time::Timestamp;
+
+use support::{cpu_micros, now, stopwatch};
 
 /// Seeds of turns: each differs, so that ids do too.
 static SEED: AtomicU64 = AtomicU64::new(1);
@@ -176,30 +179,6 @@ fn made<O: Operation>(asked: &mut Asked<&O>) -> Result<O::Output, StoreError> {
         Some(Resolution::Rejected(rejected)) => Err(StoreError::Corrupt(rejected.to_string())),
         Some(Resolution::Repeated(_)) | None => Err(StoreError::Corrupt("no outcome".to_owned())),
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a bench is an edge and reads the clock")]
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-}
-
-#[expect(clippy::disallowed_methods, reason = "a bench is an edge and reads the clock")]
-fn stopwatch() -> Instant {
-    Instant::now()
-}
-
-/// Processor time of the threads whose name begins with `name`.
-fn cpu_micros(name: &str) -> Result<f64, Box<dyn Error>> {
-    let mut micros = 0.0;
-    for thread in std::fs::read_dir("/proc/self/task")? {
-        let path = thread?.path();
-        if std::fs::read_to_string(path.join("comm"))?.starts_with(name) {
-            let nanos = std::fs::read_to_string(path.join("schedstat"))?;
-            micros += nanos.split(' ').next().unwrap_or_default().parse::<f64>()? / 1e3;
-        }
-    }
-    Ok(micros)
 }
 
 /// Bytes handed to write calls.

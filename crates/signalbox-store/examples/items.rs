@@ -3,9 +3,11 @@
 //!
 //! `cargo run --release -p signalbox-store --example items -- [items,…] [agents] [maxParallel]`
 
+mod support;
+
 use std::collections::VecDeque;
 use std::error::Error;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Map, json};
 use signalbox_core::Decision;
@@ -24,7 +26,8 @@ use signalbox_core::task::TaskStatus;
 use signalbox_store::{Options, Store, StoreError};
 use signalbox_wire::id::{AgentId, NodeId, SessionId, TenantId, WorkflowId};
 use signalbox_wire::raw::RawObject;
-use signalbox_wire::time::Timestamp;
+
+use support::{cpu_micros, now, stopwatch};
 
 /// Items that are done for each length of a list, at least: short sessions are over soon.
 const ITEMS_DONE: usize = 3_000;
@@ -244,28 +247,4 @@ impl World {
             self.todo.push_back(Todo::Given(agent, attempt));
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a bench is an edge and reads the clock")]
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-}
-
-#[expect(clippy::disallowed_methods, reason = "a bench is an edge and reads the clock")]
-fn stopwatch() -> Instant {
-    Instant::now()
-}
-
-/// Processor time of the threads whose name begins with `name`.
-fn cpu_micros(name: &str) -> Result<f64, Box<dyn Error>> {
-    let mut micros = 0.0;
-    for thread in std::fs::read_dir("/proc/self/task")? {
-        let path = thread?.path();
-        if std::fs::read_to_string(path.join("comm"))?.starts_with(name) {
-            let nanos = std::fs::read_to_string(path.join("schedstat"))?;
-            micros += nanos.split(' ').next().unwrap_or_default().parse::<f64>()? / 1e3;
-        }
-    }
-    Ok(micros)
 }

@@ -347,7 +347,7 @@ fn session(
     };
     merge(&mut tasks, &mut task_bytes, &row.id, changes)?;
     let state = SessionState { session: Arc::clone(row), tasks };
-    Some(ReadRow::held(put.version, state, put.body.len(), task_bytes))
+    Some(ReadRow::session(put.version, state, put.body.len(), task_bytes))
 }
 
 /// A session as the cache holds it at `version`, and how many bytes each of its tasks takes.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use signalbox_core::chunks::Chunks;
 use signalbox_core::session::SessionState;
 use signalbox_core::snapshot::{Loaded, Versioned};
-use signalbox_core::task::Task;
 
 /// A row as read, and the length of its bodies.
 #[derive(Debug, Clone)]
@@ -53,24 +52,13 @@ impl ReadRow {
         Self { loaded, bytes, task_bytes: None }
     }
 
-    /// A session as read: with its tasks, the length of its own body, and of theirs in their order.
+    /// A session with its tasks, the length of its own body, and of theirs in their order.
     pub(crate) fn session(
         version: i64,
-        state: SessionState<Vec<Arc<Task>>>,
+        state: SessionState,
         own_bytes: usize,
         task_bytes: TaskBytes,
     ) -> Self {
-        let SessionState { session, tasks } = state;
-        Self::held(
-            version,
-            SessionState { session, tasks: tasks.into_iter().collect() },
-            own_bytes,
-            task_bytes,
-        )
-    }
-
-    /// A session as it is held.
-    pub(crate) fn held(version: i64, state: SessionState, own_bytes: usize, task_bytes: TaskBytes) -> Self {
         let bytes = own_bytes + task_bytes.sum;
         let value = Arc::new(state);
         let task_bytes = Some(Arc::new(task_bytes));

@@ -557,6 +557,10 @@ impl Store {
         let Inner { backend, cache, strangers, .. } = self.inner.as_ref();
         let (mut missing, mut uses) = (Vec::new(), Vec::new());
         for key in keys {
+            if fresh && matches!(key, Key::Session(_)) && !strangers.are_about(tenant) {
+                snapshot.show(key.clone(), self.confirmed(tenant, key).await?);
+                continue;
+            }
             let used = if !Cache::holds(key) {
                 Use::Show
             } else if fresh {
@@ -608,6 +612,10 @@ impl Store {
         let bypasses = may_be_old && freshness != Freshness::Checked;
         if !Cache::holds(key) {
             return Ok(backend.read(tenant, key).await?.map(|row| row.loaded));
+        }
+        if bypasses && matches!(key, Key::Session(_)) && !self.inner.strangers.are_about(tenant) {
+            // A session may have thousands of tasks, and where no other process writes it has nearly never changed.
+            return self.confirmed(tenant, key).await;
         }
         if bypasses {
             let row = backend.read(tenant, key).await?;

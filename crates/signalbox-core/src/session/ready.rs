@@ -161,6 +161,8 @@ impl SessionState {
         };
         let of = task.instance.as_ref().map(|instance| instance.of).filter(|_| task.undoes.is_none());
         has_room(self.session.plan.max_parallel, &|| self.tasks.under_way_among(0..self.tasks.len()))
-            && of.is_none_or(|of| has_room(self.tasks[of].rules.max_parallel, &|| under_way_of(of)))
+            && of
+                .and_then(|of| Some((of, self.tasks.get(of)?)))
+                .is_none_or(|(of, whole)| has_room(whole.rules.max_parallel, &|| under_way_of(of)))
     }
 }

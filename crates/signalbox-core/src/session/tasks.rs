@@ -291,6 +291,10 @@ impl<'a> IntoIterator for &'a Tasks {
     }
 }
 
+/// For what made the tasks itself: what follows a stored position asks [`Tasks::get`].
+///
+/// # Panics
+/// Where none stands there, as a slice does.
 impl Index<usize> for Tasks {
     type Output = Arc<Task>;
 

@@ -38,7 +38,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const IDLE_PER_HOST_MAX: usize = 128;
 
 /// Addresses whose canonical forms are remembered, and bytes of one.
-const TARGETS_MAX: usize = 4_096;
+const TARGETS_MAX: usize = 1_024;
 const TARGET_BYTES_MAX: usize = 512;
 /// How long a call waits for room among what is under way.
 const ROOM_PATIENCE: Duration = Duration::from_secs(3);
@@ -250,7 +250,9 @@ impl Egress {
         }
         let text = uri.to_string();
         let target = self.target(&text)?;
-        if text.len() <= TARGET_BYTES_MAX {
+        // Addresses are compared without case up to their path, and what stands before the host has one.
+        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        if text.len() <= TARGET_BYTES_MAX && !has_user {
             self.targets.insert(uri.clone(), target.clone());
         }
         Ok(target)

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, OptionalExtension, params};
 use signalbox_core::decision::Key;
-use signalbox_core::session::{Session, SessionState};
-use signalbox_core::task::Task;
+use signalbox_core::session::{Session, SessionState, Tasks};
 use signalbox_wire::id::{SessionId, TenantId};
 
 use super::fault::fault;
@@ -127,7 +126,7 @@ fn session(
     };
     let Some((version, body, bodies)) = read().map_err(|error| fault(&error))? else { return Ok(None) };
     let session: Arc<Session> = schema::decode(&body)?;
-    let tasks = bodies.iter().map(|body| schema::decode(body)).collect::<Result<Vec<Arc<Task>>, _>>()?;
+    let tasks = bodies.iter().map(|body| schema::decode(body)).collect::<Result<Tasks, _>>()?;
     let task_bytes = bodies.iter().map(String::len).collect();
     Ok(Some(ReadRow::session(version, SessionState { session, tasks }, body.len(), task_bytes)))
 }
