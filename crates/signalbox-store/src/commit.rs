@@ -45,6 +45,8 @@ pub(crate) struct Commit {
     pub(crate) may_wait: bool,
     /// Sessions with their tasks as they will be, where that is known.
     sessions: Vec<(SessionId, Option<ReadRow>)>,
+    /// Until when it lets this process hold due work that has been [taken out](Self::take_due).
+    leased_until: Vec<Timestamp>,
 }
 
 /// An agent that gets a task of a session.
@@ -76,6 +78,8 @@ pub(crate) struct Change {
     pub(crate) guard: Guard,
     /// What to write; `None` to remove the row.
     pub(crate) put: Option<Put>,
+    /// Whether it is none for the table: what changes of it is kept in memory.
+    pub(crate) is_in_memory_alone: bool,
 }
 
 /// A row to write.
@@ -86,10 +90,12 @@ pub(crate) struct Put {
     /// The version it gets.
     pub(crate) version: i64,
     /// The whole row as JSON.
-    pub(crate) body: String,
+    pub(crate) body: Arc<String>,
     /// Whether the row that is there is known to have the same index columns: SQLite would write each index entry
     /// anew, changed or not.
     pub(crate) is_listed_already: bool,
+    /// Of a task: whether it may have waited for an agent until now.
+    pub(crate) may_have_waited: bool,
 }
 
 /// A row of due work.
@@ -112,6 +118,9 @@ pub(crate) struct DueRow {
     /// [`signalbox_core::due::DueJob`] as JSON.
     pub(crate) body: String,
 }
+
+/// Rows and entries of a commit that is kept in the redo log: larger ones go to the tables at once.
+const REDO_ROWS_MAX: usize = 512;
 
 impl Change {
     /// The table of the row.
@@ -147,12 +156,20 @@ impl Commit {
             uses,
             may_wait,
             sessions,
+            leased_until: Vec::new(),
         })
     }
 
     /// Until when it lets this process hold due work from the start.
     pub(crate) fn born_leases(&self) -> impl Iterator<Item = Timestamp> {
-        self.due.iter().filter(|due| due.leased_by.is_some()).map(|due| due.visible_at)
+        let born = self.due.iter().filter(|due| due.leased_by.is_some()).map(|due| due.visible_at);
+        born.chain(self.leased_until.iter().copied())
+    }
+
+    /// Takes the due work out; its leases stay known.
+    pub(crate) fn take_due(&mut self) -> Vec<DueRow> {
+        self.leased_until = self.born_leases().collect();
+        std::mem::take(&mut self.due)
     }
 
     /// Whether it makes the tenant that it is for.
@@ -167,6 +184,26 @@ impl Commit {
         let rows = self.changes.iter().filter_map(|change| change.put.as_ref()).map(|put| put.body.len());
         let events = self.events.iter().map(|event| event.data.len());
         rows.chain(events).sum()
+    }
+
+    /// Whether it may be kept in the redo log for a while: it is small, and of rows that change all the time.
+    pub(crate) fn is_for_the_redo_log(&self) -> bool {
+        let is_common = |change: &Change| match change.table() {
+            TableId::Sessions | TableId::Tasks => change.put.is_some(),
+            TableId::AgentStatuses
+            | TableId::Available
+            | TableId::Messages
+            | TableId::IdempotencyRecord
+            | TableId::Channels
+            | TableId::ChannelMessages
+            | TableId::Commands
+            | TableId::Figures
+            | TableId::Usage => true,
+            _ => false,
+        };
+        self.uses.is_empty()
+            && self.changes.len() + self.events.len() + self.due.len() <= REDO_ROWS_MAX
+            && self.changes.iter().all(is_common)
     }
 
     /// Brings the cache in line with what is now committed.
@@ -192,10 +229,12 @@ impl Commit {
 fn change(write: Write) -> Result<Change, StoreError> {
     Ok(match write {
         Write::Put { row, guard, version } => {
-            let body = schema::body(&row)?;
-            Change { key: row.key(), guard, put: Some(Put { row, version, body, is_listed_already: false }) }
+            let body = Arc::new(schema::body(&row)?);
+            let (is_listed_already, may_have_waited) = (false, true);
+            let put = Put { row, version, body, is_listed_already, may_have_waited };
+            Change { key: put.row.key(), guard, put: Some(put), is_in_memory_alone: false }
         }
-        Write::Remove { key, guard } => Change { key, guard, put: None },
+        Write::Remove { key, guard } => Change { key, guard, put: None, is_in_memory_alone: false },
     })
 }
 
@@ -209,25 +248,39 @@ fn compare_listing(tenant: &TenantId, changes: &mut [Change], cache: &Cache) {
         })
         .map(|(state, _)| state)
         .collect();
+    let new: Vec<SessionId> = changes
+        .iter()
+        .filter_map(|change| match (&change.key, change.guard) {
+            (Key::Session(id), Guard::Absent) => Some(id.clone()),
+            _ => None,
+        })
+        .collect();
     // Nearly always nothing of a session is there.
-    if states.is_empty() {
+    if states.is_empty() && new.is_empty() {
         return;
     }
     for put in changes.iter_mut().filter_map(|change| change.put.as_mut()) {
-        put.is_listed_already = match &put.row {
-            Row::Session(session) => states.iter().any(|state| {
-                state.session.id == session.id
-                    && schema::session_cells(&state.session) == schema::session_cells(session)
-            }),
-            Row::Task(session, task) => states.iter().any(|state| {
-                let known = state.tasks.get(task.position).filter(|known| known.id == task.id);
-                state.session.id == *session
-                    && known.is_some_and(|known| {
-                        schema::task_cells(session, known) == schema::task_cells(session, task)
-                    })
-            }),
-            _ => false,
-        };
+        match &put.row {
+            Row::Session(session) => {
+                put.is_listed_already = states.iter().any(|state| {
+                    state.session.id == session.id
+                        && schema::session_cells(&state.session) == schema::session_cells(session)
+                });
+            }
+            Row::Task(session, task) => {
+                let state = states.iter().find(|state| state.session.id == *session);
+                let known = state.and_then(|state| state.tasks.get(task.position));
+                let known = known.filter(|known| known.id == task.id);
+                put.is_listed_already = known.is_some_and(|known| {
+                    schema::task_cells(session, known) == schema::task_cells(session, task)
+                });
+                put.may_have_waited = match state {
+                    Some(_) => known.is_some_and(|known| known.waiting_key().is_some()),
+                    None => !new.contains(session),
+                };
+            }
+            _ => {}
+        }
     }
 }
 
@@ -266,13 +319,13 @@ fn holders(tenant: &TenantId, changes: &[Change], cache: &Cache) -> Vec<Holder> 
 /// that is quick to tell.
 fn uses(changes: &[Change], events: &[NewEvent]) -> Result<Vec<Use>, StoreError> {
     let rows = changes.iter().filter_map(|change| change.put.as_ref()).filter_map(|put| match &put.row {
-        Row::Session(session) => Some((&session.id, &put.body)),
-        Row::Task(session, _) => Some((session, &put.body)),
+        Row::Session(session) => Some((&session.id, put.body.as_str())),
+        Row::Task(session, _) => Some((session, put.body.as_str())),
         _ => None,
     });
     let entries = events.iter().filter_map(|event| {
         let (session, _) = event.session.as_ref().filter(|(_, sequence)| *sequence > 0)?;
-        Some((session, &event.data))
+        Some((session, event.data.as_str()))
     });
     let mut uses = Vec::new();
     for (session, text) in rows.chain(entries).filter(|(_, text)| text.contains(payload::REFERENCE)) {

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::job::{Closure, Job};
+use super::pending::Parts;
 use super::readers::Readers;
 use super::writer::Shared;
 use crate::error::StoreError;
@@ -35,11 +36,36 @@ impl Access {
         }
     }
 
+    /// Waits until the tables have everything of these parts that has been committed before.
+    pub(super) async fn applied(&self, parts: Parts) -> Result<(), StoreError> {
+        if !self.shared.pending.has(parts) {
+            return Ok(());
+        }
+        let (answer, answered) = oneshot::channel();
+        self.shared.queue.push(Job::Apply(answer))?;
+        match tokio::time::timeout(self.patience, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(StoreError::Unavailable("the writer has ended".to_owned())),
+            Err(_) => Err(StoreError::Unavailable(format!("not done within {} s", self.patience.as_secs()))),
+        }
+    }
+
+    /// Runs a query of microseconds here, over tables that have everything of these parts.
+    pub(super) async fn point<T>(
+        &self,
+        parts: Parts,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.applied(parts).await?;
+        self.readers.point(query)
+    }
+
     /// Runs a query that may take long, away from the async threads.
     pub(super) async fn list<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.applied(Parts::ALL).await?;
         let readers = Arc::clone(&self.readers);
         match tokio::task::spawn_blocking(move || readers.list(query)).await {
             Ok(answer) => answer,

@@ -9,6 +9,7 @@ use signalbox_core::event::NewEvent;
 use signalbox_wire::id::{AgentId, TenantId};
 
 use super::log::{Log, RUN_MAX, ends_block};
+use super::pending::{PlacedEvent, State};
 use super::statements::{EVENTS_AT_ONCE, Statements};
 
 /// Tenants whose unfinished block is remembered; those of others are read again once they are full.
@@ -40,27 +41,68 @@ pub(super) struct Placed<'e> {
     run: Option<usize>,
 }
 
+impl<'e> Placed<'e> {
+    /// An entry that got its place before.
+    pub(super) fn again(placed: &'e PlacedEvent) -> Self {
+        let PlacedEvent { tenant, log, place, event } = placed;
+        Self { tenant, log: *log, place: *place, event, run: None }
+    }
+}
+
 impl Appender {
-    /// Gives an entry its place.
+    /// Gives an entry its place, behind what waits to be written.
     pub(super) fn place<'e>(
         &mut self,
         connection: &Connection,
+        pending: &State,
         tenant: &'e TenantId,
         event: &'e NewEvent,
     ) -> rusqlite::Result<Placed<'e>> {
-        let tail = match self.tails.get_mut(tenant) {
-            Some(known) => known,
-            None => {
-                let log = Log::find_or_begin(connection, tenant)?;
-                let last = log.last_place(connection)?;
-                let is_remembered = self.remembered < BLOCKS_REMEMBERED && (last == 0 || ends_block(last));
-                self.remembered += usize::from(is_remembered);
-                let tail = Tail { log, last, block: is_remembered.then(Vec::new) };
-                self.tails.entry(tenant.clone()).or_insert(tail)
-            }
-        };
-        tail.last += 1;
-        Ok(Placed { tenant, log: tail.log, place: tail.last, event, run: None })
+        if !self.tails.contains_key(tenant) {
+            let log = Log::find_or_begin(connection, tenant)?;
+            self.find_tail(connection, pending, tenant, log)?;
+        }
+        let (log, place) = self.take_places(tenant, 1).unwrap_or((Log::numbered(0), 0));
+        Ok(Placed { tenant, log, place, event, run: None })
+    }
+
+    /// Gives `count` entries their places, behind what waits to be written; answers the first of them, and nothing where
+    /// the tenant has no log yet.
+    pub(super) fn places(
+        &mut self,
+        connection: &Connection,
+        pending: &State,
+        tenant: &TenantId,
+        count: usize,
+    ) -> rusqlite::Result<Option<(Log, i64)>> {
+        if !self.tails.contains_key(tenant) {
+            let Some(log) = Log::find(connection, tenant.as_str())? else { return Ok(None) };
+            self.find_tail(connection, pending, tenant, log)?;
+        }
+        Ok(self.take_places(tenant, count))
+    }
+
+    fn take_places(&mut self, tenant: &TenantId, count: usize) -> Option<(Log, i64)> {
+        let tail = self.tails.get_mut(tenant)?;
+        let first = tail.last + 1;
+        tail.last += count as i64;
+        Some((tail.log, first))
+    }
+
+    fn find_tail(
+        &mut self,
+        connection: &Connection,
+        pending: &State,
+        tenant: &TenantId,
+        log: Log,
+    ) -> rusqlite::Result<()> {
+        let (written, waiting) = (log.last_place(connection)?, pending.last_place(tenant));
+        let last = waiting.map_or(written, |waiting| waiting.max(written));
+        let is_at_start = waiting.is_none() && (last == 0 || ends_block(last));
+        let is_remembered = self.remembered < BLOCKS_REMEMBERED && is_at_start;
+        self.remembered += usize::from(is_remembered);
+        self.tails.insert(tenant.clone(), Tail { log, last, block: is_remembered.then(Vec::new) });
+        Ok(())
     }
 
     /// Writes entries that have been given their places, in that order.
@@ -102,6 +144,7 @@ impl Appender {
             None => {
                 let block = placed.log.read_block(connection, placed.place)?;
                 placed.log.index_block(connection, placed.place, &block)?;
+                // What has a place behind this block is told to the next one as it is written.
                 if self.remembered < BLOCKS_REMEMBERED {
                     self.remembered += 1;
                     tail.block = Some(Vec::new());

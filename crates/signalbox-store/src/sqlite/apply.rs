@@ -13,6 +13,8 @@ use signalbox_wire::time::Timestamp;
 
 use super::append::{Appender, Placed};
 use super::available::AvailableAgents;
+use super::log::Log;
+use super::pending::{OfTenant, PendingPut, PendingRow, State, Way};
 use super::row_hints::Places;
 use super::statements::{Statements, bind};
 use super::unused;
@@ -95,9 +97,10 @@ impl<'c> Batch<'c> {
         &mut self,
         commit: &'e Commit,
         cache: &Cache,
+        pending: &State,
         placed: &mut Vec<Placed<'e>>,
     ) -> rusqlite::Result<Applied> {
-        if !self.holds(commit, cache)? {
+        if !self.holds(commit, cache, pending)? {
             return Ok(Applied::Conflict);
         }
         for change in &commit.changes {
@@ -131,14 +134,148 @@ impl<'c> Batch<'c> {
         }
         let mut last = 0;
         for event in &commit.events {
-            let entry = self.appender.place(self.connection, &commit.tenant, event)?;
+            let entry = self.appender.place(self.connection, pending, &commit.tenant, event)?;
             last = entry.place;
             placed.push(entry);
         }
         Ok(Applied::Yes(last.unsigned_abs()))
     }
 
-    fn holds(&mut self, commit: &Commit, cache: &Cache) -> rusqlite::Result<bool> {
+    /// Begins `count` decisions that go to the redo log.
+    pub(super) fn begin_logging(&mut self, count: usize) {
+        self.is_alone = count == 1;
+    }
+
+    /// What was accepted is in the redo log.
+    pub(super) fn logged(&mut self) {
+        self.forget_written();
+    }
+
+    /// What was accepted is nowhere.
+    pub(super) fn not_logged(&mut self) {
+        self.rolled_back();
+    }
+
+    /// Whether the tenant has a log, or needs none for this.
+    pub(super) fn has_log(&mut self, commit: &Commit, pending: &State) -> rusqlite::Result<bool> {
+        if commit.events.is_empty() {
+            return Ok(true);
+        }
+        Ok(self.appender.places(self.connection, pending, &commit.tenant, 0)?.is_some())
+    }
+
+    /// Accepts a decision for the redo log, or not: nothing is written. Its entries have places from the one that is
+    /// answered on.
+    pub(super) fn accept(
+        &mut self,
+        commit: &mut Commit,
+        cache: &Cache,
+        pending: &State,
+    ) -> rusqlite::Result<(Applied, Option<(Log, i64)>)> {
+        if !self.holds(commit, cache, pending)? {
+            return Ok((Applied::Conflict, None));
+        }
+        for change in &mut commit.changes {
+            change.is_in_memory_alone = self.is_listed_as_it_will_be(&commit.tenant, change);
+            self.note_written(&commit.tenant, change);
+        }
+        if commit.events.is_empty() {
+            return Ok((Applied::Yes(0), None));
+        }
+        let count = commit.events.len();
+        let place = self.appender.places(self.connection, pending, &commit.tenant, count)?;
+        let last = place.map_or(0, |(_, first)| first + count as i64 - 1);
+        Ok((Applied::Yes(last.unsigned_abs()), place))
+    }
+
+    /// Writes what waits to the tables, and that all records up to `position` are there. Rows may be there already.
+    pub(super) fn write_pending(&mut self, pending: &State, position: u64, is_again: bool) -> rusqlite::Result<usize> {
+        let mut rows = 0;
+        for (tenant, waiting) in pending.tenants() {
+            rows += self.write_pending_of(tenant, waiting, is_again)?;
+        }
+        for placed in &pending.events {
+            if is_again {
+                self.statements.remove_entry.execute([placed.log.id(placed.place)])?;
+            }
+            self.appender.places(self.connection, pending, &placed.tenant, 0)?;
+        }
+        let mut placed = pending.events.iter().map(Placed::again).collect();
+        self.append(&mut placed)?;
+        self.note_position(position)?;
+        Ok(rows)
+    }
+
+    /// Writes that all records up to `position` are in the tables.
+    pub(super) fn note_position(&mut self, position: u64) -> rusqlite::Result<()> {
+        self.statements.set_redo_position.execute([position.cast_signed()]).map(|_| ())
+    }
+
+    fn write_pending_of(&mut self, tenant: &TenantId, waiting: &OfTenant, is_again: bool) -> rusqlite::Result<usize> {
+        let mut rows = 0;
+        for (key, PendingRow { put, way }) in &waiting.rows {
+            let way = match (way, put) {
+                (Way::Nothing, _) if !is_again => continue,
+                (_, Some(_)) if is_again => Way::Put,
+                (_, None) => Way::Remove,
+                (way, Some(_)) => *way,
+            };
+            rows += 1;
+            match put {
+                Some(put) => self.write_row(tenant, key, put, way)?,
+                None => {
+                    let remove = &mut self.statements.table(TableId::of(key)).remove;
+                    bind_key(remove, tenant, key)?;
+                    remove.raw_execute()?;
+                }
+            }
+        }
+        for Holder { session, agent, created_at } in &waiting.holders {
+            let values = params![tenant.as_str(), session.as_str(), agent.as_str(), created_at.as_micros()];
+            self.statements.add_session_agent.execute(values)?;
+        }
+        for (id, due) in &waiting.due {
+            match due {
+                Some(due) => self.add_due(tenant, due)?,
+                None => {
+                    self.statements.remove_due.execute(params![tenant.as_str(), id])?;
+                }
+            }
+        }
+        Ok(rows + waiting.holders.len() + waiting.due.len())
+    }
+
+    fn write_row(&mut self, tenant: &TenantId, key: &Key, put: &PendingPut, way: Way) -> rusqlite::Result<()> {
+        let PendingPut { row, version, body } = put;
+        if let (Row::Status(status), Way::Update) = (row, way)
+            && self.places.update(tenant, status, (*version, body))?
+        {
+            return Ok(());
+        }
+        let table = self.statements.table(TableId::of(key));
+        let statement = match way {
+            Way::Insert => &mut table.insert,
+            Way::Update => &mut table.update,
+            Way::Rewrite => &mut table.rewrite,
+            Way::Put | Way::Remove | Way::Nothing => &mut table.put,
+        };
+        let mut next = bind_key(statement, tenant, key)?;
+        if way != Way::Rewrite {
+            next = bind(statement, next, &schema::index_cells(row))?;
+        }
+        statement.raw_bind_parameter(next, version)?;
+        statement.raw_bind_parameter(next + 1, body.as_str())?;
+        let rows = statement.raw_execute()?;
+        if rows != 1 {
+            return Err(rusqlite::Error::StatementChangedRows(rows));
+        }
+        if let (Row::Status(status), Way::Update) = (row, way) {
+            self.places.note(tenant, &status.agent)?;
+        }
+        Ok(())
+    }
+
+    fn holds(&mut self, commit: &Commit, cache: &Cache, pending: &State) -> rusqlite::Result<bool> {
         for change in &commit.changes {
             let expected = match change.guard {
                 Guard::Absent => None,
@@ -147,12 +284,12 @@ impl<'c> Batch<'c> {
                     continue;
                 }
             };
-            if self.version(&commit.tenant, &change.key, cache)? != expected {
+            if self.version(&commit.tenant, &change.key, cache, pending)? != expected {
                 return Ok(false);
             }
         }
         for (key, expected) in &commit.expects {
-            if self.version(&commit.tenant, key, cache)? != *expected {
+            if self.version(&commit.tenant, key, cache, pending)? != *expected {
                 return Ok(false);
             }
         }
@@ -177,9 +314,18 @@ impl<'c> Batch<'c> {
         Ok(true)
     }
 
-    fn version(&mut self, tenant: &TenantId, key: &Key, cache: &Cache) -> rusqlite::Result<Option<i64>> {
+    fn version(
+        &mut self,
+        tenant: &TenantId,
+        key: &Key,
+        cache: &Cache,
+        pending: &State,
+    ) -> rusqlite::Result<Option<i64>> {
         if let Some(version) = self.written.get(tenant).and_then(|versions| versions.get(key)) {
             return Ok(*version);
+        }
+        if let Some(version) = pending.version(tenant, key) {
+            return Ok(version);
         }
         if let Some(version) = cache.version(tenant, key) {
             return Ok(Some(version));
@@ -198,7 +344,7 @@ impl<'c> Batch<'c> {
         let table = self.statements.table(change.table());
         match &change.put {
             Some(put @ Put { row: Row::Status(status), .. })
-                if matches!(change.guard, Guard::At(_)) && self.places.update(tenant, status, put)? => {}
+                if matches!(change.guard, Guard::At(_)) && self.places.update(tenant, status, (put.version, &put.body))? => {}
             Some(put) => {
                 let statement = match change.guard {
                     Guard::Absent => &mut table.insert,

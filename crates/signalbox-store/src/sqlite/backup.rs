@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
-use super::connect;
+use super::{connect, recover, redo};
 use crate::error::StoreError;
 
 /// Copies the store at `from` to a new file at `to`, as it is at one moment.
@@ -19,7 +19,13 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
     let mut partial = to.as_os_str().to_owned();
     partial.push(".partial");
     let partial = Path::new(&partial);
-    let made = copy_whole(from, partial).map_err(|error| fails(&error)).and_then(|()| {
+    let copied = || -> Result<(), String> {
+        // Read first: what is missing of it was in the tables before these are copied.
+        let log = redo::read(from).map_err(|error| error.to_string())?;
+        copy_whole(from, partial).map_err(|error| error.to_string())?;
+        complete(partial, &log)
+    };
+    let made = copied().map_err(|error| fails(&error)).and_then(|()| {
         // Only a whole copy ever carries the name that was asked for.
         std::fs::rename(partial, to).map_err(|error| fails(&error))
     });
@@ -44,6 +50,13 @@ pub(crate) fn check(file: &Path) -> Result<(), StoreError> {
         (_, false) => Err(fails(&"there are no agents' rows in it")),
         _ => Ok(()),
     }
+}
+
+/// Brings into a copy what was in the redo log only.
+fn complete(copy: &Path, log: &[u8]) -> Result<(), String> {
+    let copy = Connection::open(copy).map_err(|error| error.to_string())?;
+    recover::apply(&copy, log)?;
+    copy.close().map_err(|(_, error)| error.to_string())
 }
 
 fn copy_whole(from: &Path, to: &Path) -> rusqlite::Result<()> {

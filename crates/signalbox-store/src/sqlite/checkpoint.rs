@@ -59,6 +59,11 @@ impl Checkpoints {
         self.written_bytes += rows.sum::<usize>() + entries.sum::<usize>() + due * ROW_BYTES;
     }
 
+    /// Counts rows and bytes that were written from the redo log.
+    pub(super) fn count_rows(&mut self, rows: usize, bytes: usize) {
+        self.written_bytes += rows * ROW_BYTES + bytes;
+    }
+
     /// Called between two physical commits.
     pub(super) fn between_commits(&mut self, connection: &Connection) {
         if self.is_log_long.swap(false, Ordering::AcqRel) {

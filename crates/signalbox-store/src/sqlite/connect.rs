@@ -57,6 +57,11 @@ pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Whether commits of the writing connection are flushed one by one; those that are not are on the disk with the next that is.
+pub(super) fn flush_commits(connection: &Connection, each: bool) -> rusqlite::Result<()> {
+    connection.execute_batch(if each { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" })
+}
+
 /// Makes the file, where there is none, readable for its owner alone; the log beside it takes over its rights.
 /// What stands in the way is told by whoever opens it.
 pub(super) fn make_private(path: &Path) {

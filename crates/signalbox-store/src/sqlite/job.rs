@@ -13,7 +13,12 @@ pub(super) enum Job {
     Commit(Box<Commit>, Answer),
     /// Do something else.
     Errand(Box<dyn Errand>),
+    /// Write to the tables what waits in the redo log.
+    Apply(Applied),
 }
+
+/// Where it is told that the tables have everything that was committed before.
+pub(super) type Applied = oneshot::Sender<Result<(), StoreError>>;
 
 /// Where the answer to a commit goes. The commit goes back with it: whoever made it takes it apart.
 pub(super) type Answer = oneshot::Sender<Result<(Committed, Box<Commit>), StoreError>>;
@@ -48,6 +53,7 @@ impl Job {
         match self {
             Self::Commit(_, answer) => !answer.is_closed(),
             Self::Errand(errand) => errand.is_wanted(),
+            Self::Apply(answer) => !answer.is_closed(),
         }
     }
 
@@ -58,6 +64,9 @@ impl Job {
                 let _gone = answer.send(Err(error.clone()));
             }
             Self::Errand(errand) => errand.answer(Err(error.clone())),
+            Self::Apply(answer) => {
+                let _gone = answer.send(Err(error.clone()));
+            }
         }
     }
 }

@@ -554,11 +554,11 @@ pub(super) fn waiting(
     tenant: &TenantId,
     routes: &[String],
     limit: usize,
-    hint: &WaitingRoutes,
+    (hint, since): (&WaitingRoutes, u64),
 ) -> Result<Vec<WaitingTask>, StoreError> {
     let mut found: Vec<(Reverse<i64>, i64, String, String)> = Vec::new();
     for route in routes {
-        let (since, before) = (hint.now(), found.len());
+        let before = found.len();
         let mut read = || -> rusqlite::Result<()> {
             let mut statement = connection.prepare_cached(
                 "SELECT priority, queued_at, id, session FROM tasks WHERE tenant = ?1 AND wait_route = ?2

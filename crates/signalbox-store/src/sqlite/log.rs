@@ -45,6 +45,11 @@ impl Log {
         Ok(Self { number: connection.last_insert_rowid() })
     }
 
+    /// The number of its tenant.
+    pub(super) fn number(self) -> i64 {
+        self.number
+    }
+
     /// The log of the tenant with this number.
     pub(super) fn numbered(number: i64) -> Self {
         Self { number }

@@ -21,9 +21,13 @@ mod job;
 mod leases;
 mod listings;
 mod log;
+mod pending;
 mod prune;
 mod queue;
 mod readers;
+mod record;
+mod recover;
+mod redo;
 mod row_hints;
 mod statements;
 mod tenant;
@@ -72,13 +76,16 @@ use crate::error::StoreError;
 use crate::read_row::ReadRow;
 use crate::retention::Rounds;
 use crate::rotation::{LaneRotation, Sweep, TenantRotation};
+use crate::schema::TableId;
 use crate::sessions::ByWorkflow;
 
 use access::Access;
 use available::AvailableAgents;
 use job::Job;
+use pending::{Found, Parts};
 use prune::{Pruning, Resume};
 use readers::Readers;
+use redo::RedoLog;
 use waiting::WaitingRoutes;
 use writer::Shared;
 
@@ -140,6 +147,10 @@ impl Sqlite {
         };
         let mut connection = connect::writer(&path).map_err(told)?;
         connect::migrate(&mut connection)?;
+        let position = recover::from_redo_log(&connection, &path)?;
+        let redo = RedoLog::open(&path, position + 1).map_err(|error| {
+            StoreError::Open(format!("the redo log {}: {error}; check the path and its rights", redo::path_of(&path).display()))
+        })?;
         due::end_all_leases(&connection).map_err(told)?;
         let readers = Arc::new(Readers::open(&path).map_err(told)?);
         let waiting = WaitingRoutes::read(&connection).map_err(told)?;
@@ -150,7 +161,7 @@ impl Sqlite {
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
         let thread = thread.spawn({
             let shared = Arc::clone(&shared);
-            move || writer::run(&shared, connection)
+            move || writer::run(&shared, connection, redo)
         });
         let thread = thread.map_err(|error| StoreError::Open(format!("the writer cannot start: {error}")))?;
         Ok(Self {
@@ -238,6 +249,12 @@ impl Backend for Sqlite {
     }
 
     async fn read(&self, tenant: &TenantId, key: &Key) -> Result<Option<ReadRow>, StoreError> {
+        match self.access.shared.pending.find(tenant, key) {
+            Found::Removed => return Ok(None),
+            Found::Row(row) => return Ok(Some(row)),
+            Found::Unwritten => self.access.applied(Parts::table(TableId::of(key))).await?,
+            Found::Nothing => {}
+        }
         self.access.readers.row(tenant, key)
     }
 
@@ -261,11 +278,15 @@ impl Backend for Sqlite {
         limit: usize,
     ) -> Result<Vec<WaitingTask>, StoreError> {
         let hint = &self.access.shared.waiting;
-        self.access.readers.point(|connection| listings::waiting(connection, tenant, routes, limit, hint))
+        let since = hint.now();
+        let read = |connection: &Connection| {
+            listings::waiting(connection, tenant, routes, limit, (hint, since))
+        };
+        self.access.point(Parts::LINE, read).await
     }
 
     async fn ahead(&self, tenant: &TenantId, task: &Task, most: usize) -> Result<usize, StoreError> {
-        self.access.readers.point(|connection| listings::ahead(connection, tenant, task, most))
+        self.access.point(Parts::LINE, |connection| listings::ahead(connection, tenant, task, most)).await
     }
 
     fn maybe_waiting(&self, tenant: &TenantId, routes: &[String]) -> bool {
@@ -332,6 +353,7 @@ impl Backend for Sqlite {
             };
             self.access.write(free, move |changed| changed.settle(&settling.leases)).await?;
         }
+        self.access.applied(Parts::DUE).await?;
         let mut lanes = self.lanes.lock();
         let read =
             |connection: &Connection| due::waiting_lanes(connection, leases, now, kind, lanes.of(kind));
@@ -400,7 +422,7 @@ impl Backend for Sqlite {
 
     async fn next_due(&self, kind: DueKind) -> Result<Option<Timestamp>, StoreError> {
         let leases = &self.access.shared.leases;
-        self.access.readers.point(|connection| due::next(connection, leases, kind))
+        self.access.point(Parts::DUE, |connection| due::next(connection, leases, kind)).await
     }
 
     async fn backlog(&self, limit: u64) -> Result<Backlog, StoreError> {
@@ -508,7 +530,7 @@ impl Backend for Sqlite {
         agent: &AgentId,
         most: usize,
     ) -> Result<usize, StoreError> {
-        self.access.readers.point(|connection| listings::open_commands(connection, tenant, agent, most))
+        self.access.point(Parts::table(TableId::Commands), |connection| listings::open_commands(connection, tenant, agent, most)).await
     }
 
     async fn open_command_ids(
@@ -517,7 +539,7 @@ impl Backend for Sqlite {
         agent: &AgentId,
         most: usize,
     ) -> Result<Vec<CommandId>, StoreError> {
-        self.access.readers.point(|connection| listings::open_command_ids(connection, tenant, agent, most))
+        self.access.point(Parts::table(TableId::Commands), |connection| listings::open_command_ids(connection, tenant, agent, most)).await
     }
 
     async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {
@@ -575,7 +597,7 @@ impl Backend for Sqlite {
     }
 
     async fn first_sequence(&self, tenant: &TenantId) -> Result<Option<u64>, StoreError> {
-        self.access.readers.point(|connection| events::first_sequence(connection, tenant))
+        self.access.point(Parts::LOG, |connection| events::first_sequence(connection, tenant)).await
     }
 
     async fn usage(&self, tenant: &TenantId, first: u32, last: u32) -> Result<Vec<UsageDay>, StoreError> {
@@ -598,7 +620,7 @@ impl Backend for Sqlite {
         workflow: &WorkflowId,
         revision: Option<u32>,
     ) -> Result<bool, StoreError> {
-        self.access.readers.point(|connection| listings::open_session(connection, tenant, workflow, revision))
+        self.access.point(Parts::table(TableId::Sessions), |connection| listings::open_session(connection, tenant, workflow, revision)).await
     }
 
     async fn session_of_task(
@@ -606,7 +628,7 @@ impl Backend for Sqlite {
         tenant: &TenantId,
         task: &TaskId,
     ) -> Result<Option<SessionId>, StoreError> {
-        self.access.readers.point(|connection| listings::session_of_task(connection, tenant, task))
+        self.access.point(Parts::table(TableId::Tasks), |connection| listings::session_of_task(connection, tenant, task)).await
     }
 
     async fn prune(&self, prune: Prune) -> Result<Pruned, StoreError> {

@@ -21,6 +21,17 @@ pub(super) struct Queue<J> {
     jobs_max: usize,
 }
 
+/// What came of waiting for jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Jobs were taken.
+    Jobs,
+    /// Nothing came for as long as was given.
+    Idle,
+    /// The queue is closed and empty.
+    Closed,
+}
+
 struct State<J> {
     jobs: VecDeque<J>,
     /// Whether somebody waits for one of them.
@@ -66,15 +77,22 @@ impl<J> Queue<J> {
         Ok(())
     }
 
-    /// Moves what waits, at most `max` jobs, into `into`; waits where there is nothing. Answers `false` once
-    /// the queue is closed and empty.
-    pub(super) fn take(&self, max: usize, into: &mut Vec<J>) -> bool {
+    /// Moves what waits, at most `max` jobs, into `into`; waits where there is nothing, no longer than `idle_max` where
+    /// that is given.
+    pub(super) fn take(&self, max: usize, into: &mut Vec<J>, idle_max: Option<Duration>) -> Taken {
         let mut state = self.state.lock();
         while state.jobs.is_empty() {
             if state.is_closed {
-                return false;
+                return Taken::Closed;
             }
-            self.arrived.wait(&mut state);
+            match idle_max {
+                None => self.arrived.wait(&mut state),
+                Some(idle_max) => {
+                    if self.arrived.wait_for(&mut state, idle_max).timed_out() && state.jobs.is_empty() {
+                        return Taken::Idle;
+                    }
+                }
+            }
         }
         while !state.is_hurried && !state.is_closed {
             if self.arrived.wait_for(&mut state, PATIENCE).timed_out() {
@@ -96,7 +114,7 @@ impl<J> Queue<J> {
         let count = state.jobs.len().min(max);
         into.extend(state.jobs.drain(..count));
         state.is_hurried &= !state.jobs.is_empty();
-        true
+        Taken::Jobs
     }
 
     /// Takes out everything that waits.
@@ -124,7 +142,7 @@ mod tests {
 
     fn taken(queue: &Queue<u8>) -> Vec<u8> {
         let mut jobs = Vec::new();
-        assert!(queue.take(9, &mut jobs));
+        assert_eq!(queue.take(9, &mut jobs, None), Taken::Jobs);
         jobs
     }
 
@@ -151,6 +169,6 @@ mod tests {
         queue.push_patient(1).expect("room");
         queue.close();
         assert_eq!(taken(&queue), [1]);
-        assert!(!queue.take(9, &mut Vec::new()));
+        assert_eq!(queue.take(9, &mut Vec::new(), None), Taken::Closed);
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Statements<'c> {
     pub(super) add_session_agent: Statement<'c>,
     pub(super) add_payload_use: Statement<'c>,
     pub(super) hash_owner: Statement<'c>,
+    pub(super) set_redo_position: Statement<'c>,
+    pub(super) remove_entry: Statement<'c>,
 }
 
 /// The statements of one table.
@@ -83,6 +85,8 @@ impl<'c> Statements<'c> {
                  JOIN json_each(payloads.holds) AS held)
                  INSERT OR IGNORE INTO payload_uses (tenant, session, payload) SELECT ?1, ?2, sha256 FROM named",
             )?,
+            remove_entry: prepare("DELETE FROM events WHERE id = ?1")?,
+            set_redo_position: prepare("UPDATE redo_position SET applied = ?1 WHERE id = 1")?,
             hash_owner: prepare("SELECT tenant, id FROM api_keys WHERE hash = ?1")?,
         })
     }

@@ -1,4 +1,8 @@
-//! The one thread that writes: it takes what waits, makes it one physical commit, then answers everyone.
+//! The one thread that writes: it takes what waits, makes it durable with one flush, then answers everyone.
+//!
+//! Commits of rows that change all the time go to the [redo log](super::redo), and to the tables once there are many of them,
+//! nobody is in a hurry, or somebody wants to read lists. All else is one physical commit of the database, which takes what
+//! waits along.
 //!
 //! A decision that conflicts answers so and the rest goes on. An error of the database undoes the whole batch
 //! and answers `Unavailable` to all in it; an error of one decision is found by writing each on its own. The
@@ -18,11 +22,14 @@ use tokio::time::Instant;
 use super::apply::{Applied, Batch};
 use super::available::AvailableAgents;
 use super::checkpoint::Checkpoints;
-use super::connect;
+use super::{connect, record};
 use super::fault::{fault, is_of_the_request};
-use super::job::{Answer, Errand, Job};
+use super::job::{self, Answer, Errand, Job};
 use super::leases::Leases;
-use super::queue::Queue;
+use super::log::Log;
+use super::pending::Pending;
+use super::queue::{Queue, Taken};
+use super::redo::{self, RedoLog};
 use super::waiting::WaitingRoutes;
 use crate::api::{Committed, WriterFigures};
 use crate::cache::Cache;
@@ -40,6 +47,7 @@ pub(super) struct Shared {
     pub(super) leases: Leases,
     pub(super) figures: Figures,
     pub(super) lost: LostLeases,
+    pub(super) pending: Pending,
     pub(super) batch_max: usize,
     pub(super) removed: RemovedTenants,
     in_hand: Mutex<InHand>,
@@ -102,6 +110,7 @@ impl Shared {
             leases: Leases::default(),
             figures: Figures::default(),
             lost: LostLeases::default(),
+            pending: Pending::default(),
             batch_max,
             removed: RemovedTenants::default(),
             in_hand: Mutex::default(),
@@ -144,19 +153,25 @@ impl Shared {
     }
 }
 
+/// Decisions that wait in the redo log, and bytes, after which they go to the tables.
+const PENDING_MAX: usize = 512;
+const PENDING_BYTES_MAX: usize = 4 << 20;
+/// How long they wait there once nothing else comes.
+const IDLE_MAX: Duration = Duration::from_millis(20);
+/// Bytes of the redo log after which it is begun anew.
+const REDO_BYTES_MAX: u64 = 16 << 20;
+
 /// Writes until the queue is closed and empty.
-pub(super) fn run(shared: &Shared, connection: Connection) {
+pub(super) fn run(shared: &Shared, connection: Connection, mut redo: RedoLog) {
     let _refuses_what_comes_after = LastOrders(&shared.queue);
     let mut checkpoints = Checkpoints::start(&shared.path);
     let mut connection = Some(connection);
+    let mut is_known = true;
     loop {
         let Some(open) = connection.take() else {
             match connect::writer(&shared.path) {
-                Ok(open) => match shared.read(&open) {
-                    Ok(()) => connection = Some(open),
-                    Err(error) if refuse_waiting(shared, &fault(&error)) => {}
-                    Err(_) => return,
-                },
+                // What memory knows is read once what waits is in the tables.
+                Ok(open) => connection = Some(open),
                 Err(error) => {
                     if !refuse_waiting(shared, &fault(&error)) {
                         return;
@@ -165,10 +180,18 @@ pub(super) fn run(shared: &Shared, connection: Connection) {
             }
             continue;
         };
-        match serve(shared, &open, &mut checkpoints) {
-            Ended::Broken => tracing::warn!("the connection to the database is opened anew"),
+        match serve(shared, &open, &mut redo, &mut checkpoints, is_known) {
+            Ended::Broken => {
+                is_known = false;
+                tracing::warn!("the connection to the database is opened anew");
+            }
             Ended::Closed => {
                 drop(checkpoints);
+                if !shared.pending.read().is_empty() {
+                    tracing::warn!("commits are left in the redo log; the next start brings them into the tables");
+                } else if let Err(error) = redo.empty() {
+                    tracing::warn!(%error, "the redo log could not be emptied");
+                }
                 if let Err(error) = open.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
                     tracing::warn!(%error, "the log file could not be emptied; the next start does it");
                 }
@@ -197,7 +220,13 @@ enum Ended {
     Broken,
 }
 
-fn serve(shared: &Shared, connection: &Connection, checkpoints: &mut Checkpoints) -> Ended {
+fn serve(
+    shared: &Shared,
+    connection: &Connection,
+    redo: &mut RedoLog,
+    checkpoints: &mut Checkpoints,
+    is_known: bool,
+) -> Ended {
     let batch = match Batch::new(connection, &shared.available) {
         Ok(batch) => batch,
         Err(error) => {
@@ -205,21 +234,40 @@ fn serve(shared: &Shared, connection: &Connection, checkpoints: &mut Checkpoints
             return if refuse_waiting(shared, &fault(&error)) { Ended::Broken } else { Ended::Closed };
         }
     };
-    let mut writer = Writer { shared, connection, batch, checkpoints, is_broken: false };
+    let mut writer = Writer {
+        shared,
+        connection,
+        batch,
+        record: Vec::new(),
+        checkpoints,
+        readers: Vec::new(),
+        is_again: !is_known,
+        is_known,
+        position: is_known.then(|| redo.next() - 1),
+        is_broken: false,
+        redo,
+    };
     let mut jobs = Vec::new();
-    while shared.queue.take(shared.batch_max, &mut jobs) {
-        writer.write(&mut jobs);
+    loop {
+        let idle_max = (!shared.pending.read().is_empty()).then_some(IDLE_MAX);
+        match shared.queue.take(shared.batch_max, &mut jobs, idle_max) {
+            Taken::Jobs => writer.write(&mut jobs),
+            Taken::Idle => writer.apply_pending(),
+            Taken::Closed => {
+                writer.close();
+                return Ended::Closed;
+            }
+        }
         if writer.is_broken {
             return Ended::Broken;
         }
         writer.checkpoints.between_commits(connection);
     }
-    Ended::Closed
 }
 
 fn refuse_waiting(shared: &Shared, error: &StoreError) -> bool {
     let mut jobs = Vec::new();
-    let goes_on = shared.queue.take(shared.batch_max, &mut jobs);
+    let goes_on = shared.queue.take(shared.batch_max, &mut jobs, None) != Taken::Closed;
     jobs.into_iter().for_each(|job| job.refuse(error));
     goes_on
 }
@@ -228,7 +276,17 @@ struct Writer<'a, 'c> {
     shared: &'a Shared,
     connection: &'c Connection,
     batch: Batch<'c>,
+    redo: &'a mut RedoLog,
+    record: Vec<u8>,
     checkpoints: &'a mut Checkpoints,
+    /// Who waits until the tables have everything.
+    readers: Vec<job::Applied>,
+    /// Whether what waits may be in the tables already.
+    is_again: bool,
+    /// Whether memory agrees with the file and what waits.
+    is_known: bool,
+    /// Up to which record the tables are known to have them.
+    position: Option<u64>,
     /// The connection is in a state that nobody knows.
     is_broken: bool,
 }
@@ -246,23 +304,123 @@ impl Writer<'_, '_> {
     fn write(&mut self, jobs: &mut Vec<Job>) {
         let started = Instant::now();
         let mut work = self.take_in_hand(started, jobs);
-        if work.is_empty() {
-            return;
+        if !work.is_empty() {
+            let outcomes = self.outcomes(&mut work);
+            self.count(started, &outcomes);
+            let answers = {
+                let mut in_hand = self.shared.in_hand.lock();
+                in_hand.since = None;
+                std::mem::take(&mut in_hand.answers)
+            };
+            for ((work, answer), outcome) in work.into_iter().zip(answers).zip(outcomes) {
+                self.tell(work, answer, outcome);
+            }
         }
-        let outcomes = self.outcomes(&mut work);
-        self.count(started, &outcomes);
-        let answers = {
-            let mut in_hand = self.shared.in_hand.lock();
-            in_hand.since = None;
-            std::mem::take(&mut in_hand.answers)
+        let is_much = {
+            let pending = self.shared.pending.read();
+            pending.decisions() >= PENDING_MAX || pending.bytes() >= PENDING_BYTES_MAX
         };
-        for ((work, answer), outcome) in work.into_iter().zip(answers).zip(outcomes) {
-            self.tell(work, answer, outcome);
+        if !self.is_broken && (is_much || !self.readers.is_empty()) {
+            self.apply_pending();
         }
     }
 
+    /// Writes what waits to the tables, and tells those who wait for it.
+    fn apply_pending(&mut self) {
+        self.shared.in_hand.lock().since = Some(Instant::now());
+        let is_flushed = self.redo.bytes() >= REDO_BYTES_MAX;
+        let outcome = self.write_tables(is_flushed).map_err(|error| {
+            tracing::warn!(%error, "what waits in the redo log could not be written to the tables");
+            fault(&error)
+        });
+        self.shared.in_hand.lock().since = None;
+        for reader in self.readers.drain(..) {
+            let _gone = reader.send(outcome.clone());
+        }
+    }
+
+    fn write_tables(&mut self, is_flushed: bool) -> rusqlite::Result<()> {
+        if self.shared.pending.read().is_empty() {
+            return Ok(());
+        }
+        if !is_flushed {
+            connect::flush_commits(self.connection, false)?;
+        }
+        let written = self.try_write_tables();
+        if written.is_err() {
+            self.undo_tables();
+        }
+        if !is_flushed && connect::flush_commits(self.connection, true).is_err() {
+            self.is_broken = true;
+        }
+        written?;
+        if is_flushed {
+            self.redo.restart();
+        }
+        Ok(())
+    }
+
+    fn try_write_tables(&mut self) -> rusqlite::Result<()> {
+        self.batch.begin(0)?;
+        self.write_pending()?;
+        self.batch.commit()?;
+        self.cleared();
+        Ok(())
+    }
+
+    /// Writes what waits, within a transaction.
+    fn write_pending(&mut self) -> rusqlite::Result<()> {
+        let pending = self.shared.pending.read();
+        let last = self.redo.next() - 1;
+        if pending.is_empty() {
+            return if self.position == Some(last) { Ok(()) } else { self.batch.note_position(last) };
+        }
+        let rows = self.batch.write_pending(&pending, last, self.is_again)?;
+        self.checkpoints.count_rows(rows, pending.bytes());
+        Ok(())
+    }
+
+    /// What waited is in the tables.
+    fn cleared(&mut self) {
+        self.is_again = false;
+        self.position = Some(self.redo.next() - 1);
+        self.shared.pending.clear();
+    }
+
+    /// Nothing of what waits was written to the tables, or all of it.
+    fn undo_tables(&mut self) {
+        self.batch.rolled_back();
+        (self.is_again, self.position) = (true, None);
+        self.is_broken |=
+            !self.connection.is_autocommit() && self.connection.execute_batch("ROLLBACK").is_err();
+    }
+
+    /// Leaves the redo log empty.
+    fn close(&mut self) {
+        if !self.is_known {
+            return;
+        }
+        if let Err(error) = self.write_tables(true) {
+            tracing::warn!(%error, "what waits in the redo log could not be written to the tables");
+        }
+    }
+
+    /// Makes memory agree with the file again: what waits goes to the tables, and memory takes over what they say.
+    fn find_out(&mut self) -> rusqlite::Result<()> {
+        let found = self.try_write_tables();
+        if found.is_err() {
+            self.undo_tables();
+        }
+        found?;
+        self.redo.restart();
+        self.shared.read(self.connection)?;
+        self.shared.cache.clear();
+        self.is_known = true;
+        Ok(())
+    }
+
     /// Parts the jobs that somebody still waits for from their answers.
-    fn take_in_hand(&self, now: Instant, jobs: &mut Vec<Job>) -> Vec<WriterJob> {
+    fn take_in_hand(&mut self, now: Instant, jobs: &mut Vec<Job>) -> Vec<WriterJob> {
         let mut work = Vec::with_capacity(jobs.len());
         let mut in_hand = self.shared.in_hand.lock();
         for job in jobs.drain(..).filter(Job::is_wanted) {
@@ -275,15 +433,29 @@ impl Writer<'_, '_> {
                     work.push(WriterJob::Errand(errand));
                     in_hand.answers.push(None);
                 }
+                Job::Apply(answer) => self.readers.push(answer),
             }
         }
         in_hand.since = (!work.is_empty()).then_some(now);
         work
     }
 
-    /// Makes one physical commit of it all. Where that fails for what may be one decision's fault, each is
-    /// tried on its own.
+    /// Makes it all durable with one flush. Where that fails for what may be one decision's fault, each is tried on its
+    /// own.
     fn outcomes(&mut self, work: &mut [WriterJob]) -> Vec<Outcome> {
+        if !self.is_known
+            && let Err(error) = self.find_out()
+        {
+            return vec![Err(fault(&error)); work.len()];
+        }
+        match self.log(work) {
+            Ok(Some(outcomes)) => return outcomes.into_iter().map(Ok).collect(),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, count = work.len(), "commits could not be written to the redo log");
+                return vec![Err(error); work.len()];
+            }
+        }
         let error = match self.attempt(work) {
             Ok(outcomes) => {
                 self.settle(work, &outcomes);
@@ -299,14 +471,88 @@ impl Writer<'_, '_> {
         vec![Err(fault(&error)); work.len()]
     }
 
+    /// Appends it all to the redo log; nothing where some of it is not for that.
+    fn log(&mut self, work: &mut [WriterJob]) -> Result<Option<Vec<Applied>>, StoreError> {
+        match self.accept(work) {
+            Ok(None) => Ok(None),
+            Ok(Some((outcomes, places))) => {
+                if outcomes.iter().any(|outcome| matches!(outcome, Applied::Yes(_))) {
+                    if let Err(error) = self.redo.append(&mut self.record) {
+                        self.batch.not_logged();
+                        self.shared.cache.clear();
+                        self.is_known = false;
+                        return Err(StoreError::Unavailable(format!("the redo log: {error}")));
+                    }
+                    let accepted = work.iter_mut().zip(&outcomes).zip(places).filter_map(|parts| match parts {
+                        ((WriterJob::Commit(commit), Applied::Yes(_)), place) => Some((commit, place)),
+                        _ => None,
+                    });
+                    let mut accepted: Vec<_> = accepted.collect();
+                    for (commit, _) in &accepted {
+                        self.shared.available.settle(commit);
+                        self.shared.leases.settle(commit);
+                    }
+                    // From here on it is found by whoever reads a row that memory holds no longer, and by whoever looks for
+                    // waiting tasks: so both are told after this.
+                    let bytes = self.record.len();
+                    self.shared.pending.absorb(
+                        accepted.iter_mut().map(|(commit, place)| (&mut ***commit, *place)),
+                        bytes,
+                    );
+                    for (commit, _) in accepted {
+                        self.shared.waiting.note(commit);
+                        commit.settle(&self.shared.cache);
+                    }
+                }
+                self.batch.logged();
+                Ok(Some(outcomes))
+            }
+            Err(error) => {
+                self.batch.not_logged();
+                Err(fault(&error))
+            }
+        }
+    }
+
+    fn accept(&mut self, work: &mut [WriterJob]) -> rusqlite::Result<Option<(Vec<Applied>, Vec<Option<(Log, i64)>>)>> {
+        let pending = self.shared.pending.read();
+        for work in work.iter() {
+            match work {
+                WriterJob::Commit(commit)
+                    if commit.is_for_the_redo_log() && self.batch.has_log(commit, &pending)? => {}
+                _ => return Ok(None),
+            }
+        }
+        self.batch.begin_logging(work.len());
+        redo::begin(&mut self.record);
+        let (mut outcomes, mut places) = (Vec::with_capacity(work.len()), Vec::with_capacity(work.len()));
+        for work in work {
+            let WriterJob::Commit(commit) = work else { return Ok(None) };
+            let (outcome, place) = match self.shared.removed.refuses(commit) {
+                true => (Applied::Removed, None),
+                false => self.batch.accept(commit, &self.shared.cache, &pending)?,
+            };
+            if matches!(outcome, Applied::Yes(_)) {
+                record::write(&mut self.record, commit, place);
+            }
+            outcomes.push(outcome);
+            places.push(place);
+        }
+        Ok(Some((outcomes, places)))
+    }
+
     fn attempt(&mut self, work: &mut [WriterJob]) -> rusqlite::Result<Vec<Applied>> {
         self.batch.begin(work.len())?;
+        self.write_pending()?;
         let mut outcomes = Vec::with_capacity(work.len());
         let mut placed = Vec::with_capacity(work.len());
+        let pending = self.shared.pending.read();
         for work in work {
             outcomes.push(match work {
                 WriterJob::Commit(commit) if self.shared.removed.refuses(commit) => Applied::Removed,
-                WriterJob::Commit(commit) => self.batch.apply(commit, &self.shared.cache, &mut placed)?,
+                WriterJob::Commit(commit) => {
+                    self.batch.apply(commit, &self.shared.cache, &pending, &mut placed)?
+                }
                 WriterJob::Errand(errand) => {
                     // It sees what those before it did.
                     self.batch.append(&mut placed)?;
@@ -316,7 +562,10 @@ impl Writer<'_, '_> {
             });
         }
         self.batch.append(&mut placed)?;
+        drop(pending);
         self.batch.commit()?;
+        self.cleared();
+        self.redo.restart();
         Ok(outcomes)
     }
 
@@ -361,15 +610,10 @@ impl Writer<'_, '_> {
     }
 
     fn undo(&mut self) {
-        self.batch.rolled_back();
         // A COMMIT that failed may have taken, and somebody may have read it since.
+        self.is_known &= !self.connection.is_autocommit();
+        self.undo_tables();
         self.shared.cache.clear();
-        let may_have_taken = self.connection.is_autocommit();
-        let is_known = match may_have_taken {
-            true => self.shared.read(self.connection).is_ok(),
-            false => self.connection.execute_batch("ROLLBACK").is_ok(),
-        };
-        self.is_broken |= !is_known;
     }
 
     fn count(&self, started: Instant, outcomes: &[Outcome]) {

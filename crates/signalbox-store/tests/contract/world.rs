@@ -81,6 +81,8 @@ impl World {
     pub(crate) async fn execute(&self, sql: &str) {
         match &self.home {
             Home::Directory(directory) => {
+                // What waits in the redo log goes to the tables before a list is read.
+                self.store.backlog().await.expect("read");
                 let file = rusqlite::Connection::open(directory.path().join("store.db")).expect("opened");
                 file.busy_timeout(std::time::Duration::from_secs(10)).expect("set");
                 file.execute_batch(sql).expect(sql);

@@ -269,3 +269,9 @@ CREATE TABLE event_agents (
     tenant INTEGER NOT NULL, block INTEGER NOT NULL, agent TEXT NOT NULL, offsets BLOB NOT NULL,
     PRIMARY KEY (tenant, block, agent)
 ) WITHOUT ROWID;
+
+-- Up to which number records of the redo log are in the tables.
+CREATE TABLE redo_position (
+    id INTEGER PRIMARY KEY, applied INTEGER NOT NULL
+);
+INSERT INTO redo_position (id, applied) VALUES (1, 0);
