@@ -94,8 +94,6 @@ pub(crate) struct Put {
     /// Whether the row that is there is known to have the same index columns: SQLite would write each index entry
     /// anew, changed or not.
     pub(crate) is_listed_already: bool,
-    /// Of a task: whether it may have waited for an agent until now.
-    pub(crate) may_have_waited: bool,
 }
 
 /// A row of due work.
@@ -230,8 +228,7 @@ fn change(write: Write) -> Result<Change, StoreError> {
     Ok(match write {
         Write::Put { row, guard, version } => {
             let body = Arc::new(schema::body(&row)?);
-            let (is_listed_already, may_have_waited) = (false, true);
-            let put = Put { row, version, body, is_listed_already, may_have_waited };
+            let put = Put { row, version, body, is_listed_already: false };
             Change { key: put.row.key(), guard, put: Some(put), is_in_memory_alone: false }
         }
         Write::Remove { key, guard } => Change { key, guard, put: None, is_in_memory_alone: false },
@@ -248,39 +245,25 @@ fn compare_listing(tenant: &TenantId, changes: &mut [Change], cache: &Cache) {
         })
         .map(|(state, _)| state)
         .collect();
-    let new: Vec<SessionId> = changes
-        .iter()
-        .filter_map(|change| match (&change.key, change.guard) {
-            (Key::Session(id), Guard::Absent) => Some(id.clone()),
-            _ => None,
-        })
-        .collect();
     // Nearly always nothing of a session is there.
-    if states.is_empty() && new.is_empty() {
+    if states.is_empty() {
         return;
     }
     for put in changes.iter_mut().filter_map(|change| change.put.as_mut()) {
-        match &put.row {
-            Row::Session(session) => {
-                put.is_listed_already = states.iter().any(|state| {
-                    state.session.id == session.id
-                        && schema::session_cells(&state.session) == schema::session_cells(session)
-                });
-            }
-            Row::Task(session, task) => {
-                let state = states.iter().find(|state| state.session.id == *session);
-                let known = state.and_then(|state| state.tasks.get(task.position));
-                let known = known.filter(|known| known.id == task.id);
-                put.is_listed_already = known.is_some_and(|known| {
-                    schema::task_cells(session, known) == schema::task_cells(session, task)
-                });
-                put.may_have_waited = match state {
-                    Some(_) => known.is_some_and(|known| known.waiting_key().is_some()),
-                    None => !new.contains(session),
-                };
-            }
-            _ => {}
-        }
+        put.is_listed_already = match &put.row {
+            Row::Session(session) => states.iter().any(|state| {
+                state.session.id == session.id
+                    && schema::session_cells(&state.session) == schema::session_cells(session)
+            }),
+            Row::Task(session, task) => states.iter().any(|state| {
+                let known = state.tasks.get(task.position).filter(|known| known.id == task.id);
+                state.session.id == *session
+                    && known.is_some_and(|known| {
+                        schema::task_cells(session, known) == schema::task_cells(session, task)
+                    })
+            }),
+            _ => false,
+        };
     }
 }
 

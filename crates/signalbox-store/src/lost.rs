@@ -37,6 +37,11 @@ impl LostLeases {
         }
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().untils.is_empty()
+    }
+
     /// The leases that are to be ended now, if it is time.
     pub(crate) fn due(&self, now: Timestamp) -> Vec<i64> {
         let mut state = self.0.lock();

@@ -1,6 +1,5 @@
 //! Lists and lookups over rows.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 use rusqlite::types::Value;
@@ -14,14 +13,11 @@ use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
 use signalbox_core::session::Session;
-use signalbox_core::snapshot::WaitingTask;
 use signalbox_core::ssh_key::SshKey;
-use signalbox_core::task::Task;
 use signalbox_wire::id::{AgentId, CommandId, ConnectionId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 
 use super::convert::{id, sql_limit, unsigned};
 use super::fault::fault;
-use super::waiting::WaitingRoutes;
 use crate::api::{
     AgentFilter, ConnectedAgent, Counted, DeadLetterFilter, Listed, Page, Presence, SessionFilter,
 };
@@ -517,68 +513,4 @@ pub(super) fn session_of_task(
             find.query_row(params![tenant.as_str(), task.as_str()], |row| row.get::<_, String>(0)).optional()
         });
     found.map_err(|error| fault(&error))?.map(|session| id(SessionId::parse(&session))).transpose()
-}
-
-/// How many tasks are served before this one of those that wait under the same key; no more than `most` are counted.
-pub(super) fn ahead(
-    connection: &Connection,
-    tenant: &TenantId,
-    task: &Task,
-    most: usize,
-) -> Result<usize, StoreError> {
-    let (Some(route), Some(queued_at)) = (task.waiting_key(), task.queued_at) else { return Ok(0) };
-    let count = |condition: &str, mut values: Vec<Value>, most: usize| -> rusqlite::Result<i64> {
-        let sql = format!(
-            "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant = ? AND wait_route = ? AND {condition} LIMIT ?)"
-        );
-        let mut parameters = vec![text(tenant.as_str()), text(route.as_str())];
-        parameters.append(&mut values);
-        parameters.push(Value::Integer(sql_limit(most)));
-        let mut statement = connection.prepare_cached(&sql)?;
-        statement.query_row(params_from_iter(&parameters), |row| row.get(0))
-    };
-    let priority = Value::Integer(schema::priority(task));
-    let read = || -> rusqlite::Result<usize> {
-        let above = count("priority > ?", vec![priority.clone()], most)?;
-        let above = usize::try_from(above).unwrap_or(most);
-        let place = vec![priority.clone(), Value::Integer(queued_at.as_micros()), text(task.id.as_str())];
-        let before = count("priority = ? AND (queued_at, id) < (?, ?)", place, most - above.min(most))?;
-        Ok(above + usize::try_from(before).unwrap_or(most))
-    };
-    read().map_err(|error| fault(&error))
-}
-
-/// The tasks that wait under any of `routes`, in the order in which they are served. Routes without any are told to `hint`.
-pub(super) fn waiting(
-    connection: &Connection,
-    tenant: &TenantId,
-    routes: &[String],
-    limit: usize,
-    (hint, since): (&WaitingRoutes, u64),
-) -> Result<Vec<WaitingTask>, StoreError> {
-    let mut found: Vec<(Reverse<i64>, i64, String, String)> = Vec::new();
-    for route in routes {
-        let before = found.len();
-        let mut read = || -> rusqlite::Result<()> {
-            let mut statement = connection.prepare_cached(
-                "SELECT priority, queued_at, id, session FROM tasks WHERE tenant = ?1 AND wait_route = ?2
-                 ORDER BY priority DESC, queued_at, id LIMIT ?3",
-            )?;
-            let mut rows = statement.query(params![tenant.as_str(), route, sql_limit(limit)])?;
-            while let Some(row) = rows.next()? {
-                found.push((Reverse(row.get(0)?), row.get(1)?, row.get(2)?, row.get(3)?));
-            }
-            Ok(())
-        };
-        read().map_err(|error| fault(&error))?;
-        if found.len() == before {
-            hint.found_none(tenant, route, since);
-        }
-    }
-    found.sort_unstable();
-    let first = found.into_iter().take(limit);
-    let tasks = first.map(|(.., task, session)| {
-        Ok(WaitingTask { session: id(SessionId::parse(&session))?, task: id(TaskId::parse(&task))? })
-    });
-    tasks.collect()
 }

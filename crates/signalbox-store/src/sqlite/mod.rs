@@ -86,7 +86,7 @@ use pending::{Found, Parts};
 use prune::{Pruning, Resume};
 use readers::Readers;
 use redo::RedoLog;
-use waiting::WaitingRoutes;
+use waiting::WaitingTasks;
 use writer::Shared;
 
 /// How often somebody looks whether the disk hangs.
@@ -153,7 +153,8 @@ impl Sqlite {
         })?;
         due::end_all_leases(&connection).map_err(told)?;
         let readers = Arc::new(Readers::open(&path).map_err(told)?);
-        let waiting = WaitingRoutes::read(&connection).map_err(told)?;
+        let waiting = WaitingTasks::default();
+        waiting.read(&connection).map_err(told)?;
         let available = AvailableAgents::default();
         available.read(&connection).map_err(told)?;
         let shared = Shared::new(path, options.queue_max, options.batch_max, cache, waiting, available);
@@ -277,20 +278,15 @@ impl Backend for Sqlite {
         routes: &[String],
         limit: usize,
     ) -> Result<Vec<WaitingTask>, StoreError> {
-        let hint = &self.access.shared.waiting;
-        let since = hint.now();
-        let read = |connection: &Connection| {
-            listings::waiting(connection, tenant, routes, limit, (hint, since))
-        };
-        self.access.point(Parts::LINE, read).await
+        Ok(self.access.shared.waiting.first(tenant, routes, limit))
     }
 
     async fn ahead(&self, tenant: &TenantId, task: &Task, most: usize) -> Result<usize, StoreError> {
-        self.access.point(Parts::LINE, |connection| listings::ahead(connection, tenant, task, most)).await
+        Ok(self.access.shared.waiting.ahead(tenant, task, most))
     }
 
     fn maybe_waiting(&self, tenant: &TenantId, routes: &[String]) -> bool {
-        self.access.shared.waiting.may_hold(tenant, routes)
+        self.access.shared.waiting.holds(tenant, routes)
     }
 
     async fn waiting_tasks(
@@ -309,6 +305,10 @@ impl Backend for Sqlite {
         kind: DueKind,
         limit: usize,
     ) -> Result<Vec<Claimed>, StoreError> {
+        // Most looks find nothing, and those need no commit.
+        if self.access.shared.lost.is_empty() && self.next_due(kind).await?.is_none_or(|next| next > now) {
+            return Ok(Vec::new());
+        }
         let turns = Arc::clone(&self.turns);
         let until = lease.until;
         let claim = move |connection: &Connection| {
@@ -353,7 +353,7 @@ impl Backend for Sqlite {
             };
             self.access.write(free, move |changed| changed.settle(&settling.leases)).await?;
         }
-        self.access.applied(Parts::DUE).await?;
+        self.access.applied(Parts::FREE_DUE).await?;
         let mut lanes = self.lanes.lock();
         let read =
             |connection: &Connection| due::waiting_lanes(connection, leases, now, kind, lanes.of(kind));
@@ -422,7 +422,7 @@ impl Backend for Sqlite {
 
     async fn next_due(&self, kind: DueKind) -> Result<Option<Timestamp>, StoreError> {
         let leases = &self.access.shared.leases;
-        self.access.point(Parts::DUE, |connection| due::next(connection, leases, kind)).await
+        self.access.point(Parts::FREE_DUE, |connection| due::next(connection, leases, kind)).await
     }
 
     async fn backlog(&self, limit: u64) -> Result<Backlog, StoreError> {

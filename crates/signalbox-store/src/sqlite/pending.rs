@@ -99,12 +99,12 @@ pub(super) enum Found {
 }
 
 impl Parts {
-    /// Due work.
-    pub(super) const DUE: Self = Self(1 << 62);
+    /// Due work that nobody holds. What is held is in no index, and known in memory.
+    pub(super) const FREE_DUE: Self = Self(1 << 62);
+    /// Other due work.
+    const HELD_DUE: Self = Self(1 << 60);
     /// Entries of the log.
     pub(super) const LOG: Self = Self(1 << 61);
-    /// Tasks that come to wait for an agent, or wait no longer.
-    pub(super) const LINE: Self = Self(1 << 60);
     /// Everything.
     pub(super) const ALL: Self = Self(u64::MAX);
 
@@ -219,15 +219,13 @@ impl State {
         let Some(of_tenant) = self.tenants.get_mut(&commit.tenant) else { return };
         for change in commit.changes.iter().filter(|change| !change.is_in_memory_alone) {
             *parts |= Parts::table(change.table()).0;
-            if changes_the_line(change) {
-                *parts |= Parts::LINE.0;
-            }
             of_tenant.absorb(change);
         }
-        if !commit.due.is_empty() || !commit.done.is_empty() {
-            *parts |= Parts::DUE.0;
+        if !commit.done.is_empty() {
+            *parts |= Parts::HELD_DUE.0;
         }
         for due in commit.take_due() {
+            *parts |= if due.leased_by.is_some() { Parts::HELD_DUE.0 } else { Parts::FREE_DUE.0 };
             of_tenant.due.insert(due.id.clone(), Some(due));
         }
         for id in std::mem::take(&mut commit.done) {
@@ -284,15 +282,5 @@ impl Way {
             (Self::Put | Self::Remove, Some(_)) => Self::Put,
             (Self::Rewrite | Self::Update | Self::Put | Self::Remove, None) => Self::Remove,
         }
-    }
-}
-
-/// Whether a change may bring a task into the line for an agent, or take it out.
-fn changes_the_line(change: &Change) -> bool {
-    match &change.put {
-        Some(put @ Put { row: Row::Task(_, task), .. }) => {
-            !put.is_listed_already && (put.may_have_waited || task.waiting_key().is_some())
-        }
-        _ => matches!(change.key, Key::Task(_)),
     }
 }

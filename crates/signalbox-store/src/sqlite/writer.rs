@@ -30,7 +30,7 @@ use super::log::Log;
 use super::pending::Pending;
 use super::queue::{Queue, Taken};
 use super::redo::{self, RedoLog};
-use super::waiting::WaitingRoutes;
+use super::waiting::WaitingTasks;
 use crate::api::{Committed, WriterFigures};
 use crate::cache::Cache;
 use crate::commit::Commit;
@@ -42,7 +42,7 @@ pub(super) struct Shared {
     pub(super) path: PathBuf,
     pub(super) queue: Queue<Job>,
     pub(super) cache: Arc<Cache>,
-    pub(super) waiting: WaitingRoutes,
+    pub(super) waiting: WaitingTasks,
     pub(super) available: AvailableAgents,
     pub(super) leases: Leases,
     pub(super) figures: Figures,
@@ -97,7 +97,7 @@ impl Shared {
         queue_max: usize,
         batch_max: usize,
         cache: Arc<Cache>,
-        waiting: WaitingRoutes,
+        waiting: WaitingTasks,
         available: AvailableAgents,
     ) -> Self {
         let (queue, batch_max) = (Queue::new(queue_max), batch_max.max(1));
@@ -120,6 +120,7 @@ impl Shared {
     /// Memory takes over what the file says.
     fn read(&self, connection: &Connection) -> rusqlite::Result<()> {
         self.available.read(connection)?;
+        self.waiting.read(connection)?;
         self.leases.read(connection)
     }
 
@@ -157,7 +158,7 @@ impl Shared {
 const PENDING_MAX: usize = 512;
 const PENDING_BYTES_MAX: usize = 4 << 20;
 /// How long they wait there once nothing else comes.
-const IDLE_MAX: Duration = Duration::from_millis(20);
+const IDLE_MAX: Duration = Duration::from_millis(250);
 /// Bytes of the redo log after which it is begun anew.
 const REDO_BYTES_MAX: u64 = 16 << 20;
 
@@ -492,15 +493,14 @@ impl Writer<'_, '_> {
                         self.shared.available.settle(commit);
                         self.shared.leases.settle(commit);
                     }
-                    // From here on it is found by whoever reads a row that memory holds no longer, and by whoever looks for
-                    // waiting tasks: so both are told after this.
+                    // From here on it is found by whoever reads a row that memory holds no longer.
                     let bytes = self.record.len();
                     self.shared.pending.absorb(
                         accepted.iter_mut().map(|(commit, place)| (&mut ***commit, *place)),
                         bytes,
                     );
                     for (commit, _) in accepted {
-                        self.shared.waiting.note(commit);
+                        self.shared.waiting.settle(commit);
                         commit.settle(&self.shared.cache);
                     }
                 }
@@ -576,7 +576,7 @@ impl Writer<'_, '_> {
                 WriterJob::Commit(commit) if matches!(outcome, Applied::Yes(_)) => {
                     self.shared.removed.note(commit);
                     self.checkpoints.count(commit);
-                    self.shared.waiting.note(commit);
+                    self.shared.waiting.settle(commit);
                     self.shared.available.settle(commit);
                     self.shared.leases.settle(commit);
                     commit.settle(&self.shared.cache);
