@@ -16,8 +16,8 @@ use crate::lock;
 
 /// The embedded database's file in the data directory.
 const DATABASE_FILE: &str = "signalbox.db";
-/// What SQLite keeps beside it while it is read, and leaves there where it was opened to read alone.
-const BESIDE_DATABASE: [&str; 2] = ["signalbox.db-wal", "signalbox.db-shm"];
+/// What is kept beside it: by SQLite while it is read, which leaves it there where it was opened to read alone; and the redo log.
+const BESIDE_DATABASE: [&str; 3] = ["signalbox.db-wal", "signalbox.db-shm", "signalbox.db-redo"];
 
 /// Why a backup was not made, or not restored.
 #[derive(Debug, thiserror::Error)]

@@ -189,7 +189,12 @@ impl<'c> Batch<'c> {
     }
 
     /// Writes what waits to the tables, and that all records up to `position` are there. Rows may be there already.
-    pub(super) fn write_pending(&mut self, pending: &State, position: u64, is_again: bool) -> rusqlite::Result<usize> {
+    pub(super) fn write_pending(
+        &mut self,
+        pending: &State,
+        position: u64,
+        is_again: bool,
+    ) -> rusqlite::Result<usize> {
         let mut rows = 0;
         for (tenant, waiting) in pending.tenants() {
             rows += self.write_pending_of(tenant, waiting, is_again)?;
@@ -211,7 +216,12 @@ impl<'c> Batch<'c> {
         self.statements.set_redo_position.execute([position.cast_signed()]).map(|_| ())
     }
 
-    fn write_pending_of(&mut self, tenant: &TenantId, waiting: &OfTenant, is_again: bool) -> rusqlite::Result<usize> {
+    fn write_pending_of(
+        &mut self,
+        tenant: &TenantId,
+        waiting: &OfTenant,
+        is_again: bool,
+    ) -> rusqlite::Result<usize> {
         let mut rows = 0;
         for (key, PendingRow { put, way }) in &waiting.rows {
             let way = match (way, put) {
@@ -245,7 +255,13 @@ impl<'c> Batch<'c> {
         Ok(rows + waiting.holders.len() + waiting.due.len())
     }
 
-    fn write_row(&mut self, tenant: &TenantId, key: &Key, put: &PendingPut, way: Way) -> rusqlite::Result<()> {
+    fn write_row(
+        &mut self,
+        tenant: &TenantId,
+        key: &Key,
+        put: &PendingPut,
+        way: Way,
+    ) -> rusqlite::Result<()> {
         let PendingPut { row, version, body } = put;
         if let (Row::Status(status), Way::Update) = (row, way)
             && self.places.update(tenant, status, (*version, body))?
@@ -344,7 +360,8 @@ impl<'c> Batch<'c> {
         let table = self.statements.table(change.table());
         match &change.put {
             Some(put @ Put { row: Row::Status(status), .. })
-                if matches!(change.guard, Guard::At(_)) && self.places.update(tenant, status, (put.version, &put.body))? => {}
+                if matches!(change.guard, Guard::At(_))
+                    && self.places.update(tenant, status, (put.version, &put.body))? => {}
             Some(put) => {
                 let statement = match change.guard {
                     Guard::Absent => &mut table.insert,

@@ -149,7 +149,10 @@ impl Sqlite {
         connect::migrate(&mut connection)?;
         let position = recover::from_redo_log(&connection, &path)?;
         let redo = RedoLog::open(&path, position + 1).map_err(|error| {
-            StoreError::Open(format!("the redo log {}: {error}; check the path and its rights", redo::path_of(&path).display()))
+            StoreError::Open(format!(
+                "the redo log {}: {error}; check the path and its rights",
+                redo::path_of(&path).display()
+            ))
         })?;
         due::end_all_leases(&connection).map_err(told)?;
         let readers = Arc::new(Readers::open(&path).map_err(told)?);
@@ -530,7 +533,11 @@ impl Backend for Sqlite {
         agent: &AgentId,
         most: usize,
     ) -> Result<usize, StoreError> {
-        self.access.point(Parts::table(TableId::Commands), |connection| listings::open_commands(connection, tenant, agent, most)).await
+        self.access
+            .point(Parts::table(TableId::Commands), |connection| {
+                listings::open_commands(connection, tenant, agent, most)
+            })
+            .await
     }
 
     async fn open_command_ids(
@@ -539,7 +546,11 @@ impl Backend for Sqlite {
         agent: &AgentId,
         most: usize,
     ) -> Result<Vec<CommandId>, StoreError> {
-        self.access.point(Parts::table(TableId::Commands), |connection| listings::open_command_ids(connection, tenant, agent, most)).await
+        self.access
+            .point(Parts::table(TableId::Commands), |connection| {
+                listings::open_command_ids(connection, tenant, agent, most)
+            })
+            .await
     }
 
     async fn hooks(&self, tenant: &TenantId, page: &Page) -> Result<Listed<Arc<WebhookTrigger>>, StoreError> {
@@ -620,7 +631,11 @@ impl Backend for Sqlite {
         workflow: &WorkflowId,
         revision: Option<u32>,
     ) -> Result<bool, StoreError> {
-        self.access.point(Parts::table(TableId::Sessions), |connection| listings::open_session(connection, tenant, workflow, revision)).await
+        self.access
+            .point(Parts::table(TableId::Sessions), |connection| {
+                listings::open_session(connection, tenant, workflow, revision)
+            })
+            .await
     }
 
     async fn session_of_task(
@@ -628,7 +643,11 @@ impl Backend for Sqlite {
         tenant: &TenantId,
         task: &TaskId,
     ) -> Result<Option<SessionId>, StoreError> {
-        self.access.point(Parts::table(TableId::Tasks), |connection| listings::session_of_task(connection, tenant, task)).await
+        self.access
+            .point(Parts::table(TableId::Tasks), |connection| {
+                listings::session_of_task(connection, tenant, task)
+            })
+            .await
     }
 
     async fn prune(&self, prune: Prune) -> Result<Pruned, StoreError> {

@@ -34,8 +34,7 @@ impl RedoLog {
     pub(super) fn open(database: &Path, next: u64) -> io::Result<Self> {
         let path = path_of(database);
         let mut options = OpenOptions::new();
-        let file =
-            options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
         let mut header = [0; HEADER.len()];
         if file.read_exact_at(&mut header, 0).is_err() || header != *HEADER {
             file.set_len(0)?;
@@ -52,6 +51,11 @@ impl RedoLog {
     /// The number of the next record.
     pub(super) fn next(&self) -> u64 {
         self.next
+    }
+
+    /// Gives a number to a commit that is not in the file.
+    pub(super) fn skip(&mut self) {
+        self.next += 1;
     }
 
     /// Bytes that are in use.
@@ -107,7 +111,10 @@ pub(super) fn records(bytes: &[u8]) -> Result<Records<'_>, String> {
         Some(rest) => rest,
         None if bytes.len() < HEADER.len() && HEADER.starts_with(bytes) => &[],
         None => {
-            return Err("the redo log is none of this version's; start the version that wrote it once, and stop it".to_owned());
+            return Err(
+                "the redo log is none of this version's; start the version that wrote it once, and stop it"
+                    .to_owned(),
+            );
         }
     };
     Ok(Records { rest, expected: None })

@@ -55,7 +55,8 @@ impl WaitingTasks {
 
     /// Follows a commit that has been made.
     pub(super) fn settle(&self, commit: &Commit) {
-        let mut changes = commit.changes.iter().filter(|change| matches!(change.key, Key::Task(_))).peekable();
+        let mut changes =
+            commit.changes.iter().filter(|change| matches!(change.key, Key::Task(_))).peekable();
         if changes.peek().is_none() {
             return;
         }
@@ -93,7 +94,9 @@ impl WaitingTasks {
         let mut found: Vec<_> = each.flat_map(|line| line.iter().take(limit)).collect();
         found.sort_unstable();
         let first = found.into_iter().take(limit);
-        first.map(|((.., task), session)| WaitingTask { session: session.clone(), task: task.clone() }).collect()
+        first
+            .map(|((.., task), session)| WaitingTask { session: session.clone(), task: task.clone() })
+            .collect()
     }
 
     /// How many are served before this task, of those that wait under the same key; no more than `most` are counted.

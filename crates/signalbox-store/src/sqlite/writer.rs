@@ -22,7 +22,6 @@ use tokio::time::Instant;
 use super::apply::{Applied, Batch};
 use super::available::AvailableAgents;
 use super::checkpoint::Checkpoints;
-use super::{connect, record};
 use super::fault::{fault, is_of_the_request};
 use super::job::{self, Answer, Errand, Job};
 use super::leases::Leases;
@@ -31,6 +30,7 @@ use super::pending::Pending;
 use super::queue::{Queue, Taken};
 use super::redo::{self, RedoLog};
 use super::waiting::WaitingTasks;
+use super::{connect, record};
 use crate::api::{Committed, WriterFigures};
 use crate::cache::Cache;
 use crate::commit::Commit;
@@ -157,7 +157,11 @@ impl Shared {
 /// Decisions that wait in the redo log, and bytes, after which they go to the tables.
 const PENDING_MAX: usize = 512;
 const PENDING_BYTES_MAX: usize = 4 << 20;
-/// How long they wait there once nothing else comes.
+/// Decisions that go to the tables as soon as nobody has wanted anything for a moment: then it holds up nobody, or for a
+/// millisecond.
+const PENDING_WHEN_IDLE: usize = 64;
+const IDLE_MOMENT: Duration = Duration::from_micros(150);
+/// How long fewer wait there once nothing else comes.
 const IDLE_MAX: Duration = Duration::from_millis(250);
 /// Bytes of the redo log after which it is begun anew.
 const REDO_BYTES_MAX: u64 = 16 << 20;
@@ -189,7 +193,9 @@ pub(super) fn run(shared: &Shared, connection: Connection, mut redo: RedoLog) {
             Ended::Closed => {
                 drop(checkpoints);
                 if !shared.pending.read().is_empty() {
-                    tracing::warn!("commits are left in the redo log; the next start brings them into the tables");
+                    tracing::warn!(
+                        "commits are left in the redo log; the next start brings them into the tables"
+                    );
                 } else if let Err(error) = redo.empty() {
                     tracing::warn!(%error, "the redo log could not be emptied");
                 }
@@ -250,7 +256,11 @@ fn serve(
     };
     let mut jobs = Vec::new();
     loop {
-        let idle_max = (!shared.pending.read().is_empty()).then_some(IDLE_MAX);
+        let idle_max = match shared.pending.read().decisions() {
+            0 => None,
+            few if few < PENDING_WHEN_IDLE => Some(IDLE_MAX),
+            _ => Some(IDLE_MOMENT),
+        };
         match shared.queue.take(shared.batch_max, &mut jobs, idle_max) {
             Taken::Jobs => writer.write(&mut jobs),
             Taken::Idle => writer.apply_pending(),
@@ -328,13 +338,15 @@ impl Writer<'_, '_> {
 
     /// Writes what waits to the tables, and tells those who wait for it.
     fn apply_pending(&mut self) {
-        self.shared.in_hand.lock().since = Some(Instant::now());
+        let started = Instant::now();
+        self.shared.in_hand.lock().since = Some(started);
         let is_flushed = self.redo.bytes() >= REDO_BYTES_MAX;
         let outcome = self.write_tables(is_flushed).map_err(|error| {
             tracing::warn!(%error, "what waits in the redo log could not be written to the tables");
             fault(&error)
         });
         self.shared.in_hand.lock().since = None;
+        self.count_micros(started);
         for reader in self.readers.drain(..) {
             let _gone = reader.send(outcome.clone());
         }
@@ -484,10 +496,11 @@ impl Writer<'_, '_> {
                         self.is_known = false;
                         return Err(StoreError::Unavailable(format!("the redo log: {error}")));
                     }
-                    let accepted = work.iter_mut().zip(&outcomes).zip(places).filter_map(|parts| match parts {
-                        ((WriterJob::Commit(commit), Applied::Yes(_)), place) => Some((commit, place)),
-                        _ => None,
-                    });
+                    let accepted =
+                        work.iter_mut().zip(&outcomes).zip(places).filter_map(|parts| match parts {
+                            ((WriterJob::Commit(commit), Applied::Yes(_)), place) => Some((commit, place)),
+                            _ => None,
+                        });
                     let mut accepted: Vec<_> = accepted.collect();
                     for (commit, _) in &accepted {
                         self.shared.available.settle(commit);
@@ -495,10 +508,9 @@ impl Writer<'_, '_> {
                     }
                     // From here on it is found by whoever reads a row that memory holds no longer.
                     let bytes = self.record.len();
-                    self.shared.pending.absorb(
-                        accepted.iter_mut().map(|(commit, place)| (&mut ***commit, *place)),
-                        bytes,
-                    );
+                    self.shared
+                        .pending
+                        .absorb(accepted.iter_mut().map(|(commit, place)| (&mut ***commit, *place)), bytes);
                     for (commit, _) in accepted {
                         self.shared.waiting.settle(commit);
                         commit.settle(&self.shared.cache);
@@ -514,8 +526,15 @@ impl Writer<'_, '_> {
         }
     }
 
-    fn accept(&mut self, work: &mut [WriterJob]) -> rusqlite::Result<Option<(Vec<Applied>, Vec<Option<(Log, i64)>>)>> {
+    fn accept(
+        &mut self,
+        work: &mut [WriterJob],
+    ) -> rusqlite::Result<Option<(Vec<Applied>, Vec<Option<(Log, i64)>>)>> {
         let pending = self.shared.pending.read();
+        // What the tables do not take is not to grow without bounds: whoever comes now is told why.
+        if self.is_again && pending.decisions() >= PENDING_MAX {
+            return Ok(None);
+        }
         for work in work.iter() {
             match work {
                 WriterJob::Commit(commit)
@@ -543,6 +562,8 @@ impl Writer<'_, '_> {
 
     fn attempt(&mut self, work: &mut [WriterJob]) -> rusqlite::Result<Vec<Applied>> {
         self.batch.begin(work.len())?;
+        // What goes to the tables alone has a number too: so an older copy of them is never taken for these.
+        self.redo.skip();
         self.write_pending()?;
         let mut outcomes = Vec::with_capacity(work.len());
         let mut placed = Vec::with_capacity(work.len());
@@ -623,6 +644,11 @@ impl Writer<'_, '_> {
         add(&figures.commits, 1);
         add(&figures.decisions, outcomes.len());
         add(&figures.conflicts, conflicts);
-        add(&figures.commit_micros, usize::try_from(started.elapsed().as_micros()).unwrap_or(usize::MAX));
+        self.count_micros(started);
+    }
+
+    fn count_micros(&self, started: Instant) {
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.shared.figures.commit_micros.fetch_add(micros, Ordering::Relaxed);
     }
 }

@@ -362,7 +362,7 @@ fn data_is_for_its_owner_alone(database: &Database) {
     }
     let folder = server.setup().dir().join("backup");
     assert!(backup(&server, &folder, &[]).status.success());
-    for name in ["signalbox.db", "signalbox.db-wal", "signalbox.db-shm"] {
+    for name in ["signalbox.db", "signalbox.db-wal", "signalbox.db-shm", "signalbox.db-redo"] {
         assert_eq!(mode(&server.data_dir().join(name)), 0o600, "{name}");
     }
     assert_eq!(mode(&folder), 0o700);
