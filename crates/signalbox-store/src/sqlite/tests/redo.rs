@@ -148,6 +148,10 @@ async fn where_the_tables_have_no_room_what_was_acknowledged_stays() {
     unavailable(sqlite.events(&tenant(), &EventFilter::default(), &page(9)).await.err(), "the log");
     unavailable(sqlite.agents(&tenant(), &AgentFilter::default(), &page(9)).await.err(), "agents");
     unavailable(sqlite.next_due(DueKind::Delivery).await.err(), "what is due");
+    // Its place is behind all that waits, although nothing of that could be written.
+    let done = commit(&sqlite, &cache, report("next", 1, 10)).await.expect("it is in the redo log");
+    all.push("next");
+    assert_eq!(done.sequence, all.len() as u64);
     unavailable(sqlite.is_writable().await.err(), "it cannot be written");
     let at = Timestamp::from_seconds(1);
     let lease = Lease { node: sqlite.node.clone(), until: at };
@@ -320,6 +324,34 @@ async fn a_failed_append_among_ends_and_beginnings_is_never_found_again() {
         let ids: Vec<&str> = all.iter().map(String::as_str).collect();
         let left = crash(directory.path());
         is_whole(&opened(left.path()), &ids).await;
+    }
+}
+
+#[tokio::test]
+async fn the_log_of_an_agent_is_whole_where_an_append_fails_at_the_end_of_a_block() {
+    let (directory, sqlite, cache) = sqlite(|_| {});
+    let agent = AgentId::parse("x").expect("valid");
+    let entries = |count: usize| {
+        let entry = NewEvent::new("e", Level::Info, Timestamp::default(), &0).about(&agent);
+        Decision { events: vec![entry; count], ..Decision::default() }
+    };
+    commit(&sqlite, &cache, entries(3_900)).await.expect("it is large, and goes to the tables at once");
+    let held = hold(directory.path());
+    let done = commit(&sqlite, &cache, entries(196)).await.expect("committed");
+    assert_eq!(done.sequence, 4_096, "the last of a block");
+    fails::next(&path(directory.path(), ""), Written::Nothing);
+    commit(&sqlite, &cache, entries(5)).await.expect_err("failed");
+    drop(held);
+    commit(&sqlite, &cache, entries(5)).await.expect("committed");
+    let about = EventFilter { agent: Some(agent.clone()), ..EventFilter::default() };
+    for after in [0, 4_000] {
+        let filter = EventFilter { after: Some(after), ..about.clone() };
+        let found = sqlite.events(&tenant(), &filter, &page(10_000)).await.expect("read").items;
+        assert!(
+            found.iter().map(|event| event.sequence).eq(after + 1..=4_101),
+            "{} behind {after}",
+            found.len()
+        );
     }
 }
 
