@@ -73,6 +73,8 @@ impl RedoLog {
         frame[..4].copy_from_slice(&length.to_le_bytes());
         frame[4..8].copy_from_slice(&checksum(number, content).to_le_bytes());
         frame[8..].copy_from_slice(&number.to_le_bytes());
+        #[cfg(test)]
+        fails::now(&self.file, record, self.end)?;
         self.file.write_all_at(record, self.end)?;
         self.file.sync_data()?;
         self.end += record.len() as u64;
@@ -150,6 +152,46 @@ fn checksum(number: u64, content: &[u8]) -> u32 {
     sum.update(&number.to_le_bytes());
     sum.update(content);
     sum.finalize()
+}
+
+/// Lets tests have the next append fail.
+#[cfg(test)]
+pub(super) mod fails {
+    use std::collections::HashMap;
+    use std::os::unix::fs::MetadataExt as _;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// How much of a record gets into the file before its append fails.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(in super::super) enum Written {
+        All,
+        Half,
+        Nothing,
+    }
+
+    /// By the number of the file, as tests run beside each other.
+    static NEXT: Mutex<Option<HashMap<u64, Written>>> = Mutex::new(None);
+
+    /// The next append to the redo log of this database fails.
+    pub(in super::super) fn next(database: &Path, written: Written) {
+        let number = std::fs::metadata(path_of(database)).expect("there").ino();
+        NEXT.lock().get_or_insert_default().insert(number, written);
+    }
+
+    pub(super) fn now(file: &File, record: &[u8], at: u64) -> io::Result<()> {
+        let number = file.metadata()?.ino();
+        let Some(written) = NEXT.lock().as_mut().and_then(|next| next.remove(&number)) else { return Ok(()) };
+        let bytes = match written {
+            Written::All => record,
+            Written::Half => &record[..record.len() / 2],
+            Written::Nothing => &[],
+        };
+        file.write_all_at(bytes, at)?;
+        Err(io::Error::other("a test wants it to fail"))
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod leases;
 pub(super) mod plans;
+mod redo;
 
 use std::sync::Arc;
 

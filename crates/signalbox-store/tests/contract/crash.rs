@@ -35,7 +35,7 @@ async fn what_was_acknowledged_survives_a_kill(world: &World) {
 }
 
 /// Every commit wrote a message, an entry that names it, due work for it, and a status.
-async fn nothing_is_half(store: &Store, at_least: usize) {
+pub(crate) async fn nothing_is_half(store: &Store, at_least: usize) {
     let mut page = Page { limit: 500, after: None };
     let mut count = 0;
     loop {

@@ -10,9 +10,11 @@ use signalbox_core::decision::{Guard, Key, Row, Write};
 use signalbox_core::due::Due;
 use signalbox_core::routing::Route;
 use signalbox_core::{Decision, Need};
-use signalbox_store::{EventFilter, Page, Store, StoreError};
+use signalbox_store::{EventFilter, Page, Prune, Store, StoreError};
 use signalbox_wire::id::TenantId;
+use tempfile::TempDir;
 
+use crate::redo::{crash, open_in};
 use crate::samples::{
     agent, agent_id, available, deliver, event, message, message_id, name, status, tenant_id, tool,
     tool_name, waiting_task,
@@ -25,6 +27,10 @@ struct Model {
     rows: BTreeMap<(TenantId, String), (i64, Row)>,
     events: BTreeMap<TenantId, Vec<String>>,
     due: BTreeMap<(TenantId, String), Due>,
+    /// Who is available as the table has it: when an agent was used since is kept in memory alone.
+    listed: BTreeMap<(TenantId, String), (i64, Row)>,
+    /// How many entries of a log retention has removed.
+    pruned: BTreeMap<TenantId, usize>,
 }
 
 impl Model {
@@ -48,12 +54,17 @@ impl Model {
         }
         for write in &decision.writes {
             match write {
-                Write::Put { row, version, .. } => {
+                Write::Put { row, version, guard } => {
                     let name = (tenant.clone(), format!("{:?}", row.key()));
+                    if *guard != Guard::Guarded || !self.listed.contains_key(&name) {
+                        self.listed.insert(name.clone(), (*version, row.clone()));
+                    }
                     self.rows.insert(name, (*version, row.clone()));
                 }
                 Write::Remove { key, .. } => {
-                    self.rows.remove(&(tenant.clone(), format!("{key:?}")));
+                    let name = (tenant.clone(), format!("{key:?}"));
+                    self.listed.remove(&name);
+                    self.rows.remove(&name);
                 }
             }
         }
@@ -66,6 +77,27 @@ impl Model {
         let log = self.events.entry(tenant.clone()).or_default();
         log.extend(decision.events.iter().map(|event| event.kind.clone()));
         Some(if decision.events.is_empty() { 0 } else { log.len() as u64 })
+    }
+
+    /// What is kept in memory alone is gone.
+    fn crash(&mut self) {
+        for (name, listed) in &self.listed {
+            if matches!(listed.1, Row::Available(_)) {
+                self.rows.insert(name.clone(), listed.clone());
+            }
+        }
+    }
+
+    /// Nothing but the newest entry of each log stays.
+    fn prune(&mut self) {
+        self.pruned =
+            self.events.iter().map(|(tenant, log)| (tenant.clone(), log.len().max(1) - 1)).collect();
+    }
+
+    /// The entries of a log that are kept, with their places.
+    fn log(&self, tenant: &TenantId) -> Vec<(u64, String)> {
+        let log = self.events.get(tenant).cloned().unwrap_or_default();
+        (1..).zip(log).skip(self.pruned.get(tenant).copied().unwrap_or_default()).collect()
     }
 
     fn candidates(&self, tenant: &TenantId, route: &str) -> Vec<String> {
@@ -101,14 +133,24 @@ impl Model {
     }
 }
 
+fn ids() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["a", "b", "c"])
+}
+
 fn rows() -> impl Strategy<Value = Row> {
-    let ids = || prop::sample::select(vec!["a", "b", "c"]);
     prop_oneof![
-        ids().prop_map(|id| Row::Agent(Arc::new(agent(id, &["read"])))),
-        (ids(), ids()).prop_map(|(name_, id)| Row::AgentName(name(name_, id))),
+        1 => ids().prop_map(|id| Row::Agent(Arc::new(agent(id, &["read"])))),
+        1 => (ids(), ids()).prop_map(|(name_, id)| Row::AgentName(name(name_, id))),
+        1 => ids().prop_map(|id| Row::Tool(Arc::new(tool(id)))),
+        4 => common_rows(),
+    ]
+}
+
+/// Rows of kinds that change all the time.
+fn common_rows() -> impl Strategy<Value = Row> {
+    prop_oneof![
         (ids(), ids()).prop_map(|(id, state)| Row::Status(Arc::new(status(id, state)))),
         ids().prop_map(|id| Row::Message(Arc::new(message(id)))),
-        ids().prop_map(|id| Row::Tool(Arc::new(tool(id)))),
         (ids(), 0..4_i64).prop_map(|(id, used)| Row::Available(available("any", id, used))),
         (ids(), prop::option::of(0..4_i64)).prop_map(|(id, queued)| {
             let mut task = waiting_task(id, Route::Any, queued.unwrap_or(0));
@@ -123,10 +165,15 @@ fn guards() -> impl Strategy<Value = Guard> {
 }
 
 fn decisions() -> impl Strategy<Value = Decision> {
-    let write = (rows(), guards(), any::<bool>(), 1..4_i64).prop_map(|(row, guard, is_put, version)| {
-        if is_put { Write::Put { row, guard, version } } else { Write::Remove { key: row.key(), guard } }
-    });
-    let expectation = (rows(), prop::option::of(1..4_i64)).prop_map(|(row, version)| (row.key(), version));
+    decisions_of(rows().boxed())
+}
+
+fn decisions_of(rows: BoxedStrategy<Row>) -> impl Strategy<Value = Decision> {
+    let write =
+        (rows.clone(), guards(), any::<bool>(), 1..4_i64).prop_map(|(row, guard, is_put, version)| {
+            if is_put { Write::Put { row, guard, version } } else { Write::Remove { key: row.key(), guard } }
+        });
+    let expectation = (rows, prop::option::of(1..4_i64)).prop_map(|(row, version)| (row.key(), version));
     let due = (prop::sample::select(vec!["a", "b", "c"]), 0..5_i64).prop_map(|(id, at)| deliver(id, at));
     let event_ = prop::sample::select(vec!["x", "y"]).prop_map(event);
     (
@@ -150,9 +197,56 @@ fn decisions() -> impl Strategy<Value = Decision> {
         })
 }
 
-/// Decisions of two tenants, in groups that are committed at the same time.
-fn histories() -> impl Strategy<Value = Vec<Vec<(bool, Decision)>>> {
-    prop::collection::vec(prop::collection::vec((any::<bool>(), decisions()), 1..6), 1..12)
+/// Decisions of two tenants that are committed at the same time.
+type Group = Vec<(bool, Decision)>;
+
+fn groups(decisions: impl Strategy<Value = Decision>) -> impl Strategy<Value = Group> {
+    prop::collection::vec((any::<bool>(), decisions), 1..6)
+}
+
+fn histories() -> impl Strategy<Value = Vec<Group>> {
+    prop::collection::vec(groups(decisions()), 1..12)
+}
+
+/// One thing that happens to a store that crashes now and then.
+#[derive(Debug, Clone)]
+enum Step {
+    Commit(Group),
+    /// What is in the files now is all that is left.
+    Crash,
+    /// All is read, and lists with it.
+    Look,
+    /// Due work is held for a while.
+    Claim(i64),
+    /// Retention takes what the logs can do without.
+    Prune,
+}
+
+/// The same without conditions on who is available: nothing rests on the version of such a row, which a crash takes back.
+fn unversioned(mut decision: Decision) -> Decision {
+    for write in &mut decision.writes {
+        match write {
+            Write::Put { row: Row::Available(_), guard, .. }
+            | Write::Remove { key: Key::Available(..), guard } => {
+                *guard = Guard::Guarded;
+            }
+            Write::Put { .. } | Write::Remove { .. } => {}
+        }
+    }
+    decision.expects.retain(|(key, _)| !matches!(key, Key::Available(..)));
+    decision
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => groups(decisions_of(common_rows().boxed()).prop_map(unversioned)).prop_map(Step::Commit),
+        2 => groups(decisions().prop_map(unversioned)).prop_map(Step::Commit),
+        4 => Just(Step::Crash),
+        1 => Just(Step::Look),
+        1 => (-1..5_i64).prop_map(Step::Claim),
+        1 => Just(Step::Prune),
+    ];
+    prop::collection::vec(step, 1..20)
 }
 
 #[test]
@@ -187,29 +281,106 @@ fn postgres_agrees_with_the_model() {
     checked.expect("the same answers");
 }
 
-async fn agrees(store: &Store, history: Vec<Vec<(bool, Decision)>>) -> Result<(), TestCaseError> {
-    let mut model = Model::default();
-    let tenants = [tenant_id("one"), tenant_id("two")];
-    for group in history {
-        // Enqueued in this order and without waiting for each other: one physical commit, most likely.
-        let answers = group.iter().map(|(which, decision)| {
-            let (store, tenant, decision) =
-                (store.clone(), tenants[usize::from(*which)].clone(), decision.clone());
-            async move { store.commit(&tenant, decision, at(0), None).await }
-        });
-        let answers = in_order(answers.collect()).await;
-        for ((which, decision), answer) in group.iter().zip(answers) {
-            let expected = model.commit(&tenants[usize::from(*which)], decision);
-            match answer {
-                Ok(committed) => prop_assert_eq!(Some(committed.sequence), expected, "{:?}", decision),
-                Err(StoreError::Conflict) => prop_assert_eq!(None, expected, "{:?}", decision),
-                Err(error) => return Err(TestCaseError::fail(error.to_string())),
+#[test]
+fn sqlite_agrees_with_the_model_after_crashes() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    let checked = runner.run(&steps(), |steps| {
+        runtime.block_on(async {
+            let world = World::sqlite().await;
+            let agreed = agrees_after_crashes(&world, steps).await;
+            world.end().await;
+            agreed
+        })
+    });
+    checked.expect("what was acknowledged is there");
+}
+
+async fn agrees_after_crashes(world: &World, steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let (mut model, mut store, mut directory) = (Model::default(), world.store.clone(), None);
+    for step in steps {
+        match step {
+            Step::Commit(group) => commit_group(&store, &group, &mut model).await?,
+            Step::Crash => {
+                let from = directory
+                    .as_ref()
+                    .map_or(world.directory(), |directory: &TempDir| Some(directory.path()));
+                let left = crash(from.expect("a directory"));
+                store.close().await.expect("closed");
+                store = open_in(left.path()).await.expect("opened");
+                directory = Some(left);
+                model.crash();
+                same_state_of_all(&store, &model).await?;
+            }
+            Step::Look => same_state_of_all(&store, &model).await?,
+            // The work stays what it is; whoever claims at the end is later than all of these.
+            Step::Claim(moment) => {
+                let lease_for = Duration::from_secs(1);
+                let claimed = store.claim(at(moment), lease_for, signalbox_store::DueKind::Delivery, 2).await;
+                claimed.expect("claimed");
+            }
+            Step::Prune => {
+                let (before, piece) = (at(1), Duration::from_millis(5));
+                let prune = Prune {
+                    events_before: before,
+                    sessions_before: before,
+                    messages_before: before,
+                    now: before,
+                    limit: 100,
+                    piece,
+                };
+                while store.prune(prune).await.expect("pruned").has_more {}
+                model.prune();
             }
         }
     }
-    for tenant in &tenants {
-        same_state(store, tenant, &model).await?;
+    same_state_of_all(&store, &model).await?;
+    same_due_work(&store, &model).await?;
+    store.close().await.expect("closed");
+    Ok(())
+}
+
+async fn agrees(store: &Store, history: Vec<Group>) -> Result<(), TestCaseError> {
+    let mut model = Model::default();
+    for group in history {
+        commit_group(store, &group, &mut model).await?;
     }
+    same_state_of_all(store, &model).await?;
+    same_due_work(store, &model).await
+}
+
+fn tenants() -> [TenantId; 2] {
+    [tenant_id("one"), tenant_id("two")]
+}
+
+async fn commit_group(store: &Store, group: &Group, model: &mut Model) -> Result<(), TestCaseError> {
+    let tenants = tenants();
+    // Enqueued in this order and without waiting for each other: one physical commit, most likely.
+    let answers = group.iter().map(|(which, decision)| {
+        let (store, tenant, decision) =
+            (store.clone(), tenants[usize::from(*which)].clone(), decision.clone());
+        async move { store.commit(&tenant, decision, at(0), None).await }
+    });
+    let answers = in_order(answers.collect()).await;
+    for ((which, decision), answer) in group.iter().zip(answers) {
+        let expected = model.commit(&tenants[usize::from(*which)], decision);
+        match answer {
+            Ok(committed) => prop_assert_eq!(Some(committed.sequence), expected, "{:?}", decision),
+            Err(StoreError::Conflict) => prop_assert_eq!(None, expected, "{:?}", decision),
+            Err(error) => return Err(TestCaseError::fail(error.to_string())),
+        }
+    }
+    Ok(())
+}
+
+async fn same_state_of_all(store: &Store, model: &Model) -> Result<(), TestCaseError> {
+    for tenant in tenants() {
+        same_state(store, &tenant, model).await?;
+    }
+    Ok(())
+}
+
+async fn same_due_work(store: &Store, model: &Model) -> Result<(), TestCaseError> {
     let claimed = store
         .claim(at(100), Duration::from_secs(1), signalbox_store::DueKind::Delivery, 100)
         .await
@@ -224,7 +395,7 @@ async fn agrees(store: &Store, history: Vec<Vec<(bool, Decision)>>) -> Result<()
 }
 
 /// Polls all in their order until each has its answer, so that they are enqueued in that order.
-async fn in_order<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+pub(crate) async fn in_order<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     let mut futures: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
     std::future::poll_fn(move |context| {
         for (future, output) in &mut futures {
@@ -275,7 +446,7 @@ async fn same_state(store: &Store, tenant: &TenantId, model: &Model) -> Result<(
     prop_assert_eq!(found, model.waiting(tenant, &routes));
     let page = Page { limit: 1_000, after: None };
     let events = store.events(tenant, &EventFilter::default(), &page).await.expect("read").items;
-    let found: Vec<String> = events.into_iter().map(|event| event.kind).collect();
-    prop_assert_eq!(found, model.events.get(tenant).cloned().unwrap_or_default());
+    let found: Vec<(u64, String)> = events.into_iter().map(|event| (event.sequence, event.kind)).collect();
+    prop_assert_eq!(found, model.log(tenant));
     Ok(())
 }

@@ -21,6 +21,7 @@ mod nodes;
 mod opening;
 mod pace;
 mod payloads;
+mod redo;
 mod retention;
 mod rows;
 mod samples;
