@@ -224,20 +224,17 @@ impl<'c> Batch<'c> {
     ) -> rusqlite::Result<usize> {
         let mut rows = 0;
         for (key, PendingRow { put, way }) in &waiting.rows {
-            let way = match (way, put) {
-                (Way::Nothing, _) if !is_again => continue,
-                (_, Some(_)) if is_again => Way::Put,
-                (_, None) => Way::Remove,
-                (way, Some(_)) => *way,
-            };
+            if *way == Way::Nothing && !is_again {
+                continue;
+            }
             rows += 1;
-            match put {
-                Some(put) => self.write_row(tenant, key, put, way)?,
-                None => {
-                    let remove = &mut self.statements.table(TableId::of(key)).remove;
-                    bind_key(remove, tenant, key)?;
-                    remove.raw_execute()?;
-                }
+            if matches!(way, Way::Remove | Way::Replace | Way::Nothing) {
+                let remove = &mut self.statements.table(TableId::of(key)).remove;
+                bind_key(remove, tenant, key)?;
+                remove.raw_execute()?;
+            }
+            if let Some(put) = put {
+                self.write_row(tenant, key, put, if is_again { Way::Put } else { *way })?;
             }
         }
         for Holder { session, agent, created_at } in &waiting.holders {
@@ -270,7 +267,7 @@ impl<'c> Batch<'c> {
         }
         let table = self.statements.table(TableId::of(key));
         let statement = match way {
-            Way::Insert => &mut table.insert,
+            Way::Insert | Way::Replace => &mut table.insert,
             Way::Update => &mut table.update,
             Way::Rewrite => &mut table.rewrite,
             Way::Put | Way::Remove | Way::Nothing => &mut table.put,

@@ -72,6 +72,8 @@ pub(super) enum Way {
     Rewrite,
     /// The table may have it.
     Put,
+    /// The table may have another with its key, of which nothing is to be left.
+    Replace,
     /// The table may have it, and shall not.
     Remove,
     /// The table has no such row and gets none.
@@ -279,8 +281,9 @@ impl Way {
             (Self::Insert | Self::Nothing, None) => Self::Nothing,
             (Self::Rewrite, Some(put)) if put.is_listed_already => Self::Rewrite,
             (Self::Rewrite | Self::Update, Some(_)) => Self::Update,
-            (Self::Put | Self::Remove, Some(_)) => Self::Put,
-            (Self::Rewrite | Self::Update | Self::Put | Self::Remove, None) => Self::Remove,
+            (Self::Put, Some(_)) => Self::Put,
+            (Self::Remove | Self::Replace, Some(_)) => Self::Replace,
+            (Self::Rewrite | Self::Update | Self::Put | Self::Remove | Self::Replace, None) => Self::Remove,
         }
     }
 }

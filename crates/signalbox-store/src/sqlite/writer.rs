@@ -26,7 +26,7 @@ use super::fault::{fault, is_of_the_request};
 use super::job::{self, Answer, Errand, Job};
 use super::leases::Leases;
 use super::log::Log;
-use super::pending::Pending;
+use super::pending::{Pending, State};
 use super::queue::{Queue, Taken};
 use super::redo::{self, RedoLog};
 use super::waiting::WaitingTasks;
@@ -192,15 +192,19 @@ pub(super) fn run(shared: &Shared, connection: Connection, mut redo: RedoLog) {
             }
             Ended::Closed => {
                 drop(checkpoints);
+                // It flushes, too: only then nothing of the redo log is needed any more.
+                let emptied = open.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+                if let Err(error) = &emptied {
+                    tracing::warn!(%error, "the log file could not be emptied; the next start does it");
+                }
                 if !shared.pending.read().is_empty() {
                     tracing::warn!(
                         "commits are left in the redo log; the next start brings them into the tables"
                     );
-                } else if let Err(error) = redo.empty() {
+                } else if emptied.is_ok()
+                    && let Err(error) = redo.empty()
+                {
                     tracing::warn!(%error, "the redo log could not be emptied");
-                }
-                if let Err(error) = open.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
-                    tracing::warn!(%error, "the log file could not be emptied; the next start does it");
                 }
                 return;
             }
@@ -250,7 +254,6 @@ fn serve(
         readers: Vec::new(),
         is_again: !is_known,
         is_known,
-        position: is_known.then(|| redo.next() - 1),
         is_broken: false,
         redo,
     };
@@ -276,6 +279,11 @@ fn serve(
     }
 }
 
+/// Whether so much waits that it goes to the tables, whoever else is waiting.
+fn is_much(pending: &State) -> bool {
+    pending.decisions() >= PENDING_MAX || pending.bytes() >= PENDING_BYTES_MAX
+}
+
 fn refuse_waiting(shared: &Shared, error: &StoreError) -> bool {
     let mut jobs = Vec::new();
     let goes_on = shared.queue.take(shared.batch_max, &mut jobs, None) != Taken::Closed;
@@ -296,8 +304,6 @@ struct Writer<'a, 'c> {
     is_again: bool,
     /// Whether memory agrees with the file and what waits.
     is_known: bool,
-    /// Up to which record the tables are known to have them.
-    position: Option<u64>,
     /// The connection is in a state that nobody knows.
     is_broken: bool,
 }
@@ -327,10 +333,7 @@ impl Writer<'_, '_> {
                 self.tell(work, answer, outcome);
             }
         }
-        let is_much = {
-            let pending = self.shared.pending.read();
-            pending.decisions() >= PENDING_MAX || pending.bytes() >= PENDING_BYTES_MAX
-        };
+        let is_much = is_much(&self.shared.pending.read());
         if !self.is_broken && (is_much || !self.readers.is_empty()) {
             self.apply_pending();
         }
@@ -359,7 +362,7 @@ impl Writer<'_, '_> {
         if !is_flushed {
             connect::flush_commits(self.connection, false)?;
         }
-        let written = self.try_write_tables();
+        let written = self.try_write_tables(is_flushed);
         if written.is_err() {
             self.undo_tables();
         }
@@ -373,7 +376,10 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    fn try_write_tables(&mut self) -> rusqlite::Result<()> {
+    fn try_write_tables(&mut self, is_flushed: bool) -> rusqlite::Result<()> {
+        if is_flushed {
+            self.number_of_its_own();
+        }
         self.batch.begin(0)?;
         self.write_pending()?;
         self.batch.commit()?;
@@ -381,12 +387,18 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
+    /// Gives what is written to the tables a number that is in no record. So it changes something in any case, as a commit
+    /// that changes nothing flushes nothing; and an older copy of the tables is never taken for these.
+    fn number_of_its_own(&mut self) {
+        self.redo.skip();
+    }
+
     /// Writes what waits, within a transaction.
     fn write_pending(&mut self) -> rusqlite::Result<()> {
         let pending = self.shared.pending.read();
         let last = self.redo.next() - 1;
         if pending.is_empty() {
-            return if self.position == Some(last) { Ok(()) } else { self.batch.note_position(last) };
+            return self.batch.note_position(last);
         }
         let rows = self.batch.write_pending(&pending, last, self.is_again)?;
         self.checkpoints.count_rows(rows, pending.bytes());
@@ -396,14 +408,13 @@ impl Writer<'_, '_> {
     /// What waited is in the tables.
     fn cleared(&mut self) {
         self.is_again = false;
-        self.position = Some(self.redo.next() - 1);
         self.shared.pending.clear();
     }
 
     /// Nothing of what waits was written to the tables, or all of it.
     fn undo_tables(&mut self) {
         self.batch.rolled_back();
-        (self.is_again, self.position) = (true, None);
+        self.is_again = true;
         self.is_broken |=
             !self.connection.is_autocommit() && self.connection.execute_batch("ROLLBACK").is_err();
     }
@@ -420,7 +431,7 @@ impl Writer<'_, '_> {
 
     /// Makes memory agree with the file again: what waits goes to the tables, and memory takes over what they say.
     fn find_out(&mut self) -> rusqlite::Result<()> {
-        let found = self.try_write_tables();
+        let found = self.try_write_tables(true);
         if found.is_err() {
             self.undo_tables();
         }
@@ -532,7 +543,7 @@ impl Writer<'_, '_> {
     ) -> rusqlite::Result<Option<(Vec<Applied>, Vec<Option<(Log, i64)>>)>> {
         let pending = self.shared.pending.read();
         // What the tables do not take is not to grow without bounds: whoever comes now is told why.
-        if self.is_again && pending.decisions() >= PENDING_MAX {
+        if self.is_again && is_much(&pending) {
             return Ok(None);
         }
         for work in work.iter() {
@@ -561,9 +572,8 @@ impl Writer<'_, '_> {
     }
 
     fn attempt(&mut self, work: &mut [WriterJob]) -> rusqlite::Result<Vec<Applied>> {
+        self.number_of_its_own();
         self.batch.begin(work.len())?;
-        // What goes to the tables alone has a number too: so an older copy of them is never taken for these.
-        self.redo.skip();
         self.write_pending()?;
         let mut outcomes = Vec::with_capacity(work.len());
         let mut placed = Vec::with_capacity(work.len());
