@@ -11,6 +11,9 @@ use super::columns::array_type;
 pub(super) struct TableSql {
     /// Version and body of one row; parameters: tenant, key.
     pub(super) read: String,
+    /// Version and body of rows; parameters: arrays of tenant, key. Answers the place in the arrays, from 1, before
+    /// them; nothing for a row that does not exist.
+    pub(super) read_many: String,
     /// The version of one row; parameters: tenant, key.
     pub(super) version: String,
     /// The versions of rows; parameters: arrays of tenant, key. Answers the place in the arrays, from 1, and
@@ -160,6 +163,10 @@ impl TableSql {
         let sets: Vec<String> = rest.iter().map(|column| format!("{column} = EXCLUDED.{column}")).collect();
         Self {
             read: format!("SELECT version, body FROM {name} WHERE {}", by_one.join(" AND ")),
+            read_many: format!(
+                "SELECT given.place, {name}.version, {name}.body \
+                 FROM unnest({keys}) WITH ORDINALITY AS given ({key_list}, place) JOIN {name} ON {by_key}"
+            ),
             version: format!("SELECT version FROM {name} WHERE {}", by_one.join(" AND ")),
             versions: format!(
                 "SELECT given.place, {name}.version \
