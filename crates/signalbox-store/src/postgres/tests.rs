@@ -22,7 +22,8 @@ use tokio_postgres::{Client, NoTls};
 
 use super::migrate::{self, STEPS, Step, Waits};
 use crate::{
-    AgentFilter, Counted, DueKind, EventFilter, Options, Page, Prune, SessionFilter, Store, StoreError,
+    AgentFilter, Counted, DueKind, EventFilter, Options, Page, Prune, Removal, SessionFilter, Store,
+    StoreError,
 };
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -663,5 +664,46 @@ async fn two_nodes_that_serve_the_same_agents_rarely_decide_in_vain() {
         count_up(&stores[0], &format!("agent-{}", number % 5)).await.expect("counted");
     }
     assert_eq!(stores.iter().map(|store| store.figures().conflicts).sum::<u64>(), conflicts);
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_several_nodes_take_for_granted_is_looked_at_before_it_is_written() {
+    let Some(server) = Server::new().await else { return };
+    let stores = [server.store(1).await, server.store(2).await];
+    commit(&stores[0], created(agent("a", "a", "c"))).await.expect("committed");
+    for number in 0..40 {
+        count_up(&stores[number % 2], "a").await.expect("counted");
+    }
+    let version = async || {
+        let read = stores[0].status(&tenant(), &agent_id("a")).await.expect("read");
+        read.expect("there").version
+    };
+    let report = |registration: i64, read: i64| {
+        let mut decision = Decision::default();
+        let next = AgentStatus::fresh(agent_id("a"), 7, Timestamp::from_seconds(1));
+        decision.put(Row::Status(Arc::new(next)), Some(read), read + 1);
+        decision.expects.push((Key::Agent(agent_id("a")), Some(registration)));
+        decision.events.push(event());
+        decision
+    };
+    let old = version().await;
+    count_up(&stores[1], "a").await.expect("counted");
+    assert!(matches!(commit(&stores[0], report(1, old)).await, Err(StoreError::Conflict)));
+
+    let mut changed = Decision::default();
+    changed.put(Row::Agent(Arc::new(agent("a", "a", "d"))), Some(1), 2);
+    commit(&stores[1], changed).await.expect("changed");
+    for _ in 0..8 {
+        let read = version().await;
+        assert!(matches!(commit(&stores[0], report(1, read)).await, Err(StoreError::Conflict)));
+        let place = commit(&stores[0], report(2, read)).await.expect("committed");
+        let seen = sequences(&stores[1]).await;
+        assert!(seen.iter().copied().eq(1..=place), "{place} is the last of {seen:?}");
+    }
+
+    let read = version().await;
+    while stores[1].remove_tenant(&tenant()).await.expect("removed") == Removal::Goes {}
+    assert!(matches!(commit(&stores[0], report(2, read)).await, Err(StoreError::Removed)));
     server.end().await;
 }
