@@ -557,10 +557,6 @@ impl Store {
         let Inner { backend, cache, strangers, .. } = self.inner.as_ref();
         let (mut missing, mut uses) = (Vec::new(), Vec::new());
         for key in keys {
-            if fresh && matches!(key, Key::Session(_)) && !strangers.are_about(tenant) {
-                snapshot.show(key.clone(), self.confirmed(tenant, key).await?);
-                continue;
-            }
             let used = if !Cache::holds(key) {
                 Use::Show
             } else if fresh {

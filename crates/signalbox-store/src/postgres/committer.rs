@@ -272,7 +272,10 @@ impl Committer {
     fn meet_strangers(&self, stale: Vec<(TenantId, Key, i64)>) {
         for (tenant, key, read) in stale {
             if self.cache.version(&tenant, &key) == Some(read) {
-                self.cache.forget(&tenant, key);
+                // A session is brought up to what is committed by the tasks that were written since.
+                if !matches!(key, Key::Session(_)) {
+                    self.cache.forget(&tenant, key);
+                }
                 self.strangers.met(&tenant);
             }
         }

@@ -202,7 +202,7 @@ impl Backend for Postgres {
         if Reader::takes(key) {
             return self.reader.answer(key, self.reader.ask(tenant, key)).await;
         }
-        rows::row(&self.pool, tenant, key).await
+        rows::row(&self.pool, &self.cache, tenant, key).await
     }
 
     async fn read_many(&self, tenant: &TenantId, keys: &[Key]) -> Result<Vec<Option<ReadRow>>, StoreError> {
@@ -212,7 +212,7 @@ impl Backend for Postgres {
         let alone: Vec<_> = keys.iter().filter(|key| !Reader::takes(key)).cloned().collect();
         let alone = match alone.is_empty() {
             true => Vec::new(),
-            false => rows::rows(&self.pool, tenant, &alone).await?,
+            false => rows::rows(&self.pool, &self.cache, tenant, &alone).await?,
         };
         let (mut alone, mut rows) = (alone.into_iter(), Vec::with_capacity(keys.len()));
         for (key, asked) in keys.iter().zip(asked) {

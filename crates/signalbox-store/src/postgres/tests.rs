@@ -12,8 +12,11 @@ use signalbox_core::decision::{Key, Row};
 use signalbox_core::due::{Due, DueJob};
 use signalbox_core::event::{Level, NewEvent};
 use signalbox_core::lease::Lease;
+use signalbox_core::routing::Route;
+use signalbox_core::session::Session;
+use signalbox_core::task::Task;
 use signalbox_core::{Decision, Need, Snapshot};
-use signalbox_wire::id::{AgentId, MessageId, NodeId, TenantId};
+use signalbox_wire::id::{AgentId, MessageId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -705,5 +708,56 @@ async fn what_several_nodes_take_for_granted_is_looked_at_before_it_is_written()
     let read = version().await;
     while stores[1].remove_tenant(&tenant()).await.expect("removed") == Removal::Goes {}
     assert!(matches!(commit(&stores[0], report(2, read)).await, Err(StoreError::Removed)));
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_another_node_changed_is_brought_up_to_what_is_committed() {
+    let Some(server) = Server::new().await else { return };
+    let stores = [server.store(1).await, server.store(2).await];
+    let id = SessionId::parse("ses_a").expect("valid");
+    let task_id = |name: &str| TaskId::parse(&format!("tsk_{name}")).expect("valid");
+    let read = async |store: &Store| {
+        let read = store.session(&tenant(), &id).await.expect("read").expect("there");
+        let tasks = read.value.tasks.iter().map(|task| (task.id.to_string(), task.position, task.attempt));
+        (read.version, tasks.collect::<Vec<_>>())
+    };
+    // Tasks that are written, with their position, and tasks that are removed.
+    type Step<'a> = (&'a [(&'a str, usize)], &'a [&'a str]);
+    let steps: [Step<'_>; 7] = [
+        (&[("a", 0), ("b", 1), ("c", 2)], &[]),
+        (&[("b", 1)], &[]),
+        (&[("d", 41), ("e", 42)], &[]),
+        (&[], &[]),
+        (&[("f", 43)], &["e"]),
+        (&[("g", 4)], &["a"]),
+        (&[("a", 0), ("g", 4)], &["f"]),
+    ];
+    for (version, (written, removed)) in (1..).zip(steps) {
+        let workflow = WorkflowId::parse("w").expect("valid");
+        let session = Session::new(id.clone(), workflow, 1, Timestamp::from_seconds(1));
+        let mut decision = Decision::default();
+        decision.put(Row::Session(Arc::new(session)), (version > 1).then(|| version - 1), version);
+        // Enough others that it is worth while to ask for less than all.
+        let others: Vec<String> = (10..40).map(|position| position.to_string()).collect();
+        let others = others
+            .iter()
+            .filter(|_| version == 1)
+            .map(|name| (name.as_str(), name.parse().expect("a number")));
+        for (name, position) in others.chain(written.iter().copied()) {
+            let mut task = Task::new(task_id(name), name.to_owned(), position, Route::Any);
+            task.attempt = u32::try_from(version).expect("small");
+            decision.put_guarded(Row::Task(id.clone(), Arc::new(task)), version);
+        }
+        for name in removed {
+            decision.remove_guarded(Key::Task(task_id(name)));
+        }
+        commit(&stores[0], decision).await.expect("committed");
+        // One that has never seen the session reads all of it.
+        let whole = read(&server.store(3).await).await;
+        assert_eq!(whole.0, version);
+        assert_eq!(read(&stores[1]).await, whole, "step {version}");
+        assert_eq!(read(&stores[1]).await, whole, "step {version}, as it is held");
+    }
     server.end().await;
 }
