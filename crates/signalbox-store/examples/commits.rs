@@ -1,12 +1,13 @@
 //! How many durable state reports a second a store takes: the engine's own operation, loaded, decided and
-//! committed from many tasks over many agents.
+//! committed from many tasks over many agents. With several nodes each report goes to the next one, as behind a round
+//! robin.
 //!
-//! `cargo run --release -p signalbox-store --example commits -- [database] [tasks] [seconds] [agents]`
+//! `cargo run --release -p signalbox-store --example commits -- [database] [tasks] [seconds] [agents] [nodes]`
 
 mod support;
 
 use std::error::Error;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Map;
@@ -21,6 +22,8 @@ use support::{cpu_micros, now, stopwatch};
 
 /// Seeds of turns: each differs, so that ids do too.
 static SEED: AtomicU64 = AtomicU64::new(1);
+/// Whose turn it is among the nodes.
+static TURN: AtomicUsize = AtomicUsize::new(0);
 
 #[tokio::main]
 #[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
@@ -31,12 +34,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let database = given.next().filter(|text| text.contains("://"));
     let database = database.unwrap_or_else(|| format!("sqlite://{}", file.display()));
     let mut number = |default: u64| given.next().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let (tasks, seconds, agents) = (number(64), number(5), number(1_000));
+    let (tasks, seconds, agents, nodes) = (number(64), number(5), number(1_000), number(1));
 
-    let node = NodeId::new(now(), 1);
-    let store = Store::open(Options::new(database, node)).await?;
-    let ids = register(&store, agents).await?;
-    let before = store.figures();
+    let mut stores = Vec::new();
+    for number in 1..=nodes.max(1) {
+        stores
+            .push(Store::open(Options::new(database.clone(), NodeId::new(now(), u128::from(number)))).await?);
+    }
+    let ids = register(&stores[0], agents).await?;
+    let before = written(&stores);
     let written_before = written_bytes()?;
     let cpu_before = [cpu_micros("")?, cpu_micros("store-writer")?];
     let started = stopwatch();
@@ -44,16 +50,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // An agent reports from one place at a time, as real ones do.
     let workers = (0..tasks as usize).map(|worker| {
         let mine = ids.iter().skip(worker).step_by(tasks as usize).cloned().collect();
-        tokio::spawn(report_until(deadline, store.clone(), mine))
+        tokio::spawn(report_until(deadline, stores.clone(), mine))
     });
     let mut counts = Counts::default();
     for worker in workers.collect::<Vec<_>>() {
         counts.add(worker.await??);
     }
     let took = started.elapsed().as_secs_f64();
-    let after = store.figures();
-    let commits = after.commits - before.commits;
-    println!("{:>9.0} reports/s from {tasks} tasks over {agents} agents", counts.done as f64 / took);
+    let after = written(&stores);
+    let commits = after.0 - before.0;
+    println!(
+        "{:>9.0} reports/s from {tasks} tasks over {agents} agents by way of {} nodes",
+        counts.done as f64 / took,
+        stores.len()
+    );
     println!(
         "{:>9.0} physical commits/s, {:.1} decisions each",
         commits as f64 / took,
@@ -61,9 +71,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
     println!(
         "{:>9.2} of the time in the writer",
-        (after.commit_micros - before.commit_micros) as f64 / took / 1e6
+        (after.1 - before.1) as f64 / took / 1e6 / stores.len() as f64
     );
-    println!("{:>9} conflicts, {} busy", counts.conflicts, counts.busy);
+    println!(
+        "{:>9} conflicts, {:.3} a report, {} busy",
+        counts.conflicts,
+        counts.conflicts as f64 / counts.done.max(1) as f64,
+        counts.busy
+    );
     counts.micros.sort_unstable();
     let percentile = |part: f64| counts.micros[((counts.micros.len() - 1) as f64 * part) as usize];
     println!("{:>9} us p50, {} us p99, {} us max", percentile(0.5), percentile(0.99), percentile(1.0));
@@ -74,8 +89,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Some(resident) = resident_kib() {
         println!("{resident:>9} KiB resident");
     }
-    store.close().await?;
+    for store in stores {
+        store.close().await?;
+    }
     Ok(())
+}
+
+/// Physical commits of all nodes so far, and the microseconds that they took.
+fn written(stores: &[Store]) -> (u64, u64) {
+    let figures = stores.iter().map(Store::figures);
+    figures.fold((0, 0), |sum, one| (sum.0 + one.commits, sum.1 + one.commit_micros))
 }
 
 #[derive(Default)]
@@ -114,7 +137,11 @@ async fn register(store: &Store, count: u64) -> Result<Vec<AgentId>, StoreError>
     Ok(ids)
 }
 
-async fn report_until(deadline: Instant, store: Store, agents: Vec<AgentId>) -> Result<Counts, StoreError> {
+async fn report_until(
+    deadline: Instant,
+    stores: Vec<Store>,
+    agents: Vec<AgentId>,
+) -> Result<Counts, StoreError> {
     let mut counts = Counts::default();
     let details = r#"{"progress":42,"note":"halfway there, all is well","queue":[1,2,3]}"#;
     for agent in agents.iter().cycle() {
@@ -130,7 +157,8 @@ async fn report_until(deadline: Instant, store: Store, agents: Vec<AgentId>) -> 
             session: None,
         };
         let began = stopwatch();
-        drive(&store, &operation, &mut counts).await?;
+        let store = &stores[TURN.fetch_add(1, Ordering::Relaxed) % stores.len()];
+        drive(store, &operation, &mut counts).await?;
         counts.micros.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
         counts.done += 1;
     }

@@ -557,10 +557,6 @@ impl Store {
         let Inner { backend, cache, strangers, .. } = self.inner.as_ref();
         let (mut missing, mut uses) = (Vec::new(), Vec::new());
         for key in keys {
-            if fresh && matches!(key, Key::Session(_)) && !strangers.are_about(tenant) {
-                snapshot.show(key.clone(), self.confirmed(tenant, key).await?);
-                continue;
-            }
             let used = if !Cache::holds(key) {
                 Use::Show
             } else if fresh {
@@ -641,14 +637,21 @@ impl Store {
     /// The row in memory where it is still the one in the database, else that.
     async fn confirmed(&self, tenant: &TenantId, key: &Key) -> Result<Option<Loaded>, StoreError> {
         let Inner { backend, cache, strangers, .. } = self.inner.as_ref();
-        if let Some(row) = cache.get(tenant, key) {
-            if backend.version(tenant, key).await? == Some(row.loaded.version()) {
-                strangers.found_same(tenant);
-                return Ok(Some(row.loaded));
-            }
-            strangers.met(tenant);
+        let held = cache.get(tenant, key);
+        // The version of a session costs less than all of its tasks; that of another row costs as much as the row.
+        if let (Key::Session(_), Some(row)) = (key, &held)
+            && backend.version(tenant, key).await? == Some(row.loaded.version())
+        {
+            strangers.found_same(tenant);
+            return Ok(held.map(|row| row.loaded));
         }
         let row = backend.read(tenant, key).await?;
+        if let Some(held) = held {
+            match &row {
+                Some(row) if row.loaded.version() == held.loaded.version() => strangers.found_same(tenant),
+                _ => strangers.met(tenant),
+            }
+        }
         self.remember(tenant, key, row.as_ref());
         Ok(row.map(|row| row.loaded))
     }

@@ -4,7 +4,7 @@ use signalbox_core::decision::{Key, Row};
 use signalbox_wire::id::TenantId;
 use signalbox_wire::time::Timestamp;
 
-use super::batch::{Name, Outcome};
+use super::batch::{Map, Name, Outcome};
 use super::columns::Columns;
 use super::sql;
 use crate::commit::{DueRow, Holder, Put, Use};
@@ -33,6 +33,34 @@ pub(super) fn rows<'a>(table: TableId, puts: &[(Name<'a>, &'a Put)]) -> Columns<
         columns.push(put.version);
         columns.push(put.body.as_str());
     }
+    columns
+}
+
+/// Registrations at the versions that `versions` has of them.
+pub(super) fn registrations<'a>(versions: &Map<Name<'a>, i64>) -> Columns<'a> {
+    let mut columns = Columns::of([TEXT, TEXT, NUMBER], versions.len());
+    for ((tenant, key), version) in versions {
+        let Key::Agent(agent) = *key else { continue };
+        columns.push(tenant.as_str());
+        columns.push(agent.as_str());
+        columns.push(*version);
+    }
+    columns
+}
+
+/// The versions that `versions` has of rows.
+pub(super) fn versions<'a>(puts: &[(Name<'a>, &'a Put)], versions: &Map<Name<'a>, i64>) -> Columns<'a> {
+    let mut columns = Columns::of([NUMBER], puts.len());
+    for (name, _) in puts {
+        columns.push_number(versions.get(name).copied());
+    }
+    columns
+}
+
+/// The names of tenants.
+pub(super) fn tenants<'a>(tenants: impl Iterator<Item = &'a TenantId>) -> Columns<'a> {
+    let mut columns = Columns::of([TEXT], 1);
+    tenants.for_each(|tenant| columns.push(tenant.as_str()));
     columns
 }
 

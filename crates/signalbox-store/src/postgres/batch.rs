@@ -118,6 +118,28 @@ pub(super) fn by_table<'a>(names: impl IntoIterator<Item = Name<'a>>) -> Questio
     tables
 }
 
+/// What reports take for granted: of each row, what the first of them rests on. Nothing for a batch that does more than
+/// replace statuses and append to the log.
+pub(super) fn granted<'a>(commits: impl Iterator<Item = &'a Commit>) -> Option<Map<Name<'a>, i64>> {
+    let mut versions = Map::default();
+    for commit in commits {
+        if !commit.due.is_empty() || !commit.done.is_empty() {
+            return None;
+        }
+        for change in &commit.changes {
+            let (Key::Status(_), Guard::At(read), Some(_)) = (&change.key, change.guard, &change.put) else {
+                return None;
+            };
+            versions.entry((&commit.tenant, &change.key)).or_insert(read);
+        }
+        for (key, read) in &commit.expects {
+            let (Key::Agent(_), Some(read)) = (key, read) else { return None };
+            versions.entry((&commit.tenant, key)).or_insert(*read);
+        }
+    }
+    Some(versions)
+}
+
 /// Decides a batch on `versions` (absent rows are not in it) and on how its tenants are found.
 pub(super) fn decide<'a>(
     commits: impl Iterator<Item = &'a Commit>,
@@ -172,6 +194,15 @@ impl<'a> Outcome<'a> {
     /// The last place of a tenant after the batch, where it was at `before`.
     pub(super) fn last_after(&self, tenant: &TenantId, before: i64) -> i64 {
         self.last.get(tenant).copied().unwrap_or(before)
+    }
+
+    /// Puts what was appended to the logs behind `last`, the place of each tenant that was not known before.
+    pub(super) fn follow(&mut self, commits: &[&'a Commit], last: &Map<&TenantId, i64>) {
+        for (commit, verdict) in commits.iter().zip(&mut self.verdicts) {
+            if let (Verdict::Written(place @ 1..), Some(last)) = (verdict, last.get(&commit.tenant)) {
+                *place += last;
+            }
+        }
     }
 
     /// Whether a tenant that was removed is made again by `commit`, or was by one before it.

@@ -272,13 +272,16 @@ impl Committer {
     fn meet_strangers(&self, stale: Vec<(TenantId, Key, i64)>) {
         for (tenant, key, read) in stale {
             if self.cache.version(&tenant, &key) == Some(read) {
-                self.cache.forget(&tenant, key);
+                // A session is brought up to what is committed by the tasks that were written since.
+                if !matches!(key, Key::Session(_)) {
+                    self.cache.forget(&tenant, key);
+                }
                 self.strangers.met(&tenant);
             }
         }
     }
 
-    /// One transaction: on what is remembered where that is possible, else after a look.
+    /// One transaction: on what is remembered or taken for granted where that is possible, else after a look.
     async fn transact<'a>(
         &self,
         writer: &mut Writer,
@@ -290,6 +293,19 @@ impl Committer {
                 match self.bounded(writer.report(&found, &outcome, &statuses)).await? {
                     Ok(()) => return Ok(outcome),
                     Err(error) if fault::is_of_memory(&error) => writer.forget(),
+                    Err(error) => return Err(self.give_up(writer, error).await),
+                }
+            }
+        }
+        if let Some(mut found) = writer.take_for_granted(commits) {
+            let granted = found.versions.clone();
+            let mut outcome = decide(commits, &mut found);
+            let asked = granted.keys().filter(|(_, key)| matches!(key, Key::Status(_))).count();
+            // What nothing is written of is not looked at.
+            if let Some(statuses) = outcome.reports().filter(|statuses| statuses.len() == asked) {
+                match self.bounded(writer.report_shared(commits, &granted, &mut outcome, &statuses)).await? {
+                    Ok(()) => return Ok(outcome),
+                    Err(error) if fault::is_of_memory(&error) => writer.doubt(),
                     Err(error) => return Err(self.give_up(writer, error).await),
                 }
             }

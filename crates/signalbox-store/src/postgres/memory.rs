@@ -59,6 +59,15 @@ impl Memory {
         self.trusted(tenant).map(|known| known.lock)
     }
 
+    /// How a tenant is taken to be found for which several processes commit: nobody relies on what it remembers, and it is
+    /// not time to take it. Its last place is not known.
+    pub(super) fn recall_shared(&self, tenant: &TenantId, now: Instant) -> Option<TenantLock> {
+        let Known { lock, taken_at, .. } = self.tenants.get(tenant)?;
+        let is_shared =
+            lock.writer.is_none() && !lock.is_removed && now.duration_since(*taken_at) < TAKE_AGAIN;
+        is_shared.then_some(TenantLock { last: 0, writer: None, is_removed: false })
+    }
+
     /// Compares with how a tenant is found under the lock; forgets what does not hold any longer.
     pub(super) fn meet(&mut self, tenant: &TenantId, found: TenantLock) {
         if let Some(known) = self.tenants.get_mut(tenant)
@@ -147,6 +156,9 @@ mod tests {
             let found = TenantLock { writer: other, ..LEFT };
             memory.meet(&tenant, found);
             assert_eq!(memory.recall((&tenant, &key)), None, "another process has committed");
+            let shared = memory.recall_shared(&tenant, now);
+            assert_eq!(shared.is_some(), other.is_none(), "nobody is named where several commit");
+            assert_eq!(memory.recall_shared(&tenant, now + TAKE_AGAIN), None, "it is time to take it");
             assert_eq!(memory.next_writer(&tenant, found, now), None, "the row is not taken all the time");
             assert_eq!(memory.next_writer(&tenant, found, now + TAKE_AGAIN), Some(1));
         }

@@ -21,6 +21,7 @@ mod pipeline;
 mod pool;
 mod prune;
 mod query;
+mod reader;
 mod rows;
 mod sql;
 mod statements;
@@ -75,12 +76,14 @@ use committer::{Committer, Figures, Job};
 use due::ClaimedBatch;
 use pool::Pool;
 use prune::{Pruning, Resume};
+use reader::Reader;
 use target::Target;
 use writer::Writer;
 
 /// A store in a PostgreSQL database.
 struct Postgres {
     pool: Pool,
+    reader: Reader,
     jobs: mpsc::Sender<Job>,
     committer: Mutex<Option<JoinHandle<()>>>,
     figures: Arc<Figures>,
@@ -118,8 +121,10 @@ pub(crate) async fn open(
         batch_max: options.batch_max.max(1),
         jobs,
     };
+    let pool = Pool::new(target)?;
     Ok(Arc::new(Postgres {
-        pool: Pool::new(target)?,
+        reader: Reader::new(pool.clone()),
+        pool,
         jobs: sender,
         committer: Mutex::new(Some(tokio::spawn(committer.run(writer)))),
         figures,
@@ -194,11 +199,29 @@ impl Backend for Postgres {
     }
 
     async fn read(&self, tenant: &TenantId, key: &Key) -> Result<Option<ReadRow>, StoreError> {
-        rows::row(&self.pool, tenant, key).await
+        if Reader::takes(key) {
+            return self.reader.answer(key, self.reader.ask(tenant, key)).await;
+        }
+        rows::row(&self.pool, &self.cache, tenant, key).await
     }
 
     async fn read_many(&self, tenant: &TenantId, keys: &[Key]) -> Result<Vec<Option<ReadRow>>, StoreError> {
-        rows::rows(&self.pool, tenant, keys).await
+        // All are asked for before the first is awaited.
+        let asked = keys.iter().map(|key| Reader::takes(key).then(|| self.reader.ask(tenant, key)));
+        let asked: Vec<_> = asked.collect();
+        let alone: Vec<_> = keys.iter().filter(|key| !Reader::takes(key)).cloned().collect();
+        let alone = match alone.is_empty() {
+            true => Vec::new(),
+            false => rows::rows(&self.pool, &self.cache, tenant, &alone).await?,
+        };
+        let (mut alone, mut rows) = (alone.into_iter(), Vec::with_capacity(keys.len()));
+        for (key, asked) in keys.iter().zip(asked) {
+            rows.push(match asked {
+                Some(asked) => self.reader.answer(key, asked).await?,
+                None => alone.next().flatten(),
+            });
+        }
+        Ok(rows)
     }
 
     async fn version(&self, tenant: &TenantId, key: &Key) -> Result<Option<i64>, StoreError> {

@@ -11,6 +11,9 @@ use super::columns::array_type;
 pub(super) struct TableSql {
     /// Version and body of one row; parameters: tenant, key.
     pub(super) read: String,
+    /// Version and body of rows; parameters: arrays of tenant, key. Answers the place in the arrays, from 1, before
+    /// them; nothing for a row that does not exist.
+    pub(super) read_many: String,
     /// The version of one row; parameters: tenant, key.
     pub(super) version: String,
     /// The versions of rows; parameters: arrays of tenant, key. Answers the place in the arrays, from 1, and
@@ -68,6 +71,38 @@ pub(super) const REPORT: &str = "WITH locked AS (SELECT tenant_locks.tenant FROM
     SELECT given.* FROM held, unnest($9::text[], $10::bigint[], $11::bigint[], $12::text[], $13::bigint[], \
     $14::text[], $15::bigint[], $16::text[], $17::text[], $18::text[]) AS given WHERE held.one = 1) \
     SELECT 1 / (count(*) = cardinality($3::text[]))::int FROM replaced";
+
+/// A whole batch of reports where several processes commit for the tenants, as the statement after that which holds them:
+/// so it sees what is committed. It looks whether registrations and statuses are as the batch takes for granted, replaces
+/// the statuses and appends to the log behind its last place, which it answers for each tenant. It fails with a division
+/// by zero, and so undoes the transaction, where anything is not so, a tenant has been removed, or a writer relies on what
+/// it remembers of one. Parameters: an array of tenants; arrays of tenant, agent and version of registrations; those of
+/// statuses, and the versions that they replace; those of [`ADD_EVENTS`], with places counted from 1.
+pub(super) const REPORT_SHARED: &str = "WITH held AS MATERIALIZED ( \
+    SELECT tenant_locks.tenant, GREATEST(tenant_locks.last, newest.sequence) AS last \
+    FROM unnest($1::text[]) AS given (tenant) JOIN tenant_locks ON tenant_locks.tenant = given.tenant \
+    AND tenant_locks.writer IS NULL AND NOT tenant_locks.is_removed \
+    LEFT JOIN LATERAL (SELECT sequence FROM events WHERE events.tenant = given.tenant \
+    ORDER BY sequence DESC LIMIT 1) AS newest ON true), \
+    same AS (SELECT 1 / ((SELECT count(*) FROM held) = cardinality($1::text[]) \
+    AND count(*) = cardinality($2::text[]))::int AS one \
+    FROM unnest($2::text[], $3::text[], $4::bigint[]) AS given (tenant, id, version) \
+    JOIN agents ON agents.tenant = given.tenant AND agents.id = given.id AND agents.version = given.version), \
+    replaced AS (UPDATE agent_statuses \
+    SET state = given.state, node = given.node, version = given.version, body = given.body \
+    FROM same, unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::text[], $11::bigint[]) \
+    AS given (tenant, agent, state, node, version, body, before) WHERE same.one = 1 \
+    AND agent_statuses.tenant = given.tenant AND agent_statuses.agent = given.agent \
+    AND agent_statuses.version = given.before RETURNING 1), \
+    added AS (INSERT INTO events \
+    (tenant, sequence, at, kind, level, session, session_sequence, agent, task, data) \
+    SELECT given.tenant, held.last + given.sequence, given.at, given.kind, given.level, given.session, \
+    given.session_sequence, given.agent, given.task, given.data \
+    FROM same, unnest($12::text[], $13::bigint[], $14::bigint[], $15::text[], $16::bigint[], \
+    $17::text[], $18::bigint[], $19::text[], $20::text[], $21::text[]) \
+    AS given (tenant, sequence, at, kind, level, session, session_sequence, agent, task, data) \
+    JOIN held ON held.tenant = given.tenant WHERE same.one = 1) \
+    SELECT tenant, last, 1 / ((SELECT count(*) FROM replaced) = cardinality($5::text[]))::int FROM held";
 
 /// Appends to the log.
 pub(super) const ADD_EVENTS: &str = "INSERT INTO events \
@@ -160,6 +195,10 @@ impl TableSql {
         let sets: Vec<String> = rest.iter().map(|column| format!("{column} = EXCLUDED.{column}")).collect();
         Self {
             read: format!("SELECT version, body FROM {name} WHERE {}", by_one.join(" AND ")),
+            read_many: format!(
+                "SELECT given.place, {name}.version, {name}.body \
+                 FROM unnest({keys}) WITH ORDINALITY AS given ({key_list}, place) JOIN {name} ON {by_key}"
+            ),
             version: format!("SELECT version FROM {name} WHERE {}", by_one.join(" AND ")),
             versions: format!(
                 "SELECT given.place, {name}.version \

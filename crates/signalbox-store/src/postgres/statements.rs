@@ -15,6 +15,7 @@ pub(super) struct Statements {
     pub(super) take_tenants: Statement,
     pub(super) add_events: Statement,
     pub(super) report: Statement,
+    pub(super) report_shared: Statement,
     pub(super) put_due: Statement,
     pub(super) remove_due: Statement,
     pub(super) clear_capabilities: Statement,
@@ -43,8 +44,9 @@ impl Statements {
             client.prepare(sql::TAKE_TENANTS),
             client.prepare(sql::ADD_EVENTS),
         )?;
-        let (report, put_due, remove_due, clear_capabilities, add_capabilities) = tokio::try_join!(
+        let (report, report_shared, put_due, remove_due, clear_capabilities, add_capabilities) = tokio::try_join!(
             client.prepare(sql::REPORT),
+            client.prepare(sql::REPORT_SHARED),
             client.prepare(sql::PUT_DUE),
             client.prepare(sql::REMOVE_DUE),
             client.prepare(sql::CLEAR_CAPABILITIES),
@@ -68,6 +70,7 @@ impl Statements {
             take_tenants,
             add_events,
             report,
+            report_shared,
             put_due,
             remove_due,
             clear_capabilities,

@@ -12,8 +12,11 @@ use signalbox_core::decision::{Key, Row};
 use signalbox_core::due::{Due, DueJob};
 use signalbox_core::event::{Level, NewEvent};
 use signalbox_core::lease::Lease;
+use signalbox_core::routing::Route;
+use signalbox_core::session::Session;
+use signalbox_core::task::Task;
 use signalbox_core::{Decision, Need, Snapshot};
-use signalbox_wire::id::{AgentId, MessageId, NodeId, TenantId};
+use signalbox_wire::id::{AgentId, MessageId, NodeId, SessionId, TaskId, TenantId, WorkflowId};
 use signalbox_wire::time::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,7 +25,8 @@ use tokio_postgres::{Client, NoTls};
 
 use super::migrate::{self, STEPS, Step, Waits};
 use crate::{
-    AgentFilter, Counted, DueKind, EventFilter, Options, Page, Prune, SessionFilter, Store, StoreError,
+    AgentFilter, Counted, DueKind, EventFilter, Options, Page, Prune, Removal, SessionFilter, Store,
+    StoreError,
 };
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -663,5 +667,97 @@ async fn two_nodes_that_serve_the_same_agents_rarely_decide_in_vain() {
         count_up(&stores[0], &format!("agent-{}", number % 5)).await.expect("counted");
     }
     assert_eq!(stores.iter().map(|store| store.figures().conflicts).sum::<u64>(), conflicts);
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_several_nodes_take_for_granted_is_looked_at_before_it_is_written() {
+    let Some(server) = Server::new().await else { return };
+    let stores = [server.store(1).await, server.store(2).await];
+    commit(&stores[0], created(agent("a", "a", "c"))).await.expect("committed");
+    for number in 0..40 {
+        count_up(&stores[number % 2], "a").await.expect("counted");
+    }
+    let version = async || {
+        let read = stores[0].status(&tenant(), &agent_id("a")).await.expect("read");
+        read.expect("there").version
+    };
+    let report = |registration: i64, read: i64| {
+        let mut decision = Decision::default();
+        let next = AgentStatus::fresh(agent_id("a"), 7, Timestamp::from_seconds(1));
+        decision.put(Row::Status(Arc::new(next)), Some(read), read + 1);
+        decision.expects.push((Key::Agent(agent_id("a")), Some(registration)));
+        decision.events.push(event());
+        decision
+    };
+    let old = version().await;
+    count_up(&stores[1], "a").await.expect("counted");
+    assert!(matches!(commit(&stores[0], report(1, old)).await, Err(StoreError::Conflict)));
+
+    let mut changed = Decision::default();
+    changed.put(Row::Agent(Arc::new(agent("a", "a", "d"))), Some(1), 2);
+    commit(&stores[1], changed).await.expect("changed");
+    for _ in 0..8 {
+        let read = version().await;
+        assert!(matches!(commit(&stores[0], report(1, read)).await, Err(StoreError::Conflict)));
+        let place = commit(&stores[0], report(2, read)).await.expect("committed");
+        let seen = sequences(&stores[1]).await;
+        assert!(seen.iter().copied().eq(1..=place), "{place} is the last of {seen:?}");
+    }
+
+    let read = version().await;
+    while stores[1].remove_tenant(&tenant()).await.expect("removed") == Removal::Goes {}
+    assert!(matches!(commit(&stores[0], report(2, read)).await, Err(StoreError::Removed)));
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_another_node_changed_is_brought_up_to_what_is_committed() {
+    let Some(server) = Server::new().await else { return };
+    let stores = [server.store(1).await, server.store(2).await];
+    let id = SessionId::parse("ses_a").expect("valid");
+    let task_id = |name: &str| TaskId::parse(&format!("tsk_{name}")).expect("valid");
+    let read = async |store: &Store| {
+        let read = store.session(&tenant(), &id).await.expect("read").expect("there");
+        let tasks = read.value.tasks.iter().map(|task| (task.id.to_string(), task.position, task.attempt));
+        (read.version, tasks.collect::<Vec<_>>())
+    };
+    // Tasks that are written, with their position, and tasks that are removed.
+    type Step<'a> = (&'a [(&'a str, usize)], &'a [&'a str]);
+    let steps: [Step<'_>; 7] = [
+        (&[("a", 0), ("b", 1), ("c", 2)], &[]),
+        (&[("b", 1)], &[]),
+        (&[("d", 41), ("e", 42)], &[]),
+        (&[], &[]),
+        (&[("f", 43)], &["e"]),
+        (&[("g", 4)], &["a"]),
+        (&[("a", 0), ("g", 4)], &["f"]),
+    ];
+    for (version, (written, removed)) in (1..).zip(steps) {
+        let workflow = WorkflowId::parse("w").expect("valid");
+        let session = Session::new(id.clone(), workflow, 1, Timestamp::from_seconds(1));
+        let mut decision = Decision::default();
+        decision.put(Row::Session(Arc::new(session)), (version > 1).then(|| version - 1), version);
+        // Enough others that it is worth while to ask for less than all.
+        let others: Vec<String> = (10..40).map(|position| position.to_string()).collect();
+        let others = others
+            .iter()
+            .filter(|_| version == 1)
+            .map(|name| (name.as_str(), name.parse().expect("a number")));
+        for (name, position) in others.chain(written.iter().copied()) {
+            let mut task = Task::new(task_id(name), name.to_owned(), position, Route::Any);
+            task.attempt = u32::try_from(version).expect("small");
+            decision.put_guarded(Row::Task(id.clone(), Arc::new(task)), version);
+        }
+        for name in removed {
+            decision.remove_guarded(Key::Task(task_id(name)));
+        }
+        commit(&stores[0], decision).await.expect("committed");
+        // One that has never seen the session reads all of it.
+        let whole = read(&server.store(3).await).await;
+        assert_eq!(whole.0, version);
+        assert_eq!(read(&stores[1]).await, whole, "step {version}");
+        assert_eq!(read(&stores[1]).await, whole, "step {version}, as it is held");
+    }
     server.end().await;
 }

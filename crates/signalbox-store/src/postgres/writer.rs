@@ -3,7 +3,9 @@
 //! The first round trip begins, takes hold of the tenants and reads the versions that matter; what is decided on
 //! them is written and committed by the second. A failed statement lets the COMMIT behind it undo everything.
 //! Reports, the bulk of all commits, need no look where all that they rest on is remembered: then one statement
-//! does it all, and fails if another process has committed for a tenant meanwhile.
+//! does it all, and fails if another process has committed for a tenant meanwhile. Where several processes commit for the
+//! tenants, what reports rest on is taken for granted instead and looked at by the statement that writes them, so that
+//! they take one round trip too.
 
 use signalbox_wire::id::TenantId;
 use tokio::time::Instant;
@@ -26,6 +28,7 @@ pub(super) struct Writer {
     client: Client,
     statements: Statements,
     memory: Memory,
+    doubts: Doubts,
     /// Transactions so far.
     count: u64,
 }
@@ -41,6 +44,18 @@ pub(super) struct Found<'a> {
     asked: Vec<Name<'a>>,
 }
 
+/// How often what reports rest on was not as they took for granted, so that it is better looked at first.
+#[derive(Default)]
+struct Doubts {
+    /// Batches that are still looked at.
+    left: u32,
+    /// Batches that were to be looked at the last time.
+    given: u32,
+}
+
+/// Batches that are looked at before anything is taken for granted again, at most.
+const DOUBTS_MAX: u32 = 31;
+
 type Rows = Vec<tokio_postgres::Row>;
 
 /// A name that no other writer has or had.
@@ -53,7 +68,7 @@ impl Writer {
         let statements = Statements::prepare(&client).await.map_err(|error| fault::of_statement(&error))?;
         let named = client.query_one(NAME, &[]).await.and_then(|row| row.try_get(0));
         let memory = Memory::of(named.map_err(|error| fault::of_statement(&error))?);
-        Ok(Self { client, statements, memory, count: 0 })
+        Ok(Self { client, statements, memory, doubts: Doubts::default(), count: 0 })
     }
 
     /// Whether the connection is gone.
@@ -73,6 +88,26 @@ impl Writer {
         let tenants = batch::tenants(commits.iter().copied()).into_iter();
         let held = tenants.map(|tenant| Some((tenant, self.memory.recall_lock(tenant)?)));
         Some(Found { versions, held: held.collect::<Option<_>>()?, new: Vec::new(), asked })
+    }
+
+    /// What a batch of reports takes for granted, where several processes commit for all of its tenants.
+    pub(super) fn take_for_granted<'a>(&mut self, commits: &[&'a Commit]) -> Option<Found<'a>> {
+        let now = Instant::now();
+        let tenants = batch::tenants(commits.iter().copied()).into_iter();
+        let held = tenants.map(|tenant| Some((tenant, self.memory.recall_shared(tenant, now)?)));
+        let held = held.collect::<Option<_>>()?;
+        let versions = batch::granted(commits.iter().copied())?;
+        if self.doubts.left > 0 {
+            self.doubts.left -= 1;
+            return None;
+        }
+        Some(Found { versions, held, new: Vec::new(), asked: Vec::new() })
+    }
+
+    /// What a batch took for granted was not so.
+    pub(super) fn doubt(&mut self) {
+        let given = (self.doubts.given * 2 + 1).min(DOUBTS_MAX);
+        self.doubts = Doubts { left: given, given };
     }
 
     /// Begins the transaction of a batch.
@@ -164,6 +199,44 @@ impl Writer {
         let now = Instant::now();
         let after = self.after(found, outcome, now);
         self.remember(found, outcome, &after, now);
+        Ok(())
+    }
+
+    /// Writes and commits a batch that consists of reports, if all is as `granted`.
+    pub(super) async fn report_shared<'a>(
+        &mut self,
+        commits: &[&'a Commit],
+        granted: &Map<Name<'a>, i64>,
+        outcome: &mut Outcome<'a>,
+        statuses: &[(Name<'a>, &'a Put)],
+    ) -> Result<(), Error> {
+        let tenants = batch::tenants(commits.iter().copied());
+        let columns = arrays::tenants(tenants.iter().copied())
+            .then(arrays::registrations(granted))
+            .then(arrays::rows(TableId::AgentStatuses, statuses))
+            .then(arrays::versions(statuses, granted))
+            .then(arrays::entries(outcome));
+        if self.count.is_power_of_two() {
+            self.client.batch_execute(REPLAN).await?;
+        }
+        let parameters = columns.parameters();
+        let flights: Vec<PendingQuery<'_, Rows, Error>> = vec![
+            Box::pin(async { self.client.batch_execute("BEGIN").await.map(|()| Vec::new()) }),
+            Box::pin(self.of_tenants(&self.statements.lock_tenants, &tenants)),
+            Box::pin(self.client.query(&self.statements.report_shared, &parameters)),
+            Box::pin(async { self.client.batch_execute("COMMIT").await.map(|()| Vec::new()) }),
+        ];
+        let mut answers = enqueue(flights).await?;
+        self.count += 1;
+        self.doubts = Doubts::default();
+        let mut last = Map::default();
+        for row in answers.swap_remove(2) {
+            let name: &str = row.try_get(0)?;
+            if let Ok(index) = tenants.binary_search_by(|tenant| tenant.as_str().cmp(name)) {
+                last.insert(tenants[index], row.try_get(1)?);
+            }
+        }
+        outcome.follow(commits, &last);
         Ok(())
     }
 
