@@ -144,15 +144,11 @@ impl Pending {
     }
 
     /// Takes over what commits change that are durable; their entries have these places.
-    pub(super) fn absorb<'a>(
-        &self,
-        commits: impl Iterator<Item = (&'a mut Commit, Option<(Log, i64)>)>,
-        bytes: usize,
-    ) {
+    pub(super) fn absorb(&self, commits: &mut [(&mut Commit, Option<(Log, i64)>)], bytes: usize) {
         let mut state = self.state.write();
         let mut parts = self.parts.load(Ordering::Relaxed);
         for (commit, place) in commits {
-            state.absorb(commit, place, &mut parts);
+            state.absorb(commit, *place, &mut parts);
             state.decisions += 1;
         }
         state.bytes += bytes;

@@ -163,8 +163,12 @@ const PENDING_WHEN_IDLE: usize = 64;
 const IDLE_MOMENT: Duration = Duration::from_micros(150);
 /// How long fewer wait there once nothing else comes.
 const IDLE_MAX: Duration = Duration::from_millis(250);
+/// How long to wait before what the tables did not take is tried again.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of the redo log after which it is begun anew.
 const REDO_BYTES_MAX: u64 = 16 << 20;
+/// Room for a record that is kept for the next.
+const RECORD_BYTES_KEPT: usize = 1 << 20;
 
 /// Writes until the queue is closed and empty.
 pub(super) fn run(shared: &Shared, connection: Connection, mut redo: RedoLog) {
@@ -249,18 +253,19 @@ fn serve(
         shared,
         connection,
         batch,
+        redo,
         record: Vec::new(),
         checkpoints,
         readers: Vec::new(),
         is_again: !is_known,
         is_known,
         is_broken: false,
-        redo,
     };
     let mut jobs = Vec::new();
     loop {
         let idle_max = match shared.pending.read().decisions() {
             0 => None,
+            _ if writer.is_again => Some(TRY_AGAIN_AFTER),
             few if few < PENDING_WHEN_IDLE => Some(IDLE_MAX),
             _ => Some(IDLE_MOMENT),
         };
@@ -315,6 +320,13 @@ enum WriterJob {
 }
 
 type Outcome = Result<Applied, StoreError>;
+
+/// What became of commits that are for the redo log, and from which place on each has its entries.
+#[derive(Default)]
+struct Accepted {
+    outcomes: Vec<Applied>,
+    places: Vec<Option<(Log, i64)>>,
+}
 
 impl Writer<'_, '_> {
     /// Writes `jobs` and answers them all.
@@ -497,50 +509,31 @@ impl Writer<'_, '_> {
 
     /// Appends it all to the redo log; nothing where some of it is not for that.
     fn log(&mut self, work: &mut [WriterJob]) -> Result<Option<Vec<Applied>>, StoreError> {
-        match self.accept(work) {
-            Ok(None) => Ok(None),
-            Ok(Some((outcomes, places))) => {
-                if outcomes.iter().any(|outcome| matches!(outcome, Applied::Yes(_))) {
-                    if let Err(error) = self.redo.append(&mut self.record) {
-                        self.batch.not_logged();
-                        self.shared.cache.clear();
-                        self.is_known = false;
-                        return Err(StoreError::Unavailable(format!("the redo log: {error}")));
-                    }
-                    let accepted =
-                        work.iter_mut().zip(&outcomes).zip(places).filter_map(|parts| match parts {
-                            ((WriterJob::Commit(commit), Applied::Yes(_)), place) => Some((commit, place)),
-                            _ => None,
-                        });
-                    let mut accepted: Vec<_> = accepted.collect();
-                    for (commit, _) in &accepted {
-                        self.shared.available.settle(commit);
-                        self.shared.leases.settle(commit);
-                    }
-                    // From here on it is found by whoever reads a row that memory holds no longer.
-                    let bytes = self.record.len();
-                    self.shared
-                        .pending
-                        .absorb(accepted.iter_mut().map(|(commit, place)| (&mut ***commit, *place)), bytes);
-                    for (commit, _) in accepted {
-                        self.shared.waiting.settle(commit);
-                        commit.settle(&self.shared.cache);
-                    }
-                }
-                self.batch.logged();
-                Ok(Some(outcomes))
-            }
+        let accepted = match self.accept(work) {
+            Ok(Some(accepted)) => accepted,
+            Ok(None) => return Ok(None),
             Err(error) => {
                 self.batch.not_logged();
-                Err(fault(&error))
+                return Err(fault(&error));
             }
+        };
+        if accepted.outcomes.iter().any(|outcome| matches!(outcome, Applied::Yes(_))) {
+            if let Err(error) = self.redo.append(&mut self.record) {
+                self.batch.not_logged();
+                self.shared.cache.clear();
+                self.is_known = false;
+                return Err(StoreError::Unavailable(format!("the redo log: {error}")));
+            }
+            self.settle_logged(work, &accepted);
         }
+        self.record.shrink_to(RECORD_BYTES_KEPT);
+        self.batch.logged();
+        Ok(Some(accepted.outcomes))
     }
 
-    fn accept(
-        &mut self,
-        work: &mut [WriterJob],
-    ) -> rusqlite::Result<Option<(Vec<Applied>, Vec<Option<(Log, i64)>>)>> {
+    /// Decides which commits are for the redo log, and makes a record of them; nothing where some of the jobs are not for
+    /// that.
+    fn accept(&mut self, work: &mut [WriterJob]) -> rusqlite::Result<Option<Accepted>> {
         let pending = self.shared.pending.read();
         // What the tables do not take is not to grow without bounds: whoever comes now is told why.
         if self.is_again && is_much(&pending) {
@@ -555,7 +548,7 @@ impl Writer<'_, '_> {
         }
         self.batch.begin_logging(work.len());
         redo::begin(&mut self.record);
-        let (mut outcomes, mut places) = (Vec::with_capacity(work.len()), Vec::with_capacity(work.len()));
+        let mut accepted = Accepted::default();
         for work in work {
             let WriterJob::Commit(commit) = work else { return Ok(None) };
             let (outcome, place) = match self.shared.removed.refuses(commit) {
@@ -565,10 +558,31 @@ impl Writer<'_, '_> {
             if matches!(outcome, Applied::Yes(_)) {
                 record::write(&mut self.record, commit, place);
             }
-            outcomes.push(outcome);
-            places.push(place);
+            accepted.outcomes.push(outcome);
+            accepted.places.push(place);
         }
-        Ok(Some((outcomes, places)))
+        Ok(Some(accepted))
+    }
+
+    /// Memory follows what is now in the redo log, before anybody is told of it.
+    fn settle_logged(&self, work: &mut [WriterJob], accepted: &Accepted) {
+        let each = work.iter_mut().zip(&accepted.outcomes).zip(&accepted.places);
+        let mut commits: Vec<(&mut Commit, Option<(Log, i64)>)> = each
+            .filter_map(|parts| match parts {
+                ((WriterJob::Commit(commit), Applied::Yes(_)), place) => Some((&mut **commit, *place)),
+                _ => None,
+            })
+            .collect();
+        for (commit, _) in &commits {
+            self.shared.available.settle(commit);
+            self.shared.leases.settle(commit);
+        }
+        // From here on it is found by whoever reads a row that memory holds no longer.
+        self.shared.pending.absorb(&mut commits, self.record.len());
+        for (commit, _) in commits {
+            self.shared.waiting.settle(commit);
+            commit.settle(&self.shared.cache);
+        }
     }
 
     fn attempt(&mut self, work: &mut [WriterJob]) -> rusqlite::Result<Vec<Applied>> {
