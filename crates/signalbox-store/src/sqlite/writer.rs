@@ -345,7 +345,8 @@ impl Writer<'_, '_> {
                 self.tell(work, answer, outcome);
             }
         }
-        let is_much = is_much(&self.shared.pending.read());
+        // Where the tables have just failed to take it, whoever comes next tries again.
+        let is_much = !self.is_again && is_much(&self.shared.pending.read());
         if !self.is_broken && (is_much || !self.readers.is_empty()) {
             self.apply_pending();
         }
