@@ -2,8 +2,8 @@
 //! tables follow later, many commits at a time.
 //!
 //! A record is its length, a checksum, its number, and its bytes. Numbers rise by one. Once everything in the file is in
-//! the tables, and that is on the disk, the file is written again from its start: so it stays small, and a flush has no
-//! sizes to write. Whoever reads it stops at what is no whole record, or not the next.
+//! the tables, and that is on the disk, the file is written again from its start: so it stays small, and most flushes have
+//! no size to write. Whoever reads it stops at what is no whole record, or not the next.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -15,10 +15,16 @@ const HEADER: &[u8; 16] = b"signalbox redo 1";
 /// Bytes in front of a record: its length, its checksum and its number.
 const FRAME_BYTES: usize = 16;
 
+/// Bytes by which the file grows at once: a flush of what has room already need not write a new size and new places.
+const ROOM_BYTES: u64 = 1 << 20;
+const ZEROS: &[u8; 64 << 10] = &[0; 64 << 10];
+
 /// The file, to be appended to.
 pub(super) struct RedoLog {
     file: File,
     end: u64,
+    /// Up to where the file has been written once.
+    room: u64,
     next: u64,
 }
 
@@ -45,7 +51,8 @@ impl RedoLog {
                 File::open(folder)?.sync_all()?;
             }
         }
-        Ok(Self { file, end: HEADER.len() as u64, next })
+        let room = file.metadata()?.len();
+        Ok(Self { file, end: HEADER.len() as u64, room, next })
     }
 
     /// The number of the next record.
@@ -76,8 +83,25 @@ impl RedoLog {
         #[cfg(test)]
         fails::now(&self.file, record, self.end)?;
         self.file.write_all_at(record, self.end)?;
+        let end = self.end + record.len() as u64;
+        if end > self.room {
+            self.grow(end)?;
+        }
         self.file.sync_data()?;
-        self.end += record.len() as u64;
+        self.end = end;
+        Ok(())
+    }
+
+    /// Makes room behind `end` for what comes next.
+    fn grow(&mut self, end: u64) -> io::Result<()> {
+        let room = end.next_multiple_of(ROOM_BYTES);
+        let mut at = end;
+        while at < room {
+            let bytes = usize::try_from(room - at).unwrap_or(usize::MAX).min(ZEROS.len());
+            self.file.write_all_at(&ZEROS[..bytes], at)?;
+            at += bytes as u64;
+        }
+        self.room = room;
         Ok(())
     }
 
