@@ -117,8 +117,9 @@ pub(crate) struct DueRow {
     pub(crate) body: String,
 }
 
-/// Rows and entries of a commit that is kept in the redo log: larger ones go to the tables at once.
+/// Rows and entries, and bytes, of a commit that is kept in the redo log: larger ones go to the tables at once.
 const REDO_ROWS_MAX: usize = 512;
+const REDO_BYTES_MAX: usize = 1 << 20;
 
 impl Change {
     /// The table of the row.
@@ -200,7 +201,9 @@ impl Commit {
             _ => false,
         };
         self.uses.is_empty()
-            && self.changes.len() + self.events.len() + self.due.len() <= REDO_ROWS_MAX
+            && self.changes.len() + self.events.len() + self.due.len() + self.done.len() + self.holders.len()
+                <= REDO_ROWS_MAX
+            && self.size_bytes() <= REDO_BYTES_MAX
             && self.changes.iter().all(is_common)
     }
 

@@ -123,7 +123,8 @@ pub(super) fn by_table<'a>(names: impl IntoIterator<Item = Name<'a>>) -> Questio
 pub(super) fn granted<'a>(commits: impl Iterator<Item = &'a Commit>) -> Option<Map<Name<'a>, i64>> {
     let mut versions = Map::default();
     for commit in commits {
-        if !commit.due.is_empty() || !commit.done.is_empty() {
+        let has_more = !commit.due.is_empty() || !commit.done.is_empty();
+        if has_more || !commit.uses.is_empty() || !commit.holders.is_empty() {
             return None;
         }
         for change in &commit.changes {

@@ -1,9 +1,11 @@
-//! Rows that many callers ask for one by one, read together: what is asked while one read is under way goes into the
+//! Rows that many callers ask for one by one, read together: what is asked while reads are under way goes into the
 //! next, so that rows cost one statement of each table for all who wait, and one who is alone does not wait.
+
+use std::sync::Arc;
 
 use signalbox_core::decision::Key;
 use signalbox_wire::id::TenantId;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_postgres::Row;
 
@@ -17,6 +19,8 @@ use crate::schema::{self, TableId};
 
 /// Rows of one read, at most.
 const ASKED_MAX: usize = 512;
+/// Reads under way at once: one that is stuck holds up nobody but those who are in it.
+const READS_AT_ONCE: usize = 2;
 
 /// Whoever reads for everybody. It ends with this handle.
 pub(super) struct Reader {
@@ -70,15 +74,29 @@ impl Reader {
     }
 }
 
+/// Callers wait for their rows and for nothing else, so there are no more asks than callers.
 async fn run(pool: Pool, mut asked: mpsc::UnboundedReceiver<Ask>) {
-    let mut asks = Vec::new();
-    while asked.recv_many(&mut asks, ASKED_MAX).await > 0 {
-        asks.retain(|ask| !ask.answer.is_closed());
-        let mut rows = read(&pool, &asks).await;
-        for (number, ask) in asks.drain(..).enumerate() {
-            let answer = rows.as_mut().map(|rows| rows.remove(&number)).map_err(|error| error.clone());
-            let _gone = ask.answer.send(answer);
+    let places = Arc::new(Semaphore::new(READS_AT_ONCE));
+    // The semaphore is never closed.
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        let mut asks = Vec::new();
+        if asked.recv_many(&mut asks, ASKED_MAX).await == 0 {
+            return;
         }
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            answer(&pool, asks).await;
+            drop(place);
+        });
+    }
+}
+
+async fn answer(pool: &Pool, mut asks: Vec<Ask>) {
+    asks.retain(|ask| !ask.answer.is_closed());
+    let mut rows = read(pool, &asks).await;
+    for (number, ask) in asks.into_iter().enumerate() {
+        let answer = rows.as_mut().map(|rows| rows.remove(&number)).map_err(|error| error.clone());
+        let _gone = ask.answer.send(answer);
     }
 }
 

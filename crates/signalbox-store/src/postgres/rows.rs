@@ -155,8 +155,11 @@ fn brought_up(held: Held, rows: &[Row]) -> Result<Option<ReadRow>, StoreError> {
         let place = tasks.set(task);
         task_bytes.set(place, body.len());
         let before = place.checked_sub(1).and_then(|before| tasks.get(before));
+        let behind = tasks.get(place + 1);
         // What is new comes behind all others; else their order has to be read.
-        if before.is_some_and(|before| before.position >= position) {
+        if before.is_some_and(|before| before.position >= position)
+            || behind.is_some_and(|behind| behind.position <= position)
+        {
             return Ok(None);
         }
     }

@@ -38,13 +38,23 @@ impl Access {
 
     /// Waits until the tables have everything of these parts that has been committed before.
     pub(super) async fn applied(&self, parts: Parts) -> Result<(), StoreError> {
+        self.try_apply(parts).await?
+    }
+
+    /// Has the tables take everything of these parts that has been committed before; whether they did.
+    async fn try_apply(&self, parts: Parts) -> Result<Result<(), StoreError>, StoreError> {
         if !self.shared.pending.has(parts) {
-            return Ok(());
+            return Ok(Ok(()));
         }
         let (answer, answered) = oneshot::channel();
-        self.shared.queue.push(Job::Apply(answer))?;
+        // A read is no write that could be refused: there are no more of them than callers.
+        self.shared.queue.push_over(Job::Apply(answer))?;
+        self.in_time(answered).await
+    }
+
+    async fn in_time<T>(&self, answered: oneshot::Receiver<T>) -> Result<T, StoreError> {
         match tokio::time::timeout(self.patience, answered).await {
-            Ok(Ok(answer)) => answer,
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(StoreError::Unavailable("the writer has ended".to_owned())),
             Err(_) => Err(StoreError::Unavailable(format!("not done within {} s", self.patience.as_secs()))),
         }
@@ -65,11 +75,26 @@ impl Access {
         &self,
         query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.applied(Parts::ALL).await?;
+        if self.try_apply(Parts::ALL).await?.is_err() {
+            return self.look(query).await;
+        }
         let readers = Arc::clone(&self.readers);
         match tokio::task::spawn_blocking(move || readers.list(query)).await {
             Ok(answer) => answer,
             Err(error) => Err(StoreError::Unavailable(format!("the query was not finished: {error}"))),
         }
+    }
+
+    /// Runs a query over tables that do not take what waits, as if they had.
+    async fn look<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let look = Box::new(move |tables: Result<&Connection, StoreError>| {
+            let _gone = answer.send(tables.and_then(query));
+        });
+        self.shared.queue.push_over(Job::Look(look))?;
+        self.in_time(answered).await?
     }
 }

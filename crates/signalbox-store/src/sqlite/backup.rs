@@ -30,7 +30,11 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
         std::fs::rename(partial, to).map_err(|error| fails(&error))
     });
     if made.is_err() {
-        let _there_may_be_none = std::fs::remove_file(partial);
+        for end in ["", "-wal", "-shm"] {
+            let mut name = partial.as_os_str().to_owned();
+            name.push(end);
+            let _there_may_be_none = std::fs::remove_file(Path::new(&name));
+        }
     }
     made
 }
@@ -56,6 +60,13 @@ pub(crate) fn check(file: &Path) -> Result<(), StoreError> {
 fn complete(copy: &Path, log: &[u8]) -> Result<(), String> {
     let copy = Connection::open(copy).map_err(|error| error.to_string())?;
     recover::apply(&copy, log)?;
+    // Only then all of it is in the one file.
+    let mode: String = copy
+        .query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))
+        .map_err(|error| error.to_string())?;
+    if mode != "delete" {
+        return Err(format!("its log could not be taken in; its journal mode is {mode} still"));
+    }
     copy.close().map_err(|(_, error)| error.to_string())
 }
 

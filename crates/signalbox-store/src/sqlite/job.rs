@@ -14,11 +14,16 @@ pub(super) enum Job {
     /// Do something else.
     Errand(Box<dyn Errand>),
     /// Write to the tables what waits in the redo log.
-    Apply(Applied),
+    Apply(ApplyAnswer),
+    /// Look at the tables as they would be with what waits there.
+    Look(Look),
 }
 
+/// Somebody who looks at the tables, and answers whoever asked.
+pub(super) type Look = Box<dyn FnOnce(Result<&Connection, StoreError>) + Send>;
+
 /// Where it is told that the tables have everything that was committed before.
-pub(super) type Applied = oneshot::Sender<Result<(), StoreError>>;
+pub(super) type ApplyAnswer = oneshot::Sender<Result<(), StoreError>>;
 
 /// Where the answer to a commit goes. The commit goes back with it: whoever made it takes it apart.
 pub(super) type Answer = oneshot::Sender<Result<(Committed, Box<Commit>), StoreError>>;
@@ -54,6 +59,7 @@ impl Job {
             Self::Commit(_, answer) => !answer.is_closed(),
             Self::Errand(errand) => errand.is_wanted(),
             Self::Apply(answer) => !answer.is_closed(),
+            Self::Look(_) => true,
         }
     }
 
@@ -67,6 +73,7 @@ impl Job {
             Self::Apply(answer) => {
                 let _gone = answer.send(Err(error.clone()));
             }
+            Self::Look(look) => look(Err(error.clone())),
         }
     }
 }

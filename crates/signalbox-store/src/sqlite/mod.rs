@@ -1,5 +1,5 @@
-//! The embedded store: one file in WAL mode with every commit flushed, one thread that writes in groups, and a
-//! few connections that read.
+//! The embedded store: one file in WAL mode with a redo log before it, in which every commit is flushed; one thread that
+//! writes in groups, and a few connections that read.
 //!
 //! The process is the file's only writer (whoever runs it locks the data directory), so leases left in it are
 //! over when it is opened, and the cache is always current.
@@ -694,7 +694,7 @@ impl Backend for Sqlite {
     }
 
     async fn is_writable(&self) -> Result<(), StoreError> {
-        // A row that is written as it was takes the same way to the disk as any other commit.
+        // It takes the way of what goes to the tables at once, as all commits do while the redo log takes none.
         let probe = |connection: &Connection| {
             connection.execute("UPDATE migrations SET number = number WHERE number = 1", []).map(|_| ())
         };

@@ -59,12 +59,21 @@ impl<J> Queue<J> {
         self.push_as(job, false)
     }
 
+    /// Adds a job at the end, however many wait.
+    pub(super) fn push_over(&self, job: J) -> Result<(), StoreError> {
+        self.push_up_to(usize::MAX, job, true)
+    }
+
     fn push_as(&self, job: J, is_hurried: bool) -> Result<(), StoreError> {
+        self.push_up_to(self.jobs_max, job, is_hurried)
+    }
+
+    fn push_up_to(&self, most: usize, job: J, is_hurried: bool) -> Result<(), StoreError> {
         let mut state = self.state.lock();
         if state.is_closed {
             return Err(StoreError::Unavailable("the store is closed".to_owned()));
         }
-        if state.jobs.len() >= self.jobs_max {
+        if state.jobs.len() >= most {
             return Err(StoreError::Busy(state.jobs.len()));
         }
         state.jobs.push_back(job);

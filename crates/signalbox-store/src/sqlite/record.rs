@@ -12,6 +12,7 @@ use super::statements::Statements;
 use crate::commit::{Commit, DueRow, Holder};
 use crate::schema::{self, Cell, TableId};
 
+/// The numbers of tables are in the file too ([`TableId`]): its [form](super::redo) changes with them.
 const TENANT: u8 = 1;
 const PUT: u8 = 2;
 const REMOVE: u8 = 3;

@@ -8,10 +8,16 @@ use super::record::{Replay, Unapplied};
 use super::redo;
 use crate::error::StoreError;
 
-/// Applies the redo log beside the database at `path`; answers the number of the last record that is in the tables.
+/// Applies the redo log beside the database at `path`, of which nothing is needed afterwards; answers the last number that
+/// was given.
 pub(super) fn from_redo_log(connection: &Connection, path: &Path) -> Result<u64, StoreError> {
     let log = redo::read(path).map_err(|error| refused(path, &error))?;
-    apply(connection, &log).map_err(|error| refused(path, &error))
+    let last = apply(connection, &log).map_err(|error| refused(path, &error))? + 1;
+    // What the process before wrote to the tables may not have been flushed: this commit is, and all before it with it.
+    connection
+        .execute("UPDATE redo_position SET applied = ?1 WHERE id = 1", [last.cast_signed()])
+        .map_err(|error| refused(path, &error))?;
+    Ok(last)
 }
 
 /// Applies the records of a redo log that are not in the tables yet, in one commit that is flushed.

@@ -1,7 +1,9 @@
 //! The redo log: a file beside the database to which each commit is appended and flushed before anybody is told of it. The
 //! tables follow later, many commits at a time.
 //!
-//! A record is its length, a checksum, its number, and its bytes. Numbers rise by one. Once everything in the file is in
+//! A record is its length, a checksum, its number, and its bytes. Numbers rise by one; a commit that goes to the tables alone
+//! has one, too, and behind it the file is written from its start.
+//! Once everything in the file is in
 //! the tables, and that is on the disk, the file is written again from its start: so it stays small, and most flushes have
 //! no size to write. Whoever reads it stops at what is no whole record, or not the next.
 
@@ -60,9 +62,20 @@ impl RedoLog {
         self.next
     }
 
-    /// Gives a number to a commit that is not in the file.
-    pub(super) fn skip(&mut self) {
+    /// Gives a number to a commit that is not in the file. Until the file has [begun again](Self::restart), or the number is
+    /// [given back](Self::give_back), nothing may be appended: whoever reads would stop at the gap.
+    pub(super) fn take_number(&mut self) {
         self.next += 1;
+    }
+
+    /// The commit that took the last number has certainly not been made.
+    pub(super) fn give_back(&mut self) {
+        self.next -= 1;
+    }
+
+    /// Whether the file holds nothing that is needed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.end == HEADER.len() as u64
     }
 
     /// Bytes that are in use.
@@ -71,7 +84,7 @@ impl RedoLog {
     }
 
     /// Appends a record and flushes it. `record` begins with [room](begin) for what stands in front of it. Where this
-    /// fails, the record may or may not be found later, and its number is not given again.
+    /// fails, the record may or may not be found later: its number is not given again, and the file has to begin again.
     pub(super) fn append(&mut self, record: &mut [u8]) -> io::Result<()> {
         let number = self.next;
         self.next += 1;
@@ -112,7 +125,8 @@ impl RedoLog {
 
     /// Leaves nothing behind: all records are in the tables, and those on the disk.
     pub(super) fn empty(self) -> io::Result<()> {
-        self.file.set_len(HEADER.len() as u64)
+        self.file.set_len(HEADER.len() as u64)?;
+        self.file.sync_all()
     }
 }
 
@@ -135,7 +149,9 @@ pub(super) fn read(database: &Path) -> io::Result<Vec<u8>> {
 pub(super) fn records(bytes: &[u8]) -> Result<Records<'_>, String> {
     let rest = match bytes.strip_prefix(HEADER) {
         Some(rest) => rest,
+        // A crash while it is made leaves a part of this, or its size alone.
         None if bytes.len() < HEADER.len() && HEADER.starts_with(bytes) => &[],
+        None if bytes.iter().all(|byte| *byte == 0) => &[],
         None => {
             return Err(
                 "the redo log is none of this version's; start the version that wrote it once, and stop it"

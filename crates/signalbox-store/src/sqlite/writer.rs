@@ -23,7 +23,7 @@ use super::apply::{Applied, Batch};
 use super::available::AvailableAgents;
 use super::checkpoint::Checkpoints;
 use super::fault::{fault, is_of_the_request};
-use super::job::{self, Answer, Errand, Job};
+use super::job::{Answer, ApplyAnswer, Errand, Job, Look};
 use super::leases::Leases;
 use super::log::Log;
 use super::pending::{Pending, State};
@@ -165,10 +165,14 @@ const IDLE_MOMENT: Duration = Duration::from_micros(150);
 const IDLE_MAX: Duration = Duration::from_millis(250);
 /// How long to wait before what the tables did not take is tried again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How long commits go to the tables at once after the redo log could not be written; tests fail several times in a row.
+const REDO_AGAIN_AFTER: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_secs(1) };
 /// Bytes of the redo log after which it is begun anew.
 const REDO_BYTES_MAX: u64 = 16 << 20;
 /// Room for a record that is kept for the next.
 const RECORD_BYTES_KEPT: usize = 1 << 20;
+/// Bytes of the commits of one record, about; with more they go to the tables at once.
+const RECORD_BYTES_MAX: usize = 8 << 20;
 
 /// Writes until the queue is closed and empty.
 pub(super) fn run(shared: &Shared, connection: Connection, mut redo: RedoLog) {
@@ -196,18 +200,14 @@ pub(super) fn run(shared: &Shared, connection: Connection, mut redo: RedoLog) {
             }
             Ended::Closed => {
                 drop(checkpoints);
-                // It flushes, too: only then nothing of the redo log is needed any more.
-                let emptied = open.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
-                if let Err(error) = &emptied {
+                if let Err(error) = open.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
                     tracing::warn!(%error, "the log file could not be emptied; the next start does it");
                 }
-                if !shared.pending.read().is_empty() {
+                if !shared.pending.read().is_empty() || !redo.is_empty() {
                     tracing::warn!(
                         "commits are left in the redo log; the next start brings them into the tables"
                     );
-                } else if emptied.is_ok()
-                    && let Err(error) = redo.empty()
-                {
+                } else if let Err(error) = redo.empty() {
                     tracing::warn!(%error, "the redo log could not be emptied");
                 }
                 return;
@@ -257,8 +257,11 @@ fn serve(
         record: Vec::new(),
         checkpoints,
         readers: Vec::new(),
+        looks: Vec::new(),
         is_again: !is_known,
         is_known,
+        doubts_flush: !is_known,
+        redo_failed: None,
         is_broken: false,
     };
     let mut jobs = Vec::new();
@@ -304,11 +307,17 @@ struct Writer<'a, 'c> {
     record: Vec<u8>,
     checkpoints: &'a mut Checkpoints,
     /// Who waits until the tables have everything.
-    readers: Vec<job::Applied>,
-    /// Whether what waits may be in the tables already.
+    readers: Vec<ApplyAnswer>,
+    /// Who looks at the tables as they would be.
+    looks: Vec<Look>,
+    /// Whether what waits could not be written to the tables: it may be there already.
     is_again: bool,
-    /// Whether memory agrees with the file and what waits.
+    /// Whether memory agrees with the file and what waits, and the redo log may be appended to.
     is_known: bool,
+    /// Whether a flush of the database has failed: then the next that succeeds says nothing of what came before.
+    doubts_flush: bool,
+    /// When the redo log could not be written last.
+    redo_failed: Option<Instant>,
     /// The connection is in a state that nobody knows.
     is_broken: bool,
 }
@@ -350,6 +359,20 @@ impl Writer<'_, '_> {
         if !self.is_broken && (is_much || !self.readers.is_empty()) {
             self.apply_pending();
         }
+        for look in std::mem::take(&mut self.looks) {
+            self.look(look);
+        }
+    }
+
+    /// Shows somebody the tables as they would be with what waits, where they do not take that: a transaction that is not
+    /// committed needs no room on the disk.
+    fn look(&mut self, look: Look) {
+        let shown = self.batch.begin(0).and_then(|()| self.write_pending());
+        look(shown.map(|()| self.connection).map_err(|error| fault(&error)));
+        self.batch.rolled_back();
+        if !self.connection.is_autocommit() && self.connection.execute_batch("ROLLBACK").is_err() {
+            (self.is_broken, self.is_known) = (true, false);
+        }
     }
 
     /// Writes what waits to the tables, and tells those who wait for it.
@@ -369,41 +392,70 @@ impl Writer<'_, '_> {
     }
 
     fn write_tables(&mut self, is_flushed: bool) -> rusqlite::Result<()> {
-        if self.shared.pending.read().is_empty() {
+        let is_needed = is_flushed && !self.redo.is_empty();
+        if self.shared.pending.read().is_empty() && !is_needed {
             return Ok(());
         }
-        if !is_flushed {
-            connect::flush_commits(self.connection, false)?;
-        }
-        let written = self.try_write_tables(is_flushed);
-        if written.is_err() {
-            self.undo_tables();
-        }
-        if !is_flushed && connect::flush_commits(self.connection, true).is_err() {
-            self.is_broken = true;
-        }
-        written?;
         if is_flushed {
+            self.in_tables(0, |_| Ok(()))?;
             self.redo.restart();
+            return Ok(());
         }
-        Ok(())
+        let written = connect::flush_commits(self.connection, false).and_then(|()| {
+            let written = self.in_one_transaction(0, |_| Ok(()));
+            self.is_broken |= connect::flush_commits(self.connection, true).is_err();
+            written
+        });
+        self.is_again |= written.is_err();
+        written
     }
 
-    fn try_write_tables(&mut self, is_flushed: bool) -> rusqlite::Result<()> {
-        if is_flushed {
-            self.number_of_its_own();
+    /// Writes what waits to the tables, and what `more` does, in one commit that is flushed. It has a number that is in no
+    /// record: so it changes something in any case, as a commit that changes nothing flushes nothing; and an older copy of the
+    /// tables is never taken for these.
+    fn in_tables<T>(
+        &mut self,
+        count: usize,
+        more: impl FnOnce(&mut Self) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        self.redo.take_number();
+        let done = self.in_one_transaction(count, more);
+        // Behind a number that stands for nothing, whoever reads the redo log would stop.
+        if done.is_err() && self.is_known {
+            self.redo.give_back();
         }
-        self.batch.begin(0)?;
-        self.write_pending()?;
-        self.batch.commit()?;
-        self.cleared();
-        Ok(())
+        done
     }
 
-    /// Gives what is written to the tables a number that is in no record. So it changes something in any case, as a commit
-    /// that changes nothing flushes nothing; and an older copy of the tables is never taken for these.
-    fn number_of_its_own(&mut self) {
-        self.redo.skip();
+    /// Writes what waits to the tables, and what `more` does. Where that fails nothing of it was written, or `is_known` says
+    /// that it may have been.
+    fn in_one_transaction<T>(
+        &mut self,
+        count: usize,
+        more: impl FnOnce(&mut Self) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        self.batch.begin(count)?;
+        let error = match self.write_pending().and_then(|()| more(self)) {
+            Ok(done) => match self.batch.commit() {
+                Ok(()) => {
+                    self.cleared();
+                    return Ok(done);
+                }
+                Err(error) => {
+                    // It may be found after a crash, or by a look at the file.
+                    (self.is_known, self.doubts_flush) = (false, true);
+                    self.shared.cache.clear();
+                    error
+                }
+            },
+            Err(error) => error,
+        };
+        self.batch.rolled_back();
+        self.is_again = true;
+        if !self.connection.is_autocommit() && self.connection.execute_batch("ROLLBACK").is_err() {
+            (self.is_broken, self.is_known) = (true, false);
+        }
+        Err(error)
     }
 
     /// Writes what waits, within a transaction.
@@ -424,15 +476,7 @@ impl Writer<'_, '_> {
         self.shared.pending.clear();
     }
 
-    /// Nothing of what waits was written to the tables, or all of it.
-    fn undo_tables(&mut self) {
-        self.batch.rolled_back();
-        self.is_again = true;
-        self.is_broken |=
-            !self.connection.is_autocommit() && self.connection.execute_batch("ROLLBACK").is_err();
-    }
-
-    /// Leaves the redo log empty.
+    /// Leaves nothing in the redo log that is needed.
     fn close(&mut self) {
         if !self.is_known {
             return;
@@ -444,16 +488,33 @@ impl Writer<'_, '_> {
 
     /// Makes memory agree with the file again: what waits goes to the tables, and memory takes over what they say.
     fn find_out(&mut self) -> rusqlite::Result<()> {
-        let found = self.try_write_tables(true);
-        if found.is_err() {
-            self.undo_tables();
+        let applied = "SELECT applied FROM redo_position WHERE id = 1";
+        let applied: i64 = self.connection.query_row(applied, [], |row| row.get(0))?;
+        // The commit that failed last has been made after all: what waited went along with it.
+        if applied.cast_unsigned() == self.redo.next() - 1 {
+            self.cleared();
         }
-        found?;
+        self.in_tables(0, |_| Ok(()))?;
+        if self.doubts_flush {
+            self.copy_all()?;
+        }
         self.redo.restart();
         self.shared.read(self.connection)?;
         self.shared.cache.clear();
-        self.is_known = true;
+        (self.is_known, self.doubts_flush) = (true, false);
         Ok(())
+    }
+
+    /// Copies all pages of the log file into the main file, and flushes that.
+    fn copy_all(&self) -> rusqlite::Result<()> {
+        let busy: i64 = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if busy == 0 {
+            return Ok(());
+        }
+        let cause = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+        let told =
+            "after a flush that failed, all pages have to be copied, and another program reads the database";
+        Err(rusqlite::Error::SqliteFailure(cause, Some(told.to_owned())))
     }
 
     /// Parts the jobs that somebody still waits for from their answers.
@@ -471,6 +532,7 @@ impl Writer<'_, '_> {
                     in_hand.answers.push(None);
                 }
                 Job::Apply(answer) => self.readers.push(answer),
+                Job::Look(look) => self.looks.push(look),
             }
         }
         in_hand.since = (!work.is_empty()).then_some(now);
@@ -500,8 +562,7 @@ impl Writer<'_, '_> {
             }
             Err(error) => error,
         };
-        self.undo();
-        if !self.is_broken && work.len() > 1 && is_of_the_request(&error) {
+        if self.is_known && work.len() > 1 && is_of_the_request(&error) {
             return work.chunks_mut(1).flat_map(|one| self.outcomes(one)).collect();
         }
         tracing::warn!(%error, count = work.len(), "commits could not be written");
@@ -523,8 +584,10 @@ impl Writer<'_, '_> {
                 self.batch.not_logged();
                 self.shared.cache.clear();
                 self.is_known = false;
+                self.redo_failed = Some(Instant::now());
                 return Err(StoreError::Unavailable(format!("the redo log: {error}")));
             }
+            self.redo_failed = None;
             self.settle_logged(work, &accepted);
         }
         self.record.shrink_to(RECORD_BYTES_KEPT);
@@ -537,15 +600,24 @@ impl Writer<'_, '_> {
     fn accept(&mut self, work: &mut [WriterJob]) -> rusqlite::Result<Option<Accepted>> {
         let pending = self.shared.pending.read();
         // What the tables do not take is not to grow without bounds: whoever comes now is told why.
-        if self.is_again && is_much(&pending) {
+        let is_refused = self.is_again && is_much(&pending);
+        // Where the redo log takes nothing, the tables may.
+        if is_refused || self.redo_failed.is_some_and(|failed| failed.elapsed() < REDO_AGAIN_AFTER) {
             return Ok(None);
         }
+        let mut bytes = 0;
         for work in work.iter() {
             match work {
                 WriterJob::Commit(commit)
-                    if commit.is_for_the_redo_log() && self.batch.has_log(commit, &pending)? => {}
+                    if commit.is_for_the_redo_log() && self.batch.has_log(commit, &pending)? =>
+                {
+                    bytes += commit.size_bytes();
+                }
                 _ => return Ok(None),
             }
+        }
+        if bytes > RECORD_BYTES_MAX {
+            return Ok(None);
         }
         self.batch.begin_logging(work.len());
         redo::begin(&mut self.record);
@@ -586,10 +658,14 @@ impl Writer<'_, '_> {
         }
     }
 
+    /// Makes one physical commit of the database of it all, and of what waits.
     fn attempt(&mut self, work: &mut [WriterJob]) -> rusqlite::Result<Vec<Applied>> {
-        self.number_of_its_own();
-        self.batch.begin(work.len())?;
-        self.write_pending()?;
+        let outcomes = self.in_tables(work.len(), |writer| writer.apply_all(work))?;
+        self.redo.restart();
+        Ok(outcomes)
+    }
+
+    fn apply_all(&mut self, work: &mut [WriterJob]) -> rusqlite::Result<Vec<Applied>> {
         let mut outcomes = Vec::with_capacity(work.len());
         let mut placed = Vec::with_capacity(work.len());
         let pending = self.shared.pending.read();
@@ -608,10 +684,6 @@ impl Writer<'_, '_> {
             });
         }
         self.batch.append(&mut placed)?;
-        drop(pending);
-        self.batch.commit()?;
-        self.cleared();
-        self.redo.restart();
         Ok(outcomes)
     }
 
@@ -653,13 +725,6 @@ impl Writer<'_, '_> {
         if let Some(Ok((_, commit))) = unheard {
             self.shared.lost.add(commit.born_leases());
         }
-    }
-
-    fn undo(&mut self) {
-        // A COMMIT that failed may have taken, and somebody may have read it since.
-        self.is_known &= !self.connection.is_autocommit();
-        self.undo_tables();
-        self.shared.cache.clear();
     }
 
     fn count(&self, started: Instant, outcomes: &[Outcome]) {
