@@ -36,6 +36,7 @@ pub(super) struct State {
     tenants: HashMap<TenantId, OfTenant, DefaultHashBuilder>,
     pub(super) events: Vec<PlacedEvent>,
     decisions: usize,
+    flushes: usize,
     bytes: usize,
 }
 
@@ -151,6 +152,7 @@ impl Pending {
             state.absorb(commit, *place, &mut parts);
             state.decisions += 1;
         }
+        state.flushes += 1;
         state.bytes += bytes;
         self.parts.store(parts, Ordering::Release);
     }
@@ -167,7 +169,7 @@ impl Pending {
             tenant.holders.clear();
         }
         state.events.clear();
-        (state.decisions, state.bytes) = (0, 0);
+        (state.decisions, state.flushes, state.bytes) = (0, 0, 0);
         self.parts.store(0, Ordering::Release);
     }
 }
@@ -184,6 +186,11 @@ impl State {
     /// Decisions that wait.
     pub(super) fn decisions(&self) -> usize {
         self.decisions
+    }
+
+    /// Flushes of the redo log that they took.
+    pub(super) fn flushes(&self) -> usize {
+        self.flushes
     }
 
     /// About how many bytes they take.

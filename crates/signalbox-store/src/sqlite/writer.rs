@@ -157,9 +157,9 @@ impl Shared {
 /// Decisions that wait in the redo log, and bytes, after which they go to the tables.
 const PENDING_MAX: usize = 512;
 const PENDING_BYTES_MAX: usize = 4 << 20;
-/// Decisions that go to the tables as soon as nobody has wanted anything for a moment: then it holds up nobody, or for a
-/// millisecond.
-const PENDING_WHEN_IDLE: usize = 64;
+/// Flushes after which what waits goes to the tables as soon as nobody has wanted anything for a moment. Where few ask, that holds
+/// up nobody, or for a millisecond; where many do, there are more decisions to a flush, and enough of them sooner.
+const FLUSHES_WHEN_IDLE: usize = 48;
 const IDLE_MOMENT: Duration = Duration::from_micros(150);
 /// How long fewer wait there once nothing else comes.
 const IDLE_MAX: Duration = Duration::from_millis(250);
@@ -266,10 +266,10 @@ fn serve(
     };
     let mut jobs = Vec::new();
     loop {
-        let idle_max = match shared.pending.read().decisions() {
+        let idle_max = match shared.pending.read().flushes() {
             0 => None,
             _ if writer.is_again => Some(TRY_AGAIN_AFTER),
-            few if few < PENDING_WHEN_IDLE => Some(IDLE_MAX),
+            few if few < FLUSHES_WHEN_IDLE => Some(IDLE_MAX),
             _ => Some(IDLE_MOMENT),
         };
         match shared.queue.take(shared.batch_max, &mut jobs, idle_max) {
