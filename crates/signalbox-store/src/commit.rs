@@ -83,7 +83,7 @@ pub(crate) struct Change {
 }
 
 /// A row to write.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Put {
     /// The row.
     pub(crate) row: Row,

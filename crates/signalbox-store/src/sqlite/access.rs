@@ -1,4 +1,4 @@
-//! The two ways to the database: the writing connection's thread, and readers away from the async threads.
+//! The ways to the database: the writing connection's thread, and readers, who wait until the tables have what they read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,11 +29,7 @@ impl Access {
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         self.shared.queue.push(Job::Errand(Box::new(Closure { work, settle, result: None, answer })))?;
-        match tokio::time::timeout(self.patience, answered).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(StoreError::Unavailable("the writer has ended".to_owned())),
-            Err(_) => Err(StoreError::Unavailable(format!("not done within {} s", self.patience.as_secs()))),
-        }
+        self.in_time(answered).await?
     }
 
     /// Waits until the tables have everything of these parts that has been committed before.
@@ -92,7 +88,9 @@ impl Access {
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let look = Box::new(move |tables: Result<&Connection, StoreError>| {
-            let _gone = answer.send(tables.and_then(query));
+            if !answer.is_closed() {
+                let _gone = answer.send(tables.and_then(query));
+            }
         });
         self.shared.queue.push_over(Job::Look(look))?;
         self.in_time(answered).await?

@@ -59,10 +59,10 @@ impl Appender {
         event: &'e NewEvent,
     ) -> rusqlite::Result<Placed<'e>> {
         if !self.tails.contains_key(tenant) {
-            let log = Log::find_or_begin(connection, tenant)?;
-            self.find_tail(connection, pending, tenant, log)?;
+            Log::find_or_begin(connection, tenant)?;
         }
-        let (log, place) = self.take_places(tenant, 1).unwrap_or((Log::numbered(0), 0));
+        let place = self.places(connection, pending, tenant, 1)?;
+        let (log, place) = place.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         Ok(Placed { tenant, log, place, event, run: None })
     }
 
@@ -79,14 +79,11 @@ impl Appender {
             let Some(log) = Log::find(connection, tenant.as_str())? else { return Ok(None) };
             self.find_tail(connection, pending, tenant, log)?;
         }
-        Ok(self.take_places(tenant, count))
-    }
-
-    fn take_places(&mut self, tenant: &TenantId, count: usize) -> Option<(Log, i64)> {
-        let tail = self.tails.get_mut(tenant)?;
-        let first = tail.last + 1;
-        tail.last += count as i64;
-        Some((tail.log, first))
+        Ok(self.tails.get_mut(tenant).map(|tail| {
+            let first = tail.last + 1;
+            tail.last += count as i64;
+            (tail.log, first)
+        }))
     }
 
     fn find_tail(
@@ -144,7 +141,6 @@ impl Appender {
             None => {
                 let block = placed.log.read_block(connection, placed.place)?;
                 placed.log.index_block(connection, placed.place, &block)?;
-                // What has a place behind this block is told to the next one as it is written.
                 if self.remembered < BLOCKS_REMEMBERED {
                     self.remembered += 1;
                     tail.block = Some(Vec::new());

@@ -1,7 +1,8 @@
 //! One decision within a batch: first every guard is checked, then everything is applied.
 //!
 //! Checking first means that a conflict leaves nothing behind, so a batch needs no savepoints. Versions come
-//! from what the batch itself has written, then from the cache, which is current, then from the file.
+//! from what the batch itself has written, then from what waits, then from the cache, which is current, then from the
+//! file.
 
 use std::collections::HashMap;
 
@@ -14,7 +15,7 @@ use signalbox_wire::time::Timestamp;
 use super::append::{Appender, Placed};
 use super::available::AvailableAgents;
 use super::log::Log;
-use super::pending::{OfTenant, PendingPut, PendingRow, State, Way};
+use super::pending::{OfTenant, PendingRow, State, Way};
 use super::row_hints::Places;
 use super::statements::{Statements, bind};
 use super::unused;
@@ -78,13 +79,14 @@ impl<'c> Batch<'c> {
         Ok(())
     }
 
-    /// What this batch wrote is undone.
+    /// What this batch wrote is undone, and what it accepted is nowhere.
     pub(super) fn rolled_back(&mut self) {
         self.forget_written();
         self.appender.forget();
     }
 
-    fn forget_written(&mut self) {
+    /// What this batch wrote is in the tables or in the redo log.
+    pub(super) fn forget_written(&mut self) {
         if self.written.len() > TENANTS_REMEMBERED {
             self.written.clear();
         }
@@ -112,11 +114,7 @@ impl<'c> Batch<'c> {
         for change in &commit.changes {
             self.change(&commit.tenant, change)?;
         }
-        for Holder { session, agent, created_at } in &commit.holders {
-            let (tenant, session, agent) = (commit.tenant.as_str(), session.as_str(), agent.as_str());
-            let values = params![tenant, session, agent, created_at.as_micros()];
-            self.statements.add_session_agent.execute(values)?;
-        }
+        self.add_holders(&commit.tenant, &commit.holders)?;
         for Use { session, payload } in &commit.uses {
             let values = params![commit.tenant.as_str(), session.as_str(), payload];
             self.statements.add_payload_use.execute(values)?;
@@ -130,7 +128,7 @@ impl<'c> Batch<'c> {
             self.add_due(&commit.tenant, due)?;
         }
         for id in &commit.done {
-            self.statements.remove_due.execute(params![commit.tenant.as_str(), id])?;
+            self.remove_due(&commit.tenant, id)?;
         }
         let mut last = 0;
         for event in &commit.events {
@@ -144,16 +142,6 @@ impl<'c> Batch<'c> {
     /// Begins `count` decisions that go to the redo log.
     pub(super) fn begin_logging(&mut self, count: usize) {
         self.is_alone = count == 1;
-    }
-
-    /// What was accepted is in the redo log.
-    pub(super) fn logged(&mut self) {
-        self.forget_written();
-    }
-
-    /// What was accepted is nowhere.
-    pub(super) fn not_logged(&mut self) {
-        self.rolled_back();
     }
 
     /// Whether the tenant has a log, or needs none for this.
@@ -198,12 +186,15 @@ impl<'c> Batch<'c> {
         let mut rows = 0;
         for (tenant, waiting) in pending.tenants() {
             rows += self.write_pending_of(tenant, waiting, is_again)?;
+            // An end of a log that was forgotten is known again before entries are written there.
+            if waiting.has_entries {
+                self.appender.places(self.connection, pending, tenant, 0)?;
+            }
         }
-        for placed in &pending.events {
-            if is_again {
+        if is_again {
+            for placed in &pending.events {
                 self.statements.remove_entry.execute([placed.log.id(placed.place)])?;
             }
-            self.appender.places(self.connection, pending, &placed.tenant, 0)?;
         }
         let mut placed = pending.events.iter().map(Placed::again).collect();
         self.append(&mut placed)?;
@@ -229,39 +220,25 @@ impl<'c> Batch<'c> {
             }
             rows += 1;
             if matches!(way, Way::Remove | Way::Replace | Way::Nothing) {
-                let remove = &mut self.statements.table(TableId::of(key)).remove;
-                bind_key(remove, tenant, key)?;
-                remove.raw_execute()?;
+                self.remove_row(tenant, key)?;
             }
             if let Some(put) = put {
                 self.write_row(tenant, key, put, if is_again { Way::Put } else { *way })?;
             }
         }
-        for Holder { session, agent, created_at } in &waiting.holders {
-            let values = params![tenant.as_str(), session.as_str(), agent.as_str(), created_at.as_micros()];
-            self.statements.add_session_agent.execute(values)?;
-        }
+        self.add_holders(tenant, &waiting.holders)?;
         for (id, due) in &waiting.due {
             match due {
                 Some(due) => self.add_due(tenant, due)?,
-                None => {
-                    self.statements.remove_due.execute(params![tenant.as_str(), id])?;
-                }
+                None => self.remove_due(tenant, id)?,
             }
         }
         Ok(rows + waiting.holders.len() + waiting.due.len())
     }
 
-    fn write_row(
-        &mut self,
-        tenant: &TenantId,
-        key: &Key,
-        put: &PendingPut,
-        way: Way,
-    ) -> rusqlite::Result<()> {
-        let PendingPut { row, version, body } = put;
-        if let (Row::Status(status), Way::Update) = (row, way)
-            && self.places.update(tenant, status, (*version, body))?
+    fn write_row(&mut self, tenant: &TenantId, key: &Key, put: &Put, way: Way) -> rusqlite::Result<()> {
+        if let (Row::Status(status), Way::Update) = (&put.row, way)
+            && self.places.update(tenant, status, put)?
         {
             return Ok(());
         }
@@ -274,18 +251,25 @@ impl<'c> Batch<'c> {
         };
         let mut next = bind_key(statement, tenant, key)?;
         if way != Way::Rewrite {
-            next = bind(statement, next, &schema::index_cells(row))?;
+            next = bind(statement, next, &schema::index_cells(&put.row))?;
         }
-        statement.raw_bind_parameter(next, version)?;
-        statement.raw_bind_parameter(next + 1, body.as_str())?;
+        statement.raw_bind_parameter(next, put.version)?;
+        statement.raw_bind_parameter(next + 1, put.body.as_str())?;
         let rows = statement.raw_execute()?;
+        // Nothing but an errand in the same batch can have taken the row away since it was checked.
         if rows != 1 {
             return Err(rusqlite::Error::StatementChangedRows(rows));
         }
-        if let (Row::Status(status), Way::Update) = (row, way) {
+        if let (Row::Status(status), Way::Update) = (&put.row, way) {
             self.places.note(tenant, &status.agent)?;
         }
         Ok(())
+    }
+
+    fn remove_row(&mut self, tenant: &TenantId, key: &Key) -> rusqlite::Result<()> {
+        let remove = &mut self.statements.table(TableId::of(key)).remove;
+        bind_key(remove, tenant, key)?;
+        remove.raw_execute().map(|_| ())
     }
 
     fn holds(&mut self, commit: &Commit, cache: &Cache, pending: &State) -> rusqlite::Result<bool> {
@@ -354,37 +338,9 @@ impl<'c> Batch<'c> {
             self.note_written(tenant, change);
             return Ok(());
         }
-        let table = self.statements.table(change.table());
         match &change.put {
-            Some(put @ Put { row: Row::Status(status), .. })
-                if matches!(change.guard, Guard::At(_))
-                    && self.places.update(tenant, status, (put.version, &put.body))? => {}
-            Some(put) => {
-                let statement = match change.guard {
-                    Guard::Absent => &mut table.insert,
-                    Guard::At(_) | Guard::Guarded if put.is_listed_already => &mut table.rewrite,
-                    Guard::At(_) => &mut table.update,
-                    Guard::Guarded => &mut table.put,
-                };
-                let mut next = bind_key(statement, tenant, &change.key)?;
-                if !put.is_listed_already {
-                    next = bind(statement, next, &schema::index_cells(&put.row))?;
-                }
-                statement.raw_bind_parameter(next, put.version)?;
-                statement.raw_bind_parameter(next + 1, put.body.as_str())?;
-                let rows = statement.raw_execute()?;
-                // Nothing but an errand in the same batch can have taken the row away since it was checked.
-                if rows != 1 {
-                    return Err(rusqlite::Error::StatementChangedRows(rows));
-                }
-                if let (Row::Status(status), Guard::At(_)) = (&put.row, change.guard) {
-                    self.places.note(tenant, &status.agent)?;
-                }
-            }
-            None => {
-                bind_key(&mut table.remove, tenant, &change.key)?;
-                table.remove.raw_execute()?;
-            }
+            Some(put) => self.write_row(tenant, &change.key, put, Way::of(change))?,
+            None => self.remove_row(tenant, &change.key)?,
         }
         if let Key::Agent(agent) = &change.key {
             self.list_capabilities(tenant, agent.as_str(), change.put.as_ref())?;
@@ -426,6 +382,18 @@ impl<'c> Batch<'c> {
             }
         }
         Ok(())
+    }
+
+    fn add_holders(&mut self, tenant: &TenantId, holders: &[Holder]) -> rusqlite::Result<()> {
+        for Holder { session, agent, created_at } in holders {
+            let values = params![tenant.as_str(), session.as_str(), agent.as_str(), created_at.as_micros()];
+            self.statements.add_session_agent.execute(values)?;
+        }
+        Ok(())
+    }
+
+    fn remove_due(&mut self, tenant: &TenantId, id: &str) -> rusqlite::Result<()> {
+        self.statements.remove_due.execute(params![tenant.as_str(), id]).map(|_| ())
     }
 
     fn add_due(&mut self, tenant: &TenantId, due: &DueRow) -> rusqlite::Result<()> {

@@ -4,13 +4,12 @@
 //! Reads by key look here first; whoever reads lists has all of this written to the tables before.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use indexmap::IndexMap;
 use parking_lot::{RwLock, RwLockReadGuard};
 use quick_cache::DefaultHashBuilder;
-use signalbox_core::decision::{Guard, Key, Row};
+use signalbox_core::decision::{Guard, Key};
 use signalbox_core::event::NewEvent;
 use signalbox_wire::id::TenantId;
 
@@ -47,19 +46,14 @@ pub(super) struct OfTenant {
     /// Due work to add or to move; `None` to remove it.
     pub(super) due: IndexMap<String, Option<DueRow>, DefaultHashBuilder>,
     pub(super) holders: Vec<Holder>,
+    /// Whether some of the log's entries are its.
+    pub(super) has_entries: bool,
 }
 
 /// A row as it will be, and what takes the table there.
 pub(super) struct PendingRow {
-    pub(super) put: Option<PendingPut>,
+    pub(super) put: Option<Put>,
     pub(super) way: Way,
-}
-
-/// A row to write.
-pub(super) struct PendingPut {
-    pub(super) row: Row,
-    pub(super) version: i64,
-    pub(super) body: Arc<String>,
 }
 
 /// How a row gets into its table, or out of it.
@@ -102,12 +96,12 @@ pub(super) enum Found {
 }
 
 impl Parts {
-    /// Due work that nobody holds. What is held is in no index, and known in memory.
-    pub(super) const FREE_DUE: Self = Self(1 << 62);
-    /// Other due work.
-    const HELD_DUE: Self = Self(1 << 60);
     /// Entries of the log.
-    pub(super) const LOG: Self = Self(1 << 61);
+    pub(super) const LOG: Self = Self(1 << 60);
+    /// Due work that nobody holds. What is held is in no index, and known in memory.
+    pub(super) const FREE_DUE: Self = Self(1 << 61);
+    /// Other due work.
+    const HELD_DUE: Self = Self(1 << 62);
     /// Everything.
     pub(super) const ALL: Self = Self(u64::MAX);
 
@@ -116,6 +110,8 @@ impl Parts {
         Self(1 << table as u64)
     }
 }
+
+const _: () = assert!(TableId::ALL.len() < 60, "each table has a bit of its own");
 
 impl Pending {
     /// Whether anything of these parts waits.
@@ -167,6 +163,7 @@ impl Pending {
             tenant.rows.clear();
             tenant.due.clear();
             tenant.holders.clear();
+            tenant.has_entries = false;
         }
         state.events.clear();
         (state.decisions, state.flushes, state.bytes) = (0, 0, 0);
@@ -239,6 +236,7 @@ impl State {
         of_tenant.holders.append(&mut commit.holders);
         if let Some((log, first)) = place {
             *parts |= Parts::LOG.0;
+            of_tenant.has_entries = true;
             for (place, event) in (first..).zip(std::mem::take(&mut commit.events)) {
                 self.events.push(PlacedEvent { tenant: commit.tenant.clone(), log, place, event });
             }
@@ -248,11 +246,7 @@ impl State {
 
 impl OfTenant {
     fn absorb(&mut self, change: &Change) {
-        let put = change.put.as_ref().map(|put| PendingPut {
-            row: put.row.clone(),
-            version: put.version,
-            body: Arc::clone(&put.body),
-        });
+        let put = change.put.clone();
         match self.rows.get_mut(&change.key) {
             Some(known) => {
                 known.way = known.way.then(change);
@@ -267,7 +261,7 @@ impl OfTenant {
 
 impl Way {
     /// How the first change gets into the table.
-    fn of(change: &Change) -> Self {
+    pub(super) fn of(change: &Change) -> Self {
         match (&change.put, change.guard) {
             (Some(_), Guard::Absent) => Self::Insert,
             (Some(Put { is_listed_already: true, .. }), _) => Self::Rewrite,

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 
 use super::record::{Replay, Unapplied};
 use super::redo;
+use super::statements::SET_POSITION;
 use crate::error::StoreError;
 
 /// Applies the redo log beside the database at `path`, of which nothing is needed afterwards; answers the last number that
@@ -14,19 +15,24 @@ pub(super) fn from_redo_log(connection: &Connection, path: &Path) -> Result<u64,
     let log = redo::read(path).map_err(|error| refused(path, &error))?;
     let last = apply(connection, &log).map_err(|error| refused(path, &error))? + 1;
     // What the process before wrote to the tables may not have been flushed: this commit is, and all before it with it.
-    connection
-        .execute("UPDATE redo_position SET applied = ?1 WHERE id = 1", [last.cast_signed()])
-        .map_err(|error| refused(path, &error))?;
+    set_position(connection, last).map_err(|error| refused(path, &error))?;
     Ok(last)
+}
+
+/// The number up to which the tables have everything.
+pub(super) fn position(connection: &Connection) -> rusqlite::Result<u64> {
+    let applied = "SELECT applied FROM redo_position WHERE id = 1";
+    connection.query_row(applied, [], |row| row.get(0)).map(i64::cast_unsigned)
+}
+
+fn set_position(connection: &Connection, position: u64) -> rusqlite::Result<()> {
+    connection.execute(SET_POSITION, [position.cast_signed()]).map(|_| ())
 }
 
 /// Applies the records of a redo log that are not in the tables yet, in one commit that is flushed.
 pub(super) fn apply(connection: &Connection, log: &[u8]) -> Result<u64, String> {
     let told = |error: rusqlite::Error| error.to_string();
-    let applied: i64 = connection
-        .query_row("SELECT applied FROM redo_position WHERE id = 1", [], |row| row.get(0))
-        .map_err(told)?;
-    let applied = applied.cast_unsigned();
+    let applied = position(connection).map_err(told)?;
     let mut missing = redo::records(log)?.skip_while(|(number, _)| *number <= applied).peekable();
     let Some((first, _)) = missing.peek() else { return Ok(applied) };
     if *first != applied + 1 {
@@ -40,15 +46,17 @@ pub(super) fn apply(connection: &Connection, log: &[u8]) -> Result<u64, String> 
     let mut last = applied;
     for (number, record) in missing {
         replay.record(record).map_err(|unapplied| match unapplied {
-            Unapplied::Unreadable => format!("record {number} says what this version does not understand"),
-            Unapplied::Failed(error) => format!("record {number}: {error}"),
+            Unapplied::Unreadable => format!(
+                "record {number} says what this version does not understand; start the version that wrote it"
+            ),
+            Unapplied::Failed(error) => format!(
+                "record {number}: {error}; see to that, or put the redo log away: what it alone has is lost then"
+            ),
         })?;
         last = number;
     }
     replay.finish().map_err(told)?;
-    connection
-        .execute("UPDATE redo_position SET applied = ?1 WHERE id = 1", [last.cast_signed()])
-        .map_err(told)?;
+    set_position(connection, last).map_err(told)?;
     transaction.commit().map_err(told)?;
     tracing::info!(records = last - applied, "what was left in the redo log is in the tables now");
     Ok(last)

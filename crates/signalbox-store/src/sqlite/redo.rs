@@ -1,11 +1,10 @@
 //! The redo log: a file beside the database to which each commit is appended and flushed before anybody is told of it. The
 //! tables follow later, many commits at a time.
 //!
-//! A record is its length, a checksum, its number, and its bytes. Numbers rise by one; a commit that goes to the tables alone
-//! has one, too, and behind it the file is written from its start.
-//! Once everything in the file is in
-//! the tables, and that is on the disk, the file is written again from its start: so it stays small, and most flushes have
-//! no size to write. Whoever reads it stops at what is no whole record, or not the next.
+//! A record is its length, a checksum, its number, and its bytes. Numbers rise by one, also where a commit goes to the
+//! tables alone. Once everything in the file is in the tables, and that is on the disk, the file is written again from its
+//! start: so it stays small, and most flushes have no size to write. Whoever reads it stops at what is no whole record, or
+//! not the next.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -88,7 +87,9 @@ impl RedoLog {
     pub(super) fn append(&mut self, record: &mut [u8]) -> io::Result<()> {
         let number = self.next;
         self.next += 1;
-        let Some((frame, content)) = record.split_at_mut_checked(FRAME_BYTES) else { return Ok(()) };
+        let parts = record.split_at_mut_checked(FRAME_BYTES);
+        let (frame, content) =
+            parts.ok_or_else(|| io::Error::other("the record has no room for its frame"))?;
         let length = u32::try_from(content.len()).map_err(|_| io::Error::other("the record is too long"))?;
         frame[..4].copy_from_slice(&length.to_le_bytes());
         frame[4..8].copy_from_slice(&checksum(number, content).to_le_bytes());

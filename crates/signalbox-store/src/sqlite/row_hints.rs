@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, PrepFlags, Statement, params}
 use signalbox_core::agent::AgentStatus;
 use signalbox_wire::id::{AgentId, TenantId};
 
+use crate::commit::Put;
 use crate::schema;
 
 /// Places that are remembered; with more, all are forgotten and noted anew.
@@ -43,7 +44,7 @@ impl<'c> Places<'c> {
         &mut self,
         tenant: &TenantId,
         status: &AgentStatus,
-        (version, body): (i64, &str),
+        put: &Put,
     ) -> rusqlite::Result<bool> {
         let Some(place) = self.known.get(tenant).and_then(|agents| agents.get(&status.agent)) else {
             return Ok(false);
@@ -52,8 +53,8 @@ impl<'c> Places<'c> {
             Some(state) => self.update.raw_bind_parameter(1, state.as_ref())?,
             None => self.update.raw_bind_parameter(1, Null)?,
         }
-        self.update.raw_bind_parameter(2, version)?;
-        self.update.raw_bind_parameter(3, body)?;
+        self.update.raw_bind_parameter(2, put.version)?;
+        self.update.raw_bind_parameter(3, put.body.as_str())?;
         self.update.raw_bind_parameter(4, *place)?;
         self.update.raw_bind_parameter(5, tenant.as_str())?;
         self.update.raw_bind_parameter(6, status.agent.as_str())?;

@@ -86,7 +86,7 @@ impl<'c> Statements<'c> {
                  INSERT OR IGNORE INTO payload_uses (tenant, session, payload) SELECT ?1, ?2, sha256 FROM named",
             )?,
             remove_entry: prepare("DELETE FROM events WHERE id = ?1")?,
-            set_redo_position: prepare("UPDATE redo_position SET applied = ?1 WHERE id = 1")?,
+            set_redo_position: prepare(SET_POSITION)?,
             hash_owner: prepare("SELECT tenant, id FROM api_keys WHERE hash = ?1")?,
         })
     }
@@ -104,6 +104,9 @@ pub(super) const CLEAR_SESSION_AGENTS: &str =
      (SELECT sessions.tenant, json_extract(tasks.body, '$.agent'), sessions.created_at, sessions.id
       FROM sessions CROSS JOIN tasks ON tasks.tenant = sessions.tenant AND tasks.session = sessions.id
       WHERE sessions.tenant = ?1 AND sessions.id = ?2)";
+
+/// Says up to which number the tables have everything. Parameter: the number.
+pub(super) const SET_POSITION: &str = "UPDATE redo_position SET applied = ?1 WHERE id = 1";
 
 /// Entries of the log that one statement adds: each execution costs about as much as adding an entry.
 pub(super) const EVENTS_AT_ONCE: usize = 8;

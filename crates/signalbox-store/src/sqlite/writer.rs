@@ -30,7 +30,7 @@ use super::pending::{Pending, State};
 use super::queue::{Queue, Taken};
 use super::redo::{self, RedoLog};
 use super::waiting::WaitingTasks;
-use super::{connect, record};
+use super::{connect, record, recover};
 use crate::api::{Committed, WriterFigures};
 use crate::cache::Cache;
 use crate::commit::Commit;
@@ -367,8 +367,13 @@ impl Writer<'_, '_> {
     /// Shows somebody the tables as they would be with what waits, where they do not take that: a transaction that is not
     /// committed needs no room on the disk.
     fn look(&mut self, look: Look) {
-        let shown = self.batch.begin(0).and_then(|()| self.write_pending());
+        let known = if self.is_known { Ok(()) } else { self.clear_if_made() };
+        let shown = known.and_then(|()| self.batch.begin(0)).and_then(|()| self.write_pending());
         look(shown.map(|()| self.connection).map_err(|error| fault(&error)));
+        self.roll_back();
+    }
+
+    fn roll_back(&mut self) {
         self.batch.rolled_back();
         if !self.connection.is_autocommit() && self.connection.execute_batch("ROLLBACK").is_err() {
             (self.is_broken, self.is_known) = (true, false);
@@ -380,7 +385,7 @@ impl Writer<'_, '_> {
         let started = Instant::now();
         self.shared.in_hand.lock().since = Some(started);
         let is_flushed = self.redo.bytes() >= REDO_BYTES_MAX;
-        let outcome = self.write_tables(is_flushed).map_err(|error| {
+        let outcome = self.bring_up(is_flushed).map_err(|error| {
             tracing::warn!(%error, "what waits in the redo log could not be written to the tables");
             fault(&error)
         });
@@ -389,6 +394,12 @@ impl Writer<'_, '_> {
         for reader in self.readers.drain(..) {
             let _gone = reader.send(outcome.clone());
         }
+    }
+
+    /// What waits goes to the tables. Where it is not known what is there, that is found out: nothing else may write what
+    /// waits then, or begin the redo log anew.
+    fn bring_up(&mut self, is_flushed: bool) -> rusqlite::Result<()> {
+        if self.is_known { self.write_tables(is_flushed) } else { self.find_out() }
     }
 
     fn write_tables(&mut self, is_flushed: bool) -> rusqlite::Result<()> {
@@ -435,27 +446,22 @@ impl Writer<'_, '_> {
         more: impl FnOnce(&mut Self) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
         self.batch.begin(count)?;
-        let error = match self.write_pending().and_then(|()| more(self)) {
-            Ok(done) => match self.batch.commit() {
-                Ok(()) => {
-                    self.cleared();
-                    return Ok(done);
-                }
-                Err(error) => {
-                    // It may be found after a crash, or by a look at the file.
-                    (self.is_known, self.doubts_flush) = (false, true);
-                    self.shared.cache.clear();
-                    error
-                }
-            },
-            Err(error) => error,
-        };
-        self.batch.rolled_back();
-        self.is_again = true;
-        if !self.connection.is_autocommit() && self.connection.execute_batch("ROLLBACK").is_err() {
-            (self.is_broken, self.is_known) = (true, false);
+        let written = self.write_pending();
+        self.is_again |= written.is_err();
+        let written = written.and_then(|()| more(self)).and_then(|done| {
+            let committed = self.batch.commit();
+            if committed.is_err() {
+                // It may be found after a crash, or by a look at the file.
+                (self.is_known, self.doubts_flush, self.is_again) = (false, true, true);
+                self.shared.cache.clear();
+            }
+            committed.map(|()| done)
+        });
+        match &written {
+            Ok(_) => self.cleared(),
+            Err(_) => self.roll_back(),
         }
-        Err(error)
+        written
     }
 
     /// Writes what waits, within a transaction.
@@ -478,22 +484,14 @@ impl Writer<'_, '_> {
 
     /// Leaves nothing in the redo log that is needed.
     fn close(&mut self) {
-        if !self.is_known {
-            return;
-        }
-        if let Err(error) = self.write_tables(true) {
+        if let Err(error) = self.bring_up(true) {
             tracing::warn!(%error, "what waits in the redo log could not be written to the tables");
         }
     }
 
     /// Makes memory agree with the file again: what waits goes to the tables, and memory takes over what they say.
     fn find_out(&mut self) -> rusqlite::Result<()> {
-        let applied = "SELECT applied FROM redo_position WHERE id = 1";
-        let applied: i64 = self.connection.query_row(applied, [], |row| row.get(0))?;
-        // The commit that failed last has been made after all: what waited went along with it.
-        if applied.cast_unsigned() == self.redo.next() - 1 {
-            self.cleared();
-        }
+        self.clear_if_made()?;
         self.in_tables(0, |_| Ok(()))?;
         if self.doubts_flush {
             self.copy_all()?;
@@ -502,6 +500,14 @@ impl Writer<'_, '_> {
         self.shared.read(self.connection)?;
         self.shared.cache.clear();
         (self.is_known, self.doubts_flush) = (true, false);
+        Ok(())
+    }
+
+    /// Where the commit that failed last has been made after all, what waited went along with it.
+    fn clear_if_made(&mut self) -> rusqlite::Result<()> {
+        if recover::position(self.connection)? == self.redo.next() - 1 {
+            self.cleared();
+        }
         Ok(())
     }
 
@@ -575,13 +581,13 @@ impl Writer<'_, '_> {
             Ok(Some(accepted)) => accepted,
             Ok(None) => return Ok(None),
             Err(error) => {
-                self.batch.not_logged();
+                self.batch.rolled_back();
                 return Err(fault(&error));
             }
         };
         if accepted.outcomes.iter().any(|outcome| matches!(outcome, Applied::Yes(_))) {
             if let Err(error) = self.redo.append(&mut self.record) {
-                self.batch.not_logged();
+                self.batch.rolled_back();
                 self.shared.cache.clear();
                 self.is_known = false;
                 self.redo_failed = Some(Instant::now());
@@ -591,7 +597,7 @@ impl Writer<'_, '_> {
             self.settle_logged(work, &accepted);
         }
         self.record.shrink_to(RECORD_BYTES_KEPT);
-        self.batch.logged();
+        self.batch.forget_written();
         Ok(Some(accepted.outcomes))
     }
 

@@ -355,11 +355,8 @@ async fn the_log_of_an_agent_is_whole_where_an_append_fails_at_the_end_of_a_bloc
 }
 
 /// The redo log is needed until the tables are on the disk: where it begins anew behind what was written to them without a
-/// flush, a commit has been flushed in between. `before` ends with that in the tables, `between` with a commit.
-async fn begins_anew_only_behind_a_flush(
-    before: impl AsyncFn(&Path, &Sqlite, &Cache),
-    between: impl AsyncFn(&Path, &Sqlite, &Cache),
-) {
+/// flush, a commit has been flushed in between. `behind` is what happens then, and ends with a commit.
+async fn begins_anew_only_behind_a_flush(behind: impl AsyncFn(&Path, &Sqlite, &Cache)) {
     let caught = async || {
         let (directory, sqlite, cache) = sqlite(|_| {});
         let home = directory.path();
@@ -367,7 +364,6 @@ async fn begins_anew_only_behind_a_flush(
         for id in ["a", "b", "c"] {
             commit(&sqlite, &cache, report(id, 1, 100)).await.expect("committed");
         }
-        before(home, &sqlite, &cache).await;
         idle(&sqlite).await;
         assert_eq!(
             numbers(home).first(),
@@ -375,7 +371,7 @@ async fn begins_anew_only_behind_a_flush(
             "they are needed still: the first went to the tables at once"
         );
         let unflushed = bytes(home, "-wal");
-        between(home, &sqlite, &cache).await;
+        behind(home, &sqlite, &cache).await;
         let left = crash(home);
         let (first, is_flushed) =
             (numbers(left.path()).first().copied(), bytes(left.path(), "-wal") != unflushed);
@@ -402,8 +398,7 @@ async fn begins_anew_only_behind_a_flush(
 
 #[tokio::test]
 async fn an_errand_that_changes_nothing_leaves_the_redo_log_or_flushes_the_tables() {
-    let nothing = async |_: &Path, _: &Sqlite, _: &Cache| {};
-    begins_anew_only_behind_a_flush(nothing, async |_, sqlite, cache| {
+    begins_anew_only_behind_a_flush(async |_, sqlite, cache| {
         let nobody = SessionId::parse("nobody").expect("valid");
         assert_eq!(sqlite.remove_history(&tenant(), &nobody, 9).await.expect("nothing"), 0);
         commit(sqlite, cache, report("d", 1, 100)).await.expect("committed");
@@ -413,14 +408,33 @@ async fn an_errand_that_changes_nothing_leaves_the_redo_log_or_flushes_the_table
 
 #[tokio::test]
 async fn a_failed_append_leaves_the_redo_log_or_flushes_the_tables() {
-    let fail = async |home: &Path, sqlite: &Sqlite, cache: &Cache| {
+    begins_anew_only_behind_a_flush(async |home, sqlite, cache| {
         fails::next(&path(home, ""), Written::Nothing);
         commit(sqlite, cache, report("lost", 1, 100)).await.expect_err("failed");
-    };
-    begins_anew_only_behind_a_flush(fail, async |_, sqlite, cache| {
         commit(sqlite, cache, report("d", 1, 100)).await.expect("committed");
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_reader_after_a_failed_append_is_shown_what_is_flushed() {
+    for written in [Written::All, Written::Half, Written::Nothing] {
+        let (directory, sqlite, cache) = sqlite(|_| {});
+        let home = directory.path();
+        commit(&sqlite, &cache, begun()).await.expect("committed");
+        let held = hold(home);
+        commit(&sqlite, &cache, report("a", 1, 100)).await.expect("committed");
+        fails::next(&path(home, ""), written);
+        commit(&sqlite, &cache, report("lost", 1, 100)).await.expect_err("failed");
+        drop(held);
+        // Whoever reads has the tables brought up, by a commit with a number that is in no record.
+        assert_eq!(log(&sqlite).await, expected(&["begun", "a"]));
+        let known = position(home);
+        assert!(known > numbers(home).last().copied().unwrap_or_default(), "{written:?}");
+        commit(&sqlite, &cache, report("b", 1, 100)).await.expect("committed");
+        assert_eq!(numbers(home), [known + 1], "it begins anew, {written:?}");
+        assert_eq!(log(&opened(crash(home).path())).await, expected(&["begun", "a", "b"]), "{written:?}");
+    }
 }
 
 #[tokio::test]
